@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// DefaultPolicy is the key of Bundle.Policy that applies to every service without a policy of its own. No service may
+// have this name.
+const DefaultPolicy = "default"
+
+// Bundle is a validated set of rules, features and policy. Its rows are sorted (rules by id, entries by address), so
+// that two bundles which decide the same are equal, whatever the order and the files they were written in.
+type Bundle struct {
+	Version int
+	Name    string
+	// Rules by id. Features name them by id; every id that a feature names is here.
+	Rules []Rule
+	// Prefixes by list, then rule; at most one element for each pair. Longest match within a list, sum over lists.
+	Prefixes []PrefixList
+	// TCP fingerprints, in the order of their strings; each occurs once.
+	TCP []TCPFeature
+	// Reasons by name; each occurs once.
+	Reasons []ReasonFeature
+	// Policy by service name, and DefaultPolicy.
+	Policy map[string]Policy
+	// Intent is nil when the bundle does not say what it will newly block.
+	Intent *Intent
+	// Digest is the SHA-256 of Canonical.
+	Digest Digest
+
+	// What follows tells about the loading. It is no part of the identity, and ParseCanonical leaves it empty.
+
+	// OmittedProtected counts third-party rows left out because they were equal to or inside a protected or own address.
+	OmittedProtected int
+	// OmittedReserved counts third-party rows left out because no visitor can have such an address, or only one from a
+	// private network.
+	OmittedReserved int
+	// Carved holds the protected and own prefixes that lie inside a wider entry. The entry is kept; the dataplane looks
+	// at the protected last, so they still pass.
+	Carved []netip.Prefix
+	// Warnings do not refuse the bundle.
+	Warnings []Fault
+}
+
+// Rule is what a match means.
+type Rule struct {
+	// ID of the rule; features name it.
+	ID string `yaml:"id" json:"id" jsonschema:"required,maxLength=63,pattern=^[a-z0-9][a-z0-9._-]*$"`
+	// Label of what the rule finds, for metrics, events and intent.
+	Label string `yaml:"label" json:"label" jsonschema:"required,maxLength=63,pattern=^[a-z0-9][a-z0-9._-]*$"`
+	// Score that a match adds; negative speaks for a visitor.
+	Score int `yaml:"score" json:"score" jsonschema:"required,minimum=-100,maximum=100"`
+	// Expires is when the rule stops to apply, with its offset (RFC 3339); zero is never.
+	Expires time.Time `yaml:"expires" json:"expires,omitzero"`
+	// Note for people.
+	Note string `yaml:"note" json:"note,omitempty" jsonschema:"maxLength=200"`
+}
+
+// PrefixList holds the prefixes of one list that point to one rule. The same list may stand in a bundle several times,
+// with different rules; no prefix occurs twice in a list.
+type PrefixList struct {
+	List       string
+	Rule       string
+	ThirdParty bool
+	// Entries are masked, IPv4 before IPv6, by address, then length.
+	Entries []netip.Prefix
+}
+
+// TCPFeature points from a TCP fingerprint to a rule.
+type TCPFeature struct {
+	Rule        string
+	Fingerprint MuonFP
+}
+
+// ReasonFeature points from a reason of the dataplane to a rule.
+type ReasonFeature struct {
+	// Rule that applies.
+	Rule string `yaml:"rule" json:"rule" jsonschema:"required"`
+	// Reason that the dataplane gives, by its name.
+	Reason string `yaml:"reason" json:"reason" jsonschema:"required,enum=fragment,enum=malformed,enum=too_deep,enum=midstream,enum=syn_options,enum=unconfirmed"`
+}
+
+// ScoreableReasons returns the closed set of reasons that a rule may score, in alphabetical order.
+func ScoreableReasons() []string {
+	return []string{"fragment", "malformed", "midstream", "syn_options", "too_deep", "unconfirmed"}
+}
+
+// Policy turns a score into a verdict.
+type Policy struct {
+	// Drop from this score on (1 to 100), or never.
+	Drop Threshold `yaml:"drop" json:"drop" jsonschema:"required"`
+}
+
+// Intent is what a bundle says it will newly block.
+type Intent struct {
+	// NewBlocks is the share of connections.
+	NewBlocks Percent `yaml:"new_blocks" json:"new_blocks" jsonschema:"required" limit:"0%..100%"`
+	// By lists the labels that will block them.
+	By []string `yaml:"by" json:"by" jsonschema:"required,minItems=1"`
+}
+
+// PolicyFor returns the policy of a service: its own, or the default, or never.
+func (b *Bundle) PolicyFor(service string) Policy {
+	if p, ok := b.Policy[service]; ok {
+		return p
+	}
+	return b.Policy[DefaultPolicy]
+}
+
+// PrefixCount returns the number of IPv4 and IPv6 rows over all lists.
+func (b *Bundle) PrefixCount() (v4, v6 int) {
+	for _, l := range b.Prefixes {
+		for _, p := range l.Entries {
+			if p.Addr().Is4() {
+				v4++
+			} else {
+				v6++
+			}
+		}
+	}
+	return v4, v6
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Version is the only version of the host file and of the bundle that this release reads.
+const Version = 1
+
+// Mode says how far the host lets any bundle go.
+type Mode string
+
+// The modes, weakest first. A package installs ModeObserve.
+const (
+	ModeObserve Mode = "observe"
+	ModeEnforce Mode = "enforce"
+)
+
+// Host is the host file, /etc/spillway/spillway.yaml. No bundle can loosen what it sets.
+type Host struct {
+	// Version of this format; 1.
+	Version int `yaml:"version" jsonschema:"required,enum=1"`
+	// MaxMode is the strongest mode on this host: observe counts what would be blocked, enforce blocks it.
+	MaxMode Mode `yaml:"max_mode" jsonschema:"enum=observe,enum=enforce,default=observe"`
+	// Interfaces that face the visitors.
+	Interfaces []Interface `yaml:"interfaces" jsonschema:"required,minItems=1,maxItems=64"`
+	// Services that Spillway inspects; all other traffic passes untouched.
+	Services []Service `yaml:"services" jsonschema:"required,minItems=1,maxItems=32"`
+	// Allowlist of protected sources: no bundle and no ban can block them.
+	Allowlist []AllowEntry `yaml:"allowlist"`
+	// Capacity of the kernel maps. What exceeds it is refused; memory is computed from it.
+	Capacity Capacity `yaml:"capacity"`
+	// Guards are limits that no bundle can loosen.
+	Guards Guards `yaml:"guards"`
+	// Listen says where the agent listens.
+	Listen Listen `yaml:"listen"`
+	// Paths of the state and of the pins.
+	Paths Paths `yaml:"paths"`
+	// Privacy of addresses in events and logs.
+	Privacy Privacy `yaml:"privacy"`
+}
+
+// Attach says how the root program is attached to an interface.
+type Attach string
+
+// AttachNative runs in the driver; AttachGeneric runs in the network stack and only when asked for.
+const (
+	AttachNative  Attach = "native"
+	AttachGeneric Attach = "generic"
+)
+
+// Interface is a network interface that Spillway attaches to.
+type Interface struct {
+	// Name as the kernel knows it, such as eth0.
+	Name string `yaml:"name" jsonschema:"required,minLength=1,maxLength=15,pattern=^[^/:\\s]+$"`
+	// Attach native (in the driver) or generic (in the network stack; slower, and only when asked for).
+	Attach Attach `yaml:"attach" jsonschema:"enum=native,enum=generic,default=native"`
+}
+
+// AllowEntry is a protected source. In YAML it is an address, a prefix, or {prefix:, note:}.
+type AllowEntry struct {
+	// Prefix of the protected source; one address is a /32 or a /128.
+	Prefix netip.Prefix `yaml:"prefix" jsonschema:"required"`
+	// Note says who it is and why.
+	Note string `yaml:"note" jsonschema:"maxLength=200"`
+}
+
+// Listen says where the agent listens.
+type Listen struct {
+	// Socket is the Unix socket of the API and the command line.
+	Socket string `yaml:"socket" jsonschema:"minLength=1,maxLength=107,default=/run/spillway/spillway.sock"`
+	// Metrics is the IP address and port of the Prometheus endpoint; empty turns it off.
+	Metrics string `yaml:"metrics" jsonschema:"default=127.0.0.1:9717"`
+}
+
+// Paths on disk and in the BPF file system, absolute.
+type Paths struct {
+	// State is the folder of bundles and history.
+	State string `yaml:"state" jsonschema:"minLength=1,default=/var/lib/spillway"`
+	// Pins is the folder in the BPF file system that keeps maps, programs and links.
+	Pins string `yaml:"pins" jsonschema:"minLength=1,default=/sys/fs/bpf/spillway"`
+}
+
+// The two values of Privacy.Addresses.
+const (
+	AddressesFull      = "full"
+	AddressesTruncated = "truncated"
+)
+
+// Privacy says how much of a visitor's address leaves the kernel.
+type Privacy struct {
+	// Addresses in events: full, or truncated to /24 and /48.
+	Addresses string `yaml:"addresses" jsonschema:"enum=full,enum=truncated,default=full"`
+}
+
+// DefaultHost returns a host file with every default set and no interface, service or allowlist row: what LoadBundle
+// assumes when it is given no host.
+func DefaultHost() *Host {
+	return &Host{
+		Version: Version,
+		MaxMode: ModeObserve,
+		Capacity: Capacity{
+			Prefixes4: 100_000, Prefixes6: 100_000, TCPFingerprints: 4096, Rules: 4096,
+			Flows: 262_144, Syns: 65_536, Bans: 1024, Allowlist: 1024, Services: 16,
+		},
+		Guards: Guards{
+			Bake: 10 * time.Minute, Lease: 5 * time.Second, AgentTimeout: Timeout(15 * time.Minute),
+			MaxBanTTL: 24 * time.Hour, MinPrefixV4: 10, MinPrefixV6: 24, BanFloorV4: 24, BanFloorV6: 48,
+			MaxChange: 30, MaxCoverage: 5, BanRate: 60,
+		},
+		Listen:  Listen{Socket: "/run/spillway/spillway.sock", Metrics: "127.0.0.1:9717"},
+		Paths:   Paths{State: "/var/lib/spillway", Pins: "/sys/fs/bpf/spillway"},
+		Privacy: Privacy{Addresses: AddressesFull},
+	}
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import "net/netip"
+
+// Kind is what a service speaks.
+type Kind string
+
+// The kinds. TLS, HTTP and TCP services get every feature; QUIC and UDP services get prefixes and bans.
+const (
+	KindTLS  Kind = "tls"
+	KindHTTP Kind = "http"
+	KindTCP  Kind = "tcp"
+	KindQUIC Kind = "quic"
+	KindUDP  Kind = "udp"
+)
+
+// IP protocol numbers, as IANA assigns them.
+const (
+	protocolTCP = 6
+	protocolUDP = 17
+)
+
+// Service is address, port and kind of what Spillway inspects.
+type Service struct {
+	// Name of the service in policies, metrics and commands.
+	Name string `yaml:"name" jsonschema:"required,maxLength=31,pattern=^[a-z0-9][a-z0-9-]*$"`
+	// Addresses of this host that the service answers on; any means all of them.
+	Addresses []Address `yaml:"addresses" jsonschema:"minItems=1,maxItems=64"`
+	// Port of the service.
+	Port uint16 `yaml:"port" jsonschema:"required,minimum=1,maximum=65535"`
+	// Kind is what the service speaks: tls, http, tcp, quic or udp.
+	Kind Kind `yaml:"kind" jsonschema:"required,enum=tls,enum=http,enum=tcp,enum=quic,enum=udp"`
+	// Local says that the service's sockets are on this host, so that flows can be confirmed by them.
+	Local bool `yaml:"local" jsonschema:"default=true"`
+}
+
+// Protocol returns the IP protocol number of the service: 6 (TCP) or 17 (UDP).
+func (s Service) Protocol() uint8 {
+	if s.Kind == KindQUIC || s.Kind == KindUDP {
+		return protocolUDP
+	}
+	return protocolTCP
+}
+
+func (s *Service) setDefaults() {
+	s.Local = true
+	s.Addresses = []Address{{}}
+}
+
+func (i *Interface) setDefaults() { i.Attach = AttachNative }
+
+// Address is one address of a service. The zero value is any address, IPv4 and IPv6.
+type Address struct {
+	// IP is invalid for any address; never an IPv4-mapped one.
+	IP netip.Addr
+}
+
+// Any reports whether the service answers on all addresses.
+func (a Address) Any() bool { return !a.IP.IsValid() }
+
+// String returns "any" or the address.
+func (a Address) String() string {
+	if a.Any() {
+		return "any"
+	}
+	return a.IP.String()
+}
