@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* confirm.h asks this host's sockets whether a connection is real. */
+#ifndef SPILLWAY_CONFIRM_H
+#define SPILLWAY_CONFIRM_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "packet.h"
+#include "source.h"
+
+/* The fields we read of the kernel's own structs; CO-RE finds them wherever they lie. */
+struct tcp_sock {
+	__u32 rcv_nxt;
+	__u64 bytes_received;
+} __attribute__((preserve_access_index));
+
+struct tcp_request_sock {
+	__u32 rcv_isn;
+} __attribute__((preserve_access_index));
+
+enum confirmation {
+	CONFIRM_NONE = 0,	 /* no socket: forged, or the handshake rests in a SYN cookie */
+	CONFIRM_REQUEST = 1,	 /* a handshake in progress */
+	CONFIRM_ESTABLISHED = 2, /* a connection */
+};
+
+#define SOCKET_LISTEN 10 /* BPF_TCP_LISTEN; a listener vouches for nobody */
+
+/* socket_isn reads the peer's initial sequence number. An established socket does not keep it, but counts what it
+ * received: RFC 4898 tcpEStatsAppHCThruOctetsReceived is the sum of all advances of rcv_nxt. */
+static __always_inline enum confirmation socket_isn(struct bpf_sock *sk, __u32 *isn)
+{
+	struct tcp_request_sock *request = bpf_skc_to_tcp_request_sock(sk);
+	if (request) {
+		*isn = request->rcv_isn;
+		return CONFIRM_REQUEST;
+	}
+	if (sk->state == SOCKET_LISTEN)
+		return CONFIRM_NONE;
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	if (!tcp)
+		return CONFIRM_NONE;
+	*isn = tcp->rcv_nxt - (__u32)tcp->bytes_received - 1;
+	return CONFIRM_ESTABLISHED;
+}
+
+/* confirm leaves the ISN of the socket that p's addresses and ports belong to. */
+static __always_inline enum confirmation confirm(struct xdp_md *ctx, const struct packet *p, __u32 *isn)
+{
+	struct bpf_sock_tuple tuple = {};
+	__u32 size;
+	if (is_ipv4(p->key.saddr)) {
+		tuple.ipv4.saddr = p->key.saddr[3];
+		tuple.ipv4.daddr = p->key.daddr[3];
+		tuple.ipv4.sport = p->key.sport;
+		tuple.ipv4.dport = p->key.dport;
+		size = sizeof(tuple.ipv4);
+	} else {
+		__builtin_memcpy(tuple.ipv6.saddr, p->key.saddr, sizeof(tuple.ipv6.saddr));
+		__builtin_memcpy(tuple.ipv6.daddr, p->key.daddr, sizeof(tuple.ipv6.daddr));
+		tuple.ipv6.sport = p->key.sport;
+		tuple.ipv6.dport = p->key.dport;
+		size = sizeof(tuple.ipv6);
+	}
+	struct bpf_sock *sk = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return CONFIRM_NONE;
+	enum confirmation found = socket_isn(sk, isn);
+	bpf_sk_release(sk);
+	return found;
+}
+
+#endif

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+
+// Package bpf holds the dataplane in C and the Go bindings that bpf2go writes beside it.
+//
+// xdp.c has the entry points; every concern has a header. types.h is the contract with user space: bpf2go turns its
+// types into Go types, and names.go gives the enums their names, the same in metrics, events and documents.
+package bpf

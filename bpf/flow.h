@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* flow.h keeps one verdict a connection, safe against forgery: only a socket of this host makes a flow, no packet
+ * deletes or relaxes one, and a swap never blocks one that passes. */
+#ifndef SPILLWAY_FLOW_H
+#define SPILLWAY_FLOW_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "confirm.h"
+#include "judge.h"
+#include "maps.h"
+#include "packet.h"
+#include "syn.h"
+
+#define TLS_HANDSHAKE 0x16
+#define TLS_CLIENT_HELLO 1
+
+static __always_inline struct flow *find_flow(const struct packet *p)
+{
+	if (p->flags & PACKET_REMOTE)
+		return bpf_map_lookup_elem(&flows_remote, &p->key);
+	return bpf_map_lookup_elem(&flows, &p->key);
+}
+
+/* keep_flow stores the judgement. A ban is not stored: it is not the generation's, and it has an end of its own. */
+static __always_inline void keep_flow(const struct packet *p, const struct runtime *rt, __u32 isn, __u8 flags)
+{
+	if (p->reason == REASON_BAN)
+		return;
+	struct flow f = {
+		.expires_ns = p->expires_ns,
+		.epoch = control_epoch(p->control),
+		.isn = isn,
+		.ban_epoch = rt->ban_epoch,
+		.generation = p->generation,
+		.verdict = p->verdict,
+		.reason = p->reason,
+		.slot = p->slot,
+		.flags = flags | (p->flags & PACKET_HAS_FINGERPRINT ? FLOW_HAS_FINGERPRINT : 0),
+		.rule = p->rule,
+		.score = p->score,
+		.fingerprint = p->fingerprint,
+	};
+	if (p->flags & PACKET_REMOTE)
+		bpf_map_update_elem(&flows_remote, &p->key, &f, BPF_ANY);
+	else
+		bpf_map_update_elem(&flows, &p->key, &f, BPF_ANY);
+}
+
+/* judge_as judges p by itself; where nothing matched, label says what kind of packet passed. */
+static __always_inline int judge_as(struct packet *p, enum reason label)
+{
+	judge(p);
+	if (p->reason == REASON_NO_MATCH)
+		p->reason = label;
+	if (p->outcome == OUTCOME_PASS)
+		p->flags &= ~PACKET_EVENT;
+	return p->reason;
+}
+
+/* Whether the payload begins like a ClientHello: a handshake record of any TLS version, RFC 8446 sections 4 and 5.1. */
+static __always_inline bool begins_hello(struct xdp_md *ctx, const struct packet *p)
+{
+	__u8 head[6];
+	if (p->payload_len < sizeof(head) || bpf_xdp_load_bytes(ctx, p->payload_off & 0xffff, head, sizeof(head)))
+		return false;
+	return head[0] == TLS_HANDSHAKE && head[1] == 3 && head[5] == TLS_CLIENT_HELLO;
+}
+
+/* inspect_midstream judges data of a connection whose start we did not see by its source alone. A connection that
+ * passes gets a flow, so that no later swap cuts it; the flow has the socket's ISN, so its true first payload will
+ * still be judged when it comes. */
+static __always_inline int inspect_midstream(struct packet *p, const struct runtime *rt, enum confirmation confirmed,
+					     __u32 isn)
+{
+	p->stage = STAGE_PACKET;
+	p->flags &= ~PACKET_HAS_FINGERPRINT;
+	if (!p->weak_reason)
+		p->weak_reason = REASON_MIDSTREAM;
+	judge_as(p, REASON_MIDSTREAM);
+	if (confirmed == CONFIRM_ESTABLISHED && p->verdict == VERDICT_PASS)
+		keep_flow(p, rt, isn, FLOW_CONFIRMED);
+	return p->reason;
+}
+
+/* inspect_payload judges data that no flow answers for. */
+static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
+{
+	__u32 isn = 0;
+	bool remote = p->flags & PACKET_REMOTE;
+	bool joined = recall_syn(p, rt);
+	enum confirmation confirmed = remote ? CONFIRM_NONE : confirm(ctx, p, &isn);
+	bool first = confirmed && p->seq == isn + 1;
+
+	/* A live connection with another ISN: what a remembered SYN says is not about it, however well it fits. */
+	if (confirmed == CONFIRM_ESTABLISHED && !first)
+		return inspect_midstream(p, rt, confirmed, isn);
+	if (!joined && !first && !begins_hello(ctx, p))
+		return inspect_midstream(p, rt, CONFIRM_NONE, 0);
+
+	p->stage = STAGE_PAYLOAD;
+	if (!remote && !first && !p->weak_reason)
+		p->weak_reason = REASON_UNCONFIRMED;
+	judge(p);
+	if (first)
+		keep_flow(p, rt, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
+	else if (remote && joined)
+		keep_flow(p, rt, p->seq - 1, FLOW_FIRST_PAYLOAD);
+	else if (p->reason == REASON_NO_MATCH)
+		p->reason = REASON_UNCONFIRMED;
+	return p->reason;
+}
+
+/* inspect_first judges the payload at ISN + 1 of a flow that began midstream; the stronger verdict wins. */
+static __always_inline int inspect_first(struct packet *p, const struct runtime *rt, struct flow *flow)
+{
+	__u32 isn = flow->isn;
+	recall_syn(p, rt);
+	p->stage = STAGE_PAYLOAD;
+	judge(p);
+	if (p->verdict >= flow->verdict)
+		keep_flow(p, rt, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
+	return p->reason;
+}
+
+/* relax scores a blocked flow again. A block that the new generation would not make ends; none begins here. */
+static __always_inline int relax(struct packet *p, struct flow *flow)
+{
+	if (flow->flags & FLOW_HAS_FINGERPRINT) {
+		p->fingerprint = flow->fingerprint;
+		p->flags |= PACKET_HAS_FINGERPRINT;
+	}
+	p->weak_reason = 0;
+	judge(p);
+	p->flags &= ~PACKET_EVENT;
+	if (p->verdict == VERDICT_PASS) {
+		if (p->reason != REASON_AGENT_LOST)
+			flow->verdict = VERDICT_PASS;
+	} else if (p->reason != REASON_BAN) {
+		flow->expires_ns = p->expires_ns;
+		flow->slot = p->slot;
+		flow->generation = p->generation;
+		flow->epoch = control_epoch(p->control);
+	}
+	return p->reason;
+}
+
+/* apply_flow enforces the stored verdict while whoever made it may enforce now. */
+static __always_inline int apply_flow(struct packet *p, const struct runtime *rt, struct flow *flow)
+{
+	__u32 ban_epoch = rt->ban_epoch;
+	if (flow->ban_epoch != ban_epoch) {
+		p->now_ns = bpf_ktime_get_coarse_ns();
+		if (judge_ban(p, rt)) {
+			spare(p, rt);
+			return p->reason;
+		}
+		flow->ban_epoch = ban_epoch;
+	}
+	if (flow->verdict == VERDICT_PASS)
+		return REASON_KNOWN_FLOW;
+
+	p->now_ns = bpf_ktime_get_coarse_ns();
+	if (flow->epoch != control_epoch(p->control) || p->now_ns >= flow->expires_ns ||
+	    !may_enforce(p, rt, flow->slot, flow->generation))
+		return relax(p, flow);
+	p->slot = flow->slot;
+	if (agent_lost(p, rt))
+		return REASON_AGENT_LOST;
+	p->verdict = flow->verdict;
+	p->outcome = OUTCOME_DROP;
+	return REASON_KNOWN_FLOW;
+}
+
+/* taken_over returns whether p belongs to a new connection on the addresses and ports of an old one. Only the socket
+ * may say so for data; the bare ACK that finishes a handshake carries none, so the remembered SYN is enough for it. */
+static __always_inline bool taken_over(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
+				       struct flow *flow)
+{
+	__u32 isn = 0;
+	if (!p->payload_len || p->flags & PACKET_REMOTE)
+		return recall_syn(p, rt) && p->seq != flow->isn + 1;
+	if (!confirm(ctx, p, &isn))
+		return false;
+	if (isn == flow->isn) {
+		flow->hint = 0;
+		return false;
+	}
+	return p->seq == isn + 1;
+}
+
+static __always_inline int inspect_syn(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
+				       struct flow *flow)
+{
+	int reason = read_syn(ctx, p);
+	if (reason)
+		return reason;
+	p->stage = STAGE_SYN;
+	judge(p);
+	if (p->verdict != VERDICT_PASS)
+		return p->reason;
+	remember_syn(p, rt);
+	if (flow)
+		flow->hint = 1;
+	return p->reason;
+}
+
+static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
+{
+	struct flow *flow = find_flow(p);
+	if (p->flags & PACKET_PORTS_ONLY)
+		return flow && flow->verdict != VERDICT_PASS ? apply_flow(p, rt, flow) : judge_as(p, p->weak_reason);
+	if ((p->tcp_flags & (TCP_BIT_SYN | TCP_BIT_ACK)) == TCP_BIT_SYN)
+		return inspect_syn(ctx, p, rt, flow);
+	if (!flow)
+		return p->payload_len ? inspect_payload(ctx, p, rt) : judge_as(p, REASON_HANDSHAKE);
+	if (flow->hint && taken_over(ctx, p, rt, flow))
+		return p->payload_len ? inspect_payload(ctx, p, rt) : judge_as(p, REASON_HANDSHAKE);
+	if (p->payload_len && p->seq == flow->isn + 1 && !(flow->flags & FLOW_FIRST_PAYLOAD))
+		return inspect_first(p, rt, flow);
+	return apply_flow(p, rt, flow);
+}
+
+#endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* judge.h decides: bans, then features summed to a score, then the policy's threshold, then everything that turns a
+ * block into a pass, the protected last. */
+#ifndef SPILLWAY_JUDGE_H
+#define SPILLWAY_JUDGE_H
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "hash.h"
+#include "maps.h"
+#include "packet.h"
+#include "settings.h"
+#include "source.h"
+
+#define NEVER (~0ULL)
+
+struct tally {
+	__s32 score;
+	__s32 best;	   /* the largest contribution, its rule and its kind name the decision */
+	__u64 expires_ns;  /* when the first contribution ends */
+	__u16 rule;
+	__u8 reason;
+	__u8 matched;
+	__u8 strong;	   /* something other than reasons speaks against the source */
+	__u8 pad[3];
+};
+
+/* The slot's own breaker or a dead agent end a candidate's authority at once; stable needs neither. */
+static __always_inline bool may_enforce(const struct packet *p, const struct runtime *rt, __u32 slot, __u32 generation)
+{
+	if (slot == control_stable(p->control))
+		return true;
+	return slot == control_candidate(p->control) && p->now_ns < rt->lease_ns && rt->tripped != generation;
+}
+
+/* The sources whose hash falls below the share are the candidate's; a /24 or /48 goes as a whole, so that a visitor
+ * with a new address keeps their side. */
+static __always_inline bool in_canary(const struct packet *p, __u64 salt)
+{
+	struct sip s;
+	__be32 third = p->key.saddr[3] & bpf_htonl(0xffffff00);
+	sip_start(&s, salt, salt);
+	if (is_ipv4(p->key.saddr))
+		sip_word(&s, third);
+	else
+		sip_word(&s, pair64(p->key.saddr[0], p->key.saddr[1] & bpf_htonl(0xffff0000)));
+	return (sip_end(&s) >> 32) % 1000 < control_canary(p->control);
+}
+
+static __always_inline __u32 choose_slot(const struct packet *p, const struct runtime *rt)
+{
+	__u32 candidate = control_candidate(p->control);
+	if (candidate && control_canary(p->control)) {
+		__u32 zero = 0;
+		void *inner = bpf_map_lookup_elem(&generations, &candidate);
+		struct generation *g = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+		if (g && may_enforce(p, rt, candidate, g->number) && in_canary(p, g->salt))
+			return candidate;
+	}
+	return control_stable(p->control);
+}
+
+static __always_inline void count_rule(__u32 slot, __u32 rule)
+{
+	if (rule >= settings.rules_max)
+		return;
+	__u32 index = slot * settings.rules_max + rule;
+	__u64 *hits = bpf_map_lookup_elem(&rule_hits, &index);
+	if (hits)
+		*hits += 1;
+}
+
+static __always_inline void add_rule(const struct packet *p, struct tally *t, const struct rule_node *node,
+				     enum reason kind)
+{
+	t->matched = 1;
+	t->score += node->score;
+	if (node->score > 0 && (kind == REASON_PREFIX || kind == REASON_TCP_FINGERPRINT))
+		t->strong = 1;
+	if (node->expires_ns < t->expires_ns)
+		t->expires_ns = node->expires_ns;
+	if (node->score > t->best) {
+		t->best = node->score;
+		t->rule = node->rule;
+		t->reason = kind;
+	}
+	count_rule(p->slot, node->rule);
+}
+
+/* add_chain adds one match: a chain of rules, one for each list that knows the source. */
+__noinline int add_chain(struct packet *p, struct tally *t, __u32 head, __u32 kind)
+{
+	if (!p || !t)
+		return REASON_INTERNAL;
+	__u32 slot = p->slot;
+	void *nodes = bpf_map_lookup_elem(&rules, &slot);
+	if (!nodes)
+		return REASON_INTERNAL;
+	for (int i = 0; i < RULE_CHAIN_MAX && head; i++) {
+		struct rule_node *node = bpf_map_lookup_elem(nodes, &head);
+		if (!node)
+			break;
+		head = node->next;
+		if (p->now_ns < node->expires_ns)
+			add_rule(p, t, node, kind);
+	}
+	return REASON_CONTINUE;
+}
+
+static __always_inline void add_features(struct packet *p, struct tally *t, const struct generation *g)
+{
+	__u32 slot = p->slot;
+	__u32 head = prefix_lookup(p, slot);
+	if (head)
+		add_chain(p, t, head, REASON_PREFIX);
+	if (p->flags & PACKET_HAS_FINGERPRINT) {
+		void *inner = bpf_map_lookup_elem(&tcp_fingerprints, &slot);
+		__u32 *value = inner ? bpf_map_lookup_elem(inner, &p->fingerprint) : 0;
+		if (value)
+			add_chain(p, t, *value, REASON_TCP_FINGERPRINT);
+	}
+	__u32 weak = p->weak_reason;
+	bounded(weak);
+	if (weak && weak < REASON_MAX && g->reasons[weak])
+		add_chain(p, t, g->reasons[weak], weak);
+}
+
+/* by_score compares what the features say with the policy of the service. */
+static __always_inline void by_score(struct packet *p, const struct tally *t, const struct policy *policy)
+{
+	if (!t->matched) {
+		p->reason = REASON_NO_MATCH;
+		return;
+	}
+	__s32 score = t->score < 0 ? 0 : t->score > 100 ? 100 : t->score;
+	p->score = score;
+	p->rule = t->rule;
+	p->reason = t->reason ? t->reason : REASON_BELOW_THRESHOLD;
+	if (!policy->drop || score < policy->drop) {
+		p->reason = REASON_BELOW_THRESHOLD;
+	} else if (!t->strong) {
+		p->reason = REASON_WEAK;
+	} else {
+		p->verdict = VERDICT_DROP;
+		p->expires_ns = t->expires_ns;
+	}
+}
+
+static __always_inline void by_generation(struct packet *p, const struct runtime *rt)
+{
+	__u32 zero = 0, slot = choose_slot(p, rt);
+	p->slot = slot;
+	void *inner = bpf_map_lookup_elem(&generations, &slot);
+	struct generation *g = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+	if (!g) {
+		p->reason = REASON_NO_GENERATION;
+		return;
+	}
+	p->generation = g->number;
+	__u32 host_slot = control_host(p->control);
+	inner = bpf_map_lookup_elem(&hosts, &host_slot);
+	struct host *h = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+	__u32 service = p->service;
+	bounded(service);
+	if (!h || service >= SERVICES_MAX) {
+		p->reason = REASON_INTERNAL;
+		return;
+	}
+	const struct policy *policy = &g->policies[service];
+	if (policy->tag != h->services[service].tag) {
+		p->reason = REASON_NO_POLICY;
+		return;
+	}
+	struct tally t = { .expires_ns = NEVER };
+	add_features(p, &t, g);
+	by_score(p, &t, policy);
+}
+
+static __always_inline bool agent_lost(const struct packet *p, const struct runtime *rt)
+{
+	__u32 zero = 0, slot = control_host(p->control);
+	void *inner = bpf_map_lookup_elem(&hosts, &slot);
+	struct host *h = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+	if (!h)
+		return true;
+	__u64 heartbeat = rt->heartbeat_ns;
+	return h->agent_timeout_ns != NEVER && p->now_ns > heartbeat && p->now_ns - heartbeat > h->agent_timeout_ns;
+}
+
+/* spare turns a block into a pass where somebody stands above the bundle. It runs only for packets that would be
+ * blocked, so an ordinary visitor pays nothing for it. */
+static __always_inline void spare(struct packet *p, const struct runtime *rt)
+{
+	if (p->verdict == VERDICT_PASS)
+		return;
+	if (agent_lost(p, rt)) {
+		p->verdict = VERDICT_PASS;
+		p->outcome = OUTCOME_PASS;
+		p->reason = REASON_AGENT_LOST;
+	} else if (is_protected(p)) {
+		p->verdict = VERDICT_PASS;
+		p->outcome = OUTCOME_PASS;
+		p->reason = REASON_PROTECTED;
+	} else if (control_mode(p->control) != MODE_ENFORCE) {
+		p->verdict = VERDICT_PASS;
+		p->outcome = OUTCOME_WOULD_DROP;
+	} else {
+		p->outcome = OUTCOME_DROP;
+	}
+}
+
+/* judge_ban is the part of the judgement that may cut an established connection. */
+static __always_inline bool judge_ban(struct packet *p, const struct runtime *rt)
+{
+	if (!rt->ban_epoch || !is_banned(p))
+		return false;
+	p->verdict = VERDICT_DROP;
+	p->reason = REASON_BAN;
+	return true;
+}
+
+/* judge leaves verdict, outcome, reason and what they rest on in p. */
+__noinline int judge(struct packet *p)
+{
+	__u32 zero = 0;
+	struct runtime *rt = bpf_map_lookup_elem(&words, &zero);
+	if (!p || !rt)
+		return REASON_INTERNAL;
+	if (!p->now_ns)
+		p->now_ns = bpf_ktime_get_coarse_ns();
+	p->verdict = VERDICT_PASS;
+	p->outcome = OUTCOME_PASS;
+	p->reason = REASON_INTERNAL;
+	p->score = SCORE_NONE;
+	p->expires_ns = NEVER;
+	p->flags |= PACKET_EVENT;
+	if (!judge_ban(p, rt))
+		by_generation(p, rt);
+	spare(p, rt);
+	return p->reason;
+}
+
+#endif

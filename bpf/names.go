@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+
+package bpf
+
+import "fmt"
+
+// Shorter names for the generated types; the generated file has their layout.
+type (
+	Ban            = DataplaneBan
+	Event          = DataplaneEvent
+	EventBudget    = DataplaneEventBudget
+	Flow           = DataplaneFlow
+	FlowKey        = DataplaneFlowKey
+	Generation     = DataplaneGeneration
+	Host           = DataplaneHost
+	Mode           = DataplaneMode
+	Outcome        = DataplaneOutcome
+	Policy         = DataplanePolicy
+	Port           = DataplanePort
+	Prefix4Key     = DataplanePrefix4Key
+	Prefix6Key     = DataplanePrefix6Key
+	Reason         = DataplaneReason
+	RuleNode       = DataplaneRuleNode
+	Runtime        = DataplaneRuntime
+	Service        = DataplaneService
+	ServiceAddress = DataplaneServiceAddress
+	Settings       = DataplaneDataplaneSettings
+	Stage          = DataplaneStage
+	SynRecord      = DataplaneSynRecord
+	TCPFingerprint = DataplaneTcpFingerprint
+	Verdict        = DataplaneVerdict
+)
+
+// Limits and constants of types.h that user space needs.
+const (
+	ABIVersion    = 1
+	ServicesMax   = 33
+	Slots         = 4
+	RuleChainMax  = 8
+	TCPOptionsMax = 24
+	ReasonMax     = int(DataplaneReasonREASON_MAX)
+	Outcomes      = int(DataplaneOutcomeOUTCOMES)
+	ScoreNone     = 255
+	Never         = ^uint64(0)
+
+	ProgramDataplane = 0
+)
+
+var reasonNames = [...]string{
+	DataplaneReasonREASON_CONTINUE:        "continue",
+	DataplaneReasonREASON_NOT_IP:          "not_ip",
+	DataplaneReasonREASON_NOT_SERVICE:     "not_service",
+	DataplaneReasonREASON_OTHER_PROTOCOL:  "other_protocol",
+	DataplaneReasonREASON_MALFORMED:       "malformed",
+	DataplaneReasonREASON_TOO_DEEP:        "too_deep",
+	DataplaneReasonREASON_FRAGMENT:        "fragment",
+	DataplaneReasonREASON_NO_GENERATION:   "no_generation",
+	DataplaneReasonREASON_NO_POLICY:       "no_policy",
+	DataplaneReasonREASON_SERVICE_BYPASS:  "service_bypass",
+	DataplaneReasonREASON_AGENT_LOST:      "agent_lost",
+	DataplaneReasonREASON_KNOWN_FLOW:      "known_flow",
+	DataplaneReasonREASON_MIDSTREAM:       "midstream",
+	DataplaneReasonREASON_HANDSHAKE:       "handshake",
+	DataplaneReasonREASON_NO_MATCH:        "no_match",
+	DataplaneReasonREASON_PREFIX:          "prefix",
+	DataplaneReasonREASON_TCP_FINGERPRINT: "tcp_fingerprint",
+	DataplaneReasonREASON_BAN:             "ban",
+	DataplaneReasonREASON_PROTECTED:       "protected",
+	DataplaneReasonREASON_BELOW_THRESHOLD: "below_threshold",
+	DataplaneReasonREASON_WEAK:            "weak",
+	DataplaneReasonREASON_UNCONFIRMED:     "unconfirmed",
+	DataplaneReasonREASON_SYN_OPTIONS:     "syn_options",
+	DataplaneReasonREASON_INTERNAL:        "internal",
+}
+
+var outcomeNames = [...]string{"pass", "tag", "limit", "reset", "drop", "would_limit", "would_reset", "would_drop"}
+
+var stageNames = [...]string{"packet", "syn", "payload"}
+
+// ReasonName returns the name of r in metrics, events and documents.
+func ReasonName(r Reason) string { return nameOf(reasonNames[:], int(r)) }
+
+// Reasons returns all reasons that leave the dataplane, in the order of their numbers.
+func Reasons() []Reason {
+	var all []Reason
+	for r := range reasonNames {
+		if r != int(DataplaneReasonREASON_CONTINUE) {
+			all = append(all, Reason(r))
+		}
+	}
+	return all
+}
+
+// ParseReason returns the reason of that name.
+func ParseReason(name string) (Reason, error) {
+	for r, n := range reasonNames {
+		if n == name && r != int(DataplaneReasonREASON_CONTINUE) {
+			return Reason(r), nil
+		}
+	}
+	return 0, fmt.Errorf("reason %q is not known", name)
+}
+
+// OutcomeName returns pass, tag, limit, reset, drop, or would_… for what observe mode let pass.
+func OutcomeName(o Outcome) string { return nameOf(outcomeNames[:], int(o)) }
+
+// StageName returns what was judged: syn, payload, or a packet by itself.
+func StageName(s Stage) string { return nameOf(stageNames[:], int(s)) }
+
+func nameOf(names []string, i int) string {
+	if i < 0 || i >= len(names) {
+		return fmt.Sprintf("unknown_%d", i)
+	}
+	return names[i]
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* packet.h holds what the stages know of the packet in hand. */
+#ifndef SPILLWAY_PACKET_H
+#define SPILLWAY_PACKET_H
+
+#include "types.h"
+
+/* The address pair is known but not the ports: judge by addresses alone. */
+#define PACKET_ADDRESSES_ONLY 1
+/* The packet is a fragment (the first of several counts). */
+#define PACKET_FRAGMENT 2
+/* The fingerprint is valid. */
+#define PACKET_HAS_FINGERPRINT 4
+/* The decision deserves an event. */
+#define PACKET_EVENT 8
+/* The ports are known, but nothing of the TCP header after them. */
+#define PACKET_PORTS_ONLY 16
+/* The service's sockets are elsewhere. */
+#define PACKET_REMOTE 32
+
+/* Bits of the thirteenth byte of the TCP header. */
+#define TCP_BIT_FIN 0x01
+#define TCP_BIT_SYN 0x02
+#define TCP_BIT_RST 0x04
+#define TCP_BIT_ACK 0x10
+
+struct packet {
+	struct flow_key key;
+	__u32 l3_off;
+	__u32 l4_off;
+	__u32 payload_off;
+	__u32 payload_len; /* by the headers, not by the frame: padding does not count */
+	__u32 l4_len;
+	__u32 seq;
+	__u16 window;
+	__u16 ethertype;
+	__u8 protocol;	/* IPPROTO_TCP, IPPROTO_UDP, or 0 while unknown */
+	__u8 tcp_flags;
+	__u8 options_len;
+	__u8 flags;
+	__u8 weak_reason; /* enum reason that may be scored, or 0 */
+	__u8 service;
+
+	/* the decision */
+	__u8 outcome;
+	__u8 verdict;
+	__u8 reason;
+	__u8 slot;
+	__u8 score;
+	__u8 stage;
+	__u16 rule;
+	__u16 pad;
+	__u32 generation;
+	__u64 expires_ns;
+	__u64 now_ns;
+	__u64 control;	/* the control word, read once */
+	struct tcp_fingerprint fingerprint;
+};
+
+/* Keeps a value in one register, so that the check and the use that follow are of the same one: clang would load the
+ * field again, and the verifier has then not seen a check. */
+#define bounded(x) asm volatile("" : "+r"(x))
+
+static __always_inline __u32 control_field(__u64 control, __u32 shift, __u32 mask)
+{
+	return (control >> shift) & mask;
+}
+
+#define control_mode(c) control_field(c, CONTROL_MODE, 3)
+#define control_stable(c) control_field(c, CONTROL_STABLE, 3)
+#define control_candidate(c) control_field(c, CONTROL_CANDIDATE, 3)
+#define control_host(c) control_field(c, CONTROL_HOST, 3)
+#define control_canary(c) control_field(c, CONTROL_CANARY, 1023)
+#define control_epoch(c) ((__u32)((c) >> CONTROL_EPOCH))
+
+#endif

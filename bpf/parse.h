@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* parse.h takes a frame apart: Ethernet, VLAN tags, IPv4 with options, IPv6 with extension headers, TCP, UDP.
+ *
+ * What cannot be read is never dropped for that: with known addresses it is judged by its addresses
+ * (PACKET_ADDRESSES_ONLY), so that no layer is a way around a prefix rule or a ban; without, it passes.
+ *
+ * The stages are global functions: each is verified once, and the offsets they leave behind are plain numbers to the
+ * caller, so paths do not multiply. */
+#ifndef SPILLWAY_PARSE_H
+#define SPILLWAY_PARSE_H
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "packet.h"
+
+/* Linux itself accepts as many nested tags as there are VLAN devices on top of each other; two are common, eight are absurd. */
+#define VLAN_TAGS_MAX 8
+/* RFC 8200 names seven kinds, and all but one appear once at most. */
+#define EXTENSION_HEADERS_MAX 12
+/* 14 bytes Ethernet, eight tags of 4. */
+#define L3_OFF_MASK 63
+/* Twelve extension headers of at most 2,048 bytes and what comes before fit 15 bits. */
+#define L4_OFF_MASK 32767
+
+#define IPV4_OFFSET 0x1fff
+#define IPV4_MORE_FRAGMENTS 0x2000
+#define IPV6_OFFSET 0xfff8
+#define IPV6_MORE_FRAGMENTS 0x0001
+
+struct vlan_tag {
+	__be16 tci;
+	__be16 ethertype;
+};
+
+struct extension {
+	__u8 next;
+	__u8 len; /* 8-byte units after the first 8; for AH 4-byte units less 2 */
+};
+
+struct fragment_header {
+	__u8 next;
+	__u8 reserved;
+	__be16 frag_off; /* 13 bits offset, 2 reserved, 1 more fragments */
+	__be32 id;
+};
+
+/* parse_link leaves l3_off and ethertype. */
+__noinline int parse_link(struct xdp_md *ctx, struct packet *p)
+{
+	if (!p)
+		return REASON_INTERNAL;
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+	if ((void *)(eth + 1) > end)
+		return REASON_MALFORMED;
+
+	__be16 ethertype = eth->h_proto;
+	__u32 off = sizeof(*eth);
+	for (int i = 0; i < VLAN_TAGS_MAX; i++) {
+		if (ethertype != bpf_htons(ETH_P_8021Q) && ethertype != bpf_htons(ETH_P_8021AD))
+			break;
+		struct vlan_tag *tag = data + off;
+		if ((void *)(tag + 1) > end)
+			return REASON_MALFORMED;
+		ethertype = tag->ethertype;
+		off += sizeof(*tag);
+	}
+	if (ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD))
+		return REASON_TOO_DEEP;
+	p->l3_off = off;
+	p->ethertype = bpf_ntohs(ethertype);
+	return REASON_CONTINUE;
+}
+
+static __always_inline bool is_inspected(__u8 protocol)
+{
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+}
+
+/* addresses_only ends the parse of a packet whose addresses are known. */
+static __always_inline int addresses_only(struct packet *p, enum reason why)
+{
+	if (!is_inspected(p->protocol))
+		p->protocol = 0;
+	p->flags |= PACKET_ADDRESSES_ONLY;
+	p->weak_reason = why;
+	return REASON_CONTINUE;
+}
+
+__noinline int parse_ipv4(struct xdp_md *ctx, struct packet *p)
+{
+	if (!p)
+		return REASON_INTERNAL;
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	__u32 off = p->l3_off & L3_OFF_MASK;
+	struct iphdr *ip = data + off;
+	if ((void *)(ip + 1) > end)
+		return REASON_MALFORMED;
+
+	p->key.saddr[2] = p->key.daddr[2] = bpf_htonl(0xffff);
+	p->key.saddr[3] = ip->saddr;
+	p->key.daddr[3] = ip->daddr;
+	__u32 header_len = ip->ihl * 4;
+	__u32 total_len = bpf_ntohs(ip->tot_len);
+	if (ip->version != 4 || header_len < sizeof(*ip) || total_len < header_len)
+		return addresses_only(p, REASON_MALFORMED);
+	if (!is_inspected(ip->protocol))
+		return REASON_OTHER_PROTOCOL;
+
+	p->protocol = ip->protocol;
+	p->l4_off = off + header_len;
+	p->l4_len = total_len - header_len;
+	__u16 frag = bpf_ntohs(ip->frag_off);
+	if (frag & (IPV4_OFFSET | IPV4_MORE_FRAGMENTS)) {
+		p->flags |= PACKET_FRAGMENT;
+		p->weak_reason = REASON_FRAGMENT;
+	}
+	if (frag & IPV4_OFFSET)
+		return addresses_only(p, REASON_FRAGMENT);
+	return REASON_CONTINUE;
+}
+
+/* How long an extension header is, or 0 when next is none that we step over. The fragment header is step_fragment's. */
+static __always_inline __u32 extension_len(__u8 next, __u8 len)
+{
+	switch (next) {
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_DSTOPTS:
+	case 135: /* Mobility, RFC 6275 */
+	case 139: /* HIP, RFC 7401 */
+	case 140: /* Shim6, RFC 5533 */
+		return ((__u32)len + 1) * 8;
+	case IPPROTO_AH:
+		return ((__u32)len + 2) * 4;
+	}
+	return 0;
+}
+
+static __always_inline int advance(struct packet *p, __u8 next, __u32 len)
+{
+	if (len > p->l4_len)
+		return addresses_only(p, REASON_MALFORMED);
+	p->protocol = next;
+	p->l4_len -= len;
+	p->l4_off += len;
+	return REASON_CONTINUE;
+}
+
+static __always_inline int step_fragment(struct packet *p, void *at, void *end)
+{
+	struct fragment_header *fragment = at;
+	if ((void *)(fragment + 1) > end)
+		return addresses_only(p, REASON_MALFORMED);
+	__u16 frag = bpf_ntohs(fragment->frag_off);
+	/* An atomic fragment (RFC 6946) is a whole packet. */
+	if (frag & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS)) {
+		p->flags |= PACKET_FRAGMENT;
+		p->weak_reason = REASON_FRAGMENT;
+	}
+	if (frag & IPV6_OFFSET)
+		return addresses_only(p, REASON_FRAGMENT);
+	return advance(p, fragment->next, sizeof(*fragment));
+}
+
+/* step_extension steps over the extension header at l4_off, whose kind stands in protocol. */
+__noinline int step_extension(struct xdp_md *ctx, struct packet *p)
+{
+	if (!p)
+		return REASON_INTERNAL;
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	void *at = data + (p->l4_off & L4_OFF_MASK);
+	if (p->protocol == IPPROTO_FRAGMENT)
+		return step_fragment(p, at, end);
+	if (!extension_len(p->protocol, 0))
+		return REASON_OTHER_PROTOCOL;
+	struct extension *ext = at;
+	if ((void *)(ext + 1) > end)
+		return addresses_only(p, REASON_MALFORMED);
+	return advance(p, ext->next, extension_len(p->protocol, ext->len));
+}
+
+__noinline int parse_ipv6(struct xdp_md *ctx, struct packet *p)
+{
+	if (!p)
+		return REASON_INTERNAL;
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	__u32 off = p->l3_off & L3_OFF_MASK;
+	struct ipv6hdr *ip6 = data + off;
+	if ((void *)(ip6 + 1) > end)
+		return REASON_MALFORMED;
+
+	__builtin_memcpy(p->key.saddr, &ip6->saddr, 16);
+	__builtin_memcpy(p->key.daddr, &ip6->daddr, 16);
+	if (ip6->version != 6)
+		return addresses_only(p, REASON_MALFORMED);
+	p->protocol = ip6->nexthdr;
+	p->l4_len = bpf_ntohs(ip6->payload_len);
+	p->l4_off = off + sizeof(*ip6);
+	for (int i = 0; i < EXTENSION_HEADERS_MAX && !is_inspected(p->protocol); i++) {
+		int reason = step_extension(ctx, p);
+		if (reason || p->flags & PACKET_ADDRESSES_ONLY)
+			return reason;
+	}
+	return is_inspected(p->protocol) ? REASON_CONTINUE : addresses_only(p, REASON_TOO_DEEP);
+}
+
+static __always_inline int ports_only(struct packet *p)
+{
+	p->flags |= PACKET_PORTS_ONLY;
+	if (!(p->flags & PACKET_FRAGMENT))
+		p->weak_reason = REASON_MALFORMED;
+	return REASON_CONTINUE;
+}
+
+__noinline int parse_tcp(struct xdp_md *ctx, struct packet *p)
+{
+	if (!p)
+		return REASON_INTERNAL;
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	__u32 off = p->l4_off & L4_OFF_MASK;
+	struct tcphdr *tcp = data + off;
+	/* The ports lie in the first four bytes: even a fragment of eight bytes says which service it means. */
+	if ((void *)tcp + 4 > end || p->l4_len < 4)
+		return addresses_only(p, REASON_MALFORMED);
+	p->key.sport = tcp->source;
+	p->key.dport = tcp->dest;
+	if ((void *)(tcp + 1) > end || p->l4_len < sizeof(*tcp))
+		return ports_only(p);
+	__u32 header_len = tcp->doff * 4;
+	if (header_len < sizeof(*tcp) || header_len > p->l4_len)
+		return ports_only(p);
+	p->seq = bpf_ntohl(tcp->seq);
+	p->window = bpf_ntohs(tcp->window);
+	p->tcp_flags = ((__u8 *)tcp)[13];
+	p->options_len = header_len - sizeof(*tcp);
+	p->payload_off = off + header_len;
+	p->payload_len = p->l4_len - header_len;
+	return REASON_CONTINUE;
+}
+
+static __always_inline int parse_udp(struct xdp_md *ctx, struct packet *p)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	struct udphdr *udp = data + (p->l4_off & L4_OFF_MASK);
+	if ((void *)(udp + 1) > end || p->l4_len < sizeof(*udp))
+		return addresses_only(p, REASON_MALFORMED);
+	p->key.sport = udp->source;
+	p->key.dport = udp->dest;
+	p->payload_len = p->l4_len - sizeof(*udp);
+	return REASON_CONTINUE;
+}
+
+static __always_inline int parse(struct xdp_md *ctx, struct packet *p)
+{
+	int reason = parse_link(ctx, p);
+	if (reason)
+		return reason;
+	if (p->ethertype == ETH_P_IP)
+		reason = parse_ipv4(ctx, p);
+	else if (p->ethertype == ETH_P_IPV6)
+		reason = parse_ipv6(ctx, p);
+	else
+		return REASON_NOT_IP;
+	if (reason || p->flags & PACKET_ADDRESSES_ONLY)
+		return reason;
+	return p->protocol == IPPROTO_TCP ? parse_tcp(ctx, p) : parse_udp(ctx, p);
+}
+
+#endif

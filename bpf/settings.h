@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* settings.h holds what the loader decides once per load of the program; the verifier removes what is off. */
+#ifndef SPILLWAY_SETTINGS_H
+#define SPILLWAY_SETTINGS_H
+
+#include "types.h"
+
+struct dataplane_settings {
+	__u32 syn_mask;		 /* entries of `syns` less one; entries are a power of two */
+	__u32 events_per_second; /* per CPU; more are counted as lost */
+	__u32 event_sample_mask; /* of passes, one in mask + 1 becomes an event; blocks always do */
+	__u32 rules_max;	 /* rules that can be told apart in the counters: entries of `rule_hits` per slot */
+};
+_Static_assert(sizeof(struct dataplane_settings) == 16, "dataplane_settings is ABI");
+
+volatile const struct dataplane_settings settings = {
+	.syn_mask = 65535,
+	.events_per_second = 500,
+	.event_sample_mask = 63,
+	.rules_max = 4096,
+};
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* source.h answers by source address: is it banned, is it protected, which prefix feature covers it. It is the one
+ * place that knows how prefixes are stored. */
+#ifndef SPILLWAY_SOURCE_H
+#define SPILLWAY_SOURCE_H
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "maps.h"
+#include "packet.h"
+
+static __always_inline bool is_ipv4(const __be32 addr[4])
+{
+	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline void host_key(struct prefix6_key *key, const __be32 addr[4])
+{
+	key->prefixlen = 128;
+	__builtin_memcpy(key->addr, addr, sizeof(key->addr));
+}
+
+static __always_inline bool is_banned(const struct packet *p)
+{
+	struct prefix6_key key;
+	host_key(&key, p->key.saddr);
+	struct ban *ban = bpf_map_lookup_elem(&bans, &key);
+	return ban && p->now_ns < ban->expires_ns;
+}
+
+/* Sources that nothing may block. A missing map protects nobody: the caller only asks once something else wants to block. */
+static __always_inline bool is_protected(const struct packet *p)
+{
+	__u32 slot = control_host(p->control);
+	void *allowlist = bpf_map_lookup_elem(&host_allowlist, &slot);
+	if (!allowlist)
+		return false;
+	struct prefix6_key key;
+	host_key(&key, p->key.saddr);
+	return bpf_map_lookup_elem(allowlist, &key);
+}
+
+/* prefix_lookup returns the head of the chain of rules for the longest match, 0 for none. */
+static __always_inline __u32 prefix_lookup(const struct packet *p, __u32 slot)
+{
+	__u32 *head;
+	if (is_ipv4(p->key.saddr)) {
+		void *inner = bpf_map_lookup_elem(&prefixes4, &slot);
+		if (!inner)
+			return 0;
+		struct prefix4_key key = { .prefixlen = 32, .addr = p->key.saddr[3] };
+		head = bpf_map_lookup_elem(inner, &key);
+	} else {
+		void *inner = bpf_map_lookup_elem(&prefixes6, &slot);
+		if (!inner)
+			return 0;
+		struct prefix6_key key;
+		host_key(&key, p->key.saddr);
+		head = bpf_map_lookup_elem(inner, &key);
+	}
+	return head ? *head : 0;
+}
+
+#endif

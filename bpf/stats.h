@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* stats.h counts every packet once, and tells of decisions: sampled, rate-limited, never waited for. */
+#ifndef SPILLWAY_STATS_H
+#define SPILLWAY_STATS_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "maps.h"
+#include "packet.h"
+#include "settings.h"
+
+#define SECOND_NS 1000000000ULL
+
+static __always_inline void count(const struct packet *p, __u32 reason)
+{
+	__u32 service = p->service < SERVICES_MAX ? p->service : 0;
+	__u32 slot = p->slot & (SLOTS - 1);
+	__u32 index = ((service * SLOTS + slot) * REASON_MAX + reason) * OUTCOMES + (p->outcome & (OUTCOMES - 1));
+	__u64 *counter = bpf_map_lookup_elem(&counters, &index);
+	if (counter)
+		*counter += 1;
+}
+
+/* may_tell spends one event of this CPU's second, or counts a loss. */
+static __always_inline bool may_tell(__u64 now_ns)
+{
+	__u32 zero = 0;
+	struct event_budget *budget = bpf_map_lookup_elem(&event_budgets, &zero);
+	if (!budget)
+		return false;
+	if (now_ns - budget->window_ns >= SECOND_NS) {
+		budget->window_ns = now_ns;
+		budget->sent = 0;
+	}
+	if (budget->sent >= settings.events_per_second) {
+		budget->lost += 1;
+		return false;
+	}
+	budget->sent += 1;
+	return true;
+}
+
+/* tell emits the event of one decision. Passes, and packets that are judged alone, are sampled. */
+__noinline int tell(struct packet *p)
+{
+	if (!p)
+		return 0;
+	bool sampled = p->outcome == OUTCOME_PASS || p->stage == STAGE_PACKET;
+	if (sampled && bpf_get_prandom_u32() & settings.event_sample_mask)
+		return 0;
+	if (!may_tell(p->now_ns))
+		return 0;
+	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		__u32 zero = 0;
+		struct event_budget *budget = bpf_map_lookup_elem(&event_budgets, &zero);
+		if (budget)
+			budget->lost += 1;
+		return 0;
+	}
+	__builtin_memset(event, 0, sizeof(*event));
+	event->time_ns = p->now_ns;
+	event->key = p->key;
+	event->generation = p->generation;
+	event->rule = p->rule;
+	event->service = p->service;
+	event->reason = p->reason;
+	event->outcome = p->outcome;
+	event->score = p->score;
+	event->slot = p->slot;
+	event->stage = p->stage;
+	event->has_fingerprint = !!(p->flags & PACKET_HAS_FINGERPRINT);
+	event->fingerprint = p->fingerprint;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* types.h holds every type that crosses to user space; bpf2go turns them into Go types. */
+#ifndef SPILLWAY_TYPES_H
+#define SPILLWAY_TYPES_H
+
+#include <linux/types.h>
+
+/* The version of the layout of maps and of everything in this file. Pins live in a folder of this name;
+ * an agent refuses a folder of another number, because a half-understood map could block someone. */
+#define ABI_VERSION 1
+
+enum {
+	/* Service 0 is "no service". 32 is what one host file may list; more would only fatten the per-CPU counters. */
+	SERVICES_MAX = 33,
+	/* Slot 0 is always empty: a control word of zero points nowhere, and nowhere passes. */
+	SLOTS = 4,
+	SLOT_EMPTY = 0,
+	/* p0f reads at most 24 options of a SYN (MAX_TCP_OPT); no system sends more than 10. */
+	TCP_OPTIONS_MAX = 24,
+	/* Lists whose longest matches add up on one source; the loader refuses more. */
+	RULE_CHAIN_MAX = 8,
+	PROGRAM_DATAPLANE = 0,
+	PROGRAMS_MAX = 4,
+};
+
+/* Why a packet went where it went. Names are the labels in metrics, events and documents. Append only: numbers are ABI. */
+enum reason {
+	REASON_CONTINUE = 0,	      /* internal: not finished yet */
+	REASON_NOT_IP = 1,	      /* ARP, LLDP, MPLS, PPPoE…: never ours */
+	REASON_NOT_SERVICE = 2,	      /* the destination is not a service */
+	REASON_OTHER_PROTOCOL = 3,    /* IP, but neither TCP nor UDP */
+	REASON_MALFORMED = 4,	      /* headers contradict each other or the frame ends inside them */
+	REASON_TOO_DEEP = 5,	      /* more tags or extension headers than we follow */
+	REASON_FRAGMENT = 6,	      /* a fragment to a service address */
+	REASON_NO_GENERATION = 7,     /* the slot is empty */
+	REASON_NO_POLICY = 8,	      /* the generation was compiled without this service */
+	REASON_SERVICE_BYPASS = 9,    /* the operator lets this service pass */
+	REASON_AGENT_LOST = 10,	      /* would have been blocked; nobody is there to lift a mistake */
+	REASON_KNOWN_FLOW = 11,	      /* the stored verdict of the flow */
+	REASON_MIDSTREAM = 12,	      /* data of a connection whose start we did not see */
+	REASON_HANDSHAKE = 13,	      /* no data, no flow: the ACK of a handshake, a late FIN or RST */
+	REASON_NO_MATCH = 14,	      /* decided: no feature matched */
+	REASON_PREFIX = 15,	      /* decided: a prefix weighed most */
+	REASON_TCP_FINGERPRINT = 16,  /* decided: the SYN's fingerprint weighed most */
+	REASON_BAN = 17,	      /* an operator's or a tool's ban */
+	REASON_PROTECTED = 18,	      /* would have been blocked; the source is protected */
+	REASON_BELOW_THRESHOLD = 19,  /* decided: matched, but the score does not reach the policy's threshold */
+	REASON_WEAK = 20,	      /* decided: only reasons matched, and reasons alone never block */
+	REASON_UNCONFIRMED = 21,      /* a first payload without a socket that fits: judged alone, nothing kept */
+	REASON_SYN_OPTIONS = 22,      /* the SYN's options cannot be read; it has no fingerprint */
+	REASON_INTERNAL = 23,	      /* a map is missing: pass and let the alert ring */
+	REASON_MAX = 48,
+};
+
+enum verdict {
+	VERDICT_PASS = 0,
+	VERDICT_TAG = 1,
+	VERDICT_LIMIT = 2,
+	VERDICT_RESET = 3,
+	VERDICT_DROP = 4,
+};
+
+/* What the exit counts: the verdict, or what it would have been in observe mode. */
+enum outcome {
+	OUTCOME_PASS = 0,
+	OUTCOME_TAG = 1,
+	OUTCOME_LIMIT = 2,
+	OUTCOME_RESET = 3,
+	OUTCOME_DROP = 4,
+	OUTCOME_WOULD_LIMIT = 5,
+	OUTCOME_WOULD_RESET = 6,
+	OUTCOME_WOULD_DROP = 7,
+	OUTCOMES = 8,
+};
+
+enum mode {
+	MODE_OBSERVE = 0,
+	MODE_ENFORCE = 1,
+};
+
+/* The control word, one aligned u64 that a packet reads once:
+ *
+ *   63            32 31   20 19        10 9  8 7  6 5  4 3  2 1  0
+ *  +----------------+-------+------------+----+----+----+----+----+
+ *  |     epoch      |   0   | canary (‰) |host|prev|cand|stab|mode|
+ *  +----------------+-------+------------+----+----+----+----+----+
+ */
+enum control_shift {
+	CONTROL_MODE = 0,
+	CONTROL_STABLE = 2,
+	CONTROL_CANDIDATE = 4,
+	CONTROL_PREVIOUS = 6,
+	CONTROL_HOST = 8,
+	CONTROL_CANARY = 10,
+	CONTROL_EPOCH = 32,
+};
+
+/* Words that change at run time. Each has one writer, who stores it through a memory mapping, whole and atomically,
+ * so that no store erases another's. Times are CLOCK_MONOTONIC, nanoseconds. */
+struct runtime {
+	__u64 bypass_until_ns;	/* 0: off; all ones: until switched off. Writer: whoever holds the state lock */
+	__u64 control;		/* see above. Compare-and-swap only */
+	__u64 lease_ns;		/* the candidate counts until then. Writer: the agent */
+	__u64 heartbeat_ns;	/* when the agent last lived. Writer: the agent's heartbeat thread */
+	__u64 tripped;		/* generation whose breaker tripped, 0 for none */
+	__u64 ban_epoch;	/* grows after every change of bans; 0: there never was one */
+	__u64 seed[2];		/* random at creation, then constant: the key of the SYN index */
+	__u64 service_bypass_until_ns[SERVICES_MAX]; /* like bypass_until_ns, one service each */
+};
+_Static_assert(sizeof(struct runtime) == 328, "runtime is ABI");
+
+/* A connection as the kernel sees it; IPv4 as ::ffff:a.b.c.d so that both families share one table. */
+struct flow_key {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be16 sport;
+	__be16 dport;
+};
+_Static_assert(sizeof(struct flow_key) == 36, "flow_key is ABI");
+
+enum tcp_present {
+	TCP_HAS_MSS = 1,
+	TCP_HAS_SCALE = 2,
+};
+
+/* The content of a MuonFP string (window:kinds:mss:scale), as an exact key. Unused bytes are zero. */
+struct tcp_fingerprint {
+	__u16 window;
+	__u16 mss;
+	__u8 scale;
+	__u8 present;	/* enum tcp_present */
+	__u8 kind_count;
+	__u8 pad;
+	__u8 kinds[TCP_OPTIONS_MAX];
+};
+_Static_assert(sizeof(struct tcp_fingerprint) == 32, "tcp_fingerprint is ABI");
+
+/* What a SYN said, kept for its first payload. check covers the key and the content: a record that two CPUs wrote
+ * at once, or that belongs to another connection, does not pass for this one's. */
+struct syn_record {
+	__u64 check;
+	__u32 isn;
+	__u32 has_fingerprint;
+	struct tcp_fingerprint fingerprint;
+};
+_Static_assert(sizeof(struct syn_record) == 48, "syn_record is ABI");
+
+enum flow_flags {
+	FLOW_CONFIRMED = 1,	  /* a socket of this host vouched for the ISN */
+	FLOW_FIRST_PAYLOAD = 2,	  /* the first payload was scored */
+	FLOW_HAS_FINGERPRINT = 4, /* the SYN's fingerprint is known */
+};
+
+/* The verdict of one connection. verdict and the fields beside it are written together at creation; later writes
+ * are single aligned stores of one field, so a reader on another CPU sees an old or a new verdict, never half of one. */
+struct flow {
+	__u64 expires_ns;	/* the deciding rule's end; all ones: never */
+	__u32 epoch;		/* of the control word that decided */
+	__u32 isn;
+	__u32 ban_epoch;	/* bans were looked up at this epoch */
+	__u32 generation;	/* that decided, in slot */
+	__u8 verdict;		/* what was enforced: pass in observe mode */
+	__u8 reason;
+	__u8 slot;
+	__u8 flags;		/* enum flow_flags */
+	__u16 rule;
+	__u8 score;
+	__u8 hint;		/* a SYN came for this key: look whether a new connection took it over. Never relaxes anything */
+	struct tcp_fingerprint fingerprint;
+};
+_Static_assert(sizeof(struct flow) == 64, "flow is ABI");
+
+/* One link of the chain of rules that a match points to; node 0 is "none". Scores add up, expired links do not count. */
+struct rule_node {
+	__u64 expires_ns;
+	__s16 score;
+	__u16 rule;	/* index of the bundle's rule, for counting */
+	__u16 next;
+	__u16 pad;
+};
+_Static_assert(sizeof(struct rule_node) == 16, "rule_node is ABI");
+
+struct policy {
+	__u32 tag;	/* the service this was compiled for; another tag means another service: pass */
+	__u8 drop;	/* score from which to drop; 0: never */
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct policy) == 8, "policy is ABI");
+
+/* Everything small of a generation. */
+struct generation {
+	__u32 number;	/* only grows */
+	__u32 rule_count;
+	__u8 digest[32];	/* SHA-256 of the bundle's canonical form */
+	__u64 salt;	/* of the canary split: the same prefixes on every host */
+	__u64 built_unix_ns;
+	struct policy policies[SERVICES_MAX];
+	__u16 reasons[REASON_MAX];	/* chain heads of reason features */
+};
+_Static_assert(sizeof(struct generation) == 416, "generation is ABI");
+
+enum service_id_flags {
+	/* Set beside the id in ports and addresses: the sockets are elsewhere, nobody here can confirm a payload. */
+	SERVICE_REMOTE = 0x80,
+	SERVICE_ID = 0x7f,
+};
+
+enum service_kind {
+	KIND_TLS = 1,
+	KIND_HTTP = 2,
+	KIND_TCP = 3,
+	KIND_QUIC = 4,
+	KIND_UDP = 5,
+};
+
+struct service {
+	__u32 tag;
+	__u8 kind;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct service) == 8, "service is ABI");
+
+/* Everything small of the host file. */
+struct host {
+	__u64 agent_timeout_ns;	/* all ones: never */
+	__u32 number;
+	__u32 service_count;
+	struct service services[SERVICES_MAX];
+};
+_Static_assert(sizeof(struct host) == 280, "host is ABI");
+
+/* Services of one port, each as id, 0 for none. Port 0 stands for "any port": what cannot be read further
+ * (later fragments, deep headers) is judged by its addresses. */
+struct port {
+	__u8 any4;	/* SERVICE_REMOTE may be set */
+	__u8 any6;
+	__u8 exact;	/* some service of this port names addresses: look there first */
+	__u8 pad;
+};
+_Static_assert(sizeof(struct port) == 4, "port is ABI");
+
+struct service_address {
+	__be32 addr[4];
+	__be16 port;
+	__u8 protocol;
+	__u8 pad;
+};
+_Static_assert(sizeof(struct service_address) == 20, "service_address is ABI");
+
+struct prefix4_key {
+	__u32 prefixlen;
+	__be32 addr;
+};
+
+struct prefix6_key {
+	__u32 prefixlen;
+	__be32 addr[4];
+};
+
+struct ban {
+	__u64 expires_ns;
+};
+
+enum stage {
+	STAGE_PACKET = 0, /* judged alone: udp, fragments, midstream */
+	STAGE_SYN = 1,
+	STAGE_PAYLOAD = 2,
+};
+
+/* One decision, as the event stream shows it. */
+struct event {
+	__u64 time_ns;
+	struct flow_key key;
+	__u32 generation;
+	__u16 rule;
+	__u8 service;
+	__u8 reason;
+	__u8 outcome;
+	__u8 score;	/* SCORE_NONE when nothing matched */
+	__u8 slot;
+	__u8 stage;
+	__u8 has_fingerprint;
+	__u8 pad[7];
+	struct tcp_fingerprint fingerprint;
+};
+_Static_assert(sizeof(struct event) == 96, "event is ABI");
+
+/* "No score" is a value of its own, and passes. */
+#define SCORE_NONE 255
+
+/* Events are lossy by design; what was lost is counted here, per CPU. */
+struct event_budget {
+	__u64 window_ns;
+	__u64 sent;
+	__u64 lost;
+};
+
+#endif

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+//go:build ignore
+
+/* xdp.c holds the entry points: the root program, attached once and small, and the dataplane behind it. */
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <bpf/bpf_helpers.h>
+
+#include "types.h"
+#include "settings.h"
+#include "maps.h"
+#include "packet.h"
+#include "parse.h"
+#include "service.h"
+#include "flow.h"
+#include "stats.h"
+
+/* Helpers that need it are marked GPL-only; the choice of licence is the user's. */
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+/* A bypass is off (0), on until switched off (all ones), or on until a time; only the last needs a clock. */
+static __always_inline bool is_bypassed(__u64 until_ns)
+{
+	if (!until_ns)
+		return false;
+	return until_ns == NEVER || bpf_ktime_get_coarse_ns() < until_ns;
+}
+
+static __always_inline struct runtime *get_runtime(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&words, &zero);
+}
+
+SEC("xdp.frags")
+int spillway_root(struct xdp_md *ctx)
+{
+	struct runtime *rt = get_runtime();
+	if (!rt || is_bypassed(rt->bypass_until_ns))
+		return XDP_PASS;
+	bpf_tail_call(ctx, &programs, PROGRAM_DATAPLANE);
+	return XDP_PASS; /* no dataplane: the site is served */
+}
+
+static __always_inline int inspect(struct xdp_md *ctx, struct packet *p)
+{
+	struct runtime *rt = get_runtime();
+	if (!rt)
+		return REASON_INTERNAL;
+	p->control = *(volatile __u64 *)&rt->control;
+
+	int reason = parse(ctx, p);
+	if (reason)
+		return reason;
+	__u32 service = find_service(p);
+	if (!service || service >= SERVICES_MAX)
+		return REASON_NOT_SERVICE;
+	if (is_bypassed(rt->service_bypass_until_ns[service]))
+		return REASON_SERVICE_BYPASS;
+	if (p->flags & PACKET_ADDRESSES_ONLY)
+		return judge_as(p, p->weak_reason);
+	if (p->protocol == IPPROTO_UDP)
+		return judge_as(p, REASON_NO_MATCH);
+	return inspect_tcp(ctx, p, rt);
+}
+
+/* finish is the one exit: every packet is counted here, and nothing but PASS and DROP leaves. */
+static __always_inline int finish(struct packet *p, int reason)
+{
+	count(p, reason > 0 && reason < REASON_MAX ? reason : REASON_INTERNAL);
+	if (p->flags & PACKET_EVENT)
+		tell(p);
+	return p->outcome == OUTCOME_DROP ? XDP_DROP : XDP_PASS;
+}
+
+SEC("xdp.frags")
+int spillway_dataplane(struct xdp_md *ctx)
+{
+	struct packet p = {};
+	return finish(&p, inspect(ctx, &p));
+}
