@@ -48,9 +48,9 @@ type Bundle struct {
 // Rule is what a match means.
 type Rule struct {
 	// ID of the rule; features name it.
-	ID string `yaml:"id" json:"id" jsonschema:"required,maxLength=63,pattern=^[a-z0-9][a-z0-9._-]*$"`
+	ID string `yaml:"id" json:"id" jsonschema:"required,maxLength=63,pattern=^[a-z0-9][a-z0-9._-]*$" valid:"lower-case letters, digits, dots, dashes and underscores; at most 63"`
 	// Label of what the rule finds, for metrics, events and intent.
-	Label string `yaml:"label" json:"label" jsonschema:"required,maxLength=63,pattern=^[a-z0-9][a-z0-9._-]*$"`
+	Label string `yaml:"label" json:"label" jsonschema:"required,maxLength=63,pattern=^[a-z0-9][a-z0-9._-]*$" valid:"lower-case letters, digits, dots, dashes and underscores; at most 63"`
 	// Score that a match adds; negative speaks for a visitor.
 	Score int `yaml:"score" json:"score" jsonschema:"required,minimum=-100,maximum=100"`
 	// Expires is when the rule stops to apply, with its offset (RFC 3339); zero is never.
@@ -92,6 +92,8 @@ func ScoreableReasons() []string {
 type Policy struct {
 	// Drop from this score on (1 to 100), or never.
 	Drop Threshold `yaml:"drop" json:"drop" jsonschema:"required"`
+
+	_ struct{} `later:"tag,limit,reset"`
 }
 
 // Intent is what a bundle says it will newly block.

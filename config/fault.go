@@ -41,7 +41,9 @@ type Fault struct {
 	Value   string `json:"value,omitempty"`   // as written, shortened
 	Problem string `json:"problem"`           // what is wrong
 	Valid   string `json:"valid,omitempty"`   // what would be right
-	Excerpt string `json:"excerpt,omitempty"` // the line as written, shortened
+	Excerpt string `json:"excerpt,omitempty"` // the line with its number, and a caret below the column
+
+	cause error
 }
 
 // String returns the fault as one line, without the excerpt.

@@ -55,7 +55,7 @@ const (
 // Interface is a network interface that Spillway attaches to.
 type Interface struct {
 	// Name as the kernel knows it, such as eth0.
-	Name string `yaml:"name" jsonschema:"required,minLength=1,maxLength=15,pattern=^[^/:\\s]+$"`
+	Name string `yaml:"name" jsonschema:"required,minLength=1,maxLength=15,pattern=^[^/:\\s]+$" valid:"the name of an interface, such as eth0; at most 15 characters"`
 	// Attach native (in the driver) or generic (in the network stack; slower, and only when asked for).
 	Attach Attach `yaml:"attach" jsonschema:"enum=native,enum=generic,default=native"`
 }
@@ -73,7 +73,7 @@ type Listen struct {
 	// Socket is the Unix socket of the API and the command line.
 	Socket string `yaml:"socket" jsonschema:"minLength=1,maxLength=107,default=/run/spillway/spillway.sock"`
 	// Metrics is the IP address and port of the Prometheus endpoint; empty turns it off.
-	Metrics string `yaml:"metrics" jsonschema:"default=127.0.0.1:9717"`
+	Metrics string `yaml:"metrics" jsonschema:"default=127.0.0.1:9717" blank:"ok"`
 }
 
 // Paths on disk and in the BPF file system, absolute.

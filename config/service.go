@@ -25,7 +25,7 @@ const (
 // Service is address, port and kind of what Spillway inspects.
 type Service struct {
 	// Name of the service in policies, metrics and commands.
-	Name string `yaml:"name" jsonschema:"required,maxLength=31,pattern=^[a-z0-9][a-z0-9-]*$"`
+	Name string `yaml:"name" jsonschema:"required,maxLength=31,pattern=^[a-z0-9][a-z0-9-]*$" valid:"lower-case letters, digits and dashes; at most 31"`
 	// Addresses of this host that the service answers on; any means all of them.
 	Addresses []Address `yaml:"addresses" jsonschema:"minItems=1,maxItems=64"`
 	// Port of the service.

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+const (
+	// maxDepth bounds nesting: the parser recurses, and Go cannot recover from a stack that is used up. The files here
+	// are at most five deep.
+	maxDepth = 32
+	// maxRun bounds the keys of one mapping: the parser needs time by their square (20,000 keys took 0.6 s).
+	maxRun = 1000
+)
+
+// document parses the one YAML document of a file. It returns nil after adding a fault.
+func document(src *source, out *collector) ast.Node {
+	if !src.checkText(out) {
+		return nil
+	}
+	tokens := lexer.Tokenize(src.text)
+	if !checkTokens(src, tokens, out) {
+		return nil
+	}
+	file, err := parse(tokens)
+	if err != nil {
+		out.add(syntaxFault(src, err))
+		return nil
+	}
+	var body ast.Node
+	for _, doc := range file.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if body != nil {
+			out.add(src.fault(CodeUnsupported, place(doc.Body), "", "", "a second document in the file", "one document a file"))
+			return nil
+		}
+		body = doc.Body
+	}
+	if body == nil {
+		out.add(Fault{Code: CodeBlank, File: src.name, Line: 1, Column: 1, Problem: "the file is empty", Valid: "a mapping that begins with version: 1"})
+	}
+	return body
+}
+
+// parse turns a panic of the parser into an error: a file must never stop the agent.
+func parse(tokens token.Tokens) (file *ast.File, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the YAML parser gave up: %v", r)
+		}
+	}()
+	// Duplicate keys are found by the decoder, which names both lines.
+	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+}
+
+func syntaxFault(src *source, err error) Fault {
+	var yerr yaml.Error
+	if !errors.As(err, &yerr) || yerr.GetToken() == nil {
+		return Fault{Code: CodeSyntax, File: src.name, Problem: err.Error(), Valid: "YAML"}
+	}
+	f := src.fault(CodeSyntax, tokenPlace(yerr.GetToken()), "", "", yerr.GetMessage(), "YAML")
+	if strings.Contains(f.Problem, "mapping value is not allowed") {
+		f.Valid = "a text that holds colons in quotes; fields of one mapping in one column"
+	}
+	return f
+}
+
+// notWanted names the parts of YAML that these files do without: they hide what a file says, and some are bombs.
+var notWanted = map[token.Type]string{
+	token.AnchorType:     "an anchor",
+	token.AliasType:      "an alias",
+	token.MergeKeyType:   "a merge key",
+	token.TagType:        "a tag",
+	token.MappingKeyType: "a complex key",
+	token.DirectiveType:  "a directive",
+}
+
+// checkTokens refuses what would be refused later anyhow, before the recursive parser sees it.
+func checkTokens(src *source, tokens token.Tokens, out *collector) bool {
+	before := out.total
+	var depth, dashes, keys, line int
+	for _, tk := range tokens {
+		at := tokenPlace(tk)
+		if what, bad := notWanted[tk.Type]; bad {
+			out.add(src.fault(CodeUnsupported, at, "", tk.Value, what+" is not used here", "plain values; quote a text that begins with & * ! % ?"))
+		}
+		if tk.Error != "" {
+			out.add(src.fault(CodeSyntax, at, "", "", tk.Error, "YAML"))
+		}
+		if at.line != line {
+			line, dashes = at.line, 0
+		}
+		switch tk.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			depth, keys = depth+1, 0
+		case token.SequenceEndType, token.MappingEndType:
+			depth--
+		case token.SequenceEntryType:
+			dashes, keys = dashes+1, 0
+		case token.MappingValueType:
+			keys++
+		}
+		if depth > maxDepth || dashes > maxDepth || tk.Position.IndentLevel > maxDepth {
+			out.add(src.fault(CodeUnsupported, at, "", "", "too deeply nested", fmt.Sprintf("at most %d levels", maxDepth)))
+			return false
+		}
+		if keys > maxRun {
+			out.add(src.fault(CodeUnsupported, at, "", "", "too many keys in one mapping", fmt.Sprintf("at most %d", maxRun)))
+			return false
+		}
+	}
+	return out.total == before
+}
+
+// place returns where a node begins.
+func place(n ast.Node) position {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		if !n.IsFlowStyle && len(n.Values) > 0 {
+			return place(n.Values[0].Key)
+		}
+	case *ast.MappingValueNode:
+		return place(n.Key)
+	}
+	return tokenPlace(n.GetToken())
+}
+
+func tokenPlace(tk *token.Token) position {
+	if tk == nil || tk.Position == nil {
+		return position{1, 1}
+	}
+	return position{max(tk.Position.Line, 1), max(tk.Position.Column, 1)}
+}

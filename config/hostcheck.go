@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"path/filepath"
+)
+
+// checkHost adds the faults that no single field shows.
+func (d *decoder) checkHost(h *Host) {
+	d.checkInterfaces(h)
+	d.checkServices(h)
+	d.checkAllowlist(h)
+	if bits.OnesCount(uint(h.Capacity.Syns)) != 1 {
+		d.faultAt(CodeRange, "capacity.syns", fmt.Sprint(h.Capacity.Syns), "capacity.syns is no power of two", fmt.Sprintf("%d or %d", 1<<(bits.Len(uint(h.Capacity.Syns))-1), 1<<bits.Len(uint(h.Capacity.Syns))))
+	}
+	if t := h.Guards.AgentTimeout; !t.Never() && t.Duration() <= h.Guards.Lease && !d.bad["guards.agent_timeout"] {
+		d.faultAt(CodeRange, "guards.agent_timeout", t.String(), "guards.agent_timeout is not longer than guards.lease ("+shortDuration(h.Guards.Lease)+")", "longer than the lease, or never")
+	}
+	if m := h.Listen.Metrics; m != "" {
+		if at, err := netip.ParseAddrPort(m); err != nil || at.Port() == 0 {
+			d.faultAt(CodeSyntax, "listen.metrics", fmt.Sprintf("%q", m), "listen.metrics is no IP address with a port", `127.0.0.1:9717, [::1]:9717, or "" for off`)
+		}
+	}
+	for path, value := range map[string]string{"listen.socket": h.Listen.Socket, "paths.state": h.Paths.State, "paths.pins": h.Paths.Pins} {
+		if (!filepath.IsAbs(value) || filepath.Clean(value) != value || value == "/") && !d.bad[path] {
+			d.faultAt(CodeSyntax, path, fmt.Sprintf("%q", value), path+" is no absolute, clean path", "a path that begins with / and has no . or .. in it")
+		}
+	}
+}
+
+func (d *decoder) checkInterfaces(h *Host) {
+	first := map[string]string{}
+	for i, itf := range h.Interfaces {
+		d.unique(first, itf.Name, fmt.Sprintf("interfaces[%d].name", i), "the interface")
+	}
+}
+
+// unique adds a fault when key was there before, naming both lines. It keeps paths by key.
+func (d *decoder) unique(first map[string]string, key, path, what string) bool {
+	if key == "" || d.bad[path] {
+		return false
+	}
+	if other, ok := first[key]; ok {
+		d.faultAt(CodeDuplicate, path, fmt.Sprintf("%q", key), fmt.Sprintf("%s %s is here a second time; the first is in line %d", what, shorten(key), d.where(other).line), "each once")
+		return false
+	}
+	first[key] = path
+	return true
+}
+
+func (d *decoder) checkServices(h *Host) {
+	if n := len(h.Services); n > h.Capacity.Services {
+		d.capacity("services", n, "services", h.Capacity.Services, "services")
+	}
+	first := map[string]string{}
+	for i, s := range h.Services {
+		path := fmt.Sprintf("services[%d]", i)
+		d.unique(first, s.Name, path+".name", "the service")
+		if s.Name == DefaultPolicy {
+			d.faultAt(CodeReserved, path+".name", `"default"`, "the name default stands for the policy of all services", "another name")
+		}
+		d.checkAddresses(s, path+".addresses")
+		for j, other := range h.Services[:i] {
+			if s.Port == other.Port && s.Port != 0 && s.Protocol() == other.Protocol() && overlap(s, other) {
+				d.faultAt(CodeDuplicate, path+".port", fmt.Sprint(s.Port), fmt.Sprintf("the service %s has the addresses and the port of %s in line %d", s.Name, other.Name, d.where(fmt.Sprintf("services[%d]", j)).line),
+					"each address and port in one service")
+			}
+		}
+	}
+}
+
+func (d *decoder) checkAddresses(s Service, path string) {
+	first := map[string]string{}
+	for i, a := range s.Addresses {
+		p := fmt.Sprintf("%s[%d]", path, i)
+		d.unique(first, a.String(), p, "the address")
+		if a.Any() && len(s.Addresses) > 1 && !d.bad[p] {
+			d.faultAt(CodeDuplicate, p, "any", "any holds all other addresses", "any alone, or addresses")
+		}
+	}
+}
+
+// overlap reports whether two services share an address.
+func overlap(a, b Service) bool {
+	for _, x := range a.Addresses {
+		for _, y := range b.Addresses {
+			if x.Any() || y.Any() || x.IP == y.IP {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (d *decoder) checkAllowlist(h *Host) {
+	if n := len(h.Allowlist); n > h.Capacity.Allowlist {
+		d.capacity("allowlist", n, "allowlist rows", h.Capacity.Allowlist, "allowlist")
+	}
+	first := map[string]string{}
+	for i, a := range h.Allowlist {
+		path := fmt.Sprintf("allowlist[%d]", i)
+		if a.Prefix.IsValid() {
+			d.unique(first, a.Prefix.String(), path, "the prefix")
+		}
+	}
+}
+
+// capacity adds the fault with both numbers.
+func (d *decoder) capacity(path string, count int, what string, room int, name string) {
+	d.faultAt(CodeCapacity, path, fmt.Sprintf("%d %s", count, what), fmt.Sprintf("%d %s, capacity %d", count, what, room), fmt.Sprintf("at most %d (capacity.%s in the host file)", room, name))
+}

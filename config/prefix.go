@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+)
+
+// parsePrefix reads an address or a prefix. It masks host bits and says so, and turns an IPv4-mapped one into IPv4.
+func parsePrefix(s string) (p netip.Prefix, masked bool, err error) {
+	if !strings.Contains(s, "/") {
+		addr, err := netip.ParseAddr(s)
+		if err != nil || addr.Zone() != "" {
+			return netip.Prefix{}, false, errors.New("is no IP address or prefix")
+		}
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), false, nil
+	}
+	p, err = netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, false, errors.New("is no IP address or prefix")
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	m := p.Masked()
+	return m, m != p, nil
+}
+
+// comparePrefix orders IPv4 before IPv6, then by address, then the wider first.
+func comparePrefix(a, b netip.Prefix) int {
+	if c := a.Addr().Compare(b.Addr()); c != 0 {
+		return c
+	}
+	return a.Bits() - b.Bits()
+}
+
+// within reports whether inner is equal to or inside outer.
+func within(inner, outer netip.Prefix) bool {
+	return inner.Bits() >= outer.Bits() && outer.Contains(inner.Addr())
+}
+
+// reach says who can have an address.
+type reach uint8
+
+const (
+	reachPublic   reach = iota
+	reachPrivate        // hosts of a private network, never strangers
+	reachReserved       // nobody who sends a packet here
+)
+
+// block is a range of addresses with a use of its own.
+type block struct {
+	prefix netip.Prefix
+	name   string
+}
+
+// From the IANA special-purpose address registries (RFC 6890). Documentation and benchmark addresses are left out: they
+// harm nobody, and every example and test uses them.
+var (
+	reserved4 = []block{
+		{netip.MustParsePrefix("0.0.0.0/8"), "this network (RFC 791)"},
+		{netip.MustParsePrefix("127.0.0.0/8"), "loopback"},
+		{netip.MustParsePrefix("169.254.0.0/16"), "link-local"},
+		{netip.MustParsePrefix("192.0.0.0/24"), "IETF protocol assignments (RFC 6890)"},
+		{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
+		{netip.MustParsePrefix("240.0.0.0/4"), "reserved (RFC 1112)"},
+		{netip.MustParsePrefix("224.0.0.0/3"), "multicast and reserved"},
+	}
+	private4 = []block{
+		{netip.MustParsePrefix("10.0.0.0/8"), "private (RFC 1918)"},
+		{netip.MustParsePrefix("172.16.0.0/12"), "private (RFC 1918)"},
+		{netip.MustParsePrefix("192.168.0.0/16"), "private (RFC 1918)"},
+		{netip.MustParsePrefix("100.64.0.0/10"), "shared by carriers (RFC 6598)"},
+	}
+	private6 = []block{
+		{netip.MustParsePrefix("fc00::/7"), "private (RFC 4193)"},
+		{netip.MustParsePrefix("64:ff9b::/96"), "a translated IPv4 address (RFC 6052)"},
+		{netip.MustParsePrefix("64:ff9b:1::/48"), "a translated IPv4 address (RFC 8215)"},
+	}
+	reserved6 = []block{
+		{netip.MustParsePrefix("::/8"), "unspecified, loopback or reserved"},
+		{netip.MustParsePrefix("fe80::/10"), "link-local"},
+		{netip.MustParsePrefix("ff00::/8"), "multicast"},
+	}
+	// global6 is the only IPv6 space from which strangers send (RFC 4291).
+	global6 = netip.MustParsePrefix("2000::/3")
+)
+
+// reachOf says who can have an address of the prefix, and what the block that holds it is called.
+func reachOf(p netip.Prefix) (reach, string) {
+	reserved, private := reserved4, private4
+	if !p.Addr().Is4() {
+		if within(p, global6) || p.Bits() < global6.Bits() {
+			return reachPublic, ""
+		}
+		reserved, private = reserved6, private6
+	}
+	for _, b := range private {
+		if within(p, b.prefix) {
+			return reachPrivate, b.name
+		}
+	}
+	for _, b := range reserved {
+		if within(p, b.prefix) {
+			return reachReserved, b.name
+		}
+	}
+	if p.Addr().Is4() {
+		return reachPublic, ""
+	}
+	return reachReserved, "outside of global unicast (2000::/3)"
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// list sorts and checks the rows of one list and adds them to the bundle, one PrefixList for each rule.
+func (p *prefixLoader) list(name string, thirdParty bool) {
+	rows := p.rows[name]
+	slices.SortFunc(rows, compareRows)
+	p.duplicates(name, rows)
+	rows = p.set.split(rows, func(r row, g guarded) {
+		if thirdParty {
+			p.l.b.OmittedProtected++
+			return
+		}
+		p.fault(CodeProtected, r, g.problem(r.prefix), "entries outside of protected and own addresses; a wider one is allowed, and carves them out")
+	})
+	p.l.b.Carved = append(p.l.b.Carved, p.set.carved(rows)...)
+	counts := map[string]int{}
+	for _, r := range rows {
+		p.familyOf(r.prefix).kept++
+		counts[p.blocks[r.block].Rule]++
+	}
+	byRule := map[string][]netip.Prefix{}
+	for rule, n := range counts {
+		byRule[rule] = make([]netip.Prefix, 0, n)
+	}
+	for _, r := range rows {
+		rule := p.blocks[r.block].Rule
+		byRule[rule] = append(byRule[rule], r.prefix)
+	}
+	for rule, entries := range byRule {
+		p.l.b.Prefixes = append(p.l.b.Prefixes, PrefixList{List: name, Rule: rule, ThirdParty: thirdParty, Entries: entries})
+	}
+}
+
+func (p *prefixLoader) duplicates(name string, rows []row) {
+	for i := 1; i < len(rows); i++ {
+		first := i - 1
+		for i < len(rows) && rows[i].prefix == rows[first].prefix {
+			r := rows[i]
+			where := fmt.Sprintf("line %d", rows[first].line)
+			if file := p.nameOf(rows[first]); file != p.nameOf(r) {
+				where = fmt.Sprintf("%s:%d", file, rows[first].line)
+			}
+			p.fault(CodeDuplicate, r, fmt.Sprintf("%s is in the list %s a second time; the first is in %s", r.prefix, name, where), "each prefix once in a list")
+			i++
+		}
+	}
+}
+
+// fault adds a fault at a row. Rows of list files get their excerpts at the end.
+func (p *prefixLoader) fault(code string, r row, problem, valid string) {
+	if !r.inFile {
+		p.l.d.out.add(p.l.d.src.fault(code, r.at(), fmt.Sprintf("features.prefixes[%d].entries", r.block), r.prefix.String(), problem, valid))
+		return
+	}
+	p.l.d.out.add(Fault{Code: code, File: p.nameOf(r), Line: int(r.line), Column: int(r.column), Path: fmt.Sprintf("features.prefixes[%d].file", r.block),
+		Value: r.prefix.String(), Problem: problem, Valid: valid})
+}
+
+func (p *prefixLoader) checkCapacity() {
+	for i := range p.family {
+		f := &p.family[i]
+		if f.kept <= f.room {
+			continue
+		}
+		what := fmt.Sprintf("%d %s prefixes", f.kept, f.name)
+		r := f.over
+		fault := Fault{Code: CodeCapacity, File: f.overFile, Line: int(r.line), Column: int(r.column), Path: "features.prefixes", Value: what,
+			Problem: fmt.Sprintf("%s, capacity %d", what, f.room), Valid: fmt.Sprintf("at most %d (capacity.%s in the host file)", f.room, f.capacity)}
+		if !r.inFile {
+			fault.Excerpt = excerpt(p.l.d.src.line(int(r.line)), r.at())
+		}
+		p.l.d.out.add(fault)
+	}
+}
+
+// errEnough ends a scan that found all it wanted.
+var errEnough = errors.New("enough")
+
+// fillExcerpts reads list files a second time for the lines that faults were found in after the first.
+func (p *prefixLoader) fillExcerpts() {
+	wanted := map[string]map[int][]*Fault{}
+	for _, c := range []*collector{p.l.d.out, p.l.warn} {
+		for i := range c.list {
+			f := &c.list[i]
+			if _, ok := p.shown[f.File]; !ok || f.Line == 0 || f.Excerpt != "" {
+				continue
+			}
+			if wanted[f.File] == nil {
+				wanted[f.File] = map[int][]*Fault{}
+			}
+			wanted[f.File][f.Line] = append(wanted[f.File][f.Line], f)
+		}
+	}
+	for shown, lines := range wanted {
+		left := len(lines)
+		// A file that can no longer be read leaves its faults without excerpts; they stand by themselves.
+		_ = scanLines(p.l.fsys, p.shown[shown], func(line, _ []byte, at position) error {
+			for _, f := range lines[at.line] {
+				f.Excerpt = excerpt(string(line), position{f.Line, f.Column})
+			}
+			if lines[at.line] != nil {
+				if left--; left == 0 {
+					return errEnough
+				}
+			}
+			return nil
+		})
+	}
+}

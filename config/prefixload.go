@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+)
+
+// prefixLoader turns the prefix blocks of a bundle into sorted, checked lists.
+type prefixLoader struct {
+	l      *bundleLoader
+	set    *protectedSet
+	blocks []prefixesFile
+	rows   map[string][]row // by list
+	family [2]familyCount
+	// shown holds the list files that were read, and their names in faults.
+	shown map[string]string
+}
+
+// familyCount counts the rows of IPv4 or IPv6.
+type familyCount struct {
+	name, capacity string
+	room, floor    int
+	// read counts rows that could be kept, stored those that were. Far over the capacity, rows are counted only, so that
+	// a list of any length cannot take all memory.
+	read, stored, kept int
+	// over is the first row beyond the capacity.
+	over     row
+	overFile string
+}
+
+func newPrefixLoader(l *bundleLoader) *prefixLoader {
+	c, g := l.host.Capacity, l.host.Guards
+	return &prefixLoader{
+		l: l, set: newProtectedSet(l.host, l.opts.Own), blocks: l.file.Features.Prefixes,
+		rows: map[string][]row{}, shown: map[string]string{},
+		family: [2]familyCount{
+			{name: "IPv4", capacity: "prefixes_v4", room: c.Prefixes4, floor: g.MinPrefixV4},
+			{name: "IPv6", capacity: "prefixes_v6", room: c.Prefixes6, floor: g.MinPrefixV6},
+		},
+	}
+}
+
+// load reads all blocks, checks the lists and fills the bundle's Prefixes.
+func (p *prefixLoader) load() {
+	parties := map[string]int{}
+	for i, b := range p.blocks {
+		at := fmt.Sprintf("features.prefixes[%d]", i)
+		p.l.reference(at+".rule", b.Rule)
+		if other, ok := parties[b.List]; !ok {
+			parties[b.List] = i
+		} else if b.ThirdParty != p.blocks[other].ThirdParty {
+			p.l.d.faultAt(CodeType, at, "", fmt.Sprintf("the list %s is third_party in one block and own in another (line %d)", b.List, p.l.d.where(fmt.Sprintf("features.prefixes[%d]", other)).line), "one of both for a list")
+		}
+		p.block(i, at)
+	}
+	lists := make([]string, 0, len(p.rows))
+	for name := range p.rows {
+		lists = append(lists, name)
+	}
+	slices.Sort(lists)
+	for _, name := range lists {
+		p.list(name, p.blocks[parties[name]].ThirdParty)
+		delete(p.rows, name)
+	}
+	p.checkCapacity()
+	p.fillExcerpts()
+}
+
+// block reads the entries and the file of one block.
+func (p *prefixLoader) block(i int, at string) {
+	b := p.blocks[i]
+	if len(b.Entries) == 0 && b.File == "" && !p.l.d.bad[at+".entries"] && !p.l.d.bad[at+".file"] {
+		p.l.d.faultAt(CodeMissing, at, "", at+" has neither entries nor a file", "entries: […], or file: lists/name.netset")
+		return
+	}
+	src := p.l.d.src
+	for _, e := range b.Entries {
+		r := row{line: int32(e.at.line), column: int32(e.at.column), block: int32(i)}
+		if f := p.add(e.text, r, b); f != nil {
+			p.l.d.out.add(src.fault(f.code, e.at, at+".entries", e.text, f.problem, f.valid))
+		}
+	}
+	if b.File != "" {
+		p.file(i, at+".file")
+	}
+}
+
+// file reads the list file of a block.
+func (p *prefixLoader) file(i int, at string) {
+	b, out := p.blocks[i], p.l.d.out
+	if p.l.fsys == nil || !fs.ValidPath(b.File) || b.File == "." || strings.Contains(b.File, `\`) {
+		p.l.d.faultAt(CodeFile, at, fmt.Sprintf("%q", b.File), at+" leads outside of the bundle's folder", "a path below the folder of the bundle, without . or .. (lists/name.netset)")
+		return
+	}
+	shown := path.Join(path.Dir(p.l.d.src.name), b.File)
+	p.shown[shown] = b.File
+	err := scanLines(p.l.fsys, b.File, func(line, field []byte, pos position) error {
+		var f *refusal
+		if !clean(line) {
+			column, problem := badText(string(line))
+			pos.column, f = column, &refusal{CodeSyntax, problem, "UTF-8 text"}
+		} else {
+			f = p.add(string(field), row{line: int32(pos.line), column: int32(pos.column), block: int32(i), inFile: true}, b)
+		}
+		if f == nil {
+			return nil
+		}
+		fault := Fault{Code: f.code, File: shown, Line: pos.line, Column: pos.column, Path: at, Problem: f.problem, Valid: f.valid}
+		if out.room(f.code) {
+			fault.Value, fault.Excerpt = shorten(string(field)), excerpt(string(line), pos)
+		}
+		out.add(fault)
+		return nil
+	})
+	if err != nil {
+		p.fileFault(at, b.File, err)
+	}
+}
+
+// fileFault names the line of the bundle that names the file.
+func (p *prefixLoader) fileFault(at, name string, err error) {
+	f := fileFault("", err)
+	valid := "a readable file below the folder of the bundle"
+	if strings.Contains(err.Error(), "escapes") { // os.Root's error has no name
+		f.Problem = "leads outside of the bundle's folder"
+	} else if errors.Is(err, errTooLong) {
+		valid = fmt.Sprintf("at most %d MiB", maxListBytes>>20)
+	}
+	p.l.d.bad[at] = true
+	fault := p.l.d.src.fault(CodeFile, p.l.d.where(at), at, fmt.Sprintf("%q", name), fmt.Sprintf("the list file %s: %s", shorten(name), f.Problem), valid)
+	fault.cause = err
+	p.l.d.out.add(fault)
+}
+
+// add checks one row by itself and stores it. It returns why the row refuses the bundle.
+func (p *prefixLoader) add(text string, r row, b prefixesFile) *refusal {
+	prefix, masked, err := parsePrefix(text)
+	if err != nil {
+		return &refusal{CodeSyntax, "the entry " + err.Error(), "192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"}
+	}
+	who, what := reachOf(prefix)
+	if b.ThirdParty && who != reachPublic {
+		p.l.b.OmittedReserved++
+		return nil
+	}
+	if who == reachReserved {
+		return &refusal{CodeReserved, fmt.Sprintf("%s is %s: no visitor comes from it", prefix, what), "addresses that visitors can have"}
+	}
+	f := p.familyOf(prefix)
+	if prefix.Bits() < f.floor {
+		return &refusal{CodeFloor, fmt.Sprintf("%s is wider than /%d", prefix, f.floor), fmt.Sprintf("/%d and longer (guards.min_%s in the host file)", f.floor, strings.Replace(f.capacity, "prefixes", "prefix", 1))}
+	}
+	if masked && !b.ThirdParty {
+		p.l.warnMasked(p.nameOf(r), r, text, prefix)
+	}
+	r.prefix = prefix
+	if f.read++; f.read == f.room+1 {
+		f.over, f.overFile = r, p.nameOf(r)
+	}
+	if f.stored < 2*f.room+1024 {
+		f.stored++
+		p.rows[b.List] = append(p.rows[b.List], r)
+	} else {
+		f.kept++
+	}
+	return nil
+}
+
+func (p *prefixLoader) familyOf(prefix netip.Prefix) *familyCount {
+	if prefix.Addr().Is4() {
+		return &p.family[0]
+	}
+	return &p.family[1]
+}
+
+// nameOf returns the name of the file that a row stands in.
+func (p *prefixLoader) nameOf(r row) string {
+	if r.inFile {
+		return path.Join(path.Dir(p.l.d.src.name), p.blocks[r.block].File)
+	}
+	return p.l.d.src.name
+}

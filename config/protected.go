@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// guarded is a prefix that no entry may lie in, and why.
+type guarded struct {
+	prefix netip.Prefix
+	why    string
+}
+
+// protectedSet holds the allowlist and the host's own addresses.
+type protectedSet struct {
+	all []guarded
+	// outer holds those that lie in no other, sorted: they are disjoint, so a walk over sorted rows needs one pointer.
+	outer []guarded
+}
+
+func newProtectedSet(host *Host, own []netip.Addr) *protectedSet {
+	s := &protectedSet{}
+	for _, a := range host.Allowlist {
+		why := "the allowlist's " + a.Prefix.String()
+		if a.Note != "" {
+			why += " (" + shorten(a.Note) + ")"
+		}
+		s.all = append(s.all, guarded{a.Prefix, why})
+	}
+	for _, addr := range own {
+		addr = addr.Unmap().WithZone("")
+		if addr.IsValid() {
+			s.all = append(s.all, guarded{netip.PrefixFrom(addr, addr.BitLen()), "this host's own address " + addr.String()})
+		}
+	}
+	slices.SortStableFunc(s.all, func(a, b guarded) int { return comparePrefix(a.prefix, b.prefix) })
+	for _, g := range s.all {
+		if n := len(s.outer); n == 0 || !within(g.prefix, s.outer[n-1].prefix) {
+			s.outer = append(s.outer, g)
+		}
+	}
+	return s
+}
+
+// split walks rows in order, calls inside for each that is equal to or inside a guarded prefix, and returns the others.
+func (s *protectedSet) split(rows []row, inside func(row, guarded)) []row {
+	if len(s.outer) == 0 {
+		return rows
+	}
+	next, kept := 0, rows[:0]
+	for _, r := range rows {
+		for next+1 < len(s.outer) && s.outer[next+1].prefix.Addr().Compare(r.prefix.Addr()) <= 0 {
+			next++
+		}
+		if within(r.prefix, s.outer[next].prefix) {
+			inside(r, s.outer[next])
+			continue
+		}
+		kept = append(kept, r)
+	}
+	return kept
+}
+
+// carved returns the guarded prefixes that lie inside a wider one of the sorted rows.
+func (s *protectedSet) carved(rows []row) []netip.Prefix {
+	var out []netip.Prefix
+	for _, g := range s.all {
+		for bits := g.prefix.Bits() - 1; bits > 0; bits-- {
+			wider, _ := g.prefix.Addr().Prefix(bits)
+			if _, ok := slices.BinarySearchFunc(rows, wider, func(r row, p netip.Prefix) int { return comparePrefix(r.prefix, p) }); ok {
+				out = append(out, g.prefix)
+				break
+			}
+		}
+	}
+	return out
+}
+
+func (g guarded) problem(p netip.Prefix) string {
+	return fmt.Sprintf("%s would block %s", p, g.why)
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	// maxYAMLBytes bounds what the YAML parser may be asked to hold; it takes about 100 bytes for one. That is some
+	// 300,000 rows: longer lists go into files beside the bundle.
+	maxYAMLBytes = 8 << 20
+	// maxListBytes bounds a list file; it is read line by line.
+	maxListBytes = 256 << 20
+
+	excerptWidth = 100
+	valueWidth   = 60
+)
+
+// position is a place in a file, both from 1; the column counts characters.
+type position struct{ line, column int }
+
+// source is one YAML file, and how its lines are found again.
+type source struct {
+	name   string
+	text   string
+	starts []int
+}
+
+func newSource(name string, data []byte) *source {
+	s := &source{name: name, text: string(data), starts: []int{0}}
+	for i := range len(s.text) {
+		if s.text[i] == '\n' {
+			s.starts = append(s.starts, i+1)
+		}
+	}
+	return s
+}
+
+// line returns line n without its end; "" when there is none.
+func (s *source) line(n int) string {
+	if n < 1 || n > len(s.starts) {
+		return ""
+	}
+	text := s.text[s.starts[n-1]:]
+	if i := strings.IndexByte(text, '\n'); i >= 0 {
+		text = text[:i]
+	}
+	return strings.TrimSuffix(text, "\r")
+}
+
+// fault makes a fault of this file with its excerpt.
+func (s *source) fault(code string, at position, path, value, problem, valid string) Fault {
+	f := Fault{Code: code, File: s.name, Line: at.line, Column: at.column, Path: path, Value: shorten(value), Problem: problem, Valid: valid}
+	f.Excerpt = excerpt(s.line(at.line), at)
+	return f
+}
+
+// checkText refuses what no YAML reader should see: it is not text.
+func (s *source) checkText(out *collector) bool {
+	if len(s.text) > maxYAMLBytes {
+		out.add(Fault{Code: CodeFile, File: s.name, Value: strconv.Itoa(len(s.text)) + " bytes", Problem: "the file is too long",
+			Valid: fmt.Sprintf("up to %d MiB; long lists go into a file of their own (file: lists/name.netset)", maxYAMLBytes>>20)})
+		return false
+	}
+	for n := 1; n <= len(s.starts); n++ {
+		if at, problem := badText(s.line(n)); problem != "" {
+			out.add(s.fault(CodeSyntax, position{n, at}, "", "", problem, "UTF-8 text"))
+			return false
+		}
+	}
+	return true
+}
+
+// badText finds a byte that is not UTF-8, or a NUL, and returns its column.
+func badText(line string) (column int, problem string) {
+	if i := strings.IndexByte(line, 0); i >= 0 {
+		return utf8.RuneCountInString(line[:i]) + 1, "a NUL byte in the text"
+	}
+	if utf8.ValidString(line) {
+		return 0, ""
+	}
+	column = 1
+	for len(line) > 0 {
+		r, size := utf8.DecodeRuneInString(line)
+		if r == utf8.RuneError && size == 1 {
+			break
+		}
+		line, column = line[size:], column+1
+	}
+	return column, "a byte that is not UTF-8"
+}
+
+// excerpt returns the line and a caret under the column. Characters that could act on a terminal are replaced.
+func excerpt(line string, at position) string {
+	if at.line == 0 || line == "" {
+		return ""
+	}
+	runes := []rune(line)
+	column := min(max(at.column, 1), len(runes)+1)
+	start := 0
+	if column > excerptWidth-20 {
+		start = column - excerptWidth/2
+	}
+	end := min(len(runes), start+excerptWidth)
+	shown := make([]rune, 0, end-start)
+	for _, r := range runes[start:end] {
+		shown = append(shown, visible(r))
+	}
+	return fmt.Sprintf("%5d | %s\n      | %s^", at.line, string(shown), strings.Repeat(" ", column-1-start))
+}
+
+func visible(r rune) rune {
+	switch {
+	case r == '\t':
+		return ' '
+	case r == utf8.RuneError || !unicode.IsPrint(r):
+		return '·'
+	}
+	return r
+}
+
+// shorten makes a value fit to print: one line, no control characters, not long.
+func shorten(value string) string {
+	runes := make([]rune, 0, min(len(value), valueWidth+1))
+	for _, r := range value {
+		if len(runes) == valueWidth {
+			runes = append(runes, '…')
+			break
+		}
+		runes = append(runes, visible(r))
+	}
+	return string(runes)
+}
