@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"time"
+
+	"github.com/spillway/spillway/config"
+)
+
+// The outcomes of a change, in replies and in the history.
+const (
+	OutcomeApplied    = "applied"     // the bundle is stable
+	OutcomeCandidate  = "candidate"   // the bundle decides, and waits for a confirmation
+	OutcomeUnchanged  = "unchanged"   // it was so already
+	OutcomeDone       = "done"        // a confirmation, rollback, bypass, reload or ban was carried out
+	OutcomeRefused    = "refused"     // the bundle or host file has faults
+	OutcomeHeld       = "held"        // a person must accept it with a reason
+	OutcomeFailed     = "failed"      // the system failed; nothing changed
+	OutcomeRolledBack = "rolled_back" // a candidate went back by itself
+	OutcomeFound      = "found"       // the kernel was in this state when the agent looked
+)
+
+// ApplyOptions go with a bundle. The zero value makes it stable at once.
+type ApplyOptions struct {
+	// Confirm, when not zero, makes the bundle a candidate for all traffic that goes back by itself after this time
+	// unless it is confirmed.
+	Confirm time.Duration
+	// Accept is the reason of a person who accepts what is held.
+	Accept string
+	// Reason for the history.
+	Reason string
+}
+
+// Change answers every request that changes something.
+type Change struct {
+	Envelope
+	Outcome string        `json:"outcome"`
+	Message string        `json:"message"` // one sentence for people
+	Digest  config.Digest `json:"digest,omitzero"`
+	Name    string        `json:"name,omitempty"`
+	Number  uint32        `json:"number,omitempty"`
+	// Deadline of a candidate that waits for a confirmation.
+	Deadline time.Time `json:"deadline,omitzero"`
+	// BakeUntil is when the bundle becomes last-known-good.
+	BakeUntil time.Time      `json:"bakeUntil,omitzero"`
+	Warnings  []config.Fault `json:"warnings,omitempty"`
+	Details   []string       `json:"details,omitempty"`
+}
+
+// Plan answers POST /v1/plan: what an apply of this bundle would change, without changing it.
+type Plan struct {
+	Envelope
+	Digest  config.Digest `json:"digest"`
+	Name    string        `json:"name"`
+	Against *Known        `json:"against,omitempty"` // the stable bundle; nil when there is none
+	// Changes is true when an apply would change something.
+	Changes bool `json:"changes"`
+	Added   int  `json:"added"`
+	Removed int  `json:"removed"`
+	Changed int  `json:"changed"`
+	// Rows are the differences, at most 1,000; the counts above have all of them.
+	Rows     []PlanRow      `json:"rows"`
+	Holds    []Hold         `json:"holds,omitempty"` // an apply needs a reason
+	Warnings []config.Fault `json:"warnings,omitempty"`
+	// Third-party rows that are left out on this host: protected or own addresses, and reserved ones.
+	OmittedProtected int `json:"omittedProtected,omitempty"`
+	OmittedReserved  int `json:"omittedReserved,omitempty"`
+}
+
+// PlanRow is one difference.
+type PlanRow struct {
+	Op   string `json:"op"`             // added, removed, changed
+	What string `json:"what"`           // rule, prefix, tcp, reason, policy, intent, name
+	List string `json:"list,omitempty"` // of a prefix
+	Name string `json:"name"`           // the rule's id, the prefix, the fingerprint…
+	From string `json:"from,omitempty"` // value before; "" when added
+	To   string `json:"to,omitempty"`   // value after; "" when removed
+}
+
+// Hold is why a bundle waits for a person: it may be right, but it looks like a mistake.
+type Hold struct {
+	Code string `json:"code"` // growth, shrinkage, coverage, quarantined
+	Text string `json:"text"`
+}
+
+// Reasoned is the body of POST /v1/confirm, /v1/rollback and /v1/reload.
+type Reasoned struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// BypassRequest is the body of POST /v1/bypass.
+type BypassRequest struct {
+	On bool `json:"on"`
+	// Service by name; "" is everything.
+	Service string `json:"service,omitempty"`
+	// ForSeconds ends the bypass by itself; 0: only by hand.
+	ForSeconds float64 `json:"forSeconds,omitempty"`
+	Reason     string  `json:"reason,omitempty"`
+}
+
+// BanRequest is the body of POST /v1/bans.
+type BanRequest struct {
+	// Prefix or address. An IPv6 address stands for its /64.
+	Prefix     string  `json:"prefix"`
+	ForSeconds float64 `json:"forSeconds,omitempty"` // 0: one hour
+	Reason     string  `json:"reason,omitempty"`
+}
+
+// Ban is one block outside of bundles.
+type Ban struct {
+	Prefix  string    `json:"prefix"`
+	Expires time.Time `json:"expires"`
+	// Made, By and Reason are known for bans that this agent's state has.
+	Made   time.Time `json:"made,omitzero"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// BanList answers GET /v1/bans.
+type BanList struct {
+	Envelope
+	Bans     []Ban `json:"bans"`
+	Capacity int   `json:"capacity"`
+}
+
+// HistoryEntry is one change, or an attempt at one.
+type HistoryEntry struct {
+	At      time.Time     `json:"at"`
+	UID     uint32        `json:"uid"`
+	User    string        `json:"user"`
+	Verb    string        `json:"verb"`
+	Reason  string        `json:"reason,omitempty"`
+	Digest  config.Digest `json:"digest,omitzero"`
+	Name    string        `json:"name,omitempty"`
+	Number  uint32        `json:"number,omitempty"`
+	Outcome string        `json:"outcome"`
+	Detail  []string      `json:"detail,omitempty"`
+}
+
+// History answers GET /v1/history, newest first.
+type History struct {
+	Envelope
+	Entries []HistoryEntry `json:"entries"`
+	// Skipped counts lines that could not be read: torn by a crash, or changed.
+	Skipped int `json:"skipped,omitempty"`
+}
+
+// Event is one decision, as GET /v1/events streams it, one a line.
+type Event struct {
+	Envelope
+	Sequence        uint64    `json:"sequence"` // of this agent, from 1; a gap is what this reader lost
+	Time            time.Time `json:"time"`
+	Source          string    `json:"source"` // truncated to /24 or /48 when the host file asks for it
+	SourcePort      uint16    `json:"sourcePort"`
+	Destination     string    `json:"destination"`
+	DestinationPort uint16    `json:"destinationPort"`
+	Service         string    `json:"service"`
+	Generation      uint32    `json:"generation"`
+	Stage           string    `json:"stage"` // packet, syn, payload
+	Reason          string    `json:"reason"`
+	Verdict         string    `json:"verdict"`
+	Score           *int      `json:"score,omitempty"` // nil: nothing matched
+	Rule            string    `json:"rule,omitempty"`
+	Label           string    `json:"label,omitempty"`
+	MuonFP          string    `json:"muonfp,omitempty"`
+}

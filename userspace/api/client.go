@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Client talks to the agent behind a Unix socket. It may be used by several goroutines. Its errors are ErrUnreachable
+// when nobody listens, an *Error when the agent refused, or those of the context.
+type Client struct {
+	socket string
+	http   *http.Client
+}
+
+// dialTimeout bounds how long a full backlog of the socket is waited for.
+const dialTimeout = 2 * time.Second
+
+// NewClient returns a client for the socket. It does not dial yet.
+func NewClient(socket string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		d := net.Dialer{Timeout: dialTimeout}
+		return d.DialContext(ctx, "unix", socket)
+	}
+	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 2}}}
+}
+
+// Close lets idle connections go.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Status returns what Spillway does now.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	return get[Status](ctx, c, "/v1/status")
+}
+
+// Generations returns the bundles in the kernel.
+func (c *Client) Generations(ctx context.Context) (*GenerationList, error) {
+	return get[GenerationList](ctx, c, "/v1/generations")
+}
+
+// Rules returns the rules of the stable generation with their counts.
+func (c *Client) Rules(ctx context.Context) (*RuleList, error) {
+	return get[RuleList](ctx, c, "/v1/rules")
+}
+
+// Verify compares what the kernel holds with what it should hold.
+func (c *Client) Verify(ctx context.Context) (*Verification, error) {
+	return get[Verification](ctx, c, "/v1/verify")
+}
+
+// History returns the newest changes first; limit 0 is all of them.
+func (c *Client) History(ctx context.Context, limit int) (*History, error) {
+	return get[History](ctx, c, "/v1/history?limit="+strconv.Itoa(limit))
+}
+
+// Bans returns the bans that are in force.
+func (c *Client) Bans(ctx context.Context) (*BanList, error) { return get[BanList](ctx, c, "/v1/bans") }
+
+// Plan says what an apply of the bundle would change.
+func (c *Client) Plan(ctx context.Context, u *Upload) (*Plan, error) {
+	return call[Plan](ctx, c, http.MethodPost, "/v1/plan?"+url.Values{"name": {u.Name}}.Encode(), tarStream(u))
+}
+
+// Apply makes the bundle the stable generation, or a candidate that waits for a confirmation.
+func (c *Client) Apply(ctx context.Context, u *Upload, o ApplyOptions) (*Change, error) {
+	q := url.Values{"name": {u.Name}}
+	if o.Confirm != 0 {
+		q.Set("confirm", o.Confirm.String())
+	}
+	if o.Accept != "" {
+		q.Set("accept", o.Accept)
+	}
+	if o.Reason != "" {
+		q.Set("reason", o.Reason)
+	}
+	return call[Change](ctx, c, http.MethodPost, "/v1/apply?"+q.Encode(), tarStream(u))
+}
+
+// Confirm makes the candidate stable.
+func (c *Client) Confirm(ctx context.Context, reason string) (*Change, error) {
+	return post[Change](ctx, c, "/v1/confirm", Reasoned{reason})
+}
+
+// Rollback makes the previous generation stable.
+func (c *Client) Rollback(ctx context.Context, reason string) (*Change, error) {
+	return post[Change](ctx, c, "/v1/rollback", Reasoned{reason})
+}
+
+// Reload makes the agent read its host file again.
+func (c *Client) Reload(ctx context.Context, reason string) (*Change, error) {
+	return post[Change](ctx, c, "/v1/reload", Reasoned{reason})
+}
+
+// Bypass lets everything, or one service, pass; or ends that.
+func (c *Client) Bypass(ctx context.Context, r BypassRequest) (*Change, error) {
+	return post[Change](ctx, c, "/v1/bypass", r)
+}
+
+// Ban blocks a prefix for a while.
+func (c *Client) Ban(ctx context.Context, r BanRequest) (*Change, error) {
+	return post[Change](ctx, c, "/v1/bans", r)
+}
+
+// Unban ends a ban.
+func (c *Client) Unban(ctx context.Context, prefix, reason string) (*Change, error) {
+	q := url.Values{"prefix": {prefix}, "reason": {reason}}
+	return call[Change](ctx, c, http.MethodDelete, "/v1/bans?"+q.Encode(), nil)
+}
+
+// Events calls f for each of the last recent events (at most 1,000), oldest first, and with follow for each new one
+// until ctx ends or f returns an error.
+func (c *Client) Events(ctx context.Context, recent int, follow bool, f func(Event) error) error {
+	q := url.Values{"recent": {strconv.Itoa(recent)}, "follow": {strconv.FormatBool(follow)}}
+	resp, err := c.do(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		var e Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return fmt.Errorf("read event: %w", err)
+		}
+		if err := f(e); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("read events: %w", err)
+	}
+	return ctx.Err()
+}
+
+func get[T any](ctx context.Context, c *Client, path string) (*T, error) {
+	return call[T](ctx, c, http.MethodGet, path, nil)
+}
+
+func post[T any](ctx context.Context, c *Client, path string, body any) (*T, error) {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("write request %s: %w", path, err)
+	}
+	return call[T](ctx, c, http.MethodPost, path, bytes.NewReader(data))
+}
+
+func call[T any](ctx context.Context, c *Client, method, path string, body io.Reader) (*T, error) {
+	resp, err := c.do(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	out := new(T)
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return nil, fmt.Errorf("read reply of %s: %w", path, err)
+	}
+	return out, nil
+}
+
+// do sends a request and turns refusals into an *Error.
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://spillway"+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("make request %s: %w", path, err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		var dial *net.OpError
+		if errors.As(err, &dial) && dial.Op == "dial" && ctx.Err() == nil {
+			return nil, fmt.Errorf("%w on %s: %w", ErrUnreachable, c.socket, dial.Err)
+		}
+		return nil, fmt.Errorf("ask the agent on %s: %w", c.socket, err)
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	reply := errorReply{Error: &Error{}}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 8<<20)).Decode(&reply); err != nil || reply.Error == nil {
+		reply.Error = &Error{Code: CodeInternal, Message: "the agent answered " + resp.Status}
+	}
+	reply.Error.Status = resp.StatusCode
+	return nil, reply.Error
+}
+
+// tarStream lets the HTTP client read what the upload writes, without holding all of it.
+func tarStream(u *Upload) io.Reader {
+	r, w := io.Pipe()
+	go func() {
+		_, err := u.WriteTo(w)
+		w.CloseWithError(err)
+	}()
+	return r
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"time"
+
+	"github.com/spillway/spillway/config"
+)
+
+// The sources of a Status.
+const (
+	SourceAgent = "agent" // a running agent answered
+	SourcePins  = "pins"  // no agent: read from the pinned maps
+)
+
+// Status is what Spillway does at this moment. What the kernel knows is read from the kernel; only names come from the
+// state on disk.
+type Status struct {
+	Envelope
+	Source string `json:"source"` // agent or pins
+	Agent  *Agent `json:"agent,omitempty"`
+	// Protected is true when every interface of the host file is attached, a generation is resident and no bypass is
+	// on. Observe mode counts as protected: it does what the host file asks.
+	Protected bool `json:"protected"`
+	// Problems are what is wrong now, worst first. Empty when all is well.
+	Problems []Problem `json:"problems"`
+	// Mode is observe or enforce, as the kernel has it; "" when the kernel part is not loaded.
+	Mode        string       `json:"mode"`
+	MaxMode     string       `json:"maxMode,omitempty"` // of the host file
+	Interfaces  []Interface  `json:"interfaces"`
+	Control     *Control     `json:"control,omitempty"`
+	Generations []Generation `json:"generations"`
+	// Bypass of everything. Services have their own.
+	Bypass   Bypass    `json:"bypass"`
+	Services []Service `json:"services"`
+	// HeartbeatAgeSeconds is nil when no agent ever lived.
+	HeartbeatAgeSeconds *float64 `json:"heartbeatAgeSeconds,omitempty"`
+	// AgentTimeoutSeconds is after how long a heartbeat everything passes; nil: never.
+	AgentTimeoutSeconds *float64  `json:"agentTimeoutSeconds,omitempty"`
+	LeaseSecondsLeft    *float64  `json:"leaseSecondsLeft,omitempty"`
+	Confirm             *Confirm  `json:"confirm,omitempty"`       // a candidate that waits for `spillway confirm`
+	Bake                *Bake     `json:"bake,omitempty"`          // a stable generation that is not last-known-good yet
+	LastKnownGood       *Known    `json:"lastKnownGood,omitempty"` // on disk
+	HostNumber          uint32    `json:"hostNumber,omitempty"`    // of the published host image
+	Packets             []Packets `json:"packets"`
+	Bans                int       `json:"bans"`
+	BanCapacity         int       `json:"banCapacity,omitempty"`
+	EventsLost          uint64    `json:"eventsLost"`
+	Drift               *Drift    `json:"drift,omitempty"` // of the last verification in the background
+	Maps                []MapUse  `json:"maps"`
+}
+
+// Agent tells about the process that answered.
+type Agent struct {
+	Version  string    `json:"version"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	HostFile string    `json:"hostFile"`
+	// State is running, or unprotected while the kernel part cannot be loaded or attached.
+	State string `json:"state"`
+}
+
+// The states of an agent.
+const (
+	StateRunning     = "running"
+	StateUnprotected = "unprotected"
+)
+
+// Problem is something wrong, and the way out.
+type Problem struct {
+	Code    string    `json:"code"`
+	Message string    `json:"message"`
+	Fix     string    `json:"fix,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+}
+
+// Interface is one interface that faces the visitors.
+type Interface struct {
+	Name      string `json:"name"`
+	Index     int    `json:"index,omitempty"`
+	Protected bool   `json:"protected"`
+	State     string `json:"state"`          // attached, severed, missing, failed
+	Mode      string `json:"mode,omitempty"` // native, generic
+	ProgramID uint32 `json:"programID,omitempty"`
+	LinkID    uint32 `json:"linkID,omitempty"`
+	Problem   string `json:"problem,omitempty"`
+	Fix       string `json:"fix,omitempty"`
+}
+
+// Control is the control word.
+type Control struct {
+	Epoch     uint32 `json:"epoch"`
+	Stable    uint8  `json:"stable"` // slots; 0 is the empty one
+	Candidate uint8  `json:"candidate"`
+	Previous  uint8  `json:"previous"`
+	Host      uint8  `json:"host"`
+	// CanaryPermille is the share of sources that the candidate decides.
+	CanaryPermille uint16 `json:"canaryPermille"`
+}
+
+// Generation is a bundle in a slot of the kernel.
+type Generation struct {
+	Slot      uint8         `json:"slot"`
+	Role      string        `json:"role"` // stable, candidate, previous, idle
+	Number    uint32        `json:"number"`
+	Digest    config.Digest `json:"digest"`
+	Name      string        `json:"name,omitempty"` // from the bundle on disk
+	Built     time.Time     `json:"built"`
+	Rules     int           `json:"rules"`
+	Prefixes4 int           `json:"prefixes4"`
+	Prefixes6 int           `json:"prefixes6"`
+	TCP       int           `json:"tcp"`
+}
+
+// GenerationList answers GET /v1/generations.
+type GenerationList struct {
+	Envelope
+	Generations []Generation `json:"generations"`
+}
+
+// Bypass says whether everything passes, and for how long.
+type Bypass struct {
+	Active bool `json:"active"`
+	// SecondsLeft is nil while the bypass is off, and when it ends only by hand.
+	SecondsLeft *float64 `json:"secondsLeft,omitempty"`
+	// Since, By and Reason are known when the agent's history has them.
+	Since  time.Time `json:"since,omitzero"`
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// Service is one service of the published host image.
+type Service struct {
+	ID     uint8  `json:"id"`
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`
+	Bypass Bypass `json:"bypass"`
+}
+
+// Confirm is a candidate that goes back by itself at Deadline.
+type Confirm struct {
+	Digest   config.Digest `json:"digest"`
+	Name     string        `json:"name,omitempty"`
+	Number   uint32        `json:"number"`
+	Deadline time.Time     `json:"deadline"`
+}
+
+// Bake is a stable generation that becomes last-known-good at Until.
+type Bake struct {
+	Digest config.Digest `json:"digest"`
+	Number uint32        `json:"number"`
+	Until  time.Time     `json:"until"`
+}
+
+// Known is a bundle on disk with the moment since which it has its role.
+type Known struct {
+	Digest config.Digest `json:"digest"`
+	Name   string        `json:"name,omitempty"`
+	Number uint32        `json:"number"`
+	Since  time.Time     `json:"since"`
+}
+
+// Packets is one counter of the kernel's exit.
+type Packets struct {
+	Service string `json:"service"` // "" for no service
+	Slot    uint8  `json:"slot"`
+	Reason  string `json:"reason"`
+	Verdict string `json:"verdict"` // pass, drop, would_drop…
+	Packets uint64 `json:"packets"`
+}
+
+// MapUse is the size of a kernel map.
+type MapUse struct {
+	Name string `json:"name"`
+	// Entries is nil where counting would need a walk over an expensive map.
+	Entries  *int   `json:"entries,omitempty"`
+	Capacity int    `json:"capacity"`
+	Bytes    uint64 `json:"bytes"`
+}
+
+// Drift is what a verification found: where the kernel holds something else than it should.
+type Drift struct {
+	Checked time.Time    `json:"checked"`
+	Entries []DriftEntry `json:"entries"`
+}
+
+// DriftEntry is one difference.
+type DriftEntry struct {
+	Where string `json:"where"`
+	Want  string `json:"want"`
+	Got   string `json:"got"`
+}
+
+// Verification answers GET /v1/verify.
+type Verification struct {
+	Envelope
+	// OK is true when everything was checked and nothing differs.
+	OK      bool         `json:"ok"`
+	Checked time.Time    `json:"checked"`
+	Entries []DriftEntry `json:"entries"`
+	// Left names what could not be checked and why, such as a generation whose bundle is not on disk.
+	Left []string `json:"left,omitempty"`
+}
+
+// RuleList answers GET /v1/rules: the rules of the stable generation and how often each decided.
+type RuleList struct {
+	Envelope
+	Generation uint32 `json:"generation"`
+	Rules      []Rule `json:"rules"`
+}
+
+// Rule is one rule with its count since its generation was built.
+type Rule struct {
+	Index   uint16    `json:"index"`
+	ID      string    `json:"id"`
+	Label   string    `json:"label"`
+	Score   int       `json:"score"`
+	Expires time.Time `json:"expires,omitzero"`
+	Matches uint64    `json:"matches"`
+}
