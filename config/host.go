@@ -28,7 +28,7 @@ type Host struct {
 	// Interfaces that face the visitors.
 	Interfaces []Interface `yaml:"interfaces" jsonschema:"required,minItems=1,maxItems=64"`
 	// Services that Spillway inspects; all other traffic passes untouched.
-	Services []Service `yaml:"services" jsonschema:"required,minItems=1,maxItems=32"`
+	Services []Service `yaml:"services" jsonschema:"required,minItems=1"`
 	// Allowlist of protected sources: no bundle and no ban can block them.
 	Allowlist []AllowEntry `yaml:"allowlist"`
 	// Capacity of the kernel maps. What exceeds it is refused; memory is computed from it.

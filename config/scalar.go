@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 )
 
 // refusal is why a text is not the value that a field needs.
@@ -128,8 +129,7 @@ func setInteger(into reflect.Value, text, kind string, lim *limits) *refusal {
 	if kind != kindInteger && kind != kindNumber {
 		return &refusal{code: CodeType, problem: "is no whole number"}
 	}
-	digits := strings.TrimPrefix(text, "-")
-	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+	if !isDecimal(text) {
 		return &refusal{code: CodeType, problem: "is no whole number in decimal digits"}
 	}
 	v, err := strconv.ParseInt(text, 10, 64)
@@ -145,6 +145,12 @@ func setInteger(into reflect.Value, text, kind string, lim *limits) *refusal {
 		into.SetInt(v)
 	}
 	return nil
+}
+
+// isDecimal reports whether a text is a number in decimal digits. A leading zero means octal to some readers of YAML.
+func isDecimal(text string) bool {
+	digits := strings.TrimPrefix(text, "-")
+	return digits != "" && strings.Trim(digits, "0123456789") == "" && (digits == "0" || digits[0] != '0')
 }
 
 func setThreshold(into *Threshold, text, kind string) *refusal {
@@ -198,6 +204,9 @@ func setAddress(into *Address, text string) *refusal {
 func scalarText(n ast.Node) (text, kind string, ok bool) {
 	switch n := n.(type) {
 	case *ast.StringNode:
+		if n.Token.Type == token.StringType && isDecimal(n.Value) {
+			return n.Value, kindInteger, true // so many digits that the parser took them for a text
+		}
 		return n.Value, kindText, true
 	case *ast.LiteralNode:
 		return strings.TrimRight(n.Value.Value, "\n"), kindText, true

@@ -32,7 +32,7 @@ type source struct {
 }
 
 func newSource(name string, data []byte) *source {
-	s := &source{name: name, text: string(data), starts: []int{0}}
+	s := &source{name: name, text: strings.TrimPrefix(string(data), "\ufeff"), starts: []int{0}}
 	for i := range len(s.text) {
 		if s.text[i] == '\n' {
 			s.starts = append(s.starts, i+1)
@@ -55,8 +55,10 @@ func (s *source) line(n int) string {
 
 // fault makes a fault of this file with its excerpt.
 func (s *source) fault(code string, at position, path, value, problem, valid string) Fault {
+	line := s.line(at.line)
+	at.column = min(at.column, utf8.RuneCountInString(line)+1) // the parser puts a missing value behind the end
 	f := Fault{Code: code, File: s.name, Line: at.line, Column: at.column, Path: path, Value: shorten(value), Problem: problem, Valid: valid}
-	f.Excerpt = excerpt(s.line(at.line), at)
+	f.Excerpt = excerpt(line, at)
 	return f
 }
 
