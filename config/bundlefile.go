@@ -93,11 +93,12 @@ func (d *decoder) entries(n ast.Node, into *[]entryText, path string) {
 			out = append(out, entryText{s.Value, place(item)})
 			continue
 		}
-		code := CodeType
+		code, problem := CodeType, "this entry is "+typeOf(item)+", not an address"
 		if _, null := item.(*ast.NullNode); null {
-			code = CodeNull
+			code, problem = CodeNull, "this entry has no value"
 		}
-		d.fault(code, place(item), fmt.Sprintf("%s[%d]", path, i), written(item), "this entry is no text", "192.0.2.0/24")
+		d.bad[path] = true
+		d.fault(code, place(item), fmt.Sprintf("%s[%d]", path, i), written(item), problem, `192.0.2.0/24, or an IPv6 prefix in quotes: "2001:db8::/32"`)
 	}
 	*into = out
 }

@@ -61,27 +61,27 @@ type block struct {
 // harm nobody, and every example and test uses them.
 var (
 	reserved4 = []block{
-		{netip.MustParsePrefix("0.0.0.0/8"), "this network (RFC 791)"},
+		{netip.MustParsePrefix("0.0.0.0/8"), "this network, RFC 791"},
 		{netip.MustParsePrefix("127.0.0.0/8"), "loopback"},
 		{netip.MustParsePrefix("169.254.0.0/16"), "link-local"},
-		{netip.MustParsePrefix("192.0.0.0/24"), "IETF protocol assignments (RFC 6890)"},
+		{netip.MustParsePrefix("192.0.0.0/24"), "protocol assignments, RFC 6890"},
 		{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
-		{netip.MustParsePrefix("240.0.0.0/4"), "reserved (RFC 1112)"},
-		{netip.MustParsePrefix("224.0.0.0/3"), "multicast and reserved"},
+		{netip.MustParsePrefix("240.0.0.0/4"), "for the future, RFC 1112"},
+		{netip.MustParsePrefix("224.0.0.0/3"), "multicast and the future"},
 	}
 	private4 = []block{
-		{netip.MustParsePrefix("10.0.0.0/8"), "private (RFC 1918)"},
-		{netip.MustParsePrefix("172.16.0.0/12"), "private (RFC 1918)"},
-		{netip.MustParsePrefix("192.168.0.0/16"), "private (RFC 1918)"},
-		{netip.MustParsePrefix("100.64.0.0/10"), "shared by carriers (RFC 6598)"},
+		{netip.MustParsePrefix("10.0.0.0/8"), "private, RFC 1918"},
+		{netip.MustParsePrefix("172.16.0.0/12"), "private, RFC 1918"},
+		{netip.MustParsePrefix("192.168.0.0/16"), "private, RFC 1918"},
+		{netip.MustParsePrefix("100.64.0.0/10"), "shared by carriers, RFC 6598"},
 	}
 	private6 = []block{
-		{netip.MustParsePrefix("fc00::/7"), "private (RFC 4193)"},
-		{netip.MustParsePrefix("64:ff9b::/96"), "a translated IPv4 address (RFC 6052)"},
-		{netip.MustParsePrefix("64:ff9b:1::/48"), "a translated IPv4 address (RFC 8215)"},
+		{netip.MustParsePrefix("fc00::/7"), "private, RFC 4193"},
+		{netip.MustParsePrefix("64:ff9b::/96"), "translated IPv4, RFC 6052"},
+		{netip.MustParsePrefix("64:ff9b:1::/48"), "translated IPv4, RFC 8215"},
 	}
 	reserved6 = []block{
-		{netip.MustParsePrefix("::/8"), "unspecified, loopback or reserved"},
+		{netip.MustParsePrefix("::/8"), "unspecified, loopback and such"},
 		{netip.MustParsePrefix("fe80::/10"), "link-local"},
 		{netip.MustParsePrefix("ff00::/8"), "multicast"},
 	}
@@ -111,5 +111,5 @@ func reachOf(p netip.Prefix) (reach, string) {
 	if p.Addr().Is4() {
 		return reachPublic, ""
 	}
-	return reachReserved, "outside of global unicast (2000::/3)"
+	return reachReserved, "outside of global unicast, 2000::/3"
 }

@@ -142,6 +142,9 @@ func (p *prefixLoader) fileFault(at, name string, err error) {
 // add checks one row by itself and stores it. It returns why the row refuses the bundle.
 func (p *prefixLoader) add(text string, r row, b prefixesFile) *refusal {
 	prefix, masked, err := parsePrefix(text)
+	if strings.TrimSpace(text) == "" && !r.inFile {
+		return &refusal{CodeBlank, "the entry is blank", "192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"}
+	}
 	if err != nil {
 		return &refusal{CodeSyntax, "the entry " + err.Error(), "192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"}
 	}
@@ -151,7 +154,7 @@ func (p *prefixLoader) add(text string, r row, b prefixesFile) *refusal {
 		return nil
 	}
 	if who == reachReserved {
-		return &refusal{CodeReserved, fmt.Sprintf("%s is %s: no visitor comes from it", prefix, what), "addresses that visitors can have"}
+		return &refusal{CodeReserved, fmt.Sprintf("%s is reserved (%s): no visitor comes from it", prefix, what), "addresses that visitors can have"}
 	}
 	f := p.familyOf(prefix)
 	if prefix.Bits() < f.floor {

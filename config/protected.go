@@ -80,5 +80,5 @@ func (s *protectedSet) carved(rows []row) []netip.Prefix {
 }
 
 func (g guarded) problem(p netip.Prefix) string {
-	return fmt.Sprintf("%s would block %s", p, g.why)
+	return fmt.Sprintf("%s lies in %s", p, g.why)
 }

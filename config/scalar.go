@@ -44,7 +44,11 @@ func isScalar(t reflect.Type) bool {
 func (d *decoder) scalar(n ast.Node, into reflect.Value, path string, lim *limits) {
 	text, kind, ok := scalarText(n)
 	if !ok {
-		d.fault(CodeType, place(n), path, "", fmt.Sprintf("%s needs one value, not %s", nameOf(path), typeOf(n)), lim.describe(into.Type()))
+		valid := lim.describe(into.Type())
+		if _, mapping := n.(ast.MapNode); mapping {
+			valid += "; in quotes when it holds colons"
+		}
+		d.fault(CodeType, place(n), path, "", fmt.Sprintf("%s needs one value, not %s", nameOf(path), typeOf(n)), valid)
 		return
 	}
 	if r := setScalar(into, text, kind, lim); r != nil {
