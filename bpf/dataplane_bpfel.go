@@ -84,14 +84,18 @@ type DataplaneFlowKey struct {
 }
 
 type DataplaneGeneration struct {
-	_           structs.HostLayout
-	Number      uint32
-	RuleCount   uint32
-	Digest      [32]uint8
-	Salt        uint64
-	BuiltUnixNs uint64
-	Policies    [33]DataplanePolicy
-	Reasons     [48]uint16
+	_               structs.HostLayout
+	Number          uint32
+	RuleCount       uint32
+	Digest          [32]uint8
+	Salt            uint64
+	BuiltUnixNs     uint64
+	Prefixes4       uint32
+	Prefixes6       uint32
+	TcpFingerprints uint32
+	Allowlist       uint32
+	Policies        [33]DataplanePolicy
+	Reasons         [48]uint16
 }
 
 type DataplaneHost struct {
@@ -206,6 +210,7 @@ type DataplaneService struct {
 	Tag  uint32
 	Kind uint8
 	Pad  [3]uint8
+	Name [32]uint8
 }
 
 type DataplaneServiceAddress struct {

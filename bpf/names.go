@@ -23,6 +23,7 @@ type (
 	RuleNode       = DataplaneRuleNode
 	Runtime        = DataplaneRuntime
 	Service        = DataplaneService
+	ServiceKind    = DataplaneServiceKind
 	ServiceAddress = DataplaneServiceAddress
 	Settings       = DataplaneDataplaneSettings
 	Stage          = DataplaneStage
@@ -43,6 +44,7 @@ const (
 	ScoreNone     = 255
 	Never         = ^uint64(0)
 
+	SlotEmpty        = 0
 	ProgramDataplane = 0
 )
 

@@ -194,10 +194,14 @@ struct generation {
 	__u8 digest[32];	/* SHA-256 of the bundle's canonical form */
 	__u64 salt;	/* of the canary split: the same prefixes on every host */
 	__u64 built_unix_ns;
+	__u32 prefixes4;	/* rows, for people */
+	__u32 prefixes6;
+	__u32 tcp_fingerprints;
+	__u32 allowlist;	/* of the host file that it was compiled for */
 	struct policy policies[SERVICES_MAX];
 	__u16 reasons[REASON_MAX];	/* chain heads of reason features */
 };
-_Static_assert(sizeof(struct generation) == 416, "generation is ABI");
+_Static_assert(sizeof(struct generation) == 432, "generation is ABI");
 
 enum service_id_flags {
 	/* Set beside the id in ports and addresses: the sockets are elsewhere, nobody here can confirm a payload. */
@@ -214,11 +218,12 @@ enum service_kind {
 };
 
 struct service {
-	__u32 tag;
-	__u8 kind;
+	__u32 tag;	/* FNV-1a of the name */
+	__u8 kind;	/* enum service_kind */
 	__u8 pad[3];
+	__u8 name[32];	/* for people who read the map without an agent */
 };
-_Static_assert(sizeof(struct service) == 8, "service is ABI");
+_Static_assert(sizeof(struct service) == 40, "service is ABI");
 
 /* Everything small of the host file. */
 struct host {
@@ -227,7 +232,7 @@ struct host {
 	__u32 service_count;
 	struct service services[SERVICES_MAX];
 };
-_Static_assert(sizeof(struct host) == 280, "host is ABI");
+_Static_assert(sizeof(struct host) == 1336, "host is ABI");
 
 /* Services of one port, each as id, 0 for none. Port 0 stands for "any port": what cannot be read further
  * (later fragments, deep headers) is judged by its addresses. */

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+// The states of an attachment.
+const (
+	StateAttached = "attached"
+	StateSevered  = "severed" // the device went away under the link
+	StateMissing  = "missing" // no link is pinned
+)
+
+// Attachment is the root program's place on one interface.
+type Attachment struct {
+	Interface string
+	Index     int
+	Mode      string // native or generic
+	ProgramID uint32
+	LinkID    uint32
+	State     string
+}
+
+// Attach puts the root program on an interface and pins the link, or adopts the link that is there. It never replaces
+// another XDP program. Errors: ErrNoDevice, ErrForeignProgram, ErrPermission, ErrUnsupported.
+func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) {
+	iface, err := net.InterfaceByName(name)
+	if err != nil {
+		return Attachment{}, fmt.Errorf("attach to %s: %w", name, ErrNoDevice)
+	}
+	a, err := d.attachment(name)
+	if err != nil {
+		return Attachment{}, err
+	}
+	if a.State == StateAttached && a.Index == iface.Index {
+		return a, nil
+	}
+	// The pin outlives its device. A severed link holds nothing, and a link to a namesake of long ago less.
+	if err := removePin(d.pins.link(name)); err != nil {
+		return Attachment{}, err
+	}
+	if err := refuseForeign(name, iface.Index); err != nil {
+		return Attachment{}, err
+	}
+	flags := link.XDPDriverMode
+	if mode == config.AttachGeneric {
+		if err := genericIsSafe(); err != nil {
+			return Attachment{}, fmt.Errorf("attach to %s: %w", name, err)
+		}
+		flags = link.XDPGenericMode
+	}
+	l, err := link.AttachXDP(link.XDPOptions{
+		Program: d.programs[bpf.DataplaneProgSpillwayRoot], Interface: iface.Index, Flags: flags,
+	})
+	if err != nil {
+		return Attachment{}, explainAttach(name, mode, err)
+	}
+	defer func() { _ = l.Close() }()
+	if err := l.Pin(d.pins.link(name)); err != nil {
+		return Attachment{}, explain("pin the link of "+name, err)
+	}
+	return d.attachment(name)
+}
+
+func explainAttach(name string, mode config.Attach, err error) error {
+	switch {
+	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
+		return fmt.Errorf("attach to %s: %w: %v", name, ErrForeignProgram, err)
+	case mode != config.AttachGeneric && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE)):
+		return fmt.Errorf("attach to %s: %w: its driver refuses native XDP here (%v): `spillway doctor %s` says why; `attach: generic` in the host file works on any interface, slower",
+			name, ErrUnsupported, rootCause(err), name)
+	}
+	return explain("attach to "+name, err)
+}
+
+// refuseForeign names whoever sits on the interface already.
+func refuseForeign(name string, index int) error {
+	l, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", name, err)
+	}
+	xdp := l.Attrs().Xdp
+	if xdp == nil || !xdp.Attached {
+		return nil
+	}
+	whose := "of unknown name"
+	if p, err := ebpf.NewProgramFromID(ebpf.ProgramID(xdp.ProgId)); err == nil {
+		if info, err := p.Info(); err == nil {
+			whose = fmt.Sprintf("%q", info.Name)
+		}
+		_ = p.Close()
+	}
+	return fmt.Errorf("attach to %s: %w: program %s, id %d: it is left alone; remove it first (`ip link set dev %s xdp off`, or its own tool)",
+		name, ErrForeignProgram, whose, xdp.ProgId, name)
+}
+
+// Attachments returns what the pinned links say, also of interfaces that are gone.
+func (d *Dataplane) Attachments() ([]Attachment, error) {
+	entries, err := os.ReadDir(d.pins.links())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, explain("list the pinned links", err)
+	}
+	var all []Attachment
+	for _, e := range entries {
+		a, err := d.attachment(e.Name())
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+func (d *Dataplane) attachment(name string) (Attachment, error) {
+	a := Attachment{Interface: name, State: StateMissing}
+	l, err := link.LoadPinnedLink(d.pins.link(name), nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, nil
+	}
+	if err != nil {
+		return a, explain("open the pinned link of "+name, err)
+	}
+	defer func() { _ = l.Close() }()
+	info, err := l.Info()
+	if err != nil {
+		return a, explain("look at the link of "+name, err)
+	}
+	a.LinkID, a.ProgramID, a.State = uint32(info.ID), uint32(info.Program), StateSevered
+	if xdp := info.XDP(); xdp != nil && xdp.Ifindex != 0 {
+		a.Index, a.State = int(xdp.Ifindex), StateAttached
+		a.Mode = attachedMode(a.Index)
+	}
+	return a, nil
+}
+
+func attachedMode(index int) string {
+	l, err := netlink.LinkByIndex(index)
+	if err != nil || l.Attrs().Xdp == nil {
+		return ""
+	}
+	if l.Attrs().Xdp.AttachMode == nl.XDP_ATTACHED_SKB {
+		return string(config.AttachGeneric)
+	}
+	return string(config.AttachNative)
+}
+
+func (p pins) openLinks() (map[string]link.Link, error) {
+	entries, err := os.ReadDir(p.links())
+	if err != nil {
+		return nil, explain("list the pinned links", err)
+	}
+	links := map[string]link.Link{}
+	for _, e := range entries {
+		l, err := link.LoadPinnedLink(p.link(e.Name()), nil)
+		if err != nil {
+			return links, explain("open the pinned link of "+e.Name(), err)
+		}
+		links[e.Name()] = l
+	}
+	return links, nil
+}
+
+// DetachInterface takes the root program off an interface that the host file no longer lists.
+func (d *Dataplane) DetachInterface(name string) error {
+	return detachLink(d.pins.link(name))
+}
+
+// genericIsSafe refuses generic XDP below Linux 6.9, where it drops what it cannot linearise.
+func genericIsSafe() error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return fmt.Errorf("read the kernel's version: %w", err)
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil {
+		return fmt.Errorf("read the kernel's version: %w", err)
+	}
+	if major < 6 || major == 6 && minor < 9 {
+		return fmt.Errorf("generic XDP: %w: below Linux 6.9 it drops packets that it cannot linearise", ErrUnsupported)
+	}
+	return nil
+}

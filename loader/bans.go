@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// Ban is a short block outside bundles.
+type Ban struct {
+	Prefix  netip.Prefix
+	Expires time.Time
+}
+
+// Ban blocks a prefix for ttl; it may cut established connections. A ban of the same prefix is replaced. The guards are
+// the caller's. ErrCapacity when all places are taken.
+func (d *Dataplane) Ban(p netip.Prefix, ttl time.Duration) error {
+	m := d.maps[bpf.DataplaneMapBans]
+	err := m.Put(key6(p.Masked()), bpf.Ban{ExpiresNs: uint64(In(ttl))})
+	if errors.Is(err, unix.ENOSPC) {
+		return fmt.Errorf("ban %s: %w: capacity %d", p, ErrCapacity, m.MaxEntries())
+	}
+	if err != nil {
+		return explain("ban "+p.String(), err)
+	}
+	d.bumpBanEpoch()
+	return nil
+}
+
+// Unban ends a ban; false when there was none.
+func (d *Dataplane) Unban(p netip.Prefix) (bool, error) {
+	err := d.maps[bpf.DataplaneMapBans].Delete(key6(p.Masked()))
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, explain("unban "+p.String(), err)
+	}
+	d.bumpBanEpoch()
+	return true, nil
+}
+
+// Bans lists the bans in force.
+func (d *Dataplane) Bans() ([]Ban, error) {
+	all, err := d.allBans()
+	if err != nil {
+		return nil, err
+	}
+	now := Now()
+	bans := make([]Ban, 0, len(all))
+	for key, ban := range all {
+		if ban.ExpiresNs > now.MonotonicNS {
+			left := time.Duration(ban.ExpiresNs - now.MonotonicNS)
+			bans = append(bans, Ban{prefixOf(key), now.Wall.Add(left)})
+		}
+	}
+	return bans, nil
+}
+
+// SweepBans removes bans that have ended and returns how many. Until then an ended ban of one address hides a longer
+// ban of its network: the kernel looks at the longest match only.
+func (d *Dataplane) SweepBans() (int, error) {
+	all, err := d.allBans()
+	if err != nil {
+		return 0, err
+	}
+	now, removed := monotonicNS(), 0
+	for key, ban := range all {
+		if ban.ExpiresNs > now {
+			continue
+		}
+		err := d.maps[bpf.DataplaneMapBans].Delete(key)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return removed, explain("remove an ended ban", err)
+		}
+		removed++
+	}
+	if removed > 0 {
+		d.bumpBanEpoch()
+	}
+	return removed, nil
+}
+
+func (d *Dataplane) allBans() (map[bpf.Prefix6Key]bpf.Ban, error) {
+	all := map[bpf.Prefix6Key]bpf.Ban{}
+	err := eachRow(d.maps[bpf.DataplaneMapBans], func(k bpf.Prefix6Key, b bpf.Ban) { all[k] = b })
+	return all, explain("read the bans", err)
+}

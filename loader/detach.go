@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Detach takes everything out of the kernel: first the links, so that traffic passes, then programs, maps and folders.
+// The Dataplane is of no use afterwards but to be closed.
+func (d *Dataplane) Detach() error { return DetachPins(d.pins.folder) }
+
+// DetachPins does the same for whatever lies below a pin folder, of any version and in any state.
+func DetachPins(folder string) error {
+	versions, err := filepath.Glob(filepath.Join(folder, "v*"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, version := range versions {
+		links, err := filepath.Glob(filepath.Join(version, "links", "*"))
+		errs = append(errs, err)
+		for _, l := range links {
+			errs = append(errs, detachLink(l))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err // maps stay while a link may still use them
+	}
+	for _, version := range versions {
+		errs = append(errs, os.RemoveAll(version))
+	}
+	if err := os.Remove(folder); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
+		errs = append(errs, err)
+	}
+	return explain("remove the pins", errors.Join(errs...))
+}
+
+// detachLink unpins a link. Others may still hold it (a second handle, another pin), so it is detached first.
+func detachLink(path string) error {
+	l, err := link.LoadPinnedLink(path, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return explain("open the pinned link "+filepath.Base(path), err)
+	}
+	defer func() { _ = l.Close() }()
+	if err := l.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) {
+		return explain("detach from "+filepath.Base(path), err)
+	}
+	return removePin(path)
+}
+
+func removePin(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return explain("remove the pin "+path, err)
+	}
+	return nil
+}

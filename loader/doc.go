@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package loader puts generations into the kernel and takes them back.
+//
+// A bundle becomes an Image, a pure value. Build writes the image into a spare slot: new inner maps are filled aside,
+// read back, compared row by row, frozen, and only then put where the dataplane can find them. Publish points the
+// control word at the slot with one compare-and-swap; Rollback points it back. Nothing that traffic uses is ever edited.
+//
+// All state is pinned below one folder that carries the ABI's number, so it survives the process: Open adopts what it
+// finds, and no start or stop attaches, detaches or replaces anything that already serves. Only this package imports
+// ebpf/link.
+package loader

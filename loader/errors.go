@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// What callers can tell apart with errors.Is.
+var (
+	// ErrNotPinned: there is no pinned state, so nothing of Spillway runs here.
+	ErrNotPinned = errors.New("nothing is pinned")
+	// ErrForeignABI: the pinned state was made by a version whose maps this one cannot read.
+	ErrForeignABI = errors.New("pinned state of another ABI")
+	// ErrForeignProgram: another XDP program sits on the interface. It is never replaced.
+	ErrForeignProgram = errors.New("another XDP program is attached")
+	// ErrNoDevice: the interface does not exist (now).
+	ErrNoDevice = errors.New("no such interface")
+	// ErrCapacity: more rows than the host file provides for.
+	ErrCapacity = errors.New("over capacity")
+	// ErrNoPrevious: there is no previous generation to go back to.
+	ErrNoPrevious = errors.New("no previous generation is resident")
+	// ErrNoCandidate: there is no candidate to promote.
+	ErrNoCandidate = errors.New("no candidate is resident")
+	// ErrReadBack: the kernel does not hold what was written to it.
+	ErrReadBack = errors.New("the kernel holds something else than was written")
+	// ErrUnsupported: the kernel lacks something.
+	ErrUnsupported = errors.New("not supported by this kernel")
+	// ErrPermission: a capability is missing.
+	ErrPermission = errors.New("permission denied")
+)
+
+// explain turns what the kernel says into what a person can act on. The kernel answers EPERM for a missing capability,
+// and the library then guesses at RLIMIT_MEMLOCK, which has not mattered since Linux 5.11.
+func explain(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var verifier *ebpf.VerifierError
+	switch {
+	case errors.As(err, &verifier):
+		return fmt.Errorf("%s: the verifier refused the program: %w\n%+v", what, err, verifier)
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, fs.ErrPermission):
+		if missing := missingCapabilities(); len(missing) > 0 {
+			return fmt.Errorf("%s: %w: missing %s", what, ErrPermission, strings.Join(missing, ", "))
+		}
+		return fmt.Errorf("%s: %w: all capabilities are held, so a lockdown mode, an LSM or a container's seccomp profile refuses it (%v)",
+			what, ErrPermission, rootCause(err))
+	case errors.Is(err, ebpf.ErrNotSupported):
+		return fmt.Errorf("%s: %w (Linux 6.1 or newer with BTF is needed): %v", what, ErrUnsupported, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+func rootCause(err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
+
+// missingCapabilities names the capabilities that loading and attaching need and this process does not hold.
+func missingCapabilities() []string {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return nil
+	}
+	held := uint64(data[1].Effective)<<32 | uint64(data[0].Effective)
+	if held&(1<<unix.CAP_SYS_ADMIN) != 0 {
+		held |= 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON
+	}
+	var missing []string
+	for _, c := range []struct {
+		bit  uint
+		name string
+	}{{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_PERFMON, "CAP_PERFMON"}} {
+		if held&(1<<c.bit) == 0 {
+			missing = append(missing, c.name)
+		}
+	}
+	return missing
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// Events reads decisions from the ring until ctx ends, and hands each to visit. There is one reader at a time; what
+// nobody reads is lost and counted.
+func (d *Dataplane) Events(ctx context.Context, visit func(bpf.Event)) error {
+	reader, err := ringbuf.NewReader(d.maps[bpf.DataplaneMapEvents])
+	if err != nil {
+		return explain("open the event ring", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = reader.Close() })
+	defer stop()
+	var record ringbuf.Record
+	for {
+		if err := reader.ReadInto(&record); err != nil {
+			if errors.Is(err, ringbuf.ErrClosed) {
+				return ctx.Err()
+			}
+			return explain("read the event ring", errors.Join(err, reader.Close()))
+		}
+		var event bpf.Event
+		if err := binary.Read(bytes.NewReader(record.RawSample), binary.NativeEndian, &event); err != nil {
+			return fmt.Errorf("read an event of %d bytes: %w", len(record.RawSample), err)
+		}
+		visit(event)
+	}
+}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// The roles of a slot.
+const (
+	RoleStable    = "stable"
+	RoleCandidate = "candidate"
+	RolePrevious  = "previous"
+	RoleIdle      = "idle"
+)
+
+// GenerationInfo is a resident generation as the kernel holds it.
+type GenerationInfo struct {
+	Slot   uint8
+	Role   string
+	Number uint32
+	Digest [32]byte
+	Built  time.Time
+
+	// Rows of each kind.
+	Rules, Prefixes4, Prefixes6, TCP, Allowlist int
+}
+
+// Role returns what the slot is to the control word.
+func (c Control) Role(slot uint8) string {
+	switch slot {
+	case c.Stable:
+		return RoleStable
+	case c.Candidate:
+		return RoleCandidate
+	case c.Previous:
+		return RolePrevious
+	}
+	return RoleIdle
+}
+
+// Generations returns the resident generations by slot. Everything in it comes from the kernel.
+func (d *Dataplane) Generations() ([]GenerationInfo, error) {
+	var all []GenerationInfo
+	control := d.Control()
+	for slot := uint8(1); slot < bpf.Slots; slot++ {
+		var g bpf.Generation
+		err := d.lookupInner(bpf.DataplaneMapGenerations, slot, &g)
+		if errors.Is(err, ErrNotPinned) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, GenerationInfo{
+			Slot: slot, Role: control.Role(slot), Number: g.Number, Digest: g.Digest,
+			Built: time.Unix(0, int64(g.BuiltUnixNs)), Rules: int(g.RuleCount),
+			Prefixes4: int(g.Prefixes4), Prefixes6: int(g.Prefixes6), TCP: int(g.TcpFingerprints), Allowlist: int(g.Allowlist),
+		})
+	}
+	return all, nil
+}
+
+// NextNumber returns one more than the number of any resident generation.
+func (d *Dataplane) NextNumber() (uint32, error) {
+	all, err := d.Generations()
+	if err != nil {
+		return 0, err
+	}
+	var highest uint32
+	for _, g := range all {
+		highest = max(highest, g.Number)
+	}
+	return highest + 1, nil
+}

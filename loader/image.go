@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+// Image is a bundle compiled for a host: everything that one slot will hold. A pure value; it can be compared with what
+// the kernel holds at any time.
+type Image struct {
+	generation bpf.Generation
+	nodes      []bpf.RuleNode
+	prefixes4  rows[bpf.Prefix4Key]
+	prefixes6  rows[bpf.Prefix6Key]
+	tcp        rows[bpf.TCPFingerprint]
+}
+
+// Number returns the generation's number.
+func (img *Image) Number() uint32 { return img.generation.Number }
+
+// Digest returns the bundle's digest.
+func (img *Image) Digest() config.Digest { return img.generation.Digest }
+
+// CompileBundle compiles a validated bundle. Expiries are turned into the kernel's clock as of now.
+func CompileBundle(b *config.Bundle, host *HostImage, number uint32, now Clock) (*Image, error) {
+	if len(b.Rules) > 65535 {
+		return nil, fmt.Errorf("%d rules: %w: at most 65535", len(b.Rules), ErrCapacity)
+	}
+	index := make(map[string]uint16, len(b.Rules))
+	for i, r := range b.Rules {
+		index[r.ID] = uint16(i)
+	}
+	img := &Image{generation: bpf.Generation{
+		Number:      number,
+		RuleCount:   uint32(len(b.Rules)),
+		Digest:      b.Digest,
+		Salt:        binary.LittleEndian.Uint64(b.Digest[:8]),
+		BuiltUnixNs: uint64(now.Wall.UnixNano()),
+	}}
+	for id, s := range host.host.Services {
+		if s.Tag != 0 {
+			img.generation.Policies[id] = bpf.Policy{Tag: s.Tag, Drop: uint8(b.PolicyFor(serviceName(s)).Drop)}
+		}
+	}
+	c := newChains(b.Rules, now)
+	if err := img.compilePrefixes(b, index, c); err != nil {
+		return nil, err
+	}
+	if err := img.compileTCP(b, index, c); err != nil {
+		return nil, err
+	}
+	if err := img.compileReasons(b, index, c); err != nil {
+		return nil, err
+	}
+	img.nodes = c.nodes
+	img.generation.Prefixes4 = uint32(len(img.prefixes4.keys))
+	img.generation.Prefixes6 = uint32(len(img.prefixes6.keys))
+	img.generation.TcpFingerprints = uint32(len(img.tcp.keys))
+	img.generation.Allowlist = uint32(len(host.allowlist.keys))
+	return img, nil
+}
+
+func (img *Image) compilePrefixes(b *config.Bundle, index map[string]uint16, c *chains) error {
+	err := flatten(b.Prefixes, index, c, func(p netip.Prefix, head uint32) {
+		if p.Addr().Is4() {
+			key := bpf.Prefix4Key{Prefixlen: uint32(p.Bits()), Addr: mapped(p.Addr())[3]}
+			img.prefixes4.add(key, head)
+		} else {
+			img.prefixes6.add(key6(p), head)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("compile prefixes: %w", err)
+	}
+	img.prefixes4.sort(comparePrefix4)
+	img.prefixes6.sort(comparePrefix6)
+	return nil
+}
+
+func (img *Image) compileTCP(b *config.Bundle, index map[string]uint16, c *chains) error {
+	for _, f := range b.TCP {
+		head, err := c.head(index[f.Rule])
+		if err != nil {
+			return fmt.Errorf("compile tcp fingerprint %s: %w", f.Fingerprint, err)
+		}
+		img.tcp.add(fingerprintKey(f.Fingerprint), head)
+	}
+	img.tcp.sort(compareFingerprints)
+	return nil
+}
+
+func (img *Image) compileReasons(b *config.Bundle, index map[string]uint16, c *chains) error {
+	for _, f := range b.Reasons {
+		reason, err := bpf.ParseReason(f.Reason)
+		if err != nil {
+			return fmt.Errorf("compile reasons: %w", err)
+		}
+		head, err := c.head(index[f.Rule])
+		if err != nil {
+			return fmt.Errorf("compile reason %s: %w", f.Reason, err)
+		}
+		img.generation.Reasons[reason] = uint16(head)
+	}
+	return nil
+}
+
+func fingerprintKey(f config.MuonFP) bpf.TCPFingerprint {
+	key := bpf.TCPFingerprint{Window: f.Window, KindCount: uint8(len(f.Kinds))}
+	copy(key.Kinds[:], f.Kinds)
+	if f.MSS != nil {
+		key.Mss = *f.MSS
+		key.Present |= uint8(bpf.DataplaneTcpPresentTCP_HAS_MSS)
+	}
+	if f.Scale != nil {
+		key.Scale = *f.Scale
+		key.Present |= uint8(bpf.DataplaneTcpPresentTCP_HAS_SCALE)
+	}
+	return key
+}
+
+// FormatFingerprint writes a fingerprint of the kernel as a MuonFP string.
+func FormatFingerprint(f bpf.TCPFingerprint) string {
+	fp := config.MuonFP{Window: f.Window, Kinds: f.Kinds[:min(int(f.KindCount), len(f.Kinds))]}
+	if f.Present&uint8(bpf.DataplaneTcpPresentTCP_HAS_MSS) != 0 {
+		fp.MSS = &f.Mss
+	}
+	if f.Present&uint8(bpf.DataplaneTcpPresentTCP_HAS_SCALE) != 0 {
+		fp.Scale = &f.Scale
+	}
+	return fp.String()
+}

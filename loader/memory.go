@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"fmt"
+	"math/bits"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+// MapPlan is what one map will take, over all its slots.
+type MapPlan struct {
+	Name     string
+	Capacity int
+	Slots    int
+	Bytes    uint64
+}
+
+// MemoryPlan is the kernel memory that a host file's capacities will take when everything is full.
+type MemoryPlan struct {
+	Maps  []MapPlan
+	Total uint64
+}
+
+// Sizes of the kernel's own structs, Linux 6.1 to 6.18, 64 bit, rounded up: a plan may promise a little too much.
+const (
+	hashElement  = 48 // struct htab_elem, before key and value
+	hashBucket   = 16
+	trieNode     = 40 // struct lpm_trie_node, before prefix and value
+	generational = bpf.Slots - 1
+	hostSlots    = 2 // the published one and the one that is built beside it
+)
+
+// PlanMemory computes the plan, before anything is taken.
+func PlanMemory(c config.Capacity, cpus int) (MemoryPlan, error) {
+	spec, err := bpf.LoadDataplane()
+	if err != nil {
+		return MemoryPlan{}, fmt.Errorf("read the embedded dataplane: %w", err)
+	}
+	for _, s := range sized {
+		spec.Maps[s.name].MaxEntries = uint32(s.entries(c))
+	}
+	inner := map[string]struct{ entries, slots int }{
+		bpf.DataplaneMapRules:           {c.Rules + 1, generational},
+		bpf.DataplaneMapPrefixes4:       {c.Prefixes4, generational},
+		bpf.DataplaneMapPrefixes6:       {c.Prefixes6, generational},
+		bpf.DataplaneMapTcpFingerprints: {c.TCPFingerprints, generational},
+		bpf.DataplaneMapGenerations:     {1, generational},
+		bpf.DataplaneMapHosts:           {1, hostSlots},
+		bpf.DataplaneMapHostPorts:       {2 * 65536, hostSlots},
+		bpf.DataplaneMapHostAddresses:   {c.Services * 64, hostSlots},
+		bpf.DataplaneMapHostAllowlist:   {c.Allowlist, hostSlots},
+	}
+	var plan MemoryPlan
+	for name, m := range spec.Maps {
+		if !isPinnedMap(m) {
+			continue
+		}
+		p := MapPlan{Name: name, Capacity: int(m.MaxEntries), Slots: 1}
+		if in, ok := inner[name]; ok {
+			m = m.InnerMap.Copy()
+			m.MaxEntries = uint32(in.entries)
+			p.Capacity, p.Slots = in.entries, in.slots
+		}
+		p.Bytes = uint64(p.Slots) * mapBytes(m, uint64(cpus))
+		plan.Maps = append(plan.Maps, p)
+		plan.Total += p.Bytes
+	}
+	return plan, nil
+}
+
+func round8(n uint32) uint64 { return uint64(n+7) &^ 7 }
+
+// mapBytes follows the kernel's own accounting (kernel/bpf/{arraymap,hashtab,lpm_trie,ringbuf}.c).
+func mapBytes(m *ebpf.MapSpec, cpus uint64) uint64 {
+	n := uint64(m.MaxEntries)
+	page := uint64(os.Getpagesize())
+	switch m.Type {
+	case ebpf.PerCPUArray:
+		return n * (8 + round8(m.ValueSize)*cpus)
+	case ebpf.LRUHash, ebpf.Hash:
+		elements := n
+		if m.Type == ebpf.Hash {
+			elements += cpus
+		}
+		buckets := uint64(1) << bits.Len64(max(n, 1)-1)
+		return elements*(hashElement+round8(m.KeySize)+round8(m.ValueSize)) + buckets*hashBucket
+	case ebpf.LPMTrie:
+		// Two prefixes that part need a node between them: at worst one less than there are prefixes.
+		return max(2*n, 1) * (trieNode + round8(m.KeySize-4+m.ValueSize))
+	case ebpf.RingBuf:
+		return n + 3*page
+	}
+	return (n*round8(m.ValueSize) + page) &^ (page - 1)
+}
+
+// MapUse is what one map takes now.
+type MapUse struct {
+	Name     string
+	Entries  int // -1 where counting would mean walking a table that traffic writes
+	Capacity int
+	Bytes    uint64
+}
+
+// MapUse returns what the maps take; of a map of slots, the sum over its slots, and the fullest generation's rows.
+func (d *Dataplane) MapUse() ([]MapUse, error) {
+	rows, err := d.rowsOf()
+	if err != nil {
+		return nil, err
+	}
+	var all []MapUse
+	for name, m := range d.maps {
+		if !isPinnedMapName(name) {
+			continue
+		}
+		u := MapUse{Name: name, Entries: -1, Capacity: int(m.MaxEntries()), Bytes: memlock(m)}
+		if r, ok := rows[name]; ok {
+			u.Entries, u.Capacity = r.entries, r.capacity
+		}
+		if _, ok := d.inner[name]; ok {
+			if u.Bytes, err = d.slotBytes(name, u.Bytes); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, u)
+	}
+	slices.SortFunc(all, func(a, b MapUse) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+type rowCount struct{ entries, capacity int }
+
+// rowsOf knows the rows of the maps that can refuse one: bans, and the features of the fullest resident generation.
+func (d *Dataplane) rowsOf() (map[string]rowCount, error) {
+	bans, err := d.allBans()
+	if err != nil {
+		return nil, err
+	}
+	generations, err := d.Generations()
+	if err != nil {
+		return nil, err
+	}
+	var most GenerationInfo
+	for _, g := range generations {
+		most.Rules, most.TCP = max(most.Rules, g.Rules), max(most.TCP, g.TCP)
+		most.Prefixes4, most.Prefixes6 = max(most.Prefixes4, g.Prefixes4), max(most.Prefixes6, g.Prefixes6)
+		most.Allowlist = max(most.Allowlist, g.Allowlist)
+	}
+	c := d.capacity
+	return map[string]rowCount{
+		bpf.DataplaneMapBans:            {len(bans), int(d.maps[bpf.DataplaneMapBans].MaxEntries())},
+		bpf.DataplaneMapRules:           {most.Rules, c.Rules},
+		bpf.DataplaneMapPrefixes4:       {most.Prefixes4, c.Prefixes4},
+		bpf.DataplaneMapPrefixes6:       {most.Prefixes6, c.Prefixes6},
+		bpf.DataplaneMapTcpFingerprints: {most.TCP, c.TCPFingerprints},
+		bpf.DataplaneMapHostAllowlist:   {most.Allowlist, c.Allowlist},
+	}, nil
+}
+
+func (d *Dataplane) slotBytes(name string, bytes uint64) (uint64, error) {
+	for slot := uint8(1); slot < bpf.Slots; slot++ {
+		m, err := d.innerMap(name, slot)
+		if err != nil {
+			return 0, err
+		}
+		if m != nil {
+			bytes += memlock(m)
+			_ = m.Close()
+		}
+	}
+	return bytes, nil
+}
+
+func memlock(m *ebpf.Map) uint64 {
+	info, err := m.Info()
+	if err != nil {
+		return 0
+	}
+	bytes, _ := info.Memlock()
+	return bytes
+}

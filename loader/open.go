@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+// Options of Open. The zero value pins nothing and uses the default capacities.
+type Options struct {
+	// Pins is the folder below bpffs that keeps everything; empty pins nothing (tests, tasting).
+	Pins string
+	// Capacity sets the sizes of maps that do not exist yet.
+	Capacity config.Capacity
+	// Log receives what a person should know; nil discards it.
+	Log *slog.Logger
+}
+
+// Dataplane is the handle of the maps and programs in the kernel. Its methods may be called from several goroutines,
+// except that changes (Build, Attach, Ban…) are the caller's to serialise.
+type Dataplane struct {
+	pins     pins
+	log      *slog.Logger
+	capacity config.Capacity
+	maps     map[string]*ebpf.Map
+	inner    map[string]*ebpf.MapSpec
+	programs map[string]*ebpf.Program
+	words    *words
+	warnings []string
+}
+
+// Open adopts what is pinned, creates what is missing, and puts this version's dataplane program behind the root
+// program. It attaches nothing. Without a dataplane nothing is lost: what enforces goes on, and a host without any
+// passes everything. Errors: ErrForeignABI, ErrPermission, ErrUnsupported.
+func Open(o Options) (*Dataplane, error) {
+	d := &Dataplane{pins: pins{o.Pins}, log: o.Log, capacity: o.Capacity}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if d.capacity == (config.Capacity{}) {
+		d.capacity = config.DefaultHost().Capacity
+	}
+	if err := d.pins.prepare(); err != nil {
+		return nil, err
+	}
+	if err := d.load(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// Adopt opens what is pinned and loads no program: the way of the command line when no agent answers. ErrNotPinned
+// when there is nothing, ErrForeignABI when it is another version's.
+func Adopt(folder string) (*Dataplane, error) {
+	d := &Dataplane{pins: pins{folder}, log: slog.New(slog.DiscardHandler)}
+	if err := d.pins.check(); err != nil {
+		return nil, err
+	}
+	spec, err := bpf.LoadDataplane()
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded dataplane: %w", err)
+	}
+	d.inner = innerSpecs(spec)
+	d.maps = map[string]*ebpf.Map{}
+	for name := range spec.Maps {
+		if !isPinnedMap(spec.Maps[name]) {
+			continue
+		}
+		m, err := ebpf.LoadPinnedMap(d.pins.mapPath(name), nil)
+		if err != nil {
+			return nil, errors.Join(d.pins.explainMissing(name, err), d.Close())
+		}
+		d.maps[name] = m
+	}
+	d.capacity = d.pinnedCapacity()
+	if d.words, err = mapWords(d.maps[bpf.DataplaneMapWords]); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// Close releases handles and mappings. Everything pinned stays and works on.
+func (d *Dataplane) Close() error {
+	var errs []error
+	if d.words != nil {
+		errs = append(errs, d.words.close())
+		d.words = nil
+	}
+	for _, m := range d.maps {
+		errs = append(errs, m.Close())
+	}
+	for _, p := range d.programs {
+		errs = append(errs, p.Close())
+	}
+	d.maps, d.programs = nil, nil
+	return errors.Join(errs...)
+}
+
+// Warnings tells what Open could not do as asked, such as a new capacity of a map that is in use.
+func (d *Dataplane) Warnings() []string { return d.warnings }
+
+func (d *Dataplane) load() error {
+	spec, err := bpf.LoadDataplane()
+	if err != nil {
+		return fmt.Errorf("read the embedded dataplane: %w", err)
+	}
+	d.inner = innerSpecs(spec)
+	if err := d.size(spec); err != nil {
+		return err
+	}
+	options := ebpf.CollectionOptions{}
+	if d.pins.folder != "" {
+		options.Maps.PinPath = d.pins.maps()
+		for _, m := range spec.Maps {
+			if isPinnedMap(m) {
+				m.Pinning = ebpf.PinByName
+			}
+		}
+	}
+	c, err := ebpf.NewCollectionWithOptions(spec, options)
+	if errors.Is(err, ebpf.ErrMapIncompatible) {
+		return fmt.Errorf("adopt pinned maps below %s: %w: %v: run `spillway detach`, then start again", d.pins.maps(), ErrForeignABI, err)
+	}
+	if err != nil {
+		return explain("load the dataplane", err)
+	}
+	d.maps, d.programs = c.Maps, c.Programs
+	if d.words, err = mapWords(d.maps[bpf.DataplaneMapWords]); err != nil {
+		return err
+	}
+	if err := d.adoptRoot(); err != nil {
+		return err
+	}
+	return d.RefillPrograms()
+}
+
+// RefillPrograms puts the dataplane program behind the root program. The kernel empties a PROG_ARRAY when its last user
+// goes; a root program in front of an empty one passes everything.
+func (d *Dataplane) RefillPrograms() error {
+	p, ok := d.programs[bpf.DataplaneProgSpillwayDataplane]
+	if !ok {
+		return fmt.Errorf("put the dataplane behind the root program: %w", ErrNotPinned)
+	}
+	if err := d.maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramDataplane), p); err != nil {
+		return explain("put the dataplane behind the root program", err)
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// pins is the folder below bpffs that keeps everything alive without a process:
+//
+//	<folder>/v1/maps/…      all maps
+//	<folder>/v1/root        the root program
+//	<folder>/v1/links/…     one link an interface
+type pins struct{ folder string }
+
+var abiFolder = fmt.Sprintf("v%d", bpf.ABIVersion)
+
+func (p pins) base() string               { return filepath.Join(p.folder, abiFolder) }
+func (p pins) maps() string               { return filepath.Join(p.base(), "maps") }
+func (p pins) mapPath(name string) string { return filepath.Join(p.maps(), name) }
+func (p pins) root() string               { return filepath.Join(p.base(), "root") }
+func (p pins) links() string              { return filepath.Join(p.base(), "links") }
+func (p pins) link(name string) string    { return filepath.Join(p.links(), name) }
+
+// prepare makes the folders, and refuses a place that is not on bpffs or holds another version's state.
+func (p pins) prepare() error {
+	if p.folder == "" {
+		return nil
+	}
+	if err := p.checkABI(); err != nil {
+		return err
+	}
+	if err := checkBPFFS(p.folder); err != nil {
+		return err
+	}
+	for _, folder := range []string{p.maps(), p.links()} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return explain("make the pin folder", err)
+		}
+	}
+	return nil
+}
+
+// check refuses what Adopt cannot use.
+func (p pins) check() error {
+	if err := p.checkABI(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(p.mapPath(bpf.DataplaneMapWords)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", p.base(), ErrNotPinned)
+		}
+		return explain("look for pinned state", err)
+	}
+	return nil
+}
+
+func (p pins) checkABI() error {
+	entries, err := os.ReadDir(p.folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return explain("look for pinned state", err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), "v") && e.Name() != abiFolder {
+			return fmt.Errorf("%w: %s was pinned by another version (this one speaks %s): run that version's `spillway detach`, or `spillway detach --pins %s` of this one, which takes everything below it off",
+				ErrForeignABI, filepath.Join(p.folder, e.Name()), abiFolder, p.folder)
+		}
+	}
+	return nil
+}
+
+func (p pins) openMap(name string) (*ebpf.Map, error) {
+	if p.folder == "" {
+		return nil, nil
+	}
+	m, err := ebpf.LoadPinnedMap(p.mapPath(name), nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, explain("open pinned map "+name, err)
+	}
+	return m, nil
+}
+
+func (p pins) explainMissing(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("map %s: %w: an earlier start did not finish; start the agent, or run `spillway detach`", name, ErrNotPinned)
+	}
+	return explain("open pinned map "+name, err)
+}
+
+// checkBPFFS refuses a folder that is not below a BPF file system: pins there would fail one by one.
+func checkBPFFS(folder string) error {
+	at := folder
+	for {
+		var st unix.Statfs_t
+		err := unix.Statfs(at, &st)
+		if err == nil {
+			if st.Type != unix.BPF_FS_MAGIC {
+				return fmt.Errorf("%s is not on a BPF file system: %w: mount one with `mount -t bpf bpf /sys/fs/bpf`", folder, ErrUnsupported)
+			}
+			return nil
+		}
+		parent := filepath.Dir(at)
+		if !errors.Is(err, fs.ErrNotExist) || parent == at {
+			return explain("look at "+at, err)
+		}
+		at = parent
+	}
+}

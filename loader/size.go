@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+// sized lists the maps whose size the host file sets, and how many entries that makes.
+var sized = []struct {
+	name    string
+	field   string
+	entries func(config.Capacity) int
+	read    func(*config.Capacity, int)
+}{
+	{bpf.DataplaneMapFlows, "flows", func(c config.Capacity) int { return c.Flows },
+		func(c *config.Capacity, n int) { c.Flows = n }},
+	// Unconfirmed flows are few: only services whose sockets are elsewhere have them.
+	{bpf.DataplaneMapFlowsRemote, "flows", func(c config.Capacity) int { return max(c.Flows/4, 1) }, nil},
+	{bpf.DataplaneMapSyns, "syns", func(c config.Capacity) int { return c.Syns },
+		func(c *config.Capacity, n int) { c.Syns = n }},
+	{bpf.DataplaneMapBans, "bans", func(c config.Capacity) int { return c.Bans },
+		func(c *config.Capacity, n int) { c.Bans = n }},
+	{bpf.DataplaneMapRuleHits, "rules", func(c config.Capacity) int { return bpf.Slots * c.Rules },
+		func(c *config.Capacity, n int) { c.Rules = n / bpf.Slots }},
+}
+
+// size gives every map its size. A map that is in use keeps the size it has: replacing it would forget what it knows,
+// so the new capacity waits for a detach or a reboot, and a warning says so.
+func (d *Dataplane) size(spec *ebpf.CollectionSpec) error {
+	for _, s := range sized {
+		want := uint32(s.entries(d.capacity))
+		m := spec.Maps[s.name]
+		m.MaxEntries = want
+		pinned, err := d.pins.openMap(s.name)
+		if err != nil {
+			return err
+		}
+		if pinned == nil {
+			continue
+		}
+		m.MaxEntries = pinned.MaxEntries()
+		_ = pinned.Close()
+		if m.MaxEntries != want {
+			d.warnings = append(d.warnings, fmt.Sprintf("capacity.%s: map %s is in use with %d entries; %d wait for `spillway detach` or a reboot",
+				s.field, s.name, m.MaxEntries, want))
+			if s.read != nil {
+				s.read(&d.capacity, int(m.MaxEntries))
+			}
+		}
+	}
+	settings := bpf.Settings{
+		SynMask:         spec.Maps[bpf.DataplaneMapSyns].MaxEntries - 1,
+		EventsPerSecond: 500,
+		EventSampleMask: 63,
+		RulesMax:        spec.Maps[bpf.DataplaneMapRuleHits].MaxEntries / bpf.Slots,
+	}
+	if err := spec.Variables[bpf.DataplaneVarSettings].Set(&settings); err != nil {
+		return fmt.Errorf("set the dataplane's settings: %w", err)
+	}
+	return nil
+}
+
+// pinnedCapacity reads the capacities off the pinned maps.
+func (d *Dataplane) pinnedCapacity() config.Capacity {
+	c := config.DefaultHost().Capacity
+	for _, s := range sized {
+		if s.read != nil {
+			s.read(&c, int(d.maps[s.name].MaxEntries()))
+		}
+	}
+	return c
+}
+
+func innerSpecs(spec *ebpf.CollectionSpec) map[string]*ebpf.MapSpec {
+	inner := map[string]*ebpf.MapSpec{}
+	for name, m := range spec.Maps {
+		if m.InnerMap != nil {
+			inner[name] = m.InnerMap
+		}
+	}
+	return inner
+}
+
+// isPinnedMap tells our maps from .rodata, which belongs to one load of the program.
+func isPinnedMap(m *ebpf.MapSpec) bool { return isPinnedMapName(m.Name) }
+
+func isPinnedMapName(name string) bool { return !strings.HasPrefix(name, ".") }

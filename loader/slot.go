@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// The maps of a slot. The first of each says whether the slot is filled: it is put last and taken away first.
+var (
+	generationMaps = []string{bpf.DataplaneMapGenerations, bpf.DataplaneMapRules, bpf.DataplaneMapPrefixes4,
+		bpf.DataplaneMapPrefixes6, bpf.DataplaneMapTcpFingerprints}
+	hostMaps = []string{bpf.DataplaneMapHosts, bpf.DataplaneMapHostPorts, bpf.DataplaneMapHostAddresses,
+		bpf.DataplaneMapHostAllowlist}
+)
+
+// Build writes img into a spare slot and returns the slot. It publishes nothing: until the control word names the slot,
+// no packet looks there. Any failure, and any difference between what was written and what is read back, leaves the
+// published generations as they are.
+func (d *Dataplane) Build(img *Image) (uint8, error) {
+	if err := d.checkCapacity(img); err != nil {
+		return 0, err
+	}
+	c := d.Control()
+	slot, err := d.spare(generationMaps, c.Stable, c.Candidate, c.Previous)
+	if err != nil {
+		return 0, err
+	}
+	d.zeroRuleHits(slot)
+	return slot, d.fill(slot, generationMaps, img.tables(d.capacity.Prefixes4, d.capacity.Prefixes6, d.capacity.TCPFingerprints))
+}
+
+// BuildHost does the same for a host file.
+func (d *Dataplane) BuildHost(img *HostImage) (uint8, error) {
+	if n := len(img.allowlist.keys); n > d.capacity.Allowlist {
+		return 0, fmt.Errorf("allowlist: %d rows: %w: capacity %d", n, ErrCapacity, d.capacity.Allowlist)
+	}
+	slot, err := d.spare(hostMaps, d.Control().Host)
+	if err != nil {
+		return 0, err
+	}
+	return slot, d.fill(slot, hostMaps, img.tables(d.capacity.Allowlist))
+}
+
+// checkCapacity is the second of three refusals: the validator's came before, the kernel's E2BIG comes after.
+func (d *Dataplane) checkCapacity(img *Image) error {
+	for _, c := range []struct {
+		what      string
+		rows, max int
+	}{
+		{"IPv4 prefixes", len(img.prefixes4.keys), d.capacity.Prefixes4},
+		{"IPv6 prefixes", len(img.prefixes6.keys), d.capacity.Prefixes6},
+		{"TCP fingerprints", len(img.tcp.keys), d.capacity.TCPFingerprints},
+		{"rules", int(img.generation.RuleCount), d.capacity.Rules},
+	} {
+		if c.rows > c.max {
+			return fmt.Errorf("%s: %d rows: %w: capacity %d", c.what, c.rows, ErrCapacity, c.max)
+		}
+	}
+	return nil
+}
+
+// spare returns a slot that no role names, emptied. Taking the first map away waits for an RCU grace period, so no
+// packet that still reads the slot under an older control word can see what is filled in next.
+func (d *Dataplane) spare(names []string, used ...uint8) (uint8, error) {
+	for slot := uint8(1); slot < bpf.Slots; slot++ {
+		taken := false
+		for _, u := range used {
+			taken = taken || u == slot
+		}
+		if taken {
+			continue
+		}
+		return slot, d.clear(slot, names)
+	}
+	return 0, fmt.Errorf("no spare slot: stable, candidate and previous are all resident")
+}
+
+func (d *Dataplane) clear(slot uint8, names []string) error {
+	for _, name := range names {
+		err := d.maps[name].Delete(uint32(slot))
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return explain(fmt.Sprintf("empty slot %d of %s", slot, name), err)
+		}
+	}
+	return nil
+}
+
+// fill builds every table aside, and puts them into the slot only when all of them are complete and frozen.
+func (d *Dataplane) fill(slot uint8, names []string, tables map[string]table) (err error) {
+	built := map[string]*ebpf.Map{}
+	defer func() {
+		for _, m := range built {
+			_ = m.Close() // the slot holds its own reference
+		}
+		if err != nil {
+			err = errors.Join(err, d.clear(slot, names))
+		}
+	}()
+	for _, name := range names {
+		t, ok := tables[name]
+		if !ok || t.empty() {
+			continue
+		}
+		m, err := d.buildTable(name, t)
+		if err != nil {
+			return err
+		}
+		built[name] = m
+	}
+	for i := len(names) - 1; i >= 0; i-- {
+		m, ok := built[names[i]]
+		if !ok {
+			continue
+		}
+		if err := d.maps[names[i]].Put(uint32(slot), uint32(m.FD())); err != nil {
+			return explain(fmt.Sprintf("put %s into slot %d", names[i], slot), err)
+		}
+	}
+	return nil
+}
+
+func (d *Dataplane) buildTable(name string, t table) (*ebpf.Map, error) {
+	spec := d.inner[name].Copy()
+	spec.MaxEntries = uint32(t.capacity())
+	m, err := ebpf.NewMap(spec)
+	if err != nil {
+		return nil, explain("create "+name, err)
+	}
+	if err := t.write(m); err != nil {
+		_ = m.Close()
+		return nil, explain("fill "+name, err)
+	}
+	if drift, err := t.compare(m); err != nil || len(drift) > 0 {
+		_ = m.Close()
+		if err == nil {
+			err = fmt.Errorf("%w: %s: want %s, got %s", ErrReadBack, drift[0].Where, drift[0].Want, drift[0].Got)
+		}
+		return nil, fmt.Errorf("read back %s: %w", name, err)
+	}
+	if err := m.Freeze(); err != nil {
+		_ = m.Close()
+		return nil, explain("freeze "+name, err)
+	}
+	return m, nil
+}
+
+// innerMap opens what a slot of an outer map holds; nil when it is empty.
+func (d *Dataplane) innerMap(name string, slot uint8) (*ebpf.Map, error) {
+	var inner *ebpf.Map
+	err := d.maps[name].Lookup(uint32(slot), &inner)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, explain(fmt.Sprintf("open slot %d of %s", slot, name), err)
+	}
+	return inner, nil
+}
+
+// lookupInner reads the one entry of a small map of a slot. ErrNotPinned when the slot is empty.
+func (d *Dataplane) lookupInner(name string, slot uint8, value any) error {
+	m, err := d.innerMap(name, slot)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		return fmt.Errorf("slot %d of %s: %w", slot, name, ErrNotPinned)
+	}
+	defer func() { _ = m.Close() }()
+	if err := m.Lookup(uint32(0), value); err != nil {
+		return explain(fmt.Sprintf("read slot %d of %s", slot, name), err)
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// VerifyGeneration compares a slot, row by row, with what it should hold.
+func (d *Dataplane) VerifyGeneration(slot uint8, img *Image) ([]Drift, error) {
+	return d.verifySlot(slot, generationMaps,
+		img.tables(d.capacity.Prefixes4, d.capacity.Prefixes6, d.capacity.TCPFingerprints))
+}
+
+// VerifyHost compares the published host file with what it should be.
+func (d *Dataplane) VerifyHost(img *HostImage) ([]Drift, error) {
+	return d.verifySlot(d.Control().Host, hostMaps, img.tables(d.capacity.Allowlist))
+}
+
+func (d *Dataplane) verifySlot(slot uint8, names []string, tables map[string]table) ([]Drift, error) {
+	var drifts []Drift
+	for _, name := range names {
+		found, err := d.verifyTable(slot, name, tables[name])
+		if err != nil {
+			return nil, fmt.Errorf("verify %s: %w", name, err)
+		}
+		drifts = append(drifts, found...)
+	}
+	return drifts, nil
+}
+
+func (d *Dataplane) verifyTable(slot uint8, name string, t table) ([]Drift, error) {
+	m, err := d.innerMap(name, slot)
+	if err != nil {
+		return nil, err
+	}
+	if m == nil {
+		if t.empty() {
+			return nil, nil
+		}
+		return []Drift{{fmt.Sprintf("slot %d of %s", slot, name), "a map", "nothing"}}, nil
+	}
+	defer func() { _ = m.Close() }()
+	drifts, err := t.compare(m)
+	if err != nil {
+		return nil, err
+	}
+	info, err := m.Info()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Frozen() {
+		drifts = append(drifts, Drift{fmt.Sprintf("slot %d of %s", slot, name), "frozen", "writable"})
+	}
+	return drifts, nil
+}
+
+// VerifyWiring checks what makes the maps count at all: a dataplane behind the root program, programs that read the
+// pinned maps, links that hold, slots that exist. It is cheap enough for a watchdog.
+func (d *Dataplane) VerifyWiring() ([]Drift, error) {
+	var drifts []Drift
+	behind, err := d.verifyPrograms()
+	if err != nil {
+		return nil, err
+	}
+	drifts = append(drifts, behind...)
+	attachments, err := d.Attachments()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range attachments {
+		if a.State != StateAttached {
+			drifts = append(drifts, Drift{"interface " + a.Interface, StateAttached, a.State})
+		}
+	}
+	return append(drifts, d.verifySlots()...), nil
+}
+
+func (d *Dataplane) verifyPrograms() ([]Drift, error) {
+	const where = "PROG_ARRAY behind the root program"
+	var p *ebpf.Program
+	if err := d.maps[bpf.DataplaneMapPrograms].Lookup(uint32(bpf.ProgramDataplane), &p); err != nil || p == nil {
+		return []Drift{{where, "the dataplane", "nothing: everything passes"}}, nil
+	}
+	defer func() { _ = p.Close() }()
+	used, err := mapIDs(p)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{bpf.DataplaneMapWords, bpf.DataplaneMapGenerations, bpf.DataplaneMapFlows} {
+		id, err := mapID(d.maps[name])
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(used, id) {
+			return []Drift{{where, "a program that reads the pinned " + name, "one that reads another"}}, nil
+		}
+	}
+	return nil, nil
+}
+
+func (d *Dataplane) verifySlots() []Drift {
+	var drifts []Drift
+	c := d.Control()
+	for _, s := range []struct {
+		role, name string
+		slot       uint8
+	}{
+		{RoleStable, bpf.DataplaneMapGenerations, c.Stable},
+		{RoleCandidate, bpf.DataplaneMapGenerations, c.Candidate},
+		{RolePrevious, bpf.DataplaneMapGenerations, c.Previous},
+		{"host", bpf.DataplaneMapHosts, c.Host},
+	} {
+		if s.slot == bpf.SlotEmpty {
+			continue
+		}
+		m, err := d.innerMap(s.name, s.slot)
+		if err != nil || m == nil {
+			drifts = append(drifts, Drift{fmt.Sprintf("%s, slot %d", s.role, s.slot), "a generation", "nothing: it passes"})
+			continue
+		}
+		_ = m.Close()
+	}
+	return drifts
+}

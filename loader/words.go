@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// words is the mapping of the runtime words that every packet reads. Each word is stored whole, by one writer.
+type words struct {
+	page []byte
+	at   *bpf.Runtime
+}
+
+func mapWords(m *ebpf.Map) (*words, error) {
+	page, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, explain("map the runtime words", err)
+	}
+	w := &words{page: page, at: (*bpf.Runtime)(unsafe.Pointer(&page[0]))}
+	if err := w.seed(); err != nil {
+		_ = unix.Munmap(page)
+		return nil, err
+	}
+	return w, nil
+}
+
+// seed gives the key of the SYN index its value, once in the life of the pinned state: remembered SYNs stay findable
+// when an agent starts again.
+func (w *words) seed() error {
+	for i := range w.at.Seed {
+		if atomic.LoadUint64(&w.at.Seed[i]) != 0 {
+			continue
+		}
+		var b [8]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return fmt.Errorf("draw a seed: %w", err)
+		}
+		atomic.CompareAndSwapUint64(&w.at.Seed[i], 0, binary.LittleEndian.Uint64(b[:])|1)
+	}
+	return nil
+}
+
+func (w *words) close() error { return unix.Munmap(w.page) }
+
+// Bypass returns the global kill switch.
+func (d *Dataplane) Bypass() Deadline {
+	return Deadline(atomic.LoadUint64(&d.words.at.BypassUntilNs))
+}
+
+// SetBypass lets everything pass until the deadline; 0 ends it. It is one store and takes effect with the next packet.
+func (d *Dataplane) SetBypass(until Deadline) {
+	atomic.StoreUint64(&d.words.at.BypassUntilNs, uint64(until))
+}
+
+// ServiceBypass returns the kill switch of one service; an unknown id has none.
+func (d *Dataplane) ServiceBypass(id uint8) Deadline {
+	if int(id) >= len(d.words.at.ServiceBypassUntilNs) {
+		return 0
+	}
+	return Deadline(atomic.LoadUint64(&d.words.at.ServiceBypassUntilNs[id]))
+}
+
+// SetServiceBypass lets one service pass until the deadline; 0 ends it.
+func (d *Dataplane) SetServiceBypass(id uint8, until Deadline) {
+	if int(id) < len(d.words.at.ServiceBypassUntilNs) {
+		atomic.StoreUint64(&d.words.at.ServiceBypassUntilNs[id], uint64(until))
+	}
+}
+
+// Beat says that the agent lives. When it has not for guards.agent_timeout, everything passes.
+func (d *Dataplane) Beat() {
+	atomic.StoreUint64(&d.words.at.HeartbeatNs, monotonicNS())
+}
+
+// Heartbeat returns the age of the last beat, negative when there never was one.
+func (d *Dataplane) Heartbeat() time.Duration {
+	beat := atomic.LoadUint64(&d.words.at.HeartbeatNs)
+	if beat == 0 {
+		return -1
+	}
+	now := monotonicNS()
+	if beat > now {
+		return 0
+	}
+	return time.Duration(now - beat)
+}
+
+// SetLease lets the candidate count until the deadline; then the kernel goes back to stable by itself.
+func (d *Dataplane) SetLease(until Deadline) {
+	atomic.StoreUint64(&d.words.at.LeaseNs, uint64(until))
+}
+
+// Lease returns the candidate's deadline.
+func (d *Dataplane) Lease() Deadline {
+	return Deadline(atomic.LoadUint64(&d.words.at.LeaseNs))
+}
+
+// SetTripped ends the authority of the candidate with this number at once; 0 trips nobody.
+func (d *Dataplane) SetTripped(generation uint32) {
+	atomic.StoreUint64(&d.words.at.Tripped, uint64(generation))
+}
+
+// Tripped returns the generation whose breaker tripped, 0 for none.
+func (d *Dataplane) Tripped() uint32 {
+	return uint32(atomic.LoadUint64(&d.words.at.Tripped))
+}
+
+func (d *Dataplane) bumpBanEpoch() {
+	// Flows compare 32 bits of it; 0 means that there never was a ban.
+	if atomic.AddUint64(&d.words.at.BanEpoch, 1)&0xffffffff == 0 {
+		atomic.AddUint64(&d.words.at.BanEpoch, 1)
+	}
+}
