@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// sound is a host without a fault or a warning, with one veth interface.
+func sound() Facts {
+	return Facts{
+		Kernel: "6.12.1-amd64", Arch: "amd64", BTF: true, BPFFS: true, PinsRoot: "/sys/fs/bpf", JIT: "1", Lockdown: "none",
+		Clock: "tsc", LoadTried: true, HostFile: "/etc/spillway/spillway.yaml", HostFileState: FileSound,
+		MemoryNeeded: 100 << 20, MemoryAvailable: 4 << 30,
+		Interfaces: []Interface{{Name: "eth0", Up: true, Kind: "veth", Driver: "veth", MTU: 1500, LRO: No, Native: Yes, Frags: Yes}},
+	}
+}
+
+func TestSoundHostHasNoFaultAndNoWarning(t *testing.T) {
+	r := Check(sound())
+	if r.Count(Fault)+r.Count(Warning) != 0 {
+		t.Errorf("findings of a sound host: %+v", r.Findings)
+	}
+	if r.Count(OK) < 9 {
+		t.Errorf("only %d findings: something is not looked at", r.Count(OK))
+	}
+}
+
+// Each row breaks one fact of a sound host and names the one finding that must come of it, with its fix.
+func TestEachFaultHasItsFix(t *testing.T) {
+	eth := func(change func(i *Interface)) func(*Facts) {
+		return func(f *Facts) { change(&f.Interfaces[0]) }
+	}
+	driver := func(name string) func(*Facts) {
+		return eth(func(i *Interface) { i.Kind, i.Driver, i.Native, i.Frags = "device", name, Unknown, Unknown })
+	}
+	cases := []struct {
+		name      string
+		change    func(*Facts)
+		check     string
+		level     Level
+		says, fix string
+	}{
+		{"old kernel", func(f *Facts) { f.Kernel = "5.15.0-91-generic" }, "kernel", Fault, "older than 6.1", "6.1 or newer"},
+		{"kernel 6.0", func(f *Facts) { f.Kernel = "6.0.19" }, "kernel", Fault, "older than 6.1", "6.1"},
+		{"unreadable kernel", func(f *Facts) { f.Kernel = "unknown" }, "kernel", Fault, "older", "6.1"},
+		{"other architecture", func(f *Facts) { f.Arch = "s390x" }, "kernel", Fault, "only amd64 and arm64", "amd64 or arm64"},
+		{"no BTF", func(f *Facts) { f.BTF = false }, "btf", Fault, "vmlinux", "CONFIG_DEBUG_INFO_BTF"},
+		{"no bpffs", func(f *Facts) { f.BPFFS = false }, "bpffs", Fault, "/sys/fs/bpf", "mount -t bpf bpf /sys/fs/bpf"},
+		{"no capabilities", func(f *Facts) { f.MissingCapabilities = []string{"CAP_BPF"} }, "capabilities", Fault, "lacks CAP_BPF", "AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON"},
+		{"refused", func(f *Facts) { f.Load = errors.New("load the dataplane: boom") }, "load", Fault, "boom", "the message"},
+		{"no JIT", func(f *Facts) { f.JIT = "0" }, "jit", Warning, "compiler is off", "net.core.bpf_jit_enable=1"},
+		{"slow clock", func(f *Facts) { f.Clock = "hpet" }, "clock", Warning, "slow clock", "current_clocksource"},
+		{"no host file", func(f *Facts) { f.HostFileState = FileMissing }, "host_file", Warning, "no host file", "spillway init"},
+		{"broken host file", func(f *Facts) { f.HostFileState, f.HostFaults = FileFaulty, 3 }, "host_file", Fault, "3 faults", "spillway config check /etc/spillway/spillway.yaml"},
+		{"too little memory", func(f *Facts) { f.MemoryAvailable = 50 << 20 }, "memory", Fault, "100 MiB of 50.0 MiB", "capacity"},
+		{"little memory", func(f *Facts) { f.MemoryAvailable = 150 << 20; f.BiggestMaps = []MapSize{{"flows", 64 << 20}} }, "memory", Warning, "more than half", "flows 64.0 MiB"},
+		{"no such interface", func(f *Facts) {
+			f.Interfaces[0] = Interface{Name: "eth9", Missing: true}
+			f.OtherInterfaces = []string{"lo", "eth0"}
+		}, "interface", Fault, "no such interface", "lo, eth0"},
+		{"loopback", eth(func(i *Interface) { i.Name, i.Kind = "lo", "loopback" }), "interface", Fault, "no visitor", "faces the visitors"},
+		{"VLAN", eth(func(i *Interface) { i.Kind, i.Lower = "vlan", []string{"eth1"} }), "interface", Fault, "sub-interface of eth1", "list eth1 instead"},
+		{"bond", eth(func(i *Interface) { i.Kind, i.Lower = "bond", []string{"eth1", "eth2"} }), "interface", Fault, "a bond of eth1, eth2", "eth1, eth2"},
+		{"bridge", eth(func(i *Interface) { i.Kind, i.Lower = "bridge", []string{"eth1"} }), "interface", Fault, "a bridge over eth1", "eth1"},
+		{"down", eth(func(i *Interface) { i.Up = false }), "link", Warning, "is down", "ip link set dev eth0 up"},
+		{"bond member alone", eth(func(i *Interface) { i.Master, i.MasterKind, i.Siblings = "bond0", "bond", []string{"eth1"} }), "members", Warning, "bond0 has more members: eth1", "all members"},
+		{"jumbo, one buffer", eth(func(i *Interface) { i.MTU, i.Frags = 9000, No }), "mtu", Fault, "9000", "ip link set dev eth0 mtu 1500"},
+		{"jumbo, not known", eth(func(i *Interface) { i.Kind, i.Driver, i.MTU, i.Frags = "tuntap", "tun", 3499, Unknown }), "mtu", Warning, "not known", "at most 3498"},
+		{"LRO", eth(func(i *Interface) { i.LRO = Yes }), "lro", Fault, "large receive offload", "ethtool -K eth0 lro off"},
+		{"no native XDP", eth(func(i *Interface) { i.Native = No }), "attach", Fault, "cannot run XDP", "attach: generic"},
+		{"driver without XDP", func(f *Facts) { driver("r8169")(f) }, "attach", Fault, "r8169 cannot run XDP", "attach: generic"},
+		{"generic", eth(func(i *Interface) { i.Generic = true }), "attach", Warning, "slower", "attach: native"},
+		{"generic on an old kernel", func(f *Facts) { f.Kernel = "6.1.0"; f.Interfaces[0].Generic = true }, "attach", Fault, "before Linux 6.9", "attach: native"},
+		{"foreign program", eth(func(i *Interface) {
+			i.Programs = []Program{{ID: 7, Name: "xdp_filter", Mode: "native", Whose: "pinned at /sys/fs/bpf/xdp-filter/prog"}}
+		}), "xdp", Fault, "xdp_filter, id 7, native; pinned at", "ip link set dev eth0 xdpdrv off"},
+		{"foreign generic program of nobody", eth(func(i *Interface) { i.Programs = []Program{{ID: 7, Name: "x", Mode: "generic"}} }), "xdp", Fault, "nobody that can be found", "xdpgeneric off"},
+		{"ixgbe", driver("ixgbe"), "reset", Warning, "rebuilds the rings of ixgbe", "quiet minute"},
+		{"mlx5", driver("mlx5_core"), "reset", Warning, "mlx5_core", "quiet minute"},
+		{"bnxt", driver("bnxt_en"), "reset", Warning, "closes and opens the NIC", "attaches once"},
+		{"igc", driver("igc"), "reset", Warning, "closes and opens the NIC", "attaches once"},
+		{"virtio", driver("virtio_net"), "reset", Warning, "pauses the queues", "quiet minute"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			f := sound()
+			c.change(&f)
+			r := Check(f)
+			if n := r.Count(Fault) + r.Count(Warning); n != 1 {
+				t.Errorf("%d faults and warnings, want 1: %+v", n, r.Findings)
+			}
+			at := slices.IndexFunc(r.Findings, func(o Finding) bool { return o.Level != OK })
+			if at < 0 {
+				t.Fatal("nothing was found")
+			}
+			got := r.Findings[at]
+			if got.Check != c.check || got.Level != c.level || !strings.Contains(got.Says, c.says) || !strings.Contains(got.Fix, c.fix) {
+				t.Errorf("found %+v, want %s %s, %q, fix %q", got, c.level, c.check, c.says, c.fix)
+			}
+			if strings.Contains(strings.ToLower(got.Says+got.Fix), "memlock") {
+				t.Errorf("%+v speaks of MEMLOCK, which is never the reason", got)
+			}
+		})
+	}
+}
+
+// A driver nobody knows is said to be unknown; that is no fault.
+func TestUnknownIsNoFault(t *testing.T) {
+	f := sound()
+	f.Interfaces[0] = Interface{Name: "eth0", Up: true, Kind: "device", Driver: "newnic", MTU: 9000}
+	r := Check(f)
+	if r.Count(Fault) != 0 || r.Count(Warning) != 3 {
+		t.Errorf("want no fault and three warnings (attach, mtu, reset), got %+v", r.Findings)
+	}
+}
+
+func TestOursIsNoForeignProgramAndNeedsNoResetWarning(t *testing.T) {
+	f := sound()
+	f.Interfaces[0] = Interface{Name: "eth0", Up: true, Kind: "device", Driver: "ice", MTU: 1500,
+		Programs: []Program{{ID: 9, Name: rootProgram, Mode: "native", Ours: true}}}
+	if r := Check(f); r.Count(Fault)+r.Count(Warning) != 0 {
+		t.Errorf("findings with Spillway attached: %+v", r.Findings)
+	}
+}
+
+func TestLockdownIsNoFault(t *testing.T) {
+	for _, mode := range []string{"integrity", "confidentiality"} {
+		f := sound()
+		f.Lockdown = mode
+		if r := Check(f); r.Count(Fault)+r.Count(Warning) != 0 {
+			t.Errorf("lockdown %s: %+v", mode, r.Findings)
+		}
+	}
+}
+
+func TestEveryFaultHasAFix(t *testing.T) {
+	f := Facts{Interfaces: []Interface{{Name: "a", Missing: true}, {Name: "b", Kind: "bond"}, {Name: "c", Native: No, LRO: Yes, MTU: 9000, Frags: No}}}
+	for _, one := range Check(f).Findings {
+		if one.Level != OK && one.Fix == "" {
+			t.Errorf("%+v has no fix", one)
+		}
+	}
+}
+
+// The machine that runs the test can be looked at, whatever it is.
+func TestCollectReadsThisHost(t *testing.T) {
+	f := Collect(Options{HostFile: t.TempDir() + "/none.yaml", Interfaces: []string{"lo", "no-such-device0"}})
+	if f.Kernel == "unknown" || !kernelAtLeast(f.Kernel, 3, 0) {
+		t.Errorf("kernel release %q cannot be read", f.Kernel)
+	}
+	if f.HostFileState != FileMissing {
+		t.Errorf("host file state is %d, want missing", f.HostFileState)
+	}
+	if f.MemoryAvailable == 0 || f.MemoryNeeded == 0 {
+		t.Errorf("memory: needed %d, available %d", f.MemoryNeeded, f.MemoryAvailable)
+	}
+	if len(f.Interfaces) != 2 || f.Interfaces[0].Kind != "loopback" || !f.Interfaces[1].Missing {
+		t.Errorf("interfaces: %+v", f.Interfaces)
+	}
+	if f.LoadTried && f.Load != nil {
+		t.Errorf("this kernel refuses the dataplane: %v", f.Load)
+	}
+}
+
+func TestKernelAtLeast(t *testing.T) {
+	for release, want := range map[string]bool{"6.1": true, "6.1.0-28-amd64": true, "6.10-rc1": true, "7.0.1": true, "6.0.9": false, "5.19": false, "": false, "6": false} {
+		if got := kernelAtLeast(release, 6, 1); got != want {
+			t.Errorf("kernelAtLeast(%q, 6, 1) = %t", release, got)
+		}
+	}
+}

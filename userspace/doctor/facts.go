@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+// Facts is what Check judges. The zero value of a field means "not known" unless its comment says otherwise.
+type Facts struct {
+	// Kernel is the release, such as 6.1.0-28-amd64; Arch is Go's name of the architecture.
+	Kernel, Arch string
+	// BTF says that /sys/kernel/btf/vmlinux is there.
+	BTF bool
+	// BPFFS says that a BPF file system is mounted where PinsRoot points.
+	BPFFS    bool
+	PinsRoot string
+	// MissingCapabilities of this process, of those that Spillway needs.
+	MissingCapabilities []string
+	// JIT is net.core.bpf_jit_enable.
+	JIT string
+	// Lockdown is none, integrity or confidentiality.
+	Lockdown string
+	// Clock is the current clock source.
+	Clock string
+	// Load is why the dataplane could not be loaded for a try, or nil; LoadTried says whether it was tried.
+	LoadTried bool
+	Load      error
+	// HostFile is the path of the host file; HostFileState says whether it is there and sound.
+	HostFile      string
+	HostFileState FileState
+	HostFaults    int
+	// Memory in bytes: what the maps will take, by the host file's capacity, and what is available.
+	MemoryNeeded, MemoryAvailable uint64
+	// MemoryHeld says that maps of that size are loaded already.
+	MemoryHeld bool
+	// BiggestMaps are named with their sizes, for the fix.
+	BiggestMaps []MapSize
+	// Interfaces asked about.
+	Interfaces []Interface
+	// OtherInterfaces exist on the host; named when one asked about does not.
+	OtherInterfaces []string
+}
+
+// FileState says what is known of the host file.
+type FileState int
+
+// The states of the host file.
+const (
+	FileMissing FileState = iota
+	FileFaulty
+	FileSound
+)
+
+// MapSize is the predicted memory of one map.
+type MapSize struct {
+	Name  string
+	Bytes uint64
+}
+
+// Tri is a fact that may be unknown.
+type Tri int
+
+// The values of Tri.
+const (
+	Unknown Tri = iota
+	No
+	Yes
+)
+
+// Interface is a network interface as the host shows it.
+type Interface struct {
+	Name    string
+	Missing bool
+	Up      bool
+	// Kind is the kernel's: device, bond, bridge, vlan, veth, tuntap, macvlan …
+	Kind string
+	// Driver is the name of the kernel driver; empty for software interfaces.
+	Driver string
+	MTU    int
+	// Lower are the interfaces that this one is made of (a VLAN's parent, a bond's or bridge's members).
+	Lower []string
+	// Master is the bond or bridge that this one is a member of, MasterKind which of the two, Siblings its other members.
+	Master, MasterKind string
+	Siblings           []string
+	// LRO says that large receive offload is on.
+	LRO Tri
+	// Native and Frags say whether the driver runs XDP programs itself, and over more than one buffer, when the kernel
+	// tells (from 6.3 on); unknown otherwise.
+	Native, Frags Tri
+	// Generic says that the host file asks for attach: generic.
+	Generic bool
+	// Listed says that the host file lists the interface.
+	Listed bool
+	// Programs are the XDP programs on it.
+	Programs []Program
+}
+
+// Program is an XDP program on an interface.
+type Program struct {
+	ID   uint32
+	Name string
+	Mode string // native, generic, offloaded
+	Ours bool
+	// Whose names the pin or the process that holds it; empty when nobody can be found.
+	Whose string
+}

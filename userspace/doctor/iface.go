@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package doctor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// maxSingleBuffer is the largest MTU whose frames fit one 4096-byte page beside the headroom (256) and the
+// skb_shared_info at its end (320), with Ethernet header, two VLAN tags and checksum: what drivers accept without frags.
+const maxSingleBuffer = 3498
+
+// checkInterface judges one interface: first whether it is the right place at all, then how an attach would go.
+func checkInterface(f Facts, i Interface) []Finding {
+	if i.Missing {
+		return []Finding{mistake("interface", "there is no such interface", "choose one of: "+strings.Join(f.OtherInterfaces, ", "))}
+	}
+	if wrong, is := checkPlace(i); is {
+		return []Finding{wrong}
+	}
+	all := []Finding{place(i)}
+	if !i.Up {
+		all = append(all, warn("link", "the interface is down", "ip link set dev "+i.Name+" up"))
+	}
+	all = append(all, checkNative(f, i), checkMTU(i), checkLRO(i), checkMembers(f, i))
+	all = append(all, checkPrograms(i)...)
+	if !slices.ContainsFunc(i.Programs, func(p Program) bool { return p.Ours }) {
+		all = append(all, checkReset(i))
+	}
+	return slices.DeleteFunc(all, func(one Finding) bool { return one.Check == "" })
+}
+
+// checkPlace finds interfaces that Spillway cannot or should not attach to, and says which to take instead.
+func checkPlace(i Interface) (Finding, bool) {
+	lower := strings.Join(i.Lower, ", ")
+	switch {
+	case i.Kind == "loopback" || i.Name == "lo":
+		return mistake("interface", "loopback: no visitor comes this way", "choose the interface that faces the visitors"), true
+	case i.Kind == "vlan":
+		return mistake("interface", fmt.Sprintf("a VLAN sub-interface of %s", lower),
+			fmt.Sprintf("list %s instead: Spillway reads through VLAN tags", lower)), true
+	case i.Kind == "bond" || i.Kind == "team":
+		return mistake("interface", fmt.Sprintf("a %s of %s", i.Kind, orNone(lower)),
+			fmt.Sprintf("list its members instead: %s", orNone(lower))), true
+	case i.Kind == "bridge" || i.Kind == "openvswitch":
+		return mistake("interface", fmt.Sprintf("a bridge over %s", orNone(lower)),
+			"list the bridge port that faces the visitors instead: "+orNone(lower)), true
+	}
+	return Finding{}, false
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(it has none)"
+	}
+	return s
+}
+
+func place(i Interface) Finding {
+	says := i.Kind
+	if i.Driver != "" {
+		says = "driver " + i.Driver
+	}
+	says += fmt.Sprintf(", MTU %d", i.MTU)
+	if i.Master != "" {
+		says += fmt.Sprintf(", member of %s %s", i.MasterKind, i.Master)
+	}
+	return ok("interface", says)
+}
+
+func checkNative(f Facts, i Interface) Finding {
+	if i.Generic {
+		if !kernelAtLeast(f.Kernel, 6, 9) {
+			return mistake("attach", "attach: generic can drop packets that it cannot make linear before Linux 6.9",
+				"use attach: native, or a kernel 6.9 or newer")
+		}
+		return warn("attach", "attach: generic works in the network stack, some times slower than in the driver",
+			"use attach: native if the driver can")
+	}
+	switch i.native() {
+	case Yes:
+		return ok("attach", "the driver runs XDP itself (native)")
+	case No:
+		return mistake("attach", "the driver "+i.driver()+" cannot run XDP",
+			"write {name: "+i.Name+", attach: generic} in the host file (Linux 6.9 or newer; slower)")
+	}
+	return warn("attach", "cannot tell whether the driver "+i.driver()+" runs XDP itself",
+		"the first attach will tell; if it is refused, write attach: generic (Linux 6.9 or newer)")
+}
+
+func checkMTU(i Interface) Finding {
+	if i.MTU <= maxSingleBuffer || i.Generic {
+		return Finding{}
+	}
+	says := fmt.Sprintf("MTU %d is more than one buffer holds (%d)", i.MTU, maxSingleBuffer)
+	fix := fmt.Sprintf("ip link set dev %s mtu 1500   (or at most %d)", i.Name, maxSingleBuffer)
+	switch i.frags() {
+	case Yes:
+		return ok("mtu", says+"; the driver takes frames of several buffers")
+	case No:
+		return mistake("mtu", says+" and the driver takes no more than one", fix)
+	}
+	return warn("mtu", says+"; whether the driver takes several is not known", fix)
+}
+
+func checkLRO(i Interface) Finding {
+	if i.LRO != Yes {
+		return Finding{}
+	}
+	return mistake("lro", "large receive offload is on: it merges packets before Spillway sees them, and drivers refuse XDP with it",
+		"ethtool -K "+i.Name+" lro off")
+}
+
+// checkMembers says which other members of a bond the host file leaves out: their traffic would pass unseen.
+func checkMembers(f Facts, i Interface) Finding {
+	if i.MasterKind != "bond" && i.MasterKind != "team" {
+		return Finding{}
+	}
+	var out []string
+	for _, s := range i.Siblings {
+		if !slices.ContainsFunc(f.Interfaces, func(o Interface) bool { return o.Name == s }) {
+			out = append(out, s)
+		}
+	}
+	if len(out) == 0 {
+		return Finding{}
+	}
+	return warn("members", fmt.Sprintf("%s has more members: %s", i.Master, strings.Join(out, ", ")),
+		"list all members of the bond, or what arrives on the others passes unseen")
+}
+
+func checkPrograms(i Interface) []Finding {
+	var all []Finding
+	for _, p := range i.Programs {
+		if p.Ours {
+			all = append(all, ok("xdp", fmt.Sprintf("Spillway is attached (%s, program %d)", p.Mode, p.ID)))
+			continue
+		}
+		whose := p.Whose
+		if whose == "" {
+			whose = "nobody that can be found holds it"
+		}
+		all = append(all, mistake("xdp", fmt.Sprintf("another XDP program is attached: %s, id %d, %s; %s", p.Name, p.ID, p.Mode, whose),
+			fmt.Sprintf("stop the tool that put it there, or: ip link set dev %s %s off   (Spillway never replaces it)", i.Name, ipMode(p.Mode))))
+	}
+	return all
+}
+
+// ipMode is the word that ip-link(8) has for a mode.
+func ipMode(mode string) string {
+	switch mode {
+	case "generic":
+		return "xdpgeneric"
+	case "offloaded":
+		return "xdpoffload"
+	}
+	return "xdpdrv"
+}
+
+// checkReset warns of what the first attach does to the NIC.
+func checkReset(i Interface) Finding {
+	driver := i.driver()
+	const later = "attach in a quiet minute; later changes of rules, programs and the bypass do not touch the NIC"
+	switch {
+	case i.Generic || i.native() == No || slices.Contains(quiet, driver):
+		return Finding{}
+	case slices.Contains(resetsAlways, driver):
+		return warn("reset", driver+" closes and opens the NIC at each attach and detach: expect a gap of seconds",
+			later+" (Spillway attaches once and keeps it)")
+	case slices.Contains(resetsOnFirst, driver):
+		return warn("reset", "the first attach rebuilds the rings of "+driver+" NICs: expect a short gap, at most seconds", later)
+	case slices.Contains(pausesQueues, driver):
+		return warn("reset", "the first attach pauses the queues of "+driver+" for a moment", later)
+	}
+	return warn("reset", "the first attach may reset the NIC's rings; what "+driver+" does is not known", later)
+}
