@@ -22,11 +22,16 @@ static __always_inline struct flow *find_flow(const struct packet *p)
 	return bpf_map_lookup_elem(&flows, &p->key);
 }
 
-/* keep_flow stores the judgement. A ban is not stored: it is not the generation's, and it has an end of its own. */
-static __always_inline void keep_flow(const struct packet *p, const struct runtime *rt, __u32 isn, __u8 flags)
+/* keep_flow stores the judgement. A ban is not stored: it is not the generation's, and it has an end of its own.
+ * A function of its own, and keys copied to the stack: Linux 6.1 sums frames in steps of 32 bytes and takes no key from
+ * the memory behind an argument. */
+__noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 {
-	if (p->reason == REASON_BAN)
-		return;
+	__u32 zero = 0;
+	struct runtime *rt = bpf_map_lookup_elem(&words, &zero);
+	if (!p || !rt || p->reason == REASON_BAN)
+		return 0;
+	struct flow_key key = p->key;
 	struct flow f = {
 		.expires_ns = p->expires_ns,
 		.epoch = control_epoch(p->control),
@@ -42,9 +47,10 @@ static __always_inline void keep_flow(const struct packet *p, const struct runti
 		.fingerprint = p->fingerprint,
 	};
 	if (p->flags & PACKET_REMOTE)
-		bpf_map_update_elem(&flows_remote, &p->key, &f, BPF_ANY);
+		bpf_map_update_elem(&flows_remote, &key, &f, BPF_ANY);
 	else
-		bpf_map_update_elem(&flows, &p->key, &f, BPF_ANY);
+		bpf_map_update_elem(&flows, &key, &f, BPF_ANY);
+	return 0;
 }
 
 /* judge_as judges p by itself; where nothing matched, label says what kind of packet passed. */
@@ -70,8 +76,7 @@ static __always_inline bool begins_hello(struct xdp_md *ctx, const struct packet
 /* inspect_midstream judges data of a connection whose start we did not see by its source alone. A connection that
  * passes gets a flow, so that no later swap cuts it; the flow has the socket's ISN, so its true first payload will
  * still be judged when it comes. */
-static __always_inline int inspect_midstream(struct packet *p, const struct runtime *rt, enum confirmation confirmed,
-					     __u32 isn)
+static __always_inline int inspect_midstream(struct packet *p, enum confirmation confirmed, __u32 isn)
 {
 	p->stage = STAGE_PACKET;
 	p->flags &= ~PACKET_HAS_FINGERPRINT;
@@ -79,7 +84,7 @@ static __always_inline int inspect_midstream(struct packet *p, const struct runt
 		p->weak_reason = REASON_MIDSTREAM;
 	judge_as(p, REASON_MIDSTREAM);
 	if (confirmed == CONFIRM_ESTABLISHED && p->verdict == VERDICT_PASS)
-		keep_flow(p, rt, isn, FLOW_CONFIRMED);
+		keep_flow(p, isn, FLOW_CONFIRMED);
 	return p->reason;
 }
 
@@ -94,18 +99,18 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 
 	/* A live connection with another ISN: what a remembered SYN says is not about it, however well it fits. */
 	if (confirmed == CONFIRM_ESTABLISHED && !first)
-		return inspect_midstream(p, rt, confirmed, isn);
+		return inspect_midstream(p, confirmed, isn);
 	if (!joined && !first && !begins_hello(ctx, p))
-		return inspect_midstream(p, rt, CONFIRM_NONE, 0);
+		return inspect_midstream(p, CONFIRM_NONE, 0);
 
 	p->stage = STAGE_PAYLOAD;
 	if (!remote && !first && !p->weak_reason)
 		p->weak_reason = REASON_UNCONFIRMED;
 	judge(p);
 	if (first)
-		keep_flow(p, rt, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
+		keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
 	else if (remote && joined)
-		keep_flow(p, rt, p->seq - 1, FLOW_FIRST_PAYLOAD);
+		keep_flow(p, p->seq - 1, FLOW_FIRST_PAYLOAD);
 	else if (p->reason == REASON_NO_MATCH)
 		p->reason = REASON_UNCONFIRMED;
 	return p->reason;
@@ -119,7 +124,7 @@ static __always_inline int inspect_first(struct packet *p, const struct runtime 
 	p->stage = STAGE_PAYLOAD;
 	judge(p);
 	if (p->verdict >= flow->verdict)
-		keep_flow(p, rt, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
+		keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
 	return p->reason;
 }
 

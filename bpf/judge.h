@@ -115,14 +115,18 @@ static __always_inline void add_features(struct packet *p, struct tally *t, cons
 	if (head)
 		add_chain(p, t, head, REASON_PREFIX);
 	if (p->flags & PACKET_HAS_FINGERPRINT) {
+		/* Linux 6.1 takes a key from the stack, but not from the memory behind an argument. */
+		struct tcp_fingerprint key = p->fingerprint;
 		void *inner = bpf_map_lookup_elem(&tcp_fingerprints, &slot);
-		__u32 *value = inner ? bpf_map_lookup_elem(inner, &p->fingerprint) : 0;
+		__u32 *value = inner ? bpf_map_lookup_elem(inner, &key) : 0;
 		if (value)
 			add_chain(p, t, *value, REASON_TCP_FINGERPRINT);
 	}
 	__u32 weak = p->weak_reason;
+	if (!weak)
+		return;
 	bounded(weak);
-	if (weak && weak < REASON_MAX && g->reasons[weak])
+	if (weak < REASON_MAX && g->reasons[weak])
 		add_chain(p, t, g->reasons[weak], weak);
 }
 

@@ -182,16 +182,23 @@ func (d *Dataplane) DetachInterface(name string) error {
 
 // genericIsSafe refuses generic XDP below Linux 6.9, where it drops what it cannot linearise.
 func genericIsSafe() error {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return fmt.Errorf("read the kernel's version: %w", err)
-	}
-	var major, minor int
-	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil {
-		return fmt.Errorf("read the kernel's version: %w", err)
+	major, minor, err := kernelVersion()
+	if err != nil {
+		return err
 	}
 	if major < 6 || major == 6 && minor < 9 {
 		return fmt.Errorf("generic XDP: %w: below Linux 6.9 it drops packets that it cannot linearise", ErrUnsupported)
 	}
 	return nil
+}
+
+func kernelVersion() (major, minor int, err error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return 0, 0, fmt.Errorf("read the kernel's version: %w", err)
+	}
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil {
+		return 0, 0, fmt.Errorf("read the kernel's version: %w", err)
+	}
+	return major, minor, nil
 }

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+
+	"github.com/spillway/spillway/config"
+)
+
+// testVeth makes a pair of this test's own: only its one end gets the program, and nothing is routed over it.
+func testVeth(t *testing.T) string {
+	t.Helper()
+	needKernel(t)
+	name := fmt.Sprintf("spw%d", os.Getpid()%1e6)
+	veth := func() netlink.Link {
+		return &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: name + "p"}
+	}
+	if err := netlink.LinkAdd(veth()); err != nil {
+		t.Fatalf("make a veth pair: %v", err)
+	}
+	t.Cleanup(func() {
+		if l, err := netlink.LinkByName(name); err == nil {
+			_ = netlink.LinkDel(l)
+		}
+	})
+	return name
+}
+
+func TestAttachIsPinnedAndAdopted(t *testing.T) {
+	name, pins := testVeth(t), testPins(t)
+	first := openTest(t, Options{Pins: pins})
+	if _, err := first.Attach("no-such-device", config.AttachNative); !errors.Is(err, ErrNoDevice) {
+		t.Errorf("attach to nothing: %v", err)
+	}
+	a, err := first.Attach(name, config.AttachNative)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.State != StateAttached || a.Mode != string(config.AttachNative) || a.Interface != name {
+		t.Errorf("attached: %+v", a)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	second := openTest(t, Options{Pins: pins})
+	again, err := second.Attach(name, config.AttachNative)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again != a {
+		t.Errorf("a second start touched the attachment:\n was %+v\n  is %+v", a, again)
+	}
+	if err := second.DetachInterface(name); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := second.Attachments(); err != nil || len(all) != 0 {
+		t.Errorf("after detaching: %+v, %v", all, err)
+	}
+}
+
+func TestDeviceThatComesBackIsAttachedAgain(t *testing.T) {
+	name := testVeth(t)
+	d := openTest(t, Options{Pins: testPins(t)})
+	if _, err := d.Attach(name, config.AttachNative); err != nil {
+		t.Fatal(err)
+	}
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkDel(l); err != nil {
+		t.Fatal(err)
+	}
+	all, err := d.Attachments()
+	if err != nil || len(all) != 1 || all[0].State != StateSevered {
+		t.Errorf("with the device gone: %+v, %v", all, err)
+	}
+	if drifts, err := d.VerifyWiring(); err != nil || len(drifts) == 0 {
+		t.Errorf("the watchdog did not see it: %v", err)
+	}
+	testVeth(t)
+	a, err := d.Attach(name, config.AttachNative)
+	if err != nil || a.State != StateAttached {
+		t.Errorf("with the device back: %+v, %v", a, err)
+	}
+}
+
+func TestForeignProgramIsLeftAlone(t *testing.T) {
+	name := testVeth(t)
+	d := openTest(t, Options{Pins: testPins(t)})
+	other, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "someone_elses", Type: ebpf.XDP, License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, xdpPass), asm.Return()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	dev, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := link.AttachXDP(link.XDPOptions{Program: other, Interface: dev.Attrs().Index})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	_, err = d.Attach(name, config.AttachNative)
+	if !errors.Is(err, ErrForeignProgram) {
+		t.Fatalf("attach beside another program: %v", err)
+	}
+	t.Log(err)
+	info, err := l.Info()
+	if err != nil || info.XDP().Ifindex == 0 {
+		t.Errorf("the other program's link was touched: %v", err)
+	}
+}
+
+func TestDetachLeavesNothing(t *testing.T) {
+	name, pins := testVeth(t), testPins(t)
+	d := openTest(t, Options{Pins: pins})
+	if _, err := d.Attach(name, config.AttachNative); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, d, testHost(), testBundle("198.51.100.0/24"))
+	if err := d.Detach(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(pins); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("pin folder after detach: %v", err)
+	}
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if xdp := l.Attrs().Xdp; xdp != nil && xdp.Attached {
+		t.Error("a program is still attached")
+	}
+}

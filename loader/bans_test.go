@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/config"
+)
+
+func TestBans(t *testing.T) {
+	c := config.DefaultHost().Capacity
+	c.Bans = 2
+	d := openTest(t, Options{Capacity: c})
+	publish(t, d, testHost(), testBundle())
+	source := netip.MustParsePrefix("203.0.113.9/32")
+	if err := d.Ban(source, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	wantAction(t, d, "banned", syn("203.0.113.9", "192.0.2.1", 443), xdpDrop)
+	wantAction(t, d, "its neighbour", syn("203.0.113.8", "192.0.2.1", 443), xdpPass)
+	if bans, err := d.Bans(); err != nil || len(bans) != 1 || bans[0].Prefix != source {
+		t.Errorf("bans: %+v, %v", bans, err)
+	}
+	if err := d.Ban(netip.MustParsePrefix("2001:db8::/64"), -time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Ban(netip.MustParsePrefix("198.51.100.0/24"), time.Hour); !errors.Is(err, ErrCapacity) {
+		t.Errorf("a third ban in a map of two: %v", err)
+	}
+	if n, err := d.SweepBans(); err != nil || n != 1 {
+		t.Errorf("swept %d, %v; one ban had ended", n, err)
+	}
+	if was, err := d.Unban(source); err != nil || !was {
+		t.Errorf("unban: %v, %v", was, err)
+	}
+	if was, err := d.Unban(source); err != nil || was {
+		t.Errorf("unban again: %v, %v", was, err)
+	}
+	wantAction(t, d, "unbanned", syn("203.0.113.9", "192.0.2.1", 443), xdpPass)
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+func TestServicesKeepTheirIDs(t *testing.T) {
+	current := &HostInfo{Services: []ServiceInfo{{ID: 1, Name: "web"}, {ID: 2, Name: "old"}}}
+	h := &config.Host{Services: []config.Service{
+		{Name: "new", Port: 80, Kind: config.KindHTTP, Addresses: []config.Address{{}}},
+		{Name: "web", Port: 443, Kind: config.KindTLS, Addresses: []config.Address{{}}},
+	}}
+	img, err := CompileHost(h, current, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := serviceName(img.host.Services[1]); got != "web" {
+		t.Errorf("id 1 is %q, was web", got)
+	}
+	if got := serviceName(img.host.Services[3]); got != "new" {
+		t.Errorf("a new service must not take the id of one that leaves in the same reload; id 3 is %q", got)
+	}
+}
+
+func TestEveryPlaceIsUsable(t *testing.T) {
+	var h config.Host
+	for i := range bpf.ServicesMax - 1 {
+		h.Services = append(h.Services, config.Service{Name: fmt.Sprintf("s%d", i), Port: uint16(i + 1), Addresses: []config.Address{{}}})
+	}
+	img, err := CompileHost(&h, nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[uint8]bool{}
+	for port, entry := range img.ports {
+		if port != 0 {
+			ids[entry.Any4&^0x80] = true
+		}
+	}
+	if len(ids) != bpf.ServicesMax-1 {
+		t.Errorf("%d ids for %d services", len(ids), bpf.ServicesMax-1)
+	}
+	h.Services = append(h.Services, config.Service{Name: "one-more"})
+	if _, err := CompileHost(&h, nil, 1); !errors.Is(err, ErrCapacity) {
+		t.Errorf("one service too many: %v", err)
+	}
+}
+
+func TestClockConversions(t *testing.T) {
+	wall := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	c := Clock{Wall: wall, MonotonicNS: 1000 * uint64(time.Second)}
+	for _, row := range []struct {
+		name string
+		at   time.Time
+		want uint64
+	}{
+		{"never", time.Time{}, bpf.Never},
+		{"now", wall, 1000 * uint64(time.Second)},
+		{"in a minute", wall.Add(time.Minute), 1060 * uint64(time.Second)},
+		{"a minute ago", wall.Add(-time.Minute), 940 * uint64(time.Second)},
+		{"before the boot", wall.Add(-time.Hour), 1},
+		{"in ten thousand years", wall.AddDate(10000, 0, 0), c.MonotonicNS + 1<<63 - 1},
+	} {
+		if got := c.monotonic(row.at); got != row.want {
+			t.Errorf("%s: %d, want %d", row.name, got, row.want)
+		}
+	}
+	if Deadline(0).Active() || !DeadlineForever.Active() || !In(time.Hour).Active() || In(-time.Hour).Active() {
+		t.Error("deadlines")
+	}
+}
