@@ -20,8 +20,8 @@ struct tcp_request_sock {
 } __attribute__((preserve_access_index));
 
 enum confirmation {
-	CONFIRM_NONE = 0,	 /* no socket: forged, or the handshake rests in a SYN cookie */
-	CONFIRM_REQUEST = 1,	 /* a handshake in progress */
+	CONFIRM_NONE = 0,        /* no socket: forged, or the handshake rests in a SYN cookie */
+	CONFIRM_REQUEST = 1,     /* a handshake in progress */
 	CONFIRM_ESTABLISHED = 2, /* a connection */
 };
 
@@ -41,8 +41,10 @@ static __always_inline enum confirmation socket_isn(struct bpf_sock *sk, __u32 *
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 	if (!tcp)
 		return CONFIRM_NONE;
-	*isn = tcp->rcv_nxt - (__u32)tcp->bytes_received - 1;
-	return CONFIRM_ESTABLISHED;
+	__u32 next = tcp->rcv_nxt;
+	*isn = next - (__u32)tcp->bytes_received - 1;
+	/* Another CPU may be taking data in: then the two do not belong together, and nobody is confirmed by them. */
+	return *(volatile __u32 *)&tcp->rcv_nxt == next ? CONFIRM_ESTABLISHED : CONFIRM_NONE;
 }
 
 /* confirm leaves the ISN of the socket that p's addresses and ports belong to. */

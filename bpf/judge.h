@@ -17,12 +17,12 @@
 
 struct tally {
 	__s32 score;
-	__s32 best;	   /* the largest contribution, its rule and its kind name the decision */
-	__u64 expires_ns;  /* when the first contribution ends */
+	__s32 best;       /* the largest contribution, its rule and its kind name the decision */
+	__u64 expires_ns; /* when the first contribution ends */
 	__u16 rule;
 	__u8 reason;
 	__u8 matched;
-	__u8 strong;	   /* something other than reasons speaks against the source */
+	__u8 strong; /* something other than reasons speaks against the source */
 	__u8 pad[3];
 };
 

@@ -65,7 +65,7 @@ struct {
 /* Packets by {service, slot, reason, outcome}, see count(). Written by the exit only. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SERVICES_MAX * SLOTS * REASON_MAX * OUTCOMES);
+	__uint(max_entries, COUNTERS);
 	__type(key, __u32);
 	__type(value, __u64);
 } counters SEC(".maps");

@@ -34,7 +34,7 @@ struct packet {
 	__u32 seq;
 	__u16 window;
 	__u16 ethertype;
-	__u8 protocol;	/* IPPROTO_TCP, IPPROTO_UDP, or 0 while unknown */
+	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP, or 0 while unknown */
 	__u8 tcp_flags;
 	__u8 options_len;
 	__u8 flags;
@@ -53,7 +53,7 @@ struct packet {
 	__u32 generation;
 	__u64 expires_ns;
 	__u64 now_ns;
-	__u64 control;	/* the control word, read once */
+	__u64 control; /* the control word, read once */
 	struct tcp_fingerprint fingerprint;
 };
 

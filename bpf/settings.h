@@ -6,10 +6,10 @@
 #include "types.h"
 
 struct dataplane_settings {
-	__u32 syn_mask;		 /* entries of `syns` less one; entries are a power of two */
+	__u32 syn_mask;          /* entries of `syns` less one; entries are a power of two */
 	__u32 events_per_second; /* per CPU; more are counted as lost */
 	__u32 event_sample_mask; /* of passes, one in mask + 1 becomes an event; blocks always do */
-	__u32 rules_max;	 /* rules that can be told apart in the counters: entries of `rule_hits` per slot */
+	__u32 rules_max;         /* rules that can be told apart in the counters: entries of `rule_hits` per slot */
 };
 _Static_assert(sizeof(struct dataplane_settings) == 16, "dataplane_settings is ABI");
 

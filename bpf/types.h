@@ -25,30 +25,30 @@ enum {
 
 /* Why a packet went where it went. Names are the labels in metrics, events and documents. Append only: numbers are ABI. */
 enum reason {
-	REASON_CONTINUE = 0,	      /* internal: not finished yet */
-	REASON_NOT_IP = 1,	      /* ARP, LLDP, MPLS, PPPoE…: never ours */
-	REASON_NOT_SERVICE = 2,	      /* the destination is not a service */
-	REASON_OTHER_PROTOCOL = 3,    /* IP, but neither TCP nor UDP */
-	REASON_MALFORMED = 4,	      /* headers contradict each other or the frame ends inside them */
-	REASON_TOO_DEEP = 5,	      /* more tags or extension headers than we follow */
-	REASON_FRAGMENT = 6,	      /* a fragment to a service address */
-	REASON_NO_GENERATION = 7,     /* the slot is empty */
-	REASON_NO_POLICY = 8,	      /* the generation was compiled without this service */
-	REASON_SERVICE_BYPASS = 9,    /* the operator lets this service pass */
-	REASON_AGENT_LOST = 10,	      /* would have been blocked; nobody is there to lift a mistake */
-	REASON_KNOWN_FLOW = 11,	      /* the stored verdict of the flow */
-	REASON_MIDSTREAM = 12,	      /* data of a connection whose start we did not see */
-	REASON_HANDSHAKE = 13,	      /* no data, no flow: the ACK of a handshake, a late FIN or RST */
-	REASON_NO_MATCH = 14,	      /* decided: no feature matched */
-	REASON_PREFIX = 15,	      /* decided: a prefix weighed most */
-	REASON_TCP_FINGERPRINT = 16,  /* decided: the SYN's fingerprint weighed most */
-	REASON_BAN = 17,	      /* an operator's or a tool's ban */
-	REASON_PROTECTED = 18,	      /* would have been blocked; the source is protected */
-	REASON_BELOW_THRESHOLD = 19,  /* decided: matched, but the score does not reach the policy's threshold */
-	REASON_WEAK = 20,	      /* decided: only reasons matched, and reasons alone never block */
-	REASON_UNCONFIRMED = 21,      /* a first payload without a socket that fits: judged alone, nothing kept */
-	REASON_SYN_OPTIONS = 22,      /* the SYN's options cannot be read; it has no fingerprint */
-	REASON_INTERNAL = 23,	      /* a map is missing: pass and let the alert ring */
+	REASON_CONTINUE = 0,         /* internal: not finished yet */
+	REASON_NOT_IP = 1,           /* ARP, LLDP, MPLS, PPPoE…: never ours */
+	REASON_NOT_SERVICE = 2,      /* the destination is not a service */
+	REASON_OTHER_PROTOCOL = 3,   /* IP, but neither TCP nor UDP */
+	REASON_MALFORMED = 4,        /* headers contradict each other or the frame ends inside them */
+	REASON_TOO_DEEP = 5,         /* more tags or extension headers than we follow */
+	REASON_FRAGMENT = 6,         /* a fragment to a service address */
+	REASON_NO_GENERATION = 7,    /* the slot is empty */
+	REASON_NO_POLICY = 8,        /* the generation was compiled without this service */
+	REASON_SERVICE_BYPASS = 9,   /* the operator lets this service pass */
+	REASON_AGENT_LOST = 10,      /* would have been blocked; nobody is there to lift a mistake */
+	REASON_KNOWN_FLOW = 11,      /* the stored verdict of the flow */
+	REASON_MIDSTREAM = 12,       /* data of a connection whose start we did not see */
+	REASON_HANDSHAKE = 13,       /* no data, no flow: the ACK of a handshake, a late FIN or RST */
+	REASON_NO_MATCH = 14,        /* decided: no feature matched */
+	REASON_PREFIX = 15,          /* decided: a prefix weighed most */
+	REASON_TCP_FINGERPRINT = 16, /* decided: the SYN's fingerprint weighed most */
+	REASON_BAN = 17,             /* an operator's or a tool's ban */
+	REASON_PROTECTED = 18,       /* would have been blocked; the source is protected */
+	REASON_BELOW_THRESHOLD = 19, /* decided: matched, but the score does not reach the policy's threshold */
+	REASON_WEAK = 20,            /* decided: only reasons matched, and reasons alone never block */
+	REASON_UNCONFIRMED = 21,     /* a first payload without a socket that fits: judged alone, nothing kept */
+	REASON_SYN_OPTIONS = 22,     /* the SYN's options cannot be read; it has no fingerprint */
+	REASON_INTERNAL = 23,        /* a map is missing: pass and let the alert ring */
 	REASON_MAX = 48,
 };
 
@@ -72,6 +72,8 @@ enum outcome {
 	OUTCOME_WOULD_DROP = 7,
 	OUTCOMES = 8,
 };
+
+#define COUNTERS (SERVICES_MAX * SLOTS * REASON_MAX * OUTCOMES)
 
 enum mode {
 	MODE_OBSERVE = 0,
@@ -98,13 +100,13 @@ enum control_shift {
 /* Words that change at run time. Each has one writer, who stores it through a memory mapping, whole and atomically,
  * so that no store erases another's. Times are CLOCK_MONOTONIC, nanoseconds. */
 struct runtime {
-	__u64 bypass_until_ns;	/* 0: off; all ones: until switched off. Writer: whoever holds the state lock */
-	__u64 control;		/* see above. Compare-and-swap only */
-	__u64 lease_ns;		/* the candidate counts until then. Writer: the agent */
-	__u64 heartbeat_ns;	/* when the agent last lived. Writer: the agent's heartbeat thread */
-	__u64 tripped;		/* generation whose breaker tripped, 0 for none */
-	__u64 ban_epoch;	/* grows after every change of bans; 0: there never was one */
-	__u64 seed[2];		/* random at creation, then constant: the key of the SYN index */
+	__u64 bypass_until_ns; /* 0: off; all ones: until switched off. Writer: whoever holds the state lock */
+	__u64 control;         /* see above. Compare-and-swap only */
+	__u64 lease_ns;        /* the candidate counts until then. Writer: the agent */
+	__u64 heartbeat_ns;    /* when the agent last lived. Writer: the agent's heartbeat thread */
+	__u64 tripped;         /* generation whose breaker tripped, 0 for none */
+	__u64 ban_epoch;       /* grows after every change of bans; 0: there never was one */
+	__u64 seed[2];         /* random at creation, then constant: the key of the SYN index */
 	__u64 service_bypass_until_ns[SERVICES_MAX]; /* like bypass_until_ns, one service each */
 };
 _Static_assert(sizeof(struct runtime) == 328, "runtime is ABI");
@@ -128,7 +130,7 @@ struct tcp_fingerprint {
 	__u16 window;
 	__u16 mss;
 	__u8 scale;
-	__u8 present;	/* enum tcp_present */
+	__u8 present; /* enum tcp_present */
 	__u8 kind_count;
 	__u8 pad;
 	__u8 kinds[TCP_OPTIONS_MAX];
@@ -146,26 +148,26 @@ struct syn_record {
 _Static_assert(sizeof(struct syn_record) == 48, "syn_record is ABI");
 
 enum flow_flags {
-	FLOW_CONFIRMED = 1,	  /* a socket of this host vouched for the ISN */
-	FLOW_FIRST_PAYLOAD = 2,	  /* the first payload was scored */
+	FLOW_CONFIRMED = 1,       /* a socket of this host vouched for the ISN */
+	FLOW_FIRST_PAYLOAD = 2,   /* the first payload was scored */
 	FLOW_HAS_FINGERPRINT = 4, /* the SYN's fingerprint is known */
 };
 
 /* The verdict of one connection. verdict and the fields beside it are written together at creation; later writes
  * are single aligned stores of one field, so a reader on another CPU sees an old or a new verdict, never half of one. */
 struct flow {
-	__u64 expires_ns;	/* the deciding rule's end; all ones: never */
-	__u32 epoch;		/* of the control word that decided */
+	__u64 expires_ns; /* the deciding rule's end; all ones: never */
+	__u32 epoch;      /* of the control word that decided */
 	__u32 isn;
-	__u32 ban_epoch;	/* bans were looked up at this epoch */
-	__u32 generation;	/* that decided, in slot */
-	__u8 verdict;		/* what was enforced: pass in observe mode */
+	__u32 ban_epoch;  /* bans were looked up at this epoch */
+	__u32 generation; /* that decided, in slot */
+	__u8 verdict;     /* what was enforced: pass in observe mode */
 	__u8 reason;
 	__u8 slot;
-	__u8 flags;		/* enum flow_flags */
+	__u8 flags; /* enum flow_flags */
 	__u16 rule;
 	__u8 score;
-	__u8 hint;		/* a SYN came for this key: look whether a new connection took it over. Never relaxes anything */
+	__u8 hint; /* a SYN came for this key: look whether a new connection took it over. Never relaxes anything */
 	struct tcp_fingerprint fingerprint;
 };
 _Static_assert(sizeof(struct flow) == 64, "flow is ABI");
@@ -174,32 +176,32 @@ _Static_assert(sizeof(struct flow) == 64, "flow is ABI");
 struct rule_node {
 	__u64 expires_ns;
 	__s16 score;
-	__u16 rule;	/* index of the bundle's rule, for counting */
+	__u16 rule; /* index of the bundle's rule, for counting */
 	__u16 next;
 	__u16 pad;
 };
 _Static_assert(sizeof(struct rule_node) == 16, "rule_node is ABI");
 
 struct policy {
-	__u32 tag;	/* the service this was compiled for; another tag means another service: pass */
-	__u8 drop;	/* score from which to drop; 0: never */
+	__u32 tag; /* the service this was compiled for; another tag means another service: pass */
+	__u8 drop; /* score from which to drop; 0: never */
 	__u8 pad[3];
 };
 _Static_assert(sizeof(struct policy) == 8, "policy is ABI");
 
 /* Everything small of a generation. */
 struct generation {
-	__u32 number;	/* only grows */
+	__u32 number; /* only grows */
 	__u32 rule_count;
-	__u8 digest[32];	/* SHA-256 of the bundle's canonical form */
-	__u64 salt;	/* of the canary split: the same prefixes on every host */
+	__u8 digest[32]; /* SHA-256 of the bundle's canonical form */
+	__u64 salt;      /* of the canary split: the same prefixes on every host */
 	__u64 built_unix_ns;
-	__u32 prefixes4;	/* rows, for people */
+	__u32 prefixes4; /* rows, for people */
 	__u32 prefixes6;
 	__u32 tcp_fingerprints;
-	__u32 allowlist;	/* of the host file that it was compiled for */
+	__u32 allowlist; /* of the host file that it was compiled for */
 	struct policy policies[SERVICES_MAX];
-	__u16 reasons[REASON_MAX];	/* chain heads of reason features */
+	__u16 reasons[REASON_MAX]; /* chain heads of reason features */
 };
 _Static_assert(sizeof(struct generation) == 432, "generation is ABI");
 
@@ -218,16 +220,16 @@ enum service_kind {
 };
 
 struct service {
-	__u32 tag;	/* FNV-1a of the name */
-	__u8 kind;	/* enum service_kind */
+	__u32 tag; /* FNV-1a of the name */
+	__u8 kind; /* enum service_kind */
 	__u8 pad[3];
-	__u8 name[32];	/* for people who read the map without an agent */
+	__u8 name[32]; /* for people who read the map without an agent */
 };
 _Static_assert(sizeof(struct service) == 40, "service is ABI");
 
 /* Everything small of the host file. */
 struct host {
-	__u64 agent_timeout_ns;	/* all ones: never */
+	__u64 agent_timeout_ns; /* all ones: never */
 	__u32 number;
 	__u32 service_count;
 	struct service services[SERVICES_MAX];
@@ -237,9 +239,9 @@ _Static_assert(sizeof(struct host) == 1336, "host is ABI");
 /* Services of one port, each as id, 0 for none. Port 0 stands for "any port": what cannot be read further
  * (later fragments, deep headers) is judged by its addresses. */
 struct port {
-	__u8 any4;	/* SERVICE_REMOTE may be set */
+	__u8 any4; /* SERVICE_REMOTE may be set */
 	__u8 any6;
-	__u8 exact;	/* some service of this port names addresses: look there first */
+	__u8 exact; /* some service of this port names addresses: look there first */
 	__u8 pad;
 };
 _Static_assert(sizeof(struct port) == 4, "port is ABI");
@@ -281,7 +283,7 @@ struct event {
 	__u8 service;
 	__u8 reason;
 	__u8 outcome;
-	__u8 score;	/* SCORE_NONE when nothing matched */
+	__u8 score; /* SCORE_NONE when nothing matched */
 	__u8 slot;
 	__u8 stage;
 	__u8 has_fingerprint;
