@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/config"
+)
+
+// ErrNoBundle says that the bundle of a digest is not on disk, or no longer whole.
+var ErrNoBundle = errors.New("the bundle is not on disk")
+
+// keptBundles is how many bundles stay that nothing refers to.
+const keptBundles = 20
+
+// SaveBundle stores the canonical form under its digest. A bundle that is there already is read and, when damaged,
+// written again.
+func (s *Store) SaveBundle(b *config.Bundle) error {
+	if s.broken != nil {
+		return fmt.Errorf("save bundle: %w", s.broken)
+	}
+	if _, err := s.readBundle(b.Digest); err == nil {
+		return nil
+	}
+	data := config.Canonical(b)
+	if sum := sha256.Sum256(data); sum != b.Digest {
+		return fmt.Errorf("save bundle %q: its digest is not that of its content", b.Name)
+	}
+	return s.replace(s.bundlePath(b.Digest), data)
+}
+
+// Bundle returns the bundle of a digest. ErrNoBundle when it is missing or damaged.
+func (s *Store) Bundle(d config.Digest) (*config.Bundle, error) {
+	data, err := s.readBundle(d)
+	if err != nil {
+		return nil, err
+	}
+	b, err := config.ParseCanonical(data)
+	if err != nil {
+		s.setAside(s.bundlePath(d), err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrNoBundle, d.Short(), err)
+	}
+	return b, nil
+}
+
+func (s *Store) readBundle(d config.Digest) ([]byte, error) {
+	if s.broken != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoBundle, s.broken)
+	}
+	path := s.bundlePath(d)
+	data, err := read(path, maxBundleBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNoBundle, d.Short())
+	}
+	if err == nil && sha256.Sum256(data) != d {
+		err = fmt.Errorf("%w: its content has another digest", errCorrupt)
+	}
+	if err != nil {
+		s.setAside(path, err)
+		return nil, fmt.Errorf("%w: %s: %w", ErrNoBundle, d.Short(), err)
+	}
+	return data, nil
+}
+
+func (s *Store) bundlePath(d config.Digest) string {
+	return filepath.Join(s.dir, bundleDir, hex.EncodeToString(d[:]))
+}
+
+// Prune removes old bundles: those that keep names stay, and of the others the newest 20.
+func (s *Store) Prune(keep []config.Digest) error {
+	if s.broken != nil {
+		return nil
+	}
+	dir := filepath.Join(s.dir, bundleDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("prune bundles: %w", err)
+	}
+	type old struct {
+		path string
+		at   time.Time
+	}
+	var others []old
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || len(e.Name()) != 64 {
+			continue
+		}
+		if !slices.ContainsFunc(keep, func(d config.Digest) bool { return hex.EncodeToString(d[:]) == e.Name() }) {
+			others = append(others, old{filepath.Join(dir, e.Name()), info.ModTime()})
+		}
+	}
+	slices.SortFunc(others, func(a, b old) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.path, b.path)) })
+	for _, o := range others[min(len(others), keptBundles):] {
+		if err := os.Remove(o.path); err != nil {
+			return fmt.Errorf("prune bundles: %w", err)
+		}
+	}
+	return nil
+}

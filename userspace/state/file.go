@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// The operations on disk, as Options.Fault sees them.
+const (
+	opCreate = "create"
+	opWrite  = "write"
+	opSync   = "sync"
+	opRename = "rename"
+)
+
+// maxStateBytes bounds what is read back: a damaged file system may claim any size.
+const (
+	maxStateBytes  = 64 << 20
+	maxBundleBytes = 1 << 30
+)
+
+// replace writes a file whole or not at all: beside its place, synced, renamed, and the folder synced, so that after a
+// crash at any point the old or the new content is there.
+func (s *Store) replace(path string, data []byte) (err error) {
+	if err := s.fault(opCreate, path); err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if err := s.write(f, path, data); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("close %s: %w", path, err)
+	}
+	if err := s.fault(opRename, path); err != nil {
+		return fmt.Errorf("rename to %s: %w", path, err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return fmt.Errorf("rename to %s: %w", path, err)
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func (s *Store) write(f *os.File, path string, data []byte) error {
+	if err := s.fault(opWrite, path); err != nil {
+		_, _ = f.Write(data[:len(data)/2]) // as a full disk does
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if _, err := f.Write(data); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := s.fault(opSync, path); err != nil {
+		return fmt.Errorf("sync %s: %w", path, err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", path, err)
+	}
+	return nil
+}
+
+func (s *Store) fault(op, path string) error {
+	if s.opts.Fault == nil {
+		return nil
+	}
+	return s.opts.Fault(op, path)
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync folder %s: %w", path, err)
+	}
+	return nil
+}
+
+// read returns a file of bounded size; fs.ErrNotExist when there is none.
+func read(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("%w: more than %d bytes", errCorrupt, limit)
+	}
+	return data, err
+}
+
+// setAside keeps a damaged file for a person and clears its place.
+func (s *Store) setAside(path string, cause error) {
+	base := path + ".corrupt-" + s.now().UTC().Format("20060102T150405Z")
+	aside := base
+	for n := 1; exists(aside); n++ {
+		aside = fmt.Sprintf("%s-%d", base, n)
+	}
+	if err := os.Rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Error("a damaged file cannot be moved aside", "file", path, "damage", cause, "error", err)
+		return
+	}
+	s.log.Error("a file is damaged and was moved aside; what the kernel enforces goes on", "file", path, "moved_to", aside, "damage", cause)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.damaged = append(s.damaged, aside)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// sweep removes what a crash left between create and rename.
+func sweep(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, ".new-*"))
+	for _, path := range left {
+		_ = os.Remove(path)
+	}
+}
