@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+const (
+	defaultBan = time.Hour
+	// addressBan6 is what one IPv6 address stands for: a visitor has a /64 (RFC 4291 section 2.5.4).
+	addressBan6 = 64
+)
+
+// Ban implements api.Backend.
+func (a *agent) Ban(_ context.Context, by api.Caller, r api.BanRequest) (*api.Change, error) {
+	d, done, err := a.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	a.banMu.Lock()
+	defer a.banMu.Unlock()
+	e := a.entry(by, "ban", r.Reason)
+	e.Name = r.Prefix
+	change, err := a.ban(d, &e, r)
+	if err != nil {
+		e.Outcome, e.Detail = api.OutcomeRefused, detailsOf(err)
+	}
+	a.audit(e)
+	return change, err
+}
+
+func (a *agent) ban(d dataplane, e *state.Entry, r api.BanRequest) (*api.Change, error) {
+	h := a.hostFile()
+	p, err := banPrefix(r.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	length := time.Duration(r.ForSeconds * float64(time.Second))
+	if r.ForSeconds == 0 {
+		length = min(defaultBan, h.Guards.MaxBanTTL)
+	}
+	if length <= 0 || r.ForSeconds > h.Guards.MaxBanTTL.Seconds() {
+		return nil, limit("a ban of %s", "guards.max_ban_ttl in the host file is %s", length, h.Guards.MaxBanTTL)
+	}
+	if err := a.guardBan(p, h); err != nil {
+		return nil, err
+	}
+	bans, err := d.Bans()
+	if err != nil {
+		return nil, err
+	}
+	again := slices.ContainsFunc(bans, func(b loader.Ban) bool { return b.Prefix == p })
+	if !again && len(bans) >= h.Capacity.Bans {
+		return nil, limit("%d bans are in force", "capacity.bans in the host file is %d: unban some, or write a bundle", len(bans), h.Capacity.Bans)
+	}
+	if err := a.spendBan(h); err != nil {
+		return nil, err
+	}
+	if err := d.Ban(p, length); err != nil {
+		return nil, err
+	}
+	expires := a.now().Add(length).UTC()
+	e.Name, e.Outcome, e.Detail = p.String(), api.OutcomeDone, []string{"until " + expires.Format(time.RFC3339)}
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Deadline: expires, Message: fmt.Sprintf("%s is banned for %s", p, length)}
+	a.note(change, a.update(func(s *state.Record) {
+		s.Bans = withoutBan(s.Bans, p)
+		s.Bans = append(s.Bans, state.Ban{Prefix: p, Expires: expires, Made: e.At.UTC(), By: e.User, Reason: e.Reason})
+	}))
+	return change, nil
+}
+
+// banPrefix reads an address or a prefix. One IPv6 address stands for its /64.
+func banPrefix(text string) (netip.Prefix, error) {
+	text = strings.TrimSpace(text)
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		addr, aerr := netip.ParseAddr(text)
+		if aerr != nil || addr.Zone() != "" {
+			return p, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no address and no prefix", text), Fix: "use for example 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64"}
+		}
+		addr = addr.Unmap()
+		bits := addr.BitLen()
+		if addr.Is6() {
+			bits = addressBan6
+		}
+		p = netip.PrefixFrom(addr, bits)
+	}
+	if p.Addr().Is4In6() {
+		if p.Bits() < 96 {
+			return p, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%s holds all of IPv4", p), Fix: "write IPv4 prefixes as IPv4"}
+		}
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	p = p.Masked()
+	if a := p.Addr(); a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
+		return p, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%s is no address of a visitor", p), Fix: "look at `spillway events` for the source"}
+	}
+	return p, nil
+}
+
+// guardBan refuses what is wider than the floor, or touches a protected or own address.
+func (a *agent) guardBan(p netip.Prefix, h *config.Host) error {
+	floor, name := h.Guards.BanFloorV4, "guards.ban_floor_v4"
+	if p.Addr().Is6() {
+		floor, name = h.Guards.BanFloorV6, "guards.ban_floor_v6"
+	}
+	if p.Bits() < floor {
+		return limit("%s is wider than /%d", name+" in the host file; ban narrower prefixes, or write a bundle", p, floor)
+	}
+	for _, row := range h.Allowlist {
+		if row.Prefix.Overlaps(p) {
+			return protectedError(p, "the allowlist's "+row.Prefix.String()+noteOf(row.Note))
+		}
+	}
+	own, err := a.opts.own()
+	if err != nil {
+		return err
+	}
+	for _, addr := range own {
+		if p.Contains(addr) {
+			return protectedError(p, "this host's own address "+addr.String())
+		}
+	}
+	return nil
+}
+
+func noteOf(note string) string {
+	if note == "" {
+		return ""
+	}
+	return " (" + note + ")"
+}
+
+func protectedError(p netip.Prefix, what string) error {
+	return &api.Error{Code: api.CodeProtected, Message: fmt.Sprintf("a ban of %s would block %s", p, what), Fix: "the protected are never banned; ban narrower prefixes beside them"}
+}
+
+func limit(problem, guard string, values ...any) error {
+	n := strings.Count(problem, "%")
+	return &api.Error{Code: api.CodeLimit, Message: fmt.Sprintf(problem, values[:n]...), Fix: fmt.Sprintf(guard, values[n:]...)}
+}
+
+// spendBan counts bans of the last minute.
+func (a *agent) spendBan(h *config.Host) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	since := a.now().Add(-time.Minute)
+	a.banTimes = slices.DeleteFunc(a.banTimes, func(t time.Time) bool { return !t.After(since) })
+	if len(a.banTimes) >= h.Guards.BanRate {
+		return limit("%d bans were made in the last minute", "guards.ban_rate in the host file is %d; many addresses belong into a bundle", len(a.banTimes), h.Guards.BanRate)
+	}
+	a.banTimes = append(a.banTimes, a.now())
+	return nil
+}
+
+// Unban implements api.Backend.
+func (a *agent) Unban(_ context.Context, by api.Caller, prefix, reason string) (*api.Change, error) {
+	p, err := banPrefix(prefix)
+	if err != nil {
+		return nil, err
+	}
+	d, done, err := a.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	a.banMu.Lock()
+	defer a.banMu.Unlock()
+	there, err := d.Unban(p)
+	if err != nil {
+		return nil, err
+	}
+	if !there {
+		return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("%s is not banned", p), Fix: "`spillway bans` lists the bans as they are written"}
+	}
+	e := a.entry(by, "unban", reason)
+	e.Name, e.Outcome = p.String(), api.OutcomeDone
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Message: fmt.Sprintf("%s is no longer banned", p)}
+	a.note(change, a.update(func(s *state.Record) { s.Bans = withoutBan(s.Bans, p) }))
+	a.audit(e)
+	return change, nil
+}
+
+func withoutBan(bans []state.Ban, p netip.Prefix) []state.Ban {
+	return slices.DeleteFunc(slices.Clone(bans), func(b state.Ban) bool { return b.Prefix == p })
+}
+
+// Bans implements api.Backend: those of the kernel, with what the record knows of them.
+func (a *agent) Bans(context.Context) (*api.BanList, error) {
+	d, done, err := a.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	bans, err := d.Bans()
+	if err != nil {
+		return nil, err
+	}
+	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}, Capacity: a.hostFile().Capacity.Bans}
+	record := a.state().Bans
+	for _, b := range bans {
+		out := api.Ban{Prefix: b.Prefix.String(), Expires: b.Expires.UTC()}
+		if i := slices.IndexFunc(record, func(r state.Ban) bool { return r.Prefix == b.Prefix }); i >= 0 {
+			out.Made, out.By, out.Reason = record[i].Made, record[i].By, record[i].Reason
+		}
+		list.Bans = append(list.Bans, out)
+	}
+	slices.SortFunc(list.Bans, func(x, y api.Ban) int {
+		return cmp.Or(x.Expires.Compare(y.Expires), strings.Compare(x.Prefix, y.Prefix))
+	})
+	return list, nil
+}
+
+// adoptBans makes kernel and record agree: bans that a reboot lost come back, those that the kernel has are written down.
+func (a *agent) adoptBans(d dataplane) {
+	a.banMu.Lock()
+	defer a.banMu.Unlock()
+	bans, err := d.Bans()
+	if err != nil {
+		a.setProblem(problemVerify, err.Error(), fixOf(err))
+		return
+	}
+	inKernel := map[netip.Prefix]bool{}
+	for _, b := range bans {
+		inKernel[b.Prefix] = true
+	}
+	var kept []state.Ban
+	for _, b := range a.state().Bans {
+		left := b.Expires.Sub(a.now())
+		if left <= 0 {
+			continue
+		}
+		if !inKernel[b.Prefix] {
+			if err := a.banAgain(d, b, left); err != nil {
+				a.log.Warn("a ban does not come back", "prefix", b.Prefix, "error", err)
+				continue
+			}
+		}
+		delete(inKernel, b.Prefix)
+		kept = append(kept, b)
+	}
+	for _, b := range bans {
+		if inKernel[b.Prefix] {
+			kept = append(kept, state.Ban{Prefix: b.Prefix, Expires: b.Expires.UTC(), Made: a.now().UTC(), By: "found"})
+		}
+	}
+	_ = a.update(func(r *state.Record) { r.Bans = kept })
+}
+
+// banAgain asserts a ban of before, if today's guards still allow it.
+func (a *agent) banAgain(d dataplane, b state.Ban, left time.Duration) error {
+	h := a.hostFile()
+	if err := a.guardBan(b.Prefix, h); err != nil {
+		return err
+	}
+	return d.Ban(b.Prefix, min(left, h.Guards.MaxBanTTL))
+}
+
+// sweepBans removes bans that ended, from the kernel and the record.
+func (a *agent) sweepBans(d dataplane) {
+	a.banMu.Lock()
+	defer a.banMu.Unlock()
+	if _, err := d.SweepBans(); err != nil && !errors.Is(err, loader.ErrNotPinned) {
+		a.log.Warn("ended bans stay in the kernel, without effect", "error", err)
+	}
+	r := a.state()
+	ended := func(b state.Ban) bool { return !b.Expires.After(a.now()) }
+	if slices.ContainsFunc(r.Bans, ended) {
+		_ = a.update(func(r *state.Record) { r.Bans = slices.DeleteFunc(slices.Clone(r.Bans), ended) })
+	}
+}

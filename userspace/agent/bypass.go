@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// longestBypass keeps a slip of the pen from becoming a number that overflows. Longer is by hand.
+const longestBypass = 365 * 24 * time.Hour
+
+// Bypass implements api.Backend. It waits for no other change.
+func (a *agent) Bypass(_ context.Context, by api.Caller, r api.BypassRequest) (*api.Change, error) {
+	if r.ForSeconds < 0 || r.ForSeconds > longestBypass.Seconds() || (r.ForSeconds > 0 && !r.On) {
+		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%v seconds is no length of a bypass", r.ForSeconds), Fix: "use up to a year, or nothing for until it is ended by hand"}
+	}
+	d, done, err := a.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	id, err := serviceID(d, r.Service)
+	if err != nil {
+		return nil, err
+	}
+	e := a.entry(by, bypassVerb(r.On), r.Reason)
+	e.Outcome, e.Name = api.OutcomeDone, r.Service
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone}
+	until, record := loader.Deadline(0), state.Bypass{Since: a.now().UTC(), By: by.User, Reason: r.Reason}
+	what := "everything"
+	if r.Service != "" {
+		what = "service " + r.Service
+	}
+	switch {
+	case !r.On:
+		change.Message = fmt.Sprintf("bypass is off: %s is inspected", what)
+	case r.ForSeconds > 0:
+		length := time.Duration(r.ForSeconds * float64(time.Second))
+		until, record.Until = loader.In(length), a.now().Add(length).UTC()
+		change.Message, change.Deadline = fmt.Sprintf("bypass is on: %s passes for %s", what, length), record.Until
+	default:
+		until = loader.DeadlineForever
+		change.Message = fmt.Sprintf("bypass is on: %s passes until `spillway bypass off`", what)
+	}
+	e.Detail = []string{change.Message}
+	a.bypassMu.Lock()
+	setBypass(d, id, until)
+	err = a.update(func(s *state.Record) { noteBypass(s, r.Service, r.On, record) })
+	a.bypassMu.Unlock()
+	a.note(change, err)
+	a.audit(e)
+	return change, nil
+}
+
+func bypassVerb(on bool) string {
+	if on {
+		return "bypass on"
+	}
+	return "bypass off"
+}
+
+func noteBypass(r *state.Record, service string, on bool, b state.Bypass) {
+	next := maps.Clone(r.Bypass)
+	if next == nil {
+		next = map[string]state.Bypass{}
+	}
+	delete(next, service)
+	if on {
+		next[service] = b
+	}
+	r.Bypass = next
+}
+
+// serviceID returns the kernel's id of a service; 0 for everything.
+func serviceID(d dataplane, name string) (uint8, error) {
+	if name == "" {
+		return 0, nil
+	}
+	h, err := d.Host()
+	if err != nil {
+		return 0, err
+	}
+	var names []string
+	if h != nil {
+		if s, ok := h.Service(name); ok {
+			return s.ID, nil
+		}
+		for _, s := range h.Services {
+			names = append(names, s.Name)
+		}
+	}
+	slices.Sort(names)
+	return 0, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no service %q", name), Fix: "the services are " + strings.Join(names, ", ")}
+}
+
+func setBypass(d dataplane, id uint8, until loader.Deadline) {
+	if id == 0 {
+		d.SetBypass(until)
+		return
+	}
+	d.SetServiceBypass(id, until)
+}
+
+func readBypass(d dataplane, id uint8) loader.Deadline {
+	if id == 0 {
+		return d.Bypass()
+	}
+	return d.ServiceBypass(id)
+}
+
+// bypassIDs returns the ids of everything and of the kernel's services, by name.
+func bypassIDs(d dataplane) (map[string]uint8, error) {
+	ids := map[string]uint8{"": 0}
+	h, err := d.Host()
+	if err != nil || h == nil {
+		return ids, err
+	}
+	for _, s := range h.Services {
+		ids[s.Name] = s.ID
+	}
+	return ids, nil
+}
+
+// restoreBypass carries a bypass over a reboot: an operator who panicked meant it. Those of services follow when the
+// host file is published and adoptBypass finds them missing.
+func (a *agent) restoreBypass(d dataplane) {
+	b, ok := a.state().Bypass[""]
+	if !ok || d.Bypass().Active() {
+		return
+	}
+	if until, live := a.deadlineOf(b); live {
+		d.SetBypass(until)
+		a.log.Warn("bypass is on, as before the reboot: everything passes", "by", b.By, "since", b.Since)
+	}
+}
+
+// restoreServices does the same for services, once they have ids.
+func (a *agent) restoreServices(d dataplane) {
+	ids, err := bypassIDs(d)
+	if err != nil {
+		return
+	}
+	for name, b := range a.state().Bypass {
+		id, known := ids[name]
+		if until, live := a.deadlineOf(b); known && id != 0 && live && !d.ServiceBypass(id).Active() {
+			d.SetServiceBypass(id, until)
+			a.log.Warn("bypass of a service is on, as before the reboot", "service", name, "by", b.By, "since", b.Since)
+		}
+	}
+}
+
+func (a *agent) deadlineOf(b state.Bypass) (loader.Deadline, bool) {
+	if b.Until.IsZero() {
+		return loader.DeadlineForever, true
+	}
+	left := b.Until.Sub(a.now())
+	return loader.In(left), left > 0
+}
+
+// adoptBypass makes the record agree with the kernel: the command line may turn a bypass on or off without an agent,
+// and a bypass with an end ends by itself.
+func (a *agent) adoptBypass(d dataplane) {
+	a.bypassMu.Lock()
+	defer a.bypassMu.Unlock()
+	ids, err := bypassIDs(d)
+	if err != nil {
+		return
+	}
+	record := a.state().Bypass
+	var found []state.Entry
+	next := map[string]state.Bypass{}
+	for name, id := range ids {
+		until := readBypass(d, id)
+		b, known := record[name]
+		switch {
+		case until.Active() && known:
+			next[name] = b
+		case until.Active():
+			b = state.Bypass{Since: a.now().UTC(), By: "found"}
+			if until != loader.DeadlineForever {
+				b.Until = a.now().Add(until.Left()).UTC()
+			}
+			next[name] = b
+			found = append(found, a.foundBypass(name, true))
+		case known && (b.Until.IsZero() || b.Until.Sub(a.now()) > time.Minute):
+			found = append(found, a.foundBypass(name, false))
+		}
+	}
+	if maps.Equal(next, record) {
+		return
+	}
+	_ = a.update(func(r *state.Record) { r.Bypass = next })
+	for _, e := range found {
+		a.audit(e)
+	}
+}
+
+func (a *agent) foundBypass(service string, on bool) state.Entry {
+	e := a.entry(itself(), bypassVerb(on), "")
+	e.Outcome, e.Name = api.OutcomeFound, service
+	return e
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+)
+
+// Kernel is what can be read of a dataplane. *loader.Dataplane has it, whether an agent opened it or the command line
+// adopted it.
+type Kernel interface {
+	Control() loader.Control
+	Generations() ([]loader.GenerationInfo, error)
+	Host() (*loader.HostInfo, error)
+	Attachments() ([]loader.Attachment, error)
+	Bypass() loader.Deadline
+	ServiceBypass(id uint8) loader.Deadline
+	Heartbeat() time.Duration
+	Lease() loader.Deadline
+	Bans() ([]loader.Ban, error)
+	Counters() ([]loader.Counter, error)
+	EventLosses() (uint64, error)
+	MapUse() ([]loader.MapUse, error)
+	VerifyWiring() ([]loader.Drift, error)
+}
+
+// dataplane is what the agent needs beside: *loader.Dataplane, or what stands for it in a test.
+type dataplane interface {
+	Kernel
+	Close() error
+	Warnings() []string
+	Attach(name string, mode config.Attach) (loader.Attachment, error)
+	DetachInterface(name string) error
+	Build(*loader.Image) (uint8, error)
+	BuildHost(*loader.HostImage) (uint8, error)
+	Publish(loader.Change) (loader.Control, error)
+	Promote() (loader.Control, error)
+	Withdraw() (loader.Control, error)
+	Rollback() (loader.Control, error)
+	NextNumber() (uint32, error)
+	SetBypass(loader.Deadline)
+	SetServiceBypass(id uint8, until loader.Deadline)
+	Beat()
+	SetLease(loader.Deadline)
+	Ban(netip.Prefix, time.Duration) error
+	Unban(netip.Prefix) (bool, error)
+	SweepBans() (int, error)
+	RuleHits(slot uint8) (map[uint16]uint64, error)
+	Events(context.Context, func(bpf.Event)) error
+	VerifyGeneration(slot uint8, img *loader.Image) ([]loader.Drift, error)
+	VerifyHost(*loader.HostImage) ([]loader.Drift, error)
+	RefillPrograms() error
+}
+
+var _ dataplane = (*loader.Dataplane)(nil)
+
+// generationIn returns the generation of a slot.
+func generationIn(all []loader.GenerationInfo, slot uint8) (loader.GenerationInfo, bool) {
+	for _, g := range all {
+		if g.Slot == slot && slot != bpf.SlotEmpty {
+			return g, true
+		}
+	}
+	return loader.GenerationInfo{}, false
+}
+
+func modeOf(m config.Mode) bpf.Mode {
+	if m == config.ModeEnforce {
+		return bpf.DataplaneModeMODE_ENFORCE
+	}
+	return bpf.DataplaneModeMODE_OBSERVE
+}
+
+func modeName(m bpf.Mode) string {
+	if m == bpf.DataplaneModeMODE_ENFORCE {
+		return string(config.ModeEnforce)
+	}
+	return string(config.ModeObserve)
+}
+
+func ptr[T any](v T) *T { return &v }

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// machine is the kernel: it outlives agents, as pinned state does.
+type machine struct {
+	mu        sync.Mutex
+	control   loader.Control
+	slots     map[uint8]*loader.Image
+	host      *loader.HostInfo
+	hostSlots map[uint8]*config.Host
+	published *config.Host // what the host slot was built from
+	links     map[string]string
+	bypass    map[uint8]loader.Deadline
+	heartbeat time.Time
+	lease     loader.Deadline
+	bans      map[netip.Prefix]time.Time
+	counters  []loader.Counter
+	hits      map[uint8]map[uint16]uint64
+	drift     []loader.Drift
+	wiring    []loader.Drift
+	events    chan bpf.Event
+	now       func() time.Time
+
+	calls []string
+	fail  map[string]error
+}
+
+func newMachine(now func() time.Time) *machine {
+	return &machine{slots: map[uint8]*loader.Image{}, hostSlots: map[uint8]*config.Host{}, links: map[string]string{}, bypass: map[uint8]loader.Deadline{},
+		bans: map[netip.Prefix]time.Time{}, hits: map[uint8]map[uint16]uint64{}, events: make(chan bpf.Event, 10), now: now, fail: map[string]error{}}
+}
+
+// fake is one agent's handle of the machine.
+type fake struct {
+	*machine
+	next *config.Host // the agent's host file: a HostImage cannot be looked into
+}
+
+func (m *machine) called(name string) error {
+	m.calls = append(m.calls, name)
+	return m.fail[name]
+}
+
+// did returns how often a call was made.
+func (m *machine) did(name string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := 0
+	for _, c := range m.calls {
+		if c == name {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *machine) change(name string, f func() error) (loader.Control, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.called(name); err != nil {
+		return m.control, err
+	}
+	if err := f(); err != nil {
+		return m.control, err
+	}
+	m.control.Epoch++
+	return m.control, nil
+}
+
+func (m *machine) Control() loader.Control {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.control
+}
+
+func (m *machine) Generations() ([]loader.GenerationInfo, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.called("Generations"); err != nil {
+		return nil, err
+	}
+	var all []loader.GenerationInfo
+	for slot := uint8(1); slot < bpf.Slots; slot++ {
+		if img := m.slots[slot]; img != nil {
+			all = append(all, loader.GenerationInfo{Slot: slot, Role: m.control.Role(slot), Number: img.Number(), Digest: img.Digest(), Built: m.now(), Rules: 2})
+		}
+	}
+	return all, nil
+}
+
+func (m *machine) Host() (*loader.HostInfo, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.host, nil
+}
+
+func (m *machine) Attachments() ([]loader.Attachment, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []loader.Attachment
+	for name, s := range m.links {
+		all = append(all, loader.Attachment{Interface: name, Index: 2, Mode: "native", ProgramID: 3, LinkID: 4, State: s})
+	}
+	return all, nil
+}
+
+func (m *machine) Bypass() loader.Deadline { return m.ServiceBypass(0) }
+func (m *machine) ServiceBypass(id uint8) loader.Deadline {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.bypass[id]
+}
+func (m *machine) SetBypass(d loader.Deadline) { m.SetServiceBypass(0, d) }
+func (m *machine) SetServiceBypass(id uint8, d loader.Deadline) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bypass[id] = d
+}
+
+func (m *machine) Heartbeat() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.heartbeat.IsZero() {
+		return -1
+	}
+	return m.now().Sub(m.heartbeat)
+}
+
+func (m *machine) Beat() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.heartbeat = m.now()
+}
+
+func (m *machine) Lease() loader.Deadline {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lease
+}
+
+func (m *machine) SetLease(d loader.Deadline) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lease = d
+}
+
+func (m *machine) Bans() ([]loader.Ban, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var all []loader.Ban
+	for p, until := range m.bans {
+		all = append(all, loader.Ban{Prefix: p, Expires: until})
+	}
+	return all, nil
+}
+
+func (m *machine) Counters() ([]loader.Counter, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.counters), m.called("Counters")
+}
+
+func (m *machine) EventLosses() (uint64, error) { return 11, nil }
+func (m *machine) MapUse() ([]loader.MapUse, error) {
+	return []loader.MapUse{{Name: "bans", Entries: 1, Capacity: 1024, Bytes: 4096}, {Name: "flows", Entries: -1, Capacity: 262144, Bytes: 1 << 20}}, nil
+}
+
+func (m *machine) VerifyWiring() ([]loader.Drift, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.wiring), m.called("VerifyWiring")
+}
+
+func (f *fake) Close() error       { return nil }
+func (f *fake) Warnings() []string { return nil }
+
+func (f *fake) Attach(name string, mode config.Attach) (loader.Attachment, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := errors.Join(f.called("Attach"), f.fail["Attach "+name]); err != nil {
+		return loader.Attachment{}, err
+	}
+	f.links[name] = loader.StateAttached
+	return loader.Attachment{Interface: name, Mode: string(mode), State: loader.StateAttached}, nil
+}
+
+func (f *fake) DetachInterface(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.links, name)
+	return f.called("DetachInterface")
+}
+
+func (f *fake) Build(img *loader.Image) (uint8, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.called("Build"); err != nil {
+		return 0, err
+	}
+	for slot := uint8(1); slot < bpf.Slots; slot++ {
+		if f.control.Role(slot) == loader.RoleIdle {
+			f.slots[slot] = img
+			return slot, nil
+		}
+	}
+	return 0, errors.New("no spare slot")
+}
+
+func (f *fake) BuildHost(*loader.HostImage) (uint8, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	slot := uint8(1)
+	if f.control.Host == 1 {
+		slot = 2
+	}
+	f.hostSlots[slot] = f.next
+	return slot, f.called("BuildHost")
+}
+
+func (f *fake) Publish(c loader.Change) (loader.Control, error) {
+	return f.change("Publish", func() error {
+		if c.Host != nil {
+			f.control.Host = *c.Host
+			f.publishHost(f.hostSlots[*c.Host])
+		}
+		if c.Mode != nil {
+			f.control.Mode = *c.Mode
+		}
+		if c.Candidate != nil {
+			f.control.Candidate, f.control.Canary = *c.Candidate, *c.Canary
+		}
+		if c.Stable != nil {
+			if !c.KeepPrevious {
+				f.control.Previous = f.control.Stable
+			}
+			f.control.Stable = *c.Stable
+		}
+		return nil
+	})
+}
+
+// publishHost gives services ids in their order; the loader's own tests are about ids.
+func (f *fake) publishHost(h *config.Host) {
+	info := &loader.HostInfo{Number: 1, AgentTimeout: h.Guards.AgentTimeout.Duration()}
+	if f.host != nil {
+		info.Number = f.host.Number + 1
+	}
+	for i, s := range h.Services {
+		info.Services = append(info.Services, loader.ServiceInfo{ID: uint8(i + 1), Name: s.Name, Kind: string(s.Kind), Tag: uint32(i + 1)})
+	}
+	f.host, f.published = info, h
+}
+
+func (f *fake) Promote() (loader.Control, error) {
+	return f.change("Promote", func() error {
+		c := &f.control
+		if c.Candidate == 0 {
+			return loader.ErrNoCandidate
+		}
+		c.Previous, c.Stable, c.Candidate, c.Canary = c.Stable, c.Candidate, 0, 0
+		return nil
+	})
+}
+
+func (f *fake) Withdraw() (loader.Control, error) {
+	return f.change("Withdraw", func() error {
+		if f.control.Candidate == 0 {
+			return loader.ErrNoCandidate
+		}
+		f.control.Candidate, f.control.Canary = 0, 0
+		return nil
+	})
+}
+
+func (f *fake) Rollback() (loader.Control, error) {
+	return f.change("Rollback", func() error {
+		c := &f.control
+		if c.Previous == 0 {
+			return loader.ErrNoPrevious
+		}
+		c.Stable, c.Previous, c.Candidate, c.Canary = c.Previous, 0, 0, 0
+		return nil
+	})
+}
+
+func (f *fake) NextNumber() (uint32, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	highest := uint32(0)
+	for _, img := range f.slots {
+		highest = max(highest, img.Number())
+	}
+	return highest + 1, nil
+}
+
+func (f *fake) Ban(p netip.Prefix, ttl time.Duration) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.bans[p] = f.now().Add(ttl)
+	return f.called("Ban")
+}
+
+func (f *fake) Unban(p netip.Prefix) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.bans[p]
+	delete(f.bans, p)
+	return ok, f.called("Unban")
+}
+
+func (f *fake) SweepBans() (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := len(f.bans)
+	for p, until := range f.bans {
+		if !until.After(f.now()) {
+			delete(f.bans, p)
+		}
+	}
+	return n - len(f.bans), nil
+}
+
+func (f *fake) RuleHits(slot uint8) (map[uint16]uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hits[slot], nil
+}
+
+func (f *fake) Events(ctx context.Context, visit func(bpf.Event)) error {
+	for {
+		select {
+		case e := <-f.events:
+			visit(e)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (f *fake) VerifyGeneration(uint8, *loader.Image) ([]loader.Drift, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.drift), f.called("VerifyGeneration")
+}
+
+// VerifyHost compares host files: an image cannot be looked into.
+func (f *fake) VerifyHost(*loader.HostImage) ([]loader.Drift, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.published == nil || !sameText(f.published, f.next) {
+		return []loader.Drift{{Where: "host", Want: "this", Got: "that"}}, nil
+	}
+	return nil, nil
+}
+
+func (f *fake) RefillPrograms() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wiring = nil
+	return f.called("RefillPrograms")
+}
+
+var _ dataplane = (*fake)(nil)
+
+// rig is a machine, a disk and a clock, and the agents that come and go on them.
+type rig struct {
+	t       *testing.T
+	dir     string
+	machine *machine
+	host    *config.Host
+	clock   time.Time
+	openErr error
+	fault   func(op, path string) error
+	own     []netip.Addr
+
+	*agent
+	fake *fake
+}
+
+const hostYAML = `version: 1
+max_mode: observe
+interfaces: [{name: eth0}]
+services:
+  - {name: web, port: 443, kind: tls}
+  - {name: dns, port: 53, kind: udp}
+allowlist: [{prefix: 203.0.113.0/28, note: office}]
+guards: {bake: 10m, lease: 5s, ban_rate: 3}
+capacity: {prefixes_v4: 1000, bans: 4}
+`
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: t.TempDir(), clock: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), own: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
+	r.machine = newMachine(func() time.Time { return r.clock })
+	r.writeHost(hostYAML)
+	r.start()
+	return r
+}
+
+func (r *rig) hostPath() string { return filepath.Join(r.dir, "spillway.yaml") }
+
+func (r *rig) writeHost(yaml string) {
+	r.t.Helper()
+	yaml += fmt.Sprintf("listen: {socket: %s/spillway.sock, metrics: \"\"}\npaths: {state: %s/state, pins: /sys/fs/bpf/none}\n", r.dir, r.dir)
+	if err := os.WriteFile(r.hostPath(), []byte(yaml), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// start runs an agent up to its first tick, without goroutines but the heartbeat's.
+func (r *rig) start() {
+	r.t.Helper()
+	h, err := config.LoadHost(r.hostPath())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.host = h
+	o := Options{Host: h, HostPath: r.hostPath(), Version: "test", Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return r.clock }}
+	o.own = func() ([]netip.Addr, error) { return r.own, nil }
+	o.open = func(loader.Options) (dataplane, error) {
+		if r.openErr != nil {
+			return nil, r.openErr
+		}
+		r.fake = &fake{r.machine, h}
+		return r.fake, nil
+	}
+	o.setDefaults()
+	store, err := state.Open(h.Paths.State, state.Options{Now: o.Now, Fault: func(op, path string) error {
+		if r.fault != nil {
+			return r.fault(op, path)
+		}
+		return nil
+	}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.agent = newAgent(o, store)
+	r.tick(false)
+	r.t.Cleanup(r.stop)
+}
+
+func sameText(a, b *config.Host) bool { return fmt.Sprintf("%+v", *a) == fmt.Sprintf("%+v", *b) }
+
+// stop ends the agent as a kill does: nothing is taken back.
+func (r *rig) stop() {
+	if r.agent == nil {
+		return
+	}
+	r.closeKernel()
+	_ = r.store.Close()
+	r.agent = nil
+}
+
+func (r *rig) restart() { r.stop(); r.start() }
+
+// pass lets time pass, with one tick at its end.
+func (r *rig) pass(d time.Duration) {
+	r.clock = r.clock.Add(d)
+	r.tick(false)
+}
+
+var root = api.Caller{UID: 0, User: "root"}
+
+func bundleYAML(name string, entries ...string) api.Files {
+	text := "version: 1\nname: " + name + "\nrules: [{id: bad, label: denied, score: 100}, {id: scan, label: scanner, score: 90}]\n" +
+		"features:\n  tcp: [{rule: scan, muonfp: \"1024:2:1460:\"}]\n  prefixes:\n    - {list: own, rule: bad, file: own.netset}\npolicy: {default: {drop: 80}}\n"
+	list := "198.51.100.0/24\n"
+	for _, e := range entries {
+		list += e + "\n"
+	}
+	return api.Files{config.BundleFile: []byte(text), "own.netset": []byte(list)}
+}
+
+func (r *rig) apply(name string, o api.ApplyOptions) (*api.Change, error) {
+	return r.agent.Apply(context.Background(), root, "bundle.yaml", bundleYAML(name), o)
+}
+
+func (r *rig) mustApply(name string, o api.ApplyOptions) *api.Change {
+	r.t.Helper()
+	c, err := r.apply(name, o)
+	if err != nil {
+		r.t.Fatalf("apply %s: %v", name, err)
+	}
+	return c
+}
+
+// role returns the name of the bundle in a role, "" when there is none.
+func (r *rig) role(role string) string {
+	r.t.Helper()
+	r.learnResident()
+	s, err := r.status()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, g := range s.Generations {
+		if g.Role == role {
+			return g.Name
+		}
+	}
+	return ""
+}
+
+func (r *rig) wantRoles(stable, candidate, previous string) {
+	r.t.Helper()
+	got := [3]string{r.role("stable"), r.role("candidate"), r.role("previous")}
+	if want := [3]string{stable, candidate, previous}; got != want {
+		r.t.Errorf("stable, candidate, previous: got %q, want %q", got, want)
+	}
+}
+
+// knownGood returns the name of last-known-good.
+func (r *rig) knownGood() string {
+	if k := r.state().LastKnownGood; k != nil {
+		return k.Name
+	}
+	return ""
+}
+
+// lastLine returns verb and outcome of the newest line of the history.
+func (r *rig) lastLine() string {
+	r.t.Helper()
+	entries, skipped, err := r.store.History(1)
+	if err != nil || skipped > 0 || len(entries) == 0 {
+		r.t.Fatalf("history: %v, skipped %d, %d entries", err, skipped, len(entries))
+	}
+	return entries[0].Verb + " " + entries[0].Outcome
+}
+
+func (r *rig) wantLine(want string) {
+	r.t.Helper()
+	if got := r.lastLine(); got != want {
+		r.t.Errorf("history: got %q, want %q", got, want)
+	}
+}
+
+func wantCode(t *testing.T, err error, code string) *api.Error {
+	t.Helper()
+	var e *api.Error
+	if !errors.As(err, &e) || e.Code != code {
+		t.Fatalf("got %v, want code %s", err, code)
+	}
+	return e
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader"
+)
+
+// beatInterval is a fifth of the default lease: four beats may be late before a candidate falls back.
+const beatInterval = time.Second
+
+// beatNice is the priority of the heartbeat's thread: starving the agent must not be an attack.
+const beatNice = -10
+
+// beater is what the heartbeat touches of the dataplane: words, each one aligned store.
+type beater interface {
+	Beat()
+	SetLease(loader.Deadline)
+}
+
+// heartbeat says once a second that the agent lives, and renews the candidate's lease. It runs on a thread of its own,
+// waits for nothing but its timer, takes no lock and allocates nothing.
+type heartbeat struct {
+	to beater
+	// leaseNS is how far ahead the lease is renewed; 0: there is no candidate.
+	leaseNS atomic.Int64
+	// until is the moment, as a loader.Deadline, that no lease may reach beyond: the candidate's own deadline.
+	until atomic.Uint64
+	beats atomic.Uint64
+	wake  chan struct{} // a lease began: its pace may be faster
+	stop  chan struct{}
+	done  chan struct{}
+}
+
+func startHeartbeat(to beater) *heartbeat {
+	h := &heartbeat{to: to, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	to.Beat()
+	go h.run()
+	return h
+}
+
+func (h *heartbeat) run() {
+	defer close(h.done)
+	// The thread ends with the goroutine, so its priority touches nobody else.
+	runtime.LockOSThread()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), beatNice) // without CAP_SYS_NICE the beat is an ordinary thread
+	ticker := time.NewTicker(h.interval())
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			h.beat()
+			ticker.Reset(h.interval())
+		case <-h.wake:
+			ticker.Reset(h.interval())
+		case <-h.stop:
+			return
+		}
+	}
+}
+
+// interval is a second, or a quarter of a lease that is shorter than four seconds.
+func (h *heartbeat) interval() time.Duration {
+	if lease := time.Duration(h.leaseNS.Load()); lease > 0 {
+		return min(beatInterval, lease/4)
+	}
+	return beatInterval
+}
+
+func (h *heartbeat) beat() {
+	h.to.Beat()
+	h.renew()
+	h.beats.Add(1)
+}
+
+// renew stores the next lease, if a candidate has one and its deadline lies ahead.
+func (h *heartbeat) renew() {
+	lease := time.Duration(h.leaseNS.Load())
+	if lease <= 0 {
+		return
+	}
+	until := loader.Deadline(h.until.Load())
+	if !until.Active() {
+		return
+	}
+	h.to.SetLease(min(loader.In(lease), until))
+}
+
+// hold starts to renew a lease, and grants the first one before it returns.
+func (h *heartbeat) hold(lease time.Duration, until loader.Deadline) {
+	h.until.Store(uint64(until))
+	h.leaseNS.Store(int64(lease))
+	h.renew()
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// release ends the lease.
+func (h *heartbeat) release() {
+	h.leaseNS.Store(0)
+	h.to.SetLease(0)
+}
+
+// close ends the thread. A lease that runs goes on to its own end.
+func (h *heartbeat) close() {
+	close(h.stop)
+	<-h.done
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// KernelStatus returns what the kernel itself knows, without an agent: modes, slots, numbers, digests, counters.
+// Protected and Problems are filled as far as the kernel shows them. Interfaces are those with a pinned link.
+func KernelStatus(k Kernel) (*api.Status, error) {
+	s := &api.Status{Envelope: api.NewEnvelope(), Source: api.SourcePins, Problems: []api.Problem{}, Interfaces: []api.Interface{}}
+	c := k.Control()
+	s.Mode = modeName(c.Mode)
+	s.Control = &api.Control{Epoch: c.Epoch, Stable: c.Stable, Candidate: c.Candidate, Previous: c.Previous, Host: c.Host, CanaryPermille: c.Canary}
+	var err error
+	if s.Generations, err = generations(k); err != nil {
+		return nil, err
+	}
+	if err := readHost(k, s); err != nil {
+		return nil, err
+	}
+	s.Bypass = bypassOf(k.Bypass())
+	if age := k.Heartbeat(); age >= 0 {
+		s.HeartbeatAgeSeconds = ptr(age.Seconds())
+	}
+	if c.Candidate != bpf.SlotEmpty {
+		s.LeaseSecondsLeft = ptr(k.Lease().Left().Seconds())
+	}
+	if err := readCounters(k, s); err != nil {
+		return nil, err
+	}
+	bans, err := k.Bans()
+	if err != nil {
+		return nil, err
+	}
+	s.Bans = len(bans)
+	if err := readWiring(k, s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func generations(k Kernel) ([]api.Generation, error) {
+	all, err := k.Generations()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]api.Generation, 0, len(all))
+	for _, g := range all {
+		out = append(out, api.Generation{Slot: g.Slot, Role: g.Role, Number: g.Number, Digest: g.Digest, Built: g.Built.UTC(),
+			Rules: g.Rules, Prefixes4: g.Prefixes4, Prefixes6: g.Prefixes6, TCP: g.TCP})
+	}
+	return out, nil
+}
+
+func readHost(k Kernel, s *api.Status) error {
+	h, err := k.Host()
+	if err != nil {
+		return err
+	}
+	s.Services = []api.Service{}
+	if h == nil {
+		return nil
+	}
+	s.HostNumber = h.Number
+	if h.AgentTimeout >= 0 {
+		s.AgentTimeoutSeconds = ptr(h.AgentTimeout.Seconds())
+	}
+	for _, v := range h.Services {
+		s.Services = append(s.Services, api.Service{ID: v.ID, Name: v.Name, Kind: v.Kind, Bypass: bypassOf(k.ServiceBypass(v.ID))})
+	}
+	return nil
+}
+
+func bypassOf(d loader.Deadline) api.Bypass {
+	b := api.Bypass{Active: d.Active()}
+	if b.Active && d != loader.DeadlineForever {
+		b.SecondsLeft = ptr(d.Left().Seconds())
+	}
+	return b
+}
+
+func readCounters(k Kernel, s *api.Status) error {
+	counters, err := k.Counters()
+	if err != nil {
+		return err
+	}
+	names := serviceNames(s.Services)
+	s.Packets = make([]api.Packets, 0, len(counters))
+	for _, c := range counters {
+		s.Packets = append(s.Packets, api.Packets{Service: names[c.Service], Slot: c.Slot, Reason: bpf.ReasonName(c.Reason),
+			Verdict: bpf.OutcomeName(c.Outcome), Packets: c.Packets})
+	}
+	if s.EventsLost, err = k.EventLosses(); err != nil {
+		return err
+	}
+	uses, err := k.MapUse()
+	if err != nil {
+		return err
+	}
+	s.Maps = make([]api.MapUse, 0, len(uses))
+	for _, u := range uses {
+		m := api.MapUse{Name: u.Name, Capacity: u.Capacity, Bytes: u.Bytes}
+		if u.Entries >= 0 {
+			m.Entries = ptr(u.Entries)
+		}
+		if u.Name == bpf.DataplaneMapBans {
+			s.BanCapacity = u.Capacity
+		}
+		s.Maps = append(s.Maps, m)
+	}
+	return nil
+}
+
+// serviceNames maps ids to names; a service that left the host file keeps its counters under its id.
+func serviceNames(services []api.Service) map[uint8]string {
+	names := map[uint8]string{}
+	for id := range uint8(bpf.ServicesMax) {
+		names[id] = fmt.Sprintf("id_%d", id)
+	}
+	names[0] = ""
+	for _, s := range services {
+		names[s.ID] = s.Name
+	}
+	return names
+}
+
+// readWiring fills in the interfaces, what is wrong, and whether all of it protects.
+func readWiring(k Kernel, s *api.Status) error {
+	attached, err := k.Attachments()
+	if err != nil {
+		return err
+	}
+	drifts, err := k.VerifyWiring()
+	if err != nil {
+		return err
+	}
+	for _, d := range drifts {
+		if !strings.HasPrefix(d.Where, "interface ") {
+			s.Problems = append(s.Problems, api.Problem{Code: "wiring", Message: fmt.Sprintf("%s: want %s, got %s", d.Where, d.Want, d.Got), Fix: "a running agent repairs it: systemctl start spillway"})
+		}
+	}
+	wired := len(s.Problems) == 0
+	s.Problems = append(s.Problems, serving(s)...)
+	works := wired && len(s.Problems) == 0
+	for _, a := range attached {
+		i := api.Interface{Name: a.Interface, Index: a.Index, State: a.State, Mode: a.Mode, ProgramID: a.ProgramID, LinkID: a.LinkID}
+		i.Protected = works && a.State == loader.StateAttached
+		s.Interfaces = append(s.Interfaces, i)
+	}
+	slices.SortFunc(s.Interfaces, func(a, b api.Interface) int { return strings.Compare(a.Name, b.Name) })
+	s.Protected = works && len(s.Interfaces) > 0 && !slices.ContainsFunc(s.Interfaces, func(i api.Interface) bool { return !i.Protected })
+	return nil
+}
+
+// serving names what lets everything pass although all is wired.
+func serving(s *api.Status) []api.Problem {
+	var out []api.Problem
+	if s.Bypass.Active {
+		p := api.Problem{Code: "bypass", Message: "bypass is on: everything passes", Fix: "spillway bypass off"}
+		if s.Bypass.SecondsLeft != nil {
+			p.Message += fmt.Sprintf(" for another %s", roundSeconds(*s.Bypass.SecondsLeft))
+		}
+		out = append(out, p)
+	}
+	if s.Control.Host == bpf.SlotEmpty {
+		out = append(out, api.Problem{Code: "no_host", Message: "no host file is published: no service is inspected", Fix: "start the agent: systemctl start spillway"})
+	}
+	if s.Control.Stable == bpf.SlotEmpty {
+		out = append(out, api.Problem{Code: "no_generation", Message: "no bundle is in force: everything but bans passes", Fix: "spillway apply BUNDLE"})
+	}
+	if t := s.AgentTimeoutSeconds; t != nil && (s.HeartbeatAgeSeconds == nil || *s.HeartbeatAgeSeconds > *t) {
+		out = append(out, api.Problem{Code: "agent_lost", Message: "the agent has been gone longer than guards.agent_timeout: everything passes", Fix: "start the agent: systemctl start spillway"})
+	}
+	return out
+}
+
+func roundSeconds(s float64) time.Duration {
+	return time.Duration(math.Ceil(s)) * time.Second
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// knownBundle is what people need to read of a resident bundle: the kernel has only numbers.
+type knownBundle struct {
+	name  string
+	rules []config.Rule
+	// missing: it is not on disk.
+	missing bool
+}
+
+// learn remembers the names of a bundle.
+func (a *agent) learn(b *config.Bundle) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.known[b.Digest] = &knownBundle{name: b.Name, rules: b.Rules}
+}
+
+// learnResident reads the names of resident bundles that this process did not apply, and forgets those that left.
+func (a *agent) learnResident() {
+	d, done, err := a.use()
+	if err != nil {
+		return
+	}
+	defer done()
+	all, err := d.Generations()
+	if err != nil {
+		return
+	}
+	resident := map[config.Digest]bool{}
+	for _, g := range all {
+		resident[g.Digest] = true
+		if a.knows(g.Digest) != nil {
+			continue
+		}
+		b, err := a.store.Bundle(g.Digest)
+		if err != nil {
+			a.mu.Lock()
+			a.known[g.Digest] = &knownBundle{missing: true}
+			a.mu.Unlock()
+			a.log.Warn("the bundle of a resident generation is not on disk: its rules have no names", "number", g.Number, "error", err)
+			continue
+		}
+		a.learn(b)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for digest := range a.known {
+		if !resident[digest] {
+			delete(a.known, digest)
+		}
+	}
+}
+
+func (a *agent) knows(d config.Digest) *knownBundle {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.known[d]
+}
+
+// nameOf returns the name of a bundle, "" when nobody here knows it.
+func (a *agent) nameOf(d config.Digest) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if k := a.known[d]; k != nil && k.name != "" {
+		return k.name
+	}
+	r := a.record
+	for _, g := range []*state.Generation{r.Applied, r.LastKnownGood} {
+		if g != nil && g.Digest == d {
+			return g.Name
+		}
+	}
+	if r.Confirm != nil && r.Confirm.Digest == d {
+		return r.Confirm.Name
+	}
+	return ""
+}
+
+// ruleOf returns a rule of a bundle by its index in the kernel: the bundle's rules in the order of their ids.
+func (a *agent) ruleOf(d config.Digest, index uint16) (config.Rule, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	k := a.known[d]
+	if k == nil || int(index) >= len(k.rules) {
+		return config.Rule{}, false
+	}
+	return k.rules[index], true
+}
+
+// compiled is what must be kept to compile the same image again: expiries became kernel time at that moment.
+func compiled(number uint32, at loader.Clock) state.Compiled {
+	return state.Compiled{Number: number, Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS}
+}
+
+// keptCompiled is how many moments are kept: three generations are resident, and a few that were built and not published.
+const keptCompiled = 8
+
+// imageOf returns the image of a resident generation: the one that was built, or, after a restart, the same compiled
+// again from disk.
+func (a *agent) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*loader.Image, error) {
+	a.mu.Lock()
+	img := a.images[g.Number]
+	a.mu.Unlock()
+	if img != nil && img.Digest() == g.Digest {
+		return img, nil
+	}
+	for _, c := range a.state().Compiled {
+		if c.Number != g.Number {
+			continue
+		}
+		b, err := a.store.Bundle(g.Digest)
+		if err != nil {
+			return nil, err
+		}
+		img, err := loader.CompileBundle(b, host, g.Number, loader.Clock{Wall: c.Wall, MonotonicNS: c.MonotonicNS})
+		if err != nil {
+			return nil, err
+		}
+		a.keepImage(img)
+		return img, nil
+	}
+	return nil, fmt.Errorf("nobody here knows when generation %d was compiled", g.Number)
+}
+
+// keepImage remembers an image for verification, and the last few at most: one of a million rows takes some 30 MiB.
+func (a *agent) keepImage(img *loader.Image) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.images[img.Number()] = img
+	for n := range a.images {
+		if n+2 < img.Number() {
+			delete(a.images, n)
+		}
+	}
+}

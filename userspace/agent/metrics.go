@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/metrics"
+)
+
+// Metrics implements metrics.Source.
+func (a *agent) Metrics() (*metrics.Snapshot, error) {
+	status, err := a.status()
+	if err != nil {
+		return nil, err
+	}
+	a.collect()
+	s := &metrics.Snapshot{Status: status, Now: a.now(), EventsDropped: a.hub.lost(),
+		Build: metrics.Build{Version: a.opts.Version, GoVersion: runtime.Version()}}
+	a.totals.mu.Lock()
+	s.Packets, s.Rules = a.totals.snapshot()
+	a.totals.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.Applies, s.Repairs, s.Rollbacks = maps.Clone(a.applies), maps.Clone(a.repairs), a.rollbacks
+	return s, nil
+}
+
+// collect adds what the kernel counted since the last look. It runs at each scrape, and every second, so that little is
+// lost of a generation whose slot is filled again.
+func (a *agent) collect() {
+	d, done, err := a.use()
+	if err != nil {
+		return
+	}
+	defer done()
+	a.totals.mu.Lock()
+	defer a.totals.mu.Unlock()
+	services := serviceNames(nil)
+	if h, err := d.Host(); err == nil && h != nil {
+		for _, s := range h.Services {
+			services[s.ID] = s.Name
+		}
+	}
+	if counters, err := d.Counters(); err == nil {
+		a.totals.addPackets(counters, func(c loader.Counter) metrics.Packets {
+			return metrics.Packets{Service: services[c.Service], Reason: bpf.ReasonName(c.Reason), Verdict: bpf.OutcomeName(c.Outcome)}
+		})
+	}
+	all, err := d.Generations()
+	if err != nil {
+		return
+	}
+	var rules []ruleHits
+	for _, g := range all {
+		hits, err := d.RuleHits(g.Slot)
+		if err != nil {
+			return // a gap would look like a generation that left and came back
+		}
+		name := func(index uint16) ruleKey {
+			if r, ok := a.ruleOf(g.Digest, index); ok {
+				return ruleKey{r.ID, r.Label}
+			}
+			return nameless(index)
+		}
+		rules = append(rules, ruleHits{g.Number, hits, name})
+	}
+	a.totals.addRules(rules)
+}
+
+// serveMetrics answers scrapes until ctx ends. An address that is taken is tried again.
+func (a *agent) serveMetrics(ctx context.Context) {
+	addr := a.hostFile().Listen.Metrics
+	if addr == "" {
+		return
+	}
+	var again retry
+	for ctx.Err() == nil {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+		if err == nil {
+			a.clearProblem(problemMetrics)
+			err = a.answerScrapes(ctx, l)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		again.failed(time.Now())
+		a.setProblem(problemMetrics, "metrics cannot be served: "+err.Error(), "free "+addr+", or set listen.metrics in the host file; the agent tries again")
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Until(again.next)):
+		}
+	}
+}
+
+func (a *agent) answerScrapes(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics.Handler(a))
+	s := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

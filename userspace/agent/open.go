@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// tryOpen opens the dataplane and takes over what the kernel holds. A failure leaves what enforces as it is.
+func (a *agent) tryOpen() {
+	if !a.openRetry.due(a.now()) {
+		return
+	}
+	h := a.hostFile()
+	d, err := a.opts.open(loader.Options{Pins: h.Paths.Pins, Capacity: h.Capacity, Log: a.log})
+	if err != nil {
+		a.openRetry.failed(a.now())
+		a.setProblem(problemKernel, err.Error(), fixOf(err))
+		return
+	}
+	a.openRetry.reset()
+	a.clearProblem(problemKernel)
+	a.setWarnings(d.Warnings())
+	away := d.Heartbeat() // of whoever lived before this agent
+	a.kernelMu.Lock()
+	a.kernel, a.beat = d, startHeartbeat(d)
+	a.kernelMu.Unlock()
+	a.change.Lock()
+	defer a.change.Unlock()
+	d, done, err := a.use()
+	if err != nil {
+		return
+	}
+	defer done()
+	a.adopt(d, away)
+}
+
+func (a *agent) setWarnings(warnings []string) {
+	for i, w := range warnings {
+		a.setProblem(fmt.Sprintf("capacity_waits_%d", i), w, "run `spillway detach` and start again at a quiet hour, or leave it")
+	}
+}
+
+// adopt makes the agent and the kernel agree: the kernel is right, except that a candidate whose lease is dead is
+// withdrawn, and that a kernel which holds nothing gets last-known-good from disk.
+func (a *agent) adopt(d dataplane, away time.Duration) {
+	a.adoptCandidate(d)
+	a.adoptStable(d, away)
+	for _, i := range a.hostFile().Interfaces {
+		a.attach(d, i)
+	}
+	c := d.Control()
+	fresh := c.Host == bpf.SlotEmpty
+	if fresh {
+		a.restoreBypass(d)
+	}
+	var err error
+	if fresh || c.Stable == bpf.SlotEmpty {
+		err = a.publishFromDisk(d)
+	} else {
+		err = a.adoptHost(d)
+	}
+	if err != nil {
+		a.setProblem(problemHost, err.Error(), fixOf(err))
+	} else {
+		a.clearProblem(problemHost)
+	}
+	if fresh {
+		a.restoreServices(d)
+	}
+	a.adoptBypass(d)
+	a.adoptBans(d)
+}
+
+// adoptCandidate goes on with a candidate that is under a live lease and was started by this state; all others go back.
+func (a *agent) adoptCandidate(d dataplane) {
+	c, confirm := d.Control(), a.state().Confirm
+	all, err := d.Generations()
+	if err != nil {
+		a.setProblem(problemVerify, err.Error(), fixOf(err))
+		return
+	}
+	g, resident := generationIn(all, c.Candidate)
+	if resident && confirm != nil && confirm.Digest == g.Digest && d.Lease().Active() && a.now().Before(confirm.Deadline) {
+		a.beat.hold(a.hostFile().Guards.Lease, loader.In(confirm.Deadline.Sub(a.now())))
+		return
+	}
+	if c.Candidate == bpf.SlotEmpty && confirm == nil {
+		return
+	}
+	e := a.entry(itself(), "confirm", "the agent was gone, and the candidate went back to stable")
+	e.Outcome = api.OutcomeRolledBack
+	if resident {
+		e.Digest, e.Number, e.Name = g.Digest, g.Number, a.nameOf(g.Digest)
+	} else if confirm != nil {
+		e.Digest, e.Number, e.Name = confirm.Digest, confirm.Number, confirm.Name
+	}
+	if c.Candidate != bpf.SlotEmpty {
+		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
+			a.setProblem(problemVerify, err.Error(), fixOf(err))
+			return
+		}
+	}
+	a.beat.release()
+	_ = a.update(func(r *state.Record) { r.Confirm = nil })
+	a.countRollback()
+	a.audit(e)
+}
+
+// adoptStable writes down what the kernel has as stable when the record says something else, and lets a bake go on for
+// as long as it still had when the last agent lived.
+func (a *agent) adoptStable(d dataplane, away time.Duration) {
+	if a.reconcile(d) {
+		return
+	}
+	if away > 0 && !a.state().BakeUntil.IsZero() && d.Control().Stable != bpf.SlotEmpty {
+		_ = a.update(func(r *state.Record) { r.BakeUntil = r.BakeUntil.Add(away) })
+	}
+}
+
+// reconcile records what somebody else did to the control word: the command line without an agent, or another tool.
+func (a *agent) reconcile(d dataplane) bool {
+	all, err := d.Generations()
+	if err != nil {
+		a.setProblem(problemVerify, err.Error(), fixOf(err))
+		return false
+	}
+	g, resident := generationIn(all, d.Control().Stable)
+	applied := a.state().Applied
+	if !resident || (applied != nil && applied.Digest == g.Digest && applied.Number == g.Number) {
+		return false
+	}
+	if a.knows(g.Digest) == nil {
+		if b, err := a.store.Bundle(g.Digest); err == nil {
+			a.learn(b)
+		}
+	}
+	e := a.entry(itself(), "apply", "")
+	e.Outcome, e.Digest, e.Number, e.Name = api.OutcomeFound, g.Digest, g.Number, a.nameOf(g.Digest)
+	if applied != nil {
+		e.Detail = []string{fmt.Sprintf("the record had %s, number %d", applied.Digest.Short(), applied.Number)}
+	}
+	_ = a.update(func(r *state.Record) {
+		left := r.Applied
+		r.Applied = &state.Generation{Digest: g.Digest, Number: g.Number, Name: e.Name, At: g.Built.UTC(), By: "found"}
+		r.LastNumber = max(r.LastNumber, g.Number)
+		if left != nil && left.Digest != g.Digest && left.Number > g.Number {
+			a.followRollback(r, left.Digest) // numbers only go up: a lower one was gone back to
+		} else if r.LastKnownGood == nil || r.LastKnownGood.Digest != g.Digest {
+			r.BakeUntil = a.now().Add(a.host.Guards.Bake).UTC()
+		}
+	})
+	a.audit(e)
+	return true
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// planRows bounds the differences that a plan lists; it counts all of them.
+const planRows = 1000
+
+// Plan implements api.Backend. It needs no kernel: without one it compares with the bundle of the record.
+func (a *agent) Plan(_ context.Context, name string, files api.Files) (*api.Plan, error) {
+	b, err := a.parse(name, files)
+	if err != nil {
+		return nil, err
+	}
+	p := &api.Plan{Envelope: api.NewEnvelope(), Digest: b.Digest, Name: b.Name, Warnings: b.Warnings,
+		OmittedProtected: b.OmittedProtected, OmittedReserved: b.OmittedReserved, Rows: []api.PlanRow{}}
+	against := a.inForce()
+	var old *config.Bundle
+	if against != nil {
+		if old, err = a.store.Bundle(against.Digest); err != nil {
+			return nil, fmt.Errorf("compare with the bundle in force: %w", err)
+		}
+		p.Against = &api.Known{Digest: against.Digest, Name: old.Name, Number: against.Number, Since: against.At}
+	}
+	w := planWriter{p}
+	w.write(config.Change(old, b))
+	p.Changes = old == nil || old.Digest != b.Digest
+	if p.Changes {
+		p.Holds = a.holds(b, old)
+	}
+	return p, nil
+}
+
+// inForce returns the stable generation: the kernel's, or the record's when the kernel part is not loaded.
+func (a *agent) inForce() *state.Generation {
+	d, done, err := a.use()
+	if err != nil {
+		return a.state().Applied
+	}
+	defer done()
+	all, err := d.Generations()
+	if err != nil {
+		return nil
+	}
+	g, ok := generationIn(all, d.Control().Stable)
+	if !ok {
+		return nil
+	}
+	return &state.Generation{Digest: g.Digest, Number: g.Number, At: g.Built}
+}
+
+// planWriter turns a config.Diff into rows.
+type planWriter struct{ p *api.Plan }
+
+func (w planWriter) write(d config.Diff) {
+	if d.Name {
+		w.row(api.PlanRow{Op: "changed", What: "name", Name: w.p.Name})
+	}
+	writeRows(w, "rule", "", d.Rules, func(r config.Rule) (string, string) { return r.ID, describeRule(r) })
+	for _, l := range d.Prefixes {
+		if l.Origin {
+			w.row(api.PlanRow{Op: "changed", What: "list", Name: l.List, To: "third_party changed"})
+		}
+		writeRows(w, "prefix", l.List, l.Rows, func(r config.PrefixRow) (string, string) { return r.Prefix.String(), r.Rule })
+	}
+	writeRows(w, "tcp", "", d.TCP, func(f config.TCPFeature) (string, string) { return f.Fingerprint.String(), f.Rule })
+	writeRows(w, "reason", "", d.Reasons, func(f config.ReasonFeature) (string, string) { return f.Reason, f.Rule })
+	writeRows(w, "policy", "", d.Policy, func(s config.ServicePolicy) (string, string) { return s.Service, "drop: " + s.Drop.String() })
+	if d.Intent {
+		w.row(api.PlanRow{Op: "changed", What: "intent", Name: "expects"})
+	}
+}
+
+func writeRows[T any](w planWriter, what, list string, rows config.Rows[T], describe func(T) (name, value string)) {
+	for _, r := range rows.Added {
+		name, value := describe(r)
+		w.row(api.PlanRow{Op: "added", What: what, List: list, Name: name, To: value})
+	}
+	for _, r := range rows.Removed {
+		name, value := describe(r)
+		w.row(api.PlanRow{Op: "removed", What: what, List: list, Name: name, From: value})
+	}
+	for _, r := range rows.Changed {
+		name, from := describe(r.Old)
+		_, to := describe(r.New)
+		w.row(api.PlanRow{Op: "changed", What: what, List: list, Name: name, From: from, To: to})
+	}
+}
+
+func (w planWriter) row(r api.PlanRow) {
+	switch r.Op {
+	case "added":
+		w.p.Added++
+	case "removed":
+		w.p.Removed++
+	default:
+		w.p.Changed++
+	}
+	if len(w.p.Rows) < planRows {
+		w.p.Rows = append(w.p.Rows, r)
+	}
+}
+
+func describeRule(r config.Rule) string {
+	text := fmt.Sprintf("%s, score %+d", r.Label, r.Score)
+	if !r.Expires.IsZero() {
+		text += ", expires " + r.Expires.UTC().Format(time.RFC3339)
+	}
+	if r.Note != "" {
+		text += ", " + r.Note
+	}
+	return text
+}

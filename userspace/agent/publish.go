@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// nextNumber returns a generation number that nobody had: more than any resident one and any that the record has seen.
+func (a *agent) nextNumber(d dataplane) (uint32, error) {
+	n, err := d.NextNumber()
+	if err != nil {
+		return 0, err
+	}
+	return max(n, a.state().LastNumber+1), nil
+}
+
+// build compiles a bundle and builds it aside. It publishes nothing.
+func (a *agent) build(d dataplane, b *config.Bundle, host *loader.HostImage) (slot uint8, number uint32, err error) {
+	if number, err = a.nextNumber(d); err != nil {
+		return 0, 0, err
+	}
+	at := loader.Now()
+	img, err := loader.CompileBundle(b, host, number, at)
+	if err != nil {
+		return 0, 0, err
+	}
+	if slot, err = d.Build(img); err != nil {
+		return 0, 0, err
+	}
+	a.keepImage(img)
+	a.learn(b)
+	_ = a.update(func(r *state.Record) {
+		r.LastNumber = number
+		r.Compiled = append(r.Compiled, compiled(number, at))
+		if n := len(r.Compiled) - keptCompiled; n > 0 {
+			r.Compiled = slices.Delete(r.Compiled, 0, n)
+		}
+	})
+	return slot, number, nil
+}
+
+// compileHost compiles a host file so that services that the kernel knows keep their ids.
+func compileHost(d dataplane, h *config.Host, number uint32) (*loader.HostImage, error) {
+	current, err := d.Host()
+	if err != nil {
+		return nil, err
+	}
+	if number == 0 && current != nil {
+		number = current.Number
+	}
+	return loader.CompileHost(h, current, number)
+}
+
+// publishFromDisk fills an empty kernel: the host file, and the last bundle that is known to be good. Without one,
+// everything passes.
+func (a *agent) publishFromDisk(d dataplane) error {
+	h := a.hostFile()
+	number, err := a.nextHostNumber(d)
+	if err != nil {
+		return err
+	}
+	host, err := compileHost(d, h, number)
+	if err != nil {
+		return fmt.Errorf("compile host file: %w", err)
+	}
+	hostSlot, err := d.BuildHost(host)
+	if err != nil {
+		return fmt.Errorf("build host file: %w", err)
+	}
+	change := loader.Change{Host: &hostSlot, Mode: ptr(modeOf(h.MaxMode))}
+	e := a.entry(itself(), "start", "the kernel held nothing")
+	e.Outcome = api.OutcomeDone
+	known := a.state().LastKnownGood
+	if known != nil {
+		e.Digest, e.Name = known.Digest, known.Name
+		slot, number, err := a.buildKnown(d, known.Digest, host)
+		if err != nil {
+			e.Detail = append(e.Detail, err.Error())
+			a.setProblem(problemLKG, fmt.Sprintf("last-known-good %s cannot be used, so everything passes: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
+		} else {
+			change.Stable, e.Number = &slot, number
+			a.clearProblem(problemLKG)
+		}
+	}
+	if _, err := d.Publish(change); err != nil {
+		return fmt.Errorf("publish host file: %w", err)
+	}
+	_ = a.update(func(r *state.Record) {
+		r.HostDigest = a.hostDigest
+		if change.Stable != nil {
+			r.Applied = &state.Generation{Digest: known.Digest, Name: known.Name, Number: e.Number, At: a.now().UTC(), By: "agent"}
+			r.LastKnownGood.Number, r.BakeUntil = e.Number, time.Time{}
+		}
+	})
+	a.audit(e)
+	return nil
+}
+
+func (a *agent) buildKnown(d dataplane, digest config.Digest, host *loader.HostImage) (uint8, uint32, error) {
+	b, err := a.store.Bundle(digest)
+	if err != nil {
+		return 0, 0, err
+	}
+	return a.build(d, b, host)
+}
+
+func (a *agent) nextHostNumber(d dataplane) (uint32, error) {
+	current, err := d.Host()
+	if err != nil {
+		return 0, err
+	}
+	if current == nil {
+		return 1, nil
+	}
+	return current.Number + 1, nil
+}
+
+// adoptHost leaves the published host file alone when it is what the file on disk says, and publishes that otherwise:
+// somebody edited the file while no agent ran.
+func (a *agent) adoptHost(d dataplane) error {
+	h := a.hostFile()
+	host, err := compileHost(d, h, 0)
+	if err != nil {
+		return fmt.Errorf("compile host file: %w", err)
+	}
+	drift, err := d.VerifyHost(host)
+	if err != nil {
+		return fmt.Errorf("compare host file with the kernel: %w", err)
+	}
+	if len(drift) == 0 && d.Control().Mode == modeOf(h.MaxMode) {
+		return nil
+	}
+	e := a.entry(itself(), "reload", "the host file changed while no agent ran")
+	detail, err := a.publishHost(d, h)
+	if err != nil {
+		return err
+	}
+	e.Outcome, e.Detail = api.OutcomeDone, detail
+	a.audit(e)
+	return nil
+}
+
+// publishHost builds the host file and the stable bundle for it, and publishes both and the mode in one step.
+func (a *agent) publishHost(d dataplane, h *config.Host) (detail []string, err error) {
+	number, err := a.nextHostNumber(d)
+	if err != nil {
+		return nil, err
+	}
+	host, err := compileHost(d, h, number)
+	if err != nil {
+		return nil, fmt.Errorf("compile host file: %w", err)
+	}
+	hostSlot, err := d.BuildHost(host)
+	if err != nil {
+		return nil, fmt.Errorf("build host file: %w", err)
+	}
+	change := loader.Change{Host: &hostSlot, Mode: ptr(modeOf(h.MaxMode)), KeepPrevious: true}
+	all, err := d.Generations()
+	if err != nil {
+		return nil, err
+	}
+	var stableNumber uint32
+	g, resident := generationIn(all, d.Control().Stable)
+	if resident {
+		slot, n, err := a.buildKnown(d, g.Digest, host)
+		switch {
+		case errors.Is(err, state.ErrNoBundle):
+			// Services keep their ids, so the resident generation still means what it meant; only new services have no policy.
+			detail = append(detail, "the stable bundle is not on disk: services that are new pass until the next apply")
+		case err != nil:
+			return nil, fmt.Errorf("build the stable bundle for the new host file: %w", err)
+		default:
+			change.Stable, stableNumber = &slot, n
+		}
+	}
+	if _, err := d.Publish(change); err != nil {
+		return nil, fmt.Errorf("publish host file: %w", err)
+	}
+	_ = a.update(func(r *state.Record) {
+		r.HostDigest = a.hostDigest
+		if change.Stable != nil {
+			for _, known := range []*state.Generation{r.Applied, r.LastKnownGood} {
+				if known != nil && known.Digest == g.Digest {
+					known.Number = stableNumber
+				}
+			}
+		}
+	})
+	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", h.MaxMode, len(h.Services), number)), nil
+}

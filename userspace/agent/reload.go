@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/sdnotify"
+)
+
+// Reload implements api.Backend. It takes the new host file whole or not at all.
+func (a *agent) Reload(_ context.Context, by api.Caller, reason string) (*api.Change, error) {
+	_ = a.opts.Notify.Send(sdnotify.Reloading, sdnotify.Monotonic())
+	defer func() { _ = a.opts.Notify.Send(sdnotify.Ready) }()
+	e := a.entry(by, "reload", reason)
+	detail, err := a.reload()
+	e.Detail = detail
+	if err != nil {
+		e.Outcome, e.Detail = outcomeOf(err), append(e.Detail, detailsOf(err)...)
+		a.audit(e)
+		return nil, err
+	}
+	e.Outcome = api.OutcomeDone
+	a.audit(e)
+	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "the host file is in force", Details: detail}, nil
+}
+
+func (a *agent) reload() ([]string, error) {
+	next, digest, err := readHostFile(a.opts.HostPath)
+	if err != nil {
+		return nil, api.Refuse("the host file is refused; the old one goes on", err)
+	}
+	old := a.hostFile()
+	if fixed := fixedChanges(old, next); len(fixed) > 0 {
+		return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + strings.Join(fixed, ", ") + " can only change with a restart of the agent",
+			Fix: "systemctl restart spillway (it touches no traffic)"}
+	}
+	d, done, err := a.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if d.Control().Candidate != bpf.SlotEmpty {
+		return nil, &api.Error{Code: api.CodeConflict, Message: "a candidate waits for a confirmation", Fix: "`spillway confirm` keeps it, `spillway rollback` ends it; then reload again"}
+	}
+	attached, err := a.attachNew(d, old, next)
+	if err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	before := a.hostDigest
+	a.hostDigest = digest
+	a.mu.Unlock()
+	detail, err := a.publishHost(d, next)
+	if err != nil {
+		a.mu.Lock()
+		a.hostDigest = before
+		a.mu.Unlock()
+		a.detach(d, attached)
+		return nil, a.buildError(err)
+	}
+	a.mu.Lock()
+	a.host = next
+	a.mu.Unlock()
+	a.clearProblem(problemHost)
+	return append(detail, a.detach(d, gone(old, next))...), nil
+}
+
+// readHostFile reads the host file and its digest in one look.
+func readHostFile(path string) (*config.Host, string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, "", err
+	}
+	h, err := config.ParseHost(path, data)
+	if err != nil {
+		return nil, "", err
+	}
+	sum := sha256.Sum256(data)
+	return h, hex.EncodeToString(sum[:]), nil
+}
+
+// fixedChanges names the fields that differ and that a running agent cannot change.
+func fixedChanges(old, next *config.Host) []string {
+	var out []string
+	for name, same := range map[string]bool{
+		"capacity":       old.Capacity == next.Capacity,
+		"listen.socket":  old.Listen.Socket == next.Listen.Socket,
+		"listen.metrics": old.Listen.Metrics == next.Listen.Metrics,
+		"paths.state":    old.Paths.State == next.Paths.State,
+		"paths.pins":     old.Paths.Pins == next.Paths.Pins,
+	} {
+		if !same {
+			out = append(out, name)
+		}
+	}
+	for _, i := range old.Interfaces {
+		if slices.ContainsFunc(next.Interfaces, func(n config.Interface) bool { return n.Name == i.Name && n.Attach != i.Attach }) {
+			out = append(out, "attach of interface "+i.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// attachNew attaches to interfaces that the new host file adds. One that does not exist yet is attached when it comes;
+// any other failure undoes the rest and refuses the file.
+func (a *agent) attachNew(d dataplane, old, next *config.Host) (attached []string, err error) {
+	for _, name := range gone(next, old) {
+		i := next.Interfaces[slices.IndexFunc(next.Interfaces, func(i config.Interface) bool { return i.Name == name })]
+		_, err := d.Attach(i.Name, i.Attach)
+		if errors.Is(err, loader.ErrNoDevice) {
+			continue
+		}
+		if err != nil {
+			a.detach(d, attached)
+			return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + err.Error(), Fix: fixOf(err)}
+		}
+		attached = append(attached, name)
+	}
+	return attached, nil
+}
+
+// gone returns the names of interfaces of one host file that another does not have.
+func gone(from, in *config.Host) []string {
+	var out []string
+	for _, i := range from.Interfaces {
+		if !slices.ContainsFunc(in.Interfaces, func(n config.Interface) bool { return n.Name == i.Name }) {
+			out = append(out, i.Name)
+		}
+	}
+	return out
+}
+
+func (a *agent) detach(d dataplane, names []string) (detail []string) {
+	for _, name := range names {
+		if err := d.DetachInterface(name); err != nil {
+			a.log.Error("an interface stays attached", "interface", name, "error", err)
+			detail = append(detail, err.Error())
+			continue
+		}
+		detail = append(detail, fmt.Sprintf("detached from %s", name))
+		a.mu.Lock()
+		delete(a.places, name)
+		a.mu.Unlock()
+	}
+	return detail
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// Status implements api.Backend.
+func (a *agent) Status(context.Context) (*api.Status, error) { return a.status() }
+
+func (a *agent) status() (*api.Status, error) {
+	s := &api.Status{Envelope: api.NewEnvelope(), Generations: []api.Generation{}, Services: []api.Service{}, Packets: []api.Packets{}, Maps: []api.MapUse{}}
+	d, done, err := a.use()
+	if err == nil {
+		s, err = KernelStatus(d)
+		done()
+		if err != nil {
+			return nil, fmt.Errorf("read the kernel: %w", err)
+		}
+	}
+	s.Source = api.SourceAgent
+	h := a.hostFile()
+	s.MaxMode = string(h.MaxMode)
+	a.fillInterfaces(s, h)
+	a.fillNames(s)
+	s.Problems = append(a.listProblems(), s.Problems...)
+	if damaged := a.store.Damaged(); len(damaged) > 0 {
+		s.Problems = append(s.Problems, api.Problem{Code: "damaged_state", Message: "damaged files were moved aside: " + strings.Join(damaged, ", "), Fix: "check the disk; remove them when you have looked at them"})
+	}
+	a.mu.Lock()
+	s.Drift = a.drift
+	a.mu.Unlock()
+	if s.Drift != nil && len(s.Drift.Entries) > 0 {
+		s.Problems = append(s.Problems, api.Problem{Code: "drift", Message: fmt.Sprintf("the kernel differs from the bundle in %d places", len(s.Drift.Entries)), Fix: "spillway verify; apply the bundle again", Since: s.Drift.Checked})
+	}
+	s.Agent = &api.Agent{Version: a.opts.Version, PID: os.Getpid(), Started: a.started.UTC(), HostFile: a.opts.HostPath, State: api.StateRunning}
+	if !allAttached(s.Interfaces) {
+		s.Agent.State = api.StateUnprotected
+	}
+	return s, nil
+}
+
+func allAttached(all []api.Interface) bool {
+	for _, i := range all {
+		if i.State != loader.StateAttached {
+			return false
+		}
+	}
+	return len(all) > 0
+}
+
+// fillInterfaces lists the host file's interfaces in its order, also those that are not attached, and why.
+func (a *agent) fillInterfaces(s *api.Status, h *config.Host) {
+	linked := map[string]api.Interface{}
+	for _, i := range s.Interfaces {
+		linked[i.Name] = i
+	}
+	s.Interfaces = make([]api.Interface, 0, len(h.Interfaces))
+	s.Protected = len(h.Interfaces) > 0
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, want := range h.Interfaces {
+		i, ok := linked[want.Name]
+		if !ok {
+			i = api.Interface{Name: want.Name, State: loader.StateMissing}
+		}
+		if p := a.place(want.Name); p.problem != nil && i.State != loader.StateAttached {
+			i.State, i.Problem, i.Fix = "failed", p.problem.Message, p.problem.Fix
+			s.Problems = append(s.Problems, *p.problem)
+		}
+		s.Protected = s.Protected && i.Protected
+		s.Interfaces = append(s.Interfaces, i)
+	}
+}
+
+// fillNames adds what only the record knows: names, deadlines, who and why.
+func (a *agent) fillNames(s *api.Status) {
+	r := a.state()
+	for i := range s.Generations {
+		s.Generations[i].Name = a.nameOf(s.Generations[i].Digest)
+	}
+	if c := r.Confirm; c != nil {
+		s.Confirm = &api.Confirm{Digest: c.Digest, Name: c.Name, Number: c.Number, Deadline: c.Deadline}
+	}
+	if r.Applied != nil && !r.BakeUntil.IsZero() {
+		s.Bake = &api.Bake{Digest: r.Applied.Digest, Number: r.Applied.Number, Until: r.BakeUntil}
+	}
+	if k := r.LastKnownGood; k != nil {
+		s.LastKnownGood = &api.Known{Digest: k.Digest, Name: k.Name, Number: k.Number, Since: k.At}
+	}
+	explain := func(b *api.Bypass, name string) {
+		if known, ok := r.Bypass[name]; ok && b.Active {
+			b.Since, b.By, b.Reason = known.Since, known.By, known.Reason
+		}
+	}
+	explain(&s.Bypass, "")
+	for i := range s.Services {
+		explain(&s.Services[i].Bypass, s.Services[i].Name)
+	}
+}
+
+// Generations implements api.Backend.
+func (a *agent) Generations(context.Context) (*api.GenerationList, error) {
+	d, done, err := a.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	all, err := generations(d)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		all[i].Name = a.nameOf(all[i].Digest)
+	}
+	return &api.GenerationList{Envelope: api.NewEnvelope(), Generations: all}, nil
+}
+
+// Rules implements api.Backend.
+func (a *agent) Rules(context.Context) (*api.RuleList, error) {
+	d, done, err := a.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	all, err := d.Generations()
+	if err != nil {
+		return nil, err
+	}
+	list := &api.RuleList{Envelope: api.NewEnvelope(), Rules: []api.Rule{}}
+	g, ok := generationIn(all, d.Control().Stable)
+	if !ok {
+		return list, nil
+	}
+	list.Generation = g.Number
+	hits, err := d.RuleHits(g.Slot)
+	if err != nil {
+		return nil, err
+	}
+	for index := range g.Rules {
+		i := uint16(index)
+		rule := api.Rule{Index: i, ID: fmt.Sprintf("index_%d", i), Matches: hits[i]}
+		if r, ok := a.ruleOf(g.Digest, i); ok {
+			rule.ID, rule.Label, rule.Score, rule.Expires = r.ID, r.Label, r.Score, r.Expires
+		}
+		list.Rules = append(list.Rules, rule)
+	}
+	return list, nil
+}
+
+// History implements api.Backend.
+func (a *agent) History(_ context.Context, limit int) (*api.History, error) {
+	entries, skipped, err := a.store.History(limit)
+	if err != nil {
+		return nil, err
+	}
+	return HistoryReply(entries, skipped), nil
+}
+
+// HistoryReply turns lines of the history into the API's form.
+func HistoryReply(entries []state.Entry, skipped int) *api.History {
+	out := &api.History{Envelope: api.NewEnvelope(), Entries: make([]api.HistoryEntry, 0, len(entries)), Skipped: skipped}
+	for _, e := range entries {
+		out.Entries = append(out.Entries, api.HistoryEntry(e))
+	}
+	return out
+}
+
+// Forbidden implements api.Backend.
+func (a *agent) Forbidden(by api.Caller, verb string) {
+	e := a.entry(by, verb, "")
+	e.Outcome, e.Detail = api.OutcomeRefused, []string{"not root, and not in the socket's group"}
+	a.audit(e)
+}
+
+func (a *agent) residentDigests() ([]config.Digest, error) {
+	d, done, err := a.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	all, err := d.Generations()
+	if err != nil {
+		return nil, err
+	}
+	var out []config.Digest
+	for _, g := range all {
+		out = append(out, g.Digest)
+	}
+	return out, nil
+}
+
+// healthy is the real check behind systemd's watchdog. It does not ask whether the site is protected: a restart would
+// not help there.
+func (a *agent) healthy() error {
+	conn, err := net.DialTimeout("unix", a.hostFile().Listen.Socket, time.Second)
+	if err != nil {
+		return fmt.Errorf("the socket does not answer: %w", err)
+	}
+	_ = conn.Close()
+	d, done, err := a.use()
+	if err != nil {
+		return nil
+	}
+	defer done()
+	if age := d.Heartbeat(); age < 0 || age > staleBeat {
+		return fmt.Errorf("the heartbeat is %s old", age)
+	}
+	if c := d.Control(); c.Stable >= bpf.Slots || c.Host >= bpf.Slots {
+		return fmt.Errorf("the control word names slot %d", c.Stable)
+	}
+	return nil
+}
+
+// oneLine is the line of `systemctl status`.
+func (a *agent) oneLine() string {
+	s, err := a.status()
+	if err != nil {
+		return "cannot read the kernel: " + err.Error()
+	}
+	if !s.Protected && len(s.Problems) > 0 {
+		return "UNPROTECTED: " + s.Problems[0].Message
+	}
+	if !s.Protected {
+		return "UNPROTECTED"
+	}
+	for _, g := range s.Generations {
+		if g.Role == loader.RoleStable {
+			return fmt.Sprintf("protecting %d interfaces, mode %s, generation %d (%s)", len(s.Interfaces), s.Mode, g.Number, g.Digest.Short())
+		}
+	}
+	return "protecting"
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package metrics shows what Spillway does to Prometheus. Everything is read when it is scraped; nothing is kept here.
+// No address and no fingerprint is ever a label: labels come from the host file, the bundle's rules and closed sets.
+package metrics
+
+import (
+	"time"
+
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// Source is where a scrape reads: the agent.
+type Source interface {
+	Metrics() (*Snapshot, error)
+}
+
+// Snapshot is what one scrape shows.
+type Snapshot struct {
+	Status *api.Status
+	// Packets and Rules only grow while the agent runs, whatever happens to slots and generations.
+	Packets []Packets
+	Rules   []Rule
+	// Applies by outcome; Repairs by what was repaired.
+	Applies   map[string]uint64
+	Repairs   map[string]uint64
+	Rollbacks uint64
+	// EventsDropped counts events that a reader of the API was too slow for.
+	EventsDropped uint64
+	Now           time.Time
+	Build         Build
+}
+
+// Packets is a count of packets.
+type Packets struct {
+	Service, Reason, Verdict string
+	Packets                  uint64
+}
+
+// Rule is a count of matches.
+type Rule struct {
+	ID, Label string
+	Matches   uint64
+}
+
+// Build names this program.
+type Build struct {
+	Version, GoVersion string
+}
