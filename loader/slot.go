@@ -65,8 +65,9 @@ func (d *Dataplane) checkCapacity(img *Image) error {
 	return nil
 }
 
-// spare returns a slot that no role names, emptied. Taking the first map away waits for an RCU grace period, so no
-// packet that still reads the slot under an older control word can see what is filled in next.
+// spare returns a slot that no role names, without its marker. Taking that away waits for an RCU grace period, so no
+// packet that still reads the slot under an older control word can see what is filled in next. (Each change of a map
+// of maps waits, 10 to 30 ms: so there is one a map, and no more.)
 func (d *Dataplane) spare(names []string, used ...uint8) (uint8, error) {
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		taken := false
@@ -76,7 +77,7 @@ func (d *Dataplane) spare(names []string, used ...uint8) (uint8, error) {
 		if taken {
 			continue
 		}
-		return slot, d.clear(slot, names)
+		return slot, d.clear(slot, names[:1])
 	}
 	return 0, fmt.Errorf("no spare slot: stable, candidate and previous are all resident")
 }
@@ -113,9 +114,12 @@ func (d *Dataplane) fill(slot uint8, names []string, tables map[string]table) (e
 		}
 		built[name] = m
 	}
-	for i := len(names) - 1; i >= 0; i-- {
+	for i := len(names) - 1; i >= 0; i-- { // the marker last
 		m, ok := built[names[i]]
 		if !ok {
+			if err := d.clear(slot, names[i:i+1]); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := d.maps[names[i]].Put(uint32(slot), uint32(m.FD())); err != nil {

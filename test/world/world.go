@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package e2e drives real traffic from real programs through the attached dataplane, in network namespaces:
+// Package world is what end-to-end tests share: a lab whose edge has the dataplane attached, published by hand.
 //
-//	visitors, crawler, scanner (out0) ─── veth ─── (edge0: XDP) nginx
-package e2e
+//	visitors, crawler, scanner (out0) ─── veth ─── (edge0: XDP) origin
+package world
 
 import (
 	"context"
@@ -22,13 +22,14 @@ import (
 	"github.com/spillway/spillway/userspace/lab"
 )
 
-// world is a lab with an origin and the dataplane attached to the edge.
-type world struct {
+// World is a lab with the dataplane attached to the edge. Everything is taken away when the test ends.
+type World struct {
 	*lab.Lab
-	t    *testing.T
-	d    *loader.Dataplane
-	pins string
-	host *config.Host
+	Dataplane *loader.Dataplane
+	Pins      string
+	Host      *config.Host
+
+	t *testing.T
 }
 
 func needRoot(t *testing.T) {
@@ -42,7 +43,8 @@ func needRoot(t *testing.T) {
 	t.Skip("left out: network namespaces need root")
 }
 
-func newWorld(t *testing.T) *world {
+// New makes a world; it fails the test, or skips it visibly without root (never in CI).
+func New(t *testing.T) *World {
 	t.Helper()
 	needRoot(t)
 	l, err := lab.New(t.Context(), lab.Options{Name: "e2e"})
@@ -54,7 +56,7 @@ func newWorld(t *testing.T) *world {
 			t.Errorf("close the lab: %v", err)
 		}
 	})
-	w := &world{Lab: l, t: t, pins: testPins(t), host: testHost()}
+	w := &World{Lab: l, t: t, Pins: testPins(t), Host: testHost()}
 	w.open()
 	return w
 }
@@ -76,21 +78,21 @@ func testPins(t *testing.T) string {
 	return pins
 }
 
-func (w *world) open() {
+func (w *World) open() {
 	w.t.Helper()
 	err := w.Edge.Do(func() error {
-		d, err := loader.Open(loader.Options{Pins: w.pins, Capacity: w.host.Capacity})
+		d, err := loader.Open(loader.Options{Pins: w.Pins, Capacity: w.Host.Capacity})
 		if err != nil {
 			return err
 		}
-		w.d = d
+		w.Dataplane = d
 		_, err = d.Attach(w.EdgeIf, config.AttachNative)
 		return err
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	d := w.d
+	d := w.Dataplane
 	w.t.Cleanup(func() { _ = d.Close() })
 }
 
@@ -104,39 +106,40 @@ func testHost() *config.Host {
 	return h
 }
 
-// publish builds host and bundle and points the control word at them.
-func (w *world) publish(h *config.Host, b *config.Bundle) {
+// Publish builds host and bundle and points the control word at them.
+func (w *World) Publish(h *config.Host, b *config.Bundle) {
 	w.t.Helper()
-	current, err := w.d.Host()
-	must(w.t, err)
-	number, err := w.d.NextNumber()
-	must(w.t, err)
+	current, err := w.Dataplane.Host()
+	Must(w.t, err)
+	number, err := w.Dataplane.NextNumber()
+	Must(w.t, err)
 	hostImage, err := loader.CompileHost(h, current, number)
-	must(w.t, err)
+	Must(w.t, err)
 	img, err := loader.CompileBundle(b, hostImage, number, loader.Now())
-	must(w.t, err)
-	hostSlot, err := w.d.BuildHost(hostImage)
-	must(w.t, err)
-	slot, err := w.d.Build(img)
-	must(w.t, err)
+	Must(w.t, err)
+	hostSlot, err := w.Dataplane.BuildHost(hostImage)
+	Must(w.t, err)
+	slot, err := w.Dataplane.Build(img)
+	Must(w.t, err)
 	mode := loader.ModeOf(h.MaxMode)
-	_, err = w.d.Publish(loader.Change{Host: &hostSlot, Stable: &slot, Mode: &mode})
-	must(w.t, err)
-	w.d.Beat()
+	_, err = w.Dataplane.Publish(loader.Change{Host: &hostSlot, Stable: &slot, Mode: &mode})
+	Must(w.t, err)
+	w.Dataplane.Beat()
 }
 
-func must(t *testing.T, err error) {
+// Must fails the test on an error.
+func Must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// packets sums the counters that fit; a negative reason or outcome fits all.
-func (w *world) packets(reason, outcome int) uint64 {
+// Packets sums the counters that fit; a negative reason or outcome fits all.
+func (w *World) Packets(reason, outcome int) uint64 {
 	w.t.Helper()
-	counters, err := w.d.Counters()
-	must(w.t, err)
+	counters, err := w.Dataplane.Counters()
+	Must(w.t, err)
 	var sum uint64
 	for _, c := range counters {
 		if (reason < 0 || bpf.Reason(reason) == c.Reason) && (outcome < 0 || bpf.Outcome(outcome) == c.Outcome) {
@@ -146,7 +149,8 @@ func (w *world) packets(reason, outcome int) uint64 {
 	return sum
 }
 
-func bundle(rules []config.Rule, edit func(*config.Bundle)) *config.Bundle {
+// Bundle makes a bundle that drops from score 80 on.
+func Bundle(rules []config.Rule, edit func(*config.Bundle)) *config.Bundle {
 	b := &config.Bundle{
 		Version: 1, Name: "e2e", Rules: rules,
 		Policy: map[string]config.Policy{config.DefaultPolicy: {Drop: 80}},
@@ -158,25 +162,29 @@ func bundle(rules []config.Rule, edit func(*config.Bundle)) *config.Bundle {
 	return b
 }
 
-var badRule = []config.Rule{{ID: "bad", Label: "bad", Score: 100}}
+// BadRule is one rule of score 100.
+var BadRule = []config.Rule{{ID: "bad", Label: "bad", Score: 100}}
 
-func denyPrefixes(prefixes ...netip.Prefix) *config.Bundle {
-	return bundle(badRule, func(b *config.Bundle) {
+// DenyPrefixes is a bundle that drops these sources.
+func DenyPrefixes(prefixes ...netip.Prefix) *config.Bundle {
+	return Bundle(BadRule, func(b *config.Bundle) {
 		b.Prefixes = []config.PrefixList{{List: "own", Rule: "bad", Entries: prefixes}}
 	})
 }
 
-// denied is where the crawler comes from.
-func denied() []netip.Prefix { return []netip.Prefix{lab.CrawlerPrefix4, lab.CrawlerPrefix6} }
+// Denied is where the crawler comes from.
+func Denied() []netip.Prefix { return []netip.Prefix{lab.CrawlerPrefix4, lab.CrawlerPrefix6} }
 
-func denySYN(t *testing.T, fingerprint string) *config.Bundle {
+// DenySYN is a bundle that drops SYNs of one fingerprint.
+func DenySYN(t *testing.T, fingerprint string) *config.Bundle {
 	t.Helper()
 	fp, err := config.ParseMuonFP(fingerprint)
-	must(t, err)
-	return bundle(badRule, func(b *config.Bundle) { b.TCP = []config.TCPFeature{{Rule: "bad", Fingerprint: fp}} })
+	Must(t, err)
+	return Bundle(BadRule, func(b *config.Bundle) { b.TCP = []config.TCPFeature{{Rule: "bad", Fingerprint: fp}} })
 }
 
-func eventually(t *testing.T, what string, check func() bool) {
+// Eventually waits for a fact, with a deadline.
+func Eventually(t *testing.T, what string, check func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for !check() {
@@ -187,10 +195,11 @@ func eventually(t *testing.T, what string, check func() bool) {
 	}
 }
 
-func (w *world) origin(ctx context.Context) lab.Origin {
+// Origin starts the web server behind the edge.
+func (w *World) Origin(ctx context.Context) lab.Origin {
 	w.t.Helper()
 	o, err := w.StartOrigin(ctx, lab.OriginOptions{})
-	must(w.t, err)
+	Must(w.t, err)
 	w.t.Cleanup(func() { _ = o.Close() })
 	return o
 }
