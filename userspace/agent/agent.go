@@ -278,7 +278,11 @@ func (a *agent) entry(by api.Caller, verb, reason string) state.Entry {
 
 // audit writes a line of the history. It cannot stop a change that happened.
 func (a *agent) audit(e state.Entry) {
-	a.log.Info("change", "verb", e.Verb, "outcome", e.Outcome, "user", e.User, "uid", e.UID, "reason", e.Reason, "digest", e.Digest.Short(), "number", e.Number)
+	log := a.log.With("verb", e.Verb, "outcome", e.Outcome, "user", e.User, "uid", e.UID, "reason", e.Reason)
+	if !e.Digest.IsZero() {
+		log = log.With("digest", e.Digest.Short(), "name", e.Name, "number", e.Number)
+	}
+	log.Info("change")
 	if err := a.store.Append(e); err != nil {
 		a.setProblem(problemHistory, err.Error(), "free or repair the disk; changes are in the log")
 		return

@@ -61,6 +61,16 @@ func (a *agent) learnResident() {
 	}
 }
 
+// ensureKnown reads a bundle's names now, if nobody has yet.
+func (a *agent) ensureKnown(d config.Digest) {
+	if a.knows(d) != nil {
+		return
+	}
+	if b, err := a.store.Bundle(d); err == nil {
+		a.learn(b)
+	}
+}
+
 func (a *agent) knows(d config.Digest) *knownBundle {
 	a.mu.Lock()
 	defer a.mu.Unlock()

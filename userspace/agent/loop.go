@@ -34,6 +34,7 @@ func (a *agent) loop(ctx context.Context) {
 	defer ticker.Stop()
 	links := a.opts.links(ctx)
 	a.tick(false)
+	a.startBackground()
 	a.notify(sdnotify.Ready)
 	for {
 		hurry := false

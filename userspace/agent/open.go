@@ -137,11 +137,7 @@ func (a *agent) reconcile(d dataplane) bool {
 	if !resident || (applied != nil && applied.Digest == g.Digest && applied.Number == g.Number) {
 		return false
 	}
-	if a.knows(g.Digest) == nil {
-		if b, err := a.store.Bundle(g.Digest); err == nil {
-			a.learn(b)
-		}
-	}
+	a.ensureKnown(g.Digest)
 	e := a.entry(itself(), "apply", "")
 	e.Outcome, e.Digest, e.Number, e.Name = api.OutcomeFound, g.Digest, g.Number, a.nameOf(g.Digest)
 	if applied != nil {

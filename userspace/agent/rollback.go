@@ -52,6 +52,7 @@ func (a *agent) rollback(d dataplane, e *state.Entry) (*api.Change, error) {
 		return nil, err
 	}
 	g, _ := generationIn(all, next.Stable)
+	a.ensureKnown(g.Digest)
 	e.Digest, e.Number, e.Name = g.Digest, g.Number, a.nameOf(g.Digest)
 	e.Detail = append(e.Detail, fmt.Sprintf("left generation %d, %s", left.Number, config.Digest(left.Digest).Short()))
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: e.Name,

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/metrics"
+)
+
+func names(prefix string) func(uint16) ruleKey {
+	return func(i uint16) ruleKey { return ruleKey{fmt.Sprintf("%s%d", prefix, i), "label"} }
+}
+
+// Slots are filled again and their counts begin at zero; the totals must not.
+func TestRuleTotalsOnlyGrow(t *testing.T) {
+	tot := newTotals()
+	step := func(want string, all ...ruleHits) {
+		t.Helper()
+		tot.addRules(all)
+		_, rules := tot.snapshot()
+		got := ""
+		for _, id := range []string{"a0", "a1", "b0", "other"} {
+			for _, r := range rules {
+				if r.ID == id {
+					got += fmt.Sprintf("%s=%d ", id, r.Matches)
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	step("a0=5 ", ruleHits{1, map[uint16]uint64{0: 5}, names("a")})
+	step("a0=7 a1=1 ", ruleHits{1, map[uint16]uint64{0: 7, 1: 1}, names("a")})
+	step("a0=8 a1=1 b0=3 ", ruleHits{1, map[uint16]uint64{0: 8, 1: 1}, names("a")}, ruleHits{2, map[uint16]uint64{0: 3}, names("b")})
+	step("a0=8 a1=1 b0=4 ", ruleHits{2, map[uint16]uint64{0: 4}, names("b")})  // generation 1 left
+	step("a0=10 a1=1 b0=4 ", ruleHits{3, map[uint16]uint64{0: 2}, names("a")}) // the same bundle again, another number
+	step("a0=11 a1=1 b0=4 ", ruleHits{3, map[uint16]uint64{0: 1}, names("a")}) // the slot's counts began again
+}
+
+func TestRuleTotalsAreBounded(t *testing.T) {
+	tot := newTotals()
+	hits := map[uint16]uint64{}
+	for i := range 300 {
+		hits[uint16(i)] = uint64(i + 1)
+	}
+	tot.addRules([]ruleHits{{1, hits, names("r")}})
+	_, rules := tot.snapshot()
+	if len(rules) != namedRules+1 {
+		t.Fatalf("%d series", len(rules))
+	}
+	sum := func() (total, other uint64) {
+		_, rules := tot.snapshot()
+		for _, r := range rules {
+			total += r.Matches
+			if r.ID == "other" {
+				other = r.Matches
+			}
+		}
+		return total, other
+	}
+	total, other := sum()
+	if total != 300*301/2 || other != 100*101/2 {
+		t.Errorf("total %d, other %d: the rules with most matches must have the names", total, other)
+	}
+	hits[0] = 1_000_000 // one of the others becomes the busiest
+	tot.addRules([]ruleHits{{1, hits, names("r")}})
+	if total2, other2 := sum(); other2 < other || total2 != total+999_999 {
+		t.Errorf("total %d → %d, other %d → %d", total, total2, other, other2)
+	}
+}
+
+func TestPacketTotals(t *testing.T) {
+	tot := newTotals()
+	name := func(c loader.Counter) metrics.Packets {
+		return metrics.Packets{Service: fmt.Sprint(c.Service), Reason: "no_match", Verdict: "pass"}
+	}
+	tot.addPackets([]loader.Counter{{Service: 1, Slot: 1, Packets: 5}, {Service: 1, Slot: 2, Packets: 2}}, name)
+	tot.addPackets([]loader.Counter{{Service: 1, Slot: 1, Packets: 6}, {Service: 1, Slot: 2, Packets: 1}, {Service: 2, Packets: 9}}, name)
+	got, _ := tot.snapshot()
+	want := []metrics.Packets{{Service: "1", Reason: "no_match", Verdict: "pass", Packets: 9}, {Service: "2", Reason: "no_match", Verdict: "pass", Packets: 9}}
+	if diff := cmp.Diff(want, got, cmpopts.SortSlices(func(a, b metrics.Packets) bool { return a.Service < b.Service })); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
