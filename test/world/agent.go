@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package world
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/lab"
+)
+
+var (
+	buildOnce sync.Once
+	binary    string
+	buildErr  error
+)
+
+// Binary builds the command once for this test process and returns its path.
+func Binary(t *testing.T) string {
+	t.Helper()
+	buildOnce.Do(func() {
+		folder, err := os.MkdirTemp("", "spillway-bin-")
+		if err != nil {
+			buildErr = err
+			return
+		}
+		binary = filepath.Join(folder, "spillway")
+		out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "github.com/spillway/spillway/cmd/spillway").CombinedOutput()
+		if err != nil {
+			buildErr = fmt.Errorf("build the command: %w: %s", err, out)
+		}
+	})
+	Must(t, buildErr)
+	return binary
+}
+
+// RemoveBinary takes away what Binary built; for TestMain.
+func RemoveBinary() {
+	if binary != "" {
+		_ = os.RemoveAll(filepath.Dir(binary))
+	}
+}
+
+// Edge is a lab whose edge runs the real agent, the way a host does.
+type Edge struct {
+	*lab.Lab
+	Folder string // host file, state, socket, logs
+	Pins   string
+
+	t   *testing.T
+	cmd *exec.Cmd
+	log *syncBuffer
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// NewEdge makes the lab and its files; the agent is started by Start.
+func NewEdge(t *testing.T) *Edge {
+	t.Helper()
+	needRoot(t)
+	l, err := lab.New(t.Context(), lab.Options{Name: "edge"})
+	Must(t, err)
+	e := &Edge{Lab: l, Folder: t.TempDir(), Pins: testPins(t), t: t, log: &syncBuffer{}}
+	t.Cleanup(func() {
+		e.Kill()
+		if err := l.Close(); err != nil {
+			t.Errorf("close the lab: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the agent's log:\n%s", tail(e.log.String(), 60))
+		}
+	})
+	e.WriteHost("enforce", "")
+	return e
+}
+
+func tail(s string, lines int) string {
+	all := strings.Split(s, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// HostFile is where the host file lies.
+func (e *Edge) HostFile() string { return filepath.Join(e.Folder, "spillway.yaml") }
+
+// Socket is where the agent answers.
+func (e *Edge) Socket() string { return filepath.Join(e.Folder, "spillway.sock") }
+
+// State is the agent's state folder.
+func (e *Edge) State() string { return filepath.Join(e.Folder, "state") }
+
+// WriteHost writes the host file with this mode; more is appended as it is.
+func (e *Edge) WriteHost(mode, more string) {
+	e.t.Helper()
+	text := fmt.Sprintf(`version: 1
+max_mode: %s
+interfaces: [{name: %s}]
+services:
+  - {name: web, port: 443, kind: tls}
+  - {name: plain, port: 80, kind: http}
+listen: {socket: %s, metrics: ""}
+paths: {state: %s, pins: %s}
+%s
+`, mode, e.EdgeIf, e.Socket(), e.State(), e.Pins, more)
+	Must(e.t, os.WriteFile(e.HostFile(), []byte(text), 0o600))
+}
+
+// WriteBundle writes a bundle file and returns its path. body follows version and name.
+func (e *Edge) WriteBundle(name, body string) string {
+	e.t.Helper()
+	path := filepath.Join(e.Folder, name+".yaml")
+	Must(e.t, os.WriteFile(path, []byte("version: 1\nname: "+name+"\n"+body), 0o600))
+	return path
+}
+
+// Start starts the agent in the edge's namespace and waits until it answers.
+func (e *Edge) Start() {
+	e.t.Helper()
+	e.StartWith()
+	Eventually(e.t, "the agent answers", func() bool { return e.Answers() })
+}
+
+// StartWith starts the agent behind a wrapper command (strace and its arguments, say) and does not wait.
+func (e *Edge) StartWith(wrapper ...string) *exec.Cmd {
+	e.t.Helper()
+	args := append(wrapper, Binary(e.t), "--config", e.HostFile(), "run")
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdout, cmd.Stderr = e.log, e.log
+	Must(e.t, e.Edge.Start(cmd))
+	e.cmd = cmd
+	return cmd
+}
+
+// Answers reports whether the agent answers its socket.
+func (e *Edge) Answers() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, err := api.NewClient(e.Socket()).Status(ctx)
+	return err == nil
+}
+
+// Pid is the agent's process.
+func (e *Edge) Pid() int { return e.cmd.Process.Pid }
+
+// Kill sends SIGKILL to the agent's process group and waits for its end.
+func (e *Edge) Kill() {
+	if e.cmd == nil {
+		return
+	}
+	_ = unix.Kill(-e.cmd.Process.Pid, unix.SIGKILL)
+	_ = e.cmd.Wait()
+	e.cmd = nil
+}
+
+// Wait waits until the agent's process ends by itself, for at most d; false when it goes on.
+func (e *Edge) Wait(d time.Duration) bool {
+	done := make(chan struct{})
+	cmd := e.cmd
+	go func() { _ = cmd.Wait(); close(done) }()
+	select {
+	case <-done:
+		e.cmd = nil
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+// CLI runs the command in the edge's namespace and returns its output and exit code.
+func (e *Edge) CLI(args ...string) (output string, code int) {
+	e.t.Helper()
+	cmd := exec.Command(Binary(e.t), append([]string{"--config", e.HostFile()}, args...)...)
+	var out syncBuffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	Must(e.t, e.Edge.Start(cmd))
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		e.t.Fatalf("spillway %v: %v", args, err)
+	}
+	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+// MustCLI is CLI for what has to succeed.
+func (e *Edge) MustCLI(args ...string) string {
+	e.t.Helper()
+	out, code := e.CLI(args...)
+	if code != 0 {
+		e.t.Fatalf("spillway %v: exit %d: %s", args, code, out)
+	}
+	return out
+}
+
+// Adopt opens the pinned maps beside the agent, as the command line does without one.
+func (e *Edge) Adopt() *loader.Dataplane {
+	e.t.Helper()
+	d, err := loader.Adopt(e.Pins)
+	Must(e.t, err)
+	e.t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+// Log is what the agent has said so far.
+func (e *Edge) Log() string { return e.log.String() }
