@@ -3,12 +3,7 @@
 package agent
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,76 +11,8 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 )
-
-// Options of Run. Host and HostPath are needed; the rest has a useful zero value.
-type Options struct {
-	// Host is the host file as it was loaded from HostPath. Reload reads that path again.
-	Host     *config.Host
-	HostPath string
-	// Version of the program, for status and metrics.
-	Version string
-	// Log receives what a person should know; nil discards it.
-	Log *slog.Logger
-	// Now is the wall clock.
-	Now func() time.Time
-	// Notify tells systemd; nil tells nobody.
-	Notify *sdnotify.Notifier
-	// Reload, when it receives, makes the agent read its host file again: SIGHUP.
-	Reload <-chan struct{}
-
-	// What stands for the machine in tests.
-	open  func(loader.Options) (dataplane, error)
-	own   func() ([]netip.Addr, error)
-	links func(context.Context) <-chan struct{}
-	fault func(op, path string) error
-}
-
-func (o *Options) setDefaults() {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Notify == nil {
-		o.Notify = &sdnotify.Notifier{}
-	}
-	if o.open == nil {
-		o.open = openLoader
-	}
-	if o.own == nil {
-		o.own = ownAddresses
-	}
-	if o.links == nil {
-		o.links = linkEvents
-	}
-}
-
-func openLoader(o loader.Options) (dataplane, error) {
-	d, err := loader.Open(o)
-	if err != nil {
-		return nil, err // never a nil *loader.Dataplane in a dataplane
-	}
-	return d, nil
-}
-
-// ownAddresses returns the addresses of this host: no bundle and no ban may block them.
-func ownAddresses() ([]netip.Addr, error) {
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("list own addresses: %w", err)
-	}
-	var out []netip.Addr
-	for _, a := range all {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			out = append(out, p.Addr().Unmap().WithZone(""))
-		}
-	}
-	return out, nil
-}
 
 // agent is the running process.
 type agent struct {
@@ -137,6 +64,7 @@ type agent struct {
 	lastDrift  time.Time
 	lastSave   time.Time
 	lastNotify time.Time
+	ready      bool // systemd was told
 }
 
 func newAgent(o Options, s *state.Store) *agent {
@@ -151,60 +79,6 @@ func newAgent(o Options, s *state.Store) *agent {
 		a.record.Bypass = map[string]state.Bypass{}
 	}
 	return a
-}
-
-// Run is the agent until ctx ends. It returns an error only when it could not begin: another agent holds the state or
-// the socket. Whatever else fails is told, and tried again. It leaves everything attached.
-func Run(ctx context.Context, o Options) error {
-	o.setDefaults()
-	store, err := openStore(o)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	a := newAgent(o, store)
-	listener, err := api.Listen(o.Host.Listen.Socket)
-	if err != nil {
-		return err
-	}
-	a.tryOpen()
-	defer a.closeKernel()
-	server := api.NewServer(o.Host.Listen.Socket, a, o.Log)
-	background, stop := context.WithCancel(ctx)
-	defer stop()
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := server.Serve(listener); err != nil {
-			a.setProblem("api", err.Error(), "restart the agent")
-		}
-	})
-	wg.Go(func() { a.serveMetrics(background) })
-	wg.Go(func() { a.readEvents(background) })
-	a.loop(background)
-	_ = o.Notify.Send(sdnotify.Stopping, sdnotify.Status("stopping; the kernel goes on"))
-	o.Log.Info("the agent stops; what the kernel enforces goes on", "timeout", o.Host.Guards.AgentTimeout)
-	stop()
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if err := server.Shutdown(ending); err != nil {
-		o.Log.Warn("some requests did not end", "error", err)
-	}
-	wg.Wait()
-	return nil
-}
-
-// openStore opens the state. Only a lock that somebody else holds is an error: without a disk the agent still serves.
-func openStore(o Options) (*state.Store, error) {
-	so := state.Options{Log: o.Log, Now: o.Now, Fault: o.fault}
-	s, err := state.Open(o.Host.Paths.State, so)
-	if errors.Is(err, state.ErrLocked) {
-		return nil, fmt.Errorf("another agent runs: %w", err)
-	}
-	if err != nil {
-		o.Log.Error("the state folder cannot be used: changes are not remembered across a reboot", "folder", o.Host.Paths.State, "error", err)
-		return state.Unusable(o.Host.Paths.State, err, so), nil
-	}
-	return s, nil
 }
 
 func (a *agent) now() time.Time { return a.opts.Now() }

@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
@@ -115,71 +113,6 @@ func (a *agent) apply(e *state.Entry, name string, files api.Files, o api.ApplyO
 	return a.publishStable(d, b, slot, change, e)
 }
 
-// standing compares the bundle with what is in force. unchanged says that there is nothing to do, and change says so.
-func (a *agent) standing(d dataplane, b *config.Bundle, change *api.Change) (stable *config.Bundle, unchanged bool, err error) {
-	all, err := d.Generations()
-	if err != nil {
-		return nil, false, err
-	}
-	c := d.Control()
-	if g, ok := generationIn(all, c.Candidate); ok {
-		if g.Digest == b.Digest {
-			change.Outcome, change.Number = api.OutcomeUnchanged, g.Number
-			change.Message = "this bundle is the candidate already and waits for `spillway confirm`"
-			if r := a.state(); r.Confirm != nil {
-				change.Deadline = r.Confirm.Deadline
-			}
-			return nil, true, nil
-		}
-		return nil, false, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("generation %d waits for a confirmation", g.Number), Fix: "`spillway confirm` keeps it, `spillway rollback` ends it; then apply again"}
-	}
-	g, ok := generationIn(all, c.Stable)
-	if !ok {
-		return nil, false, nil
-	}
-	if g.Digest == b.Digest {
-		change.Outcome, change.Number = api.OutcomeUnchanged, g.Number
-		change.Message = fmt.Sprintf("this bundle is in force already, as generation %d", g.Number)
-		return nil, true, nil
-	}
-	old, err := a.store.Bundle(g.Digest)
-	if err != nil {
-		a.log.Warn("the stable bundle is not on disk: growth cannot be judged", "error", err)
-		return nil, false, nil
-	}
-	return old, false, nil
-}
-
-// held refuses what a person must look at, unless one accepted it with a reason.
-func (a *agent) held(b, stable *config.Bundle, accept string) error {
-	if strings.TrimSpace(accept) != "" {
-		return nil
-	}
-	holds := a.holds(b, stable)
-	if len(holds) == 0 {
-		return nil
-	}
-	return &api.Error{Code: api.CodeHeld, Message: "the bundle is valid, and a person must accept it; what is in force goes on", Holds: holds, Fix: `look at it with ` + "`spillway plan`" + `, then apply with --accept "reason"`}
-}
-
-func (a *agent) holds(b, stable *config.Bundle) []api.Hold {
-	var out []api.Hold
-	for _, h := range config.Holds(stable, b, a.hostFile()) {
-		out = append(out, api.Hold{Code: h.Code, Text: h.Text})
-	}
-	for _, q := range a.state().Quarantine {
-		if q.Digest == b.Digest && a.now().Sub(q.At) < quarantineFor {
-			text := fmt.Sprintf("this very bundle was rolled back at %s by %s", q.At.UTC().Format(time.RFC3339), q.By)
-			if q.Reason != "" {
-				text += ": " + q.Reason
-			}
-			out = append(out, api.Hold{Code: "quarantined", Text: text})
-			break
-		}
-	}
-	return out
-}
-
 // buildError tells a bundle that does not fit from a kernel that failed.
 func (a *agent) buildError(err error) error {
 	if errors.Is(err, loader.ErrCapacity) {
@@ -219,55 +152,6 @@ func lift(r *state.Record, d config.Digest) {
 		}
 	}
 	r.Quarantine = kept
-}
-
-// publishCandidate lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
-func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) (*api.Change, error) {
-	deadline := a.now().Add(confirm).UTC()
-	entry := state.Generation{Digest: b.Digest, Name: b.Name, Number: e.Number, At: e.At.UTC(), By: e.User}
-	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
-	if err := a.update(func(r *state.Record) { r.Confirm = &state.Confirm{Generation: entry, Deadline: deadline} }); err != nil {
-		_ = a.update(func(r *state.Record) { r.Confirm = nil })
-		return nil, fmt.Errorf("nothing changed: %w", err)
-	}
-	a.beat.hold(a.hostFile().Guards.Lease, loader.In(confirm))
-	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: ptr(uint16(canaryAll))}); err != nil {
-		a.beat.release()
-		_ = a.update(func(r *state.Record) { r.Confirm = nil })
-		return nil, fmt.Errorf("nothing changed: %w", err)
-	}
-	change.Outcome, change.Deadline = api.OutcomeCandidate, deadline
-	change.Message = fmt.Sprintf("generation %d decides now, and goes back by itself in %s unless `spillway confirm` keeps it", change.Number, confirm)
-	return change, nil
-}
-
-// Confirm implements api.Backend.
-func (a *agent) Confirm(_ context.Context, by api.Caller, reason string) (*api.Change, error) {
-	d, done, err := a.begin()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	confirm := a.state().Confirm
-	if confirm == nil || d.Control().Candidate == bpf.SlotEmpty || !a.now().Before(confirm.Deadline) {
-		return nil, &api.Error{Code: api.CodeNoCandidate, Message: "nothing waits for a confirmation: a candidate goes back by itself at its deadline", Fix: "spillway apply BUNDLE --confirm 5m"}
-	}
-	e := a.entry(by, "confirm", reason)
-	e.Digest, e.Name, e.Number, e.Outcome = confirm.Digest, confirm.Name, confirm.Number, api.OutcomeDone
-	b := &config.Bundle{Digest: confirm.Digest, Name: confirm.Name}
-	if _, err := d.Promote(); err != nil {
-		return nil, fmt.Errorf("confirm generation %d: %w", confirm.Number, err)
-	}
-	a.beat.release()
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Digest: confirm.Digest, Name: confirm.Name, Number: confirm.Number,
-		BakeUntil: a.now().Add(a.hostFile().Guards.Bake).UTC(), Message: fmt.Sprintf("generation %d is in force", confirm.Number)}
-	a.note(change, a.update(func(r *state.Record) {
-		applied(r, b, &e, change.BakeUntil)
-		r.Confirm = nil
-	}))
-	a.audit(e)
-	a.prune()
-	return change, nil
 }
 
 // note adds to a change that happened what did not: it was not remembered.

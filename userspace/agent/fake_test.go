@@ -5,21 +5,14 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/state"
 )
 
 // machine is the kernel: it outlives agents, as pinned state does.
@@ -126,12 +119,15 @@ func (m *machine) Attachments() ([]loader.Attachment, error) {
 }
 
 func (m *machine) Bypass() loader.Deadline { return m.ServiceBypass(0) }
+
 func (m *machine) ServiceBypass(id uint8) loader.Deadline {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.bypass[id]
 }
+
 func (m *machine) SetBypass(d loader.Deadline) { m.SetServiceBypass(0, d) }
+
 func (m *machine) SetServiceBypass(id uint8, d loader.Deadline) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -182,6 +178,7 @@ func (m *machine) Counters() ([]loader.Counter, error) {
 }
 
 func (m *machine) EventLosses() (uint64, error) { return 11, nil }
+
 func (m *machine) MapUse() ([]loader.MapUse, error) {
 	return []loader.MapUse{{Name: "bans", Entries: 1, Capacity: 1024, Bytes: 4096}, {Name: "flows", Entries: -1, Capacity: 262144, Bytes: 1 << 20}}, nil
 }
@@ -192,7 +189,8 @@ func (m *machine) VerifyWiring() ([]loader.Drift, error) {
 	return slices.Clone(m.wiring), m.called("VerifyWiring")
 }
 
-func (f *fake) Close() error       { return nil }
+func (f *fake) Close() error { return nil }
+
 func (f *fake) Warnings() []string { return nil }
 
 func (f *fake) Attach(name string, mode config.Attach) (loader.Attachment, error) {
@@ -382,183 +380,3 @@ func (f *fake) RefillPrograms() error {
 }
 
 var _ dataplane = (*fake)(nil)
-
-// rig is a machine, a disk and a clock, and the agents that come and go on them.
-type rig struct {
-	t       *testing.T
-	dir     string
-	machine *machine
-	host    *config.Host
-	clock   time.Time
-	openErr error
-	fault   func(op, path string) error
-	own     []netip.Addr
-
-	*agent
-	fake *fake
-}
-
-const hostYAML = `version: 1
-max_mode: observe
-interfaces: [{name: eth0}]
-services:
-  - {name: web, port: 443, kind: tls}
-  - {name: dns, port: 53, kind: udp}
-allowlist: [{prefix: 203.0.113.0/28, note: office}]
-guards: {bake: 10m, lease: 5s, ban_rate: 3}
-capacity: {prefixes_v4: 1000, bans: 4}
-`
-
-func newRig(t *testing.T) *rig {
-	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), clock: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), own: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
-	r.machine = newMachine(func() time.Time { return r.clock })
-	r.writeHost(hostYAML)
-	r.start()
-	return r
-}
-
-func (r *rig) hostPath() string { return filepath.Join(r.dir, "spillway.yaml") }
-
-func (r *rig) writeHost(yaml string) {
-	r.t.Helper()
-	yaml += fmt.Sprintf("listen: {socket: %s/spillway.sock, metrics: \"\"}\npaths: {state: %s/state, pins: /sys/fs/bpf/none}\n", r.dir, r.dir)
-	if err := os.WriteFile(r.hostPath(), []byte(yaml), 0o600); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-// start runs an agent up to its first tick, without goroutines but the heartbeat's.
-func (r *rig) start() {
-	r.t.Helper()
-	h, err := config.LoadHost(r.hostPath())
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.host = h
-	o := Options{Host: h, HostPath: r.hostPath(), Version: "test", Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return r.clock }}
-	o.own = func() ([]netip.Addr, error) { return r.own, nil }
-	o.open = func(loader.Options) (dataplane, error) {
-		if r.openErr != nil {
-			return nil, r.openErr
-		}
-		r.fake = &fake{r.machine, h}
-		return r.fake, nil
-	}
-	o.setDefaults()
-	store, err := state.Open(h.Paths.State, state.Options{Now: o.Now, Fault: func(op, path string) error {
-		if r.fault != nil {
-			return r.fault(op, path)
-		}
-		return nil
-	}})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.agent = newAgent(o, store)
-	r.tick(false)
-	r.t.Cleanup(r.stop)
-}
-
-func sameText(a, b *config.Host) bool { return fmt.Sprintf("%+v", *a) == fmt.Sprintf("%+v", *b) }
-
-// stop ends the agent as a kill does: nothing is taken back.
-func (r *rig) stop() {
-	if r.agent == nil {
-		return
-	}
-	r.closeKernel()
-	_ = r.store.Close()
-	r.agent = nil
-}
-
-func (r *rig) restart() { r.stop(); r.start() }
-
-// pass lets time pass, with one tick at its end.
-func (r *rig) pass(d time.Duration) {
-	r.clock = r.clock.Add(d)
-	r.tick(false)
-}
-
-var root = api.Caller{UID: 0, User: "root"}
-
-func bundleYAML(name string, entries ...string) api.Files {
-	text := "version: 1\nname: " + name + "\nrules: [{id: bad, label: denied, score: 100}, {id: scan, label: scanner, score: 90}]\n" +
-		"features:\n  tcp: [{rule: scan, muonfp: \"1024:2:1460:\"}]\n  prefixes:\n    - {list: own, rule: bad, file: own.netset}\npolicy: {default: {drop: 80}}\n"
-	list := "198.51.100.0/24\n"
-	for _, e := range entries {
-		list += e + "\n"
-	}
-	return api.Files{config.BundleFile: []byte(text), "own.netset": []byte(list)}
-}
-
-func (r *rig) apply(name string, o api.ApplyOptions) (*api.Change, error) {
-	return r.agent.Apply(context.Background(), root, "bundle.yaml", bundleYAML(name), o)
-}
-
-func (r *rig) mustApply(name string, o api.ApplyOptions) *api.Change {
-	r.t.Helper()
-	c, err := r.apply(name, o)
-	if err != nil {
-		r.t.Fatalf("apply %s: %v", name, err)
-	}
-	return c
-}
-
-// role returns the name of the bundle in a role, "" when there is none.
-func (r *rig) role(role string) string {
-	r.t.Helper()
-	r.learnResident()
-	s, err := r.status()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	for _, g := range s.Generations {
-		if g.Role == role {
-			return g.Name
-		}
-	}
-	return ""
-}
-
-func (r *rig) wantRoles(stable, candidate, previous string) {
-	r.t.Helper()
-	got := [3]string{r.role("stable"), r.role("candidate"), r.role("previous")}
-	if want := [3]string{stable, candidate, previous}; got != want {
-		r.t.Errorf("stable, candidate, previous: got %q, want %q", got, want)
-	}
-}
-
-// knownGood returns the name of last-known-good.
-func (r *rig) knownGood() string {
-	if k := r.state().LastKnownGood; k != nil {
-		return k.Name
-	}
-	return ""
-}
-
-// lastLine returns verb and outcome of the newest line of the history.
-func (r *rig) lastLine() string {
-	r.t.Helper()
-	entries, skipped, err := r.store.History(1)
-	if err != nil || skipped > 0 || len(entries) == 0 {
-		r.t.Fatalf("history: %v, skipped %d, %d entries", err, skipped, len(entries))
-	}
-	return entries[0].Verb + " " + entries[0].Outcome
-}
-
-func (r *rig) wantLine(want string) {
-	r.t.Helper()
-	if got := r.lastLine(); got != want {
-		r.t.Errorf("history: got %q, want %q", got, want)
-	}
-}
-
-func wantCode(t *testing.T, err error, code string) *api.Error {
-	t.Helper()
-	var e *api.Error
-	if !errors.As(err, &e) || e.Code != code {
-		t.Fatalf("got %v, want code %s", err, code)
-	}
-	return e
-}

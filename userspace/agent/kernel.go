@@ -16,8 +16,19 @@ import (
 
 // KernelStatus returns what the kernel itself knows, without an agent: modes, slots, numbers, digests, counters.
 // Protected and Problems are filled as far as the kernel shows them. Interfaces are those with a pinned link.
-func KernelStatus(k Kernel) (*api.Status, error) {
-	s := &api.Status{Envelope: api.NewEnvelope(), Source: api.SourcePins, Problems: []api.Problem{}, Interfaces: []api.Interface{}}
+func KernelStatus(k Kernel) (*api.Status, error) { return kernelStatus(k, withPackets|withMaps) }
+
+// parts are what costs to read: packets are a table of 50,000 rows for each CPU.
+type parts uint8
+
+const (
+	withPackets parts = 1 << iota
+	withMaps
+)
+
+func kernelStatus(k Kernel, want parts) (*api.Status, error) {
+	s := &api.Status{Packets: []api.Packets{}, Maps: []api.MapUse{},
+		Envelope: api.NewEnvelope(), Source: api.SourcePins, Problems: []api.Problem{}, Interfaces: []api.Interface{}}
 	c := k.Control()
 	s.Mode = modeName(c.Mode)
 	s.Control = &api.Control{Epoch: c.Epoch, Stable: c.Stable, Candidate: c.Candidate, Previous: c.Previous, Host: c.Host, CanaryPermille: c.Canary}
@@ -35,8 +46,15 @@ func KernelStatus(k Kernel) (*api.Status, error) {
 	if c.Candidate != bpf.SlotEmpty {
 		s.LeaseSecondsLeft = ptr(k.Lease().Left().Seconds())
 	}
-	if err := readCounters(k, s); err != nil {
-		return nil, err
+	if want&withPackets != 0 {
+		if err := readPackets(k, s); err != nil {
+			return nil, err
+		}
+	}
+	if want&withMaps != 0 {
+		if err := readMaps(k, s); err != nil {
+			return nil, err
+		}
 	}
 	bans, err := k.Bans()
 	if err != nil {
@@ -89,25 +107,24 @@ func bypassOf(d loader.Deadline) api.Bypass {
 	return b
 }
 
-func readCounters(k Kernel, s *api.Status) error {
+func readPackets(k Kernel, s *api.Status) error {
 	counters, err := k.Counters()
 	if err != nil {
 		return err
 	}
 	names := serviceNames(s.Services)
-	s.Packets = make([]api.Packets, 0, len(counters))
 	for _, c := range counters {
 		s.Packets = append(s.Packets, api.Packets{Service: names[c.Service], Slot: c.Slot, Reason: bpf.ReasonName(c.Reason),
 			Verdict: bpf.OutcomeName(c.Outcome), Packets: c.Packets})
 	}
-	if s.EventsLost, err = k.EventLosses(); err != nil {
-		return err
-	}
+	return nil
+}
+
+func readMaps(k Kernel, s *api.Status) error {
 	uses, err := k.MapUse()
 	if err != nil {
 		return err
 	}
-	s.Maps = make([]api.MapUse, 0, len(uses))
 	for _, u := range uses {
 		m := api.MapUse{Name: u.Name, Capacity: u.Capacity, Bytes: u.Bytes}
 		if u.Entries >= 0 {
@@ -118,7 +135,8 @@ func readCounters(k Kernel, s *api.Status) error {
 		}
 		s.Maps = append(s.Maps, m)
 	}
-	return nil
+	s.EventsLost, err = k.EventLosses()
+	return err
 }
 
 // serviceNames maps ids to names; a service that left the host file keeps its counters under its id.

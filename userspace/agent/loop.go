@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -12,10 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -35,7 +30,7 @@ func (a *agent) loop(ctx context.Context) {
 	links := a.opts.links(ctx)
 	a.tick(false)
 	a.startBackground()
-	a.notify(sdnotify.Ready)
+	a.notify()
 	for {
 		hurry := false
 		select {
@@ -124,83 +119,6 @@ func (a *agent) countRollback() {
 	a.mu.Unlock()
 }
 
-// settle ends what has a deadline: a candidate that nobody confirmed, a bake that is over. The change lock is held.
-func (a *agent) settle(d dataplane) {
-	a.expireCandidate(d)
-	a.reconcile(d)
-	a.finishBake(d)
-	a.adoptBypass(d)
-}
-
-// expireCandidate takes back a candidate whose time is over. The kernel has already: its lease never reaches beyond.
-func (a *agent) expireCandidate(d dataplane) {
-	confirm := a.state().Confirm
-	slot := d.Control().Candidate
-	if confirm == nil && slot == bpf.SlotEmpty {
-		return
-	}
-	if confirm != nil && slot != bpf.SlotEmpty && a.now().Before(confirm.Deadline) {
-		return
-	}
-	if slot != bpf.SlotEmpty {
-		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
-			a.setProblem(problemVerify, err.Error(), fixOf(err))
-			return
-		}
-	}
-	a.beat.release()
-	e := a.entry(itself(), "confirm", "nobody confirmed in time")
-	e.Outcome = api.OutcomeRolledBack
-	if confirm != nil {
-		e.Digest, e.Name, e.Number = confirm.Digest, confirm.Name, confirm.Number
-		if slot == bpf.SlotEmpty {
-			e.Reason, e.Outcome = "the candidate was ended by somebody else", api.OutcomeFound
-		}
-	} else {
-		e.Reason = "a candidate that nobody here started"
-	}
-	_ = a.update(func(r *state.Record) { r.Confirm = nil })
-	a.countRollback()
-	a.audit(e)
-}
-
-// finishBake makes the stable bundle last-known-good once it has served for guards.bake.
-func (a *agent) finishBake(d dataplane) {
-	r := a.state()
-	if r.Applied == nil || r.BakeUntil.IsZero() || a.now().Before(r.BakeUntil) {
-		return
-	}
-	all, err := d.Generations()
-	if err != nil {
-		return
-	}
-	g, resident := generationIn(all, d.Control().Stable)
-	if !resident || g.Digest != r.Applied.Digest {
-		return
-	}
-	// The bundle must be whole on disk to be any good after a reboot.
-	if _, err := a.store.Bundle(g.Digest); err != nil {
-		a.setProblem(problemLKG, fmt.Sprintf("%s has baked, and cannot become last-known-good: %v", config.Digest(g.Digest).Short(), err), "apply the bundle again")
-		return
-	}
-	a.makeKnownGood(g.Digest)
-	e := a.entry(itself(), "bake", "")
-	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeDone, g.Digest, r.Applied.Name, g.Number
-	a.audit(e)
-	a.clearProblem(problemLKG)
-}
-
-func (a *agent) makeKnownGood(digest config.Digest) {
-	_ = a.update(func(r *state.Record) {
-		if r.Applied == nil || r.Applied.Digest != digest {
-			return
-		}
-		known := *r.Applied
-		known.At = a.now().UTC()
-		r.LastKnownGood, r.BakeUntil = &known, time.Time{}
-	})
-}
-
 // saveAgain writes a record that the disk refused before.
 func (a *agent) saveAgain() {
 	a.mu.Lock()
@@ -231,25 +149,27 @@ func (a *agent) startBackground() {
 		if verify {
 			a.verifyInBackground()
 		}
-		a.collect()
 	})
 }
 
-// notify tells systemd that the agent is well, if a look at what it does says so: the beat beats, the control word can
-// be read, and the socket answers.
-func (a *agent) notify(states ...string) {
-	interval := a.opts.Notify.WatchdogInterval()
-	ready := len(states) > 0
-	if !ready && a.now().Sub(a.lastNotify) < max(interval/3, tickInterval) {
+// notify tells systemd that the agent is ready and well, if a look at what it does says so: the beat beats, the control
+// word can be read, and the socket answers.
+func (a *agent) notify() {
+	every := max(a.opts.Notify.WatchdogInterval()/3, tickInterval)
+	if a.ready && a.now().Sub(a.lastNotify) < every {
 		return
 	}
 	a.lastNotify = a.now()
+	states := []string{sdnotify.Status(a.oneLine())}
 	if err := a.healthy(); err != nil {
 		a.log.Error("the agent is not well and does not feed systemd's watchdog", "error", err)
 	} else {
 		states = append(states, sdnotify.Watchdog)
+		if !a.ready {
+			a.ready, states = true, append(states, sdnotify.Ready)
+		}
 	}
-	if err := a.opts.Notify.Send(append(states, sdnotify.Status(a.oneLine()))...); err != nil {
+	if err := a.opts.Notify.Send(states...); err != nil {
 		a.log.Debug("systemd does not listen", "error", err)
 	}
 }

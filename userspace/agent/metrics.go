@@ -19,11 +19,14 @@ import (
 
 // Metrics implements metrics.Source.
 func (a *agent) Metrics() (*metrics.Snapshot, error) {
-	status, err := a.status()
+	status, err := a.status(withMaps)
 	if err != nil {
 		return nil, err
 	}
-	a.collect()
+	if d, done, err := a.use(); err == nil {
+		a.collect(d)
+		done()
+	}
 	s := &metrics.Snapshot{Status: status, Now: a.now(), EventsDropped: a.hub.lost(),
 		Build: metrics.Build{Version: a.opts.Version, GoVersion: runtime.Version()}}
 	a.totals.mu.Lock()
@@ -35,14 +38,9 @@ func (a *agent) Metrics() (*metrics.Snapshot, error) {
 	return s, nil
 }
 
-// collect adds what the kernel counted since the last look. It runs at each scrape, and every second, so that little is
-// lost of a generation whose slot is filled again.
-func (a *agent) collect() {
-	d, done, err := a.use()
-	if err != nil {
-		return
-	}
-	defer done()
+// collect adds what the kernel counted since the last look. It runs at each scrape, and before a slot is filled again:
+// that takes the counts of its rules away.
+func (a *agent) collect(d dataplane) {
 	a.totals.mu.Lock()
 	defer a.totals.mu.Unlock()
 	services := serviceNames(nil)

@@ -18,6 +18,7 @@ const (
 	problemKernel  = "kernel"
 	problemState   = "state"
 	problemHistory = "history"
+	problemAPI     = "api"
 	problemEvents  = "events"
 	problemMetrics = "metrics"
 	problemHost    = "host_not_published"

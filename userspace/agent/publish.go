@@ -33,6 +33,7 @@ func (a *agent) build(d dataplane, b *config.Bundle, host *loader.HostImage) (sl
 	if err != nil {
 		return 0, 0, err
 	}
+	a.collect(d)
 	if slot, err = d.Build(img); err != nil {
 		return 0, 0, err
 	}

@@ -18,13 +18,15 @@ import (
 )
 
 // Status implements api.Backend.
-func (a *agent) Status(context.Context) (*api.Status, error) { return a.status() }
+func (a *agent) Status(context.Context) (*api.Status, error) {
+	return a.status(withPackets | withMaps)
+}
 
-func (a *agent) status() (*api.Status, error) {
+func (a *agent) status(want parts) (*api.Status, error) {
 	s := &api.Status{Envelope: api.NewEnvelope(), Generations: []api.Generation{}, Services: []api.Service{}, Packets: []api.Packets{}, Maps: []api.MapUse{}}
 	d, done, err := a.use()
 	if err == nil {
-		s, err = KernelStatus(d)
+		s, err = kernelStatus(d, want)
 		done()
 		if err != nil {
 			return nil, fmt.Errorf("read the kernel: %w", err)
@@ -226,7 +228,7 @@ func (a *agent) healthy() error {
 
 // oneLine is the line of `systemctl status`.
 func (a *agent) oneLine() string {
-	s, err := a.status()
+	s, err := a.status(0)
 	if err != nil {
 		return "cannot read the kernel: " + err.Error()
 	}

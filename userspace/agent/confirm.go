@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// publishCandidate lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
+func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) (*api.Change, error) {
+	deadline := a.now().Add(confirm).UTC()
+	entry := state.Generation{Digest: b.Digest, Name: b.Name, Number: e.Number, At: e.At.UTC(), By: e.User}
+	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
+	if err := a.update(func(r *state.Record) { r.Confirm = &state.Confirm{Generation: entry, Deadline: deadline} }); err != nil {
+		_ = a.update(func(r *state.Record) { r.Confirm = nil })
+		return nil, fmt.Errorf("nothing changed: %w", err)
+	}
+	a.beat.hold(a.hostFile().Guards.Lease, loader.In(confirm))
+	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: ptr(uint16(canaryAll))}); err != nil {
+		a.beat.release()
+		_ = a.update(func(r *state.Record) { r.Confirm = nil })
+		return nil, fmt.Errorf("nothing changed: %w", err)
+	}
+	change.Outcome, change.Deadline = api.OutcomeCandidate, deadline
+	change.Message = fmt.Sprintf("generation %d decides now, and goes back by itself in %s unless `spillway confirm` keeps it", change.Number, confirm)
+	return change, nil
+}
+
+// Confirm implements api.Backend.
+func (a *agent) Confirm(_ context.Context, by api.Caller, reason string) (*api.Change, error) {
+	d, done, err := a.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	confirm := a.state().Confirm
+	if confirm == nil || d.Control().Candidate == bpf.SlotEmpty || !a.now().Before(confirm.Deadline) {
+		return nil, &api.Error{Code: api.CodeNoCandidate, Message: "nothing waits for a confirmation: a candidate goes back by itself at its deadline", Fix: "spillway apply BUNDLE --confirm 5m"}
+	}
+	e := a.entry(by, "confirm", reason)
+	e.Digest, e.Name, e.Number, e.Outcome = confirm.Digest, confirm.Name, confirm.Number, api.OutcomeDone
+	b := &config.Bundle{Digest: confirm.Digest, Name: confirm.Name}
+	if _, err := d.Promote(); err != nil {
+		return nil, fmt.Errorf("confirm generation %d: %w", confirm.Number, err)
+	}
+	a.beat.release()
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Digest: confirm.Digest, Name: confirm.Name, Number: confirm.Number,
+		BakeUntil: a.now().Add(a.hostFile().Guards.Bake).UTC(), Message: fmt.Sprintf("generation %d is in force", confirm.Number)}
+	a.note(change, a.update(func(r *state.Record) {
+		applied(r, b, &e, change.BakeUntil)
+		r.Confirm = nil
+	}))
+	a.audit(e)
+	a.prune()
+	return change, nil
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/loader"
+)
+
+// The lease must never reach beyond the candidate's own deadline, even if nothing but the heartbeat lives.
+func TestLeaseEndsWithTheDeadline(t *testing.T) {
+	r := newRig(t)
+	h := startHeartbeat(r.fake)
+	h.hold(time.Hour, loader.In(time.Minute))
+	if left := r.machine.Lease().Left(); left > time.Minute {
+		t.Errorf("lease of %v beyond a deadline in a minute", left)
+	}
+	h.until.Store(uint64(loader.In(0)))
+	r.machine.SetLease(0)
+	h.beat()
+	if r.machine.Lease() != 0 {
+		t.Error("a lease after the deadline")
+	}
+	h.close()
+}
+
+func TestHeartbeatAllocatesNothing(t *testing.T) {
+	r := newRig(t)
+	h := startHeartbeat(r.fake)
+	h.close()
+	h.hold(time.Second, loader.In(time.Hour))
+	if n := testing.AllocsPerRun(100, h.beat); n != 0 {
+		t.Errorf("%v allocations a beat", n)
+	}
+}
+
+// A heartbeat must keep up with the shortest lease that the host file allows.
+func TestHeartbeatKeepsAShortLease(t *testing.T) {
+	r := newRig(t)
+	h := startHeartbeat(r.fake)
+	defer h.close()
+	h.hold(500*time.Millisecond, loader.In(time.Hour))
+	if h.interval() > 125*time.Millisecond {
+		t.Errorf("beats every %v", h.interval())
+	}
+	first := h.beats.Load()
+	deadline := time.Now().Add(30 * time.Second)
+	for h.beats.Load() < first+8 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	if h.beats.Load() < first+8 {
+		t.Error("the heartbeat does not beat")
+	}
+}

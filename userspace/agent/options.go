@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/sdnotify"
+)
+
+// Options of Run. Host and HostPath are needed; the rest has a useful zero value.
+type Options struct {
+	// Host is the host file as it was loaded from HostPath. Reload reads that path again.
+	Host     *config.Host
+	HostPath string
+	// Version of the program, for status and metrics.
+	Version string
+	// Log receives what a person should know; nil discards it.
+	Log *slog.Logger
+	// Now is the wall clock.
+	Now func() time.Time
+	// Notify tells systemd; nil tells nobody.
+	Notify *sdnotify.Notifier
+	// Reload, when it receives, makes the agent read its host file again: SIGHUP.
+	Reload <-chan struct{}
+
+	// What stands for the machine in tests.
+	open  func(loader.Options) (dataplane, error)
+	own   func() ([]netip.Addr, error)
+	links func(context.Context) <-chan struct{}
+	fault func(op, path string) error
+}
+
+func (o *Options) setDefaults() {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Notify == nil {
+		o.Notify = &sdnotify.Notifier{}
+	}
+	if o.open == nil {
+		o.open = openLoader
+	}
+	if o.own == nil {
+		o.own = ownAddresses
+	}
+	if o.links == nil {
+		o.links = linkEvents
+	}
+}
+
+func openLoader(o loader.Options) (dataplane, error) {
+	d, err := loader.Open(o)
+	if err != nil {
+		return nil, err // never a nil *loader.Dataplane in a dataplane
+	}
+	return d, nil
+}
+
+// ownAddresses returns the addresses of this host: no bundle and no ban may block them.
+func ownAddresses() ([]netip.Addr, error) {
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list own addresses: %w", err)
+	}
+	var out []netip.Addr
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			out = append(out, p.Addr().Unmap().WithZone(""))
+		}
+	}
+	return out, nil
+}

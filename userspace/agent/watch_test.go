@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+)
+
+func TestKernelThatCannotBeOpened(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.stop()
+	control := r.machine.control
+	r.openErr = fmt.Errorf("load: %w", loader.ErrForeignABI)
+	r.start()
+	s, err := r.status(withPackets | withMaps)
+	if err != nil || s.Protected || s.Agent.State != api.StateUnprotected || s.Problems[0].Code != problemKernel || s.Problems[0].Fix == "" {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	_, err = r.apply("two", api.ApplyOptions{})
+	if e := wantCode(t, err, api.CodeUnavailable); !strings.Contains(e.Message, "ABI") {
+		t.Errorf("%v", e)
+	}
+	if _, err := r.agent.Plan(ctx, "", bundleYAML("two")); err != nil {
+		t.Errorf("a plan needs no kernel: %v", err)
+	}
+	if err := r.healthy(); err == nil || !strings.Contains(err.Error(), "socket") {
+		t.Errorf("healthy: %v", err) // no socket in this rig; the kernel is no reason for a restart
+	}
+	r.openErr = nil
+	r.pass(2 * lastRetry)
+	if s, _ := r.status(withPackets | withMaps); !s.Protected || r.machine.control != control {
+		t.Errorf("after the repair: %v", s.Problems)
+	}
+}
+
+func TestRetryHasJitterAndACeiling(t *testing.T) {
+	var r retry
+	now := time.Unix(0, 0)
+	seen := map[time.Time]bool{}
+	for range 20 {
+		r.failed(now)
+		if wait := r.next.Sub(now); wait <= 0 || wait > lastRetry {
+			t.Fatalf("waits %v", wait)
+		}
+		seen[r.next] = true
+	}
+	if r.ceiling != lastRetry || len(seen) < 10 {
+		t.Errorf("ceiling %v, %d different waits", r.ceiling, len(seen))
+	}
+	if r.due(now) || !r.due(now.Add(lastRetry)) {
+		t.Error("due at the wrong time")
+	}
+}
+
+func TestInterfacesAreAttachedWhenTheyCan(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.machine.links["eth0"] = loader.StateSevered
+	r.machine.fail["Attach eth0"] = fmt.Errorf("attach: %w", loader.ErrNoDevice)
+	r.tick(false)
+	s, _ := r.status(withPackets | withMaps)
+	if s.Protected || s.Interfaces[0].State != "failed" || s.Interfaces[0].Fix == "" || s.Agent.State != api.StateUnprotected {
+		t.Errorf("%+v", s.Interfaces)
+	}
+	tried := r.machine.did("Attach")
+	r.tick(false)
+	if r.machine.did("Attach") != tried {
+		t.Error("tries again without a pause")
+	}
+	r.tick(true)
+	if r.machine.did("Attach") != tried+1 {
+		t.Error("a link event does not hurry")
+	}
+	delete(r.machine.fail, "Attach eth0")
+	r.pass(2 * lastRetry)
+	if s, _ := r.status(withPackets | withMaps); !s.Protected || s.Interfaces[0].State != "attached" {
+		t.Errorf("%+v", s.Interfaces)
+	}
+	if r.repairs["link"] != 1 {
+		t.Errorf("repairs %v", r.repairs)
+	}
+}
+
+func TestEmptiedProgramArrayIsFilled(t *testing.T) {
+	r := newRig(t)
+	r.machine.wiring = []loader.Drift{{Where: "PROG_ARRAY behind the root program", Want: "the dataplane", Got: "nothing"}}
+	r.tick(false)
+	if r.machine.did("RefillPrograms") != 1 || r.repairs["program"] != 1 {
+		t.Errorf("calls %v, repairs %v", r.machine.calls, r.repairs)
+	}
+	r.machine.wiring = []loader.Drift{{Where: "stable, slot 1", Want: "a generation", Got: "nothing"}}
+	r.tick(false)
+	if s, _ := r.status(withPackets | withMaps); !hasProblem(s, problemVerify) || s.Protected {
+		t.Errorf("problems %v", s.Problems)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.mustApply("two", api.ApplyOptions{})
+	v, err := r.agent.Verify(ctx)
+	if err != nil || !v.OK || r.machine.did("VerifyGeneration") != 2 {
+		t.Errorf("%+v, %v, %d generations", v, err, r.machine.did("VerifyGeneration"))
+	}
+	r.restart()
+	r.machine.drift = []loader.Drift{{Where: "slot 1", Want: "a", Got: "b"}}
+	v, err = r.agent.Verify(ctx)
+	if err != nil || v.OK || len(v.Entries) != 2 || len(v.Left) != 0 {
+		t.Errorf("after a restart, with drift: %+v, %v", v, err)
+	}
+	if s, _ := r.status(withPackets | withMaps); !hasProblem(s, "drift") {
+		t.Errorf("problems %v", s.Problems)
+	}
+	r.stop()
+	if err := os.RemoveAll(filepath.Join(r.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	r.machine.drift = nil
+	r.start()
+	v, err = r.agent.Verify(ctx)
+	if err != nil || v.OK || len(v.Left) != 2 {
+		t.Errorf("what cannot be compared must not be ok: %+v, %v", v, err)
+	}
+}
