@@ -153,8 +153,11 @@ func (a *agent) entry(by api.Caller, verb, reason string) state.Entry {
 // audit writes a line of the history. It cannot stop a change that happened.
 func (a *agent) audit(e state.Entry) {
 	log := a.log.With("verb", e.Verb, "outcome", e.Outcome, "user", e.User, "uid", e.UID, "reason", e.Reason)
+	if e.Name != "" {
+		log = log.With("name", e.Name)
+	}
 	if !e.Digest.IsZero() {
-		log = log.With("digest", e.Digest.Short(), "name", e.Name, "number", e.Number)
+		log = log.With("digest", e.Digest.Short(), "number", e.Number)
 	}
 	log.Info("change")
 	if err := a.store.Append(e); err != nil {

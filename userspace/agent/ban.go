@@ -53,7 +53,7 @@ func (a *agent) ban(d dataplane, e *state.Entry, r api.BanRequest) (*api.Change,
 		length = min(defaultBan, h.Guards.MaxBanTTL)
 	}
 	if length <= 0 || r.ForSeconds > h.Guards.MaxBanTTL.Seconds() {
-		return nil, limit("a ban of %s", "guards.max_ban_ttl in the host file is %s", length, h.Guards.MaxBanTTL)
+		return nil, limit("a ban of %s", "guards.max_ban_ttl in the host file is %s", short(length), short(h.Guards.MaxBanTTL))
 	}
 	if err := a.guardBan(p, h); err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func (a *agent) ban(d dataplane, e *state.Entry, r api.BanRequest) (*api.Change,
 	}
 	expires := a.now().Add(length).UTC()
 	e.Name, e.Outcome, e.Detail = p.String(), api.OutcomeDone, []string{"until " + expires.Format(time.RFC3339)}
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Deadline: expires, Message: fmt.Sprintf("%s is banned for %s", p, length)}
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Until: expires, Message: fmt.Sprintf("%s is banned for %s", p, short(length))}
 	a.note(change, a.update(func(s *state.Record) {
 		s.Bans = withoutBan(s.Bans, p)
 		s.Bans = append(s.Bans, state.Ban{Prefix: p, Expires: expires, Made: e.At.UTC(), By: e.User, Reason: e.Reason})

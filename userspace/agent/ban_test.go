@@ -18,7 +18,7 @@ func TestBypass(t *testing.T) {
 	r.mustApply("one", api.ApplyOptions{})
 	r.pass(10 * time.Minute)
 	c, err := r.agent.Bypass(ctx, root, api.BypassRequest{On: true, Service: "web", ForSeconds: 1800, Reason: "login"})
-	if err != nil || !c.Deadline.Equal(r.clock.Add(30*time.Minute)) {
+	if err != nil || !c.Until.Equal(r.clock.Add(30*time.Minute)) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	s, _ := r.status(withPackets | withMaps)
@@ -117,5 +117,13 @@ func TestBans(t *testing.T) {
 	}
 	if want := "[198.51.100.7/32 198.51.100.22/32 198.51.100.77/32 198.51.100.20/32]"; fmt.Sprint(got) != want {
 		t.Errorf("after a reboot: %v, want %v", got, want)
+	}
+}
+
+func TestShort(t *testing.T) {
+	for in, want := range map[time.Duration]string{30 * time.Minute: "30m", time.Hour: "1h", 90 * time.Minute: "1h30m", 90 * time.Second: "1m30s", 10 * time.Second: "10s", 0: "0s"} {
+		if got := short(in); got != want {
+			t.Errorf("%v: got %q, want %q", in, got, want)
+		}
 	}
 }

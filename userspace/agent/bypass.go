@@ -46,7 +46,7 @@ func (a *agent) Bypass(_ context.Context, by api.Caller, r api.BypassRequest) (*
 	case r.ForSeconds > 0:
 		length := time.Duration(r.ForSeconds * float64(time.Second))
 		until, record.Until = loader.In(length), a.now().Add(length).UTC()
-		change.Message, change.Deadline = fmt.Sprintf("bypass is on: %s passes for %s", what, length), record.Until
+		change.Message, change.Until = fmt.Sprintf("bypass is on: %s passes for %s", what, short(length)), record.Until
 	default:
 		until = loader.DeadlineForever
 		change.Message = fmt.Sprintf("bypass is on: %s passes until `spillway bypass off`", what)

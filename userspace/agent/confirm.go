@@ -30,7 +30,7 @@ func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, chan
 		return nil, fmt.Errorf("nothing changed: %w", err)
 	}
 	change.Outcome, change.Deadline = api.OutcomeCandidate, deadline
-	change.Message = fmt.Sprintf("generation %d decides now, and goes back by itself in %s unless `spillway confirm` keeps it", change.Number, confirm)
+	change.Message = fmt.Sprintf("generation %d decides now, and goes back by itself in %s unless `spillway confirm` keeps it", change.Number, short(confirm))
 	return change, nil
 }
 

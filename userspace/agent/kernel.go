@@ -186,7 +186,7 @@ func serving(s *api.Status) []api.Problem {
 	if s.Bypass.Active {
 		p := api.Problem{Code: "bypass", Message: "bypass is on: everything passes", Fix: "spillway bypass off"}
 		if s.Bypass.SecondsLeft != nil {
-			p.Message += fmt.Sprintf(" for another %s", roundSeconds(*s.Bypass.SecondsLeft))
+			p.Message += " for another " + short(roundSeconds(*s.Bypass.SecondsLeft))
 		}
 		out = append(out, p)
 	}
@@ -200,6 +200,18 @@ func serving(s *api.Status) []api.Problem {
 		out = append(out, api.Problem{Code: "agent_lost", Message: "the agent has been gone longer than guards.agent_timeout: everything passes", Fix: "start the agent: systemctl start spillway"})
 	}
 	return out
+}
+
+// short prints a duration as a person writes it: 30m, not 30m0s.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 func roundSeconds(s float64) time.Duration {

@@ -42,6 +42,8 @@ type Change struct {
 	Number  uint32        `json:"number,omitempty"`
 	// Deadline of a candidate that waits for a confirmation.
 	Deadline time.Time `json:"deadline,omitzero"`
+	// Until is when a bypass or a ban ends by itself.
+	Until time.Time `json:"until,omitzero"`
 	// BakeUntil is when the bundle becomes last-known-good.
 	BakeUntil time.Time      `json:"bakeUntil,omitzero"`
 	Warnings  []config.Fault `json:"warnings,omitempty"`

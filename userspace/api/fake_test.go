@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/config"
+)
+
+// backend remembers the last call.
+type backend struct {
+	by        Caller
+	call      string
+	files     Files
+	options   ApplyOptions
+	err       error
+	forbidden []string
+	past      []Event
+	next      chan Event
+}
+
+func (b *backend) did(by Caller, format string, v ...any) (*Change, error) {
+	b.by, b.call = by, fmt.Sprintf(format, v...)
+	if b.err != nil {
+		return nil, b.err
+	}
+	return &Change{Envelope: NewEnvelope(), Outcome: OutcomeDone, Message: b.call}, nil
+}
+
+func (b *backend) Status(context.Context) (*Status, error) {
+	return &Status{Envelope: NewEnvelope(), Source: SourceAgent, Mode: "observe"}, b.err
+}
+
+func (b *backend) Generations(context.Context) (*GenerationList, error) {
+	return &GenerationList{Envelope: NewEnvelope(), Generations: []Generation{{Slot: 1, Digest: config.Digest{1}}}}, b.err
+}
+
+func (b *backend) Rules(context.Context) (*RuleList, error) { return &RuleList{Generation: 3}, b.err }
+
+func (b *backend) Verify(context.Context) (*Verification, error) {
+	return &Verification{OK: true}, b.err
+}
+
+func (b *backend) History(_ context.Context, limit int) (*History, error) {
+	return &History{Skipped: limit}, b.err
+}
+
+func (b *backend) Bans(context.Context) (*BanList, error) { return &BanList{Capacity: 9}, b.err }
+
+func (b *backend) Plan(_ context.Context, name string, files Files) (*Plan, error) {
+	b.files = files
+	return &Plan{Name: name}, b.err
+}
+
+func (b *backend) Apply(_ context.Context, by Caller, name string, files Files, o ApplyOptions) (*Change, error) {
+	b.files, b.options = files, o
+	return b.did(by, "apply %s", name)
+}
+
+func (b *backend) Confirm(_ context.Context, by Caller, reason string) (*Change, error) {
+	return b.did(by, "confirm %s", reason)
+}
+
+func (b *backend) Rollback(_ context.Context, by Caller, reason string) (*Change, error) {
+	return b.did(by, "rollback %s", reason)
+}
+
+func (b *backend) Reload(_ context.Context, by Caller, reason string) (*Change, error) {
+	return b.did(by, "reload %s", reason)
+}
+
+func (b *backend) Bypass(_ context.Context, by Caller, r BypassRequest) (*Change, error) {
+	return b.did(by, "bypass %+v", r)
+}
+
+func (b *backend) Ban(_ context.Context, by Caller, r BanRequest) (*Change, error) {
+	return b.did(by, "ban %+v", r)
+}
+
+func (b *backend) Unban(_ context.Context, by Caller, prefix, reason string) (*Change, error) {
+	return b.did(by, "unban %s %s", prefix, reason)
+}
+
+func (b *backend) Events(recent int, follow bool) ([]Event, <-chan Event, func()) {
+	past := b.past[max(0, len(b.past)-recent):]
+	if !follow {
+		return past, nil, func() {}
+	}
+	return past, b.next, func() {}
+}
+
+func (b *backend) Forbidden(_ Caller, verb string) { b.forbidden = append(b.forbidden, verb) }
+
+// serve runs a server in a folder of its own and returns a client.
+func serve(t *testing.T, b *backend) (*Client, *Server, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "run", "spillway.sock")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(path, b, slog.New(slog.DiscardHandler))
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	c := NewClient(path)
+	t.Cleanup(func() {
+		c.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return c, s, path
+}
