@@ -53,7 +53,7 @@ func TestEachFaultHasItsFix(t *testing.T) {
 		{"no capabilities", func(f *Facts) { f.MissingCapabilities = []string{"CAP_BPF"} }, "capabilities", Fault, "lacks CAP_BPF", "AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON"},
 		{"refused", func(f *Facts) { f.Load = errors.New("load the dataplane: boom") }, "load", Fault, "boom", "the message"},
 		{"no JIT", func(f *Facts) { f.JIT = "0" }, "jit", Warning, "compiler is off", "net.core.bpf_jit_enable=1"},
-		{"slow clock", func(f *Facts) { f.Clock = "hpet" }, "clock", Warning, "slow clock", "current_clocksource"},
+		{"slow clock", func(f *Facts) { f.Clock = "hpet" }, "clock", Warning, "slow clock", "clocksource=tsc"},
 		{"no host file", func(f *Facts) { f.HostFileState = FileMissing }, "host_file", Warning, "no host file", "spillway init"},
 		{"broken host file", func(f *Facts) { f.HostFileState, f.HostFaults = FileFaulty, 3 }, "host_file", Fault, "3 faults", "spillway config check /etc/spillway/spillway.yaml"},
 		{"too little memory", func(f *Facts) { f.MemoryAvailable = 50 << 20 }, "memory", Fault, "100 MiB of 50.0 MiB", "capacity"},

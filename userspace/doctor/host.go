@@ -62,7 +62,7 @@ func checkBTF(f Facts) Finding {
 func checkPins(f Facts) Finding {
 	if !f.BPFFS {
 		return mistake("bpffs", "no BPF file system is mounted on "+f.PinsRoot,
-			fmt.Sprintf("mount -t bpf bpf %s   (`ip netns exec` hides it; then mount it inside)", f.PinsRoot))
+			"mount -t bpf bpf "+f.PinsRoot+"   (inside of `ip netns exec`, which hides it, too)")
 	}
 	return ok("bpffs", "mounted on "+f.PinsRoot)
 }
@@ -111,7 +111,7 @@ func checkClock(f Facts) Finding {
 		return Finding{}
 	case "hpet", "acpi_pm", "jiffies", "refined-jiffies":
 		return warn("clock", f.Clock+" is a slow clock source: each reading costs about a microsecond",
-			"echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource   (if tsc is listed in available_clocksource beside it)")
+			"add clocksource=tsc to the kernel's command line, if the file available_clocksource in /sys/devices/system/clocksource/clocksource0 lists tsc")
 	}
 	return ok("clock", f.Clock)
 }
@@ -121,12 +121,22 @@ func checkHostFile(f Facts) Finding {
 	case f.HostFile == "":
 		return Finding{}
 	case f.HostFileState == FileMissing:
-		return warn("host_file", "there is no host file "+f.HostFile, "spillway init IFACE --output "+f.HostFile)
+		return warn("host_file", "there is no host file "+f.HostFile, "spillway init "+f.anInterface()+" --output "+f.HostFile)
 	case f.HostFileState == FileFaulty:
 		return mistake("host_file", fmt.Sprintf("%s is refused (%d %s)", f.HostFile, f.HostFaults, plural(f.HostFaults, "fault")),
 			"spillway config check "+f.HostFile)
 	}
 	return ok("host_file", f.HostFile)
+}
+
+// anInterface is one that a host file could name.
+func (f Facts) anInterface() string {
+	for _, i := range f.Interfaces {
+		if !i.Missing {
+			return i.Name
+		}
+	}
+	return "INTERFACE"
 }
 
 func checkMemory(f Facts) Finding {
