@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package offline
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// UnknownService says that no service has the name.
+type UnknownService struct {
+	Name string
+	Have []string
+}
+
+func (e *UnknownService) Error() string {
+	if len(e.Have) == 0 {
+		return fmt.Sprintf("there is no service %q: no host file is published", e.Name)
+	}
+	return fmt.Sprintf("there is no service %q; there are %s", e.Name, strings.Join(e.Have, ", "))
+}
+
+// Bypass lets everything or one service pass, or ends that. It works while an agent that hangs holds the state.
+func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
+	until := loader.Deadline(0)
+	if r.On {
+		until = loader.DeadlineForever
+		if r.ForSeconds > 0 {
+			until = loader.In(time.Duration(r.ForSeconds * float64(time.Second)))
+		}
+	}
+	what := "everything"
+	if r.Service == "" {
+		s.d.SetBypass(until)
+	} else {
+		id, err := s.service(r.Service)
+		if err != nil {
+			return nil, err
+		}
+		s.d.SetServiceBypass(id, until)
+		what = "service " + r.Service
+	}
+	message := "bypass is off: " + what + " is judged again"
+	if r.On {
+		message = "bypass is on: " + what + " passes"
+		if r.ForSeconds > 0 {
+			message += " for " + (time.Duration(r.ForSeconds * float64(time.Second))).String()
+		}
+	}
+	// The word is stored; only now the disk.
+	store, note, err := lock(s.places.State, s.now)
+	if err != nil {
+		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: message,
+			Details: []string{"the history has no line of this: " + err.Error()}}, nil
+	}
+	defer store.Close()
+	detail := []string{"service " + r.Service}
+	if r.Service == "" {
+		detail = nil
+	}
+	verb := "bypass off"
+	if r.On {
+		verb = "bypass on"
+	}
+	noted := record(store, state.Entry{Verb: verb, Reason: r.Reason, Outcome: api.OutcomeDone, Detail: detail})
+	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: message, Details: notes(note, noted)}, nil
+}
+
+func (s *Session) service(name string) (uint8, error) {
+	host, err := s.d.Host()
+	if err != nil {
+		return 0, err
+	}
+	if host == nil {
+		return 0, &UnknownService{Name: name}
+	}
+	if found, ok := host.Service(name); ok {
+		return found.ID, nil
+	}
+	e := &UnknownService{Name: name}
+	for _, h := range host.Services {
+		e.Have = append(e.Have, h.Name)
+	}
+	return 0, e
+}
+
+// Rollback makes the previous generation stable. ErrHeld when an agent holds the state; loader.ErrNoPrevious.
+func (s *Session) Rollback(reason string) (*api.Change, error) {
+	store, note, err := lock(s.places.State, s.now)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	names := s.names()
+	before := s.d.Control()
+	after, err := s.d.Rollback()
+	if err != nil {
+		return nil, err
+	}
+	c := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone}
+	left := ""
+	if all, err := s.d.Generations(); err == nil {
+		for _, g := range all {
+			switch g.Slot {
+			case after.Stable:
+				c.Number, c.Digest = g.Number, config.Digest(g.Digest)
+				c.Name = names[c.Digest]
+			case before.Stable:
+				left = fmt.Sprintf("left generation %d (%s)", g.Number, config.Digest(g.Digest).Short())
+			}
+		}
+	}
+	c.Message = fmt.Sprintf("generation %d decides again", c.Number)
+	noted := record(store, state.Entry{Verb: "rollback", Reason: reason, Digest: c.Digest, Name: c.Name, Number: c.Number,
+		Outcome: api.OutcomeDone, Detail: notes(left)})
+	c.Details = notes(left, note, noted)
+	return c, nil
+}
+
+// Detach takes everything below the pins out of the kernel, whatever version or state it is in: traffic passes, and
+// some NICs reset their rings. ErrHeld while an agent holds the state: it would attach again.
+func Detach(p Places, reason string, now func() time.Time) (*api.Change, error) {
+	store, note, err := lock(p.State, now)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	var interfaces []string
+	if d, err := loader.Adopt(p.Pins); err == nil {
+		if all, err := d.Attachments(); err == nil {
+			for _, a := range all {
+				interfaces = append(interfaces, a.Interface)
+			}
+		}
+		if err := d.Close(); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(interfaces)
+	if err := loader.DetachPins(p.Pins); err != nil {
+		return nil, fmt.Errorf("detach: %w", err)
+	}
+	message := "detached; nothing of Spillway is left in the kernel, everything passes"
+	if len(interfaces) > 0 {
+		message = "detached from " + strings.Join(interfaces, ", ") + "; nothing of Spillway is left in the kernel, everything passes"
+	}
+	noted := record(store, state.Entry{Verb: "detach", Reason: reason, Outcome: api.OutcomeDone, Detail: interfaces})
+	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: message, Details: notes(note, noted)}, nil
+}
+
+// Pinned reports whether something of Spillway, of any version, is below the pins.
+func Pinned(p Places) (bool, error) {
+	d, err := loader.Adopt(p.Pins)
+	if err == nil {
+		return true, d.Close()
+	}
+	if errors.Is(err, loader.ErrNotPinned) {
+		return anyVersion(p.Pins), nil
+	}
+	return !errors.Is(err, loader.ErrPermission), err
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package offline
+
+import (
+	"os"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/spillway/spillway/config"
+)
+
+// Places are where the agent listens and keeps its state, as the host file says.
+type Places struct {
+	Socket, State, Pins string
+	// Host is the host file; nil when it is missing or faulty. Problem then says why; it is nil for a missing one.
+	Host    *config.Host
+	Problem error
+}
+
+// Locate reads the places from a host file. It never fails: whoever needs the bypass may have a broken host file, so
+// from a faulty one the paths are taken as far as they can be read, and a missing one leaves the defaults.
+func Locate(path string) Places {
+	d := config.DefaultHost()
+	p := Places{Socket: d.Listen.Socket, State: d.Paths.State, Pins: d.Paths.Pins}
+	data, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		return p
+	}
+	host, err := config.LoadHost(path)
+	if err == nil {
+		return Places{Socket: host.Listen.Socket, State: host.Paths.State, Pins: host.Paths.Pins, Host: host}
+	}
+	p.Problem = err
+	var loose struct {
+		Listen struct {
+			Socket string `yaml:"socket"`
+		} `yaml:"listen"`
+		Paths struct {
+			State string `yaml:"state"`
+			Pins  string `yaml:"pins"`
+		} `yaml:"paths"`
+	}
+	if yaml.Unmarshal(data, &loose) != nil {
+		return p
+	}
+	for _, f := range []struct {
+		to   *string
+		from string
+	}{{&p.Socket, loose.Listen.Socket}, {&p.State, loose.Paths.State}, {&p.Pins, loose.Paths.Pins}} {
+		if f.from != "" {
+			*f.to = f.from
+		}
+	}
+	return p
+}

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package offline
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// ErrHeld says that an agent holds the state but does not answer.
+var ErrHeld = errors.New("an agent holds the state, but does not answer")
+
+// Session works on pinned maps without an agent.
+type Session struct {
+	places Places
+	d      *loader.Dataplane
+	now    func() time.Time
+}
+
+// Open adopts what is pinned. loader.ErrNotPinned when nothing is.
+func Open(p Places, now func() time.Time) (*Session, error) {
+	d, err := loader.Adopt(p.Pins)
+	if err != nil {
+		return nil, err
+	}
+	return &Session{places: p, d: d, now: now}, nil
+}
+
+// Close releases the handles; what is pinned works on.
+func (s *Session) Close() error { return s.d.Close() }
+
+// lock takes the state for a change. The disk must not stand in the way: when it cannot be used, the change goes
+// through, and the returned note says that it is not recorded.
+func lock(dir string, now func() time.Time) (store *state.Store, note string, err error) {
+	store, err = state.Open(dir, state.Options{Now: now})
+	switch {
+	case errors.Is(err, state.ErrLocked):
+		return nil, "", fmt.Errorf("%w (%s)", ErrHeld, dir)
+	case err != nil:
+		return state.Unusable(dir, err, state.Options{Now: now}), fmt.Sprintf("the history has no line of this: %v", err), nil
+	}
+	return store, "", nil
+}
+
+// record writes the history line of a change. A full disk costs the line, not the change.
+func record(store *state.Store, e state.Entry) (note string) {
+	e.UID, e.User = caller()
+	e.Detail = append(e.Detail, "without an agent")
+	if err := store.Append(e); err != nil {
+		return fmt.Sprintf("the history has no line of this: %v", err)
+	}
+	return ""
+}
+
+// caller names who runs this process; sudo keeps the name of the person.
+func caller() (uint32, string) {
+	uid := os.Getuid()
+	name := fmt.Sprint(uid)
+	if u, err := user.LookupId(name); err == nil {
+		name = u.Username
+	}
+	if by := os.Getenv("SUDO_USER"); uid == 0 && by != "" {
+		name = by + " by sudo"
+	}
+	return uint32(uid), name
+}
+
+func notes(all ...string) []string {
+	var out []string
+	for _, n := range all {
+		if n != "" {
+			out = append(out, n)
+		}
+	}
+	return out
+}
