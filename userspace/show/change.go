@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package show
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// Change prints what a command did, and what comes next.
+func Change(w io.Writer, c *api.Change, s Style) {
+	fmt.Fprintln(w, c.Message)
+	if c.Number != 0 {
+		fmt.Fprintf(w, "  generation #%d %s %s\n", c.Number, c.Name, c.Digest.Short())
+	}
+	if !c.Deadline.IsZero() {
+		fmt.Fprintln(w, s.care(fmt.Sprintf("  goes back by itself in %s unless confirmed: spillway confirm", s.until(c.Deadline))))
+	}
+	if !c.BakeUntil.IsZero() {
+		fmt.Fprintf(w, "  last-known-good in %s, if nothing happens until then\n", s.until(c.BakeUntil))
+	}
+	for _, d := range c.Details {
+		fmt.Fprintf(w, "  %s\n", d)
+	}
+}
+
+// History prints the newest changes first.
+func History(w io.Writer, h *api.History) {
+	if len(h.Entries) == 0 {
+		fmt.Fprintln(w, "Nothing has happened yet.")
+	} else {
+		entries(w, h.Entries)
+	}
+	if h.Skipped > 0 {
+		fmt.Fprintf(w, "%s could not be read (torn by a crash, or changed)\n", Plural(h.Skipped, "line"))
+	}
+}
+
+func entries(w io.Writer, all []api.HistoryEntry) {
+	t := newTable(w, "", "WHEN", "WHO", "WHAT", "OUTCOME", "GENERATION", "WHY")
+	for _, e := range all {
+		generation := ""
+		switch {
+		case e.Number != 0:
+			generation = fmt.Sprintf("#%d %s", e.Number, e.Digest.Short())
+		case !e.Digest.IsZero():
+			generation = e.Digest.Short()
+		}
+		t.row(e.At.Local().Format("2006-01-02 15:04"), e.User, e.Verb, e.Outcome, generation, why(e))
+	}
+	t.end()
+}
+
+// why is the reason that a person gave, else the first detail.
+func why(e api.HistoryEntry) string {
+	if e.Reason != "" || len(e.Detail) == 0 {
+		return e.Reason
+	}
+	return e.Detail[0]
+}
+
+// Bans prints the bans in force.
+func Bans(w io.Writer, b *api.BanList, s Style) {
+	if len(b.Bans) == 0 {
+		fmt.Fprintf(w, "No bans (room for %s).\n", Count(b.Capacity))
+		return
+	}
+	t := newTable(w, "", "PREFIX", "ENDS IN", "BY", "REASON")
+	for _, one := range b.Bans {
+		t.row(one.Prefix, s.until(one.Expires), one.By, one.Reason)
+	}
+	t.end()
+}
+
+// Verification prints where the kernel differs from what it should hold.
+func Verification(w io.Writer, v *api.Verification, s Style) {
+	switch {
+	case len(v.Entries) > 0:
+		fmt.Fprintln(w, s.bad(Plural(len(v.Entries), "difference"))+": the kernel does not hold what it should.")
+		t := newTable(w, "  ", "WHERE", "SHOULD BE", "IS")
+		for _, e := range v.Entries {
+			t.row(e.Where, e.Want, e.Got)
+		}
+		t.end()
+		fmt.Fprintln(w, "fix: spillway apply the bundle again; or restart the agent, which refills what is empty")
+	case v.OK:
+		fmt.Fprintln(w, s.good("The kernel holds what it should."))
+	default:
+		fmt.Fprintln(w, "What could be checked is as it should be.")
+	}
+	for _, l := range v.Left {
+		fmt.Fprintf(w, "not checked: %s\n", l)
+	}
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package show
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// Status prints the first screen: whether visitors are protected, by what, since when, and what is wrong.
+func Status(w io.Writer, st *api.Status, s Style) {
+	if st.Source == api.SourcePins {
+		fmt.Fprintln(w, s.bad("No agent answers.")+" This is read from the pinned maps, which work on without it.")
+	}
+	fmt.Fprintln(w, headline(st, s))
+	exceptions(w, st, s)
+	problems(w, st.Problems, s)
+	fmt.Fprintln(w)
+	interfaces(w, st)
+	generations(w, st, s)
+	facts(w, st, s)
+	if len(st.Packets) > 0 {
+		fmt.Fprintln(w)
+		packets(w, st)
+	}
+	if len(st.Services) > 0 {
+		fmt.Fprintln(w)
+		services(w, st)
+	}
+}
+
+// headline is the one sentence that matters.
+func headline(st *api.Status, s Style) string {
+	switch {
+	case st.Bypass.Active:
+		return s.bad("BYPASS IS ON: everything passes"+bypassEnd(st.Bypass)+".") + bypassWhy(st.Bypass, s)
+	case !st.Protected && anyProtected(st.Interfaces) && stable(st) != nil:
+		return s.bad("Partly protected:") + " on some interfaces everything passes."
+	case !st.Protected:
+		return s.bad("NOT PROTECTED:") + " everything passes."
+	case st.Mode == "enforce":
+		return s.good("Protected:") + " what the rules find is blocked (mode enforce)."
+	}
+	return s.care("Observing:") + " what would be blocked is counted, everything passes (mode observe)."
+}
+
+// exceptions are what a person set going and must not forget.
+func exceptions(w io.Writer, st *api.Status, s Style) {
+	for _, v := range st.Services {
+		if v.Bypass.Active {
+			fmt.Fprintf(w, "%s service %s passes%s%s\n", s.bad("BYPASS:"), v.Name, bypassEnd(v.Bypass), bypassWhy(v.Bypass, s))
+		}
+	}
+	if c := st.Confirm; c != nil {
+		fmt.Fprintf(w, "%s #%d goes back by itself in %s; to keep it: spillway confirm\n",
+			s.care("CANDIDATE:"), c.Number, s.until(c.Deadline))
+	}
+}
+
+func anyProtected(all []api.Interface) bool {
+	for _, i := range all {
+		if i.Protected {
+			return true
+		}
+	}
+	return false
+}
+
+func stable(st *api.Status) *api.Generation {
+	for i, g := range st.Generations {
+		if g.Role == "stable" {
+			return &st.Generations[i]
+		}
+	}
+	return nil
+}
+
+func bypassEnd(b api.Bypass) string {
+	if b.SecondsLeft == nil {
+		return ", until `spillway bypass off`"
+	}
+	return " for " + secondsText(*b.SecondsLeft)
+}
+
+func bypassWhy(b api.Bypass, s Style) string {
+	var parts []string
+	if b.By != "" {
+		parts = append(parts, "by "+b.By)
+	}
+	if !b.Since.IsZero() {
+		parts = append(parts, s.ago(b.Since))
+	}
+	if b.Reason != "" {
+		parts = append(parts, fmt.Sprintf("%q", b.Reason))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "\n  " + strings.Join(parts, ", ")
+}
+
+func problems(w io.Writer, all []api.Problem, s Style) {
+	for _, p := range all {
+		fmt.Fprintf(w, "%s %s\n", s.bad("!"), wrap(p.Message, 2))
+		if p.Fix != "" {
+			fmt.Fprintf(w, "  fix: %s\n", wrap(p.Fix, 7))
+		}
+	}
+}
+
+func interfaces(w io.Writer, st *api.Status) {
+	t := newTable(w, "", "INTERFACE", "STATE", "XDP", "NOTE")
+	for _, i := range st.Interfaces {
+		state := i.State
+		if !i.Protected {
+			state = strings.ToUpper(state)
+		}
+		note := ""
+		if i.ProgramID != 0 {
+			note = fmt.Sprintf("program %d", i.ProgramID)
+		}
+		if i.Problem != "" {
+			note = i.Problem
+		}
+		t.row(i.Name, state, i.Mode, note)
+	}
+	if len(st.Interfaces) == 0 {
+		t.row("", "", "", "none: no traffic is seen")
+	}
+	t.end()
+	fmt.Fprintln(w)
+}
+
+func generations(w io.Writer, st *api.Status, s Style) {
+	t := newTable(w, "", "GENERATION", "DIGEST", "BUILT", "STATE")
+	shown := 0
+	for _, role := range []string{"stable", "candidate", "previous"} {
+		for _, g := range st.Generations {
+			if g.Role == role {
+				t.row(strings.TrimSpace(fmt.Sprintf("#%d %s", g.Number, g.Name)), g.Digest.Short(), s.ago(g.Built), roleText(st, g, s))
+				shown++
+			}
+		}
+	}
+	if shown == 0 {
+		t.row("none", "", "", "no bundle is applied")
+	}
+	t.end()
+	fmt.Fprintln(w)
+}
+
+func roleText(st *api.Status, g api.Generation, s Style) string {
+	text := g.Role
+	switch g.Role {
+	case "stable":
+		if st.Bake != nil && st.Bake.Number == g.Number {
+			text += ", baking for " + s.until(st.Bake.Until)
+		} else if st.LastKnownGood != nil && st.LastKnownGood.Digest == g.Digest {
+			text += ", last-known-good"
+		}
+	case "candidate":
+		if st.Control != nil && st.Control.CanaryPermille != 1000 {
+			text += fmt.Sprintf(" for %.1f%%", float64(st.Control.CanaryPermille)/10)
+		}
+		switch {
+		case st.Confirm != nil && st.Confirm.Number == g.Number:
+			text += ", " + s.until(st.Confirm.Deadline) + " to confirm"
+		case st.LeaseSecondsLeft == nil:
+			text += ", its lease has ended"
+		}
+	}
+	return text
+}
+
+func facts(w io.Writer, st *api.Status, s Style) {
+	t := newTable(w, "")
+	if st.Agent != nil {
+		t.row("agent", fmt.Sprintf("%s, pid %d, up %s, %s", st.Agent.State, st.Agent.PID, Duration(s.Now.Sub(st.Agent.Started)), st.Agent.Version))
+	}
+	t.row("heartbeat", heartbeat(st))
+	if st.LastKnownGood != nil {
+		k := st.LastKnownGood
+		t.row("last-known-good", strings.TrimSpace(fmt.Sprintf("#%d %s %s", k.Number, k.Name, k.Digest.Short())))
+	}
+	if st.MaxMode != "" && st.Mode != "" && st.MaxMode != st.Mode {
+		t.row("max_mode", st.MaxMode+" in the host file, the kernel has "+st.Mode)
+	}
+	bans := Count(st.Bans)
+	if st.BanCapacity > 0 {
+		bans += " of " + Count(st.BanCapacity)
+	}
+	t.row("bans", bans)
+	if st.EventsLost > 0 {
+		t.row("events", Count(st.EventsLost)+" lost (rate or ring full); counters are exact")
+	}
+	if st.Drift != nil && len(st.Drift.Entries) > 0 {
+		t.row("drift", Plural(len(st.Drift.Entries), "difference")+": spillway verify")
+	}
+	t.end()
+}
+
+func heartbeat(st *api.Status) string {
+	text := "never: no agent has lived since the maps were made"
+	if st.HeartbeatAgeSeconds != nil {
+		text = secondsText(*st.HeartbeatAgeSeconds) + " ago"
+	}
+	if st.AgentTimeoutSeconds != nil {
+		return text + "; everything passes after " + secondsText(*st.AgentTimeoutSeconds) + " of silence"
+	}
+	return text
+}
