@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make demo` and `make test` are the two commands to know: as root, on a fresh Debian 12 with Go. `make help` has the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export CGO_ENABLED := 0
+version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+generated := $(wildcard bpf/*_bpfel.go bpf/*_bpfel.o config/schema/*.json config/dashboards/*.json)
+c_files := $(wildcard bpf/*.c bpf/*.h)
+
+help: ## print every target with its sentence
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+deps: ## install what is missing from Debian (root), and say what, first
+	@.ci/deps
+
+generate: ## write the Go bindings of the dataplane (needs clang-19) and the JSON schemas again
+	go generate ./...
+
+generate-check: ## fail when what is committed is not what generate writes
+	@mkdir -p bin; sha256sum $(generated) >bin/.generated.sum; trap 'rm -f bin/.generated.sum' EXIT; \
+	$(MAKE) generate; \
+	sha256sum --quiet --check bin/.generated.sum || { echo "generate-check: these files were out of date: commit what changed" >&2; exit 1; }
+
+build: ## build bin/spillway, one static binary (needs Go only)
+	go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(version)' -o bin/spillway ./cmd/spillway
+
+demo: root deps build ## block bots in front of a real web server, in namespaces of its own, in two minutes (root)
+	bin/spillway demo
+
+test: root deps generate-check lint build ## run all that can be run on one machine (root); its own output comes last
+	go test -count=1 -p 2 -timeout 12m ./...
+
+unit: ## run the tests that need neither root nor clang, and say which were left out
+	@env -u CI go test -count=1 -v ./... | awk '/^(ok|FAIL|panic:)/ || /^ *--- FAIL/ {print} \
+		/^ *--- SKIP/ {skipped[++n] = $$3} END {if (n) {printf "left out, for want of root or a tool: %d\n", n; \
+		for (i = 1; i <= n; i++) print "  " skipped[i]}}'
+
+bench: ## run every benchmark once, ns per operation
+	go test -run '^$$' -bench . -benchtime 1s ./...
+
+lint: ## go vet, gofmt, and the direction of imports
+	go vet ./...
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then \
+		echo "lint: not formatted (make fmt): $$unformatted" >&2; exit 1; fi
+	go test -count=1 -run Import ./test/
+
+fmt: ## format Go, and C by its committed style
+	gofmt -w $$(git ls-files '*.go')
+	@if [ -e bpf/.clang-format ]; then clang-format-19 -i $(c_files); fi
+
+clean: ## remove what was built
+	rm -rf bin
+	go clean -testcache
+
+root:
+	@[ "$$(id -u)" -eq 0 ] || { echo 'this needs root: sudo env "PATH=$$PATH" make $(MAKECMDGOALS)   (make unit does not)' >&2; exit 1; }
+
+.PHONY: help deps generate generate-check build demo test unit bench lint fmt clean root

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/show"
+)
+
+func (a *app) newApply() *cobra.Command {
+	var o api.ApplyOptions
+	var yes, dry bool
+	c := &cobra.Command{
+		Use: "apply BUNDLE", Short: "Put a bundle into force",
+		Long: `Validate a bundle, build it beside the one in force, read it back, and publish
+it with one store. A refusal changes nothing. The bundle before it stays in the
+kernel for spillway rollback. It becomes last-known-good after guards.bake.
+
+  spillway apply edge.yaml                 at a terminal: shows the plan, then asks
+  spillway apply edge.yaml --confirm 5m    goes back by itself unless confirmed
+  spillway apply edge.yaml --accept WHY    for a bundle that is held: it grows,
+                                           shrinks or covers more than the guards
+                                           allow, or was rolled back before
+
+Exit code 1 when it is refused or held, 3 when no agent answers. With --dry-run
+the same as plan: 0 without changes, 2 with changes.`,
+		Args: oneArg("bundle: its YAML file or folder"), ValidArgsFunction: files("yaml", "yml"),
+		RunE: func(c *cobra.Command, args []string) error {
+			err := a.apply(c.Context(), args[0], o, yes, dry)
+			return a.withoutAgent(args[0], err)
+		},
+	}
+	c.Flags().Var(durationFlag{&o.Confirm}, "confirm", "go back by itself after this time unless confirmed (5m)")
+	c.Flags().StringVar(&o.Accept, "accept", "", "accept what is held, with a reason")
+	c.Flags().StringVar(&o.Reason, "reason", "", "why, for the history")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&dry, "dry-run", false, "show the plan and change nothing")
+	return c
+}
+
+func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, yes, dry bool) error {
+	if dry || a.stdinTTY && a.stdoutTTY && !yes {
+		p, err := a.plan(ctx, path)
+		if err != nil {
+			return err
+		}
+		// Exit code 2 is plan's alone: here changes are the point.
+		if err := a.showPlan(p); dry || err != nil && !errors.As(err, new(*exitCode)) {
+			return err
+		}
+		if !p.Changes {
+			return nil
+		}
+		if len(p.Holds) > 0 && o.Accept == "" {
+			return errors.New("the bundle is held: nothing was changed")
+		}
+		if err := a.confirmed(false, "Put it into force?"); err != nil {
+			return err
+		}
+	}
+	upload, err := api.Pack(path)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, bundlePatience)
+	defer cancel()
+	client := a.client()
+	defer client.Close()
+	change, err := client.Apply(ctx, upload, o)
+	if err != nil {
+		return err
+	}
+	a.warnings(change.Warnings)
+	return a.print(change, func() { show.Change(a.stdout, change, a.style()) })
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// env is everything a command takes from its surroundings, so that a test can stand in for them.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	// Whether a person sits at these ends.
+	stdinTTY, stdoutTTY bool
+	now                 func() time.Time
+	getenv              func(string) string
+	proc                fs.FS
+}
+
+func systemEnv() env {
+	return env{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		stdinTTY: isTTY(os.Stdin), stdoutTTY: isTTY(os.Stdout),
+		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"),
+	}
+}
+
+func isTTY(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// colour follows no-color.org and the usual variables beside it.
+func (e env) colour() bool {
+	switch {
+	case e.getenv("NO_COLOR") != "":
+		return false
+	case e.getenv("CLICOLOR_FORCE") != "" && e.getenv("CLICOLOR_FORCE") != "0":
+		return true
+	}
+	return e.stdoutTTY && e.getenv("TERM") != "dumb"
+}

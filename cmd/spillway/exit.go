@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/offline"
+)
+
+// The exit codes; `spillway help exit-codes` explains them.
+const (
+	exitOK       = 0
+	exitError    = 1
+	exitChanges  = 2
+	exitNoAgent  = 3
+	exitDegraded = 4
+	exitUsage    = 64 // EX_USAGE of sysexits.h
+)
+
+const exitCodes = `Exit codes are the same for every command:
+
+  0   all is well, or it was done
+  1   an error: a refusal, a failure; the message says what to do
+  2   plan (and apply --dry-run): there are changes
+  3   no agent answers and the command needs one, or nothing runs at all
+  4   status, verify, doctor: it works, but not as it should
+  64  the command line cannot be understood
+
+GNU diff uses 1 for "there are differences"; plan uses 2, so that an error is
+never taken for a difference.
+`
+
+// exitCode carries an exit code. An err of nil prints nothing: the command has said it all.
+type exitCode struct {
+	code int
+	err  error
+}
+
+func (e *exitCode) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitCode) Unwrap() error { return e.err }
+
+// with ends a command with a code after its output.
+func with(code int) error { return &exitCode{code: code} }
+
+// usage is an error of the command line.
+func usage(format string, args ...any) error {
+	return &exitCode{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// explained is a failure as it is told: what happened, and the way out.
+type explained struct {
+	code    int
+	message string
+	fix     string
+	api     *api.Error // set when the agent refused
+}
+
+// explain turns an error into what a person reads.
+func (a *app) explain(err error) explained {
+	e := explained{code: exitError, message: err.Error()}
+	var coded *exitCode
+	if errors.As(err, &coded) {
+		e.code = coded.code
+	}
+	var faults *config.Faults
+	var unknown *offline.UnknownService
+	switch {
+	case errors.As(err, &e.api):
+		e.message, e.fix = e.api.Message, e.api.Fix
+		for _, h := range e.api.Holds {
+			e.message += "\n  " + h.Text
+		}
+		if errors.As(err, &faults) {
+			e.message = faults.Error() + "\n" + e.api.Message
+		}
+	case errors.As(err, &faults):
+		e.message = faults.Error()
+	case errors.As(err, &unknown):
+		if near := nearest(unknown.Name, unknown.Have); near != "" {
+			e.fix = fmt.Sprintf("did you mean %s?", near)
+		}
+	case errors.Is(err, api.ErrUnreachable) && errors.Is(err, fs.ErrPermission), errors.Is(err, loader.ErrPermission):
+		if os.Geteuid() != 0 {
+			e.fix = "run it with sudo"
+		}
+	case errors.Is(err, api.ErrUnreachable):
+		e.code = exitNoAgent
+		e.message = "no agent answers on " + a.places().Socket
+		e.fix = "start it with `systemctl start spillway` or `spillway run`"
+	case errors.Is(err, loader.ErrNotPinned):
+		p := a.places()
+		e.code = exitNoAgent
+		e.message = fmt.Sprintf("nothing of Spillway runs on this host: no agent answers on %s, and nothing is pinned below %s", p.Socket, p.Pins)
+		e.fix = "start it with `systemctl start spillway` or `spillway run`"
+	case errors.Is(err, offline.ErrHeld):
+		e.fix = "stop the agent first: `systemctl stop spillway` (what the kernel enforces goes on); `spillway bypass on` works at any time"
+	}
+	return e
+}
+
+// fail tells an error: on stderr for people, and as JSON on stdout when JSON was asked for.
+func (a *app) fail(err error, started bool) int {
+	var coded *exitCode
+	if errors.As(err, &coded) && coded.err == nil {
+		return coded.code
+	}
+	e := a.explain(err)
+	if !started {
+		e.code = exitUsage // the command itself never ran: its flags or arguments are wrong
+	}
+	fmt.Fprintf(a.stderr, "spillway: %s\n", e.message)
+	if e.fix != "" {
+		fmt.Fprintf(a.stderr, "  fix: %s\n", e.fix)
+	}
+	if a.format == formatJSON {
+		reply := e.api
+		if reply == nil {
+			reply = &api.Error{Code: codeOf(e.code), Message: e.message, Fix: e.fix}
+			var faults *config.Faults
+			if errors.As(err, &faults) {
+				reply = api.Refuse("refused", err)
+			}
+		}
+		_ = writeJSON(a.stdout, struct {
+			api.Envelope
+			Error *api.Error `json:"error"`
+		}{api.NewEnvelope(), reply})
+	}
+	return e.code
+}
+
+// codeOf names, for programs, what went wrong on this side of the socket.
+func codeOf(code int) string {
+	switch code {
+	case exitUsage:
+		return "usage"
+	case exitNoAgent:
+		return "unreachable"
+	}
+	return "failed"
+}
+
+func newExitCodesTopic() *cobra.Command {
+	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes}
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// fakeAgent answers on a Unix socket with what a test puts there, and keeps what it was asked.
+type fakeAgent struct {
+	mu      sync.Mutex
+	replies map[string]any // "GET /v1/status" → reply, or *api.Error
+	asked   []string
+	queries map[string]url.Values
+	bodies  map[string]map[string]any
+}
+
+func startAgent(s *shell) *fakeAgent {
+	s.t.Helper()
+	a := &fakeAgent{replies: map[string]any{}, queries: map[string]url.Values{}, bodies: map[string]map[string]any{}}
+	listener, err := net.Listen("unix", s.socket)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	server := &http.Server{Handler: a}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	s.t.Cleanup(func() {
+		server.Close()
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			s.t.Error(err)
+		}
+	})
+	return a
+}
+
+func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := r.Method + " " + r.URL.Path
+	a.asked = append(a.asked, key)
+	a.queries[key] = r.URL.Query()
+	body := map[string]any{}
+	_ = json.NewDecoder(r.Body).Decode(&body) // an upload is no JSON
+	a.bodies[key] = body
+	reply, ok := a.replies[key]
+	if !ok {
+		reply = &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: "nobody prepared " + key}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if refusal, is := reply.(*api.Error); is {
+		w.WriteHeader(refusal.Status)
+		reply = map[string]any{"schemaVersion": 1, "error": refusal}
+	}
+	if lines, is := reply.([]api.Event); is {
+		for _, e := range lines {
+			_ = json.NewEncoder(w).Encode(e)
+		}
+		return
+	}
+	_ = json.NewEncoder(w).Encode(reply)
+}
+
+func (a *fakeAgent) answer(key string, reply any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.replies[key] = reply
+}
+
+func (a *fakeAgent) wasAsked(t *testing.T, key string) (url.Values, map[string]any) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, k := range a.asked {
+		if k == key {
+			return a.queries[key], a.bodies[key]
+		}
+	}
+	t.Errorf("the agent was not asked %s, but %v", key, a.asked)
+	return nil, map[string]any{}
+}
+
+func digest(first byte) config.Digest {
+	var d config.Digest
+	for i := range d {
+		d[i] = first + byte(i)
+	}
+	return d
+}
+
+func number(f float64) *float64 { return &f }
+
+// healthy is the status of a host that enforces, with a week of traffic behind it.
+func healthy() *api.Status {
+	return &api.Status{
+		Envelope: api.NewEnvelope(), Source: api.SourceAgent, Protected: true, Mode: "enforce", MaxMode: "enforce",
+		Agent:      &api.Agent{Version: "0.1.0", PID: 812, Started: now.Add(-76 * time.Hour), HostFile: "/etc/spillway/spillway.yaml", State: api.StateRunning},
+		Interfaces: []api.Interface{{Name: "eth0", Index: 2, Protected: true, State: "attached", Mode: "native", ProgramID: 71, LinkID: 4}},
+		Control:    &api.Control{Epoch: 9, Stable: 2, Previous: 1, Host: 1},
+		Generations: []api.Generation{
+			{Slot: 1, Role: "previous", Number: 11, Digest: digest(0x11), Name: "edge-starter", Built: now.Add(-50 * time.Hour), Rules: 3},
+			{Slot: 2, Role: "stable", Number: 12, Digest: digest(0xa0), Name: "edge-starter", Built: now.Add(-3*time.Hour - 20*time.Minute), Rules: 4, Prefixes4: 1200},
+		},
+		LastKnownGood: &api.Known{Digest: digest(0xa0), Name: "edge-starter", Number: 12, Since: now.Add(-3 * time.Hour)},
+		Services: []api.Service{
+			{ID: 1, Name: "web", Kind: "tls"},
+			{ID: 2, Name: "shop", Kind: "tls", Bypass: api.Bypass{Active: true, SecondsLeft: number(1500)}},
+		},
+		HeartbeatAgeSeconds: number(0.4), AgentTimeoutSeconds: number(900), Bans: 3, BanCapacity: 1024, HostNumber: 1,
+		Packets: []api.Packets{
+			{Service: "web", Slot: 2, Reason: "known_flow", Verdict: "pass", Packets: 18_442_190},
+			{Service: "web", Slot: 2, Reason: "no_match", Verdict: "pass", Packets: 412_003},
+			{Service: "web", Slot: 2, Reason: "handshake", Verdict: "pass", Packets: 399_120},
+			{Service: "web", Slot: 2, Reason: "midstream", Verdict: "pass", Packets: 14},
+			{Service: "web", Slot: 2, Reason: "prefix", Verdict: "drop", Packets: 88_213},
+			{Service: "web", Slot: 2, Reason: "tcp_fingerprint", Verdict: "drop", Packets: 9_120},
+			{Service: "shop", Slot: 0, Reason: "service_bypass", Verdict: "pass", Packets: 71_000},
+			{Service: "", Slot: 0, Reason: "not_service", Verdict: "pass", Packets: 5_100_220},
+		},
+	}
+}

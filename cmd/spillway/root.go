@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/offline"
+	"github.com/spillway/spillway/userspace/show"
+)
+
+const (
+	defaultConfig = "/etc/spillway/spillway.yaml"
+	configEnv     = "SPILLWAY_CONFIG"
+
+	formatTable = "table"
+	formatJSON  = "json"
+)
+
+const about = `Spillway keeps bots away from a web server, in the network driver, and lets
+visitors through when any part of it fails.
+
+  To turn it off, now, whatever state it is in:   spillway bypass on
+  To turn it on again:                            spillway bypass off
+
+A first time on a host:
+
+  spillway doctor eth0                            can it run here?
+  spillway init eth0                              write the host file
+  spillway run                                    start the agent (observes)
+  spillway apply BUNDLE                           say what a bot looks like
+  spillway status                                 see what it does
+
+The host file is /etc/spillway/spillway.yaml, or what --config or
+$SPILLWAY_CONFIG says.`
+
+// app is one invocation.
+type app struct {
+	env
+	config string
+	format string
+
+	started bool // a command began: its command line was understood
+	located *offline.Places
+}
+
+// run executes one command line and returns its exit code.
+func run(ctx context.Context, e env, args []string) int {
+	a := &app{env: e}
+	root := a.newRoot()
+	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
+	root.SetIn(e.stdin)
+	root.SetOut(e.stdout)
+	root.SetErr(e.stderr)
+	if err := root.ExecuteContext(ctx); err != nil {
+		return a.fail(err, a.started)
+	}
+	return exitOK
+}
+
+func (a *app) newRoot() *cobra.Command {
+	cobra.EnableCommandSorting = false // the order is that of groups
+	root := &cobra.Command{
+		Use: "spillway", Short: "A bot layer that cannot take the site down", Long: about,
+		SilenceUsage: true, SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.format != formatTable && a.format != formatJSON {
+				return usage("unknown format %q; valid: %s, %s", a.format, formatTable, formatJSON)
+			}
+			a.started = true
+			return nil
+		},
+	}
+	path := a.getenv(configEnv)
+	if path == "" {
+		path = defaultConfig
+	}
+	root.PersistentFlags().StringVar(&a.config, "config", path, "host `FILE`; default "+defaultConfig)
+	root.PersistentFlags().Lookup("config").DefValue = "" // told above, and short
+	root.PersistentFlags().StringVarP(&a.format, "format", "o", formatTable, "table for people, json for programs")
+	_ = root.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatTable, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%w\nsee: %s --help", err, c.CommandPath())
+	})
+	for _, g := range a.groups() {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, c := range g.commands {
+			c.GroupID = g.id
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(a.newCompletion(), a.newVersion(), newExitCodesTopic())
+	root.SetHelpCommandGroupID("")
+	return root
+}
+
+type group struct {
+	id, title string
+	commands  []*cobra.Command
+}
+
+// groups holds every command, in the order in which a person meets them.
+func (a *app) groups() []group {
+	return []group{
+		{"emergency", "In an emergency:", []*cobra.Command{a.newBypass(), a.newRollback(), a.newDetach()}},
+		{"host", "A host:", []*cobra.Command{a.newDoctor(), a.newInit(), a.newRun(), a.newReload(), a.newConfig()}},
+		{"bundle", "Bundles:", []*cobra.Command{a.newPlan(), a.newApply(), a.newConfirm()}},
+		{"look", "See what it does:", []*cobra.Command{a.newStatus(), a.newVerify(), a.newHistory(), a.newEvents()}},
+		{"bans", "Bans, short blocks outside bundles:", []*cobra.Command{a.newBan(), a.newUnban(), a.newBans()}},
+	}
+}
+
+// places are read once. A faulty host file is told; the command goes on with what could be read of it.
+func (a *app) places() offline.Places {
+	if a.located == nil {
+		p := offline.Locate(a.config)
+		a.located = &p
+		if p.Problem != nil {
+			fmt.Fprintf(a.stderr, "spillway: %s cannot be used as it is (spillway config check %s); taking socket %s and pins %s\n",
+				a.config, a.config, p.Socket, p.Pins)
+		}
+	}
+	return *a.located
+}
+
+func (a *app) client() *api.Client { return api.NewClient(a.places().Socket) }
+
+func (a *app) style() show.Style { return show.Style{Colour: a.colour(), Now: a.now()} }
+
+// print writes a reply for people or for programs.
+func (a *app) print(reply any, table func()) error {
+	if a.format == formatJSON {
+		return writeJSON(a.stdout, reply)
+	}
+	table()
+	return nil
+}
+
+// oneArg wants exactly one argument and says which.
+func oneArg(name string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usage("want one %s\nsee: %s --help", name, c.CommandPath())
+		}
+		return nil
+	}
+}
+
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("unexpected argument %q\nsee: %s --help", strings.Join(args, " "), c.CommandPath())
+	}
+	return nil
+}

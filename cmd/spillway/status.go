@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/offline"
+	"github.com/spillway/spillway/userspace/show"
+)
+
+// patience is how long a question may take.
+const patience = 10 * time.Second
+
+func (a *app) newStatus() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show what Spillway does now",
+		Long: `Show what Spillway does now: whether visitors are protected, in which mode, by
+which bundle, what was blocked and why, and what is wrong. Works without the
+agent, on the pinned maps.
+
+Exit code 0 when all is well, 4 when something is wrong (not attached, bypass
+on, no agent, drift), 3 when nothing of Spillway runs here.`,
+		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(c *cobra.Command, _ []string) error {
+			st, err := a.status(c.Context())
+			if err != nil {
+				return err
+			}
+			if err := a.print(st, func() { show.Status(a.stdout, st, a.style()) }); err != nil {
+				return err
+			}
+			if !st.Protected || len(st.Problems) > 0 {
+				return with(exitDegraded)
+			}
+			return nil
+		},
+	}
+}
+
+// status asks the agent, or reads the pinned maps when none answers.
+func (a *app) status(ctx context.Context) (*api.Status, error) {
+	return ask(ctx, a, (*api.Client).Status, (*offline.Session).Status)
+}
+
+// ask puts a question to the agent, and to the pinned maps when no agent answers in time.
+func ask[T any](ctx context.Context, a *app, agent func(*api.Client, context.Context) (*T, error), pins func(*offline.Session) (*T, error)) (*T, error) {
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	client := a.client()
+	defer client.Close()
+	reply, err := agent(client, short)
+	if err == nil || !a.silent(ctx, err) {
+		return reply, err
+	}
+	s, err := a.openPins(err)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return pins(s)
+}
+
+// silent reports whether an error means that no agent answers: nobody listens, or it hangs. The caller's own end is
+// neither.
+func (a *app) silent(ctx context.Context, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	return errors.Is(err, api.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// openPins opens the pinned maps because the agent did not answer. When nothing is pinned either, but there is an agent
+// that this user may not ask, that is what must be told.
+func (a *app) openPins(why error) (*offline.Session, error) {
+	s, err := offline.Open(a.places(), a.now)
+	if errors.Is(err, loader.ErrNotPinned) && errors.Is(why, fs.ErrPermission) {
+		return nil, why
+	}
+	return s, err
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/offline"
+)
+
+// urgent makes a change that must not depend on the agent.
+func (a *app) urgent(ctx context.Context, agent func(context.Context, *api.Client) (*api.Change, error),
+	pins func(*offline.Session) (*api.Change, error)) (*api.Change, error) {
+	short, cancel := context.WithTimeout(ctx, panicPatience)
+	defer cancel()
+	client := a.client()
+	defer client.Close()
+	change, err := agent(short, client)
+	var refusal *api.Error
+	lost := errors.As(err, &refusal) && refusal.Code == api.CodeUnavailable
+	if err == nil || !lost && !a.silent(ctx, err) {
+		return change, err
+	}
+	s, perr := a.openPins(err)
+	if perr != nil {
+		return nil, perr
+	}
+	defer s.Close()
+	fmt.Fprintln(a.stderr, "No agent answers; changing the pinned maps directly.")
+	return pins(s)
+}
