@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package demo
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/lab"
+)
+
+// testHost writes the demo's files into a folder and loads the host file.
+func testHost(t *testing.T) (*workspace, *config.Host) {
+	t.Helper()
+	w := &workspace{dir: t.TempDir()}
+	if err := w.writeHost(config.ModeEnforce, "edge0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeBundles(w.dir); err != nil {
+		t.Fatal(err)
+	}
+	h, err := config.LoadHost(w.path(hostFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, h
+}
+
+func TestFilesAreWhatTheActsNeed(t *testing.T) {
+	w, h := testHost(t)
+	if h.MaxMode != config.ModeEnforce || h.Capacity.Prefixes4 != capacity || h.Paths.Pins != w.pins() {
+		t.Errorf("host file: %+v", h)
+	}
+	own := config.BundleOptions{Own: []netip.Addr{lab.EdgeAddr4, lab.EdgeAddr6}}
+	for _, name := range []string{bundleFile, mistakeFile} {
+		b, err := config.LoadBundle(w.path(name), h, own)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(b.Warnings) > 0 {
+			t.Errorf("%s: warnings %v", name, b.Warnings)
+		}
+	}
+	for _, c := range []struct {
+		name, code string
+		faults     int
+	}{{doubledFile, config.CodeDuplicate, doubledRows}, {tooBigFile, config.CodeCapacity, 1}} {
+		_, err := config.LoadBundle(w.path(c.name), h, own)
+		var faults *config.Faults
+		if !errors.As(err, &faults) {
+			t.Errorf("%s: %v, want faults", c.name, err)
+			continue
+		}
+		if faults.Counts[c.code] != c.faults || faults.Total != c.faults {
+			t.Errorf("%s: faults %v, want %d of %s", c.name, faults.Counts, c.faults, c.code)
+		}
+		t.Logf("%s:\n%v", c.name, err)
+	}
+}
+
+func TestFeedIsAnotherBundleEachTime(t *testing.T) {
+	w, h := testHost(t)
+	seen := map[config.Digest]bool{}
+	for attempt := 1; attempt <= killAttempts; attempt++ {
+		file, digest, err := w.writeFeed(attempt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := config.LoadBundle(w.path(file), h, config.BundleOptions{Own: []netip.Addr{lab.EdgeAddr4, lab.EdgeAddr6}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Digest != digest || seen[digest] {
+			t.Errorf("attempt %d: digest %s, was told %s, seen before: %v", attempt, b.Digest, digest, seen[digest])
+		}
+		seen[digest] = true
+	}
+}
+
+func TestPrefixesDifferAndSpareTheLab(t *testing.T) {
+	seen := map[netip.Prefix]bool{}
+	for p := range prefixes(2 * capacity) {
+		if seen[p] || p != p.Masked() {
+			t.Fatalf("%s: twice, or with host bits", p)
+		}
+		seen[p] = true
+		for _, inhabited := range []netip.Prefix{lab.VisitorPrefix4, lab.CrawlerPrefix4, lab.ScannerPrefix4} {
+			if p.Overlaps(inhabited) {
+				t.Fatalf("%s overlaps %s", p, inhabited)
+			}
+		}
+		if p.Contains(lab.EdgeAddr4) || p.Contains(lab.OutAddr4) {
+			t.Fatalf("%s contains an address of the link", p)
+		}
+	}
+	if len(seen) != 2*capacity {
+		t.Errorf("%d prefixes, want %d", len(seen), 2*capacity)
+	}
+}
+
+func TestMapInfo(t *testing.T) {
+	const info = "pos:\t0\nflags:\t02000002\nmnt_id:\t16\nino:\t9220\nmap_type:\t11\nkey_size:\t8\nvalue_size:\t4\n" +
+		"max_entries:\t90000\nmap_flags:\t0x1\nmap_extra:\t0x0\nmemlock:\t5760\nmap_id:\t77\nfrozen:\t0\n"
+	got, ok := parseMapInfo([]byte(info))
+	if want := (mapInfo{id: 77, entries: 90000}); !ok || got != want {
+		t.Errorf("got %+v, %v; want %+v", got, ok, want)
+	}
+	if _, ok := parseMapInfo([]byte("pos:\t0\nflags:\t0100000\nmnt_id:\t30\n")); ok {
+		t.Error("an ordinary file passes for a map")
+	}
+	own := unfrozenMaps(os.Getpid())
+	if len(own) != 0 {
+		t.Errorf("this process has no maps, got %v", own)
+	}
+}
+
+// exists says whether anything has this name.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package demo
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// childEnv makes this test binary show the demo with the binary that it names, until it is killed.
+const childEnv = "SPILLWAY_DEMO_TEST_EXECUTABLE"
+
+func TestMain(m *testing.M) {
+	if exe := os.Getenv(childEnv); exe != "" {
+		if err := Run(context.Background(), Options{Out: os.Stdout, Executable: exe}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	code := m.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
+	}
+	os.Exit(code)
+}
+
+// requireRoot skips, and in CI fails, without the privilege that the demo needs.
+func requireRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	const missing = "the demo needs root: CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_PERFMON"
+	if os.Getenv("CI") == "true" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+}
+
+// built is the binary that the demo runs, built once.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// executable builds the real binary.
+func executable(t *testing.T) string {
+	t.Helper()
+	requireRoot(t)
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "spillway-demo-test-"); built.err != nil {
+			return
+		}
+		build := exec.Command("go", "build", "-o", built.dir, "github.com/spillway/spillway/cmd/spillway")
+		if out, err := build.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("%w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return filepath.Join(built.dir, "spillway")
+}
