@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,7 +61,14 @@ Exit code 3 when nothing of Spillway runs here: then everything passes anyway.`,
 
 // bypass asks the agent, and changes the pinned word itself when the agent is gone, hangs, or has lost its kernel part.
 func (a *app) bypass(ctx context.Context, r api.BypassRequest) (*api.Change, error) {
-	return a.urgent(ctx,
+	change, err := a.urgent(ctx,
 		func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Bypass(ctx, r) },
 		func(s *offline.Session) (*api.Change, error) { return s.Bypass(r) })
+	var refusal *api.Error
+	if errors.As(err, &refusal) && refusal.Code == api.CodeNotFound {
+		if near := nearest(r.Service, a.serviceNames()); near != "" {
+			refusal.Fix = fmt.Sprintf("did you mean %s?", near)
+		}
+	}
+	return change, err
 }

@@ -77,7 +77,7 @@ func TestRefusalPrintsTheFaultsAsConfigDoes(t *testing.T) {
 	if refused == nil {
 		t.Fatal("the broken bundle was accepted")
 	}
-	want := "spillway: " + strings.ReplaceAll(refused.Error(), s.dir, "DIR") + "\n"
+	want := strings.ReplaceAll(refused.Error(), s.dir, "DIR") + "\n"
 
 	s.want(exitError, "plan", path) // without an agent: found on this side
 	if !strings.HasPrefix(s.stderr, want) {

@@ -67,6 +67,7 @@ func usage(format string, args ...any) error {
 // explained is a failure as it is told: what happened, and the way out.
 type explained struct {
 	code    int
+	faults  string // of a refused file
 	message string
 	fix     string
 	api     *api.Error // set when the agent refused
@@ -88,10 +89,10 @@ func (a *app) explain(err error) explained {
 			e.message += "\n  " + h.Text
 		}
 		if errors.As(err, &faults) {
-			e.message = faults.Error() + "\n" + e.api.Message
+			e.faults = faults.Error()
 		}
 	case errors.As(err, &faults):
-		e.message = faults.Error()
+		e.faults, e.message = faults.Error(), "refused: "+count(faults.Total, "fault")
 	case errors.As(err, &unknown):
 		if near := nearest(unknown.Name, unknown.Have); near != "" {
 			e.fix = fmt.Sprintf("did you mean %s?", near)
@@ -107,7 +108,7 @@ func (a *app) explain(err error) explained {
 	case errors.Is(err, loader.ErrNotPinned):
 		p := a.places()
 		e.code = exitNoAgent
-		e.message = fmt.Sprintf("nothing of Spillway runs on this host: no agent answers on %s, and nothing is pinned below %s", p.Socket, p.Pins)
+		e.message = fmt.Sprintf("nothing of Spillway runs on this host, so everything passes: no agent answers on %s, and nothing is pinned below %s", p.Socket, p.Pins)
 		e.fix = "start it with `systemctl start spillway` or `spillway run`"
 	case errors.Is(err, offline.ErrHeld):
 		e.fix = "stop the agent first: `systemctl stop spillway` (what the kernel enforces goes on); `spillway bypass on` works at any time"
@@ -125,7 +126,12 @@ func (a *app) fail(err error, started bool) int {
 	if !started {
 		e.code = exitUsage // the command itself never ran: its flags or arguments are wrong
 	}
-	fmt.Fprintf(a.stderr, "spillway: %s\n", e.message)
+	if e.faults != "" {
+		fmt.Fprintln(a.stderr, e.faults) // as config prints them: file:line:col first, for editors
+	}
+	if e.message != "" {
+		fmt.Fprintf(a.stderr, "spillway: %s\n", e.message)
+	}
 	if e.fix != "" {
 		fmt.Fprintf(a.stderr, "  fix: %s\n", e.fix)
 	}

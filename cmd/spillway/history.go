@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -74,6 +75,9 @@ func (a *app) events(ctx context.Context, recent int, follow bool) error {
 		show.Event(a.stdout, e)
 		return nil
 	})
+	if err == nil && !headed {
+		fmt.Fprintln(a.stderr, "No decisions to show yet.")
+	}
 	if ctx.Err() != nil {
 		return nil // interrupted: that is how a person ends it
 	}

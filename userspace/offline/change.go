@@ -52,7 +52,7 @@ func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
 	if r.On {
 		message = "bypass is on: " + what + " passes"
 		if r.ForSeconds > 0 {
-			message += " for " + (time.Duration(r.ForSeconds * float64(time.Second))).String()
+			message += " for " + short(time.Duration(r.ForSeconds*float64(time.Second)))
 		}
 	}
 	// The word is stored; only now the disk.
@@ -72,6 +72,18 @@ func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
 	}
 	noted := record(store, state.Entry{Verb: verb, Reason: r.Reason, Outcome: api.OutcomeDone, Detail: detail})
 	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: message, Details: notes(note, noted)}, nil
+}
+
+// short prints a duration as people write it: 30m, not 30m0s.
+func short(d time.Duration) string {
+	s := d.Round(time.Second).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 func (s *Session) service(name string) (uint8, error) {

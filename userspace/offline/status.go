@@ -202,7 +202,7 @@ func (s *Session) judge(st *api.Status) {
 		st.Protected = false
 		problem("agent_lost", "the agent has been gone too long: everything passes", start)
 	case limit != nil:
-		left := time.Duration((*limit - age.Seconds()) * float64(time.Second)).Round(time.Second)
+		left := short(time.Duration((*limit - age.Seconds()) * float64(time.Second)))
 		problem("no_agent", fmt.Sprintf("no agent runs; in %s everything passes", left), start)
 	default:
 		problem("no_agent", "no agent runs: nothing renews, sweeps or reports", start)

@@ -5,6 +5,7 @@ package show
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spillway/spillway/userspace/api"
 )
@@ -15,10 +16,10 @@ func Change(w io.Writer, c *api.Change, s Style) {
 	if c.Number != 0 {
 		fmt.Fprintf(w, "  generation #%d %s %s\n", c.Number, c.Name, c.Digest.Short())
 	}
-	if !c.Deadline.IsZero() {
-		fmt.Fprintln(w, s.care(fmt.Sprintf("  goes back by itself in %s unless confirmed: spillway confirm", s.until(c.Deadline))))
+	if !c.Deadline.IsZero() && c.Outcome == api.OutcomeCandidate {
+		fmt.Fprintln(w, s.care(fmt.Sprintf("  %s left to keep it: spillway confirm", s.until(c.Deadline))))
 	}
-	if !c.BakeUntil.IsZero() {
+	if !c.BakeUntil.IsZero() && !strings.Contains(c.Message, "last-known-good") {
 		fmt.Fprintf(w, "  last-known-good in %s, if nothing happens until then\n", s.until(c.BakeUntil))
 	}
 	for _, d := range c.Details {
@@ -91,6 +92,6 @@ func Verification(w io.Writer, v *api.Verification, s Style) {
 		fmt.Fprintln(w, "What could be checked is as it should be.")
 	}
 	for _, l := range v.Left {
-		fmt.Fprintf(w, "not checked: %s\n", l)
+		fmt.Fprintf(w, "not checked: %s\n", wrap(l, 13))
 	}
 }

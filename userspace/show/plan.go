@@ -16,11 +16,11 @@ var signs = map[string]string{"added": "+", "removed": "-", "changed": "~"}
 
 // Plan prints what an apply would change.
 func Plan(w io.Writer, p *api.Plan, s Style) {
-	against := "nothing is applied yet"
+	against := "nothing is in force yet"
 	if p.Against != nil {
-		against = fmt.Sprintf("#%d %s %s", p.Against.Number, p.Against.Name, p.Against.Digest.Short())
+		against = fmt.Sprintf("compared with #%d %s %s", p.Against.Number, p.Against.Name, p.Against.Digest.Short())
 	}
-	fmt.Fprintf(w, "%s %s, compared with %s\n", s.bold(p.Name), p.Digest.Short(), against)
+	fmt.Fprintf(w, "%s %s, %s\n", s.bold(p.Name), p.Digest.Short(), against)
 	if !p.Changes {
 		fmt.Fprintln(w, "No changes.")
 	} else {

@@ -5,6 +5,7 @@ package show
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spillway/spillway/userspace/api"
@@ -37,8 +38,10 @@ func headline(st *api.Status, s Style) string {
 	switch {
 	case st.Bypass.Active:
 		return s.bad("BYPASS IS ON: everything passes"+bypassEnd(st.Bypass)+".") + bypassWhy(st.Bypass, s)
-	case !st.Protected && anyProtected(st.Interfaces) && stable(st) != nil:
-		return s.bad("Partly protected:") + " on some interfaces everything passes."
+	case !st.Protected && attached(st) && decides(st):
+		return s.bad("Partly protected:") + " see what is wrong below."
+	case !st.Protected && attached(st):
+		return s.bad("NOT PROTECTED:") + " no bundle decides, everything but bans passes."
 	case !st.Protected:
 		return s.bad("NOT PROTECTED:") + " everything passes."
 	case st.Mode == "enforce":
@@ -60,22 +63,16 @@ func exceptions(w io.Writer, st *api.Status, s Style) {
 	}
 }
 
-func anyProtected(all []api.Interface) bool {
-	for _, i := range all {
-		if i.Protected {
-			return true
-		}
-	}
-	return false
+// attached reports whether any interface hands its packets to the dataplane.
+func attached(st *api.Status) bool {
+	return slices.ContainsFunc(st.Interfaces, func(i api.Interface) bool { return i.State == "attached" })
 }
 
-func stable(st *api.Status) *api.Generation {
-	for i, g := range st.Generations {
-		if g.Role == "stable" {
-			return &st.Generations[i]
-		}
-	}
-	return nil
+// decides reports whether a generation counts: a stable one, or a candidate under a live lease.
+func decides(st *api.Status) bool {
+	return slices.ContainsFunc(st.Generations, func(g api.Generation) bool {
+		return g.Role == "stable" || g.Role == "candidate" && st.LeaseSecondsLeft != nil
+	})
 }
 
 func bypassEnd(b api.Bypass) string {
@@ -115,7 +112,7 @@ func interfaces(w io.Writer, st *api.Status) {
 	t := newTable(w, "", "INTERFACE", "STATE", "XDP", "NOTE")
 	for _, i := range st.Interfaces {
 		state := i.State
-		if !i.Protected {
+		if state != "attached" {
 			state = strings.ToUpper(state)
 		}
 		note := ""

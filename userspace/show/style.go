@@ -65,7 +65,9 @@ func (s Style) ago(t time.Time) string {
 }
 
 // until prints how long a moment is ahead.
-func (s Style) until(t time.Time) string { return Duration(max(t.Sub(s.Now), 0)) }
+func (s Style) until(t time.Time) string {
+	return Duration(max(t.Sub(s.Now), 0).Round(time.Second))
+}
 
 // Count prints a number with commas between thousands.
 func Count[N int | uint64](n N) string {
