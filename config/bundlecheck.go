@@ -151,7 +151,7 @@ func (l *bundleLoader) warnUnused() {
 }
 
 func (l *bundleLoader) warnAt(code, path, value, problem, valid string) {
-	l.warn.add(l.d.src.fault(code, l.d.where(path), path, value, problem, valid))
+	l.warn.addAt(l.d.src, code, l.d.where(path), path, value, problem, valid)
 }
 
 func (l *bundleLoader) warnMasked(file string, r row, text string, p netip.Prefix) {

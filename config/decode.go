@@ -27,7 +27,7 @@ func newDecoder(src *source, out *collector) *decoder {
 
 func (d *decoder) fault(code string, at position, path, value, problem, valid string) {
 	d.bad[path] = true
-	d.out.add(d.src.fault(code, at, path, value, problem, valid))
+	d.out.addAt(d.src, code, at, path, value, problem, valid)
 }
 
 // faultAt adds a fault at the place of a value that was read, or of the nearest thing around it.

@@ -18,7 +18,8 @@ const (
 	// maxDepth bounds nesting: the parser recurses, and Go cannot recover from a stack that is used up. The files here
 	// are at most five deep.
 	maxDepth = 32
-	// maxRun bounds the keys of one mapping: the parser needs time by their square (20,000 keys took 0.6 s).
+	// maxRun bounds the keys of one mapping, the fields without a value and the documents: for each of them the parser
+	// needs time by the square of their number (20,000 keys took 0.6 s, 600,000 dashes without a value 53 s).
 	maxRun = 1000
 )
 
@@ -42,7 +43,7 @@ func document(src *source, out *collector) ast.Node {
 			continue
 		}
 		if body != nil {
-			out.add(src.fault(CodeUnsupported, place(doc.Body), "", "", "a second document in the file", "one document a file"))
+			out.addAt(src, CodeUnsupported, place(doc.Body), "", "", "a second document in the file", "one document a file")
 			return nil
 		}
 		body = doc.Body
@@ -89,14 +90,14 @@ var notWanted = map[token.Type]string{
 // checkTokens refuses what would be refused later anyhow, before the recursive parser sees it.
 func checkTokens(src *source, tokens token.Tokens, out *collector) bool {
 	before := out.total
-	var depth, dashes, keys, line int
+	var depth, dashes, keys, empty, documents, line int
 	for _, tk := range tokens {
 		at := tokenPlace(tk)
 		if what, bad := notWanted[tk.Type]; bad {
-			out.add(src.fault(CodeUnsupported, at, "", tk.Value, what+" is not used here", "plain values; quote a text that begins with & * ! % ?"))
+			out.addAt(src, CodeUnsupported, at, "", tk.Value, what+" is not used here", "plain values; quote a text that begins with & * ! % ?")
 		}
 		if tk.Error != "" {
-			out.add(src.fault(CodeSyntax, at, "", "", tk.Error, "YAML"))
+			out.addAt(src, CodeSyntax, at, "", "", tk.Error, "YAML")
 		}
 		if at.line != line {
 			line, dashes = at.line, 0
@@ -110,17 +111,64 @@ func checkTokens(src *source, tokens token.Tokens, out *collector) bool {
 			dashes, keys = dashes+1, 0
 		case token.MappingValueType:
 			keys++
+		case token.DocumentHeaderType, token.DocumentEndType:
+			documents++
+		}
+		if valueless(tk) {
+			empty++
 		}
 		if depth > maxDepth || dashes > maxDepth || tk.Position.IndentLevel > maxDepth {
-			out.add(src.fault(CodeUnsupported, at, "", "", "too deeply nested", fmt.Sprintf("at most %d levels", maxDepth)))
+			out.addAt(src, CodeUnsupported, at, "", "", "too deeply nested", fmt.Sprintf("at most %d levels", maxDepth))
 			return false
 		}
-		if keys > maxRun {
-			out.add(src.fault(CodeUnsupported, at, "", "", "too many keys in one mapping", fmt.Sprintf("at most %d", maxRun)))
+		if what := tooMany(keys, empty, documents); what != "" {
+			out.addAt(src, CodeUnsupported, at, "", "", "too many "+what, fmt.Sprintf("at most %d", maxRun))
 			return false
 		}
 	}
 	return out.total == before
+}
+
+func tooMany(keys, empty, documents int) string {
+	switch {
+	case keys > maxRun:
+		return "keys in one mapping"
+	case empty > maxRun:
+		return "fields without a value"
+	case documents > maxRun:
+		return "documents"
+	}
+	return ""
+}
+
+// valueless reports whether nothing stands behind a dash or a colon. It may take a value for nothing, so it serves to
+// count only.
+func valueless(tk *token.Token) bool {
+	if tk.Type != token.SequenceEntryType && tk.Type != token.MappingValueType {
+		return false
+	}
+	next := tk.Next
+	for next != nil && next.Type == token.CommentType {
+		next = next.Next
+	}
+	if next == nil {
+		return true
+	}
+	switch next.Type {
+	case token.CollectEntryType, token.MappingEndType, token.SequenceEndType, token.DocumentHeaderType, token.DocumentEndType:
+		return true
+	}
+	start := tk
+	if tk.Type == token.MappingValueType && tk.Prev != nil {
+		start = tk.Prev
+	}
+	if next.Position.Line == tk.Position.Line {
+		return false
+	}
+	if tk.Type == token.MappingValueType && next.Type == token.SequenceEntryType {
+		return next.Position.Column < start.Position.Column
+	}
+	return next.Position.Column <= start.Position.Column
 }
 
 // place returns where a node begins.

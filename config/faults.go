@@ -125,6 +125,16 @@ func (c *collector) add(f Fault) {
 	c.total++
 }
 
+// addAt adds a fault with its excerpt. A fault that will not be kept costs nothing: a line of megabytes may hold
+// hundreds of thousands.
+func (c *collector) addAt(src *source, code string, at position, path, value, problem, valid string) {
+	if c.room(code) {
+		c.add(src.fault(code, at, path, value, problem, valid))
+	} else {
+		c.add(Fault{Code: code})
+	}
+}
+
 // err returns nil or a *Faults.
 func (c *collector) err() error {
 	if c.total == 0 {

@@ -95,6 +95,11 @@ func TestHostFaults(t *testing.T) {
 		{"not UTF-8", head + web + "max_mode: \xffobserve\n", []string{"syntax h:4:11"}},
 		{"deep", head + web + "guards: " + strings.Repeat("[", 5000) + "\n", []string{"unsupported h:4:41"}},
 		{"deep block", strings.Repeat("- ", 5000) + "a\n", []string{"unsupported h:1:65"}},
+		{"many fields without a value", "a:\n" + strings.Repeat("-\n", 5000), []string{"unsupported h:1002:1"}},
+		{"many in flow", "a: [" + strings.Repeat("{b: },", 5000) + "]\n", []string{"unsupported h:1:6007"}},
+		{"many documents", strings.Repeat("---\na\n", 5000), []string{"unsupported h:2001:1"}},
+		{"too many marks", strings.Repeat("#\n", maxYAMLMarks+1), []string{"file h:0:0"}},
+		{"carriage return", "version: 1\rx", []string{"syntax h:1:11"}},
 		{"many keys", strings.Repeat("a: 1\n", 5000), []string{"unsupported h:1001:2"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -145,5 +150,14 @@ func TestHostValues(t *testing.T) {
 	}
 	if s := host.Services[0]; s.Protocol() != 6 || (Service{Kind: KindQUIC}).Protocol() != 17 || (Service{Kind: KindUDP}).Protocol() != 17 {
 		t.Errorf("protocol of %s is %d", s.Kind, s.Protocol())
+	}
+}
+
+// A line of many faults: only as many are kept as somebody might read, and all are counted.
+func TestFloodOfFaultsIsCounted(t *testing.T) {
+	_, err := ParseHost("h", []byte(strings.Repeat("&a ", 100_000)+"\n"))
+	f := mustFaults(t, err)
+	if f.Total != 100_000 || len(f.List) != keptPerCode || !strings.Contains(err.Error(), "and 99980 more: 99980 unsupported") {
+		t.Errorf("%d faults, %d kept; want 100000 and %d:\n%v", f.Total, len(f.List), keptPerCode, err)
 	}
 }

@@ -58,7 +58,7 @@ func (p *prefixLoader) duplicates(name string, rows []row) {
 // fault adds a fault at a row. Rows of list files get their excerpts at the end.
 func (p *prefixLoader) fault(code string, r row, problem, valid string) {
 	if !r.inFile {
-		p.l.d.out.add(p.l.d.src.fault(code, r.at(), fmt.Sprintf("features.prefixes[%d].entries", r.block), r.prefix.String(), problem, valid))
+		p.l.d.out.addAt(p.l.d.src, code, r.at(), fmt.Sprintf("features.prefixes[%d].entries", r.block), r.prefix.String(), problem, valid)
 		return
 	}
 	p.l.d.out.add(Fault{Code: code, File: p.nameOf(r), Line: int(r.line), Column: int(r.column), Path: fmt.Sprintf("features.prefixes[%d].file", r.block),

@@ -84,7 +84,7 @@ func (p *prefixLoader) block(i int, at string) {
 	for _, e := range b.Entries {
 		r := row{line: int32(e.at.line), column: int32(e.at.column), block: int32(i)}
 		if f := p.add(e.text, r, b); f != nil {
-			p.l.d.out.add(src.fault(f.code, e.at, at+".entries", e.text, f.problem, f.valid))
+			p.l.d.out.addAt(src, f.code, e.at, at+".entries", e.text, f.problem, f.valid)
 		}
 	}
 	if b.File != "" {
