@@ -76,7 +76,7 @@ func (s *show) observe(ctx context.Context) error {
 	}
 	scanner, crawler := packetsOf(status, "would_drop", "tcp_fingerprint"), packetsOf(status, "would_drop", "prefix")
 	blocked := packetsOf(status, "drop", "")
-	s.screen.say("Would be blocked: %d packets by their TCP fingerprint, %d by their prefix.", scanner, crawler)
+	s.screen.say("Would be blocked: %d packets by TCP fingerprint, %d by prefix.", scanner, crawler)
 	s.screen.say("Blocked: %d. Bots: %s", blocked, l)
 	s.ledger.see(observeBlocksNothing, served && scanner > 0 && crawler > 0 && blocked == 0,
 		"%d would be blocked, %d were", scanner+crawler, blocked)

@@ -133,7 +133,6 @@ func (s *show) play(ctx context.Context) (err error) {
 	if err := errors.Join(sweep(), lab.Sweep()); err != nil {
 		s.opts.Log.Warn("leftovers of an earlier demo stay", "error", err)
 	}
-	var visitors lab.Stats
 	defer func() {
 		if left := s.takeDown(); left != nil {
 			s.ledger.see(nothingIsLeft, false, "%v", left)
@@ -153,15 +152,14 @@ func (s *show) play(ctx context.Context) (err error) {
 	wg.Wait()
 	s.screen.clear()
 	if ctx.Err() == nil {
-		visitors = s.traffic.visitors.Stop()
-		s.judgeVisitors(visitors)
+		s.judgeVisitors(s.traffic.visitors.Stop())
 	}
 	return err
 }
 
 // judgeVisitors is the promise that counts.
 func (s *show) judgeVisitors(v lab.Stats) {
-	s.ledger.see(visitorsUnharmed, v.Requests > 0 && v.Failures == 0, "%d served, %d errors", v.Served(), v.Failures)
+	s.ledger.see(visitorsUnharmed, v.Requests > 0 && v.Failures == 0, "%d served, %d errors, max %s", v.Served(), v.Failures, shortDuration(v.Max))
 	if v.Failures > 0 {
 		s.screen.say("visitors' last error: %s", v.LastError)
 	}
@@ -203,7 +201,7 @@ func (s *show) introduce(origin lab.Origin) {
 	s.screen.wrap("  bots      ", "            ", fmt.Sprintf("a raw SYN scanner; a crawler in %s, %s",
 		lab.CrawlerPrefix4, lab.CrawlerPrefix6))
 	if !s.opts.TTY {
-		s.screen.say("Every 2 s a line: visitors; and of what each bot sent, how much was answered.")
+		s.screen.say("Every 2 s: how visitors fare, and what the bots got of what they asked.")
 	}
 }
 

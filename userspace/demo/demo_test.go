@@ -61,6 +61,7 @@ func TestDemo(t *testing.T) {
 		for _, moment := range []string{"  bots ", "$ spillway run &", "$ spillway reload", "$ spillway apply feed-1.yaml", "No agent runs."} {
 			t.Run("interrupted at "+moment, func(t *testing.T) { t.Parallel(); testInterrupted(t, exe, moment) })
 		}
+		t.Run("broken promise", func(t *testing.T) { t.Parallel(); testBrokenPromise(t, exe) })
 		t.Run("reader leaves", func(t *testing.T) { t.Parallel(); testReaderLeaves(t, exe) })
 	})
 	if left := leftOf(os.Getpid()); len(left) > 0 {
@@ -118,6 +119,22 @@ func testReaderLeaves(t *testing.T, exe string) {
 	out := &output{text: "2  Enforce", call: func() error { return gone }}
 	if err := Run(t.Context(), Options{Out: out, Executable: exe}); !errors.Is(err, gone) {
 		t.Errorf("error %v, want %v", err, gone)
+	}
+}
+
+// With a binary whose bypass never ends, the demo must say so.
+func testBrokenPromise(t *testing.T, exe string) {
+	script := filepath.Join(t.TempDir(), "spillway")
+	text := fmt.Sprintf("#!/bin/sh\n[ \"$1 $2\" = 'bypass off' ] && exit 0\nexec %s \"$@\"\n", exe)
+	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	out := &output{}
+	if err := Run(t.Context(), Options{Out: out, Executable: script}); !errors.Is(err, ErrNotHeld) {
+		t.Errorf("error %v, want %v", err, ErrNotHeld)
+	}
+	if want := "1 of 10 promises did not hold"; !strings.Contains(out.String(), want) || strings.Count(out.String(), "NO\n") != 1 {
+		t.Errorf("no %q, or not one NO:\n%s", want, out)
 	}
 }
 

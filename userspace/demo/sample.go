@@ -63,9 +63,9 @@ func (x sample) line() string {
 func (x sample) panel(width int) []string {
 	left, right := fmt.Sprintf("-- %.0f s ", x.at.Seconds()), fmt.Sprintf(" act %d of %d --", x.act, acts)
 	rule := left + strings.Repeat("-", max(0, width-len(left)-len(right))) + right
-	visitors := fmt.Sprintf("  visitors  %3.0f/s   p99 %8s   errors %d   served %d", x.rate, shortDuration(x.p99), x.errors, x.served)
+	visitors := fmt.Sprintf("  visitors  %.0f/s, p99 %s, errors %d, served %d", x.rate, shortDuration(x.p99), x.errors, x.served)
 	if x.errors > 0 {
-		visitors += "   " + x.lastErr
+		visitors += ": " + x.lastErr
 	}
 	bots := fmt.Sprintf("  bots      scanner %d of %d SYNs answered, crawler %d of %d pages", x.answers, x.syns, x.pages, x.asked)
 	return []string{clip(rule, width), clip(visitors, width), clip(bots, width)}

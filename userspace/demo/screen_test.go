@@ -65,7 +65,7 @@ func TestTerminalFrame(t *testing.T) {
 		"    word more to fold.",
 		"  | lists/every-row-twice.netset:2:1: 198.19.0.0/32 stands twice",
 		"-- 8 s ------------------------------------------------------- act 2 of 6 --",
-		"  visitors   27/s   p99    11 ms   errors 0   served 640",
+		"  visitors  27/s, p99 11 ms, errors 0, served 640",
 		"  bots      scanner 0 of 100 SYNs answered, crawler 0 of 20 pages",
 	}
 	want[6] = "-- 8 s " + strings.Repeat("-", 79-len("-- 8 s ")-len(" act 2 of 6 --")) + " act 2 of 6 --"
