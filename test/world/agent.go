@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -60,9 +61,10 @@ type Edge struct {
 	Folder string // host file, state, socket, logs
 	Pins   string
 
-	t   *testing.T
-	cmd *exec.Cmd
-	log *syncBuffer
+	t     *testing.T
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when the agent's process was waited for
+	log   *syncBuffer
 }
 
 type syncBuffer struct {
@@ -150,11 +152,13 @@ func (e *Edge) Start() {
 // StartWith starts the agent behind a wrapper command (strace and its arguments, say) and does not wait.
 func (e *Edge) StartWith(wrapper ...string) *exec.Cmd {
 	e.t.Helper()
-	args := append(wrapper, Binary(e.t), "--config", e.HostFile(), "run")
+	args := slices.Concat(wrapper, []string{Binary(e.t), "--config", e.HostFile(), "run"})
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = e.log, e.log
 	Must(e.t, e.Edge.Start(cmd))
-	e.cmd = cmd
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	e.cmd, e.ended = cmd, ended
 	return cmd
 }
 
@@ -174,18 +178,27 @@ func (e *Edge) Kill() {
 	if e.cmd == nil {
 		return
 	}
-	_ = unix.Kill(-e.cmd.Process.Pid, unix.SIGKILL)
-	_ = e.cmd.Wait()
+	if !e.Ended() { // its number may be somebody else's by now
+		_ = unix.Kill(-e.cmd.Process.Pid, unix.SIGKILL)
+	}
+	<-e.ended
 	e.cmd = nil
+}
+
+// Ended reports whether the agent's process is gone.
+func (e *Edge) Ended() bool {
+	select {
+	case <-e.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // Wait waits until the agent's process ends by itself, for at most d; false when it goes on.
 func (e *Edge) Wait(d time.Duration) bool {
-	done := make(chan struct{})
-	cmd := e.cmd
-	go func() { _ = cmd.Wait(); close(done) }()
 	select {
-	case <-done:
+	case <-e.ended:
 		e.cmd = nil
 		return true
 	case <-time.After(d):
@@ -196,7 +209,14 @@ func (e *Edge) Wait(d time.Duration) bool {
 // CLI runs the command in the edge's namespace and returns its output and exit code.
 func (e *Edge) CLI(args ...string) (output string, code int) {
 	e.t.Helper()
-	cmd := exec.Command(Binary(e.t), append([]string{"--config", e.HostFile()}, args...)...)
+	return e.CLIWith(nil, args...)
+}
+
+// CLIWith is CLI behind a wrapper command. The code of a command that a signal ended is -1.
+func (e *Edge) CLIWith(wrapper []string, args ...string) (output string, code int) {
+	e.t.Helper()
+	line := slices.Concat(wrapper, []string{Binary(e.t), "--config", e.HostFile()}, args)
+	cmd := exec.Command(line[0], line[1:]...)
 	var out syncBuffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	Must(e.t, e.Edge.Start(cmd))

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package world
+
+import (
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/userspace/lab"
+)
+
+// Traffic is who knocks on the edge while something happens to the agent.
+type Traffic struct {
+	Visitors *lab.Visitors
+	Scanner  *lab.Scanner
+	Crawler  *lab.Crawler
+}
+
+// StartTraffic starts a web server and who knocks on it.
+func StartTraffic(t *testing.T, e *Edge) *Traffic {
+	t.Helper()
+	ctx := t.Context()
+	origin, err := e.StartOrigin(ctx, lab.OriginOptions{})
+	Must(t, err)
+	t.Cleanup(func() { _ = origin.Close() })
+	tr := &Traffic{}
+	tr.Visitors, err = e.StartVisitors(ctx, lab.VisitorOptions{Rate: 50, Timeout: 15 * time.Second})
+	Must(t, err)
+	t.Cleanup(func() { _ = tr.Visitors.Close() })
+	tr.Scanner, err = e.StartScanner(ctx, lab.ScannerOptions{Rate: 200})
+	Must(t, err)
+	t.Cleanup(func() { _ = tr.Scanner.Close() })
+	tr.Crawler, err = e.StartCrawler(ctx, lab.CrawlerOptions{Rate: 10, Timeout: time.Second})
+	Must(t, err)
+	t.Cleanup(func() { _ = tr.Crawler.Close() })
+	return tr
+}
+
+// BotsAreStopped waits until bots that go on trying get nothing.
+func (tr *Traffic) BotsAreStopped(t *testing.T) {
+	t.Helper()
+	Eventually(t, "bots get nothing", func() bool {
+		scan, crawl := tr.Scanner.Total(), tr.Crawler.Total()
+		Eventually(t, "bots go on trying", func() bool {
+			return tr.Scanner.Total().Sent > scan.Sent+100 && tr.Crawler.Total().Requests > crawl.Requests+3
+		})
+		return tr.Scanner.Total().Answered == scan.Answered && tr.Crawler.Total().Served() == crawl.Served()
+	})
+}
+
+// BotsAreServed waits until bots are answered.
+func (tr *Traffic) BotsAreServed(t *testing.T) {
+	t.Helper()
+	scan, crawl := tr.Scanner.Total(), tr.Crawler.Total()
+	Eventually(t, "bots are answered", func() bool {
+		return tr.Scanner.Total().Answered > scan.Answered+50 && tr.Crawler.Total().Served() > crawl.Served()+2
+	})
+}
+
+// VisitorsNeverNoticed stops the visitors and asks for a spotless record.
+func (tr *Traffic) VisitorsNeverNoticed(t *testing.T) {
+	t.Helper()
+	total := tr.Visitors.Stop()
+	if total.Failures != 0 || total.Requests == 0 {
+		t.Errorf("visitors: %d of %d requests failed: %v", total.Failures, total.Requests, total.Errors)
+	}
+	t.Logf("visitors: %d requests, no failure", total.Requests)
+}
