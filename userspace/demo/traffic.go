@@ -64,8 +64,12 @@ func (t traffic) now() look {
 	return look{syns: s.Sent, answers: s.Answered, asked: c.Requests, pages: c.Served(), span: s.Span}
 }
 
+// minus returns what came between m and l. An answer to the last SYN before m is in it; that there are more answers than
+// SYNs nobody needs to read.
 func (l look) minus(m look) look {
-	return look{l.syns - m.syns, l.answers - m.answers, l.asked - m.asked, l.pages - m.pages, l.span - m.span}
+	d := look{l.syns - m.syns, l.answers - m.answers, l.asked - m.asked, l.pages - m.pages, l.span - m.span}
+	d.answers, d.pages = min(d.answers, d.syns), min(d.pages, d.asked)
+	return d
 }
 
 func (l look) nothing() bool { return l.answers == 0 && l.pages == 0 }
