@@ -14,8 +14,9 @@ import (
 )
 
 type DataplaneBan struct {
-	_         structs.HostLayout
-	ExpiresNs uint64
+	_            structs.HostLayout
+	ExpiresNs    uint64
+	OwnExpiresNs uint64
 }
 
 type DataplaneDataplaneSettings struct {

@@ -36,7 +36,8 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 		.expires_ns = p->expires_ns,
 		.epoch = control_epoch(p->control),
 		.isn = isn,
-		.ban_epoch = rt->ban_epoch,
+		/* A ban that something stood above is looked at again with every packet: that may end before the ban. */
+		.ban_epoch = rt->ban_epoch - !!(p->flags & PACKET_BANNED),
 		.generation = p->generation,
 		.verdict = p->verdict,
 		.reason = p->reason,
@@ -183,8 +184,12 @@ static __always_inline bool taken_over(struct xdp_md *ctx, struct packet *p, con
 				       struct flow *flow)
 {
 	__u32 isn = 0;
-	if (!p->payload_len || p->flags & PACKET_REMOTE)
-		return recall_syn(p, rt) && p->seq != flow->isn + 1;
+	if (!p->payload_len || p->flags & PACKET_REMOTE) {
+		bool joined = recall_syn(p, rt);
+		/* A block begins at a SYN or a first payload: this ACK is not judged by what its SYN said. */
+		p->flags &= ~PACKET_HAS_FINGERPRINT;
+		return joined && p->seq != flow->isn + 1;
+	}
 	if (!confirm(ctx, p, &isn))
 		return false;
 	if (isn == flow->isn) {

@@ -219,6 +219,7 @@ static __always_inline bool judge_ban(struct packet *p, const struct runtime *rt
 {
 	if (!rt->ban_epoch || !is_banned(p))
 		return false;
+	p->flags |= PACKET_BANNED;
 	p->verdict = VERDICT_DROP;
 	p->reason = REASON_BAN;
 	return true;

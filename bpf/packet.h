@@ -17,6 +17,8 @@
 #define PACKET_PORTS_ONLY 16
 /* The service's sockets are elsewhere. */
 #define PACKET_REMOTE 32
+/* A ban covers the source, whatever became of it. */
+#define PACKET_BANNED 64
 
 /* Bits of the thirteenth byte of the TCP header. */
 #define TCP_BIT_FIN 0x01
@@ -60,6 +62,13 @@ struct packet {
 /* Keeps a value in one register, so that the check and the use that follow are of the same one: clang would load the
  * field again, and the verifier has then not seen a check. */
 #define bounded(x) asm volatile("" : "+r"(x))
+
+/* doubt notes a reason that rules may score. The first fragment of a packet stays a fragment, whatever else is odd. */
+static __always_inline void doubt(struct packet *p, __u8 reason)
+{
+	if (!(p->flags & PACKET_FRAGMENT))
+		p->weak_reason = reason;
+}
 
 static __always_inline __u32 control_field(__u64 control, __u32 shift, __u32 mask)
 {

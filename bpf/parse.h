@@ -21,13 +21,13 @@
 
 #include "packet.h"
 
-/* Linux itself accepts as many nested tags as there are VLAN devices on top of each other; two are common, eight are absurd. */
-#define VLAN_TAGS_MAX 8
-/* RFC 8200 names seven kinds, and all but one appear once at most. */
-#define EXTENSION_HEADERS_MAX 12
-/* 14 bytes Ethernet, eight tags of 4. */
-#define L3_OFF_MASK 63
-/* Twelve extension headers of at most 2,048 bytes and what comes before fit 15 bits. */
+/* Linux strips any number of priority tags (VLAN 0) and walks any number of extension headers, so whoever stops earlier
+ * can be walked around. These are as many as fit a frame of 1,514 bytes; only a neighbour on a jumbo link can send more. */
+#define VLAN_TAGS_MAX 370
+#define EXTENSION_HEADERS_MAX 184
+/* 14 bytes Ethernet and all tags fit 11 bits. */
+#define L3_OFF_MASK 2047
+/* The verifier wants packet offsets below 65,536; headers that lie further than half of that are not followed. */
 #define L4_OFF_MASK 32767
 
 #define IPV4_OFFSET 0x1fff
@@ -52,33 +52,42 @@ struct fragment_header {
 	__be32 id;
 };
 
-/* parse_link leaves l3_off and ethertype. */
-__noinline int parse_link(struct xdp_md *ctx, struct packet *p)
+static __always_inline bool is_tag(__u16 ethertype)
+{
+	return ethertype == ETH_P_8021Q || ethertype == ETH_P_8021AD;
+}
+
+/* step_tag steps over the tag at l3_off. */
+__noinline int step_tag(struct xdp_md *ctx, struct packet *p)
 {
 	if (!p)
 		return REASON_INTERNAL;
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
+	struct vlan_tag *tag = data + (p->l3_off & L3_OFF_MASK);
+	if ((void *)(tag + 1) > end)
+		return REASON_MALFORMED;
+	p->ethertype = bpf_ntohs(tag->ethertype);
+	p->l3_off += sizeof(*tag);
+	return REASON_CONTINUE;
+}
+
+/* parse_link leaves l3_off and ethertype. */
+static __always_inline int parse_link(struct xdp_md *ctx, struct packet *p)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
 	struct ethhdr *eth = data;
 	if ((void *)(eth + 1) > end)
 		return REASON_MALFORMED;
-
-	__be16 ethertype = eth->h_proto;
-	__u32 off = sizeof(*eth);
-	for (int i = 0; i < VLAN_TAGS_MAX; i++) {
-		if (ethertype != bpf_htons(ETH_P_8021Q) && ethertype != bpf_htons(ETH_P_8021AD))
-			break;
-		struct vlan_tag *tag = data + off;
-		if ((void *)(tag + 1) > end)
-			return REASON_MALFORMED;
-		ethertype = tag->ethertype;
-		off += sizeof(*tag);
+	p->ethertype = bpf_ntohs(eth->h_proto);
+	p->l3_off = sizeof(*eth);
+	for (int i = 0; i < VLAN_TAGS_MAX && is_tag(p->ethertype); i++) {
+		int reason = step_tag(ctx, p);
+		if (reason)
+			return reason;
 	}
-	if (ethertype == bpf_htons(ETH_P_8021Q) || ethertype == bpf_htons(ETH_P_8021AD))
-		return REASON_TOO_DEEP;
-	p->l3_off = off;
-	p->ethertype = bpf_ntohs(ethertype);
-	return REASON_CONTINUE;
+	return is_tag(p->ethertype) ? REASON_TOO_DEEP : REASON_CONTINUE;
 }
 
 static __always_inline bool is_inspected(__u8 protocol)
@@ -92,7 +101,7 @@ static __always_inline int addresses_only(struct packet *p, enum reason why)
 	if (!is_inspected(p->protocol))
 		p->protocol = 0;
 	p->flags |= PACKET_ADDRESSES_ONLY;
-	p->weak_reason = why;
+	doubt(p, why);
 	return REASON_CONTINUE;
 }
 
@@ -122,8 +131,8 @@ __noinline int parse_ipv4(struct xdp_md *ctx, struct packet *p)
 	p->l4_len = total_len - header_len;
 	__u16 frag = bpf_ntohs(ip->frag_off);
 	if (frag & (IPV4_OFFSET | IPV4_MORE_FRAGMENTS)) {
+		doubt(p, REASON_FRAGMENT);
 		p->flags |= PACKET_FRAGMENT;
-		p->weak_reason = REASON_FRAGMENT;
 	}
 	if (frag & IPV4_OFFSET)
 		return addresses_only(p, REASON_FRAGMENT);
@@ -165,8 +174,8 @@ static __always_inline int step_fragment(struct packet *p, void *at, void *end)
 	__u16 frag = bpf_ntohs(fragment->frag_off);
 	/* An atomic fragment (RFC 6946) is a whole packet. */
 	if (frag & (IPV6_OFFSET | IPV6_MORE_FRAGMENTS)) {
+		doubt(p, REASON_FRAGMENT);
 		p->flags |= PACKET_FRAGMENT;
-		p->weak_reason = REASON_FRAGMENT;
 	}
 	if (frag & IPV6_OFFSET)
 		return addresses_only(p, REASON_FRAGMENT);
@@ -181,6 +190,8 @@ __noinline int step_extension(struct xdp_md *ctx, struct packet *p)
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
 	void *at = data + (p->l4_off & L4_OFF_MASK);
+	if (p->l4_off > L4_OFF_MASK)
+		return addresses_only(p, REASON_TOO_DEEP);
 	if (p->protocol == IPPROTO_FRAGMENT)
 		return step_fragment(p, at, end);
 	if (!extension_len(p->protocol, 0))
@@ -209,6 +220,9 @@ __noinline int parse_ipv6(struct xdp_md *ctx, struct packet *p)
 	p->protocol = ip6->nexthdr;
 	p->l4_len = bpf_ntohs(ip6->payload_len);
 	p->l4_off = off + sizeof(*ip6);
+	/* Linux takes this for a jumbogram (RFC 2675) and believes the frame, also where no jumbo option follows. */
+	if (!p->l4_len && p->protocol == IPPROTO_HOPOPTS)
+		p->l4_len = bpf_xdp_get_buff_len(ctx) - p->l4_off;
 	for (int i = 0; i < EXTENSION_HEADERS_MAX && !is_inspected(p->protocol); i++) {
 		int reason = step_extension(ctx, p);
 		if (reason || p->flags & PACKET_ADDRESSES_ONLY)
@@ -220,8 +234,7 @@ __noinline int parse_ipv6(struct xdp_md *ctx, struct packet *p)
 static __always_inline int ports_only(struct packet *p)
 {
 	p->flags |= PACKET_PORTS_ONLY;
-	if (!(p->flags & PACKET_FRAGMENT))
-		p->weak_reason = REASON_MALFORMED;
+	doubt(p, REASON_MALFORMED);
 	return REASON_CONTINUE;
 }
 
@@ -234,7 +247,7 @@ __noinline int parse_tcp(struct xdp_md *ctx, struct packet *p)
 	__u32 off = p->l4_off & L4_OFF_MASK;
 	struct tcphdr *tcp = data + off;
 	/* The ports lie in the first four bytes: even a fragment of eight bytes says which service it means. */
-	if ((void *)tcp + 4 > end || p->l4_len < 4)
+	if (p->l4_off > L4_OFF_MASK || (void *)tcp + 4 > end || p->l4_len < 4)
 		return addresses_only(p, REASON_MALFORMED);
 	p->key.sport = tcp->source;
 	p->key.dport = tcp->dest;
@@ -257,7 +270,7 @@ static __always_inline int parse_udp(struct xdp_md *ctx, struct packet *p)
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
 	struct udphdr *udp = data + (p->l4_off & L4_OFF_MASK);
-	if ((void *)(udp + 1) > end || p->l4_len < sizeof(*udp))
+	if (p->l4_off > L4_OFF_MASK || (void *)(udp + 1) > end || p->l4_len < sizeof(*udp))
 		return addresses_only(p, REASON_MALFORMED);
 	p->key.sport = udp->source;
 	p->key.dport = udp->dest;

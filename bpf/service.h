@@ -35,8 +35,8 @@ static __always_inline __u32 lookup_service(const struct packet *p)
 	void *ports = bpf_map_lookup_elem(&host_ports, &slot);
 	if (!ports)
 		return 0;
-	if (!(p->flags & PACKET_ADDRESSES_ONLY))
-		return service_at(p, slot, ports, p->protocol, p->key.dport);
+	if (!(p->flags & PACKET_ADDRESSES_ONLY)) /* port 0 is our "any port", and nobody's service */
+		return p->key.dport ? service_at(p, slot, ports, p->protocol, p->key.dport) : 0;
 	if (p->protocol)
 		return service_at(p, slot, ports, p->protocol, 0);
 	__u32 id = service_at(p, slot, ports, IPPROTO_TCP, 0);

@@ -65,7 +65,7 @@ __noinline int read_syn(struct xdp_md *ctx, struct packet *p)
 		/* Linux 6.1 does not learn from a test against zero; this says 1 to 64 in its terms and changes nothing. */
 		__u32 size = ((len - 1) & 63) + 1;
 		if (bpf_xdp_load_bytes(ctx, (p->payload_off - len) & 0xffff, options.bytes, size)) {
-			p->weak_reason = REASON_SYN_OPTIONS;
+			doubt(p, REASON_SYN_OPTIONS);
 			return REASON_CONTINUE;
 		}
 	}
@@ -74,13 +74,13 @@ __noinline int read_syn(struct xdp_md *ctx, struct packet *p)
 	for (__u32 n = 0; n < TCP_OPTIONS_MAX && at < len; n++) {
 		int next = read_option(&options, &p->fingerprint, at, n);
 		if (next < 0) {
-			p->weak_reason = REASON_SYN_OPTIONS;
+			doubt(p, REASON_SYN_OPTIONS);
 			return REASON_CONTINUE;
 		}
 		at = next ? next : len;
 	}
 	if (at < len)
-		p->weak_reason = REASON_SYN_OPTIONS;
+		doubt(p, REASON_SYN_OPTIONS);
 	else
 		p->flags |= PACKET_HAS_FINGERPRINT;
 	return REASON_CONTINUE;

@@ -264,8 +264,10 @@ struct prefix6_key {
 	__be32 addr[4];
 };
 
+/* The longest match decides, so a ban of one address inside a banned network lasts as long as either of them. */
 struct ban {
-	__u64 expires_ns;
+	__u64 expires_ns;     /* the later of its own end and that of the bans around it */
+	__u64 own_expires_ns; /* what was asked for */
 };
 
 enum stage {

@@ -24,15 +24,15 @@ type Ban struct {
 // the caller's. ErrCapacity when all places are taken.
 func (d *Dataplane) Ban(p netip.Prefix, ttl time.Duration) error {
 	m := d.maps[bpf.DataplaneMapBans]
-	err := m.Put(key6(p.Masked()), bpf.Ban{ExpiresNs: uint64(In(ttl))})
+	end := uint64(In(ttl))
+	err := m.Put(key6(p.Masked()), bpf.Ban{ExpiresNs: end, OwnExpiresNs: end})
 	if errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("ban %s: %w: capacity %d", p, ErrCapacity, m.MaxEntries())
 	}
 	if err != nil {
 		return explain("ban "+p.String(), err)
 	}
-	d.bumpBanEpoch()
-	return nil
+	return d.settleBans()
 }
 
 // Unban ends a ban; false when there was none.
@@ -44,8 +44,33 @@ func (d *Dataplane) Unban(p netip.Prefix) (bool, error) {
 	if err != nil {
 		return false, explain("unban "+p.String(), err)
 	}
+	return true, d.settleBans()
+}
+
+// settleBans gives every ban the end that counts, and tells the flows. The kernel looks at the longest match only, so a
+// ban inside a banned network must not end before the network's does: its end is the latest of all bans around it.
+func (d *Dataplane) settleBans() error {
+	all, err := d.allBans()
+	if err != nil {
+		return err
+	}
+	for key, ban := range all {
+		end := ban.OwnExpiresNs
+		for other, around := range all {
+			if covers(prefixOf(other), prefixOf(key)) {
+				end = max(end, around.OwnExpiresNs)
+			}
+		}
+		if end == ban.ExpiresNs {
+			continue
+		}
+		ban.ExpiresNs = end
+		if err := d.maps[bpf.DataplaneMapBans].Update(key, ban, ebpf.UpdateExist); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return explain("settle the ban of "+formatPrefix6(key), err)
+		}
+	}
 	d.bumpBanEpoch()
-	return true, nil
+	return nil
 }
 
 // Bans lists the bans in force.
@@ -57,16 +82,15 @@ func (d *Dataplane) Bans() ([]Ban, error) {
 	now := Now()
 	bans := make([]Ban, 0, len(all))
 	for key, ban := range all {
-		if ban.ExpiresNs > now.MonotonicNS {
-			left := time.Duration(ban.ExpiresNs - now.MonotonicNS)
+		if ban.OwnExpiresNs > now.MonotonicNS {
+			left := time.Duration(ban.OwnExpiresNs - now.MonotonicNS)
 			bans = append(bans, Ban{prefixOf(key), now.Wall.Add(left)})
 		}
 	}
 	return bans, nil
 }
 
-// SweepBans removes bans that have ended and returns how many. Until then an ended ban of one address hides a longer
-// ban of its network: the kernel looks at the longest match only.
+// SweepBans removes bans that have ended and returns how many.
 func (d *Dataplane) SweepBans() (int, error) {
 	all, err := d.allBans()
 	if err != nil {
@@ -74,7 +98,7 @@ func (d *Dataplane) SweepBans() (int, error) {
 	}
 	now, removed := monotonicNS(), 0
 	for key, ban := range all {
-		if ban.ExpiresNs > now {
+		if ban.OwnExpiresNs > now {
 			continue
 		}
 		err := d.maps[bpf.DataplaneMapBans].Delete(key)
@@ -83,10 +107,10 @@ func (d *Dataplane) SweepBans() (int, error) {
 		}
 		removed++
 	}
-	if removed > 0 {
-		d.bumpBanEpoch()
+	if removed == 0 {
+		return 0, nil
 	}
-	return removed, nil
+	return removed, d.settleBans()
 }
 
 func (d *Dataplane) allBans() (map[bpf.Prefix6Key]bpf.Ban, error) {

@@ -42,3 +42,25 @@ func TestBans(t *testing.T) {
 	}
 	wantAction(t, d, "unbanned", syn("203.0.113.9", "192.0.2.1", 443), xdpPass)
 }
+
+// The kernel looks at the longest match only. An ended ban of one address must not hide the ban of its network.
+func TestBanInsideABannedNetworkLastsAsLong(t *testing.T) {
+	d := openTest(t, Options{})
+	publish(t, d, testHost(), testBundle())
+	address, network := netip.MustParsePrefix("203.0.113.9/32"), netip.MustParsePrefix("203.0.113.0/24")
+	for _, c := range []struct {
+		name string
+		do   func() error
+		want uint32
+	}{
+		{"an ended ban", func() error { return d.Ban(address, -time.Second) }, xdpPass},
+		{"its network banned later", func() error { return d.Ban(network, time.Hour) }, xdpDrop},
+		{"banned again and ended inside the network", func() error { return d.Ban(address, -time.Second) }, xdpDrop},
+		{"the network set free", func() error { _, err := d.Unban(network); return err }, xdpPass},
+	} {
+		if err := c.do(); err != nil {
+			t.Fatal(err)
+		}
+		wantAction(t, d, c.name, syn("203.0.113.9", "192.0.2.1", 443), c.want)
+	}
+}
