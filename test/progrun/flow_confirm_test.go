@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package progrun
+
+import (
+	"encoding/binary"
+	"maps"
+	"testing"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/test/packet"
+)
+
+// "Only a confirmed first payload makes a flow: an established socket…"
+func TestEstablishedSocketConfirms(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		r := enter(t, f)
+		p := open(t).site(f, nothing())
+		l := r.listen()
+		p.want("a forged hello: there is only a listener", f.data(f.visitor, botISN+1, hello), passes("unconfirmed"))
+		p.want("a forged SYN", f.syn(f.visitor), passes("no_match"))
+		p.want("and its payload", f.data(f.visitor, visitorISN+1, request), passes("unconfirmed"))
+		p.wantNoFlow("forged payloads")
+
+		k := r.connect(l, f.visitor, true)
+		p.wantBytes("the SYN", k.syn, passes("no_match"))
+		p.wantBytes("the ACK", k.ack, passes("handshake"))
+		p.wantNoFlow("a handshake")
+		p.wantBytes("the first payload", k.write(request), passes("no_match"))
+		flow := p.wantFlow("confirmed", verdictPass, confirmed|firstPayload|hasFingerprint)
+		if flow.Isn != k.isn {
+			t.Errorf("the flow's ISN is %#x, the connection's %#x", flow.Isn, k.isn)
+		}
+		if _, ok := p.flows()[key(f.visitor, f.server, clientPort, webPort)]; !ok {
+			t.Errorf("the flow has another key: %+v", p.flows())
+		}
+		p.wantBytes("more data", k.write(request), known())
+		p.want("an ACK", f.ack(f.visitor, k.isn+2), known())
+	})
+}
+
+// "…or a request socket whose ISN fits": the listener defers, so the handshake rests in a request socket.
+func TestRequestSocketConfirms(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		r := enter(t, f)
+		p := open(t).site(f, nothing())
+		l := r.listenWith(deferring, false)
+		k := r.connect(l, f.visitor, false)
+		p.wantBytes("the SYN", k.syn, passes("no_match"))
+		p.wantBytes("the ACK", k.ack, passes("handshake"))
+		forged := f.segment(f.visitor, packet.TCP{Seq: k.isn ^ 1, Flags: packet.SYN, Window: 1024, Options: scannerOptions})
+		p.want("a forged SYN with another ISN", forged, passes("no_match"))
+		p.want("a forged payload that fits it", f.data(f.visitor, (k.isn^1)+1, request), passes("unconfirmed"))
+		p.want("a forged payload that fits nothing", f.data(f.visitor, k.isn+100, request), passes("midstream"))
+		p.wantNoFlow("a request socket with another ISN")
+		p.want("the first payload", k.at(0, request), passes("no_match"))
+		p.wantFlow("its SYN was overwritten by the forged one", verdictPass, confirmed|firstPayload)
+	})
+}
+
+// Sockets of a listener that speaks multipath TCP confirm like others. Go's listeners do by default.
+func TestMultipathSocketConfirms(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		r := enter(t, f)
+		p := open(t).site(f, nothing())
+		k := r.connect(r.listenWith(nil, true), f.visitor, true)
+		p.wantBytes("the SYN", k.syn, passes("no_match"))
+		p.wantBytes("the first payload", k.write(request), passes("no_match"))
+		p.wantFlow("confirmed", verdictPass, confirmed|firstPayload|hasFingerprint)
+	})
+}
+
+// A flow that a forger provokes on a live connection is that connection's own, passes, and hides nothing.
+func TestForgedPayloadOnALiveConnection(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		r := enter(t, f)
+		p := open(t).site(f, nothing())
+		k := r.visit(f.visitor)
+		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
+		p.swap(denyScanners())
+		p.want("a forged payload before the first", k.at(70000, request), passes("midstream"))
+		flow := p.wantFlow("adopted", verdictPass, confirmed)
+		if flow.Isn != k.isn {
+			t.Errorf("the flow's ISN is %#x, the socket's %#x", flow.Isn, k.isn)
+		}
+		p.wantBytes("the true first payload is still judged", k.write(hello), drops("tcp_fingerprint"))
+		p.wantFlow("judged", verdictDrop, confirmed|firstPayload|hasFingerprint)
+	})
+}
+
+// "A service whose sockets are elsewhere says `local: false`, and its flows are marked unconfirmed", and live apart.
+func TestRemoteFlowsAreUnconfirmed(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		p := open(t).site(f, nothing())
+		far := func(frame packet.Frame) packet.Frame {
+			tcp := frame.Body.(packet.TCP)
+			tcp.DestPort = remotePort
+			frame.Body = tcp
+			return frame
+		}
+		p.want("a SYN", far(f.syn(f.visitor)), passes("no_match").of("far"))
+		p.want("data at another place", far(f.data(f.visitor, visitorISN+2, request)), passes("midstream").of("far"))
+		if n := len(p.remoteFlows()); n != 0 {
+			t.Errorf("%d flows of data that joined no SYN", n)
+		}
+		p.want("its payload", far(f.data(f.visitor, visitorISN+1, request)), passes("no_match").of("far"))
+		flow := p.remoteFlows()[key(f.visitor, f.server, clientPort, remotePort)]
+		if flow.Flags != firstPayload|hasFingerprint || flow.Isn != visitorISN {
+			t.Errorf("flow of a remote service: %+v, want it unconfirmed", flow)
+		}
+		if n := len(p.flows()); n != 0 {
+			t.Errorf("%d flows among the confirmed ones", n)
+		}
+		p.want("known", far(f.data(f.visitor, visitorISN+20, request)), undecided("far", "known_flow"))
+		p.swap(f.everyone())
+		p.want("a swap does not cut it", far(f.data(f.visitor, visitorISN+40, request)), undecided("far", "known_flow"))
+	})
+}
+
+// A flood of forged SYNs and payloads never fills `flows`, and never displaces a confirmed flow: not from a local
+// service, not from one whose sockets are elsewhere.
+func TestFloodDisplacesNothing(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		r := enter(t, f)
+		small := capacity
+		small.Flows, small.Syns = 1024, 1024
+		p := openSized(t, small).site(f, nothing())
+		l := r.listen()
+		good, bad := r.connect(l, f.visitor, true), r.connect(l, f.bot, true)
+		p.wantBytes("a visitor's first payload", good.write(request), passes("no_match"))
+		p.swap(deny(f.bot))
+		p.wantBytes("a bot's first payload", bad.write(request), drops("prefix"))
+		before := p.flows()
+
+		for port, local := range map[uint16]bool{webPort: true, remotePort: false} {
+			p.flood(f, port)
+			if now := p.flows(); !maps.Equal(now, before) {
+				t.Errorf("flood of a service that is local: %t: %d flows, %d before; or others", local, len(now), len(before))
+			}
+		}
+		if n := len(p.remoteFlows()); n == 0 || n > 256 {
+			t.Errorf("%d flows of the remote service, want some and at most 256", n)
+		}
+		p.catchUp()
+		p.wantBytes("the visitor goes on", good.write(request), known())
+		p.wantBytes("the bot stays blocked", bad.write(request), drops("known_flow"))
+	})
+}
+
+// flood sends 50,000 forged connections to a port: a SYN, and the payload that fits it, each with ports, addresses and
+// numbers of its own.
+func (p *plane) flood(f family, port uint16) {
+	p.t.Helper()
+	const connections = 50_000
+	syn := f.segment(f.other, packet.TCP{DestPort: port, Seq: 1, Flags: packet.SYN, Options: browserOptions}).Bytes()
+	data := f.segment(f.other, packet.TCP{DestPort: port, Seq: 2, Flags: packet.ACK, Payload: hello}).Bytes()
+	tcp, src := packet.EthernetLen+packet.IPv6Len, packet.EthernetLen+8+15
+	if f.other.Is4() {
+		tcp, src = packet.EthernetLen+packet.IPv4Len, packet.EthernetLen+12+3
+	}
+	for n := range uint32(connections) {
+		for i, frame := range [][]byte{syn, data} {
+			frame[src] = byte(n)
+			binary.BigEndian.PutUint16(frame[tcp:], uint16(n>>8)+1024)
+			binary.BigEndian.PutUint32(frame[tcp+4:], n*2654435761+uint32(i))
+			if got := p.run(frame); got != "XDP_PASS" {
+				p.t.Fatalf("frame %d of the flood: %s", n, got)
+			}
+		}
+	}
+	if n := p.pinned(bpf.DataplaneMapSyns).MaxEntries(); len(p.records()) > int(n) {
+		p.t.Errorf("%d SYN records in %d places", len(p.records()), n)
+	}
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package progrun
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+)
+
+// plane is a dataplane of the test's own, with pins of its own so that the test can look into every map.
+type plane struct {
+	*loader.Dataplane
+	t     *testing.T
+	pins  string
+	maps  map[string]*ebpf.Map // opened by pinned
+	host  *loader.HostImage
+	names map[uint8]string // services by id
+	seen  rows             // counters as of the last packet
+	sent  uint64           // packets that should be in them
+}
+
+// capacity is small: a test that fills a map shall not take long.
+var capacity = config.Capacity{
+	Prefixes4: 1024, Prefixes6: 1024, TCPFingerprints: 256, Rules: 64,
+	Flows: 4096, Syns: 4096, Bans: 64, Allowlist: 64, Services: 16,
+}
+
+var planes atomic.Uint32
+
+func open(t *testing.T) *plane {
+	t.Helper()
+	return openSized(t, capacity)
+}
+
+func openSized(t *testing.T, c config.Capacity) *plane {
+	t.Helper()
+	needKernel(t)
+	needBPFFS(t)
+	pins := filepath.Join(bpffs, fmt.Sprintf("spillway-progrun-%d-%d", os.Getpid(), planes.Add(1)))
+	t.Cleanup(func() {
+		if err := loader.DetachPins(pins); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	d, err := loader.Open(loader.Options{Pins: pins, Capacity: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	p := &plane{Dataplane: d, t: t, pins: pins, maps: map[string]*ebpf.Map{}, names: map[uint8]string{0: "none"}, seen: rows{}}
+	t.Cleanup(p.checkTotal)
+	return p
+}
+
+// publish makes host and bundle count at once, in the host's mode, with an agent that lives.
+func (p *plane) publish(h *config.Host, b *config.Bundle) {
+	p.t.Helper()
+	p.publishHost(h)
+	slot := p.build(b)
+	mode := loader.ModeOf(h.MaxMode)
+	p.change(loader.Change{Stable: &slot, Mode: &mode})
+	p.Beat()
+}
+
+func (p *plane) publishHost(h *config.Host) {
+	p.t.Helper()
+	current, err := p.Host()
+	p.must(err)
+	p.host, err = loader.CompileHost(h, current, 1)
+	p.must(err)
+	slot, err := p.BuildHost(p.host)
+	p.must(err)
+	p.change(loader.Change{Host: &slot})
+	info, err := p.Host()
+	p.must(err)
+	p.names = map[uint8]string{0: "none"}
+	for _, s := range info.Services {
+		p.names[s.ID] = s.Name
+	}
+}
+
+// renew brings back an empty stable generation, enforced, and forgets what was remembered of connections; with a host
+// file that a case changed, also the site.
+func (p *plane) renew(f family, host bool) {
+	p.t.Helper()
+	_, err := p.Withdraw()
+	if !errors.Is(err, loader.ErrNoCandidate) {
+		p.must(err)
+	}
+	p.SetTripped(0)
+	if host {
+		p.publishHost(f.site())
+	}
+	p.swap(nothing())
+	p.mode(config.ModeEnforce)
+	for _, name := range []string{bpf.DataplaneMapFlows, bpf.DataplaneMapFlowsRemote} {
+		for k := range p.flowsIn(name) {
+			p.must(p.pinned(name).Delete(k))
+		}
+	}
+	for index := range p.records() {
+		p.must(p.pinned(bpf.DataplaneMapSyns).Put(index, bpf.SynRecord{}))
+	}
+}
+
+// swap makes b the stable generation.
+func (p *plane) swap(b *config.Bundle) {
+	p.t.Helper()
+	slot := p.build(b)
+	p.change(loader.Change{Stable: &slot})
+}
+
+// try makes b the candidate for a share of sources, in permille, under a lease of an hour.
+func (p *plane) try(b *config.Bundle, share uint16) {
+	p.t.Helper()
+	slot := p.build(b)
+	p.SetLease(loader.In(time.Hour))
+	p.change(loader.Change{Candidate: &slot, Canary: &share})
+}
+
+func (p *plane) mode(m config.Mode) {
+	p.t.Helper()
+	mode := loader.ModeOf(m)
+	p.change(loader.Change{Mode: &mode})
+}
+
+func (p *plane) build(b *config.Bundle) uint8 {
+	p.t.Helper()
+	number, err := p.NextNumber()
+	p.must(err)
+	img, err := loader.CompileBundle(b, p.host, number, loader.Now())
+	p.must(err)
+	slot, err := p.Build(img)
+	p.must(err)
+	return slot
+}
+
+func (p *plane) change(c loader.Change) {
+	p.t.Helper()
+	_, err := p.Publish(c)
+	p.must(err)
+}
+
+func (p *plane) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
