@@ -169,7 +169,7 @@ static __always_inline int advance(struct packet *p, __u8 next, __u32 len)
 static __always_inline int step_fragment(struct packet *p, void *at, void *end)
 {
 	struct fragment_header *fragment = at;
-	if ((void *)(fragment + 1) > end)
+	if ((void *)(fragment + 1) > end || p->l4_len < sizeof(*fragment))
 		return addresses_only(p, REASON_MALFORMED);
 	__u16 frag = bpf_ntohs(fragment->frag_off);
 	/* An atomic fragment (RFC 6946) is a whole packet. */

@@ -38,7 +38,8 @@ static __always_inline bool is_protected(const struct packet *p)
 		return false;
 	struct prefix6_key key;
 	host_key(&key, p->key.saddr);
-	return bpf_map_lookup_elem(allowlist, &key);
+	__u32 *found = bpf_map_lookup_elem(allowlist, &key);
+	return found && *found;
 }
 
 /* prefix_lookup returns the head of the chain of rules for the longest match, 0 for none. */

@@ -23,6 +23,9 @@ type Ban struct {
 // Ban blocks a prefix for ttl; it may cut established connections. A ban of the same prefix is replaced. The guards are
 // the caller's. ErrCapacity when all places are taken.
 func (d *Dataplane) Ban(p netip.Prefix, ttl time.Duration) error {
+	if holdsIPv4(p) {
+		return fmt.Errorf("ban %s: this IPv6 prefix contains all of IPv4 (::ffff:0:0/96)", p)
+	}
 	m := d.maps[bpf.DataplaneMapBans]
 	end := uint64(In(ttl))
 	err := m.Put(key6(p.Masked()), bpf.Ban{ExpiresNs: end, OwnExpiresNs: end})

@@ -64,3 +64,19 @@ func TestBanInsideABannedNetworkLastsAsLong(t *testing.T) {
 		wantAction(t, d, c.name, syn("203.0.113.9", "192.0.2.1", 443), c.want)
 	}
 }
+
+// IPv4 lies inside the IPv6 space of the keys. What is said of IPv6 must not reach it.
+func TestWideIPv6PrefixesLeaveIPv4Alone(t *testing.T) {
+	d := openTest(t, Options{})
+	if err := d.Ban(netip.MustParsePrefix("::/48"), time.Hour); err == nil {
+		t.Error("a ban of ::/48, and with it of all IPv4, was taken")
+	}
+	host := testHost()
+	host.Allowlist = []config.AllowEntry{{Prefix: netip.MustParsePrefix("::/0")}, {Prefix: netip.MustParsePrefix("198.51.100.7/32")}}
+	publish(t, d, host, testBundle("198.51.100.0/24"))
+	wantAction(t, d, "IPv4 beside an allowlist of all IPv6", syn("198.51.100.1", "192.0.2.1", 443), xdpDrop)
+	wantAction(t, d, "an IPv4 address of its own row", syn("198.51.100.7", "192.0.2.1", 443), xdpPass)
+	host.Allowlist = append(host.Allowlist, config.AllowEntry{Prefix: netip.MustParsePrefix("0.0.0.0/0")})
+	publish(t, d, host, testBundle("198.51.100.0/24"))
+	wantAction(t, d, "all IPv4 on the allowlist", syn("198.51.100.1", "192.0.2.1", 443), xdpPass)
+}

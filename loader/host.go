@@ -99,12 +99,30 @@ func CompileHost(h *config.Host, current *HostInfo, number uint32) (*HostImage, 
 			img.listen(a, s.Protocol(), 0, id)
 		}
 	}
-	for _, a := range h.Allowlist {
-		img.allowlist.add(key6(a.Prefix), 1)
-	}
+	img.protect(h.Allowlist)
 	img.addresses.sort(compareAddresses)
 	img.allowlist.sort(comparePrefix6)
 	return img, nil
+}
+
+// protect compiles the allowlist. IPv4 lies inside the IPv6 space as ::ffff:0:0/96; a wide IPv6 prefix around that means
+// IPv6 only, so a row of value 0 takes IPv4 out again.
+func (img *HostImage) protect(entries []config.AllowEntry) {
+	all4 := netip.MustParsePrefix("0.0.0.0/0")
+	around, named := false, false
+	for _, e := range entries {
+		img.allowlist.add(key6(e.Prefix), 1)
+		around = around || holdsIPv4(e.Prefix)
+		named = named || e.Prefix.Masked() == all4
+	}
+	if around && !named {
+		img.allowlist.add(key6(all4), 0)
+	}
+}
+
+// holdsIPv4 reports whether an IPv6 prefix covers the mapped IPv4 addresses.
+func holdsIPv4(p netip.Prefix) bool {
+	return p.Addr().Is6() && p.Bits() < 96 && p.Contains(netip.AddrFrom16(netip.IPv4Unspecified().As16()))
 }
 
 func (img *HostImage) listen(a config.Address, protocol uint8, port uint16, id uint8) {

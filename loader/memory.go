@@ -56,7 +56,7 @@ func PlanMemory(c config.Capacity, cpus int) (MemoryPlan, error) {
 		bpf.DataplaneMapHosts:           {1, hostSlots},
 		bpf.DataplaneMapHostPorts:       {2 * 65536, hostSlots},
 		bpf.DataplaneMapHostAddresses:   {c.Services * 64, hostSlots},
-		bpf.DataplaneMapHostAllowlist:   {c.Allowlist, hostSlots},
+		bpf.DataplaneMapHostAllowlist:   {c.Allowlist + 1, hostSlots},
 	}
 	var plan MemoryPlan
 	for name, m := range spec.Maps {

@@ -37,14 +37,14 @@ func (d *Dataplane) Build(img *Image) (uint8, error) {
 
 // BuildHost does the same for a host file.
 func (d *Dataplane) BuildHost(img *HostImage) (uint8, error) {
-	if n := len(img.allowlist.keys); n > d.capacity.Allowlist {
+	if n := len(img.allowlist.keys); n > d.capacity.Allowlist+1 { // IPv4 may be taken out again by one more row
 		return 0, fmt.Errorf("allowlist: %d rows: %w: capacity %d", n, ErrCapacity, d.capacity.Allowlist)
 	}
 	slot, err := d.spare(hostMaps, d.Control().Host)
 	if err != nil {
 		return 0, err
 	}
-	return slot, d.fill(slot, hostMaps, img.tables(d.capacity.Allowlist))
+	return slot, d.fill(slot, hostMaps, img.tables(d.capacity.Allowlist+1))
 }
 
 // checkCapacity is the second of three refusals: the validator's came before, the kernel's E2BIG comes after.

@@ -19,7 +19,7 @@ func (d *Dataplane) VerifyGeneration(slot uint8, img *Image) ([]Drift, error) {
 
 // VerifyHost compares the published host file with what it should be.
 func (d *Dataplane) VerifyHost(img *HostImage) ([]Drift, error) {
-	return d.verifySlot(d.Control().Host, hostMaps, img.tables(d.capacity.Allowlist))
+	return d.verifySlot(d.Control().Host, hostMaps, img.tables(d.capacity.Allowlist+1))
 }
 
 func (d *Dataplane) verifySlot(slot uint8, names []string, tables map[string]table) ([]Drift, error) {
