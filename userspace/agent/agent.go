@@ -61,6 +61,8 @@ type agent struct {
 
 	// These belong to the goroutine that ticks.
 	openRetry  retry
+	unadopted  bool // something of adoption failed and may be tried again
+	adoptRetry retry
 	lastDrift  time.Time
 	lastSave   time.Time
 	lastNotify time.Time

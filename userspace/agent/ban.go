@@ -141,28 +141,32 @@ func (a *agent) Bans(context.Context) (*api.BanList, error) {
 }
 
 // adoptBans makes kernel and record agree: bans that a reboot lost come back, those that the kernel has are written down.
-func (a *agent) adoptBans(d dataplane) {
+// A ban that the kernel refuses is not forgotten; the error says that it must be tried again.
+func (a *agent) adoptBans(d dataplane) error {
 	a.banMu.Lock()
 	defer a.banMu.Unlock()
 	bans, err := d.Bans()
 	if err != nil {
-		a.setProblem(problemVerify, err.Error(), fixOf(err))
-		return
+		return err
 	}
 	inKernel := map[netip.Prefix]bool{}
 	for _, b := range bans {
 		inKernel[b.Prefix] = true
 	}
 	var kept []state.Ban
+	var failed []error
 	for _, b := range a.state().Bans {
 		left := b.Expires.Sub(a.now())
 		if left <= 0 {
 			continue
 		}
 		if !inKernel[b.Prefix] {
-			if err := a.banAgain(d, b, left); err != nil {
+			if err := a.guardBan(b.Prefix, a.hostFile()); err != nil {
 				a.log.Warn("a ban does not come back", "prefix", b.Prefix, "error", err)
 				continue
+			}
+			if err := d.Ban(b.Prefix, min(left, a.hostFile().Guards.MaxBanTTL)); err != nil {
+				failed = append(failed, err)
 			}
 		}
 		delete(inKernel, b.Prefix)
@@ -174,15 +178,7 @@ func (a *agent) adoptBans(d dataplane) {
 		}
 	}
 	_ = a.update(func(r *state.Record) { r.Bans = kept })
-}
-
-// banAgain asserts a ban of before, if today's guards still allow it.
-func (a *agent) banAgain(d dataplane, b state.Ban, left time.Duration) error {
-	h := a.hostFile()
-	if err := a.guardBan(b.Prefix, h); err != nil {
-		return err
-	}
-	return d.Ban(b.Prefix, min(left, h.Guards.MaxBanTTL))
+	return errors.Join(failed...)
 }
 
 // sweepBans removes bans that ended, from the kernel and the record.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
@@ -193,6 +194,13 @@ func (a *agent) adoptBypass(d dataplane) {
 			found = append(found, a.foundBypass(name, true))
 		case known && (b.Until.IsZero() || b.Until.Sub(a.now()) > time.Minute):
 			found = append(found, a.foundBypass(name, false))
+		}
+	}
+	if d.Control().Host == bpf.SlotEmpty { // no service has an id yet, so nobody ended their bypasses
+		for name, b := range record {
+			if _, known := ids[name]; !known {
+				next[name] = b
+			}
 		}
 	}
 	if maps.Equal(next, record) {

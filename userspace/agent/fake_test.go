@@ -315,8 +315,11 @@ func (f *fake) NextNumber() (uint32, error) {
 func (f *fake) Ban(p netip.Prefix, ttl time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.called("Ban"); err != nil {
+		return err
+	}
 	f.bans[p] = f.now().Add(ttl)
-	return f.called("Ban")
+	return nil
 }
 
 func (f *fake) Unban(p netip.Prefix) (bool, error) {

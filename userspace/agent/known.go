@@ -4,6 +4,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
@@ -112,8 +113,11 @@ func compiled(number uint32, at loader.Clock) state.Compiled {
 	return state.Compiled{Number: number, Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS}
 }
 
-// keptCompiled is how many moments are kept: three generations are resident, and a few that were built and not published.
-const keptCompiled = 8
+// isResident says whether a number is that of a generation in the kernel. However many candidates came and went, the
+// stable one must still be verifiable after a restart.
+func isResident(all []loader.GenerationInfo, number uint32) bool {
+	return slices.ContainsFunc(all, func(g loader.GenerationInfo) bool { return g.Number == number })
+}
 
 // imageOf returns the image of a resident generation: the one that was built, or, after a restart, the same compiled
 // again from disk.

@@ -67,16 +67,35 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 	} else {
 		err = a.adoptHost(d)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoKnownGood) {
 		a.setProblem(problemHost, err.Error(), fixOf(err))
 	} else {
 		a.clearProblem(problemHost)
 	}
-	if fresh {
+	if fresh && d.Control().Host != bpf.SlotEmpty {
 		a.restoreServices(d)
 	}
 	a.adoptBypass(d)
-	a.adoptBans(d)
+	a.unadopted = err != nil
+	if err := a.adoptBans(d); err != nil {
+		a.setProblem(problemBans, err.Error(), fixOf(err))
+		a.unadopted = true
+	} else {
+		a.clearProblem(problemBans)
+	}
+	if a.unadopted {
+		a.adoptRetry.failed(a.now())
+	} else {
+		a.adoptRetry.reset()
+	}
+}
+
+// adoptAgain does again what adoption could not do: the kernel may have refused for a moment only, and a host whose
+// memory was full at its start must not pass everything until a person comes by.
+func (a *agent) adoptAgain(d dataplane) {
+	if a.unadopted && a.adoptRetry.due(a.now()) {
+		a.adopt(d, 0)
+	}
 }
 
 // adoptCandidate goes on with a candidate that is under a live lease and was started by this state; all others go back.

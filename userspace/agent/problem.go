@@ -24,6 +24,7 @@ const (
 	problemHost    = "host_not_published"
 	problemLKG     = "no_last_known_good"
 	problemVerify  = "verify"
+	problemBans    = "bans_not_restored"
 )
 
 // setProblem says loudly, once, that something is wrong; status shows it until clearProblem.
@@ -69,7 +70,7 @@ func rank(code string) int {
 	switch code {
 	case problemKernel:
 		return 0
-	case problemHost, problemLKG, problemVerify:
+	case problemHost, problemLKG, problemVerify, problemBans:
 		return 1
 	}
 	return 2

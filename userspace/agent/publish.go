@@ -8,6 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
@@ -39,11 +42,12 @@ func (a *agent) build(d dataplane, b *config.Bundle, host *loader.HostImage) (sl
 	}
 	a.keepImage(img)
 	a.learn(b)
+	resident, lerr := d.Generations()
 	_ = a.update(func(r *state.Record) {
 		r.LastNumber = number
 		r.Compiled = append(r.Compiled, compiled(number, at))
-		if n := len(r.Compiled) - keptCompiled; n > 0 {
-			r.Compiled = slices.Delete(r.Compiled, 0, n)
+		if lerr == nil {
+			r.Compiled = slices.DeleteFunc(r.Compiled, func(c state.Compiled) bool { return !isResident(resident, c.Number) })
 		}
 	})
 	return slot, number, nil
@@ -81,10 +85,14 @@ func (a *agent) publishFromDisk(d dataplane) error {
 	e := a.entry(itself(), "start", "the kernel held nothing")
 	e.Outcome = api.OutcomeDone
 	known := a.state().LastKnownGood
+	var later error
 	if known != nil {
 		e.Digest, e.Name = known.Digest, known.Name
 		slot, number, err := a.buildKnown(d, known.Digest, host)
 		if err != nil {
+			if later = refusedForNow(err); later != nil && a.unadopted && d.Control().Host != bpf.SlotEmpty {
+				return later // the host file is in force since the first attempt
+			}
 			e.Detail = append(e.Detail, err.Error())
 			a.setProblem(problemLKG, fmt.Sprintf("last-known-good %s cannot be used, so everything passes: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
 		} else {
@@ -103,6 +111,21 @@ func (a *agent) publishFromDisk(d dataplane) error {
 		}
 	})
 	a.audit(e)
+	return later
+}
+
+// errNoKnownGood says that the host file is published, and last-known-good could not be built this time.
+var errNoKnownGood = errors.New("last-known-good could not be built")
+
+// refusedForNow returns errNoKnownGood when it was the kernel that refused: it may do so for a moment only. A bundle
+// that is damaged or too big stays so.
+func refusedForNow(err error) error {
+	if errors.Is(err, state.ErrNoBundle) || errors.Is(err, loader.ErrCapacity) {
+		return nil
+	}
+	if errors.As(err, new(unix.Errno)) || errors.Is(err, loader.ErrPermission) || errors.Is(err, loader.ErrReadBack) || errors.Is(err, loader.ErrUnsupported) {
+		return errNoKnownGood
+	}
 	return nil
 }
 

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// A kernel that refuses for a moment at a start (no memory, say) must not leave the host open until a person comes by.
+func TestAdoptionIsTriedAgain(t *testing.T) {
+	for _, call := range []string{"BuildHost", "Build", "Publish", "Ban"} {
+		t.Run(call, func(t *testing.T) {
+			r := newRig(t)
+			r.mustApply("one", api.ApplyOptions{})
+			r.pass(10 * time.Minute)
+			if _, err := r.Bypass(ctx, root, api.BypassRequest{On: true, Service: "web"}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.7/32", ForSeconds: 36000}); err != nil {
+				t.Fatal(err)
+			}
+			r.stop()
+			r.machine = newMachine(func() time.Time { return r.clock })
+			r.machine.fail[call] = fmt.Errorf("%s: %w", call, unix.ENOMEM)
+			r.start()
+			r.pass(2 * time.Second)
+			if call != "Ban" && r.role("stable") != "" {
+				t.Fatal("the failure did not happen")
+			}
+			if len(r.state().Bans) != 1 || len(r.state().Bypass) != 1 {
+				t.Errorf("forgotten while the kernel refused: bans %v, bypass %v", r.state().Bans, r.state().Bypass)
+			}
+			delete(r.machine.fail, call)
+			r.pass(2 * time.Minute)
+			r.wantRoles("one", "", "")
+			if len(r.machine.bans) != 1 {
+				t.Error("the ban did not come back")
+			}
+			if !r.machine.ServiceBypass(1).Active() {
+				t.Error("the bypass of the service did not come back")
+			}
+			publishes := r.machine.did("Publish")
+			r.pass(10 * time.Minute)
+			if r.machine.did("Publish") != publishes {
+				t.Error("it goes on trying")
+			}
+			if s, _ := r.status(0); hasProblem(s, problemBans) || hasProblem(s, problemHost) || hasProblem(s, problemLKG) {
+				t.Errorf("problems %v", s.Problems)
+			}
+		})
+	}
+}
+
+// However many bundles are built and not kept, the stable one can be compared row by row after a restart.
+func TestStableIsVerifiableAfterManyCandidates(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	for i := range 12 {
+		name := []string{"two", "three"}[i%2]
+		r.mustApply(name, api.ApplyOptions{Confirm: time.Minute, Accept: "test"})
+		if _, err := r.Rollback(ctx, root, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.restart()
+	v, err := r.Verify(ctx)
+	if err != nil || !v.OK {
+		t.Errorf("verification %+v, %v", v, err)
+	}
+}
