@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -43,19 +44,36 @@ func explain(what string, err error) error {
 		return nil
 	}
 	var verifier *ebpf.VerifierError
+	denied := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, fs.ErrPermission)
+	unsupported := errors.Is(err, ebpf.ErrNotSupported)
+	missing := missingCapabilities()
 	switch {
+	case (denied || unsupported) && len(missing) > 0: // without CAP_PERFMON it is the verifier that refuses
+		return fmt.Errorf("%s: %w: missing %s", what, ErrPermission, strings.Join(missing, ", "))
 	case errors.As(err, &verifier):
 		return fmt.Errorf("%s: the verifier refused the program: %w\n%+v", what, err, verifier)
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, fs.ErrPermission):
-		if missing := missingCapabilities(); len(missing) > 0 {
-			return fmt.Errorf("%s: %w: missing %s", what, ErrPermission, strings.Join(missing, ", "))
-		}
+	case denied:
 		return fmt.Errorf("%s: %w: all capabilities are held, so a lockdown mode, an LSM or a container's seccomp profile refuses it (%v)",
 			what, ErrPermission, rootCause(err))
-	case errors.Is(err, ebpf.ErrNotSupported):
-		return fmt.Errorf("%s: %w (Linux 6.1 or newer with BTF is needed): %v", what, ErrUnsupported, err)
+	case unsupported:
+		return fmt.Errorf("%s: %w: %s (%v)", what, ErrUnsupported, lacking(), err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// kernelTypes is where the kernel shows its type information.
+const kernelTypes = "/sys/kernel/btf/vmlinux"
+
+// lacking says why a kernel may be without a feature. The library finds out by trying, so a kernel that is short of
+// memory or locked down looks as if it were old.
+func lacking() string {
+	if major, minor, err := kernelVersion(); err == nil && (major < 6 || major == 6 && minor < 1) {
+		return fmt.Sprintf("it is %d.%d, and 6.1 or newer is needed", major, minor)
+	}
+	if _, err := os.Stat(kernelTypes); err != nil {
+		return "it shows no type information (" + kernelTypes + "): one built with CONFIG_DEBUG_INFO_BTF=y is needed, as distributions' are"
+	}
+	return "it is new enough, so it is short of memory, or a lockdown mode, an LSM or a container's seccomp profile refuses"
 }
 
 func rootCause(err error) error {

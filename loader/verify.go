@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -78,14 +79,19 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 			drifts = append(drifts, Drift{"interface " + a.Interface, StateAttached, a.State})
 		}
 	}
-	return append(drifts, d.verifySlots()...), nil
+	empty, err := d.verifySlots()
+	return append(drifts, empty...), err
 }
 
 func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 	const where = "PROG_ARRAY behind the root program"
 	var p *ebpf.Program
-	if err := d.maps[bpf.DataplaneMapPrograms].Lookup(uint32(bpf.ProgramDataplane), &p); err != nil || p == nil {
+	err := d.maps[bpf.DataplaneMapPrograms].Lookup(uint32(bpf.ProgramDataplane), &p)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return []Drift{{where, "the dataplane", "nothing: everything passes"}}, nil
+	}
+	if err != nil {
+		return nil, explain("look behind the root program", err) // not being able to look is no drift
 	}
 	defer func() { _ = p.Close() }()
 	used, err := mapIDs(p)
@@ -104,7 +110,7 @@ func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 	return nil, nil
 }
 
-func (d *Dataplane) verifySlots() []Drift {
+func (d *Dataplane) verifySlots() ([]Drift, error) {
 	var drifts []Drift
 	c := d.Control()
 	for _, s := range []struct {
@@ -120,11 +126,14 @@ func (d *Dataplane) verifySlots() []Drift {
 			continue
 		}
 		m, err := d.innerMap(s.name, s.slot)
-		if err != nil || m == nil {
+		if err != nil {
+			return nil, err
+		}
+		if m == nil {
 			drifts = append(drifts, Drift{fmt.Sprintf("%s, slot %d", s.role, s.slot), "a generation", "nothing: it passes"})
 			continue
 		}
 		_ = m.Close()
 	}
-	return drifts
+	return drifts, nil
 }
