@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package oracle is a second opinion on the dataplane: parse and decide in Go, written from the design and from the
+// specifications (IEEE 802.1Q, RFC 791, 8200, 6946, 9293), clear rather than fast.
+//
+// A Model takes frames one after another and says for each which counter must move: service, slot, reason, outcome. It
+// remembers what SYNs said and the verdicts of connections, as far as a program run without sockets reaches: no socket
+// confirms anything there, so connections are kept only for services with `local: false`.
+//
+// The tests of this package compare it with the program, by program runs of mutated frames in random worlds.
+package oracle

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oracle
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/spillway/spillway/config"
+)
+
+// sipHash is SipHash-1-3 (Aumasson, Bernstein, 2012) without the last word, which holds the message's length: one round
+// a word, three at the end. Which sources a canary takes must be the same on every host and in every release, so the
+// exact function is part of the promise.
+func sipHash(key0, key1 uint64, message []byte) uint64 {
+	v0, v1 := key0^0x736f6d6570736575, key1^0x646f72616e646f6d
+	v2, v3 := key0^0x6c7967656e657261, key1^0x7465646279746573
+	round := func() {
+		v0 += v1
+		v2 += v3
+		v1, v3 = bits.RotateLeft64(v1, 13)^v0, bits.RotateLeft64(v3, 16)^v2
+		v0 = bits.RotateLeft64(v0, 32)
+		v2 += v1
+		v0 += v3
+		v1, v3 = bits.RotateLeft64(v1, 17)^v2, bits.RotateLeft64(v3, 21)^v0
+		v2 = bits.RotateLeft64(v2, 32)
+	}
+	for b := message; len(b) >= 8; b = b[8:] {
+		word := binary.LittleEndian.Uint64(b)
+		v3 ^= word
+		round()
+		v0 ^= word
+	}
+	v2 ^= 0xff
+	round()
+	round()
+	round()
+	return v0 ^ v1 ^ v2 ^ v3
+}
+
+// inCanary says whether the source's network, a /24 or a /48 as a whole, is in the candidate's share.
+func (w *World) inCanary(p *packet, digest config.Digest) bool {
+	salt := binary.LittleEndian.Uint64(digest[:8])
+	network := make([]byte, 8)
+	if p.source.Is4() {
+		copy(network, p.wire[12:15])
+	} else {
+		copy(network, p.wire[:6])
+	}
+	return int(sipHash(salt, salt, network)>>32%1000) < w.Canary
+}
+
+// synPlace returns the one place where a SYN of these addresses and ports is remembered.
+func (w *World) synPlace(k key) int {
+	b := append([]byte(nil), k.addresses[:]...)
+	b = binary.BigEndian.AppendUint16(b, k.sourcePort)
+	b = append(b, 0, 0)
+	b = binary.BigEndian.AppendUint16(b, k.destPort)
+	b = append(b, 0, 0)
+	return int(sipHash(w.SynKey[0], w.SynKey[1], b) & uint64(w.SynPlaces-1))
+}

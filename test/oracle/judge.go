@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oracle
+
+import (
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+// facts are what features can match.
+type facts struct {
+	packet         *packet
+	service        string
+	fingerprint    string
+	hasFingerprint bool
+	reason         bpf.Reason // that a rule may score, or none
+}
+
+// judgement is the answer to facts.
+type judgement struct {
+	reason     bpf.Reason
+	outcome    bpf.Outcome
+	generation *Generation
+	until      time.Time // when the first rule behind a block ends; zero: never
+}
+
+func (j judgement) drops() bool { return j.outcome == bpf.DataplaneOutcomeOUTCOME_DROP }
+
+// slot is where the generation lives that decided; 0: none did.
+func (j judgement) slot() uint8 {
+	if j.generation == nil {
+		return bpf.SlotEmpty
+	}
+	return j.generation.Slot
+}
+
+// judge decides: a ban first, then the generation; then everything that turns a block into a pass, the protected last.
+func (w *World) judge(f facts) judgement {
+	var j judgement
+	block := true
+	if w.isBanned(f.packet) {
+		j.reason = ban
+	} else {
+		block = w.byGeneration(f, &j)
+	}
+	if block {
+		w.spare(f.packet, &j)
+	}
+	return j
+}
+
+func (w *World) spare(p *packet, j *judgement) {
+	switch {
+	case w.isAgentLost():
+		j.reason = agentLost
+	case w.isProtected(p):
+		j.reason = protected
+	case w.Mode != config.ModeEnforce:
+		j.outcome = bpf.DataplaneOutcomeOUTCOME_WOULD_DROP
+	default:
+		j.outcome = bpf.DataplaneOutcomeOUTCOME_DROP
+	}
+}
+
+// match is a rule that a feature points to.
+type match struct {
+	kind bpf.Reason
+	rule config.Rule
+}
+
+// byGeneration sums the rules that match and compares with the policy; true is a block.
+func (w *World) byGeneration(f facts, j *judgement) bool {
+	g := w.generationFor(f.packet)
+	j.generation = g
+	if g == nil {
+		j.reason = noGeneration
+		return false
+	}
+	if !slices.Contains(g.Services, f.service) {
+		j.reason = noPolicy
+		return false
+	}
+	matches := slices.DeleteFunc(g.matches(f), func(m match) bool {
+		return !m.rule.Expires.IsZero() && !w.Now.Before(m.rule.Expires)
+	})
+	if len(matches) == 0 {
+		j.reason = noMatch
+		return false
+	}
+	score, best, strong := 0, match{}, false
+	for _, m := range matches {
+		score += m.rule.Score
+		if m.rule.Score > best.rule.Score {
+			best = m
+		}
+		strong = strong || m.rule.Score > 0 && (m.kind == prefix || m.kind == tcpFingerprint)
+		if !m.rule.Expires.IsZero() && (j.until.IsZero() || m.rule.Expires.Before(j.until)) {
+			j.until = m.rule.Expires
+		}
+	}
+	drop := int(g.Bundle.PolicyFor(f.service).Drop)
+	switch {
+	case drop == 0 || min(score, 100) < drop:
+		j.reason = belowThreshold
+	case !strong:
+		j.reason = weak // reasons, alone or summed with each other, never reach block
+	default:
+		j.reason = best.kind
+		return true
+	}
+	return false
+}
+
+// matches returns the rules of the source's prefixes, of the fingerprint and of the reason, in this order.
+func (g *Generation) matches(f facts) []match {
+	rules := map[string]config.Rule{}
+	for _, r := range g.Bundle.Rules {
+		rules[r.ID] = r
+	}
+	var matches []match
+	for _, rule := range g.prefixRules(f.packet) {
+		matches = append(matches, match{prefix, rules[rule]})
+	}
+	for _, t := range g.Bundle.TCP {
+		if f.hasFingerprint && t.Fingerprint.String() == f.fingerprint {
+			matches = append(matches, match{tcpFingerprint, rules[t.Rule]})
+		}
+	}
+	for _, r := range g.Bundle.Reasons {
+		if f.reason != none && r.Reason == bpf.ReasonName(f.reason) {
+			matches = append(matches, match{f.reason, rules[r.Rule]})
+		}
+	}
+	return matches
+}
+
+// prefixRules returns the rule of the longest match of each list.
+func (g *Generation) prefixRules(p *packet) []string {
+	type longest struct {
+		bits int
+		rule string
+	}
+	byList := map[string]longest{}
+	for _, l := range g.Bundle.Prefixes {
+		for _, e := range l.Entries {
+			old, ok := byList[l.List]
+			if e.Contains(p.source) && (!ok || e.Bits() > old.bits) {
+				byList[l.List] = longest{e.Bits(), l.Rule}
+			}
+		}
+	}
+	var rules []string
+	for _, l := range byList {
+		rules = append(rules, l.rule)
+	}
+	return rules
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oracle
+
+import (
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+// Result says which counter a packet moves.
+type Result struct {
+	Service string // "": none
+	Slot    uint8
+	Reason  bpf.Reason
+	Outcome bpf.Outcome
+	// Uncounted: the kill switch let it pass before anything was looked at.
+	Uncounted bool
+}
+
+// Drops reports whether the packet is dropped.
+func (r Result) Drops() bool { return r.Outcome == bpf.DataplaneOutcomeOUTCOME_DROP }
+
+func (r Result) String() string {
+	if r.Uncounted {
+		return "pass, uncounted"
+	}
+	s := bpf.OutcomeName(r.Outcome) + " " + bpf.ReasonName(r.Reason)
+	if r.Service != "" {
+		s += " of " + r.Service
+	}
+	if r.Slot != bpf.SlotEmpty {
+		s += " by slot " + string('0'+rune(r.Slot))
+	}
+	return s
+}
+
+// key is a connection: both addresses, as in packet.wire, and both ports.
+type key struct {
+	addresses            [32]byte
+	sourcePort, destPort uint16
+}
+
+func (p *packet) key() key { return key{p.wire, p.sourcePort, p.destPort} }
+
+// synRecord is what a SYN said.
+type synRecord struct {
+	key            key
+	isn            uint32
+	fingerprint    string
+	hasFingerprint bool
+}
+
+// flow is a connection whose first payload was judged.
+type flow struct {
+	isn            uint32
+	blocked        bool
+	until          time.Time // zero: never ends
+	slot           uint8
+	number         uint32
+	epoch          uint32
+	fingerprint    string
+	hasFingerprint bool
+	sawSYN         bool // later: another connection may have taken over
+}
+
+// Model decides frames one after another. World may be changed between them.
+type Model struct {
+	World World
+	syns  map[int]synRecord
+	flows map[key]*flow
+}
+
+// NewModel returns a model that remembers nothing.
+func NewModel(w World) *Model {
+	return &Model{World: w, syns: map[int]synRecord{}, flows: map[key]*flow{}}
+}
+
+// Decide says what must become of a frame.
+func (m *Model) Decide(frame []byte) Result {
+	if m.World.Bypass {
+		return Result{Uncounted: true}
+	}
+	p, reason := parse(frame)
+	if reason != none {
+		return Result{Reason: reason}
+	}
+	s := m.World.service(p)
+	if s == nil {
+		return Result{Reason: notService}
+	}
+	if slices.Contains(m.World.BypassServices, s.Name) {
+		return Result{Service: s.Name, Reason: serviceBypass}
+	}
+	var r Result
+	switch {
+	case p.depth == byAddresses:
+		r = m.alone(p, s, p.flaw, p.flaw)
+	case p.protocol == protocolUDP:
+		r = m.alone(p, s, p.flaw, noMatch)
+	default:
+		r = m.segment(p, s)
+	}
+	r.Service = s.Name
+	return r
+}
+
+// Connections returns how many connections are remembered, and how many of them as blocked.
+func (m *Model) Connections() (flows, blocked int) {
+	for _, f := range m.flows {
+		flows++
+		if f.blocked {
+			blocked++
+		}
+	}
+	return flows, blocked
+}
+
+// alone judges a packet by its source and what is the matter with it; label names it when nothing matches.
+func (m *Model) alone(p *packet, s *config.Service, scored, label bpf.Reason) Result {
+	j := m.World.judge(facts{packet: p, service: s.Name, reason: scored})
+	return j.result(label)
+}
+
+func (j judgement) result(label bpf.Reason) Result {
+	if j.reason == noMatch {
+		j.reason = label
+	}
+	return Result{Slot: j.slot(), Reason: j.reason, Outcome: j.outcome}
+}

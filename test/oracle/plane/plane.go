@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package plane holds a dataplane that the model can be compared with: pins of its own so that every map can be read,
+// counters that are checked after each frame, and worlds of the model published to it.
+package plane
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+)
+
+const bpffs = "/sys/fs/bpf"
+
+// Capacity is small where a test wants collisions (SYNs), and ample elsewhere.
+var Capacity = config.Capacity{
+	Prefixes4: 512, Prefixes6: 512, TCPFingerprints: 64, Rules: 64,
+	Flows: 65536, Syns: 256, Bans: 64, Allowlist: 64, Services: 16,
+}
+
+// Plane is a dataplane of a test's own. It is not safe for several goroutines.
+type Plane struct {
+	*loader.Dataplane
+	pins  string
+	maps  map[string]*ebpf.Map
+	words words
+
+	ids    map[string]uint8 // services
+	banned []netip.Prefix
+	rows   []uint64 // what every counter must be, by index
+}
+
+var planes atomic.Uint32
+
+// Missing says why programs cannot be run here; "" when they can.
+func Missing() string {
+	if os.Geteuid() != 0 {
+		return "program runs need root: CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN"
+	}
+	return ""
+}
+
+// Open loads a dataplane with pins of its own.
+func Open() (*Plane, error) {
+	if err := mountBPF(); err != nil {
+		return nil, err
+	}
+	p := &Plane{
+		pins: filepath.Join(bpffs, fmt.Sprintf("spillway-oracle-%d-%d", os.Getpid(), planes.Add(1))),
+		maps: map[string]*ebpf.Map{},
+		rows: make([]uint64, bpf.ServicesMax*bpf.Slots*bpf.ReasonMax*bpf.Outcomes),
+	}
+	d, err := loader.Open(loader.Options{Pins: p.pins, Capacity: Capacity})
+	if err != nil {
+		return nil, errors.Join(err, loader.DetachPins(p.pins))
+	}
+	p.Dataplane = d
+	for _, name := range []string{bpf.DataplaneMapCounters, bpf.DataplaneMapFlows, bpf.DataplaneMapFlowsRemote,
+		bpf.DataplaneMapSyns, bpf.DataplaneMapWords} {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(p.pins, "v1", "maps", name), nil)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("open map %s: %w", name, err), p.Close())
+		}
+		p.maps[name] = m
+	}
+	if err := p.words.open(p.maps[bpf.DataplaneMapWords]); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func mountBPF() error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(bpffs, &st); err == nil && st.Type == unix.BPF_FS_MAGIC {
+		return nil
+	}
+	if err := unix.Mount("bpf", bpffs, "bpf", 0, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", bpffs, err)
+	}
+	return nil
+}
+
+// Close takes everything away.
+func (p *Plane) Close() error {
+	errs := []error{p.words.close()}
+	for _, m := range p.maps {
+		errs = append(errs, m.Close())
+	}
+	errs = append(errs, p.Dataplane.Close(), loader.DetachPins(p.pins))
+	return errors.Join(errs...)
+}
+
+// Reset forgets SYNs, connections, bans and generations.
+func (p *Plane) Reset() error {
+	if _, err := p.DropGenerations(); err != nil {
+		return err
+	}
+	if err := empty[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlowsRemote]); err != nil {
+		return fmt.Errorf("forget connections: %w", err)
+	}
+	if err := p.setBans(nil); err != nil {
+		return err
+	}
+	syns := p.maps[bpf.DataplaneMapSyns]
+	for i := range syns.MaxEntries() {
+		if err := syns.Put(i, bpf.SynRecord{}); err != nil {
+			return fmt.Errorf("forget SYNs: %w", err)
+		}
+	}
+	return nil
+}
+
+func empty[K, V any](m *ebpf.Map) error {
+	rows, err := read[K, V](m)
+	for _, r := range rows {
+		err = errors.Join(err, m.Delete(r.key))
+	}
+	return err
+}
+
+type row[K, V any] struct {
+	key   K
+	value V
+}
+
+func read[K, V any](m *ebpf.Map) ([]row[K, V], error) {
+	var all []row[K, V]
+	var r row[K, V]
+	it := m.Iterate()
+	for it.Next(&r.key, &r.value) {
+		all = append(all, r)
+	}
+	return all, it.Err()
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oracle
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/spillway/spillway/config"
+)
+
+// World is everything beside the frame that a decision rests on, in the words of the two files that a person writes.
+// Moments are meant to be far from now: the model has no clock of its own.
+type World struct {
+	// Now is the moment of the decision.
+	Now time.Time `json:"-"`
+	// Mode of the control word.
+	Mode config.Mode
+	// Services in the order of the host file.
+	Services []config.Service
+	// Allowlist of protected sources.
+	Allowlist []netip.Prefix
+	// Bypass lets everything pass; nothing is counted.
+	Bypass bool
+	// BypassServices by name.
+	BypassServices []string
+	// AgentTimeout and Heartbeat: how long the agent may be gone (0: for ever), and when it last lived.
+	AgentTimeout time.Duration
+	Heartbeat    time.Time
+
+	// Stable and Candidate generation; nil: none.
+	Stable, Candidate *Generation
+	// Canary is the candidate's share of sources, in permille.
+	Canary int
+	// Lease is the candidate's deadline.
+	Lease time.Time
+	// Tripped says that the candidate's breaker did.
+	Tripped bool
+
+	// Bans in force or ended.
+	Bans []Ban
+
+	// Epoch of the control word: another one with every change of it.
+	Epoch uint32 `json:"-"`
+	// SynPlaces is the number of SYNs that can be remembered, a power of two; SynKey spreads them.
+	SynPlaces int `json:"-"`
+	SynKey    [2]uint64
+}
+
+// Generation is a compiled bundle.
+type Generation struct {
+	Bundle *config.Bundle
+	// Services that it was compiled for, by name. Any other has no policy.
+	Services []string
+	// Slot where it lives and Number of its compilation: the kernel's names for it.
+	Slot   uint8  `json:"-"`
+	Number uint32 `json:"-"`
+}
+
+// Ban is a short block outside bundles.
+type Ban struct {
+	Prefix  netip.Prefix
+	Expires time.Time
+}
+
+// service returns the service that a packet is for: of those of its protocol and port the one that names its address,
+// then the one that answers on any; the host file's first where several do. Where the ports cannot be read, any port
+// fits; where even the protocol cannot, TCP goes before UDP.
+func (w *World) service(p *packet) *config.Service {
+	if p.protocol == 0 {
+		tcp, udp := *p, *p
+		tcp.protocol, udp.protocol = protocolTCP, protocolUDP
+		if s := w.service(&tcp); s != nil {
+			return s
+		}
+		return w.service(&udp)
+	}
+	var anyAddress *config.Service
+	for i := range w.Services {
+		s := &w.Services[i]
+		if s.Protocol() != p.protocol || p.depth != byAddresses && s.Port != p.destPort {
+			continue
+		}
+		for _, a := range s.Addresses {
+			if a.IP == p.dest {
+				return s
+			}
+			if a.Any() && anyAddress == nil {
+				anyAddress = s
+			}
+		}
+	}
+	return anyAddress
+}
+
+func (w *World) isBanned(p *packet) bool {
+	for _, b := range w.Bans {
+		if b.Prefix.Contains(p.source) && w.Now.Before(b.Expires) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *World) isProtected(p *packet) bool {
+	for _, a := range w.Allowlist {
+		if a.Contains(p.source) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *World) isAgentLost() bool {
+	return w.AgentTimeout != 0 && w.Now.Sub(w.Heartbeat) > w.AgentTimeout
+}
+
+// mayEnforce says whether the generation in a slot has authority: stable always; a candidate under a live lease, until
+// its breaker trips.
+func (w *World) mayEnforce(slot uint8, number uint32) bool {
+	if w.Stable != nil && slot == w.Stable.Slot {
+		return true
+	}
+	c := w.Candidate
+	return c != nil && slot == c.Slot && w.Now.Before(w.Lease) && !(w.Tripped && number == c.Number)
+}
+
+// generationFor returns who decides on a source: the candidate for its share, else stable.
+func (w *World) generationFor(p *packet) *Generation {
+	c := w.Candidate
+	if c != nil && w.Canary > 0 && w.mayEnforce(c.Slot, c.Number) && w.inCanary(p, c.Bundle.Digest) {
+		return c
+	}
+	return w.Stable
+}
