@@ -85,5 +85,9 @@ func TestBansEnd(t *testing.T) {
 		p.must(p.Ban(host(f.visitor), time.Hour))
 		p.must(p.Ban(host(f.visitor), -time.Second))
 		p.want("a ban replaced by one that is over", f.syn(f.visitor), passes("no_match"))
+		network := netip.PrefixFrom(f.visitor, f.visitor.BitLen()*3/4).Masked()
+		p.must(p.Ban(network, time.Hour))
+		p.must(p.Ban(host(f.visitor), -time.Second))
+		p.want("an ended ban of one address inside a banned network", f.syn(f.visitor), banned("web"))
 	})
 }

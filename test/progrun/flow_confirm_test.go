@@ -4,8 +4,14 @@ package progrun
 
 import (
 	"encoding/binary"
+	"fmt"
+	"io"
 	"maps"
+	"net"
+	"os"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/test/packet"
@@ -67,6 +73,54 @@ func TestMultipathSocketConfirms(t *testing.T) {
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
 		p.wantBytes("the first payload", k.write(request), passes("no_match"))
 		p.wantFlow("confirmed", verdictPass, confirmed|firstPayload|hasFingerprint)
+	})
+}
+
+// A listener for both families has IPv6 sockets for IPv4 connections.
+func TestDualStackSocketConfirms(t *testing.T) {
+	f := families[0]
+	for name, deferred := range map[string]bool{"established": false, "request": true} {
+		t.Run(name, func(t *testing.T) {
+			r := enter(t, f)
+			p := open(t).site(f, nothing())
+			config := net.ListenConfig{}
+			if deferred {
+				config.Control = deferring
+			}
+			config.SetMultipathTCP(false)
+			l, err := config.Listen(t.Context(), "tcp", fmt.Sprintf("[::]:%d", webPort))
+			p.must(err)
+			t.Cleanup(func() { _ = l.Close() })
+			k := r.dial(f.visitor, f.server)
+			p.wantBytes("the SYN", k.syn, passes("no_match"))
+			p.want("the first payload", k.at(0, request), passes("no_match"))
+			p.wantFlow("confirmed", verdictPass, confirmed|firstPayload|hasFingerprint)
+		})
+	}
+}
+
+// A connection whose SYN carried data that the server took (Fast Open, RFC 7413) knows its ISN all the same.
+func TestFastOpenSocketConfirms(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		r := enter(t, f)
+		p := open(t).site(f, nothing())
+		// 1 and 2: client and server; 4 and 0x200: without a cookie.
+		p.must(os.WriteFile("/proc/sys/net/ipv4/tcp_fastopen", []byte(strconv.Itoa(1|2|4|0x200)), 0o644))
+		l := r.listenWith(fastOpening, false)
+		k := r.fastOpen(f.visitor, request)
+		p.wantBytes("the SYN with data", k.syn, passes("no_match"))
+		p.must(l.SetDeadline(time.Now().Add(10 * time.Second)))
+		s, err := l.AcceptTCP()
+		p.must(err)
+		t.Cleanup(func() { _ = s.Close() })
+		got := make([]byte, len(request))
+		if _, err := io.ReadFull(s, got); err != nil || string(got) != string(request) {
+			t.Fatalf("the server read %q, %v", got, err)
+		}
+		p.want("the data after it", k.at(uint32(len(request)), request), passes("midstream"))
+		if flow := p.wantFlow("adopted", verdictPass, confirmed); flow.Isn != k.isn {
+			t.Errorf("the flow's ISN is %#x, the connection's %#x", flow.Isn, k.isn)
+		}
 	})
 }
 

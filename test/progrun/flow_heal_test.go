@@ -37,48 +37,50 @@ func TestFlowStoresWhoDecided(t *testing.T) {
 	})
 }
 
+// ways are the ways of taking back a block, and what the packet after it gets.
+var ways = map[string]struct {
+	host      bool // the host file changes
+	candidate bool // the block is the candidate's, the stable generation does not make it
+	takeBack  func(*plane, family)
+	want      result
+}{
+	"the generation is rolled back": {takeBack: func(p *plane, _ family) {
+		_, err := p.Rollback()
+		p.must(err)
+	}, want: passes("no_match")},
+	"all generations are dropped": {takeBack: func(p *plane, _ family) {
+		_, err := p.DropGenerations()
+		p.must(err)
+	}, want: undecided("web", "no_generation")},
+	"the mode goes back to observe": {takeBack: func(p *plane, _ family) {
+		p.mode(config.ModeObserve)
+	}, want: would("prefix")},
+	"the candidate is withdrawn": {candidate: true, takeBack: func(p *plane, _ family) {
+		_, err := p.Withdraw()
+		p.must(err)
+	}, want: passes("no_match")},
+	"the candidate's lease is dead": {candidate: true, takeBack: func(p *plane, _ family) {
+		p.SetLease(1)
+	}, want: passes("no_match")},
+	"the candidate's breaker tripped": {candidate: true, takeBack: func(p *plane, _ family) {
+		p.SetTripped(p.number("candidate"))
+	}, want: passes("no_match")},
+	"the canary's share shrinks": {candidate: true, takeBack: func(p *plane, _ family) {
+		p.change(loader.Change{Canary: new(uint16(0))})
+	}, want: passes("no_match")},
+	"the policy is never": {takeBack: func(p *plane, f family) {
+		p.swap(rules().rule("bad", 100).list("own", "bad", host(f.bot)).drop("default", config.Never).bundle())
+	}, want: passes("below_threshold")},
+	"the service goes": {host: true, takeBack: func(p *plane, f family) {
+		h := f.site()
+		h.Services = h.Services[1:]
+		p.publishHost(h)
+	}, want: undecided("none", "not_service")},
+}
+
 // "A stored block holds only while that generation may enforce now, and the rule has not expired. So a mistaken drop
 // heals on the client's next packet": each way of taking back, and the packet after it.
 func TestABlockedFlowHeals(t *testing.T) {
-	ways := map[string]struct {
-		host      bool // the host file changes
-		candidate bool // the block is the candidate's, the stable generation does not make it
-		takeBack  func(*plane, family)
-		want      result
-	}{
-		"the generation is rolled back": {takeBack: func(p *plane, _ family) {
-			_, err := p.Rollback()
-			p.must(err)
-		}, want: passes("no_match")},
-		"all generations are dropped": {takeBack: func(p *plane, _ family) {
-			_, err := p.DropGenerations()
-			p.must(err)
-		}, want: undecided("web", "no_generation")},
-		"the mode goes back to observe": {takeBack: func(p *plane, _ family) {
-			p.mode(config.ModeObserve)
-		}, want: would("prefix")},
-		"the candidate is withdrawn": {candidate: true, takeBack: func(p *plane, _ family) {
-			_, err := p.Withdraw()
-			p.must(err)
-		}, want: passes("no_match")},
-		"the candidate's lease is dead": {candidate: true, takeBack: func(p *plane, _ family) {
-			p.SetLease(1)
-		}, want: passes("no_match")},
-		"the candidate's breaker tripped": {candidate: true, takeBack: func(p *plane, _ family) {
-			p.SetTripped(p.number("candidate"))
-		}, want: passes("no_match")},
-		"the canary's share shrinks": {candidate: true, takeBack: func(p *plane, _ family) {
-			p.change(loader.Change{Canary: new(uint16(0))})
-		}, want: passes("no_match")},
-		"the policy is never": {takeBack: func(p *plane, f family) {
-			p.swap(rules().rule("bad", 100).list("own", "bad", host(f.bot)).drop("default", config.Never).bundle())
-		}, want: passes("below_threshold")},
-		"the service goes": {host: true, takeBack: func(p *plane, f family) {
-			h := f.site()
-			h.Services = h.Services[1:]
-			p.publishHost(h)
-		}, want: undecided("none", "not_service")},
-	}
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
 		p := open(t).site(f, nothing())

@@ -165,6 +165,37 @@ func TestABanAloneMayCutAnEstablishedFlow(t *testing.T) {
 	})
 }
 
+// A ban that something stood above when the connection began counts as soon as that is gone.
+func TestABanIsNotForgottenWhereItWasOverruled(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		r := enter(t, f)
+		p := open(t).site(f, nothing())
+		p.must(p.Ban(host(f.protected), time.Hour))
+		k := r.visit(f.protected)
+		p.wantBytes("a protected source's first payload", k.write(request), passes("protected").by("none"))
+		p.wantBytes("its data", k.write(request), passes("protected").by("none"))
+		h := f.site()
+		h.Allowlist = nil
+		p.publishHost(h)
+		p.wantBytes("protected no longer", k.write(request), banned("web"))
+	})
+}
+
+// Raising the mode is a change like others: who is established stays, and who comes is judged.
+func TestRaisingTheModeCutsNobody(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		r := enter(t, f)
+		p := open(t).site(f, deny(f.bot))
+		p.mode(config.ModeObserve)
+		k := r.visit(f.bot)
+		p.wantBytes("the first payload in observe mode", k.write(request), would("prefix"))
+		p.wantFlow("observed", verdictPass, confirmed|firstPayload)
+		p.mode(config.ModeEnforce)
+		p.wantBytes("its data in enforce mode", k.write(request), known())
+		p.want("its next SYN", f.segment(f.bot, packet.TCP{SourcePort: clientPort + 1, Flags: packet.SYN}), drops("prefix"))
+	})
+}
+
 // A ban that ends lets the flow go on without anybody's help.
 func TestABanThatEndsLetsTheFlowGoOn(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {

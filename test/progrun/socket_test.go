@@ -149,28 +149,10 @@ type conn struct {
 	ack    []byte
 }
 
-// connect makes a connection from src's fixed port. A port in use is tried again: the kernel may still be closing it.
+// connect makes a connection from src to the listener; accept takes the server's side too.
 func (r *room) connect(l *net.TCPListener, src netip.Addr, accept bool) *conn {
 	r.t.Helper()
-	from := netip.AddrPortFrom(src, clientPort)
-	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from), Timeout: 10 * time.Second}
-	var c net.Conn
-	var err error
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		c, err = d.Dial("tcp", l.Addr().String())
-		if err == nil || !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
-			break
-		}
-	}
-	if err != nil {
-		r.t.Fatalf("connect from %s: %v", from, err)
-	}
-	r.t.Cleanup(func() { _ = c.Close() })
-	k := &conn{r: r, src: src, client: c.(*net.TCPConn)}
-	k.syn = r.frame("the SYN", from, func(tcp []byte) bool { return tcp[13]&(packet.SYN|packet.ACK) == packet.SYN })
-	tcp, _ := tcpOf(k.syn)
-	k.isn = binary.BigEndian.Uint32(tcp[4:])
-	k.ack = r.frame("the handshake's ACK", from, func(tcp []byte) bool { return tcp[13]&packet.ACK != 0 })
+	k := r.dial(src, r.f.server)
 	if accept {
 		_ = l.SetDeadline(time.Now().Add(10 * time.Second))
 		s, err := l.AcceptTCP()
@@ -181,6 +163,39 @@ func (r *room) connect(l *net.TCPListener, src netip.Addr, accept bool) *conn {
 		k.server = s
 	}
 	return k
+}
+
+// dial connects from src's fixed port to web and captures the handshake. A port in use is tried again: the kernel may
+// still be closing it.
+func (r *room) dial(src, dst netip.Addr) *conn {
+	r.t.Helper()
+	from := netip.AddrPortFrom(src, clientPort)
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(from), Timeout: 10 * time.Second}
+	var c net.Conn
+	var err error
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		c, err = d.Dial("tcp", netip.AddrPortFrom(dst, webPort).String())
+		if err == nil || !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
+		r.t.Fatalf("connect from %s: %v", from, err)
+	}
+	r.t.Cleanup(func() { _ = c.Close() })
+	k := &conn{r: r, src: src, client: c.(*net.TCPConn)}
+	k.handshake()
+	return k
+}
+
+// handshake takes the frames of the client's handshake from the capture.
+func (k *conn) handshake() {
+	k.r.t.Helper()
+	from := netip.AddrPortFrom(k.src, clientPort)
+	k.syn = k.r.frame("the SYN", from, func(tcp []byte) bool { return tcp[13]&(packet.SYN|packet.ACK) == packet.SYN })
+	tcp, _ := tcpOf(k.syn)
+	k.isn = binary.BigEndian.Uint32(tcp[4:])
+	k.ack = k.r.frame("the handshake's ACK", from, func(tcp []byte) bool { return tcp[13]&packet.ACK != 0 })
 }
 
 // visit is the usual connection of a visitor or a bot to web.
