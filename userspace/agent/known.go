@@ -109,8 +109,8 @@ func (a *agent) ruleOf(d config.Digest, index uint16) (config.Rule, bool) {
 }
 
 // compiled is what must be kept to compile the same image again: expiries became kernel time at that moment.
-func compiled(number uint32, at loader.Clock) state.Compiled {
-	return state.Compiled{Number: number, Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS}
+func compiled(number uint32, at loader.Clock, host loader.Context) state.Compiled {
+	return state.Compiled{Number: number, Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS, Services: host.Services, Allowlist: host.Allowlist}
 }
 
 // isResident says whether a number is that of a generation in the kernel. However many candidates came and went, the
@@ -135,6 +135,9 @@ func (a *agent) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*loade
 		b, err := a.store.Bundle(g.Digest)
 		if err != nil {
 			return nil, err
+		}
+		if c.Services != nil {
+			host = loader.Context{Services: c.Services, Allowlist: c.Allowlist}.Image()
 		}
 		img, err := loader.CompileBundle(b, host, g.Number, loader.Clock{Wall: c.Wall, MonotonicNS: c.MonotonicNS})
 		if err != nil {

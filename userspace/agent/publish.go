@@ -45,7 +45,7 @@ func (a *agent) build(d dataplane, b *config.Bundle, host *loader.HostImage) (sl
 	resident, lerr := d.Generations()
 	_ = a.update(func(r *state.Record) {
 		r.LastNumber = number
-		r.Compiled = append(r.Compiled, compiled(number, at))
+		r.Compiled = append(r.Compiled, compiled(number, at, host.Context()))
 		if lerr == nil {
 			r.Compiled = slices.DeleteFunc(r.Compiled, func(c state.Compiled) bool { return !isResident(resident, c.Number) })
 		}

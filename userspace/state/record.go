@@ -77,11 +77,13 @@ type Ban struct {
 }
 
 // Compiled is the moment at which a generation was compiled. Expiries became kernel time then; whoever verifies the
-// generation later needs the same two clocks to get the same numbers.
+// generation later needs the same two clocks to get the same numbers, and the services of then.
 type Compiled struct {
-	Number      uint32    `json:"number"`
-	Wall        time.Time `json:"wall"`
-	MonotonicNS uint64    `json:"monotonic_ns"`
+	Number      uint32           `json:"number"`
+	Wall        time.Time        `json:"wall"`
+	MonotonicNS uint64           `json:"monotonic_ns"`
+	Services    map[string]uint8 `json:"services,omitempty"`  // ids by name; nil in records of before: those of today
+	Allowlist   int              `json:"allowlist,omitempty"` // rows of the host file's
 }
 
 // References returns the digests whose bundles must stay on disk.
@@ -151,6 +153,9 @@ func (r *Record) Clone() *Record {
 	c.Applied, c.LastKnownGood, c.Confirm = clonePointer(r.Applied), clonePointer(r.LastKnownGood), clonePointer(r.Confirm)
 	c.Quarantine, c.Bans, c.Compiled = slices.Clone(r.Quarantine), slices.Clone(r.Bans), slices.Clone(r.Compiled)
 	c.Bypass = maps.Clone(r.Bypass)
+	for i := range c.Compiled {
+		c.Compiled[i].Services = maps.Clone(c.Compiled[i].Services)
+	}
 	return &c
 }
 

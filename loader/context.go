@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import "github.com/spillway/spillway/bpf"
+
+// Context is what a generation takes from the host file that it was compiled for. A later host file may know other
+// services; whoever compiles the same image again, to verify a generation, needs the context of then.
+type Context struct {
+	Services  map[string]uint8 // ids by name
+	Allowlist int              // rows
+}
+
+// Context returns what a generation compiled for this host file takes from it.
+func (img *HostImage) Context() Context {
+	c := Context{Services: map[string]uint8{}, Allowlist: len(img.allowlist.keys)}
+	for id, s := range img.host.Services {
+		if s.Tag != 0 {
+			c.Services[serviceName(s)] = uint8(id)
+		}
+	}
+	return c
+}
+
+// Image returns a host image of that context. It serves CompileBundle only and must not be built.
+func (c Context) Image() *HostImage {
+	img := &HostImage{}
+	for name, id := range c.Services {
+		if int(id) >= len(img.host.Services) {
+			continue // not of a host file
+		}
+		s := bpf.Service{Tag: serviceTag(name)}
+		copy(s.Name[:len(s.Name)-1], name)
+		img.host.Services[id] = s
+	}
+	img.allowlist.keys = make([]bpf.Prefix6Key, min(max(c.Allowlist, 0), 1<<20))
+	return img
+}

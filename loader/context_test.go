@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/spillway/spillway/config"
+)
+
+// An image compiled for a host file and one compiled for its context are the same, and another host file differs.
+func TestContextCompilesTheSameImage(t *testing.T) {
+	service := func(names ...string) *config.Host {
+		h := config.DefaultHost()
+		for i, name := range names {
+			h.Services = append(h.Services, config.Service{Name: name, Addresses: []config.Address{{}}, Port: uint16(443 + i), Kind: config.KindTLS})
+		}
+		h.Allowlist = []config.AllowEntry{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}
+		return h
+	}
+	b := &config.Bundle{Version: 1, Name: "b", Policy: map[string]config.Policy{config.DefaultPolicy: {Drop: 80}, "mail": {Drop: 90}}}
+	now := Now()
+	image := func(h *HostImage) *Image {
+		t.Helper()
+		img, err := CompileBundle(b, h, 7, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return img
+	}
+	host, err := CompileHost(service("web", "mail"), nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := image(host).generation
+	if got := image(host.Context().Image()).generation; got != want {
+		t.Errorf("for the context %+v, for the host file %+v", got, want)
+	}
+	info := &HostInfo{Number: 1, Services: []ServiceInfo{{ID: 1, Name: "web"}, {ID: 2, Name: "mail"}}}
+	next, err := CompileHost(service("web", "shop"), info, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if image(next).generation == want {
+		t.Error("a host file with other services makes no difference: this test can tell nothing")
+	}
+}
