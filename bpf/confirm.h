@@ -22,7 +22,8 @@ struct tcp_request_sock {
 enum confirmation {
 	CONFIRM_NONE = 0,        /* no socket: forged, or the handshake rests in a SYN cookie */
 	CONFIRM_REQUEST = 1,     /* a handshake in progress */
-	CONFIRM_ESTABLISHED = 2, /* a connection */
+	CONFIRM_FRESH = 2,       /* a connection that has received nothing */
+	CONFIRM_ESTABLISHED = 3, /* a connection */
 };
 
 #define SOCKET_LISTEN 10 /* BPF_TCP_LISTEN; a listener vouches for nobody */
@@ -42,9 +43,12 @@ static __always_inline enum confirmation socket_isn(struct bpf_sock *sk, __u32 *
 	if (!tcp)
 		return CONFIRM_NONE;
 	__u32 next = tcp->rcv_nxt;
-	*isn = next - (__u32)tcp->bytes_received - 1;
+	__u64 received = tcp->bytes_received;
+	*isn = next - (__u32)received - 1;
 	/* Another CPU may be taking data in: then the two do not belong together, and nobody is confirmed by them. */
-	return *(volatile __u32 *)&tcp->rcv_nxt == next ? CONFIRM_ESTABLISHED : CONFIRM_NONE;
+	if (*(volatile __u32 *)&tcp->rcv_nxt != next)
+		return CONFIRM_NONE;
+	return received ? CONFIRM_ESTABLISHED : CONFIRM_FRESH;
 }
 
 /* confirm leaves the ISN of the socket that p's addresses and ports belong to. */

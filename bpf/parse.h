@@ -20,6 +20,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "packet.h"
+#include "plain.h"
 
 /* Linux strips any number of priority tags (VLAN 0) and walks any number of extension headers, so whoever stops earlier
  * can be walked around. These are as many as fit a frame of 1,514 bytes; only a neighbour on a jumbo link can send more. */
@@ -30,8 +31,6 @@
 /* The verifier wants packet offsets below 65,536; headers that lie further than half of that are not followed. */
 #define L4_OFF_MASK 32767
 
-#define IPV4_OFFSET 0x1fff
-#define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV6_OFFSET 0xfff8
 #define IPV6_MORE_FRAGMENTS 0x0001
 
@@ -280,6 +279,8 @@ static __always_inline int parse_udp(struct xdp_md *ctx, struct packet *p)
 
 static __always_inline int parse(struct xdp_md *ctx, struct packet *p)
 {
+	if (parse_plain(ctx, p))
+		return REASON_CONTINUE;
 	int reason = parse_link(ctx, p);
 	if (reason)
 		return reason;

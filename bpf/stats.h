@@ -11,14 +11,22 @@
 
 #define SECOND_NS 1000000000ULL
 
-static __always_inline void count(const struct packet *p, __u32 reason)
+/* count returns how often this CPU has counted such a packet. */
+static __always_inline __u64 count(const struct packet *p, __u32 reason)
 {
 	__u32 service = p->service < SERVICES_MAX ? p->service : 0;
 	__u32 slot = p->slot & (SLOTS - 1);
 	__u32 index = ((service * SLOTS + slot) * REASON_MAX + reason) * OUTCOMES + (p->outcome & (OUTCOMES - 1));
 	__u64 *counter = bpf_map_lookup_elem(&counters, &index);
-	if (counter)
-		*counter += 1;
+	return counter ? *counter += 1 : 0;
+}
+
+/* is_sampled thins out passes, and packets that are judged alone: the first of each kind, then one in mask + 1. */
+static __always_inline bool is_sampled(const struct packet *p, __u64 counted)
+{
+	if (p->outcome != OUTCOME_PASS && p->stage != STAGE_PACKET)
+		return true;
+	return (counted & settings.event_sample_mask) == (1 & settings.event_sample_mask);
 }
 
 /* may_tell spends one event of this CPU's second, or counts a loss. */
@@ -40,13 +48,10 @@ static __always_inline bool may_tell(__u64 now_ns)
 	return true;
 }
 
-/* tell emits the event of one decision. Passes, and packets that are judged alone, are sampled. */
+/* tell emits the event of one decision. */
 __noinline int tell(struct packet *p)
 {
 	if (!p)
-		return 0;
-	bool sampled = p->outcome == OUTCOME_PASS || p->stage == STAGE_PACKET;
-	if (sampled && bpf_get_prandom_u32() & settings.event_sample_mask)
 		return 0;
 	if (!may_tell(p->now_ns))
 		return 0;

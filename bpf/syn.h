@@ -25,10 +25,8 @@ struct options {
 
 /* read_option reads the option at `at` as number n of the fingerprint and returns where the next one starts,
  * 0 at the end of the list, or a negative number when it cannot be read. */
-__noinline int read_option(const struct options *o, struct tcp_fingerprint *f, __u32 at, __u32 n)
+static __always_inline int read_option(const struct options *o, struct tcp_fingerprint *f, __u32 at, __u32 n)
 {
-	if (!o || !f || n >= TCP_OPTIONS_MAX)
-		return -1;
 	__u8 kind = o->bytes[at & 63];
 	f->kinds[n] = kind;
 	f->kind_count = n + 1;
@@ -78,6 +76,9 @@ __noinline int read_syn(struct xdp_md *ctx, struct packet *p)
 			return REASON_CONTINUE;
 		}
 		at = next ? next : len;
+		/* Forget how we got here: every round then starts from one state, and the verifier sees it once. */
+		bounded(at);
+		at &= 63;
 	}
 	if (at < len)
 		doubt(p, REASON_SYN_OPTIONS);
@@ -112,8 +113,16 @@ static __always_inline void remember_syn(const struct packet *p, const struct ru
 	*r = fresh;
 }
 
-/* recall_syn returns whether p continues a remembered SYN (seq = ISN + 1), and takes over its fingerprint. */
-static __always_inline bool recall_syn(struct packet *p, const struct runtime *rt)
+/* begins_at returns whether p carries the byte of sequence number `at`. A stack trims what lies before it, so a payload
+ * that starts early is a first payload all the same. */
+static __always_inline bool begins_at(const struct packet *p, __u32 at)
+{
+	return at - p->seq < p->payload_len;
+}
+
+/* recall_syn returns whether a SYN with this ISN is remembered for p's connection, and takes over its fingerprint. The
+ * ISN is exact, and where a socket knows it, the socket's: a stranger who guesses it only nearly adds nothing. */
+static __always_inline bool recall_syn(struct packet *p, const struct runtime *rt, __u32 isn)
 {
 	__u64 hash = hash_flow_key(&p->key, rt->seed[0], rt->seed[1]);
 	__u32 index = hash & settings.syn_mask;
@@ -121,7 +130,7 @@ static __always_inline bool recall_syn(struct packet *p, const struct runtime *r
 	if (!r)
 		return false;
 	struct syn_record copy = *r; /* what is checked is what is used */
-	if (copy.check != syn_check(hash, &copy) || p->seq != copy.isn + 1)
+	if (copy.check != syn_check(hash, &copy) || copy.isn != isn)
 		return false;
 	if (copy.has_fingerprint) {
 		p->fingerprint = copy.fingerprint;

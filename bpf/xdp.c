@@ -68,8 +68,8 @@ static __always_inline int inspect(struct xdp_md *ctx, struct packet *p)
 /* finish is the one exit: every packet is counted here, and nothing but PASS and DROP leaves. */
 static __always_inline int finish(struct packet *p, int reason)
 {
-	count(p, reason > 0 && reason < REASON_MAX ? reason : REASON_INTERNAL);
-	if (p->flags & PACKET_EVENT)
+	__u64 counted = count(p, reason > 0 && reason < REASON_MAX ? reason : REASON_INTERNAL);
+	if (p->flags & PACKET_EVENT && is_sampled(p, counted))
 		tell(p);
 	return p->outcome == OUTCOME_DROP ? XDP_DROP : XDP_PASS;
 }

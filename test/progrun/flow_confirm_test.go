@@ -118,7 +118,7 @@ func TestFastOpenSocketConfirms(t *testing.T) {
 			t.Fatalf("the server read %q, %v", got, err)
 		}
 		p.want("the data after it", k.at(uint32(len(request)), request), passes("midstream"))
-		if flow := p.wantFlow("adopted", verdictPass, confirmed); flow.Isn != k.isn {
+		if flow := p.wantFlow("adopted", verdictPass, confirmed|firstPayload); flow.Isn != k.isn {
 			t.Errorf("the flow's ISN is %#x, the connection's %#x", flow.Isn, k.isn)
 		}
 	})

@@ -29,7 +29,7 @@ func TestEstablishedConnectionsAreNotNewlyBlocked(t *testing.T) {
 			"adopted in the middle": func(p *plane, k *conn) {
 				k.write(request)
 				p.wantBytes("data in the middle", k.write(request), passes("midstream"))
-				p.wantFlow("adopted", verdictPass, confirmed)
+				p.wantFlow("adopted", verdictPass, confirmed|firstPayload)
 			},
 		} {
 			k := r.connect(l, f.visitor, true)

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* plain.h reads the frames that nearly all visitors send, at fixed offsets: no tag, no IP option or extension header, no
+ * fragment, a whole TCP header. A call of a global function costs 10 to 12 ns, and parsing step by step makes three. */
+#ifndef SPILLWAY_PLAIN_H
+#define SPILLWAY_PLAIN_H
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <bpf/bpf_endian.h>
+
+#include "packet.h"
+
+#define IPV4_OFFSET 0x1fff
+#define IPV4_MORE_FRAGMENTS 0x2000
+#define IPV4_WITHOUT_OPTIONS 0x45
+
+struct plain4 {
+	struct ethhdr eth;
+	struct iphdr ip;
+	struct tcphdr tcp;
+} __attribute__((packed));
+
+struct plain6 {
+	struct ethhdr eth;
+	struct ipv6hdr ip6;
+	struct tcphdr tcp;
+} __attribute__((packed));
+
+/* take_tcp leaves what parse_tcp would, or returns false and leaves nothing. */
+static __always_inline bool take_tcp(struct packet *p, const struct tcphdr *tcp, __u32 off, __u32 l4_len)
+{
+	__u32 header_len = tcp->doff * 4;
+	if (header_len < sizeof(*tcp) || header_len > l4_len)
+		return false;
+	p->protocol = IPPROTO_TCP;
+	p->key.sport = tcp->source;
+	p->key.dport = tcp->dest;
+	p->seq = bpf_ntohl(tcp->seq);
+	p->window = bpf_ntohs(tcp->window);
+	p->tcp_flags = ((__u8 *)tcp)[13];
+	p->options_len = header_len - sizeof(*tcp);
+	p->payload_off = off + header_len;
+	p->payload_len = l4_len - header_len;
+	return true;
+}
+
+static __always_inline bool parse_plain4(struct packet *p, struct plain4 *f)
+{
+	__u32 len = bpf_ntohs(f->ip.tot_len);
+	if (*(__u8 *)&f->ip != IPV4_WITHOUT_OPTIONS || f->ip.protocol != IPPROTO_TCP || len < sizeof(f->ip) ||
+	    f->ip.frag_off & bpf_htons(IPV4_OFFSET | IPV4_MORE_FRAGMENTS))
+		return false;
+	if (!take_tcp(p, &f->tcp, sizeof(f->eth) + sizeof(f->ip), len - sizeof(f->ip)))
+		return false;
+	p->key.saddr[2] = p->key.daddr[2] = bpf_htonl(0xffff);
+	p->key.saddr[3] = f->ip.saddr;
+	p->key.daddr[3] = f->ip.daddr;
+	return true;
+}
+
+static __always_inline bool parse_plain6(struct packet *p, struct plain6 *f)
+{
+	if (*(__u8 *)&f->ip6 >> 4 != 6 || f->ip6.nexthdr != IPPROTO_TCP)
+		return false;
+	if (!take_tcp(p, &f->tcp, sizeof(f->eth) + sizeof(f->ip6), bpf_ntohs(f->ip6.payload_len)))
+		return false;
+	__builtin_memcpy(p->key.saddr, &f->ip6.saddr, 16);
+	__builtin_memcpy(p->key.daddr, &f->ip6.daddr, 16);
+	return true;
+}
+
+/* parse_plain returns false, with p untouched, for everything that is not plain or contradicts itself. */
+static __always_inline bool parse_plain(struct xdp_md *ctx, struct packet *p)
+{
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	struct plain4 *f4 = data;
+	if ((void *)(f4 + 1) > end)
+		return false;
+	if (f4->eth.h_proto == bpf_htons(ETH_P_IP))
+		return parse_plain4(p, f4);
+	struct plain6 *f6 = data;
+	if (f6->eth.h_proto != bpf_htons(ETH_P_IPV6) || (void *)(f6 + 1) > end)
+		return false;
+	return parse_plain6(p, f6);
+}
+
+#endif
