@@ -33,12 +33,16 @@ demo: root deps build ## block bots in front of a real web server, in namespaces
 
 # One package at a time: some make traffic, and on two cores they would take each other's time.
 test: root deps generate-check lint build ## run all that can be run on one machine (root); its own output comes last
-	go test -count=1 -p 1 -timeout 12m ./...
+	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -p 1 -timeout 12m ./...
 
 unit: ## run the tests that need neither root nor clang, and say which were left out
 	@env -u CI go test -count=1 -v ./... | awk '/^(ok|FAIL|panic:)/ || /^ *--- FAIL/ {print} \
 		/^ *--- SKIP/ {skipped[++n] = $$3} END {if (n) {printf "left out, for want of root or a tool: %d\n", n; \
 		for (i = 1; i <= n; i++) print "  " skipped[i]}}'
+
+soak: root build ## the long versions: 1,000 swaps, a minute of each flood, every fault (root)
+	SPILLWAY_SWAPS=1000 SPILLWAY_ATTACK_FOR=1m SPILLWAY_FAULTS=all \
+		go test -count=1 -p 1 -timeout 4h ./test/swap ./test/attack ./test/fault
 
 bench: ## run every benchmark once, ns per operation
 	go test -run '^$$' -bench . -benchtime 1s ./...
@@ -48,10 +52,11 @@ lint: ## go vet, gofmt, and the direction of imports
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then \
 		echo "lint: not formatted (make fmt): $$unformatted" >&2; exit 1; fi
 	go test -count=1 -run Import ./test/
+	@if command -v clang-format-19 >/dev/null; then clang-format-19 --dry-run -Werror $(c_files); fi
 
 fmt: ## format Go, and C by its committed style
 	gofmt -w $$(git ls-files '*.go')
-	@if [ -e bpf/.clang-format ]; then clang-format-19 -i $(c_files); fi
+	clang-format-19 -i $(c_files)
 
 clean: ## remove what was built
 	rm -rf bin
@@ -60,4 +65,4 @@ clean: ## remove what was built
 root:
 	@[ "$$(id -u)" -eq 0 ] || { echo 'this needs root: sudo env "PATH=$$PATH" make $(MAKECMDGOALS)   (make unit does not)' >&2; exit 1; }
 
-.PHONY: help deps generate generate-check build demo test unit bench lint fmt clean root
+.PHONY: help deps generate generate-check build demo test soak unit bench lint fmt clean root
