@@ -54,9 +54,6 @@ func (s *Store) Bundle(d config.Digest) (*config.Bundle, error) {
 }
 
 func (s *Store) readBundle(d config.Digest) ([]byte, error) {
-	if s.broken != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoBundle, s.broken)
-	}
 	path := s.bundlePath(d)
 	data, err := read(path, maxBundleBytes)
 	if errors.Is(err, fs.ErrNotExist) {

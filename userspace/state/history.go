@@ -93,9 +93,6 @@ func torn(f *os.File) bool {
 
 // History returns the newest limit entries first, all of them when limit is 0, and how many lines could not be read.
 func (s *Store) History(limit int) (entries []Entry, skipped int, err error) {
-	if s.broken != nil {
-		return nil, 0, nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return readHistory(s.dir, limit)

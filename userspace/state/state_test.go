@@ -262,6 +262,29 @@ func TestUnusableFolder(t *testing.T) {
 	}
 }
 
+// A folder that went read-only is still read.
+func TestUnusableFolderIsRead(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bundle(t, "x")
+	if err := errors.Join(s.Save(sample()), s.SaveBundle(b), s.Append(Entry{Verb: "apply"}), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	broken := Unusable(dir, errors.New("read-only file system"), Options{})
+	if r := broken.Load(); r.LastKnownGood == nil || *r.LastKnownGood != *sample().LastKnownGood {
+		t.Errorf("record %+v", r)
+	}
+	if got, err := broken.Bundle(b.Digest); err != nil || got.Digest != b.Digest {
+		t.Errorf("bundle: %v", err)
+	}
+	if all, _, err := broken.History(0); err != nil || len(all) != 1 {
+		t.Errorf("history: %v, %v", all, err)
+	}
+}
+
 // Two processes want one state. The child holds it until it is killed, and leaves nothing stale.
 func TestLock(t *testing.T) {
 	if dir := os.Getenv("SPILLWAY_TEST_LOCK"); dir != "" {

@@ -34,7 +34,7 @@ type Store struct {
 	opts   Options
 	log    *slog.Logger
 	lock   *os.File
-	broken error // the folder cannot be used: reads find nothing, writes return this
+	broken error // the folder cannot be locked: it is only read, and writes return this
 
 	mu      sync.Mutex // orders writes to history.jsonl, and guards damaged
 	damaged []string
@@ -71,8 +71,9 @@ func Open(dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Unusable returns a store for a folder that cannot be opened, such as one on a read-only file system: it holds nothing
-// and every write returns the cause. The agent goes on with it, because traffic does not need the disk.
+// Unusable returns a store for a folder that cannot be opened, such as one on a read-only file system: every write
+// returns the cause, and what can be read is read, so that last-known-good comes back after a reboot onto such a disk.
+// The agent goes on with it, because traffic does not need the disk.
 func Unusable(dir string, cause error, o Options) *Store {
 	s := newStore(dir, o)
 	s.broken = cause
@@ -112,9 +113,6 @@ func (s *Store) Damaged() []string {
 // Load returns the record. A missing or damaged one is an empty record: then what the kernel holds is all there is.
 func (s *Store) Load() *Record {
 	empty := &Record{Schema: recordSchema}
-	if s.broken != nil {
-		return empty
-	}
 	path := filepath.Join(s.dir, recordFile)
 	data, err := read(path, maxStateBytes)
 	if errors.Is(err, fs.ErrNotExist) {
