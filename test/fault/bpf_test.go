@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fault
+
+import (
+	"fmt"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/test/fault/inject"
+	"github.com/spillway/spillway/test/world"
+)
+
+// bpfFaults are the issue's; those that last are what a full memory and a new lockdown look like.
+var bpfFaults = []inject.Fault{
+	{Kill: true},
+	{Errno: unix.ENOMEM}, {Errno: unix.EPERM}, {Errno: unix.E2BIG}, {Errno: unix.EBUSY},
+	{Errno: unix.ENOMEM, Last: true}, {Errno: unix.EPERM, Last: true},
+}
+
+func TestBPFCallsOfStarts(t *testing.T)     { sweep(t, inject.BPF, bpfFaults, operations[:2]) }
+func TestBPFCallsOfChanges(t *testing.T)    { sweep(t, inject.BPF, bpfFaults, operations[2:6]) }
+func TestBPFCallsWithoutAgent(t *testing.T) { sweep(t, inject.BPF, bpfFaults, operations[6:]) }
+
+// An error that passes is forgotten: the agent that met it at its start protects soon, without anybody's help.
+func TestStartsRecoverByThemselves(t *testing.T) {
+	r := dice(t)
+	s := newSite(t)
+	in := listen(t, s, inject.BPF)
+	s.protect(t, in)
+	for _, o := range operations[:2] {
+		calls := s.calls(t, o, in)
+		for _, f := range bpfFaults[1:] {
+			for _, at := range some(r, calls, 1) {
+				o.prepare(t, s, in)
+				in.Arm(at, f)
+				o.run(t, s, in)
+				report, err := in.Disarm()
+				world.Must(t, err)
+				name := fmt.Sprintf("%s, call %d of %d (%s), %s", o.name, at, report.Seen, report.Hit, f)
+				var wrong []string
+				if !within(patience, func() bool { wrong = s.healthy(); return len(wrong) == 0 }) {
+					s.wrong(t, name, wrong...)
+					s.start(t, in)
+				}
+			}
+		}
+	}
+	s.tr.VisitorsNeverNoticed(t)
+}

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fault
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/test/fault/inject"
+	"github.com/spillway/spillway/test/world"
+)
+
+// everything asks for every point instead of a few.
+var everything = os.Getenv("SPILLWAY_FAULTS") == "all"
+
+var seed = uint64(time.Now().UnixNano())
+
+func TestMain(m *testing.M) {
+	inject.Main()
+	if s := os.Getenv("SPILLWAY_SEED"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "SPILLWAY_SEED:", err)
+			os.Exit(2)
+		}
+		seed = n
+	}
+	fmt.Printf("fault: SPILLWAY_SEED=%d SPILLWAY_FAULTS=%s\n", seed, os.Getenv("SPILLWAY_FAULTS"))
+	code := m.Run()
+	world.RemoveBinary()
+	os.Exit(code)
+}
+
+// dice are a test's own: which points it visits does not depend on which other tests run.
+func dice(t *testing.T) *rand.Rand {
+	t.Helper()
+	var name uint64
+	for _, b := range []byte(t.Name()) {
+		name = name*131 + uint64(b)
+	}
+	return rand.New(rand.NewPCG(seed, name))
+}
+
+// some returns few points of 1 to n, a stride apart, or all of them.
+func some(r *rand.Rand, n, few int) []int {
+	if everything || few >= n {
+		few = n
+	}
+	if n == 0 {
+		return nil
+	}
+	offset := r.IntN(n)
+	var out []int
+	for i := range few {
+		out = append(out, (offset+i*n/few)%n+1)
+	}
+	return out
+}
