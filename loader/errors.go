@@ -44,13 +44,14 @@ func explain(what string, err error) error {
 		return nil
 	}
 	var verifier *ebpf.VerifierError
+	refused := errors.As(err, &verifier)
 	denied := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, fs.ErrPermission)
 	unsupported := errors.Is(err, ebpf.ErrNotSupported)
 	missing := missingCapabilities()
 	switch {
-	case (denied || unsupported) && len(missing) > 0: // without CAP_PERFMON it is the verifier that refuses
+	case (refused || denied || unsupported) && len(missing) > 0: // without CAP_PERFMON the verifier refuses, by one reason or another
 		return fmt.Errorf("%s: %w: missing %s", what, ErrPermission, strings.Join(missing, ", "))
-	case errors.As(err, &verifier):
+	case refused:
 		return fmt.Errorf("%s: the verifier refused the program: %w\n%+v", what, err, verifier)
 	case denied:
 		return fmt.Errorf("%s: %w: all capabilities are held, so a lockdown mode, an LSM or a container's seccomp profile refuses it (%v)",
