@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -57,6 +58,9 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 	if err := refuseForeign(name, iface.Index); err != nil {
 		return Attachment{}, err
 	}
+	if err := d.provePinning(); err != nil {
+		return Attachment{}, err
+	}
 	flags := link.XDPDriverMode
 	if mode == config.AttachGeneric {
 		if err := genericIsSafe(); err != nil {
@@ -75,6 +79,30 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 		return Attachment{}, explain("pin the link of "+name, err)
 	}
 	return d.attachment(name)
+}
+
+// provePinning makes sure that a link could be pinned. An attached link that cannot be is detached again at once, and a
+// first attach and a last detach reset the rings of most cards: that must not happen with every try.
+func (d *Dataplane) provePinning() error {
+	if err := d.pins.check(); err != nil {
+		return fmt.Errorf("the pins went away under the agent; start it again: %w", err)
+	}
+	if err := os.MkdirAll(d.pins.links(), 0o700); err != nil {
+		return explain("make the pin folder", err)
+	}
+	trial := filepath.Join(d.pins.base(), "trial")
+	if err := removePin(trial); err != nil {
+		return err
+	}
+	root, err := d.programs[bpf.DataplaneProgSpillwayRoot].Clone()
+	if err != nil {
+		return explain("try to pin", err)
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.Pin(trial); err != nil {
+		return explain("try to pin", err)
+	}
+	return removePin(trial)
 }
 
 func explainAttach(name string, mode config.Attach, err error) error {

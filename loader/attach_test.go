@@ -147,3 +147,46 @@ func TestDetachLeavesNothing(t *testing.T) {
 		t.Error("a program is still attached")
 	}
 }
+
+// The pins vanish under a running agent. Every further try must refuse before it touches the interface.
+func TestAttachWithoutPinsTouchesNothing(t *testing.T) {
+	name, pins := testVeth(t), testPins(t)
+	d := openTest(t, Options{Pins: pins})
+	if err := DetachPins(pins); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Attach(name, config.AttachNative); !errors.Is(err, ErrNotPinned) {
+		t.Errorf("attach without pins: %v", err)
+	}
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if xdp := l.Attrs().Xdp; xdp != nil && xdp.Attached {
+		t.Error("a program is attached that nothing keeps")
+	}
+}
+
+// A crash in the middle of replacing a root program leaves links that obey nobody. The next start mends them.
+func TestLinksGetTheRootOfTheNextStart(t *testing.T) {
+	name, pins := testVeth(t), testPins(t)
+	first := openTest(t, Options{Pins: pins})
+	before, err := first.Attach(name, config.AttachNative)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(pins + "/v1/root"); err != nil {
+		t.Fatal(err)
+	}
+	second := openTest(t, Options{Pins: pins})
+	after, err := second.Attach(name, config.AttachNative)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.LinkID != before.LinkID || after.ProgramID == before.ProgramID {
+		t.Errorf("was %+v, is %+v: want the same link with the new root", before, after)
+	}
+	if drifts, err := second.VerifyWiring(); err != nil || len(drifts) > 0 {
+		t.Errorf("wiring: %v, %v", drifts, err)
+	}
+}

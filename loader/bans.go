@@ -58,12 +58,7 @@ func (d *Dataplane) settleBans() error {
 		return err
 	}
 	for key, ban := range all {
-		end := ban.OwnExpiresNs
-		for other, around := range all {
-			if covers(prefixOf(other), prefixOf(key)) {
-				end = max(end, around.OwnExpiresNs)
-			}
-		}
+		end := latestAround(key, all)
 		if end == ban.ExpiresNs {
 			continue
 		}
@@ -74,6 +69,22 @@ func (d *Dataplane) settleBans() error {
 	}
 	d.bumpBanEpoch()
 	return nil
+}
+
+// latestAround returns the latest end of a ban and of all bans around it, at most 128 of them.
+func latestAround(key bpf.Prefix6Key, all map[bpf.Prefix6Key]bpf.Ban) uint64 {
+	var end uint64
+	address := netip.AddrFrom16(unmapped(key.Addr).As16())
+	for bits := int(key.Prefixlen); bits >= 0; bits-- {
+		around, err := address.Prefix(bits)
+		if err != nil {
+			break
+		}
+		if ban, ok := all[bpf.Prefix6Key{Prefixlen: uint32(bits), Addr: mapped(around.Addr())}]; ok {
+			end = max(end, ban.OwnExpiresNs)
+		}
+	}
+	return end
 }
 
 // Bans lists the bans in force.

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
 )
@@ -19,6 +20,13 @@ func (d *Dataplane) adoptRoot() error {
 	if d.pins.folder == "" {
 		return nil
 	}
+	if err := d.adoptPinnedRoot(); err != nil {
+		return err
+	}
+	return d.updateLinks()
+}
+
+func (d *Dataplane) adoptPinnedRoot() error {
 	pinned, err := ebpf.LoadPinnedProgram(d.pins.root(), nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d.pinRoot()
@@ -33,7 +41,10 @@ func (d *Dataplane) adoptRoot() error {
 			return err
 		}
 		d.log.Warn("the pinned root program reads other maps than the pinned ones: replacing it")
-		return d.replaceRoot()
+		if err := removePin(d.pins.root()); err != nil {
+			return err
+		}
+		return d.pinRoot()
 	}
 	_ = d.programs[bpf.DataplaneProgSpillwayRoot].Close()
 	d.programs[bpf.DataplaneProgSpillwayRoot] = pinned
@@ -44,11 +55,12 @@ func (d *Dataplane) pinRoot() error {
 	return explain("pin the root program", d.programs[bpf.DataplaneProgSpillwayRoot].Pin(d.pins.root()))
 }
 
-func (d *Dataplane) replaceRoot() error {
-	if err := removePin(d.pins.root()); err != nil {
-		return err
-	}
-	if err := d.pinRoot(); err != nil {
+// updateLinks puts the root program on every pinned link that has another one: left by a crash in the middle of a
+// replacement, such a link would obey nobody.
+func (d *Dataplane) updateLinks() error {
+	root := d.programs[bpf.DataplaneProgSpillwayRoot]
+	id, err := programID(root)
+	if err != nil {
 		return err
 	}
 	links, err := d.pins.openLinks()
@@ -57,8 +69,12 @@ func (d *Dataplane) replaceRoot() error {
 	}
 	var errs []error
 	for name, l := range links {
-		if err := l.Update(d.programs[bpf.DataplaneProgSpillwayRoot]); err != nil {
-			errs = append(errs, explain("replace the root program on "+name, err))
+		info, err := l.Info()
+		if err == nil && uint32(info.Program) != id {
+			err = l.Update(root)
+		}
+		if err != nil && !errors.Is(err, unix.ENOLINK) {
+			errs = append(errs, explain("look after the root program on "+name, err))
 		}
 		_ = l.Close()
 	}

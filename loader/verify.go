@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -74,13 +75,36 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 	if err != nil {
 		return nil, err
 	}
+	root, err := d.rootID()
+	if err != nil {
+		return nil, err
+	}
 	for _, a := range attachments {
-		if a.State != StateAttached {
+		switch {
+		case a.State != StateAttached:
 			drifts = append(drifts, Drift{"interface " + a.Interface, StateAttached, a.State})
+		case root != 0 && a.ProgramID != root:
+			drifts = append(drifts, Drift{"interface " + a.Interface, fmt.Sprintf("root program %d", root), fmt.Sprintf("program %d", a.ProgramID)})
 		}
 	}
 	empty, err := d.verifySlots()
 	return append(drifts, empty...), err
+}
+
+// rootID returns the id of the pinned root program, 0 where nothing is pinned.
+func (d *Dataplane) rootID() (uint32, error) {
+	if d.pins.folder == "" {
+		return 0, nil
+	}
+	p, err := ebpf.LoadPinnedProgram(d.pins.root(), nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, explain("open the pinned root program", err)
+	}
+	defer func() { _ = p.Close() }()
+	return programID(p)
 }
 
 func (d *Dataplane) verifyPrograms() ([]Drift, error) {
