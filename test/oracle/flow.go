@@ -3,25 +3,20 @@
 package oracle
 
 import (
-	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 )
 
 // segment decides a TCP segment to a service.
 func (m *Model) segment(p *packet, s *config.Service) Result {
-	f := m.flowOf(p, s)
-	if p.depth == byPorts {
-		// It may be the SYN of a new connection as well as data of the old one: only a block of the old one counts.
-		if f != nil && f.blocked {
-			return m.known(p, s, f)
-		}
+	if p.depth == byPorts { // it may be a SYN as well as data: what is certain is where it comes from
 		return m.alone(p, s, p.flaw, p.flaw)
 	}
+	f := m.flowOf(p, s)
 	switch {
 	case p.isSYN():
 		return m.syn(p, s, f)
 	case f != nil && !m.takenOver(p, f):
-		return m.known(p, s, f)
+		return m.known(p, s)
 	case p.payloadLen == 0:
 		return m.alone(p, s, p.flaw, handshake)
 	}
@@ -65,8 +60,8 @@ func (m *Model) takenOver(p *packet, f *flow) bool {
 	if !f.sawSYN {
 		return false
 	}
-	_, ok := m.recall(p)
-	return ok && p.seq != f.isn+1
+	r, ok := m.recall(p)
+	return ok && r.isn != f.isn
 }
 
 // payload judges data that no connection answers for. What joins its SYN is scored with it. Without one, what begins
@@ -91,49 +86,17 @@ func (m *Model) payload(p *packet, s *config.Service) Result {
 	if s.Local || !joined {
 		return j.result(unconfirmed)
 	}
-	if j.reason != ban { // a ban has an end of its own and applies to every packet: there is nothing to remember
-		m.keep(p, f, j)
+	// A block without a socket that vouches would be a stranger's to make, and a ban has an end of its own.
+	if !j.drops() && j.reason != ban {
+		m.flows[p.key()] = &flow{isn: r.isn}
 	}
 	return j.result(noMatch)
 }
 
-func (m *Model) keep(p *packet, f facts, j judgement) {
-	kept := &flow{isn: p.seq - 1, fingerprint: f.fingerprint, hasFingerprint: f.hasFingerprint}
-	kept.blocked = j.drops()
-	m.stamp(kept, j)
-	m.flows[p.key()] = kept
-}
-
-func (m *Model) stamp(f *flow, j judgement) {
-	f.until, f.slot, f.epoch, f.number = j.until, j.slot(), m.World.Epoch, 0
-	if j.generation != nil {
-		f.number = j.generation.Number
+// known passes a segment of a connection whose first payload passed, whatever the bundle says by now. Bans cut any.
+func (m *Model) known(p *packet, s *config.Service) Result {
+	if m.World.isBanned(p) {
+		return m.World.judge(facts{packet: p, service: s.Name}).result(noMatch)
 	}
-}
-
-// known applies the verdict of a connection. Bans cut any; a stored block holds while who made it may enforce now and
-// its rule has not ended; else the connection is judged again, which may only relax it.
-func (m *Model) known(p *packet, s *config.Service, f *flow) Result {
-	w := &m.World
-	if w.isBanned(p) {
-		return w.judge(facts{packet: p, service: s.Name}).result(noMatch)
-	}
-	if !f.blocked {
-		return Result{Reason: knownFlow}
-	}
-	ended := !f.until.IsZero() && !w.Now.Before(f.until)
-	if f.epoch == w.Epoch && !ended && w.mayEnforce(f.slot, f.number) {
-		if w.isAgentLost() {
-			return Result{Slot: f.slot, Reason: agentLost}
-		}
-		return Result{Slot: f.slot, Reason: knownFlow, Outcome: bpf.DataplaneOutcomeOUTCOME_DROP}
-	}
-	j := w.judge(facts{packet: p, service: s.Name, fingerprint: f.fingerprint, hasFingerprint: f.hasFingerprint})
-	switch {
-	case j.drops():
-		m.stamp(f, j)
-	case j.reason != agentLost:
-		f.blocked = false
-	}
-	return j.result(noMatch)
+	return Result{Reason: knownFlow}
 }

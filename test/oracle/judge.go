@@ -4,7 +4,6 @@ package oracle
 
 import (
 	"slices"
-	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -24,7 +23,6 @@ type judgement struct {
 	reason     bpf.Reason
 	outcome    bpf.Outcome
 	generation *Generation
-	until      time.Time // when the first rule behind a block ends; zero: never
 }
 
 func (j judgement) drops() bool { return j.outcome == bpf.DataplaneOutcomeOUTCOME_DROP }
@@ -97,9 +95,6 @@ func (w *World) byGeneration(f facts, j *judgement) bool {
 			best = m
 		}
 		strong = strong || m.rule.Score > 0 && (m.kind == prefix || m.kind == tcpFingerprint)
-		if !m.rule.Expires.IsZero() && (j.until.IsZero() || m.rule.Expires.Before(j.until)) {
-			j.until = m.rule.Expires
-		}
 	}
 	drop := int(g.Bundle.PolicyFor(f.service).Drop)
 	switch {

@@ -4,7 +4,6 @@ package oracle
 
 import (
 	"slices"
-	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -53,17 +52,10 @@ type synRecord struct {
 	hasFingerprint bool
 }
 
-// flow is a connection whose first payload was judged.
+// flow is a connection whose first payload was judged, and passed.
 type flow struct {
-	isn            uint32
-	blocked        bool
-	until          time.Time // zero: never ends
-	slot           uint8
-	number         uint32
-	epoch          uint32
-	fingerprint    string
-	hasFingerprint bool
-	sawSYN         bool // later: another connection may have taken over
+	isn    uint32
+	sawSYN bool // later: another connection may have taken over
 }
 
 // Model decides frames one after another. World may be changed between them.
@@ -107,16 +99,8 @@ func (m *Model) Decide(frame []byte) Result {
 	return r
 }
 
-// Connections returns how many connections are remembered, and how many of them as blocked.
-func (m *Model) Connections() (flows, blocked int) {
-	for _, f := range m.flows {
-		flows++
-		if f.blocked {
-			blocked++
-		}
-	}
-	return flows, blocked
-}
+// Connections returns how many connections are remembered.
+func (m *Model) Connections() int { return len(m.flows) }
 
 // alone judges a packet by its source and what is the matter with it; label names it when nothing matches.
 func (m *Model) alone(p *packet, s *config.Service, scored, label bpf.Reason) Result {

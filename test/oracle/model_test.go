@@ -27,7 +27,7 @@ func denied() oracle.World {
 	}
 	b.TCP = []config.TCPFeature{{Rule: "syn", Fingerprint: fp}}
 	return oracle.World{
-		Now: time.Now(), Mode: config.ModeEnforce, Services: servicePool(), SynPlaces: 16, Epoch: 1,
+		Now: time.Now(), Mode: config.ModeEnforce, Services: servicePool(), SynPlaces: 16,
 		Stable: &oracle.Generation{Bundle: b, Services: []string{"web", "behind", "dns"}, Slot: 2, Number: 9},
 	}
 }

@@ -59,7 +59,7 @@ func (a *tally) check(t *testing.T) {
 			t.Errorf("no frame came to %s", name)
 		}
 	}
-	for _, name := range []string{"known_flow/drop", "known_flow/pass", "ban/drop", "prefix/drop", "tcp_fingerprint/drop",
+	for _, name := range []string{"known_flow/pass", "ban/drop", "prefix/drop", "tcp_fingerprint/drop",
 		"prefix/would_drop", "uncounted"} {
 		if a.seen[name] == 0 {
 			t.Errorf("no frame came to %s", name)

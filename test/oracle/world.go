@@ -10,7 +10,7 @@ import (
 )
 
 // World is everything beside the frame that a decision rests on, in the words of the two files that a person writes.
-// Moments are meant to be far from now: the model has no clock of its own.
+// Moments are meant to be far from now, before or after: the model has no clock of its own.
 type World struct {
 	// Now is the moment of the decision.
 	Now time.Time `json:"-"`
@@ -40,8 +40,6 @@ type World struct {
 	// Bans in force or ended.
 	Bans []Ban
 
-	// Epoch of the control word: another one with every change of it.
-	Epoch uint32 `json:"-"`
 	// SynPlaces is the number of SYNs that can be remembered, a power of two; SynKey spreads them.
 	SynPlaces int `json:"-"`
 	SynKey    [2]uint64
@@ -115,21 +113,15 @@ func (w *World) isAgentLost() bool {
 	return w.AgentTimeout != 0 && w.Now.Sub(w.Heartbeat) > w.AgentTimeout
 }
 
-// mayEnforce says whether the generation in a slot has authority: stable always; a candidate under a live lease, until
-// its breaker trips.
-func (w *World) mayEnforce(slot uint8, number uint32) bool {
-	if w.Stable != nil && slot == w.Stable.Slot {
-		return true
-	}
-	c := w.Candidate
-	return c != nil && slot == c.Slot && w.Now.Before(w.Lease) && !(w.Tripped && number == c.Number)
+// mayEnforce says whether the candidate has authority: under a live lease, until its breaker trips.
+func (w *World) mayEnforce() bool {
+	return w.Candidate != nil && w.Now.Before(w.Lease) && !w.Tripped
 }
 
 // generationFor returns who decides on a source: the candidate for its share, else stable.
 func (w *World) generationFor(p *packet) *Generation {
-	c := w.Candidate
-	if c != nil && w.Canary > 0 && w.mayEnforce(c.Slot, c.Number) && w.inCanary(p, c.Bundle.Digest) {
-		return c
+	if w.Canary > 0 && w.mayEnforce() && w.inCanary(p, w.Candidate.Bundle.Digest) {
+		return w.Candidate
 	}
 	return w.Stable
 }

@@ -13,9 +13,10 @@ import (
 // XDP actions, by number.
 var actionNames = []string{"XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT"}
 
+// The two actions that the dataplane may return.
 const (
-	xdpDrop = 1
-	xdpPass = 2
+	Drop = 1
+	Pass = 2
 )
 
 // ActionName returns XDP_PASS, XDP_DROP…
@@ -28,14 +29,13 @@ func ActionName(action uint32) string {
 
 // Check runs a frame and says how what happened differs from want: "" when action and counter are as they should be.
 // That no other counter moved is CheckCounters' to say, which reads them all.
-func (p *Plane) Check(frame []byte, want oracle.Result) (string, error) {
-	action, _, err := p.Run(frame)
-	if err != nil {
-		return "", err
+func (p *Plane) Check(frame []byte, want oracle.Result) (action uint32, difference string, err error) {
+	if action, _, err = p.Run(frame); err != nil {
+		return action, "", err
 	}
-	right := uint32(xdpPass)
+	right := uint32(Pass)
 	if want.Drops() {
-		right = xdpDrop
+		right = Drop
 	}
 	at := p.index(want)
 	if !want.Uncounted {
@@ -43,18 +43,18 @@ func (p *Plane) Check(frame []byte, want oracle.Result) (string, error) {
 	}
 	if action == right {
 		if want.Uncounted {
-			return "", nil
+			return action, "", nil
 		}
 		var each []uint64
 		if err := p.maps[bpf.DataplaneMapCounters].Lookup(at, &each); err != nil {
-			return "", fmt.Errorf("read a counter: %w", err)
+			return action, "", fmt.Errorf("read a counter: %w", err)
 		}
 		if sum(each) == p.rows[at] {
-			return "", nil
+			return action, "", nil
 		}
 	}
 	moved, err := p.settle(at, want.Uncounted)
-	return fmt.Sprintf("%s, %s; want %s, %s", ActionName(action), moved, ActionName(right), want), err
+	return action, fmt.Sprintf("%s, %s; want %s, %s", ActionName(action), moved, ActionName(right), want), err
 }
 
 // index is where count() in bpf/stats.h counts.
@@ -117,8 +117,8 @@ func sum(each []uint64) uint64 {
 	return total
 }
 
-// Connections returns how many connections the kernel remembers for services whose sockets are elsewhere, how many of
-// them as blocked, and how many for local services.
+// Connections returns how many connections the kernel remembers: for services whose sockets are elsewhere, how many of
+// those as blocked, and for local services.
 func (p *Plane) Connections() (remote, blocked, local int, err error) {
 	rows, err := read[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlowsRemote])
 	if err != nil {

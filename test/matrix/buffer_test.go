@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package matrix
+
+import (
+	"testing"
+
+	"github.com/spillway/spillway/test/oracle"
+	"github.com/spillway/spillway/test/oracle/plane"
+	"github.com/spillway/spillway/test/packet"
+)
+
+// A jumbo frame arrives in several buffers, and headers are read in the first only (4 KiB less head and tail room in a
+// program run). What lies behind it is judged by its addresses: prefixes and bans hold, nothing is dropped by itself.
+func TestHeadersInTheSecondBuffer(t *testing.T) {
+	p := openPlane(t)
+	f := withBody(plain6, syn)
+	for range 2 {
+		f.Extensions = append(f.Extensions, packet.Extension{Kind: packet.DestOptions, Data: make([]byte, 2046)})
+	}
+	for _, col := range columns() {
+		m := oracle.NewModel(col.world)
+		if err := p.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Publish(&m.World); err != nil {
+			t.Fatal(err)
+		}
+		action, _, err := p.Run(f.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := uint32(plane.Pass)
+		if col.denies {
+			want = plane.Drop
+		}
+		if action != want {
+			t.Errorf("%s: %s, want %s", col.name, plane.ActionName(action), plane.ActionName(want))
+		}
+	}
+}
