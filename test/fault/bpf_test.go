@@ -31,7 +31,7 @@ func TestStartsRecoverByThemselves(t *testing.T) {
 	s.protect(t, in)
 	for _, o := range operations[:2] {
 		calls := s.calls(t, o, in)
-		for _, f := range bpfFaults[1:] {
+		for _, f := range draw(r, bpfFaults[1:]) {
 			for _, at := range some(r, calls, 1) {
 				o.prepare(t, s, in)
 				in.Arm(at, f)

@@ -7,5 +7,6 @@
 // blocks, and is what the kernel holds the generation of before or the new one, row by row, never anything else.
 //
 // make test visits a few points of each kind, chosen by a seed that it prints (SPILLWAY_SEED replays one).
-// SPILLWAY_FAULTS=all visits every point.
+// SPILLWAY_FAULTS=20 visits every fault at 20 points of each operation, SPILLWAY_FAULTS=all every fault at every point:
+// that takes hours.
 package fault

@@ -14,8 +14,12 @@ import (
 	"github.com/spillway/spillway/test/world"
 )
 
-// everything asks for every point instead of a few.
-var everything = os.Getenv("SPILLWAY_FAULTS") == "all"
+var (
+	// everything asks for every fault and every point instead of a few.
+	everything = os.Getenv("SPILLWAY_FAULTS") == "all"
+	// atLeast asks for every fault, and as many points of each; 0 leaves it to the test.
+	atLeast int
+)
 
 var seed = uint64(time.Now().UnixNano())
 
@@ -28,6 +32,14 @@ func TestMain(m *testing.M) {
 			os.Exit(2)
 		}
 		seed = n
+	}
+	if s := os.Getenv("SPILLWAY_FAULTS"); s != "" && !everything {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			fmt.Fprintf(os.Stderr, "SPILLWAY_FAULTS=%s: want a number of points, or all\n", s)
+			os.Exit(2)
+		}
+		atLeast = n
 	}
 	fmt.Printf("fault: SPILLWAY_SEED=%d SPILLWAY_FAULTS=%s\n", seed, os.Getenv("SPILLWAY_FAULTS"))
 	code := m.Run()
@@ -47,7 +59,7 @@ func dice(t *testing.T) *rand.Rand {
 
 // some returns few points of 1 to n, a stride apart, or all of them.
 func some(r *rand.Rand, n, few int) []int {
-	if everything || few >= n {
+	if few = max(few, atLeast); everything || few >= n {
 		few = n
 	}
 	if n == 0 {
