@@ -179,7 +179,7 @@ func TestBypassWorksWhateverIsBroken(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("an agent that hangs")
-	s.wantOut("the history has no line of this")
+	s.wantOut("the history has no line of this, and a reboot forgets it")
 	s.want(exitError, "rollback")
 	s.wantErr("stop the agent first")
 	holder.Close()
@@ -207,6 +207,60 @@ func TestRollbackWithoutAgent(t *testing.T) {
 	entries, _, err := state.ReadHistory(s.dir+"/state", 0)
 	if err != nil || len(entries) != 1 || entries[0].Verb != "rollback" || entries[0].Reason != "drill" || entries[0].Number != 1 {
 		t.Errorf("history is %+v, %v", entries, err)
+	}
+}
+
+// What is done without an agent is in the record: a reboot must not bring back what was left, nor end a bypass.
+func TestRecordFollowsWithoutAgent(t *testing.T) {
+	s, d := pinnedShell(t)
+	all, err := d.Generations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digests := map[uint32]config.Digest{}
+	for _, g := range all {
+		digests[g.Number] = g.Digest
+	}
+	load := func(edit func(*state.Record)) *state.Record {
+		t.Helper()
+		store, err := state.Open(s.dir+"/state", state.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		r := store.Load()
+		if edit != nil {
+			edit(r)
+			if err := store.Save(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return r
+	}
+	load(func(r *state.Record) {
+		bad := state.Generation{Digest: digests[2], Number: 2}
+		r.Applied, r.LastKnownGood, r.Confirm = &bad, &bad, &state.Confirm{Generation: bad}
+	})
+	s.want(exitOK, "rollback", "--reason", "drill")
+	r := load(nil)
+	if r.Applied.Digest != digests[1] || r.LastKnownGood.Digest != digests[1] || r.Confirm != nil || !r.BakeUntil.IsZero() {
+		t.Errorf("a reboot would bring back %+v (applied %+v, candidate %+v)", r.LastKnownGood, r.Applied, r.Confirm)
+	}
+	if len(r.Quarantine) != 1 || r.Quarantine[0].Digest != digests[2] || r.Quarantine[0].Reason != "drill" {
+		t.Errorf("quarantine is %+v", r.Quarantine)
+	}
+	s.want(exitOK, "bypass", "on", "--for", "30m", "--reason", "drill")
+	s.want(exitOK, "bypass", "on", "--service", "shop")
+	r = load(nil)
+	if b, ok := r.Bypass[""]; !ok || b.Until.IsZero() || b.Reason != "drill" {
+		t.Errorf("bypasses are %+v", r.Bypass)
+	}
+	if b, ok := r.Bypass["shop"]; !ok || !b.Until.IsZero() {
+		t.Errorf("bypasses are %+v", r.Bypass)
+	}
+	s.want(exitOK, "bypass", "off")
+	if _, ok := load(nil).Bypass[""]; ok {
+		t.Error("a reboot would turn the bypass on again")
 	}
 }
 

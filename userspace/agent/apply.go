@@ -140,18 +140,7 @@ func applied(r *state.Record, b *config.Bundle, e *state.Entry, bakeUntil time.T
 	if r.LastKnownGood != nil && r.LastKnownGood.Digest == b.Digest {
 		r.LastKnownGood.Number, r.BakeUntil = e.Number, time.Time{}
 	}
-	lift(r, b.Digest)
-}
-
-// lift ends the quarantine of a bundle that a person accepted.
-func lift(r *state.Record, d config.Digest) {
-	var kept []state.Quarantined
-	for _, q := range r.Quarantine {
-		if q.Digest != d {
-			kept = append(kept, q)
-		}
-	}
-	r.Quarantine = kept
+	r.Lift(b.Digest) // a person accepted it
 }
 
 // note adds to a change that happened what did not: it was not remembered.

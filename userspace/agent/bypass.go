@@ -36,13 +36,14 @@ func (a *agent) Bypass(_ context.Context, by api.Caller, r api.BypassRequest) (*
 	e := a.entry(by, bypassVerb(r.On), r.Reason)
 	e.Outcome, e.Name = api.OutcomeDone, r.Service
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone}
-	until, record := loader.Deadline(0), state.Bypass{Since: a.now().UTC(), By: by.User, Reason: r.Reason}
+	until, record := loader.Deadline(0), &state.Bypass{Since: a.now().UTC(), By: by.User, Reason: r.Reason}
 	what := "everything"
 	if r.Service != "" {
 		what = "service " + r.Service
 	}
 	switch {
 	case !r.On:
+		record = nil
 		change.Message = fmt.Sprintf("bypass is off: %s is inspected", what)
 	case r.ForSeconds > 0:
 		length := time.Duration(r.ForSeconds * float64(time.Second))
@@ -55,7 +56,7 @@ func (a *agent) Bypass(_ context.Context, by api.Caller, r api.BypassRequest) (*
 	e.Detail = []string{change.Message}
 	a.bypassMu.Lock()
 	setBypass(d, id, until)
-	err = a.update(func(s *state.Record) { noteBypass(s, r.Service, r.On, record) })
+	err = a.update(func(s *state.Record) { s.SetBypass(r.Service, record) })
 	a.bypassMu.Unlock()
 	a.note(change, err)
 	a.audit(e)
@@ -67,18 +68,6 @@ func bypassVerb(on bool) string {
 		return "bypass on"
 	}
 	return "bypass off"
-}
-
-func noteBypass(r *state.Record, service string, on bool, b state.Bypass) {
-	next := maps.Clone(r.Bypass)
-	if next == nil {
-		next = map[string]state.Bypass{}
-	}
-	delete(next, service)
-	if on {
-		next[service] = b
-	}
-	r.Bypass = next
 }
 
 // serviceID returns the kernel's id of a service; 0 for everything.

@@ -164,11 +164,13 @@ func (a *agent) reconcile(d dataplane) bool {
 	}
 	_ = a.update(func(r *state.Record) {
 		left := r.Applied
-		r.Applied = &state.Generation{Digest: g.Digest, Number: g.Number, Name: e.Name, At: g.Built.UTC(), By: "found"}
-		r.LastNumber = max(r.LastNumber, g.Number)
-		if left != nil && left.Digest != g.Digest && left.Number > g.Number {
-			a.followRollback(r, left.Digest) // numbers only go up: a lower one was gone back to
-		} else if r.LastKnownGood == nil || r.LastKnownGood.Digest != g.Digest {
+		found := state.Generation{Digest: g.Digest, Number: g.Number, Name: e.Name, At: g.Built.UTC(), By: "found"}
+		if left != nil && left.Digest != g.Digest && left.Number > g.Number { // numbers only go up: a lower one was gone back to
+			r.RollBack(found, state.Quarantined{Digest: left.Digest, At: a.now(), By: "found", Reason: "it was rolled back, and not by this agent"}, a.host.Guards.Bake)
+			return
+		}
+		r.Applied, r.LastNumber = &found, max(r.LastNumber, g.Number)
+		if r.LastKnownGood == nil || r.LastKnownGood.Digest != g.Digest {
 			r.BakeUntil = a.now().Add(a.host.Guards.Bake).UTC()
 		}
 	})

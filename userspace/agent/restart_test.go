@@ -194,6 +194,9 @@ func TestAdoptsWhatWasDoneWithoutAgent(t *testing.T) {
 	if r.state().Applied.Name != "one" || r.knownGood() != "one" {
 		t.Errorf("applied %q, last-known-good %q", r.state().Applied.Name, r.knownGood())
 	}
+	if q := r.state().Quarantine; len(q) != 1 || q[0].By != "found" {
+		t.Errorf("what was left is not in quarantine: %+v", q)
+	}
 	entries, _, _ := r.store.History(3)
 	found := 0
 	for _, e := range entries {

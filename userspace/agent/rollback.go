@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -58,11 +57,7 @@ func (a *agent) rollback(d dataplane, e *state.Entry) (*api.Change, error) {
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: e.Name,
 		Message: fmt.Sprintf("generation %d is in force again; generation %d was left, and needs a reason to come back", g.Number, left.Number)}
 	a.note(change, a.update(func(r *state.Record) {
-		r.Applied = &state.Generation{Digest: g.Digest, Name: e.Name, Number: g.Number, At: e.At.UTC(), By: e.User}
-		a.followRollback(r, left.Digest)
-		if left.Digest != g.Digest {
-			quarantine(r, left.Digest, e)
-		}
+		r.RollBack(state.Generation{Digest: g.Digest, Name: e.Name, Number: g.Number, At: e.At.UTC(), By: e.User}, quarantined(left.Digest, e), a.host.Guards.Bake)
 	}))
 	return change, nil
 }
@@ -81,31 +76,11 @@ func (a *agent) endCandidate(d dataplane, g loader.GenerationInfo, e *state.Entr
 	}
 	a.note(change, a.update(func(r *state.Record) {
 		r.Confirm = nil
-		quarantine(r, g.Digest, e)
+		r.AddQuarantine(quarantined(g.Digest, e))
 	}))
 	return change, nil
 }
 
-// followRollback lets last-known-good follow a rollback: what was left must not come back with a reboot, and what a
-// person went back to is what to come back with.
-func (a *agent) followRollback(r *state.Record, left config.Digest) {
-	r.BakeUntil = time.Time{}
-	if r.LastKnownGood == nil || r.LastKnownGood.Digest == left {
-		known := *r.Applied
-		r.LastKnownGood = &known
-	}
-	if r.LastKnownGood.Digest != r.Applied.Digest {
-		r.BakeUntil = a.now().Add(a.host.Guards.Bake).UTC()
-	}
-}
-
-// keptQuarantine bounds the list; a day has no more rollbacks than that.
-const keptQuarantine = 50
-
-func quarantine(r *state.Record, d config.Digest, e *state.Entry) {
-	lift(r, d)
-	r.Quarantine = append(r.Quarantine, state.Quarantined{Digest: d, At: e.At.UTC(), By: e.User, Reason: e.Reason})
-	if n := len(r.Quarantine) - keptQuarantine; n > 0 {
-		r.Quarantine = r.Quarantine[n:]
-	}
+func quarantined(d config.Digest, e *state.Entry) state.Quarantined {
+	return state.Quarantined{Digest: d, At: e.At, By: e.User, Reason: e.Reason}
 }

@@ -59,7 +59,7 @@ func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
 	store, note, err := lock(s.places.State, s.now)
 	if err != nil {
 		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: message,
-			Details: []string{"the history has no line of this: " + err.Error()}}, nil
+			Details: []string{"the history has no line of this, and a reboot forgets it: " + err.Error()}}, nil
 	}
 	defer store.Close()
 	detail := []string{"service " + r.Service}
@@ -70,8 +70,32 @@ func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
 	if r.On {
 		verb = "bypass on"
 	}
+	forgotten := s.remember(store, func(known *state.Record) { known.SetBypass(r.Service, s.bypassNote(r)) })
 	noted := record(store, state.Entry{Verb: verb, Reason: r.Reason, Outcome: api.OutcomeDone, Detail: detail})
-	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: message, Details: notes(note, noted)}, nil
+	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: message, Details: notes(note, forgotten, noted)}, nil
+}
+
+// bypassNote is what the record says of a bypass, for the agent that starts after a reboot; nil ends it.
+func (s *Session) bypassNote(r api.BypassRequest) *state.Bypass {
+	if !r.On {
+		return nil
+	}
+	_, by := caller()
+	b := &state.Bypass{Since: s.now().UTC(), By: by, Reason: r.Reason}
+	if r.ForSeconds > 0 {
+		b.Until = s.now().Add(time.Duration(r.ForSeconds * float64(time.Second))).UTC()
+	}
+	return b
+}
+
+// remember changes the record as the agent would: what a reboot brings back must follow what was done without one.
+func (s *Session) remember(store *state.Store, edit func(*state.Record)) (note string) {
+	r := store.Load()
+	edit(r)
+	if err := store.Save(r); err != nil {
+		return fmt.Sprintf("a reboot forgets it: %v", err)
+	}
+	return ""
 }
 
 // short prints a duration as people write it: 30m, not 30m0s.
@@ -118,7 +142,7 @@ func (s *Session) Rollback(reason string) (*api.Change, error) {
 		return nil, err
 	}
 	c := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone}
-	left := ""
+	left, gone := "", config.Digest{}
 	if all, err := s.d.Generations(); err == nil {
 		for _, g := range all {
 			switch g.Slot {
@@ -126,14 +150,21 @@ func (s *Session) Rollback(reason string) (*api.Change, error) {
 				c.Number, c.Digest = g.Number, config.Digest(g.Digest)
 				c.Name = names[c.Digest]
 			case before.Stable:
+				gone = g.Digest
 				left = fmt.Sprintf("left generation %d (%s)", g.Number, config.Digest(g.Digest).Short())
 			}
 		}
 	}
 	c.Message = fmt.Sprintf("generation %d decides again", c.Number)
+	forgotten := s.remember(store, func(r *state.Record) {
+		_, by := caller()
+		at := s.now().UTC()
+		r.RollBack(state.Generation{Digest: c.Digest, Name: c.Name, Number: c.Number, At: at, By: by},
+			state.Quarantined{Digest: gone, At: at, By: by, Reason: reason}, s.places.bake())
+	})
 	noted := record(store, state.Entry{Verb: "rollback", Reason: reason, Digest: c.Digest, Name: c.Name, Number: c.Number,
 		Outcome: api.OutcomeDone, Detail: notes(left)})
-	c.Details = notes(left, note, noted)
+	c.Details = notes(left, note, forgotten, noted)
 	return c, nil
 }
 

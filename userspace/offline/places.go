@@ -4,6 +4,7 @@ package offline
 
 import (
 	"os"
+	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -16,6 +17,14 @@ type Places struct {
 	// Host is the host file; nil when it is missing or faulty. Problem then says why; it is nil for a missing one.
 	Host    *config.Host
 	Problem error
+}
+
+// bake is guards.bake of the host file, or the default when the file cannot be read.
+func (p Places) bake() time.Duration {
+	if p.Host != nil {
+		return p.Host.Guards.Bake
+	}
+	return config.DefaultHost().Guards.Bake
 }
 
 // Locate reads the places from a host file. It never fails: whoever needs the bypass may have a broken host file, so

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/config"
+)
+
+// keptQuarantine bounds the list; a day has no more rollbacks than that.
+const keptQuarantine = 50
+
+// RollBack writes down that stable went back to a generation, and who did it: the agent and the command line without
+// one leave the same record, so that a reboot does the same. What was left waits in quarantine and never comes back by
+// itself; last-known-good follows where it was the one that was left, and otherwise what was gone back to bakes.
+func (r *Record) RollBack(to Generation, left Quarantined, bake time.Duration) {
+	r.Applied, r.Confirm = &to, nil
+	r.LastNumber = max(r.LastNumber, to.Number)
+	r.BakeUntil = time.Time{}
+	if r.LastKnownGood == nil || r.LastKnownGood.Digest == left.Digest {
+		known := to
+		r.LastKnownGood = &known
+	}
+	if r.LastKnownGood.Digest != to.Digest {
+		r.BakeUntil = left.At.Add(bake).UTC()
+	}
+	if left.Digest != to.Digest && !left.Digest.IsZero() {
+		r.AddQuarantine(left)
+	}
+}
+
+// AddQuarantine puts a bundle into quarantine, or renews what is said about it.
+func (r *Record) AddQuarantine(q Quarantined) {
+	r.Lift(q.Digest)
+	q.At = q.At.UTC()
+	r.Quarantine = append(r.Quarantine, q)
+	if n := len(r.Quarantine) - keptQuarantine; n > 0 {
+		r.Quarantine = r.Quarantine[n:]
+	}
+}
+
+// Lift ends the quarantine of a bundle.
+func (r *Record) Lift(d config.Digest) {
+	r.Quarantine = slices.DeleteFunc(slices.Clone(r.Quarantine), func(q Quarantined) bool { return q.Digest == d })
+}
+
+// SetBypass writes down a bypass of a service, "" for everything; nil: there is none.
+func (r *Record) SetBypass(service string, b *Bypass) {
+	next := maps.Clone(r.Bypass)
+	if next == nil {
+		next = map[string]Bypass{}
+	}
+	delete(next, service)
+	if b != nil {
+		next[service] = *b
+	}
+	r.Bypass = next
+}
