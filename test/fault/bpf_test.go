@@ -19,9 +19,13 @@ var bpfFaults = []inject.Fault{
 	{Errno: unix.ENOMEM, Last: true}, {Errno: unix.EPERM, Last: true},
 }
 
-func TestBPFCallsOfStarts(t *testing.T)     { sweep(t, inject.BPF, bpfFaults, operations[:2]) }
-func TestBPFCallsOfChanges(t *testing.T)    { sweep(t, inject.BPF, bpfFaults, operations[2:6]) }
-func TestBPFCallsWithoutAgent(t *testing.T) { sweep(t, inject.BPF, bpfFaults, operations[6:]) }
+func TestBPFCallsOfStarts(t *testing.T)     { sweep(t, inject.BPF, bpfFaults, starts) }
+func TestBPFCallsWithoutAgent(t *testing.T) { sweep(t, inject.BPF, bpfFaults, commands) }
+
+// A bypass by the agent is left out: it is a store into a mapped word, and makes no call.
+func TestBPFCallsOfChanges(t *testing.T) {
+	sweep(t, inject.BPF, bpfFaults, changes[:len(changes)-1])
+}
 
 // An error that passes is forgotten: the agent that met it at its start protects soon, without anybody's help.
 func TestStartsRecoverByThemselves(t *testing.T) {
@@ -29,7 +33,7 @@ func TestStartsRecoverByThemselves(t *testing.T) {
 	s := newSite(t)
 	in := listen(t, s, inject.BPF)
 	s.protect(t, in)
-	for _, o := range operations[:2] {
+	for _, o := range starts {
 		calls := s.calls(t, o, in)
 		for _, f := range draw(r, bpfFaults[1:]) {
 			for _, at := range some(r, calls, 1) {

@@ -17,6 +17,8 @@ var diskFaults = []inject.Fault{
 	{Errno: unix.ENOSPC, Last: true}, {Torn: true, Errno: unix.ENOSPC},
 }
 
+func TestDiskCallsOfStarts(t *testing.T)  { sweep(t, inject.Disk, diskFaults, starts) }
+func TestDiskCallsOfChanges(t *testing.T) { sweep(t, inject.Disk, diskFaults, changes) }
+
 // status writes nothing, so it is left out.
-func TestDiskCallsOfAgent(t *testing.T)   { sweep(t, inject.Disk, diskFaults, operations[:6]) }
-func TestDiskCallsOfCommand(t *testing.T) { sweep(t, inject.Disk, diskFaults, operations[6:8]) }
+func TestDiskCallsWithoutAgent(t *testing.T) { sweep(t, inject.Disk, diskFaults, commands[:2]) }

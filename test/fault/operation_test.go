@@ -27,8 +27,8 @@ type operation struct {
 // unknown is the code of what was killed, and of a start, which reports to nobody.
 const unknown = -1
 
-// operations are what the issue lists. All of them begin with a bundle in force that blocks the bots.
-var operations = []operation{
+// All operations begin with a bundle in force that blocks the bots.
+var starts = []operation{
 	{
 		name: "first start", opens: true,
 		prepare: func(t *testing.T, s *site, _ *inject.Listener) {
@@ -45,6 +45,9 @@ var operations = []operation{
 		prepare: func(_ *testing.T, s *site, _ *inject.Listener) { s.Kill() },
 		run:     startAgent,
 	},
+}
+
+var changes = []operation{
 	{
 		name:    "apply",
 		prepare: func(*testing.T, *site, *inject.Listener) {},
@@ -80,6 +83,20 @@ var operations = []operation{
 		changed: wentBack,
 	},
 	{
+		name: "bypass", opens: true,
+		prepare: func(*testing.T, *site, *inject.Listener) {},
+		run: func(_ *testing.T, s *site, _ *inject.Listener) int { // it goes on without an agent that dies of it
+			out, code := s.CLI("bypass", "on")
+			s.said = fmt.Sprintf("exit %d: %s", code, out)
+			return code
+		},
+		changed: bypassed,
+	},
+}
+
+// commands go without an agent.
+var commands = []operation{
+	{
 		name: "rollback without an agent", offline: true,
 		prepare: func(t *testing.T, s *site, in *inject.Listener) { needPrevious(t, s, in); s.Kill() },
 		run:     func(_ *testing.T, s *site, in *inject.Listener) int { return s.below(in, "rollback") },
@@ -87,11 +104,9 @@ var operations = []operation{
 	},
 	{
 		name: "bypass without an agent", opens: true, offline: true,
-		prepare: func(_ *testing.T, s *site, _ *inject.Listener) { s.MustCLI("bypass", "off"); s.Kill() },
+		prepare: func(_ *testing.T, s *site, _ *inject.Listener) { s.Kill() },
 		run:     func(_ *testing.T, s *site, in *inject.Listener) int { return s.below(in, "bypass", "on") },
-		changed: func(_ *site, before, after picture) bool {
-			return after.Bypass && after.Control == before.Control
-		},
+		changed: bypassed,
 	},
 	{
 		name: "status without an agent", offline: true,
@@ -102,6 +117,10 @@ var operations = []operation{
 
 func wentBack(_ *site, before, after picture) bool {
 	return after.Stable == before.Previous && after.Previous == place{}
+}
+
+func bypassed(_ *site, before, after picture) bool {
+	return after.Bypass && after.Control == before.Control
 }
 
 // needPrevious makes sure that there is something to go back to.

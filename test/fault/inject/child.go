@@ -3,7 +3,6 @@
 package inject
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -48,6 +47,5 @@ func become(socket string, kind Kind, command []string) error {
 	if _, err := conn.Read(make([]byte, 1)); err != nil {
 		return err
 	}
-	unix.CloseOnExec(fd)
-	return errors.Join(errors.New("exec "+path), syscall.Exec(path, command, os.Environ()))
+	return fmt.Errorf("exec %s: %w", path, syscall.Exec(path, command, os.Environ())) // the descriptors close themselves
 }
