@@ -61,6 +61,7 @@ type agent struct {
 
 	// These belong to the goroutine that ticks.
 	openRetry  retry
+	idle       bool // at the last look the stable bundle decided nothing: its bake begins anew
 	unadopted  bool // something of adoption failed and may be tried again
 	adoptRetry retry
 	lastDrift  time.Time

@@ -15,7 +15,7 @@ var ctx = context.Background()
 
 func TestApplyBakesIntoLastKnownGood(t *testing.T) {
 	r := newRig(t)
-	if s, _ := r.status(withPackets | withMaps); s.Protected || s.Mode != "observe" || len(s.Services) != 2 {
+	if s, _ := r.status(withPackets | withMaps); s.Protected || s.Mode != "enforce" || len(s.Services) != 2 {
 		t.Errorf("before the first bundle: %+v", s)
 	}
 	c := r.mustApply("one", api.ApplyOptions{Reason: "first"})

@@ -128,6 +128,9 @@ func (a *agent) publishStable(d dataplane, b *config.Bundle, slot uint8, change 
 	bake := a.hostFile().Guards.Bake
 	change.Outcome, change.BakeUntil = api.OutcomeApplied, a.now().Add(bake).UTC()
 	change.Message = fmt.Sprintf("generation %d is in force; last-known-good in %s unless it is rolled back", change.Number, short(bake))
+	if waits := a.idleReason(d); waits != "" {
+		change.Message = fmt.Sprintf("generation %d is in force; it bakes to last-known-good once %s", change.Number, waits)
+	}
 	a.note(change, a.update(func(r *state.Record) { applied(r, b, e, change.BakeUntil) }))
 	a.prune()
 	return change, nil

@@ -136,6 +136,8 @@ func (a *agent) adoptCandidate(d dataplane) {
 // adoptStable writes down what the kernel has as stable when the record says something else, and lets a bake go on for
 // as long as it still had when the last agent lived.
 func (a *agent) adoptStable(d dataplane, away time.Duration) {
+	c := d.Control()
+	a.idle = c.Stable != bpf.SlotEmpty && c.Mode != bpf.DataplaneModeMODE_ENFORCE
 	if a.reconcile(d) {
 		return
 	}

@@ -65,7 +65,7 @@ func compileHost(d dataplane, h *config.Host, number uint32) (*loader.HostImage,
 	return loader.CompileHost(h, current, number)
 }
 
-// publishFromDisk fills an empty kernel: the host file, and the last bundle that is known to be good. Without one,
+// publishFromDisk fills an empty kernel: the host file, and the bundle that comes back. Without one,
 // everything passes.
 func (a *agent) publishFromDisk(d dataplane) error {
 	h := a.hostFile()
@@ -84,7 +84,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 	change := loader.Change{Host: &hostSlot, Mode: ptr(modeOf(h.MaxMode))}
 	e := a.entry(itself(), "start", "the kernel held nothing")
 	e.Outcome = api.OutcomeDone
-	known := a.state().LastKnownGood
+	known := a.comeback()
 	var later error
 	if known != nil {
 		e.Digest, e.Name = known.Digest, known.Name
@@ -107,7 +107,9 @@ func (a *agent) publishFromDisk(d dataplane) error {
 		r.HostDigest = a.hostDigest
 		if change.Stable != nil {
 			r.Applied = &state.Generation{Digest: known.Digest, Name: known.Name, Number: e.Number, At: a.now().UTC(), By: "agent"}
-			r.LastKnownGood.Number, r.BakeUntil = e.Number, time.Time{}
+			if r.LastKnownGood != nil && r.LastKnownGood.Digest == known.Digest {
+				r.LastKnownGood.Number, r.BakeUntil = e.Number, time.Time{}
+			}
 		}
 	})
 	a.audit(e)

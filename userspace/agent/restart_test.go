@@ -168,9 +168,9 @@ func TestHostFileEditedWithoutAgent(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.stop()
-	r.writeHost(strings.ReplaceAll(hostYAML, "observe", "enforce"))
+	r.writeHost(strings.ReplaceAll(hostYAML, "enforce", "observe"))
 	r.start()
-	if r.machine.control.Mode != bpf.DataplaneModeMODE_ENFORCE {
+	if r.machine.control.Mode != bpf.DataplaneModeMODE_OBSERVE {
 		t.Error("the mode of the host file is not in force")
 	}
 	r.wantLine("reload done")

@@ -35,7 +35,7 @@ type rig struct {
 }
 
 const hostYAML = `version: 1
-max_mode: observe
+max_mode: enforce
 interfaces: [{name: eth0}]
 services:
   - {name: web, port: 443, kind: tls}

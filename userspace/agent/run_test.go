@@ -113,7 +113,7 @@ func TestRun(t *testing.T) {
 	if got, err := c.Apply(ctx, u, api.ApplyOptions{Reason: "test"}); err != nil || got.Outcome != api.OutcomeApplied {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	wantDatagram(t, systemd, "WATCHDOG=1", "STATUS=protecting 1 interfaces, mode observe, generation 1")
+	wantDatagram(t, systemd, "WATCHDOG=1", "STATUS=protecting 1 interfaces, mode enforce, generation 1")
 	checkEvents(t, c, m)
 	eventually(t, "scrape", func() error {
 		return scraped(scrape, `spillway_protected{interface="eth0"} 1`, `spillway_applies_total{outcome="applied"} 1`)
@@ -131,10 +131,10 @@ func TestRun(t *testing.T) {
 	if err := Run(ctx, o); !errors.Is(err, state.ErrLocked) {
 		t.Errorf("a second agent: %v", err)
 	}
-	writeHost(t, dir, strings.ReplaceAll(hostYAML, "observe", "enforce"), "/sys/fs/bpf/none", scrape)
+	writeHost(t, dir, strings.ReplaceAll(hostYAML, "enforce", "observe"), "/sys/fs/bpf/none", scrape)
 	hup <- struct{}{}
 	eventually(t, "SIGHUP", func() error {
-		if s, err := c.Status(ctx); err != nil || s.Mode != "enforce" {
+		if s, err := c.Status(ctx); err != nil || s.Mode != "observe" {
 			return fmt.Errorf("mode %v, %v", s, err)
 		}
 		return nil

@@ -19,6 +19,7 @@ func (a *agent) settle(d dataplane) {
 	a.adoptAgain(d)
 	a.expireCandidate(d)
 	a.reconcile(d)
+	a.holdBake(d)
 	a.finishBake(d)
 	a.adoptBypass(d)
 }

@@ -98,6 +98,10 @@ func (a *agent) fillNames(s *api.Status) {
 	}
 	if r.Applied != nil && !r.BakeUntil.IsZero() {
 		s.Bake = &api.Bake{Digest: r.Applied.Digest, Number: r.Applied.Number, Until: r.BakeUntil}
+		if d, done, err := a.use(); err == nil {
+			s.Bake.Waits = a.idleReason(d)
+			done()
+		}
 	}
 	if k := r.LastKnownGood; k != nil {
 		s.LastKnownGood = &api.Known{Digest: k.Digest, Name: k.Name, Number: k.Number, Since: k.At}

@@ -151,6 +151,8 @@ type Bake struct {
 	Digest config.Digest `json:"digest"`
 	Number uint32        `json:"number"`
 	Until  time.Time     `json:"until"`
+	// Waits says what the bake waits for ("it enforces"), when the bundle decides nothing now; Until then moves.
+	Waits string `json:"waits,omitempty"`
 }
 
 // Known is a bundle on disk with the moment since which it has its role.

@@ -153,7 +153,9 @@ func roleText(st *api.Status, g api.Generation, s Style) string {
 	text := g.Role
 	switch g.Role {
 	case "stable":
-		if st.Bake != nil && st.Bake.Number == g.Number {
+		if st.Bake != nil && st.Bake.Number == g.Number && st.Bake.Waits != "" {
+			text += ", bakes once " + st.Bake.Waits
+		} else if st.Bake != nil && st.Bake.Number == g.Number {
 			text += ", baking for " + s.until(st.Bake.Until)
 		} else if st.LastKnownGood != nil && st.LastKnownGood.Digest == g.Digest {
 			text += ", last-known-good"

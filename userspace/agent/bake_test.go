@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// A bundle that decides nothing does not become last-known-good.
+func TestNoBakeWithoutDeciding(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		idle   func(*rig)
+		decide func(*rig)
+	}{
+		{"bypass", func(r *rig) { r.machine.SetBypass(loader.DeadlineForever) }, func(r *rig) { r.machine.SetBypass(0) }},
+		{"bypass of a service", func(r *rig) { r.machine.SetServiceBypass(1, loader.DeadlineForever) }, func(r *rig) { r.machine.SetServiceBypass(1, 0) }},
+		{"observe", func(r *rig) { r.mode("observe") }, func(r *rig) { r.mode("enforce") }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := newRig(t)
+			r.mustApply("one", api.ApplyOptions{})
+			row.idle(r)
+			for range 10 {
+				r.pass(10 * time.Minute)
+			}
+			if s, err := r.status(0); err != nil || r.knownGood() != "" || s.Bake == nil || s.Bake.Waits == "" {
+				t.Fatalf("it baked while it decided nothing: %q, %+v, %v", r.knownGood(), s.Bake, err)
+			}
+			row.decide(r)
+			r.tick(false)
+			r.pass(10*time.Minute - time.Second)
+			if r.knownGood() != "" {
+				t.Error("the bake did not begin anew")
+			}
+			r.pass(time.Second)
+			if r.knownGood() != "one" {
+				t.Error("it never bakes")
+			}
+		})
+	}
+}
+
+func (r *rig) mode(mode string) {
+	r.t.Helper()
+	r.writeHost(strings.ReplaceAll(hostYAML, "max_mode: enforce", "max_mode: "+mode))
+	r.restart()
+}
+
+// A host that only observes gets back what it had.
+func TestObservingHostComesBackWithTheApplied(t *testing.T) {
+	r := newRig(t)
+	r.mode("observe")
+	r.mustApply("one", api.ApplyOptions{})
+	r.pass(10 * time.Minute)
+	r.reboot()
+	r.wantRoles("one", "", "")
+	if r.knownGood() != "" {
+		t.Error("observing made it last-known-good")
+	}
+}
