@@ -20,7 +20,7 @@ import (
 const longestBypass = 365 * 24 * time.Hour
 
 // Bypass implements api.Backend. It waits for no other change.
-func (a *agent) Bypass(_ context.Context, by api.Caller, r api.BypassRequest) (*api.Change, error) {
+func (a *agent) Bypass(ctx context.Context, by api.Caller, r api.BypassRequest) (*api.Change, error) {
 	if r.ForSeconds < 0 || r.ForSeconds > longestBypass.Seconds() || (r.ForSeconds > 0 && !r.On) {
 		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%v seconds is no length of a bypass", r.ForSeconds), Fix: "use up to a year, or nothing for until it is ended by hand"}
 	}
@@ -55,6 +55,10 @@ func (a *agent) Bypass(_ context.Context, by api.Caller, r api.BypassRequest) (*
 	}
 	e.Detail = []string{change.Message}
 	a.bypassMu.Lock()
+	if err := api.Late(ctx); err != nil {
+		a.bypassMu.Unlock()
+		return nil, err
+	}
 	setBypass(d, id, until)
 	err = a.update(func(s *state.Record) { s.SetBypass(r.Service, record) })
 	a.bypassMu.Unlock()

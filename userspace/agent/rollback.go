@@ -15,12 +15,15 @@ import (
 )
 
 // Rollback implements api.Backend. A candidate that waits is ended and stable stays; otherwise previous becomes stable.
-func (a *agent) Rollback(_ context.Context, by api.Caller, reason string) (*api.Change, error) {
+func (a *agent) Rollback(ctx context.Context, by api.Caller, reason string) (*api.Change, error) {
 	d, done, err := a.begin()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	if err := api.Late(ctx); err != nil {
+		return nil, err
+	}
 	e := a.entry(by, "rollback", reason)
 	change, err := a.rollback(d, &e)
 	if err != nil {

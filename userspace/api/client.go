@@ -174,6 +174,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 	if err != nil {
 		return nil, fmt.Errorf("make request %s: %w", path, err)
 	}
+	sendDeadline(ctx, req)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		var dial *net.OpError

@@ -145,7 +145,7 @@ func (s *Server) change(verb string, f changer) http.HandlerFunc {
 			s.refuse(w, &Error{Code: CodeForbidden, Message: fmt.Sprintf("user %s may not %s", by.User, verb), Fix: "run it as root, or as a member of the socket's group"})
 			return
 		}
-		c, err := f(context.WithoutCancel(r.Context()), by, r)
+		c, err := f(withDeadline(context.WithoutCancel(r.Context()), r), by, r)
 		s.answer(w, c, err)
 	}
 }
