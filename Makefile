@@ -44,6 +44,12 @@ soak: root build ## the long versions: 1,000 swaps, a minute of each flood, ever
 	SPILLWAY_SWAPS=1000 SPILLWAY_ATTACK_FOR=1m SPILLWAY_FAULTS=all \
 		go test -count=1 -p 1 -timeout 4h ./test/swap ./test/attack ./test/fault
 
+fuzz: root ## compare the dataplane with its model until SPILLWAY_FUZZ_FOR has passed (8h)
+	SPILLWAY_FUZZ_FOR=$${SPILLWAY_FUZZ_FOR:-8h} go test -count=1 -timeout 0 -v -run TestProgramAndModelAgree ./test/oracle
+
+verdicts: root ## write docs/VERDICTS.md again, by program runs
+	go test -count=1 -run TestVerdicts ./test/matrix -update
+
 bench: ## run every benchmark once, ns per operation
 	go test -run '^$$' -bench . -benchtime 1s ./...
 
@@ -65,4 +71,4 @@ clean: ## remove what was built
 root:
 	@[ "$$(id -u)" -eq 0 ] || { echo 'this needs root: sudo env "PATH=$$PATH" make $(MAKECMDGOALS)   (make unit does not)' >&2; exit 1; }
 
-.PHONY: help deps generate generate-check build demo test soak unit bench lint fmt clean root
+.PHONY: help deps generate generate-check build demo test soak fuzz verdicts unit bench lint fmt clean root
