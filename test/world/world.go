@@ -186,10 +186,10 @@ func DenySYN(t *testing.T, fingerprint string) *config.Bundle {
 // Eventually waits for a fact, with a deadline.
 func Eventually(t *testing.T, what string, check func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !check() {
 		if time.Now().After(deadline) {
-			t.Fatalf("did not happen within 20 s: %s", what)
+			t.Fatalf("did not happen within a minute: %s", what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
