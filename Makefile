@@ -50,9 +50,6 @@ fuzz: root ## compare the dataplane with its model until SPILLWAY_FUZZ_FOR has p
 verdicts: root ## write docs/VERDICTS.md again, by program runs
 	go test -count=1 -run TestVerdicts ./test/matrix -update
 
-bench: ## run every benchmark once, ns per operation
-	go test -run '^$$' -bench . -benchtime 1s ./...
-
 lint: ## go vet, gofmt, and the direction of imports
 	go vet ./...
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then \
@@ -68,7 +65,9 @@ clean: ## remove what was built
 	rm -rf bin
 	go clean -testcache
 
+include test/bench/bench.mk test/kernels/kernels.mk
+
 root:
 	@[ "$$(id -u)" -eq 0 ] || { echo 'this needs root: sudo env "PATH=$$PATH" make $(MAKECMDGOALS)   (make unit does not)' >&2; exit 1; }
 
-.PHONY: help deps generate generate-check build demo test soak fuzz verdicts unit bench lint fmt clean root
+.PHONY: help deps generate generate-check build demo test soak fuzz verdicts unit lint fmt clean root

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"net/netip"
+	"regexp"
+	"slices"
+
+	"github.com/spillway/spillway/userspace/lab"
+)
+
+// section is one table of program runs.
+type section struct {
+	title string
+	rows  []row
+}
+
+// runPrograms measures everything that needs no interface, inside the edge namespace: the sockets of first payloads
+// are its own.
+func runPrograms(l *lab.Lab, size sizes, filter *xdpFilter, match *regexp.Regexp) (sections []section, err error) {
+	err = l.Edge.Do(func() (err error) {
+		r, err := newRig(size)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, r.close()) }()
+		if err := r.shakeHands(); err != nil {
+			return err
+		}
+		groups := []struct {
+			title string
+			rows  []*scenario
+		}{
+			{"One hot packet", append(r.hotRows(), filterRows(filter)...)},
+			{"Random packets", r.randomRows()},
+			{"One lookup of a random source", r.lookupRows()},
+		}
+		var all []*scenario
+		for i := range groups {
+			groups[i].rows = slices.DeleteFunc(groups[i].rows, func(s *scenario) bool { return !wanted(s, match) })
+			all = append(all, groups[i].rows...)
+		}
+		measured, err := r.measure(all, size.rounds, size.brief)
+		if err != nil {
+			return err
+		}
+		for _, g := range groups {
+			rows, err := rowsOf(g.rows, measured)
+			if err != nil {
+				return err
+			}
+			sections = append(sections, section{g.title, rows})
+		}
+		return nil
+	})
+	return sections, err
+}
+
+// wanted keeps what others are compared with, and what match finds; nil finds all.
+func wanted(s *scenario, match *regexp.Regexp) bool {
+	if match == nil || s.key == hotFloor || s.key == hotLookup || s.key == randomFloor || s.key == randomLookup {
+		return true
+	}
+	return match.MatchString(s.key) && (s.versus == "" || match.MatchString(s.versus) || s.versus == hotLookup || s.versus == randomLookup)
+}
+
+// filterRows run xdp-filter's program in the same way.
+func filterRows(filter *xdpFilter) []*scenario {
+	if filter == nil {
+		return nil
+	}
+	drop, pass := filter.version+", drop by source", filter.version+", pass"
+	return []*scenario{
+		{key: "hot " + drop, name: drop, program: filter.program, floor: hotFloor, action: actionDrop,
+			frame: synFrame(netip.AddrPortFrom(listedSources()[0], visitor.Port()), service)},
+		{key: "hot " + pass, name: pass, program: filter.program, floor: hotFloor, action: actionPass,
+			frame: segment(visitor, service, nil)},
+	}
+}
+
+// shakeHands shows the SYNs of the real connections to the dataplane that will see their first payloads.
+func (r *rig) shakeHands() error {
+	_, _, err := r.run(r.fedWith("handshakes", &scenario{
+		name: "handshakes", program: r.planes["sockets"].root, frame: synFrame(visitor, loopback),
+	}), r.parts["handshakes"].Count)
+	return err
+}

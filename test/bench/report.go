@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// results is everything that one run has measured. A part that was left out is empty, and missing says why.
+type results struct {
+	began    time.Time
+	took     time.Duration
+	machine  []string
+	sizes    sizes
+	sections []section
+	effects  []effectRow
+	load     loadRow
+	live     []liveRow
+	frames   int
+	web      []webRow
+	origin   string
+	webTimes webTimes
+	missing  []string
+}
+
+const reportHead = `# Benchmarks
+
+Written by ` + "`make bench`" + ` (` + "`go run ./test/bench`" + `); do not edit. Nothing here is tested against a clock: the numbers are of one
+machine on one day, and what carries over to another is the ratio to what stands beside it. What is measured, and how, is at
+the end.
+
+`
+
+func (r *results) write(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(reportHead)
+	fmt.Fprintf(&b, "Measured on %s, in %s:\n\n", r.began.UTC().Format("2 January 2006, 15:04 UTC"), r.took.Round(time.Second))
+	for _, line := range r.machine {
+		fmt.Fprintf(&b, "- %s\n", line)
+	}
+	for _, line := range r.missing {
+		fmt.Fprintf(&b, "- left out: %s\n", line)
+	}
+	r.writeTargets(&b)
+	r.writePrograms(&b)
+	r.writeLive(&b)
+	r.writeWeb(&b)
+	r.writeEffects(&b)
+	b.WriteString(reportMethod)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// grid writes a table of Markdown; the first column is text, the others are numbers.
+func grid(b *strings.Builder, head []string, rows [][]string) {
+	fmt.Fprintf(b, "\n| %s |\n|", strings.Join(head, " | "))
+	for i := range head {
+		b.WriteString(map[bool]string{true: " --- |", false: " ---: |"}[i == 0])
+	}
+	b.WriteString("\n")
+	for _, row := range rows {
+		fmt.Fprintf(b, "| %s |\n", strings.Join(row, " | "))
+	}
+}
+
+func (r *results) row(key string) (row, bool) {
+	for _, s := range r.sections {
+		for _, row := range s.rows {
+			if row.key == key {
+				return row, true
+			}
+		}
+	}
+	return row{}, false
+}
+
+func verdict(held bool) string {
+	if held {
+		return "held"
+	}
+	return "**missed**"
+}
+
+func (r *results) writeTargets(b *strings.Builder) {
+	var rows [][]string
+	add := func(what, target string, measured string, held bool) {
+		rows = append(rows, []string{what, target, measured, verdict(held)})
+	}
+	for _, t := range []struct{ what, key string }{
+		{"established flow, pass, one hot flow", "hot established, pass"},
+		{fmt.Sprintf("established flow, pass, %s flows in random order", number(r.sizes.flows)), "random established, pass"},
+	} {
+		if row, ok := r.row(t.key); ok && row.ratio != nil {
+			add(t.what, "≤ 1.5 × parse and one lookup", row.ratio.format("%.2f")+" ×", row.ratio.median <= 1.5)
+		}
+	}
+	if row, ok := r.row("hot bypass"); ok {
+		add("bypass on, over an empty XDP_PASS program", "≤ 3 ns", row.net.nanoseconds()+" ns", row.net.median <= 3)
+	}
+	for _, e := range r.effects {
+		limit, text := 1e3, "≤ 1 ms"
+		if strings.HasSuffix(e.name, "ban") {
+			limit, text = 2e6, "≤ 2 s"
+		}
+		add(e.name+": from the call until a packet met it", text, e.micros.format("%.1f")+" µs", e.micros.p90 <= limit)
+	}
+	if total := r.load.read + r.load.compile + r.load.build + r.load.publish; r.load.rows > 0 {
+		add(number(r.load.rows)+" prefixes, from the file to the published slot", "≤ 3 s", fmt.Sprintf("%.2f s", total), total <= 3)
+	}
+	if len(rows) == 0 {
+		return
+	}
+	b.WriteString("\n## Targets\n")
+	grid(b, []string{"what", "target", "measured", ""}, rows)
+}
+
+func (r *results) writePrograms(b *strings.Builder) {
+	for i, s := range r.sections {
+		if len(s.rows) == 0 {
+			continue
+		}
+		if i == 0 {
+			b.WriteString("\n## Nanoseconds per packet\n\nMedian over the rounds, in brackets the tenth and the ninetieth percentile. *Net* is without what the floor of the\n" +
+				"same table costs; *ratio* compares net with net.\n")
+		}
+		fmt.Fprintf(b, "\n### %s\n", s.title)
+		var rows [][]string
+		for _, row := range s.rows {
+			net, ratio := "", ""
+			if row.floor != "" {
+				net = row.net.nanoseconds()
+			}
+			if row.ratio != nil {
+				ratio = row.ratio.format("%.2f")
+			}
+			rows = append(rows, []string{row.name, row.raw.nanoseconds(), net, ratio})
+		}
+		grid(b, []string{"packet", "ns", "net", ratioHead(s)}, rows)
+	}
+}
+
+// ratioHead names what the ratios of a section compare with.
+func ratioHead(s section) string {
+	for _, row := range s.rows {
+		switch row.versus {
+		case "":
+		case hotLookup, randomLookup:
+			return "ratio to the comparison"
+		default:
+			return "ratio to the exact hash"
+		}
+	}
+	return ""
+}
+
+func (r *results) writeLive(b *strings.Builder) {
+	if len(r.live) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n## Live frames over a veth pair\n\n%s frames a round, sent and received by one thread, so the sender's work is in every number; %d denied\n"+
+		"sources are listed, packets come from all of them or from %s flows, in random order.\n", number(r.frames), listed, number(r.sizes.flows))
+	var rows [][]string
+	for _, row := range r.live {
+		what := "passed to the stack, which discards them"
+		if row.drops {
+			what = "dropped"
+		}
+		rows = append(rows, []string{row.name, what, row.mpps.format("%.2f"), fmt.Sprintf("%.2f %%", 100*row.lost)})
+	}
+	grid(b, []string{"program on the receiving device", "packets were", "million packets a second", "lost before it"}, rows)
+}
+
+func (r *results) writeWeb(b *strings.Builder) {
+	if len(r.web) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n## Visitors of a web server, with bots\n\n%s behind a veth pair; visitors open %d TLS connections a second, one request each, and give up after 2 s. Bots at 1 ×:\n"+
+		"a crawler with %d requests a second from denied prefixes, and a scanner with %s SYNs a second. Everybody shares the machine's\n"+
+		"processors, the bots too. Each setting was watched for %s.\n", r.origin, visitorRate, crawlerRate, number(scannerRate), r.webTimes.watch)
+	var rows [][]string
+	for _, row := range r.web {
+		v := row.visitors
+		success := "–"
+		if v.Requests > 0 {
+			success = fmt.Sprintf("%.2f %%", 100*float64(v.Served())/float64(v.Requests))
+		}
+		rows = append(rows, []string{fmt.Sprintf("%d ×", row.bots), row.protection, success,
+			milliseconds(v.P50), milliseconds(v.P99), fmt.Sprint(row.crawled), fmt.Sprintf("%.0f %%", 100*row.answered),
+			fmt.Sprintf("%.0f %%", 100*row.busy)})
+	}
+	grid(b, []string{"bots", "protection", "visitors served", "p50 ms", "p99 ms", "crawler served", "SYNs answered", "processors busy"}, rows)
+	b.WriteString("\nThe nftables set stands at the ingress hook and is told the scanner's prefixes; Spillway finds the scanner by its fingerprint.\n")
+}
+
+func (r *results) writeEffects(b *strings.Builder) {
+	if len(r.effects) == 0 {
+		return
+	}
+	b.WriteString("\n## From a call to its effect\n\nEach time, the packet that follows the call was run through the dataplane and met the change. Bans are map writes, with a\n" +
+		"system call; the others are one store. The command line and the agent's socket are not in these numbers.\n")
+	var rows [][]string
+	for _, e := range r.effects {
+		rows = append(rows, []string{e.name, e.micros.format("%.1f")})
+	}
+	grid(b, []string{"call", "µs until a packet met it"}, rows)
+	if l := r.load; l.rows > 0 {
+		fmt.Fprintf(b, "\nA list of %s prefixes: read and validated in %.2f s, compiled in %.2f s, built aside, read back and frozen in %.2f s,\npublished in %.1f µs.\n",
+			number(l.rows), l.read, l.compile, l.build, l.publish*1e6)
+	}
+}
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1e3) }
+
+const reportMethod = `
+## How it is measured
+
+- **Program runs** (nanoseconds per packet): the kernel runs a program again and again on a frame of ours (BPF_PROG_TEST_RUN).
+  No driver and no stack is in these numbers; the loop of the kernel is, which is why an empty program stands beside them.
+  What counts is the processor time of the thread.
+- **One hot packet** is the same packet each time: everything it touches is in the first-level cache. **Random packets** are as
+  many different ones as a table says, in random order: a feeder, an XDP program too, writes the next source, port and
+  sequence number into the frame and tail-calls what is measured; the floor of that table is the feeder in front of an
+  empty program. First payloads belong to real connections, each confirmed by its socket.
+- **The comparison** (test/bench/compare.c) parses Ethernet, two tags, IPv4 with options or IPv6, and TCP, looks the flow up in an
+  LRU hash with the same key, value, size and content as Spillway's, and obeys the verdict. It counts nothing and can do nothing else.
+- Before it is timed, each row proves by Spillway's own counters that its packets take the path that its name says.
+- All rows are measured in turns, in rounds, every second round backwards. Ratios are made within a round.
+- **Live frames**: the kernel sends the frames of such a run over a veth pair (BPF_F_TEST_XDP_LIVE_FRAMES). Packets are
+  counted by the receiving device's driver.
+- Addresses are those for documentation and benchmarks, and in program runs numbers in a buffer; nothing leaves the machine.
+`

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+)
+
+// sizes says how much is measured; tests measure little.
+type sizes struct {
+	flows       int // different packets of a random row
+	connections int // real ones, for first payloads
+	smallList   int
+	largeList   int
+	hugeList    int // for single lookups only
+	rounds      int
+	brief       bool
+}
+
+var (
+	fullSizes  = sizes{flows: 100_000, connections: 1024, smallList: 10_000, largeList: 100_000, hugeList: 1_000_000, rounds: 31}
+	briefSizes = sizes{flows: 512, connections: 8, smallList: 100, largeList: 200, hugeList: 300, rounds: 2, brief: true}
+)
+
+// seed makes every run meet the same addresses.
+const seed = 20261121
+
+// rig is everything that the program runs need, all of it resident at once.
+type rig struct {
+	sizes
+	compare *compareObjects
+	hot     *compareObjects // with the hot flows alone, so that no other flow shares their bucket
+	lookups []*lookup
+	planes  map[string]*plane
+	parts   map[string]compareSpan
+	closers []func() error
+}
+
+// lookup is a program with one map of its own size behind it.
+type lookup struct {
+	objects *compareObjects
+	entries int
+}
+
+func newRig(size sizes) (_ *rig, err error) {
+	r := &rig{sizes: size, planes: map[string]*plane{}, parts: map[string]compareSpan{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	random := rand.New(rand.NewPCG(seed, 1))
+	if err := r.makePlanes(random); err != nil {
+		return nil, err
+	}
+	flows := randomSources(random, size.flows)
+	any := func(int) uint32 { return 2000 }
+	steps := r.part("flows", nil, flows, any)
+	steps = r.part("anywhere", steps, randomAddresses(random, size.flows), any)
+	isns, clients, err := r.connect(size.connections)
+	if err != nil {
+		return nil, err
+	}
+	steps = r.part("handshakes", steps, clients, func(i int) uint32 { return isns[i] })
+	steps = r.part("payloads", steps, clients, func(i int) uint32 { return isns[i] + 1 })
+	if r.compare, err = r.loadCompare(steps); err != nil {
+		return nil, err
+	}
+	if r.hot, err = r.loadCompare(steps[:1]); err != nil {
+		return nil, err
+	}
+	if err := r.fillFlows(flows); err != nil {
+		return nil, err
+	}
+	for _, n := range []int{size.smallList, size.largeList, size.hugeList} {
+		if err := r.loadLookup(random, n); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// makePlanes loads a dataplane for every state that is measured.
+func (r *rig) makePlanes(random *rand.Rand) error {
+	fp, err := config.ParseMuonFP(scanFingerprint)
+	if err != nil {
+		return err
+	}
+	few := 1024 // flows of a plane that keeps none
+	lists := func(n int) func(*config.Bundle) {
+		entries := append(randomPrefixes(random, n), deniedPrefix)
+		return func(b *config.Bundle) {
+			deny(entries)(b)
+			b.TCP = []config.TCPFeature{{Rule: "bad", Fingerprint: fp}}
+		}
+	}
+	for _, p := range []struct {
+		name string
+		planeOptions
+	}{
+		{"base", planeOptions{bundle: lists(r.smallList)}},
+		{"hot", planeOptions{bundle: lists(r.smallList)}},
+		{"large", planeOptions{flows: few, bundle: lists(r.largeList)}},
+		{"bare", planeOptions{flows: few}},
+		{"bypass", planeOptions{flows: few, bundle: lists(r.smallList)}},
+		{"banned", planeOptions{flows: few, bundle: lists(r.smallList)}},
+		{"sockets", planeOptions{bundle: lists(r.smallList)}},
+	} {
+		made, err := newPlane(p.name, p.planeOptions)
+		if err != nil {
+			return err
+		}
+		r.planes[p.name] = made
+		r.closers = append(r.closers, made.close)
+	}
+	r.planes["bypass"].SetBypass(loader.DeadlineForever)
+	return r.planes["banned"].Ban(bannedPrefix, benchBan)
+}
+
+// part appends one step for each source, and remembers where it stands.
+func (r *rig) part(name string, steps []compareStep, from []netip.AddrPort, seq func(i int) uint32) []compareStep {
+	r.parts[name] = compareSpan{First: uint32(len(steps)), Count: uint32(len(from))}
+	for i, src := range from {
+		steps = append(steps, step(src, seq(i)))
+	}
+	return steps
+}
+
+// loadCompare loads the comparison programs around the base plane's sizes and puts the steps into the feeder.
+func (r *rig) loadCompare(steps []compareStep) (*compareObjects, error) {
+	objects, err := loadCompareObjectsOf(func(spec *ebpf.CollectionSpec) error {
+		spec.Maps["steps"].MaxEntries = uint32(len(steps))
+		spec.Maps["same_flows"].MaxEntries = r.planes["base"].flows.MaxEntries()
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.closers = append(r.closers, objects.Close)
+	return objects, fillSteps(objects, steps)
+}
+
+func fillSteps(objects *compareObjects, steps []compareStep) error {
+	keys := make([]uint32, len(steps))
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	if _, err := objects.Steps.BatchUpdate(keys, steps, nil); err != nil {
+		return fmt.Errorf("write the feeder's steps: %w", err)
+	}
+	return nil
+}
+
+func loadCompareObjectsOf(edit func(*ebpf.CollectionSpec) error) (*compareObjects, error) {
+	spec, err := loadCompare()
+	if err != nil {
+		return nil, fmt.Errorf("read the comparison programs: %w", err)
+	}
+	if err := edit(spec); err != nil {
+		return nil, err
+	}
+	objects := &compareObjects{}
+	if err := spec.LoadAndAssign(objects, nil); err != nil {
+		return nil, fmt.Errorf("load the comparison programs: %w", err)
+	}
+	return objects, nil
+}
+
+// loadLookup fills a trie and a hash with n rows each.
+func (r *rig) loadLookup(random *rand.Rand, n int) error {
+	prefixes := randomPrefixes(random, n)
+	objects, err := loadCompareObjectsOf(func(spec *ebpf.CollectionSpec) error {
+		spec.Maps["trie"].MaxEntries = uint32(n)
+		spec.Maps["exact"].MaxEntries = uint32(n)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.closers = append(r.closers, objects.Close)
+	keys := make([]bpf.Prefix4Key, n)
+	values := make([]uint32, n)
+	hosts := make([]uint32, n)
+	for i, p := range prefixes {
+		addr := step(netip.AddrPortFrom(p.Addr(), 0), 0).Saddr
+		keys[i] = bpf.Prefix4Key{Prefixlen: uint32(p.Bits()), Addr: addr}
+		hosts[i], values[i] = uint32(i)<<8|1, 1 // never met: a miss is what most packets are
+	}
+	if _, err := objects.Trie.BatchUpdate(keys, values, nil); err != nil {
+		return fmt.Errorf("fill a trie: %w", err)
+	}
+	if _, err := objects.Exact.BatchUpdate(hosts, values, nil); err != nil {
+		return fmt.Errorf("fill a hash: %w", err)
+	}
+	r.lookups = append(r.lookups, &lookup{objects, n})
+	return nil
+}
+
+func (r *rig) close() error {
+	var errs []error
+	for i := len(r.closers) - 1; i >= 0; i-- {
+		errs = append(errs, r.closers[i]())
+	}
+	r.closers = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// Keys of rows that others are compared with.
+const (
+	hotFloor     = "hot floor"
+	hotLookup    = "hot lookup"
+	randomFloor  = "random floor"
+	randomLookup = "random lookup"
+)
+
+const (
+	passed  = bpf.Outcome(bpf.DataplaneOutcomeOUTCOME_PASS)
+	dropped = bpf.Outcome(bpf.DataplaneOutcomeOUTCOME_DROP)
+)
+
+// on returns a row of the dataplane in one state.
+func (r *rig) on(name, what string, frame []byte, reason bpf.Reason, outcome bpf.Outcome) *scenario {
+	p := r.planes[name]
+	s := &scenario{
+		key: "hot " + what, name: what, program: p.root, frame: frame, action: actionPass,
+		path: &path{p, reason, outcome}, floor: hotFloor,
+	}
+	if outcome == dropped {
+		s.action = actionDrop
+	}
+	return s
+}
+
+// fedWith makes a row of one with packets of that part of the steps.
+func (r *rig) fedWith(part string, s *scenario) *scenario {
+	span := r.parts[part]
+	s.key, s.fed, s.floor = "random "+s.name, &span, randomFloor
+	return s
+}
+
+func (s *scenario) against(key string) *scenario {
+	s.versus = key
+	return s
+}
+
+// hotRows send one packet again and again.
+func (r *rig) hotRows() []*scenario {
+	toElsewhere := segment(visitor, netip.AddrPortFrom(service.Addr(), 8080), nil)
+	data := segment(visitor, service, nil)
+	return []*scenario{
+		{key: hotFloor, name: "empty XDP_PASS program", program: r.hot.EmptyPass, frame: data, action: actionPass},
+		{key: hotLookup, name: "comparison: parse, one LRU lookup", program: r.hot.OneLookup, frame: data,
+			action: actionPass, floor: hotFloor},
+		{key: "hot bypass", name: "bypass on", program: r.planes["bypass"].root, frame: data, action: actionPass,
+			floor: hotFloor},
+		r.on("hot", "not a service", toElsewhere, bpf.DataplaneReasonREASON_NOT_SERVICE, passed),
+		r.on("hot", "established, pass", data, bpf.DataplaneReasonREASON_KNOWN_FLOW, passed).against(hotLookup),
+		r.on("hot", "established, pass, IPv6", segment(visitor6, service6, nil),
+			bpf.DataplaneReasonREASON_KNOWN_FLOW, passed).against(hotLookup),
+		r.on("hot", "established, blocked", segment(blocked, service, nil),
+			bpf.DataplaneReasonREASON_KNOWN_FLOW, dropped).against(hotLookup),
+		r.on("hot", "handshake's ACK", segment(stranger, service, nil), bpf.DataplaneReasonREASON_HANDSHAKE, passed),
+		r.on("hot", fmt.Sprintf("SYN, pass, %s prefixes", number(r.smallList)), synFrame(visitor, service),
+			bpf.DataplaneReasonREASON_NO_MATCH, passed),
+		r.on("hot", "SYN, drop by prefix", synFrame(denied, service), bpf.DataplaneReasonREASON_PREFIX, dropped),
+		r.on("hot", "SYN, drop by fingerprint", scanFrame(visitor, service),
+			bpf.DataplaneReasonREASON_TCP_FINGERPRINT, dropped),
+		r.on("banned", "SYN, drop by ban", synFrame(banned, service), bpf.DataplaneReasonREASON_BAN, dropped),
+	}
+}
+
+// stranger has no flow and no feature.
+var stranger = netip.MustParseAddrPort("198.51.100.22:40000")
+
+// randomRows send as many different packets as there are in a part, in random order.
+func (r *rig) randomRows() []*scenario {
+	data, syn := segment(visitor, service, nil), synFrame(visitor, service)
+	known, none := bpf.Reason(bpf.DataplaneReasonREASON_KNOWN_FLOW), bpf.Reason(bpf.DataplaneReasonREASON_NO_MATCH)
+	rows := []*scenario{
+		r.fedWith("flows", &scenario{name: "empty XDP_PASS program", program: r.compare.EmptyPass, frame: data, action: actionPass}),
+		r.fedWith("flows", &scenario{name: "comparison: parse, one LRU lookup", program: r.compare.OneLookup, frame: data, action: actionPass}),
+		r.fedWith("flows", r.on("base", "established, pass", data, known, passed)).against(randomLookup),
+		r.fedWith("flows", r.on("base", "established, blocked", segment(visitor, blockedService, nil), known, dropped)).against(randomLookup),
+		r.fedWith("anywhere", r.on("bare", "SYN, pass, no features", syn, none, passed)),
+		r.fedWith("anywhere", r.on("base", fmt.Sprintf("SYN, pass, %s prefixes", number(r.smallList)), syn, none, passed)),
+		r.fedWith("anywhere", r.on("large", fmt.Sprintf("SYN, pass, %s prefixes", number(r.largeList)), syn, none, passed)),
+		r.fedWith("anywhere", r.on("base", "first payload without a socket (forged)", helloFrame(visitor, service, 1),
+			bpf.DataplaneReasonREASON_UNCONFIRMED, passed)),
+		r.firstPayload(),
+	}
+	rows[0].key, rows[0].floor = randomFloor, ""
+	rows[1].key = randomLookup
+	return rows
+}
+
+// firstPayload sends the first payload of each real connection, confirmed by its socket, and forgets the flows again.
+func (r *rig) firstPayload() *scenario {
+	p, span := r.planes["sockets"], r.parts["payloads"]
+	s := r.fedWith("payloads", r.on("sockets", fmt.Sprintf("first payload of a connection (%s sockets)", number(int(span.Count))),
+		helloFrame(visitor, loopback, 1), bpf.DataplaneReasonREASON_NO_MATCH, passed))
+	s.after = func() error { return forgetFlows(p.flows, int(span.Count)) }
+	return s
+}
+
+// forgetFlows empties a table, and fails when not as many flows were there as packets should have made.
+func forgetFlows(m *ebpf.Map, want int) error {
+	var keys []bpf.FlowKey
+	var key bpf.FlowKey
+	var value bpf.Flow
+	for all := m.Iterate(); all.Next(&key, &value); {
+		keys = append(keys, key)
+	}
+	if _, err := m.BatchDelete(keys, nil); err != nil {
+		return fmt.Errorf("forget %d flows: %w", len(keys), err)
+	}
+	if len(keys) > want {
+		return fmt.Errorf("%d flows, at most %d were made", len(keys), want)
+	}
+	return nil
+}
+
+// lookupRows send random sources through single lookups.
+func (r *rig) lookupRows() []*scenario {
+	var rows []*scenario
+	frame := segment(visitor, service, nil)
+	for _, l := range r.lookups {
+		n := number(l.entries)
+		exact := r.fedWith("anywhere", &scenario{name: "exact hash, " + n + " addresses", program: l.objects.ExactLookup, frame: frame, action: actionPass})
+		trie := r.fedWith("anywhere", &scenario{name: "kernel trie, " + n + " prefixes", program: l.objects.TrieLookup, frame: frame})
+		trie.action = anyAction // whether the last of random packets meets a row
+		rows = append(rows, exact, trie.against(exact.key))
+	}
+	return rows
+}
+
+// number writes a number as people read it.
+func number(n int) string {
+	if n >= 1000 {
+		return fmt.Sprintf("%s,%03d", number(n/1000), n%1000)
+	}
+	return fmt.Sprint(n)
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package instructions tells what the verifier of the running kernel makes of each program. The runner of test/kernels
+// compares it with what is committed, on the kernels named there.
+package instructions
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+func TestPrintInstructions(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("loading programs needs root")
+		}
+		t.Skip("left out: loading programs needs root")
+	}
+	spec, err := bpf.LoadDataplane()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ebpf.NewCollection(spec)
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	defer c.Close()
+	var names []string
+	for name := range c.Programs {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		info, err := c.Programs[name].Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		verified, ok := info.VerifiedInstructions()
+		if !ok || verified == 0 {
+			t.Errorf("%s: the kernel does not tell how many instructions it verified", name)
+		}
+		jited, err := info.JitedSize()
+		if err != nil || jited == 0 {
+			t.Errorf("%s: no machine code: %v", name, err)
+		}
+		fmt.Printf("instructions: %s %d %d\n", name, verified, jited)
+	}
+}
