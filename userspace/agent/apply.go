@@ -23,10 +23,16 @@ const (
 
 var errBusy = &api.Error{Code: api.CodeBusy, Message: "another change is running", Fix: "wait until it is done; `spillway status` shows it"}
 
+// changePatience is how long a change waits for another one. The agent's own tick holds the lock for a moment each
+// second, and nobody's rollback may fail because of that; a bundle that is being built takes longer.
+const changePatience = 2 * time.Second
+
 // begin takes the change lock and the dataplane.
 func (a *agent) begin() (dataplane, func(), error) {
-	if !a.change.TryLock() {
-		return nil, nil, errBusy
+	for deadline := time.Now().Add(changePatience); !a.change.TryLock(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return nil, nil, errBusy
+		}
 	}
 	d, done, err := a.use()
 	if err != nil {

@@ -5,6 +5,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -75,12 +76,25 @@ func TestRefusalKeepsEverything(t *testing.T) {
 func TestOneChangeAtATime(t *testing.T) {
 	r := newRig(t)
 	r.change.Lock()
-	for what, err := range map[string]error{
-		"apply":    second(r.apply("one", api.ApplyOptions{})),
-		"rollback": second(r.Rollback(ctx, root, "")),
-		"confirm":  second(r.agent.Confirm(ctx, root, "")),
-		"reload":   second(r.Reload(ctx, root, "")),
-	} {
+	calls := map[string]func() error{
+		"apply":    func() error { return second(r.apply("one", api.ApplyOptions{})) },
+		"rollback": func() error { return second(r.Rollback(ctx, root, "")) },
+		"confirm":  func() error { return second(r.agent.Confirm(ctx, root, "")) },
+		"reload":   func() error { return second(r.Reload(ctx, root, "")) },
+	}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	got := map[string]error{}
+	for what, call := range calls { // beside each other: each waits as long as a tick may take
+		all.Go(func() {
+			err := call()
+			mu.Lock()
+			defer mu.Unlock()
+			got[what] = err
+		})
+	}
+	all.Wait()
+	for what, err := range got {
 		if e := wantCode(t, err, api.CodeBusy); e.Fix == "" {
 			t.Errorf("%s: no way out", what)
 		}
@@ -162,4 +176,18 @@ func TestPlan(t *testing.T) {
 	}
 	_, err = r.agent.Plan(ctx, "b.yaml", bundleYAML("x", "198.51.100.0/24"))
 	wantCode(t, err, api.CodeRefused)
+}
+
+// The agent's own tick holds the lock for a moment: a change waits for it instead of failing.
+func TestChangeWaitsForATick(t *testing.T) {
+	r := newRig(t)
+	r.change.Lock()
+	time.AfterFunc(20*time.Millisecond, r.change.Unlock)
+	r.mustApply("one", api.ApplyOptions{})
+	r.mustApply("two", api.ApplyOptions{})
+	r.change.Lock()
+	time.AfterFunc(20*time.Millisecond, r.change.Unlock)
+	if _, err := r.Rollback(ctx, root, ""); err != nil {
+		t.Error(err)
+	}
 }
