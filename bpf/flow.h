@@ -180,6 +180,9 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 	}
 	if (flow->verdict == VERDICT_PASS)
 		return REASON_KNOWN_FLOW;
+	/* It only ends a connection, and perhaps not the blocked one: the next user of its address and port gives up. */
+	if (p->tcp_flags & TCP_BIT_RST && !p->payload_len)
+		return REASON_HANDSHAKE;
 
 	p->now_ns = bpf_ktime_get_coarse_ns();
 	if (flow->epoch != control_epoch(p->control) || p->now_ns >= flow->expires_ns ||

@@ -116,3 +116,18 @@ func (r *room) inject(frame []byte) {
 		r.t.Fatal(err)
 	}
 }
+
+// A reset ends a connection, and perhaps not the blocked one but that of the next user of its address and port.
+func TestBlockedFlowPassesAReset(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		r := enter(t, f)
+		p := open(t).site(f, deny(f.bot))
+		k := r.visit(f.bot)
+		decided := drops("prefix")
+		p.wantBytes("the first payload", k.write(request), decided)
+		p.want("a reset with data", with(k.at(100, request), packet.RST), drops("known_flow"))
+		p.want("a reset", with(k.at(100, nil), packet.RST), undecided("web", "handshake"))
+		p.want("a reset with an ACK", with(k.at(100, nil), packet.RST|packet.ACK), undecided("web", "handshake"))
+		p.want("a FIN", with(k.at(100, nil), packet.FIN|packet.ACK), drops("known_flow"))
+	})
+}
