@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -23,6 +24,24 @@ type Ban struct {
 // Ban blocks a prefix for ttl; it may cut established connections. A ban of the same prefix is replaced. The guards are
 // the caller's. ErrCapacity when all places are taken.
 func (d *Dataplane) Ban(p netip.Prefix, ttl time.Duration) error {
+	if err := d.putBan(p, ttl); err != nil {
+		return err
+	}
+	return d.SettleBans()
+}
+
+// RestoreBans puts bans, with the time that is left of each, into maps that never had one. One that is refused keeps no
+// other out. The flows are told once, at the end: until then BanEpoch stays 0, so that whoever starts after a crash in
+// the middle restores them again.
+func (d *Dataplane) RestoreBans(left map[netip.Prefix]time.Duration) error {
+	var errs []error
+	for p, ttl := range left {
+		errs = append(errs, d.putBan(p, ttl))
+	}
+	return errors.Join(append(errs, d.SettleBans())...)
+}
+
+func (d *Dataplane) putBan(p netip.Prefix, ttl time.Duration) error {
 	if holdsIPv4(p) {
 		return fmt.Errorf("ban %s: this IPv6 prefix contains all of IPv4 (::ffff:0:0/96)", p)
 	}
@@ -32,11 +51,11 @@ func (d *Dataplane) Ban(p netip.Prefix, ttl time.Duration) error {
 	if errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("ban %s: %w: capacity %d", p, ErrCapacity, m.MaxEntries())
 	}
-	if err != nil {
-		return explain("ban "+p.String(), err)
-	}
-	return d.settleBans()
+	return explain("ban "+p.String(), err)
 }
+
+// BanEpoch says how often bans changed since the maps were made; 0 means that no ban was ever settled in them.
+func (d *Dataplane) BanEpoch() uint64 { return atomic.LoadUint64(&d.words.at.BanEpoch) }
 
 // Unban ends a ban; false when there was none.
 func (d *Dataplane) Unban(p netip.Prefix) (bool, error) {
@@ -47,12 +66,14 @@ func (d *Dataplane) Unban(p netip.Prefix) (bool, error) {
 	if err != nil {
 		return false, explain("unban "+p.String(), err)
 	}
-	return true, d.settleBans()
+	return true, d.SettleBans()
 }
 
-// settleBans gives every ban the end that counts, and tells the flows. The kernel looks at the longest match only, so a
-// ban inside a banned network must not end before the network's does: its end is the latest of all bans around it.
-func (d *Dataplane) settleBans() error {
+// SettleBans gives every ban the end that counts, and tells the flows, whatever it returns. The kernel looks at the
+// longest match only, so a ban inside a banned network must not end before the network's does: its end is the latest of
+// all bans around it. An agent settles at its start too: a crash may have left a ban that no known flow has seen.
+func (d *Dataplane) SettleBans() error {
+	defer d.bumpBanEpoch()
 	all, err := d.allBans()
 	if err != nil {
 		return err
@@ -67,7 +88,6 @@ func (d *Dataplane) settleBans() error {
 			return explain("settle the ban of "+formatPrefix6(key), err)
 		}
 	}
-	d.bumpBanEpoch()
 	return nil
 }
 
@@ -124,7 +144,7 @@ func (d *Dataplane) SweepBans() (int, error) {
 	if removed == 0 {
 		return 0, nil
 	}
-	return removed, d.settleBans()
+	return removed, d.SettleBans()
 }
 
 func (d *Dataplane) allBans() (map[bpf.Prefix6Key]bpf.Ban, error) {

@@ -80,3 +80,33 @@ func TestWideIPv6PrefixesLeaveIPv4Alone(t *testing.T) {
 	publish(t, d, host, testBundle("198.51.100.0/24"))
 	wantAction(t, d, "all IPv4 on the allowlist", syn("198.51.100.1", "192.0.2.1", 443), xdpPass)
 }
+
+// Whoever starts must be able to tell maps that never had a ban from maps whose bans were all ended; and a ban that a
+// crash left between its row and the word that flows compare is seen again after SettleBans.
+func TestBanEpoch(t *testing.T) {
+	d := openTest(t, Options{})
+	if d.BanEpoch() != 0 {
+		t.Fatalf("new maps have ban epoch %d", d.BanEpoch())
+	}
+	source := netip.MustParsePrefix("203.0.113.9/32")
+	if err := d.putBan(source, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if d.BanEpoch() != 0 {
+		t.Error("a row alone moved the epoch: a crash in the middle of a restore would look complete")
+	}
+	if err := d.RestoreBans(map[netip.Prefix]time.Duration{source: time.Hour, netip.MustParsePrefix("2001:db8::/64"): time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	bans, err := d.Bans()
+	if err != nil || len(bans) != 2 || d.BanEpoch() != 1 {
+		t.Errorf("%d bans, epoch %d, %v", len(bans), d.BanEpoch(), err)
+	}
+	if _, err := d.Unban(source); err != nil {
+		t.Fatal(err)
+	}
+	before := d.BanEpoch()
+	if err := d.SettleBans(); err != nil || d.BanEpoch() != before+1 {
+		t.Errorf("epoch %d after %d, %v", d.BanEpoch(), before, err)
+	}
+}

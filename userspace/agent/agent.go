@@ -34,8 +34,10 @@ type agent struct {
 	// bypassMu orders changes of the bypass. It is not change: who panics does not wait for an apply.
 	bypassMu sync.Mutex
 
-	// banMu orders changes of bans, for the same reason.
-	banMu sync.Mutex
+	// banMu orders changes of bans, for the same reason, and guards what follows.
+	banMu       sync.Mutex
+	bansMissing bool // bans of the record could not be put into new maps yet
+	bansSettled bool // since the start, flows were told to look at the bans again
 
 	background     sync.WaitGroup
 	backgroundRuns atomic.Bool

@@ -5,7 +5,6 @@ package agent
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -138,59 +137,4 @@ func (a *agent) Bans(context.Context) (*api.BanList, error) {
 		return cmp.Or(x.Expires.Compare(y.Expires), strings.Compare(x.Prefix, y.Prefix))
 	})
 	return list, nil
-}
-
-// adoptBans makes kernel and record agree: bans that a reboot lost come back, those that the kernel has are written down.
-// A ban that the kernel refuses is not forgotten; the error says that it must be tried again.
-func (a *agent) adoptBans(d dataplane) error {
-	a.banMu.Lock()
-	defer a.banMu.Unlock()
-	bans, err := d.Bans()
-	if err != nil {
-		return err
-	}
-	inKernel := map[netip.Prefix]bool{}
-	for _, b := range bans {
-		inKernel[b.Prefix] = true
-	}
-	var kept []state.Ban
-	var failed []error
-	for _, b := range a.state().Bans {
-		left := b.Expires.Sub(a.now())
-		if left <= 0 {
-			continue
-		}
-		if !inKernel[b.Prefix] {
-			if err := a.guardBan(b.Prefix, a.hostFile()); err != nil {
-				a.log.Warn("a ban does not come back", "prefix", b.Prefix, "error", err)
-				continue
-			}
-			if err := d.Ban(b.Prefix, min(left, a.hostFile().Guards.MaxBanTTL)); err != nil {
-				failed = append(failed, err)
-			}
-		}
-		delete(inKernel, b.Prefix)
-		kept = append(kept, b)
-	}
-	for _, b := range bans {
-		if inKernel[b.Prefix] {
-			kept = append(kept, state.Ban{Prefix: b.Prefix, Expires: b.Expires.UTC(), Made: a.now().UTC(), By: "found"})
-		}
-	}
-	_ = a.update(func(r *state.Record) { r.Bans = kept })
-	return errors.Join(failed...)
-}
-
-// sweepBans removes bans that ended, from the kernel and the record.
-func (a *agent) sweepBans(d dataplane) {
-	a.banMu.Lock()
-	defer a.banMu.Unlock()
-	if _, err := d.SweepBans(); err != nil && !errors.Is(err, loader.ErrNotPinned) {
-		a.log.Warn("ended bans stay in the kernel, without effect", "error", err)
-	}
-	r := a.state()
-	ended := func(b state.Ban) bool { return !b.Expires.After(a.now()) }
-	if slices.ContainsFunc(r.Bans, ended) {
-		_ = a.update(func(r *state.Record) { r.Bans = slices.DeleteFunc(slices.Clone(r.Bans), ended) })
-	}
 }

@@ -51,6 +51,9 @@ type dataplane interface {
 	Ban(netip.Prefix, time.Duration) error
 	Unban(netip.Prefix) (bool, error)
 	SweepBans() (int, error)
+	BanEpoch() uint64
+	RestoreBans(left map[netip.Prefix]time.Duration) error
+	SettleBans() error
 	RuleHits(slot uint8) (map[uint16]uint64, error)
 	Events(context.Context, func(bpf.Event)) error
 	VerifyGeneration(slot uint8, img *loader.Image) ([]loader.Drift, error)

@@ -28,6 +28,7 @@ type machine struct {
 	heartbeat time.Time
 	lease     loader.Deadline
 	bans      map[netip.Prefix]time.Time
+	banEpoch  uint64
 	counters  []loader.Counter
 	hits      map[uint8]map[uint16]uint64
 	drift     []loader.Drift
@@ -319,7 +320,34 @@ func (f *fake) Ban(p netip.Prefix, ttl time.Duration) error {
 		return err
 	}
 	f.bans[p] = f.now().Add(ttl)
+	f.banEpoch++
 	return nil
+}
+
+func (f *fake) BanEpoch() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.banEpoch
+}
+
+func (f *fake) RestoreBans(left map[netip.Prefix]time.Duration) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer func() { f.banEpoch++ }()
+	if err := f.called("Ban"); err != nil {
+		return err
+	}
+	for p, ttl := range left {
+		f.bans[p] = f.now().Add(ttl)
+	}
+	return nil
+}
+
+func (f *fake) SettleBans() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.banEpoch++
+	return f.called("SettleBans")
 }
 
 func (f *fake) Unban(p netip.Prefix) (bool, error) {
@@ -327,6 +355,7 @@ func (f *fake) Unban(p netip.Prefix) (bool, error) {
 	defer f.mu.Unlock()
 	_, ok := f.bans[p]
 	delete(f.bans, p)
+	f.banEpoch++
 	return ok, f.called("Unban")
 }
 

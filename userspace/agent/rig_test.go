@@ -67,6 +67,13 @@ func (r *rig) writeHost(yaml string) {
 // start runs an agent up to its first tick, without goroutines but the heartbeat's.
 func (r *rig) start() {
 	r.t.Helper()
+	r.startWithoutAdoption()
+	r.tick(false)
+}
+
+// startWithoutAdoption makes an agent that has not looked at the kernel yet.
+func (r *rig) startWithoutAdoption() {
+	r.t.Helper()
 	h, err := config.LoadHost(r.hostPath())
 	if err != nil {
 		r.t.Fatal(err)
@@ -92,7 +99,6 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	r.agent = newAgent(o, store)
-	r.tick(false)
 	r.t.Cleanup(r.stop)
 }
 

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// banSlack is how far the end of a ban on disk may be from the kernel's before it is written again: the two clocks are
+// read one after the other, and a read must not become a write.
+const banSlack = 2 * time.Second
+
+// adoptBans makes record and kernel agree. While the kernel's maps live they are right: an unban that never reached the
+// disk is an unban. Only maps that never had a ban (a reboot, removed pins) get those of the record. A ban that the
+// kernel refuses is not forgotten; the error says that it must be tried again.
+func (a *agent) adoptBans(d dataplane) error {
+	a.banMu.Lock()
+	defer a.banMu.Unlock()
+	a.bansMissing = a.bansMissing || d.BanEpoch() == 0
+	bans, err := d.Bans()
+	if err != nil {
+		return err
+	}
+	if a.bansMissing {
+		err = a.restoreBans(d, bans)
+		a.bansMissing = err != nil
+	} else if !a.bansSettled && len(bans) > 0 {
+		err = d.SettleBans() // a crash may have left a ban that no known flow was told of
+	}
+	a.bansSettled = err == nil
+	return errors.Join(err, a.followBans(d))
+}
+
+// restoreBans puts the record's bans into maps that lost them, except those that a guard of today refuses.
+func (a *agent) restoreBans(d dataplane, bans []loader.Ban) error {
+	h, left := a.hostFile(), map[netip.Prefix]time.Duration{}
+	for _, b := range a.state().Bans {
+		length := min(b.Expires.Sub(a.now()), h.Guards.MaxBanTTL)
+		if length <= 0 || slices.ContainsFunc(bans, func(k loader.Ban) bool { return k.Prefix == b.Prefix }) {
+			continue
+		}
+		if err := a.guardBan(b.Prefix, h); err != nil {
+			a.log.Warn("a ban does not come back", "prefix", b.Prefix, "error", err)
+			continue
+		}
+		left[b.Prefix] = length
+	}
+	if len(left) == 0 && len(bans) == 0 {
+		return nil
+	}
+	return d.RestoreBans(left)
+}
+
+// followBans writes down the kernel's bans, where the record says something else. What could not be restored yet stays.
+func (a *agent) followBans(d dataplane) error {
+	bans, err := d.Bans()
+	if err != nil {
+		return err
+	}
+	record := a.state().Bans
+	var next []state.Ban
+	for _, b := range record {
+		i := slices.IndexFunc(bans, func(k loader.Ban) bool { return k.Prefix == b.Prefix })
+		switch {
+		case i >= 0:
+			if bans[i].Expires.Sub(b.Expires).Abs() > banSlack {
+				b.Expires = bans[i].Expires.UTC()
+			}
+			next = append(next, b)
+			bans = slices.Delete(bans, i, i+1)
+		case a.bansMissing && b.Expires.After(a.now()):
+			next = append(next, b)
+		}
+	}
+	for _, k := range bans {
+		next = append(next, state.Ban{Prefix: k.Prefix, Expires: k.Expires.UTC(), Made: a.now().UTC(), By: "found"})
+	}
+	if slices.Equal(next, record) {
+		return nil
+	}
+	_ = a.update(func(r *state.Record) { r.Bans = next })
+	return nil
+}
+
+// sweepBans removes bans that ended from the kernel, and lets the record follow.
+func (a *agent) sweepBans(d dataplane) {
+	a.banMu.Lock()
+	defer a.banMu.Unlock()
+	removed, err := d.SweepBans()
+	if err != nil && !errors.Is(err, loader.ErrNotPinned) {
+		a.log.Warn("ended bans stay in the kernel, without effect", "error", err)
+	}
+	ended := func(b state.Ban) bool { return !b.Expires.After(a.now()) }
+	if removed == 0 && !slices.ContainsFunc(a.state().Bans, ended) {
+		return
+	}
+	if err := a.followBans(d); err != nil {
+		a.log.Warn("the record of bans does not follow the kernel", "error", err)
+	}
+}
