@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reference
+
+import "errors"
+
+// The record layer, RFC 8446 section 5.1.
+const (
+	recordHeader    = 5
+	recordHandshake = 22
+	recordMajor     = 3
+	recordMax       = 1 << 14
+)
+
+// fragment is what one record holds of the handshake message.
+type fragment struct {
+	stream, message int // where it begins in both
+}
+
+// ParseStream reads the ClientHello at the beginning of a TLS byte stream, of as many records as it takes. What follows
+// the message is not looked at. The error is an *Error.
+func ParseStream(stream []byte) (*Hello, error) {
+	message, fragments, framing := defragment(stream)
+	hello, err := ParseMessage(message)
+	var failure *Error
+	switch {
+	case errors.Is(err, ErrIncomplete) && framing != nil:
+		return nil, framing // whatever came before it was right, and not enough
+	case errors.As(err, &failure):
+		failure.Offset = streamOffset(fragments, failure.Offset)
+		return nil, failure
+	case err != nil:
+		return nil, err
+	}
+	hello.End = streamOffset(fragments, len(hello.Message)-1) + 1
+	return hello, nil
+}
+
+// defragment joins the contents of handshake records until the stream ends, or until an error that says why the records
+// cannot go on. The contents of the last record may be cut short.
+func defragment(stream []byte) (message []byte, fragments []fragment, err error) {
+	for at := 0; ; {
+		header := stream[at:min(len(stream), at+recordHeader)]
+		length, err := readRecordHeader(header, at)
+		if err != nil {
+			return message, fragments, err
+		}
+		at += recordHeader
+		fragments = append(fragments, fragment{stream: at, message: len(message)})
+		end := min(len(stream), at+length)
+		message = append(message, stream[at:end]...)
+		at += length
+		if at > len(stream) {
+			return message, fragments, &Error{ErrIncomplete, InHandshake, len(stream)}
+		}
+	}
+}
+
+// readRecordHeader judges a header by as many bytes of it as there are.
+func readRecordHeader(header []byte, at int) (length int, err error) {
+	foreign := ErrNotHello
+	if at > 0 {
+		foreign = ErrMalformed // RFC 8446, section 5.1: no other record between those of a handshake message
+	}
+	switch n := len(header); {
+	case n > 0 && header[0] != recordHandshake:
+		return 0, &Error{foreign, InRecordHeader, at}
+	case n > 1 && header[1] != recordMajor: // the minor version is to be ignored
+		return 0, &Error{foreign, InRecordHeader, at}
+	case n < recordHeader:
+		return 0, &Error{ErrIncomplete, InRecordHeader, at + n}
+	}
+	length = int(header[3])<<8 | int(header[4])
+	if length == 0 || length > recordMax {
+		return 0, &Error{ErrMalformed, InRecordLength, at + 3}
+	}
+	return length, nil
+}
+
+// streamOffset returns where in the stream a byte of the message is.
+func streamOffset(fragments []fragment, message int) int {
+	offset := 0
+	for _, f := range fragments {
+		if f.message > message {
+			break
+		}
+		offset = f.stream + message - f.message
+	}
+	return offset
+}
