@@ -25,6 +25,10 @@ type DataplaneDataplaneSettings struct {
 	EventsPerSecond uint32
 	EventSampleMask uint32
 	RulesMax        uint32
+	HelloMask       uint32
+	ShapeBudgetMask uint32
+	ShapesPerSecond uint32
+	ShapesPerPrefix uint32
 }
 
 type DataplaneEvent struct {
@@ -40,8 +44,11 @@ type DataplaneEvent struct {
 	Slot           uint8
 	Stage          uint8
 	HasFingerprint uint8
-	Pad            [7]uint8
+	HasTls         uint8
+	Pad            [6]uint8
 	Fingerprint    DataplaneTcpFingerprint
+	Facts          DataplaneTcpFacts
+	Tls            DataplaneTlsFingerprint
 }
 
 type DataplaneEventBudget struct {
@@ -66,6 +73,10 @@ type DataplaneFlow struct {
 	Score       uint8
 	Hint        uint8
 	Fingerprint DataplaneTcpFingerprint
+	Facts       DataplaneTcpFacts
+	Tls         DataplaneTlsFingerprint
+	HelloEnd    uint32
+	Pad         uint32
 }
 
 type DataplaneFlowFlags uint32
@@ -74,6 +85,7 @@ const (
 	DataplaneFlowFlagsFLOW_CONFIRMED       DataplaneFlowFlags = 1
 	DataplaneFlowFlagsFLOW_FIRST_PAYLOAD   DataplaneFlowFlags = 2
 	DataplaneFlowFlagsFLOW_HAS_FINGERPRINT DataplaneFlowFlags = 4
+	DataplaneFlowFlagsFLOW_HAS_TLS         DataplaneFlowFlags = 8
 )
 
 type DataplaneFlowKey struct {
@@ -95,9 +107,35 @@ type DataplaneGeneration struct {
 	Prefixes6       uint32
 	TcpFingerprints uint32
 	Allowlist       uint32
+	TcpSignatures   uint32
+	Ja4s            uint32
+	Ja4Forms        uint32
+	Pad             uint32
 	Policies        [33]DataplanePolicy
 	Reasons         [48]uint16
 }
+
+type DataplaneHello struct {
+	_       structs.HostLayout
+	LockNs  uint64
+	Owner   uint64
+	Isn     uint32
+	Len     uint16
+	FarFrom uint16
+	FarTo   uint16
+	Pad     [3]uint16
+	Bytes   [8200]uint8
+}
+
+type DataplaneHelloLimit uint32
+
+const (
+	DataplaneHelloLimitHELLO_MAX            DataplaneHelloLimit = 6144
+	DataplaneHelloLimitHELLO_CIPHERS_MAX    DataplaneHelloLimit = 99
+	DataplaneHelloLimitHELLO_EXTENSIONS_MAX DataplaneHelloLimit = 99
+	DataplaneHelloLimitHELLO_SIGNATURES_MAX DataplaneHelloLimit = 64
+	DataplaneHelloLimitHELLO_RECORDS_MAX    DataplaneHelloLimit = 64
+)
 
 type DataplaneHost struct {
 	_              structs.HostLayout
@@ -105,6 +143,25 @@ type DataplaneHost struct {
 	Number         uint32
 	ServiceCount   uint32
 	Services       [33]DataplaneService
+}
+
+type DataplaneJa4Form uint32
+
+const (
+	DataplaneJa4FormJA4A      DataplaneJa4Form = 1
+	DataplaneJa4FormJA4B      DataplaneJa4Form = 2
+	DataplaneJa4FormJA4C      DataplaneJa4Form = 4
+	DataplaneJa4FormJA4STABLE DataplaneJa4Form = 8
+	DataplaneJa4FormJA4FORMS  DataplaneJa4Form = 16
+)
+
+type DataplaneJa4Key struct {
+	_    structs.HostLayout
+	Form uint8
+	Pad  uint8
+	A    [10]uint8
+	B    [6]uint8
+	C    [6]uint8
 }
 
 type DataplaneMode uint32
@@ -129,10 +186,11 @@ const (
 )
 
 type DataplanePolicy struct {
-	_    structs.HostLayout
-	Tag  uint32
-	Drop uint8
-	Pad  [3]uint8
+	_     structs.HostLayout
+	Tag   uint32
+	Drop  uint8
+	Reset uint8
+	Pad   [2]uint8
 }
 
 type DataplanePort struct {
@@ -182,6 +240,15 @@ const (
 	DataplaneReasonREASON_UNCONFIRMED     DataplaneReason = 21
 	DataplaneReasonREASON_SYN_OPTIONS     DataplaneReason = 22
 	DataplaneReasonREASON_INTERNAL        DataplaneReason = 23
+	DataplaneReasonREASON_JA4             DataplaneReason = 24
+	DataplaneReasonREASON_TCP_SIGNATURE   DataplaneReason = 25
+	DataplaneReasonREASON_HELLO_PARTIAL   DataplaneReason = 26
+	DataplaneReasonREASON_HELLO_ORDER     DataplaneReason = 27
+	DataplaneReasonREASON_HELLO_OVERLAP   DataplaneReason = 28
+	DataplaneReasonREASON_HELLO_TOO_LONG  DataplaneReason = 29
+	DataplaneReasonREASON_HELLO_MALFORMED DataplaneReason = 30
+	DataplaneReasonREASON_HELLO_BUSY      DataplaneReason = 31
+	DataplaneReasonREASON_NOT_HELLO       DataplaneReason = 32
 	DataplaneReasonREASON_MAX             DataplaneReason = 48
 )
 
@@ -239,6 +306,31 @@ const (
 	DataplaneServiceKindKIND_UDP  DataplaneServiceKind = 5
 )
 
+type DataplaneShape struct {
+	_     structs.HostLayout
+	Check uint64
+	Tls   DataplaneTlsFingerprint
+}
+
+type DataplaneShapeBudget struct {
+	_      structs.HostLayout
+	Second uint32
+	Spent  uint32
+}
+
+type DataplaneShapeKey struct {
+	_              structs.HostLayout
+	Ciphers        uint64
+	Extensions     uint64
+	Signatures     uint64
+	Version        uint16
+	Alpn           [2]uint8
+	Sni            uint8
+	CipherCount    uint8
+	ExtensionCount uint8
+	StableCount    uint8
+}
+
 type DataplaneStage uint32
 
 const (
@@ -253,6 +345,16 @@ type DataplaneSynRecord struct {
 	Isn            uint32
 	HasFingerprint uint32
 	Fingerprint    DataplaneTcpFingerprint
+	Facts          DataplaneTcpFacts
+}
+
+type DataplaneTcpFacts struct {
+	_       structs.HostLayout
+	Quirks  uint32
+	Version uint8
+	Ttl     uint8
+	Olen    uint8
+	EolPad  uint8
 }
 
 type DataplaneTcpFingerprint struct {
@@ -266,12 +368,93 @@ type DataplaneTcpFingerprint struct {
 	Kinds     [24]uint8
 }
 
+type DataplaneTcpLayout struct {
+	_         structs.HostLayout
+	Version   uint8
+	KindCount uint8
+	EolPad    uint8
+	Pad       uint8
+	Kinds     [24]uint8
+}
+
 type DataplaneTcpPresent uint32
 
 const (
 	DataplaneTcpPresentTCP_HAS_MSS   DataplaneTcpPresent = 1
 	DataplaneTcpPresentTCP_HAS_SCALE DataplaneTcpPresent = 2
 )
+
+type DataplaneTcpQuirk uint32
+
+const (
+	DataplaneTcpQuirkQUIRK_DF          DataplaneTcpQuirk = 1
+	DataplaneTcpQuirkQUIRK_ID          DataplaneTcpQuirk = 2
+	DataplaneTcpQuirkQUIRK_ZERO_ID     DataplaneTcpQuirk = 4
+	DataplaneTcpQuirkQUIRK_ECN         DataplaneTcpQuirk = 8
+	DataplaneTcpQuirkQUIRK_RESERVED    DataplaneTcpQuirk = 16
+	DataplaneTcpQuirkQUIRK_FLOW        DataplaneTcpQuirk = 32
+	DataplaneTcpQuirkQUIRK_ZERO_SEQ    DataplaneTcpQuirk = 64
+	DataplaneTcpQuirkQUIRK_ACK         DataplaneTcpQuirk = 128
+	DataplaneTcpQuirkQUIRK_ZERO_ACK    DataplaneTcpQuirk = 256
+	DataplaneTcpQuirkQUIRK_URG_POINTER DataplaneTcpQuirk = 512
+	DataplaneTcpQuirkQUIRK_URG         DataplaneTcpQuirk = 1024
+	DataplaneTcpQuirkQUIRK_PUSH        DataplaneTcpQuirk = 2048
+	DataplaneTcpQuirkQUIRK_ZERO_TS     DataplaneTcpQuirk = 4096
+	DataplaneTcpQuirkQUIRK_PEER_TS     DataplaneTcpQuirk = 8192
+	DataplaneTcpQuirkQUIRK_AFTER_EOL   DataplaneTcpQuirk = 16384
+	DataplaneTcpQuirkQUIRK_SCALE       DataplaneTcpQuirk = 32768
+	DataplaneTcpQuirkQUIRK_BAD_OPTIONS DataplaneTcpQuirk = 65536
+	DataplaneTcpQuirkQUIRK_PAYLOAD     DataplaneTcpQuirk = 131072
+)
+
+type DataplaneTcpSignature struct {
+	_          structs.HostLayout
+	Head       uint32
+	Quirks     uint32
+	QuirksMask uint32
+	Window     uint16
+	Mss        uint16
+	WindowKind uint8
+	Scale      uint8
+	Ttl        uint8
+	Olen       uint8
+	Flags      uint8
+	Pad        [3]uint8
+}
+
+type DataplaneTcpSignatureFlags uint32
+
+const (
+	DataplaneTcpSignatureFlagsSIGNATURE_ANY_MSS     DataplaneTcpSignatureFlags = 1
+	DataplaneTcpSignatureFlagsSIGNATURE_ANY_SCALE   DataplaneTcpSignatureFlags = 2
+	DataplaneTcpSignatureFlagsSIGNATURE_ANY_PAYLOAD DataplaneTcpSignatureFlags = 4
+	DataplaneTcpSignatureFlagsSIGNATURE_RANDOM_TTL  DataplaneTcpSignatureFlags = 8
+)
+
+type DataplaneTcpSignatures struct {
+	_          structs.HostLayout
+	Candidates [8]DataplaneTcpSignature
+}
+
+type DataplaneTcpWindow uint32
+
+const (
+	DataplaneTcpWindowWINDOW_ANY    DataplaneTcpWindow = 0
+	DataplaneTcpWindowWINDOW_VALUE  DataplaneTcpWindow = 1
+	DataplaneTcpWindowWINDOW_MODULO DataplaneTcpWindow = 2
+	DataplaneTcpWindowWINDOW_MSS    DataplaneTcpWindow = 3
+	DataplaneTcpWindowWINDOW_MTU    DataplaneTcpWindow = 4
+)
+
+type DataplaneTlsFingerprint struct {
+	_           structs.HostLayout
+	A           [10]uint8
+	B           [6]uint8
+	C           [6]uint8
+	StableC     [6]uint8
+	StableCount [2]uint8
+	Pad         [2]uint8
+}
 
 type DataplaneVerdict uint32
 
@@ -287,46 +470,60 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	DataplaneMapBans                   = "bans"
-	DataplaneMapCounters               = "counters"
-	DataplaneMapEventBudgets           = "event_budgets"
-	DataplaneMapEvents                 = "events"
-	DataplaneMapFlows                  = "flows"
-	DataplaneMapFlowsRemote            = "flows_remote"
-	DataplaneMapGenerations            = "generations"
-	DataplaneMapHostAddresses          = "host_addresses"
-	DataplaneMapHostAllowlist          = "host_allowlist"
-	DataplaneMapHostPorts              = "host_ports"
-	DataplaneMapHosts                  = "hosts"
-	DataplaneMapPrefixes4              = "prefixes4"
-	DataplaneMapPrefixes6              = "prefixes6"
-	DataplaneMapPrograms               = "programs"
-	DataplaneMapRuleHits               = "rule_hits"
-	DataplaneMapRules                  = "rules"
-	DataplaneMapSyns                   = "syns"
-	DataplaneMapTcpFingerprints        = "tcp_fingerprints"
-	DataplaneMapWords                  = "words"
-	DataplaneProgSpillwayDataplane     = "spillway_dataplane"
-	DataplaneProgSpillwayRoot          = "spillway_root"
-	DataplaneVarKeepEnumFlowFlags      = "keep_enum_flow_flags"
-	DataplaneVarKeepEnumMode           = "keep_enum_mode"
-	DataplaneVarKeepEnumOutcome        = "keep_enum_outcome"
-	DataplaneVarKeepEnumReason         = "keep_enum_reason"
-	DataplaneVarKeepEnumServiceIdFlags = "keep_enum_service_id_flags"
-	DataplaneVarKeepEnumServiceKind    = "keep_enum_service_kind"
-	DataplaneVarKeepEnumStage          = "keep_enum_stage"
-	DataplaneVarKeepEnumTcpPresent     = "keep_enum_tcp_present"
-	DataplaneVarKeepEnumVerdict        = "keep_enum_verdict"
-	DataplaneVarKeepEvent              = "keep_event"
-	DataplaneVarKeepGeneration         = "keep_generation"
-	DataplaneVarKeepHost               = "keep_host"
-	DataplaneVarKeepPolicy             = "keep_policy"
-	DataplaneVarKeepPort               = "keep_port"
-	DataplaneVarKeepPrefix4Key         = "keep_prefix4_key"
-	DataplaneVarKeepRuleNode           = "keep_rule_node"
-	DataplaneVarKeepServiceAddress     = "keep_service_address"
-	DataplaneVarKeepTcpFingerprint     = "keep_tcp_fingerprint"
-	DataplaneVarSettings               = "settings"
+	DataplaneMapBans                      = "bans"
+	DataplaneMapCounters                  = "counters"
+	DataplaneMapEventBudgets              = "event_budgets"
+	DataplaneMapEvents                    = "events"
+	DataplaneMapFlows                     = "flows"
+	DataplaneMapFlowsRemote               = "flows_remote"
+	DataplaneMapGenerations               = "generations"
+	DataplaneMapHellos                    = "hellos"
+	DataplaneMapHostAddresses             = "host_addresses"
+	DataplaneMapHostAllowlist             = "host_allowlist"
+	DataplaneMapHostPorts                 = "host_ports"
+	DataplaneMapHosts                     = "hosts"
+	DataplaneMapJa4s                      = "ja4s"
+	DataplaneMapPrefixes4                 = "prefixes4"
+	DataplaneMapPrefixes6                 = "prefixes6"
+	DataplaneMapPrograms                  = "programs"
+	DataplaneMapRuleHits                  = "rule_hits"
+	DataplaneMapRules                     = "rules"
+	DataplaneMapShapeBudgets              = "shape_budgets"
+	DataplaneMapShapes                    = "shapes"
+	DataplaneMapShapesListed              = "shapes_listed"
+	DataplaneMapSyns                      = "syns"
+	DataplaneMapTcpFingerprints           = "tcp_fingerprints"
+	DataplaneMapTcpLayouts                = "tcp_layouts"
+	DataplaneMapWords                     = "words"
+	DataplaneProgSpillwayDataplane        = "spillway_dataplane"
+	DataplaneProgSpillwayRoot             = "spillway_root"
+	DataplaneVarKeepEnumFlowFlags         = "keep_enum_flow_flags"
+	DataplaneVarKeepEnumHelloLimit        = "keep_enum_hello_limit"
+	DataplaneVarKeepEnumJa4Form           = "keep_enum_ja4_form"
+	DataplaneVarKeepEnumMode              = "keep_enum_mode"
+	DataplaneVarKeepEnumOutcome           = "keep_enum_outcome"
+	DataplaneVarKeepEnumReason            = "keep_enum_reason"
+	DataplaneVarKeepEnumServiceIdFlags    = "keep_enum_service_id_flags"
+	DataplaneVarKeepEnumServiceKind       = "keep_enum_service_kind"
+	DataplaneVarKeepEnumStage             = "keep_enum_stage"
+	DataplaneVarKeepEnumTcpPresent        = "keep_enum_tcp_present"
+	DataplaneVarKeepEnumTcpQuirk          = "keep_enum_tcp_quirk"
+	DataplaneVarKeepEnumTcpSignatureFlags = "keep_enum_tcp_signature_flags"
+	DataplaneVarKeepEnumTcpWindow         = "keep_enum_tcp_window"
+	DataplaneVarKeepEnumVerdict           = "keep_enum_verdict"
+	DataplaneVarKeepEvent                 = "keep_event"
+	DataplaneVarKeepGeneration            = "keep_generation"
+	DataplaneVarKeepHost                  = "keep_host"
+	DataplaneVarKeepJa4Key                = "keep_ja4_key"
+	DataplaneVarKeepPolicy                = "keep_policy"
+	DataplaneVarKeepPort                  = "keep_port"
+	DataplaneVarKeepPrefix4Key            = "keep_prefix4_key"
+	DataplaneVarKeepRuleNode              = "keep_rule_node"
+	DataplaneVarKeepServiceAddress        = "keep_service_address"
+	DataplaneVarKeepTcpFingerprint        = "keep_tcp_fingerprint"
+	DataplaneVarKeepTcpLayout             = "keep_tcp_layout"
+	DataplaneVarKeepTcpSignatures         = "keep_tcp_signatures"
+	DataplaneVarSettings                  = "settings"
 )
 
 // LoadDataplane returns the embedded CollectionSpec for Dataplane.
@@ -386,17 +583,23 @@ type DataplaneMapSpecs struct {
 	Flows           *ebpf.MapSpec `ebpf:"flows"`
 	FlowsRemote     *ebpf.MapSpec `ebpf:"flows_remote"`
 	Generations     *ebpf.MapSpec `ebpf:"generations"`
+	Hellos          *ebpf.MapSpec `ebpf:"hellos"`
 	HostAddresses   *ebpf.MapSpec `ebpf:"host_addresses"`
 	HostAllowlist   *ebpf.MapSpec `ebpf:"host_allowlist"`
 	HostPorts       *ebpf.MapSpec `ebpf:"host_ports"`
 	Hosts           *ebpf.MapSpec `ebpf:"hosts"`
+	Ja4s            *ebpf.MapSpec `ebpf:"ja4s"`
 	Prefixes4       *ebpf.MapSpec `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.MapSpec `ebpf:"prefixes6"`
 	Programs        *ebpf.MapSpec `ebpf:"programs"`
 	RuleHits        *ebpf.MapSpec `ebpf:"rule_hits"`
 	Rules           *ebpf.MapSpec `ebpf:"rules"`
+	ShapeBudgets    *ebpf.MapSpec `ebpf:"shape_budgets"`
+	Shapes          *ebpf.MapSpec `ebpf:"shapes"`
+	ShapesListed    *ebpf.MapSpec `ebpf:"shapes_listed"`
 	Syns            *ebpf.MapSpec `ebpf:"syns"`
 	TcpFingerprints *ebpf.MapSpec `ebpf:"tcp_fingerprints"`
+	TcpLayouts      *ebpf.MapSpec `ebpf:"tcp_layouts"`
 	Words           *ebpf.MapSpec `ebpf:"words"`
 }
 
@@ -404,25 +607,33 @@ type DataplaneMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DataplaneVariableSpecs struct {
-	KeepEnumFlowFlags      *ebpf.VariableSpec `ebpf:"keep_enum_flow_flags"`
-	KeepEnumMode           *ebpf.VariableSpec `ebpf:"keep_enum_mode"`
-	KeepEnumOutcome        *ebpf.VariableSpec `ebpf:"keep_enum_outcome"`
-	KeepEnumReason         *ebpf.VariableSpec `ebpf:"keep_enum_reason"`
-	KeepEnumServiceIdFlags *ebpf.VariableSpec `ebpf:"keep_enum_service_id_flags"`
-	KeepEnumServiceKind    *ebpf.VariableSpec `ebpf:"keep_enum_service_kind"`
-	KeepEnumStage          *ebpf.VariableSpec `ebpf:"keep_enum_stage"`
-	KeepEnumTcpPresent     *ebpf.VariableSpec `ebpf:"keep_enum_tcp_present"`
-	KeepEnumVerdict        *ebpf.VariableSpec `ebpf:"keep_enum_verdict"`
-	KeepEvent              *ebpf.VariableSpec `ebpf:"keep_event"`
-	KeepGeneration         *ebpf.VariableSpec `ebpf:"keep_generation"`
-	KeepHost               *ebpf.VariableSpec `ebpf:"keep_host"`
-	KeepPolicy             *ebpf.VariableSpec `ebpf:"keep_policy"`
-	KeepPort               *ebpf.VariableSpec `ebpf:"keep_port"`
-	KeepPrefix4Key         *ebpf.VariableSpec `ebpf:"keep_prefix4_key"`
-	KeepRuleNode           *ebpf.VariableSpec `ebpf:"keep_rule_node"`
-	KeepServiceAddress     *ebpf.VariableSpec `ebpf:"keep_service_address"`
-	KeepTcpFingerprint     *ebpf.VariableSpec `ebpf:"keep_tcp_fingerprint"`
-	Settings               *ebpf.VariableSpec `ebpf:"settings"`
+	KeepEnumFlowFlags         *ebpf.VariableSpec `ebpf:"keep_enum_flow_flags"`
+	KeepEnumHelloLimit        *ebpf.VariableSpec `ebpf:"keep_enum_hello_limit"`
+	KeepEnumJa4Form           *ebpf.VariableSpec `ebpf:"keep_enum_ja4_form"`
+	KeepEnumMode              *ebpf.VariableSpec `ebpf:"keep_enum_mode"`
+	KeepEnumOutcome           *ebpf.VariableSpec `ebpf:"keep_enum_outcome"`
+	KeepEnumReason            *ebpf.VariableSpec `ebpf:"keep_enum_reason"`
+	KeepEnumServiceIdFlags    *ebpf.VariableSpec `ebpf:"keep_enum_service_id_flags"`
+	KeepEnumServiceKind       *ebpf.VariableSpec `ebpf:"keep_enum_service_kind"`
+	KeepEnumStage             *ebpf.VariableSpec `ebpf:"keep_enum_stage"`
+	KeepEnumTcpPresent        *ebpf.VariableSpec `ebpf:"keep_enum_tcp_present"`
+	KeepEnumTcpQuirk          *ebpf.VariableSpec `ebpf:"keep_enum_tcp_quirk"`
+	KeepEnumTcpSignatureFlags *ebpf.VariableSpec `ebpf:"keep_enum_tcp_signature_flags"`
+	KeepEnumTcpWindow         *ebpf.VariableSpec `ebpf:"keep_enum_tcp_window"`
+	KeepEnumVerdict           *ebpf.VariableSpec `ebpf:"keep_enum_verdict"`
+	KeepEvent                 *ebpf.VariableSpec `ebpf:"keep_event"`
+	KeepGeneration            *ebpf.VariableSpec `ebpf:"keep_generation"`
+	KeepHost                  *ebpf.VariableSpec `ebpf:"keep_host"`
+	KeepJa4Key                *ebpf.VariableSpec `ebpf:"keep_ja4_key"`
+	KeepPolicy                *ebpf.VariableSpec `ebpf:"keep_policy"`
+	KeepPort                  *ebpf.VariableSpec `ebpf:"keep_port"`
+	KeepPrefix4Key            *ebpf.VariableSpec `ebpf:"keep_prefix4_key"`
+	KeepRuleNode              *ebpf.VariableSpec `ebpf:"keep_rule_node"`
+	KeepServiceAddress        *ebpf.VariableSpec `ebpf:"keep_service_address"`
+	KeepTcpFingerprint        *ebpf.VariableSpec `ebpf:"keep_tcp_fingerprint"`
+	KeepTcpLayout             *ebpf.VariableSpec `ebpf:"keep_tcp_layout"`
+	KeepTcpSignatures         *ebpf.VariableSpec `ebpf:"keep_tcp_signatures"`
+	Settings                  *ebpf.VariableSpec `ebpf:"settings"`
 }
 
 // DataplaneObjects contains all objects after they have been loaded into the kernel.
@@ -452,17 +663,23 @@ type DataplaneMaps struct {
 	Flows           *ebpf.Map `ebpf:"flows"`
 	FlowsRemote     *ebpf.Map `ebpf:"flows_remote"`
 	Generations     *ebpf.Map `ebpf:"generations"`
+	Hellos          *ebpf.Map `ebpf:"hellos"`
 	HostAddresses   *ebpf.Map `ebpf:"host_addresses"`
 	HostAllowlist   *ebpf.Map `ebpf:"host_allowlist"`
 	HostPorts       *ebpf.Map `ebpf:"host_ports"`
 	Hosts           *ebpf.Map `ebpf:"hosts"`
+	Ja4s            *ebpf.Map `ebpf:"ja4s"`
 	Prefixes4       *ebpf.Map `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.Map `ebpf:"prefixes6"`
 	Programs        *ebpf.Map `ebpf:"programs"`
 	RuleHits        *ebpf.Map `ebpf:"rule_hits"`
 	Rules           *ebpf.Map `ebpf:"rules"`
+	ShapeBudgets    *ebpf.Map `ebpf:"shape_budgets"`
+	Shapes          *ebpf.Map `ebpf:"shapes"`
+	ShapesListed    *ebpf.Map `ebpf:"shapes_listed"`
 	Syns            *ebpf.Map `ebpf:"syns"`
 	TcpFingerprints *ebpf.Map `ebpf:"tcp_fingerprints"`
+	TcpLayouts      *ebpf.Map `ebpf:"tcp_layouts"`
 	Words           *ebpf.Map `ebpf:"words"`
 }
 
@@ -475,17 +692,23 @@ func (m *DataplaneMaps) Close() error {
 		m.Flows,
 		m.FlowsRemote,
 		m.Generations,
+		m.Hellos,
 		m.HostAddresses,
 		m.HostAllowlist,
 		m.HostPorts,
 		m.Hosts,
+		m.Ja4s,
 		m.Prefixes4,
 		m.Prefixes6,
 		m.Programs,
 		m.RuleHits,
 		m.Rules,
+		m.ShapeBudgets,
+		m.Shapes,
+		m.ShapesListed,
 		m.Syns,
 		m.TcpFingerprints,
+		m.TcpLayouts,
 		m.Words,
 	)
 }
@@ -494,25 +717,33 @@ func (m *DataplaneMaps) Close() error {
 //
 // It can be passed to LoadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DataplaneVariables struct {
-	KeepEnumFlowFlags      *ebpf.Variable `ebpf:"keep_enum_flow_flags"`
-	KeepEnumMode           *ebpf.Variable `ebpf:"keep_enum_mode"`
-	KeepEnumOutcome        *ebpf.Variable `ebpf:"keep_enum_outcome"`
-	KeepEnumReason         *ebpf.Variable `ebpf:"keep_enum_reason"`
-	KeepEnumServiceIdFlags *ebpf.Variable `ebpf:"keep_enum_service_id_flags"`
-	KeepEnumServiceKind    *ebpf.Variable `ebpf:"keep_enum_service_kind"`
-	KeepEnumStage          *ebpf.Variable `ebpf:"keep_enum_stage"`
-	KeepEnumTcpPresent     *ebpf.Variable `ebpf:"keep_enum_tcp_present"`
-	KeepEnumVerdict        *ebpf.Variable `ebpf:"keep_enum_verdict"`
-	KeepEvent              *ebpf.Variable `ebpf:"keep_event"`
-	KeepGeneration         *ebpf.Variable `ebpf:"keep_generation"`
-	KeepHost               *ebpf.Variable `ebpf:"keep_host"`
-	KeepPolicy             *ebpf.Variable `ebpf:"keep_policy"`
-	KeepPort               *ebpf.Variable `ebpf:"keep_port"`
-	KeepPrefix4Key         *ebpf.Variable `ebpf:"keep_prefix4_key"`
-	KeepRuleNode           *ebpf.Variable `ebpf:"keep_rule_node"`
-	KeepServiceAddress     *ebpf.Variable `ebpf:"keep_service_address"`
-	KeepTcpFingerprint     *ebpf.Variable `ebpf:"keep_tcp_fingerprint"`
-	Settings               *ebpf.Variable `ebpf:"settings"`
+	KeepEnumFlowFlags         *ebpf.Variable `ebpf:"keep_enum_flow_flags"`
+	KeepEnumHelloLimit        *ebpf.Variable `ebpf:"keep_enum_hello_limit"`
+	KeepEnumJa4Form           *ebpf.Variable `ebpf:"keep_enum_ja4_form"`
+	KeepEnumMode              *ebpf.Variable `ebpf:"keep_enum_mode"`
+	KeepEnumOutcome           *ebpf.Variable `ebpf:"keep_enum_outcome"`
+	KeepEnumReason            *ebpf.Variable `ebpf:"keep_enum_reason"`
+	KeepEnumServiceIdFlags    *ebpf.Variable `ebpf:"keep_enum_service_id_flags"`
+	KeepEnumServiceKind       *ebpf.Variable `ebpf:"keep_enum_service_kind"`
+	KeepEnumStage             *ebpf.Variable `ebpf:"keep_enum_stage"`
+	KeepEnumTcpPresent        *ebpf.Variable `ebpf:"keep_enum_tcp_present"`
+	KeepEnumTcpQuirk          *ebpf.Variable `ebpf:"keep_enum_tcp_quirk"`
+	KeepEnumTcpSignatureFlags *ebpf.Variable `ebpf:"keep_enum_tcp_signature_flags"`
+	KeepEnumTcpWindow         *ebpf.Variable `ebpf:"keep_enum_tcp_window"`
+	KeepEnumVerdict           *ebpf.Variable `ebpf:"keep_enum_verdict"`
+	KeepEvent                 *ebpf.Variable `ebpf:"keep_event"`
+	KeepGeneration            *ebpf.Variable `ebpf:"keep_generation"`
+	KeepHost                  *ebpf.Variable `ebpf:"keep_host"`
+	KeepJa4Key                *ebpf.Variable `ebpf:"keep_ja4_key"`
+	KeepPolicy                *ebpf.Variable `ebpf:"keep_policy"`
+	KeepPort                  *ebpf.Variable `ebpf:"keep_port"`
+	KeepPrefix4Key            *ebpf.Variable `ebpf:"keep_prefix4_key"`
+	KeepRuleNode              *ebpf.Variable `ebpf:"keep_rule_node"`
+	KeepServiceAddress        *ebpf.Variable `ebpf:"keep_service_address"`
+	KeepTcpFingerprint        *ebpf.Variable `ebpf:"keep_tcp_fingerprint"`
+	KeepTcpLayout             *ebpf.Variable `ebpf:"keep_tcp_layout"`
+	KeepTcpSignatures         *ebpf.Variable `ebpf:"keep_tcp_signatures"`
+	Settings                  *ebpf.Variable `ebpf:"settings"`
 }
 
 // DataplanePrograms contains all programs after they have been loaded into the kernel.

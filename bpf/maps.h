@@ -53,6 +53,39 @@ struct {
 	__type(value, struct syn_record);
 } syns SEC(".maps");
 
+/* ClientHellos that are not whole yet: direct-mapped like `syns`. A segment that finds its place in use by another
+ * processor has reason hello_busy; a hello whose place is taken over stays unread. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2048);
+	__type(key, __u32);
+	__type(value, struct hello);
+} hellos SEC(".maps");
+
+/* JA4 of the shapes seen: written by the dataplane. Those that no feature of the day names, and those that one does;
+ * apart, so that a flood of new shapes does not evict what rules look for. When full the least recently used goes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct shape_key);
+	__type(value, struct shape);
+} shapes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct shape_key);
+	__type(value, struct shape);
+} shapes_listed SEC(".maps");
+
+/* How many new shapes a source prefix (/24, /48) showed in this second: direct-mapped by a keyed hash. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct shape_budget);
+} shape_budgets SEC(".maps");
+
 /* Bans: longest match over ::ffff:-mapped addresses. Written by user space, which refuses when it is full. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -102,6 +135,9 @@ KEEP_TYPE(policy);
 KEEP_TYPE(prefix4_key);
 KEEP_TYPE(tcp_fingerprint);
 KEEP_TYPE(event);
+KEEP_TYPE(tcp_layout);
+KEEP_TYPE(tcp_signatures);
+KEEP_TYPE(ja4_key);
 #define KEEP_ENUM(name) const enum name *keep_enum_##name __attribute__((unused))
 KEEP_ENUM(reason);
 KEEP_ENUM(verdict);
@@ -112,6 +148,11 @@ KEEP_ENUM(service_kind);
 KEEP_ENUM(service_id_flags);
 KEEP_ENUM(flow_flags);
 KEEP_ENUM(tcp_present);
+KEEP_ENUM(tcp_quirk);
+KEEP_ENUM(tcp_window);
+KEEP_ENUM(tcp_signature_flags);
+KEEP_ENUM(ja4_form);
+KEEP_ENUM(hello_limit);
 
 /* What follows exists once a slot, as inner maps that the loader builds aside, reads back, freezes and only then puts
  * here. The programs cannot write them (BPF_F_RDONLY_PROG), user space no longer can. A slot without inner maps passes. */
@@ -205,5 +246,24 @@ struct tcp_fingerprints_inner {
 	__type(value, __u32);
 };
 SLOT_MAP(tcp_fingerprints, tcp_fingerprints_inner);
+
+/* Values hold the heads of rule chains. */
+struct tcp_layouts_inner {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_RDONLY_PROG);
+	__type(key, struct tcp_layout);
+	__type(value, struct tcp_signatures);
+};
+SLOT_MAP(tcp_layouts, tcp_layouts_inner);
+
+struct ja4s_inner {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_RDONLY_PROG);
+	__type(key, struct ja4_key);
+	__type(value, __u32);
+};
+SLOT_MAP(ja4s, ja4s_inner);
 
 #endif

@@ -12,7 +12,9 @@ type (
 	Flow           = DataplaneFlow
 	FlowKey        = DataplaneFlowKey
 	Generation     = DataplaneGeneration
+	Hello          = DataplaneHello
 	Host           = DataplaneHost
+	JA4Key         = DataplaneJa4Key
 	Mode           = DataplaneMode
 	Outcome        = DataplaneOutcome
 	Policy         = DataplanePolicy
@@ -26,19 +28,28 @@ type (
 	ServiceKind    = DataplaneServiceKind
 	ServiceAddress = DataplaneServiceAddress
 	Settings       = DataplaneDataplaneSettings
+	Shape          = DataplaneShape
+	ShapeBudget    = DataplaneShapeBudget
+	ShapeKey       = DataplaneShapeKey
 	Stage          = DataplaneStage
 	SynRecord      = DataplaneSynRecord
+	TCPFacts       = DataplaneTcpFacts
 	TCPFingerprint = DataplaneTcpFingerprint
+	TCPLayout      = DataplaneTcpLayout
+	TCPSignature   = DataplaneTcpSignature
+	TCPSignatures  = DataplaneTcpSignatures
+	TLSFingerprint = DataplaneTlsFingerprint
 	Verdict        = DataplaneVerdict
 )
 
 // Limits and constants of types.h that user space needs.
 const (
-	ABIVersion    = 1
+	ABIVersion    = 2
 	ServicesMax   = 33
 	Slots         = 4
 	RuleChainMax  = 8
 	TCPOptionsMax = 24
+	SignaturesMax = 8 // p0f signatures of one IP version and option layout
 	ReasonMax     = int(DataplaneReasonREASON_MAX)
 	Outcomes      = int(DataplaneOutcomeOUTCOMES)
 	ScoreNone     = 255
@@ -73,6 +84,15 @@ var reasonNames = [...]string{
 	DataplaneReasonREASON_UNCONFIRMED:     "unconfirmed",
 	DataplaneReasonREASON_SYN_OPTIONS:     "syn_options",
 	DataplaneReasonREASON_INTERNAL:        "internal",
+	DataplaneReasonREASON_JA4:             "ja4",
+	DataplaneReasonREASON_TCP_SIGNATURE:   "tcp_signature",
+	DataplaneReasonREASON_HELLO_PARTIAL:   "hello_partial",
+	DataplaneReasonREASON_HELLO_ORDER:     "hello_order",
+	DataplaneReasonREASON_HELLO_OVERLAP:   "hello_overlap",
+	DataplaneReasonREASON_HELLO_TOO_LONG:  "hello_too_long",
+	DataplaneReasonREASON_HELLO_MALFORMED: "hello_malformed",
+	DataplaneReasonREASON_HELLO_BUSY:      "hello_busy",
+	DataplaneReasonREASON_NOT_HELLO:       "not_hello",
 }
 
 var outcomeNames = [...]string{"pass", "tag", "limit", "reset", "drop", "would_limit", "would_reset", "would_drop"}

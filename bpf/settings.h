@@ -10,14 +10,22 @@ struct dataplane_settings {
 	__u32 events_per_second; /* per CPU; more are counted as lost */
 	__u32 event_sample_mask; /* of passes, one in mask + 1 becomes an event; blocks always do */
 	__u32 rules_max;         /* rules that can be told apart in the counters: entries of `rule_hits` per slot */
+	__u32 hello_mask;        /* entries of `hellos` less one; entries are a power of two */
+	__u32 shape_budget_mask; /* entries of `shape_budgets` less one */
+	__u32 shapes_per_second; /* new shapes whose JA4 one CPU computes in a second: the cost of a flood of them */
+	__u32 shapes_per_prefix; /* and of one source prefix, so that one flood does not spend it all */
 };
-_Static_assert(sizeof(struct dataplane_settings) == 16, "dataplane_settings is ABI");
+_Static_assert(sizeof(struct dataplane_settings) == 32, "dataplane_settings is ABI");
 
 volatile const struct dataplane_settings settings = {
 	.syn_mask = 65535,
 	.events_per_second = 500,
 	.event_sample_mask = 63,
 	.rules_max = 4096,
+	.hello_mask = 2047,
+	.shape_budget_mask = 16383,
+	.shapes_per_second = 2000,
+	.shapes_per_prefix = 32,
 };
 
 #endif

@@ -90,7 +90,7 @@ func TestRootThatReadsOtherMapsIsReplaced(t *testing.T) {
 	first := openTest(t, Options{Pins: pins})
 	publish(t, first, testHost(), testBundle("198.51.100.0/24"))
 	for _, name := range []string{bpf.DataplaneMapWords, bpf.DataplaneMapPrograms} {
-		if err := os.Remove(filepath.Join(pins, "v1", "maps", name)); err != nil {
+		if err := os.Remove(filepath.Join(pins, abiFolder, "maps", name)); err != nil {
 			t.Fatal(err)
 		}
 	}

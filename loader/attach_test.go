@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -175,7 +176,7 @@ func TestLinksGetTheRootOfTheNextStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(pins + "/v1/root"); err != nil {
+	if err := os.Remove(filepath.Join(pins, abiFolder, "root")); err != nil {
 		t.Fatal(err)
 	}
 	second := openTest(t, Options{Pins: pins})

@@ -18,9 +18,9 @@ import (
 
 // pins is the folder below bpffs that keeps everything alive without a process:
 //
-//	<folder>/v1/maps/…      all maps
-//	<folder>/v1/root        the root program
-//	<folder>/v1/links/…     one link an interface
+//	<folder>/v2/maps/…      all maps
+//	<folder>/v2/root        the root program
+//	<folder>/v2/links/…     one link an interface
 type pins struct{ folder string }
 
 var abiFolder = fmt.Sprintf("v%d", bpf.ABIVersion)

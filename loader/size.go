@@ -60,6 +60,10 @@ func (d *Dataplane) size(spec *ebpf.CollectionSpec) error {
 		EventsPerSecond: 500,
 		EventSampleMask: 63,
 		RulesMax:        spec.Maps[bpf.DataplaneMapRuleHits].MaxEntries / bpf.Slots,
+		HelloMask:       spec.Maps[bpf.DataplaneMapHellos].MaxEntries - 1,
+		ShapeBudgetMask: spec.Maps[bpf.DataplaneMapShapeBudgets].MaxEntries - 1,
+		ShapesPerSecond: 2000,
+		ShapesPerPrefix: 32,
 	}
 	if err := spec.Variables[bpf.DataplaneVarSettings].Set(&settings); err != nil {
 		return fmt.Errorf("set the dataplane's settings: %w", err)

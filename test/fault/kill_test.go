@@ -3,6 +3,7 @@
 package fault
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/test/world"
 	"github.com/spillway/spillway/userspace/lab"
 )
@@ -75,7 +77,7 @@ type leftovers struct {
 
 func (s *site) leftovers(t *testing.T) leftovers {
 	t.Helper()
-	words, err := ebpf.LoadPinnedMap(filepath.Join(s.Pins, "v1/maps/words"), nil)
+	words, err := ebpf.LoadPinnedMap(filepath.Join(s.Pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps/words"), nil)
 	world.Must(t, err)
 	defer words.Close()
 	info, err := words.Info()

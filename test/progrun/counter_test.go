@@ -90,7 +90,7 @@ func (p *plane) pinned(name string) *ebpf.Map {
 	if m, ok := p.maps[name]; ok {
 		return m
 	}
-	m, err := ebpf.LoadPinnedMap(p.pins+"/v1/maps/"+name, nil)
+	m, err := ebpf.LoadPinnedMap(fmt.Sprintf("%s/v%d/maps/%s", p.pins, bpf.ABIVersion, name), nil)
 	p.must(err)
 	p.maps[name] = m
 	p.t.Cleanup(func() { _ = m.Close() })

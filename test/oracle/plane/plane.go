@@ -67,7 +67,7 @@ func Open() (*Plane, error) {
 	p.Dataplane = d
 	for _, name := range []string{bpf.DataplaneMapCounters, bpf.DataplaneMapFlows, bpf.DataplaneMapFlowsRemote,
 		bpf.DataplaneMapSyns, bpf.DataplaneMapWords} {
-		m, err := ebpf.LoadPinnedMap(filepath.Join(p.pins, "v1", "maps", name), nil)
+		m, err := ebpf.LoadPinnedMap(filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name), nil)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open map %s: %w", name, err), p.Close())
 		}
