@@ -52,7 +52,7 @@ func explain(what string, err error) error {
 	case (refused || denied || unsupported) && len(missing) > 0: // without CAP_PERFMON the verifier refuses, by one reason or another
 		return fmt.Errorf("%s: %w: missing %s", what, ErrPermission, strings.Join(missing, ", "))
 	case refused:
-		return fmt.Errorf("%s: the verifier refused the program: %w\n%+v", what, err, verifier)
+		return fmt.Errorf("%s: the verifier refused the program: %w", what, err)
 	case denied:
 		return fmt.Errorf("%s: %w: all capabilities are held, so a lockdown mode, an LSM or a container's seccomp profile refuses it (%v)",
 			what, ErrPermission, rootCause(err))
@@ -60,6 +60,16 @@ func explain(what string, err error) error {
 		return fmt.Errorf("%s: %w: %s (%v)", what, ErrUnsupported, lacking(), err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// VerifierLog returns what the verifier said, line by line, when an error is its refusal; "" otherwise. It may be
+// thousands of lines: the error itself has only the last.
+func VerifierLog(err error) string {
+	var verifier *ebpf.VerifierError
+	if !errors.As(err, &verifier) {
+		return ""
+	}
+	return fmt.Sprintf("%+v", verifier)
 }
 
 // kernelTypes is where the kernel shows its type information.

@@ -27,3 +27,19 @@ func TestExplainNamesTheCause(t *testing.T) {
 		t.Errorf("no error: %v", err)
 	}
 }
+
+// The log of a refusal may have thousands of lines: the message has the last one, and VerifierLog all of them.
+func TestVerifierLogIsNotTheMessage(t *testing.T) {
+	needKernel(t)
+	verifier := &ebpf.VerifierError{Cause: unix.EACCES, Log: []string{"0: first line", "1: second line", "2: R1 is not a pointer"}}
+	refused := explain("load the dataplane", verifier)
+	if text := refused.Error(); strings.Contains(text, "first line") || strings.Contains(text, "\n") || !strings.Contains(text, "R1 is not a pointer") {
+		t.Errorf("message %q", text)
+	}
+	if log := VerifierLog(refused); !strings.Contains(log, "first line") || !strings.Contains(log, "second line") {
+		t.Errorf("log %q", log)
+	}
+	if log := VerifierLog(unix.EACCES); log != "" {
+		t.Errorf("log of another error: %q", log)
+	}
+}

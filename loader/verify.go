@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 
@@ -62,6 +63,19 @@ func (d *Dataplane) verifyTable(slot uint8, name string, t table) ([]Drift, erro
 	return drifts, nil
 }
 
+// Where VerifyWiring found something, for callers that mend it.
+const (
+	// WherePrograms: nothing, or something else, is behind the root program. RefillPrograms mends it.
+	WherePrograms = "PROG_ARRAY behind the root program"
+	// WherePins: pins were removed. Repin mends it, as long as the process that holds the maps lives.
+	WherePins = "pins"
+
+	whereInterface = "interface "
+)
+
+// OnInterface reports whether the drift is a link of an interface. Attach mends it.
+func (d Drift) OnInterface() bool { return strings.HasPrefix(d.Where, whereInterface) }
+
 // VerifyWiring checks what makes the maps count at all: a dataplane behind the root program, programs that read the
 // pinned maps, links that hold, slots that exist. It is cheap enough for a watchdog.
 func (d *Dataplane) VerifyWiring() ([]Drift, error) {
@@ -71,6 +85,13 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 		return nil, err
 	}
 	drifts = append(drifts, behind...)
+	missing, err := d.missingPins()
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 {
+		drifts = append(drifts, Drift{WherePins, "all of them below " + d.pins.base(), "without " + strings.Join(missing, ", ")})
+	}
 	attachments, err := d.Attachments()
 	if err != nil {
 		return nil, err
@@ -82,9 +103,9 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 	for _, a := range attachments {
 		switch {
 		case a.State != StateAttached:
-			drifts = append(drifts, Drift{"interface " + a.Interface, StateAttached, a.State})
+			drifts = append(drifts, Drift{whereInterface + a.Interface, StateAttached, a.State})
 		case root != 0 && a.ProgramID != root:
-			drifts = append(drifts, Drift{"interface " + a.Interface, fmt.Sprintf("root program %d", root), fmt.Sprintf("program %d", a.ProgramID)})
+			drifts = append(drifts, Drift{whereInterface + a.Interface, fmt.Sprintf("root program %d", root), fmt.Sprintf("program %d", a.ProgramID)})
 		}
 	}
 	empty, err := d.verifySlots()
@@ -108,11 +129,10 @@ func (d *Dataplane) rootID() (uint32, error) {
 }
 
 func (d *Dataplane) verifyPrograms() ([]Drift, error) {
-	const where = "PROG_ARRAY behind the root program"
 	var p *ebpf.Program
 	err := d.maps[bpf.DataplaneMapPrograms].Lookup(uint32(bpf.ProgramDataplane), &p)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return []Drift{{where, "the dataplane", "nothing: everything passes"}}, nil
+		return []Drift{{WherePrograms, "the dataplane", "nothing: everything passes"}}, nil
 	}
 	if err != nil {
 		return nil, explain("look behind the root program", err) // not being able to look is no drift
@@ -128,7 +148,7 @@ func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 			return nil, err
 		}
 		if !slices.Contains(used, id) {
-			return []Drift{{where, "a program that reads the pinned " + name, "one that reads another"}}, nil
+			return []Drift{{WherePrograms, "a program that reads the pinned " + name, "one that reads another"}}, nil
 		}
 	}
 	return nil, nil

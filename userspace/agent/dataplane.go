@@ -59,6 +59,7 @@ type dataplane interface {
 	VerifyGeneration(slot uint8, img *loader.Image) ([]loader.Drift, error)
 	VerifyHost(*loader.HostImage) ([]loader.Drift, error)
 	RefillPrograms() error
+	Repin() (int, error)
 }
 
 var _ dataplane = (*loader.Dataplane)(nil)

@@ -404,6 +404,13 @@ func (f *fake) VerifyHost(*loader.HostImage) ([]loader.Drift, error) {
 	return nil, nil
 }
 
+func (f *fake) Repin() (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wiring = nil
+	return 1, f.called("Repin")
+}
+
 func (f *fake) RefillPrograms() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

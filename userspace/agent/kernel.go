@@ -163,7 +163,7 @@ func readWiring(k Kernel, s *api.Status) error {
 		return err
 	}
 	for _, d := range drifts {
-		if !strings.HasPrefix(d.Where, "interface ") {
+		if !d.OnInterface() {
 			s.Problems = append(s.Problems, api.Problem{Code: "wiring", Message: fmt.Sprintf("%s: want %s, got %s", d.Where, d.Want, d.Got), Fix: "a running agent repairs it: systemctl start spillway"})
 		}
 	}

@@ -322,6 +322,33 @@ func TestKernelDeviceThatComesBack(t *testing.T) {
 	eventually(t, "attached again", func() error { return s.protected(true) })
 }
 
+// Somebody removes everything that is pinned. Nothing is lost: the agent still holds it.
+func TestKernelPinsThatWereRemoved(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	s.apply("one", api.ApplyOptions{})
+	if _, err := s.client.Ban(context.Background(), api.BanRequest{Prefix: "2001:db8::7", ForSeconds: 600}); err != nil {
+		t.Fatal(err)
+	}
+	before := s.kernel().Control()
+	if err := os.RemoveAll(s.host.Paths.Pins); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "pinned and attached again", func() error {
+		if _, err := os.Stat(filepath.Join(s.host.Paths.Pins)); err != nil {
+			return err
+		}
+		return s.protected(true)
+	})
+	s.kill()
+	s.start()
+	s.wantStable("one", false)
+	list, err := s.client.Bans(context.Background())
+	if now := s.kernel().Control(); err != nil || len(list.Bans) != 1 || now != before {
+		t.Errorf("bans %+v, %v; control %+v, was %+v", list, err, now, before)
+	}
+}
+
 func (s *site) protected(want bool) error {
 	got, err := s.client.Status(context.Background())
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -85,14 +86,21 @@ func (a *agent) watch(d dataplane, hurry bool) {
 	var left []string
 	for _, w := range drifts {
 		switch {
-		case strings.HasPrefix(w.Where, "PROG_ARRAY"):
+		case w.Where == loader.WherePrograms:
 			if err := d.RefillPrograms(); err != nil {
 				left = append(left, err.Error())
 				continue
 			}
 			a.log.Error("the dataplane was missing behind the root program and was put back", "found", w.Got)
 			a.countRepair("program")
-		case strings.HasPrefix(w.Where, "interface "): // watchLinks sees to it
+		case w.Where == loader.WherePins:
+			if _, err := d.Repin(); err != nil {
+				left = append(left, fmt.Sprintf("%s %s: they would not outlive this agent: %v", w.Where, w.Got, err))
+				continue
+			}
+			a.log.Error("somebody removed pins; this agent still held what they named and pinned it again", "found", w.Got)
+			a.countRepair("pins")
+		case w.OnInterface(): // watchLinks sees to it
 		default:
 			left = append(left, fmt.Sprintf("%s: want %s, got %s", w.Where, w.Want, w.Got))
 		}

@@ -23,6 +23,9 @@ func (a *agent) tryOpen() {
 	if err != nil {
 		a.openRetry.failed(a.now())
 		a.setProblem(problemKernel, err.Error(), fixOf(err))
+		if log := loader.VerifierLog(err); log != "" {
+			a.log.Debug("the verifier said", "log", log)
+		}
 		return
 	}
 	a.openRetry.reset()

@@ -92,9 +92,14 @@ func TestInterfacesAreAttachedWhenTheyCan(t *testing.T) {
 
 func TestEmptiedProgramArrayIsFilled(t *testing.T) {
 	r := newRig(t)
-	r.machine.wiring = []loader.Drift{{Where: "PROG_ARRAY behind the root program", Want: "the dataplane", Got: "nothing"}}
+	r.machine.wiring = []loader.Drift{{Where: loader.WherePrograms, Want: "the dataplane", Got: "nothing"}}
 	r.tick(false)
 	if r.machine.did("RefillPrograms") != 1 || r.repairs["program"] != 1 {
+		t.Errorf("calls %v, repairs %v", r.machine.calls, r.repairs)
+	}
+	r.machine.wiring = []loader.Drift{{Where: loader.WherePins, Want: "all", Got: "without words"}}
+	r.tick(false)
+	if r.machine.did("Repin") != 1 || r.repairs["pins"] != 1 {
 		t.Errorf("calls %v, repairs %v", r.machine.calls, r.repairs)
 	}
 	r.machine.wiring = []loader.Drift{{Where: "stable, slot 1", Want: "a generation", Got: "nothing"}}
