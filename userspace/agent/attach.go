@@ -4,6 +4,8 @@ package agent
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 
@@ -90,6 +92,52 @@ func (a *agent) watchLinks(d dataplane, hurry bool) error {
 		}
 	}
 	return nil
+}
+
+// unnamed returns the interfaces with a pinned link that the host file does not name.
+func (a *agent) unnamed(d dataplane) ([]string, error) {
+	all, err := d.Attachments()
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, at := range all {
+		if !slices.ContainsFunc(a.hostFile().Interfaces, func(i config.Interface) bool { return i.Name == at.Interface }) {
+			out = append(out, at.Interface)
+		}
+	}
+	return out, nil
+}
+
+// detachUnnamed does what reload does with an interface that was taken out of the host file, when it was taken out while
+// no agent ran, or could not be detached then. The change lock is held.
+func (a *agent) detachUnnamed(d dataplane) {
+	names, err := a.unnamed(d)
+	if err != nil || len(names) == 0 {
+		if err == nil {
+			a.clearProblem(problemUnnamed)
+		}
+		return
+	}
+	e := a.entry(itself(), "reload", "the host file no longer names what was attached")
+	var left []string
+	for _, name := range names {
+		if err := d.DetachInterface(name); err != nil {
+			left = append(left, err.Error())
+			continue
+		}
+		e.Detail = append(e.Detail, "detached from "+name)
+	}
+	if len(left) > 0 {
+		a.setProblem(problemUnnamed, "still attached, although the host file does not name it: "+strings.Join(left, "; "),
+			"the agent tries again; name it in the host file, or stop the agent and run `spillway detach`")
+	} else {
+		a.clearProblem(problemUnnamed)
+	}
+	if len(e.Detail) > 0 {
+		e.Outcome = api.OutcomeDone
+		a.audit(e)
+	}
 }
 
 // linkEvents tells when a network interface came, went or changed. A nil channel, when the kernel will not tell, leaves

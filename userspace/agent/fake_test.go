@@ -207,8 +207,11 @@ func (f *fake) Attach(name string, mode config.Attach) (loader.Attachment, error
 func (f *fake) DetachInterface(name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.called("DetachInterface"); err != nil {
+		return err
+	}
 	delete(f.links, name)
-	return f.called("DetachInterface")
+	return nil
 }
 
 func (f *fake) Build(img *loader.Image) (uint8, error) {

@@ -59,6 +59,7 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 	for _, i := range a.hostFile().Interfaces {
 		a.attach(d, i)
 	}
+	a.detachUnnamed(d)
 	c := d.Control()
 	fresh := c.Host == bpf.SlotEmpty
 	if fresh {

@@ -25,6 +25,7 @@ const (
 	problemLKG     = "no_last_known_good"
 	problemVerify  = "verify"
 	problemBans    = "bans_not_restored"
+	problemUnnamed = "unnamed_interface"
 )
 
 // setProblem says loudly, once, that something is wrong; status shows it until clearProblem.

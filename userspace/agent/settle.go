@@ -17,6 +17,7 @@ import (
 // settle ends what has a deadline: a candidate that nobody confirmed, a bake that is over. The change lock is held.
 func (a *agent) settle(d dataplane) {
 	a.adoptAgain(d)
+	a.detachUnnamed(d)
 	a.expireCandidate(d)
 	a.reconcile(d)
 	a.holdBake(d)

@@ -61,6 +61,13 @@ func (a *agent) compare(d dataplane, roles []string) (*api.Verification, error) 
 		return nil, err
 	}
 	add(v, drifts)
+	unnamed, err := a.unnamed(d)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range unnamed {
+		v.Entries = append(v.Entries, api.DriftEntry{Where: "interface " + name, Want: "nothing: the host file does not name it", Got: "a pinned link"})
+	}
 	if d.Control().Host == 0 {
 		v.Left = append(v.Left, "no host file is published")
 		return v, nil

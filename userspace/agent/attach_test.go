@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// An interface that was taken out of the host file while no agent ran is detached at the next start, as a reload does.
+func TestInterfaceTakenOutWithoutAgent(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.stop()
+	r.machine.links["eth1"] = loader.StateAttached
+	r.start()
+	if len(r.machine.links) != 1 || r.machine.links["eth0"] == "" {
+		t.Errorf("links %v", r.machine.links)
+	}
+	entries, _, err := r.store.History(1)
+	if err != nil || entries[0].Verb != "reload" || strings.Join(entries[0].Detail, "") != "detached from eth1" {
+		t.Errorf("history %+v, %v", entries, err)
+	}
+}
+
+// One that cannot be detached is told by status and verify, and tried again.
+func TestInterfaceThatStaysAttachedIsTold(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.stop()
+	r.machine.links["eth1"] = loader.StateAttached
+	r.machine.fail["DetachInterface"] = errors.New("the kernel says no")
+	r.start()
+	s, err := r.status(0)
+	if err != nil || !hasProblem(s, problemUnnamed) {
+		t.Fatalf("problems %v, %v", s.Problems, err)
+	}
+	v, err := r.Verify(ctx)
+	if err != nil || v.OK || len(v.Entries) != 1 || v.Entries[0].Where != "interface eth1" {
+		t.Errorf("verification %+v, %v", v, err)
+	}
+	delete(r.machine.fail, "DetachInterface")
+	r.tick(false)
+	if s, _ := r.status(0); hasProblem(s, problemUnnamed) || len(r.machine.links) != 1 {
+		t.Errorf("problems %v, links %v", s.Problems, r.machine.links)
+	}
+}
