@@ -7,22 +7,24 @@ type cursor struct {
 	came []byte // what has come, from the beginning of the message
 	at   int    // the next byte to read
 	end  int    // where the structure ends, by the length that was declared for it; may lie beyond what has come
+	from int    // where that length stands
 }
 
-// fail returns an error at the cursor.
-func (c *cursor) fail(kind error, where Where) error {
-	return &Error{Kind: kind, Where: where, Offset: c.at}
-}
+// malformed says that what is in the structure does not fit its length.
+func (c *cursor) malformed(where Where) error { return &Error{ErrMalformed, where, c.from} }
+
+// incomplete says that more of the message is needed.
+func (c *cursor) incomplete(where Where) error { return &Error{ErrIncomplete, where, len(c.came)} }
 
 func (c *cursor) empty() bool { return c.at == c.end }
 
 // number reads a big-endian number of n bytes.
 func (c *cursor) number(n int, where Where) (int, error) {
 	if c.at+n > c.end {
-		return 0, c.fail(ErrMalformed, where)
+		return 0, c.malformed(where)
 	}
 	if c.at+n > len(c.came) {
-		return 0, c.fail(ErrIncomplete, where)
+		return 0, c.incomplete(where)
 	}
 	value := 0
 	for _, b := range c.came[c.at : c.at+n] {
@@ -32,30 +34,35 @@ func (c *cursor) number(n int, where Where) (int, error) {
 	return value, nil
 }
 
-// part steps over the next n bytes and returns a cursor for them. They need not have come yet.
-func (c *cursor) part(n int, where Where) (cursor, error) {
+// skip steps over n bytes, which need not have come yet.
+func (c *cursor) skip(n int, where Where) error {
 	if c.at+n > c.end {
-		return cursor{}, c.fail(ErrMalformed, where)
+		return c.malformed(where)
 	}
-	inner := cursor{came: c.came, at: c.at, end: c.at + n}
 	c.at += n
-	return inner, nil
+	return nil
 }
 
-// vector reads a length of n bytes and returns a cursor for what it counts.
+// vector reads a length of n bytes, steps over what it counts, and returns a cursor for that.
 func (c *cursor) vector(n int, where Where) (cursor, error) {
+	from := c.at
 	length, err := c.number(n, where)
 	if err != nil {
 		return cursor{}, err
 	}
-	return c.part(length, where)
+	inner := cursor{came: c.came, at: c.at, end: c.at + length, from: from}
+	if inner.end > c.end {
+		return cursor{}, inner.malformed(where)
+	}
+	c.at = inner.end
+	return inner, nil
 }
 
 // whole reads a vector that must reach to the end of the structure.
 func (c *cursor) whole(n int, where Where) (cursor, error) {
 	inner, err := c.vector(n, where)
 	if err == nil && !c.empty() {
-		err = c.fail(ErrMalformed, where)
+		err = inner.malformed(where)
 	}
 	return inner, err
 }
@@ -63,7 +70,7 @@ func (c *cursor) whole(n int, where Where) (cursor, error) {
 // numbers reads the rest of the structure as numbers of n bytes.
 func (c *cursor) numbers(n int, where Where) ([]uint16, error) {
 	if (c.end-c.at)%n != 0 {
-		return nil, c.fail(ErrMalformed, where)
+		return nil, c.malformed(where)
 	}
 	var all []uint16
 	for !c.empty() {
@@ -79,7 +86,7 @@ func (c *cursor) numbers(n int, where Where) ([]uint16, error) {
 // rest returns the bytes up to the end of the structure.
 func (c *cursor) rest(where Where) ([]byte, error) {
 	if c.end > len(c.came) {
-		return nil, c.fail(ErrIncomplete, where)
+		return nil, c.incomplete(where)
 	}
 	b := c.came[c.at:c.end:c.end]
 	c.at = c.end

@@ -44,8 +44,8 @@ const (
 type Error struct {
 	Kind  error // ErrNotHello, ErrIncomplete or ErrMalformed
 	Where Where
-	// Offset is the number of bytes of the stream (of the handshake message, from ParseMessage; of the extension, from
-	// JA3) before the element that was to be read.
+	// Offset counts from the beginning of the stream (of the message, from ParseMessage; of the extension, from JA3). Of
+	// ErrMalformed it is where the length stands that does not fit, of ErrIncomplete what has come.
 	Offset int
 }
 

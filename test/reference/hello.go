@@ -60,7 +60,7 @@ func ParseMessage(message []byte) (*Hello, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.end += length
+	c.from, c.end = 1, c.end+length
 	h := &Hello{}
 	if err := h.readFixedPart(&c); err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (h *Hello) readFixedPart(c *cursor) error {
 		return err
 	}
 	h.Version = uint16(version)
-	if _, err := c.part(randomLen, InFixedPart); err != nil {
+	if err := c.skip(randomLen, InFixedPart); err != nil {
 		return err
 	}
 	session, err := c.vector(1, InSessionID)
@@ -90,7 +90,7 @@ func (h *Hello) readFixedPart(c *cursor) error {
 		return err
 	}
 	if session.end-session.at > sessionIDMax {
-		return session.fail(ErrMalformed, InSessionID)
+		return session.malformed(InSessionID)
 	}
 	if h.SessionID, err = session.rest(InSessionID); err != nil {
 		return err
