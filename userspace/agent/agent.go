@@ -23,8 +23,13 @@ type agent struct {
 	hub     *hub
 	totals  *totals
 
-	// change is held by whoever changes what the kernel enforces: one at a time.
+	// change is held by whoever builds and publishes what the kernel enforces, for as long as that takes: one at a time.
 	change sync.Mutex
+
+	// swap is held while the control word and the record of it change together: for a moment. It is taken after change. A
+	// rollback takes it alone, so that it never waits for a bundle that is being built; wentBack tells whoever builds.
+	swap     sync.Mutex
+	wentBack atomic.Uint64
 
 	// kernelMu guards the handle itself: readers use it while they hold the read lock, so it is never closed under them.
 	kernelMu sync.RWMutex
@@ -70,6 +75,7 @@ type agent struct {
 	lastSave   time.Time
 	lastNotify time.Time
 	ready      bool // systemd was told
+	hungUp     bool // a SIGHUP waits for its reload
 }
 
 func newAgent(o Options, s *state.Store) *agent {
@@ -88,7 +94,8 @@ func newAgent(o Options, s *state.Store) *agent {
 
 func (a *agent) now() time.Time { return a.opts.Now() }
 
-// use returns the dataplane and a function that gives it back. It must not be called twice by one goroutine.
+// use returns the dataplane and a function that gives it back. A goroutine that has it must not ask again: it would wait
+// for an agent that ends, and that one for it.
 func (a *agent) use() (dataplane, func(), error) {
 	a.kernelMu.RLock()
 	if a.kernel == nil {

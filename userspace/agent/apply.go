@@ -59,12 +59,12 @@ func (a *agent) parse(name string, files api.Files) (*config.Bundle, error) {
 }
 
 // Apply implements api.Backend.
-func (a *agent) Apply(_ context.Context, by api.Caller, name string, files api.Files, o api.ApplyOptions) (*api.Change, error) {
+func (a *agent) Apply(ctx context.Context, by api.Caller, name string, files api.Files, o api.ApplyOptions) (*api.Change, error) {
 	e := a.entry(by, "apply", o.Reason)
 	if o.Accept != "" {
 		e.Detail = append(e.Detail, "accepted: "+o.Accept)
 	}
-	c, err := a.apply(&e, name, files, o)
+	c, err := a.apply(ctx, &e, name, files, o)
 	if err != nil {
 		e.Outcome = outcomeOf(err)
 		e.Detail = append(e.Detail, detailsOf(err)...)
@@ -78,7 +78,8 @@ func (a *agent) Apply(_ context.Context, by api.Caller, name string, files api.F
 	return c, err
 }
 
-func (a *agent) apply(e *state.Entry, name string, files api.Files, o api.ApplyOptions) (*api.Change, error) {
+func (a *agent) apply(ctx context.Context, e *state.Entry, name string, files api.Files, o api.ApplyOptions) (*api.Change, error) {
+	seen := mark{wentBack: a.wentBack.Load()}
 	b, err := a.parse(name, files)
 	if err != nil {
 		return nil, err
@@ -89,6 +90,9 @@ func (a *agent) apply(e *state.Entry, name string, files api.Files, o api.ApplyO
 		return nil, err
 	}
 	defer done()
+	if err := api.Late(ctx); err != nil {
+		return nil, err
+	}
 	change := &api.Change{Envelope: api.NewEnvelope(), Digest: b.Digest, Name: b.Name, Warnings: b.Warnings}
 	stable, unchanged, err := a.standing(d, b, change)
 	if err != nil || unchanged {
@@ -104,17 +108,52 @@ func (a *agent) apply(e *state.Entry, name string, files api.Files, o api.ApplyO
 	if err != nil {
 		return nil, fmt.Errorf("nothing changed: compile host file: %w", err)
 	}
-	epoch := d.Control().Epoch
+	seen.epoch = d.Control().Epoch
 	slot, number, err := a.build(d, b, host)
 	if err != nil {
 		return nil, a.buildError(err)
 	}
-	if d.Control().Epoch != epoch {
-		return nil, &api.Error{Code: api.CodeConflict, Message: "somebody else changed the control word meanwhile; nothing changed", Fix: "look at `spillway status`, then apply again"}
-	}
 	e.Number, change.Number = number, number
-	if o.Confirm > 0 {
-		return a.publishCandidate(d, b, slot, change, e, o.Confirm)
+	if err := a.publishBuilt(ctx, d, seen, b, slot, change, e, o.Confirm); err != nil {
+		return nil, err
+	}
+	if o.Confirm == 0 {
+		a.prune(d)
+	}
+	return change, nil
+}
+
+// mark is what a builder saw when it began.
+type mark struct {
+	epoch    uint32
+	wentBack uint64
+}
+
+// moved refuses to publish what was built for another state: somebody went back meanwhile, and meant it. The swap lock
+// is held.
+func (a *agent) moved(d dataplane, seen mark) error {
+	switch {
+	case a.wentBack.Load() != seen.wentBack:
+		return &api.Error{Code: api.CodeConflict, Message: "somebody rolled back meanwhile, so this is not published", Fix: "look at `spillway history`, then ask again"}
+	case d.Control().Epoch != seen.epoch:
+		return &api.Error{Code: api.CodeConflict, Message: "somebody else changed the control word meanwhile; nothing changed", Fix: "look at `spillway status`, then ask again"}
+	}
+	return nil
+}
+
+// publishBuilt is the moment of an apply: what was built counts from here on, if its sender still waits for it and nobody
+// rolled back since.
+func (a *agent) publishBuilt(ctx context.Context, d dataplane, seen mark, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) error {
+	a.swap.Lock()
+	defer a.swap.Unlock()
+	if err := a.moved(d, seen); err != nil {
+		return err
+	}
+	if err := api.Late(ctx); err != nil {
+		return err
+	}
+	if confirm > 0 {
+		return a.publishCandidate(d, b, slot, change, e, confirm)
 	}
 	return a.publishStable(d, b, slot, change, e)
 }
@@ -127,9 +166,9 @@ func (a *agent) buildError(err error) error {
 	return fmt.Errorf("nothing changed: %w", err)
 }
 
-func (a *agent) publishStable(d dataplane, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry) (*api.Change, error) {
+func (a *agent) publishStable(d dataplane, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry) error {
 	if _, err := d.Publish(loader.Change{Stable: &slot}); err != nil {
-		return nil, fmt.Errorf("nothing changed: %w", err)
+		return fmt.Errorf("nothing changed: %w", err)
 	}
 	bake := a.hostFile().Guards.Bake
 	change.Outcome, change.BakeUntil = api.OutcomeApplied, a.now().Add(bake).UTC()
@@ -138,8 +177,7 @@ func (a *agent) publishStable(d dataplane, b *config.Bundle, slot uint8, change 
 		change.Message = fmt.Sprintf("generation %d is in force; it bakes to last-known-good once %s", change.Number, waits)
 	}
 	a.note(change, a.update(func(r *state.Record) { applied(r, b, e, change.BakeUntil) }))
-	a.prune()
-	return change, nil
+	return nil
 }
 
 // applied writes down a new stable bundle.
@@ -159,10 +197,12 @@ func (a *agent) note(change *api.Change, err error) {
 	}
 }
 
-func (a *agent) prune() {
+func (a *agent) prune(d dataplane) {
 	keep := a.state().References()
-	if d, err := a.residentDigests(); err == nil {
-		keep = append(keep, d...)
+	if all, err := d.Generations(); err == nil {
+		for _, g := range all {
+			keep = append(keep, g.Digest)
+		}
 	}
 	if err := a.store.Prune(keep); err != nil {
 		a.log.Warn("old bundles stay", "error", err)

@@ -23,7 +23,7 @@ const (
 )
 
 // Ban implements api.Backend.
-func (a *agent) Ban(_ context.Context, by api.Caller, r api.BanRequest) (*api.Change, error) {
+func (a *agent) Ban(ctx context.Context, by api.Caller, r api.BanRequest) (*api.Change, error) {
 	d, done, err := a.use()
 	if err != nil {
 		return nil, err
@@ -31,6 +31,9 @@ func (a *agent) Ban(_ context.Context, by api.Caller, r api.BanRequest) (*api.Ch
 	defer done()
 	a.banMu.Lock()
 	defer a.banMu.Unlock()
+	if err := api.Late(ctx); err != nil {
+		return nil, err
+	}
 	e := a.entry(by, "ban", r.Reason)
 	e.Name = r.Prefix
 	change, err := a.ban(d, &e, r)
@@ -82,7 +85,7 @@ func (a *agent) ban(d dataplane, e *state.Entry, r api.BanRequest) (*api.Change,
 }
 
 // Unban implements api.Backend.
-func (a *agent) Unban(_ context.Context, by api.Caller, prefix, reason string) (*api.Change, error) {
+func (a *agent) Unban(ctx context.Context, by api.Caller, prefix, reason string) (*api.Change, error) {
 	p, err := banPrefix(prefix)
 	if err != nil {
 		return nil, err
@@ -94,6 +97,9 @@ func (a *agent) Unban(_ context.Context, by api.Caller, prefix, reason string) (
 	defer done()
 	a.banMu.Lock()
 	defer a.banMu.Unlock()
+	if err := api.Late(ctx); err != nil {
+		return nil, err
+	}
 	there, err := d.Unban(p)
 	if err != nil {
 		return nil, err

@@ -15,32 +15,45 @@ import (
 )
 
 // publishCandidate lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
-func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) (*api.Change, error) {
+func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) error {
 	deadline := a.now().Add(confirm).UTC()
 	entry := state.Generation{Digest: b.Digest, Name: b.Name, Number: e.Number, At: e.At.UTC(), By: e.User}
 	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
 	if err := a.update(func(r *state.Record) { r.Confirm = &state.Confirm{Generation: entry, Deadline: deadline} }); err != nil {
 		_ = a.update(func(r *state.Record) { r.Confirm = nil })
-		return nil, fmt.Errorf("nothing changed: %w", err)
+		return fmt.Errorf("nothing changed: %w", err)
 	}
 	a.beat.hold(a.hostFile().Guards.Lease, loader.In(confirm))
 	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: ptr(uint16(canaryAll))}); err != nil {
 		a.beat.release()
 		_ = a.update(func(r *state.Record) { r.Confirm = nil })
-		return nil, fmt.Errorf("nothing changed: %w", err)
+		return fmt.Errorf("nothing changed: %w", err)
 	}
 	change.Outcome, change.Deadline = api.OutcomeCandidate, deadline
 	change.Message = fmt.Sprintf("generation %d decides now, and goes back by itself in %s unless `spillway confirm` keeps it", change.Number, short(confirm))
-	return change, nil
+	return nil
 }
 
 // Confirm implements api.Backend.
-func (a *agent) Confirm(_ context.Context, by api.Caller, reason string) (*api.Change, error) {
+func (a *agent) Confirm(ctx context.Context, by api.Caller, reason string) (*api.Change, error) {
 	d, done, err := a.begin()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	change, err := a.confirm(ctx, d, by, reason)
+	if err == nil {
+		a.prune(d)
+	}
+	return change, err
+}
+
+func (a *agent) confirm(ctx context.Context, d dataplane, by api.Caller, reason string) (*api.Change, error) {
+	a.swap.Lock()
+	defer a.swap.Unlock()
+	if err := api.Late(ctx); err != nil {
+		return nil, err
+	}
 	confirm := a.state().Confirm
 	if confirm == nil || d.Control().Candidate == bpf.SlotEmpty || !a.now().Before(confirm.Deadline) {
 		return nil, &api.Error{Code: api.CodeNoCandidate, Message: "nothing waits for a confirmation: a candidate goes back by itself at its deadline", Fix: "spillway apply BUNDLE --confirm 5m"}
@@ -59,6 +72,5 @@ func (a *agent) Confirm(_ context.Context, by api.Caller, reason string) (*api.C
 		r.Confirm = nil
 	}))
 	a.audit(e)
-	a.prune()
 	return change, nil
 }

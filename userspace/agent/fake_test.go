@@ -36,8 +36,9 @@ type machine struct {
 	events    chan bpf.Event
 	now       func() time.Time
 
-	calls []string
-	fail  map[string]error
+	calls  []string
+	fail   map[string]error
+	during map[string]func() // runs in the middle of a call
 }
 
 func newMachine(now func() time.Time) *machine {
@@ -69,7 +70,15 @@ func (m *machine) did(name string) int {
 	return n
 }
 
+// meanwhile runs what happens beside a call.
+func (m *machine) meanwhile(name string) {
+	if f := m.during[name]; f != nil {
+		f()
+	}
+}
+
 func (m *machine) change(name string, f func() error) (loader.Control, error) {
+	m.meanwhile(name)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.called(name); err != nil {
@@ -215,6 +224,7 @@ func (f *fake) DetachInterface(name string) error {
 }
 
 func (f *fake) Build(img *loader.Image) (uint8, error) {
+	f.meanwhile("Build")
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.called("Build"); err != nil {

@@ -39,13 +39,13 @@ func (a *agent) loop(ctx context.Context) {
 			a.background.Wait()
 			return
 		case <-a.opts.Reload:
-			if _, err := a.Reload(ctx, itself(), "SIGHUP"); err != nil {
-				a.log.Error("the host file was not reloaded; the old one goes on", "error", err)
-			}
+			a.hungUp = true
+			_ = a.opts.Notify.Send(sdnotify.Reloading, sdnotify.Monotonic())
 		case <-links:
 			hurry = true
 		case <-ticker.C:
 		}
+		a.hangUp(ctx)
 		a.tick(hurry)
 		a.startBackground()
 		a.notify()

@@ -54,8 +54,10 @@ func (a *agent) setWarnings(warnings []string) {
 // adopt makes the agent and the kernel agree: the kernel is right, except that a candidate whose lease is dead is
 // withdrawn, and that a kernel which holds nothing gets last-known-good from disk.
 func (a *agent) adopt(d dataplane, away time.Duration) {
+	a.swap.Lock()
 	a.adoptCandidate(d)
 	a.adoptStable(d, away)
+	a.swap.Unlock()
 	for _, i := range a.hostFile().Interfaces {
 		a.attach(d, i)
 	}

@@ -100,6 +100,8 @@ func (a *agent) publishFromDisk(d dataplane) error {
 			a.clearProblem(problemLKG)
 		}
 	}
+	a.swap.Lock()
+	defer a.swap.Unlock()
 	if _, err := d.Publish(change); err != nil {
 		return fmt.Errorf("publish host file: %w", err)
 	}
@@ -177,6 +179,7 @@ func (a *agent) adoptHost(d dataplane) error {
 
 // publishHost builds the host file and the stable bundle for it, and publishes both and the mode in one step.
 func (a *agent) publishHost(d dataplane, h *config.Host) (detail []string, err error) {
+	seen := mark{d.Control().Epoch, a.wentBack.Load()}
 	number, err := a.nextHostNumber(d)
 	if err != nil {
 		return nil, err
@@ -207,6 +210,11 @@ func (a *agent) publishHost(d dataplane, h *config.Host) (detail []string, err e
 		default:
 			change.Stable, stableNumber = &slot, n
 		}
+	}
+	a.swap.Lock()
+	defer a.swap.Unlock()
+	if err := a.moved(d, seen); err != nil {
+		return nil, err
 	}
 	if _, err := d.Publish(change); err != nil {
 		return nil, fmt.Errorf("publish host file: %w", err)

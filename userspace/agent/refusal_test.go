@@ -5,11 +5,14 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
@@ -77,10 +80,9 @@ func TestOneChangeAtATime(t *testing.T) {
 	r := newRig(t)
 	r.change.Lock()
 	calls := map[string]func() error{
-		"apply":    func() error { return second(r.apply("one", api.ApplyOptions{})) },
-		"rollback": func() error { return second(r.Rollback(ctx, root, "")) },
-		"confirm":  func() error { return second(r.agent.Confirm(ctx, root, "")) },
-		"reload":   func() error { return second(r.Reload(ctx, root, "")) },
+		"apply":   func() error { return second(r.apply("one", api.ApplyOptions{})) },
+		"confirm": func() error { return second(r.agent.Confirm(ctx, root, "")) },
+		"reload":  func() error { return second(r.Reload(ctx, root, "")) },
 	}
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -176,6 +178,158 @@ func TestPlan(t *testing.T) {
 	}
 	_, err = r.agent.Plan(ctx, "b.yaml", bundleYAML("x", "198.51.100.0/24"))
 	wantCode(t, err, api.CodeRefused)
+}
+
+// A rollback is for an emergency: it waits for no bundle that is being built, and that one is not published afterwards.
+func TestRollbackDuringAnApply(t *testing.T) {
+	for _, confirm := range []time.Duration{0, time.Minute} {
+		r := newRig(t)
+		r.mustApply("one", api.ApplyOptions{})
+		r.mustApply("two", api.ApplyOptions{})
+		r.machine.during = map[string]func(){"Build": func() {
+			if _, err := r.Rollback(ctx, root, "login broke"); err != nil {
+				t.Errorf("rollback while a bundle is built: %v", err)
+			}
+		}}
+		_, err := r.apply("three", api.ApplyOptions{Confirm: confirm})
+		wantCode(t, err, api.CodeConflict)
+		r.machine.during = nil
+		r.wantRoles("one", "", "")
+		if s := r.state(); s.Applied.Name != "one" || s.Confirm != nil || r.machine.Lease().Active() {
+			t.Errorf("record %+v, lease %v", s.Applied, r.machine.Lease())
+		}
+		r.mustApply("three", api.ApplyOptions{})
+	}
+}
+
+// The same while a bundle is still being read: whoever goes back does not want what was sent before.
+func TestRollbackBeforeAnApplyHasTheLock(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.mustApply("two", api.ApplyOptions{})
+	r.opts.own = func() ([]netip.Addr, error) { // asked for while a bundle is parsed
+		_, err := r.Rollback(ctx, root, "login broke")
+		return nil, err
+	}
+	_, err := r.apply("three", api.ApplyOptions{})
+	wantCode(t, err, api.CodeConflict)
+	r.wantRoles("one", "", "")
+}
+
+// A host file that is being published when somebody goes back is published for what is in force then.
+func TestRollbackDuringAReload(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.mustApply("two", api.ApplyOptions{})
+	r.machine.during = map[string]func(){"Build": func() {
+		r.machine.during = nil
+		if _, err := r.Rollback(ctx, root, ""); err != nil {
+			t.Error(err)
+		}
+	}}
+	_, err := r.Reload(ctx, root, "")
+	wantCode(t, err, api.CodeConflict)
+	r.wantRoles("one", "", "")
+	if _, err := r.Reload(ctx, root, ""); err != nil {
+		t.Error(err)
+	}
+	r.wantRoles("one", "", "")
+}
+
+// A signal has nobody to tell that it came at a bad time: the reload waits for the change that runs.
+func TestHangUpDuringAnApply(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.writeHost(strings.ReplaceAll(hostYAML, "enforce", "observe"))
+	r.change.Lock()
+	r.hungUp = true
+	for range 3 {
+		r.hangUp(ctx)
+	}
+	if r.machine.control.Mode != bpf.DataplaneModeMODE_ENFORCE || !r.hungUp {
+		t.Error("it did not wait")
+	}
+	r.change.Unlock()
+	r.hangUp(ctx)
+	if r.machine.control.Mode != bpf.DataplaneModeMODE_OBSERVE || r.hungUp {
+		t.Error("the host file was not read when the change had ended")
+	}
+	r.wantLine("reload done")
+	before := r.machine.did("Publish")
+	r.hangUp(ctx)
+	if r.machine.did("Publish") != before {
+		t.Error("one signal is two reloads")
+	}
+}
+
+// A change that ran into its agent's end must not wait for it: the end waits for the change.
+func TestChangeDuringTheEnd(t *testing.T) {
+	r := newRig(t)
+	ended := make(chan struct{})
+	r.machine.during = map[string]func(){"Publish": func() {
+		go func() { defer close(ended); r.closeKernel() }()
+		eventually(t, "the end waits", func() error {
+			if r.kernelMu.TryRLock() { // refused as soon as a writer waits
+				r.kernelMu.RUnlock()
+				return errors.New("not yet")
+			}
+			return nil
+		})
+	}}
+	done := make(chan error, 1)
+	go func() { done <- second(r.apply("one", api.ApplyOptions{})) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+		<-ended
+	case <-time.After(20 * time.Second):
+		t.Fatal("the apply and the end wait for each other")
+	}
+}
+
+// What its sender has given up is not done: the agent may have hung meanwhile.
+func TestLateChanges(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.mustApply("two", api.ApplyOptions{})
+	r.ban(scraper, time.Hour)
+	late := api.WithDeadline(ctx, time.Now().Add(-time.Second))
+	control, bans := r.machine.control, len(r.machine.bans)
+	for what, call := range map[string]func() error{
+		"apply": func() error {
+			return second(r.agent.Apply(late, root, "", bundleYAML("three"), api.ApplyOptions{}))
+		},
+		"confirm":  func() error { return second(r.agent.Confirm(late, root, "")) },
+		"rollback": func() error { return second(r.Rollback(late, root, "")) },
+		"reload":   func() error { return second(r.Reload(late, root, "")) },
+		"bypass":   func() error { return second(r.Bypass(late, root, api.BypassRequest{On: true})) },
+		"ban":      func() error { return second(r.agent.Ban(late, root, api.BanRequest{Prefix: "198.51.100.9"})) },
+		"unban":    func() error { return second(r.Unban(late, root, scraper.String(), "")) },
+	} {
+		if e := wantCode(t, call(), api.CodeConflict); !strings.Contains(e.Message, "too late") {
+			t.Errorf("%s: %v", what, e)
+		}
+	}
+	if r.machine.control != control || len(r.machine.bans) != bans || r.machine.Bypass().Active() {
+		t.Errorf("control %+v, was %+v; %d bans, bypass %v", r.machine.control, control, len(r.machine.bans), r.machine.Bypass().Active())
+	}
+	in := api.WithDeadline(ctx, time.Now().Add(time.Hour))
+	if _, err := r.Rollback(in, root, ""); err != nil {
+		t.Errorf("in time: %v", err)
+	}
+}
+
+// An apply that was built too long for its sender is not published.
+func TestApplyThatBecomesLate(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	until := time.Now().Add(200 * time.Millisecond)
+	r.machine.during = map[string]func(){"Build": func() { time.Sleep(time.Until(until)) }}
+	_, err := r.agent.Apply(api.WithDeadline(ctx, until), root, "", bundleYAML("two"), api.ApplyOptions{})
+	wantCode(t, err, api.CodeConflict)
+	r.wantRoles("one", "", "")
 }
 
 // The agent's own tick holds the lock for a moment: a change waits for it instead of failing.

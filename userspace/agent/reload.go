@@ -17,14 +17,43 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/sdnotify"
+	"github.com/spillway/spillway/userspace/state"
 )
 
 // Reload implements api.Backend. It takes the new host file whole or not at all.
-func (a *agent) Reload(_ context.Context, by api.Caller, reason string) (*api.Change, error) {
+func (a *agent) Reload(ctx context.Context, by api.Caller, reason string) (*api.Change, error) {
 	_ = a.opts.Notify.Send(sdnotify.Reloading, sdnotify.Monotonic())
 	defer func() { _ = a.opts.Notify.Send(sdnotify.Ready) }()
-	e := a.entry(by, "reload", reason)
-	detail, err := a.reload()
+	detail, err := a.reload(ctx)
+	return a.reloaded(a.entry(by, "reload", reason), detail, err)
+}
+
+// hangUp is a reload that a signal asked for. Nobody reads its answer, so while another change runs it is kept for the
+// next tick instead of being refused.
+func (a *agent) hangUp(ctx context.Context) {
+	if !a.hungUp {
+		return
+	}
+	if !a.change.TryLock() {
+		a.log.Info("SIGHUP: another change is running; the host file is read when it has ended")
+		return
+	}
+	a.change.Unlock()
+	detail, err := a.reload(ctx)
+	var refused *api.Error
+	if errors.As(err, &refused) && (refused.Code == api.CodeBusy || refused.Code == api.CodeConflict) {
+		a.log.Info("SIGHUP: the host file is read later", "because", refused.Message)
+		return
+	}
+	a.hungUp = false
+	_ = a.opts.Notify.Send(sdnotify.Ready)
+	if _, err := a.reloaded(a.entry(itself(), "reload", "SIGHUP"), detail, err); err != nil {
+		a.log.Error("the host file was not reloaded; the old one goes on", "error", err)
+	}
+}
+
+// reloaded writes down how a reload went, and says so.
+func (a *agent) reloaded(e state.Entry, detail []string, err error) (*api.Change, error) {
 	e.Detail = detail
 	if err != nil {
 		e.Outcome, e.Detail = outcomeOf(err), append(e.Detail, detailsOf(err)...)
@@ -36,7 +65,7 @@ func (a *agent) Reload(_ context.Context, by api.Caller, reason string) (*api.Ch
 	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "the host file is in force", Details: detail}, nil
 }
 
-func (a *agent) reload() ([]string, error) {
+func (a *agent) reload(ctx context.Context) ([]string, error) {
 	next, digest, err := readHostFile(a.opts.HostPath)
 	if err != nil {
 		return nil, api.Refuse("the host file is refused; the old one goes on", err)
@@ -51,6 +80,9 @@ func (a *agent) reload() ([]string, error) {
 		return nil, err
 	}
 	defer done()
+	if err := api.Late(ctx); err != nil {
+		return nil, err
+	}
 	if d.Control().Candidate != bpf.SlotEmpty {
 		return nil, &api.Error{Code: api.CodeConflict, Message: "a candidate waits for a confirmation", Fix: "`spillway confirm` keeps it, `spillway rollback` ends it; then reload again"}
 	}

@@ -15,15 +15,20 @@ import (
 )
 
 // Rollback implements api.Backend. A candidate that waits is ended and stable stays; otherwise previous becomes stable.
+// It waits for no apply or reload that runs: it goes back from what decides now, and what was being built for that is
+// not published.
 func (a *agent) Rollback(ctx context.Context, by api.Caller, reason string) (*api.Change, error) {
-	d, done, err := a.begin()
+	d, done, err := a.use()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	a.swap.Lock()
+	defer a.swap.Unlock()
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
+	a.wentBack.Add(1)
 	e := a.entry(by, "rollback", reason)
 	change, err := a.rollback(d, &e)
 	if err != nil {

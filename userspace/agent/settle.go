@@ -18,8 +18,10 @@ import (
 func (a *agent) settle(d dataplane) {
 	a.adoptAgain(d)
 	a.detachUnnamed(d)
+	a.swap.Lock()
 	a.expireCandidate(d)
 	a.reconcile(d)
+	a.swap.Unlock()
 	a.holdBake(d)
 	a.finishBake(d)
 	a.adoptBypass(d)

@@ -191,23 +191,6 @@ func (a *agent) Forbidden(by api.Caller, verb string) {
 	a.audit(e)
 }
 
-func (a *agent) residentDigests() ([]config.Digest, error) {
-	d, done, err := a.use()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	all, err := d.Generations()
-	if err != nil {
-		return nil, err
-	}
-	var out []config.Digest
-	for _, g := range all {
-		out = append(out, g.Digest)
-	}
-	return out, nil
-}
-
 // healthy is the real check behind systemd's watchdog. It does not ask whether the site is protected: a restart would
 // not help there.
 func (a *agent) healthy() error {

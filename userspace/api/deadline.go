@@ -38,6 +38,12 @@ func withDeadline(ctx context.Context, r *http.Request) context.Context {
 	return ctx
 }
 
+// WithDeadline returns a context as a change gets it whose sender waits until then. It does not end by itself: a change
+// that has begun is carried out whole.
+func WithDeadline(ctx context.Context, until time.Time) context.Context {
+	return context.WithValue(ctx, deadlineKey{}, monotonic()+int64(time.Until(until)))
+}
+
 // Late refuses a change whose client no longer waits. A Backend asks once it holds its locks, before the effect.
 func Late(ctx context.Context) error {
 	if until, ok := ctx.Value(deadlineKey{}).(int64); ok && monotonic() >= until {
