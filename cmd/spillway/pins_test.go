@@ -41,7 +41,7 @@ func pinnedShell(t *testing.T) (*shell, *loader.Dataplane) {
 	t.Helper()
 	requireRoot(t)
 	s := newShell(t)
-	pins := fmt.Sprintf("/sys/fs/bpf/spillway-test-%d-%s", os.Getpid(), strings.ToLower(t.Name()))
+	pins := fmt.Sprintf("/sys/fs/bpf/spillway-test-%d-%s", os.Getpid(), strings.ReplaceAll(strings.ToLower(t.Name()), "/", "-"))
 	text, err := os.ReadFile(s.hostFile)
 	if err != nil {
 		t.Fatal(err)
@@ -207,6 +207,81 @@ func TestRollbackWithoutAgent(t *testing.T) {
 	entries, _, err := state.ReadHistory(s.dir+"/state", 0)
 	if err != nil || len(entries) != 1 || entries[0].Verb != "rollback" || entries[0].Reason != "drill" || entries[0].Number != 1 {
 		t.Errorf("history is %+v, %v", entries, err)
+	}
+}
+
+// A candidate that waits is what a rollback ends, with an agent and without one.
+func TestRollbackOfACandidateWithoutAgent(t *testing.T) {
+	for _, lease := range []loader.Deadline{loader.In(time.Hour), 0} {
+		t.Run(fmt.Sprintf("lease_%v", lease.Active()), func(t *testing.T) {
+			s, d := pinnedShell(t)
+			candidate(t, s, d, "third")
+			d.SetLease(lease)
+			store, err := state.Open(s.dir+"/state", state.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all, err := d.Generations()
+			if err != nil {
+				t.Fatal(err)
+			}
+			digests := map[string]config.Digest{}
+			for _, g := range all {
+				digests[g.Role] = g.Digest
+			}
+			stable := state.Generation{Digest: digests["stable"], Number: 2}
+			if err := store.Save(&state.Record{Applied: &stable, LastKnownGood: &stable, Confirm: &state.Confirm{Generation: state.Generation{Digest: digests["candidate"], Number: 3}}}); err != nil {
+				t.Fatal(err)
+			}
+			store.Close()
+			before := d.Control()
+			s.want(exitOK, "rollback", "--reason", "drill")
+			s.wantOut("the candidate, generation 3, is ended")
+			if after := d.Control(); after.Stable != before.Stable || after.Previous != before.Previous || after.Candidate != 0 || d.Lease() != 0 {
+				t.Errorf("control word was %+v, is %+v, lease %v", before, after, d.Lease())
+			}
+			if store, err = state.Open(s.dir+"/state", state.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			r := store.Load()
+			if r.Applied.Number != 2 || r.LastKnownGood.Number != 2 || r.Confirm != nil || len(r.Quarantine) != 1 || r.Quarantine[0].Digest != digests["candidate"] {
+				t.Errorf("record %+v, quarantine %+v", r, r.Quarantine)
+			}
+		})
+	}
+}
+
+// candidate publishes a third bundle for all sources.
+func candidate(t *testing.T, s *shell, d *loader.Dataplane, name string) {
+	t.Helper()
+	host, err := config.LoadHost(s.hostFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := d.Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := loader.CompileHost(host, info, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := config.LoadBundle(s.write("bundle.yaml", strings.Replace(soundBundle, "name: edge", "name: "+name, 1)), host, config.BundleOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	generation, err := loader.CompileBundle(b, image, 3, loader.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slot, err := d.Build(generation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := uint16(1000)
+	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: &all}); err != nil {
+		t.Fatal(err)
 	}
 }
 

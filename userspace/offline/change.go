@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
@@ -126,46 +125,6 @@ func (s *Session) service(name string) (uint8, error) {
 		e.Have = append(e.Have, h.Name)
 	}
 	return 0, e
-}
-
-// Rollback makes the previous generation stable. ErrHeld when an agent holds the state; loader.ErrNoPrevious.
-func (s *Session) Rollback(reason string) (*api.Change, error) {
-	store, note, err := lock(s.places.State, s.now)
-	if err != nil {
-		return nil, err
-	}
-	defer store.Close()
-	names := s.names()
-	before := s.d.Control()
-	after, err := s.d.Rollback()
-	if err != nil {
-		return nil, err
-	}
-	c := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone}
-	left, gone := "", config.Digest{}
-	if all, err := s.d.Generations(); err == nil {
-		for _, g := range all {
-			switch g.Slot {
-			case after.Stable:
-				c.Number, c.Digest = g.Number, config.Digest(g.Digest)
-				c.Name = names[c.Digest]
-			case before.Stable:
-				gone = g.Digest
-				left = fmt.Sprintf("left generation %d (%s)", g.Number, config.Digest(g.Digest).Short())
-			}
-		}
-	}
-	c.Message = fmt.Sprintf("generation %d decides again", c.Number)
-	forgotten := s.remember(store, func(r *state.Record) {
-		_, by := caller()
-		at := s.now().UTC()
-		r.RollBack(state.Generation{Digest: c.Digest, Name: c.Name, Number: c.Number, At: at, By: by},
-			state.Quarantined{Digest: gone, At: at, By: by, Reason: reason}, s.places.bake())
-	})
-	noted := record(store, state.Entry{Verb: "rollback", Reason: reason, Digest: c.Digest, Name: c.Name, Number: c.Number,
-		Outcome: api.OutcomeDone, Detail: notes(left)})
-	c.Details = notes(left, note, forgotten, noted)
-	return c, nil
 }
 
 // Detach takes everything below the pins out of the kernel, whatever version or state it is in: traffic passes, and
