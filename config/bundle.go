@@ -22,6 +22,11 @@ type Bundle struct {
 	Prefixes []PrefixList
 	// TCP fingerprints, in the order of their strings; each occurs once.
 	TCP []TCPFeature
+	// JA4 features, exact before stable, in the order of their strings; each occurs once.
+	JA4 []JA4Feature
+	// P0F signatures by option layout, and those of one layout in the order of the file: the first that fits counts. Each
+	// occurs once.
+	P0F []P0FFeature
 	// Reasons by name; each occurs once.
 	Reasons []ReasonFeature
 	// Policy by service name, and DefaultPolicy.
@@ -79,21 +84,38 @@ type TCPFeature struct {
 type ReasonFeature struct {
 	// Rule that applies.
 	Rule string `yaml:"rule" json:"rule" jsonschema:"required"`
-	// Reason that the dataplane gives, by its name.
-	Reason string `yaml:"reason" json:"reason" jsonschema:"required,enum=fragment,enum=malformed,enum=too_deep,enum=midstream,enum=syn_options,enum=unconfirmed"`
+	// Reason that the dataplane gives, by its name: fragment, malformed and too_deep (headers that cannot be read);
+	// syn_options (a SYN whose options cannot be read); midstream and unconfirmed (data whose start nobody saw, or that no
+	// socket vouches for); not_hello (the first data to a tls service is no ClientHello); hello_order, hello_overlap,
+	// hello_too_long, hello_malformed and hello_busy (a ClientHello whose segments came out of order, or twice and
+	// different; that exceeds a limit; that contradicts itself; that was one new shape too many in its second).
+	Reason string `yaml:"reason" json:"reason" jsonschema:"required,enum=fragment,enum=hello_busy,enum=hello_malformed,enum=hello_order,enum=hello_overlap,enum=hello_too_long,enum=malformed,enum=midstream,enum=not_hello,enum=syn_options,enum=too_deep,enum=unconfirmed"`
 }
 
 // ScoreableReasons returns the closed set of reasons that a rule may score, in alphabetical order.
 func ScoreableReasons() []string {
-	return []string{"fragment", "malformed", "midstream", "syn_options", "too_deep", "unconfirmed"}
+	return []string{"fragment", "hello_busy", "hello_malformed", "hello_order", "hello_overlap", "hello_too_long",
+		"malformed", "midstream", "not_hello", "syn_options", "too_deep", "unconfirmed"}
 }
 
 // Policy turns a score into a verdict.
 type Policy struct {
 	// Drop from this score on (1 to 100), or never.
 	Drop Threshold `yaml:"drop" json:"drop" jsonschema:"required"`
+	// Reset from this score on (1 to 100), or never: the connection is ended at both sides at once. The higher threshold
+	// that a score reaches decides between drop and reset. Only for tls, http and tcp services whose sockets are on this
+	// host. A reset cannot heal, so a generation that is not stable drops instead.
+	Reset Threshold `yaml:"reset" json:"reset,omitzero"`
 
-	_ struct{} `later:"tag,limit,reset"`
+	_ struct{} `later:"tag,limit"`
+}
+
+// Blocks returns the lowest score that is blocked, or Never.
+func (p Policy) Blocks() Threshold {
+	if p.Drop == Never || p.Reset != Never && p.Reset < p.Drop {
+		return p.Reset
+	}
+	return p.Drop
 }
 
 // Intent is what a bundle says it will newly block.

@@ -28,22 +28,6 @@ func (l *bundleLoader) buildRules() {
 	l.b.Rules = slices.Clone(rules)
 }
 
-func (l *bundleLoader) buildTCP() {
-	features := l.file.Features.TCP
-	if n := len(features); n > l.host.Capacity.TCPFingerprints {
-		l.d.capacity("features.tcp", n, "TCP fingerprints", l.host.Capacity.TCPFingerprints, "tcp_fingerprints")
-	}
-	first := map[string]string{}
-	for i, f := range features {
-		path := fmt.Sprintf("features.tcp[%d]", i)
-		l.reference(path+".rule", f.Rule)
-		if l.d.isSet(path + ".muonfp") {
-			l.d.unique(first, f.MuonFP.String(), path+".muonfp", "the fingerprint")
-		}
-		l.b.TCP = append(l.b.TCP, TCPFeature{Rule: f.Rule, Fingerprint: f.MuonFP})
-	}
-}
-
 func (l *bundleLoader) buildReasons() {
 	first := map[string]string{}
 	for i, f := range l.file.Features.Reasons {
@@ -52,62 +36,6 @@ func (l *bundleLoader) buildReasons() {
 		l.d.unique(first, f.Reason, path+".reason", "the reason")
 	}
 	l.b.Reasons = l.file.Features.Reasons
-}
-
-func (l *bundleLoader) buildPolicy() {
-	l.b.Policy = map[string]Policy{}
-	if p := l.file.Policy.Default; p != nil {
-		l.b.Policy[DefaultPolicy] = *p
-	}
-	known := make([]string, 0, len(l.services))
-	for _, s := range l.services {
-		known = append(known, s.Name)
-	}
-	for name, p := range l.file.Policy.Services {
-		path := "policy.services." + name
-		switch {
-		case name == DefaultPolicy:
-			l.d.faultAt(CodeReserved, "#"+path, "", "the default stands beside services, not in it", "policy.default")
-		case l.services != nil && !slices.Contains(known, name):
-			l.d.unknownName("#"+path, name, "the host has no service", "a service of the host file", known)
-		case !validName(name):
-			l.d.faultAt(CodeSyntax, "#"+path, shorten(name), "this is no name of a service", "lower-case letters, digits and dashes; at most 31")
-		default:
-			l.b.Policy[name] = p
-		}
-	}
-	l.checkReasonScores()
-}
-
-// validName reports whether the host file could name a service so.
-func validName(name string) bool {
-	for _, c := range name {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return name != "" && len(name) <= 31 && name[0] != '-'
-}
-
-// checkReasonScores keeps the promise that packets which could not be fingerprinted are never blocked for that alone: a
-// lost segment is an ordinary visitor.
-func (l *bundleLoader) checkReasonScores() {
-	lowest := Never
-	for _, p := range l.b.Policy {
-		if p.Drop != Never && (lowest == Never || p.Drop < lowest) {
-			lowest = p.Drop
-		}
-	}
-	sum := 0
-	for _, f := range l.b.Reasons {
-		if i, ok := l.rules[f.Rule]; ok {
-			sum += max(0, l.file.Rules[i].Score)
-		}
-	}
-	if lowest != Never && sum >= int(lowest) {
-		l.d.faultAt(CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum), fmt.Sprintf("reasons alone would reach drop (%d)", lowest),
-			fmt.Sprintf("scores of all reasons that sum up to less than %d: a lost packet is an ordinary visitor", lowest))
-	}
 }
 
 func (l *bundleLoader) buildIntent() {
@@ -143,7 +71,7 @@ func (l *bundleLoader) warnUnused() {
 		return
 	}
 	for _, p := range l.b.Policy {
-		if p.Drop != Never {
+		if p.Blocks() != Never {
 			return
 		}
 	}

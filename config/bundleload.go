@@ -96,6 +96,8 @@ func (l *bundleLoader) build() {
 	l.buildRules()
 	newPrefixLoader(l).load()
 	l.buildTCP()
+	l.buildJA4()
+	l.buildP0F()
 	l.buildReasons()
 	l.buildPolicy()
 	l.buildIntent()
@@ -113,6 +115,8 @@ func (l *bundleLoader) normalise() {
 	slices.SortFunc(b.TCP, func(x, y TCPFeature) int {
 		return strings.Compare(x.Fingerprint.String(), y.Fingerprint.String())
 	})
+	slices.SortFunc(b.JA4, compareJA4)
+	slices.SortStableFunc(b.P0F, compareLayout)
 	slices.SortFunc(b.Reasons, func(x, y ReasonFeature) int { return strings.Compare(x.Reason, y.Reason) })
 	slices.SortFunc(b.Carved, comparePrefix)
 	b.Carved = slices.Compact(b.Carved)

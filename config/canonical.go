@@ -58,7 +58,10 @@ func writeCanonical(to io.Writer, b *Bundle) {
 		w.text(f.Rule)
 		w.raw(`,"muonfp":"`, f.Fingerprint.String(), `"}`)
 	}
-	w.raw(`],"reasons":[`)
+	w.raw(`]`)
+	w.ja4(b.JA4)
+	w.p0f(b.P0F)
+	w.raw(`,"reasons":[`)
 	for i, f := range b.Reasons {
 		w.comma(i)
 		w.raw(`{"rule":`)
@@ -71,7 +74,11 @@ func writeCanonical(to io.Writer, b *Bundle) {
 	for i, name := range slices.Sorted(maps.Keys(b.Policy)) {
 		w.comma(i)
 		w.text(name)
-		w.raw(`:{"drop":"`, b.Policy[name].Drop.String(), `"}`)
+		w.raw(`:{"drop":"`, b.Policy[name].Drop.String())
+		if reset := b.Policy[name].Reset; reset != Never {
+			w.raw(`","reset":"`, reset.String())
+		}
+		w.raw(`"}`)
 	}
 	w.raw(`}`)
 	w.intent(b.Intent)
@@ -123,6 +130,44 @@ func (w *canonicalWriter) list(l PrefixList) {
 		w.Write(w.scratch)
 	}
 	w.raw(`]}`)
+}
+
+// ja4 writes nothing when there is none: a bundle of an older release keeps its digest. So does p0f.
+func (w *canonicalWriter) ja4(features []JA4Feature) {
+	for i, f := range features {
+		w.open(i, `,"ja4":[`)
+		w.text(f.Rule)
+		w.raw(`,"match":"`, f.Match.String(), `"`)
+		if f.Stable {
+			w.raw(`,"stable":true`)
+		}
+		w.raw(`}`)
+	}
+	w.closeList(len(features))
+}
+
+func (w *canonicalWriter) p0f(features []P0FFeature) {
+	for i, f := range features {
+		w.open(i, `,"p0f":[`)
+		w.text(f.Rule)
+		w.raw(`,"signature":"`, f.Signature.String(), `"}`)
+	}
+	w.closeList(len(features))
+}
+
+// open begins the i-th feature of a list, and before the first of them the list.
+func (w *canonicalWriter) open(i int, list string) {
+	if i == 0 {
+		w.raw(list)
+	}
+	w.comma(i)
+	w.raw(`{"rule":`)
+}
+
+func (w *canonicalWriter) closeList(n int) {
+	if n > 0 {
+		w.raw(`]`)
+	}
 }
 
 func (w *canonicalWriter) intent(in *Intent) {

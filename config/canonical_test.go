@@ -23,6 +23,7 @@ func TestCanonicalComesBack(t *testing.T) {
 		"example": example,
 		"minimal": mustBundle(t, minimalBundle, nil),
 		"empty":   mustBundle(t, "version: 1\nname: empty\n", nil),
+		"clients": mustBundle(t, clientBundle, nil),
 		"texts":   mustBundle(t, "version: 1\nname: t\nrules:\n- {id: a, label: x, score: -7, note: \"<&> \\u2028 \\\"q\\\" é\", expires: 2031-02-03T04:05:06.789+07:00}\nintent: {expects: {new_blocks: 0.25%, by: [x]}}\n", nil),
 	} {
 		data := Canonical(b)
@@ -85,6 +86,10 @@ func TestCanonicalRefusesDamage(t *testing.T) {
 		"lost rule":    `{"version":1,"name":"t","rules":[],"prefixes":[],"tcp":[{"rule":"a","muonfp":"1:::"}],"reasons":[],"policy":{}}` + "\n",
 		"unsorted":     strings.Replace(string(Canonical(mustBundle(t, strings.Replace(minimalBundle, "198.51.100.0/24", "198.51.100.0/24, 203.0.113.0/24", 1), nil))), `"198.51.100.0/24","203.0.113.0/24"`, `"203.0.113.0/24","198.51.100.0/24"`, 1),
 		"host bits":    strings.Replace(string(Canonical(mustBundle(t, minimalBundle, nil))), "100.0/24", "100.1/24", 1),
+		"unsorted ja4": strings.NewReplacer(`"t13i1516h2`, `"t13d1516h2`, `"t13d1516h2`, `"t13i1516h2`).Replace(string(Canonical(mustBundle(t, clientBundle, nil)))),
+		"lost ja4":     strings.Replace(string(Canonical(mustBundle(t, clientBundle, nil))), `"rule":"a","match"`, `"rule":"x","match"`, 1),
+		"lost p0f":     strings.Replace(string(Canonical(mustBundle(t, clientBundle, nil))), `"rule":"a","signature"`, `"rule":"x","signature"`, 1),
+		"observed ttl": strings.Replace(string(Canonical(mustBundle(t, clientBundle, nil))), `"4:64:`, `"4:54+10:`, 1),
 		"unknown name": `{"version":1,"name":"t","rules":[],"prefixes":[],"tcp":[],"reasons":[],"policy":{},"x":1}` + "\n",
 	} {
 		if _, err := ParseCanonical([]byte(text)); !errors.Is(err, ErrNotCanonical) {
@@ -124,10 +129,12 @@ func shuffledBundle(r *rand.Rand) (text, list string) {
 		r.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 		return rows
 	}
-	var rules, tcp, reasons []string
+	var rules, tcp, ja4, p0f, reasons []string
 	for i := range 6 {
 		rules = append(rules, fmt.Sprintf("  - {score: %d, id: r%d, label: l%d}\n", 5+i, i, i%3))
 		tcp = append(tcp, fmt.Sprintf("    - {muonfp: '%d:2:1460:', rule: r%d}\n", 1000+i, i))
+		ja4 = append(ja4, fmt.Sprintf("    - {match: t13d1516h2_*_02713d6af86%d, rule: r%d, stable: %v}\n", i, i, i%2 == 0))
+		p0f = append(p0f, fmt.Sprintf("    - {signature: '*:64:0:*:*,*:?%d::0', rule: r%d}\n", 100+i, i)) // six layouts
 		reasons = append(reasons, fmt.Sprintf("    - {reason: %s, rule: r%d}\n", ScoreableReasons()[i], i))
 	}
 	var blocks, lines []string
@@ -146,7 +153,8 @@ func shuffledBundle(r *rand.Rand) (text, list string) {
 	sections := shuffle([]string{
 		"version: 1\n", "name: t\n", "rules:\n" + strings.Join(shuffle(rules), ""),
 		"features:\n" + strings.Join(shuffle([]string{
-			"  prefixes:\n" + strings.Join(shuffle(blocks), ""), "  tcp:\n" + strings.Join(shuffle(tcp), ""), "  reasons:\n" + strings.Join(shuffle(reasons), ""),
+			"  prefixes:\n" + strings.Join(shuffle(blocks), ""), "  tcp:\n" + strings.Join(shuffle(tcp), ""),
+			"  ja4:\n" + strings.Join(shuffle(ja4), ""), "  p0f:\n" + strings.Join(shuffle(p0f), ""), "  reasons:\n" + strings.Join(shuffle(reasons), ""),
 		}), ""),
 		"policy: {services: {web: {drop: 80}}, default: {drop: never}}\n", "intent: {expects: {by: [l2, l0], new_blocks: 5.0%}}\n",
 	})

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 )
 
 // ErrNotCanonical says that bytes are no canonical bundle: cut off, changed, or written by something else.
@@ -22,6 +23,8 @@ type canonicalFile struct {
 	Rules    []Rule           `json:"rules"`
 	Prefixes []canonicalList  `json:"prefixes"`
 	TCP      []canonicalTCP   `json:"tcp"`
+	JA4      []canonicalJA4   `json:"ja4"`
+	P0F      []canonicalP0F   `json:"p0f"`
 	Reasons  []ReasonFeature  `json:"reasons"`
 	Policy   map[string]drops `json:"policy"`
 	Intent   *canonicalIntent `json:"intent"`
@@ -39,8 +42,20 @@ type canonicalTCP struct {
 	MuonFP string `json:"muonfp"`
 }
 
+type canonicalJA4 struct {
+	Rule   string `json:"rule"`
+	Match  JA4    `json:"match"`
+	Stable bool   `json:"stable"`
+}
+
+type canonicalP0F struct {
+	Rule      string `json:"rule"`
+	Signature P0F    `json:"signature"`
+}
+
 type drops struct {
-	Drop string `json:"drop"`
+	Drop  string `json:"drop"`
+	Reset string `json:"reset"`
 }
 
 type canonicalIntent struct {
@@ -105,6 +120,9 @@ func (file *canonicalFile) bundle() (*Bundle, error) {
 		}
 		b.TCP = append(b.TCP, TCPFeature{Rule: f.Rule, Fingerprint: fp})
 	}
+	if err := file.clients(b, rules); err != nil {
+		return nil, err
+	}
 	for _, f := range file.Reasons {
 		if !rules[f.Rule] {
 			return nil, fmt.Errorf("reason %q: no rule %q", f.Reason, f.Rule)
@@ -114,14 +132,38 @@ func (file *canonicalFile) bundle() (*Bundle, error) {
 	return b, file.rest(b)
 }
 
+// clients reads the JA4 features and p0f signatures.
+func (file *canonicalFile) clients(b *Bundle, rules map[string]bool) error {
+	for _, f := range file.JA4 {
+		if !rules[f.Rule] {
+			return fmt.Errorf("ja4 %s: no rule %q", f.Match, f.Rule)
+		}
+		b.JA4 = append(b.JA4, JA4Feature(f))
+	}
+	for _, f := range file.P0F {
+		if !rules[f.Rule] {
+			return fmt.Errorf("signature %s: no rule %q", f.Signature, f.Rule)
+		}
+		b.P0F = append(b.P0F, P0FFeature(f))
+	}
+	if !slices.IsSortedFunc(b.JA4, compareJA4) || !slices.IsSortedFunc(b.P0F, compareLayout) {
+		return errors.New("features are out of order")
+	}
+	return nil
+}
+
 // rest reads policy and intent.
 func (file *canonicalFile) rest(b *Bundle) error {
 	for name, p := range file.Policy {
-		var drop Threshold
-		if r := setThreshold(&drop, p.Drop, kindInteger); r != nil {
+		var policy Policy
+		r := setThreshold(&policy.Drop, p.Drop, kindInteger)
+		if r == nil && p.Reset != "" {
+			r = setThreshold(&policy.Reset, p.Reset, kindInteger)
+		}
+		if r != nil {
 			return fmt.Errorf("policy %q: %s", name, r.problem)
 		}
-		b.Policy[name] = Policy{Drop: drop}
+		b.Policy[name] = policy
 	}
 	if file.Intent == nil {
 		return nil

@@ -34,6 +34,10 @@ func (l *limits) describe(t reflect.Type) string {
 		return "any, or an IP address"
 	case MuonFP:
 		return `"window:kinds:mss:scale" in quotes`
+	case JA4:
+		return ja4Example
+	case P0F:
+		return p0fExample
 	}
 	switch t.Kind() {
 	case reflect.Bool:

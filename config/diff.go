@@ -51,6 +51,7 @@ func (d ListDiff) Len() int {
 type ServicePolicy struct {
 	Service string    `json:"service"`
 	Drop    Threshold `json:"drop"`
+	Reset   Threshold `json:"reset,omitzero"`
 }
 
 // Diff is what a bundle would change. A change of a note is one too; it has no effect on traffic, but on what is stored.
@@ -58,8 +59,12 @@ type Diff struct {
 	Rules    Rows[Rule]          `json:"rules,omitzero"`
 	Prefixes []ListDiff          `json:"prefixes,omitempty"` // lists with differences, by name
 	TCP      Rows[TCPFeature]    `json:"tcp,omitzero"`
+	JA4      Rows[JA4Feature]    `json:"ja4,omitzero"`
+	P0F      Rows[P0FFeature]    `json:"p0f,omitzero"`
 	Reasons  Rows[ReasonFeature] `json:"reasons,omitzero"`
 	Policy   Rows[ServicePolicy] `json:"policy,omitzero"`
+	// P0FOrder reports that the p0f signatures are the same, but in another order: the first that fits counts.
+	P0FOrder bool `json:"p0f_order,omitempty"`
 	// Intent and Name report that those differ.
 	Intent bool `json:"intent,omitempty"`
 	Name   bool `json:"name,omitempty"`
@@ -67,15 +72,14 @@ type Diff struct {
 
 // Len returns the number of differences; 0 exactly when both bundles have the same digest.
 func (d Diff) Len() int {
-	n := d.Rules.Len() + d.TCP.Len() + d.Reasons.Len() + d.Policy.Len()
+	n := d.Rules.Len() + d.TCP.Len() + d.JA4.Len() + d.P0F.Len() + d.Reasons.Len() + d.Policy.Len()
 	for _, l := range d.Prefixes {
 		n += l.Len()
 	}
-	if d.Intent {
-		n++
-	}
-	if d.Name {
-		n++
+	for _, differs := range []bool{d.P0FOrder, d.Intent, d.Name} {
+		if differs {
+			n++
+		}
 	}
 	return n
 }
@@ -88,12 +92,15 @@ func Change(old, new *Bundle) Diff {
 	if new == nil {
 		new = &Bundle{Name: old.Name}
 	}
+	signatures, order := changeSignatures(old.P0F, new.P0F)
 	return Diff{
 		Rules:    rowsOf(old.Rules, new.Rules, func(a, b Rule) int { return strings.Compare(a.ID, b.ID) }, sameRule),
 		Prefixes: changeLists(old, new),
 		TCP: rowsOf(old.TCP, new.TCP, func(a, b TCPFeature) int {
 			return strings.Compare(a.Fingerprint.String(), b.Fingerprint.String())
 		}, func(a, b TCPFeature) bool { return a.Rule == b.Rule }),
+		JA4: rowsOf(old.JA4, new.JA4, compareJA4, func(a, b JA4Feature) bool { return a.Rule == b.Rule }),
+		P0F: signatures, P0FOrder: order,
 		Reasons: rowsOf(old.Reasons, new.Reasons, func(a, b ReasonFeature) int { return strings.Compare(a.Reason, b.Reason) },
 			func(a, b ReasonFeature) bool { return a == b }),
 		Policy: rowsOf(policies(old), policies(new), func(a, b ServicePolicy) int { return strings.Compare(a.Service, b.Service) },
@@ -101,6 +108,15 @@ func Change(old, new *Bundle) Diff {
 		Intent: !sameIntent(old.Intent, new.Intent),
 		Name:   old.Name != new.Name,
 	}
+}
+
+// changeSignatures compares signatures whatever their order, and says whether the order is all that differs.
+func changeSignatures(old, new []P0FFeature) (Rows[P0FFeature], bool) {
+	compare := func(a, b P0FFeature) int { return strings.Compare(a.Signature.String(), b.Signature.String()) }
+	sorted := func(all []P0FFeature) []P0FFeature { return slices.SortedFunc(slices.Values(all), compare) }
+	rows := rowsOf(sorted(old), sorted(new), compare, func(a, b P0FFeature) bool { return a.Rule == b.Rule })
+	same := slices.EqualFunc(old, new, func(a, b P0FFeature) bool { return compare(a, b) == 0 })
+	return rows, !same && len(rows.Added)+len(rows.Removed) == 0
 }
 
 func nameOrEmpty(b *Bundle) string {
@@ -145,7 +161,7 @@ func sameIntent(a, b *Intent) bool {
 func policies(b *Bundle) []ServicePolicy {
 	var out []ServicePolicy
 	for _, name := range slices.Sorted(maps.Keys(b.Policy)) {
-		out = append(out, ServicePolicy{name, b.Policy[name].Drop})
+		out = append(out, ServicePolicy{name, b.Policy[name].Drop, b.Policy[name].Reset})
 	}
 	return out
 }

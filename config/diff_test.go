@@ -41,7 +41,7 @@ func TestChange(t *testing.T) {
 		"x +[{192.0.2.64/26 a}] -[{203.0.113.0/24 a}] ~[]",
 		"tcp +1 -1 ~0",
 		"reasons +[] -[] ~[{{a fragment} {c fragment}}]",
-		"policy +[] -[] ~[{{web 80} {web 90}}]",
+		"policy +[] -[] ~[{{web 80 never} {web 90 never}}]",
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Errorf("change (-want +got):\n%s", diff)
@@ -53,12 +53,15 @@ func TestChange(t *testing.T) {
 
 // Nothing differs exactly when the digests are the same, one change at a time.
 func TestChangeAndDigestAgree(t *testing.T) {
-	const text = rulesAB + "  prefixes:\n    - {list: x, rule: a, entries: [198.51.100.0/24, 203.0.113.0/24]}\n  tcp: [{rule: a, muonfp: '1:::'}]\npolicy: {default: {drop: 80}}\nintent: {expects: {new_blocks: 1%, by: [la]}}\n"
+	const text = rulesAB + "  prefixes:\n    - {list: x, rule: a, entries: [198.51.100.0/24, 203.0.113.0/24]}\n  tcp: [{rule: a, muonfp: '1:::'}]\n  ja4: [{rule: a, match: t13d1516h2_*_02713d6af862}]\n  p0f: [{rule: a, signature: '4:64:0:*:1,0:::0'}, {rule: a, signature: '4:64:0:*:2,0:::0'}]\npolicy: {default: {drop: 80}}\nintent: {expects: {new_blocks: 1%, by: [la]}}\n"
 	base := mustBundle(t, text, nil)
 	for _, c := range [][2]string{
 		{"name: t", "name: u"}, {"score: 60", "score: 61"}, {"score: 60", "score: 60, note: n"}, {"score: 60", "score: 60, expires: 2030-01-01T00:00:00Z"}, {"label: lb", "label: lc"},
 		{"id: b", "id: bb"}, {"{list: x, rule: a", "{list: x, rule: b"}, {"list: x", "list: y"}, {"rule: a, entries", "rule: a, third_party: true, entries"},
-		{"198.51.100.0/24", "198.51.100.0/25"}, {"'1:::'", "'2:::'"}, {"{rule: a, muonfp", "{rule: b, muonfp"}, {"drop: 80", "drop: never"}, {"default: {drop: 80}", ""}, {"1%", "2%"}, {"by: [la]", "by: [la, lb]"},
+		{"198.51.100.0/24", "198.51.100.0/25"}, {"'1:::'", "'2:::'"}, {"{rule: a, muonfp", "{rule: b, muonfp"}, {"drop: 80", "drop: never"}, {"drop: 80", "drop: 80, reset: 90"},
+		{"h2_*", "h1_*"}, {"{rule: a, match", "{rule: b, match"}, {"02713d6af862", "02713d6af862, stable: true"}, {"*:1,0", "*:3,0"}, {"{rule: a, sig", "{rule: b, sig"},
+		{"{rule: a, signature: '4:64:0:*:1,0:::0'}, {rule: a, signature: '4:64:0:*:2,0:::0'}", "{rule: a, signature: '4:64:0:*:2,0:::0'}, {rule: a, signature: '4:64:0:*:1,0:::0'}"},
+		{"default: {drop: 80}", ""}, {"1%", "2%"}, {"by: [la]", "by: [la, lb]"},
 	} {
 		changed := mustBundle(t, strings.Replace(text, c[0], c[1], 1), nil)
 		if d := Change(base, changed); d.Len() == 0 || changed.Digest == base.Digest {
@@ -73,7 +76,7 @@ func TestChangeAndDigestAgree(t *testing.T) {
 func TestChangeFromNothing(t *testing.T) {
 	_, b := loadExamples(t)
 	v4, v6 := b.PrefixCount()
-	want := len(b.Rules) + v4 + v6 + len(b.TCP) + len(b.Reasons) + len(b.Policy) + 1
+	want := len(b.Rules) + v4 + v6 + len(b.TCP) + len(b.JA4) + len(b.P0F) + len(b.Reasons) + len(b.Policy) + 1
 	if d := Change(nil, b); d.Len() != want {
 		t.Errorf("%d differences from nothing, want %d", d.Len(), want)
 	}

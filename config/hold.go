@@ -36,7 +36,7 @@ type Hold struct {
 	Text    string             `json:"text"`
 }
 
-// Holds returns why a valid bundle must wait for a person: a list, the rules or the TCP fingerprints grow or shrink by
+// Holds returns why a valid bundle must wait for a person: a list, the rules or a kind of fingerprint grow or shrink by
 // more than guards.max_change (looked at when either side has 10 rows), or the prefixes whose rules speak against
 // visitors cover more than guards.max_coverage of a family's routed space. A nil old bundle is the first one: growth is
 // then no sign of anything. A nil host stands for the defaults.
@@ -55,6 +55,8 @@ func Holds(old, new *Bundle, host *Host) []Hold {
 		}
 		out = holdChange(out, "rules", len(old.Rules), len(new.Rules), limit)
 		out = holdChange(out, "tcp fingerprints", len(old.TCP), len(new.TCP), limit)
+		out = holdChange(out, "ja4 features", len(old.JA4), len(new.JA4), limit)
+		out = holdChange(out, "p0f signatures", len(old.P0F), len(new.P0F), limit)
 	}
 	v4, v6 := coverage(new)
 	out = holdCoverage(out, "IPv4", v4, host.Guards.MaxCoverage)

@@ -14,9 +14,8 @@ func (d *decoder) checkHost(h *Host) {
 	d.checkInterfaces(h)
 	d.checkServices(h)
 	d.checkAllowlist(h)
-	if bits.OnesCount(uint(h.Capacity.Syns)) != 1 {
-		d.faultAt(CodeRange, "capacity.syns", fmt.Sprint(h.Capacity.Syns), "capacity.syns is no power of two", fmt.Sprintf("%d or %d", 1<<(bits.Len(uint(h.Capacity.Syns))-1), 1<<bits.Len(uint(h.Capacity.Syns))))
-	}
+	d.powerOfTwo("capacity.syns", h.Capacity.Syns)
+	d.powerOfTwo("capacity.hellos", h.Capacity.Hellos)
 	if t := h.Guards.AgentTimeout; !t.Never() && t.Duration() <= h.Guards.Lease && !d.bad["guards.agent_timeout"] {
 		d.faultAt(CodeRange, "guards.agent_timeout", t.String(), "guards.agent_timeout is not longer than guards.lease ("+shortDuration(h.Guards.Lease)+")", "longer than the lease, or never")
 	}
@@ -29,6 +28,13 @@ func (d *decoder) checkHost(h *Host) {
 		if (!filepath.IsAbs(value) || filepath.Clean(value) != value || value == "/") && !d.bad[path] {
 			d.faultAt(CodeSyntax, path, fmt.Sprintf("%q", value), path+" is no absolute, clean path", "a path that begins with / and has no . or .. in it")
 		}
+	}
+}
+
+// powerOfTwo adds a fault for another number: the dataplane masks a hash to find the place.
+func (d *decoder) powerOfTwo(path string, n int) {
+	if bits.OnesCount(uint(n)) != 1 {
+		d.faultAt(CodeRange, path, fmt.Sprint(n), path+" is no power of two", fmt.Sprintf("%d or %d", 1<<(bits.Len(uint(n))-1), 1<<bits.Len(uint(n))))
 	}
 }
 

@@ -12,12 +12,21 @@ type Capacity struct {
 	Prefixes6 int `yaml:"prefixes_v6" jsonschema:"minimum=1,maximum=2000000,default=100000"`
 	// TCPFingerprints is the number of TCP fingerprints of a bundle.
 	TCPFingerprints int `yaml:"tcp_fingerprints" jsonschema:"minimum=1,maximum=1000000,default=4096"`
+	// JA4s is the number of JA4 features of a bundle.
+	JA4s int `yaml:"ja4s" jsonschema:"minimum=1,maximum=1000000,default=16384"`
+	// TCPSignatures is the number of p0f signatures of a bundle.
+	TCPSignatures int `yaml:"tcp_signatures" jsonschema:"minimum=1,maximum=65536,default=1024"`
 	// Rules is the number of rules of a bundle; a rule's index has 16 bits.
 	Rules int `yaml:"rules" jsonschema:"minimum=1,maximum=65535,default=4096"`
 	// Flows is the number of connections whose verdict is remembered.
 	Flows int `yaml:"flows" jsonschema:"minimum=1,maximum=16777216,default=262144"`
 	// Syns is the number of places for SYN facts; a power of two.
 	Syns int `yaml:"syns" jsonschema:"minimum=1,maximum=16777216,default=65536"`
+	// Hellos is the number of places for ClientHellos that are not whole yet, 8 KiB each; a power of two.
+	Hellos int `yaml:"hellos" jsonschema:"minimum=1,maximum=65536,default=2048"`
+	// Shapes is the number of ClientHello shapes whose JA4 is remembered, and half as many more for those that a feature
+	// names.
+	Shapes int `yaml:"shapes" jsonschema:"minimum=1,maximum=4194304,default=16384"`
 	// Bans is the number of bans at one time.
 	Bans int `yaml:"bans" jsonschema:"minimum=1,maximum=65536,default=1024"`
 	// Allowlist is the number of protected prefixes.

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -31,7 +32,7 @@ const (
 // isScalar reports whether values of the type are written as one YAML scalar.
 func isScalar(t reflect.Type) bool {
 	switch reflect.Zero(t).Interface().(type) {
-	case netip.Prefix, Address, time.Time, MuonFP:
+	case netip.Prefix, Address, time.Time, MuonFP, JA4, P0F:
 		return true
 	}
 	switch t.Kind() {
@@ -89,12 +90,11 @@ func setScalar(into reflect.Value, text, kind string, lim *limits) *refusal {
 	case *Address:
 		return setAddress(v, text)
 	case *MuonFP:
-		fp, err := ParseMuonFP(text)
-		if err != nil {
-			return &refusal{CodeSyntax, "is no MuonFP: " + err.Error(), `"1024:2:1460:" (window:kinds:mss:scale)`}
-		}
-		*v = fp
-		return nil
+		return setParsed(v, text, ParseMuonFP, "is no MuonFP", `"1024:2:1460:" (window:kinds:mss:scale)`)
+	case *JA4:
+		return setParsed(v, text, ParseJA4, "is no JA4", ja4Example)
+	case *P0F:
+		return setParsed(v, text, ParseP0F, "is no p0f signature", p0fExample)
 	case *bool:
 		if kind != kindBoolean || (text != "true" && text != "false") {
 			return &refusal{code: CodeType, problem: "is neither true nor false"}
@@ -106,6 +106,20 @@ func setScalar(into reflect.Value, text, kind string, lim *limits) *refusal {
 		return setText(into, text, kind, lim)
 	}
 	return setInteger(into, text, kind, lim)
+}
+
+// setParsed reads a text with a form of its own.
+func setParsed[T any](into *T, text string, parse func(string) (T, error), problem, valid string) *refusal {
+	v, err := parse(text)
+	if err != nil {
+		code := CodeSyntax
+		if errors.Is(err, errLater) {
+			code = CodeUnsupported
+		}
+		return &refusal{code, problem + ": " + err.Error(), valid}
+	}
+	*into = v
+	return nil
 }
 
 func setText(into reflect.Value, text, kind string, lim *limits) *refusal {

@@ -105,6 +105,10 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return text(`^[0-9]+(\.[0-9]+)? *%$`)
 	case MuonFP:
 		return text(`^[0-9]+:([0-9]+(-[0-9]+)*)?:[0-9]*:[0-9]*$`)
+	case JA4:
+		return text(`^(\*|t(13|12|11|10|s3|s2|00)[di][0-9]{4}[0-9A-Za-z]{2})_(\*|[0-9a-f]{12})_(\*|[0-9a-f]{12})$`)
+	case P0F:
+		return text(`^[46*]:[0-9]+(\+[0-9]+|-)?:[0-9]+:([0-9]+|\*):(\*|(%|mss\*|mtu\*)?[0-9]+),([0-9]+|\*):[^:]*:[^:]*:[0+*]$`)
 	case Threshold:
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
 			{Type: "integer", Minimum: "1", Maximum: "100"}, {Const: "never"},

@@ -44,6 +44,10 @@ func (s Service) Protocol() uint8 {
 	return protocolTCP
 }
 
+// Resettable reports whether a policy may reset the service's connections. Only a socket of this host can say whose
+// connection it is; without one a stranger could have another's reset.
+func (s Service) Resettable() bool { return s.Local && s.Protocol() == protocolTCP }
+
 func (s *Service) setDefaults() {
 	s.Local = true
 	s.Addresses = []Address{{}}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"slices"
+)
+
+func (l *bundleLoader) buildPolicy() {
+	l.b.Policy = map[string]Policy{}
+	if p := l.file.Policy.Default; p != nil {
+		l.b.Policy[DefaultPolicy] = *p
+	}
+	known := make([]string, 0, len(l.services))
+	for _, s := range l.services {
+		known = append(known, s.Name)
+	}
+	for name, p := range l.file.Policy.Services {
+		path := "policy.services." + name
+		switch {
+		case name == DefaultPolicy:
+			l.d.faultAt(CodeReserved, "#"+path, "", "the default stands beside services, not in it", "policy.default")
+		case l.services != nil && !slices.Contains(known, name):
+			l.d.unknownName("#"+path, name, "the host has no service", "a service of the host file", known)
+		case !validName(name):
+			l.d.faultAt(CodeSyntax, "#"+path, shorten(name), "this is no name of a service", "lower-case letters, digits and dashes; at most 31")
+		default:
+			l.b.Policy[name] = p
+		}
+	}
+	l.checkResets()
+	l.checkReasonScores()
+}
+
+// checkResets refuses a reset where nobody can say whose connection it is. The default's is left out there, and a
+// warning says so: that a host has one more service must not refuse what its others run on.
+func (l *bundleLoader) checkResets() {
+	for name, p := range l.b.Policy {
+		path := "policy.services." + name
+		if name == DefaultPolicy {
+			path = "policy.default"
+		}
+		if p.Reset != Never && p.Reset == p.Drop {
+			l.d.faultAt(CodeRange, path+".reset", p.Reset.String(), "drop and reset begin at the same score", "two scores, or never for one of them: the higher one that is reached decides")
+		}
+	}
+	for _, s := range l.services {
+		own, ok := l.b.Policy[s.Name]
+		switch {
+		case s.Resettable():
+		case ok && own.Reset != Never:
+			l.d.faultAt(CodeReference, "policy.services."+s.Name+".reset", own.Reset.String(), fmt.Sprintf("the service %s cannot be reset: %s", s.Name, whyNotReset(s)),
+				"reset for tls, http and tcp services with local sockets; drop for others")
+		case !ok && l.b.Policy[DefaultPolicy].Reset != Never:
+			l.warnAt(CodeUnused, "policy.default.reset", l.b.Policy[DefaultPolicy].Reset.String(), fmt.Sprintf("reset does not apply to the service %s: %s", s.Name, whyNotReset(s)),
+				"a policy of its own for this service")
+		}
+	}
+}
+
+func whyNotReset(s Service) string {
+	if s.Protocol() != protocolTCP {
+		return "it is " + string(s.Kind) + ", and only TCP has resets"
+	}
+	return "its sockets are elsewhere (local: false), so a stranger could have other people's connections reset"
+}
+
+// validName reports whether the host file could name a service so.
+func validName(name string) bool {
+	for _, c := range name {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 31 && name[0] != '-'
+}
+
+// checkReasonScores keeps the promise that packets which could not be fingerprinted are never blocked for that alone: a
+// lost segment is an ordinary visitor.
+func (l *bundleLoader) checkReasonScores() {
+	lowest := Never
+	for _, p := range l.b.Policy {
+		if at := p.Blocks(); at != Never && (lowest == Never || at < lowest) {
+			lowest = at
+		}
+	}
+	sum := 0
+	for _, f := range l.b.Reasons {
+		if i, ok := l.rules[f.Rule]; ok {
+			sum += max(0, l.file.Rules[i].Score)
+		}
+	}
+	if lowest != Never && sum >= int(lowest) {
+		l.d.faultAt(CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum), fmt.Sprintf("reasons alone would block (from %d on)", lowest),
+			fmt.Sprintf("scores of all reasons that sum up to less than %d: a lost packet is an ordinary visitor", lowest))
+	}
+}

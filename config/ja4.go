@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ja4Example is what a person may copy.
+const ja4Example = "t13d1516h2_8daaf6152771_02713d6af862; * for an open part, but not for all three"
+
+// noCiphers is the second or third part of a JA4 when there is nothing to hash.
+const noCiphers = "000000000000"
+
+// errLater marks what a later release will read.
+var errLater = errors.New("arrives with a later release")
+
+// JA4 is what a JA4 feature matches: the three parts of a JA4 (FoxIO technical_details/JA4.md), "" for a part that is
+// open. At least one part is not.
+type JA4 struct{ A, B, C string }
+
+// JA4Feature points from a JA4, or from the stable JA4, to a rule. Of the features that match one ClientHello the most
+// specific one counts: three parts before two before one, and exact before stable.
+type JA4Feature struct {
+	Rule  string
+	Match JA4
+	// Stable compares with the stable JA4: the same, but as if the extensions 0015, 0023, 0029, 002a and 002c were not
+	// there, which come and go with padding and resumption.
+	Stable bool
+}
+
+// String returns the match, and says when it is the stable JA4's.
+func (f JA4Feature) String() string {
+	if f.Stable {
+		return "stable " + f.Match.String()
+	}
+	return f.Match.String()
+}
+
+// ParseJA4 reads the match of a JA4 feature. Its errors say what would be valid.
+func ParseJA4(s string) (JA4, error) {
+	parts := strings.Split(s, "_")
+	if len(parts) != 3 {
+		return JA4{}, fmt.Errorf("a JA4 has three parts joined by _; this has %d", len(parts))
+	}
+	for i, check := range []func(string) error{checkJA4Hello, checkJA4Hash, checkJA4Hash} {
+		if parts[i] == "*" {
+			parts[i] = ""
+			continue
+		}
+		if err := check(parts[i]); err != nil {
+			return JA4{}, fmt.Errorf("the %s part %w", []string{"first", "second", "third"}[i], err)
+		}
+	}
+	j := JA4{parts[0], parts[1], parts[2]}
+	return j, j.check()
+}
+
+// check refuses what matches every ClientHello, or none.
+func (j JA4) check() error {
+	switch {
+	case j == JA4{}:
+		return errors.New("all three parts are open, and that matches everything")
+	case j.A == "":
+		return nil
+	case j.B != "" && (j.A[4:6] == "00") != (j.B == noCiphers):
+		return fmt.Errorf("00 ciphers and %s go together", noCiphers)
+	case j.C != "" && j.A[6:8] == "00" && j.C != noCiphers:
+		return fmt.Errorf("00 extensions need %s", noCiphers)
+	}
+	return nil
+}
+
+// checkJA4Hello reads what is clear text: t13d1516h2.
+func checkJA4Hello(s string) error {
+	if s != "" && (s[0] == 'q' || s[0] == 'd') {
+		return fmt.Errorf("begins with %c, and JA4 of %s %w", s[0], map[byte]string{'q': "QUIC", 'd': "DTLS"}[s[0]], errLater)
+	}
+	switch {
+	case len(s) != 10:
+		return fmt.Errorf("has %d characters, not 10 as t13d1516h2", len(s))
+	case s[0] != 't':
+		return errors.New("begins with the protocol, t for TLS over TCP")
+	case !slices.Contains([]string{"13", "12", "11", "10", "s3", "s2", "00"}, s[1:3]):
+		return fmt.Errorf("has the version %q, which is none of 13, 12, 11, 10, s3, s2 and 00", s[1:3])
+	case s[3] != 'd' && s[3] != 'i':
+		return fmt.Errorf("has %q where d (a server name) or i (none) stands", s[3:4])
+	case strings.Trim(s[4:8], "0123456789") != "":
+		return fmt.Errorf("has %q where two digits count the ciphers and two the extensions", s[4:8])
+	case !alphanumeric(s[8]) || !alphanumeric(s[9]):
+		return fmt.Errorf("ends with %q, which are not two letters or digits of an ALPN", s[8:])
+	}
+	return nil
+}
+
+func checkJA4Hash(s string) error {
+	if len(s) != 12 || strings.Trim(s, "0123456789abcdef") != "" {
+		return fmt.Errorf("%q is not 12 hexadecimal digits in lower case", shorten(s))
+	}
+	return nil
+}
+
+func alphanumeric(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
+// String returns the three parts, open ones as *. ParseJA4(j.String()) equals j.
+func (j JA4) String() string {
+	open := func(part string) string {
+		if part == "" {
+			return "*"
+		}
+		return part
+	}
+	return open(j.A) + "_" + open(j.B) + "_" + open(j.C)
+}
+
+func compareJA4(a, b JA4Feature) int {
+	if a.Stable != b.Stable {
+		if b.Stable {
+			return -1
+		}
+		return 1
+	}
+	return strings.Compare(a.Match.String(), b.Match.String())
+}
