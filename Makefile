@@ -33,12 +33,10 @@ demo: root deps build ## block bots in front of a real web server, in namespaces
 
 # One package at a time: some make traffic, and on two cores they would take each other's time.
 test: root deps generate-check lint build ## run all that can be run on one machine (root); its own output comes last
-	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -p 1 -timeout 12m ./...
+	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -v -p 1 -timeout 12m ./... | .ci/tell
 
 unit: ## run the tests that need neither root nor clang, and say which were left out
-	@env -u CI go test -count=1 -v ./... | awk '/^(ok|FAIL|panic:)/ || /^ *--- FAIL/ {print} \
-		/^ *--- SKIP/ {skipped[++n] = $$3} END {if (n) {printf "left out, for want of root or a tool: %d\n", n; \
-		for (i = 1; i <= n; i++) print "  " skipped[i]}}'
+	@env -u CI go test -count=1 -short -v ./... | .ci/tell
 
 soak: root build ## the long versions: 1,000 swaps, a minute of each flood, every fault (root)
 	SPILLWAY_SWAPS=1000 SPILLWAY_ATTACK_FOR=1m SPILLWAY_FAULTS=all \

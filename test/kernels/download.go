@@ -19,7 +19,7 @@ import (
 // kernel is a series of Debian's cloud kernels.
 type kernel struct {
 	series string         // "6.1"
-	pkg    *regexp.Regexp // its packages; the groups are numbers, the newest has the largest
+	pkg    *regexp.Regexp // its packages; the group is a number, the newest has the largest
 }
 
 // Debian 12's own kernel is the oldest that Spillway supports; its backport is the next long-term one.
@@ -28,6 +28,8 @@ var series = []kernel{
 	{"6.12", regexp.MustCompile(`^linux-image-6\.12\.(\d+)\+deb12-cloud-amd64$`)},
 }
 
+const imagePrefix = "linux-image-"
+
 // image is an unpacked kernel package.
 type image struct {
 	release string // as uname -r says
@@ -35,49 +37,57 @@ type image struct {
 	veth    string // the module, unpacked
 }
 
-// unavailable is why a kernel cannot be tested on this machine: no fault of Spillway's.
-type unavailable struct{ reason string }
-
-func (u unavailable) Error() string { return u.reason }
-
-// fetch unpacks the newest package of the series into the cache, downloading it only when it is not there. Without a
-// network the newest that was downloaded before will do.
-func (k kernel) fetch(ctx context.Context, cache string) (image, error) {
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return image{}, err
-	}
-	out, err := exec.CommandContext(ctx, "apt-cache", "pkgnames", "linux-image-"+k.series).Output()
-	if err != nil {
-		return image{}, unavailable{"apt-cache finds no kernels: " + err.Error()}
-	}
-	names := k.newest(strings.Fields(string(out)))
+// fetch returns the kernel of this release, or, when it is neither in the store nor served or release is empty, the
+// newest of the series. Without a network the newest that was downloaded before will do.
+func (k kernel) fetch(ctx context.Context, s store, busybox, release string) (image, error) {
 	var failed error
-	if len(names) > 0 {
-		img, err := k.unpack(ctx, cache, names[0])
-		if err == nil {
+	try := func(names []string) (image, bool) {
+		for _, name := range names {
+			folder, err := s.get(ctx, name)
+			if err == nil {
+				var img image
+				if img, err = open(folder, busybox); err == nil {
+					return img, true
+				}
+			}
+			failed = errors.Join(failed, err)
+		}
+		return image{}, false
+	}
+	for round := range 2 {
+		if release != "" {
+			if img, ok := try([]string{imagePrefix + release}); ok {
+				return img, nil
+			}
+		}
+		served := k.served(ctx)
+		if img, ok := try(served[:min(1, len(served))]); ok {
 			return img, nil
 		}
-		failed = err
-	}
-	entries, err := os.ReadDir(cache)
-	if err != nil {
-		return image{}, err
-	}
-	var cached []string
-	for _, e := range entries {
-		if e.IsDir() {
-			cached = append(cached, e.Name())
+		if round > 0 || os.Geteuid() != 0 { // what apt knows may be old, or nothing
+			break
+		}
+		if err := update(ctx); err != nil {
+			failed = errors.Join(failed, err)
+			break
 		}
 	}
-	for _, name := range k.newest(cached) {
-		if img, err := k.open(filepath.Join(cache, name)); err == nil {
-			return img, nil
-		}
+	if img, ok := try(k.newest(s.have())); ok {
+		return img, nil
 	}
 	if failed == nil {
-		failed = errors.New("no package of that name is served: apt-get update")
+		failed = errors.New("apt knows no package of that name")
 	}
-	return image{}, unavailable{failed.Error()}
+	return image{}, fmt.Errorf("no kernel %s can be had: %w", k.series, failed)
+}
+
+// served returns the packages of the series that apt knows, the newest first.
+func (k kernel) served(ctx context.Context) []string {
+	out, err := exec.CommandContext(ctx, "apt-cache", "pkgnames", imagePrefix+k.series).Output()
+	if err != nil {
+		return nil
+	}
+	return k.newest(strings.Fields(string(out)))
 }
 
 // newest returns the packages of the series, the newest first.
@@ -95,41 +105,8 @@ func (k kernel) newest(names []string) []string {
 	return slices.Compact(names)
 }
 
-// unpack leaves the package's content in a folder of the cache that carries its name.
-func (k kernel) unpack(ctx context.Context, cache, name string) (image, error) {
-	folder := filepath.Join(cache, name)
-	if img, err := k.open(folder); err == nil {
-		return img, nil
-	}
-	work, err := os.MkdirTemp(cache, "unpack-")
-	if err != nil {
-		return image{}, err
-	}
-	defer os.RemoveAll(work)
-	download := exec.CommandContext(ctx, "apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name)
-	download.Dir = work
-	if out, err := download.CombinedOutput(); err != nil {
-		return image{}, fmt.Errorf("download %s: %w: %s", name, err, bytes.TrimSpace(out))
-	}
-	debs, err := filepath.Glob(filepath.Join(work, "*.deb"))
-	if err != nil || len(debs) != 1 {
-		return image{}, fmt.Errorf("download %s: %d packages came", name, len(debs))
-	}
-	content := filepath.Join(work, "content")
-	if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", debs[0], content).CombinedOutput(); err != nil {
-		return image{}, fmt.Errorf("unpack %s: %w: %s", name, err, bytes.TrimSpace(out))
-	}
-	if err := os.RemoveAll(folder); err != nil {
-		return image{}, err
-	}
-	if err := os.Rename(content, folder); err != nil {
-		return image{}, err
-	}
-	return k.open(folder)
-}
-
 // open looks for what a guest needs in an unpacked package.
-func (k kernel) open(folder string) (image, error) {
+func open(folder, busybox string) (image, error) {
 	found, err := filepath.Glob(filepath.Join(folder, "boot", "vmlinuz-*"))
 	if err != nil || len(found) != 1 {
 		return image{}, fmt.Errorf("%s: no kernel", folder)
@@ -143,21 +120,25 @@ func (k kernel) open(folder string) (image, error) {
 	if _, err := os.Stat(img.veth); err == nil {
 		return img, nil
 	}
-	return img, expand(modules[0], img.veth)
+	return img, expand(modules[0], img.veth, busybox)
 }
 
 // expand copies a module, uncompressed: the guest's busybox cannot load a compressed one.
-func expand(from, to string) error {
+func expand(from, to, busybox string) error {
 	content, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
 	if strings.HasSuffix(from, ".xz") {
-		unxz := exec.Command("busybox", "unxz", "-c")
+		unxz := exec.Command(busybox, "unxz", "-c")
 		unxz.Stdin = bytes.NewReader(content)
 		if content, err = unxz.Output(); err != nil {
 			return fmt.Errorf("uncompress %s: %w", filepath.Base(from), err)
 		}
 	}
-	return os.WriteFile(to, content, 0o644)
+	half := to + ".new"
+	if err := os.WriteFile(half, content, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(half, to)
 }

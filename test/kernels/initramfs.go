@@ -20,7 +20,8 @@ const (
 	markEnd    = "@end"
 )
 
-// initScript is the guest's first and only process of its own.
+// initScript is the guest's first and only process of its own. Of the kernel's own words only an emergency is worth the
+// serial line; at 0 it would keep even a panic to itself.
 func initScript(all []suite) string {
 	var b strings.Builder
 	b.WriteString(`#!/bin/busybox sh
@@ -32,7 +33,7 @@ mount -t devtmpfs dev /dev
 mount -t bpf bpf /sys/fs/bpf
 mount -t tmpfs tmp /tmp
 mount -t tmpfs run /run
-echo 0 >/proc/sys/kernel/printk
+echo 1 >/proc/sys/kernel/printk
 ip link set lo up
 insmod /veth.ko
 seconds() { cut -d. -f1 /proc/uptime; }
@@ -40,8 +41,8 @@ seconds() { cut -d. -f1 /proc/uptime; }
 	fmt.Fprintf(&b, "echo; echo \"%s$(uname -r)\"\n", markKernel) // the firmware leaves half a line behind
 	for _, s := range all {
 		fmt.Fprintf(&b, "echo '%s%s'\nbegin=$(seconds)\n", markSuite, s.name)
-		fmt.Fprintf(&b, "( cd '/%s' && %s ./suite.test -test.v %s ) 2>&1\ncode=$?\n", s.name,
-			strings.Join(s.env, " "), strings.Join(s.args, " "))
+		fmt.Fprintf(&b, "( cd '/%s' && %s ./suite.test -test.v -test.run '%s' ) 2>&1\ncode=$?\n", s.name,
+			strings.Join(s.env, " "), s.pattern())
 		fmt.Fprintf(&b, "echo; echo \"%s%s $code $(($(seconds) - begin))\"\n", markExit, s.name)
 	}
 	fmt.Fprintf(&b, "echo '%s'\npoweroff -f\n", markEnd)
@@ -130,7 +131,7 @@ func (a *archive) close() error {
 }
 
 // writeInitramfs packs shell, module and test binaries, which lie in built under the name of their folder.
-func writeInitramfs(path, root, built, busybox string, img image, all []suite) error {
+func writeInitramfs(path, built, busybox string, img image, all []suite) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -146,7 +147,7 @@ func writeInitramfs(path, root, built, busybox string, img image, all []suite) e
 	for _, s := range all {
 		a.copy(filepath.Join(built, binaryOf(s)), s.name+"/suite.test")
 		if s.data != "" {
-			a.copy(filepath.Join(root, s.name, s.data), s.name+"/"+s.data)
+			a.copy(filepath.Join(moduleRoot, s.name, s.data), s.name+"/"+s.data)
 		}
 	}
 	if err := a.close(); err != nil {

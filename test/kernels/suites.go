@@ -2,27 +2,72 @@
 
 package kernels
 
+import (
+	"slices"
+	"strings"
+)
+
 // suite is a test binary that runs in the guests.
 type suite struct {
 	name string // the folder of its package, from the module's root
-	// args and env make it fit: emulation is slow, and a guest has neither captures nor a web server.
-	args []string
+	// tests are those that run in a guest, "Name" or "Name/Subtest"; none is all. Each has to exist.
+	tests []string
+	// env makes it fit: emulation is slow, and a guest has neither captures nor a web server.
 	env  []string
 	data string // a folder that its tests read, below its own
 }
 
-// progrunTests are those in which kernels differ: which socket can confirm what, and what the clock says. Each loads the
-// programs again, which takes seconds here; parser and decisions are the oracle's, on few loads.
-const progrunTests = "^Test(CandidateCountsOnlyUnderItsLease|EstablishedSocketConfirms|RequestSocketConfirms|" +
-	"MultipathSocketConfirms|DualStackSocketConfirms|FastOpenSocketConfirms|ForgedPayloadOnALiveConnection|" +
-	"PortReuseHealsForANewVisitor|DataInASYN)$"
+// loaderTests are those that ask the kernel for something that kernels do differently: pins, links, frozen maps, what an
+// outer map drops when, what goes with the last reference. Each loads the programs again, which takes seconds here.
+var loaderTests = []string{
+	"OpenAdoptsWhatIsPinned", "RootThatReadsOtherMapsIsReplaced", "EmptyProgArrayPassesAndIsRefilled",
+	"DeviceThatComesBackIsAttachedAgain", "ForeignProgramIsLeftAlone", "DetachLeavesNothing",
+	"BanInsideABannedNetworkLastsAsLong", "OverCapacityIsRefusedAndNothingChanges", "PublishedMapsAreFrozen",
+	"RollbackIsOneStep", "SlotsAreUsedAgain", "MemoryPlanHolds",
+}
+
+// progrunTests are those in which kernels differ: which socket can confirm what, and what the clock says. Parser and
+// decisions are the oracle's, on few loads.
+var progrunTests = []string{
+	"CandidateCountsOnlyUnderItsLease/IPv4", "EstablishedSocketConfirms", "RequestSocketConfirms",
+	"MultipathSocketConfirms/IPv6", "DualStackSocketConfirms", "FastOpenSocketConfirms/IPv6",
+	"ForgedPayloadOnALiveConnection/IPv4", "PortReuseHealsForANewVisitor/IPv6", "DataInASYN/IPv4",
+}
 
 // suites is the one place that says what every kernel must pass. What is left out: test/e2e, test/fault and test/attack
-// need nginx, nmap, masscan or strace, and test/swap a full rate; they run on the host's kernel.
+// need nginx, nmap or masscan, and test/swap a full rate; they run on the host's kernel.
 var suites = []suite{
 	{name: instructionSuite},
-	{name: "loader"},
-	{name: "test/progrun", args: []string{"-test.run", "'" + progrunTests + "'"}},
+	{name: "loader", tests: loaderTests},
+	{name: "test/progrun", tests: progrunTests},
 	{name: "test/oracle", env: []string{"SPILLWAY_ROUND=0", "SPILLWAY_SEED=20261121"}, data: "testdata"},
 	{name: "test/kernels/smoke"},
+}
+
+// pattern is what -test.run gets.
+func (s suite) pattern() string {
+	if len(s.tests) == 0 {
+		return "."
+	}
+	var all []string
+	for _, test := range s.tests {
+		name, under, found := strings.Cut(test, "/")
+		p := "^Test" + name + "$"
+		if found {
+			p += "/^" + under + "$"
+		}
+		all = append(all, p)
+	}
+	return strings.Join(all, "|")
+}
+
+// missing returns those of the suite's tests that its binary, which lists names like "TestName", does not have.
+func (s suite) missing(listed []string) (out []string) {
+	for _, test := range s.tests {
+		name, _, _ := strings.Cut(test, "/")
+		if !slices.Contains(listed, "Test"+name) {
+			out = append(out, "Test"+name)
+		}
+	}
+	return out
 }
