@@ -68,7 +68,7 @@ func (f Flow) String() string {
 	return fmt.Sprintf("%x:%d>%x:%d", f.Source.Addr().AsSlice(), f.Source.Port(), f.Dest.Addr().AsSlice(), f.Dest.Port())
 }
 
-// TCP returns the segment of a packet that is neither a fragment nor something else than TCP.
+// TCP returns the segment that a packet holds itself, not in a tunnel; not of a fragment.
 func (p Packet) TCP() (Flow, *layers.TCP, bool) {
 	kind := layers.LayerTypeIPv4
 	if p.IP[0]>>4 == 6 {
@@ -76,15 +76,28 @@ func (p Packet) TCP() (Flow, *layers.TCP, bool) {
 	}
 	decoded := gopacket.NewPacket(p.IP, kind, gopacket.NoCopy)
 	network := decoded.NetworkLayer()
-	tcp, ok := decoded.Layer(layers.LayerTypeTCP).(*layers.TCP)
-	if network == nil || !ok {
+	if network == nil {
 		return Flow{}, nil, false
 	}
 	from, to := network.NetworkFlow().Endpoints()
 	source, _ := netip.AddrFromSlice(from.Raw())
 	dest, _ := netip.AddrFromSlice(to.Raw())
-	return Flow{
-		Source: netip.AddrPortFrom(source, uint16(tcp.SrcPort)),
-		Dest:   netip.AddrPortFrom(dest, uint16(tcp.DstPort)),
-	}, tcp, true
+	for _, layer := range decoded.Layers()[1:] {
+		if tcp, ok := layer.(*layers.TCP); ok {
+			return Flow{netip.AddrPortFrom(source, uint16(tcp.SrcPort)), netip.AddrPortFrom(dest, uint16(tcp.DstPort))}, tcp, true
+		}
+		if !extension(layer.LayerType()) {
+			break
+		}
+	}
+	return Flow{}, nil, false
+}
+
+// extension reports whether a layer may stand between an IP header and its TCP.
+func extension(kind gopacket.LayerType) bool {
+	switch kind {
+	case layers.LayerTypeIPv6HopByHop, layers.LayerTypeIPv6Routing, layers.LayerTypeIPv6Destination, layers.LayerTypeIPSecAH:
+		return true
+	}
+	return false
 }
