@@ -164,6 +164,33 @@ func TestVerdictsAreFinal(t *testing.T) {
 	}
 }
 
+// What is broken comes to every kind of end, and in every structure of a hello.
+func TestBrokenStreams(t *testing.T) {
+	ends := map[string]int{}
+	seeded(t, 5*hellos, func(t *testing.T, r *rand.Rand) {
+		stream, what := clienthello.Break(r, clienthello.Generate(r))
+		_, err := reference.ParseStream(stream)
+		var failure *reference.Error
+		if errors.As(err, &failure) {
+			ends[failure.Kind.Error()+" "+string(failure.Where)]++
+		} else {
+			ends["hello"]++
+		}
+		if what == "" {
+			t.Error("nothing is said to be wrong")
+		}
+	})
+	want := []string{"hello", "not a ClientHello record header", "not a ClientHello handshake header",
+		"malformed record header", "malformed record length", "malformed session id", "malformed cipher suites",
+		"malformed compression methods", "malformed extensions", "malformed extension", "malformed signature algorithms",
+		"malformed supported versions", "malformed protocol names"}
+	for _, end := range want {
+		if ends[end] < 5 {
+			t.Errorf("%s: %d times", end, ends[end])
+		}
+	}
+}
+
 // verdictOf is "" as long as a stream is incomplete.
 func verdictOf(h *reference.Hello, err error) string {
 	switch {

@@ -46,7 +46,11 @@ func (g *generator) data(kind uint16) []byte {
 	case typeAlgorithms:
 		return counted(2, numbers(values(r, count(r, maxAlgorithms), knownAlgorithms)))
 	case typeVersions:
-		return counted(1, numbers(values(r, r.IntN(8), knownVersions)))
+		if chance(r, 3) {
+			return counted(1, numbers(values(r, r.IntN(8), knownVersions)))
+		}
+		usual := append([]uint16{grease(r)}, 0x0304, 0x0303, 0x0302, 0x0301)
+		return counted(1, numbers(usual[r.IntN(2):3+r.IntN(3)]))
 	case typeALPN:
 		return g.protocols()
 	case typeKeyShare:

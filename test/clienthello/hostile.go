@@ -52,9 +52,7 @@ func Break(r *rand.Rand, h Hello) (stream []byte, what string) {
 	case 5:
 		return foreignRecord(r, message)
 	case 6:
-		n := r.IntN(100)
-		stream = append(stream[:min(n, len(stream)):n], noise(r, 100)...)
-		return stream, fmt.Sprintf("noise after byte %d", n)
+		return append(stream[:at], noise(r, 100)...), fmt.Sprintf("noise after byte %d", at)
 	}
 	lie, what := Lie(r, h)
 	return Records(lie, cuts...), what

@@ -54,9 +54,9 @@ func TestP0f(t *testing.T) {
 		ip   []byte
 		want string
 	}{
-		"plain":      {synPacket(false, nil), "4:64+0:0:0:8000,0:::0"},
-		"IPv6":       {synPacket(true, nil), "6:64+0:0:0:8000,0:::0"},
-		"Linux":      {synPacket(false, windowOf(64240), packet.MSS(1460), packet.SACKPermitted(), ts, packet.NOP(), packet.Scale(7)),
+		"plain": {synPacket(false, nil), "4:64+0:0:0:8000,0:::0"},
+		"IPv6":  {synPacket(true, nil), "6:64+0:0:0:8000,0:::0"},
+		"Linux": {synPacket(false, windowOf(64240), packet.MSS(1460), packet.SACKPermitted(), ts, packet.NOP(), packet.Scale(7)),
 			"4:64+0:0:1460:mss*44,7:mss,sok,ts,nop,ws::0"},
 		"payload":    {synPacket(false, func(_ *packet.Frame, t *packet.TCP) { t.Payload = []byte{1} }), "4:64+0:0:0:8000,0:::+"},
 		"padding":    {append(synPacket(false, nil), 0xee), "4:64+0:0:0:8000,0:::0"},
