@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -45,17 +47,46 @@ Exit code 3 when no agent answers.`,
 
 func (a *app) newReload() *cobra.Command {
 	var reason string
+	var yes bool
 	c := &cobra.Command{
 		Use: "reload", Short: "Make the agent read its host file again",
 		Long: `Make the agent read its host file again, whole or not at all: a fault refuses it
-and everything stays as it is. systemctl reload spillway does the same.
+and everything stays as it is.
+
+A host file can newly block: max_mode raised, a service or an interface added,
+an allowlist line removed, a guard loosened. At a terminal that is shown and
+asked first; elsewhere, and with --yes, it is done and told.
+systemctl reload spillway (SIGHUP) cannot say yes: it holds such a file, and
+status says so.
 
 Exit code 1 when the host file is refused, 3 when no agent answers.`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.viaAgent(c.Context(), func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Reload(ctx, reason) })
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return a.reload(c.Context(), reason, yes) },
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, for the history")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
+}
+
+// reload asks where somebody can be asked, as apply does.
+func (a *app) reload(ctx context.Context, reason string, yes bool) error {
+	send := func(ask bool) error {
+		return a.viaAgent(ctx, func(ctx context.Context, c *api.Client) (*api.Change, error) {
+			return c.Reload(ctx, api.ReloadRequest{Reason: reason, Ask: ask})
+		})
+	}
+	ask := a.stdinTTY && a.stdoutTTY && !yes
+	err := send(ask)
+	var held *api.Error
+	if !ask || !errors.As(err, &held) || held.Code != api.CodeHeld {
+		return err
+	}
+	fmt.Fprintln(a.stderr, "This host file can newly block:")
+	for _, h := range held.Holds {
+		fmt.Fprintf(a.stderr, "  %s\n", h.Text)
+	}
+	if err := a.confirmed(false, "Put it into force?"); err != nil {
+		return err
+	}
+	return send(false)
 }

@@ -248,3 +248,23 @@ func TestRefusalOfTheAgent(t *testing.T) {
 		t.Errorf("stderr is %q", s.stderr)
 	}
 }
+
+// At a terminal a reload asks about what can newly block; elsewhere, and with --yes, it does not.
+func TestReloadAsksAtATerminal(t *testing.T) {
+	s := newShell(t)
+	a := startAgent(s)
+	held := &api.Error{Status: 409, Code: api.CodeHeld, Message: "held", Holds: []api.Hold{{Code: "host", Text: "max_mode enforce: what is only counted now is blocked"}}}
+	a.answer("POST /v1/reload", held)
+	s.env.stdinTTY, s.env.stdoutTTY, s.env.stdin = true, true, strings.NewReader("n\n")
+	s.want(exitError, "reload")
+	s.wantErr("max_mode enforce")
+	s.wantErr("nothing was changed")
+	if _, body := a.wasAsked(t, "POST /v1/reload"); body["ask"] != true {
+		t.Errorf("the agent was sent %v", body)
+	}
+	a.answer("POST /v1/reload", &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "the host file is in force"})
+	s.want(exitOK, "reload", "--yes")
+	if _, body := a.wasAsked(t, "POST /v1/reload"); body["ask"] != nil {
+		t.Errorf("with --yes the agent was sent %v", body)
+	}
+}

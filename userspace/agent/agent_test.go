@@ -114,8 +114,6 @@ func TestConfirm(t *testing.T) {
 	}
 	_, err := r.apply("three", api.ApplyOptions{})
 	wantCode(t, err, api.CodeConflict)
-	_, err = r.Reload(ctx, root, "")
-	wantCode(t, err, api.CodeConflict)
 	r.pass(5*time.Minute - time.Second)
 	if _, err := r.agent.Confirm(ctx, root, "looks good"); err != nil {
 		t.Fatal(err)

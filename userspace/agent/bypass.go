@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
@@ -124,6 +125,33 @@ func bypassIDs(d dataplane) (map[string]uint8, error) {
 	return ids, nil
 }
 
+// endLeftBypasses ends the bypass of services that left the host file: whoever gets their number next did not panic.
+func (a *agent) endLeftBypasses(d dataplane, before *loader.HostInfo, h *config.Host) {
+	if before == nil {
+		return
+	}
+	a.bypassMu.Lock()
+	defer a.bypassMu.Unlock()
+	for _, s := range before.Services {
+		if !slices.ContainsFunc(h.Services, func(n config.Service) bool { return n.Name == s.Name }) {
+			d.SetServiceBypass(s.ID, 0)
+		}
+	}
+}
+
+// endStrayBypasses ends the bypass of numbers that no service has: of one that left while its agent was killed.
+func endStrayBypasses(d dataplane, ids map[string]uint8) {
+	taken := map[uint8]bool{}
+	for _, id := range ids {
+		taken[id] = true
+	}
+	for id := uint8(1); id < bpf.ServicesMax; id++ {
+		if !taken[id] && d.ServiceBypass(id) != 0 {
+			d.SetServiceBypass(id, 0)
+		}
+	}
+}
+
 // restoreBypass carries a bypass over a reboot: an operator who panicked meant it. Those of services follow when the
 // host file is published and adoptBypass finds them missing.
 func (a *agent) restoreBypass(d dataplane) {
@@ -168,6 +196,9 @@ func (a *agent) adoptBypass(d dataplane) {
 	ids, err := bypassIDs(d)
 	if err != nil {
 		return
+	}
+	if d.Control().Host != bpf.SlotEmpty {
+		endStrayBypasses(d, ids)
 	}
 	record := a.state().Bypass
 	var found []state.Entry

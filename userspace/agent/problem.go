@@ -26,6 +26,7 @@ const (
 	problemVerify  = "verify"
 	problemBans    = "bans_not_restored"
 	problemUnnamed = "unnamed_interface"
+	problemReload  = "reload_held"
 )
 
 // setProblem says loudly, once, that something is wrong; status shows it until clearProblem.

@@ -177,7 +177,9 @@ func (a *agent) adoptHost(d dataplane) error {
 	return nil
 }
 
-// publishHost builds the host file and the stable bundle for it, and publishes both and the mode in one step.
+// publishHost builds the host file and the stable bundle for it, and publishes both and the mode in one step. While a
+// candidate waits, and for a bundle that does not fit any more, it publishes the host file alone: services keep their
+// ids, so the bundles in the kernel go on to mean what they meant, and an allowlist line counts at once.
 func (a *agent) publishHost(d dataplane, h *config.Host) (detail []string, err error) {
 	seen := mark{d.Control().Epoch, a.wentBack.Load()}
 	number, err := a.nextHostNumber(d)
@@ -193,23 +195,16 @@ func (a *agent) publishHost(d dataplane, h *config.Host) (detail []string, err e
 		return nil, fmt.Errorf("build host file: %w", err)
 	}
 	change := loader.Change{Host: &hostSlot, Mode: ptr(modeOf(h.MaxMode)), KeepPrevious: true}
-	all, err := d.Generations()
+	before, err := d.Host()
 	if err != nil {
 		return nil, err
 	}
-	var stableNumber uint32
-	g, resident := generationIn(all, d.Control().Stable)
-	if resident {
-		slot, n, err := a.buildKnown(d, g.Digest, host)
-		switch {
-		case errors.Is(err, state.ErrNoBundle):
-			// Services keep their ids, so the resident generation still means what it meant; only new services have no policy.
-			detail = append(detail, "the stable bundle is not on disk: services that are new pass until the next apply")
-		case err != nil:
-			return nil, fmt.Errorf("build the stable bundle for the new host file: %w", err)
-		default:
-			change.Stable, stableNumber = &slot, n
-		}
+	stable, detail, err := a.buildStable(d, h, host)
+	if err != nil {
+		return nil, err
+	}
+	if stable != nil {
+		change.Stable = &stable.slot
 	}
 	a.swap.Lock()
 	defer a.swap.Unlock()
@@ -221,13 +216,45 @@ func (a *agent) publishHost(d dataplane, h *config.Host) (detail []string, err e
 	}
 	_ = a.update(func(r *state.Record) {
 		r.HostDigest = a.hostDigest
-		if change.Stable != nil {
-			for _, known := range []*state.Generation{r.Applied, r.LastKnownGood} {
-				if known != nil && known.Digest == g.Digest {
-					known.Number = stableNumber
-				}
+		for _, known := range []*state.Generation{r.Applied, r.LastKnownGood} {
+			if stable != nil && known != nil && known.Digest == stable.digest {
+				known.Number = stable.number
 			}
 		}
 	})
+	a.endLeftBypasses(d, before, h)
 	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", h.MaxMode, len(h.Services), number)), nil
+}
+
+// built is a bundle in a slot that nobody names yet.
+type built struct {
+	slot   uint8
+	number uint32
+	digest config.Digest
+}
+
+// buildStable builds the stable bundle again for another host file; nil when the one in the kernel goes on as it is.
+func (a *agent) buildStable(d dataplane, h *config.Host, host *loader.HostImage) (*built, []string, error) {
+	all, err := d.Generations()
+	if err != nil {
+		return nil, nil, err
+	}
+	c := d.Control()
+	g, resident := generationIn(all, c.Stable)
+	switch {
+	case !resident:
+		return nil, nil, nil
+	case c.Candidate != bpf.SlotEmpty:
+		return nil, []string{"a candidate waits, so the bundles go on as they are: services that are new pass until the next apply"}, nil
+	}
+	slot, number, err := a.buildKnown(d, g.Digest, host)
+	switch {
+	case err == nil:
+		return &built{slot, number, g.Digest}, nil, nil
+	case errors.Is(err, state.ErrNoBundle):
+		return nil, []string{"the stable bundle is not on disk: services that are new pass until the next apply"}, nil
+	case refusedForNow(err) == nil && !addsService(a.hostFile(), h):
+		return nil, []string{fmt.Sprintf("the stable bundle cannot be built for this host file and goes on as it is: %v", err)}, nil
+	}
+	return nil, nil, fmt.Errorf("build the stable bundle for the new host file: %w", err)
 }

@@ -82,7 +82,7 @@ func TestOneChangeAtATime(t *testing.T) {
 	calls := map[string]func() error{
 		"apply":   func() error { return second(r.apply("one", api.ApplyOptions{})) },
 		"confirm": func() error { return second(r.agent.Confirm(ctx, root, "")) },
-		"reload":  func() error { return second(r.Reload(ctx, root, "")) },
+		"reload":  func() error { return second(r.Reload(ctx, root, api.ReloadRequest{})) },
 	}
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -227,10 +227,10 @@ func TestRollbackDuringAReload(t *testing.T) {
 			t.Error(err)
 		}
 	}}
-	_, err := r.Reload(ctx, root, "")
+	_, err := r.Reload(ctx, root, api.ReloadRequest{})
 	wantCode(t, err, api.CodeConflict)
 	r.wantRoles("one", "", "")
-	if _, err := r.Reload(ctx, root, ""); err != nil {
+	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
 		t.Error(err)
 	}
 	r.wantRoles("one", "", "")
@@ -303,7 +303,7 @@ func TestLateChanges(t *testing.T) {
 		},
 		"confirm":  func() error { return second(r.agent.Confirm(late, root, "")) },
 		"rollback": func() error { return second(r.Rollback(late, root, "")) },
-		"reload":   func() error { return second(r.Reload(late, root, "")) },
+		"reload":   func() error { return second(r.Reload(late, root, api.ReloadRequest{})) },
 		"bypass":   func() error { return second(r.Bypass(late, root, api.BypassRequest{On: true})) },
 		"ban":      func() error { return second(r.agent.Ban(late, root, api.BanRequest{Prefix: "198.51.100.9"})) },
 		"unban":    func() error { return second(r.Unban(late, root, scraper.String(), "")) },

@@ -20,16 +20,21 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// Reload implements api.Backend. It takes the new host file whole or not at all.
-func (a *agent) Reload(ctx context.Context, by api.Caller, reason string) (*api.Change, error) {
+// Reload implements api.Backend. It takes the new host file whole or not at all. A request that asks is held when the
+// file can newly block; one that does not ask was meant, and its reply says what can.
+func (a *agent) Reload(ctx context.Context, by api.Caller, r api.ReloadRequest) (*api.Change, error) {
 	_ = a.opts.Notify.Send(sdnotify.Reloading, sdnotify.Monotonic())
 	defer func() { _ = a.opts.Notify.Send(sdnotify.Ready) }()
-	detail, err := a.reload(ctx)
-	return a.reloaded(a.entry(by, "reload", reason), detail, err)
+	detail, err := a.reload(ctx, r.Ask)
+	if r.Ask && outcomeOf(err) == api.OutcomeHeld {
+		return nil, err // a question is no line of the history
+	}
+	return a.reloaded(a.entry(by, "reload", r.Reason), detail, err)
 }
 
 // hangUp is a reload that a signal asked for. Nobody reads its answer, so while another change runs it is kept for the
-// next tick instead of being refused.
+// next tick instead of being refused. And a signal says no yes (a terminal sends one when it closes): what can newly block
+// is held, and status says so.
 func (a *agent) hangUp(ctx context.Context) {
 	if !a.hungUp {
 		return
@@ -39,7 +44,7 @@ func (a *agent) hangUp(ctx context.Context) {
 		return
 	}
 	a.change.Unlock()
-	detail, err := a.reload(ctx)
+	detail, err := a.reload(ctx, true)
 	var refused *api.Error
 	if errors.As(err, &refused) && (refused.Code == api.CodeBusy || refused.Code == api.CodeConflict) {
 		a.log.Info("SIGHUP: the host file is read later", "because", refused.Message)
@@ -50,6 +55,17 @@ func (a *agent) hangUp(ctx context.Context) {
 	if _, err := a.reloaded(a.entry(itself(), "reload", "SIGHUP"), detail, err); err != nil {
 		a.log.Error("the host file was not reloaded; the old one goes on", "error", err)
 	}
+	if outcomeOf(err) == api.OutcomeHeld {
+		a.setProblem(problemReload, "the host file on disk is not in force; it can newly block: "+holdTexts(refused), "spillway reload")
+	}
+}
+
+func holdTexts(e *api.Error) string {
+	var texts []string
+	for _, h := range e.Holds {
+		texts = append(texts, h.Text)
+	}
+	return strings.Join(texts, "; ")
 }
 
 // reloaded writes down how a reload went, and says so.
@@ -65,7 +81,7 @@ func (a *agent) reloaded(e state.Entry, detail []string, err error) (*api.Change
 	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "the host file is in force", Details: detail}, nil
 }
 
-func (a *agent) reload(ctx context.Context) ([]string, error) {
+func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	next, digest, err := readHostFile(a.opts.HostPath)
 	if err != nil {
 		return nil, api.Refuse("the host file is refused; the old one goes on", err)
@@ -83,8 +99,13 @@ func (a *agent) reload(ctx context.Context) ([]string, error) {
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
-	if d.Control().Candidate != bpf.SlotEmpty {
-		return nil, &api.Error{Code: api.CodeConflict, Message: "a candidate waits for a confirmation", Fix: "`spillway confirm` keeps it, `spillway rollback` ends it; then reload again"}
+	if d.Control().Candidate != bpf.SlotEmpty && addsService(old, next) {
+		return nil, &api.Error{Code: api.CodeConflict, Message: "a candidate waits for a confirmation, and a new service needs bundles that are built for it",
+			Fix: "`spillway confirm` keeps it, `spillway rollback` ends it; then reload again"}
+	}
+	blocks := newlyBlocks(d.Control().Mode, old, next)
+	if ask && len(blocks) > 0 {
+		return nil, heldHost(blocks)
 	}
 	attached, err := a.attachNew(d, old, next)
 	if err != nil {
@@ -106,6 +127,10 @@ func (a *agent) reload(ctx context.Context) ([]string, error) {
 	a.host = next
 	a.mu.Unlock()
 	a.clearProblem(problemHost)
+	a.clearProblem(problemReload)
+	for _, b := range blocks {
+		detail = append(detail, "can newly block: "+b)
+	}
 	return append(detail, a.detach(d, gone(old, next))...), nil
 }
 

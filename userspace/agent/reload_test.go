@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
@@ -28,7 +30,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.fake.next = h
-	c, err := r.Reload(ctx, root, "new mode")
+	c, err := r.Reload(ctx, root, api.ReloadRequest{Reason: "new mode"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,12 +68,13 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 		{"attach mode", strings.ReplaceAll(hostYAML, "{name: eth0}", "{name: eth0, attach: generic}"), "", api.CodeRefused, nil},
 		{"second interface", two, "Attach eth2", api.CodeRefused, loader.ErrForeignProgram},
 		{"host", two, "BuildHost", "", errors.New("no memory")},
-		{"bundle", two, "Build", api.CodeRefused, loader.ErrCapacity},
+		{"bundle", two, "Build", "", unix.ENOMEM},
+		{"bundle for a new service", strings.ReplaceAll(two, "name: dns", "name: api"), "Build", api.CodeRefused, loader.ErrCapacity},
 		{"publish", two, "Publish", "", errors.New("conflict")},
 	} {
 		r.writeHost(row.yaml)
 		r.machine.fail = map[string]error{row.call: row.err}
-		_, err := r.Reload(ctx, root, "")
+		_, err := r.Reload(ctx, root, api.ReloadRequest{})
 		if err == nil {
 			t.Fatalf("%s: no error", row.name)
 		}
@@ -85,7 +88,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	}
 	r.writeHost(two)
 	r.machine.fail["Attach eth2"] = loader.ErrNoDevice
-	if _, err := r.Reload(ctx, root, ""); err != nil {
+	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
 		t.Errorf("an interface that comes later: %v", err)
 	}
 }

@@ -37,7 +37,7 @@ func TestEveryCall(t *testing.T) {
 	}{
 		{"confirm looks good", func() (*Change, error) { return c.Confirm(ctx, "looks good") }},
 		{"rollback ", func() (*Change, error) { return c.Rollback(ctx, "") }},
-		{"reload new mode", func() (*Change, error) { return c.Reload(ctx, "new mode") }},
+		{"reload {Reason:new mode Ask:true}", func() (*Change, error) { return c.Reload(ctx, ReloadRequest{Reason: "new mode", Ask: true}) }},
 		{"bypass {On:true Service:web ForSeconds:60 Reason:r}", func() (*Change, error) {
 			return c.Bypass(ctx, BypassRequest{On: true, Service: "web", ForSeconds: 60, Reason: "r"})
 		}},
@@ -129,7 +129,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	b.err = Refuse("the host file is refused", faults)
-	_, err := c.Reload(ctx, "")
+	_, err := c.Reload(ctx, ReloadRequest{})
 	var want, got *config.Faults
 	if !errors.As(faults, &want) || !errors.As(err, &got) || got.Error() != want.Error() {
 		t.Errorf("faults print otherwise after the journey:\n%v\nwant\n%v", got, want)

@@ -86,9 +86,17 @@ type Hold struct {
 	Text string `json:"text"`
 }
 
-// Reasoned is the body of POST /v1/confirm, /v1/rollback and /v1/reload.
+// Reasoned is the body of POST /v1/confirm and /v1/rollback.
 type Reasoned struct {
 	Reason string `json:"reason,omitempty"`
+}
+
+// ReloadRequest is the body of POST /v1/reload; it may be empty.
+type ReloadRequest struct {
+	Reason string `json:"reason,omitempty"`
+	// Ask holds a host file that can newly block (409, held): Holds say what. Without it the file is put into force, and
+	// the reply's details say what it can newly block.
+	Ask bool `json:"ask,omitempty"`
 }
 
 // BypassRequest is the body of POST /v1/bypass.

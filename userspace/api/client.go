@@ -98,8 +98,8 @@ func (c *Client) Rollback(ctx context.Context, reason string) (*Change, error) {
 }
 
 // Reload makes the agent read its host file again.
-func (c *Client) Reload(ctx context.Context, reason string) (*Change, error) {
-	return post[Change](ctx, c, "/v1/reload", Reasoned{reason})
+func (c *Client) Reload(ctx context.Context, r ReloadRequest) (*Change, error) {
+	return post[Change](ctx, c, "/v1/reload", r)
 }
 
 // Bypass lets everything, or one service, pass; or ends that.

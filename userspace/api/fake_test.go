@@ -71,8 +71,8 @@ func (b *backend) Rollback(_ context.Context, by Caller, reason string) (*Change
 	return b.did(by, "rollback %s", reason)
 }
 
-func (b *backend) Reload(_ context.Context, by Caller, reason string) (*Change, error) {
-	return b.did(by, "reload %s", reason)
+func (b *backend) Reload(_ context.Context, by Caller, r ReloadRequest) (*Change, error) {
+	return b.did(by, "reload %+v", r)
 }
 
 func (b *backend) Bypass(_ context.Context, by Caller, r BypassRequest) (*Change, error) {

@@ -27,7 +27,7 @@ type Backend interface {
 	Apply(ctx context.Context, by Caller, name string, files Files, o ApplyOptions) (*Change, error)
 	Confirm(ctx context.Context, by Caller, reason string) (*Change, error)
 	Rollback(ctx context.Context, by Caller, reason string) (*Change, error)
-	Reload(ctx context.Context, by Caller, reason string) (*Change, error)
+	Reload(ctx context.Context, by Caller, r ReloadRequest) (*Change, error)
 	Bypass(ctx context.Context, by Caller, r BypassRequest) (*Change, error)
 	Ban(ctx context.Context, by Caller, r BanRequest) (*Change, error)
 	Unban(ctx context.Context, by Caller, prefix, reason string) (*Change, error)
@@ -120,7 +120,7 @@ func (s *Server) routes() http.Handler {
 	m.HandleFunc("POST /v1/apply", s.change("apply", s.apply))
 	m.HandleFunc("POST /v1/confirm", s.change("confirm", reasoned(b.Confirm)))
 	m.HandleFunc("POST /v1/rollback", s.change("rollback", reasoned(b.Rollback)))
-	m.HandleFunc("POST /v1/reload", s.change("reload", reasoned(b.Reload)))
+	m.HandleFunc("POST /v1/reload", s.change("reload", maybe(b.Reload)))
 	m.HandleFunc("POST /v1/bypass", s.change("bypass", body(b.Bypass)))
 	m.HandleFunc("POST /v1/bans", s.change("ban", body(b.Ban)))
 	m.HandleFunc("DELETE /v1/bans", s.change("unban", func(ctx context.Context, by Caller, r *http.Request) (*Change, error) {
@@ -157,14 +157,19 @@ func reply(s *Server, f func(*http.Request) (any, error)) http.HandlerFunc {
 	}
 }
 
-// reasoned reads a body that may be empty.
+// reasoned reads a body that has at most a reason.
 func reasoned(f func(context.Context, Caller, string) (*Change, error)) changer {
+	return maybe(func(ctx context.Context, by Caller, r Reasoned) (*Change, error) { return f(ctx, by, r.Reason) })
+}
+
+// maybe reads a body that may be empty.
+func maybe[T any](f func(context.Context, Caller, T) (*Change, error)) changer {
 	return func(ctx context.Context, by Caller, r *http.Request) (*Change, error) {
-		var v Reasoned
+		var v T
 		if err := decode(r.Body, &v); err != nil && !errors.Is(err, io.EOF) {
 			return nil, invalid(err)
 		}
-		return f(ctx, by, v.Reason)
+		return f(ctx, by, v)
 	}
 }
 
