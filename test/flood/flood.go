@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package flood sends frames into a lab at the speed of the kernel: a small XDP program in BPF_PROG_TEST_RUN's live-frames
-// mode (Linux 5.18) gives every frame a random source port and address, and redirects it out of the lab's outer device.
+// mode (Linux 5.18) gives every frame what the template asks to be random, and redirects it out of the lab's outer device.
 package flood
 
 import (
@@ -29,6 +29,10 @@ type Frame struct {
 	RandomSource bool
 	// RandomSeq draws the TCP sequence number.
 	RandomSeq bool
+	// KeepPort keeps the template's source port, which is drawn otherwise.
+	KeepPort bool
+	// RandomAt draws four bytes at this offset of the frame; 0 draws none.
+	RandomAt int
 }
 
 // Flood is a program that sends one kind of frame through one device.
@@ -41,6 +45,9 @@ type Flood struct {
 func New(f Frame, ifindex int) (*Flood, error) {
 	if len(f.Bytes) < 14+20+8 {
 		return nil, fmt.Errorf("frame of %d bytes: too short for IPv4 and UDP", len(f.Bytes))
+	}
+	if f.RandomAt < 0 || f.RandomAt+4 > len(f.Bytes) {
+		return nil, fmt.Errorf("frame of %d bytes: nothing to draw at %d", len(f.Bytes), f.RandomAt)
 	}
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: "flood", Type: ebpf.XDP, License: "GPL", Instructions: program(f, ifindex),
@@ -81,10 +88,11 @@ func program(f Frame, ifindex int) asm.Instructions {
 		asm.LoadMem(asm.R6, asm.R1, 0, asm.Word),
 		asm.LoadMem(asm.R7, asm.R1, 4, asm.Word),
 		asm.Mov.Reg(asm.R2, asm.R6),
-		asm.Add.Imm(asm.R2, int32(transport)+8),
+		asm.Add.Imm(asm.R2, max(int32(transport)+8, int32(f.RandomAt)+4)),
 		asm.JGT.Reg(asm.R2, asm.R7, "drop"),
-		asm.FnGetPrandomU32.Call(),
-		asm.StoreMem(asm.R6, transport, asm.R0, asm.Half),
+	}
+	if !f.KeepPort {
+		ins = append(ins, asm.FnGetPrandomU32.Call(), asm.StoreMem(asm.R6, transport, asm.R0, asm.Half))
 	}
 	if f.RandomSource {
 		size := asm.Half
@@ -95,6 +103,9 @@ func program(f Frame, ifindex int) asm.Instructions {
 	}
 	if f.RandomSeq {
 		ins = append(ins, asm.FnGetPrandomU32.Call(), asm.StoreMem(asm.R6, transport+4, asm.R0, asm.Word))
+	}
+	if f.RandomAt > 0 {
+		ins = append(ins, asm.FnGetPrandomU32.Call(), asm.StoreMem(asm.R6, int16(f.RandomAt), asm.R0, asm.Word))
 	}
 	return append(ins,
 		asm.Mov.Imm(asm.R1, int32(ifindex)),
