@@ -191,6 +191,43 @@ func TestBrokenStreams(t *testing.T) {
 	}
 }
 
+// A lie changes one length of a hello and nothing else.
+func TestLies(t *testing.T) {
+	seeded(t, hellos, func(t *testing.T, r *rand.Rand) {
+		h := clienthello.Generate(r)
+		right, fields := h.Bytes(), h.Fields()
+		lie, what := clienthello.Lie(r, h)
+		holds := func(f clienthello.Field) bool { // the lie is in this field, or is the truth
+			end := f.Offset + f.Width
+			return bytes.Equal(lie[:f.Offset], right[:f.Offset]) && bytes.Equal(lie[end:], right[end:])
+		}
+		if len(lie) != len(right) || !slices.ContainsFunc(fields, holds) {
+			t.Error(what)
+		}
+		for _, f := range fields {
+			if f.Offset+f.Width > len(right) || f.Width < 1 || f.Width > 3 {
+				t.Errorf("%+v in %d bytes", f, len(right))
+			}
+		}
+	})
+}
+
+// Records hold any message, and pieces of one byte are all there.
+func TestRecordsOfLongMessages(t *testing.T) {
+	h := clienthello.Hello{Version: 0x0303, Ciphers: make([]uint16, 30000), Compression: []byte{0}}
+	stream := clienthello.Records(h.Bytes())
+	if got := read(t, stream); len(got.Ciphers) != 30000 || got.End != len(stream) {
+		t.Errorf("%d cipher suites, ends at %d of %d", len(got.Ciphers), got.End, len(stream))
+	}
+	pieces := clienthello.Segments(stream[:100], clienthello.Every(100)...)
+	if len(pieces) != 100 || pieces[99].Offset != 99 || !slices.Equal(pieces[99].Data, stream[99:100]) {
+		t.Errorf("%d pieces, the last %+v", len(pieces), pieces[len(pieces)-1])
+	}
+	if got := clienthello.Segments(stream[:10], 3, 0, 10, 99, -1, 3); len(got) != 2 || got[1].Offset != 3 {
+		t.Errorf("cuts outside and twice: %+v", got)
+	}
+}
+
 // verdictOf is "" as long as a stream is incomplete.
 func verdictOf(h *reference.Hello, err error) string {
 	switch {

@@ -30,6 +30,8 @@ func TestVersions(t *testing.T) {
 		{name: "no list", hello: legacy(0x0301, versions("")), raw: "t10i010100_002f_002b"},
 		{name: "two extensions", hello: legacy(0x0301, versions("02 0302"), versions("02 0303")),
 			raw: "t12i010200_002f_002b,002b"},
+		{name: "two extensions, the first higher", hello: hello(one, versions("02 0304"), versions("02 0303")),
+			raw: "t13i010200_002f_002b,002b"},
 		{name: "GREASE as legacy version", hello: legacy(0x0a0a), raw: "t00i010000_002f_"},
 	}
 	for version, name := range map[uint16]string{0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3",

@@ -46,6 +46,8 @@ func optionsOf(b ...byte) []byte { return synPacket(false, nil, b) }
 func TestP0f(t *testing.T) {
 	mss, ts := packet.MSS(1400), packet.Timestamps(7, 0)
 	const tcp4, tcp6 = packet.IPv4Len, packet.IPv6Len
+	urgent := bent(false, tcp4+13, packet.SYN|packet.URG)
+	urgent[tcp4+19] = 1
 	nops := make([]byte, 25)
 	for i := range nops {
 		nops[i] = packet.KindNOP
@@ -69,21 +71,23 @@ func TestP0f(t *testing.T) {
 		"TTL 93":  {bent(false, 8, 93), "4:93+35:0:0:8000,0:::0"},
 		"TTL 255": {bent(true, 7, 255), "6:255+0:0:0:8000,0:::0"},
 
-		"df,id+":           {bent(false, 6, 0x40), "4:64+0:0:0:8000,0::df,id+:0"},
-		"id-":              {bent(false, 5, 0), "4:64+0:0:0:8000,0::id-:0"},
-		"0+":               {bent(false, 6, 0x80), "4:64+0:0:0:8000,0::0+:0"},
-		"ecn of IP":        {bent(false, 1, 1), "4:64+0:0:0:8000,0::ecn:0"},
-		"DSCP is none":     {bent(false, 1, 0xfc), "4:64+0:0:0:8000,0:::0"},
-		"ecn of IPv6":      {bent(true, 1, 0x20), "6:64+0:0:0:8000,0::ecn:0"},
-		"flow":             {bent(true, 1, 0x01), "6:64+0:0:0:8000,0::flow:0"},
-		"ecn of TCP, CWR":  {bent(false, tcp4+13, packet.SYN|packet.CWR), "4:64+0:0:0:8000,0::ecn:0"},
-		"ecn of TCP, NS":   {bent(false, tcp4+12, 0x51), "4:64+0:0:0:8000,0::ecn:0"},
-		"reserved bits":    {bent(false, tcp4+12, 0x5e), "4:64+0:0:0:8000,0:::0"},
-		"seq-":             {bent(true, tcp6+7, 0), "6:64+0:0:0:8000,0::seq-:0"},
-		"ack+":             {bent(false, tcp4+8, 1), "4:64+0:0:0:8000,0::ack+:0"},
-		"ack+, other bits": {bent(false, tcp4+11, 1), "4:64+0:0:0:8000,0:::0"},
-		"uptr+":            {bent(false, tcp4+19, 1), "4:64+0:0:0:8000,0::uptr+:0"},
-		"urgf+,pushf+":     {bent(false, tcp4+13, packet.SYN|packet.URG|packet.PSH), "4:64+0:0:0:8000,0::urgf+,pushf+:0"},
+		"df,id+":                 {bent(false, 6, 0x40), "4:64+0:0:0:8000,0::df,id+:0"},
+		"id-":                    {bent(false, 5, 0), "4:64+0:0:0:8000,0::id-:0"},
+		"0+":                     {bent(false, 6, 0x80), "4:64+0:0:0:8000,0::0+:0"},
+		"ecn of IP":              {bent(false, 1, 1), "4:64+0:0:0:8000,0::ecn:0"},
+		"DSCP is none":           {bent(false, 1, 0xfc), "4:64+0:0:0:8000,0:::0"},
+		"ecn of IPv6":            {bent(true, 1, 0x20), "6:64+0:0:0:8000,0::ecn:0"},
+		"flow":                   {bent(true, 1, 0x01), "6:64+0:0:0:8000,0::flow:0"},
+		"ecn of TCP, CWR":        {bent(false, tcp4+13, packet.SYN|packet.CWR), "4:64+0:0:0:8000,0::ecn:0"},
+		"ecn of TCP, NS":         {bent(false, tcp4+12, 0x51), "4:64+0:0:0:8000,0::ecn:0"},
+		"reserved bits":          {bent(false, tcp4+12, 0x5e), "4:64+0:0:0:8000,0:::0"},
+		"seq-":                   {bent(true, tcp6+7, 0), "6:64+0:0:0:8000,0::seq-:0"},
+		"ack+":                   {bent(false, tcp4+8, 1), "4:64+0:0:0:8000,0::ack+:0"},
+		"ack+, another byte":     {bent(false, tcp4+11, 1), "4:64+0:0:0:8000,0:::0"},
+		"ack+, another bit":      {bent(false, tcp4+8, 0xfe), "4:64+0:0:0:8000,0:::0"},
+		"uptr+":                  {bent(false, tcp4+19, 1), "4:64+0:0:0:8000,0::uptr+:0"},
+		"urgf+ with its pointer": {urgent, "4:64+0:0:0:8000,0::urgf+:0"},
+		"urgf+,pushf+":           {bent(false, tcp4+13, packet.SYN|packet.URG|packet.PSH), "4:64+0:0:0:8000,0::urgf+,pushf+:0"},
 
 		"ts1-,ts2+":           {synPacket(false, nil, packet.Timestamps(0, 1), packet.NOP(), packet.NOP()), "4:64+0:0:0:8000,0:ts,nop,nop:ts1-,ts2+:0"},
 		"exws":                {optionsOf(3, 3, 15, 1), "4:64+0:0:0:8000,15:ws,nop:exws:0"},
