@@ -31,6 +31,7 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
 mount -t bpf bpf /sys/fs/bpf
+mount -t securityfs none /sys/kernel/security
 mount -t tmpfs tmp /tmp
 mount -t tmpfs run /run
 echo 1 >/proc/sys/kernel/printk
@@ -41,12 +42,23 @@ seconds() { cut -d. -f1 /proc/uptime; }
 	fmt.Fprintf(&b, "echo; echo \"%s$(uname -r)\"\n", markKernel) // the firmware leaves half a line behind
 	for _, s := range all {
 		fmt.Fprintf(&b, "echo '%s%s'\nbegin=$(seconds)\n", markSuite, s.name)
-		fmt.Fprintf(&b, "( cd '/%s' && %s ./suite.test -test.v -test.run '%s' ) 2>&1\ncode=$?\n", s.name,
+		if s.lockdown {
+			b.WriteString("echo confidentiality >/sys/kernel/security/lockdown\n")
+		}
+		fmt.Fprintf(&b, "( cd '/%s' && %s%s ./suite.test -test.v -test.run '%s' ) 2>&1\ncode=$?\n", s.name, s.guard(),
 			strings.Join(s.env, " "), s.pattern())
 		fmt.Fprintf(&b, "echo; echo \"%s%s $code $(($(seconds) - begin))\"\n", markExit, s.name)
 	}
 	fmt.Fprintf(&b, "echo '%s'\npoweroff -f\n", markEnd)
 	return b.String()
+}
+
+// guard is what must hold before the suite starts, in the shell's words.
+func (s suite) guard() string {
+	if s.lockdown {
+		return `grep '\[confidentiality\]' /sys/kernel/security/lockdown && `
+	}
+	return ""
 }
 
 // archive writes files in the "new ASCII" format of cpio, which the kernel unpacks as its first root

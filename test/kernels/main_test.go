@@ -40,11 +40,11 @@ type table struct {
 func (t *table) add(kernel, suite, verdict, seconds, note string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.lines = append(t.lines, strings.TrimRight(fmt.Sprintf("%-26s %-28s %-9s %5s  %s", kernel, suite, verdict, seconds, note), " "))
+	t.lines = append(t.lines, strings.TrimRight(fmt.Sprintf("%-26s %-31s %-9s %5s  %s", kernel, suite, verdict, seconds, note), " "))
 }
 
 func (t *table) String() string {
-	head := fmt.Sprintf("%-26s %-28s %-9s %5s  %s", "KERNEL", "SUITE", "VERDICT", "SEC", "NOTE")
+	head := fmt.Sprintf("%-26s %-31s %-9s %5s  %s", "KERNEL", "SUITE", "VERDICT", "SEC", "NOTE")
 	return head + "\n" + strings.Join(t.lines, "\n")
 }
 
@@ -179,7 +179,11 @@ func (b *bench) runGuest(t *testing.T, k kernel, img image, note string) {
 	}
 	for _, s := range b.suites {
 		done := r.results[s.name]
-		b.table.addResult(img.release, s.name, done)
+		name := s.name
+		if s.lockdown {
+			name += ", locked down"
+		}
+		b.table.addResult(img.release, name, done)
 		if !done.passed() {
 			t.Errorf("%s: %s: exit code %q\n%s", img.release, s.name, done.code, strings.Join(done.log, "\n"))
 		} else if *keepLogs {

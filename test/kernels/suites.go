@@ -15,6 +15,8 @@ type suite struct {
 	// env makes it fit: emulation is slow, and a guest has neither captures nor a web server.
 	env  []string
 	data string // a folder that its tests read, below its own
+	// lockdown runs it, and what follows it, in a guest that is locked down for confidentiality: Linux goes no further.
+	lockdown bool
 }
 
 // loaderTests are those that ask the kernel for something that kernels do differently: pins, links, frozen maps, what an
@@ -41,7 +43,7 @@ var suites = []suite{
 	{name: "loader", tests: loaderTests},
 	{name: "test/progrun", tests: progrunTests},
 	{name: "test/oracle", env: []string{"SPILLWAY_ROUND=0", "SPILLWAY_SEED=20261121"}, data: "testdata"},
-	{name: "test/kernels/smoke"},
+	{name: "test/kernels/smoke", lockdown: true},
 }
 
 // pattern is what -test.run gets.
