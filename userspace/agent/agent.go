@@ -46,6 +46,7 @@ type agent struct {
 
 	background     sync.WaitGroup
 	backgroundRuns atomic.Bool
+	listens        atomic.Bool // the socket could be made
 
 	// saveMu orders writes of the record; it is taken before mu.
 	saveMu sync.Mutex

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -70,7 +71,7 @@ func (a *agent) watchLinks(d dataplane, hurry bool) error {
 	}
 	live := map[string]bool{}
 	for _, at := range all {
-		live[at.Interface] = at.State == loader.StateAttached
+		live[at.Interface] = at.State == loader.StateAttached && a.sameDevice(at)
 	}
 	for _, i := range a.hostFile().Interfaces {
 		a.mu.Lock()
@@ -92,6 +93,22 @@ func (a *agent) watchLinks(d dataplane, hurry bool) error {
 		}
 	}
 	return nil
+}
+
+// sameDevice reports whether a link holds the device that has its name now. A device may be renamed and another take its
+// name; the link goes with the device.
+func (a *agent) sameDevice(at loader.Attachment) bool {
+	index, err := a.opts.index(at.Interface)
+	return err == nil && index == at.Index
+}
+
+// interfaceIndex asks for one device: a host may have thousands.
+func interfaceIndex(name string) (int, error) {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return 0, fmt.Errorf("look for %s: %w", name, err)
+	}
+	return l.Attrs().Index, nil
 }
 
 // unnamed returns the interfaces with a pinned link that the host file does not name.

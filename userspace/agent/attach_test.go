@@ -49,3 +49,31 @@ func TestInterfaceThatStaysAttachedIsTold(t *testing.T) {
 		t.Errorf("problems %v, links %v", s.Problems, r.machine.links)
 	}
 }
+
+// A device was renamed, or came back under its name as another one: the link is where the device is, and the name is not
+// protected.
+func TestNameThatIsAnotherDevice(t *testing.T) {
+	for name, index := range map[string]int{"another": 7, "none": 0} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.mustApply("one", api.ApplyOptions{})
+			tried := r.machine.did("Attach")
+			r.devices = map[string]int{"eth0": index}
+			r.machine.fail["Attach eth0"] = loader.ErrNoDevice
+			r.tick(false)
+			if r.machine.did("Attach") != tried+1 {
+				t.Error("nobody attaches to the device that has the name now")
+			}
+			s, err := r.status(0)
+			if err != nil || s.Protected || s.Interfaces[0].Protected || s.Interfaces[0].State != "failed" {
+				t.Errorf("%+v, %v", s.Interfaces, err)
+			}
+			delete(r.machine.fail, "Attach eth0")
+			r.devices = nil
+			r.pass(2 * lastRetry)
+			if s, _ := r.status(0); !s.Protected {
+				t.Errorf("%+v", s.Interfaces)
+			}
+		})
+	}
+}

@@ -15,6 +15,9 @@ import (
 	"github.com/spillway/spillway/loader"
 )
 
+// fakeIndex is the index of every device to which a link is made.
+const fakeIndex = 2
+
 // machine is the kernel: it outlives agents, as pinned state does.
 type machine struct {
 	mu        sync.Mutex
@@ -123,7 +126,7 @@ func (m *machine) Attachments() ([]loader.Attachment, error) {
 	defer m.mu.Unlock()
 	var all []loader.Attachment
 	for name, s := range m.links {
-		all = append(all, loader.Attachment{Interface: name, Index: 2, Mode: "native", ProgramID: 3, LinkID: 4, State: s})
+		all = append(all, loader.Attachment{Interface: name, Index: fakeIndex, Mode: "native", ProgramID: 3, LinkID: 4, State: s})
 	}
 	return all, nil
 }

@@ -32,10 +32,12 @@ type heartbeat struct {
 	leaseNS atomic.Int64
 	// until is the moment, as a loader.Deadline, that no lease may reach beyond: the candidate's own deadline.
 	until atomic.Uint64
-	beats atomic.Uint64
-	wake  chan struct{} // a lease began: its pace may be faster
-	stop  chan struct{}
-	done  chan struct{}
+	// changes counts hold and release, after what they say is stored.
+	changes atomic.Uint64
+	beats   atomic.Uint64
+	wake    chan struct{} // a lease began: its pace may be faster
+	stop    chan struct{}
+	done    chan struct{}
 }
 
 func startHeartbeat(to beater) *heartbeat {
@@ -79,24 +81,40 @@ func (h *heartbeat) beat() {
 	h.beats.Add(1)
 }
 
-// renew stores the next lease, if a candidate has one and its deadline lies ahead.
+// renew stores the next lease, if there is a candidate.
 func (h *heartbeat) renew() {
-	lease := time.Duration(h.leaseNS.Load())
-	if lease <= 0 {
-		return
+	if h.leaseNS.Load() > 0 {
+		h.store()
 	}
-	until := loader.Deadline(h.until.Load())
-	if !until.Active() {
-		return
+}
+
+// store writes the lease that counts now, and again when hold or release came between reading and writing: whichever of
+// two threads writes last, the word is that of the last change.
+func (h *heartbeat) store() {
+	for {
+		seen := h.changes.Load()
+		h.to.SetLease(h.lease())
+		if h.changes.Load() == seen {
+			return
+		}
 	}
-	h.to.SetLease(min(loader.In(lease), until))
+}
+
+// lease is the deadline of the next renewal: never beyond the candidate's own, and none without a candidate.
+func (h *heartbeat) lease() loader.Deadline {
+	lease, until := time.Duration(h.leaseNS.Load()), loader.Deadline(h.until.Load())
+	if lease <= 0 || !until.Active() {
+		return 0
+	}
+	return min(loader.In(lease), until)
 }
 
 // hold starts to renew a lease, and grants the first one before it returns.
 func (h *heartbeat) hold(lease time.Duration, until loader.Deadline) {
 	h.until.Store(uint64(until))
 	h.leaseNS.Store(int64(lease))
-	h.renew()
+	h.changes.Add(1)
+	h.store()
 	select {
 	case h.wake <- struct{}{}:
 	default:
@@ -106,7 +124,8 @@ func (h *heartbeat) hold(lease time.Duration, until loader.Deadline) {
 // release ends the lease.
 func (h *heartbeat) release() {
 	h.leaseNS.Store(0)
-	h.to.SetLease(0)
+	h.changes.Add(1)
+	h.store()
 }
 
 // close ends the thread. A lease that runs goes on to its own end.

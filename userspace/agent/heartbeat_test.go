@@ -54,3 +54,37 @@ func TestHeartbeatKeepsAShortLease(t *testing.T) {
 		t.Error("the heartbeat does not beat")
 	}
 }
+
+// preempted is a kernel whose stores are overtaken: before the next one, something else happens.
+type preempted struct {
+	lease  loader.Deadline
+	before func()
+}
+
+func (p *preempted) Beat() {}
+
+func (p *preempted) SetLease(d loader.Deadline) {
+	if f := p.before; f != nil {
+		p.before = nil
+		f()
+	}
+	p.lease = d
+}
+
+// A renewal that was read before a release and is stored after it must not leave a lease that nobody renews or ends.
+func TestRenewalThatMeetsARelease(t *testing.T) {
+	p := &preempted{}
+	h := &heartbeat{to: p, wake: make(chan struct{}, 1)}
+	h.hold(time.Minute, loader.In(time.Hour))
+	p.before = h.release
+	h.beat()
+	if p.lease != 0 {
+		t.Errorf("a lease of %v without a candidate", p.lease.Left())
+	}
+	h.hold(time.Minute, loader.In(time.Hour))
+	p.before = func() { h.hold(time.Hour, loader.In(2*time.Hour)) }
+	h.beat()
+	if p.lease.Left() < 30*time.Minute {
+		t.Errorf("the lease of the candidate before: %v", p.lease.Left())
+	}
+}

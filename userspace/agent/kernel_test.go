@@ -322,6 +322,39 @@ func TestKernelDeviceThatComesBack(t *testing.T) {
 	eventually(t, "attached again", func() error { return s.protected(true) })
 }
 
+// A device is renamed, and another gets its name: the new one is protected, although the old link still holds.
+func TestKernelDeviceUnderAnothersName(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	s.apply("one", api.ApplyOptions{})
+	before, err := s.client.Status(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.in(func() error {
+		for from, to := range map[string]string{"sw0": "old0", "sw1": "old1"} {
+			l, err := netlink.LinkByName(from)
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(netlink.LinkSetDown(l), netlink.LinkSetName(l, to), netlink.LinkSetUp(l)); err != nil {
+				return err
+			}
+		}
+		return s.addVeth()
+	})
+	eventually(t, "the new device is attached", func() error {
+		now, err := s.client.Status(context.Background())
+		if err != nil {
+			return err
+		}
+		if !now.Protected || now.Interfaces[0].Index == before.Interfaces[0].Index {
+			return fmt.Errorf("%+v, before %+v", now.Interfaces, before.Interfaces)
+		}
+		return nil
+	})
+}
+
 // Somebody removes everything that is pinned. Nothing is lost: the agent still holds it.
 func TestKernelPinsThatWereRemoved(t *testing.T) {
 	s := newSite(t)
@@ -331,7 +364,8 @@ func TestKernelPinsThatWereRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := s.kernel().Control()
-	if err := os.RemoveAll(s.host.Paths.Pins); err != nil {
+	aside := s.host.Paths.Pins + "-aside" // in one step, or the agent pins again what is being removed
+	if err := errors.Join(os.Rename(s.host.Paths.Pins, aside), os.RemoveAll(aside)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "pinned and attached again", func() error {

@@ -35,6 +35,7 @@ type Options struct {
 	open  func(loader.Options) (dataplane, error)
 	own   func() ([]netip.Addr, error)
 	links func(context.Context) <-chan struct{}
+	index func(name string) (int, error)
 	fault func(op, path string) error
 }
 
@@ -56,6 +57,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.links == nil {
 		o.links = linkEvents
+	}
+	if o.index == nil {
+		o.index = interfaceIndex
 	}
 }
 

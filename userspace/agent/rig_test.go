@@ -30,6 +30,8 @@ type rig struct {
 	fault   func(op, path string) error
 	own     []netip.Addr
 
+	devices map[string]int // by name; those not named here have index 2
+
 	*agent
 	fake *fake
 }
@@ -81,6 +83,7 @@ func (r *rig) startWithoutAdoption() {
 	r.host = h
 	o := Options{Host: h, HostPath: r.hostPath(), Version: "test", Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return r.clock }}
 	o.own = func() ([]netip.Addr, error) { return r.own, nil }
+	o.index = r.index
 	o.open = func(loader.Options) (dataplane, error) {
 		if r.openErr != nil {
 			return nil, r.openErr
@@ -100,6 +103,17 @@ func (r *rig) startWithoutAdoption() {
 	}
 	r.agent = newAgent(o, store)
 	r.t.Cleanup(r.stop)
+}
+
+func (r *rig) index(name string) (int, error) {
+	index, ok := r.devices[name]
+	switch {
+	case !ok:
+		return fakeIndex, nil
+	case index == 0:
+		return 0, errors.New("no such device")
+	}
+	return index, nil
 }
 
 func sameText(a, b *config.Host) bool { return fmt.Sprintf("%+v", *a) == fmt.Sprintf("%+v", *b) }

@@ -53,6 +53,7 @@ func (a *agent) serveAPI(ctx context.Context, first chan<- struct{}) {
 	again := retry{}
 	for {
 		l, err := api.Listen(socket)
+		a.listens.Store(err == nil)
 		if first != nil {
 			close(first)
 			first = nil

@@ -97,6 +97,7 @@ func TestRun(t *testing.T) {
 		})}
 	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
+	o.index = func(string) (int, error) { return fakeIndex, nil }
 	o.own = func() ([]netip.Addr, error) { return nil, nil }
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -277,6 +278,7 @@ func TestStateFolderThatCannotBeUsed(t *testing.T) {
 	o := Options{Host: h, HostPath: path}
 	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
+	o.index = func(string) (int, error) { return fakeIndex, nil }
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, o) }()

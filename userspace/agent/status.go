@@ -78,8 +78,8 @@ func (a *agent) fillInterfaces(s *api.Status, h *config.Host) {
 		if !ok {
 			i = api.Interface{Name: want.Name, State: loader.StateMissing}
 		}
-		if p := a.place(want.Name); p.problem != nil && i.State != loader.StateAttached {
-			i.State, i.Problem, i.Fix = "failed", p.problem.Message, p.problem.Fix
+		if p := a.place(want.Name); p.problem != nil && (i.State != loader.StateAttached || !p.attached) {
+			i.State, i.Problem, i.Fix, i.Protected = "failed", p.problem.Message, p.problem.Fix, false
 			s.Problems = append(s.Problems, *p.problem)
 		}
 		s.Protected = s.Protected && i.Protected
@@ -194,11 +194,13 @@ func (a *agent) Forbidden(by api.Caller, verb string) {
 // healthy is the real check behind systemd's watchdog. It does not ask whether the site is protected: a restart would
 // not help there.
 func (a *agent) healthy() error {
-	conn, err := net.DialTimeout("unix", a.hostFile().Listen.Socket, time.Second)
-	if err != nil {
-		return fmt.Errorf("the socket does not answer: %w", err)
+	if a.listens.Load() { // a socket that cannot be made is a problem that status tells, and no restart mends
+		conn, err := net.DialTimeout("unix", a.hostFile().Listen.Socket, time.Second)
+		if err != nil {
+			return fmt.Errorf("the socket does not answer: %w", err)
+		}
+		_ = conn.Close()
 	}
-	_ = conn.Close()
 	d, done, err := a.use()
 	if err != nil {
 		return nil
