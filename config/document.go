@@ -90,6 +90,7 @@ var notWanted = map[token.Type]string{
 // checkTokens refuses what would be refused later anyhow, before the recursive parser sees it.
 func checkTokens(src *source, tokens token.Tokens, out *collector) bool {
 	before := out.total
+	var nest columns
 	var depth, dashes, keys, empty, documents, line int
 	for _, tk := range tokens {
 		at := tokenPlace(tk)
@@ -101,6 +102,11 @@ func checkTokens(src *source, tokens token.Tokens, out *collector) bool {
 		}
 		if at.line != line {
 			line, dashes = at.line, 0
+			if tk.Type != token.CommentType && depth == 0 { // neither closes what is around it
+				nest.begin(at.column)
+			}
+		} else if tk.Type == token.SequenceEntryType {
+			nest.enter(at.column)
 		}
 		switch tk.Type {
 		case token.SequenceStartType, token.MappingStartType:
@@ -117,7 +123,7 @@ func checkTokens(src *source, tokens token.Tokens, out *collector) bool {
 		if valueless(tk) {
 			empty++
 		}
-		if depth > maxDepth || dashes > maxDepth || tk.Position.IndentLevel > maxDepth {
+		if depth > maxDepth || dashes > maxDepth || len(nest) > maxDepth {
 			out.addAt(src, CodeUnsupported, at, "", "", "too deeply nested", fmt.Sprintf("at most %d levels", maxDepth))
 			return false
 		}
@@ -127,6 +133,25 @@ func checkTokens(src *source, tokens token.Tokens, out *collector) bool {
 		}
 	}
 	return out.total == before
+}
+
+// columns are those of the block collections that are open, from the outside in. (The lexer's own IndentLevel grows with
+// every return over several levels: thirty blocks of three levels were 32 deep to it.)
+type columns []int
+
+// begin closes the collections that a line leaves, whose first token stands in the column.
+func (c *columns) begin(column int) {
+	for n := len(*c); n > 0 && (*c)[n-1] > column; n-- {
+		*c = (*c)[:n-1]
+	}
+	c.enter(column)
+}
+
+// enter opens a collection, unless one stands there.
+func (c *columns) enter(column int) {
+	if n := len(*c); n == 0 || (*c)[n-1] < column {
+		*c = append(*c, column)
+	}
 }
 
 func tooMany(keys, empty, documents int) string {
