@@ -13,7 +13,6 @@ import (
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/sdnotify"
-	"github.com/spillway/spillway/userspace/state"
 )
 
 const (
@@ -125,17 +124,6 @@ func (a *agent) countRollback() {
 	a.mu.Lock()
 	a.rollbacks++
 	a.mu.Unlock()
-}
-
-// saveAgain writes a record that the disk refused before.
-func (a *agent) saveAgain() {
-	a.mu.Lock()
-	due := a.unsaved && a.now().Sub(a.lastSave) >= saveInterval
-	a.mu.Unlock()
-	if due {
-		a.lastSave = a.now()
-		_ = a.update(func(*state.Record) {})
-	}
 }
 
 // startBackground runs what may take long beside the ticks, one at a time: names of bundles, and the comparison of

@@ -16,7 +16,6 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/state"
 )
 
 // rig is a machine, a disk and a clock, and the agents that come and go on them.
@@ -91,13 +90,14 @@ func (r *rig) startWithoutAdoption() {
 		r.fake = &fake{r.machine, h}
 		return r.fake, nil
 	}
-	o.setDefaults()
-	store, err := state.Open(h.Paths.State, state.Options{Now: o.Now, Fault: func(op, path string) error {
+	o.fault = func(op, path string) error {
 		if r.fault != nil {
 			return r.fault(op, path)
 		}
 		return nil
-	}})
+	}
+	o.setDefaults()
+	store, err := openStore(o)
 	if err != nil {
 		r.t.Fatal(err)
 	}

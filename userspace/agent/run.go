@@ -19,6 +19,15 @@ import (
 // told, and tried again. It leaves everything attached.
 func Run(ctx context.Context, o Options) error {
 	o.setDefaults()
+	lock, err := lockRun(o.Host.Listen.Socket)
+	switch {
+	case errors.Is(err, state.ErrLocked):
+		return fmt.Errorf("another agent runs: %w", err)
+	case err != nil:
+		o.Log.Warn("a second agent could not be kept away by the socket's lock; that of the state folder is left", "error", err)
+	default:
+		defer lock.Close()
+	}
 	store, err := openStore(o)
 	if err != nil {
 		return err

@@ -303,6 +303,9 @@ func TestStateFolderThatCannotBeUsed(t *testing.T) {
 	if !errors.As(err, &e) || !strings.Contains(e.Message, syscall.ENOTDIR.Error()) || m.Control().Stable != 0 {
 		t.Errorf("apply without a disk: %v", err)
 	}
+	if err := Run(ctx, o); !errors.Is(err, state.ErrLocked) {
+		t.Errorf("a second agent without a disk: %v", err)
+	}
 	stop()
 	if err := <-done; err != nil {
 		t.Error(err)

@@ -26,8 +26,8 @@ const keptBundles = 20
 // SaveBundle stores the canonical form under its digest. A bundle that is there already is read and, when damaged,
 // written again.
 func (s *Store) SaveBundle(b *config.Bundle) error {
-	if s.broken != nil {
-		return fmt.Errorf("save bundle: %w", s.broken)
+	if err := s.refusal(); err != nil {
+		return fmt.Errorf("save bundle: %w", err)
 	}
 	if _, err := s.readBundle(b.Digest); err == nil {
 		return nil
@@ -75,7 +75,7 @@ func (s *Store) bundlePath(d config.Digest) string {
 
 // Prune removes old bundles: those that keep names stay, and of the others the newest 20.
 func (s *Store) Prune(keep []config.Digest) error {
-	if s.broken != nil {
+	if s.refusal() != nil {
 		return nil
 	}
 	dir := filepath.Join(s.dir, bundleDir)

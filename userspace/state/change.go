@@ -59,3 +59,25 @@ func (r *Record) SetBypass(service string, b *Bypass) {
 	}
 	r.Bypass = next
 }
+
+// Absorb takes over what only the disk knows, when it can be read at last: r is of an agent that began without it, so
+// what r says of the kernel is newer.
+func (r *Record) Absorb(disk *Record) {
+	r.LastNumber = max(r.LastNumber, disk.LastNumber)
+	if r.LastKnownGood == nil {
+		r.LastKnownGood = clonePointer(disk.LastKnownGood)
+	}
+	if r.Applied == nil || disk.Applied != nil && r.Applied.Digest == disk.Applied.Digest && r.Applied.Number == disk.Applied.Number {
+		r.Applied, r.BakeUntil = clonePointer(disk.Applied), disk.BakeUntil
+	}
+	for _, q := range disk.Quarantine {
+		if !slices.ContainsFunc(r.Quarantine, func(known Quarantined) bool { return known.Digest == q.Digest }) {
+			r.Quarantine = append([]Quarantined{q}, r.Quarantine...)
+		}
+	}
+	for _, c := range disk.Compiled {
+		if !slices.ContainsFunc(r.Compiled, func(known Compiled) bool { return known.Number == c.Number }) {
+			r.Compiled = append(r.Compiled, c)
+		}
+	}
+}

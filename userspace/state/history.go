@@ -44,8 +44,8 @@ const (
 
 // Append adds an entry. A zero At is now.
 func (s *Store) Append(e Entry) error {
-	if s.broken != nil {
-		return fmt.Errorf("write history: %w", s.broken)
+	if err := s.refusal(); err != nil {
+		return fmt.Errorf("write history: %w", err)
 	}
 	if e.At.IsZero() {
 		e.At = s.now()

@@ -30,14 +30,14 @@ type Options struct {
 
 // Store is the state folder, locked for this process. Its methods may be called by several goroutines.
 type Store struct {
-	dir    string
-	opts   Options
-	log    *slog.Logger
-	lock   *os.File
-	broken error // the folder cannot be locked: it is only read, and writes return this
+	dir  string
+	opts Options
+	log  *slog.Logger
 
-	mu      sync.Mutex // orders writes to history.jsonl, and guards damaged
+	mu      sync.Mutex // orders writes to history.jsonl, and guards what follows
 	damaged []string
+	lock    *os.File
+	broken  error // the folder cannot be locked: it is only read, and writes return this
 }
 
 const (
@@ -51,6 +51,14 @@ const (
 // a file descriptor's: a killed process leaves nothing stale.
 func Open(dir string, o Options) (*Store, error) {
 	s := newStore(dir, o)
+	var err error
+	if s.lock, err = lockFolder(dir); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func lockFolder(dir string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Join(dir, bundleDir), 0o750); err != nil {
 		return nil, fmt.Errorf("make state folder: %w", err)
 	}
@@ -65,10 +73,32 @@ func Open(dir string, o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
-	s.lock = f
 	sweep(dir)
 	sweep(filepath.Join(dir, bundleDir))
-	return s, nil
+	return f, nil
+}
+
+// Reopen tries again to lock a folder that could not be used, and reports whether it can be used from now on. What its
+// record says must then be read again: nobody could before.
+func (s *Store) Reopen() (bool, error) {
+	if s.refusal() == nil {
+		return false, nil
+	}
+	f, err := lockFolder(s.dir)
+	if err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lock, s.broken = f, nil
+	return true, nil
+}
+
+// refusal is why nothing can be written; nil when it can.
+func (s *Store) refusal() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
 }
 
 // Unusable returns a store for a folder that cannot be opened, such as one on a read-only file system: every write
@@ -97,6 +127,8 @@ func (s *Store) now() time.Time {
 
 // Close unlocks the folder.
 func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.lock == nil {
 		return nil
 	}
@@ -130,8 +162,8 @@ func (s *Store) Load() *Record {
 
 // Save replaces the record.
 func (s *Store) Save(r *Record) error {
-	if s.broken != nil {
-		return fmt.Errorf("save state: %w", s.broken)
+	if err := s.refusal(); err != nil {
+		return fmt.Errorf("save state: %w", err)
 	}
 	r.Schema = recordSchema
 	data, err := encodeRecord(r)
