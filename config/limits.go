@@ -2,7 +2,10 @@
 
 package config
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Capacity is the size of the kernel maps, in rows.
 type Capacity struct {
@@ -33,6 +36,18 @@ type Capacity struct {
 	Allowlist int `yaml:"allowlist" jsonschema:"minimum=1,maximum=65536,default=1024"`
 	// Services is the number of services.
 	Services int `yaml:"services" jsonschema:"minimum=1,maximum=32,default=16"`
+}
+
+// OrDefault returns c with the defaults for what is zero.
+func (c Capacity) OrDefault() Capacity {
+	d := DefaultHost().Capacity
+	return Capacity{
+		Prefixes4: cmp.Or(c.Prefixes4, d.Prefixes4), Prefixes6: cmp.Or(c.Prefixes6, d.Prefixes6),
+		TCPFingerprints: cmp.Or(c.TCPFingerprints, d.TCPFingerprints), TCPSignatures: cmp.Or(c.TCPSignatures, d.TCPSignatures),
+		JA4s: cmp.Or(c.JA4s, d.JA4s), Rules: cmp.Or(c.Rules, d.Rules), Flows: cmp.Or(c.Flows, d.Flows), Syns: cmp.Or(c.Syns, d.Syns),
+		Hellos: cmp.Or(c.Hellos, d.Hellos), Shapes: cmp.Or(c.Shapes, d.Shapes), Bans: cmp.Or(c.Bans, d.Bans),
+		Allowlist: cmp.Or(c.Allowlist, d.Allowlist), Services: cmp.Or(c.Services, d.Services),
+	}
 }
 
 // Guards are limits that the host sets and no bundle can loosen.

@@ -83,6 +83,9 @@ type P0FQuirks uint32
 // quirkNames in the order in which p0f prints them.
 var quirkNames = []string{"df", "id+", "id-", "ecn", "0+", "flow", "seq-", "ack+", "ack-", "uptr+", "urgf+", "pushf+", "ts1-", "ts2+", "opt+", "exws", "bad"}
 
+// AllQuirks are those that have a name.
+const AllQuirks P0FQuirks = 1<<17 - 1
+
 func quirk(name string) P0FQuirks { return 1 << slices.Index(quirkNames, name) }
 
 // QuirksOf returns the quirks that only packets of the IP version can have.

@@ -75,10 +75,10 @@ func TestOverCapacityIsRefusedAndNothingChanges(t *testing.T) {
 		t.Fatalf("three rows into a capacity of two: %v", err)
 	}
 	// The kernel refuses too, when our own check is out of the way.
-	d.capacity.Prefixes4 = 3
+	d.capacity.Prefixes4 = 2
 	img.prefixes4.keys = append(img.prefixes4.keys, bpf.Prefix4Key{Prefixlen: 32, Addr: 1})
 	img.prefixes4.values = append(img.prefixes4.values, 1)
-	table := img.tables(2, 2, 2)[bpf.DataplaneMapPrefixes4]
+	table := img.tables(d.capacity)[bpf.DataplaneMapPrefixes4]
 	if m, err := d.buildTable(bpf.DataplaneMapPrefixes4, table); err == nil {
 		_ = m.Close()
 		t.Error("the kernel took four rows into a trie of two")

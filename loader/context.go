@@ -2,12 +2,17 @@
 
 package loader
 
-import "github.com/spillway/spillway/bpf"
+import (
+	"slices"
+
+	"github.com/spillway/spillway/bpf"
+)
 
 // Context is what a generation takes from the host file that it was compiled for. A later host file may know other
 // services; whoever compiles the same image again, to verify a generation, needs the context of then.
 type Context struct {
 	Services  map[string]uint8 // ids by name
+	Resets    []string         // of these, those that a policy may reset; in the order of their ids
 	Allowlist int              // rows
 }
 
@@ -17,6 +22,9 @@ func (img *HostImage) Context() Context {
 	for id, s := range img.host.Services {
 		if s.Tag != 0 {
 			c.Services[serviceName(s)] = uint8(id)
+		}
+		if img.resets[id] {
+			c.Resets = append(c.Resets, serviceName(s))
 		}
 	}
 	return c
@@ -32,6 +40,7 @@ func (c Context) Image() *HostImage {
 		s := bpf.Service{Tag: serviceTag(name)}
 		copy(s.Name[:len(s.Name)-1], name)
 		img.host.Services[id] = s
+		img.resets[id] = slices.Contains(c.Resets, name)
 	}
 	img.allowlist.keys = make([]bpf.Prefix6Key, min(max(c.Allowlist, 0), 1<<20))
 	return img

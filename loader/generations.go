@@ -26,7 +26,7 @@ type GenerationInfo struct {
 	Built  time.Time
 
 	// Rows of each kind.
-	Rules, Prefixes4, Prefixes6, TCP, Allowlist int
+	Rules, Prefixes4, Prefixes6, TCP, TCPSignatures, JA4s, Allowlist int
 }
 
 // Role returns what the slot is to the control word.
@@ -58,7 +58,8 @@ func (d *Dataplane) Generations() ([]GenerationInfo, error) {
 		all = append(all, GenerationInfo{
 			Slot: slot, Role: control.Role(slot), Number: g.Number, Digest: g.Digest,
 			Built: time.Unix(0, int64(g.BuiltUnixNs)), Rules: int(g.RuleCount),
-			Prefixes4: int(g.Prefixes4), Prefixes6: int(g.Prefixes6), TCP: int(g.TcpFingerprints), Allowlist: int(g.Allowlist),
+			Prefixes4: int(g.Prefixes4), Prefixes6: int(g.Prefixes6), TCP: int(g.TcpFingerprints),
+			TCPSignatures: int(g.TcpSignatures), JA4s: int(g.Ja4s), Allowlist: int(g.Allowlist),
 		})
 	}
 	return all, nil

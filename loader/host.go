@@ -16,9 +16,10 @@ import (
 // HostImage is a host file compiled for the kernel: services and protected sources. A pure value.
 type HostImage struct {
 	host      bpf.Host
-	ports     map[uint32]bpf.Port // index: port, plus 65,536 for UDP
-	addresses rows[bpf.ServiceAddress]
-	allowlist rows[bpf.Prefix6Key]
+	resets    [bpf.ServicesMax]bool // services whose connections a policy may reset
+	ports     map[uint32]bpf.Port   // index: port, plus 65,536 for UDP
+	addresses rows[bpf.ServiceAddress, uint32]
+	allowlist rows[bpf.Prefix6Key, uint32]
 }
 
 // HostInfo is the host file as the kernel holds it.
@@ -87,6 +88,7 @@ func CompileHost(h *config.Host, current *HostInfo, number uint32) (*HostImage, 
 		service := bpf.Service{Tag: serviceTag(s.Name), Kind: kindNumber(s.Kind)}
 		copy(service.Name[:len(service.Name)-1], s.Name)
 		img.host.Services[id] = service
+		img.resets[id] = s.Resettable()
 	}
 	// Port 0 is any port; the first service of an address speaks for it, and a later one does not overrule it.
 	for _, s := range h.Services {

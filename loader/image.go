@@ -16,9 +16,11 @@ import (
 type Image struct {
 	generation bpf.Generation
 	nodes      []bpf.RuleNode
-	prefixes4  rows[bpf.Prefix4Key]
-	prefixes6  rows[bpf.Prefix6Key]
-	tcp        rows[bpf.TCPFingerprint]
+	prefixes4  heads[bpf.Prefix4Key]
+	prefixes6  heads[bpf.Prefix6Key]
+	tcp        heads[bpf.TCPFingerprint]
+	ja4s       heads[bpf.JA4Key]
+	layouts    rows[bpf.TCPLayout, bpf.TCPSignatures]
 }
 
 // Number returns the generation's number.
@@ -43,27 +45,37 @@ func CompileBundle(b *config.Bundle, host *HostImage, number uint32, now Clock) 
 		Salt:        binary.LittleEndian.Uint64(b.Digest[:8]),
 		BuiltUnixNs: uint64(now.Wall.UnixNano()),
 	}}
-	for id, s := range host.host.Services {
-		if s.Tag != 0 {
-			img.generation.Policies[id] = bpf.Policy{Tag: s.Tag, Drop: uint8(b.PolicyFor(serviceName(s)).Drop)}
-		}
-	}
+	img.compilePolicies(b, host)
 	c := newChains(b.Rules, now)
-	if err := img.compilePrefixes(b, index, c); err != nil {
-		return nil, err
-	}
-	if err := img.compileTCP(b, index, c); err != nil {
-		return nil, err
-	}
-	if err := img.compileReasons(b, index, c); err != nil {
-		return nil, err
+	for _, compile := range []func(*config.Bundle, map[string]uint16, *chains) error{
+		img.compilePrefixes, img.compileTCP, img.compileJA4s, img.compileSignatures, img.compileReasons,
+	} {
+		if err := compile(b, index, c); err != nil {
+			return nil, err
+		}
 	}
 	img.nodes = c.nodes
 	img.generation.Prefixes4 = uint32(len(img.prefixes4.keys))
 	img.generation.Prefixes6 = uint32(len(img.prefixes6.keys))
 	img.generation.TcpFingerprints = uint32(len(img.tcp.keys))
+	img.generation.Ja4s = uint32(len(img.ja4s.keys))
+	img.generation.TcpSignatures = uint32(len(b.P0F))
 	img.generation.Allowlist = uint32(len(host.allowlist.keys))
 	return img, nil
+}
+
+// compilePolicies leaves a reset out where no socket of this host can say whose connection it is.
+func (img *Image) compilePolicies(b *config.Bundle, host *HostImage) {
+	for id, s := range host.host.Services {
+		if s.Tag == 0 {
+			continue
+		}
+		p := b.PolicyFor(serviceName(s))
+		img.generation.Policies[id] = bpf.Policy{Tag: s.Tag, Drop: uint8(p.Drop)}
+		if host.resets[id] {
+			img.generation.Policies[id].Reset = uint8(p.Reset)
+		}
+	}
 }
 
 func (img *Image) compilePrefixes(b *config.Bundle, index map[string]uint16, c *chains) error {

@@ -44,6 +44,7 @@ func PlanMemory(c config.Capacity, cpus int) (MemoryPlan, error) {
 	if err != nil {
 		return MemoryPlan{}, fmt.Errorf("read the embedded dataplane: %w", err)
 	}
+	c = c.OrDefault()
 	for _, s := range sized {
 		spec.Maps[s.name].MaxEntries = uint32(s.entries(c))
 	}
@@ -52,6 +53,8 @@ func PlanMemory(c config.Capacity, cpus int) (MemoryPlan, error) {
 		bpf.DataplaneMapPrefixes4:       {c.Prefixes4, generational},
 		bpf.DataplaneMapPrefixes6:       {c.Prefixes6, generational},
 		bpf.DataplaneMapTcpFingerprints: {c.TCPFingerprints, generational},
+		bpf.DataplaneMapTcpLayouts:      {layoutsFor(c), generational},
+		bpf.DataplaneMapJa4s:            {c.JA4s, generational},
 		bpf.DataplaneMapGenerations:     {1, generational},
 		bpf.DataplaneMapHosts:           {1, hostSlots},
 		bpf.DataplaneMapHostPorts:       {2 * 65536, hostSlots},
@@ -151,6 +154,7 @@ func (d *Dataplane) rowsOf() (map[string]rowCount, error) {
 	for _, g := range generations {
 		most.Rules, most.TCP = max(most.Rules, g.Rules), max(most.TCP, g.TCP)
 		most.Prefixes4, most.Prefixes6 = max(most.Prefixes4, g.Prefixes4), max(most.Prefixes6, g.Prefixes6)
+		most.TCPSignatures, most.JA4s = max(most.TCPSignatures, g.TCPSignatures), max(most.JA4s, g.JA4s)
 		most.Allowlist = max(most.Allowlist, g.Allowlist)
 	}
 	c := d.capacity
@@ -160,6 +164,8 @@ func (d *Dataplane) rowsOf() (map[string]rowCount, error) {
 		bpf.DataplaneMapPrefixes4:       {most.Prefixes4, c.Prefixes4},
 		bpf.DataplaneMapPrefixes6:       {most.Prefixes6, c.Prefixes6},
 		bpf.DataplaneMapTcpFingerprints: {most.TCP, c.TCPFingerprints},
+		bpf.DataplaneMapTcpLayouts:      {most.TCPSignatures, c.TCPSignatures},
+		bpf.DataplaneMapJa4s:            {most.JA4s, c.JA4s},
 		bpf.DataplaneMapHostAllowlist:   {most.Allowlist, c.Allowlist},
 	}, nil
 }

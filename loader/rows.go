@@ -15,26 +15,29 @@ import (
 const protocolUDP = 17
 
 // rows is the content of one feature map: keys in map order, and beside each its value.
-type rows[K comparable] struct {
+type rows[K, V comparable] struct {
 	keys   []K
-	values []uint32
+	values []V
 }
 
-func (r *rows[K]) add(key K, value uint32) {
+// heads are rows whose values are heads of rule chains.
+type heads[K comparable] = rows[K, uint32]
+
+func (r *rows[K, V]) add(key K, value V) {
 	r.keys = append(r.keys, key)
 	r.values = append(r.values, value)
 }
 
-func (r *rows[K]) has(key K) bool { return slices.Contains(r.keys, key) }
+func (r *rows[K, V]) has(key K) bool { return slices.Contains(r.keys, key) }
 
 // sort orders the rows, so that reading back can search them.
-func (r *rows[K]) sort(compare func(a, b K) int) {
+func (r *rows[K, V]) sort(compare func(a, b K) int) {
 	order := make([]int, len(r.keys))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortFunc(order, func(i, j int) int { return compare(r.keys[i], r.keys[j]) })
-	keys, values := make([]K, len(order)), make([]uint32, len(order))
+	keys, values := make([]K, len(order)), make([]V, len(order))
 	for to, from := range order {
 		keys[to], values[to] = r.keys[from], r.values[from]
 	}
@@ -81,4 +84,13 @@ func compareAddresses(a, b bpf.ServiceAddress) int {
 func compareFingerprints(a, b bpf.TCPFingerprint) int {
 	return cmp.Or(cmp.Compare(a.Window, b.Window), cmp.Compare(a.Mss, b.Mss), cmp.Compare(a.Scale, b.Scale),
 		cmp.Compare(a.Present, b.Present), cmp.Compare(a.KindCount, b.KindCount), bytes.Compare(a.Kinds[:], b.Kinds[:]))
+}
+
+func compareJA4s(a, b bpf.JA4Key) int {
+	return cmp.Or(cmp.Compare(a.Form, b.Form), bytes.Compare(a.A[:], b.A[:]), bytes.Compare(a.B[:], b.B[:]), bytes.Compare(a.C[:], b.C[:]))
+}
+
+func compareLayouts(a, b bpf.TCPLayout) int {
+	return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(a.KindCount, b.KindCount), cmp.Compare(a.EolPad, b.EolPad),
+		bytes.Compare(a.Kinds[:], b.Kinds[:]))
 }

@@ -14,7 +14,7 @@ import (
 // The maps of a slot. The first of each says whether the slot is filled: it is put last and taken away first.
 var (
 	generationMaps = []string{bpf.DataplaneMapGenerations, bpf.DataplaneMapRules, bpf.DataplaneMapPrefixes4,
-		bpf.DataplaneMapPrefixes6, bpf.DataplaneMapTcpFingerprints}
+		bpf.DataplaneMapPrefixes6, bpf.DataplaneMapTcpFingerprints, bpf.DataplaneMapTcpLayouts, bpf.DataplaneMapJa4s}
 	hostMaps = []string{bpf.DataplaneMapHosts, bpf.DataplaneMapHostPorts, bpf.DataplaneMapHostAddresses,
 		bpf.DataplaneMapHostAllowlist}
 )
@@ -32,7 +32,7 @@ func (d *Dataplane) Build(img *Image) (uint8, error) {
 		return 0, err
 	}
 	d.zeroRuleHits(slot)
-	return slot, d.fill(slot, generationMaps, img.tables(d.capacity.Prefixes4, d.capacity.Prefixes6, d.capacity.TCPFingerprints))
+	return slot, d.fill(slot, generationMaps, img.tables(d.capacity))
 }
 
 // BuildHost does the same for a host file.
@@ -56,6 +56,8 @@ func (d *Dataplane) checkCapacity(img *Image) error {
 		{"IPv4 prefixes", len(img.prefixes4.keys), d.capacity.Prefixes4},
 		{"IPv6 prefixes", len(img.prefixes6.keys), d.capacity.Prefixes6},
 		{"TCP fingerprints", len(img.tcp.keys), d.capacity.TCPFingerprints},
+		{"JA4 features", len(img.ja4s.keys), d.capacity.JA4s},
+		{"p0f signatures", int(img.generation.TcpSignatures), d.capacity.TCPSignatures},
 		{"rules", int(img.generation.RuleCount), d.capacity.Rules},
 	} {
 		if c.rows > c.max {

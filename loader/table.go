@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
 )
 
 // Drift is one place in which the kernel does not hold what it should.
@@ -35,18 +36,19 @@ type table interface {
 const batch = 4096
 
 // feature is a table of keys, such as a trie of prefixes.
-type feature[K comparable] struct {
+type feature[K, V comparable] struct {
 	name   string
-	rows   *rows[K]
+	rows   *rows[K, V]
 	max    int
 	order  func(a, b K) int
 	format func(K) string
+	value  func(V) string
 }
 
-func (f feature[K]) empty() bool   { return len(f.rows.keys) == 0 }
-func (f feature[K]) capacity() int { return f.max }
+func (f feature[K, V]) empty() bool   { return len(f.rows.keys) == 0 }
+func (f feature[K, V]) capacity() int { return f.max }
 
-func (f feature[K]) write(m *ebpf.Map) error {
+func (f feature[K, V]) write(m *ebpf.Map) error {
 	for from := 0; from < len(f.rows.keys); from += batch {
 		to := min(from+batch, len(f.rows.keys))
 		n, err := m.BatchUpdate(f.rows.keys[from:to], f.rows.values[from:to], nil)
@@ -57,7 +59,7 @@ func (f feature[K]) write(m *ebpf.Map) error {
 	return nil
 }
 
-func (f feature[K]) compare(m *ebpf.Map) ([]Drift, error) {
+func (f feature[K, V]) compare(m *ebpf.Map) ([]Drift, error) {
 	seen := make([]bool, len(f.rows.keys))
 	var drifts []Drift
 	add := func(d Drift) {
@@ -65,14 +67,14 @@ func (f feature[K]) compare(m *ebpf.Map) ([]Drift, error) {
 			drifts = append(drifts, d)
 		}
 	}
-	err := eachRow(m, func(key K, value uint32) {
+	err := eachRow(m, func(key K, value V) {
 		at, ok := slices.BinarySearchFunc(f.rows.keys, key, f.order)
 		where := f.name + " " + f.format(key)
 		switch {
 		case !ok:
-			add(Drift{where, "nothing", fmt.Sprintf("rule node %d", value)})
+			add(Drift{where, "nothing", f.value(value)})
 		case f.rows.values[at] != value:
-			add(Drift{where, fmt.Sprintf("rule node %d", f.rows.values[at]), fmt.Sprintf("rule node %d", value)})
+			add(Drift{where, f.value(f.rows.values[at]), f.value(value)})
 			seen[at] = true
 		default:
 			seen[at] = true
@@ -83,7 +85,7 @@ func (f feature[K]) compare(m *ebpf.Map) ([]Drift, error) {
 	}
 	for i, ok := range seen {
 		if !ok {
-			add(Drift{f.name + " " + f.format(f.rows.keys[i]), fmt.Sprintf("rule node %d", f.rows.values[i]), "nothing"})
+			add(Drift{f.name + " " + f.format(f.rows.keys[i]), f.value(f.rows.values[i]), "nothing"})
 		}
 	}
 	return drifts, nil
@@ -148,17 +150,23 @@ func (a array[V]) compare(m *ebpf.Map) ([]Drift, error) {
 	return drifts, err
 }
 
-func (img *Image) tables(max4, max6, maxTCP int) map[string]table {
+func formatHead(head uint32) string { return fmt.Sprintf("rule node %d", head) }
+
+func (img *Image) tables(c config.Capacity) map[string]table {
 	return map[string]table{
 		bpf.DataplaneMapGenerations: array[bpf.Generation]{"generation", []bpf.Generation{img.generation}},
 		bpf.DataplaneMapRules:       array[bpf.RuleNode]{"rules", img.nodes},
-		bpf.DataplaneMapPrefixes4: feature[bpf.Prefix4Key]{"prefixes_v4", &img.prefixes4, max4, comparePrefix4,
+		bpf.DataplaneMapPrefixes4: feature[bpf.Prefix4Key, uint32]{"prefixes_v4", &img.prefixes4, c.Prefixes4, comparePrefix4,
 			func(k bpf.Prefix4Key) string {
 				return netip.PrefixFrom(unmapped([4]uint32{0, 0, mappedMarker, k.Addr}), int(k.Prefixlen)).String()
-			}},
-		bpf.DataplaneMapPrefixes6: feature[bpf.Prefix6Key]{"prefixes_v6", &img.prefixes6, max6, comparePrefix6, formatPrefix6},
-		bpf.DataplaneMapTcpFingerprints: feature[bpf.TCPFingerprint]{"tcp_fingerprints", &img.tcp, maxTCP,
-			compareFingerprints, FormatFingerprint},
+			}, formatHead},
+		bpf.DataplaneMapPrefixes6: feature[bpf.Prefix6Key, uint32]{"prefixes_v6", &img.prefixes6, c.Prefixes6, comparePrefix6,
+			formatPrefix6, formatHead},
+		bpf.DataplaneMapTcpFingerprints: feature[bpf.TCPFingerprint, uint32]{"tcp_fingerprints", &img.tcp, c.TCPFingerprints,
+			compareFingerprints, FormatFingerprint, formatHead},
+		bpf.DataplaneMapJa4s: feature[bpf.JA4Key, uint32]{"ja4s", &img.ja4s, c.JA4s, compareJA4s, formatJA4Key, formatHead},
+		bpf.DataplaneMapTcpLayouts: feature[bpf.TCPLayout, bpf.TCPSignatures]{"tcp_layouts", &img.layouts, layoutsFor(c),
+			compareLayouts, formatLayout, formatSignatures},
 	}
 }
 
@@ -170,12 +178,12 @@ func (img *HostImage) tables(maxAllowlist int) map[string]table {
 	return map[string]table{
 		bpf.DataplaneMapHosts:     array[bpf.Host]{"host", []bpf.Host{img.host}},
 		bpf.DataplaneMapHostPorts: array[bpf.Port]{"ports", ports},
-		bpf.DataplaneMapHostAddresses: feature[bpf.ServiceAddress]{"addresses", &img.addresses,
+		bpf.DataplaneMapHostAddresses: feature[bpf.ServiceAddress, uint32]{"addresses", &img.addresses,
 			max(len(img.addresses.keys), 1), compareAddresses, func(k bpf.ServiceAddress) string {
 				return netip.AddrPortFrom(unmapped(k.Addr), hostToNet16(k.Port)).String()
-			}},
-		bpf.DataplaneMapHostAllowlist: feature[bpf.Prefix6Key]{"allowlist", &img.allowlist, maxAllowlist, comparePrefix6,
-			formatPrefix6},
+			}, formatHead},
+		bpf.DataplaneMapHostAllowlist: feature[bpf.Prefix6Key, uint32]{"allowlist", &img.allowlist, maxAllowlist,
+			comparePrefix6, formatPrefix6, formatHead},
 	}
 }
 

@@ -16,8 +16,7 @@ import (
 
 // VerifyGeneration compares a slot, row by row, with what it should hold.
 func (d *Dataplane) VerifyGeneration(slot uint8, img *Image) ([]Drift, error) {
-	return d.verifySlot(slot, generationMaps,
-		img.tables(d.capacity.Prefixes4, d.capacity.Prefixes6, d.capacity.TCPFingerprints))
+	return d.verifySlot(slot, generationMaps, img.tables(d.capacity))
 }
 
 // VerifyHost compares the published host file with what it should be.

@@ -110,7 +110,8 @@ func (a *agent) ruleOf(d config.Digest, index uint16) (config.Rule, bool) {
 
 // compiled is what must be kept to compile the same image again: expiries became kernel time at that moment.
 func compiled(number uint32, at loader.Clock, host loader.Context) state.Compiled {
-	return state.Compiled{Number: number, Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS, Services: host.Services, Allowlist: host.Allowlist}
+	return state.Compiled{Number: number, Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS,
+		Services: host.Services, Resets: host.Resets, Allowlist: host.Allowlist}
 }
 
 // isResident says whether a number is that of a generation in the kernel. However many candidates came and went, the
@@ -137,7 +138,7 @@ func (a *agent) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*loade
 			return nil, err
 		}
 		if c.Services != nil {
-			host = loader.Context{Services: c.Services, Allowlist: c.Allowlist}.Image()
+			host = loader.Context{Services: c.Services, Resets: c.Resets, Allowlist: c.Allowlist}.Image()
 		}
 		img, err := loader.CompileBundle(b, host, g.Number, loader.Clock{Wall: c.Wall, MonotonicNS: c.MonotonicNS})
 		if err != nil {

@@ -83,6 +83,7 @@ type Compiled struct {
 	Wall        time.Time        `json:"wall"`
 	MonotonicNS uint64           `json:"monotonic_ns"`
 	Services    map[string]uint8 `json:"services,omitempty"`  // ids by name; nil in records of before: those of today
+	Resets      []string         `json:"resets,omitempty"`    // services that a policy may reset
 	Allowlist   int              `json:"allowlist,omitempty"` // rows of the host file's
 }
 

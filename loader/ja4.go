@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"encoding/hex"
+	"fmt"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+func (img *Image) compileJA4s(b *config.Bundle, index map[string]uint16, c *chains) error {
+	for _, f := range b.JA4 {
+		head, err := c.head(index[f.Rule])
+		if err != nil {
+			return fmt.Errorf("compile ja4 %s: %w", f, err)
+		}
+		key := ja4Key(f)
+		img.ja4s.add(key, head)
+		img.generation.Ja4Forms |= 1 << key.Form
+	}
+	img.ja4s.sort(compareJA4s)
+	return nil
+}
+
+// ja4Key leaves open parts zero, and their bits out of the form. The hashes of a config.JA4 are hexadecimal.
+func ja4Key(f config.JA4Feature) bpf.JA4Key {
+	var key bpf.JA4Key
+	if f.Stable {
+		key.Form |= uint8(bpf.DataplaneJa4FormJA4STABLE)
+	}
+	if f.Match.A != "" {
+		key.Form |= uint8(bpf.DataplaneJa4FormJA4A)
+		copy(key.A[:], f.Match.A)
+	}
+	if f.Match.B != "" {
+		key.Form |= uint8(bpf.DataplaneJa4FormJA4B)
+		_, _ = hex.Decode(key.B[:], []byte(f.Match.B))
+	}
+	if f.Match.C != "" {
+		key.Form |= uint8(bpf.DataplaneJa4FormJA4C)
+		_, _ = hex.Decode(key.C[:], []byte(f.Match.C))
+	}
+	return key
+}
+
+// formatJA4Key is the way back.
+func formatJA4Key(key bpf.JA4Key) string {
+	f := config.JA4Feature{Stable: key.Form&uint8(bpf.DataplaneJa4FormJA4STABLE) != 0}
+	if key.Form&uint8(bpf.DataplaneJa4FormJA4A) != 0 {
+		f.Match.A = string(key.A[:])
+	}
+	if key.Form&uint8(bpf.DataplaneJa4FormJA4B) != 0 {
+		f.Match.B = hex.EncodeToString(key.B[:])
+	}
+	if key.Form&uint8(bpf.DataplaneJa4FormJA4C) != 0 {
+		f.Match.C = hex.EncodeToString(key.C[:])
+	}
+	return f.String()
+}
+
+// FormatJA4 returns the JA4 of a ClientHello as it is printed: t13d1516h2_8daaf6152771_02713d6af862.
+func FormatJA4(f bpf.TLSFingerprint) string {
+	return fmt.Sprintf("%s_%x_%x", f.A[:], f.B, f.C)
+}
+
+// FormatStableJA4 returns the stable JA4: the same without the extensions that come and go with resumption and padding.
+func FormatStableJA4(f bpf.TLSFingerprint) string {
+	if f.StableCount == [2]uint8{} { // nothing was left out
+		return FormatJA4(f)
+	}
+	copy(f.A[6:8], f.StableCount[:])
+	f.C = f.StableC
+	return FormatJA4(f)
+}
+
+// ParseJA4 reads what FormatJA4 wrote. The stable JA4 of the result is not known, and equal to the JA4.
+func ParseJA4(s string) (bpf.TLSFingerprint, error) {
+	j, err := config.ParseJA4(s)
+	if err == nil && (j.A == "" || j.B == "" || j.C == "") {
+		err = fmt.Errorf("a part is open")
+	}
+	if err != nil {
+		return bpf.TLSFingerprint{}, fmt.Errorf("read the JA4 %q: %w", s, err)
+	}
+	key := ja4Key(config.JA4Feature{Match: j})
+	f := bpf.TLSFingerprint{A: key.A, B: key.B, C: key.C, StableC: key.C}
+	copy(f.StableCount[:], f.A[6:8])
+	return f, nil
+}

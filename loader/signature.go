@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+// layoutsFor is how many rows the signatures may need: one for both IP versions stands in two.
+func layoutsFor(c config.Capacity) int { return 2 * c.TCPSignatures }
+
+// compileSignatures puts the p0f signatures into buckets by IP version and option layout, in the order of the bundle:
+// the first that fits counts.
+func (img *Image) compileSignatures(b *config.Bundle, index map[string]uint16, c *chains) error {
+	buckets := map[bpf.TCPLayout][]config.P0FFeature{}
+	var order []bpf.TCPLayout // chains are numbered as they are asked for, and two compilations must agree
+	for _, f := range b.P0F {
+		for _, version := range f.Signature.Versions() {
+			key := layoutKey(version, f.Signature)
+			if buckets[key] == nil {
+				order = append(order, key)
+			}
+			buckets[key] = append(buckets[key], f)
+		}
+	}
+	for _, key := range order {
+		features := buckets[key]
+		if len(features) > bpf.SignaturesMax {
+			return fmt.Errorf("compile p0f signatures: %s has %d: %s: %w: at most %d", formatLayout(key), len(features),
+				strings.Join(signatureTexts(features), "; "), ErrCapacity, bpf.SignaturesMax)
+		}
+		var candidates bpf.TCPSignatures
+		for i, f := range features {
+			head, err := c.head(index[f.Rule])
+			if err != nil {
+				return fmt.Errorf("compile p0f signature %s: %w", f.Signature, err)
+			}
+			candidates.Candidates[i] = signatureRow(f.Signature, key.Version, head)
+		}
+		img.layouts.add(key, candidates)
+	}
+	img.layouts.sort(compareLayouts)
+	return nil
+}
+
+func signatureTexts(features []config.P0FFeature) []string {
+	var texts []string
+	for _, f := range features {
+		texts = append(texts, f.Signature.String())
+	}
+	return texts
+}
+
+func layoutKey(version uint8, s config.P0F) bpf.TCPLayout {
+	key := bpf.TCPLayout{Version: version, KindCount: uint8(len(s.Layout)), EolPad: s.EOLPad}
+	copy(key.Kinds[:], s.Layout)
+	return key
+}
+
+func formatLayout(key bpf.TCPLayout) string {
+	kinds := key.Kinds[:min(int(key.KindCount), len(key.Kinds))]
+	return fmt.Sprintf("IPv%d with the options %q", key.Version, config.FormatLayout(kinds, key.EolPad))
+}
+
+// signatureRow is one candidate. A signature for both IP versions is not asked for the other one's quirks.
+func signatureRow(s config.P0F, version uint8, head uint32) bpf.TCPSignature {
+	row := bpf.TCPSignature{Head: head, Window: s.Window.N, WindowKind: uint8(s.Window.Kind), Ttl: s.TTL, Olen: s.IPOptions,
+		Quirks: uint32(s.Quirks), QuirksMask: uint32(config.AllQuirks)}
+	if s.Version == 0 {
+		row.QuirksMask &^= uint32(config.QuirksOf(10 - version)) // of 6 for 4, and of 4 for 6
+	}
+	switch s.Payload {
+	case config.PayloadAny:
+		row.Flags |= uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_ANY_PAYLOAD)
+	case config.PayloadSome:
+		row.Quirks |= uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)
+		fallthrough
+	default:
+		row.QuirksMask |= uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)
+	}
+	row.Quirks &= row.QuirksMask
+	if s.RandomTTL {
+		row.Flags |= uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_RANDOM_TTL)
+	}
+	if s.MSS != nil {
+		row.Mss = *s.MSS
+	} else {
+		row.Flags |= uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_ANY_MSS)
+	}
+	if s.Scale != nil {
+		row.Scale = *s.Scale
+	} else {
+		row.Flags |= uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_ANY_SCALE)
+	}
+	return row
+}
+
+// formatSignatures shows the candidates that are there.
+func formatSignatures(s bpf.TCPSignatures) string {
+	end := slices.IndexFunc(s.Candidates[:], func(c bpf.TCPSignature) bool { return c.Head == 0 })
+	if end < 0 {
+		end = len(s.Candidates)
+	}
+	return fmt.Sprintf("%+v", s.Candidates[:end])
+}
