@@ -188,7 +188,7 @@ func TestReadOnlyStateAfterReboot(t *testing.T) {
 	s.Kill()
 	world.Must(t, loader.DetachPins(s.Pins))
 	s.StartWith(privately(fmt.Sprintf("mount --bind %[1]s %[1]s && mount -o remount,bind,ro %[1]s", s.State()))...)
-	world.Eventually(t, "the agent answers", s.Answers)
+	s.answers(t, "a start on a disk that cannot be written", false)
 	st, err := s.status()
 	world.Must(t, err)
 	if !st.Protected || !slices.ContainsFunc(st.Problems, func(p api.Problem) bool {

@@ -69,6 +69,16 @@ var changes = []operation{
 		},
 	},
 	{
+		name: "confirm",
+		prepare: func(t *testing.T, s *site, _ *inject.Listener) {
+			s.MustCLI("apply", s.other(s.glance(t).Stable.Digest), "--yes", "--accept", "fault", "--confirm", "10m")
+		},
+		run: func(_ *testing.T, s *site, _ *inject.Listener) int { return s.command("confirm") },
+		changed: func(_ *site, before, after picture) bool {
+			return after.Control.Stable == before.Control.Candidate && after.Stable.Number > before.Stable.Number && after.Previous == before.Stable
+		},
+	},
+	{
 		name:    "reload",
 		prepare: func(_ *testing.T, s *site, _ *inject.Listener) { s.writeHost(1 - s.host) },
 		run:     func(_ *testing.T, s *site, _ *inject.Listener) int { return s.command("reload") },
@@ -134,7 +144,7 @@ func needPrevious(t *testing.T, s *site, _ *inject.Listener) {
 func startAgent(t *testing.T, s *site, in *inject.Listener) int {
 	t.Helper()
 	s.StartWith(in.Wrapper()...)
-	world.Eventually(t, "the agent answers or ends", func() bool { return s.Ended() || s.Answers() })
+	s.answers(t, "a start with a fault", true)
 	return unknown
 }
 

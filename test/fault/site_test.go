@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
@@ -129,23 +128,25 @@ func (s *site) start(t *testing.T, in *inject.Listener) {
 	} else {
 		s.StartWith(in.Wrapper()...)
 	}
-	world.Eventually(t, "the agent answers", s.Answers)
+	s.answers(t, "a start", false)
 }
 
 func (s *site) status() (*api.Status, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	c := api.NewClient(s.Socket())
 	defer c.Close()
-	return c.Status(ctx)
+	st, err := c.Status(ctx)
+	return st, s.asked(err)
 }
 
 func (s *site) verify() (*api.Verification, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	c := api.NewClient(s.Socket())
 	defer c.Close()
-	return c.Verify(ctx)
+	v, err := c.Verify(ctx)
+	return v, s.asked(err)
 }
 
 // count takes what bots got so far as given.

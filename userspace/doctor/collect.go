@@ -40,7 +40,7 @@ func Collect(o Options) Facts {
 	_, err := os.Stat("/sys/kernel/btf/vmlinux")
 	f.BTF = err == nil
 	host := f.readHostFile(o.HostFile)
-	f.PinsRoot, f.BPFFS = bpffs(host.Paths.Pins)
+	f.PinsRoot, f.BPFFS, f.PinsReadOnly = bpffs(host.Paths.Pins)
 	f.collectMemory(host)
 	if len(f.MissingCapabilities) == 0 && f.BTF {
 		f.LoadTried, f.Load = true, tryLoad()
@@ -99,20 +99,21 @@ func tryLoad() error {
 	return d.Close()
 }
 
-// bpffs finds the nearest existing folder at or above the pins and says whether it is in a BPF file system.
-func bpffs(pins string) (string, bool) {
+// bpffs finds the nearest existing folder at or above the pins and says whether it is in a BPF file system, and
+// whether that is read-only.
+func bpffs(pins string) (root string, mounted, readOnly bool) {
 	dir := pins
 	var st unix.Statfs_t
 	for unix.Statfs(dir, &st) != nil && dir != filepath.Dir(dir) {
 		dir = filepath.Dir(dir)
 	}
 	if st.Type == unix.BPF_FS_MAGIC {
-		return mountPoint(dir), true
+		return mountPoint(dir), true, st.Flags&unix.ST_RDONLY != 0
 	}
 	if strings.HasPrefix(pins, "/sys/fs/bpf/") {
-		return "/sys/fs/bpf", false
+		return "/sys/fs/bpf", false, false
 	}
-	return filepath.Dir(pins), false
+	return filepath.Dir(pins), false, false
 }
 
 // mountPoint climbs to the root of the BPF file system, so that the finding names what is mounted.

@@ -8,9 +8,10 @@ type Facts struct {
 	Kernel, Arch string
 	// BTF says that /sys/kernel/btf/vmlinux is there.
 	BTF bool
-	// BPFFS says that a BPF file system is mounted where PinsRoot points.
-	BPFFS    bool
-	PinsRoot string
+	// BPFFS says that a BPF file system is mounted where PinsRoot points, PinsReadOnly that nothing can be made there.
+	BPFFS        bool
+	PinsReadOnly bool
+	PinsRoot     string
 	// MissingCapabilities of this process, of those that Spillway needs.
 	MissingCapabilities []string
 	// JIT is net.core.bpf_jit_enable.

@@ -64,6 +64,9 @@ func checkPins(f Facts) Finding {
 		return mistake("bpffs", "no BPF file system is mounted on "+f.PinsRoot,
 			"mount -t bpf bpf "+f.PinsRoot+"   (inside of `ip netns exec`, which hides it, too)")
 	}
+	if f.PinsReadOnly {
+		return mistake("bpffs", "the BPF file system on "+f.PinsRoot+" is read-only", "mount -o remount,rw "+f.PinsRoot)
+	}
 	return ok("bpffs", "mounted on "+f.PinsRoot)
 }
 
