@@ -68,15 +68,17 @@ type agent struct {
 	banTimes   []time.Time
 
 	// These belong to the goroutine that ticks.
-	openRetry  retry
-	idle       bool // at the last look the stable bundle decided nothing: its bake begins anew
-	unadopted  bool // something of adoption failed and may be tried again
-	adoptRetry retry
-	lastDrift  time.Time
-	lastSave   time.Time
-	lastNotify time.Time
-	ready      bool // systemd was told
-	hungUp     bool // a SIGHUP waits for its reload
+	openRetry   retry
+	clockZero   time.Time // when the kernel's clock was 0, by the wall clock of the last look
+	expiryRetry retry
+	idle        bool // at the last look the stable bundle decided nothing: its bake begins anew
+	unadopted   bool // something of adoption failed and may be tried again
+	adoptRetry  retry
+	lastDrift   time.Time
+	lastSave    time.Time
+	lastNotify  time.Time
+	ready       bool // systemd was told
+	hungUp      bool // a SIGHUP waits for its reload
 }
 
 func newAgent(o Options, s *state.Store) *agent {

@@ -36,6 +36,7 @@ type Options struct {
 	own   func() ([]netip.Addr, error)
 	links func(context.Context) <-chan struct{}
 	index func(name string) (int, error)
+	clock func() loader.Clock
 	fault func(op, path string) error
 }
 
@@ -57,6 +58,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.links == nil {
 		o.links = linkEvents
+	}
+	if o.clock == nil {
+		o.clock = loader.Now
 	}
 	if o.index == nil {
 		o.index = interfaceIndex

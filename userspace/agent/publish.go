@@ -31,7 +31,7 @@ func (a *agent) build(d dataplane, b *config.Bundle, host *loader.HostImage) (sl
 	if number, err = a.nextNumber(d); err != nil {
 		return 0, 0, err
 	}
-	at := loader.Now()
+	at := a.opts.clock()
 	img, err := loader.CompileBundle(b, host, number, at)
 	if err != nil {
 		return 0, 0, err
@@ -216,11 +216,7 @@ func (a *agent) publishHost(d dataplane, h *config.Host) (detail []string, err e
 	}
 	_ = a.update(func(r *state.Record) {
 		r.HostDigest = a.hostDigest
-		for _, known := range []*state.Generation{r.Applied, r.LastKnownGood} {
-			if stable != nil && known != nil && known.Digest == stable.digest {
-				known.Number = stable.number
-			}
-		}
+		stable.renumber(r)
 	})
 	a.endLeftBypasses(d, before, h)
 	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", h.MaxMode, len(h.Services), number)), nil
@@ -231,6 +227,15 @@ type built struct {
 	slot   uint8
 	number uint32
 	digest config.Digest
+}
+
+// renumber gives the record's names of a bundle its new number.
+func (b *built) renumber(r *state.Record) {
+	for _, known := range []*state.Generation{r.Applied, r.LastKnownGood} {
+		if b != nil && known != nil && known.Digest == b.digest {
+			known.Number = b.number
+		}
+	}
 }
 
 // buildStable builds the stable bundle again for another host file; nil when the one in the kernel goes on as it is.

@@ -29,6 +29,7 @@ type rig struct {
 	fault   func(op, path string) error
 	own     []netip.Addr
 
+	stepped time.Duration  // by how much the wall clock was set
 	devices map[string]int // by name; those not named here have index 2
 
 	*agent
@@ -83,6 +84,9 @@ func (r *rig) startWithoutAdoption() {
 	o := Options{Host: h, HostPath: r.hostPath(), Version: "test", Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return r.clock }}
 	o.own = func() ([]netip.Addr, error) { return r.own, nil }
 	o.index = r.index
+	o.clock = func() loader.Clock {
+		return loader.Clock{Wall: r.clock, MonotonicNS: uint64(r.clock.Add(-r.stepped).Sub(time.Unix(0, 0)))}
+	}
 	o.open = func(loader.Options) (dataplane, error) {
 		if r.openErr != nil {
 			return nil, r.openErr
@@ -134,6 +138,15 @@ func (r *rig) restart() { r.stop(); r.start() }
 func (r *rig) pass(d time.Duration) {
 	r.clock = r.clock.Add(d)
 	r.tick(false)
+}
+
+// step sets the wall clock. The kernel's clock, and so the rest of each ban, stays.
+func (r *rig) step(by time.Duration) {
+	r.clock, r.stepped = r.clock.Add(by), r.stepped+by
+	for p, until := range r.machine.bans {
+		r.machine.bans[p] = until.Add(by)
+	}
+	r.machine.heartbeat = r.machine.heartbeat.Add(by)
 }
 
 var root = api.Caller{UID: 0, User: "root"}

@@ -18,6 +18,7 @@ import (
 func (a *agent) settle(d dataplane) {
 	a.adoptAgain(d)
 	a.detachUnnamed(d)
+	a.watchClock(d)
 	a.swap.Lock()
 	a.expireCandidate(d)
 	a.reconcile(d)

@@ -60,6 +60,28 @@ func (r *Record) SetBypass(service string, b *Bypass) {
 	r.Bypass = next
 }
 
+// ShiftClock moves every deadline with the wall clock: what had a minute left has a minute left.
+func (r *Record) ShiftClock(by time.Duration) {
+	shift := func(t time.Time) time.Time {
+		if t.IsZero() {
+			return t
+		}
+		return t.Round(0).Add(by) // a reading of the monotonic clock did not move
+	}
+	r.BakeUntil = shift(r.BakeUntil)
+	if r.Confirm = clonePointer(r.Confirm); r.Confirm != nil {
+		r.Confirm.Deadline = shift(r.Confirm.Deadline)
+	}
+	r.Bypass, r.Bans = maps.Clone(r.Bypass), slices.Clone(r.Bans)
+	for name, b := range r.Bypass {
+		b.Until = shift(b.Until)
+		r.Bypass[name] = b
+	}
+	for i := range r.Bans {
+		r.Bans[i].Expires = shift(r.Bans[i].Expires)
+	}
+}
+
 // Absorb takes over what only the disk knows, when it can be read at last: r is of an agent that began without it, so
 // what r says of the kernel is newer.
 func (r *Record) Absorb(disk *Record) {

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// clockSlack is how far the two clocks may part before the wall clock counts as set. NTP slews both alike; a step, and a
+// sleep of the machine, move them apart.
+const clockSlack = 2 * time.Second
+
+// started is the wall time at which the kernel's clock was 0: it moves when the wall clock is set.
+func started(c loader.Clock) time.Time {
+	return c.Wall.Round(0).Add(-time.Duration(c.MonotonicNS))
+}
+
+// watchClock keeps lengths of time what they were when the wall clock is set: the kernel's own deadlines do not move, so
+// those of the record must. The change lock is held.
+func (a *agent) watchClock(d dataplane) {
+	zero := started(a.opts.clock())
+	if a.clockZero.IsZero() {
+		a.clockZero = zero
+	}
+	if step := zero.Sub(a.clockZero); step.Abs() > clockSlack {
+		a.log.Warn("the wall clock was set: deadlines are moved with it", "by", step)
+		a.clockZero = zero
+		_ = a.update(func(r *state.Record) { r.ShiftClock(step) })
+	}
+	a.renewExpiries(d, zero)
+}
+
+// renewExpiries compiles the stable bundle again when its rules' expiries, which are wall time, became kernel time by a
+// clock that was wrong: one without a battery that starts in 1970 would keep rules for decades. A candidate comes to it
+// once it is stable.
+func (a *agent) renewExpiries(d dataplane, zero time.Time) {
+	all, err := d.Generations()
+	c := d.Control()
+	if err != nil || c.Candidate != bpf.SlotEmpty || !a.expiryRetry.due(a.now()) {
+		return
+	}
+	g, resident := generationIn(all, c.Stable)
+	if !resident || !a.expires(g.Digest) {
+		return
+	}
+	compiled := a.state().Compiled
+	i := slices.IndexFunc(compiled, func(c state.Compiled) bool { return c.Number == g.Number })
+	if i < 0 || zero.Sub(started(loader.Clock{Wall: compiled[i].Wall, MonotonicNS: compiled[i].MonotonicNS})).Abs() <= clockSlack {
+		return
+	}
+	e := a.entry(itself(), "reload", "the wall clock was set: the expiries of rules were computed again")
+	e.Digest, e.Name = g.Digest, a.nameOf(g.Digest)
+	if e.Number, err = a.buildAgain(d); err != nil {
+		a.expiryRetry.failed(a.now())
+		a.log.Error("the wall clock was set, and the expiries of rules cannot be computed again now", "error", err)
+		return
+	}
+	a.expiryRetry.reset()
+	e.Outcome = api.OutcomeDone
+	a.audit(e)
+}
+
+// expires reports whether a bundle has a rule that ends. One that nobody here has read yet is looked at later.
+func (a *agent) expires(d config.Digest) bool {
+	k := a.knows(d)
+	return k != nil && slices.ContainsFunc(k.rules, func(r config.Rule) bool { return !r.Expires.IsZero() })
+}
+
+// buildAgain puts the stable bundle, compiled now, into the place of stable.
+func (a *agent) buildAgain(d dataplane) (number uint32, err error) {
+	seen := mark{d.Control().Epoch, a.wentBack.Load()}
+	h := a.hostFile()
+	host, err := compileHost(d, h, 0)
+	if err != nil {
+		return 0, err
+	}
+	stable, _, err := a.buildStable(d, h, host)
+	if err != nil || stable == nil {
+		return 0, err
+	}
+	a.swap.Lock()
+	defer a.swap.Unlock()
+	if err := a.moved(d, seen); err != nil {
+		return 0, err
+	}
+	if _, err := d.Publish(loader.Change{Stable: &stable.slot, KeepPrevious: true}); err != nil {
+		return 0, err
+	}
+	_ = a.update(stable.renumber)
+	return stable.number, nil
+}
