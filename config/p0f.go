@@ -125,10 +125,10 @@ var layoutNames = map[uint8]string{kindEOL: "eol", 1: "nop", kindMSS: "mss", kin
 // layoutSizes are the bytes of an option, at least; of those that have no name, 2.
 var layoutSizes = map[uint8]int{kindEOL: 1, 1: 1, kindMSS: 4, kindWS: 3, 4: 2, 5: 10, kindTS: 10}
 
-// layoutBytes returns how much room the options take at least.
-func (s P0F) layoutBytes() int {
-	bytes := int(s.EOLPad)
-	for _, kind := range s.Layout {
+// LayoutBytes returns how much room TCP options take at least.
+func LayoutBytes(kinds []uint8, eolPad uint8) int {
+	bytes := int(eolPad)
+	for _, kind := range kinds {
 		size, known := layoutSizes[kind]
 		if !known {
 			size = 2

@@ -258,3 +258,33 @@ func TestFormatJA4(t *testing.T) {
 		}
 	}
 }
+
+// What p0f prints of a SYN, from what the dataplane keeps of it.
+func TestFormatP0F(t *testing.T) {
+	fingerprint := func(muonfp string) bpf.TCPFingerprint {
+		f, err := config.ParseMuonFP(muonfp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fingerprintKey(f)
+	}
+	const df, id = uint32(bpf.DataplaneTcpQuirkQUIRK_DF), uint32(bpf.DataplaneTcpQuirkQUIRK_ID)
+	for _, c := range []struct {
+		muonfp string
+		facts  bpf.TCPFacts
+		want   string
+	}{
+		{"64240:2-4-8-1-3:1460:7", bpf.TCPFacts{Version: 4, Ttl: 64, Quirks: df | id}, "4:64+0:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0"},
+		{"64800:2-4-8-1-3:1440:7", bpf.TCPFacts{Version: 6, Ttl: 52, Quirks: uint32(bpf.DataplaneTcpQuirkQUIRK_FLOW)}, "6:52+12:0:1440:mss*45,7:mss,sok,ts,nop,ws:flow:0"},
+		{"65535:::", bpf.TCPFacts{Version: 4, Ttl: 255, Quirks: uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)}, "4:255+0:0:0:65535,0:::+"},
+		{"1024:2:1460:", bpf.TCPFacts{Version: 4, Ttl: 29, Olen: 4}, "4:29+3:4:1460:1024,0:mss::0"},
+		{"6000:2-0:1460:", bpf.TCPFacts{Version: 4, Ttl: 70, EolPad: 3}, "4:70+?:0:1460:mtu*4,0:mss,eol+3::0"},
+		{"14480:2-4-8-1-3:1460:0", bpf.TCPFacts{Version: 4, Ttl: 65}, "4:65+?:0:1460:mss*10,0:mss,sok,ts,nop,ws::0"}, // of mss less its timestamp
+		{"65535:2-78-8:1400:", bpf.TCPFacts{Version: 4, Ttl: 120}, "4:120+8:0:1400:65535,0:mss,?78,ts::0"},
+		{"65535:2:1400:", bpf.TCPFacts{}, ""},
+	} {
+		if got := FormatP0F(fingerprint(c.muonfp), c.facts); got != c.want {
+			t.Errorf("%s, %+v: %s, want %s", c.muonfp, c.facts, got, c.want)
+		}
+	}
+}

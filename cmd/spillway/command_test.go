@@ -226,12 +226,17 @@ func TestEvents(t *testing.T) {
 		{Envelope: api.NewEnvelope(), Sequence: 1, Time: now, Source: "203.0.113.7", SourcePort: 40112, Service: "web", Reason: "tcp_fingerprint",
 			Verdict: "drop", Score: &score, Rule: "scanner-syn", MuonFP: "1024:2:1460:"},
 		{Envelope: api.NewEnvelope(), Sequence: 2, Time: now, Source: "2001:db8::7", SourcePort: 9, Service: "web", Reason: "no_match", Verdict: "pass"},
+		{Envelope: api.NewEnvelope(), Sequence: 3, Time: now, Source: "203.0.113.8", SourcePort: 40113, Service: "web", Reason: "ja4", Verdict: "reset", Score: &score, Rule: "library",
+			MuonFP: "64240:2-4-8-1-3:1460:7", P0F: "4:54+10:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0",
+			JA4: "t13d1812h1_85036bcba153_d41ae481755e", StableJA4: "t13d1810h1_85036bcba153_c9e58cc61e36"},
+		{Envelope: api.NewEnvelope(), Sequence: 4, Time: now, Source: "203.0.113.9", SourcePort: 40114, Service: "web", Reason: "no_match", Verdict: "pass",
+			JA4: "t13d1516h2_8daaf6152771_02713d6af862", StableJA4: "t13d1516h2_8daaf6152771_02713d6af862"},
 	})
 	s.want(exitOK, "events")
 	golden(t, "events", s.stdout)
 	s.want(exitOK, "events", "-o", "json", "--follow", "-n", "5")
-	if n := strings.Count(s.stdout, "\n"); n != 2 {
-		t.Errorf("%d lines of JSON, want 2:\n%s", n, s.stdout)
+	if n := strings.Count(s.stdout, "\n"); n != 4 {
+		t.Errorf("%d lines of JSON, want 4:\n%s", n, s.stdout)
 	}
 	if query, _ := a.wasAsked(t, "GET /v1/events"); query.Get("recent") != "5" || query.Get("follow") != "true" {
 		t.Errorf("asked with %v", query)

@@ -118,8 +118,8 @@ func (a *app) checkBundle(path string, reply *checked) (string, error) {
 
 func aboutBundle(b *config.Bundle) string {
 	v4, v6 := b.PrefixCount()
-	return fmt.Sprintf("%s %s, %s, %d IPv4 and %d IPv6 prefixes, %s", b.Name, b.Digest.Short(),
-		count(len(b.Rules), "rule"), v4, v6, count(len(b.TCP), "TCP fingerprint"))
+	return fmt.Sprintf("%s %s, %s, %d IPv4 and %d IPv6 prefixes, %s, %s, %s", b.Name, b.Digest.Short(), count(len(b.Rules), "rule"), v4, v6,
+		count(len(b.TCP), "TCP fingerprint"), count(len(b.P0F), "p0f signature"), count(len(b.JA4), "JA4 feature"))
 }
 
 func (a *app) newConfigSchema() *cobra.Command {

@@ -172,7 +172,10 @@ func (v *eventView) view(k bpf.Event) api.Event {
 		}
 	}
 	if k.HasFingerprint != 0 {
-		e.MuonFP = loader.FormatFingerprint(k.Fingerprint)
+		e.MuonFP, e.P0F = loader.FormatFingerprint(k.Fingerprint), loader.FormatP0F(k.Fingerprint, k.Facts)
+	}
+	if k.HasTls != 0 {
+		e.JA4, e.StableJA4 = loader.FormatJA4(k.Tls), loader.FormatStableJA4(k.Tls)
 	}
 	return e
 }

@@ -75,7 +75,7 @@ func generations(k Kernel) ([]api.Generation, error) {
 	out := make([]api.Generation, 0, len(all))
 	for _, g := range all {
 		out = append(out, api.Generation{Slot: g.Slot, Role: g.Role, Number: g.Number, Digest: g.Digest, Built: g.Built.UTC(),
-			Rules: g.Rules, Prefixes4: g.Prefixes4, Prefixes6: g.Prefixes6, TCP: g.TCP})
+			Rules: g.Rules, Prefixes4: g.Prefixes4, Prefixes6: g.Prefixes6, TCP: g.TCP, P0F: g.TCPSignatures, JA4: g.JA4s})
 	}
 	return out, nil
 }

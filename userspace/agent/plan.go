@@ -73,8 +73,13 @@ func (w planWriter) write(d config.Diff) {
 		writeRows(w, "prefix", l.List, l.Rows, func(r config.PrefixRow) (string, string) { return r.Prefix.String(), r.Rule })
 	}
 	writeRows(w, "tcp", "", d.TCP, func(f config.TCPFeature) (string, string) { return f.Fingerprint.String(), f.Rule })
+	writeRows(w, "ja4", "", d.JA4, func(f config.JA4Feature) (string, string) { return f.String(), f.Rule })
+	writeRows(w, "p0f", "", d.P0F, func(f config.P0FFeature) (string, string) { return f.Signature.String(), f.Rule })
+	if d.P0FOrder {
+		w.row(api.PlanRow{Op: "changed", What: "p0f", Name: "signatures", To: "another order: the first that fits counts"})
+	}
 	writeRows(w, "reason", "", d.Reasons, func(f config.ReasonFeature) (string, string) { return f.Reason, f.Rule })
-	writeRows(w, "policy", "", d.Policy, func(s config.ServicePolicy) (string, string) { return s.Service, "drop: " + s.Drop.String() })
+	writeRows(w, "policy", "", d.Policy, func(s config.ServicePolicy) (string, string) { return s.Service, describePolicy(s) })
 	if d.Intent {
 		w.row(api.PlanRow{Op: "changed", What: "intent", Name: "expects"})
 	}
@@ -108,6 +113,13 @@ func (w planWriter) row(r api.PlanRow) {
 	if len(w.p.Rows) < planRows {
 		w.p.Rows = append(w.p.Rows, r)
 	}
+}
+
+func describePolicy(s config.ServicePolicy) string {
+	if s.Reset == config.Never {
+		return "drop: " + s.Drop.String()
+	}
+	return "drop: " + s.Drop.String() + ", reset: " + s.Reset.String()
 }
 
 func describeRule(r config.Rule) string {

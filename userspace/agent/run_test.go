@@ -197,6 +197,13 @@ func checkEvents(t *testing.T, c *api.Client, m *machine) {
 	e.Key.Saddr = addressWords("::ffff:198.51.100.7")
 	e.Key.Daddr = addressWords("2001:db8::1")
 	e.Key.Sport, e.Key.Dport = bigEndian(40000), bigEndian(443)
+	e.HasFingerprint, e.Fingerprint.Window, e.Facts = 1, 1024, bpf.TCPFacts{Version: 4, Ttl: 60}
+	hello, err := loader.ParseJA4("t13d1516h2_8daaf6152771_02713d6af862")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.HasTls, e.Tls = 1, hello
+	e.Tls.StableCount = [2]uint8{'1', '4'}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	got := errors.New("got one")
@@ -207,7 +214,8 @@ func checkEvents(t *testing.T, c *api.Client, m *machine) {
 	}
 	score := 90
 	want := api.Event{Envelope: api.NewEnvelope(), Sequence: 1, Time: seen.Time, Source: "198.51.100.7", SourcePort: 40000, Destination: "2001:db8::1", DestinationPort: 443,
-		Service: "web", Generation: 1, Stage: "packet", Reason: "tcp_fingerprint", Verdict: "would_drop", Score: &score, Rule: "scan", Label: "scanner"}
+		Service: "web", Generation: 1, Stage: "packet", Reason: "tcp_fingerprint", Verdict: "would_drop", Score: &score, Rule: "scan", Label: "scanner",
+		MuonFP: "1024:::", P0F: "4:60+4:0:0:1024,0:::0", JA4: "t13d1516h2_8daaf6152771_02713d6af862", StableJA4: "t13d1514h2_8daaf6152771_02713d6af862"}
 	if fmt.Sprintf("%+v %d", withoutScore(seen), *seen.Score) != fmt.Sprintf("%+v %d", withoutScore(want), *want.Score) {
 		t.Errorf("got %+v, want %+v", seen, want)
 	}

@@ -73,7 +73,7 @@ type Plan struct {
 // PlanRow is one difference.
 type PlanRow struct {
 	Op   string `json:"op"`             // added, removed, changed
-	What string `json:"what"`           // rule, prefix, tcp, reason, policy, intent, name
+	What string `json:"what"`           // rule, prefix, tcp, ja4, p0f, reason, policy, intent, name
 	List string `json:"list,omitempty"` // of a prefix
 	Name string `json:"name"`           // the rule's id, the prefix, the fingerprint…
 	From string `json:"from,omitempty"` // value before; "" when added
@@ -173,5 +173,10 @@ type Event struct {
 	Score           *int      `json:"score,omitempty"` // nil: nothing matched
 	Rule            string    `json:"rule,omitempty"`
 	Label           string    `json:"label,omitempty"`
-	MuonFP          string    `json:"muonfp,omitempty"`
+	// What the client said of itself, where it is known: its SYN as MuonFP and as p0f v3 prints it, its ClientHello as JA4
+	// and as stable JA4.
+	MuonFP    string `json:"muonfp,omitempty"`
+	P0F       string `json:"p0f,omitempty"`
+	JA4       string `json:"ja4,omitempty"`
+	StableJA4 string `json:"stableJa4,omitempty"`
 }

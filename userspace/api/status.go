@@ -111,6 +111,8 @@ type Generation struct {
 	Prefixes4 int           `json:"prefixes4"`
 	Prefixes6 int           `json:"prefixes6"`
 	TCP       int           `json:"tcp"`
+	P0F       int           `json:"p0f"`
+	JA4       int           `json:"ja4"`
 }
 
 // GenerationList answers GET /v1/generations.

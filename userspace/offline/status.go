@@ -97,7 +97,7 @@ func (s *Session) generations(st *api.Status) error {
 	for _, g := range all {
 		d := config.Digest(g.Digest)
 		st.Generations = append(st.Generations, api.Generation{Slot: g.Slot, Role: g.Role, Number: g.Number, Digest: d, Name: names[d],
-			Built: g.Built, Rules: g.Rules, Prefixes4: g.Prefixes4, Prefixes6: g.Prefixes6, TCP: g.TCP})
+			Built: g.Built, Rules: g.Rules, Prefixes4: g.Prefixes4, Prefixes6: g.Prefixes6, TCP: g.TCP, P0F: g.TCPSignatures, JA4: g.JA4s})
 	}
 	return nil
 }

@@ -23,13 +23,24 @@ func Event(w io.Writer, e api.Event) {
 	if e.Score != nil {
 		rule = strings.TrimSpace(fmt.Sprintf("%s score %d", rule, *e.Score))
 	}
-	if e.MuonFP != "" {
-		rule = strings.TrimSpace(rule + " " + e.MuonFP)
+	for _, c := range []struct{ name, text string }{{"", e.MuonFP}, {" p0f ", e.P0F}, {" ja4 ", e.JA4}, {" stable ", stableOf(e)}} {
+		if c.text != "" {
+			rule += " " + c.name + c.text
+		}
 	}
+	rule = strings.TrimSpace(rule)
 	from := e.Source
 	if e.SourcePort != 0 {
 		from = net.JoinHostPort(e.Source, strconv.Itoa(int(e.SourcePort)))
 	}
 	line := fmt.Sprintf("%-12s %-10s %-15s %-22s %-12s %s", e.Time.Local().Format("15:04:05.000"), e.Verdict, e.Reason, from, e.Service, rule)
 	fmt.Fprintln(w, strings.TrimRight(line, " "))
+}
+
+// stableOf returns the stable JA4 where it tells more than the JA4.
+func stableOf(e api.Event) string {
+	if e.StableJA4 == e.JA4 {
+		return ""
+	}
+	return e.StableJA4
 }

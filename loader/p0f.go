@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+const (
+	p0fMaxDistance = 35 // hops that p0f believes
+	p0fLeastMSS    = 100
+	tcpHeader      = 20
+	ip4Header      = 20
+	ip6Header      = 40
+	ethernetMTU    = 1500
+	timestampBytes = 12 // of the timestamp option with its padding
+	kindTimestamp  = 8
+)
+
+// FormatP0F returns what p0f v3 prints as raw_sig of a SYN, version:ttl+distance:olen:mss:window,scale:layout:quirks:payload;
+// "" when p0f would say nothing of it. It may stand in a bundle once the ttl is made the system's.
+func FormatP0F(f bpf.TCPFingerprint, facts bpf.TCPFacts) string {
+	if facts.Version == 0 {
+		return ""
+	}
+	payload := "0"
+	if facts.Quirks&uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD) != 0 {
+		payload = "+"
+	}
+	quirks := config.P0FQuirks(facts.Quirks) & config.AllQuirks
+	return fmt.Sprintf("%d:%s:%d:%d:%s,%d:%s:%s:%s", facts.Version, p0fTTL(int(facts.Ttl)), facts.Olen, f.Mss,
+		p0fWindow(f, facts), f.Scale, config.FormatLayout(kindsOf(f), facts.EolPad), quirks, payload)
+}
+
+func kindsOf(f bpf.TCPFingerprint) []uint8 { return f.Kinds[:min(int(f.KindCount), len(f.Kinds))] }
+
+// p0fTTL guesses how far a packet came: from the next TTL that systems send with.
+func p0fTTL(ttl int) string {
+	distance := 255 - ttl
+	for _, sent := range []int{32, 64, 128} {
+		if ttl <= sent {
+			distance = sent - ttl
+			break
+		}
+	}
+	if distance > p0fMaxDistance {
+		return fmt.Sprintf("%d+?", ttl)
+	}
+	return fmt.Sprintf("%d+%d", ttl, distance)
+}
+
+// p0fWindow writes a window as a multiple of the first size that fits, in p0f's order (p0f process.c).
+func p0fWindow(f bpf.TCPFingerprint, facts bpf.TCPFacts) string {
+	mss, window := int(f.Mss), int(f.Window)
+	if window == 0 || mss < p0fLeastMSS {
+		return fmt.Sprint(window)
+	}
+	segments, packets := []int{mss}, []int{mss + ip4Header + tcpHeader, mss + headerBytes(f, facts)}
+	if slices.Contains(kindsOf(f), kindTimestamp) && facts.Quirks&uint32(bpf.DataplaneTcpQuirkQUIRK_ZERO_TS) == 0 {
+		segments = append(segments, mss-timestampBytes)
+	}
+	full := ethernetMTU - ip4Header - tcpHeader
+	segments = append(segments, full, full-timestampBytes)
+	if facts.Version == 6 {
+		full = ethernetMTU - ip6Header - tcpHeader
+		segments, packets = append(segments, full, full-timestampBytes), append(packets, mss+ip6Header+tcpHeader)
+	}
+	for _, size := range segments {
+		if window%size == 0 {
+			return fmt.Sprintf("mss*%d", window/size)
+		}
+	}
+	for _, size := range append(packets, ethernetMTU) {
+		if window%size == 0 {
+			return fmt.Sprintf("mtu*%d", window/size)
+		}
+	}
+	return fmt.Sprint(window)
+}
+
+// headerBytes is what the headers took, but for options whose length their kind does not tell.
+func headerBytes(f bpf.TCPFingerprint, facts bpf.TCPFacts) int {
+	options := config.LayoutBytes(kindsOf(f), facts.EolPad)
+	bytes := tcpHeader + (options+3)&^3
+	if facts.Version == 6 {
+		return bytes + ip6Header
+	}
+	return bytes + ip4Header + int(facts.Olen)
+}
