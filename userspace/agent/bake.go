@@ -48,15 +48,35 @@ func (a *agent) holdBake(d dataplane) {
 	})
 }
 
-// comeback is the bundle that an empty kernel gets: last-known-good, or where the host only observes, and so blocks
-// nobody, the one that was applied last.
-func (a *agent) comeback() *state.Generation {
-	r := a.state()
-	if modeOf(a.hostFile().MaxMode) == bpf.DataplaneModeMODE_ENFORCE || r.Applied == nil {
-		return r.LastKnownGood
+// comeback is the bundle that an empty kernel gets, and the mode: last-known-good; where the host only observes, and so
+// blocks nobody, the one that was applied last. A host that shall enforce and has no last-known-good gets that one too,
+// but observes until a person says reload: it was applied, and never proved that it harms nobody.
+func (a *agent) comeback() (known *state.Generation, mode bpf.Mode) {
+	r, mode := a.state(), modeOf(a.hostFile().MaxMode)
+	enforce := mode == bpf.DataplaneModeMODE_ENFORCE
+	if r.Applied == nil || enforce && r.LastKnownGood != nil {
+		return r.LastKnownGood, mode
 	}
 	if _, err := a.store.Bundle(r.Applied.Digest); err != nil && r.LastKnownGood != nil {
-		return r.LastKnownGood
+		return r.LastKnownGood, mode // only a host that observes gets here
 	}
-	return r.Applied
+	return r.Applied, bpf.DataplaneModeMODE_OBSERVE
+}
+
+// mode is what the control word should say: that of the host file, unless it waits for a person.
+func (a *agent) mode() bpf.Mode {
+	if a.state().ModeHeld {
+		return bpf.DataplaneModeMODE_OBSERVE
+	}
+	return modeOf(a.hostFile().MaxMode)
+}
+
+// tellMode says that a host observes although its file says enforce.
+func (a *agent) tellMode() {
+	if !a.state().ModeHeld {
+		a.clearProblem(problemMode)
+		return
+	}
+	a.setProblem(problemMode, "max_mode is enforce, but this host only observes: the bundle that came back with an empty kernel never was last-known-good",
+		"look at what it would block, then: spillway reload")
 }

@@ -20,7 +20,7 @@ func TestNoBakeWithoutDeciding(t *testing.T) {
 	}{
 		{"bypass", func(r *rig) { r.machine.SetBypass(loader.DeadlineForever) }, func(r *rig) { r.machine.SetBypass(0) }},
 		{"bypass of a service", func(r *rig) { r.machine.SetServiceBypass(1, loader.DeadlineForever) }, func(r *rig) { r.machine.SetServiceBypass(1, 0) }},
-		{"observe", func(r *rig) { r.mode("observe") }, func(r *rig) { r.mode("enforce") }},
+		{"observe", func(r *rig) { r.setMode("observe") }, func(r *rig) { r.setMode("enforce") }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := newRig(t)
@@ -46,7 +46,7 @@ func TestNoBakeWithoutDeciding(t *testing.T) {
 	}
 }
 
-func (r *rig) mode(mode string) {
+func (r *rig) setMode(mode string) {
 	r.t.Helper()
 	r.writeHost(strings.ReplaceAll(hostYAML, "max_mode: enforce", "max_mode: "+mode))
 	r.restart()
@@ -55,12 +55,54 @@ func (r *rig) mode(mode string) {
 // A host that only observes gets back what it had.
 func TestObservingHostComesBackWithTheApplied(t *testing.T) {
 	r := newRig(t)
-	r.mode("observe")
+	r.setMode("observe")
 	r.mustApply("one", api.ApplyOptions{})
 	r.pass(10 * time.Minute)
 	r.reboot()
 	r.wantRoles("one", "", "")
 	if r.knownGood() != "" {
 		t.Error("observing made it last-known-good")
+	}
+}
+
+// A host that only observed, and whose file says enforce when it boots again, comes back with its bundle and blocks
+// nobody until a person says so.
+func TestObservedHostThatShallEnforceAfterAReboot(t *testing.T) {
+	r := newRig(t)
+	r.setMode("observe")
+	r.mustApply("one", api.ApplyOptions{})
+	r.stop()
+	r.writeHost(hostYAML)
+	r.machine = newMachine(func() time.Time { return r.clock })
+	r.start()
+	for range 2 { // at the boot, and when the agent starts again
+		r.wantRoles("one", "", "")
+		s, err := r.status(0)
+		if err != nil || s.Mode != "observe" || s.MaxMode != "enforce" || !hasProblem(s, problemMode) {
+			t.Errorf("mode %s of %s, problems %v, %v", s.Mode, s.MaxMode, s.Problems, err)
+		}
+		r.restart()
+	}
+	_, err := r.Reload(ctx, root, api.ReloadRequest{Ask: true})
+	if e := wantCode(t, err, api.CodeHeld); !strings.Contains(e.Holds[0].Text, "max_mode") {
+		t.Errorf("%+v", e)
+	}
+	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if s, _ := r.status(0); s.Mode != "enforce" || hasProblem(s, problemMode) {
+			t.Errorf("mode %s, problems %v", s.Mode, s.Problems)
+		}
+		r.restart()
+	}
+	r.tick(false)
+	r.pass(10 * time.Minute)
+	if r.knownGood() != "one" {
+		t.Error("it never bakes")
+	}
+	r.reboot()
+	if s, _ := r.status(0); s.Mode != "enforce" || !s.Protected {
+		t.Errorf("after another reboot: mode %s, problems %v", s.Mode, s.Problems)
 	}
 }

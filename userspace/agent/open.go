@@ -81,6 +81,7 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 	if fresh && d.Control().Host != bpf.SlotEmpty {
 		a.restoreServices(d)
 	}
+	a.tellMode()
 	a.adoptBypass(d)
 	a.unadopted = err != nil
 	if err := a.adoptBans(d); err != nil {

@@ -27,6 +27,7 @@ const (
 	problemBans    = "bans_not_restored"
 	problemUnnamed = "unnamed_interface"
 	problemReload  = "reload_held"
+	problemMode    = "mode_held"
 )
 
 // setProblem says loudly, once, that something is wrong; status shows it until clearProblem.

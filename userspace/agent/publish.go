@@ -81,10 +81,10 @@ func (a *agent) publishFromDisk(d dataplane) error {
 	if err != nil {
 		return fmt.Errorf("build host file: %w", err)
 	}
-	change := loader.Change{Host: &hostSlot, Mode: ptr(modeOf(h.MaxMode))}
+	known, mode := a.comeback()
+	change := loader.Change{Host: &hostSlot, Mode: &mode}
 	e := a.entry(itself(), "start", "the kernel held nothing")
 	e.Outcome = api.OutcomeDone
-	known := a.comeback()
 	var later error
 	if known != nil {
 		e.Digest, e.Name = known.Digest, known.Name
@@ -93,6 +93,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 			if later = refusedForNow(err); later != nil && a.unadopted && d.Control().Host != bpf.SlotEmpty {
 				return later // the host file is in force since the first attempt
 			}
+			mode = modeOf(h.MaxMode) // there is nothing that must only observe
 			e.Detail = append(e.Detail, err.Error())
 			a.setProblem(problemLKG, fmt.Sprintf("last-known-good %s cannot be used, so everything passes: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
 		} else {
@@ -106,7 +107,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 		return fmt.Errorf("publish host file: %w", err)
 	}
 	_ = a.update(func(r *state.Record) {
-		r.HostDigest = a.hostDigest
+		r.HostDigest, r.ModeHeld = a.hostDigest, mode != modeOf(h.MaxMode)
 		if change.Stable != nil {
 			r.Applied = &state.Generation{Digest: known.Digest, Name: known.Name, Number: e.Number, At: a.now().UTC(), By: "agent"}
 			if r.LastKnownGood != nil && r.LastKnownGood.Digest == known.Digest {
@@ -164,11 +165,11 @@ func (a *agent) adoptHost(d dataplane) error {
 	if err != nil {
 		return fmt.Errorf("compare host file with the kernel: %w", err)
 	}
-	if len(drift) == 0 && d.Control().Mode == modeOf(h.MaxMode) {
+	if len(drift) == 0 && d.Control().Mode == a.mode() {
 		return nil
 	}
 	e := a.entry(itself(), "reload", "the host file changed while no agent ran")
-	detail, err := a.publishHost(d, h)
+	detail, err := a.publishHost(d, h, a.mode())
 	if err != nil {
 		return err
 	}
@@ -180,7 +181,7 @@ func (a *agent) adoptHost(d dataplane) error {
 // publishHost builds the host file and the stable bundle for it, and publishes both and the mode in one step. While a
 // candidate waits, and for a bundle that does not fit any more, it publishes the host file alone: services keep their
 // ids, so the bundles in the kernel go on to mean what they meant, and an allowlist line counts at once.
-func (a *agent) publishHost(d dataplane, h *config.Host) (detail []string, err error) {
+func (a *agent) publishHost(d dataplane, h *config.Host, mode bpf.Mode) (detail []string, err error) {
 	seen := mark{d.Control().Epoch, a.wentBack.Load()}
 	number, err := a.nextHostNumber(d)
 	if err != nil {
@@ -194,7 +195,7 @@ func (a *agent) publishHost(d dataplane, h *config.Host) (detail []string, err e
 	if err != nil {
 		return nil, fmt.Errorf("build host file: %w", err)
 	}
-	change := loader.Change{Host: &hostSlot, Mode: ptr(modeOf(h.MaxMode)), KeepPrevious: true}
+	change := loader.Change{Host: &hostSlot, Mode: &mode, KeepPrevious: true}
 	before, err := d.Host()
 	if err != nil {
 		return nil, err
@@ -215,11 +216,11 @@ func (a *agent) publishHost(d dataplane, h *config.Host) (detail []string, err e
 		return nil, fmt.Errorf("publish host file: %w", err)
 	}
 	_ = a.update(func(r *state.Record) {
-		r.HostDigest = a.hostDigest
+		r.HostDigest, r.ModeHeld = a.hostDigest, mode != modeOf(h.MaxMode)
 		stable.renumber(r)
 	})
 	a.endLeftBypasses(d, before, h)
-	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", h.MaxMode, len(h.Services), number)), nil
+	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", modeName(mode), len(h.Services), number)), nil
 }
 
 // built is a bundle in a slot that nobody names yet.

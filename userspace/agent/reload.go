@@ -115,7 +115,7 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	before := a.hostDigest
 	a.hostDigest = digest
 	a.mu.Unlock()
-	detail, err := a.publishHost(d, next)
+	detail, err := a.publishHost(d, next, modeOf(next.MaxMode))
 	if err != nil {
 		a.mu.Lock()
 		a.hostDigest = before
@@ -128,6 +128,7 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	a.mu.Unlock()
 	a.clearProblem(problemHost)
 	a.clearProblem(problemReload)
+	a.tellMode()
 	for _, b := range blocks {
 		detail = append(detail, "can newly block: "+b)
 	}

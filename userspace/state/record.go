@@ -29,6 +29,7 @@ type Record struct {
 	LastKnownGood *Generation       `json:"last_known_good,omitempty"`
 	BakeUntil     time.Time         `json:"bake_until,omitzero"` // when applied becomes last-known-good; zero: it is, or there is none
 	Confirm       *Confirm          `json:"confirm,omitempty"`
+	ModeHeld      bool              `json:"mode_held,omitempty"` // the host file says enforce, and this host observes until a reload
 	Quarantine    []Quarantined     `json:"quarantine,omitempty"`
 	Bypass        map[string]Bypass `json:"bypass,omitempty"` // by service name; "" is everything
 	Bans          []Ban             `json:"bans,omitempty"`
