@@ -10,4 +10,6 @@
 //
 // A loaded Bundle is resolved (list files are read), normalised (prefixes masked, ::ffff:a.b.c.d turned into IPv4, rows
 // sorted) and validated against the host file. Its identity is the SHA-256 of its canonical form.
+//
+// A Catalogue is no configuration: it is carried along to put names to fingerprints, and decides nothing.
 package config
