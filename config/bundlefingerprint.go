@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -27,6 +28,9 @@ func (l *bundleLoader) buildJA4() {
 	features := l.file.Features.JA4
 	if n := len(features); n > l.host.Capacity.JA4s {
 		l.d.capacity("features.ja4", n, "JA4 features", l.host.Capacity.JA4s, "ja4s")
+	}
+	if len(features) > 0 && l.services != nil && !slices.ContainsFunc(l.services, func(s Service) bool { return s.Kind == KindTLS }) {
+		l.warnAt(CodeUnused, "features.ja4", "", "no service of this host is tls, so no JA4 matches anything", "a service with kind: tls in the host file")
 	}
 	first := map[string]string{}
 	for i, f := range features {

@@ -128,6 +128,18 @@ func TestNineSignaturesOfOneLayout(t *testing.T) {
 	}
 }
 
+func TestJA4NeedsATLSService(t *testing.T) {
+	host := testHost()
+	host.Services[0].Kind = KindTCP
+	b, err := ParseBundle("bundle.yaml", []byte(clientBundle), nil, host, testOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"unused bundle.yaml:8:5"}, briefs(b.Warnings)); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
 func TestFingerprintCapacities(t *testing.T) {
 	host := testHost()
 	host.Capacity.JA4s, host.Capacity.TCPSignatures = 3, 4
