@@ -50,7 +50,7 @@ func TestAdoptionIsTriedAgain(t *testing.T) {
 			if r.machine.did("Publish") != publishes {
 				t.Error("it goes on trying")
 			}
-			if s, _ := r.status(0); hasProblem(s, problemBans) || hasProblem(s, problemHost) || hasProblem(s, problemLKG) {
+			if s, _ := r.Status(ctx); hasProblem(s, problemBans) || hasProblem(s, problemHost) || hasProblem(s, problemLKG) {
 				t.Errorf("problems %v", s.Problems)
 			}
 		})

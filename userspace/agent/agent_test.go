@@ -15,7 +15,7 @@ var ctx = context.Background()
 
 func TestApplyBakesIntoLastKnownGood(t *testing.T) {
 	r := newRig(t)
-	if s, _ := r.status(withPackets | withMaps); s.Protected || s.Mode != "enforce" || len(s.Services) != 2 {
+	if s, _ := r.Status(ctx); s.Protected || s.Mode != "enforce" || len(s.Services) != 2 {
 		t.Errorf("before the first bundle: %+v", s)
 	}
 	c := r.mustApply("one", api.ApplyOptions{Reason: "first"})
@@ -23,7 +23,7 @@ func TestApplyBakesIntoLastKnownGood(t *testing.T) {
 		t.Errorf("change %+v", c)
 	}
 	r.wantLine("apply applied")
-	if s, _ := r.status(withPackets | withMaps); !s.Protected || s.Bake == nil {
+	if s, _ := r.Status(ctx); !s.Protected || s.Bake == nil {
 		t.Errorf("after it: protected %v, bake %v, problems %v", s.Protected, s.Bake, s.Problems)
 	}
 	r.pass(10*time.Minute - time.Second)

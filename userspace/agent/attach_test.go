@@ -35,7 +35,7 @@ func TestInterfaceThatStaysAttachedIsTold(t *testing.T) {
 	r.machine.links["eth1"] = loader.StateAttached
 	r.machine.fail["DetachInterface"] = errors.New("the kernel says no")
 	r.start()
-	s, err := r.status(0)
+	s, err := r.Status(ctx)
 	if err != nil || !hasProblem(s, problemUnnamed) {
 		t.Fatalf("problems %v, %v", s.Problems, err)
 	}
@@ -45,7 +45,7 @@ func TestInterfaceThatStaysAttachedIsTold(t *testing.T) {
 	}
 	delete(r.machine.fail, "DetachInterface")
 	r.tick(false)
-	if s, _ := r.status(0); hasProblem(s, problemUnnamed) || len(r.machine.links) != 1 {
+	if s, _ := r.Status(ctx); hasProblem(s, problemUnnamed) || len(r.machine.links) != 1 {
 		t.Errorf("problems %v, links %v", s.Problems, r.machine.links)
 	}
 }
@@ -64,14 +64,14 @@ func TestNameThatIsAnotherDevice(t *testing.T) {
 			if r.machine.did("Attach") != tried+1 {
 				t.Error("nobody attaches to the device that has the name now")
 			}
-			s, err := r.status(0)
+			s, err := r.Status(ctx)
 			if err != nil || s.Protected || s.Interfaces[0].Protected || s.Interfaces[0].State != "failed" {
 				t.Errorf("%+v, %v", s.Interfaces, err)
 			}
 			delete(r.machine.fail, "Attach eth0")
 			r.devices = nil
 			r.pass(2 * lastRetry)
-			if s, _ := r.status(0); !s.Protected {
+			if s, _ := r.Status(ctx); !s.Protected {
 				t.Errorf("%+v", s.Interfaces)
 			}
 		})

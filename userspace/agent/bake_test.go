@@ -29,7 +29,7 @@ func TestNoBakeWithoutDeciding(t *testing.T) {
 			for range 10 {
 				r.pass(10 * time.Minute)
 			}
-			if s, err := r.status(0); err != nil || r.knownGood() != "" || s.Bake == nil || s.Bake.Waits == "" {
+			if s, err := r.Status(ctx); err != nil || r.knownGood() != "" || s.Bake == nil || s.Bake.Waits == "" {
 				t.Fatalf("it baked while it decided nothing: %q, %+v, %v", r.knownGood(), s.Bake, err)
 			}
 			row.decide(r)
@@ -77,7 +77,7 @@ func TestObservedHostThatShallEnforceAfterAReboot(t *testing.T) {
 	r.start()
 	for range 2 { // at the boot, and when the agent starts again
 		r.wantRoles("one", "", "")
-		s, err := r.status(0)
+		s, err := r.Status(ctx)
 		if err != nil || s.Mode != "observe" || s.MaxMode != "enforce" || !hasProblem(s, problemMode) {
 			t.Errorf("mode %s of %s, problems %v, %v", s.Mode, s.MaxMode, s.Problems, err)
 		}
@@ -91,7 +91,7 @@ func TestObservedHostThatShallEnforceAfterAReboot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if s, _ := r.status(0); s.Mode != "enforce" || hasProblem(s, problemMode) {
+		if s, _ := r.Status(ctx); s.Mode != "enforce" || hasProblem(s, problemMode) {
 			t.Errorf("mode %s, problems %v", s.Mode, s.Problems)
 		}
 		r.restart()
@@ -102,7 +102,7 @@ func TestObservedHostThatShallEnforceAfterAReboot(t *testing.T) {
 		t.Error("it never bakes")
 	}
 	r.reboot()
-	if s, _ := r.status(0); s.Mode != "enforce" || !s.Protected {
+	if s, _ := r.Status(ctx); s.Mode != "enforce" || !s.Protected {
 		t.Errorf("after another reboot: mode %s, problems %v", s.Mode, s.Problems)
 	}
 }

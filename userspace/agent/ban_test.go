@@ -21,7 +21,7 @@ func TestBypass(t *testing.T) {
 	if err != nil || !c.Until.Equal(r.clock.Add(30*time.Minute)) {
 		t.Fatalf("%+v, %v", c, err)
 	}
-	s, _ := r.status(withPackets | withMaps)
+	s, _ := r.Status(ctx)
 	if !s.Services[0].Bypass.Active || s.Services[0].Bypass.Reason != "login" || s.Bypass.Active || !s.Protected {
 		t.Errorf("%+v", s.Services)
 	}
@@ -30,14 +30,14 @@ func TestBypass(t *testing.T) {
 	}
 	r.wantLine("bypass on done")
 	r.reboot()
-	s, _ = r.status(withPackets | withMaps)
+	s, _ = r.Status(ctx)
 	if !s.Bypass.Active || !s.Services[0].Bypass.Active || s.Protected {
 		t.Errorf("a reboot ends a bypass: %+v %+v", s.Bypass, s.Services)
 	}
 	if _, err := r.agent.Bypass(ctx, root, api.BypassRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if s, _ = r.status(withPackets | withMaps); s.Bypass.Active || !s.Services[0].Bypass.Active {
+	if s, _ = r.Status(ctx); s.Bypass.Active || !s.Services[0].Bypass.Active {
 		t.Errorf("%+v %+v", s.Bypass, s.Services)
 	}
 	_, err = r.agent.Bypass(ctx, root, api.BypassRequest{On: true, Service: "wep"})

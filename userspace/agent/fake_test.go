@@ -118,12 +118,15 @@ func (m *machine) Generations() ([]loader.GenerationInfo, error) {
 func (m *machine) Host() (*loader.HostInfo, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.host, nil
+	return m.host, m.fail["Host"]
 }
 
 func (m *machine) Attachments() ([]loader.Attachment, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.fail["Attachments"]; err != nil {
+		return nil, err
+	}
 	var all []loader.Attachment
 	for name, s := range m.links {
 		all = append(all, loader.Attachment{Interface: name, Index: fakeIndex, Mode: "native", ProgramID: 3, LinkID: 4, State: s})
@@ -177,6 +180,9 @@ func (m *machine) SetLease(d loader.Deadline) {
 func (m *machine) Bans() ([]loader.Ban, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.fail["Bans"]; err != nil {
+		return nil, err
+	}
 	var all []loader.Ban
 	for p, until := range m.bans {
 		all = append(all, loader.Ban{Prefix: p, Expires: until})
@@ -193,6 +199,11 @@ func (m *machine) Counters() ([]loader.Counter, error) {
 func (m *machine) EventLosses() (uint64, error) { return 11, nil }
 
 func (m *machine) MapUse() ([]loader.MapUse, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.fail["MapUse"]; err != nil {
+		return nil, err
+	}
 	return []loader.MapUse{{Name: "bans", Entries: 1, Capacity: 1024, Bytes: 4096}, {Name: "flows", Entries: -1, Capacity: 262144, Bytes: 1 << 20}}, nil
 }
 

@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -14,10 +15,6 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 )
 
-// KernelStatus returns what the kernel itself knows, without an agent: modes, slots, numbers, digests, counters.
-// Protected and Problems are filled as far as the kernel shows them. Interfaces are those with a pinned link.
-func KernelStatus(k Kernel) (*api.Status, error) { return kernelStatus(k, withPackets|withMaps) }
-
 // parts are what costs to read: packets are a table of 50,000 rows for each CPU.
 type parts uint8
 
@@ -26,19 +23,14 @@ const (
 	withMaps
 )
 
-func kernelStatus(k Kernel, want parts) (*api.Status, error) {
-	s := &api.Status{Packets: []api.Packets{}, Maps: []api.MapUse{},
+// kernelStatus returns what the kernel itself knows: modes, slots, numbers, digests, counters. A read that fails is one of
+// the problems, and the rest is answered. Interfaces are those with a pinned link.
+func kernelStatus(k Kernel, want parts) *api.Status {
+	s := &api.Status{Packets: []api.Packets{}, Maps: []api.MapUse{}, Generations: []api.Generation{}, Services: []api.Service{},
 		Envelope: api.NewEnvelope(), Source: api.SourcePins, Problems: []api.Problem{}, Interfaces: []api.Interface{}}
 	c := k.Control()
 	s.Mode = modeName(c.Mode)
 	s.Control = &api.Control{Epoch: c.Epoch, Stable: c.Stable, Candidate: c.Candidate, Previous: c.Previous, Host: c.Host, CanaryPermille: c.Canary}
-	var err error
-	if s.Generations, err = generations(k); err != nil {
-		return nil, err
-	}
-	if err := readHost(k, s); err != nil {
-		return nil, err
-	}
 	s.Bypass = bypassOf(k.Bypass())
 	if age := k.Heartbeat(); age >= 0 {
 		s.HeartbeatAgeSeconds = ptr(age.Seconds())
@@ -46,25 +38,42 @@ func kernelStatus(k Kernel, want parts) (*api.Status, error) {
 	if c.Candidate != bpf.SlotEmpty {
 		s.LeaseSecondsLeft = ptr(k.Lease().Left().Seconds())
 	}
-	if want&withPackets != 0 {
-		if err := readPackets(k, s); err != nil {
-			return nil, err
+	var unread []api.Problem
+	for _, part := range []struct {
+		what string
+		want bool
+		read func(Kernel, *api.Status) error
+	}{
+		{"the generations", true, readGenerations},
+		{"the host file", true, readHost},
+		{"the counters", want&withPackets != 0, readPackets},
+		{"the maps", want&withMaps != 0, readMaps},
+		{"the bans", true, readBans},
+		{"the wiring", true, readWiring},
+	} {
+		if !part.want {
+			continue
+		}
+		if err := part.read(k, s); err != nil {
+			unread = append(unread, api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: fixOf(err)})
 		}
 	}
-	if want&withMaps != 0 {
-		if err := readMaps(k, s); err != nil {
-			return nil, err
-		}
+	s.Problems = append(s.Problems, unread...)
+	return s
+}
+
+func readGenerations(k Kernel, s *api.Status) error {
+	all, err := generations(k)
+	if err == nil {
+		s.Generations = all
 	}
+	return err
+}
+
+func readBans(k Kernel, s *api.Status) error {
 	bans, err := k.Bans()
-	if err != nil {
-		return nil, err
-	}
 	s.Bans = len(bans)
-	if err := readWiring(k, s); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return err
 }
 
 func generations(k Kernel) ([]api.Generation, error) {
@@ -85,7 +94,6 @@ func readHost(k Kernel, s *api.Status) error {
 	if err != nil {
 		return err
 	}
-	s.Services = []api.Service{}
 	if h == nil {
 		return nil
 	}
@@ -152,24 +160,18 @@ func serviceNames(services []api.Service) map[uint8]string {
 	return names
 }
 
-// readWiring fills in the interfaces, what is wrong, and whether all of it protects.
+// readWiring fills in the interfaces, what is wrong, and whether all of it protects. What cannot be checked is no reason
+// to call a host unprotected; it is a problem of its own.
 func readWiring(k Kernel, s *api.Status) error {
 	attached, err := k.Attachments()
-	if err != nil {
-		return err
-	}
-	drifts, err := k.VerifyWiring()
-	if err != nil {
-		return err
-	}
+	drifts, werr := k.VerifyWiring()
 	for _, d := range drifts {
 		if !d.OnInterface() {
 			s.Problems = append(s.Problems, api.Problem{Code: "wiring", Message: fmt.Sprintf("%s: want %s, got %s", d.Where, d.Want, d.Got), Fix: "a running agent repairs it: systemctl start spillway"})
 		}
 	}
-	wired := len(s.Problems) == 0
 	s.Problems = append(s.Problems, serving(s)...)
-	works := wired && len(s.Problems) == 0
+	works := len(s.Problems) == 0
 	for _, a := range attached {
 		i := api.Interface{Name: a.Interface, Index: a.Index, State: a.State, Mode: a.Mode, ProgramID: a.ProgramID, LinkID: a.LinkID}
 		i.Protected = works && a.State == loader.StateAttached
@@ -177,7 +179,7 @@ func readWiring(k Kernel, s *api.Status) error {
 	}
 	slices.SortFunc(s.Interfaces, func(a, b api.Interface) int { return strings.Compare(a.Name, b.Name) })
 	s.Protected = works && len(s.Interfaces) > 0 && !slices.ContainsFunc(s.Interfaces, func(i api.Interface) bool { return !i.Protected })
-	return nil
+	return errors.Join(err, werr)
 }
 
 // serving names what lets everything pass although all is wired.
@@ -193,7 +195,7 @@ func serving(s *api.Status) []api.Problem {
 	if s.Control.Host == bpf.SlotEmpty {
 		out = append(out, api.Problem{Code: "no_host", Message: "no host file is published: no service is inspected", Fix: "start the agent: systemctl start spillway"})
 	}
-	if s.Control.Stable == bpf.SlotEmpty {
+	if s.Control.Stable == bpf.SlotEmpty && !s.CandidateDecides() {
 		out = append(out, api.Problem{Code: "no_generation", Message: "no bundle is in force: everything but bans passes", Fix: "spillway apply BUNDLE"})
 	}
 	if t := s.AgentTimeoutSeconds; t != nil && (s.HeartbeatAgeSeconds == nil || *s.HeartbeatAgeSeconds > *t) {

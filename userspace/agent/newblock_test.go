@@ -103,7 +103,7 @@ func TestHangUpHoldsWhatCanNewlyBlock(t *testing.T) {
 	r.writeHost(edited(t, officeLine, ""))
 	r.hungUp = true
 	r.hangUp(ctx)
-	s, err := r.status(0)
+	s, err := r.Status(ctx)
 	if err != nil || !hasProblem(s, problemReload) || r.machine.control != before || r.hungUp {
 		t.Errorf("problems %v, %v, control %+v", s.Problems, err, r.machine.control)
 	}
@@ -111,7 +111,7 @@ func TestHangUpHoldsWhatCanNewlyBlock(t *testing.T) {
 	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if s, _ := r.status(0); hasProblem(s, problemReload) {
+	if s, _ := r.Status(ctx); hasProblem(s, problemReload) {
 		t.Errorf("problems %v", s.Problems)
 	}
 }

@@ -137,7 +137,7 @@ func TestDiskFullDuringApply(t *testing.T) {
 			r.wantRoles("two", "", "one")
 		}
 		r.pass(saveInterval)
-		if s, _ := r.status(withPackets | withMaps); hasProblem(s, problemState) || !s.Protected {
+		if s, _ := r.Status(ctx); hasProblem(s, problemState) || !s.Protected {
 			t.Errorf("operation %d: problems %v", n, s.Problems)
 		}
 		want := r.role("stable")

@@ -42,7 +42,7 @@ func TestReload(t *testing.T) {
 	if len(r.machine.links) != 1 || r.machine.links["eth1"] == "" || len(c.Details) < 2 {
 		t.Errorf("links %v, details %v", r.machine.links, c.Details)
 	}
-	s, _ := r.status(withPackets | withMaps)
+	s, _ := r.Status(ctx)
 	if !s.Protected || s.Services[1].Name != "api" || s.MaxMode != "observe" {
 		t.Errorf("%+v", s)
 	}

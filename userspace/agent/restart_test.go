@@ -32,7 +32,7 @@ func TestRestartAdoptsWithoutTouchingTraffic(t *testing.T) {
 		t.Errorf("control %+v, was %+v; calls %v", r.machine.control, before, r.machine.calls)
 	}
 	r.wantRoles("one", "", "")
-	if s, _ := r.status(withPackets | withMaps); !s.Protected {
+	if s, _ := r.Status(ctx); !s.Protected {
 		t.Errorf("problems %v", s.Problems)
 	}
 }
@@ -94,7 +94,7 @@ func TestRebootComesBackWithLastKnownGood(t *testing.T) {
 	if g, _ := r.machine.Generations(); g[0].Number != 3 {
 		t.Errorf("number %d was used before", g[0].Number)
 	}
-	if s, _ := r.status(withPackets | withMaps); !s.Protected || s.Bake != nil {
+	if s, _ := r.Status(ctx); !s.Protected || s.Bake != nil {
 		t.Errorf("protected %v, bake %v", s.Protected, s.Bake)
 	}
 }
@@ -137,7 +137,7 @@ func TestDamagedDisk(t *testing.T) {
 				if path == record && !reboot && r.state().Applied.Number != 1 {
 					t.Fatalf("byte %d: the record does not follow the kernel", i)
 				}
-				s, err := r.status(withPackets | withMaps)
+				s, err := r.Status(ctx)
 				if err != nil || (path == record || reboot) && !hasProblem(s, "damaged_state") {
 					t.Fatalf("%s byte %d, reboot %v: nobody says so: %v, %v", filepath.Base(path), i, reboot, s.Problems, err)
 				}
@@ -207,7 +207,7 @@ func TestAdoptsWhatWasDoneWithoutAgent(t *testing.T) {
 	if found != 2 {
 		t.Errorf("history %+v", entries)
 	}
-	s, _ := r.status(withPackets | withMaps)
+	s, _ := r.Status(ctx)
 	if s.Protected || !s.Bypass.Active || s.Bypass.By != "found" {
 		t.Errorf("bypass %+v", s.Bypass)
 	}

@@ -178,7 +178,7 @@ func (r *rig) mustApply(name string, o api.ApplyOptions) *api.Change {
 func (r *rig) role(role string) string {
 	r.t.Helper()
 	r.learnResident()
-	s, err := r.status(withPackets | withMaps)
+	s, err := r.Status(ctx)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func TestDiskThatComesLater(t *testing.T) {
 	r.machine = newMachine(func() time.Time { return r.clock })
 	r.start()
 	r.wantRoles("", "", "")
-	if s, _ := r.status(0); !hasProblem(s, problemState) {
+	if s, _ := r.Status(ctx); !hasProblem(s, problemState) {
 		t.Errorf("problems %v", s.Problems)
 	}
 	r.pass(time.Minute)
@@ -44,7 +44,7 @@ func TestDiskThatComesLater(t *testing.T) {
 	r.pass(time.Minute)
 	r.pass(time.Minute)
 	r.wantRoles("one", "", "")
-	if s, _ := r.status(0); hasProblem(s, problemState) || !s.Protected {
+	if s, _ := r.Status(ctx); hasProblem(s, problemState) || !s.Protected {
 		t.Errorf("problems %v", s.Problems)
 	}
 	if q := r.state().Quarantine; len(q) != 1 || q[0].Reason != "login broke" {

@@ -19,18 +19,15 @@ import (
 
 // Status implements api.Backend.
 func (a *agent) Status(context.Context) (*api.Status, error) {
-	return a.status(withPackets | withMaps)
+	return a.status(withPackets | withMaps), nil
 }
 
-func (a *agent) status(want parts) (*api.Status, error) {
+func (a *agent) status(want parts) *api.Status {
 	s := &api.Status{Envelope: api.NewEnvelope(), Generations: []api.Generation{}, Services: []api.Service{}, Packets: []api.Packets{}, Maps: []api.MapUse{}}
 	d, done, err := a.use()
 	if err == nil {
-		s, err = kernelStatus(d, want)
+		s = kernelStatus(d, want)
 		done()
-		if err != nil {
-			return nil, fmt.Errorf("read the kernel: %w", err)
-		}
 	}
 	s.Source = api.SourceAgent
 	h := a.hostFile()
@@ -51,7 +48,7 @@ func (a *agent) status(want parts) (*api.Status, error) {
 	if !allAttached(s.Interfaces) {
 		s.Agent.State = api.StateUnprotected
 	}
-	return s, nil
+	return s
 }
 
 func allAttached(all []api.Interface) bool {
@@ -217,10 +214,7 @@ func (a *agent) healthy() error {
 
 // oneLine is the line of `systemctl status`.
 func (a *agent) oneLine() string {
-	s, err := a.status(0)
-	if err != nil {
-		return "cannot read the kernel: " + err.Error()
-	}
+	s := a.status(0)
 	if !s.Protected && len(s.Problems) > 0 {
 		return "UNPROTECTED: " + s.Problems[0].Message
 	}
@@ -228,7 +222,7 @@ func (a *agent) oneLine() string {
 		return "UNPROTECTED"
 	}
 	for _, g := range s.Generations {
-		if g.Role == loader.RoleStable {
+		if g.Role == loader.RoleStable && !s.CandidateDecides() || g.Role == loader.RoleCandidate && s.CandidateDecides() {
 			return fmt.Sprintf("protecting %d interfaces, mode %s, generation %d (%s)", len(s.Interfaces), s.Mode, g.Number, g.Digest.Short())
 		}
 	}

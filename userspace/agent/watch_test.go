@@ -21,7 +21,7 @@ func TestKernelThatCannotBeOpened(t *testing.T) {
 	control := r.machine.control
 	r.openErr = fmt.Errorf("load: %w", loader.ErrForeignABI)
 	r.start()
-	s, err := r.status(withPackets | withMaps)
+	s, err := r.Status(ctx)
 	if err != nil || s.Protected || s.Agent.State != api.StateUnprotected || s.Problems[0].Code != problemKernel || s.Problems[0].Fix == "" {
 		t.Fatalf("%+v, %v", s, err)
 	}
@@ -41,7 +41,7 @@ func TestKernelThatCannotBeOpened(t *testing.T) {
 	}
 	r.openErr = nil
 	r.pass(2 * lastRetry)
-	if s, _ := r.status(withPackets | withMaps); !s.Protected || r.machine.control != control {
+	if s, _ := r.Status(ctx); !s.Protected || r.machine.control != control {
 		t.Errorf("after the repair: %v", s.Problems)
 	}
 }
@@ -71,7 +71,7 @@ func TestInterfacesAreAttachedWhenTheyCan(t *testing.T) {
 	r.machine.links["eth0"] = loader.StateSevered
 	r.machine.fail["Attach eth0"] = fmt.Errorf("attach: %w", loader.ErrNoDevice)
 	r.tick(false)
-	s, _ := r.status(withPackets | withMaps)
+	s, _ := r.Status(ctx)
 	if s.Protected || s.Interfaces[0].State != "failed" || s.Interfaces[0].Fix == "" || s.Agent.State != api.StateUnprotected {
 		t.Errorf("%+v", s.Interfaces)
 	}
@@ -86,7 +86,7 @@ func TestInterfacesAreAttachedWhenTheyCan(t *testing.T) {
 	}
 	delete(r.machine.fail, "Attach eth0")
 	r.pass(2 * lastRetry)
-	if s, _ := r.status(withPackets | withMaps); !s.Protected || s.Interfaces[0].State != "attached" {
+	if s, _ := r.Status(ctx); !s.Protected || s.Interfaces[0].State != "attached" {
 		t.Errorf("%+v", s.Interfaces)
 	}
 	if r.repairs["link"] != 1 {
@@ -108,7 +108,7 @@ func TestEmptiedProgramArrayIsFilled(t *testing.T) {
 	}
 	r.machine.wiring = []loader.Drift{{Where: "stable, slot 1", Want: "a generation", Got: "nothing"}}
 	r.tick(false)
-	if s, _ := r.status(withPackets | withMaps); !hasProblem(s, problemVerify) || s.Protected {
+	if s, _ := r.Status(ctx); !hasProblem(s, problemVerify) || s.Protected {
 		t.Errorf("problems %v", s.Problems)
 	}
 }
@@ -127,7 +127,7 @@ func TestVerify(t *testing.T) {
 	if err != nil || v.OK || len(v.Entries) != 2 || len(v.Left) != 0 {
 		t.Errorf("after a restart, with drift: %+v, %v", v, err)
 	}
-	if s, _ := r.status(withPackets | withMaps); !hasProblem(s, "drift") {
+	if s, _ := r.Status(ctx); !hasProblem(s, "drift") {
 		t.Errorf("problems %v", s.Problems)
 	}
 	r.stop()

@@ -20,8 +20,8 @@ type Status struct {
 	Envelope
 	Source string `json:"source"` // agent or pins
 	Agent  *Agent `json:"agent,omitempty"`
-	// Protected is true when every interface of the host file is attached, a generation is resident and no bypass is
-	// on. Observe mode counts as protected: it does what the host file asks.
+	// Protected is true when every interface of the host file is attached, a generation decides (a stable one, or a
+	// candidate for everybody) and no bypass is on. Observe mode counts as protected: it does what the host file asks.
 	Protected bool `json:"protected"`
 	// Problems are what is wrong now, worst first. Empty when all is well.
 	Problems []Problem `json:"problems"`
@@ -49,6 +49,11 @@ type Status struct {
 	EventsLost          uint64    `json:"eventsLost"`
 	Drift               *Drift    `json:"drift,omitempty"` // of the last verification in the background
 	Maps                []MapUse  `json:"maps"`
+}
+
+// CandidateDecides reports whether a candidate decides for everybody: under a lease that lives, with all sources.
+func (s *Status) CandidateDecides() bool {
+	return s.Control != nil && s.Control.Candidate != 0 && s.Control.CanaryPermille >= 1000 && s.LeaseSecondsLeft != nil && *s.LeaseSecondsLeft > 0
 }
 
 // Agent tells about the process that answered.

@@ -17,7 +17,7 @@ import (
 // namesFrom is how far back the history is read for the names of bundles.
 const namesFrom = 1000
 
-// Status tells what the kernel does, without an agent. Names come from the history, when it can be read.
+// Status tells what the kernel does, without an agent: all that can be read, and what cannot as a problem. Names come from the history, when it can be read.
 func (s *Session) Status() (*api.Status, error) {
 	st := &api.Status{Envelope: api.NewEnvelope(), Source: api.SourcePins, Problems: []api.Problem{},
 		Interfaces: []api.Interface{}, Generations: []api.Generation{}, Services: []api.Service{}, Packets: []api.Packets{}, Maps: []api.MapUse{}}
@@ -25,12 +25,17 @@ func (s *Session) Status() (*api.Status, error) {
 	st.Control = &api.Control{Epoch: c.Epoch, Stable: c.Stable, Candidate: c.Candidate, Previous: c.Previous, Host: c.Host, CanaryPermille: c.Canary}
 	st.Mode = modeName(c.Mode)
 	st.Bypass = bypassOf(s.d.Bypass())
-	for _, read := range []func(*api.Status) error{s.interfaces, s.generations, s.host, s.packets, s.rest} {
-		if err := read(st); err != nil {
-			return nil, err
+	var unread []api.Problem
+	for _, part := range []struct {
+		what string
+		read func(*api.Status) error
+	}{{"the interfaces", s.interfaces}, {"the generations", s.generations}, {"the host file", s.host}, {"the counters", s.packets}, {"the maps", s.rest}} {
+		if err := part.read(st); err != nil {
+			unread = append(unread, api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: "`spillway doctor` says what is missing"})
 		}
 	}
 	s.judge(st)
+	st.Problems = append(st.Problems, unread...)
 	return st, nil
 }
 
@@ -156,7 +161,7 @@ func (s *Session) rest(st *api.Status) error {
 	if age := s.d.Heartbeat(); age >= 0 {
 		st.HeartbeatAgeSeconds = seconds(age)
 	}
-	if l := s.d.Lease(); l.Active() {
+	if l := s.d.Lease(); l.Active() && st.Control.Candidate != bpf.SlotEmpty {
 		st.LeaseSecondsLeft = seconds(l.Left())
 	}
 	uses, err := s.d.MapUse()
@@ -182,7 +187,8 @@ func (s *Session) judge(st *api.Status) {
 	problem := func(code, message, fix string) {
 		st.Problems = append(st.Problems, api.Problem{Code: code, Message: message, Fix: fix})
 	}
-	st.Protected = len(st.Interfaces) > 0 && st.Control.Stable != bpf.SlotEmpty && st.Control.Host != bpf.SlotEmpty && !st.Bypass.Active
+	decided := st.Control.Stable != bpf.SlotEmpty || st.CandidateDecides()
+	st.Protected = len(st.Interfaces) > 0 && decided && st.Control.Host != bpf.SlotEmpty && !st.Bypass.Active
 	for _, i := range st.Interfaces {
 		if !i.Protected {
 			st.Protected = false
@@ -193,7 +199,7 @@ func (s *Session) judge(st *api.Status) {
 	if len(st.Interfaces) == 0 {
 		problem("not_attached", "no interface is attached: everything passes", start)
 	}
-	if st.Control.Stable == bpf.SlotEmpty {
+	if !decided {
 		problem("no_generation", "no bundle is applied: everything passes", start+", then: spillway apply BUNDLE")
 	}
 	age, limit := s.d.Heartbeat(), st.AgentTimeoutSeconds

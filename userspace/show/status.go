@@ -71,9 +71,12 @@ func attached(st *api.Status) bool {
 // decides reports whether a generation counts: a stable one, or a candidate under a live lease.
 func decides(st *api.Status) bool {
 	return slices.ContainsFunc(st.Generations, func(g api.Generation) bool {
-		return g.Role == "stable" || g.Role == "candidate" && st.LeaseSecondsLeft != nil
+		return g.Role == "stable" || g.Role == "candidate" && leased(st)
 	})
 }
+
+// leased reports whether the kernel still honours a candidate.
+func leased(st *api.Status) bool { return st.LeaseSecondsLeft != nil && *st.LeaseSecondsLeft > 0 }
 
 func bypassEnd(b api.Bypass) string {
 	if b.SecondsLeft == nil {
@@ -167,7 +170,7 @@ func roleText(st *api.Status, g api.Generation, s Style) string {
 		switch {
 		case st.Confirm != nil && st.Confirm.Number == g.Number:
 			text += ", " + s.until(st.Confirm.Deadline) + " to confirm"
-		case st.LeaseSecondsLeft == nil:
+		case !leased(st):
 			text += ", its lease has ended"
 		}
 	}
