@@ -162,7 +162,7 @@ func (b *bench) fetch(t *testing.T, k kernel) (img image, note string) {
 		leaveOut(t, "%v", err)
 	}
 	if release != "" && img.release != release {
-		note = fmt.Sprintf("counts not compared: %s is no longer served; go test ./test/kernels -update", release)
+		note = fmt.Sprintf("counts not compared: %s cannot be had; go test ./test/kernels -update", release)
 	}
 	return img, note
 }
