@@ -466,6 +466,107 @@ const (
 	DataplaneVerdictVERDICT_DROP  DataplaneVerdict = 4
 )
 
+type DataplaneWorkspace struct {
+	_      structs.HostLayout
+	Packet struct {
+		_           structs.HostLayout
+		Key         DataplaneFlowKey
+		L3Off       uint32
+		L4Off       uint32
+		PayloadOff  uint32
+		PayloadLen  uint32
+		L4Len       uint32
+		Seq         uint32
+		Window      uint16
+		Ethertype   uint16
+		Protocol    uint8
+		TcpFlags    uint8
+		OptionsLen  uint8
+		WeakReason  uint8
+		Service     uint8
+		Outcome     uint8
+		Verdict     uint8
+		Reason      uint8
+		Slot        uint8
+		Score       uint8
+		Stage       uint8
+		_           [1]byte
+		Rule        uint16
+		Flags       uint16
+		Generation  uint32
+		HelloEnd    uint32
+		Pad         uint32
+		_           [4]byte
+		ExpiresNs   uint64
+		NowNs       uint64
+		Control     uint64
+		Fingerprint DataplaneTcpFingerprint
+		Facts       DataplaneTcpFacts
+	}
+	Raw struct {
+		_     structs.HostLayout
+		Bytes [8200]uint8
+	}
+	Flat struct {
+		_     structs.HostLayout
+		Bytes [8200]uint8
+	}
+	Ciphers struct {
+		_      structs.HostLayout
+		Values [128]uint16
+	}
+	Extensions struct {
+		_      structs.HostLayout
+		Values [128]uint16
+	}
+	Stable struct {
+		_      structs.HostLayout
+		Values [128]uint16
+	}
+	Signatures struct {
+		_      structs.HostLayout
+		Values [128]uint16
+	}
+	Spare struct {
+		_      structs.HostLayout
+		Values [128]uint16
+	}
+	Counts         [16]uint32
+	Text           [1152]uint8
+	Sha            [8]uint32
+	Schedule       [16]uint32
+	ListedCount    uint32
+	StableCount    uint32
+	SignatureCount uint32
+	VersionsAt     uint32
+	VersionsLen    uint32
+	AlpnAt         uint32
+	AlpnLen        uint32
+	SignaturesAt   uint32
+	SignaturesLen  uint32
+	IsAmbiguous    uint32
+	HelloEnd       uint32
+	FlatFrom       uint32
+	FlatTo         uint32
+	FlatLeft       uint32
+	FlatRecords    uint32
+	FlatReason     uint32
+	SortCount      uint32
+	_              [4]byte
+	Key            DataplaneShapeKey
+	Tls            DataplaneTlsFingerprint
+	Budget         DataplaneShapeBudget
+	Flow           DataplaneFlow
+	HelloIndex     uint32
+	IsLocked       uint32
+	HelloAt        uint32
+	HelloBodyEnd   uint32
+	HelloIsFlat    uint32
+	HelloIsSplit   uint32
+	IsListed       uint32
+	_              [4]byte
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -495,7 +596,9 @@ const (
 	DataplaneMapTcpFingerprints           = "tcp_fingerprints"
 	DataplaneMapTcpLayouts                = "tcp_layouts"
 	DataplaneMapWords                     = "words"
+	DataplaneMapWorkspaces                = "workspaces"
 	DataplaneProgSpillwayDataplane        = "spillway_dataplane"
+	DataplaneProgSpillwayPayload          = "spillway_payload"
 	DataplaneProgSpillwayRoot             = "spillway_root"
 	DataplaneVarKeepEnumFlowFlags         = "keep_enum_flow_flags"
 	DataplaneVarKeepEnumHelloLimit        = "keep_enum_hello_limit"
@@ -569,6 +672,7 @@ type DataplaneSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type DataplaneProgramSpecs struct {
 	SpillwayDataplane *ebpf.ProgramSpec `ebpf:"spillway_dataplane"`
+	SpillwayPayload   *ebpf.ProgramSpec `ebpf:"spillway_payload"`
 	SpillwayRoot      *ebpf.ProgramSpec `ebpf:"spillway_root"`
 }
 
@@ -601,6 +705,7 @@ type DataplaneMapSpecs struct {
 	TcpFingerprints *ebpf.MapSpec `ebpf:"tcp_fingerprints"`
 	TcpLayouts      *ebpf.MapSpec `ebpf:"tcp_layouts"`
 	Words           *ebpf.MapSpec `ebpf:"words"`
+	Workspaces      *ebpf.MapSpec `ebpf:"workspaces"`
 }
 
 // DataplaneVariableSpecs contains global variables before they are loaded into the kernel.
@@ -681,6 +786,7 @@ type DataplaneMaps struct {
 	TcpFingerprints *ebpf.Map `ebpf:"tcp_fingerprints"`
 	TcpLayouts      *ebpf.Map `ebpf:"tcp_layouts"`
 	Words           *ebpf.Map `ebpf:"words"`
+	Workspaces      *ebpf.Map `ebpf:"workspaces"`
 }
 
 func (m *DataplaneMaps) Close() error {
@@ -710,6 +816,7 @@ func (m *DataplaneMaps) Close() error {
 		m.TcpFingerprints,
 		m.TcpLayouts,
 		m.Words,
+		m.Workspaces,
 	)
 }
 
@@ -751,12 +858,14 @@ type DataplaneVariables struct {
 // It can be passed to LoadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DataplanePrograms struct {
 	SpillwayDataplane *ebpf.Program `ebpf:"spillway_dataplane"`
+	SpillwayPayload   *ebpf.Program `ebpf:"spillway_payload"`
 	SpillwayRoot      *ebpf.Program `ebpf:"spillway_root"`
 }
 
 func (p *DataplanePrograms) Close() error {
 	return _DataplaneClose(
 		p.SpillwayDataplane,
+		p.SpillwayPayload,
 		p.SpillwayRoot,
 	)
 }

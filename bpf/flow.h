@@ -12,9 +12,6 @@
 #include "packet.h"
 #include "syn.h"
 
-#define TLS_HANDSHAKE 0x16
-#define TLS_CLIENT_HELLO 1
-
 static __always_inline struct flow *find_flow(const struct packet *p)
 {
 	struct flow *flow;
@@ -30,36 +27,44 @@ static __always_inline struct flow *find_flow(const struct packet *p)
 /* keep_flow stores the judgement. A ban is not stored: it is not the generation's, and it has an end of its own. Nor is a
  * block of a remote service: nobody can vouch for the connection, so it would be a stranger's to make; there each
  * payload is dropped by itself, and a stream whose first payload never arrives never goes on.
- * A function of its own, and keys copied to the stack: Linux 6.1 sums frames in steps of 32 bytes and takes no key from
- * the memory behind an argument. */
+ * The flow is put together in the workspace, not on the stack: frames may sum up to 512 bytes. */
 __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 {
-	__u32 zero = 0;
-	struct runtime *rt = bpf_map_lookup_elem(&words, &zero);
-	if (!p || !rt || p->reason == REASON_BAN)
+	struct runtime *rt = get_words();
+	struct workspace *ws = get_workspace();
+	if (!p || !rt || !ws || p->reason == REASON_BAN)
 		return 0;
 	if (p->flags & PACKET_REMOTE && p->verdict != VERDICT_PASS)
 		return 0;
-	struct flow_key key = p->key;
-	struct flow f = {
-		.expires_ns = p->expires_ns,
-		.epoch = control_epoch(p->control),
-		.isn = isn,
-		/* A ban that something stood above is looked at again with every packet: that may end before the ban. */
-		.ban_epoch = rt->ban_epoch - !!(p->flags & PACKET_BANNED),
-		.generation = p->generation,
-		.verdict = p->verdict,
-		.reason = p->reason,
-		.slot = p->slot,
-		.flags = flags | (p->flags & PACKET_HAS_FINGERPRINT ? FLOW_HAS_FINGERPRINT : 0),
-		.rule = p->rule,
-		.score = p->score,
-		.fingerprint = p->fingerprint,
-	};
+	struct flow_key key = p->key; /* Linux 6.1 takes no key from the memory behind an argument */
+	struct flow *f = &ws->flow;
+	__builtin_memset(f, 0, sizeof(*f));
+	f->expires_ns = p->expires_ns;
+	f->epoch = control_epoch(p->control);
+	f->isn = isn;
+	/* A ban that something stood above is looked at again with every packet: that may end before the ban. */
+	f->ban_epoch = rt->ban_epoch - !!(p->flags & PACKET_BANNED);
+	f->generation = p->generation;
+	f->verdict = p->verdict;
+	f->reason = p->reason;
+	f->slot = p->slot;
+	f->flags = flags;
+	f->rule = p->rule;
+	f->score = p->score;
+	f->hello_end = p->hello_end;
+	f->facts = p->facts;
+	if (p->flags & PACKET_HAS_FINGERPRINT) {
+		f->flags |= FLOW_HAS_FINGERPRINT;
+		f->fingerprint = p->fingerprint;
+	}
+	if (p->flags & PACKET_HAS_TLS) {
+		f->flags |= FLOW_HAS_TLS;
+		f->tls = ws->tls;
+	}
 	if (p->flags & PACKET_REMOTE)
-		bpf_map_update_elem(&flows_remote, &key, &f, BPF_ANY);
+		bpf_map_update_elem(&flows_remote, &key, f, BPF_ANY);
 	else
-		bpf_map_update_elem(&flows, &key, &f, BPF_ANY);
+		bpf_map_update_elem(&flows, &key, f, BPF_ANY);
 	return 0;
 }
 
@@ -74,82 +79,25 @@ static __always_inline int judge_as(struct packet *p, enum reason label)
 	return p->reason;
 }
 
-/* Whether the payload begins like a ClientHello: a handshake record of any TLS version, RFC 8446 sections 4 and 5.1. */
-static __always_inline bool begins_hello(struct xdp_md *ctx, const struct packet *p)
+/* take_facts gives p what the flow knows of its connection. */
+static __always_inline void take_facts(struct packet *p, const struct flow *flow)
 {
-	__u8 head[6];
-	if (p->payload_len < sizeof(head) || bpf_xdp_load_bytes(ctx, p->payload_off & 0xffff, head, sizeof(head)))
-		return false;
-	return head[0] == TLS_HANDSHAKE && head[1] == 3 && head[5] == TLS_CLIENT_HELLO;
-}
-
-/* inspect_midstream judges data of a connection whose start we did not see by its source alone. A connection that
- * passes gets a flow, so that no later swap cuts it; the flow has the socket's ISN, so its true first payload will
- * still be judged when it comes. */
-static __always_inline int inspect_midstream(struct packet *p, enum confirmation confirmed, __u32 isn)
-{
-	/* What the socket has taken in already will not come as a first payload any more. */
-	__u8 flags = FLOW_CONFIRMED | (confirmed == CONFIRM_ESTABLISHED ? FLOW_FIRST_PAYLOAD : 0);
-	p->stage = STAGE_PACKET;
-	p->flags &= ~PACKET_HAS_FINGERPRINT;
-	if (!p->weak_reason)
-		p->weak_reason = REASON_MIDSTREAM;
-	judge_as(p, REASON_MIDSTREAM);
-	if (confirmed != CONFIRM_NONE && p->verdict == VERDICT_PASS)
-		keep_flow(p, isn, flags);
-	return p->reason;
-}
-
-/* inspect_payload judges data that no flow answers for. */
-static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
-{
-	__u32 isn = 0;
-	bool remote = p->flags & PACKET_REMOTE;
-	enum confirmation confirmed = remote ? CONFIRM_NONE : confirm(ctx, p, &isn);
-	bool first = confirmed && begins_at(p, isn + 1);
-
-	/* A live connection with another ISN: what a remembered SYN says is not about it, however well it fits. */
-	if (confirmed >= CONFIRM_FRESH && !first)
-		return inspect_midstream(p, confirmed, isn);
-	if (!first)
-		isn = p->seq - 1;
-	bool joined = recall_syn(p, rt, isn);
-	if (!joined && !first && !begins_hello(ctx, p))
-		return inspect_midstream(p, CONFIRM_NONE, 0);
-
-	/* A payload that starts early is judged all the same, but whoever guesses the ISN only nearly makes no flow. */
-	bool exact = first && p->seq == isn + 1;
-	p->stage = STAGE_PAYLOAD;
-	if (!remote && !exact && !p->weak_reason)
-		p->weak_reason = REASON_UNCONFIRMED;
-	judge(p);
-	if (exact)
-		keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
-	else if (remote && joined)
-		keep_flow(p, isn, FLOW_FIRST_PAYLOAD);
-	else if (p->reason == REASON_NO_MATCH)
-		p->reason = REASON_UNCONFIRMED;
-	return p->reason;
-}
-
-/* inspect_first judges the payload at ISN + 1 of a flow that began midstream; the stronger verdict wins. */
-static __always_inline int inspect_first(struct packet *p, const struct runtime *rt, struct flow *flow)
-{
-	__u32 isn = flow->isn;
-	recall_syn(p, rt, isn);
-	p->stage = STAGE_PAYLOAD;
-	judge(p);
-	if (p->seq == isn + 1 && p->verdict >= flow->verdict)
-		keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
-	return p->reason;
+	p->facts = flow->facts;
+	if (flow->flags & FLOW_HAS_FINGERPRINT) {
+		p->fingerprint = flow->fingerprint;
+		p->flags |= PACKET_HAS_FINGERPRINT;
+	}
 }
 
 /* relax scores a blocked flow again. A block that the new generation would not make ends; none begins here. */
 static __always_inline int relax(struct packet *p, struct flow *flow)
 {
-	if (flow->flags & FLOW_HAS_FINGERPRINT) {
-		p->fingerprint = flow->fingerprint;
-		p->flags |= PACKET_HAS_FINGERPRINT;
+	take_facts(p, flow);
+	struct workspace *ws = get_workspace();
+	if (ws && flow->flags & FLOW_HAS_TLS) {
+		ws->tls = flow->tls;
+		ws->is_listed = 1; /* the shape is not at hand, nor looked for */
+		p->flags |= PACKET_HAS_TLS;
 	}
 	p->weak_reason = 0;
 	judge(p);
@@ -233,12 +181,9 @@ static __always_inline int inspect_empty(struct xdp_md *ctx, struct packet *p)
 	return REASON_HANDSHAKE;
 }
 
-static __always_inline int inspect_syn(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
-				       struct flow *flow)
+/* judge_syn decides a SYN by itself and remembers what it said. */
+static __always_inline int judge_syn(struct packet *p, const struct runtime *rt, struct flow *flow)
 {
-	int reason = read_syn(ctx, p);
-	if (reason)
-		return reason;
 	p->stage = STAGE_SYN;
 	judge(p);
 	if (p->verdict != VERDICT_PASS)
@@ -249,20 +194,48 @@ static __always_inline int inspect_syn(struct xdp_md *ctx, struct packet *p, con
 	return p->reason;
 }
 
+static __always_inline int inspect_syn(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
+				       struct flow *flow)
+{
+	int reason = read_syn(ctx, p);
+	if (reason)
+		return reason;
+	if (p->payload_len)
+		return REASON_CONTINUE; /* Fast Open: it may be a ClientHello */
+	return judge_syn(p, rt, flow);
+}
+
+/* is_beginning says whether p carries bytes of the flow's ClientHello, or its first payload where that was not seen yet. */
+static __always_inline bool is_beginning(const struct packet *p, const struct flow *flow)
+{
+	__u32 at = p->seq - flow->isn - 1;
+	return at < flow->hello_end || (flow->hello_end && -at < p->payload_len) ||
+	       (!(flow->flags & FLOW_FIRST_PAYLOAD) && -at < p->payload_len);
+}
+
+static __always_inline bool is_syn(const struct packet *p)
+{
+	return (p->tcp_flags & (TCP_BIT_SYN | TCP_BIT_ACK)) == TCP_BIT_SYN;
+}
+
+/* inspect_tcp leaves to the next program, by REASON_CONTINUE, what may be a first payload: with PACKET_OF_FLOW of the
+ * connection that it knows, without of a new one. */
 static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
 {
 	struct flow *flow = find_flow(p);
 	if (p->flags & PACKET_PORTS_ONLY)
 		return flow && flow->verdict != VERDICT_PASS ? apply_flow(p, rt, flow) : judge_as(p, p->weak_reason);
-	if ((p->tcp_flags & (TCP_BIT_SYN | TCP_BIT_ACK)) == TCP_BIT_SYN)
+	if (is_syn(p))
 		return inspect_syn(ctx, p, rt, flow);
 	if (!flow)
-		return p->payload_len ? inspect_payload(ctx, p, rt) : inspect_empty(ctx, p);
+		return p->payload_len ? REASON_CONTINUE : inspect_empty(ctx, p);
 	/* The hint is missing when the new SYN came during a bypass, so data on a blocked flow always asks the socket. */
 	if ((flow->hint || (flow->verdict != VERDICT_PASS && p->payload_len)) && taken_over(ctx, p, rt, flow))
-		return p->payload_len ? inspect_payload(ctx, p, rt) : inspect_empty(ctx, p);
-	if (!(flow->flags & FLOW_FIRST_PAYLOAD) && begins_at(p, flow->isn + 1))
-		return inspect_first(p, rt, flow);
+		return p->payload_len ? REASON_CONTINUE : inspect_empty(ctx, p);
+	if (p->payload_len && is_beginning(p, flow)) {
+		p->flags |= PACKET_OF_FLOW;
+		return REASON_CONTINUE;
+	}
 	return apply_flow(p, rt, flow);
 }
 

@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "hash.h"
+#include "ja4.h"
 #include "maps.h"
 #include "packet.h"
 #include "settings.h"
@@ -38,14 +39,7 @@ static __always_inline bool may_enforce(const struct packet *p, const struct run
  * with a new address keeps their side. */
 static __always_inline bool in_canary(const struct packet *p, __u64 salt)
 {
-	struct sip s;
-	__be32 third = p->key.saddr[3] & bpf_htonl(0xffffff00);
-	sip_start(&s, salt, salt);
-	if (is_ipv4(p->key.saddr))
-		sip_word(&s, third);
-	else
-		sip_word(&s, pair64(p->key.saddr[0], p->key.saddr[1] & bpf_htonl(0xffff0000)));
-	return (sip_end(&s) >> 32) % 1000 < control_canary(p->control);
+	return (hash_prefix(p, salt, salt) >> 32) % 1000 < control_canary(p->control);
 }
 
 static __always_inline __u32 choose_slot(const struct packet *p, const struct runtime *rt)
@@ -71,12 +65,19 @@ static __always_inline void count_rule(__u32 slot, __u32 rule)
 		*hits += 1;
 }
 
+/* Whether such a match says something of the source, and not only that a packet could not be read. */
+static __always_inline bool is_strong(enum reason kind)
+{
+	return kind == REASON_PREFIX || kind == REASON_TCP_FINGERPRINT || kind == REASON_TCP_SIGNATURE ||
+	       kind == REASON_JA4;
+}
+
 static __always_inline void add_rule(const struct packet *p, struct tally *t, const struct rule_node *node,
 				     enum reason kind)
 {
 	t->matched = 1;
 	t->score += node->score;
-	if (node->score > 0 && (kind == REASON_PREFIX || kind == REASON_TCP_FINGERPRINT))
+	if (node->score > 0 && is_strong(kind))
 		t->strong = 1;
 	if (node->expires_ns < t->expires_ns)
 		t->expires_ns = node->expires_ns;
@@ -108,6 +109,62 @@ __noinline int add_chain(struct packet *p, struct tally *t, __u32 head, __u32 ki
 	return REASON_CONTINUE;
 }
 
+/* The forms of a JA4 feature: the more parts it names the earlier, the exact JA4 before the stable one. The first that
+ * matches counts. */
+static const __u8 ja4_forms[] = {
+	JA4_A | JA4_B | JA4_C,
+	JA4_STABLE | JA4_A | JA4_B | JA4_C,
+	JA4_A | JA4_B,
+	JA4_A | JA4_C,
+	JA4_B | JA4_C,
+	JA4_STABLE | JA4_A | JA4_B,
+	JA4_STABLE | JA4_A | JA4_C,
+	JA4_STABLE | JA4_B | JA4_C,
+	JA4_A,
+	JA4_B,
+	JA4_C,
+	JA4_STABLE | JA4_A,
+	JA4_STABLE | JA4_B,
+	JA4_STABLE | JA4_C,
+};
+
+static __always_inline void fill_ja4_key(struct ja4_key *key, const struct tls_fingerprint *t, __u32 form)
+{
+	key->form = form;
+	if (form & JA4_A) {
+		__builtin_memcpy(key->a, t->a, sizeof(key->a));
+		if (form & JA4_STABLE)
+			__builtin_memcpy(&key->a[6], t->stable_count, sizeof(t->stable_count));
+	}
+	if (form & JA4_B)
+		__builtin_memcpy(key->b, t->b, sizeof(key->b));
+	if (form & JA4_C)
+		__builtin_memcpy(key->c, form & JA4_STABLE ? t->stable_c : t->c, sizeof(key->c));
+}
+
+/* match_ja4 returns the head of the chain of the feature that fits the ClientHello in the workspace, 0 for none. */
+__noinline int match_ja4(__u32 slot, __u32 forms)
+{
+	struct workspace *ws = get_workspace();
+	struct runtime *rt = get_words();
+	void *features = bpf_map_lookup_elem(&ja4s, &slot);
+	if (!forms || !ws || !rt || !features)
+		return 0;
+	for (__u32 i = 0; i < sizeof(ja4_forms); i++) {
+		__u32 form = ja4_forms[i] & (JA4_FORMS - 1);
+		if (!(forms >> form & 1))
+			continue;
+		struct ja4_key key = {};
+		fill_ja4_key(&key, &ws->tls, form);
+		__u32 *head = bpf_map_lookup_elem(features, &key);
+		if (!head)
+			continue;
+		list_shape(ws, rt);
+		return *head;
+	}
+	return 0;
+}
+
 static __always_inline void add_features(struct packet *p, struct tally *t, const struct generation *g)
 {
 	__u32 slot = p->slot;
@@ -122,6 +179,8 @@ static __always_inline void add_features(struct packet *p, struct tally *t, cons
 		if (value)
 			add_chain(p, t, *value, REASON_TCP_FINGERPRINT);
 	}
+	if (p->flags & PACKET_HAS_TLS && (head = match_ja4(slot, g->ja4_forms)))
+		add_chain(p, t, head, REASON_JA4);
 	__u32 weak = p->weak_reason;
 	if (!weak)
 		return;

@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "packet.h"
 #include "types.h"
 
 /* Words that change at run time: one entry. Written by user space through a memory mapping, read by every packet. */
@@ -52,6 +53,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct syn_record);
 } syns SEC(".maps");
+
+/* One entry, struct workspace. Nothing in it outlives its packet but the budget. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct workspace);
+} workspaces SEC(".maps");
 
 /* ClientHellos that are not whole yet: direct-mapped like `syns`. A segment that finds its place in use by another
  * processor has reason hello_busy; a hello whose place is taken over stays unread. */

@@ -57,6 +57,7 @@ const (
 
 	SlotEmpty        = 0
 	ProgramDataplane = 0
+	ProgramPayload   = 1
 )
 
 var reasonNames = [...]string{

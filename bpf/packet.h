@@ -19,6 +19,14 @@
 #define PACKET_REMOTE 32
 /* A ban covers the source, whatever became of it. */
 #define PACKET_BANNED 64
+/* The workspace holds the fingerprint of this connection's ClientHello. */
+#define PACKET_HAS_TLS 128
+/* The ClientHello goes on in another segment. */
+#define PACKET_HELLO_PARTIAL 256
+/* It belongs to a flow. */
+#define PACKET_OF_FLOW 512
+/* Its connection has taken in data before it: of a ClientHello only the rest can still come. */
+#define PACKET_NOT_FIRST 1024
 
 /* Bits of the thirteenth byte of the TCP header. */
 #define TCP_BIT_FIN 0x01
@@ -39,7 +47,6 @@ struct packet {
 	__u8 protocol; /* IPPROTO_TCP, IPPROTO_UDP, or 0 while unknown */
 	__u8 tcp_flags;
 	__u8 options_len;
-	__u8 flags;
 	__u8 weak_reason; /* enum reason that may be scored, or 0 */
 	__u8 service;
 
@@ -51,17 +58,66 @@ struct packet {
 	__u8 score;
 	__u8 stage;
 	__u16 rule;
-	__u16 pad;
+	__u16 flags;
 	__u32 generation;
+	__u32 hello_end; /* of struct flow */
+	__u32 pad;
 	__u64 expires_ns;
 	__u64 now_ns;
 	__u64 control; /* the control word, read once */
 	struct tcp_fingerprint fingerprint;
+	struct tcp_facts facts;
+};
+
+/* Where one processor works on a ClientHello: too much for a stack of 512 bytes. */
+struct workspace {
+	struct packet packet; /* on its way from one program to the next */
+	struct stream raw;    /* what a client sent first */
+	struct stream flat;   /* the handshake message without record headers, where it lies in several */
+	struct hello_values ciphers;
+	struct hello_values extensions; /* without 0000 and 0010 */
+	struct hello_values stable;     /* and without those that the stable JA4 leaves out */
+	struct hello_values signatures;
+	struct hello_values spare; /* of the sort */
+	__u32 counts[16];          /* of the sort */
+	__u8 text[HELLO_TEXT + 128];
+	__u32 sha[8];
+	__u32 schedule[16]; /* of SHA-256: not on a stack that four callers share */
+	__u32 listed_count; /* of extensions */
+	__u32 stable_count;
+	__u32 signature_count;
+	__u32 versions_at; /* offsets and lengths of the extensions that JA4 looks into; 0: absent */
+	__u32 versions_len;
+	__u32 alpn_at;
+	__u32 alpn_len;
+	__u32 signatures_at;
+	__u32 signatures_len;
+	__u32 is_ambiguous; /* not 0: one of these came twice */
+	__u32 hello_end;    /* bytes of the stream that were looked at */
+	__u32 flat_from;    /* of flatten_records: read up to here */
+	__u32 flat_to;      /* written up to here */
+	__u32 flat_left;    /* of the record */
+	__u32 flat_records;
+	__u32 flat_reason;
+	__u32 sort_count;
+	struct shape_key key;
+	struct tls_fingerprint tls;
+	struct shape_budget budget;
+	struct flow flow;
+	__u32 hello_index; /* of the hello that this packet holds the lock of */
+	__u32 is_locked;
+	__u32 hello_at; /* where the body of the ClientHello lies, and in which stream */
+	__u32 hello_body_end;
+	__u32 hello_is_flat;
+	__u32 hello_is_split; /* it lies in several records, and is to be flattened first */
+	__u32 is_listed;      /* the shape was found among those that features name */
 };
 
 /* Keeps a value in one register, so that the check and the use that follow are of the same one: clang would load the
  * field again, and the verifier has then not seen a check. */
 #define bounded(x) asm volatile("" : "+r"(x))
+
+#define SECOND_NS 1000000000ULL
 
 /* doubt notes a reason that rules may score. The first fragment of a packet stays a fragment, whatever else is odd. */
 static __always_inline void doubt(struct packet *p, __u8 reason)

@@ -7,12 +7,26 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "hash.h"
 #include "maps.h"
 #include "packet.h"
 
 static __always_inline bool is_ipv4(const __be32 addr[4])
 {
 	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(0xffff);
+}
+
+/* hash_prefix is a keyed hash of the source's /24 or /48. */
+static __always_inline __u64 hash_prefix(const struct packet *p, __u64 key0, __u64 key1)
+{
+	struct sip s;
+	__be32 third = p->key.saddr[3] & bpf_htonl(0xffffff00);
+	sip_start(&s, key0, key1);
+	if (is_ipv4(p->key.saddr))
+		sip_word(&s, third);
+	else
+		sip_word(&s, pair64(p->key.saddr[0], p->key.saddr[1] & bpf_htonl(0xffff0000)));
+	return sip_end(&s);
 }
 
 static __always_inline void host_key(struct prefix6_key *key, const __be32 addr[4])

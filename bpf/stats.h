@@ -8,8 +8,7 @@
 #include "maps.h"
 #include "packet.h"
 #include "settings.h"
-
-#define SECOND_NS 1000000000ULL
+#include "workspace.h"
 
 /* count returns how often this CPU has counted such a packet. */
 static __always_inline __u64 count(const struct packet *p, __u32 reason)
@@ -76,6 +75,12 @@ __noinline int tell(struct packet *p)
 	event->stage = p->stage;
 	event->has_fingerprint = !!(p->flags & PACKET_HAS_FINGERPRINT);
 	event->fingerprint = p->fingerprint;
+	event->facts = p->facts;
+	struct workspace *ws = get_workspace();
+	if (ws && p->flags & PACKET_HAS_TLS) {
+		event->has_tls = 1;
+		event->tls = ws->tls;
+	}
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }

@@ -91,7 +91,7 @@ static __always_inline __u64 syn_check(__u64 hash, const struct syn_record *r)
 {
 	const __u64 *words = (const __u64 *)&r->fingerprint;
 	__u64 sum = hash ^ pair64(r->isn, r->has_fingerprint);
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++) /* fingerprint and facts */
 		sum = rotl64(sum, 23) * 0x9e3779b97f4a7c15ULL ^ words[i];
 	return sum;
 }
@@ -108,6 +108,7 @@ static __always_inline void remember_syn(const struct packet *p, const struct ru
 		.isn = p->seq,
 		.has_fingerprint = !!(p->flags & PACKET_HAS_FINGERPRINT),
 		.fingerprint = p->fingerprint,
+		.facts = p->facts,
 	};
 	fresh.check = syn_check(hash, &fresh);
 	*r = fresh;
@@ -132,6 +133,7 @@ static __always_inline bool recall_syn(struct packet *p, const struct runtime *r
 	struct syn_record copy = *r; /* what is checked is what is used */
 	if (copy.check != syn_check(hash, &copy) || copy.isn != isn)
 		return false;
+	p->facts = copy.facts;
 	if (copy.has_fingerprint) {
 		p->fingerprint = copy.fingerprint;
 		p->flags |= PACKET_HAS_FINGERPRINT;

@@ -25,6 +25,7 @@ enum {
 	/* Signatures of one IP version and option layout; the loader refuses more. */
 	TCP_SIGNATURES_MAX = 8,
 	PROGRAM_DATAPLANE = 0,
+	PROGRAM_PAYLOAD = 1,
 	PROGRAMS_MAX = 4,
 };
 
@@ -189,11 +190,11 @@ enum tcp_quirk {
 
 /* What a SYN says beside its MuonFP content, as far as p0f signatures ask for it. */
 struct tcp_facts {
-	__u32 quirks;  /* enum tcp_quirk */
-	__u8 version;  /* 4 or 6; 0: p0f would not read this SYN (a fragment, extension headers) */
-	__u8 ttl;      /* as it arrived */
-	__u8 olen;     /* bytes of IPv4 options */
-	__u8 eol_pad;  /* bytes after EOL */
+	__u32 quirks; /* enum tcp_quirk */
+	__u8 version; /* 4 or 6; 0: p0f would not read this SYN (a fragment, extension headers) */
+	__u8 ttl;     /* as it arrived */
+	__u8 olen;    /* bytes of IPv4 options */
+	__u8 eol_pad; /* bytes after EOL */
 };
 _Static_assert(sizeof(struct tcp_facts) == 8, "tcp_facts is ABI");
 
@@ -228,12 +229,12 @@ struct tcp_signature {
 	__u32 quirks;      /* that must be, QUIRK_PAYLOAD among them */
 	__u32 quirks_mask; /* that are looked at: for `*` not those of the other family */
 	__u16 window;
-	__u16 mss;         /* 0: absent */
-	__u8 window_kind;  /* enum tcp_window */
-	__u8 scale;        /* 0: absent */
-	__u8 ttl;          /* as it was sent */
+	__u16 mss;        /* 0: absent */
+	__u8 window_kind; /* enum tcp_window */
+	__u8 scale;       /* 0: absent */
+	__u8 ttl;         /* as it was sent */
 	__u8 olen;
-	__u8 flags;        /* enum tcp_signature_flags */
+	__u8 flags; /* enum tcp_signature_flags */
 	__u8 pad[3];
 };
 _Static_assert(sizeof(struct tcp_signature) == 24, "tcp_signature is ABI");
@@ -355,6 +356,20 @@ struct flow {
 };
 _Static_assert(sizeof(struct flow) == 112, "flow is ABI");
 
+/* A power of two above every limit of values, so that a masked index is always inside. */
+#define HELLO_VALUES 128
+
+struct hello_values {
+	__u16 values[HELLO_VALUES];
+};
+
+struct stream {
+	__u8 bytes[HELLO_BYTES];
+};
+
+/* Text that is hashed: five characters a value, and the padding of SHA-256. */
+#define HELLO_TEXT 1024
+
 /* One link of the chain of rules that a match points to; node 0 is "none". Scores add up, expired links do not count. */
 struct rule_node {
 	__u64 expires_ns;
@@ -366,7 +381,7 @@ struct rule_node {
 _Static_assert(sizeof(struct rule_node) == 16, "rule_node is ABI");
 
 struct policy {
-	__u32 tag; /* the service this was compiled for; another tag means another service: pass */
+	__u32 tag;  /* the service this was compiled for; another tag means another service: pass */
 	__u8 drop;  /* score from which to drop; 0: never */
 	__u8 reset; /* score from which to reset; 0: never */
 	__u8 pad[2];

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 //go:build ignore
 
-/* xdp.c holds the entry points: the root program, attached once and small, and the dataplane behind it. */
+/* xdp.c holds the entry points: the root program, attached once and small, the dataplane behind it, and behind that what
+ * looks into payloads. */
 
 #include <linux/bpf.h>
 #include <stdbool.h>
@@ -14,6 +15,7 @@
 #include "parse.h"
 #include "service.h"
 #include "flow.h"
+#include "payload.h"
 #include "stats.h"
 
 /* Helpers that need it are marked GPL-only; the choice of licence is the user's. */
@@ -27,16 +29,10 @@ static __always_inline bool is_bypassed(__u64 until_ns)
 	return until_ns == NEVER || bpf_ktime_get_coarse_ns() < until_ns;
 }
 
-static __always_inline struct runtime *get_runtime(void)
-{
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&words, &zero);
-}
-
 SEC("xdp.frags")
 int spillway_root(struct xdp_md *ctx)
 {
-	struct runtime *rt = get_runtime();
+	struct runtime *rt = get_words();
 	if (!rt || is_bypassed(rt->bypass_until_ns))
 		return XDP_PASS;
 	bpf_tail_call(ctx, &programs, PROGRAM_DATAPLANE);
@@ -45,7 +41,7 @@ int spillway_root(struct xdp_md *ctx)
 
 static __always_inline int inspect(struct xdp_md *ctx, struct packet *p)
 {
-	struct runtime *rt = get_runtime();
+	struct runtime *rt = get_words();
 	if (!rt)
 		return REASON_INTERNAL;
 	p->control = *(volatile __u64 *)&rt->control;
@@ -74,9 +70,32 @@ static __always_inline int finish(struct packet *p, int reason)
 	return p->outcome == OUTCOME_DROP ? XDP_DROP : XDP_PASS;
 }
 
+/* hand_over leaves the packet to the program that looks into payloads. It returns when there is none: then it passes. */
+static __always_inline void hand_over(struct xdp_md *ctx, const struct packet *p)
+{
+	struct workspace *ws = get_workspace();
+	if (!ws)
+		return;
+	ws->packet = *p;
+	bpf_tail_call(ctx, &programs, PROGRAM_PAYLOAD);
+}
+
 SEC("xdp.frags")
 int spillway_dataplane(struct xdp_md *ctx)
 {
 	struct packet p = {};
-	return finish(&p, inspect(ctx, &p));
+	int reason = inspect(ctx, &p);
+	if (reason == REASON_CONTINUE)
+		hand_over(ctx, &p);
+	return finish(&p, reason);
+}
+
+SEC("xdp.frags")
+int spillway_payload(struct xdp_md *ctx)
+{
+	struct workspace *ws = get_workspace();
+	struct runtime *rt = get_words();
+	if (!ws || !rt)
+		return XDP_PASS;
+	return finish(&ws->packet, inspect_beginning(ctx, &ws->packet, rt));
 }

@@ -141,15 +141,26 @@ func (d *Dataplane) load() error {
 	return d.RefillPrograms()
 }
 
-// RefillPrograms puts the dataplane program behind the root program. The kernel empties a PROG_ARRAY when its last user
-// goes; a root program in front of an empty one passes everything.
+// programChain lists the programs behind the root program. The payload program comes first: the dataplane hands over to it.
+var programChain = []struct {
+	index uint32
+	name  string
+}{
+	{bpf.ProgramPayload, bpf.DataplaneProgSpillwayPayload},
+	{bpf.ProgramDataplane, bpf.DataplaneProgSpillwayDataplane},
+}
+
+// RefillPrograms puts the programs behind the root program. The kernel empties a PROG_ARRAY when its last user goes; a
+// root program in front of an empty one passes everything.
 func (d *Dataplane) RefillPrograms() error {
-	p, ok := d.programs[bpf.DataplaneProgSpillwayDataplane]
-	if !ok {
-		return fmt.Errorf("put the dataplane behind the root program: %w", ErrNotPinned)
-	}
-	if err := d.maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramDataplane), p); err != nil {
-		return explain("put the dataplane behind the root program", err)
+	for _, c := range programChain {
+		p, ok := d.programs[c.name]
+		if !ok {
+			return fmt.Errorf("put %s behind the root program: %w", c.name, ErrNotPinned)
+		}
+		if err := d.maps[bpf.DataplaneMapPrograms].Put(c.index, p); err != nil {
+			return explain(fmt.Sprintf("put %s behind the root program", c.name), err)
+		}
 	}
 	return nil
 }

@@ -128,10 +128,19 @@ func (d *Dataplane) rootID() (uint32, error) {
 }
 
 func (d *Dataplane) verifyPrograms() ([]Drift, error) {
+	for _, c := range programChain {
+		if drift, err := d.verifyProgram(c.index, c.name); err != nil || len(drift) > 0 {
+			return drift, err
+		}
+	}
+	return nil, nil
+}
+
+func (d *Dataplane) verifyProgram(index uint32, name string) ([]Drift, error) {
 	var p *ebpf.Program
-	err := d.maps[bpf.DataplaneMapPrograms].Lookup(uint32(bpf.ProgramDataplane), &p)
+	err := d.maps[bpf.DataplaneMapPrograms].Lookup(index, &p)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return []Drift{{WherePrograms, "the dataplane", "nothing: everything passes"}}, nil
+		return []Drift{{WherePrograms, name, "nothing: what it would see passes"}}, nil
 	}
 	if err != nil {
 		return nil, explain("look behind the root program", err) // not being able to look is no drift

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/packet"
@@ -154,6 +155,6 @@ func (p *plane) fingerprint(syn []byte) string {
 	case record.HasFingerprint == 0:
 		return "no fingerprint"
 	}
-	p.must(p.pinned("syns").Put(uint32(0), make([]byte, 48)))
+	p.must(p.pinned("syns").Put(uint32(0), bpf.SynRecord{}))
 	return loader.FormatFingerprint(record.Fingerprint)
 }

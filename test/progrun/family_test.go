@@ -4,6 +4,7 @@ package progrun
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/spillway/spillway/test/packet"
@@ -115,8 +116,8 @@ func (f family) udp(src netip.Addr, port uint16) packet.Frame {
 }
 
 var (
-	// hello begins like a ClientHello: a handshake record of TLS 1.0, 512 bytes long.
-	hello = append([]byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, make([]byte, 64)...)
+	// hello is a whole ClientHello, of 32 zero bytes of random, one cipher suite and no extensions, in a record of TLS 1.0.
+	hello = slices.Concat([]byte{0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3}, make([]byte, 33), []byte{0, 2, 0x13, 0x01, 1, 0})
 	// request is what a web server reads without TLS.
 	request = []byte("GET / HTTP/1.1\r\n\r\n")
 )

@@ -138,7 +138,7 @@ func TestForgedPayloadOnALiveConnection(t *testing.T) {
 			t.Errorf("the flow's ISN is %#x, the socket's %#x", flow.Isn, k.isn)
 		}
 		p.wantBytes("the true first payload is still judged", k.write(hello), drops("tcp_fingerprint"))
-		p.wantFlow("judged", verdictDrop, confirmed|firstPayload|hasFingerprint)
+		p.wantFlow("judged", verdictDrop, confirmed|firstPayload|hasFingerprint|hasTLS)
 	})
 }
 

@@ -17,7 +17,7 @@ func TestSecondFirstPayloadNeverRelaxes(t *testing.T) {
 		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
 		p.swap(denyScanners())
 		p.want("the first payload", k.at(0, hello), drops("tcp_fingerprint"))
-		flow := p.wantFlow("blocked", verdictDrop, confirmed|firstPayload|hasFingerprint)
+		flow := p.wantFlow("blocked", verdictDrop, confirmed|firstPayload|hasFingerprint|hasTLS)
 		for name, other := range map[string][]byte{"other bytes": request, "one byte": hello[:1], "the same": hello,
 			"zeros": make([]byte, 1000)} {
 			p.want(name, k.at(0, other), drops("known_flow"))
@@ -42,7 +42,7 @@ func TestGarbageBeforeTheHelloHidesNothing(t *testing.T) {
 		}
 		p.wantFlow("garbage made a flow that passes", verdictPass, confirmed)
 		p.wantBytes("the true hello", k.write(hello), drops("tcp_fingerprint"))
-		p.wantFlow("the stronger verdict won", verdictDrop, confirmed|firstPayload|hasFingerprint)
+		p.wantFlow("the stronger verdict won", verdictDrop, confirmed|firstPayload|hasFingerprint|hasTLS)
 		p.want("garbage after it", k.at(1<<16, request), drops("known_flow"))
 		p.want("another first payload", k.at(0, request), drops("known_flow"))
 	})
@@ -75,7 +75,7 @@ func TestPayloadWithoutARecord(t *testing.T) {
 		p.swap(denyScanners())
 		k := r.visit(f.visitor)
 		p.wantBytes("the first payload of a connection whose SYN nobody saw", k.write(hello), passes("no_match"))
-		p.wantFlow("confirmed", verdictPass, confirmed|firstPayload)
+		p.wantFlow("confirmed", verdictPass, confirmed|firstPayload|hasTLS)
 	})
 }
 

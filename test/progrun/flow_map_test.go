@@ -15,6 +15,7 @@ const (
 	confirmed      = uint8(bpf.DataplaneFlowFlagsFLOW_CONFIRMED)
 	firstPayload   = uint8(bpf.DataplaneFlowFlagsFLOW_FIRST_PAYLOAD)
 	hasFingerprint = uint8(bpf.DataplaneFlowFlagsFLOW_HAS_FINGERPRINT)
+	hasTLS         = uint8(bpf.DataplaneFlowFlagsFLOW_HAS_TLS)
 
 	verdictPass = uint8(bpf.DataplaneVerdictVERDICT_PASS)
 	verdictDrop = uint8(bpf.DataplaneVerdictVERDICT_DROP)

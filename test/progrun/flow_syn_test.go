@@ -164,6 +164,6 @@ func TestDataInASYN(t *testing.T) {
 		p.want("a visitor's", open(k.synAs(f.syn(f.visitor))), passes("no_match"))
 		p.wantNoFlow("data in a SYN")
 		p.want("the same data after the handshake", k.at(0, hello), passes("no_match"))
-		p.wantFlow("a visitor", verdictPass, confirmed|firstPayload|hasFingerprint)
+		p.wantFlow("a visitor", verdictPass, confirmed|firstPayload|hasFingerprint|hasTLS)
 	})
 }

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* hello.h gathers the first bytes that a client sends until they hold a whole ClientHello: over several segments, in
+ * whatever pieces, and over several TLS records.
+ *
+ * The bytes are kept as they came, at their place in the stream, so a retransmission is nothing special: it writes the
+ * same bytes again, or others, and the hello is read again. */
+#ifndef SPILLWAY_HELLO_H
+#define SPILLWAY_HELLO_H
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "clienthello.h"
+#include "ja4.h"
+
+#define TLS_HANDSHAKE 0x16
+#define TLS_CLIENT_HELLO 1
+#define TLS_RECORD_HEADER 5
+#define TLS_MESSAGE_HEADER 4
+#define TLS_RECORD_MAX 16384 /* RFC 8446 section 5.1 */
+
+/* Copied at once; with HELLO_MAX in front of it, it must fit a hello's buffer. */
+#define PIECE 2048
+/* A lock that old has no owner any more. */
+#define LOCK_STALE_NS SECOND_NS
+
+/* load_stream copies n bytes of the frame from `from` on to s->bytes[at]. */
+__noinline int load_stream(struct xdp_md *ctx, struct stream *s, __u32 from, __u32 at, __u32 n)
+{
+	if (!s)
+		return REASON_INTERNAL;
+	for (int i = 0; i < HELLO_MAX / PIECE && n; i++) {
+		__u32 size = n > PIECE ? PIECE : n;
+		bounded(size);
+		size = ((size - 1) & (PIECE - 1)) + 1; /* 1 to PIECE, in terms that Linux 6.1 understands */
+		if (at > HELLO_MAX)
+			return REASON_INTERNAL;
+		if (bpf_xdp_load_bytes(ctx, from & 0xffff, &s->bytes[at], size))
+			return REASON_MALFORMED; /* the frame ends before its headers say */
+		from += size;
+		at += size;
+		n -= size;
+		bounded(from);
+		bounded(at);
+		bounded(n);
+	}
+	return REASON_CONTINUE;
+}
+
+/* next_record steps into the record at flat_from. */
+static __always_inline int next_record(struct workspace *ws, struct stream *s, __u32 len)
+{
+	__u32 from = reload(ws->flat_from);
+	if (from + TLS_RECORD_HEADER > len)
+		return REASON_HELLO_PARTIAL;
+	__u32 left = word_at(s, from + 3);
+	if (byte_at(s, from) != TLS_HANDSHAKE || byte_at(s, from + 1) != 3 || !left || left > TLS_RECORD_MAX)
+		return REASON_HELLO_MALFORMED;
+	reload(ws->flat_from) = from + TLS_RECORD_HEADER;
+	reload(ws->flat_left) = left;
+	reload(ws->flat_records) += 1;
+	return reload(ws->flat_records) > HELLO_RECORDS_MAX ? REASON_HELLO_TOO_LONG : REASON_CONTINUE;
+}
+
+/* copy_piece copies eight bytes, or what the record or the stream has left of them. */
+static __always_inline int copy_piece(struct workspace *ws, struct stream *s, __u32 len)
+{
+	__u32 from = reload(ws->flat_from), to = reload(ws->flat_to), left = reload(ws->flat_left);
+	if (from >= len)
+		return REASON_HELLO_PARTIAL;
+	__u32 step = left < 8 ? left : 8;
+	step = step < len - from ? step : len - from;
+	__u64 *place = (void *)place_at(&ws->flat, to);
+	*place = long_at(s, from);
+	reload(ws->flat_from) = from + step;
+	reload(ws->flat_to) = to + step;
+	reload(ws->flat_left) = left - step;
+	return REASON_CONTINUE;
+}
+
+static __always_inline int found_body(struct workspace *ws, __u32 at, __u32 end, __u32 is_flat)
+{
+	ws->hello_at = at;
+	ws->hello_body_end = end;
+	ws->hello_is_flat = is_flat;
+	ws->hello_is_split = 0;
+	return REASON_CONTINUE;
+}
+
+struct flattening {
+	struct stream *from;
+	__u32 len;
+	__u32 pad;
+};
+
+/* flatten_round is one round of flatten_records; 1 ends it, and flat_reason says how. What moves is in the workspace, so
+ * that the verifier sees one round, and not how many there were. */
+static long flatten_round(__u32 round, struct flattening *f)
+{
+	struct workspace *ws = get_workspace();
+	if (!ws)
+		return 1;
+	int reason = reload(ws->flat_left) ? REASON_CONTINUE : next_record(ws, f->from, f->len);
+	if (!reason)
+		reason = copy_piece(ws, f->from, f->len);
+	ws->flat_reason = reason;
+	if (reason)
+		return 1;
+	__u32 to = reload(ws->flat_to);
+	if (to < TLS_MESSAGE_HEADER)
+		return 0;
+	if (to >= TLS_MESSAGE_HEADER + length_at(&ws->flat, 1))
+		return 1;
+	return 0;
+}
+
+/* flatten_records copies the handshake message that begins s, and lies in several records, to the workspace. Each round copies eight bytes, or what a record has left. */
+__noinline int flatten_records(struct stream *s, __u32 len)
+{
+	struct workspace *ws = get_workspace();
+	if (!s || !ws)
+		return REASON_INTERNAL;
+	ws->flat_from = ws->flat_to = ws->flat_left = ws->flat_records = 0;
+	ws->flat_reason = REASON_INTERNAL;
+	struct flattening f = { .from = s, .len = len };
+	bpf_loop(HELLO_MAX / 8 + HELLO_RECORDS_MAX, flatten_round, &f, 0);
+	if (reload(ws->flat_reason))
+		return ws->flat_reason;
+	if (byte_at(&ws->flat, 0) != TLS_CLIENT_HELLO)
+		return REASON_NOT_HELLO;
+	__u32 end = TLS_MESSAGE_HEADER + length_at(&ws->flat, 1);
+	if (end > HELLO_MAX || reload(ws->flat_to) < end)
+		return REASON_HELLO_TOO_LONG;
+	ws->hello_end = ws->flat_from;
+	return found_body(ws, TLS_MESSAGE_HEADER, end, 1);
+}
+
+/* find_body finds the body of the ClientHello that the first len bytes of a stream hold, or that it is split. */
+__noinline int find_body(struct stream *s, __u32 len)
+{
+	struct workspace *ws = get_workspace();
+	if (!s || !ws || len > HELLO_MAX)
+		return REASON_INTERNAL;
+	ws->hello_end = len;
+	if ((len > 0 && byte_at(s, 0) != TLS_HANDSHAKE) || (len > 1 && byte_at(s, 1) != 3) ||
+	    (len > TLS_RECORD_HEADER && byte_at(s, TLS_RECORD_HEADER) != TLS_CLIENT_HELLO))
+		return REASON_NOT_HELLO;
+	if (len < TLS_RECORD_HEADER + TLS_MESSAGE_HEADER)
+		return REASON_HELLO_PARTIAL;
+	__u32 record = word_at(s, 3);
+	if (!record || record > TLS_RECORD_MAX)
+		return REASON_HELLO_MALFORMED;
+	__u32 message = record < TLS_MESSAGE_HEADER ? 0 : length_at(s, TLS_RECORD_HEADER + 1);
+	if (message > HELLO_MAX - TLS_RECORD_HEADER - TLS_MESSAGE_HEADER)
+		return REASON_HELLO_TOO_LONG;
+	if (record < TLS_MESSAGE_HEADER || message + TLS_MESSAGE_HEADER > record)
+		return ws->hello_is_split = 1, REASON_CONTINUE;
+	__u32 end = TLS_RECORD_HEADER + TLS_MESSAGE_HEADER + message;
+	if (end > len)
+		return REASON_HELLO_PARTIAL;
+	ws->hello_end = end;
+	return found_body(ws, TLS_RECORD_HEADER + TLS_MESSAGE_HEADER, end, 0);
+}
+
+/* differ says whether bytes `at` to `end` of the two streams differ. */
+__noinline int differ(struct stream *a, struct stream *b, __u32 at, __u32 end)
+{
+	if (!a || !b)
+		return 0;
+	__u64 difference = 0;
+	for (int i = 0; i < HELLO_MAX / 8 && at + 8 <= end; i++) {
+		difference |= long_at(a, at) ^ long_at(b, at);
+		at += 8;
+		bounded(at);
+		bounded(difference);
+	}
+	for (int i = 0; i < 8 && at < end; i++) {
+		difference |= byte_at(a, at) ^ byte_at(b, at);
+		at += 1;
+		bounded(at);
+		bounded(difference);
+	}
+	return !!difference;
+}
+
+/* suspect notes what is odd about a hello; what is odd about the packet itself comes first. */
+static __always_inline void suspect(struct packet *p, __u8 reason)
+{
+	if (!p->weak_reason)
+		p->weak_reason = reason;
+}
+
+/* note_piece extends what is held by bytes `at` to `end`. One gap is remembered: with it two segments may change places. */
+static __always_inline void note_piece(struct packet *p, struct hello *h, __u32 at, __u32 end)
+{
+	if (at > h->len) {
+		suspect(p, REASON_HELLO_ORDER);
+		if (!h->far_to || at > h->far_to || end < h->far_from) {
+			h->far_from = at;
+			h->far_to = end;
+		} else {
+			h->far_from = at < h->far_from ? at : h->far_from;
+			h->far_to = end > h->far_to ? end : h->far_to;
+		}
+		return;
+	}
+	if (end > h->len)
+		h->len = end;
+	if (h->far_to && h->far_from <= h->len) {
+		if (h->far_to > h->len)
+			h->len = h->far_to;
+		h->far_from = h->far_to = 0;
+	}
+}
+
+/* add_piece puts n bytes of the frame from `from` on to their place in h, and finds the body of what is there. */
+__noinline int add_piece(struct xdp_md *ctx, struct packet *p, struct hello *h, __u64 place)
+{
+	struct workspace *ws = get_workspace();
+	if (!p || !h || !ws)
+		return REASON_INTERNAL;
+	__u32 from = place >> 32, at = place >> 16 & 0xffff, n = place & 0xffff;
+	struct stream *held = (struct stream *)h->bytes;
+	__u32 end = at + n, len = h->len;
+	int reason;
+	if (at > len && p->flags & PACKET_NOT_FIRST)
+		return REASON_MIDSTREAM;
+	if (at < len) {
+		if ((reason = load_stream(ctx, &ws->raw, from, at, n)))
+			return reason;
+		if (differ(&ws->raw, held, at, end < len ? end : len))
+			suspect(p, REASON_HELLO_OVERLAP);
+	}
+	if ((reason = load_stream(ctx, held, from, at, n)))
+		return reason;
+	note_piece(p, h, at, end);
+	return find_body(held, h->len);
+}
+
+static __always_inline void unlock_hello(struct workspace *ws)
+{
+	if (!ws->is_locked)
+		return;
+	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index);
+	if (h)
+		__sync_lock_test_and_set(&h->lock_ns, 0);
+	ws->is_locked = 0;
+}
+
+/* lock_hello takes the place of p's connection among the hellos that are not whole. */
+static __always_inline struct hello *lock_hello(const struct packet *p, struct workspace *ws, __u32 isn)
+{
+	struct runtime *rt = get_words();
+	if (!rt)
+		return 0;
+	__u64 owner = hash_flow_key(&p->key, rt->seed[1], rt->seed[0]);
+	__u32 index = owner & settings.hello_mask;
+	struct hello *h = bpf_map_lookup_elem(&hellos, &index);
+	if (!h)
+		return 0;
+	__u64 now_ns = bpf_ktime_get_coarse_ns(), taken_ns = *(volatile __u64 *)&h->lock_ns;
+	if (taken_ns && now_ns - taken_ns < LOCK_STALE_NS)
+		return 0;
+	if (__sync_val_compare_and_swap(&h->lock_ns, taken_ns, now_ns) != taken_ns)
+		return 0;
+	ws->hello_index = index;
+	ws->is_locked = 1;
+	bool is_new = h->owner != owner || h->isn != isn;
+	if (is_new && p->flags & PACKET_NOT_FIRST) {
+		unlock_hello(ws);
+		return 0;
+	}
+	if (is_new) {
+		h->owner = owner;
+		h->isn = isn;
+		h->len = h->far_from = h->far_to = 0;
+	}
+	return h;
+}
+
+/* hold_piece adds a piece to the hello of p's connection, and leaves it locked while its bytes are in use. */
+__noinline int hold_piece(struct xdp_md *ctx, struct packet *p, __u32 isn, __u64 place)
+{
+	struct workspace *ws = get_workspace();
+	if (!p || !ws)
+		return REASON_INTERNAL;
+	struct hello *h = lock_hello(p, ws, isn);
+	if (h)
+		return add_piece(ctx, p, h, place);
+	return p->flags & PACKET_NOT_FIRST ? REASON_MIDSTREAM : REASON_HELLO_BUSY;
+}
+
+/* gather returns REASON_CONTINUE when p completes a ClientHello; REASON_HELLO_PARTIAL when more must come; else why there
+ * is none. */
+static __always_inline int gather(struct xdp_md *ctx, struct packet *p, struct workspace *ws, __u32 isn)
+{
+	__u32 at = p->seq - isn - 1, n = p->payload_len, from = p->payload_off;
+	if (-at < n) { /* it starts early: a stack trims that too */
+		from += -at;
+		n -= -at;
+		at = 0;
+	}
+	if (at >= HELLO_MAX)
+		return REASON_HELLO_TOO_LONG;
+	if (n > HELLO_MAX - at)
+		n = HELLO_MAX - at;
+	if (!at) {
+		int reason = load_stream(ctx, &ws->raw, from, 0, n);
+		if (!reason)
+			reason = find_body(&ws->raw, n);
+		if (!reason && ws->hello_is_split)
+			reason = flatten_records(&ws->raw, n);
+		if (reason != REASON_HELLO_PARTIAL)
+			return reason;
+		if (n >= HELLO_MAX)
+			return REASON_HELLO_TOO_LONG;
+	}
+	return hold_piece(ctx, p, isn, (__u64)from << 32 | at << 16 | n);
+}
+
+/* read_body reads the ClientHello where find_body found it. */
+static __always_inline int read_body(struct workspace *ws)
+{
+	__u32 at = ws->hello_at, end = ws->hello_body_end;
+	if (ws->hello_is_flat)
+		return read_client_hello(&ws->flat, at, end);
+	if (!ws->is_locked)
+		return read_client_hello(&ws->raw, at, end);
+	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index);
+	if (!h)
+		return REASON_INTERNAL;
+	struct stream *held = (struct stream *)h->bytes;
+	if (!ws->hello_is_split)
+		return read_client_hello(held, at, end);
+	int reason = flatten_records(held, h->len);
+	return reason ? reason : read_client_hello(&ws->flat, ws->hello_at, ws->hello_body_end);
+}
+
+/* read_hello leaves the fingerprint of the ClientHello that p completes in the workspace and sets PACKET_HAS_TLS; where
+ * it does not, it says so by PACKET_HELLO_PARTIAL or by a reason that rules may score. */
+__noinline int read_hello(struct xdp_md *ctx, struct packet *p, __u32 isn)
+{
+	struct workspace *ws = get_workspace();
+	if (!p || !ws)
+		return REASON_INTERNAL;
+	ws->hello_end = HELLO_MAX;
+	ws->is_locked = 0;
+	int reason = gather(ctx, p, ws, isn);
+	if (!reason)
+		reason = read_body(ws);
+	unlock_hello(ws);
+	if (!reason)
+		reason = find_ja4(p);
+	p->hello_end = reason == REASON_MIDSTREAM ? 0 : ws->hello_end;
+	if (!reason) {
+		p->flags |= PACKET_HAS_TLS;
+	} else if (reason == REASON_HELLO_PARTIAL) {
+		p->flags |= PACKET_HELLO_PARTIAL;
+		p->hello_end = HELLO_MAX;
+	} else {
+		suspect(p, reason);
+	}
+	return reason;
+}
+
+#endif

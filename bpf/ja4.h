@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* ja4.h turns the shape of a ClientHello into its JA4 and stable JA4: by a lookup where the shape is known, by sorting and
+ * SHA-256 where it is new. Format: FoxIO-LLC/ja4, technical_details/JA4.md (BSD-3-Clause, the TLS client method only). */
+#ifndef SPILLWAY_JA4_H
+#define SPILLWAY_JA4_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "clienthello.h"
+#include "sha256.h"
+#include "source.h"
+
+/* sort_values sorts the first n values: a radix sort of four digits, the same work for every order. n is read from memory
+ * in each round: what a round teaches the verifier of n would make all its successors differ. */
+__noinline int sort_values(struct hello_values *list, __u32 n)
+{
+	struct workspace *ws = get_workspace();
+	if (!list || !ws || n > HELLO_VALUES)
+		return 0;
+	ws->sort_count = n;
+	for (__u32 shift = 0; shift < 16; shift += 4) {
+		__u32 i, sum = 0;
+		for (i = 0; i < 16; i++)
+			ws->counts[i] = 0;
+		for (i = 0; i < HELLO_VALUES && i < reload(ws->sort_count); i++) {
+			__u32 value = list->values[i];
+			ws->spare.values[i] = value;
+			ws->counts[value >> shift & 15] += 1;
+		}
+		for (i = 0; i < 16; i++) {
+			__u32 count = ws->counts[i];
+			ws->counts[i] = sum;
+			sum += count;
+		}
+		for (i = 0; i < HELLO_VALUES && i < reload(ws->sort_count); i++) {
+			__u32 value = ws->spare.values[i];
+			__u32 to = ws->counts[value >> shift & 15]++;
+			list->values[to & (HELLO_VALUES - 1)] = value;
+		}
+	}
+	return 0;
+}
+
+/* Four hexadecimal digits, the highest at the lowest address. */
+static __always_inline __u32 hex(__u32 value)
+{
+	__u32 x = (value >> 12 & 0x0f) | (value & 0x0f00) | (value & 0x00f0) << 12 | (value & 0x000f) << 24;
+	__u32 letters = (x + 0x06060606) >> 4 & 0x01010101;
+	return x + 0x30303030 + letters * ('a' - '0' - 10);
+}
+
+/* write_values writes n values to text[at] on, a comma behind each, and returns where they end. */
+__noinline int write_values(struct hello_values *list, __u32 n, __u32 at)
+{
+	struct workspace *ws = get_workspace();
+	if (!list || !ws || n > HELLO_VALUES)
+		return 0;
+	for (__u32 i = 0; i < HELLO_VALUES && i < n; i++) {
+		__u32 to = (at + 5 * i) & (HELLO_TEXT - 1);
+		void *place = &ws->text[to];
+		*(__u32 *)place = hex(list->values[i]);
+		ws->text[to + 4] = ',';
+	}
+	return at + 5 * n;
+}
+
+/* hash_text leaves the first six bytes of the SHA-256 of the text. */
+static __always_inline void hash_text(struct workspace *ws, __u32 len, __u8 to[6])
+{
+	sha256_text(len);
+	*(__be16 *)&to[0] = bpf_htons(ws->sha[0] >> 16);
+	*(__be16 *)&to[2] = bpf_htons(ws->sha[0]);
+	*(__be16 *)&to[4] = bpf_htons(ws->sha[1] >> 16);
+}
+
+/* hash_ciphers leaves JA4_b. */
+static __always_inline void hash_ciphers(struct workspace *ws)
+{
+	__u32 n = ws->key.cipher_count;
+	if (!n)
+		return;
+	sort_values(&ws->ciphers, n);
+	hash_text(ws, write_values(&ws->ciphers, n, 0) - 1, ws->tls.b);
+}
+
+/* hash_extensions leaves JA4_c of a list of extensions: sorted, then an underscore and the signature algorithms. */
+static __always_inline void hash_extensions(struct workspace *ws, struct hello_values *list, __u32 n, __u8 to[6])
+{
+	if (!n)
+		return;
+	sort_values(list, n);
+	__u32 end = write_values(list, n, 0);
+	if (ws->signature_count) {
+		ws->text[(end - 1) & (HELLO_TEXT - 1)] = '_';
+		end = write_values(&ws->signatures, ws->signature_count, end);
+	}
+	hash_text(ws, end - 1, to);
+}
+
+/* The two characters of a version, first one first in memory. */
+#define CHARACTERS(a, b) ((a) | (b) << 8)
+
+static __always_inline __u16 version_name(__u32 version)
+{
+	switch (version) {
+	case 0x0304:
+		return CHARACTERS('1', '3');
+	case 0x0303:
+		return CHARACTERS('1', '2');
+	case 0x0302:
+		return CHARACTERS('1', '1');
+	case 0x0301:
+		return CHARACTERS('1', '0');
+	case 0x0300:
+		return CHARACTERS('s', '3');
+	case 0x0002:
+		return CHARACTERS('s', '2');
+	}
+	return CHARACTERS('0', '0');
+}
+
+static __always_inline void write_count(__u8 to[2], __u32 n)
+{
+	to[0] = '0' + n / 10 % 10;
+	to[1] = '0' + n % 10;
+}
+
+/* write_head leaves JA4_a. Counts are at most 99 here. */
+static __always_inline void write_head(struct workspace *ws)
+{
+	struct tls_fingerprint *t = &ws->tls;
+	__u16 version = version_name(ws->key.version);
+	t->a[0] = 't';
+	t->a[1] = version;
+	t->a[2] = version >> 8;
+	t->a[3] = ws->key.sni ? 'd' : 'i';
+	write_count(&t->a[4], ws->key.cipher_count);
+	write_count(&t->a[6], ws->key.extension_count);
+	t->a[8] = ws->key.alpn[0];
+	t->a[9] = ws->key.alpn[1];
+	write_count(t->stable_count, ws->key.stable_count);
+}
+
+/* compute_ja4 leaves the fingerprint of the hello that was read last. */
+__noinline int compute_ja4(void)
+{
+	struct workspace *ws = get_workspace();
+	if (!ws)
+		return REASON_INTERNAL;
+	__builtin_memset(&ws->tls, 0, sizeof(ws->tls));
+	write_head(ws);
+	hash_ciphers(ws);
+	hash_extensions(ws, &ws->extensions, ws->listed_count, ws->tls.c);
+	if (ws->stable_count == ws->listed_count)
+		__builtin_memcpy(ws->tls.stable_c, ws->tls.c, sizeof(ws->tls.c));
+	else
+		hash_extensions(ws, &ws->stable, ws->stable_count, ws->tls.stable_c);
+	return REASON_CONTINUE;
+}
+
+/* spend takes one from a budget of the running second. Two processors may both take the last one. */
+static __always_inline bool spend(struct shape_budget *b, __u32 second, __u32 most)
+{
+	if (b->second != second) {
+		b->second = second;
+		b->spent = 0;
+	}
+	if (b->spent >= most)
+		return false;
+	b->spent += 1;
+	return true;
+}
+
+/* may_compute says whether a new shape of p's source prefix is still within both budgets: of the prefix, so that one
+ * flood leaves something to the others, and of this processor. */
+static __always_inline bool may_compute(const struct packet *p, const struct runtime *rt, struct workspace *ws)
+{
+	__u32 second = p->now_ns / SECOND_NS + 1;
+	__u32 index = hash_prefix(p, rt->seed[1], rt->seed[0]) & settings.shape_budget_mask;
+	struct shape_budget *b = bpf_map_lookup_elem(&shape_budgets, &index);
+	if (b && !spend(b, second, settings.shapes_per_prefix))
+		return false;
+	return spend(&ws->budget, second, settings.shapes_per_second);
+}
+
+static __always_inline __u64 shape_check(const struct shape_key *k, const struct tls_fingerprint *t,
+					 const struct runtime *rt)
+{
+	const __u64 *key = (const __u64 *)k, *value = (const __u64 *)t;
+	__u64 sum = rt->seed[0];
+	for (int i = 0; i < 4; i++)
+		sum = rotl64(sum, 23) * 0x9e3779b97f4a7c15ULL ^ key[i];
+	for (int i = 0; i < 4; i++)
+		sum = rotl64(sum, 23) * 0x9e3779b97f4a7c15ULL ^ value[i];
+	return sum;
+}
+
+/* take_shape copies what is known of the shape, if it is whole. */
+static __always_inline bool take_shape(struct workspace *ws, const struct runtime *rt, const struct shape *known)
+{
+	if (!known)
+		return false;
+	ws->tls = known->tls;
+	return known->check == shape_check(&ws->key, &ws->tls, rt);
+}
+
+/* list_shape keeps the shape where unknown ones cannot evict it; called when a feature named it. */
+static __always_inline void list_shape(struct workspace *ws, const struct runtime *rt)
+{
+	if (ws->is_listed)
+		return;
+	struct shape fresh = { .check = shape_check(&ws->key, &ws->tls, rt), .tls = ws->tls };
+	bpf_map_update_elem(&shapes_listed, &ws->key, &fresh, BPF_ANY);
+	ws->is_listed = 1;
+}
+
+/* find_ja4 leaves the fingerprint of the hello that was read last, computed if need be and the budgets allow. */
+__noinline int find_ja4(struct packet *p)
+{
+	struct workspace *ws = get_workspace();
+	struct runtime *rt = get_words();
+	if (!p || !ws || !rt)
+		return REASON_INTERNAL;
+	ws->is_listed = take_shape(ws, rt, bpf_map_lookup_elem(&shapes_listed, &ws->key));
+	if (ws->is_listed || take_shape(ws, rt, bpf_map_lookup_elem(&shapes, &ws->key)))
+		return REASON_CONTINUE;
+	if (!p->now_ns)
+		p->now_ns = bpf_ktime_get_coarse_ns();
+	if (!may_compute(p, rt, ws))
+		return REASON_HELLO_BUSY;
+	int reason = compute_ja4();
+	if (reason)
+		return reason;
+	struct shape fresh = { .check = shape_check(&ws->key, &ws->tls, rt), .tls = ws->tls };
+	bpf_map_update_elem(&shapes, &ws->key, &fresh, BPF_ANY);
+	return REASON_CONTINUE;
+}
+
+#endif

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* payload.h judges the data that a connection begins with, and data of connections whose beginning we did not see. It is
+ * the work of a program of its own: most packets never come here, and its functions need a stack for themselves. */
+#ifndef SPILLWAY_PAYLOAD_H
+#define SPILLWAY_PAYLOAD_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "confirm.h"
+#include "flow.h"
+#include "hello.h"
+#include "judge.h"
+#include "syn.h"
+
+/* Whether the payload begins like a ClientHello: a handshake record of any TLS version, RFC 8446 sections 4 and 5.1. */
+static __always_inline bool begins_hello(struct xdp_md *ctx, const struct packet *p)
+{
+	__u8 head[6];
+	if (p->payload_len < sizeof(head) || bpf_xdp_load_bytes(ctx, p->payload_off & 0xffff, head, sizeof(head)))
+		return false;
+	return head[0] == TLS_HANDSHAKE && head[1] == 3 && head[5] == TLS_CLIENT_HELLO;
+}
+
+static __always_inline bool is_tls_service(const struct packet *p)
+{
+	__u32 zero = 0, slot = control_host(p->control), service = p->service;
+	void *inner = bpf_map_lookup_elem(&hosts, &slot);
+	struct host *h = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+	bounded(service);
+	return h && service < SERVICES_MAX && h->services[service].kind == KIND_TLS;
+}
+
+/* label_partial names a first payload that says nothing yet; what it becomes is decided, and told, when it is whole. */
+static __always_inline void label_partial(struct packet *p)
+{
+	if (!(p->flags & PACKET_HELLO_PARTIAL) || p->outcome != OUTCOME_PASS)
+		return;
+	p->flags &= ~PACKET_EVENT;
+	if (p->reason == REASON_NO_MATCH || p->reason == REASON_KNOWN_FLOW)
+		p->reason = REASON_HELLO_PARTIAL;
+}
+
+/* inspect_midstream judges data of a connection whose start we did not see by its source alone. A connection that
+ * passes gets a flow, so that no later swap cuts it; the flow has the socket's ISN, so its true first payload will
+ * still be judged when it comes. */
+static __always_inline int inspect_midstream(struct packet *p, enum confirmation confirmed, __u32 isn)
+{
+	/* What the socket has taken in already will not come as a first payload any more. */
+	__u8 flags = FLOW_CONFIRMED | (confirmed == CONFIRM_ESTABLISHED ? FLOW_FIRST_PAYLOAD : 0);
+	p->stage = STAGE_PACKET;
+	p->flags &= ~PACKET_HAS_FINGERPRINT;
+	if (!p->weak_reason)
+		p->weak_reason = REASON_MIDSTREAM;
+	if (p->flags & PACKET_HELLO_PARTIAL) { /* its first payload is still to come */
+		flags &= ~FLOW_FIRST_PAYLOAD;
+		judge_as(p, p->weak_reason);
+	} else {
+		judge_as(p, REASON_MIDSTREAM);
+	}
+	if (confirmed != CONFIRM_NONE && p->verdict == VERDICT_PASS)
+		keep_flow(p, isn, flags);
+	return p->reason;
+}
+
+/* inspect_late judges data of a connection that a socket knows and whose first payload we did not see: midstream, unless
+ * it completes a ClientHello that began before the socket did, behind a SYN cookie, or out of order. */
+static __noinline int inspect_late(struct xdp_md *ctx, struct packet *p, enum confirmation confirmed, __u32 isn)
+{
+	if (p->seq - isn - 1 >= HELLO_MAX || !is_tls_service(p))
+		return inspect_midstream(p, confirmed, isn);
+	if (confirmed == CONFIRM_ESTABLISHED)
+		p->flags |= PACKET_NOT_FIRST;
+	if (read_hello(ctx, p, isn))
+		return inspect_midstream(p, confirmed, isn);
+	p->stage = STAGE_PAYLOAD;
+	judge(p);
+	keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
+	return p->reason;
+}
+
+/* inspect_payload judges data that no flow answers for. */
+static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
+{
+	__u32 isn = 0;
+	bool remote = p->flags & PACKET_REMOTE;
+	enum confirmation confirmed = remote ? CONFIRM_NONE : confirm(ctx, p, &isn);
+	bool first = confirmed && begins_at(p, isn + 1);
+
+	/* A live connection with another ISN: what a remembered SYN says is not about it, however well it fits. */
+	if (confirmed >= CONFIRM_FRESH && !first)
+		return inspect_late(ctx, p, confirmed, isn);
+	if (!first)
+		isn = p->seq - 1;
+	bool joined = recall_syn(p, rt, isn);
+	if (!joined && !first && !begins_hello(ctx, p))
+		return inspect_midstream(p, CONFIRM_NONE, 0);
+
+	/* A payload that starts early is judged all the same, but whoever guesses the ISN only nearly makes no flow. */
+	bool exact = first && p->seq == isn + 1;
+	p->stage = STAGE_PAYLOAD;
+	if (!remote && !exact && !p->weak_reason)
+		p->weak_reason = REASON_UNCONFIRMED;
+	if (is_tls_service(p))
+		read_hello(ctx, p, isn);
+	judge(p);
+	if (exact)
+		keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
+	else if (remote && joined)
+		keep_flow(p, isn, FLOW_FIRST_PAYLOAD);
+	else if (p->reason == REASON_NO_MATCH)
+		p->reason = REASON_UNCONFIRMED;
+	label_partial(p);
+	return p->reason;
+}
+
+static __always_inline bool same_tls(const struct flow *flow)
+{
+	struct workspace *ws = get_workspace();
+	if (!ws || !(flow->flags & FLOW_HAS_TLS))
+		return false;
+	const __u64 *a = (const __u64 *)&flow->tls, *b = (const __u64 *)&ws->tls;
+	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
+}
+
+/* inspect_first judges data at the beginning of a flow: its true first payload when the flow began midstream, the rest of
+ * its ClientHello, or one of these again. What comes again with other bytes is judged again; the stronger verdict wins. */
+static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const struct runtime *rt, struct flow *flow)
+{
+	if (flow->verdict != VERDICT_PASS)
+		return apply_flow(p, rt, flow);
+	__u32 isn = flow->isn;
+	bool known = flow->flags & FLOW_FIRST_PAYLOAD;
+	if (known)
+		take_facts(p, flow);
+	else
+		recall_syn(p, rt, isn);
+	if (flow->hello_end || is_tls_service(p)) {
+		int reason = read_hello(ctx, p, isn);
+		/* A part that is not the first, or the same hello again: nothing new to judge. */
+		if (reason == REASON_HELLO_PARTIAL ? known || !begins_at(p, isn + 1) : !reason && same_tls(flow)) {
+			__u8 odd = p->weak_reason;
+			p->reason = apply_flow(p, rt, flow);
+			label_partial(p);
+			if (odd && p->outcome == OUTCOME_PASS)
+				p->reason = odd;
+			return p->reason;
+		}
+	}
+	p->stage = STAGE_PAYLOAD;
+	judge(p);
+	bool exact = known || p->seq == isn + 1;
+	if (exact && p->verdict >= flow->verdict)
+		keep_flow(p, isn, (flow->flags & FLOW_CONFIRMED) | FLOW_FIRST_PAYLOAD);
+	label_partial(p);
+	return p->reason;
+}
+
+/* inspect_fast_open judges a SYN that carries data (RFC 7413), the ClientHello in it included. */
+static __always_inline int inspect_fast_open(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
+{
+	if (is_tls_service(p)) {
+		p->seq += 1; /* the SYN counts as a byte */
+		read_hello(ctx, p, p->seq - 1);
+		p->seq -= 1;
+	}
+	return judge_syn(p, rt, find_flow(p));
+}
+
+/* inspect_beginning is what is left to do of a packet that inspect_tcp left to us. */
+static __always_inline int inspect_beginning(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
+{
+	if (is_syn(p))
+		return inspect_fast_open(ctx, p, rt);
+	if (!(p->flags & PACKET_OF_FLOW))
+		return inspect_payload(ctx, p, rt);
+	struct flow *flow = find_flow(p);
+	return flow ? inspect_first(ctx, p, rt, flow) : inspect_payload(ctx, p, rt);
+}
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* workspace.h finds the words and this processor's workspace, and reads a stream in it. */
+#ifndef SPILLWAY_WORKSPACE_H
+#define SPILLWAY_WORKSPACE_H
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "maps.h"
+
+static __always_inline struct workspace *get_workspace(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&workspaces, &zero);
+}
+
+static __always_inline struct runtime *get_words(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&words, &zero);
+}
+
+/* What is read from memory again is a new number to the verifier: it forgets what it knew, and states that differed only
+ * in that become one. */
+#define reload(x) (*(volatile typeof(x) *)&(x))
+
+/* An offset is always inside for the verifier; whether it is inside the hello the caller has checked. */
+#define STREAM_MASK 8191
+
+static __always_inline __u32 byte_at(const struct stream *s, __u32 at)
+{
+	return s->bytes[at & STREAM_MASK];
+}
+
+/* Through a pointer that is no byte's any more: else clang reads byte by byte. All machines that we run on read words
+ * from anywhere. */
+static __always_inline const void *place_at(const struct stream *s, __u32 at)
+{
+	return &s->bytes[at & STREAM_MASK];
+}
+
+static __always_inline __u32 word_at(const struct stream *s, __u32 at)
+{
+	const __be16 *word = place_at(s, at);
+	return bpf_ntohs(*word);
+}
+
+/* Three bytes, the length of a handshake message. */
+static __always_inline __u32 length_at(const struct stream *s, __u32 at)
+{
+	const __be32 *word = place_at(s, at);
+	return bpf_ntohl(*word) >> 8;
+}
+
+static __always_inline __u64 long_at(const struct stream *s, __u32 at)
+{
+	const __u64 *word = place_at(s, at);
+	return *word;
+}
+
+#endif
