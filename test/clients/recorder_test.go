@@ -69,7 +69,7 @@ func (r *recorder) serve(client net.Conn) {
 	first, ok := readHello(client)
 	r.mu.Lock()
 	if ok {
-		r.seen = append(r.seen, connection{client.RemoteAddr().(*net.TCPAddr).AddrPort(), first})
+		r.seen = append(r.seen, connection{unmapped(client.RemoteAddr()), first})
 	} else {
 		r.empty++
 	}
@@ -89,6 +89,12 @@ func (r *recorder) serve(client net.Conn) {
 		return
 	}
 	forward(client, server)
+}
+
+// unmapped returns the peer of a connection; IPv4 as IPv4.
+func unmapped(a net.Addr) netip.AddrPort {
+	ap := a.(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // forward copies both ways until both sides have ended.
