@@ -61,7 +61,7 @@ Exit code 3 when nothing of Spillway runs here: then everything passes anyway.`,
 
 // bypass asks the agent, and changes the pinned word itself when the agent is gone, hangs, or has lost its kernel part.
 func (a *app) bypass(ctx context.Context, r api.BypassRequest) (*api.Change, error) {
-	change, err := a.urgent(ctx,
+	change, err := a.urgent(ctx, true,
 		func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Bypass(ctx, r) },
 		func(s *offline.Session) (*api.Change, error) { return s.Bypass(r) })
 	var refusal *api.Error

@@ -3,9 +3,13 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -271,5 +275,58 @@ func TestReloadAsksAtATerminal(t *testing.T) {
 	s.want(exitOK, "reload", "--yes")
 	if _, body := a.wasAsked(t, "POST /v1/reload"); body["ask"] != nil {
 		t.Errorf("with --yes the agent was sent %v", body)
+	}
+}
+
+// An agent that ends in the middle of a change is not an EOF to a person.
+func TestAgentThatEndsBeforeItAnswers(t *testing.T) {
+	s := newShell(t)
+	a := startAgent(s)
+	bundle := s.write("bundle.yaml", soundBundle)
+	for key, args := range map[string][]string{"POST /v1/apply": {"apply", bundle, "--yes"}, "POST /v1/rollback": {"rollback"}, "POST /v1/bans": {"ban", "198.51.100.7"}} {
+		a.answer(key, killed)
+		s.want(exitNoAgent, args...)
+		s.wantErr("the agent ended before it answered")
+		s.wantErr("spillway status")
+		if strings.Contains(s.stderr, "EOF") {
+			t.Errorf("%v: stderr %q", args, s.stderr)
+		}
+	}
+}
+
+// Ctrl-C is no error of the program.
+func TestInterruptedCommand(t *testing.T) {
+	s := newShell(t)
+	startAgent(s)
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	s.ctx = ctx
+	s.want(exitError, "status")
+	s.wantErr("spillway: interrupted")
+	if strings.Contains(s.stderr, "context canceled") {
+		t.Errorf("stderr %q", s.stderr)
+	}
+}
+
+// The demo has told its end already, except what it could not remove.
+func TestEndOfTheDemoIsToldOnce(t *testing.T) {
+	ended, stop := context.WithCancel(context.Background())
+	stop()
+	pipe := &fs.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}
+	for _, row := range []struct {
+		ctx  context.Context
+		err  error
+		want bool
+	}{
+		{context.Background(), errors.Join(pipe, nil), true},
+		{context.Background(), errors.Join(pipe, errors.New("clean up: a namespace stays")), false},
+		{context.Background(), pipe, false}, // of something else
+		{ended, errors.Join(context.Canceled, nil), true},
+		{ended, errors.Join(context.Canceled, errors.New("clean up: a namespace stays")), false},
+		{context.Background(), errors.New("no nginx"), false},
+	} {
+		if got := toldAlready(row.ctx, row.err); got != row.want {
+			t.Errorf("%v: %v, want %v", row.err, got, row.want)
+		}
 	}
 }

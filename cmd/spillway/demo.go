@@ -3,9 +3,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -35,10 +37,20 @@ Exit code 0 only when every promise held.`,
 			if errors.Is(err, demo.ErrNotHeld) {
 				return with(exitError) // the table has said which
 			}
+			if toldAlready(c.Context(), err) {
+				return with(exitError)
+			}
 			return err
 		},
 	}
 	c.Flags().BoolVar(&embedded, "embedded", false, "use the built-in web server and clients only")
 	c.Flags().BoolVar(&verbose, "verbose", false, "log what happens inside, on stderr")
 	return c
+}
+
+// toldAlready reports whether the demo ended early, cleaned up and said so, or had nobody left to say it to (`| head`).
+// What could not be removed stands beside the cause and must be told.
+func toldAlready(ctx context.Context, err error) bool {
+	var all interface{ Unwrap() []error }
+	return errors.As(err, &all) && len(all.Unwrap()) == 1 && (ctx.Err() != nil || errors.Is(err, syscall.EPIPE))
 }

@@ -83,6 +83,11 @@ func (a *app) explain(err error) explained {
 	var faults *config.Faults
 	var unknown *offline.UnknownService
 	switch {
+	case a.interrupted():
+		e.message, e.fix = "interrupted", "a change that the agent has begun is carried out whole; to see it: spillway status"
+	case errors.Is(err, api.ErrLost):
+		e.code = exitNoAgent
+		e.message, e.fix = api.ErrLost.Error(), "`spillway status` shows whether it happened; the agent's log says why it ended"
 	case errors.As(err, &e.api):
 		e.message, e.fix = e.api.Message, e.api.Fix
 		for _, h := range e.api.Holds {
@@ -115,6 +120,9 @@ func (a *app) explain(err error) explained {
 	}
 	return e
 }
+
+// interrupted reports whether somebody ended the command: Ctrl-C, a signal, a terminal that closed.
+func (a *app) interrupted() bool { return a.ctx != nil && a.ctx.Err() != nil }
 
 // fail tells an error: on stderr for people, and as JSON on stdout when JSON was asked for.
 func (a *app) fail(err error, started bool) int {

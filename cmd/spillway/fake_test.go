@@ -25,6 +25,9 @@ type fakeAgent struct {
 	bodies  map[string]map[string]any
 }
 
+// killed is the reply of an agent that ends before it answers.
+const killed = "killed"
+
 func startAgent(s *shell) *fakeAgent {
 	s.t.Helper()
 	a := &fakeAgent{replies: map[string]any{}, queries: map[string]url.Values{}, bodies: map[string]map[string]any{}}
@@ -56,6 +59,13 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	reply, ok := a.replies[key]
 	if !ok {
 		reply = &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: "nobody prepared " + key}
+	}
+	if reply == killed {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			conn.Close()
+		}
+		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if refusal, is := reply.(*api.Error); is {

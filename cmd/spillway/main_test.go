@@ -44,11 +44,12 @@ type shell struct {
 	dir, hostFile  string
 	socket         string
 	stdout, stderr string // of the last command line
+	ctx            context.Context
 }
 
 func newShell(t *testing.T) *shell {
 	t.Helper()
-	s := &shell{t: t, out: &bytes.Buffer{}, err: &bytes.Buffer{}, vars: map[string]string{}}
+	s := &shell{t: t, out: &bytes.Buffer{}, err: &bytes.Buffer{}, vars: map[string]string{}, ctx: context.Background()}
 	// The path of a socket has at most 107 bytes; test names would be too long.
 	dir, err := os.MkdirTemp("", "spillway")
 	if err != nil {
@@ -84,7 +85,7 @@ func (s *shell) run(args ...string) int {
 	s.t.Helper()
 	s.out.Reset()
 	s.err.Reset()
-	code := run(s.t.Context(), s.env, args)
+	code := run(s.ctx, s.env, args)
 	hide := strings.NewReplacer(s.dir, "DIR")
 	s.stdout, s.stderr = hide.Replace(s.out.String()), hide.Replace(s.err.String())
 	return code

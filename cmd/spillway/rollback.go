@@ -19,13 +19,14 @@ func (a *app) newRollback() *cobra.Command {
 	c := &cobra.Command{
 		Use: "rollback", Short: "Go back to the previous generation",
 		Long: `Make the previous generation stable again, at once, and end a candidate. It is
-one store in the kernel. Works without the agent. The bundle that was left is
-not applied again without --accept.
+one store in the kernel. Works without the agent, and waits for no apply: one
+that runs is not published. The bundle that was left is not applied again
+without --accept.
 
 Exit code 3 when nothing of Spillway runs here.`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error {
-			change, err := a.urgent(c.Context(),
+			change, err := a.urgent(c.Context(), false,
 				func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Rollback(ctx, reason) },
 				func(s *offline.Session) (*api.Change, error) { return s.Rollback(reason) })
 			if errors.Is(err, loader.ErrNoPrevious) {

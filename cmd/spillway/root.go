@@ -5,7 +5,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -45,7 +47,8 @@ type app struct {
 	config string
 	format string
 
-	started bool // a command began: its command line was understood
+	started bool            // a command began: its command line was understood
+	ctx     context.Context // of that command
 	located *offline.Places
 }
 
@@ -69,11 +72,12 @@ func (a *app) newRoot() *cobra.Command {
 		Use: "spillway", Short: "A bot layer that cannot take the site down", Long: about,
 		SilenceUsage: true, SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			if a.format != formatTable && a.format != formatJSON {
 				return usage("unknown format %q; valid: %s, %s", a.format, formatTable, formatJSON)
 			}
-			a.started = true
+			a.started, a.ctx = true, untilHangUp(c)
+			c.SetContext(a.ctx)
 			return nil
 		},
 	}
@@ -98,6 +102,16 @@ func (a *app) newRoot() *cobra.Command {
 	root.AddCommand(a.newCompletion(), a.newVersion(), newExitCodesTopic())
 	root.SetHelpCommandGroupID("")
 	return root
+}
+
+// untilHangUp is the context of a command: it also ends when the terminal closes, so that the command can clean up. The
+// agent takes that signal for something else, and under nohup nobody wants it.
+func untilHangUp(c *cobra.Command) context.Context {
+	if c.Name() == "run" || signal.Ignored(syscall.SIGHUP) {
+		return c.Context()
+	}
+	ctx, _ := signal.NotifyContext(c.Context(), syscall.SIGHUP) // until the process ends
+	return ctx
 }
 
 type group struct {

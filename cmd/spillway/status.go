@@ -57,7 +57,7 @@ func ask[T any](ctx context.Context, a *app, agent func(*api.Client, context.Con
 	client := a.client()
 	defer client.Close()
 	reply, err := agent(client, short)
-	if err == nil || !a.silent(ctx, err) {
+	if err == nil || !a.silent(ctx, err) && !errors.Is(err, api.ErrLost) {
 		return reply, err
 	}
 	s, err := a.openPins(err)

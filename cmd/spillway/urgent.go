@@ -11,8 +11,9 @@ import (
 	"github.com/spillway/spillway/userspace/offline"
 )
 
-// urgent makes a change that must not depend on the agent.
-func (a *app) urgent(ctx context.Context, agent func(context.Context, *api.Client) (*api.Change, error),
+// urgent makes a change that must not depend on the agent. again says that it may be made twice: an agent that ended
+// before it answered may have made it. A second rollback would go back further.
+func (a *app) urgent(ctx context.Context, again bool, agent func(context.Context, *api.Client) (*api.Change, error),
 	pins func(*offline.Session) (*api.Change, error)) (*api.Change, error) {
 	short, cancel := context.WithTimeout(ctx, panicPatience)
 	defer cancel()
@@ -20,7 +21,7 @@ func (a *app) urgent(ctx context.Context, agent func(context.Context, *api.Clien
 	defer client.Close()
 	change, err := agent(short, client)
 	var refusal *api.Error
-	lost := errors.As(err, &refusal) && refusal.Code == api.CodeUnavailable
+	lost := errors.As(err, &refusal) && refusal.Code == api.CodeUnavailable || again && errors.Is(err, api.ErrLost)
 	if err == nil || !lost && !a.silent(ctx, err) {
 		return change, err
 	}

@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spillway/spillway/config"
@@ -32,7 +33,7 @@ func (a *agent) Plan(_ context.Context, name string, files api.Files) (*api.Plan
 		p.Against = &api.Known{Digest: against.Digest, Name: old.Name, Number: against.Number, Since: against.At}
 	}
 	w := planWriter{p}
-	w.write(config.Change(old, b))
+	w.write(old, b)
 	p.Changes = old == nil || old.Digest != b.Digest
 	if p.Changes {
 		p.Holds = a.holds(b, old)
@@ -61,9 +62,13 @@ func (a *agent) inForce() *state.Generation {
 // planWriter turns a config.Diff into rows.
 type planWriter struct{ p *api.Plan }
 
-func (w planWriter) write(d config.Diff) {
+func (w planWriter) write(old, b *config.Bundle) {
+	d := config.Change(old, b)
+	if old == nil {
+		old = &config.Bundle{}
+	}
 	if d.Name {
-		w.row(api.PlanRow{Op: "changed", What: "name", Name: w.p.Name})
+		w.row(api.PlanRow{Op: "changed", What: "name", Name: "name", From: old.Name, To: b.Name})
 	}
 	writeRows(w, "rule", "", d.Rules, func(r config.Rule) (string, string) { return r.ID, describeRule(r) })
 	for _, l := range d.Prefixes {
@@ -81,7 +86,7 @@ func (w planWriter) write(d config.Diff) {
 	writeRows(w, "reason", "", d.Reasons, func(f config.ReasonFeature) (string, string) { return f.Reason, f.Rule })
 	writeRows(w, "policy", "", d.Policy, func(s config.ServicePolicy) (string, string) { return s.Service, describePolicy(s) })
 	if d.Intent {
-		w.row(api.PlanRow{Op: "changed", What: "intent", Name: "expects"})
+		w.row(api.PlanRow{Op: "changed", What: "intent", Name: "expects", From: describeIntent(old.Intent), To: describeIntent(b.Intent)})
 	}
 }
 
@@ -113,6 +118,13 @@ func (w planWriter) row(r api.PlanRow) {
 	if len(w.p.Rows) < planRows {
 		w.p.Rows = append(w.p.Rows, r)
 	}
+}
+
+func describeIntent(i *config.Intent) string {
+	if i == nil {
+		return "nothing declared"
+	}
+	return fmt.Sprintf("%v new blocks by %s", i.NewBlocks, strings.Join(i.By, ", "))
 }
 
 func describePolicy(s config.ServicePolicy) string {

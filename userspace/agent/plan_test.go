@@ -11,6 +11,28 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 )
 
+// A plan says what the name and the intent were and will be: a row of which only the place is known helps nobody.
+func TestPlanRowsOfNameAndIntent(t *testing.T) {
+	const body = "rules: [{id: a, label: a, score: 60}]\npolicy: {default: {drop: 80}}\n"
+	parse := func(name, more string) *config.Bundle {
+		t.Helper()
+		b, err := config.ParseBundle("bundle.yaml", []byte("version: 1\nname: "+name+"\n"+body+more), nil, nil, config.BundleOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	var p api.Plan
+	planWriter{&p}.write(parse("monday", ""), parse("tuesday", "intent: {expects: {new_blocks: 6%, by: [a]}}\n"))
+	want := []api.PlanRow{
+		{Op: "changed", What: "name", Name: "name", From: "monday", To: "tuesday"},
+		{Op: "changed", What: "intent", Name: "expects", From: "nothing declared", To: "6% new blocks by a"},
+	}
+	if diff := cmp.Diff(want, p.Rows); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
 // A plan names what comes and goes of fingerprints and verdicts.
 func TestPlanRowsOfClients(t *testing.T) {
 	const head = "version: 1\nname: t\nrules: [{id: a, label: a, score: 60}, {id: b, label: b, score: 50}]\nfeatures:\n"
@@ -24,7 +46,7 @@ func TestPlanRowsOfClients(t *testing.T) {
 	}
 	rows := func(old, next *config.Bundle) []api.PlanRow {
 		var p api.Plan
-		planWriter{&p}.write(config.Change(old, next))
+		planWriter{&p}.write(old, next)
 		return p.Rows
 	}
 	const one, two = "{rule: a, signature: '4:64:0:*:1,0:::0'}", "{rule: a, signature: '4:64:0:*:2,0:::0'}"

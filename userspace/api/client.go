@@ -14,11 +14,12 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"syscall"
 	"time"
 )
 
 // Client talks to the agent behind a Unix socket. It may be used by several goroutines. Its errors are ErrUnreachable
-// when nobody listens, an *Error when the agent refused, or those of the context.
+// when nobody listens, ErrLost when the agent ended before it answered, an *Error when it refused, or those of the context.
 type Client struct {
 	socket string
 	http   *http.Client
@@ -163,7 +164,7 @@ func call[T any](ctx context.Context, c *Client, method, path string, body io.Re
 	defer resp.Body.Close()
 	out := new(T)
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return nil, fmt.Errorf("read reply of %s: %w", path, err)
+		return nil, fmt.Errorf("read reply of %s: %w", path, lostOr(ctx, err))
 	}
 	return out, nil
 }
@@ -181,7 +182,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 		if errors.As(err, &dial) && dial.Op == "dial" && ctx.Err() == nil {
 			return nil, fmt.Errorf("%w on %s: %w", ErrUnreachable, c.socket, dial.Err)
 		}
-		return nil, fmt.Errorf("ask the agent on %s: %w", c.socket, err)
+		return nil, fmt.Errorf("ask the agent on %s: %w", c.socket, lostOr(ctx, err))
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil
@@ -193,6 +194,16 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 	}
 	reply.Error.Status = resp.StatusCode
 	return nil, reply.Error
+}
+
+// lostOr tells the end of an agent from other errors: to whoever asked it is a connection that ends.
+func lostOr(ctx context.Context, err error) error {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if ctx.Err() == nil && errors.Is(err, end) {
+			return ErrLost
+		}
+	}
+	return err
 }
 
 // tarStream lets the HTTP client read what the upload writes, without holding all of it.

@@ -9,8 +9,12 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// ErrUnreachable says that no agent answers on the socket. The pinned maps may still be read.
-var ErrUnreachable = errors.New("no agent answers")
+var (
+	// ErrUnreachable says that no agent answers on the socket. The pinned maps may still be read.
+	ErrUnreachable = errors.New("no agent answers")
+	// ErrLost says that the agent ended before it answered: whether a change happened must be looked up.
+	ErrLost = errors.New("the agent ended before it answered")
+)
 
 // The codes of errors.
 const (
