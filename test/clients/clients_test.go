@@ -54,7 +54,7 @@ func TestRealClients(t *testing.T) {
 	w := world.New(t)
 	w.Publish(w.Host, world.Bundle(nil, nil))
 	r := startRecorder(t, w)
-	events, all := readEvents(t, w), map[netip.AddrPort]fingerprint{}
+	events, all := readEvents(t, w), spoken{}
 	for _, c := range clients {
 		t.Run(c.name, func(t *testing.T) {
 			if c.needs != "" {
@@ -65,7 +65,9 @@ func TestRealClients(t *testing.T) {
 			mustBeServed(t, c.run(&program{t: t, lab: w.Lab, certificate: r.certificate, home: t.TempDir()}))
 			seen, empty := r.take()
 			t.Logf("%d connections (%d without a word) in %v", len(seen), empty, time.Since(begin).Round(time.Millisecond))
-			maps.Copy(all, check(t, c, seen, kernelFlows(t, w), catalogue))
+			for client, said := range check(t, c, seen, kernelFlows(t, w), catalogue) {
+				all[client] = append(all[client], said...)
+			}
 		})
 	}
 	events.compare(t, all)
@@ -83,21 +85,26 @@ func need(t *testing.T, name string) {
 	t.Skipf("left out: %s is not installed", name)
 }
 
+// spoken is what came from an address and port; more than one ClientHello where a port was used again.
+type spoken map[netip.AddrPort][]fingerprint
+
 // check compares what the dataplane and the catalogue say of every connection with its bytes, which it returns.
-func check(t *testing.T, c client, seen []connection, flows map[netip.AddrPort]bpf.Flow, catalogue *config.Catalogue) map[netip.AddrPort]fingerprint {
+func check(t *testing.T, c client, seen []connection, flows map[netip.AddrPort]bpf.Flow, catalogue *config.Catalogue) spoken {
 	t.Helper()
 	if len(seen) < len(hosts()) {
 		t.Errorf("%d connections were recorded, want %d", len(seen), len(hosts()))
 	}
-	all := map[netip.AddrPort]fingerprint{}
+	all := spoken{}
 	counts, stable := map[fingerprint]int{}, map[string]bool{}
 	for _, conn := range seen {
 		if f, ok := fingerprintOf(t, conn); ok {
-			all[conn.client] = f
+			all[conn.client] = append(all[conn.client], f)
 			counts[f]++
 			stable[f.stable] = true
-			compareWithKernel(t, flows, conn.client, f)
 		}
+	}
+	for client, said := range all {
+		compareWithKernel(t, flows, client, said[len(said)-1])
 	}
 	for _, f := range slices.SortedFunc(maps.Keys(counts), func(a, b fingerprint) int { return counts[b] - counts[a] }) {
 		names := namesOf(catalogue.ByJA4(f.ja4))
