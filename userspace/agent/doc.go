@@ -9,5 +9,5 @@
 //
 // One goroutine ticks once a second and does what time asks for: repairs, ends of confirmations and bakes, expired
 // bans. One locked thread, which shares no lock with anything, renews the heartbeat and the candidate's lease. Changes
-// come one at a time, through the API.
+// come one at a time, through the API; a bypass, a ban and a rollback wait for none of them.
 package agent
