@@ -81,7 +81,7 @@ func (p *program) run(stdin string, args ...string) string {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS}
 	world.Must(p.t, p.lab.Out.Start(cmd))
-	if err := wait(cmd, 40*time.Second); err != nil {
+	if err := wait(cmd, 2*time.Minute); err != nil {
 		p.t.Fatalf("%s: %v\n%s\n%s", args[0], err, out.String(), errs.String())
 	}
 	return out.String()
