@@ -3,6 +3,7 @@
 package attack
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -106,7 +108,7 @@ func dialFrom(e *world.Edge, from, to netip.AddrPort) (c *net.TCPConn, err error
 
 // The first payload of a live connection comes again and again with other bytes, each a ClientHello of another shape, from
 // somebody who knows ports and sequence numbers: the worst that a stranger could guess, and what a bot can do by itself.
-// The connection goes on, and so does everybody else.
+// Requests over the connection go on, and so does everybody else.
 func TestDuplicatePayloadsWithOtherBytes(t *testing.T) {
 	e, d := defended(t)
 	for _, f := range []struct {
@@ -121,24 +123,53 @@ func TestDuplicatePayloadsWithOtherBytes(t *testing.T) {
 			c, err := dialFrom(e, netip.AddrPortFrom(f.src, 0), netip.AddrPortFrom(f.dst, 443))
 			world.Must(t, err)
 			defer c.Close()
+			first := firstByte(t, c)
+			secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // who is behind the dataplane is not the question
+			world.Must(t, c.SetDeadline(time.Now().Add(patience)))
+			world.Must(t, secure.Handshake())
 			tcp := segment(psh|ack, string(clientHello(t)))
 			binary.BigEndian.PutUint16(tcp, c.LocalAddr().(*net.TCPAddr).AddrPort().Port())
-			binary.BigEndian.PutUint32(tcp[4:], firstByte(t, c))
+			binary.BigEndian.PutUint32(tcp[4:], first)
 			// Record and handshake header, version, random, session: the first cipher suites are drawn.
 			suites := f.header + 20 + 5 + 4 + 2 + 32 + 1 + 32 + 2
 			before := midstream(t, d)
-			underFlood(t, e, d, attack{frame: flood.Frame{
-				Bytes: flood.IP(e.OutMAC, e.EdgeMAC, f.src, f.dst, unix.IPPROTO_TCP, tcp), KeepPort: true, RandomAt: suites,
-			}})
+			underFlood(t, e, d, attack{
+				frame: flood.Frame{
+					Bytes: flood.IP(e.OutMAC, e.EdgeMAC, f.src, f.dst, unix.IPPROTO_TCP, tcp), KeepPort: true, RandomAt: suites,
+				},
+				beside: func(ctx context.Context) { goOn(ctx, t, c, secure) },
+			})
 			if lost := midstream(t, d) - before; lost > 1000 {
 				t.Errorf("%d packets were taken for the middle of a connection: the sequence number is wrong", lost)
 			}
-			world.Must(t, c.SetDeadline(time.Now().Add(patience)))
-			secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // who is behind the dataplane is not the question
-			if err := secure.Handshake(); err != nil {
-				t.Errorf("the connection whose payload was forged: %v", err)
-			}
 		})
+	}
+}
+
+// goOn makes a request over the connection every quarter of a second, and one after the last frame.
+func goOn(ctx context.Context, t *testing.T, c net.Conn, secure *tls.Conn) {
+	answers := bufio.NewReader(secure)
+	for n, over := 0, false; !over; n++ {
+		select {
+		case <-ctx.Done():
+			over = true
+		case <-time.After(250 * time.Millisecond): // the interval of the test, not a wait for something
+		}
+		err := c.SetDeadline(time.Now().Add(patience))
+		if err == nil {
+			_, err = io.WriteString(secure, "GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
+		}
+		var answer *http.Response
+		if err == nil {
+			answer, err = http.ReadResponse(answers, nil)
+		}
+		if err == nil {
+			_, err = io.Copy(io.Discard, answer.Body)
+		}
+		if err != nil || answer.StatusCode != http.StatusOK {
+			t.Errorf("request %d over the connection whose payload is forged: %v", n, err)
+			return
+		}
 	}
 }
 
