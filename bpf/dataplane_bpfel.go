@@ -48,6 +48,7 @@ type DataplaneEvent struct {
 	Pad            [6]uint8
 	Fingerprint    DataplaneTcpFingerprint
 	Facts          DataplaneTcpFacts
+	Pad2           uint32
 	Tls            DataplaneTlsFingerprint
 }
 
@@ -74,9 +75,8 @@ type DataplaneFlow struct {
 	Hint        uint8
 	Fingerprint DataplaneTcpFingerprint
 	Facts       DataplaneTcpFacts
-	Tls         DataplaneTlsFingerprint
 	HelloEnd    uint32
-	Pad         uint32
+	Tls         DataplaneTlsFingerprint
 }
 
 type DataplaneFlowFlags uint32
@@ -346,15 +346,18 @@ type DataplaneSynRecord struct {
 	HasFingerprint uint32
 	Fingerprint    DataplaneTcpFingerprint
 	Facts          DataplaneTcpFacts
+	Pad            uint32
 }
 
 type DataplaneTcpFacts struct {
-	_       structs.HostLayout
-	Quirks  uint32
-	Version uint8
-	Ttl     uint8
-	Olen    uint8
-	EolPad  uint8
+	_          structs.HostLayout
+	Quirks     uint32
+	Version    uint8
+	Ttl        uint8
+	Olen       uint8
+	EolPad     uint8
+	OptionsLen uint8
+	Pad        [3]uint8
 }
 
 type DataplaneTcpFingerprint struct {
@@ -405,6 +408,7 @@ const (
 	DataplaneTcpQuirkQUIRK_SCALE       DataplaneTcpQuirk = 32768
 	DataplaneTcpQuirkQUIRK_BAD_OPTIONS DataplaneTcpQuirk = 65536
 	DataplaneTcpQuirkQUIRK_PAYLOAD     DataplaneTcpQuirk = 131072
+	DataplaneTcpQuirkQUIRK_TIMESTAMP   DataplaneTcpQuirk = 262144
 )
 
 type DataplaneTcpSignature struct {
@@ -495,13 +499,14 @@ type DataplaneWorkspace struct {
 		Flags       uint16
 		Generation  uint32
 		HelloEnd    uint32
-		Pad         uint32
+		Cursor      uint32
 		_           [4]byte
 		ExpiresNs   uint64
 		NowNs       uint64
 		Control     uint64
 		Fingerprint DataplaneTcpFingerprint
 		Facts       DataplaneTcpFacts
+		_           [4]byte
 	}
 	Raw struct {
 		_     structs.HostLayout
@@ -563,8 +568,8 @@ type DataplaneWorkspace struct {
 	HelloBodyEnd   uint32
 	HelloIsFlat    uint32
 	HelloIsSplit   uint32
+	IsNamed        uint32
 	IsListed       uint32
-	_              [4]byte
 }
 
 // Names of all BPF objects in the ELF.

@@ -96,7 +96,6 @@ static __always_inline int relax(struct packet *p, struct flow *flow)
 	struct workspace *ws = get_workspace();
 	if (ws && flow->flags & FLOW_HAS_TLS) {
 		ws->tls = flow->tls;
-		ws->is_listed = 1; /* the shape is not at hand, nor looked for */
 		p->flags |= PACKET_HAS_TLS;
 	}
 	p->weak_reason = 0;
@@ -153,7 +152,7 @@ static __always_inline bool taken_over(struct xdp_md *ctx, struct packet *p, con
 	if (!p->payload_len || p->flags & PACKET_REMOTE) {
 		bool joined = p->seq != flow->isn + 1 && recall_syn(p, rt, p->seq - 1);
 		/* A block begins at a SYN or a first payload: this ACK is not judged by what its SYN said. */
-		p->flags &= ~PACKET_HAS_FINGERPRINT;
+		forget_syn(p);
 		return joined;
 	}
 	if (!confirm(ctx, p, &isn))

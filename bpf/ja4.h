@@ -204,14 +204,16 @@ static __always_inline bool take_shape(struct workspace *ws, const struct runtim
 	return known->check == shape_check(&ws->key, &ws->tls, rt);
 }
 
-/* list_shape keeps the shape where unknown ones cannot evict it; called when a feature named it. */
-static __always_inline void list_shape(struct workspace *ws, const struct runtime *rt)
+/* list_shape keeps a shape that a feature named where unknown ones cannot evict it. */
+__noinline int list_shape(void)
 {
-	if (ws->is_listed)
-		return;
+	struct workspace *ws = get_workspace();
+	struct runtime *rt = get_words();
+	if (!ws || !rt || !ws->is_named || ws->is_listed)
+		return 0;
 	struct shape fresh = { .check = shape_check(&ws->key, &ws->tls, rt), .tls = ws->tls };
 	bpf_map_update_elem(&shapes_listed, &ws->key, &fresh, BPF_ANY);
-	ws->is_listed = 1;
+	return 0;
 }
 
 /* find_ja4 leaves the fingerprint of the hello that was read last, computed if need be and the budgets allow. */
@@ -221,6 +223,7 @@ __noinline int find_ja4(struct packet *p)
 	struct runtime *rt = get_words();
 	if (!p || !ws || !rt)
 		return REASON_INTERNAL;
+	ws->is_named = 0;
 	ws->is_listed = take_shape(ws, rt, bpf_map_lookup_elem(&shapes_listed, &ws->key));
 	if (ws->is_listed || take_shape(ws, rt, bpf_map_lookup_elem(&shapes, &ws->key)))
 		return REASON_CONTINUE;

@@ -12,6 +12,7 @@
 #include "maps.h"
 #include "packet.h"
 #include "settings.h"
+#include "signature.h"
 #include "source.h"
 
 #define NEVER (~0ULL)
@@ -146,9 +147,8 @@ static __always_inline void fill_ja4_key(struct ja4_key *key, const struct tls_f
 __noinline int match_ja4(__u32 slot, __u32 forms)
 {
 	struct workspace *ws = get_workspace();
-	struct runtime *rt = get_words();
 	void *features = bpf_map_lookup_elem(&ja4s, &slot);
-	if (!forms || !ws || !rt || !features)
+	if (!forms || !ws || !features)
 		return 0;
 	for (__u32 i = 0; i < sizeof(ja4_forms); i++) {
 		__u32 form = ja4_forms[i] & (JA4_FORMS - 1);
@@ -159,7 +159,7 @@ __noinline int match_ja4(__u32 slot, __u32 forms)
 		__u32 *head = bpf_map_lookup_elem(features, &key);
 		if (!head)
 			continue;
-		list_shape(ws, rt);
+		ws->is_named = 1;
 		return *head;
 	}
 	return 0;
@@ -179,6 +179,8 @@ static __always_inline void add_features(struct packet *p, struct tally *t, cons
 		if (value)
 			add_chain(p, t, *value, REASON_TCP_FINGERPRINT);
 	}
+	if (p->facts.version && g->tcp_signatures && (head = match_signature(p)))
+		add_chain(p, t, head, REASON_TCP_SIGNATURE);
 	if (p->flags & PACKET_HAS_TLS && (head = match_ja4(slot, g->ja4_forms)))
 		add_chain(p, t, head, REASON_JA4);
 	__u32 weak = p->weak_reason;

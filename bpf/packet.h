@@ -61,7 +61,7 @@ struct packet {
 	__u16 flags;
 	__u32 generation;
 	__u32 hello_end; /* of struct flow */
-	__u32 pad;
+	__u32 cursor;    /* of read_syn */
 	__u64 expires_ns;
 	__u64 now_ns;
 	__u64 control; /* the control word, read once */
@@ -110,12 +110,17 @@ struct workspace {
 	__u32 hello_body_end;
 	__u32 hello_is_flat;
 	__u32 hello_is_split; /* it lies in several records, and is to be flattened first */
+	__u32 is_named;       /* a feature of the day names the fingerprint */
 	__u32 is_listed;      /* the shape was found among those that features name */
 };
 
 /* Keeps a value in one register, so that the check and the use that follow are of the same one: clang would load the
  * field again, and the verifier has then not seen a check. */
 #define bounded(x) asm volatile("" : "+r"(x))
+
+/* What is read from memory again is a new number to the verifier: it forgets what it knew, and states that differed only
+ * in that become one. */
+#define reload(x) (*(volatile typeof(x) *)&(x))
 
 #define SECOND_NS 1000000000ULL
 

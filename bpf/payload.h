@@ -40,6 +40,14 @@ static __always_inline void label_partial(struct packet *p)
 		p->reason = REASON_HELLO_PARTIAL;
 }
 
+static __always_inline void judge_payload(struct packet *p)
+{
+	p->stage = STAGE_PAYLOAD;
+	judge(p);
+	if (p->flags & PACKET_HAS_TLS)
+		list_shape();
+}
+
 /* inspect_midstream judges data of a connection whose start we did not see by its source alone. A connection that
  * passes gets a flow, so that no later swap cuts it; the flow has the socket's ISN, so its true first payload will
  * still be judged when it comes. */
@@ -48,7 +56,7 @@ static __always_inline int inspect_midstream(struct packet *p, enum confirmation
 	/* What the socket has taken in already will not come as a first payload any more. */
 	__u8 flags = FLOW_CONFIRMED | (confirmed == CONFIRM_ESTABLISHED ? FLOW_FIRST_PAYLOAD : 0);
 	p->stage = STAGE_PACKET;
-	p->flags &= ~PACKET_HAS_FINGERPRINT;
+	forget_syn(p);
 	if (!p->weak_reason)
 		p->weak_reason = REASON_MIDSTREAM;
 	if (p->flags & PACKET_HELLO_PARTIAL) { /* its first payload is still to come */
@@ -72,8 +80,7 @@ static __noinline int inspect_late(struct xdp_md *ctx, struct packet *p, enum co
 		p->flags |= PACKET_NOT_FIRST;
 	if (read_hello(ctx, p, isn))
 		return inspect_midstream(p, confirmed, isn);
-	p->stage = STAGE_PAYLOAD;
-	judge(p);
+	judge_payload(p);
 	keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
 	return p->reason;
 }
@@ -97,12 +104,11 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 
 	/* A payload that starts early is judged all the same, but whoever guesses the ISN only nearly makes no flow. */
 	bool exact = first && p->seq == isn + 1;
-	p->stage = STAGE_PAYLOAD;
 	if (!remote && !exact && !p->weak_reason)
 		p->weak_reason = REASON_UNCONFIRMED;
 	if (is_tls_service(p))
 		read_hello(ctx, p, isn);
-	judge(p);
+	judge_payload(p);
 	if (exact)
 		keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
 	else if (remote && joined)
@@ -146,8 +152,7 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 			return p->reason;
 		}
 	}
-	p->stage = STAGE_PAYLOAD;
-	judge(p);
+	judge_payload(p);
 	bool exact = known || p->seq == isn + 1;
 	if (exact && p->verdict >= flow->verdict)
 		keep_flow(p, isn, (flow->flags & FLOW_CONFIRMED) | FLOW_FIRST_PAYLOAD);

@@ -10,88 +10,207 @@
 #include "hash.h"
 #include "maps.h"
 #include "packet.h"
+#include "parse.h"
 #include "settings.h"
+#include "source.h"
 
 #define TCP_OPTIONS_BYTES 40 /* a data offset of 15 words less the header */
 #define OPTION_EOL 0
 #define OPTION_NOP 1
 #define OPTION_MSS 2
 #define OPTION_SCALE 3
+#define OPTION_SACK_PERMITTED 4
+#define OPTION_SACK 5
+#define OPTION_TIMESTAMPS 8
+/* RFC 7323 section 2.3 */
+#define SCALE_MAX 14
 
-struct options {
-	__u32 len;
-	__u8 bytes[64]; /* more than TCP_OPTIONS_BYTES, so that a masked index is always inside */
+#define IPV4_DONT_FRAGMENT 0x4000
+#define IPV4_RESERVED 0x8000
+#define IPV6_FLOW_LABEL 0xfffff
+#define TCP_BIT_PUSH 0x08
+#define TCP_BIT_URG 0x20
+#define TCP_BITS_ECN 0xc0
+/* Of the byte that holds the data offset, RFC 3540. */
+#define TCP_BIT_NONCE 0x01
+
+/* A TCP header with its options. */
+struct syn_header {
+	__u8 bytes[128]; /* 60 and more, so that a masked index and what clang makes of it are always inside */
 };
+
+static __always_inline __u32 quirk_if(bool so, __u32 quirk)
+{
+	return so ? quirk : 0;
+}
+
+/* read_ip_quirks reads what p0f sees in the IP header. It reads no fragment and no IPv6 extension header. */
+__noinline int read_ip_quirks(struct xdp_md *ctx, struct packet *p)
+{
+	if (!p)
+		return REASON_INTERNAL;
+	void *data = (void *)(long)ctx->data;
+	void *end = (void *)(long)ctx->data_end;
+	__u32 off = (p->l3_off ? p->l3_off : sizeof(struct ethhdr)) & L3_OFF_MASK; /* parse_plain leaves none */
+	__u32 l4_off = p->payload_off - p->options_len - sizeof(struct tcphdr);
+	struct tcp_facts *f = &p->facts;
+	if (p->flags & PACKET_FRAGMENT)
+		return REASON_CONTINUE;
+	if (is_ipv4(p->key.saddr)) {
+		struct iphdr *ip = data + off;
+		if ((void *)(ip + 1) > end)
+			return REASON_CONTINUE;
+		__u16 frag = bpf_ntohs(ip->frag_off);
+		bool df = frag & IPV4_DONT_FRAGMENT;
+		f->version = 4;
+		f->ttl = ip->ttl;
+		f->olen = l4_off - off - sizeof(*ip);
+		f->quirks |= quirk_if(df, QUIRK_DF) | quirk_if(df && ip->id, QUIRK_ID) |
+			     quirk_if(!df && !ip->id, QUIRK_ZERO_ID) | quirk_if(ip->tos & 3, QUIRK_ECN) |
+			     quirk_if(frag & IPV4_RESERVED, QUIRK_RESERVED);
+		return REASON_CONTINUE;
+	}
+	struct ipv6hdr *ip6 = data + off;
+	if ((void *)(ip6 + 1) > end || l4_off != off + sizeof(*ip6))
+		return REASON_CONTINUE;
+	__u32 word = bpf_ntohl(*(__be32 *)ip6);
+	f->version = 6;
+	f->ttl = ip6->hop_limit;
+	f->quirks |= quirk_if(word >> 20 & 3, QUIRK_ECN) | quirk_if(word & IPV6_FLOW_LABEL, QUIRK_FLOW);
+	return REASON_CONTINUE;
+}
+
+static __always_inline __u32 header_word(const struct syn_header *h, __u32 at)
+{
+	return (__u32)h->bytes[at & 63] << 24 | (__u32)h->bytes[(at + 1) & 63] << 16 |
+	       (__u32)h->bytes[(at + 2) & 63] << 8 | h->bytes[(at + 3) & 63];
+}
+
+/* read_tcp_quirks reads what p0f sees in the fixed TCP header. That ack+ is one bit of the number is p0f's own quirk: its
+ * code has & where && was meant. */
+static __always_inline void read_tcp_quirks(struct packet *p, const struct syn_header *h)
+{
+	__u32 urgent = h->bytes[13] & TCP_BIT_URG;
+	p->facts.quirks |= quirk_if(h->bytes[13] & TCP_BITS_ECN || h->bytes[12] & TCP_BIT_NONCE, QUIRK_ECN) |
+			   quirk_if(!p->seq, QUIRK_ZERO_SEQ) | quirk_if(h->bytes[8] & 1, QUIRK_ACK) |
+			   quirk_if(urgent, QUIRK_URG) |
+			   quirk_if(!urgent && (h->bytes[18] | h->bytes[19]), QUIRK_URG_POINTER) |
+			   quirk_if(h->bytes[13] & TCP_BIT_PUSH, QUIRK_PUSH) | quirk_if(p->payload_len, QUIRK_PAYLOAD);
+	if (h->bytes[13] & (TCP_BIT_FIN | TCP_BIT_RST))
+		p->facts.version = 0; /* p0f does not take this for a SYN */
+}
+
+/* note_option takes the value of the option at `at`, which has `size` bytes and lies within the header. */
+static __always_inline void note_option(struct packet *p, const struct syn_header *h, __u8 kind, __u32 at, __u32 size)
+{
+	struct tcp_fingerprint *f = &p->fingerprint;
+	__u32 quirks = 0;
+	if (kind == OPTION_MSS && size == 4) {
+		f->mss = (__u16)h->bytes[(at + 2) & 63] << 8 | h->bytes[(at + 3) & 63];
+		f->present |= TCP_HAS_MSS;
+	} else if (kind == OPTION_SCALE && size == 3) {
+		f->scale = h->bytes[(at + 2) & 63];
+		f->present |= TCP_HAS_SCALE;
+		quirks = quirk_if(f->scale > SCALE_MAX, QUIRK_SCALE);
+	} else if (kind == OPTION_TIMESTAMPS && size == 10) {
+		quirks = header_word(h, at + 2) ? QUIRK_TIMESTAMP : QUIRK_ZERO_TS;
+		quirks |= quirk_if(header_word(h, at + 6), QUIRK_PEER_TS);
+	} else if (kind == OPTION_MSS || kind == OPTION_SCALE || kind == OPTION_TIMESTAMPS ||
+		   (kind == OPTION_SACK_PERMITTED && size != 2) || (kind == OPTION_SACK && (size < 10 || size > 34))) {
+		quirks = QUIRK_BAD_OPTIONS;
+	}
+	p->facts.quirks |= quirks;
+}
 
 /* read_option reads the option at `at` as number n of the fingerprint and returns where the next one starts,
  * 0 at the end of the list, or a negative number when it cannot be read. */
-static __always_inline int read_option(const struct options *o, struct tcp_fingerprint *f, __u32 at, __u32 n)
+static __always_inline int read_option(struct packet *p, const struct syn_header *h, __u32 at, __u32 end, __u32 n)
 {
-	__u8 kind = o->bytes[at & 63];
-	f->kinds[n] = kind;
-	f->kind_count = n + 1;
+	__u8 kind = h->bytes[at & 63];
+	p->fingerprint.kinds[n] = kind;
+	p->fingerprint.kind_count = n + 1;
 	if (kind == OPTION_EOL)
 		return 0;
 	if (kind == OPTION_NOP)
 		return at + 1;
-	if (at + 1 >= o->len)
+	if (at + 1 >= end)
 		return -1;
-	__u8 size = o->bytes[(at + 1) & 63];
-	if (size < 2 || at + size > o->len)
+	__u32 size = h->bytes[(at + 1) & 63];
+	if (size < 2 || at + size > end)
 		return -1;
-	if (kind == OPTION_MSS && size == 4) {
-		f->mss = (__u16)o->bytes[(at + 2) & 63] << 8 | o->bytes[(at + 3) & 63];
-		f->present |= TCP_HAS_MSS;
-	} else if (kind == OPTION_SCALE && size == 3) {
-		f->scale = o->bytes[(at + 2) & 63];
-		f->present |= TCP_HAS_SCALE;
-	}
+	note_option(p, h, kind, at, size);
 	return at + size;
 }
 
-/* read_syn leaves the fingerprint of the SYN in p. A SYN whose options contradict themselves, or number more than
- * TCP_OPTIONS_MAX, has none; that is a reason which rules may score. Format: MuonFP (window:kinds:mss:scale). */
+/* note_eol reads what follows an EOL at `at`. p0f overlooks the last byte. */
+static __always_inline void note_eol(struct packet *p, const struct syn_header *h, __u32 at, __u32 end)
+{
+	__u32 seen = 0;
+	p->facts.eol_pad = end - at - 1;
+	for (__u32 i = at + 1; i < 64 && i + 1 < end; i++)
+		seen |= h->bytes[i & 63];
+	p->facts.quirks |= quirk_if(seen, QUIRK_AFTER_EOL);
+}
+
+/* read_syn leaves the fingerprint of the SYN and its facts in p. A SYN whose options contradict themselves, or number more
+ * than TCP_OPTIONS_MAX, has no fingerprint; that is a reason which rules may score. Formats: MuonFP
+ * (window:kinds:mss:scale) and p0f v3. */
 __noinline int read_syn(struct xdp_md *ctx, struct packet *p)
 {
 	if (!p)
 		return REASON_INTERNAL;
 	__u32 len = p->options_len;
-	struct options options = { .len = len };
+	struct syn_header header = {};
 	if (len > TCP_OPTIONS_BYTES)
 		return REASON_INTERNAL;
-	if (len) {
-		/* Linux 6.1 does not learn from a test against zero; this says 1 to 64 in its terms and changes nothing. */
-		__u32 size = ((len - 1) & 63) + 1;
-		if (bpf_xdp_load_bytes(ctx, (p->payload_off - len) & 0xffff, options.bytes, size)) {
-			doubt(p, REASON_SYN_OPTIONS);
-			return REASON_CONTINUE;
-		}
+	__u32 at = sizeof(struct tcphdr), end = at + len;
+	/* Linux 6.1 does not learn from a test against zero; this says 1 to 64 in its terms and changes nothing. */
+	__u32 size = ((end - 1) & 63) + 1;
+	if (bpf_xdp_load_bytes(ctx, (p->payload_off - end) & 0xffff, header.bytes, size)) {
+		doubt(p, REASON_SYN_OPTIONS);
+		return REASON_CONTINUE;
 	}
 	p->fingerprint.window = p->window;
-	__u32 at = 0;
-	for (__u32 n = 0; n < TCP_OPTIONS_MAX && at < len; n++) {
-		int next = read_option(&options, &p->fingerprint, at, n);
+	p->facts.options_len = len;
+	read_ip_quirks(ctx, p);
+	read_tcp_quirks(p, &header);
+	for (__u32 n = 0; n < TCP_OPTIONS_MAX && at < end; n++) {
+		int next = read_option(p, &header, at, end, n);
 		if (next < 0) {
 			doubt(p, REASON_SYN_OPTIONS);
+			p->facts.quirks |= QUIRK_BAD_OPTIONS;
 			return REASON_CONTINUE;
 		}
-		at = next ? next : len;
+		if (!next) {
+			note_eol(p, &header, at, end);
+			at = end;
+			break;
+		}
 		/* Forget how we got here: every round then starts from one state, and the verifier sees it once. */
-		bounded(at);
-		at &= 63;
+		p->cursor = next;
+		at = reload(p->cursor);
 	}
-	if (at < len)
+	if (at < end) {
 		doubt(p, REASON_SYN_OPTIONS);
-	else
+		p->facts.quirks |= QUIRK_BAD_OPTIONS;
+	} else {
 		p->flags |= PACKET_HAS_FINGERPRINT;
+	}
 	return REASON_CONTINUE;
+}
+
+/* forget_syn takes back what a remembered SYN said. */
+static __always_inline void forget_syn(struct packet *p)
+{
+	p->flags &= ~PACKET_HAS_FINGERPRINT;
+	p->facts.version = 0;
 }
 
 static __always_inline __u64 syn_check(__u64 hash, const struct syn_record *r)
 {
 	const __u64 *words = (const __u64 *)&r->fingerprint;
 	__u64 sum = hash ^ pair64(r->isn, r->has_fingerprint);
-	for (int i = 0; i < 5; i++) /* fingerprint and facts */
+	for (int i = 0; i < 6; i++) /* fingerprint and facts */
 		sum = rotl64(sum, 23) * 0x9e3779b97f4a7c15ULL ^ words[i];
 	return sum;
 }

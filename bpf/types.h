@@ -186,17 +186,21 @@ enum tcp_quirk {
 	QUIRK_SCALE = 1 << 15,       /* exws: a window scale above 14 */
 	QUIRK_BAD_OPTIONS = 1 << 16, /* bad */
 	QUIRK_PAYLOAD = 1 << 17,     /* not a quirk: the SYN carries data (payload class +) */
+	QUIRK_TIMESTAMP =
+		1 << 18, /* nor this: its own timestamp is not 0, which changes what a window is a multiple of */
 };
 
 /* What a SYN says beside its MuonFP content, as far as p0f signatures ask for it. */
 struct tcp_facts {
-	__u32 quirks; /* enum tcp_quirk */
-	__u8 version; /* 4 or 6; 0: p0f would not read this SYN (a fragment, extension headers) */
-	__u8 ttl;     /* as it arrived */
-	__u8 olen;    /* bytes of IPv4 options */
-	__u8 eol_pad; /* bytes after EOL */
+	__u32 quirks;     /* enum tcp_quirk */
+	__u8 version;     /* 4 or 6; 0: p0f would not read this SYN (a fragment, extension headers) */
+	__u8 ttl;         /* as it arrived */
+	__u8 olen;        /* bytes of IPv4 options */
+	__u8 eol_pad;     /* bytes after EOL */
+	__u8 options_len; /* bytes of TCP options */
+	__u8 pad[3];
 };
-_Static_assert(sizeof(struct tcp_facts) == 8, "tcp_facts is ABI");
+_Static_assert(sizeof(struct tcp_facts) == 12, "tcp_facts is ABI");
 
 /* Where signatures are looked up. */
 struct tcp_layout {
@@ -323,8 +327,9 @@ struct syn_record {
 	__u32 has_fingerprint;
 	struct tcp_fingerprint fingerprint;
 	struct tcp_facts facts;
+	__u32 pad;
 };
-_Static_assert(sizeof(struct syn_record) == 56, "syn_record is ABI");
+_Static_assert(sizeof(struct syn_record) == 64, "syn_record is ABI");
 
 enum flow_flags {
 	FLOW_CONFIRMED = 1,       /* a socket of this host vouched for the ISN */
@@ -350,9 +355,8 @@ struct flow {
 	__u8 hint; /* a SYN came for this key: look whether a new connection took it over. Never relaxes anything */
 	struct tcp_fingerprint fingerprint;
 	struct tcp_facts facts;
-	struct tls_fingerprint tls;
 	__u32 hello_end; /* bytes from ISN + 1 on that the ClientHello takes, or may take; 0: nothing here is looked at */
-	__u32 pad;
+	struct tls_fingerprint tls;
 };
 _Static_assert(sizeof(struct flow) == 112, "flow is ABI");
 
@@ -496,9 +500,10 @@ struct event {
 	__u8 pad[6];
 	struct tcp_fingerprint fingerprint;
 	struct tcp_facts facts;
+	__u32 pad2;
 	struct tls_fingerprint tls;
 };
-_Static_assert(sizeof(struct event) == 136, "event is ABI");
+_Static_assert(sizeof(struct event) == 144, "event is ABI");
 
 /* "No score" is a value of its own, and passes. */
 #define SCORE_NONE 255

@@ -20,10 +20,6 @@ static __always_inline struct runtime *get_words(void)
 	return bpf_map_lookup_elem(&words, &zero);
 }
 
-/* What is read from memory again is a new number to the verifier: it forgets what it knew, and states that differed only
- * in that become one. */
-#define reload(x) (*(volatile typeof(x) *)&(x))
-
 /* An offset is always inside for the verifier; whether it is inside the hello the caller has checked. */
 #define STREAM_MASK 8191
 
