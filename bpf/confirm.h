@@ -51,8 +51,8 @@ static __always_inline enum confirmation socket_isn(struct bpf_sock *sk, __u32 *
 	return received ? CONFIRM_ESTABLISHED : CONFIRM_FRESH;
 }
 
-/* confirm leaves the ISN of the socket that p's addresses and ports belong to. */
-static __always_inline enum confirmation confirm(struct xdp_md *ctx, const struct packet *p, __u32 *isn)
+/* socket_of looks up the socket that p's addresses and ports belong to; the caller releases it. */
+static __always_inline struct bpf_sock *socket_of(struct xdp_md *ctx, const struct packet *p)
 {
 	struct bpf_sock_tuple tuple = {};
 	__u32 size;
@@ -69,10 +69,33 @@ static __always_inline enum confirmation confirm(struct xdp_md *ctx, const struc
 		tuple.ipv6.dport = p->key.dport;
 		size = sizeof(tuple.ipv6);
 	}
-	struct bpf_sock *sk = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	return bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+}
+
+/* confirm leaves the ISN of the socket that p's addresses and ports belong to. */
+static __always_inline enum confirmation confirm(struct xdp_md *ctx, const struct packet *p, __u32 *isn)
+{
+	struct bpf_sock *sk = socket_of(ctx, p);
 	if (!sk)
 		return CONFIRM_NONE;
 	enum confirmation found = socket_isn(sk, isn);
+	bpf_sk_release(sk);
+	return found;
+}
+
+/* socket_next leaves the sequence number that the socket of p's connection waits for; false where there is none. */
+static __always_inline bool socket_next(struct xdp_md *ctx, const struct packet *p, __u32 *next)
+{
+	struct bpf_sock *sk = socket_of(ctx, p);
+	if (!sk)
+		return false;
+	struct tcp_request_sock *request = bpf_skc_to_tcp_request_sock(sk);
+	struct tcp_sock *tcp = request ? 0 : bpf_skc_to_tcp_sock(sk);
+	bool found = request || (tcp && sk->state != SOCKET_LISTEN);
+	if (request)
+		*next = request->rcv_isn + 1;
+	else if (tcp)
+		*next = tcp->rcv_nxt;
 	bpf_sk_release(sk);
 	return found;
 }

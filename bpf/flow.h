@@ -105,6 +105,8 @@ static __always_inline int relax(struct packet *p, struct flow *flow)
 		if (p->reason != REASON_AGENT_LOST)
 			flow->verdict = VERDICT_PASS;
 	} else if (p->reason != REASON_BAN) {
+		if (flow->verdict == VERDICT_RESET && p->outcome == OUTCOME_DROP)
+			p->outcome = OUTCOME_RESET; /* its socket is gone: nothing of it passes any more */
 		flow->expires_ns = p->expires_ns;
 		flow->slot = p->slot;
 		flow->generation = p->generation;
@@ -139,7 +141,7 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 	if (agent_lost(p, rt))
 		return REASON_AGENT_LOST;
 	p->verdict = flow->verdict;
-	p->outcome = OUTCOME_DROP;
+	p->outcome = flow->verdict == VERDICT_RESET ? OUTCOME_RESET : OUTCOME_DROP;
 	return REASON_KNOWN_FLOW;
 }
 

@@ -191,6 +191,19 @@ static __always_inline void add_features(struct packet *p, struct tally *t, cons
 		add_chain(p, t, g->reasons[weak], weak);
 }
 
+/* choose_verdict returns what the highest threshold that the score reaches asks for. A reset cannot heal, so only the
+ * stable generation makes one; and it is for a connection that a first payload proves, where a SYN can be forged. */
+static __always_inline enum verdict choose_verdict(const struct packet *p, const struct policy *policy, __s32 score)
+{
+	bool drops = policy->drop && score >= policy->drop;
+	bool resets = policy->reset && score >= policy->reset;
+	if (!drops && !resets)
+		return VERDICT_PASS;
+	if (!resets || (drops && policy->drop > policy->reset))
+		return VERDICT_DROP;
+	return p->stage == STAGE_PAYLOAD && p->slot == control_stable(p->control) ? VERDICT_RESET : VERDICT_DROP;
+}
+
 /* by_score compares what the features say with the policy of the service. */
 static __always_inline void by_score(struct packet *p, const struct tally *t, const struct policy *policy)
 {
@@ -202,12 +215,13 @@ static __always_inline void by_score(struct packet *p, const struct tally *t, co
 	p->score = score;
 	p->rule = t->rule;
 	p->reason = t->reason ? t->reason : REASON_BELOW_THRESHOLD;
-	if (!policy->drop || score < policy->drop) {
+	enum verdict verdict = choose_verdict(p, policy, score);
+	if (verdict == VERDICT_PASS) {
 		p->reason = REASON_BELOW_THRESHOLD;
 	} else if (!t->strong) {
 		p->reason = REASON_WEAK;
 	} else {
-		p->verdict = VERDICT_DROP;
+		p->verdict = verdict;
 		p->expires_ns = t->expires_ns;
 	}
 }
@@ -268,10 +282,10 @@ static __always_inline void spare(struct packet *p, const struct runtime *rt)
 		p->outcome = OUTCOME_PASS;
 		p->reason = REASON_PROTECTED;
 	} else if (control_mode(p->control) != MODE_ENFORCE) {
+		p->outcome = p->verdict == VERDICT_RESET ? OUTCOME_WOULD_RESET : OUTCOME_WOULD_DROP;
 		p->verdict = VERDICT_PASS;
-		p->outcome = OUTCOME_WOULD_DROP;
 	} else {
-		p->outcome = OUTCOME_DROP;
+		p->outcome = p->verdict == VERDICT_RESET ? OUTCOME_RESET : OUTCOME_DROP;
 	}
 }
 

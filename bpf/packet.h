@@ -27,6 +27,8 @@
 #define PACKET_OF_FLOW 512
 /* Its connection has taken in data before it: of a ClientHello only the rest can still come. */
 #define PACKET_NOT_FIRST 1024
+/* It decided its connection, whose socket still waits for it. */
+#define PACKET_DECIDED 2048
 
 /* Bits of the thirteenth byte of the TCP header. */
 #define TCP_BIT_FIN 0x01

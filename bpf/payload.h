@@ -40,12 +40,19 @@ static __always_inline void label_partial(struct packet *p)
 		p->reason = REASON_HELLO_PARTIAL;
 }
 
-static __always_inline void judge_payload(struct packet *p)
+/* judge_payload judges a first payload. A reset needs a connection that can be told from all others; without, it is a
+ * drop. */
+static __always_inline void judge_payload(struct packet *p, bool is_proven)
 {
 	p->stage = STAGE_PAYLOAD;
 	judge(p);
 	if (p->flags & PACKET_HAS_TLS)
 		list_shape();
+	if (p->outcome == OUTCOME_RESET && !is_proven) {
+		p->verdict = VERDICT_DROP;
+		p->outcome = OUTCOME_DROP;
+	}
+	p->flags |= PACKET_DECIDED;
 }
 
 /* inspect_midstream judges data of a connection whose start we did not see by its source alone. A connection that
@@ -80,7 +87,7 @@ static __noinline int inspect_late(struct xdp_md *ctx, struct packet *p, enum co
 		p->flags |= PACKET_NOT_FIRST;
 	if (read_hello(ctx, p, isn))
 		return inspect_midstream(p, confirmed, isn);
-	judge_payload(p);
+	judge_payload(p, true);
 	keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
 	return p->reason;
 }
@@ -108,7 +115,7 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 		p->weak_reason = REASON_UNCONFIRMED;
 	if (is_tls_service(p))
 		read_hello(ctx, p, isn);
-	judge_payload(p);
+	judge_payload(p, exact);
 	if (exact)
 		keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
 	else if (remote && joined)
@@ -152,8 +159,8 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 			return p->reason;
 		}
 	}
-	judge_payload(p);
 	bool exact = known || p->seq == isn + 1;
+	judge_payload(p, exact && flow->flags & FLOW_CONFIRMED);
 	if (exact && p->verdict >= flow->verdict)
 		keep_flow(p, isn, (flow->flags & FLOW_CONFIRMED) | FLOW_FIRST_PAYLOAD);
 	label_partial(p);

@@ -16,6 +16,7 @@
 #include "service.h"
 #include "flow.h"
 #include "payload.h"
+#include "reset.h"
 #include "stats.h"
 
 /* Helpers that need it are marked GPL-only; the choice of licence is the user's. */
@@ -61,12 +62,16 @@ static __always_inline int inspect(struct xdp_md *ctx, struct packet *p)
 	return inspect_tcp(ctx, p, rt);
 }
 
-/* finish is the one exit: every packet is counted here, and nothing but PASS and DROP leaves. */
-static __always_inline int finish(struct packet *p, int reason)
+/* finish is the one exit: every packet is counted here, and nothing but PASS, DROP and TX leaves. */
+static __always_inline int finish(struct xdp_md *ctx, struct packet *p, int reason)
 {
 	__u64 counted = count(p, reason > 0 && reason < REASON_MAX ? reason : REASON_INTERNAL);
 	if (p->flags & PACKET_EVENT && is_sampled(p, counted))
 		tell(p);
+	if (p->outcome == OUTCOME_RESET) {
+		int action = reset(ctx, p);
+		return action == XDP_PASS || action == XDP_TX ? action : XDP_DROP;
+	}
 	return p->outcome == OUTCOME_DROP ? XDP_DROP : XDP_PASS;
 }
 
@@ -87,7 +92,7 @@ int spillway_dataplane(struct xdp_md *ctx)
 	int reason = inspect(ctx, &p);
 	if (reason == REASON_CONTINUE)
 		hand_over(ctx, &p);
-	return finish(&p, reason);
+	return finish(ctx, &p, reason);
 }
 
 SEC("xdp.frags")
@@ -97,5 +102,5 @@ int spillway_payload(struct xdp_md *ctx)
 	struct runtime *rt = get_words();
 	if (!ws || !rt)
 		return XDP_PASS;
-	return finish(&ws->packet, inspect_beginning(ctx, &ws->packet, rt));
+	return finish(ctx, &ws->packet, inspect_beginning(ctx, &ws->packet, rt));
 }

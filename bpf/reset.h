@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* reset.h ends a connection on both sides. The packet that decided becomes an RST towards the server, whose socket is
+ * freed at once; every later segment is answered with an RST to the client, and never passed: behind a SYN cookie a
+ * retransmission would be accepted as a new connection. */
+#ifndef SPILLWAY_RESET_H
+#define SPILLWAY_RESET_H
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "confirm.h"
+#include "packet.h"
+#include "parse.h"
+
+#define RESET_TTL 64
+
+struct reset4 {
+	struct iphdr ip;
+	struct tcphdr tcp;
+};
+
+struct reset6 {
+	struct ipv6hdr ip6;
+	struct tcphdr tcp;
+};
+
+/* What TCP's checksum covers beside the segment, for both families (RFC 9293 section 3.1, RFC 8200 section 8.1). */
+struct pseudo_header {
+	__be32 saddr[4];
+	__be32 daddr[4];
+	__be32 len;
+	__be32 protocol;
+};
+
+static __always_inline __u16 fold(__u64 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32 & 0xffff) + (sum >> 48);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+/* add_words sums n 32-bit words in one's complement, unfolded. */
+static __always_inline __u64 add_words(__u64 sum, const void *from, int n)
+{
+	const __u32 *words = from;
+	for (int i = 0; i < n; i++)
+		sum += words[i];
+	return sum;
+}
+
+/* fill_tcp writes the segment and its checksum; the words of an IPv4-mapped address that are zero add nothing, and the
+ * ffff of it adds nothing either (RFC 1071). */
+static __always_inline void fill_tcp(struct tcphdr *tcp, const struct flow_key *k, __u32 seq, __u32 ack, bool has_ack)
+{
+	__builtin_memset(tcp, 0, sizeof(*tcp));
+	tcp->source = k->sport;
+	tcp->dest = k->dport;
+	tcp->seq = bpf_htonl(seq);
+	tcp->ack_seq = bpf_htonl(ack);
+	tcp->doff = sizeof(*tcp) / 4;
+	tcp->rst = 1;
+	tcp->ack = has_ack;
+	struct pseudo_header pseudo = { .len = bpf_htonl(sizeof(*tcp)), .protocol = bpf_htonl(IPPROTO_TCP) };
+	__builtin_memcpy(pseudo.saddr, k->saddr, sizeof(pseudo.saddr));
+	__builtin_memcpy(pseudo.daddr, k->daddr, sizeof(pseudo.daddr));
+	tcp->check = fold(add_words(add_words(0, &pseudo, sizeof(pseudo) / 4), tcp, sizeof(*tcp) / 4));
+}
+
+static __always_inline int write_reset4(struct xdp_md *ctx, __u32 off, const struct flow_key *k,
+					const struct tcphdr *tcp)
+{
+	struct reset4 r = {
+		.ip = {
+			.version = 4,
+			.ihl = sizeof(r.ip) / 4,
+			.tot_len = bpf_htons(sizeof(r)),
+			.frag_off = bpf_htons(0x4000), /* do not fragment */
+			.ttl = RESET_TTL,
+			.protocol = IPPROTO_TCP,
+			.saddr = k->saddr[3],
+			.daddr = k->daddr[3],
+		},
+		.tcp = *tcp,
+	};
+	r.ip.check = fold(add_words(0, &r.ip, sizeof(r.ip) / 4));
+	return bpf_xdp_store_bytes(ctx, off, &r, sizeof(r));
+}
+
+static __always_inline int write_reset6(struct xdp_md *ctx, __u32 off, const struct flow_key *k,
+					const struct tcphdr *tcp)
+{
+	struct reset6 r = {
+		.ip6 = {
+			.version = 6,
+			.payload_len = bpf_htons(sizeof(*tcp)),
+			.nexthdr = IPPROTO_TCP,
+			.hop_limit = RESET_TTL,
+		},
+		.tcp = *tcp,
+	};
+	__builtin_memcpy(&r.ip6.saddr, k->saddr, sizeof(r.ip6.saddr));
+	__builtin_memcpy(&r.ip6.daddr, k->daddr, sizeof(r.ip6.daddr));
+	return bpf_xdp_store_bytes(ctx, off, &r, sizeof(r));
+}
+
+/* write_reset makes the frame an RST of the connection k. Whatever tags it has it keeps. */
+__noinline int write_reset(struct xdp_md *ctx, struct packet *p, struct flow_key *k, __u32 seq, __u64 ack)
+{
+	if (!p || !k)
+		return -1;
+	struct tcphdr tcp;
+	fill_tcp(&tcp, k, seq, ack, ack >> 32);
+	__u32 off = (p->l3_off ? p->l3_off : sizeof(struct ethhdr)) & L3_OFF_MASK;
+	bool is4 = is_ipv4(k->saddr);
+	if (is4 ? write_reset4(ctx, off, k, &tcp) : write_reset6(ctx, off, k, &tcp))
+		return -1;
+	int surplus = bpf_xdp_get_buff_len(ctx) - off - (is4 ? sizeof(struct reset4) : sizeof(struct reset6));
+	return surplus > 0 ? bpf_xdp_adjust_tail(ctx, -surplus) : 0;
+}
+
+/* reset_server rewrites p into an RST that the server's socket accepts: with the number that it waits for (RFC 5961
+ * section 3.2), whatever p begins with. */
+static __always_inline int reset_server(struct xdp_md *ctx, struct packet *p)
+{
+	__u32 next;
+	if (!socket_next(ctx, p, &next))
+		return XDP_DROP; /* there is no socket: nothing to free */
+	struct flow_key key = p->key;
+	return write_reset(ctx, p, &key, next, 0) ? XDP_DROP : XDP_PASS;
+}
+
+/* swap_addresses turns the frame around. */
+static __always_inline int swap_addresses(struct xdp_md *ctx)
+{
+	__u8 from[2 * ETH_ALEN], to[2 * ETH_ALEN];
+	if (bpf_xdp_load_bytes(ctx, 0, from, sizeof(from)))
+		return -1;
+	__builtin_memcpy(to, from + ETH_ALEN, ETH_ALEN);
+	__builtin_memcpy(to + ETH_ALEN, from, ETH_ALEN);
+	return bpf_xdp_store_bytes(ctx, 0, to, sizeof(to));
+}
+
+/* reset_client answers p with an RST that the client accepts: with the number that it acknowledged (RFC 9293 section
+ * 3.10.7.1). An RST is never answered. */
+static __always_inline int reset_client(struct xdp_md *ctx, struct packet *p)
+{
+	__be32 acked;
+	if (p->tcp_flags & TCP_BIT_RST)
+		return XDP_DROP;
+	__u32 tcp_off = p->payload_off - p->options_len - sizeof(struct tcphdr);
+	if (bpf_xdp_load_bytes(ctx, (tcp_off + 8) & 0xffff, &acked, sizeof(acked)))
+		return XDP_DROP;
+	struct flow_key back = { .sport = p->key.dport, .dport = p->key.sport };
+	__builtin_memcpy(back.saddr, p->key.daddr, sizeof(back.saddr));
+	__builtin_memcpy(back.daddr, p->key.saddr, sizeof(back.daddr));
+	__u32 next = p->seq + p->payload_len + !!(p->tcp_flags & TCP_BIT_FIN);
+	bool has_ack = p->tcp_flags & TCP_BIT_ACK;
+	__u64 ack = has_ack ? 0 : 1ULL << 32 | next;
+	if (write_reset(ctx, p, &back, has_ack ? bpf_ntohl(acked) : 0, ack) || swap_addresses(ctx))
+		return XDP_DROP;
+	return XDP_TX;
+}
+
+/* reset enforces the verdict and returns the action. What cannot be written is dropped, which the verdict also means. */
+__noinline int reset(struct xdp_md *ctx, struct packet *p)
+{
+	if (!p)
+		return XDP_DROP;
+	return p->flags & PACKET_DECIDED ? reset_server(ctx, p) : reset_client(ctx, p);
+}
+
+#endif
