@@ -31,10 +31,17 @@ func (d *Dataplane) Events(ctx context.Context, visit func(bpf.Event)) error {
 			}
 			return explain("read the event ring", errors.Join(err, reader.Close()))
 		}
-		var event bpf.Event
-		if err := binary.Read(bytes.NewReader(record.RawSample), binary.NativeEndian, &event); err != nil {
-			return fmt.Errorf("read an event of %d bytes: %w", len(record.RawSample), err)
+		event, err := decodeEvent(record.RawSample)
+		if err != nil {
+			return err
 		}
 		visit(event)
 	}
+}
+
+func decodeEvent(sample []byte) (event bpf.Event, err error) {
+	if err := binary.Read(bytes.NewReader(sample), binary.NativeEndian, &event); err != nil {
+		return event, fmt.Errorf("read an event of %d bytes: %w", len(sample), err)
+	}
+	return event, nil
 }

@@ -33,14 +33,18 @@ type Dataplane struct {
 	inner    map[string]*ebpf.MapSpec
 	programs map[string]*ebpf.Program
 	words    *words
+	adjust   func(*bpf.Settings)
 	warnings []string
 }
 
 // Open adopts what is pinned, creates what is missing, and puts this version's dataplane program behind the root
 // program. It attaches nothing. Without a dataplane nothing is lost: what enforces goes on, and a host without any
 // passes everything. Errors: ErrForeignABI, ErrPermission, ErrUnsupported.
-func Open(o Options) (*Dataplane, error) {
-	d := &Dataplane{pins: pins{o.Pins}, log: o.Log, capacity: o.Capacity}
+func Open(o Options) (*Dataplane, error) { return open(o, nil) }
+
+// open is Open; adjust, if any, changes the settings that the programs are loaded with.
+func open(o Options, adjust func(*bpf.Settings)) (*Dataplane, error) {
+	d := &Dataplane{pins: pins{o.Pins}, log: o.Log, capacity: o.Capacity, adjust: adjust}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}

@@ -45,6 +45,14 @@ const (
 	shapesPerPrefix = 32
 )
 
+// How the event stream is thinned out, on each processor.
+const (
+	// EventsPerSecond is how many events are told at most; more are counted as lost.
+	EventsPerSecond = 500
+	// PassesPerEvent is how many passes of one kind make one event, the first of which is told; blocks are all told.
+	PassesPerEvent = 64
+)
+
 // powerOfTwo returns the next one from n on.
 func powerOfTwo(n int) int { return 1 << bits.Len(uint(max(n, 1)-1)) }
 
@@ -75,13 +83,16 @@ func (d *Dataplane) size(spec *ebpf.CollectionSpec) error {
 	}
 	settings := bpf.Settings{
 		SynMask:         spec.Maps[bpf.DataplaneMapSyns].MaxEntries - 1,
-		EventsPerSecond: 500,
-		EventSampleMask: 63,
+		EventsPerSecond: EventsPerSecond,
+		EventSampleMask: PassesPerEvent - 1,
 		RulesMax:        spec.Maps[bpf.DataplaneMapRuleHits].MaxEntries / bpf.Slots,
 		HelloMask:       spec.Maps[bpf.DataplaneMapHellos].MaxEntries - 1,
 		ShapeBudgetMask: spec.Maps[bpf.DataplaneMapShapeBudgets].MaxEntries - 1,
 		ShapesPerSecond: shapesPerSecond,
 		ShapesPerPrefix: shapesPerPrefix,
+	}
+	if d.adjust != nil {
+		d.adjust(&settings)
 	}
 	if err := spec.Variables[bpf.DataplaneVarSettings].Set(&settings); err != nil {
 		return fmt.Errorf("set the dataplane's settings: %w", err)
