@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ja4
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+)
+
+// Ports of the services. far's sockets are elsewhere: a SYN and a payload make a flow there.
+const (
+	webPort = 443
+	farPort = 8443
+)
+
+// plane is a dataplane with all its maps at hand. t is the test that has it now.
+type plane struct {
+	*loader.Dataplane
+	t        *testing.T
+	maps     map[string]*ebpf.Map
+	host     *loader.HostImage
+	generous *ebpf.Collection // the programs once more, see spendFreely
+}
+
+func openPlane(folder string) (*plane, error) {
+	d, err := loader.Open(loader.Options{Pins: folder, Capacity: capacity})
+	if err != nil {
+		return nil, err
+	}
+	p := &plane{Dataplane: d, maps: map[string]*ebpf.Map{}}
+	spec, err := bpf.LoadDataplane()
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	for name := range spec.Maps {
+		if name[0] == '.' {
+			continue // .rodata belongs to one load
+		}
+		if p.maps[name], err = ebpf.LoadPinnedMap(filepath.Join(folder, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name), nil); err != nil {
+			return nil, errors.Join(err, p.close())
+		}
+	}
+	return p, nil
+}
+
+func (p *plane) close() error {
+	var errs []error
+	for _, m := range p.maps {
+		errs = append(errs, m.Close())
+	}
+	if p.generous != nil {
+		p.generous.Close()
+	}
+	return errors.Join(append(errs, p.Dataplane.Close())...)
+}
+
+func (p *plane) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// spendFreely puts the same programs behind the root program, but with budgets for new shapes that no test reaches.
+// Differential tests show thousands of shapes a second; what the product's budgets do has tests of its own.
+func (p *plane) spendFreely() {
+	p.t.Helper()
+	if p.generous == nil {
+		p.must(p.loadGenerous())
+	}
+	for index, name := range map[uint32]string{bpf.ProgramPayload: bpf.DataplaneProgSpillwayPayload,
+		bpf.ProgramDataplane: bpf.DataplaneProgSpillwayDataplane} {
+		p.must(p.maps[bpf.DataplaneMapPrograms].Put(index, p.generous.Programs[name]))
+	}
+}
+
+func (p *plane) loadGenerous() error {
+	spec, err := bpf.LoadDataplane()
+	if err != nil {
+		return err
+	}
+	delete(spec.Programs, bpf.DataplaneProgSpillwayRoot)
+	for name, m := range p.maps {
+		spec.Maps[name].MaxEntries = m.MaxEntries()
+	}
+	var s bpf.Settings
+	settings := spec.Variables[bpf.DataplaneVarSettings]
+	if err := settings.Get(&s); err != nil {
+		return err
+	}
+	s.SynMask = p.maps[bpf.DataplaneMapSyns].MaxEntries() - 1
+	s.HelloMask = p.maps[bpf.DataplaneMapHellos].MaxEntries() - 1
+	s.ShapeBudgetMask = p.maps[bpf.DataplaneMapShapeBudgets].MaxEntries() - 1
+	s.RulesMax = p.maps[bpf.DataplaneMapRuleHits].MaxEntries() / bpf.Slots
+	s.ShapesPerSecond, s.ShapesPerPrefix = 1<<30, 1<<30
+	if err := settings.Set(&s); err != nil {
+		return err
+	}
+	p.generous, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: p.maps})
+	return err
+}
+
+// renew forgets everything that an earlier test left.
+func (p *plane) renew() {
+	p.t.Helper()
+	p.must(p.RefillPrograms())
+	if _, err := p.DropGenerations(); err != nil {
+		p.must(err)
+	}
+	p.SetTripped(0)
+	p.SetLease(0)
+	p.forget()
+	p.publishHost(site())
+	p.swap(bundle().bundle())
+	mode := loader.ModeOf(config.ModeEnforce)
+	p.change(loader.Change{Mode: &mode})
+	p.Beat()
+}
+
+// forget empties what the kernel remembers of connections and shapes.
+func (p *plane) forget() {
+	p.t.Helper()
+	for _, name := range []string{bpf.DataplaneMapFlows, bpf.DataplaneMapFlowsRemote} {
+		empty[bpf.FlowKey, bpf.Flow](p, name)
+	}
+	for _, name := range []string{bpf.DataplaneMapShapes, bpf.DataplaneMapShapesListed} {
+		empty[bpf.ShapeKey, bpf.Shape](p, name)
+	}
+	zero[bpf.Hello](p, bpf.DataplaneMapHellos)
+	zero[bpf.SynRecord](p, bpf.DataplaneMapSyns)
+	zero[bpf.ShapeBudget](p, bpf.DataplaneMapShapeBudgets)
+	p.refillBudgets()
+}
+
+// refillBudgets gives every processor its second's budget for new shapes back.
+func (p *plane) refillBudgets() {
+	p.t.Helper()
+	m := p.maps[bpf.DataplaneMapWorkspaces]
+	each := make([][]byte, ebpf.MustPossibleCPU())
+	for i := range each {
+		each[i] = make([]byte, m.ValueSize())
+	}
+	p.must(m.Put(uint32(0), each))
+	zero[bpf.ShapeBudget](p, bpf.DataplaneMapShapeBudgets)
+}
+
+func empty[K, V any](p *plane, name string) {
+	p.t.Helper()
+	var keys []K
+	var key K
+	var value V
+	rows := p.maps[name].Iterate()
+	for rows.Next(&key, &value) {
+		keys = append(keys, key)
+	}
+	p.must(rows.Err())
+	for _, k := range keys {
+		p.must(p.maps[name].Delete(k))
+	}
+}
+
+func zero[V any](p *plane, name string) {
+	p.t.Helper()
+	m := p.maps[name]
+	keys, values := make([]uint32, m.MaxEntries()), make([]V, m.MaxEntries())
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	_, err := m.BatchUpdate(keys, values, nil)
+	p.must(err)
+}
+
+func (p *plane) publishHost(h *config.Host) {
+	p.t.Helper()
+	current, err := p.Host()
+	p.must(err)
+	p.host, err = loader.CompileHost(h, current, 1)
+	p.must(err)
+	slot, err := p.BuildHost(p.host)
+	p.must(err)
+	p.change(loader.Change{Host: &slot})
+}
+
+// swap makes b the stable generation.
+func (p *plane) swap(b *config.Bundle) {
+	p.t.Helper()
+	slot := p.build(b)
+	p.change(loader.Change{Stable: &slot})
+}
+
+// try makes b the candidate for a share of sources, in permille, under a lease of an hour.
+func (p *plane) try(b *config.Bundle, share uint16) {
+	p.t.Helper()
+	slot := p.build(b)
+	p.SetLease(loader.In(time.Hour))
+	p.change(loader.Change{Candidate: &slot, Canary: &share})
+}
+
+func (p *plane) build(b *config.Bundle) uint8 {
+	p.t.Helper()
+	number, err := p.NextNumber()
+	p.must(err)
+	img, err := loader.CompileBundle(b, p.host, number, loader.Now())
+	p.must(err)
+	slot, err := p.Build(img)
+	p.must(err)
+	return slot
+}
+
+func (p *plane) change(c loader.Change) {
+	p.t.Helper()
+	_, err := p.Publish(c)
+	p.must(err)
+}
+
+// flow returns what the kernel keeps of a connection; ok is false when it knows none.
+func (p *plane) flow(from, to netip.AddrPort) (flow bpf.Flow, ok bool) {
+	p.t.Helper()
+	name := bpf.DataplaneMapFlowsRemote
+	if to.Port() == webPort {
+		name = bpf.DataplaneMapFlows
+	}
+	return p.flowIn(name, from, to)
+}
+
+func (p *plane) flowIn(name string, from, to netip.AddrPort) (flow bpf.Flow, ok bool) {
+	p.t.Helper()
+	err := p.maps[name].Lookup(keyOf(from, to), &flow)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return flow, false
+	}
+	p.must(err)
+	return flow, true
+}
+
+func keyOf(from, to netip.AddrPort) bpf.FlowKey {
+	var k bpf.FlowKey
+	words := func(a netip.Addr) (w [4]uint32) {
+		b := a.As16()
+		for i := range w {
+			w[i] = binary.NativeEndian.Uint32(b[4*i:])
+		}
+		return w
+	}
+	port := func(n uint16) uint16 { return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, n)) }
+	k.Saddr, k.Daddr = words(from.Addr()), words(to.Addr())
+	k.Sport, k.Dport = port(from.Port()), port(to.Port())
+	return k
+}
+
+// run sends one frame and returns what becomes of it.
+func (p *plane) run(frame []byte) string {
+	p.t.Helper()
+	action, _, err := p.Run(frame)
+	p.must(err)
+	switch action {
+	case 1:
+		return "XDP_DROP"
+	case 2:
+		return "XDP_PASS"
+	}
+	return fmt.Sprintf("XDP action %d", action)
+}
