@@ -177,19 +177,6 @@ func (m *machine) SetLease(d loader.Deadline) {
 	m.lease = d
 }
 
-func (m *machine) Bans() ([]loader.Ban, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.fail["Bans"]; err != nil {
-		return nil, err
-	}
-	var all []loader.Ban
-	for p, until := range m.bans {
-		all = append(all, loader.Ban{Prefix: p, Expires: until})
-	}
-	return all, nil
-}
-
 func (m *machine) Counters() ([]loader.Counter, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -338,64 +325,6 @@ func (f *fake) NextNumber() (uint32, error) {
 		highest = max(highest, img.Number())
 	}
 	return highest + 1, nil
-}
-
-func (f *fake) Ban(p netip.Prefix, ttl time.Duration) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := f.called("Ban"); err != nil {
-		return err
-	}
-	f.bans[p] = f.now().Add(ttl)
-	f.banEpoch++
-	return nil
-}
-
-func (f *fake) BanEpoch() uint64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.banEpoch
-}
-
-func (f *fake) RestoreBans(left map[netip.Prefix]time.Duration) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	defer func() { f.banEpoch++ }()
-	if err := f.called("Ban"); err != nil {
-		return err
-	}
-	for p, ttl := range left {
-		f.bans[p] = f.now().Add(ttl)
-	}
-	return nil
-}
-
-func (f *fake) SettleBans() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.banEpoch++
-	return f.called("SettleBans")
-}
-
-func (f *fake) Unban(p netip.Prefix) (bool, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	_, ok := f.bans[p]
-	delete(f.bans, p)
-	f.banEpoch++
-	return ok, f.called("Unban")
-}
-
-func (f *fake) SweepBans() (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	n := len(f.bans)
-	for p, until := range f.bans {
-		if !until.After(f.now()) {
-			delete(f.bans, p)
-		}
-	}
-	return n - len(f.bans), nil
 }
 
 func (f *fake) RuleHits(slot uint8) (map[uint16]uint64, error) {
