@@ -5,15 +5,26 @@
 package instructions
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
 )
+
+// lastWords is the end of what the verifier said: the way to the instruction that it refuses.
+func lastWords(err error) string {
+	var refused *ebpf.VerifierError
+	if !errors.As(err, &refused) {
+		return ""
+	}
+	return strings.Join(refused.Log[max(0, len(refused.Log)-60):], "\n")
+}
 
 func TestPrintInstructions(t *testing.T) {
 	if os.Geteuid() != 0 {
@@ -28,7 +39,7 @@ func TestPrintInstructions(t *testing.T) {
 	}
 	c, err := ebpf.NewCollection(spec)
 	if err != nil {
-		t.Fatalf("%+v", err)
+		t.Fatalf("%v\n%s", err, lastWords(err))
 	}
 	defer c.Close()
 	var names []string
