@@ -22,12 +22,13 @@ type Lab struct {
 	d      *Dataplane
 	ring   *ringbuf.Reader
 	record ringbuf.Record
+	seen   bpf.FlowKey // the connection of the last event
 	odd    []bpf.Reason // the reason that a rule stands for
 }
 
-// labCapacity is small: who asks shows one connection after the other.
+// labCapacity is small: who asks shows one connection after the other, and lets each be forgotten.
 var labCapacity = config.Capacity{Prefixes4: 1, Prefixes6: 1, TCPFingerprints: 1, TCPSignatures: 1, JA4s: 1, Rules: 64,
-	Flows: 1024, Syns: 1024, Hellos: 64, Shapes: 16384, Bans: 1, Allowlist: 1, Services: 1}
+	Flows: 1024, Syns: 1, Hellos: 1, Shapes: 16384, Bans: 1, Allowlist: 1, Services: 1}
 
 const labService = "lab"
 
@@ -104,7 +105,7 @@ func (l *Lab) bundle() *config.Bundle {
 }
 
 // Ask sends one frame through the programs and hands what they decided about it to visit. Frames of one connection are
-// shown in their order. Frames have at least 14 bytes and up to 64 KiB of IP.
+// shown in their order, those of the next after Forget. Frames have at least 14 bytes and up to 64 KiB of IP.
 func (l *Lab) Ask(frame []byte, visit func(bpf.Event)) error {
 	if _, err := l.d.programs[bpf.DataplaneProgSpillwayRoot].Run(&ebpf.RunOptions{Data: frame}); err != nil {
 		return explain(fmt.Sprintf("run a frame of %d bytes", len(frame)), err)
@@ -117,9 +118,20 @@ func (l *Lab) Ask(frame []byte, visit func(bpf.Event)) error {
 		if err != nil {
 			return err
 		}
+		l.seen = event.Key
 		visit(event)
 	}
 	return nil
+}
+
+// Forget forgets the connection that was asked about last. The next one may then be the same again, ISN included, and
+// is judged as if it were new.
+func (l *Lab) Forget() error {
+	if err := l.d.maps[bpf.DataplaneMapFlowsRemote].Delete(&l.seen); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return explain("forget a connection", err)
+	}
+	l.seen = bpf.FlowKey{}
+	return explain("forget a ClientHello", l.d.maps[bpf.DataplaneMapHellos].Put(uint32(0), &bpf.Hello{}))
 }
 
 // Odd returns what is odd about the packet of an event of this lab, such as hello_malformed; ok is false when nothing is.

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fingerprint
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader"
+)
+
+// Kernel says what the dataplane makes of frames; a *loader.Lab is one.
+type Kernel interface {
+	// Ask sends one frame through the dataplane and hands its decisions to visit.
+	Ask(frame []byte, visit func(bpf.Event)) error
+	// Forget ends one connection, before frames of the next.
+	Forget() error
+	// Odd returns the reason of a decision when something is odd about the packet.
+	Odd(bpf.Event) (bpf.Reason, bool)
+}
+
+// answer is what the kernel said of a connection.
+type answer struct {
+	syn synFacts
+	tls *bpf.TLSFingerprint
+	odd bpf.Reason // 0: nothing
+}
+
+// ask shows the frames of a connection to the kernel: its SYNs, then those with its ClientHello in the order of their
+// bytes. A ClientHello whose SYN is not in the capture, or that does not begin its stream, gets a SYN before it that the
+// client did not send, and which tells nothing of it.
+func (c *conn) ask(k Kernel) (answer, error) {
+	var a answer
+	note := func(e bpf.Event) {
+		if reason, odd := k.Odd(e); odd {
+			a.odd = reason
+		}
+		if e.HasTls != 0 {
+			a.tls = &e.Tls
+		}
+	}
+	for _, frame := range c.syns {
+		err := k.Ask(frame, func(e bpf.Event) {
+			note(e)
+			a.syn = synFacts{e.HasFingerprint != 0, e.Fingerprint, e.Facts}
+		})
+		if err != nil {
+			return a, err
+		}
+	}
+	if !c.stream.isHello || a.tls != nil {
+		return a, nil
+	}
+	if len(c.syns) == 0 || c.stream.helloAt != c.isn+1 {
+		if err := k.Ask(openingFrame(c.flow, c.stream.helloAt-1), func(bpf.Event) {}); err != nil {
+			return a, err
+		}
+		a.odd = 0
+	}
+	slices.SortStableFunc(c.frames, func(x, y held) int { return cmp.Compare(int32(x.seq-c.stream.helloAt), int32(y.seq-c.stream.helloAt)) })
+	for _, f := range c.frames {
+		if int32(f.end-c.stream.helloAt) <= 0 {
+			continue
+		}
+		if err := k.Ask(f.data, note); err != nil {
+			return a, err
+		}
+		if a.tls != nil {
+			break
+		}
+	}
+	return a, nil
+}
+
+// openingFrame is a SYN without options.
+func openingFrame(f flow, isn uint32) []byte {
+	kind, ip := uint16(etherIPv6), make([]byte, 40)
+	if f.from.Addr().Is4() {
+		kind, ip = etherIPv4, make([]byte, 20)
+		ip[0], ip[3], ip[8], ip[9] = 0x45, 20+20, 64, protoTCP
+		copy(ip[12:], f.from.Addr().AsSlice())
+		copy(ip[16:], f.to.Addr().AsSlice())
+	} else {
+		ip[0], ip[5], ip[6], ip[7] = 0x60, 20, protoTCP, 64
+		copy(ip[8:], f.from.Addr().AsSlice())
+		copy(ip[24:], f.to.Addr().AsSlice())
+	}
+	tcp := make([]byte, 20)
+	binary.BigEndian.PutUint16(tcp, f.from.Port())
+	binary.BigEndian.PutUint16(tcp[2:], f.to.Port())
+	binary.BigEndian.PutUint32(tcp[4:], isn)
+	tcp[12], tcp[13] = 5<<4, flagSYN
+	return withType(kind, append(ip, tcp...))
+}
+
+// tell puts together what is known of the connection.
+func (c *conn) tell(k Kernel) (Connection, error) {
+	told := Connection{Frame: c.frame, Time: c.time, Client: c.from, Server: c.to}
+	own := c.byGo(&told)
+	if k == nil {
+		return told, nil
+	}
+	a, err := c.ask(k)
+	if err == nil {
+		err = k.Forget()
+	}
+	if err != nil {
+		return told, err
+	}
+	told.MuonFP, told.P0F = "", ""
+	told.By = ""
+	told.takeSYN(a.syn)
+	if a.syn.ok || a.tls != nil {
+		told.By = ByKernel
+	}
+	switch {
+	case a.tls != nil:
+		told.Reason, told.Why = "", ""
+		told.JA4, told.StableJA4 = loader.FormatJA4(*a.tls), loader.FormatStableJA4(*a.tls)
+		if told.JA4 != own {
+			told.note("the dataplane and this program read different ClientHellos; this program reads " + cmp.Or(own, "none"))
+		}
+	case own != "":
+		told.By = ByGo
+		told.note("the dataplane gives no JA4: " + cmp.Or(oddName(a.odd), "it does not find the ClientHello"))
+	case a.odd != 0 && a.odd != bpf.DataplaneReasonREASON_NOT_HELLO && oddName(a.odd) != told.Reason:
+		told.note("the dataplane says " + oddName(a.odd))
+	}
+	return told, nil
+}
+
+func oddName(r bpf.Reason) string {
+	if r == 0 {
+		return ""
+	}
+	return bpf.ReasonName(r)
+}
+
+// byGo fills in what this package reads itself, and returns the JA4.
+func (c *conn) byGo(told *Connection) (ja4 string) {
+	if n := len(c.read); n > 0 {
+		told.takeSYN(c.read[n-1])
+	}
+	if told.MuonFP != "" {
+		told.By = ByGo
+	}
+	h := c.stream.hello
+	if h == nil {
+		told.Reason = c.reason()
+		told.Why = whys[told.Reason]
+		if told.Reason == reasonMalformed {
+			told.Why = c.stream.err.Error()
+		}
+		return ""
+	}
+	told.By = ByGo
+	told.JA4, told.JA4Raw = h.ja4()
+	told.StableJA4 = h.stableJA4()
+	told.JA3, told.JA3Text = h.ja3()
+	if c.stream.helloAt != c.stream.begin {
+		told.note("the ClientHello comes after other data (STARTTLS, a proxy): on live traffic the dataplane does not look there")
+	}
+	if c.stream.wasLate {
+		told.note("segments came out of order")
+	}
+	return told.JA4
+}
+
+func (t *Connection) takeSYN(s synFacts) {
+	if s.ok {
+		t.MuonFP = loader.FormatFingerprint(s.fingerprint)
+		t.P0F = loader.FormatP0F(s.fingerprint, s.facts)
+	}
+}
+
+func (t *Connection) note(text string) { t.Notes = append(t.Notes, text) }

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fingerprint
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// What the bytes of a client can be instead of a ClientHello.
+var (
+	errNotHello  = errors.New("no ClientHello")
+	errPartial   = errors.New("the ClientHello goes on")
+	errMalformed = errors.New("the ClientHello contradicts itself")
+	errTooLong   = errors.New("the ClientHello is longer than this program reads")
+)
+
+const (
+	recordHandshake = 22
+	recordHeader    = 5
+	recordMax       = 1 << 14 // RFC 8446 section 5.1
+	clientHello     = 1
+	messageHeader   = 4
+	sessionIDMax    = 32
+	// helloMax is the longest message that is read; clients of 2026 send 300 to 2,100 bytes.
+	helloMax = 16 << 10
+)
+
+// Types of extensions (IANA).
+const (
+	extServerName        = 0x0000
+	extGroups            = 0x000a
+	extPointFormats      = 0x000b
+	extAlgorithms        = 0x000d
+	extALPN              = 0x0010
+	extSupportedVersions = 0x002b
+)
+
+// hello is what fingerprints are made of: the lists of a ClientHello in their order, GREASE included.
+type hello struct {
+	version    uint16 // legacy_version
+	ciphers    []uint16
+	extensions []uint16
+	algorithms []uint16
+	versions   []uint16
+	groups     []uint16
+	formats    []byte
+	protocol   []byte // the first of ALPN
+}
+
+// beginsHello reports whether bytes are the beginning of a ClientHello, as far as they go.
+func beginsHello(b []byte) bool {
+	return len(b) > 0 && b[0] == recordHandshake && (len(b) < 2 || b[1] == 3) && (len(b) <= recordHeader || b[recordHeader] == clientHello)
+}
+
+// readHello reads the ClientHello that a stream begins with, from as many records as it takes (RFC 8446 sections 4 and 5.1).
+func readHello(stream []byte) (*hello, error) {
+	if !beginsHello(stream) {
+		return nil, errNotHello
+	}
+	var message []byte
+	for {
+		if len(stream) < recordHeader {
+			return nil, errPartial
+		}
+		length := int(binary.BigEndian.Uint16(stream[3:]))
+		if stream[0] != recordHandshake || stream[1] != 3 || length == 0 || length > recordMax {
+			return nil, fmt.Errorf("%w: a record header", errMalformed)
+		}
+		body := stream[recordHeader:]
+		whole := len(body) >= length
+		message = append(message, body[:min(length, len(body))]...)
+		if len(message) >= messageHeader {
+			end := messageHeader + int(message[1])<<16 + int(message[2])<<8 + int(message[3])
+			switch {
+			case message[0] != clientHello:
+				return nil, errNotHello
+			case end > helloMax:
+				return nil, errTooLong
+			case len(message) >= end:
+				return readMessage(message[messageHeader:end])
+			}
+		}
+		if !whole {
+			return nil, errPartial
+		}
+		stream = body[length:]
+	}
+}
+
+// cursor reads from the front of b. What does not fit sets bad, and reads as nothing.
+type cursor struct {
+	b   []byte
+	bad string
+}
+
+func (c *cursor) take(n int, what string) []byte {
+	if n > len(c.b) || c.bad != "" {
+		if c.bad == "" {
+			c.bad = what
+		}
+		c.b = nil
+		return nil
+	}
+	taken := c.b[:n]
+	c.b = c.b[n:]
+	return taken
+}
+
+func (c *cursor) number(width int, what string) int {
+	n := 0
+	for _, b := range c.take(width, what) {
+		n = n<<8 | int(b)
+	}
+	return n
+}
+
+// vector reads what stands behind its length.
+func (c *cursor) vector(width int, what string) []byte { return c.take(c.number(width, what), what) }
+
+// only reads a vector that must fill the rest.
+func (c *cursor) only(width int, what string) []byte {
+	v := c.vector(width, what)
+	if len(c.b) > 0 && c.bad == "" {
+		c.bad = what
+	}
+	return v
+}
+
+// numbers reads a list of 16-bit values.
+func (c *cursor) numbers(b []byte, what string) []uint16 {
+	if len(b)%2 != 0 && c.bad == "" {
+		c.bad = what
+	}
+	values := make([]uint16, 0, len(b)/2)
+	for ; len(b) > 1; b = b[2:] {
+		values = append(values, binary.BigEndian.Uint16(b))
+	}
+	return values
+}
+
+// readMessage reads a ClientHello without its handshake header, RFC 8446 section 4.1.2.
+func readMessage(b []byte) (*hello, error) {
+	c := cursor{b: b}
+	h := &hello{version: uint16(c.number(2, "version"))}
+	c.take(32, "random")
+	if session := c.vector(1, "session id"); len(session) > sessionIDMax {
+		c.bad = "session id"
+	}
+	h.ciphers = c.numbers(c.vector(2, "cipher suites"), "cipher suites")
+	c.vector(1, "compression methods")
+	if len(c.b) > 0 { // SSL 3.0 and TLS 1.0 may end before the extensions
+		extensions := cursor{b: c.only(2, "extensions")}
+		if c.bad == "" {
+			c.bad = h.readExtensions(&extensions)
+		}
+	}
+	if c.bad != "" {
+		return nil, fmt.Errorf("%w: %s", errMalformed, c.bad)
+	}
+	return h, nil
+}
+
+// readExtensions returns which length does not fit, "" when all do.
+func (h *hello) readExtensions(c *cursor) (bad string) {
+	seen := map[uint16]bool{}
+	for len(c.b) > 0 {
+		kind := uint16(c.number(2, "extension"))
+		data := c.vector(2, "extension")
+		if c.bad != "" {
+			return c.bad
+		}
+		h.extensions = append(h.extensions, kind)
+		if bad := h.readExtension(kind, data, seen[kind]); bad != "" {
+			return bad
+		}
+		seen[kind] = true
+	}
+	return ""
+}
+
+// readExtension looks into what fingerprints ask for. Of the ones that JA4 reads a second is illegal (RFC 8446 section
+// 4.2), and which one counts would be anybody's guess. An empty one says nothing.
+func (h *hello) readExtension(kind uint16, data []byte, again bool) (bad string) {
+	c := cursor{b: data}
+	switch kind {
+	case extAlgorithms, extALPN, extSupportedVersions:
+		if again {
+			return fmt.Sprintf("extension %04x twice", kind)
+		}
+	case extGroups:
+		h.groups = c.numbers(c.vector(2, "groups"), "groups")
+		return "" // JA4 does not look into it, and JA3 takes what is there
+	case extPointFormats:
+		h.formats = c.vector(1, "point formats")
+		return ""
+	}
+	if len(data) == 0 {
+		return ""
+	}
+	switch kind {
+	case extAlgorithms:
+		h.algorithms = c.numbers(c.only(2, "signature algorithms"), "signature algorithms")
+	case extSupportedVersions:
+		h.versions = c.numbers(c.only(1, "supported versions"), "supported versions")
+	case extALPN:
+		names := cursor{b: c.only(2, "protocol names")}
+		if len(names.b) > 0 {
+			h.protocol = names.vector(1, "protocol names")
+		}
+		if c.bad == "" {
+			c.bad = names.bad
+		}
+	}
+	return c.bad
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fingerprint
+
+import (
+	"bytes"
+	"container/list"
+	"time"
+)
+
+const (
+	// synsMax is how many SYNs of one connection are looked at; retransmissions may differ.
+	synsMax = 4
+	// framesMax bounds the bytes of the frames that are kept for the kernel.
+	framesMax = 192 << 10
+	// overhead is what one frame or connection costs beside its bytes, about.
+	overhead = 128
+)
+
+// conn is a connection that is not told yet.
+type conn struct {
+	flow     // from the client to the server
+	frame    int
+	time     time.Time
+	isn      uint32
+	hasStart bool // the ISN is known
+	isGuess  bool // which side is the client is a guess
+	isCut    bool // data was sent that is not in the capture
+	syns     [][]byte
+	read     []synFacts // what Go reads in them
+	frames   []held     // with data that may be needed
+	size     int
+	stream   stream
+	isClosed bool
+	// isCrowded is set when it is told early, to make room.
+	isCrowded bool
+	place     *list.Element
+}
+
+// held is a frame that the kernel may be shown.
+type held struct {
+	seq  uint32
+	end  uint32
+	data []byte
+}
+
+// opens begins a connection at its SYN.
+func (c *conn) opens(s *segment) {
+	c.isn, c.hasStart = s.seq, true
+	c.stream.start(s.seq + 1)
+}
+
+// add takes a segment of the client.
+func (c *conn) add(s *segment) {
+	seq := s.seq
+	if s.isSYN() {
+		seq++
+		if len(c.syns) < synsMax {
+			c.syns = append(c.syns, bytes.Clone(s.frame))
+			c.size += len(s.frame) + overhead
+			c.read = append(c.read, readSYN(s))
+		}
+	}
+	if s.cut {
+		c.isCut = true
+	}
+	if len(s.payload) > 0 {
+		if !s.isSYN() && !s.cut && c.size < framesMax {
+			c.frames = append(c.frames, held{seq, seq + uint32(len(s.payload)), bytes.Clone(s.frame)})
+			c.size += len(s.frame) + overhead
+		}
+		c.stream.add(seq, s.payload)
+		if !c.stream.isFinished && !c.stream.isWaiting() {
+			c.drop()
+		}
+	}
+	if s.flags&flagFIN != 0 && c.stream.next == seq+uint32(len(s.payload)) {
+		c.isClosed = true
+	}
+}
+
+// drop forgets the frames with data.
+func (c *conn) drop() {
+	for _, f := range c.frames {
+		c.size -= len(f.data) + overhead
+	}
+	c.frames = nil
+}
+
+// isDone reports whether nothing can come that changes what is known.
+func (c *conn) isDone() bool { return c.stream.isFinished || c.isClosed || c.size >= framesMax }
+
+// memory is what the connection takes.
+func (c *conn) memory() int { return 2*overhead + c.size + len(c.stream.held) + c.stream.lateBytes }
+
+// reason says why there is no ClientHello.
+func (c *conn) reason() string {
+	s := &c.stream
+	switch {
+	case c.isCrowded:
+		return reasonCrowded
+	case c.isCut && s.err != errNotHello:
+		return reasonCutShort
+	case s.err == nil && len(s.late) > 0:
+		return reasonGap
+	case s.err == nil && !c.hasStart:
+		return reasonMidstream
+	case s.err == nil:
+		return reasonNoData
+	case s.err == errPartial && len(s.late) > 0:
+		return reasonGap
+	case s.err == errPartial:
+		return reasonPartial
+	case s.err == errTooLong:
+		return reasonTooLong
+	case s.err == errNotHello && !c.hasStart:
+		return reasonMidstream
+	case s.err == errNotHello:
+		return reasonNotHello
+	}
+	return reasonMalformed
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fingerprint
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// flow is one direction of a connection.
+type flow struct{ from, to netip.AddrPort }
+
+func (f flow) reverse() flow { return flow{f.to, f.from} }
+
+// Protocol numbers (IANA).
+const (
+	protoHopByHop    = 0
+	protoTCP         = 6
+	protoUDP         = 17
+	protoRouting     = 43
+	protoFragment    = 44
+	protoAH          = 51
+	protoDestOptions = 60
+	protoMobility    = 135
+	protoHIP         = 139
+	protoShim6       = 140
+)
+
+// TCP flags.
+const (
+	flagFIN = 1
+	flagSYN = 2
+	flagRST = 4
+	flagACK = 16
+)
+
+// segment is the TCP segment of a frame.
+type segment struct {
+	flow
+	seq, ack uint32
+	flags    byte
+	payload  []byte
+	cut      bool // more was sent than captured
+	frame    []byte
+	tcp      []byte // header and options
+	ip       []byte // from the IP header on
+	plain    bool   // nothing lies between the IP header and TCP
+	hopLimit uint8
+}
+
+func (s *segment) isSYN() bool { return s.flags&(flagSYN|flagACK) == flagSYN }
+
+// why says what a frame holds instead of a TCP segment.
+type why int
+
+const (
+	isTCP why = iota
+	isUDP
+	isFragment
+	isDamaged // headers contradict each other, or were not captured whole
+	isOther
+)
+
+// readSegment takes a frame apart: VLAN tags, IPv4 with options, IPv6 with extension headers, TCP.
+func readSegment(data []byte) (segment, why) {
+	s := segment{frame: data}
+	kind, rest := binary.BigEndian.Uint16(data[12:]), data[ethernetLen:]
+	for kind == etherVLAN || kind == etherQinQ {
+		if len(rest) < 4 {
+			return s, isDamaged
+		}
+		kind, rest = binary.BigEndian.Uint16(rest[2:]), rest[4:]
+	}
+	s.ip = rest
+	var w why
+	var from, to netip.Addr
+	var body []byte
+	switch kind {
+	case etherIPv4:
+		from, to, body, w = s.readIPv4(rest)
+	case etherIPv6:
+		from, to, body, w = s.readIPv6(rest)
+	default:
+		return s, isOther
+	}
+	if w != isTCP {
+		return s, w
+	}
+	return s, s.readTCP(from, to, body)
+}
+
+func (s *segment) readIPv4(ip []byte) (from, to netip.Addr, body []byte, w why) {
+	if len(ip) < 20 || ip[0]>>4 != 4 {
+		return from, to, nil, isDamaged
+	}
+	header, total := int(ip[0]&15)*4, int(binary.BigEndian.Uint16(ip[2:]))
+	if header < 20 || total < header || header > len(ip) {
+		return from, to, nil, isDamaged
+	}
+	if total > len(ip) {
+		s.cut, total = true, len(ip)
+	}
+	s.plain, s.hopLimit = true, ip[8]
+	from, to = netip.AddrFrom4([4]byte(ip[12:])), netip.AddrFrom4([4]byte(ip[16:]))
+	if binary.BigEndian.Uint16(ip[6:])&0x3fff != 0 { // more fragments, or an offset
+		return from, to, nil, isFragment
+	}
+	return from, to, ip[header:total], protocolOf(ip[9])
+}
+
+func protocolOf(number byte) why {
+	switch number {
+	case protoTCP:
+		return isTCP
+	case protoUDP:
+		return isUDP
+	}
+	return isOther
+}
+
+func (s *segment) readIPv6(ip []byte) (from, to netip.Addr, body []byte, w why) {
+	if len(ip) < 40 || ip[0]>>4 != 6 {
+		return from, to, nil, isDamaged
+	}
+	from, to = netip.AddrFrom16([16]byte(ip[8:])), netip.AddrFrom16([16]byte(ip[24:]))
+	next, rest := ip[6], ip[40:]
+	length := int(binary.BigEndian.Uint16(ip[4:]))
+	switch {
+	case length > len(rest):
+		s.cut = true
+	case length > 0 || next != protoHopByHop: // else a jumbogram (RFC 2675)
+		rest = rest[:length]
+	}
+	s.plain, s.hopLimit = true, ip[7]
+	for next != protoTCP && next != protoUDP {
+		size := 0
+		switch {
+		case len(rest) < 8:
+			return from, to, nil, isDamaged
+		case next == protoFragment:
+			if binary.BigEndian.Uint16(rest[2:])&0xfff9 != 0 { // whole packets may have one too (RFC 6946)
+				return from, to, nil, isFragment
+			}
+			size = 8
+		case next == protoAH:
+			size = (int(rest[1]) + 2) * 4
+		case isExtension(next):
+			size = (int(rest[1]) + 1) * 8
+		default:
+			return from, to, nil, isOther
+		}
+		if size > len(rest) {
+			return from, to, nil, isDamaged
+		}
+		next, rest, s.plain = rest[0], rest[size:], false
+	}
+	return from, to, rest, protocolOf(next)
+}
+
+func isExtension(next byte) bool {
+	switch next {
+	case protoHopByHop, protoRouting, protoDestOptions, protoMobility, protoHIP, protoShim6:
+		return true
+	}
+	return false
+}
+
+func (s *segment) readTCP(from, to netip.Addr, b []byte) why {
+	if len(b) < 20 {
+		return isDamaged
+	}
+	header := int(b[12]>>4) * 4
+	if header < 20 || header > len(b) {
+		return isDamaged
+	}
+	s.from = netip.AddrPortFrom(from, binary.BigEndian.Uint16(b))
+	s.to = netip.AddrPortFrom(to, binary.BigEndian.Uint16(b[2:]))
+	s.seq, s.ack = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
+	s.flags, s.tcp, s.payload = b[13], b[:header], b[header:]
+	return isTCP
+}

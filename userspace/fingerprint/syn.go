@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package fingerprint
+
+import (
+	"encoding/binary"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// synFacts is what a SYN says of the system that sent it.
+type synFacts struct {
+	ok          bool // the options can be read
+	fingerprint bpf.TCPFingerprint
+	facts       bpf.TCPFacts
+}
+
+// Kinds of TCP options (IANA).
+const (
+	optionEOL           = 0
+	optionNOP           = 1
+	optionMSS           = 2
+	optionScale         = 3
+	optionSACKPermitted = 4
+	optionSACK          = 5
+	optionTimes         = 8
+)
+
+// scaleMax is the largest window scale, RFC 7323 section 2.3.
+const scaleMax = 14
+
+// readSYN reads what the dataplane would read; it stands in where no kernel can be asked. The quirks are those of p0f v3
+// (docs/README section 5).
+func readSYN(s *segment) synFacts {
+	f := synFacts{}
+	f.fingerprint.Window = binary.BigEndian.Uint16(s.tcp[14:])
+	quirks, ok := f.readOptions(s.tcp[20:])
+	f.ok = ok
+	f.facts.OptionsLen = uint8(len(s.tcp) - 20)
+	if s.plain && s.flags&(flagFIN|flagRST) == 0 { // else p0f would say nothing of it
+		f.facts.Version, f.facts.Ttl = s.ip[0]>>4, s.hopLimit
+		quirks |= f.readIP(s.ip)
+	}
+	quirks |= readFlags(s)
+	if len(s.payload) > 0 {
+		quirks |= uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)
+	}
+	f.facts.Quirks = quirks
+	return f
+}
+
+// quirkIf returns a quirk where its condition holds.
+func quirkIf[Q ~uint32](is bool, quirk Q) uint32 {
+	if is {
+		return uint32(quirk)
+	}
+	return 0
+}
+
+func (f *synFacts) readIP(ip []byte) uint32 {
+	if f.facts.Version == 6 {
+		word := binary.BigEndian.Uint32(ip)
+		return quirkIf(word>>20&3 != 0, bpf.DataplaneTcpQuirkQUIRK_ECN) | quirkIf(word&0xfffff != 0, bpf.DataplaneTcpQuirkQUIRK_FLOW)
+	}
+	f.facts.Olen = ip[0]&15*4 - 20
+	id, fragment := binary.BigEndian.Uint16(ip[4:]), binary.BigEndian.Uint16(ip[6:])
+	df := fragment&0x4000 != 0
+	return quirkIf(df, bpf.DataplaneTcpQuirkQUIRK_DF) | quirkIf(df && id != 0, bpf.DataplaneTcpQuirkQUIRK_ID) |
+		quirkIf(!df && id == 0, bpf.DataplaneTcpQuirkQUIRK_ZERO_ID) | quirkIf(ip[1]&3 != 0, bpf.DataplaneTcpQuirkQUIRK_ECN) |
+		quirkIf(fragment&0x8000 != 0, bpf.DataplaneTcpQuirkQUIRK_RESERVED)
+}
+
+func readFlags(s *segment) uint32 {
+	const (
+		ns   = 1 // of the byte before the flags
+		psh  = 8
+		urg  = 32
+		eces = 64 | 128 // ECE, CWR
+	)
+	urgent := binary.BigEndian.Uint16(s.tcp[18:])
+	return quirkIf(s.flags&eces != 0 || s.tcp[12]&ns != 0, bpf.DataplaneTcpQuirkQUIRK_ECN) |
+		quirkIf(s.seq == 0, bpf.DataplaneTcpQuirkQUIRK_ZERO_SEQ) |
+		quirkIf(s.tcp[8]&1 != 0, bpf.DataplaneTcpQuirkQUIRK_ACK) | // one bit of the number: p0f has & where && was meant
+		quirkIf(urgent != 0 && s.flags&urg == 0, bpf.DataplaneTcpQuirkQUIRK_URG_POINTER) |
+		quirkIf(s.flags&urg != 0, bpf.DataplaneTcpQuirkQUIRK_URG) | quirkIf(s.flags&psh != 0, bpf.DataplaneTcpQuirkQUIRK_PUSH)
+}
+
+// readOptions reads the options up to EOL; ok is false when they contradict themselves or are too many.
+func (f *synFacts) readOptions(b []byte) (quirks uint32, ok bool) {
+	fp := &f.fingerprint
+	for len(b) > 0 {
+		if int(fp.KindCount) == len(fp.Kinds) {
+			return quirks | uint32(bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS), false
+		}
+		kind := b[0]
+		fp.Kinds[fp.KindCount] = kind
+		fp.KindCount++
+		if kind == optionEOL {
+			f.facts.EolPad = uint8(len(b) - 1)
+			for _, pad := range b[1:max(len(b)-1, 1)] { // p0f overlooks the last byte
+				quirks |= quirkIf(pad != 0, bpf.DataplaneTcpQuirkQUIRK_AFTER_EOL)
+			}
+			return quirks, true
+		}
+		if kind == optionNOP {
+			b = b[1:]
+			continue
+		}
+		if len(b) < 2 || b[1] < 2 || int(b[1]) > len(b) {
+			return quirks | uint32(bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS), false
+		}
+		quirks |= f.readOption(kind, b[2:b[1]])
+		b = b[b[1]:]
+	}
+	return quirks, true
+}
+
+func (f *synFacts) readOption(kind byte, data []byte) uint32 {
+	fp := &f.fingerprint
+	switch {
+	case kind == optionMSS && len(data) == 2:
+		fp.Mss = binary.BigEndian.Uint16(data)
+		fp.Present |= uint8(bpf.DataplaneTcpPresentTCP_HAS_MSS)
+	case kind == optionScale && len(data) == 1:
+		fp.Scale = data[0]
+		fp.Present |= uint8(bpf.DataplaneTcpPresentTCP_HAS_SCALE)
+		return quirkIf(data[0] > scaleMax, bpf.DataplaneTcpQuirkQUIRK_SCALE)
+	case kind == optionTimes && len(data) == 8:
+		own, peer := binary.BigEndian.Uint32(data), binary.BigEndian.Uint32(data[4:])
+		return quirkIf(own == 0, bpf.DataplaneTcpQuirkQUIRK_ZERO_TS) | quirkIf(own != 0, bpf.DataplaneTcpQuirkQUIRK_TIMESTAMP) |
+			quirkIf(peer != 0, bpf.DataplaneTcpQuirkQUIRK_PEER_TS)
+	case kind == optionMSS, kind == optionScale, kind == optionTimes, kind == optionSACKPermitted && len(data) > 0,
+		kind == optionSACK && (len(data) < 8 || len(data) > 32):
+		return uint32(bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS)
+	}
+	return 0
+}
