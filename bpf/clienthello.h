@@ -78,6 +78,7 @@ __noinline int read_ciphers(struct stream *s, __u32 at, __u32 count)
 		return REASON_INTERNAL;
 	if (count > HELLO_VALUES)
 		return REASON_HELLO_TOO_LONG;
+	bounded(count); /* here and below: or clang leaves out the constant end of the loop, and Linux 6.1 sees none */
 	__u64 sum = 0;
 	__u32 n = 0;
 	for (__u32 i = 0; i < HELLO_VALUES && i < count; i++) {
@@ -172,16 +173,15 @@ __noinline int read_versions(struct stream *s)
 	__u32 bytes = byte_at(s, at);
 	if (bytes + 1 != len || bytes & 1)
 		return REASON_HELLO_MALFORMED;
-	__u32 best = 0;
+	ws->best_version = 0; /* in memory, so that a round leaves nothing behind that the verifier could tell apart */
 	for (__u32 i = 0; i < 127 && 2 * i < bytes; i++) {
 		__u32 value = word_at(s, at + 1 + 2 * i);
 		value &= -is_real(value);
-		if (value > best)
-			best = value;
-		bounded(best);
+		if (value > reload(ws->best_version))
+			ws->best_version = value;
 	}
-	if (best)
-		ws->key.version = best;
+	if (reload(ws->best_version))
+		ws->key.version = ws->best_version;
 	return REASON_CONTINUE;
 }
 

@@ -545,6 +545,7 @@ type DataplaneWorkspace struct {
 	SignatureCount uint32
 	VersionsAt     uint32
 	VersionsLen    uint32
+	BestVersion    uint32
 	AlpnAt         uint32
 	AlpnLen        uint32
 	SignaturesAt   uint32
@@ -557,7 +558,6 @@ type DataplaneWorkspace struct {
 	FlatRecords    uint32
 	FlatReason     uint32
 	SortCount      uint32
-	_              [4]byte
 	Key            DataplaneShapeKey
 	Tls            DataplaneTlsFingerprint
 	Budget         DataplaneShapeBudget

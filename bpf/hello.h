@@ -11,6 +11,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "clienthello.h"
+#include "confirm.h"
 #include "ja4.h"
 
 #define TLS_HANDSHAKE 0x16
@@ -142,6 +143,7 @@ __noinline int find_body(struct stream *s, __u32 len)
 	if (!s || !ws || len > HELLO_MAX)
 		return REASON_INTERNAL;
 	ws->hello_end = len;
+	ws->hello_is_flat = 0;
 	if ((len > 0 && byte_at(s, 0) != TLS_HANDSHAKE) || (len > 1 && byte_at(s, 1) != 3) ||
 	    (len > TLS_RECORD_HEADER && byte_at(s, TLS_RECORD_HEADER) != TLS_CLIENT_HELLO))
 		return REASON_NOT_HELLO;
@@ -213,7 +215,18 @@ static __always_inline void note_piece(struct packet *p, struct hello *h, __u32 
 	}
 }
 
-/* add_piece puts n bytes of the frame from `from` on to their place in h, and finds the body of what is there. */
+/* bytes_taken returns how many bytes of the stream the socket has taken in, as far as it matters to a hello. */
+__noinline int bytes_taken(struct xdp_md *ctx, struct packet *p, __u32 isn)
+{
+	__u32 next = 0;
+	if (!p || p->flags & PACKET_REMOTE || !socket_next(ctx, p, &next))
+		return 0;
+	__u32 taken = next - isn - 1;
+	return taken < HELLO_MAX ? taken : HELLO_MAX;
+}
+
+/* add_piece puts n bytes of the frame from `from` on to their place in h, and finds the body of what is there. Of two
+ * versions the newer counts, but not against bytes that the socket has taken in: it ignored what came after them. */
 __noinline int add_piece(struct xdp_md *ctx, struct packet *p, struct hello *h, __u64 place)
 {
 	struct workspace *ws = get_workspace();
@@ -228,8 +241,15 @@ __noinline int add_piece(struct xdp_md *ctx, struct packet *p, struct hello *h, 
 	if (at < len) {
 		if ((reason = load_stream(ctx, &ws->raw, from, at, n)))
 			return reason;
-		if (differ(&ws->raw, held, at, end < len ? end : len))
+		if (differ(&ws->raw, held, at, end < len ? end : len)) {
 			suspect(p, REASON_HELLO_OVERLAP);
+			__u32 taken = bytes_taken(ctx, p, h->isn);
+			__u32 keep = taken > at ? taken - at : 0;
+			keep = keep < n ? keep : n;
+			from += keep;
+			at += keep;
+			n -= keep;
+		}
 	}
 	if ((reason = load_stream(ctx, held, from, at, n)))
 		return reason;

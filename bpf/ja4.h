@@ -55,6 +55,7 @@ __noinline int write_values(struct hello_values *list, __u32 n, __u32 at)
 	struct workspace *ws = get_workspace();
 	if (!list || !ws || n > HELLO_VALUES)
 		return 0;
+	bounded(n);
 	for (__u32 i = 0; i < HELLO_VALUES && i < n; i++) {
 		__u32 to = (at + 5 * i) & (HELLO_TEXT - 1);
 		void *place = &ws->text[to];
@@ -115,6 +116,12 @@ static __always_inline __u16 version_name(__u32 version)
 		return CHARACTERS('s', '3');
 	case 0x0002:
 		return CHARACTERS('s', '2');
+	case 0xfeff: /* those of DTLS, which nothing over TCP should say */
+		return CHARACTERS('d', '1');
+	case 0xfefd:
+		return CHARACTERS('d', '2');
+	case 0xfefc:
+		return CHARACTERS('d', '3');
 	}
 	return CHARACTERS('0', '0');
 }

@@ -90,6 +90,7 @@ struct workspace {
 	__u32 signature_count;
 	__u32 versions_at; /* offsets and lengths of the extensions that JA4 looks into; 0: absent */
 	__u32 versions_len;
+	__u32 best_version;
 	__u32 alpn_at;
 	__u32 alpn_len;
 	__u32 signatures_at;

@@ -149,6 +149,10 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 		recall_syn(p, rt, isn);
 	if (flow->hello_end || is_tls_service(p)) {
 		int reason = read_hello(ctx, p, isn);
+		/* Where the hello may end only grows: nothing that comes in front of its rest hides that. */
+		if (p->hello_end < flow->hello_end)
+			p->hello_end = flow->hello_end;
+		flow->hello_end = p->hello_end;
 		/* A part that is not the first, or the same hello again: nothing new to judge. */
 		if (reason == REASON_HELLO_PARTIAL ? known || !begins_at(p, isn + 1) : !reason && same_tls(flow)) {
 			__u8 odd = p->weak_reason;
@@ -161,7 +165,9 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 	}
 	bool exact = known || p->seq == isn + 1;
 	judge_payload(p, exact && flow->flags & FLOW_CONFIRMED);
-	if (exact && p->verdict >= flow->verdict)
+	/* What says nothing new takes no fingerprint away. */
+	bool says_less = p->verdict == flow->verdict && flow->flags & FLOW_HAS_TLS && !(p->flags & PACKET_HAS_TLS);
+	if (exact && p->verdict >= flow->verdict && !says_less)
 		keep_flow(p, isn, (flow->flags & FLOW_CONFIRMED) | FLOW_FIRST_PAYLOAD);
 	label_partial(p);
 	return p->reason;

@@ -102,6 +102,7 @@ __noinline int sha256_text(__u32 len)
 	bounded(blocks);
 	if (!blocks || blocks > SHA256_BLOCKS_MAX)
 		return 0;
+	bounded(blocks);
 	void *bits = &ws->text[blocks * SHA256_BLOCK - 4];
 	*(__be32 *)bits = bpf_htonl(len * 8);
 	for (__u32 i = 0; i < SHA256_BLOCKS_MAX && i < blocks; i++)

@@ -25,6 +25,7 @@ static __always_inline struct runtime *get_words(void)
 
 static __always_inline __u32 byte_at(const struct stream *s, __u32 at)
 {
+	bounded(at); /* or clang knows better, and Linux 6.1 sees no mask */
 	return s->bytes[at & STREAM_MASK];
 }
 
@@ -32,6 +33,7 @@ static __always_inline __u32 byte_at(const struct stream *s, __u32 at)
  * from anywhere. */
 static __always_inline const void *place_at(const struct stream *s, __u32 at)
 {
+	bounded(at);
 	return &s->bytes[at & STREAM_MASK];
 }
 
