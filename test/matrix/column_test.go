@@ -35,7 +35,7 @@ func baseWorld(edit func(*oracle.World, *config.Bundle)) oracle.World {
 	w := oracle.World{
 		Mode: config.ModeEnforce, AgentTimeout: time.Second, Heartbeat: future, SynKey: [2]uint64{1, 2},
 		Services: []config.Service{
-			{Name: "web", Addresses: []config.Address{{}}, Port: webPort, Kind: config.KindTLS, Local: true},
+			{Name: "web", Addresses: []config.Address{{}}, Port: webPort, Kind: config.KindHTTP, Local: true},
 			{Name: "dns", Addresses: []config.Address{{}}, Port: dnsPort, Kind: config.KindUDP, Local: true},
 		},
 		Stable: &oracle.Generation{Bundle: b, Services: []string{"web", "dns"}},

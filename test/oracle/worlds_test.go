@@ -32,9 +32,9 @@ func servicePool() []config.Service {
 	}
 	anywhere := []config.Address{{}}
 	return []config.Service{
-		{Name: "web", Addresses: anywhere, Port: 443, Kind: config.KindTLS, Local: true},
+		{Name: "web", Addresses: anywhere, Port: 443, Kind: config.KindHTTP, Local: true},
 		{Name: "plain", Addresses: at("192.0.2.1", "2001:db8::1"), Port: 80, Kind: config.KindHTTP, Local: true},
-		{Name: "behind", Addresses: at("192.0.2.2", "2001:db8::2"), Port: 443, Kind: config.KindTLS},
+		{Name: "behind", Addresses: at("192.0.2.2", "2001:db8::2"), Port: 443, Kind: config.KindHTTP},
 		{Name: "far", Addresses: anywhere, Port: 8443, Kind: config.KindTCP},
 		{Name: "dns", Addresses: anywhere, Port: 53, Kind: config.KindUDP, Local: true},
 		{Name: "quic", Addresses: at("192.0.2.2", "2001:db8::1"), Port: 443, Kind: config.KindQUIC},
