@@ -560,7 +560,7 @@ type DataplaneWorkspace struct {
 	SortCount      uint32
 	Key            DataplaneShapeKey
 	Tls            DataplaneTlsFingerprint
-	Budget         DataplaneShapeBudget
+	Budgets        [2]DataplaneShapeBudget
 	Flow           DataplaneFlow
 	HelloIndex     uint32
 	IsLocked       uint32

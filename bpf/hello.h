@@ -267,14 +267,9 @@ static __always_inline void unlock_hello(struct workspace *ws)
 	ws->is_locked = 0;
 }
 
-/* lock_hello takes the place of p's connection among the hellos that are not whole. */
-static __always_inline struct hello *lock_hello(const struct packet *p, struct workspace *ws, __u32 isn)
+/* lock_place takes a place among the hellos that are not whole. */
+static __always_inline struct hello *lock_place(struct workspace *ws, __u32 index)
 {
-	struct runtime *rt = get_words();
-	if (!rt)
-		return 0;
-	__u64 owner = hash_flow_key(&p->key, rt->seed[1], rt->seed[0]);
-	__u32 index = owner & settings.hello_mask;
 	struct hello *h = bpf_map_lookup_elem(&hellos, &index);
 	if (!h)
 		return 0;
@@ -285,17 +280,35 @@ static __always_inline struct hello *lock_hello(const struct packet *p, struct w
 		return 0;
 	ws->hello_index = index;
 	ws->is_locked = 1;
-	bool is_new = h->owner != owner || h->isn != isn;
-	if (is_new && p->flags & PACKET_NOT_FIRST) {
-		unlock_hello(ws);
+	return h;
+}
+
+/* lock_hello takes the place of p's connection. What is not proven has the upper half of them, so that forged hellos take
+ * no place from true ones. */
+static __always_inline struct hello *lock_hello(const struct packet *p, struct workspace *ws, __u32 isn)
+{
+	struct runtime *rt = get_words();
+	if (!rt)
 		return 0;
-	}
-	if (is_new) {
+	__u64 owner = hash_flow_key(&p->key, rt->seed[1], rt->seed[0]);
+	__u32 lower = settings.hello_mask >> 1, upper = lower + 1;
+	__u32 index = owner & lower;
+	struct hello *h = lock_place(ws, p->flags & PACKET_PROVEN ? index : index | upper);
+	if (!h || (h->owner == owner && h->isn == isn))
+		return h;
+	if (!(p->flags & PACKET_NOT_FIRST)) {
 		h->owner = owner;
 		h->isn = isn;
 		h->len = h->far_from = h->far_to = 0;
+		return h;
 	}
-	return h;
+	/* Its first part came before there was a socket. */
+	unlock_hello(ws);
+	h = lock_place(ws, index | upper);
+	if (!h || (h->owner == owner && h->isn == isn))
+		return h;
+	unlock_hello(ws);
+	return 0;
 }
 
 /* hold_piece adds a piece to the hello of p's connection, and leaves it locked while its bytes are in use. */

@@ -179,15 +179,16 @@ static __always_inline bool spend(struct shape_budget *b, __u32 second, __u32 mo
 }
 
 /* may_compute says whether a new shape of p's source prefix is still within both budgets: of the prefix, so that one
- * flood leaves something to the others, and of this processor. */
+ * flood leaves something to the others, and of this processor. What no socket vouches for has budgets of its own. */
 static __always_inline bool may_compute(const struct packet *p, const struct runtime *rt, struct workspace *ws)
 {
 	__u32 second = p->now_ns / SECOND_NS + 1;
-	__u32 index = hash_prefix(p, rt->seed[1], rt->seed[0]) & settings.shape_budget_mask;
+	__u32 is_forgeable = !(p->flags & PACKET_PROVEN);
+	__u32 index = hash_prefix(p, rt->seed[1] ^ is_forgeable, rt->seed[0]) & settings.shape_budget_mask;
 	struct shape_budget *b = bpf_map_lookup_elem(&shape_budgets, &index);
 	if (b && !spend(b, second, settings.shapes_per_prefix))
 		return false;
-	return spend(&ws->budget, second, settings.shapes_per_second);
+	return spend(&ws->budgets[is_forgeable], second, settings.shapes_per_second);
 }
 
 static __always_inline __u64 shape_check(const struct shape_key *k, const struct tls_fingerprint *t,
@@ -209,6 +210,12 @@ static __always_inline bool take_shape(struct workspace *ws, const struct runtim
 		return false;
 	ws->tls = known->tls;
 	return known->check == shape_check(&ws->key, &ws->tls, rt);
+}
+
+/* Forged hellos leave nothing behind, except at services whose sockets are elsewhere: there all are alike. */
+static __always_inline bool may_store(const struct packet *p)
+{
+	return p->flags & (PACKET_PROVEN | PACKET_REMOTE);
 }
 
 /* list_shape keeps a shape that a feature named where unknown ones cannot evict it. */
@@ -241,6 +248,8 @@ __noinline int find_ja4(struct packet *p)
 	int reason = compute_ja4();
 	if (reason)
 		return reason;
+	if (!may_store(p))
+		return REASON_CONTINUE;
 	struct shape fresh = { .check = shape_check(&ws->key, &ws->tls, rt), .tls = ws->tls };
 	bpf_map_update_elem(&shapes, &ws->key, &fresh, BPF_ANY);
 	return REASON_CONTINUE;

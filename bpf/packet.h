@@ -29,6 +29,8 @@
 #define PACKET_NOT_FIRST 1024
 /* It decided its connection, whose socket still waits for it. */
 #define PACKET_DECIDED 2048
+/* A socket of this host vouches for its connection. What strangers can forge has places and budgets of its own. */
+#define PACKET_PROVEN 4096
 
 /* Bits of the thirteenth byte of the TCP header. */
 #define TCP_BIT_FIN 0x01
@@ -105,7 +107,7 @@ struct workspace {
 	__u32 sort_count;
 	struct shape_key key;
 	struct tls_fingerprint tls;
-	struct shape_budget budget;
+	struct shape_budget budgets[2]; /* of what is proven, and of what is not */
 	struct flow flow;
 	__u32 hello_index; /* of the hello that this packet holds the lock of */
 	__u32 is_locked;

@@ -46,7 +46,7 @@ static __always_inline void judge_payload(struct packet *p, bool is_proven)
 {
 	p->stage = STAGE_PAYLOAD;
 	judge(p);
-	if (p->flags & PACKET_HAS_TLS)
+	if (p->flags & PACKET_HAS_TLS && may_store(p))
 		list_shape();
 	if (p->outcome == OUTCOME_RESET && !is_proven) {
 		p->verdict = VERDICT_DROP;
@@ -83,6 +83,7 @@ static __noinline int inspect_late(struct xdp_md *ctx, struct packet *p, enum co
 {
 	if (p->seq - isn - 1 >= HELLO_MAX || !is_tls_service(p))
 		return inspect_midstream(p, confirmed, isn);
+	p->flags |= PACKET_PROVEN;
 	if (confirmed == CONFIRM_ESTABLISHED)
 		p->flags |= PACKET_NOT_FIRST;
 	if (read_hello(ctx, p, isn))
@@ -111,6 +112,8 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 
 	/* A payload that starts early is judged all the same, but whoever guesses the ISN only nearly makes no flow. */
 	bool exact = first && p->seq == isn + 1;
+	if (first)
+		p->flags |= PACKET_PROVEN;
 	if (!remote && !exact && !p->weak_reason)
 		p->weak_reason = REASON_UNCONFIRMED;
 	if (is_tls_service(p))
@@ -143,6 +146,8 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 		return apply_flow(p, rt, flow);
 	__u32 isn = flow->isn;
 	bool known = flow->flags & FLOW_FIRST_PAYLOAD;
+	if (flow->flags & FLOW_CONFIRMED)
+		p->flags |= PACKET_PROVEN;
 	if (known)
 		take_facts(p, flow);
 	else
@@ -163,7 +168,7 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 			return p->reason;
 		}
 	}
-	bool exact = known || p->seq == isn + 1;
+	bool exact = known || p->seq == isn + 1 || p->flags & PACKET_HAS_TLS;
 	judge_payload(p, exact && flow->flags & FLOW_CONFIRMED);
 	/* What says nothing new takes no fingerprint away. */
 	bool says_less = p->verdict == flow->verdict && flow->flags & FLOW_HAS_TLS && !(p->flags & PACKET_HAS_TLS);
