@@ -7,6 +7,7 @@ package instructions
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -16,6 +17,21 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 )
+
+// refused loads each program by itself: of several that are refused, a person wants to know all at once.
+func refused(t *testing.T, spec *ebpf.CollectionSpec) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(spec.Programs)) {
+		alone := spec.Copy()
+		maps.DeleteFunc(alone.Programs, func(other string, _ *ebpf.ProgramSpec) bool { return other != name })
+		c, err := ebpf.NewCollection(alone)
+		if err != nil {
+			t.Errorf("%v\n%s", err, lastWords(err))
+			continue
+		}
+		c.Close()
+	}
+}
 
 // lastWords is the end of what the verifier said: the way to the instruction that it refuses.
 func lastWords(err error) string {
@@ -39,7 +55,8 @@ func TestPrintInstructions(t *testing.T) {
 	}
 	c, err := ebpf.NewCollection(spec)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, lastWords(err))
+		refused(t, spec)
+		t.Fatal(err)
 	}
 	defer c.Close()
 	var names []string
