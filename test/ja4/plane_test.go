@@ -30,7 +30,8 @@ type plane struct {
 	t        *testing.T
 	maps     map[string]*ebpf.Map
 	host     *loader.HostImage
-	generous *ebpf.Collection // the programs once more, see spendFreely
+	rules    map[uint16]string // of the stable generation, by index
+	generous *ebpf.Collection  // the programs once more, see spendFreely
 }
 
 func openPlane(folder string) (*plane, error) {
@@ -197,6 +198,10 @@ func (p *plane) swap(b *config.Bundle) {
 	p.t.Helper()
 	slot := p.build(b)
 	p.change(loader.Change{Stable: &slot})
+	p.rules = map[uint16]string{}
+	for i, r := range b.Rules {
+		p.rules[uint16(i)] = r.ID
+	}
 }
 
 // try makes b the candidate for a share of sources, in permille, under a lease of an hour.
