@@ -22,13 +22,13 @@ type Lab struct {
 	d      *Dataplane
 	ring   *ringbuf.Reader
 	record ringbuf.Record
-	seen   bpf.FlowKey // the connection of the last event
+	seen   bpf.FlowKey  // the connection of the last event
 	odd    []bpf.Reason // the reason that a rule stands for
 }
 
 // labCapacity is small: who asks shows one connection after the other, and lets each be forgotten.
 var labCapacity = config.Capacity{Prefixes4: 1, Prefixes6: 1, TCPFingerprints: 1, TCPSignatures: 1, JA4s: 1, Rules: 64,
-	Flows: 1024, Syns: 1, Hellos: 1, Shapes: 16384, Bans: 1, Allowlist: 1, Services: 1}
+	Flows: 1024, Syns: 1, Hellos: 2, Shapes: 16384, Bans: 1, Allowlist: 1, Services: 1}
 
 const labService = "lab"
 
@@ -131,7 +131,13 @@ func (l *Lab) Forget() error {
 		return explain("forget a connection", err)
 	}
 	l.seen = bpf.FlowKey{}
-	return explain("forget a ClientHello", l.d.maps[bpf.DataplaneMapHellos].Put(uint32(0), &bpf.Hello{}))
+	hellos := l.d.maps[bpf.DataplaneMapHellos]
+	for place := range hellos.MaxEntries() {
+		if err := hellos.Put(place, &bpf.Hello{}); err != nil {
+			return explain("forget a ClientHello", err)
+		}
+	}
+	return nil
 }
 
 // Odd returns what is odd about the packet of an event of this lab, such as hello_malformed; ok is false when nothing is.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader"
 )
 
 // env is everything a command takes from its surroundings, so that a test can stand in for them.
@@ -20,13 +22,15 @@ type env struct {
 	now                 func() time.Time
 	getenv              func(string) string
 	proc                fs.FS
+	// kernel loads a second instance of the dataplane to ask; nil where none is to be had.
+	kernel func() (*loader.Lab, error)
 }
 
 func systemEnv() env {
 	return env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		stdinTTY: isTTY(os.Stdin), stdoutTTY: isTTY(os.Stdout),
-		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"),
+		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: loader.OpenLab,
 	}
 }
 

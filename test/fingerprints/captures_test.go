@@ -20,8 +20,8 @@ import (
 
 // damaged captures end with an error at this place.
 var damaged = map[string]string{
-	"suricata-verify/bug-1450-04__tls_DER-incomplete-header.pcap":  "frame 7, at byte 5035: ",
-	"suricata-verify/bug-1450-05__tls_DER-incomplete-content.pcap": "frame 7, at byte 5035: ",
+	"suricata-verify/bug-1450-04__tls_DER-incomplete-header.pcap":  "damaged at frame 7, byte 5035: ",
+	"suricata-verify/bug-1450-05__tls_DER-incomplete-content.pcap": "damaged at frame 7, byte 5035: ",
 }
 
 // tunnelled captures have TCP inside another IP packet. Who sent the outer one is who is judged, so the dataplane does not

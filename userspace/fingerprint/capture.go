@@ -141,7 +141,7 @@ func (c *Capture) next() (frame, error) {
 		err = errors.New("the file ends inside it")
 	}
 	if err != nil {
-		return frame{}, fmt.Errorf("frame %d, at byte %d: %w", c.count+1, at, err)
+		return frame{}, fmt.Errorf("damaged at frame %d, byte %d: %w", c.count+1, at, err)
 	}
 	c.count++
 	f := frame{number: c.count, time: info.Timestamp, link: c.link(info)}
