@@ -95,6 +95,7 @@ func TestGeneratedConnections(t *testing.T) {
 	b, all := makeCapture(t, rand.New(rand.NewPCG(seed, 0)))
 	file := b.Bytes()
 	t.Run("go", func(t *testing.T) { checkGenerated(t, file, all, nil) })
+	t.Run("kernel", func(t *testing.T) { checkGenerated(t, file, all, openLab(t)) })
 }
 
 // ambiguous reports whether a hello has two extensions of a type that JA4 looks into. RFC 8446 forbids it, and the
