@@ -28,6 +28,9 @@ func Event(w io.Writer, e api.Event) {
 			rule += " " + c.name + c.text
 		}
 	}
+	if names := ClientNames(e.JA4); names != "" {
+		rule += " (" + names + ")"
+	}
 	rule = strings.TrimSpace(rule)
 	from := e.Source
 	if e.SourcePort != 0 {
