@@ -29,6 +29,7 @@ build: ## build bin/spillway, one static binary (needs Go only)
 	go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(version)' -o bin/spillway ./cmd/spillway
 
 demo: root deps build ## block bots in front of a real web server, in namespaces of its own, in two minutes (root)
+	go build -trimpath -buildvcs=false -o bin/mimic ./test/bots/mimic
 	bin/spillway demo
 
 # One package at a time: some make traffic, and on two cores they would take each other's time.

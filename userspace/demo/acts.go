@@ -13,7 +13,7 @@ import (
 )
 
 // acts is how many there are.
-const acts = 6
+const acts = 7
 
 // playActs plays them in order. An act that cannot go on ends the demo; a promise that does not hold is noted, and the
 // next act is played.
@@ -24,6 +24,7 @@ func (s *show) playActs(ctx context.Context) error {
 	}{
 		{"Observe: what would be blocked?", s.observe},
 		{"Enforce: the bots stop, the visitors do not notice", s.enforce},
+		{"JA4: the bots among the visitors", s.listBots},
 		{"18 November 2025: the feature file that took a CDN down", s.november},
 		{"SIGKILL the agent in the middle of an apply", s.killAgent},
 		{"Rollback: undo a mistake with one store", s.rollback},
@@ -115,12 +116,14 @@ func (s *show) enforce(ctx context.Context) error {
 
 // String says what the bots got.
 func (l look) String() string {
-	return fmt.Sprintf("%d of %d SYNs answered, %d of %d pages served.", l.answers, l.syns, l.pages, l.asked)
+	asked, pages := l.all()
+	return fmt.Sprintf("%d of %d SYNs answered, %d of %d pages served.", l.answers, l.syns, pages, asked)
 }
 
 // short is the same for the table.
 func (l look) short() string {
-	return fmt.Sprintf("%d/%d SYNs, %d/%d pages answered", l.answers, l.syns, l.pages, l.asked)
+	asked, pages := l.all()
+	return fmt.Sprintf("%d/%d SYNs, %d/%d pages answered", l.answers, l.syns, pages, asked)
 }
 
 // november applies the two feature files: with the command, and past it to learn the agent's reason by its code.

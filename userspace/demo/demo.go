@@ -3,6 +3,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,7 @@ type show struct {
 	act     atomic.Int32
 	traffic traffic
 	edge    edge
+	known   known
 	agent   *agent
 	// footing is what the enforcing generation stood on; later acts compare with it.
 	footing footing
@@ -98,10 +100,10 @@ func (s *show) verdict(err error) error {
 	took := time.Since(s.begin).Round(time.Second)
 	n := s.ledger.broken()
 	if err == nil && n == 0 {
-		s.screen.print("", fmt.Sprintf("All %d promises held on real traffic, in %v.", len(s.ledger), took))
+		s.screen.print("", fmt.Sprintf("All %d promises held on real traffic, in %v.", s.ledger.tried(), took))
 		return nil
 	}
-	s.screen.print("", fmt.Sprintf("%d of %d promises did not hold or were not reached, in %v.", n, len(s.ledger), took))
+	s.screen.print("", fmt.Sprintf("%d of %d promises did not hold or were not reached, in %v.", n, s.ledger.tried(), took))
 	if err != nil {
 		return err
 	}
@@ -146,7 +148,8 @@ func (s *show) play(ctx context.Context) (err error) {
 	}
 	watching, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { s.traffic.watch(watching, s.screen, s.begin, func() int { return int(s.act.Load()) }) })
+	watch := s.traffic.watch // a copy: acts change the original
+	wg.Go(func() { watch(watching, s.screen, s.begin, func() int { return int(s.act.Load()) }) })
 	err = s.playActs(ctx)
 	stop()
 	wg.Wait()
@@ -159,9 +162,15 @@ func (s *show) play(ctx context.Context) (err error) {
 
 // judgeVisitors is the promise that counts.
 func (s *show) judgeVisitors(v lab.Stats) {
-	s.ledger.see(visitorsUnharmed, v.Requests > 0 && v.Failures == 0, "%d served, %d errors, max %s", v.Served(), v.Failures, shortDuration(v.Max))
-	if v.Failures > 0 {
-		s.screen.say("visitors' last error: %s", v.LastError)
+	served, failures, last := v.Served(), v.Failures, v.LastError
+	if b := s.traffic.browser.client; b != nil {
+		sum := b.sum()
+		served, failures = served+sum.served, failures+sum.asked-sum.served
+		last = cmp.Or(last, b.failure())
+	}
+	s.ledger.see(visitorsUnharmed, v.Requests > 0 && failures == 0, "%d served, %d errors, max %s", served, failures, shortDuration(v.Max))
+	if failures > 0 {
+		s.screen.say("visitors' last error: %s", last)
 	}
 }
 
@@ -173,14 +182,17 @@ func (s *show) build(ctx context.Context) (err error) {
 	if s.edge.lab, err = lab.New(ctx, lab.Options{Name: "demo", Log: s.opts.Log}); err != nil {
 		return err
 	}
-	if err := writeBundles(s.edge.work.dir); err != nil {
+	if s.known, err = loadKnown(); err != nil {
+		return err
+	}
+	if err := writeBundles(s.edge.work.dir, s.known); err != nil {
 		return fmt.Errorf("write the demo's bundles: %w", err)
 	}
 	origin, err := s.edge.lab.StartOrigin(ctx, lab.OriginOptions{ForceEmbedded: s.opts.ForceEmbedded})
 	if err != nil {
 		return err
 	}
-	if s.traffic, err = startTraffic(ctx, s.edge.lab, !s.opts.ForceEmbedded); err != nil {
+	if s.traffic, err = startTraffic(ctx, s.edge.lab, s.edge.work.dir, s.edge.exe, !s.opts.ForceEmbedded); err != nil {
 		return err
 	}
 	s.traffic.span = lookSpan
@@ -196,12 +208,22 @@ func (s *show) introduce(origin lab.Origin) {
 	s.screen.say("This machine's own interfaces are not touched.")
 	s.screen.wrap("  origin    ", "            ", origin.Name()+", TLS, IPv4 and IPv6"+s.instead(origin.Name(), "nginx"))
 	clients := s.traffic.visitors.Clients()
+	if b := s.traffic.browser.client; b != nil {
+		clients = append(clients, b.name)
+	}
 	all := strings.Join(clients, ", ")
 	s.screen.wrap("  visitors  ", "            ", all+s.instead(all, "curl", "wget"))
-	s.screen.wrap("  bots      ", "            ", fmt.Sprintf("a raw SYN scanner; a crawler in %s, %s",
-		lab.CrawlerPrefix4, lab.CrawlerPrefix6))
+	var names []string
+	for _, b := range s.traffic.bots.all {
+		names = append(names, b.name)
+	}
+	s.screen.wrap("  bots      ", "            ", fmt.Sprintf("a raw SYN scanner; a crawler in %s, %s; and at the visitors' own addresses %s",
+		lab.CrawlerPrefix4, lab.CrawlerPrefix6, strings.Join(names, ", ")))
+	for _, left := range s.traffic.left() {
+		s.screen.say("%s", left)
+	}
 	if !s.opts.TTY {
-		s.screen.say("Every 2 s: how visitors fare, and what the bots got of what they asked.")
+		s.screen.say("Every 2 s: how visitors fare, and what the scanner (SYN), the crawler (net) and the others (JA4) got of what they asked.")
 	}
 }
 
@@ -227,6 +249,7 @@ func (s *show) takeDown() error {
 	if s.agent != nil {
 		s.agent.stop()
 	}
+	s.traffic.stop()
 	var errs []error
 	if s.edge.work != nil {
 		errs = append(errs, s.edge.work.Close())

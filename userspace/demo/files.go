@@ -19,6 +19,7 @@ import (
 const (
 	hostFile    = "spillway.yaml"
 	bundleFile  = "bundle.yaml"
+	ja4File     = "ja4.yaml"
 	doubledFile = "nov18-every-row-twice.yaml"
 	tooBigFile  = "nov18-twice-the-size.yaml"
 	mistakeFile = "mistake.yaml"
@@ -33,10 +34,10 @@ const (
 	doubledRows = 60
 )
 
-//go:embed files/*.yaml
+//go:embed files/*.yaml files/visit.html
 var templates embed.FS
 
-var parsed = template.Must(template.ParseFS(templates, "files/*.yaml"))
+var parsed = template.Must(template.ParseFS(templates, "files/*"))
 
 // host is what the host file's template needs.
 type host struct {
@@ -46,15 +47,17 @@ type host struct {
 	Socket, State, Pins string
 }
 
-// bundle is what the bundle's template needs. Without Crawler4 nobody denies the crawler; without List there is no feed.
+// bundle is what the bundle's template needs. Without Crawler4 nobody denies the crawler; without Known nobody knows the
+// bots among the visitors; without List there is no feed.
 type bundle struct {
 	Name               string
 	Crawler4, Crawler6 string
+	Known              *known
 	List               string
 }
 
-func newBundle(name, list string) bundle {
-	return bundle{Name: name, Crawler4: lab.CrawlerPrefix4.String(), Crawler6: lab.CrawlerPrefix6.String(), List: list}
+func newBundle(name, list string, k *known) bundle {
+	return bundle{Name: name, Crawler4: lab.CrawlerPrefix4.String(), Crawler6: lab.CrawlerPrefix6.String(), Known: k, List: list}
 }
 
 // render writes the named template to a file.
@@ -71,7 +74,7 @@ func render(path, name string, data any) error {
 }
 
 // writeBundles writes every bundle of the demo into dir.
-func writeBundles(dir string) error {
+func writeBundles(dir string, k known) error {
 	if err := os.MkdirAll(filepath.Join(dir, "lists"), 0o700); err != nil {
 		return err
 	}
@@ -88,10 +91,11 @@ func writeBundles(dir string) error {
 		}
 	}
 	bundles := map[string]bundle{
-		bundleFile:  newBundle("demo", ""),
-		doubledFile: newBundle("every-row-twice", lists[0].name),
-		tooBigFile:  newBundle("twice-the-size", lists[1].name),
-		mistakeFile: {Name: "mistake"},
+		bundleFile:  newBundle("demo", "", nil),
+		ja4File:     newBundle("demo-ja4", "", &k),
+		doubledFile: newBundle("every-row-twice", lists[0].name, &k),
+		tooBigFile:  newBundle("twice-the-size", lists[1].name, &k),
+		mistakeFile: {Name: "mistake", Known: &k},
 	}
 	for name, b := range bundles {
 		if err := render(filepath.Join(dir, name), bundleFile, b); err != nil {
@@ -103,14 +107,14 @@ func writeBundles(dir string) error {
 
 // writeFeed writes a large bundle and returns the name of its file and its digest. Each attempt is another bundle: one
 // that is stable already would not be built again.
-func (w *workspace) writeFeed(attempt int) (string, config.Digest, error) {
+func (w *workspace) writeFeed(attempt int, k known) (string, config.Digest, error) {
 	name := fmt.Sprintf("feed-%d", attempt)
 	list := "lists/" + name + ".netset"
 	if err := writeList(w.path(list), feedRows+attempt, 1); err != nil {
 		return "", config.Digest{}, err
 	}
 	file := name + ".yaml"
-	if err := render(w.path(file), bundleFile, newBundle(name, list)); err != nil {
+	if err := render(w.path(file), bundleFile, newBundle(name, list, &k)); err != nil {
 		return "", config.Digest{}, err
 	}
 	b, err := config.LoadBundle(w.path(file), nil, config.BundleOptions{})

@@ -19,7 +19,7 @@ func testHost(t *testing.T) (*workspace, *config.Host) {
 	if err := w.writeHost(config.ModeEnforce, "edge0"); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeBundles(w.dir); err != nil {
+	if err := writeBundles(w.dir, testKnown(t)); err != nil {
 		t.Fatal(err)
 	}
 	h, err := config.LoadHost(w.path(hostFile))
@@ -29,13 +29,22 @@ func testHost(t *testing.T) (*workspace, *config.Host) {
 	return w, h
 }
 
+func testKnown(t *testing.T) known {
+	t.Helper()
+	k, err := loadKnown()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
 func TestFilesAreWhatTheActsNeed(t *testing.T) {
 	w, h := testHost(t)
 	if h.MaxMode != config.ModeEnforce || h.Capacity.Prefixes4 != capacity || h.Paths.Pins != w.pins() {
 		t.Errorf("host file: %+v", h)
 	}
 	own := config.BundleOptions{Own: []netip.Addr{lab.EdgeAddr4, lab.EdgeAddr6}}
-	for _, name := range []string{bundleFile, mistakeFile} {
+	for _, name := range []string{bundleFile, ja4File, mistakeFile} {
 		b, err := config.LoadBundle(w.path(name), h, own)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -62,11 +71,44 @@ func TestFilesAreWhatTheActsNeed(t *testing.T) {
 	}
 }
 
+// Neither an old Chrome nor a Linux is enough for a drop, and both are; only Python is reset.
+func TestScoresAreWhatTheDemoSays(t *testing.T) {
+	w, h := testHost(t)
+	b, err := config.LoadBundle(w.path(ja4File), h, config.BundleOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	score := map[string]int{}
+	for _, r := range b.Rules {
+		score[r.ID] = int(r.Score)
+	}
+	const drop, reset = 80, 95
+	for _, c := range []struct {
+		who       string
+		sum       int
+		low, high int
+	}{
+		{"an old Chrome", score["old-chrome"], 1, drop - 1},
+		{"a visitor on Linux", score["linux"], 1, drop - 1},
+		{"uTLS on Linux", score["old-chrome"] + score["linux"], drop, reset - 1},
+		{"Go", score["go-http"], drop, reset - 1},
+		{"Go on Linux", score["go-http"] + score["linux"], drop, reset - 1},
+		{"Python on Linux", score["python"] + score["linux"], reset, 100},
+	} {
+		if c.sum < c.low || c.sum > c.high {
+			t.Errorf("%s: score %d, want %d to %d", c.who, c.sum, c.low, c.high)
+		}
+	}
+	if got := len(b.JA4); got != len(botRules) {
+		t.Errorf("%d JA4 features for %d bots", got, len(botRules))
+	}
+}
+
 func TestFeedIsAnotherBundleEachTime(t *testing.T) {
 	w, h := testHost(t)
 	seen := map[config.Digest]bool{}
 	for attempt := 1; attempt <= killAttempts; attempt++ {
-		file, digest, err := w.writeFeed(attempt)
+		file, digest, err := w.writeFeed(attempt, testKnown(t))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,7 +38,7 @@ func (s *show) killAgent(ctx context.Context) error {
 // killInApply applies a large bundle and kills the agent in its middle. When the apply wins it reports false; then the
 // agent runs, and the new generation is the footing.
 func (s *show) killInApply(ctx context.Context, attempt int) (hit bool, err error) {
-	file, digest, err := s.edge.work.writeFeed(attempt)
+	file, digest, err := s.edge.work.writeFeed(attempt, s.known)
 	if err != nil {
 		return false, err
 	}

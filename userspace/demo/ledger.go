@@ -9,12 +9,16 @@ type promise struct {
 	text string
 	seen string // what was seen; "" while nobody has looked
 	held bool
+	left bool // nobody is there of whom it speaks; seen says why
 }
 
 // The promises, in the order in which they are tried.
 const (
 	observeBlocksNothing = iota
 	enforceStopsBots
+	ja4StopsBots
+	ja4SparesBrowser
+	resetIsHeard
 	doubledIsRefused
 	tooBigIsRefused
 	killIsHarmless
@@ -32,6 +36,9 @@ func newLedger() ledger {
 	return ledger{
 		observeBlocksNothing: {text: "observe: counts, blocks nothing"},
 		enforceStopsBots:     {text: "enforce: the bots get nothing"},
+		ja4StopsBots:         {text: "JA4: bots among visitors get nothing"},
+		ja4SparesBrowser:     {text: "JA4: a browser, same SYN, is served"},
+		resetIsHeard:         {text: "reset: the client hears so at once"},
 		doubledIsRefused:     {text: "every row twice: refused"},
 		tooBigIsRefused:      {text: "twice the capacity: refused"},
 		killIsHarmless:       {text: "agent killed in an apply: no change"},
@@ -52,11 +59,25 @@ func (l ledger) see(which int, held bool, format string, args ...any) {
 	p.held, p.seen = held, fmt.Sprintf(format, args...)
 }
 
-// broken counts the promises that were tried and did not hold, or were never tried.
+// leave notes that a promise cannot be tried here, and why.
+func (l ledger) leave(which int, why string) { l[which].left, l[which].seen = true, why }
+
+// tried counts the promises that were not left out.
+func (l ledger) tried() int {
+	n := 0
+	for _, p := range l {
+		if !p.left {
+			n++
+		}
+	}
+	return n
+}
+
+// broken counts the promises that did not hold, or were never reached.
 func (l ledger) broken() int {
 	n := 0
 	for _, p := range l {
-		if !p.held {
+		if !p.held && !p.left {
 			n++
 		}
 	}

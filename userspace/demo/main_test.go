@@ -43,14 +43,14 @@ func requireRoot(t *testing.T) {
 	t.Skip(missing)
 }
 
-// built is the binary that the demo runs, built once.
+// built are the programs that the demo runs, built once.
 var built struct {
 	once sync.Once
 	dir  string
 	err  error
 }
 
-// executable builds the real binary.
+// executable builds the real binary, and the bot beside it.
 func executable(t *testing.T) string {
 	t.Helper()
 	requireRoot(t)
@@ -58,7 +58,7 @@ func executable(t *testing.T) string {
 		if built.dir, built.err = os.MkdirTemp("", "spillway-demo-test-"); built.err != nil {
 			return
 		}
-		build := exec.Command("go", "build", "-o", built.dir, "github.com/spillway/spillway/cmd/spillway")
+		build := exec.Command("go", "build", "-o", built.dir, "github.com/spillway/spillway/cmd/spillway", "github.com/spillway/spillway/test/bots/mimic")
 		if out, err := build.CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("%w\n%s", err, out)
 		}

@@ -29,7 +29,7 @@ func (s *show) rollback(ctx context.Context) error {
 	s.screen.say("Generation %d is back. The command took %d ms.", after.Number, r.took.Milliseconds())
 	s.screen.say("Bots: %s", l)
 	back := after.Number == s.footing.Number && after.Digest == s.footing.Digest
-	s.ledger.see(rollbackRestores, slipped && blocked && back, "generation %d is back, bots get %d", after.Number, l.answers+l.pages)
+	s.ledger.see(rollbackRestores, slipped && blocked && back, "generation %d is back, bots get 0", after.Number)
 	return nil
 }
 
@@ -51,7 +51,8 @@ func (s *show) bypass(ctx context.Context) error {
 		return err
 	}
 	s.screen.say("Bots: %s", l)
-	s.ledger.see(bypassOnOff, passed && blocked, "on: %d SYNs, %d pages; off: %d, %d",
-		through.answers, through.pages, l.answers, l.pages)
+	_, throughPages := through.all()
+	_, pages := l.all()
+	s.ledger.see(bypassOnOff, passed && blocked, "on: %d SYNs, %d pages; off: %d, %d", through.answers, throughPages, l.answers, pages)
 	return nil
 }

@@ -15,7 +15,8 @@ import (
 
 func sampleAt(at time.Duration) sample {
 	return sample{at: at, act: 2, rate: 27.4, p99: 11_400 * time.Microsecond, served: 640,
-		syns: 100, answers: 0, asked: 20, pages: 0}
+		syns: 100, answers: 0, asked: 20, pages: 0, browser: clientSample{"Chromium 156", tally{asked: 2, served: 2}},
+		bots: []clientSample{{goName, tally{asked: 4}}, {pythonName, tally{asked: 5, resets: 5}}, {mimicName, tally{asked: 4}}}}
 }
 
 // scene is what every golden frame shows.
@@ -42,11 +43,11 @@ func TestPipe(t *testing.T) {
 	want := `
 2  Enforce: the bots stop, the visitors do not notice
   $ spillway bypass on --for 10m --reason "show the kill switch"
-    6 s  visitors 27/s, p99 11 ms, errors 0 | scanner 0/100, crawler 0/20
+    6 s  visitors 27/s, p99 11 ms, errors 0 | SYN 0/100, net 0/20, JA4 0/13
   In 2.0 s: scanner 0 answers to 101 SYNs, crawler 0 of 20 pages. And one
     word more to fold.
   | lists/every-row-twice.netset:2:1: 198.19.0.0/32 stands twice
-    8 s  visitors 27/s, p99 11 ms, errors 0 | scanner 0/100, crawler 0/20
+    8 s  visitors 27/s, p99 11 ms, errors 0 | SYN 0/100, net 0/20, JA4 0/13
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -64,11 +65,12 @@ func TestTerminalFrame(t *testing.T) {
 		"  In 2.0 s: scanner 0 answers to 101 SYNs, crawler 0 of 20 pages. And one",
 		"    word more to fold.",
 		"  | lists/every-row-twice.netset:2:1: 198.19.0.0/32 stands twice",
-		"-- 8 s ------------------------------------------------------- act 2 of 6 --",
-		"  visitors  27/s, p99 11 ms, errors 0, served 640",
+		"-- 8 s ------------------------------------------------------- act 2 of 7 --",
+		"  visitors  27/s, p99 11 ms, errors 0, served 640; Chromium 156 2/2",
 		"  bots      scanner 0 of 100 SYNs answered, crawler 0 of 20 pages",
+		"  by JA4    Go net/http 0/4, Python http.client 0/5, uTLS as Chrome 133 0/4",
 	}
-	want[6] = "-- 8 s " + strings.Repeat("-", 79-len("-- 8 s ")-len(" act 2 of 6 --")) + " act 2 of 6 --"
+	want[6] = "-- 8 s " + strings.Repeat("-", 79-len("-- 8 s ")-len(" act 2 of 7 --")) + " act 2 of 7 --"
 	if diff := cmp.Diff(want, terminal(t, out.String(), 80)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -126,13 +128,19 @@ func exampleLedger() ledger {
 
 func TestTable(t *testing.T) {
 	var out strings.Builder
-	newTestScreen(&out, Options{}).table(exampleLedger()[:3])
+	l := exampleLedger()
+	l.leave(ja4SparesBrowser, "left out: Chromium")
+	newTestScreen(&out, Options{}).table(l[:4])
+	if l.tried() != len(l)-1 || l.broken() != len(l)-2 {
+		t.Errorf("%d were tried and %d broken, of %d", l.tried(), l.broken(), len(l))
+	}
 	want := `
 promised                               seen                                held
 observe: counts, blocks nothing        226 would be blocked, 0 were        yes
 enforce: the bots get nothing          3 answers to 100 SYNs, 0 of 20      NO
                                        pages
-every row twice: refused               not reached                         no
+JA4: bots among visitors get nothing   not reached                         no
+JA4: a browser, same SYN, is served    left out: Chromium                  -
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -19,6 +19,8 @@ func (s *screen) table(l ledger) {
 	for _, p := range l {
 		held, color := "yes", green
 		switch {
+		case p.left:
+			held, color = "-", dim
 		case p.seen == "":
 			p.seen, held, color = "not reached", "no", red
 		case !p.held:
