@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// coarse returns the second of the clock that the programs read.
-func coarse(t *testing.T) int64 {
+// coarse returns the time of the clock that the programs read.
+func coarse(t *testing.T) unix.Timespec {
 	t.Helper()
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &now); err != nil {
 		t.Fatalf("read the clock: %v", err)
 	}
-	return now.Sec
+	return now
 }
 
 // onOneProcessor keeps the test on the processor that it runs on: budgets are per processor.

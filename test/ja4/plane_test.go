@@ -277,3 +277,15 @@ func (p *plane) run(frame []byte) string {
 	}
 	return fmt.Sprintf("XDP action %d", action)
 }
+
+// lockPlaces says of all places among the hellos that are not whole that somebody took them then.
+func (p *plane) lockPlaces(ns uint64) {
+	p.t.Helper()
+	m := p.maps[bpf.DataplaneMapHellos]
+	keys, values := make([]uint32, m.MaxEntries()), make([]bpf.Hello, m.MaxEntries())
+	for i := range keys {
+		keys[i], values[i].LockNs = uint32(i), ns
+	}
+	_, err := m.BatchUpdate(keys, values, nil)
+	p.must(err)
+}

@@ -149,3 +149,8 @@ func (p *plane) ja4Of(stream []byte) string {
 	p.must(err)
 	return h.JA4()
 }
+
+// frame is what carries a part of the stream.
+func (v visitor) frame(from, to int) []byte {
+	return v.k.Frame(clienthello.Segment{Offset: from, Data: v.stream[from:to]})
+}
