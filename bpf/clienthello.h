@@ -96,25 +96,27 @@ __noinline int read_ciphers(struct stream *s, __u32 at, __u32 count)
 	return REASON_CONTINUE;
 }
 
-/* note_extension keeps where the extensions lie that JA4 looks into. Two of one type are illegal (RFC 8446 section 4.2),
- * and which one counts would be anybody's guess. */
+/* 1 when the two are equal. */
+static __always_inline __u32 is_equal(__u32 a, __u32 b)
+{
+	__u32 difference = a ^ b;
+	bounded(difference);
+	__u32 is = (difference - 1) >> 31;
+	bounded(is);
+	return is;
+}
+
+/* note_extension keeps where the extensions lie that JA4 looks into; place 0 takes all others. Two of one type are illegal
+ * (RFC 8446 section 4.2), and which one counts would be anybody's guess. */
 static __always_inline void note_extension(struct workspace *ws, __u32 type, __u32 at, __u32 len)
 {
-	if (type == EXTENSION_SERVER_NAME) {
-		ws->key.sni = 1;
-	} else if (type == EXTENSION_ALPN) {
-		ws->is_ambiguous |= ws->alpn_at;
-		ws->alpn_at = at;
-		ws->alpn_len = len;
-	} else if (type == EXTENSION_SIGNATURE_ALGORITHMS) {
-		ws->is_ambiguous |= ws->signatures_at;
-		ws->signatures_at = at;
-		ws->signatures_len = len;
-	} else if (type == EXTENSION_SUPPORTED_VERSIONS) {
-		ws->is_ambiguous |= ws->versions_at;
-		ws->versions_at = at;
-		ws->versions_len = len;
-	}
+	__u32 which = is_equal(type, EXTENSION_ALPN) * FOUND_ALPN |
+		      is_equal(type, EXTENSION_SIGNATURE_ALGORITHMS) * FOUND_SIGNATURES |
+		      is_equal(type, EXTENSION_SUPPORTED_VERSIONS) * FOUND_VERSIONS;
+	ws->found[which & 3].at = at;
+	ws->found[which & 3].len = len;
+	ws->found[which & 3].times += 1;
+	ws->key.sni |= is_equal(type, EXTENSION_SERVER_NAME);
 }
 
 /* read_extensions reads the extensions from `at` up to `end`. */
@@ -151,7 +153,8 @@ __noinline int read_extensions(struct stream *s, __u32 at, __u32 end)
 	}
 	if (at < end || count > HELLO_EXTENSIONS_MAX)
 		return REASON_HELLO_TOO_LONG;
-	if (ws->is_ambiguous)
+	if (ws->found[FOUND_ALPN].times > 1 || ws->found[FOUND_SIGNATURES].times > 1 ||
+	    ws->found[FOUND_VERSIONS].times > 1)
 		return REASON_HELLO_MALFORMED;
 	ws->key.extensions = sum;
 	ws->key.extension_count = count;
@@ -167,7 +170,7 @@ __noinline int read_versions(struct stream *s)
 	struct workspace *ws = get_workspace();
 	if (!s || !ws)
 		return REASON_INTERNAL;
-	__u32 at = ws->versions_at, len = ws->versions_len;
+	__u32 at = ws->found[FOUND_VERSIONS].at, len = ws->found[FOUND_VERSIONS].len;
 	if (!len)
 		return REASON_CONTINUE;
 	__u32 bytes = byte_at(s, at);
@@ -192,7 +195,7 @@ __noinline int read_signatures(struct stream *s)
 	struct runtime *rt = get_words();
 	if (!s || !ws || !rt)
 		return REASON_INTERNAL;
-	__u32 at = ws->signatures_at, len = ws->signatures_len;
+	__u32 at = ws->found[FOUND_SIGNATURES].at, len = ws->found[FOUND_SIGNATURES].len;
 	if (!len)
 		return REASON_CONTINUE;
 	__u32 bytes = word_at(s, at);
@@ -234,7 +237,7 @@ __noinline int read_alpn(struct stream *s)
 	struct workspace *ws = get_workspace();
 	if (!s || !ws)
 		return REASON_INTERNAL;
-	__u32 at = ws->alpn_at, len = ws->alpn_len;
+	__u32 at = ws->found[FOUND_ALPN].at, len = ws->found[FOUND_ALPN].len;
 	ws->key.alpn[0] = ws->key.alpn[1] = '0';
 	if (!len)
 		return REASON_CONTINUE;
@@ -261,9 +264,7 @@ static __always_inline void forget_hello(struct workspace *ws)
 {
 	__builtin_memset(&ws->key, 0, sizeof(ws->key));
 	ws->listed_count = ws->stable_count = ws->signature_count = 0;
-	ws->versions_at = ws->versions_len = 0;
-	ws->alpn_at = ws->alpn_len = ws->is_ambiguous = 0;
-	ws->signatures_at = ws->signatures_len = 0;
+	__builtin_memset(&ws->found, 0, sizeof(ws->found));
 }
 
 /* read_client_hello reads the body of a ClientHello, s->bytes[at] to s->bytes[end - 1]. */

@@ -543,33 +543,35 @@ type DataplaneWorkspace struct {
 	ListedCount    uint32
 	StableCount    uint32
 	SignatureCount uint32
-	VersionsAt     uint32
-	VersionsLen    uint32
 	BestVersion    uint32
-	AlpnAt         uint32
-	AlpnLen        uint32
-	SignaturesAt   uint32
-	SignaturesLen  uint32
-	IsAmbiguous    uint32
-	HelloEnd       uint32
-	FlatFrom       uint32
-	FlatTo         uint32
-	FlatLeft       uint32
-	FlatRecords    uint32
-	FlatReason     uint32
-	SortCount      uint32
-	Key            DataplaneShapeKey
-	Tls            DataplaneTlsFingerprint
-	Budgets        [2]DataplaneShapeBudget
-	Flow           DataplaneFlow
-	HelloIndex     uint32
-	IsLocked       uint32
-	HelloAt        uint32
-	HelloBodyEnd   uint32
-	HelloIsFlat    uint32
-	HelloIsSplit   uint32
-	IsNamed        uint32
-	IsListed       uint32
+	Found          [4]struct {
+		_     structs.HostLayout
+		At    uint32
+		Len   uint32
+		Times uint32
+		Pad   uint32
+	}
+	HelloEnd     uint32
+	FlatFrom     uint32
+	FlatTo       uint32
+	FlatLeft     uint32
+	FlatRecords  uint32
+	FlatReason   uint32
+	SortCount    uint32
+	_            [4]byte
+	Key          DataplaneShapeKey
+	Tls          DataplaneTlsFingerprint
+	Budgets      [2]DataplaneShapeBudget
+	Flow         DataplaneFlow
+	Shape        DataplaneShape
+	HelloIndex   uint32
+	IsLocked     uint32
+	HelloAt      uint32
+	HelloBodyEnd uint32
+	HelloIsFlat  uint32
+	HelloIsSplit uint32
+	IsNamed      uint32
+	IsListed     uint32
 }
 
 // Names of all BPF objects in the ELF.

@@ -146,12 +146,13 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 }
 
 /* taken_over returns whether p belongs to a new connection on the addresses and ports of an old one. Only the socket
- * may say so for data; the bare ACK that finishes a handshake carries none, so the remembered SYN is enough for it. */
+ * may say so for data, and for whatever a reset would answer; else the bare ACK that finishes a handshake carries none,
+ * so the remembered SYN is enough for it. */
 static __always_inline bool taken_over(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
 				       struct flow *flow)
 {
 	__u32 isn = 0;
-	if (!p->payload_len || p->flags & PACKET_REMOTE) {
+	if ((!p->payload_len && flow->verdict != VERDICT_RESET) || p->flags & PACKET_REMOTE) {
 		bool joined = p->seq != flow->isn + 1 && recall_syn(p, rt, p->seq - 1);
 		/* A block begins at a SYN or a first payload: this ACK is not judged by what its SYN said. */
 		forget_syn(p);
@@ -163,7 +164,7 @@ static __always_inline bool taken_over(struct xdp_md *ctx, struct packet *p, con
 		flow->hint = 0;
 		return false;
 	}
-	return begins_at(p, isn + 1);
+	return !p->payload_len || begins_at(p, isn + 1);
 }
 
 /* inspect_empty judges a segment without data and without a flow: the ACK of a handshake, a client that only listens, a
@@ -231,7 +232,8 @@ static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, con
 	if (!flow)
 		return p->payload_len ? REASON_CONTINUE : inspect_empty(ctx, p);
 	/* The hint is missing when the new SYN came during a bypass, so data on a blocked flow always asks the socket. */
-	if ((flow->hint || (flow->verdict != VERDICT_PASS && p->payload_len)) && taken_over(ctx, p, rt, flow))
+	if ((flow->hint || flow->verdict == VERDICT_RESET || (flow->verdict != VERDICT_PASS && p->payload_len)) &&
+	    taken_over(ctx, p, rt, flow))
 		return p->payload_len ? REASON_CONTINUE : inspect_empty(ctx, p);
 	if (p->payload_len && is_beginning(p, flow)) {
 		p->flags |= PACKET_OF_FLOW;

@@ -170,13 +170,16 @@ __noinline int differ(struct stream *a, struct stream *b, __u32 at, __u32 end)
 	if (!a || !b)
 		return 0;
 	__u64 difference = 0;
-	for (int i = 0; i < HELLO_MAX / 8 && at + 8 <= end; i++) {
+	for (int i = 0; i < HELLO_MAX / 32 && at + 32 <= end; i++) {
 		difference |= long_at(a, at) ^ long_at(b, at);
-		at += 8;
+		difference |= long_at(a, at + 8) ^ long_at(b, at + 8);
+		difference |= long_at(a, at + 16) ^ long_at(b, at + 16);
+		difference |= long_at(a, at + 24) ^ long_at(b, at + 24);
+		at += 32;
 		bounded(at);
 		bounded(difference);
 	}
-	for (int i = 0; i < 8 && at < end; i++) {
+	for (int i = 0; i < 32 && at < end; i++) {
 		difference |= byte_at(a, at) ^ byte_at(b, at);
 		at += 1;
 		bounded(at);
@@ -283,8 +286,15 @@ static __always_inline struct hello *lock_place(struct workspace *ws, __u32 inde
 	return h;
 }
 
+/* is_held_at says whether the place holds the beginning of p's connection. */
+static __always_inline bool is_held_at(__u32 index, __u64 owner, __u32 isn)
+{
+	struct hello *h = bpf_map_lookup_elem(&hellos, &index);
+	return h && h->owner == owner && h->isn == isn;
+}
+
 /* lock_hello takes the place of p's connection. What is not proven has the upper half of them, so that forged hellos take
- * no place from true ones. */
+ * no place from true ones; a hello whose first part came before there was a socket, behind a SYN cookie, stays there. */
 static __always_inline struct hello *lock_hello(const struct packet *p, struct workspace *ws, __u32 isn)
 {
 	struct runtime *rt = get_words();
@@ -293,22 +303,19 @@ static __always_inline struct hello *lock_hello(const struct packet *p, struct w
 	__u64 owner = hash_flow_key(&p->key, rt->seed[1], rt->seed[0]);
 	__u32 lower = settings.hello_mask >> 1, upper = lower + 1;
 	__u32 index = owner & lower;
-	struct hello *h = lock_place(ws, p->flags & PACKET_PROVEN ? index : index | upper);
+	if (!(p->flags & PACKET_PROVEN) || (!is_held_at(index, owner, isn) && is_held_at(index | upper, owner, isn)))
+		index |= upper;
+	struct hello *h = lock_place(ws, index);
 	if (!h || (h->owner == owner && h->isn == isn))
 		return h;
-	if (!(p->flags & PACKET_NOT_FIRST)) {
-		h->owner = owner;
-		h->isn = isn;
-		h->len = h->far_from = h->far_to = 0;
-		return h;
+	if (p->flags & PACKET_NOT_FIRST) {
+		unlock_hello(ws);
+		return 0;
 	}
-	/* Its first part came before there was a socket. */
-	unlock_hello(ws);
-	h = lock_place(ws, index | upper);
-	if (!h || (h->owner == owner && h->isn == isn))
-		return h;
-	unlock_hello(ws);
-	return 0;
+	h->owner = owner;
+	h->isn = isn;
+	h->len = h->far_from = h->far_to = 0;
+	return h;
 }
 
 /* hold_piece adds a piece to the hello of p's connection, and leaves it locked while its bytes are in use. */

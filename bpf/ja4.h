@@ -212,6 +212,12 @@ static __always_inline bool take_shape(struct workspace *ws, const struct runtim
 	return known->check == shape_check(&ws->key, &ws->tls, rt);
 }
 
+static __always_inline void fill_shape(struct workspace *ws, const struct runtime *rt)
+{
+	ws->shape.check = shape_check(&ws->key, &ws->tls, rt);
+	ws->shape.tls = ws->tls;
+}
+
 /* Forged hellos leave nothing behind, except at services whose sockets are elsewhere: there all are alike. */
 static __always_inline bool may_store(const struct packet *p)
 {
@@ -225,8 +231,8 @@ __noinline int list_shape(void)
 	struct runtime *rt = get_words();
 	if (!ws || !rt || !ws->is_named || ws->is_listed)
 		return 0;
-	struct shape fresh = { .check = shape_check(&ws->key, &ws->tls, rt), .tls = ws->tls };
-	bpf_map_update_elem(&shapes_listed, &ws->key, &fresh, BPF_ANY);
+	fill_shape(ws, rt);
+	bpf_map_update_elem(&shapes_listed, &ws->key, &ws->shape, BPF_ANY);
 	return 0;
 }
 
@@ -250,8 +256,8 @@ __noinline int find_ja4(struct packet *p)
 		return reason;
 	if (!may_store(p))
 		return REASON_CONTINUE;
-	struct shape fresh = { .check = shape_check(&ws->key, &ws->tls, rt), .tls = ws->tls };
-	bpf_map_update_elem(&shapes, &ws->key, &fresh, BPF_ANY);
+	fill_shape(ws, rt);
+	bpf_map_update_elem(&shapes, &ws->key, &ws->shape, BPF_ANY);
 	return REASON_CONTINUE;
 }
 

@@ -73,6 +73,21 @@ struct packet {
 	struct tcp_facts facts;
 };
 
+/* The extensions that JA4 looks into. */
+enum found {
+	FOUND_OTHER = 0,
+	FOUND_ALPN = 1,
+	FOUND_SIGNATURES = 2,
+	FOUND_VERSIONS = 3,
+};
+
+struct found_extension {
+	__u32 at;
+	__u32 len; /* 0: absent, or empty */
+	__u32 times;
+	__u32 pad;
+};
+
 /* Where one processor works on a ClientHello: too much for a stack of 512 bytes. */
 struct workspace {
 	struct packet packet; /* on its way from one program to the next */
@@ -90,26 +105,21 @@ struct workspace {
 	__u32 listed_count; /* of extensions */
 	__u32 stable_count;
 	__u32 signature_count;
-	__u32 versions_at; /* offsets and lengths of the extensions that JA4 looks into; 0: absent */
-	__u32 versions_len;
 	__u32 best_version;
-	__u32 alpn_at;
-	__u32 alpn_len;
-	__u32 signatures_at;
-	__u32 signatures_len;
-	__u32 is_ambiguous; /* not 0: one of these came twice */
-	__u32 hello_end;    /* bytes of the stream that were looked at */
-	__u32 flat_from;    /* of flatten_records: read up to here */
-	__u32 flat_to;      /* written up to here */
-	__u32 flat_left;    /* of the record */
+	struct found_extension found[4]; /* by enum found */
+	__u32 hello_end;                 /* bytes of the stream that were looked at */
+	__u32 flat_from;                 /* of flatten_records: read up to here */
+	__u32 flat_to;                   /* written up to here */
+	__u32 flat_left;                 /* of the record */
 	__u32 flat_records;
 	__u32 flat_reason;
 	__u32 sort_count;
 	struct shape_key key;
 	struct tls_fingerprint tls;
 	struct shape_budget budgets[2]; /* of what is proven, and of what is not */
-	struct flow flow;
-	__u32 hello_index; /* of the hello that this packet holds the lock of */
+	struct flow flow;               /* to be stored */
+	struct shape shape;             /* to be stored */
+	__u32 hello_index;              /* of the hello that this packet holds the lock of */
 	__u32 is_locked;
 	__u32 hello_at; /* where the body of the ClientHello lies, and in which stream */
 	__u32 hello_body_end;

@@ -52,6 +52,9 @@ static __always_inline void judge_payload(struct packet *p, bool is_proven)
 		p->verdict = VERDICT_DROP;
 		p->outcome = OUTCOME_DROP;
 	}
+	/* Nothing matched, and that may be why. */
+	if (p->reason == REASON_NO_MATCH && p->weak_reason >= REASON_HELLO_ORDER && p->weak_reason <= REASON_NOT_HELLO)
+		p->reason = p->weak_reason;
 	p->flags |= PACKET_DECIDED;
 }
 

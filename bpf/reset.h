@@ -125,14 +125,13 @@ __noinline int write_reset(struct xdp_md *ctx, struct packet *p, struct flow_key
 	return surplus > 0 ? bpf_xdp_adjust_tail(ctx, -surplus) : 0;
 }
 
-/* reset_server rewrites p into an RST that the server's socket accepts: with the number that it waits for (RFC 5961
- * section 3.2), whatever p begins with. */
-static __always_inline int reset_server(struct xdp_md *ctx, struct packet *p)
+/* reset_server rewrites p into an RST that the server's socket accepts, with the number that it waits for (RFC 5961 section
+ * 3.2). What passed just before p may still be on its way to the socket: then it will wait for p's. */
+static __always_inline int reset_server(struct xdp_md *ctx, struct packet *p, __u32 next)
 {
-	__u32 next;
-	if (!socket_next(ctx, p, &next))
-		return XDP_DROP; /* there is no socket: nothing to free */
 	struct flow_key key = p->key;
+	if ((__s32)(p->seq - next) > 0)
+		next = p->seq;
 	return write_reset(ctx, p, &key, next, 0) ? XDP_DROP : XDP_PASS;
 }
 
@@ -148,12 +147,10 @@ static __always_inline int swap_addresses(struct xdp_md *ctx)
 }
 
 /* reset_client answers p with an RST that the client accepts: with the number that it acknowledged (RFC 9293 section
- * 3.10.7.1). An RST is never answered. */
+ * 3.10.7.1). */
 static __always_inline int reset_client(struct xdp_md *ctx, struct packet *p)
 {
 	__be32 acked;
-	if (p->tcp_flags & TCP_BIT_RST)
-		return XDP_DROP;
 	__u32 tcp_off = p->payload_off - p->options_len - sizeof(struct tcphdr);
 	if (bpf_xdp_load_bytes(ctx, (tcp_off + 8) & 0xffff, &acked, sizeof(acked)))
 		return XDP_DROP;
@@ -168,12 +165,17 @@ static __always_inline int reset_client(struct xdp_md *ctx, struct packet *p)
 	return XDP_TX;
 }
 
-/* reset enforces the verdict and returns the action. What cannot be written is dropped, which the verdict also means. */
+/* reset enforces the verdict and returns the action: towards the server while it has a socket, so that an RST that was
+ * lost comes again with the client's next segment; then towards the client. What decides finds no socket behind a SYN
+ * cookie; it is dropped. What cannot be written is dropped, which the verdict also means. */
 __noinline int reset(struct xdp_md *ctx, struct packet *p)
 {
-	if (!p)
+	__u32 next = 0;
+	if (!p || p->tcp_flags & TCP_BIT_RST)
 		return XDP_DROP;
-	return p->flags & PACKET_DECIDED ? reset_server(ctx, p) : reset_client(ctx, p);
+	if (socket_next(ctx, p, &next))
+		return reset_server(ctx, p, next);
+	return p->flags & PACKET_DECIDED ? XDP_DROP : reset_client(ctx, p);
 }
 
 #endif
