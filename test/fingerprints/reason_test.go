@@ -119,18 +119,25 @@ func TestReasons(t *testing.T) {
 		all, _ := tell(t, file, nil)
 		check(t, name+" by Go", all, c.want)
 	}
-	l := openLab(t)
-	for name, frames := range map[string][]record{
-		"whole": records(syn, whole), "out of order": records(syn, segment(100, len(stream)), segment(0, 100)),
-		"without its SYN": records(segment(0, 100), segment(100, len(stream))), "64 KiB by an offload": records(syn, offloaded),
-		"with its SYN (Fast Open)": records(fastOpen(stream)),
-	} {
-		all, _ := tell(t, pcapOf(t, layers.LinkTypeEthernet, frames), l)
-		check(t, name+" by the kernel", all, browserJA4)
-		if len(all) == 1 && all[0].By != fingerprint.ByKernel {
-			t.Errorf("%s: by %s, want the kernel: %v", name, all[0].By, all[0].Notes)
+	t.Run("kernel", func(t *testing.T) {
+		l := openLab(t)
+		for name, frames := range map[string][]record{
+			"whole": records(syn, whole), "out of order": records(syn, segment(100, len(stream)), segment(0, 100)),
+			"without its SYN": records(segment(0, 100), segment(100, len(stream))), "64 KiB by an offload": records(syn, offloaded),
+			"with its SYN (Fast Open)": records(fastOpen(stream)),
+		} {
+			all, _ := tell(t, pcapOf(t, layers.LinkTypeEthernet, frames), l)
+			check(t, name+" by the kernel", all, browserJA4)
+			if len(all) == 1 && all[0].By != fingerprint.ByKernel {
+				t.Errorf("%s: by %s, want the kernel: %v", name, all[0].By, all[0].Notes)
+			}
 		}
-	}
+		all, _ := tell(t, pcapOf(t, layers.LinkTypeEthernet, []record{{data: syn}, {data: offloaded[:1000], more: len(offloaded) - 1000}}), l)
+		check(t, "cut behind the hello", all, browserJA4)
+		if len(all) == 1 && (all[0].By != fingerprint.ByGo || len(all[0].Notes) != 1) {
+			t.Errorf("cut behind the hello: by %s, %v; want Go, and a note that says why", all[0].By, all[0].Notes)
+		}
+	})
 }
 
 func fastOpen(stream []byte) []byte {

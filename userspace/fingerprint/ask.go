@@ -122,6 +122,9 @@ func (c *conn) tell(k Kernel) (Connection, error) {
 		if told.JA4 != own {
 			told.note("the dataplane and this program read different ClientHellos; this program reads " + cmp.Or(own, "none"))
 		}
+	case own != "" && c.isCut:
+		told.By = ByGo
+		told.note("packets are cut short in the capture, so the dataplane was not asked")
 	case own != "":
 		told.By = ByGo
 		told.note("the dataplane gives no JA4: " + cmp.Or(oddName(a.odd), "it does not find the ClientHello"))

@@ -13,6 +13,8 @@ const (
 	synsMax = 4
 	// framesMax bounds the bytes of the frames that are kept for the kernel.
 	framesMax = 192 << 10
+	// frameMax is the longest frame that a kernel can be shown: 64 KiB of IP, and some tags.
+	frameMax = 64<<10 + 64
 	// overhead is what one frame or connection costs beside its bytes, about.
 	overhead = 128
 )
@@ -65,7 +67,7 @@ func (c *conn) add(s *segment) {
 		c.isCut = true
 	}
 	if len(s.payload) > 0 {
-		if !s.isSYN() && !s.cut && c.size < framesMax {
+		if !s.isSYN() && !s.cut && len(s.frame) <= frameMax && c.size < framesMax {
 			c.frames = append(c.frames, held{seq, seq + uint32(len(s.payload)), bytes.Clone(s.frame)})
 			c.size += len(s.frame) + overhead
 		}
