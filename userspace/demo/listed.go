@@ -133,7 +133,7 @@ func (s *show) judgeBrowser(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.screen.say("%s: %d of %d pages. Its SYN is this Linux's, like theirs: score %d. Its ClientHello is younger than the one that uTLS copies.",
+	s.screen.say("%s: %d of %d pages. Its SYN is this Linux's, like theirs: score %d. Its ClientHello is younger than the one that uTLS copies; that old Chrome itself, on Linux, would be blocked, too.",
 		b.name, got.served, got.asked, linuxScore)
 	if over := s.traffic.browser.program.over(); over != "" {
 		s.screen.say("It ended (%s): %s", over, b.lastWords())
