@@ -37,6 +37,26 @@ type compareFlow struct {
 		Pad       uint8
 		Kinds     [24]uint8
 	}
+	Facts struct {
+		_          structs.HostLayout
+		Quirks     uint32
+		Version    uint8
+		Ttl        uint8
+		Olen       uint8
+		EolPad     uint8
+		OptionsLen uint8
+		Pad        [3]uint8
+	}
+	HelloEnd uint32
+	Tls      struct {
+		_           structs.HostLayout
+		A           [10]uint8
+		B           [6]uint8
+		C           [6]uint8
+		StableC     [6]uint8
+		StableCount [2]uint8
+		Pad         [2]uint8
+	}
 }
 
 type compareFlowKey struct {

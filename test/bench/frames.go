@@ -46,12 +46,10 @@ func scanFrame(src, dst netip.AddrPort) []byte {
 	})
 }
 
-// helloFrame carries the beginning of a ClientHello; the dataplane looks at six bytes of it.
+// helloFrame carries a whole ClientHello.
 func helloFrame(src, dst netip.AddrPort, seq uint32) []byte {
-	payload := make([]byte, 517)
-	copy(payload, []byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3})
 	return segment(src, dst, func(t *packet.TCP) {
-		t.Flags, t.Seq, t.Payload = packet.ACK|packet.PSH, seq, payload
+		t.Flags, t.Seq, t.Payload = packet.ACK|packet.PSH, seq, small
 	})
 }
 

@@ -29,7 +29,7 @@ type plane struct {
 	flows *ebpf.Map
 }
 
-// planeOptions says how a plane differs from one with a host file of two services and an empty bundle.
+// planeOptions says how a plane differs from one with a host file of three services and an empty bundle.
 type planeOptions struct {
 	flows  int // capacity; 0: the default
 	bundle func(*config.Bundle)
@@ -48,6 +48,7 @@ func benchHost(flows int) *config.Host {
 	h.Services = []config.Service{
 		{Name: "web", Addresses: []config.Address{{}}, Port: 443, Kind: config.KindTLS, Local: true},
 		{Name: "plain", Addresses: []config.Address{{}}, Port: 80, Kind: config.KindHTTP, Local: true},
+		{Name: "far", Addresses: []config.Address{{}}, Port: elsewhere.Port(), Kind: config.KindTLS, Local: false},
 	}
 	return h
 }

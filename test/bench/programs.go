@@ -29,12 +29,17 @@ func runPrograms(l *lab.Lab, size sizes, filter *xdpFilter, match *regexp.Regexp
 		if err := r.shakeHands(); err != nil {
 			return err
 		}
+		hellos, err := r.helloRows()
+		if err != nil {
+			return err
+		}
 		groups := []struct {
 			title string
 			rows  []*scenario
 		}{
 			{"One hot packet", append(r.hotRows(), filterRows(filter)...)},
 			{"Random packets", r.randomRows()},
+			{"ClientHellos", hellos},
 			{"One lookup of a random source", r.lookupRows()},
 		}
 		var all []*scenario
@@ -60,7 +65,7 @@ func runPrograms(l *lab.Lab, size sizes, filter *xdpFilter, match *regexp.Regexp
 
 // wanted keeps what others are compared with, and what match finds; nil finds all.
 func wanted(s *scenario, match *regexp.Regexp) bool {
-	if match == nil || s.key == hotFloor || s.key == hotLookup || s.key == randomFloor || s.key == randomLookup {
+	if match == nil || s.key == hotFloor || s.key == hotLookup || s.key == helloFloor || s.key == randomFloor || s.key == randomLookup {
 		return true
 	}
 	return match.MatchString(s.key) && (s.versus == "" || match.MatchString(s.versus) || s.versus == hotLookup || s.versus == randomLookup)

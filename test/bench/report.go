@@ -100,6 +100,11 @@ func (r *results) writeTargets(b *strings.Builder) {
 	if row, ok := r.row("hot bypass"); ok {
 		add("bypass on, over an empty XDP_PASS program", "≤ 3 ns", row.net.nanoseconds()+" ns", row.net.median <= 3)
 	}
+	for _, t := range helloTargets {
+		if row, ok := r.row("hello " + t.row); ok {
+			add("ClientHello: "+t.row, fmt.Sprintf("≤ %.1f µs", t.ns/1000), fmt.Sprintf("%.2f µs", row.net.median/1000), row.net.median <= t.ns)
+		}
+	}
 	for _, e := range r.effects {
 		limit, text := 1e3, "≤ 1 ms"
 		if strings.HasSuffix(e.name, "ban") {

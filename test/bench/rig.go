@@ -114,6 +114,8 @@ func (r *rig) makePlanes(random *rand.Rand) error {
 		{"bypass", planeOptions{flows: few, bundle: lists(r.smallList)}},
 		{"banned", planeOptions{flows: few, bundle: lists(r.smallList)}},
 		{"sockets", planeOptions{bundle: lists(r.smallList)}},
+		{"hellos", planeOptions{flows: few, bundle: lists(r.smallList)}},
+		{"shapes", planeOptions{flows: few, bundle: lists(r.smallList)}},
 	} {
 		made, err := newPlane(p.name, p.planeOptions)
 		if err != nil {
@@ -121,6 +123,9 @@ func (r *rig) makePlanes(random *rand.Rand) error {
 		}
 		r.planes[p.name] = made
 		r.closers = append(r.closers, made.close)
+	}
+	if err := r.computeAlways(r.planes["shapes"]); err != nil {
+		return err
 	}
 	r.planes["bypass"].SetBypass(loader.DeadlineForever)
 	return r.planes["banned"].Ban(bannedPrefix, benchBan)
