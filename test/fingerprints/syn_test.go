@@ -32,7 +32,7 @@ func oddSYN(r *rand.Rand, port uint16) []byte {
 	for len(tcp.Options) < 40 && r.IntN(6) > 0 {
 		option := [][]byte{packet.MSS(uint16(r.Uint32())), packet.NOP(), packet.Scale(byte(r.IntN(20))), packet.SACKPermitted(),
 			packet.Timestamps(r.Uint32()&-uint32(r.IntN(2)), r.Uint32()&-uint32(r.IntN(2))), packet.EOL(),
-			packet.Option(byte(r.Uint32()), make([]byte, r.IntN(6))...), {byte(r.IntN(10)), byte(r.IntN(12)), byte(r.Uint32())}}[r.IntN(8)]
+			packet.Option(byte(r.IntN(10)), make([]byte, r.IntN(12))...), {byte(r.IntN(10)), byte(r.IntN(12)), byte(r.Uint32())}}[r.IntN(8)]
 		if len(tcp.Options)+len(option) <= 40 {
 			tcp.Options = append(tcp.Options, option...)
 		}
