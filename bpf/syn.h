@@ -113,6 +113,7 @@ static __always_inline void note_option(struct packet *p, const struct syn_heade
 		f->present |= TCP_HAS_SCALE;
 		quirks = quirk_if(f->scale > SCALE_MAX, QUIRK_SCALE);
 	} else if (kind == OPTION_TIMESTAMPS && size == 10) {
+		p->facts.quirks &= ~QUIRK_TIMESTAMP; /* of two the last */
 		quirks = header_word(h, at + 2) ? QUIRK_TIMESTAMP : QUIRK_ZERO_TS;
 		quirks |= quirk_if(header_word(h, at + 6), QUIRK_PEER_TS);
 	} else if (kind == OPTION_MSS || kind == OPTION_SCALE || kind == OPTION_TIMESTAMPS ||

@@ -26,7 +26,7 @@ type Capacity struct {
 	// Syns is the number of places for SYN facts; a power of two.
 	Syns int `yaml:"syns" jsonschema:"minimum=1,maximum=16777216,default=65536"`
 	// Hellos is the number of places for ClientHellos that are not whole yet, 8 KiB each; a power of two.
-	Hellos int `yaml:"hellos" jsonschema:"minimum=1,maximum=65536,default=2048"`
+	Hellos int `yaml:"hellos" jsonschema:"minimum=2,maximum=65536,default=2048"`
 	// Shapes is the number of ClientHello shapes whose JA4 is remembered, and half as many more for those that a feature
 	// names.
 	Shapes int `yaml:"shapes" jsonschema:"minimum=1,maximum=4194304,default=16384"`

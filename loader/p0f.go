@@ -4,7 +4,6 @@ package loader
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -18,7 +17,6 @@ const (
 	ip6Header      = 40
 	ethernetMTU    = 1500
 	timestampBytes = 12 // of the timestamp option with its padding
-	kindTimestamp  = 8
 )
 
 // FormatP0F returns what p0f v3 prints as raw_sig of a SYN, version:ttl+distance:olen:mss:window,scale:layout:quirks:payload;
@@ -59,8 +57,8 @@ func p0fWindow(f bpf.TCPFingerprint, facts bpf.TCPFacts) string {
 	if window == 0 || mss < p0fLeastMSS {
 		return fmt.Sprint(window)
 	}
-	segments, packets := []int{mss}, []int{mss + ip4Header + tcpHeader, mss + headerBytes(f, facts)}
-	if slices.Contains(kindsOf(f), kindTimestamp) && facts.Quirks&uint32(bpf.DataplaneTcpQuirkQUIRK_ZERO_TS) == 0 {
+	segments, packets := []int{mss}, []int{mss + ip4Header + tcpHeader, mss + headerBytes(facts)}
+	if facts.Quirks&uint32(bpf.DataplaneTcpQuirkQUIRK_TIMESTAMP) != 0 {
 		segments = append(segments, mss-timestampBytes)
 	}
 	full := ethernetMTU - ip4Header - tcpHeader
@@ -82,10 +80,9 @@ func p0fWindow(f bpf.TCPFingerprint, facts bpf.TCPFacts) string {
 	return fmt.Sprint(window)
 }
 
-// headerBytes is what the headers took, but for options whose length their kind does not tell.
-func headerBytes(f bpf.TCPFingerprint, facts bpf.TCPFacts) int {
-	options := config.LayoutBytes(kindsOf(f), facts.EolPad)
-	bytes := tcpHeader + (options+3)&^3
+// headerBytes is what the headers took.
+func headerBytes(facts bpf.TCPFacts) int {
+	bytes := tcpHeader + int(facts.OptionsLen)
 	if facts.Version == 6 {
 		return bytes + ip6Header
 	}
