@@ -167,8 +167,10 @@ func (p *plane) wantReset(what string, frame []byte, want result, answer rst) {
 	}
 }
 
-// resets is a first payload that became an RST for the server's socket; answered a later segment that was answered.
+// resets is a first payload that became an RST for the server's socket; freedLater a later segment that did, because the
+// socket is still there; answered a later segment that became an RST for the client.
 func resets(reason string) result { return result{"XDP_PASS", "web", "stable", reason, "reset"} }
+func freedLater() result          { return resets("known_flow") }
 func answered() result            { return result{"XDP_TX", "web", "stable", "known_flow", "reset"} }
 
 const verdictReset = uint8(bpf.DataplaneVerdictVERDICT_RESET)

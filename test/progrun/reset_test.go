@@ -80,8 +80,9 @@ func TestResetFirstPayload(t *testing.T) {
 					flags |= hasTLS
 				}
 				p.wantFlow(what, verdictReset, flags)
-				p.wantReset(what+": again", frame.Bytes(), answered(), toClient(frame))
+				p.wantReset(what+": again, and the socket is still there", frame.Bytes(), freedLater(), k.toServer(frame, k.isn+1))
 				k.reset()
+				p.wantReset(what+": again", frame.Bytes(), answered(), toClient(frame))
 			}
 			k := r.connect(l, f.bot, true)
 			k.write(payload)
@@ -108,10 +109,35 @@ func TestResetWithTheSecondSegment(t *testing.T) {
 			p.wantReset(what+": the rest", rest.Bytes(), resets("ja4"), k.toServer(rest, k.isn+1+uint32(cut)))
 			p.wantFlow(what, verdictReset, confirmed|firstPayload|hasTLS)
 			first := k.at(0, hello[:cut])
+			k.reset()
 			p.wantReset(what+": the rest again", rest.Bytes(), answered(), toClient(rest))
 			p.wantReset(what+": the first part again", first.Bytes(), answered(), toClient(first))
-			k.reset()
 		}
+	})
+}
+
+// Whatever got lost between the dataplane and the socket, the first part of a ClientHello or the RST itself: as long as the
+// socket is there, what comes again frees it, with the later of the number that it waits for and the packet's own.
+func TestResetComesAgainWhileThereIsASocket(t *testing.T) {
+	onEachFamily(t, func(t *testing.T, p *plane, f family) {
+		r := enterReady(t, f)
+		l := r.listen()
+		p.swap(denyJA4(helloJA4, false))
+		k := r.connect(l, f.visitor, true)
+		first, rest := k.at(0, hello[:20]), k.at(20, hello[20:])
+		p.want("a first part that gets lost", first, passes("hello_partial"))
+		p.wantReset("the rest: the first part may be on its way", rest.Bytes(), resets("ja4"), k.toServer(rest, k.isn+21))
+		p.wantReset("the first part again: that is what the socket waits for", first.Bytes(), freedLater(), k.toServer(first, k.isn+1))
+		for name, segment := range map[string]packet.Frame{"a bare ACK": f.ack(k.src, k.isn+1), "a FIN": with(f.ack(k.src, k.isn+1), packet.FIN|packet.ACK),
+			"without ACK": with(first, packet.PSH)} {
+			p.wantReset(name, segment.Bytes(), freedLater(), k.toServer(segment, k.isn+1))
+		}
+		early := f.data(k.src, k.isn-100, hello)
+		p.wantReset("from before the connection", early.Bytes(), freedLater(), k.toServer(early, k.isn+1))
+		k.write(hello[:20])
+		p.wantReset("the first part, which the socket has by now", first.Bytes(), freedLater(), k.toServer(first, k.isn+21))
+		k.reset()
+		p.wantReset("and then the client is told", first.Bytes(), answered(), toClient(first))
 	})
 }
 
@@ -136,7 +162,7 @@ func TestResetOfRequestSocket(t *testing.T) {
 		k := r.connect(r.listenWith(deferring, false), f.bot, false)
 		frame := k.at(0, hello)
 		p.wantReset("a first payload", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
-		p.wantReset("again", frame.Bytes(), answered(), toClient(frame))
+		p.wantReset("again", frame.Bytes(), freedLater(), k.toServer(frame, k.isn+1))
 	})
 }
 
@@ -148,6 +174,7 @@ func TestResetAnswersEverySegment(t *testing.T) {
 		k := r.visit(f.bot)
 		frame := k.at(0, hello)
 		p.wantReset("the first payload", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
+		k.reset()
 		numbers := []uint32{k.isn, k.isn + 1 + uint32(len(hello)), k.isn + 1<<30}
 		for _, flags := range []uint8{packet.ACK, packet.ACK | packet.PSH, packet.ACK | packet.FIN, packet.ACK | packet.URG | packet.ECE,
 			packet.SYN | packet.ACK, 0, packet.PSH, packet.FIN, packet.FIN | packet.URG | packet.PSH} {
@@ -197,8 +224,8 @@ func TestResetOfLongFrames(t *testing.T) {
 				frame := bentFrames(k.at(0, slices.Repeat([]byte{'x'}, size)))[name]
 				what := fmt.Sprintf("%d bytes, %s", size, name)
 				p.wantReset(what+": the first payload", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
-				p.wantReset(what+": again", frame.Bytes(), answered(), toClient(frame))
 				k.reset()
+				p.wantReset(what+": again", frame.Bytes(), answered(), toClient(frame))
 			}
 		}
 	})

@@ -59,6 +59,7 @@ func TestResetAnswersNoFragmentWrongly(t *testing.T) {
 		first := k.at(0, hello)
 		first.Fragment = &packet.Fragment{More: true, ID: 7}
 		whole := first.Bytes()
+		k.reset()
 		headers := len(whole) - len(hello)
 		for cut := headers - packet.TCPLen; cut < len(whole); cut++ {
 			piece := slices.Clone(whole[:cut])
@@ -175,6 +176,7 @@ func TestResetIsSpared(t *testing.T) {
 		frame := k.at(0, hello)
 		p.wantReset("neither", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
 		p.SetBypass(math.MaxUint64)
+		k.reset()
 		p.wantUncounted("bypass of a connection that was reset", k.at(0, hello))
 		p.SetBypass(0)
 		p.wantReset("and off again", frame.Bytes(), answered(), toClient(frame))
@@ -194,17 +196,18 @@ func TestResetHeals(t *testing.T) {
 			k := r.connect(l, f.bot, true)
 			frame := k.at(0, hello)
 			p.wantReset(name+": the first payload", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
+			k.reset()
 			p.wantReset(name+": again", frame.Bytes(), answered(), toClient(frame))
 			way.takeBack(p, f)
 			p.want(name+": the next retransmission", frame, way.want)
 			p.want(name+": more data", k.at(100, request), after(way.want))
-			k.reset()
 			p.renew(f, way.host)
 		}
 		p.swap(f.resetBots())
 		k := r.connect(l, f.bot, true)
 		frame := k.at(0, hello)
 		p.wantReset("the first payload", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
+		k.reset()
 		relaxed := answered()
 		relaxed.Reason = "prefix"
 		for name, b := range map[string]*config.Bundle{"the same bundle": f.resetBots(), "one that drops": deny(f.bot)} {
@@ -217,26 +220,5 @@ func TestResetHeals(t *testing.T) {
 		_, err := p.Unban(host(f.bot))
 		p.must(err)
 		p.wantReset("unbanned", frame.Bytes(), answered(), toClient(frame))
-	})
-}
-
-// The next user of a port, whom a socket vouches for, is served; the one before stays blocked.
-func TestResetAndPortReuse(t *testing.T) {
-	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
-		l := r.listen()
-		p.swap(denyJA4(helloJA4, false))
-		bot := r.connect(l, f.visitor, true)
-		frame := bot.at(0, hello)
-		p.wantReset("a bot's first payload", frame.Bytes(), resets("ja4"), bot.toServer(frame, bot.isn+1))
-		bot.reset()
-		visitor := r.connect(l, f.visitor, true)
-		p.wantBytes("a visitor's SYN", visitor.syn, passes("no_match"))
-		p.wantReset("the bot's data after it", frame.Bytes(), answered(), toClient(frame))
-		p.wantBytes("the visitor's bare ACK", visitor.ack, passes("handshake"))
-		other := slices.Clone(hello)
-		other[len(other)-3] = 0x02 // another cipher suite
-		p.wantBytes("the visitor's first payload", visitor.write(other), passes("no_match"))
-		p.wantBytes("the visitor goes on", visitor.write(request), known())
 	})
 }
