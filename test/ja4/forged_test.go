@@ -27,3 +27,37 @@ func TestForgedHellosTakeNoPlace(t *testing.T) {
 		}
 	})
 }
+
+// Forged hellos of a visitor's prefix, or of many, spend nothing of what hellos to sockets may: a bot whose shape nobody
+// saw is caught under them.
+func TestForgedHellosSpendNoBudget(t *testing.T) {
+	eachFamily(t, func(t *testing.T, _, bot, _ string) {
+		p := open(t)
+		r := enter(t, p, nil)
+		onOneProcessor(t)
+		h := browser(1)
+		c := p.ja4Of(one(h))
+		p.swap(against("*_*_" + c[len(c)-12:]).bundle())
+		forger := p.visits(bot, 1, nil)
+		caught := ""
+		port := uint16(0)
+		withinASecond(t, func() {
+			port++
+			h.Ciphers = []uint16{0x1301, 0xc100 + port}
+			b := r.connect(bot, 2000+port, one(h))
+			p.forget()
+			for n := range uint32(shapesPerSecond + 500) {
+				forger.k.Source = netip.AddrPortFrom(netip.MustParseAddr(bot), uint16(1+n%60000))
+				if n >= 2*shapesPerPrefix {
+					forger.k.Source = netip.AddrPortFrom(netip.MustParseAddr(tenth(n)), 1)
+				}
+				forger.k.Dest = far(forger.k.Source)
+				forger.k.Dest = netip.AddrPortFrom(forger.k.Dest.Addr(), webPort)
+				forger.stream = distinct(n)
+				forger.all()
+			}
+			caught = b.all(1460)
+		})
+		p.wants("the bot", "XDP_DROP", caught)
+	})
+}
