@@ -106,8 +106,9 @@ func (c *trial) run() string {
 		c.send(k, segments)
 	}
 	c.check(k, want)
-	if want.classes[0] == whole && c.r.IntN(4) == 0 {
-		c.permuted(want)
+	if want.classes[0] == whole && len(c.failures) == 0 && c.r.IntN(4) == 0 {
+		c.permuted()
+		c.near()
 	}
 	return want.classes[0]
 }
@@ -162,18 +163,56 @@ func (c *trial) compare(flow bpf.Flow, want expectation) {
 	}
 }
 
-// permuted sends the same hello with its ciphers and extensions in another order, as one segment: a shape that is known.
-func (c *trial) permuted(want expectation) {
-	h := c.hello
-	h.Ciphers, h.Extensions = slices.Clone(h.Ciphers), slices.Clone(h.Extensions)
+// permuted sends the same hello with its ciphers and extensions in another order: a shape that is known.
+func (c *trial) permuted() {
+	h := c.copied()
 	c.r.Shuffle(len(h.Ciphers), func(i, j int) { h.Ciphers[i], h.Ciphers[j] = h.Ciphers[j], h.Ciphers[i] })
 	c.r.Shuffle(len(h.Extensions), func(i, j int) { h.Extensions[i], h.Extensions[j] = h.Extensions[j], h.Extensions[i] })
-	if want = expect(clienthello.Records(h.Bytes())); want.classes[0] != whole {
-		return
+	c.variant(1, "permuted", h)
+}
+
+// near sends a hello that differs in one value: another shape, which must not pass for the known one.
+func (c *trial) near() {
+	h := c.copied()
+	what := "with another version"
+	switch n := c.r.IntN(5); {
+	case n == 0 && len(h.Ciphers) > 1:
+		what = "with one cipher twice"
+		h.Ciphers[c.r.IntN(len(h.Ciphers))] = h.Ciphers[c.r.IntN(len(h.Ciphers))]
+	case n == 1 && len(h.Ciphers) > 0:
+		what = "with another cipher"
+		h.Ciphers[c.r.IntN(len(h.Ciphers))] ^= 1 << c.r.IntN(16)
+	case n == 2 && len(h.Extensions) > 0:
+		what = "with another extension"
+		h.Extensions[c.r.IntN(len(h.Extensions))].Type ^= 1 << c.r.IntN(16)
+	case n == 3 && len(h.Extensions) > 0:
+		what = "with another value in an extension"
+		data := h.Extensions[c.r.IntN(len(h.Extensions))].Data
+		if len(data) > 4 {
+			i := 2 + c.r.IntN(min(len(data)-3, 40))
+			data[i], data[i+1] = data[i+1], data[i]
+		}
+	default:
+		h.Version ^= 1 << c.r.IntN(16)
 	}
-	c.what += ", permuted"
-	from := c.from(1)
+	c.variant(2, what, h)
+}
+
+func (c *trial) copied() clienthello.Hello {
+	h := c.hello
+	h.Ciphers, h.Extensions = slices.Clone(h.Ciphers), slices.Clone(h.Extensions)
+	for i := range h.Extensions {
+		h.Extensions[i].Data = slices.Clone(h.Extensions[i].Data)
+	}
+	return h
+}
+
+// variant sends another hello over a connection of its own, as one segment.
+func (c *trial) variant(second uint16, what string, h clienthello.Hello) {
+	c.stream = clienthello.Records(h.Bytes())
+	c.what += ", " + what
+	from := c.from(second)
 	k := clienthello.Connection{Source: from, Dest: far(from), ISN: c.r.Uint32(), Ack: 1}
-	c.send(k, clienthello.Segments(clienthello.Records(h.Bytes())))
-	c.check(k, want)
+	c.send(k, clienthello.Segments(c.stream))
+	c.check(k, expect(c.stream))
 }
