@@ -83,21 +83,18 @@ static __always_inline enum confirmation confirm(struct xdp_md *ctx, const struc
 	return found;
 }
 
-/* socket_next leaves the sequence number that the socket of p's connection waits for; false where there is none. */
-static __always_inline bool socket_next(struct xdp_md *ctx, const struct packet *p, __u32 *next)
+/* socket_next leaves the ISN of the socket of p's connection and the sequence number that it waits for; false where there
+ * is none. */
+static __always_inline bool socket_next(struct xdp_md *ctx, const struct packet *p, __u32 *isn, __u32 *next)
 {
 	struct bpf_sock *sk = socket_of(ctx, p);
 	if (!sk)
 		return false;
-	struct tcp_request_sock *request = bpf_skc_to_tcp_request_sock(sk);
-	struct tcp_sock *tcp = request ? 0 : bpf_skc_to_tcp_sock(sk);
-	bool found = request || (tcp && sk->state != SOCKET_LISTEN);
-	if (request)
-		*next = request->rcv_isn + 1;
-	else if (tcp)
-		*next = tcp->rcv_nxt;
+	enum confirmation found = socket_isn(sk, isn);
+	struct tcp_sock *tcp = found >= CONFIRM_FRESH ? bpf_skc_to_tcp_sock(sk) : 0;
+	*next = tcp ? tcp->rcv_nxt : *isn + 1;
 	bpf_sk_release(sk);
-	return found;
+	return found != CONFIRM_NONE;
 }
 
 #endif

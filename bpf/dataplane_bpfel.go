@@ -564,6 +564,7 @@ type DataplaneWorkspace struct {
 	Budgets      [2]DataplaneShapeBudget
 	Flow         DataplaneFlow
 	Shape        DataplaneShape
+	Answer       [64]uint8
 	HelloIndex   uint32
 	IsLocked     uint32
 	HelloAt      uint32

@@ -107,6 +107,7 @@ static __always_inline int relax(struct packet *p, struct flow *flow)
 	} else if (p->reason != REASON_BAN) {
 		if (flow->verdict == VERDICT_RESET && p->outcome == OUTCOME_DROP)
 			p->outcome = OUTCOME_RESET; /* its socket is gone: nothing of it passes any more */
+		p->isn = flow->isn;
 		flow->expires_ns = p->expires_ns;
 		flow->slot = p->slot;
 		flow->generation = p->generation;
@@ -142,6 +143,7 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 		return REASON_AGENT_LOST;
 	p->verdict = flow->verdict;
 	p->outcome = flow->verdict == VERDICT_RESET ? OUTCOME_RESET : OUTCOME_DROP;
+	p->isn = flow->isn;
 	return REASON_KNOWN_FLOW;
 }
 

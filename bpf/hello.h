@@ -221,8 +221,8 @@ static __always_inline void note_piece(struct packet *p, struct hello *h, __u32 
 /* bytes_taken returns how many bytes of the stream the socket has taken in, as far as it matters to a hello. */
 __noinline int bytes_taken(struct xdp_md *ctx, struct packet *p, __u32 isn)
 {
-	__u32 next = 0;
-	if (!p || p->flags & PACKET_REMOTE || !socket_next(ctx, p, &next))
+	__u32 next = 0, its_isn = 0;
+	if (!p || p->flags & PACKET_REMOTE || !socket_next(ctx, p, &its_isn, &next) || its_isn != isn)
 		return 0;
 	__u32 taken = next - isn - 1;
 	return taken < HELLO_MAX ? taken : HELLO_MAX;

@@ -65,7 +65,10 @@ struct packet {
 	__u16 flags;
 	__u32 generation;
 	__u32 hello_end; /* of struct flow */
-	__u32 cursor;    /* of read_syn */
+	union {
+		__u32 cursor; /* of read_syn */
+		__u32 isn;    /* of the flow that is reset */
+	};
 	__u64 expires_ns;
 	__u64 now_ns;
 	__u64 control; /* the control word, read once */
@@ -119,6 +122,7 @@ struct workspace {
 	struct shape_budget budgets[2]; /* of what is proven, and of what is not */
 	struct flow flow;               /* to be stored */
 	struct shape shape;             /* to be stored */
+	__u8 answer[64];                /* the headers of a reset */
 	__u32 hello_index;              /* of the hello that this packet holds the lock of */
 	__u32 is_locked;
 	__u32 hello_at; /* where the body of the ClientHello lies, and in which stream */

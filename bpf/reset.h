@@ -17,6 +17,8 @@
 #include "confirm.h"
 #include "packet.h"
 #include "parse.h"
+#include "syn.h"
+#include "workspace.h"
 
 #define RESET_TTL 64
 
@@ -73,41 +75,29 @@ static __always_inline void fill_tcp(struct tcphdr *tcp, const struct flow_key *
 	tcp->check = fold(add_words(add_words(0, &pseudo, sizeof(pseudo) / 4), tcp, sizeof(*tcp) / 4));
 }
 
-static __always_inline int write_reset4(struct xdp_md *ctx, __u32 off, const struct flow_key *k,
-					const struct tcphdr *tcp)
+static __always_inline void fill_ipv4(struct reset4 *r, const struct flow_key *k)
 {
-	struct reset4 r = {
-		.ip = {
-			.version = 4,
-			.ihl = sizeof(r.ip) / 4,
-			.tot_len = bpf_htons(sizeof(r)),
-			.frag_off = bpf_htons(0x4000), /* do not fragment */
-			.ttl = RESET_TTL,
-			.protocol = IPPROTO_TCP,
-			.saddr = k->saddr[3],
-			.daddr = k->daddr[3],
-		},
-		.tcp = *tcp,
-	};
-	r.ip.check = fold(add_words(0, &r.ip, sizeof(r.ip) / 4));
-	return bpf_xdp_store_bytes(ctx, off, &r, sizeof(r));
+	__builtin_memset(&r->ip, 0, sizeof(r->ip));
+	r->ip.version = 4;
+	r->ip.ihl = sizeof(r->ip) / 4;
+	r->ip.tot_len = bpf_htons(sizeof(*r));
+	r->ip.frag_off = bpf_htons(IPV4_DONT_FRAGMENT);
+	r->ip.ttl = RESET_TTL;
+	r->ip.protocol = IPPROTO_TCP;
+	r->ip.saddr = k->saddr[3];
+	r->ip.daddr = k->daddr[3];
+	r->ip.check = fold(add_words(0, &r->ip, sizeof(r->ip) / 4));
 }
 
-static __always_inline int write_reset6(struct xdp_md *ctx, __u32 off, const struct flow_key *k,
-					const struct tcphdr *tcp)
+static __always_inline void fill_ipv6(struct reset6 *r, const struct flow_key *k)
 {
-	struct reset6 r = {
-		.ip6 = {
-			.version = 6,
-			.payload_len = bpf_htons(sizeof(*tcp)),
-			.nexthdr = IPPROTO_TCP,
-			.hop_limit = RESET_TTL,
-		},
-		.tcp = *tcp,
-	};
-	__builtin_memcpy(&r.ip6.saddr, k->saddr, sizeof(r.ip6.saddr));
-	__builtin_memcpy(&r.ip6.daddr, k->daddr, sizeof(r.ip6.daddr));
-	return bpf_xdp_store_bytes(ctx, off, &r, sizeof(r));
+	__builtin_memset(&r->ip6, 0, sizeof(r->ip6));
+	r->ip6.version = 6;
+	r->ip6.payload_len = bpf_htons(sizeof(r->tcp));
+	r->ip6.nexthdr = IPPROTO_TCP;
+	r->ip6.hop_limit = RESET_TTL;
+	__builtin_memcpy(&r->ip6.saddr, k->saddr, sizeof(r->ip6.saddr));
+	__builtin_memcpy(&r->ip6.daddr, k->daddr, sizeof(r->ip6.daddr));
 }
 
 /* write_reset makes the frame an RST of the connection k. Whatever tags it has it keeps. */
@@ -115,12 +105,25 @@ __noinline int write_reset(struct xdp_md *ctx, struct packet *p, struct flow_key
 {
 	if (!p || !k)
 		return -1;
-	struct tcphdr tcp;
-	fill_tcp(&tcp, k, seq, ack, ack >> 32);
+	struct workspace *ws = get_workspace();
+	if (!ws)
+		return -1;
 	__u32 off = (p->l3_off ? p->l3_off : sizeof(struct ethhdr)) & L3_OFF_MASK;
 	bool is4 = is_ipv4(k->saddr);
-	if (is4 ? write_reset4(ctx, off, k, &tcp) : write_reset6(ctx, off, k, &tcp))
-		return -1;
+	void *headers = ws->answer;
+	if (is4) {
+		struct reset4 *r = headers;
+		fill_ipv4(r, k);
+		fill_tcp(&r->tcp, k, seq, ack, ack >> 32);
+		if (bpf_xdp_store_bytes(ctx, off, r, sizeof(*r)))
+			return -1;
+	} else {
+		struct reset6 *r = headers;
+		fill_ipv6(r, k);
+		fill_tcp(&r->tcp, k, seq, ack, ack >> 32);
+		if (bpf_xdp_store_bytes(ctx, off, r, sizeof(*r)))
+			return -1;
+	}
 	int surplus = bpf_xdp_get_buff_len(ctx) - off - (is4 ? sizeof(struct reset4) : sizeof(struct reset6));
 	return surplus > 0 ? bpf_xdp_adjust_tail(ctx, -surplus) : 0;
 }
@@ -165,17 +168,19 @@ static __always_inline int reset_client(struct xdp_md *ctx, struct packet *p)
 	return XDP_TX;
 }
 
-/* reset enforces the verdict and returns the action: towards the server while it has a socket, so that an RST that was
- * lost comes again with the client's next segment; then towards the client. What decides finds no socket behind a SYN
- * cookie; it is dropped. What cannot be written is dropped, which the verdict also means. */
+/* reset enforces the verdict and returns the action: towards the server while it has a socket of this connection, so that
+ * an RST that was lost comes again with the client's next segment; then towards the client. What decides finds no socket
+ * behind a SYN cookie, and is dropped; so is what is left of an old connection when another has its address and port. What
+ * cannot be written is dropped, which the verdict also means. */
 __noinline int reset(struct xdp_md *ctx, struct packet *p)
 {
-	__u32 next = 0;
+	__u32 isn = 0, next = 0;
 	if (!p || p->tcp_flags & TCP_BIT_RST)
 		return XDP_DROP;
-	if (socket_next(ctx, p, &next))
-		return reset_server(ctx, p, next);
-	return p->flags & PACKET_DECIDED ? XDP_DROP : reset_client(ctx, p);
+	bool is_decided = p->flags & PACKET_DECIDED;
+	if (!socket_next(ctx, p, &isn, &next))
+		return is_decided ? XDP_DROP : reset_client(ctx, p);
+	return is_decided || isn == p->isn ? reset_server(ctx, p, next) : XDP_DROP;
 }
 
 #endif

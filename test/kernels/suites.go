@@ -25,7 +25,7 @@ var loaderTests = []string{
 	"OpenAdoptsWhatIsPinned", "RootThatReadsOtherMapsIsReplaced", "EmptyProgArrayPassesAndIsRefilled",
 	"DeviceThatComesBackIsAttachedAgain", "ForeignProgramIsLeftAlone", "DetachLeavesNothing",
 	"BanInsideABannedNetworkLastsAsLong", "OverCapacityIsRefusedAndNothingChanges", "PublishedMapsAreFrozen",
-	"RollbackIsOneStep", "SlotsAreUsedAgain", "MemoryPlanHolds",
+	"RollbackIsOneStep", "SlotsAreUsedAgain", "MemoryPlanHolds", "LabTellsOfEveryPort",
 }
 
 // progrunTests are those in which kernels differ: which socket can confirm what, and what the clock says. Parser and

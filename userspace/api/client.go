@@ -198,7 +198,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*
 
 // lostOr tells the end of an agent from other errors: to whoever asked it is a connection that ends.
 func lostOr(ctx context.Context, err error) error {
-	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
 		if ctx.Err() == nil && errors.Is(err, end) {
 			return ErrLost
 		}
