@@ -175,7 +175,13 @@ func (c *trial) permuted() {
 func (c *trial) near() {
 	h := c.copied()
 	what := "with another version"
-	switch n := c.r.IntN(5); {
+	algorithms := slices.IndexFunc(h.Extensions, func(e clienthello.Extension) bool { return e.Type == 0x000d && len(e.Data) >= 6 })
+	switch n := c.r.IntN(6); {
+	case n == 5 && algorithms >= 0:
+		what = "with two algorithms swapped"
+		data := h.Extensions[algorithms].Data
+		i, j := 2+2*c.r.IntN(len(data)/2-1), 2+2*c.r.IntN(len(data)/2-1)
+		data[i], data[i+1], data[j], data[j+1] = data[j], data[j+1], data[i], data[i+1]
 	case n == 0 && len(h.Ciphers) > 1:
 		what = "with one cipher twice"
 		h.Ciphers[c.r.IntN(len(h.Ciphers))] = h.Ciphers[c.r.IntN(len(h.Ciphers))]
