@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -207,7 +208,7 @@ func (s *show) introduce(origin lab.Origin) {
 	s.screen.print(s.screen.paint(bold, "Spillway demo: real traffic between two network namespaces of its own."))
 	s.screen.say("This machine's own interfaces are not touched.")
 	s.screen.wrap("  origin    ", "            ", origin.Name()+", TLS, IPv4 and IPv6"+s.instead(origin.Name(), "nginx"))
-	clients := s.traffic.visitors.Clients()
+	clients := slices.Clone(s.traffic.visitors.Clients())
 	if b := s.traffic.browser.client; b != nil {
 		clients = append(clients, b.name)
 	}
