@@ -34,7 +34,7 @@ func TestPortReuseHealsWhenTheSYNPassedABypass(t *testing.T) {
 			t.Error("bypass")
 		}
 		p.SetBypass(0)
-		p.wantBytes("the visitor's first payload", visitor.write(request), passes("no_match"))
+		p.wantBytes("the visitor's first payload", visitor.write(request), passes("not_hello"))
 		p.wantBytes("the visitor goes on", visitor.write(request), known())
 	})
 }

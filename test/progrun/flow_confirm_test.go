@@ -32,7 +32,7 @@ func TestEstablishedSocketConfirms(t *testing.T) {
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
 		p.wantBytes("the ACK", k.ack, passes("handshake"))
 		p.wantNoFlow("a handshake")
-		p.wantBytes("the first payload", k.write(request), passes("no_match"))
+		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 		flow := p.wantFlow("confirmed", verdictPass, confirmed|firstPayload|hasFingerprint)
 		if flow.Isn != k.isn {
 			t.Errorf("the flow's ISN is %#x, the connection's %#x", flow.Isn, k.isn)
@@ -59,7 +59,7 @@ func TestRequestSocketConfirms(t *testing.T) {
 		p.want("a forged payload that fits it", f.data(f.visitor, (k.isn^1)+1, request), passes("unconfirmed"))
 		p.want("a forged payload that fits nothing", f.data(f.visitor, k.isn+100, request), passes("midstream"))
 		p.wantNoFlow("a request socket with another ISN")
-		p.want("the first payload", k.at(0, request), passes("no_match"))
+		p.want("the first payload", k.at(0, request), passes("not_hello"))
 		p.wantFlow("its SYN was overwritten by the forged one", verdictPass, confirmed|firstPayload)
 	})
 }
@@ -71,7 +71,7 @@ func TestMultipathSocketConfirms(t *testing.T) {
 		p := open(t).site(f, nothing())
 		k := r.connect(r.listenWith(nil, true), f.visitor, true)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
-		p.wantBytes("the first payload", k.write(request), passes("no_match"))
+		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 		p.wantFlow("confirmed", verdictPass, confirmed|firstPayload|hasFingerprint)
 	})
 }
@@ -93,7 +93,7 @@ func TestDualStackSocketConfirms(t *testing.T) {
 			t.Cleanup(func() { _ = l.Close() })
 			k := r.dial(f.visitor, f.server)
 			p.wantBytes("the SYN", k.syn, passes("no_match"))
-			p.want("the first payload", k.at(0, request), passes("no_match"))
+			p.want("the first payload", k.at(0, request), passes("not_hello"))
 			p.wantFlow("confirmed", verdictPass, confirmed|firstPayload|hasFingerprint)
 		})
 	}
@@ -181,7 +181,7 @@ func TestFloodDisplacesNothing(t *testing.T) {
 		p := openSized(t, small).site(f, nothing())
 		l := r.listen()
 		good, bad := r.connect(l, f.visitor, true), r.connect(l, f.bot, true)
-		p.wantBytes("a visitor's first payload", good.write(request), passes("no_match"))
+		p.wantBytes("a visitor's first payload", good.write(request), passes("not_hello"))
 		p.swap(deny(f.bot))
 		p.wantBytes("a bot's first payload", bad.write(request), drops("prefix"))
 		before := p.flows()

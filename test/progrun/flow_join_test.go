@@ -48,7 +48,7 @@ func TestSpoofedSYNOnALiveConnection(t *testing.T) {
 		if flow.Isn != k.isn {
 			t.Errorf("the flow's ISN is %#x, the connection's %#x", flow.Isn, k.isn)
 		}
-		p.wantBytes("the visitor's first payload", k.write(request), passes("no_match"))
+		p.wantBytes("the visitor's first payload", k.write(request), passes("not_hello"))
 		p.wantFlow("judged without the forger's SYN", verdictPass, confirmed|firstPayload)
 		p.want("the forged payload again", f.data(f.visitor, forged+1, hello), known())
 		p.wantBytes("the visitor goes on", k.write(request), known())
@@ -70,7 +70,7 @@ func TestSYNFINRSTNeverDeleteOrRelaxAFlow(t *testing.T) {
 				p.wantBytes("the first payload", k.write(request), drops("tcp_fingerprint"))
 				data = drops("known_flow")
 			} else {
-				p.wantBytes("the first payload", k.write(request), passes("no_match"))
+				p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 				p.swap(denyScanners())
 			}
 			flow, _ := p.flow()
@@ -130,7 +130,7 @@ func TestPortReuseHealsForANewVisitor(t *testing.T) {
 		p.want("the bot's first payload again", bot.at(0, request), drops("known_flow"))
 		p.wantBytes("the visitor's bare ACK", visitor.ack, passes("handshake"))
 		p.want("the bot's data after that ACK", bot.at(uint32(len(request)), request), drops("known_flow"))
-		p.wantBytes("the visitor's first payload", visitor.write(request), passes("no_match"))
+		p.wantBytes("the visitor's first payload", visitor.write(request), passes("not_hello"))
 		flow := p.wantFlow("replaced", verdictPass, confirmed|firstPayload|hasFingerprint)
 		if flow.Isn != visitor.isn {
 			t.Errorf("the flow's ISN is %#x, the new connection's %#x", flow.Isn, visitor.isn)
@@ -147,7 +147,7 @@ func TestPortReuseIsJudgedAnew(t *testing.T) {
 		l := r.listen()
 		visitor := r.connect(l, f.visitor, true)
 		p.wantBytes("the visitor's SYN", visitor.syn, passes("no_match"))
-		p.wantBytes("the visitor's first payload", visitor.write(request), passes("no_match"))
+		p.wantBytes("the visitor's first payload", visitor.write(request), passes("not_hello"))
 		visitor.reset()
 		bot := r.connect(l, f.visitor, true)
 		p.want("a scanner's SYN", bot.synAs(f.scan(f.visitor)), passes("no_match"))

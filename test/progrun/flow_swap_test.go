@@ -21,10 +21,10 @@ func TestEstablishedConnectionsAreNotNewlyBlocked(t *testing.T) {
 		for name, begin := range map[string]func(*plane, *conn){
 			"seen from its SYN on": func(p *plane, k *conn) {
 				p.wantBytes("the SYN", k.syn, passes("no_match"))
-				p.wantBytes("the first payload", k.write(request), passes("no_match"))
+				p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 			},
 			"seen from its first payload on": func(p *plane, k *conn) {
-				p.wantBytes("the first payload", k.write(request), passes("no_match"))
+				p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 			},
 			"adopted in the middle": func(p *plane, k *conn) {
 				k.write(request)
@@ -57,7 +57,7 @@ func TestNewBlocksBeginAtASYNOrAFirstPayload(t *testing.T) {
 		p := open(t).site(f, nothing())
 		l := r.listen()
 		old := r.connect(l, f.visitor, true)
-		p.wantBytes("a visitor's first payload", old.write(request), passes("no_match"))
+		p.wantBytes("a visitor's first payload", old.write(request), passes("not_hello"))
 		young := r.connect(l, f.other, true)
 		p.wantBytes("another visitor's SYN", young.syn, passes("no_match"))
 		p.swap(f.everyone())
@@ -137,7 +137,7 @@ func TestABanAloneMayCutAnEstablishedFlow(t *testing.T) {
 		r := enter(t, f)
 		p := open(t).site(f, nothing())
 		k := r.visit(f.visitor)
-		p.wantBytes("the first payload", k.write(request), passes("no_match"))
+		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 		flow, _ := p.flow()
 		p.must(p.Ban(host(f.other), time.Hour))
 		p.wantBytes("a ban of somebody else", k.write(request), known())
@@ -202,7 +202,7 @@ func TestABanThatEndsLetsTheFlowGoOn(t *testing.T) {
 		r := enter(t, f)
 		p := open(t).site(f, nothing())
 		k := r.visit(f.visitor)
-		p.wantBytes("the first payload", k.write(request), passes("no_match"))
+		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 		data := k.at(100, request).Bytes()
 		for ttl := 100 * time.Millisecond; ; ttl *= 2 { // a slow machine gets a longer ban
 			end := loader.In(ttl)

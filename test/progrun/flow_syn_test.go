@@ -21,7 +21,7 @@ func TestSYNIsDecidedByItsOwnPacket(t *testing.T) {
 		p.wantBytes("the visitor's SYN", k.syn, passes("no_match"))
 		p.want("a forged SYN in between", forged, drops("tcp_fingerprint"))
 		p.wantBytes("the visitor's ACK", k.ack, passes("handshake"))
-		p.wantBytes("the visitor's first payload", k.write(request), passes("no_match"))
+		p.wantBytes("the visitor's first payload", k.write(request), passes("not_hello"))
 		flow := p.wantFlow("the visitor", verdictPass, confirmed|firstPayload|hasFingerprint)
 		p.want("a forged SYN during it", forged, drops("tcp_fingerprint"))
 		p.want("one with the visitor's own number", k.synAs(forged), drops("tcp_fingerprint"))
