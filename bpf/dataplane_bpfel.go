@@ -270,6 +270,7 @@ type DataplaneRuntime struct {
 	Tripped              uint64
 	BanEpoch             uint64
 	Seed                 [2]uint64
+	TellUntilNs          uint64
 	ServiceBypassUntilNs [33]uint64
 }
 

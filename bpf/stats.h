@@ -28,6 +28,13 @@ static __always_inline bool is_sampled(const struct packet *p, __u64 counted)
 	return (counted & settings.event_sample_mask) == (1 & settings.event_sample_mask);
 }
 
+/* is_watched says whether somebody wants to see every decision. */
+static __always_inline bool is_watched(const struct packet *p)
+{
+	struct runtime *rt = get_words();
+	return rt && p->now_ns < rt->tell_until_ns;
+}
+
 /* may_tell spends one event of this CPU's second, or counts a loss. */
 static __always_inline bool may_tell(__u64 now_ns)
 {

@@ -135,9 +135,10 @@ struct runtime {
 	__u64 tripped;         /* generation whose breaker tripped, 0 for none */
 	__u64 ban_epoch;       /* grows after every change of bans; 0: there never was one */
 	__u64 seed[2];         /* random at creation, then constant: the key of all hashes over what strangers send */
+	__u64 tell_until_ns;   /* somebody watches: until then every decision becomes an event. Writer: the agent */
 	__u64 service_bypass_until_ns[SERVICES_MAX]; /* like bypass_until_ns, one service each */
 };
-_Static_assert(sizeof(struct runtime) == 328, "runtime is ABI");
+_Static_assert(sizeof(struct runtime) == 336, "runtime is ABI");
 
 /* A connection as the kernel sees it; IPv4 as ::ffff:a.b.c.d so that both families share one table. */
 struct flow_key {

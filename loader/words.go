@@ -117,6 +117,12 @@ func (d *Dataplane) Tripped() uint32 {
 	return uint32(atomic.LoadUint64(&d.words.at.Tripped))
 }
 
+// SetTellAll makes every decision an event until the deadline, within the budget of events of each processor; else passes
+// are thinned out.
+func (d *Dataplane) SetTellAll(until Deadline) {
+	atomic.StoreUint64(&d.words.at.TellUntilNs, uint64(until))
+}
+
 func (d *Dataplane) bumpBanEpoch() {
 	// Flows compare 32 bits of it; 0 means that there never was a ban.
 	if atomic.AddUint64(&d.words.at.BanEpoch, 1)&0xffffffff == 0 {

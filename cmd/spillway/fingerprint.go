@@ -155,10 +155,10 @@ func (a *app) fingerprintLive(ctx context.Context, catalogue *config.Catalogue, 
 			return err
 		}
 	}
-	fmt.Fprintf(a.stderr, "Shown: connections that are blocked, or would be, and one in %d of those that pass; at most %d decisions\n"+
-		"a second on each processor. Ctrl-C ends it.\n", loader.PassesPerEvent, loader.EventsPerSecond)
+	fmt.Fprintf(a.stderr, "Shown: every connection, as it comes; at most %d decisions a second on each processor. Ctrl-C ends it.\n",
+		loader.EventsPerSecond)
 	shown := 0
-	err := client.Events(ctx, 0, true, func(e api.Event) error {
+	err := client.Watch(ctx, func(e api.Event) error {
 		l, ok := fingerprint.NewLive(e, catalogue)
 		if !ok || only != "" && e.Service != only {
 			return nil

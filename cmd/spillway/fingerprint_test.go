@@ -196,8 +196,8 @@ func TestFingerprintLive(t *testing.T) {
 	a.answer("GET /v1/events", []api.Event{syn, event, blocked, plain, elsewhere})
 	s.want(exitOK, "fingerprint", "--live")
 	golden(t, "fingerprint-live", s.stdout)
-	s.wantErr("one in 64 of those that pass")
-	if query, _ := a.wasAsked(t, "GET /v1/events"); query.Get("follow") != "true" || query.Get("recent") != "0" {
+	s.wantErr("every connection, as it comes")
+	if query, _ := a.wasAsked(t, "GET /v1/events"); query.Get("follow") != "true" || query.Get("all") != "true" {
 		t.Errorf("asked with %v", query)
 	}
 	s.want(exitOK, "fingerprint", "--live", "--service", "shop", "-o", "json")

@@ -5,12 +5,15 @@ package progrun
 import (
 	"context"
 	"errors"
+	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader"
 )
 
 // told is what an event says, by name.
@@ -77,4 +80,41 @@ func (p *plane) told(e bpf.Event) told {
 	return told{e.Key, p.names[e.Service], bpf.ReasonName(bpf.Reason(e.Reason)), bpf.OutcomeName(bpf.Outcome(e.Outcome)),
 		bpf.StageName(bpf.Stage(e.Stage)), e.Rule, e.Score, e.Generation, e.HasFingerprint != 0,
 		e.Fingerprint.Window, e.Fingerprint.Mss}
+}
+
+// Passes are thinned out, unless somebody watches.
+func TestPassesAreToldWhileSomebodyWatches(t *testing.T) {
+	const frames = 20
+	f := families[0]
+	p := open(t).site(f, nothing())
+	events := make(chan bpf.Event, 4*frames)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Events(ctx, func(e bpf.Event) { events <- e }) }()
+	defer func() { stop(); <-done }()
+	for _, phase := range []struct {
+		src   netip.Addr
+		until loader.Deadline
+	}{{f.visitor, 0}, {f.other, loader.In(time.Hour)}, {f.mild, 0}, {f.protected, loader.In(time.Hour)}} {
+		p.SetTellAll(phase.until)
+		for range frames {
+			p.want("a SYN", f.syn(phase.src), passes("no_match"))
+		}
+	}
+	told := map[bpf.FlowKey]int{}
+	of := func(a netip.Addr) int { return told[key(a, f.server, clientPort, webPort)] }
+	for of(f.protected) < frames { // the ring keeps the order, so all before are here then
+		select {
+		case e := <-events:
+			told[e.Key]++
+		case <-time.After(20 * time.Second):
+			t.Fatalf("after 20 s only these events: %v", told)
+		}
+	}
+	if of(f.other) != frames {
+		t.Errorf("watched: %d events of %d passes", of(f.other), frames)
+	}
+	if n := of(f.visitor) + of(f.mild); n > runtime.NumCPU() { // the first of its kind on each processor
+		t.Errorf("not watched: %d events of %d passes", n, 2*frames)
+	}
 }

@@ -48,6 +48,7 @@ type dataplane interface {
 	SetServiceBypass(id uint8, until loader.Deadline)
 	Beat()
 	SetLease(loader.Deadline)
+	SetTellAll(loader.Deadline)
 	Ban(netip.Prefix, time.Duration) error
 	Unban(netip.Prefix) (bool, error)
 	SweepBans() (int, error)

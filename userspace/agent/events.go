@@ -81,8 +81,37 @@ func (h *hub) read(recent int, follow bool) (past []api.Event, next <-chan api.E
 }
 
 // Events implements api.Backend.
-func (a *agent) Events(recent int, follow bool) (past []api.Event, next <-chan api.Event, stop func()) {
-	return a.hub.read(recent, follow)
+func (a *agent) Events(recent int, follow, all bool) (past []api.Event, next <-chan api.Event, stop func()) {
+	past, next, stop = a.hub.read(recent, follow)
+	if !follow || !all {
+		return past, next, stop
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a.tellAll()
+	go a.keepTelling(ctx)
+	leave := stop // not the result of this function
+	return past, next, func() { cancel(); leave() }
+}
+
+// watchLease is how long the kernel tells of every decision after the last reader that asked for it; a reader renews it.
+const watchLease = 3 * time.Second
+
+func (a *agent) tellAll() {
+	if d, done, err := a.use(); err == nil {
+		d.SetTellAll(loader.In(watchLease))
+		done()
+	}
+}
+
+func (a *agent) keepTelling(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(watchLease / 3):
+			a.tellAll()
+		}
+	}
 }
 
 // readEvents reads the kernel's ring until ctx ends.

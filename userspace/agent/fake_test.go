@@ -29,6 +29,7 @@ type machine struct {
 	links     map[string]string
 	bypass    map[uint8]loader.Deadline
 	heartbeat time.Time
+	tellAll   loader.Deadline
 	lease     loader.Deadline
 	bans      map[netip.Prefix]time.Time
 	banEpoch  uint64
@@ -175,6 +176,12 @@ func (m *machine) SetLease(d loader.Deadline) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lease = d
+}
+
+func (m *machine) SetTellAll(d loader.Deadline) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tellAll = d
 }
 
 func (m *machine) Counters() ([]loader.Counter, error) {

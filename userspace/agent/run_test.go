@@ -212,7 +212,26 @@ func checkEvents(t *testing.T, c *api.Client, m *machine) {
 	if err := c.Events(ctx, 1, true, func(e api.Event) error { seen = e; return got }); !errors.Is(err, got) {
 		t.Fatal(err)
 	}
+	go func() {
+		for ctx.Err() == nil {
+			select {
+			case m.events <- e:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	if err := c.Watch(ctx, func(api.Event) error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.tellAll.Left() <= 0 {
+			t.Error("somebody watches, and the kernel was not asked to tell of every decision")
+		}
+		return got
+	}); !errors.Is(err, got) {
+		t.Fatal(err)
+	}
 	score := 90
+	cancel()
 	want := api.Event{Envelope: api.NewEnvelope(), Sequence: 1, Time: seen.Time, Source: "198.51.100.7", SourcePort: 40000, Destination: "2001:db8::1", DestinationPort: 443,
 		Service: "web", Generation: 1, Stage: "packet", Reason: "tcp_fingerprint", Verdict: "would_drop", Score: &score, Rule: "scan", Label: "scanner",
 		MuonFP: "1024:::", P0F: "4:60+4:0:0:1024,0:::0", JA4: "t13d1516h2_8daaf6152771_02713d6af862", StableJA4: "t13d1514h2_8daaf6152771_02713d6af862"}

@@ -122,7 +122,16 @@ func (c *Client) Unban(ctx context.Context, prefix, reason string) (*Change, err
 // Events calls f for each of the last recent events (at most 1,000), oldest first, and with follow for each new one
 // until ctx ends or f returns an error.
 func (c *Client) Events(ctx context.Context, recent int, follow bool, f func(Event) error) error {
-	q := url.Values{"recent": {strconv.Itoa(recent)}, "follow": {strconv.FormatBool(follow)}}
+	return c.events(ctx, url.Values{"recent": {strconv.Itoa(recent)}, "follow": {strconv.FormatBool(follow)}}, f)
+}
+
+// Watch calls f for each new event until ctx ends or f returns an error. While it runs the kernel tells of every decision,
+// within its budget of events, where it else thins out passes.
+func (c *Client) Watch(ctx context.Context, f func(Event) error) error {
+	return c.events(ctx, url.Values{"recent": {"0"}, "follow": {"true"}, "all": {"true"}}, f)
+}
+
+func (c *Client) events(ctx context.Context, q url.Values, f func(Event) error) error {
 	resp, err := c.do(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil)
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func (b *backend) Unban(_ context.Context, by Caller, prefix, reason string) (*C
 	return b.did(by, "unban %s %s", prefix, reason)
 }
 
-func (b *backend) Events(recent int, follow bool) ([]Event, <-chan Event, func()) {
+func (b *backend) Events(recent int, follow, _ bool) ([]Event, <-chan Event, func()) {
 	past := b.past[max(0, len(b.past)-recent):]
 	if !follow {
 		return past, nil, func() {}

@@ -32,7 +32,9 @@ type Backend interface {
 	Ban(ctx context.Context, by Caller, r BanRequest) (*Change, error)
 	Unban(ctx context.Context, by Caller, prefix, reason string) (*Change, error)
 	// Events returns the last recent events and, with follow, a channel of the next ones; stop ends it.
-	Events(recent int, follow bool) (past []Event, next <-chan Event, stop func())
+	// Events returns the last events and, with follow, a channel of new ones; with all no pass is left out, within the
+	// kernel's budget of events.
+	Events(recent int, follow, all bool) (past []Event, next <-chan Event, stop func())
 	// Forbidden is told when a caller who may not change anything tried to.
 	Forbidden(by Caller, verb string)
 }
@@ -284,7 +286,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, nil, err)
 		return
 	}
-	past, next, stop := s.backend.Events(recent, r.URL.Query().Get("follow") == "true")
+	q := r.URL.Query()
+	past, next, stop := s.backend.Events(recent, q.Get("follow") == "true", q.Get("all") == "true")
 	defer stop()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	control := http.NewResponseController(w)
