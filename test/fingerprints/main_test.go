@@ -4,16 +4,23 @@ package fingerprints
 
 import (
 	"errors"
+	"io"
 	"os"
 	"testing"
 
 	"github.com/spillway/spillway/loader"
 )
 
-// openLab opens the second instance of the dataplane; without the privilege the test is left out, and in CI it fails.
+// openLab opens the second instance of the dataplane.
 func openLab(t *testing.T) *loader.Lab {
 	t.Helper()
 	l, err := loader.OpenLab()
+	return opened(t, l, err)
+}
+
+// opened closes c when the test ends. Without the privilege the test is left out, and in CI it fails.
+func opened[C io.Closer](t *testing.T, c C, err error) C {
+	t.Helper()
 	if errors.Is(err, loader.ErrPermission) && os.Getenv("CI") == "" {
 		t.Skipf("left out: loading programs needs privilege: %v", err)
 	}
@@ -21,9 +28,9 @@ func openLab(t *testing.T) *loader.Lab {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
+		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return l
+	return c
 }
