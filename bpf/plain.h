@@ -18,17 +18,9 @@
 #define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV4_WITHOUT_OPTIONS 0x45
 
-struct plain4 {
-	struct ethhdr eth;
-	struct iphdr ip;
-	struct tcphdr tcp;
-} __attribute__((packed));
-
-struct plain6 {
-	struct ethhdr eth;
-	struct ipv6hdr ip6;
-	struct tcphdr tcp;
-} __attribute__((packed));
+/* The sizes of all headers. (Not a packed struct of them: of its fields clang would read every byte by itself.) */
+#define PLAIN4 (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct tcphdr))
+#define PLAIN6 (sizeof(struct ethhdr) + sizeof(struct ipv6hdr) + sizeof(struct tcphdr))
 
 /* take_tcp leaves what parse_tcp would, or returns false and leaves nothing. */
 static __always_inline bool take_tcp(struct packet *p, const struct tcphdr *tcp, __u32 off, __u32 l4_len)
@@ -61,27 +53,27 @@ static __always_inline void store_ipv6(__be32 addr[4], const void *value)
 	*(__u64 *)&addr[2] = ((const __u64 *)value)[1];
 }
 
-static __always_inline bool parse_plain4(struct packet *p, struct plain4 *f)
+static __always_inline bool parse_plain4(struct packet *p, const struct iphdr *ip)
 {
-	__u32 len = bpf_ntohs(f->ip.tot_len);
-	if (*(__u8 *)&f->ip != IPV4_WITHOUT_OPTIONS || f->ip.protocol != IPPROTO_TCP || len < sizeof(f->ip) ||
-	    f->ip.frag_off & bpf_htons(IPV4_OFFSET | IPV4_MORE_FRAGMENTS))
+	__u32 len = bpf_ntohs(ip->tot_len);
+	if (*(const __u8 *)ip != IPV4_WITHOUT_OPTIONS || ip->protocol != IPPROTO_TCP || len < sizeof(*ip) ||
+	    ip->frag_off & bpf_htons(IPV4_OFFSET | IPV4_MORE_FRAGMENTS))
 		return false;
-	if (!take_tcp(p, &f->tcp, sizeof(f->eth) + sizeof(f->ip), len - sizeof(f->ip)))
+	if (!take_tcp(p, (const void *)(ip + 1), sizeof(struct ethhdr) + sizeof(*ip), len - sizeof(*ip)))
 		return false;
-	store_ipv4(p->key.saddr, f->ip.saddr);
-	store_ipv4(p->key.daddr, f->ip.daddr);
+	store_ipv4(p->key.saddr, ip->saddr);
+	store_ipv4(p->key.daddr, ip->daddr);
 	return true;
 }
 
-static __always_inline bool parse_plain6(struct packet *p, struct plain6 *f)
+static __always_inline bool parse_plain6(struct packet *p, const struct ipv6hdr *ip6)
 {
-	if (*(__u8 *)&f->ip6 >> 4 != 6 || f->ip6.nexthdr != IPPROTO_TCP)
+	if (*(const __u8 *)ip6 >> 4 != 6 || ip6->nexthdr != IPPROTO_TCP)
 		return false;
-	if (!take_tcp(p, &f->tcp, sizeof(f->eth) + sizeof(f->ip6), bpf_ntohs(f->ip6.payload_len)))
+	if (!take_tcp(p, (const void *)(ip6 + 1), sizeof(struct ethhdr) + sizeof(*ip6), bpf_ntohs(ip6->payload_len)))
 		return false;
-	store_ipv6(p->key.saddr, &f->ip6.saddr);
-	store_ipv6(p->key.daddr, &f->ip6.daddr);
+	store_ipv6(p->key.saddr, &ip6->saddr);
+	store_ipv6(p->key.daddr, &ip6->daddr);
 	return true;
 }
 
@@ -90,15 +82,14 @@ static __always_inline bool parse_plain(struct xdp_md *ctx, struct packet *p)
 {
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
-	struct plain4 *f4 = data;
-	if ((void *)(f4 + 1) > end)
+	struct ethhdr *eth = data;
+	if (data + PLAIN4 > end)
 		return false;
-	if (f4->eth.h_proto == bpf_htons(ETH_P_IP))
-		return parse_plain4(p, f4);
-	struct plain6 *f6 = data;
-	if (f6->eth.h_proto != bpf_htons(ETH_P_IPV6) || (void *)(f6 + 1) > end)
+	if (eth->h_proto == bpf_htons(ETH_P_IP))
+		return parse_plain4(p, data + sizeof(*eth));
+	if (eth->h_proto != bpf_htons(ETH_P_IPV6) || data + PLAIN6 > end)
 		return false;
-	return parse_plain6(p, f6);
+	return parse_plain6(p, data + sizeof(*eth));
 }
 
 #endif
