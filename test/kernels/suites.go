@@ -22,9 +22,8 @@ type suite struct {
 // loaderTests are those that ask the kernel for something that kernels do differently: pins, links, frozen maps, what an
 // outer map drops when, what goes with the last reference. Each loads the programs again, which takes seconds here.
 var loaderTests = []string{
-	"OpenAdoptsWhatIsPinned", "RootThatReadsOtherMapsIsReplaced", "EmptyProgArrayPassesAndIsRefilled",
-	"DeviceThatComesBackIsAttachedAgain", "DetachLeavesNothing", "PublishedMapsAreFrozen", "RollbackIsOneStep",
-	"MemoryPlanHolds", "LabTellsOfEveryPort",
+	"OpenAdoptsWhatIsPinned", "EmptyProgArrayPassesAndIsRefilled", "DeviceThatComesBackIsAttachedAgain",
+	"DetachLeavesNothing", "RollbackIsOneStep", "MemoryPlanHolds", "LabTellsOfEveryPort",
 }
 
 // progrunTests are those in which kernels differ: which socket can confirm what, and what the clock says. Parser and

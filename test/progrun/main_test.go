@@ -26,19 +26,25 @@ func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	whole := flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""
+	whole := true
+	for _, name := range []string{"test.run", "test.skip", "test.list"} {
+		whole = whole && flag.Lookup(name).Value.String() == ""
+	}
 	if code == 0 && whole && os.Geteuid() == 0 {
 		code = missingReasons()
 	}
 	os.Exit(code)
 }
 
-// missingReasons fails a whole run that did not see every reason of types.h.
+// ja4Reasons: what can be the matter with a ClientHello is test/ja4's, where each of these is counted by a named case.
+var ja4Reasons = []string{"hello_busy", "hello_malformed", "hello_overlap", "hello_too_long"}
+
+// missingReasons fails a whole run that did not see every other reason of types.h.
 func missingReasons() int {
 	var missing []string
 	for _, r := range bpf.Reasons() {
 		name := bpf.ReasonName(r)
-		if _, ok := reached.Load(name); !ok {
+		if _, ok := reached.Load(name); !ok && !slices.Contains(ja4Reasons, name) {
 			missing = append(missing, name)
 		}
 	}

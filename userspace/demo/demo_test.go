@@ -60,7 +60,7 @@ func TestDemo(t *testing.T) {
 			testWhole(t, Options{Executable: exe, ForceEmbedded: true, TTY: true, Width: 80})
 		})
 		// With a browser, one of them: two cores have enough to do.
-		for _, moment := range []string{"  bots ", "$ spillway run &", "$ spillway reload", "$ spillway apply feed-1.yaml", "No agent runs."} {
+		for _, moment := range []string{"$ spillway run &", "$ spillway reload", "No agent runs."} {
 			t.Run("interrupted at "+moment, func(t *testing.T) { t.Parallel(); testInterrupted(t, exe, moment, moment != "$ spillway reload") })
 		}
 		t.Run("broken promise", func(t *testing.T) { t.Parallel(); testBrokenPromise(t, exe) })
