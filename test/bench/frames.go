@@ -13,6 +13,10 @@ import (
 // visitor is who sends the hot packets.
 var visitor = netip.MustParseAddrPort("198.51.100.20:40000")
 
+// newcomer sends the hot SYNs: one for the visitor's connection would make each of its packets ask whether it was taken
+// over.
+var newcomer = netip.MustParseAddrPort("198.51.100.20:40001")
+
 // linuxOptions are those of a Linux client's SYN.
 func linuxOptions() []byte {
 	return packet.Options(packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(1, 0), packet.NOP(), packet.Scale(7))

@@ -66,10 +66,10 @@ func (r *rig) hotRows() []*scenario {
 		r.on("hot", "established, blocked", segment(blocked, service, nil),
 			bpf.DataplaneReasonREASON_KNOWN_FLOW, dropped).against(hotLookup),
 		r.on("hot", "handshake's ACK", segment(stranger, service, nil), bpf.DataplaneReasonREASON_HANDSHAKE, passed),
-		r.on("hot", fmt.Sprintf("SYN, pass, %s prefixes", number(r.smallList)), synFrame(visitor, service),
+		r.on("hot", fmt.Sprintf("SYN, pass, %s prefixes", number(r.smallList)), synFrame(newcomer, service),
 			bpf.DataplaneReasonREASON_NO_MATCH, passed),
 		r.on("hot", "SYN, drop by prefix", synFrame(denied, service), bpf.DataplaneReasonREASON_PREFIX, dropped),
-		r.on("hot", "SYN, drop by fingerprint", scanFrame(visitor, service),
+		r.on("hot", "SYN, drop by fingerprint", scanFrame(newcomer, service),
 			bpf.DataplaneReasonREASON_TCP_FINGERPRINT, dropped),
 		r.on("banned", "SYN, drop by ban", synFrame(banned, service), bpf.DataplaneReasonREASON_BAN, dropped),
 	}
@@ -80,7 +80,7 @@ var stranger = netip.MustParseAddrPort("198.51.100.22:40000")
 
 // randomRows send as many different packets as there are in a part, in random order.
 func (r *rig) randomRows() []*scenario {
-	data, syn := segment(visitor, service, nil), synFrame(visitor, service)
+	data, syn := segment(visitor, service, nil), synFrame(newcomer, service)
 	known, none := bpf.Reason(bpf.DataplaneReasonREASON_KNOWN_FLOW), bpf.Reason(bpf.DataplaneReasonREASON_NO_MATCH)
 	rows := []*scenario{
 		r.fedWith("flows", &scenario{name: "empty XDP_PASS program", program: r.compare.EmptyPass, frame: data, action: actionPass}),
