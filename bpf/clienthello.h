@@ -12,7 +12,7 @@
 #include "hash.h"
 #include "maps.h"
 #include "packet.h"
-#include "workspace.h"
+#include "stream.h"
 
 #define SESSION_ID_MAX 32
 

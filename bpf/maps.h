@@ -6,8 +6,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#include "packet.h"
 #include "types.h"
+#include "workspace.h"
 
 /* Words that change at run time: one entry. Written by user space through a memory mapping, read by every packet. */
 struct {
@@ -274,5 +274,18 @@ struct ja4s_inner {
 	__type(value, __u32);
 };
 SLOT_MAP(ja4s, ja4s_inner);
+
+/* The two maps of one entry that every stage reads. */
+static __always_inline struct workspace *get_workspace(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&workspaces, &zero);
+}
+
+static __always_inline struct runtime *get_words(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&words, &zero);
+}
 
 #endif

@@ -76,63 +76,6 @@ struct packet {
 	struct tcp_facts facts;
 };
 
-/* The extensions that JA4 looks into. */
-enum found {
-	FOUND_OTHER = 0,
-	FOUND_ALPN = 1,
-	FOUND_SIGNATURES = 2,
-	FOUND_VERSIONS = 3,
-};
-
-struct found_extension {
-	__u32 at;
-	__u32 len; /* 0: absent, or empty */
-	__u32 times;
-	__u32 pad;
-};
-
-/* Where one processor works on a ClientHello: too much for a stack of 512 bytes. */
-struct workspace {
-	struct packet packet; /* on its way from one program to the next */
-	struct stream raw;    /* what a client sent first */
-	struct stream flat;   /* the handshake message without record headers, where it lies in several */
-	struct hello_values ciphers;
-	struct hello_values extensions; /* without 0000 and 0010 */
-	struct hello_values stable;     /* and without those that the stable JA4 leaves out */
-	struct hello_values signatures;
-	struct hello_values spare; /* of the sort */
-	__u32 counts[16];          /* of the sort */
-	__u8 text[HELLO_TEXT + 128];
-	__u32 sha[8];
-	__u32 schedule[16]; /* of SHA-256: not on a stack that four callers share */
-	__u32 listed_count; /* of extensions */
-	__u32 stable_count;
-	__u32 signature_count;
-	__u32 best_version;
-	struct found_extension found[4]; /* by enum found */
-	__u32 hello_end;                 /* bytes of the stream that were looked at */
-	__u32 flat_from;                 /* of flatten_records: read up to here */
-	__u32 flat_to;                   /* written up to here */
-	__u32 flat_left;                 /* of the record */
-	__u32 flat_records;
-	__u32 flat_reason;
-	__u32 sort_count;
-	struct shape_key key;
-	struct tls_fingerprint tls;
-	struct shape_budget budgets[2]; /* of what is proven, and of what is not */
-	struct flow flow;               /* to be stored */
-	struct shape shape;             /* to be stored */
-	__u8 answer[64];                /* the headers of a reset */
-	__u32 hello_index;              /* of the hello that this packet holds the lock of */
-	__u32 is_locked;
-	__u32 hello_at; /* where the body of the ClientHello lies, and in which stream */
-	__u32 hello_body_end;
-	__u32 hello_is_flat;
-	__u32 hello_is_split; /* it lies in several records, and is to be flattened first */
-	__u32 is_named;       /* a feature of the day names the fingerprint */
-	__u32 is_listed;      /* the shape was found among those that features name */
-};
-
 /* Keeps a value in one register, so that the check and the use that follow are of the same one: clang would load the
  * field again, and the verifier has then not seen a check. */
 #define bounded(x) asm volatile("" : "+r"(x))

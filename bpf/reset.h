@@ -18,7 +18,6 @@
 #include "packet.h"
 #include "parse.h"
 #include "syn.h"
-#include "workspace.h"
 
 #define RESET_TTL 64
 

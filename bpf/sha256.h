@@ -8,7 +8,6 @@
 
 #include "maps.h"
 #include "packet.h"
-#include "workspace.h"
 
 #define SHA256_BLOCK 64
 /* Of 99 extensions and 64 signature algorithms at five characters each, with padding. */

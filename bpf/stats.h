@@ -8,7 +8,6 @@
 #include "maps.h"
 #include "packet.h"
 #include "settings.h"
-#include "workspace.h"
 
 /* count returns how often this CPU has counted such a packet. */
 static __always_inline __u64 count(const struct packet *p, __u32 reason)

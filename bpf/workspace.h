@@ -1,59 +1,80 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* workspace.h finds the words and this processor's workspace, and reads a stream in it. */
+/* workspace.h holds the layout of a processor's workspace: where a ClientHello is taken apart, which is too much for a stack
+ * of 512 bytes, and how a packet gets from one program to the next. */
 #ifndef SPILLWAY_WORKSPACE_H
 #define SPILLWAY_WORKSPACE_H
 
-#include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
+#include "packet.h"
+#include "types.h"
 
-#include "maps.h"
+/* A power of two above every limit of values, so that a masked index is always inside. */
+#define HELLO_VALUES 128
 
-static __always_inline struct workspace *get_workspace(void)
-{
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&workspaces, &zero);
-}
+struct hello_values {
+	__u16 values[HELLO_VALUES];
+};
 
-static __always_inline struct runtime *get_words(void)
-{
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&words, &zero);
-}
+struct stream {
+	__u8 bytes[HELLO_BYTES];
+};
 
-/* An offset is always inside for the verifier; whether it is inside the hello the caller has checked. */
-#define STREAM_MASK 8191
+/* Text that is hashed: five characters a value, and the padding of SHA-256. */
+#define HELLO_TEXT 1024
 
-static __always_inline __u32 byte_at(const struct stream *s, __u32 at)
-{
-	bounded(at); /* or clang knows better, and Linux 6.1 sees no mask */
-	return s->bytes[at & STREAM_MASK];
-}
+/* The extensions that JA4 looks into. */
+enum found {
+	FOUND_OTHER = 0,
+	FOUND_ALPN = 1,
+	FOUND_SIGNATURES = 2,
+	FOUND_VERSIONS = 3,
+};
 
-/* Through a pointer that is no byte's any more: else clang reads byte by byte. All machines that we run on read words
- * from anywhere. */
-static __always_inline const void *place_at(const struct stream *s, __u32 at)
-{
-	bounded(at);
-	return &s->bytes[at & STREAM_MASK];
-}
+struct found_extension {
+	__u32 at;
+	__u32 len; /* 0: absent, or empty */
+	__u32 times;
+	__u32 pad;
+};
 
-static __always_inline __u32 word_at(const struct stream *s, __u32 at)
-{
-	const __be16 *word = place_at(s, at);
-	return bpf_ntohs(*word);
-}
-
-/* Three bytes, the length of a handshake message. */
-static __always_inline __u32 length_at(const struct stream *s, __u32 at)
-{
-	const __be32 *word = place_at(s, at);
-	return bpf_ntohl(*word) >> 8;
-}
-
-static __always_inline __u64 long_at(const struct stream *s, __u32 at)
-{
-	const __u64 *word = place_at(s, at);
-	return *word;
-}
+struct workspace {
+	struct packet packet; /* on its way from one program to the next */
+	struct stream raw;    /* what a client sent first */
+	struct stream flat;   /* the handshake message without record headers, where it lies in several */
+	struct hello_values ciphers;
+	struct hello_values extensions; /* without 0000 and 0010 */
+	struct hello_values stable;     /* and without those that the stable JA4 leaves out */
+	struct hello_values signatures;
+	struct hello_values spare; /* of the sort */
+	__u32 counts[16];          /* of the sort */
+	__u8 text[HELLO_TEXT + 128];
+	__u32 sha[8];
+	__u32 schedule[16]; /* of SHA-256: not on a stack that four callers share */
+	__u32 listed_count; /* of extensions */
+	__u32 stable_count;
+	__u32 signature_count;
+	__u32 best_version;
+	struct found_extension found[4]; /* by enum found */
+	__u32 hello_end;                 /* bytes of the stream that were looked at */
+	__u32 flat_from;                 /* of flatten_records: read up to here */
+	__u32 flat_to;                   /* written up to here */
+	__u32 flat_left;                 /* of the record */
+	__u32 flat_records;
+	__u32 flat_reason;
+	__u32 sort_count;
+	struct shape_key key;
+	struct tls_fingerprint tls;
+	struct shape_budget budgets[2]; /* of what is proven, and of what is not */
+	struct flow flow;               /* to be stored */
+	struct shape shape;             /* to be stored */
+	__u8 answer[64];                /* the headers of a reset */
+	__u32 hello_index;              /* of the hello that this packet holds the lock of */
+	__u32 is_locked;
+	__u32 hello_at; /* where the body of the ClientHello lies, and in which stream */
+	__u32 hello_body_end;
+	__u32 hello_is_flat;
+	__u32 hello_is_split; /* it lies in several records, and is to be flattened first */
+	__u32 is_named;       /* a feature of the day names the fingerprint */
+	__u32 is_listed;      /* the shape was found among those that features name */
+};
 
 #endif
