@@ -68,6 +68,7 @@ type agent struct {
 	banTimes   []time.Time
 
 	// These belong to the goroutine that ticks.
+	pins        ownership // nil until the pins could be locked
 	openRetry   retry
 	clockZero   time.Time // when the kernel's clock was 0, by the wall clock of the last look
 	expiryRetry retry

@@ -35,32 +35,52 @@ func (a *agent) place(name string) *place {
 
 // attach attaches to one interface, or adopts the link that is there.
 func (a *agent) attach(d dataplane, i config.Interface) bool {
+	linked := a.linked(d, i.Name)
+	if until := a.attachHeld(i.Name); !linked && !until.IsZero() {
+		a.notAttached(i.Name, heldAttach(i.Name, until))
+		return false
+	}
 	got, err := d.Attach(i.Name, i.Attach)
+	if err != nil {
+		a.notAttached(i.Name, &api.Problem{Code: "attach", Message: err.Error(), Fix: fixOf(err)})
+		return false
+	}
+	a.noteAttached(got, i.Name, !linked)
 	a.mu.Lock()
 	p := a.place(i.Name)
-	if err == nil {
-		repaired := p.ever && !p.attached
-		*p = place{attached: true, ever: true}
-		if repaired {
-			a.repairs["link"]++
-		}
-		a.mu.Unlock()
-		a.log.Info("attached", "interface", i.Name, "mode", got.Mode, "program", got.ProgramID, "link", got.LinkID)
-		return true
+	repaired := p.ever && !p.attached
+	*p = place{attached: true, ever: true}
+	if repaired {
+		a.repairs["link"]++
 	}
-	first := p.problem == nil || p.problem.Message != err.Error()
-	since := a.now().UTC()
+	a.mu.Unlock()
+	a.log.Info("attached", "interface", i.Name, "mode", got.Mode, "program", got.ProgramID, "link", got.LinkID)
+	return true
+}
+
+// notAttached keeps why an interface is not protected, and says it once.
+func (a *agent) notAttached(name string, problem *api.Problem) {
+	a.mu.Lock()
+	p := a.place(name)
+	first := p.problem == nil || p.problem.Message != problem.Message
+	problem.Since = a.now().UTC()
 	if p.problem != nil {
-		since = p.problem.Since
+		problem.Since = p.problem.Since
 	}
-	p.attached = false
-	p.problem = &api.Problem{Code: "attach", Message: err.Error(), Fix: fixOf(err), Since: since}
+	p.attached, p.problem = false, problem
 	p.retry.failed(a.now())
 	a.mu.Unlock()
 	if first {
-		a.log.Error("an interface is not protected", "interface", i.Name, "error", err, "fix", fixOf(err))
+		a.log.Error("an interface is not protected", "interface", name, "error", problem.Message, "fix", problem.Fix)
 	}
-	return false
+}
+
+// linked reports whether an interface has a link that holds: to attach is then to adopt it.
+func (a *agent) linked(d dataplane, name string) bool {
+	all, err := d.Attachments()
+	return err == nil && slices.ContainsFunc(all, func(at loader.Attachment) bool {
+		return at.Interface == name && at.State == loader.StateAttached && a.sameDevice(at)
+	})
 }
 
 // watchLinks attaches again where a link was cut: a device that was deleted and came back.
@@ -111,26 +131,23 @@ func interfaceIndex(name string) (int, error) {
 	return l.Attrs().Index, nil
 }
 
-// unnamed returns the interfaces with a pinned link that the host file does not name.
-func (a *agent) unnamed(d dataplane) ([]string, error) {
+// unnamed returns the pinned links to interfaces that the host file does not name.
+func (a *agent) unnamed(d dataplane) ([]loader.Attachment, error) {
 	all, err := d.Attachments()
 	if err != nil {
 		return nil, err
 	}
-	var out []string
-	for _, at := range all {
-		if !slices.ContainsFunc(a.hostFile().Interfaces, func(i config.Interface) bool { return i.Name == at.Interface }) {
-			out = append(out, at.Interface)
-		}
-	}
-	return out, nil
+	return slices.DeleteFunc(all, func(at loader.Attachment) bool {
+		return slices.ContainsFunc(a.hostFile().Interfaces, func(i config.Interface) bool { return i.Name == at.Interface })
+	}), nil
 }
 
 // detachUnnamed does what reload does with an interface that was taken out of the host file, when it was taken out while
-// no agent ran, or could not be detached then. The change lock is held.
+// no agent ran, or could not be detached then. It leaves a link alone that this state did not make: whoever made it may
+// still need it. The change lock is held.
 func (a *agent) detachUnnamed(d dataplane) {
-	names, err := a.unnamed(d)
-	if err != nil || len(names) == 0 {
+	links, err := a.unnamed(d)
+	if err != nil || len(links) == 0 {
 		if err == nil {
 			a.clearProblem(problemUnnamed)
 		}
@@ -138,16 +155,21 @@ func (a *agent) detachUnnamed(d dataplane) {
 	}
 	e := a.entry(itself(), "reload", "the host file no longer names what was attached")
 	var left []string
-	for _, name := range names {
-		if err := d.DetachInterface(name); err != nil {
+	for _, at := range links {
+		if !a.made(at) {
+			left = append(left, at.Interface+": this state did not attach it")
+			continue
+		}
+		if err := d.DetachInterface(at.Interface); err != nil {
 			left = append(left, err.Error())
 			continue
 		}
-		e.Detail = append(e.Detail, "detached from "+name)
+		a.forgetAttached(at.Interface)
+		e.Detail = append(e.Detail, "detached from "+at.Interface)
 	}
 	if len(left) > 0 {
 		a.setProblem(problemUnnamed, "still attached, although the host file does not name it: "+strings.Join(left, "; "),
-			"the agent tries again; name it in the host file, or stop the agent and run `spillway detach`")
+			"name it in the host file, or stop the agent and run `spillway detach`")
 	} else {
 		a.clearProblem(problemUnnamed)
 	}

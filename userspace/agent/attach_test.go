@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
@@ -15,14 +16,15 @@ import (
 func TestInterfaceTakenOutWithoutAgent(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
+	r.twoInterfaces()
 	r.stop()
-	r.machine.links["eth1"] = loader.StateAttached
+	r.writeHost(hostYAML)
 	r.start()
 	if len(r.machine.links) != 1 || r.machine.links["eth0"] == "" {
 		t.Errorf("links %v", r.machine.links)
 	}
-	entries, _, err := r.store.History(1)
-	if err != nil || entries[0].Verb != "reload" || strings.Join(entries[0].Detail, "") != "detached from eth1" {
+	entries, _, err := r.store.History(2)
+	if err != nil || entries[1].Verb != "reload" || strings.Join(entries[1].Detail, "") != "detached from eth1" {
 		t.Errorf("history %+v, %v", entries, err)
 	}
 }
@@ -31,8 +33,9 @@ func TestInterfaceTakenOutWithoutAgent(t *testing.T) {
 func TestInterfaceThatStaysAttachedIsTold(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
+	r.twoInterfaces()
 	r.stop()
-	r.machine.links["eth1"] = loader.StateAttached
+	r.writeHost(hostYAML)
 	r.machine.fail["DetachInterface"] = errors.New("the kernel says no")
 	r.start()
 	s, err := r.Status(ctx)
@@ -75,5 +78,67 @@ func TestNameThatIsAnotherDevice(t *testing.T) {
 				t.Errorf("%+v", s.Interfaces)
 			}
 		})
+	}
+}
+
+func (r *rig) twoInterfaces() {
+	r.t.Helper()
+	r.writeHost(strings.Replace(hostYAML, "{name: eth0}", "{name: eth0}, {name: eth1}", 1))
+	r.restart()
+}
+
+// A link that another state made is told and left alone: whoever made it may need it.
+func TestA4LinkOfAnotherStateStays(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.stop()
+	r.machine.links["eth1"], r.machine.linkIDs["eth1"] = loader.StateAttached, 99
+	r.start()
+	r.pass(time.Minute)
+	s, err := r.Status(ctx)
+	if err != nil || !hasProblem(s, problemUnnamed) || r.machine.did("DetachInterface") != 0 || len(r.machine.links) != 2 {
+		t.Errorf("problems %v, %v; links %v", s.Problems, err, r.machine.links)
+	}
+}
+
+// Whatever removes a link again and again: three attaches in ten minutes, then it waits and says so. The wait outlives
+// the agent, and a reload ends it.
+func TestA4FlappingInterfaceWaits(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	attaches := func() uint32 { return r.machine.lastLink }
+	cut := func(d time.Duration) {
+		r.machine.links["eth0"] = loader.StateSevered
+		r.pass(d)
+		r.pass(d)
+	}
+	for range 60 {
+		cut(lastRetry / 30)
+	}
+	if attaches() != flapAttaches {
+		t.Errorf("%d attaches within four minutes", attaches())
+	}
+	r.restart()
+	s, err := r.Status(ctx)
+	if err != nil || !hasProblem(s, codeAttachHeld) || s.Protected || attaches() != flapAttaches {
+		t.Errorf("%d attaches, problems %v, %v", attaches(), s.Problems, err)
+	}
+	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	r.tick(false)
+	if s, _ := r.Status(ctx); hasProblem(s, codeAttachHeld) || !s.Protected || attaches() != flapAttaches+1 {
+		t.Errorf("a reload: %d attaches, problems %v", attaches(), s.Problems)
+	}
+	for range 6 {
+		cut(time.Second)
+	}
+	if attaches() != flapAttaches+3 {
+		t.Errorf("%d attaches", attaches())
+	}
+	r.pass(flapWindow)
+	r.pass(lastRetry)
+	if s, _ := r.Status(ctx); !s.Protected || attaches() != flapAttaches+4 {
+		t.Errorf("ten minutes later: %d attaches, problems %v", attaches(), s.Problems)
 	}
 }

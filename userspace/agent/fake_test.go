@@ -21,12 +21,15 @@ const fakeIndex = 2
 // machine is the kernel: it outlives agents, as pinned state does.
 type machine struct {
 	mu        sync.Mutex
+	owner     int // the process that has locked the pins
 	control   loader.Control
 	slots     map[uint8]*loader.Image
 	host      *loader.HostInfo
 	hostSlots map[uint8]*config.Host
-	published *config.Host // what the host slot was built from
-	links     map[string]string
+	published *config.Host      // what the host slot was built from
+	links     map[string]string // state by name
+	linkIDs   map[string]uint32
+	lastLink  uint32
 	bypass    map[uint8]loader.Deadline
 	heartbeat time.Time
 	tellAll   loader.Deadline
@@ -46,7 +49,7 @@ type machine struct {
 }
 
 func newMachine(now func() time.Time) *machine {
-	return &machine{slots: map[uint8]*loader.Image{}, hostSlots: map[uint8]*config.Host{}, links: map[string]string{}, bypass: map[uint8]loader.Deadline{},
+	return &machine{slots: map[uint8]*loader.Image{}, hostSlots: map[uint8]*config.Host{}, links: map[string]string{}, linkIDs: map[string]uint32{}, bypass: map[uint8]loader.Deadline{},
 		bans: map[netip.Prefix]time.Time{}, hits: map[uint8]map[uint16]uint64{}, events: make(chan bpf.Event, 10), now: now, fail: map[string]error{}}
 }
 
@@ -130,7 +133,7 @@ func (m *machine) Attachments() ([]loader.Attachment, error) {
 	}
 	var all []loader.Attachment
 	for name, s := range m.links {
-		all = append(all, loader.Attachment{Interface: name, Index: fakeIndex, Mode: "native", ProgramID: 3, LinkID: 4, State: s})
+		all = append(all, loader.Attachment{Interface: name, Index: fakeIndex, Mode: "native", ProgramID: 3, LinkID: m.linkIDs[name], State: s})
 	}
 	return all, nil
 }
@@ -217,8 +220,11 @@ func (f *fake) Attach(name string, mode config.Attach) (loader.Attachment, error
 	if err := errors.Join(f.called("Attach"), f.fail["Attach "+name]); err != nil {
 		return loader.Attachment{}, err
 	}
-	f.links[name] = loader.StateAttached
-	return loader.Attachment{Interface: name, Mode: string(mode), State: loader.StateAttached}, nil
+	if f.links[name] != loader.StateAttached {
+		f.lastLink++
+		f.linkIDs[name], f.links[name] = f.lastLink, loader.StateAttached
+	}
+	return loader.Attachment{Interface: name, Index: fakeIndex, LinkID: f.linkIDs[name], Mode: string(mode), State: loader.StateAttached}, nil
 }
 
 func (f *fake) DetachInterface(name string) error {

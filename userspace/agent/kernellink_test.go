@@ -3,15 +3,21 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -83,6 +89,48 @@ func TestKernelPinsThatWereRemoved(t *testing.T) {
 	list, err := s.client.Bans(context.Background())
 	if now := s.kernel().Control(); err != nil || len(list.Bans) != 1 || now != before {
 		t.Errorf("bans %+v, %v; control %+v, was %+v", list, err, now, before)
+	}
+}
+
+// Two agents with sockets and state folders of their own on one pin folder attached and detached 60 times a second. The
+// second one ends and names the first; a killed one leaves no lock behind.
+func TestKernelA4TwoAgentsOnOnePinFolder(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	s.apply("one", api.ApplyOptions{})
+	k := s.kernel()
+	before, err := k.Attachments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, path := writeHost(t, t.TempDir(), strings.Replace(kernelHost, "sw0", "sw1", 1), s.host.Paths.Pins, "")
+	second := func() string {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), childVariable+"="+path)
+		var said bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &said, &said
+		s.in(cmd.Start)
+		timer := time.AfterFunc(5*time.Second, func() { _ = cmd.Process.Kill() })
+		defer timer.Stop()
+		if err := cmd.Wait(); err == nil {
+			t.Error("the second agent ended well")
+		}
+		return said.String()
+	}
+	if said := second(); !strings.Contains(said, fmt.Sprintf("process %d", s.child.Process.Pid)) {
+		t.Errorf("the second agent said: %s", said)
+	}
+	if now, err := k.Attachments(); err != nil || !slices.Equal(now, before) {
+		t.Errorf("links %+v, were %+v, %v", now, before, err)
+	}
+	// Without the first, the second takes the pins, and leaves alone what it did not attach.
+	s.kill()
+	if said := second(); strings.Contains(said, "another agent") {
+		t.Errorf("the lock of a killed agent is left: %s", said)
+	}
+	now, err := k.Attachments()
+	if err != nil || len(now) != 2 || !slices.ContainsFunc(now, func(at loader.Attachment) bool { return at == before[0] }) {
+		t.Errorf("links %+v, were %+v, %v", now, before, err)
 	}
 }
 

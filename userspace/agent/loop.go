@@ -58,12 +58,14 @@ func (a *agent) tick(hurry bool) {
 	}
 	d, done, err := a.use()
 	if err == nil {
-		a.watch(d, hurry)
-		if a.change.TryLock() {
-			a.settle(d)
-			a.change.Unlock()
+		if a.owns() {
+			a.watch(d, hurry)
+			if a.change.TryLock() {
+				a.settle(d)
+				a.change.Unlock()
+			}
+			a.sweepBans(d)
 		}
-		a.sweepBans(d)
 		done()
 	}
 	a.saveAgain()

@@ -19,6 +19,11 @@ func (a *agent) tryOpen() {
 		return
 	}
 	h := a.hostFile()
+	if err := a.ownPins(); err != nil {
+		a.openRetry.failed(a.now())
+		a.setProblem(problemKernel, err.Error(), fixOf(err))
+		return
+	}
 	d, err := a.opts.open(loader.Options{Pins: h.Paths.Pins, Capacity: h.Capacity, Log: a.log})
 	if err != nil {
 		a.openRetry.failed(a.now())

@@ -33,6 +33,7 @@ type Options struct {
 
 	// What stands for the machine in tests.
 	open  func(loader.Options) (dataplane, error)
+	owner func(folder string) (ownership, error)
 	own   func() ([]netip.Addr, error)
 	links func(context.Context) <-chan struct{}
 	index func(name string) (int, error)
@@ -52,6 +53,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.open == nil {
 		o.open = openLoader
+	}
+	if o.owner == nil {
+		o.owner = ownPins
 	}
 	if o.own == nil {
 		o.own = ownAddresses

@@ -26,6 +26,7 @@ const (
 	problemVerify  = "verify"
 	problemBans    = "bans_not_restored"
 	problemUnnamed = "unnamed_interface"
+	problemOwner   = "pins_not_owned"
 	problemReload  = "reload_held"
 	problemMode    = "mode_held"
 )
@@ -82,6 +83,8 @@ func rank(code string) int {
 // fixOf says how a person mends what the loader reports.
 func fixOf(err error) string {
 	switch {
+	case errors.Is(err, loader.ErrOwned):
+		return fixOfOwner(err)
 	case errors.Is(err, loader.ErrForeignABI):
 		return "run `spillway detach`, then start the agent again: traffic passes unprotected in between"
 	case errors.Is(err, loader.ErrForeignProgram):

@@ -107,6 +107,7 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	if ask && len(blocks) > 0 {
 		return nil, heldHost(blocks)
 	}
+	a.endHolds()
 	attached, err := a.attachNew(d, old, next)
 	if err != nil {
 		return nil, err
@@ -177,7 +178,8 @@ func fixedChanges(old, next *config.Host) []string {
 func (a *agent) attachNew(d dataplane, old, next *config.Host) (attached []string, err error) {
 	for _, name := range gone(next, old) {
 		i := next.Interfaces[slices.IndexFunc(next.Interfaces, func(i config.Interface) bool { return i.Name == name })]
-		_, err := d.Attach(i.Name, i.Attach)
+		linked := a.linked(d, i.Name)
+		got, err := d.Attach(i.Name, i.Attach)
 		if errors.Is(err, loader.ErrNoDevice) {
 			continue
 		}
@@ -185,6 +187,7 @@ func (a *agent) attachNew(d dataplane, old, next *config.Host) (attached []strin
 			a.detach(d, attached)
 			return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + err.Error(), Fix: fixOf(err)}
 		}
+		a.noteAttached(got, name, !linked)
 		attached = append(attached, name)
 	}
 	return attached, nil
@@ -208,6 +211,7 @@ func (a *agent) detach(d dataplane, names []string) (detail []string) {
 			detail = append(detail, err.Error())
 			continue
 		}
+		a.forgetAttached(name)
 		detail = append(detail, fmt.Sprintf("detached from %s", name))
 		a.mu.Lock()
 		delete(a.places, name)

@@ -84,6 +84,7 @@ func (r *rig) startWithoutAdoption() {
 	o := Options{Host: h, HostPath: r.hostPath(), Version: "test", Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return r.clock }}
 	o.own = func() ([]netip.Addr, error) { return r.own, nil }
 	o.index = r.index
+	o.owner = r.machine.own
 	o.clock = func() loader.Clock {
 		return loader.Clock{Wall: r.clock, MonotonicNS: uint64(r.clock.Add(-r.stepped).Sub(time.Unix(0, 0)))}
 	}
@@ -128,6 +129,7 @@ func (r *rig) stop() {
 		return
 	}
 	r.closeKernel()
+	r.disownPins()
 	_ = r.store.Close()
 	r.agent = nil
 }

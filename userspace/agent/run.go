@@ -10,12 +10,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// Run is the agent until ctx ends. It returns an error only when another agent holds the state. Whatever else fails is
+// Run is the agent until ctx ends. It returns an error only when another agent holds the state or the pins. Whatever else fails is
 // told, and tried again. It leaves everything attached.
 func Run(ctx context.Context, o Options) error {
 	o.setDefaults()
@@ -34,6 +35,10 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer store.Close()
 	a := newAgent(o, store)
+	if err := a.ownPins(); errors.Is(err, loader.ErrOwned) {
+		return fmt.Errorf("another agent runs: %w\n  fix: %s", err, fixOf(err))
+	}
+	defer a.disownPins()
 	a.tryOpen()
 	defer a.closeKernel()
 	background, stop := context.WithCancel(ctx)

@@ -65,8 +65,8 @@ func (a *agent) compare(d dataplane, roles []string) (*api.Verification, error) 
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range unnamed {
-		v.Entries = append(v.Entries, api.DriftEntry{Where: "interface " + name, Want: "nothing: the host file does not name it", Got: "a pinned link"})
+	for _, at := range unnamed {
+		v.Entries = append(v.Entries, api.DriftEntry{Where: "interface " + at.Interface, Want: "nothing: the host file does not name it", Got: "a pinned link"})
 	}
 	if d.Control().Host == 0 {
 		v.Left = append(v.Left, "no host file is published")

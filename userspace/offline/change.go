@@ -128,13 +128,20 @@ func (s *Session) service(name string) (uint8, error) {
 }
 
 // Detach takes everything below the pins out of the kernel, whatever version or state it is in: traffic passes, and
-// some NICs reset their rings. ErrHeld while an agent holds the state: it would attach again.
+// some NICs reset their rings. ErrHeld while an agent holds the state or the pins: it would attach again.
 func Detach(p Places, reason string, now func() time.Time) (*api.Change, error) {
 	store, note, err := lock(p.State, now)
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
+	owner, err := loader.OwnExisting(p.Pins)
+	switch {
+	case errors.Is(err, loader.ErrOwned): // by an agent with another state folder
+		return nil, fmt.Errorf("%w: %w", ErrHeld, err)
+	case err == nil:
+		defer owner.Close()
+	}
 	var interfaces []string
 	if d, err := loader.Adopt(p.Pins); err == nil {
 		if all, err := d.Attachments(); err == nil {

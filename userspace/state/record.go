@@ -35,6 +35,16 @@ type Record struct {
 	Bans          []Ban             `json:"bans,omitempty"`
 	HostDigest    string            `json:"host_digest,omitempty"` // SHA-256 of the published host file
 	Compiled      []Compiled        `json:"compiled,omitempty"`
+	Attached      []Attached        `json:"attached,omitempty"` // nothing else is ever detached for this state
+}
+
+// Attached is a link that this state made or took over.
+type Attached struct {
+	Interface string `json:"interface"` // as the host file names it
+	Index     int    `json:"index"`
+	Link      uint32 `json:"link"` // its id: one that is made later has another
+	// Times are those of the last attaches: most cards reset their rings with each.
+	Times []time.Time `json:"times,omitempty"`
 }
 
 // Generation is a bundle that got a number.
@@ -155,6 +165,10 @@ func (r *Record) Clone() *Record {
 	c.Applied, c.LastKnownGood, c.Confirm = clonePointer(r.Applied), clonePointer(r.LastKnownGood), clonePointer(r.Confirm)
 	c.Quarantine, c.Bans, c.Compiled = slices.Clone(r.Quarantine), slices.Clone(r.Bans), slices.Clone(r.Compiled)
 	c.Bypass = maps.Clone(r.Bypass)
+	c.Attached = slices.Clone(r.Attached)
+	for i := range c.Attached {
+		c.Attached[i].Times = slices.Clone(c.Attached[i].Times)
+	}
 	for i := range c.Compiled {
 		c.Compiled[i].Services = maps.Clone(c.Compiled[i].Services)
 	}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrOwned: an agent owns the pins.
+var ErrOwned = errors.New("another agent owns the pins")
+
+// OwnedError says whose the pins are. It is an ErrOwned.
+type OwnedError struct {
+	Folder string
+	PID    int // 0 where /proc does not tell
+}
+
+func (e *OwnedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("%v below %s", ErrOwned, e.Folder)
+	}
+	return fmt.Sprintf("%v below %s: process %d", ErrOwned, e.Folder, e.PID)
+}
+
+func (e *OwnedError) Unwrap() error { return ErrOwned }
+
+// Ownership is the right to change what is pinned below a folder. It is a lock on the folder itself, not on a path beside
+// it: two agents with other sockets, other state folders or another name for the same mount still meet there. bpffs opens
+// no pinned object as a file, but its folders are ordinary ones (flock, Linux 6.1 to 6.18). The lock is a descriptor's: a
+// killed process leaves nothing stale.
+type Ownership struct {
+	folder string
+	dir    *os.File
+}
+
+// Own makes the folder where it is missing and locks it for this process. Errors: ErrOwned (an *OwnedError),
+// ErrUnsupported when the folder is not on a BPF file system.
+func Own(folder string) (*Ownership, error) {
+	if err := checkBPFFS(folder); err != nil {
+		return nil, err
+	}
+	for range 3 { // the folder may go between the two: whoever detaches removes it last
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return nil, explain("make the pin folder", err)
+		}
+		o, err := OwnExisting(folder)
+		if !errors.Is(err, ErrNotPinned) {
+			return o, err
+		}
+	}
+	return nil, fmt.Errorf("own the pins: %s comes and goes: %w", folder, ErrNotPinned)
+}
+
+// OwnExisting is Own for whoever makes nothing: ErrNotPinned when there is no folder.
+func OwnExisting(folder string) (*Ownership, error) {
+	dir, err := os.OpenFile(folder, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", folder, ErrNotPinned)
+	}
+	if err != nil {
+		return nil, explain("open the pin folder", err)
+	}
+	o := &Ownership{folder, dir}
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		owner := lockOwner(dir)
+		_ = dir.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, &OwnedError{folder, owner}
+		}
+		return nil, explain("lock the pin folder", err)
+	}
+	if !o.Holds() {
+		_ = dir.Close()
+		return nil, fmt.Errorf("%s: %w", folder, ErrNotPinned)
+	}
+	return o, nil
+}
+
+// Holds reports whether the path still leads to the folder that is locked: somebody may have removed it, moved it aside,
+// or mounted something over it.
+func (o *Ownership) Holds() bool {
+	locked, err := o.dir.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(o.folder)
+	return err == nil && os.SameFile(locked, there)
+}
+
+// Close gives the pins free.
+func (o *Ownership) Close() error { return o.dir.Close() }
+
+// lockOwner finds who holds a lock in the kernel's list, 0 when it does not say (another PID namespace).
+func lockOwner(f *os.File) int {
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil {
+		return 0
+	}
+	list, err := os.Open("/proc/locks")
+	if err != nil {
+		return 0
+	}
+	defer list.Close()
+	id := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
+	for lines := bufio.NewScanner(list); lines.Scan(); {
+		// 1: FLOCK  ADVISORY  WRITE 14322 fe:00:9978023 0 EOF
+		fields := strings.Fields(lines.Text())
+		var pid int
+		if len(fields) >= 6 && fields[1] == "FLOCK" && fields[5] == id {
+			if _, err := fmt.Sscan(fields[4], &pid); err == nil {
+				return max(pid, 0)
+			}
+		}
+	}
+	return 0
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// A first attach resets the rings of most network cards, so whatever removes a link again and again (another tool, a
+// driver, a second agent of an older version) must not make this agent reset a card all day. After flapAttaches of one
+// interface within flapWindow the next one waits until the first of them is that old, or until a person says reload.
+const (
+	flapAttaches = 3
+	flapWindow   = 10 * time.Minute
+)
+
+// codeAttachHeld is the problem of an interface that waits.
+const codeAttachHeld = "attach_held"
+
+// attachedOf finds what the record says of an interface.
+func attachedOf(all []state.Attached, name string) int {
+	return slices.IndexFunc(all, func(at state.Attached) bool { return at.Interface == name })
+}
+
+// recent returns the attaches of the last flapWindow.
+func (a *agent) recent(times []time.Time) []time.Time {
+	return slices.DeleteFunc(slices.Clone(times), func(t time.Time) bool {
+		age := a.now().Sub(t)
+		return age < 0 || age >= flapWindow // one of the future is of a wall clock that was set since
+	})
+}
+
+// attachHeld returns until when an interface waits for its next attach, the zero time when it does not.
+func (a *agent) attachHeld(name string) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := attachedOf(a.record.Attached, name)
+	if i < 0 {
+		return time.Time{}
+	}
+	if times := a.recent(a.record.Attached[i].Times); len(times) >= flapAttaches {
+		return times[len(times)-flapAttaches].Add(flapWindow)
+	}
+	return time.Time{}
+}
+
+func heldAttach(name string, until time.Time) *api.Problem {
+	return &api.Problem{Code: codeAttachHeld,
+		Message: fmt.Sprintf("%s lost its link %d times within %s, and each attach may reset the card: the next one waits until %s", name, flapAttaches, short(flapWindow), until.UTC().Format(time.RFC3339)),
+		Fix:     "find who removes it (another agent, another XDP tool, a driver); `spillway reload` attaches at once"}
+}
+
+// noteAttached writes down a link as this state's. fresh says that it was made now.
+func (a *agent) noteAttached(got loader.Attachment, name string, fresh bool) {
+	r := a.state()
+	next := state.Attached{Interface: name, Index: got.Index, Link: got.LinkID}
+	if i := attachedOf(r.Attached, name); i >= 0 {
+		next.Times = a.recent(r.Attached[i].Times)
+		if known := r.Attached[i]; !fresh && known.Index == next.Index && known.Link == next.Link {
+			return
+		}
+	}
+	if fresh {
+		next.Times = append(next.Times, a.now().UTC())
+	}
+	_ = a.update(func(r *state.Record) {
+		r.Attached = append(slices.DeleteFunc(r.Attached, func(at state.Attached) bool { return at.Interface == name }), next)
+	})
+}
+
+// forgetAttached is noteAttached's end.
+func (a *agent) forgetAttached(name string) {
+	if attachedOf(a.state().Attached, name) < 0 {
+		return
+	}
+	_ = a.update(func(r *state.Record) {
+		r.Attached = slices.DeleteFunc(r.Attached, func(at state.Attached) bool { return at.Interface == name })
+	})
+}
+
+// endHolds lets every interface attach at once: a person said so.
+func (a *agent) endHolds() {
+	if !slices.ContainsFunc(a.state().Attached, func(at state.Attached) bool { return len(at.Times) >= flapAttaches }) {
+		return
+	}
+	_ = a.update(func(r *state.Record) {
+		for i := range r.Attached {
+			r.Attached[i].Times = nil
+		}
+	})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.places {
+		p.retry.reset()
+	}
+}
+
+// made reports whether a pinned link is this state's.
+func (a *agent) made(at loader.Attachment) bool {
+	return slices.ContainsFunc(a.state().Attached, func(known state.Attached) bool {
+		return known.Link == at.LinkID && (known.Index == at.Index || at.Index == 0) // a severed link has lost its device
+	})
+}

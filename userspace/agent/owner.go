@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spillway/spillway/loader"
+)
+
+// ownership is the right to change what is pinned: *loader.Ownership, or what stands for it in a test.
+type ownership interface {
+	Holds() bool
+	Close() error
+}
+
+func ownPins(folder string) (ownership, error) {
+	o, err := loader.Own(folder)
+	if err != nil {
+		return nil, err // never a nil *loader.Ownership in an ownership
+	}
+	return o, nil
+}
+
+// ownPins makes sure that the pins are this agent's before it changes anything there. Two agents on one pin folder would
+// each detach what the other attaches, and most cards reset their rings each time. The state's and the socket's lock do
+// not see an agent with another state and another socket. A folder that was removed or moved aside is taken again.
+func (a *agent) ownPins() error {
+	if a.pins != nil && a.pins.Holds() {
+		return nil
+	}
+	o, err := a.opts.owner(a.hostFile().Paths.Pins)
+	if err != nil {
+		return err
+	}
+	a.disownPins()
+	a.pins = o
+	return nil
+}
+
+// owns reports whether the pins are this agent's, and tells when they no longer are.
+func (a *agent) owns() bool {
+	err := a.ownPins()
+	if err != nil {
+		a.setProblem(problemOwner, "the pins are no longer this agent's, so it repairs and attaches nothing: "+err.Error(), fixOf(err))
+		return false
+	}
+	a.clearProblem(problemOwner)
+	return true
+}
+
+func (a *agent) disownPins() {
+	if a.pins != nil {
+		_ = a.pins.Close()
+		a.pins = nil
+	}
+}
+
+// fixOfOwner says what to do about two agents.
+func fixOfOwner(err error) string {
+	var owned *loader.OwnedError
+	if errors.As(err, &owned) && owned.PID != 0 {
+		return fmt.Sprintf("stop one of the two (`ps -fp %d` shows the other), or give them pin folders and interfaces of their own (paths.pins)", owned.PID)
+	}
+	return "stop one of the two, or give them pin folders and interfaces of their own (paths.pins)"
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// own is the lock of the machine's pins.
+func (m *machine) own(folder string) (ownership, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.owner != 0 {
+		return nil, &loader.OwnedError{Folder: folder, PID: m.owner}
+	}
+	m.owner = fakePID
+	return &owning{m}, nil
+}
+
+const fakePID = 4711
+
+type owning struct{ m *machine }
+
+func (o *owning) Holds() bool {
+	o.m.mu.Lock()
+	defer o.m.mu.Unlock()
+	return o.m.owner == fakePID
+}
+
+func (o *owning) Close() error {
+	o.m.mu.Lock()
+	defer o.m.mu.Unlock()
+	if o.m.owner == fakePID {
+		o.m.owner = 0
+	}
+	return nil
+}
+
+// A second agent with a socket and a state of its own, and the same pins, ends at once and names the first.
+func TestA4SecondAgentOnOnePinFolder(t *testing.T) {
+	r := newRig(t)
+	attached := r.machine.did("Attach")
+	h, _ := writeHost(t, t.TempDir(), hostYAML, "/sys/fs/bpf/none", "")
+	err := Run(context.Background(), Options{Host: h, owner: r.machine.own, Log: slog.New(slog.DiscardHandler),
+		open: func(loader.Options) (dataplane, error) { return &fake{r.machine, h}, nil }})
+	if !errors.Is(err, loader.ErrOwned) || !strings.Contains(err.Error(), "4711") || r.machine.did("Attach") != attached {
+		t.Errorf("got %v, and %d attaches", err, r.machine.did("Attach")-attached)
+	}
+}
+
+// An agent that lost the pins to another one, because somebody moved the folder aside, touches nothing any more.
+func TestA4PinsThatBecameAnothers(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.machine.owner = 1
+	delete(r.machine.links, "eth0")
+	attached := r.machine.did("Attach")
+	r.tick(true)
+	if s, err := r.Status(ctx); err != nil || !hasProblem(s, problemOwner) || r.machine.did("Attach") != attached {
+		t.Errorf("%v, %v, %d attaches", s.Problems, err, r.machine.did("Attach")-attached)
+	}
+	r.machine.owner = 0
+	r.tick(true)
+	if s, _ := r.Status(ctx); hasProblem(s, problemOwner) || !s.Protected {
+		t.Errorf("%v", s.Problems)
+	}
+}
