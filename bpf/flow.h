@@ -149,7 +149,8 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 
 /* taken_over returns whether p belongs to a new connection on the addresses and ports of an old one. Only the socket
  * may say so for data, and for whatever a reset would answer; else the bare ACK that finishes a handshake carries none,
- * so the remembered SYN is enough for it. */
+ * so the remembered SYN is enough for it. Data of a flow that passes, after a SYN and where no socket is, may be what a SYN
+ * cookie waits for: it is judged by itself. */
 static __always_inline bool taken_over(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
 				       struct flow *flow)
 {
@@ -161,12 +162,24 @@ static __always_inline bool taken_over(struct xdp_md *ctx, struct packet *p, con
 		return joined;
 	}
 	if (!confirm(ctx, p, &isn))
-		return false;
+		return flow->verdict == VERDICT_PASS;
 	if (isn == flow->isn) {
 		flow->hint = 0;
 		return false;
 	}
-	return !p->payload_len || begins_at(p, isn + 1);
+	return flow->verdict == VERDICT_PASS || !p->payload_len || begins_at(p, isn + 1);
+}
+
+/* spare_begun lets a packet of a connection pass that began before it: new blocks begin at a SYN or a first payload, and a
+ * ban alone cuts what is on its way. */
+static __always_inline void spare_begun(struct packet *p, enum reason label)
+{
+	if (p->outcome == OUTCOME_PASS || p->reason == REASON_BAN)
+		return;
+	p->flags &= ~PACKET_EVENT;
+	p->verdict = VERDICT_PASS;
+	p->outcome = OUTCOME_PASS;
+	p->reason = label;
 }
 
 /* inspect_empty judges a segment without data and without a flow: the ACK of a handshake, a client that only listens, a
@@ -175,38 +188,31 @@ static __always_inline int inspect_empty(struct xdp_md *ctx, struct packet *p)
 {
 	__u32 isn;
 	judge_as(p, REASON_HANDSHAKE);
-	if (p->outcome == OUTCOME_PASS || p->reason == REASON_BAN || p->flags & PACKET_REMOTE)
+	if (p->outcome == OUTCOME_PASS || p->flags & PACKET_REMOTE)
 		return p->reason;
-	if (confirm(ctx, p, &isn) == CONFIRM_NONE)
-		return p->reason;
-	p->flags &= ~PACKET_EVENT;
-	p->verdict = VERDICT_PASS;
-	p->outcome = OUTCOME_PASS;
-	return REASON_HANDSHAKE;
-}
-
-/* judge_syn decides a SYN by itself and remembers what it said. */
-static __always_inline int judge_syn(struct packet *p, const struct runtime *rt, struct flow *flow)
-{
-	p->stage = STAGE_SYN;
-	judge(p);
-	if (p->verdict != VERDICT_PASS)
-		return p->reason;
-	remember_syn(p, rt);
-	if (flow)
-		flow->hint = 1;
+	if (confirm(ctx, p, &isn) != CONFIRM_NONE)
+		spare_begun(p, REASON_HANDSHAKE);
 	return p->reason;
 }
 
-static __always_inline int inspect_syn(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
-				       struct flow *flow)
+/* judge_syn decides a SYN by itself and remembers what it said. */
+static __always_inline int judge_syn(struct packet *p, const struct runtime *rt)
+{
+	p->stage = STAGE_SYN;
+	judge(p);
+	if (p->verdict == VERDICT_PASS)
+		remember_syn(p, rt);
+	return p->reason;
+}
+
+static __always_inline int inspect_syn(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
 {
 	int reason = read_syn(ctx, p);
 	if (reason)
 		return reason;
 	if (p->payload_len)
 		return REASON_CONTINUE; /* Fast Open: it may be a ClientHello */
-	return judge_syn(p, rt, flow);
+	return judge_syn(p, rt);
 }
 
 /* is_beginning says whether p carries bytes of the flow's ClientHello, or its first payload where that was not seen yet. */
@@ -227,10 +233,13 @@ static __always_inline bool is_syn(const struct packet *p)
 static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
 {
 	struct flow *flow = find_flow(p);
+	/* From here on each packet of the flow asks whose it is: what has only ports may be a SYN too. */
+	if (flow && (p->flags & PACKET_PORTS_ONLY || is_syn(p)))
+		flow->hint = 1;
 	if (p->flags & PACKET_PORTS_ONLY)
 		return flow && flow->verdict != VERDICT_PASS ? apply_flow(p, rt, flow) : judge_as(p, p->weak_reason);
 	if (is_syn(p))
-		return inspect_syn(ctx, p, rt, flow);
+		return inspect_syn(ctx, p, rt);
 	if (!flow)
 		return p->payload_len ? REASON_CONTINUE : inspect_empty(ctx, p);
 	/* The hint is missing when the new SYN came during a bypass, so data on a blocked flow always asks the socket. */

@@ -58,25 +58,25 @@ static __always_inline void judge_payload(struct packet *p, bool is_proven)
 	p->flags |= PACKET_DECIDED;
 }
 
-/* inspect_midstream judges data of a connection whose start we did not see by its source alone. A connection that
- * passes gets a flow, so that no later swap cuts it; the flow has the socket's ISN, so its true first payload will
- * still be judged when it comes. */
+/* inspect_midstream judges data of a connection whose start we did not see by its source alone. What a socket took in
+ * before it makes it an established connection, and past its hello a ban alone cuts that: its flow may only have been
+ * evicted. A connection that passes gets a flow, so that no later swap cuts it; the flow has the socket's ISN, so its true
+ * first payload, or the ClientHello of which this may be the second half, will still be judged when it comes. */
 static __always_inline int inspect_midstream(struct packet *p, enum confirmation confirmed, __u32 isn)
 {
 	/* What the socket has taken in already will not come as a first payload any more. */
-	__u8 flags = FLOW_CONFIRMED | (confirmed == CONFIRM_ESTABLISHED ? FLOW_FIRST_PAYLOAD : 0);
+	bool is_begun = confirmed == CONFIRM_ESTABLISHED && !(p->flags & PACKET_HELLO_PARTIAL);
 	p->stage = STAGE_PACKET;
 	forget_syn(p);
 	if (!p->weak_reason)
 		p->weak_reason = REASON_MIDSTREAM;
-	if (p->flags & PACKET_HELLO_PARTIAL) { /* its first payload is still to come */
-		flags &= ~FLOW_FIRST_PAYLOAD;
-		judge_as(p, p->weak_reason);
-	} else {
-		judge_as(p, REASON_MIDSTREAM);
-	}
+	judge_as(p, p->flags & PACKET_HELLO_PARTIAL ? p->weak_reason : REASON_MIDSTREAM);
+	if (is_begun)
+		spare_begun(p, REASON_MIDSTREAM);
+	else if (confirmed != CONFIRM_NONE && is_tls_service(p))
+		p->hello_end = HELLO_MAX;
 	if (confirmed != CONFIRM_NONE && p->verdict == VERDICT_PASS)
-		keep_flow(p, isn, flags);
+		keep_flow(p, isn, FLOW_CONFIRMED | (is_begun ? FLOW_FIRST_PAYLOAD : 0));
 	return p->reason;
 }
 
@@ -157,8 +157,9 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 		recall_syn(p, rt, isn);
 	if (flow->hello_end || is_tls_service(p)) {
 		int reason = read_hello(ctx, p, isn);
-		/* Where the hello may end only grows: nothing that comes in front of its rest hides that. */
-		if (p->hello_end < flow->hello_end)
+		/* Where the hello may end only grows once something was judged: nothing that comes in front of its rest hides
+		 * that. Before, the flow only says that it may come. */
+		if (p->hello_end < flow->hello_end && (known || !begins_at(p, isn + 1)))
 			p->hello_end = flow->hello_end;
 		flow->hello_end = p->hello_end;
 		/* A part that is not the first, or the same hello again: nothing new to judge. */
@@ -189,7 +190,7 @@ static __always_inline int inspect_fast_open(struct xdp_md *ctx, struct packet *
 		read_hello(ctx, p, p->seq - 1);
 		p->seq -= 1;
 	}
-	return judge_syn(p, rt, find_flow(p));
+	return judge_syn(p, rt);
 }
 
 /* inspect_beginning is what is left to do of a packet that inspect_tcp left to us. */

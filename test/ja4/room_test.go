@@ -108,12 +108,18 @@ type client struct {
 // dial sends a SYN and takes the server's answer. The handshake's ACK is the test's to send.
 func (r *room) dial(source string, port uint16, stream []byte) *client {
 	r.t.Helper()
+	return r.dialAs(source, port, 0x77000000+uint32(port)<<8, stream)
+}
+
+// dialAs is dial with an ISN of the test's: a port that is used again needs another one.
+func (r *room) dialAs(source string, port uint16, isn uint32, stream []byte) *client {
+	r.t.Helper()
 	from := netip.AddrPortFrom(netip.MustParseAddr(source), port)
 	to := netip.AddrPortFrom(server4, webPort)
 	if from.Addr().Is6() {
 		to = netip.AddrPortFrom(server6, webPort)
 	}
-	c := &client{visitor: visitor{r.p, clienthello.Connection{Source: from, Dest: to, ISN: 0x77000000 + uint32(port)<<8}, stream}, r: r}
+	c := &client{visitor: visitor{r.p, clienthello.Connection{Source: from, Dest: to, ISN: isn}, stream}, r: r}
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		r.p.wants("a SYN", "XDP_PASS", c.feed(c.k.SYN()))
 		if number, ok := r.answer(from); ok {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/packet"
@@ -216,5 +217,25 @@ func TestABanThatEndsLetsTheFlowGoOn(t *testing.T) {
 			}
 			return
 		}
+	})
+}
+
+// What a socket has taken in makes a connection that no swap may cut, also where its flow was evicted: a ban alone can.
+func TestAnEvictedFlowIsNotCutByASwap(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		r := enter(t, f)
+		p := open(t).site(f, nothing())
+		k := r.visit(f.visitor)
+		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
+		p.swap(f.everyone())
+		p.must(p.pinned(bpf.DataplaneMapFlows).Delete(key(f.visitor, f.server, clientPort, webPort)))
+		p.wantBytes("data of a flow that was evicted, denied since", k.write(request), passes("midstream"))
+		p.wantFlow("adopted", verdictPass, confirmed|firstPayload)
+		p.wantBytes("it goes on", k.write(request), known())
+
+		p.must(p.pinned(bpf.DataplaneMapFlows).Delete(key(f.visitor, f.server, clientPort, webPort)))
+		p.must(p.Ban(host(f.visitor), time.Hour))
+		p.wantBytes("under a ban", k.write(request), banned("web"))
+		p.wantNoFlow("a ban stores nothing")
 	})
 }
