@@ -47,7 +47,7 @@ func explain(what string, err error) error {
 	refused := errors.As(err, &verifier)
 	denied := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, fs.ErrPermission)
 	unsupported := errors.Is(err, ebpf.ErrNotSupported)
-	missing := missingCapabilities()
+	missing := MissingCapabilities()
 	switch {
 	case (refused || denied || unsupported) && len(missing) > 0: // without CAP_PERFMON the verifier refuses, by one reason or another
 		return fmt.Errorf("%s: %w: missing %s", what, ErrPermission, strings.Join(missing, ", "))
@@ -93,27 +93,4 @@ func rootCause(err error) error {
 		return errno
 	}
 	return err
-}
-
-// missingCapabilities names the capabilities that loading and attaching need and this process does not hold.
-func missingCapabilities() []string {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return nil
-	}
-	held := uint64(data[1].Effective)<<32 | uint64(data[0].Effective)
-	if held&(1<<unix.CAP_SYS_ADMIN) != 0 {
-		held |= 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON
-	}
-	var missing []string
-	for _, c := range []struct {
-		bit  uint
-		name string
-	}{{unix.CAP_BPF, "CAP_BPF"}, {unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"}, {unix.CAP_PERFMON, "CAP_PERFMON"}} {
-		if held&(1<<c.bit) == 0 {
-			missing = append(missing, c.name)
-		}
-	}
-	return missing
 }

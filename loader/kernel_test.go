@@ -18,7 +18,7 @@ import (
 // needKernel says once what is missing for tests that load programs; in CI that is a failure.
 func needKernel(t *testing.T) {
 	t.Helper()
-	if missing := missingCapabilities(); len(missing) > 0 {
+	if missing := MissingCapabilities(); len(missing) > 0 {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("these tests load programs into the kernel; missing: %v", missing)
 		}

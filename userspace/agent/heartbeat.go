@@ -10,13 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/rights"
 )
 
 // beatInterval is a fifth of the default lease: four beats may be late before a candidate falls back.
 const beatInterval = time.Second
-
-// beatNice is the priority of the heartbeat's thread: starving the agent must not be an attack.
-const beatNice = -10
 
 // beater is what the heartbeat touches of the dataplane: words, each one aligned store.
 type beater interface {
@@ -51,7 +49,7 @@ func (h *heartbeat) run() {
 	defer close(h.done)
 	// The thread ends with the goroutine, so its priority touches nobody else.
 	runtime.LockOSThread()
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), beatNice) // without CAP_SYS_NICE the beat is an ordinary thread
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), rights.Nice) // beyond what its limit allows, the beat is an ordinary thread
 	ticker := time.NewTicker(h.interval())
 	defer ticker.Stop()
 	for {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/rights"
 )
 
 // The keys of problems that come and go.
@@ -92,7 +93,7 @@ func fixOf(err error) string {
 	case errors.Is(err, loader.ErrNoDevice):
 		return "it is attached as soon as the interface appears; correct its name in the host file if it never will"
 	case errors.Is(err, loader.ErrPermission):
-		return "run the agent as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"
+		return "run the agent as root, or as its unit does, with " + rights.Sentence()
 	case errors.Is(err, loader.ErrCapacity):
 		return "raise the capacity in the host file and restart the agent, or make the bundle smaller"
 	}

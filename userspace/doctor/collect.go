@@ -33,7 +33,7 @@ type Options struct {
 // smallest, attached to nothing. What cannot be read stays unknown.
 func Collect(o Options) Facts {
 	f := Facts{
-		Kernel: release(), Arch: runtime.GOARCH, HostFile: o.HostFile, MissingCapabilities: missingCapabilities(),
+		Kernel: release(), Arch: runtime.GOARCH, HostFile: o.HostFile, MissingCapabilities: loader.MissingCapabilities(),
 		JIT: line("/proc/sys/net/core/bpf_jit_enable"), Lockdown: chosen(line("/sys/kernel/security/lockdown")),
 		Clock: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/spillway/spillway/userspace/rights"
 )
 
 // Check judges the facts.
@@ -73,9 +75,9 @@ func checkPins(f Facts) Finding {
 func checkCapabilities(f Facts) Finding {
 	if n := len(f.MissingCapabilities); n > 0 {
 		return mistake("capabilities", "this process lacks "+strings.Join(f.MissingCapabilities, ", "),
-			"run it with sudo, or give its unit AmbientCapabilities="+strings.Join(needed(), " "))
+			"run it with sudo, or give its unit AmbientCapabilities="+strings.Join(rights.Names(), " "))
 	}
-	return ok("capabilities", strings.Join(needed(), ", "))
+	return ok("capabilities", strings.Join(rights.Names(), ", "))
 }
 
 func checkLoad(f Facts) Finding {

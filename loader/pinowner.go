@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// The pin folder has an owner, the agent's user, and mode 0700. Its parent is a BPF file system that everybody may write
+// to (mounted by hand, mode 1777) or only root (mounted by systemd, mode 0700). So:
+//
+//	PreparePins   root, before the agent: makes the folder, gives it and what lies in it to the owner
+//	checkOwner    agent and command: a folder that somebody else made is not used
+//	keepOwner     root, after each pin: what root pins belongs to the folder's owner, too
+
+// ErrForeignPins: the pin folder is somebody else's, or others can write to it. What lies in it is not believed.
+var ErrForeignPins = errors.New("the pin folder is not Spillway's own")
+
+// PreparePins makes the pin folder for the agent's user, mode 0700, and gives what root pinned in it to that user. It
+// makes nothing else. Errors: ErrUnsupported where there is no BPF file system, ErrForeignPins.
+func PreparePins(folder string, uid, gid int) error {
+	if err := checkBPFFS(folder); err != nil {
+		return err
+	}
+	if err := makeFolder(folder); err != nil {
+		return explain("make the pin folder", err)
+	}
+	if err := checkOwner(folder, uid); err != nil {
+		return err
+	}
+	return explain("give the pins to their owner", giveTree(folder, uid, gid))
+}
+
+// makeFolder makes the folder, mode 0700, unless it is there, and those above it that are missing: root's, to pass
+// through.
+func makeFolder(folder string) error {
+	if err := os.MkdirAll(filepath.Dir(folder), 0o711); err != nil {
+		return err
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// checkOwner refuses a pin folder that is no folder, that others can write to, or that belongs to none of root, this
+// process, and the users given. One that does not exist is nobody's. In a BPF file system of mode 1777 anybody can make
+// it first, and what lies in it would be theirs: their maps for ours, their link where the switch looks.
+func checkOwner(folder string, others ...int) error {
+	var st unix.Stat_t
+	err := unix.Lstat(folder, &st)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return explain("look at the pin folder", err)
+	}
+	owner := int(st.Uid)
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return fmt.Errorf("%w: %s is no folder: %s", ErrForeignPins, folder, removePins(folder))
+	case owner != 0 && owner != os.Geteuid() && !slices.Contains(others, owner):
+		return fmt.Errorf("%w: %s belongs to user %d: %s", ErrForeignPins, folder, owner, removePins(folder))
+	case st.Mode&0o022 != 0:
+		return fmt.Errorf("%w: others can write to %s (mode %04o): %s", ErrForeignPins, folder, st.Mode&0o7777, removePins(folder))
+	}
+	return nil
+}
+
+// removePins is how a person mends it. Links that lie in there lose their last reference, so their interface passes.
+func removePins(folder string) string {
+	return fmt.Sprintf("look at it, then `rm -r %s` as root, and start the agent again; a BPF file system mounted with `-o mode=0700` keeps others out",
+		folder)
+}
+
+// keepOwner gives what root made below the pins to the folder's owner: an agent with the unit's rights goes on with it.
+func (p pins) keepOwner() error {
+	if p.folder == "" || os.Geteuid() != 0 {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(p.folder, &st); err != nil {
+		return explain("look at the pin folder", err)
+	}
+	if st.Uid == 0 {
+		return nil
+	}
+	return explain("give the pins to their owner", giveTree(p.folder, int(st.Uid), int(st.Gid)))
+}
+
+// giveTree gives a folder and what lies in it to a user. It follows no link and leaves what has a second name elsewhere:
+// the owner of the folder could have put it there, and it may be somebody else's.
+func giveTree(folder string, uid, gid int) error {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return gone(err)
+		}
+		info, err := e.Info()
+		if err != nil {
+			return gone(err)
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || int(st.Uid) == uid && int(st.Gid) == gid || !e.IsDir() && st.Nlink > 1 {
+			return nil
+		}
+		return gone(root.Lchown(path, uid, gid))
+	})
+}
+
+// gone takes what went away meanwhile for no error: an agent may be at work.
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
