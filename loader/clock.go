@@ -52,6 +52,9 @@ type Deadline uint64
 // DeadlineForever lasts until somebody ends it.
 const DeadlineForever Deadline = math.MaxUint64
 
+// Present returns this moment, to compare deadlines with.
+func Present() Deadline { return Deadline(monotonicNS()) }
+
 // In returns the deadline d from now; a d of zero or less is off.
 func In(d time.Duration) Deadline {
 	if d <= 0 {

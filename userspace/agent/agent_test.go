@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -131,6 +132,7 @@ func TestConfirm(t *testing.T) {
 	wantCode(t, err, api.CodeNoCandidate)
 }
 
+// A19: an unconfirmed candidate goes back by itself and is quarantined.
 func TestConfirmDeadline(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
@@ -143,13 +145,44 @@ func TestConfirmDeadline(t *testing.T) {
 	}
 	_, err := r.agent.Confirm(ctx, root, "too late")
 	wantCode(t, err, api.CodeNoCandidate)
-	r.mustApply("two", api.ApplyOptions{Confirm: time.Minute})
+	// A19: one that nobody confirmed waits in quarantine, as one that was rolled back does.
+	_, err = r.apply("two", api.ApplyOptions{})
+	if e := wantCode(t, err, api.CodeHeld); e.Holds[0].Code != "quarantined" {
+		t.Errorf("%+v", e.Holds)
+	}
+	r.mustApply("two", api.ApplyOptions{Confirm: time.Minute, Accept: "this time somebody looks"})
 	if _, err := r.Rollback(ctx, root, "no"); err != nil {
 		t.Fatal(err)
 	}
 	r.wantRoles("one", "", "")
 	_, err = r.apply("two", api.ApplyOptions{})
 	wantCode(t, err, api.CodeHeld)
+}
+
+// A7: the lease of a candidate ended while the agent was stopped. It is held, and not quarantined: that says nothing
+// against the bundle.
+func TestA7LapsedCandidateIsHeld(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.mustApply("two", api.ApplyOptions{Confirm: 5 * time.Minute})
+	r.machine.SetLease(loader.Present())
+	r.pass(time.Second)
+	r.wantRoles("one", "", "")
+	r.wantLine("confirm held")
+	if now := r.state(); now.Confirm != nil || now.Held == nil || now.Held.Name != "two" || r.machine.Tripped() != now.Held.Number || r.machine.Lease().Active() {
+		t.Errorf("record %+v, tripped %d, lease %v", now, r.machine.Tripped(), r.machine.Lease().Left())
+	}
+	_, err := r.agent.Confirm(ctx, root, "")
+	wantCode(t, err, api.CodeNoCandidate)
+	// Also when the agent slept beyond the deadline.
+	r.mustApply("two", api.ApplyOptions{Confirm: 5 * time.Minute})
+	r.machine.SetLease(loader.Present())
+	r.pass(6 * time.Minute)
+	r.wantLine("confirm held")
+	r.mustApply("two", api.ApplyOptions{})
+	if r.state().Held != nil {
+		t.Error("held, although it is in force")
+	}
 }
 
 func hasProblem(s *api.Status, code string) bool {

@@ -188,6 +188,7 @@ func applied(r *state.Record, b *config.Bundle, e *state.Entry, bakeUntil time.T
 		r.LastKnownGood.Number, r.BakeUntil = e.Number, time.Time{}
 	}
 	r.Lift(b.Digest) // a person accepted it
+	r.Held = nil
 }
 
 // note adds to a change that happened what did not: it was not remembered.

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"slices"
+	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
@@ -30,6 +31,25 @@ func (a *agent) idleReason(d dataplane) string {
 		return "an interface is attached"
 	}
 	return ""
+}
+
+// awake takes the time for which this process did not run off a bake: nobody was there to see what the bundle does. A
+// machine that slept is no such time: there was no traffic, and the record's deadlines moved with the clock. It is false
+// while the heartbeat has not beaten since the stop: only then is it known how long it was.
+func (a *agent) awake() bool {
+	if a.beat.stopped() {
+		return false
+	}
+	slept := a.beat.sleptNS.Swap(0)
+	if slept > 0 && !a.state().BakeUntil.IsZero() {
+		a.log.Warn("the agent was stopped; the bake goes on from there", "for", time.Duration(slept))
+		_ = a.update(func(r *state.Record) {
+			if !r.BakeUntil.IsZero() {
+				r.BakeUntil = r.BakeUntil.Add(time.Duration(slept))
+			}
+		})
+	}
+	return true
 }
 
 // holdBake lets no bake end while the bundle decides nothing, and begins it anew when the bundle decides again: a bake

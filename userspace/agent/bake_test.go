@@ -106,3 +106,23 @@ func TestObservedHostThatShallEnforceAfterAReboot(t *testing.T) {
 		t.Errorf("after another reboot: mode %s, problems %v", s.Mode, s.Problems)
 	}
 }
+
+// A14: a stopped agent saw nothing of what its bundle did, so that time is no part of the bake.
+func TestA14BakeWaitsForAStoppedAgent(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.pass(4 * time.Minute)
+	r.beat.sleptNS.Add(int64(30 * time.Minute)) // as the heartbeat finds when it goes on
+	r.pass(30 * time.Minute)
+	if r.knownGood() != "" {
+		t.Fatal("it baked while the agent was stopped")
+	}
+	r.pass(6*time.Minute - time.Second)
+	if r.knownGood() != "" {
+		t.Error("it baked too early")
+	}
+	r.pass(time.Second)
+	if r.knownGood() != "one" {
+		t.Error("it never bakes")
+	}
+}

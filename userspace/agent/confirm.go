@@ -19,11 +19,11 @@ func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, chan
 	deadline := a.now().Add(confirm).UTC()
 	entry := state.Generation{Digest: b.Digest, Name: b.Name, Number: e.Number, At: e.At.UTC(), By: e.User}
 	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
-	if err := a.update(func(r *state.Record) { r.Confirm = &state.Confirm{Generation: entry, Deadline: deadline} }); err != nil {
+	if err := a.update(func(r *state.Record) { r.Confirm, r.Held = &state.Confirm{Generation: entry, Deadline: deadline}, nil }); err != nil {
 		_ = a.update(func(r *state.Record) { r.Confirm = nil })
 		return fmt.Errorf("nothing changed: %w", err)
 	}
-	a.beat.hold(a.hostFile().Guards.Lease, loader.In(confirm))
+	a.beat.hold(e.Number, a.hostFile().Guards.Lease, loader.In(confirm))
 	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: ptr(uint16(canaryAll))}); err != nil {
 		a.beat.release()
 		_ = a.update(func(r *state.Record) { r.Confirm = nil })
@@ -57,6 +57,10 @@ func (a *agent) confirm(ctx context.Context, d dataplane, by api.Caller, reason 
 	confirm := a.state().Confirm
 	if confirm == nil || d.Control().Candidate == bpf.SlotEmpty || !a.now().Before(confirm.Deadline) {
 		return nil, &api.Error{Code: api.CodeNoCandidate, Message: "nothing waits for a confirmation: a candidate goes back by itself at its deadline", Fix: "spillway apply BUNDLE --confirm 5m"}
+	}
+	if a.lapsed(d, confirm.Number) {
+		a.expireCandidate(d)
+		return nil, &api.Error{Code: api.CodeNoCandidate, Message: fmt.Sprintf("generation %d no longer decides: the agent did not renew its lease in time, so it is held", confirm.Number), Fix: "try it again: spillway apply BUNDLE --confirm 5m"}
 	}
 	e := a.entry(by, "confirm", reason)
 	e.Digest, e.Name, e.Number, e.Outcome = confirm.Digest, confirm.Name, confirm.Number, api.OutcomeDone

@@ -23,6 +23,7 @@ type Kernel interface {
 	ServiceBypass(id uint8) loader.Deadline
 	Heartbeat() time.Duration
 	Lease() loader.Deadline
+	Tripped() uint32
 	Bans() ([]loader.Ban, error)
 	Counters() ([]loader.Counter, error)
 	EventLosses() (uint64, error)
@@ -48,6 +49,7 @@ type dataplane interface {
 	SetServiceBypass(id uint8, until loader.Deadline)
 	Beat()
 	SetLease(loader.Deadline)
+	SetTripped(generation uint32)
 	SetTellAll(loader.Deadline)
 	Ban(netip.Prefix, time.Duration) error
 	Unban(netip.Prefix) (bool, error)

@@ -34,6 +34,7 @@ type machine struct {
 	heartbeat time.Time
 	tellAll   loader.Deadline
 	lease     loader.Deadline
+	tripped   uint32
 	bans      map[netip.Prefix]time.Time
 	banEpoch  uint64
 	counters  []loader.Counter
@@ -179,6 +180,18 @@ func (m *machine) SetLease(d loader.Deadline) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lease = d
+}
+
+func (m *machine) Tripped() uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tripped
+}
+
+func (m *machine) SetTripped(number uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tripped = number
 }
 
 func (m *machine) SetTellAll(d loader.Deadline) {

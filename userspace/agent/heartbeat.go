@@ -19,19 +19,28 @@ const beatInterval = time.Second
 // beater is what the heartbeat touches of the dataplane: words, each one aligned store.
 type beater interface {
 	Beat()
+	Lease() loader.Deadline
 	SetLease(loader.Deadline)
+	SetTripped(generation uint32)
 }
 
 // heartbeat says once a second that the agent lives, and renews the candidate's lease. It runs on a thread of its own,
 // waits for nothing but its timer, takes no lock and allocates nothing.
 type heartbeat struct {
 	to beater
+	// number is that of the candidate; it is stored before leaseNS.
+	number atomic.Uint32
 	// leaseNS is how far ahead the lease is renewed; 0: there is no candidate.
 	leaseNS atomic.Int64
 	// until is the moment, as a loader.Deadline, that no lease may reach beyond: the candidate's own deadline.
 	until atomic.Uint64
 	// changes counts hold and release, after what they say is stored.
 	changes atomic.Uint64
+	// lapsed is the candidate whose lease ended although nobody meant it.
+	lapsed atomic.Uint32
+	// sleptNS sums up for how long this process did not run although it should have.
+	sleptNS atomic.Int64
+	last    atomic.Uint64 // when it last beat, as a loader.Deadline
 	beats   atomic.Uint64
 	wake    chan struct{} // a lease began: its pace may be faster
 	stop    chan struct{}
@@ -41,6 +50,7 @@ type heartbeat struct {
 func startHeartbeat(to beater) *heartbeat {
 	h := &heartbeat{to: to, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	to.Beat()
+	h.last.Store(uint64(loader.Present()))
 	go h.run()
 	return h
 }
@@ -73,17 +83,62 @@ func (h *heartbeat) interval() time.Duration {
 	return beatInterval
 }
 
+// beatSlack is how late a beat may be before the time counts as slept: a busy machine is late, too.
+const beatSlack = 2 * time.Second
+
 func (h *heartbeat) beat() {
+	if late := h.age() - beatInterval; late > beatSlack {
+		h.sleptNS.Add(int64(late)) // before the beat is told: whoever sees it knows of this
+	}
+	h.last.Store(uint64(loader.Present()))
 	h.to.Beat()
 	h.renew()
 	h.beats.Add(1)
 }
 
-// renew stores the next lease, if there is a candidate.
+// age is for how long there was no beat.
+func (h *heartbeat) age() time.Duration {
+	return time.Duration(uint64(loader.Present()) - h.last.Load())
+}
+
+// stopped reports whether the process did not run a moment ago, and the heartbeat has not found out for how long.
+func (h *heartbeat) stopped() bool { return h.age() > beatInterval+beatSlack }
+
+// renew stores the next lease, if there is a candidate whose lease lives. It never revives a lease that ended: the kernel
+// went back to stable then, and whoever comes back from a stop (SIGSTOP, a paused machine) must not bring the candidate
+// back. A stop may also come between the look and the store. So the next lease is counted from the clock before the look,
+// and after the store the clock is read again: if the old lease ended before the new one was there, the generation is
+// tripped, and a trip is for good. (The kernel trips it by itself with the first packet that meets a dead lease.)
 func (h *heartbeat) renew() {
-	if h.leaseNS.Load() > 0 {
-		h.store()
+	for {
+		seen := h.changes.Load()
+		lease, until := time.Duration(h.leaseNS.Load()), loader.Deadline(h.until.Load())
+		number := h.number.Load()
+		if lease <= 0 {
+			return
+		}
+		now := loader.Present()
+		before := h.to.Lease()
+		alive := before > loader.Present()
+		if alive {
+			h.to.SetLease(min(now+loader.Deadline(lease), until))
+			alive = before > loader.Present()
+		}
+		if h.changes.Load() == seen {
+			if !alive && before < until {
+				h.lapse(number)
+			}
+			return
+		}
+		h.store() // the lease that was stored is of before the change
 	}
+}
+
+// lapse ends the authority of a candidate for good.
+func (h *heartbeat) lapse(number uint32) {
+	h.to.SetTripped(number)
+	h.lapsed.Store(number)
+	h.leaseNS.Store(0)
 }
 
 // store writes the lease that counts now, and again when hold or release came between reading and writing: whichever of
@@ -98,7 +153,7 @@ func (h *heartbeat) store() {
 	}
 }
 
-// lease is the deadline of the next renewal: never beyond the candidate's own, and none without a candidate.
+// lease is the deadline of a first lease: never beyond the candidate's own, and none without a candidate.
 func (h *heartbeat) lease() loader.Deadline {
 	lease, until := time.Duration(h.leaseNS.Load()), loader.Deadline(h.until.Load())
 	if lease <= 0 || !until.Active() {
@@ -107,12 +162,25 @@ func (h *heartbeat) lease() loader.Deadline {
 	return min(loader.In(lease), until)
 }
 
-// hold starts to renew a lease, and grants the first one before it returns.
-func (h *heartbeat) hold(lease time.Duration, until loader.Deadline) {
+// hold starts to renew the lease of a candidate that nobody sees yet, and grants the first one before it returns.
+func (h *heartbeat) hold(number uint32, lease time.Duration, until loader.Deadline) {
+	h.begin(number, lease, until)
+	h.store()
+}
+
+// goOn starts to renew the lease of a candidate that decides already, of an agent before this one. It is false when that
+// lease has ended.
+func (h *heartbeat) goOn(number uint32, lease time.Duration, until loader.Deadline) bool {
+	h.begin(number, lease, until)
+	h.renew()
+	return h.lapsed.Load() != number
+}
+
+func (h *heartbeat) begin(number uint32, lease time.Duration, until loader.Deadline) {
+	h.number.Store(number)
 	h.until.Store(uint64(until))
 	h.leaseNS.Store(int64(lease))
 	h.changes.Add(1)
-	h.store()
 	select {
 	case h.wake <- struct{}{}:
 	default:

@@ -13,7 +13,7 @@ import (
 func TestLeaseEndsWithTheDeadline(t *testing.T) {
 	r := newRig(t)
 	h := startHeartbeat(r.fake)
-	h.hold(time.Hour, loader.In(time.Minute))
+	h.hold(7, time.Hour, loader.In(time.Minute))
 	if left := r.machine.Lease().Left(); left > time.Minute {
 		t.Errorf("lease of %v beyond a deadline in a minute", left)
 	}
@@ -30,7 +30,7 @@ func TestHeartbeatAllocatesNothing(t *testing.T) {
 	r := newRig(t)
 	h := startHeartbeat(r.fake)
 	h.close()
-	h.hold(time.Second, loader.In(time.Hour))
+	h.hold(7, time.Second, loader.In(time.Hour))
 	if n := testing.AllocsPerRun(100, h.beat); n != 0 {
 		t.Errorf("%v allocations a beat", n)
 	}
@@ -41,7 +41,7 @@ func TestHeartbeatKeepsAShortLease(t *testing.T) {
 	r := newRig(t)
 	h := startHeartbeat(r.fake)
 	defer h.close()
-	h.hold(500*time.Millisecond, loader.In(time.Hour))
+	h.hold(7, 500*time.Millisecond, loader.In(time.Hour))
 	if h.interval() > 125*time.Millisecond {
 		t.Errorf("beats every %v", h.interval())
 	}
@@ -57,11 +57,17 @@ func TestHeartbeatKeepsAShortLease(t *testing.T) {
 
 // preempted is a kernel whose stores are overtaken: before the next one, something else happens.
 type preempted struct {
-	lease  loader.Deadline
-	before func()
+	lease   loader.Deadline
+	tripped uint32
+	before  func()
+	after   func()
 }
 
 func (p *preempted) Beat() {}
+
+func (p *preempted) Lease() loader.Deadline { return p.lease }
+
+func (p *preempted) SetTripped(number uint32) { p.tripped = number }
 
 func (p *preempted) SetLease(d loader.Deadline) {
 	if f := p.before; f != nil {
@@ -69,22 +75,86 @@ func (p *preempted) SetLease(d loader.Deadline) {
 		f()
 	}
 	p.lease = d
+	if f := p.after; f != nil {
+		p.after = nil
+		f()
+	}
 }
 
 // A renewal that was read before a release and is stored after it must not leave a lease that nobody renews or ends.
 func TestRenewalThatMeetsARelease(t *testing.T) {
 	p := &preempted{}
 	h := &heartbeat{to: p, wake: make(chan struct{}, 1)}
-	h.hold(time.Minute, loader.In(time.Hour))
+	h.hold(7, time.Minute, loader.In(time.Hour))
 	p.before = h.release
 	h.beat()
 	if p.lease != 0 {
 		t.Errorf("a lease of %v without a candidate", p.lease.Left())
 	}
-	h.hold(time.Minute, loader.In(time.Hour))
-	p.before = func() { h.hold(time.Hour, loader.In(2*time.Hour)) }
+	h.hold(7, time.Minute, loader.In(time.Hour))
+	p.before = func() { h.hold(8, time.Hour, loader.In(2*time.Hour)) }
 	h.beat()
 	if p.lease.Left() < 30*time.Minute {
 		t.Errorf("the lease of the candidate before: %v", p.lease.Left())
+	}
+}
+
+// A stopped agent that goes on must not bring back a candidate whose lease ended meanwhile, wherever it was stopped.
+func TestA7LapsedLeaseStaysLapsed(t *testing.T) {
+	const lease = 20 * time.Millisecond
+	for _, stop := range []struct {
+		name string
+		at   func(*preempted, func())
+	}{
+		{"before the look", func(_ *preempted, sleep func()) { sleep() }},
+		{"between the look and the store", func(p *preempted, sleep func()) { p.before = sleep }},
+		{"after the store", func(p *preempted, sleep func()) { p.after = sleep }},
+	} {
+		t.Run(stop.name, func(t *testing.T) {
+			p := &preempted{}
+			h := &heartbeat{to: p, wake: make(chan struct{}, 1)}
+			h.hold(7, lease, loader.In(time.Hour))
+			h.leaseNS.Store(int64(time.Hour)) // the next lease would outlive the stop
+			stop.at(p, func() { time.Sleep(2 * lease) })
+			h.beat()
+			if p.tripped != 7 || h.lapsed.Load() != 7 {
+				t.Errorf("tripped %d, lapsed %d, lease %v", p.tripped, h.lapsed.Load(), p.lease.Left())
+			}
+			before := p.lease
+			h.beat()
+			if p.lease != before {
+				t.Error("the lease of a tripped candidate is renewed")
+			}
+			// The next candidate has a lease of its own, and nobody's trip.
+			h.hold(8, time.Hour, loader.In(2*time.Hour))
+			h.beat()
+			if p.tripped == 8 || h.lapsed.Load() == 8 || p.lease.Left() < 30*time.Minute {
+				t.Errorf("the next candidate: tripped %d, lease %v", p.tripped, p.lease.Left())
+			}
+		})
+	}
+}
+
+// A lease that ends with the candidate's own deadline did not lapse: nobody confirmed.
+func TestA7DeadlineIsNoLapse(t *testing.T) {
+	p := &preempted{}
+	h := &heartbeat{to: p, wake: make(chan struct{}, 1)}
+	h.hold(7, time.Hour, loader.In(time.Millisecond))
+	time.Sleep(5 * time.Millisecond)
+	h.beat()
+	if p.tripped != 0 || h.lapsed.Load() != 0 || p.lease.Active() {
+		t.Errorf("tripped %d, lapsed %d, lease %v", p.tripped, h.lapsed.Load(), p.lease.Left())
+	}
+}
+
+// A heartbeat that finds itself late knows for how long the process did not run.
+func TestA14HeartbeatKnowsHowLongItSlept(t *testing.T) {
+	h := &heartbeat{to: &preempted{}}
+	h.last.Store(uint64(loader.Present()))
+	h.beat()
+	h.last.Add(^uint64(time.Minute - 1))
+	h.beat()
+	if slept := time.Duration(h.sleptNS.Load()); slept < 58*time.Second || slept > time.Minute {
+		t.Errorf("slept %v", slept)
 	}
 }

@@ -302,7 +302,7 @@ func TestKernelCandidateFallsBackWhenTheAgentDies(t *testing.T) {
 	s.start()
 	s.wantStable("one", false)
 	h, err := s.client.History(context.Background(), 1)
-	if err != nil || h.Entries[0].Outcome != api.OutcomeRolledBack || h.Entries[0].Name != "two" {
+	if err != nil || h.Entries[0].Outcome != api.OutcomeHeld || h.Entries[0].Name != "two" {
 		t.Errorf("history %+v, %v", h, err)
 	}
 	s.apply("two", api.ApplyOptions{Confirm: time.Hour})
@@ -348,5 +348,75 @@ func TestKernelBansAndBypass(t *testing.T) {
 	var e *api.Error
 	if _, err := s.client.Confirm(ctx, ""); !errors.As(err, &e) || e.Code != api.CodeNoCandidate {
 		t.Errorf("confirm without candidate: %v", err)
+	}
+}
+
+// A7: a stopped agent's candidate goes back when its lease ends, and does not come back when the agent goes on. It is held.
+func TestKernelA7StoppedAgent(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	s.apply("one", api.ApplyOptions{})
+	s.apply("two", api.ApplyOptions{Confirm: time.Hour})
+	k := s.kernel()
+	revived := func() bool {
+		return k.Control().Candidate != bpf.SlotEmpty && k.Lease().Active() && k.Tripped() == 0
+	}
+	if !revived() {
+		t.Fatal("the candidate does not decide")
+	}
+	if err := s.child.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the lease ends", func() error {
+		if k.Lease().Active() {
+			return fmt.Errorf("%v left", k.Lease().Left())
+		}
+		return nil
+	})
+	if err := s.child.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
+		if revived() {
+			t.Fatal("the candidate came back")
+		}
+	}
+	s.wantStable("one", false)
+	h, err := s.client.History(context.Background(), 1)
+	if err != nil || h.Entries[0].Outcome != api.OutcomeHeld || h.Entries[0].Name != "two" {
+		t.Errorf("history %+v, %v", h, err)
+	}
+	s.apply("two", api.ApplyOptions{}) // without a reason
+}
+
+// A14: the time for which an agent is stopped is no part of a bake.
+func TestKernelA14BakeOfAStoppedAgent(t *testing.T) {
+	s := newSite(t)
+	text, err := os.ReadFile(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path, []byte(strings.Replace(string(text), "bake: 1h", "bake: 5s", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.apply("one", api.ApplyOptions{})
+	if err := s.child.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(6 * time.Second)
+	if err := s.child.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	woke := time.Now()
+	eventually(t, "it bakes at last", func() error {
+		st, err := s.client.Status(context.Background())
+		if err == nil && st.LastKnownGood == nil {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	if baked := time.Since(woke); baked < 2*time.Second {
+		t.Errorf("it baked %v after the agent went on", baked)
 	}
 }

@@ -119,14 +119,23 @@ func (a *agent) adoptCandidate(d dataplane) {
 		return
 	}
 	g, resident := generationIn(all, c.Candidate)
-	if resident && confirm != nil && confirm.Digest == g.Digest && d.Lease().Active() && a.now().Before(confirm.Deadline) {
-		a.beat.hold(a.hostFile().Guards.Lease, loader.In(confirm.Deadline.Sub(a.now())))
+	lease, left := d.Lease(), time.Duration(0)
+	if confirm != nil {
+		left = confirm.Deadline.Sub(a.now())
+	}
+	if resident && confirm != nil && confirm.Digest == g.Digest && left > 0 && d.Tripped() != g.Number &&
+		a.beat.goOn(g.Number, a.hostFile().Guards.Lease, loader.In(left)) {
 		return
 	}
+	a.beat.release()
 	if c.Candidate == bpf.SlotEmpty && confirm == nil {
 		return
 	}
-	e := a.entry(itself(), "confirm", "the agent was gone, and the candidate went back to stable")
+	if confirm != nil && !endedByDeadline(lease, left) {
+		a.holdCandidate(d, confirm, "the agent was gone, and the kernel went back to stable by itself")
+		return
+	}
+	e := a.entry(itself(), "confirm", "nobody confirmed in time; the agent was gone")
 	e.Outcome = api.OutcomeRolledBack
 	if resident {
 		e.Digest, e.Number, e.Name = g.Digest, g.Number, a.nameOf(g.Digest)
@@ -139,10 +148,20 @@ func (a *agent) adoptCandidate(d dataplane) {
 			return
 		}
 	}
-	a.beat.release()
-	_ = a.update(func(r *state.Record) { r.Confirm = nil })
+	_ = a.update(func(r *state.Record) {
+		r.Confirm = nil
+		if confirm != nil {
+			r.AddQuarantine(quarantined(confirm.Digest, &e))
+		}
+	})
 	a.countRollback()
 	a.audit(e)
+}
+
+// endedByDeadline reports whether the last lease of a candidate reached its deadline, which has left to go or is past: then
+// nobody confirmed it while an agent lived. A lease that ended before is one that nobody renewed.
+func endedByDeadline(lease loader.Deadline, left time.Duration) bool {
+	return lease > 0 && int64(lease)+int64(clockSlack) >= int64(loader.Present())+int64(left)
 }
 
 // adoptStable writes down what the kernel has as stable when the record says something else, and lets a bake go on for

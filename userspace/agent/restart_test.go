@@ -4,6 +4,7 @@ package agent
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,10 +62,12 @@ func TestRestartWithACandidate(t *testing.T) {
 		lease     loader.Deadline
 		away      time.Duration
 		candidate string
+		line      string
 	}{
-		{"lease dead", 0, time.Second, ""},
-		{"lease alive", loader.In(time.Hour), time.Second, "two"},
-		{"lease alive, deadline over", loader.In(time.Hour), time.Hour, ""},
+		{"lease dead", 0, time.Second, "", "confirm held"},
+		{"lease dead, deadline over", 1, 5*time.Minute + time.Second, "", "confirm held"},
+		{"lease alive", loader.In(time.Hour), time.Second, "two", ""},
+		{"lease alive, deadline over", loader.In(time.Hour), time.Hour, "", "confirm rolled_back"},
 	} {
 		r := newRig(t)
 		r.mustApply("one", api.ApplyOptions{})
@@ -75,7 +78,11 @@ func TestRestartWithACandidate(t *testing.T) {
 		r.start()
 		r.wantRoles("one", row.candidate, "")
 		if row.candidate == "" {
-			r.wantLine("confirm rolled_back")
+			r.wantLine(row.line)
+			_, err := r.apply("two", api.ApplyOptions{})
+			if held := errors.As(err, new(*api.Error)); held == (row.line == "confirm held") {
+				t.Errorf("%s: applied again: %v", row.name, err)
+			}
 		} else if _, err := r.agent.Confirm(ctx, root, ""); err != nil {
 			t.Errorf("%s: %v", row.name, err)
 		}

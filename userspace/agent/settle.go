@@ -23,20 +23,29 @@ func (a *agent) settle(d dataplane) {
 	a.expireCandidate(d)
 	a.reconcile(d)
 	a.swap.Unlock()
-	a.holdBake(d)
-	a.finishBake(d)
+	if a.awake() {
+		a.holdBake(d)
+		a.finishBake(d)
+	}
 	a.adoptBypass(d)
 }
 
-// expireCandidate takes back a candidate whose time is over. The kernel has already: its lease never reaches beyond.
+// expireCandidate takes back a candidate whose time is over, or whose lease lapsed. The kernel has already: its lease never
+// reaches beyond the deadline. Who was not confirmed is quarantined as one that was rolled back is.
 func (a *agent) expireCandidate(d dataplane) {
 	confirm := a.state().Confirm
 	slot := d.Control().Candidate
 	if confirm == nil && slot == bpf.SlotEmpty {
 		return
 	}
-	if confirm != nil && slot != bpf.SlotEmpty && a.now().Before(confirm.Deadline) {
-		return
+	if confirm != nil && slot != bpf.SlotEmpty {
+		if a.lapsed(d, confirm.Number) {
+			a.holdCandidate(d, confirm, "the agent did not renew its lease in time (it was stopped, starved or away), so the kernel went back to stable by itself")
+			return
+		}
+		if a.now().Before(confirm.Deadline) {
+			return
+		}
 	}
 	if slot != bpf.SlotEmpty {
 		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
@@ -47,6 +56,7 @@ func (a *agent) expireCandidate(d dataplane) {
 	a.beat.release()
 	e := a.entry(itself(), "confirm", "nobody confirmed in time")
 	e.Outcome = api.OutcomeRolledBack
+	quarantine := confirm != nil && slot != bpf.SlotEmpty
 	if confirm != nil {
 		e.Digest, e.Name, e.Number = confirm.Digest, confirm.Name, confirm.Number
 		if slot == bpf.SlotEmpty {
@@ -55,7 +65,36 @@ func (a *agent) expireCandidate(d dataplane) {
 	} else {
 		e.Reason = "a candidate that nobody here started"
 	}
-	_ = a.update(func(r *state.Record) { r.Confirm = nil })
+	_ = a.update(func(r *state.Record) {
+		r.Confirm = nil
+		if quarantine {
+			r.AddQuarantine(quarantined(confirm.Digest, &e))
+		}
+	})
+	a.countRollback()
+	a.audit(e)
+}
+
+// lapsed reports whether the lease of the candidate ended before its deadline. It renews the lease as the heartbeat does:
+// after a stop it is not certain which of the two runs first.
+func (a *agent) lapsed(d dataplane, number uint32) bool {
+	a.beat.renew()
+	return a.beat.lapsed.Load() == number || d.Tripped() == number
+}
+
+// holdCandidate ends a candidate that lapsed and says how it can be tried again.
+func (a *agent) holdCandidate(d dataplane, c *state.Confirm, reason string) {
+	d.SetTripped(c.Number) // before the word: at no moment may it decide again
+	if d.Control().Candidate != bpf.SlotEmpty {
+		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
+			a.setProblem(problemVerify, err.Error(), fixOf(err))
+			return
+		}
+	}
+	a.beat.release()
+	e := a.entry(itself(), "confirm", reason)
+	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeHeld, c.Digest, c.Name, c.Number
+	_ = a.update(func(r *state.Record) { r.Hold(c.Generation, e.At, reason) })
 	a.countRollback()
 	a.audit(e)
 }
@@ -63,8 +102,8 @@ func (a *agent) expireCandidate(d dataplane) {
 // finishBake makes the stable bundle last-known-good once it has served for guards.bake.
 func (a *agent) finishBake(d dataplane) {
 	r := a.state()
-	if r.Applied == nil || r.BakeUntil.IsZero() || a.now().Before(r.BakeUntil) {
-		return
+	if r.Applied == nil || r.BakeUntil.IsZero() || a.now().Before(r.BakeUntil) || a.beat.stopped() || a.beat.sleptNS.Load() > 0 {
+		return // a stop may have come since awake
 	}
 	all, err := d.Generations()
 	if err != nil {

@@ -42,6 +42,11 @@ func (r *Record) AddQuarantine(q Quarantined) {
 	}
 }
 
+// Hold lets a candidate that lapsed wait for a person.
+func (r *Record) Hold(g Generation, at time.Time, reason string) {
+	r.Confirm, r.Held = nil, &Held{Generation: g, Since: at.UTC(), Reason: reason}
+}
+
 // Lift ends the quarantine of a bundle.
 func (r *Record) Lift(d config.Digest) {
 	r.Quarantine = slices.DeleteFunc(slices.Clone(r.Quarantine), func(q Quarantined) bool { return q.Digest == d })

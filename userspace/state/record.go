@@ -29,6 +29,7 @@ type Record struct {
 	LastKnownGood *Generation       `json:"last_known_good,omitempty"`
 	BakeUntil     time.Time         `json:"bake_until,omitzero"` // when applied becomes last-known-good; zero: it is, or there is none
 	Confirm       *Confirm          `json:"confirm,omitempty"`
+	Held          *Held             `json:"held,omitempty"`
 	ModeHeld      bool              `json:"mode_held,omitempty"` // the host file says enforce, and this host observes until a reload
 	Quarantine    []Quarantined     `json:"quarantine,omitempty"`
 	Bypass        map[string]Bypass `json:"bypass,omitempty"` // by service name; "" is everything
@@ -60,6 +61,14 @@ type Generation struct {
 type Confirm struct {
 	Generation
 	Deadline time.Time `json:"deadline"`
+}
+
+// Held is a candidate whose lease ended although nobody meant it: the agent was stopped, starved or away. That says nothing
+// against the bundle. It waits for a person, and needs no reason to come again.
+type Held struct {
+	Generation
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
 }
 
 // Quarantined is a bundle that was rolled back: to apply it again needs a reason.
@@ -109,6 +118,9 @@ func (r *Record) References() []config.Digest {
 	}
 	if r.Confirm != nil {
 		out = append(out, r.Confirm.Digest)
+	}
+	if r.Held != nil {
+		out = append(out, r.Held.Digest)
 	}
 	return out
 }
@@ -163,6 +175,7 @@ func decodeRecord(data []byte) (*Record, error) {
 func (r *Record) Clone() *Record {
 	c := *r
 	c.Applied, c.LastKnownGood, c.Confirm = clonePointer(r.Applied), clonePointer(r.LastKnownGood), clonePointer(r.Confirm)
+	c.Held = clonePointer(r.Held)
 	c.Quarantine, c.Bans, c.Compiled = slices.Clone(r.Quarantine), slices.Clone(r.Bans), slices.Clone(r.Compiled)
 	c.Bypass = maps.Clone(r.Bypass)
 	c.Attached = slices.Clone(r.Attached)
