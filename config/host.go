@@ -68,12 +68,25 @@ type AllowEntry struct {
 	Note string `yaml:"note" jsonschema:"maxLength=200"`
 }
 
-// Listen says where the agent listens.
+// Listen says where the agent listens. Each role has a socket of its own: what one may ask is the socket's, never the
+// caller's claim.
 type Listen struct {
-	// Socket is the Unix socket of the API and the command line.
+	// Socket is the Unix socket of the command line, for everything: the role operate.
 	Socket string `yaml:"socket" jsonschema:"minLength=1,maxLength=107,default=/run/spillway/spillway.sock"`
+	// Group owns that socket; its members need not be root. A group that does not exist leaves it to root.
+	Group string `yaml:"group" jsonschema:"minLength=1,maxLength=32,pattern=^[A-Za-z0-9_][A-Za-z0-9._-]*$,default=spillway" valid:"the name or number of a group, such as spillway; at most 32 characters"`
+	// Read is the socket that only shows: status, events, metrics, history, verify.
+	Read ReadSocket `yaml:"read"`
 	// Metrics is the IP address and port of the Prometheus endpoint; empty turns it off.
 	Metrics string `yaml:"metrics" jsonschema:"default=127.0.0.1:9717" blank:"ok"`
+}
+
+// ReadSocket is the Unix socket of the role read.
+type ReadSocket struct {
+	// Socket is its path; read.sock beside listen.socket when it is not written, and empty turns it off.
+	Socket string `yaml:"socket" jsonschema:"maxLength=107,default=/run/spillway/read.sock" blank:"ok"`
+	// Group owns the socket: its members may look, and change nothing. A group that does not exist leaves it to root.
+	Group string `yaml:"group" jsonschema:"minLength=1,maxLength=32,pattern=^[A-Za-z0-9_][A-Za-z0-9._-]*$,default=spillway-read" valid:"the name or number of a group, such as spillway-read; at most 32 characters"`
 }
 
 // Paths on disk and in the BPF file system, absolute.
@@ -96,6 +109,13 @@ type Privacy struct {
 	Addresses string `yaml:"addresses" jsonschema:"enum=full,enum=truncated,default=full"`
 }
 
+const (
+	// readSocketName is the socket of the role read, beside listen.socket.
+	readSocketName = "read.sock"
+	// maxSocketPath is what fits into a sockaddr_un.
+	maxSocketPath = 107
+)
+
 // DefaultHost returns a host file with every default set and no interface, service or allowlist row: what LoadBundle
 // assumes when it is given no host.
 func DefaultHost() *Host {
@@ -111,7 +131,8 @@ func DefaultHost() *Host {
 			MaxBanTTL: 24 * time.Hour, MinPrefixV4: 10, MinPrefixV6: 24, BanFloorV4: 24, BanFloorV6: 48,
 			MaxChange: 30, MaxCoverage: 5, BanRate: 60,
 		},
-		Listen:  Listen{Socket: "/run/spillway/spillway.sock", Metrics: "127.0.0.1:9717"},
+		Listen: Listen{Socket: "/run/spillway/spillway.sock", Group: "spillway", Metrics: "127.0.0.1:9717",
+			Read: ReadSocket{Socket: "/run/spillway/read.sock", Group: "spillway-read"}},
 		Paths:   Paths{State: "/var/lib/spillway", Pins: "/sys/fs/bpf/spillway"},
 		Privacy: Privacy{Addresses: AddressesFull},
 	}

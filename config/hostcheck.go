@@ -24,7 +24,20 @@ func (d *decoder) checkHost(h *Host) {
 			d.faultAt(CodeSyntax, "listen.metrics", fmt.Sprintf("%q", m), "listen.metrics is no IP address with a port", `127.0.0.1:9717, [::1]:9717, or "" for off`)
 		}
 	}
-	for path, value := range map[string]string{"listen.socket": h.Listen.Socket, "paths.state": h.Paths.State, "paths.pins": h.Paths.Pins} {
+	if !d.isSet("listen.read.socket") && filepath.IsAbs(h.Listen.Socket) {
+		h.Listen.Read.Socket = filepath.Join(filepath.Dir(h.Listen.Socket), readSocketName)
+		if len(h.Listen.Read.Socket) > maxSocketPath { // nobody asked for it
+			h.Listen.Read.Socket = ""
+		}
+	}
+	paths := map[string]string{"listen.socket": h.Listen.Socket, "paths.state": h.Paths.State, "paths.pins": h.Paths.Pins}
+	if r := h.Listen.Read.Socket; r != "" {
+		paths["listen.read.socket"] = r
+		if r == h.Listen.Socket {
+			d.faultAt(CodeDuplicate, "listen.read.socket", fmt.Sprintf("%q", r), "listen.read.socket is listen.socket", "a socket of its own for each role")
+		}
+	}
+	for path, value := range paths {
 		if (!filepath.IsAbs(value) || filepath.Clean(value) != value || value == "/") && !d.bad[path] {
 			d.faultAt(CodeSyntax, path, fmt.Sprintf("%q", value), path+" is no absolute, clean path", "a path that begins with / and has no . or .. in it")
 		}

@@ -85,6 +85,8 @@ func TestHostFaults(t *testing.T) {
 		{"share is infinite", head + web + "guards: {max_change: Inf%, max_coverage: 1e3%}\n", []string{"type h:4:22", "type h:4:42"}},
 		{"metrics", head + web + "listen: {metrics: 'localhost:9717'}\n", []string{"syntax h:4:19"}},
 		{"metrics port", head + web + "listen: {metrics: '127.0.0.1:0'}\n", []string{"syntax h:4:19"}},
+		{"one socket for two roles", head + web + "listen: {socket: /run/a.sock, read: {socket: /run/a.sock}}\n", []string{"duplicate h:4:46"}},
+		{"read socket", head + web + "listen: {read: {socket: a.sock, group: 'a b'}}\n", []string{"syntax h:4:25", "syntax h:4:40"}},
 		{"paths", head + web + "paths: {state: var/lib, pins: /sys/../etc}\n", []string{"syntax h:4:16", "syntax h:4:31"}},
 		{"privacy", head + web + "privacy: {addresses: none}\n", []string{"range h:4:22"}},
 		{"anchor and alias", head + web + "listen: &a {metrics: ''}\npaths: *a\n", []string{"unsupported h:4:9", "unsupported h:5:8"}},
@@ -123,6 +125,8 @@ func TestHostAccepts(t *testing.T) {
 		"byte order mark":   "\ufeff" + minimalHost,
 		"document mark":     "---\n" + minimalHost,
 		"metrics off":       minimalHost + "listen: {metrics: ''}\n",
+		"no read socket":    minimalHost + "listen: {read: {socket: ''}}\n",
+		"groups":            minimalHost + "listen: {group: '990', read: {group: _web-data}}\n",
 		"never":             minimalHost + "guards: {agent_timeout: never}\n",
 		"empty sections":    minimalHost + "guards: {}\nallowlist: []\n",
 		"tcp and udp":       head + "services: [{name: a, port: 443, kind: tls}, {name: b, port: 443, kind: quic}]\n",
@@ -160,5 +164,24 @@ func TestFloodOfFaultsIsCounted(t *testing.T) {
 	f := mustFaults(t, err)
 	if f.Total != 100_000 || len(f.List) != keptPerCode || !strings.Contains(err.Error(), "and 99980 more: 99980 unsupported") {
 		t.Errorf("%d faults, %d kept; want 100000 and %d:\n%v", f.Total, len(f.List), keptPerCode, err)
+	}
+}
+
+// A host file of before, with a socket of its own, gets the read socket beside it.
+func TestReadSocketLiesBesideTheOther(t *testing.T) {
+	for listen, want := range map[string]string{
+		"": "/run/spillway/read.sock", "listen: {socket: /run/edge/sock}\n": "/run/edge/read.sock",
+		"listen: {socket: /run/edge/sock, read: {group: web}}\n": "/run/edge/read.sock",
+		"listen: {read: {socket: ''}}\n":                         "", "listen: {read: {socket: /run/r}}\n": "/run/r",
+		"listen: {socket: /" + strings.Repeat("a", 97) + "/s}\n": "",
+	} {
+		h, err := ParseHost("h", []byte(minimalHost+listen))
+		if err != nil {
+			t.Errorf("%s: %v", listen, err)
+			continue
+		}
+		if h.Listen.Read.Socket != want {
+			t.Errorf("%q: read socket %q, want %q", listen, h.Listen.Read.Socket, want)
+		}
 	}
 }

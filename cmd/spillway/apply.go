@@ -71,10 +71,10 @@ func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, yes, d
 	defer cancel()
 	client := a.client()
 	defer client.Close()
-	change, err := client.Apply(ctx, upload, o)
+	rollout, err := client.Apply(ctx, upload, o)
 	if err != nil {
 		return err
 	}
-	a.warnings(change.Warnings)
-	return a.print(change, func() { show.Change(a.stdout, change, a.style()) })
+	a.warnings(rollout.Warnings)
+	return a.print(rollout, func() { show.Change(a.stdout, &rollout.Change, a.style()) })
 }

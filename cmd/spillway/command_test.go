@@ -88,7 +88,7 @@ func TestRefusalPrintsTheFaultsAsConfigDoes(t *testing.T) {
 		t.Errorf("without an agent stderr is\n%swant\n%s", s.stderr, want)
 	}
 	a := startAgent(s)
-	a.answer("POST /v1/apply", api.Refuse("the bundle is refused; nothing was changed", refused))
+	a.answer("POST /v1/rollouts", api.Refuse("the bundle is refused; nothing was changed", refused))
 	s.want(exitError, "apply", path)
 	if !strings.HasPrefix(s.stderr, want) {
 		t.Errorf("from the agent stderr is\n%swant\n%s", s.stderr, want)
@@ -105,15 +105,15 @@ func TestApply(t *testing.T) {
 	s := newShell(t)
 	bundle := s.write("bundle.yaml", soundBundle)
 	a := startAgent(s)
-	a.answer("POST /v1/apply", &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeCandidate, Message: "bundle edge decides for all traffic",
-		Name: "edge", Number: 13, Digest: digest(0xb0), Deadline: now.Add(5 * time.Minute)})
+	a.answer("POST /v1/rollouts", &api.Rollout{ID: "7", State: api.RolloutWaiting, Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeCandidate, Message: "bundle edge decides for all traffic",
+		Name: "edge", Number: 13, Digest: digest(0xb0), Deadline: now.Add(5 * time.Minute)}})
 	s.want(exitOK, "apply", bundle, "--confirm", "5m", "--accept", "new feed", "--reason", "ticket 7")
 	golden(t, "apply-confirm", s.stdout)
-	query, _ := a.wasAsked(t, "POST /v1/apply")
-	if query.Get("confirm") != "5m0s" || query.Get("accept") != "new feed" || query.Get("reason") != "ticket 7" {
-		t.Errorf("the agent was asked %v", query)
+	query, body := a.wasAsked(t, "POST /v1/rollouts")
+	if len(query) != 0 || !equalJSON(t, map[string]any{"name": bundle, "confirmSeconds": 300.0, "accept": "new feed", "reason": "ticket 7"}, body) {
+		t.Errorf("the agent was asked %v, %v", query, body)
 	}
-	a.answer("POST /v1/apply", &api.Error{Status: http.StatusConflict, Code: api.CodeHeld, Message: "the bundle is held for a person; nothing was changed",
+	a.answer("POST /v1/rollouts", &api.Error{Status: http.StatusConflict, Code: api.CodeHeld, Message: "the bundle is held for a person; nothing was changed",
 		Fix: "apply it again with --accept and a reason", Holds: samplePlan().Holds})
 	s.want(exitError, "apply", bundle)
 	golden(t, "apply-held", s.stderr)
@@ -128,7 +128,7 @@ func TestApplyAsksAtATerminal(t *testing.T) {
 		plan := samplePlan()
 		plan.Holds = nil
 		a.answer("POST /v1/plan", plan)
-		a.answer("POST /v1/apply", &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Message: "applied"})
+		a.answer("POST /v1/rollouts", &api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Message: "applied"}})
 		s.env.stdinTTY, s.env.stdoutTTY, s.env.stdin = true, true, strings.NewReader(answer)
 		s.vars["NO_COLOR"] = "1"
 		want := exitError
@@ -137,7 +137,7 @@ func TestApplyAsksAtATerminal(t *testing.T) {
 		}
 		s.want(want, "apply", bundle)
 		s.wantErr("Put it into force? [y/N]")
-		if got := a.asked[len(a.asked)-1] == "POST /v1/apply"; got != applied {
+		if got := a.asked[len(a.asked)-1] == "POST /v1/rollouts"; got != applied {
 			t.Errorf("answer %q: applied %t", answer, got)
 		}
 	}
@@ -154,17 +154,18 @@ func TestChangesReachTheAgent(t *testing.T) {
 			map[string]any{"on": true, "service": "web", "forSeconds": 1800.0, "reason": "r"}},
 		{[]string{"bypass", "off"}, "POST /v1/bypass", map[string]any{"on": false}},
 		{[]string{"rollback", "--reason", "r"}, "POST /v1/rollback", map[string]any{"reason": "r"}},
-		{[]string{"confirm"}, "POST /v1/confirm", map[string]any{}},
+		{[]string{"confirm"}, "POST /v1/rollouts/7/confirm", map[string]any{}},
 		{[]string{"reload"}, "POST /v1/reload", map[string]any{}},
 		{[]string{"ban", "203.0.113.7", "--for", "2h"}, "POST /v1/bans", map[string]any{"prefix": "203.0.113.7", "forSeconds": 7200.0}},
 		{[]string{"ban", "2001:db8::1"}, "POST /v1/bans", map[string]any{"prefix": "2001:db8::1", "forSeconds": 3600.0}},
-		{[]string{"unban", "203.0.113.7"}, "DELETE /v1/bans", nil},
+		{[]string{"unban", "203.0.113.7"}, "DELETE /v1/bans/203.0.113.7", map[string]any{}},
 	}
 	for _, c := range cases {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			s := newShell(t)
 			a := startAgent(s)
 			a.answer(c.ask, done)
+			a.answer("GET /v1/rollouts", &api.RolloutList{Rollouts: []api.Rollout{{ID: "7", State: api.RolloutWaiting}}})
 			s.want(exitOK, c.args...)
 			s.wantOut("done")
 			_, body := a.wasAsked(t, c.ask)
@@ -283,7 +284,7 @@ func TestAgentThatEndsBeforeItAnswers(t *testing.T) {
 	s := newShell(t)
 	a := startAgent(s)
 	bundle := s.write("bundle.yaml", soundBundle)
-	for key, args := range map[string][]string{"POST /v1/apply": {"apply", bundle, "--yes"}, "POST /v1/rollback": {"rollback"}, "POST /v1/bans": {"ban", "198.51.100.7"}} {
+	for key, args := range map[string][]string{"POST /v1/rollouts": {"apply", bundle, "--yes"}, "POST /v1/rollback": {"rollback"}, "POST /v1/bans": {"ban", "198.51.100.7"}} {
 		a.answer(key, killed)
 		s.want(exitNoAgent, args...)
 		s.wantErr("the agent ended before it answered")

@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -54,7 +55,15 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.asked = append(a.asked, key)
 	a.queries[key] = r.URL.Query()
 	body := map[string]any{}
-	_ = json.NewDecoder(r.Body).Decode(&body) // an upload is no JSON
+	if parts, err := r.MultipartReader(); err == nil { // a bundle, with its options before it
+		options, err := parts.NextPart()
+		if err == nil {
+			_ = json.NewDecoder(options).Decode(&body)
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+	} else {
+		_ = json.NewDecoder(r.Body).Decode(&body)
+	}
 	a.bodies[key] = body
 	reply, ok := a.replies[key]
 	if !ok {

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/metrics"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -22,6 +24,7 @@ type agent struct {
 	started time.Time
 	hub     *hub
 	totals  *totals
+	scrapes http.Handler // of metrics, for everybody who asks
 
 	// change is held by whoever builds and publishes what the kernel enforces, for as long as that takes: one at a time.
 	change sync.Mutex
@@ -43,6 +46,8 @@ type agent struct {
 	banMu       sync.Mutex
 	bansMissing bool // bans of the record could not be put into new maps yet
 	bansSettled bool // since the start, flows were told to look at the bans again
+
+	rollouts rollouts
 
 	background     sync.WaitGroup
 	backgroundRuns atomic.Bool
@@ -90,6 +95,7 @@ func newAgent(o Options, s *state.Store) *agent {
 		known: map[config.Digest]*knownBundle{}, images: map[uint32]*loader.Image{},
 		repairs: map[string]uint64{}, applies: map[string]uint64{},
 	}
+	a.scrapes = metrics.Handler(a)
 	if a.record.Bypass == nil {
 		a.record.Bypass = map[string]state.Bypass{}
 	}

@@ -58,13 +58,13 @@ func (a *agent) parse(name string, files api.Files) (*config.Bundle, error) {
 	return b, nil
 }
 
-// Apply implements api.Backend.
-func (a *agent) Apply(ctx context.Context, by api.Caller, name string, files api.Files, o api.ApplyOptions) (*api.Change, error) {
-	e := a.entry(by, "apply", o.Reason)
-	if o.Accept != "" {
-		e.Detail = append(e.Detail, "accepted: "+o.Accept)
+// applyBundle is a rollout of a bundle, from its files to what is in force, with its line of the history.
+func (a *agent) applyBundle(ctx context.Context, by api.Caller, ro *rollout, r api.RolloutRequest, files api.Files) (*api.Change, error) {
+	e := a.entry(by, "apply", r.Reason)
+	if r.Accept != "" {
+		e.Detail = append(e.Detail, "accepted: "+r.Accept)
 	}
-	c, err := a.apply(ctx, &e, name, files, o)
+	c, err := a.apply(ctx, &e, ro, r, files)
 	if err != nil {
 		e.Outcome = outcomeOf(err)
 		e.Detail = append(e.Detail, detailsOf(err)...)
@@ -78,9 +78,9 @@ func (a *agent) Apply(ctx context.Context, by api.Caller, name string, files api
 	return c, err
 }
 
-func (a *agent) apply(ctx context.Context, e *state.Entry, name string, files api.Files, o api.ApplyOptions) (*api.Change, error) {
-	seen := mark{wentBack: a.wentBack.Load()}
-	b, err := a.parse(name, files)
+func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout, r api.RolloutRequest, files api.Files) (*api.Change, error) {
+	seen := mark{wentBack: a.wentBack.Load(), rollout: ro}
+	b, err := a.parse(r.Name, files)
 	if err != nil {
 		return nil, err
 	}
@@ -93,12 +93,13 @@ func (a *agent) apply(ctx context.Context, e *state.Entry, name string, files ap
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
+	a.rollouts.advance(ro, api.RolloutBuilding)
 	change := &api.Change{Envelope: api.NewEnvelope(), Digest: b.Digest, Name: b.Name, Warnings: b.Warnings}
 	stable, unchanged, err := a.standing(d, b, change)
 	if err != nil || unchanged {
 		return change, err
 	}
-	if err := a.held(b, stable, o.Accept); err != nil {
+	if err := a.held(b, stable, r.Accept); err != nil {
 		return nil, err
 	}
 	if err := a.store.SaveBundle(b); err != nil {
@@ -114,10 +115,10 @@ func (a *agent) apply(ctx context.Context, e *state.Entry, name string, files ap
 		return nil, a.buildError(err)
 	}
 	e.Number, change.Number = number, number
-	if err := a.publishBuilt(ctx, d, seen, b, slot, change, e, o.Confirm); err != nil {
+	if err := a.publishBuilt(ctx, d, seen, b, slot, change, e, r.Confirm()); err != nil {
 		return nil, err
 	}
-	if o.Confirm == 0 {
+	if r.Confirm() == 0 {
 		a.prune(d)
 	}
 	return change, nil
@@ -127,12 +128,15 @@ func (a *agent) apply(ctx context.Context, e *state.Entry, name string, files ap
 type mark struct {
 	epoch    uint32
 	wentBack uint64
+	rollout  *rollout
 }
 
 // moved refuses to publish what was built for another state: somebody went back meanwhile, and meant it. The swap lock
 // is held.
 func (a *agent) moved(d dataplane, seen mark) error {
 	switch {
+	case a.rollouts.isEnded(seen.rollout):
+		return &api.Error{Code: api.CodeCancelled, Message: "somebody ended this rollout meanwhile, so it is not published", Fix: "look at `spillway history`, then ask again"}
 	case a.wentBack.Load() != seen.wentBack:
 		return &api.Error{Code: api.CodeConflict, Message: "somebody rolled back meanwhile, so this is not published", Fix: "look at `spillway history`, then ask again"}
 	case d.Control().Epoch != seen.epoch:
@@ -153,7 +157,7 @@ func (a *agent) publishBuilt(ctx context.Context, d dataplane, seen mark, b *con
 		return err
 	}
 	if confirm > 0 {
-		return a.publishCandidate(d, b, slot, change, e, confirm)
+		return a.publishCandidate(d, b, slot, change, e, seen.rollout.ID, confirm)
 	}
 	return a.publishStable(d, b, slot, change, e)
 }

@@ -75,7 +75,7 @@ func (a *agent) expires(d config.Digest) bool {
 
 // buildAgain puts the stable bundle, compiled now, into the place of stable.
 func (a *agent) buildAgain(d dataplane) (number uint32, err error) {
-	seen := mark{d.Control().Epoch, a.wentBack.Load()}
+	seen := mark{epoch: d.Control().Epoch, wentBack: a.wentBack.Load()}
 	h := a.hostFile()
 	host, err := compileHost(d, h, 0)
 	if err != nil {

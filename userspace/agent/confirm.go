@@ -15,11 +15,13 @@ import (
 )
 
 // publishCandidate lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
-func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) error {
+func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, rollout string, confirm time.Duration) error {
 	deadline := a.now().Add(confirm).UTC()
 	entry := state.Generation{Digest: b.Digest, Name: b.Name, Number: e.Number, At: e.At.UTC(), By: e.User}
 	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
-	if err := a.update(func(r *state.Record) { r.Confirm, r.Held = &state.Confirm{Generation: entry, Deadline: deadline}, nil }); err != nil {
+	if err := a.update(func(r *state.Record) {
+		r.Confirm, r.Held = &state.Confirm{Generation: entry, Deadline: deadline, Rollout: rollout}, nil
+	}); err != nil {
 		_ = a.update(func(r *state.Record) { r.Confirm = nil })
 		return fmt.Errorf("nothing changed: %w", err)
 	}
@@ -34,29 +36,33 @@ func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, chan
 	return nil
 }
 
-// Confirm implements api.Backend.
-func (a *agent) Confirm(ctx context.Context, by api.Caller, reason string) (*api.Change, error) {
+// ConfirmRollout implements api.Backend.
+func (a *agent) ConfirmRollout(ctx context.Context, by api.Caller, id, reason string) (*api.Change, error) {
 	d, done, err := a.begin()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	change, err := a.confirm(ctx, d, by, reason)
+	change, err := a.confirm(ctx, d, by, id, reason)
 	if err == nil {
 		a.prune(d)
 	}
 	return change, err
 }
 
-func (a *agent) confirm(ctx context.Context, d dataplane, by api.Caller, reason string) (*api.Change, error) {
+func (a *agent) confirm(ctx context.Context, d dataplane, by api.Caller, id, reason string) (*api.Change, error) {
 	a.swap.Lock()
 	defer a.swap.Unlock()
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
+	_, ro, err := a.findRollout(id)
+	if err != nil {
+		return nil, err
+	}
 	confirm := a.state().Confirm
-	if confirm == nil || d.Control().Candidate == bpf.SlotEmpty || !a.now().Before(confirm.Deadline) {
-		return nil, &api.Error{Code: api.CodeNoCandidate, Message: "nothing waits for a confirmation: a candidate goes back by itself at its deadline", Fix: "spillway apply BUNDLE --confirm 5m"}
+	if confirm == nil || !isOf(confirm, &ro) || d.Control().Candidate == bpf.SlotEmpty || !a.now().Before(confirm.Deadline) {
+		return nil, api.ErrNoCandidate
 	}
 	if a.lapsed(d, confirm.Number) {
 		a.expireCandidate(d)

@@ -202,7 +202,7 @@ func (s *site) apply(name string, o api.ApplyOptions, entries ...string) *api.Ch
 	if err != nil {
 		s.t.Fatalf("apply %s: %v", name, err)
 	}
-	return c
+	return &c.Change
 }
 
 // wantStable checks what the kernel enforces, and that it holds every row of it.

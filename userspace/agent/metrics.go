@@ -99,7 +99,7 @@ func (a *agent) serveMetrics(ctx context.Context) {
 
 func (a *agent) answerScrapes(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics.Handler(a))
+	mux.Handle("GET /metrics", a.scrapes)
 	s := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })

@@ -17,8 +17,11 @@ import (
 const planRows = 1000
 
 // Plan implements api.Backend. It needs no kernel: without one it compares with the bundle of the record.
-func (a *agent) Plan(_ context.Context, name string, files api.Files) (*api.Plan, error) {
-	b, err := a.parse(name, files)
+func (a *agent) Plan(_ context.Context, r api.PlanRequest, files api.Files) (*api.Plan, error) {
+	if r.Remove != "" {
+		return nil, a.mayRemove(r.Remove)
+	}
+	b, err := a.parse(r.Name, files)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ const (
 	problemState   = "state"
 	problemHistory = "history"
 	problemAPI     = "api"
+	problemRead    = "api_read"
 	problemEvents  = "events"
 	problemMetrics = "metrics"
 	problemHost    = "host_not_published"

@@ -182,7 +182,7 @@ func (a *agent) adoptHost(d dataplane) error {
 // candidate waits, and for a bundle that does not fit any more, it publishes the host file alone: services keep their
 // ids, so the bundles in the kernel go on to mean what they meant, and an allowlist line counts at once.
 func (a *agent) publishHost(d dataplane, h *config.Host, mode bpf.Mode) (detail []string, err error) {
-	seen := mark{d.Control().Epoch, a.wentBack.Load()}
+	seen := mark{epoch: d.Control().Epoch, wentBack: a.wentBack.Load()}
 	number, err := a.nextHostNumber(d)
 	if err != nil {
 		return nil, err

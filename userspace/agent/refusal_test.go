@@ -158,15 +158,15 @@ func TestDiskFullDuringApply(t *testing.T) {
 
 func TestPlan(t *testing.T) {
 	r := newRig(t)
-	p, err := r.agent.Plan(ctx, "b.yaml", bundleYAML("one"))
+	p, err := r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("one"))
 	if err != nil || !p.Changes || p.Against != nil || p.Added == 0 || p.Removed != 0 {
 		t.Errorf("against nothing: %+v, %v", p, err)
 	}
 	r.mustApply("one", api.ApplyOptions{})
-	if p, err = r.agent.Plan(ctx, "b.yaml", bundleYAML("one")); err != nil || p.Changes || len(p.Rows) != 0 {
+	if p, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("one")); err != nil || p.Changes || len(p.Rows) != 0 {
 		t.Errorf("against itself: %+v, %v", p, err)
 	}
-	p, err = r.agent.Plan(ctx, "b.yaml", bundleYAML("two", "198.18.0.0/24"))
+	p, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("two", "198.18.0.0/24"))
 	if err != nil || !p.Changes || p.Added != 1 || p.Changed != 1 || p.Against.Name != "one" {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -176,7 +176,7 @@ func TestPlan(t *testing.T) {
 	if r.machine.did("Build") != 1 {
 		t.Error("a plan built something")
 	}
-	_, err = r.agent.Plan(ctx, "b.yaml", bundleYAML("x", "198.51.100.0/24"))
+	_, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("x", "198.51.100.0/24"))
 	wantCode(t, err, api.CodeRefused)
 }
 
@@ -302,13 +302,14 @@ func TestLateChanges(t *testing.T) {
 			return second(r.agent.Apply(late, root, "", bundleYAML("three"), api.ApplyOptions{}))
 		},
 		"confirm":  func() error { return second(r.agent.Confirm(late, root, "")) },
+		"withdraw": func() error { return second(r.EndRollout(late, root, "2", "")) },
 		"rollback": func() error { return second(r.Rollback(late, root, "")) },
 		"reload":   func() error { return second(r.Reload(late, root, api.ReloadRequest{})) },
 		"bypass":   func() error { return second(r.Bypass(late, root, api.BypassRequest{On: true})) },
 		"ban":      func() error { return second(r.agent.Ban(late, root, api.BanRequest{Prefix: "198.51.100.9"})) },
 		"unban":    func() error { return second(r.Unban(late, root, scraper.String(), "")) },
 	} {
-		if e := wantCode(t, call(), api.CodeConflict); !strings.Contains(e.Message, "too late") {
+		if e := wantCode(t, call(), api.CodeCancelled); !strings.Contains(e.Message, "too late") {
 			t.Errorf("%s: %v", what, e)
 		}
 	}
@@ -328,7 +329,7 @@ func TestApplyThatBecomesLate(t *testing.T) {
 	until := time.Now().Add(200 * time.Millisecond)
 	r.machine.during = map[string]func(){"Build": func() { time.Sleep(time.Until(until)) }}
 	_, err := r.agent.Apply(api.WithDeadline(ctx, until), root, "", bundleYAML("two"), api.ApplyOptions{})
-	wantCode(t, err, api.CodeConflict)
+	wantCode(t, err, api.CodeCancelled)
 	r.wantRoles("one", "", "")
 }
 

@@ -156,6 +156,8 @@ func fixedChanges(old, next *config.Host) []string {
 	for name, same := range map[string]bool{
 		"capacity":       old.Capacity == next.Capacity,
 		"listen.socket":  old.Listen.Socket == next.Listen.Socket,
+		"listen.group":   old.Listen.Group == next.Listen.Group,
+		"listen.read":    old.Listen.Read == next.Listen.Read,
 		"listen.metrics": old.Listen.Metrics == next.Listen.Metrics,
 		"paths.state":    old.Paths.State == next.Paths.State,
 		"paths.pins":     old.Paths.Pins == next.Paths.Pins,

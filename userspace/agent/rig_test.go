@@ -163,6 +163,32 @@ func bundleYAML(name string, entries ...string) api.Files {
 	return api.Files{config.BundleFile: []byte(text), "own.netset": []byte(list)}
 }
 
+// Apply is a rollout of a bundle, and its change.
+func (a *agent) Apply(ctx context.Context, by api.Caller, name string, files api.Files, o api.ApplyOptions) (*api.Change, error) {
+	ro, err := a.StartRollout(ctx, by, o.Request(name), files)
+	if err != nil {
+		return nil, err
+	}
+	return &ro.Change, nil
+}
+
+// Confirm confirms the rollout that waits for it, as the command does.
+func (a *agent) Confirm(ctx context.Context, by api.Caller, reason string) (*api.Change, error) {
+	all, err := a.Rollouts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if w := all.Waiting(); w != nil {
+		return a.ConfirmRollout(ctx, by, w.ID, reason)
+	}
+	c, err := a.ConfirmRollout(ctx, by, "none", reason)
+	var e *api.Error
+	if errors.As(err, &e) && e.Code == api.CodeNotFound {
+		err = api.ErrNoCandidate
+	}
+	return c, err
+}
+
 func (r *rig) apply(name string, o api.ApplyOptions) (*api.Change, error) {
 	return r.agent.Apply(context.Background(), root, "bundle.yaml", bundleYAML(name), o)
 }

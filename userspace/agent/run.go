@@ -6,12 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
-	"time"
 
 	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -45,7 +42,13 @@ func Run(ctx context.Context, o Options) error {
 	defer stop()
 	var wg sync.WaitGroup
 	listening := make(chan struct{})
-	wg.Go(func() { a.serveAPI(background, listening) })
+	for i, s := range a.sockets() {
+		first := listening
+		if i > 0 {
+			first = nil
+		}
+		wg.Go(func() { a.serveAPI(background, s, first) })
+	}
 	wg.Go(func() { a.serveMetrics(background) })
 	wg.Go(func() { a.readEvents(background) })
 	<-listening
@@ -55,56 +58,6 @@ func Run(ctx context.Context, o Options) error {
 	stop()
 	wg.Wait()
 	return nil
-}
-
-// endingTime is how long requests may take to end when the agent stops.
-const endingTime = 10 * time.Second
-
-// serveAPI answers on the socket until ctx ends. first is closed after the first attempt to listen; a socket that cannot
-// be made is tried again, because the heartbeat matters more than the answers.
-func (a *agent) serveAPI(ctx context.Context, first chan<- struct{}) {
-	socket := a.hostFile().Listen.Socket
-	again := retry{}
-	for {
-		l, err := api.Listen(socket)
-		a.listens.Store(err == nil)
-		if first != nil {
-			close(first)
-			first = nil
-		}
-		if err == nil {
-			a.clearProblem(problemAPI)
-			err = a.answer(ctx, l)
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		again.failed(time.Now())
-		a.setProblem(problemAPI, errorText(err), "make room for "+socket+"; the agent tries again")
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(time.Until(again.next)):
-		}
-	}
-}
-
-func (a *agent) answer(ctx context.Context, l net.Listener) error {
-	server := api.NewServer(l.Addr().String(), a, a.log)
-	ended := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(ended)
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), endingTime)
-		defer cancel()
-		if err := server.Shutdown(ending); err != nil {
-			a.log.Warn("some requests did not end", "error", err)
-		}
-	})
-	err := server.Serve(l)
-	if !stop() {
-		<-ended
-	}
-	return err
 }
 
 // openStore opens the state. Only a lock that somebody else holds is an error: without a disk the agent still serves.

@@ -23,6 +23,7 @@ func (a *agent) settle(d dataplane) {
 	a.expireCandidate(d)
 	a.reconcile(d)
 	a.swap.Unlock()
+	a.settleRollouts()
 	if a.awake() {
 		a.holdBake(d)
 		a.finishBake(d)

@@ -35,13 +35,15 @@ func TestEveryCall(t *testing.T) {
 		want string
 		call func() (*Change, error)
 	}{
-		{"confirm looks good", func() (*Change, error) { return c.Confirm(ctx, "looks good") }},
+		{"confirm 7 looks good", func() (*Change, error) { return c.Confirm(ctx, "looks good") }},
 		{"rollback ", func() (*Change, error) { return c.Rollback(ctx, "") }},
 		{"reload {Reason:new mode Ask:true}", func() (*Change, error) { return c.Reload(ctx, ReloadRequest{Reason: "new mode", Ask: true}) }},
 		{"bypass {On:true Service:web ForSeconds:60 Reason:r}", func() (*Change, error) {
 			return c.Bypass(ctx, BypassRequest{On: true, Service: "web", ForSeconds: 60, Reason: "r"})
 		}},
 		{"ban {Prefix:192.0.2.7 ForSeconds:1.5 Reason:}", func() (*Change, error) { return c.Ban(ctx, BanRequest{Prefix: "192.0.2.7", ForSeconds: 1.5}) }},
+		{"end 7 mistake", func() (*Change, error) { return c.EndRollout(ctx, "7", "mistake") }},
+		{"unban 203.0.113.7 ", func() (*Change, error) { return c.Unban(ctx, "203.0.113.7", "") }},
 		{"unban 2001:db8::/64 a&b", func() (*Change, error) { return c.Unban(ctx, "2001:db8::/64", "a&b") }},
 	} {
 		got, err := row.call()
@@ -57,6 +59,18 @@ func TestEveryCall(t *testing.T) {
 	}
 	if g, err := c.Generations(ctx); err != nil || g.Generations[0].Digest != (config.Digest{1}) {
 		t.Errorf("generations: %+v, %v", g, err)
+	}
+	if l, err := c.Bundles(ctx); err != nil || l.Bundles[0].Name != "edge" {
+		t.Errorf("bundles: %+v, %v", l, err)
+	}
+	if l, err := c.Rollouts(ctx); err != nil || l.Waiting().ID != "7" {
+		t.Errorf("rollouts: %+v, %v", l, err)
+	}
+	if r, err := c.Rollout(ctx, "6"); err != nil || r.State != RolloutDone || !r.Over() {
+		t.Errorf("rollout: %+v, %v", r, err)
+	}
+	if r, err := c.Remove(ctx, RolloutRequest{Remove: "feed", Reason: "stale"}); err != nil || r.ID != "8" || b.call != "apply feed" || b.files != nil {
+		t.Errorf("remove: %+v, %v, %s", r, err, b.call)
 	}
 	if r, err := c.Rules(ctx); err != nil || r.Generation != 3 {
 		t.Errorf("rules: %+v, %v", r, err)
@@ -86,18 +100,18 @@ func TestNobodyListens(t *testing.T) {
 	if _, err := NewClient(path).Status(context.Background()); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("a stale socket: %v", err)
 	}
-	again, err := Listen(path)
+	again, err := Listen(path, "0")
 	if err != nil {
 		t.Fatalf("a stale socket is not replaced: %v", err)
 	}
-	if _, err := Listen(path); err == nil {
+	if _, err := Listen(path, "0"); err == nil {
 		t.Error("a socket that somebody listens on is replaced")
 	}
 	_ = again.Close()
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(path); err == nil {
+	if _, err := Listen(path, "0"); err == nil {
 		t.Error("a file that is no socket is replaced")
 	}
 }
@@ -150,16 +164,38 @@ func TestRawRequests(t *testing.T) {
 		{"GET", "/v1/nothing", "", 404},
 		{"POST", "/v1/status", "", 404},
 		{"POST", "/v1/bypass", "", 400},
-		{"POST", "/v1/bypass", `{"on":true,"servise":"web"}`, 400},
+		{"POST", "/v1/bypass", `{"on":true,"scope":"a later release knows it"}`, 200},
+		{"POST", "/v1/bans", `{"prefix":"192.0.2.7","scope":"x"}`, 400},
 		{"POST", "/v1/bypass", `{"on":`, 400},
 		{"POST", "/v1/rollback", "", 200},
 		{"POST", "/v1/rollback", `{"why":"x"}`, 400},
 		{"GET", "/v1/history?limit=-1", "", 400},
 		{"GET", "/v1/history?limit=x", "", 400},
-		{"POST", "/v1/apply", "not a tar", 400},
-		{"POST", "/v1/apply?confirm=0s", "", 400},
-		{"POST", "/v1/apply?confirm=soon", "", 400},
-		{"POST", "/v1/apply?confirm=1000h", "", 400},
+		{"POST", "/v1/bypass", `{"on":true}{"on":false}`, 400},
+		{"POST", "/v1/bypass?reason=x", `{"on":true}`, 400},
+		{"POST", "/v1/rollback", "{\"reason\":\"" + strings.Repeat("x", maxJSONBytes) + "\"}", 413},
+		{"GET", "/v1/bundles/edge", "", 200},
+		{"GET", "/v1/bundles/none", "", 404},
+		{"DELETE", "/v1/bundles/none", "", 404},
+		{"DELETE", "/v1/bundles/edge", `{"reason":"r"}`, 200},
+		{"DELETE", "/v1/bundles/edge", `{"remove":"other"}`, 400},
+		{"GET", "/v1/rollouts/6", "", 200},
+		{"GET", "/v1/rollouts/60", "", 404},
+		{"POST", "/v1/rollouts/7/confirm", "", 200},
+		{"DELETE", "/v1/rollouts/7", `{"reason":"r"}`, 200},
+		{"POST", "/v1/rollouts", `{"remove":"feed","reason":"r"}`, 200},
+		{"POST", "/v1/rollouts", `{"reason":"neither a bundle nor a removal"}`, 400},
+		{"POST", "/v1/rollouts", `{"remove":"feed","confirmSeconds":0.5}`, 400},
+		{"POST", "/v1/rollouts", `{"remove":"feed","confirmSeconds":1e9}`, 400},
+		{"POST", "/v1/rollouts", `{"remove":"feed","confirmSeconds":1e300}`, 400},
+		{"POST", "/v1/rollouts", `{"remove":"feed","confirmSeconds":-1}`, 400},
+		{"POST", "/v1/rollouts", "not a tar", 400},
+		{"POST", "/v1/rollouts?reason=x", `{"remove":"feed"}`, 400},
+		{"POST", "/v1/plan", `{"remove":"feed"}`, 200},
+		{"GET", "/v1/connections", "", 404},
+		{"GET", "/v1/lists/feed", "", 404},
+		{"POST", "/v1/apply", "", 404},
+		{"POST", "/v1/confirm", "", 404},
 	} {
 		req, err := http.NewRequest(row.method, "http://spillway"+row.path, strings.NewReader(row.body))
 		if err != nil {

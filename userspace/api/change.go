@@ -21,17 +21,6 @@ const (
 	OutcomeFound      = "found"       // the kernel was in this state when the agent looked
 )
 
-// ApplyOptions go with a bundle. The zero value makes it stable at once.
-type ApplyOptions struct {
-	// Confirm, when not zero, makes the bundle a candidate for all traffic that goes back by itself after this time
-	// unless it is confirmed.
-	Confirm time.Duration
-	// Accept is the reason of a person who accepts what is held.
-	Accept string
-	// Reason for the history.
-	Reason string
-}
-
 // Change answers every request that changes something.
 type Change struct {
 	Envelope
@@ -86,7 +75,7 @@ type Hold struct {
 	Text string `json:"text"`
 }
 
-// Reasoned is the body of POST /v1/confirm and /v1/rollback.
+// Reasoned is the body of changes that take nothing but a reason; it may be empty.
 type Reasoned struct {
 	Reason string `json:"reason,omitempty"`
 }
@@ -99,7 +88,8 @@ type ReloadRequest struct {
 	Ask bool `json:"ask,omitempty"`
 }
 
-// BypassRequest is the body of POST /v1/bypass.
+// BypassRequest is the body of POST /v1/bypass. Fields that this release does not know are passed over, so that the
+// command of a later one can stop an agent of this one.
 type BypassRequest struct {
 	On bool `json:"on"`
 	// Service by name; "" is everything.

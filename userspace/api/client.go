@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/url"
@@ -68,29 +69,58 @@ func (c *Client) History(ctx context.Context, limit int) (*History, error) {
 // Bans returns the bans that are in force.
 func (c *Client) Bans(ctx context.Context) (*BanList, error) { return get[BanList](ctx, c, "/v1/bans") }
 
+// Bundles returns the bundles in force.
+func (c *Client) Bundles(ctx context.Context) (*BundleList, error) {
+	return get[BundleList](ctx, c, "/v1/bundles")
+}
+
+// Rollouts returns the rollouts that are not over, and the last that are, newest first.
+func (c *Client) Rollouts(ctx context.Context) (*RolloutList, error) {
+	return get[RolloutList](ctx, c, "/v1/rollouts")
+}
+
+// Rollout returns one rollout.
+func (c *Client) Rollout(ctx context.Context, id string) (*Rollout, error) {
+	return get[Rollout](ctx, c, "/v1/rollouts/"+url.PathEscape(id))
+}
+
 // Plan says what an apply of the bundle would change.
 func (c *Client) Plan(ctx context.Context, u *Upload) (*Plan, error) {
-	return call[Plan](ctx, c, http.MethodPost, "/v1/plan?"+url.Values{"name": {u.Name}}.Encode(), tarStream(u))
+	return send[Plan](ctx, c, "/v1/plan", u, PlanRequest{Name: u.Name})
 }
 
-// Apply makes the bundle the stable generation, or a candidate that waits for a confirmation.
-func (c *Client) Apply(ctx context.Context, u *Upload, o ApplyOptions) (*Change, error) {
-	q := url.Values{"name": {u.Name}}
-	if o.Confirm != 0 {
-		q.Set("confirm", o.Confirm.String())
-	}
-	if o.Accept != "" {
-		q.Set("accept", o.Accept)
-	}
-	if o.Reason != "" {
-		q.Set("reason", o.Reason)
-	}
-	return call[Change](ctx, c, http.MethodPost, "/v1/apply?"+q.Encode(), tarStream(u))
+// Apply starts a rollout that adds the bundle or replaces the one of its name. It returns when the rollout is over or
+// waits for a confirmation.
+func (c *Client) Apply(ctx context.Context, u *Upload, o ApplyOptions) (*Rollout, error) {
+	return send[Rollout](ctx, c, "/v1/rollouts", u, o.Request(u.Name))
 }
 
-// Confirm makes the candidate stable.
+// Remove starts a rollout that takes the bundle r.Remove out.
+func (c *Client) Remove(ctx context.Context, r RolloutRequest) (*Rollout, error) {
+	return post[Rollout](ctx, c, "/v1/rollouts", r)
+}
+
+// Confirm makes the candidate stable: the generation of the rollout that waits for it.
 func (c *Client) Confirm(ctx context.Context, reason string) (*Change, error) {
-	return post[Change](ctx, c, "/v1/confirm", Reasoned{reason})
+	all, err := c.Rollouts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	waiting := all.Waiting()
+	if waiting == nil {
+		return nil, ErrNoCandidate
+	}
+	return c.ConfirmRollout(ctx, waiting.ID, reason)
+}
+
+// ConfirmRollout makes the generation of this rollout stable.
+func (c *Client) ConfirmRollout(ctx context.Context, id, reason string) (*Change, error) {
+	return post[Change](ctx, c, "/v1/rollouts/"+url.PathEscape(id)+"/confirm", Reasoned{reason})
+}
+
+// EndRollout cancels a rollout that is not in force, or withdraws one that waits for a confirmation.
+func (c *Client) EndRollout(ctx context.Context, id, reason string) (*Change, error) {
+	return withBody[Change](ctx, c, http.MethodDelete, "/v1/rollouts/"+url.PathEscape(id), Reasoned{reason})
 }
 
 // Rollback makes the previous generation stable.
@@ -115,8 +145,8 @@ func (c *Client) Ban(ctx context.Context, r BanRequest) (*Change, error) {
 
 // Unban ends a ban.
 func (c *Client) Unban(ctx context.Context, prefix, reason string) (*Change, error) {
-	q := url.Values{"prefix": {prefix}, "reason": {reason}}
-	return call[Change](ctx, c, http.MethodDelete, "/v1/bans?"+q.Encode(), nil)
+	path := url.URL{Path: "/v1/bans/" + prefix}
+	return withBody[Change](ctx, c, http.MethodDelete, path.EscapedPath(), Reasoned{reason})
 }
 
 // Events calls f for each of the last recent events (at most 1,000), oldest first, and with follow for each new one
@@ -132,7 +162,7 @@ func (c *Client) Watch(ctx context.Context, f func(Event) error) error {
 }
 
 func (c *Client) events(ctx context.Context, q url.Values, f func(Event) error) error {
-	resp, err := c.do(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil)
+	resp, err := c.do(ctx, http.MethodGet, "/v1/events?"+q.Encode(), "", nil)
 	if err != nil {
 		return err
 	}
@@ -154,19 +184,34 @@ func (c *Client) events(ctx context.Context, q url.Values, f func(Event) error) 
 }
 
 func get[T any](ctx context.Context, c *Client, path string) (*T, error) {
-	return call[T](ctx, c, http.MethodGet, path, nil)
+	return call[T](ctx, c, http.MethodGet, path, "", nil)
 }
 
 func post[T any](ctx context.Context, c *Client, path string, body any) (*T, error) {
+	return withBody[T](ctx, c, http.MethodPost, path, body)
+}
+
+func withBody[T any](ctx context.Context, c *Client, method, path string, body any) (*T, error) {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return nil, fmt.Errorf("write request %s: %w", path, err)
 	}
-	return call[T](ctx, c, http.MethodPost, path, bytes.NewReader(data))
+	return call[T](ctx, c, method, path, typeJSON, bytes.NewReader(data))
 }
 
-func call[T any](ctx context.Context, c *Client, method, path string, body io.Reader) (*T, error) {
-	resp, err := c.do(ctx, method, path, body)
+const typeJSON = "application/json"
+
+// send posts options and a bundle. The HTTP client reads what the upload writes, without holding all of it.
+func send[T any](ctx context.Context, c *Client, path string, u *Upload, options any) (*T, error) {
+	r, w := io.Pipe()
+	defer r.Close() // ends the writer, when the agent refuses before it has read all
+	parts := multipart.NewWriter(w)
+	go func() { w.CloseWithError(u.send(parts, options)) }()
+	return call[T](ctx, c, http.MethodPost, path, parts.FormDataContentType(), r)
+}
+
+func call[T any](ctx context.Context, c *Client, method, path, kind string, body io.Reader) (*T, error) {
+	resp, err := c.do(ctx, method, path, kind, body)
 	if err != nil {
 		return nil, err
 	}
@@ -179,10 +224,13 @@ func call[T any](ctx context.Context, c *Client, method, path string, body io.Re
 }
 
 // do sends a request and turns refusals into an *Error.
-func (c *Client) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+func (c *Client) do(ctx context.Context, method, path, kind string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://spillway"+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("make request %s: %w", path, err)
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
 	}
 	sendDeadline(ctx, req)
 	resp, err := c.http.Do(req)
@@ -213,14 +261,4 @@ func lostOr(ctx context.Context, err error) error {
 		}
 	}
 	return err
-}
-
-// tarStream lets the HTTP client read what the upload writes, without holding all of it.
-func tarStream(u *Upload) io.Reader {
-	r, w := io.Pipe()
-	go func() {
-		_, err := u.WriteTo(w)
-		w.CloseWithError(err)
-	}()
-	return r
 }

@@ -19,8 +19,9 @@ var (
 // The codes of errors.
 const (
 	CodeBusy        = "busy"         // 409: another change is running
+	CodeCancelled   = "cancelled"    // 409: its sender hung up, or no longer waits; nothing changed
 	CodeConflict    = "conflict"     // 409: somebody else changed the control word meanwhile
-	CodeForbidden   = "forbidden"    // 403: only root and the socket's group may change
+	CodeForbidden   = "forbidden"    // 403: not on a socket of this role, or only root and the socket's group may
 	CodeHeld        = "held"         // 409: pass accept with a reason; Holds say why
 	CodeInternal    = "internal"     // 500
 	CodeInvalid     = "invalid"      // 400: the request cannot be understood
@@ -28,11 +29,15 @@ const (
 	CodeNoCandidate = "no_candidate" // 409: nothing waits for a confirmation
 	CodeNoPrevious  = "no_previous"  // 409: there is nothing to go back to
 	CodeNotFound    = "not_found"    // 404
+	CodeOverloaded  = "overloaded"   // 503: the socket's places are taken
 	CodeProtected   = "protected"    // 422: a ban would block a protected or own address
 	CodeRefused     = "refused"      // 422: the bundle or host file has faults; Faults has them
 	CodeTooLarge    = "too_large"    // 413: the bundle exceeds MaxUpload
 	CodeUnavailable = "unavailable"  // 503: the kernel part is not loaded; Message says why
 )
+
+// ErrNoCandidate says that nothing waits for a confirmation.
+var ErrNoCandidate = &Error{Code: CodeNoCandidate, Message: "nothing waits for a confirmation: a candidate goes back by itself at its deadline", Fix: "spillway apply BUNDLE --confirm 5m"}
 
 // Error is how the agent refuses. It is the error of every Client method that reached the agent.
 type Error struct {
@@ -42,6 +47,7 @@ type Error struct {
 	Fix     string       `json:"fix,omitempty"`
 	Holds   []Hold       `json:"holds,omitempty"`
 	Faults  *FaultReport `json:"faults,omitempty"`
+	Rollout string       `json:"rollout,omitempty"` // the id of the rollout that is refused
 }
 
 // FaultReport is a config.Faults in JSON.
@@ -105,9 +111,9 @@ func statusOf(e *Error) int {
 		return http.StatusUnprocessableEntity
 	case CodeTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case CodeUnavailable:
+	case CodeUnavailable, CodeOverloaded:
 		return http.StatusServiceUnavailable
-	case CodeBusy, CodeConflict, CodeHeld, CodeLimit, CodeNoCandidate, CodeNoPrevious:
+	case CodeBusy, CodeCancelled, CodeConflict, CodeHeld, CodeLimit, CodeNoCandidate, CodeNoPrevious:
 		return http.StatusConflict
 	}
 	return http.StatusInternalServerError

@@ -18,7 +18,7 @@ type backend struct {
 	by        Caller
 	call      string
 	files     Files
-	options   ApplyOptions
+	options   RolloutRequest
 	err       error
 	forbidden []string
 	past      []Event
@@ -53,18 +53,34 @@ func (b *backend) History(_ context.Context, limit int) (*History, error) {
 
 func (b *backend) Bans(context.Context) (*BanList, error) { return &BanList{Capacity: 9}, b.err }
 
-func (b *backend) Plan(_ context.Context, name string, files Files) (*Plan, error) {
+func (b *backend) Bundles(context.Context) (*BundleList, error) {
+	return &BundleList{Bundles: []Bundle{{Name: "edge", Number: 4}}}, b.err
+}
+
+func (b *backend) Rollouts(context.Context) (*RolloutList, error) {
+	return &RolloutList{Rollouts: []Rollout{{ID: "7", State: RolloutWaiting}, {ID: "6", State: RolloutDone, Change: Change{Envelope: NewEnvelope()}}}}, nil
+}
+
+func (b *backend) Plan(_ context.Context, r PlanRequest, files Files) (*Plan, error) {
 	b.files = files
-	return &Plan{Name: name}, b.err
+	return &Plan{Envelope: NewEnvelope(), Name: r.Name + r.Remove}, b.err
 }
 
-func (b *backend) Apply(_ context.Context, by Caller, name string, files Files, o ApplyOptions) (*Change, error) {
-	b.files, b.options = files, o
-	return b.did(by, "apply %s", name)
+func (b *backend) StartRollout(_ context.Context, by Caller, r RolloutRequest, files Files) (*Rollout, error) {
+	b.files, b.options = files, r
+	c, err := b.did(by, "apply %s%s", r.Name, r.Remove)
+	if err != nil {
+		return nil, err
+	}
+	return &Rollout{Change: *c, ID: "8", State: RolloutDone}, nil
 }
 
-func (b *backend) Confirm(_ context.Context, by Caller, reason string) (*Change, error) {
-	return b.did(by, "confirm %s", reason)
+func (b *backend) ConfirmRollout(_ context.Context, by Caller, id, reason string) (*Change, error) {
+	return b.did(by, "confirm %s %s", id, reason)
+}
+
+func (b *backend) EndRollout(_ context.Context, by Caller, id, reason string) (*Change, error) {
+	return b.did(by, "end %s %s", id, reason)
 }
 
 func (b *backend) Rollback(_ context.Context, by Caller, reason string) (*Change, error) {
@@ -97,15 +113,20 @@ func (b *backend) Events(recent int, follow, _ bool) ([]Event, <-chan Event, fun
 
 func (b *backend) Forbidden(_ Caller, verb string) { b.forbidden = append(b.forbidden, verb) }
 
-// serve runs a server in a folder of its own and returns a client.
+// serve runs a server of the role operate in a folder of its own and returns a client.
 func serve(t *testing.T, b *backend) (*Client, *Server, string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "run", "spillway.sock")
-	l, err := Listen(path)
+	return serveRole(t, b, RoleOperate, filepath.Join(t.TempDir(), "run"))
+}
+
+func serveRole(t *testing.T, b *backend, role Role, dir string) (*Client, *Server, string) {
+	t.Helper()
+	path := filepath.Join(dir, string(role)+".sock")
+	l, err := Listen(path, "0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(path, b, slog.New(slog.DiscardHandler))
+	s := NewServer(ServerOptions{Role: role, Socket: path, Operate: filepath.Join(dir, "operate.sock"), Log: slog.New(slog.DiscardHandler)}, b)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	c := NewClient(path)

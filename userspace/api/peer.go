@@ -4,7 +4,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os/user"
 	"slices"
@@ -83,13 +82,4 @@ func callerFrom(ctx context.Context) Caller {
 		return Caller{UID: ^uint32(0), GID: ^uint32(0), User: "unknown"}
 	}
 	return c
-}
-
-// groupID finds the group that may talk to the agent beside root.
-func groupID(name string) (int, error) {
-	g, err := user.LookupGroup(name)
-	if err != nil {
-		return 0, fmt.Errorf("look up group %s: %w", name, err)
-	}
-	return strconv.Atoi(g.Gid)
 }

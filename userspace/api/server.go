@@ -7,15 +7,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
+	"os"
 	"time"
 )
 
-// Backend is what answers behind the socket. Its errors should be an *Error; any other is told as internal.
+// Backend is what answers behind the sockets. Its errors should be an *Error; any other is told as internal. What changes
+// something asks Late once it holds its locks, before the effect.
 type Backend interface {
 	Status(context.Context) (*Status, error)
 	Generations(context.Context) (*GenerationList, error)
@@ -23,31 +23,48 @@ type Backend interface {
 	Verify(context.Context) (*Verification, error)
 	History(ctx context.Context, limit int) (*History, error)
 	Bans(context.Context) (*BanList, error)
-	Plan(ctx context.Context, name string, files Files) (*Plan, error)
-	Apply(ctx context.Context, by Caller, name string, files Files, o ApplyOptions) (*Change, error)
-	Confirm(ctx context.Context, by Caller, reason string) (*Change, error)
+	Bundles(context.Context) (*BundleList, error)
+	Rollouts(context.Context) (*RolloutList, error)
+	// Plan and StartRollout get a nil Files when the request removes a bundle.
+	Plan(ctx context.Context, r PlanRequest, files Files) (*Plan, error)
+	StartRollout(ctx context.Context, by Caller, r RolloutRequest, files Files) (*Rollout, error)
+	ConfirmRollout(ctx context.Context, by Caller, id, reason string) (*Change, error)
+	// EndRollout withdraws a rollout that is not over.
+	EndRollout(ctx context.Context, by Caller, id, reason string) (*Change, error)
 	Rollback(ctx context.Context, by Caller, reason string) (*Change, error)
 	Reload(ctx context.Context, by Caller, r ReloadRequest) (*Change, error)
 	Bypass(ctx context.Context, by Caller, r BypassRequest) (*Change, error)
 	Ban(ctx context.Context, by Caller, r BanRequest) (*Change, error)
 	Unban(ctx context.Context, by Caller, prefix, reason string) (*Change, error)
-	// Events returns the last recent events and, with follow, a channel of the next ones; stop ends it.
 	// Events returns the last events and, with follow, a channel of new ones; with all no pass is left out, within the
-	// kernel's budget of events.
+	// kernel's budget of events. stop ends it.
 	Events(recent int, follow, all bool) (past []Event, next <-chan Event, stop func())
 	// Forbidden is told when a caller who may not change anything tried to.
 	Forbidden(by Caller, verb string)
 }
 
-// Server serves a Backend on a Unix socket.
+// ServerOptions are one socket.
+type ServerOptions struct {
+	Role Role
+	// Socket is the path of the socket; its file's group may change things, where the role may.
+	Socket string
+	// Operate is the path of the socket for everything, to name where this one refuses.
+	Operate string
+	// Metrics answers GET /metrics; nil: nobody does.
+	Metrics http.Handler
+	Log     *slog.Logger
+}
+
+// Server serves a Backend on one socket, with limits of its own.
 type Server struct {
+	ServerOptions
 	backend Backend
-	log     *slog.Logger
-	socket  string
 	http    *http.Server
 	group   func() (uint32, error)
-	// uploads bounds the memory of bundles that arrive: one at a time.
-	uploads chan struct{}
+	places  *places
+	streams slots
+	heavy   slots
+	uploads *uploads
 	// stopping ends streams, which http.Server.Shutdown would wait for.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -55,30 +72,31 @@ type Server struct {
 
 const (
 	headerTimeout = 10 * time.Second
-	bodyTimeout   = 5 * time.Minute
-	maxJSONBytes  = 1 << 20
+	idleTimeout   = 2 * time.Minute
 )
 
-// NewServer returns a server for the socket that Listen made at path.
-func NewServer(path string, b Backend, log *slog.Logger) *Server {
-	s := &Server{backend: b, log: log, socket: path, uploads: make(chan struct{}, 1), group: func() (uint32, error) { return socketGroup(path) }}
+// NewServer returns a server for one socket.
+func NewServer(o ServerOptions, b Backend) *Server {
+	l := o.Role.limits()
+	s := &Server{ServerOptions: o, backend: b, group: func() (uint32, error) { return socketGroup(o.Socket) },
+		places: &places{soft: l.connections}, streams: make(slots, l.streams), heavy: make(slots, l.heavy), uploads: newUploads(l.receptions)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
-		Handler:           bounded(s.routes()),
+		Handler:           s.handler(),
 		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, callerKey{}, callerOf(c))
-		},
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+		ConnContext:       withPeer,
 	}
 	return s
 }
 
-// Serve answers until Shutdown; it then returns nil.
+// Serve answers until the listener closes or Shutdown; it then returns nil. It may be called again with another listener.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve on %s: %w", s.socket, err)
+	err := s.http.Serve(s.places.listen(l))
+	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("serve on %s: %w", s.Socket, err)
 	}
 	return nil
 }
@@ -87,56 +105,91 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stop()
 	if err := s.http.Shutdown(ctx); err != nil {
-		return errors.Join(fmt.Errorf("end service on %s: %w", s.socket, err), s.http.Close())
+		return errors.Join(fmt.Errorf("end service on %s: %w", s.Socket, err), s.http.Close())
 	}
 	return nil
 }
 
-// bounded gives a request's body a deadline. Streams of events go on after it: they have no body.
-func bounded(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
-		}
-		h.ServeHTTP(w, r)
-	})
-}
-
-func (s *Server) routes() http.Handler {
+func (s *Server) handler() http.Handler {
 	m := http.NewServeMux()
-	b := s.backend
-	m.HandleFunc("GET /v1/status", reply(s, func(r *http.Request) (any, error) { return b.Status(r.Context()) }))
-	m.HandleFunc("GET /v1/generations", reply(s, func(r *http.Request) (any, error) { return b.Generations(r.Context()) }))
-	m.HandleFunc("GET /v1/rules", reply(s, func(r *http.Request) (any, error) { return b.Rules(r.Context()) }))
-	m.HandleFunc("GET /v1/verify", reply(s, func(r *http.Request) (any, error) { return b.Verify(r.Context()) }))
-	m.HandleFunc("GET /v1/bans", reply(s, func(r *http.Request) (any, error) { return b.Bans(r.Context()) }))
-	m.HandleFunc("GET /v1/history", reply(s, func(r *http.Request) (any, error) {
-		limit, err := number(r, "limit")
-		if err != nil {
-			return nil, err
+	for _, r := range s.routes() {
+		m.HandleFunc(r.pattern, s.guard(r))
+	}
+	for _, name := range []string{"connections", "lists"} {
+		for _, path := range []string{"/v1/" + name, "/v1/" + name + "/"} {
+			m.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+				s.refuse(w, &Error{Code: CodeNotFound, Message: name + " are not a resource of this release; the name is kept for a later one", Fix: "`spillway version` names the release"})
+			})
 		}
-		return b.History(r.Context(), limit)
-	}))
-	m.HandleFunc("GET /v1/events", s.events)
-	m.HandleFunc("POST /v1/plan", reply(s, s.plan))
-	m.HandleFunc("POST /v1/apply", s.change("apply", s.apply))
-	m.HandleFunc("POST /v1/confirm", s.change("confirm", reasoned(b.Confirm)))
-	m.HandleFunc("POST /v1/rollback", s.change("rollback", reasoned(b.Rollback)))
-	m.HandleFunc("POST /v1/reload", s.change("reload", maybe(b.Reload)))
-	m.HandleFunc("POST /v1/bypass", s.change("bypass", body(b.Bypass)))
-	m.HandleFunc("POST /v1/bans", s.change("ban", body(b.Ban)))
-	m.HandleFunc("DELETE /v1/bans", s.change("unban", func(ctx context.Context, by Caller, r *http.Request) (*Change, error) {
-		return b.Unban(ctx, by, r.URL.Query().Get("prefix"), r.URL.Query().Get("reason"))
-	}))
+	}
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, &Error{Code: CodeNotFound, Message: r.Method + " " + r.URL.Path + " does not exist"})
 	})
 	return m
 }
 
-// changer carries out a change for a caller. Its context outlives the connection: who hangs up in the middle of a
-// change leaves it whole.
-type changer func(ctx context.Context, by Caller, r *http.Request) (*Change, error)
+// routes is everything that can be asked.
+func (s *Server) routes() []route {
+	b := s.backend
+	look := func(pattern string, f func(*http.Request) (any, error), query ...string) route {
+		return route{pattern: pattern, needs: RoleRead, handle: s.reply(query, f)}
+	}
+	change := func(pattern, verb string, f changer) route {
+		return route{pattern: pattern, needs: RoleOperate, verb: verb, handle: s.change(verb, f)}
+	}
+	urgent := func(r route) route { r.urgent = true; return r }
+	all := []route{
+		urgent(look("GET /v1/ping", func(*http.Request) (any, error) { return &Ping{NewEnvelope(), os.Getpid()}, nil })),
+		look("GET /v1/status", func(r *http.Request) (any, error) { return b.Status(r.Context()) }),
+		look("GET /v1/generations", func(r *http.Request) (any, error) { return b.Generations(r.Context()) }),
+		look("GET /v1/rules", func(r *http.Request) (any, error) { return b.Rules(r.Context()) }),
+		look("GET /v1/verify", s.verify),
+		look("GET /v1/history", s.history, "limit"),
+		look("GET /v1/bundles", func(r *http.Request) (any, error) { return b.Bundles(r.Context()) }),
+		look("GET /v1/bundles/{name}", s.bundle),
+		look("GET /v1/rollouts", func(r *http.Request) (any, error) { return b.Rollouts(r.Context()) }),
+		look("GET /v1/rollouts/{id}", s.rollout),
+		look("GET /v1/bans", func(r *http.Request) (any, error) { return b.Bans(r.Context()) }),
+		{pattern: "GET /v1/events", needs: RoleRead, handle: s.events},
+		// A plan changes nothing, but an upload takes memory that belongs to whoever operates.
+		{pattern: "POST /v1/plan", needs: RoleOperate, handle: s.reply(nil, s.plan)},
+		change("POST /v1/rollouts", "apply", s.startRollout),
+		change("POST /v1/rollouts/{id}/confirm", "confirm", byName("id", b.ConfirmRollout)),
+		change("DELETE /v1/rollouts/{id}", "withdraw", byName("id", b.EndRollout)),
+		change("DELETE /v1/bundles/{name}", "remove", s.removeBundle),
+		urgent(change("POST /v1/rollback", "rollback", reasoned(b.Rollback))),
+		change("POST /v1/reload", "reload", maybe(b.Reload)),
+		urgent(change("POST /v1/bypass", "bypass", body(lenient, b.Bypass))),
+		change("POST /v1/bans", "ban", body(strict, b.Ban)),
+		change("DELETE /v1/bans/{prefix...}", "unban", byName("prefix", b.Unban)),
+	}
+	if s.Metrics != nil {
+		all = append(all, route{pattern: "GET /metrics", needs: RoleRead, handle: s.Metrics.ServeHTTP})
+	}
+	return all
+}
+
+// guard lets a request through that this socket may make and has a place for.
+func (s *Server) guard(r route) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		switch {
+		case !s.Role.may(r.needs):
+			what := "changes nothing"
+			if r.verb == "" {
+				what = "takes no bundles"
+			}
+			s.refuse(w, &Error{Code: CodeForbidden, Message: fmt.Sprintf("this socket has the role %s and %s", s.Role, what), Fix: "use the socket " + s.Operate})
+		case !r.urgent && overfull(req.Context()):
+			w.Header().Set("Connection", "close")
+			s.refuse(w, &Error{Code: CodeOverloaded, Message: fmt.Sprintf("%d connections are open on this socket", s.places.soft), Fix: "close some; a bypass and a rollback are answered nevertheless"})
+		default:
+			if req.Method != http.MethodGet {
+				req.Body = newProgress(req.Body, http.NewResponseController(w))
+			}
+			r.handle(w, req)
+		}
+	}
+}
 
 func (s *Server) change(verb string, f changer) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -147,102 +200,111 @@ func (s *Server) change(verb string, f changer) http.HandlerFunc {
 			s.refuse(w, &Error{Code: CodeForbidden, Message: fmt.Sprintf("user %s may not %s", by.User, verb), Fix: "run it as root, or as a member of the socket's group"})
 			return
 		}
-		c, err := f(withDeadline(context.WithoutCancel(r.Context()), r), by, r)
-		s.answer(w, c, err)
-	}
-}
-
-func reply(s *Server, f func(*http.Request) (any, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		v, err := f(r)
+		ctx := withDeadline(context.WithoutCancel(r.Context()), r)
+		err = onlyAsks(r)
+		if err == nil {
+			err = Late(ctx)
+		}
+		var v any
+		if err == nil {
+			v, err = f(ctx, by, r)
+		}
 		s.answer(w, v, err)
 	}
 }
 
-// reasoned reads a body that has at most a reason.
-func reasoned(f func(context.Context, Caller, string) (*Change, error)) changer {
-	return maybe(func(ctx context.Context, by Caller, r Reasoned) (*Change, error) { return f(ctx, by, r.Reason) })
-}
-
-// maybe reads a body that may be empty.
-func maybe[T any](f func(context.Context, Caller, T) (*Change, error)) changer {
-	return func(ctx context.Context, by Caller, r *http.Request) (*Change, error) {
-		var v T
-		if err := decode(r.Body, &v); err != nil && !errors.Is(err, io.EOF) {
-			return nil, invalid(err)
+func (s *Server) reply(query []string, f func(*http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := onlyAsks(r, query...)
+		var v any
+		if err == nil {
+			v, err = f(r)
 		}
-		return f(ctx, by, v)
+		s.answer(w, v, err)
 	}
 }
 
-func body[T any](f func(context.Context, Caller, T) (*Change, error)) changer {
-	return func(ctx context.Context, by Caller, r *http.Request) (*Change, error) {
-		var v T
-		if err := decode(r.Body, &v); err != nil {
-			return nil, invalid(err)
-		}
-		return f(ctx, by, v)
-	}
-}
-
-// decode reads JSON strictly: a misspelt field is an error, not a default.
-func decode(r io.Reader, into any) error {
-	dec := json.NewDecoder(io.LimitReader(r, maxJSONBytes))
-	dec.DisallowUnknownFields()
-	return dec.Decode(into)
-}
-
-func invalid(err error) *Error {
-	return &Error{Code: CodeInvalid, Message: "the request is no valid JSON: " + err.Error()}
-}
-
-func (s *Server) plan(r *http.Request) (any, error) {
-	files, done, err := s.receive(r)
+func (s *Server) history(r *http.Request) (any, error) {
+	limit, err := number(r, "limit")
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	return s.backend.Plan(r.Context(), r.URL.Query().Get("name"), files)
+	return s.backend.History(r.Context(), limit)
 }
 
-func (s *Server) apply(ctx context.Context, by Caller, r *http.Request) (*Change, error) {
-	q := r.URL.Query()
-	o := ApplyOptions{Accept: q.Get("accept"), Reason: q.Get("reason")}
-	if text := q.Get("confirm"); text != "" {
-		d, err := time.ParseDuration(text)
-		if err != nil || d < time.Second || d > 7*24*time.Hour {
-			return nil, &Error{Code: CodeInvalid, Message: fmt.Sprintf("confirm %q is no duration of 1s to 168h", text), Fix: "use for example 5m"}
-		}
-		o.Confirm = d
+// verify compares every row: a few at once, so that who only looks does not keep the agent busy.
+func (s *Server) verify(r *http.Request) (any, error) {
+	if !s.heavy.take() {
+		return nil, &Error{Code: CodeBusy, Message: "another verification is running", Fix: "try again when it is done"}
 	}
-	files, done, err := s.receive(r)
+	defer s.heavy.give()
+	return s.backend.Verify(r.Context())
+}
+
+func (s *Server) bundle(r *http.Request) (any, error) {
+	b, err := s.named(r)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	return s.backend.Apply(ctx, by, q.Get("name"), files, o)
+	return &BundleReply{NewEnvelope(), *b}, nil
 }
 
-// receive reads a bundle, one at a time.
-func (s *Server) receive(r *http.Request) (files Files, done func(), err error) {
-	select {
-	case s.uploads <- struct{}{}:
-	default:
-		return nil, nil, &Error{Code: CodeBusy, Message: "another bundle is being received", Fix: "try again when it is done"}
-	}
-	done = func() { <-s.uploads }
-	files, err = readUpload(r.Body, MaxUpload)
-	switch {
-	case errors.Is(err, errUploadTooLarge):
-		err = &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the bundle has more than %d MiB", MaxUpload>>20), Fix: "split it, or aggregate its prefixes"}
-	case err != nil:
-		err = &Error{Code: CodeInvalid, Message: err.Error()}
-	}
+// named finds the bundle in force that a path names.
+func (s *Server) named(r *http.Request) (*Bundle, error) {
+	all, err := s.backend.Bundles(r.Context())
 	if err != nil {
-		done()
-		return nil, nil, err
+		return nil, err
 	}
-	return files, done, nil
+	name := r.PathValue("name")
+	for i := range all.Bundles {
+		if all.Bundles[i].Name == name {
+			return &all.Bundles[i], nil
+		}
+	}
+	return nil, &Error{Code: CodeNotFound, Message: fmt.Sprintf("no bundle %q is in force", name), Fix: "GET /v1/bundles lists them"}
+}
+
+// removeBundle is a rollout that takes a bundle out.
+func (s *Server) removeBundle(ctx context.Context, by Caller, r *http.Request) (any, error) {
+	b, err := s.named(r)
+	if err != nil {
+		return nil, err
+	}
+	return maybe(func(ctx context.Context, by Caller, q RolloutRequest) (*Rollout, error) {
+		if q.Remove != "" && q.Remove != b.Name || q.Name != "" {
+			return nil, &Error{Code: CodeInvalid, Message: "the path names the bundle that is removed, and the body another"}
+		}
+		q.Remove = b.Name
+		return s.backend.StartRollout(ctx, by, q, nil)
+	})(ctx, by, r)
+}
+
+func (s *Server) rollout(r *http.Request) (any, error) {
+	all, err := s.backend.Rollouts(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	id := r.PathValue("id")
+	for i := range all.Rollouts {
+		if all.Rollouts[i].ID == id {
+			return &all.Rollouts[i], nil
+		}
+	}
+	return nil, NoRollout(id)
+}
+
+// NoRollout says that there is no rollout of that id.
+func NoRollout(id string) error {
+	return &Error{Code: CodeNotFound, Message: fmt.Sprintf("there is no rollout %q", id), Fix: "GET /v1/rollouts lists them; older ones are in the history"}
+}
+
+// byName hands a part of the path and a reason on.
+func byName(part string, f func(ctx context.Context, by Caller, name, reason string) (*Change, error)) changer {
+	return func(ctx context.Context, by Caller, r *http.Request) (any, error) {
+		return reasoned(func(ctx context.Context, by Caller, reason string) (*Change, error) {
+			return f(ctx, by, r.PathValue(part), reason)
+		})(ctx, by, r)
+	}
 }
 
 func (s *Server) answer(w http.ResponseWriter, v any, err error) {
@@ -264,34 +326,39 @@ func (s *Server) refuse(w http.ResponseWriter, e *Error) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // a reader who hung up needs no answer
+	_ = newEncoder(w).Encode(v) // a reader who hung up needs no answer
 }
 
-func number(r *http.Request, name string) (int, error) {
-	text := r.URL.Query().Get(name)
-	if text == "" {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return 0, &Error{Code: CodeInvalid, Message: fmt.Sprintf("%s %q is no whole number from 0 on", name, text)}
-	}
-	return n, nil
+// newEncoder writes JSON as it is: nobody reads it as HTML.
+func newEncoder(w http.ResponseWriter) *json.Encoder {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc
 }
 
 // events streams decisions, one JSON object a line.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	recent, err := number(r, "recent")
+	if err == nil {
+		err = onlyAsks(r, "recent", "follow", "all")
+	}
+	if err == nil && r.URL.Query().Get("all") == "true" && !s.Role.may(RoleOperate) {
+		err = &Error{Code: CodeForbidden, Message: "to be told of every decision costs the kernel something, and this socket has the role " + string(s.Role), Fix: "use the socket " + s.Operate + ", or leave all out"}
+	}
+	if err == nil && !s.streams.take() {
+		err = &Error{Code: CodeBusy, Message: fmt.Sprintf("%d readers of events are on this socket already", cap(s.streams)), Fix: "end one of them"}
+	}
 	if err != nil {
 		s.answer(w, nil, err)
 		return
 	}
+	defer s.streams.give()
 	q := r.URL.Query()
 	past, next, stop := s.backend.Events(recent, q.Get("follow") == "true", q.Get("all") == "true")
 	defer stop()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	control := http.NewResponseController(w)
-	enc := json.NewEncoder(w)
+	enc := newEncoder(w)
 	for _, e := range past {
 		if enc.Encode(e) != nil {
 			return

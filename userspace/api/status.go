@@ -66,6 +66,12 @@ type Agent struct {
 	State string `json:"state"`
 }
 
+// Ping answers GET /v1/ping: the agent takes requests. It waits for nothing.
+type Ping struct {
+	Envelope
+	PID int `json:"pid"`
+}
+
 // The states of an agent.
 const (
 	StateRunning     = "running"

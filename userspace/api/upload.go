@@ -5,10 +5,12 @@ package api
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"mime/multipart"
 	"os"
 	"path/filepath"
 	"slices"
@@ -89,6 +91,24 @@ func (u *Upload) WriteTo(w io.Writer) (int64, error) {
 	return count.n, nil
 }
 
+// send streams options and bundle as the parts of a request.
+func (u *Upload) send(w *multipart.Writer, options any) error {
+	part, err := w.CreateFormField(partOptions)
+	if err != nil {
+		return fmt.Errorf("send request: %w", err)
+	}
+	if err := json.NewEncoder(part).Encode(options); err != nil {
+		return fmt.Errorf("send request: %w", err)
+	}
+	if part, err = w.CreateFormFile(partBundle, "bundle.tar"); err != nil {
+		return fmt.Errorf("send request: %w", err)
+	}
+	if _, err := u.WriteTo(part); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
 // packList sends one list file; one that is not there, or no regular file in the folder, is left out.
 func packList(tw *tar.Writer, root *os.Root, name string) error {
 	info, err := root.Stat(name)
@@ -130,11 +150,24 @@ var errUploadTooLarge = errors.New("the bundle is too large")
 // Files are the files of a received bundle by name: a file system in memory.
 type Files map[string][]byte
 
+// readAll reads size bytes. It takes memory in two steps, the second when a sixteenth has come.
+func readAll(r io.Reader, size int64) ([]byte, error) {
+	first := make([]byte, min(size, max(size/16, 1<<20)))
+	n, err := io.ReadFull(r, first)
+	if err != nil || int64(n) == size {
+		return first[:n], err
+	}
+	all := make([]byte, size)
+	copy(all, first)
+	_, err = io.ReadFull(r, all[n:])
+	return all, err
+}
+
 // maxUploadFiles bounds the number of list files; a bundle has a handful.
 const maxUploadFiles = 4096
 
-// readUpload reads the stream that Upload wrote.
-func readUpload(r io.Reader, limit int64) (Files, error) {
+// readUpload reads the stream that Upload wrote. reserve is asked for each file before it is read.
+func readUpload(r io.Reader, limit int64, reserve func(int64) error) (Files, error) {
 	files := Files{}
 	tr := tar.NewReader(io.LimitReader(r, limit+maxUploadFiles*1024))
 	for left := limit; ; {
@@ -158,11 +191,15 @@ func readUpload(r io.Reader, limit int64) (Files, error) {
 		if left -= h.Size; left < 0 || len(files) >= maxUploadFiles {
 			return nil, errUploadTooLarge
 		}
-		var buf bytes.Buffer
-		if _, err := buf.ReadFrom(tr); err != nil {
+		if err := reserve(h.Size); err != nil {
+			return nil, err
+		}
+		// Memory follows what arrives, not what a header promises: a sender that promises much and hangs takes little.
+		var data []byte
+		if data, err = readAll(tr, h.Size); err != nil {
 			return nil, fmt.Errorf("read %s of bundle: %w", name, err)
 		}
-		files[name] = buf.Bytes()
+		files[name] = data
 	}
 	if _, ok := files[config.BundleFile]; !ok {
 		return nil, fmt.Errorf("read bundle: there is no %s in it", config.BundleFile)

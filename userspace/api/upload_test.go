@@ -55,7 +55,7 @@ func TestBundleTravelsWhole(t *testing.T) {
 	if diff := cmp.Diff(want, b.files); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	if diff := cmp.Diff(o, b.options); diff != "" {
+	if diff := cmp.Diff(o.Request(u.Name), b.options); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 	if p, err := c.Plan(context.Background(), u); err != nil || p.Name != u.Name {
@@ -110,12 +110,14 @@ func TestUploadRefusesWhatIsNoBundle(t *testing.T) {
 		{"large", archive(bundle, file("a", 1000)), "too large"},
 		{"cut off", io.LimitReader(archive(bundle, file("a", 600)), 1600), "unexpected EOF"},
 	} {
-		if _, err := readUpload(row.r, 1000); err == nil || !strings.Contains(err.Error(), row.want) {
+		if _, err := readUpload(row.r, 1000, noLimit); err == nil || !strings.Contains(err.Error(), row.want) {
 			t.Errorf("%s: %v", row.name, err)
 		}
 	}
-	files, err := readUpload(archive(tar.Header{Typeflag: tar.TypeDir, Name: "lists/"}, file("./bundle.yaml", 3), file("lists/a", 997)), 1000)
+	files, err := readUpload(archive(tar.Header{Typeflag: tar.TypeDir, Name: "lists/"}, file("./bundle.yaml", 3), file("lists/a", 997)), 1000, noLimit)
 	if err != nil || len(files) != 2 || len(files["lists/a"]) != 997 {
 		t.Errorf("as tar -c makes it: %v, %d files", err, len(files))
 	}
 }
+
+func noLimit(int64) error { return nil }

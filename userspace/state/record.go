@@ -25,6 +25,7 @@ const recordSchema = 1
 type Record struct {
 	Schema        int               `json:"schema"`
 	LastNumber    uint32            `json:"last_number"` // highest generation number ever given
+	LastRollout   uint64            `json:"last_rollout,omitempty"`
 	Applied       *Generation       `json:"applied,omitempty"`
 	LastKnownGood *Generation       `json:"last_known_good,omitempty"`
 	BakeUntil     time.Time         `json:"bake_until,omitzero"` // when applied becomes last-known-good; zero: it is, or there is none
@@ -61,6 +62,7 @@ type Generation struct {
 type Confirm struct {
 	Generation
 	Deadline time.Time `json:"deadline"`
+	Rollout  string    `json:"rollout,omitempty"` // its id
 }
 
 // Held is a candidate whose lease ended although nobody meant it: the agent was stopped, starved or away. That says nothing

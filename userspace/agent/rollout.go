@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// keptRollouts is how many rollouts that are over can be asked for; older ones are in the history.
+const keptRollouts = 100
+
+// rollouts are the changes of the bundles in force, in the order in which they were asked for: those of this agent's life,
+// and one that a former agent left waiting for its confirmation.
+type rollouts struct {
+	mu  sync.Mutex
+	all []*rollout
+}
+
+// rollout is one of them. Its fields belong to the lock of rollouts.
+type rollout struct {
+	api.Rollout
+	ended bool // by hand: it is not published any more
+}
+
+// begin takes a new rollout up.
+func (a *agent) beginRollout(by api.Caller, r api.RolloutRequest) *rollout {
+	a.mu.Lock()
+	a.record.LastRollout++
+	id := strconv.FormatUint(a.record.LastRollout, 10)
+	a.mu.Unlock()
+	ro := &rollout{Rollout: api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Name: r.Remove}, ID: id, State: api.RolloutQueued, Kind: api.RolloutApply,
+		By: by.User, Reason: r.Reason, Accept: r.Accept, Created: a.now().UTC()}}
+	if r.Remove != "" {
+		ro.Kind = api.RolloutRemove
+	}
+	a.rollouts.mu.Lock()
+	defer a.rollouts.mu.Unlock()
+	a.rollouts.all = append(a.rollouts.all, ro)
+	over := 0
+	for _, o := range a.rollouts.all {
+		if o.Over() {
+			over++
+		}
+	}
+	a.rollouts.all = slices.DeleteFunc(a.rollouts.all, func(o *rollout) bool {
+		if !o.Over() || over <= keptRollouts {
+			return false
+		}
+		over--
+		return true
+	})
+	return ro
+}
+
+// advance says how far a rollout is.
+func (r *rollouts) advance(ro *rollout, state string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ro.State = state
+}
+
+// isEnded reports whether somebody ended the rollout before it was published.
+func (r *rollouts) isEnded(ro *rollout) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return ro != nil && ro.ended
+}
+
+// finish writes down what became of a rollout, and returns it.
+func (a *agent) finishRollout(ro *rollout, c *api.Change, err error) (*api.Rollout, error) {
+	a.rollouts.mu.Lock()
+	defer a.rollouts.mu.Unlock()
+	if err != nil {
+		var e *api.Error
+		if !errors.As(err, &e) {
+			e = &api.Error{Code: api.CodeInternal, Message: err.Error()}
+		}
+		refusal := *e // errors are shared
+		refusal.Rollout = ro.ID
+		ro.State, ro.Outcome, ro.Message, ro.Refusal, ro.Ended = stateOf(e, ro.ended), outcomeOf(err), e.Message, &refusal, a.now().UTC()
+		return nil, &refusal
+	}
+	ro.Change = *c
+	ro.State = api.RolloutWaiting
+	if c.Outcome != api.OutcomeCandidate {
+		ro.State, ro.Ended = api.RolloutDone, a.now().UTC()
+	}
+	out := ro.Rollout
+	return &out, nil
+}
+
+func stateOf(e *api.Error, ended bool) string {
+	switch {
+	case ended, e.Code == api.CodeCancelled:
+		return api.RolloutWithdrawn
+	case e.Code == api.CodeRefused:
+		return api.RolloutRefused
+	case e.Code == api.CodeHeld:
+		return api.RolloutHeld
+	}
+	return api.RolloutFailed
+}
+
+// StartRollout implements api.Backend.
+func (a *agent) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRequest, files api.Files) (*api.Rollout, error) {
+	ro := a.beginRollout(by, r)
+	if r.Remove != "" {
+		return a.finishRollout(ro, nil, a.refuseRemoval(by, r))
+	}
+	c, err := a.applyBundle(ctx, by, ro, r, files)
+	return a.finishRollout(ro, c, err)
+}
+
+// refuseRemoval says why a bundle is not taken out: the one that is in force has the policy.
+func (a *agent) refuseRemoval(by api.Caller, r api.RolloutRequest) error {
+	err := a.mayRemove(r.Remove)
+	e := a.entry(by, "remove", r.Reason)
+	e.Name, e.Outcome, e.Detail = r.Remove, outcomeOf(err), detailsOf(err)
+	a.audit(e)
+	return err
+}
+
+func (a *agent) mayRemove(name string) error {
+	if g := a.inForce(); g == nil || a.nameOf(g.Digest) != name {
+		return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("no bundle %q is in force", name), Fix: "`spillway status` names what is"}
+	}
+	return &api.Error{Code: api.CodeRefused, Message: fmt.Sprintf("the bundle %s has the policy and cannot be taken out; it stays in force", name),
+		Fix: "apply another bundle; or let everything pass: spillway bypass on"}
+}
+
+// Bundles implements api.Backend.
+func (a *agent) Bundles(context.Context) (*api.BundleList, error) {
+	list := &api.BundleList{Envelope: api.NewEnvelope(), Bundles: []api.Bundle{}}
+	if g := a.inForce(); g != nil {
+		b := api.Bundle{Name: a.nameOf(g.Digest), Digest: g.Digest, Number: g.Number, Since: g.At.UTC(), Policy: true}
+		if r := a.state().Applied; r != nil && r.Number == g.Number {
+			b.By = r.By
+		}
+		list.Bundles = append(list.Bundles, b)
+	}
+	return list, nil
+}
+
+// Rollouts implements api.Backend.
+func (a *agent) Rollouts(context.Context) (*api.RolloutList, error) {
+	a.settleRollouts()
+	a.rollouts.mu.Lock()
+	defer a.rollouts.mu.Unlock()
+	list := &api.RolloutList{Envelope: api.NewEnvelope(), Rollouts: []api.Rollout{}}
+	for _, ro := range slices.Backward(a.rollouts.all) {
+		list.Rollouts = append(list.Rollouts, ro.Rollout)
+	}
+	return list, nil
+}
+
+// settleRollouts lets the rollouts follow the record: a confirmation, a rollback, a deadline, or somebody without an agent
+// may have ended one; and a former agent may have left one.
+func (a *agent) settleRollouts() {
+	r := a.state()
+	a.rollouts.mu.Lock()
+	defer a.rollouts.mu.Unlock()
+	known := false
+	for _, ro := range a.rollouts.all {
+		same := r.Confirm != nil && isOf(r.Confirm, &ro.Rollout)
+		known = known || same
+		switch {
+		case ro.State != api.RolloutWaiting || same:
+		case r.Applied != nil && r.Applied.Number == ro.Number:
+			ro.State, ro.Outcome, ro.Ended = api.RolloutDone, api.OutcomeApplied, a.now().UTC()
+			ro.Message = fmt.Sprintf("generation %d was confirmed", ro.Number)
+		case r.Held != nil && r.Held.Number == ro.Number:
+			ro.State, ro.Outcome, ro.Ended, ro.Message = api.RolloutHeld, api.OutcomeHeld, a.now().UTC(), r.Held.Reason
+		default:
+			ro.State, ro.Outcome, ro.Ended = api.RolloutWithdrawn, api.OutcomeRolledBack, a.now().UTC()
+			ro.Message = fmt.Sprintf("generation %d went back", ro.Number)
+		}
+	}
+	if c := r.Confirm; c != nil && !known {
+		a.rollouts.all = append(a.rollouts.all, leftRollout(c))
+	}
+}
+
+// isOf reports whether a candidate of the record is a rollout's.
+func isOf(c *state.Confirm, ro *api.Rollout) bool {
+	return c.Rollout == ro.ID || c.Rollout == "" && c.Number == ro.Number
+}
+
+// leftRollout is a candidate of a former agent.
+func leftRollout(c *state.Confirm) *rollout {
+	id := c.Rollout
+	if id == "" { // of a record that had no rollouts yet
+		id = "g" + strconv.FormatUint(uint64(c.Number), 10)
+	}
+	return &rollout{Rollout: api.Rollout{ID: id, State: api.RolloutWaiting, Kind: api.RolloutApply, By: c.By, Created: c.At.UTC(),
+		Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeCandidate, Digest: c.Digest, Name: c.Name, Number: c.Number, Deadline: c.Deadline,
+			Message: fmt.Sprintf("generation %d decides now, and goes back by itself unless `spillway confirm` keeps it", c.Number)}}}
+}
+
+// findRollout returns a rollout as it is now.
+func (a *agent) findRollout(id string) (*rollout, api.Rollout, error) {
+	a.settleRollouts()
+	a.rollouts.mu.Lock()
+	defer a.rollouts.mu.Unlock()
+	for _, ro := range a.rollouts.all {
+		if ro.ID == id {
+			return ro, ro.Rollout, nil
+		}
+	}
+	return nil, api.Rollout{}, api.NoRollout(id)
+}
+
+// EndRollout implements api.Backend. It waits for no apply that runs: what is being built is not published.
+func (a *agent) EndRollout(ctx context.Context, by api.Caller, id, reason string) (*api.Change, error) {
+	d, done, err := a.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	a.swap.Lock()
+	defer a.swap.Unlock()
+	if err := api.Late(ctx); err != nil {
+		return nil, err
+	}
+	ro, now, err := a.findRollout(id)
+	if err != nil {
+		return nil, err
+	}
+	e := a.entry(by, "withdraw", reason)
+	change, err := a.endRollout(d, ro, now, &e)
+	if err != nil {
+		return nil, err
+	}
+	e.Outcome = api.OutcomeDone
+	a.audit(e)
+	return change, nil
+}
+
+// endRollout ends a rollout. The swap lock is held, so nothing is published meanwhile.
+func (a *agent) endRollout(d dataplane, ro *rollout, now api.Rollout, e *state.Entry) (*api.Change, error) {
+	if now.Over() {
+		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("rollout %s is over: %s", now.ID, now.State), Fix: "to go back: spillway rollback"}
+	}
+	if now.State != api.RolloutWaiting {
+		a.rollouts.mu.Lock()
+		ro.ended = true
+		a.rollouts.mu.Unlock()
+		e.Name, e.Detail = now.Name, []string{"rollout " + now.ID}
+		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: now.Name, Message: fmt.Sprintf("rollout %s is cancelled: nothing of it comes into force", now.ID)}, nil
+	}
+	g, ok := a.candidate(d)
+	if !ok || g.Number != now.Number {
+		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("generation %d is no candidate any more", now.Number), Fix: "look at `spillway status`"}
+	}
+	change, err := a.endCandidate(d, g, e)
+	if err == nil {
+		a.wentBack.Add(1)
+		a.countRollback()
+	}
+	return change, err
+}
+
+// candidate returns the generation in the candidate's slot.
+func (a *agent) candidate(d dataplane) (loader.GenerationInfo, bool) {
+	slot := d.Control().Candidate
+	if slot == bpf.SlotEmpty {
+		return loader.GenerationInfo{}, false
+	}
+	all, err := d.Generations()
+	if err != nil {
+		return loader.GenerationInfo{}, false
+	}
+	return generationIn(all, slot)
+}

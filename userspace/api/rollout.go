@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"time"
+
+	"github.com/spillway/spillway/config"
+)
+
+// The states of a rollout.
+//
+//	queued ─▶ building ─┬─────────────────▶ done
+//	   │         │      └▶ waiting_confirm ─┤ confirmed: done
+//	   │         │                          ├ not in time, or ended by hand: withdrawn
+//	   │         │                          └ its lease lapsed: held
+//	   │         ├ refused, held, failed
+//	   └─────────┴ withdrawn: by hand, or because its sender hung up
+const (
+	RolloutQueued    = "queued"          // other changes come first
+	RolloutBuilding  = "building"        // it is checked and built aside; nothing is in force yet
+	RolloutWaiting   = "waiting_confirm" // its generation decides, and goes back by itself unless it is confirmed
+	RolloutDone      = "done"            // its generation is stable, or was already
+	RolloutRefused   = "refused"         // it has faults
+	RolloutHeld      = "held"            // a person must accept it with a reason
+	RolloutWithdrawn = "withdrawn"       // it was ended before it was stable
+	RolloutFailed    = "failed"          // the system failed, or something came between; nothing changed
+)
+
+// The kinds of a rollout.
+const (
+	RolloutApply  = "apply"  // adds the bundle of its name, or replaces it
+	RolloutRemove = "remove" // takes a bundle out
+)
+
+// Rollout is one change of the bundles in force, from its request to its end. What it did is its Change.
+type Rollout struct {
+	Change
+	// ID is this host's, and means nothing elsewhere.
+	ID    string `json:"id"`
+	State string `json:"state"`
+	Kind  string `json:"kind"`
+	// By, Reason and Accept are of the person who asked.
+	By      string    `json:"by,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+	Accept  string    `json:"accept,omitempty"`
+	Created time.Time `json:"created"`
+	Ended   time.Time `json:"ended,omitzero"`
+	// Refusal is why it is refused, held or failed.
+	Refusal *Error `json:"refusal,omitempty"`
+}
+
+// Over reports whether nothing more can come of the rollout.
+func (r *Rollout) Over() bool {
+	switch r.State {
+	case RolloutQueued, RolloutBuilding, RolloutWaiting:
+		return false
+	}
+	return true
+}
+
+// RolloutList answers GET /v1/rollouts, newest first: those that are not over, and the last that are.
+type RolloutList struct {
+	Envelope
+	Rollouts []Rollout `json:"rollouts"`
+}
+
+// Waiting returns the rollout that waits for a confirmation; nil when none does.
+func (l *RolloutList) Waiting() *Rollout {
+	for i := range l.Rollouts {
+		if l.Rollouts[i].State == RolloutWaiting {
+			return &l.Rollouts[i]
+		}
+	}
+	return nil
+}
+
+// RolloutRequest is the body of POST /v1/rollouts. With a bundle the body is multipart/form-data of two parts in this
+// order: options, with this as JSON, and bundle, a tar stream. Without one it is this as JSON, and Remove names the
+// bundle to take out.
+type RolloutRequest struct {
+	// Name is how faults call the bundle: the path that the caller typed.
+	Name string `json:"name,omitempty"`
+	// Remove takes the bundle of this name out, instead of adding one.
+	Remove string `json:"remove,omitempty"`
+	// ConfirmSeconds, when not zero, makes the result a candidate for all traffic that goes back by itself after this time
+	// unless it is confirmed.
+	ConfirmSeconds float64 `json:"confirmSeconds,omitempty"`
+	// Accept is the reason of a person who accepts what is held.
+	Accept string `json:"accept,omitempty"`
+	// Reason for the history.
+	Reason string `json:"reason,omitempty"`
+}
+
+// ApplyOptions are a RolloutRequest as a Client takes it. The zero value makes the bundle stable at once.
+type ApplyOptions struct {
+	// Confirm, when not zero, makes the bundle a candidate for all traffic that goes back by itself after this time
+	// unless it is confirmed.
+	Confirm time.Duration
+	// Accept is the reason of a person who accepts what is held.
+	Accept string
+	// Reason for the history.
+	Reason string
+}
+
+// Request is the request for the bundle of that path.
+func (o ApplyOptions) Request(name string) RolloutRequest {
+	return RolloutRequest{Name: name, ConfirmSeconds: o.Confirm.Seconds(), Accept: o.Accept, Reason: o.Reason}
+}
+
+// Confirm is ConfirmSeconds as a duration.
+func (r *RolloutRequest) Confirm() time.Duration {
+	return time.Duration(r.ConfirmSeconds * float64(time.Second))
+}
+
+// PlanRequest are the options of POST /v1/plan; its body has the form of POST /v1/rollouts.
+type PlanRequest struct {
+	Name   string `json:"name,omitempty"`
+	Remove string `json:"remove,omitempty"`
+}
+
+// Bundle is one member of the set in force.
+type Bundle struct {
+	Name   string        `json:"name"`
+	Digest config.Digest `json:"digest"`
+	Number uint32        `json:"number"` // of the generation that decides
+	Since  time.Time     `json:"since"`  // when that generation was built
+	By     string        `json:"by,omitempty"`
+	// Policy is true for the bundle that has the policy: it cannot be taken out.
+	Policy bool `json:"policy"`
+}
+
+// BundleList answers GET /v1/bundles: the bundles in force, by name.
+type BundleList struct {
+	Envelope
+	Bundles []Bundle `json:"bundles"`
+}
+
+// BundleReply answers GET /v1/bundles/{name}.
+type BundleReply struct {
+	Envelope
+	Bundle
+}
