@@ -39,7 +39,7 @@ type Dataplane struct {
 
 // Open adopts what is pinned, creates what is missing, and puts this version's dataplane program behind the root
 // program. It attaches nothing. Without a dataplane nothing is lost: what enforces goes on, and a host without any
-// passes everything. Errors: ErrForeignABI, ErrPermission, ErrUnsupported.
+// passes everything. Errors: ErrForeignABI, ErrPermission, ErrUnsupported, ErrStale.
 func Open(o Options) (*Dataplane, error) { return open(o, nil) }
 
 // open is Open; adjust, if any, changes the settings that the programs are loaded with.
@@ -53,6 +53,9 @@ func open(o Options, adjust func(*bpf.Settings)) (*Dataplane, error) {
 	}
 	if err := d.pins.prepare(); err != nil {
 		return nil, err
+	}
+	if err := ask(); err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
 	if err := d.load(); err != nil {
 		return nil, errors.Join(err, d.Close())

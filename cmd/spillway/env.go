@@ -24,13 +24,15 @@ type env struct {
 	proc                fs.FS
 	// kernel loads a second instance of the dataplane to ask; nil where none is to be had.
 	kernel func() (*loader.Lab, error)
+	// renew starts the agent in a new process, after so many others; it returns only on failure.
+	renew func(renewed int) error
 }
 
 func systemEnv() env {
 	return env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		stdinTTY: isTTY(os.Stdin), stdoutTTY: isTTY(os.Stdout),
-		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: loader.OpenLab,
+		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: loader.OpenLab, renew: becomeAgain,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -74,9 +75,31 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger) error {
 			}
 		}
 	}()
-	return agent.Run(ctx, agent.Options{
+	renewed, _ := strconv.Atoi(a.getenv(renewedEnv)) // 0 when somebody wrote nonsense
+	err = agent.Run(ctx, agent.Options{
 		Host: host, HostPath: a.config, Version: version, Log: log, Now: a.now, Notify: sdnotify.New(a.getenv), Reload: reload,
+		Renewed: max(renewed, 0),
 	})
+	if errors.Is(err, agent.ErrRenew) && ctx.Err() == nil {
+		log.Warn("the agent starts itself in a new process", "reason", err, "times", renewed+1)
+		return a.renew(renewed + 1)
+	}
+	if errors.Is(err, agent.ErrRenew) {
+		return nil // it was asked to stop meanwhile
+	}
+	return err
+}
+
+// renewedEnv tells a process how many before it could not go on.
+const renewedEnv = "SPILLWAY_RENEWED"
+
+// becomeAgain replaces this process by a new one of the same program, arguments and rights, under the same number: the
+// service manager sees one process that goes on. It returns only when that fails.
+func becomeAgain(renewed int) error {
+	if err := os.Setenv(renewedEnv, strconv.Itoa(renewed)); err != nil {
+		return fmt.Errorf("start in a new process: %w", err)
+	}
+	return fmt.Errorf("start in a new process: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
 }
 
 // logger writes JSON for machines and text for a person. Everything goes to stderr.

@@ -75,6 +75,7 @@ type agent struct {
 	// These belong to the goroutine that ticks.
 	pins        ownership // nil until the pins could be locked
 	openRetry   retry
+	stale       bool      // this process cannot open the kernel part any more; another one may
 	clockZero   time.Time // when the kernel's clock was 0, by the wall clock of the last look
 	expiryRetry retry
 	idle        bool // at the last look the stable bundle decided nothing: its bake begins anew

@@ -46,6 +46,10 @@ func (a *agent) loop(ctx context.Context) {
 		}
 		a.hangUp(ctx)
 		a.tick(hurry)
+		if a.renewDue() {
+			a.background.Wait()
+			return
+		}
 		a.startBackground()
 		a.notify()
 	}

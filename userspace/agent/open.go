@@ -21,12 +21,14 @@ func (a *agent) tryOpen() {
 	h := a.hostFile()
 	if err := a.ownPins(); err != nil {
 		a.openRetry.failed(a.now())
+		a.stale = errors.Is(err, loader.ErrStale)
 		a.setProblem(problemKernel, err.Error(), fixOf(err))
 		return
 	}
 	d, err := a.opts.open(loader.Options{Pins: h.Paths.Pins, Capacity: h.Capacity, Log: a.log})
 	if err != nil {
 		a.openRetry.failed(a.now())
+		a.stale = errors.Is(err, loader.ErrStale)
 		a.setProblem(problemKernel, err.Error(), fixOf(err))
 		if log := loader.VerifierLog(err); log != "" {
 			a.log.Debug("the verifier said", "log", log)

@@ -30,6 +30,8 @@ type Options struct {
 	Notify *sdnotify.Notifier
 	// Reload, when it receives, makes the agent read its host file again: SIGHUP.
 	Reload <-chan struct{}
+	// Renewed is how many processes before this one ended with ErrRenew, one after the other. It paces the next.
+	Renewed int
 
 	// What stands for the machine in tests.
 	open  func(loader.Options) (dataplane, error)

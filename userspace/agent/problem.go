@@ -95,6 +95,8 @@ func fixOf(err error) string {
 		return "it is attached as soon as the interface appears; correct its name in the host file if it never will"
 	case errors.Is(err, loader.ErrPermission):
 		return "run the agent as root, or as its unit does, with " + rights.Sentence()
+	case errors.Is(err, loader.ErrStale):
+		return "nothing: the agent starts itself in a new process"
 	case errors.Is(err, loader.ErrCapacity):
 		return "raise the capacity in the host file and restart the agent, or make the bundle smaller"
 	}

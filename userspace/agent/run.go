@@ -38,6 +38,9 @@ func Run(ctx context.Context, o Options) error {
 	defer a.disownPins()
 	a.tryOpen()
 	defer a.closeKernel()
+	if a.renewDue() {
+		return ErrRenew
+	}
 	background, stop := context.WithCancel(ctx)
 	defer stop()
 	var wg sync.WaitGroup
@@ -53,6 +56,11 @@ func Run(ctx context.Context, o Options) error {
 	wg.Go(func() { a.readEvents(background) })
 	<-listening
 	a.loop(background)
+	if ctx.Err() == nil {
+		stop()
+		wg.Wait()
+		return ErrRenew
+	}
 	_ = o.Notify.Send(sdnotify.Stopping, sdnotify.Status("stopping; the kernel goes on"))
 	o.Log.Info("the agent stops; what the kernel enforces goes on", "timeout", o.Host.Guards.AgentTimeout)
 	stop()
