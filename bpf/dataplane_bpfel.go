@@ -252,6 +252,15 @@ const (
 	DataplaneReasonREASON_MAX             DataplaneReason = 48
 )
 
+type DataplaneRootWords struct {
+	_             structs.HostLayout
+	Magic         uint64
+	Layout        uint64
+	BypassUntilNs uint64
+	HeartbeatNs   uint64
+	Reserved      [28]uint64
+}
+
 type DataplaneRuleNode struct {
 	_         structs.HostLayout
 	ExpiresNs uint64
@@ -263,10 +272,8 @@ type DataplaneRuleNode struct {
 
 type DataplaneRuntime struct {
 	_                    structs.HostLayout
-	BypassUntilNs        uint64
 	Control              uint64
 	LeaseNs              uint64
-	HeartbeatNs          uint64
 	Tripped              uint64
 	BanEpoch             uint64
 	Seed                 [2]uint64
@@ -596,6 +603,7 @@ const (
 	DataplaneMapPrefixes4                 = "prefixes4"
 	DataplaneMapPrefixes6                 = "prefixes6"
 	DataplaneMapPrograms                  = "programs"
+	DataplaneMapRoot                      = "root"
 	DataplaneMapRuleHits                  = "rule_hits"
 	DataplaneMapRules                     = "rules"
 	DataplaneMapShapeBudgets              = "shape_budgets"
@@ -608,7 +616,7 @@ const (
 	DataplaneMapWorkspaces                = "workspaces"
 	DataplaneProgSpillwayDataplane        = "spillway_dataplane"
 	DataplaneProgSpillwayPayload          = "spillway_payload"
-	DataplaneProgSpillwayRoot             = "spillway_root"
+	DataplaneVarKeepEnumControlShift      = "keep_enum_control_shift"
 	DataplaneVarKeepEnumFlowFlags         = "keep_enum_flow_flags"
 	DataplaneVarKeepEnumHelloLimit        = "keep_enum_hello_limit"
 	DataplaneVarKeepEnumJa4Form           = "keep_enum_ja4_form"
@@ -682,7 +690,6 @@ type DataplaneSpecs struct {
 type DataplaneProgramSpecs struct {
 	SpillwayDataplane *ebpf.ProgramSpec `ebpf:"spillway_dataplane"`
 	SpillwayPayload   *ebpf.ProgramSpec `ebpf:"spillway_payload"`
-	SpillwayRoot      *ebpf.ProgramSpec `ebpf:"spillway_root"`
 }
 
 // DataplaneMapSpecs contains maps before they are loaded into the kernel.
@@ -705,6 +712,7 @@ type DataplaneMapSpecs struct {
 	Prefixes4       *ebpf.MapSpec `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.MapSpec `ebpf:"prefixes6"`
 	Programs        *ebpf.MapSpec `ebpf:"programs"`
+	Root            *ebpf.MapSpec `ebpf:"root"`
 	RuleHits        *ebpf.MapSpec `ebpf:"rule_hits"`
 	Rules           *ebpf.MapSpec `ebpf:"rules"`
 	ShapeBudgets    *ebpf.MapSpec `ebpf:"shape_budgets"`
@@ -721,6 +729,7 @@ type DataplaneMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DataplaneVariableSpecs struct {
+	KeepEnumControlShift      *ebpf.VariableSpec `ebpf:"keep_enum_control_shift"`
 	KeepEnumFlowFlags         *ebpf.VariableSpec `ebpf:"keep_enum_flow_flags"`
 	KeepEnumHelloLimit        *ebpf.VariableSpec `ebpf:"keep_enum_hello_limit"`
 	KeepEnumJa4Form           *ebpf.VariableSpec `ebpf:"keep_enum_ja4_form"`
@@ -786,6 +795,7 @@ type DataplaneMaps struct {
 	Prefixes4       *ebpf.Map `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.Map `ebpf:"prefixes6"`
 	Programs        *ebpf.Map `ebpf:"programs"`
+	Root            *ebpf.Map `ebpf:"root"`
 	RuleHits        *ebpf.Map `ebpf:"rule_hits"`
 	Rules           *ebpf.Map `ebpf:"rules"`
 	ShapeBudgets    *ebpf.Map `ebpf:"shape_budgets"`
@@ -816,6 +826,7 @@ func (m *DataplaneMaps) Close() error {
 		m.Prefixes4,
 		m.Prefixes6,
 		m.Programs,
+		m.Root,
 		m.RuleHits,
 		m.Rules,
 		m.ShapeBudgets,
@@ -833,6 +844,7 @@ func (m *DataplaneMaps) Close() error {
 //
 // It can be passed to LoadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DataplaneVariables struct {
+	KeepEnumControlShift      *ebpf.Variable `ebpf:"keep_enum_control_shift"`
 	KeepEnumFlowFlags         *ebpf.Variable `ebpf:"keep_enum_flow_flags"`
 	KeepEnumHelloLimit        *ebpf.Variable `ebpf:"keep_enum_hello_limit"`
 	KeepEnumJa4Form           *ebpf.Variable `ebpf:"keep_enum_ja4_form"`
@@ -868,14 +880,12 @@ type DataplaneVariables struct {
 type DataplanePrograms struct {
 	SpillwayDataplane *ebpf.Program `ebpf:"spillway_dataplane"`
 	SpillwayPayload   *ebpf.Program `ebpf:"spillway_payload"`
-	SpillwayRoot      *ebpf.Program `ebpf:"spillway_root"`
 }
 
 func (p *DataplanePrograms) Close() error {
 	return _DataplaneClose(
 		p.SpillwayDataplane,
 		p.SpillwayPayload,
-		p.SpillwayRoot,
 	)
 }
 

@@ -123,7 +123,7 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 	if (flow->ban_epoch != ban_epoch) {
 		p->now_ns = bpf_ktime_get_coarse_ns();
 		if (judge_ban(p, rt)) {
-			spare(p, rt);
+			spare(p);
 			return p->reason;
 		}
 		flow->ban_epoch = ban_epoch;
@@ -139,7 +139,7 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 	    !may_enforce(p, rt, flow->slot, flow->generation))
 		return relax(p, flow);
 	p->slot = flow->slot;
-	if (agent_lost(p, rt))
+	if (agent_lost(p))
 		return REASON_AGENT_LOST;
 	p->verdict = flow->verdict;
 	p->outcome = flow->verdict == VERDICT_RESET ? OUTCOME_RESET : OUTCOME_DROP;

@@ -11,11 +11,10 @@
 #include "ja4.h"
 #include "maps.h"
 #include "packet.h"
+#include "root.h"
 #include "settings.h"
 #include "signature.h"
 #include "source.h"
-
-#define NEVER (~0ULL)
 
 struct tally {
 	__s32 score;
@@ -256,24 +255,27 @@ static __always_inline void by_generation(struct packet *p, const struct runtime
 	by_score(p, &t, policy);
 }
 
-static __always_inline bool agent_lost(const struct packet *p, const struct runtime *rt)
+static __always_inline bool agent_lost(const struct packet *p)
 {
 	__u32 zero = 0, slot = control_host(p->control);
 	void *inner = bpf_map_lookup_elem(&hosts, &slot);
 	struct host *h = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
 	if (!h)
 		return true;
-	__u64 heartbeat = rt->heartbeat_ns;
+	struct root_words *root = get_root_words();
+	if (!root)
+		return true;
+	__u64 heartbeat = root->heartbeat_ns;
 	return h->agent_timeout_ns != NEVER && p->now_ns > heartbeat && p->now_ns - heartbeat > h->agent_timeout_ns;
 }
 
 /* spare turns a block into a pass where somebody stands above the bundle. It runs only for packets that would be
  * blocked, so an ordinary visitor pays nothing for it. */
-static __always_inline void spare(struct packet *p, const struct runtime *rt)
+static __always_inline void spare(struct packet *p)
 {
 	if (p->verdict == VERDICT_PASS)
 		return;
-	if (agent_lost(p, rt)) {
+	if (agent_lost(p)) {
 		p->verdict = VERDICT_PASS;
 		p->outcome = OUTCOME_PASS;
 		p->reason = REASON_AGENT_LOST;
@@ -317,7 +319,7 @@ __noinline int judge(struct packet *p)
 	p->flags |= PACKET_EVENT;
 	if (!judge_ban(p, rt))
 		by_generation(p, rt);
-	spare(p, rt);
+	spare(p);
 	return p->reason;
 }
 

@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "root.h"
 #include "types.h"
 #include "workspace.h"
 
@@ -18,8 +19,9 @@ struct {
 	__type(value, struct runtime);
 } words SEC(".maps");
 
-/* Programs behind the root program. An empty entry falls through to XDP_PASS. Emptied by the kernel when its last
- * reference goes, so it is pinned before anything is attached. */
+/* What the dataplane hands over to. An empty entry falls through. Each load of the programs has an array of its own, so
+ * that a packet meets programs of one load only. The kernel empties it when its last user reference goes: it is pinned
+ * before its dataplane is put in force, and for a grace period after another one was. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, PROGRAMS_MAX);
@@ -152,6 +154,7 @@ KEEP_ENUM(reason);
 KEEP_ENUM(verdict);
 KEEP_ENUM(outcome);
 KEEP_ENUM(mode);
+KEEP_ENUM(control_shift);
 KEEP_ENUM(stage);
 KEEP_ENUM(service_kind);
 KEEP_ENUM(service_id_flags);

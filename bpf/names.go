@@ -23,6 +23,7 @@ type (
 	Prefix6Key     = DataplanePrefix6Key
 	Reason         = DataplaneReason
 	RuleNode       = DataplaneRuleNode
+	RootWords      = RootRootWords
 	Runtime        = DataplaneRuntime
 	Service        = DataplaneService
 	ServiceKind    = DataplaneServiceKind
@@ -44,9 +45,9 @@ type (
 
 // Limits and constants of types.h that user space needs.
 const (
-	ABIVersion    = 2
+	ABIVersion    = 3
 	ServicesMax   = 33
-	Slots         = 4
+	Slots         = 8
 	RuleChainMax  = 8
 	TCPOptionsMax = 24
 	SignaturesMax = 8 // p0f signatures of one IP version and option layout
@@ -54,6 +55,9 @@ const (
 	Outcomes      = int(DataplaneOutcomeOUTCOMES)
 	ScoreNone     = 255
 	Never         = ^uint64(0)
+
+	// RootMagic is the first of the root's words: "spillway".
+	RootMagic = 0x7961776c6c697073
 
 	SlotEmpty        = 0
 	ProgramDataplane = 0

@@ -99,9 +99,9 @@ static __always_inline __u32 control_field(__u64 control, __u32 shift, __u32 mas
 }
 
 #define control_mode(c) control_field(c, CONTROL_MODE, 3)
-#define control_stable(c) control_field(c, CONTROL_STABLE, 3)
-#define control_candidate(c) control_field(c, CONTROL_CANDIDATE, 3)
-#define control_host(c) control_field(c, CONTROL_HOST, 3)
+#define control_stable(c) control_field(c, CONTROL_STABLE, 15)
+#define control_candidate(c) control_field(c, CONTROL_CANDIDATE, 15)
+#define control_host(c) control_field(c, CONTROL_HOST, 15)
 #define control_canary(c) control_field(c, CONTROL_CANARY, 1023)
 #define control_epoch(c) ((__u32)((c) >> CONTROL_EPOCH))
 

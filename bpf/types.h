@@ -7,19 +7,20 @@
 
 #include "fingerprint.h"
 
-/* The version of the layout of maps and of everything in this file. Pins live in a folder of this name;
- * an agent refuses a folder of another number, because a half-understood map could block someone. */
-#define ABI_VERSION 2
+/* The version of the layout of maps and of everything in this file. Pins live in a folder of this name; a build reads no
+ * folder of another number but root's, because a half-understood map could block someone. A test holds a digest of the
+ * layout of each number (abi.txt): what changes it takes a new one. */
+#define ABI_VERSION 3
 
 enum {
 	/* Service 0 is "no service". 32 is what one host file may list; more would only fatten the per-CPU counters. */
 	SERVICES_MAX = 33,
 	/* Slot 0 is always empty: a control word of zero points nowhere, and nowhere passes. */
-	SLOTS = 4,
+	SLOTS = 8,
 	SLOT_EMPTY = 0,
 	/* Lists whose longest matches add up on one source; the loader refuses more. */
 	RULE_CHAIN_MAX = 8,
-	PROGRAM_DATAPLANE = 0,
+	PROGRAM_DATAPLANE = 0, /* the root program calls it, by an array of its own */
 	PROGRAM_PAYLOAD = 1,
 	PROGRAMS_MAX = 4,
 };
@@ -92,35 +93,39 @@ enum mode {
 
 /* The control word, one aligned u64 that a packet reads once:
  *
- *   63            32 31   20 19        10 9  8 7  6 5  4 3  2 1  0
- *  +----------------+-------+------------+----+----+----+----+----+
- *  |     epoch      |   0   | canary (‰) |host|prev|cand|stab|mode|
- *  +----------------+-------+------------+----+----+----+----+----+
+ *   63         32 31 30        21   20     19     18   17  14 13  10 9    6 5    2 1  0
+ *  +-------------+--+------------+------+------+------+------+------+------+------+----+
+ *  |    epoch    | 0| canary (‰) |budget| pair |shadow| host | prev | cand | stab |mode|
+ *  +-------------+--+------------+------+------+------+------+------+------+------+----+
+ *
+ * Roles are slots. shadow, pair and budget belong to a rollout, and no packet looks at them yet.
  */
 enum control_shift {
 	CONTROL_MODE = 0,
 	CONTROL_STABLE = 2,
-	CONTROL_CANDIDATE = 4,
-	CONTROL_PREVIOUS = 6,
-	CONTROL_HOST = 8,
-	CONTROL_CANARY = 10,
+	CONTROL_CANDIDATE = 6,
+	CONTROL_PREVIOUS = 10,
+	CONTROL_HOST = 14,
+	CONTROL_SHADOW = 18,
+	CONTROL_PAIR = 19,
+	CONTROL_BUDGET = 20,
+	CONTROL_CANARY = 21,
 	CONTROL_EPOCH = 32,
 };
 
 /* Words that change at run time. Each has one writer, who stores it through a memory mapping, whole and atomically,
- * so that no store erases another's. Times are CLOCK_MONOTONIC, nanoseconds. */
+ * so that no store erases another's. Times are CLOCK_MONOTONIC, nanoseconds. The bypass of everything and the heartbeat are
+ * words of the root (root.h), which outlive this layout. */
 struct runtime {
-	__u64 bypass_until_ns; /* 0: off; all ones: until switched off. Writer: whoever holds the state lock */
-	__u64 control;         /* see above. Compare-and-swap only */
-	__u64 lease_ns;        /* the candidate counts until then. Writer: the agent */
-	__u64 heartbeat_ns;    /* when the agent last lived. Writer: the agent's heartbeat thread */
-	__u64 tripped;         /* generation whose breaker tripped, 0 for none */
-	__u64 ban_epoch;       /* grows after every change of bans; 0: there never was one */
-	__u64 seed[2];         /* random at creation, then constant: the key of all hashes over what strangers send */
-	__u64 tell_until_ns;   /* somebody watches: until then every decision becomes an event. Writer: the agent */
-	__u64 service_bypass_until_ns[SERVICES_MAX]; /* like bypass_until_ns, one service each */
+	__u64 control;       /* see above. Compare-and-swap only */
+	__u64 lease_ns;      /* the candidate counts until then. Writer: the agent */
+	__u64 tripped;       /* generation whose breaker tripped, 0 for none */
+	__u64 ban_epoch;     /* grows after every change of bans; 0: there never was one */
+	__u64 seed[2];       /* random at creation, then constant: the key of all hashes over what strangers send */
+	__u64 tell_until_ns; /* somebody watches: until then every decision becomes an event. Writer: the agent */
+	__u64 service_bypass_until_ns[SERVICES_MAX]; /* like the root's bypass, one service each. Writer: whoever holds the state lock */
 };
-_Static_assert(sizeof(struct runtime) == 336, "runtime is ABI");
+_Static_assert(sizeof(struct runtime) == 320, "runtime is ABI");
 
 /* A connection as the kernel sees it; IPv4 as ::ffff:a.b.c.d so that both families share one table. */
 struct flow_key {

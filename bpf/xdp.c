@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 //go:build ignore
 
-/* xdp.c holds the entry points: the root program, attached once and small, the dataplane behind it, and behind that what
- * looks into payloads. */
+/* xdp.c holds the entry points behind the root program (root.c): the dataplane, and behind that what looks into payloads. */
 
 #include <linux/bpf.h>
 #include <stdbool.h>
 #include <bpf/bpf_helpers.h>
 
+#include "root.h"
 #include "types.h"
 #include "settings.h"
 #include "maps.h"
@@ -21,24 +21,6 @@
 
 /* Helpers that need it are marked GPL-only; the choice of licence is the user's. */
 char _license[] SEC("license") = "Dual BSD/GPL";
-
-/* A bypass is off (0), on until switched off (all ones), or on until a time; only the last needs a clock. */
-static __always_inline bool is_bypassed(__u64 until_ns)
-{
-	if (!until_ns)
-		return false;
-	return until_ns == NEVER || bpf_ktime_get_coarse_ns() < until_ns;
-}
-
-SEC("xdp.frags")
-int spillway_root(struct xdp_md *ctx)
-{
-	struct runtime *rt = get_words();
-	if (!rt || is_bypassed(rt->bypass_until_ns))
-		return XDP_PASS;
-	bpf_tail_call(ctx, &programs, PROGRAM_DATAPLANE);
-	return XDP_PASS; /* no dataplane: the site is served */
-}
 
 static __always_inline int inspect(struct xdp_md *ctx, struct packet *p)
 {

@@ -89,8 +89,8 @@ func TestRootThatReadsOtherMapsIsReplaced(t *testing.T) {
 	pins := testPins(t)
 	first := openTest(t, Options{Pins: pins})
 	publish(t, first, testHost(), testBundle("198.51.100.0/24"))
-	for _, name := range []string{bpf.DataplaneMapWords, bpf.DataplaneMapPrograms} {
-		if err := os.Remove(filepath.Join(pins, abiFolder, "maps", name)); err != nil {
+	for _, name := range []string{"root/words", "root/next", filepath.Join(abiFolder, "maps", bpf.DataplaneMapWords)} {
+		if err := os.Remove(filepath.Join(pins, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,7 +106,7 @@ func TestRootThatReadsOtherMapsIsReplaced(t *testing.T) {
 func TestEmptyProgArrayPassesAndIsRefilled(t *testing.T) {
 	d := openTest(t, Options{Pins: testPins(t)})
 	publish(t, d, testHost(), testBundle("198.51.100.0/24"))
-	if err := d.maps[bpf.DataplaneMapPrograms].Delete(uint32(bpf.ProgramDataplane)); err != nil {
+	if err := d.next.Delete(uint32(0)); err != nil {
 		t.Fatal(err)
 	}
 	wantAction(t, d, "root in front of nothing", syn("198.51.100.1", "192.0.2.1", 443), xdpPass)

@@ -16,7 +16,6 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 )
 
@@ -69,7 +68,7 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 		flags = link.XDPGenericMode
 	}
 	l, err := link.AttachXDP(link.XDPOptions{
-		Program: d.programs[bpf.DataplaneProgSpillwayRoot], Interface: iface.Index, Flags: flags,
+		Program: d.program, Interface: iface.Index, Flags: flags,
 	})
 	if err != nil {
 		return Attachment{}, explainAttach(name, mode, err)
@@ -94,7 +93,7 @@ func (d *Dataplane) provePinning() error {
 	if err := removePin(trial); err != nil {
 		return err
 	}
-	root, err := d.programs[bpf.DataplaneProgSpillwayRoot].Clone()
+	root, err := d.program.Clone()
 	if err != nil {
 		return explain("try to pin", err)
 	}
@@ -126,7 +125,7 @@ func refuseForeign(name string, index int) error {
 	if xdp == nil || !xdp.Attached {
 		return nil
 	}
-	whose := "of unknown name"
+	whose := "of unknown name" // opening it by its id wants CAP_SYS_ADMIN
 	if p, err := ebpf.NewProgramFromID(ebpf.ProgramID(xdp.ProgId)); err == nil {
 		if info, err := p.Info(); err == nil {
 			whose = fmt.Sprintf("%q", info.Name)
@@ -138,14 +137,14 @@ func refuseForeign(name string, index int) error {
 }
 
 // Attachments returns what the pinned links say, also of interfaces that are gone.
-func (d *Dataplane) Attachments() ([]Attachment, error) {
-	entries, err := os.ReadDir(d.pins.links())
+func (r *Root) Attachments() ([]Attachment, error) {
+	entries, err := os.ReadDir(r.pins.links())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, explain("list the pinned links", err)
 	}
 	var all []Attachment
 	for _, e := range entries {
-		a, err := d.attachment(e.Name())
+		a, err := r.attachment(e.Name())
 		if err != nil {
 			return nil, err
 		}
@@ -154,9 +153,9 @@ func (d *Dataplane) Attachments() ([]Attachment, error) {
 	return all, nil
 }
 
-func (d *Dataplane) attachment(name string) (Attachment, error) {
+func (r *Root) attachment(name string) (Attachment, error) {
 	a := Attachment{Interface: name, State: StateMissing}
-	l, err := link.LoadPinnedLink(d.pins.link(name), nil)
+	l, err := link.LoadPinnedLink(r.pins.link(name), nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, nil
 	}

@@ -176,7 +176,7 @@ func TestLinksGetTheRootOfTheNextStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(pins, abiFolder, "root")); err != nil {
+	if err := os.Remove(filepath.Join(pins, "root", "program")); err != nil {
 		t.Fatal(err)
 	}
 	second := openTest(t, Options{Pins: pins})

@@ -10,13 +10,17 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// Control is the control word: what a packet reads once to learn which slots count.
+// Control is the control word: what a packet reads once to learn which slots count. Its methods are pure: each returns the
+// word after a change, with the next epoch, or the word as it is and why it is refused.
 type Control struct {
 	Mode      bpf.Mode
 	Stable    uint8 // slot; 0 is the empty one
 	Candidate uint8
 	Previous  uint8
 	Host      uint8
+	Shadow    bool   // of a rollout, as are the next two: no packet looks at them yet
+	Pair      bool   //
+	Budget    bool   // the candidate's budget is armed
 	Canary    uint16 // share of sources that the candidate decides, permille
 	Epoch     uint32 // grows with every change
 }
@@ -24,53 +28,47 @@ type Control struct {
 // The layout is drawn in bpf/types.h.
 const (
 	controlStable    = 2
-	controlCandidate = 4
-	controlPrevious  = 6
-	controlHost      = 8
-	controlCanary    = 10
+	controlCandidate = 6
+	controlPrevious  = 10
+	controlHost      = 14
+	controlShadow    = 18
+	controlPair      = 19
+	controlBudget    = 20
+	controlCanary    = 21
 	controlEpoch     = 32
 
 	canaryAll = 1000
 )
 
 func unpackControl(w uint64) Control {
-	slot := func(shift uint) uint8 { return uint8(w >> shift & 3) }
+	slot := func(shift uint) uint8 { return uint8(w >> shift & 15) }
+	flag := func(shift uint) bool { return w>>shift&1 != 0 }
 	return Control{
 		Mode:      bpf.Mode(w & 3),
 		Stable:    slot(controlStable),
 		Candidate: slot(controlCandidate),
 		Previous:  slot(controlPrevious),
 		Host:      slot(controlHost),
+		Shadow:    flag(controlShadow),
+		Pair:      flag(controlPair),
+		Budget:    flag(controlBudget),
 		Canary:    uint16(w >> controlCanary & 1023),
 		Epoch:     uint32(w >> controlEpoch),
 	}
 }
 
 func (c Control) pack() uint64 {
-	return uint64(c.Mode)&3 | uint64(c.Stable)&3<<controlStable | uint64(c.Candidate)&3<<controlCandidate |
-		uint64(c.Previous)&3<<controlPrevious | uint64(c.Host)&3<<controlHost |
-		uint64(min(c.Canary, canaryAll))<<controlCanary | uint64(c.Epoch)<<controlEpoch
-}
-
-// Control returns the control word as it is now.
-func (d *Dataplane) Control() Control {
-	return unpackControl(atomic.LoadUint64(&d.words.at.Control))
-}
-
-// swap changes the control word by one compare-and-swap. It tries again when somebody else was faster, with what they
-// left: edit sees each state that it replaces, and its refusal leaves everything as it is.
-func (d *Dataplane) swap(edit func(*Control) error) (Control, error) {
-	for {
-		old := atomic.LoadUint64(&d.words.at.Control)
-		next := unpackControl(old)
-		if err := edit(&next); err != nil {
-			return unpackControl(old), err
+	slot := func(s uint8, shift uint) uint64 { return uint64(s) & 15 << shift }
+	flag := func(f bool, shift uint) uint64 {
+		if f {
+			return 1 << shift
 		}
-		next.Epoch++
-		if atomic.CompareAndSwapUint64(&d.words.at.Control, old, next.pack()) {
-			return next, nil
-		}
+		return 0
 	}
+	return uint64(c.Mode)&3 | slot(c.Stable, controlStable) | slot(c.Candidate, controlCandidate) |
+		slot(c.Previous, controlPrevious) | slot(c.Host, controlHost) |
+		flag(c.Shadow, controlShadow) | flag(c.Pair, controlPair) | flag(c.Budget, controlBudget) |
+		uint64(min(c.Canary, canaryAll))<<controlCanary | uint64(c.Epoch)<<controlEpoch
 }
 
 // Change says what Publish changes; nil leaves a field as it is.
@@ -85,32 +83,34 @@ type Change struct {
 	KeepPrevious bool
 }
 
-// Publish makes all of the change at once: a packet sees the state before or after it, never between.
-func (d *Dataplane) Publish(c Change) (Control, error) {
-	return d.swap(func(w *Control) error {
-		if c.Host != nil {
-			w.Host = *c.Host
+// Publish makes all of the change at once.
+func (c Control) Publish(change Change) (Control, error) {
+	next := c
+	if change.Host != nil {
+		next.Host = *change.Host
+	}
+	if change.Mode != nil {
+		next.Mode = *change.Mode
+	}
+	if change.Candidate != nil {
+		next.Candidate = *change.Candidate
+	}
+	if change.Canary != nil {
+		next.Canary = *change.Canary
+	}
+	if change.Stable != nil && *change.Stable != next.Stable {
+		if !change.KeepPrevious {
+			next.Previous = next.Stable
 		}
-		if c.Mode != nil {
-			w.Mode = *c.Mode
+		next.Stable = *change.Stable
+		if next.Candidate == next.Stable {
+			next = next.withoutCandidate()
 		}
-		if c.Candidate != nil {
-			w.Candidate = *c.Candidate
-		}
-		if c.Canary != nil {
-			w.Canary = *c.Canary
-		}
-		if c.Stable != nil && *c.Stable != w.Stable {
-			if !c.KeepPrevious {
-				w.Previous = w.Stable
-			}
-			w.Stable = *c.Stable
-			if w.Candidate == w.Stable {
-				w.Candidate, w.Canary = bpf.SlotEmpty, 0
-			}
-		}
-		return w.check()
-	})
+	}
+	if err := next.check(); err != nil {
+		return c, err
+	}
+	return next.changed(), nil
 }
 
 func (c Control) check() error {
@@ -125,47 +125,83 @@ func (c Control) check() error {
 	return nil
 }
 
-// Promote makes the candidate stable and the stable previous.
-func (d *Dataplane) Promote() (Control, error) {
-	return d.swap(func(w *Control) error {
-		if w.Candidate == bpf.SlotEmpty {
-			return ErrNoCandidate
-		}
-		w.Previous, w.Stable, w.Candidate, w.Canary = w.Stable, w.Candidate, bpf.SlotEmpty, 0
-		return nil
-	})
+// Promote makes the candidate stable and the stable previous. ErrNoCandidate when there is none.
+func (c Control) Promote() (Control, error) {
+	if c.Candidate == bpf.SlotEmpty {
+		return c, ErrNoCandidate
+	}
+	c.Previous, c.Stable = c.Stable, c.Candidate
+	return c.withoutCandidate().changed(), nil
 }
 
 // Withdraw ends the candidate. ErrNoCandidate when there is none.
-func (d *Dataplane) Withdraw() (Control, error) {
-	return d.swap(func(w *Control) error {
-		if w.Candidate == bpf.SlotEmpty {
-			return ErrNoCandidate
-		}
-		w.Candidate, w.Canary = bpf.SlotEmpty, 0
-		return nil
-	})
+func (c Control) Withdraw() (Control, error) {
+	if c.Candidate == bpf.SlotEmpty {
+		return c, ErrNoCandidate
+	}
+	return c.withoutCandidate().changed(), nil
 }
 
 // Rollback makes the previous generation stable again and ends a candidate. There is then no previous: going back
-// twice never returns to what was left.
-func (d *Dataplane) Rollback() (Control, error) {
-	return d.swap(func(w *Control) error {
-		if w.Previous == bpf.SlotEmpty {
-			return ErrNoPrevious
-		}
-		w.Stable, w.Previous, w.Candidate, w.Canary = w.Previous, bpf.SlotEmpty, bpf.SlotEmpty, 0
-		return nil
-	})
+// twice never returns to what was left. ErrNoPrevious when there is none.
+func (c Control) Rollback() (Control, error) {
+	if c.Previous == bpf.SlotEmpty {
+		return c, ErrNoPrevious
+	}
+	c.Stable, c.Previous = c.Previous, bpf.SlotEmpty
+	return c.withoutCandidate().changed(), nil
 }
 
 // DropGenerations points everything at the empty slot: no bundle counts, everything but bans passes.
-func (d *Dataplane) DropGenerations() (Control, error) {
-	return d.swap(func(w *Control) error {
-		w.Stable, w.Previous, w.Candidate, w.Canary = bpf.SlotEmpty, bpf.SlotEmpty, bpf.SlotEmpty, 0
-		return nil
-	})
+func (c Control) DropGenerations() (Control, error) {
+	c.Stable, c.Previous = bpf.SlotEmpty, bpf.SlotEmpty
+	return c.withoutCandidate().changed(), nil
 }
+
+// withoutCandidate ends the candidate and what belongs to its rollout.
+func (c Control) withoutCandidate() Control {
+	c.Candidate, c.Canary, c.Shadow, c.Pair, c.Budget = bpf.SlotEmpty, 0, false, false, false
+	return c
+}
+
+func (c Control) changed() Control {
+	c.Epoch++
+	return c
+}
+
+// Control returns the control word as it is now.
+func (d *Dataplane) Control() Control {
+	return unpackControl(atomic.LoadUint64(&d.words.at.Control))
+}
+
+// swap changes the control word by one compare-and-swap. It tries again when somebody else was faster, with what they
+// left: edit sees each state that it replaces, and its refusal leaves everything as it is.
+func (d *Dataplane) swap(edit func(Control) (Control, error)) (Control, error) {
+	for {
+		old := atomic.LoadUint64(&d.words.at.Control)
+		next, err := edit(unpackControl(old))
+		if err != nil || atomic.CompareAndSwapUint64(&d.words.at.Control, old, next.pack()) {
+			return next, err
+		}
+	}
+}
+
+// Publish makes all of the change at once: a packet sees the state before or after it, never between.
+func (d *Dataplane) Publish(change Change) (Control, error) {
+	return d.swap(func(c Control) (Control, error) { return c.Publish(change) })
+}
+
+// Promote makes the candidate stable and the stable previous.
+func (d *Dataplane) Promote() (Control, error) { return d.swap(Control.Promote) }
+
+// Withdraw ends the candidate. ErrNoCandidate when there is none.
+func (d *Dataplane) Withdraw() (Control, error) { return d.swap(Control.Withdraw) }
+
+// Rollback makes the previous generation stable again. ErrNoPrevious when there is none.
+func (d *Dataplane) Rollback() (Control, error) { return d.swap(Control.Rollback) }
+
+// DropGenerations points everything at the empty slot.
+func (d *Dataplane) DropGenerations() (Control, error) { return d.swap(Control.DropGenerations) }
 
 // ModeOf returns the control word's mode for a host file's.
 func ModeOf(m config.Mode) bpf.Mode {

@@ -31,6 +31,8 @@ var (
 	ErrNoCandidate = errors.New("no candidate is resident")
 	// ErrReadBack: the kernel does not hold what was written to it.
 	ErrReadBack = errors.New("the kernel holds something else than was written")
+	// ErrPinDiffers: a pin is not what packets read, so it says nothing about them.
+	ErrPinDiffers = errors.New("the pin is not what packets read")
 	// ErrUnsupported: the kernel lacks something.
 	ErrUnsupported = errors.New("not supported by this kernel")
 	// ErrPermission: a capability is missing.

@@ -15,6 +15,8 @@ const (
 	RoleCandidate = "candidate"
 	RolePrevious  = "previous"
 	RoleIdle      = "idle"
+
+	roleHost = "host"
 )
 
 // GenerationInfo is a resident generation as the kernel holds it.
@@ -49,7 +51,7 @@ func (d *Dataplane) Generations() ([]GenerationInfo, error) {
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		var g bpf.Generation
 		err := d.lookupInner(bpf.DataplaneMapGenerations, slot, &g)
-		if errors.Is(err, ErrNotPinned) {
+		if errors.Is(err, ErrNotPinned) || errors.Is(err, ErrPinDiffers) { // VerifyWiring tells of those that count
 			continue
 		}
 		if err != nil {

@@ -107,7 +107,7 @@ func (l *Lab) bundle() *config.Bundle {
 // Ask sends one frame through the programs and hands what they decided about it to visit. Frames of one connection are
 // shown in their order, those of the next after Forget. Frames have at least 14 bytes and up to 64 KiB of IP.
 func (l *Lab) Ask(frame []byte, visit func(bpf.Event)) error {
-	if _, err := l.d.programs[bpf.DataplaneProgSpillwayRoot].Run(&ebpf.RunOptions{Data: frame}); err != nil {
+	if _, err := l.d.program.Run(&ebpf.RunOptions{Data: frame}); err != nil {
 		return explain(fmt.Sprintf("run a frame of %d bytes", len(frame)), err)
 	}
 	for l.ring.AvailableBytes() > 0 {

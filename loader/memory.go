@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"os"
@@ -34,8 +35,8 @@ const (
 	hashElement  = 48 // struct htab_elem, before key and value
 	hashBucket   = 16
 	trieNode     = 40 // struct lpm_trie_node, before prefix and value
-	generational = bpf.Slots - 1
-	hostSlots    = 2 // the published one and the one that is built beside it
+	generational = 4  // stable, candidate, previous, and the one that is built: the lowest free slot is taken
+	hostSlots    = 2  // the published one and the one that is built beside it
 )
 
 // PlanMemory computes the plan, before anything is taken.
@@ -173,6 +174,9 @@ func (d *Dataplane) rowsOf() (map[string]rowCount, error) {
 func (d *Dataplane) slotBytes(name string, bytes uint64) (uint64, error) {
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		m, err := d.innerMap(name, slot)
+		if errors.Is(err, ErrPinDiffers) {
+			continue // VerifyWiring tells of those that count
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -26,12 +26,14 @@ type Options struct {
 // Dataplane is the handle of the maps and programs in the kernel. Its methods may be called from several goroutines,
 // except that changes (Build, Attach, Ban…) are the caller's to serialise.
 type Dataplane struct {
+	*Root
 	pins     pins
 	log      *slog.Logger
 	capacity config.Capacity
 	maps     map[string]*ebpf.Map
 	inner    map[string]*ebpf.MapSpec
-	programs map[string]*ebpf.Program
+	held     held
+	pair     *pair // nil when nothing was loaded
 	words    *words
 	adjust   func(*bpf.Settings)
 	warnings []string
@@ -74,6 +76,9 @@ func Adopt(folder string) (*Dataplane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded dataplane: %w", err)
 	}
+	if d.Root, err = OpenRoot(folder); err != nil {
+		return nil, err
+	}
 	d.inner = innerSpecs(spec)
 	d.maps = map[string]*ebpf.Map{}
 	for name := range spec.Maps {
@@ -85,6 +90,9 @@ func Adopt(folder string) (*Dataplane, error) {
 			return nil, errors.Join(d.pins.explainMissing(name, err), d.Close())
 		}
 		d.maps[name] = m
+		if err := checkMap(spec.Maps[name], m); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
 	}
 	d.capacity = d.pinnedCapacity()
 	if d.words, err = mapWords(d.maps[bpf.DataplaneMapWords]); err != nil {
@@ -103,10 +111,14 @@ func (d *Dataplane) Close() error {
 	for _, m := range d.maps {
 		errs = append(errs, m.Close())
 	}
-	for _, p := range d.programs {
-		errs = append(errs, p.Close())
+	errs = append(errs, d.held.close())
+	if d.pair != nil {
+		errs = append(errs, d.pair.close())
 	}
-	d.maps, d.programs = nil, nil
+	if d.Root != nil {
+		errs = append(errs, d.Root.Close())
+	}
+	d.maps, d.pair, d.Root = nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -122,7 +134,10 @@ func (d *Dataplane) load() error {
 	if err := d.size(spec); err != nil {
 		return err
 	}
-	options := ebpf.CollectionOptions{}
+	if d.Root, err = loadRoot(d.pins, d.log); err != nil {
+		return err
+	}
+	options := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.DataplaneMapRoot: d.Root.words}}
 	if d.pins.folder != "" {
 		options.Maps.PinPath = d.pins.maps()
 		for _, m := range spec.Maps {
@@ -138,36 +153,14 @@ func (d *Dataplane) load() error {
 	if err != nil {
 		return explain("load the dataplane", err)
 	}
-	d.maps, d.programs = c.Maps, c.Programs
+	if d.pair, err = takePair(c); err != nil {
+		c.Close()
+		return err
+	}
+	d.maps = c.Maps
 	if d.words, err = mapWords(d.maps[bpf.DataplaneMapWords]); err != nil {
 		return err
 	}
-	if err := d.adoptRoot(); err != nil {
-		return err
-	}
-	return d.RefillPrograms()
-}
-
-// programChain lists the programs behind the root program. The payload program comes first: the dataplane hands over to it.
-var programChain = []struct {
-	index uint32
-	name  string
-}{
-	{bpf.ProgramPayload, bpf.DataplaneProgSpillwayPayload},
-	{bpf.ProgramDataplane, bpf.DataplaneProgSpillwayDataplane},
-}
-
-// RefillPrograms puts the programs behind the root program. The kernel empties a PROG_ARRAY when its last user goes; a
-// root program in front of an empty one passes everything.
-func (d *Dataplane) RefillPrograms() error {
-	for _, c := range programChain {
-		p, ok := d.programs[c.name]
-		if !ok {
-			return fmt.Errorf("put %s behind the root program: %w", c.name, ErrNotPinned)
-		}
-		if err := d.maps[bpf.DataplaneMapPrograms].Put(c.index, p); err != nil {
-			return explain(fmt.Sprintf("put %s behind the root program", c.name), err)
-		}
-	}
-	return nil
+	d.holdSlots()
+	return d.putInForce()
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -18,19 +19,44 @@ import (
 
 // pins is the folder below bpffs that keeps everything alive without a process:
 //
-//	<folder>/v2/maps/…      all maps
-//	<folder>/v2/root        the root program
-//	<folder>/v2/links/…     one link an interface
+//	<folder>/root/program              the root program
+//	<folder>/root/words, next          its words, and the entry that says which dataplane is in force
+//	<folder>/root/links/…              one link an interface
+//	<folder>/v3/maps/…                 the maps of the dataplane of ABI 3
+//	<folder>/v3/slots/<slot>/<map>     what lies in a slot of a map of maps
+//	<folder>/v3/programs/<id>/…        dataplane, payload, and the PROG_ARRAY between them, of one load
+//
+// root is read by every build, a v folder by the builds of its number alone.
 type pins struct{ folder string }
 
 var abiFolder = fmt.Sprintf("v%d", bpf.ABIVersion)
 
+// The names below a pair's folder.
+const (
+	pinDataplane = "dataplane"
+	pinPayload   = "payload"
+	pinArray     = "array"
+)
+
 func (p pins) base() string               { return filepath.Join(p.folder, abiFolder) }
 func (p pins) maps() string               { return filepath.Join(p.base(), "maps") }
 func (p pins) mapPath(name string) string { return filepath.Join(p.maps(), name) }
-func (p pins) root() string               { return filepath.Join(p.base(), "root") }
-func (p pins) links() string              { return filepath.Join(p.base(), "links") }
-func (p pins) link(name string) string    { return filepath.Join(p.links(), name) }
+func (p pins) pairs() string              { return filepath.Join(p.base(), "programs") }
+func (p pins) pair(id uint32) string {
+	return filepath.Join(p.pairs(), strconv.FormatUint(uint64(id), 10))
+}
+func (p pins) rootFolder() string      { return filepath.Join(p.folder, "root") }
+func (p pins) rootProgram() string     { return filepath.Join(p.rootFolder(), "program") }
+func (p pins) rootWords() string       { return filepath.Join(p.rootFolder(), "words") }
+func (p pins) rootNext() string        { return filepath.Join(p.rootFolder(), "next") }
+func (p pins) links() string           { return filepath.Join(p.rootFolder(), "links") }
+func (p pins) link(name string) string { return filepath.Join(p.links(), name) }
+
+func (p pins) slot(slot uint8) string {
+	return filepath.Join(p.base(), "slots", strconv.Itoa(int(slot)))
+}
+
+func (p pins) slotMap(slot uint8, name string) string { return filepath.Join(p.slot(slot), name) }
 
 // prepare makes the folders, and refuses a place that is not on bpffs or holds another version's state.
 func (p pins) prepare() error {
@@ -43,7 +69,7 @@ func (p pins) prepare() error {
 	if err := checkBPFFS(p.folder); err != nil {
 		return err
 	}
-	for _, folder := range []string{p.maps(), p.links()} {
+	for _, folder := range []string{p.links(), p.maps(), p.pairs()} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return explain("make the pin folder", err)
 		}
@@ -56,11 +82,12 @@ func (p pins) check() error {
 	if err := p.checkABI(); err != nil {
 		return err
 	}
-	if _, err := os.Stat(p.mapPath(bpf.DataplaneMapWords)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %w", p.base(), ErrNotPinned)
+	for _, path := range []string{p.rootWords(), p.mapPath(bpf.DataplaneMapWords)} {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", path, ErrNotPinned)
+		} else if err != nil {
+			return explain("look for pinned state", err)
 		}
-		return explain("look for pinned state", err)
 	}
 	return nil
 }

@@ -6,12 +6,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
-
-	"github.com/spillway/spillway/bpf"
 )
 
-// missingPins names the maps and the root program whose pin is not there. What a process holds open works on without
+// missingPins names what this handle holds and whose pin is not there. What a process holds open works on without
 // its pin, but dies with the process.
 func (d *Dataplane) missingPins() ([]string, error) {
 	if d.pins.folder == "" {
@@ -26,22 +25,66 @@ func (d *Dataplane) missingPins() ([]string, error) {
 		}
 		return explain("look for the pin of "+name, err)
 	}
-	for name := range d.maps {
-		if isPinnedMapName(name) {
-			if err := look(name, d.pins.mapPath(name)); err != nil {
-				return nil, err
-			}
+	for _, w := range d.wanted() {
+		if err := look(w.name, w.path); err != nil {
+			return nil, err
 		}
 	}
 	slices.Sort(missing)
-	return missing, look(pinnedRoot, d.pins.root())
+	return missing, nil
 }
 
-// pinnedRoot is how missingPins calls the root program.
-const pinnedRoot = "the root program"
+// wantedPin is a pin that must be there, and what this handle holds of it.
+type wantedPin struct {
+	part
+	path string
+}
 
-// Repin pins again what this handle still holds and whose pin was removed: maps with all that is in them, and the root
-// program. A link lives by its pin alone, so one that is gone must be attached again. It returns how many were pinned.
+// wanted lists the pins of what this handle holds: the root, the maps, the pair in force, and the inner maps of every role.
+func (d *Dataplane) wanted() []wantedPin {
+	var all []wantedPin
+	add := func(name, path string, clone func() (pinned, error)) {
+		all = append(all, wantedPin{part{name, clone}, path})
+	}
+	add("the root's words", d.pins.rootWords(), func() (pinned, error) { return d.Root.words.Clone() })
+	add("the root's next", d.pins.rootNext(), func() (pinned, error) { return d.next.Clone() })
+	add("the root program", d.pins.rootProgram(), func() (pinned, error) {
+		if d.program == nil {
+			return nil, ErrNotPinned // adopted without programs: an agent must do it
+		}
+		return d.program.Clone()
+	})
+	for name, m := range d.maps {
+		if isPinnedMapName(name) {
+			add(name, d.pins.mapPath(name), func() (pinned, error) { return m.Clone() })
+		}
+	}
+	if d.pair != nil {
+		for _, p := range d.pair.parts() {
+			add("program "+p.name, filepath.Join(d.pins.pair(d.pair.id), p.name), p.clone)
+		}
+	}
+	for _, r := range d.Control().roles() {
+		for _, name := range r.maps {
+			at := place{r.slot, name}
+			id, err := entryOf(d.maps[name], uint32(r.slot))
+			if err != nil || !d.held.has(at, id) {
+				continue // VerifyWiring tells
+			}
+			add(at.String(), d.pins.slotMap(r.slot, name), func() (pinned, error) {
+				m, err := d.held.clone(at, id)
+				if m == nil && err == nil {
+					err = ErrNotPinned
+				}
+				return m, err
+			})
+		}
+	}
+	return all
+}
+
+// Repin pins again what this handle still holds and whose pin was removed: maps with all that is in them, and
+// programs. A link lives by its pin alone, so one that is gone must be attached again. It returns how many were pinned.
 func (d *Dataplane) Repin() (int, error) {
 	missing, err := d.missingPins()
 	if err != nil || len(missing) == 0 {
@@ -50,30 +93,18 @@ func (d *Dataplane) Repin() (int, error) {
 	if err := d.pins.prepare(); err != nil {
 		return 0, err
 	}
-	for n, name := range missing {
-		if err := d.repin(name); err != nil {
-			return n, explain("pin "+name+" again", err)
+	n := 0
+	for _, w := range d.wanted() {
+		if !slices.Contains(missing, w.name) {
+			continue
 		}
-	}
-	return len(missing), nil
-}
-
-// repin pins through a clone: a handle that was pinned at a path once believes that it still is.
-func (d *Dataplane) repin(name string) error {
-	if name == pinnedRoot {
-		root, ok := d.programs[bpf.DataplaneProgSpillwayRoot]
-		if !ok {
-			return ErrNotPinned // adopted without programs: an agent must do it
+		if err := os.MkdirAll(filepath.Dir(w.path), 0o700); err != nil {
+			return n, explain("make the pin folder", err)
 		}
-		clone, err := root.Clone()
-		if err != nil {
-			return err
+		if err := w.pin(w.path); err != nil {
+			return n, err
 		}
-		return errors.Join(clone.Pin(d.pins.root()), clone.Close())
+		n++
 	}
-	clone, err := d.maps[name].Clone()
-	if err != nil {
-		return err
-	}
-	return errors.Join(clone.Pin(d.pins.mapPath(name)), clone.Close())
+	return n, nil
 }

@@ -21,7 +21,11 @@ func TestRepin(t *testing.T) {
 		{"everything", func(p pins) string { return p.folder }},
 		{"this version", func(p pins) string { return p.base() }},
 		{"one map", func(p pins) string { return filepath.Join(p.maps(), bpf.DataplaneMapWords) }},
-		{"the root program", func(p pins) string { return p.root() }},
+		{"the programs", func(p pins) string { return p.pairs() }},
+		{"the slots", func(p pins) string { return filepath.Join(p.base(), "slots") }},
+		{"the root", func(p pins) string { return p.rootFolder() }},
+		{"the root program", func(p pins) string { return p.rootProgram() }},
+		{"the root's words", func(p pins) string { return p.rootWords() }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			folder := testPins(t)

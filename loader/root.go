@@ -6,7 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"os"
 	"slices"
+	"sync/atomic"
+	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -14,81 +19,165 @@ import (
 	"github.com/spillway/spillway/bpf"
 )
 
-// adoptRoot takes over the pinned root program, so that new versions of the code never touch the network card. A root
-// that reads other maps than the pinned ones obeys nobody; it is replaced, here and on every link.
-func (d *Dataplane) adoptRoot() error {
-	if d.pins.folder == "" {
-		return nil
-	}
-	if err := d.adoptPinnedRoot(); err != nil {
-		return err
-	}
-	return d.updateLinks()
+// Root is what every build reads, whatever stands behind it: the root program, its words, and the one entry that says
+// which dataplane is in force. It never changes (bpf/root.h), so a command that does not understand the dataplane can
+// still let everything pass.
+type Root struct {
+	pins    pins
+	program *ebpf.Program // nil where only the words are wanted
+	words   *ebpf.Map
+	next    *ebpf.Map
+	page    []byte
+	at      *bpf.RootWords
 }
 
-func (d *Dataplane) adoptPinnedRoot() error {
-	pinned, err := ebpf.LoadPinnedProgram(d.pins.root(), nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return d.pinRoot()
+// OpenRoot opens what is pinned, for a command that finds a dataplane which it does not understand. ErrNotPinned when
+// there is no root; ErrForeignABI when the place is taken by something else.
+func OpenRoot(folder string) (*Root, error) {
+	r := &Root{pins: pins{folder}}
+	var err error
+	if r.words, err = ebpf.LoadPinnedMap(r.pins.rootWords(), nil); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", r.pins.rootFolder(), ErrNotPinned)
 	}
 	if err != nil {
-		return explain("open the pinned root program", err)
+		return nil, explain("open the root's words", err)
 	}
-	obeys, err := d.usesOurMaps(pinned)
-	if err != nil || !obeys {
-		_ = pinned.Close()
-		if err != nil {
-			return err
-		}
-		d.log.Warn("the pinned root program reads other maps than the pinned ones: replacing it")
-		if err := removePin(d.pins.root()); err != nil {
-			return err
-		}
-		return d.pinRoot()
+	if r.next, err = ebpf.LoadPinnedMap(r.pins.rootNext(), nil); err != nil {
+		return nil, errors.Join(r.pins.explainMissing("next", err), r.Close())
 	}
-	_ = d.programs[bpf.DataplaneProgSpillwayRoot].Close()
-	d.programs[bpf.DataplaneProgSpillwayRoot] = pinned
+	if err := r.check(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if err := r.mapWords(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// check compares the pinned maps with what root.h makes them.
+func (r *Root) check() error {
+	spec, err := bpf.LoadRoot()
+	if err != nil {
+		return fmt.Errorf("read the embedded root program: %w", err)
+	}
+	return errors.Join(checkMap(spec.Maps[bpf.RootMapRoot], r.words), checkMap(spec.Maps[bpf.RootMapRootNext], r.next))
+}
+
+// loadRoot adopts the pinned root, and makes what is missing of it. A root program that reads other maps than the pinned
+// ones obeys nobody; it is replaced, here and on every link.
+func loadRoot(p pins, log *slog.Logger) (*Root, error) {
+	spec, err := bpf.LoadRoot()
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded root program: %w", err)
+	}
+	r := &Root{pins: p}
+	if r.words, err = p.makeRootMap(spec.Maps[bpf.RootMapRoot], p.rootWords()); err != nil {
+		return nil, err
+	}
+	if r.next, err = p.makeRootMap(spec.Maps[bpf.RootMapRootNext], p.rootNext()); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if err := r.mapWords(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if err := r.adopt(spec, log); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// makeRootMap opens a pinned map of the root, or makes and pins it.
+func (p pins) makeRootMap(spec *ebpf.MapSpec, path string) (*ebpf.Map, error) {
+	if p.folder != "" {
+		m, err := ebpf.LoadPinnedMap(path, nil)
+		if err == nil {
+			if err := checkMap(spec, m); err != nil {
+				return nil, errors.Join(err, m.Close())
+			}
+			return m, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, explain("open "+path, err)
+		}
+	}
+	m, err := ebpf.NewMap(spec)
+	if err != nil {
+		return nil, explain("create the root's maps", err)
+	}
+	if p.folder == "" {
+		return m, nil
+	}
+	if err := m.Pin(path); err != nil {
+		return nil, errors.Join(explain("pin "+path, err), m.Close())
+	}
+	return m, nil
+}
+
+func (r *Root) mapWords() error {
+	page, err := unix.Mmap(r.words.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return explain("map the root's words", err)
+	}
+	r.page, r.at = page, (*bpf.RootWords)(unsafe.Pointer(&page[0]))
+	atomic.CompareAndSwapUint64(&r.at.Magic, 0, bpf.RootMagic)
+	if magic := atomic.LoadUint64(&r.at.Magic); magic != bpf.RootMagic {
+		return fmt.Errorf("%s: %w: its first word is %#x: run `spillway detach`, then start again", r.pins.rootWords(), ErrForeignABI, magic)
+	}
 	return nil
 }
 
-func (d *Dataplane) pinRoot() error {
-	return explain("pin the root program", d.programs[bpf.DataplaneProgSpillwayRoot].Pin(d.pins.root()))
-}
-
-// updateLinks puts the root program on every pinned link that has another one: left by a crash in the middle of a
-// replacement, such a link would obey nobody.
-func (d *Dataplane) updateLinks() error {
-	root := d.programs[bpf.DataplaneProgSpillwayRoot]
-	id, err := programID(root)
-	if err != nil {
+// adopt takes over the pinned root program, so that new versions of the code never touch the network card.
+func (r *Root) adopt(spec *ebpf.CollectionSpec, log *slog.Logger) error {
+	if r.pins.folder == "" {
+		return r.load(spec)
+	}
+	pinned, err := ebpf.LoadPinnedProgram(r.pins.rootProgram(), nil)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return explain("open the pinned root program", err)
+	default:
+		obeys, err := r.obeys(pinned)
+		if err == nil && obeys {
+			r.program = pinned
+			return r.updateLinks()
+		}
+		if err := errors.Join(err, pinned.Close()); err != nil {
+			return err
+		}
+		log.Warn("the pinned root program reads other maps than the pinned ones: replacing it")
+		if err := removePin(r.pins.rootProgram()); err != nil {
+			return err
+		}
+	}
+	if err := r.load(spec); err != nil {
 		return err
 	}
-	links, err := d.pins.openLinks()
-	if err != nil {
-		return err
+	if err := r.program.Pin(r.pins.rootProgram()); err != nil {
+		return explain("pin the root program", err)
 	}
-	var errs []error
-	for name, l := range links {
-		info, err := l.Info()
-		if err == nil && uint32(info.Program) != id {
-			err = l.Update(root)
-		}
-		if err != nil && !errors.Is(err, unix.ENOLINK) {
-			errs = append(errs, explain("look after the root program on "+name, err))
-		}
-		_ = l.Close()
-	}
-	return errors.Join(errs...)
+	return r.updateLinks()
 }
 
-// usesOurMaps reports whether a root program reads the pinned words and the pinned PROG_ARRAY.
-func (d *Dataplane) usesOurMaps(p *ebpf.Program) (bool, error) {
+func (r *Root) load(spec *ebpf.CollectionSpec) error {
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
+		MapReplacements: map[string]*ebpf.Map{bpf.RootMapRoot: r.words, bpf.RootMapRootNext: r.next}})
+	if err != nil {
+		return explain("load the root program", err)
+	}
+	r.program = c.DetachProgram(bpf.RootProgSpillwayRoot)
+	c.Close()
+	return nil
+}
+
+// obeys reports whether a root program reads the pinned words and the pinned PROG_ARRAY.
+func (r *Root) obeys(p *ebpf.Program) (bool, error) {
 	used, err := mapIDs(p)
 	if err != nil {
 		return false, err
 	}
-	for _, name := range []string{bpf.DataplaneMapWords, bpf.DataplaneMapPrograms} {
-		id, err := mapID(d.maps[name])
+	for _, m := range []*ebpf.Map{r.words, r.next} {
+		id, err := mapID(m)
 		if err != nil {
 			return false, err
 		}
@@ -99,38 +188,77 @@ func (d *Dataplane) usesOurMaps(p *ebpf.Program) (bool, error) {
 	return true, nil
 }
 
-func mapIDs(p *ebpf.Program) ([]ebpf.MapID, error) {
-	info, err := p.Info()
+// updateLinks puts the root program on every pinned link that has another one: left by a crash in the middle of a
+// replacement, such a link would obey nobody.
+func (r *Root) updateLinks() error {
+	id, err := programID(r.program)
 	if err != nil {
-		return nil, explain("look at a program", err)
+		return err
 	}
-	ids, ok := info.MapIDs()
-	if !ok {
-		return nil, fmt.Errorf("look at a program's maps: %w", ErrUnsupported)
+	links, err := r.pins.openLinks()
+	if err != nil {
+		return err
 	}
-	return ids, nil
+	var errs []error
+	for name, l := range links {
+		info, err := l.Info()
+		if err == nil && uint32(info.Program) != id {
+			err = l.Update(r.program)
+		}
+		if err != nil && !errors.Is(err, unix.ENOLINK) {
+			errs = append(errs, explain("look after the root program on "+name, err))
+		}
+		_ = l.Close()
+	}
+	return errors.Join(errs...)
 }
 
-func mapID(m *ebpf.Map) (ebpf.MapID, error) {
-	info, err := m.Info()
-	if err != nil {
-		return 0, explain("look at a map", err)
+// Close releases handles and the mapping; what is pinned works on.
+func (r *Root) Close() error {
+	var errs []error
+	if r.page != nil {
+		errs = append(errs, unix.Munmap(r.page))
+		r.page = nil
 	}
-	id, ok := info.ID()
-	if !ok {
-		return 0, fmt.Errorf("look at a map's id: %w", ErrUnsupported)
+	if r.words != nil {
+		errs = append(errs, r.words.Close())
 	}
-	return id, nil
+	if r.next != nil {
+		errs = append(errs, r.next.Close())
+	}
+	if r.program != nil {
+		errs = append(errs, r.program.Close())
+	}
+	return errors.Join(errs...)
 }
 
-func programID(p *ebpf.Program) (uint32, error) {
-	info, err := p.Info()
-	if err != nil {
-		return 0, explain("look at a program", err)
+// Layout returns the ABI number of the dataplane that was put in force last, 0 for none yet.
+func (r *Root) Layout() uint64 { return atomic.LoadUint64(&r.at.Layout) }
+
+// Next returns the id of the program behind the root program, 0 for none: then everything passes.
+func (r *Root) Next() (uint32, error) {
+	id, err := entryOf(r.next, 0)
+	return id, explain("look behind the root program", err)
+}
+
+// Bypass returns the global kill switch.
+func (r *Root) Bypass() Deadline { return Deadline(atomic.LoadUint64(&r.at.BypassUntilNs)) }
+
+// SetBypass lets everything pass until the deadline; 0 ends it. It is one store and takes effect with the next packet.
+func (r *Root) SetBypass(until Deadline) { atomic.StoreUint64(&r.at.BypassUntilNs, uint64(until)) }
+
+// Beat says that the agent lives. When it has not for guards.agent_timeout, everything passes.
+func (r *Root) Beat() { atomic.StoreUint64(&r.at.HeartbeatNs, monotonicNS()) }
+
+// Heartbeat returns the age of the last beat, negative when there never was one.
+func (r *Root) Heartbeat() time.Duration {
+	beat := atomic.LoadUint64(&r.at.HeartbeatNs)
+	if beat == 0 {
+		return -1
 	}
-	id, ok := info.ID()
-	if !ok {
-		return 0, fmt.Errorf("look at a program's id: %w", ErrUnsupported)
+	now := monotonicNS()
+	if beat > now {
+		return 0
 	}
-	return uint32(id), nil
+	return time.Duration(now - beat)
 }

@@ -4,8 +4,6 @@ package loader
 
 import (
 	"github.com/cilium/ebpf"
-
-	"github.com/spillway/spillway/bpf"
 )
 
 // Run sends one frame through the root program without any interface and returns the XDP action and the frame as the
@@ -13,6 +11,6 @@ import (
 func (d *Dataplane) Run(frame []byte) (action uint32, out []byte, err error) {
 	out = make([]byte, len(frame)+256) // the kernel wants room for what a program may add
 	options := ebpf.RunOptions{Data: frame, DataOut: out}
-	action, err = d.programs[bpf.DataplaneProgSpillwayRoot].Run(&options)
+	action, err = d.program.Run(&options)
 	return action, options.DataOut, explain("run a packet", err)
 }

@@ -121,7 +121,10 @@ func innerSpecs(spec *ebpf.CollectionSpec) map[string]*ebpf.MapSpec {
 	return inner
 }
 
-// isPinnedMap tells our maps from .rodata, which belongs to one load of the program.
+// isPinnedMap tells the maps of the dataplane's folder from the root's words, and from what belongs to one load of the
+// programs: .rodata and the PROG_ARRAY between them.
 func isPinnedMap(m *ebpf.MapSpec) bool { return isPinnedMapName(m.Name) }
 
-func isPinnedMapName(name string) bool { return !strings.HasPrefix(name, ".") }
+func isPinnedMapName(name string) bool {
+	return !strings.HasPrefix(name, ".") && name != bpf.DataplaneMapRoot && name != bpf.DataplaneMapPrograms
+}

@@ -79,9 +79,9 @@ func (d *Dataplane) spare(names []string, used ...uint8) (uint8, error) {
 		if taken {
 			continue
 		}
-		return slot, d.clear(slot, names[:1])
+		return slot, errors.Join(d.clear(slot, names[:1]), d.unpinSlot(slot, names))
 	}
-	return 0, fmt.Errorf("no spare slot: stable, candidate and previous are all resident")
+	return 0, fmt.Errorf("no spare slot: all %d are in use", bpf.Slots-1)
 }
 
 func (d *Dataplane) clear(slot uint8, names []string) error {
@@ -94,16 +94,18 @@ func (d *Dataplane) clear(slot uint8, names []string) error {
 	return nil
 }
 
-// fill builds every table aside, and puts them into the slot only when all of them are complete and frozen.
+// fill builds every table aside, and puts them into the slot only when all of them are complete and frozen. Each is pinned
+// before it is put, and the marker is the last: a slot that has one has all its pins, whenever the process is killed.
 func (d *Dataplane) fill(slot uint8, names []string, tables map[string]table) (err error) {
 	built := map[string]*ebpf.Map{}
 	defer func() {
+		if err == nil {
+			return
+		}
 		for _, m := range built {
 			_ = m.Close() // the slot holds its own reference
 		}
-		if err != nil {
-			err = errors.Join(err, d.clear(slot, names))
-		}
+		err = errors.Join(err, d.clear(slot, names), d.unpinSlot(slot, names))
 	}()
 	for _, name := range names {
 		t, ok := tables[name]
@@ -124,9 +126,17 @@ func (d *Dataplane) fill(slot uint8, names []string, tables map[string]table) (e
 			}
 			continue
 		}
+		at := place{slot, names[i]}
+		if err := d.pinSlot(at, m); err != nil {
+			return err
+		}
 		if err := d.maps[names[i]].Put(uint32(slot), uint32(m.FD())); err != nil {
 			return explain(fmt.Sprintf("put %s into slot %d", names[i], slot), err)
 		}
+		if err := d.held.put(at, m); err != nil {
+			return err
+		}
+		delete(built, names[i])
 	}
 	return nil
 }
@@ -154,19 +164,6 @@ func (d *Dataplane) buildTable(name string, t table) (*ebpf.Map, error) {
 		return nil, explain("freeze "+name, err)
 	}
 	return m, nil
-}
-
-// innerMap opens what a slot of an outer map holds; nil when it is empty.
-func (d *Dataplane) innerMap(name string, slot uint8) (*ebpf.Map, error) {
-	var inner *ebpf.Map
-	err := d.maps[name].Lookup(uint32(slot), &inner)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, explain(fmt.Sprintf("open slot %d of %s", slot, name), err)
-	}
-	return inner, nil
 }
 
 // lookupInner reads the one entry of a small map of a slot. ErrNotPinned when the slot is empty.

@@ -38,6 +38,9 @@ func (d *Dataplane) verifySlot(slot uint8, names []string, tables map[string]tab
 
 func (d *Dataplane) verifyTable(slot uint8, name string, t table) ([]Drift, error) {
 	m, err := d.innerMap(name, slot)
+	if errors.Is(err, ErrPinDiffers) {
+		return []Drift{{place{slot, name}.String(), "a pin of what packets read", err.Error()}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +48,7 @@ func (d *Dataplane) verifyTable(slot uint8, name string, t table) ([]Drift, erro
 		if t.empty() {
 			return nil, nil
 		}
-		return []Drift{{fmt.Sprintf("slot %d of %s", slot, name), "a map", "nothing"}}, nil
+		return []Drift{{place{slot, name}.String(), "a map", "nothing"}}, nil
 	}
 	defer func() { _ = m.Close() }()
 	drifts, err := t.compare(m)
@@ -57,7 +60,7 @@ func (d *Dataplane) verifyTable(slot uint8, name string, t table) ([]Drift, erro
 		return nil, err
 	}
 	if !info.Frozen() {
-		drifts = append(drifts, Drift{fmt.Sprintf("slot %d of %s", slot, name), "frozen", "writable"})
+		drifts = append(drifts, Drift{place{slot, name}.String(), "frozen", "writable"})
 	}
 	return drifts, nil
 }
@@ -116,7 +119,7 @@ func (d *Dataplane) rootID() (uint32, error) {
 	if d.pins.folder == "" {
 		return 0, nil
 	}
-	p, err := ebpf.LoadPinnedProgram(d.pins.root(), nil)
+	p, err := ebpf.LoadPinnedProgram(d.pins.rootProgram(), nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -127,65 +130,114 @@ func (d *Dataplane) rootID() (uint32, error) {
 	return programID(p)
 }
 
+// verifyPrograms compares, as numbers, what the root program calls with the pair that is held or pinned here.
 func (d *Dataplane) verifyPrograms() ([]Drift, error) {
-	for _, c := range programChain {
-		if drift, err := d.verifyProgram(c.index, c.name); err != nil || len(drift) > 0 {
-			return drift, err
-		}
+	id, err := d.Next()
+	if err != nil {
+		return nil, err // not being able to look is no drift
 	}
-	return nil, nil
+	if id == 0 {
+		return []Drift{{WherePrograms, "the dataplane", "nothing: what it would see passes"}}, nil
+	}
+	p := d.pair
+	if p == nil {
+		if p, err = d.pins.openPair(id); err != nil {
+			return nil, err
+		}
+		if p == nil {
+			return []Drift{{WherePrograms, "a dataplane that is pinned below " + d.pins.pairs(), fmt.Sprintf("program %d, which is not", id)}}, nil
+		}
+		defer func() { _ = p.close() }()
+	}
+	if p.id != id {
+		return []Drift{{WherePrograms, fmt.Sprintf("the dataplane, program %d", p.id), fmt.Sprintf("program %d", id)}}, nil
+	}
+	behind, err := entryOf(p.array, bpf.ProgramPayload)
+	if err != nil {
+		return nil, explain("look behind the dataplane", err)
+	}
+	if behind != p.payloadID {
+		got := "nothing: what it would see passes"
+		if behind != 0 {
+			got = fmt.Sprintf("program %d", behind)
+		}
+		return []Drift{{WherePrograms, fmt.Sprintf("the payload program, %d", p.payloadID), got}}, nil
+	}
+	return d.verifyMapsOf(p)
 }
 
-func (d *Dataplane) verifyProgram(index uint32, name string) ([]Drift, error) {
-	var p *ebpf.Program
-	err := d.maps[bpf.DataplaneMapPrograms].Lookup(index, &p)
-	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		return []Drift{{WherePrograms, name, "nothing: what it would see passes"}}, nil
-	}
-	if err != nil {
-		return nil, explain("look behind the root program", err) // not being able to look is no drift
-	}
-	defer func() { _ = p.Close() }()
-	used, err := mapIDs(p)
+// verifyMapsOf looks whether a dataplane reads the pinned maps.
+func (d *Dataplane) verifyMapsOf(p *pair) ([]Drift, error) {
+	used, err := mapIDs(p.dataplane)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range []string{bpf.DataplaneMapWords, bpf.DataplaneMapGenerations, bpf.DataplaneMapFlows} {
-		id, err := mapID(d.maps[name])
+	for _, m := range []struct {
+		name string
+		m    *ebpf.Map
+	}{
+		{"words of the root", d.Root.words},
+		{"PROG_ARRAY", p.array},
+		{bpf.DataplaneMapWords, d.maps[bpf.DataplaneMapWords]},
+		{bpf.DataplaneMapGenerations, d.maps[bpf.DataplaneMapGenerations]},
+		{bpf.DataplaneMapFlows, d.maps[bpf.DataplaneMapFlows]},
+	} {
+		id, err := mapID(m.m)
 		if err != nil {
 			return nil, err
 		}
 		if !slices.Contains(used, id) {
-			return []Drift{{WherePrograms, "a program that reads the pinned " + name, "one that reads another"}}, nil
+			return []Drift{{WherePrograms, "a program that reads the pinned " + m.name, "one that reads another"}}, nil
 		}
 	}
 	return nil, nil
 }
 
+// verifySlots looks whether every role's slot is filled, and whether the pins are what packets read there. What is held
+// and has no pin is for missingPins to tell.
 func (d *Dataplane) verifySlots() ([]Drift, error) {
 	var drifts []Drift
-	c := d.Control()
-	for _, s := range []struct {
-		role, name string
-		slot       uint8
-	}{
-		{RoleStable, bpf.DataplaneMapGenerations, c.Stable},
-		{RoleCandidate, bpf.DataplaneMapGenerations, c.Candidate},
-		{RolePrevious, bpf.DataplaneMapGenerations, c.Previous},
-		{"host", bpf.DataplaneMapHosts, c.Host},
-	} {
-		if s.slot == bpf.SlotEmpty {
-			continue
+	for _, r := range d.Control().roles() {
+		for i, name := range r.maps {
+			at := place{r.slot, name}
+			id, err := entryOf(d.maps[name], uint32(r.slot))
+			switch {
+			case err != nil:
+				return nil, explain("look into "+at.String(), err)
+			case id == 0 && i == 0:
+				drifts = append(drifts, Drift{fmt.Sprintf("%s, slot %d", r.name, r.slot), "a generation", "nothing: it passes"})
+			case id != 0:
+				drift, err := d.verifyPin(at, id)
+				if err != nil {
+					return nil, err
+				}
+				drifts = append(drifts, drift...)
+			}
 		}
-		m, err := d.innerMap(s.name, s.slot)
-		if err != nil {
-			return nil, err
-		}
-		if m == nil {
-			drifts = append(drifts, Drift{fmt.Sprintf("%s, slot %d", s.role, s.slot), "a generation", "nothing: it passes"})
-			continue
-		}
-		_ = m.Close()
 	}
 	return drifts, nil
+}
+
+// verifyPin compares the pin of a place with the id that packets read there.
+func (d *Dataplane) verifyPin(at place, id uint32) ([]Drift, error) {
+	if d.pins.folder == "" {
+		return nil, nil
+	}
+	m, err := ebpf.LoadPinnedMap(d.pins.slotMap(at.slot, at.name), nil)
+	want := fmt.Sprintf("a pin of map %d, which packets read", id)
+	if errors.Is(err, fs.ErrNotExist) {
+		if d.held.has(at, id) {
+			return nil, nil
+		}
+		return []Drift{{at.String(), want, "no pin"}}, nil
+	}
+	if err != nil {
+		return nil, explain("open the pin of "+at.String(), err)
+	}
+	defer func() { _ = m.Close() }()
+	got, err := mapID(m)
+	if err != nil || uint32(got) == id {
+		return nil, err
+	}
+	return []Drift{{at.String(), want, fmt.Sprintf("a pin of map %d", got)}}, nil
 }

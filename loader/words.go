@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -54,16 +53,6 @@ func (w *words) seed() error {
 
 func (w *words) close() error { return unix.Munmap(w.page) }
 
-// Bypass returns the global kill switch.
-func (d *Dataplane) Bypass() Deadline {
-	return Deadline(atomic.LoadUint64(&d.words.at.BypassUntilNs))
-}
-
-// SetBypass lets everything pass until the deadline; 0 ends it. It is one store and takes effect with the next packet.
-func (d *Dataplane) SetBypass(until Deadline) {
-	atomic.StoreUint64(&d.words.at.BypassUntilNs, uint64(until))
-}
-
 // ServiceBypass returns the kill switch of one service; an unknown id has none.
 func (d *Dataplane) ServiceBypass(id uint8) Deadline {
 	if int(id) >= len(d.words.at.ServiceBypassUntilNs) {
@@ -77,24 +66,6 @@ func (d *Dataplane) SetServiceBypass(id uint8, until Deadline) {
 	if int(id) < len(d.words.at.ServiceBypassUntilNs) {
 		atomic.StoreUint64(&d.words.at.ServiceBypassUntilNs[id], uint64(until))
 	}
-}
-
-// Beat says that the agent lives. When it has not for guards.agent_timeout, everything passes.
-func (d *Dataplane) Beat() {
-	atomic.StoreUint64(&d.words.at.HeartbeatNs, monotonicNS())
-}
-
-// Heartbeat returns the age of the last beat, negative when there never was one.
-func (d *Dataplane) Heartbeat() time.Duration {
-	beat := atomic.LoadUint64(&d.words.at.HeartbeatNs)
-	if beat == 0 {
-		return -1
-	}
-	now := monotonicNS()
-	if beat > now {
-		return 0
-	}
-	return time.Duration(now - beat)
 }
 
 // SetLease lets the candidate count until the deadline; then the kernel goes back to stable by itself.

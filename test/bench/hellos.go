@@ -123,7 +123,6 @@ func (r *rig) computeAlways(p *plane) (err error) {
 	if err != nil {
 		return fmt.Errorf("read the embedded dataplane: %w", err)
 	}
-	delete(spec.Programs, bpf.DataplaneProgSpillwayRoot)
 	maps := map[string]*ebpf.Map{}
 	defer func() {
 		for _, m := range maps {
@@ -131,10 +130,13 @@ func (r *rig) computeAlways(p *plane) (err error) {
 		}
 	}()
 	for name := range spec.Maps {
-		if name[0] == '.' {
-			continue // .rodata belongs to one load
+		if name[0] == '.' || name == bpf.DataplaneMapPrograms {
+			continue // they belong to one load
 		}
 		path := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)
+		if name == bpf.DataplaneMapRoot {
+			path = filepath.Join(p.pins, "root/words")
+		}
 		if maps[name], err = ebpf.LoadPinnedMap(path, nil); err != nil {
 			return fmt.Errorf("open map %s: %w", name, err)
 		}
@@ -158,7 +160,12 @@ func (r *rig) computeAlways(p *plane) (err error) {
 		return fmt.Errorf("load the dataplane with other settings: %w", err)
 	}
 	r.closers = append(r.closers, func() error { c.Close(); return nil })
+	next, err := ebpf.LoadPinnedMap(filepath.Join(p.pins, "root/next"), nil)
+	if err != nil {
+		return fmt.Errorf("open the root's entry: %w", err)
+	}
+	defer func() { err = errors.Join(err, next.Close()) }()
 	return errors.Join(
-		maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramPayload), c.Programs[bpf.DataplaneProgSpillwayPayload]),
-		maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramDataplane), c.Programs[bpf.DataplaneProgSpillwayDataplane]))
+		c.Maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramPayload), c.Programs[bpf.DataplaneProgSpillwayPayload]),
+		next.Put(uint32(0), c.Programs[bpf.DataplaneProgSpillwayDataplane]))
 }

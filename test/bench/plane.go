@@ -88,7 +88,7 @@ func newPlane(name string, o planeOptions) (_ *plane, err error) {
 		return nil, err
 	}
 	base := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion))
-	if p.root, err = ebpf.LoadPinnedProgram(filepath.Join(base, "root"), nil); err != nil {
+	if p.root, err = ebpf.LoadPinnedProgram(filepath.Join(p.pins, "root/program"), nil); err != nil {
 		return nil, fmt.Errorf("open the root program: %w", err)
 	}
 	if p.flows, err = ebpf.LoadPinnedMap(filepath.Join(base, "maps", bpf.DataplaneMapFlows), nil); err != nil {

@@ -29,6 +29,7 @@ type plane struct {
 	*loader.Dataplane
 	t        *testing.T
 	maps     map[string]*ebpf.Map
+	next     *ebpf.Map // the root's entry
 	host     *loader.HostImage
 	rules    map[uint16]string // of the stable generation, by index
 	generous *ebpf.Collection  // the programs once more, see spendFreely
@@ -45,12 +46,19 @@ func openPlane(folder string) (*plane, error) {
 		return nil, errors.Join(err, p.close())
 	}
 	for name := range spec.Maps {
-		if name[0] == '.' {
-			continue // .rodata belongs to one load
+		if name[0] == '.' || name == bpf.DataplaneMapPrograms {
+			continue // they belong to one load
 		}
-		if p.maps[name], err = ebpf.LoadPinnedMap(filepath.Join(folder, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name), nil); err != nil {
+		path := filepath.Join(folder, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)
+		if name == bpf.DataplaneMapRoot {
+			path = filepath.Join(folder, "root/words")
+		}
+		if p.maps[name], err = ebpf.LoadPinnedMap(path, nil); err != nil {
 			return nil, errors.Join(err, p.close())
 		}
+	}
+	if p.next, err = ebpf.LoadPinnedMap(filepath.Join(folder, "root/next"), nil); err != nil {
+		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
 }
@@ -59,6 +67,9 @@ func (p *plane) close() error {
 	var errs []error
 	for _, m := range p.maps {
 		errs = append(errs, m.Close())
+	}
+	if p.next != nil {
+		errs = append(errs, p.next.Close())
 	}
 	if p.generous != nil {
 		p.generous.Close()
@@ -80,10 +91,8 @@ func (p *plane) spendFreely() {
 	if p.generous == nil {
 		p.must(p.loadGenerous())
 	}
-	for index, name := range map[uint32]string{bpf.ProgramPayload: bpf.DataplaneProgSpillwayPayload,
-		bpf.ProgramDataplane: bpf.DataplaneProgSpillwayDataplane} {
-		p.must(p.maps[bpf.DataplaneMapPrograms].Put(index, p.generous.Programs[name]))
-	}
+	p.must(p.generous.Maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramPayload), p.generous.Programs[bpf.DataplaneProgSpillwayPayload]))
+	p.must(p.next.Put(uint32(0), p.generous.Programs[bpf.DataplaneProgSpillwayDataplane]))
 }
 
 func (p *plane) loadGenerous() error {
@@ -91,7 +100,6 @@ func (p *plane) loadGenerous() error {
 	if err != nil {
 		return err
 	}
-	delete(spec.Programs, bpf.DataplaneProgSpillwayRoot)
 	for name, m := range p.maps {
 		spec.Maps[name].MaxEntries = m.MaxEntries()
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 
 	"github.com/cilium/ebpf"
 
@@ -87,12 +88,17 @@ func (p *plane) readable(grown rows) map[string]uint64 {
 // pinned opens a map of the dataplane under test.
 func (p *plane) pinned(name string) *ebpf.Map {
 	p.t.Helper()
-	if m, ok := p.maps[name]; ok {
+	return p.pinnedAt(fmt.Sprintf("v%d/maps/%s", bpf.ABIVersion, name))
+}
+
+func (p *plane) pinnedAt(path string) *ebpf.Map {
+	p.t.Helper()
+	if m, ok := p.maps[path]; ok {
 		return m
 	}
-	m, err := ebpf.LoadPinnedMap(fmt.Sprintf("%s/v%d/maps/%s", p.pins, bpf.ABIVersion, name), nil)
+	m, err := ebpf.LoadPinnedMap(filepath.Join(p.pins, path), nil)
 	p.must(err)
-	p.maps[name] = m
+	p.maps[path] = m
 	p.t.Cleanup(func() { _ = m.Close() })
 	return m
 }

@@ -85,18 +85,18 @@ func (m *machine) meanwhile(name string) {
 	}
 }
 
-func (m *machine) change(name string, f func() error) (loader.Control, error) {
+func (m *machine) change(name string, f func(loader.Control) (loader.Control, error)) (loader.Control, error) {
 	m.meanwhile(name)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.called(name); err != nil {
 		return m.control, err
 	}
-	if err := f(); err != nil {
-		return m.control, err
+	next, err := f(m.control)
+	if err == nil {
+		m.control = next
 	}
-	m.control.Epoch++
-	return m.control, nil
+	return next, err
 }
 
 func (m *machine) Control() loader.Control {
@@ -277,25 +277,12 @@ func (f *fake) BuildHost(*loader.HostImage) (uint8, error) {
 	return slot, f.called("BuildHost")
 }
 
-func (f *fake) Publish(c loader.Change) (loader.Control, error) {
-	return f.change("Publish", func() error {
-		if c.Host != nil {
-			f.control.Host = *c.Host
-			f.publishHost(f.hostSlots[*c.Host])
+func (f *fake) Publish(change loader.Change) (loader.Control, error) {
+	return f.change("Publish", func(c loader.Control) (loader.Control, error) {
+		if change.Host != nil {
+			f.publishHost(f.hostSlots[*change.Host])
 		}
-		if c.Mode != nil {
-			f.control.Mode = *c.Mode
-		}
-		if c.Candidate != nil {
-			f.control.Candidate, f.control.Canary = *c.Candidate, *c.Canary
-		}
-		if c.Stable != nil {
-			if !c.KeepPrevious {
-				f.control.Previous = f.control.Stable
-			}
-			f.control.Stable = *c.Stable
-		}
-		return nil
+		return c.Publish(change)
 	})
 }
 
@@ -311,36 +298,14 @@ func (f *fake) publishHost(h *config.Host) {
 	f.host, f.published = info, h
 }
 
-func (f *fake) Promote() (loader.Control, error) {
-	return f.change("Promote", func() error {
-		c := &f.control
-		if c.Candidate == 0 {
-			return loader.ErrNoCandidate
-		}
-		c.Previous, c.Stable, c.Candidate, c.Canary = c.Stable, c.Candidate, 0, 0
-		return nil
-	})
-}
+func (f *fake) Promote() (loader.Control, error) { return f.change("Promote", loader.Control.Promote) }
 
 func (f *fake) Withdraw() (loader.Control, error) {
-	return f.change("Withdraw", func() error {
-		if f.control.Candidate == 0 {
-			return loader.ErrNoCandidate
-		}
-		f.control.Candidate, f.control.Canary = 0, 0
-		return nil
-	})
+	return f.change("Withdraw", loader.Control.Withdraw)
 }
 
 func (f *fake) Rollback() (loader.Control, error) {
-	return f.change("Rollback", func() error {
-		c := &f.control
-		if c.Previous == 0 {
-			return loader.ErrNoPrevious
-		}
-		c.Stable, c.Previous, c.Candidate, c.Canary = c.Previous, 0, 0, 0
-		return nil
-	})
+	return f.change("Rollback", loader.Control.Rollback)
 }
 
 func (f *fake) NextNumber() (uint32, error) {

@@ -54,10 +54,17 @@ func TestPrintInstructions(t *testing.T) {
 		}
 		t.Skip("left out: loading programs needs root")
 	}
-	spec, err := bpf.LoadDataplane()
-	if err != nil {
-		t.Fatal(err)
+	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadRoot, bpf.LoadDataplane} {
+		spec, err := load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		printInstructions(t, spec)
 	}
+}
+
+func printInstructions(t *testing.T, spec *ebpf.CollectionSpec) {
+	t.Helper()
 	quiet := ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{LogDisabled: true}}
 	c, err := ebpf.NewCollectionWithOptions(spec, quiet)
 	if err != nil {

@@ -66,14 +66,18 @@ func Open() (*Plane, error) {
 	}
 	p.Dataplane = d
 	for _, name := range []string{bpf.DataplaneMapCounters, bpf.DataplaneMapFlows, bpf.DataplaneMapFlowsRemote,
-		bpf.DataplaneMapSyns, bpf.DataplaneMapWords} {
-		m, err := ebpf.LoadPinnedMap(filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name), nil)
+		bpf.DataplaneMapSyns, bpf.DataplaneMapWords, bpf.DataplaneMapRoot} {
+		path := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)
+		if name == bpf.DataplaneMapRoot {
+			path = filepath.Join(p.pins, "root/words")
+		}
+		m, err := ebpf.LoadPinnedMap(path, nil)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open map %s: %w", name, err), p.Close())
 		}
 		p.maps[name] = m
 	}
-	if err := p.words.open(p.maps[bpf.DataplaneMapWords]); err != nil {
+	if err := p.words.open(p.maps[bpf.DataplaneMapRoot], p.maps[bpf.DataplaneMapWords]); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil

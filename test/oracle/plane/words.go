@@ -3,6 +3,7 @@
 package plane
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -16,27 +17,32 @@ import (
 
 // words maps the runtime words, for the two that only a test sets: an old heartbeat and a known key of the SYN index.
 type words struct {
-	page []byte
-	at   *bpf.Runtime
+	pages [][]byte
+	root  *bpf.RootWords
+	at    *bpf.Runtime
 }
 
-func (w *words) open(m *ebpf.Map) error {
-	page, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return fmt.Errorf("map the runtime words: %w", err)
+func (w *words) open(root, own *ebpf.Map) error {
+	for _, m := range []*ebpf.Map{root, own} {
+		page, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err != nil {
+			return fmt.Errorf("map the words: %w", err)
+		}
+		w.pages = append(w.pages, page)
 	}
-	w.page, w.at = page, (*bpf.Runtime)(unsafe.Pointer(&page[0]))
+	w.root, w.at = (*bpf.RootWords)(unsafe.Pointer(&w.pages[0][0])), (*bpf.Runtime)(unsafe.Pointer(&w.pages[1][0]))
 	return nil
 }
 
 func (w *words) close() error {
-	if w.page == nil {
-		return nil
+	var errs []error
+	for _, page := range w.pages {
+		errs = append(errs, unix.Munmap(page))
 	}
-	return unix.Munmap(w.page)
+	return errors.Join(errs...)
 }
 
-func (w *words) setHeartbeat(ns uint64) { atomic.StoreUint64(&w.at.HeartbeatNs, ns) }
+func (w *words) setHeartbeat(ns uint64) { atomic.StoreUint64(&w.root.HeartbeatNs, ns) }
 
 func (w *words) setSynKey(key [2]uint64) {
 	for i := range key {

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// pair is one load of the dataplane's code: two programs, and the PROG_ARRAY by which the first hands over to the second.
+// Each load has an array of its own, so one store into the root's entry changes both: no packet meets the dataplane of
+// one build and the payload program of another.
+type pair struct {
+	array              *ebpf.Map
+	dataplane, payload *ebpf.Program
+	id, payloadID      uint32 // of the programs
+}
+
+// takePair takes the pair out of a collection that was loaded.
+func takePair(c *ebpf.Collection) (*pair, error) {
+	p := &pair{
+		array:     c.DetachMap(bpf.DataplaneMapPrograms),
+		dataplane: c.DetachProgram(bpf.DataplaneProgSpillwayDataplane),
+		payload:   c.DetachProgram(bpf.DataplaneProgSpillwayPayload),
+	}
+	return p.numbered()
+}
+
+func (p *pair) numbered() (_ *pair, err error) {
+	if p.id, err = programID(p.dataplane); err == nil {
+		p.payloadID, err = programID(p.payload)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+func (p *pair) close() error {
+	var errs []error
+	if p.array != nil {
+		errs = append(errs, p.array.Close())
+	}
+	for _, program := range []*ebpf.Program{p.dataplane, p.payload} {
+		if program != nil {
+			errs = append(errs, program.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// parts are what is pinned of a pair, the dataplane last: where it is, the others are.
+func (p *pair) parts() []part {
+	return []part{
+		{pinArray, func() (pinned, error) { return p.array.Clone() }},
+		{pinPayload, func() (pinned, error) { return p.payload.Clone() }},
+		{pinDataplane, func() (pinned, error) { return p.dataplane.Clone() }},
+	}
+}
+
+// part is something that can be pinned again and again: through a clone, because a handle that was pinned at a path once
+// believes that it still is.
+type part struct {
+	name  string
+	clone func() (pinned, error)
+}
+
+type pinned interface {
+	Pin(path string) error
+	Close() error
+}
+
+// pin pins the part at path, unless something is there already.
+func (p part) pin(path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return nil
+	}
+	c, err := p.clone()
+	if err != nil {
+		return explain("pin "+p.name, err)
+	}
+	return errors.Join(explain("pin "+p.name, c.Pin(path)), c.Close())
+}
+
+func (p pins) pinPair(pair *pair) error {
+	if p.folder == "" {
+		return nil
+	}
+	if err := os.MkdirAll(p.pair(pair.id), 0o700); err != nil {
+		return explain("make the pin folder of the programs", err)
+	}
+	for _, part := range pair.parts() {
+		if err := part.pin(filepath.Join(p.pair(pair.id), part.name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openPair opens the pinned pair of a dataplane's id, nil when there is none. What is pinned there with another id is none.
+func (p pins) openPair(id uint32) (*pair, error) {
+	if p.folder == "" {
+		return nil, nil
+	}
+	pair, folder := &pair{}, p.pair(id)
+	var err error
+	if pair.array, err = ebpf.LoadPinnedMap(filepath.Join(folder, pinArray), nil); err == nil {
+		if pair.payload, err = ebpf.LoadPinnedProgram(filepath.Join(folder, pinPayload), nil); err == nil {
+			pair.dataplane, err = ebpf.LoadPinnedProgram(filepath.Join(folder, pinDataplane), nil)
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, pair.close()
+	}
+	if err != nil {
+		return nil, errors.Join(explain("open the pinned programs", err), pair.close())
+	}
+	if pair, err = pair.numbered(); err == nil && pair.id != id {
+		return nil, pair.close()
+	}
+	return pair, err
+}
+
+// putInForce puts this handle's pair behind the root program by one store, and then takes the pair before it away.
+// Whatever moment it is killed at: the pair in force is pinned whole, and others are what the next start takes away.
+func (d *Dataplane) putInForce() error {
+	if err := d.pair.array.Put(uint32(bpf.ProgramPayload), d.pair.payload); err != nil {
+		return explain("put the payload program behind the dataplane", err)
+	}
+	if err := d.pins.pinPair(d.pair); err != nil {
+		return err
+	}
+	if err := d.store(); err != nil {
+		return err
+	}
+	d.sweepPairs()
+	return nil
+}
+
+// store is the moment of a change of code.
+func (d *Dataplane) store() error {
+	if err := d.next.Put(uint32(0), d.pair.dataplane); err != nil {
+		return explain("put the dataplane behind the root program", err)
+	}
+	atomic.StoreUint64(&d.at.Layout, bpf.ABIVersion)
+	return nil
+}
+
+// RefillPrograms puts this handle's programs behind the root program again. A root program in front of nothing passes
+// everything.
+func (d *Dataplane) RefillPrograms() error {
+	if d.pair == nil {
+		return fmt.Errorf("put the dataplane behind the root program: %w", ErrNotPinned)
+	}
+	if err := d.pair.array.Put(uint32(bpf.ProgramPayload), d.pair.payload); err != nil {
+		return explain("put the payload program behind the dataplane", err)
+	}
+	return d.store()
+}
+
+// sweepPairs removes the pins of all other pairs. A packet may still run in the one that was in force, and the kernel
+// empties a PROG_ARRAY when its last user reference goes: so it waits until that packet has left. What cannot be removed now
+// is removed at the next start.
+func (d *Dataplane) sweepPairs() {
+	if d.pins.folder == "" {
+		return
+	}
+	entries, err := os.ReadDir(d.pins.pairs())
+	if err != nil {
+		d.log.Warn("the programs of an earlier start stay pinned", "error", err)
+		return
+	}
+	own, waited := strconv.FormatUint(uint64(d.pair.id), 10), false
+	for _, e := range entries {
+		if e.Name() == own {
+			continue
+		}
+		if !waited {
+			err, waited = waitForPackets(), true
+		}
+		if err == nil {
+			err = os.RemoveAll(filepath.Join(d.pins.pairs(), e.Name()))
+		}
+		if err != nil {
+			d.log.Warn("the programs of an earlier start stay pinned", "error", err)
+			return
+		}
+	}
+}
+
+// waitForPackets returns when every packet that a program holds now has left it: the kernel waits for an RCU grace
+// period before a change of a map of maps returns.
+func waitForPackets() error {
+	inner := &ebpf.MapSpec{Name: "grace", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
+	m, err := ebpf.NewMap(inner)
+	if err != nil {
+		return explain("wait for packets", err)
+	}
+	defer func() { _ = m.Close() }()
+	outer, err := ebpf.NewMap(&ebpf.MapSpec{Name: "grace", Type: ebpf.ArrayOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 1, InnerMap: inner})
+	if err != nil {
+		return explain("wait for packets", err)
+	}
+	defer func() { _ = outer.Close() }()
+	return explain("wait for packets", outer.Put(uint32(0), m))
+}
