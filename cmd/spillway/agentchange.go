@@ -41,7 +41,7 @@ Exit code 3 when no agent answers.`,
 			return a.viaAgent(c.Context(), func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Confirm(ctx, reason) })
 		},
 	}
-	c.Flags().StringVar(&reason, "reason", "", "why, for the history")
+	c.Flags().Var(textFlag{&reason}, "reason", "why, for the history")
 	return c
 }
 
@@ -63,7 +63,7 @@ Exit code 1 when the host file is refused, 3 when no agent answers.`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error { return a.reload(c.Context(), reason, yes) },
 	}
-	c.Flags().StringVar(&reason, "reason", "", "why, for the history")
+	c.Flags().Var(textFlag{&reason}, "reason", "why, for the history")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }

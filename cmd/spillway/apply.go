@@ -36,8 +36,8 @@ the same as plan: 0 without changes, 2 with changes.`,
 		},
 	}
 	c.Flags().Var(durationFlag{&o.Confirm}, "confirm", "go back by itself after this time unless confirmed (5m)")
-	c.Flags().StringVar(&o.Accept, "accept", "", "accept what is held, with a reason")
-	c.Flags().StringVar(&o.Reason, "reason", "", "why, for the history")
+	c.Flags().Var(textFlag{&o.Accept}, "accept", "accept what is held, with a reason")
+	c.Flags().Var(textFlag{&o.Reason}, "reason", "why, for the history")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.Flags().BoolVar(&dry, "dry-run", false, "show the plan and change nothing")
 	return c

@@ -31,7 +31,7 @@ Exit code 1 when it is refused, 3 when no agent answers.`,
 		},
 	}
 	c.Flags().Var(durationFlag{&length}, "for", "how long (10m, 2h)")
-	c.Flags().StringVar(&r.Reason, "reason", "", "why, for the history")
+	c.Flags().Var(textFlag{&r.Reason}, "reason", "why, for the history")
 	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"10m", "1h", "24h"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -46,7 +46,7 @@ func (a *app) newUnban() *cobra.Command {
 			return a.viaAgent(c.Context(), func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Unban(ctx, args[0], reason) })
 		},
 	}
-	c.Flags().StringVar(&reason, "reason", "", "why, for the history")
+	c.Flags().Var(textFlag{&reason}, "reason", "why, for the history")
 	return c
 }
 

@@ -53,7 +53,7 @@ Exit code 3 when nothing of Spillway runs here: then everything passes anyway.`,
 	}
 	c.Flags().StringVar(&r.Service, "service", "", "one service instead of everything")
 	c.Flags().Var(durationFlag{&length}, "for", "end by itself after this time (30m, 2h)")
-	c.Flags().StringVar(&r.Reason, "reason", "", "why, for the history")
+	c.Flags().Var(textFlag{&r.Reason}, "reason", "why, for the history")
 	_ = c.RegisterFlagCompletionFunc("service", values(a.serviceNames))
 	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"10m", "30m", "1h"}, cobra.ShellCompDirectiveNoFileComp))
 	return c

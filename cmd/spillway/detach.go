@@ -50,7 +50,7 @@ Exit code 3 when there is nothing to detach.`,
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	c.Flags().StringVar(&reason, "reason", "", "why, for the history")
+	c.Flags().Var(textFlag{&reason}, "reason", "why, for the history")
 	c.Flags().StringVar(&pins, "pins", "", "the pin folder, when it is not the host file's")
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -133,7 +134,9 @@ func (a *app) fail(err error, started bool) int {
 	e := a.explain(err)
 	if !started {
 		e.code = exitUsage // the command itself never ran: its flags or arguments are wrong
+		a.stderr = &plainWriter{to: a.stderr}
 	}
+	e.message, e.fix = visibleLines(e.message), visibleLines(e.fix)
 	if e.faults != "" {
 		fmt.Fprintln(a.stderr, e.faults) // as config prints them: file:line:col first, for editors
 	}
@@ -158,6 +161,15 @@ func (a *app) fail(err error, started bool) int {
 		}{api.NewEnvelope(), reply})
 	}
 	return e.code
+}
+
+// visibleLines keeps the lines of a message that has several.
+func visibleLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = api.Visible(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }
 
 // codeOf names, for programs, what went wrong on this side of the socket.

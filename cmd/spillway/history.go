@@ -72,6 +72,7 @@ func (a *app) events(ctx context.Context, recent int, follow bool) error {
 			headed = true
 			show.EventHeading(a.stdout)
 		}
+		show.Clean(&e)
 		show.Event(a.stdout, e)
 		return nil
 	})

@@ -38,6 +38,6 @@ Exit code 3 when nothing of Spillway runs here.`,
 			return a.print(change, func() { show.Change(a.stdout, change, a.style()) })
 		},
 	}
-	c.Flags().StringVar(&reason, "reason", "", "why, for the history")
+	c.Flags().Var(textFlag{&reason}, "reason", "why, for the history")
 	return c
 }

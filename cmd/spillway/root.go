@@ -76,6 +76,7 @@ func (a *app) newRoot() *cobra.Command {
 			if a.format != formatTable && a.format != formatJSON {
 				return usage("unknown format %q; valid: %s, %s", a.format, formatTable, formatJSON)
 			}
+			a.printPlainly(c)
 			a.started, a.ctx = true, untilHangUp(c)
 			c.SetContext(a.ctx)
 			return nil
@@ -152,6 +153,7 @@ func (a *app) print(reply any, table func()) error {
 	if a.format == formatJSON {
 		return writeJSON(a.stdout, reply)
 	}
+	show.Clean(reply)
 	table()
 	return nil
 }

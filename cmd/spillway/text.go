@@ -19,4 +19,8 @@ func joined(names []string) string {
 
 func count(n int, noun string) string { return show.Plural(n, noun) }
 
-func writeLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+func writeLine(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

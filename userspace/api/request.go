@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxJSONBytes bounds the JSON of a request. Its longest texts are reasons and paths.
@@ -86,7 +87,10 @@ func decode(r io.Reader, into any, how strictness) error {
 	if dec.More() {
 		return errors.New("there is something behind it")
 	}
-	return nil
+	if !utf8.Valid(data) {
+		return errors.New("it is no UTF-8") // the decoder would put U+FFFD instead
+	}
+	return checkTexts(into)
 }
 
 func invalid(err error) error {

@@ -80,7 +80,7 @@ func (l *RolloutList) Waiting() *Rollout {
 // bundle to take out.
 type RolloutRequest struct {
 	// Name is how faults call the bundle: the path that the caller typed.
-	Name string `json:"name,omitempty"`
+	Name string `json:"name,omitempty" text:"path"`
 	// Remove takes the bundle of this name out, instead of adding one.
 	Remove string `json:"remove,omitempty"`
 	// ConfirmSeconds, when not zero, makes the result a candidate for all traffic that goes back by itself after this time
@@ -115,7 +115,7 @@ func (r *RolloutRequest) Confirm() time.Duration {
 
 // PlanRequest are the options of POST /v1/plan; its body has the form of POST /v1/rollouts.
 type PlanRequest struct {
-	Name   string `json:"name,omitempty"`
+	Name   string `json:"name,omitempty" text:"path"`
 	Remove string `json:"remove,omitempty"`
 }
 

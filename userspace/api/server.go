@@ -123,7 +123,7 @@ func (s *Server) handler() http.Handler {
 		}
 	}
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.refuse(w, &Error{Code: CodeNotFound, Message: r.Method + " " + r.URL.Path + " does not exist"})
+		s.refuse(w, &Error{Code: CodeNotFound, Message: fmt.Sprintf("%.20s %.200s does not exist", Visible(r.Method), Visible(r.URL.Path))})
 	})
 	return m
 }
@@ -302,6 +302,9 @@ func NoRollout(id string) error {
 func byName(part string, f func(ctx context.Context, by Caller, name, reason string) (*Change, error)) changer {
 	return func(ctx context.Context, by Caller, r *http.Request) (any, error) {
 		return reasoned(func(ctx context.Context, by Caller, reason string) (*Change, error) {
+			if err := CheckText(part, r.PathValue(part)); err != nil {
+				return nil, err
+			}
 			return f(ctx, by, r.PathValue(part), reason)
 		})(ctx, by, r)
 	}

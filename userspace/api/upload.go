@@ -50,7 +50,7 @@ func Pack(path string) (*Upload, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read bundle %s: %w", path, err)
 	}
-	u := &Upload{Name: path, dir: filepath.Dir(path), yaml: data}
+	u := &Upload{Name: Visible(path), dir: filepath.Dir(path), yaml: data}
 	var named struct {
 		Features struct {
 			Prefixes []struct {

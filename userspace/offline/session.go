@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -66,7 +67,7 @@ func caller() (uint32, string) {
 		name = u.Username
 	}
 	if by := os.Getenv("SUDO_USER"); uid == 0 && by != "" {
-		name = by + " by sudo"
+		name = fmt.Sprintf("%.64s by sudo", api.Visible(by)) // whoever calls it may set it
 	}
 	return uint32(uid), name
 }
