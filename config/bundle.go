@@ -33,12 +33,15 @@ type Bundle struct {
 	Policy map[string]Policy
 	// Intent is nil when the bundle does not say what it will newly block.
 	Intent *Intent
-	// Digest is the SHA-256 of Canonical.
+	// Digest is the SHA-256 of Canonical: the author's, the same on every host.
 	Digest Digest
 
-	// What follows tells about the loading. It is no part of the identity, and ParseCanonical leaves it empty.
+	// What follows tells about the loading and the host. It is no part of the identity, and ParseCanonical leaves it empty.
 
-	// OmittedProtected counts third-party rows left out because they were equal to or inside a protected or own address.
+	// Compiled is the digest of what a host compiles, set by LeaveOut. It is Digest where nothing is left out.
+	Compiled Digest
+	// OmittedProtected counts third-party rows that this host leaves out because they are equal to or inside a protected
+	// or own address. What was loaded still has them; what LeaveOut returns has not.
 	OmittedProtected int
 	// OmittedReserved counts third-party rows left out because no visitor can have such an address, or only one from a
 	// private network.

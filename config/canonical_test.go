@@ -15,7 +15,7 @@ import (
 )
 
 // onlyIdentity ignores what tells about the loading.
-var onlyIdentity = cmp.Options{compareAddresses, cmpopts.IgnoreFields(Bundle{}, "Warnings", "OmittedProtected", "OmittedReserved", "Carved")}
+var onlyIdentity = cmp.Options{compareAddresses, cmpopts.IgnoreFields(Bundle{}, "Warnings", "Compiled", "OmittedProtected", "OmittedReserved", "Carved")}
 
 func TestCanonicalComesBack(t *testing.T) {
 	_, example := loadExamples(t)

@@ -73,8 +73,13 @@ func TestListFileIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(b.Prefixes[0].Entries)
-	if want := "[192.0.2.0/24 198.51.100.0/24 203.0.113.7/32 203.0.113.8/32 2001:db8:bad::/48]"; got != want {
+	if want := "[192.0.2.0/24 192.0.2.0/29 192.0.2.3/32 198.18.0.1/32 198.51.100.0/24 203.0.113.7/32 203.0.113.8/32 2001:db8:bad::/48]"; got != want {
 		t.Errorf("entries are %s, want %s", got, want)
+	}
+	here, _ := b.LeaveOut(Protected(testHost(), testOptions.Own))
+	got = fmt.Sprint(here.Prefixes[0].Entries)
+	if want := "[192.0.2.0/24 198.51.100.0/24 203.0.113.7/32 203.0.113.8/32 2001:db8:bad::/48]"; got != want {
+		t.Errorf("this host compiles %s, want %s", got, want)
 	}
 	if b.OmittedReserved != 4 || b.OmittedProtected != 3 {
 		t.Errorf("left out %d reserved and %d protected, want 4 and 3", b.OmittedReserved, b.OmittedProtected)

@@ -14,14 +14,21 @@ func (p *prefixLoader) list(name string, thirdParty bool) {
 	rows := p.rows[name]
 	slices.SortFunc(rows, compareRows)
 	p.duplicates(name, rows)
-	rows = p.set.split(rows, func(r row, g guarded) {
-		if thirdParty {
-			p.l.b.OmittedProtected++
+	left := map[netip.Prefix]bool{}
+	p.set.each(rows, func(r row, g guarded) {
+		if thirdParty { // it stays the author's, and takes no room here
+			left[r.prefix] = true
+			p.familyOf(r.prefix).kept--
 			return
 		}
 		p.fault(CodeProtected, r, g.problem(r.prefix), "entries outside of protected and own addresses; a wider one is allowed, and carves them out")
 	})
-	p.l.b.Carved = append(p.l.b.Carved, p.set.carved(rows)...)
+	here := rows
+	if len(left) > 0 {
+		p.l.b.OmittedProtected += len(left)
+		here = slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return left[r.prefix] })
+	}
+	p.l.b.Carved = append(p.l.b.Carved, p.set.carved(here)...)
 	counts := map[string]int{}
 	for _, r := range rows {
 		p.familyOf(r.prefix).kept++
@@ -68,10 +75,10 @@ func (p *prefixLoader) fault(code string, r row, problem, valid string) {
 func (p *prefixLoader) checkCapacity() {
 	for i := range p.family {
 		f := &p.family[i]
-		if f.kept <= f.room {
+		if f.kept <= f.room && f.cut == 0 {
 			continue
 		}
-		what := fmt.Sprintf("%d %s prefixes", f.kept, f.name)
+		what := fmt.Sprintf("%d %s prefixes", f.kept+f.cut, f.name)
 		r := f.over
 		fault := Fault{Code: CodeCapacity, File: f.overFile, Line: int(r.line), Column: int(r.column), Path: "features.prefixes", Value: what,
 			Problem: fmt.Sprintf("%s, capacity %d", what, f.room), Valid: fmt.Sprintf("at most %d (capacity.%s in the host file)", f.room, f.capacity)}

@@ -27,9 +27,9 @@ type prefixLoader struct {
 type familyCount struct {
 	name, capacity string
 	room, floor    int
-	// read counts rows that could be kept, stored those that were. Far over the capacity, rows are counted only, so that
-	// a list of any length cannot take all memory.
-	read, stored, kept int
+	// read counts rows that could be kept, stored those that were, kept those of them that this host compiles. Far over
+	// the capacity, rows are cut: counted only, so that a list of any length cannot take all memory.
+	read, stored, kept, cut int
 	// over is the first row beyond the capacity.
 	over     row
 	overFile string
@@ -171,7 +171,7 @@ func (p *prefixLoader) add(text string, r row, b prefixesFile) *refusal {
 		f.stored++
 		p.rows[b.List] = append(p.rows[b.List], r)
 	} else {
-		f.kept++
+		f.cut++
 	}
 	return nil
 }

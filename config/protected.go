@@ -45,23 +45,31 @@ func newProtectedSet(host *Host, own []netip.Addr) *protectedSet {
 	return s
 }
 
-// split walks rows in order, calls inside for each that is equal to or inside a guarded prefix, and returns the others.
-func (s *protectedSet) split(rows []row, inside func(row, guarded)) []row {
-	if len(s.outer) == 0 {
-		return rows
-	}
-	next, kept := 0, rows[:0]
+// each walks rows in order and calls inside for each that is equal to or inside a guarded prefix.
+func (s *protectedSet) each(rows []row, inside func(row, guarded)) {
+	walk := guardWalk{outer: s.outer}
 	for _, r := range rows {
-		for next+1 < len(s.outer) && s.outer[next+1].prefix.Addr().Compare(r.prefix.Addr()) <= 0 {
-			next++
+		if g, ok := walk.find(r.prefix); ok {
+			inside(r, g)
 		}
-		if within(r.prefix, s.outer[next].prefix) {
-			inside(r, s.outer[next])
-			continue
-		}
-		kept = append(kept, r)
 	}
-	return kept
+}
+
+// guardWalk looks sorted prefixes up in sorted guarded ones that are disjoint.
+type guardWalk struct {
+	outer []guarded
+	next  int
+}
+
+// find returns the guarded prefix that p is equal to or inside of. No p may come before the one asked for last.
+func (w *guardWalk) find(p netip.Prefix) (guarded, bool) {
+	for w.next+1 < len(w.outer) && w.outer[w.next+1].prefix.Addr().Compare(p.Addr()) <= 0 {
+		w.next++
+	}
+	if w.next < len(w.outer) && within(p, w.outer[w.next].prefix) {
+		return w.outer[w.next], true
+	}
+	return guarded{}, false
 }
 
 // carved returns the guarded prefixes that lie inside a wider one of the sorted rows.

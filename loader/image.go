@@ -15,6 +15,7 @@ import (
 // the kernel holds at any time.
 type Image struct {
 	generation bpf.Generation
+	compiled   config.Digest
 	nodes      []bpf.RuleNode
 	prefixes4  heads[bpf.Prefix4Key]
 	prefixes6  heads[bpf.Prefix6Key]
@@ -29,7 +30,11 @@ func (img *Image) Number() uint32 { return img.generation.Number }
 // Digest returns the bundle's digest.
 func (img *Image) Digest() config.Digest { return img.generation.Digest }
 
-// CompileBundle compiles a validated bundle. Expiries are turned into the kernel's clock as of now.
+// Compiled returns the digest of what this host compiled: the bundle's own where nothing was left out of it.
+func (img *Image) Compiled() config.Digest { return img.compiled }
+
+// CompileBundle compiles a validated bundle, as config.Bundle.LeaveOut returns it for this host. Expiries are turned into
+// the kernel's clock as of now. The canary's salt comes from the author's digest, so that it is the same on every host.
 func CompileBundle(b *config.Bundle, host *HostImage, number uint32, now Clock) (*Image, error) {
 	if len(b.Rules) > 65535 {
 		return nil, fmt.Errorf("%d rules: %w: at most 65535", len(b.Rules), ErrCapacity)
@@ -45,6 +50,9 @@ func CompileBundle(b *config.Bundle, host *HostImage, number uint32, now Clock) 
 		Salt:        binary.LittleEndian.Uint64(b.Digest[:8]),
 		BuiltUnixNs: uint64(now.Wall.UnixNano()),
 	}}
+	if img.compiled = b.Compiled; img.compiled.IsZero() {
+		img.compiled = b.Digest
+	}
 	img.compilePolicies(b, host)
 	c := newChains(b.Rules, now)
 	for _, compile := range []func(*config.Bundle, map[string]uint16, *chains) error{

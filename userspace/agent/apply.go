@@ -105,12 +105,13 @@ func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout, r api.Ro
 	if err := a.store.SaveBundle(b); err != nil {
 		return nil, fmt.Errorf("nothing changed: %w", err)
 	}
-	host, err := compileHost(d, a.hostFile(), 0)
+	h := a.hostFile()
+	host, err := compileHost(d, h, 0)
 	if err != nil {
 		return nil, fmt.Errorf("nothing changed: compile host file: %w", err)
 	}
 	seen.epoch = d.Control().Epoch
-	slot, number, err := a.build(d, b, host)
+	slot, number, err := a.build(d, b, h, host)
 	if err != nil {
 		return nil, a.buildError(err)
 	}

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/spillway/spillway/config"
@@ -109,8 +110,8 @@ func (a *agent) ruleOf(d config.Digest, index uint16) (config.Rule, bool) {
 }
 
 // compiled is what must be kept to compile the same image again: expiries became kernel time at that moment.
-func compiled(number uint32, at loader.Clock, host loader.Context) state.Compiled {
-	return state.Compiled{Number: number, Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS,
+func compiled(img *loader.Image, at loader.Clock, host loader.Context, rows int, because []netip.Prefix) state.Compiled {
+	return state.Compiled{Number: img.Number(), Digest: img.Compiled(), LeftOutRows: rows, LeftOut: because, Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS,
 		Services: host.Services, Resets: host.Resets, Allowlist: host.Allowlist}
 }
 
@@ -140,7 +141,8 @@ func (a *agent) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*loade
 		if c.Services != nil {
 			host = loader.Context{Services: c.Services, Resets: c.Resets, Allowlist: c.Allowlist}.Image()
 		}
-		img, err := loader.CompileBundle(b, host, g.Number, loader.Clock{Wall: c.Wall, MonotonicNS: c.MonotonicNS})
+		here, _ := b.LeaveOut(c.LeftOut)
+		img, err := loader.CompileBundle(here, host, g.Number, loader.Clock{Wall: c.Wall, MonotonicNS: c.MonotonicNS})
 		if err != nil {
 			return nil, err
 		}

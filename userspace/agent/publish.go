@@ -26,13 +26,18 @@ func (a *agent) nextNumber(d dataplane) (uint32, error) {
 	return max(n, a.state().LastNumber+1), nil
 }
 
-// build compiles a bundle and builds it aside. It publishes nothing.
-func (a *agent) build(d dataplane, b *config.Bundle, host *loader.HostImage) (slot uint8, number uint32, err error) {
+// build compiles a bundle for a host file and builds it aside. It publishes nothing.
+func (a *agent) build(d dataplane, b *config.Bundle, h *config.Host, host *loader.HostImage) (slot uint8, number uint32, err error) {
 	if number, err = a.nextNumber(d); err != nil {
 		return 0, 0, err
 	}
+	own, err := a.opts.own()
+	if err != nil {
+		return 0, 0, err // without them a bundle could block this host
+	}
+	here, because := b.LeaveOut(config.Protected(h, own))
 	at := a.opts.clock()
-	img, err := loader.CompileBundle(b, host, number, at)
+	img, err := loader.CompileBundle(here, host, number, at)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -45,7 +50,7 @@ func (a *agent) build(d dataplane, b *config.Bundle, host *loader.HostImage) (sl
 	resident, lerr := d.Generations()
 	_ = a.update(func(r *state.Record) {
 		r.LastNumber = number
-		r.Compiled = append(r.Compiled, compiled(number, at, host.Context()))
+		r.Compiled = append(r.Compiled, compiled(img, at, host.Context(), here.OmittedProtected, because))
 		if lerr == nil {
 			r.Compiled = slices.DeleteFunc(r.Compiled, func(c state.Compiled) bool { return !isResident(resident, c.Number) })
 		}
@@ -88,7 +93,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 	var later error
 	if known != nil {
 		e.Digest, e.Name = known.Digest, known.Name
-		slot, number, err := a.buildKnown(d, known.Digest, host)
+		slot, number, err := a.buildKnown(d, known.Digest, h, host)
 		if err != nil {
 			if later = refusedForNow(err); later != nil && a.unadopted && d.Control().Host != bpf.SlotEmpty {
 				return later // the host file is in force since the first attempt
@@ -134,12 +139,12 @@ func refusedForNow(err error) error {
 	return nil
 }
 
-func (a *agent) buildKnown(d dataplane, digest config.Digest, host *loader.HostImage) (uint8, uint32, error) {
+func (a *agent) buildKnown(d dataplane, digest config.Digest, h *config.Host, host *loader.HostImage) (uint8, uint32, error) {
 	b, err := a.store.Bundle(digest)
 	if err != nil {
 		return 0, 0, err
 	}
-	return a.build(d, b, host)
+	return a.build(d, b, h, host)
 }
 
 func (a *agent) nextHostNumber(d dataplane) (uint32, error) {
@@ -253,7 +258,7 @@ func (a *agent) buildStable(d dataplane, h *config.Host, host *loader.HostImage)
 	case c.Candidate != bpf.SlotEmpty:
 		return nil, []string{"a candidate waits, so the bundles go on as they are: services that are new pass until the next apply"}, nil
 	}
-	slot, number, err := a.buildKnown(d, g.Digest, host)
+	slot, number, err := a.buildKnown(d, g.Digest, h, host)
 	switch {
 	case err == nil:
 		return &built{slot, number, g.Digest}, nil, nil

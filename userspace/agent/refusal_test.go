@@ -207,7 +207,9 @@ func TestRollbackBeforeAnApplyHasTheLock(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.mustApply("two", api.ApplyOptions{})
-	r.opts.own = func() ([]netip.Addr, error) { // asked for while a bundle is parsed
+	own := r.opts.own
+	r.opts.own = func() ([]netip.Addr, error) { // asked for while a bundle is parsed, and again when it is built
+		r.opts.own = own
 		_, err := r.Rollback(ctx, root, "login broke")
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,9 +88,7 @@ func (a *agent) fillInterfaces(s *api.Status, h *config.Host) {
 // fillNames adds what only the record knows: names, deadlines, who and why.
 func (a *agent) fillNames(s *api.Status) {
 	r := a.state()
-	for i := range s.Generations {
-		s.Generations[i].Name = a.nameOf(s.Generations[i].Digest)
-	}
+	a.nameGenerations(s.Generations)
 	if c := r.Confirm; c != nil {
 		s.Confirm = &api.Confirm{Digest: c.Digest, Name: c.Name, Number: c.Number, Deadline: c.Deadline}
 	}
@@ -114,6 +113,18 @@ func (a *agent) fillNames(s *api.Status) {
 	}
 }
 
+// nameGenerations adds to generations what the record knows: their names, and what was compiled.
+func (a *agent) nameGenerations(all []api.Generation) {
+	compiled := a.state().Compiled
+	for i := range all {
+		g := &all[i]
+		g.Name = a.nameOf(g.Digest)
+		if k := slices.IndexFunc(compiled, func(c state.Compiled) bool { return c.Number == g.Number }); k >= 0 {
+			g.Compiled, g.LeftOut = compiled[k].Digest, compiled[k].LeftOutRows
+		}
+	}
+}
+
 // Generations implements api.Backend.
 func (a *agent) Generations(context.Context) (*api.GenerationList, error) {
 	d, done, err := a.use()
@@ -125,9 +136,7 @@ func (a *agent) Generations(context.Context) (*api.GenerationList, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range all {
-		all[i].Name = a.nameOf(all[i].Digest)
-	}
+	a.nameGenerations(all)
 	return &api.GenerationList{Envelope: api.NewEnvelope(), Generations: all}, nil
 }
 

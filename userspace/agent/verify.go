@@ -84,14 +84,23 @@ func (a *agent) compare(d dataplane, roles []string) (*api.Verification, error) 
 	if err != nil {
 		return nil, err
 	}
-	for _, g := range all {
-		if !slices.Contains(roles, g.Role) {
+	named, err := generations(d)
+	if err != nil {
+		return nil, err
+	}
+	a.nameGenerations(named)
+	for i, g := range all {
+		if !slices.Contains(roles, g.Role) || i >= len(named) {
 			continue
 		}
 		img, err := a.imageOf(g, host)
 		if err != nil {
 			v.Left = append(v.Left, fmt.Sprintf("%s generation %d: %v", g.Role, g.Number, err))
 			continue
+		}
+		v.Generations = append(v.Generations, named[i])
+		if built := named[i].Compiled; !built.IsZero() && built != img.Compiled() {
+			v.Entries = append(v.Entries, api.DriftEntry{Where: fmt.Sprintf("%s generation %d", g.Role, g.Number), Want: "compiled " + built.Short(), Got: "the bundle on disk compiles to " + img.Compiled().Short()})
 		}
 		if drifts, err = d.VerifyGeneration(g.Slot, img); err != nil {
 			return nil, err

@@ -112,11 +112,15 @@ type Control struct {
 
 // Generation is a bundle in a slot of the kernel.
 type Generation struct {
-	Slot      uint8         `json:"slot"`
-	Role      string        `json:"role"` // stable, candidate, previous, idle
-	Number    uint32        `json:"number"`
-	Digest    config.Digest `json:"digest"`
-	Name      string        `json:"name,omitempty"` // from the bundle on disk
+	Slot   uint8         `json:"slot"`
+	Role   string        `json:"role"` // stable, candidate, previous, idle
+	Number uint32        `json:"number"`
+	Digest config.Digest `json:"digest"`         // the author's: the same on every host
+	Name   string        `json:"name,omitempty"` // from the bundle on disk
+	// Compiled is the digest of what this host compiled, where its record knows it: LeftOut third-party rows are not in it,
+	// because they are protected or own addresses here.
+	Compiled  config.Digest `json:"compiled,omitzero"`
+	LeftOut   int           `json:"leftOut,omitempty"`
 	Built     time.Time     `json:"built"`
 	Rules     int           `json:"rules"`
 	Prefixes4 int           `json:"prefixes4"`
@@ -214,6 +218,8 @@ type Verification struct {
 	OK      bool         `json:"ok"`
 	Checked time.Time    `json:"checked"`
 	Entries []DriftEntry `json:"entries"`
+	// Generations are those that were compared.
+	Generations []Generation `json:"generations,omitempty"`
 	// Left names what could not be checked and why, such as a generation whose bundle is not on disk.
 	Left []string `json:"left,omitempty"`
 }

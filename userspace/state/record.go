@@ -107,6 +107,11 @@ type Compiled struct {
 	Services    map[string]uint8 `json:"services,omitempty"`  // ids by name; nil in records of before: those of today
 	Resets      []string         `json:"resets,omitempty"`    // services that a policy may reset
 	Allowlist   int              `json:"allowlist,omitempty"` // rows of the host file's
+	// Digest is that of what was compiled: the author's where nothing was left out. LeftOutRows third-party rows were left
+	// out, for what LeftOut names: the protected and own prefixes of then that such rows lay in.
+	Digest      config.Digest  `json:"digest,omitzero"`
+	LeftOutRows int            `json:"left_out_rows,omitempty"`
+	LeftOut     []netip.Prefix `json:"left_out,omitempty"`
 }
 
 // References returns the digests whose bundles must stay on disk.
@@ -186,6 +191,7 @@ func (r *Record) Clone() *Record {
 	}
 	for i := range c.Compiled {
 		c.Compiled[i].Services = maps.Clone(c.Compiled[i].Services)
+		c.Compiled[i].LeftOut = slices.Clone(c.Compiled[i].LeftOut)
 	}
 	return &c
 }
