@@ -260,7 +260,10 @@ func TestRollbackOfACandidateWithoutAgent(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer store.Close()
-			r := store.Load()
+			r, err := store.Load()
+			if err != nil {
+				t.Fatal(err)
+			}
 			if r.Applied.Number != 2 || r.LastKnownGood.Number != 2 || r.Confirm != nil || len(r.Quarantine) != 1 || r.Quarantine[0].Digest != digests["candidate"] {
 				t.Errorf("record %+v, quarantine %+v", r, r.Quarantine)
 			}
@@ -319,7 +322,10 @@ func TestRecordFollowsWithoutAgent(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		r := store.Load()
+		r, err := store.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if edit != nil {
 			edit(r)
 			if err := store.Save(r); err != nil {

@@ -152,7 +152,7 @@ func (s *site) tells(t *testing.T, d damage, resident []string, sound []byte) (w
 		if !whole && h.Skipped == 0 {
 			wrong = append(wrong, "the history does not say that a line is damaged")
 		}
-	case name == "state.json" || slices.Contains(resident, name):
+	case name == "record.json" || name == "quarantine.json" || slices.Contains(resident, name):
 		if !slices.ContainsFunc(st.Problems, func(p api.Problem) bool { return p.Code == "damaged_state" && strings.Contains(p.Message, name) }) {
 			wrong = append(wrong, fmt.Sprintf("status does not say that %s is damaged: %+v", name, st.Problems))
 		}
@@ -169,7 +169,7 @@ func TestDamagedStateAfterReboot(t *testing.T) {
 	s.Kill()
 	sound := s.save(t)
 	for _, lost := range []struct{ file, problem string }{
-		{"state.json", "damaged_state"}, {"bundles/" + hex.EncodeToString(known[:]), "no_last_known_good"},
+		{"record.json", "damaged_state"}, {"bundles/" + hex.EncodeToString(known[:]), "no_last_known_good"},
 	} {
 		path := filepath.Join(s.State(), lost.file)
 		for _, d := range damages(r, path, sound[path]) {

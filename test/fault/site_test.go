@@ -101,7 +101,7 @@ func (s *site) protect(t *testing.T, in *inject.Listener) {
 	s.tr.BotsAreStopped(t)
 	// On disk: what status says is in memory, and reaches the disk a moment later.
 	world.Eventually(t, "the bundle is last-known-good", func() bool {
-		data, err := os.ReadFile(filepath.Join(s.State(), "state.json"))
+		data, err := os.ReadFile(filepath.Join(s.State(), "record.json"))
 		return err == nil && strings.Contains(string(data), "last_known_good") && !strings.Contains(string(data), "bake_until")
 	})
 	s.count()

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -27,6 +28,9 @@ func (a *agent) adoptBans(d dataplane) error {
 	if err != nil {
 		return err
 	}
+	if unread := a.store.Bans().Unread(); a.bansMissing && unread != nil {
+		return errors.Join(fmt.Errorf("bans come back once they can be read: %w", unread), a.followBans(d))
+	}
 	if a.bansMissing {
 		err = a.restoreBans(d, bans)
 		a.bansMissing = err != nil
@@ -40,7 +44,7 @@ func (a *agent) adoptBans(d dataplane) error {
 // restoreBans puts the record's bans into maps that lost them, except those that a guard of today refuses.
 func (a *agent) restoreBans(d dataplane, bans []loader.Ban) error {
 	h, left := a.hostFile(), map[netip.Prefix]time.Duration{}
-	for _, b := range a.state().Bans {
+	for _, b := range a.store.Bans().All() {
 		length := min(b.Expires.Sub(a.now()), h.Guards.MaxBanTTL)
 		if length <= 0 || slices.ContainsFunc(bans, func(k loader.Ban) bool { return k.Prefix == b.Prefix }) {
 			continue
@@ -63,28 +67,25 @@ func (a *agent) followBans(d dataplane) error {
 	if err != nil {
 		return err
 	}
-	record := a.state().Bans
-	var next []state.Ban
-	for _, b := range record {
+	var made []state.Ban
+	var ended []netip.Prefix
+	for _, b := range a.store.Bans().All() {
 		i := slices.IndexFunc(bans, func(k loader.Ban) bool { return k.Prefix == b.Prefix })
 		switch {
 		case i >= 0:
 			if bans[i].Expires.Sub(b.Expires).Abs() > banSlack {
 				b.Expires = bans[i].Expires.UTC()
+				made = append(made, b)
 			}
-			next = append(next, b)
 			bans = slices.Delete(bans, i, i+1)
-		case a.bansMissing && b.Expires.After(a.now()):
-			next = append(next, b)
+		case !a.bansMissing || !b.Expires.After(a.now()):
+			ended = append(ended, b.Prefix)
 		}
 	}
 	for _, k := range bans {
-		next = append(next, state.Ban{Prefix: k.Prefix, Expires: k.Expires.UTC(), Made: a.now().UTC(), By: "found"})
+		made = append(made, state.Ban{Prefix: k.Prefix, Expires: k.Expires.UTC(), Made: a.now().UTC(), By: state.FoundBy})
 	}
-	if slices.Equal(next, record) {
-		return nil
-	}
-	_ = a.update(func(r *state.Record) { r.Bans = next })
+	_ = a.recordBans(made, ended)
 	return nil
 }
 
@@ -97,7 +98,7 @@ func (a *agent) sweepBans(d dataplane) {
 		a.log.Warn("ended bans stay in the kernel, without effect", "error", err)
 	}
 	ended := func(b state.Ban) bool { return !b.Expires.After(a.now()) }
-	if removed == 0 && !slices.ContainsFunc(a.state().Bans, ended) {
+	if removed == 0 && !slices.ContainsFunc(a.store.Bans().All(), ended) {
 		return
 	}
 	if err := a.followBans(d); err != nil {

@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"bytes"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -40,7 +41,7 @@ func TestUnbanThatWasNotRecorded(t *testing.T) {
 	if _, back := r.machine.bans[scraper]; back || len(r.machine.bans) != 1 {
 		t.Errorf("after a restart the kernel has %v", r.machine.bans)
 	}
-	if left := r.state().Bans; len(left) != 1 || left[0].Prefix != scanner || left[0].Reason != "test" {
+	if left := r.store.Bans().All(); len(left) != 1 || left[0].Prefix != scanner || left[0].Reason != "test" {
 		t.Errorf("the record has %+v", left)
 	}
 }
@@ -70,8 +71,8 @@ func TestBanThatNoFlowSaw(t *testing.T) {
 	if r.machine.banEpoch == before {
 		t.Error("flows still have the ban epoch of before")
 	}
-	if len(r.state().Bans) != 2 {
-		t.Errorf("the record has %+v", r.state().Bans)
+	if len(r.store.Bans().All()) != 2 {
+		t.Errorf("the record has %+v", r.store.Bans().All())
 	}
 }
 
@@ -81,8 +82,12 @@ func TestAdoptionOfBansWritesNothing(t *testing.T) {
 	r.mustApply("one", api.ApplyOptions{})
 	r.ban(scraper, time.Hour)
 	r.stop()
-	record := filepath.Join(r.dir, "state", "state.json")
+	record, bans := filepath.Join(r.dir, "state", "record.json"), filepath.Join(r.dir, "state", "bans.log")
 	before, err := os.Stat(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	linesBefore, err := os.ReadFile(bans)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,5 +101,8 @@ func TestAdoptionOfBansWritesNothing(t *testing.T) {
 	after, err := os.Stat(record)
 	if err != nil || !os.SameFile(before, after) {
 		t.Errorf("the record was written again: %v", err)
+	}
+	if lines, err := os.ReadFile(bans); err != nil || !bytes.Equal(lines, linesBefore) {
+		t.Errorf("the bans were written again: %v", err)
 	}
 }

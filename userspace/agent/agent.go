@@ -92,11 +92,15 @@ func newAgent(o Options, s *state.Store) *agent {
 	_, digest, _ := readHostFile(o.HostPath) // "" when the file changed under us and no longer loads
 	a := &agent{
 		opts: o, log: o.Log, store: s, started: o.Now(), hub: newHub(), totals: newTotals(),
-		host: o.Host, hostDigest: digest, record: s.Load(), problems: map[string]api.Problem{}, places: map[string]*place{},
+		host: o.Host, hostDigest: digest, problems: map[string]api.Problem{}, places: map[string]*place{},
 		known: map[config.Digest]*knownBundle{}, images: map[uint32]*loader.Image{},
 		repairs: map[string]uint64{}, applies: map[string]uint64{},
 	}
 	a.scrapes = metrics.Handler(a)
+	var err error
+	if a.record, err = s.Load(); err != nil {
+		a.tellUnread(err)
+	}
 	if a.record.Bypass == nil {
 		a.record.Bypass = map[string]state.Bypass{}
 	}

@@ -59,8 +59,8 @@ func TestRollbackBeforeBakeKeepsLastKnownGood(t *testing.T) {
 	r.wantLine("rollback done")
 	r.wantRoles("one", "", "")
 	r.pass(time.Hour)
-	if r.knownGood() != "one" || r.state().Applied.Name != "one" {
-		t.Errorf("last-known-good %q, applied %q", r.knownGood(), r.state().Applied.Name)
+	if r.knownGood() != "one" || r.state().Applied.Name() != "one" {
+		t.Errorf("last-known-good %q, applied %q", r.knownGood(), r.state().Applied.Name())
 	}
 	_, err = r.apply("two", api.ApplyOptions{})
 	e := wantCode(t, err, api.CodeHeld)
@@ -169,7 +169,7 @@ func TestA7LapsedCandidateIsHeld(t *testing.T) {
 	r.pass(time.Second)
 	r.wantRoles("one", "", "")
 	r.wantLine("confirm held")
-	if now := r.state(); now.Confirm != nil || now.Held == nil || now.Held.Name != "two" || r.machine.Tripped() != now.Held.Number || r.machine.Lease().Active() {
+	if now := r.state(); now.Confirm != nil || now.Held == nil || now.Held.Name() != "two" || r.machine.Tripped() != now.Held.Number || r.machine.Lease().Active() {
 		t.Errorf("record %+v, tripped %d, lease %v", now, r.machine.Tripped(), r.machine.Lease().Left())
 	}
 	_, err := r.agent.Confirm(ctx, root, "")

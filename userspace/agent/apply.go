@@ -181,19 +181,9 @@ func (a *agent) publishStable(d dataplane, b *config.Bundle, slot uint8, change 
 	if waits := a.idleReason(d); waits != "" {
 		change.Message = fmt.Sprintf("generation %d is in force; it bakes to last-known-good once %s", change.Number, waits)
 	}
-	a.note(change, a.update(func(r *state.Record) { applied(r, b, e, change.BakeUntil) }))
+	g := state.Generation{Digest: b.Digest, Members: state.One(b.Name, b.Digest), Number: e.Number, At: e.At.UTC(), By: e.User}
+	a.note(change, a.update(func(r *state.Record) { r.Apply(g, change.BakeUntil) }))
 	return nil
-}
-
-// applied writes down a new stable bundle.
-func applied(r *state.Record, b *config.Bundle, e *state.Entry, bakeUntil time.Time) {
-	r.Applied = &state.Generation{Digest: b.Digest, Name: b.Name, Number: e.Number, At: e.At.UTC(), By: e.User}
-	r.BakeUntil = bakeUntil
-	if r.LastKnownGood != nil && r.LastKnownGood.Digest == b.Digest {
-		r.LastKnownGood.Number, r.BakeUntil = e.Number, time.Time{}
-	}
-	r.Lift(b.Digest) // a person accepted it
-	r.Held = nil
 }
 
 // note adds to a change that happened what did not: it was not remembered.

@@ -77,10 +77,7 @@ func (a *agent) ban(d dataplane, e *state.Entry, r api.BanRequest) (*api.Change,
 	expires := a.now().Add(length).UTC()
 	e.Name, e.Outcome, e.Detail = p.String(), api.OutcomeDone, []string{"until " + expires.Format(time.RFC3339)}
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Until: expires, Message: fmt.Sprintf("%s is banned for %s", p, short(length))}
-	a.note(change, a.update(func(s *state.Record) {
-		s.Bans = withoutBan(s.Bans, p)
-		s.Bans = append(s.Bans, state.Ban{Prefix: p, Expires: expires, Made: e.At.UTC(), By: e.User, Reason: e.Reason})
-	}))
+	a.note(change, a.recordBans([]state.Ban{{Prefix: p, Expires: expires, Made: e.At.UTC(), By: e.User, Reason: e.Reason}}, nil))
 	return change, nil
 }
 
@@ -110,13 +107,23 @@ func (a *agent) Unban(ctx context.Context, by api.Caller, prefix, reason string)
 	e := a.entry(by, "unban", reason)
 	e.Name, e.Outcome = p.String(), api.OutcomeDone
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Message: fmt.Sprintf("%s is no longer banned", p)}
-	a.note(change, a.update(func(s *state.Record) { s.Bans = withoutBan(s.Bans, p) }))
+	a.note(change, a.recordBans(nil, []netip.Prefix{p}))
 	a.audit(e)
 	return change, nil
 }
 
-func withoutBan(bans []state.Ban, p netip.Prefix) []state.Ban {
-	return slices.DeleteFunc(slices.Clone(bans), func(b state.Ban) bool { return b.Prefix == p })
+// recordBans writes down bans that the kernel has, and ends of others. What the disk refuses is written later.
+func (a *agent) recordBans(made []state.Ban, ended []netip.Prefix) error {
+	return a.toldBans(a.store.Bans().Change(made, ended))
+}
+
+func (a *agent) toldBans(err error) error {
+	if err != nil {
+		a.setProblem(problemBanDisk, err.Error(), "free or repair the disk below "+a.hostFile().Paths.State+"; bans hold without it, and a reboot forgets them")
+	} else {
+		a.clearProblem(problemBanDisk)
+	}
+	return err
 }
 
 // Bans implements api.Backend: those of the kernel, with what the record knows of them.
@@ -131,11 +138,10 @@ func (a *agent) Bans(context.Context) (*api.BanList, error) {
 		return nil, err
 	}
 	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}, Capacity: a.hostFile().Capacity.Bans}
-	record := a.state().Bans
 	for _, b := range bans {
 		out := api.Ban{Prefix: b.Prefix.String(), Expires: b.Expires.UTC()}
-		if i := slices.IndexFunc(record, func(r state.Ban) bool { return r.Prefix == b.Prefix }); i >= 0 {
-			out.Made, out.By, out.Reason = record[i].Made, record[i].By, record[i].Reason
+		if known, ok := a.store.Bans().Get(b.Prefix); ok {
+			out.Made, out.By, out.Reason = known.Made, known.By, known.Reason
 		}
 		list.Bans = append(list.Bans, out)
 	}

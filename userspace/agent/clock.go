@@ -33,6 +33,7 @@ func (a *agent) watchClock(d dataplane) {
 		a.log.Warn("the wall clock was set: deadlines are moved with it", "by", step)
 		a.clockZero = zero
 		_ = a.update(func(r *state.Record) { r.ShiftClock(step) })
+		_ = a.toldBans(a.store.Bans().Shift(step))
 	}
 	a.renewExpiries(d, zero)
 }

@@ -24,8 +24,9 @@ func TestDeadlinesMoveWithTheWallClock(t *testing.T) {
 			r.step(step)
 			r.tick(false)
 			s := r.state()
-			if left := s.Bans[0].Expires.Sub(r.clock); len(s.Bans) != 1 || left != time.Hour || s.Bans[0].Reason != "test" {
-				t.Errorf("a ban of an hour has %v left: %+v", left, s.Bans)
+			bans := r.store.Bans().All()
+			if left := bans[0].Expires.Sub(r.clock); len(bans) != 1 || left != time.Hour || bans[0].Reason != "test" {
+				t.Errorf("a ban of an hour has %v left: %+v", left, bans)
 			}
 			if left := s.Bypass["dns"].Until.Sub(r.clock); left != time.Hour {
 				t.Errorf("a bypass of an hour has %v left", left)

@@ -17,7 +17,7 @@ import (
 // publishCandidate lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
 func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, rollout string, confirm time.Duration) error {
 	deadline := a.now().Add(confirm).UTC()
-	entry := state.Generation{Digest: b.Digest, Name: b.Name, Number: e.Number, At: e.At.UTC(), By: e.User}
+	entry := state.Generation{Digest: b.Digest, Members: state.One(b.Name, b.Digest), Number: e.Number, At: e.At.UTC(), By: e.User}
 	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
 	if err := a.update(func(r *state.Record) {
 		r.Confirm, r.Held = &state.Confirm{Generation: entry, Deadline: deadline, Rollout: rollout}, nil
@@ -69,16 +69,17 @@ func (a *agent) confirm(ctx context.Context, d dataplane, by api.Caller, id, rea
 		return nil, &api.Error{Code: api.CodeNoCandidate, Message: fmt.Sprintf("generation %d no longer decides: the agent did not renew its lease in time, so it is held", confirm.Number), Fix: "try it again: spillway apply BUNDLE --confirm 5m"}
 	}
 	e := a.entry(by, "confirm", reason)
-	e.Digest, e.Name, e.Number, e.Outcome = confirm.Digest, confirm.Name, confirm.Number, api.OutcomeDone
-	b := &config.Bundle{Digest: confirm.Digest, Name: confirm.Name}
+	e.Digest, e.Name, e.Number, e.Outcome = confirm.Digest, confirm.Name(), confirm.Number, api.OutcomeDone
 	if _, err := d.Promote(); err != nil {
 		return nil, fmt.Errorf("confirm generation %d: %w", confirm.Number, err)
 	}
 	a.beat.release()
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Digest: confirm.Digest, Name: confirm.Name, Number: confirm.Number,
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Digest: confirm.Digest, Name: confirm.Name(), Number: confirm.Number,
 		BakeUntil: a.now().Add(a.hostFile().Guards.Bake).UTC(), Message: fmt.Sprintf("generation %d is in force", confirm.Number)}
 	a.note(change, a.update(func(r *state.Record) {
-		applied(r, b, &e, change.BakeUntil)
+		g := confirm.Generation
+		g.At, g.By = e.At.UTC(), e.User
+		r.Apply(g, change.BakeUntil)
 		r.Confirm = nil
 	}))
 	a.audit(e)

@@ -86,16 +86,8 @@ func (a *agent) nameOf(d config.Digest) string {
 	if k := a.known[d]; k != nil && k.name != "" {
 		return k.name
 	}
-	r := a.record
-	for _, g := range []*state.Generation{r.Applied, r.LastKnownGood} {
-		if g != nil && g.Digest == d {
-			return g.Name
-		}
-	}
-	if r.Confirm != nil && r.Confirm.Digest == d {
-		return r.Confirm.Name
-	}
-	return ""
+	g, _ := a.record.Known(d)
+	return g.Name()
 }
 
 // ruleOf returns a rule of a bundle by its index in the kernel: the bundle's rules in the order of their ids.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
@@ -142,7 +143,7 @@ func (a *agent) adoptCandidate(d dataplane) {
 	if resident {
 		e.Digest, e.Number, e.Name = g.Digest, g.Number, a.nameOf(g.Digest)
 	} else if confirm != nil {
-		e.Digest, e.Number, e.Name = confirm.Digest, confirm.Number, confirm.Name
+		e.Digest, e.Number, e.Name = confirm.Digest, confirm.Number, confirm.Name()
 	}
 	if c.Candidate != bpf.SlotEmpty {
 		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
@@ -153,7 +154,7 @@ func (a *agent) adoptCandidate(d dataplane) {
 	_ = a.update(func(r *state.Record) {
 		r.Confirm = nil
 		if confirm != nil {
-			r.AddQuarantine(quarantined(confirm.Digest, &e))
+			r.AddQuarantine(quarantined(confirm.Name(), confirm.Digest, &e))
 		}
 	})
 	a.countRollback()
@@ -199,9 +200,9 @@ func (a *agent) reconcile(d dataplane) bool {
 	}
 	_ = a.update(func(r *state.Record) {
 		left := r.Applied
-		found := state.Generation{Digest: g.Digest, Number: g.Number, Name: e.Name, At: g.Built.UTC(), By: "found"}
+		found := state.Generation{Digest: g.Digest, Members: membersOf(r, g.Digest, e.Name), Number: g.Number, At: g.Built.UTC(), By: "found"}
 		if left != nil && left.Digest != g.Digest && left.Number > g.Number { // numbers only go up: a lower one was gone back to
-			r.RollBack(found, state.Quarantined{Digest: left.Digest, At: a.now(), By: "found", Reason: "it was rolled back, and not by this agent"}, a.host.Guards.Bake)
+			r.RollBack(found, state.Quarantined{Name: left.Name(), Digest: left.Digest, At: a.now(), By: "found", Reason: "it was rolled back, and not by this agent"}, a.host.Guards.Bake)
 			return
 		}
 		r.Applied, r.LastNumber = &found, max(r.LastNumber, g.Number)
@@ -211,4 +212,12 @@ func (a *agent) reconcile(d dataplane) bool {
 	})
 	a.audit(e)
 	return true
+}
+
+// membersOf returns the bundles of a generation that the kernel has, as far as anybody here knows them.
+func membersOf(r *state.Record, d config.Digest, name string) []state.Member {
+	if g, known := r.Known(d); known {
+		return g.Members
+	}
+	return state.One(name, d)
 }

@@ -18,6 +18,7 @@ import (
 const (
 	problemKernel  = "kernel"
 	problemState   = "state"
+	problemUnread  = "state_unread"
 	problemHistory = "history"
 	problemAPI     = "api"
 	problemRead    = "api_read"
@@ -27,6 +28,7 @@ const (
 	problemLKG     = "no_last_known_good"
 	problemVerify  = "verify"
 	problemBans    = "bans_not_restored"
+	problemBanDisk = "bans_not_recorded"
 	problemUnnamed = "unnamed_interface"
 	problemOwner   = "pins_not_owned"
 	problemReload  = "reload_held"

@@ -92,7 +92,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 	e.Outcome = api.OutcomeDone
 	var later error
 	if known != nil {
-		e.Digest, e.Name = known.Digest, known.Name
+		e.Digest, e.Name = known.Digest, known.Name()
 		slot, number, err := a.buildKnown(d, known.Digest, h, host)
 		if err != nil {
 			if later = refusedForNow(err); later != nil && a.unadopted && d.Control().Host != bpf.SlotEmpty {
@@ -114,7 +114,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 	_ = a.update(func(r *state.Record) {
 		r.HostDigest, r.ModeHeld = a.hostDigest, mode != modeOf(h.MaxMode)
 		if change.Stable != nil {
-			r.Applied = &state.Generation{Digest: known.Digest, Name: known.Name, Number: e.Number, At: a.now().UTC(), By: "agent"}
+			r.Applied = &state.Generation{Digest: known.Digest, Members: known.Members, Number: e.Number, At: a.now().UTC(), By: "agent"}
 			if r.LastKnownGood != nil && r.LastKnownGood.Digest == known.Digest {
 				r.LastKnownGood.Number, r.BakeUntil = e.Number, time.Time{}
 			}

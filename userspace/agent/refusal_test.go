@@ -143,8 +143,8 @@ func TestDiskFullDuringApply(t *testing.T) {
 		want := r.role("stable")
 		r.restart()
 		r.wantRoles(want, "", r.role("previous"))
-		if r.state().Applied.Name != want {
-			t.Errorf("operation %d: the record has %q, the kernel %q", n, r.state().Applied.Name, want)
+		if r.state().Applied.Name() != want {
+			t.Errorf("operation %d: the record has %q, the kernel %q", n, r.state().Applied.Name(), want)
 		}
 		r.stop()
 		if !reached {
@@ -195,7 +195,7 @@ func TestRollbackDuringAnApply(t *testing.T) {
 		wantCode(t, err, api.CodeConflict)
 		r.machine.during = nil
 		r.wantRoles("one", "", "")
-		if s := r.state(); s.Applied.Name != "one" || s.Confirm != nil || r.machine.Lease().Active() {
+		if s := r.state(); s.Applied.Name() != "one" || s.Confirm != nil || r.machine.Lease().Active() {
 			t.Errorf("record %+v, lease %v", s.Applied, r.machine.Lease())
 		}
 		r.mustApply("three", api.ApplyOptions{})

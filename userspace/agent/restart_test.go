@@ -106,14 +106,14 @@ func TestRebootComesBackWithLastKnownGood(t *testing.T) {
 	}
 }
 
-// state.json and the bundle, changed in every seventh byte (the tests of state do each one): never a crash, and the right
+// The record and the bundle, changed in every seventh byte (the tests of state do each one): never a crash, and the right
 // outcome.
 func TestDamagedDisk(t *testing.T) {
 	r := newRig(t)
 	c := r.mustApply("one", api.ApplyOptions{})
 	r.pass(10 * time.Minute)
 	r.stop()
-	record := filepath.Join(r.dir, "state", "state.json")
+	record := filepath.Join(r.dir, "state", "record.json")
 	bundle := filepath.Join(r.dir, "state", "bundles", strings.TrimPrefix(c.Digest.String(), "sha256:"))
 	kernel := r.machine
 	for _, path := range []string{record, bundle} {
@@ -198,8 +198,8 @@ func TestAdoptsWhatWasDoneWithoutAgent(t *testing.T) {
 	r.machine.SetBypass(loader.DeadlineForever)
 	r.start()
 	r.wantRoles("one", "", "")
-	if r.state().Applied.Name != "one" || r.knownGood() != "one" {
-		t.Errorf("applied %q, last-known-good %q", r.state().Applied.Name, r.knownGood())
+	if r.state().Applied.Name() != "one" || r.knownGood() != "one" {
+		t.Errorf("applied %q, last-known-good %q", r.state().Applied.Name(), r.knownGood())
 	}
 	if q := r.state().Quarantine; len(q) != 1 || q[0].By != "found" {
 		t.Errorf("what was left is not in quarantine: %+v", q)

@@ -26,7 +26,8 @@ type rig struct {
 	host    *config.Host
 	clock   time.Time
 	openErr error
-	fault   func(op, path string) error
+	fault   func(op, path string) error // of writes
+	unread  func(path string) error     // of reads
 	own     []netip.Addr
 
 	stepped time.Duration  // by how much the wall clock was set
@@ -96,7 +97,10 @@ func (r *rig) startWithoutAdoption() {
 		return r.fake, nil
 	}
 	o.fault = func(op, path string) error {
-		if r.fault != nil {
+		switch {
+		case op == "read" && r.unread != nil:
+			return r.unread(path)
+		case op != "read" && r.fault != nil:
 			return r.fault(op, path)
 		}
 		return nil
@@ -229,7 +233,7 @@ func (r *rig) wantRoles(stable, candidate, previous string) {
 // knownGood returns the name of last-known-good.
 func (r *rig) knownGood() string {
 	if k := r.state().LastKnownGood; k != nil {
-		return k.Name
+		return k.Name()
 	}
 	return ""
 }

@@ -60,12 +60,13 @@ func (a *agent) rollback(d dataplane, e *state.Entry) (*api.Change, error) {
 	}
 	g, _ := generationIn(all, next.Stable)
 	a.ensureKnown(g.Digest)
+	leftName := a.nameOf(left.Digest)
 	e.Digest, e.Number, e.Name = g.Digest, g.Number, a.nameOf(g.Digest)
 	e.Detail = append(e.Detail, fmt.Sprintf("left generation %d, %s", left.Number, config.Digest(left.Digest).Short()))
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: e.Name,
 		Message: fmt.Sprintf("generation %d is in force again; generation %d was left, and needs a reason to come back", g.Number, left.Number)}
 	a.note(change, a.update(func(r *state.Record) {
-		r.RollBack(state.Generation{Digest: g.Digest, Name: e.Name, Number: g.Number, At: e.At.UTC(), By: e.User}, quarantined(left.Digest, e), a.host.Guards.Bake)
+		r.RollBack(state.Generation{Digest: g.Digest, Members: membersOf(r, g.Digest, e.Name), Number: g.Number, At: e.At.UTC(), By: e.User}, quarantined(leftName, left.Digest, e), a.host.Guards.Bake)
 	}))
 	return change, nil
 }
@@ -84,11 +85,11 @@ func (a *agent) endCandidate(d dataplane, g loader.GenerationInfo, e *state.Entr
 	}
 	a.note(change, a.update(func(r *state.Record) {
 		r.Confirm = nil
-		r.AddQuarantine(quarantined(g.Digest, e))
+		r.AddQuarantine(quarantined(e.Name, g.Digest, e))
 	}))
 	return change, nil
 }
 
-func quarantined(d config.Digest, e *state.Entry) state.Quarantined {
-	return state.Quarantined{Digest: d, At: e.At, By: e.User, Reason: e.Reason}
+func quarantined(name string, d config.Digest, e *state.Entry) state.Quarantined {
+	return state.Quarantined{Name: name, Digest: d, At: e.At, By: e.User, Reason: e.Reason}
 }

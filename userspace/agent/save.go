@@ -6,10 +6,16 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
+// tellUnread says that something of the state is on disk and cannot be read. What the kernel enforces goes on, nothing is
+// written over it, and it is read again until it can be.
+func (a *agent) tellUnread(err error) {
+	a.setProblem(problemUnread, err.Error(), "repair the disk or the rights of "+a.opts.Host.Paths.State+"; nothing is written over what cannot be read, and traffic does not need it")
+}
+
 // saveAgain writes a record that the disk refused before.
 func (a *agent) saveAgain() {
 	a.mu.Lock()
-	due := a.unsaved && a.now().Sub(a.lastSave).Abs() >= saveInterval
+	due := (a.unsaved || a.store.Unread() != nil) && a.now().Sub(a.lastSave).Abs() >= saveInterval
 	a.mu.Unlock()
 	if !due {
 		return
@@ -22,12 +28,16 @@ func (a *agent) saveAgain() {
 // reopenStore tries a state folder again that could not be used when the agent started. What is on it and nobody could
 // read is taken over: last-known-good, most of all, for a kernel that holds nothing.
 func (a *agent) reopenStore() {
-	open, err := a.store.Reopen()
-	if err != nil || !open {
+	disk, err := a.store.Reopen()
+	if err != nil {
+		a.tellUnread(err)
+		return
+	}
+	if disk == nil {
 		return
 	}
 	a.log.Info("the state folder can be used again")
-	disk := a.store.Load()
+	a.clearProblem(problemUnread)
 	a.mu.Lock()
 	a.record.Absorb(disk)
 	a.mu.Unlock()

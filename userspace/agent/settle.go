@@ -59,7 +59,7 @@ func (a *agent) expireCandidate(d dataplane) {
 	e.Outcome = api.OutcomeRolledBack
 	quarantine := confirm != nil && slot != bpf.SlotEmpty
 	if confirm != nil {
-		e.Digest, e.Name, e.Number = confirm.Digest, confirm.Name, confirm.Number
+		e.Digest, e.Name, e.Number = confirm.Digest, confirm.Name(), confirm.Number
 		if slot == bpf.SlotEmpty {
 			e.Reason, e.Outcome = "the candidate was ended by somebody else", api.OutcomeFound
 		}
@@ -69,7 +69,7 @@ func (a *agent) expireCandidate(d dataplane) {
 	_ = a.update(func(r *state.Record) {
 		r.Confirm = nil
 		if quarantine {
-			r.AddQuarantine(quarantined(confirm.Digest, &e))
+			r.AddQuarantine(quarantined(confirm.Name(), confirm.Digest, &e))
 		}
 	})
 	a.countRollback()
@@ -94,7 +94,7 @@ func (a *agent) holdCandidate(d dataplane, c *state.Confirm, reason string) {
 	}
 	a.beat.release()
 	e := a.entry(itself(), "confirm", reason)
-	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeHeld, c.Digest, c.Name, c.Number
+	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeHeld, c.Digest, c.Name(), c.Number
 	_ = a.update(func(r *state.Record) { r.Hold(c.Generation, e.At, reason) })
 	a.countRollback()
 	a.audit(e)
@@ -121,7 +121,7 @@ func (a *agent) finishBake(d dataplane) {
 	}
 	a.makeKnownGood(g.Digest)
 	e := a.entry(itself(), "bake", "")
-	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeDone, g.Digest, r.Applied.Name, g.Number
+	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeDone, g.Digest, r.Applied.Name(), g.Number
 	a.audit(e)
 	a.clearProblem(problemLKG)
 }

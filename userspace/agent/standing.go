@@ -64,7 +64,7 @@ func (a *agent) holds(b, stable *config.Bundle) []api.Hold {
 		out = append(out, api.Hold{Code: h.Code, Text: h.Text})
 	}
 	for _, q := range a.state().Quarantine {
-		if q.Digest == b.Digest && a.now().Sub(q.At) < quarantineFor {
+		if q.Holds(b.Name, b.Digest) && a.now().Sub(q.At) < quarantineFor {
 			text := fmt.Sprintf("this very bundle was rolled back at %s by %s", q.At.UTC().Format(time.RFC3339), q.By)
 			if q.Reason != "" {
 				text += ": " + q.Reason

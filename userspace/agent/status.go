@@ -90,7 +90,7 @@ func (a *agent) fillNames(s *api.Status) {
 	r := a.state()
 	a.nameGenerations(s.Generations)
 	if c := r.Confirm; c != nil {
-		s.Confirm = &api.Confirm{Digest: c.Digest, Name: c.Name, Number: c.Number, Deadline: c.Deadline}
+		s.Confirm = &api.Confirm{Digest: c.Digest, Name: c.Name(), Number: c.Number, Deadline: c.Deadline}
 	}
 	if r.Applied != nil && !r.BakeUntil.IsZero() {
 		s.Bake = &api.Bake{Digest: r.Applied.Digest, Number: r.Applied.Number, Until: r.BakeUntil}
@@ -100,7 +100,7 @@ func (a *agent) fillNames(s *api.Status) {
 		}
 	}
 	if k := r.LastKnownGood; k != nil {
-		s.LastKnownGood = &api.Known{Digest: k.Digest, Name: k.Name, Number: k.Number, Since: k.At}
+		s.LastKnownGood = &api.Known{Digest: k.Digest, Name: k.Name(), Number: k.Number, Since: k.At}
 	}
 	explain := func(b *api.Bypass, name string) {
 		if known, ok := r.Bypass[name]; ok && b.Active {

@@ -89,9 +89,12 @@ func (s *Session) bypassNote(r api.BypassRequest) *state.Bypass {
 
 // remember changes the record as the agent would: what a reboot brings back must follow what was done without one.
 func (s *Session) remember(store *state.Store, edit func(*state.Record)) (note string) {
-	r := store.Load()
-	edit(r)
-	if err := store.Save(r); err != nil {
+	r, err := store.Load()
+	if err == nil {
+		edit(r)
+		err = store.Save(r)
+	}
+	if err != nil {
 		return fmt.Sprintf("a reboot forgets it: %v", err)
 	}
 	return ""

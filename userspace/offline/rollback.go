@@ -63,8 +63,9 @@ func (b *back) tell(slot uint8, format string) {
 	b.change = c
 }
 
-func (b *back) quarantined(d config.Digest) state.Quarantined {
-	return state.Quarantined{Digest: d, At: b.at, By: b.by, Reason: b.reason}
+func (b *back) quarantined(r *state.Record, d config.Digest) state.Quarantined {
+	known, _ := r.Known(d)
+	return state.Quarantined{Name: known.Name(), Digest: d, At: b.at, By: b.by, Reason: b.reason}
 }
 
 func (b *back) endCandidate(before loader.Control) error {
@@ -85,7 +86,7 @@ func (b *back) endCandidate(before loader.Control) error {
 	b.edit = func(r *state.Record) {
 		r.Confirm = nil
 		if !ended.IsZero() {
-			r.AddQuarantine(b.quarantined(ended))
+			r.AddQuarantine(b.quarantined(r, ended))
 		}
 	}
 	return nil
@@ -101,8 +102,13 @@ func (b *back) toPrevious(before loader.Control) error {
 	if gone.Number != 0 {
 		b.left = fmt.Sprintf("left generation %d (%s)", gone.Number, config.Digest(gone.Digest).Short())
 	}
-	to := state.Generation{Digest: b.change.Digest, Name: b.change.Name, Number: b.change.Number, At: b.at, By: b.by}
-	b.edit = func(r *state.Record) { r.RollBack(to, b.quarantined(gone.Digest), b.places.bake()) }
+	to := state.Generation{Digest: b.change.Digest, Members: state.One(b.change.Name, b.change.Digest), Number: b.change.Number, At: b.at, By: b.by}
+	b.edit = func(r *state.Record) {
+		if known, ok := r.Known(to.Digest); ok {
+			to.Members = known.Members
+		}
+		r.RollBack(to, b.quarantined(r, gone.Digest), b.places.bake())
+	}
 	return nil
 }
 

@@ -23,8 +23,8 @@ var ErrNoBundle = errors.New("the bundle is not on disk")
 // keptBundles is how many bundles stay that nothing refers to.
 const keptBundles = 20
 
-// SaveBundle stores the canonical form under its digest. A bundle that is there already is read and, when damaged,
-// written again.
+// SaveBundle stores the canonical form under its digest. A bundle that is there already is read and, when it is damaged
+// or cannot be read, written again: its content is known.
 func (s *Store) SaveBundle(b *config.Bundle) error {
 	if err := s.refusal(); err != nil {
 		return fmt.Errorf("save bundle: %w", err)
@@ -39,7 +39,8 @@ func (s *Store) SaveBundle(b *config.Bundle) error {
 	return s.replace(s.bundlePath(b.Digest), data)
 }
 
-// Bundle returns the bundle of a digest. ErrNoBundle when it is missing or damaged.
+// Bundle returns the bundle of a digest. ErrNoBundle when it is missing or damaged; another error when it cannot be read
+// now, and may be later.
 func (s *Store) Bundle(d config.Digest) (*config.Bundle, error) {
 	data, err := s.readBundle(d)
 	if err != nil {
@@ -55,16 +56,19 @@ func (s *Store) Bundle(d config.Digest) (*config.Bundle, error) {
 
 func (s *Store) readBundle(d config.Digest) ([]byte, error) {
 	path := s.bundlePath(d)
-	data, err := read(path, maxBundleBytes)
+	data, err := s.read(path, maxBundleBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNoBundle, d.Short())
 	}
 	if err == nil && sha256.Sum256(data) != d {
 		err = fmt.Errorf("%w: its content has another digest", errCorrupt)
 	}
-	if err != nil {
+	if errors.Is(err, errCorrupt) {
 		s.setAside(path, err)
 		return nil, fmt.Errorf("%w: %s: %w", ErrNoBundle, d.Short(), err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read bundle %s: %w", d.Short(), err)
 	}
 	return data, nil
 }

@@ -6,18 +6,46 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/spillway/spillway/config"
 )
 
-// keptQuarantine bounds the list; a day has no more rollbacks than that.
-const keptQuarantine = 50
+// keptPast bounds the generations that a person may go back to.
+const keptPast = 20
+
+// Apply writes down a new stable set: what was in force before is previous now. It is last-known-good already, or
+// bakes until then.
+func (r *Record) Apply(g Generation, bakeUntil time.Time) {
+	if r.Applied != nil && r.Applied.Digest != g.Digest {
+		left := *r.Applied
+		r.Previous = &left
+		r.remember(left)
+	}
+	r.Applied, r.BakeUntil = &g, bakeUntil
+	r.LastNumber = max(r.LastNumber, g.Number)
+	if r.LastKnownGood != nil && r.LastKnownGood.Digest == g.Digest {
+		r.LastKnownGood.Number, r.BakeUntil = g.Number, time.Time{}
+	}
+	for _, m := range g.Members { // a person accepted them
+		r.Lift(m.Name, m.Digest)
+	}
+	r.Held = nil
+}
+
+// remember keeps what was in force among the generations of the past, once.
+func (r *Record) remember(g Generation) {
+	r.Past = append(slices.DeleteFunc(slices.Clone(r.Past), func(p Generation) bool { return p.Digest == g.Digest }), g)
+	if n := len(r.Past) - keptPast; n > 0 {
+		r.Past = r.Past[n:]
+	}
+}
 
 // RollBack writes down that stable went back to a generation, and who did it: the agent and the command line without
 // one leave the same record, so that a reboot does the same. What was left waits in quarantine and never comes back by
 // itself; last-known-good follows where it was the one that was left, and otherwise what was gone back to bakes.
 func (r *Record) RollBack(to Generation, left Quarantined, bake time.Duration) {
-	r.Applied, r.Confirm = &to, nil
+	if r.Applied != nil && r.Applied.Digest != to.Digest {
+		r.remember(*r.Applied)
+	}
+	r.Applied, r.Previous, r.Confirm = &to, nil, nil
 	r.LastNumber = max(r.LastNumber, to.Number)
 	r.BakeUntil = time.Time{}
 	if r.LastKnownGood == nil || r.LastKnownGood.Digest == left.Digest {
@@ -32,24 +60,9 @@ func (r *Record) RollBack(to Generation, left Quarantined, bake time.Duration) {
 	}
 }
 
-// AddQuarantine puts a bundle into quarantine, or renews what is said about it.
-func (r *Record) AddQuarantine(q Quarantined) {
-	r.Lift(q.Digest)
-	q.At = q.At.UTC()
-	r.Quarantine = append(r.Quarantine, q)
-	if n := len(r.Quarantine) - keptQuarantine; n > 0 {
-		r.Quarantine = r.Quarantine[n:]
-	}
-}
-
 // Hold lets a candidate that lapsed wait for a person.
 func (r *Record) Hold(g Generation, at time.Time, reason string) {
 	r.Confirm, r.Held = nil, &Held{Generation: g, Since: at.UTC(), Reason: reason}
-}
-
-// Lift ends the quarantine of a bundle.
-func (r *Record) Lift(d config.Digest) {
-	r.Quarantine = slices.DeleteFunc(slices.Clone(r.Quarantine), func(q Quarantined) bool { return q.Digest == d })
 }
 
 // SetBypass writes down a bypass of a service, "" for everything; nil: there is none.
@@ -67,24 +80,22 @@ func (r *Record) SetBypass(service string, b *Bypass) {
 
 // ShiftClock moves every deadline with the wall clock: what had a minute left has a minute left.
 func (r *Record) ShiftClock(by time.Duration) {
-	shift := func(t time.Time) time.Time {
-		if t.IsZero() {
-			return t
-		}
-		return t.Round(0).Add(by) // a reading of the monotonic clock did not move
-	}
-	r.BakeUntil = shift(r.BakeUntil)
+	r.BakeUntil = shift(r.BakeUntil, by)
 	if r.Confirm = clonePointer(r.Confirm); r.Confirm != nil {
-		r.Confirm.Deadline = shift(r.Confirm.Deadline)
+		r.Confirm.Deadline = shift(r.Confirm.Deadline, by)
 	}
-	r.Bypass, r.Bans = maps.Clone(r.Bypass), slices.Clone(r.Bans)
+	r.Bypass = maps.Clone(r.Bypass)
 	for name, b := range r.Bypass {
-		b.Until = shift(b.Until)
+		b.Until = shift(b.Until, by)
 		r.Bypass[name] = b
 	}
-	for i := range r.Bans {
-		r.Bans[i].Expires = shift(r.Bans[i].Expires)
+}
+
+func shift(t time.Time, by time.Duration) time.Time {
+	if t.IsZero() {
+		return t
 	}
+	return t.Round(0).Add(by) // a reading of the monotonic clock did not move
 }
 
 // Absorb takes over what only the disk knows, when it can be read at last: r is of an agent that began without it, so
@@ -92,13 +103,30 @@ func (r *Record) ShiftClock(by time.Duration) {
 func (r *Record) Absorb(disk *Record) {
 	r.LastNumber = max(r.LastNumber, disk.LastNumber)
 	if r.LastKnownGood == nil {
-		r.LastKnownGood = clonePointer(disk.LastKnownGood)
+		r.LastKnownGood = cloneGeneration(disk.LastKnownGood)
 	}
 	if r.Applied == nil || disk.Applied != nil && r.Applied.Digest == disk.Applied.Digest && r.Applied.Number == disk.Applied.Number {
-		r.Applied, r.BakeUntil = clonePointer(disk.Applied), disk.BakeUntil
+		r.Applied, r.Previous, r.BakeUntil = cloneGeneration(disk.Applied), cloneGeneration(disk.Previous), disk.BakeUntil
+	}
+	past := r.Past
+	r.Past = slices.Clone(disk.Past)
+	for _, g := range past {
+		r.remember(g)
+	}
+	r.Bypass = maps.Clone(r.Bypass)
+	for name, b := range disk.Bypass {
+		if _, known := r.Bypass[name]; !known {
+			if r.Bypass == nil {
+				r.Bypass = map[string]Bypass{}
+			}
+			r.Bypass[name] = b
+		}
+	}
+	if r.Rest == "" {
+		r.Rest = disk.Rest
 	}
 	for _, q := range disk.Quarantine {
-		if !slices.ContainsFunc(r.Quarantine, func(known Quarantined) bool { return known.Digest == q.Digest }) {
+		if !slices.ContainsFunc(r.Quarantine, func(known Quarantined) bool { return known.Holds(q.Name, q.Digest) }) {
 			r.Quarantine = append([]Quarantined{q}, r.Quarantine...)
 		}
 	}

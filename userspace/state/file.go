@@ -13,17 +13,15 @@ import (
 
 // The operations on disk, as Options.Fault sees them.
 const (
+	opRead   = "read"
 	opCreate = "create"
 	opWrite  = "write"
 	opSync   = "sync"
 	opRename = "rename"
 )
 
-// maxStateBytes bounds what is read back: a damaged file system may claim any size.
-const (
-	maxStateBytes  = 64 << 20
-	maxBundleBytes = 1 << 30
-)
+// maxBundleBytes bounds what is read back: a damaged file system may claim any size.
+const maxBundleBytes = 1 << 30
 
 // replace writes a file whole or not at all: beside its place, synced, renamed, and the folder synced, so that after a
 // crash at any point the old or the new content is there.
@@ -93,7 +91,10 @@ func syncFolder(path string) error {
 }
 
 // read returns a file of bounded size; fs.ErrNotExist when there is none.
-func read(path string, limit int64) ([]byte, error) {
+func (s *Store) read(path string, limit int64) ([]byte, error) {
+	if err := s.fault(opRead, path); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -108,11 +109,7 @@ func read(path string, limit int64) ([]byte, error) {
 
 // setAside keeps a damaged file for a person and clears its place.
 func (s *Store) setAside(path string, cause error) {
-	base := path + ".corrupt-" + s.now().UTC().Format("20060102T150405Z")
-	aside := base
-	for n := 1; exists(aside); n++ {
-		aside = fmt.Sprintf("%s-%d", base, n)
-	}
+	aside := s.aside(path)
 	if err := os.Rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Error("a damaged file cannot be moved aside", "file", path, "damage", cause, "error", err)
 		return
@@ -121,6 +118,29 @@ func (s *Store) setAside(path string, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.damaged = append(s.damaged, aside)
+}
+
+// keepAside keeps damaged lines of a file for a person. The rest of the file counts.
+func (s *Store) keepAside(path string, lines []byte) {
+	aside := s.aside(path)
+	s.log.Error("lines of a file are damaged; the others count", "file", path, "kept_in", aside)
+	if err := os.WriteFile(aside, lines, 0o600); err != nil {
+		s.log.Error("the damaged lines cannot be kept", "file", path, "error", err)
+		aside = path
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.damaged = append(s.damaged, aside)
+}
+
+// aside is a free name for what is damaged of a file.
+func (s *Store) aside(path string) string {
+	base := path + ".corrupt-" + s.now().UTC().Format("20060102T150405Z")
+	aside := base
+	for n := 1; exists(aside); n++ {
+		aside = fmt.Sprintf("%s-%d", base, n)
+	}
+	return aside
 }
 
 func exists(path string) bool {

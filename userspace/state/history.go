@@ -3,9 +3,6 @@
 package state
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,11 +32,8 @@ type Entry struct {
 const (
 	// maxHistoryBytes is when the history is turned over; one older file stays. It is some 50,000 changes.
 	maxHistoryBytes = 16 << 20
-	// maxDetails and maxDetailBytes keep one refusal from filling the history.
-	maxDetails     = 50
-	maxDetailBytes = 500
-
-	sumBytes = 8 // of each line's SHA-256: against tears and flips, not against forgers
+	// maxDetails keeps one refusal from filling the history.
+	maxDetails = 50
 )
 
 // Append adds an entry. A zero At is now.
@@ -80,49 +74,39 @@ func (s *Store) Append(e Entry) error {
 	return err
 }
 
-// torn reports whether the last line has no end: a crash or a full disk cut it off.
-func torn(f *os.File) bool {
-	info, err := f.Stat()
-	if err != nil || info.Size() == 0 {
-		return false
-	}
-	var last [1]byte
-	_, err = f.ReadAt(last[:], info.Size()-1)
-	return err == nil && last[0] != '\n'
-}
-
 // History returns the newest limit entries first, all of them when limit is 0, and how many lines could not be read.
 func (s *Store) History(limit int) (entries []Entry, skipped int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return readHistory(s.dir, limit)
+	if err := s.fault(opRead, filepath.Join(s.dir, historyFile)); err != nil {
+		return nil, 0, fmt.Errorf("read history: %w", err)
+	}
+	return ReadHistory(s.dir, limit)
 }
 
 // ReadHistory reads the history of a state folder that another process may have locked.
 func ReadHistory(dir string, limit int) (entries []Entry, skipped int, err error) {
-	return readHistory(dir, limit)
-}
-
-func readHistory(dir string, limit int) (entries []Entry, skipped int, err error) {
 	for _, name := range []string{historyFile + ".1", historyFile} {
-		data, err := read(filepath.Join(dir, name), 4*maxHistoryBytes)
+		f, err := os.Open(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, 0, fmt.Errorf("read history: %w", err)
 		}
-		for line := range bytes.Lines(data) {
-			line = bytes.TrimSuffix(line, []byte{'\n'})
-			if len(line) == 0 {
-				continue
-			}
+		err = eachLine(f, func(line []byte, _ bool) {
 			e, err := decodeEntry(line)
 			if err != nil {
 				skipped++
-				continue
+				return
 			}
-			entries = append(entries, e)
+			if entries = append(entries, e); limit > 0 && len(entries) >= 2*limit+100 { // what is older is not held
+				entries = append(entries[:0], entries[len(entries)-limit:]...)
+			}
+		})
+		_ = f.Close()
+		if err != nil {
+			return nil, 0, fmt.Errorf("read history: %w", err)
 		}
 	}
 	slices.Reverse(entries)
@@ -133,39 +117,26 @@ func readHistory(dir string, limit int) (entries []Entry, skipped int, err error
 }
 
 func encodeEntry(e Entry) ([]byte, error) {
+	e.Detail = slices.Clone(e.Detail)
 	if more := len(e.Detail) - maxDetails; more > 0 {
-		e.Detail = append(slices.Clone(e.Detail[:maxDetails]), fmt.Sprintf("and %d more", more))
+		e.Detail = append(e.Detail[:maxDetails], fmt.Sprintf("and %d more", more))
 	}
-	for i, d := range e.Detail {
-		if len(d) > maxDetailBytes {
-			e.Detail = slices.Clone(e.Detail)
-			e.Detail[i] = string(bytes.ToValidUTF8([]byte(d[:maxDetailBytes]), nil)) + "…"
-		}
-	}
-	body, err := json.Marshal(e)
+	bound(&e)
+	line, err := sealLine(e)
 	if err != nil {
 		return nil, fmt.Errorf("encode history: %w", err)
 	}
-	return fmt.Appendf(body[:len(body)-1], `,"sum":"%s"}`+"\n", lineSum(body)), nil
+	return line, nil
 }
 
 func decodeEntry(line []byte) (Entry, error) {
 	var e Entry
-	tail := len(`,"sum":""}`) + 2*sumBytes
-	if len(line) < tail {
-		return e, errCorrupt
-	}
-	body := append(bytes.Clone(line[:len(line)-tail]), '}')
-	if want := fmt.Appendf(nil, `,"sum":"%s"}`, lineSum(body)); !bytes.Equal(want, line[len(line)-tail:]) {
-		return e, errCorrupt
+	body, err := openLine(line)
+	if err != nil {
+		return e, err
 	}
 	if err := json.Unmarshal(body, &e); err != nil {
 		return e, fmt.Errorf("%w: %w", errCorrupt, err)
 	}
 	return e, nil
-}
-
-func lineSum(body []byte) string {
-	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:sumBytes])
 }

@@ -3,41 +3,44 @@
 package state
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spillway/spillway/config"
 )
 
-// recordSchema is the only version of state.json that this release reads.
-const recordSchema = 1
+const (
+	// recordSchema is the schema of record.json. Schema 1 was state.json, with quarantine and bans in one file.
+	recordSchema = 2
+	// maxRecordBytes bounds record.json and quarantine.json, written and read. A record takes some kilobytes.
+	maxRecordBytes = 4 << 20
+)
 
-// Record is state.json: what the agent knows beside the kernel. Times are wall time, so that they mean something after
-// a reboot.
+// Record is what the agent knows beside the kernel: record.json, and the quarantine beside it. Times are wall time, so
+// that they mean something after a reboot.
 type Record struct {
 	Schema        int               `json:"schema"`
 	LastNumber    uint32            `json:"last_number"` // highest generation number ever given
 	LastRollout   uint64            `json:"last_rollout,omitempty"`
 	Applied       *Generation       `json:"applied,omitempty"`
+	Previous      *Generation       `json:"previous,omitempty"` // what a rollback goes back to
 	LastKnownGood *Generation       `json:"last_known_good,omitempty"`
+	Past          []Generation      `json:"past,omitempty"`      // that were in force before, the newest last
 	BakeUntil     time.Time         `json:"bake_until,omitzero"` // when applied becomes last-known-good; zero: it is, or there is none
 	Confirm       *Confirm          `json:"confirm,omitempty"`
 	Held          *Held             `json:"held,omitempty"`
-	ModeHeld      bool              `json:"mode_held,omitempty"` // the host file says enforce, and this host observes until a reload
-	Quarantine    []Quarantined     `json:"quarantine,omitempty"`
-	Bypass        map[string]Bypass `json:"bypass,omitempty"` // by service name; "" is everything
-	Bans          []Ban             `json:"bans,omitempty"`
+	ModeHeld      bool              `json:"mode_held,omitempty"`   // the host file says enforce, and this host observes until a reload
+	Bypass        map[string]Bypass `json:"bypass,omitempty"`      // by service name; "" is everything
 	HostDigest    string            `json:"host_digest,omitempty"` // SHA-256 of the published host file
 	Compiled      []Compiled        `json:"compiled,omitempty"`
 	Attached      []Attached        `json:"attached,omitempty"` // nothing else is ever detached for this state
+	Quarantine    []Quarantined     `json:"-"`                  // quarantine.json
+	Rest          Rest              `json:"-"`
 }
 
 // Attached is a link that this state made or took over.
@@ -47,15 +50,51 @@ type Attached struct {
 	Link      uint32 `json:"link"` // its id: one that is made later has another
 	// Times are those of the last attaches: most cards reset their rings with each.
 	Times []time.Time `json:"times,omitempty"`
+	Rest  Rest        `json:"-"`
 }
 
-// Generation is a bundle that got a number.
+// Generation is a set of bundles that got a number.
 type Generation struct {
-	Digest config.Digest `json:"digest"`
+	// Digest names the set: with one member it is that bundle's.
+	Digest  config.Digest `json:"digest"`
+	Members []Member      `json:"members,omitempty"` // by name; none: nobody here knows them
+	Number  uint32        `json:"number"`
+	At      time.Time     `json:"at"`
+	By      string        `json:"by,omitempty"`
+	Rest    Rest          `json:"-"`
+}
+
+// Member is a bundle of a set.
+type Member struct {
 	Name   string        `json:"name,omitempty"`
-	Number uint32        `json:"number"`
-	At     time.Time     `json:"at"`
-	By     string        `json:"by,omitempty"`
+	Digest config.Digest `json:"digest"`
+	Rest   Rest          `json:"-"`
+}
+
+// One returns the members of a set of one bundle.
+func One(name string, digest config.Digest) []Member { return []Member{{Name: name, Digest: digest}} }
+
+// Name returns the names of the members, for people.
+func (g Generation) Name() string {
+	var names []string
+	for _, m := range g.Members {
+		if m.Name != "" {
+			names = append(names, m.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// Bundles returns the digests of the bundles that the set is compiled from.
+func (g Generation) Bundles() []config.Digest {
+	if len(g.Members) == 0 {
+		return []config.Digest{g.Digest}
+	}
+	var out []config.Digest
+	for _, m := range g.Members {
+		out = append(out, m.Digest)
+	}
+	return out
 }
 
 // Confirm is a candidate that goes back at the deadline.
@@ -73,29 +112,13 @@ type Held struct {
 	Reason string    `json:"reason"`
 }
 
-// Quarantined is a bundle that was rolled back: to apply it again needs a reason.
-type Quarantined struct {
-	Digest config.Digest `json:"digest"`
-	At     time.Time     `json:"at"`
-	By     string        `json:"by,omitempty"`
-	Reason string        `json:"reason,omitempty"`
-}
-
 // Bypass is who let everything, or one service, pass, and until when.
 type Bypass struct {
 	Until  time.Time `json:"until,omitzero"` // zero: until it is ended by hand
 	Since  time.Time `json:"since"`
 	By     string    `json:"by,omitempty"`
 	Reason string    `json:"reason,omitempty"`
-}
-
-// Ban is a ban with its end in wall time.
-type Ban struct {
-	Prefix  netip.Prefix `json:"prefix"`
-	Expires time.Time    `json:"expires"`
-	Made    time.Time    `json:"made"`
-	By      string       `json:"by,omitempty"`
-	Reason  string       `json:"reason,omitempty"`
+	Rest   Rest      `json:"-"`
 }
 
 // Compiled is the moment at which a generation was compiled. Expiries became kernel time then; whoever verifies the
@@ -112,19 +135,43 @@ type Compiled struct {
 	Digest      config.Digest  `json:"digest,omitzero"`
 	LeftOutRows int            `json:"left_out_rows,omitempty"`
 	LeftOut     []netip.Prefix `json:"left_out,omitempty"`
+	Rest        Rest           `json:"-"`
+}
+
+// Known finds what the record knows of a set by its digest: its members and their names.
+func (r *Record) Known(d config.Digest) (Generation, bool) {
+	for _, g := range r.generations() {
+		if g.Digest == d {
+			return g, true
+		}
+	}
+	return Generation{}, false
+}
+
+// generations returns every set that the record names, what counts most first.
+func (r *Record) generations() []Generation {
+	var out []Generation
+	for _, g := range []*Generation{r.Applied, r.LastKnownGood, r.Previous} {
+		if g != nil {
+			out = append(out, *g)
+		}
+	}
+	if r.Confirm != nil {
+		out = append(out, r.Confirm.Generation)
+	}
+	if r.Held != nil {
+		out = append(out, r.Held.Generation)
+	}
+	past := slices.Clone(r.Past)
+	slices.Reverse(past)
+	return append(out, past...)
 }
 
 // References returns the digests whose bundles must stay on disk.
 func (r *Record) References() []config.Digest {
 	var out []config.Digest
-	if r.Applied != nil {
-		out = append(out, r.Applied.Digest)
-	}
-	if r.LastKnownGood != nil {
-		out = append(out, r.LastKnownGood.Digest)
-	}
-	if r.Confirm != nil {
-		out = append(out, r.Confirm.Digest)
+	for _, g := range r.generations() {
+		out = append(out, g.Bundles()...)
 	}
 	if r.Held != nil {
 		out = append(out, r.Held.Digest)
@@ -132,48 +179,22 @@ func (r *Record) References() []config.Digest {
 	return out
 }
 
-// errCorrupt says that a file does not hold what was written to it.
-var errCorrupt = errors.New("the file is damaged")
-
-// sealed is state.json on disk: the record and the SHA-256 of its bytes.
-type sealed struct {
-	Checksum string          `json:"checksum"`
-	Record   json.RawMessage `json:"record"`
-}
-
 func encodeRecord(r *Record) ([]byte, error) {
-	body, err := json.Marshal(r)
+	data, err := seal(r)
 	if err != nil {
-		return nil, fmt.Errorf("encode state: %w", err)
+		return nil, fmt.Errorf("encode the record: %w", err)
 	}
-	sum := sha256.Sum256(body)
-	out, err := json.Marshal(sealed{hex.EncodeToString(sum[:]), body})
-	if err != nil {
-		return nil, fmt.Errorf("encode state: %w", err)
-	}
-	return append(out, '\n'), nil
+	return data, nil
 }
 
-// decodeRecord accepts exactly the bytes that encodeRecord writes: whatever byte is changed, it says errCorrupt.
 func decodeRecord(data []byte) (*Record, error) {
-	var s sealed
-	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
-	}
-	sum := sha256.Sum256(s.Record)
-	if s.Checksum != hex.EncodeToString(sum[:]) {
-		return nil, fmt.Errorf("%w: its checksum does not fit", errCorrupt)
+	content, err := unseal(data, recordSchema, recordSchema) // schema 1 was another file
+	if err != nil {
+		return nil, err
 	}
 	r := &Record{}
-	if err := json.Unmarshal(s.Record, r); err != nil {
+	if err := json.Unmarshal(content, r); err != nil {
 		return nil, fmt.Errorf("%w: %w", errCorrupt, err)
-	}
-	if r.Schema != recordSchema {
-		return nil, fmt.Errorf("state.json has schema %d, and this release reads %d", r.Schema, recordSchema)
-	}
-	again, err := json.Marshal(s)
-	if err != nil || !bytes.Equal(append(again, '\n'), data) {
-		return nil, fmt.Errorf("%w: bytes beside the record changed", errCorrupt)
 	}
 	return r, nil
 }
@@ -181,19 +202,36 @@ func decodeRecord(data []byte) (*Record, error) {
 // Clone returns a record that shares nothing with r.
 func (r *Record) Clone() *Record {
 	c := *r
-	c.Applied, c.LastKnownGood, c.Confirm = clonePointer(r.Applied), clonePointer(r.LastKnownGood), clonePointer(r.Confirm)
+	c.Applied, c.Previous, c.LastKnownGood = cloneGeneration(r.Applied), cloneGeneration(r.Previous), cloneGeneration(r.LastKnownGood)
+	c.Confirm = clonePointer(r.Confirm)
+	if c.Confirm != nil {
+		c.Confirm.Members = slices.Clone(r.Confirm.Members)
+	}
 	c.Held = clonePointer(r.Held)
-	c.Quarantine, c.Bans, c.Compiled = slices.Clone(r.Quarantine), slices.Clone(r.Bans), slices.Clone(r.Compiled)
+	if c.Held != nil {
+		c.Held.Members = slices.Clone(r.Held.Members)
+	}
+	c.Past, c.Quarantine, c.Compiled = slices.Clone(r.Past), slices.Clone(r.Quarantine), slices.Clone(r.Compiled)
+	for i := range c.Past {
+		c.Past[i].Members = slices.Clone(c.Past[i].Members)
+	}
 	c.Bypass = maps.Clone(r.Bypass)
 	c.Attached = slices.Clone(r.Attached)
 	for i := range c.Attached {
 		c.Attached[i].Times = slices.Clone(c.Attached[i].Times)
 	}
 	for i := range c.Compiled {
-		c.Compiled[i].Services = maps.Clone(c.Compiled[i].Services)
+		c.Compiled[i].Services, c.Compiled[i].Resets = maps.Clone(c.Compiled[i].Services), slices.Clone(c.Compiled[i].Resets)
 		c.Compiled[i].LeftOut = slices.Clone(c.Compiled[i].LeftOut)
 	}
 	return &c
+}
+
+func cloneGeneration(g *Generation) *Generation {
+	if g = clonePointer(g); g != nil {
+		g.Members = slices.Clone(g.Members)
+	}
+	return g
 }
 
 func clonePointer[T any](p *T) *T {

@@ -5,7 +5,6 @@ package state
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,10 +22,13 @@ var ErrLocked = errors.New("the state is locked by another process")
 type Options struct {
 	Log *slog.Logger
 	Now func() time.Time
-	// Fault, when not nil, is asked before each operation on disk (create, write, sync, rename) and may refuse it. Tests
-	// use it to fill the disk at any point.
+	// Fault, when not nil, is asked before each operation on disk (read, create, write, sync, rename) and may refuse it.
+	// Tests use it to fill the disk at any point.
 	Fault func(op, path string) error
 }
+
+// ErrUnread says that a file is on disk and cannot be read, so that nothing is written over it.
+var ErrUnread = errors.New("the file on disk cannot be read, and is not written over")
 
 // Store is the state folder, locked for this process. Its methods may be called by several goroutines.
 type Store struct {
@@ -34,17 +36,32 @@ type Store struct {
 	opts Options
 	log  *slog.Logger
 
+	bans Bans
+
+	// record guards what follows: what is known of the files of the record. It is taken before mu.
+	record struct {
+		sync.Mutex
+		loaded     bool
+		unread     error    // one of them cannot be read: nothing is written over them
+		old        *record1 // of a release before, and not yet converted
+		quarantine quarantine
+		written    []byte // quarantine.json as it was written last
+	}
+
 	mu      sync.Mutex // orders writes to history.jsonl, and guards what follows
 	damaged []string
 	lock    *os.File
 	broken  error // the folder cannot be locked: it is only read, and writes return this
 }
 
+// Names in the folder. A file more has its own schema, is sealed as record.json is, and needs no change here.
 const (
-	lockFile    = "lock"
-	recordFile  = "state.json"
-	historyFile = "history.jsonl"
-	bundleDir   = "bundles"
+	lockFile       = "lock"
+	recordFile     = "record.json"
+	quarantineFile = "quarantine.json"
+	bansFile       = "bans.log"
+	historyFile    = "history.jsonl"
+	bundleDir      = "bundles"
 )
 
 // Open locks the folder and makes it when it is missing. It returns ErrLocked when another process has it. The lock is
@@ -78,20 +95,30 @@ func lockFolder(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// Reopen tries again to lock a folder that could not be used, and reports whether it can be used from now on. What its
-// record says must then be read again: nobody could before.
-func (s *Store) Reopen() (bool, error) {
-	if s.refusal() == nil {
-		return false, nil
+// Reopen tries again what could not be used: a folder that could not be locked, and files that could not be read. It
+// returns what the disk says once all of it can be used, and nil when nothing was missing.
+func (s *Store) Reopen() (*Record, error) {
+	broken := s.refusal() != nil
+	if !broken && s.Unread() == nil {
+		return nil, nil
 	}
-	f, err := lockFolder(s.dir)
-	if err != nil {
-		return false, err
+	if broken {
+		f, err := lockFolder(s.dir)
+		if err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		s.lock, s.broken = f, nil
+		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lock, s.broken = f, nil
-	return true, nil
+	return s.Load()
+}
+
+// Unread is why something of the record or of the bans is not known yet; nil when all that is on disk is.
+func (s *Store) Unread() error {
+	s.record.Lock()
+	defer s.record.Unlock()
+	return errors.Join(s.record.unread, s.bans.Unread())
 }
 
 // refusal is why nothing can be written; nil when it can.
@@ -112,6 +139,7 @@ func Unusable(dir string, cause error, o Options) *Store {
 
 func newStore(dir string, o Options) *Store {
 	s := &Store{dir: dir, opts: o, log: o.Log}
+	s.bans.s = s
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -140,35 +168,4 @@ func (s *Store) Damaged() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.damaged)
-}
-
-// Load returns the record. A missing or damaged one is an empty record: then what the kernel holds is all there is.
-func (s *Store) Load() *Record {
-	empty := &Record{Schema: recordSchema}
-	path := filepath.Join(s.dir, recordFile)
-	data, err := read(path, maxStateBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return empty
-	}
-	if err == nil {
-		var r *Record
-		if r, err = decodeRecord(data); err == nil {
-			return r
-		}
-	}
-	s.setAside(path, err)
-	return empty
-}
-
-// Save replaces the record.
-func (s *Store) Save(r *Record) error {
-	if err := s.refusal(); err != nil {
-		return fmt.Errorf("save state: %w", err)
-	}
-	r.Schema = recordSchema
-	data, err := encodeRecord(r)
-	if err != nil {
-		return err
-	}
-	return s.replace(filepath.Join(s.dir, recordFile), data)
 }
