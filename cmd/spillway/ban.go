@@ -40,10 +40,19 @@ func (a *app) newUnban() *cobra.Command {
 	var reason string
 	c := &cobra.Command{
 		Use: "unban PREFIX", Short: "End a ban",
-		Long: "End a ban. PREFIX is what spillway bans shows, or the address that was banned.\n\nExit code 1 when there is no such ban, 3 when no agent answers.",
+		Long: `End a ban. PREFIX is what spillway bans shows, or the address that was banned.
+Works without the agent, and beside one that hangs.
+
+Exit code 1 when there is no such ban, 3 when nothing of Spillway runs here.`,
 		Args: oneArg("address or prefix"), ValidArgsFunction: first(a.banned),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.viaAgent(c.Context(), func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Unban(ctx, args[0], reason) })
+			change, err := a.urgent(c.Context(), true,
+				func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Unban(ctx, args[0], reason) },
+				func(s *offline.Session) (*api.Change, error) { return s.Unban(args[0], reason) })
+			if err != nil {
+				return err
+			}
+			return a.print(change, func() { show.Change(a.stdout, change, a.style()) })
 		},
 	}
 	c.Flags().Var(textFlag{&reason}, "reason", "why, for the history")

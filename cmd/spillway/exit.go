@@ -83,9 +83,12 @@ func (a *app) explain(err error) explained {
 	}
 	var faults *config.Faults
 	var unknown *offline.UnknownService
+	var hung *api.Hung
 	switch {
 	case a.interrupted():
 		e.message, e.fix = "interrupted", "a change that the agent has begun is carried out whole; to see it: spillway status"
+	case errors.As(err, &hung):
+		e.code, e.message, e.fix = exitNoAgent, hung.Error(), hungFix
 	case errors.Is(err, api.ErrLost):
 		e.code = exitNoAgent
 		e.message, e.fix = api.ErrLost.Error(), "`spillway status` shows whether it happened; the agent's log says why it ended"

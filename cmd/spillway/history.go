@@ -31,6 +31,7 @@ file.`,
 			defer client.Close()
 			h, err := client.History(ctx, limit)
 			if a.silent(c.Context(), err) {
+				a.tellHung(err)
 				h, err = offline.History(a.places(), limit)
 			}
 			if err != nil {

@@ -3,8 +3,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -385,4 +388,92 @@ func TestDetach(t *testing.T) {
 	s.want(exitNoAgent, "detach", "--yes")
 	s.want(exitNoAgent, "status")
 	s.wantErr("nothing of Spillway runs on this host")
+}
+
+// A18: a ban is ended on the pins when nobody answers, and beside an agent that hangs, as bypass and rollback are.
+func TestA18UnbanWithoutAgent(t *testing.T) {
+	s, d := pinnedShell(t)
+	one, wide := netip.MustParsePrefix("203.0.113.7/32"), netip.MustParsePrefix("198.51.100.0/24")
+	banned := func() map[netip.Prefix]bool {
+		t.Helper()
+		all, err := d.Bans()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[netip.Prefix]bool{}
+		for _, b := range all {
+			out[b.Prefix] = true
+		}
+		return out
+	}
+	for _, p := range []netip.Prefix{one, wide} {
+		if err := d.Ban(p, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.want(exitOK, "unban", "203.0.113.7", "--reason", "drill")
+	s.wantOut("203.0.113.7/32 is no longer banned")
+	if b := banned(); b[one] || !b[wide] {
+		t.Errorf("banned: %v", b)
+	}
+	s.want(exitOK, "history")
+	s.wantOut("drill")
+	s.want(exitError, "unban", "203.0.113.7")
+	s.wantErr("is not banned")
+	s.want(exitError, "unban", "198.51.100.9")
+	s.wantErr("spillway unban 198.51.100.0/24")
+	s.want(exitError, "unban", "nonsense")
+
+	hangingAgent(s)
+	holder, err := state.Open(s.dir+"/state", state.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close()
+	s.want(exitOK, "unban", "198.51.100.0/24")
+	s.wantErr(fmt.Sprintf("process %d", os.Getpid()))
+	s.wantOut("the history has no line of this")
+	if len(banned()) != 0 {
+		t.Errorf("banned: %v", banned())
+	}
+}
+
+// hangingAgent takes connections and does nothing with them.
+func hangingAgent(s *shell) {
+	s.t.Helper()
+	l, err := net.Listen("unix", s.socket)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { l.Close() })
+}
+
+// A18: every command ends in time beside an agent that hangs, says which process that is, and what to do.
+func TestA18NoCommandHangs(t *testing.T) {
+	s := newShell(t)
+	bundle := s.write("bundle.yaml", soundBundle)
+	hangingAgent(s)
+	for _, args := range [][]string{{"status"}, {"verify"}, {"history"}, {"events"}, {"events", "--follow"}, {"bans"}, {"plan", bundle}, {"apply", bundle, "--yes"}, {"confirm"},
+		{"rollback"}, {"reload"}, {"bypass", "on"}, {"bypass", "off"}, {"ban", "203.0.113.7"}, {"unban", "203.0.113.7"}} {
+		t.Run(strings.Join(args, "_"), func(t *testing.T) {
+			s := *s // its own output
+			s.t, s.out, s.err = t, &bytes.Buffer{}, &bytes.Buffer{}
+			s.env.stdout, s.env.stderr = s.out, s.err
+			t.Parallel()
+			begun := time.Now()
+			code := s.run(args...)
+			if took := time.Since(begun); took > hangPatience+5*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			if args[0] == "history" { // from its file
+				if code != exitOK {
+					t.Errorf("exit code %d", code)
+				}
+			} else if code != exitNoAgent {
+				t.Errorf("exit code %d, want %d", code, exitNoAgent)
+			}
+			s.wantErr(fmt.Sprintf("process %d", os.Getpid()))
+			s.wantErr("systemctl restart spillway")
+		})
+	}
 }

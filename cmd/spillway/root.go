@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -144,7 +145,23 @@ func (a *app) places() offline.Places {
 	return *a.located
 }
 
-func (a *app) client() *api.Client { return api.NewClient(a.places().Socket) }
+// hangPatience is how long an agent may answer nothing at all before it is said to hang.
+const hangPatience = 5 * time.Second
+
+// client talks to the agent. One that is slow is waited for, and at a terminal that is told; one that hangs is not.
+func (a *app) client() *api.Client {
+	p := a.places()
+	c := api.NewClient(p.Socket)
+	c.ReadSocket, c.Patience = p.ReadSocket, hangPatience
+	next := hangPatience
+	c.Alive = func(since time.Duration) {
+		if since >= next && a.stdoutTTY {
+			next = 2 * since
+			fmt.Fprintf(a.stderr, "The agent is still at work (%s).\n", since.Round(time.Second))
+		}
+	}
+	return c
+}
 
 func (a *app) style() show.Style { return show.Style{Colour: a.colour(), Now: a.now()} }
 

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -60,13 +61,26 @@ func ask[T any](ctx context.Context, a *app, agent func(*api.Client, context.Con
 	if err == nil || !a.silent(ctx, err) && !errors.Is(err, api.ErrLost) {
 		return reply, err
 	}
+	hung := err
 	s, err := a.openPins(err)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
+	a.tellHung(hung)
 	return pins(s)
 }
+
+// tellHung names an agent that hangs, before something is done without it.
+func (a *app) tellHung(err error) {
+	var hung *api.Hung
+	if errors.As(err, &hung) {
+		fmt.Fprintf(a.stderr, "spillway: %s\n  fix: %s\n", hung, hungFix)
+	}
+}
+
+// hungFix is the way out beside an agent that hangs.
+const hungFix = "systemctl restart spillway (what the kernel enforces goes on)"
 
 // silent reports whether an error means that no agent answers: nobody listens, or it hangs. The caller's own end is
 // neither.
@@ -74,14 +88,14 @@ func (a *app) silent(ctx context.Context, err error) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	return errors.Is(err, api.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, api.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(*api.Hung))
 }
 
 // openPins opens the pinned maps because the agent did not answer. When nothing is pinned either, but there is an agent
 // that this user may not ask, that is what must be told.
 func (a *app) openPins(why error) (*offline.Session, error) {
 	s, err := offline.Open(a.places(), a.now)
-	if errors.Is(err, loader.ErrNotPinned) && errors.Is(why, fs.ErrPermission) {
+	if errors.Is(err, loader.ErrNotPinned) && (errors.Is(why, fs.ErrPermission) || errors.As(why, new(*api.Hung))) {
 		return nil, why
 	}
 	return s, err

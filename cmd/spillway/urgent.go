@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/offline"
@@ -15,13 +16,14 @@ import (
 // before it answered may have made it. A second rollback would go back further.
 func (a *app) urgent(ctx context.Context, again bool, agent func(context.Context, *api.Client) (*api.Change, error),
 	pins func(*offline.Session) (*api.Change, error)) (*api.Change, error) {
-	short, cancel := context.WithTimeout(ctx, panicPatience)
+	short, cancel := context.WithTimeout(ctx, panicPatience+time.Second)
 	defer cancel()
 	client := a.client()
+	client.Patience = panicPatience
 	defer client.Close()
 	change, err := agent(short, client)
 	var refusal *api.Error
-	lost := errors.As(err, &refusal) && refusal.Code == api.CodeUnavailable || again && errors.Is(err, api.ErrLost)
+	lost := errors.As(err, &refusal) && (refusal.Code == api.CodeUnavailable || refusal.Code == api.CodeOverloaded) || again && errors.Is(err, api.ErrLost)
 	if err == nil || !lost && !a.silent(ctx, err) {
 		return change, err
 	}
@@ -30,6 +32,7 @@ func (a *app) urgent(ctx context.Context, again bool, agent func(context.Context
 		return nil, perr
 	}
 	defer s.Close()
+	a.tellHung(err)
 	fmt.Fprintln(a.stderr, "No agent answers; changing the pinned maps directly.")
 	return pins(s)
 }

@@ -16,11 +16,7 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-const (
-	defaultBan = time.Hour
-	// addressBan6 is what one IPv6 address stands for: a visitor has a /64 (RFC 4291 section 2.5.4).
-	addressBan6 = 64
-)
+const defaultBan = time.Hour
 
 // Ban implements api.Backend.
 func (a *agent) Ban(ctx context.Context, by api.Caller, r api.BanRequest) (*api.Change, error) {

@@ -13,34 +13,8 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 )
 
-// banPrefix reads an address or a prefix. One IPv6 address stands for its /64.
-func banPrefix(text string) (netip.Prefix, error) {
-	text = strings.TrimSpace(text)
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		addr, aerr := netip.ParseAddr(text)
-		if aerr != nil || addr.Zone() != "" {
-			return p, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no address and no prefix", text), Fix: "use for example 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64"}
-		}
-		addr = addr.Unmap()
-		bits := addr.BitLen()
-		if addr.Is6() {
-			bits = addressBan6
-		}
-		p = netip.PrefixFrom(addr, bits)
-	}
-	if p.Addr().Is4In6() {
-		if p.Bits() < 96 {
-			return p, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%s holds all of IPv4", p), Fix: "write IPv4 prefixes as IPv4"}
-		}
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
-	}
-	p = p.Masked()
-	if a := p.Addr(); a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
-		return p, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%s is no address of a visitor", p), Fix: "look at `spillway events` for the source"}
-	}
-	return p, nil
-}
+// banPrefix reads an address or a prefix.
+func banPrefix(text string) (netip.Prefix, error) { return api.BanPrefix(text) }
 
 // guardBan refuses what is wider than the floor, or touches a protected or own address.
 func (a *agent) guardBan(p netip.Prefix, h *config.Host) error {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -20,7 +21,7 @@ func lockRun(socket string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
 		return nil, fmt.Errorf("make folder of socket: %w", err)
 	}
-	path := socket + ".lock"
+	path := socket + api.LockSuffix
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)

@@ -10,33 +10,73 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime/multipart"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
 
 // Client talks to the agent behind a Unix socket. It may be used by several goroutines. Its errors are ErrUnreachable
-// when nobody listens, ErrLost when the agent ended before it answered, an *Error when it refused, or those of the context.
+// when nobody listens, ErrLost when the agent ended before it answered, an *Error when it refused, a *Hung when it is out of
+// patience, or those of the context.
 type Client struct {
 	socket string
 	http   *http.Client
+	// Patience is how long an agent may answer nothing, not even a ping, until it is said to hang; 0: for ever. A slow
+	// agent is waited for as long as the context lasts.
+	Patience time.Duration
+	// Alive is told, every second or so, that a slow agent lives, and for how long it has worked. nil: nobody is told.
+	Alive func(since time.Duration)
+	// ReadSocket is asked where this user may not connect to the other one, and only to look. "": there is none.
+	ReadSocket string
+
+	dial func(ctx context.Context, path string) (net.Conn, error)
 }
 
-// dialTimeout bounds how long a full backlog of the socket is waited for.
-const dialTimeout = 2 * time.Second
+const (
+	// dialTimeout bounds how long a full backlog of the socket is waited for.
+	dialTimeout  = 2 * time.Second
+	dialInterval = 20 * time.Millisecond
+)
 
 // NewClient returns a client for the socket. It does not dial yet.
 func NewClient(socket string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		d := net.Dialer{Timeout: dialTimeout}
-		return d.DialContext(ctx, "unix", socket)
+	c := &Client{socket: socket, dial: dial}
+	byHost := func(ctx context.Context, _, addr string) (net.Conn, error) {
+		if strings.HasPrefix(addr, readHost) {
+			return c.dial(ctx, c.ReadSocket)
+		}
+		return c.dial(ctx, c.socket)
 	}
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 2}}}
+	c.http = &http.Client{Transport: &http.Transport{DialContext: byHost, MaxIdleConns: 2}}
+	return c
 }
+
+// dial connects. The kernel refuses at once, with EAGAIN, where the backlog is full: whoever listens may be slow.
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	for until := time.Now().Add(dialTimeout); ; {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+		if !errors.Is(err, syscall.EAGAIN) || time.Now().After(until) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(dialInterval):
+		}
+	}
+}
+
+// The hosts of requests: names for the two sockets.
+const (
+	operateHost = "spillway"
+	readHost    = "read.spillway"
+)
 
 // Close lets idle connections go.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -223,23 +263,16 @@ func call[T any](ctx context.Context, c *Client, method, path, kind string, body
 	return out, nil
 }
 
-// do sends a request and turns refusals into an *Error.
+// do sends a request and turns refusals into an *Error. The request is watched until its body is closed.
 func (c *Client) do(ctx context.Context, method, path, kind string, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://spillway"+path, body)
-	if err != nil {
-		return nil, fmt.Errorf("make request %s: %w", path, err)
-	}
-	if kind != "" {
-		req.Header.Set("Content-Type", kind)
-	}
-	sendDeadline(ctx, req)
-	resp, err := c.http.Do(req)
-	if err != nil {
-		var dial *net.OpError
-		if errors.As(err, &dial) && dial.Op == "dial" && ctx.Err() == nil {
-			return nil, fmt.Errorf("%w on %s: %w", ErrUnreachable, c.socket, dial.Err)
+	resp, err := c.send(ctx, operateHost, method, path, kind, body)
+	if errors.Is(err, fs.ErrPermission) && method == http.MethodGet && c.ReadSocket != "" {
+		if again, rerr := c.send(ctx, readHost, method, path, kind, body); rerr == nil {
+			resp, err = again, nil
 		}
-		return nil, fmt.Errorf("ask the agent on %s: %w", c.socket, lostOr(ctx, err))
+	}
+	if err != nil {
+		return nil, err
 	}
 	if resp.StatusCode < 300 {
 		return resp, nil
@@ -251,6 +284,68 @@ func (c *Client) do(ctx context.Context, method, path, kind string, body io.Read
 	}
 	reply.Error.Status = resp.StatusCode
 	return nil, reply.Error
+}
+
+// send sends one request to one of the sockets.
+func (c *Client) send(ctx context.Context, host, method, path, kind string, body io.Reader) (*http.Response, error) {
+	watched, cancel := context.WithCancelCause(ctx)
+	req, err := http.NewRequestWithContext(watched, method, "http://"+host+path, body)
+	if err != nil {
+		cancel(nil)
+		return nil, fmt.Errorf("make request %s: %w", path, err)
+	}
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
+	sendDeadline(ctx, req)
+	go c.watch(watched, cancel)
+	resp, err := c.http.Do(req)
+	if err == nil {
+		resp.Body = &watchedBody{resp.Body, watched, cancel}
+		return resp, nil
+	}
+	err = why(watched, err)
+	cancel(nil)
+	var dial *net.OpError
+	if errors.Is(err, syscall.EAGAIN) {
+		return nil, &Hung{PID: lockOwner(c.socket + LockSuffix), For: dialTimeout}
+	}
+	if errors.As(err, &dial) && dial.Op == "dial" && ctx.Err() == nil {
+		return nil, fmt.Errorf("%w on %s: %w", ErrUnreachable, c.socket, dial.Err)
+	}
+	return nil, fmt.Errorf("ask the agent on %s: %w", c.socket, lostOr(ctx, err))
+}
+
+// why returns the cause for which a request was cancelled, where it is more than that it was.
+func why(ctx context.Context, err error) error {
+	var hung *Hung
+	if errors.As(context.Cause(ctx), &hung) {
+		return hung
+	}
+	return err
+}
+
+// watchedBody ends the watch over a request with its reply.
+type watchedBody struct {
+	io.ReadCloser
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// Read implements io.Reader.
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = why(b.ctx, err)
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *watchedBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
 }
 
 // lostOr tells the end of an agent from other errors: to whoever asked it is a connection that ends.

@@ -14,6 +14,8 @@ import (
 // Places are where the agent listens and keeps its state, as the host file says.
 type Places struct {
 	Socket, State, Pins string
+	// ReadSocket only shows; "" when there is none, or the host file cannot be read.
+	ReadSocket string
 	// Host is the host file; nil when it is missing or faulty. Problem then says why; it is nil for a missing one.
 	Host    *config.Host
 	Problem error
@@ -38,7 +40,7 @@ func Locate(path string) Places {
 	}
 	host, err := config.LoadHost(path)
 	if err == nil {
-		return Places{Socket: host.Listen.Socket, State: host.Paths.State, Pins: host.Paths.Pins, Host: host}
+		return Places{Socket: host.Listen.Socket, State: host.Paths.State, Pins: host.Paths.Pins, ReadSocket: host.Listen.Read.Socket, Host: host}
 	}
 	p.Problem = err
 	var loose struct {
