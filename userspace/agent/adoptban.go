@@ -89,7 +89,8 @@ func (a *agent) followBans(d dataplane) error {
 	return nil
 }
 
-// sweepBans removes bans that ended from the kernel, and lets the record follow.
+// sweepBans removes bans that ended from the kernel, and lets the record follow; also what somebody did without this agent
+// while it hung: a reboot must not bring back a ban that was ended.
 func (a *agent) sweepBans(d dataplane) {
 	a.banMu.Lock()
 	defer a.banMu.Unlock()
@@ -98,10 +99,18 @@ func (a *agent) sweepBans(d dataplane) {
 		a.log.Warn("ended bans stay in the kernel, without effect", "error", err)
 	}
 	ended := func(b state.Ban) bool { return !b.Expires.After(a.now()) }
-	if removed == 0 && !slices.ContainsFunc(a.store.Bans().All(), ended) {
+	if removed == 0 && d.BanEpoch() == a.banEpoch && !slices.ContainsFunc(a.store.Bans().All(), ended) {
 		return
 	}
+	a.banEpoch = d.BanEpoch()
 	if err := a.followBans(d); err != nil {
 		a.log.Warn("the record of bans does not follow the kernel", "error", err)
+	}
+}
+
+// changedBans notes that the last change of the kernel's bans was this agent's own: the record has it.
+func (a *agent) changedBans(d dataplane) {
+	if epoch := d.BanEpoch(); epoch == a.banEpoch+1 {
+		a.banEpoch = epoch
 	}
 }

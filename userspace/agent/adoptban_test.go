@@ -106,3 +106,27 @@ func TestAdoptionOfBansWritesNothing(t *testing.T) {
 		t.Errorf("the bans were written again: %v", err)
 	}
 }
+
+// A18: an unban that somebody made on the pins while the agent hung is one after a reboot, too; and the agent's own
+// changes make nobody read all bans again.
+func TestA18UnbanBesideAHungAgent(t *testing.T) {
+	r := newRig(t)
+	r.ban(scraper, time.Hour)
+	r.ban(scanner, time.Hour)
+	r.pass(time.Second)
+	epoch := r.banEpoch
+	r.ban(netip.MustParsePrefix("198.51.100.9/32"), time.Hour)
+	if r.banEpoch != epoch+1 {
+		t.Errorf("the agent takes its own ban for somebody else's: epoch %d, was %d", r.banEpoch, epoch)
+	}
+	if there, err := r.fake.Unban(scraper); err != nil || !there { // by the command, on the pins
+		t.Fatal(err)
+	}
+	r.pass(time.Second)
+	if _, known := r.store.Bans().Get(scraper); known {
+		t.Error("the record still has the ban: a reboot brings it back")
+	}
+	if _, known := r.store.Bans().Get(scanner); !known {
+		t.Error("the other ban is forgotten")
+	}
+}

@@ -44,8 +44,9 @@ type agent struct {
 
 	// banMu orders changes of bans, for the same reason, and guards what follows.
 	banMu       sync.Mutex
-	bansMissing bool // bans of the record could not be put into new maps yet
-	bansSettled bool // since the start, flows were told to look at the bans again
+	bansMissing bool   // bans of the record could not be put into new maps yet
+	banEpoch    uint64 // of the kernel, when the record was last what it is there
+	bansSettled bool   // since the start, flows were told to look at the bans again
 
 	rollouts rollouts
 

@@ -70,6 +70,7 @@ func (a *agent) ban(d dataplane, e *state.Entry, r api.BanRequest) (*api.Change,
 	if err := d.Ban(p, length); err != nil {
 		return nil, err
 	}
+	a.changedBans(d)
 	expires := a.now().Add(length).UTC()
 	e.Name, e.Outcome, e.Detail = p.String(), api.OutcomeDone, []string{"until " + expires.Format(time.RFC3339)}
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Until: expires, Message: fmt.Sprintf("%s is banned for %s", p, short(length))}
@@ -100,6 +101,7 @@ func (a *agent) Unban(ctx context.Context, by api.Caller, prefix, reason string)
 	if !there {
 		return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("%s is not banned", p), Fix: "`spillway bans` lists the bans as they are written"}
 	}
+	a.changedBans(d)
 	e := a.entry(by, "unban", reason)
 	e.Name, e.Outcome = p.String(), api.OutcomeDone
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Message: fmt.Sprintf("%s is no longer banned", p)}

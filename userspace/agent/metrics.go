@@ -14,6 +14,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/metrics"
 )
 
@@ -97,6 +98,9 @@ func (a *agent) serveMetrics(ctx context.Context) {
 	}
 }
 
+// scrapeConnections may be open at once; more wait in the kernel's backlog, so that they take the agent no descriptors.
+const scrapeConnections = 256
+
 func (a *agent) answerScrapes(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", a.scrapes)
@@ -104,7 +108,7 @@ func (a *agent) answerScrapes(ctx context.Context, l net.Listener) error {
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(api.LimitConnections(l, scrapeConnections)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -22,6 +22,11 @@ func (p *places) listen(l net.Listener) net.Listener {
 	return &placedListener{Listener: l, places: p, closed: make(chan struct{})}
 }
 
+// LimitConnections lets at most so many connections of a listener be open at once; more wait in the kernel's backlog.
+func LimitConnections(l net.Listener, most int) net.Listener {
+	return (&places{soft: most / 2}).listen(l)
+}
+
 type placedListener struct {
 	net.Listener
 	places *places

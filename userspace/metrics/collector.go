@@ -3,12 +3,9 @@
 package metrics
 
 import (
-	"net/http"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/spillway/spillway/userspace/api"
 )
@@ -76,14 +73,6 @@ type collector struct{ source Source }
 
 // New returns the collector of a source.
 func New(s Source) prometheus.Collector { return collector{s} }
-
-// Handler answers scrapes with the metrics of a source, and those of the Go runtime and the process.
-func Handler(s Source) http.Handler {
-	r := prometheus.NewRegistry()
-	r.MustRegister(New(s), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	// At most two scrapes at once, so that many scrapers cannot keep the agent busy.
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 2, ErrorHandling: promhttp.ContinueOnError})
-}
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {

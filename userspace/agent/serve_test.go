@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// startFake runs a whole agent over a fake kernel until the test ends, and waits until it answers.
+func startFake(t *testing.T, dir, yaml string) (*config.Host, *api.Client) {
+	t.Helper()
+	h, path := writeHost(t, dir, yaml, "/sys/fs/bpf/none", "")
+	m := newMachine(time.Now)
+	o := Options{Host: h, HostPath: path, Version: "v0"}
+	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
+	o.links = func(context.Context) <-chan struct{} { return nil }
+	o.index = func(string) (int, error) { return fakeIndex, nil }
+	o.own = func() ([]netip.Addr, error) { return nil, nil }
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, o) }()
+	c := api.NewClient(h.Listen.Socket)
+	t.Cleanup(func() {
+		c.Close()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	answers(t, c)
+	return h, c
+}
+
+func answers(t *testing.T, c *api.Client) {
+	t.Helper()
+	eventually(t, "the agent answers", func() error { return second(c.Status(context.Background())) })
+}
+
+// A14: the file of a socket that somebody removed, with its folder even, is made again within seconds, for each role; what
+// was connected goes on.
+func TestA14SocketsAreMadeAgain(t *testing.T) {
+	h, c := startFake(t, t.TempDir(), hostYAML)
+	read := api.NewClient(h.Listen.Read.Socket)
+	defer read.Close()
+	answers(t, read)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	following := make(chan error, 1)
+	go func() { following <- c.Events(ctx, 0, true, func(api.Event) error { return nil }) }()
+	for what, remove := range map[string]func() error{
+		"one":  func() error { return os.Remove(h.Listen.Socket) },
+		"both": func() error { return errors.Join(os.Remove(h.Listen.Socket), os.Remove(h.Listen.Read.Socket)) },
+		"folder": func() error {
+			return os.RemoveAll(filepath.Dir(h.Listen.Socket))
+		},
+		"replaced": func() error {
+			return errors.Join(os.Remove(h.Listen.Read.Socket), os.Symlink("/nowhere", h.Listen.Read.Socket), os.Remove(h.Listen.Read.Socket))
+		},
+	} {
+		answers(t, c)
+		answers(t, read)
+		begun := time.Now()
+		if err := remove(); err != nil {
+			t.Fatal(err)
+		}
+		c.Close() // new connections only
+		read.Close()
+		answers(t, c)
+		answers(t, read)
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("%s: it took %s", what, took)
+		}
+	}
+	if _, err := read.Rollback(context.Background(), ""); !strings.Contains(err.Error(), h.Listen.Socket) {
+		t.Errorf("a change on the read socket: %v", err)
+	}
+	select {
+	case err := <-following:
+		t.Errorf("a connection of before ended: %v", err)
+	default:
+	}
+}
+
+// A group that does not exist leaves the socket to root, and status says so; the usual ones nobody needs to have.
+func TestSocketGroups(t *testing.T) {
+	dir := t.TempDir()
+	_, c := startFake(t, dir, hostYAML)
+	if s, err := c.Status(context.Background()); err != nil || hasProblem(s, problemAPI) || hasProblem(s, problemRead) {
+		t.Errorf("%+v, %v", s.Problems, err)
+	}
+	r := newRig(t)
+	for group, told := range map[string]bool{"spillway-read": false, "no-such-group": true} {
+		s := socket{role: api.RoleRead, path: filepath.Join(dir, group), group: group, problem: problemRead, usual: "spillway-read"}
+		l, err := api.Listen(s.path, s.group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.tellGroup(s, l.Note)
+		_ = l.Close()
+		if st, _ := r.Status(context.Background()); hasProblem(st, problemRead) != told {
+			t.Errorf("%s: problems %+v", group, st.Problems)
+		}
+	}
+}
+
+// Metrics are on the sockets too, also for who may only look.
+func TestMetricsOnASocket(t *testing.T) {
+	h, _ := startFake(t, t.TempDir(), hostYAML)
+	text, err := overSocket(h.Listen.Read.Socket, "/metrics")
+	if err != nil || !strings.Contains(text, "spillway_protected") {
+		t.Errorf("%v: %.200s", err, text)
+	}
+}
+
+// overSocket gets a page over a Unix socket.
+func overSocket(socket, path string) (string, error) {
+	c := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}}
+	defer c.CloseIdleConnections()
+	resp, err := c.Get("http://s" + path)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return string(text), err
+}
