@@ -30,6 +30,11 @@ func (img *Image) Number() uint32 { return img.generation.Number }
 // Digest returns the bundle's digest.
 func (img *Image) Digest() config.Digest { return img.generation.Digest }
 
+// Rows returns how many rows the tables of features have together.
+func (img *Image) Rows() int {
+	return len(img.prefixes4.keys) + len(img.prefixes6.keys) + len(img.tcp.keys) + len(img.ja4s.keys) + len(img.layouts.keys)
+}
+
 // Compiled returns the digest of what this host compiled: the bundle's own where nothing was left out of it.
 func (img *Image) Compiled() config.Digest { return img.compiled }
 

@@ -30,6 +30,8 @@ type table interface {
 	capacity() int
 	write(m *ebpf.Map) error
 	compare(m *ebpf.Map) ([]Drift, error)
+	sum() string
+	sumOf(m *ebpf.Map) (string, error)
 }
 
 // batch is how many rows go to the kernel in one call.

@@ -50,9 +50,14 @@ type agent struct {
 
 	rollouts rollouts
 
-	background     sync.WaitGroup
-	backgroundRuns atomic.Bool
-	listens        atomic.Bool // the socket could be made
+	listens atomic.Bool // the socket could be made
+	jobs    *jobs       // what the site needs
+	spare   *jobs       // what it does not
+	// wired: the links of the kernel part were looked after once. adopted: the rest was tried once, too.
+	wired, adopted atomic.Bool
+	reopened       atomic.Bool // the state folder can be used at last: adopt again
+	expiriesMoved  atomic.Bool // the wall clock was set: expiries of rules may be wrong
+	hungUp         atomic.Bool // a SIGHUP waits for its reload
 
 	// saveMu orders writes of the record; it is taken before mu.
 	saveMu sync.Mutex
@@ -74,19 +79,22 @@ type agent struct {
 	banTimes   []time.Time
 
 	// These belong to the goroutine that ticks.
-	pins        ownership // nil until the pins could be locked
+	clockZero  time.Time // when the kernel's clock was 0, by the wall clock of the last look
+	idle       bool      // at the last look the stable bundle decided nothing: its bake begins anew
+	lastDrift  time.Time
+	lastSave   time.Time
+	lastNotify time.Time
+	ready      bool // systemd was told
+
+	// pins belongs to the job that loads the dataplane, and then to the goroutine that ticks; nil until they could be locked.
+	pins ownership
+
+	// These belong to the job that runs; while none runs, to the goroutine that ticks.
 	openRetry   retry
-	stale       bool      // this process cannot open the kernel part any more; another one may
-	clockZero   time.Time // when the kernel's clock was 0, by the wall clock of the last look
-	expiryRetry retry
-	idle        bool // at the last look the stable bundle decided nothing: its bake begins anew
-	unadopted   bool // something of adoption failed and may be tried again
+	stale       atomic.Bool // this process cannot open the kernel part any more; another one may
+	unadopted   bool        // something of adoption failed and may be tried again
 	adoptRetry  retry
-	lastDrift   time.Time
-	lastSave    time.Time
-	lastNotify  time.Time
-	ready       bool // systemd was told
-	hungUp      bool // a SIGHUP waits for its reload
+	expiryRetry retry
 }
 
 func newAgent(o Options, s *state.Store) *agent {
@@ -95,7 +103,7 @@ func newAgent(o Options, s *state.Store) *agent {
 		opts: o, log: o.Log, store: s, started: o.Now(), hub: newHub(), totals: newTotals(),
 		host: o.Host, hostDigest: digest, problems: map[string]api.Problem{}, places: map[string]*place{},
 		known: map[config.Digest]*knownBundle{}, images: map[uint32]*loader.Image{},
-		repairs: map[string]uint64{}, applies: map[string]uint64{},
+		repairs: map[string]uint64{}, applies: map[string]uint64{}, jobs: newJobs(o.spawn), spare: newJobs(o.spawn),
 	}
 	a.scrapes = metrics.Handler(a)
 	var err error

@@ -77,7 +77,7 @@ func (a *agent) comeback() (known *state.Generation, mode bpf.Mode) {
 	if r.Applied == nil || enforce && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode
 	}
-	if _, err := a.store.Bundle(r.Applied.Digest); err != nil && r.LastKnownGood != nil {
+	if err := a.store.Whole(r.Applied.Digest); err != nil && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode // only a host that observes gets here
 	}
 	return r.Applied, bpf.DataplaneModeMODE_OBSERVE

@@ -35,27 +35,41 @@ func (a *agent) watchClock(d dataplane) {
 		_ = a.update(func(r *state.Record) { r.ShiftClock(step) })
 		_ = a.toldBans(a.store.Bans().Shift(step))
 	}
-	a.renewExpiries(d, zero)
+	if _, moved := a.movedExpiries(d); moved {
+		a.expiriesMoved.Store(true)
+	}
 }
 
-// renewExpiries compiles the stable bundle again when its rules' expiries, which are wall time, became kernel time by a
-// clock that was wrong: one without a battery that starts in 1970 would keep rules for decades. A candidate comes to it
-// once it is stable.
-func (a *agent) renewExpiries(d dataplane, zero time.Time) {
+// movedExpiries returns the stable generation when its rules' expiries, which are wall time, became kernel time by a clock
+// that was wrong: one without a battery that starts in 1970 would keep rules for decades. A candidate comes to it once it
+// is stable.
+func (a *agent) movedExpiries(d dataplane) (g loader.GenerationInfo, moved bool) {
 	all, err := d.Generations()
 	c := d.Control()
-	if err != nil || c.Candidate != bpf.SlotEmpty || !a.expiryRetry.due(a.now()) {
-		return
+	if err != nil || c.Candidate != bpf.SlotEmpty {
+		return g, false
 	}
 	g, resident := generationIn(all, c.Stable)
 	if !resident || !a.expires(g.Digest) {
-		return
+		return g, false
 	}
 	compiled := a.state().Compiled
 	i := slices.IndexFunc(compiled, func(c state.Compiled) bool { return c.Number == g.Number })
-	if i < 0 || zero.Sub(started(loader.Clock{Wall: compiled[i].Wall, MonotonicNS: compiled[i].MonotonicNS})).Abs() <= clockSlack {
+	if i < 0 {
+		return g, false
+	}
+	then := started(loader.Clock{Wall: compiled[i].Wall, MonotonicNS: compiled[i].MonotonicNS})
+	return g, started(a.opts.clock()).Sub(then).Abs() > clockSlack
+}
+
+// renewExpiries compiles the stable bundle again, if it still must be. It is a job.
+func (a *agent) renewExpiries(d dataplane) {
+	a.expiriesMoved.Store(false)
+	g, moved := a.movedExpiries(d)
+	if !moved {
 		return
 	}
+	var err error
 	e := a.entry(itself(), "reload", "the wall clock was set: the expiries of rules were computed again")
 	e.Digest, e.Name = g.Digest, a.nameOf(g.Digest)
 	if e.Number, err = a.buildAgain(d); err != nil {

@@ -60,6 +60,7 @@ type dataplane interface {
 	RuleHits(slot uint8) (map[uint16]uint64, error)
 	Events(context.Context, func(bpf.Event)) error
 	VerifyGeneration(slot uint8, img *loader.Image) ([]loader.Drift, error)
+	SumGeneration(slot uint8) (loader.Sums, error)
 	VerifyHost(*loader.HostImage) ([]loader.Drift, error)
 	RefillPrograms() error
 	Repin() (int, error)

@@ -341,6 +341,19 @@ func (f *fake) VerifyGeneration(uint8, *loader.Image) ([]loader.Drift, error) {
 	return slices.Clone(f.drift), f.called("VerifyGeneration")
 }
 
+func (f *fake) SumGeneration(slot uint8) (loader.Sums, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	sums := loader.Sums{}
+	if img := f.slots[slot]; img != nil {
+		sums = img.Sums()
+	}
+	if len(f.drift) > 0 {
+		sums[bpf.DataplaneMapRules] = "other rows"
+	}
+	return sums, f.called("SumGeneration")
+}
+
 // VerifyHost compares host files: an image cannot be looked into.
 func (f *fake) VerifyHost(*loader.HostImage) ([]loader.Drift, error) {
 	f.mu.Lock()

@@ -16,15 +16,15 @@ import (
 type knownBundle struct {
 	name  string
 	rules []config.Rule
-	// missing: it is not on disk.
+	// missing: it is not on disk, or reading it takes more memory than there is.
 	missing bool
 }
 
 // learn remembers the names of a bundle.
-func (a *agent) learn(b *config.Bundle) {
+func (a *agent) learn(d config.Digest, name string, rules []config.Rule) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.known[b.Digest] = &knownBundle{name: b.Name, rules: b.Rules}
+	a.known[d] = &knownBundle{name: name, rules: rules}
 }
 
 // learnResident reads the names of resident bundles that this process did not apply, and forgets those that left.
@@ -41,18 +41,10 @@ func (a *agent) learnResident() {
 	resident := map[config.Digest]bool{}
 	for _, g := range all {
 		resident[g.Digest] = true
-		if a.knows(g.Digest) != nil {
-			continue
+		a.ensureKnown(g.Digest)
+		if a.knows(g.Digest) == nil {
+			a.readWhole(g.Digest)
 		}
-		b, err := a.store.Bundle(g.Digest)
-		if err != nil {
-			a.mu.Lock()
-			a.known[g.Digest] = &knownBundle{missing: true}
-			a.mu.Unlock()
-			a.log.Warn("the bundle of a resident generation is not on disk: its rules have no names", "number", g.Number, "error", err)
-			continue
-		}
-		a.learn(b)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -63,14 +55,34 @@ func (a *agent) learnResident() {
 	}
 }
 
-// ensureKnown reads a bundle's names now, if nobody has yet.
+// ensureKnown reads a bundle's names now, if nobody has yet: a small file, whatever the size of the bundle.
 func (a *agent) ensureKnown(d config.Digest) {
 	if a.knows(d) != nil {
 		return
 	}
-	if b, err := a.store.Bundle(d); err == nil {
-		a.learn(b)
+	if n, err := a.store.Names(d); err == nil {
+		a.learn(d, n.Name, n.Rules)
 	}
+}
+
+// readWhole reads the names out of a bundle that was saved without them. One of a million rows may take more memory than
+// this process may have, and names are not worth dying for.
+func (a *agent) readWhole(d config.Digest) {
+	err := a.optional(workNames, func() error {
+		b, err := a.store.Bundle(d)
+		if err != nil {
+			return err
+		}
+		a.learn(d, b.Name, b.Rules)
+		return a.store.SaveNames(b)
+	})
+	if a.knows(d) != nil {
+		return
+	}
+	a.mu.Lock()
+	a.known[d] = &knownBundle{missing: true}
+	a.mu.Unlock()
+	a.log.Warn("the bundle of a resident generation cannot be read: its rules have no names", "digest", d.Short(), "error", err)
 }
 
 func (a *agent) knows(d config.Digest) *knownBundle {
@@ -101,10 +113,11 @@ func (a *agent) ruleOf(d config.Digest, index uint16) (config.Rule, bool) {
 	return k.rules[index], true
 }
 
-// compiled is what must be kept to compile the same image again: expiries became kernel time at that moment.
+// compiled is what must be kept to compile the same image again: expiries became kernel time at that moment. The sums tell
+// whether the kernel still holds it.
 func compiled(img *loader.Image, at loader.Clock, host loader.Context, rows int, because []netip.Prefix) state.Compiled {
 	return state.Compiled{Number: img.Number(), Digest: img.Compiled(), LeftOutRows: rows, LeftOut: because, Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS,
-		Services: host.Services, Resets: host.Resets, Allowlist: host.Allowlist}
+		Services: host.Services, Resets: host.Resets, Allowlist: host.Allowlist, Sums: img.Sums()}
 }
 
 // isResident says whether a number is that of a generation in the kernel. However many candidates came and went, the
@@ -144,11 +157,17 @@ func (a *agent) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*loade
 	return nil, fmt.Errorf("nobody here knows when generation %d was compiled", g.Number)
 }
 
-// keepImage remembers an image for verification, and the last few at most: one of a million rows takes some 30 MiB.
+// keptRows is how large an image is that stays in memory: one of a million rows takes some 30 MiB, and is compiled again
+// when somebody asks for it.
+const keptRows = 50_000
+
+// keepImage remembers a small image for verification, and the last few at most.
 func (a *agent) keepImage(img *loader.Image) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.images[img.Number()] = img
+	if img.Rows() <= keptRows {
+		a.images[img.Number()] = img
+	}
 	for n := range a.images {
 		if n+2 < img.Number() {
 			delete(a.images, n)

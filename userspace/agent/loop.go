@@ -5,11 +5,8 @@ package agent
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/sdnotify"
@@ -29,42 +26,39 @@ func (a *agent) loop(ctx context.Context) {
 	defer ticker.Stop()
 	links := a.opts.links(ctx)
 	a.tick(false)
-	a.startBackground()
+	a.startSpare()
 	a.notify()
 	for {
 		hurry := false
 		select {
 		case <-ctx.Done():
-			a.background.Wait()
+			a.jobs.wait(0)
+			a.spare.wait(0)
 			return
 		case <-a.opts.Reload:
-			a.hungUp = true
+			a.hungUp.Store(true)
 			_ = a.opts.Notify.Send(sdnotify.Reloading, sdnotify.Monotonic())
 		case <-links:
 			hurry = true
 		case <-ticker.C:
 		}
-		a.hangUp(ctx)
 		a.tick(hurry)
 		if a.renewDue() {
-			a.background.Wait()
 			return
 		}
-		a.startBackground()
+		a.startSpare()
 		a.notify()
 	}
 }
 
-// tick does what time asks for. It never waits for a change that is running.
+// tick does what time asks for. It never waits for a change that is running, and what takes longer than a moment is a job.
 func (a *agent) tick(hurry bool) {
-	if a.kernelMissing() {
-		a.tryOpen()
-	}
+	a.startJobs()
 	d, done, err := a.use()
 	if err == nil {
-		if a.owns() {
+		if a.wired.Load() && a.owns() {
 			a.watch(d, hurry)
-			if a.change.TryLock() {
+			if a.adopted.Load() && a.change.TryLock() {
 				a.settle(d)
 				a.change.Unlock()
 			}
@@ -73,6 +67,7 @@ func (a *agent) tick(hurry bool) {
 		done()
 	}
 	a.saveAgain()
+	a.startJobs()
 }
 
 func (a *agent) kernelMissing() bool {
@@ -130,28 +125,6 @@ func (a *agent) countRollback() {
 	a.mu.Lock()
 	a.rollbacks++
 	a.mu.Unlock()
-}
-
-// startBackground runs what may take long beside the ticks, one at a time: names of bundles, and the comparison of
-// every row with what it should be.
-func (a *agent) startBackground() {
-	if !a.backgroundRuns.CompareAndSwap(false, true) {
-		return
-	}
-	verify := a.now().Sub(a.lastDrift) >= driftInterval
-	if verify {
-		a.lastDrift = a.now()
-	}
-	a.background.Go(func() {
-		defer a.backgroundRuns.Store(false)
-		// The thread ends with the goroutine and takes its low priority with it.
-		runtime.LockOSThread()
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19)
-		a.learnResident()
-		if verify {
-			a.verifyInBackground()
-		}
-	})
 }
 
 // notify tells systemd that the agent is ready and well, if a look at what it does says so: the beat beats, the control

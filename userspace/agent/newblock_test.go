@@ -101,10 +101,10 @@ func TestHangUpHoldsWhatCanNewlyBlock(t *testing.T) {
 	r.mustApply("one", api.ApplyOptions{})
 	before := r.machine.control
 	r.writeHost(edited(t, officeLine, ""))
-	r.hungUp = true
+	r.hungUp.Store(true)
 	r.hangUp(ctx)
 	s, err := r.Status(ctx)
-	if err != nil || !hasProblem(s, problemReload) || r.machine.control != before || r.hungUp {
+	if err != nil || !hasProblem(s, problemReload) || r.machine.control != before || r.hungUp.Load() {
 		t.Errorf("problems %v, %v, control %+v", s.Problems, err, r.machine.control)
 	}
 	r.wantLine("reload held")

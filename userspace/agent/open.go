@@ -16,20 +16,17 @@ import (
 
 // tryOpen opens the dataplane and takes over what the kernel holds. A failure leaves what enforces as it is.
 func (a *agent) tryOpen() {
-	if !a.openRetry.due(a.now()) {
-		return
-	}
 	h := a.hostFile()
 	if err := a.ownPins(); err != nil {
 		a.openRetry.failed(a.now())
-		a.stale = errors.Is(err, loader.ErrStale)
+		a.stale.Store(errors.Is(err, loader.ErrStale))
 		a.setProblem(problemKernel, err.Error(), fixOf(err))
 		return
 	}
 	d, err := a.opts.open(loader.Options{Pins: h.Paths.Pins, Capacity: h.Capacity, Log: a.log})
 	if err != nil {
 		a.openRetry.failed(a.now())
-		a.stale = errors.Is(err, loader.ErrStale)
+		a.stale.Store(errors.Is(err, loader.ErrStale))
 		a.setProblem(problemKernel, err.Error(), fixOf(err))
 		if log := loader.VerifierLog(err); log != "" {
 			a.log.Debug("the verifier said", "log", log)
@@ -51,6 +48,7 @@ func (a *agent) tryOpen() {
 	}
 	defer done()
 	a.adopt(d, away)
+	a.adopted.Store(true)
 }
 
 func (a *agent) setWarnings(warnings []string) {
@@ -70,6 +68,7 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 		a.attach(d, i)
 	}
 	a.detachUnnamed(d)
+	a.wired.Store(true)
 	c := d.Control()
 	fresh := c.Host == bpf.SlotEmpty
 	if fresh {
@@ -108,7 +107,7 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 // adoptAgain does again what adoption could not do: the kernel may have refused for a moment only, and a host whose
 // memory was full at its start must not pass everything until a person comes by.
 func (a *agent) adoptAgain(d dataplane) {
-	if a.unadopted && a.adoptRetry.due(a.now()) {
+	if a.unadopted {
 		a.adopt(d, 0)
 	}
 }

@@ -41,6 +41,9 @@ type Options struct {
 	index func(name string) (int, error)
 	clock func() loader.Clock
 	fault func(op, path string) error
+	spawn func(func()) // runs a job; nil: beside the ticks
+	// gentle: a job has a thread of its own, whose priority it may lower.
+	gentle bool
 }
 
 func (o *Options) setDefaults() {
@@ -64,6 +67,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.links == nil {
 		o.links = linkEvents
+	}
+	if o.spawn == nil {
+		o.spawn, o.gentle = func(f func()) { go f() }, true
 	}
 	if o.clock == nil {
 		o.clock = loader.Now

@@ -46,11 +46,12 @@ func (a *agent) build(d dataplane, b *config.Bundle, h *config.Host, host *loade
 		return 0, 0, err
 	}
 	a.keepImage(img)
-	a.learn(b)
+	a.learn(b.Digest, b.Name, b.Rules)
+	made := compiled(img, at, host.Context(), here.OmittedProtected, because)
 	resident, lerr := d.Generations()
 	_ = a.update(func(r *state.Record) {
 		r.LastNumber = number
-		r.Compiled = append(r.Compiled, compiled(img, at, host.Context(), here.OmittedProtected, because))
+		r.Compiled = append(r.Compiled, made)
 		if lerr == nil {
 			r.Compiled = slices.DeleteFunc(r.Compiled, func(c state.Compiled) bool { return !isResident(resident, c.Number) })
 		}
@@ -93,7 +94,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 	var later error
 	if known != nil {
 		e.Digest, e.Name = known.Digest, known.Name()
-		slot, number, err := a.buildKnown(d, known.Digest, h, host)
+		slot, number, err := a.buildKnown(d, workRestore, known.Digest, h, host)
 		if err != nil {
 			if later = refusedForNow(err); later != nil && a.unadopted && d.Control().Host != bpf.SlotEmpty {
 				return later // the host file is in force since the first attempt
@@ -139,12 +140,16 @@ func refusedForNow(err error) error {
 	return nil
 }
 
-func (a *agent) buildKnown(d dataplane, digest config.Digest, h *config.Host, host *loader.HostImage) (uint8, uint32, error) {
-	b, err := a.store.Bundle(digest)
-	if err != nil {
-		return 0, 0, err
-	}
-	return a.build(d, b, h, host)
+func (a *agent) buildKnown(d dataplane, work string, digest config.Digest, h *config.Host, host *loader.HostImage) (slot uint8, number uint32, err error) {
+	err = a.needed(work, func() error {
+		b, err := a.store.Bundle(digest)
+		if err != nil {
+			return err
+		}
+		slot, number, err = a.build(d, b, h, host)
+		return err
+	})
+	return slot, number, err
 }
 
 func (a *agent) nextHostNumber(d dataplane) (uint32, error) {
@@ -258,7 +263,7 @@ func (a *agent) buildStable(d dataplane, h *config.Host, host *loader.HostImage)
 	case c.Candidate != bpf.SlotEmpty:
 		return nil, []string{"a candidate waits, so the bundles go on as they are: services that are new pass until the next apply"}, nil
 	}
-	slot, number, err := a.buildKnown(d, g.Digest, h, host)
+	slot, number, err := a.buildKnown(d, workRebuild, g.Digest, h, host)
 	switch {
 	case err == nil:
 		return &built{slot, number, g.Digest}, nil, nil

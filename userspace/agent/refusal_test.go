@@ -244,16 +244,16 @@ func TestHangUpDuringAnApply(t *testing.T) {
 	r.mustApply("one", api.ApplyOptions{})
 	r.writeHost(strings.ReplaceAll(hostYAML, "enforce", "observe"))
 	r.change.Lock()
-	r.hungUp = true
+	r.hungUp.Store(true)
 	for range 3 {
 		r.hangUp(ctx)
 	}
-	if r.machine.control.Mode != bpf.DataplaneModeMODE_ENFORCE || !r.hungUp {
+	if r.machine.control.Mode != bpf.DataplaneModeMODE_ENFORCE || !r.hungUp.Load() {
 		t.Error("it did not wait")
 	}
 	r.change.Unlock()
 	r.hangUp(ctx)
-	if r.machine.control.Mode != bpf.DataplaneModeMODE_OBSERVE || r.hungUp {
+	if r.machine.control.Mode != bpf.DataplaneModeMODE_OBSERVE || r.hungUp.Load() {
 		t.Error("the host file was not read when the change had ended")
 	}
 	r.wantLine("reload done")

@@ -36,21 +36,16 @@ func (a *agent) Reload(ctx context.Context, by api.Caller, r api.ReloadRequest) 
 // next tick instead of being refused. And a signal says no yes (a terminal sends one when it closes): what can newly block
 // is held, and status says so.
 func (a *agent) hangUp(ctx context.Context) {
-	if !a.hungUp {
+	if !a.hungUp.Load() {
 		return
 	}
-	if !a.change.TryLock() {
-		a.log.Info("SIGHUP: another change is running; the host file is read when it has ended")
-		return
-	}
-	a.change.Unlock()
 	detail, err := a.reload(ctx, true)
 	var refused *api.Error
 	if errors.As(err, &refused) && (refused.Code == api.CodeBusy || refused.Code == api.CodeConflict) {
 		a.log.Info("SIGHUP: the host file is read later", "because", refused.Message)
 		return
 	}
-	a.hungUp = false
+	a.hungUp.Store(false)
 	_ = a.opts.Notify.Send(sdnotify.Ready)
 	if _, err := a.reloaded(a.entry(itself(), "reload", "SIGHUP"), detail, err); err != nil {
 		a.log.Error("the host file was not reloaded; the old one goes on", "error", err)

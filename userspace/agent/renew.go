@@ -14,7 +14,7 @@ var ErrRenew = errors.New("the agent must start in a new process")
 // renewDue reports whether it is time for a new process: the first at once, each further one after twice the time, at
 // least once a minute. Meanwhile the agent answers, and status says why nothing protects.
 func (a *agent) renewDue() bool {
-	return a.stale && a.now().Sub(a.started) >= renewAfter(a.opts.Renewed)
+	return a.stale.Load() && a.now().Sub(a.started) >= renewAfter(a.opts.Renewed)
 }
 
 func renewAfter(renewed int) time.Duration {

@@ -52,7 +52,7 @@ func TestA16RunAsksForANewProcess(t *testing.T) {
 	dir := t.TempDir()
 	h, path := writeHost(t, dir, hostYAML, "/sys/fs/bpf/none", "")
 	for range 2 {
-		o := Options{Host: h, HostPath: path, Renewed: 1, open: func(loader.Options) (dataplane, error) { return nil, loader.ErrStale }}
+		o := Options{Host: h, HostPath: path, Renewed: 1, owner: newMachine(time.Now).own, open: func(loader.Options) (dataplane, error) { return nil, loader.ErrStale }}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		if err := Run(ctx, o); !errors.Is(err, ErrRenew) {
 			t.Errorf("Run ended with %v, want %v", err, ErrRenew)

@@ -86,6 +86,7 @@ func (r *rig) startWithoutAdoption() {
 	o.own = func() ([]netip.Addr, error) { return r.own, nil }
 	o.index = r.index
 	o.owner = r.machine.own
+	o.spawn = func(f func()) { f() }
 	o.clock = func() loader.Clock {
 		return loader.Clock{Wall: r.clock, MonotonicNS: uint64(r.clock.Add(-r.stepped).Sub(time.Unix(0, 0)))}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/sdnotify"
@@ -36,7 +37,8 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("another agent runs: %w\n  fix: %s", err, fixOf(err))
 	}
 	defer a.disownPins()
-	a.tryOpen()
+	a.startJobs()
+	a.jobs.wait(startPatience)
 	defer a.closeKernel()
 	if a.renewDue() {
 		return ErrRenew
@@ -67,6 +69,10 @@ func Run(ctx context.Context, o Options) error {
 	wg.Wait()
 	return nil
 }
+
+// startPatience is how long a start waits for the kernel part before it answers without: nobody should ask a host that is
+// just being protected, and systemd waits 90 s for a start.
+const startPatience = 30 * time.Second
 
 // openStore opens the state. Only a lock that somebody else holds is an error: without a disk the agent still serves.
 func openStore(o Options) (*state.Store, error) {

@@ -95,6 +95,7 @@ func TestRun(t *testing.T) {
 		Notify: sdnotify.New(func(name string) string {
 			return map[string]string{"NOTIFY_SOCKET": filepath.Join(dir, "notify"), "WATCHDOG_USEC": "3000000"}[name]
 		})}
+	o.owner = m.own
 	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
 	o.index = func(string) (int, error) { return fakeIndex, nil }
@@ -303,6 +304,7 @@ func TestStateFolderThatCannotBeUsed(t *testing.T) {
 	}
 	m := newMachine(time.Now)
 	o := Options{Host: h, HostPath: path}
+	o.owner = m.own
 	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
 	o.index = func(string) (int, error) { return fakeIndex, nil }

@@ -41,6 +41,5 @@ func (a *agent) reopenStore() {
 	a.mu.Lock()
 	a.record.Absorb(disk)
 	a.mu.Unlock()
-	a.unadopted = true
-	a.adoptRetry.reset()
+	a.reopened.Store(true)
 }

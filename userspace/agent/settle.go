@@ -16,7 +16,6 @@ import (
 
 // settle ends what has a deadline: a candidate that nobody confirmed, a bake that is over. The change lock is held.
 func (a *agent) settle(d dataplane) {
-	a.adoptAgain(d)
 	a.detachUnnamed(d)
 	a.watchClock(d)
 	a.swap.Lock()
@@ -115,7 +114,7 @@ func (a *agent) finishBake(d dataplane) {
 		return
 	}
 	// The bundle must be whole on disk to be any good after a reboot.
-	if _, err := a.store.Bundle(g.Digest); err != nil {
+	if err := a.store.Whole(g.Digest); err != nil {
 		a.setProblem(problemLKG, fmt.Sprintf("%s has baked, and cannot become last-known-good: %v", config.Digest(g.Digest).Short(), err), "apply the bundle again")
 		return
 	}

@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
 )
 
 // Verify implements api.Backend: the wiring, the host file and every generation with a role, row by row.
 func (a *agent) Verify(context.Context) (*api.Verification, error) {
-	v, err := a.verify(loader.RoleStable, loader.RoleCandidate, loader.RolePrevious)
+	v, err := a.verify(a.compareRows, loader.RoleStable, loader.RoleCandidate, loader.RolePrevious)
 	if err != nil {
 		return nil, err
 	}
@@ -21,9 +23,9 @@ func (a *agent) Verify(context.Context) (*api.Verification, error) {
 	return v, nil
 }
 
-// verifyInBackground looks at what decides now.
+// verifyInBackground looks at what decides now, in little memory: whoever wants to know which rows differ asks for it.
 func (a *agent) verifyInBackground() {
-	v, err := a.verify(loader.RoleStable, loader.RoleCandidate)
+	v, err := a.verify(a.compareSums, loader.RoleStable, loader.RoleCandidate)
 	if err != nil {
 		return
 	}
@@ -38,7 +40,7 @@ func (a *agent) keepDrift(v *api.Verification) {
 
 // verify compares, and begins again when something was published meanwhile: that would look like drift. It holds no
 // lock, so that no change waits for it; a slot that has a role is filled again only after two more changes.
-func (a *agent) verify(roles ...string) (*api.Verification, error) {
+func (a *agent) verify(one comparison, roles ...string) (*api.Verification, error) {
 	d, done, err := a.use()
 	if err != nil {
 		return nil, err
@@ -46,7 +48,7 @@ func (a *agent) verify(roles ...string) (*api.Verification, error) {
 	defer done()
 	for range 3 {
 		epoch := d.Control().Epoch
-		v, err := a.compare(d, roles)
+		v, err := a.compare(d, one, roles)
 		if d.Control().Epoch == epoch {
 			return v, err
 		}
@@ -54,7 +56,56 @@ func (a *agent) verify(roles ...string) (*api.Verification, error) {
 	return nil, &api.Error{Code: api.CodeConflict, Message: "bundles are published faster than they can be verified", Fix: "try again later"}
 }
 
-func (a *agent) compare(d dataplane, roles []string) (*api.Verification, error) {
+// comparison compares one generation with what it should be; left says why it could not.
+type comparison func(d dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error)
+
+// compareRows compares every row with the bundle on disk, compiled again. That takes the memory of an apply.
+func (a *agent) compareRows(d dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	defer a.store.Attempt(workVerify)()
+	return a.rows(d, g, host)
+}
+
+func (a *agent) rows(d dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	img, left := a.imageOf(g, host)
+	if left != nil {
+		return nil, left, nil
+	}
+	if drifts, err = d.VerifyGeneration(g.Slot, img); err != nil {
+		return nil, nil, err
+	}
+	if built := a.compiledOf(g.Number); !built.IsZero() && built != img.Compiled() {
+		drifts = append(drifts, loader.Drift{Where: fmt.Sprintf("%s generation %d", g.Role, g.Number), Want: "compiled " + built.Short(), Got: "the bundle on disk compiles to " + img.Compiled().Short()})
+	}
+	return drifts, nil, nil
+}
+
+// compiledOf is the digest of what was compiled for a generation, zero when nobody knows.
+func (a *agent) compiledOf(number uint32) config.Digest {
+	for _, c := range a.state().Compiled {
+		if c.Number == number {
+			return c.Digest
+		}
+	}
+	return config.Digest{}
+}
+
+// compareSums compares what a slot holds with what was built, by the sums of the tables. A generation that an older
+// version built has none: it is compared row by row, unless somebody died of that.
+func (a *agent) compareSums(d dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	all := a.state().Compiled
+	i := slices.IndexFunc(all, func(c state.Compiled) bool { return c.Number == g.Number && len(c.Sums) > 0 })
+	if i < 0 {
+		left = a.optional(workVerify, func() error { drifts, left, err = a.rows(d, g, host); return left })
+		return drifts, left, err
+	}
+	sums, err := d.SumGeneration(g.Slot)
+	if err != nil {
+		return nil, nil, err
+	}
+	return loader.Sums(all[i].Sums).Drift(g.Slot, sums), nil, nil
+}
+
+func (a *agent) compare(d dataplane, one comparison, roles []string) (*api.Verification, error) {
 	v := &api.Verification{Envelope: api.NewEnvelope(), Checked: a.now().UTC(), Entries: []api.DriftEntry{}}
 	drifts, err := d.VerifyWiring()
 	if err != nil {
@@ -93,18 +144,15 @@ func (a *agent) compare(d dataplane, roles []string) (*api.Verification, error) 
 		if !slices.Contains(roles, g.Role) || i >= len(named) {
 			continue
 		}
-		img, err := a.imageOf(g, host)
+		drifts, left, err := one(d, g, host)
 		if err != nil {
-			v.Left = append(v.Left, fmt.Sprintf("%s generation %d: %v", g.Role, g.Number, err))
+			return nil, err
+		}
+		if left != nil {
+			v.Left = append(v.Left, fmt.Sprintf("%s generation %d: %v", g.Role, g.Number, left))
 			continue
 		}
 		v.Generations = append(v.Generations, named[i])
-		if built := named[i].Compiled; !built.IsZero() && built != img.Compiled() {
-			v.Entries = append(v.Entries, api.DriftEntry{Where: fmt.Sprintf("%s generation %d", g.Role, g.Number), Want: "compiled " + built.Short(), Got: "the bundle on disk compiles to " + img.Compiled().Short()})
-		}
-		if drifts, err = d.VerifyGeneration(g.Slot, img); err != nil {
-			return nil, err
-		}
 		add(v, drifts)
 	}
 	v.OK = len(v.Entries) == 0 && len(v.Left) == 0

@@ -29,6 +29,9 @@ func (s *Store) SaveBundle(b *config.Bundle) error {
 	if err := s.refusal(); err != nil {
 		return fmt.Errorf("save bundle: %w", err)
 	}
+	if err := s.SaveNames(b); err != nil {
+		return err
+	}
 	if _, err := s.readBundle(b.Digest); err == nil {
 		return nil
 	}
@@ -103,6 +106,7 @@ func (s *Store) Prune(keep []config.Digest) error {
 	}
 	slices.SortFunc(others, func(a, b old) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.path, b.path)) })
 	for _, o := range others[min(len(others), keptBundles):] {
+		_ = os.Remove(o.path + namesSuffix)
 		if err := os.Remove(o.path); err != nil {
 			return fmt.Errorf("prune bundles: %w", err)
 		}

@@ -135,7 +135,9 @@ type Compiled struct {
 	Digest      config.Digest  `json:"digest,omitzero"`
 	LeftOutRows int            `json:"left_out_rows,omitempty"`
 	LeftOut     []netip.Prefix `json:"left_out,omitempty"`
-	Rest        Rest           `json:"-"`
+	// Sums of the tables that were built, by map; they tell later whether the kernel still holds them.
+	Sums map[string]string `json:"sums,omitempty"`
+	Rest Rest              `json:"-"`
 }
 
 // Known finds what the record knows of a set by its digest: its members and their names.
@@ -222,6 +224,7 @@ func (r *Record) Clone() *Record {
 	}
 	for i := range c.Compiled {
 		c.Compiled[i].Services, c.Compiled[i].Resets = maps.Clone(c.Compiled[i].Services), slices.Clone(c.Compiled[i].Resets)
+		c.Compiled[i].Sums = maps.Clone(c.Compiled[i].Sums)
 		c.Compiled[i].LeftOut = slices.Clone(c.Compiled[i].LeftOut)
 	}
 	return &c

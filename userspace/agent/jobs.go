@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// jobs is a worker beside the ticks. What may take longer than a moment is its work: to load programs, to compile and build
+// a bundle, to read one, to compare all rows. The ticks only decide what is due. So repairs, deadlines and systemd's watchdog never
+// wait for a million rows, and nothing that is long runs twice at once.
+type jobs struct {
+	spawn func(func())
+
+	mu      sync.Mutex
+	running string // "" while there is none
+	since   time.Time
+	idle    chan struct{} // closed while there is none
+}
+
+func newJobs(spawn func(func())) *jobs {
+	j := &jobs{spawn: spawn, idle: make(chan struct{})}
+	close(j.idle)
+	return j
+}
+
+// start begins a job unless one runs.
+func (j *jobs) start(name string, now time.Time, job func()) bool {
+	j.mu.Lock()
+	if j.running != "" {
+		j.mu.Unlock()
+		return false
+	}
+	j.running, j.since, j.idle = name, now, make(chan struct{})
+	j.mu.Unlock()
+	j.spawn(func() {
+		defer func() {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			j.running = ""
+			close(j.idle)
+		}()
+		job()
+	})
+	return true
+}
+
+// busy names the job that runs.
+func (j *jobs) busy() (name string, since time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.running, j.since
+}
+
+// wait waits until no job runs, for at most a time; 0 is without end.
+func (j *jobs) wait(most time.Duration) {
+	j.mu.Lock()
+	idle := j.idle
+	j.mu.Unlock()
+	if most == 0 {
+		<-idle
+		return
+	}
+	select {
+	case <-idle:
+	case <-time.After(most):
+	}
+}
+
+// startJobs begins the most urgent job that is due. Each looks again at what it is for once it has its locks.
+func (a *agent) startJobs() {
+	if name, _ := a.jobs.busy(); name != "" {
+		return
+	}
+	if a.reopened.Swap(false) {
+		a.unadopted = true
+		a.adoptRetry.reset()
+	}
+	now := a.now()
+	switch {
+	case a.kernelMissing():
+		if a.openRetry.due(now) {
+			a.jobs.start("load the dataplane", now, a.tryOpen)
+		}
+	case a.unadopted && a.adoptRetry.due(now):
+		a.jobs.start("adopt what the kernel holds", now, a.changing(a.adoptAgain))
+	case a.hungUp.Load():
+		a.jobs.start("read the host file", now, func() { a.hangUp(context.Background()) })
+	case a.expiriesMoved.Load() && a.expiryRetry.due(now):
+		a.jobs.start("compute expiries again", now, a.changing(a.renewExpiries))
+	}
+}
+
+// startSpare begins what the site does not need, beside all else: nothing that it needs waits for that.
+func (a *agent) startSpare() {
+	if name, _ := a.spare.busy(); name != "" {
+		return
+	}
+	now := a.now()
+	verify := now.Sub(a.lastDrift) >= driftInterval
+	if verify {
+		a.lastDrift = now
+	}
+	a.spare.start("look after names and rows", now, func() { a.lookAfter(verify) })
+}
+
+// changing is a job that changes what the kernel enforces. While somebody else does, it comes back at the next tick.
+func (a *agent) changing(job func(dataplane)) func() {
+	return func() {
+		d, done, err := a.begin()
+		if err != nil {
+			return
+		}
+		defer done()
+		job(d)
+	}
+}
+
+// lookAfter is what the site does not need: names of bundles, and the comparison of what the kernel holds with what was
+// built.
+func (a *agent) lookAfter(verify bool) {
+	if a.opts.gentle {
+		// The thread ends with the goroutine and takes its low priority with it.
+		runtime.LockOSThread()
+		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19)
+	}
+	a.learnResident()
+	if verify {
+		a.verifyInBackground()
+	}
+}

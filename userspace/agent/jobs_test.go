@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/sdnotify"
+)
+
+// A11: a reload of a large bundle took 37 s in the goroutine that ticks, and systemd's watchdog killed the agent after 15.
+// While a bundle is built the ticks go on, and feed the watchdog.
+func TestA11WatchdogIsFedDuringALongReload(t *testing.T) {
+	dir := t.TempDir()
+	h, path := writeHost(t, dir, hostYAML, "/sys/fs/bpf/none", "")
+	m := newMachine(time.Now)
+	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer systemd.Close()
+	hup := make(chan struct{})
+	o := Options{Host: h, HostPath: path, Version: "v0", Reload: hup, owner: m.own,
+		Notify: sdnotify.New(func(name string) string {
+			return map[string]string{"NOTIFY_SOCKET": filepath.Join(dir, "notify"), "WATCHDOG_USEC": "3000000"}[name]
+		})}
+	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
+	o.links = func(context.Context) <-chan struct{} { return nil }
+	o.index = func(string) (int, error) { return fakeIndex, nil }
+	o.own = func() ([]netip.Addr, error) { return nil, nil }
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, o) }()
+	defer func() { stop(); <-done }()
+	wantDatagram(t, systemd, "READY=1", "STATUS=")
+	c := api.NewClient(h.Listen.Socket)
+	defer c.Close()
+	u, err := api.Pack(writeBundle(t, "one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Apply(ctx, u, api.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	building, built := make(chan struct{}), make(chan struct{})
+	m.mu.Lock()
+	m.during = map[string]func(){"Build": func() { close(building); <-built }}
+	m.mu.Unlock()
+	hup <- struct{}{}
+	<-building
+	for range 3 {
+		wantDatagram(t, systemd, "WATCHDOG=1", "STATUS=")
+	}
+	if _, err := c.Rollback(ctx, "meanwhile"); err != nil && !strings.Contains(err.Error(), "previous") {
+		t.Errorf("a rollback waits for it: %v", err)
+	}
+	m.mu.Lock()
+	m.during = nil
+	m.mu.Unlock()
+	close(built)
+}
+
+// What killed a process is left by the next one, for longer each time.
+func TestA11WorkThatKilledIsLeft(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	dies := func() { r.store.Attempt(workNames) } // and never says that it ended
+	reads := func() bool {
+		read := false
+		_ = r.optional(workNames, func() error { read = true; return nil })
+		return read
+	}
+	if !reads() {
+		t.Fatal("nobody died of it")
+	}
+	dies()
+	r.restart()
+	if reads() {
+		t.Error("read again at once")
+	}
+	r.clock = r.clock.Add(firstLeave)
+	dies()
+	r.restart()
+	r.clock = r.clock.Add(firstLeave)
+	if reads() {
+		t.Error("two deaths, and read after an hour")
+	}
+	r.clock = r.clock.Add(firstLeave)
+	if !reads() {
+		t.Error("never read again")
+	}
+	if !reads() {
+		t.Error("it went well, and is left all the same")
+	}
+}
+
+// The names of a resident bundle come from a small file; the bundle itself is not read for them.
+func TestA11NamesWithoutTheBundle(t *testing.T) {
+	r := newRig(t)
+	c := r.mustApply("one", api.ApplyOptions{})
+	r.restart()
+	r.ensureKnown(c.Digest)
+	rules, err := r.agent.Rules(ctx)
+	if err != nil || rules.Rules[0].ID != "bad" || r.knows(c.Digest).name != "one" {
+		t.Errorf("%+v, %v", rules, err)
+	}
+}
+
+// A comparison in the background needs no bundle, and sees a table that holds something else.
+func TestA11DriftBySums(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.restart()
+	r.verifyInBackground()
+	if r.drift == nil || len(r.drift.Entries) != 0 || r.machine.did("VerifyGeneration") != 0 {
+		t.Errorf("%+v", r.drift)
+	}
+	r.machine.drift = []loader.Drift{{Where: "slot 1", Want: "a", Got: "b"}}
+	r.verifyInBackground()
+	if s, err := r.Status(ctx); err != nil || !hasProblem(s, "drift") {
+		t.Errorf("%+v, %v", s.Problems, err)
+	}
+}
+
+// A host file that changed while no agent ran, and a bundle whose compilation killed three agents: the host file counts,
+// and the bundle goes on as it is.
+func TestA11RebuildThatKills(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	for range neededCrashes {
+		r.store.Attempt(workRebuild)
+	}
+	r.stop()
+	r.writeHost(strings.Replace(hostYAML, "note: office", "note: the office", 1))
+	builds := r.machine.did("Build")
+	r.start()
+	if s, err := r.Status(ctx); err != nil || !s.Protected || r.machine.did("Build") != builds || r.machine.published.Allowlist[0].Note != "the office" {
+		t.Errorf("%+v, %v, %d builds", s.Problems, err, r.machine.did("Build")-builds)
+	}
+}

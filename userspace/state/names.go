@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/spillway/spillway/config"
+)
+
+// Names are what people read of a bundle: a million prefixes need not be read to say what a rule is called. They lie
+// beside the bundle.
+type Names struct {
+	Schema int           `json:"schema"`
+	Name   string        `json:"name"`
+	Rules  []config.Rule `json:"rules"`
+}
+
+const (
+	namesSchema   = 1
+	namesSuffix   = ".names"
+	maxNamesBytes = 32 << 20 // 65,535 rules with labels and notes
+)
+
+// SaveNames stores the names of a bundle, unless they are there.
+func (s *Store) SaveNames(b *config.Bundle) error {
+	if err := s.refusal(); err != nil {
+		return fmt.Errorf("save names: %w", err)
+	}
+	if _, err := s.Names(b.Digest); err == nil {
+		return nil
+	}
+	data, err := seal(Names{namesSchema, b.Name, b.Rules})
+	if err != nil {
+		return fmt.Errorf("save names: %w", err)
+	}
+	return s.replace(s.bundlePath(b.Digest)+namesSuffix, data)
+}
+
+// Names returns the names of a bundle; ErrNoBundle when they are missing or damaged: the bundle has them too.
+func (s *Store) Names(d config.Digest) (*Names, error) {
+	data, err := s.read(s.bundlePath(d)+namesSuffix, maxNamesBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: names of %s", ErrNoBundle, d.Short())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read names of %s: %w", d.Short(), err)
+	}
+	content, err := unseal(data, namesSchema, namesSchema)
+	n := &Names{}
+	if err == nil {
+		err = json.Unmarshal(content, n)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: names of %s: %w", ErrNoBundle, d.Short(), err)
+	}
+	return n, nil
+}
+
+// Whole reports whether a bundle is on disk as it was written, in little memory; ErrNoBundle when not.
+func (s *Store) Whole(d config.Digest) error {
+	path := s.bundlePath(d)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s", ErrNoBundle, d.Short())
+	}
+	if err != nil {
+		return fmt.Errorf("look at bundle %s: %w", d.Short(), err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, io.LimitReader(f, maxBundleBytes)); err != nil {
+		return fmt.Errorf("look at bundle %s: %w", d.Short(), err)
+	}
+	if config.Digest(h.Sum(nil)) != d {
+		err := fmt.Errorf("%w: its content has another digest", errCorrupt)
+		s.setAside(path, err)
+		return fmt.Errorf("%w: %s: %w", ErrNoBundle, d.Short(), err)
+	}
+	return nil
+}
