@@ -142,3 +142,14 @@ func TestA4FlappingInterfaceWaits(t *testing.T) {
 		t.Errorf("ten minutes later: %d attaches, problems %v", attaches(), s.Problems)
 	}
 }
+
+// A start into an empty pin folder is no lost link, however often it happens.
+func TestA4StartsAfterADetachAreNoFlaps(t *testing.T) {
+	r := newRig(t)
+	for range 2 * flapAttaches {
+		r.reboot()
+		if s, err := r.Status(ctx); err != nil || hasProblem(s, codeAttachHeld) || s.Interfaces[0].State != loader.StateAttached {
+			t.Fatalf("%+v, %v", s.Problems, err)
+		}
+	}
+}

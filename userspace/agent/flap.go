@@ -84,9 +84,9 @@ func (a *agent) forgetAttached(name string) {
 	})
 }
 
-// endHolds lets every interface attach at once: a person said so.
+// endHolds lets every interface attach at once: a person said so, or everything is new.
 func (a *agent) endHolds() {
-	if !slices.ContainsFunc(a.state().Attached, func(at state.Attached) bool { return len(at.Times) >= flapAttaches }) {
+	if !slices.ContainsFunc(a.state().Attached, func(at state.Attached) bool { return len(at.Times) > 0 }) {
 		return
 	}
 	_ = a.update(func(r *state.Record) {

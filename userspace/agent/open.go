@@ -47,6 +47,9 @@ func (a *agent) tryOpen() {
 		return
 	}
 	defer done()
+	if d.Control().Host == bpf.SlotEmpty {
+		a.endHolds() // new maps, after a reboot or a detach: no link was lost
+	}
 	a.adopt(d, away)
 	a.adopted.Store(true)
 }
