@@ -318,7 +318,6 @@ func (b *Bans) replay(path string, data []byte) {
 		}
 		switch {
 		case err != nil && !whole && b.last(line, data): // a crash cut it off: its change never counted
-			b.dirty = true
 		case err != nil:
 			damaged = append(append(damaged, line...), '\n')
 		case l.Ban != nil:
@@ -327,8 +326,8 @@ func (b *Bans) replay(path string, data []byte) {
 			delete(b.all, l.Unban)
 		}
 	})
+	b.dirty = len(damaged) > 0 || len(data) > 0 && data[len(data)-1] != '\n'
 	if err == nil && len(damaged) > 0 {
-		b.dirty = true
 		b.s.keepAside(path, damaged)
 	}
 }
