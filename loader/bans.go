@@ -27,7 +27,7 @@ func (d *Dataplane) Ban(p netip.Prefix, ttl time.Duration) error {
 	if err := d.putBan(p, ttl); err != nil {
 		return err
 	}
-	return d.SettleBans()
+	return d.settleInside(p)
 }
 
 // RestoreBans puts bans, with the time that is left of each, into maps that never had one. One that is refused keeps no
@@ -46,8 +46,8 @@ func (d *Dataplane) putBan(p netip.Prefix, ttl time.Duration) error {
 		return fmt.Errorf("ban %s: this IPv6 prefix contains all of IPv4 (::ffff:0:0/96)", p)
 	}
 	m := d.maps[bpf.DataplaneMapBans]
-	end := uint64(In(ttl))
-	err := m.Put(key6(p.Masked()), bpf.Ban{ExpiresNs: end, OwnExpiresNs: end})
+	key, end := key6(p.Masked()), uint64(In(ttl))
+	err := m.Put(key, bpf.Ban{ExpiresNs: max(end, d.endAround(key)), OwnExpiresNs: end})
 	if errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("ban %s: %w: capacity %d", p, ErrCapacity, m.MaxEntries())
 	}
@@ -66,19 +66,48 @@ func (d *Dataplane) Unban(p netip.Prefix) (bool, error) {
 	if err != nil {
 		return false, explain("unban "+p.String(), err)
 	}
-	return true, d.SettleBans()
+	return true, d.settleInside(p)
+}
+
+// endAround returns the end that counts of the bans around a prefix; 0 when there is none. The closest one has it.
+func (d *Dataplane) endAround(key bpf.Prefix6Key) uint64 {
+	var around bpf.Ban
+	if key.Prefixlen == 0 {
+		return 0
+	}
+	key.Prefixlen--
+	if err := d.maps[bpf.DataplaneMapBans].Lookup(key, &around); err != nil {
+		return 0
+	}
+	return around.ExpiresNs
+}
+
+// settleInside gives the bans inside a prefix, whose own changed, the end that counts, and tells the flows. Inside one
+// address there are none: among however many others, its ban costs the same.
+func (d *Dataplane) settleInside(p netip.Prefix) error {
+	if p.IsSingleIP() {
+		d.bumpBanEpoch()
+		return nil
+	}
+	return d.settle(func(key bpf.Prefix6Key) bool { return p.Contains(prefixOf(key).Addr()) })
 }
 
 // SettleBans gives every ban the end that counts, and tells the flows, whatever it returns. The kernel looks at the
 // longest match only, so a ban inside a banned network must not end before the network's does: its end is the latest of
 // all bans around it. An agent settles at its start too: a crash may have left a ban that no known flow has seen.
-func (d *Dataplane) SettleBans() error {
+func (d *Dataplane) SettleBans() error { return d.settle(func(bpf.Prefix6Key) bool { return true }) }
+
+// settle does that for the bans whose end may have changed.
+func (d *Dataplane) settle(touched func(bpf.Prefix6Key) bool) error {
 	defer d.bumpBanEpoch()
 	all, err := d.allBans()
 	if err != nil {
 		return err
 	}
 	for key, ban := range all {
+		if !touched(key) {
+			continue
+		}
 		end := latestAround(key, all)
 		if end == ban.ExpiresNs {
 			continue

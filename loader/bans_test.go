@@ -4,6 +4,7 @@ package loader
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -108,5 +109,36 @@ func TestBanEpoch(t *testing.T) {
 	before := d.BanEpoch()
 	if err := d.SettleBans(); err != nil || d.BanEpoch() != before+1 {
 		t.Errorf("epoch %d after %d, %v", d.BanEpoch(), before, err)
+	}
+}
+
+// Random bans and ends, nested, beside what SettleBans says of all of them: each ban has the end that counts, whichever
+// way it came.
+func TestEndsOfNestedBans(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	d := openTest(t, Options{})
+	for i := range 300 {
+		p := netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(r.IntN(16))}), 24+r.IntN(9)).Masked()
+		if r.IntN(3) == 0 {
+			p = netip.PrefixFrom(netip.MustParseAddr("2001:db8::"), 48+16*r.IntN(6)).Masked()
+		}
+		if r.IntN(3) == 0 {
+			if _, err := d.Unban(p); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := d.Ban(p, time.Duration(1+r.IntN(1000))*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		all, err := d.allBans()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, ban := range all {
+			if want := latestAround(key, all); ban.ExpiresNs != want {
+				t.Fatalf("after %d changes %s ends at %d, want %d", i, formatPrefix6(key), ban.ExpiresNs, want)
+			}
+		}
 	}
 }

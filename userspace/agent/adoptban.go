@@ -67,23 +67,26 @@ func (a *agent) followBans(d dataplane) error {
 	if err != nil {
 		return err
 	}
+	left := map[netip.Prefix]time.Time{}
+	for _, k := range bans {
+		left[k.Prefix] = k.Expires.UTC()
+	}
 	var made []state.Ban
 	var ended []netip.Prefix
 	for _, b := range a.store.Bans().All() {
-		i := slices.IndexFunc(bans, func(k loader.Ban) bool { return k.Prefix == b.Prefix })
+		expires, inForce := left[b.Prefix]
+		delete(left, b.Prefix)
 		switch {
-		case i >= 0:
-			if bans[i].Expires.Sub(b.Expires).Abs() > banSlack {
-				b.Expires = bans[i].Expires.UTC()
-				made = append(made, b)
-			}
-			bans = slices.Delete(bans, i, i+1)
+		case inForce && expires.Sub(b.Expires).Abs() > banSlack:
+			b.Expires = expires
+			made = append(made, b)
+		case inForce:
 		case !a.bansMissing || !b.Expires.After(a.now()):
 			ended = append(ended, b.Prefix)
 		}
 	}
-	for _, k := range bans {
-		made = append(made, state.Ban{Prefix: k.Prefix, Expires: k.Expires.UTC(), Made: a.now().UTC(), By: state.FoundBy})
+	for p, expires := range left {
+		made = append(made, state.Ban{Prefix: p, Expires: expires, Made: a.now().UTC(), By: state.FoundBy})
 	}
 	_ = a.recordBans(made, ended)
 	return nil
@@ -98,8 +101,7 @@ func (a *agent) sweepBans(d dataplane) {
 	if err != nil && !errors.Is(err, loader.ErrNotPinned) {
 		a.log.Warn("ended bans stay in the kernel, without effect", "error", err)
 	}
-	ended := func(b state.Ban) bool { return !b.Expires.After(a.now()) }
-	if removed == 0 && d.BanEpoch() == a.banEpoch && !slices.ContainsFunc(a.store.Bans().All(), ended) {
+	if removed == 0 && d.BanEpoch() == a.banEpoch && !a.store.Bans().Ended(a.now()) {
 		return
 	}
 	a.banEpoch = d.BanEpoch()

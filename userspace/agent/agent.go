@@ -92,6 +92,7 @@ type agent struct {
 	// These belong to the job that runs; while none runs, to the goroutine that ticks.
 	openRetry   retry
 	stale       atomic.Bool // this process cannot open the kernel part any more; another one may
+	blank       bool        // the kernel held nothing, and what the record would give it could not be read yet
 	unadopted   bool        // something of adoption failed and may be tried again
 	adoptRetry  retry
 	expiryRetry retry

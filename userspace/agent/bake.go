@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -77,7 +78,7 @@ func (a *agent) comeback() (known *state.Generation, mode bpf.Mode) {
 	if r.Applied == nil || enforce && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode
 	}
-	if err := a.store.Whole(r.Applied.Digest); err != nil && r.LastKnownGood != nil {
+	if err := a.store.Whole(r.Applied.Digest); errors.Is(err, state.ErrNoBundle) && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode // only a host that observes gets here
 	}
 	return r.Applied, bpf.DataplaneModeMODE_OBSERVE

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -56,13 +55,10 @@ func (a *agent) ban(d dataplane, e *state.Entry, r api.BanRequest) (*api.Change,
 	if err := a.guardBan(p, h); err != nil {
 		return nil, err
 	}
-	bans, err := d.Bans()
-	if err != nil {
-		return nil, err
-	}
-	again := slices.ContainsFunc(bans, func(b loader.Ban) bool { return b.Prefix == p })
-	if !again && len(bans) >= h.Capacity.Bans {
-		return nil, limit("%d bans are in force", "capacity.bans in the host file is %d: unban some, or write a bundle", len(bans), h.Capacity.Bans)
+	// The record of bans follows the kernel's; to ask the kernel for all of them would make each ban dearer than the last.
+	inForce, again := a.store.Bans().InForce(a.now(), p)
+	if !again && inForce >= h.Capacity.Bans {
+		return nil, limit("%d bans are in force", "capacity.bans in the host file is %d: unban some, or write a bundle", inForce, h.Capacity.Bans)
 	}
 	if err := a.spendBan(h); err != nil {
 		return nil, err
@@ -112,6 +108,9 @@ func (a *agent) Unban(ctx context.Context, by api.Caller, prefix, reason string)
 
 // recordBans writes down bans that the kernel has, and ends of others. What the disk refuses is written later.
 func (a *agent) recordBans(made []state.Ban, ended []netip.Prefix) error {
+	if len(made)+len(ended) == 0 {
+		return nil
+	}
 	return a.toldBans(a.store.Bans().Change(made, ended))
 }
 

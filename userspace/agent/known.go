@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -39,12 +40,18 @@ func (a *agent) learnResident() {
 		return
 	}
 	resident := map[config.Digest]bool{}
+	var unread error
 	for _, g := range all {
 		resident[g.Digest] = true
 		a.ensureKnown(g.Digest)
 		if a.knows(g.Digest) == nil {
-			a.readWhole(g.Digest)
+			unread = errors.Join(unread, a.readWhole(g.Digest))
 		}
+	}
+	if unread != nil {
+		a.setProblem(problemBundle, unread.Error(), "repair the disk or the rights of the file; the kernel enforces the bundle, and its rules have no names until it can be read")
+	} else {
+		a.clearProblem(problemBundle)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -66,8 +73,8 @@ func (a *agent) ensureKnown(d config.Digest) {
 }
 
 // readWhole reads the names out of a bundle that was saved without them. One of a million rows may take more memory than
-// this process may have, and names are not worth dying for.
-func (a *agent) readWhole(d config.Digest) {
+// this process may have, and names are not worth dying for. An error says that it is on disk and cannot be read now.
+func (a *agent) readWhole(d config.Digest) error {
 	err := a.optional(workNames, func() error {
 		b, err := a.store.Bundle(d)
 		if err != nil {
@@ -77,12 +84,16 @@ func (a *agent) readWhole(d config.Digest) {
 		return a.store.SaveNames(b)
 	})
 	if a.knows(d) != nil {
-		return
+		return nil
+	}
+	if state.Unreadable(err) {
+		return err
 	}
 	a.mu.Lock()
 	a.known[d] = &knownBundle{missing: true}
 	a.mu.Unlock()
 	a.log.Warn("the bundle of a resident generation cannot be read: its rules have no names", "digest", d.Short(), "error", err)
+	return nil
 }
 
 func (a *agent) knows(d config.Digest) *knownBundle {

@@ -74,7 +74,8 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 	a.wired.Store(true)
 	c := d.Control()
 	fresh := c.Host == bpf.SlotEmpty
-	if fresh {
+	a.blank = a.blank || fresh && a.store.Unread() != nil
+	if fresh || a.blank {
 		a.restoreBypass(d)
 	}
 	var err error
@@ -88,9 +89,10 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 	} else {
 		a.clearProblem(problemHost)
 	}
-	if fresh && d.Control().Host != bpf.SlotEmpty {
+	if (fresh || a.blank) && d.Control().Host != bpf.SlotEmpty {
 		a.restoreServices(d)
 	}
+	a.blank = a.blank && a.store.Unread() != nil
 	a.tellMode()
 	a.adoptBypass(d)
 	a.unadopted = err != nil

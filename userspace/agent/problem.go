@@ -19,6 +19,7 @@ const (
 	problemKernel  = "kernel"
 	problemState   = "state"
 	problemUnread  = "state_unread"
+	problemBundle  = "bundle_unread"
 	problemHistory = "history"
 	problemAPI     = "api"
 	problemRead    = "api_read"

@@ -12,16 +12,20 @@ func (a *agent) tellUnread(err error) {
 	a.setProblem(problemUnread, err.Error(), "repair the disk or the rights of "+a.opts.Host.Paths.State+"; nothing is written over what cannot be read, and traffic does not need it")
 }
 
-// saveAgain writes a record that the disk refused before.
+// saveAgain writes what the disk refused before, and reads what could not be read.
 func (a *agent) saveAgain() {
-	a.mu.Lock()
-	due := (a.unsaved || a.store.Unread() != nil) && a.now().Sub(a.lastSave).Abs() >= saveInterval
-	a.mu.Unlock()
-	if !due {
+	if a.now().Sub(a.lastSave).Abs() < saveInterval {
 		return
 	}
 	a.lastSave = a.now()
 	a.reopenStore()
+	_ = a.toldBans(a.store.Bans().Flush())
+	a.mu.Lock()
+	unsaved := a.unsaved
+	a.mu.Unlock()
+	if !unsaved {
+		return
+	}
 	_ = a.update(func(*state.Record) {})
 }
 

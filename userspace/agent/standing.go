@@ -3,12 +3,14 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
 )
 
 // standing compares the bundle with what is in force. unchanged says that there is nothing to do, and change says so.
@@ -39,6 +41,10 @@ func (a *agent) standing(d dataplane, b *config.Bundle, change *api.Change) (sta
 		return nil, true, nil
 	}
 	old, err := a.store.Bundle(g.Digest)
+	if err != nil && !errors.Is(err, state.ErrNoBundle) {
+		return nil, false, &api.Error{Code: api.CodeUnavailable, Message: "nothing changed: what it would newly block cannot be judged: " + err.Error(),
+			Fix: "repair the disk; or move that file away, and growth is not judged"}
+	}
 	if err != nil {
 		a.log.Warn("the stable bundle is not on disk: growth cannot be judged", "error", err)
 		return nil, false, nil

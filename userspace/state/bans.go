@@ -96,6 +96,30 @@ func (b *Bans) Get(p netip.Prefix) (Ban, bool) {
 	return ban, ok
 }
 
+// InForce returns how many bans have not ended, and whether that of a prefix is one of them.
+func (b *Bans) InForce(now time.Time, p netip.Prefix) (count int, banned bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, ban := range b.all {
+		if ban.Expires.After(now) {
+			count++
+		}
+	}
+	return count, b.all[p].Expires.After(now)
+}
+
+// Ended reports whether the end of some ban is over.
+func (b *Bans) Ended(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, ban := range b.all {
+		if !ban.Expires.After(now) {
+			return true
+		}
+	}
+	return false
+}
+
 // Unread is why the bans on disk are not known yet; nil when they are.
 func (b *Bans) Unread() error {
 	b.mu.Lock()

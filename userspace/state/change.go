@@ -115,7 +115,7 @@ func (r *Record) Absorb(disk *Record) {
 	}
 	r.Bypass = maps.Clone(r.Bypass)
 	for name, b := range disk.Bypass {
-		if _, known := r.Bypass[name]; !known {
+		if known, ok := r.Bypass[name]; !ok || known.By == FoundBy {
 			if r.Bypass == nil {
 				r.Bypass = map[string]Bypass{}
 			}

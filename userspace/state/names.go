@@ -66,6 +66,9 @@ func (s *Store) Names(d config.Digest) (*Names, error) {
 // Whole reports whether a bundle is on disk as it was written, in little memory; ErrNoBundle when not.
 func (s *Store) Whole(d config.Digest) error {
 	path := s.bundlePath(d)
+	if err := s.fault(opRead, path); err != nil {
+		return fmt.Errorf("look at bundle %s: %w", d.Short(), err)
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s", ErrNoBundle, d.Short())
