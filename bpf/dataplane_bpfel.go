@@ -19,6 +19,20 @@ type DataplaneBan struct {
 	OwnExpiresNs uint64
 }
 
+type DataplaneCounter struct {
+	_           structs.HostLayout
+	Packets     [8]uint64
+	Connections [8]uint64
+}
+
+type DataplaneCounterSlot uint32
+
+const (
+	DataplaneCounterSlotCOUNTER_LEFT  DataplaneCounterSlot = 8
+	DataplaneCounterSlotCOUNTER_ALONE DataplaneCounterSlot = 9
+	DataplaneCounterSlotCOUNTER_SLOTS DataplaneCounterSlot = 10
+)
+
 type DataplaneDataplaneSettings struct {
 	_               structs.HostLayout
 	SynMask         uint32
@@ -86,6 +100,8 @@ const (
 	DataplaneFlowFlagsFLOW_FIRST_PAYLOAD   DataplaneFlowFlags = 2
 	DataplaneFlowFlagsFLOW_HAS_FINGERPRINT DataplaneFlowFlags = 4
 	DataplaneFlowFlagsFLOW_HAS_TLS         DataplaneFlowFlags = 8
+	DataplaneFlowFlagsFLOW_COUNTED         DataplaneFlowFlags = 16
+	DataplaneFlowFlagsFLOW_CUT             DataplaneFlowFlags = 32
 )
 
 type DataplaneFlowKey struct {
@@ -603,6 +619,7 @@ const (
 	DataplaneMapPrefixes4                 = "prefixes4"
 	DataplaneMapPrefixes6                 = "prefixes6"
 	DataplaneMapPrograms                  = "programs"
+	DataplaneMapRecentBlocks              = "recent_blocks"
 	DataplaneMapRoot                      = "root"
 	DataplaneMapRuleHits                  = "rule_hits"
 	DataplaneMapRules                     = "rules"
@@ -617,6 +634,7 @@ const (
 	DataplaneProgSpillwayDataplane        = "spillway_dataplane"
 	DataplaneProgSpillwayPayload          = "spillway_payload"
 	DataplaneVarKeepEnumControlShift      = "keep_enum_control_shift"
+	DataplaneVarKeepEnumCounterSlot       = "keep_enum_counter_slot"
 	DataplaneVarKeepEnumFlowFlags         = "keep_enum_flow_flags"
 	DataplaneVarKeepEnumHelloLimit        = "keep_enum_hello_limit"
 	DataplaneVarKeepEnumJa4Form           = "keep_enum_ja4_form"
@@ -712,6 +730,7 @@ type DataplaneMapSpecs struct {
 	Prefixes4       *ebpf.MapSpec `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.MapSpec `ebpf:"prefixes6"`
 	Programs        *ebpf.MapSpec `ebpf:"programs"`
+	RecentBlocks    *ebpf.MapSpec `ebpf:"recent_blocks"`
 	Root            *ebpf.MapSpec `ebpf:"root"`
 	RuleHits        *ebpf.MapSpec `ebpf:"rule_hits"`
 	Rules           *ebpf.MapSpec `ebpf:"rules"`
@@ -730,6 +749,7 @@ type DataplaneMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type DataplaneVariableSpecs struct {
 	KeepEnumControlShift      *ebpf.VariableSpec `ebpf:"keep_enum_control_shift"`
+	KeepEnumCounterSlot       *ebpf.VariableSpec `ebpf:"keep_enum_counter_slot"`
 	KeepEnumFlowFlags         *ebpf.VariableSpec `ebpf:"keep_enum_flow_flags"`
 	KeepEnumHelloLimit        *ebpf.VariableSpec `ebpf:"keep_enum_hello_limit"`
 	KeepEnumJa4Form           *ebpf.VariableSpec `ebpf:"keep_enum_ja4_form"`
@@ -795,6 +815,7 @@ type DataplaneMaps struct {
 	Prefixes4       *ebpf.Map `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.Map `ebpf:"prefixes6"`
 	Programs        *ebpf.Map `ebpf:"programs"`
+	RecentBlocks    *ebpf.Map `ebpf:"recent_blocks"`
 	Root            *ebpf.Map `ebpf:"root"`
 	RuleHits        *ebpf.Map `ebpf:"rule_hits"`
 	Rules           *ebpf.Map `ebpf:"rules"`
@@ -826,6 +847,7 @@ func (m *DataplaneMaps) Close() error {
 		m.Prefixes4,
 		m.Prefixes6,
 		m.Programs,
+		m.RecentBlocks,
 		m.Root,
 		m.RuleHits,
 		m.Rules,
@@ -845,6 +867,7 @@ func (m *DataplaneMaps) Close() error {
 // It can be passed to LoadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DataplaneVariables struct {
 	KeepEnumControlShift      *ebpf.Variable `ebpf:"keep_enum_control_shift"`
+	KeepEnumCounterSlot       *ebpf.Variable `ebpf:"keep_enum_counter_slot"`
 	KeepEnumFlowFlags         *ebpf.Variable `ebpf:"keep_enum_flow_flags"`
 	KeepEnumHelloLimit        *ebpf.Variable `ebpf:"keep_enum_hello_limit"`
 	KeepEnumJa4Form           *ebpf.Variable `ebpf:"keep_enum_ja4_form"`

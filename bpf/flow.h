@@ -53,6 +53,8 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 	f->score = p->score;
 	f->hello_end = p->hello_end;
 	f->facts = p->facts;
+	if (p->flags & (PACKET_CONNECTION | PACKET_COUNTED))
+		f->flags |= FLOW_COUNTED;
 	if (p->flags & PACKET_HAS_FINGERPRINT) {
 		f->flags |= FLOW_HAS_FINGERPRINT;
 		f->fingerprint = p->fingerprint;
@@ -123,7 +125,12 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 	if (flow->ban_epoch != ban_epoch) {
 		p->now_ns = bpf_ktime_get_coarse_ns();
 		if (judge_ban(p, rt)) {
-			spare(p);
+			spare(p, rt);
+			if (p->outcome != OUTCOME_PASS && !(flow->flags & FLOW_CUT)) {
+				flow->flags |= FLOW_CUT;
+				p->flags |= PACKET_CONNECTION;
+				p->isn = flow->isn;
+			}
 			return p->reason;
 		}
 		flow->ban_epoch = ban_epoch;

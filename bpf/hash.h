@@ -54,6 +54,13 @@ static __always_inline __u64 sip_end(struct sip *s)
 	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
 }
 
+/* mix64 is quick and no more: for what a stranger gains nothing by steering. */
+static __always_inline __u64 mix64(__u64 sum, __u64 word)
+{
+	sum = (sum ^ word) * 0x9e3779b97f4a7c15ULL;
+	return sum ^ sum >> 32;
+}
+
 static __always_inline __u64 pair64(__u32 low, __u32 high)
 {
 	return (__u64)high << 32 | low;

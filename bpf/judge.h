@@ -271,7 +271,7 @@ static __always_inline bool agent_lost(const struct packet *p)
 
 /* spare turns a block into a pass where somebody stands above the bundle. It runs only for packets that would be
  * blocked, so an ordinary visitor pays nothing for it. */
-static __always_inline void spare(struct packet *p)
+static __always_inline void spare(struct packet *p, const struct runtime *rt)
 {
 	if (p->verdict == VERDICT_PASS)
 		return;
@@ -319,7 +319,7 @@ __noinline int judge(struct packet *p)
 	p->flags |= PACKET_EVENT;
 	if (!judge_ban(p, rt))
 		by_generation(p, rt);
-	spare(p);
+	spare(p, rt);
 	return p->reason;
 }
 

@@ -106,13 +106,24 @@ struct {
 	__type(value, struct ban);
 } bans SEC(".maps");
 
-/* Packets by {service, slot, reason, outcome}, see count(). Written by the exit only. */
+/* Packets and connections by {service, slot, reason}, and by outcome within, see count(). Written by the exit; user space
+ * takes a slot's part away before the slot is filled again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, COUNTERS);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct counter);
 } counters SEC(".maps");
+
+/* Connections that were blocked a moment ago, as a keyed hash with their ISN: what comes again is not counted again.
+ * Direct-mapped; one that is overwritten is counted once more. A processor has its own: a network card sends all packets
+ * of a connection to one, and a flood of SYNs passes no cache line around. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, RECENT_BLOCKS);
+	__type(key, __u32);
+	__type(value, __u64);
+} recent_blocks SEC(".maps");
 
 /* Matches by {slot, rule}. User space zeroes a slot's part before the slot is filled again. */
 struct {
@@ -151,6 +162,7 @@ KEEP_TYPE(tcp_signatures);
 KEEP_TYPE(ja4_key);
 #define KEEP_ENUM(name) const enum name *keep_enum_##name __attribute__((unused))
 KEEP_ENUM(reason);
+KEEP_ENUM(counter_slot);
 KEEP_ENUM(verdict);
 KEEP_ENUM(outcome);
 KEEP_ENUM(mode);

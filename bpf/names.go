@@ -7,6 +7,7 @@ import "fmt"
 // Shorter names for the generated types; the generated file has their layout.
 type (
 	Ban            = DataplaneBan
+	Counts         = DataplaneCounter
 	Event          = DataplaneEvent
 	EventBudget    = DataplaneEventBudget
 	Flow           = DataplaneFlow
@@ -58,6 +59,11 @@ const (
 
 	// RootMagic is the first of the root's words: "spillway".
 	RootMagic = 0x7961776c6c697073
+
+	// Places of the counters beside the slots.
+	CounterLeft  = Slots
+	CounterAlone = Slots + 1
+	CounterSlots = Slots + 2
 
 	SlotEmpty        = 0
 	ProgramDataplane = 0

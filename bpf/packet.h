@@ -31,6 +31,10 @@
 #define PACKET_DECIDED 2048
 /* A socket of this host vouches for its connection. What strangers can forge has places and budgets of its own. */
 #define PACKET_PROVEN 4096
+/* It decided a connection that can be told from others, by its ISN: that is counted, also where it passes. */
+#define PACKET_CONNECTION 8192
+/* Its connection was counted before. */
+#define PACKET_COUNTED 16384
 
 /* Bits of the thirteenth byte of the TCP header. */
 #define TCP_BIT_FIN 0x01
@@ -67,7 +71,7 @@ struct packet {
 	__u32 hello_end; /* of struct flow */
 	union {
 		__u32 cursor; /* of read_syn */
-		__u32 isn;    /* of the flow that is reset */
+		__u32 isn;    /* of the connection that is decided, or reset */
 	};
 	__u64 expires_ns;
 	__u64 now_ns;

@@ -58,6 +58,14 @@ static __always_inline void judge_payload(struct packet *p, bool is_proven)
 	p->flags |= PACKET_DECIDED;
 }
 
+/* decide_connection notes that p decided the connection with this ISN; one whose ClientHello goes on is decided later. */
+static __always_inline void decide_connection(struct packet *p, __u32 isn)
+{
+	p->isn = isn;
+	if (!(p->flags & PACKET_HELLO_PARTIAL) || p->outcome != OUTCOME_PASS)
+		p->flags |= PACKET_CONNECTION;
+}
+
 /* inspect_midstream judges data of a connection whose start we did not see by its source alone. What a socket took in
  * before it makes it an established connection, and past its hello a ban alone cuts that: its flow may only have been
  * evicted. A connection that passes gets a flow, so that no later swap cuts it; the flow has the socket's ISN, so its true
@@ -75,7 +83,10 @@ static __always_inline int inspect_midstream(struct packet *p, enum confirmation
 		spare_begun(p, REASON_MIDSTREAM);
 	else if (confirmed != CONFIRM_NONE && is_tls_service(p))
 		p->hello_end = HELLO_MAX;
-	if (confirmed != CONFIRM_NONE && p->verdict == VERDICT_PASS)
+	if (confirmed == CONFIRM_NONE)
+		return p->reason;
+	decide_connection(p, isn);
+	if (p->verdict == VERDICT_PASS)
 		keep_flow(p, isn, FLOW_CONFIRMED | (is_begun ? FLOW_FIRST_PAYLOAD : 0));
 	return p->reason;
 }
@@ -92,6 +103,7 @@ static __noinline int inspect_late(struct xdp_md *ctx, struct packet *p, enum co
 	if (read_hello(ctx, p, isn))
 		return inspect_midstream(p, confirmed, isn);
 	judge_payload(p, true);
+	decide_connection(p, isn);
 	keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
 	return p->reason;
 }
@@ -122,6 +134,9 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 	if (is_tls_service(p))
 		read_hello(ctx, p, isn);
 	judge_payload(p, exact);
+	p->isn = isn;
+	if (exact || (remote && joined))
+		decide_connection(p, isn);
 	if (exact)
 		keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
 	else if (remote && joined)
@@ -151,6 +166,8 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 	bool known = flow->flags & FLOW_FIRST_PAYLOAD;
 	if (flow->flags & FLOW_CONFIRMED)
 		p->flags |= PACKET_PROVEN;
+	if (flow->flags & FLOW_COUNTED)
+		p->flags |= PACKET_COUNTED;
 	if (known)
 		take_facts(p, flow);
 	else
@@ -176,8 +193,11 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 	judge_payload(p, exact && flow->flags & FLOW_CONFIRMED);
 	/* What says nothing new takes no fingerprint away. */
 	bool says_less = p->verdict == flow->verdict && flow->flags & FLOW_HAS_TLS && !(p->flags & PACKET_HAS_TLS);
-	if (exact && p->verdict >= flow->verdict && !says_less)
+	p->isn = isn;
+	if (exact && p->verdict >= flow->verdict && !says_less) {
+		decide_connection(p, isn);
 		keep_flow(p, isn, (flow->flags & FLOW_CONFIRMED) | FLOW_FIRST_PAYLOAD);
+	}
 	label_partial(p);
 	return p->reason;
 }

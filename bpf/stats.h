@@ -5,18 +5,64 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "hash.h"
 #include "maps.h"
 #include "packet.h"
 #include "settings.h"
 
+static __always_inline struct counter *find_counter(const struct packet *p, __u32 slot, __u32 reason)
+{
+	__u32 service = p->service < SERVICES_MAX ? p->service : 0;
+	__u32 index = (service * COUNTER_SLOTS + slot) * REASON_MAX + reason;
+	return bpf_map_lookup_elem(&counters, &index);
+}
+
+/* is_repeated says whether this connection was counted as blocked a moment ago, and notes that it is now. */
+static __always_inline bool is_repeated(const struct packet *p)
+{
+	struct runtime *rt = get_words();
+	if (!rt)
+		return false;
+	__u32 isn = p->stage == STAGE_SYN ? p->seq : p->isn;
+	__u64 hash = mix64(rt->seed[0], pair64(p->key.saddr[0], p->key.saddr[1]));
+	hash = mix64(hash, pair64(p->key.saddr[2], p->key.saddr[3]));
+	hash = mix64(hash, pair64(p->key.sport, isn) ^ (__u64)p->key.dport << 16);
+	__u32 index = hash & (RECENT_BLOCKS - 1);
+	__u64 *recent = bpf_map_lookup_elem(&recent_blocks, &index);
+	if (!recent || *recent == hash)
+		return recent;
+	*recent = hash;
+	return false;
+}
+
+/* count_decision counts a connection once: where its first payload is judged, or its SYN where that is blocked already.
+ * What belongs to no connection and is blocked counts beside them. */
+static __always_inline void count_decision(const struct packet *p, struct counter *counter, __u32 reason)
+{
+	__u32 outcome = p->outcome & (OUTCOMES - 1);
+	if (outcome == OUTCOME_PASS) {
+		if ((p->flags & (PACKET_CONNECTION | PACKET_COUNTED)) == PACKET_CONNECTION)
+			counter->connections[OUTCOME_PASS] += 1;
+		return;
+	}
+	if (p->stage == STAGE_PACKET && !(p->flags & PACKET_CONNECTION)) {
+		struct counter *alone = find_counter(p, COUNTER_ALONE, reason);
+		if (alone)
+			alone->connections[outcome] += 1;
+	} else if (!is_repeated(p)) {
+		counter->connections[outcome] += 1;
+	}
+}
+
 /* count returns how often this CPU has counted such a packet. */
 static __always_inline __u64 count(const struct packet *p, __u32 reason)
 {
-	__u32 service = p->service < SERVICES_MAX ? p->service : 0;
-	__u32 slot = p->slot & (SLOTS - 1);
-	__u32 index = ((service * SLOTS + slot) * REASON_MAX + reason) * OUTCOMES + (p->outcome & (OUTCOMES - 1));
-	__u64 *counter = bpf_map_lookup_elem(&counters, &index);
-	return counter ? *counter += 1 : 0;
+	struct counter *counter = find_counter(p, p->slot & (SLOTS - 1), reason);
+	if (!counter)
+		return 0;
+	if (p->flags & (PACKET_EVENT | PACKET_CONNECTION))
+		count_decision(p, counter, reason);
+	return counter->packets[p->outcome & (OUTCOMES - 1)] += 1;
 }
 
 /* is_sampled thins out passes, and packets that are judged alone: the first of each kind, then one in mask + 1. */
@@ -53,12 +99,11 @@ static __always_inline bool may_tell(__u64 now_ns)
 	return true;
 }
 
-/* tell emits the event of one decision. */
+/* tell emits the event of one decision that may be told. A call costs 10 ns, so a flood that has spent its budget makes
+ * none. */
 __noinline int tell(struct packet *p)
 {
 	if (!p)
-		return 0;
-	if (!may_tell(p->now_ns))
 		return 0;
 	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {

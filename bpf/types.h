@@ -23,6 +23,9 @@ enum {
 	PROGRAM_DATAPLANE = 0, /* the root program calls it, by an array of its own */
 	PROGRAM_PAYLOAD = 1,
 	PROGRAMS_MAX = 4,
+	/* A power of two. A client repeats its SYN after 1, 3, 7 s: at 1,000 blocked ones a second on a processor, nine of ten
+	 * are known again after the first of these. */
+	RECENT_BLOCKS = 8192,
 };
 
 /* Why a packet went where it went. Names are the labels in metrics, events and documents. Append only: numbers are ABI. */
@@ -84,7 +87,24 @@ enum outcome {
 	OUTCOMES = 8,
 };
 
-#define COUNTERS (SERVICES_MAX * SLOTS * REASON_MAX * OUTCOMES)
+/* Beside the slots, whose counts belong to the generation in them, the counters have two places that no slot takes. */
+enum counter_slot {
+	/* What generations counted that have left their slots: user space adds it here and zeroes theirs in one call, so
+	 * that a sum over all of them only grows. */
+	COUNTER_LEFT = SLOTS,
+	/* Its `connections` are packets that were judged by themselves, and blocked: they belong to no connection. */
+	COUNTER_ALONE = SLOTS + 1,
+	COUNTER_SLOTS = SLOTS + 2,
+};
+
+/* What left in one way, by outcome. One value holds all outcomes: reading and zeroing cost by the value, not by the byte. */
+struct counter {
+	__u64 packets[OUTCOMES];
+	__u64 connections[OUTCOMES]; /* decided; each once, see count_decision() */
+};
+_Static_assert(sizeof(struct counter) == 128, "counter is ABI");
+
+#define COUNTERS (SERVICES_MAX * COUNTER_SLOTS * REASON_MAX)
 
 enum mode {
 	MODE_OBSERVE = 0,
@@ -153,6 +173,8 @@ enum flow_flags {
 	FLOW_FIRST_PAYLOAD = 2,   /* the first payload was scored */
 	FLOW_HAS_FINGERPRINT = 4, /* the SYN's fingerprint is known */
 	FLOW_HAS_TLS = 8,         /* the ClientHello's fingerprint is known */
+	FLOW_COUNTED = 16,        /* the connection was counted at its decision */
+	FLOW_CUT = 32,            /* and again when a ban cut it */
 };
 
 /* The verdict of one connection. verdict and the fields beside it are written together at creation; later writes

@@ -48,7 +48,7 @@ static __always_inline int inspect(struct xdp_md *ctx, struct packet *p)
 static __always_inline int finish(struct xdp_md *ctx, struct packet *p, int reason)
 {
 	__u64 counted = count(p, reason > 0 && reason < REASON_MAX ? reason : REASON_INTERNAL);
-	if (p->flags & PACKET_EVENT && (is_sampled(p, counted) || is_watched(p)))
+	if (p->flags & PACKET_EVENT && (is_sampled(p, counted) || is_watched(p)) && may_tell(p->now_ns))
 		tell(p);
 	if (p->outcome == OUTCOME_RESET) {
 		int action = reset(ctx, p);

@@ -31,6 +31,9 @@ func (d *Dataplane) Build(img *Image) (uint8, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := d.retire(slot); err != nil {
+		return 0, err
+	}
 	d.zeroRuleHits(slot)
 	return slot, d.fill(slot, generationMaps, img.tables(d.capacity))
 }
@@ -42,6 +45,9 @@ func (d *Dataplane) BuildHost(img *HostImage) (uint8, error) {
 	}
 	slot, err := d.spare(hostMaps, d.Control().Host)
 	if err != nil {
+		return 0, err
+	}
+	if err := d.forgetServices(img); err != nil {
 		return 0, err
 	}
 	return slot, d.fill(slot, hostMaps, img.tables(d.capacity.Allowlist+1))

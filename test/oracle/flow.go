@@ -16,7 +16,7 @@ func (m *Model) segment(p *packet, s *config.Service) Result {
 	case p.isSYN():
 		return m.syn(p, s, f)
 	case f != nil && !m.takenOver(p, f):
-		return m.known(p, s)
+		return m.known(p, s, f)
 	case p.payloadLen == 0:
 		return m.alone(p, s, p.flaw, handshake)
 	}
@@ -46,7 +46,7 @@ func (m *Model) syn(p *packet, s *config.Service, f *flow) Result {
 			f.sawSYN = true
 		}
 	}
-	return j.result(noMatch)
+	return m.counts(j.result(noMatch), p, p.seq)
 }
 
 // recall returns the SYN that a segment continues: the same connection, and the number after the SYN's.
@@ -84,19 +84,28 @@ func (m *Model) payload(p *packet, s *config.Service) Result {
 	}
 	j := m.World.judge(f)
 	if s.Local || !joined {
-		return j.result(unconfirmed)
+		return m.counts(j.result(unconfirmed), p, p.seq-1)
 	}
 	// A block without a socket that vouches would be a stranger's to make, and a ban has an end of its own.
 	if !j.drops() && j.reason != ban {
 		m.flows[p.key()] = &flow{isn: r.isn}
 	}
-	return j.result(noMatch)
+	result := m.counts(j.result(noMatch), p, r.isn)
+	if result.Outcome == pass {
+		result.Decides = DecidesConnection
+	}
+	return result
 }
 
 // known passes a segment of a connection whose first payload passed, whatever the bundle says by now. Bans cut any.
-func (m *Model) known(p *packet, s *config.Service) Result {
+func (m *Model) known(p *packet, s *config.Service, f *flow) Result {
 	if m.World.isBanned(p) {
-		return m.World.judge(facts{packet: p, service: s.Name}).result(noMatch)
+		r := m.World.judge(facts{packet: p, service: s.Name}).result(noMatch)
+		if r.Outcome != pass && !f.cut {
+			f.cut = true
+			r = m.counts(r, p, f.isn)
+		}
+		return r
 	}
 	return Result{Reason: knownFlow}
 }

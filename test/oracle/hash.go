@@ -59,3 +59,18 @@ func (w *World) synPlace(k key) int {
 	b = append(b, 0, 0)
 	return int(sipHash(w.SynKey[0], w.SynKey[1], b) & uint64(w.SynPlaces-1))
 }
+
+// blockPlace returns the one place where a blocked connection is remembered, and its name there. See is_repeated() in
+// bpf/stats.h: what counts is the source, the ports and the ISN.
+func (w *World) blockPlace(k key, isn uint32) (place, name uint64) {
+	const places = 8192
+	mix := func(sum, word uint64) uint64 {
+		sum = (sum ^ word) * 0x9e3779b97f4a7c15
+		return sum ^ sum>>32
+	}
+	wire := func(port uint16) uint64 { return uint64(port>>8 | port<<8) }
+	sum := mix(w.SynKey[0], binary.LittleEndian.Uint64(k.addresses[:8]))
+	sum = mix(sum, binary.LittleEndian.Uint64(k.addresses[8:16]))
+	sum = mix(sum, (uint64(isn)<<32|wire(k.sourcePort))^wire(k.destPort)<<16)
+	return sum % places, sum
+}

@@ -17,7 +17,19 @@ type Result struct {
 	Outcome bpf.Outcome
 	// Uncounted: the kill switch let it pass before anything was looked at.
 	Uncounted bool
+	// Decides says what else is counted.
+	Decides Decision
 }
+
+// Decision is what a packet decided: nothing, the connection that it belongs to, or itself alone, as blocked.
+type Decision uint8
+
+// What a packet decides.
+const (
+	DecidesNothing Decision = iota
+	DecidesConnection
+	DecidesItself
+)
 
 // Drops reports whether the packet is dropped.
 func (r Result) Drops() bool { return r.Outcome == bpf.DataplaneOutcomeOUTCOME_DROP }
@@ -56,6 +68,7 @@ type synRecord struct {
 type flow struct {
 	isn    uint32
 	sawSYN bool // later: another connection may have taken over
+	cut    bool // by a ban, which was counted
 }
 
 // Model decides frames one after another. World may be changed between them.
@@ -63,11 +76,13 @@ type Model struct {
 	World World
 	syns  map[int]synRecord
 	flows map[key]*flow
+	// recent are blocked connections, each in its place until another takes it.
+	recent map[uint64]uint64
 }
 
 // NewModel returns a model that remembers nothing.
 func NewModel(w World) *Model {
-	return &Model{World: w, syns: map[int]synRecord{}, flows: map[key]*flow{}}
+	return &Model{World: w, syns: map[int]synRecord{}, flows: map[key]*flow{}, recent: map[uint64]uint64{}}
 }
 
 // Decide says what must become of a frame.
@@ -105,7 +120,24 @@ func (m *Model) Connections() int { return len(m.flows) }
 // alone judges a packet by its source and what is the matter with it; label names it when nothing matches.
 func (m *Model) alone(p *packet, s *config.Service, scored, label bpf.Reason) Result {
 	j := m.World.judge(facts{packet: p, service: s.Name, reason: scored})
-	return j.result(label)
+	r := j.result(label)
+	if r.Outcome != pass {
+		r.Decides = DecidesItself
+	}
+	return r
+}
+
+// counts counts a connection that is blocked, or would be: once, and what comes again only when its place was taken.
+func (m *Model) counts(r Result, p *packet, isn uint32) Result {
+	if r.Outcome == pass {
+		return r
+	}
+	place, name := m.World.blockPlace(p.key(), isn)
+	if m.recent[place] != name {
+		m.recent[place] = name
+		r.Decides = DecidesConnection
+	}
+	return r
 }
 
 func (j judgement) result(label bpf.Reason) Result {

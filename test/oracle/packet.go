@@ -10,6 +10,8 @@ import (
 )
 
 const (
+	pass = bpf.DataplaneOutcomeOUTCOME_PASS
+
 	none           = bpf.DataplaneReasonREASON_CONTINUE
 	notIP          = bpf.DataplaneReasonREASON_NOT_IP
 	notService     = bpf.DataplaneReasonREASON_NOT_SERVICE

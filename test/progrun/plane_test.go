@@ -21,13 +21,14 @@ import (
 // plane is a dataplane of the test's own, with pins of its own so that the test can look into every map.
 type plane struct {
 	*loader.Dataplane
-	t     *testing.T
-	pins  string
-	maps  map[string]*ebpf.Map // opened by pinned
-	host  *loader.HostImage
-	names map[uint8]string // services by id
-	seen  rows             // counters as of the last packet
-	sent  uint64           // packets that should be in them
+	t       *testing.T
+	pins    string
+	maps    map[string]*ebpf.Map // opened by pinned
+	host    *loader.HostImage
+	names   map[uint8]string  // services by id
+	seen    rows              // counters as of the last packet
+	decided map[string]uint64 // connections and lone packets that the last packet counted
+	sent    uint64            // packets that should be in them
 }
 
 // capacity is small: a test that fills a map shall not take long.
@@ -79,8 +80,11 @@ func (p *plane) publishHost(h *config.Host) {
 	p.must(err)
 	p.host, err = loader.CompileHost(h, current, 1)
 	p.must(err)
+	before := p.total()
 	slot, err := p.BuildHost(p.host)
 	p.must(err)
+	p.sent -= before - p.total() // of an id that another service takes over
+	p.catchUp()
 	p.change(loader.Change{Host: &slot})
 	info, err := p.Host()
 	p.must(err)
@@ -143,6 +147,7 @@ func (p *plane) build(b *config.Bundle) uint8 {
 	p.must(err)
 	slot, err := p.Build(img)
 	p.must(err)
+	p.catchUp() // what the slot held was counted for the generations that left
 	return slot
 }
 

@@ -252,11 +252,9 @@ func (p *plane) wantUncounted(what string, f packet.Frame) {
 	p.t.Helper()
 	action, _, err := p.Run(f.Bytes())
 	p.must(err)
-	now := p.counters()
-	if grown := now.grown(p.seen); actionName(action) != "XDP_PASS" || len(grown) > 0 {
+	if grown := p.catchUp(); actionName(action) != "XDP_PASS" || len(grown) > 0 {
 		p.t.Errorf("%s: %s, want XDP_PASS; counters that moved: %v", what, actionName(action), p.readable(grown))
 	}
-	p.seen = now
 }
 
 // poll asks until the answer is yes. The deadline is for a broken program, not for a slow machine.

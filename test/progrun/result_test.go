@@ -56,9 +56,7 @@ func (p *plane) send(frame []byte) result {
 		p.t.Errorf("the program changed the frame (-sent +left):\n%s", diff)
 	}
 	p.sent++
-	now := p.counters()
-	grown := now.grown(p.seen)
-	p.seen = now
+	grown := p.catchUp()
 	r := result{Action: actionName(action)}
 	if len(grown) != 1 {
 		p.t.Errorf("%d counters moved by one packet, want 1: %v", len(grown), p.readable(grown))
@@ -104,9 +102,13 @@ func (p *plane) run(frame []byte) string {
 	return actionName(action)
 }
 
-// catchUp makes the next send look at its own packet only, after run.
-func (p *plane) catchUp() rows {
+// catchUp makes the next send look at its own packet only, after run. It returns the packets that were counted since the
+// last look; what they decided is in p.decided.
+func (p *plane) catchUp() map[loader.Counter]uint64 {
+	p.t.Helper()
 	before := p.seen
 	p.seen = p.counters()
-	return p.seen.grown(before)
+	packets, decided := p.seen.grown(before).split(p.names)
+	p.decided = decided
+	return packets
 }

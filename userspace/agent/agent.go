@@ -84,6 +84,7 @@ type agent struct {
 	lastDrift  time.Time
 	lastSave   time.Time
 	lastNotify time.Time
+	lastSweep  time.Time
 	ready      bool // systemd was told
 
 	// pins belongs to the job that loads the dataplane, and then to the goroutine that ticks; nil until they could be locked.

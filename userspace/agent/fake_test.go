@@ -260,10 +260,21 @@ func (f *fake) Build(img *loader.Image) (uint8, error) {
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		if f.control.Role(slot) == loader.RoleIdle {
 			f.slots[slot] = img
+			f.refill(slot)
 			return slot, nil
 		}
 	}
 	return 0, errors.New("no spare slot")
+}
+
+// refill gives a slot's next generation counters of its own, as the loader does.
+func (f *fake) refill(slot uint8) {
+	delete(f.hits, slot)
+	for i, c := range f.counters {
+		if c.Slot == slot {
+			f.counters[i].Slot, f.counters[i].Left = bpf.SlotEmpty, true
+		}
+	}
 }
 
 func (f *fake) BuildHost(*loader.HostImage) (uint8, error) {

@@ -122,8 +122,9 @@ func readPackets(k Kernel, s *api.Status) error {
 	}
 	names := serviceNames(s.Services)
 	for _, c := range counters {
-		s.Packets = append(s.Packets, api.Packets{Service: names[c.Service], Slot: c.Slot, Reason: bpf.ReasonName(c.Reason),
-			Verdict: bpf.OutcomeName(c.Outcome), Packets: c.Packets})
+		s.Packets = append(s.Packets, api.Packets{Service: names[c.Service], Slot: c.Slot, Left: c.Left, Reason: bpf.ReasonName(c.Reason),
+			Verdict: bpf.OutcomeName(c.Outcome), Packets: c.Packets,
+			Connections: c.Connections, Alone: c.Alone})
 	}
 	return nil
 }

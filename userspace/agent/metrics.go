@@ -12,8 +12,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/metrics"
 )
@@ -28,7 +26,7 @@ func (a *agent) Metrics() (*metrics.Snapshot, error) {
 	s := &metrics.Snapshot{Status: status, Now: a.now(), EventsDropped: a.hub.lost(),
 		Build: metrics.Build{Version: a.opts.Version, GoVersion: runtime.Version()}}
 	a.totals.mu.Lock()
-	s.Packets, s.Rules = a.totals.snapshot()
+	s.Counts, s.Rules = a.totals.snapshot()
 	a.totals.mu.Unlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -48,19 +46,33 @@ func (a *agent) collect(d dataplane) {
 		}
 	}
 	if counters, err := d.Counters(); err == nil {
-		a.totals.addPackets(counters, func(c loader.Counter) metrics.Packets {
-			return metrics.Packets{Service: services[c.Service], Reason: bpf.ReasonName(c.Reason), Verdict: bpf.OutcomeName(c.Outcome)}
-		})
+		a.totals.see(counters, func(id uint8) string { return services[id] })
 	}
+	if rules, err := a.ruleHits(d); err == nil { // a gap would look like a generation that left and came back
+		a.totals.addRules(rules)
+	}
+}
+
+// adoptCounts leaves what the kernel counted under another agent out of the rules' totals.
+func (a *agent) adoptCounts(d dataplane) {
+	a.totals.mu.Lock()
+	defer a.totals.mu.Unlock()
+	if rules, err := a.ruleHits(d); err == nil {
+		a.totals.adopt(rules)
+	}
+}
+
+// ruleHits reads the counts of the rules of all resident generations.
+func (a *agent) ruleHits(d dataplane) ([]ruleHits, error) {
 	all, err := d.Generations()
 	if err != nil {
-		return
+		return nil, err
 	}
 	var rules []ruleHits
 	for _, g := range all {
 		hits, err := d.RuleHits(g.Slot)
 		if err != nil {
-			return // a gap would look like a generation that left and came back
+			return nil, err
 		}
 		name := func(index uint16) ruleKey {
 			if r, ok := a.ruleOf(g.Digest, index); ok {
@@ -70,7 +82,7 @@ func (a *agent) collect(d dataplane) {
 		}
 		rules = append(rules, ruleHits{g.Number, hits, name})
 	}
-	a.totals.addRules(rules)
+	return rules, nil
 }
 
 // serveMetrics answers scrapes until ctx ends. An address that is taken is tried again.

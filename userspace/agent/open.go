@@ -50,6 +50,7 @@ func (a *agent) tryOpen() {
 	if d.Control().Host == bpf.SlotEmpty {
 		a.endHolds() // new maps, after a reboot or a detach: no link was lost
 	}
+	a.adoptCounts(d)
 	a.adopt(d, away)
 	a.adopted.Store(true)
 }

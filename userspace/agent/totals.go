@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/metrics"
 )
@@ -15,14 +16,14 @@ import (
 // namedRules is how many rules have a series of their own; the others are summed.
 const namedRules = 200
 
-// totals keeps counts growing while the kernel's begin again: a slot's counts of rules do so with each generation.
+// totals keeps the counts of rules growing while the kernel's begin again with each generation. Packets and connections need
+// none: the kernel's own sum only grows, whoever starts again.
 type totals struct {
-	mu      sync.Mutex
-	packets map[metrics.Packets]uint64 // keys have no count
-	counted map[loader.Counter]uint64  // the kernel's last value; keys have no count
-	rules   map[ruleKey]uint64
-	hits    map[hitKey]uint64 // the kernel's last value
-	other   uint64
+	mu     sync.Mutex
+	counts []metrics.Count // as of the last look that the kernel answered
+	rules  map[ruleKey]uint64
+	hits   map[hitKey]uint64 // the kernel's last value
+	other  uint64
 }
 
 type ruleKey struct{ id, label string }
@@ -33,7 +34,7 @@ type hitKey struct {
 }
 
 func newTotals() *totals {
-	return &totals{packets: map[metrics.Packets]uint64{}, counted: map[loader.Counter]uint64{}, rules: map[ruleKey]uint64{}, hits: map[hitKey]uint64{}}
+	return &totals{rules: map[ruleKey]uint64{}, hits: map[hitKey]uint64{}}
 }
 
 // grown returns by how much a count of the kernel grew; one that is smaller than before began again.
@@ -44,13 +45,21 @@ func grown(now, before uint64) uint64 {
 	return now - before
 }
 
-// addPackets takes what the kernel counted so far.
-func (t *totals) addPackets(counters []loader.Counter, name func(loader.Counter) metrics.Packets) {
+// see takes what the kernel counted so far, since its maps were made.
+func (t *totals) see(counters []loader.Counter, service func(id uint8) string) {
+	sums := map[metrics.Count]*metrics.Count{}
+	t.counts = nil
 	for _, c := range counters {
-		key := c
-		key.Packets = 0
-		t.packets[name(key)] += grown(c.Packets, t.counted[key])
-		t.counted[key] = c.Packets
+		key := metrics.Count{Service: service(c.Service), Reason: bpf.ReasonName(c.Reason), Verdict: bpf.OutcomeName(c.Outcome)}
+		sum, ok := sums[key]
+		if !ok {
+			sum = &metrics.Count{Service: key.Service, Reason: key.Reason, Verdict: key.Verdict}
+			sums[key] = sum
+		}
+		sum.Packets, sum.Connections, sum.Alone = sum.Packets+c.Packets, sum.Connections+c.Connections, sum.Alone+c.Alone
+	}
+	for _, sum := range sums {
+		t.counts = append(t.counts, *sum)
 	}
 }
 
@@ -59,6 +68,19 @@ type ruleHits struct {
 	number uint32
 	hits   map[uint16]uint64
 	name   func(uint16) ruleKey
+}
+
+// adopt begins where another agent ended: what was counted before is in that one's totals, and whoever asks for an increase
+// takes a count that begins again with it for new matches. Rules with matches begin at 0.
+func (t *totals) adopt(all []ruleHits) {
+	for _, g := range all {
+		for index, n := range g.hits {
+			t.hits[hitKey{g.number, index}] = n
+			if key := g.name(index); key != nameless(index) && len(t.rules) < namedRules {
+				t.rules[key] += 0
+			}
+		}
+	}
 }
 
 // addRules takes what the kernel counted for resident generations, and forgets generations that left.
@@ -92,18 +114,14 @@ func (t *totals) addRules(all []ruleHits) {
 	}
 }
 
-func (t *totals) snapshot() (packets []metrics.Packets, rules []metrics.Rule) {
-	for key, n := range t.packets {
-		key.Packets = n
-		packets = append(packets, key)
-	}
+func (t *totals) snapshot() (counts []metrics.Count, rules []metrics.Rule) {
 	for key, n := range t.rules {
 		rules = append(rules, metrics.Rule{ID: key.id, Label: key.label, Matches: n})
 	}
 	if t.other > 0 {
 		rules = append(rules, metrics.Rule{ID: "other", Matches: t.other})
 	}
-	return packets, rules
+	return slices.Clone(t.counts), rules
 }
 
 // nameless is a rule whose bundle is not on disk.

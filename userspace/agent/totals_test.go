@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/metrics"
 )
@@ -76,16 +77,40 @@ func TestRuleTotalsAreBounded(t *testing.T) {
 	}
 }
 
-func TestPacketTotals(t *testing.T) {
+// The kernel's own sum is the total: what an agent saw before plays no part.
+func TestCountsAreTheKernels(t *testing.T) {
 	tot := newTotals()
-	name := func(c loader.Counter) metrics.Packets {
-		return metrics.Packets{Service: fmt.Sprint(c.Service), Reason: "no_match", Verdict: "pass"}
+	name := func(id uint8) string { return fmt.Sprint(id) }
+	pass, drop := bpf.Outcome(bpf.DataplaneOutcomeOUTCOME_PASS), bpf.Outcome(bpf.DataplaneOutcomeOUTCOME_DROP)
+	row := func(service, slot uint8, left bool, o bpf.Outcome, packets, connections, alone uint64) loader.Counter {
+		return loader.Counter{Service: service, Slot: slot, Left: left, Reason: bpf.DataplaneReasonREASON_PREFIX, Outcome: o,
+			Packets: packets, Connections: connections, Alone: alone}
 	}
-	tot.addPackets([]loader.Counter{{Service: 1, Slot: 1, Packets: 5}, {Service: 1, Slot: 2, Packets: 2}}, name)
-	tot.addPackets([]loader.Counter{{Service: 1, Slot: 1, Packets: 6}, {Service: 1, Slot: 2, Packets: 1}, {Service: 2, Packets: 9}}, name)
+	tot.see([]loader.Counter{row(1, 1, false, pass, 5, 1, 0), row(1, 2, false, pass, 2, 1, 0)}, name)
+	// Slot 1 was filled again: what its generation counted has left it.
+	tot.see([]loader.Counter{row(1, 1, false, pass, 1, 1, 0), row(1, 2, false, pass, 2, 1, 0), row(1, 0, true, pass, 5, 1, 0), row(2, 0, true, drop, 9, 4, 3)}, name)
 	got, _ := tot.snapshot()
-	want := []metrics.Packets{{Service: "1", Reason: "no_match", Verdict: "pass", Packets: 9}, {Service: "2", Reason: "no_match", Verdict: "pass", Packets: 9}}
-	if diff := cmp.Diff(want, got, cmpopts.SortSlices(func(a, b metrics.Packets) bool { return a.Service < b.Service })); diff != "" {
+	want := []metrics.Count{{Service: "1", Reason: "prefix", Verdict: "pass", Packets: 8, Connections: 3}, {Service: "2", Reason: "prefix", Verdict: "drop", Packets: 9, Connections: 4, Alone: 3}}
+	if diff := cmp.Diff(want, got, cmpopts.SortSlices(func(a, b metrics.Count) bool { return a.Service < b.Service })); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+// An agent that starts again counts matches from there on: a total that fell to what the kernel has would count as that many
+// new matches.
+func TestRuleTotalsBeginWhereAnotherAgentEnded(t *testing.T) {
+	tot := newTotals()
+	tot.adopt([]ruleHits{{1, map[uint16]uint64{0: 100}, names("a")}, {2, map[uint16]uint64{0: 7}, nameless}})
+	if _, rules := tot.snapshot(); len(rules) != 1 || rules[0] != (metrics.Rule{ID: "a0", Label: "label"}) {
+		t.Errorf("at the start: %+v", rules)
+	}
+	tot.addRules([]ruleHits{{1, map[uint16]uint64{0: 103, 1: 1}, names("a")}, {2, map[uint16]uint64{0: 7}, names("b")}})
+	got := map[string]uint64{}
+	_, rules := tot.snapshot()
+	for _, r := range rules {
+		got[r.ID] = r.Matches
+	}
+	if diff := cmp.Diff(map[string]uint64{"a0": 3, "a1": 1}, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }

@@ -182,11 +182,16 @@ type Known struct {
 
 // Packets is one counter of the kernel's exit.
 type Packets struct {
-	Service string `json:"service"` // "" for no service
-	Slot    uint8  `json:"slot"`
+	Service string `json:"service"`        // "" for no service
+	Slot    uint8  `json:"slot"`           // whose generation decided; 0: none did, or it has left its slot
+	Left    bool   `json:"left,omitempty"` // summed over the generations that have left their slots
 	Reason  string `json:"reason"`
 	Verdict string `json:"verdict"` // pass, drop, would_drop…
 	Packets uint64 `json:"packets"`
+	// Connections that were decided so, each counted once.
+	Connections uint64 `json:"connections"`
+	// Alone are packets that were, or would have been, blocked by themselves and belong to no connection.
+	Alone uint64 `json:"alone,omitempty"`
 }
 
 // MapUse is the size of a kernel map.

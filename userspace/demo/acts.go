@@ -75,21 +75,21 @@ func (s *show) observe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	scanner, crawler := packetsOf(status, "would_drop", "tcp_fingerprint"), packetsOf(status, "would_drop", "prefix")
-	blocked := packetsOf(status, "drop", "")
-	s.screen.say("Would be blocked: %d packets by TCP fingerprint, %d by prefix.", scanner, crawler)
+	scanner, crawler := connectionsOf(status, "would_drop", "tcp_fingerprint"), connectionsOf(status, "would_drop", "prefix")
+	blocked := connectionsOf(status, "drop", "")
+	s.screen.say("Would be blocked: %d connections by TCP fingerprint, %d by prefix.", scanner, crawler)
 	s.screen.say("Blocked: %d. Bots: %s", blocked, l)
 	s.ledger.see(observeBlocksNothing, served && scanner > 0 && crawler > 0 && blocked == 0,
 		"%d would be blocked, %d were", scanner+crawler, blocked)
 	return nil
 }
 
-// packetsOf sums the kernel's counters of a verdict and a reason, "" being all reasons.
-func packetsOf(s *api.Status, verdict, reason string) uint64 {
+// connectionsOf sums the kernel's connections of a verdict and a reason, "" being all reasons.
+func connectionsOf(s *api.Status, verdict, reason string) uint64 {
 	var sum uint64
 	for _, p := range s.Packets {
 		if p.Verdict == verdict && (reason == "" || p.Reason == reason) {
-			sum += p.Packets
+			sum += p.Connections
 		}
 	}
 	return sum

@@ -32,6 +32,8 @@ var (
 	mode          = gauge("spillway_mode", "Mode of the dataplane: 0 observe, 1 enforce.")
 	modeInfo      = gauge("spillway_mode_info", "Mode of the dataplane, as a label.", "mode")
 	packets       = counter("spillway_packets_total", "Packets by service, reason and verdict.", "service", "reason", "verdict")
+	connections   = counter("spillway_connections_total", "Connections by service, reason and verdict, each counted once: at its first payload, or at its SYN where that is blocked.", "service", "reason", "verdict")
+	alone         = counter("spillway_alone_packets_total", "Packets that were, or would have been, blocked by themselves and belong to no connection (UDP, fragments, data whose beginning nobody saw).", "service", "reason", "verdict")
 	bypass        = gauge("spillway_bypass", "1 while everything (service \"all\"), or the service, passes by the kill switch.", "service")
 	bypassLeft    = gauge("spillway_bypass_seconds_left", "Seconds until the bypass ends by itself; +Inf when it ends only by hand, 0 when it is off.", "service")
 	heartbeatAge  = gauge("spillway_heartbeat_age_seconds", "Seconds since the agent last told the kernel that it lives.")
@@ -59,7 +61,7 @@ var (
 	startTime     = gauge("spillway_agent_start_time_seconds", "When the agent started, as a Unix time.")
 )
 
-var all = []metric{protected, attached, scrapeFailed, mode, modeInfo, packets, bypass, bypassLeft, heartbeatAge, agentTimeout, leaseLeft, generation, number, knownGood,
+var all = []metric{protected, attached, scrapeFailed, mode, modeInfo, packets, connections, alone, bypass, bypassLeft, heartbeatAge, agentTimeout, leaseLeft, generation, number, knownGood,
 	confirmLeft, bakeLeft, ruleMatches, mapEntries, mapCapacity, mapBytes, bans, drift, driftAge, eventsLost, eventsDropped, applies, rollbacks, repairs, problems, buildInfo, startTime}
 
 // Outcomes, roles and repairs are exported from the start, with 0: a counter that appears with 1 has no increase.
@@ -95,8 +97,14 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	if s.Status.Control != nil {
 		e.kernel(s)
 	}
-	for _, p := range s.Packets {
-		e.emit(packets, float64(p.Packets), service(p.Service), p.Reason, p.Verdict)
+	for _, c := range s.Counts {
+		e.emit(packets, float64(c.Packets), service(c.Service), c.Reason, c.Verdict)
+		if c.Connections > 0 {
+			e.emit(connections, float64(c.Connections), service(c.Service), c.Reason, c.Verdict)
+		}
+		if c.Alone > 0 {
+			e.emit(alone, float64(c.Alone), service(c.Service), c.Reason, c.Verdict)
+		}
 	}
 	for _, r := range s.Rules {
 		e.emit(ruleMatches, float64(r.Matches), r.ID, r.Label)

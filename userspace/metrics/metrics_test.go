@@ -40,8 +40,8 @@ func pointer[T any](v T) *T { return &v }
 func full() *Snapshot {
 	return &Snapshot{
 		Now: noon, Build: Build{"v1.2.3", "go1.26"}, Applies: map[string]uint64{"applied": 3, "refused": 1}, Repairs: map[string]uint64{"link": 2}, Rollbacks: 1, EventsDropped: 4,
-		Packets: []Packets{{"", "not_service", "pass", 1000}, {"web", "prefix", "drop", 7}},
-		Rules:   []Rule{{"bad-net", "denied", 7}, {"other", "", 2}},
+		Counts: []Count{{Reason: "not_service", Verdict: "pass", Packets: 1000}, {"web", "prefix", "drop", 7, 3, 2}},
+		Rules:  []Rule{{"bad-net", "denied", 7}, {"other", "", 2}},
 		Status: &api.Status{
 			Agent: &api.Agent{Started: noon.Add(-time.Hour)}, Mode: "enforce", Control: &api.Control{Epoch: 4, Stable: 1},
 			Problems:            []api.Problem{{Code: "bypass"}, {Code: "attach"}, {Code: "attach"}},
@@ -112,6 +112,12 @@ spillway_map_entries{map="bans"} 2
 # TYPE spillway_packets_total counter
 spillway_packets_total{reason="not_service",service="none",verdict="pass"} 1000
 spillway_packets_total{reason="prefix",service="web",verdict="drop"} 7
+# HELP spillway_connections_total Connections by service, reason and verdict, each counted once: at its first payload, or at its SYN where that is blocked.
+# TYPE spillway_connections_total counter
+spillway_connections_total{reason="prefix",service="web",verdict="drop"} 3
+# HELP spillway_alone_packets_total Packets that were, or would have been, blocked by themselves and belong to no connection (UDP, fragments, data whose beginning nobody saw).
+# TYPE spillway_alone_packets_total counter
+spillway_alone_packets_total{reason="prefix",service="web",verdict="drop"} 2
 # HELP spillway_protected 1 while the interface is attached and what is attached decides: programs wired, a bundle in force, no bypass, the agent not lost.
 # TYPE spillway_protected gauge
 spillway_protected{interface="eth0"} 1
@@ -130,7 +136,7 @@ spillway_watchdog_repairs_total{what="link"} 2
 spillway_watchdog_repairs_total{what="program"} 0
 `
 	names := []string{"spillway_applies_total", "spillway_attached", "spillway_bypass", "spillway_bypass_seconds_left", "spillway_confirm_deadline_seconds", "spillway_generation_info",
-		"spillway_generation_number", "spillway_map_entries", "spillway_packets_total", "spillway_protected", "spillway_problem", "spillway_rule_matches_total", "spillway_watchdog_repairs_total"}
+		"spillway_generation_number", "spillway_map_entries", "spillway_packets_total", "spillway_connections_total", "spillway_alone_packets_total", "spillway_protected", "spillway_problem", "spillway_rule_matches_total", "spillway_watchdog_repairs_total"}
 	if err := testutil.CollectAndCompare(New(fixed{s: full()}), strings.NewReader(want), names...); err != nil {
 		t.Error(err)
 	}

@@ -18,9 +18,10 @@ type Source interface {
 // Snapshot is what one scrape shows.
 type Snapshot struct {
 	Status *api.Status
-	// Packets and Rules only grow while the agent runs, whatever happens to slots and generations.
-	Packets []Packets
-	Rules   []Rule
+	// Counts are the kernel's own since its maps were made: they only grow, whatever happens to slots, generations and
+	// agents. Rules only grow while the agent runs.
+	Counts []Count
+	Rules  []Rule
 	// Applies by outcome; Repairs by what was repaired.
 	Applies   map[string]uint64
 	Repairs   map[string]uint64
@@ -31,10 +32,11 @@ type Snapshot struct {
 	Build         Build
 }
 
-// Packets is a count of packets.
-type Packets struct {
-	Service, Reason, Verdict string
-	Packets                  uint64
+// Count is what left with a verdict: packets, connections that were decided so, and packets that were blocked by
+// themselves.
+type Count struct {
+	Service, Reason, Verdict    string
+	Packets, Connections, Alone uint64
 }
 
 // Rule is a count of matches.

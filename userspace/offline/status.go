@@ -151,8 +151,9 @@ func (s *Session) packets(st *api.Status) error {
 		if !known {
 			name = fmt.Sprintf("(left %d)", c.Service) // a service that the host file no longer has
 		}
-		st.Packets = append(st.Packets, api.Packets{Service: name, Slot: c.Slot, Reason: bpf.ReasonName(c.Reason),
-			Verdict: bpf.OutcomeName(c.Outcome), Packets: c.Packets})
+		st.Packets = append(st.Packets, api.Packets{Service: name, Slot: c.Slot, Left: c.Left, Reason: bpf.ReasonName(c.Reason),
+			Verdict: bpf.OutcomeName(c.Outcome), Packets: c.Packets,
+			Connections: c.Connections, Alone: c.Alone})
 	}
 	return nil
 }

@@ -16,36 +16,50 @@ import (
 var verdicts = []string{"drop", "reset", "limit", "tag", "would_drop", "would_reset", "would_limit", "pass"}
 
 // topWidth is how many columns the reasons of a verdict may take, so that the screen stays within 80.
-const topWidth = 40
+const topWidth = 36
 
-// packets prints how many packets to services left with each verdict, and why. Other traffic is one line.
-func packets(w io.Writer, st *api.Status) {
-	byVerdict, elsewhere, total := map[string]map[string]uint64{}, uint64(0), uint64(0)
+// decisions prints how many connections to services were decided with each verdict, and why, with the packets that left
+// so: a connection that passes has many, and one that is blocked has few, so only connections make a share. What belongs to
+// no connection, and other traffic, are a line each.
+func decisions(w io.Writer, st *api.Status) {
+	type sums struct {
+		connections, packets uint64
+		by                   map[string]uint64 // connections, by reason
+	}
+	byVerdict, aloneBy := map[string]*sums{}, map[string]uint64{}
+	var elsewhere, total, alone uint64
 	for _, p := range st.Packets {
 		if p.Service == "" {
 			elsewhere += p.Packets
 			continue
 		}
-		if byVerdict[p.Verdict] == nil {
-			byVerdict[p.Verdict] = map[string]uint64{}
+		v := byVerdict[p.Verdict]
+		if v == nil {
+			v = &sums{by: map[string]uint64{}}
+			byVerdict[p.Verdict] = v
 		}
-		byVerdict[p.Verdict][p.Reason] += p.Packets
-		total += p.Packets
+		v.connections, v.packets, total = v.connections+p.Connections, v.packets+p.Packets, total+p.Connections
+		if p.Connections > 0 {
+			v.by[p.Reason] += p.Connections
+		}
+		if p.Alone > 0 {
+			alone += p.Alone
+			aloneBy[p.Reason] += p.Alone
+		}
 	}
-	t := newTable(w, "", "VERDICT", "PACKETS", "SHARE", "TOP REASONS")
-	for _, v := range verdicts {
-		reasons := byVerdict[v]
-		if len(reasons) == 0 {
+	t := newTable(w, "", "VERDICT", "CONNECTIONS", "SHARE", "PACKETS", "TOP REASONS")
+	for _, verdict := range verdicts {
+		v := byVerdict[verdict]
+		if v == nil || v.connections+v.packets == 0 {
 			continue
 		}
-		var sum uint64
-		for _, n := range reasons {
-			sum += n
-		}
-		t.row(v, Count(sum), share(sum, total), top(reasons))
+		t.row(verdict, Count(v.connections), share(v.connections, total), short(v.packets), top(v.by))
+	}
+	if alone > 0 {
+		t.row("alone", "", "", short(alone), "of no connection: "+top(aloneBy))
 	}
 	if elsewhere > 0 {
-		t.row("elsewhere", Count(elsewhere), "", "to no service: never touched")
+		t.row("elsewhere", "", "", short(elsewhere), "to no service: never touched")
 	}
 	t.end()
 }
@@ -81,26 +95,33 @@ func short(n uint64) string {
 	return fmt.Sprintf("%.1fG", float64(n)/1e9)
 }
 
-// services prints one row a service.
+// services prints one row a service: its connections, or its packets where it has none.
 func services(w io.Writer, st *api.Status) {
 	type sums struct{ pass, blocked, would uint64 }
-	by := map[string]*sums{}
-	for _, p := range st.Packets {
-		if by[p.Service] == nil {
-			by[p.Service] = &sums{}
+	connections, packets := map[string]*sums{}, map[string]*sums{}
+	add := func(to map[string]*sums, p api.Packets, n uint64) {
+		if to[p.Service] == nil {
+			to[p.Service] = &sums{}
 		}
-		switch p.Verdict {
+		switch s := to[p.Service]; p.Verdict {
 		case "drop", "reset", "limit":
-			by[p.Service].blocked += p.Packets
+			s.blocked += n
 		case "would_drop", "would_reset", "would_limit":
-			by[p.Service].would += p.Packets
+			s.would += n
 		default:
-			by[p.Service].pass += p.Packets
+			s.pass += n
 		}
 	}
-	t := newTable(w, "", "SERVICE", "KIND", "PASSED", "BLOCKED", "WOULD BLOCK", "BYPASS")
+	for _, p := range st.Packets {
+		add(connections, p, p.Connections)
+		add(packets, p, p.Packets)
+	}
+	t := newTable(w, "", "SERVICE", "KIND", "COUNTED", "PASSED", "BLOCKED", "WOULD BLOCK", "BYPASS")
 	for _, v := range st.Services {
-		n := by[v.Name]
+		counted, n := "connections", connections[v.Name]
+		if isDatagram(v.Kind) {
+			counted, n = "packets", packets[v.Name]
+		}
 		if n == nil {
 			n = &sums{}
 		}
@@ -108,7 +129,10 @@ func services(w io.Writer, st *api.Status) {
 		if v.Bypass.Active {
 			bypass = "ON" + bypassEnd(v.Bypass)
 		}
-		t.row(v.Name, v.Kind, Count(n.pass), Count(n.blocked), Count(n.would), bypass)
+		t.row(v.Name, v.Kind, counted, Count(n.pass), Count(n.blocked), Count(n.would), bypass)
 	}
 	t.end()
 }
+
+// isDatagram reports whether a service of that kind has no connections: each packet is judged by itself.
+func isDatagram(kind string) bool { return kind == "udp" || kind == "quic" }

@@ -25,7 +25,7 @@ func Status(w io.Writer, st *api.Status, s Style) {
 	facts(w, st, s)
 	if len(st.Packets) > 0 {
 		fmt.Fprintln(w)
-		packets(w, st)
+		decisions(w, st)
 	}
 	if len(st.Services) > 0 {
 		fmt.Fprintln(w)

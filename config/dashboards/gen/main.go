@@ -52,17 +52,20 @@ var panels = []panel{
 		queries: []query{q(`count by (instance) (spillway_problem{`+selector+`}) or 0 * spillway_build_info{`+selector+`}`, "{{instance}}")}},
 
 	{title: "Traffic", kind: "row"},
-	{title: "Packets by verdict", kind: "timeseries", width: 12, unit: "pps", stacked: true,
+	{title: "Connections by verdict", about: "Each counted once: at its first payload, or at its SYN where that is blocked.", kind: "timeseries", width: 8, unit: "cps", stacked: true,
+		queries: []query{q(`sum by (verdict) (rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "{{verdict}}")}},
+	{title: "Blocked, or would be", about: "Share of the connections to inspected services.", kind: "timeseries", width: 8, unit: "percentunit", queries: []query{
+		q(`sum(rate(spillway_connections_total{`+selector+`, service=~"$service", verdict=~"drop|reset|limit"}[$__rate_interval])) / sum(rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "blocked"),
+		q(`sum(rate(spillway_connections_total{`+selector+`, service=~"$service", verdict=~"would_.+"}[$__rate_interval])) / sum(rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "would be blocked")}},
+	{title: "Packets by verdict", kind: "timeseries", width: 8, unit: "pps", stacked: true,
 		queries: []query{q(`sum by (verdict) (rate(spillway_packets_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "{{verdict}}")}},
-	{title: "Blocked, or would be", about: "Share of the packets to inspected services.", kind: "timeseries", width: 12, unit: "percentunit", queries: []query{
-		q(`sum(rate(spillway_packets_total{`+selector+`, service=~"$service", service!="none", verdict=~"drop|reset|limit"}[$__rate_interval])) / sum(rate(spillway_packets_total{`+selector+`, service=~"$service", service!="none"}[$__rate_interval]))`, "blocked"),
-		q(`sum(rate(spillway_packets_total{`+selector+`, service=~"$service", service!="none", verdict=~"would_.+"}[$__rate_interval])) / sum(rate(spillway_packets_total{`+selector+`, service=~"$service", service!="none"}[$__rate_interval]))`, "would be blocked")}},
 	{title: "Packets by reason", kind: "timeseries", width: 12, unit: "pps",
 		queries: []query{q(`sum by (reason) (rate(spillway_packets_total{`+selector+`, service=~"$service", reason!~"not_ip|not_service"}[$__rate_interval])) > 0`, "{{reason}}")}},
 	{title: "Top rules", kind: "timeseries", width: 12, unit: "cps",
 		queries: []query{q(`topk(10, sum by (rule, label) (rate(spillway_rule_matches_total{`+selector+`}[$__rate_interval])))`, "{{rule}} ({{label}})")}},
-	{title: "Blocked by service", kind: "timeseries", width: 12, unit: "pps",
-		queries: []query{q(`sum by (service, verdict) (rate(spillway_packets_total{`+selector+`, service=~"$service", service!="none", verdict!~"pass|tag"}[$__rate_interval]))`, "{{service}} {{verdict}}")}},
+	{title: "Blocked by service", about: "Connections, and packets that belong to none: UDP, fragments, data whose beginning nobody saw.", kind: "timeseries", width: 12, unit: "cps", queries: []query{
+		q(`sum by (service, verdict) (rate(spillway_connections_total{`+selector+`, service=~"$service", verdict!~"pass|tag"}[$__rate_interval]))`, "{{service}} {{verdict}}"),
+		q(`sum by (service, verdict) (rate(spillway_alone_packets_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "{{service}} {{verdict}}, packets alone")}},
 	{title: "Spared", about: "Would have been blocked, and passed: protected sources, a lost agent, a bypass.", kind: "timeseries", width: 12, unit: "pps",
 		queries: []query{q(`sum by (reason) (rate(spillway_packets_total{`+selector+`, service=~"$service", reason=~"protected|agent_lost|service_bypass|weak|internal"}[$__rate_interval]))`, "{{reason}}")}},
 

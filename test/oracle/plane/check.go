@@ -4,9 +4,11 @@ package plane
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/oracle"
 )
 
@@ -27,6 +29,27 @@ func ActionName(action uint32) string {
 	return fmt.Sprintf("action %d", action)
 }
 
+// counts is what one counter holds: packets, connections, packets that belong to none.
+type counts struct{ packets, connections, alone uint64 }
+
+// expect adds what a frame must have counted, or takes it back.
+func (p *Plane) expect(r oracle.Result, by uint64) {
+	if r.Uncounted {
+		return
+	}
+	at, beside := p.counter(r), loader.Counter{Service: p.ids[r.Service], Left: true, Reason: r.Reason, Outcome: r.Outcome}
+	own, alone := p.rows[at], p.rows[beside]
+	own.packets += by
+	switch r.Decides {
+	case oracle.DecidesConnection:
+		own.connections += by
+	case oracle.DecidesItself:
+		alone.alone += by
+		p.rows[beside] = alone
+	}
+	p.rows[at] = own
+}
+
 // Check runs a frame and says how what happened differs from want: "" when action and counter are as they should be.
 // That no other counter moved is CheckCounters' to say, which reads them all.
 func (p *Plane) Check(frame []byte, want oracle.Result) (action uint32, difference string, err error) {
@@ -37,37 +60,44 @@ func (p *Plane) Check(frame []byte, want oracle.Result) (action uint32, differen
 	if want.Drops() {
 		right = Drop
 	}
-	at := p.index(want)
-	if !want.Uncounted {
-		p.rows[at]++
-	}
+	p.expect(want, 1)
 	if action == right {
 		if want.Uncounted {
 			return action, "", nil
 		}
-		var each []uint64
-		if err := p.maps[bpf.DataplaneMapCounters].Lookup(at, &each); err != nil {
-			return action, "", fmt.Errorf("read a counter: %w", err)
+		got, err := p.read(want)
+		if err != nil {
+			return action, "", err
 		}
-		if sum(each) == p.rows[at] {
+		if got == p.rows[p.counter(want)] {
 			return action, "", nil
 		}
 	}
-	moved, err := p.settle(at, want.Uncounted)
+	p.expect(want, ^uint64(0))
+	moved, err := p.settle()
 	return action, fmt.Sprintf("%s, %s; want %s, %s", ActionName(action), moved, ActionName(right), want), err
 }
 
-// index is where count() in bpf/stats.h counts.
-func (p *Plane) index(r oracle.Result) uint32 {
-	service := uint32(p.ids[r.Service])
-	return ((service*bpf.Slots+uint32(r.Slot))*uint32(bpf.ReasonMax)+uint32(r.Reason))*uint32(bpf.Outcomes) + uint32(r.Outcome)
+func (p *Plane) counter(r oracle.Result) loader.Counter {
+	return loader.Counter{Service: p.ids[r.Service], Slot: r.Slot, Reason: r.Reason, Outcome: r.Outcome}
 }
 
-// settle takes the expectation at one counter back, says which counters moved instead, and expects these from now on.
-func (p *Plane) settle(at uint32, uncounted bool) (string, error) {
-	if !uncounted {
-		p.rows[at]--
+// read looks at the one counter that a frame should have moved, where find_counter() in bpf/stats.h finds it.
+func (p *Plane) read(r oracle.Result) (found counts, err error) {
+	at := (uint32(p.ids[r.Service])*bpf.CounterSlots+uint32(r.Slot))*uint32(bpf.ReasonMax) + uint32(r.Reason)
+	var each []bpf.Counts
+	if err := p.maps[bpf.DataplaneMapCounters].Lookup(at, &each); err != nil {
+		return found, fmt.Errorf("read a counter: %w", err)
 	}
+	for _, c := range each {
+		found.packets += c.Packets[r.Outcome]
+		found.connections += c.Connections[r.Outcome]
+	}
+	return found, nil
+}
+
+// settle says which counters moved that should not have, and expects these from now on.
+func (p *Plane) settle() (string, error) {
 	moved, err := p.differences(true)
 	if len(moved) == 0 {
 		return "no counter moved", err
@@ -76,7 +106,25 @@ func (p *Plane) settle(at uint32, uncounted bool) (string, error) {
 }
 
 // CheckCounters reads all counters and says which are not what the frames so far should have made them.
-func (p *Plane) CheckCounters() ([]string, error) { return p.differences(false) }
+func (p *Plane) CheckCounters() ([]string, error) {
+	moved, err := p.differences(false)
+	moved = append(p.moved, moved...)
+	p.moved = nil
+	return moved, err
+}
+
+// move looks at the counters before something moves them that is no frame: a generation comes into a slot.
+func (p *Plane) move(change func() error) error {
+	moved, err := p.differences(false)
+	p.moved = append(p.moved, moved...)
+	if err == nil {
+		err = change()
+	}
+	if err == nil {
+		_, err = p.differences(true)
+	}
+	return err
+}
 
 func (p *Plane) differences(accept bool) ([]string, error) {
 	counters, err := p.Counters()
@@ -87,34 +135,29 @@ func (p *Plane) differences(accept bool) ([]string, error) {
 	for name, id := range p.ids {
 		names[id] = name
 	}
-	found := make([]uint64, len(p.rows))
-	var moved []string
+	found, keys := map[loader.Counter]counts{}, map[loader.Counter]bool{}
 	for _, c := range counters {
-		r := oracle.Result{Service: names[c.Service], Slot: c.Slot, Reason: c.Reason, Outcome: c.Outcome}
-		at := (uint32(c.Service)*bpf.Slots+uint32(c.Slot))*uint32(bpf.ReasonMax*bpf.Outcomes) +
-			uint32(c.Reason)*uint32(bpf.Outcomes) + uint32(c.Outcome)
-		found[at] = c.Packets
-		if d := int64(c.Packets - p.rows[at]); d != 0 {
-			moved = append(moved, fmt.Sprintf("%s by %d", r, d))
-		}
+		key := loader.Counter{Service: c.Service, Slot: c.Slot, Left: c.Left, Reason: c.Reason, Outcome: c.Outcome}
+		found[key], keys[key] = counts{c.Packets, c.Connections, c.Alone}, true
 	}
-	for at, want := range p.rows {
-		if want != 0 && found[at] == 0 {
-			moved = append(moved, fmt.Sprintf("counter %d by %d", at, -int64(want)))
-		}
+	for key := range p.rows {
+		keys[key] = true
 	}
+	var moved []string
+	for key := range keys {
+		was, is := p.rows[key], found[key]
+		if was == is {
+			continue
+		}
+		r := oracle.Result{Service: names[key.Service], Slot: key.Slot, Reason: key.Reason, Outcome: key.Outcome}
+		moved = append(moved, fmt.Sprintf("%s by %d packets, %d connections, %d alone", r, int64(is.packets-was.packets),
+			int64(is.connections-was.connections), int64(is.alone-was.alone)))
+	}
+	slices.Sort(moved)
 	if accept {
 		p.rows = found
 	}
 	return moved, nil
-}
-
-func sum(each []uint64) uint64 {
-	var total uint64
-	for _, n := range each {
-		total += n
-	}
-	return total
 }
 
 // Connections returns how many connections the kernel remembers: for services whose sockets are elsewhere, how many of

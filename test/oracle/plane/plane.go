@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
@@ -37,7 +38,8 @@ type Plane struct {
 
 	ids    map[string]uint8 // services
 	banned []netip.Prefix
-	rows   []uint64 // what every counter must be, by index
+	rows   map[loader.Counter]counts // what every counter must be
+	moved  []string                  // counters that were not, at earlier looks
 }
 
 var planes atomic.Uint32
@@ -52,13 +54,13 @@ func Missing() string {
 
 // Open loads a dataplane with pins of its own.
 func Open() (*Plane, error) {
-	if err := mountBPF(); err != nil {
+	if err := errors.Join(mountBPF(), stayOnOneCPU()); err != nil {
 		return nil, err
 	}
 	p := &Plane{
 		pins: filepath.Join(bpffs, fmt.Sprintf("spillway-oracle-%d-%d", os.Getpid(), planes.Add(1))),
 		maps: map[string]*ebpf.Map{},
-		rows: make([]uint64, bpf.ServicesMax*bpf.Slots*bpf.ReasonMax*bpf.Outcomes),
+		rows: map[loader.Counter]counts{},
 	}
 	d, err := loader.Open(loader.Options{Pins: p.pins, Capacity: Capacity})
 	if err != nil {
@@ -66,7 +68,7 @@ func Open() (*Plane, error) {
 	}
 	p.Dataplane = d
 	for _, name := range []string{bpf.DataplaneMapCounters, bpf.DataplaneMapFlows, bpf.DataplaneMapFlowsRemote,
-		bpf.DataplaneMapSyns, bpf.DataplaneMapWords, bpf.DataplaneMapRoot} {
+		bpf.DataplaneMapSyns, bpf.DataplaneMapRecentBlocks, bpf.DataplaneMapWords, bpf.DataplaneMapRoot} {
 		path := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)
 		if name == bpf.DataplaneMapRoot {
 			path = filepath.Join(p.pins, "root/words")
@@ -94,6 +96,37 @@ func mountBPF() error {
 	return nil
 }
 
+// stayOnOneCPU keeps the process where it is: which blocks are recent is known to each processor for itself.
+func stayOnOneCPU() error {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("stay on one processor: %w", err)
+	}
+	var allowed, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		return fmt.Errorf("stay on one processor: %w", err)
+	}
+	for cpu, nth := 0, os.Getpid()%allowed.Count(); one.Count() == 0; cpu++ {
+		if !allowed.IsSet(cpu) {
+			continue
+		}
+		if nth == 0 {
+			one.Set(cpu)
+		}
+		nth--
+	}
+	for _, t := range threads {
+		id, err := strconv.Atoi(t.Name())
+		if err != nil {
+			return fmt.Errorf("stay on one processor: %w", err)
+		}
+		if err := unix.SchedSetaffinity(id, &one); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("stay on one processor: %w", err)
+		}
+	}
+	return nil
+}
+
 // Close takes everything away.
 func (p *Plane) Close() error {
 	errs := []error{p.words.close()}
@@ -112,7 +145,7 @@ func (p *Plane) Reset() error {
 	if err := empty[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlowsRemote]); err != nil {
 		return fmt.Errorf("forget connections: %w", err)
 	}
-	if err := p.setBans(nil); err != nil {
+	if err := errors.Join(p.setBans(nil), p.forgetBlocks()); err != nil {
 		return err
 	}
 	syns := p.maps[bpf.DataplaneMapSyns]
@@ -120,6 +153,18 @@ func (p *Plane) Reset() error {
 		if err := syns.Put(i, bpf.SynRecord{}); err != nil {
 			return fmt.Errorf("forget SYNs: %w", err)
 		}
+	}
+	return nil
+}
+
+func (p *Plane) forgetBlocks() error {
+	m := p.maps[bpf.DataplaneMapRecentBlocks]
+	keys := make([]uint32, m.MaxEntries())
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	if _, err := m.BatchUpdate(keys, make([]uint64, len(keys)*ebpf.MustPossibleCPU()), nil); err != nil {
+		return fmt.Errorf("forget blocked connections: %w", err)
 	}
 	return nil
 }

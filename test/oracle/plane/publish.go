@@ -14,7 +14,9 @@ import (
 
 // Publish builds w anew, makes it what counts, and completes it with what the kernel chose: slots and numbers. A
 // generation is compiled for the services of its own list, which may be fewer than the world's.
-func (p *Plane) Publish(w *oracle.World) error {
+func (p *Plane) Publish(w *oracle.World) error { return p.move(func() error { return p.publish(w) }) }
+
+func (p *Plane) publish(w *oracle.World) error {
 	if _, err := p.DropGenerations(); err != nil {
 		return err
 	}
