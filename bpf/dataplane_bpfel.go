@@ -295,6 +295,7 @@ type DataplaneRuntime struct {
 	Seed                 [2]uint64
 	TellUntilNs          uint64
 	ServiceBypassUntilNs [33]uint64
+	VouchedUntilNs       uint64
 }
 
 type DataplaneService struct {
@@ -494,6 +495,11 @@ const (
 	DataplaneVerdictVERDICT_DROP  DataplaneVerdict = 4
 )
 
+type DataplaneVouchedKey struct {
+	_    structs.HostLayout
+	Addr [4]uint32
+}
+
 type DataplaneWorkspace struct {
 	_      structs.HostLayout
 	Packet struct {
@@ -629,6 +635,7 @@ const (
 	DataplaneMapSyns                      = "syns"
 	DataplaneMapTcpFingerprints           = "tcp_fingerprints"
 	DataplaneMapTcpLayouts                = "tcp_layouts"
+	DataplaneMapVouched                   = "vouched"
 	DataplaneMapWords                     = "words"
 	DataplaneMapWorkspaces                = "workspaces"
 	DataplaneProgSpillwayDataplane        = "spillway_dataplane"
@@ -740,6 +747,7 @@ type DataplaneMapSpecs struct {
 	Syns            *ebpf.MapSpec `ebpf:"syns"`
 	TcpFingerprints *ebpf.MapSpec `ebpf:"tcp_fingerprints"`
 	TcpLayouts      *ebpf.MapSpec `ebpf:"tcp_layouts"`
+	Vouched         *ebpf.MapSpec `ebpf:"vouched"`
 	Words           *ebpf.MapSpec `ebpf:"words"`
 	Workspaces      *ebpf.MapSpec `ebpf:"workspaces"`
 }
@@ -825,6 +833,7 @@ type DataplaneMaps struct {
 	Syns            *ebpf.Map `ebpf:"syns"`
 	TcpFingerprints *ebpf.Map `ebpf:"tcp_fingerprints"`
 	TcpLayouts      *ebpf.Map `ebpf:"tcp_layouts"`
+	Vouched         *ebpf.Map `ebpf:"vouched"`
 	Words           *ebpf.Map `ebpf:"words"`
 	Workspaces      *ebpf.Map `ebpf:"workspaces"`
 }
@@ -857,6 +866,7 @@ func (m *DataplaneMaps) Close() error {
 		m.Syns,
 		m.TcpFingerprints,
 		m.TcpLayouts,
+		m.Vouched,
 		m.Words,
 		m.Workspaces,
 	)

@@ -143,7 +143,7 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 
 	p->now_ns = bpf_ktime_get_coarse_ns();
 	if (flow->epoch != control_epoch(p->control) || p->now_ns >= flow->expires_ns ||
-	    !may_enforce(p, rt, flow->slot, flow->generation))
+	    !may_enforce(p, rt, flow->slot, flow->generation) || is_vouched(p, rt))
 		return relax(p, flow);
 	p->slot = flow->slot;
 	if (agent_lost(p))

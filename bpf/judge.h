@@ -279,7 +279,7 @@ static __always_inline void spare(struct packet *p, const struct runtime *rt)
 		p->verdict = VERDICT_PASS;
 		p->outcome = OUTCOME_PASS;
 		p->reason = REASON_AGENT_LOST;
-	} else if (is_protected(p)) {
+	} else if (is_protected(p) || (p->reason != REASON_BAN && is_vouched(p, rt))) {
 		p->verdict = VERDICT_PASS;
 		p->outcome = OUTCOME_PASS;
 		p->reason = REASON_PROTECTED;

@@ -106,6 +106,15 @@ struct {
 	__type(value, struct ban);
 } bans SEC(".maps");
 
+/* Sources that are spared for a while, as the allowlist spares for good; a ban holds all the same. Key to end, CLOCK_MONOTONIC.
+ * Written by user space, which refuses when it is full: nobody who was vouched for is evicted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct vouched_key);
+	__type(value, __u64);
+} vouched SEC(".maps");
+
 /* Packets and connections by {service, slot, reason}, and by outcome within, see count(). Written by the exit; user space
  * takes a slot's part away before the slot is filled again. */
 struct {

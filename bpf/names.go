@@ -42,6 +42,7 @@ type (
 	TCPSignatures  = DataplaneTcpSignatures
 	TLSFingerprint = DataplaneTlsFingerprint
 	Verdict        = DataplaneVerdict
+	VouchedKey     = DataplaneVouchedKey
 )
 
 // Limits and constants of types.h that user space needs.

@@ -56,6 +56,19 @@ static __always_inline bool is_protected(const struct packet *p)
 	return found && *found;
 }
 
+/* is_vouched says whether somebody vouches for the source now. Without any vouch it costs one compare. */
+static __always_inline bool is_vouched(const struct packet *p, const struct runtime *rt)
+{
+	if (p->now_ns >= rt->vouched_until_ns)
+		return false;
+	struct vouched_key key;
+	__builtin_memcpy(key.addr, p->key.saddr, sizeof(key.addr));
+	if (!is_ipv4(key.addr))
+		key.addr[2] = key.addr[3] = 0;
+	__u64 *until_ns = bpf_map_lookup_elem(&vouched, &key);
+	return until_ns && p->now_ns < *until_ns;
+}
+
 /* prefix_lookup returns the head of the chain of rules for the longest match, 0 for none. */
 static __always_inline __u32 prefix_lookup(const struct packet *p, __u32 slot)
 {

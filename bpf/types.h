@@ -144,8 +144,9 @@ struct runtime {
 	__u64 seed[2];       /* random at creation, then constant: the key of all hashes over what strangers send */
 	__u64 tell_until_ns; /* somebody watches: until then every decision becomes an event. Writer: the agent */
 	__u64 service_bypass_until_ns[SERVICES_MAX]; /* like the root's bypass, one service each. Writer: whoever holds the state lock */
+	__u64 vouched_until_ns; /* the latest end in `vouched`: after it nobody looks there. Writer: the agent */
 };
-_Static_assert(sizeof(struct runtime) == 320, "runtime is ABI");
+_Static_assert(sizeof(struct runtime) == 328, "runtime is ABI");
 
 /* A connection as the kernel sees it; IPv4 as ::ffff:a.b.c.d so that both families share one table. */
 struct flow_key {
@@ -300,6 +301,12 @@ struct prefix6_key {
 struct ban {
 	__u64 expires_ns;     /* the later of its own end and that of the bans around it */
 	__u64 own_expires_ns; /* what was asked for */
+};
+
+/* A source that somebody vouches for: IPv4 as ::ffff:a.b.c.d, IPv6 as its /64, because whoever has one address of it has
+ * them all. */
+struct vouched_key {
+	__be32 addr[4];
 };
 
 enum stage {

@@ -124,7 +124,7 @@ func DefaultHost() *Host {
 		MaxMode: ModeObserve,
 		Capacity: Capacity{
 			Prefixes4: 100_000, Prefixes6: 100_000, TCPFingerprints: 4096, JA4s: 16_384, TCPSignatures: 1024, Rules: 4096,
-			Flows: 262_144, Syns: 65_536, Hellos: 2048, Shapes: 16_384, Bans: 1024, Allowlist: 1024, Services: 16,
+			Flows: 262_144, Syns: 65_536, Hellos: 2048, Shapes: 16_384, Bans: 1024, Vouched: 16_384, Allowlist: 1024, Services: 16,
 		},
 		Guards: Guards{
 			Bake: 10 * time.Minute, Lease: 5 * time.Second, AgentTimeout: Timeout(15 * time.Minute),

@@ -32,6 +32,8 @@ type Capacity struct {
 	Shapes int `yaml:"shapes" jsonschema:"minimum=1,maximum=4194304,default=16384"`
 	// Bans is the number of bans at one time.
 	Bans int `yaml:"bans" jsonschema:"minimum=1,maximum=65536,default=1024"`
+	// Vouched is the number of sources that are spared for a while, because a web server vouches for them.
+	Vouched int `yaml:"vouched" jsonschema:"minimum=1,maximum=4194304,default=16384"`
 	// Allowlist is the number of protected prefixes.
 	Allowlist int `yaml:"allowlist" jsonschema:"minimum=1,maximum=65536,default=1024"`
 	// Services is the number of services.
@@ -46,7 +48,7 @@ func (c Capacity) OrDefault() Capacity {
 		TCPFingerprints: cmp.Or(c.TCPFingerprints, d.TCPFingerprints), TCPSignatures: cmp.Or(c.TCPSignatures, d.TCPSignatures),
 		JA4s: cmp.Or(c.JA4s, d.JA4s), Rules: cmp.Or(c.Rules, d.Rules), Flows: cmp.Or(c.Flows, d.Flows), Syns: cmp.Or(c.Syns, d.Syns),
 		Hellos: cmp.Or(c.Hellos, d.Hellos), Shapes: cmp.Or(c.Shapes, d.Shapes), Bans: cmp.Or(c.Bans, d.Bans),
-		Allowlist: cmp.Or(c.Allowlist, d.Allowlist), Services: cmp.Or(c.Services, d.Services),
+		Vouched: cmp.Or(c.Vouched, d.Vouched), Allowlist: cmp.Or(c.Allowlist, d.Allowlist), Services: cmp.Or(c.Services, d.Services),
 	}
 }
 

@@ -147,6 +147,10 @@ func (d *Dataplane) rowsOf() (map[string]rowCount, error) {
 	if err != nil {
 		return nil, err
 	}
+	vouched := 0
+	if err := eachRow(d.maps[bpf.DataplaneMapVouched], func(bpf.VouchedKey, uint64) { vouched++ }); err != nil {
+		return nil, explain("read the vouched sources", err)
+	}
 	generations, err := d.Generations()
 	if err != nil {
 		return nil, err
@@ -160,6 +164,7 @@ func (d *Dataplane) rowsOf() (map[string]rowCount, error) {
 	}
 	c := d.capacity
 	return map[string]rowCount{
+		bpf.DataplaneMapVouched:         {vouched, int(d.maps[bpf.DataplaneMapVouched].MaxEntries())},
 		bpf.DataplaneMapBans:            {len(bans), int(d.maps[bpf.DataplaneMapBans].MaxEntries())},
 		bpf.DataplaneMapRules:           {most.Rules, c.Rules},
 		bpf.DataplaneMapPrefixes4:       {most.Prefixes4, c.Prefixes4},

@@ -34,6 +34,8 @@ var sized = []struct {
 	{bpf.DataplaneMapShapeBudgets, "shapes", func(c config.Capacity) int { return powerOfTwo(c.Shapes) }, nil},
 	{bpf.DataplaneMapBans, "bans", func(c config.Capacity) int { return c.Bans },
 		func(c *config.Capacity, n int) { c.Bans = n }},
+	{bpf.DataplaneMapVouched, "vouched", func(c config.Capacity) int { return c.Vouched },
+		func(c *config.Capacity, n int) { c.Vouched = n }},
 	{bpf.DataplaneMapRuleHits, "rules", func(c config.Capacity) int { return bpf.Slots * c.Rules },
 		func(c *config.Capacity, n int) { c.Rules = n / bpf.Slots }},
 }

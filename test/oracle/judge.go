@@ -54,7 +54,7 @@ func (w *World) spare(p *packet, j *judgement) {
 	switch {
 	case w.isAgentLost():
 		j.reason = agentLost
-	case w.isProtected(p):
+	case w.isProtected(p), j.reason != ban && w.isVouched(p):
 		j.reason = protected
 	case w.Mode != config.ModeEnforce:
 		j.outcome = bpf.DataplaneOutcomeOUTCOME_WOULD_DROP

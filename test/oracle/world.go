@@ -39,6 +39,8 @@ type World struct {
 
 	// Bans in force or ended.
 	Bans []Ban
+	// Vouched are sources that somebody vouches for, or did.
+	Vouched []Vouch
 
 	// SynPlaces is the number of SYNs that can be remembered, a power of two; SynKey spreads them.
 	SynPlaces int `json:"-"`
@@ -58,6 +60,12 @@ type Generation struct {
 // Ban is a short block outside bundles.
 type Ban struct {
 	Prefix  netip.Prefix
+	Expires time.Time
+}
+
+// Vouch spares a source from bundles: an address, over IPv6 with its /64.
+type Vouch struct {
+	Source  netip.Addr
 	Expires time.Time
 }
 
@@ -107,6 +115,25 @@ func (w *World) isProtected(p *packet) bool {
 		}
 	}
 	return false
+}
+
+// isVouched lets the last vouch of a source count.
+func (w *World) isVouched(p *packet) bool {
+	vouched := false
+	for _, v := range w.Vouched {
+		if vouchedPrefix(v.Source).Contains(p.source) {
+			vouched = w.Now.Before(v.Expires)
+		}
+	}
+	return vouched
+}
+
+func vouchedPrefix(a netip.Addr) netip.Prefix {
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	return netip.PrefixFrom(a, bits)
 }
 
 func (w *World) isAgentLost() bool {

@@ -176,6 +176,19 @@ func randomWords(r *rand.Rand, w *oracle.World) {
 		w.Lease = past
 	}
 	w.Bans = randomBans(r)
+	w.Vouched = randomVouched(r)
+}
+
+func randomVouched(r *rand.Rand) []oracle.Vouch {
+	var vouched []oracle.Vouch
+	for range r.IntN(4) {
+		v := oracle.Vouch{Source: pick(r, append(append([]netip.Addr(nil), sources4...), sources6...)), Expires: future}
+		if one(r, 3) {
+			v.Expires = past
+		}
+		vouched = append(vouched, v)
+	}
+	return vouched
 }
 
 func randomBans(r *rand.Rand) []oracle.Ban {

@@ -57,6 +57,7 @@ type dataplane interface {
 	BanEpoch() uint64
 	RestoreBans(left map[netip.Prefix]time.Duration) error
 	SettleBans() error
+	SweepVouched() (int, error)
 	RuleHits(slot uint8) (map[uint16]uint64, error)
 	Events(context.Context, func(bpf.Event)) error
 	VerifyGeneration(slot uint8, img *loader.Image) ([]loader.Drift, error)

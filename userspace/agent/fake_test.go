@@ -329,6 +329,12 @@ func (f *fake) NextNumber() (uint32, error) {
 	return highest + 1, nil
 }
 
+func (f *fake) SweepVouched() (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return 0, f.called("SweepVouched")
+}
+
 func (f *fake) RuleHits(slot uint8) (map[uint16]uint64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

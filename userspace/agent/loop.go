@@ -16,6 +16,7 @@ const (
 	tickInterval  = time.Second
 	driftInterval = time.Minute
 	saveInterval  = 10 * time.Second
+	sweepInterval = 10 * time.Second // of vouches: there may be many, and an ended one only takes a place
 	// staleBeat is when a heartbeat that should come every second is taken for dead.
 	staleBeat = 10 * time.Second
 )
@@ -63,6 +64,7 @@ func (a *agent) tick(hurry bool) {
 				a.change.Unlock()
 			}
 			a.sweepBans(d)
+			a.sweepVouched(d)
 		}
 		done()
 	}

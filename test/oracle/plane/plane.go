@@ -36,10 +36,11 @@ type Plane struct {
 	maps  map[string]*ebpf.Map
 	words words
 
-	ids    map[string]uint8 // services
-	banned []netip.Prefix
-	rows   map[loader.Counter]counts // what every counter must be
-	moved  []string                  // counters that were not, at earlier looks
+	ids     map[string]uint8 // services
+	banned  []netip.Prefix
+	rows    map[loader.Counter]counts // what every counter must be
+	moved   []string                  // counters that were not, at earlier looks
+	vouched []netip.Addr
 }
 
 var planes atomic.Uint32
@@ -145,7 +146,7 @@ func (p *Plane) Reset() error {
 	if err := empty[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlowsRemote]); err != nil {
 		return fmt.Errorf("forget connections: %w", err)
 	}
-	if err := errors.Join(p.setBans(nil), p.forgetBlocks()); err != nil {
+	if err := errors.Join(p.setBans(nil), p.setVouched(nil), p.forgetBlocks()); err != nil {
 		return err
 	}
 	syns := p.maps[bpf.DataplaneMapSyns]

@@ -3,6 +3,7 @@
 package plane
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -119,7 +120,7 @@ func (p *Plane) Set(w *oracle.World) error {
 	if w.Heartbeat.After(w.Now) {
 		p.words.setHeartbeat(1 << 62) // no test is so slow that this agent is lost
 	}
-	return p.setBans(w.Bans)
+	return errors.Join(p.setBans(w.Bans), p.setVouched(w.Vouched))
 }
 
 func deadline(on bool) loader.Deadline {
@@ -141,6 +142,25 @@ func (p *Plane) setBans(bans []oracle.Ban) error {
 			return err
 		}
 		p.banned = append(p.banned, b.Prefix)
+	}
+	return nil
+}
+
+func (p *Plane) setVouched(vouched []oracle.Vouch) error {
+	for _, a := range p.vouched {
+		if _, err := p.Unvouch(a); err != nil {
+			return err
+		}
+	}
+	p.vouched = nil
+	if _, err := p.SweepVouched(); err != nil {
+		return err
+	}
+	for _, v := range vouched {
+		if err := p.Vouch(v.Source, time.Until(v.Expires)); err != nil {
+			return err
+		}
+		p.vouched = append(p.vouched, v.Source)
 	}
 	return nil
 }

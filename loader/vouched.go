@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// Vouch is a source that no bundle blocks for a while. A ban holds all the same.
+type Vouch struct {
+	Source  netip.Prefix // an IPv4 address, or the /64 of an IPv6 address
+	Expires time.Time
+}
+
+// Vouch spares the source for ttl from every block of a bundle: an IPv4 address, or the /64 of an IPv6 address. A vouch of the
+// same source is replaced. ErrCapacity when all places are taken by vouches in force.
+func (d *Dataplane) Vouch(a netip.Addr, ttl time.Duration) error {
+	m, key, end := d.maps[bpf.DataplaneMapVouched], vouchedKey(a), uint64(In(ttl))
+	err := m.Put(key, end)
+	if errors.Is(err, unix.E2BIG) {
+		if _, err := d.SweepVouched(); err != nil {
+			return err
+		}
+		err = m.Put(key, end)
+	}
+	if errors.Is(err, unix.E2BIG) {
+		return fmt.Errorf("vouch for %s: %w: capacity %d", a, ErrCapacity, m.MaxEntries())
+	}
+	if err != nil {
+		return explain("vouch for "+a.String(), err)
+	}
+	if until := &d.words.at.VouchedUntilNs; atomic.LoadUint64(until) < end {
+		atomic.StoreUint64(until, end)
+	}
+	return nil
+}
+
+// Unvouch ends a vouch; false when there was none.
+func (d *Dataplane) Unvouch(a netip.Addr) (bool, error) {
+	err := d.maps[bpf.DataplaneMapVouched].Delete(vouchedKey(a))
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return false, nil
+	}
+	return err == nil, explain("unvouch "+a.String(), err)
+}
+
+// Vouched lists the vouches in force.
+func (d *Dataplane) Vouched() ([]Vouch, error) {
+	now := Now()
+	var all []Vouch
+	err := eachRow(d.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
+		if end > now.MonotonicNS {
+			all = append(all, Vouch{sourceOf(k), now.Wall.Add(time.Duration(end - now.MonotonicNS))})
+		}
+	})
+	return all, explain("read the vouched sources", err)
+}
+
+// SweepVouched removes vouches that have ended and returns how many. The dataplane looks for a source only until the last
+// vouch ends; a sweep says again when that is.
+func (d *Dataplane) SweepVouched() (int, error) {
+	m, now, last := d.maps[bpf.DataplaneMapVouched], monotonicNS(), uint64(0)
+	var ended []bpf.VouchedKey
+	err := eachRow(m, func(k bpf.VouchedKey, end uint64) {
+		if end <= now {
+			ended = append(ended, k)
+		}
+		last = max(last, end)
+	})
+	if err != nil {
+		return 0, explain("read the vouched sources", err)
+	}
+	if last <= now {
+		last = 0
+	}
+	atomic.StoreUint64(&d.words.at.VouchedUntilNs, last)
+	for i, k := range ended {
+		if err := m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return i, explain("remove an ended vouch", err)
+		}
+	}
+	return len(ended), nil
+}
+
+func vouchedKey(a netip.Addr) bpf.VouchedKey {
+	a = a.Unmap()
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			a = p.Addr()
+		}
+	}
+	return bpf.VouchedKey{Addr: mapped(a)}
+}
+
+func sourceOf(k bpf.VouchedKey) netip.Prefix {
+	a := unmapped(k.Addr)
+	if a.Is4() {
+		return netip.PrefixFrom(a, 32)
+	}
+	return netip.PrefixFrom(a, 64)
+}
