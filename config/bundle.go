@@ -31,6 +31,8 @@ type Bundle struct {
 	Reasons []ReasonFeature
 	// Policy by service name, and DefaultPolicy.
 	Policy map[string]Policy
+	// Permits names bundles that may have negative scores beside this policy.
+	Permits []string
 	// Intent is nil when the bundle does not say what it will newly block.
 	Intent *Intent
 	// Digest is the SHA-256 of Canonical: the author's, the same on every host.

@@ -85,6 +85,9 @@ type policyFile struct {
 	Default *Policy `yaml:"default"`
 	// Services by name.
 	Services map[string]Policy `yaml:"services"`
+	// Permits names other bundles of the host whose rules may have negative scores: they may let pass what this policy
+	// would block.
+	Permits []string `yaml:"permits" jsonschema:"minItems=1,maxItems=64"`
 }
 
 type intentFile struct {

@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 )
 
@@ -29,9 +30,37 @@ func (l *bundleLoader) buildPolicy() {
 			l.b.Policy[name] = p
 		}
 	}
+	l.buildPermits()
 	l.checkResets()
 	l.checkReasonScores()
 }
+
+// buildPermits reads whom the policy lets speak for visitors. That a bundle of that name is in force is not asked.
+func (l *bundleLoader) buildPermits() {
+	first := map[string]string{}
+	for i, name := range l.file.Policy.Permits {
+		path := fmt.Sprintf("policy.permits[%d]", i)
+		switch {
+		case !validBundleName(name):
+			l.d.faultAt(CodeSyntax, path, fmt.Sprintf("%q", shorten(name)), "this is no name of a bundle", "lower-case letters, digits, dots, dashes and underscores; at most 63")
+		case name == l.file.Name:
+			l.d.faultAt(CodeReference, path, fmt.Sprintf("%q", name), "this bundle has the policy and needs no permit", "the names of other bundles")
+		default:
+			l.d.unique(first, name, path, "the bundle")
+		}
+	}
+	if len(l.file.Policy.Permits) > 0 && len(l.b.Policy) == 0 && !l.d.bad["policy.default"] && !l.d.bad["policy.services"] {
+		l.d.faultAt(CodeMissing, "policy.permits", "", "permits without a policy", "policy: {default: {drop: 80}, permits: […]}")
+	}
+	l.b.Permits = slices.Sorted(slices.Values(l.file.Policy.Permits))
+}
+
+// validBundleName reports whether a bundle could have the name.
+func validBundleName(name string) bool {
+	return len(name) <= 63 && bundleNames.MatchString(name)
+}
+
+var bundleNames = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 
 // checkResets refuses a reset where nobody can say whose connection it is. The default's is left out there, and a
 // warning says so: that a host has one more service must not refuse what its others run on.

@@ -81,6 +81,14 @@ func writeCanonical(to io.Writer, b *Bundle) {
 		w.raw(`"}`)
 	}
 	w.raw(`}`)
+	for i, name := range b.Permits { // nothing when there is none: older bundles keep their digests
+		if i == 0 {
+			w.raw(`,"permits":[`)
+		}
+		w.comma(i)
+		w.text(name)
+	}
+	w.closeList(len(b.Permits))
 	w.intent(b.Intent)
 	w.raw("}\n")
 }

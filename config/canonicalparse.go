@@ -27,6 +27,7 @@ type canonicalFile struct {
 	P0F      []canonicalP0F   `json:"p0f"`
 	Reasons  []ReasonFeature  `json:"reasons"`
 	Policy   map[string]drops `json:"policy"`
+	Permits  []string         `json:"permits"`
 	Intent   *canonicalIntent `json:"intent"`
 }
 
@@ -165,6 +166,10 @@ func (file *canonicalFile) rest(b *Bundle) error {
 		}
 		b.Policy[name] = policy
 	}
+	if !slices.IsSorted(file.Permits) {
+		return errors.New("permits are out of order")
+	}
+	b.Permits = file.Permits
 	if file.Intent == nil {
 		return nil
 	}

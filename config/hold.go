@@ -63,6 +63,52 @@ func Holds(old, new *Bundle, host *Host) []Hold {
 	return holdCoverage(out, "IPv6", v6, host.Guards.MaxCoverage)
 }
 
+// SetHolds is Holds for sets. Growth is looked at for each list, for each bundle and for the set; coverage for the set. A
+// bundle that is taken out shrinks nothing by mistake: somebody named it.
+func SetHolds(old, new *Set, host *Host) []Hold {
+	if len(old.bundles()) < 2 && len(new.bundles()) < 2 {
+		if was, is := only(old), only(new); is != nil && (was == nil || was.Name == is.Name) {
+			return Holds(was, is, host)
+		}
+	}
+	if host == nil {
+		host = DefaultHost()
+	}
+	kept := NewSet()
+	for _, b := range old.bundles() {
+		if new.Named(b.Name) != nil {
+			kept = kept.With(b)
+		}
+	}
+	var before *Bundle
+	if !kept.Empty() {
+		before = kept.merge()
+	}
+	out := Holds(before, new.merge(), host)
+	if len(new.bundles()) < 2 {
+		return out
+	}
+	for _, b := range new.bundles() {
+		was := kept.Named(b.Name)
+		if was == nil || was.Digest == b.Digest {
+			continue
+		}
+		limit := host.Guards.MaxChange
+		out = holdChange(out, "rules of "+b.Name, len(was.Rules), len(b.Rules), limit)
+		out = holdChange(out, "tcp fingerprints of "+b.Name, len(was.TCP), len(b.TCP), limit)
+		out = holdChange(out, "ja4 features of "+b.Name, len(was.JA4), len(b.JA4), limit)
+		out = holdChange(out, "p0f signatures of "+b.Name, len(was.P0F), len(b.P0F), limit)
+	}
+	return out
+}
+
+func only(s *Set) *Bundle {
+	if len(s.bundles()) == 1 {
+		return s.Bundles[0]
+	}
+	return nil
+}
+
 func listSizes(b *Bundle) map[string]int {
 	out := map[string]int{}
 	for _, l := range b.Prefixes {

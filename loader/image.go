@@ -5,6 +5,7 @@ package loader
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"net/netip"
 
 	"github.com/spillway/spillway/bpf"
@@ -72,7 +73,7 @@ func CompileBundle(b *config.Bundle, host *HostImage, number uint32, now Clock) 
 	img.generation.Prefixes6 = uint32(len(img.prefixes6.keys))
 	img.generation.TcpFingerprints = uint32(len(img.tcp.keys))
 	img.generation.Ja4s = uint32(len(img.ja4s.keys))
-	img.generation.TcpSignatures = uint32(len(b.P0F))
+	img.generation.TcpSignatures = uint32(countSignatures(b.P0F))
 	img.generation.Allowlist = uint32(len(host.allowlist.keys))
 	return img, nil
 }
@@ -109,30 +110,60 @@ func (img *Image) compilePrefixes(b *config.Bundle, index map[string]uint16, c *
 }
 
 func (img *Image) compileTCP(b *config.Bundle, index map[string]uint16, c *chains) error {
-	for _, f := range b.TCP {
-		head, err := c.head(index[f.Rule])
+	same := func(x, y config.TCPFeature) bool {
+		return fingerprintKey(x.Fingerprint) == fingerprintKey(y.Fingerprint)
+	}
+	for features := range equalRuns(b.TCP, same) {
+		fp := features[0].Fingerprint
+		head, err := c.head(rulesOf(features, index, func(f config.TCPFeature) string { return f.Rule })...)
 		if err != nil {
-			return fmt.Errorf("compile tcp fingerprint %s: %w", f.Fingerprint, err)
+			return fmt.Errorf("compile tcp fingerprint %s: %w", fp, err)
 		}
-		img.tcp.add(fingerprintKey(f.Fingerprint), head)
+		img.tcp.add(fingerprintKey(fp), head)
 	}
 	img.tcp.sort(compareFingerprints)
 	return nil
 }
 
 func (img *Image) compileReasons(b *config.Bundle, index map[string]uint16, c *chains) error {
-	for _, f := range b.Reasons {
+	for features := range equalRuns(b.Reasons, func(x, y config.ReasonFeature) bool { return x.Reason == y.Reason }) {
+		f := features[0]
 		reason, err := bpf.ParseReason(f.Reason)
 		if err != nil {
 			return fmt.Errorf("compile reasons: %w", err)
 		}
-		head, err := c.head(index[f.Rule])
+		head, err := c.head(rulesOf(features, index, func(f config.ReasonFeature) string { return f.Rule })...)
 		if err != nil {
 			return fmt.Errorf("compile reason %s: %w", f.Reason, err)
 		}
 		img.generation.Reasons[reason] = uint16(head)
 	}
 	return nil
+}
+
+// equalRuns splits sorted features where they differ: in a set several bundles may name the same thing, and their rules
+// add up.
+func equalRuns[F any](features []F, same func(x, y F) bool) iter.Seq[[]F] {
+	return func(yield func([]F) bool) {
+		for from := 0; from < len(features); {
+			to := from + 1
+			for to < len(features) && same(features[from], features[to]) {
+				to++
+			}
+			if !yield(features[from:to]) {
+				return
+			}
+			from = to
+		}
+	}
+}
+
+func rulesOf[F any](features []F, index map[string]uint16, rule func(F) string) []uint16 {
+	out := make([]uint16, 0, len(features))
+	for _, f := range features {
+		out = append(out, index[rule(f)])
+	}
+	return out
 }
 
 func fingerprintKey(f config.MuonFP) bpf.TCPFingerprint {

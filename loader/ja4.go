@@ -11,8 +11,9 @@ import (
 )
 
 func (img *Image) compileJA4s(b *config.Bundle, index map[string]uint16, c *chains) error {
-	for _, f := range b.JA4 {
-		head, err := c.head(index[f.Rule])
+	for features := range equalRuns(b.JA4, func(x, y config.JA4Feature) bool { return x.Match == y.Match && x.Stable == y.Stable }) {
+		f := features[0]
+		head, err := c.head(rulesOf(features, index, func(f config.JA4Feature) string { return f.Rule })...)
 		if err != nil {
 			return fmt.Errorf("compile ja4 %s: %w", f, err)
 		}

@@ -17,15 +17,21 @@ func layoutsFor(c config.Capacity) int { return 2 * c.TCPSignatures }
 // compileSignatures puts the p0f signatures into buckets by IP version and option layout, in the order of the bundle:
 // the first that fits counts.
 func (img *Image) compileSignatures(b *config.Bundle, index map[string]uint16, c *chains) error {
-	buckets := map[bpf.TCPLayout][]config.P0FFeature{}
-	var order []bpf.TCPLayout // chains are numbered as they are asked for, and two compilations must agree
+	buckets := map[bpf.TCPLayout][][]config.P0FFeature{} // equal ones of several bundles together: they add up
+	var order []bpf.TCPLayout                            // chains are numbered as they are asked for, and two compilations must agree
 	for _, f := range b.P0F {
 		for _, version := range f.Signature.Versions() {
 			key := layoutKey(version, f.Signature)
 			if buckets[key] == nil {
 				order = append(order, key)
 			}
-			buckets[key] = append(buckets[key], f)
+			text := f.Signature.String()
+			i := slices.IndexFunc(buckets[key], func(equal []config.P0FFeature) bool { return equal[0].Signature.String() == text })
+			if i >= 0 {
+				buckets[key][i] = append(buckets[key][i], f)
+				continue
+			}
+			buckets[key] = append(buckets[key], []config.P0FFeature{f})
 		}
 	}
 	for _, key := range order {
@@ -35,12 +41,12 @@ func (img *Image) compileSignatures(b *config.Bundle, index map[string]uint16, c
 				strings.Join(signatureTexts(features), "; "), ErrCapacity, bpf.SignaturesMax)
 		}
 		var candidates bpf.TCPSignatures
-		for i, f := range features {
-			head, err := c.head(index[f.Rule])
+		for i, equal := range features {
+			head, err := c.head(rulesOf(equal, index, func(f config.P0FFeature) string { return f.Rule })...)
 			if err != nil {
-				return fmt.Errorf("compile p0f signature %s: %w", f.Signature, err)
+				return fmt.Errorf("compile p0f signature %s: %w", equal[0].Signature, err)
 			}
-			candidates.Candidates[i] = signatureRow(f.Signature, key.Version, head)
+			candidates.Candidates[i] = signatureRow(equal[0].Signature, key.Version, head)
 		}
 		img.layouts.add(key, candidates)
 	}
@@ -48,12 +54,21 @@ func (img *Image) compileSignatures(b *config.Bundle, index map[string]uint16, c
 	return nil
 }
 
-func signatureTexts(features []config.P0FFeature) []string {
+func signatureTexts(features [][]config.P0FFeature) []string {
 	var texts []string
-	for _, f := range features {
-		texts = append(texts, f.Signature.String())
+	for _, equal := range features {
+		texts = append(texts, equal[0].Signature.String())
 	}
 	return texts
+}
+
+// countSignatures counts equal ones once.
+func countSignatures(features []config.P0FFeature) int {
+	seen := map[string]bool{}
+	for _, f := range features {
+		seen[f.Signature.String()] = true
+	}
+	return len(seen)
 }
 
 func layoutKey(version uint8, s config.P0F) bpf.TCPLayout {

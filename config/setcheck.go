@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Check refuses bundles that cannot be in force together on a host, although each is valid. A nil host stands for the
+// defaults. Its error is a *Faults whose files are the bundles.
+func (s *Set) Check(host *Host) error {
+	if host == nil {
+		host = DefaultHost()
+	}
+	if len(s.bundles()) < 2 {
+		return nil // all of it is checked when a bundle is read
+	}
+	c := &setChecker{set: s, out: newCollector()}
+	if c.policies() {
+		c.negatives()
+		c.reasons()
+	}
+	c.capacities(host)
+	c.signatures()
+	return c.out.err()
+}
+
+// Warnings says what is true of the set and of no bundle by itself.
+func (s *Set) Warnings() []string {
+	if s.Empty() || s.Policy() != nil {
+		return nil
+	}
+	if len(s.Bundles) > 1 {
+		return []string{"none of the bundles " + list(s.names(), "and") + " has a policy: they count, and block nobody"}
+	}
+	return []string{"the bundle " + s.Bundles[0].Name + " has no policy: it counts, and blocks nobody"}
+}
+
+func (s *Set) names() []string {
+	var out []string
+	for _, b := range s.bundles() {
+		out = append(out, b.Name)
+	}
+	return out
+}
+
+type setChecker struct {
+	set *Set
+	out *collector
+}
+
+func (c *setChecker) fault(b *Bundle, code, path, value, problem, valid string) {
+	c.out.add(Fault{Code: code, File: "bundle " + b.Name, Path: path, Value: shorten(value), Problem: problem, Valid: valid})
+}
+
+// policies refuses two of them: which one decides would depend on the order of applies.
+func (c *setChecker) policies() bool {
+	var with []*Bundle
+	for _, b := range c.set.Bundles {
+		if b.HasPolicy() {
+			with = append(with, b)
+		}
+	}
+	if len(with) < 2 {
+		return true
+	}
+	var names []string
+	for _, b := range with {
+		names = append(names, b.Name)
+	}
+	c.fault(with[len(with)-1], CodeDuplicate, "policy", "", "the bundles "+list(names, "and")+" both have a policy, and a set has one",
+		"a policy in one of them; or the one taken out as the other is applied: spillway apply FILE --remove NAME")
+	return false
+}
+
+// negatives keeps the promise that only the policy's bundle speaks for visitors, and whom it permits: a list that
+// somebody else writes must not open what the policy closes.
+func (c *setChecker) negatives() {
+	policy := c.set.Policy()
+	if policy == nil {
+		return
+	}
+	for _, b := range c.set.Bundles {
+		if b == policy || slices.Contains(policy.Permits, b.Name) {
+			continue
+		}
+		var rules []string
+		for _, r := range b.Rules {
+			if r.Score < 0 {
+				rules = append(rules, fmt.Sprintf("%s (%d)", r.ID, r.Score))
+			}
+		}
+		if len(rules) > 0 {
+			c.fault(b, CodeRange, "rules", list(rules, "and"), fmt.Sprintf("negative scores beside the policy of %s, which does not permit them", policy.Name),
+				fmt.Sprintf("scores from 0 on; or policy: {permits: [%s]} in the bundle %s", b.Name, policy.Name))
+		}
+	}
+}
+
+// reasons is checkReasonScores for all bundles together.
+func (c *setChecker) reasons() {
+	policy := c.set.Policy()
+	if policy == nil {
+		return
+	}
+	lowest := Never
+	for _, p := range policy.Policy {
+		if at := p.Blocks(); at != Never && (lowest == Never || at < lowest) {
+			lowest = at
+		}
+	}
+	sum, parts := 0, []string{}
+	last := policy
+	for _, b := range c.set.Bundles {
+		own := 0
+		for _, f := range b.Reasons {
+			own += max(0, b.score(f.Rule))
+		}
+		if own > 0 {
+			parts, last = append(parts, fmt.Sprintf("%d in %s", own, b.Name)), b
+		}
+		sum += own
+	}
+	if lowest != Never && sum >= int(lowest) {
+		c.fault(last, CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum), fmt.Sprintf("reasons alone would block (from %d on): %s", lowest, list(parts, "and")),
+			fmt.Sprintf("scores of all reasons of the set that sum up to less than %d: a lost packet is an ordinary visitor", lowest))
+	}
+}
+
+func (b *Bundle) score(id string) int {
+	for _, r := range b.Rules {
+		if r.ID == id {
+			return r.Score
+		}
+	}
+	return 0
+}
+
+// capacities counts the set, and names what each bundle has of it.
+func (c *setChecker) capacities(host *Host) {
+	limits := host.Capacity
+	here := map[*Bundle]*Bundle{}
+	for _, b := range c.set.Bundles {
+		here[b], _ = b.LeaveOut(Protected(host, nil))
+	}
+	for _, kind := range []struct {
+		what, capacity string
+		room           int
+		count          func(*Bundle) int
+	}{
+		{"rules", "rules", limits.Rules, func(b *Bundle) int { return len(b.Rules) }},
+		{"IPv4 prefixes", "prefixes_v4", limits.Prefixes4, func(b *Bundle) int { v4, _ := here[b].PrefixCount(); return v4 }},
+		{"IPv6 prefixes", "prefixes_v6", limits.Prefixes6, func(b *Bundle) int { _, v6 := here[b].PrefixCount(); return v6 }},
+		{"TCP fingerprints", "tcp_fingerprints", limits.TCPFingerprints, func(b *Bundle) int { return len(b.TCP) }},
+		{"JA4 features", "ja4s", limits.JA4s, func(b *Bundle) int { return len(b.JA4) }},
+		{"p0f signatures", "tcp_signatures", limits.TCPSignatures, func(b *Bundle) int { return len(b.P0F) }},
+	} {
+		sum, parts := 0, []string{}
+		most := c.set.Bundles[0]
+		for _, b := range c.set.Bundles {
+			n := kind.count(b)
+			if n > 0 {
+				parts = append(parts, fmt.Sprintf("%d in %s", n, b.Name))
+			}
+			if n > kind.count(most) {
+				most = b
+			}
+			sum += n
+		}
+		if sum > kind.room {
+			c.fault(most, CodeCapacity, "", fmt.Sprintf("%d %s", sum, kind.what), fmt.Sprintf("%d %s in all bundles, capacity %d: %s", sum, kind.what, kind.room, list(parts, "and")),
+				fmt.Sprintf("at most %d (capacity.%s in the host file)", kind.room, kind.capacity))
+		}
+	}
+}
+
+// signatures keeps the buckets of p0f as small as in one bundle.
+func (c *setChecker) signatures() {
+	type member struct {
+		text string
+		of   *Bundle
+	}
+	buckets := map[string][]member{}
+	seen := map[string]bool{}
+	for _, b := range c.set.Bundles {
+		for _, f := range b.P0F {
+			if seen[f.Signature.String()] {
+				continue // an equal one adds up, and takes no place
+			}
+			seen[f.Signature.String()] = true
+			for _, version := range f.Signature.Versions() {
+				bucket := fmt.Sprintf("IPv%d with the options %q", version, FormatLayout(f.Signature.Layout, f.Signature.EOLPad))
+				buckets[bucket] = append(buckets[bucket], member{f.Signature.String() + " (" + b.Name + ")", b})
+			}
+		}
+	}
+	for bucket, members := range buckets {
+		if len(members) <= MaxP0FBucket {
+			continue
+		}
+		var texts []string
+		for _, m := range members {
+			texts = append(texts, m.text)
+		}
+		c.fault(members[len(members)-1].of, CodeCapacity, "features.p0f", fmt.Sprintf("%d signatures", len(members)),
+			fmt.Sprintf("%d signatures for %s in all bundles: %s", len(members), bucket, strings.Join(texts, ", ")), fmt.Sprintf("at most %d of one IP version and option layout", MaxP0FBucket))
+	}
+}
