@@ -121,7 +121,7 @@ enum hello_limit {
 	HELLO_CIPHERS_MAX = 99,
 	HELLO_EXTENSIONS_MAX = 99,
 	HELLO_SIGNATURES_MAX = 64,
-	/* Of one hello; clients send one. */
+	/* Of a hello that no socket vouches for; clients send one. Of a proven one the bytes are the limit. */
 	HELLO_RECORDS_MAX = 64,
 };
 

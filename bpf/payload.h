@@ -12,13 +12,15 @@
 #include "judge.h"
 #include "syn.h"
 
-/* Whether the payload begins like a ClientHello: a handshake record of any TLS version, RFC 8446 sections 4 and 5.1. */
+/* Whether the payload begins like a ClientHello: a record that a server takes at the beginning, RFC 8446 sections 4 and 5.1. */
 static __always_inline bool begins_hello(struct xdp_md *ctx, const struct packet *p)
 {
 	__u8 head[6];
 	if (p->payload_len < sizeof(head) || bpf_xdp_load_bytes(ctx, p->payload_off & 0xffff, head, sizeof(head)))
 		return false;
-	return head[0] == TLS_HANDSHAKE && head[1] == 3 && head[5] == TLS_CLIENT_HELLO;
+	if (!is_taken(head[0], head[1]))
+		return false;
+	return head[0] != TLS_HANDSHAKE || !(head[3] | head[4]) || head[5] == TLS_CLIENT_HELLO;
 }
 
 static __always_inline bool is_tls_service(const struct packet *p)

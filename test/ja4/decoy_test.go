@@ -21,7 +21,9 @@ var decoys = []struct {
 	{"the beginning of another hello", one(browser(7))[:700], true},
 	{"a hello that lies about its length", []byte{0x16, 3, 1, 0, 4, 1, 0, 0, 0}, false},
 	{"a hello that is too long", []byte{0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc}, false},
-	{"a record without content", []byte{0x16, 3, 1, 0, 0, 1, 0, 0, 0}, false},
+	{"a record without content", []byte{0x16, 3, 1, 0, 0}, true},
+	{"a warning", []byte{0x15, 3, 1, 0, 2, 1, 90}, true},
+	{"a record without content, and then no record", []byte{0x16, 3, 1, 0, 0, 1, 0, 0, 0, 0}, false},
 }
 
 func TestDecoysHideNoBot(t *testing.T) {

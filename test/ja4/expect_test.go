@@ -106,7 +106,7 @@ type declaredLength struct {
 // long is the class of what is too long. Only where the length of the message stands in several records itself, the kernel
 // waits for the end of what it can hold.
 func (l declaredLength) long(stream []byte) []string {
-	if first := int(stream[3])<<8 | int(stream[4]); first < messageHeader {
+	if first := int(stream[3])<<8 | int(stream[4]); first < messageHeader || stream[0] != 22 {
 		return []string{"hello_too_long", partial}
 	}
 	return []string{"hello_too_long"}
@@ -120,12 +120,25 @@ func declared(stream []byte) declaredLength {
 		if len(stream)-at < recordHeader {
 			return declaredLength{tooLong: at+recordHeader > maxStream && len(stream) > maxStream}
 		}
-		length := int(stream[at+3])<<8 | int(stream[at+4])
-		if stream[at] != 22 || stream[at+1] != 3 || length == 0 || length > 1<<14 {
+		kind, length := stream[at], int(stream[at+3])<<8|int(stream[at+4])
+		if kind < 20 || kind > 22 || stream[at+1] >= 16 || length > 1<<14 {
+			return declaredLength{broken: true}
+		}
+		if kind == 21 && (length != 2 || len(stream) > at+recordHeader && stream[at+recordHeader] != 1) {
 			return declaredLength{broken: true}
 		}
 		at += recordHeader
 		records++
+		if kind != 22 {
+			if records > maxRecords {
+				return declaredLength{tooLong: true}
+			}
+			if at+length > len(stream) {
+				return declaredLength{tooLong: len(stream) >= maxStream}
+			}
+			at += length
+			continue
+		}
 		from := len(message)
 		message = append(message, stream[at:min(len(stream), at+length)]...)
 		if len(message) >= messageHeader {

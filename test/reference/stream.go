@@ -4,12 +4,18 @@ package reference
 
 import "errors"
 
-// The record layer, RFC 8446 section 5.1.
+// The record layer, RFC 8446 section 5.1, as servers take it: OpenSSL steps over empty handshake records, GnuTLS over
+// change_cipher_spec and Go over warnings, and Go looks at no version below 0x1000.
 const (
 	recordHeader    = 5
+	recordCCS       = 20
+	recordAlert     = 21
 	recordHandshake = 22
-	recordMajor     = 3
+	recordMajorEnd  = 16
 	recordMax       = 1 << 14
+
+	alertLen     = 2
+	alertWarning = 1
 )
 
 // fragment is what one record holds of the handshake message.
@@ -40,15 +46,17 @@ func ParseStream(stream []byte) (*Hello, error) {
 // cannot go on. The contents of the last record may be cut short.
 func defragment(stream []byte) (message []byte, fragments []fragment, err error) {
 	for at := 0; ; {
-		header := stream[at:min(len(stream), at+recordHeader)]
-		length, err := readRecordHeader(header, at)
+		header := stream[at:min(len(stream), at+recordHeader+1)]
+		kind, length, err := readRecordHeader(header, at)
 		if err != nil {
 			return message, fragments, err
 		}
 		at += recordHeader
-		fragments = append(fragments, fragment{stream: at, message: len(message)})
-		end := min(len(stream), at+length)
-		message = append(message, stream[at:end]...)
+		if kind == recordHandshake {
+			fragments = append(fragments, fragment{stream: at, message: len(message)})
+			end := min(len(stream), at+length)
+			message = append(message, stream[at:end]...)
+		}
 		at += length
 		if at > len(stream) {
 			return message, fragments, &Error{ErrIncomplete, InHandshake, len(stream)}
@@ -56,25 +64,33 @@ func defragment(stream []byte) (message []byte, fragments []fragment, err error)
 	}
 }
 
-// readRecordHeader judges a header by as many bytes of it as there are.
-func readRecordHeader(header []byte, at int) (length int, err error) {
+// readRecordHeader judges a header, and the level of an alert behind it, by as many bytes as there are.
+func readRecordHeader(header []byte, at int) (kind byte, length int, err error) {
 	foreign := ErrNotHello
 	if at > 0 {
-		foreign = ErrMalformed // RFC 8446, section 5.1: no other record between those of a handshake message
+		foreign = ErrMalformed
 	}
-	switch n := len(header); {
-	case n > 0 && header[0] != recordHandshake:
-		return 0, &Error{foreign, InRecordHeader, at}
-	case n > 1 && header[1] != recordMajor: // the minor version is to be ignored
-		return 0, &Error{foreign, InRecordHeader, at}
+	n := len(header)
+	switch {
+	case n > 0 && (header[0] < recordCCS || header[0] > recordHandshake):
+		return 0, 0, &Error{foreign, InRecordHeader, at}
+	case n > 1 && header[1] >= recordMajorEnd:
+		return 0, 0, &Error{foreign, InRecordHeader, at}
 	case n < recordHeader:
-		return 0, &Error{ErrIncomplete, InRecordHeader, at + n}
+		return 0, 0, &Error{ErrIncomplete, InRecordHeader, at + n}
 	}
-	length = int(header[3])<<8 | int(header[4])
-	if length == 0 || length > recordMax {
-		return 0, &Error{ErrMalformed, InRecordLength, at + 3}
+	kind, length = header[0], int(header[3])<<8|int(header[4])
+	switch {
+	case kind == recordAlert && length != alertLen:
+		return 0, 0, &Error{foreign, InRecordLength, at + 3}
+	case kind == recordAlert && n == recordHeader:
+		return 0, 0, &Error{ErrIncomplete, InRecordHeader, at + n}
+	case kind == recordAlert && header[recordHeader] != alertWarning:
+		return 0, 0, &Error{foreign, InRecordHeader, at + recordHeader}
+	case length > recordMax:
+		return 0, 0, &Error{ErrMalformed, InRecordLength, at + 3}
 	}
-	return length, nil
+	return kind, length, nil
 }
 
 // streamOffset returns where in the stream a byte of the message is.

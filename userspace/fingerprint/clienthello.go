@@ -17,7 +17,10 @@ var (
 )
 
 const (
+	recordCCS       = 20
+	recordAlert     = 21
 	recordHandshake = 22
+	recordMajorEnd  = 16 // the first major version of a record that no server takes
 	recordHeader    = 5
 	recordMax       = 1 << 14 // RFC 8446 section 5.1
 	clientHello     = 1
@@ -49,33 +52,45 @@ type hello struct {
 	protocol   []byte // the first of ALPN
 }
 
-// beginsHello reports whether bytes are the beginning of a ClientHello, as far as they go.
-func beginsHello(b []byte) bool {
-	return len(b) > 0 && b[0] == recordHandshake && (len(b) < 2 || b[1] == 3) && (len(b) <= recordHeader || b[recordHeader] == clientHello)
+// isTaken reports whether a server takes a record of this header before or in a ClientHello: see bpf/record.h.
+func isTaken(header []byte) bool {
+	return header[0] >= recordCCS && header[0] <= recordHandshake && (len(header) < 2 || header[1] < recordMajorEnd)
 }
 
-// readHello reads the ClientHello that a stream begins with, from as many records as it takes (RFC 8446 sections 4 and 5.1).
+// beginsHello reports whether bytes are the beginning of a ClientHello, as far as they go.
+func beginsHello(b []byte) bool {
+	if len(b) == 0 || !isTaken(b) {
+		return false
+	}
+	return b[0] != recordHandshake || len(b) <= recordHeader || b[3]|b[4] == 0 || b[recordHeader] == clientHello
+}
+
+// readHello reads the ClientHello that a stream begins with, from as many records as it takes (RFC 8446 sections 4 and 5.1),
+// and steps over what servers step over: empty records, change_cipher_spec, warnings.
 func readHello(stream []byte) (*hello, error) {
 	if !beginsHello(stream) {
 		return nil, errNotHello
 	}
 	var message []byte
-	for {
-		if len(stream) < recordHeader {
-			return nil, errPartial
+	for first := true; ; first = false {
+		length, err := recordLength(stream)
+		if errors.Is(err, errMalformed) && first && len(stream) > 0 && stream[0] == recordAlert {
+			return nil, errNotHello
 		}
-		length := int(binary.BigEndian.Uint16(stream[3:]))
-		if stream[0] != recordHandshake || stream[1] != 3 || length == 0 || length > recordMax {
-			return nil, fmt.Errorf("%w: a record header", errMalformed)
+		if err != nil {
+			return nil, err
 		}
 		body := stream[recordHeader:]
 		whole := len(body) >= length
-		message = append(message, body[:min(length, len(body))]...)
+		if stream[0] == recordHandshake {
+			message = append(message, body[:min(length, len(body))]...)
+		}
+		if len(message) > 0 && message[0] != clientHello {
+			return nil, errNotHello
+		}
 		if len(message) >= messageHeader {
 			end := messageHeader + int(message[1])<<16 + int(message[2])<<8 + int(message[3])
 			switch {
-			case message[0] != clientHello:
-				return nil, errNotHello
 			case end > helloMax:
 				return nil, errTooLong
 			case len(message) >= end:
@@ -87,6 +102,31 @@ func readHello(stream []byte) (*hello, error) {
 		}
 		stream = body[length:]
 	}
+}
+
+// recordLength reads the header at the front of a stream.
+func recordLength(stream []byte) (int, error) {
+	if len(stream) > 0 && !isTaken(stream) {
+		return 0, fmt.Errorf("%w: a record header", errMalformed)
+	}
+	if len(stream) < recordHeader {
+		return 0, errPartial
+	}
+	length := int(binary.BigEndian.Uint16(stream[3:]))
+	if length > recordMax {
+		return 0, fmt.Errorf("%w: a record header", errMalformed)
+	}
+	if stream[0] != recordAlert {
+		return length, nil
+	}
+	const alertLen, warning = 2, 1
+	switch {
+	case length == alertLen && len(stream) == recordHeader:
+		return 0, errPartial
+	case length != alertLen || stream[recordHeader] != warning:
+		return 0, fmt.Errorf("%w: an alert", errMalformed)
+	}
+	return length, nil
 }
 
 // cursor reads from the front of b. What does not fit sets bad, and reads as nothing.
