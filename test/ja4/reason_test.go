@@ -16,7 +16,7 @@ func (p *plane) reason(frame []byte) (reason, action string) {
 		all := map[loader.Counter]uint64{}
 		for _, c := range must(p.Counters()) {
 			n := c.Packets
-			c.Packets = 0
+			c.Packets, c.Connections, c.Alone = 0, 0, 0
 			all[c] = n
 		}
 		return all
