@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/folder"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -18,11 +19,13 @@ import (
 // no disk. The lock is a file descriptor's, so a killed agent leaves nothing stale. It returns state.ErrLocked when
 // another agent runs; any other error means that nobody can be kept away.
 func lockRun(socket string) (*os.File, error) {
-	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
+	in, err := folder.Make(filepath.Dir(socket), 0o755)
+	if err != nil {
 		return nil, fmt.Errorf("make folder of socket: %w", err)
 	}
+	defer in.Close()
 	path := socket + api.LockSuffix
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := in.OpenFile(filepath.Base(path), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}

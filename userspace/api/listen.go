@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/spillway/spillway/userspace/folder"
 )
 
 // Socket is a listener whose file may be taken away from under it: Gone says so, and somebody makes a new one.
@@ -77,13 +79,18 @@ func (s *Socket) Close() error {
 	return s.Listener.Close()
 }
 
-// giveTo gives the socket's file to a group.
+// giveTo gives the socket's file to a group, and where root made it to the owner of its folder: the agent's user.
 func giveTo(path, group string) error {
+	if owner, err := folder.Owner(filepath.Dir(path)); err == nil && os.Geteuid() == 0 && owner != 0 {
+		if err := os.Lchown(path, owner, -1); err != nil {
+			return fmt.Errorf("give socket to user %d: %w", owner, err)
+		}
+	}
 	gid, err := groupID(group)
 	if err != nil {
 		return err
 	}
-	if err := os.Chown(path, -1, gid); err != nil {
+	if err := os.Lchown(path, -1, gid); err != nil {
 		return fmt.Errorf("give socket to group %s: %w", group, err)
 	}
 	return nil

@@ -5,7 +5,6 @@ package state
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 )
@@ -47,5 +46,5 @@ func (s *Store) Attempt(what string) (end func()) {
 	if err != nil {
 		s.log.Warn("work begins without a note: whoever dies in it dies again", "work", what, "error", fmt.Errorf("note an attempt: %w", err))
 	}
-	return func() { _ = os.Remove(path) }
+	return func() { _ = s.remove(path) }
 }

@@ -235,7 +235,7 @@ func (b *Bans) append(lines []banLine) error {
 	if err := b.s.fault(opCreate, path); err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	f, err := b.s.open(path, os.O_RDWR|os.O_APPEND, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return errChanged
 	}

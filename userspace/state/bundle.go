@@ -50,17 +50,13 @@ func (s *Store) SaveBundle(b *config.Bundle) error {
 	return s.replace(s.bundlePath(b.Digest), data)
 }
 
-// Bundle returns the bundle of a digest, or the bundles of a set's digest merged into one, as a host compiles them.
-// ErrNoBundle when it is missing or damaged; another error when it cannot be read now, and may be later.
+// Bundle returns the bundle of a digest. ErrNoBundle when it is missing or damaged; another error when it cannot be read
+// now, and may be later.
 func (s *Store) Bundle(d config.Digest) (*config.Bundle, error) {
-	set, err := s.Set(d)
+	data, err := s.readBundle(d)
 	if err != nil {
 		return nil, err
 	}
-	return set.Merge(), nil
-}
-
-func (s *Store) parseBundle(d config.Digest, data []byte) (*config.Bundle, error) {
 	b, err := config.ParseCanonical(data)
 	if err != nil {
 		s.setAside(s.bundlePath(d), err)
@@ -102,7 +98,6 @@ func (s *Store) Prune(keep []config.Digest) error {
 	if err != nil {
 		return fmt.Errorf("prune bundles: %w", err)
 	}
-	keep = s.withMembers(keep)
 	type old struct {
 		path string
 		at   time.Time
@@ -119,8 +114,8 @@ func (s *Store) Prune(keep []config.Digest) error {
 	}
 	slices.SortFunc(others, func(a, b old) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.path, b.path)) })
 	for _, o := range others[min(len(others), keptBundles):] {
-		_ = os.Remove(o.path + namesSuffix)
-		if err := os.Remove(o.path); err != nil {
+		_ = s.remove(o.path + namesSuffix)
+		if err := s.remove(o.path); err != nil {
 			return fmt.Errorf("prune bundles: %w", err)
 		}
 	}

@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"github.com/spillway/spillway/userspace/folder"
 )
 
 // The operations on disk, as Options.Fault sees them.
@@ -23,20 +26,39 @@ const (
 // maxBundleBytes bounds what is read back: a damaged file system may claim any size.
 const maxBundleBytes = 1 << 30
 
+// in does something with a file of the folder, by its name there. The folder may be another user's, and is opened each time:
+// it may have been put back meanwhile.
+func (s *Store) in(path string, do func(f *folder.Folder, name string) error) error {
+	name, err := filepath.Rel(s.dir, path)
+	if err != nil {
+		return err
+	}
+	f, err := folder.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return do(f, name)
+}
+
 // replace writes a file whole or not at all: beside its place, synced, renamed, and the folder synced, so that after a
 // crash at any point the old or the new content is there.
-func (s *Store) replace(path string, data []byte) (err error) {
+func (s *Store) replace(path string, data []byte) error {
 	if err := s.fault(opCreate, path); err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	return s.in(path, func(f *folder.Folder, name string) error { return s.replaceIn(f, path, name, data) })
+}
+
+func (s *Store) replaceIn(in *folder.Folder, path, name string, data []byte) (err error) {
+	f, temporary, err := in.CreateTemp(filepath.Join(filepath.Dir(name), newPrefix))
 	if err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
 	defer func() {
 		if err != nil {
 			_ = f.Close()
-			_ = os.Remove(f.Name())
+			_ = in.Remove(temporary)
 		}
 	}()
 	if err := s.write(f, path, data); err != nil {
@@ -48,10 +70,38 @@ func (s *Store) replace(path string, data []byte) (err error) {
 	if err := s.fault(opRename, path); err != nil {
 		return fmt.Errorf("rename to %s: %w", path, err)
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := in.Rename(temporary, name); err != nil {
 		return fmt.Errorf("rename to %s: %w", path, err)
 	}
-	return syncFolder(filepath.Dir(path))
+	if err := in.Sync(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("sync folder of %s: %w", path, err)
+	}
+	return nil
+}
+
+// open opens a file of the folder.
+func (s *Store) open(path string, flag int, mode fs.FileMode) (file *os.File, err error) {
+	err = s.in(path, func(f *folder.Folder, name string) (err error) {
+		file, err = f.OpenFile(name, flag, mode)
+		return err
+	})
+	return file, err
+}
+
+// remove removes a file of the folder.
+func (s *Store) remove(path string) error {
+	return s.in(path, func(f *folder.Folder, name string) error { return f.Remove(name) })
+}
+
+// rename gives a file of the folder another name.
+func (s *Store) rename(from, to string) error {
+	return s.in(from, func(f *folder.Folder, name string) error {
+		next, err := filepath.Rel(s.dir, to)
+		if err != nil {
+			return err
+		}
+		return f.Rename(name, next)
+	})
 }
 
 func (s *Store) write(f *os.File, path string, data []byte) error {
@@ -78,24 +128,12 @@ func (s *Store) fault(op, path string) error {
 	return s.opts.Fault(op, path)
 }
 
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync folder %s: %w", path, err)
-	}
-	return nil
-}
-
 // read returns a file of bounded size; fs.ErrNotExist when there is none.
 func (s *Store) read(path string, limit int64) ([]byte, error) {
 	if err := s.fault(opRead, path); err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	f, err := os.Open(path)
+	f, err := s.open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +148,7 @@ func (s *Store) read(path string, limit int64) ([]byte, error) {
 // setAside keeps a damaged file for a person and clears its place.
 func (s *Store) setAside(path string, cause error) {
 	aside := s.aside(path)
-	if err := os.Rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Error("a damaged file cannot be moved aside", "file", path, "damage", cause, "error", err)
 		return
 	}
@@ -124,7 +162,7 @@ func (s *Store) setAside(path string, cause error) {
 func (s *Store) keepAside(path string, lines []byte) {
 	aside := s.aside(path)
 	s.log.Error("lines of a file are damaged; the others count", "file", path, "kept_in", aside)
-	if err := os.WriteFile(aside, lines, 0o600); err != nil {
+	if err := s.replace(aside, lines); err != nil {
 		s.log.Error("the damaged lines cannot be kept", "file", path, "error", err)
 		aside = path
 	}
@@ -148,10 +186,20 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// newPrefix begins the name of a file that is not whole yet.
+const newPrefix = ".new-"
+
 // sweep removes what a crash left between create and rename.
-func sweep(dir string) {
-	left, _ := filepath.Glob(filepath.Join(dir, ".new-*"))
-	for _, path := range left {
-		_ = os.Remove(path)
+func sweep(f *folder.Folder, name string) {
+	d, err := f.Open(name)
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1)
+	for _, left := range names {
+		if strings.HasPrefix(left, newPrefix) {
+			_ = f.Remove(filepath.Join(name, left))
+		}
 	}
 }

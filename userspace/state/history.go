@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/folder"
 )
 
 // Entry is one line of the history: a change, or an attempt at one.
@@ -52,15 +53,15 @@ func (s *Store) Append(e Entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	path := filepath.Join(s.dir, historyFile)
-	if info, err := os.Stat(path); err == nil && info.Size() > maxHistoryBytes {
-		if err := os.Rename(path, path+".1"); err != nil {
+	if info, err := os.Lstat(path); err == nil && info.Size() > maxHistoryBytes {
+		if err := s.rename(path, path+".1"); err != nil {
 			return fmt.Errorf("turn history over: %w", err)
 		}
 	}
 	if err := s.fault(opCreate, path); err != nil {
 		return fmt.Errorf("open history: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o640)
+	f, err := s.open(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o640)
 	if err != nil {
 		return fmt.Errorf("open history: %w", err)
 	}
@@ -86,8 +87,16 @@ func (s *Store) History(limit int) (entries []Entry, skipped int, err error) {
 
 // ReadHistory reads the history of a state folder that another process may have locked.
 func ReadHistory(dir string, limit int) (entries []Entry, skipped int, err error) {
+	in, err := folder.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read history: %w", err)
+	}
+	defer in.Close()
 	for _, name := range []string{historyFile + ".1", historyFile} {
-		f, err := os.Open(filepath.Join(dir, name))
+		f, err := in.Open(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

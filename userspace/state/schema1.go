@@ -8,11 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/folder"
 )
 
 const (
@@ -135,8 +135,8 @@ func (s *Store) convert(old *record1) error {
 	if err := s.fault(opRename, filepath.Join(s.dir, file1)); err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(s.dir, file1), filepath.Join(s.dir, converted1)); err != nil {
+	if err := s.rename(filepath.Join(s.dir, file1), filepath.Join(s.dir, converted1)); err != nil {
 		return fmt.Errorf("put the record of schema 1 away: %w", err)
 	}
-	return syncFolder(s.dir)
+	return s.in(s.dir, func(f *folder.Folder, name string) error { return f.Sync(name) })
 }

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/userspace/folder"
 )
 
 // ErrLocked says that another process holds the state: an agent, or a command without one.
@@ -76,10 +77,15 @@ func Open(dir string, o Options) (*Store, error) {
 }
 
 func lockFolder(dir string) (*os.File, error) {
-	if err := os.MkdirAll(filepath.Join(dir, bundleDir), 0o750); err != nil {
+	in, err := folder.Make(dir, 0o750)
+	if err != nil {
 		return nil, fmt.Errorf("make state folder: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	defer in.Close()
+	if err := in.Mkdir(bundleDir, 0o750); err != nil {
+		return nil, fmt.Errorf("make folder of bundles: %w", err)
+	}
+	f, err := in.OpenFile(lockFile, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock of state: %w", err)
 	}
@@ -90,8 +96,8 @@ func lockFolder(dir string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
-	sweep(dir)
-	sweep(filepath.Join(dir, bundleDir))
+	sweep(in, ".")
+	sweep(in, bundleDir)
 	return f, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -63,18 +64,31 @@ func (n *notification) file() (verb, path string) {
 		if n.args[2]&unix.O_CREAT == 0 {
 			return "", ""
 		}
-		return "create", n.text(n.args[1])
+		return "create", n.path(n.args[0], n.args[1])
 	case unix.SYS_MKDIRAT:
-		return "mkdir", n.text(n.args[1])
+		return "mkdir", n.path(n.args[0], n.args[1])
 	case unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2:
-		return "rename to", n.text(n.args[3])
+		return "rename to", n.path(n.args[2], n.args[3])
 	case unix.SYS_FSYNC, unix.SYS_FDATASYNC:
 		verb = "sync"
 	default:
 		verb = "write"
 	}
-	path, _ = os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", n.tid, n.args[0]))
-	return verb, path
+	return verb, n.descriptor(n.args[0])
+}
+
+// path is what a call names, from the folder that it says or from the root.
+func (n *notification) path(folder, at uint64) string {
+	path := n.text(at)
+	if filepath.IsAbs(path) || int32(folder) == unix.AT_FDCWD {
+		return path
+	}
+	return filepath.Join(n.descriptor(folder), path)
+}
+
+func (n *notification) descriptor(fd uint64) string {
+	path, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", n.tid, fd))
+	return path
 }
 
 // text reads a string of the process.
