@@ -77,6 +77,9 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 	if err := l.Pin(d.pins.link(name)); err != nil {
 		return Attachment{}, explain("pin the link of "+name, err)
 	}
+	if err := d.pins.keepOwner(); err != nil {
+		return Attachment{}, err
+	}
 	return d.attachment(name)
 }
 

@@ -59,7 +59,7 @@ func open(o Options, adjust func(*bpf.Settings)) (*Dataplane, error) {
 	if err := ask(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	if err := d.load(); err != nil {
+	if err := errors.Join(d.load(), d.pins.keepOwner()); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil

@@ -40,15 +40,19 @@ type Ownership struct {
 	dir    *os.File
 }
 
-// Own makes the folder where it is missing and locks it for this process. Errors: ErrOwned (an *OwnedError),
-// ErrUnsupported when the folder is not on a BPF file system.
-func Own(folder string) (*Ownership, error) {
+// Own makes the folder where it is missing and locks it for this process. It may belong to root, to this process, or to
+// one of the users given. Errors: ErrOwned (an *OwnedError), ErrForeignPins, ErrUnsupported when the folder is not on a BPF
+// file system.
+func Own(folder string, users ...int) (*Ownership, error) {
 	if err := checkBPFFS(folder); err != nil {
 		return nil, err
 	}
 	for range 3 { // the folder may go between the two: whoever detaches removes it last
-		if err := os.MkdirAll(folder, 0o700); err != nil {
+		if err := makeFolder(folder); err != nil {
 			return nil, explain("make the pin folder", err)
+		}
+		if err := checkOwner(folder, users...); err != nil {
+			return nil, err
 		}
 		o, err := OwnExisting(folder)
 		if !errors.Is(err, ErrNotPinned) {

@@ -106,5 +106,5 @@ func (d *Dataplane) Repin() (int, error) {
 		}
 		n++
 	}
-	return n, nil
+	return n, d.pins.keepOwner()
 }

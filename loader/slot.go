@@ -35,7 +35,7 @@ func (d *Dataplane) Build(img *Image) (uint8, error) {
 		return 0, err
 	}
 	d.zeroRuleHits(slot)
-	return slot, d.fill(slot, generationMaps, img.tables(d.capacity))
+	return slot, errors.Join(d.fill(slot, generationMaps, img.tables(d.capacity)), d.pins.keepOwner())
 }
 
 // BuildHost does the same for a host file.
@@ -50,7 +50,7 @@ func (d *Dataplane) BuildHost(img *HostImage) (uint8, error) {
 	if err := d.forgetServices(img); err != nil {
 		return 0, err
 	}
-	return slot, d.fill(slot, hostMaps, img.tables(d.capacity.Allowlist+1))
+	return slot, errors.Join(d.fill(slot, hostMaps, img.tables(d.capacity.Allowlist+1)), d.pins.keepOwner())
 }
 
 // checkCapacity is the second of three refusals: the validator's came before, the kernel's E2BIG comes after.

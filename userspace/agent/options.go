@@ -60,7 +60,7 @@ func (o *Options) setDefaults() {
 		o.open = openLoader
 	}
 	if o.owner == nil {
-		o.owner = ownPins
+		o.owner = func(pins string) (ownership, error) { return ownPins(pins, o.Host.Paths.State) }
 	}
 	if o.own == nil {
 		o.own = ownAddresses

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/folder"
 )
 
 // ownership is the right to change what is pinned: *loader.Ownership, or what stands for it in a test.
@@ -15,8 +16,14 @@ type ownership interface {
 	Close() error
 }
 
-func ownPins(folder string) (ownership, error) {
-	o, err := loader.Own(folder)
+// ownPins locks the pins. Beside root and this process, who owns the state folder may own them: the agent's user, when
+// root runs the agent by hand.
+func ownPins(pins, state string) (ownership, error) {
+	var users []int
+	if owner, err := folder.Owner(state); err == nil {
+		users = append(users, owner)
+	}
+	o, err := loader.Own(pins, users...)
 	if err != nil {
 		return nil, err // never a nil *loader.Ownership in an ownership
 	}
