@@ -95,7 +95,7 @@ func (s *Set) Members() []Member {
 	return out
 }
 
-// Name is what people call the set: the bundle's name, or all of them with a plus between.
+// Name is what people call the set: the bundle's name, or all of them.
 func (s *Set) Name() string { return NameOfMembers(s.Members()) }
 
 // NameOfMembers is Set.Name for members.
@@ -104,7 +104,7 @@ func NameOfMembers(members []Member) string {
 	for _, m := range members {
 		names = append(names, m.Name)
 	}
-	return strings.Join(names, "+")
+	return strings.Join(names, ", ")
 }
 
 // DigestOfMembers is Set.Digest for members, which are sorted by name.

@@ -49,7 +49,7 @@ func TestSetIsNamedByItsDigest(t *testing.T) {
 		t.Errorf("a set of one is %s %s", one.Name(), one.Digest)
 	}
 	both, other := NewSet(edge, feed), NewSet(feed, edge)
-	if both.Digest != other.Digest || both.Digest == edge.Digest || both.Name() != "edge+feed" {
+	if both.Digest != other.Digest || both.Digest == edge.Digest || both.Name() != "edge, feed" {
 		t.Errorf("the order counts: %s and %s, %s", both.Digest, other.Digest, both.Name())
 	}
 	data := CanonicalMembers(both.Members())
@@ -108,7 +108,7 @@ func TestSetMerges(t *testing.T) {
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got.PolicyFor("web").Drop != 80 || got.Name != "edge+feed" {
+	if got.PolicyFor("web").Drop != 80 || got.Name != "edge, feed" {
 		t.Errorf("policy %+v of %s", got.PolicyFor("web"), got.Name)
 	}
 }

@@ -18,6 +18,9 @@ func (s *Set) Check(host *Host) error {
 		return nil // all of it is checked when a bundle is read
 	}
 	c := &setChecker{set: s, out: newCollector()}
+	if n := len(s.Bundles); n > maxBundles {
+		c.fault(s.Bundles[n-1], CodeCapacity, "", fmt.Sprintf("%d bundles", n), fmt.Sprintf("%d bundles in one set", n), fmt.Sprintf("at most %d", maxBundles))
+	}
 	if c.policies() {
 		c.negatives()
 		c.reasons()
@@ -45,6 +48,9 @@ func (s *Set) names() []string {
 	}
 	return out
 }
+
+// maxBundles bounds a set: each bundle has a name in status, and a pipeline that makes a new name a day is a mistake.
+const maxBundles = 64
 
 type setChecker struct {
 	set *Set

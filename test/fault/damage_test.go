@@ -44,6 +44,7 @@ func (s *site) restore(t *testing.T, f folder) {
 		world.Must(t, os.MkdirAll(filepath.Dir(path), 0o750))
 		world.Must(t, os.WriteFile(path, data, 0o600))
 	}
+	world.Give(t, s.State())
 }
 
 // damage is a file that does not hold what was written to it.

@@ -17,12 +17,14 @@ import (
 	"github.com/spillway/spillway/test/fault/inject"
 	"github.com/spillway/spillway/test/world"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/rights"
 )
 
 // lack is something that a host may not have.
 type lack struct {
 	name    string
 	wrapper []string
+	alone   bool     // the wrapper sees to the rights itself
 	says    []string // what must be named
 	fix     []string // what must be advised
 	doctor  string   // what doctor must advise, when that is more
@@ -33,28 +35,20 @@ func privately(script string) []string {
 	return []string{"unshare", "--mount", "sh", "-c", script + ` && exec "$@"`, "sh"}
 }
 
-// without runs a command as nobody with all it needs but one capability. CAP_SYS_ADMIN would stand for two of them, so
-// it is never given; the others let nobody reach files of root, as a unit with its own folders would.
+// without runs a command as the agent's user with the unit's rights but one.
 func without(capability string) []string {
-	var caps []string
-	for _, c := range []string{"bpf", "net_admin", "perfmon", "dac_override", "dac_read_search", "fowner", "sys_nice"} {
-		if c != capability {
-			caps = append(caps, "+"+c)
-		}
-	}
-	all := strings.Join(caps, ",")
-	return []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=" + all, "--ambient-caps=" + all}
+	return rights.Setpriv(world.AgentID, world.AgentID, capability)
 }
 
 var lacks = []lack{
-	{"bpffs is something else", privately("mount -t tmpfs none /sys/fs/bpf"), []string{"/sys/fs/bpf", "BPF file system"}, []string{"mount -t bpf bpf /sys/fs/bpf"}, ""},
-	{"bpffs is not mounted", privately("umount /sys/fs/bpf"), []string{"/sys/fs/bpf", "BPF file system"}, []string{"mount -t bpf bpf /sys/fs/bpf"}, ""},
-	{"bpffs is read-only", privately("mount --bind /sys/fs/bpf /sys/fs/bpf && mount -o remount,bind,ro /sys/fs/bpf"),
+	{"bpffs is something else", privately("mount -t tmpfs none /sys/fs/bpf"), false, []string{"/sys/fs/bpf", "BPF file system"}, []string{"mount -t bpf bpf /sys/fs/bpf"}, ""},
+	{"bpffs is not mounted", privately("umount /sys/fs/bpf"), false, []string{"/sys/fs/bpf", "BPF file system"}, []string{"mount -t bpf bpf /sys/fs/bpf"}, ""},
+	{"bpffs is read-only", privately("mount --bind /sys/fs/bpf /sys/fs/bpf && mount -o remount,bind,ro /sys/fs/bpf"), false,
 		[]string{"/sys/fs/bpf", "read-only"}, []string{"spillway doctor"}, "mount -o remount,rw /sys/fs/bpf"},
-	{"no type information", privately("mount -t tmpfs none /sys/kernel/btf"), []string{"/sys/kernel/btf/vmlinux"}, []string{"CONFIG_DEBUG_INFO_BTF"}, ""},
-	{"no CAP_BPF", without("bpf"), []string{"missing CAP_BPF"}, []string{"CAP_BPF", "root"}, ""},
-	{"no CAP_NET_ADMIN", without("net_admin"), []string{"missing CAP_NET_ADMIN"}, []string{"CAP_NET_ADMIN", "root"}, ""},
-	{"no CAP_PERFMON", without("perfmon"), []string{"missing CAP_PERFMON"}, []string{"CAP_PERFMON", "root"}, ""},
+	{"no type information", privately("mount -t tmpfs none /sys/kernel/btf"), false, []string{"/sys/kernel/btf/vmlinux"}, []string{"CONFIG_DEBUG_INFO_BTF"}, ""},
+	{"no CAP_BPF", without("CAP_BPF"), true, []string{"missing CAP_BPF"}, []string{"CAP_BPF", "root"}, ""},
+	{"no CAP_NET_ADMIN", without("CAP_NET_ADMIN"), true, []string{"missing CAP_NET_ADMIN"}, []string{"CAP_NET_ADMIN", "root"}, ""},
+	{"no CAP_PERFMON", without("CAP_PERFMON"), true, []string{"missing CAP_PERFMON"}, []string{"CAP_PERFMON", "root"}, ""},
 }
 
 // leaveOut skips a test that cannot run here, and says why; it is a failure where all must run.
@@ -81,7 +75,11 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 	s := newSite(t)
 	for _, l := range lacks {
 		world.Must(t, loader.DetachPins(s.Pins))
-		s.StartWith(l.wrapper...)
+		if l.alone {
+			s.StartAs(l.wrapper...)
+		} else {
+			s.StartWith(l.wrapper...)
+		}
 		s.answers(t, "a start without what it needs: "+l.name, false)
 		s.wrong(t, l.name, s.saysUnprotected(l)...)
 		out, code := s.CLIWith(l.wrapper, "doctor")
@@ -128,7 +126,7 @@ func (s *site) saysUnprotected(l lack) (wrong []string) {
 func TestLockedDownKernel(t *testing.T) {
 	s := newSite(t)
 	in := listen(t, s, inject.BPF)
-	l := lack{"every bpf() refused", nil, []string{"permission denied", "lockdown"}, []string{"root", "CAP_BPF"}, ""}
+	l := lack{"every bpf() refused", nil, false, []string{"permission denied", "lockdown"}, []string{"root", "CAP_BPF"}, ""}
 	for _, pinned := range []bool{false, true} {
 		if pinned {
 			s.protect(t, in)

@@ -38,6 +38,9 @@ func Binary(t *testing.T) string {
 			buildErr = err
 			return
 		}
+		if buildErr = os.Chmod(folder, 0o755); buildErr != nil { // the agent's user starts it
+			return
+		}
 		binary = filepath.Join(folder, "spillway")
 		out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "github.com/spillway/spillway/cmd/spillway").CombinedOutput()
 		if err != nil {
@@ -56,15 +59,21 @@ func RemoveBinary() {
 }
 
 // Edge is a lab whose edge runs the real agent, the way a host does.
+//
+//	Folder            root's, everybody may pass through it
+//	  spillway.yaml   root's, readable
+//	  state, run      the agent's, as StateDirectory= and RuntimeDirectory= make them
+//	Pins              the agent's, as ExecStartPre=+ makes it
 type Edge struct {
 	*lab.Lab
-	Folder string // host file, state, socket, logs
+	Folder string
 	Pins   string
 
-	t     *testing.T
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when the agent's process was waited for
-	log   *syncBuffer
+	t      *testing.T
+	cmd    *exec.Cmd
+	asRoot bool          // this start has all rights
+	ended  chan struct{} // closed when the agent's process was waited for
+	log    *syncBuffer
 }
 
 type syncBuffer struct {
@@ -91,6 +100,7 @@ func NewEdge(t *testing.T) *Edge {
 	l, err := lab.New(t.Context(), lab.Options{Name: "edge"})
 	Must(t, err)
 	e := &Edge{Lab: l, Folder: t.TempDir(), Pins: testPins(t), t: t, log: &syncBuffer{}}
+	e.giveFolders()
 	t.Cleanup(func() {
 		e.Kill()
 		if err := l.Close(); err != nil {
@@ -113,7 +123,7 @@ func tail(s string, lines int) string {
 func (e *Edge) HostFile() string { return filepath.Join(e.Folder, "spillway.yaml") }
 
 // Socket is where the agent answers.
-func (e *Edge) Socket() string { return filepath.Join(e.Folder, "spillway.sock") }
+func (e *Edge) Socket() string { return filepath.Join(e.Folder, "run/spillway.sock") }
 
 // State is the agent's state folder.
 func (e *Edge) State() string { return filepath.Join(e.Folder, "state") }
@@ -131,14 +141,14 @@ listen: {socket: %s, metrics: ""}
 paths: {state: %s, pins: %s}
 %s
 `, mode, e.EdgeIf, e.Socket(), e.State(), e.Pins, more)
-	Must(e.t, os.WriteFile(e.HostFile(), []byte(text), 0o600))
+	Must(e.t, os.WriteFile(e.HostFile(), []byte(text), 0o644))
 }
 
 // WriteBundle writes a bundle file and returns its path. body follows version and name.
 func (e *Edge) WriteBundle(name, body string) string {
 	e.t.Helper()
 	path := filepath.Join(e.Folder, name+".yaml")
-	Must(e.t, os.WriteFile(path, []byte("version: 1\nname: "+name+"\n"+body), 0o600))
+	Must(e.t, os.WriteFile(path, []byte("version: 1\nname: "+name+"\n"+body), 0o644))
 	return path
 }
 
@@ -149,8 +159,23 @@ func (e *Edge) Start() {
 	Eventually(e.t, "the agent answers", func() bool { return e.Answers() })
 }
 
-// StartWith starts the agent behind a wrapper command (strace and its arguments, say) and does not wait.
+// StartWith starts the agent with the unit's rights, behind a wrapper command (strace and its arguments, say), and does
+// not wait.
 func (e *Edge) StartWith(wrapper ...string) *exec.Cmd {
+	e.t.Helper()
+	e.preparePins()
+	e.asRoot = false
+	return e.start(slices.Concat(wrapper, Rights()))
+}
+
+// StartAs starts it behind a wrapper that sees to the rights itself, as a person's sudo does.
+func (e *Edge) StartAs(wrapper ...string) *exec.Cmd {
+	e.t.Helper()
+	e.asRoot = true
+	return e.start(wrapper)
+}
+
+func (e *Edge) start(wrapper []string) *exec.Cmd {
 	e.t.Helper()
 	args := slices.Concat(wrapper, []string{Binary(e.t), "--config", e.HostFile(), "run"})
 	cmd := exec.Command(args[0], args[1:]...)
@@ -169,6 +194,9 @@ func (e *Edge) Answers() bool {
 	c := api.NewClient(e.Socket())
 	defer c.Close()
 	_, err := c.History(ctx, 1)
+	if err == nil && !e.asRoot {
+		e.hasRights()
+	}
 	return err == nil
 }
 

@@ -50,13 +50,17 @@ func (s *Store) SaveBundle(b *config.Bundle) error {
 	return s.replace(s.bundlePath(b.Digest), data)
 }
 
-// Bundle returns the bundle of a digest. ErrNoBundle when it is missing or damaged; another error when it cannot be read
-// now, and may be later.
+// Bundle returns the bundle of a digest, or the bundles of a set's digest merged into one, as a host compiles them.
+// ErrNoBundle when it is missing or damaged; another error when it cannot be read now, and may be later.
 func (s *Store) Bundle(d config.Digest) (*config.Bundle, error) {
-	data, err := s.readBundle(d)
+	set, err := s.Set(d)
 	if err != nil {
 		return nil, err
 	}
+	return set.Merge(), nil
+}
+
+func (s *Store) parseBundle(d config.Digest, data []byte) (*config.Bundle, error) {
 	b, err := config.ParseCanonical(data)
 	if err != nil {
 		s.setAside(s.bundlePath(d), err)
@@ -98,6 +102,7 @@ func (s *Store) Prune(keep []config.Digest) error {
 	if err != nil {
 		return fmt.Errorf("prune bundles: %w", err)
 	}
+	keep = s.withMembers(keep)
 	type old struct {
 		path string
 		at   time.Time

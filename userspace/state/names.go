@@ -63,8 +63,25 @@ func (s *Store) Names(d config.Digest) (*Names, error) {
 	return n, nil
 }
 
-// Whole reports whether a bundle is on disk as it was written, in little memory; ErrNoBundle when not.
+// Whole reports whether a bundle, or each bundle of a set, is on disk as it was written, in little memory; ErrNoBundle when
+// not.
 func (s *Store) Whole(d config.Digest) error {
+	if err := s.wholeFile(d); err != nil {
+		return err
+	}
+	members, err := s.setMembers(d)
+	if err != nil {
+		return nil // it is a bundle
+	}
+	for _, m := range members {
+		if err := s.wholeFile(m.Digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) wholeFile(d config.Digest) error {
 	path := s.bundlePath(d)
 	if err := s.fault(opRead, path); err != nil {
 		return fmt.Errorf("look at bundle %s: %w", d.Short(), err)

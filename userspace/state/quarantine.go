@@ -33,8 +33,27 @@ func (q Quarantined) Holds(name string, d config.Digest) bool {
 	return q.Digest == d && (q.Name == "" || name == "" || q.Name == name)
 }
 
-// AddQuarantine puts a bundle into quarantine, or renews what is said about it.
+// AddQuarantine puts what was left into quarantine, or renews what is said about it. Of a set these are its bundles: but
+// not those that are in force still, for nobody went back from them.
 func (r *Record) AddQuarantine(q Quarantined) {
+	members := One(q.Name, q.Digest)
+	if g, known := r.Known(q.Digest); known && len(g.Members) > 0 {
+		members = g.Members
+	}
+	for _, m := range members {
+		if r.Applied != nil && slices.ContainsFunc(r.Applied.Members, func(stays Member) bool { return stays.Name == m.Name && stays.Digest == m.Digest }) {
+			continue
+		}
+		bundle := q
+		bundle.Digest = m.Digest
+		if m.Name != "" {
+			bundle.Name = m.Name
+		}
+		r.addQuarantine(bundle)
+	}
+}
+
+func (r *Record) addQuarantine(q Quarantined) {
 	r.Lift(q.Name, q.Digest)
 	q.At = q.At.UTC()
 	r.Quarantine = append(r.Quarantine, q)

@@ -68,6 +68,7 @@ type Generation struct {
 type Member struct {
 	Name   string        `json:"name,omitempty"`
 	Digest config.Digest `json:"digest"`
+	Policy bool          `json:"policy,omitempty"` // it has the policy; false in records that had no sets
 	Rest   Rest          `json:"-"`
 }
 
@@ -173,10 +174,12 @@ func (r *Record) generations() []Generation {
 func (r *Record) References() []config.Digest {
 	var out []config.Digest
 	for _, g := range r.generations() {
+		out = append(out, g.Digest)
 		out = append(out, g.Bundles()...)
 	}
 	if r.Held != nil {
 		out = append(out, r.Held.Digest)
+		out = append(out, r.Held.Bundles()...)
 	}
 	return out
 }

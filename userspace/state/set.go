@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spillway/spillway/config"
+)
+
+// A set of several bundles lies beside them: the list of their names and digests, under the digest of that list. So what
+// the kernel names can be found on disk, whatever the record says.
+
+// MembersOf returns the bundles of a set for a record.
+func MembersOf(set *config.Set) []Member {
+	var out []Member
+	for _, b := range set.Bundles {
+		out = append(out, Member{Name: b.Name, Digest: b.Digest, Policy: b.HasPolicy()})
+	}
+	return out
+}
+
+// SaveSet stores the bundles of a set, and the list of several.
+func (s *Store) SaveSet(set *config.Set) error {
+	for _, b := range set.Bundles {
+		if err := s.SaveBundle(b); err != nil {
+			return err
+		}
+	}
+	if len(set.Bundles) < 2 {
+		return nil
+	}
+	if err := s.SaveNames(set.Merge()); err != nil {
+		return err
+	}
+	if _, err := s.readBundle(set.Digest); err == nil {
+		return nil
+	}
+	return s.replace(s.bundlePath(set.Digest), config.CanonicalMembers(set.Members()))
+}
+
+// Set returns the bundles that a digest names: of one bundle, or of a set. An ErrNoBundle of a member is a *MissingError.
+func (s *Store) Set(d config.Digest) (*config.Set, error) {
+	data, err := s.readBundle(d)
+	if err != nil {
+		return nil, err
+	}
+	members, ok := membersIn(data)
+	if !ok {
+		b, err := s.parseBundle(d, data)
+		if err != nil {
+			return nil, err
+		}
+		return config.NewSet(b), nil
+	}
+	set := config.NewSet()
+	missing := &MissingError{}
+	for _, m := range members {
+		data, err := s.readBundle(m.Digest)
+		var b *config.Bundle
+		if err == nil {
+			b, err = s.parseBundle(m.Digest, data)
+		}
+		switch {
+		case errors.Is(err, ErrNoBundle):
+			missing.Members, missing.err = append(missing.Members, m), err
+		case err != nil:
+			return nil, err
+		default:
+			set = set.With(b)
+		}
+	}
+	if missing.err != nil {
+		missing.Rest = set
+		return nil, missing
+	}
+	return set, nil
+}
+
+// MissingError says which bundles of a set are not on disk.
+type MissingError struct {
+	Members []config.Member
+	Rest    *config.Set // those that are
+	err     error
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("bundle %s of the set: %v", config.NameOfMembers(e.Members), e.err)
+}
+
+// Unwrap returns the last cause.
+func (e *MissingError) Unwrap() error { return e.err }
+
+// Members returns names and digests of the bundles of a set of several; ErrNoBundle when the digest is no such set's.
+func (s *Store) Members(d config.Digest) ([]config.Member, error) {
+	data, err := s.readBundle(d)
+	if err != nil {
+		return nil, err
+	}
+	members, ok := membersIn(data)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s is no set", ErrNoBundle, d.Short())
+	}
+	return members, nil
+}
+
+func membersIn(data []byte) ([]config.Member, bool) {
+	if !bytes.HasPrefix(data, []byte(`{"set":`)) {
+		return nil, false
+	}
+	members, err := config.ParseMembers(data)
+	return members, err == nil
+}
+
+// withMembers adds the bundles of sets to their digests: what keeps a set keeps them.
+func (s *Store) withMembers(digests []config.Digest) []config.Digest {
+	out := slices.Clone(digests)
+	for _, d := range digests {
+		if members, err := s.setMembers(d); err == nil {
+			for _, m := range members {
+				out = append(out, m.Digest)
+			}
+		}
+	}
+	return out
+}
+
+// maxSetBytes is longer than the list of any set; a file of more is a bundle, and is not read for its members.
+const maxSetBytes = 1 << 20
+
+func (s *Store) setMembers(d config.Digest) ([]config.Member, error) {
+	data, err := s.read(s.bundlePath(d), maxSetBytes)
+	if err != nil {
+		return nil, err
+	}
+	members, ok := membersIn(data)
+	if !ok {
+		return nil, ErrNoBundle
+	}
+	return members, nil
+}
