@@ -13,7 +13,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/config"
@@ -34,6 +33,9 @@ type Attachment struct {
 	ProgramID uint32
 	LinkID    uint32
 	State     string
+	// Here is true when netlink names the same program on the device of that index: a link says nothing of the network
+	// namespace in which its device is.
+	Here bool
 }
 
 // Attach puts the root program on an interface and pins the link, or adopts the link that is there. It never replaces
@@ -47,7 +49,7 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 	if err != nil {
 		return Attachment{}, err
 	}
-	if a.State == StateAttached && a.Index == iface.Index {
+	if a.State == StateAttached && a.Here && a.Index == iface.Index {
 		return a, nil
 	}
 	// The pin outlives its device. A severed link holds nothing, and a link to a namesake of long ago less.
@@ -135,8 +137,8 @@ func refuseForeign(name string, index int) error {
 		}
 		_ = p.Close()
 	}
-	return fmt.Errorf("attach to %s: %w: program %s, id %d: it is left alone; remove it first (`ip link set dev %s xdp off`, or its own tool)",
-		name, ErrForeignProgram, whose, xdp.ProgId, name)
+	return fmt.Errorf("attach to %s: %w: program %s, id %d: it is left alone; take it off with the tool that put it there",
+		name, ErrForeignProgram, whose, xdp.ProgId)
 }
 
 // Attachments returns what the pinned links say, also of interfaces that are gone.
@@ -173,20 +175,13 @@ func (r *Root) attachment(name string) (Attachment, error) {
 	a.LinkID, a.ProgramID, a.State = uint32(info.ID), uint32(info.Program), StateSevered
 	if xdp := info.XDP(); xdp != nil && xdp.Ifindex != 0 {
 		a.Index, a.State = int(xdp.Ifindex), StateAttached
-		a.Mode = attachedMode(a.Index)
+		dev, err := DeviceByIndex(a.Index)
+		if err != nil && !errors.Is(err, ErrNoDevice) {
+			return a, err // whoever took the link for another device's would cut it
+		}
+		a.Mode, a.Here = dev.Has(a.ProgramID)
 	}
 	return a, nil
-}
-
-func attachedMode(index int) string {
-	l, err := netlink.LinkByIndex(index)
-	if err != nil || l.Attrs().Xdp == nil {
-		return ""
-	}
-	if l.Attrs().Xdp.AttachMode == nl.XDP_ATTACHED_SKB {
-		return string(config.AttachGeneric)
-	}
-	return string(config.AttachNative)
 }
 
 func (p pins) openLinks() (map[string]link.Link, error) {

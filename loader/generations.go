@@ -29,6 +29,8 @@ type GenerationInfo struct {
 
 	// Rows of each kind.
 	Rules, Prefixes4, Prefixes6, TCP, TCPSignatures, JA4s, Allowlist int
+
+	Blocking Blocking
 }
 
 // Role returns what the slot is to the control word.
@@ -57,11 +59,16 @@ func (d *Dataplane) Generations() ([]GenerationInfo, error) {
 		if err != nil {
 			return nil, err
 		}
+		blocking, err := d.blocking(slot, &g)
+		if err != nil {
+			return nil, err
+		}
 		all = append(all, GenerationInfo{
 			Slot: slot, Role: control.Role(slot), Number: g.Number, Digest: g.Digest,
 			Built: time.Unix(0, int64(g.BuiltUnixNs)), Rules: int(g.RuleCount),
 			Prefixes4: int(g.Prefixes4), Prefixes6: int(g.Prefixes6), TCP: int(g.TcpFingerprints),
 			TCPSignatures: int(g.TcpSignatures), JA4s: int(g.Ja4s), Allowlist: int(g.Allowlist),
+			Blocking: blocking,
 		})
 	}
 	return all, nil

@@ -37,6 +37,8 @@ type Dataplane struct {
 	words    *words
 	adjust   func(*bpf.Settings)
 	warnings []string
+
+	blockCache blockingCache
 }
 
 // Open adopts what is pinned, creates what is missing, and puts this version's dataplane program behind the root

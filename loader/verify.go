@@ -78,6 +78,25 @@ const (
 // OnInterface reports whether the drift is a link of an interface. Attach mends it.
 func (d Drift) OnInterface() bool { return strings.HasPrefix(d.Where, whereInterface) }
 
+// NoDataplane reports whether the drift is a root program that calls nothing: everything passes.
+func (d Drift) NoDataplane() bool {
+	return d.Where == WherePrograms && d.Got == gotNothing && d.Want == wantDataplane
+}
+
+// NoPayload reports whether the drift is a dataplane that hands over to nothing: what only a first payload tells passes.
+func (d Drift) NoPayload() bool {
+	return d.Where == WherePrograms && d.Got == gotNothing && d.Want != wantDataplane
+}
+
+// EmptySlot reports whether the drift is a role of the control word that names a slot without content.
+func (d Drift) EmptySlot() bool { return d.Got == gotEmptySlot }
+
+const (
+	wantDataplane = "the dataplane"
+	gotNothing    = "nothing: what it would see passes"
+	gotEmptySlot  = "nothing: it passes"
+)
+
 // VerifyWiring checks what makes the maps count at all: a dataplane behind the root program, programs that read the
 // pinned maps, links that hold, slots that exist. It is cheap enough for a watchdog.
 func (d *Dataplane) VerifyWiring() ([]Drift, error) {
@@ -157,7 +176,7 @@ func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 		return nil, explain("look behind the dataplane", err)
 	}
 	if behind != p.payloadID {
-		got := "nothing: what it would see passes"
+		got := gotNothing
 		if behind != 0 {
 			got = fmt.Sprintf("program %d", behind)
 		}
@@ -205,7 +224,7 @@ func (d *Dataplane) verifySlots() ([]Drift, error) {
 			case err != nil:
 				return nil, explain("look into "+at.String(), err)
 			case id == 0 && i == 0:
-				drifts = append(drifts, Drift{fmt.Sprintf("%s, slot %d", r.name, r.slot), "a generation", "nothing: it passes"})
+				drifts = append(drifts, Drift{fmt.Sprintf("%s, slot %d", r.name, r.slot), "a generation", gotEmptySlot})
 			case id != 0:
 				drift, err := d.verifyPin(at, id)
 				if err != nil {

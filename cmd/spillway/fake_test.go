@@ -13,8 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // fakeAgent answers on a Unix socket with what a test puts there, and keeps what it was asked.
@@ -119,32 +122,45 @@ func digest(first byte) config.Digest {
 
 func number(f float64) *float64 { return &f }
 
-// healthy is the status of a host that enforces, with a week of traffic behind it.
-func healthy() *api.Status {
-	return &api.Status{
-		Envelope: api.NewEnvelope(), Source: api.SourceAgent, Protected: true, Mode: "enforce", MaxMode: "enforce",
-		Agent:      &api.Agent{Version: "0.1.0", PID: 812, Started: now.Add(-76 * time.Hour), HostFile: "/etc/spillway/spillway.yaml", State: api.StateRunning},
-		Interfaces: []api.Interface{{Name: "eth0", Index: 2, Protected: true, State: "attached", Mode: "native", ProgramID: 71, LinkID: 4}},
-		Control:    &api.Control{Epoch: 9, Stable: 2, Previous: 1, Host: 1},
-		Generations: []api.Generation{
-			{Slot: 1, Role: "previous", Number: 11, Digest: digest(0x11), Name: "edge-starter", Built: now.Add(-50 * time.Hour), Rules: 3},
-			{Slot: 2, Role: "stable", Number: 12, Digest: digest(0xa0), Name: "edge-starter", Built: now.Add(-3*time.Hour - 20*time.Minute), Rules: 4, Prefixes4: 1200},
+// serving is the reading of a host that enforces, with two services.
+func serving() *view.Reading {
+	blocks := loader.Blocking{From: map[uint32]uint8{loader.TagOf("web"): 80, loader.TagOf("shop"): 80}, Reach: 100, Strong: true}
+	return &view.Reading{
+		Control: loader.Control{Mode: bpf.DataplaneModeMODE_ENFORCE, Epoch: 9, Stable: 2, Previous: 1, Host: 1},
+		Generations: []loader.GenerationInfo{
+			{Slot: 1, Role: "previous", Number: 11, Digest: digest(0x11), Built: now.Add(-50 * time.Hour), Rules: 3, Blocking: blocks},
+			{Slot: 2, Role: "stable", Number: 12, Digest: digest(0xa0), Built: now.Add(-3*time.Hour - 20*time.Minute), Rules: 4, Prefixes4: 1200, Blocking: blocks},
 		},
-		LastKnownGood: &api.Known{Digest: digest(0xa0), Name: "edge-starter", Number: 12, Since: now.Add(-3 * time.Hour)},
-		Services: []api.Service{
-			{ID: 1, Name: "web", Kind: "tls"},
-			{ID: 2, Name: "shop", Kind: "tls", Bypass: api.Bypass{Active: true, SecondsLeft: number(1500)}},
-		},
-		HeartbeatAgeSeconds: number(0.4), AgentTimeoutSeconds: number(900), Bans: 3, BanCapacity: 1024, HostNumber: 1,
-		Packets: []api.Packets{
-			{Service: "web", Slot: 2, Reason: "known_flow", Verdict: "pass", Packets: 18_442_190},
-			{Service: "web", Slot: 2, Reason: "no_match", Verdict: "pass", Packets: 412_003, Connections: 399_120},
-			{Service: "web", Slot: 2, Reason: "handshake", Verdict: "pass", Packets: 399_120},
-			{Service: "web", Slot: 2, Reason: "midstream", Verdict: "pass", Packets: 14, Connections: 12},
-			{Service: "web", Slot: 2, Reason: "prefix", Verdict: "drop", Packets: 88_213, Connections: 21_988, Alone: 31},
-			{Service: "web", Slot: 2, Reason: "tcp_fingerprint", Verdict: "drop", Packets: 9_120, Connections: 9_004},
-			{Service: "shop", Slot: 0, Reason: "service_bypass", Verdict: "pass", Packets: 71_000},
-			{Service: "", Slot: 0, Reason: "not_service", Verdict: "pass", Packets: 5_100_220},
-		},
+		Host: &loader.HostInfo{Number: 1, AgentTimeout: 15 * time.Minute, Services: []loader.ServiceInfo{
+			{ID: 1, Name: "web", Kind: "tls", Tag: loader.TagOf("web")}, {ID: 2, Name: "shop", Kind: "tls", Tag: loader.TagOf("shop")}}},
+		Services: map[uint8]loader.Deadline{}, Heartbeat: 400 * time.Millisecond, Root: 71, Unread: map[view.Part]error{},
+		Links:      []loader.Attachment{{Interface: "eth0", Index: 2, ProgramID: 71, LinkID: 4, State: loader.StateAttached, Here: true}},
+		Interfaces: []view.Interface{{Name: "eth0", Device: loader.Device{Name: "eth0", Index: 2, Programs: []loader.DeviceProgram{{ID: 71, Mode: "native"}}}}},
+		Attach:     map[string]api.Problem{},
 	}
 }
+
+// told is what an agent tells of a reading, with a week of traffic behind it.
+func told(r *view.Reading) *api.Status {
+	st, _ := view.Status(*r)
+	st.Source, st.MaxMode, st.Bans, st.BanCapacity = api.SourceAgent, st.Mode, 3, 1024
+	st.Agent = &api.Agent{Version: "0.1.0", PID: 812, Started: now.Add(-76 * time.Hour), HostFile: "/etc/spillway/spillway.yaml", State: api.StateRunning}
+	for i := range st.Generations {
+		st.Generations[i].Name = "edge-starter"
+	}
+	st.LastKnownGood = &api.Known{Digest: digest(0xa0), Name: "edge-starter", Number: 12, Since: now.Add(-3 * time.Hour)}
+	st.Packets = []api.Packets{
+		{Service: "web", Slot: 2, Reason: "known_flow", Verdict: "pass", Packets: 18_442_190},
+		{Service: "web", Slot: 2, Reason: "no_match", Verdict: "pass", Packets: 412_003, Connections: 399_120},
+		{Service: "web", Slot: 2, Reason: "handshake", Verdict: "pass", Packets: 399_120},
+		{Service: "web", Slot: 2, Reason: "midstream", Verdict: "pass", Packets: 14, Connections: 12},
+		{Service: "web", Slot: 2, Reason: "prefix", Verdict: "drop", Packets: 88_213, Connections: 21_988, Alone: 31},
+		{Service: "web", Slot: 2, Reason: "tcp_fingerprint", Verdict: "drop", Packets: 9_120, Connections: 9_004},
+		{Service: "shop", Slot: 0, Reason: "service_bypass", Verdict: "pass", Packets: 71_000},
+		{Service: "", Slot: 0, Reason: "not_service", Verdict: "pass", Packets: 5_100_220},
+	}
+	return st
+}
+
+// healthy is the status of a host that protects.
+func healthy() *api.Status { return told(serving()) }

@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/offline"
 	"github.com/spillway/spillway/userspace/show"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // patience is how long a question may take.
@@ -38,7 +39,8 @@ on, no agent, drift), 3 when nothing of Spillway runs here.`,
 			if err := a.print(st, func() { show.Status(a.stdout, st, a.style()) }); err != nil {
 				return err
 			}
-			if !st.Protected || len(st.Problems) > 0 {
+			well := st.State == api.StateProtected || st.State == api.StateObserving
+			if !well || len(st.Problems) > 0 {
 				return with(exitDegraded)
 			}
 			return nil
@@ -94,7 +96,15 @@ func (a *app) silent(ctx context.Context, err error) bool {
 // openPins opens the pinned maps because the agent did not answer. When nothing is pinned either, but there is an agent
 // that this user may not ask, that is what must be told.
 func (a *app) openPins(why error) (*offline.Session, error) {
-	s, err := offline.Open(a.places(), a.now)
+	p := a.places()
+	var hung *api.Hung
+	switch {
+	case errors.As(why, &hung):
+		p.Agent, p.AgentPID = view.Hung, hung.PID
+	case errors.Is(why, fs.ErrPermission):
+		p.Agent = view.Unasked
+	}
+	s, err := offline.Open(p, a.now)
 	if errors.Is(err, loader.ErrNotPinned) && (errors.Is(why, fs.ErrPermission) || errors.As(why, new(*api.Hung))) {
 		return nil, why
 	}

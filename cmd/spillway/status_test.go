@@ -8,19 +8,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // Every state of a host that a person may meet, as it looks.
 func TestStatusScreens(t *testing.T) {
 	cases := []struct {
-		name   string
-		change func(*api.Status)
-		code   int
+		name string
+		read func(*view.Reading)
+		tell func(*api.Status)
+		code int
 	}{
-		{"status-enforce", func(*api.Status) {}, exitOK},
-		{"status-observe", func(st *api.Status) {
-			st.Mode, st.MaxMode = "observe", "observe"
+		{"status-enforce", nil, nil, exitOK},
+		{"status-service-bypass", func(r *view.Reading) { r.Services[2] = loader.In(25*time.Minute + time.Second/2) }, nil, exitDegraded},
+		{"status-observe", func(r *view.Reading) { r.Control.Mode = bpf.DataplaneModeMODE_OBSERVE }, func(st *api.Status) {
 			for i, p := range st.Packets {
 				if p.Verdict == "drop" {
 					st.Packets[i].Verdict = "would_drop"
@@ -29,42 +33,46 @@ func TestStatusScreens(t *testing.T) {
 			st.LastKnownGood.Digest, st.LastKnownGood.Number = digest(0x11), 11
 			st.Bake = &api.Bake{Digest: digest(0xa0), Number: 12, Until: now.Add(4*time.Minute + 20*time.Second)}
 		}, exitOK},
-		{"status-bypass", func(st *api.Status) {
-			st.Protected = false
-			st.Bypass = api.Bypass{Active: true, Since: now.Add(-2 * time.Hour), By: "root", Reason: "false positives at the shop"}
-			st.Problems = []api.Problem{{Code: "bypass", Message: "the bypass is on: everything passes", Fix: "spillway bypass off"}}
+		{"status-bypass", func(r *view.Reading) { r.Bypass = loader.DeadlineForever }, func(st *api.Status) {
+			st.Bypass.Since, st.Bypass.By, st.Bypass.Reason = now.Add(-2*time.Hour), "root", "false positives at the shop"
 		}, exitDegraded},
-		{"status-candidate", func(st *api.Status) {
-			st.Generations[0].Role = "candidate"
-			st.Generations[0].Number = 13
-			st.Control.CanaryPermille = 1000
-			st.LeaseSecondsLeft = number(4.2)
+		{"status-candidate", func(r *view.Reading) {
+			r.Generations[0].Role, r.Generations[0].Number = "candidate", 13
+			r.Control.Candidate, r.Control.Previous, r.Control.Canary = 1, 0, 1000
+			r.Lease = loader.In(4200 * time.Millisecond)
+		}, func(st *api.Status) {
 			st.Confirm = &api.Confirm{Digest: digest(0x11), Number: 13, Deadline: now.Add(4*time.Minute + 11*time.Second)}
 		}, exitOK},
-		{"status-unprotected", func(st *api.Status) {
-			st.Protected, st.Mode, st.Control, st.Generations, st.Packets, st.LastKnownGood = false, "", nil, nil, nil, nil
+		{"status-foreign", func(r *view.Reading) {
+			r.Interfaces[0].Device.Programs[0].ID = 9
+			r.Attach["eth0"] = api.Problem{Code: "attach", Message: "attach to eth0: another XDP program is attached: program \"xdp_filter\", id 9: it is left alone; take it off with the tool that put it there",
+				Fix: "remove the other XDP program, or take the interface out of the host file; Spillway never replaces it"}
+		}, func(st *api.Status) { st.Agent.State = api.StateUnprotected }, exitDegraded},
+		{"status-unprotected", func(r *view.Reading) { r.Interfaces[0].Device.Programs = nil }, func(st *api.Status) {
+			st.Mode, st.Control, st.Generations, st.Packets, st.LastKnownGood = "", nil, nil, nil, nil
 			st.Agent.State = api.StateUnprotected
-			st.Interfaces = []api.Interface{{Name: "eth0", State: "failed", Problem: "another XDP program is attached", Fix: "ip link set dev eth0 xdp off"}}
-			st.Problems = []api.Problem{{Code: "not_attached",
-				Message: "attach to eth0: another XDP program is attached: program \"xdp_filter\", id 7: it is left alone",
-				Fix:     "remove it first (`ip link set dev eth0 xdp off`, or its own tool)"}}
 		}, exitDegraded},
-		{"status-pins", func(st *api.Status) {
+		{"status-pins", func(r *view.Reading) { r.Heartbeat, r.Agent = 310*time.Second, view.Absent }, func(st *api.Status) {
 			st.Source, st.Agent, st.LastKnownGood, st.MaxMode = api.SourcePins, nil, nil, ""
-			st.HeartbeatAgeSeconds = number(310)
-			st.Problems = []api.Problem{{Code: "no_agent", Message: "no agent runs; in 9m50s everything passes", Fix: "systemctl start spillway, or: spillway run"}}
 		}, exitDegraded},
-		{"status-first-day", func(st *api.Status) {
-			st.Protected, st.Generations, st.Packets, st.LastKnownGood, st.Bans = false, nil, nil, nil, 0
-			st.Mode, st.MaxMode, st.Control.Stable = "observe", "observe", 0
-			st.Problems = []api.Problem{{Code: "no_generation", Message: "no bundle is applied: everything passes", Fix: "spillway apply BUNDLE"}}
+		{"status-hung", func(r *view.Reading) { r.Heartbeat, r.Agent, r.AgentPID = 310*time.Second, view.Hung, 812 }, func(st *api.Status) {
+			st.Source, st.Agent, st.LastKnownGood, st.MaxMode = api.SourcePins, nil, nil, ""
 		}, exitDegraded},
+		{"status-first-day", func(r *view.Reading) {
+			r.Control.Mode, r.Control.Stable, r.Generations = bpf.DataplaneModeMODE_OBSERVE, 0, nil
+		}, func(st *api.Status) { st.Packets, st.LastKnownGood, st.Bans = nil, nil, 0 }, exitDegraded},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			s := newShell(t)
-			st := healthy()
-			c.change(st)
+			r := serving()
+			if c.read != nil {
+				c.read(r)
+			}
+			st := told(r)
+			if c.tell != nil {
+				c.tell(st)
+			}
 			startAgent(s).answer("GET /v1/status", st)
 			s.want(c.code, "status")
 			golden(t, c.name, s.stdout)

@@ -4,7 +4,6 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -115,20 +114,11 @@ func (a *agent) watchLinks(d dataplane, hurry bool) error {
 	return nil
 }
 
-// sameDevice reports whether a link holds the device that has its name now. A device may be renamed and another take its
-// name; the link goes with the device.
+// sameDevice reports whether a link holds the device that has its name now, and netlink agrees. A device may be renamed or
+// go to another network namespace, and another take its name; the link goes with the device.
 func (a *agent) sameDevice(at loader.Attachment) bool {
-	index, err := a.opts.index(at.Interface)
-	return err == nil && index == at.Index
-}
-
-// interfaceIndex asks for one device: a host may have thousands.
-func interfaceIndex(name string) (int, error) {
-	l, err := netlink.LinkByName(name)
-	if err != nil {
-		return 0, fmt.Errorf("look for %s: %w", name, err)
-	}
-	return l.Attrs().Index, nil
+	d, err := a.opts.network.DeviceByName(at.Interface)
+	return err == nil && d.Index == at.Index && at.Here
 }
 
 // unnamed returns the pinned links to interfaces that the host file does not name.

@@ -22,8 +22,8 @@ func TestBypass(t *testing.T) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	s, _ := r.Status(ctx)
-	if !s.Services[0].Bypass.Active || s.Services[0].Bypass.Reason != "login" || s.Bypass.Active || !s.Protected {
-		t.Errorf("%+v", s.Services)
+	if !s.Services[0].Bypass.Active || s.Services[0].Bypass.Reason != "login" || s.Bypass.Active || s.State != api.StatePartly || s.Protected {
+		t.Errorf("%s: %+v", s.Says, s.Services)
 	}
 	if _, err := r.agent.Bypass(ctx, root, api.BypassRequest{On: true}); err != nil {
 		t.Fatal(err)

@@ -10,25 +10,16 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/view"
 )
 
-// Kernel is what can be read of a dataplane. *loader.Dataplane has it, whether an agent opened it or the command line
-// adopted it.
+// Kernel is what can be read of a dataplane: what view judges by, and what is only told.
 type Kernel interface {
-	Control() loader.Control
-	Generations() ([]loader.GenerationInfo, error)
-	Host() (*loader.HostInfo, error)
-	Attachments() ([]loader.Attachment, error)
-	Bypass() loader.Deadline
-	ServiceBypass(id uint8) loader.Deadline
-	Heartbeat() time.Duration
-	Lease() loader.Deadline
-	Tripped() uint32
+	view.Kernel
 	Bans() ([]loader.Ban, error)
 	Counters() ([]loader.Counter, error)
 	EventLosses() (uint64, error)
 	MapUse() ([]loader.MapUse, error)
-	VerifyWiring() ([]loader.Drift, error)
 }
 
 // dataplane is what the agent needs beside: *loader.Dataplane, or what stands for it in a test.

@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -18,6 +19,9 @@ import (
 // fakeIndex is the index of every device to which a link is made.
 const fakeIndex = 2
 
+// fakeRoot is the id of the root program.
+const fakeRoot = 3
+
 // machine is the kernel: it outlives agents, as pinned state does.
 type machine struct {
 	mu        sync.Mutex
@@ -28,6 +32,7 @@ type machine struct {
 	hostSlots map[uint8]*config.Host
 	published *config.Host      // what the host slot was built from
 	links     map[string]string // state by name
+	onCard    map[string]uint32 // the program that netlink names, where it is not the link's
 	linkIDs   map[string]uint32
 	lastLink  uint32
 	bypass    map[uint8]loader.Deadline
@@ -114,7 +119,7 @@ func (m *machine) Generations() ([]loader.GenerationInfo, error) {
 	var all []loader.GenerationInfo
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		if img := m.slots[slot]; img != nil {
-			all = append(all, loader.GenerationInfo{Slot: slot, Role: m.control.Role(slot), Number: img.Number(), Digest: img.Digest(), Built: m.now(), Rules: 2})
+			all = append(all, loader.GenerationInfo{Slot: slot, Role: m.control.Role(slot), Number: img.Number(), Digest: img.Digest(), Built: m.now(), Rules: 2, Blocking: img.Blocking()})
 		}
 	}
 	return all, nil
@@ -134,10 +139,12 @@ func (m *machine) Attachments() ([]loader.Attachment, error) {
 	}
 	var all []loader.Attachment
 	for name, s := range m.links {
-		all = append(all, loader.Attachment{Interface: name, Index: fakeIndex, Mode: "native", ProgramID: 3, LinkID: m.linkIDs[name], State: s})
+		all = append(all, loader.Attachment{Interface: name, Index: fakeIndex, Mode: "native", ProgramID: fakeRoot, LinkID: m.linkIDs[name], State: s, Here: s == loader.StateAttached})
 	}
 	return all, nil
 }
+
+func (m *machine) RootID() (uint32, error) { return fakeRoot, nil }
 
 func (m *machine) Bypass() loader.Deadline { return m.ServiceBypass(0) }
 
@@ -304,7 +311,7 @@ func (f *fake) publishHost(h *config.Host) {
 		info.Number = f.host.Number + 1
 	}
 	for i, s := range h.Services {
-		info.Services = append(info.Services, loader.ServiceInfo{ID: uint8(i + 1), Name: s.Name, Kind: string(s.Kind), Tag: uint32(i + 1)})
+		info.Services = append(info.Services, loader.ServiceInfo{ID: uint8(i + 1), Name: s.Name, Kind: string(s.Kind), Tag: loader.TagOf(s.Name)})
 	}
 	f.host, f.published = info, h
 }
@@ -396,3 +403,34 @@ func (f *fake) RefillPrograms() error {
 }
 
 var _ dataplane = (*fake)(nil)
+
+// fakeNetwork is what netlink says: a device has the root program where the machine has a link.
+type fakeNetwork struct {
+	*machine
+	devices *map[string]int // indexes by name, 0 for no such device; those not named have fakeIndex
+}
+
+func (n fakeNetwork) DeviceByName(name string) (loader.Device, error) {
+	index := fakeIndex
+	if n.devices != nil {
+		if i, ok := (*n.devices)[name]; ok {
+			index = i
+		}
+	}
+	if index == 0 {
+		return loader.Device{}, fmt.Errorf("look at %s: %w", name, loader.ErrNoDevice)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d := loader.Device{Name: name, Index: index}
+	if id := n.onCard[name]; id != 0 {
+		d.Programs = []loader.DeviceProgram{{ID: id, Mode: "native"}}
+	} else if n.links[name] == loader.StateAttached && index == fakeIndex {
+		d.Programs = []loader.DeviceProgram{{ID: fakeRoot, Mode: "native"}}
+	}
+	return d, n.fail["Devices"]
+}
+
+func (n fakeNetwork) DeviceByIndex(index int) (loader.Device, error) {
+	return loader.Device{}, fmt.Errorf("look at the device with index %d: %w", index, loader.ErrNoDevice)
+}

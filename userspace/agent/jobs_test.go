@@ -34,7 +34,7 @@ func TestA11WatchdogIsFedDuringALongReload(t *testing.T) {
 		})}
 	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
-	o.index = func(string) (int, error) { return fakeIndex, nil }
+	o.network = fakeNetwork{machine: m}
 	o.own = func() ([]netip.Addr, error) { return nil, nil }
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -13,6 +13,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/sdnotify"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // Options of Run. Host and HostPath are needed; the rest has a useful zero value.
@@ -34,14 +35,14 @@ type Options struct {
 	Renewed int
 
 	// What stands for the machine in tests.
-	open  func(loader.Options) (dataplane, error)
-	owner func(folder string) (ownership, error)
-	own   func() ([]netip.Addr, error)
-	links func(context.Context) <-chan struct{}
-	index func(name string) (int, error)
-	clock func() loader.Clock
-	fault func(op, path string) error
-	spawn func(func()) // runs a job; nil: beside the ticks
+	open    func(loader.Options) (dataplane, error)
+	owner   func(folder string) (ownership, error)
+	own     func() ([]netip.Addr, error)
+	links   func(context.Context) <-chan struct{}
+	network view.Network
+	clock   func() loader.Clock
+	fault   func(op, path string) error
+	spawn   func(func()) // runs a job; nil: beside the ticks
 	// gentle: a job has a thread of its own, whose priority it may lower.
 	gentle bool
 }
@@ -74,8 +75,8 @@ func (o *Options) setDefaults() {
 	if o.clock == nil {
 		o.clock = loader.Now
 	}
-	if o.index == nil {
-		o.index = interfaceIndex
+	if o.network == nil {
+		o.network = view.Netlink{}
 	}
 }
 

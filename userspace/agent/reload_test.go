@@ -43,7 +43,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("links %v, details %v", r.machine.links, c.Details)
 	}
 	s, _ := r.Status(ctx)
-	if !s.Protected || s.Services[1].Name != "api" || s.MaxMode != "observe" {
+	if s.State != api.StateObserving || s.Protected || !s.Interfaces[0].Decides || s.Services[1].Name != "api" || s.MaxMode != "observe" {
 		t.Errorf("%+v", s)
 	}
 	r.pass(10 * time.Minute)

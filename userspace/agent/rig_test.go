@@ -84,7 +84,7 @@ func (r *rig) startWithoutAdoption() {
 	r.host = h
 	o := Options{Host: h, HostPath: r.hostPath(), Version: "test", Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return r.clock }}
 	o.own = func() ([]netip.Addr, error) { return r.own, nil }
-	o.index = r.index
+	o.network = fakeNetwork{r.machine, &r.devices}
 	o.owner = r.machine.own
 	o.spawn = func(f func()) { f() }
 	o.clock = func() loader.Clock {
@@ -113,17 +113,6 @@ func (r *rig) startWithoutAdoption() {
 	}
 	r.agent = newAgent(o, store)
 	r.t.Cleanup(r.stop)
-}
-
-func (r *rig) index(name string) (int, error) {
-	index, ok := r.devices[name]
-	switch {
-	case !ok:
-		return fakeIndex, nil
-	case index == 0:
-		return 0, errors.New("no such device")
-	}
-	return index, nil
 }
 
 func sameText(a, b *config.Host) bool { return fmt.Sprintf("%+v", *a) == fmt.Sprintf("%+v", *b) }

@@ -98,14 +98,14 @@ func TestRun(t *testing.T) {
 	o.owner = m.own
 	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
-	o.index = func(string) (int, error) { return fakeIndex, nil }
+	o.network = fakeNetwork{machine: m}
 	o.own = func() ([]netip.Addr, error) { return nil, nil }
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, o) }()
 
-	wantDatagram(t, systemd, "READY=1", "STATUS=UNPROTECTED: no bundle")
+	wantDatagram(t, systemd, "READY=1", "STATUS=NOT PROTECTED: no bundle")
 	c := api.NewClient(h.Listen.Socket)
 	defer c.Close()
 	u, err := api.Pack(writeBundle(t, "one"))
@@ -115,7 +115,7 @@ func TestRun(t *testing.T) {
 	if got, err := c.Apply(ctx, u, api.ApplyOptions{Reason: "test"}); err != nil || got.Outcome != api.OutcomeApplied {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	wantDatagram(t, systemd, "WATCHDOG=1", "STATUS=protecting 1 interfaces, mode enforce, generation 1")
+	wantDatagram(t, systemd, "WATCHDOG=1", "STATUS=Protected: what the rules find is blocked (mode enforce); generation 1")
 	checkEvents(t, c, m)
 	eventually(t, "scrape", func() error {
 		return scraped(scrape, `spillway_protected{interface="eth0"} 1`, `spillway_applies_total{outcome="applied"} 1`)
@@ -307,7 +307,7 @@ func TestStateFolderThatCannotBeUsed(t *testing.T) {
 	o.owner = m.own
 	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
-	o.index = func(string) (int, error) { return fakeIndex, nil }
+	o.network = fakeNetwork{machine: m}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, o) }()

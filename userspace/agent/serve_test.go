@@ -28,7 +28,7 @@ func startFake(t *testing.T, dir, yaml string) (*config.Host, *api.Client) {
 	o := Options{Host: h, HostPath: path, Version: "v0"}
 	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
-	o.index = func(string) (int, error) { return fakeIndex, nil }
+	o.network = fakeNetwork{machine: m}
 	o.own = func() ([]netip.Addr, error) { return nil, nil }
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)

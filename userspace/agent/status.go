@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // Status implements api.Backend.
@@ -24,16 +24,15 @@ func (a *agent) Status(context.Context) (*api.Status, error) {
 }
 
 func (a *agent) status(want parts) *api.Status {
-	s := &api.Status{Envelope: api.NewEnvelope(), Generations: []api.Generation{}, Services: []api.Service{}, Packets: []api.Packets{}, Maps: []api.MapUse{}}
-	d, done, err := a.use()
-	if err == nil {
-		s = kernelStatus(d, want)
+	var s *api.Status
+	if d, done, err := a.use(); err == nil {
+		s = a.kernelStatus(d, want)
 		done()
+	} else {
+		s = view.BlindStatus(a.blindReading())
 	}
 	s.Source = api.SourceAgent
-	h := a.hostFile()
-	s.MaxMode = string(h.MaxMode)
-	a.fillInterfaces(s, h)
+	s.MaxMode = string(a.hostFile().MaxMode)
 	a.fillNames(s)
 	s.Problems = append(a.listProblems(), s.Problems...)
 	if damaged := a.store.Damaged(); len(damaged) > 0 {
@@ -59,30 +58,6 @@ func allAttached(all []api.Interface) bool {
 		}
 	}
 	return len(all) > 0
-}
-
-// fillInterfaces lists the host file's interfaces in its order, also those that are not attached, and why.
-func (a *agent) fillInterfaces(s *api.Status, h *config.Host) {
-	linked := map[string]api.Interface{}
-	for _, i := range s.Interfaces {
-		linked[i.Name] = i
-	}
-	s.Interfaces = make([]api.Interface, 0, len(h.Interfaces))
-	s.Protected = len(h.Interfaces) > 0
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, want := range h.Interfaces {
-		i, ok := linked[want.Name]
-		if !ok {
-			i = api.Interface{Name: want.Name, State: loader.StateMissing}
-		}
-		if p := a.place(want.Name); p.problem != nil && (i.State != loader.StateAttached || !p.attached) {
-			i.State, i.Problem, i.Fix, i.Protected = "failed", p.problem.Message, p.problem.Fix, false
-			s.Problems = append(s.Problems, *p.problem)
-		}
-		s.Protected = s.Protected && i.Protected
-		s.Interfaces = append(s.Interfaces, i)
-	}
 }
 
 // fillNames adds what only the record knows: names, deadlines, who and why.
@@ -224,16 +199,12 @@ func (a *agent) healthy() error {
 // oneLine is the line of `systemctl status`.
 func (a *agent) oneLine() string {
 	s := a.status(0)
-	if !s.Protected && len(s.Problems) > 0 {
-		return "UNPROTECTED: " + s.Problems[0].Message
-	}
-	if !s.Protected {
-		return "UNPROTECTED"
-	}
+	line := strings.TrimSuffix(s.Says, ".")
 	for _, g := range s.Generations {
-		if g.Role == loader.RoleStable && !s.CandidateDecides() || g.Role == loader.RoleCandidate && s.CandidateDecides() {
-			return fmt.Sprintf("protecting %d interfaces, mode %s, generation %d (%s)", len(s.Interfaces), s.Mode, g.Number, g.Digest.Short())
+		if (s.State == api.StateProtected || s.State == api.StatePartly || s.State == api.StateObserving) &&
+			(g.Role == loader.RoleStable && !s.CandidateDecides() || g.Role == loader.RoleCandidate && s.CandidateDecides()) {
+			line += fmt.Sprintf("; generation %d (%s)", g.Number, g.Digest.Short())
 		}
 	}
-	return "protecting"
+	return line
 }

@@ -12,6 +12,18 @@ import (
 const (
 	SourceAgent = "agent" // a running agent answered
 	SourcePins  = "pins"  // no agent: read from the pinned maps
+	SourceCards = "cards" // nothing of it is pinned here: read from what is attached to the interfaces
+)
+
+// The states of a host. "Everything passes" is said only where that was just read from the kernel.
+const (
+	StateProtected   = "protected"   // what the rules find is blocked, on every interface and for every service
+	StatePartly      = "partly"      // the same, but for an interface or a service
+	StateObserving   = "observing"   // what would be blocked is counted, and passes
+	StateIdle        = "idle"        // all is attached, and no bundle blocks anybody; bans do
+	StateBypassed    = "bypassed"    // the kill switch: everything passes
+	StateUnprotected = "unprotected" // everything passes
+	StateUnknown     = "unknown"     // what passes cannot be read; Problems say why
 )
 
 // Status is what Spillway does at this moment. What the kernel knows is read from the kernel; only names come from the
@@ -20,8 +32,10 @@ type Status struct {
 	Envelope
 	Source string `json:"source"` // agent or pins
 	Agent  *Agent `json:"agent,omitempty"`
-	// Protected is true when every interface of the host file is attached, a generation decides (a stable one, or a
-	// candidate for everybody) and no bypass is on. Observe mode counts as protected: it does what the host file asks.
+	// State is what all of it comes to, and Says the same as one sentence for people.
+	State string `json:"state"`
+	Says  string `json:"says"`
+	// Protected is true in state protected alone: it is false in observe mode, which blocks nobody.
 	Protected bool `json:"protected"`
 	// Problems are what is wrong now, worst first. Empty when all is well.
 	Problems []Problem `json:"problems"`
@@ -72,10 +86,9 @@ type Ping struct {
 	PID int `json:"pid"`
 }
 
-// The states of an agent.
+// The states of an agent; StateUnprotected is the other one.
 const (
-	StateRunning     = "running"
-	StateUnprotected = "unprotected"
+	StateRunning = "running"
 )
 
 // Problem is something wrong, and the way out.
@@ -90,14 +103,23 @@ type Problem struct {
 type Interface struct {
 	Name      string `json:"name"`
 	Index     int    `json:"index,omitempty"`
-	Protected bool   `json:"protected"`
-	State     string `json:"state"`          // attached, severed, missing, failed
+	Protected bool   `json:"protected"` // what the rules find is blocked here
+	// Decides is true where packets are decided upon as the host file asks: by blocking, or by counting in observe mode.
+	Decides   bool   `json:"decides"`
+	State     string `json:"state"`          // attached, severed, missing, failed, foreign, unknown
 	Mode      string `json:"mode,omitempty"` // native, generic
 	ProgramID uint32 `json:"programID,omitempty"`
 	LinkID    uint32 `json:"linkID,omitempty"`
 	Problem   string `json:"problem,omitempty"`
 	Fix       string `json:"fix,omitempty"`
 }
+
+// The states of an interface beside those of loader.Attachment.
+const (
+	InterfaceFailed  = "failed"  // the agent could not attach
+	InterfaceForeign = "foreign" // another program is on it than the pinned one
+	InterfaceUnknown = "unknown" // netlink did not say
+)
 
 // Control is the control word.
 type Control struct {

@@ -26,7 +26,8 @@ func counter(name, help string, labels ...string) metric {
 
 // The metrics, in the order of their importance to whoever is woken by them.
 var (
-	protected     = gauge("spillway_protected", "1 while the interface is attached and what is attached decides: programs wired, a bundle in force, no bypass, the agent not lost.", "interface")
+	protected     = gauge("spillway_protected", "1 while what the rules find is blocked on the interface; 0 in observe mode.", "interface")
+	deciding      = gauge("spillway_deciding", "1 while the interface is attached and what is attached decides, by blocking or in observe mode by counting: programs wired, a bundle in force that can block, no bypass, the agent not lost.", "interface")
 	attached      = gauge("spillway_attached", "1 while the root program is attached to the interface.", "interface", "mode")
 	scrapeFailed  = gauge("spillway_kernel_readable", "1 while the agent could read the kernel part for this scrape.")
 	mode          = gauge("spillway_mode", "Mode of the dataplane: 0 observe, 1 enforce.")
@@ -61,7 +62,7 @@ var (
 	startTime     = gauge("spillway_agent_start_time_seconds", "When the agent started, as a Unix time.")
 )
 
-var all = []metric{protected, attached, scrapeFailed, mode, modeInfo, packets, connections, alone, bypass, bypassLeft, heartbeatAge, agentTimeout, leaseLeft, generation, number, knownGood,
+var all = []metric{protected, deciding, attached, scrapeFailed, mode, modeInfo, packets, connections, alone, bypass, bypassLeft, heartbeatAge, agentTimeout, leaseLeft, generation, number, knownGood,
 	confirmLeft, bakeLeft, ruleMatches, mapEntries, mapCapacity, mapBytes, bans, drift, driftAge, eventsLost, eventsDropped, applies, rollbacks, repairs, problems, buildInfo, startTime}
 
 // Outcomes, roles and repairs are exported from the start, with 0: a counter that appears with 1 has no increase.

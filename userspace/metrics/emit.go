@@ -70,6 +70,7 @@ func (e emitter) agent(s *Snapshot) {
 func (e emitter) interfaces(s *api.Status) {
 	for _, i := range s.Interfaces {
 		e.emit(protected, truth(i.Protected), i.Name)
+		e.emit(deciding, truth(i.Decides), i.Name)
 		how := i.Mode
 		if how == "" {
 			how = "none"

@@ -118,7 +118,7 @@ spillway_connections_total{reason="prefix",service="web",verdict="drop"} 3
 # HELP spillway_alone_packets_total Packets that were, or would have been, blocked by themselves and belong to no connection (UDP, fragments, data whose beginning nobody saw).
 # TYPE spillway_alone_packets_total counter
 spillway_alone_packets_total{reason="prefix",service="web",verdict="drop"} 2
-# HELP spillway_protected 1 while the interface is attached and what is attached decides: programs wired, a bundle in force, no bypass, the agent not lost.
+# HELP spillway_protected 1 while what the rules find is blocked on the interface; 0 in observe mode.
 # TYPE spillway_protected gauge
 spillway_protected{interface="eth0"} 1
 spillway_protected{interface="eth1"} 0
@@ -149,7 +149,7 @@ func TestWithoutKernel(t *testing.T) {
 # HELP spillway_kernel_readable 1 while the agent could read the kernel part for this scrape.
 # TYPE spillway_kernel_readable gauge
 spillway_kernel_readable 0
-# HELP spillway_protected 1 while the interface is attached and what is attached decides: programs wired, a bundle in force, no bypass, the agent not lost.
+# HELP spillway_protected 1 while what the rules find is blocked on the interface; 0 in observe mode.
 # TYPE spillway_protected gauge
 spillway_protected{interface="eth0"} 0
 `

@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // Places are where the agent listens and keeps its state, as the host file says.
@@ -19,6 +20,9 @@ type Places struct {
 	// Host is the host file; nil when it is missing or faulty. Problem then says why; it is nil for a missing one.
 	Host    *config.Host
 	Problem error
+	// Agent is what became of asking the agent, and AgentPID the process that hangs; 0 when it is not known.
+	Agent    view.Presence
+	AgentPID int
 }
 
 // bake is guards.bake of the host file, or the default when the file cannot be read.
@@ -33,14 +37,14 @@ func (p Places) bake() time.Duration {
 // from a faulty one the paths are taken as far as they can be read, and a missing one leaves the defaults.
 func Locate(path string) Places {
 	d := config.DefaultHost()
-	p := Places{Socket: d.Listen.Socket, State: d.Paths.State, Pins: d.Paths.Pins}
+	p := Places{Socket: d.Listen.Socket, State: d.Paths.State, Pins: d.Paths.Pins, Agent: view.Absent}
 	data, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
 		return p
 	}
 	host, err := config.LoadHost(path)
 	if err == nil {
-		return Places{Socket: host.Listen.Socket, State: host.Paths.State, Pins: host.Paths.Pins, ReadSocket: host.Listen.Read.Socket, Host: host}
+		return Places{Socket: host.Listen.Socket, State: host.Paths.State, Pins: host.Paths.Pins, ReadSocket: host.Listen.Read.Socket, Host: host, Agent: view.Absent}
 	}
 	p.Problem = err
 	var loose struct {

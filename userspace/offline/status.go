@@ -5,13 +5,12 @@ package offline
 import (
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // namesFrom is how far back the history is read for the names of bundles.
@@ -19,92 +18,37 @@ const namesFrom = 1000
 
 // Status tells what the kernel does, without an agent: all that can be read, and what cannot as a problem. Names come from the history, when it can be read.
 func (s *Session) Status() (*api.Status, error) {
-	st := &api.Status{Envelope: api.NewEnvelope(), Source: api.SourcePins, Problems: []api.Problem{},
-		Interfaces: []api.Interface{}, Generations: []api.Generation{}, Services: []api.Service{}, Packets: []api.Packets{}, Maps: []api.MapUse{}}
-	c := s.d.Control()
-	st.Control = &api.Control{Epoch: c.Epoch, Stable: c.Stable, Candidate: c.Candidate, Previous: c.Previous, Host: c.Host, CanaryPermille: c.Canary}
-	st.Mode = modeName(c.Mode)
-	st.Bypass = bypassOf(s.d.Bypass())
-	var unread []api.Problem
+	st, _ := view.Status(s.Reading())
+	st.Source = api.SourcePins
+	if h := s.places.Host; h != nil {
+		st.MaxMode = string(h.MaxMode)
+	}
+	names := s.names()
+	for i := range st.Generations {
+		st.Generations[i].Name = names[st.Generations[i].Digest]
+	}
 	for _, part := range []struct {
 		what string
 		read func(*api.Status) error
-	}{{"the interfaces", s.interfaces}, {"the generations", s.generations}, {"the host file", s.host}, {"the counters", s.packets}, {"the maps", s.rest}} {
+	}{{"the counters", s.packets}, {"the maps", s.maps}} {
 		if err := part.read(st); err != nil {
-			unread = append(unread, api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: "`spillway doctor` says what is missing"})
+			st.Problems = append(st.Problems, api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: view.FixOf(err)})
 		}
 	}
-	s.judge(st)
-	st.Problems = append(st.Problems, unread...)
 	return st, nil
 }
 
-func modeName(m bpf.Mode) string {
-	if m == bpf.DataplaneModeMODE_ENFORCE {
-		return string(config.ModeEnforce)
-	}
-	return string(config.ModeObserve)
-}
-
-func bypassOf(d loader.Deadline) api.Bypass {
-	b := api.Bypass{Active: d.Active()}
-	if b.Active && d != loader.DeadlineForever {
-		b.SecondsLeft = seconds(d.Left())
-	}
-	return b
-}
-
-func seconds(d time.Duration) *float64 {
-	v := d.Seconds()
-	return &v
-}
-
-func (s *Session) interfaces(st *api.Status) error {
-	all, err := s.d.Attachments()
-	if err != nil {
-		return err
-	}
-	for _, a := range all {
-		i := api.Interface{Name: a.Interface, Index: a.Index, State: a.State, Mode: a.Mode, ProgramID: a.ProgramID, LinkID: a.LinkID,
-			Protected: a.State == loader.StateAttached}
-		if !i.Protected {
-			i.Problem, i.Fix = "nothing is attached: everything passes", "start the agent; it attaches again"
-		}
-		st.Interfaces = append(st.Interfaces, i)
-	}
-	if s.places.Host == nil {
-		return nil
-	}
-	for _, want := range s.places.Host.Interfaces {
-		if !hasInterface(st.Interfaces, want.Name) {
-			st.Interfaces = append(st.Interfaces, api.Interface{Name: want.Name, State: loader.StateMissing,
-				Problem: "nothing is attached: everything passes", Fix: "start the agent; it attaches"})
+// Reading is what view judges by.
+func (s *Session) Reading() view.Reading {
+	var wanted []string
+	if h := s.places.Host; h != nil {
+		for _, i := range h.Interfaces {
+			wanted = append(wanted, i.Name)
 		}
 	}
-	return nil
-}
-
-func hasInterface(all []api.Interface, name string) bool {
-	for _, i := range all {
-		if i.Name == name {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *Session) generations(st *api.Status) error {
-	all, err := s.d.Generations()
-	if err != nil {
-		return err
-	}
-	names := s.names()
-	for _, g := range all {
-		d := config.Digest(g.Digest)
-		st.Generations = append(st.Generations, api.Generation{Slot: g.Slot, Role: g.Role, Number: g.Number, Digest: d, Name: names[d],
-			Built: g.Built, Rules: g.Rules, Prefixes4: g.Prefixes4, Prefixes6: g.Prefixes6, TCP: g.TCP, P0F: g.TCPSignatures, JA4: g.JA4s})
-	}
-	return nil
+	r := view.Read(s.d, view.Netlink{}, wanted)
+	r.Agent, r.AgentPID = s.places.Agent, s.places.AgentPID
+	return r
 }
 
 // names of bundles by digest, from the history.
@@ -120,21 +64,6 @@ func (s *Session) names() map[config.Digest]string {
 		}
 	}
 	return names
-}
-
-func (s *Session) host(st *api.Status) error {
-	h, err := s.d.Host()
-	if err != nil || h == nil {
-		return err
-	}
-	st.HostNumber = h.Number
-	if h.AgentTimeout >= 0 {
-		st.AgentTimeoutSeconds = seconds(h.AgentTimeout)
-	}
-	for _, v := range h.Services {
-		st.Services = append(st.Services, api.Service{ID: v.ID, Name: v.Name, Kind: v.Kind, Bypass: bypassOf(s.d.ServiceBypass(v.ID))})
-	}
-	return nil
 }
 
 func (s *Session) packets(st *api.Status) error {
@@ -158,13 +87,7 @@ func (s *Session) packets(st *api.Status) error {
 	return nil
 }
 
-func (s *Session) rest(st *api.Status) error {
-	if age := s.d.Heartbeat(); age >= 0 {
-		st.HeartbeatAgeSeconds = seconds(age)
-	}
-	if l := s.d.Lease(); l.Active() && st.Control.Candidate != bpf.SlotEmpty {
-		st.LeaseSecondsLeft = seconds(l.Left())
-	}
+func (s *Session) maps(st *api.Status) error {
 	uses, err := s.d.MapUse()
 	if err != nil {
 		return err
@@ -181,39 +104,6 @@ func (s *Session) rest(st *api.Status) error {
 	}
 	st.EventsLost, err = s.d.EventLosses()
 	return err
-}
-
-// judge says whether the host is protected and what is wrong.
-func (s *Session) judge(st *api.Status) {
-	problem := func(code, message, fix string) {
-		st.Problems = append(st.Problems, api.Problem{Code: code, Message: message, Fix: fix})
-	}
-	decided := st.Control.Stable != bpf.SlotEmpty || st.CandidateDecides()
-	st.Protected = len(st.Interfaces) > 0 && decided && st.Control.Host != bpf.SlotEmpty && !st.Bypass.Active
-	for _, i := range st.Interfaces {
-		if !i.Protected {
-			st.Protected = false
-			problem("not_attached", "interface "+i.Name+" is "+i.State+": everything passes there", i.Fix)
-		}
-	}
-	const start = "systemctl start spillway, or: spillway run"
-	if len(st.Interfaces) == 0 {
-		problem("not_attached", "no interface is attached: everything passes", start)
-	}
-	if !decided {
-		problem("no_generation", "no bundle is applied: everything passes", start+", then: spillway apply BUNDLE")
-	}
-	age, limit := s.d.Heartbeat(), st.AgentTimeoutSeconds
-	switch {
-	case limit != nil && (age < 0 || age.Seconds() >= *limit):
-		st.Protected = false
-		problem("agent_lost", "the agent has been gone too long: everything passes", start)
-	case limit != nil:
-		left := short(time.Duration((*limit - age.Seconds()) * float64(time.Second)))
-		problem("no_agent", fmt.Sprintf("no agent runs; in %s everything passes", left), start)
-	default:
-		problem("no_agent", "no agent runs: nothing renews, sweeps or reports", start)
-	}
 }
 
 // Verify checks the wiring. Rows cannot be compared: only the agent knows with which clock they were compiled.

@@ -5,7 +5,6 @@ package show
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spillway/spillway/userspace/api"
@@ -13,8 +12,11 @@ import (
 
 // Status prints the first screen: whether visitors are protected, by what, since when, and what is wrong.
 func Status(w io.Writer, st *api.Status, s Style) {
-	if st.Source == api.SourcePins {
+	switch st.Source {
+	case api.SourcePins:
 		fmt.Fprintln(w, s.bad("No agent answers.")+" This is read from the pinned maps, which work on without it.")
+	case api.SourceCards:
+		fmt.Fprintln(w, s.bad("No agent answers, and what runs is not pinned here.")+" This is read from what is\nattached to the interfaces.")
 	}
 	fmt.Fprintln(w, headline(st, s))
 	exceptions(w, st, s)
@@ -33,21 +35,19 @@ func Status(w io.Writer, st *api.Status, s Style) {
 	}
 }
 
-// headline is the one sentence that matters.
+// headline is the one sentence that matters: as it was read, in the colour of what it says.
 func headline(st *api.Status, s Style) string {
-	switch {
-	case st.Bypass.Active:
-		return s.bad("BYPASS IS ON: everything passes"+bypassEnd(st.Bypass)+".") + bypassWhy(st.Bypass, s)
-	case !st.Protected && attached(st) && decides(st):
-		return s.bad("Partly protected:") + " see what is wrong below."
-	case !st.Protected && attached(st):
-		return s.bad("NOT PROTECTED:") + " no bundle decides, everything but bans passes."
-	case !st.Protected:
-		return s.bad("NOT PROTECTED:") + " everything passes."
-	case st.Mode == "enforce":
-		return s.good("Protected:") + " what the rules find is blocked (mode enforce)."
+	word, rest, _ := strings.Cut(st.Says, ":")
+	paint := s.bad
+	switch st.State {
+	case api.StateProtected:
+		paint = s.good
+	case api.StateObserving:
+		paint = s.care
+	case api.StateBypassed:
+		return s.bad(wrap(st.Says, 0)) + bypassWhy(st.Bypass, s)
 	}
-	return s.care("Observing:") + " what would be blocked is counted, everything passes (mode observe)."
+	return paint(word+":") + " " + wrap(rest, len(word)+2)
 }
 
 // exceptions are what a person set going and must not forget.
@@ -61,18 +61,6 @@ func exceptions(w io.Writer, st *api.Status, s Style) {
 		fmt.Fprintf(w, "%s #%d goes back by itself in %s; to keep it: spillway confirm\n",
 			s.care("CANDIDATE:"), c.Number, s.until(c.Deadline))
 	}
-}
-
-// attached reports whether any interface hands its packets to the dataplane.
-func attached(st *api.Status) bool {
-	return slices.ContainsFunc(st.Interfaces, func(i api.Interface) bool { return i.State == "attached" })
-}
-
-// decides reports whether a generation counts: a stable one, or a candidate under a live lease.
-func decides(st *api.Status) bool {
-	return slices.ContainsFunc(st.Generations, func(g api.Generation) bool {
-		return g.Role == "stable" || g.Role == "candidate" && leased(st)
-	})
 }
 
 // leased reports whether the kernel still honours a candidate.
@@ -122,8 +110,8 @@ func interfaces(w io.Writer, st *api.Status) {
 		if i.ProgramID != 0 {
 			note = fmt.Sprintf("program %d", i.ProgramID)
 		}
-		if i.Problem != "" {
-			note = i.Problem
+		if i.State == api.InterfaceForeign {
+			note += ", not the pinned one"
 		}
 		t.row(i.Name, state, i.Mode, note)
 	}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// Blocking says whom a generation could block, as packets read it: a bundle may be in force and never block anybody.
+type Blocking struct {
+	// From holds the lowest score that blocks, by the tag of a service; 0 is never. A service without an entry passes.
+	From map[uint32]uint8
+	// Reach is the highest score that a source could have now: what all rules that have not expired add up to, at most 100.
+	Reach int
+	// Strong reports whether there are features that may block: reasons alone never do.
+	Strong bool
+	// Expired counts the rules that were, and whose time is over.
+	Expired int
+}
+
+// Can reports whether the generation may block at the service with this tag.
+func (b Blocking) Can(tag uint32) bool {
+	from := int(b.From[tag])
+	return from > 0 && b.Strong && b.Reach >= from
+}
+
+// blockingCache keeps what a generation's rules say. They are frozen, so it is read once; whether they expired is not kept.
+type blockingCache struct {
+	mu     sync.Mutex
+	number map[uint8]uint32 // of the generation, by slot
+	rules  map[uint8][]bpf.RuleNode
+}
+
+func (d *Dataplane) blocking(slot uint8, g *bpf.Generation) (Blocking, error) {
+	rules, err := d.blockCache.read(d, slot, g.Number)
+	if err != nil {
+		return Blocking{}, err
+	}
+	return blockingOf(g, rules, monotonicNS()), nil
+}
+
+// Blocking says whom the generation could block, were it in force.
+func (img *Image) Blocking() Blocking {
+	return blockingOf(&img.generation, oneEach(img.nodes), monotonicNS())
+}
+
+// TagOf returns the tag of the service with this name.
+func TagOf(service string) uint32 { return serviceTag(service) }
+
+// blockingOf judges with one node a rule.
+func blockingOf(g *bpf.Generation, rules []bpf.RuleNode, now uint64) Blocking {
+	b := Blocking{From: map[uint32]uint8{}, Strong: g.Prefixes4+g.Prefixes6+g.TcpFingerprints+g.TcpSignatures+g.Ja4s > 0}
+	for _, p := range g.Policies {
+		if p.Tag == 0 {
+			continue
+		}
+		from := p.Drop
+		if p.Reset != 0 && (from == 0 || p.Reset < from) {
+			from = p.Reset
+		}
+		b.From[p.Tag] = from
+	}
+	for _, r := range rules {
+		if r.ExpiresNs <= now {
+			b.Expired++
+		} else if r.Score > 0 {
+			b.Reach = min(b.Reach+int(r.Score), 100)
+		}
+	}
+	return b
+}
+
+// oneEach returns one node a rule; node 0 is none.
+func oneEach(nodes []bpf.RuleNode) []bpf.RuleNode {
+	seen := map[uint16]bool{}
+	rules := []bpf.RuleNode{}
+	for i, n := range nodes {
+		if i > 0 && !seen[n.Rule] {
+			seen[n.Rule] = true
+			rules = append(rules, n)
+		}
+	}
+	return rules
+}
+
+// read returns one node a rule.
+func (c *blockingCache) read(d *Dataplane, slot uint8, number uint32) ([]bpf.RuleNode, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if rules, ok := c.rules[slot]; ok && c.number[slot] == number {
+		return rules, nil
+	}
+	nodes, err := d.ruleNodes(slot)
+	if err != nil {
+		return nil, err
+	}
+	rules := oneEach(nodes)
+	if c.rules == nil {
+		c.number, c.rules = map[uint8]uint32{}, map[uint8][]bpf.RuleNode{}
+	}
+	c.number[slot], c.rules[slot] = number, rules
+	return rules, nil
+}
+
+// ruleNodes reads all nodes of a slot's chains; none when the slot has no rules.
+func (d *Dataplane) ruleNodes(slot uint8) ([]bpf.RuleNode, error) {
+	m, err := d.innerMap(bpf.DataplaneMapRules, slot)
+	if err != nil || m == nil {
+		return nil, err
+	}
+	defer func() { _ = m.Close() }()
+	nodes := make([]bpf.RuleNode, m.MaxEntries())
+	keys := make([]uint32, len(nodes))
+	var at ebpf.MapBatchCursor
+	n, err := m.BatchLookup(&at, keys, nodes, nil)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil, explain(fmt.Sprintf("read slot %d of %s", slot, bpf.DataplaneMapRules), err)
+	}
+	return nodes[:n], nil
+}

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// Verdict is what a reading means.
+type Verdict struct {
+	State      string // of api.Status
+	Says       string // one sentence for people
+	Interfaces []api.Interface
+	Problems   []api.Problem // worst first
+	// Idle says why nothing at all is blocked now, bans neither; "" when a ban blocks. It reads behind a colon.
+	Idle string
+	// BundleIdle says why no bundle blocks anybody now, Idle included; "" when one may.
+	BundleIdle string
+	// Gaps say, one an interface, where packets do not meet the dataplane, or may not.
+	Gaps []string
+}
+
+// Protected reports whether all of the host is protected.
+func (v Verdict) Protected() bool { return v.State == api.StateProtected }
+
+const modeEnforce = bpf.DataplaneModeMODE_ENFORCE
+
+// judge gathers a verdict.
+type judge struct {
+	Reading
+	v                         Verdict
+	attached, bare, uncertain []string // interfaces by what netlink says
+}
+
+// Judge says what a reading means. It is a function of the reading and of the kernel's clock, with which deadlines compare.
+func Judge(r Reading) Verdict {
+	j := judge{Reading: r}
+	j.interfaces()
+	j.idle()
+	j.bundleIdle()
+	j.sum()
+	j.wiring()
+	j.presence()
+	j.unread()
+	return j.v
+}
+
+func (j *judge) problem(code, message, fix string) {
+	j.v.Problems = append(j.v.Problems, api.Problem{Code: code, Message: message, Fix: fix})
+}
+
+// start is how a person brings the agent back.
+func (j *judge) start() string {
+	switch {
+	case j.Agent == Answers:
+		return "the agent tries again; its log says more"
+	case j.Agent == Hung:
+		return j.restart()
+	}
+	return "systemctl start spillway, or: spillway run"
+}
+
+func (j *judge) restart() string {
+	if j.AgentPID == 0 {
+		return "systemctl restart spillway"
+	}
+	return fmt.Sprintf("systemctl restart spillway, or: kill -9 %d, then spillway run", j.AgentPID)
+}
+
+// idle finds what lets everything pass, in the order in which a packet meets it.
+func (j *judge) idle() {
+	switch {
+	case len(j.attached) == 0 && len(j.uncertain) == 0:
+		j.v.Idle = "nothing is attached"
+	case j.Bypass.Active():
+		j.v.Idle = "bypass is on"
+	case j.emptied():
+		j.v.Idle = "no dataplane stands behind the root program"
+	case j.Control.Host == bpf.SlotEmpty:
+		j.v.Idle = "no host file is published"
+	case j.lost():
+		j.v.Idle = "the agent has been gone longer than guards.agent_timeout"
+	case j.Control.Mode != modeEnforce:
+		j.v.Idle = "this host only observes"
+	}
+}
+
+// emptied reports whether the root program calls nothing: the kernel empties a PROG_ARRAY when its last user goes.
+func (j *judge) emptied() bool {
+	return slices.ContainsFunc(j.Wiring, func(d loader.Drift) bool { return d.NoDataplane() })
+}
+
+// lost reports whether the kernel takes the agent for dead (agent_lost in bpf/judge.h).
+func (j *judge) lost() bool {
+	return j.Host != nil && j.Host.AgentTimeout >= 0 && (j.Heartbeat < 0 || j.Heartbeat > j.Host.AgentTimeout)
+}
+
+// decides reports whether the kernel honours a candidate, for everybody.
+func (j *judge) decides(candidate loader.GenerationInfo) bool {
+	return j.Control.Candidate != bpf.SlotEmpty && candidate.Slot == j.Control.Candidate && j.Control.Canary >= 1000 &&
+		j.Lease.Active() && j.Tripped != candidate.Number
+}
+
+// inForce returns the generation that decides for everybody.
+func (j *judge) inForce() (loader.GenerationInfo, bool) {
+	for _, g := range j.Generations {
+		if j.decides(g) {
+			return g, true
+		}
+	}
+	for _, g := range j.Generations {
+		if g.Slot == j.Control.Stable && g.Slot != bpf.SlotEmpty {
+			return g, true
+		}
+	}
+	return loader.GenerationInfo{}, false
+}
+
+func (j *judge) bundleIdle() {
+	if j.v.BundleIdle = j.v.Idle; j.v.Idle != "" || j.Unread[PartGenerations] != nil || j.Unread[PartHost] != nil {
+		return
+	}
+	g, ok := j.inForce()
+	switch {
+	case !ok:
+		j.v.BundleIdle = "no bundle is in force"
+	case g.Blocking.Expired > 0 && g.Blocking.Reach == 0:
+		j.v.BundleIdle = "all rules of the bundle in force have expired"
+	case !slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return g.Blocking.Can(s.Tag) }):
+		j.v.BundleIdle = "the bundle in force blocks nobody: " + harmless(g.Blocking)
+	case !slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool {
+		return g.Blocking.Can(s.Tag) && !j.Services[s.ID].Active()
+	}):
+		j.v.BundleIdle = "every service that it could block for is bypassed"
+	}
+}
+
+func (j *judge) services() []loader.ServiceInfo {
+	if j.Host == nil {
+		return nil
+	}
+	return j.Host.Services
+}
+
+// harmless says why a generation never blocks.
+func harmless(b loader.Blocking) string {
+	lowest := 0
+	for _, from := range b.From {
+		if from > 0 && (lowest == 0 || int(from) < lowest) {
+			lowest = int(from)
+		}
+	}
+	switch {
+	case lowest == 0:
+		return "its policy has neither drop nor reset"
+	case !b.Strong:
+		return "it has no feature that may block; reasons alone never do"
+	}
+	return fmt.Sprintf("its rules add up to %d, and its policy blocks from %d", b.Reach, lowest)
+}
+
+// gapsText joins what is wrong on interfaces.
+func (j *judge) gapsText() string { return strings.Join(j.v.Gaps, "; ") }
+
+// everything says what passes when nothing is blocked: all, but where an interface cannot be judged.
+func (j *judge) everything() string {
+	if len(j.uncertain) > 0 {
+		return "everything passes on " + list(j.attached) + "; " + j.gapsText()
+	}
+	return "everything passes"
+}
+
+func list(names []string) string {
+	if n := len(names); n > 1 {
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
+	}
+	return strings.Join(names, "")
+}
+
+// sum says what all of it comes to.
+func (j *judge) sum() {
+	says := func(state, format string, args ...any) {
+		j.v.State, j.v.Says = state, fmt.Sprintf(format, args...)
+	}
+	switch {
+	case len(j.attached) == 0 && len(j.uncertain) > 0:
+		says(api.StateUnknown, "UNKNOWN: %s.", j.gapsText())
+	case len(j.attached) == 0:
+		says(api.StateUnprotected, "NOT PROTECTED: nothing is attached, everything passes.")
+		if j.Bypass.Active() {
+			j.problem("bypass", "bypass is on"+ends(j.Bypass)+": what is attached next passes everything", "spillway bypass off")
+		}
+	case j.Bypass.Active():
+		says(api.StateBypassed, "BYPASS IS ON: %s%s.", j.everything(), until(j.Bypass))
+		j.problem("bypass", "bypass is on: "+j.everything()+ends(j.Bypass), "spillway bypass off")
+	case j.emptied(), j.Control.Host == bpf.SlotEmpty, j.lost():
+		says(api.StateUnprotected, "NOT PROTECTED: %s, %s.", j.v.Idle, j.everything())
+		j.passing()
+	case len(j.unreadParts()) > 0:
+		says(api.StateUnknown, "UNKNOWN: %s cannot be read.", list(j.unreadParts()))
+	case j.rewired():
+		says(api.StateUnknown, "UNKNOWN: what stands behind the root program is not what is pinned.")
+	case j.v.Idle != "": // observe
+		says(api.StateObserving, "Observing: what would be blocked is counted, %s (mode observe).", j.everything())
+		j.noGeneration()
+		j.beside()
+	case j.v.BundleIdle != "":
+		says(api.StateIdle, "NOT PROTECTED: %s; only bans block.", j.v.BundleIdle)
+		j.noGeneration()
+		j.beside()
+	case len(j.uncertain)+len(j.bare) > 0:
+		says(api.StatePartly, "Partly protected: %s.", j.gapsText())
+	case len(j.open()) > 0:
+		says(api.StatePartly, "Partly protected: %s.", strings.Join(j.open(), "; "))
+	default:
+		says(api.StateProtected, "Protected: what the rules find is blocked (mode enforce).")
+	}
+}
+
+// passing tells the one thing that lets everything pass.
+func (j *judge) passing() {
+	switch {
+	case j.emptied():
+		j.problem("no_dataplane", j.v.Idle+": "+j.everything(), j.start())
+	case j.Control.Host == bpf.SlotEmpty:
+		j.problem("no_host", j.v.Idle+": no service is inspected", j.start())
+	case j.Agent == Hung:
+		j.problem("agent_lost", j.v.Idle+": "+j.everything(), j.restart())
+	default:
+		j.problem("agent_lost", j.v.Idle+": "+j.everything(), "start the agent: systemctl start spillway")
+	}
+}
+
+// noGeneration tells that no bundle decides, or that the one that does cannot block.
+func (j *judge) noGeneration() {
+	g, ok := j.inForce()
+	what := "only bans block"
+	if j.v.Idle != "" {
+		what = "nothing would be blocked but bans"
+	}
+	switch {
+	case !ok:
+		j.problem("no_generation", "no bundle is in force: "+what, "spillway apply BUNDLE")
+	case j.v.Idle != "" && slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return g.Blocking.Can(s.Tag) }):
+	case g.Blocking.Expired > 0 && g.Blocking.Reach == 0:
+		j.problem("expired", "all rules of the bundle in force have expired: "+what, "renew their expiry and apply the bundle again")
+	case j.v.Idle != "":
+		j.problem("never_blocks", "the bundle in force could block nobody: "+harmless(g.Blocking), "give its policy a drop or reset that its rules reach, and apply it again")
+	case strings.HasPrefix(j.v.BundleIdle, "every service"):
+		j.problem("bypass", j.v.BundleIdle, "spillway bypass off --service NAME")
+	default:
+		j.problem("never_blocks", j.v.BundleIdle, "give its policy a drop or reset that its rules reach, and apply it again")
+	}
+}
+
+// beside tells of interfaces and services that the sentence leaves out.
+func (j *judge) beside() {
+	for _, text := range j.unserved() {
+		j.problem("no_policy", text, "apply the bundle again: it is built for the services of that moment")
+	}
+}
+
+// open lists what passes although all is attached: a bypassed service, and one that the bundle does not know.
+func (j *judge) open() []string {
+	var out []string
+	if slices.ContainsFunc(j.Wiring, loader.Drift.NoPayload) {
+		out = append(out, "no program stands behind the dataplane, so what only a first payload tells passes")
+	}
+	for _, s := range j.services() {
+		if d := j.Services[s.ID]; d.Active() {
+			out = append(out, "service "+s.Name+" passes, its bypass is on")
+		}
+	}
+	return append(out, j.unserved()...)
+}
+
+func (j *judge) unserved() []string {
+	g, ok := j.inForce()
+	if !ok {
+		return nil
+	}
+	var out []string
+	for _, s := range j.services() {
+		if _, known := g.Blocking.From[s.Tag]; !known {
+			out = append(out, "service "+s.Name+" is new to the bundle in force, which lets it pass")
+		}
+	}
+	return out
+}
+
+// rewired reports whether packets meet something else than what is pinned, so that what was read may not be what decides.
+func (j *judge) rewired() bool {
+	return slices.ContainsFunc(j.Wiring, func(d loader.Drift) bool {
+		return d.Where != loader.WherePins && !d.NoDataplane() && !d.NoPayload() && !d.EmptySlot()
+	})
+}
+
+func (j *judge) wiring() {
+	for _, d := range j.Wiring {
+		if d.NoDataplane() && len(j.attached) > 0 && !j.Bypass.Active() {
+			continue // told already
+		}
+		fix := "a running agent repairs it: systemctl start spillway"
+		if j.Agent != Absent && j.Agent != Unasked {
+			fix = j.start()
+		}
+		j.problem("wiring", fmt.Sprintf("%s: want %s, got %s", d.Where, d.Want, d.Got), fix)
+	}
+}
+
+// presence tells that no agent answers, and what that comes to.
+func (j *judge) presence() {
+	if j.Agent == Answers || j.lost() && len(j.attached) > 0 && !j.Bypass.Active() {
+		return
+	}
+	code, what := "no_agent", "no agent runs"
+	fix := j.start()
+	switch j.Agent {
+	case Hung:
+		code, what = "agent_hung", "the agent hangs: it does not answer"
+		if j.AgentPID != 0 {
+			what = fmt.Sprintf("the agent hangs: pid %d does not answer", j.AgentPID)
+		}
+	case Unasked:
+		code, what, fix = "no_agent", "the agent could not be asked", "run it with sudo"
+	case Absent:
+		if j.Heartbeat >= 0 && j.Heartbeat < beating {
+			code, what, fix = "agent_elsewhere", "an agent lives, and answers on another socket", "pass --config with the host file that it runs with"
+		}
+	}
+	blocks := len(j.attached) > 0 && j.v.Idle == ""
+	switch {
+	case j.Host == nil || !blocks:
+	case j.Host.AgentTimeout < 0:
+		what += "; nothing renews, sweeps or reports"
+	case j.Agent == Absent && j.Heartbeat >= 0 && j.Heartbeat < beating, j.Agent == Unasked:
+	case j.Heartbeat >= 0:
+		what += "; in " + short(j.Host.AgentTimeout-j.Heartbeat) + " everything passes"
+	}
+	j.problem(code, what, fix)
+}
+
+// beating is how old a heartbeat may be of an agent that lives: it beats every second.
+const beating = 10 * time.Second
+
+// unreadParts are those without which nobody knows what passes. Links are none: netlink has said what is attached.
+func (j *judge) unreadParts() []string {
+	var out []string
+	for _, p := range []Part{PartRoot, PartWiring, PartHost, PartGenerations} {
+		if j.Unread[p] != nil {
+			out = append(out, string(p))
+		}
+	}
+	return out
+}
+
+func (j *judge) unread() {
+	for _, p := range []Part{PartRoot, PartLinks, PartWiring, PartHost, PartGenerations} {
+		if err := j.Unread[p]; err != nil {
+			j.problem("kernel_read", fmt.Sprintf("%s cannot be read: %v", p, err), FixOf(err))
+		}
+	}
+}
+
+// FixOf says what a person does about something that cannot be read.
+func FixOf(err error) string {
+	if errors.Is(err, loader.ErrPermission) {
+		return "run it as root"
+	}
+	return "`spillway doctor` says what is missing"
+}
+
+// until says when a bypass ends, behind "everything passes".
+func until(d loader.Deadline) string {
+	if d == loader.DeadlineForever {
+		return ", until `spillway bypass off`"
+	}
+	return " for " + short(d.Left())
+}
+
+func ends(d loader.Deadline) string {
+	if d == loader.DeadlineForever {
+		return ""
+	}
+	return " for another " + short(d.Left())
+}
+
+// short prints a duration as a person writes it: 30m, not 30m0s.
+func short(d time.Duration) string {
+	text := (time.Duration(math.Ceil(d.Seconds())) * time.Second).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// Kernel is what can be read of a dataplane. *loader.Dataplane has it, whether an agent opened it or the command line
+// adopted it.
+type Kernel interface {
+	Control() loader.Control
+	Generations() ([]loader.GenerationInfo, error)
+	Host() (*loader.HostInfo, error)
+	Attachments() ([]loader.Attachment, error)
+	RootID() (uint32, error)
+	Bypass() loader.Deadline
+	ServiceBypass(id uint8) loader.Deadline
+	Heartbeat() time.Duration
+	Lease() loader.Deadline
+	Tripped() uint32
+	VerifyWiring() ([]loader.Drift, error)
+}
+
+// Network is what netlink says.
+type Network interface {
+	DeviceByName(name string) (loader.Device, error)
+	DeviceByIndex(index int) (loader.Device, error)
+}
+
+// Netlink is the Network of this network namespace.
+type Netlink struct{}
+
+// DeviceByName implements Network.
+func (Netlink) DeviceByName(name string) (loader.Device, error) { return loader.DeviceByName(name) }
+
+// DeviceByIndex implements Network.
+func (Netlink) DeviceByIndex(index int) (loader.Device, error) { return loader.DeviceByIndex(index) }
+
+// Presence is what is known of the agent by whoever reads.
+type Presence int
+
+// The presences of an agent.
+const (
+	Answers Presence = iota // it is the one that reads
+	Absent                  // nobody listens
+	Hung                    // somebody listens and does not answer
+	Unasked                 // whoever reads may not ask
+)
+
+// Reading is what was read of the kernel at one moment.
+type Reading struct {
+	Control     loader.Control
+	Bypass      loader.Deadline
+	Heartbeat   time.Duration // negative: there never was one
+	Lease       loader.Deadline
+	Tripped     uint32
+	Generations []loader.GenerationInfo
+	Host        *loader.HostInfo          // nil when none is published
+	Services    map[uint8]loader.Deadline // the bypass of each
+	Links       []loader.Attachment       // as they are pinned
+	Root        uint32                    // id of the pinned root program
+	Wiring      []loader.Drift            // but for interfaces
+	Interfaces  []Interface               // those of the host file, in its order, and those with a link beside them
+	Unread      map[Part]error            // what could not be read, and why
+	Agent       Presence                  //
+	AgentPID    int                       // of one that hangs; 0 when it is not known
+	Attach      map[string]api.Problem    // why the agent could not attach, by interface
+}
+
+// Interface is what netlink says of one.
+type Interface struct {
+	Name   string
+	Device loader.Device
+	Err    error // loader.ErrNoDevice, or why netlink would not say
+}
+
+// Part is what may be unreadable for itself.
+type Part string
+
+// The parts of a reading.
+const (
+	PartGenerations Part = "the generations"
+	PartHost        Part = "the host file in the kernel"
+	PartLinks       Part = "the pinned links"
+	PartRoot        Part = "the pinned root program"
+	PartWiring      Part = "the wiring"
+)
+
+// Read looks at a kernel. wanted are the interfaces of the host file; nil when it is not known.
+func Read(k Kernel, n Network, wanted []string) Reading {
+	r := Reading{Control: k.Control(), Bypass: k.Bypass(), Heartbeat: k.Heartbeat(), Lease: k.Lease(), Tripped: k.Tripped(),
+		Services: map[uint8]loader.Deadline{}, Unread: map[Part]error{}}
+	keep := func(p Part, err error) {
+		if err != nil {
+			r.Unread[p] = err
+		}
+	}
+	var err error
+	r.Generations, err = k.Generations()
+	keep(PartGenerations, err)
+	r.Host, err = k.Host()
+	keep(PartHost, err)
+	if r.Host != nil {
+		for _, s := range r.Host.Services {
+			r.Services[s.ID] = k.ServiceBypass(s.ID)
+		}
+	}
+	r.Links, err = k.Attachments()
+	keep(PartLinks, err)
+	r.Root, err = k.RootID()
+	keep(PartRoot, err)
+	drifts, err := k.VerifyWiring()
+	keep(PartWiring, err)
+	for _, d := range drifts {
+		if !d.OnInterface() {
+			r.Wiring = append(r.Wiring, d)
+		}
+	}
+	r.Interfaces = lookAt(n, wanted, r.Links)
+	return r
+}
+
+// lookAt asks for each interface of the host file by its name, and for each device that a link holds by its number.
+func lookAt(n Network, wanted []string, links []loader.Attachment) []Interface {
+	var all []Interface
+	for _, name := range wanted {
+		d, err := n.DeviceByName(name)
+		all = append(all, Interface{name, d, err})
+	}
+	for _, l := range links {
+		if l.State != loader.StateAttached || slices.ContainsFunc(all, func(i Interface) bool { return i.Err == nil && i.Device.Index == l.Index }) {
+			continue
+		}
+		d, err := n.DeviceByIndex(l.Index)
+		switch {
+		case errors.Is(err, loader.ErrNoDevice): // of another network namespace: no interface of this one
+		case err != nil:
+			all = append(all, Interface{l.Interface, d, err})
+		default:
+			if _, ok := d.Has(l.ProgramID); ok { // else a namesake of the number, in another network namespace
+				all = append(all, Interface{d.Name, d, nil})
+			}
+		}
+	}
+	return all
+}

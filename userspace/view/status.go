@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// Status tells a reading, and what it means. Names, deadlines and counters are the caller's to add.
+func Status(r Reading) (*api.Status, Verdict) {
+	v := Judge(r)
+	s := &api.Status{Envelope: api.NewEnvelope(), State: v.State, Says: v.Says, Protected: v.Protected(), Problems: v.Problems, Interfaces: v.Interfaces,
+		Mode: ModeName(r.Control.Mode), Bypass: bypassOf(r.Bypass), Generations: []api.Generation{}, Services: []api.Service{},
+		Packets: []api.Packets{}, Maps: []api.MapUse{}}
+	c := r.Control
+	s.Control = &api.Control{Epoch: c.Epoch, Stable: c.Stable, Candidate: c.Candidate, Previous: c.Previous, Host: c.Host, CanaryPermille: c.Canary}
+	if r.Heartbeat >= 0 {
+		s.HeartbeatAgeSeconds = seconds(r.Heartbeat)
+	}
+	if c.Candidate != bpf.SlotEmpty {
+		s.LeaseSecondsLeft = seconds(r.Lease.Left())
+	}
+	for _, g := range r.Generations {
+		s.Generations = append(s.Generations, Generation(g))
+	}
+	if r.Host != nil {
+		s.HostNumber = r.Host.Number
+		if r.Host.AgentTimeout >= 0 {
+			s.AgentTimeoutSeconds = seconds(r.Host.AgentTimeout)
+		}
+		for _, h := range r.Host.Services {
+			s.Services = append(s.Services, api.Service{ID: h.ID, Name: h.Name, Kind: h.Kind, Bypass: bypassOf(r.Services[h.ID])})
+		}
+	}
+	return s, v
+}
+
+// Blind is the reading of whoever could open no dataplane: netlink alone says whether something is attached.
+func Blind(n Network, wanted []string) Reading {
+	return Reading{Heartbeat: -1, Interfaces: lookAt(n, wanted, nil)}
+}
+
+// BlindStatus tells such a reading.
+func BlindStatus(r Reading) *api.Status {
+	s, _ := Status(r)
+	s.Mode, s.Control = "", nil
+	return s
+}
+
+// Generation tells a generation as the kernel holds it.
+func Generation(g loader.GenerationInfo) api.Generation {
+	return api.Generation{Slot: g.Slot, Role: g.Role, Number: g.Number, Digest: g.Digest, Built: g.Built.UTC(),
+		Rules: g.Rules, Prefixes4: g.Prefixes4, Prefixes6: g.Prefixes6, TCP: g.TCP, P0F: g.TCPSignatures, JA4: g.JA4s}
+}
+
+// ModeName names a mode as the host file does.
+func ModeName(m bpf.Mode) string {
+	if m == modeEnforce {
+		return string(config.ModeEnforce)
+	}
+	return string(config.ModeObserve)
+}
+
+func bypassOf(d loader.Deadline) api.Bypass {
+	b := api.Bypass{Active: d.Active()}
+	if b.Active && d != loader.DeadlineForever {
+		b.SecondsLeft = seconds(d.Left())
+	}
+	return b
+}
+
+func seconds(d time.Duration) *float64 {
+	s := d.Seconds()
+	return &s
+}
