@@ -78,6 +78,11 @@ type Change struct {
 	Candidate *uint8
 	Canary    *uint16 // permille
 	Mode      *bpf.Mode
+	// Seen is the epoch of the word for which this was prepared: ErrMoved when it has another by now. Whoever looked at it
+	// before may have been stopped in between, while somebody went back.
+	Seen *uint32
+	// Back says that stable is left for a generation of before: the candidate ends, and there is no previous.
+	Back bool
 	// KeepPrevious leaves previous where it is: the new stable is the old bundle, compiled for a new host file, and a
 	// rollback must still find the bundle before it.
 	KeepPrevious bool
@@ -85,6 +90,9 @@ type Change struct {
 
 // Publish makes all of the change at once.
 func (c Control) Publish(change Change) (Control, error) {
+	if change.Seen != nil && *change.Seen != c.Epoch {
+		return c, ErrMoved
+	}
 	next := c
 	if change.Host != nil {
 		next.Host = *change.Host
@@ -106,6 +114,10 @@ func (c Control) Publish(change Change) (Control, error) {
 		if next.Candidate == next.Stable {
 			next = next.withoutCandidate()
 		}
+	}
+	if change.Back {
+		next = next.withoutCandidate()
+		next.Previous = bpf.SlotEmpty
 	}
 	if err := next.check(); err != nil {
 		return c, err

@@ -29,6 +29,8 @@ var (
 	ErrNoPrevious = errors.New("no previous generation is resident")
 	// ErrNoCandidate: there is no candidate to promote.
 	ErrNoCandidate = errors.New("no candidate is resident")
+	// ErrMoved: the control word was changed since somebody looked.
+	ErrMoved = errors.New("somebody else changed the control word meanwhile")
 	// ErrReadBack: the kernel does not hold what was written to it.
 	ErrReadBack = errors.New("the kernel holds something else than was written")
 	// ErrPinDiffers: a pin is not what packets read, so it says nothing about them.

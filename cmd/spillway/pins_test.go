@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
@@ -183,8 +184,12 @@ func TestBypassWorksWhateverIsBroken(t *testing.T) {
 	}
 	check("an agent that hangs")
 	s.wantOut("the history has no line of this, and a reboot forgets it")
-	s.want(exitError, "rollback")
-	s.wantErr("stop the agent first")
+	// A14: a rollback beside it is one compare-and-swap; it writes it down when it goes on.
+	s.want(exitOK, "rollback", "--to", "observe", "--reason", "it hangs")
+	s.wantOut("it writes this down when it goes on")
+	if left, _ := holder.Notes(); d.Control().Mode != bpf.DataplaneModeMODE_OBSERVE || len(left) != 1 || left[0].Reason != "it hangs" {
+		t.Errorf("control %+v, notes %+v", d.Control(), left)
+	}
 	holder.Close()
 
 	if err := os.RemoveAll(s.dir + "/state"); err != nil {

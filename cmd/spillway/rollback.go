@@ -4,40 +4,59 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/offline"
 	"github.com/spillway/spillway/userspace/show"
+	"github.com/spillway/spillway/userspace/state"
 )
 
 func (a *app) newRollback() *cobra.Command {
-	var reason string
+	var r api.RollbackRequest
 	c := &cobra.Command{
-		Use: "rollback", Short: "Go back to the previous generation",
+		Use: "rollback", Short: "Go back to a generation of before",
 		Long: `Make the previous generation stable again, at once, and end a candidate. It is
-one store in the kernel. Works without the agent, and waits for no apply: one
-that runs is not published. The bundle that was left is not applied again
-without --accept.
+one store in the kernel. Works without the agent and beside one that hangs, and
+waits for no apply: one that runs is not published. The bundle that was left is
+not applied again without --accept.
+
+  spillway rollback                what decided before
+  spillway rollback --to 7         generation 7: any that spillway status lists
+  spillway rollback --to observe   judge everything, block nothing but bans
+  spillway rollback --to empty     no bundle: everything but bans passes
+
+A generation that is no longer in the kernel is built again from the state
+folder; that takes an agent. After --to observe, spillway reload blocks again.
 
 Exit code 3 when nothing of Spillway runs here.`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error {
 			change, err := a.urgent(c.Context(), false,
-				func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Rollback(ctx, reason) },
-				func(s *offline.Session) (*api.Change, error) { return s.Rollback(reason) })
-			if errors.Is(err, loader.ErrNoPrevious) {
-				return errors.New("there is no previous generation to go back to; `spillway bypass on` lets everything pass")
-			}
+				func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.RollbackTo(ctx, r) },
+				func(s *offline.Session) (*api.Change, error) { return s.Rollback(r) })
 			if err != nil {
 				return err
 			}
 			return a.print(change, func() { show.Change(a.stdout, change, a.style()) })
 		},
 	}
-	c.Flags().Var(textFlag{&reason}, "reason", "why, for the history")
+	c.Flags().Var(textFlag{&r.To}, "to", "where to: the number of a generation, observe, empty")
+	c.Flags().Var(textFlag{&r.Reason}, "reason", "why, for the history")
+	_ = c.RegisterFlagCompletionFunc("to", values(a.waysBack))
 	return c
+}
+
+// waysBack completes where a rollback can go, with what each is. The record says it also while the agent hangs.
+func (a *app) waysBack() []string {
+	var out []string
+	p := a.places()
+	for _, g := range state.Peek(p.State).Stored() {
+		if state.HasBundle(p.State, g.Digest) || len(g.Members) > 1 {
+			out = append(out, fmt.Sprintf("%d\t%s", g.Number, g.Name()))
+		}
+	}
+	return append(out, api.ToObserve+"\tblock nothing but bans", api.ToEmpty+"\tno bundle")
 }

@@ -64,7 +64,7 @@ func TestStableIsVerifiableAfterManyCandidates(t *testing.T) {
 	for i := range 12 {
 		name := []string{"two", "three"}[i%2]
 		r.mustApply(name, api.ApplyOptions{Confirm: time.Minute, Accept: "test"})
-		if _, err := r.Rollback(ctx, root, ""); err != nil {
+		if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
 			t.Fatal(err)
 		}
 	}

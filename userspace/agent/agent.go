@@ -33,6 +33,7 @@ type agent struct {
 	// rollback takes it alone, so that it never waits for a bundle that is being built; wentBack tells whoever builds.
 	swap     sync.Mutex
 	wentBack atomic.Uint64
+	noted    map[int64]bool // notes that are in the record, by their moment; swap guards it
 
 	// kernelMu guards the handle itself: readers use it while they hold the read lock, so it is never closed under them.
 	kernelMu sync.RWMutex

@@ -158,9 +158,9 @@ func (a *agent) publishBuilt(ctx context.Context, d dataplane, seen mark, b *con
 		return err
 	}
 	if confirm > 0 {
-		return a.publishCandidate(d, b, slot, change, e, seen.rollout.ID, confirm)
+		return a.publishCandidate(d, seen.epoch, b, slot, change, e, seen.rollout.ID, confirm)
 	}
-	return a.publishStable(d, b, slot, change, e)
+	return a.publishStable(d, seen.epoch, b, slot, change, e)
 }
 
 // buildError tells a bundle that does not fit from a kernel that failed.
@@ -171,9 +171,9 @@ func (a *agent) buildError(err error) error {
 	return fmt.Errorf("nothing changed: %w", err)
 }
 
-func (a *agent) publishStable(d dataplane, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry) error {
-	if _, err := d.Publish(loader.Change{Stable: &slot}); err != nil {
-		return fmt.Errorf("nothing changed: %w", err)
+func (a *agent) publishStable(d dataplane, seen uint32, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry) error {
+	if _, err := d.Publish(loader.Change{Stable: &slot, Seen: &seen}); err != nil {
+		return a.publishError(err)
 	}
 	bake := a.hostFile().Guards.Bake
 	change.Outcome, change.BakeUntil = api.OutcomeApplied, a.now().Add(bake).UTC()

@@ -105,7 +105,7 @@ func (a *agent) buildAgain(d dataplane) (number uint32, err error) {
 	if err := a.moved(d, seen); err != nil {
 		return 0, err
 	}
-	if _, err := d.Publish(loader.Change{Stable: &stable.slot, KeepPrevious: true}); err != nil {
+	if _, err := d.Publish(loader.Change{Stable: &stable.slot, KeepPrevious: true, Seen: &seen.epoch}); err != nil {
 		return 0, err
 	}
 	_ = a.update(stable.renumber)

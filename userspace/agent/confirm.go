@@ -15,7 +15,7 @@ import (
 )
 
 // publishCandidate lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
-func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, rollout string, confirm time.Duration) error {
+func (a *agent) publishCandidate(d dataplane, seen uint32, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, rollout string, confirm time.Duration) error {
 	deadline := a.now().Add(confirm).UTC()
 	entry := state.Generation{Digest: b.Digest, Members: state.One(b.Name, b.Digest), Number: e.Number, At: e.At.UTC(), By: e.User}
 	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
@@ -26,10 +26,10 @@ func (a *agent) publishCandidate(d dataplane, b *config.Bundle, slot uint8, chan
 		return fmt.Errorf("nothing changed: %w", err)
 	}
 	a.beat.hold(e.Number, a.hostFile().Guards.Lease, loader.In(confirm))
-	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: ptr(uint16(canaryAll))}); err != nil {
+	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: ptr(uint16(canaryAll)), Seen: &seen}); err != nil {
 		a.beat.release()
 		_ = a.update(func(r *state.Record) { r.Confirm = nil })
-		return fmt.Errorf("nothing changed: %w", err)
+		return a.publishError(err)
 	}
 	change.Outcome, change.Deadline = api.OutcomeCandidate, deadline
 	change.Message = fmt.Sprintf("generation %d decides now, and goes back by itself in %s unless `spillway confirm` keeps it", change.Number, short(confirm))

@@ -34,7 +34,7 @@ type dataplane interface {
 	Publish(loader.Change) (loader.Control, error)
 	Promote() (loader.Control, error)
 	Withdraw() (loader.Control, error)
-	Rollback() (loader.Control, error)
+	DropGenerations() (loader.Control, error)
 	NextNumber() (uint32, error)
 	SetBypass(loader.Deadline)
 	SetServiceBypass(id uint8, until loader.Deadline)

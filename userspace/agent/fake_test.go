@@ -322,8 +322,8 @@ func (f *fake) Withdraw() (loader.Control, error) {
 	return f.change("Withdraw", loader.Control.Withdraw)
 }
 
-func (f *fake) Rollback() (loader.Control, error) {
-	return f.change("Rollback", loader.Control.Rollback)
+func (f *fake) DropGenerations() (loader.Control, error) {
+	return f.change("DropGenerations", loader.Control.DropGenerations)
 }
 
 func (f *fake) NextNumber() (uint32, error) {

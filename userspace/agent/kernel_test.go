@@ -25,6 +25,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/offline"
 )
 
 // The agent on a real kernel: a process of its own, in a network namespace, with pins, state and socket of its own.
@@ -419,4 +420,99 @@ func TestKernelA14BakeOfAStoppedAgent(t *testing.T) {
 	if baked := time.Since(woke); baked < 2*time.Second {
 		t.Errorf("it baked %v after the agent went on", baked)
 	}
+}
+
+// A14: a rollback beside a stopped agent, in the middle of an apply too, is one compare-and-swap on the pins. When the agent
+// goes on it publishes nothing of what it built, and writes the rollback down.
+func TestKernelA14RollbackBesideAStoppedAgent(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	s.apply("one", api.ApplyOptions{})
+	s.apply("two", api.ApplyOptions{})
+	k := s.kernel()
+	places := offline.Places{State: s.host.Paths.State, Pins: s.host.Paths.Pins, Host: s.host}
+	back := func(to string) {
+		t.Helper()
+		beside, err := offline.Open(places, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer beside.Close()
+		c, err := beside.Rollback(api.RollbackRequest{To: to, Reason: "it hangs"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.Join(c.Details, " "), "writes this down when it goes on") {
+			t.Errorf("%+v", c)
+		}
+	}
+	stop := func() {
+		t.Helper()
+		if err := s.child.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	goOn := func() {
+		t.Helper()
+		if err := s.child.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is written down", func() error {
+			h, err := s.client.History(context.Background(), 1)
+			if err == nil && (h.Entries[0].Verb != "rollback" || h.Entries[0].Reason != "it hangs") {
+				err = fmt.Errorf("%+v", h.Entries[0])
+			}
+			return err
+		})
+	}
+	stop()
+	back("")
+	goOn()
+	s.wantStable("one", false)
+
+	// Again, in the middle of an apply.
+	u, err := api.Pack(large(t, 900))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.apply("two", api.ApplyOptions{Accept: "again"})
+	epoch := k.Control().Epoch
+	answer := make(chan error, 1)
+	go func() {
+		_, err := s.client.Apply(context.Background(), u, api.ApplyOptions{Accept: "a test"})
+		answer <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	stop()
+	early := k.Control().Epoch == epoch
+	back("")
+	if err := s.child.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	err = <-answer
+	var e *api.Error
+	if early && (!errors.As(err, &e) || e.Code != api.CodeConflict) {
+		t.Errorf("what was being built: %v", err)
+	}
+	t.Logf("stopped before it published: %t", early)
+	goOn()
+	if early {
+		s.wantStable("one", false)
+	}
+
+	// A candidate does not come back.
+	s.apply("two", api.ApplyOptions{Accept: "again", Confirm: time.Hour})
+	stop()
+	back("")
+	goOn()
+	if c := k.Control(); c.Candidate != bpf.SlotEmpty || k.Lease().Active() {
+		t.Errorf("%+v, lease %v", c, k.Lease().Left())
+	}
+	eventually(t, "the record knows of no candidate", func() error {
+		st, err := s.client.Status(context.Background())
+		if err == nil && st.Confirm != nil {
+			err = fmt.Errorf("%+v", st.Confirm)
+		}
+		return err
+	})
 }

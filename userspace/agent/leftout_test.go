@@ -25,7 +25,7 @@ func TestA15QuarantineIsNotPassedByAnAllowlistLine(t *testing.T) {
 	if _, err := r.Apply(ctx, root, "", bad, api.ApplyOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Rollback(ctx, root, "it blocked a partner"); err != nil {
+	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: "it blocked a partner"}); err != nil {
 		t.Fatal(err)
 	}
 	r.writeHost(strings.Replace(hostYAML, "allowlist: [", "allowlist: [{prefix: 198.18.8.9}, ", 1))

@@ -65,6 +65,7 @@ func (a *agent) setWarnings(warnings []string) {
 // withdrawn, and that a kernel which holds nothing gets last-known-good from disk.
 func (a *agent) adopt(d dataplane, away time.Duration) {
 	a.swap.Lock()
+	a.takeNotes()
 	a.adoptCandidate(d)
 	a.adoptStable(d, away)
 	a.swap.Unlock()

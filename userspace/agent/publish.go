@@ -74,6 +74,7 @@ func compileHost(d dataplane, h *config.Host, number uint32) (*loader.HostImage,
 // publishFromDisk fills an empty kernel: the host file, and the bundle that comes back. Without one,
 // everything passes.
 func (a *agent) publishFromDisk(d dataplane) error {
+	seen := d.Control().Epoch
 	h := a.hostFile()
 	number, err := a.nextHostNumber(d)
 	if err != nil {
@@ -88,7 +89,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 		return fmt.Errorf("build host file: %w", err)
 	}
 	known, mode := a.comeback()
-	change := loader.Change{Host: &hostSlot, Mode: &mode}
+	change := loader.Change{Host: &hostSlot, Mode: &mode, Seen: &seen}
 	e := a.entry(itself(), "start", "the kernel held nothing")
 	e.Outcome = api.OutcomeDone
 	var later error
@@ -205,7 +206,7 @@ func (a *agent) publishHost(d dataplane, h *config.Host, mode bpf.Mode) (detail 
 	if err != nil {
 		return nil, fmt.Errorf("build host file: %w", err)
 	}
-	change := loader.Change{Host: &hostSlot, Mode: &mode, KeepPrevious: true}
+	change := loader.Change{Host: &hostSlot, Mode: &mode, KeepPrevious: true, Seen: &seen.epoch}
 	before, err := d.Host()
 	if err != nil {
 		return nil, err
@@ -223,7 +224,7 @@ func (a *agent) publishHost(d dataplane, h *config.Host, mode bpf.Mode) (detail 
 		return nil, err
 	}
 	if _, err := d.Publish(change); err != nil {
-		return nil, fmt.Errorf("publish host file: %w", err)
+		return nil, a.publishError(fmt.Errorf("publish host file: %w", err))
 	}
 	_ = a.update(func(r *state.Record) {
 		r.HostDigest, r.ModeHeld = a.hostDigest, mode != modeOf(h.MaxMode)

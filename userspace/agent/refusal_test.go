@@ -187,7 +187,7 @@ func TestRollbackDuringAnApply(t *testing.T) {
 		r.mustApply("one", api.ApplyOptions{})
 		r.mustApply("two", api.ApplyOptions{})
 		r.machine.during = map[string]func(){"Build": func() {
-			if _, err := r.Rollback(ctx, root, "login broke"); err != nil {
+			if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: "login broke"}); err != nil {
 				t.Errorf("rollback while a bundle is built: %v", err)
 			}
 		}}
@@ -210,7 +210,7 @@ func TestRollbackBeforeAnApplyHasTheLock(t *testing.T) {
 	own := r.opts.own
 	r.opts.own = func() ([]netip.Addr, error) { // asked for while a bundle is parsed, and again when it is built
 		r.opts.own = own
-		_, err := r.Rollback(ctx, root, "login broke")
+		_, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: "login broke"})
 		return nil, err
 	}
 	_, err := r.apply("three", api.ApplyOptions{})
@@ -225,7 +225,7 @@ func TestRollbackDuringAReload(t *testing.T) {
 	r.mustApply("two", api.ApplyOptions{})
 	r.machine.during = map[string]func(){"Build": func() {
 		r.machine.during = nil
-		if _, err := r.Rollback(ctx, root, ""); err != nil {
+		if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
 			t.Error(err)
 		}
 	}}
@@ -305,7 +305,7 @@ func TestLateChanges(t *testing.T) {
 		},
 		"confirm":  func() error { return second(r.agent.Confirm(late, root, "")) },
 		"withdraw": func() error { return second(r.EndRollout(late, root, "2", "")) },
-		"rollback": func() error { return second(r.Rollback(late, root, "")) },
+		"rollback": func() error { return second(r.Rollback(late, root, api.RollbackRequest{Reason: ""})) },
 		"reload":   func() error { return second(r.Reload(late, root, api.ReloadRequest{})) },
 		"bypass":   func() error { return second(r.Bypass(late, root, api.BypassRequest{On: true})) },
 		"ban":      func() error { return second(r.agent.Ban(late, root, api.BanRequest{Prefix: "198.51.100.9"})) },
@@ -319,7 +319,7 @@ func TestLateChanges(t *testing.T) {
 		t.Errorf("control %+v, was %+v; %d bans, bypass %v", r.machine.control, control, len(r.machine.bans), r.machine.Bypass().Active())
 	}
 	in := api.WithDeadline(ctx, time.Now().Add(time.Hour))
-	if _, err := r.Rollback(in, root, ""); err != nil {
+	if _, err := r.Rollback(in, root, api.RollbackRequest{}); err != nil {
 		t.Errorf("in time: %v", err)
 	}
 }
@@ -344,7 +344,7 @@ func TestChangeWaitsForATick(t *testing.T) {
 	r.mustApply("two", api.ApplyOptions{})
 	r.change.Lock()
 	time.AfterFunc(20*time.Millisecond, r.change.Unlock)
-	if _, err := r.Rollback(ctx, root, ""); err != nil {
+	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
 		t.Error(err)
 	}
 }

@@ -192,7 +192,7 @@ func TestAdoptsWhatWasDoneWithoutAgent(t *testing.T) {
 	r.mustApply("two", api.ApplyOptions{})
 	r.pass(10 * time.Minute)
 	r.stop()
-	if _, err := (&fake{r.machine, nil}).Rollback(); err != nil {
+	if _, err := r.machine.change("Rollback", loader.Control.Rollback); err != nil {
 		t.Fatal(err)
 	}
 	r.machine.SetBypass(loader.DeadlineForever)

@@ -261,8 +261,11 @@ func (a *agent) endRollout(d dataplane, ro *rollout, now api.Rollout, e *state.E
 	if !ok || g.Number != now.Number {
 		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("generation %d is no candidate any more", now.Number), Fix: "look at `spillway status`"}
 	}
-	change, err := a.endCandidate(d, g, e)
+	b := &state.Back{At: e.At, UID: e.UID, By: e.User, Reason: e.Reason}
+	change, err := a.endCandidate(d, g, b)
 	if err == nil {
+		e.Digest, e.Number, e.Name = change.Digest, change.Number, change.Name
+		a.note(change, a.update(func(r *state.Record) { r.GoBack(*b, a.host.Guards.Bake) }))
 		a.wentBack.Add(1)
 		a.countRollback()
 	}

@@ -56,7 +56,7 @@ func TestRolloutStates(t *testing.T) {
 	r.pass(time.Minute)
 	want("6", api.RolloutWithdrawn, api.OutcomeRolledBack)
 	r.mustApply("four", api.ApplyOptions{Confirm: time.Minute})
-	if _, err := r.Rollback(ctx, root, ""); err != nil {
+	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
 		t.Fatal(err)
 	}
 	want("7", api.RolloutWithdrawn, api.OutcomeRolledBack)

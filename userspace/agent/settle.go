@@ -19,6 +19,7 @@ func (a *agent) settle(d dataplane) {
 	a.detachUnnamed(d)
 	a.watchClock(d)
 	a.swap.Lock()
+	a.takeNotes()
 	a.expireCandidate(d)
 	a.reconcile(d)
 	a.swap.Unlock()

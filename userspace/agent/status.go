@@ -77,6 +77,7 @@ func (a *agent) fillNames(s *api.Status) {
 	if k := r.LastKnownGood; k != nil {
 		s.LastKnownGood = &api.Known{Digest: k.Digest, Name: k.Name(), Number: k.Number, Since: k.At}
 	}
+	s.Stored = a.ways()
 	explain := func(b *api.Bypass, name string) {
 		if known, ok := r.Bypass[name]; ok && b.Active {
 			b.Since, b.By, b.Reason = known.Since, known.By, known.Reason

@@ -80,6 +80,20 @@ type Reasoned struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// Where a rollback can go beside generations.
+const (
+	ToObserve = "observe" // everything is judged, and nothing but bans is blocked
+	ToEmpty   = "empty"   // no bundle decides: everything but bans passes
+)
+
+// RollbackRequest is the body of POST /v1/rollback; it may be empty.
+type RollbackRequest struct {
+	Reason string `json:"reason,omitempty"`
+	// To is the number of a stored generation, ToObserve or ToEmpty. Without it a candidate is ended, or else previous
+	// becomes stable.
+	To string `json:"to,omitempty"`
+}
+
 // ReloadRequest is the body of POST /v1/reload; it may be empty.
 type ReloadRequest struct {
 	Reason string `json:"reason,omitempty"`

@@ -168,6 +168,11 @@ func (c *Client) Rollback(ctx context.Context, reason string) (*Change, error) {
 	return post[Change](ctx, c, "/v1/rollback", Reasoned{reason})
 }
 
+// RollbackTo makes a generation of before stable, or lets everything pass.
+func (c *Client) RollbackTo(ctx context.Context, r RollbackRequest) (*Change, error) {
+	return post[Change](ctx, c, "/v1/rollback", r)
+}
+
 // Reload makes the agent read its host file again.
 func (c *Client) Reload(ctx context.Context, r ReloadRequest) (*Change, error) {
 	return post[Change](ctx, c, "/v1/reload", r)

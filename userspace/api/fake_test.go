@@ -83,8 +83,8 @@ func (b *backend) EndRollout(_ context.Context, by Caller, id, reason string) (*
 	return b.did(by, "end %s %s", id, reason)
 }
 
-func (b *backend) Rollback(_ context.Context, by Caller, reason string) (*Change, error) {
-	return b.did(by, "rollback %s", reason)
+func (b *backend) Rollback(_ context.Context, by Caller, r RollbackRequest) (*Change, error) {
+	return b.did(by, "rollback %s%s", r.To, r.Reason)
 }
 
 func (b *backend) Reload(_ context.Context, by Caller, r ReloadRequest) (*Change, error) {

@@ -172,12 +172,12 @@ type slowBackend struct {
 	takes time.Duration
 }
 
-func (b *slowBackend) Rollback(ctx context.Context, by Caller, reason string) (*Change, error) {
+func (b *slowBackend) Rollback(ctx context.Context, by Caller, r RollbackRequest) (*Change, error) {
 	time.Sleep(b.takes)
 	if err := Late(ctx); err != nil {
 		return nil, err
 	}
-	return b.backend.Rollback(ctx, by, reason)
+	return b.backend.Rollback(ctx, by, r)
 }
 
 // A stream of events ends when the agent hangs, with an error that says so.

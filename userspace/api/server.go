@@ -31,7 +31,7 @@ type Backend interface {
 	ConfirmRollout(ctx context.Context, by Caller, id, reason string) (*Change, error)
 	// EndRollout withdraws a rollout that is not over.
 	EndRollout(ctx context.Context, by Caller, id, reason string) (*Change, error)
-	Rollback(ctx context.Context, by Caller, reason string) (*Change, error)
+	Rollback(ctx context.Context, by Caller, r RollbackRequest) (*Change, error)
 	Reload(ctx context.Context, by Caller, r ReloadRequest) (*Change, error)
 	Bypass(ctx context.Context, by Caller, r BypassRequest) (*Change, error)
 	Ban(ctx context.Context, by Caller, r BanRequest) (*Change, error)
@@ -157,7 +157,7 @@ func (s *Server) routes() []route {
 		change("POST /v1/rollouts/{id}/confirm", "confirm", byName("id", b.ConfirmRollout)),
 		change("DELETE /v1/rollouts/{id}", "withdraw", byName("id", b.EndRollout)),
 		change("DELETE /v1/bundles/{name}", "remove", s.removeBundle),
-		urgent(change("POST /v1/rollback", "rollback", reasoned(b.Rollback))),
+		urgent(change("POST /v1/rollback", "rollback", maybe(b.Rollback))),
 		change("POST /v1/reload", "reload", maybe(b.Reload)),
 		urgent(change("POST /v1/bypass", "bypass", body(lenient, b.Bypass))),
 		change("POST /v1/bans", "ban", body(strict, b.Ban)),

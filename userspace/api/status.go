@@ -56,6 +56,7 @@ type Status struct {
 	Confirm             *Confirm  `json:"confirm,omitempty"`       // a candidate that waits for `spillway confirm`
 	Bake                *Bake     `json:"bake,omitempty"`          // a stable generation that is not last-known-good yet
 	LastKnownGood       *Known    `json:"lastKnownGood,omitempty"` // on disk
+	Stored              []Known   `json:"stored,omitempty"`        // where a rollback can go: in force once, and on disk
 	HostNumber          uint32    `json:"hostNumber,omitempty"`    // of the published host image
 	Packets             []Packets `json:"packets"`
 	Bans                int       `json:"bans"`

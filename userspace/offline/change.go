@@ -90,9 +90,19 @@ func (s *Session) bypassNote(r api.BypassRequest) *state.Bypass {
 // remember changes the record as the agent would: what a reboot brings back must follow what was done without one.
 func (s *Session) remember(store *state.Store, edit func(*state.Record)) (note string) {
 	r, err := store.Load()
+	left, drop := store.Notes() // beside an agent that did not live to take them up
 	if err == nil {
+		for _, b := range left {
+			r.GoBack(b, s.places.bake())
+		}
 		edit(r)
 		err = store.Save(r)
+	}
+	if err == nil {
+		for _, b := range left {
+			_ = record(store, b.Entry(b.To.Name()))
+		}
+		drop()
 	}
 	if err != nil {
 		return fmt.Sprintf("a reboot forgets it: %v", err)

@@ -3,8 +3,10 @@
 package offline
 
 import (
+	"errors"
 	"fmt"
-	"time"
+	"slices"
+	"strconv"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -13,43 +15,107 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// Rollback goes back as the agent does: a candidate is ended and stable stays; otherwise previous becomes stable. ErrHeld
-// when an agent holds the state; loader.ErrNoPrevious.
-func (s *Session) Rollback(reason string) (*api.Change, error) {
+// Rollback goes back as the agent does: a candidate is ended and stable stays; otherwise previous becomes stable, or what
+// the request names. It is one compare-and-swap, so it is made beside an agent that holds the state and does not answer,
+// too: that one finds a note when it goes on, publishes nothing that it was building, and writes the rollback down.
+func (s *Session) Rollback(r api.RollbackRequest) (*api.Change, error) {
 	store, note, err := lock(s.places.State, s.now)
-	if err != nil {
+	hung := errors.Is(err, ErrHeld)
+	if err != nil && !hung {
 		return nil, err
 	}
-	defer store.Close()
-	_, by := caller()
-	b := back{Session: s, names: s.names(), by: by, reason: reason, at: s.now().UTC()}
-	before := s.d.Control()
-	if before.Candidate != bpf.SlotEmpty {
-		err = b.endCandidate(before)
-	} else {
-		err = b.toPrevious(before)
+	if store != nil {
+		defer store.Close()
 	}
-	if err != nil {
+	uid, by := caller()
+	b := back{Session: s, names: s.names(), hung: hung, Back: state.Back{At: s.now().UTC(), UID: uid, By: by, Reason: r.Reason}}
+	if err := b.goTo(r.To); err != nil {
 		return nil, err
 	}
 	c := b.change
-	forgotten := s.remember(store, b.edit)
-	noted := record(store, state.Entry{Verb: "rollback", Reason: reason, Digest: c.Digest, Name: c.Name, Number: c.Number,
-		Outcome: api.OutcomeDone, Detail: notes(b.left)})
-	c.Details = notes(b.left, note, forgotten, noted)
+	if hung {
+		told := "an agent holds the state and does not answer: it writes this down when it goes on, or the next one does"
+		if err := state.LeaveNote(s.places.State, b.Back); err != nil {
+			told = fmt.Sprintf("the kernel has it; record and history do not, because the agent that holds them does not answer: %v", err)
+		}
+		c.Details = notes(b.told, told)
+		return c, nil
+	}
+	forgotten := s.remember(store, func(known *state.Record) { known.GoBack(b.Back, s.places.bake()) })
+	noted := record(store, b.Entry(c.Name))
+	c.Details = notes(b.told, note, forgotten, noted)
 	return c, nil
 }
 
-// back is one way back: the change, what was left, and the edit of the record that goes with it.
+// back is one way back: the change, and what is written down of it.
 type back struct {
 	*Session
-	names      map[config.Digest]string
-	by, reason string
-	at         time.Time
+	state.Back
+	names map[config.Digest]string
+	hung  bool
 
 	change *api.Change
-	left   string
-	edit   func(*state.Record)
+	told   string
+}
+
+func (b *back) goTo(to string) error {
+	c := b.d.Control()
+	switch to {
+	case "":
+		if c.Candidate != bpf.SlotEmpty {
+			return b.endCandidate(c)
+		}
+		if c.Previous == bpf.SlotEmpty {
+			return &NoPrevious{b.stored()}
+		}
+		return b.toSlot(c, c.Previous)
+	case api.ToObserve:
+		return b.toObserve(c)
+	case api.ToEmpty:
+		return b.toEmpty(c)
+	}
+	number, err := strconv.ParseUint(to, 10, 32)
+	if err != nil || number == 0 {
+		return fmt.Errorf("%q is no way back; valid: the number of a generation, observe, empty", to)
+	}
+	all, err := b.d.Generations()
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(g loader.GenerationInfo) bool { return g.Number == uint32(number) })
+	switch {
+	case i >= 0 && all[i].Slot == c.Stable:
+		return fmt.Errorf("generation %d is in force already; nothing changed", number)
+	case i < 0:
+		return fmt.Errorf("generation %d is not in the kernel, and only an agent can build it again; nothing changed\n  fix: start the agent, then say it again; meanwhile: %s", number, api.Ways(nil))
+	case b.hung && all[i].Slot != c.Previous:
+		return fmt.Errorf("generation %d has no role, and the agent that does not answer may be building over it; nothing changed\n  fix: restart the agent, then say it again; meanwhile: %s", number, api.Ways(nil))
+	}
+	return b.toSlot(c, all[i].Slot)
+}
+
+// NoPrevious says that there is no previous generation, and where else one can go. It is a loader.ErrNoPrevious.
+type NoPrevious struct{ Stored []api.Known }
+
+func (e *NoPrevious) Error() string {
+	return "there is no previous generation to go back to; nothing changed\n  fix: " + api.Ways(e.Stored)
+}
+
+func (e *NoPrevious) Unwrap() error { return loader.ErrNoPrevious }
+
+// stored lists what the kernel still holds: without an agent nothing else can come back.
+func (b *back) stored() []api.Known {
+	var out []api.Known
+	all, err := b.d.Generations()
+	if err != nil || b.hung {
+		return nil
+	}
+	for _, g := range all {
+		if g.Role == loader.RoleIdle {
+			out = append(out, api.Known{Digest: g.Digest, Name: b.names[g.Digest], Number: g.Number, Since: g.Built})
+		}
+	}
+	return out
 }
 
 // tell names the generation of a slot in the change.
@@ -60,55 +126,72 @@ func (b *back) tell(slot uint8, format string) {
 		c.Name = b.names[c.Digest]
 	}
 	c.Message = fmt.Sprintf(format, c.Number)
+	b.To = state.Generation{Digest: c.Digest, Members: state.One(c.Name, c.Digest), Number: c.Number, At: b.At, By: b.By}
 	b.change = c
 }
 
-func (b *back) quarantined(r *state.Record, d config.Digest) state.Quarantined {
-	known, _ := r.Known(d)
-	return state.Quarantined{Name: known.Name(), Digest: d, At: b.at, By: b.by, Reason: b.reason}
+func (b *back) leaves(slot uint8) {
+	if gone, ok := b.generation(slot); ok {
+		b.Left = gone.Digest
+		b.told = fmt.Sprintf("left generation %d (%s)", gone.Number, config.Digest(gone.Digest).Short())
+		b.Detail = append(b.Detail, b.told)
+	}
 }
 
 func (b *back) endCandidate(before loader.Control) error {
 	lived := b.d.Lease().Active()
+	if g, ok := b.generation(before.Candidate); ok {
+		b.d.SetTripped(g.Number) // whoever renews its lease yet renews nothing
+	}
 	after, err := b.d.Withdraw()
 	if err != nil {
 		return err
 	}
 	b.d.SetLease(0)
 	b.tell(before.Candidate, "the candidate, generation %d, is ended; what was stable before is in force")
+	b.Way, b.Left = state.BackCandidate, b.change.Digest
 	switch {
 	case after.Stable == bpf.SlotEmpty:
-		b.left = "there was no bundle before, so everything but bans passes"
+		b.told = "there was no bundle before, so everything but bans passes"
 	case !lived:
-		b.left = "its lease had ended, so stable decided already; to go back further: spillway rollback"
+		b.told = "its lease had ended, so stable decided already; to go back further: spillway rollback"
 	}
-	ended := b.change.Digest
-	b.edit = func(r *state.Record) {
-		r.Confirm = nil
-		if !ended.IsZero() {
-			r.AddQuarantine(b.quarantined(r, ended))
-		}
-	}
+	b.Detail = notes(b.told)
 	return nil
 }
 
-func (b *back) toPrevious(before loader.Control) error {
-	gone, _ := b.generation(before.Stable)
-	after, err := b.d.Rollback()
+func (b *back) toSlot(before loader.Control, slot uint8) error {
+	b.leaves(before.Stable)
+	after, err := b.d.Publish(loader.Change{Stable: &slot, Back: true, Seen: &before.Epoch})
 	if err != nil {
 		return err
 	}
+	b.d.SetLease(0)
 	b.tell(after.Stable, "generation %d decides again")
-	if gone.Number != 0 {
-		b.left = fmt.Sprintf("left generation %d (%s)", gone.Number, config.Digest(gone.Digest).Short())
+	b.Way = state.BackGeneration
+	return nil
+}
+
+func (b *back) toObserve(before loader.Control) error {
+	mode := bpf.DataplaneModeMODE_OBSERVE
+	if _, err := b.d.Publish(loader.Change{Mode: &mode}); err != nil {
+		return err
 	}
-	to := state.Generation{Digest: b.change.Digest, Members: state.One(b.change.Name, b.change.Digest), Number: b.change.Number, At: b.at, By: b.by}
-	b.edit = func(r *state.Record) {
-		if known, ok := r.Known(to.Digest); ok {
-			to.Members = known.Members
-		}
-		r.RollBack(to, b.quarantined(r, gone.Digest), b.places.bake())
+	b.tell(before.Stable, "everything is judged, and nothing but bans is blocked, until an agent runs and somebody says `spillway reload`")
+	b.change.Message = "everything is judged, and nothing but bans is blocked, until an agent runs and somebody says `spillway reload`"
+	b.Way, b.Detail = state.BackObserve, []string{"to observe"}
+	return nil
+}
+
+func (b *back) toEmpty(before loader.Control) error {
+	b.Detail = []string{"to empty"}
+	b.leaves(before.Stable)
+	if _, err := b.d.DropGenerations(); err != nil {
+		return err
 	}
+	b.d.SetLease(0)
+	b.Way = state.BackEmpty
+	b.change = &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "no bundle is in force: everything but bans passes"}
 	return nil
 }
 

@@ -51,7 +51,9 @@ func lock(dir string, now func() time.Time) (store *state.Store, note string, er
 
 // record writes the history line of a change. A full disk costs the line, not the change.
 func record(store *state.Store, e state.Entry) (note string) {
-	e.UID, e.User = caller()
+	if e.User == "" {
+		e.UID, e.User = caller()
+	}
 	e.Detail = append(e.Detail, "without an agent")
 	if err := store.Append(e); err != nil {
 		return fmt.Sprintf("the history has no line of this: %v", err)

@@ -69,6 +69,9 @@ func (s *Store) parseBundle(d config.Digest, data []byte) (*config.Bundle, error
 	return b, nil
 }
 
+// Has reports whether there is a file of the bundle; only Bundle knows whether it is whole.
+func (s *Store) Has(d config.Digest) bool { return exists(s.bundlePath(d)) }
+
 func (s *Store) readBundle(d config.Digest) ([]byte, error) {
 	path := s.bundlePath(d)
 	data, err := s.read(path, maxBundleBytes)

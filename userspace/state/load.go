@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+
+	"github.com/spillway/spillway/config"
 )
 
 // Load returns the record, and reads the bans. A missing or damaged file counts as an empty one: then what the kernel
@@ -148,3 +150,18 @@ func readable[T any](data []byte, decode func([]byte) (T, error)) error {
 	_, err := decode(data)
 	return err
 }
+
+// Peek reads the record of a folder that another process holds; an empty one when there is none.
+func Peek(dir string) *Record {
+	s := newStore(dir, Options{})
+	data, err := s.read(filepath.Join(dir, recordFile), maxRecordBytes)
+	if err == nil {
+		if r, err := decodeRecord(data); err == nil {
+			return r
+		}
+	}
+	return &Record{Schema: recordSchema}
+}
+
+// HasBundle reports whether a folder has a file of the bundle.
+func HasBundle(dir string, d config.Digest) bool { return newStore(dir, Options{}).Has(d) }

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+func (r *rig) back(to, reason string) (*api.Change, error) {
+	return r.Rollback(ctx, root, api.RollbackRequest{To: to, Reason: reason})
+}
+
+// A19: doctor, init, run, apply, enforce, and then `rollback` said "no previous generation". It says where one can go, and
+// goes there.
+func TestA19RollbackWithoutPrevious(t *testing.T) {
+	r := newRig(t)
+	r.setMode("observe")
+	r.mustApply("one", api.ApplyOptions{})
+	r.writeHost(hostYAML)
+	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.back("", "")
+	if e := wantCode(t, err, api.CodeNoPrevious); !strings.Contains(e.Fix, "--to observe") || !strings.Contains(e.Fix, "--to empty") || !strings.Contains(e.Message, "nothing changed") {
+		t.Errorf("%+v", e)
+	}
+	if c, err := r.back(api.ToObserve, "drill"); err != nil || c.Outcome != api.OutcomeDone {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	for range 2 { // and after a restart
+		if s, err := r.Status(ctx); err != nil || s.Mode != "observe" || !hasProblem(s, problemMode) || r.role("stable") != "one" {
+			t.Errorf("%+v, %v", s, err)
+		}
+		r.restart()
+	}
+	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := r.Status(ctx); s.Mode != "enforce" || hasProblem(s, problemMode) {
+		t.Errorf("mode %s, problems %v", s.Mode, s.Problems)
+	}
+	if _, err := r.back(api.ToEmpty, "drill"); err != nil {
+		t.Fatal(err)
+	}
+	r.wantRoles("", "", "")
+	r.wantLine("rollback done")
+	_, err = r.apply("one", api.ApplyOptions{})
+	wantCode(t, err, api.CodeHeld)
+	for range 2 { // nothing comes back by itself
+		r.reboot()
+		r.wantRoles("", "", "")
+	}
+}
+
+// A19: any generation that was in force and whose bundle is on disk can be gone back to.
+func TestA19RollbackToAnyGeneration(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"one", "two", "three", "four"} {
+		r.mustApply(name, api.ApplyOptions{})
+		r.clock = r.clock.Add(time.Minute)
+	}
+	s, err := r.Status(ctx)
+	if err != nil || len(s.Stored) != 3 || s.Stored[0].Name != "three" || s.Stored[2].Name != "one" {
+		t.Fatalf("stored %+v, %v", s.Stored, err)
+	}
+	c, err := r.back(fmt.Sprint(s.Stored[2].Number), "login broke")
+	if err != nil || c.Name != "one" || c.Number <= 4 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	r.wantRoles("one", "", "")
+	_, err = r.apply("four", api.ApplyOptions{})
+	wantCode(t, err, api.CodeHeld)
+	// Back to what was left needs a reason.
+	_, err = r.back("4", " ")
+	wantCode(t, err, api.CodeHeld)
+	if _, err := r.back("4", "it was the other one"); err != nil {
+		t.Fatal(err)
+	}
+	r.wantRoles("four", "", "")
+	for to, code := range map[string]string{"99": api.CodeNotFound, "0": api.CodeInvalid, "nowhere": api.CodeInvalid, "-1": api.CodeInvalid} {
+		_, err := r.back(to, "")
+		wantCode(t, err, code)
+	}
+	// What is previous is gone back to at once.
+	r.mustApply("five", api.ApplyOptions{})
+	builds := r.machine.did("Build")
+	if c, err := r.back(fmt.Sprint(r.state().Previous.Number), ""); err != nil || c.Name != "four" || r.machine.did("Build") != builds {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// note is what the command leaves beside an agent that hangs, after its compare-and-swap.
+func (r *rig) leaveNote(b state.Back, swap func(loader.Control) (loader.Control, error)) {
+	r.t.Helper()
+	if _, err := r.machine.change("beside", swap); err != nil {
+		r.t.Fatal(err)
+	}
+	b.At, b.By, b.Reason = r.clock, "root", "it hangs"
+	if err := state.LeaveNote(r.host.Paths.State, b); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// A14: a rollback beside an agent that did not answer. When it goes on, or the next one starts, the record follows; no
+// candidate comes back.
+func TestA14RollbackBesideAHungAgent(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		t.Run(fmt.Sprintf("dies_%t", dies), func(t *testing.T) {
+			r := newRig(t)
+			one := r.mustApply("one", api.ApplyOptions{})
+			two := r.mustApply("two", api.ApplyOptions{})
+			goesOn := func() {
+				if dies {
+					r.restart()
+				} else {
+					r.pass(time.Second)
+				}
+			}
+			r.leaveNote(state.Back{Way: state.BackGeneration, To: state.Generation{Digest: one.Digest, Number: one.Number}, Left: two.Digest}, loader.Control.Rollback)
+			goesOn()
+			r.wantRoles("one", "", "")
+			r.wantLine("rollback done")
+			if now := r.state(); now.Applied.Digest != one.Digest || now.Applied.By != "" && now.Applied.By == "found" || len(now.Quarantine) != 1 || now.Quarantine[0].Reason != "it hangs" {
+				t.Errorf("%+v, %+v", now.Applied, now.Quarantine)
+			}
+			three := r.mustApply("three", api.ApplyOptions{Confirm: time.Hour})
+			r.machine.SetTripped(three.Number)
+			r.leaveNote(state.Back{Way: state.BackCandidate, To: state.Generation{Digest: three.Digest, Number: three.Number}, Left: three.Digest}, loader.Control.Withdraw)
+			goesOn()
+			r.wantRoles("one", "", "")
+			if now := r.state(); now.Confirm != nil || now.Held != nil || len(now.Quarantine) != 2 || r.machine.Lease().Active() {
+				t.Errorf("%+v, %+v, %+v", now.Confirm, now.Held, now.Quarantine)
+			}
+			left, _ := r.store.Notes()
+			if len(left) != 0 {
+				t.Errorf("notes stay: %+v", left)
+			}
+		})
+	}
+}
+
+// A14: the agent was stopped in the middle of an apply, even between its last look and its store. What it built is refused.
+func TestA14HungInAnApply(t *testing.T) {
+	for _, confirm := range []time.Duration{0, time.Hour} {
+		for _, at := range []string{"Build", "Publish"} {
+			r := newRig(t)
+			one := r.mustApply("one", api.ApplyOptions{})
+			two := r.mustApply("two", api.ApplyOptions{})
+			r.machine.during = map[string]func(){at: func() {
+				r.machine.during = nil
+				r.leaveNote(state.Back{Way: state.BackGeneration, To: state.Generation{Digest: one.Digest, Number: one.Number}, Left: two.Digest}, loader.Control.Rollback)
+			}}
+			_, err := r.apply("three", api.ApplyOptions{Confirm: confirm})
+			wantCode(t, err, api.CodeConflict)
+			r.pass(time.Second)
+			r.wantRoles("one", "", "")
+			if now := r.state(); now.Applied.Digest != one.Digest || now.Confirm != nil || r.machine.Lease().Active() {
+				t.Errorf("%s: %+v, %+v", at, now.Applied, now.Confirm)
+			}
+		}
+	}
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Ways says to a person where a rollback can go, and what each way does.
+func Ways(stored []Known) string {
+	const shown = 5
+	lines := []string{"say where to go back to:"}
+	for _, k := range stored[:min(len(stored), shown)] {
+		name := k.Name
+		if name == "" {
+			name = k.Digest.Short()
+		}
+		lines = append(lines, fmt.Sprintf("  spillway rollback --to %-8d %s, applied %s", k.Number, Visible(name), k.Since.UTC().Format(time.RFC3339)))
+	}
+	if more := len(stored) - shown; more > 0 {
+		lines = append(lines, fmt.Sprintf("  … and %d more, which `spillway status -o json` lists", more))
+	}
+	return strings.Join(append(lines,
+		"  spillway rollback --to observe  judge everything, block nothing but bans",
+		"  spillway rollback --to empty    no bundle: everything but bans passes",
+		"  spillway bypass on              everything passes, bans too"), "\n")
+}
