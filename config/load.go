@@ -17,11 +17,17 @@ import (
 
 // LoadHost reads the host file. Its error is a *Faults.
 func LoadHost(path string) (*Host, error) {
-	data, err := readYAML(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
+	data, err := ReadHost(path)
 	if err != nil {
 		return nil, err
 	}
 	return ParseHost(path, data)
+}
+
+// ReadHost reads the bytes of a host file for ParseHost: of a regular file, and not more than one may have, so that
+// neither a pipe nor a file without end keeps whoever asks. Its error is a *Faults.
+func ReadHost(path string) ([]byte, error) {
+	return readYAML(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
 }
 
 // ParseHost reads a host file from memory; name is for the faults. Its error is a *Faults.

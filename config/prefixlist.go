@@ -110,7 +110,8 @@ func (p *prefixLoader) fillExcerpts() {
 	for shown, lines := range wanted {
 		left := len(lines)
 		// A file that can no longer be read leaves its faults without excerpts; they stand by themselves.
-		_ = scanLines(p.l.fsys, p.shown[shown], func(line, _ []byte, at position) error {
+		again := maxLines(p.l.host.Capacity)
+		_ = scanLines(p.l.fsys, p.shown[shown], &again, func(line, _ []byte, at position) error {
 			for _, f := range lines[at.line] {
 				f.Excerpt = excerpt(string(line), position{f.Line, f.Column})
 			}

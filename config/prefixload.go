@@ -19,6 +19,8 @@ type prefixLoader struct {
 	blocks []prefixesFile
 	rows   map[string][]row // by list
 	family [2]familyCount
+	// lines is how many more lines the list files may have, all together.
+	lines int
 	// shown holds the list files that were read, and their names in faults.
 	shown map[string]string
 }
@@ -38,7 +40,7 @@ type familyCount struct {
 func newPrefixLoader(l *bundleLoader) *prefixLoader {
 	c, g := l.host.Capacity, l.host.Guards
 	return &prefixLoader{
-		l: l, set: newProtectedSet(l.host, l.opts.Own), blocks: l.file.Features.Prefixes,
+		lines: maxLines(c), l: l, set: newProtectedSet(l.host, l.opts.Own), blocks: l.file.Features.Prefixes,
 		rows: map[string][]row{}, shown: map[string]string{},
 		family: [2]familyCount{
 			{name: "IPv4", capacity: "prefixes_v4", room: c.Prefixes4, floor: g.MinPrefixV4},
@@ -73,6 +75,15 @@ func (p *prefixLoader) load() {
 	p.fillExcerpts()
 }
 
+// spareLines are lines of list files for whoever writes more comments than rows.
+const spareLines = 100_000
+
+// maxLines is how many lines the list files of a bundle may have: far more than this host has rows for.
+func maxLines(c Capacity) int { return 2*(c.Prefixes4+c.Prefixes6) + spareLines }
+
+// errTooManyLines says that the list files have more lines than any that fit can have.
+var errTooManyLines = errors.New("too many lines")
+
 // block reads the entries and the file of one block.
 func (p *prefixLoader) block(i int, at string) {
 	b := p.blocks[i]
@@ -101,7 +112,7 @@ func (p *prefixLoader) file(i int, at string) {
 	}
 	shown := path.Join(path.Dir(p.l.d.src.name), b.File)
 	p.shown[shown] = b.File
-	err := scanLines(p.l.fsys, b.File, func(line, field []byte, pos position) error {
+	err := scanLines(p.l.fsys, b.File, &p.lines, func(line, field []byte, pos position) error {
 		var f *refusal
 		if !clean(line) {
 			column, problem := badText(string(line))
@@ -130,6 +141,8 @@ func (p *prefixLoader) fileFault(at, name string, err error) {
 	valid := "a readable file below the folder of the bundle"
 	if strings.Contains(err.Error(), "escapes") { // os.Root's error has no name
 		f.Problem = "leads outside of the bundle's folder"
+	} else if errors.Is(err, errTooManyLines) {
+		valid = fmt.Sprintf("%d lines over all list files, comments and blank ones included: twice capacity.prefixes_v4 and prefixes_v6, and %d", maxLines(p.l.host.Capacity), spareLines)
 	} else if errors.Is(err, errTooLong) {
 		valid = fmt.Sprintf("at most %d MiB", maxListBytes>>20)
 	}

@@ -46,8 +46,9 @@ func (r row) at() position { return position{int(r.line), int(r.column)} }
 const maxListLine = 64 << 10
 
 // scanLines calls each for every line of a list file that is not blank or a comment, with its first field. It stops at
-// the first fault of the file itself and returns it as an error.
-func scanLines(fsys fs.FS, name string, each func(line []byte, field []byte, at position) error) error {
+// the first fault of the file itself and returns it as an error. It takes the lines that it reads from left, blank ones
+// included: they cost work too.
+func scanLines(fsys fs.FS, name string, left *int, each func(line []byte, field []byte, at position) error) error {
 	f, err := openFile(fsys, name, maxListBytes)
 	if err != nil {
 		return err
@@ -58,6 +59,9 @@ func scanLines(fsys fs.FS, name string, each func(line []byte, field []byte, at 
 	n := 0
 	for scanner.Scan() {
 		n++
+		if *left--; *left < 0 {
+			return errTooManyLines
+		}
 		line := scanner.Bytes()
 		if n == 1 {
 			line = bytes.TrimPrefix(line, []byte("\ufeff"))

@@ -28,12 +28,19 @@ type position struct{ line, column int }
 // source is one YAML file, and how its lines are found again.
 type source struct {
 	name   string
+	size   int
 	text   string
 	starts []int
 }
 
+// MaxYAMLBytes is the longest YAML file that is read.
+const MaxYAMLBytes = maxYAMLBytes
+
 func newSource(name string, data []byte) *source {
-	s := &source{name: name, text: strings.TrimPrefix(string(data), "\ufeff"), starts: []int{0}}
+	if len(data) > maxYAMLBytes { // nothing is made of it: the starts of its lines alone may be many times its size
+		return &source{name: name, size: len(data), starts: []int{0}}
+	}
+	s := &source{size: len(data), name: name, text: strings.TrimPrefix(string(data), "\ufeff"), starts: []int{0}}
 	for i := range len(s.text) {
 		if s.text[i] == '\n' {
 			s.starts = append(s.starts, i+1)
@@ -65,8 +72,8 @@ func (s *source) fault(code string, at position, path, value, problem, valid str
 
 // checkText refuses what no YAML reader should see: it is not text.
 func (s *source) checkText(out *collector) bool {
-	if len(s.text) > maxYAMLBytes {
-		out.add(Fault{Code: CodeFile, File: s.name, Value: strconv.Itoa(len(s.text)) + " bytes", Problem: "the file is too long",
+	if s.size > maxYAMLBytes {
+		out.add(Fault{Code: CodeFile, File: s.name, Value: strconv.Itoa(s.size) + " bytes", Problem: "the file is too long",
 			Valid: fmt.Sprintf("up to %d MiB; long lists go into a file of their own (file: lists/name.netset)", maxYAMLBytes>>20)})
 		return false
 	}

@@ -50,6 +50,8 @@ type agent struct {
 	bansSettled bool   // since the start, flows were told to look at the bans again
 
 	rollouts rollouts
+	// parsing is held while an uploaded bundle is read or compared, one at a time; never while change is.
+	parsing sync.Mutex
 
 	listens atomic.Bool // the socket could be made
 	jobs    *jobs       // what the site needs

@@ -42,7 +42,14 @@ func (a *agent) begin() (dataplane, func(), error) {
 	return d, func() { done(); a.change.Unlock() }, nil
 }
 
-// parse validates a bundle as this host must see it.
+// parseAlone is parse, one at a time.
+func (a *agent) parseAlone(name string, files api.Files) (*config.Bundle, error) {
+	a.parsing.Lock()
+	defer a.parsing.Unlock()
+	return a.parse(name, files)
+}
+
+// parse validates a bundle as this host must see it. The lock parsing is held: a large bundle takes memory.
 func (a *agent) parse(name string, files api.Files) (*config.Bundle, error) {
 	own, err := a.opts.own()
 	if err != nil {
@@ -80,7 +87,7 @@ func (a *agent) applyBundle(ctx context.Context, by api.Caller, ro *rollout, r a
 
 func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout, r api.RolloutRequest, files api.Files) (*api.Change, error) {
 	seen := mark{wentBack: a.wentBack.Load(), rollout: ro}
-	b, err := a.parse(r.Name, files)
+	b, err := a.parseAlone(r.Name, files)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,10 @@ guards: {bake: 1h, lease: 1s, agent_timeout: 1h}
 capacity: {prefixes_v4: 1000, prefixes_v6: 1000, flows: 1024, syns: 1024, rules: 64}
 `
 
-const childVariable = "SPILLWAY_TEST_AGENT"
+const (
+	childVariable = "SPILLWAY_TEST_AGENT"
+	fakeVariable  = "SPILLWAY_TEST_FAKE" // over a fake kernel
+)
 
 // TestMain is the agent when the test started this binary as one.
 func TestMain(m *testing.M) {
@@ -64,7 +67,11 @@ func runChild(path string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	return Run(ctx, Options{Host: h, HostPath: path, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	o := Options{Host: h, HostPath: path, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	if os.Getenv(fakeVariable) != "" {
+		overFake(&o)
+	}
+	return Run(ctx, o)
 }
 
 // site is a namespace with a veth pair, and the agents that run in it.

@@ -17,9 +17,14 @@ import (
 const planRows = 1000
 
 // Plan implements api.Backend. It needs no kernel: without one it compares with the bundle of the record.
-func (a *agent) Plan(_ context.Context, r api.PlanRequest, files api.Files) (*api.Plan, error) {
+func (a *agent) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*api.Plan, error) {
 	if r.Remove != "" {
 		return nil, a.mayRemove(r.Remove)
+	}
+	a.parsing.Lock()
+	defer a.parsing.Unlock()
+	if err := api.Late(ctx); err != nil {
+		return nil, err
 	}
 	b, err := a.parse(r.Name, files)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -133,7 +132,7 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 
 // readHostFile reads the host file and its digest in one look.
 func readHostFile(path string) (*config.Host, string, error) {
-	data, err := os.ReadFile(path)
+	data, err := config.ReadHost(path)
 	if err != nil {
 		return nil, "", err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -26,6 +27,9 @@ func Run(ctx context.Context, o Options) error {
 		o.Log.Warn("a second agent could not be kept away by the socket's lock; that of the state folder is left", "error", err)
 	default:
 		defer lock.Close()
+	}
+	if limit := limitMemory(hostFS(), os.Getenv, o.Host.Capacity); limit != 0 {
+		o.Log.Debug("the Go part keeps to a memory limit", "bytes", limit)
 	}
 	store, err := openStore(o)
 	if err != nil {

@@ -20,16 +20,21 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 )
 
-// startFake runs a whole agent over a fake kernel until the test ends, and waits until it answers.
-func startFake(t *testing.T, dir, yaml string) (*config.Host, *api.Client) {
-	t.Helper()
-	h, path := writeHost(t, dir, yaml, "/sys/fs/bpf/none", "")
-	m := newMachine(time.Now)
-	o := Options{Host: h, HostPath: path, Version: "v0"}
+// overFake gives an agent a fake kernel.
+func overFake(o *Options) {
+	m, h := newMachine(time.Now), o.Host
 	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
 	o.network = fakeNetwork{machine: m}
 	o.own = func() ([]netip.Addr, error) { return nil, nil }
+}
+
+// startFake runs a whole agent over a fake kernel until the test ends, and waits until it answers.
+func startFake(t *testing.T, dir, yaml string) (*config.Host, *api.Client) {
+	t.Helper()
+	h, path := writeHost(t, dir, yaml, "/sys/fs/bpf/none", "")
+	o := Options{Host: h, HostPath: path, Version: "v0"}
+	overFake(&o)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, o) }()

@@ -244,6 +244,9 @@ func withBody[T any](ctx context.Context, c *Client, method, path string, body a
 	return call[T](ctx, c, method, path, typeJSON, bytes.NewReader(data))
 }
 
+// maxReply bounds what is read of a reply: all bans and their reasons have some 50 MiB.
+const maxReply = 256 << 20
+
 const typeJSON = "application/json"
 
 // send posts options and a bundle. The HTTP client reads what the upload writes, without holding all of it.
@@ -262,7 +265,7 @@ func call[T any](ctx context.Context, c *Client, method, path, kind string, body
 	}
 	defer resp.Body.Close()
 	out := new(T)
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxReply)).Decode(out); err != nil {
 		return nil, fmt.Errorf("read reply of %s: %w", path, lostOr(ctx, err))
 	}
 	return out, nil

@@ -27,18 +27,19 @@ var errStalled = &Error{Code: CodeInvalid, Message: fmt.Sprintf("the request hun
 type progress struct {
 	io.ReadCloser
 	control *http.ResponseController
+	stall   time.Duration
 	left    int
 	end     time.Time
 }
 
-func newProgress(body io.ReadCloser, c *http.ResponseController) *progress {
-	return &progress{ReadCloser: body, control: c, end: time.Now().Add(bodyTime)}
+func newProgress(body io.ReadCloser, c *http.ResponseController, stall time.Duration) *progress {
+	return &progress{ReadCloser: body, control: c, stall: stall, end: time.Now().Add(bodyTime)}
 }
 
 // Read implements io.Reader.
 func (p *progress) Read(b []byte) (int, error) {
 	if p.left <= 0 {
-		until := time.Now().Add(stallTime)
+		until := time.Now().Add(p.stall)
 		if p.end.Before(until) {
 			until = p.end
 		}

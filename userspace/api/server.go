@@ -65,6 +65,7 @@ type Server struct {
 	streams slots
 	heavy   slots
 	uploads *uploads
+	stall   time.Duration // how long a body may hang
 	// stopping ends streams, which http.Server.Shutdown would wait for.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -79,7 +80,7 @@ const (
 func NewServer(o ServerOptions, b Backend) *Server {
 	l := o.Role.limits()
 	s := &Server{ServerOptions: o, backend: b, group: func() (uint32, error) { return socketGroup(o.Socket) },
-		places: &places{soft: l.connections}, streams: make(slots, l.streams), heavy: make(slots, l.heavy), uploads: newUploads(l.receptions)}
+		places: &places{soft: l.connections}, streams: make(slots, l.streams), heavy: make(slots, l.heavy), uploads: newUploads(l.receptions), stall: stallTime}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           s.handler(),
@@ -184,7 +185,7 @@ func (s *Server) guard(r route) http.HandlerFunc {
 			s.refuse(w, &Error{Code: CodeOverloaded, Message: fmt.Sprintf("%d connections are open on this socket", s.places.soft), Fix: "close some; a bypass and a rollback are answered nevertheless"})
 		default:
 			if req.Method != http.MethodGet {
-				req.Body = newProgress(req.Body, http.NewResponseController(w))
+				req.Body = newProgress(req.Body, http.NewResponseController(w), s.stall)
 			}
 			r.handle(w, req)
 		}

@@ -3,7 +3,8 @@
 package offline
 
 import (
-	"os"
+	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -37,9 +38,9 @@ func (p Places) bake() time.Duration {
 // from a faulty one the paths are taken as far as they can be read, and a missing one leaves the defaults.
 func Locate(path string) Places {
 	d := config.DefaultHost()
-	p := Places{Socket: d.Listen.Socket, State: d.Paths.State, Pins: d.Paths.Pins, Agent: view.Absent}
-	data, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
+	p := Places{Socket: d.Listen.Socket, State: d.Paths.State, Pins: d.Paths.Pins, ReadSocket: d.Listen.Read.Socket, Agent: view.Absent}
+	data, err := config.ReadHost(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return p
 	}
 	host, err := config.LoadHost(path)
