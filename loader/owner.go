@@ -49,7 +49,7 @@ func Own(folder string, users ...int) (*Ownership, error) {
 	}
 	for range 3 { // the folder may go between the two: whoever detaches removes it last
 		if err := makeFolder(folder); err != nil {
-			return nil, explain("make the pin folder", err)
+			return nil, err
 		}
 		if err := checkOwner(folder, users...); err != nil {
 			return nil, err

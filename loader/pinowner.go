@@ -31,7 +31,7 @@ func PreparePins(folder string, uid, gid int) error {
 		return err
 	}
 	if err := makeFolder(folder); err != nil {
-		return explain("make the pin folder", err)
+		return err
 	}
 	if err := checkOwner(folder, uid); err != nil {
 		return err
@@ -42,13 +42,32 @@ func PreparePins(folder string, uid, gid int) error {
 // makeFolder makes the folder, mode 0700, unless it is there, and those above it that are missing: root's, to pass
 // through.
 func makeFolder(folder string) error {
-	if err := os.MkdirAll(filepath.Dir(folder), 0o711); err != nil {
-		return err
+	err := os.MkdirAll(filepath.Dir(folder), 0o711)
+	if err == nil {
+		err = os.Mkdir(folder, 0o700)
 	}
-	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	switch {
+	case err == nil, errors.Is(err, fs.ErrExist):
+		return nil
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+		return unprepared(folder)
 	}
-	return nil
+	return explain("make the pin folder", err)
+}
+
+// unprepared: capabilities do not help where root has to make a folder.
+func unprepared(folder string) error {
+	return fmt.Errorf("%s: %w: user %d may not make or use it: root has to make it for that user (`spillway prepare`, as the unit does before the agent)",
+		folder, ErrPermission, os.Geteuid())
+}
+
+// CheckPins refuses a pin folder that root must not believe: one that belongs to none of root and the users given, or that
+// others can write to. For other users their own rights decide.
+func CheckPins(folder string, users ...int) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	return checkOwner(folder, users...)
 }
 
 // checkOwner refuses a pin folder that is no folder, that others can write to, or that belongs to none of root, this
@@ -60,11 +79,16 @@ func checkOwner(folder string, others ...int) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+		return unprepared(folder)
+	}
 	if err != nil {
 		return explain("look at the pin folder", err)
 	}
 	owner := int(st.Uid)
 	switch {
+	case owner == 0 && os.Geteuid() != 0:
+		return unprepared(folder)
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return fmt.Errorf("%w: %s is no folder: %s", ErrForeignPins, folder, removePins(folder))
 	case owner != 0 && owner != os.Geteuid() && !slices.Contains(others, owner):
@@ -72,13 +96,29 @@ func checkOwner(folder string, others ...int) error {
 	case st.Mode&0o022 != 0:
 		return fmt.Errorf("%w: others can write to %s (mode %04o): %s", ErrForeignPins, folder, st.Mode&0o7777, removePins(folder))
 	}
+	return checkParent(filepath.Dir(folder))
+}
+
+// checkParent refuses a parent in which others may rename the pin folder and put theirs in its place. In one with the
+// sticky bit they may not.
+func checkParent(parent string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(parent, &st); err != nil {
+		return explain("look at the parent of the pin folder", err)
+	}
+	if st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 {
+		return fmt.Errorf("%w: others can rename what is in %s (mode %04o): `chmod 0755 %s` as root", ErrForeignPins, parent, st.Mode&0o7777, parent)
+	}
 	return nil
 }
 
+// mountCommand mounts a BPF file system as systemd does. Without the mode anybody may write to it.
+const mountCommand = "`mount -t bpf -o mode=0700 bpf /sys/fs/bpf`"
+
 // removePins is how a person mends it. Links that lie in there lose their last reference, so their interface passes.
 func removePins(folder string) string {
-	return fmt.Sprintf("look at it, then `rm -r %s` as root, and start the agent again; a BPF file system mounted with `-o mode=0700` keeps others out",
-		folder)
+	return fmt.Sprintf("look at it, then `rm -r %s` as root, and start the agent again; mounted by %s a BPF file system keeps others out",
+		folder, mountCommand)
 }
 
 // keepOwner gives what root made below the pins to the folder's owner: an agent with the unit's rights goes on with it.

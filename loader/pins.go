@@ -138,11 +138,14 @@ func checkBPFFS(folder string) error {
 		err := unix.Statfs(at, &st)
 		if err == nil {
 			if st.Type != unix.BPF_FS_MAGIC {
-				return fmt.Errorf("%s is not on a BPF file system: %w: mount one with `mount -t bpf bpf /sys/fs/bpf`", folder, ErrUnsupported)
+				return fmt.Errorf("%s is not on a BPF file system: %w: mount one with %s", folder, ErrUnsupported, mountCommand)
 			}
 			return nil
 		}
 		parent := filepath.Dir(at)
+		if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+			return unprepared(folder)
+		}
 		if !errors.Is(err, fs.ErrNotExist) || parent == at {
 			return explain("look at "+at, err)
 		}

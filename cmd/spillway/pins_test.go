@@ -30,7 +30,7 @@ func requireRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		missing = "pinned maps need root"
 	} else if unix.Statfs("/sys/fs/bpf", &st) != nil || st.Type != unix.BPF_FS_MAGIC {
-		missing = "no BPF file system: mount -t bpf bpf /sys/fs/bpf"
+		missing = "no BPF file system: mount -t bpf -o mode=0700 bpf /sys/fs/bpf"
 	}
 	switch {
 	case missing != "" && os.Getenv("CI") != "":

@@ -41,8 +41,8 @@ func without(capability string) []string {
 }
 
 var lacks = []lack{
-	{"bpffs is something else", privately("mount -t tmpfs none /sys/fs/bpf"), false, []string{"/sys/fs/bpf", "BPF file system"}, []string{"mount -t bpf bpf /sys/fs/bpf"}, ""},
-	{"bpffs is not mounted", privately("umount /sys/fs/bpf"), false, []string{"/sys/fs/bpf", "BPF file system"}, []string{"mount -t bpf bpf /sys/fs/bpf"}, ""},
+	{"bpffs is something else", privately("mount -t tmpfs none /sys/fs/bpf"), false, []string{"/sys/fs/bpf", "BPF file system"}, []string{"mount -t bpf -o mode=0700 bpf /sys/fs/bpf"}, ""},
+	{"bpffs is not mounted", privately("umount /sys/fs/bpf"), false, []string{"/sys/fs/bpf", "BPF file system"}, []string{"mount -t bpf -o mode=0700 bpf /sys/fs/bpf"}, ""},
 	{"bpffs is read-only", privately("mount --bind /sys/fs/bpf /sys/fs/bpf && mount -o remount,bind,ro /sys/fs/bpf"), false,
 		[]string{"/sys/fs/bpf", "read-only"}, []string{"spillway doctor"}, "mount -o remount,rw /sys/fs/bpf"},
 	{"no type information", privately("mount -t tmpfs none /sys/kernel/btf"), false, []string{"/sys/kernel/btf/vmlinux"}, []string{"CONFIG_DEBUG_INFO_BTF"}, ""},

@@ -20,6 +20,9 @@ import (
 // AgentID is the user and group that the agents of tests run as. No file of the machine names it.
 const AgentID = 60_017
 
+// AgentUser is that user as `spillway prepare` takes it.
+func AgentUser() string { return fmt.Sprintf("%d:%d", AgentID, AgentID) }
+
 // Rights is the wrapper that gives a command of root's exactly the rights of the unit. setpriv loses what the lab asked
 // for: that the child dies with it.
 func Rights() []string {

@@ -92,6 +92,8 @@ func fixOf(err error) string {
 		return fixOfOwner(err)
 	case errors.Is(err, loader.ErrForeignABI):
 		return "run `spillway detach`, then start the agent again: traffic passes unprotected in between"
+	case errors.Is(err, loader.ErrForeignPins):
+		return "look whose it is, remove it as root, and start the agent again"
 	case errors.Is(err, loader.ErrForeignProgram):
 		return "remove the other XDP program, or take the interface out of the host file; Spillway never replaces it"
 	case errors.Is(err, loader.ErrNoDevice):

@@ -49,7 +49,7 @@ func TestEachFaultHasItsFix(t *testing.T) {
 		{"unreadable kernel", func(f *Facts) { f.Kernel = "unknown" }, "kernel", Fault, "older", "6.1"},
 		{"other architecture", func(f *Facts) { f.Arch = "s390x" }, "kernel", Fault, "only amd64 and arm64", "amd64 or arm64"},
 		{"no BTF", func(f *Facts) { f.BTF = false }, "btf", Fault, "vmlinux", "CONFIG_DEBUG_INFO_BTF"},
-		{"no bpffs", func(f *Facts) { f.BPFFS = false }, "bpffs", Fault, "/sys/fs/bpf", "mount -t bpf bpf /sys/fs/bpf"},
+		{"no bpffs", func(f *Facts) { f.BPFFS = false }, "bpffs", Fault, "/sys/fs/bpf", "mount -t bpf -o mode=0700 bpf /sys/fs/bpf"},
 		{"read-only bpffs", func(f *Facts) { f.PinsReadOnly = true }, "bpffs", Fault, "read-only", "mount -o remount,rw /sys/fs/bpf"},
 		{"no capabilities", func(f *Facts) { f.MissingCapabilities = []string{"CAP_BPF"} }, "capabilities", Fault, "lacks CAP_BPF", "AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON"},
 		{"refused", func(f *Facts) { f.Load = errors.New("load the dataplane: boom") }, "load", Fault, "boom", "the message"},

@@ -64,7 +64,7 @@ func checkBTF(f Facts) Finding {
 func checkPins(f Facts) Finding {
 	if !f.BPFFS {
 		return mistake("bpffs", "no BPF file system is mounted on "+f.PinsRoot,
-			"mount -t bpf bpf "+f.PinsRoot+"   (inside of `ip netns exec`, which hides it, too)")
+			"mount -t bpf -o mode=0700 bpf "+f.PinsRoot+"   (inside of `ip netns exec`, which hides it, too)")
 	}
 	if f.PinsReadOnly {
 		return mistake("bpffs", "the BPF file system on "+f.PinsRoot+" is read-only", "mount -o remount,rw "+f.PinsRoot)

@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/folder"
 	"github.com/spillway/spillway/userspace/view"
 )
 
@@ -24,6 +25,14 @@ type Places struct {
 	// Agent is what became of asking the agent, and AgentPID the process that hangs; 0 when it is not known.
 	Agent    view.Presence
 	AgentPID int
+}
+
+// users are who the pins may belong to beside root: the agent's user, who owns the state folder.
+func (p Places) users() []int {
+	if owner, err := folder.Owner(p.State); err == nil {
+		return []int{owner}
+	}
+	return nil
 }
 
 // bake is guards.bake of the host file, or the default when the file cannot be read.

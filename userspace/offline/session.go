@@ -24,8 +24,12 @@ type Session struct {
 	now    func() time.Time
 }
 
-// Open adopts what is pinned. loader.ErrNotPinned when nothing is.
+// Open adopts what is pinned. loader.ErrNotPinned when nothing is, loader.ErrForeignPins when the folder is neither root's
+// nor the agent's: what lies there is not believed, and not written to.
 func Open(p Places, now func() time.Time) (*Session, error) {
+	if err := loader.CheckPins(p.Pins, p.users()...); err != nil {
+		return nil, err
+	}
 	d, err := loader.Adopt(p.Pins)
 	if err != nil {
 		return nil, err
