@@ -70,11 +70,15 @@ func (p *packet) ports(b []byte) {
 // isSYN reports whether the segment asks for a connection.
 func (p *packet) isSYN() bool { return p.flags&(flagSYN|flagACK) == flagSYN }
 
-// beginsHello reports whether the payload begins like a ClientHello: RFC 8446, sections 4 and 5.1.
+// beginsHello reports whether the payload begins like a ClientHello: RFC 8446, sections 4 and 5.1, and what servers take in
+// front of one: a record that says nothing, or is empty, of any version below 0x1000.
 func (p *packet) beginsHello() bool {
-	const record, major, clientHello = 22, 3, 1
+	const changeCipherSpec, handshake, majors, clientHello = 20, 22, 16, 1
 	b := p.payload
-	return len(b) >= 6 && b[0] == record && b[1] == major && b[5] == clientHello
+	if len(b) < 6 || b[0] < changeCipherSpec || b[0] > handshake || b[1] >= majors {
+		return false
+	}
+	return b[0] != handshake || b[3]|b[4] == 0 || b[5] == clientHello
 }
 
 // fingerprint returns the MuonFP string of a SYN; false when its options cannot be read, or are more than the dataplane
