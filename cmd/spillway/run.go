@@ -9,14 +9,17 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/agent"
+	"github.com/spillway/spillway/userspace/hostfile"
+	"github.com/spillway/spillway/userspace/offline"
 	"github.com/spillway/spillway/userspace/sdnotify"
+	"github.com/spillway/spillway/userspace/state"
 )
 
 func (a *app) newRun() *cobra.Command {
@@ -27,7 +30,8 @@ func (a *app) newRun() *cobra.Command {
 		Long: `Run the agent in the foreground, as systemd does. It adopts what the kernel
 enforces, attaches to the interfaces of the host file, and answers on the
 socket. Stopping it detaches nothing: the kernel goes on, for
-guards.agent_timeout. SIGHUP makes it read the host file again.
+guards.agent_timeout. SIGHUP makes it read the host file again. A host file that
+is refused does not end it: it starts with the last one that was in force.
 
 When the kernel part cannot be loaded or attached it does not exit: the site is
 served unprotected, status says so, and it tries again.`,
@@ -49,10 +53,7 @@ served unprotected, status says so, and it tries again.`,
 }
 
 func (a *app) runAgent(ctx context.Context, log *slog.Logger) error {
-	host, err := config.LoadHost(a.config)
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("there is no host file %s\n  fix: write one with `spillway init INTERFACE`", a.config)
-	}
+	file, err := a.goodHostFile(log)
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger) error {
 	}()
 	renewed, _ := strconv.Atoi(a.getenv(renewedEnv)) // 0 when somebody wrote nonsense
 	err = agent.Run(ctx, agent.Options{
-		Host: host, HostPath: a.config, Version: version, Log: log, Now: a.now, Notify: sdnotify.New(a.getenv), Reload: reload,
+		Host: file.Host, HostText: file.Text, HostPath: a.config, Version: version, Log: log, Now: a.now, Notify: sdnotify.New(a.getenv), Reload: reload,
 		Renewed: max(renewed, 0),
 	})
 	if errors.Is(err, agent.ErrRenew) && ctx.Err() == nil {
@@ -88,6 +89,35 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger) error {
 		return nil // it was asked to stop meanwhile
 	}
 	return err
+}
+
+// goodHostFile reads the host file. A site that is protected must not lose its agent to a mistake in that file, and with it
+// everything once guards.agent_timeout is over: where the file is refused, the last one that was in force counts. A first
+// start has none.
+func (a *app) goodHostFile(log *slog.Logger) (*hostfile.File, error) {
+	file, err := hostfile.Read(a.config)
+	if err == nil {
+		return file, nil
+	}
+	folder := offline.Locate(a.config).State
+	kept, kerr := state.ReadHost(folder)
+	if kerr == nil && kept.Path == absolute(a.config) {
+		if file, kerr = hostfile.Parse(a.config, []byte(kept.Text)); kerr == nil {
+			log.Error("the host file is refused; the agent starts with the last good one", "file", a.config, "kept_in", folder, "since", kept.At, "faults", err)
+			return file, nil
+		}
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no host file %s\n  fix: write one with `spillway init INTERFACE`", a.config)
+	}
+	return nil, err
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // renewedEnv tells a process how many before it could not go on.

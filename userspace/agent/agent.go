@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/metrics"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -62,24 +63,25 @@ type agent struct {
 	expiriesMoved  atomic.Bool // the wall clock was set: expiries of rules may be wrong
 	hungUp         atomic.Bool // a SIGHUP waits for its reload
 
+	disk hostfile.Watch // of the host file
+
 	// saveMu orders writes of the record; it is taken before mu.
 	saveMu sync.Mutex
 
 	// mu guards what follows. Nothing slow happens under it.
-	mu         sync.Mutex
-	host       *config.Host
-	hostDigest string
-	record     *state.Record
-	unsaved    bool
-	problems   map[string]api.Problem
-	places     map[string]*place
-	known      map[config.Digest]*knownBundle
-	images     map[uint32]*loader.Image
-	drift      *api.Drift
-	repairs    map[string]uint64
-	applies    map[string]uint64
-	rollbacks  uint64
-	banTimes   []time.Time
+	mu        sync.Mutex
+	file      *hostfile.File // the host file in force
+	record    *state.Record
+	unsaved   bool
+	problems  map[string]api.Problem
+	places    map[string]*place
+	known     map[config.Digest]*knownBundle
+	images    map[uint32]*loader.Image
+	drift     *api.Drift
+	repairs   map[string]uint64
+	applies   map[string]uint64
+	rollbacks uint64
+	banTimes  []time.Time
 
 	// These belong to the goroutine that ticks.
 	clockZero  time.Time // when the kernel's clock was 0, by the wall clock of the last look
@@ -103,10 +105,9 @@ type agent struct {
 }
 
 func newAgent(o Options, s *state.Store) *agent {
-	_, digest, _ := readHostFile(o.HostPath) // "" when the file changed under us and no longer loads
 	a := &agent{
 		opts: o, log: o.Log, store: s, started: o.Now(), hub: newHub(), totals: newTotals(),
-		host: o.Host, hostDigest: digest, problems: map[string]api.Problem{}, places: map[string]*place{},
+		file: o.file(), problems: map[string]api.Problem{}, places: map[string]*place{},
 		known: map[config.Digest]*knownBundle{}, images: map[uint32]*loader.Image{},
 		repairs: map[string]uint64{}, applies: map[string]uint64{}, jobs: newJobs(o.spawn), spare: newJobs(o.spawn),
 	}
@@ -156,7 +157,14 @@ func (a *agent) closeKernel() {
 func (a *agent) hostFile() *config.Host {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.host
+	return a.file.Host
+}
+
+// loaded returns the host file in force, or the one that shall be.
+func (a *agent) loaded() *hostfile.File {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.file
 }
 
 // state returns a copy of the record.

@@ -86,7 +86,7 @@ func (a *agent) applyBundle(ctx context.Context, by api.Caller, ro *rollout, r a
 }
 
 func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout, r api.RolloutRequest, files api.Files) (*api.Change, error) {
-	seen := mark{wentBack: a.wentBack.Load(), rollout: ro}
+	seen, by := mark{wentBack: a.wentBack.Load(), rollout: ro}, a.hostFile()
 	b, err := a.parseAlone(r.Name, files)
 	if err != nil {
 		return nil, err
@@ -99,6 +99,11 @@ func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout, r api.Ro
 	defer done()
 	if err := api.Late(ctx); err != nil {
 		return nil, err
+	}
+	if a.hostFile() != by { // it was reloaded while this waited: what it protects now counts
+		if b, err = a.parseAlone(r.Name, files); err != nil {
+			return nil, err
+		}
 	}
 	a.rollouts.advance(ro, api.RolloutBuilding)
 	change := &api.Change{Envelope: api.NewEnvelope(), Digest: b.Digest, Name: b.Name, Warnings: b.Warnings}

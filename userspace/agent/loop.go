@@ -68,6 +68,7 @@ func (a *agent) tick(hurry bool) {
 		}
 		done()
 	}
+	a.lookAtHostFile()
 	a.saveAgain()
 	a.startJobs()
 }

@@ -24,7 +24,7 @@ func (a *agent) takeNotes() {
 		if b.Way == state.BackCandidate || b.Way == state.BackEmpty {
 			a.beat.release()
 		}
-		failed = a.update(func(r *state.Record) { r.GoBack(b, a.host.Guards.Bake) }) != nil || failed
+		failed = a.update(func(r *state.Record) { r.GoBack(b, a.file.Host.Guards.Bake) }) != nil || failed
 		if a.noted == nil {
 			a.noted = map[int64]bool{}
 		}

@@ -95,6 +95,9 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 		a.restoreServices(d)
 	}
 	a.blank = a.blank && a.store.Unread() != nil
+	if err == nil {
+		a.keepHost()
+	}
 	a.tellMode()
 	a.adoptBypass(d)
 	a.unadopted = err != nil
@@ -208,12 +211,12 @@ func (a *agent) reconcile(d dataplane) bool {
 		left := r.Applied
 		found := state.Generation{Digest: g.Digest, Members: membersOf(r, g.Digest, e.Name), Number: g.Number, At: g.Built.UTC(), By: "found"}
 		if left != nil && left.Digest != g.Digest && left.Number > g.Number { // numbers only go up: a lower one was gone back to
-			r.RollBack(found, state.Quarantined{Name: left.Name(), Digest: left.Digest, At: a.now(), By: "found", Reason: "it was rolled back, and not by this agent"}, a.host.Guards.Bake)
+			r.RollBack(found, state.Quarantined{Name: left.Name(), Digest: left.Digest, At: a.now(), By: "found", Reason: "it was rolled back, and not by this agent"}, a.file.Host.Guards.Bake)
 			return
 		}
 		r.Applied, r.LastNumber = &found, max(r.LastNumber, g.Number)
 		if r.LastKnownGood == nil || r.LastKnownGood.Digest != g.Digest {
-			r.BakeUntil = a.now().Add(a.host.Guards.Bake).UTC()
+			r.BakeUntil = a.now().Add(a.file.Host.Guards.Bake).UTC()
 		}
 	})
 	a.audit(e)

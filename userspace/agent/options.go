@@ -12,6 +12,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -21,6 +22,9 @@ type Options struct {
 	// Host is the host file as it was loaded from HostPath. Reload reads that path again.
 	Host     *config.Host
 	HostPath string
+	// HostText is the text that Host was read from; nil reads HostPath. It is another one than there when that file is
+	// refused and Host is the last good one.
+	HostText []byte
 	// Version of the program, for status and metrics.
 	Version string
 	// Log receives what a person should know; nil discards it.
@@ -78,6 +82,17 @@ func (o *Options) setDefaults() {
 	if o.network == nil {
 		o.network = view.Netlink{}
 	}
+}
+
+// file is the host file that the agent begins with.
+func (o *Options) file() *hostfile.File {
+	text := o.HostText
+	if text == nil {
+		if f, err := hostfile.Read(o.HostPath); err == nil {
+			text = f.Text
+		}
+	}
+	return &hostfile.File{Host: o.Host, Text: text, Digest: hostfile.Digest(text)}
 }
 
 func openLoader(o loader.Options) (dataplane, error) {

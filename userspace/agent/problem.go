@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/rights"
 )
 
@@ -33,6 +34,8 @@ const (
 	problemUnnamed = "unnamed_interface"
 	problemOwner   = "pins_not_owned"
 	problemReload  = "reload_held"
+	problemHostOld = hostfile.CodeNotInForce
+	problemKept    = "host_file_not_kept"
 	problemMode    = "mode_held"
 )
 

@@ -14,6 +14,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -75,7 +76,8 @@ func compileHost(d dataplane, h *config.Host, number uint32) (*loader.HostImage,
 // everything passes.
 func (a *agent) publishFromDisk(d dataplane) error {
 	seen := d.Control().Epoch
-	h := a.hostFile()
+	file := a.loaded()
+	h := file.Host
 	number, err := a.nextHostNumber(d)
 	if err != nil {
 		return err
@@ -114,7 +116,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 		return fmt.Errorf("publish host file: %w", err)
 	}
 	_ = a.update(func(r *state.Record) {
-		r.HostDigest, r.ModeHeld = a.hostDigest, mode != modeOf(h.MaxMode)
+		r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode)
 		if change.Stable != nil {
 			r.Applied = &state.Generation{Digest: known.Digest, Members: known.Members, Number: e.Number, At: a.now().UTC(), By: "agent"}
 			if r.LastKnownGood != nil && r.LastKnownGood.Digest == known.Digest {
@@ -180,7 +182,7 @@ func (a *agent) adoptHost(d dataplane) error {
 		return nil
 	}
 	e := a.entry(itself(), "reload", "the host file changed while no agent ran")
-	detail, err := a.publishHost(d, h, a.mode())
+	detail, err := a.publishHost(d, a.loaded(), a.mode())
 	if err != nil {
 		return err
 	}
@@ -192,7 +194,8 @@ func (a *agent) adoptHost(d dataplane) error {
 // publishHost builds the host file and the stable bundle for it, and publishes both and the mode in one step. While a
 // candidate waits, and for a bundle that does not fit any more, it publishes the host file alone: services keep their
 // ids, so the bundles in the kernel go on to mean what they meant, and an allowlist line counts at once.
-func (a *agent) publishHost(d dataplane, h *config.Host, mode bpf.Mode) (detail []string, err error) {
+func (a *agent) publishHost(d dataplane, file *hostfile.File, mode bpf.Mode) (detail []string, err error) {
+	h := file.Host
 	seen := mark{epoch: d.Control().Epoch, wentBack: a.wentBack.Load()}
 	number, err := a.nextHostNumber(d)
 	if err != nil {
@@ -227,7 +230,7 @@ func (a *agent) publishHost(d dataplane, h *config.Host, mode bpf.Mode) (detail 
 		return nil, a.publishError(fmt.Errorf("publish host file: %w", err))
 	}
 	_ = a.update(func(r *state.Record) {
-		r.HostDigest, r.ModeHeld = a.hostDigest, mode != modeOf(h.MaxMode)
+		r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode)
 		stable.renumber(r)
 	})
 	a.endLeftBypasses(d, before, h)

@@ -4,8 +4,6 @@ package agent
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +13,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -76,15 +75,6 @@ func (a *agent) reloaded(e state.Entry, detail []string, err error) (*api.Change
 }
 
 func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
-	next, digest, err := readHostFile(a.opts.HostPath)
-	if err != nil {
-		return nil, api.Refuse("the host file is refused; the old one goes on", err)
-	}
-	old := a.hostFile()
-	if fixed := fixedChanges(old, next); len(fixed) > 0 {
-		return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + strings.Join(fixed, ", ") + " can only change with a restart of the agent",
-			Fix: "systemctl restart spillway (it touches no traffic)"}
-	}
 	d, done, err := a.begin()
 	if err != nil {
 		return nil, err
@@ -92,6 +82,16 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	defer done()
 	if err := api.Late(ctx); err != nil {
 		return nil, err
+	}
+	// Only now: of two reloads that wait for each other, the later must not publish what the file said before.
+	file, err := hostfile.Read(a.opts.HostPath)
+	if err != nil {
+		return nil, api.Refuse("the host file is refused; the old one goes on", err)
+	}
+	old, next := a.hostFile(), file.Host
+	if fixed := fixedChanges(old, next); len(fixed) > 0 {
+		return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + strings.Join(fixed, ", ") + " can only change with a restart of the agent",
+			Fix: "systemctl restart spillway (it touches no traffic)"}
 	}
 	if d.Control().Candidate != bpf.SlotEmpty && addsService(old, next) {
 		return nil, &api.Error{Code: api.CodeConflict, Message: "a candidate waits for a confirmation, and a new service needs bundles that are built for it",
@@ -106,21 +106,16 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.mu.Lock()
-	before := a.hostDigest
-	a.hostDigest = digest
-	a.mu.Unlock()
-	detail, err := a.publishHost(d, next, modeOf(next.MaxMode))
+	detail, err := a.publishHost(d, file, modeOf(next.MaxMode))
 	if err != nil {
-		a.mu.Lock()
-		a.hostDigest = before
-		a.mu.Unlock()
 		a.detach(d, attached)
 		return nil, a.buildError(err)
 	}
 	a.mu.Lock()
-	a.host = next
+	a.file = file
 	a.mu.Unlock()
+	a.keepHost()
+	a.lookAtHostFile()
 	a.clearProblem(problemHost)
 	a.clearProblem(problemReload)
 	a.tellMode()
@@ -128,20 +123,6 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 		detail = append(detail, "can newly block: "+b)
 	}
 	return append(detail, a.detach(d, gone(old, next))...), nil
-}
-
-// readHostFile reads the host file and its digest in one look.
-func readHostFile(path string) (*config.Host, string, error) {
-	data, err := config.ReadHost(path)
-	if err != nil {
-		return nil, "", err
-	}
-	h, err := config.ParseHost(path, data)
-	if err != nil {
-		return nil, "", err
-	}
-	sum := sha256.Sum256(data)
-	return h, hex.EncodeToString(sum[:]), nil
 }
 
 // fixedChanges names the fields that differ and that a running agent cannot change.

@@ -65,7 +65,7 @@ func (a *agent) wentDown(b *state.Back, change *api.Change, err error) (*api.Cha
 		a.audit(e)
 		return nil, err
 	}
-	a.note(change, a.update(func(r *state.Record) { r.GoBack(*b, a.host.Guards.Bake) }))
+	a.note(change, a.update(func(r *state.Record) { r.GoBack(*b, a.file.Host.Guards.Bake) }))
 	if b.Way == state.BackObserve {
 		a.tellMode()
 	}

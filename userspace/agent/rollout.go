@@ -265,7 +265,7 @@ func (a *agent) endRollout(d dataplane, ro *rollout, now api.Rollout, e *state.E
 	change, err := a.endCandidate(d, g, b)
 	if err == nil {
 		e.Digest, e.Number, e.Name = change.Digest, change.Number, change.Name
-		a.note(change, a.update(func(r *state.Record) { r.GoBack(*b, a.host.Guards.Bake) }))
+		a.note(change, a.update(func(r *state.Record) { r.GoBack(*b, a.file.Host.Guards.Bake) }))
 		a.wentBack.Add(1)
 		a.countRollback()
 	}

@@ -22,7 +22,11 @@ func (a *agent) saveAgain() {
 	_ = a.toldBans(a.store.Bans().Flush())
 	a.mu.Lock()
 	unsaved := a.unsaved
+	_, notKept := a.problems[problemKept]
 	a.mu.Unlock()
+	if notKept {
+		a.keepHost()
+	}
 	if !unsaved {
 		return
 	}

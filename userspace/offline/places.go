@@ -17,6 +17,8 @@ import (
 // Places are where the agent listens and keeps its state, as the host file says.
 type Places struct {
 	Socket, State, Pins string
+	// Path is the host file's.
+	Path string
 	// ReadSocket only shows; "" when there is none, or the host file cannot be read.
 	ReadSocket string
 	// Host is the host file; nil when it is missing or faulty. Problem then says why; it is nil for a missing one.
@@ -47,14 +49,14 @@ func (p Places) bake() time.Duration {
 // from a faulty one the paths are taken as far as they can be read, and a missing one leaves the defaults.
 func Locate(path string) Places {
 	d := config.DefaultHost()
-	p := Places{Socket: d.Listen.Socket, State: d.Paths.State, Pins: d.Paths.Pins, ReadSocket: d.Listen.Read.Socket, Agent: view.Absent}
+	p := Places{Path: path, Socket: d.Listen.Socket, State: d.Paths.State, Pins: d.Paths.Pins, ReadSocket: d.Listen.Read.Socket, Agent: view.Absent}
 	data, err := config.ReadHost(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p
 	}
 	host, err := config.LoadHost(path)
 	if err == nil {
-		return Places{Socket: host.Listen.Socket, State: host.Paths.State, Pins: host.Paths.Pins, ReadSocket: host.Listen.Read.Socket, Host: host, Agent: view.Absent}
+		return Places{Path: path, Socket: host.Listen.Socket, State: host.Paths.State, Pins: host.Paths.Pins, ReadSocket: host.Listen.Read.Socket, Host: host, Agent: view.Absent}
 	}
 	p.Problem = err
 	var loose struct {

@@ -9,6 +9,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -35,7 +36,23 @@ func (s *Session) Status() (*api.Status, error) {
 			st.Problems = append(st.Problems, api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: view.FixOf(err)})
 		}
 	}
+	if p := s.hostOnDisk(); p != nil {
+		st.Problems = append(st.Problems, *p)
+	}
 	return st, nil
+}
+
+// hostOnDisk says that the host file on disk is not the one that was published last. Without a record nobody here knows.
+func (s *Session) hostOnDisk() *api.Problem {
+	r, err := state.ReadRecord(s.places.State)
+	if err != nil || r.HostDigest == "" || s.places.Path == "" {
+		return nil
+	}
+	p := hostfile.Compare(s.places.Path, r.HostDigest)
+	if p != nil {
+		p.Fix = "`spillway config check`, then start the agent: it takes a file without faults as it is"
+	}
+	return p
 }
 
 // Reading is what view judges by.

@@ -7,6 +7,7 @@
 //	quarantine.json  bundles that were rolled back, by name and digest             replaced whole
 //	bans.log         one line a ban or its end                                     appended, compacted
 //	history.jsonl    one line a change, or an attempt at one                       appended, turned over
+//	host.json        the last host file that was in force                          replaced whole
 //	bundles/DIGEST   the canonical form of a bundle                                written once
 //	lock             held by whoever changes the above
 //

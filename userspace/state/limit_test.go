@@ -93,9 +93,15 @@ func TestA9SaveRefusesWhatLoadWould(t *testing.T) {
 		sizes := []int{1 << 8, 1 << 20}
 		switch v := f.get(full()); {
 		case v.Kind() == reflect.Slice:
-			sizes = []int{1 << 8, 1 << 16}
+			sizes = []int{1 << 8}
+			if strings.Count(f.path, ".") == 1 {
+				sizes = append(sizes, 1<<15)
+			}
 		case v.Type() == reflect.TypeFor[Rest]():
-			sizes = []int{1 << 20, maxRecordBytes}
+			sizes = []int{1 << 16}
+			if strings.Count(f.path, ".") == 1 {
+				sizes = append(sizes, maxRecordBytes)
+			}
 		}
 		for _, n := range sizes {
 			what := fmt.Sprintf("%s with %d", f.path, n)
@@ -114,7 +120,8 @@ func TestA9SaveRefusesWhatLoadWould(t *testing.T) {
 			}
 			_ = s.Close()
 			s = open(t, dir, nil)
-			if diff := cmp.Diff(want, mustLoad(t, s), cmpopts.EquateComparable(netip.Prefix{})); diff != "" || len(s.Damaged()) > 0 {
+			if got := mustLoad(t, s); !reflect.DeepEqual(want, got) || len(s.Damaged()) > 0 {
+				diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}))
 				t.Errorf("%s: damaged %v; -want +got\n%.2000s", what, s.Damaged(), diff)
 			}
 			_ = s.Close()

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfile
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// File is a host file that was read and found good.
+type File struct {
+	Host   *config.Host
+	Text   []byte
+	Digest string // SHA-256 of the text
+}
+
+// Read reads a host file; its digest is that of the very bytes that were parsed. Its error is a *config.Faults.
+func Read(path string) (*File, error) {
+	text, err := config.ReadHost(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, text)
+}
+
+// Parse makes a File of a text; path is for the faults.
+func Parse(path string, text []byte) (*File, error) {
+	h, err := config.ParseHost(path, text)
+	if err != nil {
+		return nil, err
+	}
+	return &File{Host: h, Text: text, Digest: Digest(text)}, nil
+}
+
+// Digest returns the SHA-256 of a text, in hexadecimal digits.
+func Digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// CodeNotInForce is the problem of a host file on disk that is not the one in force.
+const CodeNotInForce = "host_file_not_in_force"
+
+// Compare says what is wrong when the file on disk is not the one whose digest is in force; nil when it is. It needs
+// no agent.
+func Compare(path, inForce string) *api.Problem {
+	problem := func(message, fix string) *api.Problem {
+		return &api.Problem{Code: CodeNotInForce, Message: message, Fix: fix}
+	}
+	text, err := config.ReadHost(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return problem("the host file "+path+" is gone; the last good one goes on", "put it back, then: spillway reload")
+	case err != nil:
+		return problem("the host file on disk cannot be read, so the last good one goes on: "+err.Error(), "mend it, then: spillway reload")
+	case Digest(text) == inForce:
+		return nil
+	}
+	if _, err := config.ParseHost(path, text); err != nil {
+		return problem("the host file on disk is refused, so the last good one goes on: "+firstFault(err), "`spillway config check` shows every fault; mend it, then: spillway reload")
+	}
+	return problem("the host file on disk is not in force: it was changed and not reloaded", "spillway reload")
+}
+
+func firstFault(err error) string {
+	var faults *config.Faults
+	if errors.As(err, &faults) && len(faults.List) > 0 {
+		return faults.List[0].String()
+	}
+	return err.Error()
+}
