@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -71,7 +72,11 @@ func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, yes, d
 	defer cancel()
 	client := a.client()
 	defer client.Close()
+	o.Key = rand.Text()
 	rollout, err := client.Apply(ctx, upload, o)
+	if a.interrupted() || errors.Is(err, api.ErrLost) {
+		return a.becameOf(o.Key, err)
+	}
 	if err != nil {
 		return err
 	}

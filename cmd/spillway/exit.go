@@ -84,9 +84,12 @@ func (a *app) explain(err error) explained {
 	var faults *config.Faults
 	var unknown *offline.UnknownService
 	var hung *api.Hung
+	var became *became
 	switch {
+	case errors.As(err, &became):
+		e.message, e.fix = became.message, became.fix
 	case a.interrupted():
-		e.message, e.fix = "interrupted", "a change that the agent has begun is carried out whole; to see it: spillway status"
+		e.message, e.fix = "interrupted", "what the agent had not begun is cancelled, what it had is carried out whole; to see it: spillway status"
 	case errors.As(err, &hung):
 		e.code, e.message, e.fix = exitNoAgent, hung.Error(), hungFix
 	case errors.Is(err, api.ErrLost):

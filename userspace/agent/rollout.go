@@ -39,7 +39,7 @@ func (a *agent) beginRollout(by api.Caller, r api.RolloutRequest) *rollout {
 	id := strconv.FormatUint(a.record.LastRollout, 10)
 	a.mu.Unlock()
 	ro := &rollout{Rollout: api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Name: r.Remove}, ID: id, State: api.RolloutQueued, Kind: api.RolloutApply,
-		By: by.User, Reason: r.Reason, Accept: r.Accept, Created: a.now().UTC()}}
+		Key: r.Key, By: by.User, Reason: r.Reason, Accept: r.Accept, Created: a.now().UTC()}}
 	if r.Remove != "" {
 		ro.Kind = api.RolloutRemove
 	}

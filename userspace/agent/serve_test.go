@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -21,20 +22,27 @@ import (
 )
 
 // overFake gives an agent a fake kernel.
-func overFake(o *Options) {
+func overFake(o *Options) *machine {
 	m, h := newMachine(time.Now), o.Host
 	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
 	o.network = fakeNetwork{machine: m}
 	o.own = func() ([]netip.Addr, error) { return nil, nil }
+	return m
 }
 
 // startFake runs a whole agent over a fake kernel until the test ends, and waits until it answers.
 func startFake(t *testing.T, dir, yaml string) (*config.Host, *api.Client) {
 	t.Helper()
+	h, c, _ := startFakeOn(t, dir, yaml)
+	return h, c
+}
+
+func startFakeOn(t *testing.T, dir, yaml string) (*config.Host, *api.Client, *machine) {
+	t.Helper()
 	h, path := writeHost(t, dir, yaml, "/sys/fs/bpf/none", "")
 	o := Options{Host: h, HostPath: path, Version: "v0"}
-	overFake(&o)
+	m := overFake(&o)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, o) }()
@@ -47,7 +55,7 @@ func startFake(t *testing.T, dir, yaml string) (*config.Host, *api.Client) {
 		}
 	})
 	answers(t, c)
-	return h, c
+	return h, c, m
 }
 
 func answers(t *testing.T, c *api.Client) {
@@ -144,4 +152,46 @@ func overSocket(socket, path string) (string, error) {
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	return string(text), err
+}
+
+// A17, A18: whoever hangs up while its bundle is being built gets nothing into force, and its rollout says so; whoever
+// hangs up later finds it by its key.
+func TestA18HangUpDuringAnApply(t *testing.T) {
+	_, c, m := startFakeOn(t, t.TempDir(), hostYAML)
+	for _, row := range []struct {
+		call, state string
+	}{{"Build", api.RolloutWithdrawn}, {"Publish", api.RolloutDone}} {
+		u, err := api.Pack(writeBundle(t, "at-"+strings.ToLower(row.call)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sending, hangUp := context.WithCancel(context.Background())
+		m.mu.Lock()
+		m.during = map[string]func(){row.call: func() {
+			hangUp()
+			time.Sleep(100 * time.Millisecond) // until the connection is closed
+		}}
+		m.mu.Unlock()
+		if _, err := c.Apply(sending, u, api.ApplyOptions{Key: row.call}); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", row.call, err)
+		}
+		eventually(t, "the rollout is over", func() error {
+			all, err := c.Rollouts(context.Background())
+			if err != nil {
+				return err
+			}
+			ro := all.ByKey(row.call)
+			if ro == nil || !ro.Over() {
+				return fmt.Errorf("rollout %+v", ro)
+			}
+			if ro.State != row.state {
+				t.Errorf("who hung up in %s: %s, want %s (%s)", row.call, ro.State, row.state, ro.Message)
+			}
+			return nil
+		})
+	}
+	l, err := c.Bundles(context.Background())
+	if err != nil || len(l.Bundles) != 1 || l.Bundles[0].Name != "at-publish" {
+		t.Errorf("in force: %+v, %v", l, err)
+	}
 }

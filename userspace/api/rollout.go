@@ -40,6 +40,8 @@ type Rollout struct {
 	ID    string `json:"id"`
 	State string `json:"state"`
 	Kind  string `json:"kind"`
+	// Key is what the sender called it: whoever lost the connection finds it again.
+	Key string `json:"key,omitempty"`
 	// By, Reason and Accept are of the person who asked.
 	By      string    `json:"by,omitempty"`
 	Reason  string    `json:"reason,omitempty"`
@@ -75,6 +77,16 @@ func (l *RolloutList) Waiting() *Rollout {
 	return nil
 }
 
+// ByKey returns the newest rollout that its sender called so; nil when there is none.
+func (l *RolloutList) ByKey(key string) *Rollout {
+	for i := range l.Rollouts {
+		if l.Rollouts[i].Key == key {
+			return &l.Rollouts[i]
+		}
+	}
+	return nil
+}
+
 // RolloutRequest is the body of POST /v1/rollouts. With a bundle the body is multipart/form-data of two parts in this
 // order: options, with this as JSON, and bundle, a tar stream. Without one it is this as JSON, and Remove names the
 // bundle to take out.
@@ -90,6 +102,8 @@ type RolloutRequest struct {
 	Accept string `json:"accept,omitempty"`
 	// Reason for the history.
 	Reason string `json:"reason,omitempty"`
+	// Key is the sender's own name of the rollout, at best a random one.
+	Key string `json:"key,omitempty"`
 }
 
 // ApplyOptions are a RolloutRequest as a Client takes it. The zero value makes the bundle stable at once.
@@ -101,11 +115,13 @@ type ApplyOptions struct {
 	Accept string
 	// Reason for the history.
 	Reason string
+	// Key is the sender's own name of the rollout.
+	Key string
 }
 
 // Request is the request for the bundle of that path.
 func (o ApplyOptions) Request(name string) RolloutRequest {
-	return RolloutRequest{Name: name, ConfirmSeconds: o.Confirm.Seconds(), Accept: o.Accept, Reason: o.Reason}
+	return RolloutRequest{Name: name, ConfirmSeconds: o.Confirm.Seconds(), Accept: o.Accept, Reason: o.Reason, Key: o.Key}
 }
 
 // Confirm is ConfirmSeconds as a duration.

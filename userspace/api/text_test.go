@@ -26,7 +26,7 @@ func TestA9EveryDoorRefusesUnsafeTexts(t *testing.T) {
 	c, s, _ := serve(t, b)
 	doors := map[string]any{
 		"POST /v1/rollouts": RolloutRequest{Remove: "x"}, "POST /v1/rollouts/{id}/confirm": Reasoned{}, "DELETE /v1/rollouts/{id}": Reasoned{},
-		"DELETE /v1/bundles/{name}": RolloutRequest{}, "POST /v1/rollback": Reasoned{}, "POST /v1/reload": ReloadRequest{},
+		"DELETE /v1/bundles/{name}": RolloutRequest{}, "POST /v1/rollback": RollbackRequest{}, "POST /v1/reload": ReloadRequest{},
 		"POST /v1/bypass": BypassRequest{}, "POST /v1/bans": BanRequest{}, "DELETE /v1/bans/{prefix...}": Reasoned{}, "POST /v1/plan": PlanRequest{Remove: "x"},
 	}
 	tried := 0
