@@ -47,7 +47,7 @@ unit: ## run the tests that need neither root nor clang, and say which were left
 
 soak: root build ## the long versions: 1,000 swaps, a minute of each flood, every fault, a million ClientHellos (root)
 	SPILLWAY_SWAPS=1000 SPILLWAY_ATTACK_FOR=1m SPILLWAY_FAULTS=all SPILLWAY_HELLOS=1000000 \
-		go test -count=1 -p 1 -timeout 4h ./test/swap ./test/attack ./test/fault ./test/ja4
+		go test -count=1 -p 1 -timeout 4h ./test/swap ./test/attack ./test/fault ./test/upgrade ./test/ja4
 
 fuzz: root ## compare the dataplane with its model until SPILLWAY_FUZZ_FOR has passed (8h)
 	SPILLWAY_FUZZ_FOR=$${SPILLWAY_FUZZ_FOR:-8h} go test -count=1 -timeout 0 -v -run TestProgramAndModelAgree ./test/oracle

@@ -4,6 +4,7 @@ package loader
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -48,15 +49,21 @@ func TestOpenAdoptsWhatIsPinned(t *testing.T) {
 }
 
 func TestForeignABIIsRefused(t *testing.T) {
-	pins := testPins(t)
-	if err := os.MkdirAll(filepath.Join(pins, "v99"), 0o700); err != nil {
+	folder := testPins(t)
+	if err := os.MkdirAll(filepath.Join(folder, "v99"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(Options{Pins: pins}); !errors.Is(err, ErrForeignABI) {
-		t.Errorf("open beside another version's pins: %v", err)
+	d := openTest(t, Options{Pins: folder}) // nothing of it decides
+	if err := os.RemoveAll(d.pins.pairs()); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := Adopt(pins); !errors.Is(err, ErrForeignABI) {
-		t.Errorf("adopt another version's pins: %v", err)
+	d.at.Layout = 99
+	var foreign *ForeignError
+	if _, err := Open(Options{Pins: folder}); !errors.As(err, &foreign) || foreign.Layout != 99 || !errors.Is(err, ErrForeignABI) {
+		t.Errorf("open what another layout decides: %v", err)
+	}
+	if _, err := Adopt(folder); !errors.As(err, &foreign) || foreign.Layout != 99 {
+		t.Errorf("adopt what another layout decides: %v", err)
 	}
 }
 
@@ -89,7 +96,7 @@ func TestRootThatReadsOtherMapsIsReplaced(t *testing.T) {
 	pins := testPins(t)
 	first := openTest(t, Options{Pins: pins})
 	publish(t, first, testHost(), testBundle("198.51.100.0/24"))
-	for _, name := range []string{"root/words", "root/next", filepath.Join(abiFolder, "maps", bpf.DataplaneMapWords)} {
+	for _, name := range []string{"root/words", "root/next", fmt.Sprintf("v%d/maps/%s", layout, bpf.DataplaneMapWords)} {
 		if err := os.Remove(filepath.Join(pins, name)); err != nil {
 			t.Fatal(err)
 		}

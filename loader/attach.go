@@ -149,7 +149,18 @@ func (r *Root) Attachments() ([]Attachment, error) {
 	}
 	var all []Attachment
 	for _, e := range entries {
-		a, err := r.attachment(e.Name())
+		a, err := attachmentAt(e.Name(), r.pins.link(e.Name()))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	old, err := r.pins.rootlessLinks()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range old {
+		a, err := attachmentAt(name, r.pins.rootlessLink(name))
 		if err != nil {
 			return nil, err
 		}
@@ -159,8 +170,12 @@ func (r *Root) Attachments() ([]Attachment, error) {
 }
 
 func (r *Root) attachment(name string) (Attachment, error) {
+	return attachmentAt(name, r.pins.link(name))
+}
+
+func attachmentAt(name, path string) (Attachment, error) {
 	a := Attachment{Interface: name, State: StateMissing}
-	l, err := link.LoadPinnedLink(r.pins.link(name), nil)
+	l, err := link.LoadPinnedLink(path, nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, nil
 	}

@@ -22,7 +22,7 @@ func DetachPins(folder string) error {
 	if err != nil {
 		return err
 	}
-	versions = append(versions, pins{folder}.rootFolder()) // the links are there; before ABI 3 they were below v*
+	versions = append(versions, pins{folder: folder}.rootFolder()) // the links are there; before ABI 3 they were below v*
 	var errs []error
 	for _, version := range versions {
 		links, err := filepath.Glob(filepath.Join(version, "links", "*"))

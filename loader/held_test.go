@@ -124,11 +124,11 @@ func TestA2ProgramsChangeAsAPair(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		paths, err := filepath.Glob(filepath.Join(folder, abiFolder, "programs", "*", "*"))
+		paths, err := filepath.Glob(filepath.Join(pins{folder: folder}.pairs(), "*", "*"))
 		if err != nil || len(paths) != 3 {
 			t.Errorf("pinned programs %v, %v", paths, err)
 		}
-		p, err := pins{folder}.openPair(id)
+		p, err := pins{folder: folder}.openPair(id)
 		if err != nil || p == nil {
 			t.Fatalf("the pair in force is not pinned whole: %v", err)
 		}
@@ -146,7 +146,7 @@ func TestA2ProgramsChangeAsAPair(t *testing.T) {
 func TestLeftPairIsTakenAway(t *testing.T) {
 	folder := testPins(t)
 	first := openTest(t, Options{Pins: folder})
-	left := filepath.Join(folder, abiFolder, "programs", "1")
+	left := pins{folder: folder}.pair(1)
 	if err := os.MkdirAll(left, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -150,7 +150,7 @@ func parsePrograms(data []byte) ([]DeviceProgram, error) {
 
 // RootID returns the id of the pinned root program, to compare with what netlink says of an interface; 0 when none is
 // pinned.
-func (d *Dataplane) RootID() (uint32, error) { return d.rootID() }
+func (r *Root) RootID() (uint32, error) { return r.rootID() }
 
 // Has reports whether the program with this id is on the device, and how.
 func (d Device) Has(id uint32) (mode string, ok bool) {

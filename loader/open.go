@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"github.com/cilium/ebpf"
 
@@ -35,6 +36,8 @@ type Dataplane struct {
 	held     held
 	pair     *pair // nil when nothing was loaded
 	words    *words
+	before   *Predecessor // decides until TakeOver
+	spent    *rootless    // its words stay mapped: the heartbeat's thread may be about to store
 	adjust   func(*bpf.Settings)
 	warnings []string
 
@@ -42,13 +45,13 @@ type Dataplane struct {
 }
 
 // Open adopts what is pinned, creates what is missing, and puts this version's dataplane program behind the root
-// program. It attaches nothing. Without a dataplane nothing is lost: what enforces goes on, and a host without any
+// program; where Predecessor is not nil, that is left to TakeOver. It attaches nothing. Without a dataplane nothing is lost: what enforces goes on, and a host without any
 // passes everything. Errors: ErrForeignABI, ErrPermission, ErrUnsupported, ErrStale.
 func Open(o Options) (*Dataplane, error) { return open(o, nil) }
 
 // open is Open; adjust, if any, changes the settings that the programs are loaded with.
 func open(o Options, adjust func(*bpf.Settings)) (*Dataplane, error) {
-	d := &Dataplane{pins: pins{o.Pins}, log: o.Log, capacity: o.Capacity, adjust: adjust}
+	d := &Dataplane{pins: pins{folder: o.Pins}, log: o.Log, capacity: o.Capacity, adjust: adjust}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -68,9 +71,25 @@ func open(o Options, adjust func(*bpf.Settings)) (*Dataplane, error) {
 }
 
 // Adopt opens what is pinned and loads no program: the way of the command line when no agent answers. ErrNotPinned
-// when there is nothing, ErrForeignABI when it is another version's.
+// when there is nothing, ErrForeignABI (a *ForeignError) when a dataplane of another layout decides: OpenRoot reads its root.
 func Adopt(folder string) (*Dataplane, error) {
-	d := &Dataplane{pins: pins{folder}, log: slog.New(slog.DiscardHandler)}
+	p := pins{folder: folder}
+	r, err := OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	number, err := p.inForce(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return nil, err
+	}
+	if number != 0 && number != layout {
+		return nil, &ForeignError{Folder: folder, Layout: number}
+	}
+	return adopt(p)
+}
+
+func adopt(p pins) (*Dataplane, error) {
+	d := &Dataplane{pins: p, log: slog.New(slog.DiscardHandler)}
 	if err := d.pins.check(); err != nil {
 		return nil, err
 	}
@@ -78,7 +97,7 @@ func Adopt(folder string) (*Dataplane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded dataplane: %w", err)
 	}
-	if d.Root, err = OpenRoot(folder); err != nil {
+	if d.Root, err = OpenRoot(p.folder); err != nil {
 		return nil, err
 	}
 	d.inner = innerSpecs(spec)
@@ -103,9 +122,13 @@ func Adopt(folder string) (*Dataplane, error) {
 	return d, nil
 }
 
-// Close releases handles and mappings. Everything pinned stays and works on.
+// Close releases handles and mappings. Everything pinned stays and works on, but for what never took over.
 func (d *Dataplane) Close() error {
 	var errs []error
+	if d.before != nil {
+		errs = append(errs, d.before.close(), explain("take away what did not take over", os.RemoveAll(d.pins.base())))
+		d.before = nil
+	}
 	if d.words != nil {
 		errs = append(errs, d.words.close())
 		d.words = nil
@@ -120,6 +143,7 @@ func (d *Dataplane) Close() error {
 	if d.Root != nil {
 		errs = append(errs, d.Root.Close())
 	}
+	errs = append(errs, d.spent.unmap())
 	d.maps, d.pair, d.Root = nil, nil, nil
 	return errors.Join(errs...)
 }
@@ -133,10 +157,18 @@ func (d *Dataplane) load() error {
 		return fmt.Errorf("read the embedded dataplane: %w", err)
 	}
 	d.inner = innerSpecs(spec)
-	if err := d.size(spec); err != nil {
+	if d.Root, err = loadRoot(d.pins, d.log); err != nil {
 		return err
 	}
-	if d.Root, err = loadRoot(d.pins, d.log); err != nil {
+	if err := d.meet(); err != nil {
+		return err
+	}
+	if d.pins.folder != "" {
+		if err := makeFolders(d.pins.maps(), d.pins.pairs()); err != nil {
+			return err
+		}
+	}
+	if err := d.size(spec); err != nil {
 		return err
 	}
 	options := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.DataplaneMapRoot: d.Root.words}}
@@ -163,6 +195,9 @@ func (d *Dataplane) load() error {
 	if d.words, err = mapWords(d.maps[bpf.DataplaneMapWords]); err != nil {
 		return err
 	}
+	if d.before != nil {
+		return nil // whoever opened it fills it, and then calls TakeOver
+	}
 	d.holdSlots()
-	return d.putInForce()
+	return d.TakeOver()
 }

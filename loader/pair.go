@@ -148,11 +148,9 @@ func (d *Dataplane) putInForce() error {
 
 // store is the moment of a change of code.
 func (d *Dataplane) store() error {
-	if err := d.next.Put(uint32(0), d.pair.dataplane); err != nil {
-		return explain("put the dataplane behind the root program", err)
-	}
-	atomic.StoreUint64(&d.at.Layout, bpf.ABIVersion)
-	return nil
+	// The word first: it is asked only where no folder has the program in force.
+	atomic.StoreUint64(&d.at.Layout, layout)
+	return explain("put the dataplane behind the root program", d.next.Put(uint32(0), d.pair.dataplane))
 }
 
 // RefillPrograms puts this handle's programs behind the root program again. A root program in front of nothing passes

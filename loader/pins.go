@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -27,9 +26,10 @@ import (
 //	<folder>/v3/programs/<id>/…        dataplane, payload, and the PROG_ARRAY between them, of one load
 //
 // root is read by every build, a v folder by the builds of its number alone.
-type pins struct{ folder string }
-
-var abiFolder = fmt.Sprintf("v%d", bpf.ABIVersion)
+type pins struct {
+	folder string
+	of     uint64 // whose v folder is meant; 0: this build's
+}
 
 // The names below a pair's folder.
 const (
@@ -38,7 +38,6 @@ const (
 	pinArray     = "array"
 )
 
-func (p pins) base() string               { return filepath.Join(p.folder, abiFolder) }
 func (p pins) maps() string               { return filepath.Join(p.base(), "maps") }
 func (p pins) mapPath(name string) string { return filepath.Join(p.maps(), name) }
 func (p pins) pairs() string              { return filepath.Join(p.base(), "programs") }
@@ -58,18 +57,19 @@ func (p pins) slot(slot uint8) string {
 
 func (p pins) slotMap(slot uint8, name string) string { return filepath.Join(p.slot(slot), name) }
 
-// prepare makes the folders, and refuses a place that is not on bpffs or holds another version's state.
+// prepare makes the folders, and refuses a place that is not on bpffs.
 func (p pins) prepare() error {
 	if p.folder == "" {
 		return nil
 	}
-	if err := p.checkABI(); err != nil {
-		return err
-	}
 	if err := checkBPFFS(p.folder); err != nil {
 		return err
 	}
-	for _, folder := range []string{p.links(), p.maps(), p.pairs()} {
+	return makeFolders(p.links())
+}
+
+func makeFolders(all ...string) error {
+	for _, folder := range all {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return explain("make the pin folder", err)
 		}
@@ -79,31 +79,11 @@ func (p pins) prepare() error {
 
 // check refuses what Adopt cannot use.
 func (p pins) check() error {
-	if err := p.checkABI(); err != nil {
-		return err
-	}
 	for _, path := range []string{p.rootWords(), p.mapPath(bpf.DataplaneMapWords)} {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s: %w", path, ErrNotPinned)
 		} else if err != nil {
 			return explain("look for pinned state", err)
-		}
-	}
-	return nil
-}
-
-func (p pins) checkABI() error {
-	entries, err := os.ReadDir(p.folder)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return explain("look for pinned state", err)
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "v") && e.Name() != abiFolder {
-			return fmt.Errorf("%w: %s was pinned by another version (this one speaks %s): run that version's `spillway detach`, or `spillway detach --pins %s` of this one, which takes everything below it off",
-				ErrForeignABI, filepath.Join(p.folder, e.Name()), abiFolder, p.folder)
 		}
 	}
 	return nil

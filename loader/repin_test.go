@@ -38,7 +38,7 @@ func TestRepin(t *testing.T) {
 			if n, err := d.Repin(); n != 0 || err != nil {
 				t.Fatalf("with all pins there: %d, %v", n, err)
 			}
-			if err := os.RemoveAll(row.remove(pins{folder})); err != nil {
+			if err := os.RemoveAll(row.remove(pins{folder: folder})); err != nil {
 				t.Fatal(err)
 			}
 			drifts, err := d.VerifyWiring()

@@ -29,18 +29,26 @@ type Root struct {
 	next    *ebpf.Map
 	page    []byte
 	at      *bpf.RootWords
+	old     atomic.Pointer[rootless] // layout 2 had no root: while it decides somewhere, its words get what these get
 }
 
 // OpenRoot opens what is pinned, for a command that finds a dataplane which it does not understand. ErrNotPinned when
-// there is no root; ErrForeignABI when the place is taken by something else.
+// there is no root, and no layout 2, which had none; ErrForeignABI when the place is taken by something else.
 func OpenRoot(folder string) (*Root, error) {
-	r := &Root{pins: pins{folder}}
-	var err error
+	r := &Root{pins: pins{folder: folder}}
+	old, err := r.pins.openRootlessWords()
+	if err != nil && !errors.Is(err, ErrNotPinned) {
+		return nil, err
+	}
+	r.old.Store(old)
 	if r.words, err = ebpf.LoadPinnedMap(r.pins.rootWords(), nil); errors.Is(err, fs.ErrNotExist) {
+		if old != nil {
+			return r, nil
+		}
 		return nil, fmt.Errorf("%s: %w", r.pins.rootFolder(), ErrNotPinned)
 	}
 	if err != nil {
-		return nil, explain("open the root's words", err)
+		return nil, errors.Join(explain("open the root's words", err), r.Close())
 	}
 	if r.next, err = ebpf.LoadPinnedMap(r.pins.rootNext(), nil); err != nil {
 		return nil, errors.Join(r.pins.explainMissing("next", err), r.Close())
@@ -220,6 +228,9 @@ func (r *Root) Close() error {
 		errs = append(errs, unix.Munmap(r.page))
 		r.page = nil
 	}
+	if old := r.old.Swap(nil); old != nil {
+		errs = append(errs, old.close(), old.unmap())
+	}
 	if r.words != nil {
 		errs = append(errs, r.words.Close())
 	}
@@ -233,26 +244,69 @@ func (r *Root) Close() error {
 }
 
 // Layout returns the ABI number of the dataplane that was put in force last, 0 for none yet.
-func (r *Root) Layout() uint64 { return atomic.LoadUint64(&r.at.Layout) }
+func (r *Root) Layout() uint64 {
+	if r.at == nil {
+		return layoutRootless
+	}
+	return atomic.LoadUint64(&r.at.Layout)
+}
 
 // Next returns the id of the program behind the root program, 0 for none: then everything passes.
 func (r *Root) Next() (uint32, error) {
+	if r.next == nil {
+		return 0, nil
+	}
 	id, err := entryOf(r.next, 0)
 	return id, explain("look behind the root program", err)
 }
 
 // Bypass returns the global kill switch.
-func (r *Root) Bypass() Deadline { return Deadline(atomic.LoadUint64(&r.at.BypassUntilNs)) }
+func (r *Root) Bypass() Deadline {
+	until := DeadlineForever
+	for _, w := range r.switches() {
+		until = min(until, Deadline(atomic.LoadUint64(w)))
+	}
+	return until
+}
 
 // SetBypass lets everything pass until the deadline; 0 ends it. It is one store and takes effect with the next packet.
-func (r *Root) SetBypass(until Deadline) { atomic.StoreUint64(&r.at.BypassUntilNs, uint64(until)) }
+func (r *Root) SetBypass(until Deadline) {
+	for _, w := range r.switches() {
+		atomic.StoreUint64(w, uint64(until))
+	}
+}
+
+// switches are the words that let everything pass: one, but for an upgrade from layout 2.
+func (r *Root) switches() []*uint64 {
+	var all []*uint64
+	if r.at != nil {
+		all = append(all, &r.at.BypassUntilNs)
+	}
+	if old := r.old.Load(); old != nil {
+		all = append(all, &old.at.BypassUntilNs)
+	}
+	return all
+}
 
 // Beat says that the agent lives. When it has not for guards.agent_timeout, everything passes.
-func (r *Root) Beat() { atomic.StoreUint64(&r.at.HeartbeatNs, monotonicNS()) }
+func (r *Root) Beat() {
+	if r.at != nil {
+		atomic.StoreUint64(&r.at.HeartbeatNs, monotonicNS())
+	}
+	if old := r.old.Load(); old != nil {
+		atomic.StoreUint64(&old.at.HeartbeatNs, monotonicNS())
+	}
+}
 
 // Heartbeat returns the age of the last beat, negative when there never was one.
 func (r *Root) Heartbeat() time.Duration {
-	beat := atomic.LoadUint64(&r.at.HeartbeatNs)
+	var beat uint64
+	if r.at != nil {
+		beat = atomic.LoadUint64(&r.at.HeartbeatNs)
+	}
+	if old := r.old.Load(); old != nil {
+		beat = max(beat, atomic.LoadUint64(&old.at.HeartbeatNs))
+	}
 	if beat == 0 {
 		return -1
 	}

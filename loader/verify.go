@@ -134,11 +134,15 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 }
 
 // rootID returns the id of the pinned root program, 0 where nothing is pinned.
-func (d *Dataplane) rootID() (uint32, error) {
-	if d.pins.folder == "" {
+func (r *Root) rootID() (uint32, error) {
+	if r.pins.folder == "" {
 		return 0, nil
 	}
-	p, err := ebpf.LoadPinnedProgram(d.pins.rootProgram(), nil)
+	path := r.pins.rootProgram()
+	if r.at == nil {
+		path = r.pins.rootlessProgram()
+	}
+	p, err := ebpf.LoadPinnedProgram(path, nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}

@@ -51,6 +51,15 @@ func (w *words) seed() error {
 	return nil
 }
 
+// setSeed takes over the seed of another layout: what is hashed by it stays where it is.
+func (w *words) setSeed(seed [2]uint64) {
+	for i := range seed {
+		if seed[i] != 0 {
+			atomic.StoreUint64(&w.at.Seed[i], seed[i])
+		}
+	}
+}
+
 func (w *words) close() error { return unix.Munmap(w.page) }
 
 // ServiceBypass returns the kill switch of one service; an unknown id has none.

@@ -68,6 +68,8 @@ type Edge struct {
 	*lab.Lab
 	Folder string
 	Pins   string
+	// Program is the command that runs; empty: the one of this tree.
+	Program string
 
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -117,6 +119,13 @@ func NewEdge(t *testing.T) *Edge {
 func tail(s string, lines int) string {
 	all := strings.Split(s, "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+func (e *Edge) program() string {
+	if e.Program != "" {
+		return e.Program
+	}
+	return Binary(e.t)
 }
 
 // HostFile is where the host file lies.
@@ -177,7 +186,7 @@ func (e *Edge) StartAs(wrapper ...string) *exec.Cmd {
 
 func (e *Edge) start(wrapper []string) *exec.Cmd {
 	e.t.Helper()
-	args := slices.Concat(wrapper, []string{Binary(e.t), "--config", e.HostFile(), "run"})
+	args := slices.Concat(wrapper, []string{e.program(), "--config", e.HostFile(), "run"})
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = e.log, e.log
 	Must(e.t, e.Edge.Start(cmd))
@@ -245,7 +254,7 @@ func (e *Edge) CLI(args ...string) (output string, code int) {
 // CLIWith is CLI behind a wrapper command. The code of a command that a signal ended is -1.
 func (e *Edge) CLIWith(wrapper []string, args ...string) (output string, code int) {
 	e.t.Helper()
-	line := slices.Concat(wrapper, []string{Binary(e.t), "--config", e.HostFile()}, args)
+	line := slices.Concat(wrapper, []string{e.program(), "--config", e.HostFile()}, args)
 	cmd := exec.Command(line[0], line[1:]...)
 	var out syncBuffer
 	cmd.Stdout, cmd.Stderr = &out, &out

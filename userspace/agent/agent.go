@@ -40,6 +40,9 @@ type agent struct {
 	kernelMu sync.RWMutex
 	kernel   dataplane // nil while it cannot be opened
 	beat     *heartbeat
+	// before is the root of a dataplane of another layout that decides; beforeBeat runs while an upgrade from it is held.
+	before     anyRoot
+	beforeBeat *heartbeat
 
 	// bypassMu orders changes of the bypass. It is not change: who panics does not wait for an apply.
 	bypassMu sync.Mutex
@@ -142,6 +145,7 @@ func (a *agent) use() (dataplane, func(), error) {
 }
 
 func (a *agent) closeKernel() {
+	a.lookAway()
 	a.kernelMu.Lock()
 	defer a.kernelMu.Unlock()
 	if a.kernel == nil {

@@ -27,6 +27,9 @@ type dataplane interface {
 	Kernel
 	Close() error
 	Warnings() []string
+	Predecessor() *loader.Predecessor
+	CarryOver() error
+	TakeOver() error
 	Attach(name string, mode config.Attach) (loader.Attachment, error)
 	DetachInterface(name string) error
 	Build(*loader.Image) (uint8, error)

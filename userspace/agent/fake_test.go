@@ -46,6 +46,7 @@ type machine struct {
 	hits      map[uint8]map[uint16]uint64
 	drift     []loader.Drift
 	wiring    []loader.Drift
+	before    *loader.Predecessor // decides until TakeOver
 	events    chan bpf.Event
 	now       func() time.Time
 
@@ -233,6 +234,28 @@ func (m *machine) VerifyWiring() ([]loader.Drift, error) {
 func (f *fake) Close() error { return nil }
 
 func (f *fake) Warnings() []string { return nil }
+
+func (f *fake) Predecessor() *loader.Predecessor {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.before
+}
+
+func (f *fake) CarryOver() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.called("CarryOver")
+}
+
+func (f *fake) TakeOver() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.called("TakeOver"); err != nil {
+		return err
+	}
+	f.before = nil
+	return nil
+}
 
 func (f *fake) Attach(name string, mode config.Attach) (loader.Attachment, error) {
 	f.mu.Lock()

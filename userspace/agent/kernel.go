@@ -27,6 +27,9 @@ func (a *agent) reading(k view.Kernel) view.Reading {
 
 // blindReading is the reading while no dataplane could be opened.
 func (a *agent) blindReading() view.Reading {
+	if r, ok := a.behindReading(); ok {
+		return a.withAttach(r)
+	}
 	return a.withAttach(view.Blind(a.opts.network, a.interfaceNames()))
 }
 

@@ -24,19 +24,37 @@ func (a *agent) tryOpen() {
 		return
 	}
 	d, err := a.opts.open(loader.Options{Pins: h.Paths.Pins, Capacity: h.Capacity, Log: a.log})
+	var held *errHeldUpgrade
+	var away time.Duration
+	if err == nil {
+		away = d.Heartbeat() // of whoever lived before this agent
+		a.change.Lock()
+		err = a.takeOver(d)
+		a.change.Unlock()
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}
 	if err != nil {
 		a.openRetry.failed(a.now())
 		a.stale.Store(errors.Is(err, loader.ErrStale))
-		a.setProblem(problemKernel, err.Error(), fixOf(err))
+		fix := fixOf(err)
+		if errors.As(err, &held) {
+			fix = fixHeldUpgrade
+		}
+		if held != nil || errors.Is(err, loader.ErrForeignABI) {
+			a.lookBehind(held != nil)
+		}
+		a.setProblem(problemKernel, err.Error(), fix)
 		if log := loader.VerifierLog(err); log != "" {
 			a.log.Debug("the verifier said", "log", log)
 		}
 		return
 	}
+	a.lookAway()
 	a.openRetry.reset()
 	a.clearProblem(problemKernel)
 	a.setWarnings(d.Warnings())
-	away := d.Heartbeat() // of whoever lived before this agent
 	a.kernelMu.Lock()
 	a.kernel, a.beat = d, startHeartbeat(d)
 	a.kernelMu.Unlock()

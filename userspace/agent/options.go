@@ -41,6 +41,7 @@ type Options struct {
 	// What stands for the machine in tests.
 	open    func(loader.Options) (dataplane, error)
 	owner   func(folder string) (ownership, error)
+	root    func(folder string) (anyRoot, error)
 	own     func() ([]netip.Addr, error)
 	links   func(context.Context) <-chan struct{}
 	network view.Network
@@ -63,6 +64,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.open == nil {
 		o.open = openLoader
+	}
+	if o.root == nil {
+		o.root = openRoot
 	}
 	if o.owner == nil {
 		o.owner = func(pins string) (ownership, error) { return ownPins(pins, o.Host.Paths.State) }

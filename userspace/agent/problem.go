@@ -90,9 +90,12 @@ func rank(code string) int {
 
 // fixOf says how a person mends what the loader reports.
 func fixOf(err error) string {
+	var foreign *loader.ForeignError
 	switch {
 	case errors.Is(err, loader.ErrOwned):
 		return fixOfOwner(err)
+	case errors.As(err, &foreign) && foreign.Newer():
+		return "start the later version again, or `spillway detach` and start this one: traffic passes unprotected in between; `spillway bypass on` works at any time"
 	case errors.Is(err, loader.ErrForeignABI):
 		return "run `spillway detach`, then start the agent again: traffic passes unprotected in between"
 	case errors.Is(err, loader.ErrForeignPins):

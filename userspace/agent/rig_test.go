@@ -87,6 +87,7 @@ func (r *rig) startWithoutAdoption() {
 	o.network = fakeNetwork{r.machine, &r.devices}
 	o.owner = r.machine.own
 	o.spawn = func(f func()) { f() }
+	o.root = func(string) (anyRoot, error) { return &fake{r.machine, h}, nil }
 	o.clock = func() loader.Clock {
 		return loader.Clock{Wall: r.clock, MonotonicNS: uint64(r.clock.Add(-r.stepped).Sub(time.Unix(0, 0)))}
 	}

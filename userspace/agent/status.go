@@ -25,7 +25,8 @@ func (a *agent) Status(context.Context) (*api.Status, error) {
 
 func (a *agent) status(want parts) *api.Status {
 	var s *api.Status
-	if d, done, err := a.use(); err == nil {
+	d, done, err := a.use()
+	if err == nil {
 		s = a.kernelStatus(d, want)
 		done()
 	} else {
@@ -46,7 +47,7 @@ func (a *agent) status(want parts) *api.Status {
 		s.Problems = append(s.Problems, api.Problem{Code: "drift", Message: fmt.Sprintf("the kernel differs from the bundle in %d places", len(s.Drift.Entries)), Fix: "spillway verify; apply the bundle again", Since: s.Drift.Checked})
 	}
 	s.Agent = &api.Agent{Version: a.opts.Version, PID: os.Getpid(), Started: a.started.UTC(), HostFile: a.opts.HostPath, State: api.StateRunning}
-	if !allAttached(s.Interfaces) {
+	if err != nil || !allAttached(s.Interfaces) {
 		s.Agent.State = api.StateUnprotected
 	}
 	return s

@@ -13,6 +13,9 @@ import (
 // Unban ends a ban in the kernel. It works while an agent that hangs holds the state: that agent's record follows the
 // kernel when it goes on.
 func (s *Session) Unban(prefix, reason string) (*api.Change, error) {
+	if err := s.readable("the bans are in its maps"); err != nil {
+		return nil, err
+	}
 	p, err := api.BanPrefix(prefix)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
 	}
 	what := "everything"
 	if r.Service == "" {
-		s.d.SetBypass(until)
+		s.root.SetBypass(until)
 	} else {
 		id, err := s.service(r.Service)
 		if err != nil {
@@ -123,6 +123,9 @@ func short(d time.Duration) string {
 }
 
 func (s *Session) service(name string) (uint8, error) {
+	if err := s.readable("the bypass of one service needs its maps"); err != nil {
+		return 0, err
+	}
 	host, err := s.d.Host()
 	if err != nil {
 		return 0, err
@@ -156,13 +159,13 @@ func Detach(p Places, reason string, now func() time.Time) (*api.Change, error) 
 		defer owner.Close()
 	}
 	var interfaces []string
-	if d, err := loader.Adopt(p.Pins); err == nil {
-		if all, err := d.Attachments(); err == nil {
+	if r, err := loader.OpenRoot(p.Pins); err == nil { // of whatever build
+		if all, err := r.Attachments(); err == nil {
 			for _, a := range all {
 				interfaces = append(interfaces, a.Interface)
 			}
 		}
-		if err := d.Close(); err != nil {
+		if err := r.Close(); err != nil {
 			return nil, err
 		}
 	}
@@ -186,6 +189,9 @@ func Pinned(p Places) (bool, error) {
 	}
 	if errors.Is(err, loader.ErrNotPinned) {
 		return anyVersion(p.Pins), nil
+	}
+	if errors.Is(err, loader.ErrForeignABI) {
+		return true, nil
 	}
 	return !errors.Is(err, loader.ErrPermission), err
 }

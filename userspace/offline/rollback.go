@@ -19,6 +19,9 @@ import (
 // the request names. It is one compare-and-swap, so it is made beside an agent that holds the state and does not answer,
 // too: that one finds a note when it goes on, publishes nothing that it was building, and writes the rollback down.
 func (s *Session) Rollback(r api.RollbackRequest) (*api.Change, error) {
+	if err := s.readable("a rollback is refused"); err != nil {
+		return nil, err
+	}
 	store, note, err := lock(s.places.State, s.now)
 	hung := errors.Is(err, ErrHeld)
 	if err != nil && !hung {

@@ -19,9 +19,11 @@ var ErrHeld = errors.New("an agent holds the state, but does not answer")
 
 // Session works on pinned maps without an agent.
 type Session struct {
-	places Places
-	d      *loader.Dataplane
-	now    func() time.Time
+	places  Places
+	d       *loader.Dataplane // nil where another build's decides
+	root    *loader.Root
+	foreign *loader.ForeignError
+	now     func() time.Time
 }
 
 // Open adopts what is pinned. loader.ErrNotPinned when nothing is, loader.ErrForeignPins when the folder is neither root's
@@ -31,14 +33,26 @@ func Open(p Places, now func() time.Time) (*Session, error) {
 		return nil, err
 	}
 	d, err := loader.Adopt(p.Pins)
+	if errors.Is(err, loader.ErrForeignABI) {
+		s, err := foreign(p, err)
+		if err == nil {
+			s.now = now
+		}
+		return s, err
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &Session{places: p, d: d, now: now}, nil
+	return &Session{places: p, d: d, root: d.Root, now: now}, nil
 }
 
 // Close releases the handles; what is pinned works on.
-func (s *Session) Close() error { return s.d.Close() }
+func (s *Session) Close() error {
+	if s.d == nil {
+		return s.root.Close()
+	}
+	return s.d.Close()
+}
 
 // lock takes the state for a change. The disk must not stand in the way: when it cannot be used, the change goes
 // through, and the returned note says that it is not recorded.

@@ -19,6 +19,9 @@ const namesFrom = 1000
 
 // Status tells what the kernel does, without an agent: all that can be read, and what cannot as a problem. Names come from the history, when it can be read.
 func (s *Session) Status() (*api.Status, error) {
+	if s.foreign != nil {
+		return s.foreignStatus(), nil
+	}
 	st, _ := view.Status(s.Reading())
 	st.Source = api.SourcePins
 	if h := s.places.Host; h != nil {
@@ -63,7 +66,12 @@ func (s *Session) Reading() view.Reading {
 			wanted = append(wanted, i.Name)
 		}
 	}
-	r := view.Read(s.d, view.Netlink{}, wanted)
+	var r view.Reading
+	if s.foreign != nil {
+		r = view.Behind(s.root, view.Netlink{}, wanted, s.decides())
+	} else {
+		r = view.Read(s.d, view.Netlink{}, wanted)
+	}
 	r.Agent, r.AgentPID = s.places.Agent, s.places.AgentPID
 	return r
 }
@@ -125,6 +133,9 @@ func (s *Session) maps(st *api.Status) error {
 
 // Verify checks the wiring. Rows cannot be compared: only the agent knows with which clock they were compiled.
 func (s *Session) Verify() (*api.Verification, error) {
+	if err := s.readable("there is nothing to compare with"); err != nil {
+		return nil, err
+	}
 	found, err := s.d.VerifyWiring()
 	if err != nil {
 		return nil, fmt.Errorf("verify the wiring: %w", err)
@@ -145,6 +156,9 @@ func anyVersion(pins string) bool {
 
 // Bans lists the bans in force. Who made them and why is in the agent's state.
 func (s *Session) Bans() (*api.BanList, error) {
+	if err := s.readable("the bans are in its maps"); err != nil {
+		return nil, err
+	}
 	bans, err := s.d.Bans()
 	if err != nil {
 		return nil, err

@@ -41,6 +41,9 @@ func (j *judge) interfaces() {
 
 // decide says of each interface whether its packets are decided upon, and whether that protects.
 func (j *judge) decide() {
+	if j.Behind != "" {
+		return
+	}
 	k := *j
 	k.idle()
 	k.bundleIdle()

@@ -83,6 +83,7 @@ func (j *judge) idle() {
 		j.v.Idle = "nothing is attached"
 	case j.Bypass.Active():
 		j.v.Idle = "bypass is on"
+	case j.Behind != "": // whether it blocks is not known
 	case j.emptied():
 		j.v.Idle = "no dataplane stands behind the root program"
 	case j.Control.Host == bpf.SlotEmpty:
@@ -126,7 +127,7 @@ func (j *judge) inForce() (loader.GenerationInfo, bool) {
 }
 
 func (j *judge) bundleIdle() {
-	if j.v.BundleIdle = j.v.Idle; j.v.Idle != "" || j.Unread[PartGenerations] != nil || j.Unread[PartHost] != nil {
+	if j.v.BundleIdle = j.v.Idle; j.v.Idle != "" || j.Behind != "" || j.Unread[PartGenerations] != nil || j.Unread[PartHost] != nil {
 		return
 	}
 	g, ok := j.inForce()
@@ -202,6 +203,8 @@ func (j *judge) sum() {
 	case j.Bypass.Active():
 		says(api.StateBypassed, "BYPASS IS ON: %s%s.", j.everything(), until(j.Bypass))
 		j.problem("bypass", "bypass is on: "+j.everything()+ends(j.Bypass), "spillway bypass off")
+	case j.Behind != "":
+		says(api.StateUnknown, "UNKNOWN: %s.", j.Behind)
 	case j.emptied(), j.Control.Host == bpf.SlotEmpty, j.lost():
 		says(api.StateUnprotected, "NOT PROTECTED: %s, %s.", j.v.Idle, j.everything())
 		j.passing()

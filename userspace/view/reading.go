@@ -71,6 +71,7 @@ type Reading struct {
 	Agent       Presence                  //
 	AgentPID    int                       // of one that hangs; 0 when it is not known
 	Attach      map[string]api.Problem    // why the agent could not attach, by interface
+	Behind      string                    // "": what is read above decides; else what decides, and cannot be read
 }
 
 // Interface is what netlink says of one.
@@ -121,6 +122,28 @@ func Read(k Kernel, n Network, wanted []string) Reading {
 		if !d.OnInterface() {
 			r.Wiring = append(r.Wiring, d)
 		}
+	}
+	r.Interfaces = lookAt(n, wanted, r.Links)
+	return r
+}
+
+// Root is what can be read of every build's dataplane: *loader.Root has it.
+type Root interface {
+	Bypass() loader.Deadline
+	Heartbeat() time.Duration
+	Attachments() ([]loader.Attachment, error)
+	RootID() (uint32, error)
+}
+
+// Behind looks at a dataplane of which the root alone can be read; decides says whose it is.
+func Behind(k Root, n Network, wanted []string, decides string) Reading {
+	r := Reading{Bypass: k.Bypass(), Heartbeat: k.Heartbeat(), Unread: map[Part]error{}, Behind: decides}
+	var err error
+	if r.Links, err = k.Attachments(); err != nil {
+		r.Unread[PartLinks] = err
+	}
+	if r.Root, err = k.RootID(); err != nil {
+		r.Unread[PartRoot] = err
 	}
 	r.Interfaces = lookAt(n, wanted, r.Links)
 	return r
