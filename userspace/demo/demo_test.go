@@ -134,7 +134,7 @@ func testReaderLeaves(t *testing.T, exe string) {
 func testBrokenPromise(t *testing.T, exe string) {
 	script := filepath.Join(t.TempDir(), "spillway")
 	text := fmt.Sprintf("#!/bin/sh\n[ \"$1 $2\" = 'bypass off' ] && exit 0\nexec %s \"$@\"\n", exe)
-	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	out := &output{}
@@ -150,7 +150,7 @@ func testBrokenPromise(t *testing.T, exe string) {
 func TestAgentThatDoesNotStart(t *testing.T) {
 	requireRoot(t)
 	exe := filepath.Join(t.TempDir(), "spillway")
-	if err := os.WriteFile(exe, []byte("#!/bin/sh\necho no luck >&2\nexit 7\n"), 0o700); err != nil {
+	if err := os.WriteFile(exe, []byte("#!/bin/sh\necho no luck >&2\nexit 7\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	out := &output{}

@@ -14,8 +14,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/lab"
+	"github.com/spillway/spillway/userspace/rights"
 )
 
 // commandLimit bounds one command, so that a hang becomes an error. A good one takes well below a second.
@@ -109,8 +111,19 @@ func (e *edge) startAgent(ctx context.Context) (*agent, error) {
 		return nil, fmt.Errorf("start the agent: %w", err)
 	}
 	defer f.Close()
+	exe, err := os.Open(e.exe)
+	if err != nil {
+		return nil, fmt.Errorf("start the agent: %w", err)
+	}
+	defer exe.Close()
+	if err := loader.PreparePins(e.work.pins(), agentID, agentID); err != nil {
+		return nil, fmt.Errorf("start the agent: %w", err)
+	}
 	a.cmd = e.command(context.WithoutCancel(ctx), "run")
 	a.cmd.Stdout, a.cmd.Stderr = f, f
+	// As its unit runs it. The program may lie where that user cannot come; it is opened here.
+	rights.Take(a.cmd, agentID, agentID)
+	a.cmd.Path, a.cmd.Err, a.cmd.ExtraFiles = "/proc/self/fd/3", nil, []*os.File{exe}
 	if err := e.lab.Edge.Start(a.cmd); err != nil {
 		return nil, err
 	}
@@ -135,7 +148,7 @@ func (a *agent) waitReady(ctx context.Context, socket, iface string) error {
 		s, err := client.Status(ctx)
 		switch {
 		case err == nil && attached(s, iface):
-			return nil
+			return a.hasRights()
 		case err == nil && len(s.Problems) > 0:
 			last = errors.New(s.Problems[0].Message)
 		case err != nil && ctx.Err() == nil:
@@ -149,6 +162,18 @@ func (a *agent) waitReady(ctx context.Context, socket, iface string) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// hasRights makes sure that what the demo shows is shown by an agent with the unit's rights.
+func (a *agent) hasRights() error {
+	has, err := rights.Process(a.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	if wrong := rights.Differ(has, agentID, agentID); len(wrong) > 0 {
+		return fmt.Errorf("the agent does not run as its unit: %s", strings.Join(wrong, "; "))
+	}
+	return nil
 }
 
 func attached(s *api.Status, iface string) bool {

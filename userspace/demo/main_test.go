@@ -58,6 +58,9 @@ func executable(t *testing.T) string {
 		if built.dir, built.err = os.MkdirTemp("", "spillway-demo-test-"); built.err != nil {
 			return
 		}
+		if built.err = os.Chmod(built.dir, 0o711); built.err != nil { // a script runs it as the agent's user
+			return
+		}
 		build := exec.Command("go", "build", "-o", built.dir, "github.com/spillway/spillway/cmd/spillway", "github.com/spillway/spillway/test/bots/mimic")
 		if out, err := build.CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("%w\n%s", err, out)

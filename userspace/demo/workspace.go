@@ -59,13 +59,32 @@ func newWorkspace() (_ *workspace, err error) {
 		return nil, err
 	}
 	w.dir = filepath.Join(root, id)
+	if err := w.giveFolders(); err != nil {
+		return nil, err
+	}
 	if err := os.Mkdir(w.bpffs(), 0o700); err != nil {
 		return nil, err
 	}
-	if err := unix.Mount("spillway-demo", w.bpffs(), "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
+	if err := unix.Mount("spillway-demo", w.bpffs(), "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0711"); err != nil {
 		return nil, fmt.Errorf("mount a BPF file system on %s: %w", w.bpffs(), err)
 	}
 	return w, nil
+}
+
+// agentID is the user and group of the demo's agent, which no file of the machine need name.
+const agentID = 64_017
+
+// giveFolders lets the agent's user pass through the folder, and makes what the unit makes for it.
+func (w *workspace) giveFolders() error {
+	if err := os.Chmod(w.dir, 0o711); err != nil {
+		return err
+	}
+	for _, folder := range []string{w.state(), filepath.Dir(w.socket())} {
+		if err := errors.Join(os.Mkdir(folder, 0o755), os.Chown(folder, agentID, agentID)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeFolder makes a folder in root, and root itself, which another demo may be removing at this moment.
@@ -97,14 +116,16 @@ func lockOwner(dir string, flags int) (*os.File, error) {
 func (w *workspace) path(name string) string { return filepath.Join(w.dir, name) }
 func (w *workspace) bpffs() string           { return w.path("bpf") }
 func (w *workspace) pins() string            { return filepath.Join(w.bpffs(), "spillway") }
-func (w *workspace) socket() string          { return w.path("spillway.sock") }
+func (w *workspace) state() string           { return w.path("state") }
+func (w *workspace) socket() string          { return w.path("run/spillway.sock") }
 
 // writeHost writes the host file with this max_mode, as a person would edit it.
 func (w *workspace) writeHost(mode config.Mode, iface string) error {
-	return render(w.path(hostFile), hostFile, host{
+	err := render(w.path(hostFile), hostFile, host{
 		Mode: mode, Interface: iface, Capacity: capacity,
-		Socket: w.socket(), State: w.path("state"), Pins: w.pins(),
+		Socket: w.socket(), State: w.state(), Pins: w.pins(),
 	})
+	return errors.Join(err, os.Chmod(w.path(hostFile), 0o644)) // the agent reads it, too
 }
 
 // Close takes what is pinned out of the kernel, and removes the file system, the folder and the lock. The agent must
