@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -27,7 +29,8 @@ const (
 
 // Attachment is the root program's place on one interface.
 type Attachment struct {
-	Interface string
+	Interface string // its name when it was attached; the device may have another by now
+	Pin       string // of the link, as DetachInterface takes it
 	Index     int
 	Mode      string // native or generic
 	ProgramID uint32
@@ -45,16 +48,21 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 	if err != nil {
 		return Attachment{}, fmt.Errorf("attach to %s: %w", name, ErrNoDevice)
 	}
-	a, err := d.attachment(name)
+	all, err := d.Attachments()
 	if err != nil {
 		return Attachment{}, err
 	}
-	if a.State == StateAttached && a.Here && a.Index == iface.Index {
-		return a, nil
-	}
-	// The pin outlives its device. A severed link holds nothing, and a link to a namesake of long ago less.
-	if err := removePin(d.pins.link(name)); err != nil {
-		return Attachment{}, err
+	pin := linkPin(iface.Index, name)
+	for _, a := range all {
+		if a.State == StateAttached && a.Here && a.Index == iface.Index {
+			return a, nil // also when the device had another name then
+		}
+		// The pin outlives its device. A severed link holds nothing, and one to a device of that number elsewhere less.
+		if a.Pin == pin || a.State == StateSevered && a.Names(name) {
+			if err := removePin(d.pins.link(a.Pin)); err != nil {
+				return Attachment{}, err
+			}
+		}
 	}
 	if err := refuseForeign(name, iface.Index); err != nil {
 		return Attachment{}, err
@@ -76,13 +84,34 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 		return Attachment{}, explainAttach(name, mode, err)
 	}
 	defer func() { _ = l.Close() }()
-	if err := l.Pin(d.pins.link(name)); err != nil {
+	if err := l.Pin(d.pins.link(pin)); err != nil {
 		return Attachment{}, explain("pin the link of "+name, err)
 	}
 	if err := d.pins.keepOwner(); err != nil {
 		return Attachment{}, err
 	}
-	return d.attachment(name)
+	return d.attachment(pin)
+}
+
+// linkPin is what the pin of a link is called: the device's number, which stays when it is renamed, and its name of then,
+// for people and for a device that is gone. bpffs takes no dot in a name; VLAN devices have one.
+func linkPin(index int, name string) string { return fmt.Sprintf("%d-%s", index, pinName(name)) }
+
+func pinName(name string) string { return strings.ReplaceAll(name, ".", "_") }
+
+// nameOfPin is the way back. Older pins have no number.
+func nameOfPin(pin string) string {
+	if number, name, ok := strings.Cut(pin, "-"); ok && name != "" {
+		if _, err := strconv.ParseUint(number, 10, 31); err == nil {
+			return name
+		}
+	}
+	return pin
+}
+
+// Names reports whether the link was made under the name.
+func (a Attachment) Names(name string) bool {
+	return a.Interface == name || a.Interface == pinName(name)
 }
 
 // provePinning makes sure that a link could be pinned. An attached link that cannot be is detached again at once, and a
@@ -169,12 +198,13 @@ func (r *Root) Attachments() ([]Attachment, error) {
 	return all, nil
 }
 
-func (r *Root) attachment(name string) (Attachment, error) {
-	return attachmentAt(name, r.pins.link(name))
+func (r *Root) attachment(pin string) (Attachment, error) {
+	return attachmentAt(pin, r.pins.link(pin))
 }
 
-func attachmentAt(name, path string) (Attachment, error) {
-	a := Attachment{Interface: name, State: StateMissing}
+func attachmentAt(pin, path string) (Attachment, error) {
+	name := nameOfPin(pin)
+	a := Attachment{Interface: name, Pin: pin, State: StateMissing}
 	l, err := link.LoadPinnedLink(path, nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return a, nil
@@ -215,9 +245,9 @@ func (p pins) openLinks() (map[string]link.Link, error) {
 	return links, nil
 }
 
-// DetachInterface takes the root program off an interface that the host file no longer lists.
-func (d *Dataplane) DetachInterface(name string) error {
-	return detachLink(d.pins.link(name))
+// DetachInterface takes the root program off an interface that the host file no longer lists, by the pin of its link.
+func (d *Dataplane) DetachInterface(pin string) error {
+	return detachLink(d.pins.link(pin))
 }
 
 // genericIsSafe refuses generic XDP below Linux 6.9, where it drops what it cannot linearise.

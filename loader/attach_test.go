@@ -61,7 +61,7 @@ func TestAttachIsPinnedAndAdopted(t *testing.T) {
 	if again != a {
 		t.Errorf("a second start touched the attachment:\n was %+v\n  is %+v", a, again)
 	}
-	if err := second.DetachInterface(name); err != nil {
+	if err := second.DetachInterface(a.Pin); err != nil {
 		t.Fatal(err)
 	}
 	if all, err := second.Attachments(); err != nil || len(all) != 0 {
@@ -189,5 +189,37 @@ func TestLinksGetTheRootOfTheNextStart(t *testing.T) {
 	}
 	if drifts, err := second.VerifyWiring(); err != nil || len(drifts) > 0 {
 		t.Errorf("wiring: %v, %v", drifts, err)
+	}
+}
+
+// A20: a device that is renamed keeps its link, under whichever of its names it is asked for.
+func TestA20RenamedDeviceKeepsItsLink(t *testing.T) {
+	name := testVeth(t)
+	d := openTest(t, Options{Pins: testPins(t)})
+	before, err := d.Attach(name, config.AttachNative)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := name + ".7"
+	if err := netlink.LinkSetName(l, now); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = netlink.LinkDel(l) })
+	if all, err := d.Attachments(); err != nil || len(all) != 1 || all[0] != before {
+		t.Errorf("%+v, %v, was %+v", all, err, before)
+	}
+	if again, err := d.Attach(now, config.AttachNative); err != nil || again != before {
+		t.Errorf("under its new name: %+v, %v", again, err)
+	}
+	// A VLAN device has a dot in its name, and bpffs takes none.
+	if err := d.DetachInterface(before.Pin); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := d.Attach(now, config.AttachNative); err != nil || !a.Names(now) {
+		t.Errorf("%+v, %v", a, err)
 	}
 }

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -34,15 +35,17 @@ func (a *agent) place(name string) *place {
 
 // attach attaches to one interface, or adopts the link that is there.
 func (a *agent) attach(d dataplane, i config.Interface) bool {
-	linked := a.linked(d, i.Name)
-	if until := a.attachHeld(i.Name); !linked && !until.IsZero() {
-		a.notAttached(i.Name, heldAttach(i.Name, until))
-		return false
-	}
-	got, err := d.Attach(i.Name, i.Attach)
-	if err != nil {
-		a.notAttached(i.Name, &api.Problem{Code: "attach", Message: err.Error(), Fix: fixOf(err)})
-		return false
+	got, linked := a.linked(d, i.Name)
+	if !linked {
+		if until := a.attachHeld(i.Name); !until.IsZero() {
+			a.notAttached(i.Name, heldAttach(i.Name, until))
+			return false
+		}
+		var err error
+		if got, err = d.Attach(i.Name, i.Attach); err != nil {
+			a.notAttached(i.Name, &api.Problem{Code: "attach", Message: err.Error(), Fix: fixOf(err)})
+			return false
+		}
 	}
 	a.noteAttached(got, i.Name, !linked)
 	a.mu.Lock()
@@ -74,12 +77,31 @@ func (a *agent) notAttached(name string, problem *api.Problem) {
 	}
 }
 
-// linked reports whether an interface has a link that holds: to attach is then to adopt it.
-func (a *agent) linked(d dataplane, name string) bool {
+// linked finds the link of an interface that has one which holds.
+func (a *agent) linked(d dataplane, name string) (loader.Attachment, bool) {
 	all, err := d.Attachments()
-	return err == nil && slices.ContainsFunc(all, func(at loader.Attachment) bool {
-		return at.Interface == name && at.State == loader.StateAttached && a.sameDevice(at)
-	})
+	if err != nil {
+		return loader.Attachment{}, false
+	}
+	i := slices.IndexFunc(all, func(at loader.Attachment) bool { return at.State == loader.StateAttached && a.isLinkOf(at, name) })
+	if i < 0 {
+		return loader.Attachment{}, false
+	}
+	return all[i], true
+}
+
+// isLinkOf reports whether a link is that of an interface of the host file. Its name is resolved at the time: the device
+// that has it now counts, and netlink must agree. Where no device has it, the one that was attached under it was renamed,
+// and is followed by its number: a rename takes nothing off the card. A link whose device is gone is that of its old name.
+func (a *agent) isLinkOf(at loader.Attachment, name string) bool {
+	if at.State != loader.StateAttached {
+		return at.Names(name)
+	}
+	d, err := a.opts.network.DeviceByName(name)
+	if errors.Is(err, loader.ErrNoDevice) {
+		return at.Here && at.Names(name)
+	}
+	return err == nil && at.Here && at.Index == d.Index
 }
 
 // watchLinks attaches again where a link was cut: a device that was deleted and came back.
@@ -89,8 +111,10 @@ func (a *agent) watchLinks(d dataplane, hurry bool) error {
 		return err
 	}
 	live := map[string]bool{}
-	for _, at := range all {
-		live[at.Interface] = at.State == loader.StateAttached && a.sameDevice(at)
+	for _, i := range a.hostFile().Interfaces {
+		live[i.Name] = slices.ContainsFunc(all, func(at loader.Attachment) bool {
+			return at.State == loader.StateAttached && a.isLinkOf(at, i.Name)
+		})
 	}
 	for _, i := range a.hostFile().Interfaces {
 		a.mu.Lock()
@@ -114,13 +138,6 @@ func (a *agent) watchLinks(d dataplane, hurry bool) error {
 	return nil
 }
 
-// sameDevice reports whether a link holds the device that has its name now, and netlink agrees. A device may be renamed or
-// go to another network namespace, and another take its name; the link goes with the device.
-func (a *agent) sameDevice(at loader.Attachment) bool {
-	d, err := a.opts.network.DeviceByName(at.Interface)
-	return err == nil && d.Index == at.Index && at.Here
-}
-
 // unnamed returns the pinned links to interfaces that the host file does not name.
 func (a *agent) unnamed(d dataplane) ([]loader.Attachment, error) {
 	all, err := d.Attachments()
@@ -128,7 +145,7 @@ func (a *agent) unnamed(d dataplane) ([]loader.Attachment, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(all, func(at loader.Attachment) bool {
-		return slices.ContainsFunc(a.hostFile().Interfaces, func(i config.Interface) bool { return i.Name == at.Interface })
+		return slices.ContainsFunc(a.hostFile().Interfaces, func(i config.Interface) bool { return a.isLinkOf(at, i.Name) })
 	}), nil
 }
 
@@ -150,7 +167,7 @@ func (a *agent) detachUnnamed(d dataplane) {
 			left = append(left, at.Interface+": this state did not attach it")
 			continue
 		}
-		if err := d.DetachInterface(at.Interface); err != nil {
+		if err := d.DetachInterface(at.Pin); err != nil {
 			left = append(left, err.Error())
 			continue
 		}

@@ -56,7 +56,7 @@ func TestInterfaceThatStaysAttachedIsTold(t *testing.T) {
 // A device was renamed, or came back under its name as another one: the link is where the device is, and the name is not
 // protected.
 func TestNameThatIsAnotherDevice(t *testing.T) {
-	for name, index := range map[string]int{"another": 7, "none": 0} {
+	for name, index := range map[string]int{"another": 7} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.mustApply("one", api.ApplyOptions{})
@@ -78,6 +78,35 @@ func TestNameThatIsAnotherDevice(t *testing.T) {
 				t.Errorf("%+v", s.Interfaces)
 			}
 		})
+	}
+}
+
+// A20: a device that is renamed keeps its program, so it is followed: nothing is attached or detached, and status shows both
+// names. The host file may then say the new one.
+func TestA20RenamedInterfaceIsFollowed(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.devices, r.machine.renamed = map[string]int{"eth0": 0, "wan0": fakeIndex}, "wan0"
+	for range 2 { // and after a restart
+		r.pass(2 * lastRetry)
+		s, err := r.Status(ctx)
+		if err != nil || !s.Protected || s.Interfaces[0].Name != "eth0" || s.Interfaces[0].Now != "wan0" || !hasProblem(s, "renamed") {
+			t.Errorf("%+v, %v, %v", s.Interfaces, s.Problems, err)
+		}
+		if len(r.machine.links) != 1 || r.machine.did("DetachInterface") != 0 {
+			t.Errorf("links %v", r.machine.links)
+		}
+		r.restart()
+	}
+	r.writeHost(strings.Replace(hostYAML, "{name: eth0}", "{name: wan0}", 1))
+	r.machine.adopts = "eth0" // the loader finds the link by the device's number
+	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	r.pass(time.Minute)
+	s, err := r.Status(ctx)
+	if err != nil || hasProblem(s, "renamed") || hasProblem(s, problemUnnamed) || len(r.machine.links) != 1 || r.machine.lastLink != 1 || r.machine.did("DetachInterface") != 0 {
+		t.Errorf("%+v, %v, links %v", s.Interfaces, s.Problems, r.machine.links)
 	}
 }
 

@@ -16,8 +16,14 @@ import (
 	"github.com/spillway/spillway/loader"
 )
 
-// fakeIndex is the index of every device to which a link is made.
+// fakeIndex is the index of eth0; eth1 has the next.
 const fakeIndex = 2
+
+func indexOf(name string) int {
+	var n int
+	_, _ = fmt.Sscanf(name, "eth%d", &n)
+	return fakeIndex + n
+}
 
 // fakeRoot is the id of the root program.
 const fakeRoot = 3
@@ -25,7 +31,9 @@ const fakeRoot = 3
 // machine is the kernel: it outlives agents, as pinned state does.
 type machine struct {
 	mu        sync.Mutex
-	owner     int // the process that has locked the pins
+	adopts    string // the pin of the link that Attach finds under another name
+	renamed   string // what the device of fakeIndex is called now
+	owner     int    // the process that has locked the pins
 	control   loader.Control
 	slots     map[uint8]*loader.Image
 	host      *loader.HostInfo
@@ -140,7 +148,7 @@ func (m *machine) Attachments() ([]loader.Attachment, error) {
 	}
 	var all []loader.Attachment
 	for name, s := range m.links {
-		all = append(all, loader.Attachment{Interface: name, Index: fakeIndex, Mode: "native", ProgramID: fakeRoot, LinkID: m.linkIDs[name], State: s, Here: s == loader.StateAttached})
+		all = append(all, loader.Attachment{Interface: name, Pin: name, Index: indexOf(name), Mode: "native", ProgramID: fakeRoot, LinkID: m.linkIDs[name], State: s, Here: s == loader.StateAttached})
 	}
 	return all, nil
 }
@@ -263,11 +271,14 @@ func (f *fake) Attach(name string, mode config.Attach) (loader.Attachment, error
 	if err := errors.Join(f.called("Attach"), f.fail["Attach "+name]); err != nil {
 		return loader.Attachment{}, err
 	}
+	if f.adopts != "" {
+		return loader.Attachment{Interface: f.adopts, Pin: f.adopts, Index: indexOf(f.adopts), LinkID: f.linkIDs[f.adopts], State: loader.StateAttached}, nil
+	}
 	if f.links[name] != loader.StateAttached {
 		f.lastLink++
 		f.linkIDs[name], f.links[name] = f.lastLink, loader.StateAttached
 	}
-	return loader.Attachment{Interface: name, Index: fakeIndex, LinkID: f.linkIDs[name], Mode: string(mode), State: loader.StateAttached}, nil
+	return loader.Attachment{Interface: name, Pin: name, Index: indexOf(name), LinkID: f.linkIDs[name], Mode: string(mode), State: loader.StateAttached}, nil
 }
 
 func (f *fake) DetachInterface(name string) error {
@@ -434,7 +445,7 @@ type fakeNetwork struct {
 }
 
 func (n fakeNetwork) DeviceByName(name string) (loader.Device, error) {
-	index := fakeIndex
+	index := indexOf(name)
 	if n.devices != nil {
 		if i, ok := (*n.devices)[name]; ok {
 			index = i
@@ -448,12 +459,18 @@ func (n fakeNetwork) DeviceByName(name string) (loader.Device, error) {
 	d := loader.Device{Name: name, Index: index}
 	if id := n.onCard[name]; id != 0 {
 		d.Programs = []loader.DeviceProgram{{ID: id, Mode: "native"}}
-	} else if n.links[name] == loader.StateAttached && index == fakeIndex {
+	} else if n.links[name] == loader.StateAttached && index == indexOf(name) {
 		d.Programs = []loader.DeviceProgram{{ID: fakeRoot, Mode: "native"}}
 	}
 	return d, n.fail["Devices"]
 }
 
+// DeviceByIndex finds a device that was renamed: its name is that of its index.
 func (n fakeNetwork) DeviceByIndex(index int) (loader.Device, error) {
-	return loader.Device{}, fmt.Errorf("look at the device with index %d: %w", index, loader.ErrNoDevice)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if index != fakeIndex || n.renamed == "" {
+		return loader.Device{}, fmt.Errorf("look at the device with index %d: %w", index, loader.ErrNoDevice)
+	}
+	return loader.Device{Name: n.renamed, Index: index, Programs: []loader.DeviceProgram{{ID: fakeRoot, Mode: "native"}}}, nil
 }

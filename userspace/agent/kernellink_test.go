@@ -64,6 +64,58 @@ func TestKernelDeviceUnderAnothersName(t *testing.T) {
 	})
 }
 
+// A20: a device that is renamed goes on blocking, and status said "everything passes"; the fix was impossible. It is followed
+// by its number, over a restart, and the host file may say the new name: the link stays the same throughout.
+func TestKernelA20RenamedDevice(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	s.apply("one", api.ApplyOptions{})
+	k := s.kernel()
+	before, err := k.Attachments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := func() {
+		t.Helper()
+		if now, err := k.Attachments(); err != nil || !slices.Equal(now, before) {
+			t.Errorf("links %+v, were %+v, %v", now, before, err)
+		}
+	}
+	s.in(func() error {
+		l, err := netlink.LinkByName("sw0")
+		if err != nil {
+			return err
+		}
+		return errors.Join(netlink.LinkSetDown(l), netlink.LinkSetName(l, "wan0"), netlink.LinkSetUp(l))
+	})
+	for range 2 {
+		time.Sleep(2500 * time.Millisecond)
+		st, err := s.client.Status(context.Background())
+		if err != nil || !st.Protected || st.Interfaces[0].Name != "sw0" || st.Interfaces[0].Now != "wan0" {
+			t.Errorf("%+v, %v", st, err)
+		}
+		same()
+		s.kill()
+		s.start()
+	}
+	text, err := os.ReadFile(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.path, bytes.Replace(text, []byte("name: sw0"), []byte("name: wan0"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.Reload(context.Background(), api.ReloadRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2500 * time.Millisecond)
+	st, err := s.client.Status(context.Background())
+	if err != nil || !st.Protected || len(st.Problems) > 0 || st.Interfaces[0].Name != "wan0" {
+		t.Errorf("%+v, %v", st, err)
+	}
+	same()
+}
+
 // Somebody removes everything that is pinned. Nothing is lost: the agent still holds it.
 func TestKernelPinsThatWereRemoved(t *testing.T) {
 	s := newSite(t)

@@ -155,8 +155,11 @@ func fixedChanges(old, next *config.Host) []string {
 func (a *agent) attachNew(d dataplane, old, next *config.Host) (attached []string, err error) {
 	for _, name := range gone(next, old) {
 		i := next.Interfaces[slices.IndexFunc(next.Interfaces, func(i config.Interface) bool { return i.Name == name })]
-		linked := a.linked(d, i.Name)
-		got, err := d.Attach(i.Name, i.Attach)
+		got, linked := a.linked(d, i.Name)
+		var err error
+		if !linked {
+			got, err = d.Attach(i.Name, i.Attach)
+		}
 		if errors.Is(err, loader.ErrNoDevice) {
 			continue
 		}
@@ -181,15 +184,29 @@ func gone(from, in *config.Host) []string {
 	return out
 }
 
+// detach takes the root program off interfaces that the host file in force does not name. One that it names under the
+// device's new name keeps its link.
 func (a *agent) detach(d dataplane, names []string) (detail []string) {
+	if len(names) == 0 {
+		return nil
+	}
+	links, err := a.unnamed(d)
+	if err != nil {
+		return []string{err.Error()}
+	}
 	for _, name := range names {
-		if err := d.DetachInterface(name); err != nil {
-			a.log.Error("an interface stays attached", "interface", name, "error", err)
-			detail = append(detail, err.Error())
-			continue
+		for _, at := range links {
+			if !a.isLinkOf(at, name) {
+				continue
+			}
+			if err := d.DetachInterface(at.Pin); err != nil {
+				a.log.Error("an interface stays attached", "interface", name, "error", err)
+				detail = append(detail, err.Error())
+				continue
+			}
+			detail = append(detail, fmt.Sprintf("detached from %s", name))
 		}
 		a.forgetAttached(name)
-		detail = append(detail, fmt.Sprintf("detached from %s", name))
 		a.mu.Lock()
 		delete(a.places, name)
 		a.mu.Unlock()

@@ -102,7 +102,8 @@ type Problem struct {
 
 // Interface is one interface that faces the visitors.
 type Interface struct {
-	Name      string `json:"name"`
+	Name      string `json:"name"`          // in the host file
+	Now       string `json:"now,omitempty"` // the device's, where it was renamed since it was attached
 	Index     int    `json:"index,omitempty"`
 	Protected bool   `json:"protected"` // what the rules find is blocked here
 	// Decides is true where packets are decided upon as the host file asks: by blocking, or by counting in observe mode.

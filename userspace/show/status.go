@@ -113,7 +113,11 @@ func interfaces(w io.Writer, st *api.Status) {
 		if i.State == api.InterfaceForeign {
 			note += ", not the pinned one"
 		}
-		t.row(i.Name, state, i.Mode, note)
+		name := i.Name
+		if i.Now != "" {
+			name += " (now " + i.Now + ")"
+		}
+		t.row(name, state, i.Mode, note)
 	}
 	if len(st.Interfaces) == 0 {
 		t.row("", "", "", "none: no traffic is seen")

@@ -67,6 +67,11 @@ func (j *judge) observes() bool {
 
 func (j *judge) interfaceOf(i Interface) api.Interface {
 	out := api.Interface{Name: i.Name, Index: i.Device.Index}
+	if i.Device.Name != "" && i.Device.Name != i.Name {
+		out.Now = i.Device.Name
+		j.problem("renamed", fmt.Sprintf("interface %s of the host file is called %s now; what is attached to it goes on", i.Name, out.Now),
+			fmt.Sprintf("write %s into the host file, then: spillway reload (nothing is attached anew)", out.Now))
+	}
 	link, linked := j.link(i)
 	if linked {
 		out.LinkID = link.LinkID

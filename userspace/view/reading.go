@@ -149,11 +149,31 @@ func Behind(k Root, n Network, wanted []string, decides string) Reading {
 	return r
 }
 
+// follow finds the device that was attached under a name and has another one now: packets meet the same program there.
+func follow(n Network, name string, links []loader.Attachment) (loader.Device, bool) {
+	for _, l := range links {
+		if l.State != loader.StateAttached || !l.Here || !l.Names(name) {
+			continue
+		}
+		if d, err := n.DeviceByIndex(l.Index); err == nil {
+			if _, ok := d.Has(l.ProgramID); ok {
+				return d, true
+			}
+		}
+	}
+	return loader.Device{}, false
+}
+
 // lookAt asks for each interface of the host file by its name, and for each device that a link holds by its number.
 func lookAt(n Network, wanted []string, links []loader.Attachment) []Interface {
 	var all []Interface
 	for _, name := range wanted {
 		d, err := n.DeviceByName(name)
+		if errors.Is(err, loader.ErrNoDevice) {
+			if renamed, ok := follow(n, name, links); ok {
+				d, err = renamed, nil
+			}
+		}
 		all = append(all, Interface{name, d, err})
 	}
 	for _, l := range links {
