@@ -91,6 +91,24 @@ func (d *Dataplane) SweepVouched() (int, error) {
 	return len(ended), nil
 }
 
+// VerifyVouched finds rows that no packet will meet: keys of another shape than those that Vouch writes, and vouches that end
+// after packets have stopped to look. A sweep mends the latter.
+func (d *Dataplane) VerifyVouched() ([]Drift, error) {
+	now, until := monotonicNS(), atomic.LoadUint64(&d.words.at.VouchedUntilNs)
+	var drifts []Drift
+	err := eachRow(d.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
+		where := fmt.Sprintf("vouched %s", unmapped(k.Addr))
+		switch {
+		case len(drifts) >= driftMax:
+		case vouchedKey(unmapped(k.Addr)) != k:
+			drifts = append(drifts, Drift{where, sourceOf(vouchedKey(unmapped(k.Addr))).String(), "one address of it"})
+		case end > now && end > until:
+			drifts = append(drifts, Drift{where, fmt.Sprintf("looked for until %d", end), fmt.Sprintf("%d", until)})
+		}
+	})
+	return drifts, explain("verify the vouched sources", err)
+}
+
 func vouchedKey(a netip.Addr) bpf.VouchedKey {
 	a = a.Unmap()
 	if a.Is6() {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 )
 
@@ -94,4 +95,31 @@ func TestABanHoldsAboveAVouch(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantAction(t, d, "vouched and banned", syn("198.51.100.1", "192.0.2.1", 443), xdpDrop)
+}
+
+func TestVerifyVouched(t *testing.T) {
+	d := openTest(t, Options{})
+	for _, a := range []string{"198.51.100.1", "2001:db8:1:2:3:4:5:6"} {
+		if err := d.Vouch(netip.MustParseAddr(a), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if drifts, err := d.VerifyVouched(); err != nil || len(drifts) != 0 {
+		t.Errorf("nothing is wrong: %+v, %v", drifts, err)
+	}
+	m := d.maps[bpf.DataplaneMapVouched]
+	if err := m.Put(bpf.VouchedKey{Addr: mapped(netip.MustParseAddr("2001:db8::1"))}, uint64(1)); err != nil {
+		t.Fatal(err)
+	}
+	d.words.at.VouchedUntilNs = 0 // as a crash leaves it between the row and the word
+	drifts, err := d.VerifyVouched()
+	if err != nil || len(drifts) != 3 {
+		t.Errorf("an address inside a /64, and two vouches that no packet sees: %+v, %v", drifts, err)
+	}
+	if _, err := d.SweepVouched(); err != nil {
+		t.Fatal(err)
+	}
+	if drifts, err := d.VerifyVouched(); err != nil || len(drifts) != 0 {
+		t.Errorf("after a sweep: %+v, %v", drifts, err)
+	}
 }

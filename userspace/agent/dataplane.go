@@ -57,6 +57,7 @@ type dataplane interface {
 	VerifyGeneration(slot uint8, img *loader.Image) ([]loader.Drift, error)
 	SumGeneration(slot uint8) (loader.Sums, error)
 	VerifyHost(*loader.HostImage) ([]loader.Drift, error)
+	VerifyVouched() ([]loader.Drift, error)
 	RefillPrograms() error
 	Repin() (int, error)
 }

@@ -370,6 +370,12 @@ func (f *fake) NextNumber() (uint32, error) {
 	return highest + 1, nil
 }
 
+func (f *fake) VerifyVouched() ([]loader.Drift, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return nil, f.called("VerifyVouched")
+}
+
 func (f *fake) SweepVouched() (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

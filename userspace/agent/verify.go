@@ -112,6 +112,10 @@ func (a *agent) compare(d dataplane, one comparison, roles []string) (*api.Verif
 		return nil, err
 	}
 	add(v, drifts)
+	if drifts, err = d.VerifyVouched(); err != nil {
+		return nil, err
+	}
+	add(v, drifts)
 	unnamed, err := a.unnamed(d)
 	if err != nil {
 		return nil, err
