@@ -81,7 +81,7 @@ func TestCountersBelongToAGeneration(t *testing.T) {
 	}
 }
 
-// A rollback moves a role, not a count.
+// A rollback moves a role, not a count; the slot that it left is filled next, and what was counted there stays in the sum.
 func TestCountersOverARollback(t *testing.T) {
 	d := openTest(t, Options{})
 	publish(t, d, testHost(), testBundle("198.51.100.0/24"))
@@ -101,6 +101,10 @@ func TestCountersOverARollback(t *testing.T) {
 	}
 	if got := count(t, d, ofSlot); got["first"].packets != 2 || got["other"].packets != 1 {
 		t.Errorf("%+v", got)
+	}
+	publish(t, d, testHost(), testBundle("198.51.100.0/24"))
+	if got := count(t, d, byPlace); got["generation"].packets != 2 || got["left"].packets != 1 {
+		t.Errorf("after the slot was filled again: %+v", got)
 	}
 }
 

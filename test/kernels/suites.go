@@ -23,7 +23,7 @@ type suite struct {
 // outer map drops when, what goes with the last reference. Each loads the programs again, which takes seconds here.
 var loaderTests = []string{
 	"OpenAdoptsWhatIsPinned", "EmptyProgArrayPassesAndIsRefilled", "DeviceThatComesBackIsAttachedAgain",
-	"DetachLeavesNothing", "RollbackIsOneStep", "MemoryPlanHolds", "LabTellsOfEveryPort",
+	"DetachLeavesNothing", "RollbackIsOneStep", "MemoryPlanHolds", "CountersOverARollback", "Vouched", "LabTellsOfEveryPort",
 }
 
 // progrunTests are those in which kernels differ: which socket can confirm what, and what the clock says. Parser and
