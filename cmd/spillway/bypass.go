@@ -12,7 +12,6 @@ import (
 
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/offline"
-	"github.com/spillway/spillway/userspace/show"
 )
 
 // panicPatience is how long a person in an emergency waits for the agent before the pinned maps are changed directly.
@@ -25,13 +24,17 @@ func (a *app) newBypass() *cobra.Command {
 		Use: "bypass on|off", Short: "Let everything pass, or end that",
 		Long: `Let everything pass (on), or judge again (off). It is one store in the kernel
 and takes effect with the next packet; the network card is not touched. It works
-without the agent, with a broken host file, and with a full disk.
+without the agent, with a broken host file, and with a full disk. Bans pass too.
 
   spillway bypass on                    everything passes until bypass off
   spillway bypass on --for 30m          … and ends by itself
   spillway bypass on --service web      one service only
 
-Exit code 3 when nothing of Spillway runs here: then everything passes anyway.`,
+As root it also switches what is attached to a card and not pinned here: pins
+may be hidden, moved, or those of another version.
+
+Exit code 4 when an interface has a program that could not be reached, 3 when
+nothing of Spillway runs here.`,
 		Args: oneArg("word: on or off"), ValidArgs: []string{"on", "off"},
 		RunE: func(c *cobra.Command, args []string) error {
 			switch args[0] {
@@ -48,7 +51,7 @@ Exit code 3 when nothing of Spillway runs here: then everything passes anyway.`,
 			if err != nil {
 				return err
 			}
-			return a.print(change, func() { show.Change(a.stdout, change, a.style()) })
+			return a.told(change)
 		},
 	}
 	c.Flags().StringVar(&r.Service, "service", "", "one service instead of everything")
@@ -70,5 +73,8 @@ func (a *app) bypass(ctx context.Context, r api.BypassRequest) (*api.Change, err
 			refusal.Fix = fmt.Sprintf("did you mean %s?", near)
 		}
 	}
-	return change, err
+	if r.Service != "" {
+		return change, err
+	}
+	return a.reachCards(r, change, err)
 }

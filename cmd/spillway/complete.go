@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/spillway/spillway/userspace/offline"
 )
 
 // completionPatience is how long a shell waits for live objects. A slow agent completes nothing.
@@ -55,7 +53,7 @@ func (a *app) serviceNames() []string {
 		}
 		return names
 	}
-	if s, err := offline.Open(a.places(), a.now); err == nil {
+	if s, err := a.env.pins(a.places(), a.now); err == nil {
 		defer s.Close()
 		if st, err := s.Status(); err == nil && len(st.Services) > 0 {
 			for _, v := range st.Services {

@@ -14,7 +14,6 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/offline"
-	"github.com/spillway/spillway/userspace/show"
 )
 
 func (a *app) newDetach() *cobra.Command {
@@ -29,7 +28,8 @@ To let everything pass without touching the card, use: spillway bypass on
 It asks on a terminal, and wants --yes elsewhere. Stop the agent first, or it
 attaches again. It also removes what another version left behind.
 
-Exit code 3 when there is nothing to detach.`,
+Exit code 3 when there is nothing to detach, 4 when a program is still attached
+when it is done.`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error {
 			p := a.places()
@@ -46,7 +46,7 @@ Exit code 3 when there is nothing to detach.`,
 			if err != nil {
 				return err
 			}
-			return a.print(change, func() { show.Change(a.stdout, change, a.style()) })
+			return a.told(change)
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
@@ -62,7 +62,7 @@ func (a *app) mayDetach(ctx context.Context, p offline.Places) error {
 		return err
 	}
 	if !pinned {
-		return &exitCode{exitNoAgent, fmt.Errorf("there is nothing to detach: nothing is pinned below %s", p.Pins)}
+		return &exitCode{exitNoAgent, a.nothingToDetach(p)}
 	}
 	short, cancel := context.WithTimeout(ctx, panicPatience)
 	defer cancel()
@@ -72,6 +72,21 @@ func (a *app) mayDetach(ctx context.Context, p offline.Places) error {
 		return errors.New("an agent runs and would attach again\n  fix: stop it first: `systemctl stop spillway`; then detach")
 	}
 	return nil
+}
+
+// nothingToDetach says that nothing is pinned, and what is attached all the same.
+func (a *app) nothingToDetach(p offline.Places) error {
+	none := fmt.Errorf("there is nothing to detach: nothing is pinned below %s", p.Pins)
+	cards, err := a.env.cards()
+	if err != nil {
+		return fmt.Errorf("%w; whether something is attached is not known: %w", none, err)
+	}
+	defer cards.Close()
+	if !cards.Ours() {
+		return fmt.Errorf("%w, and nothing of Spillway is attached to an interface of this network namespace", none)
+	}
+	return fmt.Errorf("nothing was detached: nothing is pinned below %s, but: %s\n  fix: detach with the pins it was started with (--pins, or in its mount namespace); until then: sudo spillway bypass on",
+		p.Pins, strings.TrimSuffix(cards.Status(p).Says, "."))
 }
 
 // confirmed asks a person at a terminal. Elsewhere nobody can be asked, so --yes must have been given.

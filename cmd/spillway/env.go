@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/offline"
 )
 
 // env is everything a command takes from its surroundings, so that a test can stand in for them.
@@ -24,6 +25,9 @@ type env struct {
 	proc                fs.FS
 	// kernel loads a second instance of the dataplane to ask; nil where none is to be had.
 	kernel func() (*loader.Lab, error)
+	// pins opens what is pinned, and cards what is attached to the interfaces of this network namespace.
+	pins  func(offline.Places, func() time.Time) (*offline.Session, error)
+	cards func() (*offline.Cards, error)
 	// renew starts the agent in a new process, after so many others; it returns only on failure.
 	renew func(renewed int) error
 }
@@ -32,7 +36,7 @@ func systemEnv() env {
 	return env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		stdinTTY: isTTY(os.Stdin), stdoutTTY: isTTY(os.Stdout),
-		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: loader.OpenLab, renew: becomeAgain,
+		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: loader.OpenLab, pins: offline.Open, cards: offline.OpenCards, renew: becomeAgain,
 	}
 }
 

@@ -35,7 +35,8 @@ const exitCodes = `Exit codes are the same for every command:
   1   an error: a refusal, a failure; the message says what to do
   2   plan (and apply --dry-run): there are changes
   3   no agent answers and the command needs one, or nothing runs at all
-  4   status, verify, doctor: it works, but not as it should
+  4   status, verify, doctor: it works, but not as it should; a change: it is
+      done, and does not reach every interface
   64  the command line cannot be understood
 
 GNU diff uses 1 for "there are differences"; plan uses 2, so that an error is
@@ -118,10 +119,8 @@ func (a *app) explain(err error) explained {
 		e.message = "no agent answers on " + a.places().Socket
 		e.fix = "start it with `systemctl start spillway` or `spillway run`"
 	case errors.Is(err, loader.ErrNotPinned):
-		p := a.places()
 		e.code = exitNoAgent
-		e.message = fmt.Sprintf("nothing of Spillway runs on this host, so everything passes: no agent answers on %s, and nothing is pinned below %s", p.Socket, p.Pins)
-		e.fix = "start it with `systemctl start spillway` or `spillway run`"
+		e.message, e.fix = a.notPinned()
 	case errors.Is(err, offline.ErrHeld):
 		e.fix = "stop the agent first: `systemctl stop spillway` (what the kernel enforces goes on); `spillway bypass on` works at any time"
 	}

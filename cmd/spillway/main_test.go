@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/spillway/spillway/userspace/offline"
 )
 
 var update = flag.Bool("update", false, "write the golden files again")
@@ -67,7 +69,8 @@ paths: {state: DIR/state, pins: DIR/pins}
 `))
 	s.vars[configEnv] = s.hostFile
 	s.env = env{stdin: strings.NewReader(""), stdout: s.out, stderr: s.err, now: func() time.Time { return now },
-		getenv: func(k string) string { return s.vars[k] }, proc: fstest.MapFS{}}
+		getenv: func(k string) string { return s.vars[k] }, proc: fstest.MapFS{}, pins: offline.Open,
+		cards: func() (*offline.Cards, error) { return &offline.Cards{}, nil }}
 	return s
 }
 

@@ -376,7 +376,7 @@ func TestDetach(t *testing.T) {
 	s.wantOut("everything passes")
 	s.want(exitNoAgent, "detach", "--yes")
 	s.want(exitNoAgent, "status")
-	s.wantErr("nothing of Spillway runs on this host")
+	s.wantErr("nothing of Spillway runs here")
 }
 
 // A18: a ban is ended on the pins when nobody answers, and beside an agent that hangs, as bypass and rollback are.
@@ -401,14 +401,14 @@ func TestA18UnbanWithoutAgent(t *testing.T) {
 		}
 	}
 	s.want(exitOK, "unban", "203.0.113.7", "--reason", "drill")
-	s.wantOut("203.0.113.7/32 is no longer banned")
+	s.wantOut("the ban of 203.0.113.7/32 is ended")
 	if b := banned(); b[one] || !b[wide] {
 		t.Errorf("banned: %v", b)
 	}
 	s.want(exitOK, "history")
 	s.wantOut("drill")
 	s.want(exitError, "unban", "203.0.113.7")
-	s.wantErr("is not banned")
+	s.wantErr("there is no ban of")
 	s.want(exitError, "unban", "198.51.100.9")
 	s.wantErr("spillway unban 198.51.100.0/24")
 	s.want(exitError, "unban", "nonsense")

@@ -26,10 +26,12 @@ func (a *app) newStatus() *cobra.Command {
 		Use: "status", Short: "Show what Spillway does now",
 		Long: `Show what Spillway does now: whether visitors are protected, in which mode, by
 which bundle, what was blocked and why, and what is wrong. Works without the
-agent, on the pinned maps.
+agent, on the pinned maps, and as root on what is attached to the cards. What
+cannot be read is called UNKNOWN.
 
-Exit code 0 when all is well, 4 when something is wrong (not attached, bypass
-on, no agent, drift), 3 when nothing of Spillway runs here.`,
+Exit code 0 when it protects or observes and nothing is wrong, 4 when something
+is wrong (not attached, bypass on, no agent, drift, unknown), 3 when nothing of
+Spillway runs here.`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error {
 			st, err := a.status(c.Context())
@@ -50,7 +52,14 @@ on, no agent, drift), 3 when nothing of Spillway runs here.`,
 
 // status asks the agent, or reads the pinned maps when none answers.
 func (a *app) status(ctx context.Context) (*api.Status, error) {
-	return ask(ctx, a, (*api.Client).Status, (*offline.Session).Status)
+	st, err := ask(ctx, a, (*api.Client).Status, (*offline.Session).Status)
+	if blind(err) {
+		return a.statusOfCards(err)
+	}
+	if err == nil {
+		a.readForeign(st)
+	}
+	return st, err
 }
 
 // ask puts a question to the agent, and to the pinned maps when no agent answers in time.
@@ -104,7 +113,7 @@ func (a *app) openPins(why error) (*offline.Session, error) {
 	case errors.Is(why, fs.ErrPermission):
 		p.Agent = view.Unasked
 	}
-	s, err := offline.Open(p, a.now)
+	s, err := a.env.pins(p, a.now)
 	if errors.Is(err, loader.ErrNotPinned) && (errors.Is(why, fs.ErrPermission) || errors.As(why, new(*api.Hung))) {
 		return nil, why
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 const (
@@ -189,9 +190,13 @@ func (a *agent) publishStable(d dataplane, seen uint32, b *config.Bundle, slot u
 	}
 	bake := a.hostFile().Guards.Bake
 	change.Outcome, change.BakeUntil = api.OutcomeApplied, a.now().Add(bake).UTC()
-	change.Message = fmt.Sprintf("generation %d is in force; last-known-good in %s unless it is rolled back", change.Number, short(bake))
+	v := a.verdict(d)
+	change.Message = view.InForce(v, change.Number)
+	change.Incomplete = v.Unknown
 	if waits := a.idleReason(d); waits != "" {
-		change.Message = fmt.Sprintf("generation %d is in force; it bakes to last-known-good once %s", change.Number, waits)
+		change.Message += "; it bakes to last-known-good once " + waits
+	} else {
+		change.Message += fmt.Sprintf("; last-known-good in %s unless it is rolled back", short(bake))
 	}
 	g := state.Generation{Digest: b.Digest, Members: state.One(b.Name, b.Digest), Number: e.Number, At: e.At.UTC(), By: e.User}
 	a.note(change, a.update(func(r *state.Record) { r.Apply(g, change.BakeUntil) }))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 const defaultBan = time.Hour
@@ -69,7 +70,8 @@ func (a *agent) ban(d dataplane, e *state.Entry, r api.BanRequest) (*api.Change,
 	a.changedBans(d)
 	expires := a.now().Add(length).UTC()
 	e.Name, e.Outcome, e.Detail = p.String(), api.OutcomeDone, []string{"until " + expires.Format(time.RFC3339)}
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Until: expires, Message: fmt.Sprintf("%s is banned for %s", p, short(length))}
+	change := view.OfBan(a.verdict(d), p, length)
+	change.Until = expires
 	a.note(change, a.recordBans([]state.Ban{{Prefix: p, Expires: expires, Made: e.At.UTC(), By: e.User, Reason: e.Reason}}, nil))
 	return change, nil
 }
@@ -95,12 +97,19 @@ func (a *agent) Unban(ctx context.Context, by api.Caller, prefix, reason string)
 		return nil, err
 	}
 	if !there {
-		return nil, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("%s is not banned", p), Fix: "`spillway bans` lists the bans as they are written"}
+		bans, err := d.Bans()
+		if err != nil {
+			return nil, err
+		}
+		return nil, view.NotBanned(p, bans)
 	}
 	a.changedBans(d)
 	e := a.entry(by, "unban", reason)
 	e.Name, e.Outcome = p.String(), api.OutcomeDone
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Message: fmt.Sprintf("%s is no longer banned", p)}
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Message: fmt.Sprintf("the ban of %s is ended", p)}
+	if bans, err := d.Bans(); err == nil {
+		change.Details = view.StillBanned(p, bans)
+	}
 	a.note(change, a.recordBans(nil, []netip.Prefix{p}))
 	a.audit(e)
 	return change, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // longestBypass keeps a slip of the pen from becoming a number that overflows. Longer is by hand.
@@ -36,25 +37,18 @@ func (a *agent) Bypass(ctx context.Context, by api.Caller, r api.BypassRequest) 
 	}
 	e := a.entry(by, bypassVerb(r.On), r.Reason)
 	e.Outcome, e.Name = api.OutcomeDone, r.Service
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone}
 	until, record := loader.Deadline(0), &state.Bypass{Since: a.now().UTC(), By: by.User, Reason: r.Reason}
-	what := "everything"
-	if r.Service != "" {
-		what = "service " + r.Service
-	}
+	var ends time.Time
 	switch {
 	case !r.On:
 		record = nil
-		change.Message = fmt.Sprintf("bypass is off: %s is inspected", what)
 	case r.ForSeconds > 0:
 		length := time.Duration(r.ForSeconds * float64(time.Second))
-		until, record.Until = loader.In(length), a.now().Add(length).UTC()
-		change.Message, change.Until = fmt.Sprintf("bypass is on: %s passes for %s", what, short(length)), record.Until
+		until, ends = loader.In(length), a.now().Add(length).UTC()
+		record.Until = ends
 	default:
 		until = loader.DeadlineForever
-		change.Message = fmt.Sprintf("bypass is on: %s passes until `spillway bypass off`", what)
 	}
-	e.Detail = []string{change.Message}
 	a.bypassMu.Lock()
 	if err := api.Late(ctx); err != nil {
 		a.bypassMu.Unlock()
@@ -63,6 +57,9 @@ func (a *agent) Bypass(ctx context.Context, by api.Caller, r api.BypassRequest) 
 	setBypass(d, id, until)
 	err = a.update(func(s *state.Record) { s.SetBypass(r.Service, record) })
 	a.bypassMu.Unlock()
+	change := view.OfBypass(a.verdict(d), r.Service, until)
+	change.Until = ends
+	e.Detail = append([]string{change.Message}, change.Incomplete...)
 	a.note(change, err)
 	a.audit(e)
 	return change, nil

@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // publishCandidate lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
@@ -75,7 +76,7 @@ func (a *agent) confirm(ctx context.Context, d dataplane, by api.Caller, id, rea
 	}
 	a.beat.release()
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Digest: confirm.Digest, Name: confirm.Name(), Number: confirm.Number,
-		BakeUntil: a.now().Add(a.hostFile().Guards.Bake).UTC(), Message: fmt.Sprintf("generation %d is in force", confirm.Number)}
+		BakeUntil: a.now().Add(a.hostFile().Guards.Bake).UTC(), Message: view.InForce(a.verdict(d), confirm.Number)}
 	a.note(change, a.update(func(r *state.Record) {
 		g := confirm.Generation
 		g.At, g.By = e.At.UTC(), e.User

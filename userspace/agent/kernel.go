@@ -25,6 +25,9 @@ func (a *agent) reading(k view.Kernel) view.Reading {
 	return a.withAttach(view.Read(k, a.opts.network, a.interfaceNames()))
 }
 
+// verdict is what the kernel's state means now.
+func (a *agent) verdict(k view.Kernel) view.Verdict { return view.Judge(a.reading(k)) }
+
 // blindReading is the reading while no dataplane could be opened.
 func (a *agent) blindReading() view.Reading {
 	if r, ok := a.behindReading(); ok {

@@ -104,7 +104,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 			}
 			mode = modeOf(h.MaxMode) // there is nothing that must only observe
 			e.Detail = append(e.Detail, err.Error())
-			a.setProblem(problemLKG, fmt.Sprintf("last-known-good %s cannot be used, so everything passes: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
+			a.setProblem(problemLKG, fmt.Sprintf("last-known-good %s cannot be used, so no bundle is in force: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
 		} else {
 			change.Stable, e.Number = &slot, number
 			a.clearProblem(problemLKG)

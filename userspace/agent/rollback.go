@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // Rollback implements api.Backend. A candidate that waits is ended and stable stays; otherwise previous becomes stable, or
@@ -102,15 +103,15 @@ func (a *agent) rollback(d dataplane, to string, seen, number uint32, b *state.B
 	if next.Stable != c.Previous {
 		return nil, movedError()
 	}
-	return a.backTo(g, left.Number, left.Digest, b), nil
+	return a.backTo(d, g, left.Number, left.Digest, b), nil
 }
 
 // backTo describes that a generation decides again.
-func (a *agent) backTo(g loader.GenerationInfo, left uint32, digest config.Digest, b *state.Back) *api.Change {
+func (a *agent) backTo(d dataplane, g loader.GenerationInfo, left uint32, digest config.Digest, b *state.Back) *api.Change {
 	a.ensureKnown(g.Digest)
 	b.Way, b.Left = state.BackGeneration, digest
 	b.To = state.Generation{Digest: g.Digest, Members: state.One(a.nameOf(g.Digest), g.Digest), Number: g.Number, At: b.At.UTC(), By: b.By}
-	message := fmt.Sprintf("generation %d is in force again", g.Number)
+	message := view.InForce(a.verdict(d), g.Number)
 	if left != 0 {
 		b.Detail = append(b.Detail, fmt.Sprintf("left generation %d, %s", left, digest.Short()))
 		message += fmt.Sprintf("; generation %d was left, and needs a reason to come back", left)
@@ -122,9 +123,9 @@ func (a *agent) backToObserve(d dataplane, stable loader.GenerationInfo, b *stat
 	b.Way, b.Detail = state.BackObserve, []string{"to observe"}
 	b.To = state.Generation{Digest: stable.Digest, Number: stable.Number, At: b.At.UTC(), By: b.By}
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: stable.Digest, Number: stable.Number, Name: a.nameOf(stable.Digest),
-		Message: "everything is judged, and nothing but bans is blocked, until `spillway reload`"}
+		Message: "everything is judged and nothing is blocked, bans neither, until `spillway reload`"}
 	if d.Control().Mode == bpf.DataplaneModeMODE_OBSERVE {
-		change.Outcome, change.Message = api.OutcomeUnchanged, "this host observes already: nothing but bans is blocked"
+		change.Outcome, change.Message = api.OutcomeUnchanged, "this host observes already: nothing is blocked, bans neither"
 	}
 	mode := bpf.DataplaneModeMODE_OBSERVE
 	_, err := d.Publish(loader.Change{Mode: &mode})
@@ -137,7 +138,7 @@ func (a *agent) backToEmpty(d dataplane, left loader.GenerationInfo, b *state.Ba
 		return nil, err
 	}
 	a.beat.release()
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "no bundle is in force: everything but bans passes"}
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: view.WithoutBundle(a.verdict(d))}
 	if left.Number != 0 {
 		b.Detail = append(b.Detail, fmt.Sprintf("left generation %d, %s", left.Number, config.Digest(left.Digest).Short()))
 		change.Message += fmt.Sprintf("; generation %d was left, and needs a reason to come back", left.Number)
@@ -154,9 +155,9 @@ func (a *agent) endCandidate(d dataplane, g loader.GenerationInfo, b *state.Back
 	a.beat.release()
 	b.Way, b.Left, b.To = state.BackCandidate, g.Digest, state.Generation{Digest: g.Digest, Number: g.Number}
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: a.nameOf(g.Digest),
-		Message: fmt.Sprintf("the candidate, generation %d, is ended; what was stable before is in force", g.Number)}
+		Message: fmt.Sprintf("the candidate, generation %d, is ended; what was stable before decides", g.Number)}
 	if next.Stable == bpf.SlotEmpty {
-		change.Message = fmt.Sprintf("the candidate, generation %d, is ended; there was no bundle before, so everything but bans passes", g.Number)
+		change.Message = fmt.Sprintf("the candidate, generation %d, is ended; %s", g.Number, view.WithoutBundle(a.verdict(d)))
 	}
 	return change, nil
 }
@@ -216,8 +217,8 @@ func (a *agent) rollbackTo(ctx context.Context, by api.Caller, r api.RollbackReq
 	a.wentBack.Add(1)
 	a.beat.release()
 	b := &state.Back{At: a.now(), UID: by.UID, By: by.User, Reason: r.Reason, Detail: []string{fmt.Sprintf("to generation %d, built again as %d", number, built)}}
-	change := a.backTo(loader.GenerationInfo{Number: built, Digest: to.Digest}, left.Number, left.Digest, b)
-	change.Message = fmt.Sprintf("the bundle of generation %d is in force again, as generation %d", number, built)
+	change := a.backTo(d, loader.GenerationInfo{Number: built, Digest: to.Digest}, left.Number, left.Digest, b)
+	change.Message = fmt.Sprintf("the bundle of generation %d is back: %s", number, view.InForce(a.verdict(d), built))
 	return a.wentDown(b, change, nil)
 }
 

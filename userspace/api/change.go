@@ -37,6 +37,8 @@ type Change struct {
 	BakeUntil time.Time      `json:"bakeUntil,omitzero"`
 	Warnings  []config.Fault `json:"warnings,omitempty"`
 	Details   []string       `json:"details,omitempty"`
+	// Incomplete says where the change does not reach, as far as anybody knows: another program is attached there.
+	Incomplete []string `json:"incomplete,omitempty"`
 }
 
 // Plan answers POST /v1/plan: what an apply of this bundle would change, without changing it.

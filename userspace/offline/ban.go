@@ -8,6 +8,7 @@ import (
 
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // Unban ends a ban in the kernel. It works while an agent that hangs holds the state: that agent's record follows the
@@ -27,7 +28,7 @@ func (s *Session) Unban(prefix, reason string) (*api.Change, error) {
 	if !there {
 		return nil, s.notBanned(p)
 	}
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Message: fmt.Sprintf("%s is no longer banned", p)}
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Message: fmt.Sprintf("the ban of %s is ended", p)}
 	// The kernel has it; only now the disk.
 	store, note, err := lock(s.places.State, s.now)
 	if err != nil {
@@ -41,22 +42,17 @@ func (s *Session) Unban(prefix, reason string) (*api.Change, error) {
 	}
 	noted := record(store, state.Entry{Verb: "unban", Reason: reason, Name: p.String(), Outcome: api.OutcomeDone})
 	change.Details = notes(note, forgotten, noted)
+	if bans, err := s.d.Bans(); err == nil {
+		change.Details = append(change.Details, view.StillBanned(p, bans)...)
+	}
 	return change, nil
 }
 
 // notBanned says what is banned instead: a wider prefix may hold it.
 func (s *Session) notBanned(p netip.Prefix) error {
-	e := &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("%s is not banned", p), Fix: "`spillway bans` lists the bans as they are written"}
 	bans, err := s.d.Bans()
 	if err != nil {
-		return e
+		return err
 	}
-	for _, b := range bans {
-		if b.Prefix.Bits() < p.Bits() && b.Prefix.Contains(p.Addr()) {
-			e.Message = fmt.Sprintf("%s is banned as a part of %s", p, b.Prefix)
-			e.Fix = "to end that ban: spillway unban " + b.Prefix.String()
-			return e
-		}
-	}
-	return e
+	return view.NotBanned(p, bans)
 }

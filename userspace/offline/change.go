@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // UnknownService says that no service has the name.
@@ -29,36 +30,22 @@ func (e *UnknownService) Error() string {
 
 // Bypass lets everything or one service pass, or ends that. It works while an agent that hangs holds the state.
 func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
-	until := loader.Deadline(0)
-	if r.On {
-		until = loader.DeadlineForever
-		if r.ForSeconds > 0 {
-			until = loader.In(time.Duration(r.ForSeconds * float64(time.Second)))
-		}
-	}
-	what := "everything"
+	until := Deadline(r)
 	if r.Service == "" {
-		s.root.SetBypass(until)
+		s.setBypass(until)
 	} else {
 		id, err := s.service(r.Service)
 		if err != nil {
 			return nil, err
 		}
 		s.d.SetServiceBypass(id, until)
-		what = "service " + r.Service
 	}
-	message := "bypass is off: " + what + " is judged again"
-	if r.On {
-		message = "bypass is on: " + what + " passes"
-		if r.ForSeconds > 0 {
-			message += " for " + short(time.Duration(r.ForSeconds*float64(time.Second)))
-		}
-	}
+	change := view.OfBypass(view.Judge(s.Reading()), r.Service, until)
 	// The word is stored; only now the disk.
 	store, note, err := lock(s.places.State, s.now)
 	if err != nil {
-		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: message,
-			Details: []string{"the history has no line of this, and a reboot forgets it: " + err.Error()}}, nil
+		change.Details = []string{"the history has no line of this, and a reboot forgets it: " + err.Error()}
+		return change, nil
 	}
 	defer store.Close()
 	detail := []string{"service " + r.Service}
@@ -71,7 +58,17 @@ func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
 	}
 	forgotten := s.remember(store, func(known *state.Record) { known.SetBypass(r.Service, s.bypassNote(r)) })
 	noted := record(store, state.Entry{Verb: verb, Reason: r.Reason, Outcome: api.OutcomeDone, Detail: detail})
-	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: message, Details: notes(note, forgotten, noted)}, nil
+	change.Details = notes(note, forgotten, noted)
+	return change, nil
+}
+
+// setBypass switches the root's word, whatever stands behind it.
+func (s *Session) setBypass(until loader.Deadline) {
+	if s.root == nil {
+		s.d.SetBypass(until) // what a test has in its place
+		return
+	}
+	s.root.SetBypass(until)
 }
 
 // bypassNote is what the record says of a bypass, for the agent that starts after a reboot; nil ends it.
@@ -158,6 +155,10 @@ func Detach(p Places, reason string, now func() time.Time) (*api.Change, error) 
 	case err == nil:
 		defer owner.Close()
 	}
+	root, err := loader.PinnedRootID(p.Pins)
+	if err != nil {
+		return nil, fmt.Errorf("detach: nothing was changed: %w", err)
+	}
 	var interfaces []string
 	if r, err := loader.OpenRoot(p.Pins); err == nil { // of whatever build
 		if all, err := r.Attachments(); err == nil {
@@ -173,12 +174,48 @@ func Detach(p Places, reason string, now func() time.Time) (*api.Change, error) 
 	if err := loader.DetachPins(p.Pins); err != nil {
 		return nil, fmt.Errorf("detach: %w", err)
 	}
-	message := "detached; nothing of Spillway is left in the kernel, everything passes"
+	change := detached(p, interfaces, root)
+	noted := record(store, state.Entry{Verb: "detach", Reason: reason, Outcome: change.Outcome, Detail: append(interfaces, change.Incomplete...)})
+	change.Details = notes(note, noted)
+	return change, nil
+}
+
+// detached says what netlink says now: what was pinned is gone, and packets may meet something all the same.
+func detached(p Places, interfaces []string, root uint32) *api.Change {
+	c := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone}
+	from := ""
 	if len(interfaces) > 0 {
-		message = "detached from " + strings.Join(interfaces, ", ") + "; nothing of Spillway is left in the kernel, everything passes"
+		from = " from " + strings.Join(interfaces, ", ")
 	}
-	noted := record(store, state.Entry{Verb: "detach", Reason: reason, Outcome: api.OutcomeDone, Detail: interfaces})
-	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: message, Details: notes(note, noted)}, nil
+	all, err := loader.Devices()
+	if err != nil {
+		c.Outcome = api.OutcomeFailed
+		c.Message = "nothing is pinned below " + p.Pins + " any more; whether something is still attached is not known"
+		c.Incomplete = []string{err.Error()}
+		return c
+	}
+	wanted := interfaces
+	if p.Host != nil {
+		for _, i := range p.Host.Interfaces {
+			wanted = append(wanted, i.Name)
+		}
+	}
+	for _, d := range all {
+		for _, program := range d.Programs {
+			if program.ID == root && root != 0 {
+				c.Incomplete = append(c.Incomplete, fmt.Sprintf("program %d, which was pinned here, is still attached to %s: something else holds its link", program.ID, d.Name))
+			} else if slices.Contains(wanted, d.Name) {
+				c.Incomplete = append(c.Incomplete, fmt.Sprintf("another program (id %d) is attached to %s, and was not pinned below %s", program.ID, d.Name, p.Pins))
+			}
+		}
+	}
+	if len(c.Incomplete) > 0 {
+		c.Outcome = api.OutcomeFailed
+		c.Message = "what was pinned below " + p.Pins + " is gone, and packets still meet a program"
+		return c
+	}
+	c.Message = "detached" + from + "; nothing of Spillway is left below " + p.Pins + ", and nothing is attached to its interfaces: everything passes there"
+	return c
 }
 
 // Pinned reports whether something of Spillway, of any version, is below the pins.

@@ -13,6 +13,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // Rollback goes back as the agent does: a candidate is ended and stable stays; otherwise previous becomes stable, or what
@@ -151,11 +152,11 @@ func (b *back) endCandidate(before loader.Control) error {
 		return err
 	}
 	b.d.SetLease(0)
-	b.tell(before.Candidate, "the candidate, generation %d, is ended; what was stable before is in force")
+	b.tell(before.Candidate, "the candidate, generation %d, is ended; what was stable before decides")
 	b.Way, b.Left = state.BackCandidate, b.change.Digest
 	switch {
 	case after.Stable == bpf.SlotEmpty:
-		b.told = "there was no bundle before, so everything but bans passes"
+		b.told = view.WithoutBundle(view.Judge(b.Reading()))
 	case !lived:
 		b.told = "its lease had ended, so stable decided already; to go back further: spillway rollback"
 	}
@@ -171,6 +172,7 @@ func (b *back) toSlot(before loader.Control, slot uint8) error {
 	}
 	b.d.SetLease(0)
 	b.tell(after.Stable, "generation %d decides again")
+	b.change.Message = view.InForce(view.Judge(b.Reading()), b.change.Number)
 	b.Way = state.BackGeneration
 	return nil
 }
@@ -180,8 +182,8 @@ func (b *back) toObserve(before loader.Control) error {
 	if _, err := b.d.Publish(loader.Change{Mode: &mode}); err != nil {
 		return err
 	}
-	b.tell(before.Stable, "everything is judged, and nothing but bans is blocked, until an agent runs and somebody says `spillway reload`")
-	b.change.Message = "everything is judged, and nothing but bans is blocked, until an agent runs and somebody says `spillway reload`"
+	b.tell(before.Stable, "everything is judged and nothing is blocked, bans neither, until an agent runs and somebody says `spillway reload`")
+	b.change.Message = "everything is judged and nothing is blocked, bans neither, until an agent runs and somebody says `spillway reload`"
 	b.Way, b.Detail = state.BackObserve, []string{"to observe"}
 	return nil
 }
@@ -194,7 +196,7 @@ func (b *back) toEmpty(before loader.Control) error {
 	}
 	b.d.SetLease(0)
 	b.Way = state.BackEmpty
-	b.change = &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "no bundle is in force: everything but bans passes"}
+	b.change = &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: view.WithoutBundle(view.Judge(b.Reading()))}
 	return nil
 }
 

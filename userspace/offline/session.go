@@ -5,6 +5,7 @@ package offline
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/user"
 	"time"
@@ -12,15 +13,39 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // ErrHeld says that an agent holds the state but does not answer.
 var ErrHeld = errors.New("an agent holds the state, but does not answer")
 
+// Kernel is what a session reads and changes: *loader.Dataplane, or what stands for it in a test.
+type Kernel interface {
+	view.Kernel
+	Bans() ([]loader.Ban, error)
+	Unban(netip.Prefix) (bool, error)
+	Counters() ([]loader.Counter, error)
+	EventLosses() (uint64, error)
+	MapUse() ([]loader.MapUse, error)
+	SetBypass(loader.Deadline)
+	SetServiceBypass(id uint8, until loader.Deadline)
+	SetLease(loader.Deadline)
+	SetTripped(generation uint32)
+	Publish(loader.Change) (loader.Control, error)
+	Withdraw() (loader.Control, error)
+	DropGenerations() (loader.Control, error)
+	Close() error
+}
+
+// New is a session over a kernel that is open.
+func New(p Places, k Kernel, now func() time.Time) *Session {
+	return &Session{places: p, d: k, now: now}
+}
+
 // Session works on pinned maps without an agent.
 type Session struct {
 	places  Places
-	d       *loader.Dataplane // nil where another build's decides
+	d       Kernel // nil where another build's decides
 	root    *loader.Root
 	foreign *loader.ForeignError
 	now     func() time.Time

@@ -25,6 +25,9 @@ func Change(w io.Writer, c *api.Change, s Style) {
 	for _, d := range c.Details {
 		fmt.Fprintf(w, "  %s\n", d)
 	}
+	for _, i := range c.Incomplete {
+		fmt.Fprintf(w, "%s %s\n", s.bad("! not there:"), wrap(i, 2))
+	}
 }
 
 // History prints the newest changes first.

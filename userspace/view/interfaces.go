@@ -104,6 +104,9 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 		j.uncertain = append(j.uncertain, i.Name)
 	}
 	j.v.Gaps = append(j.v.Gaps, out.Problem)
+	if out.State == api.InterfaceForeign || out.State == api.InterfaceUnknown {
+		j.v.Unknown = append(j.v.Unknown, out.Problem)
+	}
 	return out
 }
 

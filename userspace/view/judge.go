@@ -25,8 +25,9 @@ type Verdict struct {
 	Idle string
 	// BundleIdle says why no bundle blocks anybody now, Idle included; "" when one may.
 	BundleIdle string
-	// Gaps say, one an interface, where packets do not meet the dataplane, or may not.
-	Gaps []string
+	// Gaps say, one an interface, where packets do not meet the dataplane, or may not; Unknown are those of them of which
+	// nobody knows, and Open is where a service passes.
+	Gaps, Unknown, Open []string
 }
 
 // Protected reports whether all of the host is protected.
@@ -47,6 +48,7 @@ func Judge(r Reading) Verdict {
 	j.interfaces()
 	j.idle()
 	j.bundleIdle()
+	j.v.Open = j.open()
 	j.sum()
 	j.wiring()
 	j.presence()
@@ -201,7 +203,7 @@ func (j *judge) sum() {
 			j.problem("bypass", "bypass is on"+ends(j.Bypass)+": what is attached next passes everything", "spillway bypass off")
 		}
 	case j.Bypass.Active():
-		says(api.StateBypassed, "BYPASS IS ON: %s%s.", j.everything(), until(j.Bypass))
+		says(api.StateBypassed, "BYPASS IS ON: %s%s.", j.everything(), Until(j.Bypass))
 		j.problem("bypass", "bypass is on: "+j.everything()+ends(j.Bypass), "spillway bypass off")
 	case j.Behind != "":
 		says(api.StateUnknown, "UNKNOWN: %s.", j.Behind)
@@ -222,8 +224,8 @@ func (j *judge) sum() {
 		j.beside()
 	case len(j.uncertain)+len(j.bare) > 0:
 		says(api.StatePartly, "Partly protected: %s.", j.gapsText())
-	case len(j.open()) > 0:
-		says(api.StatePartly, "Partly protected: %s.", strings.Join(j.open(), "; "))
+	case len(j.v.Open) > 0:
+		says(api.StatePartly, "Partly protected: %s.", strings.Join(j.v.Open, "; "))
 	default:
 		says(api.StateProtected, "Protected: what the rules find is blocked (mode enforce).")
 	}
@@ -382,8 +384,8 @@ func FixOf(err error) string {
 	return "`spillway doctor` says what is missing"
 }
 
-// until says when a bypass ends, behind "everything passes".
-func until(d loader.Deadline) string {
+// Until says when a bypass ends, behind "everything passes".
+func Until(d loader.Deadline) string {
 	if d == loader.DeadlineForever {
 		return ", until `spillway bypass off`"
 	}

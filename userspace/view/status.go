@@ -15,7 +15,7 @@ import (
 func Status(r Reading) (*api.Status, Verdict) {
 	v := Judge(r)
 	s := &api.Status{Envelope: api.NewEnvelope(), State: v.State, Says: v.Says, Protected: v.Protected(), Problems: v.Problems, Interfaces: v.Interfaces,
-		Mode: ModeName(r.Control.Mode), Bypass: bypassOf(r.Bypass), Generations: []api.Generation{}, Services: []api.Service{},
+		Mode: ModeName(r.Control.Mode), Bypass: Bypass(r.Bypass), Generations: []api.Generation{}, Services: []api.Service{},
 		Packets: []api.Packets{}, Maps: []api.MapUse{}}
 	c := r.Control
 	s.Control = &api.Control{Epoch: c.Epoch, Stable: c.Stable, Candidate: c.Candidate, Previous: c.Previous, Host: c.Host, CanaryPermille: c.Canary}
@@ -34,7 +34,7 @@ func Status(r Reading) (*api.Status, Verdict) {
 			s.AgentTimeoutSeconds = seconds(r.Host.AgentTimeout)
 		}
 		for _, h := range r.Host.Services {
-			s.Services = append(s.Services, api.Service{ID: h.ID, Name: h.Name, Kind: h.Kind, Bypass: bypassOf(r.Services[h.ID])})
+			s.Services = append(s.Services, api.Service{ID: h.ID, Name: h.Name, Kind: h.Kind, Bypass: Bypass(r.Services[h.ID])})
 		}
 	}
 	return s, v
@@ -66,7 +66,8 @@ func ModeName(m bpf.Mode) string {
 	return string(config.ModeObserve)
 }
 
-func bypassOf(d loader.Deadline) api.Bypass {
+// Bypass tells a kill switch.
+func Bypass(d loader.Deadline) api.Bypass {
 	b := api.Bypass{Active: d.Active()}
 	if b.Active && d != loader.DeadlineForever {
 		b.SecondsLeft = seconds(d.Left())
