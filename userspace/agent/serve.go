@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os/user"
 	"time"
 
@@ -116,5 +117,6 @@ func (a *agent) tellGroup(s socket, note error) {
 		a.clearProblem(s.problem)
 		return
 	}
-	a.setProblem(s.problem, s.path+" is for root alone: "+note.Error(), "create the group, or name another in the host file, and restart the agent")
+	a.setProblem(s.problem, s.path+" is for root and the agent's user alone: "+note.Error(),
+		fmt.Sprintf("groupadd --system %[1]s; usermod -aG %[1]s and the agent's user; then restart the agent", s.group))
 }

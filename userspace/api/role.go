@@ -2,7 +2,11 @@
 
 package api
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+	"time"
+)
 
 // Role is what a socket may ask. It belongs to the socket, whose file says who may connect; nobody claims one.
 type Role string
@@ -20,13 +24,13 @@ type limits struct {
 	// connection waits until another ends.
 	connections int
 	streams     int // of events
-	heavy       int // comparisons of everything with everything
+	heavy       int // replies that take memory or work: all bans, the whole history, a comparison of every row
 	receptions  int // bundles that arrive
 }
 
 func (r Role) limits() limits {
 	if r == RoleRead {
-		return limits{connections: 64, streams: 16, heavy: 1}
+		return limits{connections: 64, streams: 16, heavy: 2}
 	}
 	return limits{connections: 64, streams: 16, heavy: 2, receptions: 4}
 }
@@ -46,6 +50,19 @@ func (s slots) take() bool {
 	}
 }
 
+// wait takes a place within a time.
+func (s slots) wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case s <- struct{}{}:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
 func (s slots) give() { <-s }
 
 // route is one thing that can be asked.
@@ -54,5 +71,6 @@ type route struct {
 	needs   Role
 	verb    string // of a change; "" for what only looks
 	urgent  bool   // answered also when the socket's places are taken
+	heavy   bool   // a few at once
 	handle  http.HandlerFunc
 }

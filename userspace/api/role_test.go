@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -154,6 +155,80 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 	if _, err := c.Status(context.Background()); err != nil {
 		t.Errorf("status beside the streams: %v", err)
+	}
+}
+
+// All bans, the whole history, a comparison of every row: a few at once on a socket, and the rest goes on beside them.
+func TestHeavyRequestsAreBounded(t *testing.T) {
+	b := &waiting{backend: &backend{}, release: make(chan struct{}), begun: make(chan struct{}, 16)}
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := Listen(path, "0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(ServerOptions{Role: RoleRead, Socket: path, Log: slog.New(slog.DiscardHandler)}, b)
+	go func() { _ = s.Serve(l) }()
+	defer s.Shutdown(context.Background())
+	c := NewClient(path)
+	answers := make(chan error, 16)
+	for range cap(s.heavy) + 1 {
+		go func() { answers <- second(c.Verify(context.Background())) }()
+	}
+	for range cap(s.heavy) {
+		<-b.begun
+	}
+	if _, err := c.Status(context.Background()); err != nil {
+		t.Errorf("status beside them: %v", err)
+	}
+	var busy *Error
+	if err := <-answers; !errors.As(err, &busy) || busy.Code != CodeBusy { // after heavyTime
+		t.Errorf("one more: %v", err)
+	}
+	go func() { answers <- second(c.Bans(context.Background())) }()
+	time.Sleep(50 * time.Millisecond)
+	close(b.release)
+	for range cap(s.heavy) + 1 {
+		if err := <-answers; err != nil {
+			t.Errorf("who waited for a place: %v", err)
+		}
+	}
+}
+
+type waiting struct {
+	*backend
+	begun, release chan struct{}
+}
+
+func (w *waiting) Verify(ctx context.Context) (*Verification, error) {
+	w.begun <- struct{}{}
+	<-w.release
+	return w.backend.Verify(ctx)
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// Who asks and does not read ends after a while; nothing else does.
+func TestReaderWhoTakesNothing(t *testing.T) {
+	b := &backend{past: make([]Event, 100_000)}
+	_, s, path := serve(t, b)
+	s.patient = time.Second
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET /v1/events?recent=100000 HTTP/1.1\r\nHost: s\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	begun := false
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it holds its place for ever")
+		}
+		begun = begun || len(s.streams) > 0
+		if begun && len(s.streams) == 0 {
+			return
+		}
 	}
 }
 

@@ -66,6 +66,7 @@ type Server struct {
 	heavy   slots
 	uploads *uploads
 	stall   time.Duration // how long a body may hang
+	patient time.Duration // how long a reader may take nothing
 	// stopping ends streams, which http.Server.Shutdown would wait for.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -74,13 +75,17 @@ type Server struct {
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
+	// replyTime is how long a reader may take nothing of a reply: it holds memory and a place.
+	replyTime = 30 * time.Second
+	// heavyTime is how long a heavy request waits for a place.
+	heavyTime = 5 * time.Second
 )
 
 // NewServer returns a server for one socket.
 func NewServer(o ServerOptions, b Backend) *Server {
 	l := o.Role.limits()
 	s := &Server{ServerOptions: o, backend: b, group: func() (uint32, error) { return socketGroup(o.Socket) },
-		places: &places{soft: l.connections}, streams: make(slots, l.streams), heavy: make(slots, l.heavy), uploads: newUploads(l.receptions), stall: stallTime}
+		places: &places{soft: l.connections}, streams: make(slots, l.streams), heavy: make(slots, l.heavy), uploads: newUploads(l.receptions), stall: stallTime, patient: replyTime}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           s.handler(),
@@ -139,18 +144,19 @@ func (s *Server) routes() []route {
 		return route{pattern: pattern, needs: RoleOperate, verb: verb, handle: s.change(verb, f)}
 	}
 	urgent := func(r route) route { r.urgent = true; return r }
+	heavy := func(r route) route { r.heavy = true; return r }
 	all := []route{
 		urgent(look("GET /v1/ping", func(*http.Request) (any, error) { return &Ping{NewEnvelope(), os.Getpid()}, nil })),
 		look("GET /v1/status", func(r *http.Request) (any, error) { return b.Status(r.Context()) }),
 		look("GET /v1/generations", func(r *http.Request) (any, error) { return b.Generations(r.Context()) }),
 		look("GET /v1/rules", func(r *http.Request) (any, error) { return b.Rules(r.Context()) }),
-		look("GET /v1/verify", s.verify),
-		look("GET /v1/history", s.history, "limit"),
+		heavy(look("GET /v1/verify", func(r *http.Request) (any, error) { return b.Verify(r.Context()) })),
+		heavy(look("GET /v1/history", s.history, "limit")),
 		look("GET /v1/bundles", func(r *http.Request) (any, error) { return b.Bundles(r.Context()) }),
 		look("GET /v1/bundles/{name}", s.bundle),
 		look("GET /v1/rollouts", func(r *http.Request) (any, error) { return b.Rollouts(r.Context()) }),
 		look("GET /v1/rollouts/{id}", s.rollout),
-		look("GET /v1/bans", func(r *http.Request) (any, error) { return b.Bans(r.Context()) }),
+		heavy(look("GET /v1/bans", func(r *http.Request) (any, error) { return b.Bans(r.Context()) })),
 		{pattern: "GET /v1/events", needs: RoleRead, handle: s.events},
 		// A plan changes nothing, but an upload takes memory that belongs to whoever operates.
 		{pattern: "POST /v1/plan", needs: RoleOperate, handle: s.reply(nil, s.plan)},
@@ -165,7 +171,10 @@ func (s *Server) routes() []route {
 		change("DELETE /v1/bans/{prefix...}", "unban", byName("prefix", b.Unban)),
 	}
 	if s.Metrics != nil {
-		all = append(all, route{pattern: "GET /metrics", needs: RoleRead, handle: s.Metrics.ServeHTTP})
+		all = append(all, route{pattern: "GET /metrics", needs: RoleRead, handle: func(w http.ResponseWriter, r *http.Request) {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(replyTime))
+			s.Metrics.ServeHTTP(w, r)
+		}})
 	}
 	return all
 }
@@ -183,7 +192,13 @@ func (s *Server) guard(r route) http.HandlerFunc {
 		case !r.urgent && overfull(req.Context()):
 			w.Header().Set("Connection", "close")
 			s.refuse(w, &Error{Code: CodeOverloaded, Message: fmt.Sprintf("%d connections are open on this socket", s.places.soft), Fix: "close some; a bypass and a rollback are answered nevertheless"})
+		case r.heavy && !s.heavy.wait(req.Context(), heavyTime):
+			s.refuse(w, &Error{Code: CodeBusy, Message: fmt.Sprintf("%d requests that need much are running on this socket", cap(s.heavy)), Fix: "try again when they are done"})
 		default:
+			if r.heavy {
+				defer s.heavy.give()
+			}
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // that of the request before, on this connection
 			if req.Method != http.MethodGet {
 				req.Body = newProgress(req.Body, http.NewResponseController(w), s.stall)
 			}
@@ -231,15 +246,6 @@ func (s *Server) history(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.backend.History(r.Context(), limit)
-}
-
-// verify compares every row: a few at once, so that who only looks does not keep the agent busy.
-func (s *Server) verify(r *http.Request) (any, error) {
-	if !s.heavy.take() {
-		return nil, &Error{Code: CodeBusy, Message: "another verification is running", Fix: "try again when it is done"}
-	}
-	defer s.heavy.give()
-	return s.backend.Verify(r.Context())
 }
 
 func (s *Server) bundle(r *http.Request) (any, error) {
@@ -328,6 +334,7 @@ func (s *Server) refuse(w http.ResponseWriter, e *Error) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(replyTime))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = newEncoder(w).Encode(v) // a reader who hung up needs no answer
@@ -363,8 +370,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	control := http.NewResponseController(w)
 	enc := newEncoder(w)
+	tell := func(e Event) error {
+		_ = control.SetWriteDeadline(time.Now().Add(s.patient))
+		return enc.Encode(e)
+	}
 	for _, e := range past {
-		if enc.Encode(e) != nil {
+		if tell(e) != nil {
 			return
 		}
 	}
@@ -372,7 +383,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	for next != nil {
 		select {
 		case e, open := <-next:
-			if !open || enc.Encode(e) != nil || (len(next) == 0 && control.Flush() != nil) {
+			if !open || tell(e) != nil || (len(next) == 0 && control.Flush() != nil) {
 				return
 			}
 		case <-r.Context().Done():
