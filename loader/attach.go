@@ -172,6 +172,9 @@ func refuseForeign(name string, index int) error {
 
 // Attachments returns what the pinned links say, also of interfaces that are gone.
 func (r *Root) Attachments() ([]Attachment, error) {
+	if r.pins.folder == "" {
+		return nil, nil
+	}
 	entries, err := os.ReadDir(r.pins.links())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, explain("list the pinned links", err)
@@ -230,6 +233,9 @@ func attachmentAt(pin, path string) (Attachment, error) {
 }
 
 func (p pins) openLinks() (map[string]link.Link, error) {
+	if p.folder == "" {
+		return nil, nil
+	}
 	entries, err := os.ReadDir(p.links())
 	if err != nil {
 		return nil, explain("list the pinned links", err)

@@ -70,6 +70,24 @@ func CheckPins(folder string, users ...int) error {
 	return checkOwner(folder, users...)
 }
 
+// PinsFault says why this process could not use the pin folder, or make it; nil when it can. It changes nothing.
+func PinsFault(folder string, users ...int) error {
+	if err := checkBPFFS(folder); err != nil {
+		return err
+	}
+	if err := checkOwner(folder, users...); err != nil {
+		return err
+	}
+	at := folder
+	if _, err := os.Lstat(at); errors.Is(err, fs.ErrNotExist) {
+		at = filepath.Dir(folder)
+	}
+	if err := unix.Access(at, unix.W_OK|unix.X_OK); errors.Is(err, unix.EACCES) && os.Geteuid() != 0 {
+		return unprepared(folder)
+	}
+	return nil
+}
+
 // checkOwner refuses a pin folder that is no folder, that others can write to, or that belongs to none of root, this
 // process, and the users given. One that does not exist is nobody's. In a BPF file system of mode 1777 anybody can make
 // it first, and what lies in it would be theirs: their maps for ours, their link where the switch looks.

@@ -30,13 +30,16 @@ type env struct {
 	cards func() (*offline.Cards, error)
 	// renew starts the agent in a new process, after so many others; it returns only on failure.
 	renew func(renewed int) error
+	// rehearse tries what the agent does with the rights of the unit, as root; nil: doctor tries with its own.
+	rehearse func() error
 }
 
 func systemEnv() env {
 	return env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		stdinTTY: isTTY(os.Stdin), stdoutTTY: isTTY(os.Stdout),
-		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: loader.OpenLab, pins: offline.Open, cards: offline.OpenCards, renew: becomeAgain,
+		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: loader.OpenLab, pins: offline.Open, cards: offline.OpenCards,
+		renew: becomeAgain, rehearse: rehearseAsUnit,
 	}
 }
 

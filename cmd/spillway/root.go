@@ -101,7 +101,7 @@ func (a *app) newRoot() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(a.newCompletion(), a.newVersion(), a.newPrepare(), newExitCodesTopic())
+	root.AddCommand(a.newCompletion(), a.newVersion(), a.newPrepare(), a.newRehearse(), newExitCodesTopic())
 	root.SetHelpCommandGroupID("")
 	return root
 }

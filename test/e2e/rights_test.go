@@ -62,6 +62,10 @@ func TestA1CommandsAsTheAgentsUser(t *testing.T) {
 	do("apply", e.WriteBundle("deny", denyBoth), "--yes")
 	do("status")
 	do("verify")
+	do("doctor")
+	if out := e.MustCLI("doctor"); !strings.Contains(strings.Join(strings.Fields(out), " "), "accepts the dataplane with the rights of the unit") {
+		t.Errorf("doctor as root did not try the rights of the unit:\n%s", out)
+	}
 	e.Kill()
 	tr.BotsAreStopped(t)
 	if out, code := e.CLIWith(as, "status"); code != 4 || !strings.Contains(out, "enforce") {

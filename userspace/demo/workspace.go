@@ -16,6 +16,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/rights"
 )
 
 // root holds one folder per demo. Only its owner can write there.
@@ -72,7 +73,7 @@ func newWorkspace() (_ *workspace, err error) {
 }
 
 // agentID is the user and group of the demo's agent, which no file of the machine need name.
-const agentID = 64_017
+const agentID = rights.Nobody
 
 // giveFolders lets the agent's user pass through the folder, and makes what the unit makes for it.
 func (w *workspace) giveFolders() error {

@@ -17,6 +17,8 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/folder"
+	"github.com/spillway/spillway/userspace/rights"
 )
 
 // Options say what to look at.
@@ -27,10 +29,12 @@ type Options struct {
 	Interfaces []string
 	// Fallback are the interfaces with a default route.
 	Fallback []string
+	// Rehearse does loader.Rehearse as the unit would, in another process; nil: this process does it itself.
+	Rehearse func() error
 }
 
-// Collect gathers the facts. It changes nothing; with the capabilities for it, it loads the dataplane for a try, at its
-// smallest, attached to nothing. What cannot be read stays unknown.
+// Collect gathers the facts. It changes nothing; with the capabilities for it, the dataplane is tried at its smallest,
+// pinned nowhere and attached to nothing, by root with the rights of the unit. What cannot be read stays unknown.
 func Collect(o Options) Facts {
 	f := Facts{
 		Kernel: release(), Arch: runtime.GOARCH, HostFile: o.HostFile, MissingCapabilities: loader.MissingCapabilities(),
@@ -42,9 +46,7 @@ func Collect(o Options) Facts {
 	host := f.readHostFile(o.HostFile)
 	f.PinsRoot, f.BPFFS, f.PinsReadOnly = bpffs(host.Paths.Pins)
 	f.collectMemory(host)
-	if len(f.MissingCapabilities) == 0 && f.BTF {
-		f.LoadTried, f.Load = true, tryLoad()
-	}
+	f.collectRights(host, o)
 	f.collectInterfaces(host, o)
 	return f
 }
@@ -88,16 +90,27 @@ func (f *Facts) collectMemory(host *config.Host) {
 	}
 }
 
-// tryLoad asks the kernel whether it accepts the programs, with maps of one row.
-func tryLoad() error {
-	d, err := loader.Open(loader.Options{Capacity: config.Capacity{
-		Prefixes4: 1, Prefixes6: 1, TCPFingerprints: 1, JA4s: 1, TCPSignatures: 1, Rules: 1,
-		Flows: 64, Syns: 64, Hellos: 1, Shapes: 64, Bans: 1, Vouched: 1, Allowlist: 1, Services: 1,
-	}})
-	if err != nil {
-		return err
+// collectRights asks whether this process, and the agent as its unit runs it, could work here.
+func (f *Facts) collectRights(host *config.Host, o Options) {
+	f.Root = os.Geteuid() == 0
+	_, _, err := rights.Lookup(rights.User)
+	f.UserMissing = errors.Is(err, rights.ErrNoUser)
+	if f.BPFFS && !f.PinsReadOnly {
+		var users []int
+		if owner, err := folder.Owner(host.Paths.State); err == nil {
+			users = append(users, owner)
+		}
+		f.PinsFault = loader.PinsFault(host.Paths.Pins, users...)
 	}
-	return d.Close()
+	if len(f.MissingCapabilities) > 0 || !f.BTF {
+		return
+	}
+	f.LoadTried, f.LoadAsUnit = true, f.Root && o.Rehearse != nil
+	if f.LoadAsUnit {
+		f.Load = o.Rehearse()
+	} else {
+		f.Load = loader.Rehearse()
+	}
 }
 
 // bpffs finds the nearest existing folder at or above the pins and says whether it is in a BPF file system, and

@@ -4,9 +4,12 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spillway/spillway/loader"
 )
 
 // sound is a host without a fault or a warning, with one veth interface.
@@ -52,6 +55,12 @@ func TestEachFaultHasItsFix(t *testing.T) {
 		{"no bpffs", func(f *Facts) { f.BPFFS = false }, "bpffs", Fault, "/sys/fs/bpf", "mount -t bpf -o mode=0700 bpf /sys/fs/bpf"},
 		{"read-only bpffs", func(f *Facts) { f.PinsReadOnly = true }, "bpffs", Fault, "read-only", "mount -o remount,rw /sys/fs/bpf"},
 		{"no capabilities", func(f *Facts) { f.MissingCapabilities = []string{"CAP_BPF"} }, "capabilities", Fault, "lacks CAP_BPF", "AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON"},
+		{"a stranger's pins", func(f *Facts) {
+			f.PinsFault = fmt.Errorf("%w: /sys/fs/bpf/spillway belongs to user 1", loader.ErrForeignPins)
+		}, "pins", Fault, "belongs to user 1", "as root"},
+		{"unprepared pins", func(f *Facts) { f.PinsFault = fmt.Errorf("/sys/fs/bpf/spillway: %w", loader.ErrPermission) }, "pins", Fault, "permission denied", "spillway prepare"},
+		{"no user", func(f *Facts) { f.UserMissing = true }, "user", Warning, "no user spillway", "useradd --system"},
+		{"refused to the unit", func(f *Facts) { f.LoadAsUnit, f.Load = true, errors.New("open slot 1: permission denied") }, "load", Fault, "with the rights of the unit the kernel refuses", "the message"},
 		{"refused", func(f *Facts) { f.Load = errors.New("load the dataplane: boom") }, "load", Fault, "boom", "the message"},
 		{"no JIT", func(f *Facts) { f.JIT = "0" }, "jit", Warning, "compiler is off", "net.core.bpf_jit_enable=1"},
 		{"slow clock", func(f *Facts) { f.Clock = "hpet" }, "clock", Warning, "slow clock", "clocksource=tsc"},

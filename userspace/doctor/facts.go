@@ -14,15 +14,20 @@ type Facts struct {
 	PinsRoot     string
 	// MissingCapabilities of this process, of those that Spillway needs.
 	MissingCapabilities []string
+	// Root says that this process is root, and not the agent's user; UserMissing that the machine has no such user.
+	Root, UserMissing bool
+	// PinsFault is why the pin folder could not be used or made by this process, or nil.
+	PinsFault error
 	// JIT is net.core.bpf_jit_enable.
 	JIT string
 	// Lockdown is none, integrity or confidentiality.
 	Lockdown string
 	// Clock is the current clock source.
 	Clock string
-	// Load is why the dataplane could not be loaded for a try, or nil; LoadTried says whether it was tried.
-	LoadTried bool
-	Load      error
+	// Load is why the dataplane could not be tried, or nil; LoadTried says whether it was, LoadAsUnit whether with the rights
+	// of the unit, not with those of this process.
+	LoadTried, LoadAsUnit bool
+	Load                  error
 	// HostFile is the path of the host file; HostFileState says whether it is there and sound.
 	HostFile      string
 	HostFileState FileState

@@ -3,10 +3,12 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/rights"
 )
 
@@ -14,7 +16,7 @@ import (
 func Check(f Facts) Report {
 	var r Report
 	for _, check := range []func(Facts) Finding{
-		checkKernel, checkBTF, checkPins, checkCapabilities, checkLoad, checkJIT, checkLockdown, checkClock, checkHostFile,
+		checkKernel, checkBTF, checkBPFFS, checkPins, checkCapabilities, checkUser, checkLoad, checkJIT, checkLockdown, checkClock, checkHostFile,
 		checkMemory,
 	} {
 		if one := check(f); one.Check != "" {
@@ -61,7 +63,7 @@ func checkBTF(f Facts) Finding {
 	return ok("btf", "type information is there")
 }
 
-func checkPins(f Facts) Finding {
+func checkBPFFS(f Facts) Finding {
 	if !f.BPFFS {
 		return mistake("bpffs", "no BPF file system is mounted on "+f.PinsRoot,
 			"mount -t bpf -o mode=0700 bpf "+f.PinsRoot+"   (inside of `ip netns exec`, which hides it, too)")
@@ -72,23 +74,47 @@ func checkPins(f Facts) Finding {
 	return ok("bpffs", "mounted on "+f.PinsRoot)
 }
 
+func checkPins(f Facts) Finding {
+	switch {
+	case f.PinsFault == nil:
+		return Finding{}
+	case errors.Is(f.PinsFault, loader.ErrPermission):
+		return mistake("pins", f.PinsFault.Error(), "sudo spillway prepare   (the unit does it before each start)")
+	}
+	return mistake("pins", f.PinsFault.Error(), "remove it as root, and start the agent again")
+}
+
 func checkCapabilities(f Facts) Finding {
 	if n := len(f.MissingCapabilities); n > 0 {
 		return mistake("capabilities", "this process lacks "+strings.Join(f.MissingCapabilities, ", "),
 			"run it with sudo, or give its unit AmbientCapabilities="+strings.Join(rights.Names(), " "))
 	}
-	return ok("capabilities", strings.Join(rights.Names(), ", "))
+	if f.Root {
+		return ok("capabilities", "this is root; the unit gives the agent "+rights.Sentence())
+	}
+	return ok("capabilities", rights.Sentence())
+}
+
+func checkUser(f Facts) Finding {
+	if f.UserMissing {
+		return warn("user", "there is no user "+rights.User+", as which the unit runs the agent", rights.MakeUser)
+	}
+	return ok("user", rights.User)
 }
 
 func checkLoad(f Facts) Finding {
+	as := "with the rights of this process"
+	if f.LoadAsUnit {
+		as = "with the rights of the unit"
+	}
 	switch {
 	case !f.LoadTried:
 		return Finding{}
 	case f.Load != nil:
-		return mistake("load", fmt.Sprintf("the kernel refuses the dataplane: %v", f.Load),
+		return mistake("load", fmt.Sprintf("%s the kernel refuses the dataplane: %v", as, f.Load),
 			"mend what the message names; if it names nothing you can change, report it with this output")
 	}
-	return ok("load", "the kernel accepts the dataplane (loaded for a try, attached to nothing)")
+	return ok("load", "the kernel accepts the dataplane "+as+" (for a try, attached to nothing)")
 }
 
 func checkJIT(f Facts) Finding {

@@ -3,6 +3,8 @@
 package doctor
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
 )
 
 // rootProgram is the name of Spillway's own program on an interface.
@@ -37,10 +40,11 @@ func (f *Facts) collectInterfaces(host *config.Host, o Options) {
 		names = slices.Clone(o.Fallback)
 	}
 	features := xdpFeatures()
+	own, _ := loader.PinnedRoot(host.Paths.Pins) // 0 when there is none, or it may not be read
 	for _, name := range names {
 		i := Interface{Name: name, Missing: true}
 		if at := slices.IndexFunc(links, func(l netlink.Link) bool { return l.Attrs().Name == name }); at >= 0 {
-			i = describe(links[at], links, features)
+			i = describe(links[at], links, features, own)
 		}
 		_, i.Listed = listed[name]
 		i.Generic = listed[name] == config.AttachGeneric
@@ -49,7 +53,7 @@ func (f *Facts) collectInterfaces(host *config.Host, o Options) {
 }
 
 // describe turns what the kernel tells about a link into facts.
-func describe(l netlink.Link, all []netlink.Link, features map[int]uint64) Interface {
+func describe(l netlink.Link, all []netlink.Link, features map[int]uint64, own uint32) Interface {
 	a := l.Attrs()
 	i := Interface{
 		Name: a.Name, Up: a.RawFlags&1 != 0, Kind: l.Type(), Driver: driverOf(a.Name), MTU: a.MTU, LRO: lro(a.Name),
@@ -74,17 +78,25 @@ func describe(l netlink.Link, all []netlink.Link, features map[int]uint64) Inter
 		}
 	}
 	if a.Xdp != nil && a.Xdp.Attached {
-		i.Programs = []Program{program(a.Xdp)}
+		i.Programs = []Program{program(a.Xdp, own)}
 	}
 	return i
 }
 
-// program names an XDP program and who holds it.
-func program(x *netlink.LinkXdp) Program {
+// program names an XDP program and who holds it. own is the id of Spillway's, which needs no right to be known: names by id
+// are for root.
+func program(x *netlink.LinkXdp, own uint32) Program {
 	// XDP_ATTACHED_… of linux/if_link.h; 4 is several at once, of which the kernel tells one.
 	modes := map[uint32]string{1: "native", 2: "generic", 3: "offloaded", 4: "several modes"}
 	p := Program{ID: x.ProgId, Name: "of unknown name", Mode: modes[x.AttachMode]}
+	if own != 0 && x.ProgId == own {
+		p.Name, p.Ours = rootProgram, true
+		return p
+	}
 	handle, err := ebpf.NewProgramFromID(ebpf.ProgramID(x.ProgId))
+	if errors.Is(err, fs.ErrPermission) {
+		p.Name, p.Whose = "of a name that only root can read", "doctor as root says whose it is"
+	}
 	if err != nil {
 		return p
 	}

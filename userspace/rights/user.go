@@ -13,6 +13,10 @@ import (
 // ErrNoUser: the machine does not know the agent's user.
 var ErrNoUser = errors.New("there is no such user")
 
+// Nobody is the number of a user and group for what runs with these rights where the machine does not know the agent's
+// user: a demo, a rehearsal. It owns nothing.
+const Nobody = 64_017
+
 // MakeUser is the command that makes the agent's user and group.
 const MakeUser = "useradd --system --user-group --no-create-home --shell /usr/sbin/nologin " + User
 

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestRehearse(t *testing.T) {
+	needKernel(t)
+	if err := Rehearse(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPinnedRoot(t *testing.T) {
+	folder := testPins(t)
+	if _, err := PinnedRoot(folder); !errors.Is(err, ErrNotPinned) {
+		t.Errorf("nothing pinned: %v", err)
+	}
+	d := openTest(t, Options{Pins: folder, Capacity: testHost().Capacity})
+	want, err := programID(d.program)
+	must(t, err)
+	if got, err := PinnedRoot(folder); err != nil || got != want {
+		t.Errorf("root program %d, %v; want %d", got, err, want)
+	}
+}
