@@ -129,6 +129,7 @@ func (a *agent) lookAfter(verify bool) {
 		runtime.LockOSThread()
 		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19)
 	}
+	a.lookAtHostFile()
 	a.learnResident()
 	if verify {
 		a.verifyInBackground()

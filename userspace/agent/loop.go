@@ -68,7 +68,6 @@ func (a *agent) tick(hurry bool) {
 		}
 		done()
 	}
-	a.lookAtHostFile()
 	a.saveAgain()
 	a.startJobs()
 }

@@ -20,6 +20,7 @@ import (
 
 // Status implements api.Backend.
 func (a *agent) Status(context.Context) (*api.Status, error) {
+	a.lookAtHostFile()
 	return a.status(withPackets | withMaps), nil
 }
 
@@ -35,7 +36,6 @@ func (a *agent) status(want parts) *api.Status {
 	s.Source = api.SourceAgent
 	s.MaxMode = string(a.hostFile().MaxMode)
 	a.fillNames(s)
-	a.lookAtHostFile()
 	s.Problems = append(a.listProblems(), s.Problems...)
 	if damaged := a.store.Damaged(); len(damaged) > 0 {
 		s.Problems = append(s.Problems, api.Problem{Code: "damaged_state", Message: "damaged files were moved aside: " + strings.Join(damaged, ", "), Fix: "check the disk; remove them when you have looked at them"})

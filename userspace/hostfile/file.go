@@ -49,10 +49,14 @@ const CodeNotInForce = "host_file_not_in_force"
 // Compare says what is wrong when the file on disk is not the one whose digest is in force; nil when it is. It needs
 // no agent.
 func Compare(path, inForce string) *api.Problem {
+	text, err := config.ReadHost(path)
+	return judge(path, text, err, inForce)
+}
+
+func judge(path string, text []byte, err error, inForce string) *api.Problem {
 	problem := func(message, fix string) *api.Problem {
 		return &api.Problem{Code: CodeNotInForce, Message: message, Fix: fix}
 	}
-	text, err := config.ReadHost(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return problem("the host file "+path+" is gone; the last good one goes on", "put it back, then: spillway reload")

@@ -4,6 +4,7 @@ package offline
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 
 	"github.com/spillway/spillway/bpf"
@@ -154,7 +155,7 @@ func anyVersion(pins string) bool {
 	return len(found) > 0
 }
 
-// Bans lists the bans in force. Who made them and why is in the agent's state.
+// Bans lists the bans in force; who made them and why, as far as the state folder can be read.
 func (s *Session) Bans() (*api.BanList, error) {
 	if err := s.readable("the bans are in its maps"); err != nil {
 		return nil, err
@@ -163,9 +164,14 @@ func (s *Session) Bans() (*api.BanList, error) {
 	if err != nil {
 		return nil, err
 	}
+	known := map[netip.Prefix]state.Ban{}
+	for _, b := range state.ReadBans(s.places.State) {
+		known[b.Prefix] = b
+	}
 	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}}
 	for _, b := range bans {
-		list.Bans = append(list.Bans, api.Ban{Prefix: b.Prefix.String(), Expires: b.Expires})
+		who := known[b.Prefix]
+		list.Bans = append(list.Bans, api.Ban{Prefix: b.Prefix.String(), Expires: b.Expires, Made: who.Made, By: who.By, Reason: who.Reason})
 	}
 	return list, nil
 }

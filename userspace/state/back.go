@@ -98,6 +98,7 @@ const (
 // folder of an agent that has fewer rights, whose user then owns it.
 func LeaveNote(dir string, b Back) error {
 	b.Schema = backSchema
+	bound(&b)
 	data, err := seal(b)
 	if err != nil {
 		return fmt.Errorf("leave a note: %w", err)

@@ -72,6 +72,14 @@ type Bans struct {
 // Bans returns the bans of the folder.
 func (s *Store) Bans() *Bans { return &s.bans }
 
+// ReadBans returns the bans of a state folder that another process may have locked, as far as they can be read. It changes
+// nothing, whatever it finds.
+func ReadBans(dir string) []Ban {
+	s := Unusable(dir, errors.New("it is only read"), Options{})
+	_ = s.bans.load()
+	return s.bans.All()
+}
+
 // All returns the bans, sorted by prefix.
 func (b *Bans) All() []Ban {
 	b.mu.Lock()

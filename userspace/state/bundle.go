@@ -105,7 +105,9 @@ func (s *Store) Prune(keep []config.Digest) error {
 	if err != nil {
 		return fmt.Errorf("prune bundles: %w", err)
 	}
-	keep = s.withMembers(keep)
+	if keep, err = s.withMembers(keep); err != nil {
+		return fmt.Errorf("prune bundles: %w", err)
+	}
 	type old struct {
 		path string
 		at   time.Time

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spillway/spillway/userspace/folder"
@@ -145,30 +146,44 @@ func (s *Store) read(path string, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// setAside keeps a damaged file for a person and clears its place.
+// setAside keeps a damaged file for a person and clears its place. Who does not hold the lock leaves it where it is.
 func (s *Store) setAside(path string, cause error) {
+	if s.refusal() != nil {
+		s.log.Error("a file is damaged; what the kernel enforces goes on", "file", path, "damage", cause)
+		s.tellDamaged(path)
+		return
+	}
 	aside := s.aside(path)
 	if err := s.rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Error("a damaged file cannot be moved aside", "file", path, "damage", cause, "error", err)
 		return
 	}
 	s.log.Error("a file is damaged and was moved aside; what the kernel enforces goes on", "file", path, "moved_to", aside, "damage", cause)
+	s.tellDamaged(aside)
+}
+
+func (s *Store) tellDamaged(path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.damaged = append(s.damaged, aside)
+	if !slices.Contains(s.damaged, path) {
+		s.damaged = append(s.damaged, path)
+	}
 }
 
 // keepAside keeps damaged lines of a file for a person. The rest of the file counts.
 func (s *Store) keepAside(path string, lines []byte) {
+	if s.refusal() != nil {
+		s.log.Error("lines of a file are damaged; the others count", "file", path)
+		s.tellDamaged(path)
+		return
+	}
 	aside := s.aside(path)
 	s.log.Error("lines of a file are damaged; the others count", "file", path, "kept_in", aside)
 	if err := s.replace(aside, lines); err != nil {
 		s.log.Error("the damaged lines cannot be kept", "file", path, "error", err)
 		aside = path
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.damaged = append(s.damaged, aside)
+	s.tellDamaged(aside)
 }
 
 // aside is a free name for what is damaged of a file.

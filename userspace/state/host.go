@@ -71,6 +71,7 @@ func (s *Store) host() (*Host, error) {
 	}
 	h, err := decodeHost(data)
 	if errors.Is(err, errCorrupt) {
+		s.log.Error("the host file that was kept is damaged", "file", filepath.Join(s.dir, hostFile), "damage", err)
 		return nil, fmt.Errorf("%w: %w", ErrNoHost, err)
 	}
 	return h, err

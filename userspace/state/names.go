@@ -70,6 +70,9 @@ func (s *Store) Whole(d config.Digest) error {
 		return err
 	}
 	members, err := s.setMembers(d)
+	if Unreadable(err) {
+		return err
+	}
 	if err != nil {
 		return nil // it is a bundle
 	}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/spillway/spillway/config"
@@ -115,17 +116,20 @@ func membersIn(data []byte) ([]config.Member, bool) {
 	return members, err == nil
 }
 
-// withMembers adds the bundles of sets to their digests: what keeps a set keeps them.
-func (s *Store) withMembers(digests []config.Digest) []config.Digest {
+// withMembers adds the bundles of sets to their digests: what keeps a set keeps them. An error says that a list is there
+// and cannot be read now: nobody knows then what it keeps.
+func (s *Store) withMembers(digests []config.Digest) ([]config.Digest, error) {
 	out := slices.Clone(digests)
 	for _, d := range digests {
-		if members, err := s.setMembers(d); err == nil {
-			for _, m := range members {
-				out = append(out, m.Digest)
-			}
+		members, err := s.setMembers(d)
+		if Unreadable(err) && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, m := range members {
+			out = append(out, m.Digest)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // maxSetBytes is longer than the list of any set; a file of more is a bundle, and is not read for its members.

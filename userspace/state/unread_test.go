@@ -5,6 +5,7 @@ package state
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/config"
 )
 
 // refusals is what a kernel may say of a file that is whole.
@@ -173,5 +176,75 @@ func TestDamageOfEachFileIsSetAside(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A10: a list of a set that cannot be read keeps what it may name: pruning waits.
+func TestA10NothingIsPrunedForWhatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, nil)
+	one, two := bundle(t, "one"), bundle(t, "two")
+	set := config.NewSet(one).With(two)
+	if err := s.SaveSet(set); err != nil {
+		t.Fatal(err)
+	}
+	for i := range keptBundles + 5 {
+		if err := s.SaveBundle(bundle(t, fmt.Sprintf("b%d", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := noon.AddDate(-1, 0, 0)
+	for _, b := range set.Bundles {
+		if err := os.Chtimes(s.bundlePath(b.Digest), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.opts.Fault = func(op, path string) error {
+		if op == opRead && path == s.bundlePath(set.Digest) {
+			return unix.EIO
+		}
+		return nil
+	}
+	if err := s.Prune([]config.Digest{set.Digest}); !errors.Is(err, unix.EIO) {
+		t.Errorf("prune says %v", err)
+	}
+	if err := s.Whole(set.Digest); !errors.Is(err, unix.EIO) {
+		t.Errorf("whole says %v", err)
+	}
+	s.opts.Fault = nil
+	if err := s.Prune([]config.Digest{set.Digest}); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Set(set.Digest); err != nil {
+		t.Errorf("a bundle of a kept set is gone: %v", err)
+	}
+}
+
+// Who does not hold the lock changes nothing, whatever it finds: another process may be writing.
+func TestReadingWithoutTheLockChangesNothing(t *testing.T) {
+	dir, _ := filled(t)
+	for _, name := range []string{recordFile, bansFile, hostFile} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("{\"damaged\":1}\n{}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := contents(t, dir)
+	if _, err := ReadRecord(dir); err == nil {
+		t.Error("a damaged record was read")
+	}
+	if _, err := ReadHost(dir); !errors.Is(err, ErrNoHost) {
+		t.Errorf("a damaged host file: %v", err)
+	}
+	if bans := ReadBans(dir); len(bans) != 0 {
+		t.Errorf("damaged bans: %+v", bans)
+	}
+	s := Unusable(dir, errors.New("read-only file system"), Options{})
+	mustLoad(t, s)
+	if len(s.Damaged()) != 2 {
+		t.Errorf("damaged: %v", s.Damaged())
+	}
+	after := contents(t, dir)
+	if len(after) != len(before) {
+		t.Errorf("files were made or moved: %d, were %d", len(after), len(before))
 	}
 }
