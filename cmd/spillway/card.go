@@ -30,7 +30,7 @@ func (a *app) told(change *api.Change) error {
 
 // blind reports whether an error means that what is pinned says nothing of what runs.
 func blind(err error) bool {
-	return errors.Is(err, loader.ErrNotPinned) || errors.Is(err, loader.ErrForeignABI)
+	return errors.Is(err, loader.ErrNotPinned) || errors.Is(err, loader.ErrForeignABI) || errors.Is(err, loader.ErrForeignPins)
 }
 
 // reachCards switches what the agent or the pins did not reach. As root that is every root program on a card; else it says

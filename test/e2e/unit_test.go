@@ -94,3 +94,48 @@ func TestA1UnpreparedPinsAreTold(t *testing.T) {
 		t.Errorf("prepare by the agent's user: exit %d: %s", code, out)
 	}
 }
+
+// Who makes the pin folder first is not believed, and does not block the switch.
+func TestA13SquattedPins(t *testing.T) {
+	const stranger = 60_018
+	e := world.NewEdge(t)
+	tr := world.StartTraffic(t, e)
+	world.Must(t, os.MkdirAll(filepath.Join(e.Pins, "v9"), 0o755))
+	world.Must(t, os.Chown(e.Pins, stranger, stranger))
+	for _, start := range []func(){func() { e.StartAs(world.Rights()...) }, e.StartRoot} { // nobody prepares
+		start()
+		world.Eventually(t, "the agent answers", e.Answers)
+		out, code := e.CLI("status")
+		if text := strings.Join(strings.Fields(out), " "); code != 4 || !strings.Contains(text, "belongs to user 60018") || !strings.Contains(text, "rm -r") {
+			t.Errorf("status: exit %d\n%s", code, out)
+		}
+		e.Kill()
+	}
+	if out, code := e.CLI("prepare", "--user", world.AgentUser()); code != 1 || !strings.Contains(out, "belongs to user 60018") {
+		t.Errorf("prepare: exit %d: %s", code, out)
+	}
+	if left, _ := os.ReadDir(e.Pins); len(left) != 1 {
+		t.Errorf("something was made in the stranger's folder: %v", left)
+	}
+	tr.BotsAreServed(t)
+	world.Must(t, os.RemoveAll(e.Pins))
+
+	e.Start()
+	e.MustCLI("apply", e.WriteBundle("deny", denyBoth), "--yes")
+	tr.BotsAreStopped(t)
+	e.Kill()
+	world.Must(t, os.Chown(e.Pins, stranger, stranger))
+	if out, code := e.CLI("rollback", "--reason", "test"); code == 0 {
+		t.Errorf("rollback believed a stranger's pins: %s", out)
+	}
+	out, _ := e.CLI("bypass", "on") // by the network card
+	tr.BotsAreServed(t)
+	if !strings.Contains(out, "bypass is on") {
+		t.Errorf("bypass said: %s", out)
+	}
+	world.Must(t, os.Chown(e.Pins, world.AgentID, world.AgentID))
+	e.Start()
+	e.MustCLI("bypass", "off")
+	tr.BotsAreStopped(t)
+	tr.VisitorsNeverNoticed(t)
+}
