@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -165,7 +166,7 @@ func (s *site) countCalls(t *testing.T, in *inject.Listener) int {
 	return report.Seen
 }
 
-// points are the calls at which a run kills: all, or a few from each part.
+// points are the calls at which a run kills: all, or one of each of a few parts (SPILLWAY_FAULTS says how many).
 func points(r *rand.Rand, calls int) (out []int) {
 	if everything {
 		for at := range calls {
@@ -173,7 +174,10 @@ func points(r *rand.Rand, calls int) (out []int) {
 		}
 		return out
 	}
-	const few = 8
+	few := 8
+	if n, err := strconv.Atoi(os.Getenv("SPILLWAY_FAULTS")); err == nil {
+		few = n
+	}
 	for part := range few {
 		from, to := part*calls/few, (part+1)*calls/few
 		out = append(out, from+1+r.IntN(max(to-from, 1)))
