@@ -47,6 +47,24 @@ func (b *Bundle) LeaveOut(protected []netip.Prefix) (left *Bundle, because []net
 	return &out, because
 }
 
+// InProtected returns the first row of the bundle's own lists that is equal to or inside a protected prefix. Such a bundle
+// is refused when it is read; what a host protects may have grown since.
+func (b *Bundle) InProtected(protected []netip.Prefix) (row, in netip.Prefix, found bool) {
+	guards := outermost(protected)
+	for _, l := range b.Prefixes {
+		walk := guardWalk{outer: guards}
+		for _, p := range l.Entries {
+			if l.ThirdParty {
+				break
+			}
+			if g, inside := walk.find(p); inside {
+				return p, g.prefix, true
+			}
+		}
+	}
+	return row, in, false
+}
+
 // leaveOut returns the entries outside of the guards, and notes the guards that others were in.
 func leaveOut(entries []netip.Prefix, guards []guarded, met map[netip.Prefix]bool) []netip.Prefix {
 	walk := guardWalk{outer: guards}

@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -202,7 +203,8 @@ func (c *setChecker) signatures() {
 			}
 		}
 	}
-	for bucket, members := range buckets {
+	for _, bucket := range slices.Sorted(maps.Keys(buckets)) {
+		members := buckets[bucket]
 		if len(members) <= MaxP0FBucket {
 			continue
 		}

@@ -22,12 +22,14 @@ var (
 // Build writes img into a spare slot and returns the slot. It publishes nothing: until the control word names the slot,
 // no packet looks there. Any failure, and any difference between what was written and what is read back, leaves the
 // published generations as they are.
-func (d *Dataplane) Build(img *Image) (uint8, error) {
+//
+// Slots that were built and are not published yet are spare to it: beside names those that must stay.
+func (d *Dataplane) Build(img *Image, beside ...uint8) (uint8, error) {
 	if err := d.checkCapacity(img); err != nil {
 		return 0, err
 	}
 	c := d.Control()
-	slot, err := d.spare(generationMaps, c.Stable, c.Candidate, c.Previous)
+	slot, err := d.spare(generationMaps, append(beside, c.Stable, c.Candidate, c.Previous)...)
 	if err != nil {
 		return 0, err
 	}

@@ -157,7 +157,7 @@ paths: {state: %s, pins: %s}
 func (e *Edge) WriteBundle(name, body string) string {
 	e.t.Helper()
 	path := filepath.Join(e.Folder, name+".yaml")
-	Must(e.t, os.WriteFile(path, []byte("version: 1\nname: "+name+"\n"+body), 0o644))
+	Must(e.t, os.WriteFile(path, []byte("version: 1\nname: edge\n"+body), 0o644))
 	return path
 }
 

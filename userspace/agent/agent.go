@@ -119,6 +119,7 @@ func newAgent(o Options, s *state.Store) *agent {
 	if a.record, err = s.Load(); err != nil {
 		a.tellUnread(err)
 	}
+	a.loadQueue()
 	if a.record.Bypass == nil {
 		a.record.Bypass = map[string]state.Bypass{}
 	}

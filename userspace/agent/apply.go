@@ -66,13 +66,23 @@ func (a *agent) parse(name string, files api.Files) (*config.Bundle, error) {
 	return b, nil
 }
 
-// applyBundle is a rollout of a bundle, from its files to what is in force, with its line of the history.
-func (a *agent) applyBundle(ctx context.Context, by api.Caller, ro *rollout, r api.RolloutRequest, files api.Files) (*api.Change, error) {
-	e := a.entry(by, "apply", r.Reason)
-	if r.Accept != "" {
-		e.Detail = append(e.Detail, "accepted: "+r.Accept)
+// applyBundle carries out a rollout whose turn it is, with its line of the history.
+func (a *agent) applyBundle(ctx context.Context, ro *rollout) (*api.Change, error) {
+	e := a.entry(ro.by, ro.Kind, ro.Reason)
+	e.Name = ro.wish.name()
+	if ro.wish.bundle != nil {
+		e.Digest = ro.wish.bundle.Digest
 	}
-	c, err := a.apply(ctx, &e, ro, r, files)
+	if ro.Accept != "" {
+		e.Detail = append(e.Detail, "accepted: "+ro.Accept)
+	}
+	c, err := a.apply(ctx, &e, ro)
+	a.outcome(&e, c, err)
+	return c, err
+}
+
+// outcome writes down how an apply went.
+func (a *agent) outcome(e *state.Entry, c *api.Change, err error) {
 	if err != nil {
 		e.Outcome = outcomeOf(err)
 		e.Detail = append(e.Detail, detailsOf(err)...)
@@ -82,60 +92,96 @@ func (a *agent) applyBundle(ctx context.Context, by api.Caller, ro *rollout, r a
 	a.mu.Lock()
 	a.applies[e.Outcome]++
 	a.mu.Unlock()
-	a.audit(e)
-	return c, err
+	a.audit(*e)
 }
 
-func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout, r api.RolloutRequest, files api.Files) (*api.Change, error) {
-	seen, by := mark{wentBack: a.wentBack.Load(), rollout: ro}, a.hostFile()
-	b, err := a.parseAlone(r.Name, files)
-	if err != nil {
-		return nil, err
-	}
-	e.Digest, e.Name = b.Digest, b.Name
-	d, done, err := a.begin()
+// apply is a rollout from its wish to what is in force. The change lock is held.
+func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout) (*api.Change, error) {
+	d, done, err := a.use()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	seen := mark{wentBack: ro.wentBack, rollout: ro}
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
-	if a.hostFile() != by { // it was reloaded while this waited: what it protects now counts
-		if b, err = a.parseAlone(r.Name, files); err != nil {
-			return nil, err
-		}
+	change := &api.Change{Envelope: api.NewEnvelope(), Name: ro.wish.name()}
+	if b := ro.wish.bundle; b != nil {
+		change.Digest, change.Warnings = b.Digest, b.Warnings
 	}
-	a.rollouts.advance(ro, api.RolloutBuilding)
-	change := &api.Change{Envelope: api.NewEnvelope(), Digest: b.Digest, Name: b.Name, Warnings: b.Warnings}
-	stable, unchanged, err := a.standing(d, b, change)
-	if err != nil || unchanged {
-		return change, err
+	if a.wentBack.Load() != seen.wentBack {
+		return nil, errWentBack
 	}
-	if err := a.held(b, stable, r.Accept); err != nil {
+	if err := a.protects(ro); err != nil {
 		return nil, err
 	}
-	if err := a.store.SaveBundle(b); err != nil {
+	s, err := a.standing(d, ro.wish)
+	if err != nil {
+		return nil, err
+	}
+	change.Set = memberList(s.next)
+	change.Details = append(change.Details, s.next.Warnings()...)
+	if s.unchanged(change) {
+		return change, nil
+	}
+	if err := a.held(ro.wish, s, ro.Accept); err != nil {
+		return nil, err
+	}
+	if err := a.store.SaveSet(s.next); err != nil {
 		return nil, fmt.Errorf("nothing changed: %w", err)
 	}
-	h := a.hostFile()
-	host, err := compileHost(d, h, 0)
-	if err != nil {
-		return nil, fmt.Errorf("nothing changed: compile host file: %w", err)
+	if s.waiting {
+		return change, a.passBy(ctx, d, seen, s, change, e, ro)
 	}
 	seen.epoch = d.Control().Epoch
-	slot, number, err := a.build(d, b, h, host)
+	slot, number, err := a.buildSet(d, s.next)
 	if err != nil {
 		return nil, a.buildError(err)
 	}
 	e.Number, change.Number = number, number
-	if err := a.publishBuilt(ctx, d, seen, b, slot, change, e, r.Confirm()); err != nil {
+	if err := a.publishBuilt(ctx, d, seen, s.next, slot, change, e, ro.confirm); err != nil {
 		return nil, err
 	}
-	if r.Confirm() == 0 {
+	if ro.confirm == 0 {
 		a.prune(d)
 	}
 	return change, nil
+}
+
+// protects refuses a bundle whose own rows would block what this host protects since the bundle was read: the host file was
+// reloaded while it waited, and what it says now counts.
+func (a *agent) protects(ro *rollout) error {
+	h := a.hostFile()
+	if ro.wish.bundle == nil || ro.host == h {
+		return nil
+	}
+	own, err := a.opts.own()
+	if err != nil {
+		return err
+	}
+	if p, in, found := ro.wish.bundle.InProtected(config.Protected(h, own)); found {
+		return &api.Error{Code: api.CodeRefused, Message: fmt.Sprintf("the bundle is refused; what is in force goes on: its own row %s lies in %s, which this host protects", p, in),
+			Fix: "a bundle without that row, or a host file that does not protect it"}
+	}
+	return nil
+}
+
+// buildSet builds a set for the host file in force, and leaves the slots beside it as they are.
+func (a *agent) buildSet(d dataplane, set *config.Set, beside ...uint8) (slot uint8, number uint32, err error) {
+	h := a.hostFile()
+	host, err := compileHost(d, h, 0)
+	if err != nil {
+		return 0, 0, fmt.Errorf("compile host file: %w", err)
+	}
+	return a.build(d, set.Merge(), h, host, beside...)
+}
+
+func memberList(set *config.Set) []config.Member {
+	if len(set.Bundles) < 2 {
+		return nil // with one bundle all of it is in the reply
+	}
+	return set.Members()
 }
 
 // mark is what a builder saw when it began.
@@ -145,6 +191,8 @@ type mark struct {
 	rollout  *rollout
 }
 
+var errWentBack = &api.Error{Code: api.CodeConflict, Message: "somebody rolled back meanwhile, so this is not published", Fix: "look at `spillway history`, then ask again"}
+
 // moved refuses to publish what was built for another state: somebody went back meanwhile, and meant it. The swap lock
 // is held.
 func (a *agent) moved(d dataplane, seen mark) error {
@@ -152,7 +200,7 @@ func (a *agent) moved(d dataplane, seen mark) error {
 	case a.rollouts.isEnded(seen.rollout):
 		return &api.Error{Code: api.CodeCancelled, Message: "somebody ended this rollout meanwhile, so it is not published", Fix: "look at `spillway history`, then ask again"}
 	case a.wentBack.Load() != seen.wentBack:
-		return &api.Error{Code: api.CodeConflict, Message: "somebody rolled back meanwhile, so this is not published", Fix: "look at `spillway history`, then ask again"}
+		return errWentBack
 	case d.Control().Epoch != seen.epoch:
 		return &api.Error{Code: api.CodeConflict, Message: "somebody else changed the control word meanwhile; nothing changed", Fix: "look at `spillway status`, then ask again"}
 	}
@@ -161,7 +209,7 @@ func (a *agent) moved(d dataplane, seen mark) error {
 
 // publishBuilt is the moment of an apply: what was built counts from here on, if its sender still waits for it and nobody
 // rolled back since.
-func (a *agent) publishBuilt(ctx context.Context, d dataplane, seen mark, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) error {
+func (a *agent) publishBuilt(ctx context.Context, d dataplane, seen mark, set *config.Set, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) error {
 	a.swap.Lock()
 	defer a.swap.Unlock()
 	if err := a.moved(d, seen); err != nil {
@@ -171,9 +219,9 @@ func (a *agent) publishBuilt(ctx context.Context, d dataplane, seen mark, b *con
 		return err
 	}
 	if confirm > 0 {
-		return a.publishCandidate(d, seen.epoch, b, slot, change, e, seen.rollout.ID, confirm)
+		return a.publishCandidate(d, seen.epoch, set, slot, change, e, seen.rollout.ID, confirm)
 	}
-	return a.publishStable(d, seen.epoch, b, slot, change, e)
+	return a.publishStable(d, seen.epoch, set, slot, change, e)
 }
 
 // buildError tells a bundle that does not fit from a kernel that failed.
@@ -184,10 +232,16 @@ func (a *agent) buildError(err error) error {
 	return fmt.Errorf("nothing changed: %w", err)
 }
 
-func (a *agent) publishStable(d dataplane, seen uint32, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry) error {
+func (a *agent) publishStable(d dataplane, seen uint32, set *config.Set, slot uint8, change *api.Change, e *state.Entry) error {
 	if _, err := d.Publish(loader.Change{Stable: &slot, Seen: &seen}); err != nil {
 		return a.publishError(err)
 	}
+	a.nowStable(d, set, change, e)
+	return nil
+}
+
+// nowStable says and writes down that a set is in force.
+func (a *agent) nowStable(d dataplane, set *config.Set, change *api.Change, e *state.Entry) {
 	bake := a.hostFile().Guards.Bake
 	change.Outcome, change.BakeUntil = api.OutcomeApplied, a.now().Add(bake).UTC()
 	v := a.verdict(d)
@@ -198,9 +252,8 @@ func (a *agent) publishStable(d dataplane, seen uint32, b *config.Bundle, slot u
 	} else {
 		change.Message += fmt.Sprintf("; last-known-good in %s unless it is rolled back", short(bake))
 	}
-	g := state.Generation{Digest: b.Digest, Members: state.One(b.Name, b.Digest), Number: e.Number, At: e.At.UTC(), By: e.User}
+	g := generation(set, e.Number, e.At, e.User)
 	a.note(change, a.update(func(r *state.Record) { r.Apply(g, change.BakeUntil) }))
-	return nil
 }
 
 // note adds to a change that happened what did not: it was not remembered.
@@ -211,7 +264,7 @@ func (a *agent) note(change *api.Change, err error) {
 }
 
 func (a *agent) prune(d dataplane) {
-	keep := a.state().References()
+	keep := append(a.state().References(), a.queuedDigests()...)
 	if all, err := d.Generations(); err == nil {
 		for _, g := range all {
 			keep = append(keep, g.Digest)

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
@@ -41,12 +40,12 @@ func (a *agent) watchClock(d dataplane) {
 }
 
 // movedExpiries returns the stable generation when its rules' expiries, which are wall time, became kernel time by a clock
-// that was wrong: one without a battery that starts in 1970 would keep rules for decades. A candidate comes to it once it
-// is stable.
+// that was wrong: one without a battery that starts in 1970 would keep rules for decades. A candidate that waits is
+// compiled again with it.
 func (a *agent) movedExpiries(d dataplane) (g loader.GenerationInfo, moved bool) {
 	all, err := d.Generations()
 	c := d.Control()
-	if err != nil || c.Candidate != bpf.SlotEmpty {
+	if err != nil {
 		return g, false
 	}
 	g, resident := generationIn(all, c.Stable)
@@ -100,14 +99,14 @@ func (a *agent) buildAgain(d dataplane) (number uint32, err error) {
 	if err != nil || stable == nil {
 		return 0, err
 	}
+	candidate, _, err := a.buildCandidate(d, h, host, stable)
+	if err != nil {
+		return 0, err
+	}
 	a.swap.Lock()
 	defer a.swap.Unlock()
 	if err := a.moved(d, seen); err != nil {
 		return 0, err
 	}
-	if _, err := d.Publish(loader.Change{Stable: &stable.slot, KeepPrevious: true, Seen: &seen.epoch}); err != nil {
-		return 0, err
-	}
-	_ = a.update(stable.renumber)
-	return stable.number, nil
+	return stable.number, a.publishRebuilt(d, loader.Change{Seen: &seen.epoch}, stable, candidate)
 }

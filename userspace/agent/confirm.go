@@ -16,9 +16,9 @@ import (
 )
 
 // publishCandidate lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
-func (a *agent) publishCandidate(d dataplane, seen uint32, b *config.Bundle, slot uint8, change *api.Change, e *state.Entry, rollout string, confirm time.Duration) error {
+func (a *agent) publishCandidate(d dataplane, seen uint32, set *config.Set, slot uint8, change *api.Change, e *state.Entry, rollout string, confirm time.Duration) error {
 	deadline := a.now().Add(confirm).UTC()
-	entry := state.Generation{Digest: b.Digest, Members: state.One(b.Name, b.Digest), Number: e.Number, At: e.At.UTC(), By: e.User}
+	entry := generation(set, e.Number, e.At, e.User)
 	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
 	if err := a.update(func(r *state.Record) {
 		r.Confirm, r.Held = &state.Confirm{Generation: entry, Deadline: deadline, Rollout: rollout}, nil

@@ -32,7 +32,7 @@ type dataplane interface {
 	TakeOver() error
 	Attach(name string, mode config.Attach) (loader.Attachment, error)
 	DetachInterface(name string) error
-	Build(*loader.Image) (uint8, error)
+	Build(img *loader.Image, beside ...uint8) (uint8, error)
 	BuildHost(*loader.HostImage) (uint8, error)
 	Publish(loader.Change) (loader.Control, error)
 	Promote() (loader.Control, error)

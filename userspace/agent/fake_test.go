@@ -291,7 +291,7 @@ func (f *fake) DetachInterface(name string) error {
 	return nil
 }
 
-func (f *fake) Build(img *loader.Image) (uint8, error) {
+func (f *fake) Build(img *loader.Image, beside ...uint8) (uint8, error) {
 	f.meanwhile("Build")
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -299,7 +299,7 @@ func (f *fake) Build(img *loader.Image) (uint8, error) {
 		return 0, err
 	}
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
-		if f.control.Role(slot) == loader.RoleIdle {
+		if f.control.Role(slot) == loader.RoleIdle && !slices.Contains(beside, slot) {
 			f.slots[slot] = img
 			f.refill(slot)
 			return slot, nil

@@ -93,6 +93,8 @@ func (a *agent) startJobs() {
 		a.jobs.start("read the host file", now, func() { a.hangUp(context.Background()) })
 	case a.expiriesMoved.Load() && a.expiryRetry.due(now):
 		a.jobs.start("compute expiries again", now, a.changing(a.renewExpiries))
+	case a.queueDue():
+		a.jobs.start("carry out what waits", now, a.runQueue)
 	}
 }
 

@@ -206,6 +206,15 @@ func (s *site) apply(name string, o api.ApplyOptions, entries ...string) *api.Ch
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	in, err := s.client.Bundles(context.Background())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, b := range in.Bundles { // each of these bundles has the policy
+		if b.Policy && b.Name != name {
+			o.Remove = b.Name
+		}
+	}
 	c, err := s.client.Apply(context.Background(), u, o)
 	if err != nil {
 		s.t.Fatalf("apply %s: %v", name, err)

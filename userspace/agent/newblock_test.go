@@ -124,7 +124,10 @@ func TestAllowlistLineWhateverTheBundle(t *testing.T) {
 		name    string
 		prepare func(r *rig)
 	}{
-		{"candidate", func(r *rig) { r.mustApply("two", api.ApplyOptions{Confirm: time.Hour}) }},
+		{"candidate over capacity", func(r *rig) {
+			r.mustApply("two", api.ApplyOptions{Confirm: time.Hour})
+			r.machine.fail["Build"] = loader.ErrCapacity
+		}},
 		{"bundle over capacity", func(r *rig) { r.machine.fail["Build"] = loader.ErrCapacity }},
 	} {
 		t.Run(row.name, func(t *testing.T) {

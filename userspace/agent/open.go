@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
@@ -179,10 +178,10 @@ func (a *agent) adoptCandidate(d dataplane) {
 		}
 	}
 	_ = a.update(func(r *state.Record) {
-		r.Confirm = nil
 		if confirm != nil {
 			r.AddQuarantine(quarantined(confirm.Name(), confirm.Digest, &e))
 		}
+		r.Confirm = nil
 	})
 	a.countRollback()
 	a.audit(e)
@@ -225,9 +224,10 @@ func (a *agent) reconcile(d dataplane) bool {
 	if applied != nil {
 		e.Detail = []string{fmt.Sprintf("the record had %s, number %d", applied.Digest.Short(), applied.Number)}
 	}
+	members := a.recordMembers(g.Digest)
 	_ = a.update(func(r *state.Record) {
 		left := r.Applied
-		found := state.Generation{Digest: g.Digest, Members: membersOf(r, g.Digest, e.Name), Number: g.Number, At: g.Built.UTC(), By: "found"}
+		found := state.Generation{Digest: g.Digest, Members: members, Number: g.Number, At: g.Built.UTC(), By: "found"}
 		if left != nil && left.Digest != g.Digest && left.Number > g.Number { // numbers only go up: a lower one was gone back to
 			r.RollBack(found, state.Quarantined{Name: left.Name(), Digest: left.Digest, At: a.now(), By: "found", Reason: "it was rolled back, and not by this agent"}, a.file.Host.Guards.Bake)
 			return
@@ -239,12 +239,4 @@ func (a *agent) reconcile(d dataplane) bool {
 	})
 	a.audit(e)
 	return true
-}
-
-// membersOf returns the bundles of a generation that the kernel has, as far as anybody here knows them.
-func membersOf(r *state.Record, d config.Digest, name string) []state.Member {
-	if g, known := r.Known(d); known {
-		return g.Members
-	}
-	return state.One(name, d)
 }

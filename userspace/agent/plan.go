@@ -18,33 +18,40 @@ const planRows = 1000
 
 // Plan implements api.Backend. It needs no kernel: without one it compares with the bundle of the record.
 func (a *agent) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*api.Plan, error) {
-	if r.Remove != "" {
-		return nil, a.mayRemove(r.Remove)
-	}
 	a.parsing.Lock()
 	defer a.parsing.Unlock()
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
-	b, err := a.parse(r.Name, files)
+	w, err := a.wishOf(api.RolloutRequest{Name: r.Name, Remove: r.Remove}, files, a.parse)
 	if err != nil {
 		return nil, err
 	}
-	p := &api.Plan{Envelope: api.NewEnvelope(), Digest: b.Digest, Name: b.Name, Warnings: b.Warnings,
-		OmittedProtected: b.OmittedProtected, OmittedReserved: b.OmittedReserved, Rows: []api.PlanRow{}}
-	against := a.inForce()
-	var old *config.Bundle
-	if against != nil {
-		if old, err = a.store.Bundle(against.Digest); err != nil {
+	s := &standing{base: config.NewSet()}
+	p := &api.Plan{Envelope: api.NewEnvelope(), Name: w.name(), Rows: []api.PlanRow{}}
+	if against := a.inForce(); against != nil {
+		s.there = true
+		s.stable.Digest = against.Digest
+		if s.base, err = a.store.Set(against.Digest); err != nil {
 			return nil, fmt.Errorf("compare with the bundle in force: %w", err)
 		}
-		p.Against = &api.Known{Digest: against.Digest, Name: old.Name, Number: against.Number, Since: against.At}
+		p.Against = &api.Known{Digest: against.Digest, Name: s.base.Name(), Number: against.Number, Since: against.At}
 	}
-	w := planWriter{p}
-	w.write(old, b)
-	p.Changes = old == nil || old.Digest != b.Digest
+	if s.next, err = a.onHost(w, s.base); err != nil {
+		return nil, err
+	}
+	p.Set = memberList(s.next)
+	old := s.base.Named(w.name())
+	if b := w.bundle; b != nil {
+		p.Digest, p.Warnings, p.OmittedProtected, p.OmittedReserved = b.Digest, b.Warnings, b.OmittedProtected, b.OmittedReserved
+		if was := w.replaces(s.base); was != nil {
+			old = was
+		}
+	}
+	planWriter{p}.write(old, w.bundle)
+	p.Changes = s.next.Digest != s.base.Digest
 	if p.Changes {
-		p.Holds = a.holds(b, old)
+		p.Holds = a.holds(w, s)
 	}
 	return p, nil
 }
@@ -74,6 +81,9 @@ func (w planWriter) write(old, b *config.Bundle) {
 	d := config.Change(old, b)
 	if old == nil {
 		old = &config.Bundle{}
+	}
+	if b == nil {
+		b = &config.Bundle{Name: old.Name}
 	}
 	if d.Name {
 		w.row(api.PlanRow{Op: "changed", What: "name", Name: "name", From: old.Name, To: b.Name})

@@ -37,6 +37,7 @@ const (
 	problemHostOld = hostfile.CodeNotInForce
 	problemKept    = "host_file_not_kept"
 	problemMode    = "mode_held"
+	problemQueue   = "queue_not_kept"
 )
 
 // setProblem says loudly, once, that something is wrong; status shows it until clearProblem.

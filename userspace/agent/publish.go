@@ -28,7 +28,7 @@ func (a *agent) nextNumber(d dataplane) (uint32, error) {
 }
 
 // build compiles a bundle for a host file and builds it aside. It publishes nothing.
-func (a *agent) build(d dataplane, b *config.Bundle, h *config.Host, host *loader.HostImage) (slot uint8, number uint32, err error) {
+func (a *agent) build(d dataplane, b *config.Bundle, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
 	if number, err = a.nextNumber(d); err != nil {
 		return 0, 0, err
 	}
@@ -43,7 +43,7 @@ func (a *agent) build(d dataplane, b *config.Bundle, h *config.Host, host *loade
 		return 0, 0, err
 	}
 	a.collect(d)
-	if slot, err = d.Build(img); err != nil {
+	if slot, err = d.Build(img, beside...); err != nil {
 		return 0, 0, err
 	}
 	a.keepImage(img)
@@ -143,13 +143,13 @@ func refusedForNow(err error) error {
 	return nil
 }
 
-func (a *agent) buildKnown(d dataplane, work string, digest config.Digest, h *config.Host, host *loader.HostImage) (slot uint8, number uint32, err error) {
+func (a *agent) buildKnown(d dataplane, work string, digest config.Digest, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
 	err = a.needed(work, func() error {
 		b, err := a.store.Bundle(digest)
 		if err != nil {
 			return err
 		}
-		slot, number, err = a.build(d, b, h, host)
+		slot, number, err = a.build(d, b, h, host, beside...)
 		return err
 	})
 	return slot, number, err
@@ -191,9 +191,9 @@ func (a *agent) adoptHost(d dataplane) error {
 	return nil
 }
 
-// publishHost builds the host file and the stable bundle for it, and publishes both and the mode in one step. While a
-// candidate waits, and for a bundle that does not fit any more, it publishes the host file alone: services keep their
-// ids, so the bundles in the kernel go on to mean what they meant, and an allowlist line counts at once.
+// publishHost builds the host file, and for it the stable set and a candidate that waits, and publishes all of them and the
+// mode in one step. For a bundle that does not fit any more it publishes the host file alone: services keep their ids, so
+// the bundles in the kernel go on to mean what they meant, and an allowlist line counts at once.
 func (a *agent) publishHost(d dataplane, file *hostfile.File, mode bpf.Mode) (detail []string, err error) {
 	h := file.Host
 	seen := mark{epoch: d.Control().Epoch, wentBack: a.wentBack.Load()}
@@ -218,21 +218,20 @@ func (a *agent) publishHost(d dataplane, file *hostfile.File, mode bpf.Mode) (de
 	if err != nil {
 		return nil, err
 	}
-	if stable != nil {
-		change.Stable = &stable.slot
+	candidate, more, err := a.buildCandidate(d, h, host, stable)
+	if err != nil {
+		return nil, err
 	}
+	detail = append(detail, more...)
 	a.swap.Lock()
 	defer a.swap.Unlock()
 	if err := a.moved(d, seen); err != nil {
 		return nil, err
 	}
-	if _, err := d.Publish(change); err != nil {
+	if err := a.publishRebuilt(d, change, stable, candidate); err != nil {
 		return nil, a.publishError(fmt.Errorf("publish host file: %w", err))
 	}
-	_ = a.update(func(r *state.Record) {
-		r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode)
-		stable.renumber(r)
-	})
+	_ = a.update(func(r *state.Record) { r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode) })
 	a.endLeftBypasses(d, before, h)
 	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", modeName(mode), len(h.Services), number)), nil
 }
@@ -261,11 +260,8 @@ func (a *agent) buildStable(d dataplane, h *config.Host, host *loader.HostImage)
 	}
 	c := d.Control()
 	g, resident := generationIn(all, c.Stable)
-	switch {
-	case !resident:
+	if !resident {
 		return nil, nil, nil
-	case c.Candidate != bpf.SlotEmpty:
-		return nil, []string{"a candidate waits, so the bundles go on as they are: services that are new pass until the next apply"}, nil
 	}
 	slot, number, err := a.buildKnown(d, workRebuild, g.Digest, h, host)
 	switch {
@@ -277,4 +273,56 @@ func (a *agent) buildStable(d dataplane, h *config.Host, host *loader.HostImage)
 		return nil, []string{fmt.Sprintf("the stable bundle cannot be built for this host file and goes on as it is: %v", err)}, nil
 	}
 	return nil, nil, fmt.Errorf("build the stable bundle for the new host file: %w", err)
+}
+
+// buildCandidate does the same for a candidate that waits for its confirmation, beside the stable one that was built.
+func (a *agent) buildCandidate(d dataplane, h *config.Host, host *loader.HostImage, stable *built) (*built, []string, error) {
+	g, ok := a.candidate(d)
+	if !ok {
+		return nil, nil, nil
+	}
+	var beside []uint8
+	if stable != nil {
+		beside = append(beside, stable.slot)
+	}
+	slot, number, err := a.buildKnown(d, workRebuild, g.Digest, h, host, beside...)
+	switch {
+	case err == nil:
+		return &built{slot, number, g.Digest}, nil, nil
+	case errors.Is(err, state.ErrNoBundle), refusedForNow(err) == nil && !addsService(a.hostFile(), h):
+		return nil, []string{fmt.Sprintf("the candidate cannot be built for this host file and goes on as it is: %v", err)}, nil
+	}
+	return nil, nil, fmt.Errorf("build the candidate for the new host file: %w", err)
+}
+
+// publishRebuilt puts generations that were built again into their places, in one store with what else changes. The swap
+// lock is held. A candidate whose lease lapsed meanwhile stays where it is: it is held.
+func (a *agent) publishRebuilt(d dataplane, change loader.Change, stable, candidate *built) error {
+	if stable != nil {
+		change.Stable, change.KeepPrevious = &stable.slot, true
+	}
+	confirm := a.state().Confirm
+	if candidate == nil || confirm == nil || confirm.Digest != candidate.digest || a.lapsed(d, confirm.Number) {
+		if _, err := d.Publish(change); err != nil {
+			return err
+		}
+		_ = a.update(stable.renumber)
+		return nil
+	}
+	change.Candidate = &candidate.slot
+	before, next := *confirm, *confirm
+	next.Number = candidate.number
+	if err := a.update(func(r *state.Record) { r.Confirm = &next }); err != nil {
+		return err
+	}
+	lease, left := a.hostFile().Guards.Lease, loader.In(before.Deadline.Sub(a.now()))
+	a.beat.hold(next.Number, lease, left)
+	if _, err := d.Publish(change); err != nil {
+		a.beat.hold(before.Number, lease, left)
+		_ = a.update(func(r *state.Record) { r.Confirm = &before })
+		return err
+	}
+	a.rollouts.renumber(&before, &next)
+	_ = a.update(stable.renumber)
+	return nil
 }

@@ -80,7 +80,6 @@ func TestOneChangeAtATime(t *testing.T) {
 	r := newRig(t)
 	r.change.Lock()
 	calls := map[string]func() error{
-		"apply":   func() error { return second(r.apply("one", api.ApplyOptions{})) },
 		"confirm": func() error { return second(r.agent.Confirm(ctx, root, "")) },
 		"reload":  func() error { return second(r.Reload(ctx, root, api.ReloadRequest{})) },
 	}
@@ -96,6 +95,9 @@ func TestOneChangeAtATime(t *testing.T) {
 		})
 	}
 	all.Wait()
+	if c := r.mustApply("one", api.ApplyOptions{}); c.Outcome != api.OutcomeQueued {
+		t.Errorf("an apply waits: %+v", c)
+	}
 	for what, err := range got {
 		if e := wantCode(t, err, api.CodeBusy); e.Fix == "" {
 			t.Errorf("%s: no way out", what)
@@ -109,7 +111,8 @@ func TestOneChangeAtATime(t *testing.T) {
 	}
 	r.tick(false) // must not wait either
 	r.change.Unlock()
-	r.mustApply("one", api.ApplyOptions{})
+	r.tick(false)
+	r.wantRoles("one", "", "")
 }
 
 func second[T any](_ T, err error) error { return err }
@@ -166,7 +169,7 @@ func TestPlan(t *testing.T) {
 	if p, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("one")); err != nil || p.Changes || len(p.Rows) != 0 {
 		t.Errorf("against itself: %+v, %v", p, err)
 	}
-	p, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("two", "198.18.0.0/24"))
+	p, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml", Remove: "one"}, bundleYAML("two", "198.18.0.0/24"))
 	if err != nil || !p.Changes || p.Added != 1 || p.Changed != 1 || p.Against.Name != "one" {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -176,8 +179,12 @@ func TestPlan(t *testing.T) {
 	if r.machine.did("Build") != 1 {
 		t.Error("a plan built something")
 	}
-	_, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("x", "198.51.100.0/24"))
+	_, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml", Remove: "one"}, bundleYAML("x", "198.51.100.0/24"))
 	wantCode(t, err, api.CodeRefused)
+	_, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("x"))
+	if e := wantCode(t, err, api.CodeRefused); !strings.Contains(fmt.Sprint(e.Faults.List), "one and x both have a policy") {
+		t.Errorf("two policies: %v", e.Faults)
+	}
 }
 
 // A rollback is for an emergency: it waits for no bundle that is being built, and that one is not published afterwards.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
@@ -92,10 +91,6 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	if fixed := fixedChanges(old, next); len(fixed) > 0 {
 		return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + strings.Join(fixed, ", ") + " can only change with a restart of the agent",
 			Fix: "systemctl restart spillway (it touches no traffic)"}
-	}
-	if d.Control().Candidate != bpf.SlotEmpty && addsService(old, next) {
-		return nil, &api.Error{Code: api.CodeConflict, Message: "a candidate waits for a confirmation, and a new service needs bundles that are built for it",
-			Fix: "`spillway confirm` keeps it, `spillway rollback` ends it; then reload again"}
 	}
 	blocks := newlyBlocks(d.Control().Mode, old, next)
 	if ask && len(blocks) > 0 {

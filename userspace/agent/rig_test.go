@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,11 +161,34 @@ func bundleYAML(name string, entries ...string) api.Files {
 
 // Apply is a rollout of a bundle, and its change.
 func (a *agent) Apply(ctx context.Context, by api.Caller, name string, files api.Files, o api.ApplyOptions) (*api.Change, error) {
-	ro, err := a.StartRollout(ctx, by, o.Request(name), files)
+	req := o.Request(name)
+	req.Remove = a.otherPolicy(files)
+	ro, err := a.StartRollout(ctx, by, req, files)
 	if err != nil {
 		return nil, err
 	}
 	return &ro.Change, nil
+}
+
+// otherPolicy is the name of the bundle in force that has the policy, where the one that comes has another name and a
+// policy too: most tests do not care that a set has one.
+func (a *agent) otherPolicy(files api.Files) string {
+	text := string(files[config.BundleFile])
+	g := a.inForce()
+	if g == nil || !strings.Contains(text, "policy:") {
+		return ""
+	}
+	name := a.nameOf(g.Digest)
+	if set, err := a.store.Set(g.Digest); err == nil {
+		if set.Policy() == nil {
+			return ""
+		}
+		name = set.Policy().Name
+	}
+	if strings.Contains(text, "name: "+name+"\n") {
+		return ""
+	}
+	return name
 }
 
 // Confirm confirms the rollout that waits for it, as the command does.

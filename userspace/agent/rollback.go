@@ -110,7 +110,7 @@ func (a *agent) rollback(d dataplane, to string, seen, number uint32, b *state.B
 func (a *agent) backTo(d dataplane, g loader.GenerationInfo, left uint32, digest config.Digest, b *state.Back) *api.Change {
 	a.ensureKnown(g.Digest)
 	b.Way, b.Left = state.BackGeneration, digest
-	b.To = state.Generation{Digest: g.Digest, Members: state.One(a.nameOf(g.Digest), g.Digest), Number: g.Number, At: b.At.UTC(), By: b.By}
+	b.To = state.Generation{Digest: g.Digest, Members: a.recordMembers(g.Digest), Number: g.Number, At: b.At.UTC(), By: b.By}
 	message := view.InForce(a.verdict(d), g.Number)
 	if left != 0 {
 		b.Detail = append(b.Detail, fmt.Sprintf("left generation %d, %s", left, digest.Short()))
@@ -251,8 +251,12 @@ func (a *agent) storedGeneration(number uint32) (state.Generation, error) {
 
 // quarantineHold is why a stored generation needs a reason.
 func (a *agent) quarantineHold(g state.Generation) *api.Hold {
-	for _, h := range a.holds(&config.Bundle{Name: g.Name(), Digest: g.Digest}, nil) {
-		if h.Code == "quarantined" {
+	members := g.Members
+	if len(members) == 0 {
+		members = state.One(g.Name(), g.Digest)
+	}
+	for _, m := range members {
+		for _, h := range a.quarantineHolds(m.Name, m.Digest) {
 			return &h
 		}
 	}

@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
@@ -29,7 +31,18 @@ type rollouts struct {
 // rollout is one of them. Its fields belong to the lock of rollouts.
 type rollout struct {
 	api.Rollout
-	ended bool // by hand: it is not published any more
+	ended  bool // by hand: it is not published any more
+	listed bool // it has its place in the queue
+
+	// These are of who asked, and belong to who carries it out.
+	wish     wish
+	confirm  time.Duration
+	by       api.Caller
+	wentBack uint64       // rollbacks that it knows of
+	host     *config.Host // by which the bundle was read
+	// fast is the answer to whether it passes by a candidate, for these two generations.
+	fast      bool
+	fastAsked [2]config.Digest
 }
 
 // begin takes a new rollout up.
@@ -38,7 +51,7 @@ func (a *agent) beginRollout(by api.Caller, r api.RolloutRequest) *rollout {
 	a.record.LastRollout++
 	id := strconv.FormatUint(a.record.LastRollout, 10)
 	a.mu.Unlock()
-	ro := &rollout{Rollout: api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Name: r.Remove}, ID: id, State: api.RolloutQueued, Kind: api.RolloutApply,
+	ro := &rollout{by: by, host: a.hostFile(), confirm: r.Confirm(), wentBack: a.wentBack.Load(), Rollout: api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Name: r.Remove}, ID: id, State: api.RolloutQueued, Kind: api.RolloutApply,
 		Key: r.Key, By: by.User, Reason: r.Reason, Accept: r.Accept, Created: a.now().UTC()}}
 	if r.Remove != "" {
 		ro.Kind = api.RolloutRemove
@@ -111,44 +124,100 @@ func stateOf(e *api.Error, ended bool) string {
 	return api.RolloutFailed
 }
 
-// StartRollout implements api.Backend.
+// StartRollout implements api.Backend. What must wait is answered at once, and waits.
 func (a *agent) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRequest, files api.Files) (*api.Rollout, error) {
 	ro := a.beginRollout(by, r)
-	if r.Remove != "" {
-		return a.finishRollout(ro, nil, a.refuseRemoval(by, r))
+	if files != nil {
+		ro.Kind = api.RolloutApply
 	}
-	c, err := a.applyBundle(ctx, by, ro, r, files)
-	return a.finishRollout(ro, c, err)
+	w, err := a.wishOf(r, files, a.parseAlone)
+	if err == nil {
+		ro.wish = w
+		a.rollouts.name(ro)
+		err = api.Late(ctx)
+	}
+	if err == nil {
+		if c := a.isCandidate(w); c != nil {
+			return a.finishRollout(ro, c, nil)
+		}
+		err = a.enqueue(ro)
+	}
+	if err != nil {
+		e := a.entry(by, ro.Kind, r.Reason)
+		e.Name = w.name()
+		a.outcome(&e, nil, err)
+		return a.finishRollout(ro, nil, err)
+	}
+	if out, err, ran := a.turn(ctx, ro); ran {
+		return out, err
+	}
+	return a.waits(ro)
 }
 
-// refuseRemoval says why a bundle is not taken out: the one that is in force has the policy.
-func (a *agent) refuseRemoval(by api.Caller, r api.RolloutRequest) error {
-	err := a.mayRemove(r.Remove)
-	e := a.entry(by, "remove", r.Reason)
-	e.Name, e.Outcome, e.Detail = r.Remove, outcomeOf(err), detailsOf(err)
-	a.audit(e)
-	return err
+// isCandidate says that what is asked for is the candidate already; nil when it is not.
+func (a *agent) isCandidate(w wish) *api.Change {
+	r := a.state()
+	if r.Confirm == nil || w.bundle == nil || r.Applied != nil && slices.ContainsFunc(r.Applied.Members, w.is) || !slices.ContainsFunc(r.Confirm.Members, w.is) {
+		return nil
+	}
+	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeUnchanged, Digest: w.bundle.Digest, Name: w.bundle.Name, Number: r.Confirm.Number,
+		Deadline: r.Confirm.Deadline, Message: "this bundle is the candidate already and waits for `spillway confirm`", Warnings: w.bundle.Warnings}
 }
 
-func (a *agent) mayRemove(name string) error {
-	if g := a.inForce(); g == nil || a.nameOf(g.Digest) != name {
-		return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("no bundle %q is in force", name), Fix: "`spillway status` names what is"}
+// is reports whether a member of a set is the wish's bundle.
+func (w wish) is(m state.Member) bool { return m.Name == w.bundle.Name && m.Digest == w.bundle.Digest }
+
+// name gives a rollout the name and digest of what it is about.
+func (r *rollouts) name(ro *rollout) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ro.Name = ro.wish.name()
+	if ro.wish.bundle != nil {
+		ro.Digest = ro.wish.bundle.Digest
 	}
-	return &api.Error{Code: api.CodeRefused, Message: fmt.Sprintf("the bundle %s has the policy and cannot be taken out; it stays in force", name),
-		Fix: "apply another bundle; or let everything pass: spillway bypass on"}
+}
+
+// renumber lets a rollout follow its candidate, which was built again.
+func (r *rollouts) renumber(before, next *state.Confirm) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, ro := range r.all {
+		if ro.State == api.RolloutWaiting && isOf(before, &ro.Rollout) {
+			ro.Number = next.Number
+			ro.Message = fmt.Sprintf("generation %d decides now, and goes back by itself unless `spillway confirm` keeps it", next.Number)
+		}
+	}
 }
 
 // Bundles implements api.Backend.
 func (a *agent) Bundles(context.Context) (*api.BundleList, error) {
 	list := &api.BundleList{Envelope: api.NewEnvelope(), Bundles: []api.Bundle{}}
-	if g := a.inForce(); g != nil {
-		b := api.Bundle{Name: a.nameOf(g.Digest), Digest: g.Digest, Number: g.Number, Since: g.At.UTC(), Policy: true}
-		if r := a.state().Applied; r != nil && r.Number == g.Number {
-			b.By = r.By
-		}
-		list.Bundles = append(list.Bundles, b)
+	g := a.inForce()
+	if g == nil {
+		return list, nil
+	}
+	policy, by := a.policyOf(g.Digest), ""
+	if r := a.state().Applied; r != nil && r.Number == g.Number {
+		by = r.By
+	}
+	for _, m := range a.membersOf(g.Digest) {
+		list.Bundles = append(list.Bundles, api.Bundle{Name: m.Name, Digest: m.Digest, Number: g.Number, Since: g.At.UTC(), By: by, Policy: m.Name == policy})
 	}
 	return list, nil
+}
+
+// policyOf returns the name of the bundle that has the policy; "" when none has, or nobody here knows.
+func (a *agent) policyOf(d config.Digest) string {
+	known, _ := a.state().Known(d)
+	for _, m := range known.Members {
+		if m.Policy {
+			return m.Name
+		}
+	}
+	if set, err := a.store.Set(d); err == nil && set.Policy() != nil { // a record of before
+		return set.Policy().Name
+	}
+	return ""
 }
 
 // Rollouts implements api.Backend.
@@ -253,7 +322,11 @@ func (a *agent) endRollout(d dataplane, ro *rollout, now api.Rollout, e *state.E
 	if now.State != api.RolloutWaiting {
 		a.rollouts.mu.Lock()
 		ro.ended = true
+		if ro.State == api.RolloutQueued {
+			ro.withdraw(a.now(), "cancelled by "+e.User)
+		}
 		a.rollouts.mu.Unlock()
+		a.saveQueue()
 		e.Name, e.Detail = now.Name, []string{"rollout " + now.ID}
 		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: now.Name, Message: fmt.Sprintf("rollout %s is cancelled: nothing of it comes into force", now.ID)}, nil
 	}

@@ -67,10 +67,10 @@ func (a *agent) expireCandidate(d dataplane) {
 		e.Reason = "a candidate that nobody here started"
 	}
 	_ = a.update(func(r *state.Record) {
-		r.Confirm = nil
 		if quarantine {
 			r.AddQuarantine(quarantined(confirm.Name(), confirm.Digest, &e))
 		}
+		r.Confirm = nil
 	})
 	a.countRollback()
 	a.audit(e)

@@ -3,81 +3,94 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/state"
 )
 
-// standing compares the bundle with what is in force. unchanged says that there is nothing to do, and change says so.
-func (a *agent) standing(d dataplane, b *config.Bundle, change *api.Change) (stable *config.Bundle, unchanged bool, err error) {
+// standing is what a change meets: the set that decides now, and what becomes of it.
+type standing struct {
+	stable  loader.GenerationInfo
+	base    *config.Set
+	next    *config.Set
+	there   bool // there is a stable generation
+	waiting bool // a candidate waits for its confirmation
+}
+
+// standing applies a wish to what is in force.
+func (a *agent) standing(d dataplane, w wish) (*standing, error) {
 	all, err := d.Generations()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	c := d.Control()
-	if g, ok := generationIn(all, c.Candidate); ok {
-		if g.Digest == b.Digest {
-			change.Outcome, change.Number = api.OutcomeUnchanged, g.Number
-			change.Message = "this bundle is the candidate already and waits for `spillway confirm`"
-			if r := a.state(); r.Confirm != nil {
-				change.Deadline = r.Confirm.Deadline
-			}
-			return nil, true, nil
-		}
-		return nil, false, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("generation %d waits for a confirmation", g.Number), Fix: "`spillway confirm` keeps it, `spillway rollback` ends it; then apply again"}
+	s := &standing{waiting: c.Candidate != bpf.SlotEmpty}
+	s.stable, s.there = generationIn(all, c.Stable)
+	if s.base, err = a.baseFor(s.stable, s.there, w); err != nil {
+		return nil, err
 	}
-	g, ok := generationIn(all, c.Stable)
-	if !ok {
-		return nil, false, nil
+	s.next, err = a.onHost(w, s.base)
+	return s, err
+}
+
+// unchanged says that there is nothing to do.
+func (s *standing) unchanged(change *api.Change) bool {
+	if !s.there || s.stable.Digest != s.next.Digest {
+		return false
 	}
-	if g.Digest == b.Digest {
-		change.Outcome, change.Number = api.OutcomeUnchanged, g.Number
-		change.Message = fmt.Sprintf("this bundle is in force already, as generation %d", g.Number)
-		return nil, true, nil
-	}
-	old, err := a.store.Bundle(g.Digest)
-	if err != nil && !errors.Is(err, state.ErrNoBundle) {
-		return nil, false, &api.Error{Code: api.CodeUnavailable, Message: "nothing changed: what it would newly block cannot be judged: " + err.Error(),
-			Fix: "repair the disk; or move that file away, and growth is not judged"}
-	}
-	if err != nil {
-		a.log.Warn("the stable bundle is not on disk: growth cannot be judged", "error", err)
-		return nil, false, nil
-	}
-	return old, false, nil
+	change.Outcome, change.Number = api.OutcomeUnchanged, s.stable.Number
+	change.Message = fmt.Sprintf("this bundle is in force already, as generation %d", s.stable.Number)
+	return true
 }
 
 // held refuses what a person must look at, unless one accepted it with a reason.
-func (a *agent) held(b, stable *config.Bundle, accept string) error {
+func (a *agent) held(w wish, s *standing, accept string) error {
 	if strings.TrimSpace(accept) != "" {
 		return nil
 	}
-	holds := a.holds(b, stable)
+	holds := a.holds(w, s)
 	if len(holds) == 0 {
 		return nil
 	}
 	return &api.Error{Code: api.CodeHeld, Message: "the bundle is valid, and a person must accept it; what is in force goes on", Holds: holds, Fix: `look at it with ` + "`spillway plan`" + `, then apply with --accept "reason"`}
 }
 
-func (a *agent) holds(b, stable *config.Bundle) []api.Hold {
+func (a *agent) holds(w wish, s *standing) []api.Hold {
 	var out []api.Hold
-	for _, h := range config.Holds(stable, b, a.hostFile()) {
+	b := w.bundle
+	if b == nil {
+		return nil // what is taken out can only let more pass, or was written so
+	}
+	old := s.base
+	if !s.there || old.Empty() {
+		old = nil
+	}
+	if was := w.replaces(s.base); was != nil { // under another name it is the same bundle to the guards
+		was := *was
+		was.Name = b.Name
+		old = s.base.Without(w.remove).With(&was)
+	}
+	for _, h := range config.SetHolds(old, s.next, a.hostFile()) {
 		out = append(out, api.Hold{Code: h.Code, Text: h.Text})
 	}
+	return append(out, a.quarantineHolds(b.Name, b.Digest)...)
+}
+
+// quarantineHolds is why a bundle that was rolled back waits for a reason.
+func (a *agent) quarantineHolds(name string, digest config.Digest) []api.Hold {
 	for _, q := range a.state().Quarantine {
-		if q.Holds(b.Name, b.Digest) && a.now().Sub(q.At) < quarantineFor {
+		if q.Holds(name, digest) && a.now().Sub(q.At) < quarantineFor {
 			text := fmt.Sprintf("this very bundle was rolled back at %s by %s", q.At.UTC().Format(time.RFC3339), q.By)
 			if q.Reason != "" {
 				text += ": " + q.Reason
 			}
-			out = append(out, api.Hold{Code: "quarantined", Text: text})
-			break
+			return []api.Hold{{Code: "quarantined", Text: text}}
 		}
 	}
-	return out
+	return nil
 }

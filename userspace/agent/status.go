@@ -66,6 +66,7 @@ func allAttached(all []api.Interface) bool {
 func (a *agent) fillNames(s *api.Status) {
 	r := a.state()
 	a.nameGenerations(s.Generations)
+	a.tellQueue(s)
 	if c := r.Confirm; c != nil {
 		s.Confirm = &api.Confirm{Digest: c.Digest, Name: c.Name(), Number: c.Number, Deadline: c.Deadline}
 	}
@@ -97,6 +98,9 @@ func (a *agent) nameGenerations(all []api.Generation) {
 	for i := range all {
 		g := &all[i]
 		g.Name = a.nameOf(g.Digest)
+		if members := a.membersOf(g.Digest); len(members) > 1 {
+			g.Members = members
+		}
 		if k := slices.IndexFunc(compiled, func(c state.Compiled) bool { return c.Number == g.Number }); k >= 0 {
 			g.Compiled, g.LeftOut = compiled[k].Digest, compiled[k].LeftOutRows
 		}

@@ -12,6 +12,7 @@ import (
 const (
 	OutcomeApplied    = "applied"     // the bundle is stable
 	OutcomeCandidate  = "candidate"   // the bundle decides, and waits for a confirmation
+	OutcomeQueued     = "queued"      // it waits for its turn
 	OutcomeUnchanged  = "unchanged"   // it was so already
 	OutcomeDone       = "done"        // a confirmation, rollback, bypass, reload or ban was carried out
 	OutcomeRefused    = "refused"     // the bundle or host file has faults
@@ -25,10 +26,12 @@ const (
 type Change struct {
 	Envelope
 	Outcome string        `json:"outcome"`
-	Message string        `json:"message"` // one sentence for people
-	Digest  config.Digest `json:"digest,omitzero"`
+	Message string        `json:"message"`         // one sentence for people
+	Digest  config.Digest `json:"digest,omitzero"` // of the bundle
 	Name    string        `json:"name,omitempty"`
 	Number  uint32        `json:"number,omitempty"`
+	// Set has the bundles in force, where they are several.
+	Set []config.Member `json:"set,omitempty"`
 	// Deadline of a candidate that waits for a confirmation.
 	Deadline time.Time `json:"deadline,omitzero"`
 	// Until is when a bypass or a ban ends by itself.
@@ -46,7 +49,9 @@ type Plan struct {
 	Envelope
 	Digest  config.Digest `json:"digest"`
 	Name    string        `json:"name"`
-	Against *Known        `json:"against,omitempty"` // the stable bundle; nil when there is none
+	Against *Known        `json:"against,omitempty"` // what is in force; nil when there is nothing
+	// Set has the bundles that would be in force, where they are several.
+	Set []config.Member `json:"set,omitempty"`
 	// Changes is true when an apply would change something.
 	Changes bool `json:"changes"`
 	Added   int  `json:"added"`

@@ -61,6 +61,20 @@ func (r *Rollout) Over() bool {
 	return true
 }
 
+// Queued is a rollout that waits for its turn.
+type Queued struct {
+	ID     string        `json:"id"`
+	Kind   string        `json:"kind"`
+	Name   string        `json:"name"`
+	Digest config.Digest `json:"digest,omitzero"`
+	Remove string        `json:"remove,omitempty"` // the bundle that goes as this one comes
+	By     string        `json:"by,omitempty"`
+	Reason string        `json:"reason,omitempty"`
+	Since  time.Time     `json:"since"`
+	// Waits says for what.
+	Waits string `json:"waits,omitempty"`
+}
+
 // RolloutList answers GET /v1/rollouts, newest first: those that are not over, and the last that are.
 type RolloutList struct {
 	Envelope
@@ -89,11 +103,11 @@ func (l *RolloutList) ByKey(key string) *Rollout {
 
 // RolloutRequest is the body of POST /v1/rollouts. With a bundle the body is multipart/form-data of two parts in this
 // order: options, with this as JSON, and bundle, a tar stream. Without one it is this as JSON, and Remove names the
-// bundle to take out.
+// bundle to take out. One change runs at a time: what must wait for its turn is answered at once, with the state queued.
 type RolloutRequest struct {
 	// Name is how faults call the bundle: the path that the caller typed.
 	Name string `json:"name,omitempty" text:"path"`
-	// Remove takes the bundle of this name out, instead of adding one.
+	// Remove takes the bundle of this name out: instead of adding one, or as the bundle of another name comes.
 	Remove string `json:"remove,omitempty"`
 	// ConfirmSeconds, when not zero, makes the result a candidate for all traffic that goes back by itself after this time
 	// unless it is confirmed.
@@ -111,6 +125,8 @@ type ApplyOptions struct {
 	// Confirm, when not zero, makes the bundle a candidate for all traffic that goes back by itself after this time
 	// unless it is confirmed.
 	Confirm time.Duration
+	// Remove takes the bundle of this name out as the other comes.
+	Remove string
 	// Accept is the reason of a person who accepts what is held.
 	Accept string
 	// Reason for the history.
@@ -121,7 +137,7 @@ type ApplyOptions struct {
 
 // Request is the request for the bundle of that path.
 func (o ApplyOptions) Request(name string) RolloutRequest {
-	return RolloutRequest{Name: name, ConfirmSeconds: o.Confirm.Seconds(), Accept: o.Accept, Reason: o.Reason, Key: o.Key}
+	return RolloutRequest{Name: name, Remove: o.Remove, ConfirmSeconds: o.Confirm.Seconds(), Accept: o.Accept, Reason: o.Reason, Key: o.Key}
 }
 
 // Confirm is ConfirmSeconds as a duration.

@@ -54,6 +54,7 @@ type Status struct {
 	AgentTimeoutSeconds *float64  `json:"agentTimeoutSeconds,omitempty"`
 	LeaseSecondsLeft    *float64  `json:"leaseSecondsLeft,omitempty"`
 	Confirm             *Confirm  `json:"confirm,omitempty"`       // a candidate that waits for `spillway confirm`
+	Queue               []Queued  `json:"queue,omitempty"`         // changes that wait for their turn
 	Bake                *Bake     `json:"bake,omitempty"`          // a stable generation that is not last-known-good yet
 	LastKnownGood       *Known    `json:"lastKnownGood,omitempty"` // on disk
 	Stored              []Known   `json:"stored,omitempty"`        // where a rollback can go: in force once, and on disk
@@ -143,15 +144,17 @@ type Generation struct {
 	Name   string        `json:"name,omitempty"` // from the bundle on disk
 	// Compiled is the digest of what this host compiled, where its record knows it: LeftOut third-party rows are not in it,
 	// because they are protected or own addresses here.
-	Compiled  config.Digest `json:"compiled,omitzero"`
-	LeftOut   int           `json:"leftOut,omitempty"`
-	Built     time.Time     `json:"built"`
-	Rules     int           `json:"rules"`
-	Prefixes4 int           `json:"prefixes4"`
-	Prefixes6 int           `json:"prefixes6"`
-	TCP       int           `json:"tcp"`
-	P0F       int           `json:"p0f"`
-	JA4       int           `json:"ja4"`
+	Compiled config.Digest `json:"compiled,omitzero"`
+	// Members are the bundles of a set of several; Digest is then that of their list.
+	Members   []config.Member `json:"members,omitempty"`
+	LeftOut   int             `json:"leftOut,omitempty"`
+	Built     time.Time       `json:"built"`
+	Rules     int             `json:"rules"`
+	Prefixes4 int             `json:"prefixes4"`
+	Prefixes6 int             `json:"prefixes6"`
+	TCP       int             `json:"tcp"`
+	P0F       int             `json:"p0f"`
+	JA4       int             `json:"ja4"`
 }
 
 // GenerationList answers GET /v1/generations.

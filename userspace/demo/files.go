@@ -50,14 +50,13 @@ type host struct {
 // bundle is what the bundle's template needs. Without Crawler4 nobody denies the crawler; without Known nobody knows the
 // bots among the visitors; without List there is no feed.
 type bundle struct {
-	Name               string
 	Crawler4, Crawler6 string
 	Known              *known
 	List               string
 }
 
-func newBundle(name, list string, k *known) bundle {
-	return bundle{Name: name, Crawler4: lab.CrawlerPrefix4.String(), Crawler6: lab.CrawlerPrefix6.String(), Known: k, List: list}
+func newBundle(list string, k *known) bundle {
+	return bundle{Crawler4: lab.CrawlerPrefix4.String(), Crawler6: lab.CrawlerPrefix6.String(), Known: k, List: list}
 }
 
 // render writes the named template to a file.
@@ -91,11 +90,11 @@ func writeBundles(dir string, k known) error {
 		}
 	}
 	bundles := map[string]bundle{
-		bundleFile:  newBundle("demo", "", nil),
-		ja4File:     newBundle("demo-ja4", "", &k),
-		doubledFile: newBundle("every-row-twice", lists[0].name, &k),
-		tooBigFile:  newBundle("twice-the-size", lists[1].name, &k),
-		mistakeFile: {Name: "mistake", Known: &k},
+		bundleFile:  newBundle("", nil),
+		ja4File:     newBundle("", &k),
+		doubledFile: newBundle(lists[0].name, &k),
+		tooBigFile:  newBundle(lists[1].name, &k),
+		mistakeFile: {Known: &k},
 	}
 	for name, b := range bundles {
 		if err := render(filepath.Join(dir, name), bundleFile, b); err != nil {
@@ -114,7 +113,7 @@ func (w *workspace) writeFeed(attempt int, k known) (string, config.Digest, erro
 		return "", config.Digest{}, err
 	}
 	file := name + ".yaml"
-	if err := render(w.path(file), bundleFile, newBundle(name, list, &k)); err != nil {
+	if err := render(w.path(file), bundleFile, newBundle(list, &k)); err != nil {
 		return "", config.Digest{}, err
 	}
 	b, err := config.LoadBundle(w.path(file), nil, config.BundleOptions{})

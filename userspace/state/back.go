@@ -51,10 +51,10 @@ func (r *Record) GoBack(b Back, bake time.Duration) {
 	q := Quarantined{Name: left.Name(), Digest: b.Left, At: b.At, By: b.By, Reason: b.Reason}
 	switch b.Way {
 	case BackCandidate:
-		r.Confirm = nil
 		if !b.Left.IsZero() {
-			r.AddQuarantine(q)
+			r.AddQuarantine(q) // while the record still says which bundles it had
 		}
+		r.Confirm = nil
 	case BackGeneration:
 		to := b.To
 		if known, ok := r.Known(to.Digest); ok {

@@ -69,7 +69,7 @@ func (s *Store) Whole(d config.Digest) error {
 	if err := s.wholeFile(d); err != nil {
 		return err
 	}
-	members, err := s.setMembers(d)
+	members, err := s.Members(d)
 	if Unreadable(err) {
 		return err
 	}

@@ -95,19 +95,6 @@ func (e *MissingError) Error() string {
 // Unwrap returns the last cause.
 func (e *MissingError) Unwrap() error { return e.err }
 
-// Members returns names and digests of the bundles of a set of several; ErrNoBundle when the digest is no such set's.
-func (s *Store) Members(d config.Digest) ([]config.Member, error) {
-	data, err := s.readBundle(d)
-	if err != nil {
-		return nil, err
-	}
-	members, ok := membersIn(data)
-	if !ok {
-		return nil, fmt.Errorf("%w: %s is no set", ErrNoBundle, d.Short())
-	}
-	return members, nil
-}
-
 func membersIn(data []byte) ([]config.Member, bool) {
 	if !bytes.HasPrefix(data, []byte(`{"set":`)) {
 		return nil, false
@@ -121,7 +108,7 @@ func membersIn(data []byte) ([]config.Member, bool) {
 func (s *Store) withMembers(digests []config.Digest) ([]config.Digest, error) {
 	out := slices.Clone(digests)
 	for _, d := range digests {
-		members, err := s.setMembers(d)
+		members, err := s.Members(d)
 		if Unreadable(err) && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -135,14 +122,16 @@ func (s *Store) withMembers(digests []config.Digest) ([]config.Digest, error) {
 // maxSetBytes is longer than the list of any set; a file of more is a bundle, and is not read for its members.
 const maxSetBytes = 1 << 20
 
-func (s *Store) setMembers(d config.Digest) ([]config.Member, error) {
+// Members returns names and digests of the bundles of a set of several; ErrNoBundle when the digest is no such set's. It
+// takes little memory, whatever the size of the bundles.
+func (s *Store) Members(d config.Digest) ([]config.Member, error) {
 	data, err := s.read(s.bundlePath(d), maxSetBytes)
 	if err != nil {
 		return nil, err
 	}
 	members, ok := membersIn(data)
-	if !ok {
-		return nil, ErrNoBundle
+	if !ok || config.DigestOfMembers(members) != d {
+		return nil, fmt.Errorf("%w: %s is no set", ErrNoBundle, d.Short())
 	}
 	return members, nil
 }

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// passBy puts a set into force while a candidate waits for its confirmation. The candidate is built again on the new set and
+// takes its own place, with its deadline: both in one store. A candidate that is about the bundle that is taken out, or that
+// cannot be in force beside the new set, is ended, and its sender is told.
+func (a *agent) passBy(ctx context.Context, d dataplane, seen mark, s *standing, change *api.Change, e *state.Entry, ro *rollout) error {
+	g, ok := a.candidate(d)
+	if !ok {
+		return &api.Error{Code: api.CodeConflict, Message: "the candidate ended meanwhile; nothing changed", Fix: "ask again"}
+	}
+	onto, why, err := a.rebased(g, s, ro.wish)
+	if err != nil {
+		return err
+	}
+	seen.epoch = d.Control().Epoch
+	stable, number, err := a.buildSet(d, s.next)
+	if err != nil {
+		return a.buildError(err)
+	}
+	e.Number, change.Number = number, number
+	var candidate *built
+	if onto != nil {
+		if err := a.store.SaveSet(onto); err != nil {
+			return fmt.Errorf("nothing changed: %w", err)
+		}
+		candidate = &built{digest: onto.Digest}
+		if candidate.slot, candidate.number, err = a.buildSet(d, onto, stable); err != nil {
+			return a.buildError(err)
+		}
+	}
+	a.swap.Lock()
+	defer a.swap.Unlock()
+	if err := a.moved(d, seen); err != nil {
+		return err
+	}
+	if err := api.Late(ctx); err != nil {
+		return err
+	}
+	confirm := a.state().Confirm
+	if candidate == nil || confirm == nil || a.lapsed(d, confirm.Number) || !a.now().Before(confirm.Deadline) {
+		return a.publishOverCandidate(d, g, s, stable, change, e, why)
+	}
+	return a.publishBoth(d, seen.epoch, confirm, onto, candidate, s, stable, change, e)
+}
+
+// rebased returns what the candidate becomes on the new set; nil and why when it cannot be.
+func (a *agent) rebased(g loader.GenerationInfo, s *standing, w wish) (onto *config.Set, why string, err error) {
+	from, err := a.store.Set(g.Digest)
+	if err != nil {
+		return nil, "", fmt.Errorf("nothing changed: read the candidate: %w", err)
+	}
+	if slices.ContainsFunc(w.names(), func(name string) bool { return config.Touches(s.base, from, name) }) {
+		return nil, fmt.Sprintf("it was about %s, which was changed meanwhile", w.name()), nil
+	}
+	onto = config.Rebase(s.base, from, s.next)
+	if err := onto.Check(a.hostFile()); err != nil {
+		return nil, "it cannot be in force beside what was changed meanwhile: " + err.Error(), nil
+	}
+	return onto, "", nil
+}
+
+// publishBoth swaps stable and candidate in one store. The swap lock is held.
+func (a *agent) publishBoth(d dataplane, seen uint32, confirm *state.Confirm, onto *config.Set, candidate *built, s *standing, stable uint8, change *api.Change, e *state.Entry) error {
+	before := *confirm
+	next := before
+	next.Generation = generation(onto, candidate.number, before.At, before.By)
+	// Written first, as publishCandidate does.
+	if err := a.update(func(r *state.Record) { r.Confirm = &next }); err != nil {
+		return fmt.Errorf("nothing changed: %w", err)
+	}
+	left := before.Deadline.Sub(a.now())
+	a.beat.hold(candidate.number, a.hostFile().Guards.Lease, loader.In(left))
+	if _, err := d.Publish(loader.Change{Stable: &stable, Candidate: &candidate.slot, Seen: &seen}); err != nil {
+		a.beat.hold(before.Number, a.hostFile().Guards.Lease, loader.In(left))
+		_ = a.update(func(r *state.Record) { r.Confirm = &before })
+		return a.publishError(err)
+	}
+	a.rollouts.renumber(&before, &next)
+	a.nowStable(d, s.next, change, e)
+	change.Details = append(change.Details, fmt.Sprintf("the candidate (%s) goes on as generation %d and waits for its confirmation", next.Name(), next.Number))
+	return nil
+}
+
+// publishOverCandidate puts the set into force and ends the candidate. The swap lock is held.
+func (a *agent) publishOverCandidate(d dataplane, g loader.GenerationInfo, s *standing, stable uint8, change *api.Change, e *state.Entry, why string) error {
+	if why == "" {
+		why = "its time was over"
+	}
+	a.expireCandidate(d) // if it lapsed or is late, it is that which ends it
+	if now, ok := a.candidate(d); ok && now.Number == g.Number {
+		b := &state.Back{At: a.now(), UID: e.UID, By: e.User, Reason: why}
+		if _, err := a.endCandidate(d, g, b); err != nil {
+			return err
+		}
+		_ = a.update(func(r *state.Record) { r.Confirm = nil }) // nobody went back from it: no quarantine
+		line := a.entry(itself(), "withdraw", why)
+		line.Outcome, line.Digest, line.Number, line.Name = api.OutcomeRolledBack, g.Digest, g.Number, a.nameOf(g.Digest)
+		a.audit(line)
+		change.Details = append(change.Details, fmt.Sprintf("the candidate, generation %d, is ended: %s", g.Number, why))
+	}
+	if _, err := d.Publish(loader.Change{Stable: &stable}); err != nil {
+		return a.publishError(err)
+	}
+	a.nowStable(d, s.next, change, e)
+	return nil
+}
