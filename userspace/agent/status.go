@@ -38,7 +38,7 @@ func (a *agent) status(want parts) *api.Status {
 	a.fillNames(s)
 	s.Problems = append(a.listProblems(), s.Problems...)
 	if damaged := a.store.Damaged(); len(damaged) > 0 {
-		s.Problems = append(s.Problems, api.Problem{Code: "damaged_state", Message: "damaged files were moved aside: " + strings.Join(damaged, ", "), Fix: "check the disk; remove them when you have looked at them"})
+		s.Problems = append(s.Problems, api.Problem{Code: "damaged_state", Message: "files are damaged (one that was moved aside has .corrupt in its name): " + strings.Join(damaged, ", "), Fix: "check the disk; remove them when you have looked at them"})
 	}
 	a.mu.Lock()
 	s.Drift = a.drift

@@ -47,6 +47,9 @@ func (s *Store) SaveBundle(b *config.Bundle) error {
 	if sum := sha256.Sum256(data); sum != b.Digest {
 		return fmt.Errorf("save bundle %q: its digest is not that of its content", b.Name)
 	}
+	if len(data) > maxBundleBytes {
+		return fmt.Errorf("save bundle %q: it takes %d bytes, and %d are read", b.Name, len(data), maxBundleBytes)
+	}
 	return s.replace(s.bundlePath(b.Digest), data)
 }
 

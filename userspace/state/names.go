@@ -40,6 +40,9 @@ func (s *Store) SaveNames(b *config.Bundle) error {
 	if err != nil {
 		return fmt.Errorf("save names: %w", err)
 	}
+	if len(data) > maxNamesBytes {
+		return nil // they would not be read again; the bundle has them too
+	}
 	return s.replace(s.bundlePath(b.Digest)+namesSuffix, data)
 }
 
