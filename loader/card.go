@@ -53,11 +53,9 @@ type wordsLayout struct {
 var wordsLayouts = []wordsLayout{
 	{name: bpf.RootMapRoot, size: uint32(unsafe.Sizeof(bpf.RootWords{})), magic: true,
 		bypass: unsafe.Offsetof(bpf.RootWords{}.BypassUntilNs), heartbeat: unsafe.Offsetof(bpf.RootWords{}.HeartbeatNs)},
-	{name: "words", size: 336, bypass: 0, heartbeat: 24},
+	{name: "words", size: uint32(unsafe.Sizeof(rootlessWords{})), bypass: unsafe.Offsetof(rootlessWords{}.BypassUntilNs),
+		heartbeat: unsafe.Offsetof(rootlessWords{}.HeartbeatNs)},
 }
-
-// layoutBeforeRoot is the ABI of a dataplane whose root program has no words of its own.
-const layoutBeforeRoot = 2
 
 // OpenCard opens the root program with this id. Errors: *NotOurs; ErrPermission without CAP_SYS_ADMIN; ErrForeignABI for a
 // root program of Spillway whose words this build does not know.
@@ -112,7 +110,7 @@ func openCardWords(id ebpf.MapID) (*Carded, error) {
 		if err != nil {
 			return nil, explain(fmt.Sprintf("map the words in map %d", id), err)
 		}
-		c := &Carded{Layout: layoutBeforeRoot, page: page, bypass: word(page, l.bypass), heartbeat: word(page, l.heartbeat)}
+		c := &Carded{Layout: layoutRootless, page: page, bypass: word(page, l.bypass), heartbeat: word(page, l.heartbeat)}
 		if l.magic {
 			if magic := binary.NativeEndian.Uint64(page); magic != bpf.RootMagic {
 				return nil, errors.Join(fmt.Errorf("the words in map %d: %w: the first is %#x", id, ErrForeignABI, magic), c.Close())
@@ -153,7 +151,7 @@ func beatAge(beat uint64) time.Duration {
 // PinnedRootID returns the id of the root program below a pin folder, of this build or of one before the root had a folder
 // of its own; 0 when none is pinned there.
 func PinnedRootID(folder string) (uint32, error) {
-	for _, path := range []string{pins{folder: folder}.rootProgram(), fmt.Sprintf("%s/v%d/root", folder, layoutBeforeRoot)} {
+	for _, path := range []string{pins{folder: folder}.rootProgram(), pins{folder: folder}.rootlessProgram()} {
 		p, err := ebpf.LoadPinnedProgram(path, nil)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -58,6 +58,9 @@ func (e *ForeignError) Unwrap() error { return ErrForeignABI }
 // Newer reports whether a later build made it.
 func (e *ForeignError) Newer() bool { return e.Layout > layout }
 
+// TakenOver reports whether an agent of this build takes over from it by itself.
+func (e *ForeignError) TakenOver() bool { return takesOver(e.Layout) }
+
 // layouts lists the numbers of the dataplanes that have a folder below the pins, the lowest first.
 func (p pins) layouts() ([]uint64, error) {
 	entries, err := os.ReadDir(p.folder)

@@ -307,12 +307,5 @@ func (r *Root) Heartbeat() time.Duration {
 	if old := r.old.Load(); old != nil {
 		beat = max(beat, atomic.LoadUint64(&old.at.HeartbeatNs))
 	}
-	if beat == 0 {
-		return -1
-	}
-	now := monotonicNS()
-	if beat > now {
-		return 0
-	}
-	return time.Duration(now - beat)
+	return beatAge(beat)
 }

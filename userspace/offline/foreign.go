@@ -37,10 +37,13 @@ func (s *Session) readable(what string) error {
 }
 
 func (s *Session) foreignFix() string {
-	if s.foreign.Newer() {
+	switch {
+	case s.foreign.TakenOver():
+		return "start the agent: it takes over; `spillway bypass on` lets everything pass"
+	case s.foreign.Newer():
 		return "use the later version that pinned it; `spillway bypass on` of this one lets everything pass"
 	}
-	return "start the agent: it takes over; `spillway bypass on` lets everything pass"
+	return "`spillway bypass on` lets everything pass; `spillway detach`, then a start of the agent, begins anew"
 }
 
 // foreignStatus is what the root tells.
