@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,5 +127,15 @@ func TestEffectsStayAlive(t *testing.T) {
 	load, err := measureLoad(100)
 	if err != nil || load.build <= 0 {
 		t.Fatalf("load: %+v: %v", load, err)
+	}
+}
+
+// Only rows that both builds have are compared.
+func TestOnlyCommonRowsAreCompared(t *testing.T) {
+	d := duel{loads: 1, rounds: 1, ours: series{"hot floor": {10, 12, 11}}, theirs: series{"hot floor": {9, 12, 12}, "hot new": {1}}}
+	var b strings.Builder
+	d.write(&b, "A build.")
+	if want := "| hot floor | 12.0 (9.0–12.0) | 11.0 (10.0–12.0) | +0.0 (-1.0–+1.0) |"; !strings.Contains(b.String(), want) || strings.Contains(b.String(), "hot new") {
+		t.Errorf("want the row %q and no other:\n%s", want, b.String())
 	}
 }

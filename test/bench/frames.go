@@ -88,6 +88,17 @@ func randomAddresses(r *rand.Rand, n int) []netip.AddrPort {
 	})
 }
 
+// deniedSources returns n different sources of the denied prefix, a port after the other.
+func deniedSources(n int) []netip.AddrPort {
+	all := make([]netip.AddrPort, n)
+	a := deniedPrefix.Addr().As4()
+	for i := range all {
+		a[3] = byte(i)
+		all[i] = netip.AddrPortFrom(netip.AddrFrom4(a), uint16(1024+i>>8))
+	}
+	return all
+}
+
 // randomPrefixes returns n different IPv4 prefixes of the lengths that public lists have: /32 and /24, few wider.
 func randomPrefixes(r *rand.Rand, n int) []netip.Prefix {
 	lengths := []int{32, 32, 32, 32, 24, 24, 24, 24, 24, 22}

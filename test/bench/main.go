@@ -35,6 +35,11 @@ type options struct {
 	parts  []string
 	rounds int
 	rows   *regexp.Regexp
+
+	serve   bool
+	against string // a binary
+	title   string
+	loads   int
 }
 
 var allParts = []string{"programs", "effects", "live", "web"}
@@ -45,6 +50,10 @@ func parseOptions(args []string) (o options, err error) {
 	parts := flags.String("parts", strings.Join(allParts, ","), "what to measure")
 	flags.IntVar(&o.rounds, "rounds", fullSizes.rounds, "rounds of program runs")
 	rows := flags.String("rows", "", "of the program runs, only rows that this expression finds")
+	flags.BoolVar(&o.serve, "serve", false, "measure a round of program runs for each line of standard input")
+	flags.StringVar(&o.against, "against", "", "a binary of this benchmark from another commit: compare with it, and nothing else")
+	flags.StringVar(&o.title, "title", "", "what the other build is")
+	flags.IntVar(&o.loads, "loads", 5, "how often both builds are loaded anew, with -against")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -71,9 +80,15 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("loading programs and making network namespaces needs root")
 	}
+	if o.against != "" {
+		return compare(ctx, o, out)
+	}
 	r := &results{began: time.Now(), machine: describeMachine(), sizes: fullSizes,
 		webTimes: webTimes{warm: 2 * time.Second, watch: 5 * time.Second}}
 	r.sizes.rounds = o.rounds
+	if r.sizes.serve = o.serve; o.serve {
+		return measure(ctx, o, r, log)
+	}
 	if err := measure(ctx, o, r, log); err != nil {
 		return err
 	}
@@ -86,6 +101,26 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 		return err
 	}
 	return errors.Join(r.write(f), f.Close())
+}
+
+// compare writes the section that puts this build beside another.
+func compare(ctx context.Context, o options, out io.Writer) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	rows := ""
+	if o.rows != nil {
+		rows = o.rows.String()
+	}
+	d, err := fight(ctx, self, o.against, rows, o.loads, o.rounds)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	d.write(&b, o.title)
+	_, err = io.WriteString(out, b.String())
+	return err
 }
 
 // measure runs the parts one after the other in one lab.

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -148,6 +149,9 @@ func (r *rig) measure(all []*scenario, rounds int, brief bool) (series, error) {
 			}
 		}
 		times[s.key] = n
+	}
+	if r.sizes.serve {
+		return nil, r.serve(all, times, os.Stdin, os.Stdout)
 	}
 	out := series{}
 	order := slices.Clone(all)

@@ -48,7 +48,7 @@ func runPrograms(l *lab.Lab, size sizes, filter *xdpFilter, match *regexp.Regexp
 			all = append(all, groups[i].rows...)
 		}
 		measured, err := r.measure(all, size.rounds, size.brief)
-		if err != nil {
+		if err != nil || size.serve {
 			return err
 		}
 		for _, g := range groups {

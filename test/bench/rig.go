@@ -24,6 +24,7 @@ type sizes struct {
 	hugeList    int // for single lookups only
 	rounds      int
 	brief       bool
+	serve       bool // for another build, see against.go
 }
 
 var (
@@ -70,6 +71,7 @@ func newRig(size sizes) (_ *rig, err error) {
 	if err != nil {
 		return nil, err
 	}
+	steps = r.part("denied", steps, deniedSources(size.flows), func(i int) uint32 { return uint32(i) })
 	steps = r.part("handshakes", steps, clients, func(i int) uint32 { return isns[i] })
 	steps = r.part("payloads", steps, clients, func(i int) uint32 { return isns[i] + 1 })
 	if r.compare, err = r.loadCompare(steps); err != nil {

@@ -90,6 +90,7 @@ func (r *rig) randomRows() []*scenario {
 		r.fedWith("anywhere", r.on("bare", "SYN, pass, no features", syn, none, passed)),
 		r.fedWith("anywhere", r.on("base", fmt.Sprintf("SYN, pass, %s prefixes", number(r.smallList)), syn, none, passed)),
 		r.fedWith("anywhere", r.on("large", fmt.Sprintf("SYN, pass, %s prefixes", number(r.largeList)), syn, none, passed)),
+		r.fedWith("denied", r.on("base", "SYN, drop by prefix, each another connection", syn, bpf.DataplaneReasonREASON_PREFIX, dropped)),
 		r.fedWith("anywhere", r.on("base", "first payload without a socket (forged)", helloFrame(visitor, service, 1),
 			bpf.DataplaneReasonREASON_UNCONFIRMED, passed)),
 		r.firstPayload(),
