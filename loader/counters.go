@@ -29,6 +29,8 @@ type Counter struct {
 // Counters returns the rows that are not zero, summed over CPUs. The counts of a slot are those of the generation in it;
 // the sum over a service's rows only grows, until the maps go.
 func (d *Dataplane) Counters() ([]Counter, error) {
+	d.counting.RLock()
+	defer d.counting.RUnlock()
 	found := map[Counter]*Counter{}
 	var counters []*Counter
 	row := func(key Counter) *Counter {
@@ -99,6 +101,8 @@ func (d *Dataplane) eachCounts(visit func(counterAt, bpf.Counts)) error {
 // left. It is one call, which a kill does not divide, so that the sum neither shrinks nor counts anything twice. No packet
 // counts there: no role names the slot, and an RCU grace period has passed since one did.
 func (d *Dataplane) retire(slot uint8) error {
+	d.counting.Lock()
+	defer d.counting.Unlock()
 	left, gone := map[counterAt]bpf.Counts{}, []counterAt{}
 	more := map[counterAt]bpf.Counts{}
 	err := d.eachCounts(func(at counterAt, sum bpf.Counts) {
@@ -134,6 +138,8 @@ func (d *Dataplane) forgetServices(img *HostImage) error {
 	if err != nil || current == nil {
 		return err
 	}
+	d.counting.Lock()
+	defer d.counting.Unlock()
 	var kept [bpf.ServicesMax]bool
 	for _, s := range current.Services {
 		kept[s.ID] = img.host.Services[s.ID].Tag == s.Tag

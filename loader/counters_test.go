@@ -4,6 +4,7 @@ package loader
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -129,5 +130,48 @@ func TestCountersOfAServiceThatLeft(t *testing.T) {
 	}
 	if got := count(t, d, func(c Counter) string { return fmt.Sprint(c.Service) })["1"]; got != (sums{}) {
 		t.Errorf("service shop begins with %+v", got)
+	}
+}
+
+// Whoever looks while a slot is filled sees no count twice, and none is missing: to Prometheus a total that falls is one that
+// began again.
+func TestCountersNeverFall(t *testing.T) {
+	d := openTest(t, Options{})
+	h := testHost()
+	slices.Reverse(h.Services) // the counts of the second service lie in two of the batches that are read
+	publish(t, d, h, testBundle("198.51.100.0/24"))
+	done, looked := make(chan struct{}), make(chan int)
+	go func() {
+		looks, last := 0, uint64(0)
+		for ; ; looks++ {
+			select {
+			case <-done:
+				looked <- looks
+				return
+			default:
+			}
+			all, err := d.Counters()
+			if err != nil {
+				t.Error(err)
+			}
+			var sum uint64
+			for _, c := range all {
+				sum += c.Packets
+			}
+			if sum < last {
+				t.Errorf("%d packets, and there were %d", sum, last)
+			}
+			last = sum
+		}
+	}()
+	for range 12 {
+		for range 50 {
+			run(t, d, syn("198.51.100.1", "192.0.2.1", 443))
+		}
+		publish(t, d, h, testBundle("198.51.100.0/24"))
+	}
+	close(done)
+	if n := <-looked; n < 12 {
+		t.Errorf("only %d looks at 12 changes", n)
 	}
 }

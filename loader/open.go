@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 
 	"github.com/cilium/ebpf"
 
@@ -42,6 +43,9 @@ type Dataplane struct {
 	warnings []string
 
 	blockCache blockingCache
+
+	// counting keeps whoever reads the counters from seeing a slot's counts twice, or not at all, while they move.
+	counting sync.RWMutex
 }
 
 // Open adopts what is pinned, creates what is missing, and puts this version's dataplane program behind the root
