@@ -62,7 +62,7 @@ Exit code 1 when there is no such ban, 3 when nothing of Spillway runs here.`,
 func (a *app) newBans() *cobra.Command {
 	return &cobra.Command{
 		Use: "bans", Short: "List the bans", Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		Long: "List the bans that are in force.\n\nExit code 3 when nothing of Spillway runs here.",
+		Long: "List the bans, and why they block nothing where that is so.\n\nExit code 3 when nothing of Spillway runs here.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			list, err := ask(c.Context(), a, (*api.Client).Bans, (*offline.Session).Bans)
 			if err != nil {

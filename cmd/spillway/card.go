@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spillway/spillway/loader"
@@ -23,6 +24,9 @@ func (a *app) told(change *api.Change) error {
 		return err
 	}
 	if len(change.Incomplete) > 0 {
+		if a.format == formatTable && os.Geteuid() != 0 {
+			fmt.Fprintf(a.stderr, "  fix: %s\n", view.AsRoot)
+		}
 		return with(exitDegraded)
 	}
 	return nil
@@ -42,7 +46,8 @@ func (a *app) reachCards(r api.BypassRequest, change *api.Change, err error) (*a
 	cards, cerr := a.env.cards()
 	if cerr != nil {
 		if err != nil {
-			return nil, fmt.Errorf("%w; and whether something is attached is not known: %w", err, cerr)
+			return nil, &exitCode{exitNoAgent, fmt.Errorf("no agent answers on %s, and nothing that can be read is pinned below %s; whether something is attached is not known: %w",
+				a.places().Socket, a.places().Pins, cerr)}
 		}
 		change.Incomplete = append(change.Incomplete, "what is attached is not known: "+cerr.Error())
 		return change, nil
@@ -73,7 +78,7 @@ func (a *app) completed(r api.BypassRequest, change *api.Change, cards *offline.
 	if len(switched) > 0 {
 		change.Details = append(change.Details, "not pinned here, and switched all the same, by the words of what is attached: "+strings.Join(switched, ", "))
 	}
-	if len(change.Incomplete) == 0 {
+	if len(change.Incomplete) == 0 || len(cards.Roots) == 0 {
 		return
 	}
 	change.Incomplete = others // root has read the rest

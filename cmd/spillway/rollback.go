@@ -25,8 +25,8 @@ not applied again without --accept.
 
   spillway rollback                what decided before
   spillway rollback --to 7         generation 7: any that spillway status lists
-  spillway rollback --to observe   judge everything, block nothing but bans
-  spillway rollback --to empty     no bundle: everything but bans passes
+  spillway rollback --to observe   judge everything, block nothing
+  spillway rollback --to empty     no bundle: only bans block
 
 A generation that is no longer in the kernel is built again from the state
 folder; that takes an agent. After --to observe, spillway reload blocks again.
@@ -58,5 +58,5 @@ func (a *app) waysBack() []string {
 			out = append(out, fmt.Sprintf("%d\t%s", g.Number, g.Name()))
 		}
 	}
-	return append(out, api.ToObserve+"\tblock nothing but bans", api.ToEmpty+"\tno bundle")
+	return append(out, api.ToObserve+"\tblock nothing", api.ToEmpty+"\tno bundle")
 }

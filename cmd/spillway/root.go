@@ -4,7 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -80,7 +83,7 @@ func (a *app) newRoot() *cobra.Command {
 			a.printPlainly(c)
 			a.started, a.ctx = true, untilHangUp(c)
 			c.SetContext(a.ctx)
-			return nil
+			return a.namedFile(c)
 		},
 	}
 	path := a.getenv(configEnv)
@@ -114,6 +117,28 @@ func untilHangUp(c *cobra.Command) context.Context {
 	}
 	ctx, _ := signal.NotifyContext(c.Context(), syscall.SIGHUP) // until the process ends
 	return ctx
+}
+
+// withoutFile are the commands that read no host file, or write it.
+var withoutFile = map[string]bool{"init": true, "run": true, "version": true, "completion": true, "schema": true, "example": true, "demo": true, "exit-codes": true, "help": true}
+
+// namedFile refuses a host file that somebody named and that is not there: the defaults in its place would be another
+// socket and other pins, and what is told would be of another Spillway.
+func (a *app) namedFile(c *cobra.Command) error {
+	by := "--config"
+	if !c.Flags().Changed("config") {
+		by = "$" + configEnv
+		if a.getenv(configEnv) == "" {
+			return nil
+		}
+	}
+	if withoutFile[c.Name()] || strings.HasPrefix(c.Name(), "__") { // cobra's own, for shells
+		return nil
+	}
+	if _, err := os.Stat(a.config); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no host file %s, which %s names; nothing was done\n  fix: correct the name, or leave it out for %s", a.config, by, defaultConfig)
+	}
+	return nil
 }
 
 type group struct {

@@ -143,7 +143,7 @@ func (a *agent) Bans(context.Context) (*api.BanList, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}, Capacity: a.hostFile().Capacity.Bans}
+	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}, Capacity: a.hostFile().Capacity.Bans, Idle: a.verdict(d).Idle}
 	for _, b := range bans {
 		out := api.Ban{Prefix: b.Prefix.String(), Expires: b.Expires.UTC()}
 		if known, ok := a.store.Bans().Get(b.Prefix); ok {

@@ -23,7 +23,7 @@ func Ways(stored []Known) string {
 		lines = append(lines, fmt.Sprintf("  … and %d more, which `spillway status -o json` lists", more))
 	}
 	return strings.Join(append(lines,
-		"  spillway rollback --to observe  judge everything, block nothing but bans",
-		"  spillway rollback --to empty    no bundle: everything but bans passes",
+		"  spillway rollback --to observe  judge everything, block nothing, bans neither",
+		"  spillway rollback --to empty    no bundle: only bans block, where the host enforces",
 		"  spillway bypass on              everything passes, bans too"), "\n")
 }

@@ -89,8 +89,8 @@ type Reasoned struct {
 
 // Where a rollback can go beside generations.
 const (
-	ToObserve = "observe" // everything is judged, and nothing but bans is blocked
-	ToEmpty   = "empty"   // no bundle decides: everything but bans passes
+	ToObserve = "observe" // everything is judged, and nothing is blocked, bans neither
+	ToEmpty   = "empty"   // no bundle decides: only bans block, where the host enforces
 )
 
 // RollbackRequest is the body of POST /v1/rollback; it may be empty.
@@ -143,6 +143,8 @@ type BanList struct {
 	Envelope
 	Bans     []Ban `json:"bans"`
 	Capacity int   `json:"capacity"`
+	// Idle is why they block nothing now; "" when they do.
+	Idle string `json:"idle,omitempty"`
 }
 
 // HistoryEntry is one change, or an attempt at one.

@@ -16,7 +16,7 @@ import (
 
 // foreign opens the root of such a dataplane; cause says which it is.
 func foreign(p Places, cause error) (*Session, error) {
-	s := &Session{places: p}
+	s := &Session{places: p, network: view.Netlink{}}
 	if !errors.As(cause, &s.foreign) {
 		return nil, cause
 	}

@@ -37,9 +37,9 @@ type Kernel interface {
 	Close() error
 }
 
-// New is a session over a kernel that is open.
-func New(p Places, k Kernel, now func() time.Time) *Session {
-	return &Session{places: p, d: k, now: now}
+// New is a session over what stands for a kernel and for netlink.
+func New(p Places, k Kernel, n view.Network, now func() time.Time) *Session {
+	return &Session{places: p, d: k, network: n, now: now}
 }
 
 // Session works on pinned maps without an agent.
@@ -48,6 +48,7 @@ type Session struct {
 	d       Kernel // nil where another build's decides
 	root    *loader.Root
 	foreign *loader.ForeignError
+	network view.Network
 	now     func() time.Time
 }
 
@@ -68,7 +69,7 @@ func Open(p Places, now func() time.Time) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Session{places: p, d: d, root: d.Root, now: now}, nil
+	return &Session{places: p, d: d, root: d.Root, network: view.Netlink{}, now: now}, nil
 }
 
 // Close releases the handles; what is pinned works on.

@@ -69,9 +69,9 @@ func (s *Session) Reading() view.Reading {
 	}
 	var r view.Reading
 	if s.foreign != nil {
-		r = view.Behind(s.root, view.Netlink{}, wanted, s.decides())
+		r = view.Behind(s.root, s.network, wanted, s.decides())
 	} else {
-		r = view.Read(s.d, view.Netlink{}, wanted)
+		r = view.Read(s.d, s.network, wanted)
 	}
 	r.Agent, r.AgentPID = s.places.Agent, s.places.AgentPID
 	return r
@@ -168,7 +168,7 @@ func (s *Session) Bans() (*api.BanList, error) {
 	for _, b := range state.ReadBans(s.places.State) {
 		known[b.Prefix] = b
 	}
-	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}}
+	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}, Idle: view.Judge(s.Reading()).Idle}
 	for _, b := range bans {
 		who := known[b.Prefix]
 		list.Bans = append(list.Bans, api.Ban{Prefix: b.Prefix.String(), Expires: b.Expires, Made: who.Made, By: who.By, Reason: who.Reason})

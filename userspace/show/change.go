@@ -71,6 +71,9 @@ func Bans(w io.Writer, b *api.BanList, s Style) {
 		fmt.Fprintf(w, "No bans (room for %s).\n", Count(b.Capacity))
 		return
 	}
+	if b.Idle != "" {
+		fmt.Fprintln(w, s.care("They block nothing now:")+" "+wrap(b.Idle+".", 24))
+	}
 	t := newTable(w, "", "PREFIX", "ENDS IN", "BY", "REASON")
 	for _, one := range b.Bans {
 		t.row(one.Prefix, s.until(one.Expires), one.By, one.Reason)

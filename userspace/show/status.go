@@ -54,7 +54,7 @@ func headline(st *api.Status, s Style) string {
 func exceptions(w io.Writer, st *api.Status, s Style) {
 	for _, v := range st.Services {
 		if v.Bypass.Active {
-			fmt.Fprintf(w, "%s service %s passes%s%s\n", s.bad("BYPASS:"), v.Name, bypassEnd(v.Bypass), bypassWhy(v.Bypass, s))
+			fmt.Fprintf(w, "%s service %s passes%s%s\n", s.bad("BYPASS:"), v.Name, serviceBypassEnd(v), bypassWhy(v.Bypass, s))
 		}
 	}
 	if c := st.Confirm; c != nil {
@@ -71,6 +71,14 @@ func bypassEnd(b api.Bypass) string {
 		return ", until `spillway bypass off`"
 	}
 	return " for " + secondsText(*b.SecondsLeft)
+}
+
+// serviceBypassEnd names the service in the command that ends its bypass.
+func serviceBypassEnd(v api.Service) string {
+	if v.Bypass.SecondsLeft == nil {
+		return ", until `spillway bypass off --service " + v.Name + "`"
+	}
+	return bypassEnd(v.Bypass)
 }
 
 func bypassWhy(b api.Bypass, s Style) string {

@@ -23,7 +23,7 @@ const (
 	BackCandidate  = "candidate"  // the candidate was ended
 	BackGeneration = "generation" // a former generation decides again
 	BackObserve    = "observe"    // everything is judged and nothing is blocked, but by bans
-	BackEmpty      = "empty"      // no bundle decides: everything but bans passes
+	BackEmpty      = "empty"      // no bundle decides
 )
 
 // Back is a way back that was gone. The agent and the command line without one write it down alike, so that a reboot does

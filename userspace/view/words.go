@@ -24,11 +24,18 @@ func OfBypass(v Verdict, service string, until loader.Deadline) *api.Change {
 	case !until.Active():
 		c.Message = "bypass is off: " + what + " is judged again" + v.but()
 	case len(v.Unknown) > 0:
-		c.Message = "bypass is on" + Until(until) + " where the pins reach: " + what + " passes there"
+		c.Message = "bypass is on where the pins reach" + untilOf(until, service) + ": " + what + " passes there"
 	default:
-		c.Message = "bypass is on: " + what + " passes" + Until(until)
+		c.Message = "bypass is on: " + what + " passes" + untilOf(until, service)
 	}
 	return c
+}
+
+func untilOf(until loader.Deadline, service string) string {
+	if service != "" && until == loader.DeadlineForever {
+		return ", until `spillway bypass off --service " + service + "`"
+	}
+	return Until(until)
 }
 
 // but says why what is judged again blocks nobody.

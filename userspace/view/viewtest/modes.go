@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package viewtest has the states of a host in which every sentence must be true, for the tests of whoever prints one.
+package viewtest
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/view"
+)
+
+const ours = 71
+
+// Serving is a host that protects: two interfaces, two services, one bundle that blocks from a score of 80.
+func Serving() *view.Reading {
+	on := func(name string, index int) view.Interface {
+		return view.Interface{Name: name, Device: loader.Device{Name: name, Index: index, Programs: []loader.DeviceProgram{{ID: ours, Mode: "native"}}}}
+	}
+	web, shop := loader.ServiceInfo{ID: 1, Name: "web", Tag: 11}, loader.ServiceInfo{ID: 2, Name: "shop", Tag: 22}
+	blocks := loader.Blocking{From: map[uint32]uint8{web.Tag: 80, shop.Tag: 80}, Reach: 100, Strong: true}
+	return &view.Reading{
+		Control:     loader.Control{Mode: bpf.DataplaneModeMODE_ENFORCE, Stable: 1, Host: 1},
+		Heartbeat:   time.Second,
+		Generations: []loader.GenerationInfo{{Slot: 1, Number: 7, Blocking: blocks}, {Slot: 2, Number: 8, Blocking: blocks}},
+		Host:        &loader.HostInfo{AgentTimeout: 15 * time.Minute, Services: []loader.ServiceInfo{web, shop}},
+		Services:    map[uint8]loader.Deadline{}, Root: ours, Unread: map[view.Part]error{}, Attach: map[string]api.Problem{},
+		Interfaces: []view.Interface{on("eth0", 2), on("eth1", 3)},
+		Links: []loader.Attachment{{Interface: "eth0", Index: 2, ProgramID: ours, State: loader.StateAttached, Here: true},
+			{Interface: "eth1", Index: 3, ProgramID: ours, State: loader.StateAttached, Here: true}},
+	}
+}
+
+func drift(where, want, got string) []loader.Drift {
+	return []loader.Drift{{Where: where, Want: want, Got: got}}
+}
+
+var emptied = drift(loader.WherePrograms, "the dataplane", "nothing: what it would see passes")
+
+// blocking replaces what the stable generation can block.
+func blocking(b loader.Blocking) func(*view.Reading) {
+	return func(r *view.Reading) { r.Generations[0].Blocking = b }
+}
+
+func bare(r *view.Reading, n int)    { r.Interfaces[n].Device.Programs = nil }
+func foreign(r *view.Reading, n int) { r.Interfaces[n].Device.Programs[0].ID = 9 }
+func unread(p view.Part) func(*view.Reading) {
+	return func(r *view.Reading) { r.Unread[p] = unix.ENOMEM }
+}
+func control(f func(*loader.Control)) func(*view.Reading) {
+	return func(r *view.Reading) { f(&r.Control) }
+}
+
+// Mode is a state of a host.
+type Mode struct {
+	Name   string
+	Change func(*view.Reading) // from Serving
+	State  string              // of api.Status
+	Says   string              // a part of the sentence
+	// Bans and Rules say whether a packet of a banned source, or of one that the rules find, is dropped on the first
+	// interface. Unknown says that nobody can read that.
+	Bans, Rules, Unknown bool
+	Problem              string // the code of one that is told; "" for none at all
+}
+
+// Modes are the states.
+var Modes = []Mode{
+	{"enforce", func(*view.Reading) {}, api.StateProtected, "what the rules find is blocked", true, true, false, ""},
+	{"observe", control(func(c *loader.Control) { c.Mode = bpf.DataplaneModeMODE_OBSERVE }), api.StateObserving, "everything passes (mode observe)", false, false, false, ""},
+	{"bypass", func(r *view.Reading) { r.Bypass = loader.DeadlineForever }, api.StateBypassed, "everything passes, until `spillway bypass off`", false, false, false, "bypass"},
+	{"bypass for a while", func(r *view.Reading) { r.Bypass = loader.In(30 * time.Minute) }, api.StateBypassed, "everything passes for 30m", false, false, false, "bypass"},
+	{"bypass that is over", func(r *view.Reading) { r.Bypass = 1 }, api.StateProtected, "blocked", true, true, false, ""},
+	{"bypass of a service", func(r *view.Reading) { r.Services[2] = loader.DeadlineForever }, api.StatePartly, "service shop passes", true, true, false, ""},
+	{"bypass of every service", func(r *view.Reading) { r.Services[1], r.Services[2] = loader.DeadlineForever, loader.DeadlineForever },
+		api.StateIdle, "every service that it could block for is bypassed", true, false, false, "bypass"},
+	{"no bundle", control(func(c *loader.Control) { c.Stable = 0 }), api.StateIdle, "no bundle is in force; only bans block", true, false, false, "no_generation"},
+	{"no bundle, observe", control(func(c *loader.Control) { c.Stable, c.Mode = 0, bpf.DataplaneModeMODE_OBSERVE }), api.StateObserving, "everything passes", false, false, false, "no_generation"},
+	{"no bundle, bypass", func(r *view.Reading) { r.Control.Stable, r.Bypass = 0, loader.DeadlineForever }, api.StateBypassed, "everything passes", false, false, false, "bypass"},
+	{"a candidate decides", func(r *view.Reading) {
+		r.Control.Stable, r.Control.Candidate, r.Control.Canary, r.Lease = 0, 2, 1000, loader.In(time.Hour)
+	}, api.StateProtected, "blocked", true, true, false, ""},
+	{"a candidate whose lease ended", func(r *view.Reading) {
+		r.Control.Stable, r.Control.Candidate, r.Control.Canary, r.Lease = 0, 2, 1000, 1
+	},
+		api.StateIdle, "no bundle is in force", true, false, false, "no_generation"},
+	{"a candidate that tripped", func(r *view.Reading) {
+		r.Control.Stable, r.Control.Candidate, r.Control.Canary, r.Lease, r.Tripped = 0, 2, 1000, loader.In(time.Hour), 8
+	}, api.StateIdle, "no bundle is in force", true, false, false, "no_generation"},
+	{"a candidate waits", func(r *view.Reading) { r.Control.Candidate, r.Control.Canary, r.Lease = 2, 1000, loader.In(time.Hour) }, api.StateProtected, "blocked", true, true, false, ""},
+	{"a policy that never blocks", blocking(loader.Blocking{From: map[uint32]uint8{11: 0, 22: 0}, Reach: 100, Strong: true}),
+		api.StateIdle, "neither drop nor reset", true, false, false, "never_blocks"},
+	{"a policy that no score reaches", blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
+		api.StateIdle, "add up to 60, and its policy blocks from 80", true, false, false, "never_blocks"},
+	{"reasons alone", blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 100}), api.StateIdle, "reasons alone never do", true, false, false, "never_blocks"},
+	{"an expired bundle", blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Strong: true, Expired: 4}), api.StateIdle, "have expired", true, false, false, "expired"},
+	{"an expired bundle, observe", func(r *view.Reading) {
+		blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Strong: true, Expired: 4})(r)
+		r.Control.Mode = bpf.DataplaneModeMODE_OBSERVE
+	}, api.StateObserving, "everything passes", false, false, false, "expired"},
+	{"a service that the bundle does not know", blocking(loader.Blocking{From: map[uint32]uint8{11: 80}, Reach: 100, Strong: true}),
+		api.StatePartly, "service shop is new to the bundle in force, which lets it pass", true, true, false, ""},
+	{"no agent", func(r *view.Reading) { r.Agent, r.Heartbeat = view.Absent, 5*time.Minute }, api.StateProtected, "blocked", true, true, false, "no_agent"},
+	{"no agent, observe", func(r *view.Reading) {
+		r.Agent, r.Heartbeat, r.Control.Mode = view.Absent, 5*time.Minute, bpf.DataplaneModeMODE_OBSERVE
+	}, api.StateObserving, "everything passes", false, false, false, "no_agent"},
+	{"an agent on another socket", func(r *view.Reading) { r.Agent = view.Absent }, api.StateProtected, "blocked", true, true, false, "agent_elsewhere"},
+	{"a hung agent", func(r *view.Reading) { r.Agent, r.AgentPID, r.Heartbeat = view.Hung, 812, time.Minute }, api.StateProtected, "blocked", true, true, false, "agent_hung"},
+	{"agent lost", func(r *view.Reading) { r.Agent, r.Heartbeat = view.Absent, time.Hour }, api.StateUnprotected, "longer than guards.agent_timeout, everything passes", false, false, false, "agent_lost"},
+	{"agent hung and lost", func(r *view.Reading) { r.Agent, r.AgentPID, r.Heartbeat = view.Hung, 812, time.Hour }, api.StateUnprotected, "everything passes", false, false, false, "agent_lost"},
+	{"no agent, and it may stay away", func(r *view.Reading) { r.Agent, r.Heartbeat, r.Host.AgentTimeout = view.Absent, time.Hour, -1 }, api.StateProtected, "blocked", true, true, false, "no_agent"},
+	{"an emptied PROG_ARRAY", func(r *view.Reading) { r.Wiring, r.Agent = emptied, view.Absent }, api.StateUnprotected, "no dataplane stands behind the root program, everything passes", false, false, false, "no_dataplane"},
+	{"an emptied PROG_ARRAY, bypass", func(r *view.Reading) { r.Wiring, r.Bypass = emptied, loader.DeadlineForever }, api.StateBypassed, "everything passes", false, false, false, "bypass"},
+	{"no payload program", func(r *view.Reading) {
+		r.Wiring = drift(loader.WherePrograms, "the payload program, 12", "nothing: what it would see passes")
+	},
+		api.StatePartly, "what only a first payload tells passes", true, true, false, "wiring"},
+	{"another dataplane", func(r *view.Reading) { r.Wiring = drift(loader.WherePrograms, "the dataplane, program 8", "program 9") }, api.StateUnknown, "not what is pinned", false, false, true, "wiring"},
+	{"pins that were removed", func(r *view.Reading) { r.Wiring = drift(loader.WherePins, "all", "some") }, api.StateProtected, "blocked", true, true, false, "wiring"},
+	{"an empty slot", func(r *view.Reading) {
+		r.Wiring, r.Generations = drift("stable, slot 1", "a generation", "nothing: it passes"), nil
+	}, api.StateIdle, "no bundle is in force", true, false, false, "no_generation"},
+	{"no host file", func(r *view.Reading) { r.Control.Host, r.Host = 0, nil }, api.StateUnprotected, "no host file is published, everything passes", false, false, false, "no_host"},
+	{"an interface that is bare", func(r *view.Reading) { bare(r, 1) }, api.StatePartly, "nothing is attached to eth1", true, true, false, "not_attached"},
+	{"all interfaces bare", func(r *view.Reading) { bare(r, 0); bare(r, 1) }, api.StateUnprotected, "nothing is attached, everything passes", false, false, false, "not_attached"},
+	{"all bare, bypass", func(r *view.Reading) { bare(r, 0); bare(r, 1); r.Bypass = loader.DeadlineForever }, api.StateUnprotected, "everything passes", false, false, false, "bypass"},
+	{"a lost interface", func(r *view.Reading) { r.Interfaces[1] = view.Interface{Name: "eth1", Err: loader.ErrNoDevice} }, api.StatePartly, "there is no interface eth1 here", true, true, false, "not_attached"},
+	{"a namesake with the same index", func(r *view.Reading) { r.Interfaces = r.Interfaces[:1]; bare(r, 0) }, api.StateUnprotected, "nothing is attached, everything passes", false, false, false, "not_attached"},
+	{"a foreign program", func(r *view.Reading) { foreign(r, 0); foreign(r, 1) }, api.StateUnknown, "another program (id 9) is attached to eth0", false, false, true, "foreign_program"},
+	{"a foreign program on one", func(r *view.Reading) { foreign(r, 1) }, api.StatePartly, "another program (id 9) is attached to eth1", true, true, false, "foreign_program"},
+	{"a foreign program, bypass", func(r *view.Reading) { foreign(r, 0); foreign(r, 1); r.Bypass = loader.DeadlineForever }, api.StateUnknown, "another program", false, false, true, "foreign_program"},
+	{"a foreign program on one, bypass", func(r *view.Reading) { foreign(r, 1); r.Bypass = loader.DeadlineForever }, api.StateBypassed,
+		"everything passes on eth0; another program (id 9) is attached to eth1, and it cannot be read from here", false, false, true, "foreign_program"},
+	{"two programs on one device", func(r *view.Reading) {
+		d := &r.Interfaces[1].Device
+		d.Programs = append(d.Programs, loader.DeviceProgram{ID: 9, Mode: "generic"})
+	}, api.StatePartly, "another program (id 9) is attached to eth1", true, true, false, "foreign_program"},
+	{"netlink that does not answer", func(r *view.Reading) {
+		for i := range r.Interfaces {
+			r.Interfaces[i].Err = unix.ENOBUFS
+		}
+	}, api.StateUnknown, "netlink does not say", false, false, true, "kernel_read"},
+	{"unreadable wiring", unread(view.PartWiring), api.StateUnknown, "the wiring cannot be read", false, false, true, "kernel_read"},
+	{"unreadable generations", unread(view.PartGenerations), api.StateUnknown, "the generations cannot be read", false, false, true, "kernel_read"},
+	{"unreadable host", unread(view.PartHost), api.StateUnknown, "the host file in the kernel cannot be read", false, false, true, "kernel_read"},
+	{"unreadable links", unread(view.PartLinks), api.StateProtected, "blocked", true, true, false, "kernel_read"},
+	{"unreadable root", func(r *view.Reading) { r.Root = 0; unread(view.PartRoot)(r) }, api.StateUnknown, "the pinned one cannot be read to compare", false, false, true, "kernel_read"},
+}
