@@ -11,9 +11,14 @@ import (
 // Process returns who a process is and what it may do, as /proc/PID/status tells: Uid, Gid, Groups, NoNewPrivs, and the
 // sets of capabilities CapInh, CapPrm, CapEff, CapBnd, CapAmb, each with its values.
 func Process(pid int) (map[string][]string, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return Read(fmt.Sprintf("/proc/%d/status", pid))
+}
+
+// Read reads such a file.
+func Read(status string) (map[string][]string, error) {
+	data, err := os.ReadFile(status)
 	if err != nil {
-		return nil, fmt.Errorf("look at the rights of process %d: %w", pid, err)
+		return nil, fmt.Errorf("look at the rights of a process: %w", err)
 	}
 	known := map[string][]string{}
 	for line := range strings.Lines(string(data)) {
