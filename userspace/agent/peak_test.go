@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,25 +48,38 @@ func startPeak(t *testing.T) *peak {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	h, path := writeHost(t, dir, peakHost, "/sys/fs/bpf/none", "")
+	h, path := writeHost(t, dir, peakHost, filepath.Join("/sys/fs/bpf", filepath.Base(dir)), "") // pins are locked
 	p := &peak{t: t, host: h, path: path}
-	p.cmd = exec.Command("/proc/self/exe")
-	p.cmd.Env = append(os.Environ(), childVariable+"="+path, fakeVariable+"=1")
-	p.cmd.Stderr = io.Discard
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	p.client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", h.Listen.Socket)
 	}}
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 		_ = p.cmd.Wait()
+		_ = os.RemoveAll(h.Paths.Pins) // where there is a bpffs, the lock made the folder
 	})
-	c := api.NewClient(h.Listen.Socket)
-	defer c.Close()
-	answers(t, c)
+	p.start()
 	return p
+}
+
+// start starts the process and waits until it answers.
+func (p *peak) start() {
+	p.t.Helper()
+	p.cmd = exec.Command("/proc/self/exe")
+	p.cmd.Env = append(os.Environ(), childVariable+"="+p.path, fakeVariable+"=1")
+	said := &bytes.Buffer{}
+	p.cmd.Stderr = said
+	p.t.Cleanup(func() {
+		if p.t.Failed() {
+			p.t.Logf("the agent said:\n%.4000s", said)
+		}
+	})
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	c := api.NewClient(p.host.Listen.Socket)
+	defer c.Close()
+	answers(p.t, c)
 }
 
 // mib returns the most memory that the agent ever had (VmHWM).
@@ -286,5 +300,53 @@ func TestA8PeakOfTheHostFile(t *testing.T) {
 	}
 	if got := p.mib(); got > 200 {
 		t.Errorf("peak %d MiB", got)
+	}
+}
+
+// A8: what lies in the state folder is read up to its limit; a file beyond it, or without a line that can be read, takes no
+// more, and the agent starts.
+func TestA8PeakOfTheStateFolder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of MiB are written")
+	}
+	for _, row := range []struct {
+		file, text string
+		size       int64
+		most       int
+	}{
+		{"record.json", "\n", 300 * mebibyte, 150},
+		{"record.json", "{\"checksum\":", 4 * mebibyte, 150},
+		{"quarantine.json", "[", 300 * mebibyte, 150},
+		{"quarantine.json", "[", 4 * mebibyte, 150},
+		{"bans.log", "\n", 300 * mebibyte, 150},
+		{"bans.log", "{\"schema\":1}\n", 100 * mebibyte, 900},
+		{"history.jsonl", "x", 300 * mebibyte, 150},
+		{"history.jsonl", "{}\n", 32 * mebibyte, 300},
+		{"host.json", "{", 300 * mebibyte, 300},
+	} {
+		t.Run(fmt.Sprintf("%s_%d_MiB_of_%q", row.file, row.size>>20, row.text[:1]), func(t *testing.T) {
+			p := startPeak(t)
+			_ = p.cmd.Process.Signal(syscall.SIGTERM)
+			_ = p.cmd.Wait()
+			path := filepath.Join(p.host.Paths.State, row.file)
+			f, err := os.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.CopyN(f, &repeated{text: row.text}, row.size); err != nil {
+				t.Fatal(err)
+			}
+			_ = f.Close()
+			p.start()
+			for _, look := range []string{"/v1/status", "/v1/history", "/v1/bans"} {
+				if _, err := overSocket(p.host.Listen.Socket, look); err != nil {
+					t.Errorf("%s: %v", look, err)
+				}
+			}
+			if got := p.mib(); got > row.most {
+				t.Errorf("peak %d MiB, want at most %d", got, row.most)
+			}
+			t.Logf("peak %d MiB", p.mib())
+		})
 	}
 }

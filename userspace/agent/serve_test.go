@@ -40,9 +40,10 @@ func startFake(t *testing.T, dir, yaml string) (*config.Host, *api.Client) {
 
 func startFakeOn(t *testing.T, dir, yaml string) (*config.Host, *api.Client, *machine) {
 	t.Helper()
-	h, path := writeHost(t, dir, yaml, "/sys/fs/bpf/none", "")
+	h, path := writeHost(t, dir, yaml, fmt.Sprintf("/sys/fs/bpf/none-%d-%s", os.Getpid(), filepath.Base(filepath.Dir(dir))), "")
 	o := Options{Host: h, HostPath: path, Version: "v0"}
 	m := overFake(&o)
+	t.Cleanup(func() { _ = os.RemoveAll(h.Paths.Pins) }) // where there is a bpffs, the lock made the folder
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- Run(ctx, o) }()

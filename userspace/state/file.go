@@ -3,6 +3,7 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -139,11 +140,19 @@ func (s *Store) read(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var data bytes.Buffer
+	if info.Size() <= limit { // one that is longer is not read at all; the others take memory once
+		data.Grow(int(info.Size()) + bytes.MinRead)
+		_, err = data.ReadFrom(io.LimitReader(f, limit+1))
+	}
+	if err == nil && max(info.Size(), int64(data.Len())) > limit {
 		err = fmt.Errorf("%w: more than %d bytes", errCorrupt, limit)
 	}
-	return data, err
+	return data.Bytes(), err
 }
 
 // setAside keeps a damaged file for a person and clears its place. Who does not hold the lock leaves it where it is.
