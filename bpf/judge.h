@@ -42,7 +42,16 @@ static __always_inline bool in_canary(const struct packet *p, __u64 salt)
 	return (hash_prefix(p, salt, salt) >> 32) % 1000 < control_canary(p->control);
 }
 
-static __always_inline __u32 choose_slot(const struct packet *p, const struct runtime *rt)
+/* A lease that lapsed ends its candidate for good. An agent that was stopped between its look at the lease and its store of
+ * the next one stores a live lease when it goes on; the trip wins. A lease of 0 was taken back, and is nobody's lapse. */
+static __always_inline void trip_lapsed(const struct packet *p, struct runtime *rt, __u32 generation)
+{
+	__u64 lease_ns = *(volatile __u64 *)&rt->lease_ns;
+	if (lease_ns && p->now_ns >= lease_ns && rt->tripped != generation)
+		*(volatile __u64 *)&rt->tripped = generation;
+}
+
+static __always_inline __u32 choose_slot(const struct packet *p, struct runtime *rt)
 {
 	__u32 candidate = control_candidate(p->control);
 	if (candidate && control_canary(p->control)) {
@@ -51,6 +60,8 @@ static __always_inline __u32 choose_slot(const struct packet *p, const struct ru
 		struct generation *g = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
 		if (g && may_enforce(p, rt, candidate, g->number) && in_canary(p, g->salt))
 			return candidate;
+		if (g)
+			trip_lapsed(p, rt, g->number);
 	}
 	return control_stable(p->control);
 }
@@ -225,7 +236,7 @@ static __always_inline void by_score(struct packet *p, const struct tally *t, co
 	}
 }
 
-static __always_inline void by_generation(struct packet *p, const struct runtime *rt)
+static __always_inline void by_generation(struct packet *p, struct runtime *rt)
 {
 	__u32 zero = 0, slot = choose_slot(p, rt);
 	p->slot = slot;

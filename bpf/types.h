@@ -139,7 +139,7 @@ enum control_shift {
 struct runtime {
 	__u64 control;       /* see above. Compare-and-swap only */
 	__u64 lease_ns;      /* the candidate counts until then. Writer: the agent */
-	__u64 tripped;       /* generation whose breaker tripped, 0 for none */
+	__u64 tripped;       /* generation whose breaker tripped or whose lease lapsed, 0 for none. Writers: packets, the agent */
 	__u64 ban_epoch;     /* grows after every change of bans; 0: there never was one */
 	__u64 seed[2];       /* random at creation, then constant: the key of all hashes over what strangers send */
 	__u64 tell_until_ns; /* somebody watches: until then every decision becomes an event. Writer: the agent */

@@ -130,10 +130,8 @@ func TestCandidateCountsOnlyUnderItsLease(t *testing.T) {
 		p.want("a live lease", f.syn(f.bot), candidate)
 		p.SetLease(0)
 		p.want("no lease", f.syn(f.bot), stable)
-		p.SetLease(1)
-		p.want("a lease that ended long ago", f.syn(f.bot), stable)
 		p.SetLease(loader.In(time.Hour))
-		p.want("renewed", f.syn(f.bot), candidate)
+		p.want("granted", f.syn(f.bot), candidate)
 
 		number := p.number("candidate")
 		p.SetTripped(number)
@@ -147,6 +145,31 @@ func TestCandidateCountsOnlyUnderItsLease(t *testing.T) {
 		p.poll("a lease that ends", func() bool { return p.send(f.syn(f.bot).Bytes()) == stable })
 		if !over(lease) {
 			t.Error("the candidate lost its authority before the lease ended")
+		}
+	})
+}
+
+// A7: a lease that lapsed trips its generation, with the first packet that meets it. Whoever stores a live lease afterwards,
+// such as an agent that was stopped in the middle of a renewal, does not bring it back.
+func TestA7LapsedLeaseTripsItsGeneration(t *testing.T) {
+	eachFamily(t, func(t *testing.T, f family) {
+		p := open(t).site(f, nothing())
+		p.try(f.usual().bundle(), 1000)
+		candidate, stable := drops("prefix").by("candidate"), passes("no_match")
+		p.want("a live lease", f.syn(f.bot), candidate)
+		p.SetLease(1)
+		p.want("a lease that ended long ago", f.syn(f.bot), stable)
+		if p.Tripped() != p.number("candidate") {
+			t.Errorf("tripped %d", p.Tripped())
+		}
+		p.SetLease(loader.In(time.Hour))
+		p.want("a live lease that came too late", f.syn(f.bot), stable)
+		// A lease that was taken back is nobody's lapse.
+		p.SetTripped(0)
+		p.SetLease(0)
+		p.want("no lease", f.syn(f.bot), stable)
+		if p.Tripped() != 0 {
+			t.Errorf("tripped %d", p.Tripped())
 		}
 	})
 }
