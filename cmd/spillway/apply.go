@@ -16,6 +16,7 @@ import (
 func (a *app) newApply() *cobra.Command {
 	var o api.ApplyOptions
 	var yes, dry bool
+	var stored string
 	c := &cobra.Command{
 		Use: "apply BUNDLE", Short: "Put a bundle into force",
 		Long: `Validate a bundle, build it beside the one in force, read it back, and publish
@@ -27,11 +28,23 @@ kernel for spillway rollback. It becomes last-known-good after guards.bake.
   spillway apply edge.yaml --accept WHY    for a bundle that is held: it grows,
                                            shrinks or covers more than the guards
                                            allow, or was rolled back before
+  spillway apply --stored 7                a bundle of the state folder, by the
+                                           number of a generation that had it, or
+                                           by the beginning of its digest
 
 Exit code 1 when it is refused or held, 3 when no agent answers. With --dry-run
 the same as plan: 0 without changes, 2 with changes.`,
-		Args: oneArg("bundle: its YAML file or folder"), ValidArgsFunction: files("yaml", "yml"),
+		Args: func(c *cobra.Command, args []string) error {
+			if stored != "" {
+				return noArgs(c, args)
+			}
+			return oneArg("bundle: its YAML file or folder")(c, args)
+		},
+		ValidArgsFunction: files("yaml", "yml"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if stored != "" {
+				return a.applyStored(c.Context(), stored, o, yes, dry)
+			}
 			err := a.apply(c.Context(), args[0], o, yes, dry)
 			return a.withoutAgent(args[0], err)
 		},
@@ -39,6 +52,8 @@ the same as plan: 0 without changes, 2 with changes.`,
 	c.Flags().Var(durationFlag{&o.Confirm}, "confirm", "go back by itself after this time unless confirmed (5m)")
 	c.Flags().Var(textFlag{&o.Accept}, "accept", "accept what is held, with a reason")
 	c.Flags().Var(textFlag{&o.Reason}, "reason", "why, for the history")
+	c.Flags().Var(textFlag{&stored}, "stored", "a bundle of the state folder: number or digest")
+	_ = c.RegisterFlagCompletionFunc("stored", values(func() []string { return a.waysBack()[:max(len(a.waysBack())-2, 0)] }))
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.Flags().BoolVar(&dry, "dry-run", false, "show the plan and change nothing")
 	return c
@@ -68,12 +83,34 @@ func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, yes, d
 	if err != nil {
 		return err
 	}
+	return a.roll(ctx, o, func(ctx context.Context, c *api.Client, o api.ApplyOptions) (*api.Rollout, error) {
+		return c.Apply(ctx, upload, o)
+	})
+}
+
+// applyStored puts a bundle into force that the agent has on disk.
+func (a *app) applyStored(ctx context.Context, stored string, o api.ApplyOptions, yes, dry bool) error {
+	if dry {
+		return usage("--dry-run wants a bundle: its YAML file or folder")
+	}
+	if a.stdinTTY && a.stdoutTTY && !yes {
+		if err := a.confirmed(false, "Put the stored bundle "+stored+" into force?"); err != nil {
+			return err
+		}
+	}
+	return a.roll(ctx, o, func(ctx context.Context, c *api.Client, o api.ApplyOptions) (*api.Rollout, error) {
+		return c.ApplyStored(ctx, stored, o)
+	})
+}
+
+// roll starts a rollout and tells what became of it.
+func (a *app) roll(ctx context.Context, o api.ApplyOptions, start func(context.Context, *api.Client, api.ApplyOptions) (*api.Rollout, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, bundlePatience)
 	defer cancel()
 	client := a.client()
 	defer client.Close()
 	o.Key = rand.Text()
-	rollout, err := client.Apply(ctx, upload, o)
+	rollout, err := start(ctx, client, o)
 	if a.interrupted() || errors.Is(err, api.ErrLost) {
 		return a.becameOf(o.Key, err)
 	}

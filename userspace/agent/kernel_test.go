@@ -495,7 +495,7 @@ func TestKernelA14RollbackBesideAStoppedAgent(t *testing.T) {
 	epoch := k.Control().Epoch
 	answer := make(chan error, 1)
 	go func() {
-		_, err := s.client.Apply(context.Background(), u, api.ApplyOptions{Accept: "a test"})
+		_, err := s.client.Apply(context.Background(), u, api.ApplyOptions{Accept: "a test", Remove: "two"})
 		answer <- err
 	}()
 	time.Sleep(20 * time.Millisecond)

@@ -34,6 +34,13 @@ const maxQueue = 32
 // wishOf reads what a rollout asks for. Faults of the bundle are told at once, whatever else waits.
 func (a *agent) wishOf(r api.RolloutRequest, files api.Files, parse func(string, api.Files) (*config.Bundle, error)) (wish, error) {
 	w := wish{remove: r.Remove}
+	if r.Stored != "" {
+		var err error
+		if w.bundle, err = a.storedBundle(r.Stored); err == nil && r.Remove == w.bundle.Name {
+			w.remove = ""
+		}
+		return w, err
+	}
 	if files == nil {
 		if r.Remove == "" {
 			return w, &api.Error{Code: api.CodeInvalid, Message: "the request has no bundle, and names none to take out"}

@@ -167,3 +167,37 @@ func TestA14HungInAnApply(t *testing.T) {
 		}
 	}
 }
+
+// A19: a bundle of the state folder can be applied again, by the number of a generation that had it or by its digest. One
+// that lapsed needs no reason for it, one that was rolled back does.
+func TestA19ApplyAStoredBundle(t *testing.T) {
+	r := newRig(t)
+	one := r.mustApply("one", api.ApplyOptions{})
+	r.mustApply("two", api.ApplyOptions{})
+	stored := func(ref, accept string) (*api.Rollout, error) {
+		remove := ""
+		if now := r.role("stable"); now != "one" {
+			remove = now // both have a policy
+		}
+		return r.StartRollout(ctx, root, api.RolloutRequest{Stored: ref, Accept: accept, Remove: remove}, nil)
+	}
+	for _, ref := range []string{fmt.Sprint(one.Number), strings.TrimPrefix(one.Digest.String(), "sha256:")[:12], one.Digest.String()} {
+		if c, err := stored(ref, ""); err != nil || c.Name != "one" || c.Outcome == api.OutcomeFailed {
+			t.Errorf("%s: %+v, %v", ref, c, err)
+		}
+		r.wantRoles("one", "", "two")
+	}
+	for _, ref := range []string{"99", "ffffffffffff", "fff", "one"} {
+		_, err := stored(ref, "")
+		wantCode(t, err, api.CodeNotFound)
+	}
+	if _, err := r.back("", "no"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := stored(one.Digest.String(), "")
+	wantCode(t, err, api.CodeHeld)
+	if _, err := stored(one.Digest.String(), "it was the other one"); err != nil {
+		t.Fatal(err)
+	}
+	r.wantRoles("one", "", "two")
+}

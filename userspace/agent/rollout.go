@@ -127,7 +127,7 @@ func stateOf(e *api.Error, ended bool) string {
 // StartRollout implements api.Backend. What must wait is answered at once, and waits.
 func (a *agent) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRequest, files api.Files) (*api.Rollout, error) {
 	ro := a.beginRollout(by, r)
-	if files != nil {
+	if files != nil || r.Stored != "" {
 		ro.Kind = api.RolloutApply
 	}
 	w, err := a.wishOf(r, files, a.parseAlone)

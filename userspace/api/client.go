@@ -135,6 +135,13 @@ func (c *Client) Apply(ctx context.Context, u *Upload, o ApplyOptions) (*Rollout
 	return send[Rollout](ctx, c, "/v1/rollouts", u, o.Request(u.Name))
 }
 
+// ApplyStored is Apply of a bundle that the agent still has on disk.
+func (c *Client) ApplyStored(ctx context.Context, stored string, o ApplyOptions) (*Rollout, error) {
+	r := o.Request("")
+	r.Stored = stored
+	return post[Rollout](ctx, c, "/v1/rollouts", r)
+}
+
 // Remove starts a rollout that takes the bundle r.Remove out.
 func (c *Client) Remove(ctx context.Context, r RolloutRequest) (*Rollout, error) {
 	return post[Rollout](ctx, c, "/v1/rollouts", r)

@@ -139,7 +139,7 @@ func (s *Server) plan(r *http.Request) (any, error) {
 		return nil, err
 	}
 	defer done()
-	if err := oneOf(files, q.Remove); err != nil {
+	if err := oneOf(files, q.Remove, ""); err != nil {
 		return nil, err
 	}
 	return result(s.backend.Plan(withDeadline(r.Context(), r), q, files))
@@ -152,7 +152,7 @@ func (s *Server) startRollout(ctx context.Context, by Caller, r *http.Request) (
 		return nil, err
 	}
 	defer done()
-	if err := oneOf(files, q.Remove); err != nil {
+	if err := oneOf(files, q.Remove, q.Stored); err != nil {
 		return nil, err
 	}
 	if c := q.ConfirmSeconds; c != 0 && (c < 1 || c > maxConfirm.Seconds()) {
@@ -164,10 +164,14 @@ func (s *Server) startRollout(ctx context.Context, by Caller, r *http.Request) (
 // maxConfirm is the longest time for a confirmation.
 const maxConfirm = 7 * 24 * time.Hour
 
-// oneOf refuses a request that has a bundle and removes one, or neither.
-func oneOf(files Files, remove string) error {
-	if (files == nil) == (remove == "") {
+// oneOf refuses a request that has no bundle and names none, or one that has a bundle and names a stored one. What it
+// removes may go as another comes.
+func oneOf(files Files, remove, stored string) error {
+	switch {
+	case files == nil && remove == "" && stored == "":
 		return &Error{Code: CodeInvalid, Message: "the request has to have a bundle, or to name one that is removed", Fix: "send the parts options and bundle, or JSON with remove"}
+	case files != nil && stored != "":
+		return &Error{Code: CodeInvalid, Message: "the request has a bundle, and names a stored one", Fix: "send one of them"}
 	}
 	return nil
 }

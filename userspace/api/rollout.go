@@ -109,6 +109,9 @@ type RolloutRequest struct {
 	Name string `json:"name,omitempty" text:"path"`
 	// Remove takes the bundle of this name out: instead of adding one, or as the bundle of another name comes.
 	Remove string `json:"remove,omitempty"`
+	// Stored names a bundle that the agent still has on disk, instead of one that is sent: by the number of a generation
+	// that had it, or by the beginning of its digest.
+	Stored string `json:"stored,omitempty"`
 	// ConfirmSeconds, when not zero, makes the result a candidate for all traffic that goes back by itself after this time
 	// unless it is confirmed.
 	ConfirmSeconds float64 `json:"confirmSeconds,omitempty"`

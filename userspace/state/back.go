@@ -88,6 +88,16 @@ func (r *Record) Stored() []Generation {
 	return out
 }
 
+// Numbered finds a set that the record names by the number of its generation.
+func (r *Record) Numbered(n uint32) (Generation, bool) {
+	for _, g := range r.generations() {
+		if g.Number == n {
+			return g, true
+		}
+	}
+	return Generation{}, false
+}
+
 const (
 	noteDir      = "notes"
 	maxNoteBytes = 64 << 10

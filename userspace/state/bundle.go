@@ -72,6 +72,22 @@ func (s *Store) parseBundle(d config.Digest, data []byte) (*config.Bundle, error
 	return b, nil
 }
 
+// Bundles lists the bundles that there are files of.
+func (s *Store) Bundles() []config.Digest {
+	entries, err := os.ReadDir(filepath.Join(s.dir, bundleDir))
+	if err != nil {
+		return nil
+	}
+	var out []config.Digest
+	for _, e := range entries {
+		var d config.Digest
+		if n, err := hex.Decode(d[:], []byte(e.Name())); len(e.Name()) == 2*len(d) && err == nil && n == len(d) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
 // Has reports whether there is a file of the bundle; only Bundle knows whether it is whole.
 func (s *Store) Has(d config.Digest) bool { return exists(s.bundlePath(d)) }
 

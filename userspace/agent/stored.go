@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// storedBundle returns a bundle that the state folder still has.
+func (a *agent) storedBundle(ref string) (*config.Bundle, error) {
+	digest, err := a.storedDigest(ref)
+	if err != nil {
+		return nil, err
+	}
+	b, err := a.store.Bundle(digest)
+	if errors.Is(err, state.ErrNoBundle) {
+		return nil, noStored(ref)
+	}
+	return b, err
+}
+
+func noStored(ref string) error {
+	return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("no stored bundle is %q; nothing changed", ref), Fix: "`spillway history` shows numbers and digests; at least 6 digits of a digest are enough"}
+}
+
+// storedDigest finds a bundle by the number of a generation that had it, or by the beginning of its digest.
+func (a *agent) storedDigest(ref string) (config.Digest, error) {
+	if n, err := strconv.ParseUint(ref, 10, 32); err == nil {
+		if g, ok := a.state().Numbered(uint32(n)); ok {
+			if len(g.Members) > 1 {
+				return config.Digest{}, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("generation %d was of %d bundles; nothing changed", n, len(g.Members)),
+					Fix: fmt.Sprintf("all of them: spillway rollback --to %d; or one by its digest", n)}
+			}
+			return g.Bundles()[0], nil
+		}
+	}
+	text := strings.TrimPrefix(ref, "sha256:")
+	if len(text) < 6 {
+		return config.Digest{}, noStored(ref)
+	}
+	var found []config.Digest
+	for _, d := range a.store.Bundles() {
+		if strings.HasPrefix(hex.EncodeToString(d[:]), strings.ToLower(text)) {
+			found = append(found, d)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return config.Digest{}, noStored(ref)
+	case 1:
+		return found[0], nil
+	}
+	return config.Digest{}, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q begins %d digests; nothing changed", ref, len(found)), Fix: "say more of it"}
+}
