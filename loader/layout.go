@@ -61,6 +61,9 @@ func (e *ForeignError) Newer() bool { return e.Layout > layout }
 // TakenOver reports whether an agent of this build takes over from it by itself.
 func (e *ForeignError) TakenOver() bool { return takesOver(e.Layout) }
 
+// Relinks reports whether that updates the links: once, from the last layout without a root.
+func (e *ForeignError) Relinks() bool { return e.Layout == layoutRootless }
+
 // layouts lists the numbers of the dataplanes that have a folder below the pins, the lowest first.
 func (p pins) layouts() ([]uint64, error) {
 	entries, err := os.ReadDir(p.folder)

@@ -139,8 +139,10 @@ func (r *Root) rootID() (uint32, error) {
 		return 0, nil
 	}
 	path := r.pins.rootProgram()
-	if r.at == nil {
-		path = r.pins.rootlessProgram()
+	if r.old.Load() != nil {
+		if id, err := r.Next(); err == nil && id == 0 { // layout 2 still decides
+			path = r.pins.rootlessProgram()
+		}
 	}
 	p, err := ebpf.LoadPinnedProgram(path, nil)
 	if errors.Is(err, fs.ErrNotExist) {

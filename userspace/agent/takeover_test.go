@@ -101,3 +101,18 @@ func TestA2UpgradeIsHeldWithoutTheBundle(t *testing.T) {
 		t.Errorf("problems %v", s.Problems)
 	}
 }
+
+// A2: a candidate does not come along: it is held, as one whose agent was gone.
+func TestA2UpgradeHoldsACandidate(t *testing.T) {
+	r := newRig(t)
+	one := r.mustApply("one", api.ApplyOptions{})
+	r.mustApply("two", api.ApplyOptions{Confirm: 5 * time.Minute})
+	r.upgrade(&loader.Predecessor{Layout: 3, Known: true, Stable: &loader.GenerationInfo{Digest: one.Digest}})
+	r.wantRoles("one", "", "")
+	if held := r.state().Held; held == nil || held.Name() != "two" {
+		t.Errorf("held %+v", held)
+	}
+	if q := r.state().Quarantine; len(q) != 0 {
+		t.Errorf("an upgrade condemned a bundle: %+v", q)
+	}
+}

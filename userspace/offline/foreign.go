@@ -38,6 +38,9 @@ func (s *Session) readable(what string) error {
 
 func (s *Session) foreignFix() string {
 	switch {
+	case s.foreign.Relinks():
+		return "start the agent: it takes over, and updates the link of each interface for that, this once: some cards (bnxt, igc) close and open, " +
+			"virtio_net stops for a moment; `spillway bypass on` lets everything pass"
 	case s.foreign.TakenOver():
 		return "start the agent: it takes over; `spillway bypass on` lets everything pass"
 	case s.foreign.Newer():
