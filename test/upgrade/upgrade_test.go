@@ -308,3 +308,24 @@ func files(t *testing.T, folder string) []string {
 	world.Must(t, err)
 	return all
 }
+
+// A3: the root program of layout 2 has the bypass first in the words of its dataplane. From the card root switches that,
+// where its pins are hidden, too.
+func TestA3CardOfLayout2(t *testing.T) {
+	s := newSite(t, rootlessBinary(t))
+	s.leave(t)
+	s.Program = ""
+	hidden := []string{"unshare", "-m", "sh", "-c", `mount -t bpf bpf /sys/fs/bpf && exec "$@"`, "sh"}
+	if out, code := s.CLIWith(hidden, "status"); code != 4 || !contains(strings.Join(strings.Fields(out), " "), "its bypass is off") {
+		t.Errorf("status: exit %d\n%s", code, out)
+	}
+	if out, code := s.CLIWith(hidden, "bypass", "on"); code != 0 || !contains(out, "everything passes on "+s.EdgeIf) {
+		t.Errorf("bypass on: exit %d\n%s", code, out)
+	}
+	s.tr.BotsAreServed(t)
+	if out, code := s.CLIWith(hidden, "bypass", "off"); code != 0 || !contains(out, "bypass is off on "+s.EdgeIf) {
+		t.Errorf("bypass off: exit %d\n%s", code, out)
+	}
+	s.tr.BotsAreStopped(t)
+	s.tr.VisitorsNeverNoticed(t)
+}

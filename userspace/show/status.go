@@ -209,8 +209,11 @@ func heartbeat(st *api.Status) string {
 	if st.HeartbeatAgeSeconds != nil {
 		text = secondsText(*st.HeartbeatAgeSeconds) + " ago"
 	}
-	if st.AgentTimeoutSeconds != nil {
+	switch {
+	case st.AgentTimeoutSeconds == nil:
+		return text
+	case st.State == api.StateProtected || st.State == api.StatePartly || st.State == api.StateIdle:
 		return text + "; everything passes after " + secondsText(*st.AgentTimeoutSeconds) + " of silence"
 	}
-	return text
+	return text + "; guards.agent_timeout is " + secondsText(*st.AgentTimeoutSeconds)
 }
