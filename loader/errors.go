@@ -57,6 +57,8 @@ func explain(what string, err error) error {
 		return fmt.Errorf("%s: %w: missing %s", what, ErrPermission, strings.Join(missing, ", "))
 	case refused:
 		return fmt.Errorf("%s: the verifier refused the program: %w", what, err)
+	case errors.Is(err, unix.EACCES) && os.Geteuid() != 0: // a file's answer; the kernel's about a right is EPERM
+		return fmt.Errorf("%s: %w: it is another user's: as root, `spillway prepare` gives the pins to the agent's user (%v)", what, ErrPermission, rootCause(err))
 	case denied:
 		return fmt.Errorf("%s: %w: all capabilities are held, so a lockdown mode, an LSM or a container's seccomp profile refuses it (%v)",
 			what, ErrPermission, rootCause(err))

@@ -71,6 +71,10 @@ func OwnExisting(folder string) (*Ownership, error) {
 	if err != nil {
 		return nil, explain("open the pin folder", err)
 	}
+	if removed(dir) {
+		_ = dir.Close()
+		return nil, fmt.Errorf("%s: %w", folder, ErrRemoved)
+	}
 	o := &Ownership{folder, dir}
 	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		owner := lockOwner(dir)
@@ -95,7 +99,13 @@ func (o *Ownership) Holds() bool {
 		return false
 	}
 	there, err := os.Stat(o.folder)
-	return err == nil && os.SameFile(locked, there)
+	return err == nil && os.SameFile(locked, there) && !removed(o.dir)
+}
+
+// removed reports whether a folder has no name any more: nothing can be made in it.
+func removed(dir *os.File) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(dir.Fd()), &st) == nil && st.Nlink == 0
 }
 
 // Close gives the pins free.

@@ -24,6 +24,10 @@ import (
 // ErrForeignPins: the pin folder is somebody else's, or others can write to it. What lies in it is not believed.
 var ErrForeignPins = errors.New("the pin folder is not Spillway's own")
 
+// ErrRemoved: the pin folder was removed, and this process goes on seeing the old one: its unit showed it that, and only a
+// start shows it another.
+var ErrRemoved = errors.New("the pin folder was removed under this process, and only its next start can see another")
+
 // PreparePins makes the pin folder for the agent's user, mode 0700, and gives what root pinned in it to that user. It
 // makes nothing else. Errors: ErrUnsupported where there is no BPF file system, ErrForeignPins.
 func PreparePins(folder string, uid, gid int) error {

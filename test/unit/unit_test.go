@@ -228,6 +228,16 @@ func TestA1TheUnitUnderSystemd(t *testing.T) {
 			t.Errorf("after %v the interface is %q, was %q", restart, now, link)
 		}
 	}
+	// Somebody removes the folder: the agent sees the old one only, and says so.
+	m.must("rm", "-r", "/sys/fs/bpf/spillway")
+	world.Eventually(t, "the agent says that its folder is gone", func() bool {
+		out, _ := m.run("spillway", "status")
+		return strings.Contains(out, "systemctl restart spillway")
+	})
+	m.must("systemctl", "restart", "spillway")
+	pid = m.active(pid)
+	m.must("spillway", "reload", "--yes") // an empty kernel got a bundle that had not baked, and only observes
+	protected()
 	m.must("systemctl", "stop", "spillway")
 	m.must("spillway", "rollback", "--to", "observe")
 	m.must("spillway", "detach", "--yes")

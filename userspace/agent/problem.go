@@ -99,6 +99,8 @@ func fixOf(err error) string {
 		return "start the later version again, or `spillway detach` and start this one: traffic passes unprotected in between; `spillway bypass on` works at any time"
 	case errors.Is(err, loader.ErrForeignABI):
 		return "run `spillway detach`, then start the agent again: traffic passes unprotected in between"
+	case errors.Is(err, loader.ErrRemoved):
+		return "systemctl restart spillway: the unit makes the folder again, and last-known-good comes from the disk"
 	case errors.Is(err, loader.ErrForeignPins):
 		return "look whose it is, remove it as root, and start the agent again"
 	case errors.Is(err, loader.ErrForeignProgram):
