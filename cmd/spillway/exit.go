@@ -110,7 +110,9 @@ func (a *app) explain(err error) explained {
 		if near := nearest(unknown.Name, unknown.Have); near != "" {
 			e.fix = fmt.Sprintf("did you mean %s?", near)
 		}
-	case errors.Is(err, api.ErrUnreachable) && errors.Is(err, fs.ErrPermission), errors.Is(err, loader.ErrPermission):
+	case errors.Is(err, api.ErrUnreachable) && errors.Is(err, fs.ErrPermission):
+		e.message, e.fix = "this user may not use the agent's socket "+a.places().Socket, "run it with sudo, or as a member of the socket's group (listen.group in the host file)"
+	case errors.Is(err, loader.ErrPermission):
 		if os.Geteuid() != 0 {
 			e.fix = "run it with sudo"
 		}

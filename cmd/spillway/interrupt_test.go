@@ -8,8 +8,11 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,4 +94,45 @@ func serveShell(s *shell, h http.Handler) {
 			s.t.Error(err)
 		}
 	})
+}
+
+// Who may not connect is not told that no agent answers.
+func TestSocketOfOthers(t *testing.T) {
+	s := newShell(t)
+	startAgent(s)
+	if err := os.Chmod(s.socket, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(s.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("another user cannot be played without root")
+	}
+	c := s.spillway("ban", "203.0.113.7")
+	c.Path = readableCopy(t)
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := c.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "may not use the agent's socket") || strings.Contains(string(out), "no agent answers") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// readableCopy is this test's binary where every user may run it.
+func readableCopy(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "spillway-copy-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	data, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "spillway")
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(path, data, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
