@@ -19,6 +19,11 @@ type DataplaneBan struct {
 	OwnExpiresNs uint64
 }
 
+type DataplaneBlockNames struct {
+	_     structs.HostLayout
+	Names [4096]uint32
+}
+
 type DataplaneCounter struct {
 	_           structs.HostLayout
 	Packets     [8]uint64

@@ -124,14 +124,13 @@ struct {
 	__type(value, struct counter);
 } counters SEC(".maps");
 
-/* Connections that were blocked a moment ago, as a keyed hash with their ISN: what comes again is not counted again.
- * Direct-mapped; one that is overwritten is counted once more. A processor has its own: a network card sends all packets
- * of a connection to one, and a flood of SYNs passes no cache line around. */
+/* Connections that were blocked a moment ago: what comes again is not counted again. One entry. A processor has its own: a
+ * network card sends all packets of a connection to one, and a flood of SYNs passes no cache line around. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, RECENT_BLOCKS);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct block_names);
 } recent_blocks SEC(".maps");
 
 /* Matches by {slot, rule}. User space zeroes a slot's part before the slot is filled again. */

@@ -7,6 +7,7 @@ import "fmt"
 // Shorter names for the generated types; the generated file has their layout.
 type (
 	Ban            = DataplaneBan
+	BlockNames     = DataplaneBlockNames
 	Counts         = DataplaneCounter
 	Event          = DataplaneEvent
 	EventBudget    = DataplaneEventBudget

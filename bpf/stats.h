@@ -27,11 +27,14 @@ static __always_inline bool is_repeated(const struct packet *p)
 	__u64 hash = mix64(rt->seed[0], pair64(p->key.saddr[0], p->key.saddr[1]));
 	hash = mix64(hash, pair64(p->key.saddr[2], p->key.saddr[3]));
 	hash = mix64(hash, pair64(p->key.sport, isn) ^ (__u64)p->key.dport << 16);
-	__u32 index = hash & (RECENT_BLOCKS - 1);
-	__u64 *recent = bpf_map_lookup_elem(&recent_blocks, &index);
-	if (!recent || *recent == hash)
-		return recent;
-	*recent = hash;
+	__u32 zero = 0, name = hash >> 32;
+	struct block_names *recent = bpf_map_lookup_elem(&recent_blocks, &zero);
+	if (!recent)
+		return false;
+	__u32 *place = &recent->names[hash & (RECENT_BLOCKS - 1)];
+	if (*place == name)
+		return true;
+	*place = name;
 	return false;
 }
 

@@ -63,7 +63,7 @@ func (w *World) synPlace(k key) int {
 // blockPlace returns the one place where a blocked connection is remembered, and its name there. See is_repeated() in
 // bpf/stats.h: what counts is the source, the ports and the ISN.
 func (w *World) blockPlace(k key, isn uint32) (place, name uint64) {
-	const places = 8192
+	const places = 4096
 	mix := func(sum, word uint64) uint64 {
 		sum = (sum ^ word) * 0x9e3779b97f4a7c15
 		return sum ^ sum>>32
@@ -72,5 +72,5 @@ func (w *World) blockPlace(k key, isn uint32) (place, name uint64) {
 	sum := mix(w.SynKey[0], binary.LittleEndian.Uint64(k.addresses[:8]))
 	sum = mix(sum, binary.LittleEndian.Uint64(k.addresses[8:16]))
 	sum = mix(sum, (uint64(isn)<<32|wire(k.sourcePort))^wire(k.destPort)<<16)
-	return sum % places, sum
+	return sum % places, sum >> 32
 }

@@ -160,11 +160,7 @@ func (p *Plane) Reset() error {
 
 func (p *Plane) forgetBlocks() error {
 	m := p.maps[bpf.DataplaneMapRecentBlocks]
-	keys := make([]uint32, m.MaxEntries())
-	for i := range keys {
-		keys[i] = uint32(i)
-	}
-	if _, err := m.BatchUpdate(keys, make([]uint64, len(keys)*ebpf.MustPossibleCPU()), nil); err != nil {
+	if err := m.Put(uint32(0), make([]bpf.BlockNames, ebpf.MustPossibleCPU())); err != nil {
 		return fmt.Errorf("forget blocked connections: %w", err)
 	}
 	return nil
