@@ -38,6 +38,8 @@ func (a *app) becameOf(key string, why error) error {
 		}
 		if ro := all.ByKey(key); ro == nil {
 			return becameUnknown(what, why, nil)
+		} else if ro.State == api.RolloutQueued && a.interrupted() {
+			return a.cancelTurn(client, ro.ID)
 		} else if ro.Over() || ro.State == api.RolloutWaiting {
 			return becameKnown(what, ro)
 		}

@@ -24,16 +24,21 @@ waits for no apply: one that runs is not published. The bundle that was left is
 not applied again without --accept.
 
   spillway rollback                what decided before
+  spillway rollback --bundle feed  one bundle: its version before; others stay
   spillway rollback --to 7         generation 7: any that spillway status lists
   spillway rollback --to observe   judge everything, block nothing
   spillway rollback --to empty     no bundle: only bans block
 
-A generation that is no longer in the kernel is built again from the state
-folder; that takes an agent. After --to observe, spillway reload blocks again.
+A generation that is no longer in the kernel, and one bundle, is built again
+from the state folder; that takes an agent. After --to observe, spillway reload
+blocks again.
 
 Exit code 3 when nothing of Spillway runs here.`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if r.Bundle != "" {
+				return a.viaAgent(c.Context(), func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.RollbackTo(ctx, r) })
+			}
 			change, err := a.urgent(c.Context(), false,
 				func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.RollbackTo(ctx, r) },
 				func(s *offline.Session) (*api.Change, error) { return s.Rollback(r) })
@@ -44,6 +49,7 @@ Exit code 3 when nothing of Spillway runs here.`,
 		},
 	}
 	c.Flags().Var(textFlag{&r.To}, "to", "where to: the number of a generation, observe, empty")
+	c.Flags().Var(textFlag{&r.Bundle}, "bundle", "only this bundle, to its version before")
 	c.Flags().Var(textFlag{&r.Reason}, "reason", "why, for the history")
 	_ = c.RegisterFlagCompletionFunc("to", values(a.waysBack))
 	return c

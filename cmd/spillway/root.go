@@ -151,7 +151,7 @@ func (a *app) groups() []group {
 	return []group{
 		{"emergency", "In an emergency:", []*cobra.Command{a.newBypass(), a.newRollback(), a.newDetach()}},
 		{"host", "A host:", []*cobra.Command{a.newDemo(), a.newDoctor(), a.newInit(), a.newRun(), a.newReload(), a.newConfig()}},
-		{"bundle", "Bundles:", []*cobra.Command{a.newPlan(), a.newApply(), a.newConfirm()}},
+		{"bundle", "Bundles:", []*cobra.Command{a.newPlan(), a.newApply(), a.newConfirm(), a.newCancel()}},
 		{"look", "See what it does:", []*cobra.Command{a.newStatus(), a.newVerify(), a.newHistory(), a.newEvents(), a.newFingerprint()}},
 		{"bans", "Bans, short blocks outside bundles:", []*cobra.Command{a.newBan(), a.newUnban(), a.newBans()}},
 	}

@@ -221,7 +221,7 @@ func (a *agent) publishBuilt(ctx context.Context, d dataplane, seen mark, set *c
 	if confirm > 0 {
 		return a.publishCandidate(d, seen.epoch, set, slot, change, e, seen.rollout.ID, confirm)
 	}
-	return a.publishStable(d, seen.epoch, set, slot, change, e)
+	return a.publishStable(d, seen, set, slot, change, e)
 }
 
 // buildError tells a bundle that does not fit from a kernel that failed.
@@ -232,16 +232,16 @@ func (a *agent) buildError(err error) error {
 	return fmt.Errorf("nothing changed: %w", err)
 }
 
-func (a *agent) publishStable(d dataplane, seen uint32, set *config.Set, slot uint8, change *api.Change, e *state.Entry) error {
-	if _, err := d.Publish(loader.Change{Stable: &slot, Seen: &seen}); err != nil {
+func (a *agent) publishStable(d dataplane, seen mark, set *config.Set, slot uint8, change *api.Change, e *state.Entry) error {
+	if _, err := d.Publish(loader.Change{Stable: &slot, Seen: &seen.epoch}); err != nil {
 		return a.publishError(err)
 	}
-	a.nowStable(d, set, change, e)
+	a.nowStable(d, set, seen.rollout.leaves, change, e)
 	return nil
 }
 
 // nowStable says and writes down that a set is in force.
-func (a *agent) nowStable(d dataplane, set *config.Set, change *api.Change, e *state.Entry) {
+func (a *agent) nowStable(d dataplane, set *config.Set, leaves *state.Member, change *api.Change, e *state.Entry) {
 	bake := a.hostFile().Guards.Bake
 	change.Outcome, change.BakeUntil = api.OutcomeApplied, a.now().Add(bake).UTC()
 	v := a.verdict(d)
@@ -253,7 +253,16 @@ func (a *agent) nowStable(d dataplane, set *config.Set, change *api.Change, e *s
 		change.Message += fmt.Sprintf("; last-known-good in %s unless it is rolled back", short(bake))
 	}
 	g := generation(set, e.Number, e.At, e.User)
-	a.note(change, a.update(func(r *state.Record) { r.Apply(g, change.BakeUntil) }))
+	a.note(change, a.update(func(r *state.Record) {
+		r.Apply(g, change.BakeUntil)
+		if leaves != nil {
+			r.AddQuarantine(quarantined(leaves.Name, leaves.Digest, e))
+		}
+	}))
+	if leaves != nil {
+		change.Message += fmt.Sprintf("; the version of %s that was left needs a reason to come back", leaves.Name)
+		a.countRollback()
+	}
 }
 
 // note adds to a change that happened what did not: it was not remembered.

@@ -51,9 +51,9 @@ func (a *agent) passBy(ctx context.Context, d dataplane, seen mark, s *standing,
 	}
 	confirm := a.state().Confirm
 	if candidate == nil || confirm == nil || a.lapsed(d, confirm.Number) || !a.now().Before(confirm.Deadline) {
-		return a.publishOverCandidate(d, g, s, stable, change, e, why)
+		return a.publishOverCandidate(d, g, s, stable, change, e, ro.leaves, why)
 	}
-	return a.publishBoth(d, seen.epoch, confirm, onto, candidate, s, stable, change, e)
+	return a.publishBoth(d, seen, confirm, onto, candidate, s, stable, change, e)
 }
 
 // rebased returns what the candidate becomes on the new set; nil and why when it cannot be.
@@ -73,7 +73,7 @@ func (a *agent) rebased(g loader.GenerationInfo, s *standing, w wish) (onto *con
 }
 
 // publishBoth swaps stable and candidate in one store. The swap lock is held.
-func (a *agent) publishBoth(d dataplane, seen uint32, confirm *state.Confirm, onto *config.Set, candidate *built, s *standing, stable uint8, change *api.Change, e *state.Entry) error {
+func (a *agent) publishBoth(d dataplane, seen mark, confirm *state.Confirm, onto *config.Set, candidate *built, s *standing, stable uint8, change *api.Change, e *state.Entry) error {
 	before := *confirm
 	next := before
 	next.Generation = generation(onto, candidate.number, before.At, before.By)
@@ -83,19 +83,19 @@ func (a *agent) publishBoth(d dataplane, seen uint32, confirm *state.Confirm, on
 	}
 	left := before.Deadline.Sub(a.now())
 	a.beat.hold(candidate.number, a.hostFile().Guards.Lease, loader.In(left))
-	if _, err := d.Publish(loader.Change{Stable: &stable, Candidate: &candidate.slot, Seen: &seen}); err != nil {
+	if _, err := d.Publish(loader.Change{Stable: &stable, Candidate: &candidate.slot, Seen: &seen.epoch}); err != nil {
 		a.beat.hold(before.Number, a.hostFile().Guards.Lease, loader.In(left))
 		_ = a.update(func(r *state.Record) { r.Confirm = &before })
 		return a.publishError(err)
 	}
 	a.rollouts.renumber(&before, &next)
-	a.nowStable(d, s.next, change, e)
+	a.nowStable(d, s.next, seen.rollout.leaves, change, e)
 	change.Details = append(change.Details, fmt.Sprintf("the candidate (%s) goes on as generation %d and waits for its confirmation", next.Name(), next.Number))
 	return nil
 }
 
 // publishOverCandidate puts the set into force and ends the candidate. The swap lock is held.
-func (a *agent) publishOverCandidate(d dataplane, g loader.GenerationInfo, s *standing, stable uint8, change *api.Change, e *state.Entry, why string) error {
+func (a *agent) publishOverCandidate(d dataplane, g loader.GenerationInfo, s *standing, stable uint8, change *api.Change, e *state.Entry, leaves *state.Member, why string) error {
 	if why == "" {
 		why = "its time was over"
 	}
@@ -114,6 +114,6 @@ func (a *agent) publishOverCandidate(d dataplane, g loader.GenerationInfo, s *st
 	if _, err := d.Publish(loader.Change{Stable: &stable}); err != nil {
 		return a.publishError(err)
 	}
-	a.nowStable(d, s.next, change, e)
+	a.nowStable(d, s.next, leaves, change, e)
 	return nil
 }

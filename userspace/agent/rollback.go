@@ -22,6 +22,12 @@ import (
 // what the request names. It waits for no apply or reload that runs, unless it must build a generation that is no longer
 // in the kernel: it goes back from what decides now, and what was being built for that is not published.
 func (a *agent) Rollback(ctx context.Context, by api.Caller, r api.RollbackRequest) (*api.Change, error) {
+	if r.Bundle != "" {
+		if r.To != "" {
+			return nil, &api.Error{Code: api.CodeInvalid, Message: "a rollback of one bundle goes to its version before, and nowhere else", Fix: "leave one of both out"}
+		}
+		return a.rollbackBundle(ctx, by, r.Bundle, r.Reason)
+	}
 	number := uint32(0)
 	if r.To != "" && r.To != api.ToObserve && r.To != api.ToEmpty {
 		n, err := strconv.ParseUint(r.To, 10, 32)

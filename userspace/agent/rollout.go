@@ -38,8 +38,9 @@ type rollout struct {
 	wish     wish
 	confirm  time.Duration
 	by       api.Caller
-	wentBack uint64       // rollbacks that it knows of
-	host     *config.Host // by which the bundle was read
+	wentBack uint64        // rollbacks that it knows of
+	host     *config.Host  // by which the bundle was read
+	leaves   *state.Member // what a rollback of one bundle leaves: it goes into quarantine
 	// fast is the answer to whether it passes by a candidate, for these two generations.
 	fast      bool
 	fastAsked [2]config.Digest

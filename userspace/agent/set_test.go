@@ -193,3 +193,38 @@ func TestSetWithALostBundle(t *testing.T) {
 	r.mustAsk(api.RolloutRequest{}, bundleYAML("edge", "198.18.1.0/24"), api.RolloutDone)
 	r.wantSet("edge* feed")
 }
+
+// One member goes back to its version before, and the others stay; a candidate that is about it is ended instead.
+func TestRollbackOfOneBundle(t *testing.T) {
+	r := newRig(t)
+	back := func(name string) (*api.Change, error) {
+		return r.Rollback(ctx, root, api.RollbackRequest{Bundle: name, Reason: "bad rows"})
+	}
+	r.mustAsk(api.RolloutRequest{}, bundleYAML("edge"), api.RolloutDone)
+	first := r.mustAsk(api.RolloutRequest{}, listYAML("feed", "198.18.7.0/24"), api.RolloutDone)
+	second := r.mustAsk(api.RolloutRequest{}, listYAML("feed", "198.18.7.0/24", "198.18.8.0/24"), api.RolloutDone)
+	edge := r.mustAsk(api.RolloutRequest{}, bundleYAML("edge", "198.18.1.0/24"), api.RolloutDone)
+	c, err := back("feed")
+	if err != nil || c.Name != "feed" || c.Digest != first.Digest {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	r.wantLine("rollback applied")
+	list, err := r.Bundles(ctx)
+	if err != nil || list.Bundles[0].Digest != edge.Digest || list.Bundles[1].Digest != first.Digest {
+		t.Errorf("in force are %+v, %v", list.Bundles, err)
+	}
+	_, err = r.ask(api.RolloutRequest{}, listYAML("feed", "198.18.7.0/24", "198.18.8.0/24"))
+	if e := wantCode(t, err, api.CodeHeld); e.Holds[0].Code != "quarantined" {
+		t.Errorf("%+v, of %s", e.Holds, second.Digest)
+	}
+	r.mustAsk(api.RolloutRequest{ConfirmSeconds: 300}, listYAML("feed", "198.18.9.0/24"), api.RolloutWaiting)
+	if _, err := back("feed"); err != nil {
+		t.Fatal(err)
+	}
+	r.wantRoles("edge, feed", "", "edge, feed")
+	_, err = back("none")
+	wantCode(t, err, api.CodeNotFound)
+	r.mustAsk(api.RolloutRequest{}, listYAML("new", "198.18.40.0/24"), api.RolloutDone)
+	_, err = back("new")
+	wantCode(t, err, api.CodeNoPrevious)
+}

@@ -66,6 +66,9 @@ func (a *agent) holds(w wish, s *standing) []api.Hold {
 	if b == nil {
 		return nil // what is taken out can only let more pass, or was written so
 	}
+	if w.back { // it was in force already
+		return a.quarantineHolds(b.Name, b.Digest)
+	}
 	old := s.base
 	if !s.there || old.Empty() {
 		old = nil

@@ -99,6 +99,8 @@ type RollbackRequest struct {
 	// To is the number of a stored generation, ToObserve or ToEmpty. Without it a candidate is ended, or else previous
 	// becomes stable.
 	To string `json:"to,omitempty"`
+	// Bundle gives this one bundle of the set its version before; the others stay. A candidate that is about it is ended.
+	Bundle string `json:"bundle,omitempty"`
 }
 
 // ReloadRequest is the body of POST /v1/reload; it may be empty.

@@ -124,13 +124,18 @@ func (c *Client) Rollout(ctx context.Context, id string) (*Rollout, error) {
 	return get[Rollout](ctx, c, "/v1/rollouts/"+url.PathEscape(id))
 }
 
-// Plan says what an apply of the bundle would change.
-func (c *Client) Plan(ctx context.Context, u *Upload) (*Plan, error) {
-	return send[Plan](ctx, c, "/v1/plan", u, PlanRequest{Name: u.Name})
+// Plan says what an apply of the bundle would change; remove names one that goes as it comes, or is "".
+func (c *Client) Plan(ctx context.Context, u *Upload, remove string) (*Plan, error) {
+	return send[Plan](ctx, c, "/v1/plan", u, PlanRequest{Name: u.Name, Remove: remove})
 }
 
-// Apply starts a rollout that adds the bundle or replaces the one of its name. It returns when the rollout is over or
-// waits for a confirmation.
+// PlanRemoval says what it would change to take a bundle out.
+func (c *Client) PlanRemoval(ctx context.Context, name string) (*Plan, error) {
+	return post[Plan](ctx, c, "/v1/plan", PlanRequest{Remove: name})
+}
+
+// Apply starts a rollout that adds the bundle or replaces the one of its name. It returns when the rollout is over, or waits
+// for its turn or for a confirmation.
 func (c *Client) Apply(ctx context.Context, u *Upload, o ApplyOptions) (*Rollout, error) {
 	return send[Rollout](ctx, c, "/v1/rollouts", u, o.Request(u.Name))
 }

@@ -29,8 +29,9 @@ const (
 
 // The kinds of a rollout.
 const (
-	RolloutApply  = "apply"  // adds the bundle of its name, or replaces it
-	RolloutRemove = "remove" // takes a bundle out
+	RolloutApply  = "apply"    // adds the bundle of its name, or replaces it
+	RolloutRemove = "remove"   // takes a bundle out
+	RolloutBack   = "rollback" // gives one bundle its version before
 )
 
 // Rollout is one change of the bundles in force, from its request to its end. What it did is its Change.

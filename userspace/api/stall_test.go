@@ -106,7 +106,7 @@ func TestA12ReceptionsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.Plan(context.Background(), u)
+	_, err = c.Plan(context.Background(), u, "")
 	var busy *Error
 	if !errors.As(err, &busy) || busy.Code != CodeBusy {
 		t.Errorf("one more: %v", err)

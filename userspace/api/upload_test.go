@@ -58,7 +58,7 @@ func TestBundleTravelsWhole(t *testing.T) {
 	if diff := cmp.Diff(o.Request(u.Name), b.options); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	if p, err := c.Plan(context.Background(), u); err != nil || p.Name != u.Name {
+	if p, err := c.Plan(context.Background(), u, ""); err != nil || p.Name != u.Name {
 		t.Errorf("plan: %+v, %v", p, err)
 	}
 	for name, want := range map[string]error{"none": fs.ErrNotExist, "../bundle.yaml": fs.ErrInvalid, "lists": fs.ErrNotExist} {

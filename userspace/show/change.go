@@ -7,12 +7,16 @@ import (
 	"io"
 	"strings"
 
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
 )
 
 // Change prints what a command did, and what comes next.
 func Change(w io.Writer, c *api.Change, s Style) {
 	fmt.Fprintln(w, c.Message)
+	if len(c.Set) > 0 {
+		fmt.Fprintf(w, "  %s of the set: %s\n", c.Name, setText(c.Set))
+	}
 	if c.Number != 0 {
 		fmt.Fprintf(w, "  generation #%d %s %s\n", c.Number, c.Name, c.Digest.Short())
 	}
@@ -28,6 +32,15 @@ func Change(w io.Writer, c *api.Change, s Style) {
 	for _, i := range c.Incomplete {
 		fmt.Fprintf(w, "%s %s\n", s.bad("! not there:"), wrap(i, 2))
 	}
+}
+
+// setText names the bundles of a set with their digests.
+func setText(set []config.Member) string {
+	var parts []string
+	for _, m := range set {
+		parts = append(parts, m.Name+" "+m.Digest.Short())
+	}
+	return strings.Join(parts, ", ")
 }
 
 // History prints the newest changes first.

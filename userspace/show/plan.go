@@ -20,7 +20,14 @@ func Plan(w io.Writer, p *api.Plan, s Style) {
 	if p.Against != nil {
 		against = fmt.Sprintf("compared with #%d %s %s", p.Against.Number, p.Against.Name, p.Against.Digest.Short())
 	}
-	fmt.Fprintf(w, "%s %s, %s\n", s.bold(p.Name), p.Digest.Short(), against)
+	what := p.Digest.Short()
+	if p.Digest.IsZero() {
+		what = "is taken out"
+	}
+	fmt.Fprintf(w, "%s %s, %s\n", s.bold(p.Name), what, against)
+	if len(p.Set) > 0 {
+		fmt.Fprintf(w, "the set would be: %s\n", setText(p.Set))
+	}
 	if !p.Changes {
 		fmt.Fprintln(w, "No changes.")
 	} else {

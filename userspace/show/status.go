@@ -61,6 +61,17 @@ func exceptions(w io.Writer, st *api.Status, s Style) {
 		fmt.Fprintf(w, "%s #%d goes back by itself in %s; to keep it: spillway confirm\n",
 			s.care("CANDIDATE:"), c.Number, s.until(c.Deadline))
 	}
+	for _, q := range st.Queue {
+		what := q.Name
+		if q.Digest.IsZero() {
+			what = "taking out " + q.Name
+		}
+		waits := q.Waits
+		if waits == "" {
+			waits = "its turn comes"
+		}
+		fmt.Fprintf(w, "%s %s: %s, by %s %s; %s; to cancel it: spillway cancel %s\n", s.care("WAITS:"), q.ID, what, q.By, s.ago(q.Since), waits, q.ID)
+	}
 }
 
 // leased reports whether the kernel still honours a candidate.
