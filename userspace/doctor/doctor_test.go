@@ -87,8 +87,11 @@ func TestEachFaultHasItsFix(t *testing.T) {
 		{"generic on an old kernel", func(f *Facts) { f.Kernel = "6.1.0"; f.Interfaces[0].Generic = true }, "attach", Fault, "before Linux 6.9", "attach: native"},
 		{"foreign program", eth(func(i *Interface) {
 			i.Programs = []Program{{ID: 7, Name: "xdp_filter", Mode: "native", Whose: "pinned at /sys/fs/bpf/xdp-filter/prog"}}
-		}), "xdp", Fault, "xdp_filter, id 7, native; pinned at", "ip link set dev eth0 xdpdrv off"},
-		{"foreign generic program of nobody", eth(func(i *Interface) { i.Programs = []Program{{ID: 7, Name: "x", Mode: "generic"}} }), "xdp", Fault, "nobody that can be found", "xdpgeneric off"},
+		}), "xdp", Fault, "xdp_filter, id 7, native; pinned at", "take it off with the tool that put it there"},
+		{"foreign generic program of nobody", eth(func(i *Interface) { i.Programs = []Program{{ID: 7, Name: "x", Mode: "generic"}} }), "xdp", Fault, "nobody that can be found", "take it off with the tool that put it there"},
+		{"a root that is not the pinned one", eth(func(i *Interface) {
+			i.Programs = []Program{{ID: 7, Name: rootProgram, Mode: "native", Ours: true, Unpinned: true}}
+		}), "xdp", Warning, "not the one that is pinned", "spillway status"},
 		{"ixgbe", driver("ixgbe"), "reset", Warning, "rebuilds the rings of ixgbe", "quiet minute"},
 		{"mlx5", driver("mlx5_core"), "reset", Warning, "mlx5_core", "quiet minute"},
 		{"bnxt", driver("bnxt_en"), "reset", Warning, "closes and opens the NIC", "attaches once"},

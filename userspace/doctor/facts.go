@@ -100,10 +100,11 @@ type Interface struct {
 
 // Program is an XDP program on an interface.
 type Program struct {
-	ID   uint32
-	Name string
-	Mode string // native, generic, offloaded
-	Ours bool
+	ID       uint32
+	Name     string
+	Mode     string // native, generic, offloaded
+	Ours     bool
+	Unpinned bool // another is pinned
 	// Whose names the pin or the process that holds it; empty when nobody can be found.
 	Whose string
 }

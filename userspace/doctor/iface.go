@@ -134,6 +134,11 @@ func checkMembers(f Facts, i Interface) Finding {
 func checkPrograms(i Interface) []Finding {
 	var all []Finding
 	for _, p := range i.Programs {
+		if p.Ours && p.Unpinned {
+			all = append(all, warn("xdp", fmt.Sprintf("a root program of Spillway is attached (%s, id %d), and it is not the one that is pinned", p.Mode, p.ID),
+				"spillway status; the agent with these pins cannot attach here"))
+			continue
+		}
 		if p.Ours {
 			all = append(all, ok("xdp", fmt.Sprintf("Spillway is attached (%s, program %d)", p.Mode, p.ID)))
 			continue
@@ -143,20 +148,9 @@ func checkPrograms(i Interface) []Finding {
 			whose = "nobody that can be found holds it"
 		}
 		all = append(all, mistake("xdp", fmt.Sprintf("another XDP program is attached: %s, id %d, %s; %s", p.Name, p.ID, p.Mode, whose),
-			fmt.Sprintf("stop the tool that put it there, or: ip link set dev %s %s off   (Spillway never replaces it)", i.Name, ipMode(p.Mode))))
+			"take it off with the tool that put it there; Spillway never replaces it"))
 	}
 	return all
-}
-
-// ipMode is the word that ip-link(8) has for a mode.
-func ipMode(mode string) string {
-	switch mode {
-	case "generic":
-		return "xdpgeneric"
-	case "offloaded":
-		return "xdpoffload"
-	}
-	return "xdpdrv"
 }
 
 // checkReset warns of what the first attach does to the NIC.

@@ -104,6 +104,7 @@ func program(x *netlink.LinkXdp, own uint32) Program {
 	if info, err := handle.Info(); err == nil && info.Name != "" {
 		p.Name = info.Name
 	}
+	p.Unpinned = own != 0 // and has another id
 	if p.Ours = p.Name == rootProgram; !p.Ours {
 		p.Whose = holder(x.ProgId)
 	}
