@@ -29,7 +29,7 @@ func TestKernelThatCannotBeOpened(t *testing.T) {
 	if e := wantCode(t, err, api.CodeUnavailable); !strings.Contains(e.Message, "ABI") {
 		t.Errorf("%v", e)
 	}
-	if _, err := r.agent.Plan(ctx, api.PlanRequest{}, bundleYAML("two")); err != nil {
+	if _, err := r.agent.Plan(ctx, api.PlanRequest{Remove: "one"}, bundleYAML("two")); err != nil {
 		t.Errorf("a plan needs no kernel: %v", err)
 	}
 	if err := r.healthy(); err != nil {
