@@ -25,10 +25,16 @@ func DetachPins(folder string) error {
 	versions = append(versions, pins{folder: folder}.rootFolder()) // the links are there; before ABI 3 they were below v*
 	var errs []error
 	for _, version := range versions {
+		// The folder may be a user's with fewer rights: a symbolic link there leads root to nobody else's links.
+		if isSymlink(version) || isSymlink(filepath.Join(version, "links")) {
+			continue
+		}
 		links, err := filepath.Glob(filepath.Join(version, "links", "*"))
 		errs = append(errs, err)
 		for _, l := range links {
-			errs = append(errs, detachLink(l))
+			if !isSymlink(l) {
+				errs = append(errs, detachLink(l))
+			}
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -57,6 +63,11 @@ func detachLink(path string) error {
 		return explain("detach from "+filepath.Base(path), err)
 	}
 	return removePin(path)
+}
+
+func isSymlink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().Type() == fs.ModeSymlink
 }
 
 func removePin(path string) error {

@@ -124,3 +124,28 @@ func TestA1PinsKeepTheFoldersOwner(t *testing.T) {
 		t.Errorf("the pin elsewhere was given to user %d; %d pins seen", st.Uid, seen)
 	}
 }
+
+// Symbolic links below the pins lead a detach of root's to nobody else's pins, and do not keep it from its work.
+func TestA13DetachFollowsNothing(t *testing.T) {
+	folder := testPins(t)
+	elsewhere := filepath.Join(filepath.Dir(folder), "spillway-foreign-"+filepath.Base(folder))
+	links := filepath.Join(elsewhere, "links")
+	must(t, os.MkdirAll(links, 0o700))
+	defer os.RemoveAll(elsewhere)
+	d := openTest(t, Options{Pins: folder, Capacity: testHost().Capacity})
+	clone, err := d.program.Clone()
+	must(t, err)
+	foreign := filepath.Join(links, "eth0")
+	must(t, clone.Pin(foreign)) // no link, so to open it as one would fail
+	must(t, os.Symlink(elsewhere, filepath.Join(folder, "v9")))
+	must(t, os.Mkdir(filepath.Join(folder, "v8"), 0o700))
+	must(t, os.Symlink(links, filepath.Join(folder, "v8", "links")))
+	must(t, os.Symlink(foreign, filepath.Join(folder, "root", "links", "eth1")))
+	must(t, DetachPins(folder))
+	if _, err := os.Lstat(foreign); err != nil {
+		t.Errorf("the pin elsewhere: %v", err)
+	}
+	if _, err := os.Lstat(folder); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the pin folder is still there: %v", err)
+	}
+}
