@@ -24,6 +24,7 @@ type suite struct {
 var loaderTests = []string{
 	"OpenAdoptsWhatIsPinned", "EmptyProgArrayPassesAndIsRefilled", "DeviceThatComesBackIsAttachedAgain",
 	"DetachLeavesNothing", "RollbackIsOneStep", "MemoryPlanHolds", "CountersOverARollback", "Vouched", "LabTellsOfEveryPort",
+	"A1SlotsAreReadByTheirPins", "A2UpgradeIsOneStore",
 }
 
 // progrunTests are those in which kernels differ: which socket can confirm what, and what the clock says. Parser and
