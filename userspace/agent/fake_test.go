@@ -31,6 +31,7 @@ const fakeRoot = 3
 // machine is the kernel: it outlives agents, as pinned state does.
 type machine struct {
 	mu        sync.Mutex
+	rows4     int    // of each generation
 	adopts    string // the pin of the link that Attach finds under another name
 	renamed   string // what the device of fakeIndex is called now
 	owner     int    // the process that has locked the pins
@@ -128,7 +129,7 @@ func (m *machine) Generations() ([]loader.GenerationInfo, error) {
 	var all []loader.GenerationInfo
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		if img := m.slots[slot]; img != nil {
-			all = append(all, loader.GenerationInfo{Slot: slot, Role: m.control.Role(slot), Number: img.Number(), Digest: img.Digest(), Built: m.now(), Rules: 2, Blocking: img.Blocking()})
+			all = append(all, loader.GenerationInfo{Slot: slot, Role: m.control.Role(slot), Number: img.Number(), Digest: img.Digest(), Built: m.now(), Rules: 2, Prefixes4: m.rows4, Blocking: img.Blocking()})
 		}
 	}
 	return all, nil

@@ -8,6 +8,10 @@ import "path/filepath"
 // and believes that it counts.
 func (a *agent) lookAtHostFile() {
 	p := a.disk.Look(a.opts.HostPath, a.loaded().Digest)
+	if d, done, err := a.use(); err == nil {
+		a.tellCapacity(d, p != nil)
+		done()
+	}
 	if p == nil {
 		a.clearProblem(problemHostOld)
 		a.clearProblem(problemReload) // what was held is no longer there

@@ -49,6 +49,7 @@ func (a *agent) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*
 		}
 	}
 	planWriter{p}.write(old, w.bundle)
+	a.planCapacity(p, s.next)
 	p.Changes = s.next.Digest != s.base.Digest
 	if p.Changes {
 		p.Holds = a.holds(w, s)

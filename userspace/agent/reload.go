@@ -89,8 +89,13 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	}
 	old, next := a.hostFile(), file.Host
 	if fixed := fixedChanges(old, next); len(fixed) > 0 {
-		return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + strings.Join(fixed, ", ") + " can only change with a restart of the agent",
+		e := &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + strings.Join(fixed, ", ") + " can only change with a restart of the agent",
 			Fix: "systemctl restart spillway (it touches no traffic)"}
+		if small := a.tooSmall(d, next.Capacity); len(small) > 0 {
+			e.Message += "; and after the next reboot what is in force could not be built again, and everything would pass: " + strings.Join(small, "; ")
+			e.Fix = "raise the capacity, or apply a smaller bundle first; then: " + e.Fix
+		}
+		return nil, e
 	}
 	blocks := newlyBlocks(d.Control().Mode, old, next)
 	if ask && len(blocks) > 0 {

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"strings"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
+)
+
+// problemCapacity is a capacity below what is in force.
+const problemCapacity = "capacity_too_small"
+
+// tooSmall says what is in force and has no room in a capacity.
+func (a *agent) tooSmall(d dataplane, c config.Capacity) []string {
+	all, err := d.Generations()
+	if err != nil {
+		return nil
+	}
+	bans, err := d.Bans()
+	if err != nil {
+		return nil
+	}
+	g, _ := generationIn(all, d.Control().Stable)
+	return loader.TooSmall(c.OrDefault(), g, len(bans))
+}
+
+// tellCapacity says before the reboot that makes it real that a capacity was lowered too far: the bundle in force could
+// not be built again, and everything would pass. The file on disk is what a reboot reads.
+func (a *agent) tellCapacity(d dataplane, differs bool) {
+	c, where := a.hostFile().Capacity, "the host file"
+	if differs {
+		if f, err := hostfile.Read(a.opts.HostPath); err == nil {
+			c, where = f.Host.Capacity, "the host file on disk"
+		}
+	}
+	small := a.tooSmall(d, c)
+	if len(small) == 0 {
+		a.clearProblem(problemCapacity)
+		return
+	}
+	a.setProblem(problemCapacity, "after the next reboot what is in force cannot be built again, and everything passes: "+where+" has too little room: "+strings.Join(small, "; "),
+		"raise it there, or apply a smaller bundle")
+}
+
+// planCapacity warns of a bundle that fits today and not into the host file on disk, which the next start reads.
+func (a *agent) planCapacity(p *api.Plan, next *config.Set) {
+	f, err := hostfile.Read(a.opts.HostPath)
+	if err != nil || f.Host.Capacity == a.hostFile().Capacity {
+		return
+	}
+	b := next.Merge()
+	v4, v6 := b.PrefixCount()
+	needs := loader.GenerationInfo{Rules: len(b.Rules), Prefixes4: v4, Prefixes6: v6, TCP: len(b.TCP), TCPSignatures: len(b.P0F), JA4s: len(b.JA4)}
+	for _, small := range loader.TooSmall(f.Host.Capacity.OrDefault(), needs, 0) {
+		p.Warnings = append(p.Warnings, config.Fault{Code: config.CodeCapacity, File: a.opts.HostPath,
+			Problem: "it does not fit into the host file on disk, which the next start reads: " + small, Valid: "a larger capacity, or a smaller bundle"})
+	}
+}
