@@ -81,6 +81,10 @@ func (a *agent) fillNames(s *api.Status) {
 		s.LastKnownGood = &api.Known{Digest: k.Digest, Name: k.Name(), Number: k.Number, Since: k.At}
 	}
 	s.Stored = a.ways()
+	if h := r.Held; h != nil {
+		s.Problems = append(s.Problems, api.Problem{Code: "candidate_held", Since: h.Since,
+			Message: fmt.Sprintf("generation %d (%s) is held: %s", h.Number, h.Name(), h.Reason), Fix: fmt.Sprintf("try it again: spillway apply --stored %d --confirm 5m", h.Number)})
+	}
 	explain := func(b *api.Bypass, name string) {
 		if known, ok := r.Bypass[name]; ok && b.Active {
 			b.Since, b.By, b.Reason = known.Since, known.By, known.Reason

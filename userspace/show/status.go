@@ -198,6 +198,16 @@ func facts(w io.Writer, st *api.Status, s Style) {
 		k := st.LastKnownGood
 		t.row("last-known-good", strings.TrimSpace(fmt.Sprintf("#%d %s %s", k.Number, k.Name, k.Digest.Short())))
 	}
+	if len(st.Stored) > 0 {
+		var to []string
+		for _, k := range st.Stored[:min(len(st.Stored), 5)] {
+			to = append(to, strings.TrimSpace(fmt.Sprintf("#%d %s", k.Number, k.Name)))
+		}
+		if len(st.Stored) > len(to) {
+			to = append(to, "…")
+		}
+		t.row("can go back to", strings.Join(to, ", ")+" (spillway rollback --to NUMBER)")
+	}
 	if st.MaxMode != "" && st.Mode != "" && st.MaxMode != st.Mode {
 		t.row("max_mode", st.MaxMode+" in the host file, the kernel has "+st.Mode)
 	}
