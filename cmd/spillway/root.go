@@ -128,7 +128,7 @@ func (a *app) namedFile(c *cobra.Command) error {
 	by := "--config"
 	if !c.Flags().Changed("config") {
 		by = "$" + configEnv
-		if a.getenv(configEnv) == "" {
+		if a.getenv(configEnv) == "" || c.Name() == "check" { // which reads one only where there is one
 			return nil
 		}
 	}
