@@ -127,19 +127,23 @@ type duel struct {
 // fight compares the build at self with the one at other. Each load starts both anew.
 func fight(ctx context.Context, self, other, rows string, loads, rounds int) (d duel, err error) {
 	d = duel{loads: loads, rounds: rounds, ours: series{}, theirs: series{}}
-	for range loads {
+	for i := range loads {
+		first, second, ours, theirs := self, other, d.ours, d.theirs
+		if i%2 == 1 { // who is loaded first may find better places in memory
+			first, second, ours, theirs = other, self, d.theirs, d.ours
+		}
 		err := func() (err error) {
-			a, err := meet(self, rows)
+			a, err := meet(first, rows)
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, a.part()) }()
-			b, err := meet(other, rows)
+			b, err := meet(second, rows)
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, b.part()) }()
-			return match(ctx, a, b, rounds, d.ours, d.theirs)
+			return match(ctx, a, b, rounds, ours, theirs)
 		}()
 		if err != nil {
 			return d, err
