@@ -35,6 +35,7 @@ type Predecessor struct {
 type source interface {
 	seed() [2]uint64
 	bans() (map[bpf.Prefix6Key]bpf.Ban, error)
+	vouched() (map[bpf.VouchedKey]uint64, error)
 	flows() *ebpf.Map // nil when there are none, or of another shape
 	close() error
 }
@@ -89,12 +90,18 @@ func (s pinnedSource) bans() (map[bpf.Prefix6Key]bpf.Ban, error) {
 	return s.d.allBans()
 }
 
+func (s pinnedSource) vouched() (map[bpf.VouchedKey]uint64, error) {
+	all := map[bpf.VouchedKey]uint64{}
+	err := eachRow(s.d.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) { all[k] = end })
+	return all, explain("read the vouched sources", err)
+}
+
 func (s pinnedSource) flows() *ebpf.Map { return s.d.maps[bpf.DataplaneMapFlows] }
 
 // Predecessor returns the dataplane that decides while this one is made beside it; nil when this one decides.
 func (d *Dataplane) Predecessor() *Predecessor { return d.before }
 
-// CarryOver copies what a predecessor knows and the disk does not: the key of all hashes, bans, bypasses of services, and
+// CarryOver copies what a predecessor knows and the disk does not: the key of all hashes, bans, vouches, bypasses of services, and
 // connections that are blocked. The host file and the generations are published already, so services have their numbers.
 // Connections that pass need not be copied: no new block begins in the middle of one.
 func (d *Dataplane) CarryOver() error {
@@ -118,6 +125,16 @@ func (d *Dataplane) CarryOver() error {
 		if err := d.SettleBans(); err != nil {
 			return err
 		}
+	}
+	vouched, err := d.before.vouched()
+	if err != nil {
+		return err
+	}
+	for key, end := range vouched {
+		if err := d.maps[bpf.DataplaneMapVouched].Put(key, end); err != nil {
+			return explain("carry over a vouched source", err)
+		}
+		d.words.at.VouchedUntilNs = max(d.words.at.VouchedUntilNs, end) // nobody reads it yet
 	}
 	host, err := d.Host()
 	if err != nil {
