@@ -135,8 +135,11 @@ func (a *agent) isFast(d dataplane, ro *rollout) bool {
 	g, there := generationIn(all, d.Control().Stable)
 	candidate, resident := generationIn(all, d.Control().Candidate)
 	asked := [2]config.Digest{g.Digest, candidate.Digest}
-	if ro.fastAsked == asked {
-		return ro.fast
+	a.rollouts.mu.Lock()
+	known, fast := ro.fastAsked == asked, ro.fast
+	a.rollouts.mu.Unlock()
+	if known {
+		return fast
 	}
 	base, err := a.baseFor(g, there, ro.wish)
 	if err != nil {
@@ -146,11 +149,13 @@ func (a *agent) isFast(d dataplane, ro *rollout) bool {
 	if err != nil {
 		return true
 	}
-	fast := config.Relaxes(base, next, a.now())
+	fast = config.Relaxes(base, next, a.now())
 	if fast && resident { // it and the candidate may not be about one bundle: which of the two counts?
 		c, err := a.store.Set(candidate.Digest)
 		fast = err == nil && !slices.ContainsFunc(ro.wish.names(), func(name string) bool { return config.Touches(base, c, name) })
 	}
+	a.rollouts.mu.Lock()
+	defer a.rollouts.mu.Unlock()
 	ro.fastAsked, ro.fast = asked, fast
 	return fast
 }
