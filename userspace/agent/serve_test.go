@@ -24,6 +24,7 @@ import (
 // overFake gives an agent a fake kernel.
 func overFake(o *Options) *machine {
 	m, h := newMachine(time.Now), o.Host
+	o.owner = m.own
 	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
 	o.network = fakeNetwork{machine: m}
