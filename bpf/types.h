@@ -142,13 +142,14 @@ enum control_shift {
  * so that no store erases another's. Times are CLOCK_MONOTONIC, nanoseconds. The bypass of everything and the heartbeat are
  * words of the root (root.h), which outlive this layout. */
 struct runtime {
-	__u64 control;       /* see above. Compare-and-swap only */
-	__u64 lease_ns;      /* the candidate counts until then. Writer: the agent */
-	__u64 tripped;       /* generation whose breaker tripped or whose lease lapsed, 0 for none. Writers: packets, the agent */
+	__u64 control;  /* see above. Compare-and-swap only */
+	__u64 lease_ns; /* the candidate counts until then. Writer: the agent */
+	__u64 tripped; /* generation whose breaker tripped or whose lease lapsed, 0 for none. Writers: packets, the agent */
 	__u64 ban_epoch;     /* grows after every change of bans; 0: there never was one */
 	__u64 seed[2];       /* random at creation, then constant: the key of all hashes over what strangers send */
 	__u64 tell_until_ns; /* somebody watches: until then every decision becomes an event. Writer: the agent */
-	__u64 service_bypass_until_ns[SERVICES_MAX]; /* like the root's bypass, one service each. Writer: whoever holds the state lock */
+	__u64 service_bypass_until_ns
+		[SERVICES_MAX]; /* like the root's bypass, one service each. Writer: whoever holds the state lock */
 	__u64 vouched_until_ns; /* the latest end in `vouched`: after it nobody looks there. Writer: the agent */
 };
 _Static_assert(sizeof(struct runtime) == 328, "runtime is ABI");
