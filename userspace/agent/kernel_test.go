@@ -29,7 +29,8 @@ import (
 	"github.com/spillway/spillway/userspace/offline"
 )
 
-// The agent on a real kernel: a process of its own, in a network namespace, with pins, state and socket of its own.
+// The agent on a real kernel: a process of its own, in a network namespace, with pins, state and socket of its own, and
+// with the user and the rights of its unit.
 //
 //	  namespace of the test
 //	┌───────────────────────────────┐
@@ -89,12 +90,11 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	needKernel(t)
-	dir := t.TempDir()
 	pins := filepath.Join("/sys/fs/bpf", fmt.Sprintf("spillway-test-%d-%d", os.Getpid(), time.Now().UnixNano()))
 	s := &site{t: t, do: make(chan func())}
-	s.host, s.path = writeHost(t, dir, kernelHost, pins, "")
+	s.host, s.path = writeUnitHost(t, kernelHost, pins)
 	s.client = api.NewClient(s.host.Listen.Socket)
-	log, err := os.Create(filepath.Join(dir, "agent.log"))
+	log, err := os.Create(filepath.Join(t.TempDir(), "agent.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,14 +171,14 @@ func (s *site) deleteVeth() error {
 
 func (s *site) start() {
 	s.t.Helper()
-	s.child = exec.Command(os.Args[0])
-	s.child.Env = append(os.Environ(), childVariable+"="+s.path)
+	s.child = asUnit(s.t, s.host, s.path)
 	s.child.Stdout, s.child.Stderr = s.log, s.log
 	s.in(s.child.Start) // from the thread in the namespace: the child is born there
 	eventually(s.t, "the agent answers", func() error {
 		_, err := s.client.Status(context.Background())
 		return err
 	})
+	s.hasRights()
 }
 
 func (s *site) kill() {

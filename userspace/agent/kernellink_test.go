@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -155,10 +154,9 @@ func TestKernelA4TwoAgentsOnOnePinFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, path := writeHost(t, t.TempDir(), strings.Replace(kernelHost, "sw0", "sw1", 1), s.host.Paths.Pins, "")
+	host, path := writeUnitHost(t, strings.Replace(kernelHost, "sw0", "sw1", 1), s.host.Paths.Pins)
 	second := func() string {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), childVariable+"="+path)
+		cmd := asUnit(t, host, path)
 		var said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &said, &said
 		s.in(cmd.Start)

@@ -139,8 +139,7 @@ const littleBytes = 56 << 20
 func (s *site) restarts(procs string, lasts time.Duration) (kills int) {
 	s.t.Helper()
 	for end := time.Now().Add(lasts); time.Now().Before(end); {
-		s.child = exec.Command("/bin/sh", "-c", `echo $$ > "$0" && exec "$1"`, procs, os.Args[0])
-		s.child.Env = append(os.Environ(), childVariable+"="+s.path)
+		s.child = asUnit(s.t, s.host, s.path, "/bin/sh", "-c", `echo $$ > "$0" && exec "$@"`, procs)
 		s.child.Stdout, s.child.Stderr = s.log, s.log
 		s.in(s.child.Start)
 		ended := make(chan error, 1)
@@ -153,6 +152,7 @@ func (s *site) restarts(procs string, lasts time.Duration) (kills int) {
 			}
 			kills++
 		case <-time.After(time.Until(end)):
+			s.hasRights()
 			go func() { ended <- nil }()
 			return kills
 		}
