@@ -33,8 +33,8 @@ without the agent, with a broken host file, and with a full disk. Bans pass too.
 As root it also switches what is attached to a card and not pinned here: pins
 may be hidden, moved, or those of another version.
 
-Exit code 4 when an interface has a program that could not be reached, 3 when
-nothing of Spillway runs here.`,
+Exit code 4 when an interface has a program that was not reached, or of which
+nobody knows whether it was; 3 when nothing of Spillway runs here.`,
 		Args: oneArg("word: on or off"), ValidArgs: []string{"on", "off"},
 		RunE: func(c *cobra.Command, args []string) error {
 			switch args[0] {

@@ -36,7 +36,7 @@ const exitCodes = `Exit codes are the same for every command:
   2   plan (and apply --dry-run): there are changes
   3   no agent answers and the command needs one, or nothing runs at all
   4   status, verify, doctor: it works, but not as it should; a change: it is
-      done, and does not reach every interface
+      done, and does not reach every interface, or nobody knows whether it does
   64  the command line cannot be understood
 
 GNU diff uses 1 for "there are differences"; plan uses 2, so that an error is

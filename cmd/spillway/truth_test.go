@@ -123,6 +123,38 @@ func TestA17TrueWords(t *testing.T) {
 	golden(t, "truth", all.String())
 }
 
+// failingRoot is a kernel whose pinned root program cannot be read after so many times.
+type failingRoot struct {
+	*readKernel
+	reads int
+}
+
+func (k *failingRoot) RootID() (uint32, error) {
+	if k.reads--; k.reads < 0 {
+		return 0, loader.ErrPermission
+	}
+	return k.r.Root, nil
+}
+
+// A bypass that is known to reach the card is done, whatever cannot be read afterwards; of one of which it is not known the
+// command says so, and ends with 4.
+func TestBypassIsKnownToReachTheCard(t *testing.T) {
+	for reads, want := range []struct {
+		code int
+		says string
+	}{{4, "whether it is that one is not known"}, {0, "bypass is on: everything passes, until"}} {
+		s, k := readShell(t, viewtest.Modes[0])
+		s.env.pins = func(p offline.Places, now func() time.Time) (*offline.Session, error) {
+			return offline.New(p, &failingRoot{k, reads}, k, now), nil
+		}
+		code := s.run("bypass", "on")
+		text := strings.Join(strings.Fields(s.stdout+s.stderr), " ")
+		if code != want.code || !strings.Contains(text, want.says) || !strings.Contains(text, "the pinned root program cannot be read: ") || !k.r.Bypass.Active() {
+			t.Errorf("read %d times: exit %d, bypass %t: %s", reads, code, k.r.Bypass.Active(), text)
+		}
+	}
+}
+
 // readShell is a shell on a host in this state, on which no agent answers.
 func readShell(t *testing.T, m viewtest.Mode) (*shell, *readKernel) {
 	t.Helper()

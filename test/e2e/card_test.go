@@ -95,7 +95,7 @@ func TestA3AgentBesideAnothersProgram(t *testing.T) {
 		t.Errorf("status: exit %d\n%s", code, out)
 	}
 	out, code = e.CLIWith(world.Rights(), "bypass", "on")
-	if flat := strings.Join(strings.Fields(out), " "); code != 4 || !strings.Contains(flat, "! not there: another program") || strings.Contains(flat, "everything passes,") || d.Bypass().Active() {
+	if flat := strings.Join(strings.Fields(out), " "); code != 4 || !strings.Contains(flat, "! incomplete: another program") || strings.Contains(flat, "everything passes,") || d.Bypass().Active() {
 		t.Errorf("bypass with the unit's rights: exit %d\n%s", code, out)
 	}
 	tr.BotsAreStopped(t)

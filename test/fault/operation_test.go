@@ -4,6 +4,7 @@ package fault
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/spillway/spillway/loader"
@@ -22,7 +23,12 @@ type operation struct {
 	changed func(s *site, before, after picture) bool
 	// opens: in the course of it bots pass rightly. offline: it is a command without an agent.
 	opens, offline bool
+	// unsure: what can be compared no more when it is done makes it end with notKnown, and say so.
+	unsure bool
 }
+
+// notKnown is the code of what is done while nobody knows whether it reaches the card.
+const notKnown = 4
 
 // unknown is the code of what was killed, and of a start, which reports to nobody.
 const unknown = -1
@@ -113,7 +119,7 @@ var commands = []operation{
 		changed: wentBack,
 	},
 	{
-		name: "bypass without an agent", opens: true, offline: true,
+		name: "bypass without an agent", opens: true, offline: true, unsure: true,
 		prepare: func(_ *testing.T, s *site, _ *inject.Listener) { s.Kill() },
 		run:     func(_ *testing.T, s *site, in *inject.Listener) int { return s.below(in, "bypass", "on") },
 		changed: bypassed,
@@ -176,6 +182,10 @@ func (o operation) judge(s *site, before, after picture, code int) (wrong []stri
 	switch {
 	case o.changed == nil && !same:
 		wrong = append(wrong, "it changed what is in force")
+	case o.unsure && code == notKnown:
+		if !changed || !strings.Contains(strings.Join(strings.Fields(s.said), " "), "not known") {
+			wrong = append(wrong, "it ended with 4, and is not in force, or does not say that nobody knows: "+s.said)
+		}
 	case o.changed != nil && code == 0 && !changed:
 		wrong = append(wrong, "it reported success and is not in force")
 	case o.changed != nil && code > 0 && !same:

@@ -40,7 +40,8 @@ type Change struct {
 	BakeUntil time.Time      `json:"bakeUntil,omitzero"`
 	Warnings  []config.Fault `json:"warnings,omitempty"`
 	Details   []string       `json:"details,omitempty"`
-	// Incomplete says where the change does not reach, as far as anybody knows: another program is attached there.
+	// Incomplete says where the change does not reach, or where nobody knows whether it does: another program is attached
+	// there, or none can be read to compare.
 	Incomplete []string `json:"incomplete,omitempty"`
 }
 

@@ -31,6 +31,7 @@ func (e *UnknownService) Error() string {
 // Bypass lets everything or one service pass, or ends that. It works while an agent that hangs holds the state.
 func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
 	until := Deadline(r)
+	root, rootErr := s.rootID()
 	if r.Service == "" {
 		s.setBypass(until)
 	} else {
@@ -40,11 +41,17 @@ func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
 		}
 		s.d.SetServiceBypass(id, until)
 	}
-	change := view.OfBypass(view.Judge(s.Reading()), r.Service, until)
+	reading := s.Reading()
+	unread := reading.Notes()
+	if rootErr == nil && reading.Unread[view.PartRoot] != nil { // it was read a moment ago: the card is compared with that
+		reading.Root = root
+		delete(reading.Unread, view.PartRoot)
+	}
+	change := view.OfBypass(view.Judge(reading), r.Service, until)
 	// The word is stored; only now the disk.
 	store, note, err := lock(s.places.State, s.now)
 	if err != nil {
-		change.Details = []string{"the history has no line of this, and a reboot forgets it: " + err.Error()}
+		change.Details = append(unread, "the history has no line of this, and a reboot forgets it: "+err.Error())
 		return change, nil
 	}
 	defer store.Close()
@@ -58,8 +65,16 @@ func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
 	}
 	forgotten := s.remember(store, func(known *state.Record) { known.SetBypass(r.Service, s.bypassNote(r)) })
 	noted := record(store, state.Entry{Verb: verb, Reason: r.Reason, Outcome: api.OutcomeDone, Detail: detail})
-	change.Details = notes(note, forgotten, noted)
+	change.Details = append(unread, notes(note, forgotten, noted)...)
 	return change, nil
+}
+
+// rootID returns the id of the pinned root program, whose word is switched.
+func (s *Session) rootID() (uint32, error) {
+	if s.root == nil {
+		return s.d.RootID()
+	}
+	return s.root.RootID()
 }
 
 // setBypass switches the root's word, whatever stands behind it.

@@ -30,7 +30,7 @@ func Change(w io.Writer, c *api.Change, s Style) {
 		fmt.Fprintf(w, "  %s\n", d)
 	}
 	for _, i := range c.Incomplete {
-		fmt.Fprintf(w, "%s %s\n", s.bad("! not there:"), wrap(i, 2))
+		fmt.Fprintf(w, "%s %s\n", s.bad("! incomplete:"), wrap(i, 2))
 	}
 }
 

@@ -113,7 +113,7 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 // foreign says that something else is on the card than what is pinned: what it does is not known.
 func (j *judge) foreign(i Interface) string {
 	if j.Unread[PartRoot] != nil {
-		return fmt.Sprintf("program %d is attached to %s, and the pinned one cannot be read to compare", i.Device.Programs[0].ID, i.Name)
+		return fmt.Sprintf("program %d is attached to %s, and the pinned one cannot be read to compare: whether it is that one is not known", i.Device.Programs[0].ID, i.Name)
 	}
 	var ids []string
 	for _, p := range i.Device.Programs {

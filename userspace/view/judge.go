@@ -369,7 +369,7 @@ func (j *judge) unreadParts() []string {
 }
 
 func (j *judge) unread() {
-	for _, p := range []Part{PartRoot, PartLinks, PartWiring, PartHost, PartGenerations} {
+	for _, p := range parts {
 		if err := j.Unread[p]; err != nil {
 			j.problem("kernel_read", fmt.Sprintf("%s cannot be read: %v", p, err), FixOf(err))
 		}

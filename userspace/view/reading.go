@@ -4,6 +4,7 @@ package view
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -81,6 +82,17 @@ type Interface struct {
 	Err    error // loader.ErrNoDevice, or why netlink would not say
 }
 
+// Notes say what could not be read.
+func (r Reading) Notes() []string {
+	var out []string
+	for _, p := range parts {
+		if err := r.Unread[p]; err != nil {
+			out = append(out, fmt.Sprintf("%s cannot be read: %v", p, err))
+		}
+	}
+	return out
+}
+
 // Part is what may be unreadable for itself.
 type Part string
 
@@ -92,6 +104,9 @@ const (
 	PartRoot        Part = "the pinned root program"
 	PartWiring      Part = "the wiring"
 )
+
+// parts in the order in which they are told.
+var parts = []Part{PartRoot, PartLinks, PartWiring, PartHost, PartGenerations}
 
 // Read looks at a kernel. wanted are the interfaces of the host file; nil when it is not known.
 func Read(k Kernel, n Network, wanted []string) Reading {
