@@ -111,27 +111,44 @@ func removed(dir *os.File) bool {
 // Close gives the pins free.
 func (o *Ownership) Close() error { return o.dir.Close() }
 
+// PinsOwner reports whether another process owns the pins below a folder, and which: 0 where the kernel's list does not
+// say (another PID namespace). It takes no lock, so it keeps nobody from starting. A folder that cannot be opened has no
+// owner that anybody could tell.
+func PinsOwner(folder string) (pid int, owned bool) {
+	dir, err := os.OpenFile(folder, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return 0, false
+	}
+	defer dir.Close()
+	pid, owned = lockHolder(dir)
+	return pid, owned && pid != os.Getpid()
+}
+
 // lockOwner finds who holds a lock in the kernel's list, 0 when it does not say (another PID namespace).
 func lockOwner(f *os.File) int {
+	pid, _ := lockHolder(f)
+	return pid
+}
+
+func lockHolder(f *os.File) (pid int, held bool) {
 	var st unix.Stat_t
 	if unix.Fstat(int(f.Fd()), &st) != nil {
-		return 0
+		return 0, false
 	}
 	list, err := os.Open("/proc/locks")
 	if err != nil {
-		return 0
+		return 0, false
 	}
 	defer list.Close()
 	id := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
 	for lines := bufio.NewScanner(list); lines.Scan(); {
 		// 1: FLOCK  ADVISORY  WRITE 14322 fe:00:9978023 0 EOF
 		fields := strings.Fields(lines.Text())
-		var pid int
 		if len(fields) >= 6 && fields[1] == "FLOCK" && fields[5] == id {
 			if _, err := fmt.Sscan(fields[4], &pid); err == nil {
-				return max(pid, 0)
+				return max(pid, 0), true
 			}
 		}
 	}
-	return 0
+	return 0, false
 }

@@ -48,6 +48,9 @@ func TestA4OwnerOfPins(t *testing.T) {
 	if _, err := Own(folder); !errors.As(err, &owned) || !errors.Is(err, ErrOwned) || owned.PID != cmd.Process.Pid {
 		t.Errorf("got %v, want process %d", err, cmd.Process.Pid)
 	}
+	if pid, is := PinsOwner(folder); !is || pid != cmd.Process.Pid {
+		t.Errorf("whoever only looks is told %d, %v, want process %d", pid, is, cmd.Process.Pid)
+	}
 	// Another name for the same mount leads to the same folder.
 	other := t.TempDir()
 	if err := unix.Mount("/sys/fs/bpf", other, "", unix.MS_BIND, ""); err != nil {
@@ -61,6 +64,9 @@ func TestA4OwnerOfPins(t *testing.T) {
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
+	if pid, is := PinsOwner(folder); is {
+		t.Errorf("process %d owns the pins after its death", pid)
+	}
 	o, err := Own(folder)
 	if err != nil {
 		t.Fatal(err)
@@ -68,6 +74,9 @@ func TestA4OwnerOfPins(t *testing.T) {
 	defer o.Close()
 	if !o.Holds() {
 		t.Error("not held")
+	}
+	if _, is := PinsOwner(folder); is {
+		t.Error("this process is told that another one owns what it owns itself")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/state"
@@ -74,6 +75,11 @@ func (s *Session) Reading() view.Reading {
 		r = view.Read(s.d, s.network, wanted)
 	}
 	r.Agent, r.AgentPID = s.places.Agent, s.places.AgentPID
+	if r.Agent == view.Absent {
+		if pid, owned := loader.PinsOwner(s.places.Pins); owned {
+			r.Agent, r.AgentPID = view.Elsewhere, pid
+		}
+	}
 	return r
 }
 

@@ -18,7 +18,7 @@ func Change(w io.Writer, c *api.Change, s Style) {
 		fmt.Fprintf(w, "  %s of the set: %s\n", c.Name, setText(c.Set))
 	}
 	if c.Number != 0 {
-		fmt.Fprintf(w, "  generation #%d %s %s\n", c.Number, c.Name, c.Digest.Short())
+		fmt.Fprintf(w, "  generation %s\n", numbered(c.Number, c.Name, c.Digest))
 	}
 	if !c.Deadline.IsZero() && c.Outcome == api.OutcomeCandidate {
 		fmt.Fprintln(w, s.care(fmt.Sprintf("  %s left to keep it: spillway confirm", s.until(c.Deadline))))
@@ -32,6 +32,18 @@ func Change(w io.Writer, c *api.Change, s Style) {
 	for _, i := range c.Incomplete {
 		fmt.Fprintf(w, "%s %s\n", s.bad("! incomplete:"), wrap(i, 2))
 	}
+}
+
+// numbered names a generation by its number and, where one bundle made it, by that. A removal has none.
+func numbered(number uint32, name string, digest config.Digest) string {
+	text := fmt.Sprintf("#%d", number)
+	if digest.IsZero() {
+		return text
+	}
+	if name != "" {
+		text += " " + name
+	}
+	return text + " " + digest.Short()
 }
 
 // setText names the bundles of a set with their digests.
@@ -61,7 +73,7 @@ func entries(w io.Writer, all []api.HistoryEntry) {
 		generation := ""
 		switch {
 		case e.Number != 0:
-			generation = fmt.Sprintf("#%d %s", e.Number, e.Digest.Short())
+			generation = numbered(e.Number, "", e.Digest)
 		case !e.Digest.IsZero():
 			generation = e.Digest.Short()
 		}

@@ -94,7 +94,11 @@ func serviceBypassEnd(v api.Service) string {
 
 func bypassWhy(b api.Bypass, s Style) string {
 	var parts []string
-	if b.By != "" {
+	switch b.By {
+	case "":
+	case api.OutcomeFound:
+		parts = append(parts, "found by the agent: who switched it is not known")
+	default:
 		parts = append(parts, "by "+b.By)
 	}
 	if !b.Since.IsZero() {

@@ -315,7 +315,7 @@ func (j *judge) wiring() {
 			continue // told already
 		}
 		fix := "a running agent repairs it: systemctl start spillway"
-		if j.Agent != Absent && j.Agent != Unasked {
+		if j.Agent == Answers || j.Agent == Hung {
 			fix = j.start()
 		}
 		j.problem("wiring", fmt.Sprintf("%s: want %s, got %s", d.Where, d.Want, d.Got), fix)
@@ -337,9 +337,10 @@ func (j *judge) presence() {
 		}
 	case Unasked:
 		code, what, fix = "no_agent", "the agent could not be asked", "run it with sudo"
-	case Absent:
-		if j.Heartbeat >= 0 && j.Heartbeat < beating {
-			code, what, fix = "agent_elsewhere", "an agent lives, and answers on another socket", "pass --config with the host file that it runs with"
+	case Elsewhere:
+		code, what, fix = "agent_elsewhere", "an agent owns these pins, and answers on another socket", "pass --config with the host file that it runs with"
+		if j.AgentPID != 0 {
+			what = fmt.Sprintf("an agent, pid %d, owns these pins, and answers on another socket", j.AgentPID)
 		}
 	}
 	blocks := len(j.attached) > 0 && j.v.Idle == ""
@@ -347,7 +348,7 @@ func (j *judge) presence() {
 	case j.Host == nil || !blocks:
 	case j.Host.AgentTimeout < 0:
 		what += "; nothing renews, sweeps or reports"
-	case j.Agent == Absent && j.Heartbeat >= 0 && j.Heartbeat < beating, j.Agent == Unasked:
+	case j.Agent == Elsewhere && j.Heartbeat >= 0 && j.Heartbeat < beating, j.Agent == Unasked:
 	case j.Heartbeat >= 0:
 		what += "; in " + short(j.Host.AgentTimeout-j.Heartbeat) + " everything passes"
 	}

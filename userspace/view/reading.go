@@ -48,10 +48,11 @@ type Presence int
 
 // The presences of an agent.
 const (
-	Answers Presence = iota // it is the one that reads
-	Absent                  // nobody listens
-	Hung                    // somebody listens and does not answer
-	Unasked                 // whoever reads may not ask
+	Answers   Presence = iota // it is the one that reads
+	Absent                    // nobody listens
+	Elsewhere                 // nobody listens, and another process owns the pins
+	Hung                      // somebody listens and does not answer
+	Unasked                   // whoever reads may not ask
 )
 
 // Reading is what was read of the kernel at one moment.
@@ -70,7 +71,7 @@ type Reading struct {
 	Interfaces  []Interface               // those of the host file, in its order, and those with a link beside them
 	Unread      map[Part]error            // what could not be read, and why
 	Agent       Presence                  //
-	AgentPID    int                       // of one that hangs; 0 when it is not known
+	AgentPID    int                       // of one that hangs or is elsewhere; 0 when it is not known
 	Attach      map[string]api.Problem    // why the agent could not attach, by interface
 	Behind      string                    // "": what is read above decides; else what decides, and cannot be read
 }

@@ -107,7 +107,8 @@ var Modes = []Mode{
 	{"no agent, observe", func(r *view.Reading) {
 		r.Agent, r.Heartbeat, r.Control.Mode = view.Absent, 5*time.Minute, bpf.DataplaneModeMODE_OBSERVE
 	}, api.StateObserving, "everything passes", false, false, false, "no_agent"},
-	{"an agent on another socket", func(r *view.Reading) { r.Agent = view.Absent }, api.StateProtected, "blocked", true, true, false, "agent_elsewhere"},
+	{"an agent that was killed a moment ago", func(r *view.Reading) { r.Agent = view.Absent }, api.StateProtected, "blocked", true, true, false, "no_agent"},
+	{"an agent on another socket", func(r *view.Reading) { r.Agent, r.AgentPID = view.Elsewhere, 812 }, api.StateProtected, "blocked", true, true, false, "agent_elsewhere"},
 	{"a hung agent", func(r *view.Reading) { r.Agent, r.AgentPID, r.Heartbeat = view.Hung, 812, time.Minute }, api.StateProtected, "blocked", true, true, false, "agent_hung"},
 	{"agent lost", func(r *view.Reading) { r.Agent, r.Heartbeat = view.Absent, time.Hour }, api.StateUnprotected, "longer than guards.agent_timeout, everything passes", false, false, false, "agent_lost"},
 	{"agent hung and lost", func(r *view.Reading) { r.Agent, r.AgentPID, r.Heartbeat = view.Hung, 812, time.Hour }, api.StateUnprotected, "everything passes", false, false, false, "agent_lost"},
