@@ -18,9 +18,12 @@ static __always_inline bool begins_hello(struct xdp_md *ctx, const struct packet
 	__u8 head[6];
 	if (p->payload_len < sizeof(head) || bpf_xdp_load_bytes(ctx, p->payload_off & 0xffff, head, sizeof(head)))
 		return false;
+	__u32 len = head[3] << 8 | head[4];
 	if (!is_taken(head[0], head[1]))
 		return false;
-	return head[0] != TLS_HANDSHAKE || !(head[3] | head[4]) || head[5] == TLS_CLIENT_HELLO;
+	if (head[0] == TLS_HANDSHAKE)
+		return !len || head[5] == TLS_CLIENT_HELLO;
+	return head[0] == TLS_ALERT ? len == 2 && head[5] == TLS_ALERT_WARNING : len <= 1;
 }
 
 static __always_inline bool is_tls_service(const struct packet *p)

@@ -73,12 +73,20 @@ func (p *packet) isSYN() bool { return p.flags&(flagSYN|flagACK) == flagSYN }
 // beginsHello reports whether the payload begins like a ClientHello: RFC 8446, sections 4 and 5.1, and what servers take in
 // front of one: a record that says nothing, or is empty, of any version below 0x1000.
 func (p *packet) beginsHello() bool {
-	const changeCipherSpec, handshake, majors, clientHello = 20, 22, 16, 1
+	const changeCipherSpec, alert, handshake, majors, clientHello, warning = 20, 21, 22, 16, 1, 1
 	b := p.payload
-	if len(b) < 6 || b[0] < changeCipherSpec || b[0] > handshake || b[1] >= majors {
+	if len(b) < 6 || b[1] >= majors {
 		return false
 	}
-	return b[0] != handshake || b[3]|b[4] == 0 || b[5] == clientHello
+	switch length := int(b[3])<<8 | int(b[4]); b[0] {
+	case handshake:
+		return length == 0 || b[5] == clientHello
+	case alert:
+		return length == 2 && b[5] == warning
+	case changeCipherSpec:
+		return length <= 1
+	}
+	return false
 }
 
 // fingerprint returns the MuonFP string of a SYN; false when its options cannot be read, or are more than the dataplane

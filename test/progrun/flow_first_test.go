@@ -65,7 +65,12 @@ func TestPayloadWithoutARecord(t *testing.T) {
 			{"a hello that began earlier", f.data(f.visitor, 5, hello[1:]), passes("midstream")},
 			{"a server's hello", f.data(f.visitor, 5, append([]byte{0x16, 3, 3, 2, 0, 2}, hello[6:]...)), passes("midstream")},
 			{"an alert", f.data(f.visitor, 5, append([]byte{0x15}, hello[1:]...)), passes("midstream")},
-			{"another version", f.data(f.visitor, 5, append([]byte{0x16, 2}, hello[2:]...)), passes("midstream")},
+			{"another version", f.data(f.visitor, 5, append([]byte{0x16, 2}, hello[2:]...)), passes("below_threshold")},
+			{"a version of no server", f.data(f.visitor, 5, append([]byte{0x16, 16}, hello[2:]...)), passes("midstream")},
+			{"a warning in front of a hello", f.data(f.visitor, 5, append([]byte{0x15, 3, 3, 0, 2, 1, 90}, hello...)), passes("below_threshold")},
+			{"a fatal alert", f.data(f.visitor, 5, []byte{0x15, 3, 3, 0, 2, 2, 40}), passes("midstream")},
+			{"change_cipher_spec in front of a hello", f.data(f.visitor, 5, append([]byte{0x14, 3, 3, 0, 1, 1}, hello...)), passes("below_threshold")},
+			{"an empty record in front of a hello", f.data(f.visitor, 5, append([]byte{0x16, 3, 3, 0, 0}, hello...)), passes("below_threshold")},
 			{"five bytes of a hello", f.data(f.visitor, 5, hello[:5]), passes("midstream")},
 			{"six bytes of a hello", f.data(f.visitor, 5, hello[:6]), passes("below_threshold")},
 		})
