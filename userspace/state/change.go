@@ -40,7 +40,8 @@ func (r *Record) remember(g Generation) {
 
 // RollBack writes down that stable went back to a generation, and who did it: the agent and the command line without
 // one leave the same record, so that a reboot does the same. What was left waits in quarantine and never comes back by
-// itself; last-known-good follows where it was the one that was left, and otherwise what was gone back to bakes.
+// itself; last-known-good follows where it was the one that was left, and otherwise what was gone back to bakes: it may
+// have been observed only.
 func (r *Record) RollBack(to Generation, left Quarantined, bake time.Duration) {
 	if r.Applied != nil && r.Applied.Digest != to.Digest {
 		r.remember(*r.Applied)
@@ -48,11 +49,11 @@ func (r *Record) RollBack(to Generation, left Quarantined, bake time.Duration) {
 	r.Applied, r.Previous, r.Confirm = &to, nil, nil
 	r.LastNumber = max(r.LastNumber, to.Number)
 	r.BakeUntil = time.Time{}
-	if r.LastKnownGood == nil || r.LastKnownGood.Digest == left.Digest {
+	if r.LastKnownGood != nil && r.LastKnownGood.Digest == left.Digest {
 		known := to
 		r.LastKnownGood = &known
 	}
-	if r.LastKnownGood.Digest != to.Digest {
+	if r.LastKnownGood == nil || r.LastKnownGood.Digest != to.Digest {
 		r.BakeUntil = left.At.Add(bake).UTC()
 	}
 	if left.Digest != to.Digest && !left.Digest.IsZero() {
