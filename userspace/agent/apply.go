@@ -102,7 +102,7 @@ func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout) (*api.Ch
 		return nil, err
 	}
 	defer done()
-	seen := mark{wentBack: ro.wentBack, rollout: ro}
+	seen := mark{epoch: d.Control().Epoch, wentBack: ro.wentBack, rollout: ro}
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
@@ -110,6 +110,7 @@ func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout) (*api.Ch
 	if b := ro.wish.bundle; b != nil {
 		change.Digest, change.Warnings = b.Digest, b.Warnings
 	}
+	a.lookBeside()
 	if a.wentBack.Load() != seen.wentBack {
 		return nil, errWentBack
 	}
@@ -134,7 +135,6 @@ func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout) (*api.Ch
 	if s.waiting {
 		return change, a.passBy(ctx, d, seen, s, change, e, ro)
 	}
-	seen.epoch = d.Control().Epoch
 	slot, number, err := a.buildSet(d, s.next)
 	if err != nil {
 		return nil, a.buildError(err)

@@ -42,3 +42,11 @@ func (a *agent) takeNotes() {
 		drop()
 	}
 }
+
+// lookBeside takes notes for whoever is about to build: this process may have been stopped since the last tick, and what
+// was asked for before somebody went back must not follow it.
+func (a *agent) lookBeside() {
+	a.swap.Lock()
+	defer a.swap.Unlock()
+	a.takeNotes()
+}

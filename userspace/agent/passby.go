@@ -25,7 +25,6 @@ func (a *agent) passBy(ctx context.Context, d dataplane, seen mark, s *standing,
 	if err != nil {
 		return err
 	}
-	seen.epoch = d.Control().Epoch
 	stable, number, err := a.buildSet(d, s.next)
 	if err != nil {
 		return a.buildError(err)

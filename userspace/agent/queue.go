@@ -209,6 +209,7 @@ func (a *agent) runQueue() {
 		if next == nil {
 			return
 		}
+		a.lookBeside()
 		next.wentBack = a.wentBack.Load() // a rollback before was of something else
 		if _, err, ran := a.turn(context.Background(), next); !ran {
 			return

@@ -4,6 +4,7 @@ package agent
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -146,18 +147,30 @@ func TestA14RollbackBesideAHungAgent(t *testing.T) {
 	}
 }
 
-// A14: the agent was stopped in the middle of an apply, even between its last look and its store. What it built is refused.
+// A14: the agent was stopped in the middle of an apply: while it read the bundle, while it built it, even between its last
+// look and its store. What was asked for before somebody went back is refused.
 func TestA14HungInAnApply(t *testing.T) {
 	for _, confirm := range []time.Duration{0, time.Hour} {
-		for _, at := range []string{"Build", "Publish"} {
+		for _, at := range []string{"parse", "Build", "Publish"} {
 			r := newRig(t)
+			version := func(entry string, o api.ApplyOptions) (*api.Change, error) {
+				return r.agent.Apply(ctx, root, "bundle.yaml", bundleYAML("one", entry), o)
+			}
 			one := r.mustApply("one", api.ApplyOptions{})
-			two := r.mustApply("two", api.ApplyOptions{})
-			r.machine.during = map[string]func(){at: func() {
-				r.machine.during = nil
+			two, err := version("198.18.7.0/24", api.ApplyOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stopped := func() {
+				r.machine.during, r.agent.opts.own = nil, func() ([]netip.Addr, error) { return r.own, nil }
 				r.leaveNote(state.Back{Way: state.BackGeneration, To: state.Generation{Digest: one.Digest, Number: one.Number}, Left: two.Digest}, loader.Control.Rollback)
-			}}
-			_, err := r.apply("three", api.ApplyOptions{Confirm: confirm})
+			}
+			if at == "parse" { // the bundle is read against the host's own addresses
+				r.agent.opts.own = func() ([]netip.Addr, error) { stopped(); return r.own, nil }
+			} else {
+				r.machine.during = map[string]func(){at: stopped}
+			}
+			_, err = version("198.18.8.0/24", api.ApplyOptions{Confirm: confirm})
 			wantCode(t, err, api.CodeConflict)
 			r.pass(time.Second)
 			r.wantRoles("one", "", "")
