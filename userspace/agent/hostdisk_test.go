@@ -24,7 +24,7 @@ import (
 // hostText is the host file of the rig with one allowlist line of its own.
 func (r *rig) hostText(n int) string {
 	yaml := strings.Replace(hostYAML, "note: office}]", fmt.Sprintf("note: office}, {prefix: 198.18.%d.%d/32, note: n%d}]", n>>8, n&255, n), 1)
-	return yaml + fmt.Sprintf("listen: {socket: %s/spillway.sock, metrics: \"\"}\npaths: {state: %s/state, pins: /sys/fs/bpf/none}\n", r.dir, r.dir)
+	return yaml + fmt.Sprintf("listen: {socket: %s/spillway.sock, metrics: \"\"}\npaths: {state: %s/state, pins: %s}\n", r.dir, r.dir, r.pins)
 }
 
 // A6: of many reloads at once, whoever wins the locks in whatever order, the file that was written last is in force.

@@ -20,7 +20,7 @@ import (
 // While a bundle is built the ticks go on, and feed the watchdog.
 func TestA11WatchdogIsFedDuringALongReload(t *testing.T) {
 	dir := t.TempDir()
-	h, path := writeHost(t, dir, hostYAML, "/sys/fs/bpf/none", "")
+	h, path := writeHost(t, dir, hostYAML, noPins(t), "")
 	m := newMachine(time.Now)
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	if err != nil {

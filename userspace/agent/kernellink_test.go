@@ -74,8 +74,16 @@ func TestKernelA20RenamedDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same := func() {
+	same := func(name, now string) {
 		t.Helper()
+		eventually(t, "the device is told under "+name, func() error {
+			st, err := s.client.Status(context.Background())
+			if err == nil && (!st.Protected || len(st.Interfaces) != 1 || st.Interfaces[0].Name != name || st.Interfaces[0].Now != now) {
+				err = fmt.Errorf("%+v", st)
+			}
+			return err
+		})
+		time.Sleep(tickInterval * 3 / 2) // it goes on looking
 		if now, err := k.Attachments(); err != nil || !slices.Equal(now, before) {
 			t.Errorf("links %+v, were %+v, %v", now, before, err)
 		}
@@ -87,32 +95,18 @@ func TestKernelA20RenamedDevice(t *testing.T) {
 		}
 		return errors.Join(netlink.LinkSetDown(l), netlink.LinkSetName(l, "wan0"), netlink.LinkSetUp(l))
 	})
-	for range 2 {
-		time.Sleep(2500 * time.Millisecond)
-		st, err := s.client.Status(context.Background())
-		if err != nil || !st.Protected || st.Interfaces[0].Name != "sw0" || st.Interfaces[0].Now != "wan0" {
-			t.Errorf("%+v, %v", st, err)
-		}
-		same()
-		s.kill()
-		s.start()
-	}
-	text, err := os.ReadFile(s.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(s.path, bytes.Replace(text, []byte("name: sw0"), []byte("name: wan0"), 1), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	same("sw0", "wan0")
+	s.kill()
+	s.start()
+	same("sw0", "wan0")
+	s.editHost("name: sw0", "name: wan0")
 	if _, err := s.client.Reload(context.Background(), api.ReloadRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2500 * time.Millisecond)
-	st, err := s.client.Status(context.Background())
-	if err != nil || !st.Protected || len(st.Problems) > 0 || st.Interfaces[0].Name != "wan0" {
+	same("wan0", "")
+	if st, err := s.client.Status(context.Background()); err != nil || len(st.Problems) > 0 {
 		t.Errorf("%+v, %v", st, err)
 	}
-	same()
 }
 
 // Somebody removes everything that is pinned. Nothing is lost: the agent still holds it.
@@ -155,19 +149,30 @@ func TestKernelA4TwoAgentsOnOnePinFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	host, path := writeUnitHost(t, strings.Replace(kernelHost, "sw0", "sw1", 1), s.host.Paths.Pins)
-	second := func() string {
+	second := func(enough func() bool) string {
 		cmd := asUnit(t, host, path)
 		var said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &said, &said
 		s.in(cmd.Start)
-		timer := time.AfterFunc(5*time.Second, func() { _ = cmd.Process.Kill() })
-		defer timer.Stop()
-		if err := cmd.Wait(); err == nil {
-			t.Error("the second agent ended well")
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			select {
+			case err := <-ended:
+				if err == nil {
+					t.Error("the second agent ended well")
+				}
+				return said.String()
+			default:
+			}
+			if enough() || time.Now().After(end) {
+				_ = cmd.Process.Kill()
+				<-ended
+				return said.String()
+			}
 		}
-		return said.String()
 	}
-	if said := second(); !strings.Contains(said, fmt.Sprintf("process %d", s.child.Process.Pid)) {
+	if said := second(func() bool { return false }); !strings.Contains(said, fmt.Sprintf("process %d", s.child.Process.Pid)) {
 		t.Errorf("the second agent said: %s", said)
 	}
 	if now, err := k.Attachments(); err != nil || !slices.Equal(now, before) {
@@ -175,7 +180,11 @@ func TestKernelA4TwoAgentsOnOnePinFolder(t *testing.T) {
 	}
 	// Without the first, the second takes the pins, and leaves alone what it did not attach.
 	s.kill()
-	if said := second(); strings.Contains(said, "another agent") {
+	said := second(func() bool {
+		now, err := k.Attachments()
+		return err == nil && len(now) > len(before)
+	})
+	if strings.Contains(said, "another agent") {
 		t.Errorf("the lock of a killed agent is left: %s", said)
 	}
 	now, err := k.Attachments()

@@ -68,14 +68,7 @@ func large(t *testing.T, rows int) string {
 func TestKernelA11LittleMemory(t *testing.T) {
 	const rows = 400_000
 	s := newSite(t)
-	text, err := os.ReadFile(s.path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = bytes.Replace(text, []byte("prefixes_v4: 1000"), fmt.Appendf(nil, "prefixes_v4: %d", rows), 1)
-	if err := os.WriteFile(s.path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.editHost("prefixes_v4: 1000,", fmt.Sprintf("prefixes_v4: %d,", rows))
 	s.start()
 	u, err := api.Pack(large(t, rows))
 	if err != nil {

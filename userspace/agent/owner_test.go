@@ -47,7 +47,7 @@ func (o *owning) Close() error {
 func TestA4SecondAgentOnOnePinFolder(t *testing.T) {
 	r := newRig(t)
 	attached := r.machine.did("Attach")
-	h, _ := writeHost(t, t.TempDir(), hostYAML, "/sys/fs/bpf/none", "")
+	h, _ := writeHost(t, t.TempDir(), hostYAML, noPins(t), "")
 	err := Run(context.Background(), Options{Host: h, owner: r.machine.own, Log: slog.New(slog.DiscardHandler),
 		open: func(loader.Options) (dataplane, error) { return &fake{r.machine, h}, nil }})
 	if !errors.Is(err, loader.ErrOwned) || !strings.Contains(err.Error(), "4711") || r.machine.did("Attach") != attached {

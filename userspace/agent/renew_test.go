@@ -50,7 +50,7 @@ func TestA16RenewalIsPaced(t *testing.T) {
 // A renewal ends Run in good order: the socket is free for the process that follows.
 func TestA16RunAsksForANewProcess(t *testing.T) {
 	dir := t.TempDir()
-	h, path := writeHost(t, dir, hostYAML, "/sys/fs/bpf/none", "")
+	h, path := writeHost(t, dir, hostYAML, noPins(t), "")
 	for range 2 {
 		o := Options{Host: h, HostPath: path, Renewed: 1, owner: newMachine(time.Now).own, open: func(loader.Options) (dataplane, error) { return nil, loader.ErrStale }}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -23,6 +23,7 @@ import (
 type rig struct {
 	t       *testing.T
 	dir     string
+	pins    string
 	machine *machine
 	host    *config.Host
 	clock   time.Time
@@ -51,7 +52,7 @@ capacity: {prefixes_v4: 1000, bans: 4}
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), clock: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), own: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
+	r := &rig{t: t, dir: t.TempDir(), pins: noPins(t), clock: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), own: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
 	r.machine = newMachine(func() time.Time { return r.clock })
 	r.writeHost(hostYAML)
 	r.start()
@@ -62,7 +63,7 @@ func (r *rig) hostPath() string { return filepath.Join(r.dir, "spillway.yaml") }
 
 func (r *rig) writeHost(yaml string) {
 	r.t.Helper()
-	yaml += fmt.Sprintf("listen: {socket: %s/spillway.sock, metrics: \"\"}\npaths: {state: %s/state, pins: /sys/fs/bpf/none}\n", r.dir, r.dir)
+	yaml += fmt.Sprintf("listen: {socket: %s/spillway.sock, metrics: \"\"}\npaths: {state: %s/state, pins: %s}\n", r.dir, r.dir, r.pins)
 	if err := os.WriteFile(r.hostPath(), []byte(yaml), 0o600); err != nil {
 		r.t.Fatal(err)
 	}

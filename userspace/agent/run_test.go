@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -52,6 +53,16 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
+// noPins is a pin folder of this test alone, for an agent over a fake kernel: what looks at it by its path, beside the
+// fake, meets nobody else's.
+func noPins(t *testing.T) string {
+	path := filepath.Join("/sys/fs/bpf", fmt.Sprintf("spillway-none-%d-%d", os.Getpid(), noneNumber.Add(1)))
+	t.Cleanup(func() { _ = os.RemoveAll(path) })
+	return path
+}
+
+var noneNumber atomic.Int64
+
 // writeHost makes a host file in a folder of its own and loads it.
 func writeHost(t *testing.T, dir, yaml, pins, scrape string) (*config.Host, string) {
 	t.Helper()
@@ -83,7 +94,7 @@ func writeBundle(t *testing.T, name string, entries ...string) string {
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	scrape := freePort(t)
-	h, path := writeHost(t, dir, hostYAML, "/sys/fs/bpf/none", scrape)
+	h, path := writeHost(t, dir, hostYAML, noPins(t), scrape)
 	m := newMachine(time.Now)
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
 	if err != nil {
@@ -133,7 +144,7 @@ func TestRun(t *testing.T) {
 	if err := Run(ctx, o); !errors.Is(err, state.ErrLocked) {
 		t.Errorf("a second agent: %v", err)
 	}
-	writeHost(t, dir, strings.ReplaceAll(hostYAML, "enforce", "observe"), "/sys/fs/bpf/none", scrape)
+	writeHost(t, dir, strings.ReplaceAll(hostYAML, "enforce", "observe"), h.Paths.Pins, scrape)
 	hup <- struct{}{}
 	eventually(t, "SIGHUP", func() error {
 		if s, err := c.Status(ctx); err != nil || s.Mode != "observe" {
@@ -298,7 +309,7 @@ func TestSlowReadersLoseEventsAndSeeIt(t *testing.T) {
 // Without a disk the agent serves all the same.
 func TestStateFolderThatCannotBeUsed(t *testing.T) {
 	dir := t.TempDir()
-	h, path := writeHost(t, dir, hostYAML, "/sys/fs/bpf/none", "")
+	h, path := writeHost(t, dir, hostYAML, noPins(t), "")
 	if err := os.WriteFile(filepath.Join(dir, "state"), nil, 0o600); err != nil { // a file where the folder should be
 		t.Fatal(err)
 	}
