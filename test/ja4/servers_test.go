@@ -302,6 +302,7 @@ func recordTricks(message []byte) map[string][]byte {
 
 // What a server serves, the dataplane has read; what none serves may be read or not.
 func TestServedMeansRead(t *testing.T) {
+	open(t) // without the kernel there is nothing to ask the servers for
 	servers, message := realServers(t), goHello(t)
 	tricks, served := recordTricks(message), map[string]map[string]bool{}
 	for _, s := range servers {
