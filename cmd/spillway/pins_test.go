@@ -452,7 +452,7 @@ func TestA18NoCommandHangs(t *testing.T) {
 			s.env.stdout, s.env.stderr = s.out, s.err
 			begun := time.Now()
 			code := s.run(args...)
-			if took := time.Since(begun); took > hangPatience+5*time.Second {
+			if took := time.Since(begun); took > 30*time.Second { // hangPatience, and what a busy machine adds
 				t.Errorf("%v took %s", args, took)
 			}
 			if args[0] == "history" { // from its file

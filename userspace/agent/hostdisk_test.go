@@ -89,7 +89,14 @@ func TestA6ApplyAfterAReload(t *testing.T) {
 		_, err := r.agent.Apply(ctx, root, "bundle.yaml", bundleYAML("one", "198.18.0.1/32"), api.ApplyOptions{})
 		applied <- err
 	}()
-	time.Sleep(200 * time.Millisecond) // it has read the host file of before, and waits
+	eventually(t, "it has read the host file of before, and waits", func() error {
+		r.rollouts.mu.Lock()
+		defer r.rollouts.mu.Unlock()
+		if len(r.rollouts.all) == 0 || r.rollouts.all[0].State != api.RolloutBuilding {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 	file, err := hostfile.Parse("host", []byte(r.hostText(1)))
 	if err != nil {
 		t.Fatal(err)

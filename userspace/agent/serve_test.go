@@ -175,7 +175,7 @@ func TestA18HangUpDuringAnApply(t *testing.T) {
 		m.mu.Lock()
 		m.during = map[string]func(){row.call: func() {
 			hangUp()
-			time.Sleep(100 * time.Millisecond) // until the connection is closed
+			time.Sleep(time.Second) // until the connection is closed
 		}}
 		m.mu.Unlock()
 		if _, err := c.Apply(sending, u, api.ApplyOptions{Key: row.call}); !errors.Is(err, context.Canceled) {

@@ -54,7 +54,7 @@ func TestA18WhatWasCancelledNeverRuns(t *testing.T) {
 		begun := time.Now()
 		_, err := call[Change](context.Background(), c, method, path, typeJSON, strings.NewReader(bodyOf(r)))
 		var hung *Hung
-		if !errors.As(err, &hung) || hung.PID != os.Getpid() || time.Since(begun) > 5*time.Second {
+		if !errors.As(err, &hung) || hung.PID != os.Getpid() || time.Since(begun) > 30*time.Second {
 			t.Errorf("%s: %v after %s", r.pattern, err, time.Since(begun))
 		}
 		if r.verb != "" {

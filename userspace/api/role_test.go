@@ -143,7 +143,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	for range s.Role.limits().streams {
 		go func() { _ = c.Events(ctx, 0, true, func(Event) error { return nil }) }()
 	}
-	for deadline := time.Now().Add(5 * time.Second); len(s.streams) < cap(s.streams); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); len(s.streams) < cap(s.streams); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the streams do not begin")
 		}

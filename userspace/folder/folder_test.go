@@ -56,7 +56,7 @@ func TestA13RootWritesThroughNothing(t *testing.T) {
 				t.Errorf("%s was opened with flags %#x", name, flag)
 				_ = file.Close()
 			}
-			if took := time.Since(begun); took > time.Second {
+			if took := time.Since(begun); took > 30*time.Second {
 				t.Errorf("%s held us for %s", name, took)
 			}
 		}
