@@ -176,7 +176,7 @@ func (s *site) below(in *inject.Listener, args ...string) int {
 
 // judge says what is wrong with what the kernel holds after an operation that reported code.
 func (o operation) judge(s *site, before, after picture, code int) (wrong []string) {
-	same := before.Control == after.Control && before.Stable == after.Stable && before.Previous == after.Previous &&
+	same := before.Control == after.Control && before.Stable == after.Stable && before.Candidate == after.Candidate && before.Previous == after.Previous &&
 		before.Host == after.Host && before.Bypass == after.Bypass
 	changed := o.changed != nil && o.changed(s, before, after)
 	switch {

@@ -211,13 +211,14 @@ type place struct {
 
 // picture is what the kernel holds, read from the pins beside the agent.
 type picture struct {
-	Control  loader.Control
-	Stable   place
-	Previous place
-	Host     uint32
-	Bypass   bool
-	Attached bool
-	Wrong    []string // rows that are not those of the bundle or the host file
+	Control   loader.Control
+	Stable    place
+	Candidate place
+	Previous  place
+	Host      uint32
+	Bypass    bool
+	Attached  bool
+	Wrong     []string // rows that are not those of the bundle or the host file
 }
 
 // look reads the pins, every row. A site without pins, or with pins of a start that did not finish, is the zero picture.
@@ -250,6 +251,8 @@ func (s *site) read(t *testing.T, rows bool) picture {
 		switch g.Role {
 		case loader.RoleStable:
 			p.Stable = at
+		case loader.RoleCandidate:
+			p.Candidate = at
 		case loader.RolePrevious:
 			p.Previous = at
 		}
@@ -312,6 +315,6 @@ func (p *picture) note(what string, drift []loader.Drift) {
 }
 
 func (p picture) String() string {
-	return fmt.Sprintf("{stable %d %s, previous %d %s, host %d, %+v, bypass %t, attached %t}", p.Stable.Number, p.Stable.Digest.Short(),
-		p.Previous.Number, p.Previous.Digest.Short(), p.Host, p.Control, p.Bypass, p.Attached)
+	return fmt.Sprintf("{stable %d %s, candidate %d %s, previous %d %s, host %d, %+v, bypass %t, attached %t}", p.Stable.Number, p.Stable.Digest.Short(),
+		p.Candidate.Number, p.Candidate.Digest.Short(), p.Previous.Number, p.Previous.Digest.Short(), p.Host, p.Control, p.Bypass, p.Attached)
 }
