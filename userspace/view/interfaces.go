@@ -84,6 +84,9 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 			out.Problem += fmt.Sprintf("; its link holds a device with index %d, in another network namespace or under another name", link.Index)
 		}
 		out.Fix = "it is attached as soon as the interface appears; correct its name in the host file if it never will"
+		if j.Agent != Answers { // nobody is there to attach
+			out.Fix = j.start() + "; it attaches as soon as the interface appears; or correct its name in the host file"
+		}
 		j.bare = append(j.bare, i.Name)
 	case i.Err != nil:
 		out.State, out.Problem, out.Fix = api.InterfaceUnknown, fmt.Sprintf("netlink does not say what is attached to %s: %v", i.Name, i.Err), FixOf(i.Err)

@@ -94,7 +94,17 @@ func (j *judge) idle() {
 		j.v.Idle = "the agent has been gone longer than guards.agent_timeout"
 	case j.Control.Mode != modeEnforce:
 		j.v.Idle = "this host only observes"
+	case j.allBypassed():
+		j.v.Idle = everyService
 	}
+}
+
+// everyService is what a bypass of each service comes to: what is to no service is never touched, so bans pass too.
+const everyService = "every service is bypassed"
+
+func (j *judge) allBypassed() bool {
+	all := j.services()
+	return len(all) > 0 && !slices.ContainsFunc(all, func(s loader.ServiceInfo) bool { return !j.Services[s.ID].Active() })
 }
 
 // emptied reports whether the root program calls nothing: the kernel empties a PROG_ARRAY when its last user goes.
@@ -214,12 +224,15 @@ func (j *judge) sum() {
 		says(api.StateUnknown, "UNKNOWN: %s cannot be read.", list(j.unreadParts()))
 	case j.rewired():
 		says(api.StateUnknown, "UNKNOWN: what stands behind the root program is not what is pinned.")
+	case j.v.Idle == everyService:
+		says(api.StateUnprotected, "NOT PROTECTED: %s, %s.", j.v.Idle, j.everything())
+		j.problem("bypass", j.v.Idle+": "+j.everything(), "spillway bypass off --service NAME")
 	case j.v.Idle != "": // observe
 		says(api.StateObserving, "Observing: what would be blocked is counted, %s (mode observe).", j.everything())
 		j.noGeneration()
 		j.beside()
 	case j.v.BundleIdle != "":
-		says(api.StateIdle, "NOT PROTECTED: %s; only bans block.", j.v.BundleIdle)
+		says(api.StateIdle, "NOT PROTECTED: %s; %s.", j.v.BundleIdle, j.onlyBans())
 		j.noGeneration()
 		j.beside()
 	case len(j.uncertain)+len(j.bare) > 0:
@@ -248,7 +261,7 @@ func (j *judge) passing() {
 // noGeneration tells that no bundle decides, or that the one that does cannot block.
 func (j *judge) noGeneration() {
 	g, ok := j.inForce()
-	what := "only bans block"
+	what := j.onlyBans()
 	if j.v.Idle != "" {
 		what = "nothing would be blocked but bans"
 	}
@@ -265,6 +278,16 @@ func (j *judge) noGeneration() {
 	default:
 		j.problem("never_blocks", j.v.BundleIdle, "give its policy a drop or reset that its rules reach, and apply it again")
 	}
+}
+
+// onlyBans says what blocks where no bundle does: a ban passes where a service is bypassed.
+func (j *judge) onlyBans() string {
+	for _, s := range j.services() {
+		if j.Services[s.ID].Active() {
+			return "only bans block, and not where a service is bypassed"
+		}
+	}
+	return "only bans block"
 }
 
 // beside tells of interfaces and services that the sentence leaves out.

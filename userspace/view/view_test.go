@@ -115,3 +115,15 @@ func (nobody) DeviceByName(string) (loader.Device, error) {
 func (nobody) DeviceByIndex(int) (loader.Device, error) {
 	return loader.Device{}, fmt.Errorf("netlink: %w", unix.EPERM)
 }
+
+// Without an agent nobody attaches to an interface that appears.
+func TestA17MissingInterfaceWithoutAgent(t *testing.T) {
+	for agent, want := range map[view.Presence]bool{view.Answers: true, view.Absent: false, view.Hung: false} {
+		r := viewtest.Serving()
+		r.Agent, r.Interfaces[1] = agent, view.Interface{Name: "eth1", Err: loader.ErrNoDevice}
+		fix := view.Judge(*r).Interfaces[1].Fix
+		if strings.HasPrefix(fix, "it is attached as soon as") != want {
+			t.Errorf("agent %v: %q", agent, fix)
+		}
+	}
+}

@@ -43,6 +43,8 @@ func (v Verdict) but() string {
 	switch {
 	case v.Idle != "":
 		return "; nothing is blocked: " + v.Idle
+	case v.State == api.StateUnknown:
+		return "; whether that blocks is not known"
 	case v.BundleIdle != "":
 		return "; only bans block: " + v.BundleIdle
 	}

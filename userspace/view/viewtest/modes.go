@@ -76,7 +76,14 @@ var Modes = []Mode{
 	{"bypass that is over", func(r *view.Reading) { r.Bypass = 1 }, api.StateProtected, "blocked", true, true, false, ""},
 	{"bypass of a service", func(r *view.Reading) { r.Services[2] = loader.DeadlineForever }, api.StatePartly, "service shop passes", true, true, false, ""},
 	{"bypass of every service", func(r *view.Reading) { r.Services[1], r.Services[2] = loader.DeadlineForever, loader.DeadlineForever },
-		api.StateIdle, "every service that it could block for is bypassed", true, false, false, "bypass"},
+		api.StateUnprotected, "every service is bypassed, everything passes", false, false, false, "bypass"},
+	{"bypass of every service that the bundle could block for", func(r *view.Reading) {
+		blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 0}, Reach: 100, Strong: true})(r)
+		r.Services[1] = loader.DeadlineForever
+	}, api.StateIdle, "every service that it could block for is bypassed; only bans block, and not where a service is bypassed", true, false, false, "bypass"},
+	{"bypass of every service, observe", func(r *view.Reading) {
+		r.Services[1], r.Services[2], r.Control.Mode = loader.DeadlineForever, loader.DeadlineForever, bpf.DataplaneModeMODE_OBSERVE
+	}, api.StateObserving, "everything passes", false, false, false, ""},
 	{"no bundle", control(func(c *loader.Control) { c.Stable = 0 }), api.StateIdle, "no bundle is in force; only bans block", true, false, false, "no_generation"},
 	{"no bundle, observe", control(func(c *loader.Control) { c.Stable, c.Mode = 0, bpf.DataplaneModeMODE_OBSERVE }), api.StateObserving, "everything passes", false, false, false, "no_generation"},
 	{"no bundle, bypass", func(r *view.Reading) { r.Control.Stable, r.Bypass = 0, loader.DeadlineForever }, api.StateBypassed, "everything passes", false, false, false, "bypass"},
