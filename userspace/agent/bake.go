@@ -72,8 +72,12 @@ func (a *agent) holdBake(d dataplane) {
 // comeback is the bundle that an empty kernel gets, and the mode: last-known-good; where the host only observes, and so
 // blocks nobody, the one that was applied last. A host that shall enforce and has no last-known-good gets that one too,
 // but observes until a person says reload: it was applied, and never proved that it harms nobody.
+// A host that a person took back to observe observes until that reload, whatever comes back.
 func (a *agent) comeback() (known *state.Generation, mode bpf.Mode) {
 	r, mode := a.state(), modeOf(a.hostFile().MaxMode)
+	if r.HeldBack {
+		defer func() { mode = bpf.DataplaneModeMODE_OBSERVE }()
+	}
 	enforce := mode == bpf.DataplaneModeMODE_ENFORCE
 	if r.Applied == nil || enforce && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode
@@ -94,10 +98,15 @@ func (a *agent) mode() bpf.Mode {
 
 // tellMode says that a host observes although its file says enforce.
 func (a *agent) tellMode() {
-	if !a.state().ModeHeld {
+	r := a.state()
+	if !r.ModeHeld || modeOf(a.hostFile().MaxMode) != bpf.DataplaneModeMODE_ENFORCE {
 		a.clearProblem(problemMode)
 		return
 	}
-	a.setProblem(problemMode, "max_mode is enforce, but this host only observes: the bundle that came back with an empty kernel never was last-known-good",
+	why := "the bundle that came back with an empty kernel never was last-known-good"
+	if r.HeldBack {
+		why = "it was rolled back to observe"
+	}
+	a.setProblem(problemMode, "max_mode is enforce, but this host only observes: "+why,
 		"look at what it would block, then: spillway reload")
 }

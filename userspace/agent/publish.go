@@ -102,7 +102,9 @@ func (a *agent) publishFromDisk(d dataplane) error {
 			if later = refusedForNow(err); later != nil && a.unadopted && d.Control().Host != bpf.SlotEmpty {
 				return later // the host file is in force since the first attempt
 			}
-			mode = modeOf(h.MaxMode) // there is nothing that must only observe
+			if !a.state().HeldBack {
+				mode = modeOf(h.MaxMode) // there is nothing that must only observe
+			}
 			e.Detail = append(e.Detail, err.Error())
 			a.setProblem(problemLKG, fmt.Sprintf("last-known-good %s cannot be used, so no bundle is in force: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
 		} else {
@@ -117,6 +119,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 	}
 	_ = a.update(func(r *state.Record) {
 		r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode)
+		r.HeldBack = r.HeldBack && r.ModeHeld
 		if change.Stable != nil {
 			r.Applied = &state.Generation{Digest: known.Digest, Members: known.Members, Number: e.Number, At: a.now().UTC(), By: "agent"}
 			if r.LastKnownGood != nil && r.LastKnownGood.Digest == known.Digest {
@@ -231,7 +234,10 @@ func (a *agent) publishHost(d dataplane, file *hostfile.File, mode bpf.Mode) (de
 	if err := a.publishRebuilt(d, change, stable, candidate); err != nil {
 		return nil, a.publishError(fmt.Errorf("publish host file: %w", err))
 	}
-	_ = a.update(func(r *state.Record) { r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode) })
+	_ = a.update(func(r *state.Record) {
+		r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode)
+		r.HeldBack = r.HeldBack && r.ModeHeld
+	})
 	a.endLeftBypasses(d, before, h)
 	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", modeName(mode), len(h.Services), number)), nil
 }

@@ -214,3 +214,55 @@ func TestA19ApplyAStoredBundle(t *testing.T) {
 	}
 	r.wantRoles("one", "", "two")
 }
+
+// A19: "until `spillway reload`" was not true over a reboot: a host with a last-known-good bundle blocked again by itself.
+// And the problem told of a bundle that never was last-known-good, which is another way to be held.
+func TestA19ObserveOutlivesAReboot(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.pass(10 * time.Minute)
+	if r.knownGood() == "" {
+		t.Fatal("it did not bake")
+	}
+	if _, err := r.back(api.ToObserve, "drill"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		s, err := r.Status(ctx)
+		if err != nil || s.Mode != "observe" || r.role("stable") != "one" {
+			t.Errorf("mode %s, stable %s, %v", s.Mode, r.role("stable"), err)
+		}
+		told := false
+		for _, p := range s.Problems {
+			if p.Code == problemMode {
+				told = strings.Contains(p.Message, "rolled back to observe") && !strings.Contains(p.Message, "last-known-good")
+			}
+		}
+		if !told {
+			t.Errorf("problems %+v", s.Problems)
+		}
+		r.reboot()
+	}
+	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	r.reboot()
+	if s, _ := r.Status(ctx); s.Mode != "enforce" || hasProblem(s, problemMode) {
+		t.Errorf("mode %s, problems %v", s.Mode, s.Problems)
+	}
+}
+
+// A host that observes by its file is not told that its file says enforce.
+func TestA17ObserveWhereTheFileObserves(t *testing.T) {
+	r := newRig(t)
+	r.setMode("observe")
+	if _, err := r.back(api.ToObserve, "drill"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if s, err := r.Status(ctx); err != nil || hasProblem(s, problemMode) {
+			t.Errorf("%+v, %v", s.Problems, err)
+		}
+		r.reboot()
+	}
+}

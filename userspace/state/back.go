@@ -22,7 +22,7 @@ import (
 const (
 	BackCandidate  = "candidate"  // the candidate was ended
 	BackGeneration = "generation" // a former generation decides again
-	BackObserve    = "observe"    // everything is judged and nothing is blocked, but by bans
+	BackObserve    = "observe"    // everything is judged and nothing is blocked, bans neither
 	BackEmpty      = "empty"      // no bundle decides
 )
 
@@ -62,7 +62,7 @@ func (r *Record) GoBack(b Back, bake time.Duration) {
 		}
 		r.RollBack(to, q, bake)
 	case BackObserve:
-		r.ModeHeld = true
+		r.ModeHeld, r.HeldBack = true, true
 	case BackEmpty:
 		if r.Applied != nil {
 			r.remember(*r.Applied)

@@ -35,6 +35,7 @@ type Record struct {
 	Confirm       *Confirm          `json:"confirm,omitempty"`
 	Held          *Held             `json:"held,omitempty"`
 	ModeHeld      bool              `json:"mode_held,omitempty"`   // the host file says enforce, and this host observes until a reload
+	HeldBack      bool              `json:"held_back,omitempty"`   // a person went back to observe: ModeHeld until a reload, reboots included
 	Bypass        map[string]Bypass `json:"bypass,omitempty"`      // by service name; "" is everything
 	HostDigest    string            `json:"host_digest,omitempty"` // SHA-256 of the published host file
 	Compiled      []Compiled        `json:"compiled,omitempty"`
