@@ -57,9 +57,21 @@ func (a *app) status(ctx context.Context) (*api.Status, error) {
 		return a.statusOfCards(err)
 	}
 	if err == nil {
+		ofOlder(st)
 		a.readForeign(st)
 	}
 	return st, err
+}
+
+// ofOlder gives the status of an agent before this build's, which says no sentence, the one that is true of it.
+func ofOlder(st *api.Status) {
+	if st.Agent == nil || st.State != "" || st.Says != "" {
+		return
+	}
+	st.State, st.Says = api.StateUnknown, fmt.Sprintf("UNKNOWN: the agent (%s) is of another version and does not say; restart it: systemctl restart spillway.", st.Agent.Version)
+	if st.Bypass.Active {
+		st.State, st.Says = api.StateBypassed, "BYPASS IS ON: the agent is of another version, and says that everything passes."
+	}
 }
 
 // ask puts a question to the agent, and to the pinned maps when no agent answers in time.

@@ -177,9 +177,7 @@ func Detach(p Places, reason string, now func() time.Time) (*api.Change, error) 
 	var interfaces []string
 	if r, err := loader.OpenRoot(p.Pins); err == nil { // of whatever build
 		if all, err := r.Attachments(); err == nil {
-			for _, a := range all {
-				interfaces = append(interfaces, a.Interface)
-			}
+			interfaces = cut(all)
 		}
 		if err := r.Close(); err != nil {
 			return nil, err
@@ -193,6 +191,17 @@ func Detach(p Places, reason string, now func() time.Time) (*api.Change, error) 
 	noted := record(store, state.Entry{Verb: "detach", Reason: reason, Outcome: change.Outcome, Detail: append(interfaces, change.Incomplete...)})
 	change.Details = notes(note, noted)
 	return change, nil
+}
+
+// cut names the interfaces that a detach takes something off: the link of a device that is gone holds none.
+func cut(all []loader.Attachment) []string {
+	var names []string
+	for _, a := range all {
+		if a.State == loader.StateAttached {
+			names = append(names, a.Interface)
+		}
+	}
+	return names
 }
 
 // detached says what netlink says now: what was pinned is gone, and packets may meet something all the same.
