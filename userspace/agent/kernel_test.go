@@ -203,6 +203,9 @@ func (s *site) kill() {
 	}
 	_ = s.child.Process.Kill()
 	_ = s.child.Wait()
+	for s.child.Process.Signal(syscall.Signal(0)) == nil { // somebody else waits for it, and it is not gone yet
+		time.Sleep(time.Millisecond)
+	}
 	s.child = nil
 }
 
