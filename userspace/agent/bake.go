@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -27,8 +28,8 @@ func (a *agent) idleReason(d dataplane) string {
 			return "the bypass is off"
 		}
 	}
-	all, err := d.Attachments()
-	if err != nil || !slices.ContainsFunc(all, func(at loader.Attachment) bool { return at.State == loader.StateAttached }) {
+	// The card is asked, not the pins: what somebody unpinned goes on.
+	if !slices.ContainsFunc(a.verdict(d).Interfaces, func(i api.Interface) bool { return i.State == loader.StateAttached }) {
 		return "an interface is attached"
 	}
 	return ""
