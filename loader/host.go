@@ -22,6 +22,9 @@ type HostImage struct {
 	allowlist rows[bpf.Prefix6Key, uint32]
 }
 
+// Number is the one that it was compiled under.
+func (img *HostImage) Number() uint32 { return img.host.Number }
+
 // HostInfo is the host file as the kernel holds it.
 type HostInfo struct {
 	Number       uint32

@@ -72,23 +72,32 @@ func compileHost(d dataplane, h *config.Host, number uint32) (*loader.HostImage,
 	return loader.CompileHost(h, current, number)
 }
 
+// buildHost compiles a host file under the next number and builds it aside. It publishes nothing.
+func (a *agent) buildHost(d dataplane, h *config.Host) (*loader.HostImage, uint8, error) {
+	number, err := a.nextHostNumber(d)
+	if err != nil {
+		return nil, 0, err
+	}
+	host, err := compileHost(d, h, number)
+	if err != nil {
+		return nil, 0, fmt.Errorf("compile host file: %w", err)
+	}
+	slot, err := d.BuildHost(host)
+	if err != nil {
+		return nil, 0, fmt.Errorf("build host file: %w", err)
+	}
+	return host, slot, nil
+}
+
 // publishFromDisk fills an empty kernel: the host file, and the bundle that comes back. Without one,
 // everything passes.
 func (a *agent) publishFromDisk(d dataplane) error {
 	seen := d.Control().Epoch
 	file := a.loaded()
 	h := file.Host
-	number, err := a.nextHostNumber(d)
+	host, hostSlot, err := a.buildHost(d, h)
 	if err != nil {
 		return err
-	}
-	host, err := compileHost(d, h, number)
-	if err != nil {
-		return fmt.Errorf("compile host file: %w", err)
-	}
-	hostSlot, err := d.BuildHost(host)
-	if err != nil {
-		return fmt.Errorf("build host file: %w", err)
 	}
 	known, mode := a.comeback()
 	change := loader.Change{Host: &hostSlot, Mode: &mode, Seen: &seen}
@@ -200,17 +209,9 @@ func (a *agent) adoptHost(d dataplane) error {
 func (a *agent) publishHost(d dataplane, file *hostfile.File, mode bpf.Mode) (detail []string, err error) {
 	h := file.Host
 	seen := mark{epoch: d.Control().Epoch, wentBack: a.wentBack.Load()}
-	number, err := a.nextHostNumber(d)
+	host, hostSlot, err := a.buildHost(d, h)
 	if err != nil {
 		return nil, err
-	}
-	host, err := compileHost(d, h, number)
-	if err != nil {
-		return nil, fmt.Errorf("compile host file: %w", err)
-	}
-	hostSlot, err := d.BuildHost(host)
-	if err != nil {
-		return nil, fmt.Errorf("build host file: %w", err)
 	}
 	change := loader.Change{Host: &hostSlot, Mode: &mode, KeepPrevious: true, Seen: &seen.epoch}
 	before, err := d.Host()
@@ -239,7 +240,7 @@ func (a *agent) publishHost(d dataplane, file *hostfile.File, mode bpf.Mode) (de
 		r.HeldBack = r.HeldBack && r.ModeHeld
 	})
 	a.endLeftBypasses(d, before, h)
-	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", modeName(mode), len(h.Services), number)), nil
+	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", modeName(mode), len(h.Services), host.Number())), nil
 }
 
 // built is a bundle in a slot that nobody names yet.

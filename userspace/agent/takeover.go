@@ -53,17 +53,9 @@ func (a *agent) takeOver(d dataplane) error {
 
 func (a *agent) carryOver(d dataplane, p *loader.Predecessor) error {
 	h := a.hostFile()
-	number, err := a.nextHostNumber(d)
+	host, hostSlot, err := a.buildHost(d, h)
 	if err != nil {
 		return err
-	}
-	host, err := compileHost(d, h, number)
-	if err != nil {
-		return fmt.Errorf("compile host file: %w", err)
-	}
-	hostSlot, err := d.BuildHost(host)
-	if err != nil {
-		return fmt.Errorf("build host file: %w", err)
 	}
 	stable, previous, err := a.wasInForce(p)
 	if err != nil {
