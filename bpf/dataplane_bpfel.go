@@ -96,6 +96,8 @@ type DataplaneFlow struct {
 	Facts       DataplaneTcpFacts
 	HelloEnd    uint32
 	Tls         DataplaneTlsFingerprint
+	Sight       uint32
+	Held        uint32
 }
 
 type DataplaneFlowFlags uint32
@@ -107,6 +109,8 @@ const (
 	DataplaneFlowFlagsFLOW_HAS_TLS         DataplaneFlowFlags = 8
 	DataplaneFlowFlagsFLOW_COUNTED         DataplaneFlowFlags = 16
 	DataplaneFlowFlagsFLOW_CUT             DataplaneFlowFlags = 32
+	DataplaneFlowFlagsFLOW_UNSEEN          DataplaneFlowFlags = 64
+	DataplaneFlowFlagsFLOW_GAP             DataplaneFlowFlags = 128
 )
 
 type DataplaneFlowKey struct {
@@ -159,12 +163,26 @@ const (
 )
 
 type DataplaneHost struct {
-	_              structs.HostLayout
-	AgentTimeoutNs uint64
-	Number         uint32
-	ServiceCount   uint32
-	Services       [33]DataplaneService
+	_               structs.HostLayout
+	AgentTimeoutNs  uint64
+	AcceptedReasons uint64
+	Number          uint32
+	ServiceCount    uint32
+	Services        [33]DataplaneService
 }
+
+type DataplaneInterface struct {
+	_     structs.HostLayout
+	Flags uint32
+	Pad   uint32
+}
+
+type DataplaneInterfaceFlags uint32
+
+const (
+	DataplaneInterfaceFlagsINTERFACE_PARTIAL_SUMS DataplaneInterfaceFlags = 1
+	DataplaneInterfaceFlagsINTERFACE_NO_TX        DataplaneInterfaceFlags = 2
+)
 
 type DataplaneJa4Form uint32
 
@@ -211,8 +229,15 @@ type DataplanePolicy struct {
 	Tag   uint32
 	Drop  uint8
 	Reset uint8
-	Pad   [2]uint8
+	Flags uint8
+	Pad   uint8
 }
+
+type DataplanePolicyFlags uint32
+
+const (
+	DataplanePolicyFlagsPOLICY_DROP_FRAGMENTS DataplanePolicyFlags = 1
+)
 
 type DataplanePort struct {
 	_     structs.HostLayout
@@ -270,6 +295,10 @@ const (
 	DataplaneReasonREASON_HELLO_MALFORMED DataplaneReason = 30
 	DataplaneReasonREASON_HELLO_BUSY      DataplaneReason = 31
 	DataplaneReasonREASON_NOT_HELLO       DataplaneReason = 32
+	DataplaneReasonREASON_NOT_TAKEN       DataplaneReason = 33
+	DataplaneReasonREASON_HELLO_HIDDEN    DataplaneReason = 34
+	DataplaneReasonREASON_HELLO_UNSEEN    DataplaneReason = 35
+	DataplaneReasonREASON_HELLO_URGENT    DataplaneReason = 36
 	DataplaneReasonREASON_MAX             DataplaneReason = 48
 )
 
@@ -301,14 +330,16 @@ type DataplaneRuntime struct {
 	TellUntilNs          uint64
 	ServiceBypassUntilNs [33]uint64
 	VouchedUntilNs       uint64
+	Sight                uint64
 }
 
 type DataplaneService struct {
-	_    structs.HostLayout
-	Tag  uint32
-	Kind uint8
-	Pad  [3]uint8
-	Name [32]uint8
+	_     structs.HostLayout
+	Tag   uint32
+	Kind  uint8
+	Flags uint8
+	Pad   [2]uint8
+	Name  [32]uint8
 }
 
 type DataplaneServiceAddress struct {
@@ -318,6 +349,13 @@ type DataplaneServiceAddress struct {
 	Protocol uint8
 	Pad      uint8
 }
+
+type DataplaneServiceFlags uint32
+
+const (
+	DataplaneServiceFlagsSERVICE_PROXY_PROTOCOL DataplaneServiceFlags = 1
+	DataplaneServiceFlagsSERVICE_STRIP_MPTCP    DataplaneServiceFlags = 2
+)
 
 type DataplaneServiceIdFlags uint32
 
@@ -376,7 +414,7 @@ type DataplaneSynRecord struct {
 	HasFingerprint uint32
 	Fingerprint    DataplaneTcpFingerprint
 	Facts          DataplaneTcpFacts
-	Pad            uint32
+	Sight          uint32
 }
 
 type DataplaneTcpFacts struct {
@@ -531,11 +569,11 @@ type DataplaneWorkspace struct {
 		Stage       uint8
 		_           [1]byte
 		Rule        uint16
-		Flags       uint16
+		_           [2]byte
+		Flags       uint32
 		Generation  uint32
 		HelloEnd    uint32
 		Cursor      uint32
-		_           [4]byte
 		ExpiresNs   uint64
 		NowNs       uint64
 		Control     uint64
@@ -626,6 +664,7 @@ const (
 	DataplaneMapHostAllowlist             = "host_allowlist"
 	DataplaneMapHostPorts                 = "host_ports"
 	DataplaneMapHosts                     = "hosts"
+	DataplaneMapInterfaces                = "interfaces"
 	DataplaneMapJa4s                      = "ja4s"
 	DataplaneMapPrefixes4                 = "prefixes4"
 	DataplaneMapPrefixes6                 = "prefixes6"
@@ -649,10 +688,13 @@ const (
 	DataplaneVarKeepEnumCounterSlot       = "keep_enum_counter_slot"
 	DataplaneVarKeepEnumFlowFlags         = "keep_enum_flow_flags"
 	DataplaneVarKeepEnumHelloLimit        = "keep_enum_hello_limit"
+	DataplaneVarKeepEnumInterfaceFlags    = "keep_enum_interface_flags"
 	DataplaneVarKeepEnumJa4Form           = "keep_enum_ja4_form"
 	DataplaneVarKeepEnumMode              = "keep_enum_mode"
 	DataplaneVarKeepEnumOutcome           = "keep_enum_outcome"
+	DataplaneVarKeepEnumPolicyFlags       = "keep_enum_policy_flags"
 	DataplaneVarKeepEnumReason            = "keep_enum_reason"
+	DataplaneVarKeepEnumServiceFlags      = "keep_enum_service_flags"
 	DataplaneVarKeepEnumServiceIdFlags    = "keep_enum_service_id_flags"
 	DataplaneVarKeepEnumServiceKind       = "keep_enum_service_kind"
 	DataplaneVarKeepEnumStage             = "keep_enum_stage"
@@ -738,6 +780,7 @@ type DataplaneMapSpecs struct {
 	HostAllowlist   *ebpf.MapSpec `ebpf:"host_allowlist"`
 	HostPorts       *ebpf.MapSpec `ebpf:"host_ports"`
 	Hosts           *ebpf.MapSpec `ebpf:"hosts"`
+	Interfaces      *ebpf.MapSpec `ebpf:"interfaces"`
 	Ja4s            *ebpf.MapSpec `ebpf:"ja4s"`
 	Prefixes4       *ebpf.MapSpec `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.MapSpec `ebpf:"prefixes6"`
@@ -765,10 +808,13 @@ type DataplaneVariableSpecs struct {
 	KeepEnumCounterSlot       *ebpf.VariableSpec `ebpf:"keep_enum_counter_slot"`
 	KeepEnumFlowFlags         *ebpf.VariableSpec `ebpf:"keep_enum_flow_flags"`
 	KeepEnumHelloLimit        *ebpf.VariableSpec `ebpf:"keep_enum_hello_limit"`
+	KeepEnumInterfaceFlags    *ebpf.VariableSpec `ebpf:"keep_enum_interface_flags"`
 	KeepEnumJa4Form           *ebpf.VariableSpec `ebpf:"keep_enum_ja4_form"`
 	KeepEnumMode              *ebpf.VariableSpec `ebpf:"keep_enum_mode"`
 	KeepEnumOutcome           *ebpf.VariableSpec `ebpf:"keep_enum_outcome"`
+	KeepEnumPolicyFlags       *ebpf.VariableSpec `ebpf:"keep_enum_policy_flags"`
 	KeepEnumReason            *ebpf.VariableSpec `ebpf:"keep_enum_reason"`
+	KeepEnumServiceFlags      *ebpf.VariableSpec `ebpf:"keep_enum_service_flags"`
 	KeepEnumServiceIdFlags    *ebpf.VariableSpec `ebpf:"keep_enum_service_id_flags"`
 	KeepEnumServiceKind       *ebpf.VariableSpec `ebpf:"keep_enum_service_kind"`
 	KeepEnumStage             *ebpf.VariableSpec `ebpf:"keep_enum_stage"`
@@ -824,6 +870,7 @@ type DataplaneMaps struct {
 	HostAllowlist   *ebpf.Map `ebpf:"host_allowlist"`
 	HostPorts       *ebpf.Map `ebpf:"host_ports"`
 	Hosts           *ebpf.Map `ebpf:"hosts"`
+	Interfaces      *ebpf.Map `ebpf:"interfaces"`
 	Ja4s            *ebpf.Map `ebpf:"ja4s"`
 	Prefixes4       *ebpf.Map `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.Map `ebpf:"prefixes6"`
@@ -857,6 +904,7 @@ func (m *DataplaneMaps) Close() error {
 		m.HostAllowlist,
 		m.HostPorts,
 		m.Hosts,
+		m.Interfaces,
 		m.Ja4s,
 		m.Prefixes4,
 		m.Prefixes6,
@@ -885,10 +933,13 @@ type DataplaneVariables struct {
 	KeepEnumCounterSlot       *ebpf.Variable `ebpf:"keep_enum_counter_slot"`
 	KeepEnumFlowFlags         *ebpf.Variable `ebpf:"keep_enum_flow_flags"`
 	KeepEnumHelloLimit        *ebpf.Variable `ebpf:"keep_enum_hello_limit"`
+	KeepEnumInterfaceFlags    *ebpf.Variable `ebpf:"keep_enum_interface_flags"`
 	KeepEnumJa4Form           *ebpf.Variable `ebpf:"keep_enum_ja4_form"`
 	KeepEnumMode              *ebpf.Variable `ebpf:"keep_enum_mode"`
 	KeepEnumOutcome           *ebpf.Variable `ebpf:"keep_enum_outcome"`
+	KeepEnumPolicyFlags       *ebpf.Variable `ebpf:"keep_enum_policy_flags"`
 	KeepEnumReason            *ebpf.Variable `ebpf:"keep_enum_reason"`
+	KeepEnumServiceFlags      *ebpf.Variable `ebpf:"keep_enum_service_flags"`
 	KeepEnumServiceIdFlags    *ebpf.Variable `ebpf:"keep_enum_service_id_flags"`
 	KeepEnumServiceKind       *ebpf.Variable `ebpf:"keep_enum_service_kind"`
 	KeepEnumStage             *ebpf.Variable `ebpf:"keep_enum_stage"`

@@ -115,6 +115,14 @@ struct {
 	__type(value, __u64);
 } vouched SEC(".maps");
 
+/* Interfaces by index. Written by user space, with each attach. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct interface);
+} interfaces SEC(".maps");
+
 /* Packets and connections by {service, slot, reason}, and by outcome within, see count(). Written by the exit; user space
  * takes a slot's part away before the slot is filled again. */
 struct {
@@ -178,6 +186,9 @@ KEEP_ENUM(control_shift);
 KEEP_ENUM(stage);
 KEEP_ENUM(service_kind);
 KEEP_ENUM(service_id_flags);
+KEEP_ENUM(service_flags);
+KEEP_ENUM(policy_flags);
+KEEP_ENUM(interface_flags);
 KEEP_ENUM(flow_flags);
 KEEP_ENUM(tcp_present);
 KEEP_ENUM(tcp_quirk);

@@ -16,6 +16,7 @@ type (
 	Generation     = DataplaneGeneration
 	Hello          = DataplaneHello
 	Host           = DataplaneHost
+	Interface      = DataplaneInterface
 	JA4Key         = DataplaneJa4Key
 	Mode           = DataplaneMode
 	Outcome        = DataplaneOutcome
@@ -48,7 +49,7 @@ type (
 
 // Limits and constants of types.h that user space needs.
 const (
-	ABIVersion    = 3
+	ABIVersion    = 4
 	ServicesMax   = 33
 	Slots         = 8
 	RuleChainMax  = 8
@@ -106,6 +107,10 @@ var reasonNames = [...]string{
 	DataplaneReasonREASON_HELLO_MALFORMED: "hello_malformed",
 	DataplaneReasonREASON_HELLO_BUSY:      "hello_busy",
 	DataplaneReasonREASON_NOT_HELLO:       "not_hello",
+	DataplaneReasonREASON_NOT_TAKEN:       "not_taken",
+	DataplaneReasonREASON_HELLO_HIDDEN:    "hello_hidden",
+	DataplaneReasonREASON_HELLO_UNSEEN:    "hello_unseen",
+	DataplaneReasonREASON_HELLO_URGENT:    "hello_urgent",
 }
 
 var outcomeNames = [...]string{"pass", "tag", "limit", "reset", "drop", "would_limit", "would_reset", "would_drop"}

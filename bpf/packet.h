@@ -66,7 +66,7 @@ struct packet {
 	__u8 score;
 	__u8 stage;
 	__u16 rule;
-	__u16 flags;
+	__u32 flags;
 	__u32 generation;
 	__u32 hello_end; /* of struct flow */
 	union {

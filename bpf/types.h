@@ -10,7 +10,7 @@
 /* The version of the layout of maps and of everything in this file. Pins live in a folder of this name; a build reads no
  * folder of another number but root's, because a half-understood map could block someone. A test holds a digest of the
  * layout of each number (abi.txt): what changes it takes a new one. */
-#define ABI_VERSION 3
+#define ABI_VERSION 4
 
 enum {
 	/* Service 0 is "no service". 32 is what one host file may list; more would only fatten the per-CPU counters. */
@@ -63,6 +63,11 @@ enum reason {
 	REASON_HELLO_MALFORMED = 30, /* lengths inside the ClientHello contradict each other */
 	REASON_HELLO_BUSY = 31,      /* a new shape beyond the budget of its processor or source prefix */
 	REASON_NOT_HELLO = 32,       /* the first payload to a tls service is no ClientHello */
+	REASON_NOT_TAKEN = 33,       /* the server's socket will not take this segment: it passes, and says nothing */
+	REASON_HELLO_HIDDEN = 34,    /* the server read bytes of the connection's beginning that we did not see */
+	REASON_HELLO_UNSEEN = 35,    /* the same, where a network or we may be the cause */
+	REASON_HELLO_URGENT =
+		36, /* more than one urgent byte in a ClientHello: which of them it has depends on the server */
 	REASON_MAX = 48,
 };
 
@@ -151,8 +156,10 @@ struct runtime {
 	__u64 service_bypass_until_ns
 		[SERVICES_MAX]; /* like the root's bypass, one service each. Writer: whoever holds the state lock */
 	__u64 vouched_until_ns; /* the latest end in `vouched`: after it nobody looks there. Writer: the agent */
+	__u64 sight; /* grows whenever packets may have passed unseen: an attach, an upgrade, a bypass, an empty `next`.
+		      * Writer: whoever does it. What began in another sight is never called hidden */
 };
-_Static_assert(sizeof(struct runtime) == 328, "runtime is ABI");
+_Static_assert(sizeof(struct runtime) == 336, "runtime is ABI");
 
 /* A connection as the kernel sees it; IPv4 as ::ffff:a.b.c.d so that both families share one table. */
 struct flow_key {
@@ -171,7 +178,7 @@ struct syn_record {
 	__u32 has_fingerprint;
 	struct tcp_fingerprint fingerprint;
 	struct tcp_facts facts;
-	__u32 pad;
+	__u32 sight; /* the lower half of the word at the time */
 };
 _Static_assert(sizeof(struct syn_record) == 64, "syn_record is ABI");
 
@@ -182,6 +189,8 @@ enum flow_flags {
 	FLOW_HAS_TLS = 8,         /* the ClientHello's fingerprint is known */
 	FLOW_COUNTED = 16,        /* the connection was counted at its decision */
 	FLOW_CUT = 32,            /* and again when a ban cut it */
+	FLOW_UNSEEN = 64,         /* not all of its beginning can be shown to have been seen: never hidden */
+	FLOW_GAP = 128,           /* one packet found bytes taken that we do not hold; a second one decides */
 };
 
 /* The verdict of one connection. verdict and the fields beside it are written together at creation; later writes
@@ -203,8 +212,10 @@ struct flow {
 	struct tcp_facts facts;
 	__u32 hello_end; /* bytes from ISN + 1 on that the ClientHello takes, or may take; 0: nothing here is looked at */
 	struct tls_fingerprint tls;
+	__u32 sight; /* of struct syn_record */
+	__u32 held;  /* bytes from ISN + 1 on that were read without a gap */
 };
-_Static_assert(sizeof(struct flow) == 112, "flow is ABI");
+_Static_assert(sizeof(struct flow) == 120, "flow is ABI");
 
 /* One link of the chain of rules that a match points to; node 0 is "none". Scores add up, expired links do not count. */
 struct rule_node {
@@ -216,11 +227,16 @@ struct rule_node {
 };
 _Static_assert(sizeof(struct rule_node) == 16, "rule_node is ABI");
 
+enum policy_flags {
+	POLICY_DROP_FRAGMENTS = 1, /* TCP fragments to the service are dropped */
+};
+
 struct policy {
 	__u32 tag;  /* the service this was compiled for; another tag means another service: pass */
 	__u8 drop;  /* score from which to drop; 0: never */
 	__u8 reset; /* score from which to reset; 0: never */
-	__u8 pad[2];
+	__u8 flags; /* enum policy_flags */
+	__u8 pad;
 };
 _Static_assert(sizeof(struct policy) == 8, "policy is ABI");
 
@@ -258,10 +274,16 @@ enum service_kind {
 	KIND_UDP = 5,
 };
 
+enum service_flags {
+	SERVICE_PROXY_PROTOCOL = 1, /* connections begin with a PROXY header, which is stepped over */
+	SERVICE_STRIP_MPTCP = 2,    /* MP_CAPABLE and MP_JOIN of SYNs become NOPs */
+};
+
 struct service {
-	__u32 tag; /* FNV-1a of the name */
-	__u8 kind; /* enum service_kind */
-	__u8 pad[3];
+	__u32 tag;  /* FNV-1a of the name */
+	__u8 kind;  /* enum service_kind */
+	__u8 flags; /* enum service_flags */
+	__u8 pad[2];
 	__u8 name[32]; /* for people who read the map without an agent */
 };
 _Static_assert(sizeof(struct service) == 40, "service is ABI");
@@ -269,11 +291,12 @@ _Static_assert(sizeof(struct service) == 40, "service is ABI");
 /* Everything small of the host file. */
 struct host {
 	__u64 agent_timeout_ns; /* all ones: never */
+	__u64 accepted_reasons; /* a bit each, 1 << reason: weak ones that this host lets a rule block by */
 	__u32 number;
 	__u32 service_count;
 	struct service services[SERVICES_MAX];
 };
-_Static_assert(sizeof(struct host) == 1336, "host is ABI");
+_Static_assert(sizeof(struct host) == 1344, "host is ABI");
 
 /* Services of one port, each as id, 0 for none. Port 0 stands for "any port": what cannot be read further
  * (later fragments, deep headers) is judged by its addresses. */
@@ -308,6 +331,19 @@ struct ban {
 	__u64 expires_ns;     /* the later of its own end and that of the bans around it */
 	__u64 own_expires_ns; /* what was asked for */
 };
+
+enum interface_flags {
+	INTERFACE_PARTIAL_SUMS =
+		1, /* frames may come with the pseudo-header's sum only: the sender's card was to add the rest */
+	INTERFACE_NO_TX = 2, /* XDP_TX does not leave it: an answer would be lost */
+};
+
+/* What an interface is, that packets cannot say. One without an entry has no flags. */
+struct interface {
+	__u32 flags; /* enum interface_flags */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct interface) == 8, "interface is ABI");
 
 /* A source that somebody vouches for: IPv4 as ::ffff:a.b.c.d, IPv6 as its /64, because whoever has one address of it has
  * them all. */

@@ -171,7 +171,7 @@ func TestA2MapOfAnotherShapeIsRefused(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	small, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 336, MaxEntries: 1, Flags: 0x400})
+	small, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1, Flags: 0x400})
 	if err != nil {
 		t.Fatal(err)
 	}
