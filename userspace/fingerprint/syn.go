@@ -34,18 +34,13 @@ const scaleMax = 14
 func readSYN(s *segment) synFacts {
 	f := synFacts{}
 	f.fingerprint.Window = binary.BigEndian.Uint16(s.tcp[14:])
-	quirks, ok := f.readOptions(s.tcp[20:])
-	f.ok = ok
+	f.ok = f.readOptions(s.tcp[20:])
 	f.facts.OptionsLen = uint8(len(s.tcp) - 20)
 	if s.plain && s.flags&(flagFIN|flagRST) == 0 { // else p0f would say nothing of it
 		f.facts.Version, f.facts.Ttl = s.ip[0]>>4, s.hopLimit
-		quirks |= f.readIP(s.ip)
+		f.facts.Quirks |= f.readIP(s.ip)
 	}
-	quirks |= readFlags(s)
-	if len(s.payload) > 0 {
-		quirks |= uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)
-	}
-	f.facts.Quirks = quirks
+	f.facts.Quirks |= readFlags(s) | quirkIf(len(s.payload) > 0, bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)
 	return f
 }
 
@@ -86,11 +81,11 @@ func readFlags(s *segment) uint32 {
 }
 
 // readOptions reads the options up to EOL; ok is false when they contradict themselves or are too many.
-func (f *synFacts) readOptions(b []byte) (quirks uint32, ok bool) {
+func (f *synFacts) readOptions(b []byte) (ok bool) {
 	fp := &f.fingerprint
 	for len(b) > 0 {
 		if int(fp.KindCount) == len(fp.Kinds) {
-			return quirks | uint32(bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS), false
+			return f.badOptions()
 		}
 		kind := b[0]
 		fp.Kinds[fp.KindCount] = kind
@@ -98,24 +93,30 @@ func (f *synFacts) readOptions(b []byte) (quirks uint32, ok bool) {
 		if kind == optionEOL {
 			f.facts.EolPad = uint8(len(b) - 1)
 			for _, pad := range b[1:max(len(b)-1, 1)] { // p0f overlooks the last byte
-				quirks |= quirkIf(pad != 0, bpf.DataplaneTcpQuirkQUIRK_AFTER_EOL)
+				f.facts.Quirks |= quirkIf(pad != 0, bpf.DataplaneTcpQuirkQUIRK_AFTER_EOL)
 			}
-			return quirks, true
+			return true
 		}
 		if kind == optionNOP {
 			b = b[1:]
 			continue
 		}
 		if len(b) < 2 || b[1] < 2 || int(b[1]) > len(b) {
-			return quirks | uint32(bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS), false
+			return f.badOptions()
 		}
-		quirks |= f.readOption(kind, b[2:b[1]])
+		f.readOption(kind, b[2:b[1]])
 		b = b[b[1]:]
 	}
-	return quirks, true
+	return true
 }
 
-func (f *synFacts) readOption(kind byte, data []byte) uint32 {
+func (f *synFacts) badOptions() (ok bool) {
+	f.facts.Quirks |= uint32(bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS)
+	return false
+}
+
+// readOption takes the value of an option. Of two of a kind the last counts, as far as p0f does not name both as odd.
+func (f *synFacts) readOption(kind byte, data []byte) {
 	fp := &f.fingerprint
 	switch {
 	case kind == optionMSS && len(data) == 2:
@@ -124,14 +125,14 @@ func (f *synFacts) readOption(kind byte, data []byte) uint32 {
 	case kind == optionScale && len(data) == 1:
 		fp.Scale = data[0]
 		fp.Present |= uint8(bpf.DataplaneTcpPresentTCP_HAS_SCALE)
-		return quirkIf(data[0] > scaleMax, bpf.DataplaneTcpQuirkQUIRK_SCALE)
+		f.facts.Quirks |= quirkIf(data[0] > scaleMax, bpf.DataplaneTcpQuirkQUIRK_SCALE)
 	case kind == optionTimes && len(data) == 8:
 		own, peer := binary.BigEndian.Uint32(data), binary.BigEndian.Uint32(data[4:])
-		return quirkIf(own == 0, bpf.DataplaneTcpQuirkQUIRK_ZERO_TS) | quirkIf(own != 0, bpf.DataplaneTcpQuirkQUIRK_TIMESTAMP) |
+		f.facts.Quirks &^= uint32(bpf.DataplaneTcpQuirkQUIRK_TIMESTAMP)
+		f.facts.Quirks |= quirkIf(own == 0, bpf.DataplaneTcpQuirkQUIRK_ZERO_TS) | quirkIf(own != 0, bpf.DataplaneTcpQuirkQUIRK_TIMESTAMP) |
 			quirkIf(peer != 0, bpf.DataplaneTcpQuirkQUIRK_PEER_TS)
 	case kind == optionMSS, kind == optionScale, kind == optionTimes, kind == optionSACKPermitted && len(data) > 0,
 		kind == optionSACK && (len(data) < 8 || len(data) > 32):
-		return uint32(bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS)
+		f.facts.Quirks |= uint32(bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS)
 	}
-	return 0
 }
