@@ -35,7 +35,7 @@ const layoutRootless = 2
 // takesOver reports whether this build can carry over what a dataplane of another layout knows. Whoever changes a layout
 // says here how the one before it is read (predecessor.go).
 func takesOver(number uint64) bool {
-	return number == layoutRootless || number >= bpf.ABIVersion && number < layout
+	return number == layoutRootless || number == layout3Number || number >= bpf.ABIVersion && number < layout
 }
 
 // ForeignError says that a dataplane decides whose maps this build cannot read. It is an ErrForeignABI. The root is every

@@ -21,9 +21,9 @@ import (
 //	<folder>/root/program              the root program
 //	<folder>/root/words, next          its words, and the entry that says which dataplane is in force
 //	<folder>/root/links/…              one link an interface
-//	<folder>/v3/maps/…                 the maps of the dataplane of ABI 3
-//	<folder>/v3/slots/<slot>/<map>     what lies in a slot of a map of maps
-//	<folder>/v3/programs/<id>/…        dataplane, payload, and the PROG_ARRAY between them, of one load
+//	<folder>/v4/maps/…                 the maps of the dataplane of ABI 4
+//	<folder>/v4/slots/<slot>/<map>     what lies in a slot of a map of maps
+//	<folder>/v4/programs/<id>/…        dataplane, payload, and the PROG_ARRAY between them, of one load
 //
 // root is read by every build, a v folder by the builds of its number alone.
 type pins struct {

@@ -36,14 +36,17 @@ type source interface {
 	seed() [2]uint64
 	bans() (map[bpf.Prefix6Key]bpf.Ban, error)
 	vouched() (map[bpf.VouchedKey]uint64, error)
-	flows() *ebpf.Map // nil when there are none, or of another shape
+	flows(visit func(bpf.FlowKey, bpf.Flow)) error // visits connections
 	close() error
 }
 
 // openPredecessor opens the dataplane of another layout that decides.
 func (p pins) openPredecessor(number uint64) (*Predecessor, error) {
-	if number == layoutRootless {
+	switch number {
+	case layoutRootless:
 		return p.openRootless()
+	case layout3Number:
+		return p.openLayout3()
 	}
 	d, err := adopt(pins{p.folder, number})
 	if err != nil {
@@ -96,7 +99,9 @@ func (s pinnedSource) vouched() (map[bpf.VouchedKey]uint64, error) {
 	return all, explain("read the vouched sources", err)
 }
 
-func (s pinnedSource) flows() *ebpf.Map { return s.d.maps[bpf.DataplaneMapFlows] }
+func (s pinnedSource) flows(visit func(bpf.FlowKey, bpf.Flow)) error {
+	return eachRow(s.d.maps[bpf.DataplaneMapFlows], visit)
+}
 
 // Predecessor returns the dataplane that decides while this one is made beside it; nil when this one decides.
 func (d *Dataplane) Predecessor() *Predecessor { return d.before }
@@ -151,13 +156,10 @@ func (d *Dataplane) CarryOver() error {
 // copyBlocked copies the connections that a predecessor blocks, as judged at another time: with its next packet each is
 // scored again by what is in force then.
 func (d *Dataplane) copyBlocked(from source) error {
-	flows, own := from.flows(), d.maps[bpf.DataplaneMapFlows]
-	if flows == nil {
-		return nil
-	}
+	own := d.maps[bpf.DataplaneMapFlows]
 	var blocked []bpf.FlowKey
 	var values []bpf.Flow
-	err := eachRow(flows, func(key bpf.FlowKey, f bpf.Flow) {
+	err := from.flows(func(key bpf.FlowKey, f bpf.Flow) {
 		if f.Verdict == uint8(bpf.DataplaneVerdictVERDICT_PASS) {
 			return
 		}

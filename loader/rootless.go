@@ -52,7 +52,6 @@ const (
 	rootlessGeneration = 448 // bytes of struct generation: number at 0, digest at 8, when it was built at 48
 	rootlessHost       = 1336
 	rootlessService    = 40 // of each service, from byte 16 of struct host on: the name at 8
-	rootlessFlow       = 112
 )
 
 // rootless is the pinned state of layout 2.
@@ -181,13 +180,7 @@ func (r *rootless) bans() (map[bpf.Prefix6Key]bpf.Ban, error) {
 // vouched: layout 2 had none.
 func (r *rootless) vouched() (map[bpf.VouchedKey]uint64, error) { return nil, nil }
 
-// flows returns its connections, as long as this build's are of the same shape.
-func (r *rootless) flows() *ebpf.Map {
-	if r.flow.ValueSize() != uint32(unsafe.Sizeof(bpf.Flow{})) || r.flow.ValueSize() != rootlessFlow {
-		return nil
-	}
-	return r.flow
-}
+func (r *rootless) flows(visit func(bpf.FlowKey, bpf.Flow)) error { return eachFlow112(r.flow, visit) }
 
 // close leaves the words mapped: the heartbeat's thread may be about to store.
 func (r *rootless) close() error {

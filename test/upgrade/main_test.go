@@ -18,8 +18,11 @@ import (
 // everything is set where there is time: make soak.
 var everything = os.Getenv("SPILLWAY_FAULTS") == "all"
 
-// rootless is the last commit whose dataplane had no root of its own: layout 2.
-const rootless = "5b20cdb"
+// The last commit of each layout that this build takes over from. The dataplane of rootless had no root of its own.
+const (
+	rootless = "5b20cdb" // layout 2
+	layout3  = "d07d65f"
+)
 
 // variable gives the binary of laterBinary its layout.
 const variable = "SPILLWAY_TEST_LAYOUT"
@@ -54,16 +57,16 @@ func laterBinary(t *testing.T) string {
 	return build(t, filepath.Join("..", ".."), filepath.Join(folder(t), "later"), "-ldflags", "-X github.com/spillway/spillway/loader.layoutVariable="+variable)
 }
 
-// rootlessBinary builds the command of layout 2 from the history of this tree.
-func rootlessBinary(t *testing.T) string {
+// earlierBinary builds the command of a commit from the history of this tree.
+func earlierBinary(t *testing.T, commit string) string {
 	t.Helper()
-	path := filepath.Join(folder(t), "rootless")
+	path := filepath.Join(folder(t), "build-"+commit)
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	source := filepath.Join(folder(t), "source")
-	if err := unpack(source); err != nil {
-		message := fmt.Sprintf("the tree of commit %s is needed, and this one has no history: %v", rootless, err)
+	source := filepath.Join(folder(t), "source-"+commit)
+	if err := unpack(commit, source); err != nil {
+		message := fmt.Sprintf("the tree of commit %s is needed, and this one has no history: %v", commit, err)
 		if os.Getenv("CI") != "" {
 			t.Fatal(message)
 		}
@@ -72,12 +75,12 @@ func rootlessBinary(t *testing.T) string {
 	return build(t, source, path)
 }
 
-// unpack writes the tree of that commit, without touching this one's worktrees.
-func unpack(to string) error {
+// unpack writes the tree of a commit, without touching this one's worktrees.
+func unpack(commit, to string) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
-	archive, tar := exec.Command("git", "archive", rootless), exec.Command("tar", "-x", "-C", to)
+	archive, tar := exec.Command("git", "archive", commit), exec.Command("tar", "-x", "-C", to)
 	archive.Dir = filepath.Join("..", "..")
 	from, into := io.Pipe()
 	archive.Stdout, tar.Stdin = into, from

@@ -44,7 +44,7 @@ type site struct {
 	tr          *world.Traffic
 	scan, crawl uint64 // what bots got so far, which is nothing more
 	layout      uint64
-	rootless    string // the command of layout 2
+	earlier     string // the commit whose build the site begins with; none: this one
 	roles       map[string]config.Digest
 }
 
@@ -56,11 +56,11 @@ func rolesIn(st *api.Status) map[string]config.Digest {
 	return roles
 }
 
-// newSite makes a site that this build protects, or that of layout 2, which needed all rights: two bundles were applied, and
-// one address is banned.
-func newSite(t *testing.T, rootless string) *site {
+// newSite makes a site that this build protects, or that of an earlier commit: two bundles were applied, and one address is
+// banned.
+func newSite(t *testing.T, earlier string) *site {
 	t.Helper()
-	s := &site{Edge: world.NewEdge(t), layout: bpf.ABIVersion, rootless: rootless}
+	s := &site{Edge: world.NewEdge(t), layout: bpf.ABIVersion, earlier: earlier}
 	s.WriteHost("enforce", small)
 	s.tr = world.StartTraffic(t, s.Edge)
 	s.protect(t)
@@ -69,8 +69,11 @@ func newSite(t *testing.T, rootless string) *site {
 
 func (s *site) protect(t *testing.T) {
 	t.Helper()
-	if s.Program = s.rootless; s.rootless != "" {
-		s.StartRoot()
+	if s.Program = ""; s.earlier != "" {
+		s.Program = earlierBinary(t, s.earlier)
+	}
+	if s.earlier == rootless {
+		s.StartRoot() // it needed all rights
 	} else {
 		s.Start()
 	}
@@ -135,7 +138,7 @@ func (s *site) took(t *testing.T) *api.Status {
 		t.Errorf("below the pins lie %v, want %v", folders, want)
 	}
 	want := maps.Clone(s.roles)
-	if s.rootless != "" { // its slots cannot be read with the unit's rights, and its record knew no previous
+	if s.earlier == rootless { // its slots cannot be read with the unit's rights, and its record knew no previous
 		delete(want, loader.RolePrevious)
 	}
 	got := rolesIn(st)

@@ -89,7 +89,7 @@ func TestA2UpgradeIsHeld(t *testing.T) {
 	back := s.hide(t)
 	s.as(t, later)
 	s.Start()
-	s.held(t, "layout 3 goes on deciding")
+	s.held(t, fmt.Sprintf("layout %d goes on deciding", bpf.ABIVersion))
 	s.unnoticed(t)
 	if r := s.rootLayout(t); r != bpf.ABIVersion {
 		t.Errorf("layout %d decides", r)
@@ -200,9 +200,43 @@ func points(r *rand.Rand, calls int) (out []int) {
 	return out
 }
 
+// A2: from layout 3 nothing is lost, and the link is not touched. Its words, hosts and connections had another shape.
+func TestA2UpgradeFromLayout3(t *testing.T) {
+	s := newSite(t, layout3)
+	s.MustCLI("bypass", "on", "--service", "plain", "--for", "1h")
+	before := s.status(t)
+	s.count()
+	s.Kill()
+
+	// Without an agent: the switch works on it, the rest is not half understood.
+	s.Program = ""
+	if out, code := s.CLI("rollback", "--reason", "blind"); code == 0 || !contains(out, "layout 3") {
+		t.Errorf("rollback of layout 3: exit %d\n%s", code, out)
+	}
+	back := s.hide(t)
+	s.Start()
+	s.held(t, "layout 3 goes on deciding")
+	back()
+	world.Eventually(t, "this build decides", func() bool { return s.rootLayout(t) == s.layout && s.status(t).Source == api.SourceAgent })
+	if out, _ := s.CLI("status"); !contains(out, "service plain passes, its bypass is on") {
+		t.Errorf("the bypass of a service did not come along:\n%s", out)
+	}
+	s.MustCLI("bypass", "off", "--service", "plain")
+	after := s.took(t)
+	oldLink, oldProgram := link(before)
+	if l, p := link(after); l != oldLink || p != oldProgram || l == 0 {
+		t.Errorf("the link was touched: link %d, program %d; before %d, %d", l, p, oldLink, oldProgram)
+	}
+	s.tr.BotsAreStopped(t)
+	s.count()
+	s.MustCLI("rollback", "--reason", "the previous generation came along")
+	s.unnoticed(t)
+	s.tr.VisitorsNeverNoticed(t)
+}
+
 // A2: from a build without a root the link is updated, once; nothing else differs.
 func TestA2UpgradeFromLayout2(t *testing.T) {
-	s := newSite(t, rootlessBinary(t))
+	s := newSite(t, rootless)
 	before := s.status(t)
 	s.leave(t)
 
@@ -240,7 +274,7 @@ func TestA2UpgradeFromLayout2(t *testing.T) {
 
 // A2: the same, killed on the way.
 func TestA2UpgradeFromLayout2Killed(t *testing.T) {
-	s := newSite(t, rootlessBinary(t))
+	s := newSite(t, rootless)
 	in, err := inject.Listen(s.Folder, inject.BPF, s.State())
 	world.Must(t, err)
 	t.Cleanup(func() {
@@ -312,7 +346,7 @@ func files(t *testing.T, folder string) []string {
 // A3: the root program of layout 2 has the bypass first in the words of its dataplane. From the card root switches that,
 // where its pins are hidden, too.
 func TestA3CardOfLayout2(t *testing.T) {
-	s := newSite(t, rootlessBinary(t))
+	s := newSite(t, rootless)
 	s.leave(t)
 	s.Program = ""
 	hidden := []string{"unshare", "-m", "sh", "-c", `mount -t bpf bpf /sys/fs/bpf && exec "$@"`, "sh"}
