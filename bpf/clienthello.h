@@ -26,6 +26,9 @@
 /* Those that JA4_c leaves out. */
 #define UNLISTED_EXTENSIONS (1ULL << EXTENSION_SERVER_NAME | 1ULL << EXTENSION_ALPN)
 
+/* There are no more values; a protocol behind as many is what it says. */
+#define GREASE_PROTOCOLS_MAX 16
+
 enum value_kind {
 	VALUE_CIPHER = 1,
 	VALUE_EXTENSION = 2,
@@ -164,7 +167,8 @@ __noinline int read_extensions(struct stream *s, __u32 at, __u32 end)
 	return REASON_CONTINUE;
 }
 
-/* read_versions leaves the highest version of supported_versions (RFC 8446 section 4.2.1), where it names any. */
+/* read_versions leaves the highest version of supported_versions (RFC 8446 section 4.2.1), where it names any but GREASE;
+ * 0000 is one. */
 __noinline int read_versions(struct stream *s)
 {
 	struct workspace *ws = get_workspace();
@@ -176,15 +180,16 @@ __noinline int read_versions(struct stream *s)
 	__u32 bytes = byte_at(s, at);
 	if (bytes + 1 != len || bytes & 1)
 		return REASON_HELLO_MALFORMED;
-	ws->best_version = 0; /* in memory, so that a round leaves nothing behind that the verifier could tell apart */
+	ws->best_version =
+		0; /* and one more; in memory, so that a round leaves nothing behind that the verifier could tell apart */
 	for (__u32 i = 0; i < 127 && 2 * i < bytes; i++) {
 		__u32 value = word_at(s, at + 1 + 2 * i);
-		value &= -is_real(value);
+		value = (value + 1) & -is_real(value);
 		if (value > reload(ws->best_version))
 			ws->best_version = value;
 	}
 	if (reload(ws->best_version))
-		ws->key.version = ws->best_version;
+		ws->key.version = ws->best_version - 1;
 	return REASON_CONTINUE;
 }
 
@@ -230,8 +235,21 @@ static __always_inline __u8 hex_digit(__u32 nibble)
 	return nibble + (nibble < 10 ? '0' : 'a' - 10);
 }
 
+/* after_grease returns where the first protocol of a list lies that is not GREASE (RFC 8701 section 2: two bytes). */
+static __always_inline __u32 after_grease(struct stream *s, __u32 at, __u32 end)
+{
+	for (__u32 i = 0; i < GREASE_PROTOCOLS_MAX; i++) {
+		__u32 is_inside = (at + 2 - end) >> 31;
+		bounded(is_inside);
+		at += 3 * (is_inside & is_equal(byte_at(s, at), 2) & ~is_real(word_at(s, at + 1)));
+		bounded(at);
+	}
+	return at;
+}
+
 /* read_alpn leaves the two characters of the first protocol (RFC 7301): its first and last where both are ASCII letters or
- * digits, else the first and last hexadecimal digit of the whole. */
+ * digits, else the first and last hexadecimal digit of the whole. The specification wants GREASE ignored "anywhere", so it
+ * is looked past here too, though no published code of it does. */
 __noinline int read_alpn(struct stream *s)
 {
 	struct workspace *ws = get_workspace();
@@ -244,12 +262,14 @@ __noinline int read_alpn(struct stream *s)
 	__u32 bytes = word_at(s, at);
 	if (bytes + 2 != len)
 		return REASON_HELLO_MALFORMED;
-	__u32 name = bytes ? byte_at(s, at + 2) : 0;
+	__u32 end = at + len;
+	at = after_grease(s, at + 2, end);
+	__u32 name = at < end ? byte_at(s, at) : 0;
 	if (!name)
 		return REASON_CONTINUE;
-	if (name + 1 > bytes)
+	if (at + 1 + name > end)
 		return REASON_HELLO_MALFORMED;
-	__u32 first = byte_at(s, at + 3), last = byte_at(s, at + 2 + name);
+	__u32 first = byte_at(s, at + 1), last = byte_at(s, at + name);
 	if (is_alphanumeric(first) && is_alphanumeric(last)) {
 		ws->key.alpn[0] = first;
 		ws->key.alpn[1] = last;

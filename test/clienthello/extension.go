@@ -64,7 +64,7 @@ func (g *generator) data(kind uint16) []byte {
 	return noise(r, pick(r, []int{0, 0, 1, 5, r.IntN(40), r.IntN(300)}))
 }
 
-// protocols returns the content of ALPN. The first name is what is odd about it.
+// protocols returns the content of ALPN. The first name is what is odd about it, if not GREASE.
 func (g *generator) protocols() []byte {
 	r := g.r
 	names := [][]byte{}
@@ -73,6 +73,11 @@ func (g *generator) protocols() []byte {
 	}
 	if chance(r, 2) {
 		names = append([][]byte{g.oddName()}, names...)
+	}
+	if chance(r, 4) {
+		for range pick(r, []int{1, 1, 2, 15, 16, 17, 18}) {
+			names = append([][]byte{numbers([]uint16{grease(r)})}, names...)
+		}
 	}
 	var list []byte
 	for _, name := range names {

@@ -4,6 +4,7 @@ package reference_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/spillway/spillway/test/clienthello"
@@ -26,6 +27,9 @@ func TestVersions(t *testing.T) {
 		{name: "a draft is unknown", hello: hello(one, versions("06 7f17 0304 0303")), raw: "t00i010100_002f_002b"},
 		{name: "DTLS 1.2 is the highest of its kind", hello: hello(one, versions("04 fefc fefd")), raw: "td2i010100_002f_002b"},
 		{name: "GREASE alone counts as no version", hello: legacy(0x0302, versions("04 0a0a dada")), raw: "t11i010100_002f_002b"},
+		{name: "0000 alone", hello: legacy(0x0303, versions("02 0000")), raw: "t00i010100_002f_002b"},
+		{name: "0000 is the lowest", hello: legacy(0x0301, versions("04 0000 0302")), raw: "t11i010100_002f_002b"},
+		{name: "0000 and GREASE", hello: legacy(0x0303, versions("04 0000 0a0a")), raw: "t00i010100_002f_002b"},
 		{name: "an empty list", hello: legacy(0x0301, versions("00")), raw: "t10i010100_002f_002b"},
 		{name: "no list", hello: legacy(0x0301, versions("")), raw: "t10i010100_002f_002b"},
 		{name: "two extensions", hello: legacy(0x0301, versions("02 0302"), versions("02 0303")),
@@ -65,11 +69,19 @@ func TestFirstProtocol(t *testing.T) {
 		{name: "two extensions, the first empty", hello: hello(one, ext(0x0010, "0000"), alpn("6832")), raw: "t12i0102h2_002f_"},
 		{name: "the second name goes over the end", hello: hello(one, ext(0x0010, "0004 026832 ff")), raw: "t12i0101h2_002f_"},
 		{name: "first empty, then h2", hello: hello(one, alpn("", "6832")), raw: "t12i010100_002f_"},
+		{name: "GREASE, then h2", hello: hello(one, alpn("0a0a", "6832")), raw: "t12i0101h2_002f_"},
+		{name: "GREASE that can be printed", hello: hello(one, alpn("7a7a", "6832")), raw: "t12i0101h2_002f_"},
+		{name: "GREASE, then nothing", hello: hello(one, alpn("dada", "1a1a")), raw: "t12i010100_002f_"},
+		{name: "GREASE, then an empty one", hello: hello(one, alpn("dada", "", "6832")), raw: "t12i010100_002f_"},
+		{name: "16 times GREASE, then h2", hello: hello(one, alpn(append(slices.Repeat([]string{"fafa"}, 16), "6832")...)), raw: "t12i0101h2_002f_"},
+		{name: "17 times GREASE, then h2", hello: hello(one, alpn(append(slices.Repeat([]string{"fafa"}, 17), "6832")...)), raw: "t12i0101fa_002f_"},
+		{name: "one byte of GREASE", hello: hello(one, alpn("0a", "6832")), raw: "t12i01010a_002f_"},
+		{name: "two extensions, the first of GREASE", hello: hello(one, alpn("0a0a"), alpn("6832")), raw: "t12i0102h2_002f_"},
 	}
 	for name, want := range map[string]string{
 		"6832": "h2", "687474702f312e31": "h1", "6831": "h1", "61": "aa", "5a": "ZZ", "4832": "H2", // a character is both
 		"ab": "ab", "20": "20", "abcd": "ad", "2061": "21", "30ab": "3b", "6120": "60", "3031abcd": "3d", "30abcd31": "01", // JA4.md
-		"0a0a": "0a", "7a7a": "zz", "dada": "da", "00": "00", "ff": "ff", "3061ff": "3f", "ff6130": "f0",
+		"0a0a": "00", "7a7a": "00", "dada": "00", "0a1a": "0a", "7a7a7a": "zz", "00": "00", "ff": "ff", "3061ff": "3f", "ff6130": "f0",
 		"2f": "2f", "30": "00", "39": "99", "3a": "3a", "40": "40", "41": "AA", "5b": "5b", "60": "60", "7b": "7b", "80": "80",
 		"c3a9": "c9", "68c3a9": "69",
 	} {

@@ -20,6 +20,9 @@
 //     in FoxIO's Rust code: the algorithms of the first 000d, the first protocol of all 0010, the versions of all 002b.
 //   - 002b without any value but GREASE is as if absent: the version is that of the ClientHello (so FoxIO's Wireshark
 //     plugin; its Rust and Python code fail).
+//   - 002b with 0000 alone is version 0000, which has no name: 00.
+//   - GREASE among ALPN's names (RFC 8701 section 2) is looked past, as the specification's "ignore GREASE values anywhere"
+//     says; FoxIO's code and s2n-tls take the first name whatever it is. Behind 16, as many as there are, a name counts.
 //   - 000d, 0010 and 002b without any data have no values. With data, their list must fill them exactly.
 //   - Empty lists of cipher suites and compression methods are read, though TLS forbids them: JA4 names a value for the
 //     former. A session id over 32 bytes, an odd list of 16-bit values and bytes after the extensions are malformed.

@@ -34,7 +34,7 @@ type Hello struct {
 
 	Algorithms []uint16 // of the first signature_algorithms
 	Versions   []uint16 // of all supported_versions
-	Protocol   []byte   // the first of ALPN; nil when there is none
+	Protocol   []byte   // the first of ALPN but for GREASE; nil when there is none
 
 	sawAlgorithms bool
 }

@@ -49,7 +49,7 @@ type hello struct {
 	versions   []uint16
 	groups     []uint16
 	formats    []byte
-	protocol   []byte // the first of ALPN
+	protocol   []byte // the first of ALPN that is not GREASE
 }
 
 // isTaken reports whether a server takes a record of this header before or in a ClientHello: see bpf/record.h.
@@ -246,12 +246,24 @@ func (h *hello) readExtension(kind uint16, data []byte, again bool) (bad string)
 		h.versions = c.numbers(c.only(1, "supported versions"), "supported versions")
 	case extALPN:
 		names := cursor{b: c.only(2, "protocol names")}
-		if len(names.b) > 0 {
-			h.protocol = names.vector(1, "protocol names")
-		}
+		h.protocol = firstProtocol(&names)
 		if c.bad == "" {
 			c.bad = names.bad
 		}
 	}
 	return c.bad
+}
+
+// greaseProtocols is how many GREASE identifiers are looked past: there are no more of them (RFC 8701 section 2).
+const greaseProtocols = 16
+
+// firstProtocol reads the first name that is not GREASE, nil when there is none.
+func firstProtocol(names *cursor) []byte {
+	for passed := 0; len(names.b) > 0; passed++ {
+		p := names.vector(1, "protocol names")
+		if passed == greaseProtocols || len(p) != 2 || !isGREASE(binary.BigEndian.Uint16(p)) {
+			return p
+		}
+	}
+	return nil
 }

@@ -60,7 +60,7 @@ func (h *hello) ja4Of(extensions []uint16) (hashed, raw string) {
 // versionName is of the highest version that the client supports, never of the record.
 func (h *hello) versionName() string {
 	version := h.version
-	if supported := withoutGREASE(h.versions); len(supported) > 0 && slices.Max(supported) > 0 {
+	if supported := withoutGREASE(h.versions); len(supported) > 0 {
 		version = slices.Max(supported)
 	}
 	if name, known := versionNames[version]; known {
