@@ -79,7 +79,7 @@ func (n *Namespace) live(started chan<- error) {
 
 // bind gives the calling thread's namespace its name.
 func (n *Namespace) bind() error {
-	if err := os.MkdirAll(netnsDir, 0o755); err != nil {
+	if err := shareNetnsDir(); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(n.Path(), os.O_RDONLY|os.O_CREATE|os.O_EXCL, 0o444)
@@ -95,6 +95,35 @@ func (n *Namespace) bind() error {
 	}
 	n.file, err = os.Open(n.Path())
 	return err
+}
+
+// shareNetnsDir makes netnsDir a shared mount of its own, as ip-netns(8) does
+// with its first name. Names below a folder that is no mount point would be
+// hidden by that: the first `ip netns add` of anybody binds the folder onto
+// itself, and removing a hidden name fails for ever. The lock is iproute2's.
+func shareNetnsDir() error {
+	if err := os.MkdirAll(netnsDir, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.Open(netnsDir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", netnsDir, err)
+	}
+	err = unix.Mount("", netnsDir, "none", unix.MS_SHARED|unix.MS_REC, "")
+	if errors.Is(err, unix.EINVAL) { // no mount point yet
+		if err := unix.Mount(netnsDir, netnsDir, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("bind %s: %w", netnsDir, err)
+		}
+		err = unix.Mount("", netnsDir, "none", unix.MS_SHARED|unix.MS_REC, "")
+	}
+	if err != nil {
+		return fmt.Errorf("share %s: %w", netnsDir, err)
+	}
+	return nil
 }
 
 // Name returns the name that `ip netns` shows.
