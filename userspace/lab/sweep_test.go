@@ -35,9 +35,7 @@ func TestSweepRemovesDeadOwner(t *testing.T) {
 
 	// While the owner lives, Sweep must not touch its lab. Then nothing of it
 	// may outlive Sweep, not even a process that nobody watches.
-	if err := Sweep(); err != nil {
-		t.Error(err)
-	}
+	sweepFor(t, id)
 	before := leftovers(t, id)
 	orphan := startOrphan(t, filepath.Join(netnsDir, id+"-edge"))
 	if err := cmd.Process.Kill(); err != nil {
@@ -52,9 +50,7 @@ func TestSweepRemovesDeadOwner(t *testing.T) {
 	}
 	// Another's Sweep may be at it and hold the lock: ask until all is gone.
 	eventually(t, "the dead owner's lab is gone", func() bool {
-		if err := Sweep(); err != nil {
-			t.Error(err)
-		}
+		sweepFor(t, id)
 		return len(leftovers(t, id)) == 0
 	})
 	if err := orphan.Wait(); err == nil {
@@ -108,4 +104,18 @@ func TestLabID(t *testing.T) {
 			t.Errorf("labID(%q) = %q, %v, want %q", name, got, ok, want)
 		}
 	}
+}
+
+// sweepFor sweeps. What a stranger left and nobody can remove is told, and is no fault of this test.
+func sweepFor(t *testing.T, id string) {
+	t.Helper()
+	err := Sweep()
+	if err == nil {
+		return
+	}
+	if strings.Contains(err.Error(), id) {
+		t.Error(err)
+		return
+	}
+	t.Logf("somebody's leftovers stay: %v", err)
 }
