@@ -573,7 +573,9 @@ type DataplaneWorkspace struct {
 		Flags       uint32
 		Generation  uint32
 		HelloEnd    uint32
+		Held        uint32
 		Cursor      uint32
+		_           [4]byte
 		ExpiresNs   uint64
 		NowNs       uint64
 		Control     uint64

@@ -136,6 +136,7 @@ __noinline int add_piece(struct xdp_md *ctx, struct packet *p, struct hello *h, 
 	if ((reason = load_stream(ctx, held, from, at, n)))
 		return reason;
 	note_piece(p, h, at, end);
+	p->held = h->len;
 	return find_body(held, h->len);
 }
 
@@ -224,6 +225,7 @@ static __always_inline int gather(struct xdp_md *ctx, struct packet *p, struct w
 	if (n > HELLO_MAX - at)
 		n = HELLO_MAX - at;
 	if (!at) {
+		p->held = n;
 		int reason = load_stream(ctx, &ws->raw, from, 0, n);
 		if (!reason)
 			reason = find_body(&ws->raw, n);

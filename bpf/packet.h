@@ -35,6 +35,8 @@
 #define PACKET_CONNECTION 8192
 /* Its connection was counted before. */
 #define PACKET_COUNTED 16384
+/* A part of its connection's beginning came, and is lost here: nobody may say of that flow that something was hidden. */
+#define PACKET_UNSEEN 32768
 
 /* Bits of the thirteenth byte of the TCP header. */
 #define TCP_BIT_FIN 0x01
@@ -69,6 +71,7 @@ struct packet {
 	__u32 flags;
 	__u32 generation;
 	__u32 hello_end; /* of struct flow */
+	__u32 held;      /* of struct flow; read_hello leaves it */
 	union {
 		__u32 cursor; /* of read_syn */
 		__u32 isn;    /* of the connection that is decided, or reset */
