@@ -56,15 +56,25 @@ static __always_inline bool is_tag(__u16 ethertype)
 	return ethertype == ETH_P_8021Q || ethertype == ETH_P_8021AD;
 }
 
+/* header_at returns `size` bytes at off: in place where they lie in the linear part, else a copy of them in buf, or 0 where
+ * the frame ends before. How much of a frame is linear is the driver's choice: with striding receive queues or a jumbo MTU it
+ * may be less than the headers, down to nothing. */
+static __always_inline void *header_at(struct xdp_md *ctx, __u32 off, void *buf, __u32 size)
+{
+	void *at = (void *)(long)ctx->data + off;
+	if (at + size > (void *)(long)ctx->data_end)
+		at = bpf_xdp_load_bytes(ctx, off, buf, size) ? 0 : buf;
+	bounded(at); /* one pointer, whichever it is: clang would compare data with 0 in its place */
+	return at;
+}
+
 /* step_tag steps over the tag at l3_off. */
 __noinline int step_tag(struct xdp_md *ctx, struct packet *p)
 {
 	if (!p)
 		return REASON_INTERNAL;
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
-	struct vlan_tag *tag = data + (p->l3_off & L3_OFF_MASK);
-	if ((void *)(tag + 1) > end)
+	struct vlan_tag copy, *tag = header_at(ctx, p->l3_off & L3_OFF_MASK, &copy, sizeof(copy));
+	if (!tag)
 		return REASON_MALFORMED;
 	p->ethertype = bpf_ntohs(tag->ethertype);
 	p->l3_off += sizeof(*tag);
@@ -74,10 +84,8 @@ __noinline int step_tag(struct xdp_md *ctx, struct packet *p)
 /* parse_link leaves l3_off and ethertype. */
 static __always_inline int parse_link(struct xdp_md *ctx, struct packet *p)
 {
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
-	struct ethhdr *eth = data;
-	if ((void *)(eth + 1) > end)
+	struct ethhdr copy, *eth = header_at(ctx, 0, &copy, sizeof(copy));
+	if (!eth)
 		return REASON_MALFORMED;
 	p->ethertype = bpf_ntohs(eth->h_proto);
 	p->l3_off = sizeof(*eth);
@@ -108,11 +116,9 @@ __noinline int parse_ipv4(struct xdp_md *ctx, struct packet *p)
 {
 	if (!p)
 		return REASON_INTERNAL;
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
 	__u32 off = p->l3_off & L3_OFF_MASK;
-	struct iphdr *ip = data + off;
-	if ((void *)(ip + 1) > end)
+	struct iphdr copy, *ip = header_at(ctx, off, &copy, sizeof(copy));
+	if (!ip)
 		return REASON_MALFORMED;
 
 	p->key.saddr[2] = p->key.daddr[2] = bpf_htonl(0xffff);
@@ -165,10 +171,10 @@ static __always_inline int advance(struct packet *p, __u8 next, __u32 len)
 	return REASON_CONTINUE;
 }
 
-static __always_inline int step_fragment(struct packet *p, void *at, void *end)
+static __always_inline int step_fragment(struct xdp_md *ctx, struct packet *p, __u32 off)
 {
-	struct fragment_header *fragment = at;
-	if ((void *)(fragment + 1) > end || p->l4_len < sizeof(*fragment))
+	struct fragment_header copy, *fragment = header_at(ctx, off, &copy, sizeof(copy));
+	if (!fragment || p->l4_len < sizeof(*fragment))
 		return addresses_only(p, REASON_MALFORMED);
 	__u16 frag = bpf_ntohs(fragment->frag_off);
 	/* An atomic fragment (RFC 6946) is a whole packet. */
@@ -186,17 +192,15 @@ __noinline int step_extension(struct xdp_md *ctx, struct packet *p)
 {
 	if (!p)
 		return REASON_INTERNAL;
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
-	void *at = data + (p->l4_off & L4_OFF_MASK);
+	__u32 off = p->l4_off & L4_OFF_MASK;
 	if (p->l4_off > L4_OFF_MASK)
 		return addresses_only(p, REASON_TOO_DEEP);
 	if (p->protocol == IPPROTO_FRAGMENT)
-		return step_fragment(p, at, end);
+		return step_fragment(ctx, p, off);
 	if (!extension_len(p->protocol, 0))
 		return REASON_OTHER_PROTOCOL;
-	struct extension *ext = at;
-	if ((void *)(ext + 1) > end)
+	struct extension copy, *ext = header_at(ctx, off, &copy, sizeof(copy));
+	if (!ext)
 		return addresses_only(p, REASON_MALFORMED);
 	return advance(p, ext->next, extension_len(p->protocol, ext->len));
 }
@@ -205,11 +209,9 @@ __noinline int parse_ipv6(struct xdp_md *ctx, struct packet *p)
 {
 	if (!p)
 		return REASON_INTERNAL;
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
 	__u32 off = p->l3_off & L3_OFF_MASK;
-	struct ipv6hdr *ip6 = data + off;
-	if ((void *)(ip6 + 1) > end)
+	struct ipv6hdr copy, *ip6 = header_at(ctx, off, &copy, sizeof(copy));
+	if (!ip6)
 		return REASON_MALFORMED;
 
 	__builtin_memcpy(p->key.saddr, &ip6->saddr, 16);
@@ -241,16 +243,15 @@ __noinline int parse_tcp(struct xdp_md *ctx, struct packet *p)
 {
 	if (!p)
 		return REASON_INTERNAL;
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
 	__u32 off = p->l4_off & L4_OFF_MASK;
-	struct tcphdr *tcp = data + off;
+	struct tcphdr copy, *tcp = header_at(ctx, off, &copy, sizeof(copy));
 	/* The ports lie in the first four bytes: even a fragment of eight bytes says which service it means. */
-	if (p->l4_off > L4_OFF_MASK || (void *)tcp + 4 > end || p->l4_len < 4)
+	struct tcphdr *ports = tcp ?: header_at(ctx, off, &copy, 4);
+	if (p->l4_off > L4_OFF_MASK || !ports || p->l4_len < 4)
 		return addresses_only(p, REASON_MALFORMED);
-	p->key.sport = tcp->source;
-	p->key.dport = tcp->dest;
-	if ((void *)(tcp + 1) > end || p->l4_len < sizeof(*tcp))
+	p->key.sport = ports->source;
+	p->key.dport = ports->dest;
+	if (!tcp || p->l4_len < sizeof(*tcp))
 		return ports_only(p);
 	__u32 header_len = tcp->doff * 4;
 	if (header_len < sizeof(*tcp) || header_len > p->l4_len)
@@ -266,10 +267,8 @@ __noinline int parse_tcp(struct xdp_md *ctx, struct packet *p)
 
 static __always_inline int parse_udp(struct xdp_md *ctx, struct packet *p)
 {
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
-	struct udphdr *udp = data + (p->l4_off & L4_OFF_MASK);
-	if (p->l4_off > L4_OFF_MASK || (void *)(udp + 1) > end || p->l4_len < sizeof(*udp))
+	struct udphdr copy, *udp = header_at(ctx, p->l4_off & L4_OFF_MASK, &copy, sizeof(copy));
+	if (p->l4_off > L4_OFF_MASK || !udp || p->l4_len < sizeof(*udp))
 		return addresses_only(p, REASON_MALFORMED);
 	p->key.sport = udp->source;
 	p->key.dport = udp->dest;

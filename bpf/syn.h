@@ -49,16 +49,14 @@ __noinline int read_ip_quirks(struct xdp_md *ctx, struct packet *p)
 {
 	if (!p)
 		return REASON_INTERNAL;
-	void *data = (void *)(long)ctx->data;
-	void *end = (void *)(long)ctx->data_end;
 	__u32 off = (p->l3_off ? p->l3_off : sizeof(struct ethhdr)) & L3_OFF_MASK; /* parse_plain leaves none */
 	__u32 l4_off = p->payload_off - p->options_len - sizeof(struct tcphdr);
 	struct tcp_facts *f = &p->facts;
 	if (p->flags & PACKET_FRAGMENT)
 		return REASON_CONTINUE;
 	if (is_ipv4(p->key.saddr)) {
-		struct iphdr *ip = data + off;
-		if ((void *)(ip + 1) > end)
+		struct iphdr copy, *ip = header_at(ctx, off, &copy, sizeof(copy));
+		if (!ip)
 			return REASON_CONTINUE;
 		__u16 frag = bpf_ntohs(ip->frag_off);
 		bool df = frag & IPV4_DONT_FRAGMENT;
@@ -70,8 +68,8 @@ __noinline int read_ip_quirks(struct xdp_md *ctx, struct packet *p)
 			     quirk_if(frag & IPV4_RESERVED, QUIRK_RESERVED);
 		return REASON_CONTINUE;
 	}
-	struct ipv6hdr *ip6 = data + off;
-	if ((void *)(ip6 + 1) > end || l4_off != off + sizeof(*ip6))
+	struct ipv6hdr copy, *ip6 = header_at(ctx, off, &copy, sizeof(copy));
+	if (!ip6 || l4_off != off + sizeof(*ip6))
 		return REASON_CONTINUE;
 	__u32 word = bpf_ntohl(*(__be32 *)ip6);
 	f->version = 6;

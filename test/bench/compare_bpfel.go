@@ -57,6 +57,8 @@ type compareFlow struct {
 		StableCount [2]uint8
 		Pad         [2]uint8
 	}
+	Sight uint32
+	Held  uint32
 }
 
 type compareFlowKey struct {

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -63,6 +65,7 @@ func (r *rig) hotRows() []*scenario {
 		r.on("hot", "established, pass", data, bpf.DataplaneReasonREASON_KNOWN_FLOW, passed).against(hotLookup),
 		r.on("hot", "established, pass, IPv6", segment(visitor6, service6, nil),
 			bpf.DataplaneReasonREASON_KNOWN_FLOW, passed).against(hotLookup),
+		r.on("hot", "established, pass, behind two VLAN tags", tagged(data, 2), bpf.DataplaneReasonREASON_KNOWN_FLOW, passed),
 		r.on("hot", "established, blocked", segment(blocked, service, nil),
 			bpf.DataplaneReasonREASON_KNOWN_FLOW, dropped).against(hotLookup),
 		r.on("hot", "handshake's ACK", segment(stranger, service, nil), bpf.DataplaneReasonREASON_HANDSHAKE, passed),
@@ -73,6 +76,11 @@ func (r *rig) hotRows() []*scenario {
 			bpf.DataplaneReasonREASON_TCP_FINGERPRINT, dropped),
 		r.on("banned", "SYN, drop by ban", synFrame(banned, service), bpf.DataplaneReasonREASON_BAN, dropped),
 	}
+}
+
+// tagged puts n VLAN tags into a frame.
+func tagged(frame []byte, n int) []byte {
+	return slices.Concat(frame[:12], bytes.Repeat([]byte{0x81, 0, 0, 0}, n), frame[12:])
 }
 
 // stranger has no flow and no feature.

@@ -46,8 +46,9 @@ From a denied or banned source these pass:
 %s
 A denied fingerprint does not show in these:
 
-%s- SYN whose TCP header lies in the second buffer of a jumbo frame, behind 3.5 KiB of extension headers (not in the tables; a
-  test of its own): judged by its addresses alone, as behind 185 headers.
+%s
+Headers are read wherever they lie in a frame: in its first buffer, in a later one of a jumbo frame, or behind a linear part that
+is shorter than they are. Tests of their own show that the verdict is the same.
 
 Where services with different policies share an address, a packet whose ports cannot be read (a later fragment, the exceptions
 above, lengths that lie) is judged by one of them: the first in the host file that names the address, then the first on any
