@@ -55,11 +55,12 @@ fuzz: root ## compare the dataplane with its model until SPILLWAY_FUZZ_FOR has p
 verdicts: root ## write docs/VERDICTS.md again, by program runs
 	go test -count=1 -run TestVerdicts ./test/matrix -update
 
-lint: ## go vet, gofmt, and the direction of imports
+lint: ## go vet, gofmt, go.mod, licences, and the direction of imports
 	go vet ./...
+	@go mod tidy -diff || { echo "lint: go.mod or go.sum is not tidy: run go mod tidy" >&2; exit 1; }
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then \
 		echo "lint: not formatted (make fmt): $$unformatted" >&2; exit 1; fi
-	go test -count=1 -run Import ./test/
+	go test -count=1 -run 'Import|Licence' ./test/
 	@if command -v clang-format-19 >/dev/null; then clang-format-19 --dry-run -Werror $(c_files); fi
 
 fmt: ## format Go, and C by its committed style
