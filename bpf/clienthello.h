@@ -14,8 +14,6 @@
 #include "packet.h"
 #include "stream.h"
 
-#define SESSION_ID_MAX 32
-
 #define EXTENSION_SERVER_NAME 0
 #define EXTENSION_SIGNATURE_ALGORITHMS 13
 #define EXTENSION_ALPN 16
@@ -298,9 +296,8 @@ __noinline int read_client_hello(struct stream *s, __u32 at, __u32 end)
 	at += 2 + 32; /* version, random */
 	if (at >= end)
 		return REASON_HELLO_MALFORMED;
-	__u32 session = byte_at(s, at);
-	at += 1 + session;
-	if (session > SESSION_ID_MAX || at + 2 > end)
+	at += 1 + byte_at(s, at); /* session id: TLS allows 32 bytes, Go's servers take as many as there are */
+	if (at + 2 > end)
 		return REASON_HELLO_MALFORMED;
 	__u32 len = word_at(s, at);
 	at += 2;

@@ -22,7 +22,7 @@ const (
 // others anything: up to 130 cipher suites and extensions in any order, GREASE everywhere, values that look like GREASE,
 // types that come twice, empty lists, no extensions at all.
 func Generate(r *rand.Rand) Hello {
-	h := Hello{Version: 0x0303, SessionID: noise(r, pick(r, []int{0, 32, 32, r.IntN(33)})), Compression: []byte{0}}
+	h := Hello{Version: 0x0303, SessionID: noise(r, pick(r, []int{0, 32, 32, 32, r.IntN(33), r.IntN(256)})), Compression: []byte{0}}
 	copy(h.Random[:], noise(r, len(h.Random)))
 	if chance(r, 3) {
 		return browser(r, h)

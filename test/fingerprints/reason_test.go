@@ -84,7 +84,7 @@ func TestReasons(t *testing.T) {
 	text := func(s string) []byte { return visitor.Frame(clienthello.Segment{Data: []byte(s)}) }
 	syn, whole := visitor.SYN(packet.MSS(1460)), segment(0, len(stream))
 	lie := slices.Clone(stream)
-	lie[5+4+34] = 33 // a session id may have 32 bytes
+	lie[5+4+34] = 3 // a session id that takes the length of the cipher suites
 	answer := clienthello.Connection{Source: visitor.Dest, Dest: visitor.Source, ISN: 5}
 	old := answer.Frame(clienthello.Segment{Offset: 9, Data: []byte("<html>")})
 	fin := packet.Frame{Source: visitor.Source.Addr(), Dest: visitor.Dest.Addr(),

@@ -255,6 +255,13 @@ func record(kind, major, minor byte, content []byte) []byte {
 
 func repeat(n int, b []byte) []byte { return bytes.Repeat(b, n) }
 
+// withSession is the hello of a message with a session id of n bytes.
+func withSession(message []byte, n int) []byte {
+	const at = 4 + 2 + 32 // of its length
+	body := slices.Concat(message[4:at], []byte{byte(n)}, make([]byte, n), message[at+1+int(message[at]):])
+	return slices.Concat([]byte{1, 0, byte(len(body) >> 8), byte(len(body))}, body)
+}
+
 // recordTricks are ways to put the same hello into records. Each server serves some of them.
 func recordTricks(message []byte) map[string][]byte {
 	empty, warning := record(22, 3, 1, nil), record(21, 3, 1, []byte{1, 90})
@@ -277,6 +284,9 @@ func recordTricks(message []byte) map[string][]byte {
 		"an empty record of CCS":          slices.Concat(record(20, 3, 1, nil), whole),
 		"close_notify before":             slices.Concat(record(21, 3, 1, []byte{1, 0}), whole),
 		"a HelloRequest before":           slices.Concat(record(22, 3, 1, []byte{0, 0, 0, 0}), whole),
+	}
+	for _, n := range []int{0, 31, 33, 64, 255} { // TLS allows 32
+		tricks[fmt.Sprintf("a session id of %d", n)] = record(22, 3, 1, withSession(message, n))
 	}
 	for _, n := range []int{1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 40, 200} {
 		tricks[fmt.Sprintf("%d empty records before", n)] = slices.Concat(repeat(n, empty), whole)

@@ -111,6 +111,11 @@ func TestCounts(t *testing.T) {
 		{name: "order is by number", hello: hello([]uint16{0xff00, 0x00fe, 0x0100}, exts(0xff01, 0x0100, 0x00ff)...),
 			raw: "t12i030300_00fe,0100,ff00_00ff,0100,ff01"},
 	}
+	for _, n := range []int{32, 33, 255} { // TLS allows 32; Go's servers take all
+		h := hello(one)
+		h.SessionID = make([]byte, n)
+		rows = append(rows, golden{name: fmt.Sprint("a session id of ", n), hello: h, raw: "t12i010000_002f_"})
+	}
 	bare := hello(one)
 	bare.Bare = true
 	rows = append(rows, golden{name: "no block", hello: bare, raw: "t12i010000_002f_"})

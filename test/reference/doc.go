@@ -25,6 +25,7 @@
 //     says; FoxIO's code and s2n-tls take the first name whatever it is. Behind 16, as many as there are, a name counts.
 //   - 000d, 0010 and 002b without any data have no values. With data, their list must fill them exactly.
 //   - Empty lists of cipher suites and compression methods are read, though TLS forbids them: JA4 names a value for the
-//     former. A session id over 32 bytes, an odd list of 16-bit values and bytes after the extensions are malformed.
+//     former. An odd list of 16-bit values and bytes after the extensions are malformed. A session id may have more than the
+//     32 bytes that TLS allows: Go's servers take any.
 //   - A legacy version that looks like GREASE is an unknown version, 00: nothing is dropped there.
 package reference

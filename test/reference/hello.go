@@ -43,7 +43,6 @@ const (
 	clientHello     = 1
 	handshakeHeader = 4
 	randomLen       = 32
-	sessionIDMax    = 32
 )
 
 // ParseMessage reads a ClientHello from its handshake header on. The error is an *Error.
@@ -88,9 +87,6 @@ func (h *Hello) readFixedPart(c *cursor) error {
 	session, err := c.vector(1, InSessionID)
 	if err != nil {
 		return err
-	}
-	if session.end-session.at > sessionIDMax {
-		return session.malformed(InSessionID)
 	}
 	if h.SessionID, err = session.rest(InSessionID); err != nil {
 		return err

@@ -49,7 +49,7 @@ func TestMalformedMessages(t *testing.T) {
 		{"a short random", "0303" + strings.Repeat("00", 31), reference.InFixedPart, 1},
 		{"no session id", fixed, reference.InSessionID, 1},
 		{"session id over the end", fixed + "02 00", reference.InSessionID, atSession},
-		{"session id of 33 bytes", fixed + "21" + strings.Repeat("00", 40), reference.InSessionID, atSession},
+		{"session id of 255 bytes over the end", fixed + "ff" + strings.Repeat("00", 254), reference.InSessionID, atSession},
 		{"no cipher suites", fixed + "00", reference.InCiphers, 1},
 		{"half a length of cipher suites", fixed + "00 00", reference.InCiphers, 1},
 		{"cipher suites over the end", fixed + "00 0004 002f", reference.InCiphers, atCiphers},

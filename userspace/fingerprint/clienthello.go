@@ -25,7 +25,6 @@ const (
 	recordMax       = 1 << 14 // RFC 8446 section 5.1
 	clientHello     = 1
 	messageHeader   = 4
-	sessionIDMax    = 32
 	// helloMax is the longest message that is read; clients of 2026 send 300 to 2,100 bytes.
 	helloMax = 16 << 10
 )
@@ -185,9 +184,7 @@ func readMessage(b []byte) (*hello, error) {
 	c := cursor{b: b}
 	h := &hello{version: uint16(c.number(2, "version"))}
 	c.take(32, "random")
-	if session := c.vector(1, "session id"); len(session) > sessionIDMax {
-		c.bad = "session id"
-	}
+	c.vector(1, "session id") // TLS allows 32 bytes, Go's servers take as many as there are
 	h.ciphers = c.numbers(c.vector(2, "cipher suites"), "cipher suites")
 	c.vector(1, "compression methods")
 	if len(c.b) > 0 { // SSL 3.0 and TLS 1.0 may end before the extensions
