@@ -237,6 +237,7 @@ type DataplanePolicyFlags uint32
 
 const (
 	DataplanePolicyFlagsPOLICY_DROP_FRAGMENTS DataplanePolicyFlags = 1
+	DataplanePolicyFlagsPOLICY_DROP_TINY      DataplanePolicyFlags = 2
 )
 
 type DataplanePort struct {

@@ -240,6 +240,14 @@ static __always_inline bool is_syn(const struct packet *p)
 static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
 {
 	struct flow *flow = find_flow(p);
+	if (p->flags & PACKET_FRAGMENT) {
+		if (flow)
+			flow->flags |= FLOW_UNSEEN; /* what follows in other fragments is never read */
+		if (may_cut(p)) {                   /* no byte of it is read, so nothing is kept */
+			p->flags |= PACKET_CUT;
+			return judge_as(p, REASON_FRAGMENT);
+		}
+	}
 	/* From here on each packet of the flow asks whose it is: what has only ports may be a SYN too. */
 	if (flow && (p->flags & PACKET_PORTS_ONLY || is_syn(p)))
 		flow->hint = 1;

@@ -236,6 +236,12 @@ static __always_inline void by_score(struct packet *p, const struct tally *t, co
 	}
 }
 
+/* Which flag of a policy drops the fragment p: what has no ports may be for any service of its address. */
+static __always_inline __u8 fragment_flag(const struct packet *p)
+{
+	return p->flags & PACKET_TINY ? POLICY_DROP_TINY : POLICY_DROP_FRAGMENTS;
+}
+
 static __always_inline void by_generation(struct packet *p, struct runtime *rt)
 {
 	__u32 zero = 0, slot = choose_slot(p, rt);
@@ -264,6 +270,25 @@ static __always_inline void by_generation(struct packet *p, struct runtime *rt)
 	struct tally t = { .expires_ns = NEVER };
 	add_features(p, &t, g);
 	by_score(p, &t, policy);
+	if (p->flags & PACKET_CUT && p->verdict == VERDICT_PASS && policy->flags & fragment_flag(p)) {
+		p->verdict = VERDICT_DROP;
+		p->reason = REASON_FRAGMENT;
+		p->score = SCORE_NONE;
+	}
+}
+
+/* may_cut says whether the policy in force drops the fragment p. */
+__noinline int may_cut(struct packet *p)
+{
+	struct runtime *rt = get_words();
+	if (!p || !rt)
+		return 0;
+	p->now_ns = bpf_ktime_get_coarse_ns();
+	__u32 zero = 0, slot = choose_slot(p, rt), service = p->service;
+	void *inner = bpf_map_lookup_elem(&generations, &slot);
+	struct generation *g = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+	bounded(service);
+	return g && service < SERVICES_MAX && g->policies[service].flags & fragment_flag(p);
 }
 
 static __always_inline bool agent_lost(const struct packet *p)

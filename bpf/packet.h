@@ -38,6 +38,11 @@
 /* A part of its connection's beginning came, and is lost here: nobody may say of that flow that something was hidden. */
 #define PACKET_UNSEEN 32768
 
+/* It begins a TCP segment in fragments, and is too short for the ports. */
+#define PACKET_TINY 1048576
+/* Its service's policy may drop it for being a fragment. */
+#define PACKET_CUT 2097152
+
 /* Bits of the thirteenth byte of the TCP header. */
 #define TCP_BIT_FIN 0x01
 #define TCP_BIT_SYN 0x02

@@ -247,8 +247,11 @@ __noinline int parse_tcp(struct xdp_md *ctx, struct packet *p)
 	struct tcphdr copy, *tcp = header_at(ctx, off, &copy, sizeof(copy));
 	/* The ports lie in the first four bytes: even a fragment of eight bytes says which service it means. */
 	struct tcphdr *ports = tcp ?: header_at(ctx, off, &copy, 4);
-	if (p->l4_off > L4_OFF_MASK || !ports || p->l4_len < 4)
+	if (p->l4_off > L4_OFF_MASK || !ports || p->l4_len < 4) {
+		if (p->flags & PACKET_FRAGMENT)
+			p->flags |= PACKET_TINY;
 		return addresses_only(p, REASON_MALFORMED);
+	}
 	p->key.sport = ports->source;
 	p->key.dport = ports->dest;
 	if (!tcp || p->l4_len < sizeof(*tcp))

@@ -228,7 +228,8 @@ struct rule_node {
 _Static_assert(sizeof(struct rule_node) == 16, "rule_node is ABI");
 
 enum policy_flags {
-	POLICY_DROP_FRAGMENTS = 1, /* TCP fragments to the service are dropped */
+	POLICY_DROP_FRAGMENTS = 1, /* fragments that begin a TCP segment to the service are dropped */
+	POLICY_DROP_TINY = 2,      /* and those without ports, for all TCP services on its addresses are of this kind */
 };
 
 struct policy {

@@ -37,8 +37,11 @@ static __always_inline int inspect(struct xdp_md *ctx, struct packet *p)
 		return REASON_NOT_SERVICE;
 	if (is_bypassed(rt->service_bypass_until_ns[service]))
 		return REASON_SERVICE_BYPASS;
-	if (p->flags & PACKET_ADDRESSES_ONLY)
+	if (p->flags & PACKET_ADDRESSES_ONLY) {
+		if (p->flags & PACKET_TINY)
+			p->flags |= PACKET_CUT;
 		return judge_as(p, p->weak_reason);
+	}
 	if (p->protocol == IPPROTO_UDP)
 		return judge_as(p, REASON_NO_MATCH);
 	return inspect_tcp(ctx, p, rt);

@@ -111,9 +111,21 @@ type Policy struct {
 	// that a score reaches decides between drop and reset. Only for tls, http and tcp services whose sockets are on this
 	// host. A reset cannot heal, so a generation that is not stable drops instead.
 	Reset Threshold `yaml:"reset" json:"reset,omitzero"`
+	// Fragments is what becomes of IP fragments that begin a TCP segment: pass, or drop. A hello in fragments is served, and
+	// nobody reads it here. Only for tls and tcp services, and where something is blocked.
+	Fragments Fragments `yaml:"fragments" json:"fragments,omitzero" jsonschema:"enum=pass,enum=drop"`
 
 	_ struct{} `later:"tag,limit"`
 }
+
+// Fragments is what becomes of the fragments that begin a segment.
+type Fragments string
+
+// FragmentsPass is what a policy means that says nothing: a bundle of an older release keeps its digest.
+const (
+	FragmentsPass Fragments = ""
+	FragmentsDrop Fragments = "drop"
+)
 
 // Blocks returns the lowest score that is blocked, or Never.
 func (p Policy) Blocks() Threshold {

@@ -81,6 +81,7 @@ func TestBundleFaults(t *testing.T) {
 		{"policy without drop", rulesAB + own + "policy: {default: {}}\n", []string{"missing bundle.yaml:9:19"}},
 		{"later verdicts", rulesAB + own + "policy: {default: {drop: 80, tag: 50, limit: 60}}\n", []string{"unsupported bundle.yaml:9:30", "unsupported bundle.yaml:9:39"}},
 		{"resets", rulesAB + own + "policy:\n  default: {drop: 80, reset: 80}\n  services:\n    web: {drop: never, reset: 101}\n", []string{"range bundle.yaml:10:30", "range bundle.yaml:12:31"}},
+		{"fragments", rulesAB + own + "policy:\n  default: {drop: never, fragments: drop}\n  services:\n    web: {drop: 80, fragments: some}\n", []string{"range bundle.yaml:10:37", "range bundle.yaml:12:32"}},
 		{"reasons reach reset", rulesAB + "  reasons:\n    - {rule: a, reason: not_hello}\npolicy: {default: {drop: 90, reset: 60}}\n", []string{"range bundle.yaml:8:5"}},
 		{"no such service", rulesAB + own + "policy:\n  services:\n    wbe: {drop: 80}\n    default: {drop: 80}\n", []string{"reference bundle.yaml:11:5", "reserved bundle.yaml:12:5"}},
 		{"service twice", rulesAB + own + "policy:\n  services:\n    web: {drop: 80}\n    web: {drop: 90}\n", []string{"duplicate bundle.yaml:12:5"}},

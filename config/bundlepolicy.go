@@ -11,7 +11,7 @@ import (
 func (l *bundleLoader) buildPolicy() {
 	l.b.Policy = map[string]Policy{}
 	if p := l.file.Policy.Default; p != nil {
-		l.b.Policy[DefaultPolicy] = *p
+		l.b.Policy[DefaultPolicy] = p.plain()
 	}
 	known := make([]string, 0, len(l.services))
 	for _, s := range l.services {
@@ -27,12 +27,21 @@ func (l *bundleLoader) buildPolicy() {
 		case !validName(name):
 			l.d.faultAt(CodeSyntax, "#"+path, shorten(name), "this is no name of a service", "lower-case letters, digits and dashes; at most 31")
 		default:
-			l.b.Policy[name] = p
+			l.b.Policy[name] = p.plain()
 		}
 	}
 	l.buildPermits()
 	l.checkResets()
+	l.checkFragments()
 	l.checkReasonScores()
+}
+
+// plain writes what is the same in one way.
+func (p Policy) plain() Policy {
+	if p.Fragments != FragmentsDrop {
+		p.Fragments = FragmentsPass
+	}
+	return p
 }
 
 // buildPermits reads whom the policy lets speak for visitors. That a bundle of that name is in force is not asked.
@@ -84,6 +93,32 @@ func (l *bundleLoader) checkResets() {
 		case !ok && l.b.Policy[DefaultPolicy].Reset != Never:
 			l.warnAt(CodeUnused, "policy.default.reset", l.b.Policy[DefaultPolicy].Reset.String(), fmt.Sprintf("reset does not apply to the service %s: %s", s.Name, whyNotReset(s)),
 				"a policy of its own for this service")
+		}
+	}
+}
+
+// checkFragments refuses to drop fragments where no segment is read any further. The default's is left out there, and a warning
+// says so.
+func (l *bundleLoader) checkFragments() {
+	for name, p := range l.b.Policy {
+		path := "policy.services." + name
+		if name == DefaultPolicy {
+			path = "policy.default"
+		}
+		if p.Fragments == FragmentsDrop && p.Blocks() == Never {
+			l.d.faultAt(CodeRange, path+".fragments", string(p.Fragments), "fragments would be dropped where nobody is ever blocked", "a score from which to drop or to reset beside it")
+		}
+	}
+	for _, s := range l.services {
+		own, ok := l.b.Policy[s.Name]
+		switch {
+		case s.DropsFragments():
+		case ok && own.Fragments == FragmentsDrop:
+			l.d.faultAt(CodeReference, "policy.services."+s.Name+".fragments", string(own.Fragments),
+				fmt.Sprintf("fragments to the service %s cannot be dropped: it is %s", s.Name, s.Kind), "fragments: drop for tls and tcp services")
+		case !ok && l.b.Policy[DefaultPolicy].Fragments == FragmentsDrop:
+			l.warnAt(CodeUnused, "policy.default.fragments", string(FragmentsDrop),
+				fmt.Sprintf("fragments to the service %s are not dropped: it is %s", s.Name, s.Kind), "a policy of its own for this service")
 		}
 	}
 }

@@ -78,6 +78,9 @@ func writeCanonical(to io.Writer, b *Bundle) {
 		if reset := b.Policy[name].Reset; reset != Never {
 			w.raw(`","reset":"`, reset.String())
 		}
+		if b.Policy[name].Fragments == FragmentsDrop {
+			w.raw(`","fragments":"drop`)
+		}
 		w.raw(`"}`)
 	}
 	w.raw(`}`)

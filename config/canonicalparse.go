@@ -55,8 +55,9 @@ type canonicalP0F struct {
 }
 
 type drops struct {
-	Drop  string `json:"drop"`
-	Reset string `json:"reset"`
+	Drop      string    `json:"drop"`
+	Reset     string    `json:"reset"`
+	Fragments Fragments `json:"fragments"`
 }
 
 type canonicalIntent struct {
@@ -156,7 +157,7 @@ func (file *canonicalFile) clients(b *Bundle, rules map[string]bool) error {
 // rest reads policy and intent.
 func (file *canonicalFile) rest(b *Bundle) error {
 	for name, p := range file.Policy {
-		var policy Policy
+		policy := Policy{Fragments: p.Fragments}
 		r := setThreshold(&policy.Drop, p.Drop, kindInteger)
 		if r == nil && p.Reset != "" {
 			r = setThreshold(&policy.Reset, p.Reset, kindInteger)

@@ -49,9 +49,10 @@ func (d ListDiff) Len() int {
 
 // ServicePolicy is the policy of a service, or of DefaultPolicy.
 type ServicePolicy struct {
-	Service string    `json:"service"`
-	Drop    Threshold `json:"drop"`
-	Reset   Threshold `json:"reset,omitzero"`
+	Service   string    `json:"service"`
+	Drop      Threshold `json:"drop"`
+	Reset     Threshold `json:"reset,omitzero"`
+	Fragments Fragments `json:"fragments,omitzero"`
 }
 
 // Diff is what a bundle would change. A change of a note is one too; it has no effect on traffic, but on what is stored.
@@ -161,7 +162,7 @@ func sameIntent(a, b *Intent) bool {
 func policies(b *Bundle) []ServicePolicy {
 	var out []ServicePolicy
 	for _, name := range slices.Sorted(maps.Keys(b.Policy)) {
-		out = append(out, ServicePolicy{name, b.Policy[name].Drop, b.Policy[name].Reset})
+		out = append(out, ServicePolicy{name, b.Policy[name].Drop, b.Policy[name].Reset, b.Policy[name].Fragments})
 	}
 	return out
 }

@@ -41,7 +41,7 @@ func TestChange(t *testing.T) {
 		"x +[{192.0.2.64/26 a}] -[{203.0.113.0/24 a}] ~[]",
 		"tcp +1 -1 ~0",
 		"reasons +[] -[] ~[{{a fragment} {c fragment}}]",
-		"policy +[] -[] ~[{{web 80 never} {web 90 never}}]",
+		"policy +[] -[] ~[{{web 80 never } {web 90 never }}]",
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Errorf("change (-want +got):\n%s", diff)
@@ -58,7 +58,7 @@ func TestChangeAndDigestAgree(t *testing.T) {
 	for _, c := range [][2]string{
 		{"name: t", "name: u"}, {"score: 60", "score: 61"}, {"score: 60", "score: 60, note: n"}, {"score: 60", "score: 60, expires: 2030-01-01T00:00:00Z"}, {"label: lb", "label: lc"},
 		{"id: b", "id: bb"}, {"{list: x, rule: a", "{list: x, rule: b"}, {"list: x", "list: y"}, {"rule: a, entries", "rule: a, third_party: true, entries"},
-		{"198.51.100.0/24", "198.51.100.0/25"}, {"'1:::'", "'2:::'"}, {"{rule: a, muonfp", "{rule: b, muonfp"}, {"drop: 80", "drop: never"}, {"drop: 80", "drop: 80, reset: 90"},
+		{"198.51.100.0/24", "198.51.100.0/25"}, {"'1:::'", "'2:::'"}, {"{rule: a, muonfp", "{rule: b, muonfp"}, {"drop: 80", "drop: never"}, {"drop: 80", "drop: 80, reset: 90"}, {"drop: 80", "drop: 80, fragments: drop"},
 		{"h2_*", "h1_*"}, {"{rule: a, match", "{rule: b, match"}, {"02713d6af862", "02713d6af862, stable: true"}, {"*:1,0", "*:3,0"}, {"{rule: a, sig", "{rule: b, sig"},
 		{"{rule: a, signature: '4:64:0:*:1,0:::0'}, {rule: a, signature: '4:64:0:*:2,0:::0'}", "{rule: a, signature: '4:64:0:*:2,0:::0'}, {rule: a, signature: '4:64:0:*:1,0:::0'}"},
 		{"default: {drop: 80}", ""}, {"1%", "2%"}, {"by: [la]", "by: [la, lb]"},

@@ -56,7 +56,7 @@ func (r relaxer) policies(old, new *Bundle) bool {
 	}
 	for _, name := range names {
 		was, is := old.PolicyFor(name), new.PolicyFor(name)
-		if lower(is.Drop, was.Drop) || lower(is.Reset, was.Reset) {
+		if lower(is.Drop, was.Drop) || lower(is.Reset, was.Reset) || is.Fragments == FragmentsDrop && was.Fragments != FragmentsDrop {
 			return false
 		}
 	}

@@ -43,6 +43,8 @@ policy: {default: {drop: 80, reset: 95}}
 		{"threshold down", "drop: 80", "drop: 79", false},
 		{"never", "drop: 80, reset: 95", "drop: never", true},
 		{"a reset where none was", "drop: 80, reset: 95", "drop: 80, reset: 94", false},
+		{"fragments dropped", "drop: 80, reset: 95", "drop: 80, reset: 95, fragments: drop", false},
+		{"fragments pass, in words", "drop: 80, reset: 95", "drop: 80, reset: 95, fragments: pass", true},
 		{"a service for itself, looser", "policy: {", "policy: {services: {web: {drop: 90}}, ", true},
 		{"a service for itself, stricter", "policy: {", "policy: {services: {web: {drop: 70}}, ", false},
 		{"a prefix more", "198.51.0.0/16", "198.51.0.0/16, 203.0.113.0/24", false},

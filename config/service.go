@@ -48,6 +48,13 @@ func (s Service) Protocol() uint8 {
 // connection it is; without one a stranger could have another's reset.
 func (s Service) Resettable() bool { return s.Local && s.Protocol() == protocolTCP }
 
+// Overlaps reports whether the services have an address in common.
+func (s Service) Overlaps(other Service) bool { return overlap(s, other) }
+
+// DropsFragments reports whether a policy may drop the service's fragments: those of a protocol whose segments are read, and of
+// which a kernel sends none. Over UDP they are ordinary.
+func (s Service) DropsFragments() bool { return s.Kind == KindTLS || s.Kind == KindTCP }
+
 func (s *Service) setDefaults() {
 	s.Local = true
 	s.Addresses = []Address{{}}

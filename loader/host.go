@@ -17,7 +17,8 @@ import (
 type HostImage struct {
 	host      bpf.Host
 	resets    [bpf.ServicesMax]bool // services whose connections a policy may reset
-	ports     map[uint32]bpf.Port   // index: port, plus 65,536 for UDP
+	services  [bpf.ServicesMax]config.Service
+	ports     map[uint32]bpf.Port // index: port, plus 65,536 for UDP
 	addresses rows[bpf.ServiceAddress, uint32]
 	allowlist rows[bpf.Prefix6Key, uint32]
 }
@@ -92,6 +93,7 @@ func CompileHost(h *config.Host, current *HostInfo, number uint32) (*HostImage, 
 		copy(service.Name[:len(service.Name)-1], s.Name)
 		img.host.Services[id] = service
 		img.resets[id] = s.Resettable()
+		img.services[id] = s
 	}
 	// Port 0 is any port; the first service of an address speaks for it, and a later one does not overrule it.
 	for _, s := range h.Services {
@@ -108,6 +110,25 @@ func CompileHost(h *config.Host, current *HostInfo, number uint32) (*HostImage, 
 	img.addresses.sort(compareAddresses)
 	img.allowlist.sort(comparePrefix6)
 	return img, nil
+}
+
+// fragmentFlags says which fragments the policy of a service drops. One without ports is for any TCP service of its address, so
+// all of them must agree.
+func (img *HostImage) fragmentFlags(b *config.Bundle, id int) uint8 {
+	drops := func(s config.Service) bool {
+		return s.DropsFragments() && b.PolicyFor(s.Name).Fragments == config.FragmentsDrop
+	}
+	s := img.services[id]
+	if !drops(s) {
+		return 0
+	}
+	flags := uint8(bpf.DataplanePolicyFlagsPOLICY_DROP_FRAGMENTS | bpf.DataplanePolicyFlagsPOLICY_DROP_TINY)
+	for _, other := range img.services {
+		if other.Name != "" && other.Protocol() == s.Protocol() && s.Overlaps(other) && !drops(other) {
+			flags = uint8(bpf.DataplanePolicyFlagsPOLICY_DROP_FRAGMENTS)
+		}
+	}
+	return flags
 }
 
 // protect compiles the allowlist. IPv4 lies inside the IPv6 space as ::ffff:0:0/96; a wide IPv6 prefix around that means

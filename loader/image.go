@@ -89,6 +89,7 @@ func (img *Image) compilePolicies(b *config.Bundle, host *HostImage) {
 		if host.resets[id] {
 			img.generation.Policies[id].Reset = uint8(p.Reset)
 		}
+		img.generation.Policies[id].Flags = host.fragmentFlags(b, id)
 	}
 }
 

@@ -89,6 +89,13 @@ func odd(_ *oracle.World, b *config.Bundle) {
 	b.Policy[config.DefaultPolicy] = config.Policy{Drop: 1}
 }
 
+// cutFragments has no rule for anybody, and drops what begins a segment in fragments.
+func cutFragments(w *oracle.World, b *config.Bundle) {
+	denyOthers(w, b)
+	w.Services[0].Kind = config.KindTCP
+	b.Policy[config.DefaultPolicy] = config.Policy{Drop: drop, Fragments: config.FragmentsDrop}
+}
+
 func empty(_ *oracle.World, b *config.Bundle) { b.Rules = nil }
 
 func observed(w *oracle.World, b *config.Bundle) {
@@ -107,6 +114,7 @@ func columns() []column {
 			world: baseWorld(protectedSource), never: true},
 		{name: "odd scores 100", meaning: "every reason that can be scored has score 100, and the policy drops from score 1 on",
 			world: baseWorld(odd), never: true},
+		{name: "fragments: drop", meaning: "as *neither*, for a tcp service whose policy says `fragments: drop`", world: baseWorld(cutFragments)},
 		{name: "empty bundle", world: baseWorld(empty), unseen: true, never: true},
 		{name: "observe", world: baseWorld(observed), unseen: true, never: true},
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/spillway/spillway/test/packet"
 )
 
-const inFragments = "a SYN whose header is spread over fragments has no fingerprint; a rule may score the reason fragment, and " +
-	"prefixes and bans hold for every fragment"
+const inFragments = "Linux puts the fragments together and answers, and a SYN whose header is spread over them has no " +
+	"fingerprint here; prefixes and bans hold for every fragment, a rule may score the reason, and a policy may drop them"
 
 // bytesOf returns the bytes of a content for a frame's addresses, checksum and all.
 func bytesOf(f packet.Frame, b packet.Body) []byte {

@@ -31,13 +31,14 @@ reason (the same words as in metrics and events); where packets of a row fare di
    dropped, whatever tags, options, extension headers or fragments are around it, and whatever its lengths say. The
    exceptions are named below.
 2. **Nothing is dropped for being odd.** With an empty bundle nothing is dropped, nor in observe mode, nor from a protected
-   source; and with every reason scored 100 and a policy that drops from 1 on, still nothing is.
+   source; and with every reason scored 100 and a policy that drops from 1 on, still nothing is. Where a policy says
+   "fragments: drop", fragments that begin a TCP segment are, and nothing else.
 3. **Only XDP_PASS and XDP_DROP leave the program**; never XDP_ABORTED, XDP_TX or XDP_REDIRECT.
 4. **Exactly one counter moves per packet**, and it is the one that the model in test/oracle says.
 
 Another test sends the SYNs of this page (behind tags of VLAN 0, up to 1,514 bytes) through the network stack of the running
 kernel, and asserts that each one that Linux answers is dropped when its source is denied or banned, or its fingerprint is
-denied. None of the exceptions below is answered.
+denied. None of the exceptions below is answered, but for fragments: those it puts together.
 
 ### Exceptions, and why they are safe
 

@@ -8,6 +8,9 @@ import (
 
 // segment decides a TCP segment to a service.
 func (m *Model) segment(p *packet, s *config.Service) Result {
+	if p.fragment && m.World.cuts(p, s) {
+		return m.alone(p, s, p.flaw, p.flaw)
+	}
 	if p.depth == byPorts { // it may be a SYN as well as data: what is certain is where it comes from
 		return m.alone(p, s, p.flaw, p.flaw)
 	}
@@ -39,7 +42,7 @@ func (m *Model) syn(p *packet, s *config.Service, f *flow) Result {
 	if !ok && scored == none {
 		scored = synOptions
 	}
-	j := m.World.judge(facts{p, s.Name, fp, ok, scored})
+	j := m.World.judge(facts{packet: p, service: s.Name, fingerprint: fp, hasFingerprint: ok, reason: scored})
 	if !j.drops() {
 		m.syns[m.World.synPlace(p.key())] = synRecord{p.key(), p.seq, fp, ok}
 		if f != nil {

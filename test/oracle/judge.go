@@ -16,6 +16,7 @@ type facts struct {
 	fingerprint    string
 	hasFingerprint bool
 	reason         bpf.Reason // that a rule may score, or none
+	cut            bool       // the policy drops it for being a fragment
 }
 
 // judgement is the answer to facts.
@@ -43,6 +44,9 @@ func (w *World) judge(f facts) judgement {
 		j.reason = ban
 	} else {
 		block = w.byGeneration(f, &j)
+	}
+	if !block && f.cut && j.reason != noGeneration && j.reason != noPolicy {
+		block, j.reason = true, fragment
 	}
 	if block {
 		w.spare(f.packet, &j)

@@ -119,7 +119,7 @@ func (m *Model) Connections() int { return len(m.flows) }
 
 // alone judges a packet by its source and what is the matter with it; label names it when nothing matches.
 func (m *Model) alone(p *packet, s *config.Service, scored, label bpf.Reason) Result {
-	j := m.World.judge(facts{packet: p, service: s.Name, reason: scored})
+	j := m.World.judge(facts{packet: p, service: s.Name, reason: scored, cut: p.fragment && m.World.cuts(p, s)})
 	r := j.result(label)
 	if r.Outcome != pass {
 		r.Decides = DecidesItself

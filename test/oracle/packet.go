@@ -67,6 +67,7 @@ type packet struct {
 	protocol     uint8      // TCP, UDP, or 0 while unknown
 	depth        depth
 	fragment     bool
+	tiny         bool       // the first fragment of a TCP segment, without ports
 	flaw         bpf.Reason // why depth is not whole, or fragment: what a rule may score
 
 	sourcePort, destPort uint16

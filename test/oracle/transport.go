@@ -42,6 +42,7 @@ func (p *packet) tcp(b []byte, left int) bpf.Reason {
 	const header = 20
 	seen := cut(b, left)
 	if len(seen) < 4 {
+		p.tiny = p.fragment
 		return p.stop(byAddresses, malformed)
 	}
 	p.ports(seen)

@@ -32,7 +32,7 @@ func servicePool() []config.Service {
 	}
 	anywhere := []config.Address{{}}
 	return []config.Service{
-		{Name: "web", Addresses: anywhere, Port: 443, Kind: config.KindHTTP, Local: true},
+		{Name: "web", Addresses: anywhere, Port: 443, Kind: config.KindTCP, Local: true},
 		{Name: "plain", Addresses: at("192.0.2.1", "2001:db8::1"), Port: 80, Kind: config.KindHTTP, Local: true},
 		{Name: "behind", Addresses: at("192.0.2.2", "2001:db8::2"), Port: 443, Kind: config.KindHTTP},
 		{Name: "far", Addresses: anywhere, Port: 8443, Kind: config.KindTCP},
@@ -87,7 +87,8 @@ func randomBundle(r *rand.Rand) *config.Bundle {
 	randomFeatures(r, b)
 	for _, name := range []string{config.DefaultPolicy, "web", "behind", "dns"} {
 		if name == config.DefaultPolicy || one(r, 3) {
-			b.Policy[name] = config.Policy{Drop: pick(r, []config.Threshold{1, 50, 80, 80, 100, config.Never})}
+			b.Policy[name] = config.Policy{Drop: pick(r, []config.Threshold{1, 50, 80, 80, 100, config.Never}),
+				Fragments: pick(r, []config.Fragments{config.FragmentsPass, config.FragmentsDrop})}
 		}
 	}
 	return b

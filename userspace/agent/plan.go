@@ -147,10 +147,14 @@ func describeIntent(i *config.Intent) string {
 }
 
 func describePolicy(s config.ServicePolicy) string {
-	if s.Reset == config.Never {
-		return "drop: " + s.Drop.String()
+	text := "drop: " + s.Drop.String()
+	if s.Reset != config.Never {
+		text += ", reset: " + s.Reset.String()
 	}
-	return "drop: " + s.Drop.String() + ", reset: " + s.Reset.String()
+	if s.Fragments == config.FragmentsDrop {
+		text += ", fragments: drop"
+	}
+	return text
 }
 
 func describeRule(r config.Rule) string {
