@@ -6,18 +6,9 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
+#include "kernel.h"
 #include "packet.h"
 #include "source.h"
-
-/* The fields we read of the kernel's own structs; CO-RE finds them wherever they lie. */
-struct tcp_sock {
-	__u32 rcv_nxt;
-	__u64 bytes_received;
-} __attribute__((preserve_access_index));
-
-struct tcp_request_sock {
-	__u32 rcv_isn;
-} __attribute__((preserve_access_index));
 
 enum confirmation {
 	CONFIRM_NONE = 0,        /* no socket: forged, or the handshake rests in a SYN cookie */
@@ -51,25 +42,28 @@ static __always_inline enum confirmation socket_isn(struct bpf_sock *sk, __u32 *
 	return received ? CONFIRM_ESTABLISHED : CONFIRM_FRESH;
 }
 
+/* fill_tuple writes p's addresses and ports, and returns the tuple's size. */
+static __always_inline __u32 fill_tuple(struct bpf_sock_tuple *tuple, const struct packet *p)
+{
+	if (is_ipv4(p->key.saddr)) {
+		tuple->ipv4.saddr = p->key.saddr[3];
+		tuple->ipv4.daddr = p->key.daddr[3];
+		tuple->ipv4.sport = p->key.sport;
+		tuple->ipv4.dport = p->key.dport;
+		return sizeof(tuple->ipv4);
+	}
+	__builtin_memcpy(tuple->ipv6.saddr, p->key.saddr, sizeof(tuple->ipv6.saddr));
+	__builtin_memcpy(tuple->ipv6.daddr, p->key.daddr, sizeof(tuple->ipv6.daddr));
+	tuple->ipv6.sport = p->key.sport;
+	tuple->ipv6.dport = p->key.dport;
+	return sizeof(tuple->ipv6);
+}
+
 /* socket_of looks up the socket that p's addresses and ports belong to; the caller releases it. */
 static __always_inline struct bpf_sock *socket_of(struct xdp_md *ctx, const struct packet *p)
 {
 	struct bpf_sock_tuple tuple = {};
-	__u32 size;
-	if (is_ipv4(p->key.saddr)) {
-		tuple.ipv4.saddr = p->key.saddr[3];
-		tuple.ipv4.daddr = p->key.daddr[3];
-		tuple.ipv4.sport = p->key.sport;
-		tuple.ipv4.dport = p->key.dport;
-		size = sizeof(tuple.ipv4);
-	} else {
-		__builtin_memcpy(tuple.ipv6.saddr, p->key.saddr, sizeof(tuple.ipv6.saddr));
-		__builtin_memcpy(tuple.ipv6.daddr, p->key.daddr, sizeof(tuple.ipv6.daddr));
-		tuple.ipv6.sport = p->key.sport;
-		tuple.ipv6.dport = p->key.dport;
-		size = sizeof(tuple.ipv6);
-	}
-	return bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	return bpf_skc_lookup_tcp(ctx, &tuple, fill_tuple(&tuple, p), BPF_F_CURRENT_NETNS, 0);
 }
 
 /* confirm leaves the ISN of the socket that p's addresses and ports belong to. */

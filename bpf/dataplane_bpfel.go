@@ -649,6 +649,32 @@ type DataplaneWorkspace struct {
 	HelloIsSplit uint32
 	IsNamed      uint32
 	IsListed     uint32
+	Sum          uint64
+	SumFrom      uint32
+	SumLeft      uint32
+	Piece        [512]uint8
+	Tuple        struct {
+		_    structs.HostLayout
+		Ipv4 struct {
+			_     structs.HostLayout
+			Saddr uint32
+			Daddr uint32
+			Sport uint16
+			Dport uint16
+		}
+		_ [24]byte
+	}
+	Segment struct {
+		_     structs.HostLayout
+		Ack   uint32
+		Word  uint32
+		Tsval uint32
+		Tsecr uint32
+		Has   uint32
+		At    uint32
+		Bytes [128]uint8
+	}
+	_ [4]byte
 }
 
 // Names of all BPF objects in the ELF.

@@ -6,6 +6,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "accept.h"
 #include "confirm.h"
 #include "flow.h"
 #include "hello.h"
@@ -71,11 +72,39 @@ static __always_inline void decide_connection(struct packet *p, __u32 isn)
 		p->flags |= PACKET_CONNECTION;
 }
 
+/* is_not_taken asks, of a block of what a socket knows, whether the socket would take this segment: for what it ignores nobody is
+ * blocked, and nothing is kept, told or forgotten. It passes where nothing can change the socket's mind, for the stack drops it. Where
+ * the packets in front of it might, it is dropped by itself: they would be its sender's, to make us look away. So is what begins
+ * with bytes that the socket has already, perhaps other ones. */
+__noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
+{
+	if (!p || p->outcome == OUTCOME_PASS || p->reason == REASON_BAN)
+		return 0;
+	int answer = accept_segment(ctx, p);
+	if (answer == ACCEPTED || answer == UNKNOWN)
+		return 0;
+	p->flags &= ~(PACKET_DECIDED | PACKET_CONNECTION);
+	if (p->outcome == OUTCOME_RESET) {
+		p->verdict = VERDICT_DROP;
+		p->outcome = OUTCOME_DROP;
+	}
+	if (answer == PARTLY)
+		return 1;
+	p->reason = REASON_NOT_TAKEN;
+	p->flags &= ~PACKET_EVENT;
+	if (answer == REFUSED) {
+		p->verdict = VERDICT_PASS;
+		p->outcome = OUTCOME_PASS;
+	}
+	return 1;
+}
+
 /* inspect_midstream judges data of a connection whose start we did not see by its source alone. What a socket took in
  * before it makes it an established connection, and past its hello a ban alone cuts that: its flow may only have been
  * evicted. A connection that passes gets a flow, so that no later swap cuts it; the flow has the socket's ISN, so its true
  * first payload, or the ClientHello of which this may be the second half, will still be judged when it comes. */
-static __always_inline int inspect_midstream(struct packet *p, enum confirmation confirmed, __u32 isn)
+static __always_inline int inspect_midstream(struct xdp_md *ctx, struct packet *p, enum confirmation confirmed,
+					     __u32 isn)
 {
 	/* What the socket has taken in already will not come as a first payload any more. */
 	bool is_begun = confirmed == CONFIRM_ESTABLISHED && !(p->flags & PACKET_HELLO_PARTIAL);
@@ -88,7 +117,7 @@ static __always_inline int inspect_midstream(struct packet *p, enum confirmation
 		spare_begun(p, REASON_MIDSTREAM);
 	else if (confirmed != CONFIRM_NONE && is_tls_service(p))
 		p->hello_end = HELLO_MAX;
-	if (confirmed == CONFIRM_NONE)
+	if (confirmed == CONFIRM_NONE || is_not_taken(ctx, p))
 		return p->reason;
 	decide_connection(p, isn);
 	if (p->verdict == VERDICT_PASS)
@@ -101,13 +130,15 @@ static __always_inline int inspect_midstream(struct packet *p, enum confirmation
 static __noinline int inspect_late(struct xdp_md *ctx, struct packet *p, enum confirmation confirmed, __u32 isn)
 {
 	if (p->seq - isn - 1 >= HELLO_MAX || !is_tls_service(p))
-		return inspect_midstream(p, confirmed, isn);
+		return inspect_midstream(ctx, p, confirmed, isn);
 	p->flags |= PACKET_PROVEN;
 	if (confirmed == CONFIRM_ESTABLISHED)
 		p->flags |= PACKET_NOT_FIRST;
 	if (read_hello(ctx, p, isn))
-		return inspect_midstream(p, confirmed, isn);
+		return inspect_midstream(ctx, p, confirmed, isn);
 	judge_payload(p, true);
+	if (is_not_taken(ctx, p))
+		return p->reason;
 	decide_connection(p, isn);
 	keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
 	return p->reason;
@@ -128,7 +159,7 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 		isn = p->seq - 1;
 	bool joined = recall_syn(p, rt, isn);
 	if (!joined && !first && !begins_hello(ctx, p))
-		return inspect_midstream(p, CONFIRM_NONE, 0);
+		return inspect_midstream(ctx, p, CONFIRM_NONE, 0);
 
 	/* A payload that starts early is judged all the same, but whoever guesses the ISN only nearly makes no flow. */
 	bool exact = first && p->seq == isn + 1;
@@ -140,6 +171,8 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 		read_hello(ctx, p, isn);
 	judge_payload(p, exact);
 	p->isn = isn;
+	if (confirmed && is_not_taken(ctx, p))
+		return p->reason;
 	if (exact || (remote && joined))
 		decide_connection(p, isn);
 	if (exact)
@@ -168,6 +201,7 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 	if (flow->verdict != VERDICT_PASS)
 		return apply_flow(p, rt, flow);
 	__u32 isn = flow->isn;
+	__u32 hello_end = flow->hello_end;
 	bool known = flow->flags & FLOW_FIRST_PAYLOAD;
 	if (flow->flags & FLOW_CONFIRMED)
 		p->flags |= PACKET_PROVEN;
@@ -199,6 +233,10 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 	/* What says nothing new takes no fingerprint away. */
 	bool says_less = p->verdict == flow->verdict && flow->flags & FLOW_HAS_TLS && !(p->flags & PACKET_HAS_TLS);
 	p->isn = isn;
+	if (flow->flags & FLOW_CONFIRMED && is_not_taken(ctx, p)) {
+		flow->hello_end = hello_end;
+		return p->reason;
+	}
 	if (exact && p->verdict >= flow->verdict && !says_less) {
 		decide_connection(p, isn);
 		keep_flow(p, isn, (flow->flags & FLOW_CONFIRMED) | FLOW_FIRST_PAYLOAD);

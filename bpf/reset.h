@@ -14,6 +14,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "checksum.h"
 #include "confirm.h"
 #include "packet.h"
 #include "parse.h"
@@ -31,33 +32,7 @@ struct reset6 {
 	struct tcphdr tcp;
 };
 
-/* What TCP's checksum covers beside the segment, for both families (RFC 9293 section 3.1, RFC 8200 section 8.1). */
-struct pseudo_header {
-	__be32 saddr[4];
-	__be32 daddr[4];
-	__be32 len;
-	__be32 protocol;
-};
-
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32 & 0xffff) + (sum >> 48);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~sum;
-}
-
-/* add_words sums n 32-bit words in one's complement, unfolded. */
-static __always_inline __u64 add_words(__u64 sum, const void *from, int n)
-{
-	const __u32 *words = from;
-	for (int i = 0; i < n; i++)
-		sum += words[i];
-	return sum;
-}
-
-/* fill_tcp writes the segment and its checksum; the words of an IPv4-mapped address that are zero add nothing, and the
- * ffff of it adds nothing either (RFC 1071). */
+/* fill_tcp writes the segment and its checksum. */
 static __always_inline void fill_tcp(struct tcphdr *tcp, const struct flow_key *k, __u32 seq, __u32 ack, bool has_ack)
 {
 	__builtin_memset(tcp, 0, sizeof(*tcp));
@@ -68,10 +43,7 @@ static __always_inline void fill_tcp(struct tcphdr *tcp, const struct flow_key *
 	tcp->doff = sizeof(*tcp) / 4;
 	tcp->rst = 1;
 	tcp->ack = has_ack;
-	struct pseudo_header pseudo = { .len = bpf_htonl(sizeof(*tcp)), .protocol = bpf_htonl(IPPROTO_TCP) };
-	__builtin_memcpy(pseudo.saddr, k->saddr, sizeof(pseudo.saddr));
-	__builtin_memcpy(pseudo.daddr, k->daddr, sizeof(pseudo.daddr));
-	tcp->check = fold(add_words(add_words(0, &pseudo, sizeof(pseudo) / 4), tcp, sizeof(*tcp) / 4));
+	tcp->check = fold(add_words(add_pseudo_header(k, sizeof(*tcp)), tcp, sizeof(*tcp) / 4));
 }
 
 static __always_inline void fill_ipv4(struct reset4 *r, const struct flow_key *k)

@@ -4,6 +4,8 @@
 #ifndef SPILLWAY_WORKSPACE_H
 #define SPILLWAY_WORKSPACE_H
 
+#include <linux/bpf.h>
+
 #include "packet.h"
 #include "types.h"
 
@@ -34,6 +36,17 @@ struct found_extension {
 	__u32 len; /* 0: absent, or empty */
 	__u32 times;
 	__u32 pad;
+};
+
+/* What a TCP header says that decides whether a socket takes the segment. */
+struct segment {
+	__u32 ack;
+	__u32 word;  /* data offset, flags and window, as they lie there */
+	__u32 tsval; /* of the last timestamps option */
+	__u32 tsecr;
+	__u32 has;       /* enum segment_options */
+	__u32 at;        /* the option that is read next */
+	__u8 bytes[128]; /* 60 and more, so that a masked index and what clang makes of it are always inside */
 };
 
 struct workspace {
@@ -75,6 +88,12 @@ struct workspace {
 	__u32 hello_is_split; /* it lies in several records, and is to be flattened first */
 	__u32 is_named;       /* a feature of the day names the fingerprint */
 	__u32 is_listed;      /* the shape was found among those that features name */
+	__u64 sum;            /* of sum_frame */
+	__u32 sum_from;
+	__u32 sum_left;
+	__u8 piece[512];             /* what it sums */
+	struct bpf_sock_tuple tuple; /* whose socket is asked */
+	struct segment segment;      /* whose acceptance is asked */
 };
 
 #endif

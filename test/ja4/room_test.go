@@ -30,6 +30,7 @@ type room struct {
 	t        *testing.T
 	tun      *os.File
 	listener *net.TCPListener
+	synACK   []byte // the last one that the server sent, from its TCP header on
 }
 
 var (
@@ -234,6 +235,7 @@ func (r *room) answer(to netip.AddrPort) (number uint32, ok bool) {
 			continue
 		}
 		if dst == to.Addr() && binary.BigEndian.Uint16(tcp[2:]) == to.Port() && tcp[13] == packet.SYN|packet.ACK {
+			r.synACK = tcp
 			return binary.BigEndian.Uint32(tcp[4:]), true
 		}
 	}

@@ -3,7 +3,6 @@
 package progrun
 
 import (
-	"encoding/binary"
 	"io"
 	"os"
 	"testing"
@@ -86,21 +85,16 @@ func TestFirstPayloadThatOverlapsTheSYN(t *testing.T) {
 		k := r.visit(f.visitor)
 		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
 		p.swap(denyScanners())
-		frame := f.data(k.src, k.isn, append([]byte{0}, request...))
-		body, _ := frame.Body.(packet.TCP)
-		tcp, _ := tcpOf(k.ack)
-		body.Ack = binary.BigEndian.Uint32(tcp[8:]) // what a real client acknowledges
-		frame.Body = body
-		early := frame.Bytes()
+		early := k.acking(f.data(k.src, k.isn, append([]byte{0}, request...))).Bytes()
+		got := p.send(early)
+		if got.Action != "XDP_DROP" {
+			t.Errorf("a payload from ISN on: %+v, want XDP_DROP", got)
+		}
 		r.inject(early)
 		read := make([]byte, len(request))
 		_ = k.server.SetReadDeadline(time.Now().Add(10 * time.Second))
 		if _, err := io.ReadFull(k.server, read); err != nil || string(read) != string(request) {
 			t.Fatalf("the stack gave the server %q, %v: then this is no way around", read, err)
-		}
-		got := p.send(early)
-		if got.Action != "XDP_DROP" {
-			t.Errorf("a payload from ISN on: %+v, want XDP_DROP", got)
 		}
 	})
 }

@@ -40,7 +40,7 @@ func TestResetIsADropWithoutAProvenConnection(t *testing.T) {
 		})
 		p.wantNoFlow("nobody vouched")
 		k := r.visit(f.bot)
-		p.want("a payload that starts early", f.data(f.bot, k.isn, append([]byte{0}, hello...)), drops("prefix"))
+		p.want("a payload that starts early", k.acking(f.data(f.bot, k.isn, append([]byte{0}, hello...))), drops("prefix"))
 		p.want("data in the middle", k.at(100, request), drops("prefix"))
 		p.wantNoFlow("a guess")
 		frame := k.at(0, hello)

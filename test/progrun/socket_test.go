@@ -147,6 +147,9 @@ type conn struct {
 	isn    uint32       // the client's
 	syn    []byte       // the frames of the handshake as captured
 	ack    []byte
+
+	sent    uint32 // bytes that the server has
+	pending []byte // written, but not delivered yet
 }
 
 // connect makes a connection from src to the listener; accept takes the server's side too.
@@ -204,23 +207,35 @@ func (r *room) visit(src netip.Addr) *conn {
 	return r.connect(r.listen(), src, true)
 }
 
-// write sends data over the connection, waits until the server has it, and returns the frame that carried it.
+// write returns the frame that carries data, as the program would see it: before the server has it, and after it has all that was
+// written before.
 func (k *conn) write(data []byte) []byte {
 	k.r.t.Helper()
-	if _, err := k.client.Write(data); err != nil {
+	k.deliver()
+	k.pending = data
+	return k.at(k.sent, data).Bytes()
+}
+
+// deliver sends what was written last over the connection, and waits until the server has it.
+func (k *conn) deliver() {
+	k.r.t.Helper()
+	if len(k.pending) == 0 {
+		return
+	}
+	if _, err := k.client.Write(k.pending); err != nil {
 		k.r.t.Fatalf("write: %v", err)
 	}
-	if _, err := io.ReadFull(k.server, make([]byte, len(data))); err != nil {
+	if _, err := io.ReadFull(k.server, make([]byte, len(k.pending))); err != nil {
 		k.r.t.Fatalf("read: %v", err)
 	}
-	return k.r.frame("data", netip.AddrPortFrom(k.src, clientPort), func(tcp []byte) bool {
-		return len(tcp) > int(tcp[12]>>4)*4
-	})
+	k.sent += uint32(len(k.pending))
+	k.pending = nil
 }
 
 // reset ends the connection at once on both sides, so that its ports are free.
 func (k *conn) reset() {
 	k.r.t.Helper()
+	k.deliver()
 	if err := errors.Join(k.client.SetLinger(0), k.client.Close()); err != nil {
 		k.r.t.Fatalf("reset the connection: %v", err)
 	}
@@ -233,7 +248,16 @@ func (k *conn) reset() {
 
 // at returns a segment of this connection whose first byte is the n-th that the client sends, counted from 0.
 func (k *conn) at(n uint32, data []byte) packet.Frame {
-	return k.r.f.data(k.src, k.isn+1+n, data)
+	return k.acking(k.r.f.data(k.src, k.isn+1+n, data))
+}
+
+// acking returns f with the acknowledgement that the server waits for: it takes no data without.
+func (k *conn) acking(f packet.Frame) packet.Frame {
+	tcp := f.Body.(packet.TCP)
+	ack, _ := tcpOf(k.ack)
+	tcp.Ack = binary.BigEndian.Uint32(ack[8:])
+	f.Body = tcp
+	return f
 }
 
 // synAs is the connection's SYN, as if another stack had sent it.
