@@ -332,6 +332,7 @@ type DataplaneRuntime struct {
 	ServiceBypassUntilNs [33]uint64
 	VouchedUntilNs       uint64
 	Sight                uint64
+	Baked                uint64
 }
 
 type DataplaneService struct {
@@ -398,6 +399,13 @@ type DataplaneShapeKey struct {
 	CipherCount    uint8
 	ExtensionCount uint8
 	StableCount    uint8
+}
+
+type DataplaneSocketQuestion struct {
+	_         structs.HostLayout
+	Key       DataplaneFlowKey
+	Isn       uint32
+	Confirmed uint32
 }
 
 type DataplaneStage uint32
@@ -699,6 +707,7 @@ const (
 	DataplaneMapPrefixes6                 = "prefixes6"
 	DataplaneMapPrograms                  = "programs"
 	DataplaneMapRecentBlocks              = "recent_blocks"
+	DataplaneMapReleases                  = "releases"
 	DataplaneMapRoot                      = "root"
 	DataplaneMapRuleHits                  = "rule_hits"
 	DataplaneMapRules                     = "rules"
@@ -711,6 +720,7 @@ const (
 	DataplaneMapVouched                   = "vouched"
 	DataplaneMapWords                     = "words"
 	DataplaneMapWorkspaces                = "workspaces"
+	DataplaneProgSpillwayAsk              = "spillway_ask"
 	DataplaneProgSpillwayDataplane        = "spillway_dataplane"
 	DataplaneProgSpillwayPayload          = "spillway_payload"
 	DataplaneVarKeepEnumControlShift      = "keep_enum_control_shift"
@@ -741,6 +751,7 @@ const (
 	DataplaneVarKeepPrefix4Key            = "keep_prefix4_key"
 	DataplaneVarKeepRuleNode              = "keep_rule_node"
 	DataplaneVarKeepServiceAddress        = "keep_service_address"
+	DataplaneVarKeepSocketQuestion        = "keep_socket_question"
 	DataplaneVarKeepTcpFingerprint        = "keep_tcp_fingerprint"
 	DataplaneVarKeepTcpLayout             = "keep_tcp_layout"
 	DataplaneVarKeepTcpSignatures         = "keep_tcp_signatures"
@@ -789,6 +800,7 @@ type DataplaneSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DataplaneProgramSpecs struct {
+	SpillwayAsk       *ebpf.ProgramSpec `ebpf:"spillway_ask"`
 	SpillwayDataplane *ebpf.ProgramSpec `ebpf:"spillway_dataplane"`
 	SpillwayPayload   *ebpf.ProgramSpec `ebpf:"spillway_payload"`
 }
@@ -815,6 +827,7 @@ type DataplaneMapSpecs struct {
 	Prefixes6       *ebpf.MapSpec `ebpf:"prefixes6"`
 	Programs        *ebpf.MapSpec `ebpf:"programs"`
 	RecentBlocks    *ebpf.MapSpec `ebpf:"recent_blocks"`
+	Releases        *ebpf.MapSpec `ebpf:"releases"`
 	Root            *ebpf.MapSpec `ebpf:"root"`
 	RuleHits        *ebpf.MapSpec `ebpf:"rule_hits"`
 	Rules           *ebpf.MapSpec `ebpf:"rules"`
@@ -861,6 +874,7 @@ type DataplaneVariableSpecs struct {
 	KeepPrefix4Key            *ebpf.VariableSpec `ebpf:"keep_prefix4_key"`
 	KeepRuleNode              *ebpf.VariableSpec `ebpf:"keep_rule_node"`
 	KeepServiceAddress        *ebpf.VariableSpec `ebpf:"keep_service_address"`
+	KeepSocketQuestion        *ebpf.VariableSpec `ebpf:"keep_socket_question"`
 	KeepTcpFingerprint        *ebpf.VariableSpec `ebpf:"keep_tcp_fingerprint"`
 	KeepTcpLayout             *ebpf.VariableSpec `ebpf:"keep_tcp_layout"`
 	KeepTcpSignatures         *ebpf.VariableSpec `ebpf:"keep_tcp_signatures"`
@@ -905,6 +919,7 @@ type DataplaneMaps struct {
 	Prefixes6       *ebpf.Map `ebpf:"prefixes6"`
 	Programs        *ebpf.Map `ebpf:"programs"`
 	RecentBlocks    *ebpf.Map `ebpf:"recent_blocks"`
+	Releases        *ebpf.Map `ebpf:"releases"`
 	Root            *ebpf.Map `ebpf:"root"`
 	RuleHits        *ebpf.Map `ebpf:"rule_hits"`
 	Rules           *ebpf.Map `ebpf:"rules"`
@@ -939,6 +954,7 @@ func (m *DataplaneMaps) Close() error {
 		m.Prefixes6,
 		m.Programs,
 		m.RecentBlocks,
+		m.Releases,
 		m.Root,
 		m.RuleHits,
 		m.Rules,
@@ -986,6 +1002,7 @@ type DataplaneVariables struct {
 	KeepPrefix4Key            *ebpf.Variable `ebpf:"keep_prefix4_key"`
 	KeepRuleNode              *ebpf.Variable `ebpf:"keep_rule_node"`
 	KeepServiceAddress        *ebpf.Variable `ebpf:"keep_service_address"`
+	KeepSocketQuestion        *ebpf.Variable `ebpf:"keep_socket_question"`
 	KeepTcpFingerprint        *ebpf.Variable `ebpf:"keep_tcp_fingerprint"`
 	KeepTcpLayout             *ebpf.Variable `ebpf:"keep_tcp_layout"`
 	KeepTcpSignatures         *ebpf.Variable `ebpf:"keep_tcp_signatures"`
@@ -996,12 +1013,14 @@ type DataplaneVariables struct {
 //
 // It can be passed to LoadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DataplanePrograms struct {
+	SpillwayAsk       *ebpf.Program `ebpf:"spillway_ask"`
 	SpillwayDataplane *ebpf.Program `ebpf:"spillway_dataplane"`
 	SpillwayPayload   *ebpf.Program `ebpf:"spillway_payload"`
 }
 
 func (p *DataplanePrograms) Close() error {
 	return _DataplaneClose(
+		p.SpillwayAsk,
 		p.SpillwayDataplane,
 		p.SpillwayPayload,
 	)

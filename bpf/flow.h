@@ -10,6 +10,7 @@
 #include "judge.h"
 #include "maps.h"
 #include "packet.h"
+#include "release.h"
 #include "syn.h"
 
 static __always_inline struct flow *find_flow(const struct packet *p)
@@ -239,6 +240,7 @@ static __always_inline bool is_syn(const struct packet *p)
  * connection that it knows, without of a new one. */
 static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
 {
+	int reason;
 	struct flow *flow = find_flow(p);
 	if (p->flags & PACKET_FRAGMENT) {
 		if (flow)
@@ -265,7 +267,9 @@ static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, con
 		p->flags |= PACKET_OF_FLOW;
 		return REASON_CONTINUE;
 	}
-	return apply_flow(p, rt, flow);
+	reason = apply_flow(p, rt, flow);
+	mark_release(p, rt, flow);
+	return reason;
 }
 
 #endif

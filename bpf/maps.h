@@ -141,6 +141,14 @@ struct {
 	__type(value, struct block_names);
 } recent_blocks SEC(".maps");
 
+/* One entry: sockets that the FIN of a blocked connection released. Written by release(). */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} releases SEC(".maps");
+
 /* Matches by {slot, rule}. User space zeroes a slot's part before the slot is filled again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -176,6 +184,7 @@ KEEP_TYPE(event);
 KEEP_TYPE(tcp_layout);
 KEEP_TYPE(tcp_signatures);
 KEEP_TYPE(ja4_key);
+KEEP_TYPE(socket_question);
 #define KEEP_ENUM(name) const enum name *keep_enum_##name __attribute__((unused))
 KEEP_ENUM(reason);
 KEEP_ENUM(counter_slot);

@@ -35,6 +35,7 @@ type (
 	Shape          = DataplaneShape
 	ShapeBudget    = DataplaneShapeBudget
 	ShapeKey       = DataplaneShapeKey
+	SocketQuestion = DataplaneSocketQuestion
 	Stage          = DataplaneStage
 	SynRecord      = DataplaneSynRecord
 	TCPFacts       = DataplaneTcpFacts

@@ -37,6 +37,8 @@
 #define PACKET_COUNTED 16384
 /* A part of its connection's beginning came, and is lost here: nobody may say of that flow that something was hidden. */
 #define PACKET_UNSEEN 32768
+/* It is the FIN of a blocked connection, whose socket shall not wait for what never comes. */
+#define PACKET_RELEASE 0x1000000
 
 /* It begins a TCP segment in fragments, and is too short for the ports. */
 #define PACKET_TINY 1048576

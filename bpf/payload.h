@@ -198,8 +198,11 @@ static __always_inline bool same_tls(const struct flow *flow)
  * its ClientHello, or one of these again. What comes again with other bytes is judged again; the stronger verdict wins. */
 static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const struct runtime *rt, struct flow *flow)
 {
-	if (flow->verdict != VERDICT_PASS)
-		return apply_flow(p, rt, flow);
+	if (flow->verdict != VERDICT_PASS) {
+		int reason = apply_flow(p, rt, flow);
+		mark_release(p, rt, flow);
+		return reason;
+	}
 	__u32 isn = flow->isn;
 	__u32 hello_end = flow->hello_end;
 	bool known = flow->flags & FLOW_FIRST_PAYLOAD;

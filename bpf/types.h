@@ -158,8 +158,10 @@ struct runtime {
 	__u64 vouched_until_ns; /* the latest end in `vouched`: after it nobody looks there. Writer: the agent */
 	__u64 sight; /* grows whenever packets may have passed unseen: an attach, an upgrade, a bypass, an empty `next`.
 		      * Writer: whoever does it. What began in another sight is never called hidden */
+	__u64 baked; /* number of the stable generation that is last-known-good, 0 for none: sockets of what it blocks
+		      * are released, which cannot heal. Writer: the agent */
 };
-_Static_assert(sizeof(struct runtime) == 336, "runtime is ABI");
+_Static_assert(sizeof(struct runtime) == 344, "runtime is ABI");
 
 /* A connection as the kernel sees it; IPv4 as ::ffff:a.b.c.d so that both families share one table. */
 struct flow_key {
@@ -169,6 +171,14 @@ struct flow_key {
 	__be16 dport;
 };
 _Static_assert(sizeof(struct flow_key) == 36, "flow_key is ABI");
+
+/* What user space asks spillway_ask, as the data of a program run: whose socket is at these addresses and ports? */
+struct socket_question {
+	struct flow_key key;
+	__u32 isn;       /* the answer */
+	__u32 confirmed; /* enum confirmation: 0 for no socket, or one that says nothing */
+};
+_Static_assert(sizeof(struct socket_question) == 44, "socket_question is ABI");
 
 /* What a SYN said, kept for its first payload. check covers the key and the content: a record that two CPUs wrote
  * at once, or that belongs to another connection, does not pass for this one's. */

@@ -16,6 +16,7 @@
 #include "service.h"
 #include "flow.h"
 #include "payload.h"
+#include "release.h"
 #include "reset.h"
 #include "stats.h"
 
@@ -57,7 +58,9 @@ static __always_inline int finish(struct xdp_md *ctx, struct packet *p, int reas
 		int action = reset(ctx, p);
 		return action == XDP_PASS || action == XDP_TX ? action : XDP_DROP;
 	}
-	return p->outcome == OUTCOME_DROP ? XDP_DROP : XDP_PASS;
+	if (p->outcome != OUTCOME_DROP)
+		return XDP_PASS;
+	return p->flags & PACKET_RELEASE && release(ctx, p) == XDP_PASS ? XDP_PASS : XDP_DROP;
 }
 
 /* hand_over leaves the packet to the program that looks into payloads. It returns when there is none: then it passes. */
@@ -78,6 +81,21 @@ int spillway_dataplane(struct xdp_md *ctx)
 	if (reason == REASON_CONTINUE)
 		hand_over(ctx, &p);
 	return finish(ctx, &p, reason);
+}
+
+/* spillway_ask is attached to nothing: user space runs it, with a question as the packet, before it closes a socket. */
+SEC("xdp")
+int spillway_ask(struct xdp_md *ctx)
+{
+	struct packet p = {};
+	struct socket_question *q = (void *)(long)ctx->data;
+	if ((void *)(q + 1) > (void *)(long)ctx->data_end)
+		return XDP_DROP;
+	p.key = q->key;
+	__u32 isn = 0;
+	q->confirmed = confirm(ctx, &p, &isn);
+	q->isn = isn;
+	return XDP_PASS;
 }
 
 SEC("xdp.frags")

@@ -35,7 +35,8 @@ type Dataplane struct {
 	maps     map[string]*ebpf.Map
 	inner    map[string]*ebpf.MapSpec
 	held     held
-	pair     *pair // nil when nothing was loaded
+	pair     *pair         // nil when nothing was loaded
+	asks     *ebpf.Program // whose socket is at some addresses; as pair
 	words    *words
 	before   *Predecessor // decides until TakeOver
 	spent    *rootless    // its words stay mapped: the heartbeat's thread may be about to store
@@ -144,11 +145,14 @@ func (d *Dataplane) Close() error {
 	if d.pair != nil {
 		errs = append(errs, d.pair.close())
 	}
+	if d.asks != nil {
+		errs = append(errs, d.asks.Close())
+	}
 	if d.Root != nil {
 		errs = append(errs, d.Root.Close())
 	}
 	errs = append(errs, d.spent.unmap())
-	d.maps, d.pair, d.Root = nil, nil, nil
+	d.maps, d.pair, d.asks, d.Root = nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -195,7 +199,7 @@ func (d *Dataplane) load() error {
 		c.Close()
 		return err
 	}
-	d.maps = c.Maps
+	d.maps, d.asks = c.Maps, c.DetachProgram(bpf.DataplaneProgSpillwayAsk)
 	if d.words, err = mapWords(d.maps[bpf.DataplaneMapWords]); err != nil {
 		return err
 	}

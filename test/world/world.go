@@ -203,3 +203,23 @@ func (w *World) Origin(ctx context.Context) lab.Origin {
 	w.t.Cleanup(func() { _ = o.Close() })
 	return o
 }
+
+// Try makes a bundle the candidate for everybody, under a lease of an hour. The host file in force stays.
+func (w *World) Try(h *config.Host, b *config.Bundle) error {
+	w.t.Helper()
+	current, err := w.Dataplane.Host()
+	Must(w.t, err)
+	number, err := w.Dataplane.NextNumber()
+	Must(w.t, err)
+	hostImage, err := loader.CompileHost(h, current, number)
+	Must(w.t, err)
+	img, err := loader.CompileBundle(b, hostImage, number, loader.Now())
+	Must(w.t, err)
+	slot, err := w.Dataplane.Build(img)
+	Must(w.t, err)
+	w.Dataplane.SetLease(loader.In(time.Hour))
+	all := uint16(1000)
+	_, err = w.Dataplane.Publish(loader.Change{Candidate: &slot, Canary: &all})
+	w.Dataplane.Beat()
+	return err
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// BlockedFlow is a connection that the stable generation blocks for good.
+type BlockedFlow struct {
+	Client, Server netip.AddrPort
+	key            bpf.FlowKey
+	isn            uint32
+}
+
+// SetBaked says that the stable generation with this number is last-known-good: sockets of what it blocks are released. 0
+// says it of none.
+func (d *Dataplane) SetBaked(generation uint32) {
+	atomic.StoreUint64(&d.words.at.Baked, uint64(generation))
+}
+
+// Baked returns the generation of SetBaked.
+func (d *Dataplane) Baked() uint32 { return uint32(atomic.LoadUint64(&d.words.at.Baked)) }
+
+// Released returns how many sockets the FIN of a blocked connection has released since the maps were made.
+func (d *Dataplane) Released() (uint64, error) {
+	perCPU := make([]uint64, 0)
+	if err := d.maps[bpf.DataplaneMapReleases].Lookup(uint32(0), &perCPU); err != nil {
+		return 0, explain("read the count of released sockets", err)
+	}
+	var sum uint64
+	for _, n := range perCPU {
+		sum += n
+	}
+	return sum, nil
+}
+
+// FlowWalk is where a walk over the flows stands. The zero value is at the beginning.
+type FlowWalk struct {
+	cursor ebpf.MapBatchCursor
+	keys   []bpf.FlowKey
+	flows  []bpf.Flow
+}
+
+// blockedBatch is how many flows one system call copies: 160 KiB, and more than any bucket of the table holds.
+const blockedBatch = 1024
+
+// BlockedFlows looks at the next rows of the flows, at least that many where there are so many, and appends those that are
+// blocked for good now. done: it was the last of them, and the walk stands at the beginning again.
+func (d *Dataplane) BlockedFlows(w *FlowWalk, rows int, to []BlockedFlow) (_ []BlockedFlow, done bool, err error) {
+	if w.keys == nil {
+		w.keys, w.flows = make([]bpf.FlowKey, blockedBatch), make([]bpf.Flow, blockedBatch)
+	}
+	for seen := 0; seen < rows; {
+		n, err := d.maps[bpf.DataplaneMapFlows].BatchLookup(&w.cursor, w.keys, w.flows, nil)
+		last := isLastBatch(err)
+		if err != nil && !last {
+			w.cursor = ebpf.MapBatchCursor{}
+			return to, true, explain("walk the flows", err)
+		}
+		for i := range n {
+			if d.isBlockedForGood(&w.keys[i], &w.flows[i]) {
+				to = append(to, blockedFlow(w.keys[i], w.flows[i].Isn))
+			}
+		}
+		if seen += n; last {
+			w.cursor = ebpf.MapBatchCursor{}
+			return to, true, nil
+		}
+	}
+	return to, false, nil
+}
+
+func blockedFlow(k bpf.FlowKey, isn uint32) BlockedFlow {
+	return BlockedFlow{Client: netip.AddrPortFrom(unmapped(k.Saddr), bits.ReverseBytes16(k.Sport)),
+		Server: netip.AddrPortFrom(unmapped(k.Daddr), bits.ReverseBytes16(k.Dport)), key: k, isn: isn}
+}
+
+// isBlockedForGood says of a flow what mark_release in bpf/release.h says of a FIN. A flow of an older control word is left
+// alone: the kernel would judge it again with its next packet, and here is none.
+func (d *Dataplane) isBlockedForGood(k *bpf.FlowKey, f *bpf.Flow) bool {
+	blocks := f.Verdict == uint8(bpf.DataplaneVerdictVERDICT_DROP) || f.Verdict == uint8(bpf.DataplaneVerdictVERDICT_RESET)
+	if !blocks || f.Flags&uint8(bpf.DataplaneFlowFlagsFLOW_CONFIRMED) == 0 {
+		return false
+	}
+	c := d.Control()
+	return c.Mode == bpf.DataplaneModeMODE_ENFORCE && f.Slot == c.Stable && f.Slot != bpf.SlotEmpty && f.Epoch == c.Epoch &&
+		f.Generation != 0 && f.Generation == d.Baked() && Deadline(f.ExpiresNs).Active() && !d.passes(k)
+}
+
+// passes reports whether something stands above the stored verdict: a bypass, of whatever service, or somebody who vouches.
+func (d *Dataplane) passes(k *bpf.FlowKey) bool {
+	if d.Bypass().Active() {
+		return true
+	}
+	for id := range d.words.at.ServiceBypassUntilNs {
+		if d.ServiceBypass(uint8(id)).Active() {
+			return true
+		}
+	}
+	if !Deadline(atomic.LoadUint64(&d.words.at.VouchedUntilNs)).Active() {
+		return false
+	}
+	var end uint64
+	err := d.maps[bpf.DataplaneMapVouched].Lookup(vouchedKey(unmapped(k.Saddr)), &end)
+	return err == nil || !errors.Is(err, ebpf.ErrKeyNotExist)
+}
+
+// StillBlocked looks again: whether the flow is still there, blocked for good, and the socket at its addresses is its own,
+// by the initial sequence number. The next user of the same port has another.
+func (d *Dataplane) StillBlocked(b BlockedFlow) (bool, error) {
+	var f bpf.Flow
+	err := d.maps[bpf.DataplaneMapFlows].Lookup(b.key, &f)
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, explain("look up a flow", err)
+	}
+	if f.Isn != b.isn || !d.isBlockedForGood(&b.key, &f) {
+		return false, nil
+	}
+	q, err := d.askSocket(b.key)
+	return err == nil && q.Confirmed != 0 && q.Isn == b.isn, err
+}
+
+// askSocket runs the program that asks the sockets of this process's network namespace.
+func (d *Dataplane) askSocket(k bpf.FlowKey) (q bpf.SocketQuestion, err error) {
+	if d.asks == nil {
+		return q, fmt.Errorf("ask for a socket: %w", ErrNotPinned)
+	}
+	q.Key = k
+	size := unsafe.Sizeof(q)
+	run := ebpf.RunOptions{Data: unsafe.Slice((*byte)(unsafe.Pointer(&q)), size), DataOut: make([]byte, 512)}
+	if _, err := d.asks.Run(&run); err != nil {
+		return q, explain("ask for a socket", err)
+	}
+	if len(run.DataOut) < int(size) {
+		return q, errors.New("ask for a socket: the answer is too short")
+	}
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&q)), size), run.DataOut)
+	return q, nil
+}
