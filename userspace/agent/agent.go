@@ -84,6 +84,7 @@ type agent struct {
 	repairs   map[string]uint64
 	applies   map[string]uint64
 	rollbacks uint64
+	silent    uint64 // sockets of silent blocked connections that were closed
 	banTimes  []time.Time
 
 	// These belong to the goroutine that ticks.
@@ -93,6 +94,8 @@ type agent struct {
 	lastSave   time.Time
 	lastNotify time.Time
 	lastSweep  time.Time
+	baked      bakedAt // what tellBaked last told
+	bakedTold  bool
 	ready      bool // systemd was told
 
 	// pins belongs to the job that loads the dataplane, and then to the goroutine that ticks; nil until they could be locked.

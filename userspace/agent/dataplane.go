@@ -52,6 +52,11 @@ type dataplane interface {
 	RestoreBans(left map[netip.Prefix]time.Duration) error
 	SettleBans() error
 	SweepVouched() (int, error)
+	SetBaked(generation uint32)
+	Baked() uint32
+	Released() (uint64, error)
+	BlockedFlows(w *loader.FlowWalk, rows int, to []loader.BlockedFlow) ([]loader.BlockedFlow, bool, error)
+	StillBlocked(loader.BlockedFlow) (bool, error)
 	RuleHits(slot uint8) (map[uint16]uint64, error)
 	Events(context.Context, func(bpf.Event)) error
 	VerifyGeneration(slot uint8, img *loader.Image) ([]loader.Drift, error)

@@ -49,6 +49,7 @@ type machine struct {
 	tellAll   loader.Deadline
 	lease     loader.Deadline
 	tripped   uint32
+	baked     uint32
 	bans      map[netip.Prefix]time.Time
 	banEpoch  uint64
 	counters  []loader.Counter
@@ -382,6 +383,26 @@ func (f *fake) SweepVouched() (int, error) {
 	defer f.mu.Unlock()
 	return 0, f.called("SweepVouched")
 }
+
+func (m *machine) SetBaked(number uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.baked = number
+}
+
+func (m *machine) Baked() uint32 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.baked
+}
+
+func (f *fake) Released() (uint64, error) { return 0, nil }
+
+func (f *fake) BlockedFlows(_ *loader.FlowWalk, _ int, to []loader.BlockedFlow) ([]loader.BlockedFlow, bool, error) {
+	return to, true, nil
+}
+
+func (f *fake) StillBlocked(loader.BlockedFlow) (bool, error) { return false, nil }
 
 func (f *fake) RuleHits(slot uint8) (map[uint16]uint64, error) {
 	f.mu.Lock()

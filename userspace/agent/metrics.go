@@ -19,8 +19,10 @@ import (
 // Metrics implements metrics.Source.
 func (a *agent) Metrics() (*metrics.Snapshot, error) {
 	status := a.status(withMaps)
+	fins := uint64(0)
 	if d, done, err := a.use(); err == nil {
 		a.collect(d)
+		fins, _ = d.Released()
 		done()
 	}
 	s := &metrics.Snapshot{Status: status, Now: a.now(), EventsDropped: a.hub.lost(),
@@ -30,6 +32,7 @@ func (a *agent) Metrics() (*metrics.Snapshot, error) {
 	a.totals.mu.Unlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	s.Released = map[string]uint64{metrics.ReleasedFIN: fins, metrics.ReleasedSilence: a.silent}
 	s.Applies, s.Repairs, s.Rollbacks = maps.Clone(a.applies), maps.Clone(a.repairs), a.rollbacks
 	return s, nil
 }

@@ -60,6 +60,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	wg.Go(func() { a.serveMetrics(background) })
 	wg.Go(func() { a.readEvents(background) })
+	wg.Go(func() { a.releaseSockets(background) })
 	<-listening
 	a.loop(background)
 	if ctx.Err() == nil {

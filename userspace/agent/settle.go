@@ -28,6 +28,7 @@ func (a *agent) settle(d dataplane) {
 		a.holdBake(d)
 		a.finishBake(d)
 	}
+	a.tellBaked(d)
 	a.adoptBypass(d)
 }
 

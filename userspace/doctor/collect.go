@@ -19,6 +19,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/folder"
 	"github.com/spillway/spillway/userspace/rights"
+	"github.com/spillway/spillway/userspace/sockets"
 )
 
 // Options say what to look at.
@@ -104,6 +105,9 @@ func (f *Facts) collectRights(host *config.Host, o Options) {
 	}
 	if len(f.MissingCapabilities) > 0 || !f.BTF {
 		return
+	}
+	if err := sockets.Probe(); !errors.Is(err, sockets.ErrNoTrial) {
+		f.CloseTried, f.Close = true, err
 	}
 	f.LoadTried, f.LoadAsUnit = true, f.Root && o.Rehearse != nil
 	if f.LoadAsUnit {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/sockets"
 )
 
 // sound is a host without a fault or a warning, with one veth interface.
@@ -62,6 +63,8 @@ func TestEachFaultHasItsFix(t *testing.T) {
 		{"no user", func(f *Facts) { f.UserMissing = true }, "user", Warning, "no user spillway", "useradd --system"},
 		{"refused to the unit", func(f *Facts) { f.LoadAsUnit, f.Load = true, errors.New("open slot 1: permission denied") }, "load", Fault, "with the rights of the unit the kernel refuses", "the message"},
 		{"refused", func(f *Facts) { f.Load = errors.New("load the dataplane: boom") }, "load", Fault, "boom", "the message"},
+		{"no closing of sockets", func(f *Facts) { f.CloseTried, f.Close = true, fmt.Errorf("close a socket: %w", sockets.ErrUnsupported) }, "sockets", Warning, "CONFIG_INET_DIAG_DESTROY", "client_header_timeout"},
+		{"closing of sockets refused", func(f *Facts) { f.CloseTried, f.Close = true, errors.New("close a socket: operation not permitted") }, "sockets", Warning, "not permitted", "timeouts"},
 		{"no JIT", func(f *Facts) { f.JIT = "0" }, "jit", Warning, "compiler is off", "net.core.bpf_jit_enable=1"},
 		{"slow clock", func(f *Facts) { f.Clock = "hpet" }, "clock", Warning, "slow clock", "clocksource=tsc"},
 		{"no host file", func(f *Facts) { f.HostFileState = FileMissing }, "host_file", Warning, "no host file", "spillway init"},

@@ -28,6 +28,9 @@ type Facts struct {
 	// of the unit, not with those of this process.
 	LoadTried, LoadAsUnit bool
 	Load                  error
+	// CloseTried says that a socket of this process's own was closed for a try, Close what came of it.
+	CloseTried bool
+	Close      error
 	// HostFile is the path of the host file; HostFileState says whether it is there and sound.
 	HostFile      string
 	HostFileState FileState

@@ -10,13 +10,14 @@ import (
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/rights"
+	"github.com/spillway/spillway/userspace/sockets"
 )
 
 // Check judges the facts.
 func Check(f Facts) Report {
 	var r Report
 	for _, check := range []func(Facts) Finding{
-		checkKernel, checkBTF, checkBPFFS, checkPins, checkCapabilities, checkUser, checkLoad, checkJIT, checkLockdown, checkClock, checkHostFile,
+		checkKernel, checkBTF, checkBPFFS, checkPins, checkCapabilities, checkUser, checkLoad, checkSockets, checkJIT, checkLockdown, checkClock, checkHostFile,
 		checkMemory,
 	} {
 		if one := check(f); one.Check != "" {
@@ -115,6 +116,20 @@ func checkLoad(f Facts) Finding {
 			"mend what the message names; if it names nothing you can change, report it with this output")
 	}
 	return ok("load", "the kernel accepts the dataplane "+as+" (for a try, attached to nothing)")
+}
+
+// checkSockets says whether the agent can close what a blocked client leaves behind.
+func checkSockets(f Facts) Finding {
+	switch {
+	case !f.CloseTried:
+		return Finding{}
+	case errors.Is(f.Close, sockets.ErrUnsupported):
+		return warn("sockets", "this kernel closes no socket for another process (CONFIG_INET_DIAG_DESTROY): a blocked client that says nothing more holds its socket until the server's own timeout",
+			"set short timeouts for a first request in the server (nginx: client_header_timeout), or use a kernel that has it; distribution kernels do")
+	case f.Close != nil:
+		return warn("sockets", fmt.Sprintf("sockets of blocked clients that say nothing more cannot be closed: %v", f.Close), "the server's own timeouts close them")
+	}
+	return ok("sockets", "the server's sockets of blocked clients can be closed")
 }
 
 func checkJIT(f Facts) Finding {

@@ -57,19 +57,21 @@ var (
 	applies       = counter("spillway_applies_total", "Applies by outcome.", "outcome")
 	rollbacks     = counter("spillway_rollbacks_total", "Generations that were left: by hand, or because nobody confirmed.")
 	repairs       = counter("spillway_watchdog_repairs_total", "Repairs by the watchdog: program (the dataplane was missing behind the root program), link (an interface had lost its link).", "what")
+	releases      = counter("spillway_sockets_released_total", "Sockets of this host that were closed because their connection is blocked: fin (the client ended it) or silence (the client said nothing more).", "by")
 	problems      = gauge("spillway_problem", "1 for each problem that status shows.", "code")
 	buildInfo     = gauge("spillway_build_info", "The running agent.", "version", "goversion")
 	startTime     = gauge("spillway_agent_start_time_seconds", "When the agent started, as a Unix time.")
 )
 
 var all = []metric{protected, deciding, attached, scrapeFailed, mode, modeInfo, packets, connections, alone, bypass, bypassLeft, heartbeatAge, agentTimeout, leaseLeft, generation, number, knownGood,
-	confirmLeft, bakeLeft, ruleMatches, mapEntries, mapCapacity, mapBytes, bans, drift, driftAge, eventsLost, eventsDropped, applies, rollbacks, repairs, problems, buildInfo, startTime}
+	confirmLeft, bakeLeft, ruleMatches, mapEntries, mapCapacity, mapBytes, bans, drift, driftAge, eventsLost, eventsDropped, applies, rollbacks, repairs, releases, problems, buildInfo, startTime}
 
 // Outcomes, roles and repairs are exported from the start, with 0: a counter that appears with 1 has no increase.
 var (
 	outcomes = []string{api.OutcomeApplied, api.OutcomeCandidate, api.OutcomeUnchanged, api.OutcomeRefused, api.OutcomeHeld, api.OutcomeFailed}
 	roles    = []string{"stable", "candidate", "previous"}
 	repaired = []string{"program", "link"}
+	released = []string{ReleasedFIN, ReleasedSilence}
 )
 
 type collector struct{ source Source }

@@ -39,6 +39,9 @@ func (e emitter) agent(s *Snapshot) {
 	for _, what := range repaired {
 		e.emit(repairs, float64(s.Repairs[what]), what)
 	}
+	for _, by := range released {
+		e.emit(releases, float64(s.Released[by]), by)
+	}
 	e.emit(rollbacks, float64(s.Rollbacks))
 	e.emit(eventsDropped, float64(s.EventsDropped))
 	seen := map[string]bool{}

@@ -26,6 +26,8 @@ type Snapshot struct {
 	Applies   map[string]uint64
 	Repairs   map[string]uint64
 	Rollbacks uint64
+	// Released counts sockets of blocked connections that were closed, by what closed them.
+	Released map[string]uint64
 	// EventsDropped counts events that a reader of the API was too slow for.
 	EventsDropped uint64
 	Now           time.Time
@@ -44,6 +46,12 @@ type Rule struct {
 	ID, Label string
 	Matches   uint64
 }
+
+// What closes a socket of a blocked connection.
+const (
+	ReleasedFIN     = "fin"
+	ReleasedSilence = "silence"
+)
 
 // Build names this program.
 type Build struct {

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/sockets"
+)
+
+// A blocked connection that sends a FIN is released by the kernel part at once (bpf/release.h). One that says nothing more is
+// closed here:
+//
+//	flows ── a walk, some rows a second ──▶ blocked for good ── idle for silentAfter? ── still blocked, same ISN? ──▶ closed
+//
+// The socket is looked up first and closed by its cookie, and the flow and the ISN are looked at in between: whoever takes
+// its addresses and ports at any moment has another cookie or another ISN.
+const (
+	silentAfter   = 15 * time.Second // nothing of the client was accepted for so long
+	releaseEvery  = time.Second
+	walkRows      = 4096            // of the flows, each second: 1 to 3 ms
+	walkPause     = 5 * time.Second // between two walks: an empty table of 262,144 rows takes 0.2 ms, too
+	closeBudget   = 100             // a second: a server that loses thousands at once would spend itself on their ends
+	waitingAtMost = 4096            // found and not looked at yet
+)
+
+// bakedAt is when tellBaked told.
+type bakedAt struct {
+	epoch  uint32
+	digest config.Digest
+}
+
+// releaser is what closes sockets of the dataplane's blocked flows.
+type releaser struct {
+	walk     loader.FlowWalk
+	waiting  []loader.BlockedFlow
+	nextWalk time.Time
+	find     func(local, remote netip.AddrPort) (io.Closer, error)
+}
+
+// findSilent returns the socket of a connection that has been silent for long enough, nil when there is none.
+func findSilent(local, remote netip.AddrPort) (io.Closer, error) {
+	s, err := sockets.Find(local, remote)
+	if errors.Is(err, sockets.ErrNoSocket) || err == nil && s.Idle < silentAfter {
+		return nil, nil
+	}
+	return s, err
+}
+
+// releaseSockets closes the sockets of silent blocked connections until ctx ends.
+func (a *agent) releaseSockets(ctx context.Context) {
+	ticker := time.NewTicker(releaseEvery)
+	defer ticker.Stop()
+	r := &releaser{find: findSilent}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		d, done, err := a.use()
+		if err != nil {
+			continue
+		}
+		closed, err := r.step(d, time.Now())
+		done()
+		a.released(closed, err)
+	}
+}
+
+// released counts, and tells why it does not go on. A kernel without the call is doctor's to tell.
+func (a *agent) released(closed int, err error) {
+	a.mu.Lock()
+	a.silent += uint64(closed)
+	a.mu.Unlock()
+	switch {
+	case err == nil, errors.Is(err, sockets.ErrUnsupported):
+		a.clearProblem(problemRelease)
+	default:
+		a.setProblem(problemRelease, "sockets of blocked connections are left to the server's own timeouts: "+err.Error(), fixOf(err))
+	}
+}
+
+// step walks on, and closes what is ready. Where nothing may be closed it costs one look at the word.
+func (r *releaser) step(d dataplane, now time.Time) (closed int, err error) {
+	c := d.Control()
+	if d.Baked() == 0 || c.Mode != bpf.DataplaneModeMODE_ENFORCE || d.Bypass().Active() {
+		r.waiting = r.waiting[:0]
+		return 0, nil
+	}
+	if !now.Before(r.nextWalk) && len(r.waiting) < waitingAtMost {
+		var done bool
+		if r.waiting, done, err = d.BlockedFlows(&r.walk, walkRows, r.waiting); done {
+			r.nextWalk = now.Add(walkPause)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	looks := min(len(r.waiting), 10*closeBudget) // a look is two system calls
+	for i, b := range r.waiting[:looks] {
+		ok, err := r.close(d, b)
+		if ok {
+			closed++
+		}
+		if err != nil || closed == closeBudget {
+			looks = i + 1
+			r.waiting = append(r.waiting[:0], r.waiting[looks:]...)
+			return closed, err
+		}
+	}
+	r.waiting = append(r.waiting[:0], r.waiting[looks:]...)
+	return closed, nil
+}
+
+// close closes the socket of one flow, if there is one and it is silent.
+func (r *releaser) close(d dataplane, b loader.BlockedFlow) (bool, error) {
+	s, err := r.find(b.Server, b.Client)
+	if err != nil || s == nil {
+		return false, err
+	}
+	if still, err := d.StillBlocked(b); err != nil || !still {
+		return false, err
+	}
+	err = s.Close()
+	if errors.Is(err, sockets.ErrNoSocket) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// tellBaked tells the kernel part which generation is last-known-good: of that alone are sockets released. It looks only when
+// the control word or the record has changed.
+func (a *agent) tellBaked(d dataplane) {
+	known, c := a.state().LastKnownGood, d.Control()
+	seen := bakedAt{epoch: c.Epoch}
+	if known != nil {
+		seen.digest = known.Digest
+	}
+	if a.baked == seen && a.bakedTold {
+		return
+	}
+	all, err := d.Generations()
+	if err != nil {
+		return
+	}
+	number := uint32(0)
+	if g, ok := generationIn(all, c.Stable); ok && known != nil && g.Digest == known.Digest {
+		number = g.Number
+	}
+	d.SetBaked(number)
+	a.baked, a.bakedTold = seen, true
+}
