@@ -45,9 +45,9 @@ test: root deps generate-check lint build ## run all that can be run on one mach
 unit: ## run the tests that need neither root nor clang, and say which were left out
 	@env -u CI go test -count=1 -short -v ./... | .ci/tell
 
-soak: root build ## the long versions: 1,000 swaps, a minute of each flood, every fault, a million ClientHellos (root)
-	SPILLWAY_SWAPS=1000 SPILLWAY_ATTACK_FOR=1m SPILLWAY_FAULTS=all SPILLWAY_HELLOS=1000000 \
-		go test -count=1 -p 1 -timeout 4h ./test/swap ./test/attack ./test/fault ./test/upgrade ./test/ja4
+soak: root build ## the long versions: 1,000 swaps, a minute of each flood, every fault, a million ClientHellos, 100,000 schedules (root)
+	SPILLWAY_SWAPS=1000 SPILLWAY_ATTACK_FOR=1m SPILLWAY_FAULTS=all SPILLWAY_HELLOS=1000000 SPILLWAY_SCHEDULES=100000 \
+		go test -count=1 -p 1 -timeout 4h ./test/swap ./test/attack ./test/fault ./test/upgrade ./test/ja4 ./test/receiver
 
 fuzz: root ## compare the dataplane with its model until SPILLWAY_FUZZ_FOR has passed (8h)
 	SPILLWAY_FUZZ_FOR=$${SPILLWAY_FUZZ_FOR:-8h} go test -count=1 -timeout 0 -v -run TestProgramAndModelAgree ./test/oracle

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package receiver
+
+import "bytes"
+
+// gapsMost is how many gaps at once the dataplane follows at least.
+const gapsMost = 4
+
+// excuses says whether a listed client may be served for this reason. A policy may act on each of them; but whoever sends
+// an ordinary hello in an ordinary way must have been read.
+func (s *schedule) excuses(reason string) bool {
+	switch reason {
+	case "hello_too_long":
+		return len(s.stream) > helloMost
+	case "hello_overlap":
+		return s.contradicts()
+	case "hello_order":
+		return s.gaps() > gapsMost
+	case "hello_urgent":
+		return s.urgents() > 1
+	case "hello_hidden", "hello_unseen":
+		return true
+	}
+	return false
+}
+
+// contradicts says whether two segments have different bytes for one place.
+func (s *schedule) contradicts() bool {
+	for i, a := range s.steps {
+		for _, b := range s.steps[:i] {
+			from, to := max(a.at, b.at), min(a.at+len(a.data), b.at+len(b.data))
+			if from < to && !bytes.Equal(a.data[from-a.at:to-a.at], b.data[from-b.at:to-b.at]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// gaps is how many gaps there were at most at one time.
+func (s *schedule) gaps() (most int) {
+	have := make([]bool, len(s.stream)+1)
+	for _, step := range s.steps {
+		for i := range step.data {
+			if at := step.at + i; at >= 0 && at < len(s.stream) {
+				have[at] = true
+			}
+		}
+		gaps, last := 0, true
+		for _, h := range have[:len(s.stream)] {
+			if h && !last {
+				gaps++
+			}
+			last = h
+		}
+		most = max(most, gaps)
+	}
+	return most
+}
+
+// urgents is how many urgent bytes were announced.
+func (s *schedule) urgents() int {
+	places := map[int]bool{}
+	for _, step := range s.steps {
+		if step.urgent != 0 {
+			places[step.at+int(step.urgent)] = true
+		}
+	}
+	return len(places)
+}
