@@ -22,11 +22,11 @@
 
 enum acceptance {
 	ACCEPTED = 0,
-	REFUSED = 1, /* for good: whatever comes before it */
-	DOUBTED = 2, /* refused as the socket stands now */
-	PARTLY = 3,  /* taken but for its first bytes, which the socket has already */
-	UNKNOWN =
-		4, /* no socket, or none that can be asked; a part of a packet; a checksum that its sender's card was to make */
+	REFUSED = 1,  /* for good: whatever comes before it */
+	DOUBTED = 2,  /* refused as the socket stands now */
+	PARTLY = 3,   /* taken but for its first bytes, which the socket has already */
+	UNSUMMED = 4, /* its checksum was its sender's card to make, on an interface where no such sender is known */
+	UNKNOWN = 5,  /* no socket, or none that can be asked; a part of a packet */
 };
 
 enum segment_options {
@@ -43,9 +43,6 @@ enum segment_options {
 #define PAWS_IDLE_SECONDS (24 * 24 * 60 * 60) /* after which timestamps say nothing, RFC 7323 section 5.5 */
 #define SOCKET_ESTABLISHED 1                  /* BPF_TCP_ESTABLISHED */
 #define SOCKET_SYN_RECEIVED 3                 /* BPF_TCP_SYN_RECV: a Fast Open child before the handshake's ACK */
-#define READ_ATTEMPTS 3
-/* Of the header's word with data offset, flags and window: without the reserved bits and PSH. */
-#define PREDICTED_BITS bpf_htonl(0xf0f7ffff)
 
 static __always_inline bool is_before(__u32 a, __u32 b)
 {
@@ -90,7 +87,6 @@ __noinline int read_segment(struct xdp_md *ctx, struct packet *p)
 	if (bpf_xdp_load_bytes(ctx, (p->payload_off - end) & 0xffff, s->bytes, size))
 		return REASON_MALFORMED;
 	s->ack = bpf_ntohl(word_of(s, 8));
-	s->word = word_of(s, 12);
 	s->has = 0;
 	s->at = sizeof(struct tcphdr);
 	for (__u32 n = 0; n < TCP_OPTIONS_BYTES; n++) {
@@ -181,16 +177,6 @@ static __always_inline bool stand(volatile struct tcp_sock *tcp, struct standing
 	return false;
 }
 
-/* is_predicted says whether Linux takes the segment by its fast path, which looks at no ACK that is too old. */
-static __always_inline bool is_predicted(const struct packet *p, const struct segment *s, struct tcp_sock *tcp,
-					 const struct standing *now)
-{
-	__be32 predicted = tcp->pred_flags;
-	if (!predicted || p->seq != now->rcv_nxt || (s->word ^ predicted) & PREDICTED_BITS)
-		return false;
-	return !(s->has & SEGMENT_TIMESTAMPS) || !is_before(s->tsval, now->ts_recent);
-}
-
 /* accept_connection asks the socket of a connection. */
 static __always_inline enum acceptance accept_connection(const struct packet *p, const struct segment *s,
 							 struct tcp_sock *tcp)
@@ -210,10 +196,11 @@ static __always_inline enum acceptance accept_connection(const struct packet *p,
 		if (!passes_paws(s, now.ts_recent, (__s32)idle < 0 ? 0 : idle, 1))
 			return DOUBTED;
 	}
-	/* From 6.7 on, and in stable kernels since, an ACK of what was never sent is too old; before, one of the last window's. */
+	/* From 6.7 on, and in stable kernels since, an ACK of what was never sent is too old; before, one of the last window's. Data that the
+	 * fast path takes is taken all the same. */
 	__u64 acked = tcp->bytes_acked;
 	__u32 window = acked < now.max_window ? acked : now.max_window;
-	if (is_before(s->ack, now.snd_una - window) && !is_predicted(p, s, tcp, &now))
+	if (is_before(s->ack, now.snd_una - window))
 		return DOUBTED;
 	return is_before(p->seq, now.rcv_nxt) ? PARTLY : ACCEPTED;
 }
@@ -310,7 +297,7 @@ __noinline int accept_segment(struct xdp_md *ctx, struct packet *p)
 	case CHECKSUM_WRONG:
 		return REFUSED;
 	case CHECKSUM_PARTIAL:
-		return takes_partial_sums(ctx) || answer == DOUBTED ? answer : UNKNOWN;
+		return takes_partial_sums(ctx) || answer == DOUBTED ? answer : UNSUMMED;
 	default:
 		return UNKNOWN;
 	}

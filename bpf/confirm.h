@@ -17,28 +17,40 @@ enum confirmation {
 	CONFIRM_ESTABLISHED = 3, /* a connection */
 };
 
+#define READ_ATTEMPTS 3
 #define SOCKET_LISTEN 10 /* BPF_TCP_LISTEN; a listener vouches for nobody */
 
-/* socket_isn reads the peer's initial sequence number. An established socket does not keep it, but counts what it
- * received: RFC 4898 tcpEStatsAppHCThruOctetsReceived is the sum of all advances of rcv_nxt. */
-static __always_inline enum confirmation socket_isn(struct bpf_sock *sk, __u32 *isn)
+/* read_received leaves rcv_nxt and what the socket has received, of one moment: another CPU may be taking data in, and writes one
+ * after the other. False where two looks never agree. */
+static __always_inline bool read_received(struct tcp_sock *tcp, __u32 *next, __u64 *received)
+{
+	volatile struct tcp_sock *t = tcp;
+	for (int i = 0; i < READ_ATTEMPTS; i++) {
+		*received = t->bytes_received;
+		*next = t->rcv_nxt;
+		if (t->bytes_received == *received && t->rcv_nxt == *next)
+			return true;
+	}
+	return false;
+}
+
+/* socket_isn reads the peer's initial sequence number, and the one that the socket waits for. An established socket does not keep
+ * the first, but counts what it received: RFC 4898 tcpEStatsAppHCThruOctetsReceived is the sum of all advances of rcv_nxt. */
+static __always_inline enum confirmation socket_isn(struct bpf_sock *sk, __u32 *isn, __u32 *next)
 {
 	struct tcp_request_sock *request = bpf_skc_to_tcp_request_sock(sk);
 	if (request) {
 		*isn = request->rcv_isn;
+		*next = *isn + 1;
 		return CONFIRM_REQUEST;
 	}
 	if (sk->state == SOCKET_LISTEN)
 		return CONFIRM_NONE;
 	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-	if (!tcp)
+	__u64 received;
+	if (!tcp || !read_received(tcp, next, &received))
 		return CONFIRM_NONE;
-	__u32 next = tcp->rcv_nxt;
-	__u64 received = tcp->bytes_received;
-	*isn = next - (__u32)received - 1;
-	/* Another CPU may be taking data in: then the two do not belong together, and nobody is confirmed by them. */
-	if (*(volatile __u32 *)&tcp->rcv_nxt != next)
-		return CONFIRM_NONE;
+	*isn = *next - (__u32)received - 1;
 	return received ? CONFIRM_ESTABLISHED : CONFIRM_FRESH;
 }
 
@@ -72,7 +84,8 @@ static __always_inline enum confirmation confirm(struct xdp_md *ctx, const struc
 	struct bpf_sock *sk = socket_of(ctx, p);
 	if (!sk)
 		return CONFIRM_NONE;
-	enum confirmation found = socket_isn(sk, isn);
+	__u32 next;
+	enum confirmation found = socket_isn(sk, isn, &next);
 	bpf_sk_release(sk);
 	return found;
 }
@@ -84,9 +97,7 @@ static __always_inline bool socket_next(struct xdp_md *ctx, const struct packet 
 	struct bpf_sock *sk = socket_of(ctx, p);
 	if (!sk)
 		return false;
-	enum confirmation found = socket_isn(sk, isn);
-	struct tcp_sock *tcp = found >= CONFIRM_FRESH ? bpf_skc_to_tcp_sock(sk) : 0;
-	*next = tcp ? tcp->rcv_nxt : *isn + 1;
+	enum confirmation found = socket_isn(sk, isn, next);
 	bpf_sk_release(sk);
 	return found != CONFIRM_NONE;
 }

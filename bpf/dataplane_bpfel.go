@@ -675,14 +675,12 @@ type DataplaneWorkspace struct {
 	Segment struct {
 		_     structs.HostLayout
 		Ack   uint32
-		Word  uint32
 		Tsval uint32
 		Tsecr uint32
 		Has   uint32
 		At    uint32
 		Bytes [128]uint8
 	}
-	_ [4]byte
 }
 
 // Names of all BPF objects in the ELF.

@@ -22,8 +22,6 @@ struct tcp_sock {
 	__u32 snd_una;
 	__u32 snd_nxt;
 	__u32 max_window;
-	__be32 pred_flags;
-	__u16 tcp_header_len;
 	__u64 bytes_received;
 	__u64 bytes_acked;
 	struct tcp_options_received rx_opt;

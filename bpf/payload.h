@@ -75,7 +75,8 @@ static __always_inline void decide_connection(struct packet *p, __u32 isn)
 /* is_not_taken asks, of a block of what a socket knows, whether the socket would take this segment: for what it ignores nobody is
  * blocked, and nothing is kept, told or forgotten. It passes where nothing can change the socket's mind, for the stack drops it. Where
  * the packets in front of it might, it is dropped by itself: they would be its sender's, to make us look away. So is what begins
- * with bytes that the socket has already, perhaps other ones. */
+ * with bytes that the socket has already, perhaps other ones, and what has no whole checksum where no sender is known to leave it to
+ * its card. */
 __noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
 {
 	if (!p || p->outcome == OUTCOME_PASS || p->reason == REASON_BAN)
@@ -88,7 +89,7 @@ __noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
 		p->verdict = VERDICT_DROP;
 		p->outcome = OUTCOME_DROP;
 	}
-	if (answer == PARTLY)
+	if (answer == PARTLY || answer == UNSUMMED)
 		return 1;
 	p->reason = REASON_NOT_TAKEN;
 	p->flags &= ~PACKET_EVENT;

@@ -11,12 +11,6 @@
 #include "packet.h"
 #include "reset.h"
 
-/* More of the kernel's struct tcp_sock: CO-RE ignores what follows three underscores. */
-struct tcp_sock___window {
-	__u32 rcv_wup;
-	__u32 rcv_wnd;
-} __attribute__((preserve_access_index));
-
 /* What a request socket offers at the most before windows scale (RFC 9293 section 3.1). */
 #define REQUEST_WINDOW 65535
 
@@ -43,14 +37,10 @@ static __always_inline bool awaits_fin(struct xdp_md *ctx, const struct packet *
 	if (!sk)
 		return false;
 	__u32 isn = 0, window = REQUEST_WINDOW;
-	enum confirmation found = socket_isn(sk, &isn);
-	*next = isn + 1;
+	enum confirmation found = socket_isn(sk, &isn, next);
 	struct tcp_sock *tcp = found >= CONFIRM_FRESH ? bpf_skc_to_tcp_sock(sk) : 0;
-	if (tcp) {
-		struct tcp_sock___window *w = (struct tcp_sock___window *)tcp;
-		*next = tcp->rcv_nxt;
-		window = w->rcv_wup + w->rcv_wnd - *next;
-	}
+	if (tcp)
+		window = tcp->rcv_wup + tcp->rcv_wnd - *next;
 	bpf_sk_release(sk);
 	return found != CONFIRM_NONE && isn == p->isn && p->seq + p->payload_len - *next <= window;
 }

@@ -41,7 +41,6 @@ struct found_extension {
 /* What a TCP header says that decides whether a socket takes the segment. */
 struct segment {
 	__u32 ack;
-	__u32 word;  /* data offset, flags and window, as they lie there */
 	__u32 tsval; /* of the last timestamps option */
 	__u32 tsecr;
 	__u32 has;       /* enum segment_options */

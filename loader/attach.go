@@ -70,6 +70,9 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 	if err := d.provePinning(); err != nil {
 		return Attachment{}, err
 	}
+	if err := d.noteInterface(iface.Index); err != nil {
+		return Attachment{}, err
+	}
 	flags := link.XDPDriverMode
 	if mode == config.AttachGeneric {
 		if err := genericIsSafe(); err != nil {
@@ -253,7 +256,10 @@ func (p pins) openLinks() (map[string]link.Link, error) {
 
 // DetachInterface takes the root program off an interface that the host file no longer lists, by the pin of its link.
 func (d *Dataplane) DetachInterface(pin string) error {
-	return detachLink(d.pins.link(pin))
+	if err := detachLink(d.pins.link(pin)); err != nil {
+		return err
+	}
+	return d.noteInterfaces()
 }
 
 // genericIsSafe refuses generic XDP below Linux 6.9, where it drops what it cannot linearise.

@@ -72,6 +72,9 @@ func open(o Options, adjust func(*bpf.Settings)) (*Dataplane, error) {
 	if err := errors.Join(d.load(), d.pins.keepOwner()); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
+	if err := d.noteInterfaces(); err != nil {
+		d.log.Warn("what the interfaces are is not noted", "error", err)
+	}
 	return d, nil
 }
 

@@ -4,7 +4,9 @@ package ja4
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -95,4 +97,38 @@ func timestampOf(tcp []byte) uint32 {
 		}
 	}
 	return 0
+}
+
+// hasTaken says whether the server's socket has taken data in. Before the handshake's ACK only such data makes a socket.
+func (c *timed) hasTaken(early bool) bool {
+	c.r.t.Helper()
+	if early && !c.tryAccept() {
+		return false
+	}
+	return c.received() > 0
+}
+
+// tryAccept takes the server's socket of this connection if it has one.
+func (c *timed) tryAccept() bool {
+	c.r.t.Helper()
+	_ = c.r.listener.SetDeadline(time.Now().Add(5 * time.Millisecond))
+	for {
+		s, err := c.r.listener.AcceptTCP()
+		if err != nil {
+			return false
+		}
+		if from := s.RemoteAddr().(*net.TCPAddr).AddrPort(); from.Addr().Unmap() == c.k.Source.Addr() && from.Port() == c.k.Source.Port() {
+			c.server = s
+			return true
+		}
+		_ = s.Close()
+	}
+}
+
+// drop ends the server's side at once.
+func (c *timed) drop() {
+	if c.server != nil {
+		_ = c.server.SetLinger(0)
+		_ = c.server.Close()
+	}
 }

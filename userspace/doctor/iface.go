@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/spillway/spillway/loader"
 )
 
 // maxSingleBuffer is the largest MTU whose frames fit one 4096-byte page beside the headroom (256) and the
@@ -24,7 +26,7 @@ func checkInterface(f Facts, i Interface) []Finding {
 	if !i.Up {
 		all = append(all, warn("link", "the interface is down", "ip link set dev "+i.Name+" up"))
 	}
-	all = append(all, checkNative(f, i), checkMTU(i), checkLRO(i), checkMembers(f, i))
+	all = append(all, checkNative(f, i), checkMTU(i), checkLRO(i), checkSums(i), checkMembers(f, i))
 	all = append(all, checkPrograms(i)...)
 	if !slices.ContainsFunc(i.Programs, func(p Program) bool { return p.Ours }) {
 		all = append(all, checkReset(i))
@@ -111,6 +113,14 @@ func checkLRO(i Interface) Finding {
 	}
 	return mistake("lro", "large receive offload is on: it merges packets before Spillway sees them, and drivers refuse XDP with it",
 		"ethtool -K "+i.Name+" lro off")
+}
+
+// checkSums says where packets come without a whole checksum: a ClientHello in one is read as any other.
+func checkSums(i Interface) Finding {
+	if !loader.LeavesSums(i.driver()) {
+		return Finding{}
+	}
+	return ok("checksums", "senders on this machine leave TCP's checksum to a card that "+i.driver()+" does not have: Spillway takes such packets here, as Linux does")
 }
 
 // checkMembers says which other members of a bond the host file leaves out: their traffic would pass unseen.

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// leavesSums are drivers that hand XDP packets of a sender on the same machine, whose TCP checksum is the pseudo header's only: a
+// network card was to add the rest, and there is none between them.
+var leavesSums = []string{"netkit", "tap", "tun", "tuntap", "veth", "vif", "virtio_net", "xen_netfront"}
+
+// LeavesSums says whether packets may come from the driver, or the kind of a software interface, without a whole checksum.
+func LeavesSums(driver string) bool { return slices.Contains(leavesSums, driver) }
+
+// flagsOf is what the dataplane has to know of an interface. One whose driver does not answer has no flags.
+func flagsOf(index int) uint32 {
+	iface, err := net.InterfaceByIndex(index)
+	if err != nil {
+		return 0
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = unix.Close(fd) }()
+	info, err := unix.IoctlGetEthtoolDrvinfo(fd, iface.Name)
+	if err != nil || !LeavesSums(unix.ByteSliceToString(info.Driver[:])) {
+		return 0
+	}
+	return uint32(bpf.DataplaneInterfaceFlagsINTERFACE_PARTIAL_SUMS)
+}
+
+// noteInterface tells the dataplane what an interface is. By its number, which stays when it is renamed.
+func (d *Dataplane) noteInterface(index int) error {
+	m := d.maps[bpf.DataplaneMapInterfaces]
+	if err := m.Put(uint32(index), bpf.Interface{Flags: flagsOf(index)}); err != nil {
+		return explain(fmt.Sprintf("note what interface %d is", index), err)
+	}
+	return nil
+}
+
+// noteInterfaces tells the dataplane of all interfaces that are attached, and of no others.
+func (d *Dataplane) noteInterfaces() error {
+	all, err := d.Attachments()
+	if err != nil {
+		return err
+	}
+	here := map[uint32]bool{}
+	for _, a := range all {
+		if a.State == StateAttached && a.Here {
+			here[uint32(a.Index)] = true
+		}
+	}
+	m := d.maps[bpf.DataplaneMapInterfaces]
+	var gone []uint32
+	if err := eachRow(m, func(index uint32, _ bpf.Interface) {
+		if !here[index] {
+			gone = append(gone, index)
+		}
+	}); err != nil {
+		return err
+	}
+	for _, index := range gone {
+		if err := m.Delete(index); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return explain("forget an interface", err)
+		}
+	}
+	for index := range here {
+		if err := d.noteInterface(int(index)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
