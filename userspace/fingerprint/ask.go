@@ -28,8 +28,7 @@ type answer struct {
 	odd bpf.Reason // 0: nothing
 }
 
-// ask shows the frames of a connection to the kernel: its SYNs, then those with its ClientHello in the order of their
-// bytes. A ClientHello whose SYN is not in the capture, or that does not begin its stream, gets a SYN before it that the
+// ask shows the frames of a connection to the kernel as they came: its SYNs, then those with its ClientHello. A ClientHello whose SYN is not in the capture, or that does not begin its stream, gets a SYN before it that the
 // client did not send, and which tells nothing of it.
 func (c *conn) ask(k Kernel) (answer, error) {
 	var a answer
@@ -59,11 +58,7 @@ func (c *conn) ask(k Kernel) (answer, error) {
 		}
 		a.odd = 0
 	}
-	slices.SortStableFunc(c.frames, func(x, y held) int { return cmp.Compare(int32(x.seq-c.stream.helloAt), int32(y.seq-c.stream.helloAt)) })
-	for _, f := range c.frames {
-		if int32(f.end-c.stream.helloAt) <= 0 {
-			continue
-		}
+	for _, f := range c.beginFirst() {
 		if err := k.Ask(f.data, note); err != nil {
 			return a, err
 		}
@@ -72,6 +67,20 @@ func (c *conn) ask(k Kernel) (answer, error) {
 		}
 	}
 	return a, nil
+}
+
+// beginFirst returns the frames that have bytes of the ClientHello or what follows, in their order but for one: the first
+// that has its first byte comes first. A host knows by its socket where a stream begins; here is none, and the dataplane
+// would take whatever comes first for the beginning.
+func (c *conn) beginFirst() []held {
+	at := c.stream.helloAt
+	frames := slices.DeleteFunc(slices.Clone(c.frames), func(f held) bool { return !before(at, f.end) })
+	if i := slices.IndexFunc(frames, func(f held) bool { return !before(at, f.seq) }); i > 0 {
+		first := frames[i]
+		copy(frames[1:i+1], frames[:i])
+		frames[0] = first
+	}
+	return frames
 }
 
 // openingFrame is a SYN without options.
@@ -167,6 +176,12 @@ func (c *conn) byGo(told *Connection) (ja4 string) {
 	}
 	if c.stream.wasLate {
 		told.note("segments came out of order")
+	}
+	if c.stream.late.differs {
+		told.note("bytes came twice, and differ; what counts is what Linux takes")
+	}
+	if c.stream.isUrgent {
+		told.note("it has an urgent byte, which the server does not read with the others")
 	}
 	return told.JA4
 }

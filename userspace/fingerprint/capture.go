@@ -31,6 +31,7 @@ type frame struct {
 	data   []byte // nil when the link type is not read, or the packet ends inside its header
 	link   layers.LinkType
 	known  bool // the link type is read
+	isCut  bool // more was sent than captured
 }
 
 // counter counts the bytes that were read, so that errors can say where.
@@ -144,7 +145,7 @@ func (c *Capture) next() (frame, error) {
 		return frame{}, fmt.Errorf("damaged at frame %d, byte %d: %w", c.count+1, at, err)
 	}
 	c.count++
-	f := frame{number: c.count, time: info.Timestamp, link: c.link(info)}
+	f := frame{number: c.count, time: info.Timestamp, link: c.link(info), isCut: info.Length > info.CaptureLength}
 	f.data, f.known = toEthernet(f.link, data)
 	return f, nil
 }

@@ -13,6 +13,7 @@ var (
 	errNotHello  = errors.New("no ClientHello")
 	errPartial   = errors.New("the ClientHello goes on")
 	errMalformed = errors.New("the ClientHello contradicts itself")
+	errUrgent    = errors.New("it has two urgent bytes; which of them the server reads depends on when it reads")
 	errTooLong   = errors.New("the ClientHello is longer than this program reads")
 )
 

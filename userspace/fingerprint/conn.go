@@ -5,6 +5,7 @@ package fingerprint
 import (
 	"bytes"
 	"container/list"
+	"encoding/binary"
 	"time"
 )
 
@@ -21,19 +22,20 @@ const (
 
 // conn is a connection that is not told yet.
 type conn struct {
-	flow     // from the client to the server
-	frame    int
-	time     time.Time
-	isn      uint32
-	hasStart bool // the ISN is known
-	isGuess  bool // which side is the client is a guess
-	isCut    bool // data was sent that is not in the capture
-	syns     [][]byte
-	read     []synFacts // what Go reads in them
-	frames   []held     // with data that may be needed
-	size     int
-	stream   stream
-	isClosed bool
+	flow      // from the client to the server
+	frame     int
+	time      time.Time
+	isn       uint32
+	hasStart  bool // the ISN is known
+	isGuess   bool // which side is the client is a guess
+	isCut     bool // data was sent that is not in the capture
+	fragments int  // packets that came in IP fragments, of which none is put together
+	syns      [][]byte
+	read      []synFacts // what Go reads in them
+	frames    []held     // with data that may be needed
+	size      int
+	stream    stream
+	isClosed  bool
 	// isCrowded is set when it is told early, to make room.
 	isCrowded bool
 	place     *list.Element
@@ -66,8 +68,12 @@ func (c *conn) add(s *segment) {
 	if s.cut {
 		c.isCut = true
 	}
+	const urgent = flagURG | flagACK
+	if s.flags&urgent == urgent {
+		c.stream.point(seq, binary.BigEndian.Uint16(s.tcp[18:]))
+	}
 	if len(s.payload) > 0 {
-		if !s.isSYN() && !s.cut && len(s.frame) <= frameMax && c.size < framesMax {
+		if !s.isSYN() && !s.cut && s.frame != nil && len(s.frame) <= frameMax && c.size < framesMax {
 			c.frames = append(c.frames, held{seq, seq + uint32(len(s.payload)), bytes.Clone(s.frame)})
 			c.size += len(s.frame) + overhead
 		}
@@ -93,24 +99,27 @@ func (c *conn) drop() {
 func (c *conn) isDone() bool { return c.stream.isFinished || c.isClosed || c.size >= framesMax }
 
 // memory is what the connection takes.
-func (c *conn) memory() int { return 2*overhead + c.size + len(c.stream.held) + c.stream.lateBytes }
+func (c *conn) memory() int { return 2*overhead + c.size + len(c.stream.held) + c.stream.late.bytes }
 
 // reason says why there is no ClientHello.
 func (c *conn) reason() string {
 	s := &c.stream
+	hasGap := len(s.late.pieces) > 0
 	switch {
 	case c.isCrowded:
 		return reasonCrowded
+	case s.err == errUrgent:
+		return reasonUrgent
 	case c.isCut && s.err != errNotHello:
 		return reasonCutShort
-	case s.err == nil && len(s.late) > 0:
+	case c.fragments > 0 && (s.err == nil || s.err == errPartial):
+		return reasonFragment
+	case hasGap && (s.err == nil || s.err == errPartial):
 		return reasonGap
 	case s.err == nil && !c.hasStart:
 		return reasonMidstream
 	case s.err == nil:
 		return reasonNoData
-	case s.err == errPartial && len(s.late) > 0:
-		return reasonGap
 	case s.err == errPartial:
 		return reasonPartial
 	case s.err == errTooLong:

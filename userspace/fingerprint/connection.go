@@ -61,6 +61,8 @@ const (
 	reasonCutShort  = "cut_short"
 	reasonGap       = "gap"
 	reasonCrowded   = "crowded"
+	reasonFragment  = "fragment"
+	reasonUrgent    = "hello_urgent"
 )
 
 var whys = map[string]string{
@@ -69,6 +71,8 @@ var whys = map[string]string{
 	reasonPartial:   "the rest of the ClientHello is not in the capture",
 	reasonTooLong:   errTooLong.Error(),
 	reasonMalformed: errMalformed.Error(),
+	reasonFragment:  "its data came in IP fragments, which neither the dataplane nor this program puts together",
+	reasonUrgent:    errUrgent.Error(),
 	reasonMidstream: "its beginning is not in the capture",
 	reasonCutShort:  "its packets are cut short in the capture (snaplen)",
 	reasonGap:       "a segment of its beginning is not in the capture",

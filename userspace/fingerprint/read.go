@@ -80,12 +80,15 @@ func (r *reader) frame(f frame) error {
 		r.sum.Damaged++
 		return nil
 	}
-	s, why := readSegment(f.data)
+	s, why := readSegment(f.data, f.isCut)
 	switch why {
 	case isUDP:
 		r.sum.UDP++
 	case isFragment:
 		r.sum.Fragments++
+		if c := r.open[s.flow]; c != nil {
+			c.fragments++
+		}
 	case isDamaged:
 		r.sum.Damaged++
 	case isTCP:

@@ -3,6 +3,7 @@
 package fingerprint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 )
@@ -32,6 +33,7 @@ const (
 	flagSYN = 2
 	flagRST = 4
 	flagACK = 16
+	flagURG = 32
 )
 
 // segment is the TCP segment of a frame.
@@ -40,11 +42,12 @@ type segment struct {
 	seq, ack uint32
 	flags    byte
 	payload  []byte
-	cut      bool // more was sent than captured
-	frame    []byte
+	cut      bool   // more was sent than captured
+	frame    []byte // nil when the dataplane cannot be shown it
 	tcp      []byte // header and options
 	ip       []byte // from the IP header on
 	plain    bool   // nothing lies between the IP header and TCP
+	noLength bool   // its host left the length to its network card
 	hopLimit uint8
 }
 
@@ -61,8 +64,9 @@ const (
 	isOther
 )
 
-// readSegment takes a frame apart: VLAN tags, IPv4 with options, IPv6 with extension headers, TCP.
-func readSegment(data []byte) (segment, why) {
+// readSegment takes a frame apart: VLAN tags, IPv4 with options, IPv6 with extension headers, TCP. Of the first fragment of
+// a packet it reads who sends it to whom. isCut says that the frame was longer than what was captured.
+func readSegment(data []byte, isCut bool) (segment, why) {
 	s := segment{frame: data}
 	kind, rest := binary.BigEndian.Uint16(data[12:]), data[ethernetLen:]
 	for kind == etherVLAN || kind == etherQinQ {
@@ -83,10 +87,31 @@ func readSegment(data []byte) (segment, why) {
 	default:
 		return s, isOther
 	}
+	if w == isFragment && len(body) >= 4 {
+		s.readPorts(from, to, body)
+	}
 	if w != isTCP {
 		return s, w
 	}
+	if s.noLength {
+		s.cut = isCut
+		s.setLength(len(data) - len(rest))
+	}
 	return s, s.readTCP(from, to, body)
+}
+
+// setLength writes the length that a host left to its card, so that the dataplane reads the packet; ip is where it begins.
+func (s *segment) setLength(ip int) {
+	at, length := ip+2, len(s.ip)
+	if s.ip[0]>>4 == 6 {
+		at, length = ip+4, length-40
+	}
+	if length > 1<<16-1 {
+		s.frame = nil
+		return
+	}
+	s.frame = bytes.Clone(s.frame)
+	binary.BigEndian.PutUint16(s.frame[at:], uint16(length))
 }
 
 func (s *segment) readIPv4(ip []byte) (from, to netip.Addr, body []byte, w why) {
@@ -94,6 +119,9 @@ func (s *segment) readIPv4(ip []byte) (from, to netip.Addr, body []byte, w why) 
 		return from, to, nil, isDamaged
 	}
 	header, total := int(ip[0]&15)*4, int(binary.BigEndian.Uint16(ip[2:]))
+	if total == 0 {
+		s.noLength, total = true, len(ip)
+	}
 	if header < 20 || total < header || header > len(ip) {
 		return from, to, nil, isDamaged
 	}
@@ -102,10 +130,19 @@ func (s *segment) readIPv4(ip []byte) (from, to netip.Addr, body []byte, w why) 
 	}
 	s.plain, s.hopLimit = true, ip[8]
 	from, to = netip.AddrFrom4([4]byte(ip[12:])), netip.AddrFrom4([4]byte(ip[16:]))
-	if binary.BigEndian.Uint16(ip[6:])&0x3fff != 0 { // more fragments, or an offset
-		return from, to, nil, isFragment
+	body, w = ip[header:total], protocolOf(ip[9])
+	if fragment := binary.BigEndian.Uint16(ip[6:]) & 0x3fff; fragment != 0 { // more of them, or an offset
+		return from, to, firstOf(fragment&0x1fff, body, w), isFragment
 	}
-	return from, to, ip[header:total], protocolOf(ip[9])
+	return from, to, body, w
+}
+
+// firstOf returns the body of a TCP packet's first fragment, nil for any other.
+func firstOf(offset uint16, body []byte, w why) []byte {
+	if offset != 0 || w != isTCP {
+		return nil
+	}
+	return body
 }
 
 func protocolOf(number byte) why {
@@ -128,8 +165,10 @@ func (s *segment) readIPv6(ip []byte) (from, to netip.Addr, body []byte, w why) 
 	switch {
 	case length > len(rest):
 		s.cut = true
-	case length > 0 || next != protoHopByHop: // else a jumbogram (RFC 2675)
+	case length > 0:
 		rest = rest[:length]
+	default: // a jumbogram (RFC 2675) says it elsewhere
+		s.noLength = next != protoHopByHop
 	}
 	s.plain, s.hopLimit = true, ip[7]
 	for next != protoTCP && next != protoUDP {
@@ -138,8 +177,8 @@ func (s *segment) readIPv6(ip []byte) (from, to netip.Addr, body []byte, w why) 
 		case len(rest) < 8:
 			return from, to, nil, isDamaged
 		case next == protoFragment:
-			if binary.BigEndian.Uint16(rest[2:])&0xfff9 != 0 { // whole packets may have one too (RFC 6946)
-				return from, to, nil, isFragment
+			if fragment := binary.BigEndian.Uint16(rest[2:]) & 0xfff9; fragment != 0 { // whole packets may have one too (RFC 6946)
+				return from, to, firstOf(fragment&0xfff8, rest[8:], protocolOf(rest[0])), isFragment
 			}
 			size = 8
 		case next == protoAH:
@@ -173,9 +212,13 @@ func (s *segment) readTCP(from, to netip.Addr, b []byte) why {
 	if header < 20 || header > len(b) {
 		return isDamaged
 	}
-	s.from = netip.AddrPortFrom(from, binary.BigEndian.Uint16(b))
-	s.to = netip.AddrPortFrom(to, binary.BigEndian.Uint16(b[2:]))
+	s.readPorts(from, to, b)
 	s.seq, s.ack = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
 	s.flags, s.tcp, s.payload = b[13], b[:header], b[header:]
 	return isTCP
+}
+
+func (s *segment) readPorts(from, to netip.Addr, b []byte) {
+	s.from = netip.AddrPortFrom(from, binary.BigEndian.Uint16(b))
+	s.to = netip.AddrPortFrom(to, binary.BigEndian.Uint16(b[2:]))
 }

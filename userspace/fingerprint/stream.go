@@ -2,39 +2,43 @@
 
 package fingerprint
 
-import "bytes"
+import "slices"
 
-const (
-	// scanMax is how far into what a client sends a ClientHello is looked for: behind STARTTLS, or a proxy's answer.
-	scanMax = 16 << 10
-	// lateMax bounds the bytes, and latePieces the segments, that wait for one that is missing.
-	lateMax    = 64 << 10
-	latePieces = 256
-)
+// scanMax is how far into what a client sends a ClientHello is looked for: behind STARTTLS, or a proxy's answer.
+const scanMax = 16 << 10
 
-// stream puts together what a client sends, as far as it takes to find its ClientHello. Of bytes that come twice the
-// first count. A ClientHello begins where a segment begins; only the bytes from there on are kept.
+// stream puts together what a client sends, as far as it takes to find its ClientHello. A ClientHello begins where a
+// segment begins; only the bytes from there on are kept.
 type stream struct {
+	receiver
 	started    bool
 	begin      uint32 // sequence number of the first byte
-	next       uint32
-	wasLate    bool // segments came out of order
-	late       []piece
-	lateBytes  int
-	held       []byte // since helloAt, while a ClientHello goes on
+	held       []byte // since helloAt, while a ClientHello goes on; the urgent byte with them
 	helloAt    uint32
-	isHello    bool // a ClientHello was found, or goes on
+	urgent     uint32 // sequence number of the urgent byte, which the application does not read
+	isUrgent   bool   // there is one
+	isHello    bool   // a ClientHello was found, or goes on
 	hello      *hello
 	err        error // why the last candidate is none
 	isFinished bool  // there is nothing to wait for
 }
 
-type piece struct {
-	seq  uint32
-	data []byte
-}
-
 func (s *stream) start(seq uint32) { s.started, s.begin, s.next = true, seq, seq }
+
+// point takes the urgent pointer of a segment that begins at seq. It counts from there to behind the byte (RFC 6093 section
+// 3.1), as it does without net.ipv4.tcp_stdurg, and says nothing of what was taken. Of two it depends on how much the
+// application has read in between which bytes it loses.
+func (s *stream) point(seq uint32, pointer uint16) {
+	at := seq + uint32(max(pointer, 1)) - 1
+	if s.isFinished || s.started && before(at, s.next) || s.isUrgent && at == s.urgent {
+		return
+	}
+	if s.isUrgent && !before(s.urgent, s.next-uint32(len(s.held))) {
+		s.err, s.isFinished = errUrgent, true
+		return
+	}
+	s.urgent, s.isUrgent = at, true
+}
 
 // add takes the data of a segment, and what waited for it.
 func (s *stream) add(seq uint32, data []byte) {
@@ -44,50 +48,27 @@ func (s *stream) add(seq uint32, data []byte) {
 	if !s.started {
 		s.start(seq)
 	}
-	if int32(s.next-seq) < 0 {
-		s.wait(seq, data)
-		return
+	p := piece{seq, data}
+	if s.isHello && differ(p, piece{s.helloAt, s.held}) {
+		s.late.differs = true
 	}
-	s.take(seq, data)
-	for i := 0; i < len(s.late) && !s.isFinished; i++ {
-		p := s.late[i]
-		if int32(s.next-p.seq) < 0 {
-			continue
-		}
-		s.late = append(s.late[:i:i], s.late[i+1:]...)
-		s.lateBytes -= len(p.data)
-		s.take(p.seq, p.data)
-		i = -1
-	}
+	s.receive(p, s.take)
 }
 
-func (s *stream) wait(seq uint32, data []byte) {
-	if s.lateBytes+len(data) > lateMax || len(s.late) >= latePieces {
-		return
-	}
-	s.wasLate = true
-	s.late = append(s.late, piece{seq, bytes.Clone(data)})
-	s.lateBytes += len(data)
-}
-
-// take takes data that begins at s.next or before.
-func (s *stream) take(seq uint32, data []byte) {
-	before := int(s.next - seq)
-	if before >= len(data) {
-		return
-	}
-	data = data[before:]
-	at := s.next
-	s.next += uint32(len(data))
+// take takes the next bytes, and says whether more are wanted.
+func (s *stream) take(at uint32, data []byte) (more bool) {
 	if !s.isHello {
-		if !beginsHello(data) {
-			s.skip(errNotHello)
-			return
+		read := s.read(at, data)
+		if len(read) == 0 {
+			return true
+		}
+		if !beginsHello(read) {
+			return s.skip(errNotHello)
 		}
 		s.isHello, s.helloAt, s.held = true, at, nil
 	}
 	s.held = append(s.held, data...)
-	h, err := readHello(s.held)
+	h, err := readHello(s.read(s.helloAt, s.held))
 	switch {
 	case err == nil:
 		s.hello, s.err, s.isFinished = h, nil, true
@@ -97,15 +78,25 @@ func (s *stream) take(seq uint32, data []byte) {
 		s.err, s.isFinished = err, true
 	default:
 		s.isHello, s.held = false, nil
-		s.skip(err)
+		return s.skip(err)
 	}
+	return !s.isFinished
 }
 
-// skip passes over data that is no ClientHello.
-func (s *stream) skip(err error) {
+// read returns what the application reads of data that begins at a sequence number.
+func (s *stream) read(at uint32, data []byte) []byte {
+	if place := s.urgent - at; s.isUrgent && place < uint32(len(data)) {
+		return slices.Concat(data[:place], data[place+1:])
+	}
+	return data
+}
+
+// skip passes over data that is no ClientHello, and says whether more are wanted.
+func (s *stream) skip(err error) (more bool) {
 	s.err = err
 	s.isFinished = s.next-s.begin > scanMax
+	return !s.isFinished
 }
 
 // isWaiting reports whether what came so far may still be needed.
-func (s *stream) isWaiting() bool { return s.isHello || len(s.late) > 0 }
+func (s *stream) isWaiting() bool { return s.isHello || len(s.late.pieces) > 0 }
