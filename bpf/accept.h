@@ -41,8 +41,11 @@ enum segment_options {
 #define OPTION_AO_LEN 5 /* the least */
 #define OPTION_TIMESTAMPS_LEN 10
 #define PAWS_IDLE_SECONDS (24 * 24 * 60 * 60) /* after which timestamps say nothing, RFC 7323 section 5.5 */
-#define SOCKET_ESTABLISHED 1                  /* BPF_TCP_ESTABLISHED */
-#define SOCKET_SYN_RECEIVED 3                 /* BPF_TCP_SYN_RECV: a Fast Open child before the handshake's ACK */
+#define SOCKET_ESTABLISHED 1                  /* BPF_TCP_ESTABLISHED, and so on */
+#define SOCKET_SYN_RECEIVED 3                 /* a Fast Open child before the handshake's ACK */
+#define SOCKET_CLOSE_WAIT 8
+#define SOCKET_LAST_ACK 9
+#define SOCKET_CLOSING 11
 
 static __always_inline bool is_before(__u32 a, __u32 b)
 {
@@ -237,6 +240,12 @@ static __always_inline enum acceptance accept_keys_of_request(struct xdp_md *ctx
 	return answer;
 }
 
+/* ended says whether the client's FIN has come: nothing is taken behind it. */
+static __always_inline bool ended(__u32 state)
+{
+	return state == SOCKET_CLOSE_WAIT || state == SOCKET_LAST_ACK || state == SOCKET_CLOSING;
+}
+
 /* accept_at_socket asks the socket that p's addresses and ports belong to. */
 static __always_inline enum acceptance accept_at_socket(struct xdp_md *ctx, const struct packet *p,
 							const struct segment *s)
@@ -250,12 +259,14 @@ static __always_inline enum acceptance accept_at_socket(struct xdp_md *ctx, cons
 	if (request) {
 		answer = accept_request(p, s, request);
 		asks_listener = answer != REFUSED && s->has & (SEGMENT_MD5 | SEGMENT_AO);
+	} else if (ended(sk->state)) {
+		answer = REFUSED;
 	} else if (sk->state != SOCKET_LISTEN) {
 		struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 		__u32 state = sk->state;
 		if (tcp && state != SOCKET_SYN_RECEIVED)
 			answer = accept_connection(p, s, tcp);
-		/* Of a connection that is being closed versions differ in what they take. */
+		/* Of a connection that this side closes versions differ in what they take. */
 		if (state != SOCKET_ESTABLISHED && answer != REFUSED)
 			answer = UNKNOWN;
 	}

@@ -122,6 +122,29 @@ func TestLateFakesBlockNobody(t *testing.T) {
 	})
 }
 
+// Behind a client's FIN the server takes nothing, whatever place in the stream it names.
+func TestNothingIsTakenBehindAFIN(t *testing.T) {
+	denied := one(browser(1))
+	eachFamily(t, func(t *testing.T, visitor, _, _ string) {
+		p := open(t)
+		r := enter(t, p, nil)
+		p.swap(against(p.ja4Of(denied)).bundle())
+		for i, at := range []uint32{0, 1, 2} {
+			v := r.dialTimed(visitor, uint16(3000+i), clock, nil)
+			v.ack()
+			v.feed(v.bent(nil, func(s *packet.TCP) { s.Flags = packet.FIN | packet.ACK }))
+			before := v.received()
+			p.wants("a hello behind a FIN", "XDP_PASS", v.feed(v.bent(denied, func(s *packet.TCP) { s.Seq += at })))
+			if after := v.received(); after != before {
+				t.Fatalf("the kernel took %d bytes behind a FIN", after-before)
+			}
+			if flow, _ := v.flow(); flow.Verdict != 0 {
+				t.Errorf("a block is kept: %+v", flow)
+			}
+		}
+	})
+}
+
 // notTaken counts the packets that had this reason, whatever the service and the slot.
 func (p *plane) notTaken() (n uint64) {
 	p.t.Helper()
