@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/forward"
 	"github.com/spillway/spillway/userspace/offline"
 )
 
@@ -32,6 +33,8 @@ type env struct {
 	renew func(renewed int) error
 	// rehearse tries what the agent does with the rights of the unit, as root; nil: doctor tries with its own.
 	rehearse func() error
+	// forwards finds what sends connections to this host's ports elsewhere; nil: nobody looks.
+	forwards func(proc fs.FS) *forward.Found
 }
 
 func systemEnv() env {
@@ -39,8 +42,15 @@ func systemEnv() env {
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		stdinTTY: isTTY(os.Stdin), stdoutTTY: isTTY(os.Stdout),
 		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: loader.OpenLab, pins: offline.Open, cards: offline.OpenCards,
-		renew: becomeAgain, rehearse: rehearseAsUnit,
+		renew: becomeAgain, rehearse: rehearseAsUnit, forwards: forward.Look,
 	}
+}
+
+func (e env) lookForwards() *forward.Found {
+	if e.forwards == nil {
+		return nil
+	}
+	return e.forwards(e.proc)
 }
 
 func isTTY(f *os.File) bool {

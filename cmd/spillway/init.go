@@ -51,7 +51,7 @@ func (a *app) init(iface, output string, force bool) error {
 		}
 		return err
 	}
-	found, err := discover.Look(discover.Source{Proc: a.proc, SSHConnection: a.getenv("SSH_CONNECTION")})
+	found, err := discover.Look(discover.Source{Proc: a.proc, SSHConnection: a.getenv("SSH_CONNECTION"), Forwards: a.lookForwards()})
 	if err != nil {
 		return err
 	}
@@ -81,6 +81,9 @@ func (a *app) tellInit(output string, found *discover.Host, facts config.HostFac
 	}
 	for _, l := range found.LeftOut {
 		fmt.Fprintf(a.stderr, "left out: %s: %s\n", l, l.Why)
+	}
+	for _, note := range found.Notes {
+		fmt.Fprintf(a.stderr, "%s.\n", note)
 	}
 	if len(found.SSHPeers) == 0 {
 		fmt.Fprintln(a.stderr, "No SSH connection was found: add the addresses you administer from to the allowlist.")

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/forward"
 )
 
 // Source is where a host is looked at.
@@ -16,6 +17,8 @@ type Source struct {
 	Proc fs.FS
 	// SSHConnection is the environment variable SSH_CONNECTION; empty when there is none.
 	SSHConnection string
+	// Forwards is what sends connections elsewhere; nil when nobody looked.
+	Forwards *forward.Found
 }
 
 // Host is what was found.
@@ -27,6 +30,8 @@ type Host struct {
 	SSHPeers []netip.Addr
 	// Routes are the default routes with their gateways.
 	Routes []Route
+	// Notes say what may forward connections, and could not be read.
+	Notes []string
 }
 
 // Look reads the host. It fails only when the socket tables cannot be read.
@@ -49,8 +54,9 @@ func Look(src Source) (*Host, error) {
 			h.LeftOut = append(h.LeftOut, l)
 			continue
 		}
-		h.Services = append(h.Services, config.ServiceFact{Service: l.service(), Note: l.note()})
+		h.Services = append(h.Services, src.forwarded(l))
 	}
+	h.addForwarded(src.Forwards, ssh, room)
 	return h, nil
 }
 

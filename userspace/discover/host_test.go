@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/forward"
 )
 
 const heading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -178,5 +179,49 @@ func TestBrokenTableIsAnErrorNotAPanic(t *testing.T) {
 func TestLookAtThisHost(t *testing.T) {
 	if _, err := Look(Source{Proc: os.DirFS("/proc")}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A port that is forwarded is a service without a socket here, whether something listens on it or not.
+func TestForwardedPorts(t *testing.T) {
+	own, other := netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("10.96.0.1")
+	f := &forward.Found{Own: []netip.Addr{own}, Notes: []string{"kube-proxy runs"}, Rules: []forward.Rule{
+		{By: "nftables", From: 443, To: 443, Where: "table ip nat, chain pre"},
+		{By: "nftables", From: 22, To: 22, Where: "table ip nat, chain pre"},
+		{By: "nftables", From: 8443, To: 8443, Where: "table ip nat, chain pre"},
+		{By: "nftables", From: 9443, To: 9443, Address: other, Where: "table ip nat, chain pre"},
+		{By: "nftables", From: 9000, To: 9100, Where: "table ip nat, chain pre"},
+		{By: "docker-proxy", From: 4000, To: 4000, Where: "process 9"},
+		{By: "IPVS", From: 993, To: 993, Address: own, Where: "virtual service 192.0.2.10:993"},
+	}}
+	h, err := Look(Source{Proc: edge(), Forwards: f})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[uint16]string{}
+	for _, s := range h.Services {
+		if s.Kind != config.KindQUIC && s.Kind != config.KindUDP {
+			got[s.Port] = fmt.Sprintf("%s local=%t; %s", s.Kind, s.Local, s.Note)
+		}
+	}
+	const past = ": no socket on this port knows of these connections"
+	want := map[uint16]string{
+		80:   "http local=true; nginx listens here",
+		443:  "tls local=true; nftables forwards port 443 (table ip nat, chain pre)" + past,
+		25:   "tcp local=true; master listens here",
+		4000: "tcp local=false; docker-proxy listens here for a container, whose sockets are elsewhere",
+		5432: "tcp local=true; postgres listens here",
+		8443: "tls local=false; nftables forwards port 8443 (table ip nat, chain pre)" + past,
+		993:  "tls local=false; IPVS forwards port 993 (virtual service 192.0.2.10:993)" + past,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if len(h.Notes) != 1 {
+		t.Errorf("notes: %q", h.Notes)
+	}
+	file := config.HostTemplate(h.HostFacts(config.Interface{Name: "eth0", Attach: config.AttachNative}))
+	if _, err := config.ParseHost("spillway.yaml", file); err != nil {
+		t.Errorf("%v\n%s", err, file)
 	}
 }
