@@ -28,7 +28,7 @@ Exit code 0 without faults (warnings do not count), 4 with faults.`,
 		},
 		ValidArgsFunction: first(interfaceNames),
 		RunE: func(_ *cobra.Command, args []string) error {
-			o := doctor.Options{HostFile: a.config, Interfaces: args, Rehearse: a.rehearse}
+			o := doctor.Options{HostFile: a.config, Interfaces: args, Rehearse: a.rehearse, Forwards: a.lookForwards()}
 			for _, r := range discover.DefaultRoutes(a.proc) {
 				o.Fallback = addName(o.Fallback, r.Interface)
 			}

@@ -3,15 +3,18 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/offline"
 	"github.com/spillway/spillway/userspace/view"
@@ -42,7 +45,6 @@ func (k *readKernel) VerifyWiring() ([]loader.Drift, error) {
 	return k.r.Wiring, k.r.Unread[view.PartWiring]
 }
 func (k *readKernel) Bans() ([]loader.Ban, error)                  { return k.bans, nil }
-func (k *readKernel) Counters() ([]loader.Counter, error)          { return nil, nil }
 func (k *readKernel) EventLosses() (uint64, error)                 { return 0, nil }
 func (k *readKernel) MapUse() ([]loader.MapUse, error)             { return nil, nil }
 func (k *readKernel) SetBypass(d loader.Deadline)                  { k.r.Bypass = d }
@@ -50,6 +52,18 @@ func (k *readKernel) SetServiceBypass(id uint8, d loader.Deadline) { k.r.Service
 func (k *readKernel) SetLease(d loader.Deadline)                   { k.r.Lease = d }
 func (k *readKernel) SetTripped(n uint32)                          { k.r.Tripped = n }
 func (k *readKernel) Close() error                                 { return nil }
+
+// Counters are those of the first payloads.
+func (k *readKernel) Counters() (all []loader.Counter, err error) {
+	for id, n := range k.r.First {
+		all = append(all, loader.Counter{Service: id, Reason: bpf.DataplaneReasonREASON_UNCONFIRMED, Packets: n.Unvouched},
+			loader.Counter{Service: id, Reason: bpf.DataplaneReasonREASON_NO_MATCH, Packets: n.Vouched, Connections: n.Vouched})
+	}
+	slices.SortFunc(all, func(a, b loader.Counter) int {
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Reason, b.Reason))
+	})
+	return all, nil
+}
 
 func (k *readKernel) Unban(p netip.Prefix) (bool, error) {
 	for i, b := range k.bans {

@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/metrics"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // agent is the running process.
@@ -86,6 +87,8 @@ type agent struct {
 	rollbacks uint64
 	silent    uint64 // sockets of silent blocked connections that were closed
 	banTimes  []time.Time
+	first     map[uint8]view.First // first payloads of each service, counted for firstFor
+	firstFor  time.Duration
 
 	// These belong to the goroutine that ticks.
 	clockZero  time.Time // when the kernel's clock was 0, by the wall clock of the last look

@@ -54,6 +54,7 @@ func (a *agent) withAttach(r view.Reading) view.Reading {
 			r.Attach[name] = *p.problem
 		}
 	}
+	a.withFirst(&r)
 	return r
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/folder"
+	"github.com/spillway/spillway/userspace/forward"
 	"github.com/spillway/spillway/userspace/rights"
 	"github.com/spillway/spillway/userspace/sockets"
 )
@@ -32,6 +33,8 @@ type Options struct {
 	Fallback []string
 	// Rehearse does loader.Rehearse as the unit would, in another process; nil: this process does it itself.
 	Rehearse func() error
+	// Forwards is what sends connections to ports of this host elsewhere; nil when nobody looked.
+	Forwards *forward.Found
 }
 
 // Collect gathers the facts. It changes nothing; with the capabilities for it, the dataplane is tried at its smallest,
@@ -47,6 +50,7 @@ func Collect(o Options) Facts {
 	host := f.readHostFile(o.HostFile)
 	f.PinsRoot, f.BPFFS, f.PinsReadOnly = bpffs(host.Paths.Pins)
 	f.collectMemory(host)
+	f.collectServices(host, o)
 	f.collectRights(host, o)
 	f.collectInterfaces(host, o)
 	return f

@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/forward"
 	"github.com/spillway/spillway/userspace/sockets"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // sound is a host without a fault or a warning, with one veth interface.
@@ -63,6 +65,13 @@ func TestEachFaultHasItsFix(t *testing.T) {
 		{"no user", func(f *Facts) { f.UserMissing = true }, "user", Warning, "no user spillway", "useradd --system"},
 		{"refused to the unit", func(f *Facts) { f.LoadAsUnit, f.Load = true, errors.New("open slot 1: permission denied") }, "load", Fault, "with the rights of the unit the kernel refuses", "the message"},
 		{"refused", func(f *Facts) { f.Load = errors.New("load the dataplane: boom") }, "load", Fault, "boom", "the message"},
+		{"a service that is forwarded", func(f *Facts) {
+			f.Services = []Service{{Name: "web", Local: true, Forwards: []forward.Rule{{By: "nftables", From: 443, To: 443, Where: "table ip nat, chain pre"}}}}
+		}, "forwarded", Warning, "service web: nftables forwards port 443 (table ip nat, chain pre)", "local: false"},
+		{"what may forward", func(f *Facts) { f.ForwardNotes = []string{"kube-proxy runs"} }, "forwarded", Warning, "kube-proxy", "elsewhere"},
+		{"a service that nobody vouches for", func(f *Facts) {
+			f.Unvouched = view.Unvouched([]loader.ServiceInfo{{ID: 1, Name: "web", Kind: "tls"}}, map[uint8]view.First{1: {Unvouched: 60}}, "since the maps were made")
+		}, "unconfirmed", Warning, "service web: 60 of 60 first payloads", "DNAT"},
 		{"no closing of sockets", func(f *Facts) { f.CloseTried, f.Close = true, fmt.Errorf("close a socket: %w", sockets.ErrUnsupported) }, "sockets", Warning, "CONFIG_INET_DIAG_DESTROY", "client_header_timeout"},
 		{"closing of sockets refused", func(f *Facts) { f.CloseTried, f.Close = true, errors.New("close a socket: operation not permitted") }, "sockets", Warning, "not permitted", "timeouts"},
 		{"no JIT", func(f *Facts) { f.JIT = "0" }, "jit", Warning, "compiler is off", "net.core.bpf_jit_enable=1"},

@@ -2,6 +2,8 @@
 
 package doctor
 
+import "github.com/spillway/spillway/userspace/forward"
+
 // Facts is what Check judges. The zero value of a field means "not known" unless its comment says otherwise.
 type Facts struct {
 	// Kernel is the release, such as 6.1.0-28-amd64; Arch is Go's name of the architecture.
@@ -41,6 +43,11 @@ type Facts struct {
 	MemoryHeld bool
 	// BiggestMaps are named with their sizes, for the fix.
 	BiggestMaps []MapSize
+	// Services of the host file whose connections are forwarded; ForwardNotes say what was not read of that.
+	Services     []Service
+	ForwardNotes []string
+	// Unvouched says of each tls service what nobody vouches for.
+	Unvouched []string
 	// Interfaces asked about.
 	Interfaces []Interface
 	// OtherInterfaces exist on the host; named when one asked about does not.
@@ -61,6 +68,15 @@ const (
 type MapSize struct {
 	Name  string
 	Bytes uint64
+}
+
+// Service is one of the host file.
+type Service struct {
+	Name string
+	// Local is the host file's.
+	Local bool
+	// Forwards send its connections elsewhere.
+	Forwards []forward.Rule
 }
 
 // Tri is a fact that may be unknown.

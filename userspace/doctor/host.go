@@ -24,6 +24,7 @@ func Check(f Facts) Report {
 			r.Findings = append(r.Findings, one)
 		}
 	}
+	r.Findings = append(r.Findings, checkServices(f)...)
 	for _, i := range f.Interfaces {
 		for _, one := range checkInterface(f, i) {
 			one.Interface = i.Name

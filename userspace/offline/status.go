@@ -73,6 +73,9 @@ func (s *Session) Reading() view.Reading {
 		r = view.Behind(s.root, s.network, wanted, s.decides())
 	} else {
 		r = view.Read(s.d, s.network, wanted)
+		if counters, err := s.d.Counters(); err == nil { // else Status tells
+			r.First, r.FirstWhen = view.CountFirst(counters), "since the maps were made"
+		}
 	}
 	r.Agent, r.AgentPID = s.places.Agent, s.places.AgentPID
 	if r.Agent == view.Absent {

@@ -52,6 +52,7 @@ func Judge(r Reading) Verdict {
 	j.sum()
 	j.wiring()
 	j.presence()
+	j.unvouched()
 	j.unread()
 	return j.v
 }

@@ -73,6 +73,8 @@ type Reading struct {
 	Agent       Presence                  //
 	AgentPID    int                       // of one that hangs or is elsewhere; 0 when it is not known
 	Attach      map[string]api.Problem    // why the agent could not attach, by interface
+	First       map[uint8]First           // first payloads of each service, by id
+	FirstWhen   string                    // in which time these were counted, as a person says it
 	Behind      string                    // "": what is read above decides; else what decides, and cannot be read
 }
 

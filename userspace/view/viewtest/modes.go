@@ -70,6 +70,14 @@ type Mode struct {
 // Modes are the states.
 var Modes = []Mode{
 	{"enforce", func(*view.Reading) {}, api.StateProtected, "what the rules find is blocked", true, true, false, ""},
+	{"a service that nobody vouches for", func(r *view.Reading) {
+		r.Host.Services[0].Kind = "tls"
+		r.First, r.FirstWhen = map[uint8]view.First{1: {Vouched: 40, Unvouched: 60}}, "in the last 10m"
+	}, api.StateProtected, "blocked", true, true, false, "unconfirmed"},
+	{"a service that few vouch for", func(r *view.Reading) {
+		r.Host.Services[0].Kind = "tls"
+		r.First = map[uint8]view.First{1: {Vouched: 10, Unvouched: 49}, 2: {Unvouched: 500}}
+	}, api.StateProtected, "blocked", true, true, false, ""},
 	{"observe", control(func(c *loader.Control) { c.Mode = bpf.DataplaneModeMODE_OBSERVE }), api.StateObserving, "everything passes (mode observe)", false, false, false, ""},
 	{"bypass", func(r *view.Reading) { r.Bypass = loader.DeadlineForever }, api.StateBypassed, "everything passes, until `spillway bypass off`", false, false, false, "bypass"},
 	{"bypass for a while", func(r *view.Reading) { r.Bypass = loader.In(30 * time.Minute) }, api.StateBypassed, "everything passes for 30m", false, false, false, "bypass"},
