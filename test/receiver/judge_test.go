@@ -35,8 +35,7 @@ const (
 	harmed  = "harmed"  // such a connection's bytes did not reach the application
 )
 
-// judge plays a schedule twice: before the service that looks on, which shows what Linux takes, and before the one that
-// blocks.
+// judge plays a schedule before the service that looks on, which shows what Linux takes, and before those that block.
 func (r *rig) judge(s *schedule) finding {
 	r.t.Helper()
 	watched := r.play(s, watchPort)
@@ -47,11 +46,18 @@ func (r *rig) judge(s *schedule) finding {
 	} else if watched.last() == "" {
 		f.class = "no hello"
 	}
-	guarded := r.play(s, guardPort)
-	if guilty {
-		return r.judgeGuilty(f, s, guarded)
+	for _, port := range r.guards {
+		guarded := r.play(s, port)
+		if guilty {
+			f = r.judgeGuilty(f, s, guarded, port == strictPort)
+		} else {
+			f = r.judgeInnocent(f, s, watched, guarded, port == strictPort)
+		}
+		if f.fault != "" {
+			break
+		}
 	}
-	return judgeInnocent(f, watched, guarded)
+	return f
 }
 
 // last is the fingerprint of what was served on the last connection.
@@ -78,7 +84,7 @@ func (p play) reading() string {
 
 // judgeGuilty looks at what the application had of a listed client. That it had the hello is no harm where it had no more
 // than a packet after it: the first packets finish the handshake, and no request is answered.
-func (r *rig) judgeGuilty(f finding, s *schedule, guarded play) finding {
+func (r *rig) judgeGuilty(f finding, s *schedule, guarded play, strict bool) finding {
 	for _, l := range guarded.lives {
 		ja4, end := helloOf(l.served)
 		if !slices.Contains(r.listed, ja4) {
@@ -89,7 +95,7 @@ func (r *rig) judgeGuilty(f finding, s *schedule, guarded play) finding {
 			continue
 		}
 		reason := r.reasonOf(guarded)
-		if reason != "" && guarded.ja4() == "" && s.excuses(reason) {
+		if reason != "" && guarded.ja4() == "" && s.excuses(reason) && !(strict && slices.Contains(strongReasons, reason)) {
 			f.reason = reason
 			continue
 		}
@@ -98,10 +104,16 @@ func (r *rig) judgeGuilty(f finding, s *schedule, guarded play) finding {
 	return f
 }
 
-func judgeInnocent(f finding, watched, guarded play) finding {
+// judgeInnocent looks at what became of somebody who sent nothing listed. A strong reason may stop only who gave it.
+func (r *rig) judgeInnocent(f finding, s *schedule, watched, guarded play, strict bool) finding {
+	reason := r.reasonOf(guarded)
+	if strict && (reason == "hello_malformed" && f.class == "no hello" || reason == "hello_overlap" && s.contradicts() ||
+		reason == "hello_hidden" && !s.ordinary()) {
+		return f
+	}
 	switch same := slices.EqualFunc(watched.lives, guarded.lives, func(a, b *life) bool { return bytes.Equal(a.served, b.served) }); {
 	case guarded.blocked():
-		f.fault, f.detail = blocked, guarded.String()
+		f.fault, f.detail = blocked, fmt.Sprintf("reason %q; %s", reason, guarded)
 	case !same:
 		f.fault = harmed
 		for _, p := range []play{watched, guarded} {
@@ -110,6 +122,7 @@ func judgeInnocent(f finding, watched, guarded play) finding {
 			}
 			f.detail += "; "
 		}
+		f.detail += guarded.String()
 	}
 	return f
 }

@@ -38,7 +38,7 @@ func (r *rig) shrink(s *schedule, fault string) (*schedule, []part) {
 	for i := range kept {
 		simpler := slices.Clone(kept)
 		simpler[i].plain = true
-		if s.steps[kept[i].step].what != "" && fails(c, simpler) {
+		if what := s.steps[kept[i].step].what; what != "" && what != settled && fails(c, simpler) {
 			kept = simpler
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -20,15 +21,23 @@ import (
 	"github.com/spillway/spillway/userspace/lab"
 )
 
-// The services: one looks on, so that Linux has all that was sent; the other blocks. Both judge by the same features.
+// The services: one looks on, so that Linux has all that was sent; one blocks; one blocks for the strong reasons, too. All
+// judge by the same features.
 const (
-	watchPort = 443
-	guardPort = 8443
+	watchPort  = 443
+	guardPort  = 8443
+	strictPort = 9443
 )
 
-// A listed JA4 weighs as much as it takes to block. Reasons weigh less, each in its own way: a flow keeps its score, and
-// so says which it was.
-const blocks = 80
+// A listed JA4 weighs as much as it takes to block. A strong reason weighs what it takes to block before the strict
+// service. Other reasons weigh less, each in its own way: a flow keeps its score, and so says which it was.
+const (
+	blocks = 80
+	strong = 40
+)
+
+// strongReasons are those for which a rule may block alone.
+var strongReasons = []string{"hello_hidden", "hello_malformed", "hello_overlap"}
 
 // rig is a world with a server in it and a client before it.
 type rig struct {
@@ -40,19 +49,25 @@ type rig struct {
 	next    uint32   // number of the next client
 	reasons []string // that may be scored, each by its number here
 	listed  []string // JA4s that are blocked
+	guards  []uint16 // ports of the services that block
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	w := world.New(t)
-	r := &rig{t: t, w: w, l: newWire(t, w), s: newServer(t, w, watchPort, guardPort), reasons: config.ScoreableReasons(), listed: denied()}
+	r := &rig{t: t, w: w, l: newWire(t, w), s: newServer(t, w, watchPort, guardPort, strictPort), reasons: config.ScoreableReasons(), listed: denied()}
 	host := *w.Host
 	host.Services = []config.Service{
 		{Name: "watch", Addresses: []config.Address{{}}, Port: watchPort, Kind: config.KindTLS, Local: true},
 		{Name: "guard", Addresses: []config.Address{{}}, Port: guardPort, Kind: config.KindTLS, Local: true},
+		{Name: "strict", Addresses: []config.Address{{}}, Port: strictPort, Kind: config.KindTLS, Local: true},
+	}
+	r.guards = []uint16{guardPort}
+	if slices.Contains(r.reasons, "hello_hidden") {
+		r.guards = append(r.guards, strictPort)
 	}
 	b := world.Bundle([]config.Rule{{ID: "bot", Label: "bot", Score: blocks}}, func(b *config.Bundle) {
-		b.Policy = map[string]config.Policy{config.DefaultPolicy: {Drop: blocks}, "watch": {}}
+		b.Policy = map[string]config.Policy{config.DefaultPolicy: {Drop: blocks}, "watch": {}, "strict": {Drop: strong}}
 	})
 	for _, ja4 := range r.listed {
 		match, err := config.ParseJA4(ja4)
@@ -60,7 +75,7 @@ func newRig(t *testing.T) *rig {
 		b.JA4 = append(b.JA4, config.JA4Feature{Rule: "bot", Match: match})
 	}
 	for i, reason := range r.reasons {
-		b.Rules = append(b.Rules, config.Rule{ID: reason, Label: reason, Score: i + 1})
+		b.Rules = append(b.Rules, config.Rule{ID: reason, Label: reason, Score: weightOf(i, reason)})
 		b.Reasons = append(b.Reasons, config.ReasonFeature{Rule: reason, Reason: reason})
 	}
 	w.Publish(&host, b)
@@ -71,10 +86,20 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
+// weightOf is the score of a reason, by its number.
+func weightOf(i int, reason string) int {
+	if slices.Contains(strongReasons, reason) {
+		return strong + i
+	}
+	return 1 + i
+}
+
 // reasonOf returns the reason that the score of a flow names, "" for none.
 func (r *rig) reasonOf(p play) string {
-	if i := int(p.flow.Score)%blocks - 1; p.known && p.flow.Score != 0xff && i >= 0 && i < len(r.reasons) {
-		return r.reasons[i]
+	for i, reason := range r.reasons {
+		if weight := weightOf(i, reason); p.known && (int(p.flow.Score) == weight || int(p.flow.Score) == blocks+weight) {
+			return reason
+		}
 	}
 	return ""
 }
