@@ -22,6 +22,7 @@ type segment struct {
 	md5     bool  // with an MD5 option, RFC 2385
 	badSum  bool
 	urgent  uint16
+	pieces  bool // in two IP fragments
 	what    string
 }
 
@@ -58,8 +59,32 @@ func (c *client) open() {
 // send sends a segment.
 func (c *client) send(s segment) {
 	c.l.t.Helper()
-	c.l.send(c.frame(s))
+	frame := c.frame(s)
+	if s.pieces {
+		for _, f := range c.fragments(frame) {
+			c.l.send(f)
+		}
+		return
+	}
+	c.l.send(frame)
 }
+
+// fragments cuts a frame's packet in two, behind the TCP header.
+func (c *client) fragments(frame []byte) (both [2][]byte) {
+	tcp := frame[packet.EthernetLen+packet.IPv4Len:]
+	if c.from.Addr().Is6() {
+		tcp = frame[packet.EthernetLen+packet.IPv6Len:]
+	}
+	cut := min(len(tcp), 64) &^ 7
+	for i, part := range [][]byte{tcp[:cut], tcp[cut:]} {
+		both[i] = packet.Frame{Source: c.from.Addr(), Dest: c.to.Addr(), Body: packet.Raw{Protocol: packet.ProtoTCP, Data: part},
+			Fragment: &packet.Fragment{Offset: uint16(i * cut / 8), More: i == 0, ID: c.isn ^ sequence(tcp)}}.Bytes()
+	}
+	return both
+}
+
+// sequence is the number in a TCP header, by which fragments of one segment find each other.
+func sequence(tcp []byte) uint32 { return binary.BigEndian.Uint32(tcp[4:]) }
 
 func (c *client) options(s segment) (o []byte) {
 	if s.flags == packet.SYN && len(s.data) == 0 {

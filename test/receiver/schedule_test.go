@@ -99,13 +99,24 @@ func recordsOf(r *rand.Rand) func([]byte) []byte {
 
 // settle is what a client does in the end: it sends again what may be missing, and goes on as if there had been nothing.
 func (s *schedule) settle(r *rand.Rand) {
-	clock := int32(len(s.steps)) // later than all that came before
 	if r.IntN(10) > 0 {
-		for at := 0; at < len(s.stream); at += mss {
-			end := min(len(s.stream), at+mss)
-			s.steps = append(s.steps, segment{at: at, data: s.stream[at:end], clock: clock, what: settled})
-		}
+		s.resend()
+	} else {
+		s.goOn()
 	}
+}
+
+func (s *schedule) resend() {
+	clock := int32(len(s.steps)) // later than all that came before
+	for at := 0; at < len(s.stream); at += mss {
+		end := min(len(s.stream), at+mss)
+		s.steps = append(s.steps, segment{at: at, data: s.stream[at:end], clock: clock, what: settled})
+	}
+	s.goOn()
+}
+
+func (s *schedule) goOn() {
+	clock := int32(len(s.steps))
 	at := len(s.stream)
 	for range 3 {
 		s.steps = append(s.steps, segment{at: at, data: request, clock: clock, what: settled})

@@ -46,7 +46,11 @@ type rig struct {
 	l       *wire
 	s       *server
 	flows   *ebpf.Map
-	next    uint32   // number of the next client
+	hellos  *ebpf.Map // of which some are not whole
+	next    *ebpf.Map // the root's entry
+	host    config.Host
+	bundle  *config.Bundle
+	clients uint32   // so far
 	reasons []string // that may be scored, each by its number here
 	listed  []string // JA4s that are blocked
 	guards  []uint16 // ports of the services that block
@@ -78,12 +82,21 @@ func newRig(t *testing.T) *rig {
 		b.Rules = append(b.Rules, config.Rule{ID: reason, Label: reason, Score: weightOf(i, reason)})
 		b.Reasons = append(b.Reasons, config.ReasonFeature{Rule: reason, Reason: reason})
 	}
+	r.host, r.bundle = host, b
 	w.Publish(&host, b)
-	var err error
-	r.flows, err = ebpf.LoadPinnedMap(filepath.Join(w.Pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", bpf.DataplaneMapFlows), nil)
-	world.Must(t, err)
-	t.Cleanup(func() { _ = r.flows.Close() })
+	maps := filepath.Join(w.Pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps")
+	r.flows = r.pinned(filepath.Join(maps, bpf.DataplaneMapFlows))
+	r.hellos = r.pinned(filepath.Join(maps, bpf.DataplaneMapHellos))
+	r.next = r.pinned(filepath.Join(w.Pins, "root/next"))
 	return r
+}
+
+func (r *rig) pinned(path string) *ebpf.Map {
+	r.t.Helper()
+	m, err := ebpf.LoadPinnedMap(path, nil)
+	r.must(err)
+	r.t.Cleanup(func() { _ = m.Close() })
+	return m
 }
 
 // weightOf is the score of a reason, by its number.
@@ -134,8 +147,8 @@ func (p play) blocked() bool {
 
 // client makes one that nobody was before.
 func (r *rig) client(c circumstances, port uint16) *client {
-	n := r.next
-	r.next++
+	n := r.clients
+	r.clients++
 	k := &client{l: r.l, stamps: c.Stamps, sack: c.SACK, isn: n*0x9e3779b1 + 7, clock: n * 0x85ebca6b}
 	source := 1024 + uint16(n>>13)
 	if c.IPv6 {
@@ -152,6 +165,12 @@ func (r *rig) client(c circumstances, port uint16) *client {
 // play sends a schedule to a service.
 func (r *rig) play(s *schedule, port uint16) play {
 	r.t.Helper()
+	return r.playWith(s, port, func(int) {})
+}
+
+// playWith is play with something that happens before each step.
+func (r *rig) playWith(s *schedule, port uint16, before func(step int)) play {
+	r.t.Helper()
 	r.s.setCookies(s.world.Cookies)
 	c := r.client(s.world, port)
 	if s.world.Reuse {
@@ -161,7 +180,8 @@ func (r *rig) play(s *schedule, port uint16) play {
 	if !s.world.NoACK {
 		c.send(segment{flags: packet.ACK})
 	}
-	for _, step := range s.steps {
+	for i, step := range s.steps {
+		before(i)
 		c.send(step)
 		if !s.world.Late {
 			r.s.accept()
@@ -171,7 +191,7 @@ func (r *rig) play(s *schedule, port uint16) play {
 	p := play{lives: r.s.forget()}
 	err := r.flows.Lookup(keyOf(c.from, c.to), &p.flow)
 	if !errors.Is(err, ebpf.ErrKeyNotExist) {
-		world.Must(r.t.(*testing.T), err)
+		r.must(err)
 		p.known = p.flow.Isn == c.isn
 	}
 	return p
