@@ -80,8 +80,9 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 		}
 		flags = link.XDPGenericMode
 	}
-	l, err := link.AttachXDP(link.XDPOptions{
-		Program: d.program, Interface: iface.Index, Flags: flags,
+	var l link.Link
+	d.unseen(func() {
+		l, err = link.AttachXDP(link.XDPOptions{Program: d.program, Interface: iface.Index, Flags: flags})
 	})
 	if err != nil {
 		return Attachment{}, explainAttach(name, mode, err)
@@ -255,8 +256,9 @@ func (p pins) openLinks() (map[string]link.Link, error) {
 }
 
 // DetachInterface takes the root program off an interface that the host file no longer lists, by the pin of its link.
-func (d *Dataplane) DetachInterface(pin string) error {
-	if err := detachLink(d.pins.link(pin)); err != nil {
+func (d *Dataplane) DetachInterface(pin string) (err error) {
+	d.unseen(func() { err = detachLink(d.pins.link(pin)) })
+	if err != nil {
 		return err
 	}
 	return d.noteInterfaces()

@@ -28,6 +28,8 @@ type Carded struct {
 	page      []byte
 	bypass    *uint64
 	heartbeat *uint64
+	behind    []byte  // the words of its dataplane, nil where this build does not know them
+	sight     *uint64 // in them
 }
 
 // NotOurs says that the program on a card is another's.
@@ -84,11 +86,26 @@ func OpenCard(id uint32) (*Carded, error) {
 		if err != nil || c != nil {
 			if c != nil {
 				c.ID = id
+				c.look(ids)
 			}
 			return c, err
 		}
 	}
 	return nil, fmt.Errorf("the root program %d: %w: none of its maps has words that this build knows", id, ErrForeignABI)
+}
+
+// look finds the dataplane behind the root program, by the root's maps.
+func (c *Carded) look(ids []ebpf.MapID) {
+	for _, id := range ids {
+		m, err := ebpf.NewMapFromID(id)
+		if err != nil {
+			continue
+		}
+		if m.Type() == ebpf.ProgramArray {
+			c.behind, c.sight = sightBehind(m)
+		}
+		_ = m.Close()
+	}
 }
 
 // openCardWords opens the words of a root program; nil when the map is another of its maps.
@@ -128,13 +145,25 @@ func word(page []byte, at uintptr) *uint64 { return (*uint64)(unsafe.Pointer(&pa
 func (c *Carded) Bypass() Deadline { return Deadline(atomic.LoadUint64(c.bypass)) }
 
 // SetBypass lets everything pass on this card until the deadline; 0 ends it.
-func (c *Carded) SetBypass(until Deadline) { atomic.StoreUint64(c.bypass, uint64(until)) }
+func (c *Carded) SetBypass(until Deadline) {
+	if c.sight != nil {
+		atomic.AddUint64(c.sight, 1)
+		defer atomic.AddUint64(c.sight, 1)
+	}
+	atomic.StoreUint64(c.bypass, uint64(until))
+}
 
 // Heartbeat returns the age of the last beat of whoever runs it, negative when there never was one.
 func (c *Carded) Heartbeat() time.Duration { return beatAge(atomic.LoadUint64(c.heartbeat)) }
 
 // Close lets the words go.
-func (c *Carded) Close() error { return unix.Munmap(c.page) }
+func (c *Carded) Close() error {
+	if c.behind != nil {
+		_ = unix.Munmap(c.behind)
+		c.behind, c.sight = nil, nil
+	}
+	return unix.Munmap(c.page)
+}
 
 // beatAge is how old a heartbeat is.
 func beatAge(beat uint64) time.Duration {

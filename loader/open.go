@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 
@@ -42,6 +43,8 @@ type Dataplane struct {
 	spent    *rootless    // its words stay mapped: the heartbeat's thread may be about to store
 	adjust   func(*bpf.Settings)
 	warnings []string
+
+	lastBypass atomic.Uint64 // of everything, at the last beat
 
 	blockCache blockingCache
 

@@ -150,7 +150,9 @@ func (d *Dataplane) putInForce() error {
 func (d *Dataplane) store() error {
 	// The word first: it is asked only where no folder has the program in force.
 	atomic.StoreUint64(&d.at.Layout, layout)
-	return explain("put the dataplane behind the root program", d.next.Put(uint32(0), d.pair.dataplane))
+	var err error
+	d.unseen(func() { err = d.next.Put(uint32(0), d.pair.dataplane) })
+	return explain("put the dataplane behind the root program", err)
 }
 
 // RefillPrograms puts this handle's programs behind the root program again. A root program in front of nothing passes

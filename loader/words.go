@@ -73,7 +73,7 @@ func (d *Dataplane) ServiceBypass(id uint8) Deadline {
 // SetServiceBypass lets one service pass until the deadline; 0 ends it.
 func (d *Dataplane) SetServiceBypass(id uint8, until Deadline) {
 	if int(id) < len(d.words.at.ServiceBypassUntilNs) {
-		atomic.StoreUint64(&d.words.at.ServiceBypassUntilNs[id], uint64(until))
+		d.unseen(func() { atomic.StoreUint64(&d.words.at.ServiceBypassUntilNs[id], uint64(until)) })
 	}
 }
 
