@@ -140,8 +140,8 @@ func validName(name string) bool {
 	return name != "" && len(name) <= 31 && name[0] != '-'
 }
 
-// checkReasonScores keeps the promise that packets which could not be fingerprinted are never blocked for that alone: a
-// lost segment is an ordinary visitor.
+// checkReasonScores keeps the promise that packets which could not be fingerprinted are never blocked for what a network
+// makes: a lost segment is an ordinary visitor. What only a client makes may block, and what the host file accepts.
 func (l *bundleLoader) checkReasonScores() {
 	lowest := Never
 	for _, p := range l.b.Policy {
@@ -151,7 +151,7 @@ func (l *bundleLoader) checkReasonScores() {
 	}
 	sum := 0
 	for _, f := range l.b.Reasons {
-		if i, ok := l.rules[f.Rule]; ok {
+		if i, ok := l.rules[f.Rule]; ok && !l.host.Accepts(f.Reason) {
 			sum += max(0, l.file.Rules[i].Score)
 		}
 	}

@@ -14,6 +14,7 @@ func (d *decoder) checkHost(h *Host) {
 	d.checkInterfaces(h)
 	d.checkServices(h)
 	d.checkAllowlist(h)
+	d.checkReasons(h)
 	d.powerOfTwo("capacity.syns", h.Capacity.Syns)
 	d.powerOfTwo("capacity.hellos", h.Capacity.Hellos)
 	if t := h.Guards.AgentTimeout; !t.Never() && t.Duration() <= h.Guards.Lease && !d.bad["guards.agent_timeout"] {
@@ -125,6 +126,13 @@ func (d *decoder) checkAllowlist(h *Host) {
 		if a.Prefix.IsValid() {
 			d.unique(first, a.Prefix.String(), path, "the prefix")
 		}
+	}
+}
+
+func (d *decoder) checkReasons(h *Host) {
+	first := map[string]string{}
+	for i, name := range h.AcceptReasons {
+		d.unique(first, name, fmt.Sprintf("accept_reasons[%d]", i), "the reason")
 	}
 }
 

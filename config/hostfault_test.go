@@ -69,6 +69,7 @@ func TestHostFaults(t *testing.T) {
 			[]string{"syntax h:4:13", "syntax h:4:26", "missing h:4:40", "blank h:4:60"}},
 		{"allowlist twice", head + web + "allowlist:\n- 192.0.2.1\n- {prefix: 192.0.2.1/32}\n", []string{"duplicate h:6:3"}},
 		{"note with a line break", head + web + "allowlist:\n- prefix: 192.0.2.1\n  note: |\n    a\n    b\n", []string{"syntax h:6:9"}},
+		{"accept_reasons", head + web + "accept_reasons: [not_hello, fragment, not_hello, hello_hidden]\n", []string{"range h:4:29", "duplicate h:4:39", "range h:4:50"}},
 		{"hellos", head + web + "capacity: {hellos: 2047}\n", []string{"range h:4:20"}},
 		{"syns", head + web + "capacity: {syns: 1000}\n", []string{"range h:4:18"}},
 		{"capacity", head + web + "capacity: {prefixes_v4: 2000001, rules: 65536, flows: 0, services: 33}\n",

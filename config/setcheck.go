@@ -24,7 +24,7 @@ func (s *Set) Check(host *Host) error {
 	}
 	if c.policies() {
 		c.negatives()
-		c.reasons()
+		c.reasons(host)
 	}
 	c.capacities(host)
 	c.signatures()
@@ -107,7 +107,7 @@ func (c *setChecker) negatives() {
 }
 
 // reasons is checkReasonScores for all bundles together.
-func (c *setChecker) reasons() {
+func (c *setChecker) reasons(host *Host) {
 	policy := c.set.Policy()
 	if policy == nil {
 		return
@@ -123,7 +123,9 @@ func (c *setChecker) reasons() {
 	for _, b := range c.set.Bundles {
 		own := 0
 		for _, f := range b.Reasons {
-			own += max(0, b.score(f.Rule))
+			if !host.Accepts(f.Reason) {
+				own += max(0, b.score(f.Rule))
+			}
 		}
 		if own > 0 {
 			parts, last = append(parts, fmt.Sprintf("%d in %s", own, b.Name)), b

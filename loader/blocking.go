@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
 )
 
 // Blocking says whom a generation could block, as packets read it: a bundle may be in force and never block anybody.
@@ -18,7 +19,8 @@ type Blocking struct {
 	From map[uint32]uint8
 	// Reach is the highest score that a source could have now: what all rules that have not expired add up to, at most 100.
 	Reach int
-	// Strong reports whether there are features that may block: reasons alone never do.
+	// Strong reports whether there are features that may block: of reasons alone only those that a client makes, and
+	// those that the host file accepts, ever do.
 	Strong bool
 	// Expired counts the rules that were, and whose time is over.
 	Expired int
@@ -42,20 +44,60 @@ func (d *Dataplane) blocking(slot uint8, g *bpf.Generation) (Blocking, error) {
 	if err != nil {
 		return Blocking{}, err
 	}
-	return blockingOf(g, rules, monotonicNS()), nil
+	accepted, err := d.acceptedReasons()
+	return blockingOf(g, rules, monotonicNS(), accepted), err
 }
 
-// Blocking says whom the generation could block, were it in force.
+// Blocking says whom the generation could block, were it in force on a host that accepts no weak reason.
 func (img *Image) Blocking() Blocking {
-	return blockingOf(&img.generation, oneEach(img.nodes), monotonicNS())
+	return blockingOf(&img.generation, oneEach(img.nodes), monotonicNS(), 0)
+}
+
+// acceptedReasons returns which weak reasons the host file in force lets rules block by, a bit each.
+func (d *Dataplane) acceptedReasons() (uint64, error) {
+	var h bpf.Host
+	slot := d.Control().Host
+	if slot == bpf.SlotEmpty {
+		return 0, nil
+	}
+	err := d.lookupInner(bpf.DataplaneMapHosts, slot, &h)
+	if errors.Is(err, ErrNotPinned) || errors.Is(err, ErrPinDiffers) { // VerifyWiring tells of it
+		return 0, nil
+	}
+	return h.AcceptedReasons, err
+}
+
+// maskOf returns the bits of reasons that the host file names.
+func maskOf(reasons []string) (mask uint64, err error) {
+	for _, name := range reasons {
+		r, err := bpf.ParseReason(name)
+		if err != nil {
+			return 0, err
+		}
+		mask |= 1 << r
+	}
+	return mask, nil
+}
+
+// hasStrong reports whether the generation has a feature that may block by itself.
+func hasStrong(g *bpf.Generation, accepted uint64) bool {
+	if g.Prefixes4+g.Prefixes6+g.TcpFingerprints+g.TcpSignatures+g.Ja4s > 0 {
+		return true
+	}
+	for r, head := range g.Reasons {
+		if head != 0 && (accepted>>r&1 != 0 || config.StrongReason(bpf.ReasonName(bpf.Reason(r)))) {
+			return true
+		}
+	}
+	return false
 }
 
 // TagOf returns the tag of the service with this name.
 func TagOf(service string) uint32 { return serviceTag(service) }
 
 // blockingOf judges with one node a rule.
-func blockingOf(g *bpf.Generation, rules []bpf.RuleNode, now uint64) Blocking {
-	b := Blocking{From: map[uint32]uint8{}, Strong: g.Prefixes4+g.Prefixes6+g.TcpFingerprints+g.TcpSignatures+g.Ja4s > 0}
+func blockingOf(g *bpf.Generation, rules []bpf.RuleNode, now, accepted uint64) Blocking {
+	b := Blocking{From: map[uint32]uint8{}, Strong: hasStrong(g, accepted)}
 	for _, p := range g.Policies {
 		if p.Tag == 0 {
 			continue

@@ -84,6 +84,9 @@ func CompileHost(h *config.Host, current *HostInfo, number uint32) (*HostImage, 
 	}
 	img := &HostImage{ports: map[uint32]bpf.Port{}}
 	img.host = bpf.Host{AgentTimeoutNs: bpf.Never, Number: number, ServiceCount: uint32(len(h.Services))}
+	if img.host.AcceptedReasons, err = maskOf(h.AcceptReasons); err != nil {
+		return nil, fmt.Errorf("compile accept_reasons: %w", err)
+	}
 	if !h.Guards.AgentTimeout.Never() {
 		img.host.AgentTimeoutNs = uint64(h.Guards.AgentTimeout.Duration())
 	}

@@ -41,6 +41,11 @@ func newlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
 			out = append(out, fmt.Sprintf("allowlist: %s%s is no longer protected", row.Prefix, noteOf(row.Note)))
 		}
 	}
+	for _, name := range next.AcceptReasons {
+		if !slices.Contains(old.AcceptReasons, name) {
+			out = append(out, "accept_reasons: a rule may block for "+name+" alone")
+		}
+	}
 	return append(out, looserGuards(old.Guards, next.Guards)...)
 }
 
