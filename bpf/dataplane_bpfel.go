@@ -109,7 +109,7 @@ const (
 	DataplaneFlowFlagsFLOW_HAS_TLS         DataplaneFlowFlags = 8
 	DataplaneFlowFlagsFLOW_COUNTED         DataplaneFlowFlags = 16
 	DataplaneFlowFlagsFLOW_CUT             DataplaneFlowFlags = 32
-	DataplaneFlowFlagsFLOW_UNSEEN          DataplaneFlowFlags = 64
+	DataplaneFlowFlagsFLOW_READ            DataplaneFlowFlags = 64
 	DataplaneFlowFlagsFLOW_GAP             DataplaneFlowFlags = 128
 )
 
@@ -582,9 +582,9 @@ type DataplaneWorkspace struct {
 		Flags       uint32
 		Generation  uint32
 		HelloEnd    uint32
+		Sight       uint32
 		Held        uint32
 		Cursor      uint32
-		_           [4]byte
 		ExpiresNs   uint64
 		NowNs       uint64
 		Control     uint64
@@ -715,6 +715,7 @@ const (
 	DataplaneMapSyns                      = "syns"
 	DataplaneMapTcpFingerprints           = "tcp_fingerprints"
 	DataplaneMapTcpLayouts                = "tcp_layouts"
+	DataplaneMapUnread                    = "unread"
 	DataplaneMapVouched                   = "vouched"
 	DataplaneMapWords                     = "words"
 	DataplaneMapWorkspaces                = "workspaces"
@@ -835,6 +836,7 @@ type DataplaneMapSpecs struct {
 	Syns            *ebpf.MapSpec `ebpf:"syns"`
 	TcpFingerprints *ebpf.MapSpec `ebpf:"tcp_fingerprints"`
 	TcpLayouts      *ebpf.MapSpec `ebpf:"tcp_layouts"`
+	Unread          *ebpf.MapSpec `ebpf:"unread"`
 	Vouched         *ebpf.MapSpec `ebpf:"vouched"`
 	Words           *ebpf.MapSpec `ebpf:"words"`
 	Workspaces      *ebpf.MapSpec `ebpf:"workspaces"`
@@ -927,6 +929,7 @@ type DataplaneMaps struct {
 	Syns            *ebpf.Map `ebpf:"syns"`
 	TcpFingerprints *ebpf.Map `ebpf:"tcp_fingerprints"`
 	TcpLayouts      *ebpf.Map `ebpf:"tcp_layouts"`
+	Unread          *ebpf.Map `ebpf:"unread"`
 	Vouched         *ebpf.Map `ebpf:"vouched"`
 	Words           *ebpf.Map `ebpf:"words"`
 	Workspaces      *ebpf.Map `ebpf:"workspaces"`
@@ -962,6 +965,7 @@ func (m *DataplaneMaps) Close() error {
 		m.Syns,
 		m.TcpFingerprints,
 		m.TcpLayouts,
+		m.Unread,
 		m.Vouched,
 		m.Words,
 		m.Workspaces,

@@ -11,6 +11,7 @@
 #include "maps.h"
 #include "packet.h"
 #include "release.h"
+#include "sight.h"
 #include "syn.h"
 
 static __always_inline struct flow *find_flow(const struct packet *p)
@@ -53,9 +54,14 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 	f->rule = p->rule;
 	f->score = p->score;
 	f->hello_end = p->hello_end;
+	f->sight = p->sight;
+	if (p->flags & PACKET_HELLO_PARTIAL)
+		f->held = p->held + 1;
 	f->facts = p->facts;
 	if (p->flags & (PACKET_CONNECTION | PACKET_COUNTED))
 		f->flags |= FLOW_COUNTED;
+	if (p->flags & PACKET_HELLO_READ)
+		f->flags |= FLOW_READ;
 	if (p->flags & PACKET_HAS_FINGERPRINT) {
 		f->flags |= FLOW_HAS_FINGERPRINT;
 		f->fingerprint = p->fingerprint;
@@ -64,10 +70,18 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 		f->flags |= FLOW_HAS_TLS;
 		f->tls = ws->tls;
 	}
-	if (p->flags & PACKET_REMOTE)
+	if (p->flags & PACKET_REMOTE) {
 		bpf_map_update_elem(&flows_remote, &key, f, BPF_ANY);
-	else
-		bpf_map_update_elem(&flows, &key, f, BPF_ANY);
+		return 0;
+	}
+	if (!(p->flags & PACKET_OF_FLOW)) {
+		if (!bpf_map_update_elem(&flows, &key, f, BPF_NOEXIST))
+			return 0;
+		struct flow *other = bpf_map_lookup_elem(&flows, &key);
+		if (other && other->isn == isn)
+			f->sight = 0; /* another processor has data of this beginning, too */
+	}
+	bpf_map_update_elem(&flows, &key, f, BPF_ANY);
 	return 0;
 }
 
@@ -102,6 +116,10 @@ static __always_inline int relax(struct packet *p, struct flow *flow)
 		p->flags |= PACKET_HAS_TLS;
 	}
 	p->weak_reason = 0;
+	if (is_askable(flow->reason)) { /* it speaks on against the connection */
+		p->weak_reason = flow->reason;
+		p->flags |= flow->flags & FLOW_CONFIRMED ? PACKET_PROVEN : 0;
+	}
 	judge(p);
 	p->flags &= ~PACKET_EVENT;
 	if (p->verdict == VERDICT_PASS) {
@@ -203,13 +221,34 @@ static __always_inline int inspect_empty(struct xdp_md *ctx, struct packet *p)
 	return p->reason;
 }
 
+/* has_socket says whether a socket of p's addresses and ports is past its handshake, or in that of another SYN. */
+__noinline int has_socket(struct xdp_md *ctx, struct packet *p)
+{
+	struct bpf_sock *sk = p ? socket_of(ctx, p) : 0;
+	if (!sk)
+		return 0;
+	struct tcp_request_sock *request = bpf_skc_to_tcp_request_sock(sk);
+	int has = request ? request->rcv_isn != p->seq : sk->state != SOCKET_LISTEN && bpf_skc_to_tcp_sock(sk);
+	bpf_sk_release(sk);
+	return has;
+}
+
+/* syn_sight returns the sight of the connection that p, a SYN, begins. A SYN with data may have it taken in before its flow is
+ * made, and one that comes late, or again, begins nothing. Where no policy asks for it nobody looks. */
+static __always_inline __u32 syn_sight(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
+{
+	if (!(p->flags & PACKET_ASKED) || p->payload_len || p->flags & PACKET_REMOTE || has_socket(ctx, p))
+		return 0;
+	return sight_now(p, rt);
+}
+
 /* judge_syn decides a SYN by itself and remembers what it said. */
-static __always_inline int judge_syn(struct packet *p, const struct runtime *rt)
+static __always_inline int judge_syn(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
 {
 	p->stage = STAGE_SYN;
 	judge(p);
 	if (p->verdict == VERDICT_PASS)
-		remember_syn(p, rt);
+		remember_syn(p, rt, syn_sight(ctx, p, rt));
 	return p->reason;
 }
 
@@ -220,15 +259,18 @@ static __always_inline int inspect_syn(struct xdp_md *ctx, struct packet *p, con
 		return reason;
 	if (p->payload_len)
 		return REASON_CONTINUE; /* Fast Open: it may be a ClientHello */
-	return judge_syn(p, rt);
+	return judge_syn(ctx, p, rt);
 }
 
-/* is_beginning says whether p carries bytes of the flow's ClientHello, or its first payload where that was not seen yet. */
+/* is_beginning says whether p may carry bytes of the flow's ClientHello, or its first payload where that was not seen yet.
+ * Until a flow is settled its socket says which data is past the hello (settle.h); where there is no socket, the hello's
+ * own length does. */
 static __always_inline bool is_beginning(const struct packet *p, const struct flow *flow)
 {
 	__u32 at = p->seq - flow->isn - 1;
-	return at < flow->hello_end || (flow->hello_end && -at < p->payload_len) ||
-	       (!(flow->flags & FLOW_FIRST_PAYLOAD) && -at < p->payload_len);
+	if (flow->hello_end && (!(p->flags & PACKET_REMOTE) || at < flow->hello_end))
+		return true;
+	return (flow->hello_end || !(flow->flags & FLOW_FIRST_PAYLOAD)) && -at < p->payload_len;
 }
 
 static __always_inline bool is_syn(const struct packet *p)
@@ -243,12 +285,14 @@ static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, con
 	int reason;
 	struct flow *flow = find_flow(p);
 	if (p->flags & PACKET_FRAGMENT) {
-		if (flow)
-			flow->flags |= FLOW_UNSEEN; /* what follows in other fragments is never read */
-		if (may_cut(p)) {                   /* no byte of it is read, so nothing is kept */
+		bool is_cut = may_cut(p); /* no byte of it is read, so nothing is kept */
+		if (is_cut) {
 			p->flags |= PACKET_CUT;
-			return judge_as(p, REASON_FRAGMENT);
+			judge_as(p, REASON_FRAGMENT);
 		}
+		note_unread(p, rt); /* nor is what follows in other fragments */
+		if (is_cut)
+			return p->reason;
 	}
 	/* From here on each packet of the flow asks whose it is: what has only ports may be a SYN too. */
 	if (flow && (p->flags & PACKET_PORTS_ONLY || is_syn(p)))
@@ -263,7 +307,7 @@ static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, con
 	if ((flow->hint || flow->verdict == VERDICT_RESET || (flow->verdict != VERDICT_PASS && p->payload_len)) &&
 	    taken_over(ctx, p, rt, flow))
 		return p->payload_len ? REASON_CONTINUE : inspect_empty(ctx, p);
-	if (p->payload_len && is_beginning(p, flow)) {
+	if (p->payload_len && flow->verdict == VERDICT_PASS && is_beginning(p, flow)) {
 		p->flags |= PACKET_OF_FLOW;
 		return REASON_CONTINUE;
 	}

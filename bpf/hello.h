@@ -80,6 +80,8 @@ static __always_inline void note_piece(struct packet *p, struct hello *h, __u32 
 	if (at > h->len) {
 		suspect(p, REASON_HELLO_ORDER);
 		if (!h->far_to || at > h->far_to || end < h->far_from) {
+			if (h->far_to)
+				p->flags |= PACKET_UNSEEN; /* what was there */
 			h->far_from = at;
 			h->far_to = end;
 		} else {
@@ -175,7 +177,7 @@ static __always_inline bool is_held_at(__u32 index, __u64 owner, __u32 isn)
 
 /* lock_hello takes the place of p's connection. What is not proven has the upper half of them, so that forged hellos take
  * no place from true ones; a hello whose first part came before there was a socket, behind a SYN cookie, stays there. */
-static __always_inline struct hello *lock_hello(const struct packet *p, struct workspace *ws, __u32 isn)
+static __always_inline struct hello *lock_hello(struct packet *p, struct workspace *ws, __u32 isn)
 {
 	struct runtime *rt = get_words();
 	if (!rt)
@@ -195,6 +197,7 @@ static __always_inline struct hello *lock_hello(const struct packet *p, struct w
 	h->owner = owner;
 	h->isn = isn;
 	h->len = h->far_from = h->far_to = 0;
+	p->flags |= PACKET_NEW_PLACE;
 	return h;
 }
 
@@ -208,6 +211,20 @@ __noinline int hold_piece(struct xdp_md *ctx, struct packet *p, __u32 isn, __u64
 	if (h)
 		return add_piece(ctx, p, h, place);
 	return p->flags & PACKET_NOT_FIRST ? REASON_MIDSTREAM : REASON_HELLO_BUSY;
+}
+
+/* bytes_held returns how many bytes of the connection's beginning are held without a gap. */
+__noinline int bytes_held(struct packet *p, __u32 isn)
+{
+	struct runtime *rt = get_words();
+	if (!p || !rt)
+		return 0;
+	__u64 owner = hash_flow_key(&p->key, rt->seed[1], rt->seed[0]);
+	__u32 lower = settings.hello_mask >> 1, index = owner & lower;
+	if (!is_held_at(index, owner, isn))
+		index |= lower + 1;
+	struct hello *h = is_held_at(index, owner, isn) ? bpf_map_lookup_elem(&hellos, &index) : 0;
+	return h ? h->len : 0;
 }
 
 /* gather returns REASON_CONTINUE when p completes a ClientHello; REASON_HELLO_PARTIAL when more must come; else why there
@@ -270,9 +287,13 @@ __noinline int read_hello(struct xdp_md *ctx, struct packet *p, __u32 isn)
 	if (!reason)
 		reason = read_body(ws);
 	unlock_hello(ws);
-	if (!reason)
+	bool is_read = !reason;
+	if (is_read)
 		reason = find_ja4(p);
 	p->hello_end = reason == REASON_MIDSTREAM ? 0 : ws->hello_end;
+	if (is_read || reason == REASON_NOT_HELLO || reason == REASON_HELLO_TOO_LONG ||
+	    reason == REASON_HELLO_MALFORMED)
+		p->flags |= PACKET_HELLO_READ;
 	if (!reason) {
 		p->flags |= PACKET_HAS_TLS;
 	} else if (reason == REASON_HELLO_PARTIAL) {

@@ -23,8 +23,9 @@ struct tally {
 	__u16 rule;
 	__u8 reason;
 	__u8 matched;
-	__u8 strong; /* something other than reasons speaks against the source */
+	__u8 strong; /* something speaks against the source that may block it, not only weak reasons */
 	__u8 pad[3];
+	__u64 strong_kinds; /* a bit each: what may */
 };
 
 /* The slot's own breaker or a dead agent end a candidate's authority at once; stable needs neither. */
@@ -76,20 +77,40 @@ static __always_inline void count_rule(__u32 slot, __u32 rule)
 		*hits += 1;
 }
 
-/* Whether such a match says something of the source, and not only that a packet could not be read. */
-static __always_inline bool is_strong(enum reason kind)
+#define KIND(reason) (1ULL << (reason))
+
+/* Matches that say something of the source, whoever asks. */
+#define STRONG_KINDS                                                                                                   \
+	(KIND(REASON_PREFIX) | KIND(REASON_TCP_FINGERPRINT) | KIND(REASON_TCP_SIGNATURE) | KIND(REASON_JA4))
+/* Reasons that only a client makes, on a connection whose ISN is proven: strong where a rule scores them. */
+#define CLIENT_KINDS (KIND(REASON_HELLO_HIDDEN) | KIND(REASON_HELLO_OVERLAP) | KIND(REASON_HELLO_MALFORMED))
+/* Those that ordinary clients and health checks make too: strong where the host file accepts them, besides. All others a
+ * network makes, or we do: weak for ever. */
+#define ACCEPTABLE_KINDS (KIND(REASON_NOT_HELLO) | KIND(REASON_HELLO_URGENT) | KIND(REASON_HELLO_TOO_LONG))
+
+/* is_askable says whether some policy may block for the reason alone. */
+static __always_inline bool is_askable(__u32 reason)
 {
-	return kind == REASON_PREFIX || kind == REASON_TCP_FINGERPRINT || kind == REASON_TCP_SIGNATURE ||
-	       kind == REASON_JA4;
+	return reason < REASON_MAX && (CLIENT_KINDS | ACCEPTABLE_KINDS) >> reason & 1;
 }
 
-static __always_inline void add_rule(const struct packet *p, struct tally *t, const struct rule_node *node,
-				     enum reason kind)
+/* strong_kinds returns what may block p. Without proof of the connection anybody could have sent its bytes. */
+static __always_inline __u64 strong_kinds(const struct packet *p, const struct host *h)
+{
+	if (!(p->flags & PACKET_PROVEN))
+		return STRONG_KINDS;
+	return STRONG_KINDS | CLIENT_KINDS | (h->accepted_reasons & ACCEPTABLE_KINDS);
+}
+
+static __always_inline void add_rule(struct packet *p, struct tally *t, const struct rule_node *node, __u32 kind)
 {
 	t->matched = 1;
 	t->score += node->score;
-	if (node->score > 0 && is_strong(kind))
+	if (node->score > 0 && t->strong_kinds >> (kind & 63) & 1) {
 		t->strong = 1;
+		if (is_askable(kind))
+			p->flags |= PACKET_STRONG_REASON;
+	}
 	if (node->expires_ns < t->expires_ns)
 		t->expires_ns = node->expires_ns;
 	if (node->score > t->best) {
@@ -267,7 +288,9 @@ static __always_inline void by_generation(struct packet *p, struct runtime *rt)
 		p->reason = REASON_NO_POLICY;
 		return;
 	}
-	struct tally t = { .expires_ns = NEVER };
+	if (g->reasons[REASON_HELLO_HIDDEN] && h->services[service].kind == KIND_TLS)
+		p->flags |= PACKET_ASKED;
+	struct tally t = { .expires_ns = NEVER, .strong_kinds = strong_kinds(p, h) };
 	add_features(p, &t, g);
 	by_score(p, &t, policy);
 	if (p->flags & PACKET_CUT && p->verdict == VERDICT_PASS && policy->flags & fragment_flag(p)) {
@@ -352,7 +375,7 @@ __noinline int judge(struct packet *p)
 	p->reason = REASON_INTERNAL;
 	p->score = SCORE_NONE;
 	p->expires_ns = NEVER;
-	p->flags |= PACKET_EVENT;
+	p->flags = (p->flags | PACKET_EVENT) & ~PACKET_STRONG_REASON;
 	if (!judge_ban(p, rt))
 		by_generation(p, rt);
 	spare(p, rt);

@@ -56,6 +56,15 @@ struct {
 	__type(value, struct syn_record);
 } syns SEC(".maps");
 
+/* How many packets passed unread, by a keyed hash of both addresses; entry 0: of which not even these are known. Written by the
+ * dataplane. Who shares a place with another pair of addresses is taken for it: then less is called hidden. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, UNREAD_PLACES);
+	__type(key, __u32);
+	__type(value, __u32);
+} unread SEC(".maps");
+
 /* One entry, struct workspace. Nothing in it outlives its packet but the budget. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

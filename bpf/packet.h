@@ -44,6 +44,14 @@
 #define PACKET_TINY 1048576
 /* Its service's policy may drop it for being a fragment. */
 #define PACKET_CUT 2097152
+/* The policy of its service asks for hidden hellos. */
+#define PACKET_ASKED (1U << 26)
+/* A reason that its rules make a strong one spoke against it. */
+#define PACKET_STRONG_REASON (1U << 27)
+/* The place that holds its connection's beginning was taken for it just now. */
+#define PACKET_NEW_PLACE (1U << 28)
+/* The ClientHello was read, or it is shown that there is none: whatever comes behind it changes nothing. */
+#define PACKET_HELLO_READ (1U << 25)
 
 /* Bits of the thirteenth byte of the TCP header. */
 #define TCP_BIT_FIN 0x01
@@ -78,6 +86,7 @@ struct packet {
 	__u32 flags;
 	__u32 generation;
 	__u32 hello_end; /* of struct flow */
+	__u32 sight;     /* of struct flow */
 	__u32 held;      /* of struct flow; read_hello leaves it */
 	union {
 		__u32 cursor; /* of read_syn */

@@ -9,8 +9,10 @@
 #include "accept.h"
 #include "confirm.h"
 #include "flow.h"
+#include "hidden.h"
 #include "hello.h"
 #include "judge.h"
+#include "settle.h"
 #include "syn.h"
 
 /* Whether the payload begins like a ClientHello: a record that a server takes at the beginning, RFC 8446 sections 4 and 5.1. */
@@ -59,7 +61,8 @@ static __always_inline void judge_payload(struct packet *p, bool is_proven)
 		p->outcome = OUTCOME_DROP;
 	}
 	/* Nothing matched, and that may be why. */
-	if (p->reason == REASON_NO_MATCH && p->weak_reason >= REASON_HELLO_ORDER && p->weak_reason <= REASON_NOT_HELLO)
+	bool says_why = p->weak_reason >= REASON_HELLO_ORDER && p->weak_reason <= REASON_HELLO_URGENT;
+	if (p->reason == REASON_NO_MATCH && says_why)
 		p->reason = p->weak_reason;
 	p->flags |= PACKET_DECIDED;
 }
@@ -103,12 +106,19 @@ __noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
 /* inspect_midstream judges data of a connection whose start we did not see by its source alone. What a socket took in
  * before it makes it an established connection, and past its hello a ban alone cuts that: its flow may only have been
  * evicted. A connection that passes gets a flow, so that no later swap cuts it; the flow has the socket's ISN, so its true
- * first payload, or the ClientHello of which this may be the second half, will still be judged when it comes. */
+ * first payload, or the ClientHello of which this may be the second half, will still be judged when it comes: while all
+ * that the socket has taken in is held. */
 static __always_inline int inspect_midstream(struct xdp_md *ctx, struct packet *p, enum confirmation confirmed,
 					     __u32 isn)
 {
 	/* What the socket has taken in already will not come as a first payload any more. */
 	bool is_begun = confirmed == CONFIRM_ESTABLISHED && !(p->flags & PACKET_HELLO_PARTIAL);
+	bool is_tls = is_tls_service(p), may_hide = false;
+	if (is_begun && is_tls) {
+		int taken = socket_took(ctx, p, isn);
+		is_begun = taken < 0 || taken > bytes_held(p, isn);
+		may_hide = is_begun && taken > 0 && is_in_sight(p, p->sight);
+	}
 	p->stage = STAGE_PACKET;
 	forget_syn(p);
 	if (!p->weak_reason)
@@ -116,13 +126,12 @@ static __always_inline int inspect_midstream(struct xdp_md *ctx, struct packet *
 	judge_as(p, p->flags & PACKET_HELLO_PARTIAL ? p->weak_reason : REASON_MIDSTREAM);
 	if (is_begun)
 		spare_begun(p, REASON_MIDSTREAM);
-	else if (confirmed != CONFIRM_NONE && is_tls_service(p))
-		p->hello_end = HELLO_MAX;
+	p->hello_end = is_tls && (!is_begun || may_hide) ? HELLO_MAX : 0;
 	if (confirmed == CONFIRM_NONE || is_not_taken(ctx, p))
 		return p->reason;
 	decide_connection(p, isn);
 	if (p->verdict == VERDICT_PASS)
-		keep_flow(p, isn, FLOW_CONFIRMED | (is_begun ? FLOW_FIRST_PAYLOAD : 0));
+		keep_flow(p, isn, FLOW_CONFIRMED | (may_hide ? FLOW_GAP : is_begun ? FLOW_FIRST_PAYLOAD : 0));
 	return p->reason;
 }
 
@@ -130,12 +139,16 @@ static __always_inline int inspect_midstream(struct xdp_md *ctx, struct packet *
  * it completes a ClientHello that began before the socket did, behind a SYN cookie, or out of order. */
 static __noinline int inspect_late(struct xdp_md *ctx, struct packet *p, enum confirmation confirmed, __u32 isn)
 {
+	recall_first(p, isn);
 	if (p->seq - isn - 1 >= HELLO_MAX || !is_tls_service(p))
 		return inspect_midstream(ctx, p, confirmed, isn);
 	p->flags |= PACKET_PROVEN;
 	if (confirmed == CONFIRM_ESTABLISHED)
 		p->flags |= PACKET_NOT_FIRST;
-	if (read_hello(ctx, p, isn))
+	int reason = read_hello(ctx, p, isn);
+	if (!is_kept(p, reason) && reason != REASON_MIDSTREAM)
+		p->sight = 0;
+	if (reason && !(p->flags & PACKET_HELLO_READ))
 		return inspect_midstream(ctx, p, confirmed, isn);
 	judge_payload(p, true);
 	if (is_not_taken(ctx, p))
@@ -158,7 +171,7 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 		return inspect_late(ctx, p, confirmed, isn);
 	if (!first)
 		isn = p->seq - 1;
-	bool joined = recall_syn(p, rt, isn);
+	bool joined = recall_first(p, isn);
 	if (!joined && !first && !begins_hello(ctx, p))
 		return inspect_midstream(ctx, p, CONFIRM_NONE, 0);
 
@@ -168,8 +181,8 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 		p->flags |= PACKET_PROVEN;
 	if (!remote && !exact && !p->weak_reason)
 		p->weak_reason = REASON_UNCONFIRMED;
-	if (is_tls_service(p))
-		read_hello(ctx, p, isn);
+	if (is_tls_service(p) && !is_kept(p, read_hello(ctx, p, isn)))
+		p->sight = 0;
 	judge_payload(p, exact);
 	p->isn = isn;
 	if (confirmed && is_not_taken(ctx, p))
@@ -182,6 +195,8 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 		keep_flow(p, isn, FLOW_FIRST_PAYLOAD);
 	else if (p->reason == REASON_NO_MATCH)
 		p->reason = REASON_UNCONFIRMED;
+	if (!exact)
+		disown(p);
 	label_partial(p);
 	return p->reason;
 }
@@ -204,8 +219,14 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 		mark_release(p, rt, flow);
 		return reason;
 	}
+	if (is_past(ctx, p, flow))
+		return apply_flow(p, rt, flow);
+	if (is_gone(ctx, p, flow))
+		return inspect_gap(p, rt, flow);
+	if (flow->hello_end && is_too_far(p, p->seq - flow->isn - 1))
+		return apply_flow(p, rt, flow);
 	__u32 isn = flow->isn;
-	__u32 hello_end = flow->hello_end;
+	__u32 hello_end = flow->hello_end, was_read = flow->flags & FLOW_READ;
 	bool known = flow->flags & FLOW_FIRST_PAYLOAD;
 	if (flow->flags & FLOW_CONFIRMED)
 		p->flags |= PACKET_PROVEN;
@@ -214,16 +235,18 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 	if (known)
 		take_facts(p, flow);
 	else
-		recall_syn(p, rt, isn);
+		recall_first(p, isn);
+	p->sight = flow->sight;
 	if (flow->hello_end || is_tls_service(p)) {
+		bool is_behind = is_behind_hello(p, flow);
 		int reason = read_hello(ctx, p, isn);
-		/* Where the hello may end only grows once something was judged: nothing that comes in front of its rest hides
-		 * that. Before, the flow only says that it may come. */
-		if (p->hello_end < flow->hello_end && (known || !begins_at(p, isn + 1)))
-			p->hello_end = flow->hello_end;
-		flow->hello_end = p->hello_end;
+		extend_hello(p, flow, reason);
+		note_held(p, flow, reason);
+		if (is_behind && !(p->flags & PACKET_HAS_TLS))
+			return apply_flow(p, rt, flow);
 		/* A part that is not the first, or the same hello again: nothing new to judge. */
-		if (reason == REASON_HELLO_PARTIAL ? known || !begins_at(p, isn + 1) : !reason && same_tls(flow)) {
+		bool is_later = p->weak_reason != REASON_HELLO_OVERLAP && (known || !begins_at(p, isn + 1));
+		if (reason == REASON_HELLO_PARTIAL ? is_later : !reason && same_tls(flow)) {
 			__u8 odd = p->weak_reason;
 			p->reason = apply_flow(p, rt, flow);
 			label_partial(p);
@@ -239,11 +262,13 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 	p->isn = isn;
 	if (flow->flags & FLOW_CONFIRMED && is_not_taken(ctx, p)) {
 		flow->hello_end = hello_end;
+		flow->flags = (flow->flags & ~FLOW_READ) | was_read;
 		return p->reason;
 	}
 	if (exact && p->verdict >= flow->verdict && !says_less) {
 		decide_connection(p, isn);
 		keep_flow(p, isn, (flow->flags & FLOW_CONFIRMED) | FLOW_FIRST_PAYLOAD);
+		note_changed(p, flow);
 	}
 	label_partial(p);
 	return p->reason;
@@ -257,7 +282,7 @@ static __always_inline int inspect_fast_open(struct xdp_md *ctx, struct packet *
 		read_hello(ctx, p, p->seq - 1);
 		p->seq -= 1;
 	}
-	return judge_syn(p, rt);
+	return judge_syn(ctx, p, rt);
 }
 
 /* inspect_beginning is what is left to do of a packet that inspect_tcp left to us. */

@@ -214,8 +214,16 @@ static __always_inline __u64 syn_check(__u64 hash, const struct syn_record *r)
 	return sum;
 }
 
-/* remember_syn keeps the SYN in its place of the direct-mapped array, over whatever was there. */
-static __always_inline void remember_syn(const struct packet *p, const struct runtime *rt)
+/* sight_mask hides the sight in a record: that of another connection, or of a record that two processors wrote at once, is
+ * a number that no sight has. */
+static __always_inline __u32 sight_mask(__u64 hash, __u32 isn)
+{
+	return (__u32)(hash >> 32) ^ isn * 0x9e3779b9U;
+}
+
+/* remember_syn keeps the SYN in its place of the direct-mapped array, over whatever was there. What came behind a SYN is
+ * not unseen because it comes once more. */
+static __always_inline void remember_syn(const struct packet *p, const struct runtime *rt, __u32 sight)
 {
 	__u64 hash = hash_flow_key(&p->key, rt->seed[0], rt->seed[1]);
 	__u32 index = hash & settings.syn_mask;
@@ -229,6 +237,9 @@ static __always_inline void remember_syn(const struct packet *p, const struct ru
 		.facts = p->facts,
 	};
 	fresh.check = syn_check(hash, &fresh);
+	fresh.sight = sight_mask(hash, p->seq);
+	if (r->isn != p->seq || r->sight != fresh.sight)
+		fresh.sight ^= sight;
 	*r = fresh;
 }
 
@@ -239,7 +250,8 @@ static __always_inline bool begins_at(const struct packet *p, __u32 at)
 	return at - p->seq < p->payload_len;
 }
 
-/* recall_syn returns whether a SYN with this ISN is remembered for p's connection, and takes over its fingerprint. The
+/* recall_syn returns whether a SYN with this ISN is remembered for p's connection, and takes over its fingerprint and, for the
+ * first data, its sight. The
  * ISN is exact, and where a socket knows it, the socket's: a stranger who guesses it only nearly adds nothing. */
 static __always_inline bool recall_syn(struct packet *p, const struct runtime *rt, __u32 isn)
 {
@@ -249,9 +261,14 @@ static __always_inline bool recall_syn(struct packet *p, const struct runtime *r
 	if (!r)
 		return false;
 	struct syn_record copy = *r; /* what is checked is what is used */
+	__u32 sight = copy.sight;
+	copy.sight = 0; /* it has a mask instead */
 	if (copy.check != syn_check(hash, &copy) || copy.isn != isn)
 		return false;
 	p->facts = copy.facts;
+	p->sight = sight ^ sight_mask(hash, isn);
+	if (p->payload_len) /* from here on its flow says what was seen, or nobody does: it may be evicted */
+		*(volatile __u32 *)&r->sight = sight_mask(hash, isn);
 	if (copy.has_fingerprint) {
 		p->fingerprint = copy.fingerprint;
 		p->flags |= PACKET_HAS_FINGERPRINT;

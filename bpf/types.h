@@ -26,6 +26,8 @@ enum {
 	/* A power of two; 16 KiB stay in a processor's cache during a flood. A client repeats its SYN after 1, 3, 7 s: at 400
 	 * blocked ones a second on a processor, nine of ten are known again after the first of these. */
 	RECENT_BLOCKS = 4096,
+	/* 16 KiB. A visitor whose packets are fragmented shares its place with one pair of addresses in 4,095. */
+	UNREAD_PLACES = 4096,
 };
 
 /* Why a packet went where it went. Names are the labels in metrics, events and documents. Append only: numbers are ABI. */
@@ -156,8 +158,8 @@ struct runtime {
 	__u64 service_bypass_until_ns
 		[SERVICES_MAX]; /* like the root's bypass, one service each. Writer: whoever holds the state lock */
 	__u64 vouched_until_ns; /* the latest end in `vouched`: after it nobody looks there. Writer: the agent */
-	__u64 sight; /* grows whenever packets may have passed unseen: an attach, an upgrade, a bypass, an empty `next`.
-		      * Writer: whoever does it. What began in another sight is never called hidden */
+	__u64 sight; /* grows before and after whatever may let packets pass unseen: an attach, an upgrade, a bypass.
+		      * Writer: whoever does it. What began in another sight is never called hidden, see sight.h */
 	__u64 baked; /* number of the stable generation that is last-known-good, 0 for none: sockets of what it blocks
 		      * are released, which cannot heal. Writer: the agent */
 };
@@ -188,7 +190,7 @@ struct syn_record {
 	__u32 has_fingerprint;
 	struct tcp_fingerprint fingerprint;
 	struct tcp_facts facts;
-	__u32 sight; /* the lower half of the word at the time */
+	__u32 sight; /* of sight.h, under a mask of this connection's; none once data of it came, see recall_syn() */
 };
 _Static_assert(sizeof(struct syn_record) == 64, "syn_record is ABI");
 
@@ -199,7 +201,7 @@ enum flow_flags {
 	FLOW_HAS_TLS = 8,         /* the ClientHello's fingerprint is known */
 	FLOW_COUNTED = 16,        /* the connection was counted at its decision */
 	FLOW_CUT = 32,            /* and again when a ban cut it */
-	FLOW_UNSEEN = 64,         /* not all of its beginning can be shown to have been seen: never hidden */
+	FLOW_READ = 64,           /* its ClientHello was read, or it is shown that there is none */
 	FLOW_GAP = 128,           /* one packet found bytes taken that we do not hold; a second one decides */
 };
 
@@ -220,10 +222,10 @@ struct flow {
 	__u8 hint; /* a SYN came for this key: look whether a new connection took it over. Never relaxes anything */
 	struct tcp_fingerprint fingerprint;
 	struct tcp_facts facts;
-	__u32 hello_end; /* bytes from ISN + 1 on that the ClientHello takes, or may take; 0: nothing here is looked at */
+	__u32 hello_end; /* bytes from ISN + 1 on that the ClientHello takes, or may take; 0: it is settled, see settle.h */
 	struct tls_fingerprint tls;
-	__u32 sight; /* of struct syn_record */
-	__u32 held;  /* bytes from ISN + 1 on that were read without a gap */
+	__u32 sight; /* in which its SYN was seen, 0: none. Only ever becomes 0, by one store */
+	__u32 held;  /* from the ISN on, the numbers that were held without a gap; 0: nothing ever was */
 };
 _Static_assert(sizeof(struct flow) == 120, "flow is ABI");
 

@@ -23,6 +23,16 @@
 /* Helpers that need it are marked GPL-only; the choice of licence is the user's. */
 char _license[] SEC("license") = "Dual BSD/GPL";
 
+/* inspect_addresses judges a packet whose connection nobody knows. */
+static __always_inline int inspect_addresses(struct packet *p, const struct runtime *rt)
+{
+	if (p->flags & PACKET_TINY)
+		p->flags |= PACKET_CUT;
+	judge_as(p, p->weak_reason);
+	note_unread(p, rt);
+	return p->reason;
+}
+
 static __always_inline int inspect(struct xdp_md *ctx, struct packet *p)
 {
 	struct runtime *rt = get_words();
@@ -31,18 +41,17 @@ static __always_inline int inspect(struct xdp_md *ctx, struct packet *p)
 	p->control = *(volatile __u64 *)&rt->control;
 
 	int reason = parse(ctx, p);
-	if (reason)
+	if (reason) {
+		note_unparsed(reason);
 		return reason;
+	}
 	__u32 service = find_service(p);
 	if (!service || service >= SERVICES_MAX)
 		return REASON_NOT_SERVICE;
 	if (is_bypassed(rt->service_bypass_until_ns[service]))
 		return REASON_SERVICE_BYPASS;
-	if (p->flags & PACKET_ADDRESSES_ONLY) {
-		if (p->flags & PACKET_TINY)
-			p->flags |= PACKET_CUT;
-		return judge_as(p, p->weak_reason);
-	}
+	if (p->flags & PACKET_ADDRESSES_ONLY)
+		return inspect_addresses(p, rt);
 	if (p->protocol == IPPROTO_UDP)
 		return judge_as(p, REASON_NO_MATCH);
 	return inspect_tcp(ctx, p, rt);

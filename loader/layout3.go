@@ -60,10 +60,10 @@ type flow112 struct {
 	TLS         bpf.TLSFingerprint
 }
 
-// flow is what this build makes of it. Whether its beginning was seen whole nobody can say any more.
+// flow is what this build makes of it. Whether its beginning was seen whole nobody can say any more: its sight is none.
 func (f *flow112) flow() bpf.Flow {
 	return bpf.Flow{ExpiresNs: f.ExpiresNs, Epoch: f.Epoch, Isn: f.ISN, BanEpoch: f.BanEpoch, Generation: f.Generation,
-		Verdict: f.Verdict, Reason: f.Reason, Slot: f.Slot, Flags: f.Flags | uint8(bpf.DataplaneFlowFlagsFLOW_UNSEEN),
+		Verdict: f.Verdict, Reason: f.Reason, Slot: f.Slot, Flags: f.Flags,
 		Rule: f.Rule, Score: f.Score, Hint: f.Hint, Fingerprint: f.Fingerprint, Facts: f.Facts, HelloEnd: f.HelloEnd, Tls: f.TLS}
 }
 

@@ -48,6 +48,7 @@ var unreachable = map[string]string{
 	"tcp_signature": elsewhere, "ja4": elsewhere, "not_hello": elsewhere,
 	"hello_partial": elsewhere, "hello_order": elsewhere, "hello_overlap": elsewhere,
 	"hello_too_long": elsewhere, "hello_malformed": elsewhere, "hello_busy": elsewhere,
+	"hello_hidden": elsewhere, "hello_unseen": elsewhere, "hello_urgent": elsewhere, "not_taken": elsewhere,
 }
 
 // elsewhere: no service of these worlds reads TLS. What the dataplane makes of a ClientHello and of p0f signatures is

@@ -25,7 +25,7 @@ func TestFlowStoresWhoDecided(t *testing.T) {
 		want := bpf.Flow{
 			ExpiresNs: flow.ExpiresNs, Epoch: control.Epoch, Isn: k.isn, BanEpoch: 1, Generation: p.number("stable"),
 			Verdict: verdictDrop, Reason: uint8(bpf.DataplaneReasonREASON_PREFIX), Slot: control.Stable,
-			Flags: confirmed | firstPayload | uint8(bpf.DataplaneFlowFlagsFLOW_COUNTED), Rule: 1, Score: 90, HelloEnd: uint32(len(request)),
+			Flags: confirmed | firstPayload | uint8(bpf.DataplaneFlowFlagsFLOW_COUNTED|bpf.DataplaneFlowFlagsFLOW_READ), Rule: 1, Score: 90, HelloEnd: uint32(len(request)),
 		}
 		if flow != want {
 			t.Errorf("the flow is\n%+v, want\n%+v", flow, want)

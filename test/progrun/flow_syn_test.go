@@ -122,7 +122,7 @@ func TestTornAndForeignRecordsDoNotJoin(t *testing.T) {
 		}
 		whole, err := syns.LookupBytes(at)
 		p.must(err)
-		for i := range whole {
+		for i := range whole[:len(whole)-4] { // the sight, which has a mask of its own, joins nothing
 			for _, bit := range []byte{0x01, 0x80} {
 				torn := append([]byte(nil), whole...)
 				torn[i] ^= bit
