@@ -107,7 +107,8 @@ func (r *rig) judgeGuilty(f finding, s *schedule, guarded play, strict bool) fin
 // judgeInnocent looks at what became of somebody who sent nothing listed. A strong reason may stop only who gave it.
 func (r *rig) judgeInnocent(f finding, s *schedule, watched, guarded play, strict bool) finding {
 	reason := r.reasonOf(guarded)
-	if strict && (reason == "hello_malformed" && f.class == "no hello" || reason == "hello_overlap" && s.contradicts() ||
+	malformed := f.class == "no hello" && ja4Of(s.stream) == ""
+	if strict && (malformed || reason == "hello_malformed" && f.class == "no hello" || reason == "hello_overlap" && s.contradicts() ||
 		reason == "hello_hidden" && !s.ordinary()) {
 		return f
 	}
