@@ -15,6 +15,7 @@ enum confirmation {
 	CONFIRM_REQUEST = 1,     /* a handshake in progress */
 	CONFIRM_FRESH = 2,       /* a connection that has received nothing */
 	CONFIRM_ESTABLISHED = 3, /* a connection */
+	CONFIRM_TRACKED = 4,     /* one that no socket knows, and this packet is the next of it: its ISN is not known */
 };
 
 #define READ_ATTEMPTS 3

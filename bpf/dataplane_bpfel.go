@@ -24,6 +24,19 @@ type DataplaneBlockNames struct {
 	Names [4096]uint32
 }
 
+type DataplaneConntrack struct {
+	_         structs.HostLayout
+	Next      uint32
+	Size      uint32
+	Tuple     [36]uint8
+	Found     uint32
+	Status    uint32
+	State     uint32
+	ClientEnd uint32
+	ServerEnd uint32
+	Reserved  [8]uint32
+}
+
 type DataplaneCounter struct {
 	_           structs.HostLayout
 	Packets     [8]uint64
@@ -48,6 +61,8 @@ type DataplaneDataplaneSettings struct {
 	ShapeBudgetMask uint32
 	ShapesPerSecond uint32
 	ShapesPerPrefix uint32
+	ConntrackNext   uint32
+	IsLab           uint32
 }
 
 type DataplaneEvent struct {
@@ -357,6 +372,7 @@ type DataplaneServiceFlags uint32
 const (
 	DataplaneServiceFlagsSERVICE_PROXY_PROTOCOL DataplaneServiceFlags = 1
 	DataplaneServiceFlagsSERVICE_STRIP_MPTCP    DataplaneServiceFlags = 2
+	DataplaneServiceFlagsSERVICE_ASKS_CONNTRACK DataplaneServiceFlags = 4
 )
 
 type DataplaneServiceIdFlags uint32
@@ -681,6 +697,12 @@ type DataplaneWorkspace struct {
 		At    uint32
 		Bytes [128]uint8
 	}
+	Confirmed    uint32
+	ConfirmedIsn uint32
+	IsAsked      uint32
+	IsNear       uint32
+	IsDoubted    uint32
+	_            [4]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -688,11 +710,11 @@ type DataplaneWorkspace struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	DataplaneMapBans                      = "bans"
+	DataplaneMapConntracks                = "conntracks"
 	DataplaneMapCounters                  = "counters"
 	DataplaneMapEventBudgets              = "event_budgets"
 	DataplaneMapEvents                    = "events"
 	DataplaneMapFlows                     = "flows"
-	DataplaneMapFlowsRemote               = "flows_remote"
 	DataplaneMapGenerations               = "generations"
 	DataplaneMapHellos                    = "hellos"
 	DataplaneMapHostAddresses             = "host_addresses"
@@ -809,11 +831,11 @@ type DataplaneProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type DataplaneMapSpecs struct {
 	Bans            *ebpf.MapSpec `ebpf:"bans"`
+	Conntracks      *ebpf.MapSpec `ebpf:"conntracks"`
 	Counters        *ebpf.MapSpec `ebpf:"counters"`
 	EventBudgets    *ebpf.MapSpec `ebpf:"event_budgets"`
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	Flows           *ebpf.MapSpec `ebpf:"flows"`
-	FlowsRemote     *ebpf.MapSpec `ebpf:"flows_remote"`
 	Generations     *ebpf.MapSpec `ebpf:"generations"`
 	Hellos          *ebpf.MapSpec `ebpf:"hellos"`
 	HostAddresses   *ebpf.MapSpec `ebpf:"host_addresses"`
@@ -902,11 +924,11 @@ func (o *DataplaneObjects) Close() error {
 // It can be passed to LoadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DataplaneMaps struct {
 	Bans            *ebpf.Map `ebpf:"bans"`
+	Conntracks      *ebpf.Map `ebpf:"conntracks"`
 	Counters        *ebpf.Map `ebpf:"counters"`
 	EventBudgets    *ebpf.Map `ebpf:"event_budgets"`
 	Events          *ebpf.Map `ebpf:"events"`
 	Flows           *ebpf.Map `ebpf:"flows"`
-	FlowsRemote     *ebpf.Map `ebpf:"flows_remote"`
 	Generations     *ebpf.Map `ebpf:"generations"`
 	Hellos          *ebpf.Map `ebpf:"hellos"`
 	HostAddresses   *ebpf.Map `ebpf:"host_addresses"`
@@ -938,11 +960,11 @@ type DataplaneMaps struct {
 func (m *DataplaneMaps) Close() error {
 	return _DataplaneClose(
 		m.Bans,
+		m.Conntracks,
 		m.Counters,
 		m.EventBudgets,
 		m.Events,
 		m.Flows,
-		m.FlowsRemote,
 		m.Generations,
 		m.Hellos,
 		m.HostAddresses,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* flow.h keeps one verdict a connection, safe against forgery: only a socket of this host makes a flow, no packet
+/* flow.h keeps one verdict a connection, safe against forgery: only who vouches for it makes a flow, no packet
  * deletes or relaxes one, and a swap never blocks one that passes. */
 #ifndef SPILLWAY_FLOW_H
 #define SPILLWAY_FLOW_H
@@ -16,19 +16,11 @@
 
 static __always_inline struct flow *find_flow(const struct packet *p)
 {
-	struct flow *flow;
-	if (p->flags & PACKET_REMOTE) {
-		flow = bpf_map_lookup_elem(&flows_remote, &p->key);
-		bounded(flow); /* keeps two calls: of one call with a chosen map the verifier inlines nothing, 24 ns */
-	} else {
-		flow = bpf_map_lookup_elem(&flows, &p->key);
-	}
-	return flow;
+	return bpf_map_lookup_elem(&flows, &p->key);
 }
 
 /* keep_flow stores the judgement. A ban is not stored: it is not the generation's, and it has an end of its own. Nor is a
- * block of a remote service: nobody can vouch for the connection, so it would be a stranger's to make; there each
- * payload is dropped by itself, and a stream whose first payload never arrives never goes on.
+ * block of what nobody vouches for, or not wholly: it would be a stranger's to make, so each payload is dropped by itself.
  * The flow is put together in the workspace, not on the stack: frames may sum up to 512 bytes. */
 __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 {
@@ -36,7 +28,7 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 	struct workspace *ws = get_workspace();
 	if (!p || !rt || !ws || p->reason == REASON_BAN)
 		return 0;
-	if (p->flags & PACKET_REMOTE && p->verdict != VERDICT_PASS)
+	if (p->verdict != VERDICT_PASS && (!(flags & FLOW_CONFIRMED) || ws->is_doubted))
 		return 0;
 	struct flow_key key = p->key; /* Linux 6.1 takes no key from the memory behind an argument */
 	struct flow *f = &ws->flow;
@@ -69,10 +61,6 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 	if (p->flags & PACKET_HAS_TLS) {
 		f->flags |= FLOW_HAS_TLS;
 		f->tls = ws->tls;
-	}
-	if (p->flags & PACKET_REMOTE) {
-		bpf_map_update_elem(&flows_remote, &key, f, BPF_ANY);
-		return 0;
 	}
 	if (!(p->flags & PACKET_OF_FLOW)) {
 		if (!bpf_map_update_elem(&flows, &key, f, BPF_NOEXIST))
@@ -173,14 +161,16 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 	return REASON_KNOWN_FLOW;
 }
 
-/* taken_over returns whether p belongs to a new connection on the addresses and ports of an old one. Only the socket
+/* taken_over returns whether p belongs to a new connection on the addresses and ports of an old one, or may. Only the socket
  * may say so for data, and for whatever a reset would answer; else the bare ACK that finishes a handshake carries none,
- * so the remembered SYN is enough for it. Data of a flow that passes, after a SYN and where no socket is, may be what a SYN
- * cookie waits for: it is judged by itself. */
+ * so the remembered SYN is enough for it. Where no socket is, the next program asks who else knows: data after a SYN may be
+ * what a SYN cookie waits for, too. */
 static __always_inline bool taken_over(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
 				       struct flow *flow)
 {
 	__u32 isn = 0;
+	if (p->flags & PACKET_REMOTE && p->payload_len && flow->hint && !settings.is_lab)
+		return true;
 	if ((!p->payload_len && flow->verdict != VERDICT_RESET) || p->flags & PACKET_REMOTE) {
 		bool joined = p->seq != flow->isn + 1 && recall_syn(p, rt, p->seq - 1);
 		/* A block begins at a SYN or a first payload: this ACK is not judged by what its SYN said. */
@@ -188,7 +178,7 @@ static __always_inline bool taken_over(struct xdp_md *ctx, struct packet *p, con
 		return joined;
 	}
 	if (!confirm(ctx, p, &isn))
-		return flow->verdict == VERDICT_PASS;
+		return flow->verdict == VERDICT_PASS || (flow->hint && p->payload_len);
 	if (isn == flow->isn) {
 		flow->hint = 0;
 		return false;
@@ -271,11 +261,6 @@ static __always_inline bool is_beginning(const struct packet *p, const struct fl
 	if (flow->hello_end && (!(p->flags & PACKET_REMOTE) || at < flow->hello_end))
 		return true;
 	return (flow->hello_end || !(flow->flags & FLOW_FIRST_PAYLOAD)) && -at < p->payload_len;
-}
-
-static __always_inline bool is_syn(const struct packet *p)
-{
-	return (p->tcp_flags & (TCP_BIT_SYN | TCP_BIT_ACK)) == TCP_BIT_SYN;
 }
 
 /* inspect_tcp leaves to the next program, by REASON_CONTINUE, what may be a first payload: with PACKET_OF_FLOW of the

@@ -106,6 +106,19 @@ func TestA2LayoutHasItsNumber(t *testing.T) {
 	}
 }
 
+// What a dataplane and the program that asks connection tracking say to each other is for ever: they may be of two builds.
+func TestConntrackPageIsForEver(t *testing.T) {
+	spec, err := LoadConntrack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	writeMaps(&text, spec)
+	if got, want := sum(text.String()), digests(t)["conntrack"]; got != want {
+		t.Errorf("bpf/conntrack.h changed: digest %s, want %s. Another page takes another folder of pins.\n%s", got, want, text.String())
+	}
+}
+
 // The constants of names.go are those of the C.
 func TestABINumberIsThatOfTheC(t *testing.T) {
 	data, err := os.ReadFile("types.h")

@@ -29,23 +29,14 @@ struct {
 	__type(value, __u32);
 } programs SEC(".maps");
 
-/* Verdicts of confirmed connections. Written by the dataplane, and only after a local socket vouched for the
- * connection, so that forged packets cannot fill it. When full the least recently used goes: its next data is midstream. */
+/* Verdicts of confirmed connections. Written by the dataplane, and only after a socket or connection tracking vouched for
+ * the connection, so that forged packets cannot fill it. When full the least recently used goes: its next data is midstream. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 262144);
 	__type(key, struct flow_key);
 	__type(value, struct flow);
 } flows SEC(".maps");
-
-/* The same for services with `local: false`, whose connections nobody here can vouch for; apart, so that forged
- * ones never evict a confirmed one. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
-	__type(key, struct flow_key);
-	__type(value, struct flow);
-} flows_remote SEC(".maps");
 
 /* What SYNs said: direct-mapped by a keyed hash, overwritten, never evicted and never locked (an insert into a full
  * LRU costs 0.7 to 1 µs, a store here 0.1 µs, and a SYN flood empties an LRU). */

@@ -8,6 +8,7 @@ import "fmt"
 type (
 	Ban            = DataplaneBan
 	BlockNames     = DataplaneBlockNames
+	Conntrack      = ConntrackConntrack
 	Counts         = DataplaneCounter
 	Event          = DataplaneEvent
 	EventBudget    = DataplaneEventBudget
@@ -72,6 +73,10 @@ const (
 	SlotEmpty        = 0
 	ProgramDataplane = 0
 	ProgramPayload   = 1
+	ProgramConntrack = 2
+
+	// ConntrackNextMax is how many loads may ask connection tracking at once.
+	ConntrackNextMax = 64
 )
 
 var reasonNames = [...]string{

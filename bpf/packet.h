@@ -116,6 +116,11 @@ static __always_inline void doubt(struct packet *p, __u8 reason)
 		p->weak_reason = reason;
 }
 
+static __always_inline bool is_syn(const struct packet *p)
+{
+	return (p->tcp_flags & (TCP_BIT_SYN | TCP_BIT_ACK)) == TCP_BIT_SYN;
+}
+
 static __always_inline __u32 control_field(__u64 control, __u32 shift, __u32 mask)
 {
 	return (control >> shift) & mask;

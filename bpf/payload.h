@@ -12,6 +12,7 @@
 #include "hidden.h"
 #include "hello.h"
 #include "judge.h"
+#include "remote.h"
 #include "settle.h"
 #include "syn.h"
 
@@ -31,11 +32,18 @@ static __always_inline bool begins_hello(struct xdp_md *ctx, const struct packet
 
 static __always_inline bool is_tls_service(const struct packet *p)
 {
-	__u32 zero = 0, slot = control_host(p->control), service = p->service;
-	void *inner = bpf_map_lookup_elem(&hosts, &slot);
-	struct host *h = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
-	bounded(service);
-	return h && service < SERVICES_MAX && h->services[service].kind == KIND_TLS;
+	struct service *service = service_of(p);
+	return service && service->kind == KIND_TLS;
+}
+
+/* may_begin_hello says the same of a payload that may be too short to tell. */
+static __always_inline bool may_begin_hello(struct xdp_md *ctx, const struct packet *p)
+{
+	__u8 type;
+	if (p->payload_len >= 6)
+		return begins_hello(ctx, p);
+	return !bpf_xdp_load_bytes(ctx, p->payload_off & 0xffff, &type, sizeof(type)) &&
+	       (type == TLS_HANDSHAKE || type == TLS_ALERT || type == TLS_CHANGE_CIPHER_SPEC);
 }
 
 /* label_partial names a first payload that says nothing yet; what it becomes is decided, and told, when it is whole. */
@@ -159,13 +167,17 @@ static __noinline int inspect_late(struct xdp_md *ctx, struct packet *p, enum co
 }
 
 /* inspect_payload judges data that no flow answers for. */
-static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
+static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
+				      struct workspace *ws)
 {
-	__u32 isn = 0;
+	__u32 isn = ws->confirmed_isn;
 	bool remote = p->flags & PACKET_REMOTE;
-	enum confirmation confirmed = remote ? CONFIRM_NONE : confirm(ctx, p, &isn);
+	enum confirmation confirmed = ws->confirmed;
 	bool first = confirmed && begins_at(p, isn + 1);
 
+	/* What came before it is not known, and unless it says so itself it is not the first. */
+	if (confirmed == CONFIRM_TRACKED && !(is_tls_service(p) && may_begin_hello(ctx, p)))
+		return inspect_midstream(ctx, p, CONFIRM_ESTABLISHED, isn);
 	/* A live connection with another ISN: what a remembered SYN says is not about it, however well it fits. */
 	if (confirmed >= CONFIRM_FRESH && !first)
 		return inspect_late(ctx, p, confirmed, isn);
@@ -183,15 +195,17 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 		p->weak_reason = REASON_UNCONFIRMED;
 	if (is_tls_service(p) && !is_kept(p, read_hello(ctx, p, isn)))
 		p->sight = 0;
-	judge_payload(p, exact);
+	/* A reset needs a socket, here. */
+	judge_payload(p, exact && !ws->is_asked);
 	p->isn = isn;
 	if (confirmed && is_not_taken(ctx, p))
 		return p->reason;
-	if (exact || (remote && joined))
+	bool believed = settings.is_lab && remote && joined;
+	if (exact || believed)
 		decide_connection(p, isn);
 	if (exact)
 		keep_flow(p, isn, FLOW_CONFIRMED | FLOW_FIRST_PAYLOAD);
-	else if (remote && joined)
+	else if (believed)
 		keep_flow(p, isn, FLOW_FIRST_PAYLOAD);
 	else if (p->reason == REASON_NO_MATCH)
 		p->reason = REASON_UNCONFIRMED;
@@ -210,11 +224,21 @@ static __always_inline bool same_tls(const struct flow *flow)
 	return !((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]));
 }
 
+/* is_of says whether bytes may be read as their flow's. Of a connection that a socket knows they may: whether it takes them
+ * is asked before they block. Elsewhere they have to have its numbers. */
+static __always_inline bool is_of(const struct packet *p, const struct workspace *ws)
+{
+	return !(p->flags & PACKET_REMOTE) || settings.is_lab || ws->is_near;
+}
+
 /* inspect_first judges data at the beginning of a flow: its true first payload when the flow began midstream, the rest of
  * its ClientHello, or one of these again. What comes again with other bytes is judged again; the stronger verdict wins. */
 static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const struct runtime *rt, struct flow *flow)
 {
-	if (flow->verdict != VERDICT_PASS) {
+	struct workspace *ws = get_workspace();
+	if (!ws)
+		return REASON_INTERNAL;
+	if (flow->verdict != VERDICT_PASS || !is_of(p, ws) || !is_beginning(p, flow)) {
 		int reason = apply_flow(p, rt, flow);
 		mark_release(p, rt, flow);
 		return reason;
@@ -256,7 +280,7 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 		}
 	}
 	bool exact = known || p->seq == isn + 1 || p->flags & PACKET_HAS_TLS;
-	judge_payload(p, exact && flow->flags & FLOW_CONFIRMED);
+	judge_payload(p, exact && flow->flags & FLOW_CONFIRMED && !(p->flags & PACKET_REMOTE));
 	/* What says nothing new takes no fingerprint away. */
 	bool says_less = p->verdict == flow->verdict && flow->flags & FLOW_HAS_TLS && !(p->flags & PACKET_HAS_TLS);
 	p->isn = isn;
@@ -285,15 +309,34 @@ static __always_inline int inspect_fast_open(struct xdp_md *ctx, struct packet *
 	return judge_syn(ctx, p, rt);
 }
 
+/* is_new says whether data that inspect_tcp took for another connection's than the flow's is. A socket has said so. Where
+ * there is none, connection tracking does; where that does not, a block holds on, and what may wait behind a SYN cookie is
+ * judged by itself. */
+static __always_inline bool is_new(struct xdp_md *ctx, struct packet *p, const struct workspace *ws, struct flow *flow)
+{
+	if (!ws->is_asked || settings.is_lab)
+		return ws->confirmed || flow->verdict == VERDICT_PASS;
+	if (ws->confirmed == CONFIRM_NONE)
+		return flow->verdict == VERDICT_PASS && !(p->flags & PACKET_REMOTE);
+	if (ws->confirmed == CONFIRM_FRESH ? ws->confirmed_isn != flow->isn
+					   : is_tls_service(p) && may_begin_hello(ctx, p))
+		return true;
+	flow->hint = 0;
+	return false;
+}
+
 /* inspect_beginning is what is left to do of a packet that inspect_tcp left to us. */
-static __always_inline int inspect_beginning(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
+static __always_inline int inspect_beginning(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
+					     struct workspace *ws)
 {
 	if (is_syn(p))
 		return inspect_fast_open(ctx, p, rt);
-	if (!(p->flags & PACKET_OF_FLOW))
-		return inspect_payload(ctx, p, rt);
+	if (ws->is_asked)
+		ws->confirmed = confirm_remote(ctx, p);
 	struct flow *flow = find_flow(p);
-	return flow ? inspect_first(ctx, p, rt, flow) : inspect_payload(ctx, p, rt);
+	if (!flow || (!(p->flags & PACKET_OF_FLOW) && is_new(ctx, p, ws, flow)))
+		return inspect_payload(ctx, p, rt, ws);
+	return inspect_first(ctx, p, rt, flow);
 }
 
 #endif

@@ -43,6 +43,16 @@ static __always_inline __u32 lookup_service(const struct packet *p)
 	return id ? id : service_at(p, slot, ports, IPPROTO_UDP, 0);
 }
 
+/* service_of returns what the host file says of p's service. */
+static __always_inline struct service *service_of(const struct packet *p)
+{
+	__u32 zero = 0, slot = control_host(p->control), service = p->service;
+	void *inner = bpf_map_lookup_elem(&hosts, &slot);
+	struct host *h = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+	bounded(service);
+	return h && service < SERVICES_MAX ? &h->services[service] : 0;
+}
+
 /* find_service leaves the service in p and returns its id, 0 for none. */
 static __always_inline __u32 find_service(struct packet *p)
 {

@@ -14,8 +14,10 @@ struct dataplane_settings {
 	__u32 shape_budget_mask; /* entries of `shape_budgets` less one */
 	__u32 shapes_per_second; /* new shapes whose JA4 one CPU computes in a second: the cost of a flood of them */
 	__u32 shapes_per_prefix; /* and of one source prefix, so that one flood does not spend it all */
+	__u32 conntrack_next;    /* this load's entry where the program goes on that asks connection tracking */
+	__u32 is_lab;            /* attached nowhere: what the SYN of a remote service says is believed */
 };
-_Static_assert(sizeof(struct dataplane_settings) == 32, "dataplane_settings is ABI");
+_Static_assert(sizeof(struct dataplane_settings) == 40, "dataplane_settings is ABI");
 
 volatile const struct dataplane_settings settings = {
 	.syn_mask = 65535,

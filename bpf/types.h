@@ -22,6 +22,7 @@ enum {
 	RULE_CHAIN_MAX = 8,
 	PROGRAM_DATAPLANE = 0, /* the root program calls it, by an array of its own */
 	PROGRAM_PAYLOAD = 1,
+	PROGRAM_CONNTRACK = 2, /* of conntrack.c; missing where connection tracking cannot be asked */
 	PROGRAMS_MAX = 4,
 	/* A power of two; 16 KiB stay in a processor's cache during a flood. A client repeats its SYN after 1, 3, 7 s: at 400
 	 * blocked ones a second on a processor, nine of ten are known again after the first of these. */
@@ -290,6 +291,7 @@ enum service_kind {
 enum service_flags {
 	SERVICE_PROXY_PROTOCOL = 1, /* connections begin with a PROXY header, which is stepped over */
 	SERVICE_STRIP_MPTCP = 2,    /* MP_CAPABLE and MP_JOIN of SYNs become NOPs */
+	SERVICE_ASKS_CONNTRACK = 4, /* where no socket vouches for a connection, connection tracking may */
 };
 
 struct service {

@@ -79,6 +79,8 @@ static __always_inline void hand_over(struct xdp_md *ctx, const struct packet *p
 	if (!ws)
 		return;
 	ws->packet = *p;
+	ws->is_asked = ws->is_near = ws->is_doubted = 0;
+	ws->confirmed = CONFIRM_NONE;
 	bpf_tail_call(ctx, &programs, PROGRAM_PAYLOAD);
 }
 
@@ -114,5 +116,6 @@ int spillway_payload(struct xdp_md *ctx)
 	struct runtime *rt = get_words();
 	if (!ws || !rt)
 		return XDP_PASS;
-	return finish(ctx, &ws->packet, inspect_beginning(ctx, &ws->packet, rt));
+	find_voucher(ctx, ws);
+	return finish(ctx, &ws->packet, inspect_beginning(ctx, &ws->packet, rt, ws));
 }

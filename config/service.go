@@ -16,6 +16,17 @@ const (
 	KindUDP  Kind = "udp"
 )
 
+// Confirm says who may vouch for a connection of a service beside the sockets of this host.
+type Confirm string
+
+// Socket asks the sockets alone. Auto also asks connection tracking where there is no socket. Egress notes what answers of
+// this host show of a connection.
+const (
+	ConfirmAuto   Confirm = "auto"
+	ConfirmSocket Confirm = "socket"
+	ConfirmEgress Confirm = "egress"
+)
+
 // IP protocol numbers, as IANA assigns them.
 const (
 	protocolTCP = 6
@@ -34,6 +45,9 @@ type Service struct {
 	Kind Kind `yaml:"kind" jsonschema:"required,enum=tls,enum=http,enum=tcp,enum=quic,enum=udp"`
 	// Local says that the service's sockets are on this host, so that flows can be confirmed by them.
 	Local bool `yaml:"local" jsonschema:"default=true"`
+	// Confirm says who may vouch for a connection: auto (a socket, else connection tracking), socket, or egress (what this
+	// host answers). Without somebody who vouches each payload is judged by itself.
+	Confirm Confirm `yaml:"confirm" jsonschema:"enum=auto,enum=socket,enum=egress,default=auto"`
 }
 
 // Protocol returns the IP protocol number of the service: 6 (TCP) or 17 (UDP).
@@ -55,8 +69,14 @@ func (s Service) Overlaps(other Service) bool { return overlap(s, other) }
 // which a kernel sends none. Over UDP they are ordinary.
 func (s Service) DropsFragments() bool { return s.Kind == KindTLS || s.Kind == KindTCP }
 
+// AsksConntrack reports whether connection tracking may vouch where no socket of this host does. The zero Confirm is auto.
+func (s Service) AsksConntrack() bool {
+	return s.Confirm != ConfirmSocket && s.Protocol() == protocolTCP
+}
+
 func (s *Service) setDefaults() {
 	s.Local = true
+	s.Confirm = ConfirmAuto
 	s.Addresses = []Address{{}}
 }
 

@@ -76,6 +76,9 @@ func templateService(p func(string, ...any), s ServiceFact) {
 	if !s.Local {
 		p("    local: false")
 	}
+	if s.Confirm != "" && s.Confirm != ConfirmAuto {
+		p("    confirm: %s", s.Confirm)
+	}
 }
 
 func templateAllowlist(p func(string, ...any), rows []AllowEntry) {

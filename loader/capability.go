@@ -27,12 +27,10 @@ var Capabilities = []Capability{
 // MissingCapabilities names those of Capabilities that the calling thread does not hold. CAP_SYS_ADMIN contains CAP_BPF
 // and CAP_PERFMON (capabilities(7)).
 func MissingCapabilities() []string {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
+	held, err := effective()
+	if err != nil {
 		return nil
 	}
-	held := uint64(data[1].Effective)<<32 | uint64(data[0].Effective)
 	var missing []string
 	for _, c := range Capabilities {
 		contained := slices.Contains([]uint{unix.CAP_BPF, unix.CAP_PERFMON}, c.Bit) && held&(1<<unix.CAP_SYS_ADMIN) != 0
@@ -41,4 +39,18 @@ func MissingCapabilities() []string {
 		}
 	}
 	return missing
+}
+
+// effective returns the capabilities of the calling thread, a bit each.
+func effective() (uint64, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	err := unix.Capget(&header, &data[0])
+	return uint64(data[1].Effective)<<32 | uint64(data[0].Effective), err
+}
+
+// holds reports whether the calling thread has the capability.
+func holds(bit uint) bool {
+	held, err := effective()
+	return err == nil && held&(1<<bit) != 0
 }

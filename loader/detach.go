@@ -40,8 +40,8 @@ func DetachPins(folder string) error {
 	if err := errors.Join(errs...); err != nil {
 		return err // maps stay while a link may still use them
 	}
-	for _, version := range versions {
-		errs = append(errs, os.RemoveAll(version))
+	for _, made := range append(versions, pins{folder: folder}.conntrack()) {
+		errs = append(errs, os.RemoveAll(made))
 	}
 	if err := os.Remove(folder); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
 		errs = append(errs, err)

@@ -94,6 +94,9 @@ func CompileHost(h *config.Host, current *HostInfo, number uint32) (*HostImage, 
 		id := ids[s.Name]
 		service := bpf.Service{Tag: serviceTag(s.Name), Kind: kindNumber(s.Kind)}
 		copy(service.Name[:len(service.Name)-1], s.Name)
+		if s.AsksConntrack() {
+			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_ASKS_CONNTRACK)
+		}
 		img.host.Services[id] = service
 		img.resets[id] = s.Resettable()
 		img.services[id] = s

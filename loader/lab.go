@@ -34,7 +34,7 @@ const labService = "lab"
 
 // OpenLab loads the instance. Errors: ErrPermission, ErrUnsupported.
 func OpenLab() (*Lab, error) {
-	d, err := open(Options{Capacity: labCapacity}, func(s *bpf.Settings) {
+	d, err := open(Options{Capacity: labCapacity, Lab: true}, func(s *bpf.Settings) {
 		s.EventsPerSecond, s.EventSampleMask = math.MaxUint32, 0 // every decision is told
 		s.ShapesPerSecond, s.ShapesPerPrefix = math.MaxUint32, math.MaxUint32
 	})
@@ -127,7 +127,7 @@ func (l *Lab) Ask(frame []byte, visit func(bpf.Event)) error {
 // Forget forgets the connection that was asked about last. The next one may then be the same again, ISN included, and
 // is judged as if it were new.
 func (l *Lab) Forget() error {
-	if err := l.d.maps[bpf.DataplaneMapFlowsRemote].Delete(&l.seen); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := l.d.maps[bpf.DataplaneMapFlows].Delete(&l.seen); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return explain("forget a connection", err)
 	}
 	l.seen = bpf.FlowKey{}

@@ -22,6 +22,9 @@ type Options struct {
 	Pins string
 	// Capacity sets the sizes of maps that do not exist yet.
 	Capacity config.Capacity
+	// Lab makes an instance that is attached nowhere, for tests and for what the command shows: what the SYN of a service
+	// with `local: false` says is believed, for here is nobody to ask.
+	Lab bool
 	// Log receives what a person should know; nil discards it.
 	Log *slog.Logger
 }
@@ -30,19 +33,22 @@ type Options struct {
 // except that changes (Build, Attach, Ban…) are the caller's to serialise.
 type Dataplane struct {
 	*Root
-	pins     pins
-	log      *slog.Logger
-	capacity config.Capacity
-	maps     map[string]*ebpf.Map
-	inner    map[string]*ebpf.MapSpec
-	held     held
-	pair     *pair         // nil when nothing was loaded
-	asks     *ebpf.Program // whose socket is at some addresses; as pair
-	words    *words
-	before   *Predecessor // decides until TakeOver
-	spent    *rootless    // its words stay mapped: the heartbeat's thread may be about to store
-	adjust   func(*bpf.Settings)
-	warnings []string
+	pins      pins
+	log       *slog.Logger
+	capacity  config.Capacity
+	maps      map[string]*ebpf.Map
+	inner     map[string]*ebpf.MapSpec
+	held      held
+	pair      *pair         // nil when nothing was loaded
+	asks      *ebpf.Program // whose socket is at some addresses; as pair
+	tracker   *tracker      // nil when connection tracking is not asked
+	untracked error         // why
+	lab       bool
+	words     *words
+	before    *Predecessor // decides until TakeOver
+	spent     *rootless    // its words stay mapped: the heartbeat's thread may be about to store
+	adjust    func(*bpf.Settings)
+	warnings  []string
 
 	lastBypass atomic.Uint64 // of everything, at the last beat
 
@@ -59,7 +65,7 @@ func Open(o Options) (*Dataplane, error) { return open(o, nil) }
 
 // open is Open; adjust, if any, changes the settings that the programs are loaded with.
 func open(o Options, adjust func(*bpf.Settings)) (*Dataplane, error) {
-	d := &Dataplane{pins: pins{folder: o.Pins}, log: o.Log, capacity: o.Capacity, adjust: adjust}
+	d := &Dataplane{pins: pins{folder: o.Pins}, log: o.Log, capacity: o.Capacity, adjust: adjust, lab: o.Lab}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -154,11 +160,12 @@ func (d *Dataplane) Close() error {
 	if d.asks != nil {
 		errs = append(errs, d.asks.Close())
 	}
+	errs = append(errs, d.tracker.close())
 	if d.Root != nil {
 		errs = append(errs, d.Root.Close())
 	}
 	errs = append(errs, d.spent.unmap())
-	d.maps, d.pair, d.asks, d.Root = nil, nil, nil, nil
+	d.maps, d.pair, d.asks, d.tracker, d.Root = nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -182,10 +189,14 @@ func (d *Dataplane) load() error {
 			return err
 		}
 	}
+	d.openTracker()
 	if err := d.size(spec); err != nil {
 		return err
 	}
 	options := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.DataplaneMapRoot: d.Root.words}}
+	if d.tracker != nil {
+		options.MapReplacements[bpf.DataplaneMapConntracks] = d.tracker.questions
+	}
 	if d.pins.folder != "" {
 		options.Maps.PinPath = d.pins.maps()
 		for _, m := range spec.Maps {
@@ -201,7 +212,7 @@ func (d *Dataplane) load() error {
 	if err != nil {
 		return explain("load the dataplane", err)
 	}
-	if d.pair, err = takePair(c); err != nil {
+	if d.pair, err = takePair(c, d.tracker); err != nil {
 		c.Close()
 		return err
 	}

@@ -23,14 +23,19 @@ type pair struct {
 	array              *ebpf.Map
 	dataplane, payload *ebpf.Program
 	id, payloadID      uint32 // of the programs
+	tracking           tracking
 }
 
-// takePair takes the pair out of a collection that was loaded.
-func takePair(c *ebpf.Collection) (*pair, error) {
+// takePair takes the pair out of a collection that was loaded, to ask connection tracking by t, which may be nil.
+func takePair(c *ebpf.Collection, t *tracker) (*pair, error) {
 	p := &pair{
 		array:     c.DetachMap(bpf.DataplaneMapPrograms),
 		dataplane: c.DetachProgram(bpf.DataplaneProgSpillwayDataplane),
 		payload:   c.DetachProgram(bpf.DataplaneProgSpillwayPayload),
+	}
+	var err error
+	if p.tracking, err = t.tracking(); err != nil {
+		return nil, errors.Join(err, p.close())
 	}
 	return p.numbered()
 }
@@ -46,7 +51,7 @@ func (p *pair) numbered() (_ *pair, err error) {
 }
 
 func (p *pair) close() error {
-	var errs []error
+	errs := []error{p.tracking.close()}
 	if p.array != nil {
 		errs = append(errs, p.array.Close())
 	}
@@ -60,11 +65,11 @@ func (p *pair) close() error {
 
 // parts are what is pinned of a pair, the dataplane last: where it is, the others are.
 func (p *pair) parts() []part {
-	return []part{
+	return append(p.tracking.parts(), []part{
 		{pinArray, func() (pinned, error) { return p.array.Clone() }},
 		{pinPayload, func() (pinned, error) { return p.payload.Clone() }},
 		{pinDataplane, func() (pinned, error) { return p.dataplane.Clone() }},
-	}
+	}...)
 }
 
 // part is something that can be pinned again and again: through a clone, because a handle that was pinned at a path once
@@ -130,11 +135,19 @@ func (p pins) openPair(id uint32) (*pair, error) {
 	return pair, err
 }
 
+// fill puts behind the dataplane what it hands over to.
+func (p *pair) fill() error {
+	if err := p.array.Put(uint32(bpf.ProgramPayload), p.payload); err != nil {
+		return explain("put the payload program behind the dataplane", err)
+	}
+	return p.tracking.fill(p)
+}
+
 // putInForce puts this handle's pair behind the root program by one store, and then takes the pair before it away.
 // Whatever moment it is killed at: the pair in force is pinned whole, and others are what the next start takes away.
 func (d *Dataplane) putInForce() error {
-	if err := d.pair.array.Put(uint32(bpf.ProgramPayload), d.pair.payload); err != nil {
-		return explain("put the payload program behind the dataplane", err)
+	if err := d.pair.fill(); err != nil {
+		return err
 	}
 	if err := d.pins.pinPair(d.pair); err != nil {
 		return err
@@ -161,8 +174,8 @@ func (d *Dataplane) RefillPrograms() error {
 	if d.pair == nil {
 		return fmt.Errorf("put the dataplane behind the root program: %w", ErrNotPinned)
 	}
-	if err := d.pair.array.Put(uint32(bpf.ProgramPayload), d.pair.payload); err != nil {
-		return explain("put the payload program behind the dataplane", err)
+	if err := d.pair.fill(); err != nil {
+		return err
 	}
 	return d.store()
 }
@@ -174,6 +187,7 @@ func (d *Dataplane) sweepPairs() {
 	if d.pins.folder == "" {
 		return
 	}
+	defer d.pair.tracking.sweep(d.log)
 	entries, err := os.ReadDir(d.pins.pairs())
 	if err != nil {
 		d.log.Warn("the programs of an earlier start stay pinned", "error", err)

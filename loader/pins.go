@@ -21,6 +21,7 @@ import (
 //	<folder>/root/program              the root program
 //	<folder>/root/words, next          its words, and the entry that says which dataplane is in force
 //	<folder>/root/links/…              one link an interface
+//	<folder>/conntrack/…               what asks connection tracking, see conntrack.go
 //	<folder>/v4/maps/…                 the maps of the dataplane of ABI 4
 //	<folder>/v4/slots/<slot>/<map>     what lies in a slot of a map of maps
 //	<folder>/v4/programs/<id>/…        dataplane, payload, and the PROG_ARRAY between them, of one load
@@ -36,6 +37,7 @@ const (
 	pinDataplane = "dataplane"
 	pinPayload   = "payload"
 	pinArray     = "array"
+	pinNext      = "conntrack_next" // of the program that asks connection tracking
 )
 
 func (p pins) maps() string               { return filepath.Join(p.base(), "maps") }

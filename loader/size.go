@@ -22,8 +22,6 @@ var sized = []struct {
 }{
 	{bpf.DataplaneMapFlows, "flows", func(c config.Capacity) int { return c.Flows },
 		func(c *config.Capacity, n int) { c.Flows = n }},
-	// Unconfirmed flows are few: only services whose sockets are elsewhere have them.
-	{bpf.DataplaneMapFlowsRemote, "flows", func(c config.Capacity) int { return max(c.Flows/4, 1) }, nil},
 	{bpf.DataplaneMapSyns, "syns", func(c config.Capacity) int { return c.Syns },
 		func(c *config.Capacity, n int) { c.Syns = n }},
 	{bpf.DataplaneMapHellos, "hellos", func(c config.Capacity) int { return c.Hellos },
@@ -92,6 +90,10 @@ func (d *Dataplane) size(spec *ebpf.CollectionSpec) error {
 		ShapeBudgetMask: spec.Maps[bpf.DataplaneMapShapeBudgets].MaxEntries - 1,
 		ShapesPerSecond: shapesPerSecond,
 		ShapesPerPrefix: shapesPerPrefix,
+		ConntrackNext:   d.tracker.entry(),
+	}
+	if d.lab {
+		settings.IsLab = 1
 	}
 	if d.adjust != nil {
 		d.adjust(&settings)
@@ -123,10 +125,11 @@ func innerSpecs(spec *ebpf.CollectionSpec) map[string]*ebpf.MapSpec {
 	return inner
 }
 
-// isPinnedMap tells the maps of the dataplane's folder from the root's words, and from what belongs to one load of the
-// programs: .rodata and the PROG_ARRAY between them.
+// isPinnedMap tells the maps of the dataplane's folder from the root's words, from the question to connection tracking, and
+// from what belongs to one load of the programs: .rodata and the PROG_ARRAY between them.
 func isPinnedMap(m *ebpf.MapSpec) bool { return isPinnedMapName(m.Name) }
 
 func isPinnedMapName(name string) bool {
-	return !strings.HasPrefix(name, ".") && name != bpf.DataplaneMapRoot && name != bpf.DataplaneMapPrograms
+	return !strings.HasPrefix(name, ".") && name != bpf.DataplaneMapRoot && name != bpf.DataplaneMapPrograms &&
+		name != bpf.DataplaneMapConntracks
 }

@@ -188,6 +188,9 @@ func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 		}
 		return []Drift{{WherePrograms, fmt.Sprintf("the payload program, %d", p.payloadID), got}}, nil
 	}
+	if drift, err := p.tracking.verify(p); len(drift) > 0 || err != nil {
+		return drift, err
+	}
 	return d.verifyMapsOf(p)
 }
 

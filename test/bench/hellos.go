@@ -130,7 +130,7 @@ func (r *rig) computeAlways(p *plane) (err error) {
 		}
 	}()
 	for name := range spec.Maps {
-		if name[0] == '.' || name == bpf.DataplaneMapPrograms {
+		if name[0] == '.' || name == bpf.DataplaneMapPrograms || name == bpf.DataplaneMapConntracks {
 			continue // they belong to one load
 		}
 		path := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)

@@ -84,7 +84,7 @@ func newPlane(name string, o planeOptions) (_ *plane, err error) {
 		}
 	}()
 	host := benchHost(o.flows)
-	if p.Dataplane, err = loader.Open(loader.Options{Pins: p.pins, Capacity: host.Capacity}); err != nil {
+	if p.Dataplane, err = loader.Open(loader.Options{Pins: p.pins, Capacity: host.Capacity, Lab: name == "hellos"}); err != nil {
 		return nil, err
 	}
 	base := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion))

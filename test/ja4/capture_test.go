@@ -107,7 +107,7 @@ func (p *plane) replay(folder, name string, services map[uint16]bool) (found, la
 				SourcePort: flow.Source.Port(), DestPort: flow.Dest.Port(), Seq: tcp.Seq - 1, Flags: packet.SYN}}.Bytes())
 		}
 		p.run(frame)
-		kept, ok := p.flowIn(bpf.DataplaneMapFlowsRemote, flow.Source, flow.Dest)
+		kept, ok := p.flow(flow.Source, flow.Dest)
 		if !ok || kept.Flags&uint8(bpf.DataplaneFlowFlagsFLOW_HAS_TLS) == 0 {
 			continue
 		}

@@ -36,7 +36,7 @@ type plane struct {
 }
 
 func openPlane(folder string) (*plane, error) {
-	d, err := loader.Open(loader.Options{Pins: folder, Capacity: capacity})
+	d, err := loader.Open(loader.Options{Pins: folder, Capacity: capacity, Lab: true})
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func openPlane(folder string) (*plane, error) {
 		return nil, errors.Join(err, p.close())
 	}
 	for name := range spec.Maps {
-		if name[0] == '.' || name == bpf.DataplaneMapPrograms {
+		if name[0] == '.' || name == bpf.DataplaneMapPrograms || name == bpf.DataplaneMapConntracks {
 			continue // they belong to one load
 		}
 		path := filepath.Join(folder, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)
@@ -113,6 +113,7 @@ func (p *plane) loadGenerous() error {
 	s.ShapeBudgetMask = p.maps[bpf.DataplaneMapShapeBudgets].MaxEntries() - 1
 	s.RulesMax = p.maps[bpf.DataplaneMapRuleHits].MaxEntries() / bpf.Slots
 	s.ShapesPerSecond, s.ShapesPerPrefix = 1<<30, 1<<30
+	s.IsLab = 1
 	if err := settings.Set(&s); err != nil {
 		return err
 	}
@@ -140,9 +141,7 @@ func (p *plane) renew() {
 // forget empties what the kernel remembers of connections and shapes.
 func (p *plane) forget() {
 	p.t.Helper()
-	for _, name := range []string{bpf.DataplaneMapFlows, bpf.DataplaneMapFlowsRemote} {
-		empty[bpf.FlowKey, bpf.Flow](p, name)
-	}
+	empty[bpf.FlowKey, bpf.Flow](p, bpf.DataplaneMapFlows)
 	for _, name := range []string{bpf.DataplaneMapShapes, bpf.DataplaneMapShapesListed} {
 		empty[bpf.ShapeKey, bpf.Shape](p, name)
 	}
@@ -240,16 +239,7 @@ func (p *plane) change(c loader.Change) {
 // flow returns what the kernel keeps of a connection; ok is false when it knows none.
 func (p *plane) flow(from, to netip.AddrPort) (flow bpf.Flow, ok bool) {
 	p.t.Helper()
-	name := bpf.DataplaneMapFlowsRemote
-	if to.Port() == webPort {
-		name = bpf.DataplaneMapFlows
-	}
-	return p.flowIn(name, from, to)
-}
-
-func (p *plane) flowIn(name string, from, to netip.AddrPort) (flow bpf.Flow, ok bool) {
-	p.t.Helper()
-	err := p.maps[name].Lookup(keyOf(from, to), &flow)
+	err := p.maps[bpf.DataplaneMapFlows].Lookup(keyOf(from, to), &flow)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return flow, false
 	}

@@ -11,28 +11,22 @@ func (m *Model) segment(p *packet, s *config.Service) Result {
 	if p.fragment && m.World.cuts(p, s) {
 		return m.alone(p, s, p.flaw, p.flaw)
 	}
+	f := m.flows[p.key()]
 	if p.depth == byPorts { // it may be a SYN as well as data: what is certain is where it comes from
+		if f != nil {
+			f.sawSYN = true
+		}
 		return m.alone(p, s, p.flaw, p.flaw)
 	}
-	f := m.flowOf(p, s)
 	switch {
 	case p.isSYN():
 		return m.syn(p, s, f)
-	case f != nil && !m.takenOver(p, f):
+	case f != nil && !m.takenOver(p, s, f):
 		return m.known(p, s, f)
 	case p.payloadLen == 0:
 		return m.alone(p, s, p.flaw, handshake)
 	}
 	return m.payload(p, s)
-}
-
-// flowOf returns the connection of a segment. No socket vouches for anything in a program run, so only services whose
-// sockets are elsewhere have any.
-func (m *Model) flowOf(p *packet, s *config.Service) *flow {
-	if s.Local {
-		return nil
-	}
-	return m.flows[p.key()]
 }
 
 // syn decides a SYN by its own packet, and remembers what it said for its first payload.
@@ -58,10 +52,14 @@ func (m *Model) recall(p *packet) (synRecord, bool) {
 	return r, ok && r.key == p.key() && p.seq == r.isn+1
 }
 
-// takenOver says whether a segment belongs to a new connection on the addresses and ports of an old one.
-func (m *Model) takenOver(p *packet, f *flow) bool {
+// takenOver says whether a segment belongs to a new connection on the addresses and ports of an old one. Where a socket should
+// know and none does, data may wait behind a SYN cookie.
+func (m *Model) takenOver(p *packet, s *config.Service, f *flow) bool {
 	if !f.sawSYN {
 		return false
+	}
+	if s.Local && p.payloadLen > 0 {
+		return true
 	}
 	r, ok := m.recall(p)
 	return ok && r.isn != f.isn
@@ -89,7 +87,8 @@ func (m *Model) payload(p *packet, s *config.Service) Result {
 	if s.Local || !joined {
 		return m.counts(j.result(unconfirmed), p, p.seq-1)
 	}
-	// A block without a socket that vouches would be a stranger's to make, and a ban has an end of its own.
+	// No socket vouches for anything in a program run, but this is a lab: it believes what the SYN of a service says whose
+	// sockets are elsewhere. A block would be a stranger's to make, and a ban has an end of its own.
 	if !j.drops() && j.reason != ban {
 		m.flows[p.key()] = &flow{isn: r.isn}
 	}

@@ -154,15 +154,15 @@ func (s *session) end() ([]string, error) {
 	for i := range wrong {
 		wrong[i] = "counters: " + wrong[i]
 	}
-	remote, blocked, local, err := s.plane.Connections()
+	all, blocked, err := s.plane.Connections()
 	if err != nil {
 		return nil, err
 	}
-	if blocked+local != 0 {
-		wrong = append(wrong, fmt.Sprintf("%d blocked connections and %d of local services are remembered without a socket", blocked, local))
+	if blocked != 0 {
+		wrong = append(wrong, fmt.Sprintf("%d blocked connections are remembered without a socket", blocked))
 	}
-	if want := s.model.Connections(); remote != want {
-		wrong = append(wrong, fmt.Sprintf("%d connections are remembered, want %d", remote, want))
+	if want := s.model.Connections(); all != want {
+		wrong = append(wrong, fmt.Sprintf("%d connections are remembered, want %d", all, want))
 	}
 	return wrong, nil
 }

@@ -66,8 +66,8 @@ func TestForgedRemoteConnectionBlocksNobody(t *testing.T) {
 			return frame
 		}
 		p.want("the visitor's SYN", far(f.syn(f.visitor)), passes("no_match").of("far"))
-		p.want("the visitor's payload", far(f.data(f.visitor, visitorISN+1, request)), passes("no_match").of("far"))
-		p.want("the visitor goes on", far(f.data(f.visitor, visitorISN+20, request)), undecided("far", "known_flow"))
+		p.want("the visitor's payload", far(f.data(f.visitor, visitorISN+1, request)), passes("unconfirmed").of("far"))
+		p.want("the visitor goes on", far(f.data(f.visitor, visitorISN+20, request)), passes("midstream").of("far"))
 		p.want("a forged SYN", far(f.scan(f.visitor)), passes("below_threshold").of("far"))
 		p.want("and a forged fragment that fits it", first(far(f.data(f.visitor, botISN+1, request))), drops("tcp_fingerprint").of("far"))
 		got := p.send(far(f.data(f.visitor, visitorISN+40, request)).Bytes())

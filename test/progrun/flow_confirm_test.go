@@ -142,8 +142,8 @@ func TestForgedPayloadOnALiveConnection(t *testing.T) {
 	})
 }
 
-// "A service whose sockets are elsewhere says `local: false`, and its flows are marked unconfirmed", and live apart.
-func TestRemoteFlowsAreUnconfirmed(t *testing.T) {
+// A service whose sockets are elsewhere, and whose connections nobody vouches for, has no flows: each payload is judged by itself.
+func TestWhatNobodyVouchesForHasNoFlow(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := open(t).site(f, nothing())
 		far := func(frame packet.Frame) packet.Frame {
@@ -154,20 +154,12 @@ func TestRemoteFlowsAreUnconfirmed(t *testing.T) {
 		}
 		p.want("a SYN", far(f.syn(f.visitor)), passes("no_match").of("far"))
 		p.want("data at another place", far(f.data(f.visitor, visitorISN+2, request)), passes("midstream").of("far"))
-		if n := len(p.remoteFlows()); n != 0 {
-			t.Errorf("%d flows of data that joined no SYN", n)
-		}
-		p.want("its payload", far(f.data(f.visitor, visitorISN+1, request)), passes("no_match").of("far"))
-		flow := p.remoteFlows()[key(f.visitor, f.server, clientPort, remotePort)]
-		if flow.Flags&^counted != firstPayload|hasFingerprint || flow.Isn != visitorISN {
-			t.Errorf("flow of a remote service: %+v, want it unconfirmed", flow)
-		}
-		if n := len(p.flows()); n != 0 {
-			t.Errorf("%d flows among the confirmed ones", n)
-		}
-		p.want("known", far(f.data(f.visitor, visitorISN+20, request)), undecided("far", "known_flow"))
+		p.want("its payload", far(f.data(f.visitor, visitorISN+1, request)), passes("unconfirmed").of("far"))
+		p.want("and what follows", far(f.data(f.visitor, visitorISN+20, request)), passes("midstream").of("far"))
+		p.wantNoFlow("of a remote service")
 		p.swap(f.everyone())
-		p.want("a swap does not cut it", far(f.data(f.visitor, visitorISN+40, request)), undecided("far", "known_flow"))
+		p.want("a payload is blocked by itself", far(f.data(f.visitor, visitorISN+1, request)), drops("prefix").of("far"))
+		p.wantNoFlow("blocked by itself")
 	})
 }
 
@@ -191,9 +183,6 @@ func TestFloodDisplacesNothing(t *testing.T) {
 			if now := p.flows(); !maps.Equal(now, before) {
 				t.Errorf("flood of a service that is local: %t: %d flows, %d before; or others", local, len(now), len(before))
 			}
-		}
-		if n := len(p.remoteFlows()); n == 0 || n > 256 {
-			t.Errorf("%d flows of the remote service, want some and at most 256", n)
 		}
 		p.catchUp()
 		p.wantBytes("the visitor goes on", good.write(request), known())

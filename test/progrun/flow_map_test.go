@@ -22,17 +22,12 @@ const (
 )
 
 // flows returns what the dataplane keeps of connections.
-func (p *plane) flows() map[bpf.FlowKey]bpf.Flow { return p.flowsIn(bpf.DataplaneMapFlows) }
-
-// remoteFlows returns those of services whose sockets are elsewhere.
-func (p *plane) remoteFlows() map[bpf.FlowKey]bpf.Flow { return p.flowsIn(bpf.DataplaneMapFlowsRemote) }
-
-func (p *plane) flowsIn(name string) map[bpf.FlowKey]bpf.Flow {
+func (p *plane) flows() map[bpf.FlowKey]bpf.Flow {
 	p.t.Helper()
 	all := map[bpf.FlowKey]bpf.Flow{}
 	var key bpf.FlowKey
 	var flow bpf.Flow
-	rows := p.pinned(name).Iterate()
+	rows := p.pinned(bpf.DataplaneMapFlows).Iterate()
 	for rows.Next(&key, &flow) {
 		all[key] = flow
 	}
@@ -70,7 +65,7 @@ func (p *plane) wantFlow(what string, verdict, flags uint8) bpf.Flow {
 
 func (p *plane) wantNoFlow(what string) {
 	p.t.Helper()
-	if n := len(p.flows()) + len(p.remoteFlows()); n != 0 {
+	if n := len(p.flows()); n != 0 {
 		p.t.Errorf("%s: %d flows, want none", what, n)
 	}
 }

@@ -108,10 +108,8 @@ func (p *plane) renew(f family, host bool) {
 	}
 	p.swap(nothing())
 	p.mode(config.ModeEnforce)
-	for _, name := range []string{bpf.DataplaneMapFlows, bpf.DataplaneMapFlowsRemote} {
-		for k := range p.flowsIn(name) {
-			p.must(p.pinned(name).Delete(k))
-		}
+	for k := range p.flows() {
+		p.must(p.pinned(bpf.DataplaneMapFlows).Delete(k))
 	}
 	for index := range p.records() {
 		p.must(p.pinned(bpf.DataplaneMapSyns).Put(index, bpf.SynRecord{}))

@@ -63,12 +63,12 @@ func Open() (*Plane, error) {
 		maps: map[string]*ebpf.Map{},
 		rows: map[loader.Counter]counts{},
 	}
-	d, err := loader.Open(loader.Options{Pins: p.pins, Capacity: Capacity})
+	d, err := loader.Open(loader.Options{Pins: p.pins, Capacity: Capacity, Lab: true})
 	if err != nil {
 		return nil, errors.Join(err, loader.DetachPins(p.pins))
 	}
 	p.Dataplane = d
-	for _, name := range []string{bpf.DataplaneMapCounters, bpf.DataplaneMapFlows, bpf.DataplaneMapFlowsRemote,
+	for _, name := range []string{bpf.DataplaneMapCounters, bpf.DataplaneMapFlows,
 		bpf.DataplaneMapSyns, bpf.DataplaneMapRecentBlocks, bpf.DataplaneMapWords, bpf.DataplaneMapRoot} {
 		path := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)
 		if name == bpf.DataplaneMapRoot {
@@ -143,7 +143,7 @@ func (p *Plane) Reset() error {
 	if _, err := p.DropGenerations(); err != nil {
 		return err
 	}
-	if err := empty[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlowsRemote]); err != nil {
+	if err := empty[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlows]); err != nil {
 		return fmt.Errorf("forget connections: %w", err)
 	}
 	if err := errors.Join(p.setBans(nil), p.setVouched(nil), p.forgetBlocks()); err != nil {
