@@ -222,7 +222,7 @@ static __always_inline struct bpf_sock *find_socket(struct xdp_md *ctx, const st
 		__builtin_memset(ws->tuple.ipv6.saddr, 0, sizeof(ws->tuple.ipv6.saddr));
 		ws->tuple.ipv6.sport = 0;
 	}
-	return bpf_skc_lookup_tcp(ctx, &ws->tuple, size, BPF_F_CURRENT_NETNS, 0);
+	return socket_by(ctx, &ws->tuple, size);
 }
 
 /* accept_keys_of_request asks the listener, for a handshake in progress has no keys of its own. A lookup without a source finds it. */

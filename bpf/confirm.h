@@ -7,6 +7,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "kernel.h"
+#include "maps.h"
 #include "packet.h"
 #include "source.h"
 
@@ -72,11 +73,17 @@ static __always_inline __u32 fill_tuple(struct bpf_sock_tuple *tuple, const stru
 	return sizeof(tuple->ipv6);
 }
 
+/* socket_by looks up a socket; the caller releases it. Whoever has a deep stack fills the tuple of the workspace. */
+static __always_inline struct bpf_sock *socket_by(struct xdp_md *ctx, struct bpf_sock_tuple *tuple, __u32 size)
+{
+	return bpf_skc_lookup_tcp(ctx, tuple, size, BPF_F_CURRENT_NETNS, 0);
+}
+
 /* socket_of looks up the socket that p's addresses and ports belong to; the caller releases it. */
 static __always_inline struct bpf_sock *socket_of(struct xdp_md *ctx, const struct packet *p)
 {
 	struct bpf_sock_tuple tuple = {};
-	return bpf_skc_lookup_tcp(ctx, &tuple, fill_tuple(&tuple, p), BPF_F_CURRENT_NETNS, 0);
+	return socket_by(ctx, &tuple, fill_tuple(&tuple, p));
 }
 
 /* confirm leaves the ISN of the socket that p's addresses and ports belong to. */
@@ -95,7 +102,8 @@ static __always_inline enum confirmation confirm(struct xdp_md *ctx, const struc
  * is none. */
 static __always_inline bool socket_next(struct xdp_md *ctx, const struct packet *p, __u32 *isn, __u32 *next)
 {
-	struct bpf_sock *sk = socket_of(ctx, p);
+	struct workspace *ws = get_workspace();
+	struct bpf_sock *sk = ws ? socket_by(ctx, &ws->tuple, fill_tuple(&ws->tuple, p)) : 0;
 	if (!sk)
 		return false;
 	enum confirmation found = socket_isn(sk, isn, next);

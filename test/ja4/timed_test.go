@@ -4,9 +4,7 @@ package ja4
 
 import (
 	"encoding/binary"
-	"net"
 	"net/netip"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -71,14 +69,18 @@ func (c *timed) stamps(clock uint32) []byte {
 }
 
 // received is how many bytes the server's socket has taken in.
-func (c *timed) received() uint64 {
+func (c *timed) received() (n uint64) {
 	c.r.t.Helper()
 	raw, err := c.server.SyscallConn()
 	c.p.must(err)
-	var info *unix.TCPInfo
-	var asked error
-	c.p.must(raw.Control(func(fd uintptr) { info, asked = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }))
-	c.p.must(asked)
+	c.p.must(raw.Control(func(fd uintptr) { n = c.receivedBy(int(fd)) }))
+	return n
+}
+
+func (c *timed) receivedBy(fd int) uint64 {
+	c.r.t.Helper()
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	c.p.must(err)
 	return info.Bytes_received
 }
 
@@ -100,29 +102,27 @@ func timestampOf(tcp []byte) uint32 {
 }
 
 // hasTaken says whether the server's socket has taken data in. Before the handshake's ACK only such data makes a socket.
-func (c *timed) hasTaken(early bool) bool {
+func (c *timed) hasTaken(early bool) (taken bool) {
 	c.r.t.Helper()
-	if early && !c.tryAccept() {
-		return false
+	if !early {
+		return c.received() > 0
 	}
-	return c.received() > 0
-}
-
-// tryAccept takes the server's socket of this connection if it has one.
-func (c *timed) tryAccept() bool {
-	c.r.t.Helper()
-	_ = c.r.listener.SetDeadline(time.Now().Add(5 * time.Millisecond))
-	for {
-		s, err := c.r.listener.AcceptTCP()
-		if err != nil {
-			return false
+	raw, err := c.r.listener.SyscallConn()
+	c.p.must(err)
+	c.p.must(raw.Control(func(listener uintptr) {
+		for { // what a write to the tun device makes is there when the write returns
+			fd, from, err := unix.Accept4(int(listener), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			if err != nil {
+				return
+			}
+			if a, ok := from.(*unix.SockaddrInet6); ok && a.Port == int(c.k.Source.Port()) {
+				taken = taken || c.receivedBy(fd) > 0
+			}
+			_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			_ = unix.Close(fd)
 		}
-		if from := s.RemoteAddr().(*net.TCPAddr).AddrPort(); from.Addr().Unmap() == c.k.Source.Addr() && from.Port() == c.k.Source.Port() {
-			c.server = s
-			return true
-		}
-		_ = s.Close()
-	}
+	}))
+	return taken
 }
 
 // drop ends the server's side at once.

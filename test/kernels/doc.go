@@ -3,7 +3,7 @@
 // Package kernels runs what must hold on every supported kernel on Debian's 6.1 and 6.12 cloud kernels, under software
 // emulation, and counts what their verifiers make of the programs.
 //
-//	apt-get download ─► vmlinuz, veth.ko, busybox ─┐
+//	apt-get download ─► vmlinuz, modules, busybox ─┐
 //	go test -c ──────► static tests ───────────────┴─► initramfs ─► qemu ─► serial line ─► one table
 //
 // Nothing but qemu has to be installed, and nothing outside the guest is touched. Downloads are kept in the user's cache

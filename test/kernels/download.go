@@ -34,7 +34,7 @@ const imagePrefix = "linux-image-"
 type image struct {
 	release string // as uname -r says
 	vmlinuz string
-	veth    string // the module, unpacked
+	modules []string // unpacked, in the order in which they are loaded
 }
 
 // fetch returns the kernel of this release, or, when it is neither in the store nor served or release is empty, the
@@ -105,6 +105,9 @@ func (k kernel) newest(names []string) []string {
 	return slices.Compact(names)
 }
 
+// guestModules are what Debian's cloud kernels do not have built in.
+var guestModules = []string{"veth.ko", "tun.ko"}
+
 // open looks for what a guest needs in an unpacked package.
 func open(folder, busybox string) (image, error) {
 	found, err := filepath.Glob(filepath.Join(folder, "boot", "vmlinuz-*"))
@@ -112,15 +115,21 @@ func open(folder, busybox string) (image, error) {
 		return image{}, fmt.Errorf("%s: no kernel", folder)
 	}
 	img := image{vmlinuz: found[0], release: strings.TrimPrefix(filepath.Base(found[0]), "vmlinuz-")}
-	modules, err := filepath.Glob(filepath.Join(folder, "lib", "modules", "*", "kernel", "drivers", "net", "veth.ko*"))
-	if err != nil || len(modules) == 0 {
-		return image{}, fmt.Errorf("%s: no veth module", folder)
+	for _, name := range guestModules {
+		packed, err := filepath.Glob(filepath.Join(folder, "lib", "modules", "*", "kernel", "drivers", "net", name+"*"))
+		if err != nil || len(packed) == 0 {
+			return image{}, fmt.Errorf("%s: no module %s", folder, name)
+		}
+		to := filepath.Join(folder, name)
+		img.modules = append(img.modules, to)
+		if _, err := os.Stat(to); err == nil {
+			continue
+		}
+		if err := expand(packed[0], to, busybox); err != nil {
+			return image{}, err
+		}
 	}
-	img.veth = filepath.Join(folder, "veth.ko")
-	if _, err := os.Stat(img.veth); err == nil {
-		return img, nil
-	}
-	return img, expand(modules[0], img.veth, busybox)
+	return img, nil
 }
 
 // expand copies a module, uncompressed: the guest's busybox cannot load a compressed one.

@@ -36,7 +36,7 @@ mount -t tmpfs tmp /tmp
 mount -t tmpfs run /run
 echo 1 >/proc/sys/kernel/printk
 ip link set lo up
-insmod /veth.ko
+for module in /modules/*; do insmod $module; done
 seconds() { cut -d. -f1 /proc/uptime; }
 `)
 	fmt.Fprintf(&b, "echo; echo \"%s$(uname -r)\"\n", markKernel) // the firmware leaves half a line behind
@@ -154,7 +154,9 @@ func writeInitramfs(path, built, busybox string, img image, all []suite) error {
 		a.folder(folder)
 	}
 	a.copy(busybox, "bin/busybox")
-	a.copy(img.veth, "veth.ko")
+	for _, m := range img.modules {
+		a.copy(m, "modules/"+filepath.Base(m))
+	}
 	a.file("init", []byte(initScript(all)))
 	for _, s := range all {
 		a.copy(filepath.Join(built, binaryOf(s)), s.name+"/suite.test")

@@ -41,7 +41,7 @@ var suites = []suite{
 	{name: "loader", tests: loaderTests},
 	{name: "test/progrun", tests: progrunTests},
 	{name: "test/oracle", env: []string{"SPILLWAY_ROUND=0", "SPILLWAY_SEED=20261121"}, data: "testdata"},
-	{name: "test/ja4", tests: []string{"KernelAndReferenceAgree"}, env: []string{"SPILLWAY_HELLOS=1000"}},
+	{name: "test/ja4", tests: []string{"KernelAndReferenceAgree", "TheKernelIsTheJudge", "FakesBlockNobody"}, env: []string{"SPILLWAY_HELLOS=1000"}},
 	{name: "test/kernels/smoke", lockdown: true},
 }
 
