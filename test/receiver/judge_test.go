@@ -32,7 +32,7 @@ func (f finding) String() string {
 const (
 	served  = "served"  // a listed client's hello reached the application, and so did its requests
 	blocked = "blocked" // a block is stored of a connection that sent nothing listed
-	harmed  = "harmed"  // such a connection's bytes did not reach the application
+	harmed  = "harmed"  // its bytes did not reach the application, and nothing in them contradicts the rest
 )
 
 // judge plays a schedule before the service that looks on, which shows what Linux takes, and before those that block.
@@ -115,7 +115,7 @@ func (r *rig) judgeInnocent(f finding, s *schedule, watched, guarded play, stric
 	switch same := slices.EqualFunc(watched.lives, guarded.lives, func(a, b *life) bool { return bytes.Equal(a.served, b.served) }); {
 	case guarded.blocked():
 		f.fault, f.detail = blocked, fmt.Sprintf("reason %q; %s", reason, guarded)
-	case !same:
+	case !same && !s.contradicts(): // what contradicts itself may be dropped, as long as nothing is stored
 		f.fault = harmed
 		for _, p := range []play{watched, guarded} {
 			for _, l := range p.lives {

@@ -5,9 +5,12 @@ package receiver
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -32,6 +35,7 @@ var happenings = []struct {
 	{"another generation", false, func(r *rig) { r.w.Publish(&r.host, r.bundle) }, nil},
 	{"the table of flows is lost", false, (*rig).forgetFlows, nil},
 	{"the table of hellos is lost", true, (*rig).forgetHellos, nil},
+	{"another interface", false, func(r *rig) { r.l.link = 1 }, func(r *rig) { r.l.link = 0 }},
 	{"the agent ends and another comes", true, (*rig).restart, nil},
 }
 
@@ -39,6 +43,7 @@ var happenings = []struct {
 // them, also where a policy blocks for the strong reasons.
 func TestVisitorsAreServed(t *testing.T) {
 	r := newRig(t)
+	r.secondLink()
 	seed := uint64(3)
 	unread := map[string]int{} // visitors whose hello was not read, by the reason
 	for i := range uint64(visitors) {
@@ -139,6 +144,38 @@ func (r *rig) forgetHellos() {
 	}
 }
 
+// secondLink makes another link between the outside and the edge, which the dataplane guards too.
+func (r *rig) secondLink() {
+	r.t.Helper()
+	out, err := os.Open(r.w.Out.Path())
+	r.must(err)
+	defer func() { _ = out.Close() }()
+	attributes := netlink.NewLinkAttrs()
+	attributes.Name = "edge1"
+	var edge, far netlink.Link
+	r.must(r.w.Edge.Do(func() (err error) {
+		err = netlink.LinkAdd(&netlink.Veth{LinkAttrs: attributes, PeerName: "out1", PeerNamespace: netlink.NsFd(int(out.Fd()))})
+		if err != nil {
+			return err
+		}
+		if edge, err = netlink.LinkByName("edge1"); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(edge)
+	}))
+	r.must(r.w.Out.Do(func() (err error) {
+		if far, err = netlink.LinkByName("out1"); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(far)
+	}))
+	r.must(r.w.Edge.Do(func() error {
+		_, err := r.w.Dataplane.Attach("edge1", config.AttachNative)
+		return err
+	}))
+	r.l.ends = append(r.l.ends, endOf(far.Attrs().Index, edge.Attrs().HardwareAddr, far.Attrs().HardwareAddr))
+}
+
 // restart ends the owner of the dataplane, and lets another take it over and attach it as it would.
 func (r *rig) restart() {
 	r.must(r.w.Dataplane.Close())
@@ -148,7 +185,11 @@ func (r *rig) restart() {
 			return err
 		}
 		r.w.Dataplane = d
-		_, err = d.Attach(r.w.EdgeIf, config.AttachNative)
-		return err
+		for _, name := range []string{r.w.EdgeIf, "edge1"} {
+			if _, err := d.Attach(name, config.AttachNative); err != nil {
+				return err
+			}
+		}
+		return nil
 	}))
 }

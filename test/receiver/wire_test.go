@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -27,20 +28,32 @@ const patience = 10 * time.Second
 type wire struct {
 	t    testing.TB
 	w    *world.World
-	fd   int // a packet socket on out0
+	fd   int // a packet socket of the outside
 	mark int // a UDP socket of the edge, to which each frame's mark is sent behind it
-	mac  [12]byte
 	next uint64
 	buf  []byte
+	link int       // the one that frames take
+	ends []wireEnd // out0, and more where a test made them
+}
+
+// wireEnd is the outside's end of a link.
+type wireEnd struct {
+	index int
+	macs  [12]byte // the edge's and its own
+}
+
+func endOf(index int, edge, out net.HardwareAddr) wireEnd {
+	e := wireEnd{index: index}
+	copy(e.macs[:6], edge)
+	copy(e.macs[6:], out)
+	return e
 }
 
 const markPort = 9
 
 func newWire(t testing.TB, w *world.World) *wire {
 	t.Helper()
-	l := &wire{t: t, w: w, buf: make([]byte, 1<<16)}
-	copy(l.mac[:6], w.EdgeMAC)
-	copy(l.mac[6:], w.OutMAC)
+	l := &wire{t: t, w: w, buf: make([]byte, 1<<16), ends: []wireEnd{endOf(w.OutIndex, w.EdgeMAC, w.OutMAC)}}
 	l.must(w.Out.Do(func() (err error) {
 		const all = uint16(unix.ETH_P_ALL>>8 | unix.ETH_P_ALL&0xff<<8)
 		l.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, int(all))
@@ -92,9 +105,10 @@ func (l *wire) send(frame []byte) {
 
 func (l *wire) put(frame []byte) {
 	l.t.Helper()
-	copy(frame, l.mac[:])
+	end := l.ends[l.link]
+	copy(frame, end.macs[:])
 	for deadline := time.Now().Add(patience); ; {
-		err := unix.Sendto(l.fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: l.w.OutIndex, Halen: 6})
+		err := unix.Sendto(l.fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: end.index, Halen: 6})
 		if err == nil {
 			return
 		}
