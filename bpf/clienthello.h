@@ -9,6 +9,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "budget.h"
 #include "hash.h"
 #include "maps.h"
 #include "packet.h"
@@ -70,15 +71,13 @@ static __always_inline __u64 mix_value(const struct runtime *rt, enum value_kind
 	return mix((__u64)kind << 48 | (__u64)place << 16 | value, rt->seed[0], rt->seed[1]);
 }
 
-/* read_ciphers reads `count` cipher suites from `at` on. */
+/* read_ciphers reads `count` cipher suites from `at` on. JA4_a says 99 for all that is more. */
 __noinline int read_ciphers(struct stream *s, __u32 at, __u32 count)
 {
 	struct workspace *ws = get_workspace();
 	struct runtime *rt = get_words();
 	if (!s || !ws || !rt)
 		return REASON_INTERNAL;
-	if (count > HELLO_VALUES)
-		return REASON_HELLO_TOO_LONG;
 	bounded(count); /* here and below: or clang leaves out the constant end of the loop, and Linux 6.1 sees none */
 	__u64 sum = 0;
 	__u32 n = 0;
@@ -90,8 +89,12 @@ __noinline int read_ciphers(struct stream *s, __u32 at, __u32 count)
 		n += real;
 		bounded(n);
 	}
-	if (n > HELLO_CIPHERS_MAX)
-		return REASON_HELLO_TOO_LONG;
+	if (n > HELLO_CIPHERS_MAX) {
+		n = HELLO_CIPHERS_MAX;
+		ws->is_long = 1;
+	} else if (count > HELLO_VALUES) {
+		return REASON_HELLO_TOO_LONG; /* how many there are, nobody counts */
+	}
 	ws->key.ciphers = sum;
 	ws->key.cipher_count = n;
 	return REASON_CONTINUE;
@@ -118,6 +121,49 @@ static __always_inline void note_extension(struct workspace *ws, __u32 type, __u
 	ws->found[which & 3].len = len;
 	ws->found[which & 3].times += 1;
 	ws->key.sni |= is_equal(type, EXTENSION_SERVER_NAME);
+}
+
+struct skimming {
+	struct stream *stream;
+	__u32 end;
+	__u32 reason;
+};
+
+/* skim_round looks at one extension more than are kept; 1 ends it. */
+static long skim_round(__u32 round, struct skimming *f)
+{
+	struct workspace *ws = get_workspace();
+	if (!ws)
+		return 1;
+	struct stream *s = f->stream;
+	__u32 at = reload(ws->skim_at), type = word_at(s, at), len = word_at(s, at + 2), body = at + 4;
+	if (body + len > f->end) {
+		f->reason = REASON_HELLO_MALFORMED;
+		return 1;
+	}
+	note_extension(ws, type, body, len);
+	reload(ws->skim_at) = body + len;
+	reload(ws->skim_count) += is_real(type);
+	reload(ws->skim_unstable) += is_one_of(type, FLEETING_EXTENSIONS);
+	return body + len >= f->end;
+}
+
+/* skim_extensions looks at what is left of a list that is too long, for JA4_a has something to say of it. */
+static __always_inline int skim_extensions(struct stream *s, __u32 end)
+{
+	struct workspace *ws = get_workspace();
+	if (!ws || !may_work(&ws->packet, ws))
+		return REASON_HELLO_TOO_LONG;
+	struct skimming f = { .stream = s, .end = end };
+	bpf_loop(HELLO_ROUNDS_MAX, skim_round, &f, 0);
+	if (f.reason)
+		return f.reason;
+	return reload(ws->skim_at) < end ? REASON_HELLO_TOO_LONG : REASON_CONTINUE;
+}
+
+static __always_inline __u32 at_most_99(__u32 n)
+{
+	return n < 99 ? n : 99;
 }
 
 /* read_extensions reads the extensions from `at` up to `end`. */
@@ -152,14 +198,22 @@ __noinline int read_extensions(struct stream *s, __u32 at, __u32 end)
 		bounded(unstable);
 		bounded(at);
 	}
+	ws->skim_at = at;
+	ws->skim_count = count;
+	ws->skim_unstable = unstable;
 	if (at < end || count > HELLO_EXTENSIONS_MAX)
-		return REASON_HELLO_TOO_LONG;
+		ws->is_long = 1;
+	int reason = at < end ? skim_extensions(s, end) : REASON_CONTINUE;
+	if (reason)
+		return reason;
+	count = reload(ws->skim_count);
+	unstable = reload(ws->skim_unstable);
 	if (ws->found[FOUND_ALPN].times > 1 || ws->found[FOUND_SIGNATURES].times > 1 ||
 	    ws->found[FOUND_VERSIONS].times > 1)
 		return REASON_HELLO_MALFORMED;
 	ws->key.extensions = sum;
-	ws->key.extension_count = count;
-	ws->key.stable_count = count - unstable;
+	ws->key.extension_count = at_most_99(count);
+	ws->key.stable_count = at_most_99(count - unstable);
 	ws->listed_count = listed;
 	ws->stable_count = stable;
 	return REASON_CONTINUE;
@@ -206,8 +260,6 @@ __noinline int read_signatures(struct stream *s)
 		return REASON_HELLO_MALFORMED;
 	__u64 sum = 0;
 	__u32 n = 0;
-	if (bytes > 2 * HELLO_VALUES)
-		return REASON_HELLO_TOO_LONG;
 	for (__u32 i = 0; i < HELLO_VALUES && 2 * i < bytes; i++) {
 		__u32 value = word_at(s, at + 2 + 2 * i);
 		__u32 real = is_real(value);
@@ -216,8 +268,10 @@ __noinline int read_signatures(struct stream *s)
 		n += real;
 		bounded(n);
 	}
-	if (n > HELLO_SIGNATURES_MAX)
-		return REASON_HELLO_TOO_LONG;
+	if (n > HELLO_SIGNATURES_MAX || bytes > 2 * HELLO_VALUES) {
+		ws->is_long = 1; /* JA4_a does not name them */
+		return REASON_CONTINUE;
+	}
 	ws->key.signatures = sum;
 	ws->signature_count = n;
 	return REASON_CONTINUE;
@@ -281,7 +335,7 @@ __noinline int read_alpn(struct stream *s)
 static __always_inline void forget_hello(struct workspace *ws)
 {
 	__builtin_memset(&ws->key, 0, sizeof(ws->key));
-	ws->listed_count = ws->stable_count = ws->signature_count = 0;
+	ws->listed_count = ws->stable_count = ws->signature_count = ws->is_long = 0;
 	__builtin_memset(&ws->found, 0, sizeof(ws->found));
 }
 

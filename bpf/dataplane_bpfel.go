@@ -52,17 +52,18 @@ const (
 )
 
 type DataplaneDataplaneSettings struct {
-	_               structs.HostLayout
-	SynMask         uint32
-	EventsPerSecond uint32
-	EventSampleMask uint32
-	RulesMax        uint32
-	HelloMask       uint32
-	ShapeBudgetMask uint32
-	ShapesPerSecond uint32
-	ShapesPerPrefix uint32
-	ConntrackNext   uint32
-	IsLab           uint32
+	_                 structs.HostLayout
+	SynMask           uint32
+	EventsPerSecond   uint32
+	EventSampleMask   uint32
+	RulesMax          uint32
+	HelloMask         uint32
+	ShapeBudgetMask   uint32
+	ShapesPerSecond   uint32
+	ShapesPerPrefix   uint32
+	ConntrackNext     uint32
+	UnprovenPerSecond uint32
+	IsLab             uint32
 }
 
 type DataplaneEvent struct {
@@ -156,26 +157,52 @@ type DataplaneGeneration struct {
 }
 
 type DataplaneHello struct {
-	_       structs.HostLayout
-	LockNs  uint64
-	Owner   uint64
-	Isn     uint32
-	Len     uint16
-	FarFrom uint16
-	FarTo   uint16
-	Pad     [3]uint16
-	Bytes   [8200]uint8
+	_           structs.HostLayout
+	LockNs      uint64
+	Owner       uint64
+	Len         uint32
+	FarTo       uint32
+	UsedTo      uint32
+	Urgent      uint32
+	FlatFrom    uint32
+	FlatTo      uint32
+	FlatLeft    uint32
+	FlatRecords uint32
+	Received    struct {
+		_     structs.HostLayout
+		Words [256]uint64
+	}
+	Starts struct {
+		_     structs.HostLayout
+		Words [256]uint64
+	}
+	Lasts struct {
+		_     structs.HostLayout
+		Words [256]uint64
+	}
+	Bytes [18440]uint8
 }
 
 type DataplaneHelloLimit uint32
 
 const (
-	DataplaneHelloLimitHELLO_MAX            DataplaneHelloLimit = 6144
+	DataplaneHelloLimitHELLO_MAX            DataplaneHelloLimit = 16384
 	DataplaneHelloLimitHELLO_CIPHERS_MAX    DataplaneHelloLimit = 99
 	DataplaneHelloLimitHELLO_EXTENSIONS_MAX DataplaneHelloLimit = 99
 	DataplaneHelloLimitHELLO_SIGNATURES_MAX DataplaneHelloLimit = 64
 	DataplaneHelloLimitHELLO_RECORDS_MAX    DataplaneHelloLimit = 64
+	DataplaneHelloLimitHELLO_ROUNDS_MAX     DataplaneHelloLimit = 1024
 )
+
+type DataplaneHelloSet struct {
+	_    structs.HostLayout
+	Ways [4]struct {
+		_     structs.HostLayout
+		Owner uint64
+		Used  uint32
+		Pad   uint32
+	}
+}
 
 type DataplaneHost struct {
 	_               structs.HostLayout
@@ -550,7 +577,8 @@ type DataplaneTlsFingerprint struct {
 	C           [6]uint8
 	StableC     [6]uint8
 	StableCount [2]uint8
-	Pad         [2]uint8
+	IsHead      uint8
+	Pad         uint8
 }
 
 type DataplaneVerdict uint32
@@ -610,11 +638,7 @@ type DataplaneWorkspace struct {
 	}
 	Raw struct {
 		_     structs.HostLayout
-		Bytes [8200]uint8
-	}
-	Flat struct {
-		_     structs.HostLayout
-		Bytes [8200]uint8
+		Bytes [18440]uint8
 	}
 	Ciphers struct {
 		_      structs.HostLayout
@@ -644,6 +668,10 @@ type DataplaneWorkspace struct {
 	StableCount    uint32
 	SignatureCount uint32
 	BestVersion    uint32
+	IsLong         uint32
+	SkimAt         uint32
+	SkimCount      uint32
+	SkimUnstable   uint32
 	Found          [4]struct {
 		_     structs.HostLayout
 		At    uint32
@@ -652,13 +680,7 @@ type DataplaneWorkspace struct {
 		Pad   uint32
 	}
 	HelloEnd     uint32
-	FlatFrom     uint32
-	FlatTo       uint32
-	FlatLeft     uint32
-	FlatRecords  uint32
-	FlatReason   uint32
 	SortCount    uint32
-	_            [4]byte
 	Key          DataplaneShapeKey
 	Tls          DataplaneTlsFingerprint
 	Budgets      [2]DataplaneShapeBudget
@@ -669,8 +691,8 @@ type DataplaneWorkspace struct {
 	IsLocked     uint32
 	HelloAt      uint32
 	HelloBodyEnd uint32
-	HelloIsFlat  uint32
 	HelloIsSplit uint32
+	FlatReason   uint32
 	IsNamed      uint32
 	IsListed     uint32
 	Sum          uint64
@@ -716,6 +738,7 @@ const (
 	DataplaneMapEvents                    = "events"
 	DataplaneMapFlows                     = "flows"
 	DataplaneMapGenerations               = "generations"
+	DataplaneMapHelloSets                 = "hello_sets"
 	DataplaneMapHellos                    = "hellos"
 	DataplaneMapHostAddresses             = "host_addresses"
 	DataplaneMapHostAllowlist             = "host_allowlist"
@@ -837,6 +860,7 @@ type DataplaneMapSpecs struct {
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	Flows           *ebpf.MapSpec `ebpf:"flows"`
 	Generations     *ebpf.MapSpec `ebpf:"generations"`
+	HelloSets       *ebpf.MapSpec `ebpf:"hello_sets"`
 	Hellos          *ebpf.MapSpec `ebpf:"hellos"`
 	HostAddresses   *ebpf.MapSpec `ebpf:"host_addresses"`
 	HostAllowlist   *ebpf.MapSpec `ebpf:"host_allowlist"`
@@ -930,6 +954,7 @@ type DataplaneMaps struct {
 	Events          *ebpf.Map `ebpf:"events"`
 	Flows           *ebpf.Map `ebpf:"flows"`
 	Generations     *ebpf.Map `ebpf:"generations"`
+	HelloSets       *ebpf.Map `ebpf:"hello_sets"`
 	Hellos          *ebpf.Map `ebpf:"hellos"`
 	HostAddresses   *ebpf.Map `ebpf:"host_addresses"`
 	HostAllowlist   *ebpf.Map `ebpf:"host_allowlist"`
@@ -966,6 +991,7 @@ func (m *DataplaneMaps) Close() error {
 		m.Events,
 		m.Flows,
 		m.Generations,
+		m.HelloSets,
 		m.Hellos,
 		m.HostAddresses,
 		m.HostAllowlist,

@@ -114,19 +114,23 @@ struct tcp_signatures {
 
 /* What a ClientHello may be to be fingerprinted; the work of a forged one is bounded by these. */
 enum hello_limit {
-	/* Bytes from ISN + 1 on, record headers included: four segments of 1,460 bytes and some. Clients of 2026 send 300
-	 * to 2,100. */
-	HELLO_MAX = 6144,
+	/* Bytes from ISN + 1 on, record headers included: a record of TLS but for five bytes. Clients of 2026 send 300 to
+	 * 2,100. A power of two, so that a masked offset is always inside. */
+	HELLO_MAX = 16384,
 	/* JA4 prints two digits, and 99 for more. */
 	HELLO_CIPHERS_MAX = 99,
 	HELLO_EXTENSIONS_MAX = 99,
 	HELLO_SIGNATURES_MAX = 64,
 	/* Of a hello that no socket vouches for; clients send one. Of a proven one the bytes are the limit. */
 	HELLO_RECORDS_MAX = 64,
+	/* Of putting records together, for one packet: a record, or up to 32 bytes of one, a round. */
+	HELLO_ROUNDS_MAX = 1024,
 };
 
-/* A hello's buffer: HELLO_MAX, the longest piece that is copied at once, and a word to read beyond. */
-#define HELLO_BYTES (8192 + 8)
+/* The longest piece of a hello that is copied at once. */
+#define HELLO_PIECE 2048
+/* A hello's buffer, so that neither a piece nor a word that begins at its last byte leaves it. */
+#define HELLO_BYTES (HELLO_MAX + HELLO_PIECE + 8)
 
 /* JA4 (FoxIO technical_details/JA4.md) of a ClientHello and, where it differs, its stable JA4: the same without the
  * extensions that come and go with resumption and padding (0015, 0023, 0029, 002a, 002c). */
@@ -136,7 +140,8 @@ struct tls_fingerprint {
 	__u8 c[6];
 	__u8 stable_c[6];
 	__u8 stable_count[2]; /* the stable JA4's digits in place of a[6] and a[7] */
-	__u8 pad[2];
+	__u8 is_head;         /* a and stable_count are all that is known */
+	__u8 pad;
 };
 _Static_assert(sizeof(struct tls_fingerprint) == 32, "tls_fingerprint is ABI");
 
@@ -180,18 +185,42 @@ struct shape {
 };
 _Static_assert(sizeof(struct shape) == 40, "shape is ABI");
 
-/* The first bytes that a client sent, until its ClientHello is whole. */
+/* One bit for each byte of a hello. */
+struct hello_bits {
+	__u64 words[HELLO_MAX / 64];
+};
+
+/* The first bytes that a client sent, until its ClientHello is whole. An offset is one of the stream without the byte that was
+ * urgent. In front of flat_from lies the message that was put together there (record.h). */
 struct hello {
-	__u64 lock_ns; /* when somebody took it; 0: free */
-	__u64 owner;   /* keyed hash of the connection; 0: none */
-	__u32 isn;
-	__u16 len;      /* bytes held without a gap */
-	__u16 far_from; /* and those behind one gap */
-	__u16 far_to;
-	__u16 pad[3];
+	__u64 lock_ns;   /* when somebody took it; 0: free */
+	__u64 owner;     /* keyed hash of the connection and its ISN; 0: none */
+	__u32 len;       /* bytes held without a gap */
+	__u32 far_to;    /* the end of what lies behind gaps; 0: nothing does */
+	__u32 used_to;   /* of the bitmaps: behind it they are zero */
+	__u32 urgent;    /* one more than the offset in the stream of the byte that was taken out; 0: none was */
+	__u32 flat_from; /* of record.h: the message was put together from the bytes before this one, */
+	__u32 flat_to;   /* up to here, */
+	__u32 flat_left; /* and so many of the record are still to come */
+	__u32 flat_records;
+	struct hello_bits received; /* behind the gap */
+	struct hello_bits starts;   /* the first bytes of the pieces that wait there */
+	struct hello_bits lasts;    /* and their last ones */
 	__u8 bytes[HELLO_BYTES];
 };
-_Static_assert(sizeof(struct hello) == 32 + HELLO_BYTES, "hello is ABI");
+_Static_assert(sizeof(struct hello) == 48 + 3 * HELLO_MAX / 8 + HELLO_BYTES, "hello is ABI");
+
+/* A cache line of four places: whose they are, and since when nothing came to them. */
+enum { HELLO_WAYS = 4 };
+struct hello_way {
+	__u64 owner; /* of struct hello */
+	__u32 used;  /* in units of 2^20 ns */
+	__u32 pad;
+};
+struct hello_set {
+	struct hello_way ways[HELLO_WAYS];
+};
+_Static_assert(sizeof(struct hello_set) == 64, "hello_set is ABI");
 
 /* New shapes of one source prefix, or of one processor, in the running second. */
 struct shape_budget {

@@ -58,8 +58,8 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 		f->flags |= FLOW_HAS_FINGERPRINT;
 		f->fingerprint = p->fingerprint;
 	}
-	if (p->flags & PACKET_HAS_TLS) {
-		f->flags |= FLOW_HAS_TLS;
+	if (p->flags & (PACKET_HAS_TLS | PACKET_HAS_HEAD)) {
+		f->flags |= p->flags & PACKET_HAS_TLS ? FLOW_HAS_TLS : 0;
 		f->tls = ws->tls;
 	}
 	if (!(p->flags & PACKET_OF_FLOW)) {
@@ -99,9 +99,9 @@ static __always_inline int relax(struct packet *p, struct flow *flow)
 {
 	take_facts(p, flow);
 	struct workspace *ws = get_workspace();
-	if (ws && flow->flags & FLOW_HAS_TLS) {
+	if (ws && (flow->flags & FLOW_HAS_TLS || flow->tls.is_head)) {
 		ws->tls = flow->tls;
-		p->flags |= PACKET_HAS_TLS;
+		p->flags |= flow->tls.is_head ? PACKET_HAS_HEAD : PACKET_HAS_TLS;
 	}
 	p->weak_reason = 0;
 	if (is_askable(flow->reason)) { /* it speaks on against the connection */

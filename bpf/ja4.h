@@ -6,6 +6,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "budget.h"
 #include "clienthello.h"
 #include "sha256.h"
 #include "source.h"
@@ -148,6 +149,15 @@ static __always_inline void write_head(struct workspace *ws)
 	write_count(t->stable_count, ws->key.stable_count);
 }
 
+/* leave_head leaves what JA4 says without its hashes: features that name no more are matched. */
+static __always_inline void leave_head(struct packet *p, struct workspace *ws)
+{
+	__builtin_memset(&ws->tls, 0, sizeof(ws->tls));
+	write_head(ws);
+	ws->tls.is_head = 1;
+	p->flags |= PACKET_HAS_HEAD;
+}
+
 /* compute_ja4 leaves the fingerprint of the hello that was read last. */
 __noinline int compute_ja4(void)
 {
@@ -163,32 +173,6 @@ __noinline int compute_ja4(void)
 	else
 		hash_extensions(ws, &ws->stable, ws->stable_count, ws->tls.stable_c);
 	return REASON_CONTINUE;
-}
-
-/* spend takes one from a budget of the running second. Two processors may both take the last one. */
-static __always_inline bool spend(struct shape_budget *b, __u32 second, __u32 most)
-{
-	if (b->second != second) {
-		b->second = second;
-		b->spent = 0;
-	}
-	if (b->spent >= most)
-		return false;
-	b->spent += 1;
-	return true;
-}
-
-/* may_compute says whether a new shape of p's source prefix is still within both budgets: of the prefix, so that one
- * flood leaves something to the others, and of this processor. What no socket vouches for has budgets of its own. */
-static __always_inline bool may_compute(const struct packet *p, const struct runtime *rt, struct workspace *ws)
-{
-	__u32 second = p->now_ns / SECOND_NS + 1;
-	__u32 is_forgeable = !(p->flags & PACKET_PROVEN);
-	__u32 index = hash_prefix(p, rt->seed[1] ^ is_forgeable, rt->seed[0]) & settings.shape_budget_mask;
-	struct shape_budget *b = bpf_map_lookup_elem(&shape_budgets, &index);
-	if (b && !spend(b, second, settings.shapes_per_prefix))
-		return false;
-	return spend(&ws->budgets[is_forgeable], second, settings.shapes_per_second);
 }
 
 static __always_inline __u64 shape_check(const struct shape_key *k, const struct tls_fingerprint *t,
@@ -247,9 +231,7 @@ __noinline int find_ja4(struct packet *p)
 	ws->is_listed = take_shape(ws, rt, bpf_map_lookup_elem(&shapes_listed, &ws->key));
 	if (ws->is_listed || take_shape(ws, rt, bpf_map_lookup_elem(&shapes, &ws->key)))
 		return REASON_CONTINUE;
-	if (!p->now_ns)
-		p->now_ns = bpf_ktime_get_coarse_ns();
-	if (!may_compute(p, rt, ws))
+	if (!may_compute(p))
 		return REASON_HELLO_BUSY;
 	int reason = compute_ja4();
 	if (reason)

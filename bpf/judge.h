@@ -160,6 +160,9 @@ static const __u8 ja4_forms[] = {
 	JA4_STABLE | JA4_C,
 };
 
+/* Those that name the first part alone. */
+#define HEAD_FORMS (1 << JA4_A | 1 << (JA4_STABLE | JA4_A))
+
 static __always_inline void fill_ja4_key(struct ja4_key *key, const struct tls_fingerprint *t, __u32 form)
 {
 	key->form = form;
@@ -212,7 +215,10 @@ static __always_inline void add_features(struct packet *p, struct tally *t, cons
 	}
 	if (p->facts.version && g->tcp_signatures && (head = match_signature(p)))
 		add_chain(p, t, head, REASON_TCP_SIGNATURE);
-	if (p->flags & PACKET_HAS_TLS && (head = match_ja4(slot, g->ja4_forms)))
+	__u32 forms = p->flags & PACKET_HAS_TLS    ? g->ja4_forms
+		      : p->flags & PACKET_HAS_HEAD ? g->ja4_forms & HEAD_FORMS
+						   : 0;
+	if (forms && (head = match_ja4(slot, forms)))
 		add_chain(p, t, head, REASON_JA4);
 	__u32 weak = p->weak_reason;
 	if (!weak)

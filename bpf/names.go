@@ -16,6 +16,7 @@ type (
 	FlowKey        = DataplaneFlowKey
 	Generation     = DataplaneGeneration
 	Hello          = DataplaneHello
+	HelloSet       = DataplaneHelloSet
 	Host           = DataplaneHost
 	Interface      = DataplaneInterface
 	JA4Key         = DataplaneJa4Key
@@ -54,6 +55,7 @@ const (
 	ABIVersion    = 4
 	ServicesMax   = 33
 	Slots         = 8
+	HelloWays     = 4
 	RuleChainMax  = 8
 	TCPOptionsMax = 24
 	SignaturesMax = 8 // p0f signatures of one IP version and option layout

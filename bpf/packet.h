@@ -35,10 +35,15 @@
 #define PACKET_CONNECTION 8192
 /* Its connection was counted before. */
 #define PACKET_COUNTED 16384
-/* A part of its connection's beginning came, and is lost here: nobody may say of that flow that something was hidden. */
+/* A part of its connection's beginning came, and is not held: nobody may say of that flow that something was hidden. */
 #define PACKET_UNSEEN 32768
 /* It is the FIN of a blocked connection, whose socket shall not wait for what never comes. */
 #define PACKET_RELEASE 0x1000000
+/* Its socket will not take it: it passes, and leaves nothing behind. */
+#define PACKET_NOT_TAKEN (1U << 18)
+/* The workspace holds the first part of a JA4, without the hashes: of lists that are too long, or of a new shape beyond the
+ * budget. */
+#define PACKET_HAS_HEAD (1U << 17)
 
 /* It begins a TCP segment in fragments, and is too short for the ports. */
 #define PACKET_TINY 1048576
@@ -58,6 +63,7 @@
 #define TCP_BIT_SYN 0x02
 #define TCP_BIT_RST 0x04
 #define TCP_BIT_ACK 0x10
+#define TCP_BIT_URG 0x20
 
 struct packet {
 	struct flow_key key;

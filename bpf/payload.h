@@ -53,7 +53,7 @@ static __always_inline void label_partial(struct packet *p)
 		return;
 	p->flags &= ~PACKET_EVENT;
 	if (p->reason == REASON_NO_MATCH || p->reason == REASON_KNOWN_FLOW)
-		p->reason = REASON_HELLO_PARTIAL;
+		p->reason = p->weak_reason == REASON_NOT_TAKEN ? REASON_NOT_TAKEN : REASON_HELLO_PARTIAL;
 }
 
 /* judge_payload judges a first payload. A reset needs a connection that can be told from all others; without, it is a
@@ -90,8 +90,15 @@ static __always_inline void decide_connection(struct packet *p, __u32 isn)
  * its card. */
 __noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
 {
-	if (!p || p->outcome == OUTCOME_PASS || p->reason == REASON_BAN)
+	if (!p || p->reason == REASON_BAN)
 		return 0;
+	if (p->outcome == OUTCOME_PASS) {
+		if (!(p->flags & PACKET_NOT_TAKEN))
+			return 0;
+		p->flags &= ~(PACKET_DECIDED | PACKET_CONNECTION | PACKET_EVENT);
+		p->reason = REASON_NOT_TAKEN;
+		return 1;
+	}
 	int answer = accept_segment(ctx, p);
 	if (answer == ACCEPTED || answer == UNKNOWN)
 		return 0;
@@ -198,7 +205,7 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 	/* A reset needs a socket, here. */
 	judge_payload(p, exact && !ws->is_asked);
 	p->isn = isn;
-	if (confirmed && is_not_taken(ctx, p))
+	if ((confirmed || p->flags & PACKET_NOT_TAKEN) && is_not_taken(ctx, p))
 		return p->reason;
 	bool believed = settings.is_lab && remote && joined;
 	if (exact || believed)

@@ -9,7 +9,7 @@
 #include "workspace.h"
 
 /* An offset is always inside for the verifier; whether it is inside the hello the caller has checked. */
-#define STREAM_MASK 8191
+#define STREAM_MASK (HELLO_MAX - 1)
 
 static __always_inline __u32 byte_at(const struct stream *s, __u32 at)
 {

@@ -50,8 +50,7 @@ struct segment {
 
 struct workspace {
 	struct packet packet; /* on its way from one program to the next */
-	struct stream raw;    /* what a client sent first */
-	struct stream flat;   /* the handshake message without record headers, where it lies in several */
+	struct stream raw;    /* what a client sent first, or this packet again */
 	struct hello_values ciphers;
 	struct hello_values extensions; /* without 0000 and 0010 */
 	struct hello_values stable;     /* and without those that the stable JA4 leaves out */
@@ -65,13 +64,12 @@ struct workspace {
 	__u32 stable_count;
 	__u32 signature_count;
 	__u32 best_version;
+	__u32 is_long; /* a list exceeds its limit: JA4_a is all that can be said */
+	__u32 skim_at; /* of skim_extensions */
+	__u32 skim_count;
+	__u32 skim_unstable;
 	struct found_extension found[4]; /* by enum found */
 	__u32 hello_end;                 /* bytes of the stream that were looked at */
-	__u32 flat_from;                 /* of flatten_records: read up to here */
-	__u32 flat_to;                   /* written up to here */
-	__u32 flat_left;                 /* of the record */
-	__u32 flat_records;
-	__u32 flat_reason;
 	__u32 sort_count;
 	struct shape_key key;
 	struct tls_fingerprint tls;
@@ -81,10 +79,10 @@ struct workspace {
 	__u8 answer[64];                /* the headers of a reset */
 	__u32 hello_index;              /* of the hello that this packet holds the lock of */
 	__u32 is_locked;
-	__u32 hello_at; /* where the body of the ClientHello lies, and in which stream */
+	__u32 hello_at; /* where the body of the ClientHello lies */
 	__u32 hello_body_end;
-	__u32 hello_is_flat;
-	__u32 hello_is_split; /* it lies in several records, and is to be flattened first */
+	__u32 hello_is_split; /* it lies in several records, and is to be put together first */
+	__u32 flat_reason;    /* why that ended */
 	__u32 is_named;       /* a feature of the day names the fingerprint */
 	__u32 is_listed;      /* the shape was found among those that features name */
 	__u64 sum;            /* of sum_frame */

@@ -25,7 +25,8 @@ type Capacity struct {
 	Flows int `yaml:"flows" jsonschema:"minimum=1,maximum=16777216,default=262144"`
 	// Syns is the number of places for SYN facts; a power of two.
 	Syns int `yaml:"syns" jsonschema:"minimum=1,maximum=16777216,default=65536"`
-	// Hellos is the number of places for ClientHellos that are not whole yet, 8 KiB each; a power of two.
+	// Hellos is the number of places for ClientHellos that are not whole yet, 24 KiB each; a power of
+	// two. The loader makes at least eight.
 	Hellos int `yaml:"hellos" jsonschema:"minimum=2,maximum=65536,default=2048"`
 	// Shapes is the number of ClientHello shapes whose JA4 is remembered, and half as many more for those that a feature
 	// names.

@@ -28,7 +28,7 @@ type Lab struct {
 
 // labCapacity is small: who asks shows one connection after the other, and lets each be forgotten.
 var labCapacity = config.Capacity{Prefixes4: 1, Prefixes6: 1, TCPFingerprints: 1, TCPSignatures: 1, JA4s: 1, Rules: 64,
-	Flows: 1024, Syns: 1, Hellos: 2, Shapes: 16384, Bans: 1, Vouched: 1, Allowlist: 1, Services: 1}
+	Flows: 1024, Syns: 1, Hellos: 8, Shapes: 16384, Bans: 1, Vouched: 1, Allowlist: 1, Services: 1}
 
 const labService = "lab"
 
@@ -36,7 +36,7 @@ const labService = "lab"
 func OpenLab() (*Lab, error) {
 	d, err := open(Options{Capacity: labCapacity, Lab: true}, func(s *bpf.Settings) {
 		s.EventsPerSecond, s.EventSampleMask = math.MaxUint32, 0 // every decision is told
-		s.ShapesPerSecond, s.ShapesPerPrefix = math.MaxUint32, math.MaxUint32
+		s.ShapesPerSecond, s.ShapesPerPrefix, s.UnprovenPerSecond = math.MaxUint32, math.MaxUint32, math.MaxUint32
 	})
 	if err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ import (
 func Rehearse() (err error) {
 	d, err := Open(Options{Capacity: config.Capacity{
 		Prefixes4: 1, Prefixes6: 1, TCPFingerprints: 1, JA4s: 1, TCPSignatures: 1, Rules: 1,
-		Flows: 64, Syns: 64, Hellos: 1, Shapes: 64, Bans: 1, Vouched: 1, Allowlist: 1, Services: 1,
+		Flows: 64, Syns: 64, Hellos: 8, Shapes: 64, Bans: 1, Vouched: 1, Allowlist: 1, Services: 1,
 	}})
 	if err != nil {
 		return err

@@ -24,8 +24,8 @@ var sized = []struct {
 		func(c *config.Capacity, n int) { c.Flows = n }},
 	{bpf.DataplaneMapSyns, "syns", func(c config.Capacity) int { return c.Syns },
 		func(c *config.Capacity, n int) { c.Syns = n }},
-	{bpf.DataplaneMapHellos, "hellos", func(c config.Capacity) int { return c.Hellos },
-		func(c *config.Capacity, n int) { c.Hellos = n }},
+	{bpf.DataplaneMapHellos, "hellos", hellos, func(c *config.Capacity, n int) { c.Hellos = n }},
+	{bpf.DataplaneMapHelloSets, "hellos", func(c config.Capacity) int { return hellos(c) / bpf.HelloWays }, nil},
 	{bpf.DataplaneMapShapes, "shapes", func(c config.Capacity) int { return c.Shapes },
 		func(c *config.Capacity, n int) { c.Shapes = n }},
 	{bpf.DataplaneMapShapesListed, "shapes", func(c config.Capacity) int { return max(c.Shapes/2, 1) }, nil},
@@ -43,6 +43,9 @@ var sized = []struct {
 const (
 	shapesPerSecond = 2000
 	shapesPerPrefix = 32
+	// unprovenPerSecond is how many packets without a socket that vouches for them may cost a processor more than a
+	// microsecond: a new shape at a service whose sockets are elsewhere, a hello in several records.
+	unprovenPerSecond = 200
 )
 
 // How the event stream is thinned out, on each processor.
@@ -52,6 +55,9 @@ const (
 	// PassesPerEvent is how many passes of one kind make one event, the first of which is told; blocks are all told.
 	PassesPerEvent = 64
 )
+
+// hellos returns the number of places for unfinished hellos: a set at least for what sockets vouch for, and one for the rest.
+func hellos(c config.Capacity) int { return powerOfTwo(max(c.Hellos, 2*bpf.HelloWays)) }
 
 // powerOfTwo returns the next one from n on.
 func powerOfTwo(n int) int { return 1 << bits.Len(uint(max(n, 1)-1)) }
@@ -82,15 +88,16 @@ func (d *Dataplane) size(spec *ebpf.CollectionSpec) error {
 		}
 	}
 	settings := bpf.Settings{
-		SynMask:         spec.Maps[bpf.DataplaneMapSyns].MaxEntries - 1,
-		EventsPerSecond: EventsPerSecond,
-		EventSampleMask: PassesPerEvent - 1,
-		RulesMax:        spec.Maps[bpf.DataplaneMapRuleHits].MaxEntries / bpf.Slots,
-		HelloMask:       spec.Maps[bpf.DataplaneMapHellos].MaxEntries - 1,
-		ShapeBudgetMask: spec.Maps[bpf.DataplaneMapShapeBudgets].MaxEntries - 1,
-		ShapesPerSecond: shapesPerSecond,
-		ShapesPerPrefix: shapesPerPrefix,
-		ConntrackNext:   d.tracker.entry(),
+		SynMask:           spec.Maps[bpf.DataplaneMapSyns].MaxEntries - 1,
+		EventsPerSecond:   EventsPerSecond,
+		EventSampleMask:   PassesPerEvent - 1,
+		RulesMax:          spec.Maps[bpf.DataplaneMapRuleHits].MaxEntries / bpf.Slots,
+		HelloMask:         spec.Maps[bpf.DataplaneMapHellos].MaxEntries - 1,
+		ShapeBudgetMask:   spec.Maps[bpf.DataplaneMapShapeBudgets].MaxEntries - 1,
+		ShapesPerSecond:   shapesPerSecond,
+		ShapesPerPrefix:   shapesPerPrefix,
+		UnprovenPerSecond: unprovenPerSecond,
+		ConntrackNext:     d.tracker.entry(),
 	}
 	if d.lab {
 		settings.IsLab = 1

@@ -151,7 +151,7 @@ func (r *rig) computeAlways(p *plane) (err error) {
 	s.HelloMask = maps[bpf.DataplaneMapHellos].MaxEntries() - 1
 	s.ShapeBudgetMask = maps[bpf.DataplaneMapShapeBudgets].MaxEntries() - 1
 	s.RulesMax = maps[bpf.DataplaneMapRuleHits].MaxEntries() / bpf.Slots
-	s.ShapesPerSecond, s.ShapesPerPrefix = 1<<31, 1<<31
+	s.ShapesPerSecond, s.ShapesPerPrefix, s.UnprovenPerSecond = 1<<31, 1<<31, 1<<31
 	if err := settings.Set(&s); err != nil {
 		return fmt.Errorf("set the settings: %w", err)
 	}

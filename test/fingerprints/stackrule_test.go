@@ -91,7 +91,7 @@ func publish(t *testing.T, d *loader.Dataplane, signatures []config.P0F) uint8 {
 // As features of a bundle, each published signature alone decides about the SYN made from it.
 func TestPublishedSignaturesDecide(t *testing.T) {
 	opening, err := loader.Open(loader.Options{Capacity: config.Capacity{Prefixes4: 1, Prefixes6: 1, TCPFingerprints: 1, TCPSignatures: 64,
-		JA4s: 1, Rules: 64, Flows: 1024, Syns: 64, Hellos: 2, Shapes: 64, Bans: 1, Allowlist: 1, Services: 1}})
+		JA4s: 1, Rules: 64, Flows: 1024, Syns: 64, Hellos: 8, Shapes: 64, Bans: 1, Allowlist: 1, Services: 1}})
 	d := opened(t, opening, err)
 	port := uint16(40000)
 	dropped := map[string]uint64{}

@@ -69,7 +69,7 @@ func (d *draft) reason(rule, reason string) *draft {
 
 // weak are the reasons why a ClientHello has no fingerprint, or an odd way of coming, each with a score of its own: a
 // flow keeps its score, and with it the reason.
-var weak = []string{"hello_order", "hello_overlap", "hello_too_long", "hello_malformed", "hello_busy", "not_hello"}
+var weak = []string{"hello_order", "hello_overlap", "hello_too_long", "hello_malformed", "hello_busy", "not_hello", "hello_urgent"}
 
 // telling is a bundle that blocks nothing and gives every weak reason its score.
 func telling() *config.Bundle {

@@ -19,7 +19,7 @@ const (
 
 // Limits of enum hello_limit in bpf/types.h.
 const (
-	maxStream     = 6144
+	maxStream     = 16384
 	maxValues     = 128 // of one list, before GREASE is dropped
 	maxCiphers    = 99
 	maxExtensions = 99

@@ -55,7 +55,9 @@ func bends() []bend {
 	}
 	for flags := range uint8(64) {
 		if flags&packet.RST == 0 { // it ends the socket, and nothing can be asked
-			add(fmt.Sprintf("flags %06b", flags), func(_ *timed, s *packet.TCP) { s.Flags = flags })
+			add(fmt.Sprintf("flags %06b", flags), func(_ *timed, s *packet.TCP) {
+				s.Flags, s.Urgent = flags, 60000 // no byte of the hello is urgent
+			})
 		}
 	}
 	for _, o := range []struct {

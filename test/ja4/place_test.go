@@ -46,7 +46,7 @@ func TestSharedPlaces(t *testing.T) {
 		other.bytes(0, half(other))
 	}
 	v.bytes(1460, len(bot))
-	p.wants("the bot again", "XDP_DROP", v.all(1460))
+	p.wants("the bot again", "XDP_DROP", v.bytes(0, 1460))
 }
 
 // A place whose owner's processor died with the lock is free again after a second; until then nobody waits for it.

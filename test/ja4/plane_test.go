@@ -112,7 +112,7 @@ func (p *plane) loadGenerous() error {
 	s.HelloMask = p.maps[bpf.DataplaneMapHellos].MaxEntries() - 1
 	s.ShapeBudgetMask = p.maps[bpf.DataplaneMapShapeBudgets].MaxEntries() - 1
 	s.RulesMax = p.maps[bpf.DataplaneMapRuleHits].MaxEntries() / bpf.Slots
-	s.ShapesPerSecond, s.ShapesPerPrefix = 1<<30, 1<<30
+	s.ShapesPerSecond, s.ShapesPerPrefix, s.UnprovenPerSecond = 1<<30, 1<<30, 1<<30
 	s.IsLab = 1
 	if err := settings.Set(&s); err != nil {
 		return err
@@ -146,6 +146,7 @@ func (p *plane) forget() {
 		empty[bpf.ShapeKey, bpf.Shape](p, name)
 	}
 	zero[bpf.Hello](p, bpf.DataplaneMapHellos)
+	zero[bpf.HelloSet](p, bpf.DataplaneMapHelloSets)
 	zero[bpf.SynRecord](p, bpf.DataplaneMapSyns)
 	zero[bpf.ShapeBudget](p, bpf.DataplaneMapShapeBudgets)
 	p.refillBudgets()

@@ -12,6 +12,7 @@ import (
 // A hello in many records is read wherever it is cut, through their headers too.
 func TestEveryCutOfRecords(t *testing.T) {
 	p := open(t)
+	p.spendFreely()
 	p.swap(against(p.ja4Of(one(browser(1)))).bundle())
 	inRecords := clienthello.Records(browser(1).Bytes(), clienthello.Every(63)...)
 	for cut := range inRecords {
@@ -22,6 +23,7 @@ func TestEveryCutOfRecords(t *testing.T) {
 // One connection's hello never tells about another's, whatever lies in the workspace since.
 func TestNothingIsLeftOfTheHelloBefore(t *testing.T) {
 	p := open(t)
+	p.spendFreely()
 	bot, visitor := browser(1), tiny(0x1301, 0x1302, 0xc02b)
 	p.swap(against(p.ja4Of(one(bot))).bundle())
 

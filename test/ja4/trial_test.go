@@ -98,9 +98,9 @@ func (c *trial) run() string {
 	case 3:
 		c.disturbed(k, segments, "shuffled", clienthello.Shuffle)
 	case 4:
-		c.disturbed(k, segments, "contradicted", clienthello.Contradict)
-		if want.classes[0] != whole {
-			return "contradicted" // the last word may be that of other bytes
+		c.contradicted(k, segments)
+		if want.classes[0] != whole || want.hello.End <= len(segments[0].Data) {
+			return "contradicted" // a first segment that comes again is judged by itself, too
 		}
 	default:
 		c.send(k, segments)
@@ -130,6 +130,16 @@ func (c *trial) disturbed(k clienthello.Connection, segments []clienthello.Segme
 	c.what += ", " + how + " and sent again"
 	c.send(k, change(c.r, segments))
 	c.again(k, segments)
+}
+
+// contradicted sends segments again with other bytes, before the last one: the first word counts.
+func (c *trial) contradicted(k clienthello.Connection, segments []clienthello.Segment) {
+	last := len(segments) - 1
+	if last > 0 {
+		segments = append(clienthello.Contradict(c.r, segments[:last]), segments[last])
+		c.what += ", contradicted"
+	}
+	c.send(k, segments)
 }
 
 // check compares what the kernel keeps of the connection.

@@ -30,7 +30,7 @@ type TCP struct {
 	SourcePort, DestPort uint16
 	Seq, Ack             uint32
 	Flags                uint8
-	Window               uint16
+	Window, Urgent       uint16
 	// Options, padded with zeros to 4 bytes. A zero is the end-of-options mark: it shows in a fingerprint.
 	Options []byte
 	Payload []byte
@@ -53,6 +53,7 @@ func (t TCP) bytes(src, dst netip.Addr) []byte {
 	b[12] = pick(t.HeaderWords, uint8(len(b)/4)) << 4
 	b[13] = t.Flags
 	binary.BigEndian.PutUint16(b[14:], t.Window)
+	binary.BigEndian.PutUint16(b[18:], t.Urgent)
 	b = append(b, t.Payload...)
 	binary.BigEndian.PutUint16(b[16:], pick(t.Checksum, checksum(src, dst, ProtoTCP, b)))
 	return b

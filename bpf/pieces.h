@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* pieces.h puts pieces of a stream to their places, in whatever order they come, as Linux does (tcp_data_queue_ofo and
+ * tcp_ofo_queue of net/ipv4/tcp_input.c, 6.1 to 6.18):
+ *
+ *   0            len                                far_to
+ *   │ taken: fixed │     ███████▒▒▒▒      ████████████ │     received; with a bit in `starts` and one in `lasts` for each piece
+ *
+ * - What the socket has taken in stays as it is. What comes next in order beats what waits behind the gap.
+ * - Of what waits, the piece that begins earlier has the bytes that two have. A piece inside of another is nothing new; one
+ *   that a new piece covers is replaced by it. So pieces that begin earlier end earlier, and the n-th start and the n-th last
+ *   byte are of one piece.
+ * - A piece that is appended to another becomes one with it. (Linux does that where the buffers of the network card allow it;
+ *   where they do not, a later piece may replace what here is the second half of a longer one.)
+ *
+ * Because of the last, bytes that come twice and differ are always told: hello_overlap. */
+#ifndef SPILLWAY_PIECES_H
+#define SPILLWAY_PIECES_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "bits.h"
+#include "maps.h"
+#include "stream.h"
+
+/* How many runs of received bytes a piece is compared with; one that covers more is taken to differ. */
+#define RUNS_MAX 16
+
+/* load_stream copies n bytes of the frame from `from` on to s->bytes[at]. */
+__noinline int load_stream(struct xdp_md *ctx, struct stream *s, __u32 from, __u32 at, __u32 n)
+{
+	if (!s)
+		return REASON_INTERNAL;
+	for (int i = 0; i < HELLO_MAX / HELLO_PIECE && n; i++) {
+		__u32 size = n > HELLO_PIECE ? HELLO_PIECE : n;
+		bounded(size);
+		size = ((size - 1) & (HELLO_PIECE - 1)) + 1; /* 1 to HELLO_PIECE, in terms that Linux 6.1 understands */
+		if (at > HELLO_MAX)
+			return REASON_INTERNAL;
+		if (bpf_xdp_load_bytes(ctx, from & 0xffff, &s->bytes[at], size))
+			return REASON_MALFORMED; /* the frame ends before its headers say */
+		from += size;
+		at += size;
+		n -= size;
+		bounded(from);
+		bounded(at);
+		bounded(n);
+	}
+	return REASON_CONTINUE;
+}
+
+/* differ says whether bytes `at` to `end` of the two streams differ. */
+__noinline int differ(struct stream *a, struct stream *b, __u32 at, __u32 end)
+{
+	if (!a || !b)
+		return 0;
+	__u64 difference = 0;
+	for (int i = 0; i < HELLO_MAX / 32 && at + 32 <= end; i++) {
+		difference |= long_at(a, at) ^ long_at(b, at);
+		difference |= long_at(a, at + 8) ^ long_at(b, at + 8);
+		difference |= long_at(a, at + 16) ^ long_at(b, at + 16);
+		difference |= long_at(a, at + 24) ^ long_at(b, at + 24);
+		at += 32;
+		bounded(at);
+		bounded(difference);
+	}
+	for (int i = 0; i < 32 && at < end; i++) {
+		difference |= byte_at(a, at) ^ byte_at(b, at);
+		at += 1;
+		bounded(at);
+		bounded(difference);
+	}
+	return !!difference;
+}
+
+/* suspect notes what is odd about a hello; what is odd about the packet itself comes first. */
+static __always_inline void suspect(struct packet *p, __u8 reason)
+{
+	if (!p->weak_reason)
+		p->weak_reason = reason;
+}
+
+/* compare_received notes it when bytes `at` to `end` of the workspace are not those that were received there. */
+static __always_inline void compare_received(struct packet *p, struct workspace *ws, struct hello *h, __u32 at,
+					     __u32 end)
+{
+	int is_other = 0;
+	for (int i = 0; i < RUNS_MAX && at < end; i++) {
+		__u32 run = next_bit(&h->received, at, end, 0);
+		at = next_bit(&h->received, run, end, 1);
+		is_other |= differ(&ws->raw, (struct stream *)h->bytes, run, at);
+		bounded(at);
+		bounded(is_other);
+	}
+	if (is_other || at < end)
+		suspect(p, REASON_HELLO_OVERLAP);
+}
+
+/* follow moves the end of what is held without a gap over what was received behind it. */
+static __always_inline void follow(struct hello *h, __u32 end)
+{
+	__u32 far_to = h->far_to;
+	if (end < far_to)
+		end = next_bit(&h->received, end, far_to, 1);
+	h->len = end;
+	if (end >= far_to)
+		h->far_to = 0;
+}
+
+/* A piece of a stream: n bytes at offset `at`, which lie in the frame from `from` on. In one word, for functions of five
+ * arguments. */
+static __always_inline __u64 pack_piece(__u32 from, __u32 at, __u32 n)
+{
+	return (__u64)from << 32 | at << 16 | n;
+}
+
+__noinline int forget_waiting(struct hello *h)
+{
+	if (!h)
+		return 0;
+	write_bits(&h->received, 0, h->used_to, 0);
+	write_bits(&h->starts, 0, h->used_to, 0);
+	write_bits(&h->lasts, 0, h->used_to, 0);
+	h->used_to = 0;
+	return 0;
+}
+
+/* insert_piece finds among the pieces that wait the place of one of bytes `at` to `end`. It returns from which byte on it has
+ * something new; end when it has nothing. */
+__noinline int insert_piece(struct hello *h, __u32 at, __u32 end)
+{
+	if (!h)
+		return 0;
+	__u32 len = h->len, far_to = h->far_to, begin = at;
+	__u32 is_start = has_bit(&h->starts, at), open = 0;
+	/* Those that begin before it and go on in it, and the end of the last of them. */
+	if (has_bit(&h->received, at))
+		open = count_bits(&h->starts, len, at) - count_bits(&h->lasts, len, at);
+	if (open)
+		begin = nth_bit(&h->lasts, at, far_to, open) + 1;
+	__u32 inside = is_start ? nth_bit(&h->lasts, at, far_to, open + 1) + 1 : begin;
+	if (end <= inside)
+		return end;
+	__u32 covered = count_bits(&h->lasts, begin, end);
+	write_bits(&h->lasts, begin, end, 0);
+	if (covered)
+		write_bits(&h->starts, at, nth_bit(&h->starts, at, far_to, covered) + 1, 0);
+	write_bits(&h->lasts, end - 1, end, 1);
+	if (!open && !is_start && has_bit(&h->lasts, at - 1))
+		write_bits(&h->lasts, at - 1, at, 0);
+	else
+		write_bits(&h->starts, at, at + 1, 1);
+	return begin;
+}
+
+/* queue_piece keeps a piece behind a gap. */
+__noinline int queue_piece(struct xdp_md *ctx, struct packet *p, struct hello *h, __u64 piece)
+{
+	struct workspace *ws = get_workspace();
+	if (!p || !h || !ws)
+		return REASON_INTERNAL;
+	__u32 from = piece >> 32, at = piece >> 16 & 0xffff, end = at + (piece & 0xffff);
+	suspect(p, REASON_HELLO_ORDER);
+	if (!h->far_to)
+		forget_waiting(h);
+	__u32 known = next_bit(&h->received, at, end, 0);
+	if (known < end) {
+		int reason = load_stream(ctx, &ws->raw, from, at, end - at);
+		if (reason)
+			return reason;
+		compare_received(p, ws, h, at, end);
+	}
+	__u32 begin = insert_piece(h, at, end); /* a frame of its own: that of this function has no room for more */
+	if (begin >= end)
+		return REASON_CONTINUE;
+	int reason = load_stream(ctx, (struct stream *)h->bytes, from + (begin - at), begin, end - begin);
+	if (reason)
+		return reason;
+	write_bits(&h->received, begin, end, 1);
+	h->far_to = end > h->far_to ? end : h->far_to;
+	h->used_to = h->far_to > h->used_to ? h->far_to : h->used_to;
+	return REASON_CONTINUE;
+}
+
+/* take_piece adds a piece that begins in what is held, or where that ends. */
+__noinline int take_piece(struct xdp_md *ctx, struct packet *p, struct hello *h, __u64 piece)
+{
+	struct workspace *ws = get_workspace();
+	if (!p || !h || !ws)
+		return REASON_INTERNAL;
+	__u32 from = piece >> 32, at = piece >> 16 & 0xffff, n = piece & 0xffff, end = at + n, len = h->len;
+	int reason;
+	/* In front of flat_from lies no stream any more. */
+	__u32 known = at > h->flat_from ? at : h->flat_from, last = end < len ? end : len;
+	bool is_again = known<last, is_waiting = end> len && h->far_to;
+	if (is_again || is_waiting) {
+		if ((reason = load_stream(ctx, &ws->raw, from, at, n)))
+			return reason;
+		if (is_again && differ(&ws->raw, (struct stream *)h->bytes, known, last))
+			suspect(p, REASON_HELLO_OVERLAP);
+		if (is_waiting)
+			compare_received(p, ws, h, len, end);
+	}
+	if (end <= len)
+		return REASON_CONTINUE; /* the socket took that before */
+	if ((reason = load_stream(ctx, (struct stream *)h->bytes, from + (len - at), len, end - len)))
+		return reason;
+	follow(h, end);
+	return REASON_CONTINUE;
+}
+
+/* add_piece adds a piece to what is held. */
+static __always_inline int add_piece(struct xdp_md *ctx, struct packet *p, struct hello *h, __u64 piece)
+{
+	if (!(piece & 0xffff))
+		return REASON_CONTINUE;
+	return (piece >> 16 & 0xffff) > h->len ? queue_piece(ctx, p, h, piece) : take_piece(ctx, p, h, piece);
+}
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* place.h finds the place of a connection among the hellos that are not whole yet, and locks it.
+ *
+ *   keyed hash of addresses, ports and ISN ──┬─▶ set of four ──┐     the place with this owner; else a free one; else the one
+ *                                            └─▶ set of four ──┴──▶  that nothing came to for the longest time
+ *
+ * Two sets for each connection: a place is lost only when all eight are taken by others, which for seven of ten places in use
+ * next to never happens. Sets are small and lie apart from the bytes, so looking for a place reads two cache lines.
+ *
+ * What is not proven has the upper half, so that forged hellos take no place from true ones; a hello whose first part came
+ * before there was a socket, behind a SYN cookie, stays there. The sets are a hint that two processors may write at once; who
+ * a place belongs to is said in it, under its lock. */
+#ifndef SPILLWAY_PLACE_H
+#define SPILLWAY_PLACE_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "hash.h"
+#include "maps.h"
+#include "packet.h"
+#include "settings.h"
+
+/* A lock that old has no owner any more. */
+#define LOCK_STALE_NS SECOND_NS
+/* How often a lock is asked for. Its holder reads a hello meanwhile, in a microsecond mostly. */
+#define LOCK_TRIES 256
+#define NO_PLACE 0x7fffffff
+#define AGE_FREE (~0U)
+
+struct place_choice {
+	__u64 owner;
+	__u32 now;
+	__u32 best;     /* index of the place that may be taken */
+	__u32 best_age; /* since something came to it */
+	__u32 found;
+};
+
+static __always_inline __u64 name_hello(const struct packet *p, const struct runtime *rt, __u32 isn)
+{
+	return (hash_flow_key(&p->key, rt->seed[1], rt->seed[0]) + isn * 0x9e3779b97f4a7c15ULL) | 1;
+}
+
+/* look_in looks for the owner in a set, and for the place that it could have there. */
+static __always_inline void look_in(struct place_choice *c, __u32 index)
+{
+	struct hello_set *set = bpf_map_lookup_elem(&hello_sets, &index);
+	if (!set)
+		return;
+	for (__u32 i = 0; i < HELLO_WAYS; i++) {
+		__u64 owner = set->ways[i].owner;
+		__u32 age = owner ? c->now - set->ways[i].used : AGE_FREE;
+		if (owner == c->owner)
+			c->found = index * HELLO_WAYS + i;
+		if (age > c->best_age || c->best == NO_PLACE) {
+			c->best_age = age;
+			c->best = index * HELLO_WAYS + i;
+		}
+	}
+}
+
+/* look_for looks in both sets of a half: 0, or 1 for what is not proven. */
+__noinline int look_for(struct place_choice *c, __u32 half)
+{
+	if (!c)
+		return 0;
+	__u32 mask = settings.hello_mask / (2 * HELLO_WAYS), upper = half ? mask + 1 : 0;
+	look_in(c, (__u32)(c->owner >> 8 & mask) | upper);
+	if (c->found == NO_PLACE)
+		look_in(c, (__u32)(c->owner >> 40 & mask) | upper);
+	return 0;
+}
+
+static __always_inline struct hello_way *way_of(__u32 place)
+{
+	__u32 index = place / HELLO_WAYS;
+	struct hello_set *set = bpf_map_lookup_elem(&hello_sets, &index);
+	return set ? &set->ways[place & (HELLO_WAYS - 1)] : 0;
+}
+
+static __always_inline void unlock_hello(struct workspace *ws)
+{
+	if (!ws->is_locked)
+		return;
+	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index);
+	if (h)
+		__sync_lock_test_and_set(&h->lock_ns, 0);
+	ws->is_locked = 0;
+}
+
+/* free_hello gives the place back that is locked. */
+static __always_inline void free_hello(struct workspace *ws)
+{
+	if (!ws->is_locked)
+		return;
+	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index);
+	struct hello_way *way = way_of(ws->hello_index);
+	if (h && way && way->owner == h->owner)
+		way->owner = 0;
+	if (h)
+		h->owner = 0;
+	unlock_hello(ws);
+}
+
+/* lock_place waits a little for a place that another processor has. */
+__noinline int lock_place(__u32 place)
+{
+	struct workspace *ws = get_workspace();
+	struct hello *h = bpf_map_lookup_elem(&hellos, &place);
+	if (!ws || !h)
+		return 0;
+	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	for (__u32 i = 0; i < LOCK_TRIES; i++) {
+		__u64 taken_ns = *(volatile __u64 *)&h->lock_ns;
+		if (taken_ns && now_ns - taken_ns < LOCK_STALE_NS)
+			continue;
+		if (__sync_val_compare_and_swap(&h->lock_ns, taken_ns, now_ns) != taken_ns)
+			continue;
+		ws->hello_index = place;
+		ws->is_locked = 1;
+		return 1;
+	}
+	return 0;
+}
+
+/* begin_hello makes the locked place that of a connection. */
+static __always_inline void begin_hello(struct packet *p, struct hello *h, __u64 owner)
+{
+	h->owner = owner;
+	h->len = h->far_to = h->urgent = 0;
+	h->flat_from = h->flat_to = h->flat_left = h->flat_records = 0;
+	p->flags |= PACKET_NEW_PLACE;
+}
+
+/* find_place returns the place of p's connection, NO_PLACE for none. */
+__noinline int find_place(struct packet *p, __u32 isn)
+{
+	struct runtime *rt = get_words();
+	if (!p || !rt)
+		return NO_PLACE;
+	struct place_choice c = { .owner = name_hello(p, rt, isn), .best = NO_PLACE, .found = NO_PLACE };
+	look_for(&c, !(p->flags & PACKET_PROVEN));
+	if (c.found == NO_PLACE)
+		look_for(&c, p->flags & PACKET_PROVEN ? 1 : 0);
+	return c.found;
+}
+
+/* lock_hello locks the place of p's connection, and takes one where it has none. It returns why there is none. */
+__noinline int lock_hello(struct packet *p, __u32 isn, __u32 is_start)
+{
+	struct workspace *ws = get_workspace();
+	struct runtime *rt = get_words();
+	if (!p || !ws || !rt)
+		return REASON_INTERNAL;
+	struct place_choice c = {
+		.owner = name_hello(p, rt, isn),
+		.now = bpf_ktime_get_coarse_ns() >> 20,
+		.best = NO_PLACE,
+		.found = NO_PLACE,
+	};
+	__u32 is_forgeable = !(p->flags & PACKET_PROVEN);
+	look_for(&c, is_forgeable);
+	if (c.found == NO_PLACE && !is_forgeable) {
+		__u32 best = c.best;
+		look_for(&c, 1);
+		c.best = best;
+	}
+	if (c.found == NO_PLACE && !is_start && p->flags & PACKET_NOT_FIRST)
+		return REASON_MIDSTREAM;
+	__u32 place = c.found != NO_PLACE ? c.found : c.best;
+	if (!lock_place(place))
+		return REASON_HELLO_BUSY;
+	struct hello *h = bpf_map_lookup_elem(&hellos, &place);
+	struct hello_way *way = way_of(place);
+	if (!h || !way)
+		return REASON_INTERNAL;
+	way->owner = c.owner;
+	way->used = c.now;
+	if (h->owner != c.owner)
+		begin_hello(p, h, c.owner);
+	return REASON_CONTINUE;
+}
+
+#endif
