@@ -14,7 +14,7 @@ import (
 const shapes = 6
 
 // helloMost is how much of a stream the dataplane reads.
-const helloMost = 6144
+const helloMost = 16384
 
 // A client's hello and its twins: they have the same length and differ in one value, so that whichever bytes of them a
 // receiver puts together, it has a hello, and its JA4 says whose bytes it took.

@@ -11,18 +11,13 @@ var pending = []struct {
 	words  []string
 	until  string
 }{
-	{[]string{served, blocked, harmed}, []string{"bad sum", "MD5", "no ACK", "old stamp", "ancient stamp",
-		"future stamp", "no stamp", "ACK beyond", "ACK too old", "far", "SYN", "bare SYN", "before", "early", "keep-alive"},
-		"segments that the socket refuses say nothing"},
-	{[]string{served, blocked, harmed}, []string{"FIN", "early FIN", "RST", "RST before"},
-		"what follows the end of a connection says nothing"},
-	{[]string{served, blocked, harmed}, []string{"other bytes", "order", "again"},
-		"bytes that come twice and in several gaps are read as the socket takes them"},
-	{[]string{served, blocked, harmed}, []string{"urgent byte", "urgent pointer"},
-		"urgent bytes are not of the hello"},
-	{[]string{served, blocked, harmed}, []string{"cookies", "no handshake ACK", "port used again"},
-		"the socket's ISN decides whose a segment is"},
-	{[]string{served}, []string{"long"}, "a hello of more than 6,144 bytes is read"},
+	{[]string{served, blocked, harmed}, []string{"FIN", "early FIN", "RST"}, "nothing is kept of a connection whose socket is gone"},
+	{[]string{blocked, harmed}, []string{"urgent pointer"}, "an urgent pointer counts that comes without data"},
+	{[]string{served, blocked}, []string{"no handshake ACK"}, "a later piece may make the socket"},
+	{[]string{served, blocked}, []string{"bare SYN"}, "data of a SYN is not the connection's"},
+	{[]string{served}, []string{"early", "overlap", "order"}, "what begins with taken bytes is held as far as it is new"},
+	{[]string{served}, []string{"other bytes"}, "a frame is read in place only where nothing was taken"},
+	{[]string{blocked}, []string{"old stamp"}, "a clock that goes back is seen behind one that was far ahead"},
 }
 
 // isPending returns what the fault waits for, "" for nothing.

@@ -106,6 +106,12 @@ func (s *schedule) words() []string {
 		if step.at > next {
 			add("order")
 		}
+		if step.what == "" && step.at < next && step.at+len(step.data) > next {
+			add("overlap")
+		}
+		if step.at < 0 && step.at+len(step.data) > 0 && !slices.Contains(refused, step.what) {
+			add("early")
+		}
 		if s.world.Stamps && !step.bare && step.clock < clock-1 {
 			add("old stamp")
 		}
