@@ -177,7 +177,7 @@ func harmless(b loader.Blocking) string {
 	case lowest == 0:
 		return "its policy has neither drop nor reset"
 	case !b.Strong:
-		return "it has no feature that may block; reasons alone never do, but for those of a client that hides its hello"
+		return "it has no feature that may block; reasons alone never do"
 	}
 	return fmt.Sprintf("its rules add up to %d, and its policy blocks from %d", b.Reach, lowest)
 }
