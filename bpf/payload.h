@@ -86,8 +86,8 @@ static __always_inline void decide_connection(struct packet *p, __u32 isn)
 /* is_not_taken asks, of a block of what a socket knows, whether the socket would take this segment: for what it ignores nobody is
  * blocked, and nothing is kept, told or forgotten. It passes where nothing can change the socket's mind, for the stack drops it. Where
  * the packets in front of it might, it is dropped by itself: they would be its sender's, to make us look away. So is what begins
- * with bytes that the socket has already, perhaps other ones, and what has no whole checksum where no sender is known to leave it to
- * its card. */
+ * with bytes that the socket has already, perhaps other ones. What has no whole checksum
+ * where no sender is known to leave it to its card is judged as if it had one. */
 __noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
 {
 	if (!p || p->reason == REASON_BAN)
@@ -100,14 +100,14 @@ __noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
 		return 1;
 	}
 	int answer = accept_segment(ctx, p);
-	if (answer == ACCEPTED || answer == UNKNOWN)
+	if (answer == ACCEPTED || answer == UNKNOWN || answer == UNSUMMED)
 		return 0;
 	p->flags &= ~(PACKET_DECIDED | PACKET_CONNECTION);
 	if (p->outcome == OUTCOME_RESET) {
 		p->verdict = VERDICT_DROP;
 		p->outcome = OUTCOME_DROP;
 	}
-	if (answer == PARTLY || answer == UNSUMMED)
+	if (answer == PARTLY)
 		return 1;
 	p->reason = REASON_NOT_TAKEN;
 	p->flags &= ~PACKET_EVENT;

@@ -35,7 +35,7 @@ func TestPartialChecksums(t *testing.T) {
 				kept bool
 			}{
 				{"a whole sum", func(*timed, *packet.TCP) {}, "XDP_DROP", true},
-				{"the pseudo header's sum", func(c *timed, s *packet.TCP) { s.Checksum = pseudoSum(c, s) }, "XDP_DROP", flagged},
+				{"the pseudo header's sum", func(c *timed, s *packet.TCP) { s.Checksum = pseudoSum(c, s) }, "XDP_DROP", true},
 				{"the pseudo header's sum of another length", func(c *timed, s *packet.TCP) { s.Checksum = pseudoSum(c, s); *s.Checksum++ }, "XDP_PASS", false},
 			} {
 				port++
