@@ -84,6 +84,10 @@ func (d *decoder) checkServices(h *Host) {
 			d.faultAt(CodeReserved, path+".name", `"default"`, "the name default stands for the policy of all services", "another name")
 		}
 		d.checkAddresses(s, path+".addresses")
+		if s.ProxyProtocol && s.Kind != KindTLS && s.Kind != "" {
+			d.faultAt(CodeRange, path+".proxy_protocol", "true", fmt.Sprintf("the service %s is %s, and a PROXY header is stepped over to read a ClientHello", s.Name, s.Kind),
+				"proxy_protocol on services of kind tls")
+		}
 		for j, other := range h.Services[:i] {
 			if s.Port == other.Port && s.Port != 0 && s.Protocol() == other.Protocol() && overlap(s, other) {
 				d.faultAt(CodeDuplicate, path+".port", fmt.Sprint(s.Port), fmt.Sprintf("the service %s has the addresses and the port of %s in line %d", s.Name, other.Name, d.where(fmt.Sprintf("services[%d]", j)).line),

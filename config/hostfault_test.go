@@ -61,6 +61,8 @@ func TestHostFaults(t *testing.T) {
 		{"service twice", head + "services:\n- {name: web, port: 1, kind: tls}\n- {name: web, port: 2, kind: tls}\n", []string{"duplicate h:5:10"}},
 		{"same port twice", head + "services:\n- {name: a, port: 1, kind: tls}\n- {name: b, port: 1, kind: http}\n", []string{"duplicate h:5:19"}},
 		{"local", head + "services: [{name: web, port: 1, kind: tls, local: yes}]\n", []string{"type h:3:51"}},
+		{"proxy_protocol", head + "services: [{name: web, port: 1, kind: tls, proxy_protocol: true}, {name: api, port: 2, kind: http, proxy_protocol: true}]\n",
+			[]string{"range h:3:116"}},
 		{"address", head + "services: [{name: web, port: 1, kind: tls, addresses: [localhost, 0.0.0.0, 'fe80::1%eth0']}]\n",
 			[]string{"syntax h:3:56", "reserved h:3:67", "syntax h:3:76"}},
 		{"address twice", head + "services: [{name: web, port: 1, kind: tls, addresses: [192.0.2.1, '::ffff:192.0.2.1']}]\n", []string{"duplicate h:3:67"}},

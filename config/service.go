@@ -48,6 +48,9 @@ type Service struct {
 	// Confirm says who may vouch for a connection: auto (a socket, else connection tracking), socket, or egress (what this
 	// host answers). Without somebody who vouches each payload is judged by itself.
 	Confirm Confirm `yaml:"confirm" jsonschema:"enum=auto,enum=socket,enum=egress,default=auto"`
+	// ProxyProtocol says that a balancer puts a PROXY header, version 1 or 2, in front of each connection. It is stepped over to
+	// read the ClientHello; the source stays the balancer's. Only for tls services.
+	ProxyProtocol bool `yaml:"proxy_protocol" jsonschema:"default=false"`
 }
 
 // Protocol returns the IP protocol number of the service: 6 (TCP) or 17 (UDP).

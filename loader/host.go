@@ -97,6 +97,9 @@ func CompileHost(h *config.Host, current *HostInfo, number uint32) (*HostImage, 
 		if s.AsksConntrack() {
 			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_ASKS_CONNTRACK)
 		}
+		if s.ProxyProtocol {
+			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_PROXY_PROTOCOL)
+		}
 		img.host.Services[id] = service
 		img.resets[id] = s.Resettable()
 		img.services[id] = s
