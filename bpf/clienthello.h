@@ -71,6 +71,20 @@ static __always_inline __u64 mix_value(const struct runtime *rt, enum value_kind
 	return mix((__u64)kind << 48 | (__u64)place << 16 | value, rt->seed[0], rt->seed[1]);
 }
 
+/* note_ciphers keeps what was read of `count` cipher suites, n of them no GREASE. */
+static __always_inline int note_ciphers(struct workspace *ws, __u64 sum, __u32 n, __u32 count)
+{
+	if (n > HELLO_CIPHERS_MAX) {
+		n = HELLO_CIPHERS_MAX;
+		ws->is_long = 1;
+	} else if (count > HELLO_VALUES) {
+		return REASON_HELLO_TOO_LONG; /* how many there are, nobody counts */
+	}
+	ws->key.ciphers = sum;
+	ws->key.cipher_count = n;
+	return REASON_CONTINUE;
+}
+
 /* read_ciphers reads `count` cipher suites from `at` on. JA4_a says 99 for all that is more. */
 __noinline int read_ciphers(struct stream *s, __u32 at, __u32 count)
 {
@@ -89,15 +103,7 @@ __noinline int read_ciphers(struct stream *s, __u32 at, __u32 count)
 		n += real;
 		bounded(n);
 	}
-	if (n > HELLO_CIPHERS_MAX) {
-		n = HELLO_CIPHERS_MAX;
-		ws->is_long = 1;
-	} else if (count > HELLO_VALUES) {
-		return REASON_HELLO_TOO_LONG; /* how many there are, nobody counts */
-	}
-	ws->key.ciphers = sum;
-	ws->key.cipher_count = n;
-	return REASON_CONTINUE;
+	return note_ciphers(ws, sum, n, count);
 }
 
 /* 1 when the two are equal. */

@@ -691,10 +691,12 @@ type DataplaneWorkspace struct {
 	IsLocked     uint32
 	HelloAt      uint32
 	HelloBodyEnd uint32
+	HelloIsSslv2 uint32
 	HelloIsSplit uint32
 	FlatReason   uint32
 	IsNamed      uint32
 	IsListed     uint32
+	_            [4]byte
 	Sum          uint64
 	SumFrom      uint32
 	SumLeft      uint32

@@ -100,14 +100,20 @@ static __always_inline int gather(struct xdp_md *ctx, struct packet *p, struct w
 	return hold_piece(ctx, p, ws, isn, pack_piece(from, at, n));
 }
 
+static __always_inline int read_found(struct workspace *ws, struct stream *s)
+{
+	if (ws->hello_is_sslv2)
+		return read_sslv2(s, ws->hello_at);
+	return read_client_hello(s, ws->hello_at, ws->hello_body_end);
+}
+
 /* read_body reads the ClientHello where find_body or flatten found it. */
 static __always_inline int read_body(struct workspace *ws)
 {
-	__u32 at = ws->hello_at, end = ws->hello_body_end;
 	if (!ws->is_locked)
-		return read_client_hello(&ws->raw, at, end);
+		return read_found(ws, &ws->raw);
 	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index);
-	return h ? read_client_hello((struct stream *)h->bytes, at, end) : REASON_INTERNAL;
+	return h ? read_found(ws, (struct stream *)h->bytes) : REASON_INTERNAL;
 }
 
 /* leave_place keeps the place of a hello that goes on, and gives back that of one that is decided. */

@@ -17,6 +17,7 @@
 
 #include "budget.h"
 #include "maps.h"
+#include "sslv2.h"
 #include "stream.h"
 
 #define TLS_CHANGE_CIPHER_SPEC 0x14
@@ -104,7 +105,7 @@ static __always_inline int found_body(struct workspace *ws, __u32 at, __u32 end)
 {
 	ws->hello_at = at;
 	ws->hello_body_end = end;
-	ws->hello_is_split = 0;
+	ws->hello_is_split = ws->hello_is_sslv2 = 0;
 	return REASON_CONTINUE;
 }
 
@@ -151,7 +152,9 @@ __noinline int flatten(struct packet *p, struct hello *h)
 	ws->flat_reason = REASON_INTERNAL;
 	struct flattening f = { .hello = h };
 	bpf_loop(HELLO_ROUNDS_MAX, flatten_round, &f, 0);
-	__u32 reason = ws->flat_reason;
+	__u32 reason = ws->flat_reason, from = h->flat_from;
+	if (reason == REASON_HELLO_MALFORMED && !h->flat_to && byte_at((struct stream *)h->bytes, from) & SSLV2_MARK)
+		return find_sslv2((struct stream *)h->bytes, from, h->len);
 	if (reason)
 		return h->flat_records ? reason : foreign(reason);
 	__u32 end = TLS_MESSAGE_HEADER + length_at((struct stream *)h->bytes, 1);
@@ -171,6 +174,8 @@ __noinline int find_body(struct stream *s, __u32 len)
 	ws->hello_is_split = 0;
 	if (!len)
 		return REASON_HELLO_PARTIAL;
+	if (byte_at(s, 0) & SSLV2_MARK)
+		return find_sslv2(s, 0, len);
 	__u32 kind = byte_at(s, 0), record = len < TLS_RECORD_HEADER ? 1 : word_at(s, 3);
 	if (!is_taken(kind, len > 1 ? byte_at(s, 1) : 0))
 		return REASON_NOT_HELLO;

@@ -81,6 +81,7 @@ struct workspace {
 	__u32 is_locked;
 	__u32 hello_at; /* where the body of the ClientHello lies */
 	__u32 hello_body_end;
+	__u32 hello_is_sslv2; /* in the format of SSL 2.0 */
 	__u32 hello_is_split; /* it lies in several records, and is to be put together first */
 	__u32 flat_reason;    /* why that ended */
 	__u32 is_named;       /* a feature of the day names the fingerprint */

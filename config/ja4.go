@@ -84,8 +84,8 @@ func checkJA4Hello(s string) error {
 		return fmt.Errorf("has %d characters, not 10 as t13d1516h2", len(s))
 	case s[0] != 't':
 		return errors.New("begins with the protocol, t for TLS over TCP")
-	case !slices.Contains([]string{"13", "12", "11", "10", "s3", "s2", "00"}, s[1:3]):
-		return fmt.Errorf("has the version %q, which is none of 13, 12, 11, 10, s3, s2 and 00", s[1:3])
+	case !slices.Contains([]string{"13", "12", "11", "10", "s3", "s2", "d1", "d2", "d3", "00"}, s[1:3]):
+		return fmt.Errorf("has the version %q, which is none of 13, 12, 11, 10, s3, s2, d1, d2, d3 and 00", s[1:3])
 	case s[3] != 'd' && s[3] != 'i':
 		return fmt.Errorf("has %q where d (a server name) or i (none) stands", s[3:4])
 	case strings.Trim(s[4:8], "0123456789") != "":

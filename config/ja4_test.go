@@ -10,7 +10,7 @@ import (
 func TestParseJA4(t *testing.T) {
 	for _, s := range []string{
 		"t13d1516h2_8daaf6152771_02713d6af862", "t12i010000_ba72b8082249_000000000000", "t13d1615H2_46e7e9700bed_45f260be83e2",
-		"ts3i990300_ba72b8082249_02713d6af862", "ts2d0101bd_ba72b8082249_02713d6af862", "t00i000000_000000000000_000000000000",
+		"ts3i990300_ba72b8082249_02713d6af862", "ts2d0101bd_ba72b8082249_02713d6af862", "td2i060000_ba72b8082249_000000000000", "t00i000000_000000000000_000000000000",
 		"*_8daaf6152771_02713d6af862", "t13d1516h2_*_02713d6af862", "t13d1516h2_8daaf6152771_*", "t13d1516h2_*_*", "*_8daaf6152771_*", "*_*_02713d6af862",
 	} {
 		j, err := ParseJA4(s)
@@ -30,7 +30,7 @@ func TestParseJA4(t *testing.T) {
 		"dd2d1516h2_8daaf6152771_02713d6af862":  "DTLS arrives with a later release",
 		"x13d1516h2_8daaf6152771_02713d6af862":  "t for TLS over TCP",
 		"t14d1516h2_8daaf6152771_02713d6af862":  `the version "14"`,
-		"td2d1516h2_8daaf6152771_02713d6af862":  `the version "d2"`,
+		"td4d1516h2_8daaf6152771_02713d6af862":  `the version "d4"`,
 		"t13x1516h2_8daaf6152771_02713d6af862":  `"x" where d`,
 		"t13d151ah2_8daaf6152771_02713d6af862":  `"151a"`,
 		"t13d1516h-_8daaf6152771_02713d6af862":  `"h-"`,

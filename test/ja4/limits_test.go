@@ -82,6 +82,15 @@ func stuffed(n int) []byte {
 	return one(h)
 }
 
+// sslv2 is the stream of a hello in the format of SSL 2.0.
+func sslv2(change func(*clienthello.SSLv2)) []byte {
+	h := clienthello.SSLv2{Version: 0x0303, Ciphers: []uint16{0x009c, 0x002f, 0x0035, 0xc02f, 0xc02b, 0x00ff}, Challenge: 32}
+	if change != nil {
+		change(&h)
+	}
+	return h.Bytes()
+}
+
 // inBytes is a hello of n bytes, each in a record of its own.
 func inBytes(n int) []byte {
 	h := tiny(run(0xc000, (n-44)/2)...)
@@ -140,7 +149,19 @@ func TestLimits(t *testing.T) {
 		{"a hello without content", []byte{22, 3, 1, 0, 4, 1, 0, 0, 0}, "hello_malformed"},
 		{"a fatal alert", []byte{21, 3, 1, 0, 2, 2, 40}, "not_hello"},
 		{"a warning", []byte{21, 3, 1, 0, 2, 1, 90}, partial},
-		{"SSL 2", []byte{0x80, 0x2e, 1, 3, 1, 0, 0x15, 0, 0, 0, 0x10}, "not_hello"},
+		{"SSL 2", sslv2(nil), whole},
+		{"SSL 2, cut short", sslv2(nil)[:40], partial},
+		{"SSL 2, its answer", at(sslv2(nil), 2, 4), "not_hello"},
+		{"SSL 2, of SSL 2.0", sslv2(func(h *clienthello.SSLv2) { h.Version, h.Kinds = 2, []uint32{0x010080, 0x0700c0} }), whole},
+		{"SSL 2, 99 ciphers", sslv2(func(h *clienthello.SSLv2) { h.Ciphers = greased(run(0xc000, 99), 29) }), whole},
+		{"SSL 2, 100 ciphers", sslv2(func(h *clienthello.SSLv2) { h.Ciphers = run(0xc000, 100) }), "hello_too_long"},
+		{"SSL 2, no cipher", sslv2(func(h *clienthello.SSLv2) { h.Ciphers = nil }), whole},
+		{"SSL 2, an odd list", at(sslv2(nil), 6, 5), "hello_malformed"},
+		{"SSL 2, lengths over its end", at(sslv2(nil), 9, 0xff), "hello_malformed"},
+		{"SSL 2, more behind it", append(sslv2(func(h *clienthello.SSLv2) { h.More = []byte("more") }), "and more"...), whole},
+		{"SSL 2 behind CCS", append([]byte{20, 3, 1, 0, 1, 1}, sslv2(nil)...), whole},
+		{"SSL 2 behind nothing", append([]byte{22, 3, 1, 0, 0}, sslv2(nil)...), whole},
+		{"SSL 2 behind a part", append([]byte{22, 3, 1, 0, 2, 1, 0}, sslv2(nil)...), "hello_malformed"},
 		{"a ServerHello", at(one(tiny(1)), 5, 2), "not_hello"},
 		{"a request", []byte("GET / HTTP/1.1\r\n\r\n"), "not_hello"},
 		{"two lists of algorithms", one(twice(0x000d)), "hello_malformed"},

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/test/clienthello"
+	"github.com/spillway/spillway/test/reference"
 )
 
 // server is a TLS server of this machine, on a port of loopback.
@@ -310,11 +311,41 @@ func recordTricks(message []byte) map[string][]byte {
 	return tricks
 }
 
+// oldTricks are ways to send a hello in the format of SSL 2.0. It has a JA4 of its own.
+func oldTricks() map[string][]byte {
+	old, ccs := sslv2(nil), record(20, 3, 1, []byte{1})
+	tricks := map[string][]byte{
+		"SSL 2": old, "SSL 2 behind CCS": slices.Concat(ccs, old), "SSL 2 behind three CCS": slices.Concat(ccs, ccs, ccs, old),
+		"SSL 2 behind a warning": slices.Concat(record(21, 3, 1, []byte{1, 90}), old),
+		"SSL 2 behind nothing":   slices.Concat(record(22, 3, 1, nil), old),
+		"SSL 2 and more":         sslv2(func(h *clienthello.SSLv2) { h.More = []byte("more") }),
+		"SSL 2 and other kinds":  sslv2(func(h *clienthello.SSLv2) { h.Kinds = []uint32{0x010080, 0x0700c0} }),
+		"SSL 2 with a session":   sslv2(func(h *clienthello.SSLv2) { h.Session = make([]byte, 16) }),
+	}
+	for _, version := range []uint16{2, 0x0300, 0x0301, 0x0302, 0x0304, 0x0403, 0xfefd} {
+		tricks[fmt.Sprintf("SSL 2 that asks for %04x", version)] = sslv2(func(h *clienthello.SSLv2) { h.Version = version })
+	}
+	for _, n := range []int{8, 15, 16, 33} {
+		tricks[fmt.Sprintf("SSL 2 with a challenge of %d", n)] = sslv2(func(h *clienthello.SSLv2) { h.Challenge = n })
+	}
+	return tricks
+}
+
 // What a server serves, the dataplane has read; what none serves may be read or not.
 func TestServedMeansRead(t *testing.T) {
-	open(t) // without the kernel there is nothing to ask the servers for
+	p := open(t) // without the kernel there is nothing to ask the servers for
 	servers, message := realServers(t), goHello(t)
 	tricks, served := recordTricks(message), map[string]map[string]bool{}
+	want := map[string]string{} // the JA4 of a trick
+	for name := range tricks {
+		want[name] = p.ja4Of(clienthello.Records(message))
+	}
+	for name, stream := range oldTricks() {
+		tricks[name] = stream
+		if h, err := reference.ParseStream(stream); err == nil {
+			want[name] = h.JA4()
+		}
+	}
 	for _, s := range servers {
 		served[s.name] = map[string]bool{}
 		for name, stream := range tricks {
@@ -324,7 +355,6 @@ func TestServedMeansRead(t *testing.T) {
 	eachFamily(t, func(t *testing.T, visitor, bot, _ string) {
 		p := open(t)
 		r := enter(t, p, nil)
-		want := p.ja4Of(clienthello.Records(message))
 		port := uint16(1000)
 		for _, name := range slices.Sorted(maps.Keys(tricks)) {
 			stream := tricks[name]
@@ -333,6 +363,10 @@ func TestServedMeansRead(t *testing.T) {
 			p.swap(bundle().bundle())
 			v := r.connect(visitor, port, stream)
 			v.all(cuts...)
+			want := want[name]
+			if want == "" {
+				want = p.ja4Of(one(tiny(1))) // of nobody
+			}
 			p.swap(against(want).bundle())
 			b := r.connect(bot, port, stream)
 			action := b.all(cuts...)

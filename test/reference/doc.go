@@ -23,6 +23,8 @@
 //   - 002b with 0000 alone is version 0000, which has no name: 00.
 //   - GREASE among ALPN's names (RFC 8701 section 2) is looked past, as the specification's "ignore GREASE values anywhere"
 //     says; FoxIO's code and s2n-tls take the first name whatever it is. Behind 16, as many as there are, a name counts.
+//   - The format of SSL 2.0 is read as the same hello of today would be: its version, the specs that begin with 00, no
+//     extensions. It may stand behind what servers step over, but not behind a part of a message.
 //   - 000d, 0010 and 002b without any data have no values. With data, their list must fill them exactly.
 //   - Empty lists of cipher suites and compression methods are read, though TLS forbids them: JA4 names a value for the
 //     former. An odd list of 16-bit values and bytes after the extensions are malformed. A session id may have more than the

@@ -27,6 +27,10 @@ type fragment struct {
 // the message is not looked at. The error is an *Error.
 func ParseStream(stream []byte) (*Hello, error) {
 	message, fragments, framing := defragment(stream)
+	var old *oldFormat
+	if errors.As(framing, &old) {
+		return parseSSLv2(stream, old.at)
+	}
 	hello, err := ParseMessage(message)
 	var failure *Error
 	switch {
@@ -42,11 +46,19 @@ func ParseStream(stream []byte) (*Hello, error) {
 	return hello, nil
 }
 
+// oldFormat is the error of a message that begins in the format of SSL 2.0.
+type oldFormat struct{ at int }
+
+func (*oldFormat) Error() string { return "the format of SSL 2.0" }
+
 // defragment joins the contents of handshake records until the stream ends, or until an error that says why the records
 // cannot go on. The contents of the last record may be cut short.
 func defragment(stream []byte) (message []byte, fragments []fragment, err error) {
 	for at := 0; ; {
 		header := stream[at:min(len(stream), at+recordHeader+1)]
+		if len(header) > 0 && header[0]&sslv2Mark != 0 && len(message) == 0 {
+			return nil, nil, &oldFormat{at}
+		}
 		kind, length, err := readRecordHeader(header, at)
 		if err != nil {
 			return message, fragments, err

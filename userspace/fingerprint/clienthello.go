@@ -59,6 +59,9 @@ func isTaken(header []byte) bool {
 
 // beginsHello reports whether bytes are the beginning of a ClientHello, as far as they go.
 func beginsHello(b []byte) bool {
+	if len(b) > 0 && b[0]&sslv2Mark != 0 {
+		return len(b) <= sslv2LengthSize || b[sslv2LengthSize] == clientHello
+	}
 	if len(b) == 0 || !isTaken(b) {
 		return false
 	}
@@ -66,13 +69,16 @@ func beginsHello(b []byte) bool {
 }
 
 // readHello reads the ClientHello that a stream begins with, from as many records as it takes (RFC 8446 sections 4 and 5.1),
-// and steps over what servers step over: empty records, change_cipher_spec, warnings.
+// and steps over what servers step over: empty records, change_cipher_spec, warnings. In the format of SSL 2.0 it is read too.
 func readHello(stream []byte) (*hello, error) {
 	if !beginsHello(stream) {
 		return nil, errNotHello
 	}
 	var message []byte
 	for first := true; ; first = false {
+		if len(message) == 0 && len(stream) > 0 && stream[0]&sslv2Mark != 0 {
+			return readSSLv2(stream)
+		}
 		length, err := recordLength(stream)
 		if errors.Is(err, errMalformed) && first && len(stream) > 0 && stream[0] == recordAlert {
 			return nil, errNotHello
