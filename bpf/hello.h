@@ -16,6 +16,7 @@
 #include "ja4.h"
 #include "pieces.h"
 #include "place.h"
+#include "proxy.h"
 #include "record.h"
 #include "urgent.h"
 
@@ -50,7 +51,10 @@ static __always_inline int hold_piece(struct xdp_md *ctx, struct packet *p, stru
 	p->held = bytes_read(h);
 	if (reason)
 		return reason;
-	if (!h->flat_records) {
+	if (expects_proxy(p)) {
+		if ((reason = step_over_proxy(h)))
+			return reason;
+	} else if (!h->flat_records) {
 		reason = find_body((struct stream *)h->bytes, h->len);
 		if (reason || !ws->hello_is_split)
 			return reason;
@@ -87,7 +91,7 @@ static __always_inline int gather(struct xdp_md *ctx, struct packet *p, struct w
 		return REASON_HELLO_TOO_LONG;
 	if (n > HELLO_MAX - at)
 		n = HELLO_MAX - at;
-	if (!at && !(p->tcp_flags & TCP_BIT_URG) && !is_known(p, isn)) {
+	if (!at && !(p->tcp_flags & TCP_BIT_URG) && !is_known(p, isn) && !expects_proxy(p)) {
 		p->held = n;
 		int reason = load_stream(ctx, &ws->raw, from, 0, n);
 		if (!reason)
