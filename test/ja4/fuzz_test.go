@@ -3,6 +3,7 @@
 package ja4
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -40,13 +41,18 @@ func TestKernelAndReferenceAgree(t *testing.T) {
 	hellos := number(t, "SPILLWAY_HELLOS", hellosAtLeast)
 	t.Logf("SPILLWAY_SEED=%d SPILLWAY_HELLOS=%d", seed, hellos)
 	seen, frames, failures, begin := map[string]int{}, 0, 0, time.Now()
+	both := &readers{p: p}
 	for n := range hellos {
 		c := newTrial(p, seed, n)
 		seen[c.run()]++
-		frames += c.frames
+		frames += len(c.sent)
+		both.note(c.sent, c.open...)
+		if n%100 == 99 || n == hellos-1 {
+			failures += both.compare(fmt.Sprintf("seed %d, before hello %d", seed, n))
+		}
 		if len(c.failures) > 0 {
 			t.Errorf("seed %d, hello %d, %s:\n\t%s\n\tstream %x", seed, n, c.what, strings.Join(c.failures, "\n\t"), c.stream)
-			if failures++; failures == failuresShown {
+			if failures++; failures >= failuresShown {
 				t.Fatalf("stopped after hello %d of %d", n, hellos)
 			}
 		}

@@ -23,7 +23,8 @@ type trial struct {
 	stream   []byte
 	what     string
 	failures []string
-	frames   int
+	sent     [][]byte // its frames
+	open     []clienthello.Connection
 }
 
 func newTrial(p *plane, seed, number uint64) *trial {
@@ -59,14 +60,17 @@ func (c *trial) failf(format string, args ...any) {
 
 // send opens a connection and sends the segments in this order.
 func (c *trial) send(k clienthello.Connection, segments []clienthello.Segment) {
-	c.frames += 1 + len(segments)
+	c.open = append(c.open, k)
+	c.sent = append(c.sent, k.SYN())
 	c.p.run(k.SYN())
 	c.again(k, segments)
 }
 
 func (c *trial) again(k clienthello.Connection, segments []clienthello.Segment) {
 	for _, s := range segments {
-		if action := c.p.run(k.Frame(s)); action != "XDP_PASS" {
+		frame := k.Frame(s)
+		c.sent = append(c.sent, frame)
+		if action := c.p.run(frame); action != "XDP_PASS" {
 			c.failf("bytes %d to %d: %s", s.Offset, s.Offset+len(s.Data), action)
 		}
 	}

@@ -49,7 +49,7 @@ func (c *conn) ask(k Kernel) (answer, error) {
 			return a, err
 		}
 	}
-	if !c.stream.isHello || a.tls != nil {
+	if !c.stream.isHello || a.tls != nil || c.isLong {
 		return a, nil
 	}
 	if len(c.syns) == 0 || c.stream.helloAt != c.isn+1 {
@@ -134,6 +134,9 @@ func (c *conn) tell(k Kernel) (Connection, error) {
 	case own != "" && c.isCut:
 		told.By = ByGo
 		told.note("packets are cut short in the capture, so the dataplane was not asked")
+	case own != "" && c.isLong:
+		told.By = ByGo
+		told.note("its frames are too long or too many, so the dataplane was not asked")
 	case own != "":
 		told.By = ByGo
 		told.note("the dataplane gives no JA4: " + cmp.Or(oddName(a.odd), "it does not find the ClientHello"))

@@ -29,6 +29,7 @@ type conn struct {
 	hasStart  bool // the ISN is known
 	isGuess   bool // which side is the client is a guess
 	isCut     bool // data was sent that is not in the capture
+	isLong    bool // data came in frames that are too long, or too many, to show the dataplane
 	fragments int  // packets that came in IP fragments, of which none is put together
 	syns      [][]byte
 	read      []synFacts // what Go reads in them
@@ -59,10 +60,12 @@ func (c *conn) add(s *segment) {
 	seq := s.seq
 	if s.isSYN() {
 		seq++
-		if len(c.syns) < synsMax {
-			c.syns = append(c.syns, bytes.Clone(s.frame))
-			c.size += len(s.frame) + overhead
+		if len(c.read) < synsMax {
 			c.read = append(c.read, readSYN(s))
+			c.size += len(s.frame) + overhead
+			if s.frame != nil {
+				c.syns = append(c.syns, bytes.Clone(s.frame))
+			}
 		}
 	}
 	if s.cut {
@@ -73,7 +76,11 @@ func (c *conn) add(s *segment) {
 		c.stream.point(seq, binary.BigEndian.Uint16(s.tcp[18:]))
 	}
 	if len(s.payload) > 0 {
-		if !s.isSYN() && !s.cut && s.frame != nil && len(s.frame) <= frameMax && c.size < framesMax {
+		switch {
+		case s.isSYN() || s.cut:
+		case s.frame == nil || len(s.frame) > frameMax || c.size >= framesMax:
+			c.isLong = true
+		default:
 			c.frames = append(c.frames, held{seq, seq + uint32(len(s.payload)), bytes.Clone(s.frame)})
 			c.size += len(s.frame) + overhead
 		}
@@ -96,7 +103,7 @@ func (c *conn) drop() {
 }
 
 // isDone reports whether nothing can come that changes what is known.
-func (c *conn) isDone() bool { return c.stream.isFinished || c.isClosed || c.size >= framesMax }
+func (c *conn) isDone() bool { return c.stream.isFinished || c.isClosed }
 
 // memory is what the connection takes.
 func (c *conn) memory() int { return 2*overhead + c.size + len(c.stream.held) + c.stream.late.bytes }
@@ -120,13 +127,13 @@ func (c *conn) reason() string {
 		return reasonMidstream
 	case s.err == nil:
 		return reasonNoData
-	case s.err == errPartial:
+	case s.err == errPartial && s.helloAt == s.begin:
 		return reasonPartial
 	case s.err == errTooLong:
 		return reasonTooLong
-	case s.err == errNotHello && !c.hasStart:
+	case (s.err == errNotHello || s.err == errPartial) && !c.hasStart:
 		return reasonMidstream
-	case s.err == errNotHello:
+	case s.err == errNotHello || s.err == errPartial: // what goes on behind other data is none to the dataplane
 		return reasonNotHello
 	}
 	return reasonMalformed

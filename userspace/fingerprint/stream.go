@@ -62,7 +62,7 @@ func (s *stream) take(at uint32, data []byte) (more bool) {
 		if len(read) == 0 {
 			return true
 		}
-		if !beginsHello(read) {
+		if !beginsHello(read) || at != s.begin && read[0]&sslv2Mark != 0 { // behind other data many a byte looks like that
 			return s.skip(errNotHello)
 		}
 		s.isHello, s.helloAt, s.held = true, at, nil
