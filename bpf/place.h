@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* place.h finds the place of a connection among the hellos that are not whole yet, and locks it.
  *
- *   keyed hash of addresses, ports and ISN ──┬─▶ set of four ──┐     the place with this owner; else a free one; else the one
- *                                            └─▶ set of four ──┴──▶  that nothing came to for the longest time
+ *   keyed hash of addresses, ports and ISN ──┬─▶ set of four ──┐     the place with this owner; else a free one of the set that
+ *                                            └─▶ set of four ──┴──▶  has more; else the one that nothing came to for longest
  *
- * Two sets for each connection: a place is lost only when all eight are taken by others, which for seven of ten places in use
- * next to never happens. Sets are small and lie apart from the bytes, so looking for a place reads two cache lines.
+ * Two sets for each connection: a place is lost only when all eight are taken by others, which while half of all are free next
+ * to never happens. Sets are small and lie apart from the bytes, so looking for a place reads two cache lines.
  *
  * What is not proven has the upper half, so that forged hellos take no place from true ones; a hello whose first part came
  * before there was a socket, behind a SYN cookie, stays there. The sets are a hint that two processors may write at once; who
@@ -32,6 +32,7 @@ struct place_choice {
 	__u32 now;
 	__u32 best;     /* index of the place that may be taken */
 	__u32 best_age; /* since something came to it */
+	__u32 free;     /* places of its set */
 	__u32 found;
 };
 
@@ -46,15 +47,23 @@ static __always_inline void look_in(struct place_choice *c, __u32 index)
 	struct hello_set *set = bpf_map_lookup_elem(&hello_sets, &index);
 	if (!set)
 		return;
+	__u32 best = 0, best_age = 0, free = 0;
 	for (__u32 i = 0; i < HELLO_WAYS; i++) {
 		__u64 owner = set->ways[i].owner;
 		__u32 age = owner ? c->now - set->ways[i].used : AGE_FREE;
+		free += !owner;
 		if (owner == c->owner)
 			c->found = index * HELLO_WAYS + i;
-		if (age > c->best_age || c->best == NO_PLACE) {
-			c->best_age = age;
-			c->best = index * HELLO_WAYS + i;
+		if (age > best_age) {
+			best_age = age;
+			best = i;
 		}
+	}
+	/* The set with more room: so both are full for next to nobody, while half of the places are free. */
+	if (c->best == NO_PLACE || free > c->free || (!free && !c->free && best_age > c->best_age)) {
+		c->best = index * HELLO_WAYS + best;
+		c->best_age = best_age;
+		c->free = free;
 	}
 }
 
@@ -64,9 +73,11 @@ __noinline int look_for(struct place_choice *c, __u32 half)
 	if (!c)
 		return 0;
 	__u32 mask = settings.hello_mask / (2 * HELLO_WAYS), upper = half ? mask + 1 : 0;
-	look_in(c, (__u32)(c->owner >> 8 & mask) | upper);
+	__u32 first = c->owner >> 8 & mask, second = c->owner >> 40 & mask;
+	second ^= second == first ? mask & 1 : 0;
+	look_in(c, first | upper);
 	if (c->found == NO_PLACE)
-		look_in(c, (__u32)(c->owner >> 40 & mask) | upper);
+		look_in(c, second | upper);
 	return 0;
 }
 
@@ -160,9 +171,9 @@ __noinline int lock_hello(struct packet *p, __u32 isn, __u32 is_start)
 	__u32 is_forgeable = !(p->flags & PACKET_PROVEN);
 	look_for(&c, is_forgeable);
 	if (c.found == NO_PLACE && !is_forgeable) {
-		__u32 best = c.best;
-		look_for(&c, 1);
-		c.best = best;
+		struct place_choice other = c;
+		look_for(&other, 1);
+		c.found = other.found;
 	}
 	if (c.found == NO_PLACE && !is_start && p->flags & PACKET_NOT_FIRST)
 		return REASON_MIDSTREAM;
