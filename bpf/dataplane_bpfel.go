@@ -400,6 +400,7 @@ const (
 	DataplaneServiceFlagsSERVICE_PROXY_PROTOCOL DataplaneServiceFlags = 1
 	DataplaneServiceFlagsSERVICE_STRIP_MPTCP    DataplaneServiceFlags = 2
 	DataplaneServiceFlagsSERVICE_ASKS_CONNTRACK DataplaneServiceFlags = 4
+	DataplaneServiceFlagsSERVICE_ASKS_EGRESS    DataplaneServiceFlags = 8
 )
 
 type DataplaneServiceIdFlags uint32
@@ -458,6 +459,13 @@ const (
 	DataplaneStageSTAGE_SYN     DataplaneStage = 1
 	DataplaneStageSTAGE_PAYLOAD DataplaneStage = 2
 )
+
+type DataplaneSynAnswer struct {
+	_     structs.HostLayout
+	Check uint64
+	Isn   uint32
+	Iss   uint32
+}
 
 type DataplaneSynRecord struct {
 	_              structs.HostLayout
@@ -759,6 +767,7 @@ const (
 	DataplaneMapShapeBudgets              = "shape_budgets"
 	DataplaneMapShapes                    = "shapes"
 	DataplaneMapShapesListed              = "shapes_listed"
+	DataplaneMapSynAnswers                = "syn_answers"
 	DataplaneMapSyns                      = "syns"
 	DataplaneMapTcpFingerprints           = "tcp_fingerprints"
 	DataplaneMapTcpLayouts                = "tcp_layouts"
@@ -768,6 +777,7 @@ const (
 	DataplaneMapWorkspaces                = "workspaces"
 	DataplaneProgSpillwayAsk              = "spillway_ask"
 	DataplaneProgSpillwayDataplane        = "spillway_dataplane"
+	DataplaneProgSpillwayEgress           = "spillway_egress"
 	DataplaneProgSpillwayPayload          = "spillway_payload"
 	DataplaneVarKeepEnumControlShift      = "keep_enum_control_shift"
 	DataplaneVarKeepEnumCounterSlot       = "keep_enum_counter_slot"
@@ -848,6 +858,7 @@ type DataplaneSpecs struct {
 type DataplaneProgramSpecs struct {
 	SpillwayAsk       *ebpf.ProgramSpec `ebpf:"spillway_ask"`
 	SpillwayDataplane *ebpf.ProgramSpec `ebpf:"spillway_dataplane"`
+	SpillwayEgress    *ebpf.ProgramSpec `ebpf:"spillway_egress"`
 	SpillwayPayload   *ebpf.ProgramSpec `ebpf:"spillway_payload"`
 }
 
@@ -881,6 +892,7 @@ type DataplaneMapSpecs struct {
 	ShapeBudgets    *ebpf.MapSpec `ebpf:"shape_budgets"`
 	Shapes          *ebpf.MapSpec `ebpf:"shapes"`
 	ShapesListed    *ebpf.MapSpec `ebpf:"shapes_listed"`
+	SynAnswers      *ebpf.MapSpec `ebpf:"syn_answers"`
 	Syns            *ebpf.MapSpec `ebpf:"syns"`
 	TcpFingerprints *ebpf.MapSpec `ebpf:"tcp_fingerprints"`
 	TcpLayouts      *ebpf.MapSpec `ebpf:"tcp_layouts"`
@@ -975,6 +987,7 @@ type DataplaneMaps struct {
 	ShapeBudgets    *ebpf.Map `ebpf:"shape_budgets"`
 	Shapes          *ebpf.Map `ebpf:"shapes"`
 	ShapesListed    *ebpf.Map `ebpf:"shapes_listed"`
+	SynAnswers      *ebpf.Map `ebpf:"syn_answers"`
 	Syns            *ebpf.Map `ebpf:"syns"`
 	TcpFingerprints *ebpf.Map `ebpf:"tcp_fingerprints"`
 	TcpLayouts      *ebpf.Map `ebpf:"tcp_layouts"`
@@ -1012,6 +1025,7 @@ func (m *DataplaneMaps) Close() error {
 		m.ShapeBudgets,
 		m.Shapes,
 		m.ShapesListed,
+		m.SynAnswers,
 		m.Syns,
 		m.TcpFingerprints,
 		m.TcpLayouts,
@@ -1067,6 +1081,7 @@ type DataplaneVariables struct {
 type DataplanePrograms struct {
 	SpillwayAsk       *ebpf.Program `ebpf:"spillway_ask"`
 	SpillwayDataplane *ebpf.Program `ebpf:"spillway_dataplane"`
+	SpillwayEgress    *ebpf.Program `ebpf:"spillway_egress"`
 	SpillwayPayload   *ebpf.Program `ebpf:"spillway_payload"`
 }
 
@@ -1074,6 +1089,7 @@ func (p *DataplanePrograms) Close() error {
 	return _DataplaneClose(
 		p.SpillwayAsk,
 		p.SpillwayDataplane,
+		p.SpillwayEgress,
 		p.SpillwayPayload,
 	)
 }

@@ -56,6 +56,14 @@ struct {
 	__type(value, __u32);
 } unread SEC(".maps");
 
+/* What answered SYNs: direct-mapped like `syns`. Written by spillway_egress, for services with `confirm: egress`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SYN_ANSWERS);
+	__type(key, __u32);
+	__type(value, struct syn_answer);
+} syn_answers SEC(".maps");
+
 /* One entry, struct workspace. Nothing in it outlives its packet but the budget. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -17,6 +17,7 @@
 
 #include "confirm.h"
 #include "conntrack.h"
+#include "egress.h"
 #include "maps.h"
 #include "packet.h"
 #include "service.h"
@@ -53,6 +54,8 @@ static __always_inline void find_voucher(struct xdp_md *ctx, struct workspace *w
 	if (ws->is_asked || is_syn(p) || (p->flags & PACKET_OF_FLOW && !remote))
 		return;
 	ws->confirmed = remote ? CONFIRM_NONE : confirm(ctx, p, &ws->confirmed_isn);
+	if (ws->confirmed == CONFIRM_NONE && asks_egress(p))
+		ws->confirmed = confirm_answer(ctx, p);
 	if (ws->confirmed == CONFIRM_NONE)
 		ask_conntrack(ctx, ws);
 }

@@ -24,6 +24,8 @@ enum {
 	PROGRAM_PAYLOAD = 1,
 	PROGRAM_CONNTRACK = 2, /* of conntrack.c; missing where connection tracking cannot be asked */
 	PROGRAMS_MAX = 4,
+	/* A power of two: 1 MiB. At 100,000 SYN+ACKs a second a place is overwritten after 0.6 s, several round trips. */
+	SYN_ANSWERS = 65536,
 	/* A power of two; 16 KiB stay in a processor's cache during a flood. A client repeats its SYN after 1, 3, 7 s: at 400
 	 * blocked ones a second on a processor, nine of ten are known again after the first of these. */
 	RECENT_BLOCKS = 4096,
@@ -175,6 +177,14 @@ struct flow_key {
 };
 _Static_assert(sizeof(struct flow_key) == 36, "flow_key is ABI");
 
+/* What an answer of this host to a SYN said, see egress.h. check covers the key and the content, as that of a syn_record. */
+struct syn_answer {
+	__u64 check;
+	__u32 isn; /* the client's initial sequence number */
+	__u32 iss; /* the server's */
+};
+_Static_assert(sizeof(struct syn_answer) == 16, "syn_answer is ABI");
+
 /* What user space asks spillway_ask, as the data of a program run: whose socket is at these addresses and ports? */
 struct socket_question {
 	struct flow_key key;
@@ -292,6 +302,7 @@ enum service_flags {
 	SERVICE_PROXY_PROTOCOL = 1, /* connections begin with a PROXY header, which is stepped over */
 	SERVICE_STRIP_MPTCP = 2,    /* MP_CAPABLE and MP_JOIN of SYNs become NOPs */
 	SERVICE_ASKS_CONNTRACK = 4, /* where no socket vouches for a connection, connection tracking may */
+	SERVICE_ASKS_EGRESS = 8,    /* where no socket vouches for a connection, the answer to its SYN may */
 };
 
 struct service {

@@ -14,6 +14,7 @@
 #include "packet.h"
 #include "parse.h"
 #include "service.h"
+#include "egress.h"
 #include "flow.h"
 #include "payload.h"
 #include "release.h"
@@ -107,6 +108,15 @@ int spillway_ask(struct xdp_md *ctx)
 	q->confirmed = confirm(ctx, &p, &isn);
 	q->isn = isn;
 	return XDP_PASS;
+}
+
+/* spillway_egress looks at what leaves an interface, and lets whoever stands behind it decide: 0xffffffff is TC_ACT_UNSPEC, and
+ * TCX_NEXT. */
+SEC("tc")
+int spillway_egress(struct __sk_buff *skb)
+{
+	note_answer(skb);
+	return -1;
 }
 
 SEC("xdp.frags")

@@ -63,7 +63,12 @@ func (s Service) Protocol() uint8 {
 
 // Resettable reports whether a policy may reset the service's connections. Only a socket of this host can say whose
 // connection it is; without one a stranger could have another's reset.
-func (s Service) Resettable() bool { return s.Local && s.Protocol() == protocolTCP }
+func (s Service) Resettable() bool {
+	return s.Local && s.Protocol() == protocolTCP && s.Confirm != ConfirmEgress
+}
+
+// AsksEgress reports whether the answers that leave this host may vouch where no socket does.
+func (s Service) AsksEgress() bool { return s.Confirm == ConfirmEgress && s.Protocol() == protocolTCP }
 
 // Overlaps reports whether the services have an address in common.
 func (s Service) Overlaps(other Service) bool { return overlap(s, other) }

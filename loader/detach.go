@@ -40,6 +40,9 @@ func DetachPins(folder string) error {
 	if err := errors.Join(errs...); err != nil {
 		return err // maps stay while a link may still use them
 	}
+	for _, version := range versions {
+		errs = append(errs, dropEgress(filepath.Join(version, "egress"), func(string, int) bool { return false }))
+	}
 	for _, made := range append(versions, pins{folder: folder}.conntrack()) {
 		errs = append(errs, os.RemoveAll(made))
 	}

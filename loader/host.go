@@ -100,6 +100,9 @@ func CompileHost(h *config.Host, current *HostInfo, number uint32) (*HostImage, 
 		if s.ProxyProtocol {
 			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_PROXY_PROTOCOL)
 		}
+		if s.AsksEgress() {
+			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_ASKS_EGRESS)
+		}
 		img.host.Services[id] = service
 		img.resets[id] = s.Resettable()
 		img.services[id] = s

@@ -41,6 +41,7 @@ type Dataplane struct {
 	held      held
 	pair      *pair         // nil when nothing was loaded
 	asks      *ebpf.Program // whose socket is at some addresses; as pair
+	egress    *ebpf.Program // as pair
 	tracker   *tracker      // nil when connection tracking is not asked
 	untracked error         // why
 	lab       bool
@@ -157,15 +158,17 @@ func (d *Dataplane) Close() error {
 	if d.pair != nil {
 		errs = append(errs, d.pair.close())
 	}
-	if d.asks != nil {
-		errs = append(errs, d.asks.Close())
+	for _, p := range []*ebpf.Program{d.asks, d.egress} {
+		if p != nil {
+			errs = append(errs, p.Close())
+		}
 	}
 	errs = append(errs, d.tracker.close())
 	if d.Root != nil {
 		errs = append(errs, d.Root.Close())
 	}
 	errs = append(errs, d.spent.unmap())
-	d.maps, d.pair, d.asks, d.tracker, d.Root = nil, nil, nil, nil, nil
+	d.maps, d.pair, d.asks, d.egress, d.tracker, d.Root = nil, nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 
@@ -216,7 +219,8 @@ func (d *Dataplane) load() error {
 		c.Close()
 		return err
 	}
-	d.maps, d.asks = c.Maps, c.DetachProgram(bpf.DataplaneProgSpillwayAsk)
+	d.maps = c.Maps
+	d.asks, d.egress = c.DetachProgram(bpf.DataplaneProgSpillwayAsk), c.DetachProgram(bpf.DataplaneProgSpillwayEgress)
 	if d.words, err = mapWords(d.maps[bpf.DataplaneMapWords]); err != nil {
 		return err
 	}

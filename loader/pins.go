@@ -46,6 +46,7 @@ func (p pins) pairs() string              { return filepath.Join(p.base(), "prog
 func (p pins) pair(id uint32) string {
 	return filepath.Join(p.pairs(), strconv.FormatUint(uint64(id), 10))
 }
+func (p pins) egress() string          { return filepath.Join(p.base(), "egress") }
 func (p pins) rootFolder() string      { return filepath.Join(p.folder, "root") }
 func (p pins) rootProgram() string     { return filepath.Join(p.rootFolder(), "program") }
 func (p pins) rootWords() string       { return filepath.Join(p.rootFolder(), "words") }

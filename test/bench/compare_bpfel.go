@@ -55,7 +55,8 @@ type compareFlow struct {
 		C           [6]uint8
 		StableC     [6]uint8
 		StableCount [2]uint8
-		Pad         [2]uint8
+		IsHead      uint8
+		Pad         uint8
 	}
 	Sight uint32
 	Held  uint32

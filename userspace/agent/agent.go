@@ -97,7 +97,9 @@ type agent struct {
 	lastSave   time.Time
 	lastNotify time.Time
 	lastSweep  time.Time
-	baked      bakedAt // what tellBaked last told
+	lastEgress time.Time
+	egressOn   []string // interfaces, then
+	baked      bakedAt  // what tellBaked last told
 	bakedTold  bool
 	ready      bool // systemd was told
 

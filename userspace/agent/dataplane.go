@@ -52,6 +52,7 @@ type dataplane interface {
 	RestoreBans(left map[netip.Prefix]time.Duration) error
 	SettleBans() error
 	SweepVouched() (int, error)
+	SyncEgress(interfaces []string) error
 	SetBaked(generation uint32)
 	Baked() uint32
 	Released() (uint64, error)

@@ -396,6 +396,8 @@ func (m *machine) Baked() uint32 {
 	return m.baked
 }
 
+func (f *fake) SyncEgress([]string) error { return nil }
+
 func (f *fake) Released() (uint64, error) { return 0, nil }
 
 func (f *fake) BlockedFlows(_ *loader.FlowWalk, _ int, to []loader.BlockedFlow) ([]loader.BlockedFlow, bool, error) {

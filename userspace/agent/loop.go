@@ -59,6 +59,7 @@ func (a *agent) tick(hurry bool) {
 	if err == nil {
 		if a.wired.Load() && a.owns() {
 			a.watch(d, hurry)
+			a.watchEgress(d, hurry)
 			if a.adopted.Load() && a.change.TryLock() {
 				a.settle(d)
 				a.change.Unlock()

@@ -38,6 +38,7 @@ const (
 	problemKept    = "host_file_not_kept"
 	problemMode    = "mode_held"
 	problemQueue   = "queue_not_kept"
+	problemEgress  = "egress"
 	problemRelease = "sockets_not_released"
 )
 

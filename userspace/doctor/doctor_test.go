@@ -66,8 +66,8 @@ func TestEachFaultHasItsFix(t *testing.T) {
 		{"refused to the unit", func(f *Facts) { f.LoadAsUnit, f.Load = true, errors.New("open slot 1: permission denied") }, "load", Fault, "with the rights of the unit the kernel refuses", "the message"},
 		{"refused", func(f *Facts) { f.Load = errors.New("load the dataplane: boom") }, "load", Fault, "boom", "the message"},
 		{"a service that is forwarded", func(f *Facts) {
-			f.Services = []Service{{Name: "web", Local: true, Forwards: []forward.Rule{{By: "nftables", From: 443, To: 443, Where: "table ip nat, chain pre"}}}}
-		}, "forwarded", Warning, "service web: nftables forwards port 443 (table ip nat, chain pre)", "local: false"},
+			f.Services = []Service{{Name: "web", Confirm: "socket", Forwards: []forward.Rule{{By: "nftables", From: 443, To: 443, Where: "table ip nat, chain pre"}}}}
+		}, "forwarded", Warning, "service web: nftables forwards port 443 (table ip nat, chain pre)", "confirm: auto"},
 		{"what may forward", func(f *Facts) { f.ForwardNotes = []string{"kube-proxy runs"} }, "forwarded", Warning, "kube-proxy", "elsewhere"},
 		{"a service that nobody vouches for", func(f *Facts) {
 			f.Unvouched = view.Unvouched([]loader.ServiceInfo{{ID: 1, Name: "web", Kind: "tls"}}, map[uint8]view.First{1: {Unvouched: 60}}, "since the maps were made")

@@ -2,7 +2,10 @@
 
 package doctor
 
-import "github.com/spillway/spillway/userspace/forward"
+import (
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/forward"
+)
 
 // Facts is what Check judges. The zero value of a field means "not known" unless its comment says otherwise.
 type Facts struct {
@@ -73,8 +76,8 @@ type MapSize struct {
 // Service is one of the host file.
 type Service struct {
 	Name string
-	// Local is the host file's.
-	Local bool
+	// Confirm is the host file's.
+	Confirm config.Confirm
 	// Forwards send its connections elsewhere.
 	Forwards []forward.Rule
 }

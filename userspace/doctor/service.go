@@ -30,7 +30,7 @@ func (f *Facts) collectServices(host *config.Host, o Options) {
 			addresses = append(addresses, a.IP)
 		}
 		if hits := o.Forwards.Hitting(s.Port, addresses); len(hits) > 0 {
-			f.Services = append(f.Services, Service{Name: s.Name, Local: s.Local, Forwards: hits})
+			f.Services = append(f.Services, Service{Name: s.Name, Confirm: s.Confirm, Forwards: hits})
 		}
 	}
 	d, err := loader.Adopt(host.Paths.Pins)
@@ -50,11 +50,14 @@ func checkServices(f Facts) (all []Finding) {
 	for _, s := range f.Services {
 		r := s.Forwards[0]
 		says := fmt.Sprintf("service %s: %s forwards %s (%s), so no socket on it knows of these connections", s.Name, r.By, r.Ports(), r.Where)
-		if s.Local {
-			all = append(all, warn("forwarded", says, "if its server is elsewhere (a container, another host), set local: false for it"))
-			continue
+		switch s.Confirm {
+		case config.ConfirmSocket:
+			all = append(all, warn("forwarded", says, "set confirm: auto for it: then connection tracking vouches; or confirm: egress"))
+		case config.ConfirmEgress:
+			all = append(all, ok("forwarded", says+"; the answers that leave this host vouch (confirm: egress)"))
+		default:
+			all = append(all, ok("forwarded", says+"; connection tracking vouches (confirm: auto)"))
 		}
-		all = append(all, ok("forwarded", says))
 	}
 	for _, note := range f.ForwardNotes {
 		all = append(all, warn("forwarded", note, "look whether they send connections to a service elsewhere"))
