@@ -185,8 +185,9 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 	/* What came before it is not known, and unless it says so itself it is not the first. */
 	if (confirmed == CONFIRM_TRACKED && !(is_tls_service(p) && may_begin_hello(ctx, p)))
 		return inspect_midstream(ctx, p, CONFIRM_ESTABLISHED, isn);
-	/* A live connection with another ISN: what a remembered SYN says is not about it, however well it fits. */
-	if (confirmed >= CONFIRM_FRESH && !first)
+	/* A live connection with another ISN, or a handshake that this may complete: what a remembered SYN says is not about it,
+	 * however well it fits. */
+	if (confirmed != CONFIRM_NONE && !first)
 		return inspect_late(ctx, p, confirmed, isn);
 	if (!first)
 		isn = p->seq - 1;
