@@ -105,9 +105,6 @@ func (k kernel) newest(names []string) []string {
 	return slices.Compact(names)
 }
 
-// guestModules are what Debian's cloud kernels do not have built in.
-var guestModules = []string{"veth.ko", "tun.ko"}
-
 // open looks for what a guest needs in an unpacked package.
 func open(folder, busybox string) (image, error) {
 	found, err := filepath.Glob(filepath.Join(folder, "boot", "vmlinuz-*"))
@@ -116,21 +113,24 @@ func open(folder, busybox string) (image, error) {
 	}
 	img := image{vmlinuz: found[0], release: strings.TrimPrefix(filepath.Base(found[0]), "vmlinuz-")}
 	for _, name := range guestModules {
-		packed, err := filepath.Glob(filepath.Join(folder, "lib", "modules", "*", "kernel", "drivers", "net", name+"*"))
+		packed, err := filepath.Glob(filepath.Join(folder, "lib", "modules", "*", "kernel", name+".ko*"))
 		if err != nil || len(packed) == 0 {
 			return image{}, fmt.Errorf("%s: no module %s", folder, name)
 		}
-		to := filepath.Join(folder, name)
-		img.modules = append(img.modules, to)
-		if _, err := os.Stat(to); err == nil {
-			continue
+		module := filepath.Join(folder, filepath.Base(name)+".ko")
+		if _, err := os.Stat(module); err != nil {
+			if err := expand(packed[0], module, busybox); err != nil {
+				return image{}, err
+			}
 		}
-		if err := expand(packed[0], to, busybox); err != nil {
-			return image{}, err
-		}
+		img.modules = append(img.modules, module)
 	}
 	return img, nil
 }
+
+// guestModules are what Debian's cloud kernels do not have built in, each after those that it needs.
+var guestModules = []string{"drivers/net/veth", "drivers/net/tun", "lib/libcrc32c", "net/ipv4/netfilter/nf_defrag_ipv4", "net/ipv6/netfilter/nf_defrag_ipv6",
+	"net/netfilter/nf_conntrack"}
 
 // expand copies a module, uncompressed: the guest's busybox cannot load a compressed one.
 func expand(from, to, busybox string) error {

@@ -36,7 +36,7 @@ mount -t tmpfs tmp /tmp
 mount -t tmpfs run /run
 echo 1 >/proc/sys/kernel/printk
 ip link set lo up
-for module in /modules/*; do insmod $module; done
+for module in MODULES; do insmod /$module; done
 seconds() { cut -d. -f1 /proc/uptime; }
 `)
 	fmt.Fprintf(&b, "echo; echo \"%s$(uname -r)\"\n", markKernel) // the firmware leaves half a line behind
@@ -142,7 +142,7 @@ func (a *archive) close() error {
 	return a.err
 }
 
-// writeInitramfs packs shell, module and test binaries, which lie in built under the name of their folder.
+// writeInitramfs packs shell, modules and test binaries, which lie in built under the name of their folder.
 func writeInitramfs(path, built, busybox string, img image, all []suite) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -154,10 +154,12 @@ func writeInitramfs(path, built, busybox string, img image, all []suite) error {
 		a.folder(folder)
 	}
 	a.copy(busybox, "bin/busybox")
+	var names []string
 	for _, m := range img.modules {
-		a.copy(m, "modules/"+filepath.Base(m))
+		names = append(names, filepath.Base(m))
+		a.copy(m, filepath.Base(m))
 	}
-	a.file("init", []byte(initScript(all)))
+	a.file("init", []byte(strings.ReplaceAll(initScript(all), "MODULES", strings.Join(names, " "))))
 	for _, s := range all {
 		a.copy(filepath.Join(built, binaryOf(s)), s.name+"/suite.test")
 		if s.data != "" {

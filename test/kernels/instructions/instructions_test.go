@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
@@ -54,7 +55,7 @@ func TestPrintInstructions(t *testing.T) {
 		}
 		t.Skip("left out: loading programs needs root")
 	}
-	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadRoot, bpf.LoadDataplane} {
+	for _, load := range []func() (*ebpf.CollectionSpec, error){bpf.LoadRoot, bpf.LoadDataplane, bpf.LoadConntrack} {
 		spec, err := load()
 		if err != nil {
 			t.Fatal(err)
@@ -66,6 +67,9 @@ func TestPrintInstructions(t *testing.T) {
 func printInstructions(t *testing.T, spec *ebpf.CollectionSpec) {
 	t.Helper()
 	quiet := ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{LogDisabled: true}}
+	if types, err := btf.LoadKernelModuleSpec("nf_conntrack"); err == nil {
+		quiet.Programs.ExtraRelocationTargets = []*btf.Spec{types}
+	}
 	c, err := ebpf.NewCollectionWithOptions(spec, quiet)
 	if err != nil {
 		refused(t, spec, quiet)
