@@ -42,7 +42,7 @@ type Attachment struct {
 }
 
 // Attach puts the root program on an interface and pins the link, or adopts the link that is there. It never replaces
-// another XDP program. Errors: ErrNoDevice, ErrForeignProgram, ErrPermission, ErrUnsupported.
+// another XDP program. Errors: ErrNoDevice, ErrNoMAC, ErrForeignProgram, ErrPermission, ErrUnsupported.
 func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) {
 	iface, err := net.InterfaceByName(name)
 	if err != nil {
@@ -63,6 +63,9 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 				return Attachment{}, err
 			}
 		}
+	}
+	if err := refuseWithoutMAC(iface.Index); err != nil {
+		return Attachment{}, err
 	}
 	if err := refuseForeign(name, iface.Index); err != nil {
 		return Attachment{}, err

@@ -15,6 +15,8 @@ import (
 
 // What callers can tell apart with errors.Is.
 var (
+	// ErrNoMAC: the interface's frames have no Ethernet header.
+	ErrNoMAC = errors.New("frames without an Ethernet header")
 	// ErrNotPinned: there is no pinned state, so nothing of Spillway runs here.
 	ErrNotPinned = errors.New("nothing is pinned")
 	// ErrForeignABI: the pinned state was made by a version whose maps this one cannot read.

@@ -21,8 +21,17 @@ var leavesSums = []string{"netkit", "tap", "tun", "tuntap", "veth", "vif", "virt
 // LeavesSums says whether packets may come from the driver, or the kind of a software interface, without a whole checksum.
 func LeavesSums(driver string) bool { return slices.Contains(leavesSums, driver) }
 
-// flagsOf is what the dataplane has to know of an interface. One whose driver does not answer has no flags.
+// flagsOf is what the dataplane has to know of an interface.
 func flagsOf(index int) uint32 {
+	flags := sumFlags(index)
+	if dev, err := DeviceByIndex(index); err == nil && dev.Answers() == AnswerLost {
+		flags |= uint32(bpf.DataplaneInterfaceFlagsINTERFACE_NO_TX)
+	}
+	return flags
+}
+
+// sumFlags asks the driver. One that does not answer has no flags.
+func sumFlags(index int) uint32 {
 	iface, err := net.InterfaceByIndex(index)
 	if err != nil {
 		return 0

@@ -18,9 +18,14 @@ import (
 // Device is what netlink says of an interface of this network namespace. Links and pins may name what is elsewhere: a
 // device of another namespace, or one that had this name before. Only this says what its packets meet.
 type Device struct {
-	Name     string
-	Index    int
-	Programs []DeviceProgram // on XDP; more than one where native and generic programs stand behind each other
+	Name  string
+	Index int
+	Type  uint16 // of its hardware, ARPHRD_*; 0 where it was not asked
+	Kind  string // of a software device: veth, tun, wireguard…
+	Peer  int    // of a veth: index of its other end
+	// PeerElsewhere says that the other end is in another network namespace, where its index means nothing here.
+	PeerElsewhere bool
+	Programs      []DeviceProgram // on XDP; more than one where native and generic programs stand behind each other
 }
 
 // DeviceProgram is an XDP program on a device. No capability is needed to learn its id; to open it by that id,
@@ -88,7 +93,8 @@ func parseDevice(reply []byte) (Device, error) {
 	if len(reply) < unix.SizeofIfInfomsg {
 		return Device{}, errors.New("netlink's reply is too short")
 	}
-	d := Device{Index: int(nl.DeserializeIfInfomsg(reply).Index)}
+	msg := nl.DeserializeIfInfomsg(reply)
+	d := Device{Index: int(msg.Index), Type: msg.Type}
 	attrs, err := nl.ParseRouteAttr(reply[unix.SizeofIfInfomsg:])
 	if err != nil {
 		return Device{}, err
@@ -97,6 +103,14 @@ func parseDevice(reply []byte) (Device, error) {
 		switch a.Attr.Type &^ unix.NLA_F_NESTED {
 		case unix.IFLA_IFNAME:
 			d.Name = strings.TrimRight(string(a.Value), "\x00")
+		case unix.IFLA_LINK:
+			if len(a.Value) >= 4 {
+				d.Peer = int(binary.NativeEndian.Uint32(a.Value))
+			}
+		case unix.IFLA_LINK_NETNSID:
+			d.PeerElsewhere = true
+		case unix.IFLA_LINKINFO:
+			d.Kind = parseKind(a.Value)
 		case unix.IFLA_XDP:
 			if d.Programs, err = parsePrograms(a.Value); err != nil {
 				return Device{}, err
@@ -104,6 +118,20 @@ func parseDevice(reply []byte) (Device, error) {
 		}
 	}
 	return d, nil
+}
+
+// parseKind returns the kind of a software device.
+func parseKind(data []byte) string {
+	attrs, err := nl.ParseRouteAttr(data)
+	if err != nil {
+		return ""
+	}
+	for _, a := range attrs {
+		if a.Attr.Type == unix.IFLA_INFO_KIND {
+			return strings.TrimRight(string(a.Value), "\x00")
+		}
+	}
+	return ""
 }
 
 // The attributes that name a program (include/uapi/linux/if_link.h); the plain one is missing where there are several.

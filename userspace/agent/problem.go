@@ -107,6 +107,8 @@ func fixOf(err error) string {
 		return "look whose it is, remove it as root, and start the agent again"
 	case errors.Is(err, loader.ErrForeignProgram):
 		return "remove the other XDP program, or take the interface out of the host file; Spillway never replaces it"
+	case errors.Is(err, loader.ErrNoMAC):
+		return loader.FixWithoutMAC
 	case errors.Is(err, loader.ErrNoDevice):
 		return "it is attached as soon as the interface appears; correct its name in the host file if it never will"
 	case errors.Is(err, loader.ErrPermission):

@@ -4,6 +4,7 @@ package doctor
 
 import (
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/forward"
 )
 
@@ -107,6 +108,10 @@ type Interface struct {
 	// Master is the bond or bridge that this one is a member of, MasterKind which of the two, Siblings its other members.
 	Master, MasterKind string
 	Siblings           []string
+	// Encap is what its frames begin with: ether, loopback, none, ppp…
+	Encap string
+	// Answers says whether what a program answers leaves it.
+	Answers loader.Answer
 	// LRO says that large receive offload is on.
 	LRO Tri
 	// Native and Frags say whether the driver runs XDP programs itself, and over more than one buffer, when the kernel

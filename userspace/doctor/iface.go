@@ -26,7 +26,7 @@ func checkInterface(f Facts, i Interface) []Finding {
 	if !i.Up {
 		all = append(all, warn("link", "the interface is down", "ip link set dev "+i.Name+" up"))
 	}
-	all = append(all, checkNative(f, i), checkMTU(i), checkLRO(i), checkSums(i), checkMembers(f, i))
+	all = append(all, checkNative(f, i), checkMTU(i), checkLRO(i), checkSums(i), checkAnswers(i), checkMembers(f, i))
 	all = append(all, checkPrograms(i)...)
 	if !slices.ContainsFunc(i.Programs, func(p Program) bool { return p.Ours }) {
 		all = append(all, checkReset(i))
@@ -49,6 +49,9 @@ func checkPlace(i Interface) (Finding, bool) {
 	case i.Kind == "bridge" || i.Kind == "openvswitch":
 		return mistake("interface", fmt.Sprintf("a bridge over %s", orNone(lower)),
 			"list the bridge port that faces the visitors instead: "+orNone(lower)), true
+	case i.Encap != "" && i.Encap != "ether" && i.Encap != "loopback":
+		return mistake("interface", fmt.Sprintf("a layer-3 device (%s): its frames have no Ethernet header, and nothing in them could be read", i.Kind),
+			loader.FixWithoutMAC), true
 	}
 	return Finding{}, false
 }
@@ -121,6 +124,18 @@ func checkSums(i Interface) Finding {
 		return Finding{}
 	}
 	return ok("checksums", "senders on this machine leave TCP's checksum to a card that "+i.driver()+" does not have: Spillway takes such packets here, as Linux does")
+}
+
+// checkAnswers says where a reset cannot be answered with.
+func checkAnswers(i Interface) Finding {
+	switch i.Answers {
+	case loader.AnswerLost:
+		return warn("answers", "what a program answers (XDP_TX) does not leave this veth: its peer has neither an XDP program nor GRO; a reset is enforced as a drop",
+			"ethtool -K PEER gro on   (on its other end), then: systemctl restart spillway")
+	case loader.AnswerUnknown:
+		return ok("answers", "whether what a program answers (XDP_TX) leaves is not known: the other end of this veth is in another network namespace; a reset needs GRO or an XDP program there")
+	}
+	return Finding{}
 }
 
 // checkMembers says which other members of a bond the host file leaves out: their traffic would pass unseen.

@@ -61,6 +61,10 @@ func describe(l netlink.Link, all []netlink.Link, features map[int]uint64, own u
 	if a.EncapType == "loopback" {
 		i.Kind = "loopback"
 	}
+	i.Encap = a.EncapType
+	if dev, err := loader.DeviceByIndex(a.Index); err == nil {
+		i.Answers = dev.Answers()
+	}
 	if bits, known := features[a.Index]; known {
 		i.Native, i.Frags = tri(bits&xdpBasic != 0), tri(bits&xdpFrags != 0)
 	}

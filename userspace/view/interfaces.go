@@ -97,6 +97,10 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 			out.State = loader.StateSevered
 		}
 		j.bare = append(j.bare, i.Name)
+	case ours && !i.Device.ReadsFrames():
+		out.State, out.Mode, out.ProgramID, out.LinkID = api.InterfaceFailed, mode, j.Root, link.LinkID
+		out.Problem, out.Fix = i.Device.WithoutMAC(), loader.FixWithoutMAC
+		j.bare = append(j.bare, i.Name)
 	case ours && len(i.Device.Programs) == 1:
 		out.State, out.Mode, out.ProgramID = loader.StateAttached, mode, j.Root
 		j.attached = append(j.attached, i.Name)

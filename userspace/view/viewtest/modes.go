@@ -145,6 +145,10 @@ var Modes = []Mode{
 	{"all bare, bypass", func(r *view.Reading) { bare(r, 0); bare(r, 1); r.Bypass = loader.DeadlineForever }, api.StateUnprotected, "everything passes", false, false, false, "bypass"},
 	{"a lost interface", func(r *view.Reading) { r.Interfaces[1] = view.Interface{Name: "eth1", Err: loader.ErrNoDevice} }, api.StatePartly, "there is no interface eth1 here", true, true, false, "not_attached"},
 	{"a namesake with the same index", func(r *view.Reading) { r.Interfaces = r.Interfaces[:1]; bare(r, 0) }, api.StateUnprotected, "nothing is attached, everything passes", false, false, false, "not_attached"},
+	{"a layer-3 device", func(r *view.Reading) {
+		r.Interfaces[1].Device.Type, r.Interfaces[1].Device.Kind = unix.ARPHRD_NONE, "tun"
+	},
+		api.StatePartly, "eth1 is a layer-3 device (TUN)", true, true, false, "not_attached"},
 	{"a foreign program", func(r *view.Reading) { foreign(r, 0); foreign(r, 1) }, api.StateUnknown, "another program (id 9) is attached to eth0", false, false, true, "foreign_program"},
 	{"a foreign program on one", func(r *view.Reading) { foreign(r, 1) }, api.StatePartly, "another program (id 9) is attached to eth1", true, true, false, "foreign_program"},
 	{"a foreign program, bypass", func(r *view.Reading) { foreign(r, 0); foreign(r, 1); r.Bypass = loader.DeadlineForever }, api.StateUnknown, "another program", false, false, true, "foreign_program"},
