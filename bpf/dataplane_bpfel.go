@@ -64,6 +64,7 @@ type DataplaneDataplaneSettings struct {
 	ConntrackNext     uint32
 	UnprovenPerSecond uint32
 	IsLab             uint32
+	IsRealtime        uint32
 }
 
 type DataplaneEvent struct {
@@ -342,6 +343,7 @@ const (
 	DataplaneReasonREASON_HELLO_HIDDEN    DataplaneReason = 34
 	DataplaneReasonREASON_HELLO_UNSEEN    DataplaneReason = 35
 	DataplaneReasonREASON_HELLO_URGENT    DataplaneReason = 36
+	DataplaneReasonREASON_MPTCP_STRIPPED  DataplaneReason = 37
 	DataplaneReasonREASON_MAX             DataplaneReason = 48
 )
 
@@ -606,6 +608,8 @@ type DataplaneVouchedKey struct {
 
 type DataplaneWorkspace struct {
 	_      structs.HostLayout
+	IsBusy uint32
+	Pad    uint32
 	Packet struct {
 		_           structs.HostLayout
 		Key         DataplaneFlowKey

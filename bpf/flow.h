@@ -97,9 +97,12 @@ static __always_inline void take_facts(struct packet *p, const struct flow *flow
 /* relax scores a blocked flow again. A block that the new generation would not make ends; none begins here. */
 static __always_inline int relax(struct packet *p, struct flow *flow)
 {
-	take_facts(p, flow);
 	struct workspace *ws = get_workspace();
-	if (ws && (flow->flags & FLOW_HAS_TLS || flow->tls.is_head)) {
+	bool is_own = p->flags & PACKET_AT_WORK;
+	if (!ws || (!is_own && !take_workspace(ws)))
+		return REASON_HELLO_BUSY;
+	take_facts(p, flow);
+	if (flow->flags & FLOW_HAS_TLS || flow->tls.is_head) {
 		ws->tls = flow->tls;
 		p->flags |= flow->tls.is_head ? PACKET_HAS_HEAD : PACKET_HAS_TLS;
 	}
@@ -110,6 +113,8 @@ static __always_inline int relax(struct packet *p, struct flow *flow)
 	}
 	judge(p);
 	p->flags &= ~PACKET_EVENT;
+	if (!is_own)
+		leave_workspace(ws);
 	if (p->verdict == VERDICT_PASS) {
 		if (p->reason != REASON_AGENT_LOST)
 			flow->verdict = VERDICT_PASS;

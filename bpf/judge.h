@@ -296,6 +296,8 @@ static __always_inline void by_generation(struct packet *p, struct runtime *rt)
 	}
 	if (g->reasons[REASON_HELLO_HIDDEN] && h->services[service].kind == KIND_TLS)
 		p->flags |= PACKET_ASKED;
+	if (p->stage == STAGE_SYN && h->services[service].flags & SERVICE_STRIP_MPTCP)
+		p->flags |= PACKET_STRIP;
 	struct tally t = { .expires_ns = NEVER, .strong_kinds = strong_kinds(p, h) };
 	add_features(p, &t, g);
 	by_score(p, &t, policy);

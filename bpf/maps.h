@@ -7,6 +7,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "root.h"
+#include "settings.h"
 #include "types.h"
 #include "workspace.h"
 
@@ -346,6 +347,20 @@ static __always_inline struct runtime *get_words(void)
 {
 	__u32 zero = 0;
 	return bpf_map_lookup_elem(&words, &zero);
+}
+
+/* take_workspace says whether the workspace is now the caller's. Packets of one processor come after each other, but on PREEMPT_RT:
+ * there a task that receives may be interrupted by another in the middle of a packet, where the kernel takes no lock around
+ * softirqs (from 6.18 on by choice). Elsewhere the verifier removes the question. */
+static __always_inline bool take_workspace(struct workspace *ws)
+{
+	return !settings.is_realtime || !__sync_lock_test_and_set(&ws->is_busy, 1);
+}
+
+static __always_inline void leave_workspace(struct workspace *ws)
+{
+	if (settings.is_realtime)
+		*(volatile __u32 *)&ws->is_busy = 0;
 }
 
 #endif

@@ -119,6 +119,7 @@ var reasonNames = [...]string{
 	DataplaneReasonREASON_HELLO_HIDDEN:    "hello_hidden",
 	DataplaneReasonREASON_HELLO_UNSEEN:    "hello_unseen",
 	DataplaneReasonREASON_HELLO_URGENT:    "hello_urgent",
+	DataplaneReasonREASON_MPTCP_STRIPPED:  "mptcp_stripped",
 }
 
 var outcomeNames = [...]string{"pass", "tag", "limit", "reset", "drop", "would_limit", "would_reset", "would_drop"}

@@ -58,6 +58,13 @@
 /* The ClientHello was read, or it is shown that there is none: whatever comes behind it changes nothing. */
 #define PACKET_HELLO_READ (1U << 25)
 
+/* A SYN to a service whose connections are kept to plain TCP. */
+#define PACKET_STRIP 4194304
+/* And it asked for another. */
+#define PACKET_STRIPPED 16777216
+/* It lies in the workspace, which is its own until it leaves. */
+#define PACKET_AT_WORK 8388608
+
 /* Bits of the thirteenth byte of the TCP header. */
 #define TCP_BIT_FIN 0x01
 #define TCP_BIT_SYN 0x02

@@ -77,24 +77,28 @@ __noinline int write_reset(struct xdp_md *ctx, struct packet *p, struct flow_key
 	if (!p || !k)
 		return -1;
 	struct workspace *ws = get_workspace();
-	if (!ws)
+	bool is_own = p->flags & PACKET_AT_WORK;
+	if (!ws || (!is_own && !take_workspace(ws)))
 		return -1;
 	__u32 off = (p->l3_off ? p->l3_off : sizeof(struct ethhdr)) & L3_OFF_MASK;
 	bool is4 = is_ipv4(k->saddr);
 	void *headers = ws->answer;
+	int error;
 	if (is4) {
 		struct reset4 *r = headers;
 		fill_ipv4(r, k);
 		fill_tcp(&r->tcp, k, seq, ack, ack >> 32);
-		if (bpf_xdp_store_bytes(ctx, off, r, sizeof(*r)))
-			return -1;
+		error = bpf_xdp_store_bytes(ctx, off, r, sizeof(*r));
 	} else {
 		struct reset6 *r = headers;
 		fill_ipv6(r, k);
 		fill_tcp(&r->tcp, k, seq, ack, ack >> 32);
-		if (bpf_xdp_store_bytes(ctx, off, r, sizeof(*r)))
-			return -1;
+		error = bpf_xdp_store_bytes(ctx, off, r, sizeof(*r));
 	}
+	if (!is_own)
+		leave_workspace(ws);
+	if (error)
+		return -1;
 	int surplus = bpf_xdp_get_buff_len(ctx) - off - (is4 ? sizeof(struct reset4) : sizeof(struct reset6));
 	return surplus > 0 ? bpf_xdp_adjust_tail(ctx, -surplus) : 0;
 }
@@ -137,6 +141,14 @@ static __always_inline int reset_client(struct xdp_md *ctx, struct packet *p)
 	if (write_reset(ctx, p, &back, has_ack ? bpf_ntohl(acked) : 0, ack) || swap_addresses(ctx))
 		return XDP_DROP;
 	return XDP_TX;
+}
+
+/* can_answer says whether an answer leaves by the interface that the packet came from. */
+__noinline int can_answer(struct xdp_md *ctx)
+{
+	__u32 index = ctx->ingress_ifindex;
+	struct interface *in = bpf_map_lookup_elem(&interfaces, &index);
+	return !in || !(in->flags & INTERFACE_NO_TX);
 }
 
 /* reset enforces the verdict and returns the action: towards the server while it has a socket of this connection, so that

@@ -17,8 +17,9 @@ struct dataplane_settings {
 	__u32 conntrack_next;      /* this load's entry where the program goes on that asks connection tracking */
 	__u32 unproven_per_second; /* of packets that no socket vouches for, those that may cost one CPU more than 1 µs */
 	__u32 is_lab;              /* attached nowhere: what the SYN of a remote service says is believed */
+	__u32 is_realtime;         /* PREEMPT_RT: see take_workspace() */
 };
-_Static_assert(sizeof(struct dataplane_settings) == 44, "dataplane_settings is ABI");
+_Static_assert(sizeof(struct dataplane_settings) == 48, "dataplane_settings is ABI");
 
 volatile const struct dataplane_settings settings = {
 	.syn_mask = 65535,

@@ -73,6 +73,8 @@ enum reason {
 	REASON_HELLO_UNSEEN = 35,    /* the same, where a network or we may be the cause */
 	REASON_HELLO_URGENT =
 		36, /* more than one urgent byte in a ClientHello: which of them it has depends on the server */
+	REASON_MPTCP_STRIPPED =
+		37, /* decided, a SYN: no feature matched; its request for Multipath TCP was taken out */
 	REASON_MAX = 48,
 };
 

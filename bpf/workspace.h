@@ -49,6 +49,8 @@ struct segment {
 };
 
 struct workspace {
+	__u32 is_busy; /* see take_workspace() */
+	__u32 pad;
 	struct packet packet; /* on its way from one program to the next */
 	struct stream raw;    /* what a client sent first, or this packet again */
 	struct hello_values ciphers;

@@ -16,6 +16,7 @@
 #include "service.h"
 #include "egress.h"
 #include "flow.h"
+#include "mptcp.h"
 #include "payload.h"
 #include "release.h"
 #include "reset.h"
@@ -61,6 +62,10 @@ static __always_inline int inspect(struct xdp_md *ctx, struct packet *p)
 /* finish is the one exit: every packet is counted here, and nothing but PASS, DROP and TX leaves. */
 static __always_inline int finish(struct xdp_md *ctx, struct packet *p, int reason)
 {
+	if ((p->outcome == OUTCOME_RESET || p->outcome == OUTCOME_WOULD_RESET) && !can_answer(ctx))
+		p->outcome = p->outcome == OUTCOME_RESET ? OUTCOME_DROP : OUTCOME_WOULD_DROP;
+	if (p->flags & PACKET_STRIP && strip_mptcp(ctx, p) && reason == REASON_NO_MATCH)
+		reason = REASON_MPTCP_STRIPPED;
 	__u64 counted = count(p, reason > 0 && reason < REASON_MAX ? reason : REASON_INTERNAL);
 	if (p->flags & PACKET_EVENT && (is_sampled(p, counted) || is_watched(p)) && may_tell(p->now_ns))
 		tell(p);
@@ -73,16 +78,22 @@ static __always_inline int finish(struct xdp_md *ctx, struct packet *p, int reas
 	return p->flags & PACKET_RELEASE && release(ctx, p) == XDP_PASS ? XDP_PASS : XDP_DROP;
 }
 
-/* hand_over leaves the packet to the program that looks into payloads. It returns when there is none: then it passes. */
-static __always_inline void hand_over(struct xdp_md *ctx, const struct packet *p)
+/* hand_over leaves the packet to the program that looks into payloads. It returns when there is none, or when it is at work on a
+ * packet that this one interrupted: then it passes. */
+static __always_inline int hand_over(struct xdp_md *ctx, const struct packet *p)
 {
 	struct workspace *ws = get_workspace();
 	if (!ws)
-		return;
+		return REASON_INTERNAL;
+	if (!take_workspace(ws))
+		return REASON_HELLO_BUSY;
 	ws->packet = *p;
 	ws->is_asked = ws->is_near = ws->is_doubted = 0;
 	ws->confirmed = CONFIRM_NONE;
+	ws->packet.flags |= PACKET_AT_WORK;
 	bpf_tail_call(ctx, &programs, PROGRAM_PAYLOAD);
+	leave_workspace(ws);
+	return REASON_INTERNAL;
 }
 
 SEC("xdp.frags")
@@ -91,7 +102,7 @@ int spillway_dataplane(struct xdp_md *ctx)
 	struct packet p = {};
 	int reason = inspect(ctx, &p);
 	if (reason == REASON_CONTINUE)
-		hand_over(ctx, &p);
+		reason = hand_over(ctx, &p);
 	return finish(ctx, &p, reason);
 }
 
@@ -127,5 +138,7 @@ int spillway_payload(struct xdp_md *ctx)
 	if (!ws || !rt)
 		return XDP_PASS;
 	find_voucher(ctx, ws);
-	return finish(ctx, &ws->packet, inspect_beginning(ctx, &ws->packet, rt, ws));
+	int action = finish(ctx, &ws->packet, inspect_beginning(ctx, &ws->packet, rt, ws));
+	leave_workspace(ws);
+	return action;
 }

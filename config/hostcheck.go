@@ -88,6 +88,11 @@ func (d *decoder) checkServices(h *Host) {
 			d.faultAt(CodeRange, path+".proxy_protocol", "true", fmt.Sprintf("the service %s is %s, and a PROXY header is stepped over to read a ClientHello", s.Name, s.Kind),
 				"proxy_protocol on services of kind tls")
 		}
+		if s.MPTCP != MPTCPStrip {
+			h.Services[i].MPTCP = MPTCPPass
+		} else if s.Protocol() != protocolTCP {
+			d.faultAt(CodeReference, path+".mptcp", string(s.MPTCP), fmt.Sprintf("the service %s is %s, and only TCP has Multipath TCP", s.Name, s.Kind), "mptcp: strip for tls, http and tcp services")
+		}
 		for j, other := range h.Services[:i] {
 			if s.Port == other.Port && s.Port != 0 && s.Protocol() == other.Protocol() && overlap(s, other) {
 				d.faultAt(CodeDuplicate, path+".port", fmt.Sprint(s.Port), fmt.Sprintf("the service %s has the addresses and the port of %s in line %d", s.Name, other.Name, d.where(fmt.Sprintf("services[%d]", j)).line),

@@ -51,7 +51,19 @@ type Service struct {
 	// ProxyProtocol says that a balancer puts a PROXY header, version 1 or 2, in front of each connection. It is stepped over to
 	// read the ClientHello; the source stays the balancer's. Only for tls services.
 	ProxyProtocol bool `yaml:"proxy_protocol" jsonschema:"default=false"`
+	// MPTCP is what becomes of the request for Multipath TCP in a client's SYN: pass, or strip, and the connection is one of
+	// plain TCP. Over Multipath TCP a ClientHello can be hidden. Only for tls, http and tcp services.
+	MPTCP MPTCP `yaml:"mptcp" jsonschema:"enum=pass,enum=strip"`
 }
+
+// MPTCP is what becomes of a request for Multipath TCP.
+type MPTCP string
+
+// MPTCPPass is what a service means that says nothing.
+const (
+	MPTCPPass  MPTCP = ""
+	MPTCPStrip MPTCP = "strip"
+)
 
 // Protocol returns the IP protocol number of the service: 6 (TCP) or 17 (UDP).
 func (s Service) Protocol() uint8 {

@@ -289,3 +289,9 @@ func kernelVersion() (major, minor int, err error) {
 	}
 	return major, minor, nil
 }
+
+// isRealtime reports whether the kernel is one with PREEMPT_RT; its version says so.
+func isRealtime() bool {
+	var u unix.Utsname
+	return unix.Uname(&u) == nil && strings.Contains(unix.ByteSliceToString(u.Version[:]), "PREEMPT_RT")
+}

@@ -93,6 +93,9 @@ func CompileHost(h *config.Host, current *HostInfo, number uint32) (*HostImage, 
 	for _, s := range h.Services {
 		id := ids[s.Name]
 		service := bpf.Service{Tag: serviceTag(s.Name), Kind: kindNumber(s.Kind)}
+		if s.MPTCP == config.MPTCPStrip {
+			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_STRIP_MPTCP)
+		}
 		copy(service.Name[:len(service.Name)-1], s.Name)
 		if s.AsksConntrack() {
 			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_ASKS_CONNTRACK)

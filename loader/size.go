@@ -102,6 +102,9 @@ func (d *Dataplane) size(spec *ebpf.CollectionSpec) error {
 	if d.lab {
 		settings.IsLab = 1
 	}
+	if isRealtime() {
+		settings.IsRealtime = 1
+	}
 	if d.adjust != nil {
 		d.adjust(&settings)
 	}

@@ -179,7 +179,7 @@ const verdictReset = uint8(bpf.DataplaneVerdictVERDICT_RESET)
 func onEachFamily(t *testing.T, test func(t *testing.T, p *plane, f family)) {
 	t.Helper()
 	p := open(t)
-	for _, name := range []string{bpf.DataplaneMapFlows, bpf.DataplaneMapSyns, bpf.DataplaneMapCounters} {
+	for _, name := range []string{bpf.DataplaneMapFlows, bpf.DataplaneMapSyns, bpf.DataplaneMapCounters, bpf.DataplaneMapInterfaces} {
 		p.pinned(name) // for as long as the dataplane is open
 	}
 	for _, f := range families {
