@@ -44,6 +44,7 @@ func TestServedMeansRead(t *testing.T) {
 	n := schedules(t)
 	var all tally
 	all.play(r, seed, n-n/10)
+	all.finds, all.blamed = os.Getenv("SPILLWAY_SCHEDULES") == "", 0
 	all.play(r, rand.Uint64N(1<<32)+2, n/10)
 	all.report(t)
 }
@@ -68,6 +69,7 @@ type tally struct {
 	classes  map[string]int // of what was served
 	reasons  map[string]int // why a listed client was served
 	readings map[string]int // where what is kept differs from what was served, nobody being blocked
+	finds    bool           // a new fault is told and fails nothing: the seed is another in every run of `make test`
 	blamed   int            // faults that were looked into
 	faults   map[string]int
 	examples map[string]string
@@ -125,7 +127,11 @@ func (a *tally) blame(r *rig, s *schedule, fault string) {
 	a.faults[kind]++
 	if a.faults[kind] == 1 {
 		a.examples[kind] = fmt.Sprintf("-schedule %s: %s\n%s", least.line(kept), r.judge(least), least)
-		if isPending(fault, words) == "" {
+		switch {
+		case isPending(fault, words) != "":
+		case a.finds:
+			r.t.Logf("FOUND, to be filed as a row: %s, seen in schedule %d/%d\n%s", kind, s.seed, s.number, a.examples[kind])
+		default:
 			r.t.Errorf("%s, seen in schedule %d/%d\n%s", kind, s.seed, s.number, a.examples[kind])
 		}
 	}
