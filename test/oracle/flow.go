@@ -36,12 +36,12 @@ func (m *Model) syn(p *packet, s *config.Service, f *flow) Result {
 	if !ok && scored == none {
 		scored = synOptions
 	}
+	if f != nil {
+		f.sawSYN = true
+	}
 	j := m.World.judge(facts{packet: p, service: s.Name, fingerprint: fp, hasFingerprint: ok, reason: scored})
 	if !j.drops() {
 		m.syns[m.World.synPlace(p.key())] = synRecord{p.key(), p.seq, fp, ok}
-		if f != nil {
-			f.sawSYN = true
-		}
 	}
 	return m.counts(j.result(noMatch), p, p.seq)
 }

@@ -46,7 +46,8 @@ func (a *tally) String() string {
 var unreachable = map[string]string{
 	"internal":      "a map is missing, which the loader never leaves so",
 	"tcp_signature": elsewhere, "ja4": elsewhere, "not_hello": elsewhere,
-	"hello_partial": elsewhere, "hello_order": elsewhere, "hello_overlap": elsewhere,
+	"mptcp_stripped": "no service of these worlds strips; test/progrun has some that do",
+	"hello_partial":  elsewhere, "hello_order": elsewhere, "hello_overlap": elsewhere,
 	"hello_too_long": elsewhere, "hello_malformed": elsewhere, "hello_busy": elsewhere,
 	"hello_hidden": elsewhere, "hello_unseen": elsewhere, "hello_urgent": elsewhere, "not_taken": elsewhere,
 }
