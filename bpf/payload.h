@@ -155,8 +155,9 @@ static __always_inline int inspect_midstream(struct xdp_md *ctx, struct packet *
 static __noinline int inspect_late(struct xdp_md *ctx, struct packet *p, enum confirmation confirmed, __u32 isn)
 {
 	recall_first(p, isn);
-	if (p->seq - isn - 1 >= HELLO_MAX || !is_tls_service(p))
-		return inspect_midstream(ctx, p, confirmed, isn);
+	if (p->seq - isn - 1 >= HELLO_MAX ||
+	    !is_tls_service(p)) /* a handshake proves nothing of what is not its first data */
+		return inspect_midstream(ctx, p, confirmed == CONFIRM_REQUEST ? CONFIRM_NONE : confirmed, isn);
 	p->flags |= PACKET_PROVEN;
 	if (confirmed == CONFIRM_ESTABLISHED)
 		p->flags |= PACKET_NOT_FIRST;

@@ -24,6 +24,9 @@ func Contradict(r *rand.Rand, segments []Segment) []Segment {
 // again inserts at least one changed copy behind its original.
 func again(r *rand.Rand, segments []Segment, change func(Segment) Segment) []Segment {
 	all := slices.Clone(segments)
+	if len(all) == 0 {
+		return all
+	}
 	for range 1 + r.IntN(3) {
 		i := r.IntN(len(segments))
 		first := slices.IndexFunc(all, func(s Segment) bool { return s.Offset == segments[i].Offset })
