@@ -102,8 +102,12 @@ func (s *site) fins() uint64 {
 	return n
 }
 
-// Five hundred blocked bots close their connections to nginx, and as many to a Go server: the sockets are gone at once. A
-// visitor is served in their midst.
+// fewStay of five hundred may miss their one FIN: data is sent again, a FIN behind data that was dropped is not, so one that
+// came before its block was stored frees nothing. Those are closed as silent ones (TestSilentBlockedConnectionsAreClosed).
+const fewStay = 5
+
+// Five hundred blocked bots close their connections to nginx, and as many to a Go server: the sockets are gone at once, but for a
+// few. A visitor is served in their midst.
 func TestFINOfABlockedConnectionReleasesTheSocket(t *testing.T) {
 	s := newSite(t)
 	s.serveGo(8443)
@@ -116,10 +120,10 @@ func TestFINOfABlockedConnectionReleasesTheSocket(t *testing.T) {
 					defer func() { s.t = outer }()
 					s.publish(dropping(t, sends))
 					s.bake()
-					before := s.fins()
+					before, stayed := s.fins(), s.held(f.bots, 0)
 					s.flood(f, 500, port, sends, true)
 					since := time.Now()
-					for n := s.held(f.bots, 0); n > 0; n = s.held(f.bots, 0) {
+					for n := s.held(f.bots, 0) - stayed; n > fewStay; n = s.held(f.bots, 0) - stayed {
 						if time.Since(since) > released {
 							t.Fatalf("%v after the last close the server still holds %d sockets", time.Since(since), n)
 						}

@@ -134,7 +134,7 @@ func (s *site) took(t *testing.T) *api.Status {
 	})
 	folders, err := filepath.Glob(filepath.Join(s.Pins, "*"))
 	world.Must(t, err)
-	if want := []string{filepath.Join(s.Pins, "root"), filepath.Join(s.Pins, fmt.Sprintf("v%d", s.layout))}; !slices.Equal(folders, want) {
+	if want := []string{filepath.Join(s.Pins, "conntrack"), filepath.Join(s.Pins, "root"), filepath.Join(s.Pins, fmt.Sprintf("v%d", s.layout))}; !slices.Equal(folders, want) {
 		t.Errorf("below the pins lie %v, want %v", folders, want)
 	}
 	want := maps.Clone(s.roles)
