@@ -24,8 +24,8 @@
  * in doubt is not kept either; if the socket takes it all the same, it has taken what is not held, and that shows. */
 static __always_inline bool may_hold(struct xdp_md *ctx, struct packet *p)
 {
-	if (!(p->flags & PACKET_PROVEN)) /* a capture of the sending host has no checksums yet: its card makes them */
-		return settings.is_lab || check_segment(ctx, p) != CHECKSUM_WRONG;
+	if (!(p->flags & PACKET_PROVEN))
+		return check_segment(ctx, p) != CHECKSUM_WRONG;
 	int answer = accept_segment(ctx, p);
 	if (answer == DOUBTED)
 		p->flags |= PACKET_UNSEEN;

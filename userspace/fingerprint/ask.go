@@ -180,6 +180,12 @@ func (c *conn) byGo(told *Connection) (ja4 string) {
 	if c.stream.wasLate {
 		told.note("segments came out of order")
 	}
+	switch {
+	case c.isEdited:
+		told.note("segments with a wrong checksum are read, for no others came; a server takes none of them")
+	case len(c.fakes) > 0:
+		told.note("segments with a wrong checksum are left out: no server takes them")
+	}
 	if c.stream.late.differs {
 		told.note("bytes came twice, and differ; what counts is what Linux takes")
 	}

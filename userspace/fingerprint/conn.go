@@ -26,11 +26,15 @@ type conn struct {
 	frame     int
 	time      time.Time
 	isn       uint32
-	hasStart  bool // the ISN is known
-	isGuess   bool // which side is the client is a guess
-	isCut     bool // data was sent that is not in the capture
-	isLong    bool // data came in frames that are too long, or too many, to show the dataplane
-	fragments int  // packets that came in IP fragments, of which none is put together
+	hasStart  bool     // the ISN is known
+	isGuess   bool     // which side is the client is a guess
+	isCut     bool     // data was sent that is not in the capture
+	isLong    bool     // data came in frames that are too long, or too many, to show the dataplane
+	hasFirst  bool     // a segment came
+	isSummed  bool     // its client's host makes checksums itself: those of its first segment are right
+	fakes     [][]byte // frames with wrong ones, which no server takes
+	isEdited  bool     // and they are read all the same, for nothing else came
+	fragments int      // packets that came in IP fragments, of which none is put together
 	syns      [][]byte
 	read      []synFacts // what Go reads in them
 	frames    []held     // with data that may be needed
@@ -55,8 +59,46 @@ func (c *conn) opens(s *segment) {
 	c.stream.start(s.seq + 1)
 }
 
+// takes says whether a server would, by the checksums. Those that the sending host left to its card are made here; it leaves all
+// of them, so a wrong one behind a right one is wrong.
+func (c *conn) takes(s *segment) bool {
+	found := s.checksum()
+	if !c.hasFirst {
+		c.hasFirst, c.isSummed = true, found == sumRight
+	}
+	switch {
+	case found == sumWrong && c.isSummed:
+		if s.frame != nil && c.size < framesMax {
+			c.fakes = append(c.fakes, bytes.Clone(s.frame))
+			c.size += len(s.frame) + overhead
+		}
+		return false
+	case found == sumWrong || found == sumPartial:
+		s.complete()
+	}
+	return true
+}
+
+// takeFakes takes what no server would where nothing else came: somebody may have edited the capture.
+func (c *conn) takeFakes() {
+	fakes := c.fakes
+	c.isSummed = false
+	for _, frame := range fakes {
+		if c.stream.isFinished {
+			return
+		}
+		c.isEdited = true
+		if s, why := readSegment(frame, false); why == isTCP {
+			c.add(&s)
+		}
+	}
+}
+
 // add takes a segment of the client.
 func (c *conn) add(s *segment) {
+	if !c.takes(s) {
+		return
+	}
 	seq := s.seq
 	if s.isSYN() {
 		seq++

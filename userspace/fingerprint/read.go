@@ -181,6 +181,7 @@ func (r *reader) forget(c *conn) {
 func (r *reader) finish(c *conn) error {
 	r.forget(c)
 	r.remember(c)
+	c.takeFakes()
 	told, err := c.tell(r.Kernel)
 	if err != nil {
 		return err

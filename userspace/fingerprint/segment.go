@@ -46,8 +46,10 @@ type segment struct {
 	frame    []byte // nil when the dataplane cannot be shown it
 	tcp      []byte // header and options
 	ip       []byte // from the IP header on
-	plain    bool   // nothing lies between the IP header and TCP
-	noLength bool   // its host left the length to its network card
+	ipAt     int    // where that is in the frame
+	tcpAt    int
+	plain    bool // nothing lies between the IP header and TCP
+	noLength bool // its host left the length to its network card
 	hopLimit uint8
 }
 
@@ -75,7 +77,7 @@ func readSegment(data []byte, isCut bool) (segment, why) {
 		}
 		kind, rest = binary.BigEndian.Uint16(rest[2:]), rest[4:]
 	}
-	s.ip = rest
+	s.ip, s.ipAt = rest, len(data)-len(rest)
 	var w why
 	var from, to netip.Addr
 	var body []byte
@@ -95,16 +97,17 @@ func readSegment(data []byte, isCut bool) (segment, why) {
 	}
 	if s.noLength {
 		s.cut = isCut
-		s.setLength(len(data) - len(rest))
+		s.setLength()
 	}
+	s.tcpAt = s.ipAt + cap(rest) - cap(body) // of one array
 	return s, s.readTCP(from, to, body)
 }
 
-// setLength writes the length that a host left to its card, so that the dataplane reads the packet; ip is where it begins.
-func (s *segment) setLength(ip int) {
-	at, length := ip+2, len(s.ip)
+// setLength writes the length that a host left to its card, so that the dataplane reads the packet.
+func (s *segment) setLength() {
+	at, length := s.ipAt+2, len(s.ip)
 	if s.ip[0]>>4 == 6 {
-		at, length = ip+4, length-40
+		at, length = s.ipAt+4, length-40
 	}
 	if length > 1<<16-1 {
 		s.frame = nil
