@@ -37,7 +37,7 @@ demo: root deps build ## block bots in front of a real web server, in namespaces
 # compute: they get what the others leave, and their lines come last.
 test: root deps generate-check lint build ## run all that can be run on one machine (root); its own output comes last
 	@mkdir -p bin
-	{ nice -n 19 go test -count=1 -v -timeout 20m ./test/kernels >bin/kernels.log 2>&1 & guests=$$!; \
+	{ nice -n 10 go test -count=1 -v -timeout 20m ./test/kernels >bin/kernels.log 2>&1 & guests=$$!; \
 	trap 'kill $$guests 2>/dev/null || true' EXIT; failed=0; \
 	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -v -p 1 -timeout 12m $(packages) || failed=1; \
 	wait $$guests || failed=1; cat bin/kernels.log; exit $$failed; } | .ci/tell

@@ -16,6 +16,9 @@ import (
 	"time"
 )
 
+// slowest is how long a client may take: an emulated machine beside others shakes hands for many seconds.
+const slowest = time.Minute
+
 // embedded is the origin where no nginx is installed.
 type embedded struct {
 	server *http.Server
@@ -33,7 +36,7 @@ func (l *Lab) startEmbedded(o OriginOptions) (_ Origin, err error) {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, originBody)
 		}),
-		ReadHeaderTimeout: 5 * time.Second,
+		ReadHeaderTimeout: slowest, // the handshake's too
 		IdleTimeout:       5 * time.Second,
 		ErrorLog:          slog.NewLogLogger(l.log.Handler(), slog.LevelDebug),
 	}}

@@ -14,6 +14,7 @@ import (
 type VisitorOptions struct {
 	Rate             float64       // Go clients' requests per second, 0.1 to 2000; 0 means 20
 	Timeout          time.Duration // of a whole request, up to 30 s; 0 means 2 s
+	AtOnce           int           // a request begins only while fewer wait; 0: whatever the rate wants
 	Port             uint16        // TLS port of the origin; 0 means 443
 	UseCurl, UseWget bool          // also one real curl, wget a second, when installed
 }
@@ -41,6 +42,9 @@ func (l *Lab) StartVisitors(ctx context.Context, o VisitorOptions) (*Visitors, e
 		addr := netip.AddrPortFrom(edgeAddrFor(src.pick(n)), o.Port)
 		return target{addr: addr, tls: conf, timeout: o.Timeout, agent: "lab-visitor/1"}
 	})
+	if o.AtOnce > 0 {
+		v.waitWhileFull(o.AtOnce)
+	}
 	if err := l.add(v); err != nil {
 		return nil, fmt.Errorf("start visitors: %w", errors.Join(err, v.Close()))
 	}

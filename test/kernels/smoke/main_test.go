@@ -35,7 +35,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		fmt.Println("attached")
-		select {}
+		for { // a select without cases is a deadlock to the runtime
+			time.Sleep(time.Hour)
+		}
 	}
 	os.Exit(m.Run())
 }

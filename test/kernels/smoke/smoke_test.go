@@ -29,7 +29,7 @@ func TestLifeOfADataplane(t *testing.T) {
 		t.Fatal(err)
 	}
 	pins := testPins(t)
-	visitors, err := l.StartVisitors(t.Context(), lab.VisitorOptions{Rate: 4, Timeout: 20 * time.Second})
+	visitors, err := l.StartVisitors(t.Context(), lab.VisitorOptions{Rate: 4, Timeout: 30 * time.Second, AtOnce: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
