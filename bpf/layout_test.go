@@ -67,8 +67,8 @@ func TestA2RootIsForEver(t *testing.T) {
 	}
 	writeMaps(&text, spec)
 	if got, want := sum(text.String()), digests(t)["root"]; got != want {
-		t.Errorf("the root program or its maps changed: digest %s, want %s.\nEvery later build must be able to read the root of every earlier one: "+
-			"whatever is new belongs into the dataplane's own folder.\n%s", got, want, text.String())
+		t.Errorf("the root program or its maps changed: digest %s, want %s.\nEvery later build must be able to read the root of every "+
+			"earlier one: whatever is new belongs into the dataplane's own folder.\n%s", got, want, text.String())
 	}
 }
 
@@ -98,8 +98,8 @@ func TestA2LayoutHasItsNumber(t *testing.T) {
 	writeKept(&text, spec)
 	number := strconv.Itoa(ABIVersion)
 	if got, want := sum(text.String()), digests(t)[number]; got != want {
-		t.Errorf("maps or types changed: the digest is\n%s %s\nABI number %s had %q. Once a number was released, a change takes the next one (bpf/types.h, "+
-			"bpf/names.go) and adds its line to bpf/abi.txt; before that, it changes its line.", number, got, number, want)
+		t.Errorf("maps or types changed: the digest is\n%s %s\nABI number %s had %q. Once a number was released, a change takes the next "+
+			"one (bpf/types.h, bpf/names.go) and adds its line to bpf/abi.txt; before that, it changes its line.", number, got, number, want)
 	}
 	if os.Getenv("SPILLWAY_LAYOUT") != "" { // what the digest is of, for a diff
 		fmt.Println(text.String())
@@ -121,14 +121,17 @@ func TestConntrackPageIsForEver(t *testing.T) {
 
 // The constants of names.go are those of the C.
 func TestABINumberIsThatOfTheC(t *testing.T) {
-	data, err := os.ReadFile("types.h")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{fmt.Sprintf("#define ABI_VERSION %d\n", ABIVersion), fmt.Sprintf("\tSLOTS = %d,\n", Slots),
-		fmt.Sprintf("\tSERVICES_MAX = %d,\n", ServicesMax)} {
+	for want, file := range map[string]string{
+		fmt.Sprintf("#define ABI_VERSION %d\n", ABIVersion): "types.h",
+		fmt.Sprintf("\tSLOTS = %d,\n", Slots):               "types.h",
+		fmt.Sprintf("\tSERVICES_MAX = %d,\n", ServicesMax):  "host.h",
+	} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if !strings.Contains(string(data), want) {
-			t.Errorf("types.h does not say %q", want)
+			t.Errorf("%s does not say %q", file, want)
 		}
 	}
 	root, err := os.ReadFile("root.h")

@@ -31,7 +31,8 @@ func TestStackFitsLinux61(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats}})
+	loaded, err := ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{
+		Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats}})
 	if err != nil {
 		var refused *ebpf.VerifierError
 		if errors.As(err, &refused) && len(refused.Log) > 3 {
