@@ -109,6 +109,7 @@ func TestFloodOfShapes(t *testing.T) {
 		d.rule(reason, i+1).reason(reason, reason)
 	}
 	p.swap(d.bundle())
+	onOneProcessor(t)
 	p.wants("the bot, before the flood", "XDP_DROP", p.visits(botIP, 1, stream).all(1460))
 	var in time.Duration
 	var worst time.Duration
@@ -133,8 +134,10 @@ func TestFloodOfShapes(t *testing.T) {
 	}
 	t.Logf("%d shapes in %v: %v a run with its system call, the longest %v; of a sample %v", floodShapes,
 		time.Since(begin).Round(time.Millisecond), in/floodShapes, worst, classes)
-	if hits := p.hits("hello_busy"); hits < floodShapes-unprovenPerSecond*4*(1+uint64(time.Since(begin)/time.Second)) {
-		t.Errorf("%d of %d shapes were beyond the budget", hits, floodShapes)
+	// One processor, and a second at each end that was only begun. On a busy machine that may be all.
+	within := unprovenPerSecond * (2 + uint64(time.Since(begin)/time.Second))
+	if hits := p.hits("hello_busy"); hits+within < floodShapes {
+		t.Errorf("%d of %d shapes were beyond the budget, want all but %d", hits, floodShapes, within)
 	}
 	listed, all := p.rows(bpf.DataplaneMapShapesListed), p.rows(bpf.DataplaneMapShapes)
 	if listed != 1 || all == 0 {

@@ -121,14 +121,21 @@ func (r *room) dialAs(source string, port uint16, isn uint32, stream []byte) *cl
 		to = netip.AddrPortFrom(server6, webPort)
 	}
 	c := &client{visitor: visitor{r.p, clienthello.Connection{Source: from, Dest: to, ISN: isn}, stream}, r: r}
+	c.knock(c.k.SYN())
+	return c
+}
+
+// knock sends a SYN, as often as a client would, and takes the server's answer.
+func (c *client) knock(syn []byte) {
+	c.r.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		r.p.wants("a SYN", "XDP_PASS", c.feed(c.k.SYN()))
-		if number, ok := r.answer(from); ok {
+		c.p.wants("a SYN", "XDP_PASS", c.feed(syn))
+		if number, ok := c.r.answer(c.k.Source); ok {
 			c.k.Ack = number + 1
-			return c
+			return
 		}
 		if time.Now().After(deadline) {
-			r.t.Fatalf("the server does not answer the SYN of %s", from)
+			c.r.t.Fatalf("the server does not answer the SYN of %s", c.k.Source)
 		}
 	}
 }

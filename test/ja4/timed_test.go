@@ -31,12 +31,7 @@ func (r *room) dialTimed(source string, port uint16, clock uint32, stream []byte
 	c := &timed{client: &client{visitor: visitor{r.p, k, stream}, r: r}, clock: clock}
 	syn := packet.Frame{Source: from.Addr(), Dest: to.Addr(), Body: packet.TCP{SourcePort: from.Port(), DestPort: to.Port(), Seq: k.ISN,
 		Flags: packet.SYN, Window: 64240, Options: packet.Options(packet.MSS(1460), packet.Timestamps(clock, 0))}}
-	r.p.wants("a SYN", "XDP_PASS", c.feed(syn.Bytes()))
-	number, ok := r.answer(from)
-	if !ok {
-		r.t.Fatalf("the server does not answer the SYN of %s", from)
-	}
-	c.k.Ack = number + 1
+	c.knock(syn.Bytes())
 	c.echo = timestampOf(r.synACK)
 	return c
 }
