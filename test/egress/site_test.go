@@ -10,18 +10,12 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -62,140 +56,37 @@ type family struct {
 }
 
 var families = []family{
-	{"IPv4", lab.EdgeAddr4, netip.MustParseAddr("10.66.0.2"), lab.CrawlerPrefix4.Addr().Next(), lab.VisitorPrefix4.Addr().Next()},
-	{"IPv6", lab.EdgeAddr6, netip.MustParseAddr("fd66::2"), lab.CrawlerPrefix6.Addr().Next(), lab.VisitorPrefix6.Addr().Next()},
+	{"IPv4", lab.EdgeAddr4, lab.BehindAddr4, lab.CrawlerPrefix4.Addr().Next(), lab.VisitorPrefix4.Addr().Next()},
+	{"IPv6", lab.EdgeAddr6, lab.BehindAddr6, lab.CrawlerPrefix6.Addr().Next(), lab.VisitorPrefix6.Addr().Next()},
 }
 
 // newSite makes a site; by DNAT the server has the edge's addresses, else its own.
 func newSite(t *testing.T, dnat bool) *site {
 	t.Helper()
-	rules := untracked
-	if dnat {
-		rules = forwarded
-	}
-	path, err := exec.LookPath("nft")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("nft is missing: `make deps` installs it")
-		}
-		t.Skip("left out: nft is missing; `make deps` installs it")
-	}
+	world.Program(t, "nft")
 	s := &site{World: world.New(t), t: t, servers: map[string]netip.Addr{}}
+	rules := untracked
 	for _, f := range families {
 		s.servers[f.name] = f.behind
 		if dnat {
-			s.servers[f.name] = f.edge
+			s.servers[f.name], rules = f.edge, forwarded
 		}
 	}
-	world.Must(t, s.Out.Do(func() error {
-		for _, f := range families {
-			r := &netlink.Route{Dst: &net.IPNet{IP: f.behind.AsSlice(), Mask: net.CIDRMask(f.behind.BitLen(), f.behind.BitLen())}, Gw: f.edge.AsSlice()}
-			if err := netlink.RouteAdd(r); err != nil {
-				return fmt.Errorf("route to %s: %w", f.behind, err)
-			}
-		}
-		return nil
-	}))
 	s.Host.Services[0].Local, s.Host.Services[0].Confirm = false, config.ConfirmEgress
-	behind, listener := s.newServer()
-	world.Must(t, s.Edge.Do(func() error {
-		for _, f := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
-			if err := os.WriteFile("/proc/sys/net/"+f, []byte("1"), 0o644); err != nil {
-				return err
-			}
-		}
-		if err := makeVeth("srv0", "srv1", behind, "10.66.0.1/24", "fd66::1/64"); err != nil {
-			return err
-		}
-		cmd := exec.Command(path, "-f", "-")
-		cmd.Stdin = strings.NewReader(rules)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("nft: %w: %s", err, out)
-		}
-		return s.Dataplane.SyncEgress([]string{s.EdgeIf})
-	}))
-	listener()
+	world.Must(t, s.AddBehind())
+	world.Must(t, s.Edge.Filter(rules))
+	world.Must(t, s.Edge.Do(func() error { return s.Dataplane.SyncEgress([]string{s.EdgeIf}) }))
+	for network, address := range map[string]string{"tcp4": "0.0.0.0:443", "tcp6": "[::]:443"} {
+		l, err := s.Behind.Listen(network, address)
+		world.Must(t, err)
+		t.Cleanup(func() { _ = l.Close() })
+		go s.accept(l)
+	}
 	s.Publish(s.Host, world.Bundle(nil, nil))
 	for _, f := range families {
 		world.Eventually(t, "the server behind answers over "+f.name, func() bool { return s.visit(f) == nil })
 	}
 	return s
-}
-
-// makeVeth makes a pair whose other end is the server's.
-func makeVeth(here, there string, ns netns.NsHandle, addrs ...string) error {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name = here
-	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: there, PeerNamespace: netlink.NsFd(ns)}); err != nil {
-		return fmt.Errorf("make a veth pair: %w", err)
-	}
-	return setUp(here, addrs...)
-}
-
-func setUp(name string, addrs ...string) error {
-	l, err := netlink.LinkByName(name)
-	if err != nil {
-		return err
-	}
-	for _, text := range addrs {
-		a, err := netlink.ParseAddr(text)
-		if err != nil {
-			return err
-		}
-		if strings.Contains(text, ":") {
-			a.Flags = 0x02 // IFA_F_NODAD
-		}
-		if err := netlink.AddrAdd(l, a); err != nil {
-			return fmt.Errorf("add %s: %w", text, err)
-		}
-	}
-	return netlink.LinkSetUp(l)
-}
-
-// newServer makes a namespace, and returns how to listen there once its interface is there. It reads and answers "served".
-func (s *site) newServer() (netns.NsHandle, func()) {
-	s.t.Helper()
-	made, ready := make(chan netns.NsHandle), make(chan struct{})
-	done := make(chan error, 1)
-	var listeners []net.Listener
-	go func() {
-		runtime.LockOSThread() // never unlocked: the namespace ends with the thread
-		ns, err := netns.New()
-		if err != nil {
-			done <- err
-			close(made)
-			return
-		}
-		made <- ns
-		<-ready
-		err = setUp("srv1", "10.66.0.2/24", "fd66::2/64")
-		for _, via := range []string{"10.66.0.1", "fd66::1"} {
-			if err == nil {
-				err = netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(via)})
-			}
-		}
-		for network, address := range map[string]string{"tcp4": "0.0.0.0:443", "tcp6": "[::]:443"} {
-			if err == nil {
-				var l net.Listener
-				l, err = net.Listen(network, address)
-				listeners = append(listeners, l)
-			}
-		}
-		done <- err
-	}()
-	ns, ok := <-made
-	if !ok {
-		s.t.Fatal(<-done)
-	}
-	s.t.Cleanup(func() { _ = ns.Close() })
-	return ns, func() {
-		close(ready)
-		world.Must(s.t, <-done)
-		for _, l := range listeners {
-			s.t.Cleanup(func() { _ = l.Close() })
-			go s.accept(l)
-		}
-	}
 }
 
 func (s *site) accept(l net.Listener) {

@@ -4,6 +4,7 @@ package ja4
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/spillway/spillway/test/clienthello"
@@ -39,4 +40,9 @@ func TestNothingIsLeftOfTheHelloBefore(t *testing.T) {
 		p.wants(what+", second segment", "XDP_PASS", v.bytes(cut, len(split)))
 		v.wantJA4(what, p.ja4Of(split))
 	}
+}
+
+// record is a record of TLS.
+func record(kind, major, minor byte, content []byte) []byte {
+	return slices.Concat([]byte{kind, major, minor, byte(len(content) >> 8), byte(len(content))}, content)
 }

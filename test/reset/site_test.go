@@ -74,7 +74,7 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{World: world.New(t), t: t, folder: t.TempDir()}
-	path := program(t, "nginx")
+	path := world.Program(t, "nginx")
 	certificate, key := newCertificate(t)
 	s.write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}))
 	s.write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
@@ -94,21 +94,6 @@ func newSite(t *testing.T) *site {
 func (s *site) write(name string, text []byte) {
 	s.t.Helper()
 	world.Must(s.t, os.WriteFile(filepath.Join(s.folder, name), text, 0o600))
-}
-
-// program finds a program; without it the test is left out, and in CI it fails.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	for _, candidate := range []string{name, "/usr/sbin/" + name} {
-		if path, err := exec.LookPath(candidate); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is missing: `make deps` installs it", name)
-	}
-	t.Skipf("left out: %s is missing; `make deps` installs it", name)
-	return ""
 }
 
 // receive gives an interface a program that passes everything. What a program at one end of a veth sends back reaches the

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -41,6 +42,21 @@ func needRoot(t *testing.T) {
 		t.Fatal("these tests make network namespaces: root is needed")
 	}
 	t.Skip("left out: network namespaces need root")
+}
+
+// Program finds a program; without it the test is left out, and in CI it fails.
+func Program(t *testing.T, name string) string {
+	t.Helper()
+	for _, candidate := range []string{name, "/usr/sbin/" + name} {
+		if path, err := exec.LookPath(candidate); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is missing: `make deps` installs it", name)
+	}
+	t.Skipf("left out: %s is missing; `make deps` installs it", name)
+	return ""
 }
 
 // New makes a world; it fails the test, or skips it visibly without root (never in CI).

@@ -27,11 +27,13 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Lab is a running network. Its fields do not change until Close.
+// Lab is a running network. Its fields do not change until Close,
+// but for Behind.
 type Lab struct {
 	Edge, Out           *Namespace
-	EdgeIf, OutIf       string // "edge0", "out0"
-	EdgeIndex, OutIndex int    // each as its own namespace counts
+	Behind              *Namespace // nil until AddBehind
+	EdgeIf, OutIf       string     // "edge0", "out0"
+	EdgeIndex, OutIndex int        // each as its own namespace counts
 	EdgeMAC, OutMAC     net.HardwareAddr
 
 	id     string
@@ -131,7 +133,7 @@ func (l *Lab) Close() error {
 		errs = append(errs, l.sender.Close())
 	}
 	// The names go last: until then Sweep can still find what is left.
-	for _, n := range []*Namespace{l.Edge, l.Out} {
+	for _, n := range []*Namespace{l.Behind, l.Edge, l.Out} {
 		if n != nil {
 			errs = append(errs, removeLink(n.name), n.Close())
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -60,7 +61,7 @@ func labID(name string) (string, bool) {
 	if !ok || len(parts) < 2 || len(parts) > 3 {
 		return "", false
 	}
-	if len(parts) == 3 && parts[2] != "edge" && parts[2] != "out" {
+	if len(parts) == 3 && !slices.Contains([]string{"edge", "out", "behind"}, parts[2]) {
 		return "", false
 	}
 	if _, err := strconv.ParseUint(parts[0], 10, 31); err != nil {
@@ -88,7 +89,7 @@ func sweepLab(id string) error {
 	case err != nil:
 		return err
 	}
-	err = errors.Join(removeNamespace(id+"-edge"), removeNamespace(id+"-out"),
+	err = errors.Join(removeNamespace(id+"-behind"), removeNamespace(id+"-edge"), removeNamespace(id+"-out"),
 		os.RemoveAll(filepath.Join(stateDir, "."+id)))
 	if r == nil {
 		return errors.Join(err, os.RemoveAll(filepath.Join(stateDir, id)))
@@ -171,7 +172,7 @@ func removeLink(name string) error {
 
 // removeVeth removes the lab's veth from the calling thread's namespace.
 func removeVeth() error {
-	for _, name := range []string{edgeIf, outIf} {
+	for _, name := range []string{behindIf, innerIf, edgeIf, outIf} {
 		link, err := netlink.LinkByName(name)
 		if errors.As(err, &netlink.LinkNotFoundError{}) {
 			continue

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package servers
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// trick is a way to send a hello. The visitor's is like the bot's, but for its fingerprint, which nobody lists.
+type trick struct{ bot, visitor []byte }
+
+func tricks(t *testing.T) map[string]trick {
+	t.Helper()
+	all := map[string]trick{}
+	visitors, old := recordTricks(goHello(t, "http/1.1")), oldTricks(0x003c)
+	for name, stream := range recordTricks(goHello(t)) {
+		all[name] = trick{stream, visitors[name]}
+	}
+	for name, stream := range oldTricks() {
+		all[name] = trick{stream, old[name]}
+	}
+	return all
+}
+
+// What a server serves was read, a listed client is not served, and a visitor is: every server, every trick, IPv4 and IPv6,
+// local and behind DNAT. The whole table is live, through the attached dataplane; what a server serves it is asked directly.
+func TestServedMeansRead(t *testing.T) {
+	s := newSite(t, len(servers))
+	s.serveAll()
+	all := tricks(t)
+	var listed [][]byte
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if ja4Of(all[name].bot) == ja4Of(all[name].visitor) && ja4Of(all[name].bot) != "" {
+			t.Fatalf("%s: bot and visitor have one JA4", name)
+		}
+		if ja4Of(all[name].bot) != "" {
+			listed = append(listed, all[name].bot)
+		}
+	}
+	s.publish(deny(t, listed...))
+	var cells atomic.Int64
+	var wg sync.WaitGroup
+	for _, p := range places {
+		for _, v := range servers { // each takes one client after the other: s_server can do no more
+			wg.Go(func() {
+				n := 0
+				for _, name := range slices.Sorted(maps.Keys(all)) {
+					ok, err := s.serves(p, v, all[name].visitor)
+					if err != nil {
+						t.Errorf("%s, asked for %s: %v", v.name, name, err)
+						return
+					}
+					if !ok {
+						continue
+					}
+					n++
+					for _, f := range families {
+						cells.Add(1)
+						if err := s.cell(p, v, f, all[name]); err != nil {
+							t.Errorf("%s serves %s; %s, %s: %v", v.name, name, p.name, f.name, err)
+						}
+					}
+				}
+				t.Logf("%s, %s: serves %d of %d", v.name, p.name, n, len(all))
+				if n < 20 || n == len(all) {
+					t.Errorf("%s, %s: it judges nothing", v.name, p.name)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	t.Logf("%d cells", cells.Load())
+}
+
+// cell says what is wrong with a visitor and a bot of one server.
+func (s *site) cell(p place, v server, f family, k trick) error {
+	return errors.Join(s.visitor(p, v, f, k.visitor), s.bot(p, v, f, k.bot))
+}
+
+func (s *site) visitor(p place, v server, f family, stream []byte) error {
+	c, err := s.dial(f.visitor, f.edge, p.port(v.port))
+	if err != nil {
+		return fmt.Errorf("the visitor: %w", err)
+	}
+	defer func() { _ = c.Close() }()
+	if err := says(c, stream); err != nil {
+		return fmt.Errorf("the visitor: %w", err)
+	}
+	ok, err := served(c)
+	if !ok || err != nil {
+		return fmt.Errorf("the visitor is not served: %w", err)
+	}
+	if got, want := readOf(s.flowOf(c)), ja4Of(stream); got != want {
+		return fmt.Errorf("read of the visitor: %s, want %s", got, want)
+	}
+	return nil
+}
+
+func (s *site) bot(p place, v server, f family, stream []byte) error {
+	c, err := s.dial(f.bot(), f.edge, p.port(v.port))
+	if err != nil {
+		return fmt.Errorf("the bot: %w", err)
+	}
+	defer func() { _ = c.SetLinger(0); _ = c.Close() }()
+	if err := says(c, stream); err != nil {
+		return fmt.Errorf("the bot: %w", err)
+	}
+	blocked := until(func() bool {
+		flow, ok := s.flowOf(c)
+		return ok && flow.Verdict == verdictDrop && flow.Flags&confirmed != 0
+	})
+	if !blocked {
+		return fmt.Errorf("the bot is not blocked: %s", readOf(s.flowOf(c)))
+	}
+	_ = c.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+	if n, _ := c.Read(make([]byte, 5)); n > 0 {
+		return errors.New("the bot is served")
+	}
+	return s.abort(p, v, f, local(c))
+}
