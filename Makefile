@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 export CGO_ENABLED := 0
 version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 generated := $(wildcard bpf/*_bpfel.go bpf/*_bpfel.o config/schema/*.json config/dashboards/*.json)
-packages = $$(go list ./... | grep -v '/test/kernels$$')
+stream = $$(awk '$$3 == "$(1)" {print "./" $$1}' .ci/budget)
 c_files := $(wildcard bpf/*.c bpf/*.h)
 
 help: ## print every target with its sentence
@@ -33,14 +33,16 @@ demo: root deps build ## block bots in front of a real web server, in namespaces
 	go build -trimpath -buildvcs=false -o bin/mimic ./test/bots/mimic
 	bin/spillway demo
 
-# One package at a time: some make traffic, and on two cores they would take each other's time. The emulated kernels only
-# compute: they get what the others leave, and their lines come last.
+# Three streams (.ci/budget): what makes traffic runs one package at a time, and beside it what computes. The emulated kernels get
+# what the others leave. A stream that ran in the background says its lines at the end.
 test: root deps generate-check lint build ## run all that can be run on one machine (root); its own output comes last
 	@mkdir -p bin
-	{ nice -n 10 go test -count=1 -v -timeout 20m ./test/kernels >bin/kernels.log 2>&1 & guests=$$!; \
-	trap 'kill $$guests 2>/dev/null || true' EXIT; failed=0; \
-	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -v -p 1 -timeout 12m $(packages) || failed=1; \
-	wait $$guests || failed=1; cat bin/kernels.log; exit $$failed; } | .ci/tell
+	{ nice -n 10 go test -count=1 -v -timeout 20m $(call stream,guests) >bin/guests.log 2>&1 & guests=$$!; \
+	go test -count=1 -v -p 1 -timeout 12m $(call stream,beside) >bin/beside.log 2>&1 & beside=$$!; \
+	trap 'kill $$guests $$beside 2>/dev/null || true' EXIT; failed=0; \
+	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -v -p 1 -timeout 12m $(call stream,live) || failed=1; \
+	wait $$beside || failed=1; cat bin/beside.log; \
+	wait $$guests || failed=1; cat bin/guests.log; exit $$failed; } | .ci/tell
 
 unit: ## run the tests that need neither root nor clang, and say which were left out
 	@env -u CI go test -count=1 -short -v ./... | .ci/tell

@@ -20,26 +20,29 @@ func TestEveryPackageHasABudget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shares, sum := map[string]int{}, 0
+	shares, sums := map[string]int{}, map[string]int{"live": 0, "beside": 0, "guests": 0}
 	for line := range strings.Lines(string(text)) {
 		if line, _, _ = strings.Cut(line, "#"); strings.TrimSpace(line) == "" {
 			continue
 		}
 		fields := strings.Fields(line)
-		if len(fields) != 2 {
-			t.Fatalf(".ci/budget: %q is no package and seconds", line)
+		if len(fields) != 3 {
+			t.Fatalf(".ci/budget: %q is no package, seconds and stream", line)
 		}
 		seconds, err := strconv.Atoi(fields[1])
 		if err != nil || seconds <= 0 {
 			t.Fatalf(".ci/budget: %q: %q is no number of seconds", line, fields[1])
 		}
 		shares[fields[0]] = seconds
-		if fields[0] != "test/kernels" { // beside the others
-			sum += seconds
+		if _, known := sums[fields[2]]; !known {
+			t.Errorf(".ci/budget: %q: the Makefile runs no stream %q", line, fields[2])
 		}
+		sums[fields[2]] += seconds
 	}
-	if sum > budgetSeconds {
-		t.Errorf("the shares sum up to %d s, and make test may take %d", sum, budgetSeconds)
+	for stream, sum := range sums {
+		if sum > budgetSeconds {
+			t.Errorf("the shares of %s sum up to %d s, and make test may take %d", stream, sum, budgetSeconds)
+		}
 	}
 	list := exec.Command("go", "list", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}", "./...")
 	list.Dir = ".."
