@@ -79,12 +79,12 @@ frontend f
 	http-request return status 204
 `
 
-// serveAll starts every server at every place.
-func (s *site) serveAll() {
+// serve starts some servers at every place.
+func (s *site) serve(some ...server) {
 	s.t.Helper()
 	pair := s.certificate()
 	for _, p := range places {
-		for _, v := range servers {
+		for _, v := range some {
 			if v.run == nil {
 				s.serveGo(s.namespace(p), v.port, pair)
 				continue
@@ -100,7 +100,7 @@ func (s *site) serveAll() {
 		}
 	}
 	for _, p := range places {
-		for _, v := range servers {
+		for _, v := range some {
 			for _, f := range families {
 				s.answers(fmt.Sprintf("%s, %s, %s", v.name, p.name, f.name), f, p.port(v.port))
 			}
@@ -164,7 +164,8 @@ func acceptTLS(l net.Listener, pair tls.Certificate) {
 		go func() {
 			defer raw.Close()
 			_ = raw.SetDeadline(time.Now().Add(time.Minute))
-			_, _ = io.Copy(io.Discard, tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{pair}}))
+			c := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}})
+			_, _ = io.Copy(c, c)
 		}()
 	}
 }
@@ -199,11 +200,15 @@ func silence(err error) error {
 	return nil
 }
 
-// says sends a stream.
-func says(c net.Conn, stream []byte) error {
+// says sends a stream, each piece in segments of its own.
+func says(c net.Conn, pieces ...[]byte) error {
 	_ = c.SetWriteDeadline(time.Now().Add(patience))
-	_, err := c.Write(stream)
-	return err
+	for _, piece := range pieces {
+		if _, err := c.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // serves asks a server directly, from its own namespace, whether it answers a stream with a ServerHello.

@@ -4,13 +4,11 @@ package servers
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // trick is a way to send a hello. The visitor's is like the bot's, but for its fingerprint, which nobody lists.
@@ -33,7 +31,7 @@ func tricks(t *testing.T) map[string]trick {
 // local and behind DNAT. The whole table is live, through the attached dataplane; what a server serves it is asked directly.
 func TestServedMeansRead(t *testing.T) {
 	s := newSite(t, len(servers))
-	s.serveAll()
+	s.serve(servers...)
 	all := tricks(t)
 	var listed [][]byte
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -82,46 +80,4 @@ func TestServedMeansRead(t *testing.T) {
 // cell says what is wrong with a visitor and a bot of one server.
 func (s *site) cell(p place, v server, f family, k trick) error {
 	return errors.Join(s.visitor(p, v, f, k.visitor), s.bot(p, v, f, k.bot))
-}
-
-func (s *site) visitor(p place, v server, f family, stream []byte) error {
-	c, err := s.dial(f.visitor, f.edge, p.port(v.port))
-	if err != nil {
-		return fmt.Errorf("the visitor: %w", err)
-	}
-	defer func() { _ = c.Close() }()
-	if err := says(c, stream); err != nil {
-		return fmt.Errorf("the visitor: %w", err)
-	}
-	ok, err := served(c)
-	if !ok || err != nil {
-		return fmt.Errorf("the visitor is not served: %w", err)
-	}
-	if got, want := readOf(s.flowOf(c)), ja4Of(stream); got != want {
-		return fmt.Errorf("read of the visitor: %s, want %s", got, want)
-	}
-	return nil
-}
-
-func (s *site) bot(p place, v server, f family, stream []byte) error {
-	c, err := s.dial(f.bot(), f.edge, p.port(v.port))
-	if err != nil {
-		return fmt.Errorf("the bot: %w", err)
-	}
-	defer func() { _ = c.SetLinger(0); _ = c.Close() }()
-	if err := says(c, stream); err != nil {
-		return fmt.Errorf("the bot: %w", err)
-	}
-	blocked := until(func() bool {
-		flow, ok := s.flowOf(c)
-		return ok && flow.Verdict == verdictDrop && flow.Flags&confirmed != 0
-	})
-	if !blocked {
-		return fmt.Errorf("the bot is not blocked: %s", readOf(s.flowOf(c)))
-	}
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
-	if n, _ := c.Read(make([]byte, 5)); n > 0 {
-		return errors.New("the bot is served")
-	}
-	return s.abort(p, v, f, local(c))
 }
