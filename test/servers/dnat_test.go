@@ -26,7 +26,7 @@ func hello(t *testing.T, protocols ...string) []byte {
 
 // dnats are Go's server twice: the host file knows that the sockets of the first one are behind, and calls the second one's its
 // own, as one does who does not know of the rule.
-var dnats = []server{{"Go, local: false", firstPort, nil}, {"Go, local: true", firstPort + 1, nil}}
+var dnats = []server{{name: "Go, local: false", port: firstPort}, {name: "Go, local: true", port: firstPort + 1}}
 
 // Connection tracking vouches for connections whose sockets are in another network namespace.
 func TestBehindDNAT(t *testing.T) {

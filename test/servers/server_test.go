@@ -26,25 +26,27 @@ type server struct {
 	port uint16
 	// run is how it is started: with a folder of its own, in which cert.pem, key.pem and both.pem lie. None is Go's.
 	run func(folder string, port uint16) []string
+	// proxied says that a PROXY header comes in front of each connection.
+	proxied bool
 }
 
 var servers = []server{
-	{"Go", firstPort, nil},
-	{"OpenSSL", firstPort + 1, func(folder string, port uint16) []string {
+	{name: "Go", port: firstPort},
+	{name: "OpenSSL", port: firstPort + 1, run: func(folder string, port uint16) []string {
 		return []string{"openssl", "s_server", "-quiet", "-accept", fmt.Sprintf("*:%d", port), "-cert", folder + "/cert.pem", "-key", folder + "/key.pem"}
 	}},
-	{"GnuTLS", firstPort + 2, func(folder string, port uint16) []string {
+	{name: "GnuTLS", port: firstPort + 2, run: func(folder string, port uint16) []string {
 		return []string{"gnutls-serv", "--quiet", "--echo", "--port", fmt.Sprint(port), "--x509certfile", folder + "/cert.pem", "--x509keyfile", folder + "/key.pem"}
 	}},
-	{"nginx", firstPort + 3, func(folder string, port uint16) []string {
+	{name: "nginx", port: firstPort + 3, run: func(folder string, port uint16) []string {
 		return []string{"nginx", "-e", "stderr", "-p", folder, "-c", folder + "/nginx.conf"}
 	}},
-	{"HAProxy", firstPort + 4, func(folder string, port uint16) []string {
+	{name: "HAProxy", port: firstPort + 4, run: func(folder string, port uint16) []string {
 		return []string{"haproxy", "-db", "-q", "-f", folder + "/haproxy.cfg"}
 	}},
 }
 
-// The verbs are: folder, port.
+// The verbs are: folder, port, more words of the listener.
 const nginxConf = `daemon off;
 master_process off;
 user root;
@@ -61,8 +63,8 @@ http {
 	ssl_certificate %[1]s/cert.pem;
 	ssl_certificate_key %[1]s/key.pem;
 	server {
-		listen 0.0.0.0:%[2]d ssl;
-		listen [::]:%[2]d ssl ipv6only=on;
+		listen 0.0.0.0:%[2]d ssl%[3]s;
+		listen [::]:%[2]d ssl ipv6only=on%[3]s;
 		return 204;
 	}
 }
@@ -74,8 +76,8 @@ const haproxyConf = `defaults
 	timeout client 30s
 	timeout server 5s
 frontend f
-	bind 0.0.0.0:%[2]d ssl crt %[1]s/both.pem
-	bind [::]:%[2]d v6only ssl crt %[1]s/both.pem
+	bind 0.0.0.0:%[2]d%[3]s ssl crt %[1]s/both.pem
+	bind [::]:%[2]d v6only%[3]s ssl crt %[1]s/both.pem
 	http-request return status 204
 `
 
@@ -94,34 +96,41 @@ func (s *site) serve(some ...server) {
 			for _, name := range []string{"cert.pem", "key.pem", "both.pem"} {
 				world.Must(s.t, os.Link(filepath.Join(s.folder, name), filepath.Join(folder, name)))
 			}
-			s.write(filepath.Join(folder, "nginx.conf"), fmt.Sprintf(nginxConf, folder, v.port))
-			s.write(filepath.Join(folder, "haproxy.cfg"), fmt.Sprintf(haproxyConf, folder, v.port))
+			nginx, haproxy := "", ""
+			if v.proxied {
+				nginx, haproxy = " proxy_protocol", " accept-proxy"
+			}
+			s.write(filepath.Join(folder, "nginx.conf"), fmt.Sprintf(nginxConf, folder, v.port, nginx))
+			s.write(filepath.Join(folder, "haproxy.cfg"), fmt.Sprintf(haproxyConf, folder, v.port, haproxy))
 			s.start(s.namespace(p), v.run(folder, v.port))
 		}
 	}
 	for _, p := range places {
 		for _, v := range some {
 			for _, f := range families {
-				s.answers(fmt.Sprintf("%s, %s, %s", v.name, p.name, f.name), f, p.port(v.port))
+				s.answers(p, v, f)
 			}
 		}
 	}
 }
 
 // answers returns when a server answers an ordinary client.
-func (s *site) answers(what string, f family, port uint16) {
+func (s *site) answers(p place, v server, f family) {
 	s.t.Helper()
 	var err error
 	if !until(func() bool {
 		var c net.Conn
-		if c, err = s.dial(f.visitor, f.edge, port); err == nil {
+		if c, err = s.dial(f.visitor, f.edge, p.port(v.port)); err == nil {
 			_ = c.SetDeadline(time.Now().Add(patience))
+			if v.proxied {
+				_, _ = io.WriteString(c, "PROXY UNKNOWN\r\n")
+			}
 			err = tls.Client(c, &tls.Config{InsecureSkipVerify: true}).Handshake()
 			_ = c.Close()
 		}
 		return err == nil
 	}) {
-		s.t.Fatalf("%s does not answer: %v", what, err)
+		s.t.Fatalf("%s, %s, %s does not answer: %v", v.name, p.name, f.name, err)
 	}
 }
 
