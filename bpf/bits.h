@@ -70,8 +70,9 @@ static __always_inline __u32 count_word(__u64 word)
 /* The bits from `from` on that lie in its word, in front of end. */
 static __always_inline __u64 mask_word(__u32 from, __u32 end)
 {
-	__u32 beyond = (from | 63) + 1 - end;
-	beyond &= ~((__s32)beyond >> 31); /* 0 but for the last word. A branch would make two paths of each round */
+	__u32 beyond = (from | 63) + 1 - end, is_within = (__s32)beyond >> 31;
+	bounded(is_within);   /* or clang sees a maximum, and writes a branch: two paths of each round */
+	beyond &= ~is_within; /* 0 but for the last word */
 	bounded(beyond);
 	return ~0ULL << (from & 63) & ~0ULL >> (beyond & 63);
 }
