@@ -15,6 +15,23 @@ struct tcp_options_received {
 	__u16 saw_tstamp : 1, tstamp_ok : 1;
 };
 
+struct rb_node {
+	unsigned long __rb_parent_color;
+};
+
+struct rb_root {
+	struct rb_node *rb_node;
+};
+
+struct sk_buff {
+	char cb[48];
+};
+
+/* What TCP keeps in cb; the flags are of 8 or 16 bits. */
+struct tcp_skb_cb {
+	__u8 tcp_flags;
+};
+
 struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 rcv_wup; /* rcv_nxt of the last window that was sent */
@@ -25,6 +42,8 @@ struct tcp_sock {
 	__u64 bytes_received;
 	__u64 bytes_acked;
 	struct tcp_options_received rx_opt;
+	struct rb_root out_of_order_queue;
+	struct sk_buff *ooo_last_skb; /* says something while there is such a queue */
 	void *md5sig_info;
 	void *ao_info;
 };

@@ -247,11 +247,8 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 	struct workspace *ws = get_workspace();
 	if (!ws)
 		return REASON_INTERNAL;
-	if (flow->verdict != VERDICT_PASS || !is_of(p, ws) || !is_beginning(p, flow)) {
-		int reason = apply_flow(p, rt, flow);
-		mark_release(p, rt, flow);
-		return reason;
-	}
+	if (flow->verdict != VERDICT_PASS || !is_of(p, ws) || !is_beginning(p, flow))
+		return apply_flow(p, rt, flow);
 	if (is_past(ctx, p, flow))
 		return apply_flow(p, rt, flow);
 	if (is_gone(ctx, p, flow))
@@ -334,6 +331,16 @@ static __always_inline bool is_new(struct xdp_md *ctx, struct packet *p, const s
 	return false;
 }
 
+/* inspect_data judges data of whatever connection it is. */
+static __always_inline int inspect_data(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
+					struct workspace *ws)
+{
+	struct flow *flow = find_flow(p);
+	if (!flow || (!(p->flags & PACKET_OF_FLOW) && is_new(ctx, p, ws, flow)))
+		return inspect_payload(ctx, p, rt, ws);
+	return inspect_first(ctx, p, rt, flow);
+}
+
 /* inspect_beginning is what is left to do of a packet that inspect_tcp left to us. */
 static __always_inline int inspect_beginning(struct xdp_md *ctx, struct packet *p, const struct runtime *rt,
 					     struct workspace *ws)
@@ -342,10 +349,14 @@ static __always_inline int inspect_beginning(struct xdp_md *ctx, struct packet *
 		return inspect_fast_open(ctx, p, rt);
 	if (ws->is_asked)
 		ws->confirmed = confirm_remote(ctx, p);
-	struct flow *flow = find_flow(p);
-	if (!flow || (!(p->flags & PACKET_OF_FLOW) && is_new(ctx, p, ws, flow)))
-		return inspect_payload(ctx, p, rt, ws);
-	return inspect_first(ctx, p, rt, flow);
+	int reason = inspect_data(ctx, p, rt, ws);
+	if (p->outcome != OUTCOME_DROP)
+		return reason;
+	struct flow *flow =
+		find_flow(p); /* the block that was just stored, or another connection's, which release() sees */
+	if (flow)
+		mark_release(p, rt, flow);
+	return reason;
 }
 
 #endif

@@ -3,6 +3,7 @@
 package progrun
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -26,6 +27,35 @@ func (k *conn) fin(n uint32, data []byte) packet.Frame {
 
 // released is a FIN that went to the server's socket as an RST: it counts as what it is, the drop of a packet.
 func released() result { return result{"XDP_PASS", "web", "stable", "known_flow", "drop"} }
+
+// fin is the family's bot's, to be placed in a connection.
+func (f family) fin(n uint32, data []byte) packet.Frame {
+	return with(f.data(f.bot, n, data), packet.FIN|packet.ACK)
+}
+
+// placed counts the frame's sequence number from the connection's first byte.
+func (k *conn) placed(f packet.Frame) packet.Frame {
+	tcp := f.Body.(packet.TCP)
+	tcp.Seq += k.isn + 1
+	f.Body = tcp
+	return f
+}
+
+// hasSACK says whether a segment tells of data behind a gap (RFC 2018).
+func hasSACK(tcp []byte) bool {
+	const kindSACK = 5
+	for o := tcp[packet.TCPLen : int(tcp[12]>>4)*4]; len(o) > 1 && o[0] != packet.KindEOL; {
+		switch {
+		case o[0] == kindSACK:
+			return true
+		case o[0] == packet.KindNOP:
+			o = o[1:]
+		default:
+			o = o[min(max(int(o[1]), 2), len(o)):]
+		}
+	}
+	return false
+}
 
 func (p *plane) fins() uint64 {
 	p.t.Helper()
@@ -66,6 +96,54 @@ func TestReleaseByFIN(t *testing.T) {
 			}
 			k.reset()
 			p.want(name+": no socket", bentFrames(k.fin(0, nil))[name], drops("known_flow"))
+		}
+	})
+}
+
+// A FIN that passed before its connection was blocked waits at the socket, and never comes again: whatever is dropped then
+// ends the connection, the packet that decides too.
+func TestReleaseAfterAFINThatPassed(t *testing.T) {
+	onEachFamily(t, func(t *testing.T, p *plane, f family) {
+		r := enterReady(t, f)
+		l := r.listen()
+		p.publish(f.site(), f.dropBots())
+		far := uint32(len(hello))
+		for name, c := range map[string]struct {
+			waits packet.Frame // what the socket has, behind the gap
+			baked bool
+			want  result
+		}{
+			"a FIN":            {waits: f.fin(far, nil), baked: true, want: result{"XDP_PASS", "web", "stable", "prefix", "drop"}},
+			"data and a FIN":   {waits: f.fin(far, []byte("x")), baked: true, want: result{"XDP_PASS", "web", "stable", "prefix", "drop"}},
+			"data":             {waits: with(f.fin(far, []byte("x")), packet.ACK), baked: true, want: drops("prefix")},
+			"nothing":          {baked: true, want: drops("prefix")},
+			"a FIN, in a bake": {waits: f.fin(far, nil), want: drops("prefix")},
+		} {
+			p.SetBaked(0)
+			if c.baked {
+				p.bake()
+			}
+			k := r.connect(l, f.bot, true)
+			if c.waits.Body != nil {
+				r.inject(k.acking(k.placed(c.waits)).Bytes())
+				r.frame(name+" is told to be there", netip.AddrPortFrom(f.server, webPort), hasSACK)
+			}
+			before := p.fins()
+			first := k.at(0, hello)
+			if c.want.Action != "XDP_PASS" {
+				p.want(name+": the first payload", first, c.want)
+				p.want(name+": the first payload, again", first, drops("known_flow"))
+				p.forgetFlows()
+				k.reset()
+				continue
+			}
+			p.wantReset(name+": the first payload", first.Bytes(), c.want, k.toServer(first, k.isn+1))
+			p.wantReset(name+": the first payload, again", first.Bytes(), released(), k.toServer(first, k.isn+1))
+			if n := p.fins() - before; n != 2 {
+				t.Errorf("%s: %d released, want 2", name, n)
+			}
+			p.forgetFlows()
+			k.reset()
 		}
 	})
 }

@@ -19,8 +19,10 @@ import (
 	"github.com/spillway/spillway/test/world"
 )
 
-// released is how long the server may know of a blocked connection that its client has closed.
-const released = 2 * time.Second
+// released is how long the server may know of a blocked connection that its client has closed: its FIN frees the socket at
+// once, or what the client sends again does, which takes as long as the round trip of a busy machine makes it. Silent ones
+// are closed after fifteen seconds, but nobody does that here.
+const released = 10 * time.Second
 
 // dropping is denyHello, with the verdict drop.
 func dropping(t *testing.T, stream []byte) *config.Bundle {
@@ -102,12 +104,8 @@ func (s *site) fins() uint64 {
 	return n
 }
 
-// fewStay of five hundred may miss their one FIN: data is sent again, a FIN behind data that was dropped is not, so one that
-// came before its block was stored frees nothing. Those are closed as silent ones (TestSilentBlockedConnectionsAreClosed).
-const fewStay = 5
-
-// Five hundred blocked bots close their connections to nginx, and as many to a Go server: the sockets are gone at once, but for a
-// few. A visitor is served in their midst.
+// Five hundred blocked bots close their connections to nginx, and as many to a Go server: all sockets are gone. A visitor is
+// served in their midst.
 func TestFINOfABlockedConnectionReleasesTheSocket(t *testing.T) {
 	s := newSite(t)
 	s.serveGo(8443)
@@ -120,15 +118,16 @@ func TestFINOfABlockedConnectionReleasesTheSocket(t *testing.T) {
 					defer func() { s.t = outer }()
 					s.publish(dropping(t, sends))
 					s.bake()
-					before, stayed := s.fins(), s.held(f.bots, 0)
+					before := s.fins()
 					s.flood(f, 500, port, sends, true)
 					since := time.Now()
-					for n := s.held(f.bots, 0) - stayed; n > fewStay; n = s.held(f.bots, 0) - stayed {
+					for n := s.held(f.bots, 0); n > 0; n = s.held(f.bots, 0) {
 						if time.Since(since) > released {
 							t.Fatalf("%v after the last close the server still holds %d sockets", time.Since(since), n)
 						}
 						time.Sleep(10 * time.Millisecond)
 					}
+					t.Logf("none is left %v after the last close", time.Since(since))
 					if n := s.fins() - before; n < 450 {
 						t.Errorf("%d sockets were released by a FIN, want about 500", n)
 					}
