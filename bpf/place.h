@@ -36,9 +36,14 @@ struct place_choice {
 	__u32 found;
 };
 
+/* The data of a SYN has a place of its own. Only a socket that has taken data in has taken that, and only where nothing else of
+ * the connection is held (RFC 7413); every other server ignores it, and its client sends all of it again. */
+#define OWNER_SYN 2
+
 static __always_inline __u64 name_hello(const struct packet *p, const struct runtime *rt, __u32 isn)
 {
-	return (hash_flow_key(&p->key, rt->seed[1], rt->seed[0]) + isn * 0x9e3779b97f4a7c15ULL) | 1;
+	__u64 name = hash_flow_key(&p->key, rt->seed[1], rt->seed[0]) + isn * 0x9e3779b97f4a7c15ULL;
+	return (name & ~(__u64)OWNER_SYN) | 1 | (is_syn(p) ? OWNER_SYN : 0);
 }
 
 /* look_in looks for the owner in a set, and for the place that it could have there. */
@@ -173,6 +178,10 @@ __noinline int lock_hello(struct packet *p, __u32 isn, __u32 is_start)
 	if (c.found == NO_PLACE && !is_forgeable) {
 		struct place_choice other = c;
 		look_for(&other, 1);
+		if (other.found == NO_PLACE && p->flags & PACKET_NOT_FIRST) {
+			other.owner |= OWNER_SYN;
+			look_for(&other, 1);
+		}
 		c.found = other.found;
 	}
 	if (c.found == NO_PLACE && !is_start && p->flags & PACKET_NOT_FIRST)
@@ -186,6 +195,8 @@ __noinline int lock_hello(struct packet *p, __u32 isn, __u32 is_start)
 		return REASON_INTERNAL;
 	way->owner = c.owner;
 	way->used = c.now;
+	if (c.found != NO_PLACE && h->owner == (c.owner | OWNER_SYN))
+		h->owner = c.owner;
 	if (h->owner != c.owner)
 		begin_hello(p, h, c.owner);
 	return REASON_CONTINUE;

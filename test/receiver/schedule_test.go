@@ -34,6 +34,7 @@ var request = []byte{23, 3, 3, 0, 3, 1, 2, 3}
 
 const (
 	mss     = 1380
+	longest = 1428     // what an IPv6 packet of 1,500 bytes with timestamps has room for
 	settled = "settle" // the client sends everything again, and goes on
 )
 
@@ -255,7 +256,7 @@ var tricks = []trick{
 	}},
 	{"early", func(m *maker) {
 		s, n := m.own(), 1+m.r.IntN(60)
-		s.at, s.data = -n, slices.Concat(make([]byte, n), m.mine[:min(len(m.mine), len(s.data))])
+		s.at, s.data = -n, slices.Concat(make([]byte, n), m.mine[:min(len(m.mine), len(s.data), longest-n)])
 		m.insert("early", s)
 	}},
 	{"before", func(m *maker) {
