@@ -111,4 +111,26 @@ static __always_inline bool socket_next(struct xdp_md *ctx, const struct packet 
 	return found != CONFIRM_NONE;
 }
 
+/* Of enum BPF_TCP_*: the client has ended its stream, and its FIN counts as a byte. */
+#define ENDED_STATES (1U << 8 | 1U << 9 | 1U << 11) /* CLOSE_WAIT, LAST_ACK, CLOSING */
+
+/* socket_took returns how many bytes of the connection with this ISN the socket has taken in, HELLO_MAX for more; negative
+ * where nobody can say: there is no socket, or one of another connection. */
+__noinline int socket_took(struct xdp_md *ctx, struct packet *p, __u32 isn)
+{
+	__u32 its_isn = 0, next = 0;
+	struct bpf_sock *sk = p && !(p->flags & PACKET_REMOTE) ? socket_of(ctx, p) : 0;
+	if (!sk)
+		return -1;
+	enum confirmation found = socket_isn(sk, &its_isn, &next);
+	barrier(); /* the state afterwards: a FIN that is being taken in shows there */
+	if (found >= CONFIRM_FRESH)
+		next -= ENDED_STATES >> (sk->state & 31) & 1;
+	bpf_sk_release(sk);
+	if (found == CONFIRM_NONE || its_isn != isn)
+		return -1;
+	__u32 taken = next - isn - 1;
+	return taken < HELLO_MAX ? taken : HELLO_MAX;
+}
+
 #endif

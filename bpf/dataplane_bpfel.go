@@ -706,6 +706,8 @@ type DataplaneWorkspace struct {
 	HelloIsSslv2 uint32
 	HelloIsSplit uint32
 	FlatReason   uint32
+	HelloIsn     uint32
+	HeldBefore   uint32
 	IsNamed      uint32
 	IsListed     uint32
 	_            [4]byte

@@ -44,6 +44,8 @@ static __always_inline int hold_piece(struct xdp_md *ctx, struct packet *p, stru
 	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index);
 	if (!h)
 		return REASON_INTERNAL;
+	ws->held_before = bytes_read(h);
+	p->flags |= PACKET_JOINED;
 	if ((p->tcp_flags & (TCP_BIT_URG | TCP_BIT_ACK)) == (TCP_BIT_URG | TCP_BIT_ACK))
 		reason = note_urgent(ctx, p, h, isn);
 	if (!reason)
@@ -62,11 +64,15 @@ static __always_inline int hold_piece(struct xdp_md *ctx, struct packet *p, stru
 	return flatten(p, h);
 }
 
-/* is_known says whether what is held of the hello counts before the segment in hand. */
-static __always_inline bool is_known(struct packet *p, __u32 isn)
+/* counts_before says whether something counts before a segment that begins where the connection does: what is held of its hello, or
+ * what the socket has taken in, held or not. */
+static __always_inline bool counts_before(struct xdp_md *ctx, struct packet *p, struct workspace *ws, __u32 isn)
 {
-	return (p->flags & (PACKET_OF_FLOW | PACKET_PROVEN)) == (PACKET_OF_FLOW | PACKET_PROVEN) &&
-	       find_place(p, isn) != NO_PLACE;
+	if (!(p->flags & PACKET_PROVEN))
+		return false;
+	if (!(p->flags & PACKET_OF_FLOW))
+		return ws->confirmed == CONFIRM_ESTABLISHED;
+	return find_place(p, isn) != NO_PLACE || socket_took(ctx, p, isn) > 0;
 }
 
 /* bytes_held returns how many bytes of the connection's beginning are held without a gap. */
@@ -91,7 +97,7 @@ static __always_inline int gather(struct xdp_md *ctx, struct packet *p, struct w
 		return REASON_HELLO_TOO_LONG;
 	if (n > HELLO_MAX - at)
 		n = HELLO_MAX - at;
-	if (!at && !(p->tcp_flags & TCP_BIT_URG) && !is_known(p, isn) && !expects_proxy(p)) {
+	if (!at && !(p->tcp_flags & TCP_BIT_URG) && !expects_proxy(p) && !counts_before(ctx, p, ws, isn)) {
 		p->held = n;
 		int reason = load_stream(ctx, &ws->raw, from, 0, n);
 		if (!reason)
@@ -137,6 +143,7 @@ __noinline int read_hello(struct xdp_md *ctx, struct packet *p, __u32 isn)
 	if (!p || !ws)
 		return REASON_INTERNAL;
 	ws->hello_end = HELLO_MAX;
+	ws->hello_isn = isn;
 	ws->is_locked = 0;
 	int reason = gather(ctx, p, ws, isn);
 	if (!reason)

@@ -57,6 +57,8 @@
 #define PACKET_NEW_PLACE (1U << 28)
 /* The ClientHello was read, or it is shown that there is none: whatever comes behind it changes nothing. */
 #define PACKET_HELLO_READ (1U << 25)
+/* What was read of its connection came together in a place. */
+#define PACKET_JOINED (1U << 29)
 
 /* A SYN to a service whose connections are kept to plain TCP. */
 #define PACKET_STRIP 4194304

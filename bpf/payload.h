@@ -83,10 +83,21 @@ static __always_inline void decide_connection(struct packet *p, __u32 isn)
 		p->flags |= PACKET_CONNECTION;
 }
 
+/* is_joined says whether the server has what was read, though it has a part of p's bytes from elsewhere: all that it has taken was
+ * held before, and counted. */
+static __always_inline bool is_joined(struct xdp_md *ctx, struct packet *p)
+{
+	struct workspace *ws = get_workspace();
+	if (!ws || !(p->flags & PACKET_JOINED))
+		return false;
+	int taken = socket_took(ctx, p, ws->hello_isn);
+	return taken >= 0 && (__u32)taken <= ws->held_before;
+}
+
 /* is_not_taken asks, of a block of what a socket knows, whether the socket would take this segment: for what it ignores nobody is
  * blocked, and nothing is kept, told or forgotten. It passes where nothing can change the socket's mind, for the stack drops it. Where
  * the packets in front of it might, it is dropped by itself: they would be its sender's, to make us look away. So is what begins
- * with bytes that the socket has already, perhaps other ones. What has no whole checksum
+ * with bytes that the socket has already, perhaps other ones, unless these are what was read. What has no whole checksum
  * where no sender is known to leave it to its card is judged as if it had one. */
 __noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
 {
@@ -100,7 +111,7 @@ __noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
 		return 1;
 	}
 	int answer = accept_segment(ctx, p);
-	if (answer == ACCEPTED || answer == UNKNOWN || answer == UNSUMMED)
+	if (answer == ACCEPTED || answer == UNKNOWN || answer == UNSUMMED || (answer == PARTLY && is_joined(ctx, p)))
 		return 0;
 	p->flags &= ~(PACKET_DECIDED | PACKET_CONNECTION);
 	if (p->outcome == OUTCOME_RESET) {

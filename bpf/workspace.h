@@ -86,6 +86,8 @@ struct workspace {
 	__u32 hello_is_sslv2; /* in the format of SSL 2.0 */
 	__u32 hello_is_split; /* it lies in several records, and is to be put together first */
 	__u32 flat_reason;    /* why that ended */
+	__u32 hello_isn;      /* of the connection whose hello is read */
+	__u32 held_before;    /* bytes without a gap that its place held before this packet */
 	__u32 is_named;       /* a feature of the day names the fingerprint */
 	__u32 is_listed;      /* the shape was found among those that features name */
 	__u64 sum;            /* of sum_frame */

@@ -13,8 +13,6 @@ var pending = []struct {
 }{
 	{[]string{served, blocked, harmed}, []string{"FIN", "early FIN", "RST"}, "nothing is kept of a connection whose socket is gone"},
 	{[]string{blocked, harmed}, []string{"urgent pointer"}, "an urgent pointer counts that comes without data"},
-	{[]string{served}, []string{"early", "overlap", "order"}, "what begins with taken bytes is held as far as it is new"},
-	{[]string{served}, []string{"other bytes"}, "a frame is read in place only where nothing was taken"},
 	{[]string{blocked}, []string{"old stamp"}, "a clock that goes back is seen behind one that was far ahead"},
 }
 
