@@ -5,7 +5,6 @@ package view
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -77,109 +76,6 @@ func (j *judge) restart() string {
 		return "systemctl restart spillway"
 	}
 	return fmt.Sprintf("systemctl restart spillway, or: kill -9 %d, then spillway run", j.AgentPID)
-}
-
-// idle finds what lets everything pass, in the order in which a packet meets it.
-func (j *judge) idle() {
-	switch {
-	case len(j.attached) == 0 && len(j.uncertain) == 0:
-		j.v.Idle = "nothing is attached"
-	case j.Bypass.Active():
-		j.v.Idle = "bypass is on"
-	case j.Behind != "": // whether it blocks is not known
-	case j.emptied():
-		j.v.Idle = "no dataplane stands behind the root program"
-	case j.Control.Host == bpf.SlotEmpty:
-		j.v.Idle = "no host file is published"
-	case j.lost():
-		j.v.Idle = "the agent has been gone longer than guards.agent_timeout"
-	case j.Control.Mode != modeEnforce:
-		j.v.Idle = "this host only observes"
-	case j.allBypassed():
-		j.v.Idle = everyService
-	}
-}
-
-// everyService is what a bypass of each service comes to: what is to no service is never touched, so bans pass too.
-const everyService = "every service is bypassed"
-
-func (j *judge) allBypassed() bool {
-	all := j.services()
-	return len(all) > 0 && !slices.ContainsFunc(all, func(s loader.ServiceInfo) bool { return !j.Services[s.ID].Active() })
-}
-
-// emptied reports whether the root program calls nothing: the kernel empties a PROG_ARRAY when its last user goes.
-func (j *judge) emptied() bool {
-	return slices.ContainsFunc(j.Wiring, func(d loader.Drift) bool { return d.NoDataplane() })
-}
-
-// lost reports whether the kernel takes the agent for dead (agent_lost in bpf/judge.h).
-func (j *judge) lost() bool {
-	return j.Host != nil && j.Host.AgentTimeout >= 0 && (j.Heartbeat < 0 || j.Heartbeat > j.Host.AgentTimeout)
-}
-
-// decides reports whether the kernel honours a candidate, for everybody.
-func (j *judge) decides(candidate loader.GenerationInfo) bool {
-	return j.Control.Candidate != bpf.SlotEmpty && candidate.Slot == j.Control.Candidate && j.Control.Canary >= 1000 &&
-		j.Lease.Active() && j.Tripped != candidate.Number
-}
-
-// inForce returns the generation that decides for everybody.
-func (j *judge) inForce() (loader.GenerationInfo, bool) {
-	for _, g := range j.Generations {
-		if j.decides(g) {
-			return g, true
-		}
-	}
-	for _, g := range j.Generations {
-		if g.Slot == j.Control.Stable && g.Slot != bpf.SlotEmpty {
-			return g, true
-		}
-	}
-	return loader.GenerationInfo{}, false
-}
-
-func (j *judge) bundleIdle() {
-	if j.v.BundleIdle = j.v.Idle; j.v.Idle != "" || j.Behind != "" || j.Unread[PartGenerations] != nil || j.Unread[PartHost] != nil {
-		return
-	}
-	g, ok := j.inForce()
-	switch {
-	case !ok:
-		j.v.BundleIdle = "no bundle is in force"
-	case g.Blocking.Expired > 0 && g.Blocking.Reach == 0:
-		j.v.BundleIdle = "all rules of the bundle in force have expired"
-	case !slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return g.Blocking.Can(s.Tag) }):
-		j.v.BundleIdle = "the bundle in force blocks nobody: " + harmless(g.Blocking)
-	case !slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool {
-		return g.Blocking.Can(s.Tag) && !j.Services[s.ID].Active()
-	}):
-		j.v.BundleIdle = "every service that it could block for is bypassed"
-	}
-}
-
-func (j *judge) services() []loader.ServiceInfo {
-	if j.Host == nil {
-		return nil
-	}
-	return j.Host.Services
-}
-
-// harmless says why a generation never blocks.
-func harmless(b loader.Blocking) string {
-	lowest := 0
-	for _, from := range b.From {
-		if from > 0 && (lowest == 0 || int(from) < lowest) {
-			lowest = int(from)
-		}
-	}
-	switch {
-	case lowest == 0:
-		return "its policy has neither drop nor reset"
-	case !b.Strong:
-		return "it has no feature that may block; reasons alone never do"
-	}
-	return fmt.Sprintf("its rules add up to %d, and its policy blocks from %d", b.Reach, lowest)
 }
 
 // gapsText joins what is wrong on interfaces.
@@ -407,31 +303,4 @@ func FixOf(err error) string {
 		return "run it as root"
 	}
 	return "`spillway doctor` says what is missing"
-}
-
-// Until says when a bypass ends, behind "everything passes".
-func Until(d loader.Deadline) string {
-	if d == loader.DeadlineForever {
-		return ", until `spillway bypass off`"
-	}
-	return " for " + short(d.Left())
-}
-
-func ends(d loader.Deadline) string {
-	if d == loader.DeadlineForever {
-		return ""
-	}
-	return " for another " + short(d.Left())
-}
-
-// short prints a duration as a person writes it: 30m, not 30m0s.
-func short(d time.Duration) string {
-	text := (time.Duration(math.Ceil(d.Seconds())) * time.Second).String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
