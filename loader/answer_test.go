@@ -12,7 +12,6 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 )
 
@@ -42,19 +41,21 @@ func TestLayer3DevicesAreRefused(t *testing.T) {
 func TestAnswersOfAVeth(t *testing.T) {
 	name, pins := testVeth(t), testPins(t)
 	d := openTest(t, Options{Pins: pins})
-	noted := func() bpf.DataplaneInterfaceFlags {
+	noted := func() bool {
 		dev, err := DeviceByName(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var row bpf.Interface
-		_ = d.maps[bpf.DataplaneMapInterfaces].Lookup(uint32(dev.Index), &row) // no row: no flag
-		return bpf.DataplaneInterfaceFlags(row.Flags) & bpf.DataplaneInterfaceFlagsINTERFACE_NO_TX
+		lost, err := d.Unanswered()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lost[dev.Index]
 	}
 	if _, err := d.Attach(name, config.AttachNative); err != nil {
 		t.Fatal(err)
 	}
-	if noted() == 0 {
+	if !noted() {
 		t.Error("a veth whose peer has neither GRO nor a program is taken for one that answers")
 	}
 	if out, err := exec.Command("ethtool", "-K", name+"p", "gro", "on").CombinedOutput(); err != nil {
@@ -63,7 +64,7 @@ func TestAnswersOfAVeth(t *testing.T) {
 	if err := d.noteInterfaces(); err != nil {
 		t.Fatal(err)
 	}
-	if noted() != 0 {
+	if noted() {
 		t.Error("a veth whose peer has GRO is taken for one that does not answer")
 	}
 }

@@ -17,6 +17,9 @@ import (
 type Blocking struct {
 	// From holds the lowest score that blocks, by the tag of a service; 0 is never. A service without an entry passes.
 	From map[uint32]uint8
+	// Resets and Fragments hold the tags of services whose policy resets from some score on, and of those of which it drops
+	// fragments, whoever sends them.
+	Resets, Fragments map[uint32]bool
 	// Reach is the highest score that a source could have now: what all rules that have not expired add up to, at most 100.
 	Reach int
 	// Strong reports whether there are features that may block: of reasons alone only those that a client makes, and
@@ -26,7 +29,7 @@ type Blocking struct {
 	Expired int
 }
 
-// Can reports whether the generation may block at the service with this tag.
+// Can reports whether rules of the generation may block at the service with this tag.
 func (b Blocking) Can(tag uint32) bool {
 	from := int(b.From[tag])
 	return from > 0 && b.Strong && b.Reach >= from
@@ -97,7 +100,8 @@ func TagOf(service string) uint32 { return serviceTag(service) }
 
 // blockingOf judges with one node a rule.
 func blockingOf(g *bpf.Generation, rules []bpf.RuleNode, now, accepted uint64) Blocking {
-	b := Blocking{From: map[uint32]uint8{}, Strong: hasStrong(g, accepted)}
+	b := Blocking{From: map[uint32]uint8{}, Strong: hasStrong(g, accepted),
+		Resets: map[uint32]bool{}, Fragments: map[uint32]bool{}}
 	for _, p := range g.Policies {
 		if p.Tag == 0 {
 			continue
@@ -107,6 +111,12 @@ func blockingOf(g *bpf.Generation, rules []bpf.RuleNode, now, accepted uint64) B
 			from = p.Reset
 		}
 		b.From[p.Tag] = from
+		if p.Reset != 0 {
+			b.Resets[p.Tag] = true
+		}
+		if p.Flags&uint8(bpf.DataplanePolicyFlagsPOLICY_DROP_FRAGMENTS) != 0 {
+			b.Fragments[p.Tag] = true
+		}
 	}
 	for _, r := range rules {
 		if r.ExpiresNs <= now {

@@ -85,15 +85,42 @@ func loadTracker() (*tracker, error) {
 
 // unasked explains why the program could not be loaded.
 func unasked(err error, isModule bool) error {
-	const restart = "then `systemctl restart spillway`"
 	switch {
 	case !errors.Is(err, ebpf.ErrNotSupported):
 		return fmt.Errorf("%w: %w", ErrNoConntrack, explain("load the program that asks it", err))
 	case isModule && !holds(unix.CAP_SYS_ADMIN):
-		return fmt.Errorf("%w: nf_conntrack is a module of this kernel, and what calls into one needs root: `spillway prepare` as root (the unit does it before the agent), %s",
-			ErrNoConntrack, restart)
+		return errUnprepared
 	}
-	return fmt.Errorf("%w: the kernel has no nf_conntrack now: `modprobe nf_conntrack`, %s", ErrNoConntrack, restart)
+	return errUntracked
+}
+
+var (
+	errUnprepared = fmt.Errorf("%w: nf_conntrack is a module of this kernel, and what calls into one needs root", ErrNoConntrack)
+	errUntracked  = fmt.Errorf("%w: the kernel has no nf_conntrack now", ErrNoConntrack)
+)
+
+// FixOfConntrack says what to do about connection tracking that is not asked.
+func FixOfConntrack(err error) string {
+	const restart = "systemctl restart spillway   (it touches no traffic)"
+	switch {
+	case errors.Is(err, errUnprepared):
+		return "sudo spillway prepare   (the unit does it before each start), then: " + restart
+	case errors.Is(err, errUntracked):
+		return "modprobe nf_conntrack   (and a file in /etc/modules-load.d, for the next boot), then: " + restart
+	}
+	return restart + "; its log says more"
+}
+
+// whyUnasked is the cause as far as another process than the agent can see it.
+func whyUnasked() error {
+	there := func(path string) bool { _, err := os.Stat(path); return err == nil }
+	switch {
+	case there("/sys/kernel/btf/" + conntrackModule):
+		return errUnprepared
+	case !there("/sys/module/" + conntrackModule):
+		return errUntracked
+	}
+	return ErrNoConntrack
 }
 
 // openTracker opens the pinned program; nil when there is none. One that is not whole, or of another shape, is none.
@@ -174,7 +201,8 @@ func (d *Dataplane) openTracker() {
 		return
 	}
 	if d.tracker, d.untracked = loadTracker(); d.untracked != nil {
-		d.log.Warn("connections without a socket here have nobody who vouches for them", "cause", d.untracked)
+		d.log.Warn("connections without a socket here have nobody who vouches for them",
+			"cause", d.untracked, "fix", FixOfConntrack(d.untracked))
 		return
 	}
 	if d.pins.folder == "" {
@@ -189,22 +217,32 @@ func (d *Dataplane) openTracker() {
 	}
 }
 
-// Conntrack returns nil when connection tracking is asked about connections that no socket of this host has; else why not.
+// Conntrack returns nil when connection tracking is asked about connections that no socket of this host has; ErrNoConntrack, with
+// the cause, when it is not; another error when that cannot be read.
 func (d *Dataplane) Conntrack() error {
 	if d.pair != nil {
 		return d.untracked
 	}
 	id, err := d.Next()
-	if err != nil || id == 0 {
-		return errors.Join(err, ErrNoConntrack)
+	if err != nil {
+		return err
+	}
+	if id == 0 {
+		return ErrNoConntrack // there is no dataplane that could ask
 	}
 	p, err := d.pins.openPair(id)
-	if err != nil || p == nil {
-		return errors.Join(err, ErrNoConntrack)
+	if err != nil {
+		return err
+	}
+	if p == nil {
+		return whyUnasked()
 	}
 	defer func() { _ = p.close() }()
-	if asked, err := entryOf(p.array, bpf.ProgramConntrack); err != nil || asked == 0 {
-		return errors.Join(err, ErrNoConntrack)
+	switch asked, err := entryOf(p.array, bpf.ProgramConntrack); {
+	case err != nil:
+		return err
+	case asked == 0:
+		return whyUnasked()
 	}
 	return nil
 }

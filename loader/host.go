@@ -39,6 +39,22 @@ type ServiceInfo struct {
 	Name string
 	Kind string
 	Tag  uint32
+	// Confirm says who may vouch for its connections beside sockets of this host; "" where nobody is asked (UDP).
+	Confirm config.Confirm
+}
+
+// confirmOf reads who may vouch for connections of a service.
+func confirmOf(s bpf.Service) config.Confirm {
+	has := func(flag bpf.DataplaneServiceFlags) bool { return s.Flags&uint8(flag) != 0 }
+	switch {
+	case s.Kind == uint8(bpf.DataplaneServiceKindKIND_QUIC), s.Kind == uint8(bpf.DataplaneServiceKindKIND_UDP):
+		return ""
+	case has(bpf.DataplaneServiceFlagsSERVICE_ASKS_EGRESS):
+		return config.ConfirmEgress
+	case has(bpf.DataplaneServiceFlagsSERVICE_ASKS_CONNTRACK):
+		return config.ConfirmAuto
+	}
+	return config.ConfirmSocket
 }
 
 // Service returns the service of that name.
@@ -265,6 +281,7 @@ func (d *Dataplane) Host() (*HostInfo, error) {
 		}
 		info.Services = append(info.Services, ServiceInfo{
 			ID: uint8(id), Name: serviceName(s), Kind: kindNames[bpf.ServiceKind(s.Kind)], Tag: s.Tag,
+			Confirm: confirmOf(s),
 		})
 	}
 	return info, nil

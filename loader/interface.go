@@ -90,3 +90,15 @@ func (d *Dataplane) noteInterfaces() error {
 	}
 	return nil
 }
+
+// Unanswered returns the numbers of the interfaces that an answer by XDP_TX does not leave, as the dataplane knows it: there a
+// reset is enforced as a drop.
+func (d *Dataplane) Unanswered() (map[int]bool, error) {
+	out := map[int]bool{}
+	err := eachRow(d.maps[bpf.DataplaneMapInterfaces], func(index uint32, i bpf.Interface) {
+		if i.Flags&uint32(bpf.DataplaneInterfaceFlagsINTERFACE_NO_TX) != 0 {
+			out[int(index)] = true
+		}
+	})
+	return out, err
+}

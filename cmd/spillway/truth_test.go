@@ -51,11 +51,16 @@ func (k *readKernel) SetBypass(d loader.Deadline)                  { k.r.Bypass 
 func (k *readKernel) SetServiceBypass(id uint8, d loader.Deadline) { k.r.Services[id] = d }
 func (k *readKernel) SetLease(d loader.Deadline)                   { k.r.Lease = d }
 func (k *readKernel) SetTripped(n uint32)                          { k.r.Tripped = n }
+func (k *readKernel) Conntrack() error                             { return k.r.Untracked }
+func (k *readKernel) Unanswered() (map[int]bool, error)            { return k.r.Unanswered, nil }
 func (k *readKernel) Close() error                                 { return nil }
 
-// Counters are those of the first payloads.
+// Counters are those of what was counted.
 func (k *readKernel) Counters() (all []loader.Counter, err error) {
-	for id, n := range k.r.First {
+	frames := k.r.Counted.Frames
+	all = append(all, loader.Counter{Reason: bpf.DataplaneReasonREASON_MALFORMED, Packets: frames.Malformed},
+		loader.Counter{Reason: bpf.DataplaneReasonREASON_NOT_SERVICE, Packets: frames.All - frames.Malformed})
+	for id, n := range k.r.Counted.First {
 		all = append(all, loader.Counter{Service: id, Reason: bpf.DataplaneReasonREASON_UNCONFIRMED, Packets: n.Unvouched},
 			loader.Counter{Service: id, Reason: bpf.DataplaneReasonREASON_NO_MATCH, Packets: n.Vouched, Connections: n.Vouched})
 	}

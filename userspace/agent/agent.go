@@ -87,8 +87,8 @@ type agent struct {
 	rollbacks uint64
 	silent    uint64 // sockets of silent blocked connections that were closed
 	banTimes  []time.Time
-	first     map[uint8]view.First // first payloads of each service, counted for firstFor
-	firstFor  time.Duration
+	counted   view.Counted // what was counted in countedIn
+	countedIn time.Duration
 
 	// These belong to the goroutine that ticks.
 	clockZero  time.Time // when the kernel's clock was 0, by the wall clock of the last look

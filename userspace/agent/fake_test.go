@@ -226,6 +226,10 @@ func (m *machine) Counters() ([]loader.Counter, error) {
 
 func (m *machine) EventLosses() (uint64, error) { return 11, nil }
 
+func (m *machine) Conntrack() error { return nil }
+
+func (m *machine) Unanswered() (map[int]bool, error) { return nil, nil }
+
 func (m *machine) MapUse() ([]loader.MapUse, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -54,7 +54,7 @@ func (a *agent) withAttach(r view.Reading) view.Reading {
 			r.Attach[name] = *p.problem
 		}
 	}
-	a.withFirst(&r)
+	a.withCounted(&r)
 	return r
 }
 

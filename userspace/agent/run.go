@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options) error {
 	wg.Go(func() { a.serveMetrics(background) })
 	wg.Go(func() { a.readEvents(background) })
 	wg.Go(func() { a.releaseSockets(background) })
-	wg.Go(func() { a.watchFirst(background) })
+	wg.Go(func() { a.watchCounters(background) })
 	<-listening
 	a.loop(background)
 	if ctx.Err() == nil {

@@ -63,8 +63,10 @@ type Status struct {
 	Bans                int       `json:"bans"`
 	BanCapacity         int       `json:"banCapacity,omitempty"`
 	EventsLost          uint64    `json:"eventsLost"`
-	Drift               *Drift    `json:"drift,omitempty"` // of the last verification in the background
-	Maps                []MapUse  `json:"maps"`
+	// Untracked says why connection tracking is not asked about connections, where a service asks for it.
+	Untracked string   `json:"untracked,omitempty"`
+	Drift     *Drift   `json:"drift,omitempty"` // of the last verification in the background
+	Maps      []MapUse `json:"maps"`
 }
 
 // CandidateDecides reports whether a candidate decides for everybody: under a lease that lives, with all sources.
@@ -113,8 +115,10 @@ type Interface struct {
 	Mode      string `json:"mode,omitempty"` // native, generic
 	ProgramID uint32 `json:"programID,omitempty"`
 	LinkID    uint32 `json:"linkID,omitempty"`
-	Problem   string `json:"problem,omitempty"`
-	Fix       string `json:"fix,omitempty"`
+	// ResetIsDrop says that the policy resets, and that what a program answers does not leave here: such a packet is dropped.
+	ResetIsDrop bool   `json:"resetIsDrop,omitempty"`
+	Problem     string `json:"problem,omitempty"`
+	Fix         string `json:"fix,omitempty"`
 }
 
 // The states of an interface beside those of loader.Attachment.

@@ -51,6 +51,7 @@ func Collect(o Options) Facts {
 	f.PinsRoot, f.BPFFS, f.PinsReadOnly = bpffs(host.Paths.Pins)
 	f.collectMemory(host)
 	f.collectServices(host, o)
+	f.collectMultipath()
 	f.collectRights(host, o)
 	f.collectInterfaces(host, o)
 	return f

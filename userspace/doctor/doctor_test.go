@@ -43,6 +43,8 @@ func TestEachFaultHasItsFix(t *testing.T) {
 	driver := func(name string) func(*Facts) {
 		return eth(func(i *Interface) { i.Kind, i.Driver, i.Native, i.Frags = "device", name, Unknown, Unknown })
 	}
+	dnat := []forward.Rule{{By: "nftables", From: 443, To: 443, Where: "table ip nat, chain pre"}}
+	multipath := []Service{{Name: "web", Kind: "tls"}, {Name: "plain", Kind: "http"}, {Name: "stripped", Kind: "tls", MPTCP: "strip"}}
 	cases := []struct {
 		name      string
 		change    func(*Facts)
@@ -66,12 +68,29 @@ func TestEachFaultHasItsFix(t *testing.T) {
 		{"refused to the unit", func(f *Facts) { f.LoadAsUnit, f.Load = true, errors.New("open slot 1: permission denied") }, "load", Fault, "with the rights of the unit the kernel refuses", "the message"},
 		{"refused", func(f *Facts) { f.Load = errors.New("load the dataplane: boom") }, "load", Fault, "boom", "the message"},
 		{"a service that is forwarded", func(f *Facts) {
-			f.Services = []Service{{Name: "web", Confirm: "socket", Forwards: []forward.Rule{{By: "nftables", From: 443, To: 443, Where: "table ip nat, chain pre"}}}}
+			f.Services = []Service{{Name: "web", Confirm: "socket", Forwards: dnat}}
 		}, "forwarded", Warning, "service web: nftables forwards port 443 (table ip nat, chain pre)", "confirm: auto"},
+		{"a forwarded service without connection tracking", func(f *Facts) {
+			f.Services, f.Untracked = []Service{{Name: "web", Confirm: "auto", Forwards: dnat}}, loader.ErrNoConntrack
+		}, "conntrack", Warning, "connection tracking cannot be asked; the sockets of service web are elsewhere", "systemctl restart spillway"},
+		{"services elsewhere without connection tracking", func(f *Facts) {
+			f.Services = []Service{{Name: "a", Confirm: "auto", Remote: true}, {Name: "b", Confirm: "auto"}, {Name: "c", Confirm: "auto", Remote: true}}
+			f.Untracked = loader.ErrNoConntrack
+		}, "conntrack", Warning, "the sockets of services a and c are elsewhere", "systemctl restart spillway"},
 		{"what may forward", func(f *Facts) { f.ForwardNotes = []string{"kube-proxy runs"} }, "forwarded", Warning, "kube-proxy", "elsewhere"},
 		{"a service that nobody vouches for", func(f *Facts) {
-			f.Unvouched = view.Unvouched([]loader.ServiceInfo{{ID: 1, Name: "web", Kind: "tls"}}, map[uint8]view.First{1: {Unvouched: 60}}, "since the maps were made")
-		}, "unconfirmed", Warning, "service web: 60 of 60 first payloads", "DNAT"},
+			f.Unvouched = view.Unvouched([]loader.ServiceInfo{{ID: 1, Name: "web", Kind: "tls", Confirm: "auto"}},
+				map[uint8]view.First{1: {Unvouched: 60}}, "since the maps were made", nil)
+		}, "unconfirmed", Warning, "service web: 60 of 60 first payloads", "confirm: egress for web"},
+		{"malformed frames", func(f *Facts) {
+			f.Malformed = view.Malformed(view.Frames{All: 5000, Malformed: 400}, "since the maps were made")
+		}, "malformed", Warning, "400 of 5000 packets since the maps were made had headers that cannot be read", "ethtool -i"},
+		{"multipath", func(f *Facts) {
+			f.Services, f.MPTCP, f.MPTCPSockets = multipath, true, Yes
+		}, "mptcp", Warning, "net.mptcp.enabled is 1 and sockets here use Multipath TCP: where a server of service web", "GODEBUG=multipathtcp=0"},
+		{"perhaps multipath", func(f *Facts) {
+			f.Services, f.MPTCP = multipath, true
+		}, "mptcp", Warning, "net.mptcp.enabled is 1: where a server of service web", "ListenConfig.SetMultipathTCP(false)"},
 		{"no closing of sockets", func(f *Facts) { f.CloseTried, f.Close = true, fmt.Errorf("close a socket: %w", sockets.ErrUnsupported) }, "sockets", Warning, "CONFIG_INET_DIAG_DESTROY", "client_header_timeout"},
 		{"closing of sockets refused", func(f *Facts) { f.CloseTried, f.Close = true, errors.New("close a socket: operation not permitted") }, "sockets", Warning, "not permitted", "timeouts"},
 		{"no JIT", func(f *Facts) { f.JIT = "0" }, "jit", Warning, "compiler is off", "net.core.bpf_jit_enable=1"},
@@ -97,6 +116,9 @@ func TestEachFaultHasItsFix(t *testing.T) {
 		{"driver without XDP", func(f *Facts) { driver("r8169")(f) }, "attach", Fault, "r8169 cannot run XDP", "attach: generic"},
 		{"generic", eth(func(i *Interface) { i.Generic = true }), "attach", Warning, "slower", "attach: native"},
 		{"generic on an old kernel", func(f *Facts) { f.Kernel = "6.1.0"; f.Interfaces[0].Generic = true }, "attach", Fault, "before Linux 6.9", "attach: native"},
+		{"SRv6", eth(func(i *Interface) { i.SRv6 = true }), "srv6", Warning, "seg6_enabled", "sysctl -w net.ipv6.conf.eth0.seg6_enabled=0"},
+		{"an answer that is lost", eth(func(i *Interface) { i.Answers = loader.AnswerLost }), "answers", Warning, "a reset is enforced as a drop",
+			"ethtool -K PEER gro on"},
 		{"foreign program", eth(func(i *Interface) {
 			i.Programs = []Program{{ID: 7, Name: "xdp_filter", Mode: "native", Whose: "pinned at /sys/fs/bpf/xdp-filter/prog"}}
 		}), "xdp", Fault, "xdp_filter, id 7, native; pinned at", "take it off with the tool that put it there"},
@@ -196,5 +218,60 @@ func TestKernelAtLeast(t *testing.T) {
 		if got := kernelAtLeast(release, 6, 1); got != want {
 			t.Errorf("kernelAtLeast(%q, 6, 1) = %t", release, got)
 		}
+	}
+}
+
+// What is no fault on this host is said all the same, and what nobody asks for is not.
+func TestWhatIsNoFault(t *testing.T) {
+	web := []Service{{Name: "web", Kind: "tls", Confirm: "auto"}}
+	for _, c := range []struct {
+		name        string
+		change      func(*Facts)
+		check, says string // "" says nothing
+	}{
+		{"no connection tracking, and nobody needs it", func(f *Facts) { f.Services, f.Untracked = web, loader.ErrNoConntrack }, "conntrack",
+			"connection tracking cannot be asked; no service here is known to need it"},
+		{"nobody asks connection tracking", func(f *Facts) {
+			f.Services, f.Untracked = []Service{{Name: "web", Confirm: "socket", Remote: true}}, loader.ErrNoConntrack
+		}, "conntrack", ""},
+		{"connection tracking is asked", func(f *Facts) { f.Services, f.Tracked = web, true }, "conntrack", "it is asked about connections"},
+		{"no socket speaks Multipath TCP", func(f *Facts) { f.Services, f.MPTCP, f.MPTCPSockets = web, true, No }, "mptcp", "mptcp: strip for service web"},
+		{"Multipath TCP is off", func(f *Facts) { f.Services, f.MPTCPSockets = web, Yes }, "mptcp", ""},
+		{"Multipath TCP is stripped", func(f *Facts) {
+			f.Services, f.MPTCP, f.MPTCPSockets = []Service{{Name: "web", Kind: "tls", MPTCP: "strip"}}, true, Yes
+		}, "mptcp", ""},
+		{"BIG TCP in the driver's mode", func(f *Facts) { f.Interfaces[0].BigTCP = 185000 }, "big_tcp", ""},
+	} {
+		f := sound()
+		c.change(&f)
+		r := Check(f)
+		if n := r.Count(Fault) + r.Count(Warning); n != 0 {
+			t.Errorf("%s: %+v", c.name, r.Findings)
+		}
+		at := slices.IndexFunc(r.Findings, func(o Finding) bool { return o.Check == c.check })
+		if (at >= 0) != (c.says != "") || at >= 0 && !strings.Contains(r.Findings[at].Says, c.says) {
+			t.Errorf("%s: want %q of %s, got %+v", c.name, c.says, c.check, r.Findings)
+		}
+	}
+}
+
+// Generic programs see what receive offload joined, and warn of themselves too.
+func TestBigTCP(t *testing.T) {
+	f := sound()
+	f.Interfaces[0].Generic, f.Interfaces[0].BigTCP = true, 185000
+	r := Check(f)
+	at := slices.IndexFunc(r.Findings, func(o Finding) bool { return o.Check == "big_tcp" })
+	if at < 0 || r.Findings[at].Level != Warning || !strings.Contains(r.Findings[at].Says, "up to 185000 bytes") ||
+		!strings.Contains(r.Findings[at].Fix, "ip link set dev eth0 gro_max_size 65536 gro_ipv4_max_size 65536") {
+		t.Errorf("findings: %+v", r.Findings)
+	}
+}
+
+func TestMultipathSocketsAreCounted(t *testing.T) {
+	const table = "protocol  size sockets  memory press maxhdr  slab module     cl co\n" +
+		"MPTCPv6   2064      2       0   no       0   yes  kernel      y  y\nMPTCP     1936      1       0   no       0   yes  kernel      y  y\n" +
+		"TCP       2368      9       2   no     320   yes  kernel      y  y\n"
+	if n := multipathSockets(table); n != 3 {
+		t.Errorf("%d sockets, want 3", n)
 	}
 }

@@ -25,7 +25,8 @@ var nativeDrivers = []string{
 }
 
 // notNative are common drivers that never learned XDP.
-var notNative = []string{"e1000", "e1000e", "r8169", "r8125", "tg3", "bnx2", "bnx2x", "be2net", "8139cp", "8139too", "forcedeth", "cdc_ether", "dummy"}
+var notNative = []string{"e1000", "e1000e", "r8169", "r8125", "tg3", "bnx2", "bnx2x", "be2net", "8139cp", "8139too", "forcedeth",
+	"cdc_ether", "dummy"}
 
 // fragsDrivers take frames over more than one buffer with XDP on. Asked only when the kernel does not tell.
 var fragsDrivers = []string{"fsl_enetc", "i40e", "ice", "mlx5_core", "mvneta", "veth", "virtio_net"}
@@ -45,7 +46,8 @@ func (i Interface) native() Tri {
 }
 
 // virtualKinds are software interfaces without XDP of their own.
-var virtualKinds = []string{"dummy", "gre", "gretap", "ifb", "ip6gre", "ip6tnl", "ipip", "ipvlan", "macvlan", "sit", "vrf", "vxlan", "wireguard", "xfrm"}
+var virtualKinds = []string{"dummy", "gre", "gretap", "ifb", "ip6gre", "ip6tnl", "ipip", "ipvlan", "macvlan", "sit", "vrf", "vxlan", "wireguard",
+	"xfrm"}
 
 func (i Interface) frags() Tri {
 	switch {

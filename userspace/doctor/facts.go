@@ -5,6 +5,7 @@ package doctor
 import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/forward"
 )
 
@@ -47,11 +48,19 @@ type Facts struct {
 	MemoryHeld bool
 	// BiggestMaps are named with their sizes, for the fix.
 	BiggestMaps []MapSize
-	// Services of the host file whose connections are forwarded; ForwardNotes say what was not read of that.
+	// Services over TCP of the host file; ForwardNotes say what was not read of what forwards their connections.
 	Services     []Service
 	ForwardNotes []string
-	// Unvouched says of each tls service what nobody vouches for.
-	Unvouched []string
+	// Unvouched tells of each tls service for whose connections nobody vouches, Malformed that more than a trickle of the frames
+	// could not be read; of what the dataplane counted that is loaded.
+	Unvouched []api.Problem
+	Malformed string
+	// Tracked says that connection tracking is asked about connections, Untracked why not; neither: nobody knows.
+	Tracked   bool
+	Untracked error
+	// MPTCP is net.mptcp.enabled; MPTCPSockets says whether sockets use it now.
+	MPTCP        bool
+	MPTCPSockets Tri
 	// Interfaces asked about.
 	Interfaces []Interface
 	// OtherInterfaces exist on the host; named when one asked about does not.
@@ -77,8 +86,11 @@ type MapSize struct {
 // Service is one of the host file.
 type Service struct {
 	Name string
-	// Confirm is the host file's.
+	// Kind, Confirm and MPTCP are the host file's; Remote says local: false.
+	Kind    config.Kind
 	Confirm config.Confirm
+	MPTCP   config.MPTCP
+	Remote  bool
 	// Forwards send its connections elsewhere.
 	Forwards []forward.Rule
 }
@@ -114,6 +126,10 @@ type Interface struct {
 	Answers loader.Answer
 	// LRO says that large receive offload is on.
 	LRO Tri
+	// BigTCP is what generic receive offload joins to one packet at most, in bytes; 0 is not known.
+	BigTCP uint32
+	// SRv6 says that segment routing is taken in: net.ipv6.conf.all.seg6_enabled and the interface's.
+	SRv6 bool
 	// Native and Frags say whether the driver runs XDP programs itself, and over more than one buffer, when the kernel
 	// tells (from 6.3 on); unknown otherwise.
 	Native, Frags Tri

@@ -17,8 +17,8 @@ import (
 func Check(f Facts) Report {
 	var r Report
 	for _, check := range []func(Facts) Finding{
-		checkKernel, checkBTF, checkBPFFS, checkPins, checkCapabilities, checkUser, checkLoad, checkSockets, checkJIT, checkLockdown, checkClock, checkHostFile,
-		checkMemory,
+		checkKernel, checkBTF, checkBPFFS, checkPins, checkCapabilities, checkUser, checkLoad, checkSockets, checkJIT, checkLockdown,
+		checkClock, checkHostFile, checkMemory,
 	} {
 		if one := check(f); one.Check != "" {
 			r.Findings = append(r.Findings, one)
@@ -125,10 +125,13 @@ func checkSockets(f Facts) Finding {
 	case !f.CloseTried:
 		return Finding{}
 	case errors.Is(f.Close, sockets.ErrUnsupported):
-		return warn("sockets", "this kernel closes no socket for another process (CONFIG_INET_DIAG_DESTROY): a blocked client that says nothing more holds its socket until the server's own timeout",
-			"set short timeouts for a first request in the server (nginx: client_header_timeout), or use a kernel that has it; distribution kernels do")
+		return warn("sockets", "this kernel closes no socket for another process (CONFIG_INET_DIAG_DESTROY): "+
+			"a blocked client that says nothing more holds its socket until the server's own timeout",
+			"set short timeouts for a first request in the server (nginx: client_header_timeout), or use a kernel that has it; "+
+				"distribution kernels do")
 	case f.Close != nil:
-		return warn("sockets", fmt.Sprintf("sockets of blocked clients that say nothing more cannot be closed: %v", f.Close), "the server's own timeouts close them")
+		return warn("sockets", fmt.Sprintf("sockets of blocked clients that say nothing more cannot be closed: %v", f.Close),
+			"the server's own timeouts close them")
 	}
 	return ok("sockets", "the server's sockets of blocked clients can be closed")
 }
@@ -158,7 +161,8 @@ func checkClock(f Facts) Finding {
 		return Finding{}
 	case "hpet", "acpi_pm", "jiffies", "refined-jiffies":
 		return warn("clock", f.Clock+" is a slow clock source: each reading costs about a microsecond",
-			"add clocksource=tsc to the kernel's command line, if the file available_clocksource in /sys/devices/system/clocksource/clocksource0 lists tsc")
+			"add clocksource=tsc to the kernel's command line, if the file available_clocksource in "+
+				"/sys/devices/system/clocksource/clocksource0 lists tsc")
 	}
 	return ok("clock", f.Clock)
 }

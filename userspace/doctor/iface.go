@@ -26,7 +26,8 @@ func checkInterface(f Facts, i Interface) []Finding {
 	if !i.Up {
 		all = append(all, warn("link", "the interface is down", "ip link set dev "+i.Name+" up"))
 	}
-	all = append(all, checkNative(f, i), checkMTU(i), checkLRO(i), checkSums(i), checkAnswers(i), checkMembers(f, i))
+	all = append(all, checkNative(f, i), checkMTU(i), checkLRO(i), checkSums(i), checkAnswers(i),
+		checkBigTCP(i), checkSRv6(i), checkMembers(f, i))
 	all = append(all, checkPrograms(i)...)
 	if !slices.ContainsFunc(i.Programs, func(p Program) bool { return p.Ours }) {
 		all = append(all, checkReset(i))
@@ -50,7 +51,8 @@ func checkPlace(i Interface) (Finding, bool) {
 		return mistake("interface", fmt.Sprintf("a bridge over %s", orNone(lower)),
 			"list the bridge port that faces the visitors instead: "+orNone(lower)), true
 	case i.Encap != "" && i.Encap != "ether" && i.Encap != "loopback":
-		return mistake("interface", fmt.Sprintf("a layer-3 device (%s): its frames have no Ethernet header, and nothing in them could be read", i.Kind),
+		return mistake("interface",
+			fmt.Sprintf("a layer-3 device (%s): its frames have no Ethernet header, and nothing in them could be read", i.Kind),
 			loader.FixWithoutMAC), true
 	}
 	return Finding{}, false
@@ -118,22 +120,48 @@ func checkLRO(i Interface) Finding {
 		"ethtool -K "+i.Name+" lro off")
 }
 
+// maxJoined is what a length of 16 bits can say: beyond it packets have no length of their own (BIG TCP).
+const maxJoined = 65536
+
+// checkBigTCP warns of packets that generic receive offload joins before generic programs see them.
+func checkBigTCP(i Interface) Finding {
+	if !i.Generic || i.BigTCP <= maxJoined {
+		return Finding{}
+	}
+	return warn("big_tcp", fmt.Sprintf("packets are joined to up to %d bytes before attach: generic sees them: beyond %d (BIG TCP) their "+
+		"length is 0, which is not read, and they pass as malformed", i.BigTCP, maxJoined),
+		fmt.Sprintf("ip link set dev %s gro_max_size %d gro_ipv4_max_size %d; or attach: native", i.Name, maxJoined, maxJoined))
+}
+
+// checkSRv6 warns of packets whose destination is another than the one in front.
+func checkSRv6(i Interface) Finding {
+	if !i.SRv6 {
+		return Finding{}
+	}
+	return warn("srv6", "segment routing (SRv6) is taken in here (seg6_enabled): what it brings to a service came with another "+
+		"destination in front, or inside another packet, and passes uninspected",
+		"sysctl -w net.ipv6.conf."+i.Name+".seg6_enabled=0   (unless you route segments here)")
+}
+
 // checkSums says where packets come without a whole checksum: a ClientHello in one is read as any other.
 func checkSums(i Interface) Finding {
 	if !loader.LeavesSums(i.driver()) {
 		return Finding{}
 	}
-	return ok("checksums", "senders on this machine leave TCP's checksum to a card that "+i.driver()+" does not have: Spillway takes such packets here, as Linux does")
+	return ok("checksums", "senders on this machine leave TCP's checksum to a card that "+i.driver()+
+		" does not have: Spillway takes such packets here, as Linux does")
 }
 
 // checkAnswers says where a reset cannot be answered with.
 func checkAnswers(i Interface) Finding {
 	switch i.Answers {
 	case loader.AnswerLost:
-		return warn("answers", "what a program answers (XDP_TX) does not leave this veth: its peer has neither an XDP program nor GRO; a reset is enforced as a drop",
+		return warn("answers", "what a program answers (XDP_TX) does not leave this veth: its peer has neither an XDP program nor GRO; "+
+			"a reset is enforced as a drop",
 			"ethtool -K PEER gro on   (on its other end), then: systemctl restart spillway")
 	case loader.AnswerUnknown:
-		return ok("answers", "whether what a program answers (XDP_TX) leaves is not known: the other end of this veth is in another network namespace; a reset needs GRO or an XDP program there")
+		return ok("answers", "whether what a program answers (XDP_TX) leaves is not known: the other end of this veth is in another network "+
+			"namespace; a reset needs GRO or an XDP program there")
 	}
 	return Finding{}
 }
@@ -160,7 +188,8 @@ func checkPrograms(i Interface) []Finding {
 	var all []Finding
 	for _, p := range i.Programs {
 		if p.Ours && p.Unpinned {
-			all = append(all, warn("xdp", fmt.Sprintf("a root program of Spillway is attached (%s, id %d), and it is not the one that is pinned", p.Mode, p.ID),
+			all = append(all, warn("xdp",
+				fmt.Sprintf("a root program of Spillway is attached (%s, id %d), and it is not the one that is pinned", p.Mode, p.ID),
 				"spillway status; the agent with these pins cannot attach here"))
 			continue
 		}

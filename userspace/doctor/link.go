@@ -62,6 +62,8 @@ func describe(l netlink.Link, all []netlink.Link, features map[int]uint64, own u
 		i.Kind = "loopback"
 	}
 	i.Encap = a.EncapType
+	i.BigTCP = max(a.GROMaxSize, a.GROIPv4MaxSize)
+	i.SRv6 = line("/proc/sys/net/ipv6/conf/all/seg6_enabled") == "1" && line("/proc/sys/net/ipv6/conf/"+a.Name+"/seg6_enabled") == "1"
 	if dev, err := loader.DeviceByIndex(a.Index); err == nil {
 		i.Answers = dev.Answers()
 	}

@@ -74,7 +74,7 @@ func (s *Session) Reading() view.Reading {
 	} else {
 		r = view.Read(s.d, s.network, wanted)
 		if counters, err := s.d.Counters(); err == nil { // else Status tells
-			r.First, r.FirstWhen = view.CountFirst(counters), "since the maps were made"
+			r.Counted, r.CountedWhen = view.Count(counters), "since the maps were made"
 		}
 	}
 	r.Agent, r.AgentPID = s.places.Agent, s.places.AgentPID

@@ -133,6 +133,9 @@ func interfaces(w io.Writer, st *api.Status) {
 		if i.ProgramID != 0 {
 			note = fmt.Sprintf("program %d", i.ProgramID)
 		}
+		if i.ResetIsDrop {
+			note += ", a reset is a drop here"
+		}
 		if i.State == api.InterfaceForeign {
 			note += ", not the pinned one"
 		}
@@ -220,6 +223,9 @@ func facts(w io.Writer, st *api.Status, s Style) {
 		bans += " of " + Count(st.BanCapacity)
 	}
 	t.row("bans", bans)
+	if st.Untracked != "" {
+		t.row("conntrack", strings.TrimPrefix(st.Untracked, "connection tracking "))
+	}
 	if st.EventsLost > 0 {
 		t.row("events", Count(st.EventsLost)+" lost (rate or ring full); counters are exact")
 	}

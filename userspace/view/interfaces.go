@@ -5,6 +5,7 @@ package view
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spillway/spillway/loader"
@@ -103,6 +104,7 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 		j.bare = append(j.bare, i.Name)
 	case ours && len(i.Device.Programs) == 1:
 		out.State, out.Mode, out.ProgramID = loader.StateAttached, mode, j.Root
+		out.ResetIsDrop = j.Unanswered[i.Device.Index] && j.resets()
 		j.attached = append(j.attached, i.Name)
 		return out
 	default:
@@ -115,6 +117,12 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 		j.v.Unknown = append(j.v.Unknown, out.Problem)
 	}
 	return out
+}
+
+// resets reports whether a policy in force resets.
+func (j *judge) resets() bool {
+	g, ok := j.inForce()
+	return ok && slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return g.Blocking.Resets[s.Tag] })
 }
 
 // foreign says that something else is on the card than what is pinned: what it does is not known.

@@ -52,6 +52,7 @@ func Judge(r Reading) Verdict {
 	j.wiring()
 	j.presence()
 	j.unvouched()
+	j.malformed()
 	j.unread()
 	return j.v
 }

@@ -26,6 +26,8 @@ type Kernel interface {
 	Lease() loader.Deadline
 	Tripped() uint32
 	VerifyWiring() ([]loader.Drift, error)
+	Conntrack() error
+	Unanswered() (map[int]bool, error)
 }
 
 // Network is what netlink says.
@@ -73,8 +75,10 @@ type Reading struct {
 	Agent       Presence                  //
 	AgentPID    int                       // of one that hangs or is elsewhere; 0 when it is not known
 	Attach      map[string]api.Problem    // why the agent could not attach, by interface
-	First       map[uint8]First           // first payloads of each service, by id
-	FirstWhen   string                    // in which time these were counted, as a person says it
+	Counted     Counted                   // what was counted
+	CountedWhen string                    // in which time, as a person says it
+	Untracked   error                     // why connection tracking is not asked; nil when it is, or nobody knows
+	Unanswered  map[int]bool              // interfaces, by number, that no answer of a program leaves
 	Behind      string                    // "": what is read above decides; else what decides, and cannot be read
 }
 
@@ -130,6 +134,8 @@ func Read(k Kernel, n Network, wanted []string) Reading {
 			r.Services[s.ID] = k.ServiceBypass(s.ID)
 		}
 	}
+	r.Untracked = Untracked(k.Conntrack())
+	r.Unanswered, _ = k.Unanswered() // unread is unknown: nothing is said then
 	r.Links, err = k.Attachments()
 	keep(PartLinks, err)
 	r.Root, err = k.RootID()

@@ -34,6 +34,9 @@ func Status(r Reading) (*api.Status, Verdict) {
 			s.AgentTimeoutSeconds = seconds(r.Host.AgentTimeout)
 		}
 		for _, h := range r.Host.Services {
+			if r.Untracked != nil && (h.Confirm == config.ConfirmAuto || h.Confirm == config.ConfirmEgress) {
+				s.Untracked = r.Untracked.Error()
+			}
 			s.Services = append(s.Services, api.Service{ID: h.ID, Name: h.Name, Kind: h.Kind, Bypass: Bypass(r.Services[h.ID])})
 		}
 	}

@@ -3,11 +3,13 @@
 package view
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
 )
 
 // First counts the first payloads of a service.
@@ -19,12 +21,9 @@ type First struct {
 // unvouchedLeast is how many it takes to say something: a stranger can forge a few any time.
 const unvouchedLeast = 50
 
-// UnvouchedFix is what to do about a service that nobody vouches for.
-const UnvouchedFix = "if its connections end elsewhere (DNAT, a container, another host), `spillway doctor` says by which rule, and docs/ARCHITECTURE.md who else may vouch; else look for a flood of forged packets: spillway events"
-
-// CountFirst sums counters up by service. A connection that is blocked may have been so at its SYN, for which nobody has to
+// countFirst sums counters up by service. A connection that is blocked may have been so at its SYN, for which nobody has to
 // vouch: those that pass tell enough.
-func CountFirst(counters []loader.Counter) map[uint8]First {
+func countFirst(counters []loader.Counter) map[uint8]First {
 	sums := map[uint8]First{}
 	for _, c := range counters {
 		if c.Outcome != bpf.DataplaneOutcomeOUTCOME_PASS || c.Service == 0 {
@@ -40,31 +39,56 @@ func CountFirst(counters []loader.Counter) map[uint8]First {
 	return sums
 }
 
-// Since returns what was counted after before.
-func (f First) Since(before First) First {
+func (f First) since(before First) First {
 	return First{f.Vouched - min(before.Vouched, f.Vouched), f.Unvouched - min(before.Unvouched, f.Unvouched)}
 }
 
 // unvouched reports whether most of them had nobody to vouch.
 func (f First) unvouched() bool { return f.Unvouched >= unvouchedLeast && f.Unvouched > f.Vouched }
 
-// Unvouched says of each tls service of which most first payloads had nobody to vouch what that comes to: such a connection
-// is judged packet by packet, and a ClientHello in several segments is not read.
-func Unvouched(services []loader.ServiceInfo, first map[uint8]First, when string) (says []string) {
+// Unvouched tells of each tls service of which most first payloads had nobody to vouch what that comes to: such a connection
+// is judged packet by packet, and a ClientHello in several segments is not read. untracked is why connection tracking is not asked.
+func Unvouched(services []loader.ServiceInfo, first map[uint8]First, when string, untracked error) (all []api.Problem) {
 	for _, s := range services {
 		f := first[s.ID]
 		if s.Kind != string(config.KindTLS) || !f.unvouched() {
 			continue
 		}
-		says = append(says, fmt.Sprintf("service %s: %d of %d first payloads %s had nobody to vouch for their connection, so ClientHellos in several segments are not read there, and no block is remembered",
-			s.Name, f.Unvouched, f.Unvouched+f.Vouched, when))
+		all = append(all, api.Problem{Code: "unconfirmed", Fix: fixOfUnvouched(s, untracked),
+			Message: fmt.Sprintf("service %s: %d of %d first payloads %s had nobody to vouch for their connection, "+
+				"so ClientHellos in several segments are not read there, and no block is remembered", s.Name, f.Unvouched, f.Unvouched+f.Vouched, when)})
 	}
-	return says
+	return all
+}
+
+// fixOfUnvouched names who else could vouch for connections of the service.
+func fixOfUnvouched(s loader.ServiceInfo, untracked error) string {
+	const (
+		elsewhere = "if its connections end elsewhere (DNAT, a container, another host; `spillway doctor` finds the rule), "
+		egress    = "set confirm: egress for " // the answers that leave this host vouch
+		flood     = "; if they end here, forged packets are at work: spillway events"
+	)
+	switch {
+	case s.Confirm == config.ConfirmEgress:
+		return "confirm: egress is set for " + s.Name + " and sees too few of its answers: see that they leave by an interface of the host " +
+			"file" + flood
+	case s.Confirm == config.ConfirmSocket:
+		return elsewhere + "set confirm: auto for " + s.Name + ", and where connection tracking does not know them, confirm: egress" + flood
+	case untracked != nil:
+		return elsewhere + egress + s.Name + ", or have connection tracking asked: " + loader.FixOfConntrack(untracked) + flood
+	}
+	return elsewhere + egress + s.Name + ": connection tracking (confirm: auto) does not know them" + flood
 }
 
 // unvouched tells of services whose connections nobody vouches for.
 func (j *judge) unvouched() {
-	for _, says := range Unvouched(j.services(), j.First, j.FirstWhen) {
-		j.problem("unconfirmed", says, UnvouchedFix)
+	j.v.Problems = append(j.v.Problems, Unvouched(j.services(), j.Counted.First, j.CountedWhen, j.Untracked)...)
+}
+
+// Untracked says why connection tracking is not asked, of what the kernel answered; nil when it is asked, or nobody knows.
+func Untracked(err error) error {
+	if errors.Is(err, loader.ErrNoConntrack) {
+		return err
 	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/view"
@@ -86,6 +87,9 @@ func TestReadKeepsWhatItCannotRead(t *testing.T) {
 			t.Errorf("%s counts as read", p)
 		}
 	}
+	if r.Untracked != nil {
+		t.Errorf("connection tracking counts as off: %v", r.Untracked)
+	}
 	if v := view.Judge(r); v.State != api.StateUnknown {
 		t.Errorf("state %s: %s", v.State, v.Says)
 	}
@@ -106,6 +110,8 @@ func (f *failing) Host() (*loader.HostInfo, error)               { return nil, f
 func (f *failing) Attachments() ([]loader.Attachment, error)     { return nil, f.err }
 func (f *failing) RootID() (uint32, error)                       { return 0, f.err }
 func (f *failing) VerifyWiring() ([]loader.Drift, error)         { return nil, f.err }
+func (f *failing) Conntrack() error                              { return f.err }
+func (f *failing) Unanswered() (map[int]bool, error)             { return nil, f.err }
 
 type nobody struct{}
 
@@ -124,6 +130,29 @@ func TestA17MissingInterfaceWithoutAgent(t *testing.T) {
 		fix := view.Judge(*r).Interfaces[1].Fix
 		if strings.HasPrefix(fix, "it is attached as soon as") != want {
 			t.Errorf("agent %v: %q", agent, fix)
+		}
+	}
+}
+
+// Malformed frames that were dropped, for their source or a ban, met a rule. What was counted before does not count again.
+func TestMalformedFramesThatPassed(t *testing.T) {
+	row := func(outcome bpf.DataplaneOutcome, packets uint64) loader.Counter {
+		return loader.Counter{Service: 1, Reason: bpf.DataplaneReasonREASON_MALFORMED, Outcome: outcome, Packets: packets}
+	}
+	before := view.Count([]loader.Counter{row(bpf.DataplaneOutcomeOUTCOME_PASS, 500)})
+	now := view.Count([]loader.Counter{row(bpf.DataplaneOutcomeOUTCOME_PASS, 620), row(bpf.DataplaneOutcomeOUTCOME_DROP, 80)})
+	if got, want := now.Since(before).Frames, (view.Frames{All: 200, Malformed: 120}); got != want {
+		t.Errorf("counted %+v, want %+v", got, want)
+	}
+	for _, c := range []struct {
+		frames view.Frames
+		told   bool
+	}{
+		{view.Frames{}, false}, {view.Frames{All: 99, Malformed: 99}, false}, {view.Frames{All: 100, Malformed: 100}, true},
+		{view.Frames{All: 100_000, Malformed: 100}, false}, {view.Frames{All: 99_999, Malformed: 100}, true},
+	} {
+		if says := view.Malformed(c.frames, "in the last 10m"); (says != "") != c.told {
+			t.Errorf("%+v: %q", c.frames, says)
 		}
 	}
 }

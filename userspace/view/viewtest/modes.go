@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/view"
@@ -21,7 +22,8 @@ func Serving() *view.Reading {
 	on := func(name string, index int) view.Interface {
 		return view.Interface{Name: name, Device: loader.Device{Name: name, Index: index, Programs: []loader.DeviceProgram{{ID: ours, Mode: "native"}}}}
 	}
-	web, shop := loader.ServiceInfo{ID: 1, Name: "web", Tag: 11}, loader.ServiceInfo{ID: 2, Name: "shop", Tag: 22}
+	web := loader.ServiceInfo{ID: 1, Name: "web", Kind: "http", Tag: 11, Confirm: config.ConfirmAuto}
+	shop := loader.ServiceInfo{ID: 2, Name: "shop", Kind: "http", Tag: 22, Confirm: config.ConfirmAuto}
 	blocks := loader.Blocking{From: map[uint32]uint8{web.Tag: 80, shop.Tag: 80}, Reach: 100, Strong: true}
 	return &view.Reading{
 		Control:     loader.Control{Mode: bpf.DataplaneModeMODE_ENFORCE, Stable: 1, Host: 1},
@@ -55,6 +57,22 @@ func control(f func(*loader.Control)) func(*view.Reading) {
 	return func(r *view.Reading) { f(&r.Control) }
 }
 
+// unvouched is a tls service of which most first payloads had nobody to vouch.
+func unvouched(asks config.Confirm, untracked error) func(*view.Reading) {
+	return func(r *view.Reading) {
+		r.Host.Services[0].Kind, r.Host.Services[0].Confirm, r.Untracked = "tls", asks, untracked
+		r.Counted = view.Counted{First: map[uint8]view.First{1: {Vouched: 40, Unvouched: 60}}, Frames: view.Frames{All: 900}}
+		r.CountedWhen = "in the last 10m"
+	}
+}
+
+// malformed is a host that could not read so many frames of all.
+func malformed(all, unread uint64) func(*view.Reading) {
+	return func(r *view.Reading) {
+		r.Counted, r.CountedWhen = view.Counted{Frames: view.Frames{All: all, Malformed: unread}}, "in the last 10m"
+	}
+}
+
 // Mode is a state of a host.
 type Mode struct {
 	Name   string
@@ -70,13 +88,33 @@ type Mode struct {
 // Modes are the states.
 var Modes = []Mode{
 	{"enforce", func(*view.Reading) {}, api.StateProtected, "what the rules find is blocked", true, true, false, ""},
-	{"a service that nobody vouches for", func(r *view.Reading) {
-		r.Host.Services[0].Kind = "tls"
-		r.First, r.FirstWhen = map[uint8]view.First{1: {Vouched: 40, Unvouched: 60}}, "in the last 10m"
-	}, api.StateProtected, "blocked", true, true, false, "unconfirmed"},
+	{"a service that nobody vouches for", unvouched(config.ConfirmAuto, nil), api.StateProtected, "blocked", true, true, false, "unconfirmed"},
+	{"a service that nobody vouches for, without connection tracking", unvouched(config.ConfirmAuto, loader.ErrNoConntrack),
+		api.StateProtected, "blocked", true, true, false, "unconfirmed"},
+	{"a service for which only sockets may vouch", unvouched(config.ConfirmSocket, nil), api.StateProtected, "blocked", true, true, false, "unconfirmed"},
+	{"a service whose answers leave elsewhere", unvouched(config.ConfirmEgress, nil), api.StateProtected, "blocked", true, true, false, "unconfirmed"},
+	{"a service that nobody vouches for, observe", func(r *view.Reading) {
+		unvouched(config.ConfirmAuto, nil)(r)
+		r.Control.Mode = bpf.DataplaneModeMODE_OBSERVE
+	}, api.StateObserving, "everything passes", false, false, false, "unconfirmed"},
 	{"a service that few vouch for", func(r *view.Reading) {
 		r.Host.Services[0].Kind = "tls"
-		r.First = map[uint8]view.First{1: {Vouched: 10, Unvouched: 49}, 2: {Unvouched: 500}}
+		r.Counted.First = map[uint8]view.First{1: {Vouched: 10, Unvouched: 49}, 2: {Unvouched: 500}}
+	}, api.StateProtected, "blocked", true, true, false, ""},
+	{"connection tracking is off", func(r *view.Reading) { r.Untracked = loader.ErrNoConntrack }, api.StateProtected, "blocked", true, true, false, ""},
+	{"malformed frames", malformed(90_000, 91), api.StateProtected, "blocked", true, true, false, ""},
+	{"more malformed frames than a trickle", malformed(90_000, 101), api.StateProtected, "blocked", true, true, false, "malformed"},
+	{"malformed frames, bypass", func(r *view.Reading) {
+		malformed(900, 800)(r)
+		r.Bypass = loader.DeadlineForever
+	}, api.StateBypassed, "everything passes", false, false, false, "malformed"},
+	{"malformed frames, no agent for long", func(r *view.Reading) {
+		malformed(900, 800)(r)
+		r.Agent, r.Heartbeat = view.Absent, time.Hour
+	}, api.StateUnprotected, "everything passes", false, false, false, "malformed"},
+	{"an interface that no answer leaves", func(r *view.Reading) {
+		r.Unanswered = map[int]bool{2: true}
+		r.Generations[0].Blocking.Resets = map[uint32]bool{11: true}
 	}, api.StateProtected, "blocked", true, true, false, ""},
 	{"observe", control(func(c *loader.Control) { c.Mode = bpf.DataplaneModeMODE_OBSERVE }), api.StateObserving, "everything passes (mode observe)", false, false, false, ""},
 	{"bypass", func(r *view.Reading) { r.Bypass = loader.DeadlineForever }, api.StateBypassed, "everything passes, until `spillway bypass off`", false, false, false, "bypass"},
