@@ -12,6 +12,7 @@ type suite struct {
 	name string // the folder of its package, from the module's root
 	// tests are those that run in a guest, "Name" or "Name/Subtest"; none is all. Each has to exist.
 	tests []string
+	more  []string // that make kernels runs, too
 	// env makes it fit: emulation is slow, and a guest has neither captures nor a web server.
 	env  []string
 	data string // a folder that its tests read, below its own
@@ -19,30 +20,37 @@ type suite struct {
 	lockdown bool
 }
 
-// loaderTests are those that ask the kernel for something that kernels do differently: pins, links, frozen maps, what an
-// outer map drops when, what goes with the last reference. Each loads the programs again, which takes seconds here.
-var loaderTests = []string{
-	"OpenAdoptsWhatIsPinned", "EmptyProgArrayPassesAndIsRefilled", "DeviceThatComesBackIsAttachedAgain",
-	"DetachLeavesNothing", "RollbackIsOneStep", "MemoryPlanHolds", "CountersOverARollback", "Vouched", "LabTellsOfEveryPort",
-	"A1SlotsAreReadByTheirPins", "A2UpgradeIsOneStore",
-}
-
-// progrunTests are those in which kernels differ: which socket can confirm what, and what the clock says. Parser and
-// decisions are the oracle's, on few loads.
-var progrunTests = []string{
-	"EstablishedSocketConfirms", "RequestSocketConfirms", "MultipathSocketConfirms/IPv6", "FastOpenSocketConfirms/IPv6",
-	"ForgedPayloadOnALiveConnection/IPv4", "DataInASYN/IPv4", "ResetOfRequestSocket",
-}
-
-// suites is the one place that says what every kernel must pass. What is left out: test/e2e, test/fault and test/attack
-// need nginx, nmap or masscan, and test/swap a full rate; they run on the host's kernel.
+// suites is the one place that says what every kernel must pass: where kernels differ in pins, links, frozen maps, what an
+// outer map drops when, what goes with the last reference, which socket can confirm what, and what the clock says. Each
+// load of the programs takes ten seconds of an emulated processor. What is left out: test/e2e, test/fault and
+// test/attack need nginx, nmap or masscan, and test/swap a full rate; they run on the host's kernel.
 var suites = []suite{
 	{name: instructionSuite},
-	{name: "loader", tests: loaderTests},
-	{name: "test/progrun", tests: progrunTests},
+	{
+		name:  "loader",
+		tests: []string{"OpenAdoptsWhatIsPinned", "DeviceThatComesBackIsAttachedAgain", "DetachLeavesNothing", "MemoryPlanHolds", "A2UpgradeIsOneStore"},
+		more: []string{
+			"EmptyProgArrayPassesAndIsRefilled", "RollbackIsOneStep", "CountersOverARollback", "Vouched", "LabTellsOfEveryPort",
+			"A1SlotsAreReadByTheirPins",
+		},
+	},
+	{
+		name:  "test/progrun",
+		tests: []string{"EstablishedSocketConfirms", "RequestSocketConfirms", "MultipathSocketConfirms/IPv6", "FastOpenSocketConfirms/IPv6"},
+		more:  []string{"ForgedPayloadOnALiveConnection/IPv4", "DataInASYN/IPv4", "ResetOfRequestSocket"},
+	},
 	{name: "test/oracle", env: []string{"SPILLWAY_ROUND=0", "SPILLWAY_SEED=20261121"}, data: "testdata"},
-	{name: "test/ja4", tests: []string{"KernelAndReferenceAgree", "TheKernelIsTheJudge", "FakesBlockNobody"}, env: []string{"SPILLWAY_HELLOS=1000"}},
+	{
+		name: "test/ja4", env: []string{"SPILLWAY_HELLOS=1000"},
+		tests: []string{"KernelAndReferenceAgree", "TheKernelIsTheJudge"}, more: []string{"FakesBlockNobody"},
+	},
 	{name: "test/kernels/smoke", lockdown: true},
+}
+
+// long is the suite with all that it has, for make kernels.
+func (s suite) long() suite {
+	s.tests, s.more = slices.Concat(s.tests, s.more), nil
+	return s
 }
 
 // pattern is what -test.run gets.
@@ -64,7 +72,7 @@ func (s suite) pattern() string {
 
 // missing returns those of the suite's tests that its binary, which lists names like "TestName", does not have.
 func (s suite) missing(listed []string) (out []string) {
-	for _, test := range s.tests {
+	for _, test := range s.long().tests {
 		name, _, _ := strings.Cut(test, "/")
 		if !slices.Contains(listed, "Test"+name) {
 			out = append(out, "Test"+name)
