@@ -89,6 +89,13 @@ int empty_drop(struct xdp_md *ctx)
 	return XDP_DROP;
 }
 
+/* The floor of what looks at packets on their way out. */
+SEC("tc")
+int empty_egress(struct __sk_buff *skb)
+{
+	return -1;
+}
+
 struct plain_frame {
 	struct ethhdr eth;
 	struct iphdr ip;

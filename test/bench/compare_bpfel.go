@@ -101,6 +101,7 @@ const (
 	compareMapSteps        = "steps"
 	compareMapTrie         = "trie"
 	compareProgEmptyDrop   = "empty_drop"
+	compareProgEmptyEgress = "empty_egress"
 	compareProgEmptyPass   = "empty_pass"
 	compareProgExactLookup = "exact_lookup"
 	compareProgFeed        = "feed"
@@ -154,6 +155,7 @@ type compareSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type compareProgramSpecs struct {
 	EmptyDrop   *ebpf.ProgramSpec `ebpf:"empty_drop"`
+	EmptyEgress *ebpf.ProgramSpec `ebpf:"empty_egress"`
 	EmptyPass   *ebpf.ProgramSpec `ebpf:"empty_pass"`
 	ExactLookup *ebpf.ProgramSpec `ebpf:"exact_lookup"`
 	Feed        *ebpf.ProgramSpec `ebpf:"feed"`
@@ -231,6 +233,7 @@ type compareVariables struct {
 // It can be passed to loadCompareObjects or ebpf.CollectionSpec.LoadAndAssign.
 type comparePrograms struct {
 	EmptyDrop   *ebpf.Program `ebpf:"empty_drop"`
+	EmptyEgress *ebpf.Program `ebpf:"empty_egress"`
 	EmptyPass   *ebpf.Program `ebpf:"empty_pass"`
 	ExactLookup *ebpf.Program `ebpf:"exact_lookup"`
 	Feed        *ebpf.Program `ebpf:"feed"`
@@ -242,6 +245,7 @@ type comparePrograms struct {
 func (p *comparePrograms) Close() error {
 	return _CompareClose(
 		p.EmptyDrop,
+		p.EmptyEgress,
 		p.EmptyPass,
 		p.ExactLookup,
 		p.Feed,

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/test/packet"
 )
 
 var (
@@ -88,66 +90,81 @@ var blockedService = netip.MustParseAddrPort("192.0.2.1:80")
 // loopback is where the real connections of the bench end.
 var loopback = netip.MustParseAddrPort("127.0.0.1:443")
 
-// connect opens n real connections inside the calling thread's network namespace, and returns their clients' initial
-// sequence numbers and addresses. Nothing was sent over them: the next byte of each is its first payload.
-func (r *rig) connect(n int) (isns []uint32, clients []netip.AddrPort, err error) {
+// connect opens real connections inside the calling thread's network namespace. Nothing was sent over them: the next byte of
+// each is its first payload.
+func (r *rig) connect(n int) error {
 	listener, err := net.Listen("tcp4", loopback.String())
 	if err != nil {
-		return nil, nil, fmt.Errorf("listen for connections of the bench: %w", err)
+		return fmt.Errorf("listen for connections of the bench: %w", err)
 	}
 	r.closers = append(r.closers, listener.Close)
 	for range n {
 		client, err := net.Dial("tcp4", loopback.String())
 		if err != nil {
-			return nil, nil, fmt.Errorf("connect inside the bench: %w", err)
+			return fmt.Errorf("connect inside the bench: %w", err)
 		}
 		r.closers = append(r.closers, client.Close)
 		server, err := listener.Accept()
 		if err != nil {
-			return nil, nil, fmt.Errorf("accept inside the bench: %w", err)
+			return fmt.Errorf("accept inside the bench: %w", err)
 		}
 		r.closers = append(r.closers, server.Close)
-		isn, err := initialSequence(client.(*net.TCPConn))
+		seq, ack, err := numbers(client.(*net.TCPConn))
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
-		isns = append(isns, isn)
-		clients = append(clients, client.LocalAddr().(*net.TCPAddr).AddrPort())
+		r.connections = append(r.connections, connection{client.LocalAddr().(*net.TCPAddr).AddrPort(), seq - 1, ack})
 	}
-	return isns, clients, nil
+	return nil
 }
 
-// initialSequence reads the ISN of a connection that has sent nothing, by way of TCP_REPAIR (Linux,
-// Documentation of CRIU): one less than the next sequence number of its send queue.
-func initialSequence(c *net.TCPConn) (isn uint32, err error) {
+// connection is a real one.
+type connection struct {
+	client netip.AddrPort
+	isn    uint32 // the client's
+	ack    uint32 // what the server sends next
+}
+
+// payload is a part of the connection's stream, as its server takes it.
+func (c connection) payload(stream []byte, from, to int) []byte {
+	return segment(c.client, loopback, func(t *packet.TCP) {
+		t.Flags, t.Seq, t.Ack, t.Options, t.Payload = packet.ACK|packet.PSH, c.isn+1+uint32(from), c.ack, nil, stream[from:to]
+	})
+}
+
+// numbers reads what a client that has sent nothing sends next, and what its server does, by way of TCP_REPAIR (Linux,
+// Documentation of CRIU).
+func numbers(c *net.TCPConn) (seq, ack uint32, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	const (
 		repairOn, repairOffQuietly = 1, -1 // TCP_REPAIR_OFF_NO_WP: no window probe afterwards
-		sendQueue                  = 2
+		receiveQueue, sendQueue    = 1, 2
 	)
+	set := func(fd uintptr, option, value int) error {
+		return unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, option, value)
+	}
+	ask := func(fd uintptr, queue int) (uint32, error) {
+		if err := set(fd, unix.TCP_REPAIR_QUEUE, queue); err != nil {
+			return 0, err
+		}
+		next, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUEUE_SEQ)
+		return uint32(next), err
+	}
 	var inner error
 	err = raw.Control(func(fd uintptr) {
-		if inner = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_REPAIR, repairOn); inner != nil {
+		if inner = set(fd, unix.TCP_REPAIR, repairOn); inner != nil {
 			return
 		}
-		if inner = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_REPAIR_QUEUE, sendQueue); inner != nil {
-			return
-		}
-		var next int
-		if next, inner = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUEUE_SEQ); inner != nil {
-			return
-		}
-		isn = uint32(next) - 1
-		inner = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_REPAIR, repairOffQuietly)
+		var errs [2]error
+		seq, errs[0] = ask(fd, sendQueue)
+		ack, errs[1] = ask(fd, receiveQueue)
+		inner = errors.Join(errs[0], errs[1], set(fd, unix.TCP_REPAIR, repairOffQuietly))
 	})
-	if err == nil {
-		err = inner
+	if err = errors.Join(err, inner); err != nil {
+		return 0, 0, fmt.Errorf("read the sequence numbers of a connection: %w", err)
 	}
-	if err != nil {
-		return 0, fmt.Errorf("read the sequence number of a connection: %w", err)
-	}
-	return isn, nil
+	return seq, ack, nil
 }

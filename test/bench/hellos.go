@@ -3,11 +3,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"path/filepath"
 
 	"github.com/cilium/ebpf"
 
@@ -115,58 +113,4 @@ func earlier(src netip.AddrPort) []byte {
 	return segment(src, elsewhere, func(t *packet.TCP) {
 		t.Flags, t.Ack, t.Window, t.Options = packet.SYN, 0, 64240, linuxOptions()
 	})
-}
-
-// computeAlways puts the same programs behind the plane's root program, but with budgets for new shapes that nobody
-// reaches. What no socket vouches for is not remembered, so every hello is a new shape there.
-func (r *rig) computeAlways(p *plane) (err error) {
-	spec, err := bpf.LoadDataplane()
-	if err != nil {
-		return fmt.Errorf("read the embedded dataplane: %w", err)
-	}
-	maps := map[string]*ebpf.Map{}
-	defer func() {
-		for _, m := range maps {
-			err = errors.Join(err, m.Close())
-		}
-	}()
-	for name := range spec.Maps {
-		if name[0] == '.' || name == bpf.DataplaneMapPrograms || name == bpf.DataplaneMapConntracks {
-			continue // they belong to one load
-		}
-		path := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)
-		if name == bpf.DataplaneMapRoot {
-			path = filepath.Join(p.pins, "root/words")
-		}
-		if maps[name], err = ebpf.LoadPinnedMap(path, nil); err != nil {
-			return fmt.Errorf("open map %s: %w", name, err)
-		}
-		spec.Maps[name].MaxEntries = maps[name].MaxEntries()
-	}
-	var s bpf.Settings
-	settings := spec.Variables[bpf.DataplaneVarSettings]
-	if err := settings.Get(&s); err != nil {
-		return fmt.Errorf("read the settings: %w", err)
-	}
-	s.SynMask = maps[bpf.DataplaneMapSyns].MaxEntries() - 1
-	s.HelloMask = maps[bpf.DataplaneMapHellos].MaxEntries() - 1
-	s.ShapeBudgetMask = maps[bpf.DataplaneMapShapeBudgets].MaxEntries() - 1
-	s.RulesMax = maps[bpf.DataplaneMapRuleHits].MaxEntries() / bpf.Slots
-	s.ShapesPerSecond, s.ShapesPerPrefix, s.UnprovenPerSecond = 1<<31, 1<<31, 1<<31
-	if err := settings.Set(&s); err != nil {
-		return fmt.Errorf("set the settings: %w", err)
-	}
-	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps})
-	if err != nil {
-		return fmt.Errorf("load the dataplane with other settings: %w", err)
-	}
-	r.closers = append(r.closers, func() error { c.Close(); return nil })
-	next, err := ebpf.LoadPinnedMap(filepath.Join(p.pins, "root/next"), nil)
-	if err != nil {
-		return fmt.Errorf("open the root's entry: %w", err)
-	}
-	defer func() { err = errors.Join(err, next.Close()) }()
-	return errors.Join(
-		c.Maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramPayload), c.Programs[bpf.DataplaneProgSpillwayPayload]),
-		next.Put(uint32(0), c.Programs[bpf.DataplaneProgSpillwayDataplane]))
 }

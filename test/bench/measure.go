@@ -25,8 +25,13 @@ type scenario struct {
 	action uint32
 	// path is what the dataplane must count, so that nobody measures another path than the name says.
 	path *path
-	// after puts back what a run has changed, untimed.
-	after func() error
+	// each are frames that run once each, timed by the kernel; what counts is their median. nil: frame.
+	each [][]byte
+	// before sends what has to come before the frames, untimed; after puts back what a run has changed.
+	before func() error
+	after  func() error
+	// goal is what the packet may cost, 0 for no goal.
+	goal time.Duration
 	// floor and versus are the keys of the row to subtract and of the row to compare with.
 	floor, versus string
 }
@@ -62,6 +67,9 @@ func threadTime() time.Duration {
 
 // run sends the scenario's packets n times over and returns the nanoseconds of one.
 func (r *rig) run(s *scenario, n uint32) (ns float64, action uint32, err error) {
+	if s.each != nil {
+		return runEach(s)
+	}
 	program := s.program
 	if s.fed != nil {
 		program = r.compare.Feed
@@ -87,18 +95,42 @@ func (r *rig) run(s *scenario, n uint32) (ns float64, action uint32, err error) 
 	return float64(spent.Nanoseconds()) / float64(n), action, nil
 }
 
+// runEach runs each frame of the scenario once and returns the median of what the kernel says that they took.
+func runEach(s *scenario) (ns float64, action uint32, err error) {
+	var all []float64
+	if s.before != nil {
+		if err := s.before(); err != nil {
+			return 0, 0, err
+		}
+	}
+	for _, frame := range s.each {
+		got, took, err := s.program.Benchmark(frame, 1, nil)
+		if err != nil {
+			return 0, 0, fmt.Errorf("run %s: %w", s.name, err)
+		}
+		action = got
+		all = append(all, float64(took.Nanoseconds()))
+	}
+	if s.after != nil {
+		if err := s.after(); err != nil {
+			return 0, 0, fmt.Errorf("after %s: %w", s.name, err)
+		}
+	}
+	return spreadOf(all).median, action, nil
+}
+
 // prove runs a scenario once and looks at what the dataplane counted.
 func (r *rig) prove(s *scenario) error {
 	n := uint32(256)
 	if s.fed != nil {
 		n = s.fed.Count
 	}
-	var before uint64
-	if s.path != nil {
-		var err error
-		if before, err = s.path.plane.packets(s.path.reason, s.path.outcome); err != nil {
-			return err
-		}
+	if s.each != nil {
+		n = uint32(len(s.each))
+	}
+	before, err := s.counted()
+	if err != nil {
+		return err
 	}
 	_, action, err := r.run(s, n)
 	if err != nil {
@@ -107,24 +139,51 @@ func (r *rig) prove(s *scenario) error {
 	if action != s.action && s.action != anyAction {
 		return fmt.Errorf("%s: XDP action %d, want %d", s.name, action, s.action)
 	}
-	if s.path == nil {
-		return nil
-	}
-	after, err := s.path.plane.packets(s.path.reason, s.path.outcome)
-	if err != nil {
+	after, err := s.counted()
+	if err != nil || s.path == nil {
 		return err
 	}
-	if got := after - before; float64(got) < onPath*float64(n) {
-		return fmt.Errorf("%s: %d of %d packets were counted as %s, %s", s.name, got, n,
-			bpf.ReasonName(s.path.reason), bpf.OutcomeName(s.path.outcome))
+	want := counted{s.path.reason, s.path.outcome}
+	if got := after[want] - before[want]; float64(got) < onPath*float64(n) {
+		var moved []string
+		for c, packets := range after {
+			if packets > before[c] {
+				moved = append(moved, fmt.Sprintf("%d %s", packets-before[c], c))
+			}
+		}
+		return fmt.Errorf("%s: %d of %d packets were counted as %s, but %v", s.name, got, n, want, moved)
 	}
 	return nil
+}
+
+// counted is what packets are counted by.
+type counted struct {
+	reason  bpf.Reason
+	outcome bpf.Outcome
+}
+
+func (c counted) String() string { return bpf.ReasonName(c.reason) + ", " + bpf.OutcomeName(c.outcome) }
+
+// counted returns the counters of the scenario's plane; none where it has no path.
+func (s *scenario) counted() (map[counted]uint64, error) {
+	sums := map[counted]uint64{}
+	if s.path == nil {
+		return sums, nil
+	}
+	rows, err := s.path.plane.Counters()
+	for _, row := range rows {
+		sums[counted{row.Reason, row.Outcome}] += row.Packets
+	}
+	return sums, err
 }
 
 // repeats returns how often a scenario runs at a time.
 func (r *rig) repeats(s *scenario) (uint32, error) {
 	if s.fed != nil {
 		return s.fed.Count, nil // every packet once
+	}
+	if s.each != nil {
+		return uint32(len(s.each)), nil
 	}
 	ns, _, err := r.run(s, 10_000)
 	return uint32(float64(runTime.Nanoseconds())/max(ns, 1)) + 1, err
@@ -137,10 +196,14 @@ type series map[string][]float64
 // same neighbour.
 func (r *rig) measure(all []*scenario, rounds int, brief bool) (series, error) {
 	times := make(map[string]uint32, len(all))
+	var wrong []error
 	for _, s := range all {
-		if err := r.prove(s); err != nil {
-			return nil, err
-		}
+		wrong = append(wrong, r.prove(s))
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return nil, err
+	}
+	for _, s := range all {
 		n := uint32(16)
 		if !brief {
 			var err error

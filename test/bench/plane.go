@@ -31,8 +31,10 @@ type plane struct {
 
 // planeOptions says how a plane differs from one with a host file of three services and an empty bundle.
 type planeOptions struct {
-	flows  int // capacity; 0: the default
-	bundle func(*config.Bundle)
+	flows    int // capacity; 0: the default
+	host     func(*config.Host)
+	bundle   func(*config.Bundle)
+	tracking bool // connection tracking is asked
 }
 
 // service is the destination of everything that is not said to go elsewhere.
@@ -84,6 +86,9 @@ func newPlane(name string, o planeOptions) (_ *plane, err error) {
 		}
 	}()
 	host := benchHost(o.flows)
+	if o.host != nil {
+		o.host(host)
+	}
 	if p.Dataplane, err = loader.Open(loader.Options{Pins: p.pins, Capacity: host.Capacity, Lab: name == "hellos"}); err != nil {
 		return nil, err
 	}
@@ -93,6 +98,11 @@ func newPlane(name string, o planeOptions) (_ *plane, err error) {
 	}
 	if p.flows, err = ebpf.LoadPinnedMap(filepath.Join(base, "maps", bpf.DataplaneMapFlows), nil); err != nil {
 		return nil, fmt.Errorf("open the flows: %w", err)
+	}
+	if o.tracking {
+		if err := p.Conntrack(); err != nil {
+			return nil, err
+		}
 	}
 	return p, publish(p.Dataplane, host, benchBundle(o.bundle))
 }
@@ -133,21 +143,6 @@ func (p *plane) close() error {
 		errs = append(errs, p.Dataplane.Close())
 	}
 	return errors.Join(append(errs, loader.DetachPins(p.pins))...)
-}
-
-// packets returns what the exit has counted with this reason and outcome.
-func (p *plane) packets(reason bpf.Reason, outcome bpf.Outcome) (uint64, error) {
-	rows, err := p.Counters()
-	if err != nil {
-		return 0, err
-	}
-	var sum uint64
-	for _, row := range rows {
-		if row.Reason == reason && row.Outcome == outcome {
-			sum += row.Packets
-		}
-	}
-	return sum, nil
 }
 
 func mountBPFFS() error {

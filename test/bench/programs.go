@@ -29,18 +29,9 @@ func runPrograms(l *lab.Lab, size sizes, filter *xdpFilter, match *regexp.Regexp
 		if err := r.shakeHands(); err != nil {
 			return err
 		}
-		hellos, err := r.helloRows()
+		groups, err := r.groups(filter)
 		if err != nil {
 			return err
-		}
-		groups := []struct {
-			title string
-			rows  []*scenario
-		}{
-			{"One hot packet", append(r.hotRows(), filterRows(filter)...)},
-			{"Random packets", r.randomRows()},
-			{"ClientHellos", hellos},
-			{"One lookup of a random source", r.lookupRows()},
 		}
 		var all []*scenario
 		for i := range groups {
@@ -63,9 +54,39 @@ func runPrograms(l *lab.Lab, size sizes, filter *xdpFilter, match *regexp.Regexp
 	return sections, err
 }
 
+// group is what becomes a section.
+type group struct {
+	title string
+	rows  []*scenario
+}
+
+func (r *rig) groups(filter *xdpFilter) ([]group, error) {
+	hellos, err := r.helloRows()
+	if err != nil {
+		return nil, err
+	}
+	strangers, err := r.strangerRows()
+	if err != nil {
+		return nil, err
+	}
+	answers, err := r.answerRows()
+	if err != nil {
+		return nil, err
+	}
+	return []group{
+		{"One hot packet", append(r.hotRows(), filterRows(filter)...)},
+		{"Random packets", r.randomRows()},
+		{"ClientHellos", hellos},
+		{"What a stranger can send", strangers},
+		{"What leaves the host", answers},
+		{"What a connection can send", r.provenRows()},
+		{"One lookup of a random source", r.lookupRows()},
+	}, nil
+}
+
 // wanted keeps what others are compared with, and what match finds; nil finds all.
 func wanted(s *scenario, match *regexp.Regexp) bool {
-	if match == nil || s.key == hotFloor || s.key == hotLookup || s.key == helloFloor || s.key == randomFloor || s.key == randomLookup {
+	if match == nil || s.key == hotFloor || s.key == hotLookup || s.key == helloFloor || s.key == answerFloor || s.key == provenFloor || s.key == randomFloor || s.key == randomLookup {
 		return true
 	}
 	return match.MatchString(s.key) && (s.versus == "" || match.MatchString(s.versus) || s.versus == hotLookup || s.versus == randomLookup)

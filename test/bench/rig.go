@@ -38,12 +38,13 @@ const seed = 20261121
 // rig is everything that the program runs need, all of it resident at once.
 type rig struct {
 	sizes
-	compare *compareObjects
-	hot     *compareObjects // with the hot flows alone, so that no other flow shares their bucket
-	lookups []*lookup
-	planes  map[string]*plane
-	parts   map[string]compareSpan
-	closers []func() error
+	compare     *compareObjects
+	hot         *compareObjects // with the hot flows alone, so that no other flow shares their bucket
+	lookups     []*lookup
+	planes      map[string]*plane
+	parts       map[string]compareSpan
+	connections []connection
+	closers     []func() error
 }
 
 // lookup is a program with one map of its own size behind it.
@@ -67,13 +68,16 @@ func newRig(size sizes) (_ *rig, err error) {
 	any := func(int) uint32 { return 2000 }
 	steps := r.part("flows", nil, flows, any)
 	steps = r.part("anywhere", steps, randomAddresses(random, size.flows), any)
-	isns, clients, err := r.connect(size.connections)
-	if err != nil {
+	if err := r.connect(size.connections); err != nil {
 		return nil, err
 	}
+	var clients []netip.AddrPort
+	for _, c := range r.connections {
+		clients = append(clients, c.client)
+	}
 	steps = r.part("denied", steps, deniedSources(size.flows), func(i int) uint32 { return uint32(i) })
-	steps = r.part("handshakes", steps, clients, func(i int) uint32 { return isns[i] })
-	steps = r.part("payloads", steps, clients, func(i int) uint32 { return isns[i] + 1 })
+	steps = r.part("handshakes", steps, clients, func(i int) uint32 { return r.connections[i].isn })
+	steps = r.part("payloads", steps, clients, func(i int) uint32 { return r.connections[i].isn + 1 })
 	if r.compare, err = r.loadCompare(steps); err != nil {
 		return nil, err
 	}
@@ -117,7 +121,8 @@ func (r *rig) makePlanes(random *rand.Rand) error {
 		{"banned", planeOptions{flows: few, bundle: lists(r.smallList)}},
 		{"sockets", planeOptions{bundle: lists(r.smallList)}},
 		{"hellos", planeOptions{flows: few, bundle: lists(r.smallList)}},
-		{"shapes", planeOptions{flows: few, bundle: lists(r.smallList)}},
+		{"shapes", planeOptions{flows: few, host: fewPlaces, bundle: denying(lists(r.smallList))}},
+		{"strange", planeOptions{flows: few, host: strangeHost, bundle: strangeBundle(lists(r.smallList)), tracking: true}},
 	} {
 		made, err := newPlane(p.name, p.planeOptions)
 		if err != nil {

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
+)
+
+// computeAlways puts the same programs behind the plane's root program, but with budgets for new shapes that nobody
+// reaches, and with no room to remember one: every hello is a new shape there.
+func (r *rig) computeAlways(p *plane) error {
+	c, err := r.reload(p, true, bpf.DataplaneProgSpillwayPayload, bpf.DataplaneProgSpillwayDataplane)
+	if err != nil {
+		return err
+	}
+	next, err := ebpf.LoadPinnedMap(filepath.Join(p.pins, "root/next"), nil)
+	if err != nil {
+		return fmt.Errorf("open the root's entry: %w", err)
+	}
+	return errors.Join(
+		c.Maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramPayload), c.Programs[bpf.DataplaneProgSpillwayPayload]),
+		next.Put(uint32(0), c.Programs[bpf.DataplaneProgSpillwayDataplane]), next.Close())
+}
+
+// reload loads programs of the plane once more around its maps.
+func (r *rig) reload(p *plane, always bool, programs ...string) (_ *ebpf.Collection, err error) {
+	spec, err := bpf.LoadDataplane()
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded dataplane: %w", err)
+	}
+	maps := map[string]*ebpf.Map{}
+	for name := range spec.Programs {
+		if !slices.Contains(programs, name) {
+			delete(spec.Programs, name)
+		}
+	}
+	defer func() {
+		for _, m := range maps {
+			err = errors.Join(err, m.Close())
+		}
+	}()
+	for name := range spec.Maps {
+		if name[0] == '.' || name == bpf.DataplaneMapPrograms || name == bpf.DataplaneMapConntracks {
+			continue // they belong to one load
+		}
+		if always && (name == bpf.DataplaneMapShapes || name == bpf.DataplaneMapShapesListed) {
+			spec.Maps[name].Type, spec.Maps[name].MaxEntries = ebpf.Hash, 1
+			continue
+		}
+		path := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)
+		if name == bpf.DataplaneMapRoot {
+			path = filepath.Join(p.pins, "root/words")
+		}
+		if maps[name], err = ebpf.LoadPinnedMap(path, nil); err != nil {
+			return nil, fmt.Errorf("open map %s: %w", name, err)
+		}
+		spec.Maps[name].MaxEntries = maps[name].MaxEntries()
+	}
+	if err := resize(spec, maps, always); err != nil {
+		return nil, err
+	}
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps})
+	if err != nil {
+		return nil, fmt.Errorf("load the dataplane with other settings: %w", err)
+	}
+	r.closers = append(r.closers, func() error { c.Close(); return nil })
+	if !always {
+		return c, nil
+	}
+	// Full from the first on: what is computed is forgotten.
+	return c, errors.Join(c.Maps[bpf.DataplaneMapShapes].Put(bpf.ShapeKey{}, bpf.Shape{}),
+		c.Maps[bpf.DataplaneMapShapesListed].Put(bpf.ShapeKey{}, bpf.Shape{}))
+}
+
+// resize tells the programs how large their maps are, and lifts the budgets.
+func resize(spec *ebpf.CollectionSpec, maps map[string]*ebpf.Map, always bool) error {
+	var s bpf.Settings
+	settings := spec.Variables[bpf.DataplaneVarSettings]
+	if err := settings.Get(&s); err != nil {
+		return fmt.Errorf("read the settings: %w", err)
+	}
+	s.SynMask = maps[bpf.DataplaneMapSyns].MaxEntries() - 1
+	s.HelloMask = maps[bpf.DataplaneMapHellos].MaxEntries() - 1
+	s.ShapeBudgetMask = maps[bpf.DataplaneMapShapeBudgets].MaxEntries() - 1
+	s.RulesMax = maps[bpf.DataplaneMapRuleHits].MaxEntries() / bpf.Slots
+	if always {
+		s.ShapesPerSecond, s.ShapesPerPrefix, s.UnprovenPerSecond = 1<<31, 1<<31, 1<<31
+	}
+	if err := settings.Set(&s); err != nil {
+		return fmt.Errorf("set the settings: %w", err)
+	}
+	return nil
+}
