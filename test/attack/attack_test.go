@@ -7,6 +7,7 @@ package attack
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"os"
 	"sync"
@@ -26,22 +27,40 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// The bot's SYN is listed; no frame of any flood is, so whatever is dropped must be the bot's.
-const denyScanner = `rules:
+// The bot's SYN is listed, and a ClientHello; no frame of any flood is, so whatever is dropped must be the bots'. Every reason
+// that may block alone does: none of it is a stranger's to make for somebody else.
+func denyScanner(t *testing.T) string {
+	t.Helper()
+	return fmt.Sprintf(`rules:
   - {id: scan, label: scanner, score: 90}
+  - {id: hello, label: bot, score: 90}
+  - {id: hides, label: hides, score: 90}
 features:
   tcp:
     - {rule: scan, muonfp: "1024:2:1460:"}
+  ja4:
+    - {rule: hello, match: %s}
+  reasons:
+    - {rule: hides, reason: hello_hidden}
+    - {rule: hides, reason: hello_overlap}
+    - {rule: hides, reason: hello_malformed}
+    - {rule: hides, reason: hello_urgent}
+    - {rule: hides, reason: hello_too_long}
+    - {rule: hides, reason: not_hello}
 policy:
   default: {drop: 80}
-`
+`, deniedJA4(t))
+}
+
+// acceptAll is the host file's part of it. What it blocks is last-known-good at once, and its flows are blocked for good.
+const acceptAll = "accept_reasons: [hello_urgent, hello_too_long, not_hello]\nguards: {bake: 1s}"
 
 // duration of each flood: SPILLWAY_ATTACK_FOR=1m is the long target's.
 func duration(t *testing.T) time.Duration {
 	t.Helper()
 	v := os.Getenv("SPILLWAY_ATTACK_FOR")
 	if v == "" {
-		return 4 * time.Second
+		return 2 * time.Second
 	}
 	d, err := time.ParseDuration(v)
 	if err != nil || d < time.Second {
@@ -71,7 +90,8 @@ const hello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03spillway spillway spi
 func TestFloodsBlockNoVisitorAndHideNoBot(t *testing.T) {
 	e, d := defended(t)
 	stranger4, stranger6 := netip.MustParseAddr("198.18.200.0"), netip.MustParseAddr("2001:db8:200::1")
-	visitor := lab.VisitorPrefix4.Addr().Next()
+	visitor, visitor6 := lab.VisitorPrefix4.Addr().Next(), lab.VisitorPrefix6.Addr().Next()
+	bot4, bot6 := lab.CrawlerPrefix4.Addr().Next(), lab.CrawlerPrefix6.Addr().Next()
 
 	for _, f := range []struct {
 		name   string
@@ -86,7 +106,11 @@ func TestFloodsBlockNoVisitorAndHideNoBot(t *testing.T) {
 		{"RSTs from a visitor's address", visitor, segment(rst, ""), false},
 		{"SYNs from a visitor's address", visitor, segment(synFlag, ""), false},
 		{"data from a visitor's address", visitor, segment(psh|ack, "GET / HTTP/1.1\r\n\r\n"), false},
-		{"what looks like hellos", stranger4, segment(psh|ack, hello), true},
+		{"data from a visitor's address over IPv6", visitor6, segment(psh|ack, "GET / HTTP/1.1\r\n\r\n"), false},
+		{"unfinished hellos", stranger4, segment(psh|ack, hello), true},
+		{"unfinished hellos over IPv6", stranger6, segment(psh|ack, hello), true},
+		{"SYNs from a bot's address", bot4, segment(synFlag, ""), false},
+		{"other hellos from a bot's address over IPv6", bot6, segment(psh|ack, hello), false},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			frame := flood.IP(e.OutMAC, e.EdgeMAC, f.src, edgeOf(f.src), 6, f.tcp)
@@ -102,9 +126,12 @@ func defended(t *testing.T) (*world.Edge, *loader.Dataplane) {
 	origin, err := e.StartOrigin(t.Context(), lab.OriginOptions{})
 	world.Must(t, err)
 	t.Cleanup(func() { _ = origin.Close() })
+	e.WriteHost("enforce", acceptAll)
 	e.Start()
-	e.MustCLI("apply", e.WriteBundle("deny", denyScanner), "--yes")
-	return e, e.Adopt()
+	e.MustCLI("apply", e.WriteBundle("deny", denyScanner(t)), "--yes")
+	d := e.Adopt()
+	world.Eventually(t, "the bundle has baked", func() bool { return d.Baked() != 0 })
+	return e, d
 }
 
 // attack is a flood, and what happens besides.
@@ -130,10 +157,13 @@ func underFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack) {
 	scanner, err := e.StartScanner(t.Context(), lab.ScannerOptions{Rate: 100})
 	world.Must(t, err)
 	defer func() { _ = scanner.Close() }()
-	before, bytes := drops(t, d), memory(t, d)
+	known := blockBots(t, e, d)
+	defer known.close()
+	before, bytes, hiddenBefore := drops(t, d), memory(t, d), hidden(t, d)
 
-	sent, oldest := runFlood(t, e, d, a)
+	sent, oldest := runFlood(t, e, d, a, known)
 
+	known.stayBlocked(t)
 	bot := scanner.Stop()
 	people := visitors.Stop()
 	after := drops(t, d)
@@ -147,9 +177,15 @@ func underFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack) {
 		if a.listed {
 			allowed += uint64(sent)
 		}
+		if reason == bpf.DataplaneReasonREASON_JA4 || reason == bpf.DataplaneReasonREASON_KNOWN_FLOW {
+			continue // of the bots with the denied hello: stayBlocked has looked whose flows are blocked
+		}
 		if n -= before[reason]; n != 0 && (reason != bpf.DataplaneReasonREASON_TCP_FINGERPRINT || n > allowed) {
 			t.Errorf("%d packets dropped for %s; only the bot's %d SYNs may be", n, bpf.ReasonName(reason), allowed)
 		}
+	}
+	if n := hidden(t, d) - hiddenBefore; n != 0 {
+		t.Errorf("%d packets are said to be of a hidden hello", n)
 	}
 	if people.Requests == 0 || people.Failures != 0 {
 		t.Errorf("visitors: %d of %d requests failed: %v", people.Failures, people.Requests, people.Errors)
@@ -164,7 +200,7 @@ func underFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack) {
 }
 
 // runFlood sends for the duration and watches the heartbeat meanwhile.
-func runFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack) (sent int, oldest time.Duration) {
+func runFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack, known *bots) (sent int, oldest time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), duration(t))
 	defer cancel()
@@ -189,6 +225,7 @@ func runFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack) (sent 
 			t.Errorf("flood: %v", err)
 		}
 	})
+	wg.Go(func() { known.goOn(ctx, t) })
 	if a.beside != nil {
 		wg.Go(func() { a.beside(ctx) })
 	}
