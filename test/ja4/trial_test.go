@@ -103,8 +103,8 @@ func (c *trial) run() string {
 		c.disturbed(k, segments, "shuffled", clienthello.Shuffle)
 	case 4:
 		c.contradicted(k, segments)
-		if want.classes[0] != whole || want.hello.End <= len(segments[0].Data) {
-			return "contradicted" // a first segment that comes again is judged by itself, too
+		if want.classes[0] != whole || want.hello.End <= segments[len(segments)-1].Offset {
+			return "contradicted" // what comes again behind the hello's end is judged by itself, too
 		}
 	default:
 		c.send(k, segments)

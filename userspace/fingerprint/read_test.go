@@ -123,6 +123,8 @@ func TestWaysToSendAHello(t *testing.T) {
 	n := len(hello)
 	other := slices.Clone(hello)
 	other[n-13] ^= 1 // a cipher suite
+	broken := slices.Clone(hello)
+	broken[len(broken)-1]++ // an extension that is longer than what is there
 	with := func(at int, b ...byte) []byte { return slices.Concat(hello[:at], b, hello[at:]) }
 	for _, f := range []flow{flow4, flow6} {
 		syn := openingFrame(f, firstByte-1)
@@ -153,6 +155,7 @@ func TestWaysToSendAHello(t *testing.T) {
 			"the pointer twice":                {[][]byte{syn, urgent(data(f, 0, hello[:9]), 9, 10), urgent(data(f, 9, with(9, 'x')[9:]), n-8, 1)}, sampleHead},
 			"two urgent bytes":                 {[][]byte{syn, urgent(data(f, 0, hello[:9]), 9, 9), urgent(data(f, 9, hello[9:]), n-9, 9)}, "hello_urgent"},
 			"a pointer at what was taken":      {[][]byte{syn, data(f, 0, hello[:30]), urgent(data(f, 10, hello[10:]), n-10, 3)}, sampleHead},
+			"none, and then a broken one":      {[][]byte{syn, data(f, 0, []byte("GET /")), data(f, 5, broken)}, "not_hello"},
 			"an urgent byte that is one of it": {[][]byte{syn, urgent(whole, n, 1)}, "not_hello"},
 		} {
 			all, _ := readFrames(t, 0, c.frames...)

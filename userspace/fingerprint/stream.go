@@ -76,9 +76,9 @@ func (s *stream) take(at uint32, data []byte) (more bool) {
 		s.err = err
 	case s.helloAt == s.begin && err != errNotHello:
 		s.err, s.isFinished = err, true
-	default:
+	default: // behind other data the dataplane does not look
 		s.isHello, s.held = false, nil
-		return s.skip(err)
+		return s.skip(errNotHello)
 	}
 	return !s.isFinished
 }
