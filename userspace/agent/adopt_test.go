@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // A kernel that refuses for a moment at a start (no memory, say) must not leave the host open until a person comes by.
@@ -33,8 +34,8 @@ func TestAdoptionIsTriedAgain(t *testing.T) {
 			if call != "Ban" && r.role("stable") != "" {
 				t.Fatal("the failure did not happen")
 			}
-			if len(r.store.Bans().All()) != 1 || len(r.state().Bypass) != 1 {
-				t.Errorf("forgotten while the kernel refused: bans %v, bypass %v", r.store.Bans().All(), r.state().Bypass)
+			if len(r.ledger.Store().Bans().All()) != 1 || len(r.state().Bypass) != 1 {
+				t.Errorf("forgotten while the kernel refused: bans %v, bypass %v", r.ledger.Store().Bans().All(), r.state().Bypass)
 			}
 			delete(r.machine.fail, call)
 			r.pass(2 * time.Minute)
@@ -50,7 +51,7 @@ func TestAdoptionIsTriedAgain(t *testing.T) {
 			if r.machine.did("Publish") != publishes {
 				t.Error("it goes on trying")
 			}
-			if s, _ := r.Status(ctx); hasProblem(s, problemBans) || hasProblem(s, problemHost) || hasProblem(s, problemLKG) {
+			if s, _ := r.Status(ctx); hasProblem(s, ledger.ProblemBans) || hasProblem(s, ledger.ProblemHost) || hasProblem(s, ledger.ProblemLKG) {
 				t.Errorf("problems %v", s.Problems)
 			}
 		})

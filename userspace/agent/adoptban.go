@@ -28,7 +28,7 @@ func (a *agent) adoptBans(d dataplane) error {
 	if err != nil {
 		return err
 	}
-	if unread := a.store.Bans().Unread(); a.bansMissing && unread != nil {
+	if unread := a.ledger.Store().Bans().Unread(); a.bansMissing && unread != nil {
 		return errors.Join(fmt.Errorf("bans come back once they can be read: %w", unread), a.followBans(d))
 	}
 	if a.bansMissing {
@@ -44,7 +44,7 @@ func (a *agent) adoptBans(d dataplane) error {
 // restoreBans puts the record's bans into maps that lost them, except those that a guard of today refuses.
 func (a *agent) restoreBans(d dataplane, bans []loader.Ban) error {
 	h, left := a.hostFile(), map[netip.Prefix]time.Duration{}
-	for _, b := range a.store.Bans().All() {
+	for _, b := range a.ledger.Store().Bans().All() {
 		length := min(b.Expires.Sub(a.now()), h.Guards.MaxBanTTL)
 		if length <= 0 || slices.ContainsFunc(bans, func(k loader.Ban) bool { return k.Prefix == b.Prefix }) {
 			continue
@@ -73,7 +73,7 @@ func (a *agent) followBans(d dataplane) error {
 	}
 	var made []state.Ban
 	var ended []netip.Prefix
-	for _, b := range a.store.Bans().All() {
+	for _, b := range a.ledger.Store().Bans().All() {
 		expires, inForce := left[b.Prefix]
 		delete(left, b.Prefix)
 		switch {
@@ -101,7 +101,7 @@ func (a *agent) sweepBans(d dataplane) {
 	if err != nil && !errors.Is(err, loader.ErrNotPinned) {
 		a.log.Warn("ended bans stay in the kernel, without effect", "error", err)
 	}
-	if removed == 0 && d.BanEpoch() == a.banEpoch && !a.store.Bans().Ended(a.now()) {
+	if removed == 0 && d.BanEpoch() == a.banEpoch && !a.ledger.Store().Bans().Ended(a.now()) {
 		return
 	}
 	a.banEpoch = d.BanEpoch()

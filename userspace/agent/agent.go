@@ -12,8 +12,11 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/events"
 	"github.com/spillway/spillway/userspace/hostfile"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/metrics"
+	"github.com/spillway/spillway/userspace/retry"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -22,9 +25,9 @@ import (
 type agent struct {
 	opts    Options
 	log     *slog.Logger
-	store   *state.Store
+	ledger  *ledger.Ledger
 	started time.Time
-	hub     *hub
+	events  *events.Events
 	totals  *totals
 	scrapes http.Handler // of metrics, for everybody who asks
 
@@ -69,17 +72,10 @@ type agent struct {
 
 	disk hostfile.Watch // of the host file
 
-	// saveMu orders writes of the record; it is taken before mu.
-	saveMu sync.Mutex
-
 	// mu guards what follows. Nothing slow happens under it.
 	mu        sync.Mutex
 	file      *hostfile.File // the host file in force
-	record    *state.Record
-	unsaved   bool
-	problems  map[string]api.Problem
 	places    map[string]*place
-	known     map[config.Digest]*knownBundle
 	images    map[uint32]*loader.Image
 	drift     *api.Drift
 	repairs   map[string]uint64
@@ -107,30 +103,26 @@ type agent struct {
 	pins ownership
 
 	// These belong to the job that runs; while none runs, to the goroutine that ticks.
-	openRetry   retry
+	openRetry   retry.Retry
 	stale       atomic.Bool // this process cannot open the kernel part any more; another one may
 	blank       bool        // the kernel held nothing, and what the record would give it could not be read yet
 	unadopted   bool        // something of adoption failed and may be tried again
-	adoptRetry  retry
-	expiryRetry retry
+	adoptRetry  retry.Retry
+	expiryRetry retry.Retry
 }
 
 func newAgent(o Options, s *state.Store) *agent {
 	a := &agent{
-		opts: o, log: o.Log, store: s, started: o.Now(), hub: newHub(), totals: newTotals(),
-		file: o.file(), problems: map[string]api.Problem{}, places: map[string]*place{},
-		known: map[config.Digest]*knownBundle{}, images: map[uint32]*loader.Image{},
+		opts: o, log: o.Log, started: o.Now(), totals: newTotals(),
+		ledger: ledger.New(s, ledger.Options{Log: o.Log, Now: o.Now, Folder: o.Host.Paths.State}),
+		file:   o.file(), places: map[string]*place{}, images: map[uint32]*loader.Image{},
 		repairs: map[string]uint64{}, applies: map[string]uint64{}, jobs: newJobs(o.spawn), spare: newJobs(o.spawn),
 	}
 	a.scrapes = metrics.Handler(a)
-	var err error
-	if a.record, err = s.Load(); err != nil {
-		a.tellUnread(err)
-	}
+	a.events = events.New(events.Options{Log: o.Log, Now: o.Now, Ledger: a.ledger,
+		Use:  func() (events.Ring, func(), error) { return a.use() },
+		Full: func() bool { return a.hostFile().Privacy.Addresses != config.AddressesTruncated }})
 	a.loadQueue()
-	if a.record.Bypass == nil {
-		a.record.Bypass = map[string]state.Bypass{}
-	}
 	return a
 }
 
@@ -143,9 +135,7 @@ func (a *agent) use() (dataplane, func(), error) {
 	if a.kernel == nil {
 		a.kernelMu.RUnlock()
 		e := &api.Error{Code: api.CodeUnavailable, Message: "the kernel part is not loaded"}
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if p, ok := a.problems[problemKernel]; ok {
+		if p, ok := a.ledger.Problem(ledger.ProblemKernel); ok {
 			e.Message, e.Fix = e.Message+": "+p.Message, p.Fix
 		}
 		return nil, nil, e
@@ -179,55 +169,3 @@ func (a *agent) loaded() *hostfile.File {
 	defer a.mu.Unlock()
 	return a.file
 }
-
-// state returns a copy of the record.
-func (a *agent) state() *state.Record {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.record.Clone()
-}
-
-// update changes the record and writes it. When the disk refuses, the record in memory is right and is written later.
-func (a *agent) update(edit func(*state.Record)) error {
-	a.saveMu.Lock()
-	defer a.saveMu.Unlock()
-	a.mu.Lock()
-	edit(a.record)
-	next := a.record.Clone()
-	a.mu.Unlock()
-	err := a.store.Save(next)
-	a.mu.Lock()
-	a.unsaved = err != nil
-	a.mu.Unlock()
-	if err != nil {
-		a.setProblem(problemState, err.Error(), "free or repair the disk below "+a.hostFile().Paths.State+"; traffic does not need it")
-	} else {
-		a.clearProblem(problemState)
-	}
-	return err
-}
-
-// entry begins a line of the history.
-func (a *agent) entry(by api.Caller, verb, reason string) state.Entry {
-	return state.Entry{At: a.now(), UID: by.UID, User: by.User, Verb: verb, Reason: reason}
-}
-
-// audit writes a line of the history. It cannot stop a change that happened.
-func (a *agent) audit(e state.Entry) {
-	log := a.log.With("verb", e.Verb, "outcome", e.Outcome, "user", e.User, "uid", e.UID, "reason", e.Reason)
-	if e.Name != "" {
-		log = log.With("name", e.Name)
-	}
-	if !e.Digest.IsZero() {
-		log = log.With("digest", e.Digest.Short(), "number", e.Number)
-	}
-	log.Info("change")
-	if err := a.store.Append(e); err != nil {
-		a.setProblem(problemHistory, err.Error(), "free or repair the disk; changes are in the log")
-		return
-	}
-	a.clearProblem(problemHistory)
-}
-
-// itself is the caller of what the agent does by itself.
-func itself() api.Caller { return api.Caller{User: "agent"} }

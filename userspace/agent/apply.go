@@ -11,6 +11,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -68,7 +69,7 @@ func (a *agent) parse(name string, files api.Files) (*config.Bundle, error) {
 
 // applyBundle carries out a rollout whose turn it is, with its line of the history.
 func (a *agent) applyBundle(ctx context.Context, ro *rollout) (*api.Change, error) {
-	e := a.entry(ro.by, ro.Kind, ro.Reason)
+	e := a.ledger.Entry(ro.by, ro.Kind, ro.Reason)
 	e.Name = ro.wish.name()
 	if ro.wish.bundle != nil {
 		e.Digest = ro.wish.bundle.Digest
@@ -92,7 +93,7 @@ func (a *agent) outcome(e *state.Entry, c *api.Change, err error) {
 	a.mu.Lock()
 	a.applies[e.Outcome]++
 	a.mu.Unlock()
-	a.audit(*e)
+	a.ledger.Audit(*e)
 }
 
 // apply is a rollout from its wish to what is in force. The change lock is held.
@@ -129,7 +130,7 @@ func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout) (*api.Ch
 	if err := a.held(ro.wish, s, ro.Accept); err != nil {
 		return nil, err
 	}
-	if err := a.store.SaveSet(s.next); err != nil {
+	if err := a.ledger.Store().SaveSet(s.next); err != nil {
 		return nil, fmt.Errorf("nothing changed: %w", err)
 	}
 	if s.waiting {
@@ -227,7 +228,7 @@ func (a *agent) publishBuilt(ctx context.Context, d dataplane, seen mark, set *c
 // buildError tells a bundle that does not fit from a kernel that failed.
 func (a *agent) buildError(err error) error {
 	if errors.Is(err, loader.ErrCapacity) {
-		return &api.Error{Code: api.CodeRefused, Message: "the bundle is refused; what is in force goes on: " + err.Error(), Fix: fixOf(err)}
+		return &api.Error{Code: api.CodeRefused, Message: "the bundle is refused; what is in force goes on: " + err.Error(), Fix: ledger.Fix(err)}
 	}
 	return fmt.Errorf("nothing changed: %w", err)
 }
@@ -253,7 +254,7 @@ func (a *agent) nowStable(d dataplane, set *config.Set, leaves *state.Member, ch
 		change.Message += fmt.Sprintf("; last-known-good in %s unless it is rolled back", short(bake))
 	}
 	g := generation(set, e.Number, e.At, e.User)
-	a.note(change, a.update(func(r *state.Record) {
+	ledger.Note(change, a.ledger.Update(func(r *state.Record) {
 		r.Apply(g, change.BakeUntil)
 		if leaves != nil {
 			r.AddQuarantine(quarantined(leaves.Name, leaves.Digest, e))
@@ -265,21 +266,14 @@ func (a *agent) nowStable(d dataplane, set *config.Set, leaves *state.Member, ch
 	}
 }
 
-// note adds to a change that happened what did not: it was not remembered.
-func (a *agent) note(change *api.Change, err error) {
-	if err != nil {
-		change.Details = append(change.Details, "the kernel has it, but the disk refused the record: "+err.Error())
-	}
-}
-
 func (a *agent) prune(d dataplane) {
-	keep := append(a.state().References(), a.queuedDigests()...)
+	keep := append(a.ledger.Record().References(), a.queuedDigests()...)
 	if all, err := d.Generations(); err == nil {
 		for _, g := range all {
 			keep = append(keep, g.Digest)
 		}
 	}
-	if err := a.store.Prune(keep); err != nil {
+	if err := a.ledger.Store().Prune(keep); err != nil {
 		a.log.Warn("old bundles stay", "error", err)
 	}
 }

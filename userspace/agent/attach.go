@@ -13,6 +13,8 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/retry"
 )
 
 // place is an interface of the host file, and how attaching to it went.
@@ -20,7 +22,7 @@ type place struct {
 	attached bool
 	ever     bool // it was attached before: another attach is a repair
 	problem  *api.Problem
-	retry    retry
+	retry    retry.Retry
 }
 
 // place returns the place of an interface; mu must be held.
@@ -43,7 +45,7 @@ func (a *agent) attach(d dataplane, i config.Interface) bool {
 		}
 		var err error
 		if got, err = d.Attach(i.Name, i.Attach); err != nil {
-			a.notAttached(i.Name, &api.Problem{Code: "attach", Message: err.Error(), Fix: fixOf(err)})
+			a.notAttached(i.Name, &api.Problem{Code: "attach", Message: err.Error(), Fix: ledger.Fix(err)})
 			return false
 		}
 	}
@@ -70,7 +72,7 @@ func (a *agent) notAttached(name string, problem *api.Problem) {
 		problem.Since = p.problem.Since
 	}
 	p.attached, p.problem = false, problem
-	p.retry.failed(a.now())
+	p.retry.Failed(a.now())
 	a.mu.Unlock()
 	if first {
 		a.log.Error("an interface is not protected", "interface", name, "error", problem.Message, "fix", problem.Fix)
@@ -127,9 +129,9 @@ func (a *agent) watchLinks(d dataplane, hurry bool) error {
 		if p.attached {
 			a.log.Error("the link of an interface was cut", "interface", i.Name)
 			p.attached = false
-			p.retry.reset()
+			p.retry.Reset()
 		}
-		due := p.retry.due(a.now()) || hurry
+		due := p.retry.Due(a.now()) || hurry
 		a.mu.Unlock()
 		if due {
 			a.attach(d, i)
@@ -156,11 +158,11 @@ func (a *agent) detachUnnamed(d dataplane) {
 	links, err := a.unnamed(d)
 	if err != nil || len(links) == 0 {
 		if err == nil {
-			a.clearProblem(problemUnnamed)
+			a.ledger.ClearProblem(ledger.ProblemUnnamed)
 		}
 		return
 	}
-	e := a.entry(itself(), "reload", "the host file no longer names what was attached")
+	e := a.ledger.Entry(ledger.Itself(), "reload", "the host file no longer names what was attached")
 	var left []string
 	for _, at := range links {
 		if !a.made(at) {
@@ -175,14 +177,14 @@ func (a *agent) detachUnnamed(d dataplane) {
 		e.Detail = append(e.Detail, "detached from "+at.Interface)
 	}
 	if len(left) > 0 {
-		a.setProblem(problemUnnamed, "still attached, although the host file does not name it: "+strings.Join(left, "; "),
+		a.ledger.SetProblem(ledger.ProblemUnnamed, "still attached, although the host file does not name it: "+strings.Join(left, "; "),
 			"name it in the host file, or stop the agent and run `spillway detach`")
 	} else {
-		a.clearProblem(problemUnnamed)
+		a.ledger.ClearProblem(ledger.ProblemUnnamed)
 	}
 	if len(e.Detail) > 0 {
 		e.Outcome = api.OutcomeDone
-		a.audit(e)
+		a.ledger.Audit(e)
 	}
 }
 

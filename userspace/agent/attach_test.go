@@ -10,6 +10,8 @@ import (
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/retry"
 )
 
 // An interface that was taken out of the host file while no agent ran is detached at the next start, as a reload does.
@@ -23,7 +25,7 @@ func TestInterfaceTakenOutWithoutAgent(t *testing.T) {
 	if len(r.machine.links) != 1 || r.machine.links["eth0"] == "" {
 		t.Errorf("links %v", r.machine.links)
 	}
-	entries, _, err := r.store.History(2)
+	entries, _, err := r.ledger.Store().History(2)
 	if err != nil || entries[1].Verb != "reload" || strings.Join(entries[1].Detail, "") != "detached from eth1" {
 		t.Errorf("history %+v, %v", entries, err)
 	}
@@ -39,7 +41,7 @@ func TestInterfaceThatStaysAttachedIsTold(t *testing.T) {
 	r.machine.fail["DetachInterface"] = errors.New("the kernel says no")
 	r.start()
 	s, err := r.Status(ctx)
-	if err != nil || !hasProblem(s, problemUnnamed) {
+	if err != nil || !hasProblem(s, ledger.ProblemUnnamed) {
 		t.Fatalf("problems %v, %v", s.Problems, err)
 	}
 	v, err := r.Verify(ctx)
@@ -48,7 +50,7 @@ func TestInterfaceThatStaysAttachedIsTold(t *testing.T) {
 	}
 	delete(r.machine.fail, "DetachInterface")
 	r.tick(false)
-	if s, _ := r.Status(ctx); hasProblem(s, problemUnnamed) || len(r.machine.links) != 1 {
+	if s, _ := r.Status(ctx); hasProblem(s, ledger.ProblemUnnamed) || len(r.machine.links) != 1 {
 		t.Errorf("problems %v, links %v", s.Problems, r.machine.links)
 	}
 }
@@ -73,7 +75,7 @@ func TestNameThatIsAnotherDevice(t *testing.T) {
 			}
 			delete(r.machine.fail, "Attach eth0")
 			r.devices = nil
-			r.pass(2 * lastRetry)
+			r.pass(2 * retry.Last)
 			if s, _ := r.Status(ctx); !s.Protected {
 				t.Errorf("%+v", s.Interfaces)
 			}
@@ -88,7 +90,7 @@ func TestA20RenamedInterfaceIsFollowed(t *testing.T) {
 	r.mustApply("one", api.ApplyOptions{})
 	r.devices, r.machine.renamed = map[string]int{"eth0": 0, "wan0": fakeIndex}, "wan0"
 	for range 2 { // and after a restart
-		r.pass(2 * lastRetry)
+		r.pass(2 * retry.Last)
 		s, err := r.Status(ctx)
 		if err != nil || !s.Protected || s.Interfaces[0].Name != "eth0" || s.Interfaces[0].Now != "wan0" || !hasProblem(s, "renamed") {
 			t.Errorf("%+v, %v, %v", s.Interfaces, s.Problems, err)
@@ -105,7 +107,7 @@ func TestA20RenamedInterfaceIsFollowed(t *testing.T) {
 	}
 	r.pass(time.Minute)
 	s, err := r.Status(ctx)
-	if err != nil || hasProblem(s, "renamed") || hasProblem(s, problemUnnamed) || len(r.machine.links) != 1 || r.machine.lastLink != 1 || r.machine.did("DetachInterface") != 0 {
+	if err != nil || hasProblem(s, "renamed") || hasProblem(s, ledger.ProblemUnnamed) || len(r.machine.links) != 1 || r.machine.lastLink != 1 || r.machine.did("DetachInterface") != 0 {
 		t.Errorf("%+v, %v, links %v", s.Interfaces, s.Problems, r.machine.links)
 	}
 }
@@ -125,7 +127,7 @@ func TestA4LinkOfAnotherStateStays(t *testing.T) {
 	r.start()
 	r.pass(time.Minute)
 	s, err := r.Status(ctx)
-	if err != nil || !hasProblem(s, problemUnnamed) || r.machine.did("DetachInterface") != 0 || len(r.machine.links) != 2 {
+	if err != nil || !hasProblem(s, ledger.ProblemUnnamed) || r.machine.did("DetachInterface") != 0 || len(r.machine.links) != 2 {
 		t.Errorf("problems %v, %v; links %v", s.Problems, err, r.machine.links)
 	}
 }
@@ -142,7 +144,7 @@ func TestA4FlappingInterfaceWaits(t *testing.T) {
 		r.pass(d)
 	}
 	for range 60 {
-		cut(lastRetry / 30)
+		cut(retry.Last / 30)
 	}
 	if attaches() != flapAttaches {
 		t.Errorf("%d attaches within four minutes", attaches())
@@ -166,7 +168,7 @@ func TestA4FlappingInterfaceWaits(t *testing.T) {
 		t.Errorf("%d attaches", attaches())
 	}
 	r.pass(flapWindow)
-	r.pass(lastRetry)
+	r.pass(retry.Last)
 	if s, _ := r.Status(ctx); !s.Protected || attaches() != flapAttaches+4 {
 		t.Errorf("ten minutes later: %d attaches, problems %v", attaches(), s.Problems)
 	}

@@ -18,7 +18,7 @@ func (a *agent) rollbackBundle(ctx context.Context, by api.Caller, name, reason 
 	if ro, ok := a.candidateOf(name); ok {
 		return a.EndRollout(ctx, by, ro, reason)
 	}
-	r := a.state()
+	r := a.ledger.Record()
 	if r.Applied == nil {
 		return nil, noBundle(name)
 	}
@@ -51,7 +51,7 @@ func (a *agent) rollbackBundle(ctx context.Context, by api.Caller, name, reason 
 
 // candidateOf returns the rollout of a candidate that changes a bundle.
 func (a *agent) candidateOf(name string) (id string, ok bool) {
-	r := a.state()
+	r := a.ledger.Record()
 	if r.Confirm == nil {
 		return "", false
 	}
@@ -87,7 +87,7 @@ func (a *agent) versionBefore(r *state.Record, now state.Member) *config.Bundle 
 			if m.Name != now.Name || m.Digest == now.Digest {
 				continue
 			}
-			if b, err := a.store.Bundle(m.Digest); err == nil {
+			if b, err := a.ledger.Store().Bundle(m.Digest); err == nil {
 				return b
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -43,9 +44,9 @@ func (a *agent) awake() bool {
 		return false
 	}
 	slept := a.beat.sleptNS.Swap(0)
-	if slept > 0 && !a.state().BakeUntil.IsZero() {
+	if slept > 0 && !a.ledger.Record().BakeUntil.IsZero() {
 		a.log.Warn("the agent was stopped; the bake goes on from there", "for", time.Duration(slept))
-		_ = a.update(func(r *state.Record) {
+		_ = a.ledger.Update(func(r *state.Record) {
 			if !r.BakeUntil.IsZero() {
 				r.BakeUntil = r.BakeUntil.Add(time.Duration(slept))
 			}
@@ -57,13 +58,13 @@ func (a *agent) awake() bool {
 // holdBake lets no bake end while the bundle decides nothing, and begins it anew when the bundle decides again: a bake
 // is guards.bake of deciding in one piece. The record is written at most twice a bake.
 func (a *agent) holdBake(d dataplane) {
-	until, bake := a.state().BakeUntil, a.hostFile().Guards.Bake
+	until, bake := a.ledger.Record().BakeUntil, a.hostFile().Guards.Bake
 	idle, was := a.idleReason(d) != "", a.idle
 	a.idle = idle
 	if until.IsZero() || !idle && !was || idle && until.Sub(a.now()) > bake/2 {
 		return
 	}
-	_ = a.update(func(r *state.Record) {
+	_ = a.ledger.Update(func(r *state.Record) {
 		if !r.BakeUntil.IsZero() {
 			r.BakeUntil = a.now().Add(bake).UTC()
 		}
@@ -75,7 +76,7 @@ func (a *agent) holdBake(d dataplane) {
 // but observes until a person says reload: it was applied, and never proved that it harms nobody.
 // A host that a person took back to observe observes until that reload, whatever comes back.
 func (a *agent) comeback() (known *state.Generation, mode bpf.Mode) {
-	r, mode := a.state(), modeOf(a.hostFile().MaxMode)
+	r, mode := a.ledger.Record(), modeOf(a.hostFile().MaxMode)
 	if r.HeldBack {
 		defer func() { mode = bpf.DataplaneModeMODE_OBSERVE }()
 	}
@@ -83,7 +84,7 @@ func (a *agent) comeback() (known *state.Generation, mode bpf.Mode) {
 	if r.Applied == nil || enforce && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode
 	}
-	if err := a.store.Whole(r.Applied.Digest); errors.Is(err, state.ErrNoBundle) && r.LastKnownGood != nil {
+	if err := a.ledger.Store().Whole(r.Applied.Digest); errors.Is(err, state.ErrNoBundle) && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode // only a host that observes gets here
 	}
 	return r.Applied, bpf.DataplaneModeMODE_OBSERVE
@@ -91,7 +92,7 @@ func (a *agent) comeback() (known *state.Generation, mode bpf.Mode) {
 
 // mode is what the control word should say: that of the host file, unless it waits for a person.
 func (a *agent) mode() bpf.Mode {
-	if a.state().ModeHeld {
+	if a.ledger.Record().ModeHeld {
 		return bpf.DataplaneModeMODE_OBSERVE
 	}
 	return modeOf(a.hostFile().MaxMode)
@@ -99,15 +100,15 @@ func (a *agent) mode() bpf.Mode {
 
 // tellMode says that a host observes although its file says enforce.
 func (a *agent) tellMode() {
-	r := a.state()
+	r := a.ledger.Record()
 	if !r.ModeHeld || modeOf(a.hostFile().MaxMode) != bpf.DataplaneModeMODE_ENFORCE {
-		a.clearProblem(problemMode)
+		a.ledger.ClearProblem(ledger.ProblemMode)
 		return
 	}
 	why := "the bundle that came back with an empty kernel never was last-known-good"
 	if r.HeldBack {
 		why = "it was rolled back to observe"
 	}
-	a.setProblem(problemMode, "max_mode is enforce, but this host only observes: "+why,
+	a.ledger.SetProblem(ledger.ProblemMode, "max_mode is enforce, but this host only observes: "+why,
 		"look at what it would block, then: spillway reload")
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // A bundle that decides nothing does not become last-known-good.
@@ -78,7 +79,7 @@ func TestObservedHostThatShallEnforceAfterAReboot(t *testing.T) {
 	for range 2 { // at the boot, and when the agent starts again
 		r.wantRoles("one", "", "")
 		s, err := r.Status(ctx)
-		if err != nil || s.Mode != "observe" || s.MaxMode != "enforce" || !hasProblem(s, problemMode) {
+		if err != nil || s.Mode != "observe" || s.MaxMode != "enforce" || !hasProblem(s, ledger.ProblemMode) {
 			t.Errorf("mode %s of %s, problems %v, %v", s.Mode, s.MaxMode, s.Problems, err)
 		}
 		r.restart()
@@ -91,7 +92,7 @@ func TestObservedHostThatShallEnforceAfterAReboot(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if s, _ := r.Status(ctx); s.Mode != "enforce" || hasProblem(s, problemMode) {
+		if s, _ := r.Status(ctx); s.Mode != "enforce" || hasProblem(s, ledger.ProblemMode) {
 			t.Errorf("mode %s, problems %v", s.Mode, s.Problems)
 		}
 		r.restart()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -30,13 +31,13 @@ func (a *agent) Ban(ctx context.Context, by api.Caller, r api.BanRequest) (*api.
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
-	e := a.entry(by, "ban", r.Reason)
+	e := a.ledger.Entry(by, "ban", r.Reason)
 	e.Name = r.Prefix
 	change, err := a.ban(d, &e, r)
 	if err != nil {
 		e.Outcome, e.Detail = api.OutcomeRefused, detailsOf(err)
 	}
-	a.audit(e)
+	a.ledger.Audit(e)
 	return change, err
 }
 
@@ -57,7 +58,7 @@ func (a *agent) ban(d dataplane, e *state.Entry, r api.BanRequest) (*api.Change,
 		return nil, err
 	}
 	// The record of bans follows the kernel's; to ask the kernel for all of them would make each ban dearer than the last.
-	inForce, again := a.store.Bans().InForce(a.now(), p)
+	inForce, again := a.ledger.Store().Bans().InForce(a.now(), p)
 	if !again && inForce >= h.Capacity.Bans {
 		return nil, limit("%d bans are in force", "capacity.bans in the host file is %d: unban some, or write a bundle", inForce, h.Capacity.Bans)
 	}
@@ -72,7 +73,7 @@ func (a *agent) ban(d dataplane, e *state.Entry, r api.BanRequest) (*api.Change,
 	e.Name, e.Outcome, e.Detail = p.String(), api.OutcomeDone, []string{"until " + expires.Format(time.RFC3339)}
 	change := view.OfBan(a.verdict(d), p, length)
 	change.Until = expires
-	a.note(change, a.recordBans([]state.Ban{{Prefix: p, Expires: expires, Made: e.At.UTC(), By: e.User, Reason: e.Reason}}, nil))
+	ledger.Note(change, a.recordBans([]state.Ban{{Prefix: p, Expires: expires, Made: e.At.UTC(), By: e.User, Reason: e.Reason}}, nil))
 	return change, nil
 }
 
@@ -104,14 +105,14 @@ func (a *agent) Unban(ctx context.Context, by api.Caller, prefix, reason string)
 		return nil, view.NotBanned(p, bans)
 	}
 	a.changedBans(d)
-	e := a.entry(by, "unban", reason)
+	e := a.ledger.Entry(by, "unban", reason)
 	e.Name, e.Outcome = p.String(), api.OutcomeDone
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Message: fmt.Sprintf("the ban of %s is ended", p)}
 	if bans, err := d.Bans(); err == nil {
 		change.Details = view.StillBanned(p, bans)
 	}
-	a.note(change, a.recordBans(nil, []netip.Prefix{p}))
-	a.audit(e)
+	ledger.Note(change, a.recordBans(nil, []netip.Prefix{p}))
+	a.ledger.Audit(e)
 	return change, nil
 }
 
@@ -120,14 +121,14 @@ func (a *agent) recordBans(made []state.Ban, ended []netip.Prefix) error {
 	if len(made)+len(ended) == 0 {
 		return nil
 	}
-	return a.toldBans(a.store.Bans().Change(made, ended))
+	return a.toldBans(a.ledger.Store().Bans().Change(made, ended))
 }
 
 func (a *agent) toldBans(err error) error {
 	if err != nil {
-		a.setProblem(problemBanDisk, err.Error(), "free or repair the disk below "+a.hostFile().Paths.State+"; bans hold without it, and a reboot forgets them")
+		a.ledger.SetProblem(ledger.ProblemBanDisk, err.Error(), "free or repair the disk below "+a.hostFile().Paths.State+"; bans hold without it, and a reboot forgets them")
 	} else {
-		a.clearProblem(problemBanDisk)
+		a.ledger.ClearProblem(ledger.ProblemBanDisk)
 	}
 	return err
 }
@@ -146,7 +147,7 @@ func (a *agent) Bans(context.Context) (*api.BanList, error) {
 	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}, Capacity: a.hostFile().Capacity.Bans, Idle: a.verdict(d).Idle}
 	for _, b := range bans {
 		out := api.Ban{Prefix: b.Prefix.String(), Expires: b.Expires.UTC()}
-		if known, ok := a.store.Bans().Get(b.Prefix); ok {
+		if known, ok := a.ledger.Store().Bans().Get(b.Prefix); ok {
 			out.Made, out.By, out.Reason = known.Made, known.By, known.Reason
 		}
 		list.Bans = append(list.Bans, out)

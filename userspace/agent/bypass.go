@@ -14,6 +14,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -35,7 +36,7 @@ func (a *agent) Bypass(ctx context.Context, by api.Caller, r api.BypassRequest) 
 	if err != nil {
 		return nil, err
 	}
-	e := a.entry(by, bypassVerb(r.On), r.Reason)
+	e := a.ledger.Entry(by, bypassVerb(r.On), r.Reason)
 	e.Outcome, e.Name = api.OutcomeDone, r.Service
 	until, record := loader.Deadline(0), &state.Bypass{Since: a.now().UTC(), By: by.User, Reason: r.Reason}
 	var ends time.Time
@@ -55,14 +56,14 @@ func (a *agent) Bypass(ctx context.Context, by api.Caller, r api.BypassRequest) 
 		return nil, err
 	}
 	setBypass(d, id, until)
-	err = a.update(func(s *state.Record) { s.SetBypass(r.Service, record) })
+	err = a.ledger.Update(func(s *state.Record) { s.SetBypass(r.Service, record) })
 	a.bypassMu.Unlock()
 	reading := a.reading(d)
 	change := view.OfBypass(view.Judge(reading), r.Service, until)
 	change.Until, change.Details = ends, reading.Notes()
 	e.Detail = append([]string{change.Message}, change.Incomplete...)
-	a.note(change, err)
-	a.audit(e)
+	ledger.Note(change, err)
+	a.ledger.Audit(e)
 	return change, nil
 }
 
@@ -153,7 +154,7 @@ func endStrayBypasses(d dataplane, ids map[string]uint8) {
 // restoreBypass carries a bypass over a reboot: an operator who panicked meant it. Those of services follow when the
 // host file is published and adoptBypass finds them missing.
 func (a *agent) restoreBypass(d dataplane) {
-	b, ok := a.state().Bypass[""]
+	b, ok := a.ledger.Record().Bypass[""]
 	if !ok || d.Bypass().Active() {
 		return
 	}
@@ -169,7 +170,7 @@ func (a *agent) restoreServices(d dataplane) {
 	if err != nil {
 		return
 	}
-	for name, b := range a.state().Bypass {
+	for name, b := range a.ledger.Record().Bypass {
 		id, known := ids[name]
 		if until, live := a.deadlineOf(b); known && id != 0 && live && !d.ServiceBypass(id).Active() {
 			d.SetServiceBypass(id, until)
@@ -198,7 +199,7 @@ func (a *agent) adoptBypass(d dataplane) {
 	if d.Control().Host != bpf.SlotEmpty {
 		endStrayBypasses(d, ids)
 	}
-	record := a.state().Bypass
+	record := a.ledger.Record().Bypass
 	var found []state.Entry
 	next := map[string]state.Bypass{}
 	for name, id := range ids {
@@ -228,14 +229,14 @@ func (a *agent) adoptBypass(d dataplane) {
 	if maps.Equal(next, record) {
 		return
 	}
-	_ = a.update(func(r *state.Record) { r.Bypass = next })
+	_ = a.ledger.Update(func(r *state.Record) { r.Bypass = next })
 	for _, e := range found {
-		a.audit(e)
+		a.ledger.Audit(e)
 	}
 }
 
 func (a *agent) foundBypass(service string, on bool) state.Entry {
-	e := a.entry(itself(), bypassVerb(on), "")
+	e := a.ledger.Entry(ledger.Itself(), bypassVerb(on), "")
 	e.Outcome, e.Name = api.OutcomeFound, service
 	return e
 }

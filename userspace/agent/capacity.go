@@ -39,10 +39,10 @@ func (a *agent) tellCapacity(d dataplane, differs bool) {
 	}
 	small := a.tooSmall(d, c)
 	if len(small) == 0 {
-		a.clearProblem(problemCapacity)
+		a.ledger.ClearProblem(problemCapacity)
 		return
 	}
-	a.setProblem(problemCapacity, "after the next reboot what is in force cannot be built again, and everything passes: "+where+" has too little room: "+strings.Join(small, "; "),
+	a.ledger.SetProblem(problemCapacity, "after the next reboot what is in force cannot be built again, and everything passes: "+where+" has too little room: "+strings.Join(small, "; "),
 		"raise it there, or apply a smaller bundle")
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -31,8 +32,8 @@ func (a *agent) watchClock(d dataplane) {
 	if step := zero.Sub(a.clockZero); step.Abs() > clockSlack {
 		a.log.Warn("the wall clock was set: deadlines are moved with it", "by", step)
 		a.clockZero = zero
-		_ = a.update(func(r *state.Record) { r.ShiftClock(step) })
-		_ = a.toldBans(a.store.Bans().Shift(step))
+		_ = a.ledger.Update(func(r *state.Record) { r.ShiftClock(step) })
+		_ = a.toldBans(a.ledger.Store().Bans().Shift(step))
 	}
 	if _, moved := a.movedExpiries(d); moved {
 		a.expiriesMoved.Store(true)
@@ -52,7 +53,7 @@ func (a *agent) movedExpiries(d dataplane) (g loader.GenerationInfo, moved bool)
 	if !resident || !a.expires(g.Digest) {
 		return g, false
 	}
-	compiled := a.state().Compiled
+	compiled := a.ledger.Record().Compiled
 	i := slices.IndexFunc(compiled, func(c state.Compiled) bool { return c.Number == g.Number })
 	if i < 0 {
 		return g, false
@@ -69,22 +70,22 @@ func (a *agent) renewExpiries(d dataplane) {
 		return
 	}
 	var err error
-	e := a.entry(itself(), "reload", "the wall clock was set: the expiries of rules were computed again")
-	e.Digest, e.Name = g.Digest, a.nameOf(g.Digest)
+	e := a.ledger.Entry(ledger.Itself(), "reload", "the wall clock was set: the expiries of rules were computed again")
+	e.Digest, e.Name = g.Digest, a.ledger.NameOf(g.Digest)
 	if e.Number, err = a.buildAgain(d); err != nil {
-		a.expiryRetry.failed(a.now())
+		a.expiryRetry.Failed(a.now())
 		a.log.Error("the wall clock was set, and the expiries of rules cannot be computed again now", "error", err)
 		return
 	}
-	a.expiryRetry.reset()
+	a.expiryRetry.Reset()
 	e.Outcome = api.OutcomeDone
-	a.audit(e)
+	a.ledger.Audit(e)
 }
 
 // expires reports whether a bundle has a rule that ends. One that nobody here has read yet is looked at later.
 func (a *agent) expires(d config.Digest) bool {
-	k := a.knows(d)
-	return k != nil && slices.ContainsFunc(k.rules, func(r config.Rule) bool { return !r.Expires.IsZero() })
+	k := a.ledger.Knows(d)
+	return k != nil && slices.ContainsFunc(k.Rules, func(r config.Rule) bool { return !r.Expires.IsZero() })
 }
 
 // buildAgain puts the stable bundle, compiled now, into the place of stable.

@@ -11,6 +11,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -20,16 +21,16 @@ func (a *agent) publishCandidate(d dataplane, seen uint32, set *config.Set, slot
 	deadline := a.now().Add(confirm).UTC()
 	entry := generation(set, e.Number, e.At, e.User)
 	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
-	if err := a.update(func(r *state.Record) {
+	if err := a.ledger.Update(func(r *state.Record) {
 		r.Confirm, r.Held = &state.Confirm{Generation: entry, Deadline: deadline, Rollout: rollout}, nil
 	}); err != nil {
-		_ = a.update(func(r *state.Record) { r.Confirm = nil })
+		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = nil })
 		return fmt.Errorf("nothing changed: %w", err)
 	}
 	a.beat.hold(e.Number, a.hostFile().Guards.Lease, loader.In(confirm))
 	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: ptr(uint16(canaryAll)), Seen: &seen}); err != nil {
 		a.beat.release()
-		_ = a.update(func(r *state.Record) { r.Confirm = nil })
+		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = nil })
 		return a.publishError(err)
 	}
 	change.Outcome, change.Deadline = api.OutcomeCandidate, deadline
@@ -61,7 +62,7 @@ func (a *agent) confirm(ctx context.Context, d dataplane, by api.Caller, id, rea
 	if err != nil {
 		return nil, err
 	}
-	confirm := a.state().Confirm
+	confirm := a.ledger.Record().Confirm
 	if confirm == nil || !isOf(confirm, &ro) || d.Control().Candidate == bpf.SlotEmpty || !a.now().Before(confirm.Deadline) {
 		return nil, api.ErrNoCandidate
 	}
@@ -69,7 +70,7 @@ func (a *agent) confirm(ctx context.Context, d dataplane, by api.Caller, id, rea
 		a.expireCandidate(d)
 		return nil, &api.Error{Code: api.CodeNoCandidate, Message: fmt.Sprintf("generation %d no longer decides: the agent did not renew its lease in time, so it is held", confirm.Number), Fix: "try it again: spillway apply BUNDLE --confirm 5m"}
 	}
-	e := a.entry(by, "confirm", reason)
+	e := a.ledger.Entry(by, "confirm", reason)
 	e.Digest, e.Name, e.Number, e.Outcome = confirm.Digest, confirm.Name(), confirm.Number, api.OutcomeDone
 	if _, err := d.Promote(); err != nil {
 		return nil, fmt.Errorf("confirm generation %d: %w", confirm.Number, err)
@@ -77,12 +78,12 @@ func (a *agent) confirm(ctx context.Context, d dataplane, by api.Caller, id, rea
 	a.beat.release()
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Digest: confirm.Digest, Name: confirm.Name(), Number: confirm.Number,
 		BakeUntil: a.now().Add(a.hostFile().Guards.Bake).UTC(), Message: view.InForce(a.verdict(d), confirm.Number)}
-	a.note(change, a.update(func(r *state.Record) {
+	ledger.Note(change, a.ledger.Update(func(r *state.Record) {
 		g := confirm.Generation
 		g.At, g.By = e.At.UTC(), e.User
 		r.Apply(g, change.BakeUntil)
 		r.Confirm = nil
 	}))
-	a.audit(e)
+	a.ledger.Audit(e)
 	return change, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // egressInterval is how often the program at the way out of the interfaces is looked after.
@@ -23,8 +24,8 @@ func (a *agent) watchEgress(d dataplane, hurry bool) {
 	}
 	a.lastEgress, a.egressOn = a.now(), names
 	if err := d.SyncEgress(names); err != nil {
-		a.setProblem(problemEgress, "answers vouch for nobody, so services with confirm: egress judge each packet by itself: "+err.Error(), fixOf(err))
+		a.ledger.SetProblem(ledger.ProblemEgress, "answers vouch for nobody, so services with confirm: egress judge each packet by itself: "+err.Error(), ledger.Fix(err))
 		return
 	}
-	a.clearProblem(problemEgress)
+	a.ledger.ClearProblem(ledger.ProblemEgress)
 }

@@ -38,13 +38,12 @@ func (a *agent) recent(times []time.Time) []time.Time {
 
 // attachHeld returns until when an interface waits for its next attach, the zero time when it does not.
 func (a *agent) attachHeld(name string) time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	i := attachedOf(a.record.Attached, name)
+	attached := a.ledger.Record().Attached
+	i := attachedOf(attached, name)
 	if i < 0 {
 		return time.Time{}
 	}
-	if times := a.recent(a.record.Attached[i].Times); len(times) >= flapAttaches {
+	if times := a.recent(attached[i].Times); len(times) >= flapAttaches {
 		return times[len(times)-flapAttaches].Add(flapWindow)
 	}
 	return time.Time{}
@@ -58,7 +57,7 @@ func heldAttach(name string, until time.Time) *api.Problem {
 
 // noteAttached writes down a link as this state's. fresh says that it was made now.
 func (a *agent) noteAttached(got loader.Attachment, name string, fresh bool) {
-	r := a.state()
+	r := a.ledger.Record()
 	next := state.Attached{Interface: name, Index: got.Index, Link: got.LinkID}
 	if i := attachedOf(r.Attached, name); i >= 0 {
 		next.Times = a.recent(r.Attached[i].Times)
@@ -69,27 +68,27 @@ func (a *agent) noteAttached(got loader.Attachment, name string, fresh bool) {
 	if fresh {
 		next.Times = append(next.Times, a.now().UTC())
 	}
-	_ = a.update(func(r *state.Record) {
+	_ = a.ledger.Update(func(r *state.Record) {
 		r.Attached = append(slices.DeleteFunc(r.Attached, func(at state.Attached) bool { return at.Interface == name }), next)
 	})
 }
 
 // forgetAttached is noteAttached's end.
 func (a *agent) forgetAttached(name string) {
-	if attachedOf(a.state().Attached, name) < 0 {
+	if attachedOf(a.ledger.Record().Attached, name) < 0 {
 		return
 	}
-	_ = a.update(func(r *state.Record) {
+	_ = a.ledger.Update(func(r *state.Record) {
 		r.Attached = slices.DeleteFunc(r.Attached, func(at state.Attached) bool { return at.Interface == name })
 	})
 }
 
 // endHolds lets every interface attach at once: a person said so, or everything is new.
 func (a *agent) endHolds() {
-	if !slices.ContainsFunc(a.state().Attached, func(at state.Attached) bool { return len(at.Times) > 0 }) {
+	if !slices.ContainsFunc(a.ledger.Record().Attached, func(at state.Attached) bool { return len(at.Times) > 0 }) {
 		return
 	}
-	_ = a.update(func(r *state.Record) {
+	_ = a.ledger.Update(func(r *state.Record) {
 		for i := range r.Attached {
 			r.Attached[i].Times = nil
 		}
@@ -97,13 +96,13 @@ func (a *agent) endHolds() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, p := range a.places {
-		p.retry.reset()
+		p.retry.Reset()
 	}
 }
 
 // made reports whether a pinned link is this state's.
 func (a *agent) made(at loader.Attachment) bool {
-	return slices.ContainsFunc(a.state().Attached, func(known state.Attached) bool {
+	return slices.ContainsFunc(a.ledger.Record().Attached, func(known state.Attached) bool {
 		return known.Link == at.LinkID && (known.Index == at.Index || at.Index == 0) // a severed link has lost its device
 	})
 }

@@ -2,7 +2,11 @@
 
 package agent
 
-import "path/filepath"
+import (
+	"path/filepath"
+
+	"github.com/spillway/spillway/userspace/ledger"
+)
 
 // lookAtHostFile compares the host file on disk with the one in force, and says so where they differ: somebody edited it
 // and believes that it counts.
@@ -13,18 +17,15 @@ func (a *agent) lookAtHostFile() {
 		done()
 	}
 	if p == nil {
-		a.clearProblem(problemHostOld)
-		a.clearProblem(problemReload) // what was held is no longer there
+		a.ledger.ClearProblem(ledger.ProblemHostOld)
+		a.ledger.ClearProblem(ledger.ProblemReload) // what was held is no longer there
 		return
 	}
-	a.mu.Lock()
-	_, held := a.problems[problemReload] // it says the same, and why
-	a.mu.Unlock()
-	if held {
-		a.clearProblem(problemHostOld)
+	if _, held := a.ledger.Problem(ledger.ProblemReload); held { // it says the same, and why
+		a.ledger.ClearProblem(ledger.ProblemHostOld)
 		return
 	}
-	a.setProblem(problemHostOld, p.Message, p.Fix)
+	a.ledger.SetProblem(ledger.ProblemHostOld, p.Message, p.Fix)
 }
 
 // keepHost keeps the host file that is in force in the state folder: an agent that finds a broken one at its start goes on
@@ -36,11 +37,11 @@ func (a *agent) keepHost() {
 	}
 	path, err := filepath.Abs(a.opts.HostPath)
 	if err == nil {
-		err = a.store.SaveHost(path, f.Text)
+		err = a.ledger.Store().SaveHost(path, f.Text)
 	}
 	if err != nil {
-		a.setProblem(problemKept, err.Error(), "free or repair the disk; until then a broken host file at the next start ends the agent")
+		a.ledger.SetProblem(ledger.ProblemKept, err.Error(), "free or repair the disk; until then a broken host file at the next start ends the agent")
 		return
 	}
-	a.clearProblem(problemKept)
+	a.ledger.ClearProblem(ledger.ProblemKept)
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -204,12 +205,12 @@ func TestA12TheGoodHostFileIsKept(t *testing.T) {
 	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if s, _ := r.Status(ctx); !hasProblem(s, problemKept) {
+	if s, _ := r.Status(ctx); !hasProblem(s, ledger.ProblemKept) {
 		t.Errorf("nobody says that it is not kept: %v", s.Problems)
 	}
 	r.fault = nil
 	r.pass(time.Minute)
-	if s, _ := r.Status(ctx); hasProblem(s, problemKept) || kept() != onDisk() {
+	if s, _ := r.Status(ctx); hasProblem(s, ledger.ProblemKept) || kept() != onDisk() {
 		t.Errorf("it is not kept once the disk takes it: %v", s.Problems)
 	}
 }

@@ -79,19 +79,19 @@ func (a *agent) startJobs() {
 	}
 	if a.reopened.Swap(false) {
 		a.unadopted = true
-		a.adoptRetry.reset()
+		a.adoptRetry.Reset()
 	}
 	now := a.now()
 	switch {
 	case a.kernelMissing():
-		if a.openRetry.due(now) {
+		if a.openRetry.Due(now) {
 			a.jobs.start("load the dataplane", now, a.tryOpen)
 		}
-	case a.unadopted && a.adoptRetry.due(now):
+	case a.unadopted && a.adoptRetry.Due(now):
 		a.jobs.start("adopt what the kernel holds", now, a.changing(a.adoptAgain))
 	case a.hungUp.Load():
 		a.jobs.start("read the host file", now, func() { a.hangUp(context.Background()) })
-	case a.expiriesMoved.Load() && a.expiryRetry.due(now):
+	case a.expiriesMoved.Load() && a.expiryRetry.Due(now):
 		a.jobs.start("compute expiries again", now, a.changing(a.renewExpiries))
 	case a.queueDue():
 		a.jobs.start("carry out what waits", now, a.runQueue)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/sdnotify"
 )
 
@@ -72,10 +73,10 @@ func TestA11WatchdogIsFedDuringALongReload(t *testing.T) {
 func TestA11WorkThatKilledIsLeft(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
-	dies := func() { r.store.Attempt(workNames) } // and never says that it ended
+	dies := func() { r.ledger.Store().Attempt(ledger.WorkNames) } // and never says that it ended
 	reads := func() bool {
 		read := false
-		_ = r.optional(workNames, func() error { read = true; return nil })
+		_ = r.ledger.Optional(ledger.WorkNames, func() error { read = true; return nil })
 		return read
 	}
 	if !reads() {
@@ -86,14 +87,14 @@ func TestA11WorkThatKilledIsLeft(t *testing.T) {
 	if reads() {
 		t.Error("read again at once")
 	}
-	r.clock = r.clock.Add(firstLeave)
+	r.clock = r.clock.Add(time.Hour)
 	dies()
 	r.restart()
-	r.clock = r.clock.Add(firstLeave)
+	r.clock = r.clock.Add(time.Hour)
 	if reads() {
 		t.Error("two deaths, and read after an hour")
 	}
-	r.clock = r.clock.Add(firstLeave)
+	r.clock = r.clock.Add(time.Hour)
 	if !reads() {
 		t.Error("never read again")
 	}
@@ -109,7 +110,7 @@ func TestA11NamesWithoutTheBundle(t *testing.T) {
 	r.restart()
 	r.ensureKnown(c.Digest)
 	rules, err := r.agent.Rules(ctx)
-	if err != nil || rules.Rules[0].ID != "bad" || r.knows(c.Digest).name != "one" {
+	if err != nil || rules.Rules[0].ID != "bad" || r.knows(c.Digest).Name != "one" {
 		t.Errorf("%+v, %v", rules, err)
 	}
 }
@@ -135,8 +136,8 @@ func TestA11DriftBySums(t *testing.T) {
 func TestA11RebuildThatKills(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
-	for range neededCrashes {
-		r.store.Attempt(workRebuild)
+	for range ledger.NeededCrashes {
+		r.ledger.Store().Attempt(ledger.WorkRebuild)
 	}
 	r.stop()
 	r.writeHost(strings.Replace(hostYAML, "note: office", "note: the office", 1))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/view"
 )
 
@@ -75,7 +76,7 @@ func (a *agent) kernelStatus(k Kernel, want parts) *api.Status {
 			continue
 		}
 		if err := part.read(k, s); err != nil {
-			s.Problems = append(s.Problems, api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: fixOf(err)})
+			s.Problems = append(s.Problems, api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: ledger.Fix(err)})
 		}
 	}
 	return s
@@ -104,7 +105,7 @@ func readPackets(k Kernel, s *api.Status) error {
 	if err != nil {
 		return err
 	}
-	names := serviceNames(s.Services)
+	names := api.ServiceNames(s.Services)
 	for _, c := range counters {
 		s.Packets = append(s.Packets, api.Packets{Service: names[c.Service], Slot: c.Slot, Left: c.Left, Reason: bpf.ReasonName(c.Reason),
 			Verdict: bpf.OutcomeName(c.Outcome), Packets: c.Packets,
@@ -130,19 +131,6 @@ func readMaps(k Kernel, s *api.Status) error {
 	}
 	s.EventsLost, err = k.EventLosses()
 	return err
-}
-
-// serviceNames maps ids to names; a service that left the host file keeps its counters under its id.
-func serviceNames(services []api.Service) map[uint8]string {
-	names := map[uint8]string{}
-	for id := range uint8(bpf.ServicesMax) {
-		names[id] = fmt.Sprintf("id_%d", id)
-	}
-	names[0] = ""
-	for _, s := range services {
-		names[s.ID] = s.Name
-	}
-	return names
 }
 
 // short prints a duration as a person writes it: 30m, not 30m0s.

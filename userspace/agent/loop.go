@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/sdnotify"
 )
 
@@ -83,7 +84,7 @@ func (a *agent) kernelMissing() bool {
 func (a *agent) watch(d dataplane, hurry bool) {
 	drifts, err := d.VerifyWiring()
 	if err != nil {
-		a.setProblem(problemVerify, "the wiring cannot be checked: "+err.Error(), fixOf(err))
+		a.ledger.SetProblem(ledger.ProblemVerify, "the wiring cannot be checked: "+err.Error(), ledger.Fix(err))
 		return
 	}
 	var left []string
@@ -112,10 +113,10 @@ func (a *agent) watch(d dataplane, hurry bool) {
 		left = append(left, err.Error())
 	}
 	if len(left) > 0 {
-		a.setProblem(problemVerify, strings.Join(left, "; "), "spillway verify; apply the bundle again if it does not go away")
+		a.ledger.SetProblem(ledger.ProblemVerify, strings.Join(left, "; "), "spillway verify; apply the bundle again if it does not go away")
 		return
 	}
-	a.clearProblem(problemVerify)
+	a.ledger.ClearProblem(ledger.ProblemVerify)
 }
 
 func (a *agent) countRepair(what string) {

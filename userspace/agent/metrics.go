@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/metrics"
+	"github.com/spillway/spillway/userspace/retry"
 )
 
 // Metrics implements metrics.Source.
@@ -25,7 +27,7 @@ func (a *agent) Metrics() (*metrics.Snapshot, error) {
 		fins, _ = d.Released()
 		done()
 	}
-	s := &metrics.Snapshot{Status: status, Now: a.now(), EventsDropped: a.hub.lost(),
+	s := &metrics.Snapshot{Status: status, Now: a.now(), EventsDropped: a.events.Lost(),
 		Build: metrics.Build{Version: a.opts.Version, GoVersion: runtime.Version()}}
 	a.totals.mu.Lock()
 	s.Counts, s.Rules = a.totals.snapshot()
@@ -42,7 +44,7 @@ func (a *agent) Metrics() (*metrics.Snapshot, error) {
 func (a *agent) collect(d dataplane) {
 	a.totals.mu.Lock()
 	defer a.totals.mu.Unlock()
-	services := serviceNames(nil)
+	services := api.ServiceNames(nil)
 	if h, err := d.Host(); err == nil && h != nil {
 		for _, s := range h.Services {
 			services[s.ID] = s.Name
@@ -78,7 +80,7 @@ func (a *agent) ruleHits(d dataplane) ([]ruleHits, error) {
 			return nil, err
 		}
 		name := func(index uint16) ruleKey {
-			if r, ok := a.ruleOf(g.Digest, index); ok {
+			if r, ok := a.ledger.RuleOf(g.Digest, index); ok {
 				return ruleKey{r.ID, r.Label}
 			}
 			return nameless(index)
@@ -94,21 +96,21 @@ func (a *agent) serveMetrics(ctx context.Context) {
 	if addr == "" {
 		return
 	}
-	var again retry
+	var again retry.Retry
 	for ctx.Err() == nil {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 		if err == nil {
-			a.clearProblem(problemMetrics)
+			a.ledger.ClearProblem(ledger.ProblemMetrics)
 			err = a.answerScrapes(ctx, l)
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		again.failed(time.Now())
-		a.setProblem(problemMetrics, "metrics cannot be served: "+err.Error(), "free "+addr+", or set listen.metrics in the host file; the agent tries again")
+		again.Failed(time.Now())
+		a.ledger.SetProblem(ledger.ProblemMetrics, "metrics cannot be served: "+err.Error(), "free "+addr+", or set listen.metrics in the host file; the agent tries again")
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Until(again.next)):
+		case <-time.After(time.Until(again.Next())):
 		}
 	}
 }

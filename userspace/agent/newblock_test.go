@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
 const officeLine = "allowlist: [{prefix: 203.0.113.0/28, note: office}]\n"
@@ -104,14 +105,14 @@ func TestHangUpHoldsWhatCanNewlyBlock(t *testing.T) {
 	r.hungUp.Store(true)
 	r.hangUp(ctx)
 	s, err := r.Status(ctx)
-	if err != nil || !hasProblem(s, problemReload) || r.machine.control != before || r.hungUp.Load() {
+	if err != nil || !hasProblem(s, ledger.ProblemReload) || r.machine.control != before || r.hungUp.Load() {
 		t.Errorf("problems %v, %v, control %+v", s.Problems, err, r.machine.control)
 	}
 	r.wantLine("reload held")
 	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if s, _ := r.Status(ctx); hasProblem(s, problemReload) {
+	if s, _ := r.Status(ctx); hasProblem(s, ledger.ProblemReload) {
 		t.Errorf("problems %v", s.Problems)
 	}
 }

@@ -10,12 +10,12 @@ import (
 // an emergency does not wait for it. What was being built meanwhile is not published, and no candidate comes back. The swap
 // lock is held.
 func (a *agent) takeNotes() {
-	notes, drop := a.store.Notes()
+	notes, drop := a.ledger.Store().Notes()
 	if len(notes) == 0 {
 		return
 	}
 	a.wentBack.Add(1)
-	failed := false
+	failed, bake := false, a.hostFile().Guards.Bake
 	for _, b := range notes {
 		key := b.At.UnixNano()
 		if a.noted[key] {
@@ -24,21 +24,18 @@ func (a *agent) takeNotes() {
 		if b.Way == state.BackCandidate || b.Way == state.BackEmpty {
 			a.beat.release()
 		}
-		failed = a.update(func(r *state.Record) { r.GoBack(b, a.file.Host.Guards.Bake) }) != nil || failed
+		failed = a.ledger.Update(func(r *state.Record) { r.GoBack(b, bake) }) != nil || failed
 		if a.noted == nil {
 			a.noted = map[int64]bool{}
 		}
 		a.noted[key] = true
 		a.countRollback()
 		b.Detail = append(b.Detail, "beside an agent that did not answer")
-		a.ensureKnown(b.To.Digest)
-		a.audit(b.Entry(a.nameOf(b.To.Digest)))
+		a.ledger.EnsureKnown(b.To.Digest)
+		a.ledger.Audit(b.Entry(a.ledger.NameOf(b.To.Digest)))
 	}
 	a.tellMode()
-	a.mu.Lock()
-	unsaved := a.unsaved
-	a.mu.Unlock()
-	if !failed && !unsaved {
+	if !failed && !a.ledger.Unsaved() {
 		drop()
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -17,9 +18,9 @@ import (
 func (a *agent) tryOpen() {
 	h := a.hostFile()
 	if err := a.ownPins(); err != nil {
-		a.openRetry.failed(a.now())
+		a.openRetry.Failed(a.now())
 		a.stale.Store(errors.Is(err, loader.ErrStale))
-		a.setProblem(problemKernel, err.Error(), fixOf(err))
+		a.ledger.SetProblem(ledger.ProblemKernel, err.Error(), ledger.Fix(err))
 		return
 	}
 	d, err := a.opts.open(loader.Options{Pins: h.Paths.Pins, Capacity: h.Capacity, Log: a.log})
@@ -35,24 +36,24 @@ func (a *agent) tryOpen() {
 		}
 	}
 	if err != nil {
-		a.openRetry.failed(a.now())
+		a.openRetry.Failed(a.now())
 		a.stale.Store(errors.Is(err, loader.ErrStale))
-		fix := fixOf(err)
+		fix := ledger.Fix(err)
 		if errors.As(err, &held) {
 			fix = fixHeldUpgrade
 		}
 		if held != nil || errors.Is(err, loader.ErrForeignABI) {
 			a.lookBehind(held != nil)
 		}
-		a.setProblem(problemKernel, err.Error(), fix)
+		a.ledger.SetProblem(ledger.ProblemKernel, err.Error(), fix)
 		if log := loader.VerifierLog(err); log != "" {
 			a.log.Debug("the verifier said", "log", log)
 		}
 		return
 	}
 	a.lookAway()
-	a.openRetry.reset()
-	a.clearProblem(problemKernel)
+	a.openRetry.Reset()
+	a.ledger.ClearProblem(ledger.ProblemKernel)
 	a.setWarnings(d.Warnings())
 	a.kernelMu.Lock()
 	a.kernel, a.beat = d, startHeartbeat(d)
@@ -74,7 +75,7 @@ func (a *agent) tryOpen() {
 
 func (a *agent) setWarnings(warnings []string) {
 	for i, w := range warnings {
-		a.setProblem(fmt.Sprintf("capacity_waits_%d", i), w, "run `spillway detach` and start again at a quiet hour, or leave it")
+		a.ledger.SetProblem(fmt.Sprintf("capacity_waits_%d", i), w, "run `spillway detach` and start again at a quiet hour, or leave it")
 	}
 }
 
@@ -93,7 +94,7 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 	a.wired.Store(true)
 	c := d.Control()
 	fresh := c.Host == bpf.SlotEmpty
-	a.blank = a.blank || fresh && a.store.Unread() != nil
+	a.blank = a.blank || fresh && a.ledger.Store().Unread() != nil
 	if fresh || a.blank {
 		a.restoreBypass(d)
 	}
@@ -104,14 +105,14 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 		err = a.adoptHost(d)
 	}
 	if err != nil && !errors.Is(err, errNoKnownGood) {
-		a.setProblem(problemHost, err.Error(), fixOf(err))
+		a.ledger.SetProblem(ledger.ProblemHost, err.Error(), ledger.Fix(err))
 	} else {
-		a.clearProblem(problemHost)
+		a.ledger.ClearProblem(ledger.ProblemHost)
 	}
 	if (fresh || a.blank) && d.Control().Host != bpf.SlotEmpty {
 		a.restoreServices(d)
 	}
-	a.blank = a.blank && a.store.Unread() != nil
+	a.blank = a.blank && a.ledger.Store().Unread() != nil
 	if err == nil {
 		a.keepHost()
 	}
@@ -119,15 +120,15 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 	a.adoptBypass(d)
 	a.unadopted = err != nil
 	if err := a.adoptBans(d); err != nil {
-		a.setProblem(problemBans, err.Error(), fixOf(err))
+		a.ledger.SetProblem(ledger.ProblemBans, err.Error(), ledger.Fix(err))
 		a.unadopted = true
 	} else {
-		a.clearProblem(problemBans)
+		a.ledger.ClearProblem(ledger.ProblemBans)
 	}
 	if a.unadopted {
-		a.adoptRetry.failed(a.now())
+		a.adoptRetry.Failed(a.now())
 	} else {
-		a.adoptRetry.reset()
+		a.adoptRetry.Reset()
 	}
 }
 
@@ -141,10 +142,10 @@ func (a *agent) adoptAgain(d dataplane) {
 
 // adoptCandidate goes on with a candidate that is under a live lease and was started by this state; all others go back.
 func (a *agent) adoptCandidate(d dataplane) {
-	c, confirm := d.Control(), a.state().Confirm
+	c, confirm := d.Control(), a.ledger.Record().Confirm
 	all, err := d.Generations()
 	if err != nil {
-		a.setProblem(problemVerify, err.Error(), fixOf(err))
+		a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
 		return
 	}
 	g, resident := generationIn(all, c.Candidate)
@@ -164,27 +165,27 @@ func (a *agent) adoptCandidate(d dataplane) {
 		a.holdCandidate(d, confirm, "the agent was gone, and the kernel went back to stable by itself")
 		return
 	}
-	e := a.entry(itself(), "confirm", "nobody confirmed in time; the agent was gone")
+	e := a.ledger.Entry(ledger.Itself(), "confirm", "nobody confirmed in time; the agent was gone")
 	e.Outcome = api.OutcomeRolledBack
 	if resident {
-		e.Digest, e.Number, e.Name = g.Digest, g.Number, a.nameOf(g.Digest)
+		e.Digest, e.Number, e.Name = g.Digest, g.Number, a.ledger.NameOf(g.Digest)
 	} else if confirm != nil {
 		e.Digest, e.Number, e.Name = confirm.Digest, confirm.Number, confirm.Name()
 	}
 	if c.Candidate != bpf.SlotEmpty {
 		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
-			a.setProblem(problemVerify, err.Error(), fixOf(err))
+			a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
 			return
 		}
 	}
-	_ = a.update(func(r *state.Record) {
+	_ = a.ledger.Update(func(r *state.Record) {
 		if confirm != nil {
 			r.AddQuarantine(quarantined(confirm.Name(), confirm.Digest, &e))
 		}
 		r.Confirm = nil
 	})
 	a.countRollback()
-	a.audit(e)
+	a.ledger.Audit(e)
 }
 
 // endedByDeadline reports whether the last lease of a candidate reached its deadline, which has left to go or is past: then
@@ -201,8 +202,8 @@ func (a *agent) adoptStable(d dataplane, away time.Duration) {
 	if a.reconcile(d) {
 		return
 	}
-	if away > 0 && !a.state().BakeUntil.IsZero() && d.Control().Stable != bpf.SlotEmpty {
-		_ = a.update(func(r *state.Record) { r.BakeUntil = r.BakeUntil.Add(away) })
+	if away > 0 && !a.ledger.Record().BakeUntil.IsZero() && d.Control().Stable != bpf.SlotEmpty {
+		_ = a.ledger.Update(func(r *state.Record) { r.BakeUntil = r.BakeUntil.Add(away) })
 	}
 }
 
@@ -210,33 +211,33 @@ func (a *agent) adoptStable(d dataplane, away time.Duration) {
 func (a *agent) reconcile(d dataplane) bool {
 	all, err := d.Generations()
 	if err != nil {
-		a.setProblem(problemVerify, err.Error(), fixOf(err))
+		a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
 		return false
 	}
 	g, resident := generationIn(all, d.Control().Stable)
-	applied := a.state().Applied
+	applied := a.ledger.Record().Applied
 	if !resident || (applied != nil && applied.Digest == g.Digest && applied.Number == g.Number) {
 		return false
 	}
-	a.ensureKnown(g.Digest)
-	e := a.entry(itself(), "apply", "")
-	e.Outcome, e.Digest, e.Number, e.Name = api.OutcomeFound, g.Digest, g.Number, a.nameOf(g.Digest)
+	a.ledger.EnsureKnown(g.Digest)
+	e := a.ledger.Entry(ledger.Itself(), "apply", "")
+	e.Outcome, e.Digest, e.Number, e.Name = api.OutcomeFound, g.Digest, g.Number, a.ledger.NameOf(g.Digest)
 	if applied != nil {
 		e.Detail = []string{fmt.Sprintf("the record had %s, number %d", applied.Digest.Short(), applied.Number)}
 	}
-	members := a.recordMembers(g.Digest)
-	_ = a.update(func(r *state.Record) {
+	members, bake := a.ledger.RecordMembers(g.Digest), a.hostFile().Guards.Bake
+	_ = a.ledger.Update(func(r *state.Record) {
 		left := r.Applied
 		found := state.Generation{Digest: g.Digest, Members: members, Number: g.Number, At: g.Built.UTC(), By: "found"}
 		if left != nil && left.Digest != g.Digest && left.Number > g.Number { // numbers only go up: a lower one was gone back to
-			r.RollBack(found, state.Quarantined{Name: left.Name(), Digest: left.Digest, At: a.now(), By: "found", Reason: "it was rolled back, and not by this agent"}, a.file.Host.Guards.Bake)
+			r.RollBack(found, state.Quarantined{Name: left.Name(), Digest: left.Digest, At: a.now(), By: "found", Reason: "it was rolled back, and not by this agent"}, bake)
 			return
 		}
 		r.Applied, r.LastNumber = &found, max(r.LastNumber, g.Number)
 		if r.LastKnownGood == nil || r.LastKnownGood.Digest != g.Digest {
-			r.BakeUntil = a.now().Add(a.file.Host.Guards.Bake).UTC()
+			r.BakeUntil = a.now().Add(bake).UTC()
 		}
 	})
-	a.audit(e)
+	a.ledger.Audit(e)
 	return true
 }

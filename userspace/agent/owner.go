@@ -3,11 +3,9 @@
 package agent
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/folder"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // ownership is the right to change what is pinned: *loader.Ownership, or what stands for it in a test.
@@ -50,10 +48,10 @@ func (a *agent) ownPins() error {
 func (a *agent) owns() bool {
 	err := a.ownPins()
 	if err != nil {
-		a.setProblem(problemOwner, "the pins are no longer this agent's, so it repairs and attaches nothing: "+err.Error(), fixOf(err))
+		a.ledger.SetProblem(ledger.ProblemOwner, "the pins are no longer this agent's, so it repairs and attaches nothing: "+err.Error(), ledger.Fix(err))
 		return false
 	}
-	a.clearProblem(problemOwner)
+	a.ledger.ClearProblem(ledger.ProblemOwner)
 	return true
 }
 
@@ -62,13 +60,4 @@ func (a *agent) disownPins() {
 		_ = a.pins.Close()
 		a.pins = nil
 	}
-}
-
-// fixOfOwner says what to do about two agents.
-func fixOfOwner(err error) string {
-	var owned *loader.OwnedError
-	if errors.As(err, &owned) && owned.PID != 0 {
-		return fmt.Sprintf("stop one of the two (`ps -fp %d` shows the other), or give them pin folders and interfaces of their own (paths.pins)", owned.PID)
-	}
-	return "stop one of the two, or give them pin folders and interfaces of their own (paths.pins)"
 }

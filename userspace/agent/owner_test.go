@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // own is the lock of the machine's pins.
@@ -63,12 +64,12 @@ func TestA4PinsThatBecameAnothers(t *testing.T) {
 	delete(r.machine.links, "eth0")
 	attached := r.machine.did("Attach")
 	r.tick(true)
-	if s, err := r.Status(ctx); err != nil || !hasProblem(s, problemOwner) || r.machine.did("Attach") != attached {
+	if s, err := r.Status(ctx); err != nil || !hasProblem(s, ledger.ProblemOwner) || r.machine.did("Attach") != attached {
 		t.Errorf("%v, %v, %d attaches", s.Problems, err, r.machine.did("Attach")-attached)
 	}
 	r.machine.owner = 0
 	r.tick(true)
-	if s, _ := r.Status(ctx); hasProblem(s, problemOwner) || !s.Protected {
+	if s, _ := r.Status(ctx); hasProblem(s, ledger.ProblemOwner) || !s.Protected {
 		t.Errorf("%v", s.Problems)
 	}
 }

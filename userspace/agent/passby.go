@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -32,7 +33,7 @@ func (a *agent) passBy(ctx context.Context, d dataplane, seen mark, s *standing,
 	e.Number, change.Number = number, number
 	var candidate *built
 	if onto != nil {
-		if err := a.store.SaveSet(onto); err != nil {
+		if err := a.ledger.Store().SaveSet(onto); err != nil {
 			return fmt.Errorf("nothing changed: %w", err)
 		}
 		candidate = &built{digest: onto.Digest}
@@ -48,7 +49,7 @@ func (a *agent) passBy(ctx context.Context, d dataplane, seen mark, s *standing,
 	if err := api.Late(ctx); err != nil {
 		return err
 	}
-	confirm := a.state().Confirm
+	confirm := a.ledger.Record().Confirm
 	if candidate == nil || confirm == nil || a.lapsed(d, confirm.Number) || !a.now().Before(confirm.Deadline) {
 		return a.publishOverCandidate(d, g, s, stable, change, e, ro.leaves, why)
 	}
@@ -57,7 +58,7 @@ func (a *agent) passBy(ctx context.Context, d dataplane, seen mark, s *standing,
 
 // rebased returns what the candidate becomes on the new set; nil and why when it cannot be.
 func (a *agent) rebased(g loader.GenerationInfo, s *standing, w wish) (onto *config.Set, why string, err error) {
-	from, err := a.store.Set(g.Digest)
+	from, err := a.ledger.Store().Set(g.Digest)
 	if err != nil {
 		return nil, "", fmt.Errorf("nothing changed: read the candidate: %w", err)
 	}
@@ -77,14 +78,14 @@ func (a *agent) publishBoth(d dataplane, seen mark, confirm *state.Confirm, onto
 	next := before
 	next.Generation = generation(onto, candidate.number, before.At, before.By)
 	// Written first, as publishCandidate does.
-	if err := a.update(func(r *state.Record) { r.Confirm = &next }); err != nil {
+	if err := a.ledger.Update(func(r *state.Record) { r.Confirm = &next }); err != nil {
 		return fmt.Errorf("nothing changed: %w", err)
 	}
 	left := before.Deadline.Sub(a.now())
 	a.beat.hold(candidate.number, a.hostFile().Guards.Lease, loader.In(left))
 	if _, err := d.Publish(loader.Change{Stable: &stable, Candidate: &candidate.slot, Seen: &seen.epoch}); err != nil {
 		a.beat.hold(before.Number, a.hostFile().Guards.Lease, loader.In(left))
-		_ = a.update(func(r *state.Record) { r.Confirm = &before })
+		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = &before })
 		return a.publishError(err)
 	}
 	a.rollouts.renumber(&before, &next)
@@ -104,10 +105,10 @@ func (a *agent) publishOverCandidate(d dataplane, g loader.GenerationInfo, s *st
 		if _, err := a.endCandidate(d, g, b); err != nil {
 			return err
 		}
-		_ = a.update(func(r *state.Record) { r.Confirm = nil }) // nobody went back from it: no quarantine
-		line := a.entry(itself(), "withdraw", why)
-		line.Outcome, line.Digest, line.Number, line.Name = api.OutcomeRolledBack, g.Digest, g.Number, a.nameOf(g.Digest)
-		a.audit(line)
+		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = nil }) // nobody went back from it: no quarantine
+		line := a.ledger.Entry(ledger.Itself(), "withdraw", why)
+		line.Outcome, line.Digest, line.Number, line.Name = api.OutcomeRolledBack, g.Digest, g.Number, a.ledger.NameOf(g.Digest)
+		a.ledger.Audit(line)
 		change.Details = append(change.Details, fmt.Sprintf("the candidate, generation %d, is ended: %s", g.Number, why))
 	}
 	if _, err := d.Publish(loader.Change{Stable: &stable}); err != nil {

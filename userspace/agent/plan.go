@@ -32,7 +32,7 @@ func (a *agent) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*
 	if against := a.inForce(); against != nil {
 		s.there = true
 		s.stable.Digest = against.Digest
-		if s.base, err = a.store.Set(against.Digest); err != nil {
+		if s.base, err = a.ledger.Store().Set(against.Digest); err != nil {
 			return nil, fmt.Errorf("compare with the bundle in force: %w", err)
 		}
 		p.Against = &api.Known{Digest: against.Digest, Name: s.base.Name(), Number: against.Number, Since: against.At}
@@ -61,7 +61,7 @@ func (a *agent) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*
 func (a *agent) inForce() *state.Generation {
 	d, done, err := a.use()
 	if err != nil {
-		return a.state().Applied
+		return a.ledger.Record().Applied
 	}
 	defer done()
 	all, err := d.Generations()

@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -24,7 +25,7 @@ func (a *agent) nextNumber(d dataplane) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	return max(n, a.state().LastNumber+1), nil
+	return max(n, a.ledger.Record().LastNumber+1), nil
 }
 
 // build compiles a bundle for a host file and builds it aside. It publishes nothing.
@@ -47,10 +48,10 @@ func (a *agent) build(d dataplane, b *config.Bundle, h *config.Host, host *loade
 		return 0, 0, err
 	}
 	a.keepImage(img)
-	a.learn(b.Digest, b.Name, b.Rules)
+	a.ledger.Learn(b.Digest, b.Name, b.Rules)
 	made := compiled(img, at, host.Context(), here.OmittedProtected, because)
 	resident, lerr := d.Generations()
-	_ = a.update(func(r *state.Record) {
+	_ = a.ledger.Update(func(r *state.Record) {
 		r.LastNumber = number
 		r.Compiled = append(r.Compiled, made)
 		if lerr == nil {
@@ -101,24 +102,24 @@ func (a *agent) publishFromDisk(d dataplane) error {
 	}
 	known, mode := a.comeback()
 	change := loader.Change{Host: &hostSlot, Mode: &mode, Seen: &seen}
-	e := a.entry(itself(), "start", "the kernel held nothing")
+	e := a.ledger.Entry(ledger.Itself(), "start", "the kernel held nothing")
 	e.Outcome = api.OutcomeDone
 	var later error
 	if known != nil {
 		e.Digest, e.Name = known.Digest, known.Name()
-		slot, number, err := a.buildKnown(d, workRestore, known.Digest, h, host)
+		slot, number, err := a.buildKnown(d, ledger.WorkRestore, known.Digest, h, host)
 		if err != nil {
 			if later = refusedForNow(err); later != nil && a.unadopted && d.Control().Host != bpf.SlotEmpty {
 				return later // the host file is in force since the first attempt
 			}
-			if !a.state().HeldBack {
+			if !a.ledger.Record().HeldBack {
 				mode = modeOf(h.MaxMode) // there is nothing that must only observe
 			}
 			e.Detail = append(e.Detail, err.Error())
-			a.setProblem(problemLKG, fmt.Sprintf("last-known-good %s cannot be used, so no bundle is in force: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
+			a.ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("last-known-good %s cannot be used, so no bundle is in force: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
 		} else {
 			change.Stable, e.Number = &slot, number
-			a.clearProblem(problemLKG)
+			a.ledger.ClearProblem(ledger.ProblemLKG)
 		}
 	}
 	a.swap.Lock()
@@ -126,7 +127,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 	if _, err := d.Publish(change); err != nil {
 		return fmt.Errorf("publish host file: %w", err)
 	}
-	_ = a.update(func(r *state.Record) {
+	_ = a.ledger.Update(func(r *state.Record) {
 		r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode)
 		r.HeldBack = r.HeldBack && r.ModeHeld
 		if change.Stable != nil {
@@ -136,7 +137,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 			}
 		}
 	})
-	a.audit(e)
+	a.ledger.Audit(e)
 	return later
 }
 
@@ -156,8 +157,8 @@ func refusedForNow(err error) error {
 }
 
 func (a *agent) buildKnown(d dataplane, work string, digest config.Digest, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
-	err = a.needed(work, func() error {
-		b, err := a.store.Bundle(digest)
+	err = a.ledger.Needed(work, func() error {
+		b, err := a.ledger.Store().Bundle(digest)
 		if err != nil {
 			return err
 		}
@@ -193,13 +194,13 @@ func (a *agent) adoptHost(d dataplane) error {
 	if len(drift) == 0 && d.Control().Mode == a.mode() {
 		return nil
 	}
-	e := a.entry(itself(), "reload", "the host file changed while no agent ran")
+	e := a.ledger.Entry(ledger.Itself(), "reload", "the host file changed while no agent ran")
 	detail, err := a.publishHost(d, a.loaded(), a.mode())
 	if err != nil {
 		return err
 	}
 	e.Outcome, e.Detail = api.OutcomeDone, detail
-	a.audit(e)
+	a.ledger.Audit(e)
 	return nil
 }
 
@@ -235,7 +236,7 @@ func (a *agent) publishHost(d dataplane, file *hostfile.File, mode bpf.Mode) (de
 	if err := a.publishRebuilt(d, change, stable, candidate); err != nil {
 		return nil, a.publishError(fmt.Errorf("publish host file: %w", err))
 	}
-	_ = a.update(func(r *state.Record) {
+	_ = a.ledger.Update(func(r *state.Record) {
 		r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode)
 		r.HeldBack = r.HeldBack && r.ModeHeld
 	})
@@ -270,7 +271,7 @@ func (a *agent) buildStable(d dataplane, h *config.Host, host *loader.HostImage)
 	if !resident {
 		return nil, nil, nil
 	}
-	slot, number, err := a.buildKnown(d, workRebuild, g.Digest, h, host)
+	slot, number, err := a.buildKnown(d, ledger.WorkRebuild, g.Digest, h, host)
 	switch {
 	case err == nil:
 		return &built{slot, number, g.Digest}, nil, nil
@@ -292,7 +293,7 @@ func (a *agent) buildCandidate(d dataplane, h *config.Host, host *loader.HostIma
 	if stable != nil {
 		beside = append(beside, stable.slot)
 	}
-	slot, number, err := a.buildKnown(d, workRebuild, g.Digest, h, host, beside...)
+	slot, number, err := a.buildKnown(d, ledger.WorkRebuild, g.Digest, h, host, beside...)
 	switch {
 	case err == nil:
 		return &built{slot, number, g.Digest}, nil, nil
@@ -308,28 +309,28 @@ func (a *agent) publishRebuilt(d dataplane, change loader.Change, stable, candid
 	if stable != nil {
 		change.Stable, change.KeepPrevious = &stable.slot, true
 	}
-	confirm := a.state().Confirm
+	confirm := a.ledger.Record().Confirm
 	if candidate == nil || confirm == nil || confirm.Digest != candidate.digest || a.lapsed(d, confirm.Number) {
 		if _, err := d.Publish(change); err != nil {
 			return err
 		}
-		_ = a.update(stable.renumber)
+		_ = a.ledger.Update(stable.renumber)
 		return nil
 	}
 	change.Candidate = &candidate.slot
 	before, next := *confirm, *confirm
 	next.Number = candidate.number
-	if err := a.update(func(r *state.Record) { r.Confirm = &next }); err != nil {
+	if err := a.ledger.Update(func(r *state.Record) { r.Confirm = &next }); err != nil {
 		return err
 	}
 	lease, left := a.hostFile().Guards.Lease, loader.In(before.Deadline.Sub(a.now()))
 	a.beat.hold(next.Number, lease, left)
 	if _, err := d.Publish(change); err != nil {
 		a.beat.hold(before.Number, lease, left)
-		_ = a.update(func(r *state.Record) { r.Confirm = &before })
+		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = &before })
 		return err
 	}
 	a.rollouts.renumber(&before, &next)
-	_ = a.update(stable.renumber)
+	_ = a.ledger.Update(stable.renumber)
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -114,7 +115,7 @@ func (a *agent) runnable() (next *rollout, why string) {
 		}
 	}
 	why = "a candidate waits for its confirmation"
-	if c := a.state().Confirm; c != nil {
+	if c := a.ledger.Record().Confirm; c != nil {
 		why = fmt.Sprintf("generation %d (%s) waits for its confirmation until %s", c.Number, c.Name(), c.Deadline.UTC().Format(time.RFC3339))
 	}
 	return nil, why
@@ -151,7 +152,7 @@ func (a *agent) isFast(d dataplane, ro *rollout) bool {
 	}
 	fast = config.Relaxes(base, next, a.now())
 	if fast && resident { // it and the candidate may not be about one bundle: which of the two counts?
-		c, err := a.store.Set(candidate.Digest)
+		c, err := a.ledger.Store().Set(candidate.Digest)
 		fast = err == nil && !slices.ContainsFunc(ro.wish.names(), func(name string) bool { return config.Touches(base, c, name) })
 	}
 	a.rollouts.mu.Lock()
@@ -195,7 +196,7 @@ func (a *agent) turn(ctx context.Context, ro *rollout) (*api.Rollout, error, boo
 		a.saveQueue()
 		return out, err, true
 	}
-	e := a.entry(ro.by, ro.Kind, ro.Reason)
+	e := a.ledger.Entry(ro.by, ro.Kind, ro.Reason)
 	e.Name = ro.wish.name()
 	a.outcome(&e, nil, err)
 	out, err := a.finishRollout(ro, nil, err)
@@ -228,7 +229,7 @@ func (a *agent) queueDue() bool {
 // waits tells the sender of a rollout that it waits, and writes the queue down.
 func (a *agent) waits(ro *rollout) (*api.Rollout, error) {
 	if b := ro.wish.bundle; b != nil {
-		if err := a.store.SaveBundle(b); err != nil {
+		if err := a.ledger.Store().SaveBundle(b); err != nil {
 			return a.finishRollout(ro, nil, fmt.Errorf("nothing changed, and it cannot wait: %w", err))
 		}
 	}
@@ -241,12 +242,12 @@ func (a *agent) waits(ro *rollout) (*api.Rollout, error) {
 	ro.Message = fmt.Sprintf("rollout %s waits for its turn: %s", ro.ID, why)
 	out := ro.Rollout
 	a.rollouts.mu.Unlock()
-	e := a.entry(ro.by, ro.Kind, ro.Reason)
+	e := a.ledger.Entry(ro.by, ro.Kind, ro.Reason)
 	e.Name, e.Outcome, e.Detail = ro.wish.name(), api.OutcomeQueued, []string{"rollout " + ro.ID, why}
 	if b := ro.wish.bundle; b != nil {
 		e.Digest = b.Digest
 	}
-	a.audit(e)
+	a.ledger.Audit(e)
 	a.saveQueue()
 	return &out, nil
 }
@@ -266,18 +267,18 @@ func (a *agent) saveQueue() {
 		queued = append(queued, q)
 	}
 	a.rollouts.mu.Unlock()
-	if err := a.store.SaveQueue(queued); err != nil {
-		a.setProblem(problemQueue, "what waits would be lost with this agent: "+err.Error(), "free or repair the disk; traffic does not need it")
+	if err := a.ledger.Store().SaveQueue(queued); err != nil {
+		a.ledger.SetProblem(ledger.ProblemQueue, "what waits would be lost with this agent: "+err.Error(), "free or repair the disk; traffic does not need it")
 		return
 	}
-	a.clearProblem(problemQueue)
+	a.ledger.ClearProblem(ledger.ProblemQueue)
 }
 
 // loadQueue takes up what waited for a former agent.
 func (a *agent) loadQueue() {
-	queued, err := a.store.Queue()
+	queued, err := a.ledger.Store().Queue()
 	if err != nil {
-		a.setProblem(problemQueue, "what waited for the agent before cannot be read: "+err.Error(), "apply it again; nothing of it came into force")
+		a.ledger.SetProblem(ledger.ProblemQueue, "what waited for the agent before cannot be read: "+err.Error(), "apply it again; nothing of it came into force")
 		return
 	}
 	for _, q := range queued {
@@ -286,15 +287,15 @@ func (a *agent) loadQueue() {
 			Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeQueued, Name: q.Name, Message: "rollout " + q.Rollout + " waits for its turn; it waited for the agent before"}}
 		if q.Name == "" {
 			ro.Kind, ro.Name = api.RolloutRemove, q.Remove
-		} else if ro.wish.bundle, err = a.store.Bundle(q.Digest); err != nil {
-			e := a.entry(ro.by, ro.Kind, q.Reason)
+		} else if ro.wish.bundle, err = a.ledger.Store().Bundle(q.Digest); err != nil {
+			e := a.ledger.Entry(ro.by, ro.Kind, q.Reason)
 			e.Name, e.Digest, e.Outcome, e.Detail = q.Name, q.Digest, api.OutcomeFailed, []string{"it waited, and is lost: " + err.Error()}
-			a.audit(e)
+			a.ledger.Audit(e)
 			ro.wish.bundle, ro.State, ro.Outcome, ro.Ended = nil, api.RolloutFailed, api.OutcomeFailed, a.now().UTC()
 			ro.Message = "it waited, and is lost: " + err.Error()
 		}
 		if n, err := strconv.ParseUint(q.Rollout, 10, 64); err == nil {
-			a.record.LastRollout = max(a.record.LastRollout, n)
+			a.ledger.HadRollout(n)
 		}
 		a.rollouts.mu.Lock()
 		a.rollouts.all = append(a.rollouts.all, ro)

@@ -16,6 +16,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
 func TestRefusalKeepsEverything(t *testing.T) {
@@ -140,7 +141,7 @@ func TestDiskFullDuringApply(t *testing.T) {
 			r.wantRoles("two", "", "one")
 		}
 		r.pass(saveInterval)
-		if s, _ := r.Status(ctx); hasProblem(s, problemState) || !s.Protected {
+		if s, _ := r.Status(ctx); hasProblem(s, ledger.ProblemState) || !s.Protected {
 			t.Errorf("operation %d: problems %v", n, s.Problems)
 		}
 		want := r.role("stable")

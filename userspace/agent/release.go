@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/sockets"
 )
 
@@ -82,9 +83,9 @@ func (a *agent) released(closed int, err error) {
 	a.mu.Unlock()
 	switch {
 	case err == nil, errors.Is(err, sockets.ErrUnsupported):
-		a.clearProblem(problemRelease)
+		a.ledger.ClearProblem(ledger.ProblemRelease)
 	default:
-		a.setProblem(problemRelease, "sockets of blocked connections are left to the server's own timeouts: "+err.Error(), fixOf(err))
+		a.ledger.SetProblem(ledger.ProblemRelease, "sockets of blocked connections are left to the server's own timeouts: "+err.Error(), ledger.Fix(err))
 	}
 }
 
@@ -139,7 +140,7 @@ func (r *releaser) close(d dataplane, b loader.BlockedFlow) (bool, error) {
 // tellBaked tells the kernel part which generation is last-known-good: of that alone are sockets released. It looks only when
 // the control word or the record has changed.
 func (a *agent) tellBaked(d dataplane) {
-	known, c := a.state().LastKnownGood, d.Control()
+	known, c := a.ledger.Record().LastKnownGood, d.Control()
 	seen := bakedAt{epoch: c.Epoch}
 	if known != nil {
 		seen.digest = known.Digest

@@ -13,6 +13,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -26,7 +27,7 @@ func (a *agent) Reload(ctx context.Context, by api.Caller, r api.ReloadRequest) 
 	if r.Ask && outcomeOf(err) == api.OutcomeHeld {
 		return nil, err // a question is no line of the history
 	}
-	return a.reloaded(a.entry(by, "reload", r.Reason), detail, err)
+	return a.reloaded(a.ledger.Entry(by, "reload", r.Reason), detail, err)
 }
 
 // hangUp is a reload that a signal asked for. Nobody reads its answer, so while another change runs it is kept for the
@@ -44,11 +45,11 @@ func (a *agent) hangUp(ctx context.Context) {
 	}
 	a.hungUp.Store(false)
 	_ = a.opts.Notify.Send(sdnotify.Ready)
-	if _, err := a.reloaded(a.entry(itself(), "reload", "SIGHUP"), detail, err); err != nil {
+	if _, err := a.reloaded(a.ledger.Entry(ledger.Itself(), "reload", "SIGHUP"), detail, err); err != nil {
 		a.log.Error("the host file was not reloaded; the old one goes on", "error", err)
 	}
 	if outcomeOf(err) == api.OutcomeHeld {
-		a.setProblem(problemReload, "the host file on disk is not in force; it can newly block: "+holdTexts(refused), "spillway reload")
+		a.ledger.SetProblem(ledger.ProblemReload, "the host file on disk is not in force; it can newly block: "+holdTexts(refused), "spillway reload")
 	}
 }
 
@@ -65,11 +66,11 @@ func (a *agent) reloaded(e state.Entry, detail []string, err error) (*api.Change
 	e.Detail = detail
 	if err != nil {
 		e.Outcome, e.Detail = outcomeOf(err), append(e.Detail, detailsOf(err)...)
-		a.audit(e)
+		a.ledger.Audit(e)
 		return nil, err
 	}
 	e.Outcome = api.OutcomeDone
-	a.audit(e)
+	a.ledger.Audit(e)
 	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "the host file is in force", Details: detail}, nil
 }
 
@@ -116,8 +117,8 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	a.mu.Unlock()
 	a.keepHost()
 	a.lookAtHostFile()
-	a.clearProblem(problemHost)
-	a.clearProblem(problemReload)
+	a.ledger.ClearProblem(ledger.ProblemHost)
+	a.ledger.ClearProblem(ledger.ProblemReload)
 	a.tellMode()
 	for _, b := range blocks {
 		detail = append(detail, "can newly block: "+b)
@@ -165,7 +166,7 @@ func (a *agent) attachNew(d dataplane, old, next *config.Host) (attached []strin
 		}
 		if err != nil {
 			a.detach(d, attached)
-			return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + err.Error(), Fix: fixOf(err)}
+			return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + err.Error(), Fix: ledger.Fix(err)}
 		}
 		a.noteAttached(got, name, !linked)
 		attached = append(attached, name)

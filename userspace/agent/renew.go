@@ -5,6 +5,8 @@ package agent
 import (
 	"errors"
 	"time"
+
+	"github.com/spillway/spillway/userspace/retry"
 )
 
 // ErrRenew: this process cannot open the kernel part any more, and a new one may. Whoever called Run replaces the process
@@ -21,5 +23,5 @@ func renewAfter(renewed int) time.Duration {
 	if renewed == 0 {
 		return 0
 	}
-	return min(firstRetry<<min(renewed-1, 10), lastRetry)
+	return min(retry.First<<min(renewed-1, 10), retry.Last)
 }

@@ -17,6 +17,8 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/state"
 )
 
 // rig is a machine, a disk and a clock, and the agents that come and go on them.
@@ -127,7 +129,7 @@ func (r *rig) stop() {
 	}
 	r.closeKernel()
 	r.disownPins()
-	_ = r.store.Close()
+	_ = r.ledger.Store().Close()
 	r.agent = nil
 }
 
@@ -180,7 +182,7 @@ func (a *agent) otherPolicy(files api.Files) string {
 		return ""
 	}
 	name := a.nameOf(g.Digest)
-	if set, err := a.store.Set(g.Digest); err == nil {
+	if set, err := a.ledger.Store().Set(g.Digest); err == nil {
 		if set.Policy() == nil {
 			return ""
 		}
@@ -222,6 +224,12 @@ func (r *rig) mustApply(name string, o api.ApplyOptions) *api.Change {
 	return c
 }
 
+// What most tests ask of the ledger.
+func (a *agent) state() *state.Record                 { return a.ledger.Record() }
+func (a *agent) nameOf(d config.Digest) string        { return a.ledger.NameOf(d) }
+func (a *agent) knows(d config.Digest) *ledger.Bundle { return a.ledger.Knows(d) }
+func (a *agent) ensureKnown(d config.Digest)          { a.ledger.EnsureKnown(d) }
+
 // role returns the name of the bundle in a role, "" when there is none.
 func (r *rig) role(role string) string {
 	r.t.Helper()
@@ -257,7 +265,7 @@ func (r *rig) knownGood() string {
 // lastLine returns verb and outcome of the newest line of the history.
 func (r *rig) lastLine() string {
 	r.t.Helper()
-	entries, skipped, err := r.store.History(1)
+	entries, skipped, err := r.ledger.Store().History(1)
 	if err != nil || skipped > 0 || len(entries) == 0 {
 		r.t.Fatalf("history: %v, skipped %d, %d entries", err, skipped, len(entries))
 	}

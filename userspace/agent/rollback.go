@@ -14,6 +14,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -69,15 +70,16 @@ func (a *agent) wentDown(b *state.Back, change *api.Change, err error) (*api.Cha
 	if err != nil {
 		e := b.Entry("")
 		e.Outcome, e.Detail = api.OutcomeFailed, append(e.Detail, err.Error())
-		a.audit(e)
+		a.ledger.Audit(e)
 		return nil, err
 	}
-	a.note(change, a.update(func(r *state.Record) { r.GoBack(*b, a.file.Host.Guards.Bake) }))
+	bake := a.hostFile().Guards.Bake
+	ledger.Note(change, a.ledger.Update(func(r *state.Record) { r.GoBack(*b, bake) }))
 	if b.Way == state.BackObserve {
 		a.tellMode()
 	}
 	a.countRollback()
-	a.audit(b.Entry(a.nameOf(b.To.Digest)))
+	a.ledger.Audit(b.Entry(a.ledger.NameOf(b.To.Digest)))
 	return change, nil
 }
 
@@ -114,21 +116,21 @@ func (a *agent) rollback(d dataplane, to string, seen, number uint32, b *state.B
 
 // backTo describes that a generation decides again.
 func (a *agent) backTo(d dataplane, g loader.GenerationInfo, left uint32, digest config.Digest, b *state.Back) *api.Change {
-	a.ensureKnown(g.Digest)
+	a.ledger.EnsureKnown(g.Digest)
 	b.Way, b.Left = state.BackGeneration, digest
-	b.To = state.Generation{Digest: g.Digest, Members: a.recordMembers(g.Digest), Number: g.Number, At: b.At.UTC(), By: b.By}
+	b.To = state.Generation{Digest: g.Digest, Members: a.ledger.RecordMembers(g.Digest), Number: g.Number, At: b.At.UTC(), By: b.By}
 	message := view.InForce(a.verdict(d), g.Number)
 	if left != 0 {
 		b.Detail = append(b.Detail, fmt.Sprintf("left generation %d, %s", left, digest.Short()))
 		message += fmt.Sprintf("; generation %d was left, and needs a reason to come back", left)
 	}
-	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: a.nameOf(g.Digest), Message: message}
+	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: a.ledger.NameOf(g.Digest), Message: message}
 }
 
 func (a *agent) backToObserve(d dataplane, stable loader.GenerationInfo, b *state.Back) (*api.Change, error) {
 	b.Way, b.Detail = state.BackObserve, []string{"to observe"}
 	b.To = state.Generation{Digest: stable.Digest, Number: stable.Number, At: b.At.UTC(), By: b.By}
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: stable.Digest, Number: stable.Number, Name: a.nameOf(stable.Digest),
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: stable.Digest, Number: stable.Number, Name: a.ledger.NameOf(stable.Digest),
 		Message: "everything is judged and nothing is blocked, bans neither, until `spillway reload`"}
 	if d.Control().Mode == bpf.DataplaneModeMODE_OBSERVE {
 		change.Outcome, change.Message = api.OutcomeUnchanged, "this host observes already: nothing is blocked, bans neither"
@@ -160,7 +162,7 @@ func (a *agent) endCandidate(d dataplane, g loader.GenerationInfo, b *state.Back
 	}
 	a.beat.release()
 	b.Way, b.Left, b.To = state.BackCandidate, g.Digest, state.Generation{Digest: g.Digest, Number: g.Number}
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: a.nameOf(g.Digest),
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: a.ledger.NameOf(g.Digest),
 		Message: fmt.Sprintf("the candidate, generation %d, is ended; what was stable before decides", g.Number)}
 	if next.Stable == bpf.SlotEmpty {
 		change.Message = fmt.Sprintf("the candidate, generation %d, is ended; %s", g.Number, view.WithoutBundle(a.verdict(d)))
@@ -200,7 +202,7 @@ func (a *agent) rollbackTo(ctx context.Context, by api.Caller, r api.RollbackReq
 		return nil, fmt.Errorf("nothing changed: compile host file: %w", err)
 	}
 	seen := mark{epoch: d.Control().Epoch, wentBack: a.wentBack.Load()}
-	slot, built, err := a.buildKnown(d, workRebuild, to.Digest, h, host)
+	slot, built, err := a.buildKnown(d, ledger.WorkRebuild, to.Digest, h, host)
 	if err != nil {
 		return nil, a.buildError(err)
 	}
@@ -238,8 +240,8 @@ func (a *agent) publishError(err error) error {
 
 // stored lists the generations that can be gone back to: those whose bundles are on disk.
 func (a *agent) stored() []state.Generation {
-	return slices.DeleteFunc(a.state().Stored(), func(g state.Generation) bool {
-		return slices.ContainsFunc(g.Bundles(), func(d config.Digest) bool { return !a.store.Has(d) })
+	return slices.DeleteFunc(a.ledger.Record().Stored(), func(g state.Generation) bool {
+		return slices.ContainsFunc(g.Bundles(), func(d config.Digest) bool { return !a.ledger.Store().Has(d) })
 	})
 }
 
@@ -249,7 +251,7 @@ func (a *agent) storedGeneration(number uint32) (state.Generation, error) {
 			return g, nil
 		}
 	}
-	if r := a.state(); r.Applied != nil && r.Applied.Number == number {
+	if r := a.ledger.Record(); r.Applied != nil && r.Applied.Number == number {
 		return state.Generation{}, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("generation %d is in force already; nothing changed", number), Fix: "`spillway status` says where you can go back to"}
 	}
 	return state.Generation{}, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("generation %d is not stored; nothing changed", number), Fix: api.Ways(a.ways())}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -36,7 +37,7 @@ func TestA19RollbackWithoutPrevious(t *testing.T) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	for range 2 { // and after a restart
-		if s, err := r.Status(ctx); err != nil || s.Mode != "observe" || !hasProblem(s, problemMode) || r.role("stable") != "one" {
+		if s, err := r.Status(ctx); err != nil || s.Mode != "observe" || !hasProblem(s, ledger.ProblemMode) || r.role("stable") != "one" {
 			t.Errorf("%+v, %v", s, err)
 		}
 		r.restart()
@@ -44,7 +45,7 @@ func TestA19RollbackWithoutPrevious(t *testing.T) {
 	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if s, _ := r.Status(ctx); s.Mode != "enforce" || hasProblem(s, problemMode) {
+	if s, _ := r.Status(ctx); s.Mode != "enforce" || hasProblem(s, ledger.ProblemMode) {
 		t.Errorf("mode %s, problems %v", s.Mode, s.Problems)
 	}
 	if _, err := r.back(api.ToEmpty, "drill"); err != nil {
@@ -139,7 +140,7 @@ func TestA14RollbackBesideAHungAgent(t *testing.T) {
 			if now := r.state(); now.Confirm != nil || now.Held != nil || len(now.Quarantine) != 2 || r.machine.Lease().Active() {
 				t.Errorf("%+v, %+v, %+v", now.Confirm, now.Held, now.Quarantine)
 			}
-			left, _ := r.store.Notes()
+			left, _ := r.ledger.Store().Notes()
 			if len(left) != 0 {
 				t.Errorf("notes stay: %+v", left)
 			}
@@ -234,7 +235,7 @@ func TestA19ObserveOutlivesAReboot(t *testing.T) {
 		}
 		told := false
 		for _, p := range s.Problems {
-			if p.Code == problemMode {
+			if p.Code == ledger.ProblemMode {
 				told = strings.Contains(p.Message, "rolled back to observe") && !strings.Contains(p.Message, "last-known-good")
 			}
 		}
@@ -247,7 +248,7 @@ func TestA19ObserveOutlivesAReboot(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.reboot()
-	if s, _ := r.Status(ctx); s.Mode != "enforce" || hasProblem(s, problemMode) {
+	if s, _ := r.Status(ctx); s.Mode != "enforce" || hasProblem(s, ledger.ProblemMode) {
 		t.Errorf("mode %s, problems %v", s.Mode, s.Problems)
 	}
 }
@@ -260,7 +261,7 @@ func TestA17ObserveWhereTheFileObserves(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if s, err := r.Status(ctx); err != nil || hasProblem(s, problemMode) {
+		if s, err := r.Status(ctx); err != nil || hasProblem(s, ledger.ProblemMode) {
 			t.Errorf("%+v, %v", s.Problems, err)
 		}
 		r.reboot()

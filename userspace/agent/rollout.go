@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -48,10 +49,7 @@ type rollout struct {
 
 // begin takes a new rollout up.
 func (a *agent) beginRollout(by api.Caller, r api.RolloutRequest) *rollout {
-	a.mu.Lock()
-	a.record.LastRollout++
-	id := strconv.FormatUint(a.record.LastRollout, 10)
-	a.mu.Unlock()
+	id := a.ledger.NextRollout()
 	ro := &rollout{by: by, host: a.hostFile(), confirm: r.Confirm(), wentBack: a.wentBack.Load(), Rollout: api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Name: r.Remove}, ID: id, State: api.RolloutQueued, Kind: api.RolloutApply,
 		Key: r.Key, By: by.User, Reason: r.Reason, Accept: r.Accept, Created: a.now().UTC()}}
 	if r.Remove != "" {
@@ -144,7 +142,7 @@ func (a *agent) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRe
 		err = a.enqueue(ro)
 	}
 	if err != nil {
-		e := a.entry(by, ro.Kind, r.Reason)
+		e := a.ledger.Entry(by, ro.Kind, r.Reason)
 		e.Name = w.name()
 		a.outcome(&e, nil, err)
 		return a.finishRollout(ro, nil, err)
@@ -157,7 +155,7 @@ func (a *agent) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRe
 
 // isCandidate says that what is asked for is the candidate already; nil when it is not.
 func (a *agent) isCandidate(w wish) *api.Change {
-	r := a.state()
+	r := a.ledger.Record()
 	if r.Confirm == nil || w.bundle == nil || r.Applied != nil && slices.ContainsFunc(r.Applied.Members, w.is) || !slices.ContainsFunc(r.Confirm.Members, w.is) {
 		return nil
 	}
@@ -198,10 +196,10 @@ func (a *agent) Bundles(context.Context) (*api.BundleList, error) {
 		return list, nil
 	}
 	policy, by := a.policyOf(g.Digest), ""
-	if r := a.state().Applied; r != nil && r.Number == g.Number {
+	if r := a.ledger.Record().Applied; r != nil && r.Number == g.Number {
 		by = r.By
 	}
-	for _, m := range a.membersOf(g.Digest) {
+	for _, m := range a.ledger.MembersOf(g.Digest) {
 		list.Bundles = append(list.Bundles, api.Bundle{Name: m.Name, Digest: m.Digest, Number: g.Number, Since: g.At.UTC(), By: by, Policy: m.Name == policy})
 	}
 	return list, nil
@@ -209,13 +207,13 @@ func (a *agent) Bundles(context.Context) (*api.BundleList, error) {
 
 // policyOf returns the name of the bundle that has the policy; "" when none has, or nobody here knows.
 func (a *agent) policyOf(d config.Digest) string {
-	known, _ := a.state().Known(d)
+	known, _ := a.ledger.Record().Known(d)
 	for _, m := range known.Members {
 		if m.Policy {
 			return m.Name
 		}
 	}
-	if set, err := a.store.Set(d); err == nil && set.Policy() != nil { // a record of before
+	if set, err := a.ledger.Store().Set(d); err == nil && set.Policy() != nil { // a record of before
 		return set.Policy().Name
 	}
 	return ""
@@ -236,7 +234,7 @@ func (a *agent) Rollouts(context.Context) (*api.RolloutList, error) {
 // settleRollouts lets the rollouts follow the record: a confirmation, a rollback, a deadline, or somebody without an agent
 // may have ended one; and a former agent may have left one.
 func (a *agent) settleRollouts() {
-	r := a.state()
+	r := a.ledger.Record()
 	a.rollouts.mu.Lock()
 	defer a.rollouts.mu.Unlock()
 	known := false
@@ -305,13 +303,13 @@ func (a *agent) EndRollout(ctx context.Context, by api.Caller, id, reason string
 	if err != nil {
 		return nil, err
 	}
-	e := a.entry(by, "withdraw", reason)
+	e := a.ledger.Entry(by, "withdraw", reason)
 	change, err := a.endRollout(d, ro, now, &e)
 	if err != nil {
 		return nil, err
 	}
 	e.Outcome = api.OutcomeDone
-	a.audit(e)
+	a.ledger.Audit(e)
 	return change, nil
 }
 
@@ -338,8 +336,9 @@ func (a *agent) endRollout(d dataplane, ro *rollout, now api.Rollout, e *state.E
 	b := &state.Back{At: e.At, UID: e.UID, By: e.User, Reason: e.Reason}
 	change, err := a.endCandidate(d, g, b)
 	if err == nil {
+		bake := a.hostFile().Guards.Bake
 		e.Digest, e.Number, e.Name = change.Digest, change.Number, change.Name
-		a.note(change, a.update(func(r *state.Record) { r.GoBack(*b, a.file.Host.Guards.Bake) }))
+		ledger.Note(change, a.ledger.Update(func(r *state.Record) { r.GoBack(*b, bake) }))
 		a.wentBack.Add(1)
 		a.countRollback()
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -38,7 +39,7 @@ func Run(ctx context.Context, o Options) error {
 	defer store.Close()
 	a := newAgent(o, store)
 	if err := a.ownPins(); errors.Is(err, loader.ErrOwned) {
-		return fmt.Errorf("another agent runs: %w\n  fix: %s", err, fixOf(err))
+		return fmt.Errorf("another agent runs: %w\n  fix: %s", err, ledger.Fix(err))
 	}
 	defer a.disownPins()
 	a.startJobs()
@@ -59,7 +60,7 @@ func Run(ctx context.Context, o Options) error {
 		wg.Go(func() { a.serveAPI(background, s, first) })
 	}
 	wg.Go(func() { a.serveMetrics(background) })
-	wg.Go(func() { a.readEvents(background) })
+	wg.Go(func() { a.events.Read(background) })
 	wg.Go(func() { a.releaseSockets(background) })
 	wg.Go(func() { a.watchCounters(background) })
 	<-listening

@@ -23,6 +23,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -272,40 +273,6 @@ func bigEndian(v uint16) uint16 {
 	return binary.NativeEndian.Uint16(b[:])
 }
 
-func TestTruncatedAddresses(t *testing.T) {
-	for in, want := range map[string]string{"::ffff:198.51.100.7": "198.51.100.0/24", "2001:db8:1:2:3:4:5:6": "2001:db8:1::/48"} {
-		if got := addressText(addressWords(in), false); got != want {
-			t.Errorf("%s: got %s, want %s", in, got, want)
-		}
-	}
-}
-
-func TestSlowReadersLoseEventsAndSeeIt(t *testing.T) {
-	h := newHub()
-	_, next, stop := h.read(0, true)
-	for range keptEvents + 10 {
-		h.add(api.Event{})
-	}
-	if h.lost() != keptEvents+10-readerQueue {
-		t.Errorf("lost %d", h.lost())
-	}
-	if e := <-next; e.Sequence != 1 {
-		t.Errorf("first is %d", e.Sequence)
-	}
-	stop()
-	past, _, _ := h.read(5000, false)
-	if len(past) != keptEvents || past[0].Sequence != 11 || past[keptEvents-1].Sequence != keptEvents+10 {
-		t.Errorf("%d events, from %d", len(past), past[0].Sequence)
-	}
-	if past, _, _ = h.read(2, false); len(past) != 2 || past[1].Sequence != keptEvents+10 {
-		t.Errorf("the last two: %+v", past)
-	}
-	h.add(api.Event{})
-	if len(h.readers) != 0 {
-		t.Error("a reader that left is still fed")
-	}
-}
-
 // Without a disk the agent serves all the same.
 func TestStateFolderThatCannotBeUsed(t *testing.T) {
 	dir := t.TempDir()
@@ -329,7 +296,7 @@ func TestStateFolderThatCannotBeUsed(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if !hasProblem(s, problemState) || s.Control == nil || s.Control.Host == 0 {
+		if !hasProblem(s, ledger.ProblemState) || s.Control == nil || s.Control.Host == 0 {
 			return fmt.Errorf("problems %v, control %v", s.Problems, s.Control)
 		}
 		return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // A disk that comes after the agent is used, and what is on it counts: last-known-good for a kernel that holds nothing.
@@ -31,7 +32,7 @@ func TestDiskThatComesLater(t *testing.T) {
 	r.machine = newMachine(func() time.Time { return r.clock })
 	r.start()
 	r.wantRoles("", "", "")
-	if s, _ := r.Status(ctx); !hasProblem(s, problemState) {
+	if s, _ := r.Status(ctx); !hasProblem(s, ledger.ProblemState) {
 		t.Errorf("problems %v", s.Problems)
 	}
 	r.pass(time.Minute)
@@ -44,7 +45,7 @@ func TestDiskThatComesLater(t *testing.T) {
 	r.pass(time.Minute)
 	r.pass(time.Minute)
 	r.wantRoles("one", "", "")
-	if s, _ := r.Status(ctx); hasProblem(s, problemState) || !s.Protected {
+	if s, _ := r.Status(ctx); hasProblem(s, ledger.ProblemState) || !s.Protected {
 		t.Errorf("problems %v", s.Problems)
 	}
 	if q := r.state().Quarantine; len(q) != 1 || q[0].Reason != "login broke" {

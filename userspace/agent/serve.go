@@ -11,6 +11,8 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/retry"
 )
 
 const (
@@ -31,9 +33,9 @@ type socket struct {
 // sockets returns those of the host file, the one for everything first.
 func (a *agent) sockets() []socket {
 	l, usual := a.hostFile().Listen, config.DefaultHost().Listen
-	all := []socket{{api.RoleOperate, l.Socket, l.Group, problemAPI, usual.Group}}
+	all := []socket{{api.RoleOperate, l.Socket, l.Group, ledger.ProblemAPI, usual.Group}}
 	if l.Read.Socket != "" {
-		all = append(all, socket{api.RoleRead, l.Read.Socket, l.Read.Group, problemRead, usual.Read.Group})
+		all = append(all, socket{api.RoleRead, l.Read.Socket, l.Read.Group, ledger.ProblemRead, usual.Read.Group})
 	}
 	return all
 }
@@ -56,7 +58,7 @@ func (a *agent) serveAPI(ctx context.Context, s socket, first chan<- struct{}) {
 			<-ended
 		}
 	}()
-	again := retry{}
+	again := retry.Retry{}
 	for {
 		l, err := api.Listen(s.path, s.group)
 		a.listening(s, err == nil)
@@ -65,7 +67,7 @@ func (a *agent) serveAPI(ctx context.Context, s socket, first chan<- struct{}) {
 			first = nil
 		}
 		if err == nil {
-			again.reset()
+			again.Reset()
 			a.tellGroup(s, l.Note)
 			if err = a.answer(ctx, server, l); err == nil && ctx.Err() == nil {
 				a.listening(s, false)
@@ -77,12 +79,12 @@ func (a *agent) serveAPI(ctx context.Context, s socket, first chan<- struct{}) {
 			return
 		}
 		a.listening(s, false)
-		again.failed(time.Now())
-		a.setProblem(s.problem, errorText(err), "make room for "+s.path+"; the agent tries again")
+		again.Failed(time.Now())
+		a.ledger.SetProblem(s.problem, err.Error(), "make room for "+s.path+"; the agent tries again")
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Until(again.next)):
+		case <-time.After(time.Until(again.Next())):
 		}
 	}
 }
@@ -114,9 +116,9 @@ func (a *agent) listening(s socket, yes bool) {
 func (a *agent) tellGroup(s socket, note error) {
 	var unknown user.UnknownGroupError
 	if note == nil || s.group == s.usual && errors.As(note, &unknown) {
-		a.clearProblem(s.problem)
+		a.ledger.ClearProblem(s.problem)
 		return
 	}
-	a.setProblem(s.problem, s.path+" is for root and the agent's user alone: "+note.Error(),
+	a.ledger.SetProblem(s.problem, s.path+" is for root and the agent's user alone: "+note.Error(),
 		fmt.Sprintf("groupadd --system %[1]s; usermod -aG %[1]s and the agent's user; then restart the agent", s.group))
 }

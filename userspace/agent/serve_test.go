@@ -20,6 +20,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // overFake gives an agent a fake kernel.
@@ -118,19 +119,19 @@ func TestA14SocketsAreMadeAgain(t *testing.T) {
 func TestSocketGroups(t *testing.T) {
 	dir := t.TempDir()
 	_, c := startFake(t, dir, hostYAML)
-	if s, err := c.Status(context.Background()); err != nil || hasProblem(s, problemAPI) || hasProblem(s, problemRead) {
+	if s, err := c.Status(context.Background()); err != nil || hasProblem(s, ledger.ProblemAPI) || hasProblem(s, ledger.ProblemRead) {
 		t.Errorf("%+v, %v", s.Problems, err)
 	}
 	r := newRig(t)
 	for group, told := range map[string]bool{"spillway-read": false, "no-such-group": true} {
-		s := socket{role: api.RoleRead, path: filepath.Join(dir, group), group: group, problem: problemRead, usual: "spillway-read"}
+		s := socket{role: api.RoleRead, path: filepath.Join(dir, group), group: group, problem: ledger.ProblemRead, usual: "spillway-read"}
 		l, err := api.Listen(s.path, s.group)
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.tellGroup(s, l.Note)
 		_ = l.Close()
-		if st, _ := r.Status(context.Background()); hasProblem(st, problemRead) != told {
+		if st, _ := r.Status(context.Background()); hasProblem(st, ledger.ProblemRead) != told {
 			t.Errorf("%s: problems %+v", group, st.Problems)
 		}
 	}

@@ -87,7 +87,7 @@ func (a *agent) baseFor(g loader.GenerationInfo, resident bool, w wish) (*config
 	if !resident {
 		return config.NewSet(), nil
 	}
-	set, err := a.store.Set(g.Digest)
+	set, err := a.ledger.Store().Set(g.Digest)
 	if err == nil {
 		return set, nil
 	}
@@ -95,7 +95,7 @@ func (a *agent) baseFor(g loader.GenerationInfo, resident bool, w wish) (*config
 		return nil, &api.Error{Code: api.CodeUnavailable, Message: "nothing changed: what is in force cannot be read: " + err.Error(),
 			Fix: "repair the disk; or move that file away, and growth is not judged"}
 	}
-	lost, rest := a.membersOf(g.Digest), config.NewSet()
+	lost, rest := a.ledger.MembersOf(g.Digest), config.NewSet()
 	var missing *state.MissingError
 	if errors.As(err, &missing) {
 		lost, rest = missing.Members, missing.Rest
@@ -108,34 +108,6 @@ func (a *agent) baseFor(g loader.GenerationInfo, resident bool, w wish) (*config
 	}
 	a.log.Warn("a bundle in force is not on disk: growth cannot be judged", "error", err)
 	return rest, nil
-}
-
-// membersOf returns the bundles of a generation, as far as anybody here knows them.
-func (a *agent) membersOf(d config.Digest) []config.Member {
-	var out []config.Member
-	for _, m := range a.recordMembers(d) {
-		out = append(out, config.Member{Name: m.Name, Digest: m.Digest})
-	}
-	return out
-}
-
-// recordMembers is membersOf for the record.
-func (a *agent) recordMembers(d config.Digest) []state.Member {
-	a.mu.Lock()
-	known, ok := a.record.Known(d)
-	a.mu.Unlock()
-	if ok && len(known.Members) > 0 {
-		return known.Members
-	}
-	members, err := a.store.Members(d)
-	if err != nil {
-		return state.One(a.nameOf(d), d)
-	}
-	var out []state.Member
-	for _, m := range members {
-		out = append(out, state.Member{Name: m.Name, Digest: m.Digest})
-	}
-	return out
 }
 
 // generation is what the record says of a set that got a number.

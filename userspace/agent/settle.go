@@ -11,6 +11,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -35,7 +36,7 @@ func (a *agent) settle(d dataplane) {
 // expireCandidate takes back a candidate whose time is over, or whose lease lapsed. The kernel has already: its lease never
 // reaches beyond the deadline. Who was not confirmed is quarantined as one that was rolled back is.
 func (a *agent) expireCandidate(d dataplane) {
-	confirm := a.state().Confirm
+	confirm := a.ledger.Record().Confirm
 	slot := d.Control().Candidate
 	if confirm == nil && slot == bpf.SlotEmpty {
 		return
@@ -51,12 +52,12 @@ func (a *agent) expireCandidate(d dataplane) {
 	}
 	if slot != bpf.SlotEmpty {
 		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
-			a.setProblem(problemVerify, err.Error(), fixOf(err))
+			a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
 			return
 		}
 	}
 	a.beat.release()
-	e := a.entry(itself(), "confirm", "nobody confirmed in time")
+	e := a.ledger.Entry(ledger.Itself(), "confirm", "nobody confirmed in time")
 	e.Outcome = api.OutcomeRolledBack
 	quarantine := confirm != nil && slot != bpf.SlotEmpty
 	if confirm != nil {
@@ -67,14 +68,14 @@ func (a *agent) expireCandidate(d dataplane) {
 	} else {
 		e.Reason = "a candidate that nobody here started"
 	}
-	_ = a.update(func(r *state.Record) {
+	_ = a.ledger.Update(func(r *state.Record) {
 		if quarantine {
 			r.AddQuarantine(quarantined(confirm.Name(), confirm.Digest, &e))
 		}
 		r.Confirm = nil
 	})
 	a.countRollback()
-	a.audit(e)
+	a.ledger.Audit(e)
 }
 
 // lapsed reports whether the lease of the candidate ended before its deadline. It renews the lease as the heartbeat does:
@@ -89,21 +90,21 @@ func (a *agent) holdCandidate(d dataplane, c *state.Confirm, reason string) {
 	d.SetTripped(c.Number) // before the word: at no moment may it decide again
 	if d.Control().Candidate != bpf.SlotEmpty {
 		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
-			a.setProblem(problemVerify, err.Error(), fixOf(err))
+			a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
 			return
 		}
 	}
 	a.beat.release()
-	e := a.entry(itself(), "confirm", reason)
+	e := a.ledger.Entry(ledger.Itself(), "confirm", reason)
 	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeHeld, c.Digest, c.Name(), c.Number
-	_ = a.update(func(r *state.Record) { r.Hold(c.Generation, e.At, reason) })
+	_ = a.ledger.Update(func(r *state.Record) { r.Hold(c.Generation, e.At, reason) })
 	a.countRollback()
-	a.audit(e)
+	a.ledger.Audit(e)
 }
 
 // finishBake makes the stable bundle last-known-good once it has served for guards.bake.
 func (a *agent) finishBake(d dataplane) {
-	r := a.state()
+	r := a.ledger.Record()
 	if r.Applied == nil || r.BakeUntil.IsZero() || a.now().Before(r.BakeUntil) || a.beat.stopped() || a.beat.sleptNS.Load() > 0 {
 		return // a stop may have come since awake
 	}
@@ -116,19 +117,19 @@ func (a *agent) finishBake(d dataplane) {
 		return
 	}
 	// The bundle must be whole on disk to be any good after a reboot.
-	if err := a.store.Whole(g.Digest); err != nil {
-		a.setProblem(problemLKG, fmt.Sprintf("%s has baked, and cannot become last-known-good: %v", config.Digest(g.Digest).Short(), err), "apply the bundle again")
+	if err := a.ledger.Store().Whole(g.Digest); err != nil {
+		a.ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("%s has baked, and cannot become last-known-good: %v", config.Digest(g.Digest).Short(), err), "apply the bundle again")
 		return
 	}
 	a.makeKnownGood(g.Digest)
-	e := a.entry(itself(), "bake", "")
+	e := a.ledger.Entry(ledger.Itself(), "bake", "")
 	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeDone, g.Digest, r.Applied.Name(), g.Number
-	a.audit(e)
-	a.clearProblem(problemLKG)
+	a.ledger.Audit(e)
+	a.ledger.ClearProblem(ledger.ProblemLKG)
 }
 
 func (a *agent) makeKnownGood(digest config.Digest) {
-	_ = a.update(func(r *state.Record) {
+	_ = a.ledger.Update(func(r *state.Record) {
 		if r.Applied == nil || r.Applied.Digest != digest {
 			return
 		}

@@ -86,7 +86,7 @@ func (a *agent) holds(w wish, s *standing) []api.Hold {
 
 // quarantineHolds is why a bundle that was rolled back waits for a reason.
 func (a *agent) quarantineHolds(name string, digest config.Digest) []api.Hold {
-	for _, q := range a.state().Quarantine {
+	for _, q := range a.ledger.Record().Quarantine {
 		if q.Holds(name, digest) && a.now().Sub(q.At) < quarantineFor {
 			text := fmt.Sprintf("this very bundle was rolled back at %s by %s", q.At.UTC().Format(time.RFC3339), q.By)
 			if q.Reason != "" {

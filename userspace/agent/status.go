@@ -14,6 +14,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -36,8 +37,8 @@ func (a *agent) status(want parts) *api.Status {
 	s.Source = api.SourceAgent
 	s.MaxMode = string(a.hostFile().MaxMode)
 	a.fillNames(s)
-	s.Problems = append(a.listProblems(), s.Problems...)
-	if damaged := a.store.Damaged(); len(damaged) > 0 {
+	s.Problems = append(a.ledger.Problems(), s.Problems...)
+	if damaged := a.ledger.Store().Damaged(); len(damaged) > 0 {
 		s.Problems = append(s.Problems, api.Problem{Code: "damaged_state", Message: "files are damaged (one that was moved aside has .corrupt in its name): " + strings.Join(damaged, ", "), Fix: "check the disk; remove them when you have looked at them"})
 	}
 	a.mu.Lock()
@@ -64,7 +65,7 @@ func allAttached(all []api.Interface) bool {
 
 // fillNames adds what only the record knows: names, deadlines, who and why.
 func (a *agent) fillNames(s *api.Status) {
-	r := a.state()
+	r := a.ledger.Record()
 	a.nameGenerations(s.Generations)
 	a.tellQueue(s)
 	if c := r.Confirm; c != nil {
@@ -98,11 +99,11 @@ func (a *agent) fillNames(s *api.Status) {
 
 // nameGenerations adds to generations what the record knows: their names, and what was compiled.
 func (a *agent) nameGenerations(all []api.Generation) {
-	compiled := a.state().Compiled
+	compiled := a.ledger.Record().Compiled
 	for i := range all {
 		g := &all[i]
-		g.Name = a.nameOf(g.Digest)
-		if members := a.membersOf(g.Digest); len(members) > 1 {
+		g.Name = a.ledger.NameOf(g.Digest)
+		if members := a.ledger.MembersOf(g.Digest); len(members) > 1 {
 			g.Members = members
 		}
 		if k := slices.IndexFunc(compiled, func(c state.Compiled) bool { return c.Number == g.Number }); k >= 0 {
@@ -150,7 +151,7 @@ func (a *agent) Rules(context.Context) (*api.RuleList, error) {
 	for index := range g.Rules {
 		i := uint16(index)
 		rule := api.Rule{Index: i, ID: fmt.Sprintf("index_%d", i), Matches: hits[i]}
-		if r, ok := a.ruleOf(g.Digest, i); ok {
+		if r, ok := a.ledger.RuleOf(g.Digest, i); ok {
 			rule.ID, rule.Label, rule.Score, rule.Expires = r.ID, r.Label, r.Score, r.Expires
 		}
 		list.Rules = append(list.Rules, rule)
@@ -160,27 +161,23 @@ func (a *agent) Rules(context.Context) (*api.RuleList, error) {
 
 // History implements api.Backend.
 func (a *agent) History(_ context.Context, limit int) (*api.History, error) {
-	entries, skipped, err := a.store.History(limit)
+	entries, skipped, err := a.ledger.Store().History(limit)
 	if err != nil {
 		return nil, err
 	}
-	return HistoryReply(entries, skipped), nil
+	return ledger.Reply(entries, skipped), nil
 }
 
-// HistoryReply turns lines of the history into the API's form.
-func HistoryReply(entries []state.Entry, skipped int) *api.History {
-	out := &api.History{Envelope: api.NewEnvelope(), Entries: make([]api.HistoryEntry, 0, len(entries)), Skipped: skipped}
-	for _, e := range entries {
-		out.Entries = append(out.Entries, api.HistoryEntry(e))
-	}
-	return out
+// Events implements api.Backend.
+func (a *agent) Events(recent int, follow, all bool) (past []api.Event, next <-chan api.Event, stop func()) {
+	return a.events.Follow(recent, follow, all)
 }
 
 // Forbidden implements api.Backend.
 func (a *agent) Forbidden(by api.Caller, verb string) {
-	e := a.entry(by, verb, "")
+	e := a.ledger.Entry(by, verb, "")
 	e.Outcome, e.Detail = api.OutcomeRefused, []string{"not root, and not in the socket's group"}
-	a.audit(e)
+	a.ledger.Audit(e)
 }
 
 // healthy is the real check behind systemd's watchdog. It does not ask whether the site is protected: a restart would

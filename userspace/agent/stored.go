@@ -20,7 +20,7 @@ func (a *agent) storedBundle(ref string) (*config.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := a.store.Bundle(digest)
+	b, err := a.ledger.Store().Bundle(digest)
 	if errors.Is(err, state.ErrNoBundle) {
 		return nil, noStored(ref)
 	}
@@ -34,7 +34,7 @@ func noStored(ref string) error {
 // storedDigest finds a bundle by the number of a generation that had it, or by the beginning of its digest.
 func (a *agent) storedDigest(ref string) (config.Digest, error) {
 	if n, err := strconv.ParseUint(ref, 10, 32); err == nil {
-		if g, ok := a.state().Numbered(uint32(n)); ok {
+		if g, ok := a.ledger.Record().Numbered(uint32(n)); ok {
 			if len(g.Members) > 1 {
 				return config.Digest{}, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("generation %d was of %d bundles; nothing changed", n, len(g.Members)),
 					Fix: fmt.Sprintf("all of them: spillway rollback --to %d; or one by its digest", n)}
@@ -47,7 +47,7 @@ func (a *agent) storedDigest(ref string) (config.Digest, error) {
 		return config.Digest{}, noStored(ref)
 	}
 	var found []config.Digest
-	for _, d := range a.store.Bundles() {
+	for _, d := range a.ledger.Store().Bundles() {
 		if strings.HasPrefix(hex.EncodeToString(d[:]), strings.ToLower(text)) {
 			found = append(found, d)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -61,7 +62,7 @@ func (a *agent) carryOver(d dataplane, p *loader.Predecessor) error {
 	if err != nil {
 		return err
 	}
-	e := a.entry(itself(), "upgrade", "")
+	e := a.ledger.Entry(ledger.Itself(), "upgrade", "")
 	e.Detail = []string{fmt.Sprintf("took over from the dataplane of layout %d", p.Layout)}
 	old, err := a.buildFromDisk(d, previous, h, host)
 	if err != nil { // a rollback is not worth an upgrade
@@ -83,7 +84,7 @@ func (a *agent) carryOver(d dataplane, p *loader.Predecessor) error {
 		if _, err := d.Publish(loader.Change{Stable: &now.slot}); err != nil {
 			return fmt.Errorf("publish the stable bundle: %w", err)
 		}
-		e.Digest, e.Number, e.Name = now.digest, now.number, a.nameOf(now.digest)
+		e.Digest, e.Number, e.Name = now.digest, now.number, a.ledger.NameOf(now.digest)
 	}
 	if err := d.CarryOver(); err != nil {
 		return err
@@ -96,14 +97,14 @@ func (a *agent) carryOver(d dataplane, p *loader.Predecessor) error {
 	if err := d.TakeOver(); err != nil {
 		return err
 	}
-	_ = a.update(func(r *state.Record) {
+	_ = a.ledger.Update(func(r *state.Record) {
 		now.renumber(r)
 		if old != nil && r.Previous != nil && r.Previous.Digest == old.digest {
 			r.Previous.Number = old.number
 		}
 	})
 	e.Outcome = api.OutcomeDone
-	a.audit(e)
+	a.ledger.Audit(e)
 	return nil
 }
 
@@ -113,7 +114,7 @@ func (a *agent) wasInForce(p *loader.Predecessor) (stable, previous *config.Dige
 	if p.Known {
 		return digestIn(p.Stable), digestIn(p.Previous), nil
 	}
-	r := a.state()
+	r := a.ledger.Record()
 	if r.Applied == nil {
 		return nil, nil, errors.New("its slots cannot be read without CAP_SYS_ADMIN, and the record does not say what is in force: run `spillway run` once as root")
 	}
@@ -136,7 +137,7 @@ func (a *agent) buildFromDisk(d dataplane, digest *config.Digest, h *config.Host
 	if digest == nil {
 		return nil, nil
 	}
-	slot, number, err := a.buildKnown(d, workRestore, *digest, h, host)
+	slot, number, err := a.buildKnown(d, ledger.WorkRestore, *digest, h, host)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // upgrade empties the kernel's maps, as those of another layout are, beside a dataplane that decides.
@@ -51,10 +52,10 @@ func TestA2UpgradeTakesOver(t *testing.T) {
 				t.Errorf("calls %v", r.machine.calls)
 			}
 			s, err := r.Status(ctx)
-			if err != nil || s.Mode != "enforce" || len(s.Services) == 0 || hasProblem(s, problemKernel) {
+			if err != nil || s.Mode != "enforce" || len(s.Services) == 0 || hasProblem(s, ledger.ProblemKernel) {
 				t.Errorf("status %+v, %v", s, err)
 			}
-			entries, _, _ := r.store.History(10)
+			entries, _, _ := r.ledger.Store().History(10)
 			found := false
 			for _, e := range entries {
 				found = found || e.Verb == "upgrade" && e.Outcome == api.OutcomeDone && strings.Contains(strings.Join(e.Detail, " "), "layout")
@@ -80,7 +81,7 @@ func TestA2UpgradeIsHeldWithoutTheBundle(t *testing.T) {
 		t.Error("it took over without the bundle")
 	}
 	s, err := r.Status(ctx)
-	if err != nil || s.Protected || !hasProblem(s, problemKernel) || !strings.Contains(s.Problems[0].Message, "layout 2 goes on") {
+	if err != nil || s.Protected || !hasProblem(s, ledger.ProblemKernel) || !strings.Contains(s.Problems[0].Message, "layout 2 goes on") {
 		t.Errorf("status %+v, %v", s, err)
 	}
 	if s.State != api.StateUnknown || !strings.Contains(s.Says, "another layout") || len(s.Interfaces) != 1 || s.Interfaces[0].State != loader.StateAttached || s.Interfaces[0].Decides {
@@ -97,7 +98,7 @@ func TestA2UpgradeIsHeldWithoutTheBundle(t *testing.T) {
 	}
 	r.pass(2 * time.Minute)
 	r.wantRoles("one", "", "")
-	if s, _ := r.Status(ctx); !s.Protected || hasProblem(s, problemKernel) {
+	if s, _ := r.Status(ctx); !s.Protected || hasProblem(s, ledger.ProblemKernel) {
 		t.Errorf("problems %v", s.Problems)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // cannotRead lets an errno meet every read of the files whose name begins so.
@@ -67,7 +68,7 @@ func TestA10StartWithARecordThatCannotBeRead(t *testing.T) {
 				}
 			}
 			s, err := r.Status(ctx)
-			if err != nil || !hasProblem(s, problemUnread) || hasProblem(s, "damaged_state") {
+			if err != nil || !hasProblem(s, ledger.ProblemUnread) || hasProblem(s, "damaged_state") {
 				t.Errorf("%s: problems %v, %v", what, s.Problems, err)
 			}
 			// What a person does goes through, and is in the kernel; the disk has it later.
@@ -84,7 +85,7 @@ func TestA10StartWithARecordThatCannotBeRead(t *testing.T) {
 			for range 3 {
 				r.pass(time.Minute)
 			}
-			if s, _ = r.Status(ctx); hasProblem(s, problemUnread) || hasProblem(s, problemState) || hasProblem(s, problemBanDisk) {
+			if s, _ = r.Status(ctx); hasProblem(s, ledger.ProblemUnread) || hasProblem(s, ledger.ProblemState) || hasProblem(s, ledger.ProblemBanDisk) {
 				t.Errorf("%s: problems %v", what, s.Problems)
 			}
 			check := func(when string) {
@@ -119,7 +120,7 @@ func TestA10BundleThatCannotBeRead(t *testing.T) {
 		r.restart()
 		r.cannotRead(errno, name)
 		r.learnResident()
-		if s, _ := r.Status(ctx); !hasProblem(s, problemBundle) {
+		if s, _ := r.Status(ctx); !hasProblem(s, ledger.ProblemBundle) {
 			t.Errorf("%v: problems %v", errno, s.Problems)
 		}
 		_, err := r.apply("two", api.ApplyOptions{})
@@ -127,14 +128,14 @@ func TestA10BundleThatCannotBeRead(t *testing.T) {
 		r.reboot()
 		r.pass(time.Minute)
 		r.wantRoles("", "", "")
-		if s, _ := r.Status(ctx); !hasProblem(s, problemLKG) || hasProblem(s, "damaged_state") {
+		if s, _ := r.Status(ctx); !hasProblem(s, ledger.ProblemLKG) || hasProblem(s, "damaged_state") {
 			t.Errorf("%v: problems %v", errno, s.Problems)
 		}
 		r.unread = nil
 		r.pass(2 * time.Minute)
 		r.pass(2 * time.Minute)
 		r.wantRoles("one", "", "")
-		if s, _ := r.Status(ctx); hasProblem(s, problemLKG) || hasProblem(s, problemBundle) || !s.Protected {
+		if s, _ := r.Status(ctx); hasProblem(s, ledger.ProblemLKG) || hasProblem(s, ledger.ProblemBundle) || !s.Protected {
 			t.Errorf("%v: problems %v", errno, s.Problems)
 		}
 		r.stop()

@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -61,7 +62,7 @@ type comparison func(d dataplane, g loader.GenerationInfo, host *loader.HostImag
 
 // compareRows compares every row with the bundle on disk, compiled again. That takes the memory of an apply.
 func (a *agent) compareRows(d dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
-	defer a.store.Attempt(workVerify)()
+	defer a.ledger.Store().Attempt(ledger.WorkVerify)()
 	return a.rows(d, g, host)
 }
 
@@ -81,7 +82,7 @@ func (a *agent) rows(d dataplane, g loader.GenerationInfo, host *loader.HostImag
 
 // compiledOf is the digest of what was compiled for a generation, zero when nobody knows.
 func (a *agent) compiledOf(number uint32) config.Digest {
-	for _, c := range a.state().Compiled {
+	for _, c := range a.ledger.Record().Compiled {
 		if c.Number == number {
 			return c.Digest
 		}
@@ -92,10 +93,10 @@ func (a *agent) compiledOf(number uint32) config.Digest {
 // compareSums compares what a slot holds with what was built, by the sums of the tables. A generation that an older
 // version built has none: it is compared row by row, unless somebody died of that.
 func (a *agent) compareSums(d dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
-	all := a.state().Compiled
+	all := a.ledger.Record().Compiled
 	i := slices.IndexFunc(all, func(c state.Compiled) bool { return c.Number == g.Number && len(c.Sums) > 0 })
 	if i < 0 {
-		left = a.optional(workVerify, func() error { drifts, left, err = a.rows(d, g, host); return left })
+		left = a.ledger.Optional(ledger.WorkVerify, func() error { drifts, left, err = a.rows(d, g, host); return left })
 		return drifts, left, err
 	}
 	sums, err := d.SumGeneration(g.Slot)

@@ -8,10 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/retry"
 )
 
 func TestKernelThatCannotBeOpened(t *testing.T) {
@@ -22,7 +23,7 @@ func TestKernelThatCannotBeOpened(t *testing.T) {
 	r.openErr = fmt.Errorf("load: %w", loader.ErrForeignABI)
 	r.start()
 	s, err := r.Status(ctx)
-	if err != nil || s.Protected || s.Agent.State != api.StateUnprotected || s.Problems[0].Code != problemKernel || s.Problems[0].Fix == "" {
+	if err != nil || s.Protected || s.Agent.State != api.StateUnprotected || s.Problems[0].Code != ledger.ProblemKernel || s.Problems[0].Fix == "" {
 		t.Fatalf("%+v, %v", s, err)
 	}
 	_, err = r.apply("two", api.ApplyOptions{})
@@ -40,28 +41,9 @@ func TestKernelThatCannotBeOpened(t *testing.T) {
 		t.Errorf("a socket that does not answer: %v", err)
 	}
 	r.openErr = nil
-	r.pass(2 * lastRetry)
+	r.pass(2 * retry.Last)
 	if s, _ := r.Status(ctx); !s.Protected || r.machine.control != control {
 		t.Errorf("after the repair: %v", s.Problems)
-	}
-}
-
-func TestRetryHasJitterAndACeiling(t *testing.T) {
-	var r retry
-	now := time.Unix(0, 0)
-	seen := map[time.Time]bool{}
-	for range 20 {
-		r.failed(now)
-		if wait := r.next.Sub(now); wait <= 0 || wait > lastRetry {
-			t.Fatalf("waits %v", wait)
-		}
-		seen[r.next] = true
-	}
-	if r.ceiling != lastRetry || len(seen) < 10 {
-		t.Errorf("ceiling %v, %d different waits", r.ceiling, len(seen))
-	}
-	if r.due(now) || !r.due(now.Add(lastRetry)) {
-		t.Error("due at the wrong time")
 	}
 }
 
@@ -85,7 +67,7 @@ func TestInterfacesAreAttachedWhenTheyCan(t *testing.T) {
 		t.Error("a link event does not hurry")
 	}
 	delete(r.machine.fail, "Attach eth0")
-	r.pass(2 * lastRetry)
+	r.pass(2 * retry.Last)
 	if s, _ := r.Status(ctx); !s.Protected || s.Interfaces[0].State != "attached" {
 		t.Errorf("%+v", s.Interfaces)
 	}
@@ -108,7 +90,7 @@ func TestEmptiedProgramArrayIsFilled(t *testing.T) {
 	}
 	r.machine.wiring = []loader.Drift{{Where: "stable, slot 1", Want: "a generation", Got: "nothing"}}
 	r.tick(false)
-	if s, _ := r.Status(ctx); !hasProblem(s, problemVerify) || s.Protected {
+	if s, _ := r.Status(ctx); !hasProblem(s, ledger.ProblemVerify) || s.Protected {
 		t.Errorf("problems %v", s.Problems)
 	}
 }

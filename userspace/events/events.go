@@ -1,94 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package events
 
 import (
 	"context"
 	"encoding/binary"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 )
 
-const (
-	keptEvents  = 1000
-	readerQueue = 256
-	// loggedEvents is how many blocks a second reach the debug log.
-	loggedEvents = 10
-)
+// logged is how many blocks a second reach the debug log.
+const logged = 10
 
-// hub keeps the last events and hands new ones to readers. A reader that is too slow loses events; the gap in their
-// sequence tells it so.
-type hub struct {
-	mu       sync.Mutex
-	sequence uint64
-	last     []api.Event // a ring once it is full
-	next     int
-	readers  map[chan api.Event]bool
-	dropped  uint64
+// readAgain is how long a reader of the ring waits before it tries again.
+const readAgain = time.Second
+
+// Ring is what is needed of the kernel part.
+type Ring interface {
+	Host() (*loader.HostInfo, error)
+	Generations() ([]loader.GenerationInfo, error)
+	SetTellAll(loader.Deadline)
+	Events(context.Context, func(bpf.Event)) error
 }
 
-func newHub() *hub { return &hub{readers: map[chan api.Event]bool{}} }
-
-func (h *hub) add(e api.Event) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.sequence++
-	e.Sequence = h.sequence
-	if len(h.last) < keptEvents {
-		h.last = append(h.last, e)
-	} else {
-		h.last[h.next] = e
-		h.next = (h.next + 1) % keptEvents
-	}
-	for r := range h.readers {
-		select {
-		case r <- e:
-		default:
-			h.dropped++
-		}
-	}
+// Ledger is where rules have names, and problems are told.
+type Ledger interface {
+	RuleOf(bundle config.Digest, index uint16) (config.Rule, bool)
+	SetProblem(code, message, fix string)
 }
 
-// lost returns how many events readers were too slow for.
-func (h *hub) lost() uint64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.dropped
+// Options of New. All are needed.
+type Options struct {
+	Log    *slog.Logger
+	Now    func() time.Time
+	Ledger Ledger
+	// Use returns the kernel part and a function that gives it back.
+	Use func() (Ring, func(), error)
+	// Full reports whether addresses are told whole.
+	Full func() bool
 }
 
-func (h *hub) read(recent int, follow bool) (past []api.Event, next <-chan api.Event, stop func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	past = append(append(past, h.last[h.next:]...), h.last[:h.next]...)
-	past = past[max(0, len(past)-recent):]
-	if !follow {
-		return past, nil, func() {}
-	}
-	r := make(chan api.Event, readerQueue)
-	h.readers[r] = true
-	return past, r, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.readers, r)
-	}
+// Events are what the kernel decided, for whoever follows.
+type Events struct {
+	Options
+	hub *hub
 }
 
-// Events implements api.Backend.
-func (a *agent) Events(recent int, follow, all bool) (past []api.Event, next <-chan api.Event, stop func()) {
-	past, next, stop = a.hub.read(recent, follow)
+// New has no events yet.
+func New(o Options) *Events { return &Events{o, newHub()} }
+
+// Lost returns how many events readers were too slow for.
+func (e *Events) Lost() uint64 { return e.hub.lost() }
+
+// Follow returns the last events, and a channel of those to come. With all the kernel tells of every decision meanwhile.
+func (e *Events) Follow(recent int, follow, all bool) (past []api.Event, next <-chan api.Event, stop func()) {
+	past, next, stop = e.hub.read(recent, follow)
 	if !follow || !all {
 		return past, next, stop
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	a.tellAll()
-	go a.keepTelling(ctx)
+	e.tellAll()
+	go e.keepTelling(ctx)
 	leave := stop // not the result of this function
 	return past, next, func() { cancel(); leave() }
 }
@@ -96,39 +75,39 @@ func (a *agent) Events(recent int, follow, all bool) (past []api.Event, next <-c
 // watchLease is how long the kernel tells of every decision after the last reader that asked for it; a reader renews it.
 const watchLease = 3 * time.Second
 
-func (a *agent) tellAll() {
-	if d, done, err := a.use(); err == nil {
+func (e *Events) tellAll() {
+	if d, done, err := e.Use(); err == nil {
 		d.SetTellAll(loader.In(watchLease))
 		done()
 	}
 }
 
-func (a *agent) keepTelling(ctx context.Context) {
+func (e *Events) keepTelling(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(watchLease / 3):
-			a.tellAll()
+			e.tellAll()
 		}
 	}
 }
 
-// readEvents reads the kernel's ring until ctx ends.
-func (a *agent) readEvents(ctx context.Context) {
+// Read reads the kernel's ring until ctx ends.
+func (e *Events) Read(ctx context.Context) {
 	for ctx.Err() == nil {
-		if d, done, err := a.use(); err == nil {
-			v := &eventView{agent: a, kernel: d}
+		if d, done, err := e.Use(); err == nil {
+			v := &reading{events: e, kernel: d}
 			err := d.Events(ctx, v.visit)
 			done()
 			if ctx.Err() != nil {
 				return
 			}
-			a.setProblem(problemEvents, "events cannot be read: "+errorText(err), "nothing else depends on them; the agent tries again")
+			e.Ledger.SetProblem(ledger.ProblemEvents, "events cannot be read: "+errorText(err), "nothing else depends on them; the agent tries again")
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(tickInterval):
+		case <-time.After(readAgain):
 		}
 	}
 }
@@ -140,10 +119,10 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// eventView turns the kernel's events into those that people read. It belongs to one goroutine.
-type eventView struct {
-	agent   *agent
-	kernel  Kernel
+// reading turns the kernel's events into those that people read. It belongs to one goroutine.
+type reading struct {
+	events  *Events
+	kernel  Ring
 	names   map[uint8]string
 	digests map[uint32]config.Digest
 	read    time.Time
@@ -151,23 +130,23 @@ type eventView struct {
 	logged  int
 }
 
-func (v *eventView) visit(k bpf.Event) {
+func (v *reading) visit(k bpf.Event) {
 	v.refresh()
 	e := v.view(k)
-	v.agent.hub.add(e)
+	v.events.hub.add(e)
 	if k.Outcome != uint8(bpf.DataplaneOutcomeOUTCOME_PASS) && v.mayLog() {
-		v.agent.log.Log(context.Background(), slog.LevelDebug, "blocked, or would be", "source", e.Source, "service", e.Service, "verdict", e.Verdict, "reason", e.Reason, "rule", e.Rule)
+		v.events.Log.Log(context.Background(), slog.LevelDebug, "blocked, or would be", "source", e.Source, "service", e.Service, "verdict", e.Verdict, "reason", e.Reason, "rule", e.Rule)
 	}
 }
 
 // refresh reads the names of services and the digests of generations once a second.
-func (v *eventView) refresh() {
-	now := v.agent.now()
+func (v *reading) refresh() {
+	now := v.events.Now()
 	if now.Sub(v.read) < time.Second && v.names != nil {
 		return
 	}
 	v.read = now
-	v.names, v.digests = serviceNames(nil), map[uint32]config.Digest{}
+	v.names, v.digests = api.ServiceNames(nil), map[uint32]config.Digest{}
 	if h, err := v.kernel.Host(); err == nil && h != nil {
 		for _, s := range h.Services {
 			v.names[s.ID] = s.Name
@@ -182,9 +161,9 @@ func (v *eventView) refresh() {
 	}
 }
 
-func (v *eventView) view(k bpf.Event) api.Event {
+func (v *reading) view(k bpf.Event) api.Event {
 	now := loader.Now()
-	full := v.agent.hostFile().Privacy.Addresses != config.AddressesTruncated
+	full := v.events.Full()
 	e := api.Event{Envelope: api.NewEnvelope(),
 		Time:   now.Wall.Add(-time.Duration(int64(now.MonotonicNS - k.TimeNs))).UTC(),
 		Source: addressText(k.Key.Saddr, full), SourcePort: hostPort(k.Key.Sport),
@@ -193,9 +172,10 @@ func (v *eventView) view(k bpf.Event) api.Event {
 		Reason: bpf.ReasonName(bpf.Reason(k.Reason)), Verdict: bpf.OutcomeName(bpf.Outcome(k.Outcome)),
 	}
 	if k.Score != bpf.ScoreNone {
-		e.Score = ptr(int(k.Score))
+		score := int(k.Score)
+		e.Score = &score
 		if bpf.Reason(k.Reason) != bpf.DataplaneReasonREASON_BAN {
-			if r, ok := v.agent.ruleOf(v.digests[k.Generation], k.Rule); ok {
+			if r, ok := v.events.Ledger.RuleOf(v.digests[k.Generation], k.Rule); ok {
 				e.Rule, e.Label = r.ID, r.Label
 			}
 		}
@@ -209,13 +189,13 @@ func (v *eventView) view(k bpf.Event) api.Event {
 	return e
 }
 
-func (v *eventView) mayLog() bool {
-	now := v.agent.now()
+func (v *reading) mayLog() bool {
+	now := v.events.Now()
 	if now.Sub(v.window) >= time.Second {
 		v.window, v.logged = now, 0
 	}
 	v.logged++
-	return v.logged <= loggedEvents
+	return v.logged <= logged
 }
 
 // addressText writes an address of a flow key; truncated to its /24 or /48 when the host file asks for privacy.

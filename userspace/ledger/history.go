@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ledger
+
+import (
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// Entry begins a line of the history.
+func (l *Ledger) Entry(by api.Caller, verb, reason string) state.Entry {
+	return state.Entry{At: l.now(), UID: by.UID, User: by.User, Verb: verb, Reason: reason}
+}
+
+// Audit writes a line of the history. It cannot stop a change that happened.
+func (l *Ledger) Audit(e state.Entry) {
+	log := l.log.With("verb", e.Verb, "outcome", e.Outcome, "user", e.User, "uid", e.UID, "reason", e.Reason)
+	if e.Name != "" {
+		log = log.With("name", e.Name)
+	}
+	if !e.Digest.IsZero() {
+		log = log.With("digest", e.Digest.Short(), "number", e.Number)
+	}
+	log.Info("change")
+	if err := l.store.Append(e); err != nil {
+		l.SetProblem(ProblemHistory, err.Error(), "free or repair the disk; changes are in the log")
+		return
+	}
+	l.ClearProblem(ProblemHistory)
+}
+
+// Itself is the caller of what the agent does by itself.
+func Itself() api.Caller { return api.Caller{User: "agent"} }
+
+// Note adds to a change that happened what did not: it was not remembered.
+func Note(change *api.Change, err error) {
+	if err != nil {
+		change.Details = append(change.Details, "the kernel has it, but the disk refused the record: "+err.Error())
+	}
+}
+
+// Reply turns lines of the history into the API's form.
+func Reply(entries []state.Entry, skipped int) *api.History {
+	out := &api.History{Envelope: api.NewEnvelope(), Entries: make([]api.HistoryEntry, 0, len(entries)), Skipped: skipped}
+	for _, e := range entries {
+		out.Entries = append(out.Entries, api.HistoryEntry(e))
+	}
+	return out
+}
