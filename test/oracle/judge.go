@@ -17,6 +17,17 @@ type facts struct {
 	hasFingerprint bool
 	reason         bpf.Reason // that a rule may score, or none
 	cut            bool       // the policy drops it for being a fragment
+	proven         bool       // a socket vouches for the connection: never here, where there are none
+}
+
+// isStrong says whether a match may block alone. What a network makes, or this host, never may. What only a client makes may on a
+// connection that is proven, and so may what the host file accepts: without proof anybody could have sent it.
+func (w *World) isStrong(kind bpf.Reason, proven bool) bool {
+	if kind == prefix || kind == tcpFingerprint {
+		return true
+	}
+	name := bpf.ReasonName(kind)
+	return proven && (config.StrongReason(name) || slices.Contains(w.AcceptReasons, name))
 }
 
 // judgement is the answer to facts.
@@ -98,7 +109,7 @@ func (w *World) byGeneration(f facts, j *judgement) bool {
 		if m.rule.Score > best.rule.Score {
 			best = m
 		}
-		strong = strong || m.rule.Score > 0 && (m.kind == prefix || m.kind == tcpFingerprint)
+		strong = strong || m.rule.Score > 0 && w.isStrong(m.kind, f.proven)
 	}
 	drop := int(g.Bundle.PolicyFor(f.service).Drop)
 	switch {

@@ -78,11 +78,13 @@ type Model struct {
 	flows map[key]*flow
 	// recent are blocked connections, each in its place until another takes it.
 	recent map[uint64]uint64
+	unread map[uint32]uint32 // packets that ended a sight, by place
 }
 
 // NewModel returns a model that remembers nothing.
 func NewModel(w World) *Model {
-	return &Model{World: w, syns: map[int]synRecord{}, flows: map[key]*flow{}, recent: map[uint64]uint64{}}
+	return &Model{World: w, syns: map[int]synRecord{}, flows: map[key]*flow{}, recent: map[uint64]uint64{},
+		unread: map[uint32]uint32{}}
 }
 
 // Decide says what must become of a frame.
@@ -91,6 +93,9 @@ func (m *Model) Decide(frame []byte) Result {
 		return Result{Uncounted: true}
 	}
 	p, reason := parse(frame)
+	if reason == tooDeep {
+		m.unread[unreadEverywhere]++
+	}
 	if reason != none {
 		return Result{Reason: reason}
 	}
@@ -111,6 +116,9 @@ func (m *Model) Decide(frame []byte) Result {
 		r = m.segment(p, s)
 	}
 	r.Service = s.Name
+	if p.protocol != protocolUDP {
+		m.noteUnread(p, r, p.fragment && m.World.cuts(p, s))
+	}
 	return r
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/spillway/spillway/test/oracle"
@@ -88,6 +89,7 @@ func (s *session) set(w oracle.World) error {
 	s.steps = append(s.steps, step{Set: kept})
 	now := &s.model.World
 	w.Services, w.Allowlist, w.AgentTimeout, w.SynKey = now.Services, now.Allowlist, now.AgentTimeout, now.SynKey
+	w.AcceptReasons = now.AcceptReasons
 	w.Stable, w.Candidate, w.Canary = now.Stable, now.Candidate, now.Canary
 	w.Now, w.SynPlaces = now.Now, now.SynPlaces
 	s.model.World = w
@@ -144,8 +146,8 @@ func play(p *plane.Plane, steps []step) (difference string, at int, err error) {
 	return "", len(steps), nil
 }
 
-// end checks what a single frame cannot show: that no counter moved beside those expected, and that as many connections
-// are remembered as should be.
+// end checks what a single frame cannot show: that no counter moved beside those expected, that as many connections
+// are remembered as should be, and that the sights were ended that should be.
 func (s *session) end() ([]string, error) {
 	wrong, err := s.plane.CheckCounters()
 	if err != nil {
@@ -163,6 +165,13 @@ func (s *session) end() ([]string, error) {
 	}
 	if want := s.model.Connections(); all != want {
 		wrong = append(wrong, fmt.Sprintf("%d connections are remembered, want %d", all, want))
+	}
+	unread, err := s.plane.Unread()
+	if err != nil {
+		return nil, err
+	}
+	if want := s.model.Unread(); !maps.Equal(unread, want) {
+		wrong = append(wrong, fmt.Sprintf("sights were ended by %v packets, by place, want %v", unread, want))
 	}
 	return wrong, nil
 }

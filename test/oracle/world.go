@@ -20,6 +20,8 @@ type World struct {
 	Services []config.Service
 	// Allowlist of protected sources.
 	Allowlist []netip.Prefix
+	// AcceptReasons of the host file: those that may block alone where a connection is proven.
+	AcceptReasons []string `json:",omitempty"`
 	// Bypass lets everything pass; nothing is counted.
 	Bypass bool
 	// BypassServices by name.

@@ -142,6 +142,11 @@ func randomWorld(r *rand.Rand) oracle.World {
 			w.Allowlist = append(w.Allowlist, p)
 		}
 	}
+	for _, reason := range []string{"hello_too_long", "hello_urgent", "not_hello"} {
+		if one(r, 2) {
+			w.AcceptReasons = append(w.AcceptReasons, reason)
+		}
+	}
 	randomGenerations(r, &w)
 	randomWords(r, &w)
 	return w

@@ -69,7 +69,8 @@ func Open() (*Plane, error) {
 	}
 	p.Dataplane = d
 	for _, name := range []string{bpf.DataplaneMapCounters, bpf.DataplaneMapFlows,
-		bpf.DataplaneMapSyns, bpf.DataplaneMapRecentBlocks, bpf.DataplaneMapWords, bpf.DataplaneMapRoot} {
+		bpf.DataplaneMapSyns, bpf.DataplaneMapRecentBlocks, bpf.DataplaneMapWords, bpf.DataplaneMapUnread,
+		bpf.DataplaneMapRoot} {
 		path := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)
 		if name == bpf.DataplaneMapRoot {
 			path = filepath.Join(p.pins, "root/words")
@@ -155,7 +156,26 @@ func (p *Plane) Reset() error {
 			return fmt.Errorf("forget SYNs: %w", err)
 		}
 	}
-	return nil
+	unread, err := p.Unread()
+	for place := range unread {
+		err = errors.Join(err, p.maps[bpf.DataplaneMapUnread].Put(place, uint32(0)))
+	}
+	return err
+}
+
+// Unread returns how many packets that passed unread each place has counted, those that have counted none left out.
+func (p *Plane) Unread() (map[uint32]uint32, error) {
+	rows, err := read[uint32, uint32](p.maps[bpf.DataplaneMapUnread])
+	if err != nil {
+		return nil, fmt.Errorf("read what passed unread: %w", err)
+	}
+	counted := map[uint32]uint32{}
+	for _, r := range rows {
+		if r.value != 0 {
+			counted[r.key] = r.value
+		}
+	}
+	return counted, nil
 }
 
 func (p *Plane) forgetBlocks() error {

@@ -77,6 +77,7 @@ func (p *Plane) compileHost(w *oracle.World, services []config.Service) (*loader
 	for _, a := range w.Allowlist {
 		h.Allowlist = append(h.Allowlist, config.AllowEntry{Prefix: a})
 	}
+	h.AcceptReasons = w.AcceptReasons
 	h.Guards.AgentTimeout = config.Timeout(w.AgentTimeout)
 	current, err := p.Host()
 	if err != nil {
