@@ -49,10 +49,12 @@ unit: ## run the tests that need neither root nor clang, and say which were left
 
 soak: root build ## the long versions: 1,000 swaps, a minute of each flood, every fault, a million ClientHellos, 100,000 schedules (root)
 	SPILLWAY_SWAPS=1000 SPILLWAY_ATTACK_FOR=1m SPILLWAY_FAULTS=all SPILLWAY_HELLOS=1000000 SPILLWAY_SCHEDULES=100000 \
-		go test -count=1 -p 1 -timeout 4h ./test/swap ./test/attack ./test/fault ./test/upgrade ./test/ja4 ./test/receiver
+		SPILLWAY_CAPTURES=100000 go test -count=1 -p 1 -timeout 4h ./test/swap ./test/attack ./test/fault ./test/upgrade ./test/ja4 ./test/receiver \
+		./test/fingerprints
 
-fuzz: root ## compare the dataplane with its model until SPILLWAY_FUZZ_FOR has passed (8h)
-	SPILLWAY_FUZZ_FOR=$${SPILLWAY_FUZZ_FOR:-8h} go test -count=1 -timeout 0 -v -run TestProgramAndModelAgree ./test/oracle
+fuzz: root ## compare the dataplane with its model, and with the reader of captures, until SPILLWAY_FUZZ_FOR has passed (8h)
+	SPILLWAY_FUZZ_FOR=$${SPILLWAY_FUZZ_FOR:-8h} go test -count=1 -timeout 0 -v -run 'TestProgramAndModelAgree|TestBothReadersOfCaptures' \
+		./test/oracle ./test/fingerprints
 
 verdicts: root ## write docs/VERDICTS.md again, by program runs
 	go test -count=1 -run TestVerdicts ./test/matrix -update

@@ -71,15 +71,17 @@ func (c *conn) ask(k Kernel) (answer, error) {
 
 // beginFirst returns the frames that have bytes of the ClientHello or what follows, in their order but for one: the first
 // that has its first byte comes first. A host knows by its socket where a stream begins; here is none, and the dataplane
-// would take whatever comes first for the beginning.
+// would take whatever comes first for the beginning: so there are none where none has that byte.
 func (c *conn) beginFirst() []held {
 	at := c.stream.helloAt
 	frames := slices.DeleteFunc(slices.Clone(c.frames), func(f held) bool { return !before(at, f.end) })
-	if i := slices.IndexFunc(frames, func(f held) bool { return !before(at, f.seq) }); i > 0 {
-		first := frames[i]
-		copy(frames[1:i+1], frames[:i])
-		frames[0] = first
+	i := slices.IndexFunc(frames, func(f held) bool { return !before(at, f.seq) })
+	if i < 0 {
+		return nil
 	}
+	first := frames[i]
+	copy(frames[1:i+1], frames[:i])
+	frames[0] = first
 	return frames
 }
 
