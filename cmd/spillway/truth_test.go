@@ -137,6 +137,11 @@ func TestA17TrueWords(t *testing.T) {
 			for _, wrong := range untrue(m, strings.Join(args, " "), text, before, after) {
 				t.Errorf("%s: spillway %s: %s\n%s", m.Name, strings.Join(args, " "), wrong, text)
 			}
+			now := m // as it was changed
+			now.Bans = after.Idle == ""
+			if wrong := viewtest.FragmentWords(k.r, now, strings.Join(strings.Fields(text), " ")); wrong != "" && args[0] != "rollback" {
+				t.Errorf("%s: spillway %s: %s", m.Name, strings.Join(args, " "), wrong)
+			}
 		}
 	}
 	golden(t, "truth", all.String())

@@ -20,7 +20,7 @@ const (
 	StateProtected   = "protected"   // what the rules find is blocked, on every interface and for every service
 	StatePartly      = "partly"      // the same, but for an interface or a service
 	StateObserving   = "observing"   // what would be blocked is counted, and passes
-	StateIdle        = "idle"        // all is attached, and no bundle blocks anybody; bans do
+	StateIdle        = "idle"        // all is attached, and no rule of a bundle blocks anybody; bans do, and `fragments: drop`
 	StateBypassed    = "bypassed"    // the kill switch: everything passes
 	StateUnprotected = "unprotected" // everything passes
 	StateUnknown     = "unknown"     // what passes cannot be read; Problems say why

@@ -83,12 +83,52 @@ func (j *judge) bundleIdle() {
 	case g.Blocking.Expired > 0 && g.Blocking.Reach == 0:
 		j.v.BundleIdle = "all rules of the bundle in force have expired"
 	case !slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return g.Blocking.Can(s.Tag) }):
-		j.v.BundleIdle = "the bundle in force blocks nobody: " + harmless(g.Blocking)
+		j.v.BundleIdle = "the bundle in force blocks nobody" + j.byRules() + ": " + harmless(g.Blocking)
 	case !slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool {
 		return g.Blocking.Can(s.Tag) && !j.Services[s.ID].Active()
 	}):
-		j.v.BundleIdle = "every service that it could block for is bypassed"
+		j.v.BundleIdle = "every service that it could block for" + j.byRules() + " is bypassed"
 	}
+	j.v.Fragments = j.fragments()
+	if j.v.BundleIdle != "" {
+		j.v.Only = j.only()
+	}
+}
+
+// fragments lists the services of which the bundle in force drops fragments: it does so whatever its rules say, and however
+// long they have expired.
+func (j *judge) fragments() []string {
+	g, ok := j.inForce()
+	if !ok {
+		return nil
+	}
+	var out []string
+	for _, s := range j.services() {
+		if g.Blocking.Fragments[s.Tag] && !j.Services[s.ID].Active() {
+			out = append(out, s.Name)
+		}
+	}
+	return out
+}
+
+// byRules keeps "blocks nobody" true where fragments are dropped.
+func (j *judge) byRules() string {
+	if len(j.fragments()) > 0 {
+		return " by its rules"
+	}
+	return ""
+}
+
+// only says what is blocked where no rule of a bundle blocks: a ban passes where a service is bypassed.
+func (j *judge) only() string {
+	text := "only bans block"
+	if slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return j.Services[s.ID].Active() }) {
+		text += ", and not where a service is bypassed"
+	}
+	if to := j.fragments(); len(to) > 0 {
+		text += ", and IP fragments to " + list(to) + " are dropped"
+	}
+	return text
 }
 
 func (j *judge) services() []loader.ServiceInfo {
@@ -110,7 +150,7 @@ func harmless(b loader.Blocking) string {
 	case lowest == 0:
 		return "its policy has neither drop nor reset"
 	case !b.Strong:
-		return "it has no feature that may block; reasons alone never do"
+		return "it has no feature that may block, and none of its reasons does alone here"
 	}
 	return fmt.Sprintf("its rules add up to %d, and its policy blocks from %d", b.Reach, lowest)
 }

@@ -22,8 +22,11 @@ type Verdict struct {
 	Problems   []api.Problem // worst first
 	// Idle says why nothing at all is blocked now, bans neither; "" when a ban blocks. It reads behind a colon.
 	Idle string
-	// BundleIdle says why no bundle blocks anybody now, Idle included; "" when one may.
-	BundleIdle string
+	// BundleIdle says why no rule of a bundle blocks anybody now, Idle included; "" when one may. Only says what is blocked then all
+	// the same, where something is.
+	BundleIdle, Only string
+	// Fragments are the services to which fragments are dropped, once something is blocked at all.
+	Fragments []string
 	// Gaps say, one an interface, where packets do not meet the dataplane, or may not; Unknown are those of them of which
 	// nobody knows, and Open is where a service passes.
 	Gaps, Unknown, Open []string
@@ -130,7 +133,7 @@ func (j *judge) sum() {
 		j.noGeneration()
 		j.beside()
 	case j.v.BundleIdle != "":
-		says(api.StateIdle, "NOT PROTECTED: %s; %s.", j.v.BundleIdle, j.onlyBans())
+		says(api.StateIdle, "NOT PROTECTED: %s; %s.", j.v.BundleIdle, j.v.Only)
 		j.noGeneration()
 		j.beside()
 	case len(j.uncertain)+len(j.bare) > 0:
@@ -159,9 +162,12 @@ func (j *judge) passing() {
 // noGeneration tells that no bundle decides, or that the one that does cannot block.
 func (j *judge) noGeneration() {
 	g, ok := j.inForce()
-	what := j.onlyBans()
+	what := j.v.Only
 	if j.v.Idle != "" {
 		what = "nothing would be blocked but bans"
+		if to := j.fragments(); len(to) > 0 {
+			what += " and IP fragments to " + list(to)
+		}
 	}
 	switch {
 	case !ok:
@@ -170,23 +176,15 @@ func (j *judge) noGeneration() {
 	case g.Blocking.Expired > 0 && g.Blocking.Reach == 0:
 		j.problem("expired", "all rules of the bundle in force have expired: "+what, "renew their expiry and apply the bundle again")
 	case j.v.Idle != "":
-		j.problem("never_blocks", "the bundle in force could block nobody: "+harmless(g.Blocking), "give its policy a drop or reset that its rules reach, and apply it again")
+		j.problem("never_blocks", "the bundle in force could block nobody"+j.byRules()+": "+harmless(g.Blocking), fixOfHarmless)
 	case strings.HasPrefix(j.v.BundleIdle, "every service"):
 		j.problem("bypass", j.v.BundleIdle, "spillway bypass off --service NAME")
 	default:
-		j.problem("never_blocks", j.v.BundleIdle, "give its policy a drop or reset that its rules reach, and apply it again")
+		j.problem("never_blocks", j.v.BundleIdle, fixOfHarmless)
 	}
 }
 
-// onlyBans says what blocks where no bundle does: a ban passes where a service is bypassed.
-func (j *judge) onlyBans() string {
-	for _, s := range j.services() {
-		if j.Services[s.ID].Active() {
-			return "only bans block, and not where a service is bypassed"
-		}
-	}
-	return "only bans block"
-}
+const fixOfHarmless = "give its policy a drop or reset that its rules reach, and apply it again"
 
 // beside tells of interfaces and services that the sentence leaves out.
 func (j *judge) beside() {

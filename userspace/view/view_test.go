@@ -42,6 +42,9 @@ func TestA5OneMeaning(t *testing.T) {
 				t.Errorf("bundle idle is %q, and rules block: %t", v.BundleIdle, m.Rules)
 			}
 			trueWords(t, m.Rules, m.Bans, m.Unknown, v)
+			if wrong := viewtest.FragmentWords(r, m, v.Says); wrong != "" {
+				t.Error(wrong)
+			}
 		})
 	}
 }

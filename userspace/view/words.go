@@ -46,7 +46,7 @@ func (v Verdict) but() string {
 	case v.State == api.StateUnknown:
 		return "; whether that blocks is not known"
 	case v.BundleIdle != "":
-		return "; only bans block: " + v.BundleIdle
+		return "; " + v.Only + ": " + v.BundleIdle
 	}
 	return ""
 }
@@ -69,6 +69,8 @@ func OfBan(v Verdict, p netip.Prefix, length time.Duration) *api.Change {
 // InForce says that a generation decides, and that it blocks nobody where that is so.
 func InForce(v Verdict, number uint32) string {
 	switch {
+	case v.BundleIdle != "" && v.Idle == "" && len(v.Fragments) > 0:
+		return fmt.Sprintf("generation %d is published, and its rules block nobody now: %s; %s", number, v.BundleIdle, v.Only)
 	case v.BundleIdle != "":
 		return fmt.Sprintf("generation %d is published, and blocks nobody now: %s", number, v.BundleIdle)
 	case v.State == api.StateUnknown:

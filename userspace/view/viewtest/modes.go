@@ -4,6 +4,7 @@
 package viewtest
 
 import (
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,6 +58,15 @@ func control(f func(*loader.Control)) func(*view.Reading) {
 	return func(r *view.Reading) { f(&r.Control) }
 }
 
+// expired is a bundle whose rules have.
+var expired = loader.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Strong: true, Expired: 4}
+
+// fragments has the same, and drops fragments to the service web.
+func fragments(b loader.Blocking) func(*view.Reading) {
+	b.Fragments = map[uint32]bool{11: true}
+	return blocking(b)
+}
+
 // unvouched is a tls service of which most first payloads had nobody to vouch.
 func unvouched(asks config.Confirm, untracked error) func(*view.Reading) {
 	return func(r *view.Reading) {
@@ -71,6 +81,20 @@ func malformed(all, unread uint64) func(*view.Reading) {
 	return func(r *view.Reading) {
 		r.Counted, r.CountedWhen = view.Counted{Frames: view.Frames{All: all, Malformed: unread}}, "in the last 10m"
 	}
+}
+
+// FragmentWords says what is untrue of fragments in a text. Where a ban of a source to the service web blocks, so does the
+// policy that drops fragments to it.
+func FragmentWords(r *view.Reading, m Mode, text string) string {
+	dropped := m.Bans && r.Generations != nil && r.Generations[0].Blocking.Fragments[11] && !r.Services[1].Active()
+	only := strings.Contains(text, "only bans block")
+	switch said := strings.Contains(text, "and IP fragments to web are dropped"); {
+	case said && !dropped:
+		return "fragments pass, and it says: " + text
+	case only && !said && dropped:
+		return "fragments are dropped, and it says: " + text
+	}
+	return ""
 }
 
 // Mode is a state of a host.
@@ -148,12 +172,30 @@ var Modes = []Mode{
 		api.StateIdle, "neither drop nor reset", true, false, false, "never_blocks"},
 	{"a policy that no score reaches", blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
 		api.StateIdle, "add up to 60, and its policy blocks from 80", true, false, false, "never_blocks"},
-	{"reasons alone", blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 100}), api.StateIdle, "reasons alone never do", true, false, false, "never_blocks"},
-	{"an expired bundle", blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Strong: true, Expired: 4}), api.StateIdle, "have expired", true, false, false, "expired"},
+	{"reasons alone", blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 100}), api.StateIdle, "none of its reasons does alone here", true, false, false, "never_blocks"},
+	{"an expired bundle", blocking(expired), api.StateIdle, "have expired", true, false, false, "expired"},
 	{"an expired bundle, observe", func(r *view.Reading) {
-		blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Strong: true, Expired: 4})(r)
+		blocking(expired)(r)
 		r.Control.Mode = bpf.DataplaneModeMODE_OBSERVE
 	}, api.StateObserving, "everything passes", false, false, false, "expired"},
+	{"an expired bundle that drops fragments", fragments(expired), api.StateIdle,
+		"have expired; only bans block, and IP fragments to web are dropped", true, false, false, "expired"},
+	{"an expired bundle that drops fragments, observe", func(r *view.Reading) {
+		fragments(expired)(r)
+		r.Control.Mode = bpf.DataplaneModeMODE_OBSERVE
+	}, api.StateObserving, "everything passes", false, false, false, "expired"},
+	{"an expired bundle that drops fragments of a service that is bypassed", func(r *view.Reading) {
+		fragments(expired)(r)
+		r.Services[1] = loader.DeadlineForever
+	}, api.StateIdle, "have expired; only bans block, and not where a service is bypassed.", true, false, false, "expired"},
+	{"an expired bundle that drops fragments, and no agent for long", func(r *view.Reading) {
+		fragments(expired)(r)
+		r.Agent, r.Heartbeat = view.Absent, time.Hour
+	}, api.StateUnprotected, "everything passes", false, false, false, "agent_lost"},
+	{"fragments, and a policy that no score reaches", fragments(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
+		api.StateIdle, "blocks nobody by its rules: its rules add up to 60", true, false, false, "never_blocks"},
+	{"fragments, and a policy that blocks", fragments(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Reach: 100, Strong: true}),
+		api.StateProtected, "blocked", true, true, false, ""},
 	{"a service that the bundle does not know", blocking(loader.Blocking{From: map[uint32]uint8{11: 80}, Reach: 100, Strong: true}),
 		api.StatePartly, "service shop is new to the bundle in force, which lets it pass", true, true, false, ""},
 	{"no agent", func(r *view.Reading) { r.Agent, r.Heartbeat = view.Absent, 5*time.Minute }, api.StateProtected, "blocked", true, true, false, "no_agent"},
