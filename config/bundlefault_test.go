@@ -141,3 +141,16 @@ features:
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 }
+
+// A reset that a service cannot have is refused for what is so of that service.
+func TestWhyNotReset(t *testing.T) {
+	for want, s := range map[string]Service{
+		"it is quic, and only TCP has resets":             {Kind: KindQUIC, Local: true},
+		"its sockets are elsewhere (local: false)":        {Kind: KindTLS},
+		"its connections end elsewhere (confirm: egress)": {Kind: KindTLS, Local: true, Confirm: ConfirmEgress},
+	} {
+		if got := whyNotReset(s); s.Resettable() || !strings.Contains(got, want) {
+			t.Errorf("%+v: %q, want %q in it", s, got, want)
+		}
+	}
+}

@@ -124,8 +124,11 @@ func (l *bundleLoader) checkFragments() {
 }
 
 func whyNotReset(s Service) string {
-	if s.Protocol() != protocolTCP {
+	switch {
+	case s.Protocol() != protocolTCP:
 		return "it is " + string(s.Kind) + ", and only TCP has resets"
+	case s.Local:
+		return "its connections end elsewhere (confirm: egress), and nobody here knows where in them they are"
 	}
 	return "its sockets are elsewhere (local: false), so a stranger could have other people's connections reset"
 }

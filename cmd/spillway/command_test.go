@@ -40,6 +40,7 @@ func samplePlan() *api.Plan {
 			{Op: "changed", What: "policy", Name: "default", From: "drop never", To: "drop 80"},
 		},
 		Holds:            []api.Hold{{Code: "growth", Text: "list own grows from 12 to 1213 rows, 10008.3%; guards.max_change is 30%"}},
+		Notes:            []string{"on eth0 a reset is enforced as a drop: no answer of a program leaves it (spillway doctor says why)"},
 		OmittedProtected: 2, OmittedReserved: 14,
 	}
 }

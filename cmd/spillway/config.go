@@ -118,8 +118,9 @@ func (a *app) checkBundle(path string, reply *checked) (string, error) {
 
 func aboutBundle(b *config.Bundle) string {
 	v4, v6 := b.PrefixCount()
-	return fmt.Sprintf("%s %s, %s, %d IPv4 and %d IPv6 prefixes, %s, %s, %s", b.Name, b.Digest.Short(), count(len(b.Rules), "rule"), v4, v6,
-		count(len(b.TCP), "TCP fingerprint"), count(len(b.P0F), "p0f signature"), count(len(b.JA4), "JA4 feature"))
+	return fmt.Sprintf("%s %s, %s, %d IPv4 and %d IPv6 prefixes, %s, %s, %s, %s", b.Name, b.Digest.Short(),
+		count(len(b.Rules), "rule"), v4, v6, count(len(b.TCP), "TCP fingerprint"), count(len(b.P0F), "p0f signature"),
+		count(len(b.JA4), "JA4 feature"), count(len(b.Reasons), "reason"))
 }
 
 func (a *app) newConfigSchema() *cobra.Command {
@@ -206,7 +207,7 @@ func kindOf(path string) (string, error) {
 	for line := range strings.Lines(string(data)) {
 		key, _, _ := strings.Cut(line, ":") // a top-level key begins in the first column
 		switch key {
-		case "interfaces", "services", "max_mode", "allowlist", "capacity", "guards", "listen", "paths", "privacy":
+		case "interfaces", "services", "max_mode", "allowlist", "accept_reasons", "capacity", "guards", "listen", "paths", "privacy":
 			host++
 		case "name", "rules", "features", "policy", "intent":
 			bundle++

@@ -60,6 +60,8 @@ type machine struct {
 	events    chan bpf.Event
 	now       func() time.Time
 
+	unanswered map[int]bool // interfaces that no answer leaves
+
 	calls  []string
 	fail   map[string]error
 	during map[string]func() // runs in the middle of a call
@@ -228,7 +230,7 @@ func (m *machine) EventLosses() (uint64, error) { return 11, nil }
 
 func (m *machine) Conntrack() error { return nil }
 
-func (m *machine) Unanswered() (map[int]bool, error) { return nil, nil }
+func (m *machine) Unanswered() (map[int]bool, error) { return m.unanswered, nil }
 
 func (m *machine) MapUse() ([]loader.MapUse, error) {
 	m.mu.Lock()

@@ -5,6 +5,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,8 +49,9 @@ func (a *agent) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*
 			old = was
 		}
 	}
-	planWriter{p}.write(old, w.bundle)
+	planWriter{p, a.hostFile()}.write(old, w.bundle)
 	a.planCapacity(p, s.next)
+	p.Notes = a.planNotes(s.next)
 	p.Changes = s.next.Digest != s.base.Digest
 	if p.Changes {
 		p.Holds = a.holds(w, s)
@@ -75,8 +77,38 @@ func (a *agent) inForce() *state.Generation {
 	return &state.Generation{Digest: g.Digest, Number: g.Number, At: g.Built}
 }
 
+// planNotes says what the policy of the set would come to on this host that the policy itself does not say.
+func (a *agent) planNotes(next *config.Set) (notes []string) {
+	resets := func(s config.Service) bool {
+		return s.Resettable() && slices.ContainsFunc(next.Bundles, func(b *config.Bundle) bool {
+			return b.HasPolicy() && b.PolicyFor(s.Name).Reset != config.Never
+		})
+	}
+	if !slices.ContainsFunc(a.hostFile().Services, resets) {
+		return nil
+	}
+	d, done, err := a.use()
+	if err != nil {
+		return nil
+	}
+	defer done()
+	lost, err := d.Unanswered()
+	if err != nil {
+		return nil
+	}
+	for _, i := range a.verdict(d).Interfaces {
+		if lost[i.Index] {
+			notes = append(notes, "on "+i.Name+" a reset is enforced as a drop: no answer of a program leaves it (spillway doctor says why)")
+		}
+	}
+	return notes
+}
+
 // planWriter turns a config.Diff into rows.
-type planWriter struct{ p *api.Plan }
+type planWriter struct {
+	p    *api.Plan
+	host *config.Host
+}
 
 func (w planWriter) write(old, b *config.Bundle) {
 	d := config.Change(old, b)
@@ -102,7 +134,7 @@ func (w planWriter) write(old, b *config.Bundle) {
 	if d.P0FOrder {
 		w.row(api.PlanRow{Op: "changed", What: "p0f", Name: "signatures", To: "another order: the first that fits counts"})
 	}
-	writeRows(w, "reason", "", d.Reasons, func(f config.ReasonFeature) (string, string) { return f.Reason, f.Rule })
+	writeRows(w, "reason", "", d.Reasons, func(f config.ReasonFeature) (string, string) { return f.Reason, w.describeReason(f) })
 	writeRows(w, "policy", "", d.Policy, func(s config.ServicePolicy) (string, string) { return s.Service, describePolicy(s) })
 	if d.Intent {
 		w.row(api.PlanRow{Op: "changed", What: "intent", Name: "expects", From: describeIntent(old.Intent), To: describeIntent(b.Intent)})
@@ -152,9 +184,17 @@ func describePolicy(s config.ServicePolicy) string {
 		text += ", reset: " + s.Reset.String()
 	}
 	if s.Fragments == config.FragmentsDrop {
-		text += ", fragments: drop"
+		text += ", fragments: drop (whoever sends them)"
 	}
 	return text
+}
+
+// describeReason says of a reason what a rule can do by it on this host.
+func (w planWriter) describeReason(f config.ReasonFeature) string {
+	if w.host.Accepts(f.Reason) {
+		return f.Rule + ", may block alone"
+	}
+	return f.Rule + ", never blocks alone"
 }
 
 func describeRule(r config.Rule) string {

@@ -3,6 +3,8 @@
 package agent
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -23,7 +25,7 @@ func TestPlanRowsOfNameAndIntent(t *testing.T) {
 		return b
 	}
 	var p api.Plan
-	planWriter{&p}.write(parse("monday", ""), parse("tuesday", "intent: {expects: {new_blocks: 6%, by: [a]}}\n"))
+	planWriter{&p, config.DefaultHost()}.write(parse("monday", ""), parse("tuesday", "intent: {expects: {new_blocks: 6%, by: [a]}}\n"))
 	want := []api.PlanRow{
 		{Op: "changed", What: "name", Name: "name", From: "monday", To: "tuesday"},
 		{Op: "changed", What: "intent", Name: "expects", From: "nothing declared", To: "6% new blocks by a"},
@@ -36,9 +38,11 @@ func TestPlanRowsOfNameAndIntent(t *testing.T) {
 // A plan names what comes and goes of fingerprints and verdicts.
 func TestPlanRowsOfClients(t *testing.T) {
 	const head = "version: 1\nname: t\nrules: [{id: a, label: a, score: 60}, {id: b, label: b, score: 50}]\nfeatures:\n"
+	host := config.DefaultHost()
+	host.AcceptReasons = []string{"not_hello"}
 	parse := func(text string) *config.Bundle {
 		t.Helper()
-		b, err := config.ParseBundle("bundle.yaml", []byte(head+text), nil, nil, config.BundleOptions{})
+		b, err := config.ParseBundle("bundle.yaml", []byte(head+text), nil, host, config.BundleOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +50,7 @@ func TestPlanRowsOfClients(t *testing.T) {
 	}
 	rows := func(old, next *config.Bundle) []api.PlanRow {
 		var p api.Plan
-		planWriter{&p}.write(old, next)
+		planWriter{&p, host}.write(old, next)
 		return p.Rows
 	}
 	const one, two = "{rule: a, signature: '4:64:0:*:1,0:::0'}", "{rule: a, signature: '4:64:0:*:2,0:::0'}"
@@ -66,5 +70,45 @@ func TestPlanRowsOfClients(t *testing.T) {
 	want = []api.PlanRow{{Op: "changed", What: "p0f", Name: "signatures", To: "another order: the first that fits counts"}}
 	if diff := cmp.Diff(want, rows(parse("  p0f: ["+one+", "+two+"]\n"), order)); diff != "" {
 		t.Errorf("rows of another order (-want +got):\n%s", diff)
+	}
+
+	const fragments = "policy: {default: {drop: 80, fragments: drop}}\n"
+	reasons := parse("  reasons: [{rule: a, reason: hello_hidden}, {rule: a, reason: not_hello}, {rule: b, reason: hello_order}]\n" + fragments)
+	want = []api.PlanRow{
+		{Op: "added", What: "reason", Name: "hello_hidden", To: "a, may block alone"},
+		{Op: "added", What: "reason", Name: "hello_order", To: "b, never blocks alone"},
+		{Op: "added", What: "reason", Name: "not_hello", To: "a, may block alone"},
+		{Op: "changed", What: "policy", Name: "default", From: "drop: 80", To: "drop: 80, fragments: drop (whoever sends them)"},
+	}
+	before = parse("  p0f: [" + one + "]\npolicy: {default: {drop: 80}}\n")
+	got := slices.DeleteFunc(rows(before, reasons), func(r api.PlanRow) bool { return r.What == "p0f" })
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("rows of reasons and fragments (-want +got):\n%s", diff)
+	}
+}
+
+// Where no answer leaves an interface a reset is a drop: a plan with a reset says so, and one without does not.
+func TestPlanSaysWhereAResetIsADrop(t *testing.T) {
+	r := newRig(t)
+	files := bundleYAML("one")
+	r.machine.unanswered = map[int]bool{2: true}
+	for _, c := range []struct {
+		policy string
+		want   []string
+	}{
+		{"policy: {default: {drop: 80}}\n", nil},
+		{"policy: {default: {drop: never}, services: {dns: {drop: 80}}}\n", nil},
+		{"policy: {default: {drop: 80, reset: 90}}\n",
+			[]string{"on eth0 a reset is enforced as a drop: no answer of a program leaves it (spillway doctor says why)"}},
+	} {
+		text, _, _ := strings.Cut(string(files[config.BundleFile]), "policy:")
+		files[config.BundleFile] = []byte(text + c.policy)
+		p, err := r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, p.Notes); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.policy, diff)
+		}
 	}
 }

@@ -62,6 +62,8 @@ type Plan struct {
 	Rows     []PlanRow      `json:"rows"`
 	Holds    []Hold         `json:"holds,omitempty"` // an apply needs a reason
 	Warnings []config.Fault `json:"warnings,omitempty"`
+	// Notes say what it would come to on this host that the bundle itself does not say.
+	Notes []string `json:"notes,omitempty"`
 	// Third-party rows that are left out on this host: protected or own addresses, and reserved ones.
 	OmittedProtected int `json:"omittedProtected,omitempty"`
 	OmittedReserved  int `json:"omittedReserved,omitempty"`

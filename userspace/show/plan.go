@@ -33,6 +33,9 @@ func Plan(w io.Writer, p *api.Plan, s Style) {
 	} else {
 		rows(w, p, s)
 	}
+	for _, n := range p.Notes {
+		fmt.Fprintf(w, "%s %s\n", s.care("note:"), wrap(n, 6))
+	}
 	for _, h := range p.Holds {
 		fmt.Fprintf(w, "%s %s\n", s.care("held:"), wrap(h.Text, 6))
 	}
