@@ -3,6 +3,7 @@
 package oracle
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/spillway/spillway/bpf"
@@ -167,4 +168,16 @@ func (g *Generation) prefixRules(p *packet) []string {
 		rules = append(rules, l.rule)
 	}
 	return rules
+}
+
+// Drops says whether first data from a source to a service is dropped for a reason, on a connection that is proven or is not. It is for
+// tests with sockets, which know the reason and ask what follows.
+func (w *World) Drops(source netip.Addr, service, reason string, proven bool) bool {
+	f := facts{packet: &packet{source: source}, service: service, proven: proven}
+	for _, r := range bpf.Reasons() {
+		if bpf.ReasonName(r) == reason {
+			f.reason = r
+		}
+	}
+	return w.judge(f).drops()
 }
