@@ -31,13 +31,14 @@ var suites = []suite{
 		tests: []string{"OpenAdoptsWhatIsPinned", "DeviceThatComesBackIsAttachedAgain", "DetachLeavesNothing", "MemoryPlanHolds", "A2UpgradeIsOneStore"},
 		more: []string{
 			"EmptyProgArrayPassesAndIsRefilled", "RollbackIsOneStep", "CountersOverARollback", "Vouched", "LabTellsOfEveryPort",
-			"A1SlotsAreReadByTheirPins",
+			"A1SlotsAreReadByTheirPins", "ConntrackByPins",
 		},
 	},
 	{
 		name:  "test/progrun",
-		tests: []string{"EstablishedSocketConfirms", "RequestSocketConfirms", "MultipathSocketConfirms/IPv6", "FastOpenSocketConfirms/IPv6"},
-		more:  []string{"ForgedPayloadOnALiveConnection/IPv4", "DataInASYN/IPv4", "ResetOfRequestSocket"},
+		tests: []string{"EstablishedSocketConfirms", "RequestSocketConfirms", "MultipathSocketConfirms/IPv6", "FastOpenSocketConfirms/IPv6",
+			"ConntrackConfirms/IPv4"},
+		more: []string{"ForgedPayloadOnALiveConnection/IPv4", "DataInASYN/IPv4", "ResetOfRequestSocket"},
 	},
 	{name: "test/oracle", env: []string{"SPILLWAY_ROUND=0", "SPILLWAY_SEED=20261121"}, data: "testdata"},
 	{

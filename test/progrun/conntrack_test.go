@@ -5,7 +5,6 @@ package progrun
 import (
 	"encoding/binary"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -15,23 +14,14 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/test/packet"
+	"github.com/spillway/spillway/userspace/lab"
 )
-
-// trackAll is a rule that needs connection tracking: without one the kernel does not track.
-const trackAll = "table inet t {\nchain c {\ntype filter hook prerouting priority 0;\nct state invalid accept\n}\n}"
 
 // track makes the room track its connections.
 func (r *room) track() {
 	r.t.Helper()
-	nft, err := exec.LookPath("nft")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			r.t.Fatalf("make deps installs it: %v", err)
-		}
-		r.t.Skip("left out: ", err)
-	}
-	if out, err := exec.Command(nft, trackAll).CombinedOutput(); err != nil {
-		r.t.Fatalf("nft: %v\n%s", err, out)
+	if err := lab.Track(); err != nil {
+		r.t.Fatal(err)
 	}
 }
 
