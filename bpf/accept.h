@@ -285,19 +285,31 @@ static __always_inline bool takes_partial_sums(struct xdp_md *ctx)
 	return in && in->flags & INTERFACE_PARTIAL_SUMS;
 }
 
+/* accept_alone says of a segment whose socket cannot be asked what the segment itself shows: without an ACK, or with a wrong
+ * checksum, no socket takes it. A key is nobody's who serves TLS behind connection tracking, but that is all we know. */
+static __always_inline enum acceptance accept_alone(struct xdp_md *ctx, struct packet *p, const struct workspace *ws)
+{
+	if ((p->tcp_flags & (TCP_BIT_SYN | TCP_BIT_RST | TCP_BIT_ACK)) != TCP_BIT_ACK)
+		return REFUSED;
+	if (check_segment(ctx, p) == CHECKSUM_WRONG)
+		return REFUSED;
+	return ws->is_near && ws->segment.has & (SEGMENT_MD5 | SEGMENT_AO) ? DOUBTED : UNKNOWN;
+}
+
 /* accept_segment says what p's socket would do with its data, enum acceptance. */
 __noinline int accept_segment(struct xdp_md *ctx, struct packet *p)
 {
 	struct workspace *ws = get_workspace();
-	if (!p || !ws || p->flags & (PACKET_REMOTE | PACKET_FRAGMENT | PACKET_PORTS_ONLY | PACKET_ADDRESSES_ONLY) ||
-	    !p->payload_len)
+	if (!p || !ws || p->flags & (PACKET_FRAGMENT | PACKET_PORTS_ONLY | PACKET_ADDRESSES_ONLY) || !p->payload_len)
 		return UNKNOWN;
 	if (read_segment(ctx, p))
 		return UNKNOWN;
 	if (!p->now_ns)
 		p->now_ns = bpf_ktime_get_coarse_ns();
-	enum acceptance answer = accept_at_socket(ctx, p, &ws->segment);
-	if (answer == UNKNOWN || answer == REFUSED)
+	enum acceptance answer = p->flags & PACKET_REMOTE ? UNKNOWN : accept_at_socket(ctx, p, &ws->segment);
+	if (answer == UNKNOWN)
+		return accept_alone(ctx, p, ws);
+	if (answer == REFUSED)
 		return answer;
 	/* Data beside a SYN or an RST is taken by no socket that has one of them behind it already, nor is what has no ACK. */
 	if ((p->tcp_flags & (TCP_BIT_SYN | TCP_BIT_RST | TCP_BIT_ACK)) != TCP_BIT_ACK)

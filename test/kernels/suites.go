@@ -35,7 +35,7 @@ var suites = []suite{
 		},
 	},
 	{
-		name:  "test/progrun",
+		name: "test/progrun",
 		tests: []string{"EstablishedSocketConfirms", "RequestSocketConfirms", "MultipathSocketConfirms/IPv6", "FastOpenSocketConfirms/IPv6",
 			"ConntrackConfirms/IPv4"},
 		more: []string{"ForgedPayloadOnALiveConnection/IPv4", "DataInASYN/IPv4", "ResetOfRequestSocket"},

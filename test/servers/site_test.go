@@ -96,7 +96,9 @@ func newSite(t *testing.T, ports int) *site {
 			rules += fmt.Sprintf("add rule %s nat pre tcp dport %d dnat to %s:%d\n", table, port+dnatStep, to, port)
 		}
 	}
-	const chain = "table %s nat { chain pre { type nat hook prerouting priority dstnat; }; }\n"
+	// What connection tracking calls invalid is not forwarded: without the second chain the edge itself would answer it, by an RST.
+	const chain = "table %s nat { chain pre { type nat hook prerouting priority dstnat; }; " +
+		"chain in { type filter hook input priority 0; ct state invalid drop; }; }\n"
 	world.Must(t, s.Edge.Filter(fmt.Sprintf(chain, "ip")+fmt.Sprintf(chain, "ip6")+rules))
 	if err := s.Dataplane.Conntrack(); err != nil {
 		t.Fatal(err)

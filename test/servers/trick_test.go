@@ -18,10 +18,14 @@ import (
 // goHello is the handshake message that Go's client begins with, offering these protocols: every server of today answers it.
 func goHello(t *testing.T, protocols ...string) []byte {
 	t.Helper()
+	return helloOf(t, &tls.Config{NextProtos: protocols})
+}
+
+func helloOf(t *testing.T, config *tls.Config) []byte {
+	t.Helper()
+	config.ServerName, config.InsecureSkipVerify = "www.example.com", true
 	a, b := net.Pipe()
-	go func() {
-		_ = tls.Client(a, &tls.Config{ServerName: "www.example.com", InsecureSkipVerify: true, NextProtos: protocols}).Handshake()
-	}()
+	go func() { _ = tls.Client(a, config).Handshake() }()
 	t.Cleanup(func() { _ = errors.Join(a.Close(), b.Close()) })
 	head := make([]byte, 5)
 	if _, err := io.ReadFull(b, head); err != nil {
