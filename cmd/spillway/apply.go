@@ -123,7 +123,8 @@ func (a *app) applyStored(ctx context.Context, stored string, o api.ApplyOptions
 }
 
 // roll starts a rollout, waits for its turn, and tells what became of it.
-func (a *app) roll(ctx context.Context, o api.ApplyOptions, noWait bool, start func(context.Context, *api.Client, api.ApplyOptions) (*api.Rollout, error)) error {
+func (a *app) roll(ctx context.Context, o api.ApplyOptions, noWait bool,
+	start func(context.Context, *api.Client, api.ApplyOptions) (*api.Rollout, error)) error {
 	client := a.client()
 	defer client.Close()
 	o.Key = rand.Text()

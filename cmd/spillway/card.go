@@ -46,7 +46,8 @@ func (a *app) reachCards(r api.BypassRequest, change *api.Change, err error) (*a
 	cards, cerr := a.env.cards()
 	if cerr != nil {
 		if err != nil {
-			return nil, &exitCode{exitNoAgent, fmt.Errorf("no agent answers on %s, and nothing that can be read is pinned below %s; whether something is attached is not known: %w",
+			return nil, &exitCode{exitNoAgent, fmt.Errorf("no agent answers on %s, and nothing that can be read is pinned below %s; "+
+				"whether something is attached is not known: %w",
 				a.places().Socket, a.places().Pins, cerr)}
 		}
 		change.Incomplete = append(change.Incomplete, "what is attached is not known: "+cerr.Error())
@@ -76,7 +77,8 @@ func (a *app) reachCards(r api.BypassRequest, change *api.Change, err error) (*a
 func (a *app) completed(r api.BypassRequest, change *api.Change, cards *offline.Cards, others []string) {
 	switched := cards.Switch(offline.Deadline(r))
 	if len(switched) > 0 {
-		change.Details = append(change.Details, "not pinned here, and switched all the same, by the words of what is attached: "+strings.Join(switched, ", "))
+		change.Details = append(change.Details,
+			"not pinned here, and switched all the same, by the words of what is attached: "+strings.Join(switched, ", "))
 	}
 	if len(change.Incomplete) == 0 || len(cards.Roots) == 0 {
 		return
@@ -98,7 +100,8 @@ func (a *app) nothingRuns(cards *offline.Cards) string {
 	p := a.places()
 	looked := fmt.Sprintf("no agent answers on %s, nothing is pinned below %s", p.Socket, p.Pins)
 	if cards.Empty() {
-		return "nothing of Spillway runs here, so everything passes: " + looked + ", and no program is attached to an interface of this network namespace"
+		return "nothing of Spillway runs here, so everything passes: " + looked +
+			", and no program is attached to an interface of this network namespace"
 	}
 	_, others := cards.Unread()
 	return "nothing of Spillway runs here: " + looked + ", and what is attached is another's: " + strings.Join(others, "; ")
@@ -110,14 +113,16 @@ func (a *app) notPinned() (message, fix string) {
 	p := a.places()
 	cards, err := a.env.cards()
 	if err != nil {
-		return fmt.Sprintf("no agent answers on %s, and nothing is pinned below %s; whether something is attached is not known: %v", p.Socket, p.Pins, err), start
+		return fmt.Sprintf("no agent answers on %s, and nothing is pinned below %s; whether something is attached is not known: %v",
+			p.Socket, p.Pins, err), start
 	}
 	defer cards.Close()
 	if !cards.Ours() {
 		return a.nothingRuns(cards), start
 	}
 	st := cards.Status(p)
-	return fmt.Sprintf("no agent answers on %s, and nothing is pinned below %s, but: %s", p.Socket, p.Pins, strings.TrimSuffix(st.Says, ".")), view.AsRoot
+	return fmt.Sprintf("no agent answers on %s, and nothing is pinned below %s, but: %s",
+		p.Socket, p.Pins, strings.TrimSuffix(st.Says, ".")), view.AsRoot
 }
 
 // statusOfCards is the status where nothing is pinned and something is attached; err where nothing is.
@@ -150,9 +155,11 @@ func (a *app) readForeign(st *api.Status) {
 		switch {
 		case i.State != api.InterfaceForeign:
 		case root != nil && root.Bypass().Active():
-			a.foreignProblem(st, fmt.Sprintf("program %d on %s is a root program of Spillway that is not the pinned one; its bypass is on: everything passes there", i.ProgramID, i.Name), "spillway bypass off")
+			a.foreignProblem(st, fmt.Sprintf("program %d on %s is a root program of Spillway that is not the pinned one; "+
+				"its bypass is on: everything passes there", i.ProgramID, i.Name), "spillway bypass off")
 		case root != nil:
-			a.foreignProblem(st, fmt.Sprintf("program %d on %s is a root program of Spillway that is not the pinned one; its bypass is off, so it may block", i.ProgramID, i.Name), "spillway bypass on lets everything pass there too")
+			a.foreignProblem(st, fmt.Sprintf("program %d on %s is a root program of Spillway that is not the pinned one; "+
+				"its bypass is off, so it may block", i.ProgramID, i.Name), "spillway bypass on lets everything pass there too")
 		case errors.As(cards.Failed[i.ProgramID], &other):
 			a.foreignProblem(st, fmt.Sprintf("%v: it is on %s", other, i.Name), "take it off with the tool that put it there")
 		}

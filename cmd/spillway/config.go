@@ -77,7 +77,8 @@ func (a *app) check(path string) error {
 	if kind == kindHost {
 		var h *config.Host
 		if h, err = config.LoadHost(path); err == nil {
-			says = fmt.Sprintf("a sound host file: %s, %s, %s", count(len(h.Interfaces), "interface"), count(len(h.Services), "service"), h.MaxMode)
+			says = fmt.Sprintf("a sound host file: %s, %s, %s",
+				count(len(h.Interfaces), "interface"), count(len(h.Services), "service"), h.MaxMode)
 		}
 	} else {
 		says, err = a.checkBundle(path, &reply)
@@ -86,7 +87,8 @@ func (a *app) check(path string) error {
 	if errors.As(err, &faults) {
 		reply.Faults = &api.FaultReport{List: faults.List, Total: faults.Total, Counts: faults.Counts}
 		if a.format == formatTable {
-			fmt.Fprintf(a.stderr, "%s\n%s: %s, %s\n", faults, path, map[string]string{kindHost: "a host file", kindBundle: "a bundle"}[kind], count(faults.Total, "fault"))
+			fmt.Fprintf(a.stderr, "%s\n%s: %s, %s\n", faults, path,
+				map[string]string{kindHost: "a host file", kindBundle: "a bundle"}[kind], count(faults.Total, "fault"))
 		} else if err := writeJSON(a.stdout, reply); err != nil {
 			return err
 		}

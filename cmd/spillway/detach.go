@@ -85,7 +85,8 @@ func (a *app) nothingToDetach(p offline.Places) error {
 	if !cards.Ours() {
 		return fmt.Errorf("%w, and nothing of Spillway is attached to an interface of this network namespace", none)
 	}
-	return fmt.Errorf("nothing was detached: nothing is pinned below %s, but: %s\n  fix: detach with the pins it was started with (--pins, or in its mount namespace); until then: sudo spillway bypass on",
+	return fmt.Errorf("nothing was detached: nothing is pinned below %s, but: %s\n"+
+		"  fix: detach with the pins it was started with (--pins, or in its mount namespace); until then: sudo spillway bypass on",
 		p.Pins, strings.TrimSuffix(cards.Status(p).Says, "."))
 }
 

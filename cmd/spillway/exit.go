@@ -90,7 +90,8 @@ func (a *app) explain(err error) explained {
 	case errors.As(err, &became):
 		e.message, e.fix = became.message, became.fix
 	case a.interrupted():
-		e.message, e.fix = "interrupted", "what the agent had not begun is cancelled, what it had is carried out whole; to see it: spillway status"
+		e.message, e.fix = "interrupted",
+			"what the agent had not begun is cancelled, what it had is carried out whole; to see it: spillway status"
 	case errors.As(err, &hung):
 		e.code, e.message, e.fix = exitNoAgent, hung.Error(), hungFix
 	case errors.Is(err, api.ErrLost):
@@ -111,7 +112,8 @@ func (a *app) explain(err error) explained {
 			e.fix = fmt.Sprintf("did you mean %s?", near)
 		}
 	case errors.Is(err, api.ErrUnreachable) && errors.Is(err, fs.ErrPermission):
-		e.message, e.fix = "this user may not use the agent's socket "+a.places().Socket, "run it with sudo, or as a member of the socket's group (listen.group in the host file)"
+		e.message, e.fix = "this user may not use the agent's socket "+a.places().Socket,
+			"run it with sudo, or as a member of the socket's group (listen.group in the host file)"
 	case errors.Is(err, loader.ErrPermission):
 		if os.Geteuid() != 0 {
 			e.fix = "run it with sudo"

@@ -58,7 +58,10 @@ func becameKnown(what string, ro *api.Rollout) error {
 	case ro.State == api.RolloutDone:
 		return &became{fmt.Sprintf("%s, but it is done: generation %d is applied", what, ro.Number), "to go back: spillway rollback"}
 	case ro.State == api.RolloutWaiting:
-		return &became{fmt.Sprintf("%s, but it is done: generation %d is the candidate and goes back by itself unless it is confirmed", what, ro.Number), "to keep it: spillway confirm; to end it: spillway rollback"}
+		return &became{
+			fmt.Sprintf("%s, but it is done: generation %d is the candidate and goes back by itself unless it is confirmed",
+				what, ro.Number),
+			"to keep it: spillway confirm; to end it: spillway rollback"}
 	}
 	return &became{what + ": nothing was changed", ""}
 }

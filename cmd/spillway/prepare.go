@@ -24,7 +24,8 @@ func (a *app) prepareConntrack() {
 		_ = exec.Command("modprobe", "-q", "nf_conntrack").Run() // it may be built in, or there
 	}
 	if err := loader.PrepareConntrack(a.places().Pins); err != nil {
-		fmt.Fprintf(a.stderr, "spillway: only sockets of this host will vouch for connections: %v\n  fix: %s\n", err, loader.FixOfConntrack(err))
+		fmt.Fprintf(a.stderr, "spillway: only sockets of this host will vouch for connections: %v\n  fix: %s\n",
+			err, loader.FixOfConntrack(err))
 	}
 }
 

@@ -37,7 +37,9 @@ Exit code 3 when nothing of Spillway runs here.`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if r.Bundle != "" {
-				return a.viaAgent(c.Context(), func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.RollbackTo(ctx, r) })
+				return a.viaAgent(c.Context(), func(ctx context.Context, c *api.Client) (*api.Change, error) {
+					return c.RollbackTo(ctx, r)
+				})
 			}
 			change, err := a.urgent(c.Context(), false,
 				func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.RollbackTo(ctx, r) },

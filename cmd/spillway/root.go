@@ -93,7 +93,8 @@ func (a *app) newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.config, "config", path, "host `FILE`; default "+defaultConfig)
 	root.PersistentFlags().Lookup("config").DefValue = "" // told above, and short
 	root.PersistentFlags().StringVarP(&a.format, "format", "o", formatTable, "table for people, json for programs")
-	_ = root.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatTable, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
+	_ = root.RegisterFlagCompletionFunc("format",
+		cobra.FixedCompletions([]string{formatTable, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%w\nsee: %s --help", err, c.CommandPath())
 	})
@@ -120,7 +121,8 @@ func untilHangUp(c *cobra.Command) context.Context {
 }
 
 // withoutFile are the commands that read no host file, or write it.
-var withoutFile = map[string]bool{"init": true, "run": true, "version": true, "completion": true, "schema": true, "example": true, "demo": true, "exit-codes": true, "help": true}
+var withoutFile = map[string]bool{"init": true, "run": true, "version": true, "completion": true,
+	"schema": true, "example": true, "demo": true, "exit-codes": true, "help": true}
 
 // namedFile refuses a host file that somebody named and that is not there: the defaults in its place would be another
 // socket and other pins, and what is told would be of another Spillway.
@@ -136,7 +138,8 @@ func (a *app) namedFile(c *cobra.Command) error {
 		return nil
 	}
 	if _, err := os.Stat(a.config); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no host file %s, which %s names; nothing was done\n  fix: correct the name, or leave it out for %s", a.config, by, defaultConfig)
+		return fmt.Errorf("there is no host file %s, which %s names; nothing was done\n"+
+			"  fix: correct the name, or leave it out for %s", a.config, by, defaultConfig)
 	}
 	return nil
 }

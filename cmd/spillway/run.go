@@ -47,8 +47,10 @@ served unprotected, status says so, and it tries again.`,
 	c.Flags().TextVar(&level, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	c.Flags().StringVar(&format, "log-format", "auto", "json, text, or auto (json unless at a terminal)")
 	c.Flags().Lookup("log-format").DefValue = "" // told beside it
-	_ = c.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = c.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"auto", "json", "text"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("log-level",
+		cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("log-format",
+		cobra.FixedCompletions([]string{"auto", "json", "text"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
@@ -78,7 +80,8 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger) error {
 	}()
 	renewed, _ := strconv.Atoi(a.getenv(renewedEnv)) // 0 when somebody wrote nonsense
 	err = agent.Run(ctx, agent.Options{
-		Host: file.Host, HostText: file.Text, HostPath: a.config, Version: version, Log: log, Now: a.now, Notify: sdnotify.New(a.getenv), Reload: reload,
+		Host: file.Host, HostText: file.Text, HostPath: a.config, Version: version, Log: log, Now: a.now,
+		Notify: sdnotify.New(a.getenv), Reload: reload,
 		Renewed: max(renewed, 0),
 	})
 	if errors.Is(err, agent.ErrRenew) && ctx.Err() == nil {
@@ -103,7 +106,8 @@ func (a *app) goodHostFile(log *slog.Logger) (*hostfile.File, error) {
 	kept, kerr := state.ReadHost(folder)
 	if kerr == nil && kept.Path == absolute(a.config) {
 		if file, kerr = hostfile.Parse(a.config, []byte(kept.Text)); kerr == nil {
-			log.Error("the host file is refused; the agent starts with the last good one", "file", a.config, "kept_in", folder, "since", kept.At, "faults", err)
+			log.Error("the host file is refused; the agent starts with the last good one",
+				"file", a.config, "kept_in", folder, "since", kept.At, "faults", err)
 			return file, nil
 		}
 	}

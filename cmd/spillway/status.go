@@ -68,14 +68,16 @@ func ofOlder(st *api.Status) {
 	if st.Agent == nil || st.State != "" || st.Says != "" {
 		return
 	}
-	st.State, st.Says = api.StateUnknown, fmt.Sprintf("UNKNOWN: the agent (%s) is of another version and does not say; restart it: systemctl restart spillway.", st.Agent.Version)
+	st.State, st.Says = api.StateUnknown, fmt.Sprintf("UNKNOWN: the agent (%s) is of another version and does not say; "+
+		"restart it: systemctl restart spillway.", st.Agent.Version)
 	if st.Bypass.Active {
 		st.State, st.Says = api.StateBypassed, "BYPASS IS ON: the agent is of another version, and says that everything passes."
 	}
 }
 
 // ask puts a question to the agent, and to the pinned maps when no agent answers in time.
-func ask[T any](ctx context.Context, a *app, agent func(*api.Client, context.Context) (*T, error), pins func(*offline.Session) (*T, error)) (*T, error) {
+func ask[T any](ctx context.Context, a *app, agent func(*api.Client, context.Context) (*T, error),
+	pins func(*offline.Session) (*T, error)) (*T, error) {
 	short, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	client := a.client()

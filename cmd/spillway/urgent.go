@@ -23,7 +23,8 @@ func (a *app) urgent(ctx context.Context, again bool, agent func(context.Context
 	defer client.Close()
 	change, err := agent(short, client)
 	var refusal *api.Error
-	lost := errors.As(err, &refusal) && (refusal.Code == api.CodeUnavailable || refusal.Code == api.CodeOverloaded) || again && errors.Is(err, api.ErrLost)
+	lost := errors.As(err, &refusal) && (refusal.Code == api.CodeUnavailable || refusal.Code == api.CodeOverloaded) ||
+		again && errors.Is(err, api.ErrLost)
 	if err == nil || !lost && !a.silent(ctx, err) {
 		return change, err
 	}
