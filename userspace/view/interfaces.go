@@ -82,7 +82,8 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 	case errors.Is(i.Err, loader.ErrNoDevice):
 		out.State, out.Problem = loader.StateMissing, "there is no interface "+i.Name+" here"
 		if linked && link.State == loader.StateAttached {
-			out.Problem += fmt.Sprintf("; its link holds a device with index %d, in another network namespace or under another name", link.Index)
+			out.Problem += fmt.Sprintf("; its link holds a device with index %d, in another network namespace or under another name",
+				link.Index)
 		}
 		out.Fix = "it is attached as soon as the interface appears; correct its name in the host file if it never will"
 		if j.Agent != Answers { // nobody is there to attach
@@ -90,7 +91,8 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 		}
 		j.bare = append(j.bare, i.Name)
 	case i.Err != nil:
-		out.State, out.Problem, out.Fix = api.InterfaceUnknown, fmt.Sprintf("netlink does not say what is attached to %s: %v", i.Name, i.Err), FixOf(i.Err)
+		out.State, out.Fix = api.InterfaceUnknown, FixOf(i.Err)
+		out.Problem = fmt.Sprintf("netlink does not say what is attached to %s: %v", i.Name, i.Err)
 		j.uncertain = append(j.uncertain, i.Name)
 	case len(i.Device.Programs) == 0:
 		out.State, out.Problem, out.Fix = loader.StateMissing, "nothing is attached to "+i.Name+": everything passes there", j.start()
@@ -128,7 +130,8 @@ func (j *judge) resets() bool {
 // foreign says that something else is on the card than what is pinned: what it does is not known.
 func (j *judge) foreign(i Interface) string {
 	if j.Unread[PartRoot] != nil {
-		return fmt.Sprintf("program %d is attached to %s, and the pinned one cannot be read to compare: whether it is that one is not known", i.Device.Programs[0].ID, i.Name)
+		return fmt.Sprintf("program %d is attached to %s, and the pinned one cannot be read to compare: "+
+			"whether it is that one is not known", i.Device.Programs[0].ID, i.Name)
 	}
 	var ids []string
 	for _, p := range i.Device.Programs {

@@ -257,7 +257,8 @@ func (j *judge) presence() {
 	case Unasked:
 		code, what, fix = "no_agent", "the agent could not be asked", "run it with sudo"
 	case Elsewhere:
-		code, what, fix = "agent_elsewhere", "an agent owns these pins, and answers on another socket", "pass --config with the host file that it runs with"
+		code, what, fix = "agent_elsewhere", "an agent owns these pins, and answers on another socket",
+			"pass --config with the host file that it runs with"
 		if j.AgentPID != 0 {
 			what = fmt.Sprintf("an agent, pid %d, owns these pins, and answers on another socket", j.AgentPID)
 		}

@@ -201,7 +201,8 @@ func lookAt(n Network, wanted []string, links []loader.Attachment) []Interface {
 		all = append(all, Interface{name, d, err})
 	}
 	for _, l := range links {
-		if l.State != loader.StateAttached || slices.ContainsFunc(all, func(i Interface) bool { return i.Err == nil && i.Device.Index == l.Index }) {
+		known := func(i Interface) bool { return i.Err == nil && i.Device.Index == l.Index }
+		if l.State != loader.StateAttached || slices.ContainsFunc(all, known) {
 			continue
 		}
 		d, err := n.DeviceByIndex(l.Index)

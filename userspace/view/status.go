@@ -14,11 +14,12 @@ import (
 // Status tells a reading, and what it means. Names, deadlines and counters are the caller's to add.
 func Status(r Reading) (*api.Status, Verdict) {
 	v := Judge(r)
-	s := &api.Status{Envelope: api.NewEnvelope(), State: v.State, Says: v.Says, Protected: v.Protected(), Problems: v.Problems, Interfaces: v.Interfaces,
-		Mode: ModeName(r.Control.Mode), Bypass: Bypass(r.Bypass), Generations: []api.Generation{}, Services: []api.Service{},
+	s := &api.Status{Envelope: api.NewEnvelope(), State: v.State, Says: v.Says, Protected: v.Protected(),
+		Problems: v.Problems, Interfaces: v.Interfaces, Mode: ModeName(r.Control.Mode), Bypass: Bypass(r.Bypass), Generations: []api.Generation{}, Services: []api.Service{},
 		Packets: []api.Packets{}, Maps: []api.MapUse{}}
 	c := r.Control
-	s.Control = &api.Control{Epoch: c.Epoch, Stable: c.Stable, Candidate: c.Candidate, Previous: c.Previous, Host: c.Host, CanaryPermille: c.Canary}
+	s.Control = &api.Control{Epoch: c.Epoch, Stable: c.Stable, Candidate: c.Candidate, Previous: c.Previous, Host: c.Host,
+		CanaryPermille: c.Canary}
 	if r.Heartbeat >= 0 {
 		s.HeartbeatAgeSeconds = seconds(r.Heartbeat)
 	}

@@ -89,7 +89,8 @@ func WithoutBundle(v Verdict) string {
 
 // NotBanned says that there is no such ban, and which ban covers it or lies within it.
 func NotBanned(p netip.Prefix, bans []loader.Ban) *api.Error {
-	e := &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no ban of %s", p), Fix: "`spillway bans` lists the bans as they are written"}
+	e := &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no ban of %s", p),
+		Fix: "`spillway bans` lists the bans as they are written"}
 	if over := covering(p, bans); over != "" {
 		e.Message = fmt.Sprintf("%s has no ban of its own; it is banned by that of %s", p, over)
 		e.Fix = fmt.Sprintf("spillway unban %s ends it for all of them", over)
