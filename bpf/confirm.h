@@ -98,6 +98,18 @@ static __always_inline enum confirmation confirm(struct xdp_md *ctx, const struc
 	return found;
 }
 
+/* find_confirmed is confirm for the packet at work: with the tuple of the workspace, and the answer there. */
+static __always_inline void find_confirmed(struct xdp_md *ctx, struct workspace *ws)
+{
+	struct bpf_sock *sk = socket_by(ctx, &ws->tuple, fill_tuple(&ws->tuple, &ws->packet));
+	__u32 next;
+	ws->confirmed = CONFIRM_NONE;
+	if (!sk)
+		return;
+	ws->confirmed = socket_isn(sk, &ws->confirmed_isn, &next);
+	bpf_sk_release(sk);
+}
+
 /* socket_next leaves the ISN of the socket of p's connection and the sequence number that it waits for; false where there
  * is none. */
 static __always_inline bool socket_next(struct xdp_md *ctx, const struct packet *p, __u32 *isn, __u32 *next)

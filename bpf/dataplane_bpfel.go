@@ -737,10 +737,10 @@ type DataplaneWorkspace struct {
 	}
 	Confirmed    uint32
 	ConfirmedIsn uint32
+	Hints        uint32
 	IsAsked      uint32
 	IsNear       uint32
 	IsDoubted    uint32
-	_            [4]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -788,6 +788,7 @@ const (
 	DataplaneVarKeepEnumControlShift      = "keep_enum_control_shift"
 	DataplaneVarKeepEnumCounterSlot       = "keep_enum_counter_slot"
 	DataplaneVarKeepEnumFlowFlags         = "keep_enum_flow_flags"
+	DataplaneVarKeepEnumFlowHints         = "keep_enum_flow_hints"
 	DataplaneVarKeepEnumHelloLimit        = "keep_enum_hello_limit"
 	DataplaneVarKeepEnumInterfaceFlags    = "keep_enum_interface_flags"
 	DataplaneVarKeepEnumJa4Form           = "keep_enum_ja4_form"
@@ -915,6 +916,7 @@ type DataplaneVariableSpecs struct {
 	KeepEnumControlShift      *ebpf.VariableSpec `ebpf:"keep_enum_control_shift"`
 	KeepEnumCounterSlot       *ebpf.VariableSpec `ebpf:"keep_enum_counter_slot"`
 	KeepEnumFlowFlags         *ebpf.VariableSpec `ebpf:"keep_enum_flow_flags"`
+	KeepEnumFlowHints         *ebpf.VariableSpec `ebpf:"keep_enum_flow_hints"`
 	KeepEnumHelloLimit        *ebpf.VariableSpec `ebpf:"keep_enum_hello_limit"`
 	KeepEnumInterfaceFlags    *ebpf.VariableSpec `ebpf:"keep_enum_interface_flags"`
 	KeepEnumJa4Form           *ebpf.VariableSpec `ebpf:"keep_enum_ja4_form"`
@@ -1049,6 +1051,7 @@ type DataplaneVariables struct {
 	KeepEnumControlShift      *ebpf.Variable `ebpf:"keep_enum_control_shift"`
 	KeepEnumCounterSlot       *ebpf.Variable `ebpf:"keep_enum_counter_slot"`
 	KeepEnumFlowFlags         *ebpf.Variable `ebpf:"keep_enum_flow_flags"`
+	KeepEnumFlowHints         *ebpf.Variable `ebpf:"keep_enum_flow_hints"`
 	KeepEnumHelloLimit        *ebpf.Variable `ebpf:"keep_enum_hello_limit"`
 	KeepEnumInterfaceFlags    *ebpf.Variable `ebpf:"keep_enum_interface_flags"`
 	KeepEnumJa4Form           *ebpf.Variable `ebpf:"keep_enum_ja4_form"`

@@ -50,6 +50,8 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 	if (p->flags & PACKET_HELLO_PARTIAL)
 		f->held = p->held + 1;
 	f->facts = p->facts;
+	if (flags & FLOW_CONFIRMED)
+		f->hint = ws->hints | (p->tcp_flags & TCP_BIT_FIN ? HINT_END : 0);
 	if (p->flags & (PACKET_CONNECTION | PACKET_COUNTED))
 		f->flags |= FLOW_COUNTED;
 	if (p->flags & PACKET_HELLO_READ)
@@ -166,6 +168,13 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 	return REASON_KNOWN_FLOW;
 }
 
+/* begins_again says whether a socket is that of another connection than the flow's, though it has the same ISN: the flow is settled,
+ * so its socket had taken something in, and this one has not. */
+static __always_inline bool begins_again(const struct flow *flow, enum confirmation found)
+{
+	return found == CONFIRM_FRESH && flow->verdict == VERDICT_PASS && flow->flags & FLOW_READ && !flow->hello_end;
+}
+
 /* taken_over returns whether p belongs to a new connection on the addresses and ports of an old one, or may. Only the socket
  * may say so for data, and for whatever a reset would answer; else the bare ACK that finishes a handshake carries none,
  * so the remembered SYN is enough for it. Where no socket is, the next program asks who else knows: data after a SYN may be
@@ -174,7 +183,7 @@ static __always_inline bool taken_over(struct xdp_md *ctx, struct packet *p, con
 				       struct flow *flow)
 {
 	__u32 isn = 0;
-	if (p->flags & PACKET_REMOTE && p->payload_len && flow->hint && !settings.is_lab)
+	if (p->flags & PACKET_REMOTE && p->payload_len && flow->hint & HINT_SYN && !settings.is_lab)
 		return true;
 	if ((!p->payload_len && flow->verdict != VERDICT_RESET) || p->flags & PACKET_REMOTE) {
 		bool joined = p->seq != flow->isn + 1 && recall_syn(p, rt, p->seq - 1);
@@ -182,11 +191,12 @@ static __always_inline bool taken_over(struct xdp_md *ctx, struct packet *p, con
 		forget_syn(p);
 		return joined;
 	}
-	if (!confirm(ctx, p, &isn))
-		return flow->verdict == VERDICT_PASS || (flow->hint && p->payload_len);
+	enum confirmation found = confirm(ctx, p, &isn);
+	if (!found)
+		return flow->verdict == VERDICT_PASS || (flow->hint & HINT_SYN && p->payload_len);
 	if (isn == flow->isn) {
-		flow->hint = 0;
-		return false;
+		flow->hint &= ~HINT_SYN;
+		return begins_again(flow, found);
 	}
 	return flow->verdict == VERDICT_PASS || !p->payload_len || begins_at(p, isn + 1);
 }
@@ -286,16 +296,21 @@ static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, con
 	}
 	/* From here on each packet of the flow asks whose it is: what has only ports may be a SYN too. */
 	if (flow && (p->flags & PACKET_PORTS_ONLY || is_syn(p)))
-		flow->hint = 1;
+		flow->hint |= HINT_SYN;
 	if (p->flags & PACKET_PORTS_ONLY)
 		return flow && flow->verdict != VERDICT_PASS ? apply_flow(p, rt, flow) : judge_as(p, p->weak_reason);
 	if (is_syn(p))
 		return inspect_syn(ctx, p, rt);
 	if (!flow)
 		return p->payload_len ? REASON_CONTINUE : inspect_empty(ctx, p);
+	if (flow->hint & HINT_NO_SOCKET)
+		p->flags |= PACKET_REMOTE;
 	/* The hint is missing when the new SYN came during a bypass, so data on a blocked flow always asks the socket. */
-	if ((flow->hint || flow->verdict == VERDICT_RESET || (flow->verdict != VERDICT_PASS && p->payload_len)) &&
-	    taken_over(ctx, p, rt, flow))
+	bool is_ended = flow->hint & HINT_END && !(p->flags & PACKET_REMOTE);
+	bool may_be_other = p->payload_len && (is_ended || flow->verdict != VERDICT_PASS);
+	if (p->tcp_flags & (TCP_BIT_FIN | TCP_BIT_RST) && !(p->flags & PACKET_REMOTE))
+		flow->hint |= HINT_END;
+	if ((flow->hint & HINT_SYN || flow->verdict == VERDICT_RESET || may_be_other) && taken_over(ctx, p, rt, flow))
 		return p->payload_len ? REASON_CONTINUE : inspect_empty(ctx, p);
 	if (p->payload_len && flow->verdict == VERDICT_PASS && is_beginning(p, flow)) {
 		p->flags |= PACKET_OF_FLOW;

@@ -217,6 +217,7 @@ KEEP_ENUM(service_flags);
 KEEP_ENUM(policy_flags);
 KEEP_ENUM(interface_flags);
 KEEP_ENUM(flow_flags);
+KEEP_ENUM(flow_hints);
 KEEP_ENUM(tcp_present);
 KEEP_ENUM(tcp_quirk);
 KEEP_ENUM(tcp_window);

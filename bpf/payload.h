@@ -12,6 +12,7 @@
 #include "hidden.h"
 #include "hello.h"
 #include "judge.h"
+#include "over.h"
 #include "remote.h"
 #include "settle.h"
 #include "syn.h"
@@ -338,7 +339,7 @@ static __always_inline bool is_new(struct xdp_md *ctx, struct packet *p, const s
 	if (ws->confirmed == CONFIRM_FRESH ? ws->confirmed_isn != flow->isn
 					   : is_tls_service(p) && may_begin_hello(ctx, p))
 		return true;
-	flow->hint = 0;
+	flow->hint &= ~HINT_SYN;
 	return false;
 }
 
@@ -347,9 +348,12 @@ static __always_inline int inspect_data(struct xdp_md *ctx, struct packet *p, co
 					struct workspace *ws)
 {
 	struct flow *flow = find_flow(p);
-	if (!flow || (!(p->flags & PACKET_OF_FLOW) && is_new(ctx, p, ws, flow)))
-		return inspect_payload(ctx, p, rt, ws);
-	return inspect_first(ctx, p, rt, flow);
+	bool is_own = flow && (p->flags & PACKET_OF_FLOW || !is_new(ctx, p, ws, flow));
+	if (flow && (p->flags & PACKET_OF_FLOW || !is_own) && is_over(ctx, p))
+		is_own = false;
+	if (is_own)
+		ws->hints = flow->hint & ~HINT_SYN;
+	return is_own ? inspect_first(ctx, p, rt, flow) : inspect_payload(ctx, p, rt, ws);
 }
 
 /* inspect_beginning is what is left to do of a packet that inspect_tcp left to us. */

@@ -53,7 +53,10 @@ static __always_inline void find_voucher(struct xdp_md *ctx, struct workspace *w
 	bool remote = p->flags & PACKET_REMOTE;
 	if (ws->is_asked || is_syn(p) || (p->flags & PACKET_OF_FLOW && !remote))
 		return;
-	ws->confirmed = remote ? CONFIRM_NONE : confirm(ctx, p, &ws->confirmed_isn);
+	ws->confirmed = CONFIRM_NONE;
+	if (!remote)
+		find_confirmed(ctx, ws);
+	ws->hints = ws->confirmed == CONFIRM_NONE ? HINT_NO_SOCKET : 0;
 	if (ws->confirmed == CONFIRM_NONE && asks_egress(p))
 		ws->confirmed = confirm_answer(ctx, p);
 	if (ws->confirmed == CONFIRM_NONE)

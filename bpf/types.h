@@ -217,6 +217,12 @@ enum flow_flags {
 	FLOW_GAP = 128,           /* one packet found bytes taken that we do not hold; a second one decides */
 };
 
+enum flow_hints {
+	HINT_SYN = 1, /* a SYN came for this key: look whether a new connection took it over. Never relaxes anything */
+	HINT_END = 2, /* a FIN or RST came: with a SYN cookie another may have its ISN, too */
+	HINT_NO_SOCKET = 4, /* never changes: who vouched for it is no socket of this host */
+};
+
 /* The verdict of one connection. verdict and the fields beside it are written together at creation; later writes
  * are single aligned stores of one field, so a reader on another CPU sees an old or a new verdict, never half of one. */
 struct flow {
@@ -231,7 +237,7 @@ struct flow {
 	__u8 flags; /* enum flow_flags */
 	__u16 rule;
 	__u8 score;
-	__u8 hint; /* a SYN came for this key: look whether a new connection took it over. Never relaxes anything */
+	__u8 hint; /* enum flow_hints */
 	struct tcp_fingerprint fingerprint;
 	struct tcp_facts facts;
 	__u32 hello_end; /* bytes from ISN + 1 on that the ClientHello takes, or may take; 0: it is settled, see settle.h */

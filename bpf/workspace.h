@@ -98,6 +98,7 @@ struct workspace {
 	struct segment segment;      /* whose acceptance is asked */
 	__u32 confirmed; /* enum confirmation: what a socket said of the packet's connection, or who was asked then */
 	__u32 confirmed_isn;
+	__u32 hints;      /* enum flow_hints that its flow keeps */
 	__u32 is_asked;   /* connection tracking was asked, and has answered if it could */
 	__u32 is_near;    /* it knows the connection, and its server may take the packet's ACK */
 	__u32 is_doubted; /* but the ACK is not the newest: what it says is read, and no block of it is stored */
