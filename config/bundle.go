@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/spillway/spillway/config/signature"
 )
 
 // DefaultPolicy is the key of Bundle.Policy that applies to every service without a policy of its own. No service may
@@ -83,7 +85,7 @@ type PrefixList struct {
 // TCPFeature points from a TCP fingerprint to a rule.
 type TCPFeature struct {
 	Rule        string
-	Fingerprint MuonFP
+	Fingerprint signature.MuonFP
 }
 
 // ReasonFeature points from a reason of the dataplane to a rule.

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/spillway/spillway/config/words"
 )
 
 func (l *bundleLoader) buildRules() {
@@ -87,8 +89,8 @@ func (l *bundleLoader) warnAt(code, path, value, problem, valid string) {
 }
 
 func (l *bundleLoader) warnMasked(file string, r row, text string, p netip.Prefix) {
-	f := Fault{Code: CodeMasked, File: file, Line: int(r.line), Column: int(r.column), Path: fmt.Sprintf("features.prefixes[%d]", r.block), Value: shorten(text),
-		Problem: fmt.Sprintf("%s has bits beyond its length and is read as %s", shorten(text), p), Valid: fmt.Sprintf("%s, or %s for the one address", p, p.Addr())}
+	f := Fault{Code: CodeMasked, File: file, Line: int(r.line), Column: int(r.column), Path: fmt.Sprintf("features.prefixes[%d]", r.block), Value: words.Shorten(text),
+		Problem: fmt.Sprintf("%s has bits beyond its length and is read as %s", words.Shorten(text), p), Valid: fmt.Sprintf("%s, or %s for the one address", p, p.Addr())}
 	if !r.inFile {
 		f.Excerpt = excerpt(l.d.src.line(int(r.line)), r.at())
 	}

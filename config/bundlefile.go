@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/spillway/spillway/config/signature"
 )
 
 // bundleFile is the bundle as it is written. Bundle is what becomes of it.
@@ -60,14 +62,14 @@ type tcpFile struct {
 	// Rule of this fingerprint, by its id.
 	Rule string `yaml:"rule" jsonschema:"required"`
 	// MuonFP is window:kinds:mss:scale of the SYN.
-	MuonFP MuonFP `yaml:"muonfp" jsonschema:"required"`
+	MuonFP signature.MuonFP `yaml:"muonfp" jsonschema:"required"`
 }
 
 type ja4File struct {
 	// Rule of this JA4, by its id.
 	Rule string `yaml:"rule" jsonschema:"required"`
 	// Match is a JA4; any of its three parts, but not all, may be *.
-	Match JA4 `yaml:"match" jsonschema:"required"`
+	Match signature.JA4 `yaml:"match" jsonschema:"required"`
 	// Stable compares with the stable JA4, in which the extensions 0015, 0023, 0029, 002a and 002c are neither listed nor
 	// counted: they come and go with padding and resumption.
 	Stable bool `yaml:"stable"`
@@ -77,7 +79,7 @@ type p0fFile struct {
 	// Rule of this signature, by its id.
 	Rule string `yaml:"rule" jsonschema:"required"`
 	// Signature is version:ttl:olen:mss:window,scale:layout:quirks:payload as p0f v3 writes it.
-	Signature P0F `yaml:"signature" jsonschema:"required"`
+	Signature signature.P0F `yaml:"signature" jsonschema:"required"`
 }
 
 type policyFile struct {

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/spillway/spillway/config/signature"
+	"github.com/spillway/spillway/config/words"
 )
 
 func (l *bundleLoader) buildTCP() {
@@ -59,9 +62,9 @@ func (l *bundleLoader) buildP0F() {
 			continue
 		}
 		for _, version := range f.Signature.Versions() {
-			bucket := fmt.Sprintf("IPv%d with the options %q", version, FormatLayout(f.Signature.Layout, f.Signature.EOLPad))
+			bucket := fmt.Sprintf("IPv%d with the options %q", version, signature.FormatLayout(f.Signature.Layout, f.Signature.EOLPad))
 			buckets[bucket] = append(buckets[bucket], i)
-			if len(buckets[bucket]) == MaxP0FBucket+1 {
+			if len(buckets[bucket]) == signature.MaxP0FBucket+1 {
 				l.crowded(bucket, buckets[bucket])
 			}
 		}
@@ -77,10 +80,10 @@ func (l *bundleLoader) crowded(bucket string, members []int) {
 	}
 	last := members[len(members)-1]
 	l.d.faultAt(CodeCapacity, fmt.Sprintf("features.p0f[%d].signature", last), fmt.Sprintf("%d signatures", len(members)),
-		fmt.Sprintf("%d signatures for %s: %s", len(members), bucket, list(all, "and")), fmt.Sprintf("at most %d of one IP version and option layout", MaxP0FBucket))
+		fmt.Sprintf("%d signatures for %s: %s", len(members), bucket, words.List(all, "and")), fmt.Sprintf("at most %d of one IP version and option layout", signature.MaxP0FBucket))
 }
 
 // compareLayout orders signatures by layout only: within one, the order of the file decides which counts.
 func compareLayout(a, b P0FFeature) int {
-	return strings.Compare(FormatLayout(a.Signature.Layout, a.Signature.EOLPad), FormatLayout(b.Signature.Layout, b.Signature.EOLPad))
+	return strings.Compare(signature.FormatLayout(a.Signature.Layout, a.Signature.EOLPad), signature.FormatLayout(b.Signature.Layout, b.Signature.EOLPad))
 }

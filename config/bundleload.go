@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/spillway/spillway/config/words"
 )
 
 // BundleFile is the name of the bundle in a folder.
@@ -141,8 +143,8 @@ func (l *bundleLoader) reference(path, id string) {
 // unknownName adds a reference fault with the nearest name, or a few of those there are.
 func (d *decoder) unknownName(path, name, problem, what string, known []string) {
 	slices.Sort(known)
-	text := fmt.Sprintf("%s %s", problem, shorten(name))
-	if near := nearest(name, known); near != "" {
+	text := fmt.Sprintf("%s %s", problem, words.Shorten(name))
+	if near := words.Nearest(name, known); near != "" {
 		text += fmt.Sprintf("; did you mean %s?", near)
 	}
 	valid := what
@@ -150,9 +152,9 @@ func (d *decoder) unknownName(path, name, problem, what string, known []string) 
 	case n == 0:
 		valid += " (there is none yet)"
 	case n <= 8:
-		valid += ": " + list(known, "or")
+		valid += ": " + words.List(known, "or")
 	default:
 		valid += fmt.Sprintf(" (there are %d)", n)
 	}
-	d.faultAt(CodeReference, path, fmt.Sprintf("%q", shorten(name)), text, valid)
+	d.faultAt(CodeReference, path, fmt.Sprintf("%q", words.Shorten(name)), text, valid)
 }

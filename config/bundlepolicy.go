@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+
+	"github.com/spillway/spillway/config/words"
 )
 
 func (l *bundleLoader) buildPolicy() {
@@ -25,7 +27,7 @@ func (l *bundleLoader) buildPolicy() {
 		case l.services != nil && !slices.Contains(known, name):
 			l.d.unknownName("#"+path, name, "the host has no service", "a service of the host file", known)
 		case !validName(name):
-			l.d.faultAt(CodeSyntax, "#"+path, shorten(name), "this is no name of a service", "lower-case letters, digits and dashes; at most 31")
+			l.d.faultAt(CodeSyntax, "#"+path, words.Shorten(name), "this is no name of a service", "lower-case letters, digits and dashes; at most 31")
 		default:
 			l.b.Policy[name] = p.plain()
 		}
@@ -51,7 +53,7 @@ func (l *bundleLoader) buildPermits() {
 		path := fmt.Sprintf("policy.permits[%d]", i)
 		switch {
 		case !validBundleName(name):
-			l.d.faultAt(CodeSyntax, path, fmt.Sprintf("%q", shorten(name)), "this is no name of a bundle", "lower-case letters, digits, dots, dashes and underscores; at most 63")
+			l.d.faultAt(CodeSyntax, path, fmt.Sprintf("%q", words.Shorten(name)), "this is no name of a bundle", "lower-case letters, digits, dots, dashes and underscores; at most 63")
 		case name == l.file.Name:
 			l.d.faultAt(CodeReference, path, fmt.Sprintf("%q", name), "this bundle has the policy and needs no permit", "the names of other bundles")
 		default:

@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+
+	"github.com/spillway/spillway/config/signature"
 )
 
 // ErrNotCanonical says that bytes are no canonical bundle: cut off, changed, or written by something else.
@@ -44,14 +46,14 @@ type canonicalTCP struct {
 }
 
 type canonicalJA4 struct {
-	Rule   string `json:"rule"`
-	Match  JA4    `json:"match"`
-	Stable bool   `json:"stable"`
+	Rule   string        `json:"rule"`
+	Match  signature.JA4 `json:"match"`
+	Stable bool          `json:"stable"`
 }
 
 type canonicalP0F struct {
-	Rule      string `json:"rule"`
-	Signature P0F    `json:"signature"`
+	Rule      string        `json:"rule"`
+	Signature signature.P0F `json:"signature"`
 }
 
 type drops struct {
@@ -113,7 +115,7 @@ func (file *canonicalFile) bundle() (*Bundle, error) {
 		b.Prefixes = append(b.Prefixes, PrefixList{List: l.List, Rule: l.Rule, ThirdParty: l.ThirdParty, Entries: entries})
 	}
 	for _, f := range file.TCP {
-		fp, err := ParseMuonFP(f.MuonFP)
+		fp, err := signature.ParseMuonFP(f.MuonFP)
 		if err != nil {
 			return nil, fmt.Errorf("fingerprint %q: %w", f.MuonFP, err)
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"github.com/spillway/spillway/config/signature"
 )
 
 // Catalogue says whose fingerprints are known: those of TLS clients, and those of the TCP stacks below them. Its entries
@@ -37,11 +39,11 @@ type KnownClient struct {
 // KnownHello is one ClientHello of a client.
 type KnownHello struct {
 	// JA4 of the ClientHello.
-	JA4 JA4 `yaml:"ja4" jsonschema:"required"`
+	JA4 signature.JA4 `yaml:"ja4" jsonschema:"required"`
 	// Raw is JA4_r, the lists that the JA4 is made of; "" where only the JA4 is known.
 	Raw string `yaml:"ja4_r" jsonschema:"maxLength=2000"`
 	// Stable is the stable JA4. It follows from the lists; without them it may be known or not.
-	Stable JA4 `yaml:"stable"`
+	Stable signature.JA4 `yaml:"stable"`
 	// When says on what occasion the client says this, if it has others.
 	When string `yaml:"when" jsonschema:"maxLength=100"`
 }
@@ -55,9 +57,9 @@ type KnownStack struct {
 	// Family is the class of the system; raw is a program without one.
 	Family string `yaml:"family" jsonschema:"required,enum=windows,enum=apple,enum=linux,enum=android,enum=raw"`
 	// P0F are signatures of p0f v3 for its SYNs.
-	P0F []P0F `yaml:"p0f"`
+	P0F []signature.P0F `yaml:"p0f"`
 	// MuonFP are strings that were seen, with the window and the MSS of one network.
-	MuonFP []MuonFP `yaml:"muonfp"`
+	MuonFP []signature.MuonFP `yaml:"muonfp"`
 	// Obtained says how this is known.
 	Obtained Obtained `yaml:"obtained" jsonschema:"required"`
 }
@@ -83,7 +85,7 @@ func (c *Catalogue) ByJA4(ja4 string) []KnownClient { return c.clients(c.byJA4, 
 func (c *Catalogue) ByStableJA4(stable string) []KnownClient { return c.clients(c.byStable, stable) }
 
 func (c *Catalogue) clients(index map[string][]int, ja4 string) []KnownClient {
-	j, err := ParseJA4(ja4)
+	j, err := signature.ParseJA4(ja4)
 	if err != nil {
 		return nil
 	}
@@ -96,7 +98,7 @@ func (c *Catalogue) clients(index map[string][]int, ja4 string) []KnownClient {
 
 // named returns the JA4 as it would be with a server name. Whether there is one says what the client was asked for, not
 // who it is: part c of a JA4 leaves it out, part a does not.
-func named(j JA4) string {
+func named(j signature.JA4) string {
 	count, err := strconv.Atoi(j.A[6:8])
 	if err != nil || j.A[3] == 'd' || count == 99 {
 		return j.String()
@@ -107,11 +109,11 @@ func named(j JA4) string {
 
 // ByTCP returns the stacks that a SYN may come from: those with a signature that fits what p0f would print (seen, read by
 // ParseP0F; nil when nobody knows), and those that were seen to send this MuonFP.
-func (c *Catalogue) ByTCP(fp MuonFP, seen *P0F) []KnownStack {
+func (c *Catalogue) ByTCP(fp signature.MuonFP, seen *signature.P0F) []KnownStack {
 	var found []KnownStack
 	for _, s := range c.Stacks {
-		fits := slices.ContainsFunc(s.MuonFP, func(known MuonFP) bool { return known.String() == fp.String() })
-		if fits || seen != nil && slices.ContainsFunc(s.P0F, func(known P0F) bool { return known.fits(*seen) }) {
+		fits := slices.ContainsFunc(s.MuonFP, func(known signature.MuonFP) bool { return known.String() == fp.String() })
+		if fits || seen != nil && slices.ContainsFunc(s.P0F, func(known signature.P0F) bool { return known.Fits(*seen) }) {
 			found = append(found, s)
 		}
 	}
@@ -120,8 +122,8 @@ func (c *Catalogue) ByTCP(fp MuonFP, seen *P0F) []KnownStack {
 
 func (c *Catalogue) index() {
 	c.byJA4, c.byStable = map[string][]int{}, map[string][]int{}
-	add := func(index map[string][]int, j JA4, client int) {
-		if j != (JA4{}) && !slices.Contains(index[named(j)], client) {
+	add := func(index map[string][]int, j signature.JA4, client int) {
+		if j != (signature.JA4{}) && !slices.Contains(index[named(j)], client) {
 			index[named(j)] = append(index[named(j)], client)
 		}
 	}

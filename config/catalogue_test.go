@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/spillway/spillway/config/signature"
 )
 
 func loadCatalogue(t testing.TB) *Catalogue {
@@ -120,13 +122,13 @@ func TestCatalogueNamesStacks(t *testing.T) {
 		{"29200:2-4-8-1-3:1460:7", "4:64+0:0:1460:mss*20,7:mss,sok,ts,nop,ws:df:0", "Linux 3.11 to 4.18"}, // id+ is missing, but the string fits
 		{"5:2:1460:", "4:64+0:0:1460:5,0:mss::0", ""},
 	} {
-		fp, err := ParseMuonFP(row.muonfp)
+		fp, err := signature.ParseMuonFP(row.muonfp)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var seen *P0F
+		var seen *signature.P0F
 		if row.p0f != "" {
-			s, err := ParseP0F(row.p0f)
+			s, err := signature.ParseP0F(row.p0f)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -162,15 +164,15 @@ func TestP0FFits(t *testing.T) {
 		{"4:64:0:*:mss*44,7:mss,nop,ts,sok,ws:df,id+:0", false},
 		{"4:64:0:*:mss*44,7:mss,sok,ts,nop,ws:df,id+:+", false},
 	} {
-		s, err := ParseP0F(row.signature)
+		s, err := signature.ParseP0F(row.signature)
 		if err != nil {
 			t.Fatalf("%s: %v", row.signature, err)
 		}
-		syn, err := ParseP0F(seen)
+		syn, err := signature.ParseP0F(seen)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := s.fits(syn); got != row.want {
+		if got := s.Fits(syn); got != row.want {
 			t.Errorf("%s fits %s: %t, want %t", row.signature, seen, got, row.want)
 		}
 	}

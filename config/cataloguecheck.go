@@ -2,16 +2,20 @@
 
 package config
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/spillway/spillway/config/signature"
+)
 
 func (l *catalogueLoader) client(path string, c *KnownClient) {
 	l.unique(path, "client", c.Name, c.Versions)
 	l.obtained(path+".obtained", c.Obtained)
-	first := map[JA4]int{}
+	first := map[signature.JA4]int{}
 	for i := range c.Hellos {
 		at, h := fmt.Sprintf("%s.hellos[%d]", path, i), &c.Hellos[i]
 		l.hello(at, h)
-		if l.d.bad[at+".ja4"] || h.JA4 == (JA4{}) {
+		if l.d.bad[at+".ja4"] || h.JA4 == (signature.JA4{}) {
 			continue
 		}
 		if earlier, twice := first[h.JA4]; twice {
@@ -57,8 +61,8 @@ func (l *catalogueLoader) obtained(path string, o Obtained) {
 
 // hello compares the hashes with the lists that they are made of, and derives the stable JA4.
 func (l *catalogueLoader) hello(path string, h *KnownHello) {
-	for name, j := range map[string]JA4{"ja4": h.JA4, "stable": h.Stable} {
-		if j != (JA4{}) && (j.A == "" || j.B == "" || j.C == "") {
+	for name, j := range map[string]signature.JA4{"ja4": h.JA4, "stable": h.Stable} {
+		if j != (signature.JA4{}) && (j.A == "" || j.B == "" || j.C == "") {
 			l.d.faultAt(CodeRange, path+"."+name, j.String(), "a client has no open part", "all three parts")
 			return
 		}
@@ -66,17 +70,17 @@ func (l *catalogueLoader) hello(path string, h *KnownHello) {
 	if h.Raw == "" || l.d.bad[path+".ja4"] || l.d.bad[path+".ja4_r"] {
 		return
 	}
-	raw, err := parseJA4Raw(h.Raw)
+	raw, err := signature.ParseRawJA4(h.Raw)
 	if err != nil {
 		l.d.faultAt(CodeSyntax, path+".ja4_r", h.Raw, "ja4_r is none: "+err.Error(), "a_ciphers_extensions_algorithms; the lists sorted but for the last, four hexadecimal digits each")
 		return
 	}
-	if made := raw.ja4(); made != h.JA4 {
+	if made := raw.JA4(); made != h.JA4 {
 		l.d.faultAt(CodeRange, path+".ja4", h.JA4.String(), "ja4 is not made of the lists of ja4_r", made.String())
 		return
 	}
-	stable := raw.stable()
-	if h.Stable != (JA4{}) && h.Stable != stable {
+	stable := raw.Stable()
+	if h.Stable != (signature.JA4{}) && h.Stable != stable {
 		l.d.faultAt(CodeRange, path+".stable", h.Stable.String(), "stable is not made of the lists of ja4_r", stable.String())
 	}
 	h.Stable = stable

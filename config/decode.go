@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/spillway/spillway/config/words"
 )
 
 // decoder walks a YAML tree into a struct and adds a fault for everything that does not fit; it never stops at the
@@ -119,7 +121,7 @@ func (d *decoder) keys(n ast.Node, path string, each func(string, position, ast.
 	for it := m.MapRange(); it.Next(); {
 		key, at := it.Key().GetToken().Value, place(it.Key())
 		if lines[key] > 0 {
-			d.fault(CodeDuplicate, at, join(path, key), "", fmt.Sprintf("the key %q is here a second time; the first is in line %d", shorten(key), lines[key]), "each key once")
+			d.fault(CodeDuplicate, at, join(path, key), "", fmt.Sprintf("the key %q is here a second time; the first is in line %d", words.Shorten(key), lines[key]), "each key once")
 			continue
 		}
 		seen[key], lines[key] = true, at.line
@@ -132,15 +134,15 @@ func (d *decoder) keys(n ast.Node, path string, each func(string, position, ast.
 func (d *decoder) unknown(fs *fields, key string, at position, path string) {
 	for _, later := range fs.later {
 		if key == later {
-			d.fault(CodeUnsupported, at, join(path, key), "", key+" arrives with a later release", "only "+list(fs.names(), "and"))
+			d.fault(CodeUnsupported, at, join(path, key), "", key+" arrives with a later release", "only "+words.List(fs.names(), "and"))
 			return
 		}
 	}
-	problem := fmt.Sprintf("unknown field %q", shorten(key))
-	if near := nearest(key, fs.names()); near != "" {
+	problem := fmt.Sprintf("unknown field %q", words.Shorten(key))
+	if near := words.Nearest(key, fs.names()); near != "" {
 		problem += fmt.Sprintf("; did you mean %s?", near)
 	}
-	d.fault(CodeUnknownField, at, join(path, key), "", problem, list(fs.names(), "or"))
+	d.fault(CodeUnknownField, at, join(path, key), "", problem, words.List(fs.names(), "or"))
 }
 
 // table reads a YAML mapping with free keys.
@@ -190,5 +192,5 @@ func nameOf(path string) string {
 	if path == "" {
 		return "the file"
 	}
-	return shorten(path)
+	return words.Shorten(path)
 }

@@ -7,6 +7,9 @@ import (
 	"net/netip"
 	"reflect"
 	"time"
+
+	"github.com/spillway/spillway/config/signature"
+	"github.com/spillway/spillway/config/words"
 )
 
 // describe says what would be valid for a field of the type.
@@ -15,7 +18,7 @@ func (l *limits) describe(t reflect.Type) string {
 	case l.valid != "":
 		return l.valid
 	case len(l.enum) > 0:
-		return list(l.enum, "or")
+		return words.List(l.enum, "or")
 	}
 	switch reflect.Zero(t).Interface().(type) {
 	case time.Duration:
@@ -32,12 +35,12 @@ func (l *limits) describe(t reflect.Type) string {
 		return "an address or a prefix (192.0.2.0/24)"
 	case Address:
 		return "any, or an IP address"
-	case MuonFP:
+	case signature.MuonFP:
 		return `"window:kinds:mss:scale" in quotes`
-	case JA4:
-		return ja4Example
-	case P0F:
-		return p0fExample
+	case signature.JA4:
+		return signature.JA4Example
+	case signature.P0F:
+		return signature.P0FExample
 	}
 	switch t.Kind() {
 	case reflect.Bool:

@@ -125,18 +125,3 @@ func FuzzListFile(f *testing.F) {
 		}
 	})
 }
-
-func FuzzMuonFP(f *testing.F) {
-	for _, s := range []string{"26847:2-4-8-1-3:1460:8", "65535:::", "1024:2:1460:", "1:0::", "1:2-0:1:", "", ":::", "1:2:3:4:5", "1:1-1-1::", "0:3::0", "1:2-3:0:255"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		fp, err := ParseMuonFP(s)
-		if err != nil {
-			return
-		}
-		if fp.String() != s || len(fp.Kinds) > MaxMuonFPKinds {
-			t.Fatalf("%q is read as %q with %d kinds", s, fp, len(fp.Kinds))
-		}
-	})
-}

@@ -7,6 +7,8 @@ import (
 	"math/bits"
 	"net/netip"
 	"path/filepath"
+
+	"github.com/spillway/spillway/config/words"
 )
 
 // checkHost adds the faults that no single field shows.
@@ -65,7 +67,7 @@ func (d *decoder) unique(first map[string]string, key, path, what string) bool {
 		return false
 	}
 	if other, ok := first[key]; ok {
-		d.faultAt(CodeDuplicate, path, fmt.Sprintf("%q", key), fmt.Sprintf("%s %s is here a second time; the first is in line %d", what, shorten(key), d.where(other).line), "each once")
+		d.faultAt(CodeDuplicate, path, fmt.Sprintf("%q", key), fmt.Sprintf("%s %s is here a second time; the first is in line %d", what, words.Shorten(key), d.where(other).line), "each once")
 		return false
 	}
 	first[key] = path

@@ -10,6 +10,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/spillway/spillway/config/words"
 )
 
 // prefixLoader turns the prefix blocks of a bundle into sorted, checked lists.
@@ -125,7 +127,7 @@ func (p *prefixLoader) file(i int, at string) {
 		}
 		fault := Fault{Code: f.code, File: shown, Line: pos.line, Column: pos.column, Path: at, Problem: f.problem, Valid: f.valid}
 		if out.room(f.code) {
-			fault.Value, fault.Excerpt = shorten(string(field)), excerpt(string(line), pos)
+			fault.Value, fault.Excerpt = words.Shorten(string(field)), excerpt(string(line), pos)
 		}
 		out.add(fault)
 		return nil
@@ -147,7 +149,7 @@ func (p *prefixLoader) fileFault(at, name string, err error) {
 		valid = fmt.Sprintf("at most %d MiB", maxListBytes>>20)
 	}
 	p.l.d.bad[at] = true
-	fault := p.l.d.src.fault(CodeFile, p.l.d.where(at), at, fmt.Sprintf("%q", name), fmt.Sprintf("the list file %s: %s", shorten(name), f.Problem), valid)
+	fault := p.l.d.src.fault(CodeFile, p.l.d.where(at), at, fmt.Sprintf("%q", name), fmt.Sprintf("the list file %s: %s", words.Shorten(name), f.Problem), valid)
 	fault.cause = err
 	p.l.d.out.add(fault)
 }

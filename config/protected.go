@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/spillway/spillway/config/words"
 )
 
 // guarded is a prefix that no entry may lie in, and why.
@@ -26,7 +28,7 @@ func newProtectedSet(host *Host, own []netip.Addr) *protectedSet {
 	for _, a := range host.Allowlist {
 		why := "the allowlist's " + a.Prefix.String()
 		if a.Note != "" {
-			why += " (" + shorten(a.Note) + ")"
+			why += " (" + words.Shorten(a.Note) + ")"
 		}
 		s.all = append(s.all, guarded{a.Prefix, why})
 	}

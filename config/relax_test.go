@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spillway/spillway/config/signature"
 )
 
 // Each row is a change of one bundle and whether it can only let more pass.
@@ -122,8 +124,8 @@ func scoreOf(b *Bundle, c connection, at time.Time) int {
 			add(f.Rule)
 		}
 	}
-	seen, _ := ParseJA4(c.ja4)
-	for _, w := range seen.wider() {
+	seen, _ := signature.ParseJA4(c.ja4)
+	for _, w := range seen.Wider() {
 		found := false
 		for _, f := range b.JA4 {
 			if f.Match == w {

@@ -16,6 +16,9 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/spillway/spillway/config/signature"
+	"github.com/spillway/spillway/config/words"
 )
 
 // refusal is why a text is not the value that a field needs.
@@ -32,7 +35,7 @@ const (
 // isScalar reports whether values of the type are written as one YAML scalar.
 func isScalar(t reflect.Type) bool {
 	switch reflect.Zero(t).Interface().(type) {
-	case netip.Prefix, Address, time.Time, MuonFP, JA4, P0F:
+	case netip.Prefix, Address, time.Time, signature.MuonFP, signature.JA4, signature.P0F:
 		return true
 	}
 	switch t.Kind() {
@@ -89,12 +92,12 @@ func setScalar(into reflect.Value, text, kind string, lim *limits) *refusal {
 		return nil
 	case *Address:
 		return setAddress(v, text)
-	case *MuonFP:
-		return setParsed(v, text, ParseMuonFP, "is no MuonFP", `"1024:2:1460:" (window:kinds:mss:scale)`)
-	case *JA4:
-		return setParsed(v, text, ParseJA4, "is no JA4", ja4Example)
-	case *P0F:
-		return setParsed(v, text, ParseP0F, "is no p0f signature", p0fExample)
+	case *signature.MuonFP:
+		return setParsed(v, text, signature.ParseMuonFP, "is no MuonFP", `"1024:2:1460:" (window:kinds:mss:scale)`)
+	case *signature.JA4:
+		return setParsed(v, text, signature.ParseJA4, "is no JA4", signature.JA4Example)
+	case *signature.P0F:
+		return setParsed(v, text, signature.ParseP0F, "is no p0f signature", signature.P0FExample)
 	case *bool:
 		if kind != kindBoolean || (text != "true" && text != "false") {
 			return &refusal{code: CodeType, problem: "is neither true nor false"}
@@ -113,7 +116,7 @@ func setParsed[T any](into *T, text string, parse func(string) (T, error), probl
 	v, err := parse(text)
 	if err != nil {
 		code := CodeSyntax
-		if errors.Is(err, errLater) {
+		if errors.Is(err, signature.ErrLater) {
 			code = CodeUnsupported
 		}
 		return &refusal{code, problem + ": " + err.Error(), valid}
@@ -126,7 +129,7 @@ func setText(into reflect.Value, text, kind string, lim *limits) *refusal {
 	switch {
 	case len(lim.enum) > 0 && !slices.Contains(lim.enum, text):
 		problem := "is none of its values"
-		if near := nearest(text, lim.enum); near != "" {
+		if near := words.Nearest(text, lim.enum); near != "" {
 			problem += "; did you mean " + near + "?"
 		}
 		return &refusal{code: CodeRange, problem: problem}
@@ -249,7 +252,7 @@ func written(n ast.Node) string {
 		return ""
 	}
 	if kind == kindText {
-		return strconv.Quote(shorten(text))
+		return strconv.Quote(words.Shorten(text))
 	}
 	return text
 }

@@ -22,6 +22,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/invopop/jsonschema"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/spillway/spillway/config/signature"
 )
 
 var update = flag.Bool("update", false, "write the schemas instead of comparing them")
@@ -103,11 +105,11 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return text("^(never|" + duration + ")$")
 	case Percent:
 		return text(`^[0-9]+(\.[0-9]+)? *%$`)
-	case MuonFP:
+	case signature.MuonFP:
 		return text(`^[0-9]+:([0-9]+(-[0-9]+)*)?:[0-9]*:[0-9]*$`)
-	case JA4:
+	case signature.JA4:
 		return text(`^(\*|t(13|12|11|10|s3|s2|00)[di][0-9]{4}[0-9A-Za-z]{2})_(\*|[0-9a-f]{12})_(\*|[0-9a-f]{12})$`)
-	case P0F:
+	case signature.P0F:
 		return text(`^[46*]:[0-9]+(\+[0-9]+|-)?:[0-9]+:([0-9]+|\*):(\*|(%|mss\*|mtu\*)?[0-9]+),([0-9]+|\*):[^:]*:[^:]*:[0+*]$`)
 	case Threshold:
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{

@@ -7,6 +7,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/spillway/spillway/config/signature"
+	"github.com/spillway/spillway/config/words"
 )
 
 // Check refuses bundles that cannot be in force together on a host, although each is valid. A nil host stands for the
@@ -37,7 +40,7 @@ func (s *Set) Warnings() []string {
 		return nil
 	}
 	if len(s.Bundles) > 1 {
-		return []string{"none of the bundles " + list(s.names(), "and") + " has a policy: they count, and block nobody"}
+		return []string{"none of the bundles " + words.List(s.names(), "and") + " has a policy: they count, and block nobody"}
 	}
 	return []string{"the bundle " + s.Bundles[0].Name + " has no policy: it counts, and blocks nobody"}
 }
@@ -59,7 +62,7 @@ type setChecker struct {
 }
 
 func (c *setChecker) fault(b *Bundle, code, path, value, problem, valid string) {
-	c.out.add(Fault{Code: code, File: "bundle " + b.Name, Path: path, Value: shorten(value), Problem: problem, Valid: valid})
+	c.out.add(Fault{Code: code, File: "bundle " + b.Name, Path: path, Value: words.Shorten(value), Problem: problem, Valid: valid})
 }
 
 // policies refuses two of them: which one decides would depend on the order of applies.
@@ -77,7 +80,7 @@ func (c *setChecker) policies() bool {
 	for _, b := range with {
 		names = append(names, b.Name)
 	}
-	c.fault(with[len(with)-1], CodeDuplicate, "policy", "", "the bundles "+list(names, "and")+" both have a policy, and a set has one",
+	c.fault(with[len(with)-1], CodeDuplicate, "policy", "", "the bundles "+words.List(names, "and")+" both have a policy, and a set has one",
 		"a policy in one of them; or the one taken out as the other is applied: spillway apply FILE --remove NAME")
 	return false
 }
@@ -100,7 +103,7 @@ func (c *setChecker) negatives() {
 			}
 		}
 		if len(rules) > 0 {
-			c.fault(b, CodeRange, "rules", list(rules, "and"), fmt.Sprintf("negative scores beside the policy of %s, which does not permit them", policy.Name),
+			c.fault(b, CodeRange, "rules", words.List(rules, "and"), fmt.Sprintf("negative scores beside the policy of %s, which does not permit them", policy.Name),
 				fmt.Sprintf("scores from 0 on; or policy: {permits: [%s]} in the bundle %s", b.Name, policy.Name))
 		}
 	}
@@ -133,7 +136,7 @@ func (c *setChecker) reasons(host *Host) {
 		sum += own
 	}
 	if lowest != Never && sum >= int(lowest) {
-		c.fault(last, CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum), fmt.Sprintf("reasons alone would block (from %d on): %s", lowest, list(parts, "and")),
+		c.fault(last, CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum), fmt.Sprintf("reasons alone would block (from %d on): %s", lowest, words.List(parts, "and")),
 			fmt.Sprintf("scores of all reasons of the set that sum up to less than %d: a lost packet is an ordinary visitor", lowest))
 	}
 }
@@ -179,7 +182,7 @@ func (c *setChecker) capacities(host *Host) {
 			sum += n
 		}
 		if sum > kind.room {
-			c.fault(most, CodeCapacity, "", fmt.Sprintf("%d %s", sum, kind.what), fmt.Sprintf("%d %s in all bundles, capacity %d: %s", sum, kind.what, kind.room, list(parts, "and")),
+			c.fault(most, CodeCapacity, "", fmt.Sprintf("%d %s", sum, kind.what), fmt.Sprintf("%d %s in all bundles, capacity %d: %s", sum, kind.what, kind.room, words.List(parts, "and")),
 				fmt.Sprintf("at most %d (capacity.%s in the host file)", kind.room, kind.capacity))
 		}
 	}
@@ -200,14 +203,14 @@ func (c *setChecker) signatures() {
 			}
 			seen[f.Signature.String()] = true
 			for _, version := range f.Signature.Versions() {
-				bucket := fmt.Sprintf("IPv%d with the options %q", version, FormatLayout(f.Signature.Layout, f.Signature.EOLPad))
+				bucket := fmt.Sprintf("IPv%d with the options %q", version, signature.FormatLayout(f.Signature.Layout, f.Signature.EOLPad))
 				buckets[bucket] = append(buckets[bucket], member{f.Signature.String() + " (" + b.Name + ")", b})
 			}
 		}
 	}
 	for _, bucket := range slices.Sorted(maps.Keys(buckets)) {
 		members := buckets[bucket]
-		if len(members) <= MaxP0FBucket {
+		if len(members) <= signature.MaxP0FBucket {
 			continue
 		}
 		var texts []string
@@ -215,6 +218,6 @@ func (c *setChecker) signatures() {
 			texts = append(texts, m.text)
 		}
 		c.fault(members[len(members)-1].of, CodeCapacity, "features.p0f", fmt.Sprintf("%d signatures", len(members)),
-			fmt.Sprintf("%d signatures for %s in all bundles: %s", len(members), bucket, strings.Join(texts, ", ")), fmt.Sprintf("at most %d of one IP version and option layout", MaxP0FBucket))
+			fmt.Sprintf("%d signatures for %s in all bundles: %s", len(members), bucket, strings.Join(texts, ", ")), fmt.Sprintf("at most %d of one IP version and option layout", signature.MaxP0FBucket))
 	}
 }

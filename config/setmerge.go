@@ -5,6 +5,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"github.com/spillway/spillway/config/signature"
 )
 
 // Merge returns all bundles of the set as one, which is what a host compiles. Of one bundle it is that bundle. Of several
@@ -85,7 +87,7 @@ func (s *Set) mergeP0F() []P0FFeature {
 // one bundle does not hide the broad one of another.
 func (s *Set) mergeJA4() []JA4Feature {
 	type pattern struct {
-		match  JA4
+		match  signature.JA4
 		stable bool
 	}
 	var keys []pattern
@@ -104,7 +106,7 @@ func (s *Set) mergeJA4() []JA4Feature {
 	var out []JA4Feature
 	for _, key := range keys {
 		for i := range rules {
-			for _, wider := range key.match.wider() {
+			for _, wider := range key.match.Wider() {
 				if rule, ok := rules[i][pattern{wider, key.stable}]; ok {
 					out = append(out, JA4Feature{Rule: rule, Match: key.match, Stable: key.stable})
 					break
@@ -113,16 +115,5 @@ func (s *Set) mergeJA4() []JA4Feature {
 		}
 	}
 	slices.SortStableFunc(out, compareJA4)
-	return out
-}
-
-// wider returns the matches that cover all that j matches, j first, in the order in which the dataplane prefers them.
-func (j JA4) wider() []JA4 {
-	out := []JA4{}
-	for _, w := range []JA4{j, {j.A, j.B, ""}, {j.A, "", j.C}, {"", j.B, j.C}, {j.A, "", ""}, {"", j.B, ""}, {"", "", j.C}} {
-		if w != (JA4{}) && !slices.Contains(out, w) {
-			out = append(out, w)
-		}
-	}
 	return out
 }

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/spillway/spillway/config/words"
 )
 
 const (
@@ -19,7 +20,6 @@ const (
 	maxListBytes = 256 << 20
 
 	excerptWidth = 100
-	valueWidth   = 60
 )
 
 // position is a place in a file, both from 1; the column counts characters.
@@ -65,7 +65,7 @@ func (s *source) line(n int) string {
 func (s *source) fault(code string, at position, path, value, problem, valid string) Fault {
 	line := s.line(at.line)
 	at.column = min(at.column, utf8.RuneCountInString(line)+1) // the parser puts a missing value behind the end
-	f := Fault{Code: code, File: s.name, Line: at.line, Column: at.column, Path: path, Value: shorten(value), Problem: problem, Valid: valid}
+	f := Fault{Code: code, File: s.name, Line: at.line, Column: at.column, Path: path, Value: words.Shorten(value), Problem: problem, Valid: valid}
 	f.Excerpt = excerpt(line, at)
 	return f
 }
@@ -143,30 +143,7 @@ func excerpt(line string, at position) string {
 	end := min(len(runes), start+excerptWidth)
 	shown := make([]rune, 0, end-start)
 	for _, r := range runes[start:end] {
-		shown = append(shown, visible(r))
+		shown = append(shown, words.Visible(r))
 	}
 	return fmt.Sprintf("%5d | %s\n      | %s^", at.line, string(shown), strings.Repeat(" ", column-1-start))
-}
-
-func visible(r rune) rune {
-	switch {
-	case r == '\t':
-		return ' '
-	case r == utf8.RuneError || !unicode.IsPrint(r):
-		return '·'
-	}
-	return r
-}
-
-// shorten makes a value fit to print: one line, no control characters, not long.
-func shorten(value string) string {
-	runes := make([]rune, 0, min(len(value), valueWidth+1))
-	for _, r := range value {
-		if len(runes) == valueWidth {
-			runes = append(runes, '…')
-			break
-		}
-		runes = append(runes, visible(r))
-	}
-	return string(runes)
 }

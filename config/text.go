@@ -33,33 +33,6 @@ func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil 
 // UnmarshalText reads an IP address, or any.
 func (a *Address) UnmarshalText(text []byte) error { return refused(setAddress(a, string(text))) }
 
-// MarshalText returns the MuonFP string.
-func (fp MuonFP) MarshalText() ([]byte, error) { return []byte(fp.String()), nil }
-
-// UnmarshalText reads a MuonFP string.
-func (fp *MuonFP) UnmarshalText(text []byte) (err error) {
-	*fp, err = ParseMuonFP(string(text))
-	return err
-}
-
-// MarshalText returns the match of a JA4 feature.
-func (j JA4) MarshalText() ([]byte, error) { return []byte(j.String()), nil }
-
-// UnmarshalText reads the match of a JA4 feature.
-func (j *JA4) UnmarshalText(text []byte) (err error) {
-	*j, err = ParseJA4(string(text))
-	return err
-}
-
-// MarshalText returns the p0f signature.
-func (s P0F) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// UnmarshalText reads a p0f signature.
-func (s *P0F) UnmarshalText(text []byte) (err error) {
-	*s, err = ParseP0F(string(text))
-	return err
-}
-
 func refused(r *refusal) error {
 	if r == nil {
 		return nil

@@ -5,36 +5,13 @@ package config
 import (
 	"encoding/json"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-func TestMuonFP(t *testing.T) {
-	mss, scale := uint16(1460), uint8(8)
-	got, err := ParseMuonFP("26847:2-4-8-1-3:1460:8")
-	want := MuonFP{Window: 26847, Kinds: []uint8{2, 4, 8, 1, 3}, MSS: &mss, Scale: &scale}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
-	}
-	if got, err = ParseMuonFP("65535:::"); err != nil || got.MSS != nil || got.Scale != nil || len(got.Kinds) != 0 {
-		t.Errorf("a SYN without options is read as %+v, %v", got, err)
-	}
-	longest := "1:" + strings.TrimSuffix(strings.Repeat("1-", MaxMuonFPKinds), "-") + "::"
-	if _, err := ParseMuonFP(longest); err != nil {
-		t.Errorf("%d kinds: %v", MaxMuonFPKinds, err)
-	}
-	for _, bad := range []string{
-		"", ":", "1", "1:::2:", ":2:1460:", "65536:::", "-1:::", "+1:::", " 1:::", "1: ::", "1:2-:5:", "1:-2:5:", "1:2--1:5:", "1:256::", "1:2:65536:", "1:3::256", "1:2:1460", "0x1:::", "01:::", "1:02:5:",
-		"1:2::", "1::5:", "1:3::", "1:::5", "1:0-1::", strings.Replace(longest, "1-", "1-1-", 1),
-	} {
-		if fp, err := ParseMuonFP(bad); err == nil {
-			t.Errorf("%q is read as %s", bad, fp)
-		}
-	}
-}
+	"github.com/spillway/spillway/config/signature"
+)
 
 func TestUnitsArePrintedAsTheyAreWritten(t *testing.T) {
 	for want, v := range map[string]interface{ String() string }{
@@ -60,7 +37,7 @@ func TestJSONComesBack(t *testing.T) {
 		T Threshold
 		N Threshold
 		A Address
-		F MuonFP
+		F signature.MuonFP
 		D Digest
 	}
 	_, b := loadExamples(t)
@@ -93,14 +70,5 @@ func TestScoreableReasonsAreTheEnum(t *testing.T) {
 	}
 	if len(enum) > 0 {
 		t.Errorf("the bundle knows %v, which are not scoreable", enum)
-	}
-}
-
-func TestNearest(t *testing.T) {
-	words := []string{"score", "label", "expires", "id"}
-	for word, want := range map[string]string{"scroe": "score", "lable": "label", "expire": "expires", "ID": "", "verdict": "", "x": "", "": "", strings.Repeat("s", 100): ""} {
-		if got := nearest(word, words); got != want {
-			t.Errorf("nearest to %q is %q, want %q", word, got, want)
-		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 )
 
 const (
@@ -23,16 +24,16 @@ const (
 
 func mustJA4(t *testing.T, rule, match string, stable bool) config.JA4Feature {
 	t.Helper()
-	m, err := config.ParseJA4(match)
+	m, err := signature.ParseJA4(match)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return config.JA4Feature{Rule: rule, Match: m, Stable: stable}
 }
 
-func mustP0F(t *testing.T, rule, signature string) config.P0FFeature {
+func mustP0F(t *testing.T, rule, text string) config.P0FFeature {
 	t.Helper()
-	s, err := config.ParseP0F(signature)
+	s, err := signature.ParseP0F(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,20 +175,20 @@ func TestQuirksAndWindowsHaveTheDataplanesNumbers(t *testing.T) {
 		"ts2+": bpf.DataplaneTcpQuirkQUIRK_PEER_TS, "opt+": bpf.DataplaneTcpQuirkQUIRK_AFTER_EOL, "exws": bpf.DataplaneTcpQuirkQUIRK_SCALE, "bad": bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS,
 	} {
 		s := mustP0F(t, "r", "4:64:0:*:*,*:mss,ws,ts,eol+1:"+name+":0").Signature
-		if s.Quirks != config.P0FQuirks(want) {
+		if s.Quirks != signature.Quirks(want) {
 			t.Errorf("%s is %x, want %x", name, s.Quirks, want)
 		}
 	}
-	if got := config.QuirksOf(6); got != config.P0FQuirks(bpf.DataplaneTcpQuirkQUIRK_FLOW) {
+	if got := signature.QuirksOf(6); got != signature.Quirks(bpf.DataplaneTcpQuirkQUIRK_FLOW) {
 		t.Errorf("IPv6's quirks are %x", got)
 	}
 	for text, want := range map[string]bpf.DataplaneTcpWindow{"*": bpf.DataplaneTcpWindowWINDOW_ANY, "8192": bpf.DataplaneTcpWindowWINDOW_VALUE, "%2": bpf.DataplaneTcpWindowWINDOW_MODULO,
 		"mss*2": bpf.DataplaneTcpWindowWINDOW_MSS, "mtu*2": bpf.DataplaneTcpWindowWINDOW_MTU} {
-		if s := mustP0F(t, "r", "4:64:0:*:"+text+",*:mss::0").Signature; s.Window.Kind != config.P0FWindowKind(want) {
+		if s := mustP0F(t, "r", "4:64:0:*:"+text+",*:mss::0").Signature; s.Window.Kind != signature.WindowKind(want) {
 			t.Errorf("window %s is %d, want %d", text, s.Window.Kind, want)
 		}
 	}
-	if config.MaxP0FBucket != bpf.SignaturesMax || config.MaxMuonFPKinds != bpf.TCPOptionsMax {
+	if signature.MaxP0FBucket != bpf.SignaturesMax || signature.MaxKinds != bpf.TCPOptionsMax {
 		t.Error("the validator and the dataplane have other limits")
 	}
 }
@@ -262,7 +263,7 @@ func TestFormatJA4(t *testing.T) {
 // What p0f prints of a SYN, from what the dataplane keeps of it.
 func TestFormatP0F(t *testing.T) {
 	fingerprint := func(muonfp string) bpf.TCPFingerprint {
-		f, err := config.ParseMuonFP(muonfp)
+		f, err := signature.ParseMuonFP(muonfp)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 )
 
 // Image is a bundle compiled for a host: everything that one slot will hold. A pure value; it can be compared with what
@@ -167,7 +168,7 @@ func rulesOf[F any](features []F, index map[string]uint16, rule func(F) string) 
 	return out
 }
 
-func fingerprintKey(f config.MuonFP) bpf.TCPFingerprint {
+func fingerprintKey(f signature.MuonFP) bpf.TCPFingerprint {
 	key := bpf.TCPFingerprint{Window: f.Window, KindCount: uint8(len(f.Kinds))}
 	copy(key.Kinds[:], f.Kinds)
 	if f.MSS != nil {
@@ -183,7 +184,7 @@ func fingerprintKey(f config.MuonFP) bpf.TCPFingerprint {
 
 // FormatFingerprint writes a fingerprint of the kernel as a MuonFP string.
 func FormatFingerprint(f bpf.TCPFingerprint) string {
-	fp := config.MuonFP{Window: f.Window, Kinds: f.Kinds[:min(int(f.KindCount), len(f.Kinds))]}
+	fp := signature.MuonFP{Window: f.Window, Kinds: f.Kinds[:min(int(f.KindCount), len(f.Kinds))]}
 	if f.Present&uint8(bpf.DataplaneTcpPresentTCP_HAS_MSS) != 0 {
 		fp.MSS = &f.Mss
 	}

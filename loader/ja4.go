@@ -8,6 +8,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 )
 
 func (img *Image) compileJA4s(b *config.Bundle, index map[string]uint16, c *chains) error {
@@ -25,7 +26,7 @@ func (img *Image) compileJA4s(b *config.Bundle, index map[string]uint16, c *chai
 	return nil
 }
 
-// ja4Key leaves open parts zero, and their bits out of the form. The hashes of a config.JA4 are hexadecimal.
+// ja4Key leaves open parts zero, and their bits out of the form. The hashes of a signature.JA4 are hexadecimal.
 func ja4Key(f config.JA4Feature) bpf.JA4Key {
 	var key bpf.JA4Key
 	if f.Stable {
@@ -78,7 +79,7 @@ func FormatStableJA4(f bpf.TLSFingerprint) string {
 
 // ParseJA4 reads what FormatJA4 wrote. The stable JA4 of the result is not known, and equal to the JA4.
 func ParseJA4(s string) (bpf.TLSFingerprint, error) {
-	j, err := config.ParseJA4(s)
+	j, err := signature.ParseJA4(s)
 	if err == nil && (j.A == "" || j.B == "" || j.C == "") {
 		err = fmt.Errorf("a part is open")
 	}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 )
 
 const (
@@ -29,9 +29,9 @@ func FormatP0F(f bpf.TCPFingerprint, facts bpf.TCPFacts) string {
 	if facts.Quirks&uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD) != 0 {
 		payload = "+"
 	}
-	quirks := config.P0FQuirks(facts.Quirks) & config.AllQuirks
+	quirks := signature.Quirks(facts.Quirks) & signature.AllQuirks
 	return fmt.Sprintf("%d:%s:%d:%d:%s,%d:%s:%s:%s", facts.Version, p0fTTL(int(facts.Ttl)), facts.Olen, f.Mss,
-		p0fWindow(f, facts), f.Scale, config.FormatLayout(kindsOf(f), facts.EolPad), quirks, payload)
+		p0fWindow(f, facts), f.Scale, signature.FormatLayout(kindsOf(f), facts.EolPad), quirks, payload)
 }
 
 func kindsOf(f bpf.TCPFingerprint) []uint8 { return f.Kinds[:min(int(f.KindCount), len(f.Kinds))] }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 )
 
 // layoutsFor is how many rows the signatures may need: one for both IP versions stands in two.
@@ -71,7 +72,7 @@ func countSignatures(features []config.P0FFeature) int {
 	return len(seen)
 }
 
-func layoutKey(version uint8, s config.P0F) bpf.TCPLayout {
+func layoutKey(version uint8, s signature.P0F) bpf.TCPLayout {
 	key := bpf.TCPLayout{Version: version, KindCount: uint8(len(s.Layout)), EolPad: s.EOLPad}
 	copy(key.Kinds[:], s.Layout)
 	return key
@@ -79,20 +80,20 @@ func layoutKey(version uint8, s config.P0F) bpf.TCPLayout {
 
 func formatLayout(key bpf.TCPLayout) string {
 	kinds := key.Kinds[:min(int(key.KindCount), len(key.Kinds))]
-	return fmt.Sprintf("IPv%d with the options %q", key.Version, config.FormatLayout(kinds, key.EolPad))
+	return fmt.Sprintf("IPv%d with the options %q", key.Version, signature.FormatLayout(kinds, key.EolPad))
 }
 
 // signatureRow is one candidate. A signature for both IP versions is not asked for the other one's quirks.
-func signatureRow(s config.P0F, version uint8, head uint32) bpf.TCPSignature {
+func signatureRow(s signature.P0F, version uint8, head uint32) bpf.TCPSignature {
 	row := bpf.TCPSignature{Head: head, Window: s.Window.N, WindowKind: uint8(s.Window.Kind), Ttl: s.TTL, Olen: s.IPOptions,
-		Quirks: uint32(s.Quirks), QuirksMask: uint32(config.AllQuirks)}
+		Quirks: uint32(s.Quirks), QuirksMask: uint32(signature.AllQuirks)}
 	if s.Version == 0 {
-		row.QuirksMask &^= uint32(config.QuirksOf(10 - version)) // of 6 for 4, and of 4 for 6
+		row.QuirksMask &^= uint32(signature.QuirksOf(10 - version)) // of 6 for 4, and of 4 for 6
 	}
 	switch s.Payload {
-	case config.PayloadAny:
+	case signature.PayloadAny:
 		row.Flags |= uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_ANY_PAYLOAD)
-	case config.PayloadSome:
+	case signature.PayloadSome:
 		row.Quirks |= uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)
 		fallthrough
 	default:

@@ -60,7 +60,7 @@ func faultOf(from, to string) string {
 	switch {
 	case !known:
 		return from + " is in no known layer"
-	case a == "config" || a == "bpf":
+	case a == "config" && b != a || a == "bpf":
 		return from + " imports " + to + ": " + a + " imports none of ours"
 	case a != b && !slices.Contains(below, b):
 		return from + " imports " + to + ": imports run cmd, userspace, loader, then bpf and config"
@@ -112,6 +112,8 @@ func TestWrongImportsAreFound(t *testing.T) {
 	}{
 		{module + "/config", module + "/bpf", false},
 		{module + "/bpf", module + "/config", false},
+		{module + "/config/signature", module + "/bpf", false},
+		{module + "/config", module + "/config/signature", true},
 		{module + "/loader", module + "/userspace/agent", false},
 		{module + "/userspace/agent", module + "/cmd/spillway", false},
 		{module + "/userspace/agent", "github.com/cilium/ebpf/link", false},

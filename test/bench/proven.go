@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/clienthello"
 	"github.com/spillway/spillway/test/packet"
 	"github.com/spillway/spillway/test/reference"
@@ -56,7 +57,7 @@ func denying(lists func(*config.Bundle)) func(*config.Bundle) {
 			if err != nil {
 				panic(err) // made above
 			}
-			m, err := config.ParseJA4(h.JA4())
+			m, err := signature.ParseJA4(h.JA4())
 			if err != nil {
 				panic(err)
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 )
 
@@ -97,7 +98,7 @@ func newRig(size sizes) (_ *rig, err error) {
 
 // makePlanes loads a dataplane for every state that is measured.
 func (r *rig) makePlanes(random *rand.Rand) error {
-	fp, err := config.ParseMuonFP(scanFingerprint)
+	fp, err := signature.ParseMuonFP(scanFingerprint)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/clienthello"
 	"github.com/spillway/spillway/test/packet"
 )
@@ -54,7 +55,7 @@ func strangeBundle(lists func(*config.Bundle)) func(*config.Bundle) {
 		lists(b)
 		b.Policy[config.DefaultPolicy] = config.Policy{Drop: 80, Fragments: config.FragmentsDrop}
 		for _, match := range []string{"t13d1516h2_8daaf6152771_02713d6af862", "t13d1516h2_8daaf6152771_*", "t10i0101h1_*_*"} {
-			m, err := config.ParseJA4(match)
+			m, err := signature.ParseJA4(match)
 			if err != nil {
 				panic(err) // a constant
 			}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/userspace/lab"
 )
 
@@ -61,7 +62,7 @@ func newWebRig(ctx context.Context, l *lab.Lab) (_ *webRig, err error) {
 	if r.origin, err = l.StartOrigin(ctx, lab.OriginOptions{}); err != nil {
 		return nil, err
 	}
-	fp, err := config.ParseMuonFP(scanFingerprint)
+	fp, err := signature.ParseMuonFP(scanFingerprint)
 	if err != nil {
 		return nil, err
 	}

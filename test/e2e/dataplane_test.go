@@ -8,6 +8,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/world"
 	"github.com/spillway/spillway/userspace/lab"
 )
@@ -32,7 +33,7 @@ func TestBotsStopVisitorsDoNotNotice(t *testing.T) {
 	})
 
 	rules := []config.Rule{{ID: "net", Label: "net", Score: 100}, {ID: "scan", Label: "scan", Score: 90}}
-	fp, err := config.ParseMuonFP("1024:2:1460:")
+	fp, err := signature.ParseMuonFP("1024:2:1460:")
 	world.Must(t, err)
 	both := world.Bundle(rules, func(b *config.Bundle) {
 		b.Prefixes = []config.PrefixList{{List: "own", Rule: "net", Entries: world.Denied()}}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/reference"
 	"github.com/spillway/spillway/test/world"
 	"github.com/spillway/spillway/userspace/lab"
@@ -161,7 +162,7 @@ func deny(t *testing.T, stream []byte) *config.Bundle {
 	t.Helper()
 	parsed, err := reference.ParseStream(stream)
 	world.Must(t, err)
-	ja4, err := config.ParseJA4(parsed.JA4())
+	ja4, err := signature.ParseJA4(parsed.JA4())
 	world.Must(t, err)
 	return world.Bundle(world.BadRule, func(b *config.Bundle) { b.JA4 = []config.JA4Feature{{Rule: "bad", Match: ja4}} })
 }

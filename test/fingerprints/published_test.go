@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/packet"
 )
 
 // published is a SYN made from a signature, with an example for what the signature leaves open.
 type published struct {
-	config.P0F
+	signature.P0F
 	version, hops uint8
 	port          uint16 // the sender's
 }
@@ -33,17 +33,17 @@ func (s published) sizes() (mss, window int) {
 	switch {
 	case s.MSS != nil:
 		mss = int(*s.MSS)
-	case s.Window.Kind == config.WindowMSS:
+	case s.Window.Kind == signature.WindowMSS:
 		mss = min(mss, 65535/n)
-	case s.Window.Kind == config.WindowMTU:
+	case s.Window.Kind == signature.WindowMTU:
 		mss = min(mss, 65535/n-headers)
 	}
 	switch s.Window.Kind {
-	case config.WindowAny:
+	case signature.WindowAny:
 		return mss, 4321
-	case config.WindowMSS:
+	case signature.WindowMSS:
 		return mss, n * mss
-	case config.WindowMTU:
+	case signature.WindowMTU:
 		return mss, n * (mss + headers)
 	}
 	return mss, n // itself, or a multiple of it
@@ -56,7 +56,7 @@ func (s published) options(mss uint16) (all []byte) {
 	if s.Scale != nil {
 		scale = *s.Scale
 	}
-	filling := make([]byte, -config.LayoutBytes(s.Layout, s.EOLPad)&3)
+	filling := make([]byte, -signature.LayoutBytes(s.Layout, s.EOLPad)&3)
 	for _, kind := range s.Layout {
 		switch kind {
 		case packet.KindEOL:
@@ -99,7 +99,7 @@ func (s published) frame() []byte {
 			set()
 		}
 	}
-	if s.Payload == config.PayloadSome {
+	if s.Payload == signature.PayloadSome {
 		tcp.Payload = []byte("early")
 	}
 	f.Body = tcp

@@ -11,38 +11,39 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 )
 
 // own returns the catalogue's signatures, each once, the narrow before the wide: none then takes the SYNs of another. No
 // bundle has more of one layout than the dataplane tries.
-func own(t *testing.T) (bundles [][]config.P0F) {
+func own(t *testing.T) (bundles [][]signature.P0F) {
 	t.Helper()
 	catalogue, err := config.LoadCatalogue()
 	if err != nil {
 		t.Fatal(err)
 	}
-	wide := func(s config.P0F) (open int) {
-		for _, so := range []bool{s.Version == 0, s.RandomTTL, s.MSS == nil, s.Window.Kind == config.WindowAny, s.Scale == nil, s.Payload == config.PayloadAny} {
+	wide := func(s signature.P0F) (open int) {
+		for _, so := range []bool{s.Version == 0, s.RandomTTL, s.MSS == nil, s.Window.Kind == signature.WindowAny, s.Scale == nil, s.Payload == signature.PayloadAny} {
 			if so {
 				open++
 			}
 		}
 		return open
 	}
-	var all []config.P0F
+	var all []signature.P0F
 	for _, stack := range catalogue.Stacks {
 		all = append(all, stack.P0F...)
 	}
-	slices.SortStableFunc(all, func(a, b config.P0F) int { return wide(a) - wide(b) })
+	slices.SortStableFunc(all, func(a, b signature.P0F) int { return wide(a) - wide(b) })
 	met, layouts := map[string]bool{}, map[string]int{}
 	for _, s := range all {
 		if met[s.String()] {
 			continue
 		}
 		met[s.String()] = true
-		layout := config.FormatLayout(s.Layout, s.EOLPad)
-		at := layouts[layout] / config.MaxP0FBucket
+		layout := signature.FormatLayout(s.Layout, s.EOLPad)
+		at := layouts[layout] / signature.MaxP0FBucket
 		layouts[layout]++
 		if at == len(bundles) {
 			bundles = append(bundles, nil)
@@ -53,7 +54,7 @@ func own(t *testing.T) (bundles [][]config.P0F) {
 }
 
 // publish makes the signatures the stable generation, signature n the only feature of rule n, and returns its slot.
-func publish(t *testing.T, d *loader.Dataplane, signatures []config.P0F) uint8 {
+func publish(t *testing.T, d *loader.Dataplane, signatures []signature.P0F) uint8 {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()

@@ -8,13 +8,14 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/packet"
 	"github.com/spillway/spillway/test/reference"
 )
 
 // judge asks the kernel about a SYN, compares its reading with the reference's, and returns p0f's raw signature and MuonFP.
-func judge(t *testing.T, l *loader.Lab, s published) (seen config.P0F, fp config.MuonFP) {
+func judge(t *testing.T, l *loader.Lab, s published) (seen signature.P0F, fp signature.MuonFP) {
 	t.Helper()
 	frame := s.frame()
 	var events []bpf.Event
@@ -28,7 +29,7 @@ func judge(t *testing.T, l *loader.Lab, s published) (seen config.P0F, fp config
 	if want, err := reference.P0f(frame[packet.EthernetLen:]); err != nil || got != want {
 		t.Errorf("%s over IPv%d: the kernel reads %s, the reference %s, %v", s, s.version, got, want, err)
 	}
-	seen, err := config.ParseP0F(got)
+	seen, err := signature.ParseP0F(got)
 	if err != nil {
 		t.Errorf("%s: %v", got, err)
 	}
@@ -36,14 +37,14 @@ func judge(t *testing.T, l *loader.Lab, s published) (seen config.P0F, fp config
 	if want, err := packet.MuonFP(frame); err != nil || muonfp != want {
 		t.Errorf("%s: the kernel reads %s, the frame says %s, %v", s, muonfp, want, err)
 	}
-	if fp, err = config.ParseMuonFP(muonfp); err != nil {
+	if fp, err = signature.ParseMuonFP(muonfp); err != nil {
 		t.Errorf("%s: %v", muonfp, err)
 	}
 	return seen, fp
 }
 
 // judgeEach sends a signature's SYN over each IP version that it is for, from near and from far.
-func judgeEach(t *testing.T, l *loader.Lab, s config.P0F, do func(config.P0F, config.MuonFP)) {
+func judgeEach(t *testing.T, l *loader.Lab, s signature.P0F, do func(signature.P0F, signature.MuonFP)) {
 	t.Helper()
 	for _, version := range s.Versions() {
 		for _, hops := range []uint8{0, 13} {
@@ -78,15 +79,15 @@ func TestPublishedStacksAreNamed(t *testing.T) {
 	made := map[string]int{}
 	for _, stack := range catalogue.Stacks {
 		for _, s := range stack.P0F {
-			judgeEach(t, l, s, func(seen config.P0F, _ config.MuonFP) {
+			judgeEach(t, l, s, func(seen signature.P0F, _ signature.MuonFP) {
 				made[stack.Family]++
-				named(t, stack, s.String(), catalogue.ByTCP(config.MuonFP{}, &seen)) // by the signature alone
+				named(t, stack, s.String(), catalogue.ByTCP(signature.MuonFP{}, &seen)) // by the signature alone
 			})
 		}
 		for _, known := range stack.MuonFP {
-			s := config.P0F{TTL: 64, MSS: known.MSS, Scale: known.Scale, Layout: known.Kinds, Payload: config.PayloadNone,
-				Window: config.P0FWindow{Kind: config.WindowValue, N: known.Window}, EOLPad: uint8(-config.LayoutBytes(known.Kinds, 0) & 3)}
-			judgeEach(t, l, s, func(_ config.P0F, fp config.MuonFP) { named(t, stack, known.String(), catalogue.ByTCP(fp, nil)) })
+			s := signature.P0F{TTL: 64, MSS: known.MSS, Scale: known.Scale, Layout: known.Kinds, Payload: signature.PayloadNone,
+				Window: signature.Window{Kind: signature.WindowValue, N: known.Window}, EOLPad: uint8(-signature.LayoutBytes(known.Kinds, 0) & 3)}
+			judgeEach(t, l, s, func(_ signature.P0F, fp signature.MuonFP) { named(t, stack, known.String(), catalogue.ByTCP(fp, nil)) })
 		}
 	}
 	for _, family := range []string{"windows", "apple", "android", "linux", "raw"} {
@@ -106,13 +107,13 @@ func TestSYNsOfEveryForm(t *testing.T) {
 		"*:128:0:*:mss*500,0:mss,?254:id-:0",
 		"6:64:0:1220:0,0:mss,?30,?253:flow:+",
 	} {
-		s, err := config.ParseP0F(text)
+		s, err := signature.ParseP0F(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		stack := config.KnownStack{Name: "every", Versions: "form", P0F: []config.P0F{s}}
-		judgeEach(t, l, s, func(seen config.P0F, _ config.MuonFP) {
-			named(t, stack, text, (&config.Catalogue{Stacks: []config.KnownStack{stack}}).ByTCP(config.MuonFP{}, &seen))
+		stack := config.KnownStack{Name: "every", Versions: "form", P0F: []signature.P0F{s}}
+		judgeEach(t, l, s, func(seen signature.P0F, _ signature.MuonFP) {
+			named(t, stack, text, (&config.Catalogue{Stacks: []config.KnownStack{stack}}).ByTCP(signature.MuonFP{}, &seen))
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 )
 
 // site is the host file of the tests: web has its sockets here, far elsewhere, plain speaks no TLS.
@@ -49,7 +50,7 @@ func (d *draft) ja4(rule, match string) *draft    { return d.feature(rule, match
 func (d *draft) stable(rule, match string) *draft { return d.feature(rule, match, true) }
 
 func (d *draft) feature(rule, match string, stable bool) *draft {
-	m, err := config.ParseJA4(match)
+	m, err := signature.ParseJA4(match)
 	if err != nil {
 		panic(err)
 	}

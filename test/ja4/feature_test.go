@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/clienthello"
 	"github.com/spillway/spillway/test/reference"
@@ -60,7 +61,7 @@ func TestForms(t *testing.T) {
 		}
 		for _, form := range forms(ja4) {
 			p.swap(bundle().rule("bot", 100).feature("bot", form, stable).bundle())
-			name := config.JA4Feature{Match: must(config.ParseJA4(form)), Stable: stable}.String()
+			name := config.JA4Feature{Match: must(signature.ParseJA4(form)), Stable: stable}.String()
 			port++
 			p.wants(name+" and its hello", "XDP_DROP", p.visits(botIP, port, stream).all(1460))
 			for i, other := range others {
@@ -126,10 +127,10 @@ func TestTheMostSpecificFeatureCounts(t *testing.T) {
 	exact, stable := forms(h.JA4()), forms(h.StableJA4())
 	for _, group := range [][]int{{0}, {1, 2, 3}, {4, 5, 6}} {
 		for _, i := range group {
-			order = append(order, config.JA4Feature{Match: must(config.ParseJA4(exact[i]))})
+			order = append(order, config.JA4Feature{Match: must(signature.ParseJA4(exact[i]))})
 		}
 		for _, i := range group {
-			order = append(order, config.JA4Feature{Match: must(config.ParseJA4(stable[i])), Stable: true})
+			order = append(order, config.JA4Feature{Match: must(signature.ParseJA4(stable[i])), Stable: true})
 		}
 	}
 	for first := range order {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/oracle"
 )
 
@@ -55,7 +56,7 @@ func addPrefixes(b *config.Bundle, prefixes ...netip.Prefix) {
 func denyFingerprint(_ *oracle.World, b *config.Bundle) { addFingerprint(b, fingerprint) }
 
 func addFingerprint(b *config.Bundle, s string) {
-	fp, err := config.ParseMuonFP(s)
+	fp, err := signature.ParseMuonFP(s)
 	if err != nil {
 		panic(err)
 	}

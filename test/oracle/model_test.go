@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/oracle"
 	"github.com/spillway/spillway/test/packet"
 )
@@ -21,7 +22,7 @@ func denied() oracle.World {
 			netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8:a::/48")}}},
 		Reasons: []config.ReasonFeature{{Rule: "odd", Reason: "fragment"}, {Rule: "odd", Reason: "malformed"}},
 	}
-	fp, err := config.ParseMuonFP("1024:::")
+	fp, err := signature.ParseMuonFP("1024:::")
 	if err != nil {
 		panic(err)
 	}

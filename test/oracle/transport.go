@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 )
 
 // Control bits of TCP, RFC 9293 section 3.1.
@@ -94,12 +94,12 @@ func (p *packet) beginsHello() bool {
 // reads.
 func (p *packet) fingerprint() (string, bool) {
 	const end, nop, mss, scale = 0, 1, 2, 3
-	fp := config.MuonFP{Window: p.window}
+	fp := signature.MuonFP{Window: p.window}
 	if p.optionsCut {
 		return "", false
 	}
 	for b := p.options; len(b) > 0; {
-		if len(fp.Kinds) == config.MaxMuonFPKinds {
+		if len(fp.Kinds) == signature.MaxKinds {
 			return "", false
 		}
 		kind := b[0]

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/oracle"
 )
 
@@ -110,7 +111,7 @@ func randomFeatures(r *rand.Rand, b *config.Bundle) {
 		}
 	}
 	for _, s := range fingerprints {
-		if fp, err := config.ParseMuonFP(s); err == nil && one(r, 2) {
+		if fp, err := signature.ParseMuonFP(s); err == nil && one(r, 2) {
 			b.TCP = append(b.TCP, config.TCPFeature{Rule: rule(), Fingerprint: fp})
 		}
 	}

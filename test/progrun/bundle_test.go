@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 )
 
 // draft is a bundle in the making.
@@ -37,7 +38,7 @@ func (d *draft) list(name, rule string, entries ...netip.Prefix) *draft {
 }
 
 func (d *draft) tcp(rule, fingerprint string) *draft {
-	fp, err := config.ParseMuonFP(fingerprint)
+	fp, err := signature.ParseMuonFP(fingerprint)
 	if err != nil {
 		panic(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/packet"
 )
 
@@ -146,7 +147,7 @@ const helloJA4 = "t12i010000_0f2cb44170f4_000000000000"
 
 func denyJA4(text string, stable bool) *config.Bundle {
 	d := rules().rule("bad", 100).resetting(80, 95)
-	ja4, err := config.ParseJA4(text)
+	ja4, err := signature.ParseJA4(text)
 	if err != nil {
 		panic(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/packet"
 )
 
@@ -60,7 +61,7 @@ func TestSignatureJoinsTheFirstPayload(t *testing.T) {
 		r := enterReady(t, f)
 		l := r.listen()
 		both := rules().rule("stack", 50).rule("client", 45).p0f("stack", usualSignature(6, "")).resetting(80, 95)
-		ja4, err := config.ParseJA4(helloJA4)
+		ja4, err := signature.ParseJA4(helloJA4)
 		p.must(err)
 		both.b.JA4 = []config.JA4Feature{{Rule: "client", Match: ja4}}
 		p.swap(both.bundle())

@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/capture"
 	"github.com/spillway/spillway/test/packet"
@@ -185,7 +185,7 @@ func (p *plane) matchGenerated(syns map[string][]byte) int {
 	own := map[bucket][]byte{}
 	var exact, near []string
 	for printed, syn := range syns {
-		s, err := config.ParseP0F(strings.Replace(printed, "+?", "", 1))
+		s, err := signature.ParseP0F(strings.Replace(printed, "+?", "", 1))
 		if err != nil || s.Window.N == 0 {
 			continue // two scales, of which the first is excessive: p0f prints what it would not read
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/packet"
 )
 
@@ -66,7 +67,7 @@ func usualSignature(field int, value string) string {
 
 func (d *draft) p0f(rule string, signatures ...string) *draft {
 	for _, text := range signatures {
-		s, err := config.ParseP0F(text)
+		s, err := signature.ParseP0F(text)
 		if err != nil {
 			panic(fmt.Sprintf("%s: %v", text, err))
 		}

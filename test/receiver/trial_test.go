@@ -15,6 +15,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/packet"
 	"github.com/spillway/spillway/test/world"
@@ -74,7 +75,7 @@ func newRig(t *testing.T) *rig {
 		b.Policy = map[string]config.Policy{config.DefaultPolicy: {Drop: blocks}, "watch": {}, "strict": {Drop: strong}}
 	})
 	for _, ja4 := range r.listed {
-		match, err := config.ParseJA4(ja4)
+		match, err := signature.ParseJA4(ja4)
 		world.Must(t, err)
 		b.JA4 = append(b.JA4, config.JA4Feature{Rule: "bot", Match: match})
 	}

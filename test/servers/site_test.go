@@ -17,6 +17,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/reference"
 	"github.com/spillway/spillway/test/world"
@@ -124,7 +125,7 @@ func deny(t *testing.T, streams ...[]byte) *config.Bundle {
 				continue
 			}
 			seen[text] = true
-			ja4, err := config.ParseJA4(text)
+			ja4, err := signature.ParseJA4(text)
 			world.Must(t, err)
 			b.JA4 = append(b.JA4, config.JA4Feature{Rule: "bad", Match: ja4})
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/flood"
 	"github.com/spillway/spillway/test/world"
@@ -24,7 +25,7 @@ import (
 // out. The prefix of one and the fingerprint of the next would make 200, which drops.
 func generation(t *testing.T, number int) *config.Bundle {
 	t.Helper()
-	fp, err := config.ParseMuonFP("1024:2:1460:")
+	fp, err := signature.ParseMuonFP("1024:2:1460:")
 	world.Must(t, err)
 	prefix := 100
 	if number%2 == 1 {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/lab"
 )
@@ -194,7 +195,7 @@ func Denied() []netip.Prefix { return []netip.Prefix{lab.CrawlerPrefix4, lab.Cra
 // DenySYN is a bundle that drops SYNs of one fingerprint.
 func DenySYN(t *testing.T, fingerprint string) *config.Bundle {
 	t.Helper()
-	fp, err := config.ParseMuonFP(fingerprint)
+	fp, err := signature.ParseMuonFP(fingerprint)
 	Must(t, err)
 	return Bundle(BadRule, func(b *config.Bundle) { b.TCP = []config.TCPFeature{{Rule: "bad", Fingerprint: fp}} })
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 )
 
 // The bots among the visitors, and the system that they run on, as the catalogue calls them.
@@ -27,9 +28,9 @@ func (known) LinuxScore() int { return linuxScore }
 // known is what the catalogue says of the bots: what the bundle's features are made of.
 type known struct {
 	// Python's ClientHello with its first part open: with any ALPN, with a server name or without.
-	Python config.JA4
+	Python signature.JA4
 	// Go's, and the one that uTLS copies: exact.
-	Go, Chrome config.JA4
+	Go, Chrome signature.JA4
 	// Linux are the SYNs of Linux, as p0f signatures.
 	Linux []string
 }
@@ -41,7 +42,7 @@ func loadKnown() (k known, err error) {
 	}
 	for _, c := range []struct {
 		name string
-		to   *config.JA4
+		to   *signature.JA4
 	}{{pythonName, &k.Python}, {goName, &k.Go}, {mimicName, &k.Chrome}} {
 		i := slices.IndexFunc(catalogue.Clients, func(known config.KnownClient) bool { return known.Name == c.name })
 		if i < 0 {

@@ -2,7 +2,10 @@
 
 package fingerprint
 
-import "github.com/spillway/spillway/config"
+import (
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
+)
 
 // What of a connection met an entry of the catalogue.
 const (
@@ -32,12 +35,12 @@ func Stacks(c *config.Catalogue, muonfp, p0f string) []Known {
 	if muonfp == "" {
 		return nil
 	}
-	fp, err := config.ParseMuonFP(muonfp)
+	fp, err := signature.ParseMuonFP(muonfp)
 	if err != nil {
 		return nil
 	}
-	var seen *config.P0F
-	if s, err := config.ParseP0F(p0f); err == nil {
+	var seen *signature.P0F
+	if s, err := signature.ParseP0F(p0f); err == nil {
 		seen = &s
 	}
 	var all []Known

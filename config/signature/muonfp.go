@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package signature
 
 import (
 	"fmt"
@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// MaxMuonFPKinds is the number of option kinds that a fingerprint can hold. The TCP header has 40 bytes for options; a
+// MaxKinds is the number of option kinds that a fingerprint can hold. The TCP header has 40 bytes for options; a
 // stack that fills them with more than 24 one-byte options does not exist, and the dataplane gives such a SYN no
 // fingerprint.
-const MaxMuonFPKinds = 24
+const MaxKinds = 24
 
 // MuonFP is the content of a SYN's MuonFP string, window:kinds:mss:scale. MSS and Scale are nil when the SYN has no
 // such option. The end-of-options mark is kind 0 and ends the list.
@@ -81,8 +81,8 @@ func parseKinds(s string) ([]uint8, error) {
 		return nil, nil
 	}
 	parts := strings.Split(s, "-")
-	if len(parts) > MaxMuonFPKinds {
-		return nil, fmt.Errorf("%d option kinds; at most %d", len(parts), MaxMuonFPKinds)
+	if len(parts) > MaxKinds {
+		return nil, fmt.Errorf("%d option kinds; at most %d", len(parts), MaxKinds)
 	}
 	kinds := make([]uint8, 0, len(parts))
 	for _, p := range parts {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package signature
 
 import "slices"
 
 // maxHops is how far a SYN may have come, as p0f has it.
 const maxHops = 35
 
-// fits reports whether a signature describes a SYN of which p0f printed seen. What p0f calls a fuzzy match is none here.
-func (s P0F) fits(seen P0F) bool {
+// Fits reports whether a signature describes a SYN of which p0f printed seen. What p0f calls a fuzzy match is none here.
+func (s P0F) Fits(seen P0F) bool {
 	quirks := s.Quirks
 	if s.Version == 0 { // the other family's quirks do not count
 		quirks &^= QuirksOf(10 - seen.Version)
@@ -33,7 +33,7 @@ func (s P0F) fitsTTL(sent uint8) bool {
 }
 
 // fits compares a window with the one that p0f printed, which may be a multiple of the MSS.
-func (w P0FWindow) fits(seen P0F) bool {
+func (w Window) fits(seen P0F) bool {
 	if w.Kind == WindowAny || w == seen.Window {
 		return true
 	}

@@ -1,44 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package signature
 
 import (
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/spillway/spillway/config/words"
 )
 
-// ja4Example is what a person may copy.
-const ja4Example = "t13d1516h2_8daaf6152771_02713d6af862; * for an open part, but not for all three"
+// JA4Example is what a person may copy.
+const JA4Example = "t13d1516h2_8daaf6152771_02713d6af862; * for an open part, but not for all three"
 
 // noCiphers is the second or third part of a JA4 when there is nothing to hash.
 const noCiphers = "000000000000"
 
-// errLater marks what a later release will read.
-var errLater = errors.New("arrives with a later release")
+// ErrLater marks what a later release will read.
+var ErrLater = errors.New("arrives with a later release")
 
 // JA4 is what a JA4 feature matches: the three parts of a JA4 (FoxIO technical_details/JA4.md), "" for a part that is
 // open. At least one part is not.
 type JA4 struct{ A, B, C string }
-
-// JA4Feature points from a JA4, or from the stable JA4, to a rule. Of the features that match one ClientHello the most
-// specific one counts: three parts before two before one, and exact before stable.
-type JA4Feature struct {
-	Rule  string
-	Match JA4
-	// Stable compares with the stable JA4: the same, but as if the extensions 0015, 0023, 0029, 002a and 002c were not
-	// there, which come and go with padding and resumption.
-	Stable bool
-}
-
-// String returns the match, and says when it is the stable JA4's.
-func (f JA4Feature) String() string {
-	if f.Stable {
-		return "stable " + f.Match.String()
-	}
-	return f.Match.String()
-}
 
 // ParseJA4 reads the match of a JA4 feature. Its errors say what would be valid.
 func ParseJA4(s string) (JA4, error) {
@@ -77,7 +61,7 @@ func (j JA4) check() error {
 // checkJA4Hello reads what is clear text: t13d1516h2.
 func checkJA4Hello(s string) error {
 	if s != "" && (s[0] == 'q' || s[0] == 'd') {
-		return fmt.Errorf("begins with %c, and JA4 of %s %w", s[0], map[byte]string{'q': "QUIC", 'd': "DTLS"}[s[0]], errLater)
+		return fmt.Errorf("begins with %c, and JA4 of %s %w", s[0], map[byte]string{'q': "QUIC", 'd': "DTLS"}[s[0]], ErrLater)
 	}
 	switch {
 	case len(s) != 10:
@@ -98,7 +82,7 @@ func checkJA4Hello(s string) error {
 
 func checkJA4Hash(s string) error {
 	if len(s) != 12 || strings.Trim(s, "0123456789abcdef") != "" {
-		return fmt.Errorf("%q is not 12 hexadecimal digits in lower case", shorten(s))
+		return fmt.Errorf("%q is not 12 hexadecimal digits in lower case", words.Shorten(s))
 	}
 	return nil
 }
@@ -118,12 +102,13 @@ func (j JA4) String() string {
 	return open(j.A) + "_" + open(j.B) + "_" + open(j.C)
 }
 
-func compareJA4(a, b JA4Feature) int {
-	if a.Stable != b.Stable {
-		if b.Stable {
-			return -1
+// Wider returns the matches that cover all that j matches, j first, in the order in which the dataplane prefers them.
+func (j JA4) Wider() []JA4 {
+	out := []JA4{}
+	for _, w := range []JA4{j, {j.A, j.B, ""}, {j.A, "", j.C}, {"", j.B, j.C}, {j.A, "", ""}, {"", j.B, ""}, {"", "", j.C}} {
+		if w != (JA4{}) && !slices.Contains(out, w) {
+			out = append(out, w)
 		}
-		return 1
 	}
-	return strings.Compare(a.Match.String(), b.Match.String())
+	return out
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package words
 
 import "strings"
 
-// list joins words for a sentence: a, b or c.
-func list(words []string, last string) string {
+// List joins words for a sentence: a, b or c.
+func List(words []string, last string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}
@@ -13,8 +13,8 @@ func list(words []string, last string) string {
 	return strings.Join(words[:n], ", ") + " " + last + " " + words[n]
 }
 
-// nearest returns the word that a person probably meant, or "".
-func nearest(word string, words []string) string {
+// Nearest returns the word that a person probably meant, or "".
+func Nearest(word string, words []string) string {
 	if len(word) > 40 {
 		return ""
 	}

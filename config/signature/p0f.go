@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package signature
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 // MaxP0FBucket is how many signatures the dataplane tries for one SYN: those of its IP version and option layout.
 const MaxP0FBucket = 8
 
-// p0fExample is what a person may copy.
-const p0fExample = `"4:64:0:*:mss*20,7:mss,sok,ts,nop,ws:df,id+:0" (version:ttl:olen:mss:window,scale:layout:quirks:payload)`
+// P0FExample is what a person may copy.
+const P0FExample = `"4:64:0:*:mss*20,7:mss,sok,ts,nop,ws:df,id+:0" (version:ttl:olen:mss:window,scale:layout:quirks:payload)`
 
 // P0F is a signature of a SYN in the syntax of p0f v3 (p0f docs/README section 5).
 type P0F struct {
@@ -23,73 +23,67 @@ type P0F struct {
 	RandomTTL bool
 	IPOptions uint8   // bytes of IPv4 options
 	MSS       *uint16 // nil: any; 0: absent
-	Window    P0FWindow
+	Window    Window
 	Scale     *uint8 // nil: any; 0: absent
 	// Layout is the kinds of the TCP options in their order. EOL is 0, and the last.
 	Layout []uint8
 	EOLPad uint8 // bytes after EOL
-	Quirks P0FQuirks
+	Quirks Quirks
 	// Payload says whether the SYN carries data.
-	Payload P0FPayload
+	Payload Payload
 }
 
-// P0FFeature points from a p0f signature to a rule. Of the signatures that fit one SYN the first in the file counts.
-type P0FFeature struct {
-	Rule      string
-	Signature P0F
-}
-
-// P0FWindow is what the window must be: a number, or a multiple of something.
-type P0FWindow struct {
-	Kind P0FWindowKind
+// Window is what the window must be: a number, or a multiple of something.
+type Window struct {
+	Kind WindowKind
 	N    uint16
 }
 
-// P0FWindowKind tells the forms of P0FWindow apart. The numbers are the dataplane's.
-type P0FWindowKind uint8
+// WindowKind tells the forms of Window apart. The numbers are the dataplane's.
+type WindowKind uint8
 
 // The forms *, n, %n, mss*n and mtu*n.
 const (
-	WindowAny P0FWindowKind = iota
+	WindowAny WindowKind = iota
 	WindowValue
 	WindowModulo
 	WindowMSS
 	WindowMTU
 )
 
-var windowPrefixes = map[P0FWindowKind]string{WindowValue: "", WindowModulo: "%", WindowMSS: "mss*", WindowMTU: "mtu*"}
+var windowPrefixes = map[WindowKind]string{WindowValue: "", WindowModulo: "%", WindowMSS: "mss*", WindowMTU: "mtu*"}
 
 // String returns *, 8192, %8192, mss*20 or mtu*4.
-func (w P0FWindow) String() string {
+func (w Window) String() string {
 	if w.Kind == WindowAny {
 		return "*"
 	}
 	return windowPrefixes[w.Kind] + strconv.Itoa(int(w.N))
 }
 
-// P0FPayload is the payload class.
-type P0FPayload byte
+// Payload is the payload class.
+type Payload byte
 
 // The payload classes.
 const (
-	PayloadNone P0FPayload = '0'
-	PayloadSome P0FPayload = '+'
-	PayloadAny  P0FPayload = '*'
+	PayloadNone Payload = '0'
+	PayloadSome Payload = '+'
+	PayloadAny  Payload = '*'
 )
 
-// P0FQuirks is a set of quirks; bit n is the n-th of quirkNames. The bits are the dataplane's.
-type P0FQuirks uint32
+// Quirks is a set of quirks; bit n is the n-th of quirkNames. The bits are the dataplane's.
+type Quirks uint32
 
 // quirkNames in the order in which p0f prints them.
 var quirkNames = []string{"df", "id+", "id-", "ecn", "0+", "flow", "seq-", "ack+", "ack-", "uptr+", "urgf+", "pushf+", "ts1-", "ts2+", "opt+", "exws", "bad"}
 
 // AllQuirks are those that have a name.
-const AllQuirks P0FQuirks = 1<<17 - 1
+const AllQuirks Quirks = 1<<17 - 1
 
-func quirk(name string) P0FQuirks { return 1 << slices.Index(quirkNames, name) }
+func quirk(name string) Quirks { return 1 << slices.Index(quirkNames, name) }
 
 // QuirksOf returns the quirks that only packets of the IP version can have.
-func QuirksOf(version uint8) P0FQuirks {
+func QuirksOf(version uint8) Quirks {
 	if version == 6 {
 		return quirk("flow")
 	}
@@ -97,7 +91,7 @@ func QuirksOf(version uint8) P0FQuirks {
 }
 
 // String returns the names in p0f's order, joined by commas.
-func (q P0FQuirks) String() string {
+func (q Quirks) String() string {
 	var names []string
 	for i, name := range quirkNames {
 		if q&(1<<i) != 0 {
@@ -107,7 +101,7 @@ func (q P0FQuirks) String() string {
 	return strings.Join(names, ",")
 }
 
-func (q P0FQuirks) has(name string) bool { return q&quirk(name) != 0 }
+func (q Quirks) has(name string) bool { return q&quirk(name) != 0 }
 
 // TCP option kinds that the checks name.
 const (

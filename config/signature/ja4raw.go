@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package signature
 
 import (
 	"crypto/sha256"
@@ -9,25 +9,27 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/spillway/spillway/config/words"
 )
 
 // volatileExtensions come and go with padding, tickets, resumption, early data and a server's cookie; the stable JA4
 // leaves them out.
 var volatileExtensions = []string{"0015", "0023", "0029", "002a", "002c"}
 
-// rawJA4 is a JA4_r in its parts.
-type rawJA4 struct {
+// RawJA4 is a JA4_r in its parts.
+type RawJA4 struct {
 	a                               string
 	ciphers, extensions, algorithms []string // four hexadecimal digits each
 }
 
-// parseJA4Raw reads a JA4_r, and checks that its first part counts what follows.
-func parseJA4Raw(text string) (rawJA4, error) {
+// ParseRawJA4 reads a JA4_r, and checks that its first part counts what follows.
+func ParseRawJA4(text string) (RawJA4, error) {
 	parts := strings.Split(text, "_")
 	if len(parts) != 3 && len(parts) != 4 {
-		return rawJA4{}, fmt.Errorf("it has %d parts joined by _, not 3 or 4", len(parts))
+		return RawJA4{}, fmt.Errorf("it has %d parts joined by _, not 3 or 4", len(parts))
 	}
-	r := rawJA4{a: parts[0]}
+	r := RawJA4{a: parts[0]}
 	if err := checkJA4Hello(r.a); err != nil {
 		return r, fmt.Errorf("the first part %w", err)
 	}
@@ -52,7 +54,7 @@ func parseHexes(text string, sorted bool) ([]string, error) {
 	for _, v := range list {
 		switch {
 		case len(v) != 4 || strings.Trim(v, "0123456789abcdef") != "":
-			return nil, fmt.Errorf("%q is not four hexadecimal digits", shorten(v))
+			return nil, fmt.Errorf("%q is not four hexadecimal digits", words.Shorten(v))
 		case v[1] == 'a' && v[3] == 'a' && v[0] == v[2]:
 			return nil, fmt.Errorf("%s is GREASE, which no JA4 holds", v)
 		}
@@ -65,7 +67,7 @@ func parseHexes(text string, sorted bool) ([]string, error) {
 
 // checkCounts compares with the two numbers of the first part. Extensions are counted with the server name and ALPN, but
 // listed without them.
-func (r rawJA4) checkCounts() error {
+func (r RawJA4) checkCounts() error {
 	if got := digits(len(r.ciphers)); got != r.a[4:6] {
 		return fmt.Errorf("%s ciphers are counted, and %s are listed", r.a[4:6], got)
 	}
@@ -78,7 +80,7 @@ func (r rawJA4) checkCounts() error {
 	return nil
 }
 
-func (r rawJA4) extensionCount() int {
+func (r RawJA4) extensionCount() int {
 	n := len(r.extensions)
 	if r.a[3] == 'd' {
 		n++
@@ -91,7 +93,8 @@ func (r rawJA4) extensionCount() int {
 
 func digits(n int) string { return fmt.Sprintf("%02d", min(n, 99)) }
 
-func (r rawJA4) ja4() JA4 {
+// JA4 returns the JA4 that the lists make.
+func (r RawJA4) JA4() JA4 {
 	c := strings.Join(r.extensions, ",")
 	if c != "" && len(r.algorithms) > 0 {
 		c += "_" + strings.Join(r.algorithms, ",")
@@ -99,11 +102,11 @@ func (r rawJA4) ja4() JA4 {
 	return JA4{A: r.a, B: ja4Hash(strings.Join(r.ciphers, ",")), C: ja4Hash(c)}
 }
 
-// stable returns the stable JA4.
-func (r rawJA4) stable() JA4 {
+// Stable returns the stable JA4.
+func (r RawJA4) Stable() JA4 {
 	r.extensions = slices.DeleteFunc(slices.Clone(r.extensions), func(e string) bool { return slices.Contains(volatileExtensions, e) })
 	r.a = r.a[:6] + digits(r.extensionCount()) + r.a[8:]
-	return r.ja4()
+	return r.JA4()
 }
 
 // ja4Hash is the first 12 digits of the SHA-256; of nothing, zeros.

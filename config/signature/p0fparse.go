@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package signature
 
 import (
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/spillway/spillway/config/words"
 )
 
 const (
@@ -36,7 +38,7 @@ func (s *P0F) readVersion(text string) error {
 		s.Version = text[0] - '0'
 	case "*":
 	default:
-		return fmt.Errorf("the IP version is %q, not 4, 6 or *", shorten(text))
+		return fmt.Errorf("the IP version is %q, not 4, 6 or *", words.Shorten(text))
 	}
 	return nil
 }
@@ -59,7 +61,7 @@ func (s *P0F) readTTL(text string) error {
 		ttl += distance
 	}
 	if ttl == 0 || ttl > 255 || (far && random) {
-		return fmt.Errorf("ttl %q is none: write %s, 54+10 for 64, or 64- for any up to 64", shorten(text), ttlValid)
+		return fmt.Errorf("ttl %q is none: write %s, 54+10 for 64, or 64- for any up to 64", words.Shorten(text), ttlValid)
 	}
 	s.TTL, s.RandomTTL = uint8(ttl), random
 	return nil
@@ -93,7 +95,7 @@ func (s *P0F) readMSS(text string) error {
 func (s *P0F) readWindow(text string) error {
 	window, scale, ok := strings.Cut(text, ",")
 	if !ok {
-		return fmt.Errorf("%q is no window with a scale, such as mss*20,7", shorten(text))
+		return fmt.Errorf("%q is no window with a scale, such as mss*20,7", words.Shorten(text))
 	}
 	if scale != "*" {
 		v, err := decimal(scale, 255)
@@ -107,7 +109,7 @@ func (s *P0F) readWindow(text string) error {
 		return nil
 	}
 	s.Window.Kind = WindowValue
-	for _, kind := range []P0FWindowKind{WindowModulo, WindowMSS, WindowMTU} {
+	for _, kind := range []WindowKind{WindowModulo, WindowMSS, WindowMTU} {
 		if rest, ok := strings.CutPrefix(window, windowPrefixes[kind]); ok {
 			s.Window.Kind, window = kind, rest
 			break
@@ -133,8 +135,8 @@ func (s *P0F) readLayout(text string) error {
 		return nil
 	}
 	names := strings.Split(text, ",")
-	if len(names) > MaxMuonFPKinds {
-		return fmt.Errorf("%d TCP options; at most %d", len(names), MaxMuonFPKinds)
+	if len(names) > MaxKinds {
+		return fmt.Errorf("%d TCP options; at most %d", len(names), MaxKinds)
 	}
 	for i, name := range names {
 		kind, err := s.readOption(name)
@@ -173,7 +175,7 @@ func (s *P0F) readOption(name string) (uint8, error) {
 			return kind, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is no TCP option: eol+n, nop, mss, ws, sok, sack, ts or ?n", shorten(name))
+	return 0, fmt.Errorf("%q is no TCP option: eol+n, nop, mss, ws, sok, sack, ts or ?n", words.Shorten(name))
 }
 
 func (s *P0F) readQuirks(text string) error {
@@ -183,7 +185,7 @@ func (s *P0F) readQuirks(text string) error {
 	for name := range strings.SplitSeq(text, ",") {
 		switch {
 		case !slices.Contains(quirkNames, name):
-			return fmt.Errorf("%q is no quirk: %s", shorten(name), list(quirkNames, "or"))
+			return fmt.Errorf("%q is no quirk: %s", words.Shorten(name), words.List(quirkNames, "or"))
 		case s.Quirks.has(name):
 			return fmt.Errorf("the quirk %s is here twice", name)
 		}
@@ -194,9 +196,9 @@ func (s *P0F) readQuirks(text string) error {
 
 func (s *P0F) readPayload(text string) error {
 	if text != "0" && text != "+" && text != "*" {
-		return fmt.Errorf("the payload class is %q, not 0, + or *", shorten(text))
+		return fmt.Errorf("the payload class is %q, not 0, + or *", words.Shorten(text))
 	}
-	s.Payload = P0FPayload(text[0])
+	s.Payload = Payload(text[0])
 	return nil
 }
 

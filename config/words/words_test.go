@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package words
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestNearest(t *testing.T) {
+	words := []string{"score", "label", "expires", "id"}
+	for word, want := range map[string]string{"scroe": "score", "lable": "label", "expire": "expires", "ID": "", "verdict": "", "x": "", "": "", strings.Repeat("s", 100): ""} {
+		if got := Nearest(word, words); got != want {
+			t.Errorf("nearest to %q is %q, want %q", word, got, want)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// within names, for each package of config, what it may import of config: what a file says stands below what it means.
+var within = map[string][]string{
+	"config/words":     {},
+	"config/signature": {"config/words"},
+	"config":           {"config/words", "config/signature"},
+}
+
+// strayed says why a package must not import another of its own layer; "" when it may.
+func strayed(from, to string) string {
+	a, b := strings.TrimPrefix(from, module+"/"), strings.TrimPrefix(to, module+"/")
+	allowed, known := within[a]
+	switch {
+	case layerOf(to) == "" || layerOf(from) != layerOf(to):
+		return ""
+	case !known:
+		return a + " imports " + b + ": say in `within` what it may import"
+	case !slices.Contains(allowed, b):
+		return a + " imports " + b + ": it may import " + strings.Join(allowed, ", ")
+	}
+	return ""
+}
+
+func TestImportsWithinConfigRunDown(t *testing.T) {
+	out, err := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", module+"/config/...").Output()
+	if err != nil {
+		t.Fatalf("list packages: %v", err)
+	}
+	seen := map[string]bool{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("read the list of packages: %v", err)
+		}
+		seen[strings.TrimPrefix(p.ImportPath, module+"/")] = true
+		for _, to := range p.Imports {
+			if fault := strayed(p.ImportPath, to); fault != "" {
+				t.Error(fault)
+			}
+		}
+	}
+	for name := range within {
+		if !seen[name] {
+			t.Errorf("%s has a rule and was not looked at", name)
+		}
+	}
+}
+
+func TestWrongImportsWithinAreFound(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		allowed  bool
+	}{
+		{"config/words", "config/signature", false},
+		{"config/signature", "config", false},
+		{"config/elsewhere", "config", false},
+		{"config", "config/signature", true},
+		{"loader", "config", true},
+	} {
+		if fault := strayed(module+"/"+c.from, module+"/"+c.to); (fault == "") != c.allowed {
+			t.Errorf("%s imports %s: fault %q, want allowed %t", c.from, c.to, fault, c.allowed)
+		}
+	}
+}
