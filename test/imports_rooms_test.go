@@ -17,7 +17,7 @@ import (
 var rooms = [][]string{
 	{"state", "retry"},
 	{"ledger"},
-	{"events"},
+	{"events", "bans", "bypass"},
 	{"agent"},
 }
 

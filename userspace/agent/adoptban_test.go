@@ -95,7 +95,7 @@ func TestAdoptionOfBansWritesNothing(t *testing.T) {
 	r.clock = r.clock.Add(time.Second)
 	d := &fake{r.machine, r.host}
 	r.startWithoutAdoption()
-	if err := r.adoptBans(d); err != nil {
+	if err := r.bans.Adopt(d); err != nil {
 		t.Fatal(err)
 	}
 	after, err := os.Stat(record)
@@ -114,10 +114,10 @@ func TestA18UnbanBesideAHungAgent(t *testing.T) {
 	r.ban(scraper, time.Hour)
 	r.ban(scanner, time.Hour)
 	r.pass(time.Second)
-	epoch := r.banEpoch
+	epoch := r.bans.Epoch()
 	r.ban(netip.MustParsePrefix("198.51.100.9/32"), time.Hour)
-	if r.banEpoch != epoch+1 {
-		t.Errorf("the agent takes its own ban for somebody else's: epoch %d, was %d", r.banEpoch, epoch)
+	if r.bans.Epoch() != epoch+1 {
+		t.Errorf("the agent takes its own ban for somebody else's: epoch %d, was %d", r.bans.Epoch(), epoch)
 	}
 	if there, err := r.fake.Unban(scraper); err != nil || !there { // by the command, on the pins
 		t.Fatal(err)

@@ -5,6 +5,7 @@ package agent
 import (
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,8 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/bans"
+	"github.com/spillway/spillway/userspace/bypass"
 	"github.com/spillway/spillway/userspace/events"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
@@ -28,6 +31,8 @@ type agent struct {
 	ledger  *ledger.Ledger
 	started time.Time
 	events  *events.Events
+	bans    *bans.Bans
+	bypass  *bypass.Switch
 	totals  *totals
 	scrapes http.Handler // of metrics, for everybody who asks
 
@@ -47,15 +52,6 @@ type agent struct {
 	// before is the root of a dataplane of another layout that decides; beforeBeat runs while an upgrade from it is held.
 	before     anyRoot
 	beforeBeat *heartbeat
-
-	// bypassMu orders changes of the bypass. It is not change: who panics does not wait for an apply.
-	bypassMu sync.Mutex
-
-	// banMu orders changes of bans, for the same reason, and guards what follows.
-	banMu       sync.Mutex
-	bansMissing bool   // bans of the record could not be put into new maps yet
-	banEpoch    uint64 // of the kernel, when the record was last what it is there
-	bansSettled bool   // since the start, flows were told to look at the bans again
 
 	rollouts rollouts
 	// parsing is held while an uploaded bundle is read or compared, one at a time; never while change is.
@@ -81,8 +77,7 @@ type agent struct {
 	repairs   map[string]uint64
 	applies   map[string]uint64
 	rollbacks uint64
-	silent    uint64 // sockets of silent blocked connections that were closed
-	banTimes  []time.Time
+	silent    uint64       // sockets of silent blocked connections that were closed
 	counted   view.Counted // what was counted in countedIn
 	countedIn time.Duration
 
@@ -122,6 +117,10 @@ func newAgent(o Options, s *state.Store) *agent {
 	a.events = events.New(events.Options{Log: o.Log, Now: o.Now, Ledger: a.ledger,
 		Use:  func() (events.Ring, func(), error) { return a.use() },
 		Full: func() bool { return a.hostFile().Privacy.Addresses != config.AddressesTruncated }})
+	a.bans = bans.New(bans.Options{Log: o.Log, Ledger: a.ledger, Host: a.hostFile, Own: func() ([]netip.Addr, error) { return a.opts.own() }, Judge: a.verdict,
+		Use: func() (bans.Kernel, func(), error) { return a.use() }})
+	a.bypass = bypass.New(bypass.Options{Log: o.Log, Ledger: a.ledger, Read: a.reading,
+		Use: func() (bypass.Kernel, func(), error) { return a.use() }})
 	a.loadQueue()
 	return a
 }

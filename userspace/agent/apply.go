@@ -85,8 +85,8 @@ func (a *agent) applyBundle(ctx context.Context, ro *rollout) (*api.Change, erro
 // outcome writes down how an apply went.
 func (a *agent) outcome(e *state.Entry, c *api.Change, err error) {
 	if err != nil {
-		e.Outcome = outcomeOf(err)
-		e.Detail = append(e.Detail, detailsOf(err)...)
+		e.Outcome = ledger.OutcomeOf(err)
+		e.Detail = append(e.Detail, ledger.DetailsOf(err)...)
 	} else {
 		e.Outcome = c.Outcome
 	}
@@ -251,7 +251,7 @@ func (a *agent) nowStable(d dataplane, set *config.Set, leaves *state.Member, ch
 	if waits := a.idleReason(d); waits != "" {
 		change.Message += "; it bakes to last-known-good once " + waits
 	} else {
-		change.Message += fmt.Sprintf("; last-known-good in %s unless it is rolled back", short(bake))
+		change.Message += fmt.Sprintf("; last-known-good in %s unless it is rolled back", api.Short(bake))
 	}
 	g := generation(set, e.Number, e.At, e.User)
 	ledger.Note(change, a.ledger.Update(func(r *state.Record) {
@@ -276,39 +276,4 @@ func (a *agent) prune(d dataplane) {
 	if err := a.ledger.Store().Prune(keep); err != nil {
 		a.log.Warn("old bundles stay", "error", err)
 	}
-}
-
-func outcomeOf(err error) string {
-	var e *api.Error
-	if errors.As(err, &e) {
-		switch e.Code {
-		case api.CodeRefused:
-			return api.OutcomeRefused
-		case api.CodeHeld:
-			return api.OutcomeHeld
-		}
-	}
-	return api.OutcomeFailed
-}
-
-// detailsOf returns the lines of a refusal for the history.
-func detailsOf(err error) []string {
-	var e *api.Error
-	if !errors.As(err, &e) {
-		return []string{err.Error()}
-	}
-	var out []string
-	for _, h := range e.Holds {
-		out = append(out, h.Text)
-	}
-	if e.Faults == nil {
-		return append([]string{e.Message}, out...)
-	}
-	for _, f := range e.Faults.List {
-		out = append(out, f.String())
-	}
-	if more := e.Faults.Total - len(e.Faults.List); more > 0 {
-		out = append(out, fmt.Sprintf("and %d more faults", more))
-	}
-	return out
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/bypass"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -20,14 +21,10 @@ func (a *agent) idleReason(d dataplane) string {
 	if d.Control().Mode != bpf.DataplaneModeMODE_ENFORCE {
 		return "it enforces"
 	}
-	ids, err := bypassIDs(d)
-	if err != nil {
+	if passes, err := bypass.Any(d); err != nil {
 		return "the kernel can be read"
-	}
-	for _, id := range ids {
-		if readBypass(d, id).Active() {
-			return "the bypass is off"
-		}
+	} else if passes {
+		return "the bypass is off"
 	}
 	// The card is asked, not the pins: what somebody unpinned goes on.
 	if !slices.ContainsFunc(a.verdict(d).Interfaces, func(i api.Interface) bool { return i.State == loader.StateAttached }) {

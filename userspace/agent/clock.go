@@ -33,7 +33,7 @@ func (a *agent) watchClock(d dataplane) {
 		a.log.Warn("the wall clock was set: deadlines are moved with it", "by", step)
 		a.clockZero = zero
 		_ = a.ledger.Update(func(r *state.Record) { r.ShiftClock(step) })
-		_ = a.toldBans(a.ledger.Store().Bans().Shift(step))
+		a.bans.Shift(step)
 	}
 	if _, moved := a.movedExpiries(d); moved {
 		a.expiriesMoved.Store(true)

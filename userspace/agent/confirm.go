@@ -34,7 +34,7 @@ func (a *agent) publishCandidate(d dataplane, seen uint32, set *config.Set, slot
 		return a.publishError(err)
 	}
 	change.Outcome, change.Deadline = api.OutcomeCandidate, deadline
-	change.Message = fmt.Sprintf("generation %d decides now, and goes back by itself in %s unless `spillway confirm` keeps it", change.Number, short(confirm))
+	change.Message = fmt.Sprintf("generation %d decides now, and goes back by itself in %s unless `spillway confirm` keeps it", change.Number, api.Short(confirm))
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/view"
 )
 
@@ -55,5 +56,5 @@ func (a *agent) watchCounters(ctx context.Context) {
 
 // withCounted adds what was counted. The lock is held.
 func (a *agent) withCounted(r *view.Reading) {
-	r.Counted, r.CountedWhen = a.counted, fmt.Sprintf("in the last %s", short(a.countedIn))
+	r.Counted, r.CountedWhen = a.counted, fmt.Sprintf("in the last %s", api.Short(a.countedIn))
 }

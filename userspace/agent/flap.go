@@ -51,7 +51,7 @@ func (a *agent) attachHeld(name string) time.Time {
 
 func heldAttach(name string, until time.Time) *api.Problem {
 	return &api.Problem{Code: codeAttachHeld,
-		Message: fmt.Sprintf("%s lost its link %d times within %s, and each attach may reset the card: the next one waits until %s", name, flapAttaches, short(flapWindow), until.UTC().Format(time.RFC3339)),
+		Message: fmt.Sprintf("%s lost its link %d times within %s, and each attach may reset the card: the next one waits until %s", name, flapAttaches, api.Short(flapWindow), until.UTC().Format(time.RFC3339)),
 		Fix:     "find who removes it (another agent, another XDP tool, a driver); `spillway reload` attaches at once"}
 }
 

@@ -4,8 +4,6 @@ package agent
 
 import (
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/userspace/api"
@@ -131,16 +129,4 @@ func readMaps(k Kernel, s *api.Status) error {
 	}
 	s.EventsLost, err = k.EventLosses()
 	return err
-}
-
-// short prints a duration as a person writes it: 30m, not 30m0s.
-func short(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

@@ -65,7 +65,7 @@ func (a *agent) tick(hurry bool) {
 				a.settle(d)
 				a.change.Unlock()
 			}
-			a.sweepBans(d)
+			a.bans.Sweep(d)
 			a.sweepVouched(d)
 		}
 		done()

@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/bans"
 )
 
 // holdHost is the code of a hold on a host file.
@@ -38,7 +39,7 @@ func newlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
 		if !slices.ContainsFunc(next.Allowlist, func(n config.AllowEntry) bool {
 			return n.Prefix.Bits() <= row.Prefix.Bits() && n.Prefix.Contains(row.Prefix.Addr())
 		}) {
-			out = append(out, fmt.Sprintf("allowlist: %s%s is no longer protected", row.Prefix, noteOf(row.Note)))
+			out = append(out, fmt.Sprintf("allowlist: %s%s is no longer protected", row.Prefix, bans.NoteOf(row.Note)))
 		}
 	}
 	for _, name := range next.AcceptReasons {
@@ -60,9 +61,9 @@ func looserGuards(old, next config.Guards) []string {
 	longer := next.AgentTimeout.Never() && !old.AgentTimeout.Never() ||
 		!next.AgentTimeout.Never() && !old.AgentTimeout.Never() && next.AgentTimeout.Duration() > old.AgentTimeout.Duration()
 	guard(longer, "agent_timeout", old.AgentTimeout, next.AgentTimeout)
-	guard(next.Bake < old.Bake, "bake", short(old.Bake), short(next.Bake))
-	guard(next.Lease > old.Lease, "lease", short(old.Lease), short(next.Lease))
-	guard(next.MaxBanTTL > old.MaxBanTTL, "max_ban_ttl", short(old.MaxBanTTL), short(next.MaxBanTTL))
+	guard(next.Bake < old.Bake, "bake", api.Short(old.Bake), api.Short(next.Bake))
+	guard(next.Lease > old.Lease, "lease", api.Short(old.Lease), api.Short(next.Lease))
+	guard(next.MaxBanTTL > old.MaxBanTTL, "max_ban_ttl", api.Short(old.MaxBanTTL), api.Short(next.MaxBanTTL))
 	guard(next.MinPrefixV4 < old.MinPrefixV4, "min_prefix_v4", old.MinPrefixV4, next.MinPrefixV4)
 	guard(next.MinPrefixV6 < old.MinPrefixV6, "min_prefix_v6", old.MinPrefixV6, next.MinPrefixV6)
 	guard(next.BanFloorV4 < old.BanFloorV4, "ban_floor_v4", old.BanFloorV4, next.BanFloorV4)

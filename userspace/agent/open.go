@@ -96,7 +96,7 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 	fresh := c.Host == bpf.SlotEmpty
 	a.blank = a.blank || fresh && a.ledger.Store().Unread() != nil
 	if fresh || a.blank {
-		a.restoreBypass(d)
+		a.bypass.Restore(d)
 	}
 	var err error
 	if fresh || c.Stable == bpf.SlotEmpty {
@@ -110,16 +110,16 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 		a.ledger.ClearProblem(ledger.ProblemHost)
 	}
 	if (fresh || a.blank) && d.Control().Host != bpf.SlotEmpty {
-		a.restoreServices(d)
+		a.bypass.RestoreServices(d)
 	}
 	a.blank = a.blank && a.ledger.Store().Unread() != nil
 	if err == nil {
 		a.keepHost()
 	}
 	a.tellMode()
-	a.adoptBypass(d)
+	a.bypass.Adopt(d)
 	a.unadopted = err != nil
-	if err := a.adoptBans(d); err != nil {
+	if err := a.bans.Adopt(d); err != nil {
 		a.ledger.SetProblem(ledger.ProblemBans, err.Error(), ledger.Fix(err))
 		a.unadopted = true
 	} else {

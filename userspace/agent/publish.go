@@ -240,7 +240,7 @@ func (a *agent) publishHost(d dataplane, file *hostfile.File, mode bpf.Mode) (de
 		r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode)
 		r.HeldBack = r.HeldBack && r.ModeHeld
 	})
-	a.endLeftBypasses(d, before, h)
+	a.bypass.EndLeft(d, before, h)
 	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", modeName(mode), len(h.Services), host.Number())), nil
 }
 

@@ -24,7 +24,7 @@ func (a *agent) Reload(ctx context.Context, by api.Caller, r api.ReloadRequest) 
 	_ = a.opts.Notify.Send(sdnotify.Reloading, sdnotify.Monotonic())
 	defer func() { _ = a.opts.Notify.Send(sdnotify.Ready) }()
 	detail, err := a.reload(ctx, r.Ask)
-	if r.Ask && outcomeOf(err) == api.OutcomeHeld {
+	if r.Ask && ledger.OutcomeOf(err) == api.OutcomeHeld {
 		return nil, err // a question is no line of the history
 	}
 	return a.reloaded(a.ledger.Entry(by, "reload", r.Reason), detail, err)
@@ -48,7 +48,7 @@ func (a *agent) hangUp(ctx context.Context) {
 	if _, err := a.reloaded(a.ledger.Entry(ledger.Itself(), "reload", "SIGHUP"), detail, err); err != nil {
 		a.log.Error("the host file was not reloaded; the old one goes on", "error", err)
 	}
-	if outcomeOf(err) == api.OutcomeHeld {
+	if ledger.OutcomeOf(err) == api.OutcomeHeld {
 		a.ledger.SetProblem(ledger.ProblemReload, "the host file on disk is not in force; it can newly block: "+holdTexts(refused), "spillway reload")
 	}
 }
@@ -65,7 +65,7 @@ func holdTexts(e *api.Error) string {
 func (a *agent) reloaded(e state.Entry, detail []string, err error) (*api.Change, error) {
 	e.Detail = detail
 	if err != nil {
-		e.Outcome, e.Detail = outcomeOf(err), append(e.Detail, detailsOf(err)...)
+		e.Outcome, e.Detail = ledger.OutcomeOf(err), append(e.Detail, ledger.DetailsOf(err)...)
 		a.ledger.Audit(e)
 		return nil, err
 	}

@@ -99,7 +99,7 @@ func (a *agent) finishRollout(ro *rollout, c *api.Change, err error) (*api.Rollo
 		}
 		refusal := *e // errors are shared
 		refusal.Rollout = ro.ID
-		ro.State, ro.Outcome, ro.Message, ro.Refusal, ro.Ended = stateOf(e, ro.ended), outcomeOf(err), e.Message, &refusal, a.now().UTC()
+		ro.State, ro.Outcome, ro.Message, ro.Refusal, ro.Ended = stateOf(e, ro.ended), ledger.OutcomeOf(err), e.Message, &refusal, a.now().UTC()
 		return nil, &refusal
 	}
 	ro.Change = *c

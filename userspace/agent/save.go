@@ -13,7 +13,7 @@ func (a *agent) saveAgain() {
 	if a.ledger.Reopen() {
 		a.reopened.Store(true)
 	}
-	_ = a.toldBans(a.ledger.Store().Bans().Flush())
+	a.bans.Flush()
 	if _, notKept := a.ledger.Problem(ledger.ProblemKept); notKept {
 		a.keepHost()
 	}

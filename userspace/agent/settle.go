@@ -30,7 +30,7 @@ func (a *agent) settle(d dataplane) {
 		a.finishBake(d)
 	}
 	a.tellBaked(d)
-	a.adoptBypass(d)
+	a.bypass.Adopt(d)
 }
 
 // expireCandidate takes back a candidate whose time is over, or whose lease lapsed. The kernel has already: its lease never

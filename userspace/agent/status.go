@@ -168,11 +168,6 @@ func (a *agent) History(_ context.Context, limit int) (*api.History, error) {
 	return ledger.Reply(entries, skipped), nil
 }
 
-// Events implements api.Backend.
-func (a *agent) Events(recent int, follow, all bool) (past []api.Event, next <-chan api.Event, stop func()) {
-	return a.events.Follow(recent, follow, all)
-}
-
 // Forbidden implements api.Backend.
 func (a *agent) Forbidden(by api.Caller, verb string) {
 	e := a.ledger.Entry(by, verb, "")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package bans
 
 import (
 	"fmt"
@@ -16,8 +16,8 @@ import (
 // banPrefix reads an address or a prefix.
 func banPrefix(text string) (netip.Prefix, error) { return api.BanPrefix(text) }
 
-// guardBan refuses what is wider than the floor, or touches a protected or own address.
-func (a *agent) guardBan(p netip.Prefix, h *config.Host) error {
+// guard refuses what is wider than the floor, or touches a protected or own address.
+func (s *Bans) guard(p netip.Prefix, h *config.Host) error {
 	floor, name := h.Guards.BanFloorV4, "guards.ban_floor_v4"
 	if p.Addr().Is6() {
 		floor, name = h.Guards.BanFloorV6, "guards.ban_floor_v6"
@@ -27,10 +27,10 @@ func (a *agent) guardBan(p netip.Prefix, h *config.Host) error {
 	}
 	for _, row := range h.Allowlist {
 		if row.Prefix.Overlaps(p) {
-			return protectedError(p, "the allowlist's "+row.Prefix.String()+noteOf(row.Note))
+			return protectedError(p, "the allowlist's "+row.Prefix.String()+NoteOf(row.Note))
 		}
 	}
-	own, err := a.opts.own()
+	own, err := s.Own()
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,8 @@ func (a *agent) guardBan(p netip.Prefix, h *config.Host) error {
 	return nil
 }
 
-func noteOf(note string) string {
+// NoteOf writes the note of a row behind it.
+func NoteOf(note string) string {
 	if note == "" {
 		return ""
 	}
@@ -58,15 +59,13 @@ func limit(problem, guard string, values ...any) error {
 	return &api.Error{Code: api.CodeLimit, Message: fmt.Sprintf(problem, values[:n]...), Fix: fmt.Sprintf(guard, values[n:]...)}
 }
 
-// spendBan counts bans of the last minute.
-func (a *agent) spendBan(h *config.Host) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	since := a.now().Add(-time.Minute)
-	a.banTimes = slices.DeleteFunc(a.banTimes, func(t time.Time) bool { return !t.After(since) })
-	if len(a.banTimes) >= h.Guards.BanRate {
-		return limit("%d bans were made in the last minute", "guards.ban_rate in the host file is %d; many addresses belong into a bundle", len(a.banTimes), h.Guards.BanRate)
+// spend counts bans of the last minute. The lock is held.
+func (s *Bans) spend(h *config.Host) error {
+	since := s.Ledger.Now().Add(-time.Minute)
+	s.times = slices.DeleteFunc(s.times, func(t time.Time) bool { return !t.After(since) })
+	if len(s.times) >= h.Guards.BanRate {
+		return limit("%d bans were made in the last minute", "guards.ban_rate in the host file is %d; many addresses belong into a bundle", len(s.times), h.Guards.BanRate)
 	}
-	a.banTimes = append(a.banTimes, a.now())
+	s.times = append(s.times, s.Ledger.Now())
 	return nil
 }

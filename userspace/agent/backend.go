@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+
+	"github.com/spillway/spillway/userspace/api"
+)
+
+// What follows implements api.Backend by the rooms.
+
+// Events implements api.Backend.
+func (a *agent) Events(recent int, follow, all bool) (past []api.Event, next <-chan api.Event, stop func()) {
+	return a.events.Follow(recent, follow, all)
+}
+
+// Bypass implements api.Backend.
+func (a *agent) Bypass(ctx context.Context, by api.Caller, r api.BypassRequest) (*api.Change, error) {
+	return a.bypass.Set(ctx, by, r)
+}
+
+// Ban implements api.Backend.
+func (a *agent) Ban(ctx context.Context, by api.Caller, r api.BanRequest) (*api.Change, error) {
+	return a.bans.Ban(ctx, by, r)
+}
+
+// Unban implements api.Backend.
+func (a *agent) Unban(ctx context.Context, by api.Caller, prefix, reason string) (*api.Change, error) {
+	return a.bans.Unban(ctx, by, prefix, reason)
+}
+
+// Bans implements api.Backend.
+func (a *agent) Bans(ctx context.Context) (*api.BanList, error) { return a.bans.List(ctx) }

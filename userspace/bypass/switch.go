@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bypass
+
+import (
+	"log/slog"
+	"sync"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/view"
+)
+
+// Kernel is what is needed of the kernel part.
+type Kernel interface {
+	view.Kernel
+	SetBypass(loader.Deadline)
+	SetServiceBypass(id uint8, until loader.Deadline)
+}
+
+// Options of New. All are needed.
+type Options struct {
+	Log    *slog.Logger
+	Ledger *ledger.Ledger
+	// Use returns the kernel part and a function that gives it back.
+	Use func() (Kernel, func(), error)
+	// Read is what the kernel's state is judged by.
+	Read func(view.Kernel) view.Reading
+}
+
+// Switch is the bypass of everything, and of each service.
+type Switch struct {
+	Options
+	// mu orders changes of the bypass: who panics does not wait for an apply.
+	mu sync.Mutex
+}
+
+// New touches nothing until it is asked to.
+func New(o Options) *Switch { return &Switch{Options: o} }
+
+// Any reports whether everything or a service passes now.
+func Any(k view.Kernel) (bool, error) {
+	all, err := idsOf(k)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range all {
+		if read(k, id).Active() {
+			return true, nil
+		}
+	}
+	return false, nil
+}
