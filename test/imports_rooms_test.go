@@ -17,7 +17,7 @@ import (
 var rooms = [][]string{
 	{"state", "retry"},
 	{"ledger"},
-	{"events", "bans", "bypass"},
+	{"plane", "events", "bans", "bypass"},
 	{"agent"},
 }
 

@@ -11,17 +11,15 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/bans"
 	"github.com/spillway/spillway/userspace/bypass"
 	"github.com/spillway/spillway/userspace/events"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/metrics"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/retry"
 	"github.com/spillway/spillway/userspace/state"
-	"github.com/spillway/spillway/userspace/view"
 )
 
 // agent is the running process.
@@ -31,6 +29,7 @@ type agent struct {
 	ledger  *ledger.Ledger
 	started time.Time
 	events  *events.Events
+	plane   *plane.Plane
 	bans    *bans.Bans
 	bypass  *bypass.Switch
 	totals  *totals
@@ -44,14 +43,6 @@ type agent struct {
 	swap     sync.Mutex
 	wentBack atomic.Uint64
 	noted    map[int64]bool // notes that are in the record, by their moment; swap guards it
-
-	// kernelMu guards the handle itself: readers use it while they hold the read lock, so it is never closed under them.
-	kernelMu sync.RWMutex
-	kernel   dataplane // nil while it cannot be opened
-	beat     *heartbeat
-	// before is the root of a dataplane of another layout that decides; beforeBeat runs while an upgrade from it is held.
-	before     anyRoot
-	beforeBeat *heartbeat
 
 	rollouts rollouts
 	// parsing is held while an uploaded bundle is read or compared, one at a time; never while change is.
@@ -71,15 +62,9 @@ type agent struct {
 	// mu guards what follows. Nothing slow happens under it.
 	mu        sync.Mutex
 	file      *hostfile.File // the host file in force
-	places    map[string]*place
-	images    map[uint32]*loader.Image
-	drift     *api.Drift
-	repairs   map[string]uint64
 	applies   map[string]uint64
 	rollbacks uint64
-	silent    uint64       // sockets of silent blocked connections that were closed
-	counted   view.Counted // what was counted in countedIn
-	countedIn time.Duration
+	silent    uint64 // sockets of silent blocked connections that were closed
 
 	// These belong to the goroutine that ticks.
 	clockZero  time.Time // when the kernel's clock was 0, by the wall clock of the last look
@@ -87,15 +72,9 @@ type agent struct {
 	lastDrift  time.Time
 	lastSave   time.Time
 	lastNotify time.Time
-	lastSweep  time.Time
-	lastEgress time.Time
-	egressOn   []string // interfaces, then
-	baked      bakedAt  // what tellBaked last told
+	baked      bakedAt // what tellBaked last told
 	bakedTold  bool
 	ready      bool // systemd was told
-
-	// pins belongs to the job that loads the dataplane, and then to the goroutine that ticks; nil until they could be locked.
-	pins ownership
 
 	// These belong to the job that runs; while none runs, to the goroutine that ticks.
 	openRetry   retry.Retry
@@ -109,52 +88,24 @@ type agent struct {
 func newAgent(o Options, s *state.Store) *agent {
 	a := &agent{
 		opts: o, log: o.Log, started: o.Now(), totals: newTotals(),
-		ledger: ledger.New(s, ledger.Options{Log: o.Log, Now: o.Now, Folder: o.Host.Paths.State}),
-		file:   o.file(), places: map[string]*place{}, images: map[uint32]*loader.Image{},
-		repairs: map[string]uint64{}, applies: map[string]uint64{}, jobs: newJobs(o.spawn), spare: newJobs(o.spawn),
+		ledger:  ledger.New(s, ledger.Options{Log: o.Log, Now: o.Now, Folder: o.Host.Paths.State}),
+		file:    o.file(),
+		applies: map[string]uint64{}, jobs: newJobs(o.spawn), spare: newJobs(o.spawn),
 	}
 	a.scrapes = metrics.Handler(a)
 	a.events = events.New(events.Options{Log: o.Log, Now: o.Now, Ledger: a.ledger,
-		Use:  func() (events.Ring, func(), error) { return a.use() },
+		Use:  func() (events.Ring, func(), error) { return a.plane.Use() },
 		Full: func() bool { return a.hostFile().Privacy.Addresses != config.AddressesTruncated }})
-	a.bans = bans.New(bans.Options{Log: o.Log, Ledger: a.ledger, Host: a.hostFile, Own: func() ([]netip.Addr, error) { return a.opts.own() }, Judge: a.verdict,
-		Use: func() (bans.Kernel, func(), error) { return a.use() }})
-	a.bypass = bypass.New(bypass.Options{Log: o.Log, Ledger: a.ledger, Read: a.reading,
-		Use: func() (bypass.Kernel, func(), error) { return a.use() }})
+	a.plane = plane.New(plane.Options{Log: o.Log, Ledger: a.ledger, Host: a.hostFile, Network: o.network, Owner: o.owner, Root: o.root})
+	a.bans = bans.New(bans.Options{Log: o.Log, Ledger: a.ledger, Host: a.hostFile, Own: func() ([]netip.Addr, error) { return a.opts.own() }, Judge: a.plane.Verdict,
+		Use: func() (bans.Kernel, func(), error) { return a.plane.Use() }})
+	a.bypass = bypass.New(bypass.Options{Log: o.Log, Ledger: a.ledger, Read: a.plane.Reading,
+		Use: func() (bypass.Kernel, func(), error) { return a.plane.Use() }})
 	a.loadQueue()
 	return a
 }
 
 func (a *agent) now() time.Time { return a.opts.Now() }
-
-// use returns the dataplane and a function that gives it back. A goroutine that has it must not ask again: it would wait
-// for an agent that ends, and that one for it.
-func (a *agent) use() (dataplane, func(), error) {
-	a.kernelMu.RLock()
-	if a.kernel == nil {
-		a.kernelMu.RUnlock()
-		e := &api.Error{Code: api.CodeUnavailable, Message: "the kernel part is not loaded"}
-		if p, ok := a.ledger.Problem(ledger.ProblemKernel); ok {
-			e.Message, e.Fix = e.Message+": "+p.Message, p.Fix
-		}
-		return nil, nil, e
-	}
-	return a.kernel, a.kernelMu.RUnlock, nil
-}
-
-func (a *agent) closeKernel() {
-	a.lookAway()
-	a.kernelMu.Lock()
-	defer a.kernelMu.Unlock()
-	if a.kernel == nil {
-		return
-	}
-	a.beat.close()
-	if err := a.kernel.Close(); err != nil {
-		a.log.Warn("cannot close the dataplane's handles", "error", err)
-	}
-	a.kernel = nil
-}
 
 func (a *agent) hostFile() *config.Host {
 	a.mu.Lock()

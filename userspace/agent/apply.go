@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -30,13 +31,13 @@ var errBusy = &api.Error{Code: api.CodeBusy, Message: "another change is running
 const changePatience = 2 * time.Second
 
 // begin takes the change lock and the dataplane.
-func (a *agent) begin() (dataplane, func(), error) {
+func (a *agent) begin() (plane.Dataplane, func(), error) {
 	for deadline := time.Now().Add(changePatience); !a.change.TryLock(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return nil, nil, errBusy
 		}
 	}
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err != nil {
 		a.change.Unlock()
 		return nil, nil, err
@@ -98,7 +99,7 @@ func (a *agent) outcome(e *state.Entry, c *api.Change, err error) {
 
 // apply is a rollout from its wish to what is in force. The change lock is held.
 func (a *agent) apply(ctx context.Context, e *state.Entry, ro *rollout) (*api.Change, error) {
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err != nil {
 		return nil, err
 	}
@@ -169,9 +170,9 @@ func (a *agent) protects(ro *rollout) error {
 }
 
 // buildSet builds a set for the host file in force, and leaves the slots beside it as they are.
-func (a *agent) buildSet(d dataplane, set *config.Set, beside ...uint8) (slot uint8, number uint32, err error) {
+func (a *agent) buildSet(d plane.Dataplane, set *config.Set, beside ...uint8) (slot uint8, number uint32, err error) {
 	h := a.hostFile()
-	host, err := compileHost(d, h, 0)
+	host, err := plane.CompileHost(d, h, 0)
 	if err != nil {
 		return 0, 0, fmt.Errorf("compile host file: %w", err)
 	}
@@ -196,7 +197,7 @@ var errWentBack = &api.Error{Code: api.CodeConflict, Message: "somebody rolled b
 
 // moved refuses to publish what was built for another state: somebody went back meanwhile, and meant it. The swap lock
 // is held.
-func (a *agent) moved(d dataplane, seen mark) error {
+func (a *agent) moved(d plane.Dataplane, seen mark) error {
 	switch {
 	case a.rollouts.isEnded(seen.rollout):
 		return &api.Error{Code: api.CodeCancelled, Message: "somebody ended this rollout meanwhile, so it is not published", Fix: "look at `spillway history`, then ask again"}
@@ -210,7 +211,7 @@ func (a *agent) moved(d dataplane, seen mark) error {
 
 // publishBuilt is the moment of an apply: what was built counts from here on, if its sender still waits for it and nobody
 // rolled back since.
-func (a *agent) publishBuilt(ctx context.Context, d dataplane, seen mark, set *config.Set, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) error {
+func (a *agent) publishBuilt(ctx context.Context, d plane.Dataplane, seen mark, set *config.Set, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) error {
 	a.swap.Lock()
 	defer a.swap.Unlock()
 	if err := a.moved(d, seen); err != nil {
@@ -233,7 +234,7 @@ func (a *agent) buildError(err error) error {
 	return fmt.Errorf("nothing changed: %w", err)
 }
 
-func (a *agent) publishStable(d dataplane, seen mark, set *config.Set, slot uint8, change *api.Change, e *state.Entry) error {
+func (a *agent) publishStable(d plane.Dataplane, seen mark, set *config.Set, slot uint8, change *api.Change, e *state.Entry) error {
 	if _, err := d.Publish(loader.Change{Stable: &slot, Seen: &seen.epoch}); err != nil {
 		return a.publishError(err)
 	}
@@ -242,10 +243,10 @@ func (a *agent) publishStable(d dataplane, seen mark, set *config.Set, slot uint
 }
 
 // nowStable says and writes down that a set is in force.
-func (a *agent) nowStable(d dataplane, set *config.Set, leaves *state.Member, change *api.Change, e *state.Entry) {
+func (a *agent) nowStable(d plane.Dataplane, set *config.Set, leaves *state.Member, change *api.Change, e *state.Entry) {
 	bake := a.hostFile().Guards.Bake
 	change.Outcome, change.BakeUntil = api.OutcomeApplied, a.now().Add(bake).UTC()
-	v := a.verdict(d)
+	v := a.plane.Verdict(d)
 	change.Message = view.InForce(v, change.Number)
 	change.Incomplete = v.Unknown
 	if waits := a.idleReason(d); waits != "" {
@@ -266,7 +267,7 @@ func (a *agent) nowStable(d dataplane, set *config.Set, leaves *state.Member, ch
 	}
 }
 
-func (a *agent) prune(d dataplane) {
+func (a *agent) prune(d plane.Dataplane) {
 	keep := append(a.ledger.Record().References(), a.queuedDigests()...)
 	if all, err := d.Generations(); err == nil {
 		for _, g := range all {

@@ -11,6 +11,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/retry"
 )
 
@@ -146,30 +147,30 @@ func TestA4FlappingInterfaceWaits(t *testing.T) {
 	for range 60 {
 		cut(retry.Last / 30)
 	}
-	if attaches() != flapAttaches {
+	if attaches() != plane.FlapAttaches {
 		t.Errorf("%d attaches within four minutes", attaches())
 	}
 	r.restart()
 	s, err := r.Status(ctx)
-	if err != nil || !hasProblem(s, codeAttachHeld) || s.Protected || attaches() != flapAttaches {
+	if err != nil || !hasProblem(s, plane.CodeAttachHeld) || s.Protected || attaches() != plane.FlapAttaches {
 		t.Errorf("%d attaches, problems %v, %v", attaches(), s.Problems, err)
 	}
 	if _, err := r.Reload(ctx, root, api.ReloadRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	r.tick(false)
-	if s, _ := r.Status(ctx); hasProblem(s, codeAttachHeld) || !s.Protected || attaches() != flapAttaches+1 {
+	if s, _ := r.Status(ctx); hasProblem(s, plane.CodeAttachHeld) || !s.Protected || attaches() != plane.FlapAttaches+1 {
 		t.Errorf("a reload: %d attaches, problems %v", attaches(), s.Problems)
 	}
 	for range 6 {
 		cut(time.Second)
 	}
-	if attaches() != flapAttaches+3 {
+	if attaches() != plane.FlapAttaches+3 {
 		t.Errorf("%d attaches", attaches())
 	}
-	r.pass(flapWindow)
+	r.pass(plane.FlapWindow)
 	r.pass(retry.Last)
-	if s, _ := r.Status(ctx); !s.Protected || attaches() != flapAttaches+4 {
+	if s, _ := r.Status(ctx); !s.Protected || attaches() != plane.FlapAttaches+4 {
 		t.Errorf("ten minutes later: %d attaches, problems %v", attaches(), s.Problems)
 	}
 }
@@ -177,9 +178,9 @@ func TestA4FlappingInterfaceWaits(t *testing.T) {
 // A start into an empty pin folder is no lost link, however often it happens.
 func TestA4StartsAfterADetachAreNoFlaps(t *testing.T) {
 	r := newRig(t)
-	for range 2 * flapAttaches {
+	for range 2 * plane.FlapAttaches {
 		r.reboot()
-		if s, err := r.Status(ctx); err != nil || hasProblem(s, codeAttachHeld) || s.Interfaces[0].State != loader.StateAttached {
+		if s, err := r.Status(ctx); err != nil || hasProblem(s, plane.CodeAttachHeld) || s.Interfaces[0].State != loader.StateAttached {
 			t.Fatalf("%+v, %v", s.Problems, err)
 		}
 	}

@@ -32,3 +32,6 @@ func (a *agent) Unban(ctx context.Context, by api.Caller, prefix, reason string)
 
 // Bans implements api.Backend.
 func (a *agent) Bans(ctx context.Context) (*api.BanList, error) { return a.bans.List(ctx) }
+
+// Verify implements api.Backend.
+func (a *agent) Verify(ctx context.Context) (*api.Verification, error) { return a.plane.Verify(ctx) }

@@ -5,19 +5,20 @@ package agent
 import (
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/bypass"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // idleReason says why the stable bundle blocks nobody now, as the end of "it bakes once …"; "" when it decides. A bundle
 // that decides nothing proves nothing, so its bake stands.
-func (a *agent) idleReason(d dataplane) string {
+func (a *agent) idleReason(d plane.Dataplane) string {
 	if d.Control().Mode != bpf.DataplaneModeMODE_ENFORCE {
 		return "it enforces"
 	}
@@ -27,7 +28,7 @@ func (a *agent) idleReason(d dataplane) string {
 		return "the bypass is off"
 	}
 	// The card is asked, not the pins: what somebody unpinned goes on.
-	if !slices.ContainsFunc(a.verdict(d).Interfaces, func(i api.Interface) bool { return i.State == loader.StateAttached }) {
+	if !slices.ContainsFunc(a.plane.Verdict(d).Interfaces, func(i api.Interface) bool { return i.State == loader.StateAttached }) {
 		return "an interface is attached"
 	}
 	return ""
@@ -37,15 +38,15 @@ func (a *agent) idleReason(d dataplane) string {
 // machine that slept is no such time: there was no traffic, and the record's deadlines moved with the clock. It is false
 // while the heartbeat has not beaten since the stop: only then is it known how long it was.
 func (a *agent) awake() bool {
-	if a.beat.stopped() {
+	if a.plane.Beat().Stopped() {
 		return false
 	}
-	slept := a.beat.sleptNS.Swap(0)
+	slept := a.plane.Beat().TakeSlept()
 	if slept > 0 && !a.ledger.Record().BakeUntil.IsZero() {
-		a.log.Warn("the agent was stopped; the bake goes on from there", "for", time.Duration(slept))
+		a.log.Warn("the agent was stopped; the bake goes on from there", "for", slept)
 		_ = a.ledger.Update(func(r *state.Record) {
 			if !r.BakeUntil.IsZero() {
-				r.BakeUntil = r.BakeUntil.Add(time.Duration(slept))
+				r.BakeUntil = r.BakeUntil.Add(slept)
 			}
 		})
 	}
@@ -54,7 +55,7 @@ func (a *agent) awake() bool {
 
 // holdBake lets no bake end while the bundle decides nothing, and begins it anew when the bundle decides again: a bake
 // is guards.bake of deciding in one piece. The record is written at most twice a bake.
-func (a *agent) holdBake(d dataplane) {
+func (a *agent) holdBake(d plane.Dataplane) {
 	until, bake := a.ledger.Record().BakeUntil, a.hostFile().Guards.Bake
 	idle, was := a.idleReason(d) != "", a.idle
 	a.idle = idle
@@ -73,7 +74,7 @@ func (a *agent) holdBake(d dataplane) {
 // but observes until a person says reload: it was applied, and never proved that it harms nobody.
 // A host that a person took back to observe observes until that reload, whatever comes back.
 func (a *agent) comeback() (known *state.Generation, mode bpf.Mode) {
-	r, mode := a.ledger.Record(), modeOf(a.hostFile().MaxMode)
+	r, mode := a.ledger.Record(), view.ModeOf(a.hostFile().MaxMode)
 	if r.HeldBack {
 		defer func() { mode = bpf.DataplaneModeMODE_OBSERVE }()
 	}
@@ -92,13 +93,13 @@ func (a *agent) mode() bpf.Mode {
 	if a.ledger.Record().ModeHeld {
 		return bpf.DataplaneModeMODE_OBSERVE
 	}
-	return modeOf(a.hostFile().MaxMode)
+	return view.ModeOf(a.hostFile().MaxMode)
 }
 
 // tellMode says that a host observes although its file says enforce.
 func (a *agent) tellMode() {
 	r := a.ledger.Record()
-	if !r.ModeHeld || modeOf(a.hostFile().MaxMode) != bpf.DataplaneModeMODE_ENFORCE {
+	if !r.ModeHeld || view.ModeOf(a.hostFile().MaxMode) != bpf.DataplaneModeMODE_ENFORCE {
 		a.ledger.ClearProblem(ledger.ProblemMode)
 		return
 	}

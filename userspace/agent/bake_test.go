@@ -113,7 +113,7 @@ func TestA14BakeWaitsForAStoppedAgent(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.pass(4 * time.Minute)
-	r.beat.sleptNS.Add(int64(30 * time.Minute)) // as the heartbeat finds when it goes on
+	r.plane.Beat().NoteSlept(30 * time.Minute) // as the heartbeat finds when it goes on
 	r.pass(30 * time.Minute)
 	if r.knownGood() != "" {
 		t.Fatal("it baked while the agent was stopped")

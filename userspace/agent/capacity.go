@@ -9,13 +9,15 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
+	"github.com/spillway/spillway/userspace/plane"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // problemCapacity is a capacity below what is in force.
 const problemCapacity = "capacity_too_small"
 
 // tooSmall says what is in force and has no room in a capacity.
-func (a *agent) tooSmall(d dataplane, c config.Capacity) []string {
+func (a *agent) tooSmall(d plane.Dataplane, c config.Capacity) []string {
 	all, err := d.Generations()
 	if err != nil {
 		return nil
@@ -24,13 +26,13 @@ func (a *agent) tooSmall(d dataplane, c config.Capacity) []string {
 	if err != nil {
 		return nil
 	}
-	g, _ := generationIn(all, d.Control().Stable)
+	g, _ := view.InSlot(all, d.Control().Stable)
 	return loader.TooSmall(c.OrDefault(), g, len(bans))
 }
 
 // tellCapacity says before the reboot that makes it real that a capacity was lowered too far: the bundle in force could
 // not be built again, and everything would pass. The file on disk is what a reboot reads.
-func (a *agent) tellCapacity(d dataplane, differs bool) {
+func (a *agent) tellCapacity(d plane.Dataplane, differs bool) {
 	c, where := a.hostFile().Capacity, "the host file"
 	if differs {
 		if f, err := hostfile.Read(a.opts.HostPath); err == nil {

@@ -10,7 +10,9 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // clockSlack is how far the two clocks may part before the wall clock counts as set. NTP slews both alike; a step, and a
@@ -24,7 +26,7 @@ func started(c loader.Clock) time.Time {
 
 // watchClock keeps lengths of time what they were when the wall clock is set: the kernel's own deadlines do not move, so
 // those of the record must. The change lock is held.
-func (a *agent) watchClock(d dataplane) {
+func (a *agent) watchClock(d plane.Dataplane) {
 	zero := started(a.opts.clock())
 	if a.clockZero.IsZero() {
 		a.clockZero = zero
@@ -43,13 +45,13 @@ func (a *agent) watchClock(d dataplane) {
 // movedExpiries returns the stable generation when its rules' expiries, which are wall time, became kernel time by a clock
 // that was wrong: one without a battery that starts in 1970 would keep rules for decades. A candidate that waits is
 // compiled again with it.
-func (a *agent) movedExpiries(d dataplane) (g loader.GenerationInfo, moved bool) {
+func (a *agent) movedExpiries(d plane.Dataplane) (g loader.GenerationInfo, moved bool) {
 	all, err := d.Generations()
 	c := d.Control()
 	if err != nil {
 		return g, false
 	}
-	g, resident := generationIn(all, c.Stable)
+	g, resident := view.InSlot(all, c.Stable)
 	if !resident || !a.expires(g.Digest) {
 		return g, false
 	}
@@ -63,7 +65,7 @@ func (a *agent) movedExpiries(d dataplane) (g loader.GenerationInfo, moved bool)
 }
 
 // renewExpiries compiles the stable bundle again, if it still must be. It is a job.
-func (a *agent) renewExpiries(d dataplane) {
+func (a *agent) renewExpiries(d plane.Dataplane) {
 	a.expiriesMoved.Store(false)
 	g, moved := a.movedExpiries(d)
 	if !moved {
@@ -89,10 +91,10 @@ func (a *agent) expires(d config.Digest) bool {
 }
 
 // buildAgain puts the stable bundle, compiled now, into the place of stable.
-func (a *agent) buildAgain(d dataplane) (number uint32, err error) {
+func (a *agent) buildAgain(d plane.Dataplane) (number uint32, err error) {
 	seen := mark{epoch: d.Control().Epoch, wentBack: a.wentBack.Load()}
 	h := a.hostFile()
-	host, err := compileHost(d, h, 0)
+	host, err := plane.CompileHost(d, h, 0)
 	if err != nil {
 		return 0, err
 	}

@@ -12,12 +12,13 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
 // publishCandidate lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
-func (a *agent) publishCandidate(d dataplane, seen uint32, set *config.Set, slot uint8, change *api.Change, e *state.Entry, rollout string, confirm time.Duration) error {
+func (a *agent) publishCandidate(d plane.Dataplane, seen uint32, set *config.Set, slot uint8, change *api.Change, e *state.Entry, rollout string, confirm time.Duration) error {
 	deadline := a.now().Add(confirm).UTC()
 	entry := generation(set, e.Number, e.At, e.User)
 	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
@@ -27,9 +28,9 @@ func (a *agent) publishCandidate(d dataplane, seen uint32, set *config.Set, slot
 		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = nil })
 		return fmt.Errorf("nothing changed: %w", err)
 	}
-	a.beat.hold(e.Number, a.hostFile().Guards.Lease, loader.In(confirm))
-	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: ptr(uint16(canaryAll)), Seen: &seen}); err != nil {
-		a.beat.release()
+	a.plane.Beat().Hold(e.Number, a.hostFile().Guards.Lease, loader.In(confirm))
+	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: new(uint16(canaryAll)), Seen: &seen}); err != nil {
+		a.plane.Beat().Release()
 		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = nil })
 		return a.publishError(err)
 	}
@@ -52,7 +53,7 @@ func (a *agent) ConfirmRollout(ctx context.Context, by api.Caller, id, reason st
 	return change, err
 }
 
-func (a *agent) confirm(ctx context.Context, d dataplane, by api.Caller, id, reason string) (*api.Change, error) {
+func (a *agent) confirm(ctx context.Context, d plane.Dataplane, by api.Caller, id, reason string) (*api.Change, error) {
 	a.swap.Lock()
 	defer a.swap.Unlock()
 	if err := api.Late(ctx); err != nil {
@@ -75,9 +76,9 @@ func (a *agent) confirm(ctx context.Context, d dataplane, by api.Caller, id, rea
 	if _, err := d.Promote(); err != nil {
 		return nil, fmt.Errorf("confirm generation %d: %w", confirm.Number, err)
 	}
-	a.beat.release()
+	a.plane.Beat().Release()
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Digest: confirm.Digest, Name: confirm.Name(), Number: confirm.Number,
-		BakeUntil: a.now().Add(a.hostFile().Guards.Bake).UTC(), Message: view.InForce(a.verdict(d), confirm.Number)}
+		BakeUntil: a.now().Add(a.hostFile().Guards.Bake).UTC(), Message: view.InForce(a.plane.Verdict(d), confirm.Number)}
 	ledger.Note(change, a.ledger.Update(func(r *state.Record) {
 		g := confirm.Generation
 		g.At, g.By = e.At.UTC(), e.User

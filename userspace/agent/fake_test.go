@@ -14,6 +14,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/plane"
 )
 
 // fakeIndex is the index of eth0; eth1 has the next.
@@ -472,7 +473,7 @@ func (f *fake) RefillPrograms() error {
 	return f.called("RefillPrograms")
 }
 
-var _ dataplane = (*fake)(nil)
+var _ plane.Dataplane = (*fake)(nil)
 
 // fakeNetwork is what netlink says: a device has the root program where the machine has a link.
 type fakeNetwork struct {

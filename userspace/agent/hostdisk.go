@@ -12,7 +12,7 @@ import (
 // and believes that it counts.
 func (a *agent) lookAtHostFile() {
 	p := a.disk.Look(a.opts.HostPath, a.loaded().Digest)
-	if d, done, err := a.use(); err == nil {
+	if d, done, err := a.plane.Use(); err == nil {
 		a.tellCapacity(d, p != nil)
 		done()
 	}

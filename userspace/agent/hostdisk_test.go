@@ -20,6 +20,7 @@ import (
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // hostText is the host file of the rig with one allowlist line of its own.
@@ -81,7 +82,7 @@ func TestA6TheLastFileWins(t *testing.T) {
 func TestA6ApplyAfterAReload(t *testing.T) {
 	r := newRig(t)
 	r.change.Lock()
-	d, done, err := r.use()
+	d, done, err := r.plane.Use()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +104,7 @@ func TestA6ApplyAfterAReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.fake.next = file.Host
-	if _, err := r.publishHost(d, file, modeOf(config.ModeEnforce)); err != nil {
+	if _, err := r.publishHost(d, file, view.ModeOf(config.ModeEnforce)); err != nil {
 		t.Fatal(err)
 	}
 	r.mu.Lock()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/userspace/plane"
 )
 
 // jobs is a worker beside the ticks. What may take longer than a moment is its work: to load programs, to compile and build
@@ -83,7 +85,7 @@ func (a *agent) startJobs() {
 	}
 	now := a.now()
 	switch {
-	case a.kernelMissing():
+	case a.plane.Missing():
 		if a.openRetry.Due(now) {
 			a.jobs.start("load the dataplane", now, a.tryOpen)
 		}
@@ -112,7 +114,7 @@ func (a *agent) startSpare() {
 }
 
 // changing is a job that changes what the kernel enforces. While somebody else does, it comes back at the next tick.
-func (a *agent) changing(job func(dataplane)) func() {
+func (a *agent) changing(job func(plane.Dataplane)) func() {
 	return func() {
 		d, done, err := a.begin()
 		if err != nil {
@@ -134,6 +136,6 @@ func (a *agent) lookAfter(verify bool) {
 	a.lookAtHostFile()
 	a.learnResident()
 	if verify {
-		a.verifyInBackground()
+		a.plane.VerifyInBackground()
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/sdnotify"
 )
 
@@ -33,7 +34,7 @@ func TestA11WatchdogIsFedDuringALongReload(t *testing.T) {
 		Notify: sdnotify.New(func(name string) string {
 			return map[string]string{"NOTIFY_SOCKET": filepath.Join(dir, "notify"), "WATCHDOG_USEC": "3000000"}[name]
 		})}
-	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
+	o.open = func(loader.Options) (plane.Dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
 	o.network = fakeNetwork{machine: m}
 	o.own = func() ([]netip.Addr, error) { return nil, nil }
@@ -120,12 +121,12 @@ func TestA11DriftBySums(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.restart()
-	r.verifyInBackground()
-	if r.drift == nil || len(r.drift.Entries) != 0 || r.machine.did("VerifyGeneration") != 0 {
-		t.Errorf("%+v", r.drift)
+	r.plane.VerifyInBackground()
+	if r.plane.Drift() == nil || len(r.plane.Drift().Entries) != 0 || r.machine.did("VerifyGeneration") != 0 {
+		t.Errorf("%+v", r.plane.Drift())
 	}
 	r.machine.drift = []loader.Drift{{Where: "slot 1", Want: "a", Got: "b"}}
-	r.verifyInBackground()
+	r.plane.VerifyInBackground()
 	if s, err := r.Status(ctx); err != nil || !hasProblem(s, "drift") {
 		t.Errorf("%+v, %v", s.Problems, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/view"
 )
 
@@ -19,52 +20,14 @@ const (
 	withMaps
 )
 
-// reading is what view judges by.
-func (a *agent) reading(k view.Kernel) view.Reading {
-	return a.withAttach(view.Read(k, a.opts.network, a.interfaceNames()))
-}
-
-// verdict is what the kernel's state means now.
-func (a *agent) verdict(k view.Kernel) view.Verdict { return view.Judge(a.reading(k)) }
-
-// blindReading is the reading while no dataplane could be opened.
-func (a *agent) blindReading() view.Reading {
-	if r, ok := a.behindReading(); ok {
-		return a.withAttach(r)
-	}
-	return a.withAttach(view.Blind(a.opts.network, a.interfaceNames()))
-}
-
-func (a *agent) interfaceNames() []string {
-	var names []string
-	for _, i := range a.hostFile().Interfaces {
-		names = append(names, i.Name)
-	}
-	return names
-}
-
-// withAttach adds why the agent could not attach.
-func (a *agent) withAttach(r view.Reading) view.Reading {
-	r.Attach = map[string]api.Problem{}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for name, p := range a.places {
-		if p.problem != nil {
-			r.Attach[name] = *p.problem
-		}
-	}
-	a.withCounted(&r)
-	return r
-}
-
 // kernelStatus returns what the kernel itself knows: modes, slots, numbers, digests, counters. A read that fails is one of
 // the problems, and the rest is answered.
-func (a *agent) kernelStatus(k Kernel, want parts) *api.Status {
-	s, _ := view.Status(a.reading(k))
+func (a *agent) kernelStatus(k plane.Kernel, want parts) *api.Status {
+	s, _ := view.Status(a.plane.Reading(k))
 	for _, part := range []struct {
 		what string
 		want bool
-		read func(Kernel, *api.Status) error
+		read func(plane.Kernel, *api.Status) error
 	}{
 		{"the counters", want&withPackets != 0, readPackets},
 		{"the maps", want&withMaps != 0, readMaps},
@@ -80,25 +43,13 @@ func (a *agent) kernelStatus(k Kernel, want parts) *api.Status {
 	return s
 }
 
-func readBans(k Kernel, s *api.Status) error {
+func readBans(k plane.Kernel, s *api.Status) error {
 	bans, err := k.Bans()
 	s.Bans = len(bans)
 	return err
 }
 
-func generations(k Kernel) ([]api.Generation, error) {
-	all, err := k.Generations()
-	if err != nil {
-		return nil, err
-	}
-	out := make([]api.Generation, 0, len(all))
-	for _, g := range all {
-		out = append(out, view.Generation(g))
-	}
-	return out, nil
-}
-
-func readPackets(k Kernel, s *api.Status) error {
+func readPackets(k plane.Kernel, s *api.Status) error {
 	counters, err := k.Counters()
 	if err != nil {
 		return err
@@ -112,7 +63,7 @@ func readPackets(k Kernel, s *api.Status) error {
 	return nil
 }
 
-func readMaps(k Kernel, s *api.Status) error {
+func readMaps(k plane.Kernel, s *api.Status) error {
 	uses, err := k.MapUse()
 	if err != nil {
 		return err
@@ -120,7 +71,7 @@ func readMaps(k Kernel, s *api.Status) error {
 	for _, u := range uses {
 		m := api.MapUse{Name: u.Name, Capacity: u.Capacity, Bytes: u.Bytes}
 		if u.Entries >= 0 {
-			m.Entries = ptr(u.Entries)
+			m.Entries = new(u.Entries)
 		}
 		if u.Name == bpf.DataplaneMapBans {
 			s.BanCapacity = u.Capacity

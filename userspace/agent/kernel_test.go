@@ -27,6 +27,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/offline"
+	"github.com/spillway/spillway/userspace/plane"
 )
 
 // The agent on a real kernel: a process of its own, in a network namespace, with pins, state and socket of its own, and
@@ -451,7 +452,7 @@ func TestKernelA14BakeOfAStoppedAgent(t *testing.T) {
 		}
 		return err
 	})
-	if ran += time.Since(begun); ran < bake-beatInterval { // a stop is known to a beat
+	if ran += time.Since(begun); ran < bake-plane.BeatInterval { // a stop is known to a beat
 		t.Errorf("it ran for %v and has baked", ran)
 	}
 }

@@ -4,12 +4,8 @@ package agent
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"time"
 
-	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/sdnotify"
 )
 
@@ -17,7 +13,6 @@ const (
 	tickInterval  = time.Second
 	driftInterval = time.Minute
 	saveInterval  = 10 * time.Second
-	sweepInterval = 10 * time.Second // of vouches: there may be many, and an ended one only takes a place
 	// staleBeat is when a heartbeat that should come every second is taken for dead.
 	staleBeat = 10 * time.Second
 )
@@ -56,73 +51,22 @@ func (a *agent) loop(ctx context.Context) {
 // tick does what time asks for. It never waits for a change that is running, and what takes longer than a moment is a job.
 func (a *agent) tick(hurry bool) {
 	a.startJobs()
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err == nil {
-		if a.wired.Load() && a.owns() {
-			a.watch(d, hurry)
-			a.watchEgress(d, hurry)
+		if a.wired.Load() && a.plane.Owns() {
+			a.plane.Watch(d, hurry)
+			a.plane.WatchEgress(d, hurry)
 			if a.adopted.Load() && a.change.TryLock() {
 				a.settle(d)
 				a.change.Unlock()
 			}
 			a.bans.Sweep(d)
-			a.sweepVouched(d)
+			a.plane.SweepVouched(d)
 		}
 		done()
 	}
 	a.saveAgain()
 	a.startJobs()
-}
-
-func (a *agent) kernelMissing() bool {
-	a.kernelMu.RLock()
-	defer a.kernelMu.RUnlock()
-	return a.kernel == nil
-}
-
-// watch repairs the wiring: the program behind the root program, and the links.
-func (a *agent) watch(d dataplane, hurry bool) {
-	drifts, err := d.VerifyWiring()
-	if err != nil {
-		a.ledger.SetProblem(ledger.ProblemVerify, "the wiring cannot be checked: "+err.Error(), ledger.Fix(err))
-		return
-	}
-	var left []string
-	for _, w := range drifts {
-		switch {
-		case w.Where == loader.WherePrograms:
-			if err := d.RefillPrograms(); err != nil {
-				left = append(left, err.Error())
-				continue
-			}
-			a.log.Error("the dataplane was missing behind the root program and was put back", "found", w.Got)
-			a.countRepair("program")
-		case w.Where == loader.WherePins:
-			if _, err := d.Repin(); err != nil {
-				left = append(left, fmt.Sprintf("%s %s: they would not outlive this agent: %v", w.Where, w.Got, err))
-				continue
-			}
-			a.log.Error("somebody removed pins; this agent still held what they named and pinned it again", "found", w.Got)
-			a.countRepair("pins")
-		case w.OnInterface(): // watchLinks sees to it
-		default:
-			left = append(left, fmt.Sprintf("%s: want %s, got %s", w.Where, w.Want, w.Got))
-		}
-	}
-	if err := a.watchLinks(d, hurry); err != nil {
-		left = append(left, err.Error())
-	}
-	if len(left) > 0 {
-		a.ledger.SetProblem(ledger.ProblemVerify, strings.Join(left, "; "), "spillway verify; apply the bundle again if it does not go away")
-		return
-	}
-	a.ledger.ClearProblem(ledger.ProblemVerify)
-}
-
-func (a *agent) countRepair(what string) {
-	a.mu.Lock()
-	a.repairs[what]++
-	a.mu.Unlock()
 }
 
 func (a *agent) countRollback() {

@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/metrics"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/retry"
 )
 
@@ -22,7 +23,7 @@ import (
 func (a *agent) Metrics() (*metrics.Snapshot, error) {
 	status := a.status(withMaps)
 	fins := uint64(0)
-	if d, done, err := a.use(); err == nil {
+	if d, done, err := a.plane.Use(); err == nil {
 		a.collect(d)
 		fins, _ = d.Released()
 		done()
@@ -35,13 +36,13 @@ func (a *agent) Metrics() (*metrics.Snapshot, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Released = map[string]uint64{metrics.ReleasedFIN: fins, metrics.ReleasedSilence: a.silent}
-	s.Applies, s.Repairs, s.Rollbacks = maps.Clone(a.applies), maps.Clone(a.repairs), a.rollbacks
+	s.Applies, s.Repairs, s.Rollbacks = maps.Clone(a.applies), a.plane.Repairs(), a.rollbacks
 	return s, nil
 }
 
 // collect adds what the kernel counted since the last look. It runs at each scrape, and before a slot is filled again:
 // that takes the counts of its rules away.
-func (a *agent) collect(d dataplane) {
+func (a *agent) collect(d plane.Dataplane) {
 	a.totals.mu.Lock()
 	defer a.totals.mu.Unlock()
 	services := api.ServiceNames(nil)
@@ -59,7 +60,7 @@ func (a *agent) collect(d dataplane) {
 }
 
 // adoptCounts leaves what the kernel counted under another agent out of the rules' totals.
-func (a *agent) adoptCounts(d dataplane) {
+func (a *agent) adoptCounts(d plane.Dataplane) {
 	a.totals.mu.Lock()
 	defer a.totals.mu.Unlock()
 	if rules, err := a.ruleHits(d); err == nil {
@@ -68,7 +69,7 @@ func (a *agent) adoptCounts(d dataplane) {
 }
 
 // ruleHits reads the counts of the rules of all resident generations.
-func (a *agent) ruleHits(d dataplane) ([]ruleHits, error) {
+func (a *agent) ruleHits(d plane.Dataplane) ([]ruleHits, error) {
 	all, err := d.Generations()
 	if err != nil {
 		return nil, err

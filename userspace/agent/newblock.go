@@ -11,6 +11,8 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/bans"
+	"github.com/spillway/spillway/userspace/plane"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // holdHost is the code of a hold on a host file.
@@ -20,10 +22,10 @@ const holdHost = "host"
 // long as host files do not go through a rollout, this is what a person is asked about.
 func newlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
 	var out []string
-	if modeOf(next.MaxMode) == bpf.DataplaneModeMODE_ENFORCE && mode != bpf.DataplaneModeMODE_ENFORCE {
+	if view.ModeOf(next.MaxMode) == bpf.DataplaneModeMODE_ENFORCE && mode != bpf.DataplaneModeMODE_ENFORCE {
 		out = append(out, "max_mode enforce: what is only counted now is blocked")
 	}
-	for _, name := range gone(next, old) {
+	for _, name := range plane.Gone(next, old) {
 		out = append(out, "interface "+name+": its traffic is inspected")
 	}
 	for _, s := range next.Services {

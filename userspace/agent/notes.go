@@ -22,7 +22,7 @@ func (a *agent) takeNotes() {
 			continue // it is in memory, and the disk refused it
 		}
 		if b.Way == state.BackCandidate || b.Way == state.BackEmpty {
-			a.beat.release()
+			a.plane.Beat().Release()
 		}
 		failed = a.ledger.Update(func(r *state.Record) { r.GoBack(b, bake) }) != nil || failed
 		if a.noted == nil {

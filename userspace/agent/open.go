@@ -11,13 +11,15 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // tryOpen opens the dataplane and takes over what the kernel holds. A failure leaves what enforces as it is.
 func (a *agent) tryOpen() {
 	h := a.hostFile()
-	if err := a.ownPins(); err != nil {
+	if err := a.plane.Own(); err != nil {
 		a.openRetry.Failed(a.now())
 		a.stale.Store(errors.Is(err, loader.ErrStale))
 		a.ledger.SetProblem(ledger.ProblemKernel, err.Error(), ledger.Fix(err))
@@ -43,7 +45,7 @@ func (a *agent) tryOpen() {
 			fix = fixHeldUpgrade
 		}
 		if held != nil || errors.Is(err, loader.ErrForeignABI) {
-			a.lookBehind(held != nil)
+			a.plane.LookBehind(held != nil)
 		}
 		a.ledger.SetProblem(ledger.ProblemKernel, err.Error(), fix)
 		if log := loader.VerifierLog(err); log != "" {
@@ -51,22 +53,20 @@ func (a *agent) tryOpen() {
 		}
 		return
 	}
-	a.lookAway()
+	a.plane.LookAway()
 	a.openRetry.Reset()
 	a.ledger.ClearProblem(ledger.ProblemKernel)
 	a.setWarnings(d.Warnings())
-	a.kernelMu.Lock()
-	a.kernel, a.beat = d, startHeartbeat(d)
-	a.kernelMu.Unlock()
+	a.plane.Install(d)
 	a.change.Lock()
 	defer a.change.Unlock()
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err != nil {
 		return
 	}
 	defer done()
 	if d.Control().Host == bpf.SlotEmpty {
-		a.endHolds() // new maps, after a reboot or a detach: no link was lost
+		a.plane.EndHolds() // new maps, after a reboot or a detach: no link was lost
 	}
 	a.adoptCounts(d)
 	a.adopt(d, away)
@@ -81,16 +81,16 @@ func (a *agent) setWarnings(warnings []string) {
 
 // adopt makes the agent and the kernel agree: the kernel is right, except that a candidate whose lease is dead is
 // withdrawn, and that a kernel which holds nothing gets last-known-good from disk.
-func (a *agent) adopt(d dataplane, away time.Duration) {
+func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
 	a.swap.Lock()
 	a.takeNotes()
 	a.adoptCandidate(d)
 	a.adoptStable(d, away)
 	a.swap.Unlock()
 	for _, i := range a.hostFile().Interfaces {
-		a.attach(d, i)
+		a.plane.Attach(d, i)
 	}
-	a.detachUnnamed(d)
+	a.plane.DetachUnnamed(d)
 	a.wired.Store(true)
 	c := d.Control()
 	fresh := c.Host == bpf.SlotEmpty
@@ -134,30 +134,30 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 
 // adoptAgain does again what adoption could not do: the kernel may have refused for a moment only, and a host whose
 // memory was full at its start must not pass everything until a person comes by.
-func (a *agent) adoptAgain(d dataplane) {
+func (a *agent) adoptAgain(d plane.Dataplane) {
 	if a.unadopted {
 		a.adopt(d, 0)
 	}
 }
 
 // adoptCandidate goes on with a candidate that is under a live lease and was started by this state; all others go back.
-func (a *agent) adoptCandidate(d dataplane) {
+func (a *agent) adoptCandidate(d plane.Dataplane) {
 	c, confirm := d.Control(), a.ledger.Record().Confirm
 	all, err := d.Generations()
 	if err != nil {
 		a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
 		return
 	}
-	g, resident := generationIn(all, c.Candidate)
+	g, resident := view.InSlot(all, c.Candidate)
 	lease, left := d.Lease(), time.Duration(0)
 	if confirm != nil {
 		left = confirm.Deadline.Sub(a.now())
 	}
 	if resident && confirm != nil && confirm.Digest == g.Digest && left > 0 && d.Tripped() != g.Number &&
-		a.beat.goOn(g.Number, a.hostFile().Guards.Lease, loader.In(left)) {
+		a.plane.Beat().GoOn(g.Number, a.hostFile().Guards.Lease, loader.In(left)) {
 		return
 	}
-	a.beat.release()
+	a.plane.Beat().Release()
 	if c.Candidate == bpf.SlotEmpty && confirm == nil {
 		return
 	}
@@ -196,7 +196,7 @@ func endedByDeadline(lease loader.Deadline, left time.Duration) bool {
 
 // adoptStable writes down what the kernel has as stable when the record says something else, and lets a bake go on for
 // as long as it still had when the last agent lived.
-func (a *agent) adoptStable(d dataplane, away time.Duration) {
+func (a *agent) adoptStable(d plane.Dataplane, away time.Duration) {
 	c := d.Control()
 	a.idle = c.Stable != bpf.SlotEmpty && c.Mode != bpf.DataplaneModeMODE_ENFORCE
 	if a.reconcile(d) {
@@ -208,13 +208,13 @@ func (a *agent) adoptStable(d dataplane, away time.Duration) {
 }
 
 // reconcile records what somebody else did to the control word: the command line without an agent, or another tool.
-func (a *agent) reconcile(d dataplane) bool {
+func (a *agent) reconcile(d plane.Dataplane) bool {
 	all, err := d.Generations()
 	if err != nil {
 		a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
 		return false
 	}
-	g, resident := generationIn(all, d.Control().Stable)
+	g, resident := view.InSlot(all, d.Control().Stable)
 	applied := a.ledger.Record().Applied
 	if !resident || (applied != nil && applied.Digest == g.Digest && applied.Number == g.Number) {
 		return false

@@ -13,6 +13,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/hostfile"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -39,9 +40,9 @@ type Options struct {
 	Renewed int
 
 	// What stands for the machine in tests.
-	open    func(loader.Options) (dataplane, error)
-	owner   func(folder string) (ownership, error)
-	root    func(folder string) (anyRoot, error)
+	open    func(loader.Options) (plane.Dataplane, error)
+	owner   func(folder string) (plane.Ownership, error)
+	root    func(folder string) (plane.Root, error)
 	own     func() ([]netip.Addr, error)
 	links   func(context.Context) <-chan struct{}
 	network view.Network
@@ -63,19 +64,19 @@ func (o *Options) setDefaults() {
 		o.Notify = &sdnotify.Notifier{}
 	}
 	if o.open == nil {
-		o.open = openLoader
+		o.open = plane.OpenLoader
 	}
 	if o.root == nil {
-		o.root = openRoot
+		o.root = plane.OpenRoot
 	}
 	if o.owner == nil {
-		o.owner = func(pins string) (ownership, error) { return ownPins(pins, o.Host.Paths.State) }
+		o.owner = func(pins string) (plane.Ownership, error) { return plane.OwnPins(pins, o.Host.Paths.State) }
 	}
 	if o.own == nil {
 		o.own = ownAddresses
 	}
 	if o.links == nil {
-		o.links = linkEvents
+		o.links = plane.LinkEvents
 	}
 	if o.spawn == nil {
 		o.spawn, o.gentle = func(f func()) { go f() }, true
@@ -97,14 +98,6 @@ func (o *Options) file() *hostfile.File {
 		}
 	}
 	return &hostfile.File{Host: o.Host, Text: text, Digest: hostfile.Digest(text)}
-}
-
-func openLoader(o loader.Options) (dataplane, error) {
-	d, err := loader.Open(o)
-	if err != nil {
-		return nil, err // never a nil *loader.Dataplane in a dataplane
-	}
-	return d, nil
 }
 
 // ownAddresses returns the addresses of this host: no bundle and no ban may block them.

@@ -12,10 +12,11 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 )
 
 // own is the lock of the machine's pins.
-func (m *machine) own(folder string) (ownership, error) {
+func (m *machine) own(folder string) (plane.Ownership, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.owner != 0 {
@@ -50,7 +51,7 @@ func TestA4SecondAgentOnOnePinFolder(t *testing.T) {
 	attached := r.machine.did("Attach")
 	h, _ := writeHost(t, t.TempDir(), hostYAML, noPins(t), "")
 	err := Run(context.Background(), Options{Host: h, owner: r.machine.own, Log: slog.New(slog.DiscardHandler),
-		open: func(loader.Options) (dataplane, error) { return &fake{r.machine, h}, nil }})
+		open: func(loader.Options) (plane.Dataplane, error) { return &fake{r.machine, h}, nil }})
 	if !errors.Is(err, loader.ErrOwned) || !strings.Contains(err.Error(), "4711") || r.machine.did("Attach") != attached {
 		t.Errorf("got %v, and %d attaches", err, r.machine.did("Attach")-attached)
 	}

@@ -11,13 +11,14 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 )
 
 // passBy puts a set into force while a candidate waits for its confirmation. The candidate is built again on the new set and
 // takes its own place, with its deadline: both in one store. A candidate that is about the bundle that is taken out, or that
 // cannot be in force beside the new set, is ended, and its sender is told.
-func (a *agent) passBy(ctx context.Context, d dataplane, seen mark, s *standing, change *api.Change, e *state.Entry, ro *rollout) error {
+func (a *agent) passBy(ctx context.Context, d plane.Dataplane, seen mark, s *standing, change *api.Change, e *state.Entry, ro *rollout) error {
 	g, ok := a.candidate(d)
 	if !ok {
 		return &api.Error{Code: api.CodeConflict, Message: "the candidate ended meanwhile; nothing changed", Fix: "ask again"}
@@ -73,7 +74,7 @@ func (a *agent) rebased(g loader.GenerationInfo, s *standing, w wish) (onto *con
 }
 
 // publishBoth swaps stable and candidate in one store. The swap lock is held.
-func (a *agent) publishBoth(d dataplane, seen mark, confirm *state.Confirm, onto *config.Set, candidate *built, s *standing, stable uint8, change *api.Change, e *state.Entry) error {
+func (a *agent) publishBoth(d plane.Dataplane, seen mark, confirm *state.Confirm, onto *config.Set, candidate *built, s *standing, stable uint8, change *api.Change, e *state.Entry) error {
 	before := *confirm
 	next := before
 	next.Generation = generation(onto, candidate.number, before.At, before.By)
@@ -82,9 +83,9 @@ func (a *agent) publishBoth(d dataplane, seen mark, confirm *state.Confirm, onto
 		return fmt.Errorf("nothing changed: %w", err)
 	}
 	left := before.Deadline.Sub(a.now())
-	a.beat.hold(candidate.number, a.hostFile().Guards.Lease, loader.In(left))
+	a.plane.Beat().Hold(candidate.number, a.hostFile().Guards.Lease, loader.In(left))
 	if _, err := d.Publish(loader.Change{Stable: &stable, Candidate: &candidate.slot, Seen: &seen.epoch}); err != nil {
-		a.beat.hold(before.Number, a.hostFile().Guards.Lease, loader.In(left))
+		a.plane.Beat().Hold(before.Number, a.hostFile().Guards.Lease, loader.In(left))
 		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = &before })
 		return a.publishError(err)
 	}
@@ -95,7 +96,7 @@ func (a *agent) publishBoth(d dataplane, seen mark, confirm *state.Confirm, onto
 }
 
 // publishOverCandidate puts the set into force and ends the candidate. The swap lock is held.
-func (a *agent) publishOverCandidate(d dataplane, g loader.GenerationInfo, s *standing, stable uint8, change *api.Change, e *state.Entry, leaves *state.Member, why string) error {
+func (a *agent) publishOverCandidate(d plane.Dataplane, g loader.GenerationInfo, s *standing, stable uint8, change *api.Change, e *state.Entry, leaves *state.Member, why string) error {
 	if why == "" {
 		why = "its time was over"
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // planRows bounds the differences that a plan lists; it counts all of them.
@@ -61,7 +62,7 @@ func (a *agent) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*
 
 // inForce returns the stable generation: the kernel's, or the record's when the kernel part is not loaded.
 func (a *agent) inForce() *state.Generation {
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err != nil {
 		return a.ledger.Record().Applied
 	}
@@ -70,7 +71,7 @@ func (a *agent) inForce() *state.Generation {
 	if err != nil {
 		return nil
 	}
-	g, ok := generationIn(all, d.Control().Stable)
+	g, ok := view.InSlot(all, d.Control().Stable)
 	if !ok {
 		return nil
 	}

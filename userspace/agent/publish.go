@@ -16,11 +16,13 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // nextNumber returns a generation number that nobody had: more than any resident one and any that the record has seen.
-func (a *agent) nextNumber(d dataplane) (uint32, error) {
+func (a *agent) nextNumber(d plane.Dataplane) (uint32, error) {
 	n, err := d.NextNumber()
 	if err != nil {
 		return 0, err
@@ -29,7 +31,7 @@ func (a *agent) nextNumber(d dataplane) (uint32, error) {
 }
 
 // build compiles a bundle for a host file and builds it aside. It publishes nothing.
-func (a *agent) build(d dataplane, b *config.Bundle, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
+func (a *agent) build(d plane.Dataplane, b *config.Bundle, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
 	if number, err = a.nextNumber(d); err != nil {
 		return 0, 0, err
 	}
@@ -47,7 +49,7 @@ func (a *agent) build(d dataplane, b *config.Bundle, h *config.Host, host *loade
 	if slot, err = d.Build(img, beside...); err != nil {
 		return 0, 0, err
 	}
-	a.keepImage(img)
+	a.plane.KeepImage(img)
 	a.ledger.Learn(b.Digest, b.Name, b.Rules)
 	made := compiled(img, at, host.Context(), here.OmittedProtected, because)
 	resident, lerr := d.Generations()
@@ -61,25 +63,13 @@ func (a *agent) build(d dataplane, b *config.Bundle, h *config.Host, host *loade
 	return slot, number, nil
 }
 
-// compileHost compiles a host file so that services that the kernel knows keep their ids.
-func compileHost(d dataplane, h *config.Host, number uint32) (*loader.HostImage, error) {
-	current, err := d.Host()
-	if err != nil {
-		return nil, err
-	}
-	if number == 0 && current != nil {
-		number = current.Number
-	}
-	return loader.CompileHost(h, current, number)
-}
-
 // buildHost compiles a host file under the next number and builds it aside. It publishes nothing.
-func (a *agent) buildHost(d dataplane, h *config.Host) (*loader.HostImage, uint8, error) {
+func (a *agent) buildHost(d plane.Dataplane, h *config.Host) (*loader.HostImage, uint8, error) {
 	number, err := a.nextHostNumber(d)
 	if err != nil {
 		return nil, 0, err
 	}
-	host, err := compileHost(d, h, number)
+	host, err := plane.CompileHost(d, h, number)
 	if err != nil {
 		return nil, 0, fmt.Errorf("compile host file: %w", err)
 	}
@@ -92,7 +82,7 @@ func (a *agent) buildHost(d dataplane, h *config.Host) (*loader.HostImage, uint8
 
 // publishFromDisk fills an empty kernel: the host file, and the bundle that comes back. Without one,
 // everything passes.
-func (a *agent) publishFromDisk(d dataplane) error {
+func (a *agent) publishFromDisk(d plane.Dataplane) error {
 	seen := d.Control().Epoch
 	file := a.loaded()
 	h := file.Host
@@ -113,7 +103,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 				return later // the host file is in force since the first attempt
 			}
 			if !a.ledger.Record().HeldBack {
-				mode = modeOf(h.MaxMode) // there is nothing that must only observe
+				mode = view.ModeOf(h.MaxMode) // there is nothing that must only observe
 			}
 			e.Detail = append(e.Detail, err.Error())
 			a.ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("last-known-good %s cannot be used, so no bundle is in force: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
@@ -128,7 +118,7 @@ func (a *agent) publishFromDisk(d dataplane) error {
 		return fmt.Errorf("publish host file: %w", err)
 	}
 	_ = a.ledger.Update(func(r *state.Record) {
-		r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode)
+		r.HostDigest, r.ModeHeld = file.Digest, mode != view.ModeOf(h.MaxMode)
 		r.HeldBack = r.HeldBack && r.ModeHeld
 		if change.Stable != nil {
 			r.Applied = &state.Generation{Digest: known.Digest, Members: known.Members, Number: e.Number, At: a.now().UTC(), By: "agent"}
@@ -156,7 +146,7 @@ func refusedForNow(err error) error {
 	return nil
 }
 
-func (a *agent) buildKnown(d dataplane, work string, digest config.Digest, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
+func (a *agent) buildKnown(d plane.Dataplane, work string, digest config.Digest, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
 	err = a.ledger.Needed(work, func() error {
 		b, err := a.ledger.Store().Bundle(digest)
 		if err != nil {
@@ -168,7 +158,7 @@ func (a *agent) buildKnown(d dataplane, work string, digest config.Digest, h *co
 	return slot, number, err
 }
 
-func (a *agent) nextHostNumber(d dataplane) (uint32, error) {
+func (a *agent) nextHostNumber(d plane.Dataplane) (uint32, error) {
 	current, err := d.Host()
 	if err != nil {
 		return 0, err
@@ -181,9 +171,9 @@ func (a *agent) nextHostNumber(d dataplane) (uint32, error) {
 
 // adoptHost leaves the published host file alone when it is what the file on disk says, and publishes that otherwise:
 // somebody edited the file while no agent ran.
-func (a *agent) adoptHost(d dataplane) error {
+func (a *agent) adoptHost(d plane.Dataplane) error {
 	h := a.hostFile()
-	host, err := compileHost(d, h, 0)
+	host, err := plane.CompileHost(d, h, 0)
 	if err != nil {
 		return fmt.Errorf("compile host file: %w", err)
 	}
@@ -207,7 +197,7 @@ func (a *agent) adoptHost(d dataplane) error {
 // publishHost builds the host file, and for it the stable set and a candidate that waits, and publishes all of them and the
 // mode in one step. For a bundle that does not fit any more it publishes the host file alone: services keep their ids, so
 // the bundles in the kernel go on to mean what they meant, and an allowlist line counts at once.
-func (a *agent) publishHost(d dataplane, file *hostfile.File, mode bpf.Mode) (detail []string, err error) {
+func (a *agent) publishHost(d plane.Dataplane, file *hostfile.File, mode bpf.Mode) (detail []string, err error) {
 	h := file.Host
 	seen := mark{epoch: d.Control().Epoch, wentBack: a.wentBack.Load()}
 	host, hostSlot, err := a.buildHost(d, h)
@@ -237,11 +227,11 @@ func (a *agent) publishHost(d dataplane, file *hostfile.File, mode bpf.Mode) (de
 		return nil, a.publishError(fmt.Errorf("publish host file: %w", err))
 	}
 	_ = a.ledger.Update(func(r *state.Record) {
-		r.HostDigest, r.ModeHeld = file.Digest, mode != modeOf(h.MaxMode)
+		r.HostDigest, r.ModeHeld = file.Digest, mode != view.ModeOf(h.MaxMode)
 		r.HeldBack = r.HeldBack && r.ModeHeld
 	})
 	a.bypass.EndLeft(d, before, h)
-	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", modeName(mode), len(h.Services), host.Number())), nil
+	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", view.ModeName(mode), len(h.Services), host.Number())), nil
 }
 
 // built is a bundle in a slot that nobody names yet.
@@ -261,13 +251,13 @@ func (b *built) renumber(r *state.Record) {
 }
 
 // buildStable builds the stable bundle again for another host file; nil when the one in the kernel goes on as it is.
-func (a *agent) buildStable(d dataplane, h *config.Host, host *loader.HostImage) (*built, []string, error) {
+func (a *agent) buildStable(d plane.Dataplane, h *config.Host, host *loader.HostImage) (*built, []string, error) {
 	all, err := d.Generations()
 	if err != nil {
 		return nil, nil, err
 	}
 	c := d.Control()
-	g, resident := generationIn(all, c.Stable)
+	g, resident := view.InSlot(all, c.Stable)
 	if !resident {
 		return nil, nil, nil
 	}
@@ -284,7 +274,7 @@ func (a *agent) buildStable(d dataplane, h *config.Host, host *loader.HostImage)
 }
 
 // buildCandidate does the same for a candidate that waits for its confirmation, beside the stable one that was built.
-func (a *agent) buildCandidate(d dataplane, h *config.Host, host *loader.HostImage, stable *built) (*built, []string, error) {
+func (a *agent) buildCandidate(d plane.Dataplane, h *config.Host, host *loader.HostImage, stable *built) (*built, []string, error) {
 	g, ok := a.candidate(d)
 	if !ok {
 		return nil, nil, nil
@@ -305,7 +295,7 @@ func (a *agent) buildCandidate(d dataplane, h *config.Host, host *loader.HostIma
 
 // publishRebuilt puts generations that were built again into their places, in one store with what else changes. The swap
 // lock is held. A candidate whose lease lapsed meanwhile stays where it is: it is held.
-func (a *agent) publishRebuilt(d dataplane, change loader.Change, stable, candidate *built) error {
+func (a *agent) publishRebuilt(d plane.Dataplane, change loader.Change, stable, candidate *built) error {
 	if stable != nil {
 		change.Stable, change.KeepPrevious = &stable.slot, true
 	}
@@ -324,9 +314,9 @@ func (a *agent) publishRebuilt(d dataplane, change loader.Change, stable, candid
 		return err
 	}
 	lease, left := a.hostFile().Guards.Lease, loader.In(before.Deadline.Sub(a.now()))
-	a.beat.hold(next.Number, lease, left)
+	a.plane.Beat().Hold(next.Number, lease, left)
 	if _, err := d.Publish(change); err != nil {
-		a.beat.hold(before.Number, lease, left)
+		a.plane.Beat().Hold(before.Number, lease, left)
 		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = &before })
 		return err
 	}

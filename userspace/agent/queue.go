@@ -14,7 +14,9 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // One change runs at a time; the others wait here, in the order in which they were asked for.
@@ -101,7 +103,7 @@ func (a *agent) runnable() (next *rollout, why string) {
 	if why != "" || len(queued) == 0 {
 		return nil, why
 	}
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err != nil {
 		return queued[0], "" // it is told what is wrong
 	}
@@ -122,7 +124,7 @@ func (a *agent) runnable() (next *rollout, why string) {
 }
 
 // isFast reports whether a rollout passes a candidate by: it can only let more pass.
-func (a *agent) isFast(d dataplane, ro *rollout) bool {
+func (a *agent) isFast(d plane.Dataplane, ro *rollout) bool {
 	if ro.confirm > 0 {
 		return false // it would be a second candidate
 	}
@@ -133,8 +135,8 @@ func (a *agent) isFast(d dataplane, ro *rollout) bool {
 	if err != nil {
 		return false
 	}
-	g, there := generationIn(all, d.Control().Stable)
-	candidate, resident := generationIn(all, d.Control().Candidate)
+	g, there := view.InSlot(all, d.Control().Stable)
+	candidate, resident := view.InSlot(all, d.Control().Candidate)
 	asked := [2]config.Digest{g.Digest, candidate.Digest}
 	a.rollouts.mu.Lock()
 	known, fast := ro.fastAsked == asked, ro.fast

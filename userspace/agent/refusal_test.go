@@ -277,10 +277,9 @@ func TestChangeDuringTheEnd(t *testing.T) {
 	r := newRig(t)
 	ended := make(chan struct{})
 	r.machine.during = map[string]func(){"Publish": func() {
-		go func() { defer close(ended); r.closeKernel() }()
+		go func() { defer close(ended); r.plane.Close() }()
 		eventually(t, "the end waits", func() error {
-			if r.kernelMu.TryRLock() { // refused as soon as a writer waits
-				r.kernelMu.RUnlock()
+			if !r.plane.Ending() {
 				return errors.New("not yet")
 			}
 			return nil

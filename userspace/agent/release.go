@@ -13,7 +13,9 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/sockets"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // A blocked connection that sends a FIN is released by the kernel part at once (bpf/release.h). One that says nothing more is
@@ -66,7 +68,7 @@ func (a *agent) releaseSockets(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		d, done, err := a.use()
+		d, done, err := a.plane.Use()
 		if err != nil {
 			continue
 		}
@@ -90,7 +92,7 @@ func (a *agent) released(closed int, err error) {
 }
 
 // step walks on, and closes what is ready. Where nothing may be closed it costs one look at the word.
-func (r *releaser) step(d dataplane, now time.Time) (closed int, err error) {
+func (r *releaser) step(d plane.Dataplane, now time.Time) (closed int, err error) {
 	c := d.Control()
 	if d.Baked() == 0 || c.Mode != bpf.DataplaneModeMODE_ENFORCE || d.Bypass().Active() {
 		r.waiting = r.waiting[:0]
@@ -122,7 +124,7 @@ func (r *releaser) step(d dataplane, now time.Time) (closed int, err error) {
 }
 
 // close closes the socket of one flow, if there is one and it is silent.
-func (r *releaser) close(d dataplane, b loader.BlockedFlow) (bool, error) {
+func (r *releaser) close(d plane.Dataplane, b loader.BlockedFlow) (bool, error) {
 	s, err := r.find(b.Server, b.Client)
 	if err != nil || s == nil {
 		return false, err
@@ -139,7 +141,7 @@ func (r *releaser) close(d dataplane, b loader.BlockedFlow) (bool, error) {
 
 // tellBaked tells the kernel part which generation is last-known-good: of that alone are sockets released. It looks only when
 // the control word or the record has changed.
-func (a *agent) tellBaked(d dataplane) {
+func (a *agent) tellBaked(d plane.Dataplane) {
 	known, c := a.ledger.Record().LastKnownGood, d.Control()
 	seen := bakedAt{epoch: c.Epoch}
 	if known != nil {
@@ -153,7 +155,7 @@ func (a *agent) tellBaked(d dataplane) {
 		return
 	}
 	number := uint32(0)
-	if g, ok := generationIn(all, c.Stable); ok && known != nil && g.Digest == known.Digest {
+	if g, ok := view.InSlot(all, c.Stable); ok && known != nil && g.Digest == known.Digest {
 		number = g.Number
 	}
 	d.SetBaked(number)

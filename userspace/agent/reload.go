@@ -5,17 +5,17 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // Reload implements api.Backend. It takes the new host file whole or not at all. A request that asks is held when the
@@ -102,14 +102,14 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	if ask && len(blocks) > 0 {
 		return nil, heldHost(blocks)
 	}
-	a.endHolds()
-	attached, err := a.attachNew(d, old, next)
+	a.plane.EndHolds()
+	attached, err := a.plane.AttachNew(d, old, next)
 	if err != nil {
 		return nil, err
 	}
-	detail, err := a.publishHost(d, file, modeOf(next.MaxMode))
+	detail, err := a.publishHost(d, file, view.ModeOf(next.MaxMode))
 	if err != nil {
-		a.detach(d, attached)
+		a.plane.Detach(d, attached)
 		return nil, a.buildError(err)
 	}
 	a.mu.Lock()
@@ -123,7 +123,7 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	for _, b := range blocks {
 		detail = append(detail, "can newly block: "+b)
 	}
-	return append(detail, a.detach(d, gone(old, next))...), nil
+	return append(detail, a.plane.Detach(d, plane.Gone(old, next))...), nil
 }
 
 // fixedChanges names the fields that differ and that a running agent cannot change.
@@ -149,68 +149,4 @@ func fixedChanges(old, next *config.Host) []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// attachNew attaches to interfaces that the new host file adds. One that does not exist yet is attached when it comes;
-// any other failure undoes the rest and refuses the file.
-func (a *agent) attachNew(d dataplane, old, next *config.Host) (attached []string, err error) {
-	for _, name := range gone(next, old) {
-		i := next.Interfaces[slices.IndexFunc(next.Interfaces, func(i config.Interface) bool { return i.Name == name })]
-		got, linked := a.linked(d, i.Name)
-		var err error
-		if !linked {
-			got, err = d.Attach(i.Name, i.Attach)
-		}
-		if errors.Is(err, loader.ErrNoDevice) {
-			continue
-		}
-		if err != nil {
-			a.detach(d, attached)
-			return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + err.Error(), Fix: ledger.Fix(err)}
-		}
-		a.noteAttached(got, name, !linked)
-		attached = append(attached, name)
-	}
-	return attached, nil
-}
-
-// gone returns the names of interfaces of one host file that another does not have.
-func gone(from, in *config.Host) []string {
-	var out []string
-	for _, i := range from.Interfaces {
-		if !slices.ContainsFunc(in.Interfaces, func(n config.Interface) bool { return n.Name == i.Name }) {
-			out = append(out, i.Name)
-		}
-	}
-	return out
-}
-
-// detach takes the root program off interfaces that the host file in force does not name. One that it names under the
-// device's new name keeps its link.
-func (a *agent) detach(d dataplane, names []string) (detail []string) {
-	if len(names) == 0 {
-		return nil
-	}
-	links, err := a.unnamed(d)
-	if err != nil {
-		return []string{err.Error()}
-	}
-	for _, name := range names {
-		for _, at := range links {
-			if !a.isLinkOf(at, name) {
-				continue
-			}
-			if err := d.DetachInterface(at.Pin); err != nil {
-				a.log.Error("an interface stays attached", "interface", name, "error", err)
-				detail = append(detail, err.Error())
-				continue
-			}
-			detail = append(detail, fmt.Sprintf("detached from %s", name))
-		}
-		a.forgetAttached(name)
-		a.mu.Lock()
-		delete(a.places, name)
-		a.mu.Unlock()
-	}
-	return detail
 }

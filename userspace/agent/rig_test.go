@@ -18,6 +18,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -91,11 +92,11 @@ func (r *rig) startWithoutAdoption() {
 	o.network = fakeNetwork{r.machine, &r.devices}
 	o.owner = r.machine.own
 	o.spawn = func(f func()) { f() }
-	o.root = func(string) (anyRoot, error) { return &fake{r.machine, h}, nil }
+	o.root = func(string) (plane.Root, error) { return &fake{r.machine, h}, nil }
 	o.clock = func() loader.Clock {
 		return loader.Clock{Wall: r.clock, MonotonicNS: uint64(r.clock.Add(-r.stepped).Sub(time.Unix(0, 0)))}
 	}
-	o.open = func(loader.Options) (dataplane, error) {
+	o.open = func(loader.Options) (plane.Dataplane, error) {
 		if r.openErr != nil {
 			return nil, r.openErr
 		}
@@ -127,8 +128,8 @@ func (r *rig) stop() {
 	if r.agent == nil {
 		return
 	}
-	r.closeKernel()
-	r.disownPins()
+	r.plane.Close()
+	r.plane.Disown()
 	_ = r.ledger.Store().Close()
 	r.agent = nil
 }

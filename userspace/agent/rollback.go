@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -37,7 +38,7 @@ func (a *agent) Rollback(ctx context.Context, by api.Caller, r api.RollbackReque
 		}
 		number = uint32(n)
 	}
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err != nil {
 		return nil, err
 	}
@@ -83,31 +84,31 @@ func (a *agent) wentDown(b *state.Back, change *api.Change, err error) (*api.Cha
 	return change, nil
 }
 
-func (a *agent) rollback(d dataplane, to string, seen, number uint32, b *state.Back) (*api.Change, error) {
+func (a *agent) rollback(d plane.Dataplane, to string, seen, number uint32, b *state.Back) (*api.Change, error) {
 	all, err := d.Generations()
 	if err != nil {
 		return nil, err
 	}
 	c := d.Control()
-	left, _ := generationIn(all, c.Stable)
+	left, _ := view.InSlot(all, c.Stable)
 	switch to {
 	case api.ToObserve:
 		return a.backToObserve(d, left, b)
 	case api.ToEmpty:
 		return a.backToEmpty(d, left, b)
 	}
-	if g, ok := generationIn(all, c.Candidate); ok && number == 0 {
+	if g, ok := view.InSlot(all, c.Candidate); ok && number == 0 {
 		return a.endCandidate(d, g, b)
 	}
 	if c.Previous == bpf.SlotEmpty {
 		return nil, a.noPrevious()
 	}
-	g, _ := generationIn(all, c.Previous)
+	g, _ := view.InSlot(all, c.Previous)
 	next, err := d.Publish(loader.Change{Stable: &c.Previous, Back: true, Seen: &seen})
 	if err != nil {
 		return nil, a.publishError(err)
 	}
-	a.beat.release()
+	a.plane.Beat().Release()
 	if next.Stable != c.Previous {
 		return nil, movedError()
 	}
@@ -115,11 +116,11 @@ func (a *agent) rollback(d dataplane, to string, seen, number uint32, b *state.B
 }
 
 // backTo describes that a generation decides again.
-func (a *agent) backTo(d dataplane, g loader.GenerationInfo, left uint32, digest config.Digest, b *state.Back) *api.Change {
+func (a *agent) backTo(d plane.Dataplane, g loader.GenerationInfo, left uint32, digest config.Digest, b *state.Back) *api.Change {
 	a.ledger.EnsureKnown(g.Digest)
 	b.Way, b.Left = state.BackGeneration, digest
 	b.To = state.Generation{Digest: g.Digest, Members: a.ledger.RecordMembers(g.Digest), Number: g.Number, At: b.At.UTC(), By: b.By}
-	message := view.InForce(a.verdict(d), g.Number)
+	message := view.InForce(a.plane.Verdict(d), g.Number)
 	if left != 0 {
 		b.Detail = append(b.Detail, fmt.Sprintf("left generation %d, %s", left, digest.Short()))
 		message += fmt.Sprintf("; generation %d was left, and needs a reason to come back", left)
@@ -127,7 +128,7 @@ func (a *agent) backTo(d dataplane, g loader.GenerationInfo, left uint32, digest
 	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: a.ledger.NameOf(g.Digest), Message: message}
 }
 
-func (a *agent) backToObserve(d dataplane, stable loader.GenerationInfo, b *state.Back) (*api.Change, error) {
+func (a *agent) backToObserve(d plane.Dataplane, stable loader.GenerationInfo, b *state.Back) (*api.Change, error) {
 	b.Way, b.Detail = state.BackObserve, []string{"to observe"}
 	b.To = state.Generation{Digest: stable.Digest, Number: stable.Number, At: b.At.UTC(), By: b.By}
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: stable.Digest, Number: stable.Number, Name: a.ledger.NameOf(stable.Digest),
@@ -140,13 +141,13 @@ func (a *agent) backToObserve(d dataplane, stable loader.GenerationInfo, b *stat
 	return change, err
 }
 
-func (a *agent) backToEmpty(d dataplane, left loader.GenerationInfo, b *state.Back) (*api.Change, error) {
+func (a *agent) backToEmpty(d plane.Dataplane, left loader.GenerationInfo, b *state.Back) (*api.Change, error) {
 	b.Way, b.Left, b.Detail = state.BackEmpty, left.Digest, []string{"to empty"}
 	if _, err := d.DropGenerations(); err != nil {
 		return nil, err
 	}
-	a.beat.release()
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: view.WithoutBundle(a.verdict(d))}
+	a.plane.Beat().Release()
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: view.WithoutBundle(a.plane.Verdict(d))}
 	if left.Number != 0 {
 		b.Detail = append(b.Detail, fmt.Sprintf("left generation %d, %s", left.Number, config.Digest(left.Digest).Short()))
 		change.Message += fmt.Sprintf("; generation %d was left, and needs a reason to come back", left.Number)
@@ -154,28 +155,28 @@ func (a *agent) backToEmpty(d dataplane, left loader.GenerationInfo, b *state.Ba
 	return change, nil
 }
 
-func (a *agent) endCandidate(d dataplane, g loader.GenerationInfo, b *state.Back) (*api.Change, error) {
+func (a *agent) endCandidate(d plane.Dataplane, g loader.GenerationInfo, b *state.Back) (*api.Change, error) {
 	d.SetTripped(g.Number)
 	next, err := d.Withdraw()
 	if err != nil {
 		return nil, err
 	}
-	a.beat.release()
+	a.plane.Beat().Release()
 	b.Way, b.Left, b.To = state.BackCandidate, g.Digest, state.Generation{Digest: g.Digest, Number: g.Number}
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: a.ledger.NameOf(g.Digest),
 		Message: fmt.Sprintf("the candidate, generation %d, is ended; what was stable before decides", g.Number)}
 	if next.Stable == bpf.SlotEmpty {
-		change.Message = fmt.Sprintf("the candidate, generation %d, is ended; %s", g.Number, view.WithoutBundle(a.verdict(d)))
+		change.Message = fmt.Sprintf("the candidate, generation %d, is ended; %s", g.Number, view.WithoutBundle(a.plane.Verdict(d)))
 	}
 	return change, nil
 }
 
-func (a *agent) isPrevious(d dataplane, number uint32) bool {
+func (a *agent) isPrevious(d plane.Dataplane, number uint32) bool {
 	all, err := d.Generations()
 	if err != nil {
 		return false
 	}
-	g, ok := generationIn(all, d.Control().Previous)
+	g, ok := view.InSlot(all, d.Control().Previous)
 	return ok && g.Number == number
 }
 
@@ -197,7 +198,7 @@ func (a *agent) rollbackTo(ctx context.Context, by api.Caller, r api.RollbackReq
 		return nil, &api.Error{Code: api.CodeHeld, Message: fmt.Sprintf("generation %d was left before, and needs a reason to come back; nothing changed", number), Holds: []api.Hold{*hold}, Fix: fmt.Sprintf("spillway rollback --to %d --reason WHY", number)}
 	}
 	h := a.hostFile()
-	host, err := compileHost(d, h, 0)
+	host, err := plane.CompileHost(d, h, 0)
 	if err != nil {
 		return nil, fmt.Errorf("nothing changed: compile host file: %w", err)
 	}
@@ -218,15 +219,15 @@ func (a *agent) rollbackTo(ctx context.Context, by api.Caller, r api.RollbackReq
 	if err != nil {
 		return nil, err
 	}
-	left, _ := generationIn(all, d.Control().Stable)
+	left, _ := view.InSlot(all, d.Control().Stable)
 	if _, err := d.Publish(loader.Change{Stable: &slot, Back: true, Seen: &seen.epoch}); err != nil {
 		return nil, a.publishError(err)
 	}
 	a.wentBack.Add(1)
-	a.beat.release()
+	a.plane.Beat().Release()
 	b := &state.Back{At: a.now(), UID: by.UID, By: by.User, Reason: r.Reason, Detail: []string{fmt.Sprintf("to generation %d, built again as %d", number, built)}}
 	change := a.backTo(d, loader.GenerationInfo{Number: built, Digest: to.Digest}, left.Number, left.Digest, b)
-	change.Message = fmt.Sprintf("the bundle of generation %d is back: %s", number, view.InForce(a.verdict(d), built))
+	change.Message = fmt.Sprintf("the bundle of generation %d is back: %s", number, view.InForce(a.plane.Verdict(d), built))
 	return a.wentDown(b, change, nil)
 }
 

@@ -16,7 +16,9 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // keptRollouts is how many rollouts that are over can be asked for; older ones are in the history.
@@ -289,7 +291,7 @@ func (a *agent) findRollout(id string) (*rollout, api.Rollout, error) {
 
 // EndRollout implements api.Backend. It waits for no apply that runs: what is being built is not published.
 func (a *agent) EndRollout(ctx context.Context, by api.Caller, id, reason string) (*api.Change, error) {
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +316,7 @@ func (a *agent) EndRollout(ctx context.Context, by api.Caller, id, reason string
 }
 
 // endRollout ends a rollout. The swap lock is held, so nothing is published meanwhile.
-func (a *agent) endRollout(d dataplane, ro *rollout, now api.Rollout, e *state.Entry) (*api.Change, error) {
+func (a *agent) endRollout(d plane.Dataplane, ro *rollout, now api.Rollout, e *state.Entry) (*api.Change, error) {
 	if now.Over() {
 		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("rollout %s is over: %s", now.ID, now.State), Fix: "to go back: spillway rollback"}
 	}
@@ -346,7 +348,7 @@ func (a *agent) endRollout(d dataplane, ro *rollout, now api.Rollout, e *state.E
 }
 
 // candidate returns the generation in the candidate's slot.
-func (a *agent) candidate(d dataplane) (loader.GenerationInfo, bool) {
+func (a *agent) candidate(d plane.Dataplane) (loader.GenerationInfo, bool) {
 	slot := d.Control().Candidate
 	if slot == bpf.SlotEmpty {
 		return loader.GenerationInfo{}, false
@@ -355,5 +357,5 @@ func (a *agent) candidate(d dataplane) (loader.GenerationInfo, bool) {
 	if err != nil {
 		return loader.GenerationInfo{}, false
 	}
-	return generationIn(all, slot)
+	return view.InSlot(all, slot)
 }

@@ -38,13 +38,13 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer store.Close()
 	a := newAgent(o, store)
-	if err := a.ownPins(); errors.Is(err, loader.ErrOwned) {
+	if err := a.plane.Own(); errors.Is(err, loader.ErrOwned) {
 		return fmt.Errorf("another agent runs: %w\n  fix: %s", err, ledger.Fix(err))
 	}
-	defer a.disownPins()
+	defer a.plane.Disown()
 	a.startJobs()
 	a.jobs.wait(startPatience)
-	defer a.closeKernel()
+	defer a.plane.Close()
 	if a.renewDue() {
 		return ErrRenew
 	}
@@ -62,7 +62,7 @@ func Run(ctx context.Context, o Options) error {
 	wg.Go(func() { a.serveMetrics(background) })
 	wg.Go(func() { a.events.Read(background) })
 	wg.Go(func() { a.releaseSockets(background) })
-	wg.Go(func() { a.watchCounters(background) })
+	wg.Go(func() { a.plane.WatchCounters(background) })
 	<-listening
 	a.loop(background)
 	if ctx.Err() == nil {

@@ -12,12 +12,14 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // settle ends what has a deadline: a candidate that nobody confirmed, a bake that is over. The change lock is held.
-func (a *agent) settle(d dataplane) {
-	a.detachUnnamed(d)
+func (a *agent) settle(d plane.Dataplane) {
+	a.plane.DetachUnnamed(d)
 	a.watchClock(d)
 	a.swap.Lock()
 	a.takeNotes()
@@ -35,7 +37,7 @@ func (a *agent) settle(d dataplane) {
 
 // expireCandidate takes back a candidate whose time is over, or whose lease lapsed. The kernel has already: its lease never
 // reaches beyond the deadline. Who was not confirmed is quarantined as one that was rolled back is.
-func (a *agent) expireCandidate(d dataplane) {
+func (a *agent) expireCandidate(d plane.Dataplane) {
 	confirm := a.ledger.Record().Confirm
 	slot := d.Control().Candidate
 	if confirm == nil && slot == bpf.SlotEmpty {
@@ -56,7 +58,7 @@ func (a *agent) expireCandidate(d dataplane) {
 			return
 		}
 	}
-	a.beat.release()
+	a.plane.Beat().Release()
 	e := a.ledger.Entry(ledger.Itself(), "confirm", "nobody confirmed in time")
 	e.Outcome = api.OutcomeRolledBack
 	quarantine := confirm != nil && slot != bpf.SlotEmpty
@@ -80,13 +82,13 @@ func (a *agent) expireCandidate(d dataplane) {
 
 // lapsed reports whether the lease of the candidate ended before its deadline. It renews the lease as the heartbeat does:
 // after a stop it is not certain which of the two runs first.
-func (a *agent) lapsed(d dataplane, number uint32) bool {
-	a.beat.renew()
-	return a.beat.lapsed.Load() == number || d.Tripped() == number
+func (a *agent) lapsed(d plane.Dataplane, number uint32) bool {
+	a.plane.Beat().Renew()
+	return a.plane.Beat().Lapsed() == number || d.Tripped() == number
 }
 
 // holdCandidate ends a candidate that lapsed and says how it can be tried again.
-func (a *agent) holdCandidate(d dataplane, c *state.Confirm, reason string) {
+func (a *agent) holdCandidate(d plane.Dataplane, c *state.Confirm, reason string) {
 	d.SetTripped(c.Number) // before the word: at no moment may it decide again
 	if d.Control().Candidate != bpf.SlotEmpty {
 		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
@@ -94,7 +96,7 @@ func (a *agent) holdCandidate(d dataplane, c *state.Confirm, reason string) {
 			return
 		}
 	}
-	a.beat.release()
+	a.plane.Beat().Release()
 	e := a.ledger.Entry(ledger.Itself(), "confirm", reason)
 	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeHeld, c.Digest, c.Name(), c.Number
 	_ = a.ledger.Update(func(r *state.Record) { r.Hold(c.Generation, e.At, reason) })
@@ -103,16 +105,16 @@ func (a *agent) holdCandidate(d dataplane, c *state.Confirm, reason string) {
 }
 
 // finishBake makes the stable bundle last-known-good once it has served for guards.bake.
-func (a *agent) finishBake(d dataplane) {
+func (a *agent) finishBake(d plane.Dataplane) {
 	r := a.ledger.Record()
-	if r.Applied == nil || r.BakeUntil.IsZero() || a.now().Before(r.BakeUntil) || a.beat.stopped() || a.beat.sleptNS.Load() > 0 {
+	if r.Applied == nil || r.BakeUntil.IsZero() || a.now().Before(r.BakeUntil) || a.plane.Beat().Stopped() || a.plane.Beat().Slept() > 0 {
 		return // a stop may have come since awake
 	}
 	all, err := d.Generations()
 	if err != nil {
 		return
 	}
-	g, resident := generationIn(all, d.Control().Stable)
+	g, resident := view.InSlot(all, d.Control().Stable)
 	if !resident || g.Digest != r.Applied.Digest {
 		return
 	}

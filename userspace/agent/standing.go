@@ -11,6 +11,8 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/plane"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // standing is what a change meets: the set that decides now, and what becomes of it.
@@ -23,14 +25,14 @@ type standing struct {
 }
 
 // standing applies a wish to what is in force.
-func (a *agent) standing(d dataplane, w wish) (*standing, error) {
+func (a *agent) standing(d plane.Dataplane, w wish) (*standing, error) {
 	all, err := d.Generations()
 	if err != nil {
 		return nil, err
 	}
 	c := d.Control()
 	s := &standing{waiting: c.Candidate != bpf.SlotEmpty}
-	s.stable, s.there = generationIn(all, c.Stable)
+	s.stable, s.there = view.InSlot(all, c.Stable)
 	if s.base, err = a.baseFor(s.stable, s.there, w); err != nil {
 		return nil, err
 	}

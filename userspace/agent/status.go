@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/view"
 )
 
@@ -27,12 +26,12 @@ func (a *agent) Status(context.Context) (*api.Status, error) {
 
 func (a *agent) status(want parts) *api.Status {
 	var s *api.Status
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err == nil {
 		s = a.kernelStatus(d, want)
 		done()
 	} else {
-		s = view.BlindStatus(a.blindReading())
+		s = view.BlindStatus(a.plane.Blind())
 	}
 	s.Source = api.SourceAgent
 	s.MaxMode = string(a.hostFile().MaxMode)
@@ -41,9 +40,7 @@ func (a *agent) status(want parts) *api.Status {
 	if damaged := a.ledger.Store().Damaged(); len(damaged) > 0 {
 		s.Problems = append(s.Problems, api.Problem{Code: "damaged_state", Message: "files are damaged (one that was moved aside has .corrupt in its name): " + strings.Join(damaged, ", "), Fix: "check the disk; remove them when you have looked at them"})
 	}
-	a.mu.Lock()
-	s.Drift = a.drift
-	a.mu.Unlock()
+	s.Drift = a.plane.Drift()
 	if s.Drift != nil && len(s.Drift.Entries) > 0 {
 		s.Problems = append(s.Problems, api.Problem{Code: "drift", Message: fmt.Sprintf("the kernel differs from the bundle in %d places", len(s.Drift.Entries)), Fix: "spillway verify; apply the bundle again", Since: s.Drift.Checked})
 	}
@@ -66,14 +63,14 @@ func allAttached(all []api.Interface) bool {
 // fillNames adds what only the record knows: names, deadlines, who and why.
 func (a *agent) fillNames(s *api.Status) {
 	r := a.ledger.Record()
-	a.nameGenerations(s.Generations)
+	a.ledger.NameGenerations(s.Generations)
 	a.tellQueue(s)
 	if c := r.Confirm; c != nil {
 		s.Confirm = &api.Confirm{Digest: c.Digest, Name: c.Name(), Number: c.Number, Deadline: c.Deadline}
 	}
 	if r.Applied != nil && !r.BakeUntil.IsZero() {
 		s.Bake = &api.Bake{Digest: r.Applied.Digest, Number: r.Applied.Number, Until: r.BakeUntil}
-		if d, done, err := a.use(); err == nil {
+		if d, done, err := a.plane.Use(); err == nil {
 			s.Bake.Waits = a.idleReason(d)
 			done()
 		}
@@ -97,39 +94,24 @@ func (a *agent) fillNames(s *api.Status) {
 	}
 }
 
-// nameGenerations adds to generations what the record knows: their names, and what was compiled.
-func (a *agent) nameGenerations(all []api.Generation) {
-	compiled := a.ledger.Record().Compiled
-	for i := range all {
-		g := &all[i]
-		g.Name = a.ledger.NameOf(g.Digest)
-		if members := a.ledger.MembersOf(g.Digest); len(members) > 1 {
-			g.Members = members
-		}
-		if k := slices.IndexFunc(compiled, func(c state.Compiled) bool { return c.Number == g.Number }); k >= 0 {
-			g.Compiled, g.LeftOut = compiled[k].Digest, compiled[k].LeftOutRows
-		}
-	}
-}
-
 // Generations implements api.Backend.
 func (a *agent) Generations(context.Context) (*api.GenerationList, error) {
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	all, err := generations(d)
+	all, err := plane.Generations(d)
 	if err != nil {
 		return nil, err
 	}
-	a.nameGenerations(all)
+	a.ledger.NameGenerations(all)
 	return &api.GenerationList{Envelope: api.NewEnvelope(), Generations: all}, nil
 }
 
 // Rules implements api.Backend.
 func (a *agent) Rules(context.Context) (*api.RuleList, error) {
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +121,7 @@ func (a *agent) Rules(context.Context) (*api.RuleList, error) {
 		return nil, err
 	}
 	list := &api.RuleList{Envelope: api.NewEnvelope(), Rules: []api.Rule{}}
-	g, ok := generationIn(all, d.Control().Stable)
+	g, ok := view.InSlot(all, d.Control().Stable)
 	if !ok {
 		return list, nil
 	}
@@ -185,7 +167,7 @@ func (a *agent) healthy() error {
 		}
 		_ = conn.Close()
 	}
-	d, done, err := a.use()
+	d, done, err := a.plane.Use()
 	if err != nil {
 		return nil
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
-	"github.com/spillway/spillway/userspace/view"
 )
 
 // An upgrade to another layout of the maps:
@@ -39,20 +39,20 @@ func (e *errHeldUpgrade) Unwrap() error { return e.err }
 const fixHeldUpgrade = "put back what is missing: the agent tries again; or at a quiet hour: `spillway detach`, restart the agent, `spillway apply BUNDLE`. `spillway bypass on` works at any time"
 
 // takeOver fills a dataplane that was made beside one of another layout, and puts it in force. The change lock is held.
-func (a *agent) takeOver(d dataplane) error {
+func (a *agent) takeOver(d plane.Dataplane) error {
 	p := d.Predecessor()
 	if p == nil {
 		return nil
 	}
-	beat := startHeartbeat(d) // building takes its time, and what decides must not take the agent for dead
-	defer beat.close()
+	beat := plane.StartHeartbeat(d) // building takes its time, and what decides must not take the agent for dead
+	defer beat.Close()
 	if err := a.carryOver(d, p); err != nil {
 		return &errHeldUpgrade{p.Layout, err}
 	}
 	return nil
 }
 
-func (a *agent) carryOver(d dataplane, p *loader.Predecessor) error {
+func (a *agent) carryOver(d plane.Dataplane, p *loader.Predecessor) error {
 	h := a.hostFile()
 	host, hostSlot, err := a.buildHost(d, h)
 	if err != nil {
@@ -133,7 +133,7 @@ func digestIn(g *loader.GenerationInfo) *config.Digest {
 }
 
 // buildFromDisk builds the generation of a digest from disk; nil for none.
-func (a *agent) buildFromDisk(d dataplane, digest *config.Digest, h *config.Host, host *loader.HostImage) (*built, error) {
+func (a *agent) buildFromDisk(d plane.Dataplane, digest *config.Digest, h *config.Host, host *loader.HostImage) (*built, error) {
 	if digest == nil {
 		return nil, nil
 	}
@@ -142,67 +142,4 @@ func (a *agent) buildFromDisk(d dataplane, digest *config.Digest, h *config.Host
 		return nil, err
 	}
 	return &built{slot, number, *digest}, nil
-}
-
-// anyRoot is what can be read, and switched, of whatever decides.
-type anyRoot interface {
-	view.Root
-	Beat()
-	Close() error
-}
-
-func openRoot(folder string) (anyRoot, error) {
-	r, err := loader.OpenRoot(folder)
-	if err != nil {
-		return nil, err // never a nil *loader.Root in an anyRoot
-	}
-	return r, nil
-}
-
-// signOfLife lets an agent look alive to a dataplane that it does not hold. There is no candidate to renew.
-type signOfLife struct{ anyRoot }
-
-func (signOfLife) Lease() loader.Deadline   { return 0 }
-func (signOfLife) SetLease(loader.Deadline) {}
-func (signOfLife) SetTripped(uint32)        {}
-
-// lookBehind opens the root of a dataplane that this agent does not hold, for its status. Where an upgrade from it is held
-// the agent says that it lives; for a later build's dataplane it is not the agent.
-func (a *agent) lookBehind(held bool) {
-	a.kernelMu.Lock()
-	defer a.kernelMu.Unlock()
-	if a.before == nil {
-		r, err := a.opts.root(a.hostFile().Paths.Pins)
-		if err != nil {
-			a.log.Error("the root of the dataplane that decides cannot be opened", "error", err)
-			return
-		}
-		a.before = r
-	}
-	if held && a.beforeBeat == nil {
-		a.beforeBeat = startHeartbeat(signOfLife{a.before})
-	}
-}
-
-// lookAway is called when this build's own dataplane decides, or the agent ends.
-func (a *agent) lookAway() {
-	a.kernelMu.Lock()
-	defer a.kernelMu.Unlock()
-	if a.beforeBeat != nil {
-		a.beforeBeat.close()
-	}
-	if a.before != nil {
-		_ = a.before.Close()
-	}
-	a.before, a.beforeBeat = nil, nil
-}
-
-// behindReading is what is known of a dataplane that this agent cannot read; false when none is looked at.
-func (a *agent) behindReading() (view.Reading, bool) {
-	a.kernelMu.RLock()
-	defer a.kernelMu.RUnlock()
-	if a.before == nil {
-		return view.Reading{}, false
-	}
-	return view.Behind(a.before, a.opts.network, a.interfaceNames(), "a dataplane of another layout decides, and this agent cannot read it"), true
 }

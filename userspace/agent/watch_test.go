@@ -71,8 +71,8 @@ func TestInterfacesAreAttachedWhenTheyCan(t *testing.T) {
 	if s, _ := r.Status(ctx); !s.Protected || s.Interfaces[0].State != "attached" {
 		t.Errorf("%+v", s.Interfaces)
 	}
-	if r.repairs["link"] != 1 {
-		t.Errorf("repairs %v", r.repairs)
+	if r.plane.Repairs()["link"] != 1 {
+		t.Errorf("repairs %v", r.plane.Repairs())
 	}
 }
 
@@ -80,13 +80,13 @@ func TestEmptiedProgramArrayIsFilled(t *testing.T) {
 	r := newRig(t)
 	r.machine.wiring = []loader.Drift{{Where: loader.WherePrograms, Want: "the dataplane", Got: "nothing"}}
 	r.tick(false)
-	if r.machine.did("RefillPrograms") != 1 || r.repairs["program"] != 1 {
-		t.Errorf("calls %v, repairs %v", r.machine.calls, r.repairs)
+	if r.machine.did("RefillPrograms") != 1 || r.plane.Repairs()["program"] != 1 {
+		t.Errorf("calls %v, repairs %v", r.machine.calls, r.plane.Repairs())
 	}
 	r.machine.wiring = []loader.Drift{{Where: loader.WherePins, Want: "all", Got: "without words"}}
 	r.tick(false)
-	if r.machine.did("Repin") != 1 || r.repairs["pins"] != 1 {
-		t.Errorf("calls %v, repairs %v", r.machine.calls, r.repairs)
+	if r.machine.did("Repin") != 1 || r.plane.Repairs()["pins"] != 1 {
+		t.Errorf("calls %v, repairs %v", r.machine.calls, r.plane.Repairs())
 	}
 	r.machine.wiring = []loader.Drift{{Where: "stable, slot 1", Want: "a generation", Got: "nothing"}}
 	r.tick(false)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package plane
 
 import (
 	"context"
@@ -14,42 +14,42 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// Verify implements api.Backend: the wiring, the host file and every generation with a role, row by row.
-func (a *agent) Verify(context.Context) (*api.Verification, error) {
-	v, err := a.verify(a.compareRows, loader.RoleStable, loader.RoleCandidate, loader.RolePrevious)
+// Verify compares the wiring, the host file and every generation with a role, row by row.
+func (pl *Plane) Verify(context.Context) (*api.Verification, error) {
+	v, err := pl.verify(pl.compareRows, loader.RoleStable, loader.RoleCandidate, loader.RolePrevious)
 	if err != nil {
 		return nil, err
 	}
-	a.keepDrift(v)
+	pl.keepDrift(v)
 	return v, nil
 }
 
-// verifyInBackground looks at what decides now, in little memory: whoever wants to know which rows differ asks for it.
-func (a *agent) verifyInBackground() {
-	v, err := a.verify(a.compareSums, loader.RoleStable, loader.RoleCandidate)
+// VerifyInBackground looks at what decides now, in little memory: whoever wants to know which rows differ asks for it.
+func (pl *Plane) VerifyInBackground() {
+	v, err := pl.verify(pl.compareSums, loader.RoleStable, loader.RoleCandidate)
 	if err != nil {
 		return
 	}
-	a.keepDrift(v)
+	pl.keepDrift(v)
 }
 
-func (a *agent) keepDrift(v *api.Verification) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.drift = &api.Drift{Checked: v.Checked, Entries: v.Entries}
+func (pl *Plane) keepDrift(v *api.Verification) {
+	pl.drift.mu.Lock()
+	defer pl.drift.mu.Unlock()
+	pl.drift.last = &api.Drift{Checked: v.Checked, Entries: v.Entries}
 }
 
 // verify compares, and begins again when something was published meanwhile: that would look like drift. It holds no
 // lock, so that no change waits for it; a slot that has a role is filled again only after two more changes.
-func (a *agent) verify(one comparison, roles ...string) (*api.Verification, error) {
-	d, done, err := a.use()
+func (pl *Plane) verify(one comparison, roles ...string) (*api.Verification, error) {
+	d, done, err := pl.Use()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	for range 3 {
 		epoch := d.Control().Epoch
-		v, err := a.compare(d, one, roles)
+		v, err := pl.compare(d, one, roles)
 		if d.Control().Epoch == epoch {
 			return v, err
 		}
@@ -58,31 +58,31 @@ func (a *agent) verify(one comparison, roles ...string) (*api.Verification, erro
 }
 
 // comparison compares one generation with what it should be; left says why it could not.
-type comparison func(d dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error)
+type comparison func(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error)
 
 // compareRows compares every row with the bundle on disk, compiled again. That takes the memory of an apply.
-func (a *agent) compareRows(d dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
-	defer a.ledger.Store().Attempt(ledger.WorkVerify)()
-	return a.rows(d, g, host)
+func (pl *Plane) compareRows(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	defer pl.Ledger.Store().Attempt(ledger.WorkVerify)()
+	return pl.rows(d, g, host)
 }
 
-func (a *agent) rows(d dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
-	img, left := a.imageOf(g, host)
+func (pl *Plane) rows(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	img, left := pl.imageOf(g, host)
 	if left != nil {
 		return nil, left, nil
 	}
 	if drifts, err = d.VerifyGeneration(g.Slot, img); err != nil {
 		return nil, nil, err
 	}
-	if built := a.compiledOf(g.Number); !built.IsZero() && built != img.Compiled() {
+	if built := pl.compiledOf(g.Number); !built.IsZero() && built != img.Compiled() {
 		drifts = append(drifts, loader.Drift{Where: fmt.Sprintf("%s generation %d", g.Role, g.Number), Want: "compiled " + built.Short(), Got: "the bundle on disk compiles to " + img.Compiled().Short()})
 	}
 	return drifts, nil, nil
 }
 
 // compiledOf is the digest of what was compiled for a generation, zero when nobody knows.
-func (a *agent) compiledOf(number uint32) config.Digest {
-	for _, c := range a.ledger.Record().Compiled {
+func (pl *Plane) compiledOf(number uint32) config.Digest {
+	for _, c := range pl.Ledger.Record().Compiled {
 		if c.Number == number {
 			return c.Digest
 		}
@@ -92,11 +92,11 @@ func (a *agent) compiledOf(number uint32) config.Digest {
 
 // compareSums compares what a slot holds with what was built, by the sums of the tables. A generation that an older
 // version built has none: it is compared row by row, unless somebody died of that.
-func (a *agent) compareSums(d dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
-	all := a.ledger.Record().Compiled
+func (pl *Plane) compareSums(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	all := pl.Ledger.Record().Compiled
 	i := slices.IndexFunc(all, func(c state.Compiled) bool { return c.Number == g.Number && len(c.Sums) > 0 })
 	if i < 0 {
-		left = a.ledger.Optional(ledger.WorkVerify, func() error { drifts, left, err = a.rows(d, g, host); return left })
+		left = pl.Ledger.Optional(ledger.WorkVerify, func() error { drifts, left, err = pl.rows(d, g, host); return left })
 		return drifts, left, err
 	}
 	sums, err := d.SumGeneration(g.Slot)
@@ -106,8 +106,8 @@ func (a *agent) compareSums(d dataplane, g loader.GenerationInfo, host *loader.H
 	return loader.Sums(all[i].Sums).Drift(g.Slot, sums), nil, nil
 }
 
-func (a *agent) compare(d dataplane, one comparison, roles []string) (*api.Verification, error) {
-	v := &api.Verification{Envelope: api.NewEnvelope(), Checked: a.now().UTC(), Entries: []api.DriftEntry{}}
+func (pl *Plane) compare(d Dataplane, one comparison, roles []string) (*api.Verification, error) {
+	v := &api.Verification{Envelope: api.NewEnvelope(), Checked: pl.Ledger.Now().UTC(), Entries: []api.DriftEntry{}}
 	drifts, err := d.VerifyWiring()
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (a *agent) compare(d dataplane, one comparison, roles []string) (*api.Verif
 		return nil, err
 	}
 	add(v, drifts)
-	unnamed, err := a.unnamed(d)
+	unnamed, err := pl.unnamed(d)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (a *agent) compare(d dataplane, one comparison, roles []string) (*api.Verif
 		v.Left = append(v.Left, "no host file is published")
 		return v, nil
 	}
-	host, err := compileHost(d, a.hostFile(), 0)
+	host, err := CompileHost(d, pl.Host(), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -140,11 +140,11 @@ func (a *agent) compare(d dataplane, one comparison, roles []string) (*api.Verif
 	if err != nil {
 		return nil, err
 	}
-	named, err := generations(d)
+	named, err := Generations(d)
 	if err != nil {
 		return nil, err
 	}
-	a.nameGenerations(named)
+	pl.Ledger.NameGenerations(named)
 	for i, g := range all {
 		if !slices.Contains(roles, g.Role) || i >= len(named) {
 			continue

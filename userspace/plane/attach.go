@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package plane
 
 import (
 	"context"
@@ -26,66 +26,66 @@ type place struct {
 }
 
 // place returns the place of an interface; mu must be held.
-func (a *agent) place(name string) *place {
-	p := a.places[name]
+func (pl *Plane) place(name string) *place {
+	p := pl.places.all[name]
 	if p == nil {
 		p = &place{}
-		a.places[name] = p
+		pl.places.all[name] = p
 	}
 	return p
 }
 
-// attach attaches to one interface, or adopts the link that is there.
-func (a *agent) attach(d dataplane, i config.Interface) bool {
-	got, linked := a.linked(d, i.Name)
+// Attach attaches to one interface, or adopts the link that is there.
+func (pl *Plane) Attach(d Dataplane, i config.Interface) bool {
+	got, linked := pl.linked(d, i.Name)
 	if !linked {
-		if until := a.attachHeld(i.Name); !until.IsZero() {
-			a.notAttached(i.Name, heldAttach(i.Name, until))
+		if until := pl.attachHeld(i.Name); !until.IsZero() {
+			pl.notAttached(i.Name, heldAttach(i.Name, until))
 			return false
 		}
 		var err error
 		if got, err = d.Attach(i.Name, i.Attach); err != nil {
-			a.notAttached(i.Name, &api.Problem{Code: "attach", Message: err.Error(), Fix: ledger.Fix(err)})
+			pl.notAttached(i.Name, &api.Problem{Code: "attach", Message: err.Error(), Fix: ledger.Fix(err)})
 			return false
 		}
 	}
-	a.noteAttached(got, i.Name, !linked)
-	a.mu.Lock()
-	p := a.place(i.Name)
+	pl.noteAttached(got, i.Name, !linked)
+	pl.places.mu.Lock()
+	p := pl.place(i.Name)
 	repaired := p.ever && !p.attached
 	*p = place{attached: true, ever: true}
 	if repaired {
-		a.repairs["link"]++
+		pl.places.repairs["link"]++
 	}
-	a.mu.Unlock()
-	a.log.Info("attached", "interface", i.Name, "mode", got.Mode, "program", got.ProgramID, "link", got.LinkID)
+	pl.places.mu.Unlock()
+	pl.Log.Info("attached", "interface", i.Name, "mode", got.Mode, "program", got.ProgramID, "link", got.LinkID)
 	return true
 }
 
 // notAttached keeps why an interface is not protected, and says it once.
-func (a *agent) notAttached(name string, problem *api.Problem) {
-	a.mu.Lock()
-	p := a.place(name)
+func (pl *Plane) notAttached(name string, problem *api.Problem) {
+	pl.places.mu.Lock()
+	p := pl.place(name)
 	first := p.problem == nil || p.problem.Message != problem.Message
-	problem.Since = a.now().UTC()
+	problem.Since = pl.Ledger.Now().UTC()
 	if p.problem != nil {
 		problem.Since = p.problem.Since
 	}
 	p.attached, p.problem = false, problem
-	p.retry.Failed(a.now())
-	a.mu.Unlock()
+	p.retry.Failed(pl.Ledger.Now())
+	pl.places.mu.Unlock()
 	if first {
-		a.log.Error("an interface is not protected", "interface", name, "error", problem.Message, "fix", problem.Fix)
+		pl.Log.Error("an interface is not protected", "interface", name, "error", problem.Message, "fix", problem.Fix)
 	}
 }
 
 // linked finds the link of an interface that has one which holds.
-func (a *agent) linked(d dataplane, name string) (loader.Attachment, bool) {
+func (pl *Plane) linked(d Dataplane, name string) (loader.Attachment, bool) {
 	all, err := d.Attachments()
 	if err != nil {
 		return loader.Attachment{}, false
 	}
-	i := slices.IndexFunc(all, func(at loader.Attachment) bool { return at.State == loader.StateAttached && a.isLinkOf(at, name) })
+	i := slices.IndexFunc(all, func(at loader.Attachment) bool { return at.State == loader.StateAttached && pl.isLinkOf(at, name) })
 	if i < 0 {
 		return loader.Attachment{}, false
 	}
@@ -95,11 +95,11 @@ func (a *agent) linked(d dataplane, name string) (loader.Attachment, bool) {
 // isLinkOf reports whether a link is that of an interface of the host file. Its name is resolved at the time: the device
 // that has it now counts, and netlink must agree. Where no device has it, the one that was attached under it was renamed,
 // and is followed by its number: a rename takes nothing off the card. A link whose device is gone is that of its old name.
-func (a *agent) isLinkOf(at loader.Attachment, name string) bool {
+func (pl *Plane) isLinkOf(at loader.Attachment, name string) bool {
 	if at.State != loader.StateAttached {
 		return at.Names(name)
 	}
-	d, err := a.opts.network.DeviceByName(name)
+	d, err := pl.Network.DeviceByName(name)
 	if errors.Is(err, loader.ErrNoDevice) {
 		return at.Here && at.Names(name)
 	}
@@ -107,65 +107,65 @@ func (a *agent) isLinkOf(at loader.Attachment, name string) bool {
 }
 
 // watchLinks attaches again where a link was cut: a device that was deleted and came back.
-func (a *agent) watchLinks(d dataplane, hurry bool) error {
+func (pl *Plane) watchLinks(d Dataplane, hurry bool) error {
 	all, err := d.Attachments()
 	if err != nil {
 		return err
 	}
 	live := map[string]bool{}
-	for _, i := range a.hostFile().Interfaces {
+	for _, i := range pl.Host().Interfaces {
 		live[i.Name] = slices.ContainsFunc(all, func(at loader.Attachment) bool {
-			return at.State == loader.StateAttached && a.isLinkOf(at, i.Name)
+			return at.State == loader.StateAttached && pl.isLinkOf(at, i.Name)
 		})
 	}
-	for _, i := range a.hostFile().Interfaces {
-		a.mu.Lock()
-		p := a.place(i.Name)
+	for _, i := range pl.Host().Interfaces {
+		pl.places.mu.Lock()
+		p := pl.place(i.Name)
 		if live[i.Name] {
 			p.attached, p.ever, p.problem = true, true, nil
-			a.mu.Unlock()
+			pl.places.mu.Unlock()
 			continue
 		}
 		if p.attached {
-			a.log.Error("the link of an interface was cut", "interface", i.Name)
+			pl.Log.Error("the link of an interface was cut", "interface", i.Name)
 			p.attached = false
 			p.retry.Reset()
 		}
-		due := p.retry.Due(a.now()) || hurry
-		a.mu.Unlock()
+		due := p.retry.Due(pl.Ledger.Now()) || hurry
+		pl.places.mu.Unlock()
 		if due {
-			a.attach(d, i)
+			pl.Attach(d, i)
 		}
 	}
 	return nil
 }
 
 // unnamed returns the pinned links to interfaces that the host file does not name.
-func (a *agent) unnamed(d dataplane) ([]loader.Attachment, error) {
+func (pl *Plane) unnamed(d Dataplane) ([]loader.Attachment, error) {
 	all, err := d.Attachments()
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(all, func(at loader.Attachment) bool {
-		return slices.ContainsFunc(a.hostFile().Interfaces, func(i config.Interface) bool { return a.isLinkOf(at, i.Name) })
+		return slices.ContainsFunc(pl.Host().Interfaces, func(i config.Interface) bool { return pl.isLinkOf(at, i.Name) })
 	}), nil
 }
 
-// detachUnnamed does what reload does with an interface that was taken out of the host file, when it was taken out while
+// DetachUnnamed does what reload does with an interface that was taken out of the host file, when it was taken out while
 // no agent ran, or could not be detached then. It leaves a link alone that this state did not make: whoever made it may
 // still need it. The change lock is held.
-func (a *agent) detachUnnamed(d dataplane) {
-	links, err := a.unnamed(d)
+func (pl *Plane) DetachUnnamed(d Dataplane) {
+	links, err := pl.unnamed(d)
 	if err != nil || len(links) == 0 {
 		if err == nil {
-			a.ledger.ClearProblem(ledger.ProblemUnnamed)
+			pl.Ledger.ClearProblem(ledger.ProblemUnnamed)
 		}
 		return
 	}
-	e := a.ledger.Entry(ledger.Itself(), "reload", "the host file no longer names what was attached")
+	e := pl.Ledger.Entry(ledger.Itself(), "reload", "the host file no longer names what was attached")
 	var left []string
 	for _, at := range links {
-		if !a.made(at) {
+		if !pl.made(at) {
 			left = append(left, at.Interface+": this state did not attach it")
 			continue
 		}
@@ -173,24 +173,24 @@ func (a *agent) detachUnnamed(d dataplane) {
 			left = append(left, err.Error())
 			continue
 		}
-		a.forgetAttached(at.Interface)
+		pl.forgetAttached(at.Interface)
 		e.Detail = append(e.Detail, "detached from "+at.Interface)
 	}
 	if len(left) > 0 {
-		a.ledger.SetProblem(ledger.ProblemUnnamed, "still attached, although the host file does not name it: "+strings.Join(left, "; "),
+		pl.Ledger.SetProblem(ledger.ProblemUnnamed, "still attached, although the host file does not name it: "+strings.Join(left, "; "),
 			"name it in the host file, or stop the agent and run `spillway detach`")
 	} else {
-		a.ledger.ClearProblem(ledger.ProblemUnnamed)
+		pl.Ledger.ClearProblem(ledger.ProblemUnnamed)
 	}
 	if len(e.Detail) > 0 {
 		e.Outcome = api.OutcomeDone
-		a.ledger.Audit(e)
+		pl.Ledger.Audit(e)
 	}
 }
 
-// linkEvents tells when a network interface came, went or changed. A nil channel, when the kernel will not tell, leaves
+// LinkEvents tells when a network interface came, went or changed. A nil channel, when the kernel will not tell, leaves
 // it to the poll.
-func linkEvents(ctx context.Context) <-chan struct{} {
+func LinkEvents(ctx context.Context) <-chan struct{} {
 	updates := make(chan netlink.LinkUpdate, 64)
 	if err := netlink.LinkSubscribe(updates, ctx.Done()); err != nil {
 		return nil

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package plane
 
 import (
 	"context"
@@ -30,20 +30,20 @@ func (l looks) add(look view.Counted) looks {
 // since is what was counted between the oldest look and the last.
 func (l looks) since() view.Counted { return l[len(l)-1].Since(l[0]) }
 
-// watchCounters counts until ctx ends.
-func (a *agent) watchCounters(ctx context.Context) {
+// WatchCounters counts until ctx ends.
+func (pl *Plane) WatchCounters(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	var seen looks
 	for {
-		if d, done, err := a.use(); err == nil {
+		if d, done, err := pl.Use(); err == nil {
 			counters, err := d.Counters()
 			done()
 			if err == nil {
 				seen = seen.add(view.Count(counters))
-				a.mu.Lock()
-				a.counted, a.countedIn = seen.since(), time.Duration(len(seen)-1)*lookEvery
-				a.mu.Unlock()
+				pl.counted.mu.Lock()
+				pl.counted.last, pl.counted.span = seen.since(), time.Duration(len(seen)-1)*lookEvery
+				pl.counted.mu.Unlock()
 			}
 		}
 		select {
@@ -54,7 +54,9 @@ func (a *agent) watchCounters(ctx context.Context) {
 	}
 }
 
-// withCounted adds what was counted. The lock is held.
-func (a *agent) withCounted(r *view.Reading) {
-	r.Counted, r.CountedWhen = a.counted, fmt.Sprintf("in the last %s", api.Short(a.countedIn))
+// withCounted adds what was counted.
+func (pl *Plane) withCounted(r *view.Reading) {
+	pl.counted.mu.Lock()
+	defer pl.counted.mu.Unlock()
+	r.Counted, r.CountedWhen = pl.counted.last, fmt.Sprintf("in the last %s", api.Short(pl.counted.span))
 }

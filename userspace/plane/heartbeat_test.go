@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package plane
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,26 +12,26 @@ import (
 
 // The lease must never reach beyond the candidate's own deadline, even if nothing but the heartbeat lives.
 func TestLeaseEndsWithTheDeadline(t *testing.T) {
-	r := newRig(t)
-	h := startHeartbeat(r.fake)
-	h.hold(7, time.Hour, loader.In(time.Minute))
-	if left := r.machine.Lease().Left(); left > time.Minute {
+	w := &words{}
+	h := StartHeartbeat(w)
+	h.Hold(7, time.Hour, loader.In(time.Minute))
+	if left := w.Lease().Left(); left > time.Minute {
 		t.Errorf("lease of %v beyond a deadline in a minute", left)
 	}
 	h.until.Store(uint64(loader.In(0)))
-	r.machine.SetLease(0)
+	w.SetLease(0)
 	h.beat()
-	if r.machine.Lease() != 0 {
+	if w.Lease() != 0 {
 		t.Error("a lease after the deadline")
 	}
-	h.close()
+	h.Close()
 }
 
 func TestHeartbeatAllocatesNothing(t *testing.T) {
-	r := newRig(t)
-	h := startHeartbeat(r.fake)
-	h.close()
-	h.hold(7, time.Second, loader.In(time.Hour))
+	w := &words{}
+	h := StartHeartbeat(w)
+	h.Close()
+	h.Hold(7, time.Second, loader.In(time.Hour))
 	if n := testing.AllocsPerRun(100, h.beat); n != 0 {
 		t.Errorf("%v allocations a beat", n)
 	}
@@ -38,10 +39,10 @@ func TestHeartbeatAllocatesNothing(t *testing.T) {
 
 // A heartbeat must keep up with the shortest lease that the host file allows.
 func TestHeartbeatKeepsAShortLease(t *testing.T) {
-	r := newRig(t)
-	h := startHeartbeat(r.fake)
-	defer h.close()
-	h.hold(7, 500*time.Millisecond, loader.In(time.Hour))
+	w := &words{}
+	h := StartHeartbeat(w)
+	defer h.Close()
+	h.Hold(7, 500*time.Millisecond, loader.In(time.Hour))
 	if h.interval() > 125*time.Millisecond {
 		t.Errorf("beats every %v", h.interval())
 	}
@@ -54,6 +55,17 @@ func TestHeartbeatKeepsAShortLease(t *testing.T) {
 		t.Error("the heartbeat does not beat")
 	}
 }
+
+// words are those of a kernel.
+type words struct{ lease, tripped atomic.Uint64 }
+
+func (w *words) Beat() {}
+
+func (w *words) Lease() loader.Deadline { return loader.Deadline(w.lease.Load()) }
+
+func (w *words) SetLease(d loader.Deadline) { w.lease.Store(uint64(d)) }
+
+func (w *words) SetTripped(number uint32) { w.tripped.Store(uint64(number)) }
 
 // preempted is a kernel whose stores are overtaken: before the next one, something else happens.
 type preempted struct {
@@ -84,15 +96,15 @@ func (p *preempted) SetLease(d loader.Deadline) {
 // A renewal that was read before a release and is stored after it must not leave a lease that nobody renews or ends.
 func TestRenewalThatMeetsARelease(t *testing.T) {
 	p := &preempted{}
-	h := &heartbeat{to: p, wake: make(chan struct{}, 1)}
-	h.hold(7, time.Minute, loader.In(time.Hour))
-	p.before = h.release
+	h := &Heartbeat{to: p, wake: make(chan struct{}, 1)}
+	h.Hold(7, time.Minute, loader.In(time.Hour))
+	p.before = h.Release
 	h.beat()
 	if p.lease != 0 {
 		t.Errorf("a lease of %v without a candidate", p.lease.Left())
 	}
-	h.hold(7, time.Minute, loader.In(time.Hour))
-	p.before = func() { h.hold(8, time.Hour, loader.In(2*time.Hour)) }
+	h.Hold(7, time.Minute, loader.In(time.Hour))
+	p.before = func() { h.Hold(8, time.Hour, loader.In(2*time.Hour)) }
 	h.beat()
 	if p.lease.Left() < 30*time.Minute {
 		t.Errorf("the lease of the candidate before: %v", p.lease.Left())
@@ -112,8 +124,8 @@ func TestA7LapsedLeaseStaysLapsed(t *testing.T) {
 	} {
 		t.Run(stop.name, func(t *testing.T) {
 			p := &preempted{}
-			h := &heartbeat{to: p, wake: make(chan struct{}, 1)}
-			h.hold(7, lease, loader.In(time.Hour))
+			h := &Heartbeat{to: p, wake: make(chan struct{}, 1)}
+			h.Hold(7, lease, loader.In(time.Hour))
 			h.leaseNS.Store(int64(time.Hour)) // the next lease would outlive the stop
 			stop.at(p, func() { time.Sleep(2 * lease) })
 			h.beat()
@@ -126,7 +138,7 @@ func TestA7LapsedLeaseStaysLapsed(t *testing.T) {
 				t.Error("the lease of a tripped candidate is renewed")
 			}
 			// The next candidate has a lease of its own, and nobody's trip.
-			h.hold(8, time.Hour, loader.In(2*time.Hour))
+			h.Hold(8, time.Hour, loader.In(2*time.Hour))
 			h.beat()
 			if p.tripped == 8 || h.lapsed.Load() == 8 || p.lease.Left() < 30*time.Minute {
 				t.Errorf("the next candidate: tripped %d, lease %v", p.tripped, p.lease.Left())
@@ -138,8 +150,8 @@ func TestA7LapsedLeaseStaysLapsed(t *testing.T) {
 // A lease that ends with the candidate's own deadline did not lapse: nobody confirmed.
 func TestA7DeadlineIsNoLapse(t *testing.T) {
 	p := &preempted{}
-	h := &heartbeat{to: p, wake: make(chan struct{}, 1)}
-	h.hold(7, time.Hour, loader.In(time.Millisecond))
+	h := &Heartbeat{to: p, wake: make(chan struct{}, 1)}
+	h.Hold(7, time.Hour, loader.In(time.Millisecond))
 	time.Sleep(5 * time.Millisecond)
 	h.beat()
 	if p.tripped != 0 || h.lapsed.Load() != 0 || p.lease.Active() {
@@ -149,7 +161,7 @@ func TestA7DeadlineIsNoLapse(t *testing.T) {
 
 // A heartbeat that finds itself late knows for how long the process did not run.
 func TestA14HeartbeatKnowsHowLongItSlept(t *testing.T) {
-	h := &heartbeat{to: &preempted{}}
+	h := &Heartbeat{to: &preempted{}}
 	h.last.Store(uint64(loader.Present()))
 	h.beat()
 	h.last.Add(^uint64(time.Minute - 1))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package plane
 
 import (
 	"context"
@@ -22,8 +22,8 @@ type Kernel interface {
 	MapUse() ([]loader.MapUse, error)
 }
 
-// dataplane is what the agent needs beside: *loader.Dataplane, or what stands for it in a test.
-type dataplane interface {
+// Dataplane is what the agent needs beside: *loader.Dataplane, or what stands for it in a test.
+type Dataplane interface {
 	Kernel
 	Close() error
 	Warnings() []string
@@ -68,30 +68,4 @@ type dataplane interface {
 	Repin() (int, error)
 }
 
-var _ dataplane = (*loader.Dataplane)(nil)
-
-// generationIn returns the generation of a slot.
-func generationIn(all []loader.GenerationInfo, slot uint8) (loader.GenerationInfo, bool) {
-	for _, g := range all {
-		if g.Slot == slot && slot != bpf.SlotEmpty {
-			return g, true
-		}
-	}
-	return loader.GenerationInfo{}, false
-}
-
-func modeOf(m config.Mode) bpf.Mode {
-	if m == config.ModeEnforce {
-		return bpf.DataplaneModeMODE_ENFORCE
-	}
-	return bpf.DataplaneModeMODE_OBSERVE
-}
-
-func modeName(m bpf.Mode) string {
-	if m == bpf.DataplaneModeMODE_ENFORCE {
-		return string(config.ModeEnforce)
-	}
-	return string(config.ModeObserve)
-}
-
-func ptr[T any](v T) *T { return &v }
+var _ Dataplane = (*loader.Dataplane)(nil)

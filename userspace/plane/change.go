@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plane
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
+)
+
+// AttachNew attaches to interfaces that the new host file adds. One that does not exist yet is attached when it comes;
+// any other failure undoes the rest and refuses the file.
+func (pl *Plane) AttachNew(d Dataplane, old, next *config.Host) (attached []string, err error) {
+	for _, name := range Gone(next, old) {
+		i := next.Interfaces[slices.IndexFunc(next.Interfaces, func(i config.Interface) bool { return i.Name == name })]
+		got, linked := pl.linked(d, i.Name)
+		var err error
+		if !linked {
+			got, err = d.Attach(i.Name, i.Attach)
+		}
+		if errors.Is(err, loader.ErrNoDevice) {
+			continue
+		}
+		if err != nil {
+			pl.Detach(d, attached)
+			return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + err.Error(), Fix: ledger.Fix(err)}
+		}
+		pl.noteAttached(got, name, !linked)
+		attached = append(attached, name)
+	}
+	return attached, nil
+}
+
+// Gone returns the names of interfaces of one host file that another does not have.
+func Gone(from, in *config.Host) []string {
+	var out []string
+	for _, i := range from.Interfaces {
+		if !slices.ContainsFunc(in.Interfaces, func(n config.Interface) bool { return n.Name == i.Name }) {
+			out = append(out, i.Name)
+		}
+	}
+	return out
+}
+
+// Detach takes the root program off interfaces that the host file in force does not name. One that it names under the
+// device's new name keeps its link.
+func (pl *Plane) Detach(d Dataplane, names []string) (detail []string) {
+	if len(names) == 0 {
+		return nil
+	}
+	links, err := pl.unnamed(d)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, name := range names {
+		for _, at := range links {
+			if !pl.isLinkOf(at, name) {
+				continue
+			}
+			if err := d.DetachInterface(at.Pin); err != nil {
+				pl.Log.Error("an interface stays attached", "interface", name, "error", err)
+				detail = append(detail, err.Error())
+				continue
+			}
+			detail = append(detail, fmt.Sprintf("detached from %s", name))
+		}
+		pl.forgetAttached(name)
+		pl.places.mu.Lock()
+		delete(pl.places.all, name)
+		pl.places.mu.Unlock()
+	}
+	return detail
+}
