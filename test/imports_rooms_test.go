@@ -18,6 +18,7 @@ var rooms = [][]string{
 	{"state", "retry"},
 	{"ledger"},
 	{"plane", "events", "bans", "bypass"},
+	{"release"},
 	{"agent"},
 }
 
@@ -72,7 +73,8 @@ func TestWrongImportsOfRoomsAreFound(t *testing.T) {
 	}{
 		{"ledger", "agent", false},
 		{"state", "ledger", false},
-		{"events", "events", false},
+		{"events", "bans", false},
+		{"plane", "release", false},
 		{"agent", "ledger", true},
 		{"ledger", "state", true},
 		{"events", "api", true},

@@ -35,3 +35,36 @@ func (a *agent) Bans(ctx context.Context) (*api.BanList, error) { return a.bans.
 
 // Verify implements api.Backend.
 func (a *agent) Verify(ctx context.Context) (*api.Verification, error) { return a.plane.Verify(ctx) }
+
+// StartRollout implements api.Backend.
+func (a *agent) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRequest, files api.Files) (*api.Rollout, error) {
+	return a.release.StartRollout(ctx, by, r, files)
+}
+
+// Rollouts implements api.Backend.
+func (a *agent) Rollouts(ctx context.Context) (*api.RolloutList, error) {
+	return a.release.Rollouts(ctx)
+}
+
+// ConfirmRollout implements api.Backend.
+func (a *agent) ConfirmRollout(ctx context.Context, by api.Caller, id, reason string) (*api.Change, error) {
+	return a.release.ConfirmRollout(ctx, by, id, reason)
+}
+
+// EndRollout implements api.Backend.
+func (a *agent) EndRollout(ctx context.Context, by api.Caller, id, reason string) (*api.Change, error) {
+	return a.release.EndRollout(ctx, by, id, reason)
+}
+
+// Rollback implements api.Backend.
+func (a *agent) Rollback(ctx context.Context, by api.Caller, r api.RollbackRequest) (*api.Change, error) {
+	return a.release.Rollback(ctx, by, r)
+}
+
+// Bundles implements api.Backend.
+func (a *agent) Bundles(ctx context.Context) (*api.BundleList, error) { return a.release.Bundles(ctx) }
+
+// Plan implements api.Backend.
+func (a *agent) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*api.Plan, error) {
+	return a.release.Plan(ctx, r, files)
+}

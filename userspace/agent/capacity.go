@@ -7,7 +7,6 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/view"
@@ -46,19 +45,4 @@ func (a *agent) tellCapacity(d plane.Dataplane, differs bool) {
 	}
 	a.ledger.SetProblem(problemCapacity, "after the next reboot what is in force cannot be built again, and everything passes: "+where+" has too little room: "+strings.Join(small, "; "),
 		"raise it there, or apply a smaller bundle")
-}
-
-// planCapacity warns of a bundle that fits today and not into the host file on disk, which the next start reads.
-func (a *agent) planCapacity(p *api.Plan, next *config.Set) {
-	f, err := hostfile.Read(a.opts.HostPath)
-	if err != nil || f.Host.Capacity == a.hostFile().Capacity {
-		return
-	}
-	b := next.Merge()
-	v4, v6 := b.PrefixCount()
-	needs := loader.GenerationInfo{Rules: len(b.Rules), Prefixes4: v4, Prefixes6: v6, TCP: len(b.TCP), TCPSignatures: len(b.P0F), JA4s: len(b.JA4)}
-	for _, small := range loader.TooSmall(f.Host.Capacity.OrDefault(), needs, 0) {
-		p.Warnings = append(p.Warnings, config.Fault{Code: config.CodeCapacity, File: a.opts.HostPath,
-			Problem: "it does not fit into the host file on disk, which the next start reads: " + small, Valid: "a larger capacity, or a smaller bundle"})
-	}
 }

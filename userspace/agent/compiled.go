@@ -2,14 +2,6 @@
 
 package agent
 
-import (
-	"net/netip"
-	"slices"
-
-	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/state"
-)
-
 // learnResident reads the names of the bundles that the kernel has.
 func (a *agent) learnResident() {
 	d, done, err := a.plane.Use()
@@ -20,17 +12,4 @@ func (a *agent) learnResident() {
 	if all, err := d.Generations(); err == nil {
 		a.ledger.LearnResident(all)
 	}
-}
-
-// compiled is what must be kept to compile the same image again: expiries became kernel time at that moment. The sums tell
-// whether the kernel still holds it.
-func compiled(img *loader.Image, at loader.Clock, host loader.Context, rows int, because []netip.Prefix) state.Compiled {
-	return state.Compiled{Number: img.Number(), Digest: img.Compiled(), LeftOutRows: rows, LeftOut: because, Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS,
-		Services: host.Services, Resets: host.Resets, Allowlist: host.Allowlist, Sums: img.Sums()}
-}
-
-// isResident says whether a number is that of a generation in the kernel. However many candidates came and went, the
-// stable one must still be verifiable after a restart.
-func isResident(all []loader.GenerationInfo, number uint32) bool {
-	return slices.ContainsFunc(all, func(g loader.GenerationInfo) bool { return g.Number == number })
 }

@@ -81,7 +81,7 @@ func TestA6TheLastFileWins(t *testing.T) {
 // A6: an apply that waited for a reload is judged by the host file of after it.
 func TestA6ApplyAfterAReload(t *testing.T) {
 	r := newRig(t)
-	r.change.Lock()
+	r.release.Change().Lock()
 	d, done, err := r.plane.Use()
 	if err != nil {
 		t.Fatal(err)
@@ -92,9 +92,7 @@ func TestA6ApplyAfterAReload(t *testing.T) {
 		applied <- err
 	}()
 	eventually(t, "it has read the host file of before, and waits", func() error {
-		r.rollouts.mu.Lock()
-		defer r.rollouts.mu.Unlock()
-		if len(r.rollouts.all) == 0 || r.rollouts.all[0].State != api.RolloutBuilding {
+		if all, err := r.Rollouts(ctx); err != nil || len(all.Rollouts) == 0 || all.Rollouts[0].State != api.RolloutBuilding {
 			return errors.New("not yet")
 		}
 		return nil
@@ -104,14 +102,14 @@ func TestA6ApplyAfterAReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.fake.next = file.Host
-	if _, err := r.publishHost(d, file, view.ModeOf(config.ModeEnforce)); err != nil {
+	if _, err := r.release.PublishHost(d, file, view.ModeOf(config.ModeEnforce)); err != nil {
 		t.Fatal(err)
 	}
 	r.mu.Lock()
 	r.file = file
 	r.mu.Unlock()
 	done()
-	r.change.Unlock()
+	r.release.Change().Unlock()
 	wantCode(t, <-applied, api.CodeRefused) // it would block what the file of now protects
 	r.wantRoles("", "", "")
 }

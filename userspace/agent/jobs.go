@@ -93,10 +93,10 @@ func (a *agent) startJobs() {
 		a.jobs.start("adopt what the kernel holds", now, a.changing(a.adoptAgain))
 	case a.hungUp.Load():
 		a.jobs.start("read the host file", now, func() { a.hangUp(context.Background()) })
-	case a.expiriesMoved.Load() && a.expiryRetry.Due(now):
-		a.jobs.start("compute expiries again", now, a.changing(a.renewExpiries))
-	case a.queueDue():
-		a.jobs.start("carry out what waits", now, a.runQueue)
+	case a.release.ExpiriesDue():
+		a.jobs.start("compute expiries again", now, a.changing(func(d plane.Dataplane) { a.release.RenewExpiries(d) }))
+	case a.release.QueueDue():
+		a.jobs.start("carry out what waits", now, a.release.RunQueue)
 	}
 }
 
@@ -138,4 +138,13 @@ func (a *agent) lookAfter(verify bool) {
 	if verify {
 		a.plane.VerifyInBackground()
 	}
+}
+
+// begin takes the change lock and the dataplane.
+func (a *agent) begin() (plane.Dataplane, func(), error) {
+	k, done, err := a.release.Begin()
+	if err != nil {
+		return nil, nil, err
+	}
+	return k.(plane.Dataplane), done, nil // it is what plane.Use returned
 }

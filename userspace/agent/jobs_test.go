@@ -30,10 +30,11 @@ func TestA11WatchdogIsFedDuringALongReload(t *testing.T) {
 	}
 	defer systemd.Close()
 	hup := make(chan struct{})
-	o := Options{Host: h, HostPath: path, Version: "v0", Reload: hup, owner: m.own,
+	o := Options{Host: h, HostPath: path, Version: "v0", Reload: hup,
 		Notify: sdnotify.New(func(name string) string {
 			return map[string]string{"NOTIFY_SOCKET": filepath.Join(dir, "notify"), "WATCHDOG_USEC": "3000000"}[name]
 		})}
+	o.owner = m.own
 	o.open = func(loader.Options) (plane.Dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
 	o.network = fakeNetwork{machine: m}

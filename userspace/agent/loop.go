@@ -56,9 +56,8 @@ func (a *agent) tick(hurry bool) {
 		if a.wired.Load() && a.plane.Owns() {
 			a.plane.Watch(d, hurry)
 			a.plane.WatchEgress(d, hurry)
-			if a.adopted.Load() && a.change.TryLock() {
-				a.settle(d)
-				a.change.Unlock()
+			if a.adopted.Load() {
+				a.release.TrySettle(d, func() { a.plane.DetachUnnamed(d) }, func() { a.bypass.Adopt(d) })
 			}
 			a.bans.Sweep(d)
 			a.plane.SweepVouched(d)
@@ -67,12 +66,6 @@ func (a *agent) tick(hurry bool) {
 	}
 	a.saveAgain()
 	a.startJobs()
-}
-
-func (a *agent) countRollback() {
-	a.mu.Lock()
-	a.rollbacks++
-	a.mu.Unlock()
 }
 
 // notify tells systemd that the agent is ready and well, if a look at what it does says so: the beat beats, the control

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"runtime"
@@ -33,10 +32,9 @@ func (a *agent) Metrics() (*metrics.Snapshot, error) {
 	a.totals.mu.Lock()
 	s.Counts, s.Rules = a.totals.snapshot()
 	a.totals.mu.Unlock()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s.Released = map[string]uint64{metrics.ReleasedFIN: fins, metrics.ReleasedSilence: a.silent}
-	s.Applies, s.Repairs, s.Rollbacks = maps.Clone(a.applies), a.plane.Repairs(), a.rollbacks
+	s.Released = map[string]uint64{metrics.ReleasedFIN: fins, metrics.ReleasedSilence: a.silent.Load()}
+	s.Repairs = a.plane.Repairs()
+	s.Applies, s.Rollbacks = a.release.Counts()
 	return s, nil
 }
 

@@ -84,11 +84,3 @@ func heldHost(blocks []string) *api.Error {
 	}
 	return e
 }
-
-// addsService reports whether a host file has a service that the old one has not: no bundle in the kernel has a policy
-// for it.
-func addsService(old, next *config.Host) bool {
-	return slices.ContainsFunc(next.Services, func(s config.Service) bool {
-		return !slices.ContainsFunc(old.Services, func(o config.Service) bool { return o.Name == s.Name })
-	})
-}

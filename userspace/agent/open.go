@@ -9,11 +9,9 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/plane"
-	"github.com/spillway/spillway/userspace/state"
-	"github.com/spillway/spillway/userspace/view"
+	"github.com/spillway/spillway/userspace/release"
 )
 
 // tryOpen opens the dataplane and takes over what the kernel holds. A failure leaves what enforces as it is.
@@ -26,13 +24,11 @@ func (a *agent) tryOpen() {
 		return
 	}
 	d, err := a.opts.open(loader.Options{Pins: h.Paths.Pins, Capacity: h.Capacity, Log: a.log})
-	var held *errHeldUpgrade
+	var held *release.HeldUpgradeError
 	var away time.Duration
 	if err == nil {
 		away = d.Heartbeat() // of whoever lived before this agent
-		a.change.Lock()
 		err = a.takeOver(d)
-		a.change.Unlock()
 		if err != nil {
 			err = errors.Join(err, d.Close())
 		}
@@ -42,7 +38,7 @@ func (a *agent) tryOpen() {
 		a.stale.Store(errors.Is(err, loader.ErrStale))
 		fix := ledger.Fix(err)
 		if errors.As(err, &held) {
-			fix = fixHeldUpgrade
+			fix = release.FixHeldUpgrade
 		}
 		if held != nil || errors.Is(err, loader.ErrForeignABI) {
 			a.plane.LookBehind(held != nil)
@@ -58,8 +54,8 @@ func (a *agent) tryOpen() {
 	a.ledger.ClearProblem(ledger.ProblemKernel)
 	a.setWarnings(d.Warnings())
 	a.plane.Install(d)
-	a.change.Lock()
-	defer a.change.Unlock()
+	a.release.Change().Lock()
+	defer a.release.Change().Unlock()
 	d, done, err := a.plane.Use()
 	if err != nil {
 		return
@@ -82,11 +78,7 @@ func (a *agent) setWarnings(warnings []string) {
 // adopt makes the agent and the kernel agree: the kernel is right, except that a candidate whose lease is dead is
 // withdrawn, and that a kernel which holds nothing gets last-known-good from disk.
 func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
-	a.swap.Lock()
-	a.takeNotes()
-	a.adoptCandidate(d)
-	a.adoptStable(d, away)
-	a.swap.Unlock()
+	a.release.Adopt(d, away)
 	for _, i := range a.hostFile().Interfaces {
 		a.plane.Attach(d, i)
 	}
@@ -100,11 +92,11 @@ func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
 	}
 	var err error
 	if fresh || c.Stable == bpf.SlotEmpty {
-		err = a.publishFromDisk(d)
+		err = a.release.PublishFromDisk(d, a.unadopted)
 	} else {
-		err = a.adoptHost(d)
+		err = a.release.AdoptHost(d)
 	}
-	if err != nil && !errors.Is(err, errNoKnownGood) {
+	if err != nil && !errors.Is(err, release.ErrNoKnownGood) {
 		a.ledger.SetProblem(ledger.ProblemHost, err.Error(), ledger.Fix(err))
 	} else {
 		a.ledger.ClearProblem(ledger.ProblemHost)
@@ -116,7 +108,7 @@ func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
 	if err == nil {
 		a.keepHost()
 	}
-	a.tellMode()
+	a.release.TellMode()
 	a.bypass.Adopt(d)
 	a.unadopted = err != nil
 	if err := a.bans.Adopt(d); err != nil {
@@ -140,104 +132,12 @@ func (a *agent) adoptAgain(d plane.Dataplane) {
 	}
 }
 
-// adoptCandidate goes on with a candidate that is under a live lease and was started by this state; all others go back.
-func (a *agent) adoptCandidate(d plane.Dataplane) {
-	c, confirm := d.Control(), a.ledger.Record().Confirm
-	all, err := d.Generations()
-	if err != nil {
-		a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
-		return
+// takeOver puts a dataplane in force that was made beside one of another layout.
+func (a *agent) takeOver(d plane.Dataplane) error {
+	if d.Predecessor() == nil {
+		return nil
 	}
-	g, resident := view.InSlot(all, c.Candidate)
-	lease, left := d.Lease(), time.Duration(0)
-	if confirm != nil {
-		left = confirm.Deadline.Sub(a.now())
-	}
-	if resident && confirm != nil && confirm.Digest == g.Digest && left > 0 && d.Tripped() != g.Number &&
-		a.plane.Beat().GoOn(g.Number, a.hostFile().Guards.Lease, loader.In(left)) {
-		return
-	}
-	a.plane.Beat().Release()
-	if c.Candidate == bpf.SlotEmpty && confirm == nil {
-		return
-	}
-	if confirm != nil && !endedByDeadline(lease, left) {
-		a.holdCandidate(d, confirm, "the agent was gone, and the kernel went back to stable by itself")
-		return
-	}
-	e := a.ledger.Entry(ledger.Itself(), "confirm", "nobody confirmed in time; the agent was gone")
-	e.Outcome = api.OutcomeRolledBack
-	if resident {
-		e.Digest, e.Number, e.Name = g.Digest, g.Number, a.ledger.NameOf(g.Digest)
-	} else if confirm != nil {
-		e.Digest, e.Number, e.Name = confirm.Digest, confirm.Number, confirm.Name()
-	}
-	if c.Candidate != bpf.SlotEmpty {
-		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
-			a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
-			return
-		}
-	}
-	_ = a.ledger.Update(func(r *state.Record) {
-		if confirm != nil {
-			r.AddQuarantine(quarantined(confirm.Name(), confirm.Digest, &e))
-		}
-		r.Confirm = nil
-	})
-	a.countRollback()
-	a.ledger.Audit(e)
-}
-
-// endedByDeadline reports whether the last lease of a candidate reached its deadline, which has left to go or is past: then
-// nobody confirmed it while an agent lived. A lease that ended before is one that nobody renewed.
-func endedByDeadline(lease loader.Deadline, left time.Duration) bool {
-	return lease > 0 && int64(lease)+int64(clockSlack) >= int64(loader.Present())+int64(left)
-}
-
-// adoptStable writes down what the kernel has as stable when the record says something else, and lets a bake go on for
-// as long as it still had when the last agent lived.
-func (a *agent) adoptStable(d plane.Dataplane, away time.Duration) {
-	c := d.Control()
-	a.idle = c.Stable != bpf.SlotEmpty && c.Mode != bpf.DataplaneModeMODE_ENFORCE
-	if a.reconcile(d) {
-		return
-	}
-	if away > 0 && !a.ledger.Record().BakeUntil.IsZero() && d.Control().Stable != bpf.SlotEmpty {
-		_ = a.ledger.Update(func(r *state.Record) { r.BakeUntil = r.BakeUntil.Add(away) })
-	}
-}
-
-// reconcile records what somebody else did to the control word: the command line without an agent, or another tool.
-func (a *agent) reconcile(d plane.Dataplane) bool {
-	all, err := d.Generations()
-	if err != nil {
-		a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
-		return false
-	}
-	g, resident := view.InSlot(all, d.Control().Stable)
-	applied := a.ledger.Record().Applied
-	if !resident || (applied != nil && applied.Digest == g.Digest && applied.Number == g.Number) {
-		return false
-	}
-	a.ledger.EnsureKnown(g.Digest)
-	e := a.ledger.Entry(ledger.Itself(), "apply", "")
-	e.Outcome, e.Digest, e.Number, e.Name = api.OutcomeFound, g.Digest, g.Number, a.ledger.NameOf(g.Digest)
-	if applied != nil {
-		e.Detail = []string{fmt.Sprintf("the record had %s, number %d", applied.Digest.Short(), applied.Number)}
-	}
-	members, bake := a.ledger.RecordMembers(g.Digest), a.hostFile().Guards.Bake
-	_ = a.ledger.Update(func(r *state.Record) {
-		left := r.Applied
-		found := state.Generation{Digest: g.Digest, Members: members, Number: g.Number, At: g.Built.UTC(), By: "found"}
-		if left != nil && left.Digest != g.Digest && left.Number > g.Number { // numbers only go up: a lower one was gone back to
-			r.RollBack(found, state.Quarantined{Name: left.Name(), Digest: left.Digest, At: a.now(), By: "found", Reason: "it was rolled back, and not by this agent"}, bake)
-			return
-		}
-		r.Applied, r.LastNumber = &found, max(r.LastNumber, g.Number)
-		if r.LastKnownGood == nil || r.LastKnownGood.Digest != g.Digest {
-			r.BakeUntil = a.now().Add(bake).UTC()
-		}
-	})
-	a.ledger.Audit(e)
-	return true
+	beat := plane.StartHeartbeat(d) // building takes its time
+	defer beat.Close()
+	return a.release.TakeOver(d)
 }

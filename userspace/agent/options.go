@@ -39,7 +39,11 @@ type Options struct {
 	// Renewed is how many processes before this one ended with ErrRenew, one after the other. It paces the next.
 	Renewed int
 
-	// What stands for the machine in tests.
+	machineParts
+}
+
+// machineParts stand for the machine in tests.
+type machineParts struct {
 	open    func(loader.Options) (plane.Dataplane, error)
 	owner   func(folder string) (plane.Ownership, error)
 	root    func(folder string) (plane.Root, error)

@@ -50,8 +50,10 @@ func TestA4SecondAgentOnOnePinFolder(t *testing.T) {
 	r := newRig(t)
 	attached := r.machine.did("Attach")
 	h, _ := writeHost(t, t.TempDir(), hostYAML, noPins(t), "")
-	err := Run(context.Background(), Options{Host: h, owner: r.machine.own, Log: slog.New(slog.DiscardHandler),
-		open: func(loader.Options) (plane.Dataplane, error) { return &fake{r.machine, h}, nil }})
+	o := Options{Host: h, Log: slog.New(slog.DiscardHandler)}
+	o.owner = r.machine.own
+	o.open = func(loader.Options) (plane.Dataplane, error) { return &fake{r.machine, h}, nil }
+	err := Run(context.Background(), o)
 	if !errors.Is(err, loader.ErrOwned) || !strings.Contains(err.Error(), "4711") || r.machine.did("Attach") != attached {
 		t.Errorf("got %v, and %d attaches", err, r.machine.did("Attach")-attached)
 	}

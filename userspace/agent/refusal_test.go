@@ -79,7 +79,7 @@ func TestRefusalKeepsEverything(t *testing.T) {
 
 func TestOneChangeAtATime(t *testing.T) {
 	r := newRig(t)
-	r.change.Lock()
+	r.release.Change().Lock()
 	calls := map[string]func() error{
 		"confirm": func() error { return second(r.agent.Confirm(ctx, root, "")) },
 		"reload":  func() error { return second(r.Reload(ctx, root, api.ReloadRequest{})) },
@@ -111,7 +111,7 @@ func TestOneChangeAtATime(t *testing.T) {
 		t.Errorf("a ban must not wait: %v", err)
 	}
 	r.tick(false) // must not wait either
-	r.change.Unlock()
+	r.release.Change().Unlock()
 	r.tick(false)
 	r.wantRoles("one", "", "")
 }
@@ -251,7 +251,7 @@ func TestHangUpDuringAnApply(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.writeHost(strings.ReplaceAll(hostYAML, "enforce", "observe"))
-	r.change.Lock()
+	r.release.Change().Lock()
 	r.hungUp.Store(true)
 	for range 3 {
 		r.hangUp(ctx)
@@ -259,7 +259,7 @@ func TestHangUpDuringAnApply(t *testing.T) {
 	if r.machine.control.Mode != bpf.DataplaneModeMODE_ENFORCE || !r.hungUp.Load() {
 		t.Error("it did not wait")
 	}
-	r.change.Unlock()
+	r.release.Change().Unlock()
 	r.hangUp(ctx)
 	if r.machine.control.Mode != bpf.DataplaneModeMODE_OBSERVE || r.hungUp.Load() {
 		t.Error("the host file was not read when the change had ended")
@@ -345,12 +345,12 @@ func TestApplyThatBecomesLate(t *testing.T) {
 // The agent's own tick holds the lock for a moment: a change waits for it instead of failing.
 func TestChangeWaitsForATick(t *testing.T) {
 	r := newRig(t)
-	r.change.Lock()
-	time.AfterFunc(20*time.Millisecond, r.change.Unlock)
+	r.release.Change().Lock()
+	time.AfterFunc(20*time.Millisecond, r.release.Change().Unlock)
 	r.mustApply("one", api.ApplyOptions{})
 	r.mustApply("two", api.ApplyOptions{})
-	r.change.Lock()
-	time.AfterFunc(20*time.Millisecond, r.change.Unlock)
+	r.release.Change().Lock()
+	time.AfterFunc(20*time.Millisecond, r.release.Change().Unlock)
 	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
 		t.Error(err)
 	}

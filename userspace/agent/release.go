@@ -10,12 +10,10 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/sockets"
-	"github.com/spillway/spillway/userspace/view"
 )
 
 // A blocked connection that sends a FIN is released by the kernel part at once (bpf/release.h). One that says nothing more is
@@ -33,12 +31,6 @@ const (
 	closeBudget   = 100             // a second: a server that loses thousands at once would spend itself on their ends
 	waitingAtMost = 4096            // found and not looked at yet
 )
-
-// bakedAt is when tellBaked told.
-type bakedAt struct {
-	epoch  uint32
-	digest config.Digest
-}
 
 // releaser is what closes sockets of the dataplane's blocked flows.
 type releaser struct {
@@ -80,9 +72,7 @@ func (a *agent) releaseSockets(ctx context.Context) {
 
 // released counts, and tells why it does not go on. A kernel without the call is doctor's to tell.
 func (a *agent) released(closed int, err error) {
-	a.mu.Lock()
-	a.silent += uint64(closed)
-	a.mu.Unlock()
+	a.silent.Add(uint64(closed))
 	switch {
 	case err == nil, errors.Is(err, sockets.ErrUnsupported):
 		a.ledger.ClearProblem(ledger.ProblemRelease)
@@ -137,27 +127,4 @@ func (r *releaser) close(d plane.Dataplane, b loader.BlockedFlow) (bool, error) 
 		return false, nil
 	}
 	return err == nil, err
-}
-
-// tellBaked tells the kernel part which generation is last-known-good: of that alone are sockets released. It looks only when
-// the control word or the record has changed.
-func (a *agent) tellBaked(d plane.Dataplane) {
-	known, c := a.ledger.Record().LastKnownGood, d.Control()
-	seen := bakedAt{epoch: c.Epoch}
-	if known != nil {
-		seen.digest = known.Digest
-	}
-	if a.baked == seen && a.bakedTold {
-		return
-	}
-	all, err := d.Generations()
-	if err != nil {
-		return
-	}
-	number := uint32(0)
-	if g, ok := view.InSlot(all, c.Stable); ok && known != nil && g.Digest == known.Digest {
-		number = g.Number
-	}
-	d.SetBaked(number)
-	a.baked, a.bakedTold = seen, true
 }

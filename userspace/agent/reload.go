@@ -107,10 +107,10 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	detail, err := a.publishHost(d, file, view.ModeOf(next.MaxMode))
+	detail, err := a.release.PublishHost(d, file, view.ModeOf(next.MaxMode))
 	if err != nil {
 		a.plane.Detach(d, attached)
-		return nil, a.buildError(err)
+		return nil, a.release.BuildError(err)
 	}
 	a.mu.Lock()
 	a.file = file
@@ -119,7 +119,7 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	a.lookAtHostFile()
 	a.ledger.ClearProblem(ledger.ProblemHost)
 	a.ledger.ClearProblem(ledger.ProblemReload)
-	a.tellMode()
+	a.release.TellMode()
 	for _, b := range blocks {
 		detail = append(detail, "can newly block: "+b)
 	}

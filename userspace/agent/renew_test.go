@@ -53,7 +53,8 @@ func TestA16RunAsksForANewProcess(t *testing.T) {
 	dir := t.TempDir()
 	h, path := writeHost(t, dir, hostYAML, noPins(t), "")
 	for range 2 {
-		o := Options{Host: h, HostPath: path, Renewed: 1, owner: newMachine(time.Now).own, open: func(loader.Options) (plane.Dataplane, error) { return nil, loader.ErrStale }}
+		o := Options{Host: h, HostPath: path, Renewed: 1, machineParts: machineParts{owner: newMachine(time.Now).own,
+			open: func(loader.Options) (plane.Dataplane, error) { return nil, loader.ErrStale }}}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		if err := Run(ctx, o); !errors.Is(err, ErrRenew) {
 			t.Errorf("Run ended with %v, want %v", err, ErrRenew)

@@ -178,7 +178,7 @@ func (a *agent) Apply(ctx context.Context, by api.Caller, name string, files api
 // policy too: most tests do not care that a set has one.
 func (a *agent) otherPolicy(files api.Files) string {
 	text := string(files[config.BundleFile])
-	g := a.inForce()
+	g := a.release.InForce()
 	if g == nil || !strings.Contains(text, "policy:") {
 		return ""
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/release"
 )
 
 // newest returns the rollout that was asked for last.
@@ -160,11 +161,11 @@ func TestRolloutsAreBounded(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.mustApply("two", api.ApplyOptions{Confirm: time.Hour})
-	for range keptRollouts + 20 {
+	for range release.KeptRollouts + 20 {
 		_, _ = r.StartRollout(ctx, root, api.RolloutRequest{Remove: "none"}, nil)
 	}
 	all, err := r.Rollouts(ctx)
-	if err != nil || len(all.Rollouts) > keptRollouts+2 || all.Waiting() == nil || all.Waiting().ID != "2" {
+	if err != nil || len(all.Rollouts) > release.KeptRollouts+2 || all.Waiting() == nil || all.Waiting().ID != "2" {
 		t.Errorf("%d rollouts, %v, waiting %+v", len(all.Rollouts), err, all.Waiting())
 	}
 }

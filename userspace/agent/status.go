@@ -64,21 +64,21 @@ func allAttached(all []api.Interface) bool {
 func (a *agent) fillNames(s *api.Status) {
 	r := a.ledger.Record()
 	a.ledger.NameGenerations(s.Generations)
-	a.tellQueue(s)
+	a.release.TellQueue(s)
 	if c := r.Confirm; c != nil {
 		s.Confirm = &api.Confirm{Digest: c.Digest, Name: c.Name(), Number: c.Number, Deadline: c.Deadline}
 	}
 	if r.Applied != nil && !r.BakeUntil.IsZero() {
 		s.Bake = &api.Bake{Digest: r.Applied.Digest, Number: r.Applied.Number, Until: r.BakeUntil}
 		if d, done, err := a.plane.Use(); err == nil {
-			s.Bake.Waits = a.idleReason(d)
+			s.Bake.Waits = a.release.IdleReason(d)
 			done()
 		}
 	}
 	if k := r.LastKnownGood; k != nil {
 		s.LastKnownGood = &api.Known{Digest: k.Digest, Name: k.Name(), Number: k.Number, Since: k.At}
 	}
-	s.Stored = a.ways()
+	s.Stored = a.release.Ways()
 	if h := r.Held; h != nil {
 		s.Problems = append(s.Problems, api.Problem{Code: "candidate_held", Since: h.Since,
 			Message: fmt.Sprintf("generation %d (%s) is held: %s", h.Number, h.Name(), h.Reason), Fix: fmt.Sprintf("try it again: spillway apply --stored %d --confirm 5m", h.Number)})

@@ -37,17 +37,3 @@ type Switch struct {
 
 // New touches nothing until it is asked to.
 func New(o Options) *Switch { return &Switch{Options: o} }
-
-// Any reports whether everything or a service passes now.
-func Any(k view.Kernel) (bool, error) {
-	all, err := idsOf(k)
-	if err != nil {
-		return false, err
-	}
-	for _, id := range all {
-		if read(k, id).Active() {
-			return true, nil
-		}
-	}
-	return false, nil
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -128,7 +129,7 @@ func (pl *Plane) compare(d Dataplane, one comparison, roles []string) (*api.Veri
 		v.Left = append(v.Left, "no host file is published")
 		return v, nil
 	}
-	host, err := CompileHost(d, pl.Host(), 0)
+	host, err := hostfile.Compile(d, pl.Host(), 0)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -35,11 +34,11 @@ import (
 const maxQueue = 32
 
 // wishOf reads what a rollout asks for. Faults of the bundle are told at once, whatever else waits.
-func (a *agent) wishOf(r api.RolloutRequest, files api.Files, parse func(string, api.Files) (*config.Bundle, error)) (wish, error) {
+func (mg *Manager) wishOf(r api.RolloutRequest, files api.Files, parse func(string, api.Files) (*config.Bundle, error)) (wish, error) {
 	w := wish{remove: r.Remove}
 	if r.Stored != "" {
 		var err error
-		if w.bundle, err = a.storedBundle(r.Stored); err == nil && r.Remove == w.bundle.Name {
+		if w.bundle, err = mg.storedBundle(r.Stored); err == nil && r.Remove == w.bundle.Name {
 			w.remove = ""
 		}
 		return w, err
@@ -61,16 +60,16 @@ func (a *agent) wishOf(r api.RolloutRequest, files api.Files, parse func(string,
 }
 
 // enqueue lets a rollout wait. One of the same name that waits already is withdrawn: it is older.
-func (a *agent) enqueue(ro *rollout) error {
-	a.rollouts.mu.Lock()
-	defer a.rollouts.mu.Unlock()
+func (mg *Manager) enqueue(ro *rollout) error {
+	mg.rollouts.mu.Lock()
+	defer mg.rollouts.mu.Unlock()
 	waiting := 0
-	for _, other := range a.rollouts.all {
+	for _, other := range mg.rollouts.all {
 		if other == ro || other.State != api.RolloutQueued || !other.listed {
 			continue
 		}
 		if slices.ContainsFunc(other.wish.names(), func(name string) bool { return slices.Contains(ro.wish.names(), name) }) {
-			other.withdraw(a.now(), fmt.Sprintf("rollout %s of %s took its place", ro.ID, ro.By))
+			other.withdraw(mg.Ledger.Now(), fmt.Sprintf("rollout %s of %s took its place", ro.ID, ro.By))
 			continue
 		}
 		waiting++
@@ -88,10 +87,10 @@ func (ro *rollout) withdraw(at time.Time, why string) {
 }
 
 // runnable returns the rollout whose turn it is, and why the first one that waits must wait on.
-func (a *agent) runnable() (next *rollout, why string) {
-	a.rollouts.mu.Lock()
+func (mg *Manager) runnable() (next *rollout, why string) {
+	mg.rollouts.mu.Lock()
 	var queued []*rollout
-	for _, ro := range a.rollouts.all {
+	for _, ro := range mg.rollouts.all {
 		switch {
 		case ro.State == api.RolloutBuilding:
 			why = fmt.Sprintf("rollout %s (%s) is built", ro.ID, ro.wish.name())
@@ -99,11 +98,11 @@ func (a *agent) runnable() (next *rollout, why string) {
 			queued = append(queued, ro)
 		}
 	}
-	a.rollouts.mu.Unlock()
+	mg.rollouts.mu.Unlock()
 	if why != "" || len(queued) == 0 {
 		return nil, why
 	}
-	d, done, err := a.plane.Use()
+	d, done, err := mg.Use()
 	if err != nil {
 		return queued[0], "" // it is told what is wrong
 	}
@@ -112,19 +111,19 @@ func (a *agent) runnable() (next *rollout, why string) {
 		return queued[0], ""
 	}
 	for _, ro := range queued {
-		if a.isFast(d, ro) {
+		if mg.isFast(d, ro) {
 			return ro, ""
 		}
 	}
 	why = "a candidate waits for its confirmation"
-	if c := a.ledger.Record().Confirm; c != nil {
+	if c := mg.Ledger.Record().Confirm; c != nil {
 		why = fmt.Sprintf("generation %d (%s) waits for its confirmation until %s", c.Number, c.Name(), c.Deadline.UTC().Format(time.RFC3339))
 	}
 	return nil, why
 }
 
 // isFast reports whether a rollout passes a candidate by: it can only let more pass.
-func (a *agent) isFast(d plane.Dataplane, ro *rollout) bool {
+func (mg *Manager) isFast(d Kernel, ro *rollout) bool {
 	if ro.confirm > 0 {
 		return false // it would be a second candidate
 	}
@@ -138,13 +137,13 @@ func (a *agent) isFast(d plane.Dataplane, ro *rollout) bool {
 	g, there := view.InSlot(all, d.Control().Stable)
 	candidate, resident := view.InSlot(all, d.Control().Candidate)
 	asked := [2]config.Digest{g.Digest, candidate.Digest}
-	a.rollouts.mu.Lock()
+	mg.rollouts.mu.Lock()
 	known, fast := ro.fastAsked == asked, ro.fast
-	a.rollouts.mu.Unlock()
+	mg.rollouts.mu.Unlock()
 	if known {
 		return fast
 	}
-	base, err := a.baseFor(g, there, ro.wish)
+	base, err := mg.baseFor(g, there, ro.wish)
 	if err != nil {
 		return true // it is told what is wrong
 	}
@@ -152,22 +151,22 @@ func (a *agent) isFast(d plane.Dataplane, ro *rollout) bool {
 	if err != nil {
 		return true
 	}
-	fast = config.Relaxes(base, next, a.now())
+	fast = config.Relaxes(base, next, mg.Ledger.Now())
 	if fast && resident { // it and the candidate may not be about one bundle: which of the two counts?
-		c, err := a.ledger.Store().Set(candidate.Digest)
+		c, err := mg.Ledger.Store().Set(candidate.Digest)
 		fast = err == nil && !slices.ContainsFunc(ro.wish.names(), func(name string) bool { return config.Touches(base, c, name) })
 	}
-	a.rollouts.mu.Lock()
-	defer a.rollouts.mu.Unlock()
+	mg.rollouts.mu.Lock()
+	defer mg.rollouts.mu.Unlock()
 	ro.fastAsked, ro.fast = asked, fast
 	return fast
 }
 
 // claim takes a rollout out of the queue, if its turn is still now.
-func (a *agent) claim(ro *rollout) bool {
-	a.rollouts.mu.Lock()
-	defer a.rollouts.mu.Unlock()
-	for _, other := range a.rollouts.all {
+func (mg *Manager) claim(ro *rollout) bool {
+	mg.rollouts.mu.Lock()
+	defer mg.rollouts.mu.Unlock()
+	for _, other := range mg.rollouts.all {
 		if other.State == api.RolloutBuilding {
 			return false
 		}
@@ -180,85 +179,85 @@ func (a *agent) claim(ro *rollout) bool {
 }
 
 // turn carries out a rollout if its turn is now; false: it waits.
-func (a *agent) turn(ctx context.Context, ro *rollout) (*api.Rollout, error, bool) {
-	next, _ := a.runnable()
-	if next != ro || !a.claim(ro) {
+func (mg *Manager) turn(ctx context.Context, ro *rollout) (*api.Rollout, error, bool) {
+	next, _ := mg.runnable()
+	if next != ro || !mg.claim(ro) {
 		return nil, nil, false
 	}
-	_, done, err := a.begin()
+	_, done, err := mg.Begin()
 	if err == errBusy {
-		a.rollouts.advance(ro, api.RolloutQueued)
+		mg.rollouts.advance(ro, api.RolloutQueued)
 		return nil, nil, false
 	}
 	if err == nil {
 		defer done()
 		var c *api.Change
-		c, err = a.applyBundle(ctx, ro)
-		out, err := a.finishRollout(ro, c, err)
-		a.saveQueue()
+		c, err = mg.applyBundle(ctx, ro)
+		out, err := mg.finishRollout(ro, c, err)
+		mg.saveQueue()
 		return out, err, true
 	}
-	e := a.ledger.Entry(ro.by, ro.Kind, ro.Reason)
+	e := mg.Ledger.Entry(ro.by, ro.Kind, ro.Reason)
 	e.Name = ro.wish.name()
-	a.outcome(&e, nil, err)
-	out, err := a.finishRollout(ro, nil, err)
+	mg.outcome(&e, nil, err)
+	out, err := mg.finishRollout(ro, nil, err)
 	return out, err, true
 }
 
-// runQueue carries out what waits and may run. It is a job.
-func (a *agent) runQueue() {
+// RunQueue carries out what waits and may run. It is a job.
+func (mg *Manager) RunQueue() {
 	for {
-		next, _ := a.runnable()
+		next, _ := mg.runnable()
 		if next == nil {
 			return
 		}
-		a.lookBeside()
-		next.wentBack = a.wentBack.Load() // a rollback before was of something else
-		if _, err, ran := a.turn(context.Background(), next); !ran {
+		mg.lookBeside()
+		next.wentBack = mg.wentBack.Load() // a rollback before was of something else
+		if _, err, ran := mg.turn(context.Background(), next); !ran {
 			return
 		} else if err != nil {
-			a.log.Warn("a change that waited was not put into force", "rollout", next.ID, "name", next.Name, "error", err)
+			mg.Log.Warn("a change that waited was not put into force", "rollout", next.ID, "name", next.Name, "error", err)
 		}
 	}
 }
 
-// queueDue reports whether something waits whose turn it is.
-func (a *agent) queueDue() bool {
-	next, _ := a.runnable()
+// QueueDue reports whether something waits whose turn it is.
+func (mg *Manager) QueueDue() bool {
+	next, _ := mg.runnable()
 	return next != nil
 }
 
 // waits tells the sender of a rollout that it waits, and writes the queue down.
-func (a *agent) waits(ro *rollout) (*api.Rollout, error) {
+func (mg *Manager) waits(ro *rollout) (*api.Rollout, error) {
 	if b := ro.wish.bundle; b != nil {
-		if err := a.ledger.Store().SaveBundle(b); err != nil {
-			return a.finishRollout(ro, nil, fmt.Errorf("nothing changed, and it cannot wait: %w", err))
+		if err := mg.Ledger.Store().SaveBundle(b); err != nil {
+			return mg.finishRollout(ro, nil, fmt.Errorf("nothing changed, and it cannot wait: %w", err))
 		}
 	}
-	_, why := a.runnable()
+	_, why := mg.runnable()
 	if why == "" {
 		why = "another change runs"
 	}
-	a.rollouts.mu.Lock()
+	mg.rollouts.mu.Lock()
 	ro.Outcome = api.OutcomeQueued
 	ro.Message = fmt.Sprintf("rollout %s waits for its turn: %s", ro.ID, why)
 	out := ro.Rollout
-	a.rollouts.mu.Unlock()
-	e := a.ledger.Entry(ro.by, ro.Kind, ro.Reason)
+	mg.rollouts.mu.Unlock()
+	e := mg.Ledger.Entry(ro.by, ro.Kind, ro.Reason)
 	e.Name, e.Outcome, e.Detail = ro.wish.name(), api.OutcomeQueued, []string{"rollout " + ro.ID, why}
 	if b := ro.wish.bundle; b != nil {
 		e.Digest = b.Digest
 	}
-	a.ledger.Audit(e)
-	a.saveQueue()
+	mg.Ledger.Audit(e)
+	mg.saveQueue()
 	return &out, nil
 }
 
 // saveQueue writes down what waits.
-func (a *agent) saveQueue() {
+func (mg *Manager) saveQueue() {
 	var queued []state.Queued
-	a.rollouts.mu.Lock()
-	for _, ro := range a.rollouts.all {
+	mg.rollouts.mu.Lock()
+	for _, ro := range mg.rollouts.all {
 		if ro.State != api.RolloutQueued || !ro.listed {
 			continue
 		}
@@ -268,19 +267,19 @@ func (a *agent) saveQueue() {
 		}
 		queued = append(queued, q)
 	}
-	a.rollouts.mu.Unlock()
-	if err := a.ledger.Store().SaveQueue(queued); err != nil {
-		a.ledger.SetProblem(ledger.ProblemQueue, "what waits would be lost with this agent: "+err.Error(), "free or repair the disk; traffic does not need it")
+	mg.rollouts.mu.Unlock()
+	if err := mg.Ledger.Store().SaveQueue(queued); err != nil {
+		mg.Ledger.SetProblem(ledger.ProblemQueue, "what waits would be lost with this agent: "+err.Error(), "free or repair the disk; traffic does not need it")
 		return
 	}
-	a.ledger.ClearProblem(ledger.ProblemQueue)
+	mg.Ledger.ClearProblem(ledger.ProblemQueue)
 }
 
 // loadQueue takes up what waited for a former agent.
-func (a *agent) loadQueue() {
-	queued, err := a.ledger.Store().Queue()
+func (mg *Manager) loadQueue() {
+	queued, err := mg.Ledger.Store().Queue()
 	if err != nil {
-		a.ledger.SetProblem(ledger.ProblemQueue, "what waited for the agent before cannot be read: "+err.Error(), "apply it again; nothing of it came into force")
+		mg.Ledger.SetProblem(ledger.ProblemQueue, "what waited for the agent before cannot be read: "+err.Error(), "apply it again; nothing of it came into force")
 		return
 	}
 	for _, q := range queued {
@@ -289,28 +288,28 @@ func (a *agent) loadQueue() {
 			Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeQueued, Name: q.Name, Message: "rollout " + q.Rollout + " waits for its turn; it waited for the agent before"}}
 		if q.Name == "" {
 			ro.Kind, ro.Name = api.RolloutRemove, q.Remove
-		} else if ro.wish.bundle, err = a.ledger.Store().Bundle(q.Digest); err != nil {
-			e := a.ledger.Entry(ro.by, ro.Kind, q.Reason)
+		} else if ro.wish.bundle, err = mg.Ledger.Store().Bundle(q.Digest); err != nil {
+			e := mg.Ledger.Entry(ro.by, ro.Kind, q.Reason)
 			e.Name, e.Digest, e.Outcome, e.Detail = q.Name, q.Digest, api.OutcomeFailed, []string{"it waited, and is lost: " + err.Error()}
-			a.ledger.Audit(e)
-			ro.wish.bundle, ro.State, ro.Outcome, ro.Ended = nil, api.RolloutFailed, api.OutcomeFailed, a.now().UTC()
+			mg.Ledger.Audit(e)
+			ro.wish.bundle, ro.State, ro.Outcome, ro.Ended = nil, api.RolloutFailed, api.OutcomeFailed, mg.Ledger.Now().UTC()
 			ro.Message = "it waited, and is lost: " + err.Error()
 		}
 		if n, err := strconv.ParseUint(q.Rollout, 10, 64); err == nil {
-			a.ledger.HadRollout(n)
+			mg.Ledger.HadRollout(n)
 		}
-		a.rollouts.mu.Lock()
-		a.rollouts.all = append(a.rollouts.all, ro)
-		a.rollouts.mu.Unlock()
+		mg.rollouts.mu.Lock()
+		mg.rollouts.all = append(mg.rollouts.all, ro)
+		mg.rollouts.mu.Unlock()
 	}
 }
 
 // queuedDigests are of bundles that wait: they stay on disk.
-func (a *agent) queuedDigests() []config.Digest {
-	a.rollouts.mu.Lock()
-	defer a.rollouts.mu.Unlock()
+func (mg *Manager) queuedDigests() []config.Digest {
+	mg.rollouts.mu.Lock()
+	defer mg.rollouts.mu.Unlock()
 	var out []config.Digest
-	for _, ro := range a.rollouts.all {
+	for _, ro := range mg.rollouts.all {
 		if ro.State == api.RolloutQueued && ro.wish.bundle != nil {
 			out = append(out, ro.wish.bundle.Digest)
 		}
@@ -318,12 +317,12 @@ func (a *agent) queuedDigests() []config.Digest {
 	return out
 }
 
-// tellQueue adds to status what waits.
-func (a *agent) tellQueue(s *api.Status) {
-	_, why := a.runnable()
-	a.rollouts.mu.Lock()
-	defer a.rollouts.mu.Unlock()
-	for _, ro := range a.rollouts.all {
+// TellQueue adds to status what waits.
+func (mg *Manager) TellQueue(s *api.Status) {
+	_, why := mg.runnable()
+	mg.rollouts.mu.Lock()
+	defer mg.rollouts.mu.Unlock()
+	for _, ro := range mg.rollouts.all {
 		if ro.State != api.RolloutQueued || !ro.listed {
 			continue
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"context"
@@ -18,28 +18,28 @@ import (
 // planRows bounds the differences that a plan lists; it counts all of them.
 const planRows = 1000
 
-// Plan implements api.Backend. It needs no kernel: without one it compares with the bundle of the record.
-func (a *agent) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*api.Plan, error) {
-	a.parsing.Lock()
-	defer a.parsing.Unlock()
+// Plan says what a bundle would change. It needs no kernel: without one it compares with the bundle of the record.
+func (mg *Manager) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*api.Plan, error) {
+	mg.parsing.Lock()
+	defer mg.parsing.Unlock()
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
-	w, err := a.wishOf(api.RolloutRequest{Name: r.Name, Remove: r.Remove}, files, a.parse)
+	w, err := mg.wishOf(api.RolloutRequest{Name: r.Name, Remove: r.Remove}, files, mg.parse)
 	if err != nil {
 		return nil, err
 	}
 	s := &standing{base: config.NewSet()}
 	p := &api.Plan{Envelope: api.NewEnvelope(), Name: w.name(), Rows: []api.PlanRow{}}
-	if against := a.inForce(); against != nil {
+	if against := mg.InForce(); against != nil {
 		s.there = true
 		s.stable.Digest = against.Digest
-		if s.base, err = a.ledger.Store().Set(against.Digest); err != nil {
+		if s.base, err = mg.Ledger.Store().Set(against.Digest); err != nil {
 			return nil, fmt.Errorf("compare with the bundle in force: %w", err)
 		}
 		p.Against = &api.Known{Digest: against.Digest, Name: s.base.Name(), Number: against.Number, Since: against.At}
 	}
-	if s.next, err = a.onHost(w, s.base); err != nil {
+	if s.next, err = mg.onHost(w, s.base); err != nil {
 		return nil, err
 	}
 	p.Set = memberList(s.next)
@@ -50,21 +50,21 @@ func (a *agent) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*
 			old = was
 		}
 	}
-	planWriter{p, a.hostFile()}.write(old, w.bundle)
-	a.planCapacity(p, s.next)
-	p.Notes = a.planNotes(s.next)
+	planWriter{p, mg.Host()}.write(old, w.bundle)
+	mg.planCapacity(p, s.next)
+	p.Notes = mg.planNotes(s.next)
 	p.Changes = s.next.Digest != s.base.Digest
 	if p.Changes {
-		p.Holds = a.holds(w, s)
+		p.Holds = mg.holds(w, s)
 	}
 	return p, nil
 }
 
-// inForce returns the stable generation: the kernel's, or the record's when the kernel part is not loaded.
-func (a *agent) inForce() *state.Generation {
-	d, done, err := a.plane.Use()
+// InForce returns the stable generation: the kernel's, or the record's when the kernel part is not loaded.
+func (mg *Manager) InForce() *state.Generation {
+	d, done, err := mg.Use()
 	if err != nil {
-		return a.ledger.Record().Applied
+		return mg.Ledger.Record().Applied
 	}
 	defer done()
 	all, err := d.Generations()
@@ -79,16 +79,16 @@ func (a *agent) inForce() *state.Generation {
 }
 
 // planNotes says what the policy of the set would come to on this host that the policy itself does not say.
-func (a *agent) planNotes(next *config.Set) (notes []string) {
+func (mg *Manager) planNotes(next *config.Set) (notes []string) {
 	resets := func(s config.Service) bool {
 		return s.Resettable() && slices.ContainsFunc(next.Bundles, func(b *config.Bundle) bool {
 			return b.HasPolicy() && b.PolicyFor(s.Name).Reset != config.Never
 		})
 	}
-	if !slices.ContainsFunc(a.hostFile().Services, resets) {
+	if !slices.ContainsFunc(mg.Host().Services, resets) {
 		return nil
 	}
-	d, done, err := a.use()
+	d, done, err := mg.Use()
 	if err != nil {
 		return nil
 	}
@@ -97,7 +97,7 @@ func (a *agent) planNotes(next *config.Set) (notes []string) {
 	if err != nil {
 		return nil
 	}
-	for _, i := range a.verdict(d).Interfaces {
+	for _, i := range mg.Judge(d).Interfaces {
 		if lost[i.Index] {
 			notes = append(notes, "on "+i.Name+" a reset is enforced as a drop: no answer of a program leaves it (spillway doctor says why)")
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"encoding/hex"
@@ -15,12 +15,12 @@ import (
 )
 
 // storedBundle returns a bundle that the state folder still has.
-func (a *agent) storedBundle(ref string) (*config.Bundle, error) {
-	digest, err := a.storedDigest(ref)
+func (mg *Manager) storedBundle(ref string) (*config.Bundle, error) {
+	digest, err := mg.storedDigest(ref)
 	if err != nil {
 		return nil, err
 	}
-	b, err := a.ledger.Store().Bundle(digest)
+	b, err := mg.Ledger.Store().Bundle(digest)
 	if errors.Is(err, state.ErrNoBundle) {
 		return nil, noStored(ref)
 	}
@@ -32,9 +32,9 @@ func noStored(ref string) error {
 }
 
 // storedDigest finds a bundle by the number of a generation that had it, or by the beginning of its digest.
-func (a *agent) storedDigest(ref string) (config.Digest, error) {
+func (mg *Manager) storedDigest(ref string) (config.Digest, error) {
 	if n, err := strconv.ParseUint(ref, 10, 32); err == nil {
-		if g, ok := a.ledger.Record().Numbered(uint32(n)); ok {
+		if g, ok := mg.Ledger.Record().Numbered(uint32(n)); ok {
 			if len(g.Members) > 1 {
 				return config.Digest{}, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("generation %d was of %d bundles; nothing changed", n, len(g.Members)),
 					Fix: fmt.Sprintf("all of them: spillway rollback --to %d; or one by its digest", n)}
@@ -47,7 +47,7 @@ func (a *agent) storedDigest(ref string) (config.Digest, error) {
 		return config.Digest{}, noStored(ref)
 	}
 	var found []config.Digest
-	for _, d := range a.ledger.Store().Bundles() {
+	for _, d := range mg.Ledger.Store().Bundles() {
 		if strings.HasPrefix(hex.EncodeToString(d[:]), strings.ToLower(text)) {
 			found = append(found, d)
 		}

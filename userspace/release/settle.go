@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"errors"
@@ -12,54 +12,51 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
 // settle ends what has a deadline: a candidate that nobody confirmed, a bake that is over. The change lock is held.
-func (a *agent) settle(d plane.Dataplane) {
-	a.plane.DetachUnnamed(d)
-	a.watchClock(d)
-	a.swap.Lock()
-	a.takeNotes()
-	a.expireCandidate(d)
-	a.reconcile(d)
-	a.swap.Unlock()
-	a.settleRollouts()
-	if a.awake() {
-		a.holdBake(d)
-		a.finishBake(d)
+func (mg *Manager) settle(d Kernel) {
+	mg.watchClock(d)
+	mg.swap.Lock()
+	mg.takeNotes()
+	mg.expireCandidate(d)
+	mg.reconcile(d)
+	mg.swap.Unlock()
+	mg.settleRollouts()
+	if mg.awake() {
+		mg.holdBake(d)
+		mg.finishBake(d)
 	}
-	a.tellBaked(d)
-	a.bypass.Adopt(d)
+	mg.tellBaked(d)
 }
 
 // expireCandidate takes back a candidate whose time is over, or whose lease lapsed. The kernel has already: its lease never
 // reaches beyond the deadline. Who was not confirmed is quarantined as one that was rolled back is.
-func (a *agent) expireCandidate(d plane.Dataplane) {
-	confirm := a.ledger.Record().Confirm
+func (mg *Manager) expireCandidate(d Kernel) {
+	confirm := mg.Ledger.Record().Confirm
 	slot := d.Control().Candidate
 	if confirm == nil && slot == bpf.SlotEmpty {
 		return
 	}
 	if confirm != nil && slot != bpf.SlotEmpty {
-		if a.lapsed(d, confirm.Number) {
-			a.holdCandidate(d, confirm, "the agent did not renew its lease in time (it was stopped, starved or away), so the kernel went back to stable by itself")
+		if mg.lapsed(d, confirm.Number) {
+			mg.holdCandidate(d, confirm, "the agent did not renew its lease in time (it was stopped, starved or away), so the kernel went back to stable by itself")
 			return
 		}
-		if a.now().Before(confirm.Deadline) {
+		if mg.Ledger.Now().Before(confirm.Deadline) {
 			return
 		}
 	}
 	if slot != bpf.SlotEmpty {
 		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
-			a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
+			mg.Ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
 			return
 		}
 	}
-	a.plane.Beat().Release()
-	e := a.ledger.Entry(ledger.Itself(), "confirm", "nobody confirmed in time")
+	mg.Lease().Release()
+	e := mg.Ledger.Entry(ledger.Itself(), "confirm", "nobody confirmed in time")
 	e.Outcome = api.OutcomeRolledBack
 	quarantine := confirm != nil && slot != bpf.SlotEmpty
 	if confirm != nil {
@@ -70,44 +67,44 @@ func (a *agent) expireCandidate(d plane.Dataplane) {
 	} else {
 		e.Reason = "a candidate that nobody here started"
 	}
-	_ = a.ledger.Update(func(r *state.Record) {
+	_ = mg.Ledger.Update(func(r *state.Record) {
 		if quarantine {
 			r.AddQuarantine(quarantined(confirm.Name(), confirm.Digest, &e))
 		}
 		r.Confirm = nil
 	})
-	a.countRollback()
-	a.ledger.Audit(e)
+	mg.countRollback()
+	mg.Ledger.Audit(e)
 }
 
 // lapsed reports whether the lease of the candidate ended before its deadline. It renews the lease as the heartbeat does:
 // after a stop it is not certain which of the two runs first.
-func (a *agent) lapsed(d plane.Dataplane, number uint32) bool {
-	a.plane.Beat().Renew()
-	return a.plane.Beat().Lapsed() == number || d.Tripped() == number
+func (mg *Manager) lapsed(d Kernel, number uint32) bool {
+	mg.Lease().Renew()
+	return mg.Lease().Lapsed() == number || d.Tripped() == number
 }
 
 // holdCandidate ends a candidate that lapsed and says how it can be tried again.
-func (a *agent) holdCandidate(d plane.Dataplane, c *state.Confirm, reason string) {
+func (mg *Manager) holdCandidate(d Kernel, c *state.Confirm, reason string) {
 	d.SetTripped(c.Number) // before the word: at no moment may it decide again
 	if d.Control().Candidate != bpf.SlotEmpty {
 		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
-			a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
+			mg.Ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
 			return
 		}
 	}
-	a.plane.Beat().Release()
-	e := a.ledger.Entry(ledger.Itself(), "confirm", reason)
+	mg.Lease().Release()
+	e := mg.Ledger.Entry(ledger.Itself(), "confirm", reason)
 	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeHeld, c.Digest, c.Name(), c.Number
-	_ = a.ledger.Update(func(r *state.Record) { r.Hold(c.Generation, e.At, reason) })
-	a.countRollback()
-	a.ledger.Audit(e)
+	_ = mg.Ledger.Update(func(r *state.Record) { r.Hold(c.Generation, e.At, reason) })
+	mg.countRollback()
+	mg.Ledger.Audit(e)
 }
 
 // finishBake makes the stable bundle last-known-good once it has served for guards.bake.
-func (a *agent) finishBake(d plane.Dataplane) {
-	r := a.ledger.Record()
-	if r.Applied == nil || r.BakeUntil.IsZero() || a.now().Before(r.BakeUntil) || a.plane.Beat().Stopped() || a.plane.Beat().Slept() > 0 {
+func (mg *Manager) finishBake(d Kernel) {
+	r := mg.Ledger.Record()
+	if r.Applied == nil || r.BakeUntil.IsZero() || mg.Ledger.Now().Before(r.BakeUntil) || mg.Lease().Stopped() || mg.Lease().Slept() > 0 {
 		return // a stop may have come since awake
 	}
 	all, err := d.Generations()
@@ -119,24 +116,24 @@ func (a *agent) finishBake(d plane.Dataplane) {
 		return
 	}
 	// The bundle must be whole on disk to be any good after a reboot.
-	if err := a.ledger.Store().Whole(g.Digest); err != nil {
-		a.ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("%s has baked, and cannot become last-known-good: %v", config.Digest(g.Digest).Short(), err), "apply the bundle again")
+	if err := mg.Ledger.Store().Whole(g.Digest); err != nil {
+		mg.Ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("%s has baked, and cannot become last-known-good: %v", config.Digest(g.Digest).Short(), err), "apply the bundle again")
 		return
 	}
-	a.makeKnownGood(g.Digest)
-	e := a.ledger.Entry(ledger.Itself(), "bake", "")
+	mg.makeKnownGood(g.Digest)
+	e := mg.Ledger.Entry(ledger.Itself(), "bake", "")
 	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeDone, g.Digest, r.Applied.Name(), g.Number
-	a.ledger.Audit(e)
-	a.ledger.ClearProblem(ledger.ProblemLKG)
+	mg.Ledger.Audit(e)
+	mg.Ledger.ClearProblem(ledger.ProblemLKG)
 }
 
-func (a *agent) makeKnownGood(digest config.Digest) {
-	_ = a.ledger.Update(func(r *state.Record) {
+func (mg *Manager) makeKnownGood(digest config.Digest) {
+	_ = mg.Ledger.Update(func(r *state.Record) {
 		if r.Applied == nil || r.Applied.Digest != digest {
 			return
 		}
 		known := *r.Applied
-		known.At = a.now().UTC()
+		known.At = mg.Ledger.Now().UTC()
 		r.LastKnownGood, r.BakeUntil = &known, time.Time{}
 	})
 }

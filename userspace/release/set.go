@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"errors"
@@ -70,12 +70,12 @@ func noBundle(name string) error {
 }
 
 // onHost is on, checked for this host.
-func (a *agent) onHost(w wish, base *config.Set) (*config.Set, error) {
+func (mg *Manager) onHost(w wish, base *config.Set) (*config.Set, error) {
 	next, err := w.on(base)
 	if err != nil {
 		return nil, err
 	}
-	if err := next.Check(a.hostFile()); err != nil {
+	if err := next.Check(mg.Host()); err != nil {
 		return nil, api.Refuse("the set of bundles is refused; what is in force goes on", err)
 	}
 	return next, nil
@@ -83,11 +83,11 @@ func (a *agent) onHost(w wish, base *config.Set) (*config.Set, error) {
 
 // baseFor returns the set of a generation, as far as a wish needs it. A bundle that is not on disk may be what comes now;
 // without another one the set would lose it.
-func (a *agent) baseFor(g loader.GenerationInfo, resident bool, w wish) (*config.Set, error) {
+func (mg *Manager) baseFor(g loader.GenerationInfo, resident bool, w wish) (*config.Set, error) {
 	if !resident {
 		return config.NewSet(), nil
 	}
-	set, err := a.ledger.Store().Set(g.Digest)
+	set, err := mg.Ledger.Store().Set(g.Digest)
 	if err == nil {
 		return set, nil
 	}
@@ -95,7 +95,7 @@ func (a *agent) baseFor(g loader.GenerationInfo, resident bool, w wish) (*config
 		return nil, &api.Error{Code: api.CodeUnavailable, Message: "nothing changed: what is in force cannot be read: " + err.Error(),
 			Fix: "repair the disk; or move that file away, and growth is not judged"}
 	}
-	lost, rest := a.ledger.MembersOf(g.Digest), config.NewSet()
+	lost, rest := mg.Ledger.MembersOf(g.Digest), config.NewSet()
 	var missing *state.MissingError
 	if errors.As(err, &missing) {
 		lost, rest = missing.Members, missing.Rest
@@ -106,7 +106,7 @@ func (a *agent) baseFor(g loader.GenerationInfo, resident bool, w wish) (*config
 				Fix: "apply " + m.Name + " first"}
 		}
 	}
-	a.log.Warn("a bundle in force is not on disk: growth cannot be judged", "error", err)
+	mg.Log.Warn("a bundle in force is not on disk: growth cannot be judged", "error", err)
 	return rest, nil
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"context"
@@ -16,13 +16,12 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// keptRollouts is how many rollouts that are over can be asked for; older ones are in the history.
-const keptRollouts = 100
+// KeptRollouts is how many rollouts that are over can be asked for; older ones are in the history.
+const KeptRollouts = 100
 
 // rollouts are the changes of the bundles in force, in the order in which they were asked for: those of this agent's life,
 // and one that a former agent left waiting for its confirmation.
@@ -50,24 +49,24 @@ type rollout struct {
 }
 
 // begin takes a new rollout up.
-func (a *agent) beginRollout(by api.Caller, r api.RolloutRequest) *rollout {
-	id := a.ledger.NextRollout()
-	ro := &rollout{by: by, host: a.hostFile(), confirm: r.Confirm(), wentBack: a.wentBack.Load(), Rollout: api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Name: r.Remove}, ID: id, State: api.RolloutQueued, Kind: api.RolloutApply,
-		Key: r.Key, By: by.User, Reason: r.Reason, Accept: r.Accept, Created: a.now().UTC()}}
+func (mg *Manager) beginRollout(by api.Caller, r api.RolloutRequest) *rollout {
+	id := mg.Ledger.NextRollout()
+	ro := &rollout{by: by, host: mg.Host(), confirm: r.Confirm(), wentBack: mg.wentBack.Load(), Rollout: api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Name: r.Remove}, ID: id, State: api.RolloutQueued, Kind: api.RolloutApply,
+		Key: r.Key, By: by.User, Reason: r.Reason, Accept: r.Accept, Created: mg.Ledger.Now().UTC()}}
 	if r.Remove != "" {
 		ro.Kind = api.RolloutRemove
 	}
-	a.rollouts.mu.Lock()
-	defer a.rollouts.mu.Unlock()
-	a.rollouts.all = append(a.rollouts.all, ro)
+	mg.rollouts.mu.Lock()
+	defer mg.rollouts.mu.Unlock()
+	mg.rollouts.all = append(mg.rollouts.all, ro)
 	over := 0
-	for _, o := range a.rollouts.all {
+	for _, o := range mg.rollouts.all {
 		if o.Over() {
 			over++
 		}
 	}
-	a.rollouts.all = slices.DeleteFunc(a.rollouts.all, func(o *rollout) bool {
-		if !o.Over() || over <= keptRollouts {
+	mg.rollouts.all = slices.DeleteFunc(mg.rollouts.all, func(o *rollout) bool {
+		if !o.Over() || over <= KeptRollouts {
 			return false
 		}
 		over--
@@ -91,9 +90,9 @@ func (r *rollouts) isEnded(ro *rollout) bool {
 }
 
 // finish writes down what became of a rollout, and returns it.
-func (a *agent) finishRollout(ro *rollout, c *api.Change, err error) (*api.Rollout, error) {
-	a.rollouts.mu.Lock()
-	defer a.rollouts.mu.Unlock()
+func (mg *Manager) finishRollout(ro *rollout, c *api.Change, err error) (*api.Rollout, error) {
+	mg.rollouts.mu.Lock()
+	defer mg.rollouts.mu.Unlock()
 	if err != nil {
 		var e *api.Error
 		if !errors.As(err, &e) {
@@ -101,13 +100,13 @@ func (a *agent) finishRollout(ro *rollout, c *api.Change, err error) (*api.Rollo
 		}
 		refusal := *e // errors are shared
 		refusal.Rollout = ro.ID
-		ro.State, ro.Outcome, ro.Message, ro.Refusal, ro.Ended = stateOf(e, ro.ended), ledger.OutcomeOf(err), e.Message, &refusal, a.now().UTC()
+		ro.State, ro.Outcome, ro.Message, ro.Refusal, ro.Ended = stateOf(e, ro.ended), ledger.OutcomeOf(err), e.Message, &refusal, mg.Ledger.Now().UTC()
 		return nil, &refusal
 	}
 	ro.Change = *c
 	ro.State = api.RolloutWaiting
 	if c.Outcome != api.OutcomeCandidate {
-		ro.State, ro.Ended = api.RolloutDone, a.now().UTC()
+		ro.State, ro.Ended = api.RolloutDone, mg.Ledger.Now().UTC()
 	}
 	out := ro.Rollout
 	return &out, nil
@@ -125,39 +124,39 @@ func stateOf(e *api.Error, ended bool) string {
 	return api.RolloutFailed
 }
 
-// StartRollout implements api.Backend. What must wait is answered at once, and waits.
-func (a *agent) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRequest, files api.Files) (*api.Rollout, error) {
-	ro := a.beginRollout(by, r)
+// StartRollout asks for a change of the set in force. What must wait is answered at once, and waits.
+func (mg *Manager) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRequest, files api.Files) (*api.Rollout, error) {
+	ro := mg.beginRollout(by, r)
 	if files != nil || r.Stored != "" {
 		ro.Kind = api.RolloutApply
 	}
-	w, err := a.wishOf(r, files, a.parseAlone)
+	w, err := mg.wishOf(r, files, mg.parseAlone)
 	if err == nil {
 		ro.wish = w
-		a.rollouts.name(ro)
+		mg.rollouts.name(ro)
 		err = api.Late(ctx)
 	}
 	if err == nil {
-		if c := a.isCandidate(w); c != nil {
-			return a.finishRollout(ro, c, nil)
+		if c := mg.isCandidate(w); c != nil {
+			return mg.finishRollout(ro, c, nil)
 		}
-		err = a.enqueue(ro)
+		err = mg.enqueue(ro)
 	}
 	if err != nil {
-		e := a.ledger.Entry(by, ro.Kind, r.Reason)
+		e := mg.Ledger.Entry(by, ro.Kind, r.Reason)
 		e.Name = w.name()
-		a.outcome(&e, nil, err)
-		return a.finishRollout(ro, nil, err)
+		mg.outcome(&e, nil, err)
+		return mg.finishRollout(ro, nil, err)
 	}
-	if out, err, ran := a.turn(ctx, ro); ran {
+	if out, err, ran := mg.turn(ctx, ro); ran {
 		return out, err
 	}
-	return a.waits(ro)
+	return mg.waits(ro)
 }
 
 // isCandidate says that what is asked for is the candidate already; nil when it is not.
-func (a *agent) isCandidate(w wish) *api.Change {
-	r := a.ledger.Record()
+func (mg *Manager) isCandidate(w wish) *api.Change {
+	r := mg.Ledger.Record()
 	if r.Confirm == nil || w.bundle == nil || r.Applied != nil && slices.ContainsFunc(r.Applied.Members, w.is) || !slices.ContainsFunc(r.Confirm.Members, w.is) {
 		return nil
 	}
@@ -190,44 +189,44 @@ func (r *rollouts) renumber(before, next *state.Confirm) {
 	}
 }
 
-// Bundles implements api.Backend.
-func (a *agent) Bundles(context.Context) (*api.BundleList, error) {
+// Bundles lists the set in force.
+func (mg *Manager) Bundles(context.Context) (*api.BundleList, error) {
 	list := &api.BundleList{Envelope: api.NewEnvelope(), Bundles: []api.Bundle{}}
-	g := a.inForce()
+	g := mg.InForce()
 	if g == nil {
 		return list, nil
 	}
-	policy, by := a.policyOf(g.Digest), ""
-	if r := a.ledger.Record().Applied; r != nil && r.Number == g.Number {
+	policy, by := mg.policyOf(g.Digest), ""
+	if r := mg.Ledger.Record().Applied; r != nil && r.Number == g.Number {
 		by = r.By
 	}
-	for _, m := range a.ledger.MembersOf(g.Digest) {
+	for _, m := range mg.Ledger.MembersOf(g.Digest) {
 		list.Bundles = append(list.Bundles, api.Bundle{Name: m.Name, Digest: m.Digest, Number: g.Number, Since: g.At.UTC(), By: by, Policy: m.Name == policy})
 	}
 	return list, nil
 }
 
 // policyOf returns the name of the bundle that has the policy; "" when none has, or nobody here knows.
-func (a *agent) policyOf(d config.Digest) string {
-	known, _ := a.ledger.Record().Known(d)
+func (mg *Manager) policyOf(d config.Digest) string {
+	known, _ := mg.Ledger.Record().Known(d)
 	for _, m := range known.Members {
 		if m.Policy {
 			return m.Name
 		}
 	}
-	if set, err := a.ledger.Store().Set(d); err == nil && set.Policy() != nil { // a record of before
+	if set, err := mg.Ledger.Store().Set(d); err == nil && set.Policy() != nil { // a record of before
 		return set.Policy().Name
 	}
 	return ""
 }
 
-// Rollouts implements api.Backend.
-func (a *agent) Rollouts(context.Context) (*api.RolloutList, error) {
-	a.settleRollouts()
-	a.rollouts.mu.Lock()
-	defer a.rollouts.mu.Unlock()
+// Rollouts lists the changes, the newest first.
+func (mg *Manager) Rollouts(context.Context) (*api.RolloutList, error) {
+	mg.settleRollouts()
+	mg.rollouts.mu.Lock()
+	defer mg.rollouts.mu.Unlock()
 	list := &api.RolloutList{Envelope: api.NewEnvelope(), Rollouts: []api.Rollout{}}
-	for _, ro := range slices.Backward(a.rollouts.all) {
+	for _, ro := range slices.Backward(mg.rollouts.all) {
 		list.Rollouts = append(list.Rollouts, ro.Rollout)
 	}
 	return list, nil
@@ -235,28 +234,28 @@ func (a *agent) Rollouts(context.Context) (*api.RolloutList, error) {
 
 // settleRollouts lets the rollouts follow the record: a confirmation, a rollback, a deadline, or somebody without an agent
 // may have ended one; and a former agent may have left one.
-func (a *agent) settleRollouts() {
-	r := a.ledger.Record()
-	a.rollouts.mu.Lock()
-	defer a.rollouts.mu.Unlock()
+func (mg *Manager) settleRollouts() {
+	r := mg.Ledger.Record()
+	mg.rollouts.mu.Lock()
+	defer mg.rollouts.mu.Unlock()
 	known := false
-	for _, ro := range a.rollouts.all {
+	for _, ro := range mg.rollouts.all {
 		same := r.Confirm != nil && isOf(r.Confirm, &ro.Rollout)
 		known = known || same
 		switch {
 		case ro.State != api.RolloutWaiting || same:
 		case r.Applied != nil && r.Applied.Number == ro.Number:
-			ro.State, ro.Outcome, ro.Ended = api.RolloutDone, api.OutcomeApplied, a.now().UTC()
+			ro.State, ro.Outcome, ro.Ended = api.RolloutDone, api.OutcomeApplied, mg.Ledger.Now().UTC()
 			ro.Message = fmt.Sprintf("generation %d was confirmed", ro.Number)
 		case r.Held != nil && r.Held.Number == ro.Number:
-			ro.State, ro.Outcome, ro.Ended, ro.Message = api.RolloutHeld, api.OutcomeHeld, a.now().UTC(), r.Held.Reason
+			ro.State, ro.Outcome, ro.Ended, ro.Message = api.RolloutHeld, api.OutcomeHeld, mg.Ledger.Now().UTC(), r.Held.Reason
 		default:
-			ro.State, ro.Outcome, ro.Ended = api.RolloutWithdrawn, api.OutcomeRolledBack, a.now().UTC()
+			ro.State, ro.Outcome, ro.Ended = api.RolloutWithdrawn, api.OutcomeRolledBack, mg.Ledger.Now().UTC()
 			ro.Message = fmt.Sprintf("generation %d went back", ro.Number)
 		}
 	}
 	if c := r.Confirm; c != nil && !known {
-		a.rollouts.all = append(a.rollouts.all, leftRollout(c))
+		mg.rollouts.all = append(mg.rollouts.all, leftRollout(c))
 	}
 }
 
@@ -277,11 +276,11 @@ func leftRollout(c *state.Confirm) *rollout {
 }
 
 // findRollout returns a rollout as it is now.
-func (a *agent) findRollout(id string) (*rollout, api.Rollout, error) {
-	a.settleRollouts()
-	a.rollouts.mu.Lock()
-	defer a.rollouts.mu.Unlock()
-	for _, ro := range a.rollouts.all {
+func (mg *Manager) findRollout(id string) (*rollout, api.Rollout, error) {
+	mg.settleRollouts()
+	mg.rollouts.mu.Lock()
+	defer mg.rollouts.mu.Unlock()
+	for _, ro := range mg.rollouts.all {
 		if ro.ID == id {
 			return ro, ro.Rollout, nil
 		}
@@ -289,66 +288,66 @@ func (a *agent) findRollout(id string) (*rollout, api.Rollout, error) {
 	return nil, api.Rollout{}, api.NoRollout(id)
 }
 
-// EndRollout implements api.Backend. It waits for no apply that runs: what is being built is not published.
-func (a *agent) EndRollout(ctx context.Context, by api.Caller, id, reason string) (*api.Change, error) {
-	d, done, err := a.plane.Use()
+// EndRollout ends a rollout. It waits for no apply that runs: what is being built is not published.
+func (mg *Manager) EndRollout(ctx context.Context, by api.Caller, id, reason string) (*api.Change, error) {
+	d, done, err := mg.Use()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	a.swap.Lock()
-	defer a.swap.Unlock()
+	mg.swap.Lock()
+	defer mg.swap.Unlock()
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
-	ro, now, err := a.findRollout(id)
+	ro, now, err := mg.findRollout(id)
 	if err != nil {
 		return nil, err
 	}
-	e := a.ledger.Entry(by, "withdraw", reason)
-	change, err := a.endRollout(d, ro, now, &e)
+	e := mg.Ledger.Entry(by, "withdraw", reason)
+	change, err := mg.endRollout(d, ro, now, &e)
 	if err != nil {
 		return nil, err
 	}
 	e.Outcome = api.OutcomeDone
-	a.ledger.Audit(e)
+	mg.Ledger.Audit(e)
 	return change, nil
 }
 
 // endRollout ends a rollout. The swap lock is held, so nothing is published meanwhile.
-func (a *agent) endRollout(d plane.Dataplane, ro *rollout, now api.Rollout, e *state.Entry) (*api.Change, error) {
+func (mg *Manager) endRollout(d Kernel, ro *rollout, now api.Rollout, e *state.Entry) (*api.Change, error) {
 	if now.Over() {
 		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("rollout %s is over: %s", now.ID, now.State), Fix: "to go back: spillway rollback"}
 	}
 	if now.State != api.RolloutWaiting {
-		a.rollouts.mu.Lock()
+		mg.rollouts.mu.Lock()
 		ro.ended = true
 		if ro.State == api.RolloutQueued {
-			ro.withdraw(a.now(), "cancelled by "+e.User)
+			ro.withdraw(mg.Ledger.Now(), "cancelled by "+e.User)
 		}
-		a.rollouts.mu.Unlock()
-		a.saveQueue()
+		mg.rollouts.mu.Unlock()
+		mg.saveQueue()
 		e.Name, e.Detail = now.Name, []string{"rollout " + now.ID}
 		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: now.Name, Message: fmt.Sprintf("rollout %s is cancelled: nothing of it comes into force", now.ID)}, nil
 	}
-	g, ok := a.candidate(d)
+	g, ok := mg.candidate(d)
 	if !ok || g.Number != now.Number {
 		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("generation %d is no candidate any more", now.Number), Fix: "look at `spillway status`"}
 	}
 	b := &state.Back{At: e.At, UID: e.UID, By: e.User, Reason: e.Reason}
-	change, err := a.endCandidate(d, g, b)
+	change, err := mg.endCandidate(d, g, b)
 	if err == nil {
-		bake := a.hostFile().Guards.Bake
+		bake := mg.Host().Guards.Bake
 		e.Digest, e.Number, e.Name = change.Digest, change.Number, change.Name
-		ledger.Note(change, a.ledger.Update(func(r *state.Record) { r.GoBack(*b, bake) }))
-		a.wentBack.Add(1)
-		a.countRollback()
+		ledger.Note(change, mg.Ledger.Update(func(r *state.Record) { r.GoBack(*b, bake) }))
+		mg.wentBack.Add(1)
+		mg.countRollback()
 	}
 	return change, err
 }
 
 // candidate returns the generation in the candidate's slot.
-func (a *agent) candidate(d plane.Dataplane) (loader.GenerationInfo, bool) {
+func (mg *Manager) candidate(d Kernel) (loader.GenerationInfo, bool) {
 	slot := d.Control().Candidate
 	if slot == bpf.SlotEmpty {
 		return loader.GenerationInfo{}, false

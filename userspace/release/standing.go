@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"fmt"
@@ -11,7 +11,6 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/view"
 )
 
@@ -25,7 +24,7 @@ type standing struct {
 }
 
 // standing applies a wish to what is in force.
-func (a *agent) standing(d plane.Dataplane, w wish) (*standing, error) {
+func (mg *Manager) standing(d Kernel, w wish) (*standing, error) {
 	all, err := d.Generations()
 	if err != nil {
 		return nil, err
@@ -33,10 +32,10 @@ func (a *agent) standing(d plane.Dataplane, w wish) (*standing, error) {
 	c := d.Control()
 	s := &standing{waiting: c.Candidate != bpf.SlotEmpty}
 	s.stable, s.there = view.InSlot(all, c.Stable)
-	if s.base, err = a.baseFor(s.stable, s.there, w); err != nil {
+	if s.base, err = mg.baseFor(s.stable, s.there, w); err != nil {
 		return nil, err
 	}
-	s.next, err = a.onHost(w, s.base)
+	s.next, err = mg.onHost(w, s.base)
 	return s, err
 }
 
@@ -51,25 +50,25 @@ func (s *standing) unchanged(change *api.Change) bool {
 }
 
 // held refuses what a person must look at, unless one accepted it with a reason.
-func (a *agent) held(w wish, s *standing, accept string) error {
+func (mg *Manager) held(w wish, s *standing, accept string) error {
 	if strings.TrimSpace(accept) != "" {
 		return nil
 	}
-	holds := a.holds(w, s)
+	holds := mg.holds(w, s)
 	if len(holds) == 0 {
 		return nil
 	}
 	return &api.Error{Code: api.CodeHeld, Message: "the bundle is valid, and a person must accept it; what is in force goes on", Holds: holds, Fix: `look at it with ` + "`spillway plan`" + `, then apply with --accept "reason"`}
 }
 
-func (a *agent) holds(w wish, s *standing) []api.Hold {
+func (mg *Manager) holds(w wish, s *standing) []api.Hold {
 	var out []api.Hold
 	b := w.bundle
 	if b == nil {
 		return nil // what is taken out can only let more pass, or was written so
 	}
 	if w.back { // it was in force already
-		return a.quarantineHolds(b.Name, b.Digest)
+		return mg.quarantineHolds(b.Name, b.Digest)
 	}
 	old := s.base
 	if !s.there || old.Empty() {
@@ -80,16 +79,16 @@ func (a *agent) holds(w wish, s *standing) []api.Hold {
 		was.Name = b.Name
 		old = s.base.Without(w.remove).With(&was)
 	}
-	for _, h := range config.SetHolds(old, s.next, a.hostFile()) {
+	for _, h := range config.SetHolds(old, s.next, mg.Host()) {
 		out = append(out, api.Hold{Code: h.Code, Text: h.Text})
 	}
-	return append(out, a.quarantineHolds(b.Name, b.Digest)...)
+	return append(out, mg.quarantineHolds(b.Name, b.Digest)...)
 }
 
 // quarantineHolds is why a bundle that was rolled back waits for a reason.
-func (a *agent) quarantineHolds(name string, digest config.Digest) []api.Hold {
-	for _, q := range a.ledger.Record().Quarantine {
-		if q.Holds(name, digest) && a.now().Sub(q.At) < quarantineFor {
+func (mg *Manager) quarantineHolds(name string, digest config.Digest) []api.Hold {
+	for _, q := range mg.Ledger.Record().Quarantine {
+		if q.Holds(name, digest) && mg.Ledger.Now().Sub(q.At) < quarantineFor {
 			text := fmt.Sprintf("this very bundle was rolled back at %s by %s", q.At.UTC().Format(time.RFC3339), q.By)
 			if q.Reason != "" {
 				text += ": " + q.Reason

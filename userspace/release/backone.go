@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"context"
@@ -14,11 +14,11 @@ import (
 
 // rollbackBundle gives one bundle of the set back the version before; the others stay. A candidate that is about it is
 // ended instead: that is what decides. It is built, so it takes a moment more than a rollback of the set.
-func (a *agent) rollbackBundle(ctx context.Context, by api.Caller, name, reason string) (*api.Change, error) {
-	if ro, ok := a.candidateOf(name); ok {
-		return a.EndRollout(ctx, by, ro, reason)
+func (mg *Manager) rollbackBundle(ctx context.Context, by api.Caller, name, reason string) (*api.Change, error) {
+	if ro, ok := mg.candidateOf(name); ok {
+		return mg.EndRollout(ctx, by, ro, reason)
 	}
-	r := a.ledger.Record()
+	r := mg.Ledger.Record()
 	if r.Applied == nil {
 		return nil, noBundle(name)
 	}
@@ -27,21 +27,21 @@ func (a *agent) rollbackBundle(ctx context.Context, by api.Caller, name, reason 
 		return nil, noBundle(name)
 	}
 	left := r.Applied.Members[now]
-	before := a.versionBefore(r, left)
+	before := mg.versionBefore(r, left)
 	if before == nil {
 		return nil, &api.Error{Code: api.CodeNoPrevious, Message: fmt.Sprintf("the bundle %s has no version before; nothing changed", name), Fix: "to take it out: spillway apply --remove " + name}
 	}
-	ro := a.beginRollout(by, api.RolloutRequest{Reason: reason, Accept: reason})
+	ro := mg.beginRollout(by, api.RolloutRequest{Reason: reason, Accept: reason})
 	ro.Kind, ro.wish = api.RolloutBack, wish{bundle: before, back: true}
 	ro.leaves = &left
-	a.rollouts.name(ro)
-	if err := a.enqueue(ro); err != nil {
-		_, err = a.finishRollout(ro, nil, err)
+	mg.rollouts.name(ro)
+	if err := mg.enqueue(ro); err != nil {
+		_, err = mg.finishRollout(ro, nil, err)
 		return nil, err
 	}
-	out, err, ran := a.turn(ctx, ro)
+	out, err, ran := mg.turn(ctx, ro)
 	if !ran {
-		out, err = a.waits(ro)
+		out, err = mg.waits(ro)
 	}
 	if err != nil {
 		return nil, err
@@ -50,8 +50,8 @@ func (a *agent) rollbackBundle(ctx context.Context, by api.Caller, name, reason 
 }
 
 // candidateOf returns the rollout of a candidate that changes a bundle.
-func (a *agent) candidateOf(name string) (id string, ok bool) {
-	r := a.ledger.Record()
+func (mg *Manager) candidateOf(name string) (id string, ok bool) {
+	r := mg.Ledger.Record()
 	if r.Confirm == nil {
 		return "", false
 	}
@@ -68,7 +68,7 @@ func (a *agent) candidateOf(name string) (id string, ok bool) {
 	if named(r.Applied) == named(&r.Confirm.Generation) {
 		return "", false
 	}
-	all, err := a.Rollouts(context.Background())
+	all, err := mg.Rollouts(context.Background())
 	if err != nil || all.Waiting() == nil {
 		return "", false
 	}
@@ -76,7 +76,7 @@ func (a *agent) candidateOf(name string) (id string, ok bool) {
 }
 
 // versionBefore returns the last other version of a bundle that was in force and is on disk.
-func (a *agent) versionBefore(r *state.Record, now state.Member) *config.Bundle {
+func (mg *Manager) versionBefore(r *state.Record, now state.Member) *config.Bundle {
 	past := slices.Clone(r.Past)
 	slices.Reverse(past)
 	if r.Previous != nil {
@@ -87,7 +87,7 @@ func (a *agent) versionBefore(r *state.Record, now state.Member) *config.Bundle 
 			if m.Name != now.Name || m.Digest == now.Digest {
 				continue
 			}
-			if b, err := a.ledger.Store().Bundle(m.Digest); err == nil {
+			if b, err := mg.Ledger.Store().Bundle(m.Digest); err == nil {
 				return b
 			}
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"errors"
@@ -16,44 +16,43 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
 // nextNumber returns a generation number that nobody had: more than any resident one and any that the record has seen.
-func (a *agent) nextNumber(d plane.Dataplane) (uint32, error) {
+func (mg *Manager) nextNumber(d Kernel) (uint32, error) {
 	n, err := d.NextNumber()
 	if err != nil {
 		return 0, err
 	}
-	return max(n, a.ledger.Record().LastNumber+1), nil
+	return max(n, mg.Ledger.Record().LastNumber+1), nil
 }
 
 // build compiles a bundle for a host file and builds it aside. It publishes nothing.
-func (a *agent) build(d plane.Dataplane, b *config.Bundle, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
-	if number, err = a.nextNumber(d); err != nil {
+func (mg *Manager) build(d Kernel, b *config.Bundle, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
+	if number, err = mg.nextNumber(d); err != nil {
 		return 0, 0, err
 	}
-	own, err := a.opts.own()
+	own, err := mg.Own()
 	if err != nil {
 		return 0, 0, err // without them a bundle could block this host
 	}
 	here, because := b.LeaveOut(config.Protected(h, own))
-	at := a.opts.clock()
+	at := mg.Clock()
 	img, err := loader.CompileBundle(here, host, number, at)
 	if err != nil {
 		return 0, 0, err
 	}
-	a.collect(d)
+	mg.Count(d)
 	if slot, err = d.Build(img, beside...); err != nil {
 		return 0, 0, err
 	}
-	a.plane.KeepImage(img)
-	a.ledger.Learn(b.Digest, b.Name, b.Rules)
+	mg.Keep(img)
+	mg.Ledger.Learn(b.Digest, b.Name, b.Rules)
 	made := compiled(img, at, host.Context(), here.OmittedProtected, because)
 	resident, lerr := d.Generations()
-	_ = a.ledger.Update(func(r *state.Record) {
+	_ = mg.Ledger.Update(func(r *state.Record) {
 		r.LastNumber = number
 		r.Compiled = append(r.Compiled, made)
 		if lerr == nil {
@@ -64,12 +63,12 @@ func (a *agent) build(d plane.Dataplane, b *config.Bundle, h *config.Host, host 
 }
 
 // buildHost compiles a host file under the next number and builds it aside. It publishes nothing.
-func (a *agent) buildHost(d plane.Dataplane, h *config.Host) (*loader.HostImage, uint8, error) {
-	number, err := a.nextHostNumber(d)
+func (mg *Manager) buildHost(d Kernel, h *config.Host) (*loader.HostImage, uint8, error) {
+	number, err := mg.nextHostNumber(d)
 	if err != nil {
 		return nil, 0, err
 	}
-	host, err := plane.CompileHost(d, h, number)
+	host, err := hostfile.Compile(d, h, number)
 	if err != nil {
 		return nil, 0, fmt.Errorf("compile host file: %w", err)
 	}
@@ -80,85 +79,85 @@ func (a *agent) buildHost(d plane.Dataplane, h *config.Host) (*loader.HostImage,
 	return host, slot, nil
 }
 
-// publishFromDisk fills an empty kernel: the host file, and the bundle that comes back. Without one,
+// PublishFromDisk fills an empty kernel: the host file, and the bundle that comes back. Without one,
 // everything passes.
-func (a *agent) publishFromDisk(d plane.Dataplane) error {
+func (mg *Manager) PublishFromDisk(d Kernel, again bool) error {
 	seen := d.Control().Epoch
-	file := a.loaded()
+	file := mg.File()
 	h := file.Host
-	host, hostSlot, err := a.buildHost(d, h)
+	host, hostSlot, err := mg.buildHost(d, h)
 	if err != nil {
 		return err
 	}
-	known, mode := a.comeback()
+	known, mode := mg.comeback()
 	change := loader.Change{Host: &hostSlot, Mode: &mode, Seen: &seen}
-	e := a.ledger.Entry(ledger.Itself(), "start", "the kernel held nothing")
+	e := mg.Ledger.Entry(ledger.Itself(), "start", "the kernel held nothing")
 	e.Outcome = api.OutcomeDone
 	var later error
 	if known != nil {
 		e.Digest, e.Name = known.Digest, known.Name()
-		slot, number, err := a.buildKnown(d, ledger.WorkRestore, known.Digest, h, host)
+		slot, number, err := mg.buildKnown(d, ledger.WorkRestore, known.Digest, h, host)
 		if err != nil {
-			if later = refusedForNow(err); later != nil && a.unadopted && d.Control().Host != bpf.SlotEmpty {
+			if later = refusedForNow(err); later != nil && again && d.Control().Host != bpf.SlotEmpty {
 				return later // the host file is in force since the first attempt
 			}
-			if !a.ledger.Record().HeldBack {
+			if !mg.Ledger.Record().HeldBack {
 				mode = view.ModeOf(h.MaxMode) // there is nothing that must only observe
 			}
 			e.Detail = append(e.Detail, err.Error())
-			a.ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("last-known-good %s cannot be used, so no bundle is in force: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
+			mg.Ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("last-known-good %s cannot be used, so no bundle is in force: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
 		} else {
 			change.Stable, e.Number = &slot, number
-			a.ledger.ClearProblem(ledger.ProblemLKG)
+			mg.Ledger.ClearProblem(ledger.ProblemLKG)
 		}
 	}
-	a.swap.Lock()
-	defer a.swap.Unlock()
+	mg.swap.Lock()
+	defer mg.swap.Unlock()
 	if _, err := d.Publish(change); err != nil {
 		return fmt.Errorf("publish host file: %w", err)
 	}
-	_ = a.ledger.Update(func(r *state.Record) {
+	_ = mg.Ledger.Update(func(r *state.Record) {
 		r.HostDigest, r.ModeHeld = file.Digest, mode != view.ModeOf(h.MaxMode)
 		r.HeldBack = r.HeldBack && r.ModeHeld
 		if change.Stable != nil {
-			r.Applied = &state.Generation{Digest: known.Digest, Members: known.Members, Number: e.Number, At: a.now().UTC(), By: "agent"}
+			r.Applied = &state.Generation{Digest: known.Digest, Members: known.Members, Number: e.Number, At: mg.Ledger.Now().UTC(), By: "agent"}
 			if r.LastKnownGood != nil && r.LastKnownGood.Digest == known.Digest {
 				r.LastKnownGood.Number, r.BakeUntil = e.Number, time.Time{}
 			}
 		}
 	})
-	a.ledger.Audit(e)
+	mg.Ledger.Audit(e)
 	return later
 }
 
-// errNoKnownGood says that the host file is published, and last-known-good could not be built this time.
-var errNoKnownGood = errors.New("last-known-good could not be built")
+// ErrNoKnownGood says that the host file is published, and last-known-good could not be built this time.
+var ErrNoKnownGood = errors.New("last-known-good could not be built")
 
-// refusedForNow returns errNoKnownGood when it was the kernel that refused: it may do so for a moment only. A bundle
+// refusedForNow returns ErrNoKnownGood when it was the kernel that refused: it may do so for a moment only. A bundle
 // that is damaged or too big stays so.
 func refusedForNow(err error) error {
 	if errors.Is(err, state.ErrNoBundle) || errors.Is(err, loader.ErrCapacity) {
 		return nil
 	}
 	if errors.As(err, new(unix.Errno)) || errors.Is(err, loader.ErrPermission) || errors.Is(err, loader.ErrReadBack) || errors.Is(err, loader.ErrUnsupported) {
-		return errNoKnownGood
+		return ErrNoKnownGood
 	}
 	return nil
 }
 
-func (a *agent) buildKnown(d plane.Dataplane, work string, digest config.Digest, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
-	err = a.ledger.Needed(work, func() error {
-		b, err := a.ledger.Store().Bundle(digest)
+func (mg *Manager) buildKnown(d Kernel, work string, digest config.Digest, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
+	err = mg.Ledger.Needed(work, func() error {
+		b, err := mg.Ledger.Store().Bundle(digest)
 		if err != nil {
 			return err
 		}
-		slot, number, err = a.build(d, b, h, host, beside...)
+		slot, number, err = mg.build(d, b, h, host, beside...)
 		return err
 	})
 	return slot, number, err
 }
 
-func (a *agent) nextHostNumber(d plane.Dataplane) (uint32, error) {
+func (mg *Manager) nextHostNumber(d Kernel) (uint32, error) {
 	current, err := d.Host()
 	if err != nil {
 		return 0, err
@@ -169,11 +168,11 @@ func (a *agent) nextHostNumber(d plane.Dataplane) (uint32, error) {
 	return current.Number + 1, nil
 }
 
-// adoptHost leaves the published host file alone when it is what the file on disk says, and publishes that otherwise:
+// AdoptHost leaves the published host file alone when it is what the file on disk says, and publishes that otherwise:
 // somebody edited the file while no agent ran.
-func (a *agent) adoptHost(d plane.Dataplane) error {
-	h := a.hostFile()
-	host, err := plane.CompileHost(d, h, 0)
+func (mg *Manager) AdoptHost(d Kernel) error {
+	h := mg.Host()
+	host, err := hostfile.Compile(d, h, 0)
 	if err != nil {
 		return fmt.Errorf("compile host file: %w", err)
 	}
@@ -181,26 +180,26 @@ func (a *agent) adoptHost(d plane.Dataplane) error {
 	if err != nil {
 		return fmt.Errorf("compare host file with the kernel: %w", err)
 	}
-	if len(drift) == 0 && d.Control().Mode == a.mode() {
+	if len(drift) == 0 && d.Control().Mode == mg.mode() {
 		return nil
 	}
-	e := a.ledger.Entry(ledger.Itself(), "reload", "the host file changed while no agent ran")
-	detail, err := a.publishHost(d, a.loaded(), a.mode())
+	e := mg.Ledger.Entry(ledger.Itself(), "reload", "the host file changed while no agent ran")
+	detail, err := mg.PublishHost(d, mg.File(), mg.mode())
 	if err != nil {
 		return err
 	}
 	e.Outcome, e.Detail = api.OutcomeDone, detail
-	a.ledger.Audit(e)
+	mg.Ledger.Audit(e)
 	return nil
 }
 
-// publishHost builds the host file, and for it the stable set and a candidate that waits, and publishes all of them and the
+// PublishHost builds the host file, and for it the stable set and a candidate that waits, and publishes all of them and the
 // mode in one step. For a bundle that does not fit any more it publishes the host file alone: services keep their ids, so
 // the bundles in the kernel go on to mean what they meant, and an allowlist line counts at once.
-func (a *agent) publishHost(d plane.Dataplane, file *hostfile.File, mode bpf.Mode) (detail []string, err error) {
+func (mg *Manager) PublishHost(d Kernel, file *hostfile.File, mode bpf.Mode) (detail []string, err error) {
 	h := file.Host
-	seen := mark{epoch: d.Control().Epoch, wentBack: a.wentBack.Load()}
-	host, hostSlot, err := a.buildHost(d, h)
+	seen := mark{epoch: d.Control().Epoch, wentBack: mg.wentBack.Load()}
+	host, hostSlot, err := mg.buildHost(d, h)
 	if err != nil {
 		return nil, err
 	}
@@ -209,28 +208,28 @@ func (a *agent) publishHost(d plane.Dataplane, file *hostfile.File, mode bpf.Mod
 	if err != nil {
 		return nil, err
 	}
-	stable, detail, err := a.buildStable(d, h, host)
+	stable, detail, err := mg.buildStable(d, h, host)
 	if err != nil {
 		return nil, err
 	}
-	candidate, more, err := a.buildCandidate(d, h, host, stable)
+	candidate, more, err := mg.buildCandidate(d, h, host, stable)
 	if err != nil {
 		return nil, err
 	}
 	detail = append(detail, more...)
-	a.swap.Lock()
-	defer a.swap.Unlock()
-	if err := a.moved(d, seen); err != nil {
+	mg.swap.Lock()
+	defer mg.swap.Unlock()
+	if err := mg.moved(d, seen); err != nil {
 		return nil, err
 	}
-	if err := a.publishRebuilt(d, change, stable, candidate); err != nil {
-		return nil, a.publishError(fmt.Errorf("publish host file: %w", err))
+	if err := mg.publishRebuilt(d, change, stable, candidate); err != nil {
+		return nil, mg.publishError(fmt.Errorf("publish host file: %w", err))
 	}
-	_ = a.ledger.Update(func(r *state.Record) {
+	_ = mg.Ledger.Update(func(r *state.Record) {
 		r.HostDigest, r.ModeHeld = file.Digest, mode != view.ModeOf(h.MaxMode)
 		r.HeldBack = r.HeldBack && r.ModeHeld
 	})
-	a.bypass.EndLeft(d, before, h)
+	mg.EndBypasses(d, before, h)
 	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", view.ModeName(mode), len(h.Services), host.Number())), nil
 }
 
@@ -251,7 +250,7 @@ func (b *built) renumber(r *state.Record) {
 }
 
 // buildStable builds the stable bundle again for another host file; nil when the one in the kernel goes on as it is.
-func (a *agent) buildStable(d plane.Dataplane, h *config.Host, host *loader.HostImage) (*built, []string, error) {
+func (mg *Manager) buildStable(d Kernel, h *config.Host, host *loader.HostImage) (*built, []string, error) {
 	all, err := d.Generations()
 	if err != nil {
 		return nil, nil, err
@@ -261,21 +260,21 @@ func (a *agent) buildStable(d plane.Dataplane, h *config.Host, host *loader.Host
 	if !resident {
 		return nil, nil, nil
 	}
-	slot, number, err := a.buildKnown(d, ledger.WorkRebuild, g.Digest, h, host)
+	slot, number, err := mg.buildKnown(d, ledger.WorkRebuild, g.Digest, h, host)
 	switch {
 	case err == nil:
 		return &built{slot, number, g.Digest}, nil, nil
 	case errors.Is(err, state.ErrNoBundle):
 		return nil, []string{"the stable bundle is not on disk: services that are new pass until the next apply"}, nil
-	case refusedForNow(err) == nil && !addsService(a.hostFile(), h):
+	case refusedForNow(err) == nil && !addsService(mg.Host(), h):
 		return nil, []string{fmt.Sprintf("the stable bundle cannot be built for this host file and goes on as it is: %v", err)}, nil
 	}
 	return nil, nil, fmt.Errorf("build the stable bundle for the new host file: %w", err)
 }
 
 // buildCandidate does the same for a candidate that waits for its confirmation, beside the stable one that was built.
-func (a *agent) buildCandidate(d plane.Dataplane, h *config.Host, host *loader.HostImage, stable *built) (*built, []string, error) {
-	g, ok := a.candidate(d)
+func (mg *Manager) buildCandidate(d Kernel, h *config.Host, host *loader.HostImage, stable *built) (*built, []string, error) {
+	g, ok := mg.candidate(d)
 	if !ok {
 		return nil, nil, nil
 	}
@@ -283,11 +282,11 @@ func (a *agent) buildCandidate(d plane.Dataplane, h *config.Host, host *loader.H
 	if stable != nil {
 		beside = append(beside, stable.slot)
 	}
-	slot, number, err := a.buildKnown(d, ledger.WorkRebuild, g.Digest, h, host, beside...)
+	slot, number, err := mg.buildKnown(d, ledger.WorkRebuild, g.Digest, h, host, beside...)
 	switch {
 	case err == nil:
 		return &built{slot, number, g.Digest}, nil, nil
-	case errors.Is(err, state.ErrNoBundle), refusedForNow(err) == nil && !addsService(a.hostFile(), h):
+	case errors.Is(err, state.ErrNoBundle), refusedForNow(err) == nil && !addsService(mg.Host(), h):
 		return nil, []string{fmt.Sprintf("the candidate cannot be built for this host file and goes on as it is: %v", err)}, nil
 	}
 	return nil, nil, fmt.Errorf("build the candidate for the new host file: %w", err)
@@ -295,32 +294,32 @@ func (a *agent) buildCandidate(d plane.Dataplane, h *config.Host, host *loader.H
 
 // publishRebuilt puts generations that were built again into their places, in one store with what else changes. The swap
 // lock is held. A candidate whose lease lapsed meanwhile stays where it is: it is held.
-func (a *agent) publishRebuilt(d plane.Dataplane, change loader.Change, stable, candidate *built) error {
+func (mg *Manager) publishRebuilt(d Kernel, change loader.Change, stable, candidate *built) error {
 	if stable != nil {
 		change.Stable, change.KeepPrevious = &stable.slot, true
 	}
-	confirm := a.ledger.Record().Confirm
-	if candidate == nil || confirm == nil || confirm.Digest != candidate.digest || a.lapsed(d, confirm.Number) {
+	confirm := mg.Ledger.Record().Confirm
+	if candidate == nil || confirm == nil || confirm.Digest != candidate.digest || mg.lapsed(d, confirm.Number) {
 		if _, err := d.Publish(change); err != nil {
 			return err
 		}
-		_ = a.ledger.Update(stable.renumber)
+		_ = mg.Ledger.Update(stable.renumber)
 		return nil
 	}
 	change.Candidate = &candidate.slot
 	before, next := *confirm, *confirm
 	next.Number = candidate.number
-	if err := a.ledger.Update(func(r *state.Record) { r.Confirm = &next }); err != nil {
+	if err := mg.Ledger.Update(func(r *state.Record) { r.Confirm = &next }); err != nil {
 		return err
 	}
-	lease, left := a.hostFile().Guards.Lease, loader.In(before.Deadline.Sub(a.now()))
-	a.plane.Beat().Hold(next.Number, lease, left)
+	lease, left := mg.Host().Guards.Lease, loader.In(before.Deadline.Sub(mg.Ledger.Now()))
+	mg.Lease().Hold(next.Number, lease, left)
 	if _, err := d.Publish(change); err != nil {
-		a.plane.Beat().Hold(before.Number, lease, left)
-		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = &before })
+		mg.Lease().Hold(before.Number, lease, left)
+		_ = mg.Ledger.Update(func(r *state.Record) { r.Confirm = &before })
 		return err
 	}
-	a.rollouts.renumber(&before, &next)
-	_ = a.ledger.Update(stable.renumber)
+	mg.rollouts.renumber(&before, &next)
+	_ = mg.Ledger.Update(stable.renumber)
 	return nil
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"context"
@@ -12,79 +12,78 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
 // publishCandidate lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
-func (a *agent) publishCandidate(d plane.Dataplane, seen uint32, set *config.Set, slot uint8, change *api.Change, e *state.Entry, rollout string, confirm time.Duration) error {
-	deadline := a.now().Add(confirm).UTC()
+func (mg *Manager) publishCandidate(d Kernel, seen uint32, set *config.Set, slot uint8, change *api.Change, e *state.Entry, rollout string, confirm time.Duration) error {
+	deadline := mg.Ledger.Now().Add(confirm).UTC()
 	entry := generation(set, e.Number, e.At, e.User)
 	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
-	if err := a.ledger.Update(func(r *state.Record) {
+	if err := mg.Ledger.Update(func(r *state.Record) {
 		r.Confirm, r.Held = &state.Confirm{Generation: entry, Deadline: deadline, Rollout: rollout}, nil
 	}); err != nil {
-		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = nil })
+		_ = mg.Ledger.Update(func(r *state.Record) { r.Confirm = nil })
 		return fmt.Errorf("nothing changed: %w", err)
 	}
-	a.plane.Beat().Hold(e.Number, a.hostFile().Guards.Lease, loader.In(confirm))
+	mg.Lease().Hold(e.Number, mg.Host().Guards.Lease, loader.In(confirm))
 	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: new(uint16(canaryAll)), Seen: &seen}); err != nil {
-		a.plane.Beat().Release()
-		_ = a.ledger.Update(func(r *state.Record) { r.Confirm = nil })
-		return a.publishError(err)
+		mg.Lease().Release()
+		_ = mg.Ledger.Update(func(r *state.Record) { r.Confirm = nil })
+		return mg.publishError(err)
 	}
 	change.Outcome, change.Deadline = api.OutcomeCandidate, deadline
 	change.Message = fmt.Sprintf("generation %d decides now, and goes back by itself in %s unless `spillway confirm` keeps it", change.Number, api.Short(confirm))
 	return nil
 }
 
-// ConfirmRollout implements api.Backend.
-func (a *agent) ConfirmRollout(ctx context.Context, by api.Caller, id, reason string) (*api.Change, error) {
-	d, done, err := a.begin()
+// ConfirmRollout keeps a candidate.
+func (mg *Manager) ConfirmRollout(ctx context.Context, by api.Caller, id, reason string) (*api.Change, error) {
+	d, done, err := mg.Begin()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	change, err := a.confirm(ctx, d, by, id, reason)
+	change, err := mg.confirm(ctx, d, by, id, reason)
 	if err == nil {
-		a.prune(d)
+		mg.prune(d)
 	}
 	return change, err
 }
 
-func (a *agent) confirm(ctx context.Context, d plane.Dataplane, by api.Caller, id, reason string) (*api.Change, error) {
-	a.swap.Lock()
-	defer a.swap.Unlock()
+func (mg *Manager) confirm(ctx context.Context, d Kernel, by api.Caller, id, reason string) (*api.Change, error) {
+	mg.swap.Lock()
+	defer mg.swap.Unlock()
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
-	_, ro, err := a.findRollout(id)
+	_, ro, err := mg.findRollout(id)
 	if err != nil {
 		return nil, err
 	}
-	confirm := a.ledger.Record().Confirm
-	if confirm == nil || !isOf(confirm, &ro) || d.Control().Candidate == bpf.SlotEmpty || !a.now().Before(confirm.Deadline) {
+	confirm := mg.Ledger.Record().Confirm
+	if confirm == nil || !isOf(confirm, &ro) || d.Control().Candidate == bpf.SlotEmpty || !mg.Ledger.Now().Before(confirm.Deadline) {
 		return nil, api.ErrNoCandidate
 	}
-	if a.lapsed(d, confirm.Number) {
-		a.expireCandidate(d)
+	if mg.lapsed(d, confirm.Number) {
+		mg.expireCandidate(d)
 		return nil, &api.Error{Code: api.CodeNoCandidate, Message: fmt.Sprintf("generation %d no longer decides: the agent did not renew its lease in time, so it is held", confirm.Number), Fix: "try it again: spillway apply BUNDLE --confirm 5m"}
 	}
-	e := a.ledger.Entry(by, "confirm", reason)
+	e := mg.Ledger.Entry(by, "confirm", reason)
 	e.Digest, e.Name, e.Number, e.Outcome = confirm.Digest, confirm.Name(), confirm.Number, api.OutcomeDone
 	if _, err := d.Promote(); err != nil {
 		return nil, fmt.Errorf("confirm generation %d: %w", confirm.Number, err)
 	}
-	a.plane.Beat().Release()
+	mg.Lease().Release()
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Digest: confirm.Digest, Name: confirm.Name(), Number: confirm.Number,
-		BakeUntil: a.now().Add(a.hostFile().Guards.Bake).UTC(), Message: view.InForce(a.plane.Verdict(d), confirm.Number)}
-	ledger.Note(change, a.ledger.Update(func(r *state.Record) {
+		BakeUntil: mg.Ledger.Now().Add(mg.Host().Guards.Bake).UTC(), Message: view.InForce(mg.Judge(d), confirm.Number)}
+	ledger.Note(change, mg.Ledger.Update(func(r *state.Record) {
 		g := confirm.Generation
 		g.At, g.By = e.At.UTC(), e.User
 		r.Apply(g, change.BakeUntil)
 		r.Confirm = nil
 	}))
-	a.ledger.Audit(e)
+	mg.Ledger.Audit(e)
 	return change, nil
 }

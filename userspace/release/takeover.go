@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"errors"
@@ -11,7 +11,6 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -24,51 +23,57 @@ import (
 //
 // An agent that is killed begins anew where the old one still decides, and goes on where the new one does.
 
-// errHeldUpgrade says that the dataplane of another layout goes on.
-type errHeldUpgrade struct {
+// HeldUpgradeError says that the dataplane of another layout goes on.
+type HeldUpgradeError struct {
 	layout uint64
 	err    error
 }
 
-func (e *errHeldUpgrade) Error() string {
+func (e *HeldUpgradeError) Error() string {
 	return fmt.Sprintf("the dataplane of layout %d goes on deciding, and this build cannot take over from it: %v", e.layout, e.err)
 }
 
-func (e *errHeldUpgrade) Unwrap() error { return e.err }
+func (e *HeldUpgradeError) Unwrap() error { return e.err }
 
-const fixHeldUpgrade = "put back what is missing: the agent tries again; or at a quiet hour: `spillway detach`, restart the agent, `spillway apply BUNDLE`. `spillway bypass on` works at any time"
+const FixHeldUpgrade = "put back what is missing: the agent tries again; or at a quiet hour: `spillway detach`, restart the agent, `spillway apply BUNDLE`. `spillway bypass on` works at any time"
 
-// takeOver fills a dataplane that was made beside one of another layout, and puts it in force. The change lock is held.
-func (a *agent) takeOver(d plane.Dataplane) error {
+// Successor is a dataplane that was made beside one of another layout.
+type Successor interface {
+	Kernel
+	Predecessor() *loader.Predecessor
+	CarryOver() error
+	TakeOver() error
+}
+
+// TakeOver fills a dataplane that was made beside one of another layout, and puts it in force. Meanwhile the caller says that
+// an agent lives: what decides must not take it for dead.
+func (mg *Manager) TakeOver(d Successor) error {
+	mg.change.Lock()
+	defer mg.change.Unlock()
 	p := d.Predecessor()
-	if p == nil {
-		return nil
-	}
-	beat := plane.StartHeartbeat(d) // building takes its time, and what decides must not take the agent for dead
-	defer beat.Close()
-	if err := a.carryOver(d, p); err != nil {
-		return &errHeldUpgrade{p.Layout, err}
+	if err := mg.carryOver(d, p); err != nil {
+		return &HeldUpgradeError{p.Layout, err}
 	}
 	return nil
 }
 
-func (a *agent) carryOver(d plane.Dataplane, p *loader.Predecessor) error {
-	h := a.hostFile()
-	host, hostSlot, err := a.buildHost(d, h)
+func (mg *Manager) carryOver(d Successor, p *loader.Predecessor) error {
+	h := mg.Host()
+	host, hostSlot, err := mg.buildHost(d, h)
 	if err != nil {
 		return err
 	}
-	stable, previous, err := a.wasInForce(p)
+	stable, previous, err := mg.wasInForce(p)
 	if err != nil {
 		return err
 	}
-	e := a.ledger.Entry(ledger.Itself(), "upgrade", "")
+	e := mg.Ledger.Entry(ledger.Itself(), "upgrade", "")
 	e.Detail = []string{fmt.Sprintf("took over from the dataplane of layout %d", p.Layout)}
-	old, err := a.buildFromDisk(d, previous, h, host)
+	old, err := mg.buildFromDisk(d, previous, h, host)
 	if err != nil { // a rollback is not worth an upgrade
 		e.Detail = append(e.Detail, fmt.Sprintf("there is no previous generation any more: %v", err))
 	}
-	mode := a.mode()
+	mode := mg.mode()
 	change := loader.Change{Host: &hostSlot, Mode: &mode}
 	if old != nil {
 		change.Stable = &old.slot
@@ -76,7 +81,7 @@ func (a *agent) carryOver(d plane.Dataplane, p *loader.Predecessor) error {
 	if _, err := d.Publish(change); err != nil {
 		return fmt.Errorf("publish host file: %w", err)
 	}
-	now, err := a.buildFromDisk(d, stable, h, host) // in another slot than that of the one that now has a role
+	now, err := mg.buildFromDisk(d, stable, h, host) // in another slot than that of the one that now has a role
 	if err != nil {
 		return fmt.Errorf("build the stable bundle from disk: %w", err)
 	}
@@ -84,7 +89,7 @@ func (a *agent) carryOver(d plane.Dataplane, p *loader.Predecessor) error {
 		if _, err := d.Publish(loader.Change{Stable: &now.slot}); err != nil {
 			return fmt.Errorf("publish the stable bundle: %w", err)
 		}
-		e.Digest, e.Number, e.Name = now.digest, now.number, a.ledger.NameOf(now.digest)
+		e.Digest, e.Number, e.Name = now.digest, now.number, mg.Ledger.NameOf(now.digest)
 	}
 	if err := d.CarryOver(); err != nil {
 		return err
@@ -92,29 +97,29 @@ func (a *agent) carryOver(d plane.Dataplane, p *loader.Predecessor) error {
 	if len(p.Links) > 0 {
 		e.Detail = append(e.Detail, "updated the link of "+strings.Join(p.Links, ", ")+", this once")
 	}
-	a.swap.Lock()
-	defer a.swap.Unlock()
+	mg.swap.Lock()
+	defer mg.swap.Unlock()
 	if err := d.TakeOver(); err != nil {
 		return err
 	}
-	_ = a.ledger.Update(func(r *state.Record) {
+	_ = mg.Ledger.Update(func(r *state.Record) {
 		now.renumber(r)
 		if old != nil && r.Previous != nil && r.Previous.Digest == old.digest {
 			r.Previous.Number = old.number
 		}
 	})
 	e.Outcome = api.OutcomeDone
-	a.ledger.Audit(e)
+	mg.Ledger.Audit(e)
 	return nil
 }
 
 // wasInForce returns the digests of the stable and previous generation of a predecessor; nil for none. Where its slots
 // cannot be read the record says what is in force.
-func (a *agent) wasInForce(p *loader.Predecessor) (stable, previous *config.Digest, err error) {
+func (mg *Manager) wasInForce(p *loader.Predecessor) (stable, previous *config.Digest, err error) {
 	if p.Known {
 		return digestIn(p.Stable), digestIn(p.Previous), nil
 	}
-	r := a.ledger.Record()
+	r := mg.Ledger.Record()
 	if r.Applied == nil {
 		return nil, nil, errors.New("its slots cannot be read without CAP_SYS_ADMIN, and the record does not say what is in force: run `spillway run` once as root")
 	}
@@ -133,11 +138,11 @@ func digestIn(g *loader.GenerationInfo) *config.Digest {
 }
 
 // buildFromDisk builds the generation of a digest from disk; nil for none.
-func (a *agent) buildFromDisk(d plane.Dataplane, digest *config.Digest, h *config.Host, host *loader.HostImage) (*built, error) {
+func (mg *Manager) buildFromDisk(d Kernel, digest *config.Digest, h *config.Host, host *loader.HostImage) (*built, error) {
 	if digest == nil {
 		return nil, nil
 	}
-	slot, number, err := a.buildKnown(d, ledger.WorkRestore, *digest, h, host)
+	slot, number, err := mg.buildKnown(d, ledger.WorkRestore, *digest, h, host)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package release
 
 import (
 	"errors"
@@ -9,26 +9,24 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/bypass"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// idleReason says why the stable bundle blocks nobody now, as the end of "it bakes once …"; "" when it decides. A bundle
+// IdleReason says why the stable bundle blocks nobody now, as the end of "it bakes once …"; "" when it decides. A bundle
 // that decides nothing proves nothing, so its bake stands.
-func (a *agent) idleReason(d plane.Dataplane) string {
+func (mg *Manager) IdleReason(d Kernel) string {
 	if d.Control().Mode != bpf.DataplaneModeMODE_ENFORCE {
 		return "it enforces"
 	}
-	if passes, err := bypass.Any(d); err != nil {
+	if passes, err := view.Passes(d); err != nil {
 		return "the kernel can be read"
 	} else if passes {
 		return "the bypass is off"
 	}
 	// The card is asked, not the pins: what somebody unpinned goes on.
-	if !slices.ContainsFunc(a.plane.Verdict(d).Interfaces, func(i api.Interface) bool { return i.State == loader.StateAttached }) {
+	if !slices.ContainsFunc(mg.Judge(d).Interfaces, func(i api.Interface) bool { return i.State == loader.StateAttached }) {
 		return "an interface is attached"
 	}
 	return ""
@@ -37,14 +35,14 @@ func (a *agent) idleReason(d plane.Dataplane) string {
 // awake takes the time for which this process did not run off a bake: nobody was there to see what the bundle does. A
 // machine that slept is no such time: there was no traffic, and the record's deadlines moved with the clock. It is false
 // while the heartbeat has not beaten since the stop: only then is it known how long it was.
-func (a *agent) awake() bool {
-	if a.plane.Beat().Stopped() {
+func (mg *Manager) awake() bool {
+	if mg.Lease().Stopped() {
 		return false
 	}
-	slept := a.plane.Beat().TakeSlept()
-	if slept > 0 && !a.ledger.Record().BakeUntil.IsZero() {
-		a.log.Warn("the agent was stopped; the bake goes on from there", "for", slept)
-		_ = a.ledger.Update(func(r *state.Record) {
+	slept := mg.Lease().TakeSlept()
+	if slept > 0 && !mg.Ledger.Record().BakeUntil.IsZero() {
+		mg.Log.Warn("the agent was stopped; the bake goes on from there", "for", slept)
+		_ = mg.Ledger.Update(func(r *state.Record) {
 			if !r.BakeUntil.IsZero() {
 				r.BakeUntil = r.BakeUntil.Add(slept)
 			}
@@ -55,16 +53,16 @@ func (a *agent) awake() bool {
 
 // holdBake lets no bake end while the bundle decides nothing, and begins it anew when the bundle decides again: a bake
 // is guards.bake of deciding in one piece. The record is written at most twice a bake.
-func (a *agent) holdBake(d plane.Dataplane) {
-	until, bake := a.ledger.Record().BakeUntil, a.hostFile().Guards.Bake
-	idle, was := a.idleReason(d) != "", a.idle
-	a.idle = idle
-	if until.IsZero() || !idle && !was || idle && until.Sub(a.now()) > bake/2 {
+func (mg *Manager) holdBake(d Kernel) {
+	until, bake := mg.Ledger.Record().BakeUntil, mg.Host().Guards.Bake
+	idle, was := mg.IdleReason(d) != "", mg.settled.idle
+	mg.settled.idle = idle
+	if until.IsZero() || !idle && !was || idle && until.Sub(mg.Ledger.Now()) > bake/2 {
 		return
 	}
-	_ = a.ledger.Update(func(r *state.Record) {
+	_ = mg.Ledger.Update(func(r *state.Record) {
 		if !r.BakeUntil.IsZero() {
-			r.BakeUntil = a.now().Add(bake).UTC()
+			r.BakeUntil = mg.Ledger.Now().Add(bake).UTC()
 		}
 	})
 }
@@ -73,8 +71,8 @@ func (a *agent) holdBake(d plane.Dataplane) {
 // blocks nobody, the one that was applied last. A host that shall enforce and has no last-known-good gets that one too,
 // but observes until a person says reload: it was applied, and never proved that it harms nobody.
 // A host that a person took back to observe observes until that reload, whatever comes back.
-func (a *agent) comeback() (known *state.Generation, mode bpf.Mode) {
-	r, mode := a.ledger.Record(), view.ModeOf(a.hostFile().MaxMode)
+func (mg *Manager) comeback() (known *state.Generation, mode bpf.Mode) {
+	r, mode := mg.Ledger.Record(), view.ModeOf(mg.Host().MaxMode)
 	if r.HeldBack {
 		defer func() { mode = bpf.DataplaneModeMODE_OBSERVE }()
 	}
@@ -82,31 +80,31 @@ func (a *agent) comeback() (known *state.Generation, mode bpf.Mode) {
 	if r.Applied == nil || enforce && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode
 	}
-	if err := a.ledger.Store().Whole(r.Applied.Digest); errors.Is(err, state.ErrNoBundle) && r.LastKnownGood != nil {
+	if err := mg.Ledger.Store().Whole(r.Applied.Digest); errors.Is(err, state.ErrNoBundle) && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode // only a host that observes gets here
 	}
 	return r.Applied, bpf.DataplaneModeMODE_OBSERVE
 }
 
 // mode is what the control word should say: that of the host file, unless it waits for a person.
-func (a *agent) mode() bpf.Mode {
-	if a.ledger.Record().ModeHeld {
+func (mg *Manager) mode() bpf.Mode {
+	if mg.Ledger.Record().ModeHeld {
 		return bpf.DataplaneModeMODE_OBSERVE
 	}
-	return view.ModeOf(a.hostFile().MaxMode)
+	return view.ModeOf(mg.Host().MaxMode)
 }
 
-// tellMode says that a host observes although its file says enforce.
-func (a *agent) tellMode() {
-	r := a.ledger.Record()
-	if !r.ModeHeld || view.ModeOf(a.hostFile().MaxMode) != bpf.DataplaneModeMODE_ENFORCE {
-		a.ledger.ClearProblem(ledger.ProblemMode)
+// TellMode says that a host observes although its file says enforce.
+func (mg *Manager) TellMode() {
+	r := mg.Ledger.Record()
+	if !r.ModeHeld || view.ModeOf(mg.Host().MaxMode) != bpf.DataplaneModeMODE_ENFORCE {
+		mg.Ledger.ClearProblem(ledger.ProblemMode)
 		return
 	}
 	why := "the bundle that came back with an empty kernel never was last-known-good"
 	if r.HeldBack {
 		why = "it was rolled back to observe"
 	}
-	a.ledger.SetProblem(ledger.ProblemMode, "max_mode is enforce, but this host only observes: "+why,
+	mg.Ledger.SetProblem(ledger.ProblemMode, "max_mode is enforce, but this host only observes: "+why,
 		"look at what it would block, then: spillway reload")
 }

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package hostfile
+
+import (
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+)
+
+// Published is where the host file in force can be read.
+type Published interface {
+	Host() (*loader.HostInfo, error)
+}
+
+// Compile compiles a host file so that services that the kernel knows keep their ids.
+func Compile(k Published, h *config.Host, number uint32) (*loader.HostImage, error) {
+	current, err := k.Host()
+	if err != nil {
+		return nil, err
+	}
+	if number == 0 && current != nil {
+		number = current.Number
+	}
+	return loader.CompileHost(h, current, number)
+}

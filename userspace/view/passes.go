@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"slices"
+
+	"github.com/spillway/spillway/loader"
+)
+
+// Passes reports whether everything or a service passes by its bypass now.
+func Passes(k Kernel) (bool, error) {
+	h, err := k.Host()
+	if err != nil {
+		return false, err
+	}
+	if k.Bypass().Active() {
+		return true, nil
+	}
+	return h != nil && slices.ContainsFunc(h.Services, func(s loader.ServiceInfo) bool { return k.ServiceBypass(s.ID).Active() }), nil
+}
