@@ -34,8 +34,8 @@ func TestAdoptionIsTriedAgain(t *testing.T) {
 			if call != "Ban" && r.role("stable") != "" {
 				t.Fatal("the failure did not happen")
 			}
-			if len(r.ledger.Store().Bans().All()) != 1 || len(r.state().Bypass) != 1 {
-				t.Errorf("forgotten while the kernel refused: bans %v, bypass %v", r.ledger.Store().Bans().All(), r.state().Bypass)
+			if len(r.store.Bans().All()) != 1 || len(r.state().Bypass) != 1 {
+				t.Errorf("forgotten while the kernel refused: bans %v, bypass %v", r.store.Bans().All(), r.state().Bypass)
 			}
 			delete(r.machine.fail, call)
 			r.pass(2 * time.Minute)

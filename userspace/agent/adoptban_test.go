@@ -41,7 +41,7 @@ func TestUnbanThatWasNotRecorded(t *testing.T) {
 	if _, back := r.machine.bans[scraper]; back || len(r.machine.bans) != 1 {
 		t.Errorf("after a restart the kernel has %v", r.machine.bans)
 	}
-	if left := r.ledger.Store().Bans().All(); len(left) != 1 || left[0].Prefix != scanner || left[0].Reason != "test" {
+	if left := r.store.Bans().All(); len(left) != 1 || left[0].Prefix != scanner || left[0].Reason != "test" {
 		t.Errorf("the record has %+v", left)
 	}
 }
@@ -71,8 +71,8 @@ func TestBanThatNoFlowSaw(t *testing.T) {
 	if r.machine.banEpoch == before {
 		t.Error("flows still have the ban epoch of before")
 	}
-	if len(r.ledger.Store().Bans().All()) != 2 {
-		t.Errorf("the record has %+v", r.ledger.Store().Bans().All())
+	if len(r.store.Bans().All()) != 2 {
+		t.Errorf("the record has %+v", r.store.Bans().All())
 	}
 }
 
@@ -123,10 +123,10 @@ func TestA18UnbanBesideAHungAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.pass(time.Second)
-	if _, known := r.ledger.Store().Bans().Get(scraper); known {
+	if _, known := r.store.Bans().Get(scraper); known {
 		t.Error("the record still has the ban: a reboot brings it back")
 	}
-	if _, known := r.ledger.Store().Bans().Get(scanner); !known {
+	if _, known := r.store.Bans().Get(scanner); !known {
 		t.Error("the other ban is forgotten")
 	}
 }

@@ -44,6 +44,7 @@ type agent struct {
 
 // rooms each have their own state and locks.
 type rooms struct {
+	store   *state.Store
 	ledger  *ledger.Ledger
 	plane   *plane.Plane
 	events  *events.Events
@@ -84,17 +85,18 @@ type ticks struct {
 func newAgent(o Options, s *state.Store) *agent {
 	a := &agent{opts: o, log: o.Log, started: o.Now(), totals: newTotals(), jobs: newJobs(o.spawn), spare: newJobs(o.spawn)}
 	a.file = o.file()
+	a.store = s
 	a.ledger = ledger.New(s, ledger.Options{Log: o.Log, Now: o.Now, Folder: o.Host.Paths.State})
 	a.scrapes = metrics.Handler(a)
 	a.events = events.New(events.Options{Log: o.Log, Now: o.Now, Ledger: a.ledger,
 		Use:  func() (events.Ring, func(), error) { return a.plane.Use() },
 		Full: func() bool { return a.hostFile().Privacy.Addresses != config.AddressesTruncated }})
-	a.plane = plane.New(plane.Options{Log: o.Log, Ledger: a.ledger, Host: a.hostFile, Network: o.network, Owner: o.owner, Root: o.root})
-	a.bans = bans.New(bans.Options{Log: o.Log, Ledger: a.ledger, Host: a.hostFile, Own: func() ([]netip.Addr, error) { return a.opts.own() }, Judge: a.plane.Verdict,
+	a.plane = plane.New(plane.Options{Log: o.Log, Ledger: a.ledger, Disk: s, Host: a.hostFile, Network: o.network, Owner: o.owner, Root: o.root})
+	a.bans = bans.New(bans.Options{Log: o.Log, Ledger: a.ledger, Record: s.Bans(), Host: a.hostFile, Own: func() ([]netip.Addr, error) { return a.opts.own() }, Judge: a.plane.Verdict,
 		Use: func() (bans.Kernel, func(), error) { return a.plane.Use() }})
 	a.bypass = bypass.New(bypass.Options{Log: o.Log, Ledger: a.ledger, Read: a.plane.Reading,
 		Use: func() (bypass.Kernel, func(), error) { return a.plane.Use() }})
-	a.release = release.New(release.Options{Log: o.Log, Ledger: a.ledger, File: a.loaded, HostPath: o.HostPath,
+	a.release = release.New(release.Options{Log: o.Log, Ledger: a.ledger, Disk: s, File: a.loaded, HostPath: o.HostPath,
 		Own: func() ([]netip.Addr, error) { return a.opts.own() }, Clock: o.clock, Around: a.around()})
 	return a
 }

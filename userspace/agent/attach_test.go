@@ -26,7 +26,7 @@ func TestInterfaceTakenOutWithoutAgent(t *testing.T) {
 	if len(r.machine.links) != 1 || r.machine.links["eth0"] == "" {
 		t.Errorf("links %v", r.machine.links)
 	}
-	entries, _, err := r.ledger.Store().History(2)
+	entries, _, err := r.store.History(2)
 	if err != nil || entries[1].Verb != "reload" || strings.Join(entries[1].Detail, "") != "detached from eth1" {
 		t.Errorf("history %+v, %v", entries, err)
 	}

@@ -24,7 +24,7 @@ func TestDeadlinesMoveWithTheWallClock(t *testing.T) {
 			r.step(step)
 			r.tick(false)
 			s := r.state()
-			bans := r.ledger.Store().Bans().All()
+			bans := r.store.Bans().All()
 			if left := bans[0].Expires.Sub(r.clock); len(bans) != 1 || left != time.Hour || bans[0].Reason != "test" {
 				t.Errorf("a ban of an hour has %v left: %+v", left, bans)
 			}

@@ -37,7 +37,7 @@ func (a *agent) keepHost() {
 	}
 	path, err := filepath.Abs(a.opts.HostPath)
 	if err == nil {
-		err = a.ledger.Store().SaveHost(path, f.Text)
+		err = a.store.SaveHost(path, f.Text)
 	}
 	if err != nil {
 		a.ledger.SetProblem(ledger.ProblemKept, err.Error(), "free or repair the disk; until then a broken host file at the next start ends the agent")

@@ -75,7 +75,7 @@ func TestA11WatchdogIsFedDuringALongReload(t *testing.T) {
 func TestA11WorkThatKilledIsLeft(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
-	dies := func() { r.ledger.Store().Attempt(ledger.WorkNames) } // and never says that it ended
+	dies := func() { r.store.Attempt(ledger.WorkNames) } // and never says that it ended
 	reads := func() bool {
 		read := false
 		_ = r.ledger.Optional(ledger.WorkNames, func() error { read = true; return nil })
@@ -139,7 +139,7 @@ func TestA11RebuildThatKills(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	for range ledger.NeededCrashes {
-		r.ledger.Store().Attempt(ledger.WorkRebuild)
+		r.store.Attempt(ledger.WorkRebuild)
 	}
 	r.stop()
 	r.writeHost(strings.Replace(hostYAML, "note: office", "note: the office", 1))

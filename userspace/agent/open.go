@@ -86,7 +86,7 @@ func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
 	a.wired.Store(true)
 	c := d.Control()
 	fresh := c.Host == bpf.SlotEmpty
-	a.blank = a.blank || fresh && a.ledger.Store().Unread() != nil
+	a.blank = a.blank || fresh && a.store.Unread() != nil
 	if fresh || a.blank {
 		a.bypass.Restore(d)
 	}
@@ -104,7 +104,7 @@ func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
 	if (fresh || a.blank) && d.Control().Host != bpf.SlotEmpty {
 		a.bypass.RestoreServices(d)
 	}
-	a.blank = a.blank && a.ledger.Store().Unread() != nil
+	a.blank = a.blank && a.store.Unread() != nil
 	if err == nil {
 		a.keepHost()
 	}

@@ -204,7 +204,7 @@ func TestAdoptsWhatWasDoneWithoutAgent(t *testing.T) {
 	if q := r.state().Quarantine; len(q) != 1 || q[0].By != "found" {
 		t.Errorf("what was left is not in quarantine: %+v", q)
 	}
-	entries, _, _ := r.ledger.Store().History(3)
+	entries, _, _ := r.store.History(3)
 	found := 0
 	for _, e := range entries {
 		if e.Outcome == api.OutcomeFound {

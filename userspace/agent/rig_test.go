@@ -130,7 +130,7 @@ func (r *rig) stop() {
 	}
 	r.plane.Close()
 	r.plane.Disown()
-	_ = r.ledger.Store().Close()
+	_ = r.store.Close()
 	r.agent = nil
 }
 
@@ -183,7 +183,7 @@ func (a *agent) otherPolicy(files api.Files) string {
 		return ""
 	}
 	name := a.nameOf(g.Digest)
-	if set, err := a.ledger.Store().Set(g.Digest); err == nil {
+	if set, err := a.store.Set(g.Digest); err == nil {
 		if set.Policy() == nil {
 			return ""
 		}
@@ -266,7 +266,7 @@ func (r *rig) knownGood() string {
 // lastLine returns verb and outcome of the newest line of the history.
 func (r *rig) lastLine() string {
 	r.t.Helper()
-	entries, skipped, err := r.ledger.Store().History(1)
+	entries, skipped, err := r.store.History(1)
 	if err != nil || skipped > 0 || len(entries) == 0 {
 		r.t.Fatalf("history: %v, skipped %d, %d entries", err, skipped, len(entries))
 	}

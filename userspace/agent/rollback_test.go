@@ -140,7 +140,7 @@ func TestA14RollbackBesideAHungAgent(t *testing.T) {
 			if now := r.state(); now.Confirm != nil || now.Held != nil || len(now.Quarantine) != 2 || r.machine.Lease().Active() {
 				t.Errorf("%+v, %+v, %+v", now.Confirm, now.Held, now.Quarantine)
 			}
-			left, _ := r.ledger.Store().Notes()
+			left, _ := r.store.Notes()
 			if len(left) != 0 {
 				t.Errorf("notes stay: %+v", left)
 			}

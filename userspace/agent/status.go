@@ -37,7 +37,7 @@ func (a *agent) status(want parts) *api.Status {
 	s.MaxMode = string(a.hostFile().MaxMode)
 	a.fillNames(s)
 	s.Problems = append(a.ledger.Problems(), s.Problems...)
-	if damaged := a.ledger.Store().Damaged(); len(damaged) > 0 {
+	if damaged := a.store.Damaged(); len(damaged) > 0 {
 		s.Problems = append(s.Problems, api.Problem{Code: "damaged_state", Message: "files are damaged (one that was moved aside has .corrupt in its name): " + strings.Join(damaged, ", "), Fix: "check the disk; remove them when you have looked at them"})
 	}
 	s.Drift = a.plane.Drift()
@@ -143,7 +143,7 @@ func (a *agent) Rules(context.Context) (*api.RuleList, error) {
 
 // History implements api.Backend.
 func (a *agent) History(_ context.Context, limit int) (*api.History, error) {
-	entries, skipped, err := a.ledger.Store().History(limit)
+	entries, skipped, err := a.store.History(limit)
 	if err != nil {
 		return nil, err
 	}

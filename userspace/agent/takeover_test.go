@@ -55,7 +55,7 @@ func TestA2UpgradeTakesOver(t *testing.T) {
 			if err != nil || s.Mode != "enforce" || len(s.Services) == 0 || hasProblem(s, ledger.ProblemKernel) {
 				t.Errorf("status %+v, %v", s, err)
 			}
-			entries, _, _ := r.ledger.Store().History(10)
+			entries, _, _ := r.store.History(10)
 			found := false
 			for _, e := range entries {
 				found = found || e.Verb == "upgrade" && e.Outcome == api.OutcomeDone && strings.Contains(strings.Join(e.Detail, " "), "layout")

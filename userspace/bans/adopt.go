@@ -28,7 +28,7 @@ func (s *Bans) Adopt(d Kernel) error {
 	if err != nil {
 		return err
 	}
-	if unread := s.record().Unread(); s.missing && unread != nil {
+	if unread := s.Record.Unread(); s.missing && unread != nil {
 		return errors.Join(fmt.Errorf("bans come back once they can be read: %w", unread), s.follow(d))
 	}
 	if s.missing {
@@ -44,7 +44,7 @@ func (s *Bans) Adopt(d Kernel) error {
 // restore puts the record's bans into maps that lost them, except those that a guard of today refuses.
 func (s *Bans) restore(d Kernel, bans []loader.Ban) error {
 	h, left := s.Host(), map[netip.Prefix]time.Duration{}
-	for _, b := range s.record().All() {
+	for _, b := range s.Record.All() {
 		length := min(b.Expires.Sub(s.Ledger.Now()), h.Guards.MaxBanTTL)
 		if length <= 0 || slices.ContainsFunc(bans, func(k loader.Ban) bool { return k.Prefix == b.Prefix }) {
 			continue
@@ -73,7 +73,7 @@ func (s *Bans) follow(d Kernel) error {
 	}
 	var made []state.Ban
 	var ended []netip.Prefix
-	for _, b := range s.record().All() {
+	for _, b := range s.Record.All() {
 		expires, inForce := left[b.Prefix]
 		delete(left, b.Prefix)
 		switch {
@@ -101,7 +101,7 @@ func (s *Bans) Sweep(d Kernel) {
 	if err != nil && !errors.Is(err, loader.ErrNotPinned) {
 		s.Log.Warn("ended bans stay in the kernel, without effect", "error", err)
 	}
-	if removed == 0 && d.BanEpoch() == s.epoch && !s.record().Ended(s.Ledger.Now()) {
+	if removed == 0 && d.BanEpoch() == s.epoch && !s.Record.Ended(s.Ledger.Now()) {
 		return
 	}
 	s.epoch = d.BanEpoch()

@@ -58,7 +58,7 @@ func (s *Bans) ban(d Kernel, e *state.Entry, r api.BanRequest) (*api.Change, err
 		return nil, err
 	}
 	// The record of bans follows the kernel's; to ask the kernel for all of them would make each ban dearer than the last.
-	inForce, again := s.record().InForce(s.Ledger.Now(), p)
+	inForce, again := s.Record.InForce(s.Ledger.Now(), p)
 	if !again && inForce >= h.Capacity.Bans {
 		return nil, limit("%d bans are in force", "capacity.bans in the host file is %d: unban some, or write a bundle", inForce, h.Capacity.Bans)
 	}
@@ -121,7 +121,7 @@ func (s *Bans) write(made []state.Ban, ended []netip.Prefix) error {
 	if len(made)+len(ended) == 0 {
 		return nil
 	}
-	return s.told(s.record().Change(made, ended))
+	return s.told(s.Record.Change(made, ended))
 }
 
 func (s *Bans) told(err error) error {
@@ -147,7 +147,7 @@ func (s *Bans) List(context.Context) (*api.BanList, error) {
 	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}, Capacity: s.Host().Capacity.Bans, Idle: s.Judge(d).Idle}
 	for _, b := range bans {
 		out := api.Ban{Prefix: b.Prefix.String(), Expires: b.Expires.UTC()}
-		if known, ok := s.record().Get(b.Prefix); ok {
+		if known, ok := s.Record.Get(b.Prefix); ok {
 			out.Made, out.By, out.Reason = known.Made, known.By, known.Reason
 		}
 		list.Bans = append(list.Bans, out)

@@ -31,6 +31,7 @@ type Kernel interface {
 type Options struct {
 	Log    *slog.Logger
 	Ledger *ledger.Ledger
+	Record *state.Bans
 	// Use returns the kernel part and a function that gives it back.
 	Use func() (Kernel, func(), error)
 	// Host is the host file in force.
@@ -56,13 +57,11 @@ type Bans struct {
 // New knows no bans until Adopt.
 func New(o Options) *Bans { return &Bans{Options: o} }
 
-func (s *Bans) record() *state.Bans { return s.Ledger.Store().Bans() }
-
 // Flush writes what the disk refused before.
-func (s *Bans) Flush() { _ = s.told(s.record().Flush()) }
+func (s *Bans) Flush() { _ = s.told(s.Record.Flush()) }
 
 // Shift moves the ends of bans on disk with the wall clock: the kernel's own do not move.
-func (s *Bans) Shift(by time.Duration) { _ = s.told(s.record().Shift(by)) }
+func (s *Bans) Shift(by time.Duration) { _ = s.told(s.Record.Shift(by)) }
 
 // Epoch is that of the kernel's bans when the record last was what they are.
 func (s *Bans) Epoch() uint64 {

@@ -13,6 +13,30 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
+// Files are what is needed of the state folder: *state.Store, or what stands for it in a test.
+type Files interface {
+	recordFiles
+	bundleFiles
+	Append(state.Entry) error
+	Crashed(work string) (times int, last time.Time)
+	Attempt(work string) (end func())
+}
+
+type recordFiles interface {
+	Load() (*state.Record, error)
+	Save(*state.Record) error
+	Reopen() (*state.Record, error)
+}
+
+type bundleFiles interface {
+	Bundle(config.Digest) (*config.Bundle, error)
+	Members(config.Digest) ([]config.Member, error)
+	Names(config.Digest) (*state.Names, error)
+	SaveNames(*config.Bundle) error
+}
+
+var _ Files = (*state.Store)(nil)
+
 // Options of New. All are needed.
 type Options struct {
 	Log *slog.Logger
@@ -23,7 +47,7 @@ type Options struct {
 
 // Ledger is the record, the history, the names and the problems of one agent. Its methods may be called by several goroutines.
 type Ledger struct {
-	store  *state.Store
+	store  Files
 	log    *slog.Logger
 	now    func() time.Time
 	folder string
@@ -42,7 +66,7 @@ type record struct {
 }
 
 // New takes up what the state folder says. What cannot be read is a problem, and read later.
-func New(s *state.Store, o Options) *Ledger {
+func New(s Files, o Options) *Ledger {
 	l := &Ledger{store: s, log: o.Log, now: o.Now, folder: o.Folder,
 		names: names{known: map[config.Digest]*Bundle{}}, problems: problems{all: map[string]api.Problem{}}}
 	r, err := s.Load()
@@ -55,9 +79,6 @@ func New(s *state.Store, o Options) *Ledger {
 	l.record.last = r
 	return l
 }
-
-// Store is the folder: bundles, bans and the queue have files of their own.
-func (l *Ledger) Store() *state.Store { return l.store }
 
 // Now is the wall clock.
 func (l *Ledger) Now() time.Time { return l.now() }

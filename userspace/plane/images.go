@@ -21,7 +21,7 @@ func (pl *Plane) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*load
 		if c.Number != g.Number {
 			continue
 		}
-		b, err := pl.Ledger.Store().Bundle(g.Digest)
+		b, err := pl.Disk.Bundle(g.Digest)
 		if err != nil {
 			return nil, err
 		}

@@ -15,10 +15,17 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
+// Disk is what is needed of the state folder.
+type Disk interface {
+	Bundle(config.Digest) (*config.Bundle, error)
+	Attempt(work string) (end func())
+}
+
 // Options of New. All are needed.
 type Options struct {
 	Log    *slog.Logger
 	Ledger *ledger.Ledger
+	Disk   Disk
 	// Host is the host file in force.
 	Host    func() *config.Host
 	Network view.Network

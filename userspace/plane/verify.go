@@ -63,7 +63,7 @@ type comparison func(d Dataplane, g loader.GenerationInfo, host *loader.HostImag
 
 // compareRows compares every row with the bundle on disk, compiled again. That takes the memory of an apply.
 func (pl *Plane) compareRows(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
-	defer pl.Ledger.Store().Attempt(ledger.WorkVerify)()
+	defer pl.Disk.Attempt(ledger.WorkVerify)()
 	return pl.rows(d, g, host)
 }
 

@@ -129,7 +129,7 @@ func (mg *Manager) apply(ctx context.Context, e *state.Entry, ro *rollout) (*api
 	if err := mg.held(ro.wish, s, ro.Accept); err != nil {
 		return nil, err
 	}
-	if err := mg.Ledger.Store().SaveSet(s.next); err != nil {
+	if err := mg.Disk.SaveSet(s.next); err != nil {
 		return nil, fmt.Errorf("nothing changed: %w", err)
 	}
 	if s.waiting {
@@ -272,7 +272,7 @@ func (mg *Manager) prune(d Kernel) {
 			keep = append(keep, g.Digest)
 		}
 	}
-	if err := mg.Ledger.Store().Prune(keep); err != nil {
+	if err := mg.Disk.Prune(keep); err != nil {
 		mg.Log.Warn("old bundles stay", "error", err)
 	}
 }

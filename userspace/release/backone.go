@@ -87,7 +87,7 @@ func (mg *Manager) versionBefore(r *state.Record, now state.Member) *config.Bund
 			if m.Name != now.Name || m.Digest == now.Digest {
 				continue
 			}
-			if b, err := mg.Ledger.Store().Bundle(m.Digest); err == nil {
+			if b, err := mg.Disk.Bundle(m.Digest); err == nil {
 				return b
 			}
 		}

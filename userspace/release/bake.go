@@ -80,7 +80,7 @@ func (mg *Manager) comeback() (known *state.Generation, mode bpf.Mode) {
 	if r.Applied == nil || enforce && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode
 	}
-	if err := mg.Ledger.Store().Whole(r.Applied.Digest); errors.Is(err, state.ErrNoBundle) && r.LastKnownGood != nil {
+	if err := mg.Disk.Whole(r.Applied.Digest); errors.Is(err, state.ErrNoBundle) && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode // only a host that observes gets here
 	}
 	return r.Applied, bpf.DataplaneModeMODE_OBSERVE

@@ -14,6 +14,7 @@ import (
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/retry"
+	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
@@ -44,10 +45,28 @@ type Lease interface {
 	TakeSlept() time.Duration
 }
 
+// Disk is what is needed of the state folder: bundles, the queue, and notes of who went back beside an agent that hung.
+type Disk interface {
+	Bundle(config.Digest) (*config.Bundle, error)
+	Set(config.Digest) (*config.Set, error)
+	SaveBundle(*config.Bundle) error
+	SaveSet(*config.Set) error
+	Bundles() []config.Digest
+	Has(config.Digest) bool
+	Whole(config.Digest) error
+	Prune(keep []config.Digest) error
+	Queue() ([]state.Queued, error)
+	SaveQueue([]state.Queued) error
+	Notes() (notes []state.Back, drop func())
+}
+
+var _ Disk = (*state.Store)(nil)
+
 // Options of New. All but HostPath are needed.
 type Options struct {
 	Log    *slog.Logger
 	Ledger *ledger.Ledger
+	Disk   Disk
 	// File is the host file in force; HostPath is where the next one is.
 	File     func() *hostfile.File
 	HostPath string

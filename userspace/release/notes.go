@@ -10,7 +10,7 @@ import (
 // an emergency does not wait for it. What was being built meanwhile is not published, and no candidate comes back. The swap
 // lock is held.
 func (mg *Manager) takeNotes() {
-	notes, drop := mg.Ledger.Store().Notes()
+	notes, drop := mg.Disk.Notes()
 	if len(notes) == 0 {
 		return
 	}

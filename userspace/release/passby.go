@@ -33,7 +33,7 @@ func (mg *Manager) passBy(ctx context.Context, d Kernel, seen mark, s *standing,
 	e.Number, change.Number = number, number
 	var candidate *built
 	if onto != nil {
-		if err := mg.Ledger.Store().SaveSet(onto); err != nil {
+		if err := mg.Disk.SaveSet(onto); err != nil {
 			return fmt.Errorf("nothing changed: %w", err)
 		}
 		candidate = &built{digest: onto.Digest}
@@ -58,7 +58,7 @@ func (mg *Manager) passBy(ctx context.Context, d Kernel, seen mark, s *standing,
 
 // rebased returns what the candidate becomes on the new set; nil and why when it cannot be.
 func (mg *Manager) rebased(g loader.GenerationInfo, s *standing, w wish) (onto *config.Set, why string, err error) {
-	from, err := mg.Ledger.Store().Set(g.Digest)
+	from, err := mg.Disk.Set(g.Digest)
 	if err != nil {
 		return nil, "", fmt.Errorf("nothing changed: read the candidate: %w", err)
 	}

@@ -34,7 +34,7 @@ func (mg *Manager) Plan(ctx context.Context, r api.PlanRequest, files api.Files)
 	if against := mg.InForce(); against != nil {
 		s.there = true
 		s.stable.Digest = against.Digest
-		if s.base, err = mg.Ledger.Store().Set(against.Digest); err != nil {
+		if s.base, err = mg.Disk.Set(against.Digest); err != nil {
 			return nil, fmt.Errorf("compare with the bundle in force: %w", err)
 		}
 		p.Against = &api.Known{Digest: against.Digest, Name: s.base.Name(), Number: against.Number, Since: against.At}

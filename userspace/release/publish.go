@@ -147,7 +147,7 @@ func refusedForNow(err error) error {
 
 func (mg *Manager) buildKnown(d Kernel, work string, digest config.Digest, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
 	err = mg.Ledger.Needed(work, func() error {
-		b, err := mg.Ledger.Store().Bundle(digest)
+		b, err := mg.Disk.Bundle(digest)
 		if err != nil {
 			return err
 		}

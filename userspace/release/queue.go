@@ -153,7 +153,7 @@ func (mg *Manager) isFast(d Kernel, ro *rollout) bool {
 	}
 	fast = config.Relaxes(base, next, mg.Ledger.Now())
 	if fast && resident { // it and the candidate may not be about one bundle: which of the two counts?
-		c, err := mg.Ledger.Store().Set(candidate.Digest)
+		c, err := mg.Disk.Set(candidate.Digest)
 		fast = err == nil && !slices.ContainsFunc(ro.wish.names(), func(name string) bool { return config.Touches(base, c, name) })
 	}
 	mg.rollouts.mu.Lock()
@@ -230,7 +230,7 @@ func (mg *Manager) QueueDue() bool {
 // waits tells the sender of a rollout that it waits, and writes the queue down.
 func (mg *Manager) waits(ro *rollout) (*api.Rollout, error) {
 	if b := ro.wish.bundle; b != nil {
-		if err := mg.Ledger.Store().SaveBundle(b); err != nil {
+		if err := mg.Disk.SaveBundle(b); err != nil {
 			return mg.finishRollout(ro, nil, fmt.Errorf("nothing changed, and it cannot wait: %w", err))
 		}
 	}
@@ -268,7 +268,7 @@ func (mg *Manager) saveQueue() {
 		queued = append(queued, q)
 	}
 	mg.rollouts.mu.Unlock()
-	if err := mg.Ledger.Store().SaveQueue(queued); err != nil {
+	if err := mg.Disk.SaveQueue(queued); err != nil {
 		mg.Ledger.SetProblem(ledger.ProblemQueue, "what waits would be lost with this agent: "+err.Error(), "free or repair the disk; traffic does not need it")
 		return
 	}
@@ -277,7 +277,7 @@ func (mg *Manager) saveQueue() {
 
 // loadQueue takes up what waited for a former agent.
 func (mg *Manager) loadQueue() {
-	queued, err := mg.Ledger.Store().Queue()
+	queued, err := mg.Disk.Queue()
 	if err != nil {
 		mg.Ledger.SetProblem(ledger.ProblemQueue, "what waited for the agent before cannot be read: "+err.Error(), "apply it again; nothing of it came into force")
 		return
@@ -288,7 +288,7 @@ func (mg *Manager) loadQueue() {
 			Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeQueued, Name: q.Name, Message: "rollout " + q.Rollout + " waits for its turn; it waited for the agent before"}}
 		if q.Name == "" {
 			ro.Kind, ro.Name = api.RolloutRemove, q.Remove
-		} else if ro.wish.bundle, err = mg.Ledger.Store().Bundle(q.Digest); err != nil {
+		} else if ro.wish.bundle, err = mg.Disk.Bundle(q.Digest); err != nil {
 			e := mg.Ledger.Entry(ro.by, ro.Kind, q.Reason)
 			e.Name, e.Digest, e.Outcome, e.Detail = q.Name, q.Digest, api.OutcomeFailed, []string{"it waited, and is lost: " + err.Error()}
 			mg.Ledger.Audit(e)

@@ -242,7 +242,7 @@ func (mg *Manager) publishError(err error) error {
 // stored lists the generations that can be gone back to: those whose bundles are on disk.
 func (mg *Manager) stored() []state.Generation {
 	return slices.DeleteFunc(mg.Ledger.Record().Stored(), func(g state.Generation) bool {
-		return slices.ContainsFunc(g.Bundles(), func(d config.Digest) bool { return !mg.Ledger.Store().Has(d) })
+		return slices.ContainsFunc(g.Bundles(), func(d config.Digest) bool { return !mg.Disk.Has(d) })
 	})
 }
 

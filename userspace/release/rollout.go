@@ -214,7 +214,7 @@ func (mg *Manager) policyOf(d config.Digest) string {
 			return m.Name
 		}
 	}
-	if set, err := mg.Ledger.Store().Set(d); err == nil && set.Policy() != nil { // a record of before
+	if set, err := mg.Disk.Set(d); err == nil && set.Policy() != nil { // a record of before
 		return set.Policy().Name
 	}
 	return ""

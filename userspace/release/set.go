@@ -87,7 +87,7 @@ func (mg *Manager) baseFor(g loader.GenerationInfo, resident bool, w wish) (*con
 	if !resident {
 		return config.NewSet(), nil
 	}
-	set, err := mg.Ledger.Store().Set(g.Digest)
+	set, err := mg.Disk.Set(g.Digest)
 	if err == nil {
 		return set, nil
 	}

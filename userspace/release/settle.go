@@ -116,7 +116,7 @@ func (mg *Manager) finishBake(d Kernel) {
 		return
 	}
 	// The bundle must be whole on disk to be any good after a reboot.
-	if err := mg.Ledger.Store().Whole(g.Digest); err != nil {
+	if err := mg.Disk.Whole(g.Digest); err != nil {
 		mg.Ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("%s has baked, and cannot become last-known-good: %v", config.Digest(g.Digest).Short(), err), "apply the bundle again")
 		return
 	}

@@ -20,7 +20,7 @@ func (mg *Manager) storedBundle(ref string) (*config.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := mg.Ledger.Store().Bundle(digest)
+	b, err := mg.Disk.Bundle(digest)
 	if errors.Is(err, state.ErrNoBundle) {
 		return nil, noStored(ref)
 	}
@@ -47,7 +47,7 @@ func (mg *Manager) storedDigest(ref string) (config.Digest, error) {
 		return config.Digest{}, noStored(ref)
 	}
 	var found []config.Digest
-	for _, d := range mg.Ledger.Store().Bundles() {
+	for _, d := range mg.Disk.Bundles() {
 		if strings.HasPrefix(hex.EncodeToString(d[:]), strings.ToLower(text)) {
 			found = append(found, d)
 		}
