@@ -118,8 +118,10 @@ static __always_inline int relax(struct packet *p, struct flow *flow)
 	if (!is_own)
 		leave_workspace(ws);
 	if (p->verdict == VERDICT_PASS) {
-		if (p->reason != REASON_AGENT_LOST)
+		if (p->reason != REASON_AGENT_LOST) {
+			flow->hint |= HINT_HEALED;
 			flow->verdict = VERDICT_PASS;
+		}
 	} else if (p->reason != REASON_BAN) {
 		if (flow->verdict == VERDICT_RESET && p->outcome == OUTCOME_DROP)
 			p->outcome = OUTCOME_RESET; /* its socket is gone: nothing of it passes any more */
@@ -306,9 +308,10 @@ static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, con
 	if (flow->hint & HINT_NO_SOCKET)
 		p->flags |= PACKET_REMOTE;
 	/* The hint is missing when the new SYN came during a bypass, so data on a blocked flow always asks the socket. */
-	bool is_ended = flow->hint & HINT_END && !(p->flags & PACKET_REMOTE);
+	bool had_socket = flow->flags & FLOW_CONFIRMED && !(p->flags & PACKET_REMOTE);
+	bool is_ended = had_socket && flow->hint & HINT_END;
 	bool may_be_other = p->payload_len && (is_ended || flow->verdict != VERDICT_PASS);
-	if (p->tcp_flags & (TCP_BIT_FIN | TCP_BIT_RST) && !(p->flags & PACKET_REMOTE))
+	if (p->tcp_flags & (TCP_BIT_FIN | TCP_BIT_RST) && had_socket)
 		flow->hint |= HINT_END;
 	if ((flow->hint & HINT_SYN || flow->verdict == VERDICT_RESET || may_be_other) && taken_over(ctx, p, rt, flow))
 		return p->payload_len ? REASON_CONTINUE : inspect_empty(ctx, p);

@@ -31,7 +31,7 @@ static __noinline int is_over(struct xdp_md *ctx, struct packet *p)
 	struct workspace *ws = get_workspace();
 	struct flow *flow = find_flow(p);
 	if (!ws || !flow || p->flags & PACKET_REMOTE || !(flow->flags & FLOW_CONFIRMED) ||
-	    flow->verdict != VERDICT_PASS)
+	    flow->verdict != VERDICT_PASS || flow->hint & HINT_HEALED)
 		return 0;
 	__u32 isn = flow->isn;
 	if (p->flags & PACKET_OF_FLOW) {

@@ -221,6 +221,7 @@ enum flow_hints {
 	HINT_SYN = 1, /* a SYN came for this key: look whether a new connection took it over. Never relaxes anything */
 	HINT_END = 2, /* a FIN or RST came: with a SYN cookie another may have its ISN, too */
 	HINT_NO_SOCKET = 4, /* never changes: who vouched for it is no socket of this host */
+	HINT_HEALED = 8,    /* its block was taken back: it is let alone, whether a reset took its socket or not */
 };
 
 /* The verdict of one connection. verdict and the fields beside it are written together at creation; later writes
