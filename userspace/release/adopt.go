@@ -30,6 +30,9 @@ func (mg *Manager) adoptCandidate(d Kernel) {
 	}
 	if resident && confirm != nil && confirm.Digest == g.Digest && left > 0 && d.Tripped() != g.Number &&
 		mg.Lease().GoOn(g.Number, mg.Host().Guards.Lease, loader.In(left)) {
+		if confirm.Number != g.Number { // an agent died between the record and the word
+			_ = mg.Ledger.Update(func(r *state.Record) { r.Confirm.Number = g.Number })
+		}
 		return
 	}
 	mg.Lease().Release()

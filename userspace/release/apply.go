@@ -256,7 +256,7 @@ func (mg *Manager) nowStable(d Kernel, set *config.Set, leaves *state.Member, ch
 	ledger.Note(change, mg.Ledger.Update(func(r *state.Record) {
 		r.Apply(g, change.BakeUntil)
 		if leaves != nil {
-			r.AddQuarantine(quarantined(leaves.Name, leaves.Digest, e))
+			r.Leave(*leaves, quarantined(leaves.Name, leaves.Digest, e))
 		}
 	}))
 	if leaves != nil {

@@ -79,6 +79,7 @@ func (mg *Manager) publishBoth(d Kernel, seen mark, confirm *state.Confirm, onto
 	next.Generation = generation(onto, candidate.number, before.At, before.By)
 	// Written first, as publishCandidate does.
 	if err := mg.Ledger.Update(func(r *state.Record) { r.Confirm = &next }); err != nil {
+		_ = mg.Ledger.Update(func(r *state.Record) { r.Confirm = &before })
 		return fmt.Errorf("nothing changed: %w", err)
 	}
 	left := before.Deadline.Sub(mg.Ledger.Now())

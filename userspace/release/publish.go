@@ -310,6 +310,7 @@ func (mg *Manager) publishRebuilt(d Kernel, change loader.Change, stable, candid
 	before, next := *confirm, *confirm
 	next.Number = candidate.number
 	if err := mg.Ledger.Update(func(r *state.Record) { r.Confirm = &next }); err != nil {
+		_ = mg.Ledger.Update(func(r *state.Record) { r.Confirm = &before })
 		return err
 	}
 	lease, left := mg.Host().Guards.Lease, loader.In(before.Deadline.Sub(mg.Ledger.Now()))

@@ -61,6 +61,15 @@ func (r *Record) RollBack(to Generation, left Quarantined, bake time.Duration) {
 	}
 }
 
+// Leave writes down that one bundle of the set before was rolled back. As with the whole set it must not come back with a
+// reboot: where last-known-good has it, what is in force now takes that place.
+func (r *Record) Leave(m Member, q Quarantined) {
+	r.AddQuarantine(q)
+	if k := r.LastKnownGood; k != nil && r.Applied != nil && slices.ContainsFunc(k.Members, func(o Member) bool { return o.Name == m.Name && o.Digest == m.Digest }) {
+		r.LastKnownGood = cloneGeneration(r.Applied)
+	}
+}
+
 // Hold lets a candidate that lapsed wait for a person.
 func (r *Record) Hold(g Generation, at time.Time, reason string) {
 	r.Confirm, r.Held = nil, &Held{Generation: g, Since: at.UTC(), Reason: reason}
