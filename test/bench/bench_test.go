@@ -139,3 +139,17 @@ func TestOnlyCommonRowsAreCompared(t *testing.T) {
 		t.Errorf("want the row %q and no other:\n%s", want, b.String())
 	}
 }
+
+// A few hellos of others take no place from a denied one.
+func TestPlacesStayAlive(t *testing.T) {
+	needRoot(t)
+	rows, places, err := measurePlaces([]int{10})
+	if err != nil || len(rows) != 2 || places == 0 {
+		t.Fatalf("%+v, %d places: %v", rows, places, err)
+	}
+	for _, row := range rows {
+		if row.lost > 0 {
+			t.Errorf("%+v: none is lost beside ten others", row)
+		}
+	}
+}

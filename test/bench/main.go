@@ -42,7 +42,7 @@ type options struct {
 	loads   int
 }
 
-var allParts = []string{"programs", "effects", "live", "web"}
+var allParts = []string{"programs", "places", "effects", "live", "web"}
 
 func parseOptions(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -144,6 +144,7 @@ func measure(ctx context.Context, o options, r *results, log io.Writer) (err err
 		run  func() error
 	}{
 		{"programs", func() (err error) { r.sections, err = runPrograms(l, r.sizes, filter, o.rows); return }},
+		{"places", func() (err error) { r.places, r.placesOf, err = measurePlaces(betweenHellos); return }},
 		{"effects", func() error { return r.runEffects() }},
 		{"live", func() error { return r.runLive(l, filter) }},
 		{"web", func() error { return r.runWeb(ctx, l) }},

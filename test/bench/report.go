@@ -22,6 +22,8 @@ type results struct {
 	live     []liveRow
 	frames   int
 	web      []webRow
+	places   []placesRow
+	placesOf int // places of a kind
 	origin   string
 	webTimes webTimes
 	missing  []string
@@ -47,6 +49,7 @@ func (r *results) write(w io.Writer) error {
 	}
 	r.writeTargets(&b)
 	r.writePrograms(&b)
+	r.writePlaces(&b)
 	r.writeLive(&b)
 	r.writeWeb(&b)
 	r.writeEffects(&b)
