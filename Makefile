@@ -30,8 +30,8 @@ build: ## build bin/spillway, one static binary (needs Go only)
 	go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(version)' -o bin/spillway ./cmd/spillway
 
 demo: root deps build ## block bots in front of a real web server, in namespaces of its own, in two minutes (root)
-	go build -trimpath -buildvcs=false -o bin/mimic ./test/bots/mimic
-	bin/spillway demo
+	go build -trimpath -buildvcs=false -o bin/ ./test/bots/mimic ./cmd/spillway-demo
+	bin/spillway-demo
 
 # Three streams (.ci/budget): what makes traffic runs one package at a time, and beside it what computes. The emulated kernels get
 # what the others leave. A stream that ran in the background says its lines at the end.

@@ -5,11 +5,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -308,28 +305,5 @@ func TestInterruptedCommand(t *testing.T) {
 	s.wantErr("spillway: interrupted")
 	if strings.Contains(s.stderr, "context canceled") {
 		t.Errorf("stderr %q", s.stderr)
-	}
-}
-
-// The demo has told its end already, except what it could not remove.
-func TestEndOfTheDemoIsToldOnce(t *testing.T) {
-	ended, stop := context.WithCancel(context.Background())
-	stop()
-	pipe := &fs.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}
-	for _, row := range []struct {
-		ctx  context.Context
-		err  error
-		want bool
-	}{
-		{context.Background(), errors.Join(pipe, nil), true},
-		{context.Background(), errors.Join(pipe, errors.New("clean up: a namespace stays")), false},
-		{context.Background(), pipe, false}, // of something else
-		{ended, errors.Join(context.Canceled, nil), true},
-		{ended, errors.Join(context.Canceled, errors.New("clean up: a namespace stays")), false},
-		{context.Background(), errors.New("no nginx"), false},
-	} {
-		if got := toldAlready(row.ctx, row.err); got != row.want {
-			t.Errorf("%v: %v, want %v", row.err, got, row.want)
-		}
 	}
 }

@@ -2,55 +2,17 @@
 
 package main
 
-import (
-	"context"
-	"errors"
-	"log/slog"
-	"os"
-	"syscall"
+import "github.com/spf13/cobra"
 
-	"github.com/spf13/cobra"
-
-	"github.com/spillway/spillway/userspace/demo"
-)
-
+// newDemo says where the demo went: it brings a network and bots along, and this program runs on edges.
 func (a *app) newDemo() *cobra.Command {
-	var embedded, verbose bool
-	c := &cobra.Command{
-		Use: "demo", Short: "Watch it work on real traffic, in namespaces of its own",
-		Long: `Build a small network of namespaces with a web server, visitors and bots, and
-show what Spillway does: observe, enforce, refuse a bad bundle, survive the
-death of its agent, roll back, bypass. It takes about two minutes, touches no
-interface of this machine, and leaves nothing behind. It needs root.
-
-Exit code 0 only when every promise held.`,
+	return &cobra.Command{
+		Use: "demo", Short: "Say where the demo is", Hidden: true,
+		Long: `The demo is a program of its own, spillway-demo: it brings a network and bots
+along, which no edge needs. In the source tree, make demo builds and shows it.`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(c *cobra.Command, _ []string) error {
-			o := demo.Options{Out: a.stdout, ForceEmbedded: embedded}
-			if f, ok := a.stdout.(*os.File); ok {
-				o = o.Terminal(f, a.getenv)
-			}
-			if verbose {
-				o.Log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-			}
-			err := demo.Run(c.Context(), o)
-			if errors.Is(err, demo.ErrNotHeld) {
-				return with(exitError) // the table has said which
-			}
-			if toldAlready(c.Context(), err) {
-				return with(exitError)
-			}
-			return err
+		RunE: func(*cobra.Command, []string) error {
+			return usage("the demo is a program of its own, spillway-demo\n  fix: run `make demo` in the source tree, which builds and shows it")
 		},
 	}
-	c.Flags().BoolVar(&embedded, "embedded", false, "use the built-in web server and clients only")
-	c.Flags().BoolVar(&verbose, "verbose", false, "log what happens inside, on stderr")
-	return c
-}
-
-// toldAlready reports whether the demo ended early, cleaned up and said so, or had nobody left to say it to (`| head`).
-// What could not be removed stands beside the cause and must be told.
-func toldAlready(ctx context.Context, err error) bool {
-	var all interface{ Unwrap() []error }
-	return errors.As(err, &all) && len(all.Unwrap()) == 1 && (ctx.Err() != nil || errors.Is(err, syscall.EPIPE))
 }

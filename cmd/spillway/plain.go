@@ -61,10 +61,10 @@ func (p *plainWriter) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// printPlainly puts the writers of a command behind a plainWriter. The demo draws on the terminal itself, and a running
-// agent writes a log, whose handler quotes what it must.
+// printPlainly puts the writers of a command behind a plainWriter. A running agent writes a log, whose handler quotes what
+// it must.
 func (a *app) printPlainly(c *cobra.Command) {
-	if c.Name() == "run" || c.Name() == "demo" {
+	if c.Name() == "run" {
 		return
 	}
 	a.stdout = &plainWriter{to: a.stdout, colour: a.colour()}

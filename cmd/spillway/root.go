@@ -105,7 +105,7 @@ func (a *app) newRoot() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(a.newCompletion(), a.newVersion(), a.newPrepare(), a.newRehearse(), newExitCodesTopic())
+	root.AddCommand(a.newCompletion(), a.newVersion(), a.newPrepare(), a.newRehearse(), a.newDemo(), newExitCodesTopic())
 	root.SetHelpCommandGroupID("")
 	return root
 }
@@ -153,7 +153,7 @@ type group struct {
 func (a *app) groups() []group {
 	return []group{
 		{"emergency", "In an emergency:", []*cobra.Command{a.newBypass(), a.newRollback(), a.newDetach()}},
-		{"host", "A host:", []*cobra.Command{a.newDemo(), a.newDoctor(), a.newInit(), a.newRun(), a.newReload(), a.newConfig()}},
+		{"host", "A host:", []*cobra.Command{a.newDoctor(), a.newInit(), a.newRun(), a.newReload(), a.newConfig()}},
 		{"bundle", "Bundles:", []*cobra.Command{a.newPlan(), a.newApply(), a.newConfirm(), a.newCancel()}},
 		{"look", "See what it does:", []*cobra.Command{a.newStatus(), a.newVerify(), a.newHistory(), a.newEvents(), a.newFingerprint()}},
 		{"bans", "Bans, short blocks outside bundles:", []*cobra.Command{a.newBan(), a.newUnban(), a.newBans()}},

@@ -40,6 +40,7 @@ func TestUsageErrors(t *testing.T) {
 		{"history --limit -1", "--limit"},
 		{"run --log-format xml", "auto, json, text"},
 		{"run --log-level loud", "level"},
+		{"demo", "make demo"},
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			s := newShell(t)

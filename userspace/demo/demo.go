@@ -71,7 +71,7 @@ type show struct {
 // what kept a part from starting.
 func Run(ctx context.Context, o Options) error {
 	if os.Geteuid() != 0 {
-		return errors.New("the demo makes network namespaces and loads BPF programs: run it as root, `sudo spillway demo`")
+		return errors.New("the demo makes network namespaces and loads BPF programs: run it as root, `sudo bin/spillway-demo`, or `sudo make demo`")
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
