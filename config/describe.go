@@ -20,7 +20,7 @@ func (l *limits) describe(t reflect.Type) string {
 	case len(l.enum) > 0:
 		return words.List(l.enum, "or")
 	}
-	switch reflect.Zero(t).Interface().(type) {
+	switch v := reflect.Zero(t).Interface().(type) {
 	case time.Duration:
 		return fmt.Sprintf("%s to %s, with its unit (10m, 24h)", l.low, l.high)
 	case Timeout:
@@ -35,12 +35,8 @@ func (l *limits) describe(t reflect.Type) string {
 		return "an address or a prefix (192.0.2.0/24)"
 	case Address:
 		return "any, or an IP address"
-	case signature.MuonFP:
-		return `"window:kinds:mss:scale" in quotes`
-	case signature.JA4:
-		return signature.JA4Example
-	case signature.P0F:
-		return signature.P0FExample
+	case signature.Former:
+		return v.Form().Field
 	}
 	switch t.Kind() {
 	case reflect.Bool:

@@ -35,7 +35,7 @@ const (
 // isScalar reports whether values of the type are written as one YAML scalar.
 func isScalar(t reflect.Type) bool {
 	switch reflect.Zero(t).Interface().(type) {
-	case netip.Prefix, Address, time.Time, signature.MuonFP, signature.JA4, signature.P0F:
+	case netip.Prefix, Address, time.Time, signature.Former:
 		return true
 	}
 	switch t.Kind() {
@@ -92,12 +92,8 @@ func setScalar(into reflect.Value, text, kind string, lim *limits) *refusal {
 		return nil
 	case *Address:
 		return setAddress(v, text)
-	case *signature.MuonFP:
-		return setParsed(v, text, signature.ParseMuonFP, "is no MuonFP", `"1024:2:1460:" (window:kinds:mss:scale)`)
-	case *signature.JA4:
-		return setParsed(v, text, signature.ParseJA4, "is no JA4", signature.JA4Example)
-	case *signature.P0F:
-		return setParsed(v, text, signature.ParseP0F, "is no p0f signature", signature.P0FExample)
+	case signature.Text:
+		return setSignature(into, text, v.Form())
 	case *bool:
 		if kind != kindBoolean || (text != "true" && text != "false") {
 			return &refusal{code: CodeType, problem: "is neither true nor false"}
@@ -111,17 +107,17 @@ func setScalar(into reflect.Value, text, kind string, lim *limits) *refusal {
 	return setInteger(into, text, kind, lim)
 }
 
-// setParsed reads a text with a form of its own.
-func setParsed[T any](into *T, text string, parse func(string) (T, error), problem, valid string) *refusal {
-	v, err := parse(text)
-	if err != nil {
+// setSignature reads a text with a form of its own. What cannot be read leaves the value as it was.
+func setSignature(into reflect.Value, text string, form signature.Form) *refusal {
+	v := reflect.New(into.Type())
+	if err := v.Interface().(signature.Text).UnmarshalText([]byte(text)); err != nil {
 		code := CodeSyntax
 		if errors.Is(err, signature.ErrLater) {
 			code = CodeUnsupported
 		}
-		return &refusal{code, problem + ": " + err.Error(), valid}
+		return &refusal{code, "is no " + form.Name + ": " + err.Error(), form.Example}
 	}
-	*into = v
+	into.Set(v.Elem())
 	return nil
 }
 

@@ -92,7 +92,7 @@ func makeSchema(t *testing.T, value any, title string, comments map[string]strin
 func scalarSchema(t reflect.Type) *jsonschema.Schema {
 	text := func(pattern string) *jsonschema.Schema { return &jsonschema.Schema{Type: "string", Pattern: pattern} }
 	const duration = `([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+`
-	switch reflect.Zero(t).Interface().(type) {
+	switch v := reflect.Zero(t).Interface().(type) {
 	case netip.Prefix, entryText:
 		return text(`^[0-9a-fA-F:.]+(/[0-9]+)?$`)
 	case Address:
@@ -105,12 +105,8 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return text("^(never|" + duration + ")$")
 	case Percent:
 		return text(`^[0-9]+(\.[0-9]+)? *%$`)
-	case signature.MuonFP:
-		return text(`^[0-9]+:([0-9]+(-[0-9]+)*)?:[0-9]*:[0-9]*$`)
-	case signature.JA4:
-		return text(`^(\*|t(13|12|11|10|s3|s2|00)[di][0-9]{4}[0-9A-Za-z]{2})_(\*|[0-9a-f]{12})_(\*|[0-9a-f]{12})$`)
-	case signature.P0F:
-		return text(`^[46*]:[0-9]+(\+[0-9]+|-)?:[0-9]+:([0-9]+|\*):(\*|(%|mss\*|mtu\*)?[0-9]+),([0-9]+|\*):[^:]*:[^:]*:[0+*]$`)
+	case signature.Former:
+		return text(v.Form().Pattern)
 	case Threshold:
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
 			{Type: "integer", Minimum: "1", Maximum: "100"}, {Const: "never"},

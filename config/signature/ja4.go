@@ -11,9 +11,6 @@ import (
 	"github.com/spillway/spillway/config/words"
 )
 
-// JA4Example is what a person may copy.
-const JA4Example = "t13d1516h2_8daaf6152771_02713d6af862; * for an open part, but not for all three"
-
 // noCiphers is the second or third part of a JA4 when there is nothing to hash.
 const noCiphers = "000000000000"
 

@@ -12,9 +12,6 @@ import (
 // MaxP0FBucket is how many signatures the dataplane tries for one SYN: those of its IP version and option layout.
 const MaxP0FBucket = 8
 
-// P0FExample is what a person may copy.
-const P0FExample = `"4:64:0:*:mss*20,7:mss,sok,ts,nop,ws:df,id+:0" (version:ttl:olen:mss:window,scale:layout:quirks:payload)`
-
 // P0F is a signature of a SYN in the syntax of p0f v3 (p0f docs/README section 5).
 type P0F struct {
 	Version uint8 // 4 or 6; 0: both
