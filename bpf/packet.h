@@ -6,39 +6,39 @@
 #include "types.h"
 
 /* The address pair is known but not the ports: judge by addresses alone. */
-#define PACKET_ADDRESSES_ONLY 1
+#define PACKET_ADDRESSES_ONLY (1U << 0)
 /* The packet is a fragment (the first of several counts). */
-#define PACKET_FRAGMENT 2
+#define PACKET_FRAGMENT (1U << 1)
 /* The fingerprint is valid. */
-#define PACKET_HAS_FINGERPRINT 4
+#define PACKET_HAS_FINGERPRINT (1U << 2)
 /* The decision deserves an event. */
-#define PACKET_EVENT 8
+#define PACKET_EVENT (1U << 3)
 /* The ports are known, but nothing of the TCP header after them. */
-#define PACKET_PORTS_ONLY 16
+#define PACKET_PORTS_ONLY (1U << 4)
 /* The service's sockets are elsewhere. */
-#define PACKET_REMOTE 32
+#define PACKET_REMOTE (1U << 5)
 /* A ban covers the source, whatever became of it. */
-#define PACKET_BANNED 64
+#define PACKET_BANNED (1U << 6)
 /* The workspace holds the fingerprint of this connection's ClientHello. */
-#define PACKET_HAS_TLS 128
+#define PACKET_HAS_TLS (1U << 7)
 /* The ClientHello goes on in another segment. */
-#define PACKET_HELLO_PARTIAL 256
+#define PACKET_HELLO_PARTIAL (1U << 8)
 /* It belongs to a flow. */
-#define PACKET_OF_FLOW 512
+#define PACKET_OF_FLOW (1U << 9)
 /* Its connection has taken in data before it: of a ClientHello only the rest can still come. */
-#define PACKET_NOT_FIRST 1024
+#define PACKET_NOT_FIRST (1U << 10)
 /* It decided its connection, whose socket still waits for it. */
-#define PACKET_DECIDED 2048
+#define PACKET_DECIDED (1U << 11)
 /* A socket of this host vouches for its connection. What strangers can forge has places and budgets of its own. */
-#define PACKET_PROVEN 4096
+#define PACKET_PROVEN (1U << 12)
 /* It decided a connection that can be told from others, by its ISN: that is counted, also where it passes. */
-#define PACKET_CONNECTION 8192
+#define PACKET_CONNECTION (1U << 13)
 /* Its connection was counted before. */
-#define PACKET_COUNTED 16384
+#define PACKET_COUNTED (1U << 14)
 /* A part of its connection's beginning came, and is not held: nobody may say of that flow that something was hidden. */
-#define PACKET_UNSEEN 32768
+#define PACKET_UNSEEN (1U << 15)
 /* It is the FIN of a blocked connection, whose socket shall not wait for what never comes. */
-#define PACKET_RELEASE 0x1000000
+#define PACKET_RELEASE (1U << 24)
 /* Its socket will not take it: it passes, and leaves nothing behind. */
 #define PACKET_NOT_TAKEN (1U << 18)
 /* The workspace holds the first part of a JA4, without the hashes: of lists that are too long, or of a new shape beyond the
@@ -46,9 +46,9 @@
 #define PACKET_HAS_HEAD (1U << 17)
 
 /* It begins a TCP segment in fragments, and is too short for the ports. */
-#define PACKET_TINY 1048576
+#define PACKET_TINY (1U << 20)
 /* Its service's policy may drop it for being a fragment. */
-#define PACKET_CUT 2097152
+#define PACKET_CUT (1U << 21)
 /* The policy of its service asks for hidden hellos. */
 #define PACKET_ASKED (1U << 26)
 /* A reason that its rules make a strong one spoke against it. */
@@ -61,11 +61,11 @@
 #define PACKET_JOINED (1U << 29)
 
 /* A SYN to a service whose connections are kept to plain TCP. */
-#define PACKET_STRIP 4194304
+#define PACKET_STRIP (1U << 22)
 /* And it asked for another. */
-#define PACKET_STRIPPED 16777216
+#define PACKET_STRIPPED (1U << 19)
 /* It lies in the workspace, which is its own until it leaves. */
-#define PACKET_AT_WORK 8388608
+#define PACKET_AT_WORK (1U << 23)
 
 /* Bits of the thirteenth byte of the TCP header. */
 #define TCP_BIT_FIN 0x01
