@@ -37,10 +37,10 @@ demo: root deps build ## block bots in front of a real web server, in namespaces
 # what the others leave. A stream that ran in the background says its lines at the end.
 test: root deps generate-check lint build ## run all that can be run on one machine (root); its own output comes last
 	@mkdir -p bin
-	{ nice -n 10 go test -count=1 -v -timeout 20m $(call stream,guests) >bin/guests.log 2>&1 & guests=$$!; \
-	go test -count=1 -v -p 1 -timeout 12m $(call stream,beside) >bin/beside.log 2>&1 & beside=$$!; \
+	{ nice -n 5 go test -count=1 -v -timeout 30m $(call stream,guests) >bin/guests.log 2>&1 & guests=$$!; \
+	go test -count=1 -v -p 1 -timeout 15m $(call stream,beside) >bin/beside.log 2>&1 & beside=$$!; \
 	trap 'kill $$guests $$beside 2>/dev/null || true' EXIT; failed=0; \
-	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -v -p 1 -timeout 12m $(call stream,live) || failed=1; \
+	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -v -p 1 -timeout 15m $(call stream,live) || failed=1; \
 	wait $$beside || failed=1; cat bin/beside.log; \
 	wait $$guests || failed=1; cat bin/guests.log; exit $$failed; } | .ci/tell
 

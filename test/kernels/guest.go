@@ -16,7 +16,7 @@ import (
 )
 
 // guestTime bounds one guest; emulated, on a machine that is busy with other tests, it needs less than half of it.
-const guestTime = 17 * time.Minute
+const guestTime = 26 * time.Minute
 
 // result is what one suite made of one kernel.
 type result struct {
