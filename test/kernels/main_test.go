@@ -80,6 +80,9 @@ func TestKernels(t *testing.T) {
 	if *rewrite {
 		run = suites[:1]
 	}
+	if !*onHost {
+		run = slices.DeleteFunc(run, func(s suite) bool { return s.isLong })
+	}
 	for i := range run {
 		if *onHost {
 			run[i] = run[i].long()
