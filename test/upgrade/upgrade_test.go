@@ -189,7 +189,7 @@ func points(r *rand.Rand, calls int) (out []int) {
 		}
 		return out
 	}
-	few := 8
+	few := 5
 	if n, err := strconv.Atoi(os.Getenv("SPILLWAY_FAULTS")); err == nil {
 		few = n
 	}
