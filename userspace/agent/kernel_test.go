@@ -489,17 +489,29 @@ func TestKernelA14RollbackBesideAStoppedAgent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	rolledBack := 0
 	goOn := func() {
 		t.Helper()
 		if err := s.child.Process.Signal(syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
+		rolledBack++
+		// What was being built may be written down before it or after it.
 		eventually(t, "it is written down", func() error {
-			h, err := s.client.History(context.Background(), 1)
-			if err == nil && (h.Entries[0].Verb != "rollback" || h.Entries[0].Reason != "it hangs") {
-				err = fmt.Errorf("%+v", h.Entries[0])
+			h, err := s.client.History(context.Background(), 100)
+			if err != nil {
+				return err
 			}
-			return err
+			n := 0
+			for _, e := range h.Entries {
+				if e.Verb == "rollback" && e.Reason == "it hangs" {
+					n++
+				}
+			}
+			if n != rolledBack {
+				return fmt.Errorf("%d of %d: %+v", n, rolledBack, h.Entries)
+			}
+			return nil
 		})
 	}
 	stop()
