@@ -4,10 +4,7 @@ package config
 
 import (
 	"net/netip"
-	"slices"
 	"time"
-
-	"github.com/spillway/spillway/config/signature"
 )
 
 // DefaultPolicy is the key of Bundle.Policy that applies to every service without a policy of its own. No service may
@@ -23,15 +20,8 @@ type Bundle struct {
 	Rules []Rule
 	// Prefixes by list, then rule; at most one element for each pair. Longest match within a list, sum over lists.
 	Prefixes []PrefixList
-	// TCP fingerprints, in the order of their strings; each occurs once.
-	TCP []TCPFeature
-	// JA4 features, exact before stable, in the order of their strings; each occurs once.
-	JA4 []JA4Feature
-	// P0F signatures by option layout, and those of one layout in the order of the file: the first that fits counts. Each
-	// occurs once.
-	P0F []P0FFeature
-	// Reasons by name; each occurs once.
-	Reasons []ReasonFeature
+	// Features by kind, each kind in an order of its own; each feature occurs once.
+	Features
 	// Policy by service name, and DefaultPolicy.
 	Policy map[string]Policy
 	// Permits names bundles that may have negative scores beside this policy.
@@ -80,43 +70,6 @@ type PrefixList struct {
 	ThirdParty bool
 	// Entries are masked, IPv4 before IPv6, by address, then length.
 	Entries []netip.Prefix
-}
-
-// TCPFeature points from a TCP fingerprint to a rule.
-type TCPFeature struct {
-	Rule        string
-	Fingerprint signature.MuonFP
-}
-
-// ReasonFeature points from a reason of the dataplane to a rule.
-type ReasonFeature struct {
-	// Rule that applies.
-	Rule string `yaml:"rule" json:"rule" jsonschema:"required"`
-	// Reason that the dataplane gives, by its name: fragment, malformed and too_deep (headers that cannot be read);
-	// syn_options (a SYN whose options cannot be read); midstream and unconfirmed (data whose start nobody saw, or that no
-	// socket vouches for); not_hello (the first data to a tls service is no ClientHello); hello_order, hello_overlap,
-	// hello_too_long, hello_malformed, hello_urgent and hello_busy (a ClientHello whose segments came out of order, or twice
-	// and different; that exceeds a limit; that contradicts itself; that has urgent data; that was one new shape too many in
-	// its second); hello_hidden (the server read bytes of the beginning that never came by here) and hello_unseen (the same,
-	// where a network or this host may be the cause).
-	Reason string `yaml:"reason" json:"reason" jsonschema:"required,enum=fragment,enum=hello_busy,enum=hello_hidden,enum=hello_malformed,enum=hello_order,enum=hello_overlap,enum=hello_too_long,enum=hello_unseen,enum=hello_urgent,enum=malformed,enum=midstream,enum=not_hello,enum=syn_options,enum=too_deep,enum=unconfirmed"`
-}
-
-// ScoreableReasons returns the closed set of reasons that a rule may score, in alphabetical order.
-func ScoreableReasons() []string {
-	return []string{"fragment", "hello_busy", "hello_hidden", "hello_malformed", "hello_order", "hello_overlap", "hello_too_long",
-		"hello_unseen", "hello_urgent", "malformed", "midstream", "not_hello", "syn_options", "too_deep", "unconfirmed"}
-}
-
-// StrongReason reports whether a rule may block by the reason alone, once it is proven whose connection it is: only a
-// client makes it, neither a network nor this host.
-func StrongReason(name string) bool {
-	return slices.Contains([]string{"hello_hidden", "hello_malformed", "hello_overlap"}, name)
-}
-
-// Accepts reports whether a rule may block by the reason alone on this host: a strong one, or one that the host file accepts.
-func (h *Host) Accepts(reason string) bool {
-	return StrongReason(reason) || slices.Contains(h.AcceptReasons, reason)
 }
 
 // Policy turns a score into a verdict.

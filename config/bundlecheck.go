@@ -30,16 +30,6 @@ func (l *bundleLoader) buildRules() {
 	l.b.Rules = slices.Clone(rules)
 }
 
-func (l *bundleLoader) buildReasons() {
-	first := map[string]string{}
-	for i, f := range l.file.Features.Reasons {
-		path := fmt.Sprintf("features.reasons[%d]", i)
-		l.reference(path+".rule", f.Rule)
-		l.d.unique(first, f.Reason, path+".reason", "the reason")
-	}
-	l.b.Reasons = l.file.Features.Reasons
-}
-
 func (l *bundleLoader) buildIntent() {
 	if l.file.Intent == nil {
 		return

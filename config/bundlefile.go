@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"github.com/goccy/go-yaml/ast"
-
-	"github.com/spillway/spillway/config/signature"
 )
 
 // bundleFile is the bundle as it is written. Bundle is what becomes of it.
@@ -29,17 +27,7 @@ type bundleFile struct {
 type featuresFile struct {
 	// Prefixes of addresses, in lists. Longest match within a list, sum over lists.
 	Prefixes []prefixesFile `yaml:"prefixes"`
-	// TCP fingerprints of SYN packets.
-	TCP []tcpFile `yaml:"tcp"`
-	// JA4 of ClientHellos to tls services. Of the features that match one ClientHello the most specific counts: three parts
-	// before two before one, and exact before stable.
-	JA4 []ja4File `yaml:"ja4"`
-	// P0F are p0f v3 signatures of SYN packets. Of those that fit one SYN the first in the file counts; at most 8 may have
-	// the same IP version and layout of TCP options. The scores of a prefix, of a TCP fingerprint, of a p0f signature and
-	// of a JA4 add up.
-	P0F []p0fFile `yaml:"p0f"`
-	// Reasons that the dataplane gives for packets it could not fingerprint.
-	Reasons []ReasonFeature `yaml:"reasons"`
+	Features
 
 	_ struct{} `later:"pairs"`
 }
@@ -56,30 +44,6 @@ type prefixesFile struct {
 	Entries []entryText `yaml:"entries"`
 	// File with one address or prefix a line, beside the bundle or in a folder below it; # and ; begin comments.
 	File string `yaml:"file" jsonschema:"maxLength=255"`
-}
-
-type tcpFile struct {
-	// Rule of this fingerprint, by its id.
-	Rule string `yaml:"rule" jsonschema:"required"`
-	// MuonFP is window:kinds:mss:scale of the SYN.
-	MuonFP signature.MuonFP `yaml:"muonfp" jsonschema:"required"`
-}
-
-type ja4File struct {
-	// Rule of this JA4, by its id.
-	Rule string `yaml:"rule" jsonschema:"required"`
-	// Match is a JA4; any of its three parts, but not all, may be *.
-	Match signature.JA4 `yaml:"match" jsonschema:"required"`
-	// Stable compares with the stable JA4, in which the extensions 0015, 0023, 0029, 002a and 002c are neither listed nor
-	// counted: they come and go with padding and resumption.
-	Stable bool `yaml:"stable"`
-}
-
-type p0fFile struct {
-	// Rule of this signature, by its id.
-	Rule string `yaml:"rule" jsonschema:"required"`
-	// Signature is version:ttl:olen:mss:window,scale:layout:quirks:payload as p0f v3 writes it.
-	Signature signature.P0F `yaml:"signature" jsonschema:"required"`
 }
 
 type policyFile struct {

@@ -97,10 +97,9 @@ func (l *bundleLoader) build() {
 	l.b.Name = l.file.Name
 	l.buildRules()
 	newPrefixLoader(l).load()
-	l.buildTCP()
-	l.buildJA4()
-	l.buildP0F()
-	l.buildReasons()
+	for _, k := range kinds {
+		k.load(l)
+	}
 	l.buildPolicy()
 	l.buildIntent()
 	l.warnUnused()
@@ -114,12 +113,9 @@ func (l *bundleLoader) normalise() {
 	slices.SortFunc(b.Prefixes, func(x, y PrefixList) int {
 		return cmp.Or(strings.Compare(x.List, y.List), strings.Compare(x.Rule, y.Rule))
 	})
-	slices.SortFunc(b.TCP, func(x, y TCPFeature) int {
-		return strings.Compare(x.Fingerprint.String(), y.Fingerprint.String())
-	})
-	slices.SortFunc(b.JA4, compareJA4)
-	slices.SortStableFunc(b.P0F, compareLayout)
-	slices.SortFunc(b.Reasons, func(x, y ReasonFeature) int { return strings.Compare(x.Reason, y.Reason) })
+	for _, k := range kinds {
+		k.sort(b)
+	}
 	slices.SortFunc(b.Carved, comparePrefix)
 	b.Carved = slices.Compact(b.Carved)
 }

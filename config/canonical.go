@@ -51,26 +51,11 @@ func writeCanonical(to io.Writer, b *Bundle) {
 		w.comma(i)
 		w.list(l)
 	}
-	w.raw(`],"tcp":[`)
-	for i, f := range b.TCP {
-		w.comma(i)
-		w.raw(`{"rule":`)
-		w.text(f.Rule)
-		w.raw(`,"muonfp":"`, f.Fingerprint.String(), `"}`)
-	}
 	w.raw(`]`)
-	w.ja4(b.JA4)
-	w.p0f(b.P0F)
-	w.raw(`,"reasons":[`)
-	for i, f := range b.Reasons {
-		w.comma(i)
-		w.raw(`{"rule":`)
-		w.text(f.Rule)
-		w.raw(`,"reason":`)
-		w.text(f.Reason)
-		w.raw(`}`)
+	for _, k := range kinds {
+		k.write(w, b)
 	}
-	w.raw(`],"policy":{`)
+	w.raw(`,"policy":{`)
 	for i, name := range slices.Sorted(maps.Keys(b.Policy)) {
 		w.comma(i)
 		w.text(name)
@@ -141,38 +126,6 @@ func (w *canonicalWriter) list(l PrefixList) {
 		w.Write(w.scratch)
 	}
 	w.raw(`]}`)
-}
-
-// ja4 writes nothing when there is none: a bundle of an older release keeps its digest. So does p0f.
-func (w *canonicalWriter) ja4(features []JA4Feature) {
-	for i, f := range features {
-		w.open(i, `,"ja4":[`)
-		w.text(f.Rule)
-		w.raw(`,"match":"`, f.Match.String(), `"`)
-		if f.Stable {
-			w.raw(`,"stable":true`)
-		}
-		w.raw(`}`)
-	}
-	w.closeList(len(features))
-}
-
-func (w *canonicalWriter) p0f(features []P0FFeature) {
-	for i, f := range features {
-		w.open(i, `,"p0f":[`)
-		w.text(f.Rule)
-		w.raw(`,"signature":"`, f.Signature.String(), `"}`)
-	}
-	w.closeList(len(features))
-}
-
-// open begins the i-th feature of a list, and before the first of them the list.
-func (w *canonicalWriter) open(i int, list string) {
-	if i == 0 {
-		w.raw(list)
-	}
-	w.comma(i)
-	w.raw(`{"rule":`)
 }
 
 func (w *canonicalWriter) closeList(n int) {

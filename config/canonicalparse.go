@@ -4,6 +4,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -11,8 +12,6 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-
-	"github.com/spillway/spillway/config/signature"
 )
 
 // ErrNotCanonical says that bytes are no canonical bundle: cut off, changed, or written by something else.
@@ -20,17 +19,46 @@ var ErrNotCanonical = errors.New("not the canonical form of a bundle")
 
 // canonicalFile is the canonical form as JSON sees it.
 type canonicalFile struct {
-	Version  int              `json:"version"`
-	Name     string           `json:"name"`
-	Rules    []Rule           `json:"rules"`
-	Prefixes []canonicalList  `json:"prefixes"`
-	TCP      []canonicalTCP   `json:"tcp"`
-	JA4      []canonicalJA4   `json:"ja4"`
-	P0F      []canonicalP0F   `json:"p0f"`
-	Reasons  []ReasonFeature  `json:"reasons"`
-	Policy   map[string]drops `json:"policy"`
-	Permits  []string         `json:"permits"`
-	Intent   *canonicalIntent `json:"intent"`
+	Version  int
+	Name     string
+	Rules    []Rule
+	Prefixes []canonicalList
+	Policy   map[string]drops
+	Permits  []string
+	Intent   *canonicalIntent
+	features []any // by kind
+}
+
+// decodeCanonical reads field by field, so that each kind of feature brings its own.
+func decodeCanonical(data []byte) (*canonicalFile, error) {
+	file := &canonicalFile{}
+	into := map[string]any{"version": &file.Version, "name": &file.Name, "rules": &file.Rules, "prefixes": &file.Prefixes,
+		"policy": &file.Policy, "permits": &file.Permits, "intent": &file.Intent}
+	for _, k := range kinds {
+		target := k.target()
+		file.features = append(file.features, target)
+		into[k.field()] = target
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if start, err := dec.Token(); err != nil || start != json.Delim('{') {
+		return nil, cmp.Or(err, errors.New("no object"))
+	}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		target, known := into[fmt.Sprint(name)]
+		if !known {
+			return nil, fmt.Errorf("unknown field %q", name)
+		}
+		if err := dec.Decode(target); err != nil {
+			return nil, err
+		}
+	}
+	_, err := dec.Token()
+	return file, err
 }
 
 type canonicalList struct {
@@ -38,22 +66,6 @@ type canonicalList struct {
 	Rule       string          `json:"rule"`
 	ThirdParty bool            `json:"third_party"`
 	Entries    json.RawMessage `json:"entries"`
-}
-
-type canonicalTCP struct {
-	Rule   string `json:"rule"`
-	MuonFP string `json:"muonfp"`
-}
-
-type canonicalJA4 struct {
-	Rule   string        `json:"rule"`
-	Match  signature.JA4 `json:"match"`
-	Stable bool          `json:"stable"`
-}
-
-type canonicalP0F struct {
-	Rule      string        `json:"rule"`
-	Signature signature.P0F `json:"signature"`
 }
 
 type drops struct {
@@ -71,10 +83,8 @@ type canonicalIntent struct {
 // without what only tells about the loading. Anything that Canonical would not have written, byte for byte, is
 // ErrNotCanonical.
 func ParseCanonical(data []byte) (*Bundle, error) {
-	var file canonicalFile
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&file); err != nil {
+	file, err := decodeCanonical(data)
+	if err != nil {
 		return nil, fmt.Errorf("parse canonical bundle: %w: %w", ErrNotCanonical, err)
 	}
 	b, err := file.bundle()
@@ -114,46 +124,12 @@ func (file *canonicalFile) bundle() (*Bundle, error) {
 		}
 		b.Prefixes = append(b.Prefixes, PrefixList{List: l.List, Rule: l.Rule, ThirdParty: l.ThirdParty, Entries: entries})
 	}
-	for _, f := range file.TCP {
-		fp, err := signature.ParseMuonFP(f.MuonFP)
-		if err != nil {
-			return nil, fmt.Errorf("fingerprint %q: %w", f.MuonFP, err)
+	for i, k := range kinds {
+		if err := k.read(b, file.features[i], rules); err != nil {
+			return nil, err
 		}
-		if !rules[f.Rule] {
-			return nil, fmt.Errorf("fingerprint %q: no rule %q", f.MuonFP, f.Rule)
-		}
-		b.TCP = append(b.TCP, TCPFeature{Rule: f.Rule, Fingerprint: fp})
-	}
-	if err := file.clients(b, rules); err != nil {
-		return nil, err
-	}
-	for _, f := range file.Reasons {
-		if !rules[f.Rule] {
-			return nil, fmt.Errorf("reason %q: no rule %q", f.Reason, f.Rule)
-		}
-		b.Reasons = append(b.Reasons, f)
 	}
 	return b, file.rest(b)
-}
-
-// clients reads the JA4 features and p0f signatures.
-func (file *canonicalFile) clients(b *Bundle, rules map[string]bool) error {
-	for _, f := range file.JA4 {
-		if !rules[f.Rule] {
-			return fmt.Errorf("ja4 %s: no rule %q", f.Match, f.Rule)
-		}
-		b.JA4 = append(b.JA4, JA4Feature(f))
-	}
-	for _, f := range file.P0F {
-		if !rules[f.Rule] {
-			return fmt.Errorf("signature %s: no rule %q", f.Signature, f.Rule)
-		}
-		b.P0F = append(b.P0F, P0FFeature(f))
-	}
-	if !slices.IsSortedFunc(b.JA4, compareJA4) || !slices.IsSortedFunc(b.P0F, compareLayout) {
-		return errors.New("features are out of order")
-	}
-	return nil
 }
 
 // rest reads policy and intent.

@@ -98,14 +98,14 @@ func (d *decoder) mapping(n ast.Node, into reflect.Value, path string) {
 			d.unknown(fs, key, at, path)
 			return
 		}
-		d.value(value, into.Field(f.index), join(path, key), &f.limits)
+		d.value(value, into.FieldByIndex(f.index), join(path, key), &f.limits)
 	})
 	if !ok {
 		return
 	}
 	for _, f := range fs.list {
 		if f.limits.required && !seen[f.name] {
-			d.fault(CodeMissing, place(n), join(path, f.name), "", fmt.Sprintf("the field %s is missing", f.name), f.limits.describe(into.Field(f.index).Type()))
+			d.fault(CodeMissing, place(n), join(path, f.name), "", fmt.Sprintf("the field %s is missing", f.name), f.limits.describe(into.FieldByIndex(f.index).Type()))
 		}
 	}
 }

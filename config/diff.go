@@ -47,6 +47,28 @@ func (d ListDiff) Len() int {
 	return d.Rows.Len()
 }
 
+// FeatureRow is a feature and its rule.
+type FeatureRow struct {
+	Name string `json:"name"`
+	Rule string `json:"rule"`
+}
+
+// FeatureDiff are the differences of one kind of feature.
+type FeatureDiff struct {
+	Kind string `json:"kind"` // tcp, ja4, p0f, reason
+	// Order reports that the features are the same, but in another order, and that the first that fits counts.
+	Order bool `json:"order,omitempty"`
+	Rows[FeatureRow]
+}
+
+// Len returns the number of differences.
+func (d FeatureDiff) Len() int {
+	if d.Order {
+		return d.Rows.Len() + 1
+	}
+	return d.Rows.Len()
+}
+
 // ServicePolicy is the policy of a service, or of DefaultPolicy.
 type ServicePolicy struct {
 	Service   string    `json:"service"`
@@ -59,13 +81,8 @@ type ServicePolicy struct {
 type Diff struct {
 	Rules    Rows[Rule]          `json:"rules,omitzero"`
 	Prefixes []ListDiff          `json:"prefixes,omitempty"` // lists with differences, by name
-	TCP      Rows[TCPFeature]    `json:"tcp,omitzero"`
-	JA4      Rows[JA4Feature]    `json:"ja4,omitzero"`
-	P0F      Rows[P0FFeature]    `json:"p0f,omitzero"`
-	Reasons  Rows[ReasonFeature] `json:"reasons,omitzero"`
+	Features []FeatureDiff       `json:"features,omitempty"` // kinds with differences
 	Policy   Rows[ServicePolicy] `json:"policy,omitzero"`
-	// P0FOrder reports that the p0f signatures are the same, but in another order: the first that fits counts.
-	P0FOrder bool `json:"p0f_order,omitempty"`
 	// Intent and Name report that those differ.
 	Intent bool `json:"intent,omitempty"`
 	Name   bool `json:"name,omitempty"`
@@ -73,11 +90,14 @@ type Diff struct {
 
 // Len returns the number of differences; 0 exactly when both bundles have the same digest.
 func (d Diff) Len() int {
-	n := d.Rules.Len() + d.TCP.Len() + d.JA4.Len() + d.P0F.Len() + d.Reasons.Len() + d.Policy.Len()
+	n := d.Rules.Len() + d.Policy.Len()
+	for _, k := range d.Features {
+		n += k.Len()
+	}
 	for _, l := range d.Prefixes {
 		n += l.Len()
 	}
-	for _, differs := range []bool{d.P0FOrder, d.Intent, d.Name} {
+	for _, differs := range []bool{d.Intent, d.Name} {
 		if differs {
 			n++
 		}
@@ -93,31 +113,21 @@ func Change(old, new *Bundle) Diff {
 	if new == nil {
 		new = &Bundle{Name: old.Name}
 	}
-	signatures, order := changeSignatures(old.P0F, new.P0F)
+	var features []FeatureDiff
+	for _, k := range kinds {
+		if f := k.change(old, new); f.Len() > 0 {
+			features = append(features, f)
+		}
+	}
 	return Diff{
 		Rules:    rowsOf(old.Rules, new.Rules, func(a, b Rule) int { return strings.Compare(a.ID, b.ID) }, sameRule),
 		Prefixes: changeLists(old, new),
-		TCP: rowsOf(old.TCP, new.TCP, func(a, b TCPFeature) int {
-			return strings.Compare(a.Fingerprint.String(), b.Fingerprint.String())
-		}, func(a, b TCPFeature) bool { return a.Rule == b.Rule }),
-		JA4: rowsOf(old.JA4, new.JA4, compareJA4, func(a, b JA4Feature) bool { return a.Rule == b.Rule }),
-		P0F: signatures, P0FOrder: order,
-		Reasons: rowsOf(old.Reasons, new.Reasons, func(a, b ReasonFeature) int { return strings.Compare(a.Reason, b.Reason) },
-			func(a, b ReasonFeature) bool { return a == b }),
+		Features: features,
 		Policy: rowsOf(policies(old), policies(new), func(a, b ServicePolicy) int { return strings.Compare(a.Service, b.Service) },
 			func(a, b ServicePolicy) bool { return a == b }),
 		Intent: !sameIntent(old.Intent, new.Intent),
 		Name:   old.Name != new.Name,
 	}
-}
-
-// changeSignatures compares signatures whatever their order, and says whether the order is all that differs.
-func changeSignatures(old, new []P0FFeature) (Rows[P0FFeature], bool) {
-	compare := func(a, b P0FFeature) int { return strings.Compare(a.Signature.String(), b.Signature.String()) }
-	sorted := func(all []P0FFeature) []P0FFeature { return slices.SortedFunc(slices.Values(all), compare) }
-	rows := rowsOf(sorted(old), sorted(new), compare, func(a, b P0FFeature) bool { return a.Rule == b.Rule })
-	same := slices.EqualFunc(old, new, func(a, b P0FFeature) bool { return compare(a, b) == 0 })
-	return rows, !same && len(rows.Added)+len(rows.Removed) == 0
 }
 
 func nameOrEmpty(b *Bundle) string {

@@ -31,16 +31,17 @@ func TestChange(t *testing.T) {
 	for _, l := range got.Prefixes {
 		note(l.List, l.Added, l.Removed, l.Changed)
 	}
-	note("tcp", len(got.TCP.Added), len(got.TCP.Removed), len(got.TCP.Changed))
-	note("reasons", got.Reasons.Added, got.Reasons.Removed, got.Reasons.Changed)
+	for _, k := range got.Features {
+		note(k.Kind, k.Added, k.Removed, k.Changed)
+	}
 	note("policy", got.Policy.Added, got.Policy.Removed, got.Policy.Changed)
 	want := []string{
 		"rules +[c] -[b] ~1",
 		"gone +[] -[{198.51.100.0/24 b}] ~[]",
 		"new +[{198.51.100.0/24 c}] -[] ~[]",
 		"x +[{192.0.2.64/26 a}] -[{203.0.113.0/24 a}] ~[]",
-		"tcp +1 -1 ~0",
-		"reasons +[] -[] ~[{{a fragment} {c fragment}}]",
+		"tcp +[{2::: a}] -[{1::: a}] ~[]",
+		"reason +[] -[] ~[{{fragment a} {fragment c}}]",
 		"policy +[] -[] ~[{{web 80 never } {web 90 never }}]",
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {

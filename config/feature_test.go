@@ -99,7 +99,7 @@ func TestOrderOfSignaturesCounts(t *testing.T) {
 	if one.Digest == two.Digest {
 		t.Error("two signatures of one layout changed places, and the digest is the same")
 	}
-	if d := Change(one, two); d.Len() != 1 || !d.P0FOrder {
+	if d := Change(one, two); d.Len() != 1 || !d.Features[0].Order {
 		t.Errorf("the difference is %+v, want the order", d)
 	}
 	if three := mustBundle(t, text(other, a, b), nil); three.Digest != one.Digest {

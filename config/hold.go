@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // The codes of holds.
@@ -54,9 +55,7 @@ func Holds(old, new *Bundle, host *Host) []Hold {
 			out = holdChange(out, "list "+name, before[name], after[name], limit)
 		}
 		out = holdChange(out, "rules", len(old.Rules), len(new.Rules), limit)
-		out = holdChange(out, "tcp fingerprints", len(old.TCP), len(new.TCP), limit)
-		out = holdChange(out, "ja4 features", len(old.JA4), len(new.JA4), limit)
-		out = holdChange(out, "p0f signatures", len(old.P0F), len(new.P0F), limit)
+		out = holdFeatures(out, "", old, new, limit)
 	}
 	v4, v6 := coverage(new)
 	out = holdCoverage(out, "IPv4", v4, host.Guards.MaxCoverage)
@@ -95,9 +94,7 @@ func SetHolds(old, new *Set, host *Host) []Hold {
 		}
 		limit := host.Guards.MaxChange
 		out = holdChange(out, "rules of "+b.Name, len(was.Rules), len(b.Rules), limit)
-		out = holdChange(out, "tcp fingerprints of "+b.Name, len(was.TCP), len(b.TCP), limit)
-		out = holdChange(out, "ja4 features of "+b.Name, len(was.JA4), len(b.JA4), limit)
-		out = holdChange(out, "p0f signatures of "+b.Name, len(was.P0F), len(b.P0F), limit)
+		out = holdFeatures(out, " of "+b.Name, was, b, limit)
 	}
 	return out
 }
@@ -113,6 +110,17 @@ func listSizes(b *Bundle) map[string]int {
 	out := map[string]int{}
 	for _, l := range b.Prefixes {
 		out[l.List] += len(l.Entries)
+	}
+	return out
+}
+
+// holdFeatures looks at the kinds that somebody lists: there are only a few reasons.
+func holdFeatures(out []Hold, whose string, old, new *Bundle, limit Percent) []Hold {
+	is := new.Tallies()
+	for i, was := range old.Tallies() {
+		if was.Room != "" {
+			out = holdChange(out, strings.ToLower(was.Many())+whose, was.Count, is[i].Count, limit)
+		}
 	}
 	return out
 }

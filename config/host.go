@@ -124,12 +124,9 @@ const (
 // assumes when it is given no host.
 func DefaultHost() *Host {
 	return &Host{
-		Version: Version,
-		MaxMode: ModeObserve,
-		Capacity: Capacity{
-			Prefixes4: 100_000, Prefixes6: 100_000, TCPFingerprints: 4096, JA4s: 16_384, TCPSignatures: 1024, Rules: 4096,
-			Flows: 262_144, Syns: 65_536, Hellos: 2048, Shapes: 16_384, Bans: 1024, Vouched: 16_384, Allowlist: 1024, Services: 16,
-		},
+		Version:  Version,
+		MaxMode:  ModeObserve,
+		Capacity: DefaultCapacity(),
 		Guards: Guards{
 			Bake: 10 * time.Minute, Lease: 5 * time.Second, AgentTimeout: Timeout(15 * time.Minute),
 			MaxBanTTL: 24 * time.Hour, MinPrefixV4: 10, MinPrefixV6: 24, BanFloorV4: 24, BanFloorV6: 48,

@@ -30,7 +30,7 @@ type limits struct {
 
 // field is one field of a struct that a file can name.
 type field struct {
-	index  int
+	index  []int // of embedded structs, as reflect.Value.FieldByIndex takes it
 	name   string
 	limits limits
 }
@@ -48,13 +48,12 @@ func fieldsOf(t reflect.Type) *fields {
 		return v.(*fields)
 	}
 	fs := &fields{}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for _, f := range reflect.VisibleFields(t) {
 		if later := f.Tag.Get("later"); later != "" {
 			fs.later = append(fs.later, strings.Split(later, ",")...)
 		}
 		if name := f.Tag.Get("yaml"); name != "" {
-			fs.list = append(fs.list, field{index: i, name: name, limits: limitsOf(f.Tag)})
+			fs.list = append(fs.list, field{index: f.Index, name: name, limits: limitsOf(f.Tag)})
 		}
 	}
 	v, _ := fieldCache.LoadOrStore(t, fs)

@@ -11,17 +11,16 @@ import (
 )
 
 // Relaxes reports whether the new set can only let more pass than the old one: whatever connection comes from now on,
-// its score is at most what it was, and no threshold is lower. It is exact for prefixes, TCP fingerprints and reasons; of
-// JA4s and p0f signatures, where one that is gone makes room for another, it says no when it cannot tell.
+// its score is at most what it was, and no threshold is lower. It is exact for prefixes and for kinds of
+// features that add up; of the others, where one that is gone makes room for another, it says no when it cannot tell.
 func Relaxes(old, new *Set, now time.Time) bool {
 	before, after := old.merge(), new.merge()
 	if !after.blocks() {
 		return true
 	}
 	r := relaxer{now: now, old: rulesByID(before), new: rulesByID(after)}
-	return r.policies(before, after) && r.lists(before, after) &&
-		r.sums(tcpRows(before), tcpRows(after)) && r.sums(reasonRows(before), reasonRows(after)) &&
-		r.first(ja4Rows(before), ja4Rows(after)) && r.first(p0fRows(before), p0fRows(after))
+	stricter := func(k kind) bool { return !k.relaxes(r, before, after) }
+	return r.policies(before, after) && r.lists(before, after) && !slices.ContainsFunc(kinds, stricter)
 }
 
 // blocks reports whether a policy of the bundle can block anyone.
@@ -127,34 +126,6 @@ func (k *keyed) add(key, rule string) {
 		k.order = append(k.order, key)
 	}
 	k.rules[key] = append(k.rules[key], rule)
-}
-
-func tcpRows(b *Bundle) (k keyed) {
-	for _, f := range b.TCP {
-		k.add(f.Fingerprint.String(), f.Rule)
-	}
-	return k
-}
-
-func reasonRows(b *Bundle) (k keyed) {
-	for _, f := range b.Reasons {
-		k.add(f.Reason, f.Rule)
-	}
-	return k
-}
-
-func ja4Rows(b *Bundle) (k keyed) {
-	for _, f := range b.JA4 {
-		k.add(f.String(), f.Rule)
-	}
-	return k
-}
-
-func p0fRows(b *Bundle) (k keyed) {
-	for _, f := range b.P0F {
-		k.add(f.Signature.String(), f.Rule)
-	}
-	return k
 }
 
 func valueOf(rules map[string]Rule, ids []string) value {

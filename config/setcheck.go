@@ -4,11 +4,8 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
-	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/config/words"
 )
 
@@ -30,7 +27,9 @@ func (s *Set) Check(host *Host) error {
 		c.reasons(host)
 	}
 	c.capacities(host)
-	c.signatures()
+	for _, k := range kinds {
+		k.together(c)
+	}
 	return c.out.err()
 }
 
@@ -152,72 +151,27 @@ func (b *Bundle) score(id string) int {
 
 // capacities counts the set, and names what each bundle has of it.
 func (c *setChecker) capacities(host *Host) {
-	limits := host.Capacity
-	here := map[*Bundle]*Bundle{}
-	for _, b := range c.set.Bundles {
-		here[b], _ = b.LeaveOut(Protected(host, nil))
+	needs := make([]Counts, len(c.set.Bundles))
+	for i, b := range c.set.Bundles {
+		here, _ := b.LeaveOut(Protected(host, nil))
+		needs[i] = here.Counts()
 	}
-	for _, kind := range []struct {
-		what, capacity string
-		room           int
-		count          func(*Bundle) int
-	}{
-		{"rules", "rules", limits.Rules, func(b *Bundle) int { return len(b.Rules) }},
-		{"IPv4 prefixes", "prefixes_v4", limits.Prefixes4, func(b *Bundle) int { v4, _ := here[b].PrefixCount(); return v4 }},
-		{"IPv6 prefixes", "prefixes_v6", limits.Prefixes6, func(b *Bundle) int { _, v6 := here[b].PrefixCount(); return v6 }},
-		{"TCP fingerprints", "tcp_fingerprints", limits.TCPFingerprints, func(b *Bundle) int { return len(b.TCP) }},
-		{"JA4 features", "ja4s", limits.JA4s, func(b *Bundle) int { return len(b.JA4) }},
-		{"p0f signatures", "tcp_signatures", limits.TCPSignatures, func(b *Bundle) int { return len(b.P0F) }},
-	} {
-		sum, parts := 0, []string{}
-		most := c.set.Bundles[0]
-		for _, b := range c.set.Bundles {
-			n := kind.count(b)
+	for _, room := range Rooms() {
+		sum, parts, most := 0, []string{}, 0
+		for i, b := range c.set.Bundles {
+			n := needs[i][room.Field]
 			if n > 0 {
 				parts = append(parts, fmt.Sprintf("%d in %s", n, b.Name))
 			}
-			if n > kind.count(most) {
-				most = b
+			if n > needs[most][room.Field] {
+				most = i
 			}
 			sum += n
 		}
-		if sum > kind.room {
-			c.fault(most, CodeCapacity, "", fmt.Sprintf("%d %s", sum, kind.what), fmt.Sprintf("%d %s in all bundles, capacity %d: %s", sum, kind.what, kind.room, words.List(parts, "and")),
-				fmt.Sprintf("at most %d (capacity.%s in the host file)", kind.room, kind.capacity))
+		if has := host.Capacity.Room(room.Field); sum > has {
+			c.fault(c.set.Bundles[most], CodeCapacity, "", fmt.Sprintf("%d %s", sum, room.What),
+				fmt.Sprintf("%d %s in all bundles, capacity %d: %s", sum, room.What, has, words.List(parts, "and")),
+				fmt.Sprintf("at most %d (capacity.%s in the host file)", has, room.Field))
 		}
-	}
-}
-
-// signatures keeps the buckets of p0f as small as in one bundle.
-func (c *setChecker) signatures() {
-	type member struct {
-		text string
-		of   *Bundle
-	}
-	buckets := map[string][]member{}
-	seen := map[string]bool{}
-	for _, b := range c.set.Bundles {
-		for _, f := range b.P0F {
-			if seen[f.Signature.String()] {
-				continue // an equal one adds up, and takes no place
-			}
-			seen[f.Signature.String()] = true
-			for _, version := range f.Signature.Versions() {
-				bucket := fmt.Sprintf("IPv%d with the options %q", version, signature.FormatLayout(f.Signature.Layout, f.Signature.EOLPad))
-				buckets[bucket] = append(buckets[bucket], member{f.Signature.String() + " (" + b.Name + ")", b})
-			}
-		}
-	}
-	for _, bucket := range slices.Sorted(maps.Keys(buckets)) {
-		members := buckets[bucket]
-		if len(members) <= signature.MaxP0FBucket {
-			continue
-		}
-		var texts []string
-		for _, m := range members {
-			texts = append(texts, m.text)
-		}
-		c.fault(members[len(members)-1].of, CodeCapacity, "features.p0f", fmt.Sprintf("%d signatures", len(members)),
-			fmt.Sprintf("%d signatures for %s in all bundles: %s", len(members), bucket, strings.Join(texts, ", ")), fmt.Sprintf("at most %d of one IP version and option layout", signature.MaxP0FBucket))
 	}
 }

@@ -120,9 +120,11 @@ func (a *app) checkBundle(path string, reply *checked) (string, error) {
 
 func aboutBundle(b *config.Bundle) string {
 	v4, v6 := b.PrefixCount()
-	return fmt.Sprintf("%s %s, %s, %d IPv4 and %d IPv6 prefixes, %s, %s, %s, %s", b.Name, b.Digest.Short(),
-		count(len(b.Rules), "rule"), v4, v6, count(len(b.TCP), "TCP fingerprint"), count(len(b.P0F), "p0f signature"),
-		count(len(b.JA4), "JA4 feature"), count(len(b.Reasons), "reason"))
+	parts := []string{b.Name + " " + b.Digest.Short(), count(len(b.Rules), "rule"), fmt.Sprintf("%d IPv4 and %d IPv6 prefixes", v4, v6)}
+	for _, t := range b.Tallies() {
+		parts = append(parts, count(t.Count, t.One))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (a *app) newConfigSchema() *cobra.Command {

@@ -20,8 +20,8 @@ func denied() oracle.World {
 		Policy: map[string]config.Policy{config.DefaultPolicy: {Drop: 80}, "dns": {Drop: 60}},
 		Prefixes: []config.PrefixList{{List: "own", Rule: "net", Entries: []netip.Prefix{
 			netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8:a::/48")}}},
-		Reasons: []config.ReasonFeature{{Rule: "odd", Reason: "fragment"}, {Rule: "odd", Reason: "malformed"}},
 	}
+	b.Reasons = []config.ReasonFeature{{Rule: "odd", Reason: "fragment"}, {Rule: "odd", Reason: "malformed"}}
 	fp, err := signature.ParseMuonFP("1024:::")
 	if err != nil {
 		panic(err)

@@ -129,13 +129,12 @@ func (w planWriter) write(old, b *config.Bundle) {
 		}
 		writeRows(w, "prefix", l.List, l.Rows, func(r config.PrefixRow) (string, string) { return r.Prefix.String(), r.Rule })
 	}
-	writeRows(w, "tcp", "", d.TCP, func(f config.TCPFeature) (string, string) { return f.Fingerprint.String(), f.Rule })
-	writeRows(w, "ja4", "", d.JA4, func(f config.JA4Feature) (string, string) { return f.String(), f.Rule })
-	writeRows(w, "p0f", "", d.P0F, func(f config.P0FFeature) (string, string) { return f.Signature.String(), f.Rule })
-	if d.P0FOrder {
-		w.row(api.PlanRow{Op: "changed", What: "p0f", Name: "signatures", To: "another order: the first that fits counts"})
+	for _, k := range d.Features {
+		writeRows(w, k.Kind, "", k.Rows, func(f config.FeatureRow) (string, string) { return f.Name, w.describeFeature(k.Kind, f) })
+		if k.Order {
+			w.row(api.PlanRow{Op: "changed", What: k.Kind, Name: "signatures", To: "another order: the first that fits counts"})
+		}
 	}
-	writeRows(w, "reason", "", d.Reasons, func(f config.ReasonFeature) (string, string) { return f.Reason, w.describeReason(f) })
 	writeRows(w, "policy", "", d.Policy, func(s config.ServicePolicy) (string, string) { return s.Service, describePolicy(s) })
 	if d.Intent {
 		w.row(api.PlanRow{Op: "changed", What: "intent", Name: "expects", From: describeIntent(old.Intent), To: describeIntent(b.Intent)})
@@ -190,9 +189,12 @@ func describePolicy(s config.ServicePolicy) string {
 	return text
 }
 
-// describeReason says of a reason what a rule can do by it on this host.
-func (w planWriter) describeReason(f config.ReasonFeature) string {
-	if w.host.Accepts(f.Reason) {
+// describeFeature says which rule a feature has; and of a reason, what a rule can do by it on this host.
+func (w planWriter) describeFeature(kind string, f config.FeatureRow) string {
+	switch {
+	case kind != config.PlanReason:
+		return f.Rule
+	case w.host.Accepts(f.Name):
 		return f.Rule + ", may block alone"
 	}
 	return f.Rule + ", never blocks alone"
