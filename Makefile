@@ -30,7 +30,7 @@ build: ## build bin/spillway, one static binary (needs Go only)
 	go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(version)' -o bin/spillway ./cmd/spillway
 
 demo: root deps build ## block bots in front of a real web server, in namespaces of its own, in two minutes (root)
-	go build -trimpath -buildvcs=false -o bin/ ./test/bots/mimic ./cmd/spillway-demo
+	go build -trimpath -buildvcs=false -o bin/ ./test/support/bots/mimic ./cmd/spillway-demo
 	bin/spillway-demo
 
 # Three streams (.ci/budget): what makes traffic runs one package at a time, and beside it what computes. The emulated kernels get
@@ -49,15 +49,15 @@ unit: ## run the tests that need neither root nor clang, and say which were left
 
 soak: root build ## the long versions: 1,000 swaps, a minute of each flood, every fault, a million ClientHellos, 100,000 schedules (root)
 	SPILLWAY_SWAPS=1000 SPILLWAY_ATTACK_FOR=1m SPILLWAY_FAULTS=all SPILLWAY_HELLOS=1000000 SPILLWAY_SCHEDULES=100000 \
-		SPILLWAY_CAPTURES=100000 go test -count=1 -p 1 -timeout 4h ./test/swap ./test/attack ./test/fault ./test/upgrade ./test/ja4 ./test/receiver \
-		./test/fingerprints
+		SPILLWAY_CAPTURES=100000 go test -count=1 -p 1 -timeout 4h $(addprefix ./test/system/,swap attack fault upgrade) \
+		$(addprefix ./test/dataplane/,ja4 receiver fingerprints)
 
 fuzz: root ## compare the dataplane with its model, and with the reader of captures, until SPILLWAY_FUZZ_FOR has passed (8h)
 	SPILLWAY_FUZZ_FOR=$${SPILLWAY_FUZZ_FOR:-8h} go test -count=1 -timeout 0 -v -run 'TestProgramAndModelAgree|TestBothReadersOfCaptures' \
-		./test/oracle ./test/fingerprints
+		./test/dataplane/oracle ./test/dataplane/fingerprints
 
 verdicts: root ## write docs/VERDICTS.md again, by program runs
-	go test -count=1 -run TestVerdicts ./test/matrix -update
+	go test -count=1 -run TestVerdicts ./test/dataplane/matrix -update
 
 lint: ## go vet, gofmt, go.mod, licences, and the direction of imports
 	go vet ./...
@@ -75,7 +75,7 @@ clean: ## remove what was built
 	rm -rf bin
 	go clean -testcache
 
-include test/bench/bench.mk test/kernels/kernels.mk
+include test/bench/bench.mk test/system/kernels/kernels.mk
 
 root:
 	@[ "$$(id -u)" -eq 0 ] || { echo 'this needs root: sudo env "PATH=$$PATH" make $(MAKECMDGOALS)   (make unit does not)' >&2; exit 1; }

@@ -9,7 +9,7 @@
  *
  * What counts is not what the RFC allows but what some server takes, for a hello that is served and was not read hides its
  * client. Handshake records may be empty (OpenSSL and what is built on it takes 32 in a row); warnings (Go) and change_cipher_spec
- * (GnuTLS) may come before and between; Go looks at no version below 0x1000. test/ja4/servers_test.go asks the servers. */
+ * (GnuTLS) may come before and between; Go looks at no version below 0x1000. test/dataplane/ja4/servers_test.go asks the servers. */
 #ifndef SPILLWAY_RECORD_H
 #define SPILLWAY_RECORD_H
 

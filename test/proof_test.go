@@ -107,7 +107,7 @@ func testsOf(t *testing.T, pkg string) (names []string) {
 // targets returns what make knows.
 func targets(t *testing.T) (names []string) {
 	t.Helper()
-	for _, file := range []string{"../Makefile", "../test/bench/bench.mk", "../test/kernels/kernels.mk"} {
+	for _, file := range []string{"../Makefile", "../test/bench/bench.mk", "../test/system/kernels/kernels.mk"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

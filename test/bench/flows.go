@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/test/packet"
+	"github.com/spillway/spillway/test/support/packet"
 )
 
 var (

@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 
-	"github.com/spillway/spillway/test/packet"
+	"github.com/spillway/spillway/test/support/packet"
 )
 
 // visitor is who sends the hot packets.

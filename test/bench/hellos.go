@@ -10,8 +10,8 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/test/clienthello"
-	"github.com/spillway/spillway/test/packet"
+	"github.com/spillway/spillway/test/support/clienthello"
+	"github.com/spillway/spillway/test/support/packet"
 )
 
 const helloFloor = "hello floor"

@@ -12,9 +12,9 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
-	"github.com/spillway/spillway/test/clienthello"
-	"github.com/spillway/spillway/test/packet"
-	"github.com/spillway/spillway/test/reference"
+	"github.com/spillway/spillway/test/model/reference"
+	"github.com/spillway/spillway/test/support/clienthello"
+	"github.com/spillway/spillway/test/support/packet"
 )
 
 const (

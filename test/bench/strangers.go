@@ -14,8 +14,8 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
-	"github.com/spillway/spillway/test/clienthello"
-	"github.com/spillway/spillway/test/packet"
+	"github.com/spillway/spillway/test/support/clienthello"
+	"github.com/spillway/spillway/test/support/packet"
 )
 
 // What may a packet cost that anybody can send, and one of a connection that a socket vouches for.

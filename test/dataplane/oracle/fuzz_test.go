@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oracle_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/test/dataplane/oracle/plane"
+	"github.com/spillway/spillway/test/support/packet"
+)
+
+const (
+	roundFrames = 5000 // from a fresh start
+	worldFrames = 250  // between two changes of the world
+	wantFrames  = 200_000
+	workers     = 4 // building a generation is mostly waiting for the kernel
+)
+
+// needKernel says what is missing for program runs; in CI that is a failure.
+func needKernel(t *testing.T) {
+	t.Helper()
+	missing := plane.Missing()
+	switch {
+	case missing == "":
+	case os.Getenv("CI") == "true":
+		t.Fatal(missing)
+	default:
+		t.Skip("left out: " + missing)
+	}
+}
+
+func openPlane(t *testing.T) *plane.Plane {
+	t.Helper()
+	needKernel(t)
+	p, err := plane.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	return p
+}
+
+// number reads a number from the environment.
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// enough says when the rounds end: after wantFrames, after the time of SPILLWAY_FUZZ_FOR, or after SPILLWAY_ROUND.
+func enough(t *testing.T) func(round uint64) bool {
+	t.Helper()
+	text := os.Getenv("SPILLWAY_FUZZ_FOR")
+	if only, ok := os.LookupEnv("SPILLWAY_ROUND"); ok {
+		return func(round uint64) bool { return strconv.FormatUint(round, 10) != only }
+	}
+	if text == "" {
+		return func(round uint64) bool { return round*roundFrames >= wantFrames }
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("SPILLWAY_FUZZ_FOR: %v", err)
+	}
+	end := time.Now().Add(d)
+	return func(uint64) bool { return time.Now().After(end) }
+}
+
+// TestProgramAndModelAgree runs mutated frames in random worlds. SPILLWAY_SEED repeats a run, SPILLWAY_ROUND one round of
+// it, SPILLWAY_FUZZ_FOR=8h makes it long. A difference is shrunk and written to a file, which becomes a case of testdata/corpus.
+func TestProgramAndModelAgree(t *testing.T) {
+	needKernel(t)
+	base, done := number(t, "SPILLWAY_SEED", rand.Uint64()), enough(t)
+	t.Logf("SPILLWAY_SEED=%d", base)
+	var next, frames, failed atomic.Uint64
+	next.Store(number(t, "SPILLWAY_ROUND", 0))
+	var group sync.WaitGroup
+	tally := newTally()
+	for range workers {
+		p := openPlane(t)
+		group.Go(func() {
+			for failed.Load() < 5 {
+				round := next.Add(1) - 1
+				if done(round) {
+					return
+				}
+				n, err := fuzzRound(p, rand.New(rand.NewPCG(base, round)), tally)
+				frames.Add(uint64(n))
+				if err != nil {
+					failed.Add(1)
+					t.Errorf("SPILLWAY_SEED=%d, round %d: %v", base, round, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	t.Logf("%d frames: %s", frames.Load(), tally)
+	if failed.Load() == 0 && frames.Load() >= wantFrames {
+		tally.check(t)
+	} else if os.Getenv("SPILLWAY_FUZZ_FOR")+os.Getenv("SPILLWAY_ROUND") == "" {
+		t.Errorf("%d frames, want %d", frames.Load(), wantFrames)
+	}
+}
+
+// fuzzRound compares roundFrames frames, and changes the world in between.
+func fuzzRound(p *plane.Plane, r *rand.Rand, tally *tally) (frames int, err error) {
+	s, err := newSession(p)
+	if err != nil {
+		return 0, err
+	}
+	var last packet.Frame
+	for ; frames < roundFrames; frames++ {
+		if frames%worldFrames == 0 {
+			if err := change(s, r, frames == 0); err != nil {
+				return frames, err
+			}
+		}
+		last = randomFrame(r, last)
+		b := mutated(r, last)
+		difference, want, err := s.frame(b)
+		if err != nil {
+			return frames, fmt.Errorf("run a frame of %d bytes: %w", len(b), err)
+		}
+		if difference != "" {
+			return frames, report(p, s.steps)
+		}
+		tally.add(want)
+	}
+	wrong, err := s.end()
+	if err == nil && len(wrong) > 0 {
+		err = fmt.Errorf("at the end of the round: %q", wrong)
+	}
+	return frames, err
+}
+
+// change makes another world: all of it, its generations, or its words.
+func change(s *session, r *rand.Rand, first bool) error {
+	w := s.model.World
+	switch {
+	case first || one(r, 20):
+		return s.publish(randomWorld(r))
+	case one(r, 8):
+		randomGenerations(r, &w)
+		return s.publish(w)
+	}
+	randomWords(r, &w)
+	return s.set(w)
+}
+
+// report shrinks what led to a difference and writes it down.
+func report(p *plane.Plane, steps []step) error {
+	steps = shrink(p, steps)
+	difference, at, err := play(p, steps)
+	if err != nil {
+		return fmt.Errorf("play the difference again: %w", err)
+	}
+	if difference == "" {
+		return fmt.Errorf("a difference that does not come again from a fresh start; last frame %x", steps[len(steps)-1].Frame)
+	}
+	text, err := json.MarshalIndent(corpusCase{Why: difference, Steps: steps}, "", "\t")
+	if err != nil {
+		return err
+	}
+	file, err := os.CreateTemp("", "spillway-difference-*.json")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	if _, err := file.Write(text); err != nil {
+		return err
+	}
+	return fmt.Errorf("%s\n  frame %x\n  %d steps in %s: name it, and move it to %s", difference, steps[at].Frame,
+		len(steps), file.Name(), filepath.Join("testdata", "corpus"))
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plane
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/test/model/oracle"
+)
+
+// Publish builds w anew, makes it what counts, and completes it with what the kernel chose: slots and numbers. A
+// generation is compiled for the services of its own list, which may be fewer than the world's.
+func (p *Plane) Publish(w *oracle.World) error { return p.move(func() error { return p.publish(w) }) }
+
+func (p *Plane) publish(w *oracle.World) error {
+	if _, err := p.DropGenerations(); err != nil {
+		return err
+	}
+	image, err := p.compileHost(w, w.Services)
+	if err != nil {
+		return err
+	}
+	slot, err := p.BuildHost(image)
+	if err != nil {
+		return err
+	}
+	if _, err := p.Dataplane.Publish(loader.Change{Host: &slot}); err != nil {
+		return err
+	}
+	if err := p.learnServices(); err != nil {
+		return err
+	}
+	if g := w.Stable; g != nil {
+		if err := p.build(g, w, loader.Change{Stable: &g.Slot}); err != nil {
+			return err
+		}
+	}
+	if g := w.Candidate; g != nil {
+		canary := uint16(w.Canary)
+		if err := p.build(g, w, loader.Change{Candidate: &g.Slot, Canary: &canary}); err != nil {
+			return err
+		}
+	}
+	return p.Set(w)
+}
+
+// build compiles one generation, for the services of its list by their published ids, and gives it its role.
+func (p *Plane) build(g *oracle.Generation, w *oracle.World, role loader.Change) error {
+	image, err := p.compileHost(w, slices.DeleteFunc(slices.Clone(w.Services), func(s config.Service) bool {
+		return !slices.Contains(g.Services, s.Name)
+	}))
+	if err != nil {
+		return err
+	}
+	if g.Number, err = p.NextNumber(); err != nil {
+		return err
+	}
+	img, err := loader.CompileBundle(g.Bundle, image, g.Number, loader.Now())
+	if err != nil {
+		return err
+	}
+	if g.Slot, err = p.Build(img); err != nil {
+		return err
+	}
+	_, err = p.Dataplane.Publish(role)
+	return err
+}
+
+func (p *Plane) compileHost(w *oracle.World, services []config.Service) (*loader.HostImage, error) {
+	h := config.DefaultHost()
+	h.Services = services
+	for _, a := range w.Allowlist {
+		h.Allowlist = append(h.Allowlist, config.AllowEntry{Prefix: a})
+	}
+	h.AcceptReasons = w.AcceptReasons
+	h.Guards.AgentTimeout = config.Timeout(w.AgentTimeout)
+	current, err := p.Host()
+	if err != nil {
+		return nil, err
+	}
+	return loader.CompileHost(h, current, 1)
+}
+
+func (p *Plane) learnServices() error {
+	info, err := p.Host()
+	if err != nil {
+		return err
+	}
+	p.ids = map[string]uint8{"": 0}
+	for _, s := range info.Services {
+		p.ids[s.Name] = s.ID
+	}
+	return nil
+}
+
+// Set makes those parts of w count that need no new map: mode, words, bans. The control word, and with it the epoch,
+// changes only when the mode does.
+func (p *Plane) Set(w *oracle.World) error {
+	if mode := loader.ModeOf(w.Mode); mode != p.Control().Mode {
+		if _, err := p.Dataplane.Publish(loader.Change{Mode: &mode}); err != nil {
+			return err
+		}
+	}
+	w.Now, w.SynPlaces = time.Now(), Capacity.Syns
+	p.words.setSynKey(w.SynKey)
+	p.SetBypass(deadline(w.Bypass))
+	for name, id := range p.ids {
+		p.SetServiceBypass(id, deadline(slices.Contains(w.BypassServices, name)))
+	}
+	p.SetLease(loader.In(time.Until(w.Lease)))
+	p.SetTripped(0)
+	if w.Tripped && w.Candidate != nil {
+		p.SetTripped(w.Candidate.Number)
+	}
+	p.words.setHeartbeat(1)
+	if w.Heartbeat.After(w.Now) {
+		p.words.setHeartbeat(1 << 62) // no test is so slow that this agent is lost
+	}
+	return errors.Join(p.setBans(w.Bans), p.setVouched(w.Vouched))
+}
+
+func deadline(on bool) loader.Deadline {
+	if on {
+		return loader.DeadlineForever
+	}
+	return 0
+}
+
+func (p *Plane) setBans(bans []oracle.Ban) error {
+	for _, b := range p.banned {
+		if _, err := p.Unban(b); err != nil {
+			return err
+		}
+	}
+	p.banned = []netip.Prefix{}
+	for _, b := range bans {
+		if err := p.Ban(b.Prefix, time.Until(b.Expires)); err != nil {
+			return err
+		}
+		p.banned = append(p.banned, b.Prefix)
+	}
+	return nil
+}
+
+func (p *Plane) setVouched(vouched []oracle.Vouch) error {
+	for _, a := range p.vouched {
+		if _, err := p.Unvouch(a); err != nil {
+			return err
+		}
+	}
+	p.vouched = nil
+	if _, err := p.SweepVouched(); err != nil {
+		return err
+	}
+	for _, v := range vouched {
+		if err := p.Vouch(v.Source, time.Until(v.Expires)); err != nil {
+			return err
+		}
+		p.vouched = append(p.vouched, v.Source)
+	}
+	return nil
+}
