@@ -6,25 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	support "github.com/spillway/spillway/test/support/plane"
 )
-
-const bpffs = "/sys/fs/bpf"
 
 // plane is a dataplane in one state, with pins of its own so that its maps can be filled from outside. Cases that need
 // different states have different planes: nothing changes between rounds.
 type plane struct {
-	*loader.Dataplane
+	*support.Plane
 	name  string
-	pins  string
 	root  *ebpf.Program
 	flows *ebpf.Map
 }
@@ -76,82 +72,38 @@ func deny(prefixes []netip.Prefix) func(*config.Bundle) {
 }
 
 func newPlane(name string, o planeOptions) (_ *plane, err error) {
-	if err := mountBPFFS(); err != nil {
-		return nil, err
+	host := benchHost(o.flows)
+	if o.host != nil {
+		o.host(host)
 	}
-	p := &plane{name: name, pins: filepath.Join(bpffs, fmt.Sprintf("spillway-bench-%d-%s", os.Getpid(), name))}
+	own, err := support.Open("bench-"+name, loader.Options{Capacity: host.Capacity, Lab: name == "hellos"})
+	if err != nil {
+		return nil, fmt.Errorf("make dataplane %s: %w", name, err)
+	}
+	p := &plane{Plane: own, name: name}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("make dataplane %s: %w", name, err), p.close())
 		}
 	}()
-	host := benchHost(o.flows)
-	if o.host != nil {
-		o.host(host)
-	}
-	if p.Dataplane, err = loader.Open(loader.Options{Pins: p.pins, Capacity: host.Capacity, Lab: name == "hellos"}); err != nil {
-		return nil, err
-	}
-	base := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion))
-	if p.root, err = ebpf.LoadPinnedProgram(filepath.Join(p.pins, "root/program"), nil); err != nil {
+	if p.root, err = ebpf.LoadPinnedProgram(filepath.Join(p.Pins, "root/program"), nil); err != nil {
 		return nil, fmt.Errorf("open the root program: %w", err)
 	}
-	if p.flows, err = ebpf.LoadPinnedMap(filepath.Join(base, "maps", bpf.DataplaneMapFlows), nil); err != nil {
-		return nil, fmt.Errorf("open the flows: %w", err)
+	if p.flows, err = p.Map(bpf.DataplaneMapFlows); err != nil {
+		return nil, err
 	}
 	if o.tracking {
 		if err := p.Conntrack(); err != nil {
 			return nil, err
 		}
 	}
-	return p, publish(p.Dataplane, host, benchBundle(o.bundle))
-}
-
-// publish puts host and bundle into force and lets the agent look alive.
-func publish(d *loader.Dataplane, h *config.Host, b *config.Bundle) error {
-	hostImage, err := loader.CompileHost(h, nil, 1)
-	if err != nil {
-		return err
-	}
-	img, err := loader.CompileBundle(b, hostImage, 1, loader.Now())
-	if err != nil {
-		return err
-	}
-	hostSlot, err := d.BuildHost(hostImage)
-	if err != nil {
-		return err
-	}
-	slot, err := d.Build(img)
-	if err != nil {
-		return err
-	}
-	mode := loader.ModeOf(h.MaxMode)
-	_, err = d.Publish(loader.Change{Host: &hostSlot, Stable: &slot, Mode: &mode})
-	d.Beat()
-	return err
+	return p, support.Enforce(p.Dataplane, host, benchBundle(o.bundle))
 }
 
 func (p *plane) close() error {
-	var errs []error
+	var err error
 	if p.root != nil {
-		errs = append(errs, p.root.Close())
+		err = p.root.Close()
 	}
-	if p.flows != nil {
-		errs = append(errs, p.flows.Close())
-	}
-	if p.Dataplane != nil {
-		errs = append(errs, p.Dataplane.Close())
-	}
-	return errors.Join(append(errs, loader.DetachPins(p.pins))...)
-}
-
-func mountBPFFS() error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(bpffs, &st); err == nil && st.Type == unix.BPF_FS_MAGIC {
-		return nil
-	}
-	if err := unix.Mount("bpf", bpffs, "bpf", 0, ""); err != nil {
-		return fmt.Errorf("mount a BPF file system on %s: %w", bpffs, err)
-	}
-	return nil
+	return errors.Join(err, p.Plane.Close())
 }

@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/cilium/ebpf"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/spillway/spillway/test/model/reference"
 	"github.com/spillway/spillway/test/support/clienthello"
 	"github.com/spillway/spillway/test/support/packet"
+	support "github.com/spillway/spillway/test/support/plane"
 )
 
 const (
@@ -166,36 +166,15 @@ func (r *rig) forgetConnections(p *plane) error {
 
 // clearHellos forgets all ClientHellos that are not whole.
 func clearHellos(p *plane) error {
-	hellos, err := p.open(bpf.DataplaneMapHellos)
+	hellos, err := p.Map(bpf.DataplaneMapHellos)
 	if err != nil {
 		return err
 	}
-	sets, err := p.open(bpf.DataplaneMapHelloSets)
+	sets, err := p.Map(bpf.DataplaneMapHelloSets)
 	if err != nil {
-		return errors.Join(err, hellos.Close())
+		return err
 	}
-	return errors.Join(zero[bpf.Hello](hellos), zero[bpf.HelloSet](sets), hellos.Close(), sets.Close())
-}
-
-// open opens a map of the plane.
-func (p *plane) open(name string) (*ebpf.Map, error) {
-	m, err := ebpf.LoadPinnedMap(filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name), nil)
-	if err != nil {
-		return nil, fmt.Errorf("open map %s: %w", name, err)
-	}
-	return m, nil
-}
-
-// zero writes zeros into an array.
-func zero[V any](m *ebpf.Map) error {
-	keys, values := make([]uint32, m.MaxEntries()), make([]V, m.MaxEntries())
-	for i := range keys {
-		keys[i] = uint32(i)
-	}
-	if _, err := m.BatchUpdate(keys, values, nil); err != nil {
-		return fmt.Errorf("empty %v: %w", m, err)
-	}
-	return nil
+	return errors.Join(support.Fill(hellos, bpf.Hello{}), support.Fill(sets, bpf.HelloSet{}))
 }
 
 // fewPlaces is a host with places for unfinished hellos for the connections of a row, twice.

@@ -5,12 +5,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	support "github.com/spillway/spillway/test/support/plane"
 )
 
 // computeAlways puts the same programs behind the plane's root program, but with budgets for new shapes that nobody
@@ -20,13 +20,13 @@ func (r *rig) computeAlways(p *plane) error {
 	if err != nil {
 		return err
 	}
-	next, err := ebpf.LoadPinnedMap(filepath.Join(p.pins, "root/next"), nil)
+	next, err := p.Map(bpf.RootMapRootNext)
 	if err != nil {
-		return fmt.Errorf("open the root's entry: %w", err)
+		return err
 	}
 	return errors.Join(
 		c.Maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramPayload), c.Programs[bpf.DataplaneProgSpillwayPayload]),
-		next.Put(uint32(0), c.Programs[bpf.DataplaneProgSpillwayDataplane]), next.Close())
+		next.Put(uint32(0), c.Programs[bpf.DataplaneProgSpillwayDataplane]))
 }
 
 // reload loads programs of the plane once more around its maps.
@@ -41,25 +41,13 @@ func (r *rig) reload(p *plane, always bool, programs ...string) (_ *ebpf.Collect
 			delete(spec.Programs, name)
 		}
 	}
-	defer func() {
-		for _, m := range maps {
-			err = errors.Join(err, m.Close())
-		}
-	}()
-	for name := range spec.Maps {
-		if name[0] == '.' || name == bpf.DataplaneMapPrograms || name == bpf.DataplaneMapConntracks {
-			continue // they belong to one load
-		}
+	for _, name := range support.Shared(spec.Maps) {
 		if always && (name == bpf.DataplaneMapShapes || name == bpf.DataplaneMapShapesListed) {
 			spec.Maps[name].Type, spec.Maps[name].MaxEntries = ebpf.Hash, 1
 			continue
 		}
-		path := filepath.Join(p.pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)
-		if name == bpf.DataplaneMapRoot {
-			path = filepath.Join(p.pins, "root/words")
-		}
-		if maps[name], err = ebpf.LoadPinnedMap(path, nil); err != nil {
-			return nil, fmt.Errorf("open map %s: %w", name, err)
+		if maps[name], err = p.Map(name); err != nil {
+			return nil, err
 		}
 		spec.Maps[name].MaxEntries = maps[name].MaxEntries()
 	}

@@ -48,7 +48,7 @@ func TestHalfFullPlaces(t *testing.T) {
 // What a packet costs that a stranger can send again and again, by program run; the median of interleaved runs.
 func TestCostOfHellos(t *testing.T) {
 	p := open(t)
-	root, err := ebpf.LoadPinnedProgram(filepath.Join(shared.folder, "root/program"), nil)
+	root, err := ebpf.LoadPinnedProgram(filepath.Join(p.Pins, "root/program"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

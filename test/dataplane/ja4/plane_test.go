@@ -7,15 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	support "github.com/spillway/spillway/test/support/plane"
 )
 
 // Ports of the services. far's sockets are elsewhere: a SYN and a payload make a flow there.
@@ -26,55 +25,36 @@ const (
 
 // plane is a dataplane with all its maps at hand. t is the test that has it now.
 type plane struct {
-	*loader.Dataplane
+	*support.Plane
 	t        *testing.T
-	maps     map[string]*ebpf.Map
-	next     *ebpf.Map // the root's entry
-	host     *loader.HostImage
-	rules    map[uint16]string // of the stable generation, by index
-	generous *ebpf.Collection  // the programs once more, see spendFreely
+	maps     map[string]*ebpf.Map // those that all programs share
+	rules    map[uint16]string    // of the stable generation, by index
+	generous *ebpf.Collection     // the programs once more, see spendFreely
 }
 
-func openPlane(folder string) (*plane, error) {
-	d, err := loader.Open(loader.Options{Pins: folder, Capacity: capacity, Lab: true})
+func openPlane() (*plane, error) {
+	own, err := support.Open("ja4", loader.Options{Capacity: capacity, Lab: true})
 	if err != nil {
 		return nil, err
 	}
-	p := &plane{Dataplane: d, maps: map[string]*ebpf.Map{}}
+	p := &plane{Plane: own, maps: map[string]*ebpf.Map{}}
 	spec, err := bpf.LoadDataplane()
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
-	for name := range spec.Maps {
-		if name[0] == '.' || name == bpf.DataplaneMapPrograms || name == bpf.DataplaneMapConntracks {
-			continue // they belong to one load
-		}
-		path := filepath.Join(folder, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", name)
-		if name == bpf.DataplaneMapRoot {
-			path = filepath.Join(folder, "root/words")
-		}
-		if p.maps[name], err = ebpf.LoadPinnedMap(path, nil); err != nil {
+	for _, name := range support.Shared(spec.Maps) {
+		if p.maps[name], err = p.Map(name); err != nil {
 			return nil, errors.Join(err, p.close())
 		}
-	}
-	if p.next, err = ebpf.LoadPinnedMap(filepath.Join(folder, "root/next"), nil); err != nil {
-		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
 }
 
 func (p *plane) close() error {
-	var errs []error
-	for _, m := range p.maps {
-		errs = append(errs, m.Close())
-	}
-	if p.next != nil {
-		errs = append(errs, p.next.Close())
-	}
 	if p.generous != nil {
 		p.generous.Close()
 	}
-	return errors.Join(append(errs, p.Dataplane.Close())...)
+	return p.Plane.Close()
 }
 
 func (p *plane) must(err error) {
@@ -92,7 +72,9 @@ func (p *plane) spendFreely() {
 		p.must(p.loadGenerous())
 	}
 	p.must(p.generous.Maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramPayload), p.generous.Programs[bpf.DataplaneProgSpillwayPayload]))
-	p.must(p.next.Put(uint32(0), p.generous.Programs[bpf.DataplaneProgSpillwayDataplane]))
+	next, err := p.Map(bpf.RootMapRootNext)
+	p.must(err)
+	p.must(next.Put(uint32(0), p.generous.Programs[bpf.DataplaneProgSpillwayDataplane]))
 }
 
 func (p *plane) loadGenerous() error {
@@ -133,8 +115,7 @@ func (p *plane) renew() {
 	p.forget()
 	p.publishHost(site())
 	p.swap(bundle().bundle())
-	mode := loader.ModeOf(config.ModeEnforce)
-	p.change(loader.Change{Mode: &mode})
+	p.must(p.SetMode(config.ModeEnforce))
 	p.Beat()
 }
 
@@ -164,39 +145,20 @@ func (p *plane) refillBudgets() {
 	zero[bpf.ShapeBudget](p, bpf.DataplaneMapShapeBudgets)
 }
 
-func empty[K, V any](p *plane, name string) {
+func empty[K comparable, V any](p *plane, name string) {
 	p.t.Helper()
-	var keys []K
-	var key K
-	var value V
-	rows := p.maps[name].Iterate()
-	for rows.Next(&key, &value) {
-		keys = append(keys, key)
-	}
-	p.must(rows.Err())
-	for _, k := range keys {
-		p.must(p.maps[name].Delete(k))
-	}
+	p.must(support.Empty[K, V](p.maps[name]))
 }
 
 func zero[V any](p *plane, name string) {
 	p.t.Helper()
-	m := p.maps[name]
-	keys, values := make([]uint32, m.MaxEntries()), make([]V, m.MaxEntries())
-	for i := range keys {
-		keys[i] = uint32(i)
-	}
-	_, err := m.BatchUpdate(keys, values, nil)
-	p.must(err)
+	var nothing V
+	p.must(support.Fill(p.maps[name], nothing))
 }
 
 func (p *plane) publishHost(h *config.Host) {
 	p.t.Helper()
-	current, err := p.Host()
-	p.must(err)
-	p.host, err = loader.CompileHost(h, current, 1)
-	p.must(err)
-	slot, err := p.BuildHost(p.host)
+	slot, err := p.MakeHost(h)
 	p.must(err)
 	p.change(loader.Change{Host: &slot})
 }
@@ -204,8 +166,7 @@ func (p *plane) publishHost(h *config.Host) {
 // swap makes b the stable generation.
 func (p *plane) swap(b *config.Bundle) {
 	p.t.Helper()
-	slot := p.build(b)
-	p.change(loader.Change{Stable: &slot})
+	p.must(p.Swap(b))
 	p.rules = map[uint16]string{}
 	for i, r := range b.Rules {
 		p.rules[uint16(i)] = r.ID
@@ -215,20 +176,7 @@ func (p *plane) swap(b *config.Bundle) {
 // try makes b the candidate for a share of sources, in permille, under a lease of an hour.
 func (p *plane) try(b *config.Bundle, share uint16) {
 	p.t.Helper()
-	slot := p.build(b)
-	p.SetLease(loader.In(time.Hour))
-	p.change(loader.Change{Candidate: &slot, Canary: &share})
-}
-
-func (p *plane) build(b *config.Bundle) uint8 {
-	p.t.Helper()
-	number, err := p.NextNumber()
-	p.must(err)
-	img, err := loader.CompileBundle(b, p.host, number, loader.Now())
-	p.must(err)
-	slot, err := p.Build(img)
-	p.must(err)
-	return slot
+	p.must(p.Try(b, share))
 }
 
 func (p *plane) change(c loader.Change) {
@@ -280,11 +228,5 @@ func (p *plane) run(frame []byte) string {
 // lockPlaces says of all places among the hellos that are not whole that somebody took them then.
 func (p *plane) lockPlaces(ns uint64) {
 	p.t.Helper()
-	m := p.maps[bpf.DataplaneMapHellos]
-	keys, values := make([]uint32, m.MaxEntries()), make([]bpf.Hello, m.MaxEntries())
-	for i := range keys {
-		keys[i], values[i].LockNs = uint32(i), ns
-	}
-	_, err := m.BatchUpdate(keys, values, nil)
-	p.must(err)
+	p.must(support.Fill(p.maps[bpf.DataplaneMapHellos], bpf.Hello{LockNs: ns}))
 }

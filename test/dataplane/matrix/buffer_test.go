@@ -5,7 +5,7 @@ package matrix
 import (
 	"testing"
 
-	"github.com/spillway/spillway/test/dataplane/oracle/plane"
+	"github.com/spillway/spillway/test/dataplane/oracle/compare"
 	"github.com/spillway/spillway/test/model/oracle"
 	"github.com/spillway/spillway/test/support/packet"
 )
@@ -30,12 +30,12 @@ func TestHeadersInTheSecondBuffer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := uint32(plane.Pass)
+		want := uint32(compare.Pass)
 		if m.Decide(f.Bytes()).Drops() {
-			want = plane.Drop
+			want = compare.Drop
 		}
 		if action != want {
-			t.Errorf("%s: %s, want %s", col.name, plane.ActionName(action), plane.ActionName(want))
+			t.Errorf("%s: %s, want %s", col.name, compare.ActionName(action), compare.ActionName(want))
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spillway/spillway/test/dataplane/oracle/plane"
+	"github.com/spillway/spillway/test/dataplane/oracle/compare"
 	"github.com/spillway/spillway/test/model/oracle"
 	"github.com/spillway/spillway/test/support/packet"
 	"github.com/spillway/spillway/userspace/lab"
@@ -160,7 +160,7 @@ func acknowledged(frame []byte) (uint32, bool) {
 	return binary.BigEndian.Uint32(frame[at+8:]), true
 }
 
-func mustDrop(t *testing.T, p *plane.Plane, col column, probes map[uint32]*probe) {
+func mustDrop(t *testing.T, p *compare.Plane, col column, probes map[uint32]*probe) {
 	t.Helper()
 	m := oracle.NewModel(col.world)
 	if err := p.Reset(); err != nil {
@@ -180,9 +180,9 @@ func mustDrop(t *testing.T, p *plane.Plane, col column, probes map[uint32]*probe
 		if err != nil {
 			t.Fatal(err)
 		}
-		if action != plane.Drop {
+		if action != compare.Drop {
 			t.Errorf("%s, %s: Linux answers it, and the program returns %s\nframe %x", col.name, pr.class.name,
-				plane.ActionName(action), pr.frame)
+				compare.ActionName(action), pr.frame)
 		}
 	}
 }

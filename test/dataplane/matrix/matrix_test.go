@@ -11,24 +11,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/test/dataplane/oracle/plane"
+	"github.com/spillway/spillway/test/dataplane/oracle/compare"
 	"github.com/spillway/spillway/test/model/oracle"
+	"github.com/spillway/spillway/test/support/plane"
 )
 
 var update = flag.Bool("update", false, "write docs/VERDICTS.md again")
 
 var page = filepath.Join("..", "..", "..", "docs", "VERDICTS.md")
 
-// openPlane says what is missing for program runs; in CI that is a failure.
-func openPlane(t *testing.T) *plane.Plane {
+// openPlane opens a dataplane of the test's own.
+func openPlane(t *testing.T) *compare.Plane {
 	t.Helper()
-	if missing := plane.Missing(); missing != "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(missing)
-		}
-		t.Skip("left out: " + missing)
-	}
-	p, err := plane.Open()
+	plane.Need(t)
+	p, err := compare.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +93,7 @@ func TestVerdicts(t *testing.T) {
 }
 
 // fare runs the packets of a class: each must come to what the model says, move one counter, and keep to the invariants.
-func fare(t *testing.T, p *plane.Plane, m *oracle.Model, col column, c class) cell {
+func fare(t *testing.T, p *compare.Plane, m *oracle.Model, col column, c class) cell {
 	t.Helper()
 	fared := cell{}
 	for _, s := range c.packets {
@@ -122,15 +118,15 @@ func fare(t *testing.T, p *plane.Plane, m *oracle.Model, col column, c class) ce
 // violated names the invariant that a packet broke. It does not ask the model, and knows only how the packet was built.
 func violated(col column, c class, s sample, action uint32, got oracle.Result) string {
 	switch {
-	case action != plane.Pass && action != plane.Drop:
-		return "neither XDP_PASS nor XDP_DROP: " + plane.ActionName(action)
-	case col.never && action == plane.Drop:
+	case action != compare.Pass && action != compare.Drop:
+		return "neither XDP_PASS nor XDP_DROP: " + compare.ActionName(action)
+	case col.never && action == compare.Drop:
 		return "dropped, although nothing speaks against the source"
-	case col.denies && c.exempt == "" && s.hasAddresses() && action != plane.Drop:
+	case col.denies && c.exempt == "" && s.hasAddresses() && action != compare.Drop:
 		return "a layer is a way around the rule: passed as " + got.String()
-	case col.denies && c.exempt != "" && action == plane.Drop:
+	case col.denies && c.exempt != "" && action == compare.Drop:
 		return "dropped, although the page excepts it"
-	case col.name == "known fingerprint" && s.isSYN() && c.hidden == "" && action != plane.Drop:
+	case col.name == "known fingerprint" && s.isSYN() && c.hidden == "" && action != compare.Drop:
 		return "a layer is a way around the fingerprint: passed as " + got.String()
 	}
 	return ""

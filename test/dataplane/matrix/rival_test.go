@@ -9,9 +9,10 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/spillway/spillway/test/dataplane/oracle/plane"
+	"github.com/spillway/spillway/test/dataplane/oracle/compare"
 	"github.com/spillway/spillway/test/model/oracle"
 	"github.com/spillway/spillway/test/support/packet"
+	"github.com/spillway/spillway/test/support/plane"
 )
 
 // rivalObject is what Debian's xdp-tools installs for `xdp-filter load --policy allow`.
@@ -88,7 +89,7 @@ func TestRivalRowsAreOurs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := plane.ActionName(action); got != row.right {
+			if got := compare.ActionName(action); got != row.right {
 				t.Errorf("%s, %s: %s, want %s", row.packet, row.rule, got, row.right)
 			}
 		}
@@ -97,9 +98,7 @@ func TestRivalRowsAreOurs(t *testing.T) {
 
 // TestRivalRowsAreTrue runs xdp-filter on the same packets.
 func TestRivalRowsAreTrue(t *testing.T) {
-	if missing := plane.Missing(); missing != "" && os.Getenv("CI") != "true" {
-		t.Skip("left out: " + missing)
-	}
+	plane.Need(t)
 	if _, err := os.Stat(rivalObject); err != nil {
 		t.Skipf("left out: xdp-filter is not installed (apt install xdp-tools): %v", err)
 	}
@@ -126,7 +125,7 @@ func TestRivalRowsAreTrue(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := plane.ActionName(action), row.rival; got != want && "**"+got+"**" != want {
+		if got, want := compare.ActionName(action), row.rival; got != want && "**"+got+"**" != want {
 			t.Errorf("%s, %s: xdp-filter says %s, the page %s", row.packet, row.rule, got, want)
 		}
 	}

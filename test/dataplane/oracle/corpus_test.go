@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spillway/spillway/test/dataplane/oracle/plane"
+	"github.com/spillway/spillway/test/dataplane/oracle/compare"
 )
 
 // corpusCase is a difference that once was, or a frame that deserves a name.
@@ -28,7 +28,7 @@ func TestCorpusOfTheModel(t *testing.T) {
 	replay(t, nil)
 }
 
-func replay(t *testing.T, p *plane.Plane) {
+func replay(t *testing.T, p *compare.Plane) {
 	files, err := filepath.Glob(filepath.Join("testdata", "corpus", "*.json"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no cases found: %v", err)

@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spillway/spillway/test/dataplane/oracle/plane"
+	"github.com/spillway/spillway/test/dataplane/oracle/compare"
 	"github.com/spillway/spillway/test/support/packet"
+	"github.com/spillway/spillway/test/support/plane"
 )
 
 const (
@@ -25,23 +26,10 @@ const (
 	workers     = 4 // building a generation is mostly waiting for the kernel
 )
 
-// needKernel says what is missing for program runs; in CI that is a failure.
-func needKernel(t *testing.T) {
+func openPlane(t *testing.T) *compare.Plane {
 	t.Helper()
-	missing := plane.Missing()
-	switch {
-	case missing == "":
-	case os.Getenv("CI") == "true":
-		t.Fatal(missing)
-	default:
-		t.Skip("left out: " + missing)
-	}
-}
-
-func openPlane(t *testing.T) *plane.Plane {
-	t.Helper()
-	needKernel(t)
-	p, err := plane.Open()
+	plane.Need(t)
+	p, err := compare.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +76,7 @@ func enough(t *testing.T) func(round uint64) bool {
 // TestProgramAndModelAgree runs mutated frames in random worlds. SPILLWAY_SEED repeats a run, SPILLWAY_ROUND one round of
 // it, SPILLWAY_FUZZ_FOR=8h makes it long. A difference is shrunk and written to a file, which becomes a case of testdata/corpus.
 func TestProgramAndModelAgree(t *testing.T) {
-	needKernel(t)
+	plane.Need(t)
 	base, done := number(t, "SPILLWAY_SEED", rand.Uint64()), enough(t)
 	t.Logf("SPILLWAY_SEED=%d", base)
 	var next, frames, failed atomic.Uint64
@@ -122,7 +110,7 @@ func TestProgramAndModelAgree(t *testing.T) {
 }
 
 // fuzzRound compares roundFrames frames, and changes the world in between.
-func fuzzRound(p *plane.Plane, r *rand.Rand, tally *tally) (frames int, err error) {
+func fuzzRound(p *compare.Plane, r *rand.Rand, tally *tally) (frames int, err error) {
 	s, err := newSession(p)
 	if err != nil {
 		return 0, err
@@ -167,7 +155,7 @@ func change(s *session, r *rand.Rand, first bool) error {
 }
 
 // report shrinks what led to a difference and writes it down.
-func report(p *plane.Plane, steps []step) error {
+func report(p *compare.Plane, steps []step) error {
 	steps = shrink(p, steps)
 	difference, at, err := play(p, steps)
 	if err != nil {

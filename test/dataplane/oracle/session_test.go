@@ -9,7 +9,7 @@ import (
 	"maps"
 	"time"
 
-	"github.com/spillway/spillway/test/dataplane/oracle/plane"
+	"github.com/spillway/spillway/test/dataplane/oracle/compare"
 	"github.com/spillway/spillway/test/model/oracle"
 )
 
@@ -31,12 +31,12 @@ func (h *hexBytes) UnmarshalText(text []byte) (err error) {
 
 // session compares program and model over the steps of one round. Without a plane there is only the model.
 type session struct {
-	plane *plane.Plane
+	plane *compare.Plane
 	model *oracle.Model
 	steps []step
 }
 
-func newSession(p *plane.Plane) (*session, error) {
+func newSession(p *compare.Plane) (*session, error) {
 	s := &session{plane: p, model: oracle.NewModel(oracle.World{})}
 	if p == nil {
 		return s, nil
@@ -46,7 +46,7 @@ func newSession(p *plane.Plane) (*session, error) {
 
 // complete stands in for the kernel: slots and numbers.
 func complete(w *oracle.World, number uint32) {
-	w.Now, w.SynPlaces = time.Now(), plane.Capacity.Syns
+	w.Now, w.SynPlaces = time.Now(), compare.Capacity.Syns
 	for i, g := range []*oracle.Generation{w.Stable, w.Candidate} {
 		if g != nil {
 			g.Slot, g.Number = uint8(i+1), number
@@ -111,7 +111,7 @@ func (s *session) frame(b []byte) (difference string, want oracle.Result, err er
 }
 
 // play takes steps from a fresh start; the answer is the first difference, with the number of the step.
-func play(p *plane.Plane, steps []step) (difference string, at int, err error) {
+func play(p *compare.Plane, steps []step) (difference string, at int, err error) {
 	s, err := newSession(p)
 	if err != nil {
 		return "", 0, err
@@ -177,7 +177,7 @@ func (s *session) end() ([]string, error) {
 }
 
 // shrink returns fewer steps that still differ, as far as leaving out halves, quarters and so on finds them.
-func shrink(p *plane.Plane, steps []step) []step {
+func shrink(p *compare.Plane, steps []step) []step {
 	differs := func(steps []step) (int, bool) {
 		if steps[0].Publish == nil {
 			return 0, false // a case begins with a whole world

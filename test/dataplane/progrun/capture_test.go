@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/test/support/capture"
 	"github.com/spillway/spillway/test/support/packet"
 )
 
@@ -35,7 +36,7 @@ type captured struct {
 
 // Every SYN of the captures has the fingerprint that two other readers found.
 func TestFingerprintsOfCaptures(t *testing.T) {
-	folder := capturesFolder(t)
+	folder := capture.Folder(t)
 	expected := expectedFingerprints(t, folder)
 	one := capacity
 	one.Syns = 1 // every SYN writes the same record

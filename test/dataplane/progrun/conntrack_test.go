@@ -211,7 +211,7 @@ func TestConntrackIsNotAsked(t *testing.T) {
 // asked returns a switch that takes the program away from behind the dataplane, and puts it back.
 func (p *plane) asked() func(bool) {
 	p.t.Helper()
-	arrays, err := filepath.Glob(filepath.Join(p.pins, "v*", "programs", "*", "array"))
+	arrays, err := filepath.Glob(filepath.Join(p.Pins, "v*", "programs", "*", "array"))
 	if err != nil || len(arrays) != 1 {
 		p.t.Fatalf("arrays %v, %v", arrays, err)
 	}

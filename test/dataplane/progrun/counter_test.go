@@ -5,7 +5,6 @@ package progrun
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/cilium/ebpf"
 
@@ -126,17 +125,7 @@ func (p *plane) readable(grown map[loader.Counter]uint64) map[string]uint64 {
 // pinned opens a map of the dataplane under test.
 func (p *plane) pinned(name string) *ebpf.Map {
 	p.t.Helper()
-	return p.pinnedAt(fmt.Sprintf("v%d/maps/%s", bpf.ABIVersion, name))
-}
-
-func (p *plane) pinnedAt(path string) *ebpf.Map {
-	p.t.Helper()
-	if m, ok := p.maps[path]; ok {
-		return m
-	}
-	m, err := ebpf.LoadPinnedMap(filepath.Join(p.pins, path), nil)
+	m, err := p.Map(name)
 	p.must(err)
-	p.maps[path] = m
-	p.t.Cleanup(func() { _ = m.Close() })
 	return m
 }

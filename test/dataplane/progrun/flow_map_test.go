@@ -4,11 +4,13 @@ package progrun
 
 import (
 	"encoding/binary"
+	"maps"
 	"net/netip"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/bpf"
+	support "github.com/spillway/spillway/test/support/plane"
 )
 
 const (
@@ -24,14 +26,8 @@ const (
 // flows returns what the dataplane keeps of connections.
 func (p *plane) flows() map[bpf.FlowKey]bpf.Flow {
 	p.t.Helper()
-	all := map[bpf.FlowKey]bpf.Flow{}
-	var key bpf.FlowKey
-	var flow bpf.Flow
-	rows := p.pinned(bpf.DataplaneMapFlows).Iterate()
-	for rows.Next(&key, &flow) {
-		all[key] = flow
-	}
-	p.must(rows.Err())
+	all, err := support.Rows[bpf.FlowKey, bpf.Flow](p.pinned(bpf.DataplaneMapFlows))
+	p.must(err)
 	return all
 }
 
@@ -86,16 +82,9 @@ func (p *plane) wantSameFlow(what string, before bpf.Flow) {
 // records returns the SYN records that were written, by index.
 func (p *plane) records() map[uint32]bpf.SynRecord {
 	p.t.Helper()
-	all := map[uint32]bpf.SynRecord{}
-	var index uint32
-	var record bpf.SynRecord
-	rows := p.pinned(bpf.DataplaneMapSyns).Iterate()
-	for rows.Next(&index, &record) {
-		if record.Check != 0 {
-			all[index] = record
-		}
-	}
-	p.must(rows.Err())
+	all, err := support.Rows[uint32, bpf.SynRecord](p.pinned(bpf.DataplaneMapSyns))
+	p.must(err)
+	maps.DeleteFunc(all, func(_ uint32, r bpf.SynRecord) bool { return r.Check == 0 })
 	return all
 }
 

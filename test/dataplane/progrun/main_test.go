@@ -11,12 +11,8 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/spillway/spillway/bpf"
 )
-
-const bpffs = "/sys/fs/bpf"
 
 // reached collects the reasons that packets of all tests left with.
 var reached sync.Map
@@ -54,29 +50,4 @@ func missingReasons() int {
 	slices.Sort(missing)
 	fmt.Printf("FAIL: no packet of any test left with these reasons: %v\n", missing)
 	return 1
-}
-
-// needKernel says what is missing for tests that load programs; in CI that is a failure.
-func needKernel(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	const missing = "program runs need root: CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN"
-	if os.Getenv("CI") == "true" {
-		t.Fatal(missing)
-	}
-	t.Skip("left out: " + missing)
-}
-
-// needBPFFS mounts the BPF file system where containers come without it.
-func needBPFFS(t *testing.T) {
-	t.Helper()
-	var st unix.Statfs_t
-	if err := unix.Statfs(bpffs, &st); err == nil && st.Type == unix.BPF_FS_MAGIC {
-		return
-	}
-	if err := unix.Mount("bpf", bpffs, "bpf", 0, ""); err != nil {
-		t.Fatalf("mount %s: %v", bpffs, err)
-	}
 }

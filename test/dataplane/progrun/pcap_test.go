@@ -23,23 +23,6 @@ const (
 	linkCooked   = 113 // Linux cooked capture, 16 bytes
 )
 
-// capturesFolder returns where the captures lie; without them the test is left out, and in CI it fails.
-func capturesFolder(t *testing.T) string {
-	t.Helper()
-	folder := os.Getenv("SPILLWAY_PCAPS")
-	if folder == "" {
-		folder = filepath.Join("..", "..", "..", "..", "shared", "pcaps") // beside the repository
-	}
-	if _, err := os.Stat(filepath.Join(folder, "expected", "muonfp-syn.tsv")); err != nil {
-		missing := fmt.Sprintf("captures with expected fingerprints (SPILLWAY_PCAPS): %v", err)
-		if os.Getenv("CI") == "true" {
-			t.Fatal(missing)
-		}
-		t.Skip("left out: " + missing)
-	}
-	return folder
-}
-
 // readPcap returns the packets of a classic capture as Ethernet frames.
 func readPcap(path string) ([][]byte, error) {
 	file, err := os.Open(path)

@@ -4,27 +4,19 @@ package progrun
 
 import (
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	support "github.com/spillway/spillway/test/support/plane"
 )
 
 // plane is a dataplane of the test's own, with pins of its own so that the test can look into every map.
 type plane struct {
-	*loader.Dataplane
+	*support.Plane
 	t       *testing.T
-	pins    string
-	maps    map[string]*ebpf.Map // opened by pinned
-	host    *loader.HostImage
 	names   map[uint8]string  // services by id
 	seen    rows              // counters as of the last packet
 	decided map[string]uint64 // connections and lone packets that the last packet counted
@@ -37,8 +29,6 @@ var capacity = config.Capacity{
 	Flows: 4096, Syns: 4096, Bans: 64, Allowlist: 64, Services: 16,
 }
 
-var planes atomic.Uint32
-
 func open(t *testing.T) *plane {
 	t.Helper()
 	return openSized(t, capacity)
@@ -46,20 +36,17 @@ func open(t *testing.T) *plane {
 
 func openSized(t *testing.T, c config.Capacity) *plane {
 	t.Helper()
-	needKernel(t)
-	needBPFFS(t)
-	pins := filepath.Join(bpffs, fmt.Sprintf("spillway-progrun-%d-%d", os.Getpid(), planes.Add(1)))
-	t.Cleanup(func() {
-		if err := loader.DetachPins(pins); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-	})
-	d, err := loader.Open(loader.Options{Pins: pins, Capacity: c})
+	support.Need(t)
+	own, err := support.Open("progrun", loader.Options{Capacity: c})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = d.Close() })
-	p := &plane{Dataplane: d, t: t, pins: pins, maps: map[string]*ebpf.Map{}, names: map[uint8]string{0: "none"}, seen: rows{}}
+	t.Cleanup(func() {
+		if err := own.Close(); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	p := &plane{Plane: own, t: t, names: map[uint8]string{0: "none"}, seen: rows{}}
 	t.Cleanup(p.checkTotal)
 	return p
 }
@@ -76,12 +63,8 @@ func (p *plane) publish(h *config.Host, b *config.Bundle) {
 
 func (p *plane) publishHost(h *config.Host) {
 	p.t.Helper()
-	current, err := p.Host()
-	p.must(err)
-	p.host, err = loader.CompileHost(h, current, 1)
-	p.must(err)
 	before := p.total()
-	slot, err := p.BuildHost(p.host)
+	slot, err := p.MakeHost(h)
 	p.must(err)
 	p.sent -= before - p.total() // of an id that another service takes over
 	p.catchUp()
@@ -108,12 +91,8 @@ func (p *plane) renew(f family, host bool) {
 	}
 	p.swap(nothing())
 	p.mode(config.ModeEnforce)
-	for k := range p.flows() {
-		p.must(p.pinned(bpf.DataplaneMapFlows).Delete(k))
-	}
-	for index := range p.records() {
-		p.must(p.pinned(bpf.DataplaneMapSyns).Put(index, bpf.SynRecord{}))
-	}
+	p.must(support.Empty[bpf.FlowKey, bpf.Flow](p.pinned(bpf.DataplaneMapFlows)))
+	p.must(support.Fill(p.pinned(bpf.DataplaneMapSyns), bpf.SynRecord{}))
 }
 
 // swap makes b the stable generation.
@@ -133,17 +112,12 @@ func (p *plane) try(b *config.Bundle, share uint16) {
 
 func (p *plane) mode(m config.Mode) {
 	p.t.Helper()
-	mode := loader.ModeOf(m)
-	p.change(loader.Change{Mode: &mode})
+	p.must(p.SetMode(m))
 }
 
 func (p *plane) build(b *config.Bundle) uint8 {
 	p.t.Helper()
-	number, err := p.NextNumber()
-	p.must(err)
-	img, err := loader.CompileBundle(b, p.host, number, loader.Now())
-	p.must(err)
-	slot, err := p.Build(img)
+	slot, err := p.MakeBundle(b)
 	p.must(err)
 	p.catchUp() // what the slot held was counted for the generations that left
 	return slot

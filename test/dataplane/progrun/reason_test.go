@@ -241,7 +241,7 @@ func TestMissingMapPasses(t *testing.T) {
 	hosts := p.pinned(bpf.DataplaneMapHosts)
 	p.must(hosts.Delete(uint32(p.Control().Host)))
 	p.want("no host in the host's slot", f.syn(f.bot), passes("internal"))
-	p.must(p.pinnedAt("root/next").Delete(uint32(0))) // the one entry of the root
+	p.must(p.pinned(bpf.RootMapRootNext).Delete(uint32(0))) // the one entry of the root
 	p.wantUncounted("no dataplane behind the root program", f.syn(f.bot))
 	p.must(p.RefillPrograms())
 	p.want("refilled", f.syn(f.bot), passes("internal"))

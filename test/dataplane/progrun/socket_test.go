@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/test/support/packet"
+	support "github.com/spillway/spillway/test/support/plane"
 )
 
 // room is a network namespace of the test's own:
@@ -37,7 +38,7 @@ type room struct {
 // enter puts the calling test into a room.
 func enter(t *testing.T, f family) *room {
 	t.Helper()
-	needKernel(t)
+	support.Need(t)
 	runtime.LockOSThread() // never unlocked: the thread, and with it the namespace, ends with the test
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Fatalf("make a network namespace: %v", err)

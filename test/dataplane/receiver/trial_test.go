@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -85,20 +84,13 @@ func newRig(t *testing.T) *rig {
 	}
 	r.host, r.bundle = host, b
 	w.Publish(&host, b)
-	maps := filepath.Join(w.Pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps")
-	r.flows = r.pinned(filepath.Join(maps, bpf.DataplaneMapFlows))
-	r.hellos = r.pinned(filepath.Join(maps, bpf.DataplaneMapHellos))
-	r.next = r.pinned(filepath.Join(w.Pins, "root/next"))
+	r.flows = r.pinned(bpf.DataplaneMapFlows)
+	r.hellos = r.pinned(bpf.DataplaneMapHellos)
+	r.next = r.pinned(bpf.RootMapRootNext)
 	return r
 }
 
-func (r *rig) pinned(path string) *ebpf.Map {
-	r.t.Helper()
-	m, err := ebpf.LoadPinnedMap(path, nil)
-	r.must(err)
-	r.t.Cleanup(func() { _ = m.Close() })
-	return m
-}
+func (r *rig) pinned(name string) *ebpf.Map { r.t.Helper(); return r.w.Map(name) }
 
 // weightOf is the score of a reason, by its number.
 func weightOf(i int, reason string) int {

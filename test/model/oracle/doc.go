@@ -8,5 +8,5 @@
 // confirms anything there, so connections are kept only for services with `local: false`, and no reason may block alone. It counts
 // the packets that end a sight (bpf/sight.h), of which hello_hidden is never said.
 //
-// The tests of this package compare it with the program, by program runs of mutated frames in random worlds.
+// test/dataplane/oracle compares it with the programs, by program runs of mutated frames in random worlds.
 package oracle

@@ -7,20 +7,19 @@ package world
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/test/support/plane"
 	"github.com/spillway/spillway/userspace/lab"
 )
 
@@ -80,19 +79,23 @@ func New(t *testing.T) *World {
 
 func testPins(t *testing.T) string {
 	t.Helper()
-	var st unix.Statfs_t
-	if err := unix.Statfs("/sys/fs/bpf", &st); err != nil || st.Type != unix.BPF_FS_MAGIC {
-		if err := unix.Mount("bpf", "/sys/fs/bpf", "bpf", 0, ""); err != nil {
-			t.Fatalf("mount bpffs: %v", err)
-		}
-	}
-	pins := filepath.Join("/sys/fs/bpf", fmt.Sprintf("spillway-e2e-%d-%d", os.Getpid(), time.Now().UnixNano()))
+	Must(t, plane.MountBPFFS())
+	pins := plane.NewPins("e2e")
 	t.Cleanup(func() {
 		if err := loader.DetachPins(pins); err != nil {
 			t.Errorf("clean up: %v", err)
 		}
 	})
 	return pins
+}
+
+// Map opens a map of the dataplane by its name in bpf/maps.h, for as long as the test runs.
+func (w *World) Map(name string) *ebpf.Map {
+	w.t.Helper()
+	m, err := plane.OpenMap(w.Pins, name)
+	Must(w.t, err)
+	w.t.Cleanup(func() { _ = m.Close() })
+	return m
 }
 
 func (w *World) open() {
@@ -126,22 +129,7 @@ func testHost() *config.Host {
 // Publish builds host and bundle and points the control word at them.
 func (w *World) Publish(h *config.Host, b *config.Bundle) {
 	w.t.Helper()
-	current, err := w.Dataplane.Host()
-	Must(w.t, err)
-	number, err := w.Dataplane.NextNumber()
-	Must(w.t, err)
-	hostImage, err := loader.CompileHost(h, current, number)
-	Must(w.t, err)
-	img, err := loader.CompileBundle(b, hostImage, number, loader.Now())
-	Must(w.t, err)
-	hostSlot, err := w.Dataplane.BuildHost(hostImage)
-	Must(w.t, err)
-	slot, err := w.Dataplane.Build(img)
-	Must(w.t, err)
-	mode := loader.ModeOf(h.MaxMode)
-	_, err = w.Dataplane.Publish(loader.Change{Host: &hostSlot, Stable: &slot, Mode: &mode})
-	Must(w.t, err)
-	w.Dataplane.Beat()
+	Must(w.t, plane.Enforce(w.Dataplane, h, b))
 }
 
 // Must fails the test on an error.
@@ -224,19 +212,10 @@ func (w *World) Origin(ctx context.Context) lab.Origin {
 // Try makes a bundle the candidate for everybody, under a lease of an hour. The host file in force stays.
 func (w *World) Try(h *config.Host, b *config.Bundle) error {
 	w.t.Helper()
-	current, err := w.Dataplane.Host()
+	p := plane.Plane{Dataplane: w.Dataplane}
+	_, err := p.MakeHost(h)
 	Must(w.t, err)
-	number, err := w.Dataplane.NextNumber()
-	Must(w.t, err)
-	hostImage, err := loader.CompileHost(h, current, number)
-	Must(w.t, err)
-	img, err := loader.CompileBundle(b, hostImage, number, loader.Now())
-	Must(w.t, err)
-	slot, err := w.Dataplane.Build(img)
-	Must(w.t, err)
-	w.Dataplane.SetLease(loader.In(time.Hour))
-	all := uint16(1000)
-	_, err = w.Dataplane.Publish(loader.Change{Candidate: &slot, Canary: &all})
+	err = p.Try(b, 1000)
 	w.Dataplane.Beat()
 	return err
 }

@@ -8,30 +8,23 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"testing"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/test/support/plane"
 	"github.com/spillway/spillway/test/support/world"
 )
 
 // kernelFlows returns what the dataplane remembers of every connection, by the client's address and port.
 func kernelFlows(t *testing.T, w *world.World) map[netip.AddrPort]bpf.Flow {
 	t.Helper()
-	flows, err := ebpf.LoadPinnedMap(filepath.Join(w.Pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps", bpf.DataplaneMapFlows), nil)
+	rows, err := plane.Rows[bpf.FlowKey, bpf.Flow](w.Map(bpf.DataplaneMapFlows))
 	world.Must(t, err)
-	defer flows.Close()
 	all := map[netip.AddrPort]bpf.Flow{}
-	var key bpf.FlowKey
-	var flow bpf.Flow
-	rows := flows.Iterate()
-	for rows.Next(&key, &flow) {
+	for key, flow := range rows {
 		all[clientOf(key)] = flow
 	}
-	world.Must(t, rows.Err())
 	return all
 }
 

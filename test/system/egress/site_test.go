@@ -6,21 +6,18 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/test/model/reference"
+	"github.com/spillway/spillway/test/support/plane"
 	"github.com/spillway/spillway/test/support/world"
 	"github.com/spillway/spillway/userspace/lab"
 )
@@ -172,17 +169,12 @@ func (s *site) flows(from netip.AddrPort) []bpf.Flow { s.t.Helper(); return s.fl
 
 func (s *site) flowsAt(port uint16) (all []bpf.Flow) {
 	s.t.Helper()
-	for _, name := range []string{bpf.DataplaneMapFlows} {
-		m, err := ebpf.LoadPinnedMap(filepath.Join(s.Pins, fmt.Sprintf("v%d/maps", bpf.ABIVersion), name), nil)
-		world.Must(s.t, err)
-		var k bpf.FlowKey
-		var f bpf.Flow
-		for i := m.Iterate(); i.Next(&k, &f); {
-			if uint16(k.Sport>>8|k.Sport<<8) == port {
-				all = append(all, f)
-			}
+	rows, err := plane.Rows[bpf.FlowKey, bpf.Flow](s.Map(bpf.DataplaneMapFlows))
+	world.Must(s.t, err)
+	for k, f := range rows {
+		if k.Sport>>8|k.Sport<<8 == port {
+			all = append(all, f)
 		}
-		_ = m.Close()
 	}
 	return all
 }

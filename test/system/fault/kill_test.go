@@ -3,7 +3,6 @@
 package fault
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/test/support/plane"
 	"github.com/spillway/spillway/test/support/world"
 	"github.com/spillway/spillway/userspace/lab"
 )
@@ -78,7 +78,7 @@ type leftovers struct {
 
 func (s *site) leftovers(t *testing.T) leftovers {
 	t.Helper()
-	words, err := ebpf.LoadPinnedMap(filepath.Join(s.Pins, fmt.Sprintf("v%d", bpf.ABIVersion), "maps/words"), nil)
+	words, err := plane.OpenMap(s.Pins, bpf.DataplaneMapWords)
 	world.Must(t, err)
 	defer words.Close()
 	info, err := words.Info()

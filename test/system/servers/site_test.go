@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -104,10 +103,7 @@ func newSite(t *testing.T, ports int) *site {
 	if err := s.Dataplane.Conntrack(); err != nil {
 		t.Fatal(err)
 	}
-	m, err := ebpf.LoadPinnedMap(filepath.Join(s.Pins, fmt.Sprintf("v%d/maps", bpf.ABIVersion), bpf.DataplaneMapFlows), nil)
-	world.Must(t, err)
-	t.Cleanup(func() { _ = m.Close() })
-	s.flows = m
+	s.flows = s.Map(bpf.DataplaneMapFlows)
 	s.publish(world.Bundle(nil, nil))
 	return s
 }

@@ -12,21 +12,17 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/test/support/plane"
 	"github.com/spillway/spillway/userspace/lab"
 )
 
 // holderEnv makes this test binary load and attach a dataplane into the pins that it names, say so, and wait to be killed.
 const holderEnv = "SPILLWAY_SMOKE_HOLDER"
-
-const bpffs = "/sys/fs/bpf"
 
 func TestMain(m *testing.M) {
 	if pins := os.Getenv(holderEnv); pins != "" {
@@ -77,57 +73,15 @@ func deny(prefixes ...netip.Prefix) *config.Bundle {
 
 // publish puts the bundle into force.
 func publish(d *loader.Dataplane, b *config.Bundle) error {
-	h := testHost()
-	current, err := d.Host()
-	if err != nil {
-		return err
-	}
-	number, err := d.NextNumber()
-	if err != nil {
-		return err
-	}
-	hostImage, err := loader.CompileHost(h, current, number)
-	if err != nil {
-		return err
-	}
-	img, err := loader.CompileBundle(b, hostImage, number, loader.Now())
-	if err != nil {
-		return err
-	}
-	hostSlot, err := d.BuildHost(hostImage)
-	if err != nil {
-		return err
-	}
-	slot, err := d.Build(img)
-	if err != nil {
-		return err
-	}
-	mode := loader.ModeOf(h.MaxMode)
-	_, err = d.Publish(loader.Change{Host: &hostSlot, Stable: &slot, Mode: &mode})
-	d.Beat()
-	return err
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("network namespaces and loading programs need root")
-	}
-	t.Skip("left out: network namespaces and loading programs need root")
+	return plane.Enforce(d, testHost(), b)
 }
 
 func testPins(t *testing.T) string {
 	t.Helper()
-	var st unix.Statfs_t
-	if err := unix.Statfs(bpffs, &st); err != nil || st.Type != unix.BPF_FS_MAGIC {
-		if err := unix.Mount("bpf", bpffs, "bpf", 0, ""); err != nil {
-			t.Fatalf("mount %s: %v", bpffs, err)
-		}
+	if err := plane.MountBPFFS(); err != nil {
+		t.Fatal(err)
 	}
-	pins := filepath.Join(bpffs, fmt.Sprintf("spillway-smoke-%d-%d", os.Getpid(), time.Now().UnixNano()))
+	pins := plane.NewPins("smoke")
 	t.Cleanup(func() {
 		if err := loader.DetachPins(pins); err != nil {
 			t.Errorf("clean up: %v", err)

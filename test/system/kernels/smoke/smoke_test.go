@@ -11,11 +11,12 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/test/support/plane"
 	"github.com/spillway/spillway/userspace/lab"
 )
 
 func TestLifeOfADataplane(t *testing.T) {
-	needRoot(t)
+	plane.Need(t)
 	l, err := lab.New(t.Context(), lab.Options{Name: "smoke"})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package plane
+package compare
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/model/oracle"
+	"github.com/spillway/spillway/test/support/plane"
 )
 
 // XDP actions, by number.
@@ -162,14 +163,11 @@ func (p *Plane) differences(accept bool) ([]string, error) {
 
 // Connections returns how many connections the kernel remembers, and how many of those as blocked.
 func (p *Plane) Connections() (all, blocked int, err error) {
-	rows, err := read[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlows])
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, r := range rows {
-		if r.value.Verdict != uint8(bpf.DataplaneVerdictVERDICT_PASS) {
+	rows, err := plane.Rows[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlows])
+	for _, f := range rows {
+		if f.Verdict != uint8(bpf.DataplaneVerdictVERDICT_PASS) {
 			blocked++
 		}
 	}
-	return len(rows), blocked, nil
+	return len(rows), blocked, err
 }

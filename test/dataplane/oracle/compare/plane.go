@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package compare holds a dataplane that the model can be compared with: pins of its own so that every map can be read,
+// counters that are checked after each frame, and worlds of the model published to it.
+package compare
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"strconv"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/test/support/plane"
+)
+
+// Capacity is small where a test wants collisions (SYNs), and ample elsewhere.
+var Capacity = config.Capacity{
+	Prefixes4: 512, Prefixes6: 512, TCPFingerprints: 64, Rules: 64,
+	Flows: 65536, Syns: 256, Bans: 64, Allowlist: 64, Services: 16,
+}
+
+// Plane is a dataplane of a test's own. It is not safe for several goroutines.
+type Plane struct {
+	*plane.Plane
+	maps  map[string]*ebpf.Map
+	words words
+
+	ids     map[string]uint8 // services
+	banned  []netip.Prefix
+	rows    map[loader.Counter]counts // what every counter must be
+	moved   []string                  // counters that were not, at earlier looks
+	vouched []netip.Addr
+}
+
+// Open loads a dataplane with pins of its own.
+func Open() (*Plane, error) {
+	if err := stayOnOneCPU(); err != nil {
+		return nil, err
+	}
+	own, err := plane.Open("oracle", loader.Options{Capacity: Capacity, Lab: true})
+	if err != nil {
+		return nil, err
+	}
+	p := &Plane{Plane: own, maps: map[string]*ebpf.Map{}, rows: map[loader.Counter]counts{}}
+	for _, name := range []string{bpf.DataplaneMapCounters, bpf.DataplaneMapFlows, bpf.DataplaneMapSyns,
+		bpf.DataplaneMapRecentBlocks, bpf.DataplaneMapWords, bpf.DataplaneMapUnread, bpf.DataplaneMapRoot} {
+		if p.maps[name], err = p.Map(name); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+	}
+	if err := p.words.open(p.maps[bpf.DataplaneMapRoot], p.maps[bpf.DataplaneMapWords]); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// stayOnOneCPU keeps the process where it is: which blocks are recent is known to each processor for itself.
+func stayOnOneCPU() error {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return fmt.Errorf("stay on one processor: %w", err)
+	}
+	var allowed, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		return fmt.Errorf("stay on one processor: %w", err)
+	}
+	for cpu, nth := 0, os.Getpid()%allowed.Count(); one.Count() == 0; cpu++ {
+		if !allowed.IsSet(cpu) {
+			continue
+		}
+		if nth == 0 {
+			one.Set(cpu)
+		}
+		nth--
+	}
+	for _, t := range threads {
+		id, err := strconv.Atoi(t.Name())
+		if err != nil {
+			return fmt.Errorf("stay on one processor: %w", err)
+		}
+		if err := unix.SchedSetaffinity(id, &one); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("stay on one processor: %w", err)
+		}
+	}
+	return nil
+}
+
+// Close takes everything away.
+func (p *Plane) Close() error { return errors.Join(p.words.close(), p.Plane.Close()) }
+
+// Reset forgets SYNs, connections, bans and generations.
+func (p *Plane) Reset() error {
+	if _, err := p.DropGenerations(); err != nil {
+		return err
+	}
+	return errors.Join(
+		plane.Empty[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlows]),
+		p.setBans(nil), p.setVouched(nil), p.forgetBlocks(),
+		plane.Fill(p.maps[bpf.DataplaneMapSyns], bpf.SynRecord{}),
+		plane.Fill(p.maps[bpf.DataplaneMapUnread], uint32(0)))
+}
+
+// Unread returns how many packets that passed unread each place has counted, those that have counted none left out.
+func (p *Plane) Unread() (map[uint32]uint32, error) {
+	rows, err := plane.Rows[uint32, uint32](p.maps[bpf.DataplaneMapUnread])
+	maps.DeleteFunc(rows, func(_, counted uint32) bool { return counted == 0 })
+	return rows, err
+}
+
+func (p *Plane) forgetBlocks() error {
+	m := p.maps[bpf.DataplaneMapRecentBlocks]
+	if err := m.Put(uint32(0), make([]bpf.BlockNames, ebpf.MustPossibleCPU())); err != nil {
+		return fmt.Errorf("forget blocked connections: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plane
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// Rows reads a hash map.
+func Rows[K comparable, V any](m *ebpf.Map) (map[K]V, error) {
+	all := map[K]V{}
+	var k K
+	var v V
+	it := m.Iterate()
+	for it.Next(&k, &v) {
+		all[k] = v
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read %v: %w", m, err)
+	}
+	return all, nil
+}
+
+// Empty removes the rows of a hash map.
+func Empty[K comparable, V any](m *ebpf.Map) error {
+	rows, err := Rows[K, V](m)
+	for k := range rows {
+		if err == nil {
+			err = m.Delete(k)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("empty %v: %w", m, err)
+	}
+	return nil
+}
+
+// Fill writes the same value into every entry of an array.
+func Fill[V any](m *ebpf.Map, value V) error {
+	keys, values := make([]uint32, m.MaxEntries()), make([]V, m.MaxEntries())
+	for i := range keys {
+		keys[i], values[i] = uint32(i), value
+	}
+	if _, err := m.BatchUpdate(keys, values, nil); err != nil {
+		return fmt.Errorf("fill %v: %w", m, err)
+	}
+	return nil
+}
