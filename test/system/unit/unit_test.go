@@ -232,7 +232,7 @@ func TestA1TheUnitUnderSystemd(t *testing.T) {
 		}
 	}
 	// Somebody removes the folder: the agent sees the old one only, and says so.
-	m.must("rm", "-r", "/sys/fs/bpf/spillway")
+	m.must("timeout", "60", "sh", "-c", "until rm -r /sys/fs/bpf/spillway; do :; done") // it pins again what is missing, meanwhile
 	world.Eventually(t, "the agent says that its folder is gone", func() bool {
 		out, _ := m.run("spillway", "status")
 		return strings.Contains(out, "systemctl restart spillway")
