@@ -39,7 +39,7 @@ func TestOpenAdoptsWhatIsPinned(t *testing.T) {
 	wantAction(t, second, "bypass by another process", syn("198.51.100.1", "192.0.2.1", 443), xdpPass)
 	cli.SetBypass(0)
 	generations, err := cli.Generations()
-	if err != nil || len(generations) != 1 || generations[0].Role != RoleStable || generations[0].Prefixes4 != 1 {
+	if err != nil || len(generations) != 1 || generations[0].Role != RoleStable || generations[0].Rows["prefixes_v4"] != 1 {
 		t.Errorf("generations without an agent: %+v, %v", generations, err)
 	}
 	info, err := cli.Host()

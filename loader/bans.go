@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // Ban is a short block outside bundles.
@@ -42,11 +43,11 @@ func (d *Dataplane) RestoreBans(left map[netip.Prefix]time.Duration) error {
 }
 
 func (d *Dataplane) putBan(p netip.Prefix, ttl time.Duration) error {
-	if holdsIPv4(p) {
+	if compile.HoldsIPv4(p) {
 		return fmt.Errorf("ban %s: this IPv6 prefix contains all of IPv4 (::ffff:0:0/96)", p)
 	}
 	m := d.maps[bpf.DataplaneMapBans]
-	key, end := key6(p.Masked()), uint64(In(ttl))
+	key, end := compile.Key6(p.Masked()), uint64(In(ttl))
 	err := m.Put(key, bpf.Ban{ExpiresNs: max(end, d.endAround(key)), OwnExpiresNs: end})
 	if errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("ban %s: %w: capacity %d", p, ErrCapacity, m.MaxEntries())
@@ -59,7 +60,7 @@ func (d *Dataplane) BanEpoch() uint64 { return atomic.LoadUint64(&d.words.at.Ban
 
 // Unban ends a ban; false when there was none.
 func (d *Dataplane) Unban(p netip.Prefix) (bool, error) {
-	err := d.maps[bpf.DataplaneMapBans].Delete(key6(p.Masked()))
+	err := d.maps[bpf.DataplaneMapBans].Delete(compile.Key6(p.Masked()))
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return false, nil
 	}
@@ -89,7 +90,7 @@ func (d *Dataplane) settleInside(p netip.Prefix) error {
 		d.bumpBanEpoch()
 		return nil
 	}
-	return d.settle(func(key bpf.Prefix6Key) bool { return p.Contains(prefixOf(key).Addr()) })
+	return d.settle(func(key bpf.Prefix6Key) bool { return p.Contains(compile.Prefix(key).Addr()) })
 }
 
 // SettleBans gives every ban the end that counts, and tells the flows, whatever it returns. The kernel looks at the
@@ -114,7 +115,7 @@ func (d *Dataplane) settle(touched func(bpf.Prefix6Key) bool) error {
 		}
 		ban.ExpiresNs = end
 		if err := d.maps[bpf.DataplaneMapBans].Update(key, ban, ebpf.UpdateExist); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return explain("settle the ban of "+formatPrefix6(key), err)
+			return explain("settle the ban of "+compile.FormatPrefix(key), err)
 		}
 	}
 	return nil
@@ -123,13 +124,13 @@ func (d *Dataplane) settle(touched func(bpf.Prefix6Key) bool) error {
 // latestAround returns the latest end of a ban and of all bans around it, at most 128 of them.
 func latestAround(key bpf.Prefix6Key, all map[bpf.Prefix6Key]bpf.Ban) uint64 {
 	var end uint64
-	address := netip.AddrFrom16(unmapped(key.Addr).As16())
+	address := netip.AddrFrom16(compile.Unmapped(key.Addr).As16())
 	for bits := int(key.Prefixlen); bits >= 0; bits-- {
 		around, err := address.Prefix(bits)
 		if err != nil {
 			break
 		}
-		if ban, ok := all[bpf.Prefix6Key{Prefixlen: uint32(bits), Addr: mapped(around.Addr())}]; ok {
+		if ban, ok := all[bpf.Prefix6Key{Prefixlen: uint32(bits), Addr: compile.Mapped(around.Addr())}]; ok {
 			end = max(end, ban.OwnExpiresNs)
 		}
 	}
@@ -147,7 +148,7 @@ func (d *Dataplane) Bans() ([]Ban, error) {
 	for key, ban := range all {
 		if ban.OwnExpiresNs > now.MonotonicNS {
 			left := time.Duration(ban.OwnExpiresNs - now.MonotonicNS)
-			bans = append(bans, Ban{prefixOf(key), now.Wall.Add(left)})
+			bans = append(bans, Ban{compile.Prefix(key), now.Wall.Add(left)})
 		}
 	}
 	return bans, nil

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+
+	"github.com/spillway/spillway/loader/compile"
 )
 
 func TestBans(t *testing.T) {
@@ -137,7 +139,7 @@ func TestEndsOfNestedBans(t *testing.T) {
 		}
 		for key, ban := range all {
 			if want := latestAround(key, all); ban.ExpiresNs != want {
-				t.Fatalf("after %d changes %s ends at %d, want %d", i, formatPrefix6(key), ban.ExpiresNs, want)
+				t.Fatalf("after %d changes %s ends at %d, want %d", i, compile.FormatPrefix(key), ban.ExpiresNs, want)
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // BlockedFlow is a connection that the stable generation blocks for good.
@@ -81,8 +82,8 @@ func (d *Dataplane) BlockedFlows(w *FlowWalk, rows int, to []BlockedFlow) (_ []B
 }
 
 func blockedFlow(k bpf.FlowKey, isn uint32) BlockedFlow {
-	return BlockedFlow{Client: netip.AddrPortFrom(unmapped(k.Saddr), bits.ReverseBytes16(k.Sport)),
-		Server: netip.AddrPortFrom(unmapped(k.Daddr), bits.ReverseBytes16(k.Dport)), key: k, isn: isn}
+	return BlockedFlow{Client: netip.AddrPortFrom(compile.Unmapped(k.Saddr), bits.ReverseBytes16(k.Sport)),
+		Server: netip.AddrPortFrom(compile.Unmapped(k.Daddr), bits.ReverseBytes16(k.Dport)), key: k, isn: isn}
 }
 
 // isBlockedForGood says of a flow what mark_release in bpf/release.h says of a FIN. A flow of an older control word is left
@@ -111,7 +112,7 @@ func (d *Dataplane) passes(k *bpf.FlowKey) bool {
 		return false
 	}
 	var end uint64
-	err := d.maps[bpf.DataplaneMapVouched].Lookup(vouchedKey(unmapped(k.Saddr)), &end)
+	err := d.maps[bpf.DataplaneMapVouched].Lookup(vouchedKey(compile.Unmapped(k.Saddr)), &end)
 	return err == nil || !errors.Is(err, ebpf.ErrKeyNotExist)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 const (
@@ -57,7 +58,7 @@ func clientsBundle(t *testing.T) *config.Bundle {
 }
 
 // rowsIn reads a map of a slot back from the kernel.
-func rowsIn[K comparable, V any](t *testing.T, d *Dataplane, name string) map[K]V {
+func rowsOf[K comparable, V any](t *testing.T, d *Dataplane, name string) map[K]V {
 	t.Helper()
 	m, err := d.innerMap(name, d.Control().Stable)
 	if err != nil || m == nil {
@@ -85,13 +86,13 @@ func TestJA4sAreInTheKernel(t *testing.T) {
 		{Form: 9, A: ten("t13d1516h2")}:              bad,
 	}
 	got := map[bpf.JA4Key]uint16{}
-	for key, head := range rowsIn[bpf.JA4Key, uint32](t, d, bpf.DataplaneMapJa4s) {
-		got[key] = img.nodes[head].Rule
+	for key, head := range rowsOf[bpf.JA4Key, uint32](t, d, bpf.DataplaneMapJa4s) {
+		got[key] = img.Node(head).Rule
 	}
 	if !maps.Equal(want, got) {
 		t.Errorf("rows are %v, want %v", got, want)
 	}
-	g := img.generation
+	g := img.Generation()
 	if g.Ja4s != 4 || g.Ja4Forms != 1<<7|1<<15|1<<6|1<<9 {
 		t.Errorf("generation counts %d JA4s in forms %b", g.Ja4s, g.Ja4Forms)
 	}
@@ -104,7 +105,7 @@ func TestJA4sAreInTheKernel(t *testing.T) {
 	if drifts, err := d.VerifyGeneration(d.Control().Stable, img); err != nil || len(drifts) > 0 {
 		t.Errorf("drift of what was just built: %v, %v", drifts, err)
 	}
-	_, other := compile(t, d, testHost(), testBundle("198.51.100.0/24"))
+	_, other := compiled(t, d, testHost(), testBundle("198.51.100.0/24"))
 	drifts, err := d.VerifyGeneration(d.Control().Stable, other)
 	if err != nil || !slices.ContainsFunc(drifts, func(d Drift) bool { return d.Where == "ja4s stable t13d1516h2_*_*" }) {
 		t.Errorf("drift to a bundle without JA4s: %v, %v", drifts, err)
@@ -139,27 +140,27 @@ func TestSignaturesAreInTheKernel(t *testing.T) {
 		},
 	}
 	got := map[bpf.TCPLayout][]bpf.TCPSignature{}
-	for key, row := range rowsIn[bpf.TCPLayout, bpf.TCPSignatures](t, d, bpf.DataplaneMapTcpLayouts) {
+	for key, row := range rowsOf[bpf.TCPLayout, bpf.TCPSignatures](t, d, bpf.DataplaneMapTcpLayouts) {
 		for _, c := range row.Candidates {
 			if c.Head == 0 {
 				if c != (bpf.TCPSignature{}) {
-					t.Errorf("%s has an unused candidate %+v", formatLayout(key), c)
+					t.Errorf("%s has an unused candidate %+v", compile.FormatLayout(key), c)
 				}
 				continue
 			}
-			c.Head = uint32(img.nodes[c.Head].Rule)
+			c.Head = uint32(img.Node(c.Head).Rule)
 			got[key] = append(got[key], c)
 		}
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b bpf.TCPSignature) bool { return a == b }), cmp.Comparer(func(a, b bpf.TCPLayout) bool { return a == b })); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
-	if img.generation.TcpSignatures != 3 {
-		t.Errorf("generation counts %d signatures, want 3", img.generation.TcpSignatures)
+	if img.Generation().TcpSignatures != 3 {
+		t.Errorf("generation counts %d signatures, want 3", img.Generation().TcpSignatures)
 	}
 	changed := clientsBundle(t)
 	changed.P0F[1].Signature.TTL = 63
-	_, other := compile(t, d, testHost(), changed)
+	_, other := compiled(t, d, testHost(), changed)
 	drifts, err := d.VerifyGeneration(d.Control().Stable, other)
 	if err != nil || !slices.ContainsFunc(drifts, func(d Drift) bool { return d.Where == `tcp_layouts IPv4 with the options "mss,sok,ts,nop,ws"` }) {
 		t.Errorf("drift to a bundle with another ttl: %v, %v", drifts, err)
@@ -207,7 +208,7 @@ func TestTooManyClientsAreRefused(t *testing.T) {
 		t.Errorf("nine signatures of one layout: %v", err)
 	}
 	d := openTest(t, Options{Capacity: config.Capacity{JA4s: 3, TCPSignatures: 2, Hellos: 16, Shapes: 16, Prefixes4: 16, Prefixes6: 16}})
-	_, img := compile(t, d, testHost(), clientsBundle(t))
+	_, img := compiled(t, d, testHost(), clientsBundle(t))
 	if _, err := d.Build(img); !errors.Is(err, ErrCapacity) || !strings.Contains(err.Error(), "JA4 features: 4 rows") {
 		t.Errorf("four JA4s into a capacity of three: %v", err)
 	}
@@ -238,54 +239,8 @@ func TestTwoCompilationsAgree(t *testing.T) {
 	}
 	for range 10 {
 		again, err := CompileBundle(b, host, 1, now)
-		if err != nil || !slices.Equal(first.nodes, again.nodes) || !slices.Equal(first.layouts.values, again.layouts.values) {
+		if err != nil || !maps.Equal(first.Sums(), again.Sums()) {
 			t.Fatalf("compiled twice, the images differ: %v", err)
-		}
-	}
-}
-
-func TestFormatJA4(t *testing.T) {
-	f, err := ParseJA4(chromeJA4)
-	if err != nil || FormatJA4(f) != chromeJA4 || FormatStableJA4(f) != chromeJA4 {
-		t.Errorf("%s comes back as %s, stable %s, %v", chromeJA4, FormatJA4(f), FormatStableJA4(f), err)
-	}
-	f.StableCount, f.StableC = [2]uint8{'1', '4'}, [6]uint8{0xe5, 0x62, 0x7e, 0xfa, 0x2a, 0xb1}
-	if got, want := FormatStableJA4(f), "t13d1514h2_8daaf6152771_e5627efa2ab1"; got != want || FormatJA4(f) != chromeJA4 {
-		t.Errorf("stable JA4 is %s, want %s; JA4 %s", got, want, FormatJA4(f))
-	}
-	for _, bad := range []string{"", "t13d1516h2_*_02713d6af862", "t13d1516h2"} {
-		if _, err := ParseJA4(bad); err == nil {
-			t.Errorf("%q is taken for a JA4", bad)
-		}
-	}
-}
-
-// What p0f prints of a SYN, from what the dataplane keeps of it.
-func TestFormatP0F(t *testing.T) {
-	fingerprint := func(muonfp string) bpf.TCPFingerprint {
-		f, err := signature.ParseMuonFP(muonfp)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return fingerprintKey(f)
-	}
-	const df, id = uint32(bpf.DataplaneTcpQuirkQUIRK_DF), uint32(bpf.DataplaneTcpQuirkQUIRK_ID)
-	for _, c := range []struct {
-		muonfp string
-		facts  bpf.TCPFacts
-		want   string
-	}{
-		{"64240:2-4-8-1-3:1460:7", bpf.TCPFacts{Version: 4, Ttl: 64, Quirks: df | id}, "4:64+0:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0"},
-		{"64800:2-4-8-1-3:1440:7", bpf.TCPFacts{Version: 6, Ttl: 52, Quirks: uint32(bpf.DataplaneTcpQuirkQUIRK_FLOW)}, "6:52+12:0:1440:mss*45,7:mss,sok,ts,nop,ws:flow:0"},
-		{"65535:::", bpf.TCPFacts{Version: 4, Ttl: 255, Quirks: uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)}, "4:255+0:0:0:65535,0:::+"},
-		{"1024:2:1460:", bpf.TCPFacts{Version: 4, Ttl: 29, Olen: 4}, "4:29+3:4:1460:1024,0:mss::0"},
-		{"6000:2-0:1460:", bpf.TCPFacts{Version: 4, Ttl: 70, EolPad: 3}, "4:70+?:0:1460:mtu*4,0:mss,eol+3::0"},
-		{"14480:2-4-8-1-3:1460:0", bpf.TCPFacts{Version: 4, Ttl: 65}, "4:65+?:0:1460:mss*10,0:mss,sok,ts,nop,ws::0"}, // of mss less its timestamp
-		{"65535:2-78-8:1400:", bpf.TCPFacts{Version: 4, Ttl: 120}, "4:120+8:0:1400:65535,0:mss,?78,ts::0"},
-		{"65535:2:1400:", bpf.TCPFacts{}, ""},
-	} {
-		if got := FormatP0F(fingerprint(c.muonfp), c.facts); got != c.want {
-			t.Errorf("%s, %+v: %s, want %s", c.muonfp, c.facts, got, c.want)
 		}
 	}
 }

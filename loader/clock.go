@@ -7,15 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/spillway/spillway/bpf"
 )
-
-// Clock is one moment on both clocks: a person's expiry is wall time, the kernel compares CLOCK_MONOTONIC.
-type Clock struct {
-	Wall        time.Time
-	MonotonicNS uint64
-}
 
 // Now reads both clocks.
 func Now() Clock {
@@ -28,22 +20,6 @@ func monotonicNS() uint64 {
 		return 0 // cannot fail on Linux; 0 is the distant past, and the past passes
 	}
 	return uint64(ts.Nano())
-}
-
-// monotonic converts a wall time; the zero time is never, and what has passed is the first nanosecond.
-func (c Clock) monotonic(t time.Time) uint64 {
-	if t.IsZero() {
-		return bpf.Never
-	}
-	left := t.Sub(c.Wall) // saturates
-	if left < 0 && uint64(-left) >= c.MonotonicNS {
-		return 1
-	}
-	at := c.MonotonicNS + uint64(left)
-	if left > 0 && at < c.MonotonicNS {
-		return bpf.Never
-	}
-	return at
 }
 
 // Deadline is a moment of CLOCK_MONOTONIC in nanoseconds: 0 is off, DeadlineForever has no end.

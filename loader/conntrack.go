@@ -397,7 +397,7 @@ func (a tracking) verify(p *pair) ([]Drift, error) {
 			return nil, explain("look for "+look.what, err)
 		}
 		if got != look.want {
-			return []Drift{{WherePrograms, fmt.Sprintf("%s, program %d", look.what, look.want), fmt.Sprintf("program %d", got)}}, nil
+			return []Drift{drifted(WherePrograms, fmt.Sprintf("%s, program %d", look.what, look.want), fmt.Sprintf("program %d", got))}, nil
 		}
 	}
 	return nil, nil

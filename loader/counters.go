@@ -142,11 +142,11 @@ func (d *Dataplane) forgetServices(img *HostImage) error {
 	defer d.counting.Unlock()
 	var kept [bpf.ServicesMax]bool
 	for _, s := range current.Services {
-		kept[s.ID] = img.host.Services[s.ID].Tag == s.Tag
+		kept[s.ID] = img.Service(s.ID).Tag == s.Tag
 	}
 	rows := map[counterAt]bpf.Counts{}
 	err = d.eachCounts(func(at counterAt, _ bpf.Counts) {
-		if at.service != 0 && !kept[at.service] && img.host.Services[at.service].Tag != 0 {
+		if at.service != 0 && !kept[at.service] && img.Service(at.service).Tag != 0 {
 			rows[at] = bpf.Counts{}
 		}
 	})

@@ -11,6 +11,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // What callers can tell apart with errors.Is.
@@ -26,7 +28,7 @@ var (
 	// ErrNoDevice: the interface does not exist (now).
 	ErrNoDevice = errors.New("no such interface")
 	// ErrCapacity: more rows than the host file provides for.
-	ErrCapacity = errors.New("over capacity")
+	ErrCapacity = compile.ErrCapacity
 	// ErrNoPrevious: there is no previous generation to go back to.
 	ErrNoPrevious = errors.New("no previous generation is resident")
 	// ErrNoCandidate: there is no candidate to promote.

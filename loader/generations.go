@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // The roles of a slot.
@@ -27,8 +29,9 @@ type GenerationInfo struct {
 	Digest [32]byte
 	Built  time.Time
 
-	// Rows of each kind.
-	Rules, Prefixes4, Prefixes6, TCP, TCPSignatures, JA4s, Allowlist int
+	// Rows are its rules and features, by the names of their capacities; Allowlist are those of protected sources.
+	Rows      config.Counts
+	Allowlist int
 
 	Blocking Blocking
 }
@@ -65,9 +68,7 @@ func (d *Dataplane) Generations() ([]GenerationInfo, error) {
 		}
 		all = append(all, GenerationInfo{
 			Slot: slot, Role: control.Role(slot), Number: g.Number, Digest: g.Digest,
-			Built: time.Unix(0, int64(g.BuiltUnixNs)), Rules: int(g.RuleCount),
-			Prefixes4: int(g.Prefixes4), Prefixes6: int(g.Prefixes6), TCP: int(g.TcpFingerprints),
-			TCPSignatures: int(g.TcpSignatures), JA4s: int(g.Ja4s), Allowlist: int(g.Allowlist),
+			Built: time.Unix(0, int64(g.BuiltUnixNs)), Rows: compile.Counts(&g), Allowlist: int(g.Allowlist),
 			Blocking: blocking,
 		})
 	}

@@ -87,7 +87,7 @@ func testBundle(prefixes ...string) *config.Bundle {
 // publish compiles, builds and publishes host and bundle at once, and makes the agent look alive.
 func publish(t *testing.T, d *Dataplane, h *config.Host, b *config.Bundle) *Image {
 	t.Helper()
-	hostImage, img := compile(t, d, h, b)
+	hostImage, img := compiled(t, d, h, b)
 	hostSlot, err := d.BuildHost(hostImage)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func publish(t *testing.T, d *Dataplane, h *config.Host, b *config.Bundle) *Imag
 	return img
 }
 
-func compile(t *testing.T, d *Dataplane, h *config.Host, b *config.Bundle) (*HostImage, *Image) {
+func compiled(t *testing.T, d *Dataplane, h *config.Host, b *config.Bundle) (*HostImage, *Image) {
 	t.Helper()
 	current, err := d.Host()
 	if err != nil {

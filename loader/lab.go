@@ -27,14 +27,17 @@ type Lab struct {
 }
 
 // labCapacity is small: who asks shows one connection after the other, and lets each be forgotten.
-var labCapacity = config.Capacity{Prefixes4: 1, Prefixes6: 1, TCPFingerprints: 1, TCPSignatures: 1, JA4s: 1, Rules: 64,
-	Flows: 1024, Syns: 1, Hellos: 8, Shapes: 16384, Bans: 1, Vouched: 1, Allowlist: 1, Services: 1}
+func labCapacity() config.Capacity {
+	c := config.LeastCapacity()
+	c.Rules, c.Flows, c.Hellos, c.Shapes = 64, 1024, 8, 16384
+	return c
+}
 
 const labService = "lab"
 
 // OpenLab loads the instance. Errors: ErrPermission, ErrUnsupported.
 func OpenLab() (*Lab, error) {
-	d, err := open(Options{Capacity: labCapacity, Lab: true}, func(s *bpf.Settings) {
+	d, err := open(Options{Capacity: labCapacity(), Lab: true}, func(s *bpf.Settings) {
 		s.EventsPerSecond, s.EventSampleMask = math.MaxUint32, 0 // every decision is told
 		s.ShapesPerSecond, s.ShapesPerPrefix, s.UnprovenPerSecond = math.MaxUint32, math.MaxUint32, math.MaxUint32
 	})
@@ -86,9 +89,7 @@ func labHost() (*HostImage, error) {
 	if err != nil {
 		return nil, err
 	}
-	for port := range uint32(math.MaxUint16) {
-		img.ports[port+1] = img.ports[1]
-	}
+	img.AnyPort()
 	return img, nil
 }
 

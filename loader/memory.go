@@ -14,6 +14,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // MapPlan is what one map will take, over all its slots.
@@ -50,17 +51,15 @@ func PlanMemory(c config.Capacity, cpus int) (MemoryPlan, error) {
 		spec.Maps[s.name].MaxEntries = uint32(s.entries(c))
 	}
 	inner := map[string]struct{ entries, slots int }{
-		bpf.DataplaneMapRules:           {c.Rules + 1, generational},
-		bpf.DataplaneMapPrefixes4:       {c.Prefixes4, generational},
-		bpf.DataplaneMapPrefixes6:       {c.Prefixes6, generational},
-		bpf.DataplaneMapTcpFingerprints: {c.TCPFingerprints, generational},
-		bpf.DataplaneMapTcpLayouts:      {layoutsFor(c), generational},
-		bpf.DataplaneMapJa4s:            {c.JA4s, generational},
-		bpf.DataplaneMapGenerations:     {1, generational},
-		bpf.DataplaneMapHosts:           {1, hostSlots},
-		bpf.DataplaneMapHostPorts:       {2 * 65536, hostSlots},
-		bpf.DataplaneMapHostAddresses:   {c.Services * 64, hostSlots},
-		bpf.DataplaneMapHostAllowlist:   {c.Allowlist + 1, hostSlots},
+		bpf.DataplaneMapRules:         {c.Rules + 1, generational},
+		bpf.DataplaneMapGenerations:   {1, generational},
+		bpf.DataplaneMapHosts:         {1, hostSlots},
+		bpf.DataplaneMapHostPorts:     {2 * 65536, hostSlots},
+		bpf.DataplaneMapHostAddresses: {c.Services * 64, hostSlots},
+		bpf.DataplaneMapHostAllowlist: {c.Allowlist + 1, hostSlots},
+	}
+	for _, m := range compile.Maps() {
+		inner[m.Name] = struct{ entries, slots int }{m.Entries(c), generational}
 	}
 	var plan MemoryPlan
 	for name, m := range spec.Maps {
@@ -155,25 +154,24 @@ func (d *Dataplane) rowsOf() (map[string]rowCount, error) {
 	if err != nil {
 		return nil, err
 	}
-	var most GenerationInfo
+	most, protected := config.Counts{}, 0
 	for _, g := range generations {
-		most.Rules, most.TCP = max(most.Rules, g.Rules), max(most.TCP, g.TCP)
-		most.Prefixes4, most.Prefixes6 = max(most.Prefixes4, g.Prefixes4), max(most.Prefixes6, g.Prefixes6)
-		most.TCPSignatures, most.JA4s = max(most.TCPSignatures, g.TCPSignatures), max(most.JA4s, g.JA4s)
-		most.Allowlist = max(most.Allowlist, g.Allowlist)
+		for room, n := range g.Rows {
+			most[room] = max(most[room], n)
+		}
+		protected = max(protected, g.Allowlist)
 	}
 	c := d.capacity
-	return map[string]rowCount{
-		bpf.DataplaneMapVouched:         {vouched, int(d.maps[bpf.DataplaneMapVouched].MaxEntries())},
-		bpf.DataplaneMapBans:            {len(bans), int(d.maps[bpf.DataplaneMapBans].MaxEntries())},
-		bpf.DataplaneMapRules:           {most.Rules, c.Rules},
-		bpf.DataplaneMapPrefixes4:       {most.Prefixes4, c.Prefixes4},
-		bpf.DataplaneMapPrefixes6:       {most.Prefixes6, c.Prefixes6},
-		bpf.DataplaneMapTcpFingerprints: {most.TCP, c.TCPFingerprints},
-		bpf.DataplaneMapTcpLayouts:      {most.TCPSignatures, c.TCPSignatures},
-		bpf.DataplaneMapJa4s:            {most.JA4s, c.JA4s},
-		bpf.DataplaneMapHostAllowlist:   {most.Allowlist, c.Allowlist},
-	}, nil
+	rows := map[string]rowCount{
+		bpf.DataplaneMapVouched:       {vouched, int(d.maps[bpf.DataplaneMapVouched].MaxEntries())},
+		bpf.DataplaneMapBans:          {len(bans), int(d.maps[bpf.DataplaneMapBans].MaxEntries())},
+		bpf.DataplaneMapRules:         {most["rules"], c.Rules},
+		bpf.DataplaneMapHostAllowlist: {protected, c.Allowlist},
+	}
+	for _, m := range compile.Maps() {
+		rows[m.Name] = rowCount{most[m.Room], c.Room(m.Room)}
+	}
+	return rows, nil
 }
 
 func (d *Dataplane) slotBytes(name string, bytes uint64) (uint64, error) {

@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // Predecessor is the dataplane of an earlier layout that decides, while this build's is made beside it. It goes on to decide
@@ -123,7 +124,7 @@ func (d *Dataplane) CarryOver() error {
 	}
 	for key, ban := range bans {
 		if err := d.maps[bpf.DataplaneMapBans].Put(key, ban); err != nil {
-			return explain("carry over the ban of "+formatPrefix6(key), err)
+			return explain("carry over the ban of "+compile.FormatPrefix(key), err)
 		}
 	}
 	if len(bans) > 0 {

@@ -16,10 +16,9 @@ import (
 // read back, publish, look behind the root program. What the kernel refuses this process is found here and not on the first
 // apply. Everything is gone afterwards.
 func Rehearse() (err error) {
-	d, err := Open(Options{Capacity: config.Capacity{
-		Prefixes4: 1, Prefixes6: 1, TCPFingerprints: 1, JA4s: 1, TCPSignatures: 1, Rules: 1,
-		Flows: 64, Syns: 64, Hellos: 8, Shapes: 64, Bans: 1, Vouched: 1, Allowlist: 1, Services: 1,
-	}})
+	least := config.LeastCapacity()
+	least.Flows, least.Syns, least.Hellos, least.Shapes = 64, 64, 8, 64
+	d, err := Open(Options{Capacity: least})
 	if err != nil {
 		return err
 	}

@@ -34,50 +34,6 @@ func mergedSet(t *testing.T, texts ...string) *config.Bundle {
 	return s.Merge()
 }
 
-// What several bundles name adds up: a sum is one chain of their rules.
-func TestSetAddsUp(t *testing.T) {
-	host, err := CompileHost(testHost(), nil, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := mergedSet(t, setEdge, setFeed)
-	img, err := CompileBundle(b, host, 1, Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := func(head uint32) int {
-		total := 0
-		for head != 0 {
-			total += int(img.nodes[head].Score)
-			head = uint32(img.nodes[head].Next)
-		}
-		return total
-	}
-	if len(img.tcp.keys) != 1 || sum(img.tcp.values[0]) != 70 {
-		t.Errorf("tcp: %d rows, the first %d; want one of 70", len(img.tcp.keys), sum(img.tcp.values[0]))
-	}
-	got := map[string]int{}
-	for i, key := range img.ja4s.keys {
-		got[formatJA4Key(key)] = sum(img.ja4s.values[i])
-	}
-	if len(got) != 2 || got["t13d1516h2_*_*"] != 50 || got["t13d1516h2_8daaf6152771_*"] != 70 {
-		t.Errorf("ja4: %v", got)
-	}
-	if img.generation.TcpSignatures != 1 || sum(img.layouts.values[0].Candidates[0].Head) != 60 || img.layouts.values[0].Candidates[1].Head != 0 {
-		t.Errorf("p0f: %d signatures, %+v", img.generation.TcpSignatures, img.layouts.values[0])
-	}
-	reasons := 0
-	for _, head := range img.generation.Reasons {
-		reasons += sum(uint32(head))
-	}
-	if reasons != 60 {
-		t.Errorf("reasons: %d, want 60", reasons)
-	}
-	if img.Digest() != b.Digest || img.generation.RuleCount != 3 {
-		t.Errorf("digest %s, %d rules", img.Digest(), img.generation.RuleCount)
-	}
-}
-
 // Each bundle alone stays below the threshold; a source that all of their lists name does not.
 func TestSetOverTraffic(t *testing.T) {
 	d := openTest(t, Options{})

@@ -38,7 +38,7 @@ var sized = []struct {
 		func(c *config.Capacity, n int) { c.Rules = n / bpf.Slots }},
 }
 
-// What one processor and one source prefix may spend in a second on the JA4 of new shapes: 2,000 of 6 µs are 1.2 % of
+// What one processor and one source prefix may spend in a second on the fingerprints of new ClientHellos: 2,000 of 6 µs are 1.2 % of
 // a processor, and a site's own visitors show a handful of new ones.
 const (
 	shapesPerSecond = 2000

@@ -9,14 +9,14 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // The maps of a slot. The first of each says whether the slot is filled: it is put last and taken away first.
 var (
-	generationMaps = []string{bpf.DataplaneMapGenerations, bpf.DataplaneMapRules, bpf.DataplaneMapPrefixes4,
-		bpf.DataplaneMapPrefixes6, bpf.DataplaneMapTcpFingerprints, bpf.DataplaneMapTcpLayouts, bpf.DataplaneMapJa4s}
-	hostMaps = []string{bpf.DataplaneMapHosts, bpf.DataplaneMapHostPorts, bpf.DataplaneMapHostAddresses,
-		bpf.DataplaneMapHostAllowlist}
+	generationMaps = compile.GenerationMaps()
+	hostMaps       = compile.HostMaps()
 )
 
 // Build writes img into a spare slot and returns the slot. It publishes nothing: until the control word names the slot,
@@ -37,12 +37,12 @@ func (d *Dataplane) Build(img *Image, beside ...uint8) (uint8, error) {
 		return 0, err
 	}
 	d.zeroRuleHits(slot)
-	return slot, errors.Join(d.fill(slot, generationMaps, img.tables(d.capacity)), d.pins.keepOwner())
+	return slot, errors.Join(d.fill(slot, generationMaps, img.Tables(d.capacity)), d.pins.keepOwner())
 }
 
 // BuildHost does the same for a host file.
 func (d *Dataplane) BuildHost(img *HostImage) (uint8, error) {
-	if n := len(img.allowlist.keys); n > d.capacity.Allowlist+1 { // IPv4 may be taken out again by one more row
+	if n := img.Protected(); n > d.capacity.Allowlist+1 { // IPv4 may be taken out again by one more row
 		return 0, fmt.Errorf("allowlist: %d rows: %w: capacity %d", n, ErrCapacity, d.capacity.Allowlist)
 	}
 	slot, err := d.spare(hostMaps, d.Control().Host)
@@ -52,24 +52,15 @@ func (d *Dataplane) BuildHost(img *HostImage) (uint8, error) {
 	if err := d.forgetServices(img); err != nil {
 		return 0, err
 	}
-	return slot, errors.Join(d.fill(slot, hostMaps, img.tables(d.capacity.Allowlist+1)), d.pins.keepOwner())
+	return slot, errors.Join(d.fill(slot, hostMaps, img.Tables(d.capacity.Allowlist+1)), d.pins.keepOwner())
 }
 
 // checkCapacity is the second of three refusals: the validator's came before, the kernel's E2BIG comes after.
 func (d *Dataplane) checkCapacity(img *Image) error {
-	for _, c := range []struct {
-		what      string
-		rows, max int
-	}{
-		{"IPv4 prefixes", len(img.prefixes4.keys), d.capacity.Prefixes4},
-		{"IPv6 prefixes", len(img.prefixes6.keys), d.capacity.Prefixes6},
-		{"TCP fingerprints", len(img.tcp.keys), d.capacity.TCPFingerprints},
-		{"JA4 features", len(img.ja4s.keys), d.capacity.JA4s},
-		{"p0f signatures", int(img.generation.TcpSignatures), d.capacity.TCPSignatures},
-		{"rules", int(img.generation.RuleCount), d.capacity.Rules},
-	} {
-		if c.rows > c.max {
-			return fmt.Errorf("%s: %d rows: %w: capacity %d", c.what, c.rows, ErrCapacity, c.max)
+	counts := img.Counts()
+	for _, room := range config.Rooms() {
+		if n, most := counts[room.Field], d.capacity.Room(room.Field); n > most {
+			return fmt.Errorf("%s: %d rows: %w: capacity %d", room.What, n, ErrCapacity, most)
 		}
 	}
 	return nil
@@ -104,7 +95,7 @@ func (d *Dataplane) clear(slot uint8, names []string) error {
 
 // fill builds every table aside, and puts them into the slot only when all of them are complete and frozen. Each is pinned
 // before it is put, and the marker is the last: a slot that has one has all its pins, whenever the process is killed.
-func (d *Dataplane) fill(slot uint8, names []string, tables map[string]table) (err error) {
+func (d *Dataplane) fill(slot uint8, names []string, tables map[string]compile.Sized) (err error) {
 	built := map[string]*ebpf.Map{}
 	defer func() {
 		if err == nil {
@@ -117,7 +108,7 @@ func (d *Dataplane) fill(slot uint8, names []string, tables map[string]table) (e
 	}()
 	for _, name := range names {
 		t, ok := tables[name]
-		if !ok || t.empty() {
+		if !ok || t.Len() == 0 {
 			continue
 		}
 		m, err := d.buildTable(name, t)
@@ -149,18 +140,18 @@ func (d *Dataplane) fill(slot uint8, names []string, tables map[string]table) (e
 	return nil
 }
 
-func (d *Dataplane) buildTable(name string, t table) (*ebpf.Map, error) {
+func (d *Dataplane) buildTable(name string, t compile.Sized) (*ebpf.Map, error) {
 	spec := d.inner[name].Copy()
-	spec.MaxEntries = uint32(t.capacity())
+	spec.MaxEntries = uint32(t.Max)
 	m, err := ebpf.NewMap(spec)
 	if err != nil {
 		return nil, explain("create "+name, err)
 	}
-	if err := t.write(m); err != nil {
+	if err := t.Write(into(m)); err != nil {
 		_ = m.Close()
 		return nil, explain("fill "+name, err)
 	}
-	if drift, err := t.compare(m); err != nil || len(drift) > 0 {
+	if drift, err := t.Compare(&rowsIn{Map: m}); err != nil || len(drift) > 0 {
 		_ = m.Close()
 		if err == nil {
 			err = fmt.Errorf("%w: %s: want %s, got %s", ErrReadBack, drift[0].Where, drift[0].Want, drift[0].Got)

@@ -12,19 +12,20 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // VerifyGeneration compares a slot, row by row, with what it should hold.
 func (d *Dataplane) VerifyGeneration(slot uint8, img *Image) ([]Drift, error) {
-	return d.verifySlot(slot, generationMaps, img.tables(d.capacity))
+	return d.verifySlot(slot, generationMaps, img.Tables(d.capacity))
 }
 
 // VerifyHost compares the published host file with what it should be.
 func (d *Dataplane) VerifyHost(img *HostImage) ([]Drift, error) {
-	return d.verifySlot(d.Control().Host, hostMaps, img.tables(d.capacity.Allowlist+1))
+	return d.verifySlot(d.Control().Host, hostMaps, img.Tables(d.capacity.Allowlist+1))
 }
 
-func (d *Dataplane) verifySlot(slot uint8, names []string, tables map[string]table) ([]Drift, error) {
+func (d *Dataplane) verifySlot(slot uint8, names []string, tables map[string]compile.Sized) ([]Drift, error) {
 	var drifts []Drift
 	for _, name := range names {
 		found, err := d.verifyTable(slot, name, tables[name])
@@ -36,22 +37,22 @@ func (d *Dataplane) verifySlot(slot uint8, names []string, tables map[string]tab
 	return drifts, nil
 }
 
-func (d *Dataplane) verifyTable(slot uint8, name string, t table) ([]Drift, error) {
+func (d *Dataplane) verifyTable(slot uint8, name string, t compile.Sized) ([]Drift, error) {
 	m, err := d.innerMap(name, slot)
 	if errors.Is(err, ErrPinDiffers) {
-		return []Drift{{place{slot, name}.String(), "a pin of what packets read", err.Error()}}, nil
+		return []Drift{drifted(place{slot, name}.String(), "a pin of what packets read", err.Error())}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	if m == nil {
-		if t.empty() {
+		if t.Len() == 0 {
 			return nil, nil
 		}
-		return []Drift{{place{slot, name}.String(), "a map", "nothing"}}, nil
+		return []Drift{drifted(place{slot, name}.String(), "a map", "nothing")}, nil
 	}
 	defer func() { _ = m.Close() }()
-	drifts, err := t.compare(m)
+	drifts, err := t.Compare(&rowsIn{Map: m})
 	if err != nil {
 		return nil, err
 	}
@@ -60,42 +61,10 @@ func (d *Dataplane) verifyTable(slot uint8, name string, t table) ([]Drift, erro
 		return nil, err
 	}
 	if !info.Frozen() {
-		drifts = append(drifts, Drift{place{slot, name}.String(), "frozen", "writable"})
+		drifts = append(drifts, drifted(place{slot, name}.String(), "frozen", "writable"))
 	}
 	return drifts, nil
 }
-
-// Where VerifyWiring found something, for callers that mend it.
-const (
-	// WherePrograms: nothing, or something else, is behind the root program. RefillPrograms mends it.
-	WherePrograms = "PROG_ARRAY behind the root program"
-	// WherePins: pins were removed. Repin mends it, as long as the process that holds the maps lives.
-	WherePins = "pins"
-
-	whereInterface = "interface "
-)
-
-// OnInterface reports whether the drift is a link of an interface. Attach mends it.
-func (d Drift) OnInterface() bool { return strings.HasPrefix(d.Where, whereInterface) }
-
-// NoDataplane reports whether the drift is a root program that calls nothing: everything passes.
-func (d Drift) NoDataplane() bool {
-	return d.Where == WherePrograms && d.Got == gotNothing && d.Want == wantDataplane
-}
-
-// NoPayload reports whether the drift is a dataplane that hands over to nothing: what only a first payload tells passes.
-func (d Drift) NoPayload() bool {
-	return d.Where == WherePrograms && d.Got == gotNothing && d.Want != wantDataplane
-}
-
-// EmptySlot reports whether the drift is a role of the control word that names a slot without content.
-func (d Drift) EmptySlot() bool { return d.Got == gotEmptySlot }
-
-const (
-	wantDataplane = "the dataplane"
-	gotNothing    = "nothing: what it would see passes"
-	gotEmptySlot  = "nothing: it passes"
-)
 
 // VerifyWiring checks what makes the maps count at all: a dataplane behind the root program, programs that read the
 // pinned maps, links that hold, slots that exist. It is cheap enough for a watchdog.
@@ -111,7 +80,7 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 		return nil, err
 	}
 	if len(missing) > 0 {
-		drifts = append(drifts, Drift{WherePins, "all of them below " + d.pins.base(), "without " + strings.Join(missing, ", ")})
+		drifts = append(drifts, drifted(WherePins, "all of them below "+d.pins.base(), "without "+strings.Join(missing, ", ")))
 	}
 	attachments, err := d.Attachments()
 	if err != nil {
@@ -124,9 +93,9 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 	for _, a := range attachments {
 		switch {
 		case a.State != StateAttached:
-			drifts = append(drifts, Drift{whereInterface + a.Interface, StateAttached, a.State})
+			drifts = append(drifts, drifted(compile.WhereInterface+a.Interface, StateAttached, a.State))
 		case root != 0 && a.ProgramID != root:
-			drifts = append(drifts, Drift{whereInterface + a.Interface, fmt.Sprintf("root program %d", root), fmt.Sprintf("program %d", a.ProgramID)})
+			drifts = append(drifts, drifted(compile.WhereInterface+a.Interface, fmt.Sprintf("root program %d", root), fmt.Sprintf("program %d", a.ProgramID)))
 		}
 	}
 	empty, err := d.verifySlots()
@@ -162,7 +131,7 @@ func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 		return nil, err // not being able to look is no drift
 	}
 	if id == 0 {
-		return []Drift{{WherePrograms, "the dataplane", "nothing: what it would see passes"}}, nil
+		return []Drift{drifted(WherePrograms, "the dataplane", "nothing: what it would see passes")}, nil
 	}
 	p := d.pair
 	if p == nil {
@@ -170,23 +139,23 @@ func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 			return nil, err
 		}
 		if p == nil {
-			return []Drift{{WherePrograms, "a dataplane that is pinned below " + d.pins.pairs(), fmt.Sprintf("program %d, which is not", id)}}, nil
+			return []Drift{drifted(WherePrograms, "a dataplane that is pinned below "+d.pins.pairs(), fmt.Sprintf("program %d, which is not", id))}, nil
 		}
 		defer func() { _ = p.close() }()
 	}
 	if p.id != id {
-		return []Drift{{WherePrograms, fmt.Sprintf("the dataplane, program %d", p.id), fmt.Sprintf("program %d", id)}}, nil
+		return []Drift{drifted(WherePrograms, fmt.Sprintf("the dataplane, program %d", p.id), fmt.Sprintf("program %d", id))}, nil
 	}
 	behind, err := entryOf(p.array, bpf.ProgramPayload)
 	if err != nil {
 		return nil, explain("look behind the dataplane", err)
 	}
 	if behind != p.payloadID {
-		got := gotNothing
+		got := compile.GotNothing
 		if behind != 0 {
 			got = fmt.Sprintf("program %d", behind)
 		}
-		return []Drift{{WherePrograms, fmt.Sprintf("the payload program, %d", p.payloadID), got}}, nil
+		return []Drift{drifted(WherePrograms, fmt.Sprintf("the payload program, %d", p.payloadID), got)}, nil
 	}
 	if drift, err := p.tracking.verify(p); len(drift) > 0 || err != nil {
 		return drift, err
@@ -215,7 +184,7 @@ func (d *Dataplane) verifyMapsOf(p *pair) ([]Drift, error) {
 			return nil, err
 		}
 		if !slices.Contains(used, id) {
-			return []Drift{{WherePrograms, "a program that reads the pinned " + m.name, "one that reads another"}}, nil
+			return []Drift{drifted(WherePrograms, "a program that reads the pinned "+m.name, "one that reads another")}, nil
 		}
 	}
 	return nil, nil
@@ -233,7 +202,7 @@ func (d *Dataplane) verifySlots() ([]Drift, error) {
 			case err != nil:
 				return nil, explain("look into "+at.String(), err)
 			case id == 0 && i == 0:
-				drifts = append(drifts, Drift{fmt.Sprintf("%s, slot %d", r.name, r.slot), "a generation", gotEmptySlot})
+				drifts = append(drifts, drifted(fmt.Sprintf("%s, slot %d", r.name, r.slot), "a generation", compile.GotEmptySlot))
 			case id != 0:
 				drift, err := d.verifyPin(at, id)
 				if err != nil {
@@ -257,7 +226,7 @@ func (d *Dataplane) verifyPin(at place, id uint32) ([]Drift, error) {
 		if d.held.has(at, id) {
 			return nil, nil
 		}
-		return []Drift{{at.String(), want, "no pin"}}, nil
+		return []Drift{drifted(at.String(), want, "no pin")}, nil
 	}
 	if err != nil {
 		return nil, explain("open the pin of "+at.String(), err)
@@ -267,5 +236,5 @@ func (d *Dataplane) verifyPin(at place, id uint32) ([]Drift, error) {
 	if err != nil || uint32(got) == id {
 		return nil, err
 	}
-	return []Drift{{at.String(), want, fmt.Sprintf("a pin of map %d", got)}}, nil
+	return []Drift{drifted(at.String(), want, fmt.Sprintf("a pin of map %d", got))}, nil
 }

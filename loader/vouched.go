@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // Vouch is a source that no bundle blocks for a while. A ban holds all the same.
@@ -97,13 +98,13 @@ func (d *Dataplane) VerifyVouched() ([]Drift, error) {
 	now, until := monotonicNS(), atomic.LoadUint64(&d.words.at.VouchedUntilNs)
 	var drifts []Drift
 	err := eachRow(d.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
-		where := fmt.Sprintf("vouched %s", unmapped(k.Addr))
+		where := fmt.Sprintf("vouched %s", compile.Unmapped(k.Addr))
 		switch {
-		case len(drifts) >= driftMax:
-		case vouchedKey(unmapped(k.Addr)) != k:
-			drifts = append(drifts, Drift{where, sourceOf(vouchedKey(unmapped(k.Addr))).String(), "one address of it"})
+		case len(drifts) >= compile.DriftMax:
+		case vouchedKey(compile.Unmapped(k.Addr)) != k:
+			drifts = append(drifts, drifted(where, sourceOf(vouchedKey(compile.Unmapped(k.Addr))).String(), "one address of it"))
 		case end > now && end > until:
-			drifts = append(drifts, Drift{where, fmt.Sprintf("looked for until %d", end), fmt.Sprintf("%d", until)})
+			drifts = append(drifts, drifted(where, fmt.Sprintf("looked for until %d", end), fmt.Sprintf("%d", until)))
 		}
 	})
 	return drifts, explain("verify the vouched sources", err)
@@ -116,11 +117,11 @@ func vouchedKey(a netip.Addr) bpf.VouchedKey {
 			a = p.Addr()
 		}
 	}
-	return bpf.VouchedKey{Addr: mapped(a)}
+	return bpf.VouchedKey{Addr: compile.Mapped(a)}
 }
 
 func sourceOf(k bpf.VouchedKey) netip.Prefix {
-	a := unmapped(k.Addr)
+	a := compile.Unmapped(k.Addr)
 	if a.Is4() {
 		return netip.PrefixFrom(a, 32)
 	}

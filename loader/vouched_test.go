@@ -10,6 +10,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 func TestVouched(t *testing.T) {
@@ -108,7 +109,7 @@ func TestVerifyVouched(t *testing.T) {
 		t.Errorf("nothing is wrong: %+v, %v", drifts, err)
 	}
 	m := d.maps[bpf.DataplaneMapVouched]
-	if err := m.Put(bpf.VouchedKey{Addr: mapped(netip.MustParseAddr("2001:db8::1"))}, uint64(1)); err != nil {
+	if err := m.Put(bpf.VouchedKey{Addr: compile.Mapped(netip.MustParseAddr("2001:db8::1"))}, uint64(1)); err != nil {
 		t.Fatal(err)
 	}
 	d.words.at.VouchedUntilNs = 0 // as a crash leaves it between the row and the word

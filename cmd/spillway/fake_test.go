@@ -128,8 +128,8 @@ func serving() *view.Reading {
 	return &view.Reading{
 		Control: loader.Control{Mode: bpf.DataplaneModeMODE_ENFORCE, Epoch: 9, Stable: 2, Previous: 1, Host: 1},
 		Generations: []loader.GenerationInfo{
-			{Slot: 1, Role: "previous", Number: 11, Digest: digest(0x11), Built: now.Add(-50 * time.Hour), Rules: 3, Blocking: blocks},
-			{Slot: 2, Role: "stable", Number: 12, Digest: digest(0xa0), Built: now.Add(-3*time.Hour - 20*time.Minute), Rules: 4, Prefixes4: 1200, Blocking: blocks},
+			{Slot: 1, Role: "previous", Number: 11, Digest: digest(0x11), Built: now.Add(-50 * time.Hour), Rows: config.Counts{"rules": 3}, Blocking: blocks},
+			{Slot: 2, Role: "stable", Number: 12, Digest: digest(0xa0), Built: now.Add(-3*time.Hour - 20*time.Minute), Rows: config.Counts{"rules": 4, "prefixes_v4": 1200}, Blocking: blocks},
 		},
 		Host: &loader.HostInfo{Number: 1, AgentTimeout: 15 * time.Minute, Services: []loader.ServiceInfo{
 			{ID: 1, Name: "web", Kind: "tls", Tag: loader.TagOf("web")}, {ID: 2, Name: "shop", Kind: "tls", Tag: loader.TagOf("shop")}}},

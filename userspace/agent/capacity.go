@@ -26,7 +26,7 @@ func (a *agent) tooSmall(d plane.Dataplane, c config.Capacity) []string {
 		return nil
 	}
 	g, _ := view.InSlot(all, d.Control().Stable)
-	return loader.TooSmall(c.OrDefault(), g, len(bans))
+	return loader.TooSmall(c.OrDefault(), g.Rows, len(bans))
 }
 
 // tellCapacity says before the reboot that makes it real that a capacity was lowered too far: the bundle in force could

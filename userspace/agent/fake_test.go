@@ -133,7 +133,8 @@ func (m *machine) Generations() ([]loader.GenerationInfo, error) {
 	var all []loader.GenerationInfo
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		if img := m.slots[slot]; img != nil {
-			all = append(all, loader.GenerationInfo{Slot: slot, Role: m.control.Role(slot), Number: img.Number(), Digest: img.Digest(), Built: m.now(), Rules: 2, Prefixes4: m.rows4, Blocking: img.Blocking()})
+			all = append(all, loader.GenerationInfo{Slot: slot, Role: m.control.Role(slot), Number: img.Number(), Digest: img.Digest(), Built: m.now(),
+				Rows: config.Counts{"rules": 2, "prefixes_v4": m.rows4}, Blocking: img.Blocking(uint64(loader.Present()))})
 		}
 	}
 	return all, nil

@@ -130,7 +130,7 @@ func (a *agent) Rules(context.Context) (*api.RuleList, error) {
 	if err != nil {
 		return nil, err
 	}
-	for index := range g.Rules {
+	for index := range g.Rows["rules"] {
 		i := uint16(index)
 		rule := api.Rule{Index: i, ID: fmt.Sprintf("index_%d", i), Matches: hits[i]}
 		if r, ok := a.ledger.RuleOf(g.Digest, i); ok {

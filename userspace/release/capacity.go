@@ -15,10 +15,7 @@ func (mg *Manager) planCapacity(p *api.Plan, next *config.Set) {
 	if err != nil || f.Host.Capacity == mg.Host().Capacity {
 		return
 	}
-	b := next.Merge()
-	v4, v6 := b.PrefixCount()
-	needs := loader.GenerationInfo{Rules: len(b.Rules), Prefixes4: v4, Prefixes6: v6, TCP: len(b.TCP), TCPSignatures: len(b.P0F), JA4s: len(b.JA4)}
-	for _, small := range loader.TooSmall(f.Host.Capacity.OrDefault(), needs, 0) {
+	for _, small := range loader.TooSmall(f.Host.Capacity.OrDefault(), next.Merge().Counts(), 0) {
 		p.Warnings = append(p.Warnings, config.Fault{Code: config.CodeCapacity, File: mg.HostPath,
 			Problem: "it does not fit into the host file on disk, which the next start reads: " + small, Valid: "a larger capacity, or a smaller bundle"})
 	}

@@ -62,7 +62,7 @@ func (k *simKernel) Generations() ([]loader.GenerationInfo, error) {
 	var all []loader.GenerationInfo
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		if img := k.slots[slot]; img != nil {
-			all = append(all, loader.GenerationInfo{Slot: slot, Role: k.control.Role(slot), Number: img.Number(), Digest: img.Digest(), Rules: 2})
+			all = append(all, loader.GenerationInfo{Slot: slot, Role: k.control.Role(slot), Number: img.Number(), Digest: img.Digest(), Rows: config.Counts{"rules": 2}})
 		}
 	}
 	return all, nil

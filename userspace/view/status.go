@@ -59,7 +59,8 @@ func BlindStatus(r Reading) *api.Status {
 // Generation tells a generation as the kernel holds it.
 func Generation(g loader.GenerationInfo) api.Generation {
 	return api.Generation{Slot: g.Slot, Role: g.Role, Number: g.Number, Digest: g.Digest, Built: g.Built.UTC(),
-		Rules: g.Rules, Prefixes4: g.Prefixes4, Prefixes6: g.Prefixes6, TCP: g.TCP, P0F: g.TCPSignatures, JA4: g.JA4s}
+		Rules: g.Rows["rules"], Prefixes4: g.Rows["prefixes_v4"], Prefixes6: g.Rows["prefixes_v6"],
+		TCP: g.Rows["tcp_fingerprints"], P0F: g.Rows["tcp_signatures"], JA4: g.Rows["ja4s"]}
 }
 
 // ModeName names a mode as the host file does.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package loader
+package compile
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/hex"
 	"fmt"
 
@@ -11,19 +13,31 @@ import (
 	"github.com/spillway/spillway/config/signature"
 )
 
-func (img *Image) compileJA4s(b *config.Bundle, index map[string]uint16, c *chains) error {
-	for features := range equalRuns(b.JA4, func(x, y config.JA4Feature) bool { return x.Match == y.Match && x.Stable == y.Stable }) {
+var (
+	ja4Map = Map{Name: bpf.DataplaneMapJa4s, Room: "ja4s", form: ja4s, count: func(g *bpf.Generation) *uint32 { return &g.Ja4s }}
+
+	ja4s = &form[bpf.JA4Key, uint32]{bpf.DataplaneMapJa4s, "ja4s", compareJA4s, formatJA4Key, formatHead}
+)
+
+func compileJA4s(b *builder) error {
+	same := func(x, y config.JA4Feature) bool { return x.Match == y.Match && x.Stable == y.Stable }
+	to := ja4s.of(b.img)
+	for features := range equalRuns(b.JA4, same) {
 		f := features[0]
-		head, err := c.head(rulesOf(features, index, func(f config.JA4Feature) string { return f.Rule })...)
+		head, err := b.head(rulesOf(features, b.index, func(f config.JA4Feature) string { return f.Rule }))
 		if err != nil {
 			return fmt.Errorf("compile ja4 %s: %w", f, err)
 		}
 		key := ja4Key(f)
-		img.ja4s.add(key, head)
-		img.generation.Ja4Forms |= 1 << key.Form
+		to.add(key, head)
+		b.img.generation.Ja4Forms |= 1 << key.Form
 	}
-	img.ja4s.sort(compareJA4s)
+	to.sort()
 	return nil
+}
+
+func compareJA4s(a, b bpf.JA4Key) int {
+	return cmp.Or(cmp.Compare(a.Form, b.Form), bytes.Compare(a.A[:], b.A[:]), bytes.Compare(a.B[:], b.B[:]), bytes.Compare(a.C[:], b.C[:]))
 }
 
 // ja4Key leaves open parts zero, and their bits out of the form. The hashes of a signature.JA4 are hexadecimal.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package loader
+package compile
 
 import (
 	"fmt"
@@ -29,6 +29,9 @@ func newChains(rules []config.Rule, now Clock) *chains {
 	}
 	return c
 }
+
+// head returns the first node of the chain of these rules.
+func (b *builder) head(rules []uint16) (uint32, error) { return b.chains.head(rules...) }
 
 // head returns the first node of the chain of these rules (indexes into the bundle's rules, in any order).
 func (c *chains) head(rules ...uint16) (uint32, error) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package loader
+package compile
 
 import (
 	"net/netip"
@@ -14,23 +14,23 @@ func TestA15CanaryIsTheSameOnAllHosts(t *testing.T) {
 	entries := []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.7/32")}
 	b := &config.Bundle{Version: 1, Name: "b", Digest: config.Digest{7, 7, 7}, Rules: []config.Rule{{ID: "r", Score: 90}},
 		Prefixes: []config.PrefixList{{List: "feed", Rule: "r", ThirdParty: true, Entries: entries}}}
-	host, err := CompileHost(config.DefaultHost(), nil, 1)
+	host, err := HostFile(config.DefaultHost(), nil, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := Now()
+	now := testNow()
 	image := func(protected ...netip.Prefix) *Image {
 		t.Helper()
 		here, _ := b.LeaveOut(protected)
-		img, err := CompileBundle(here, host, 1, now)
+		img, err := Bundle(here, host, 1, now)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return img
 	}
 	all, some := image(), image(netip.MustParsePrefix("203.0.113.0/24"))
-	if len(all.prefixes4.keys) != 2 || len(some.prefixes4.keys) != 1 {
-		t.Errorf("%d and %d rows, want 2 and 1", len(all.prefixes4.keys), len(some.prefixes4.keys))
+	if len(prefixes4.of(all).keys) != 2 || len(prefixes4.of(some).keys) != 1 {
+		t.Errorf("%d and %d rows, want 2 and 1", len(prefixes4.of(all).keys), len(prefixes4.of(some).keys))
 	}
 	if all.Digest() != some.Digest() || all.generation.Salt != some.generation.Salt || all.generation.Salt == 0 {
 		t.Errorf("digests %s and %s, salts %x and %x", all.Digest(), some.Digest(), all.generation.Salt, some.generation.Salt)

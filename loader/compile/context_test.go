@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package loader
+package compile
 
 import (
 	"net/netip"
@@ -20,16 +20,16 @@ func TestContextCompilesTheSameImage(t *testing.T) {
 		return h
 	}
 	b := &config.Bundle{Version: 1, Name: "b", Policy: map[string]config.Policy{config.DefaultPolicy: {Drop: 80, Reset: 95}, "mail": {Drop: 90, Reset: 100}}}
-	now := Now()
+	now := testNow()
 	image := func(h *HostImage) *Image {
 		t.Helper()
-		img, err := CompileBundle(b, h, 7, now)
+		img, err := Bundle(b, h, 7, now)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return img
 	}
-	host, err := CompileHost(service("web", "mail"), nil, 1)
+	host, err := HostFile(service("web", "mail"), nil, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func TestContextCompilesTheSameImage(t *testing.T) {
 		t.Errorf("scores of reset are %v, want 95 for local sockets and 0 for remote ones", got)
 	}
 	info := &HostInfo{Number: 1, Services: []ServiceInfo{{ID: 1, Name: "web"}, {ID: 2, Name: "mail"}}}
-	next, err := CompileHost(service("web", "shop"), info, 2)
+	next, err := HostFile(service("web", "shop"), info, 2)
 	if err != nil {
 		t.Fatal(err)
 	}

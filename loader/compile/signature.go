@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package loader
+package compile
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,12 +14,20 @@ import (
 	"github.com/spillway/spillway/config/signature"
 )
 
-// layoutsFor is how many rows the signatures may need: one for both IP versions stands in two.
-func layoutsFor(c config.Capacity) int { return 2 * c.TCPSignatures }
+var (
+	layoutMap = Map{Name: bpf.DataplaneMapTcpLayouts, Room: "tcp_signatures", form: layouts,
+		rowsOf:   2, // a signature for both IP versions stands in two
+		features: func(b *config.Bundle) int { return countSignatures(b.P0F) },
+		count:    func(g *bpf.Generation) *uint32 { return &g.TcpSignatures }}
+
+	layouts = &form[bpf.TCPLayout, bpf.TCPSignatures]{bpf.DataplaneMapTcpLayouts, "tcp_layouts", compareLayouts, FormatLayout,
+		formatSignatures}
+)
 
 // compileSignatures puts the p0f signatures into buckets by IP version and option layout, in the order of the bundle:
 // the first that fits counts.
-func (img *Image) compileSignatures(b *config.Bundle, index map[string]uint16, c *chains) error {
+func compileSignatures(b *builder) error {
+	to := layouts.of(b.img)
 	buckets := map[bpf.TCPLayout][][]config.P0FFeature{} // equal ones of several bundles together: they add up
 	var order []bpf.TCPLayout                            // chains are numbered as they are asked for, and two compilations must agree
 	for _, f := range b.P0F {
@@ -38,21 +48,26 @@ func (img *Image) compileSignatures(b *config.Bundle, index map[string]uint16, c
 	for _, key := range order {
 		features := buckets[key]
 		if len(features) > bpf.SignaturesMax {
-			return fmt.Errorf("compile p0f signatures: %s has %d: %s: %w: at most %d", formatLayout(key), len(features),
+			return fmt.Errorf("compile p0f signatures: %s has %d: %s: %w: at most %d", FormatLayout(key), len(features),
 				strings.Join(signatureTexts(features), "; "), ErrCapacity, bpf.SignaturesMax)
 		}
 		var candidates bpf.TCPSignatures
 		for i, equal := range features {
-			head, err := c.head(rulesOf(equal, index, func(f config.P0FFeature) string { return f.Rule })...)
+			head, err := b.head(rulesOf(equal, b.index, func(f config.P0FFeature) string { return f.Rule }))
 			if err != nil {
 				return fmt.Errorf("compile p0f signature %s: %w", equal[0].Signature, err)
 			}
 			candidates.Candidates[i] = signatureRow(equal[0].Signature, key.Version, head)
 		}
-		img.layouts.add(key, candidates)
+		to.add(key, candidates)
 	}
-	img.layouts.sort(compareLayouts)
+	to.sort()
 	return nil
+}
+
+func compareLayouts(a, b bpf.TCPLayout) int {
+	return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(a.KindCount, b.KindCount), cmp.Compare(a.EolPad, b.EolPad),
+		bytes.Compare(a.Kinds[:], b.Kinds[:]))
 }
 
 func signatureTexts(features [][]config.P0FFeature) []string {
@@ -78,7 +93,8 @@ func layoutKey(version uint8, s signature.P0F) bpf.TCPLayout {
 	return key
 }
 
-func formatLayout(key bpf.TCPLayout) string {
+// FormatLayout names a place of the table of signatures.
+func FormatLayout(key bpf.TCPLayout) string {
 	kinds := key.Kinds[:min(int(key.KindCount), len(key.Kinds))]
 	return fmt.Sprintf("IPv%d with the options %q", key.Version, signature.FormatLayout(kinds, key.EolPad))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package loader
+package compile
 
 import (
 	"slices"
@@ -18,26 +18,26 @@ type Context struct {
 
 // Context returns what a generation compiled for this host file takes from it.
 func (img *HostImage) Context() Context {
-	c := Context{Services: map[string]uint8{}, Allowlist: len(img.allowlist.keys)}
+	c := Context{Services: map[string]uint8{}, Allowlist: img.Protected()}
 	for id, s := range img.host.Services {
 		if s.Tag != 0 {
-			c.Services[serviceName(s)] = uint8(id)
+			c.Services[ServiceName(s)] = uint8(id)
 		}
 		if img.resets[id] {
-			c.Resets = append(c.Resets, serviceName(s))
+			c.Resets = append(c.Resets, ServiceName(s))
 		}
 	}
 	return c
 }
 
-// Image returns a host image of that context. It serves CompileBundle only and must not be built.
+// Image returns a host image of that context. It serves Bundle only and must not be built.
 func (c Context) Image() *HostImage {
-	img := &HostImage{}
+	img := emptyHost()
 	for name, id := range c.Services {
 		if int(id) >= len(img.host.Services) {
 			continue // not of a host file
 		}
-		s := bpf.Service{Tag: serviceTag(name)}
+		s := bpf.Service{Tag: ServiceTag(name)}
 		copy(s.Name[:len(s.Name)-1], name)
 		img.host.Services[id] = s
 		img.resets[id] = slices.Contains(c.Resets, name)

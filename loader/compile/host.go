@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package compile
+
+import (
+	"bytes"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"net/netip"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+const protocolUDP = 17
+
+// HostImage is a host file compiled for the kernel: services and protected sources. A pure value.
+type HostImage struct {
+	host      bpf.Host
+	resets    [bpf.ServicesMax]bool // services whose connections a policy may reset
+	services  [bpf.ServicesMax]config.Service
+	ports     map[uint32]bpf.Port // index: port, plus 65,536 for UDP
+	addresses *rows[bpf.ServiceAddress, uint32]
+	allowlist *rows[bpf.Prefix6Key, uint32]
+}
+
+// The tables of a host file that have rows.
+var (
+	addresses = &form[bpf.ServiceAddress, uint32]{bpf.DataplaneMapHostAddresses, "addresses", compareAddresses, formatAddress, formatHead}
+	allowlist = &form[bpf.Prefix6Key, uint32]{bpf.DataplaneMapHostAllowlist, "allowlist", comparePrefix6, FormatPrefix, formatHead}
+)
+
+func emptyHost() *HostImage {
+	return &HostImage{ports: map[uint32]bpf.Port{}, addresses: &rows[bpf.ServiceAddress, uint32]{form: addresses},
+		allowlist: &rows[bpf.Prefix6Key, uint32]{form: allowlist}}
+}
+
+func formatAddress(k bpf.ServiceAddress) string {
+	return netip.AddrPortFrom(Unmapped(k.Addr), hostToNet16(k.Port)).String()
+}
+
+// HostMaps names the maps of a host slot. The first says whether the slot is filled.
+func HostMaps() []string {
+	return []string{bpf.DataplaneMapHosts, bpf.DataplaneMapHostPorts, bpf.DataplaneMapHostAddresses, bpf.DataplaneMapHostAllowlist}
+}
+
+// Tables returns what the maps of a host slot will hold, by their names.
+func (img *HostImage) Tables(maxAllowlist int) map[string]Sized {
+	ports := make([]bpf.Port, 2*65536)
+	for index, port := range img.ports {
+		ports[index] = port
+	}
+	return map[string]Sized{
+		bpf.DataplaneMapHosts:         {array[bpf.Host]{"host", []bpf.Host{img.host}}, 1},
+		bpf.DataplaneMapHostPorts:     {array[bpf.Port]{"ports", ports}, len(ports)},
+		bpf.DataplaneMapHostAddresses: {img.addresses, max(img.addresses.Len(), 1)},
+		bpf.DataplaneMapHostAllowlist: {img.allowlist, maxAllowlist},
+	}
+}
+
+// Protected returns the rows of protected sources.
+func (img *HostImage) Protected() int { return img.allowlist.Len() }
+
+// Service returns the service of an id; its tag is 0 where there is none.
+func (img *HostImage) Service(id uint8) bpf.Service { return img.host.Services[id] }
+
+// AnyPort makes the service of port 1 that of every TCP port.
+func (img *HostImage) AnyPort() {
+	for port := range uint32(math.MaxUint16) {
+		img.ports[port+1] = img.ports[1]
+	}
+}
+
+// Number is the one that it was compiled under.
+func (img *HostImage) Number() uint32 { return img.host.Number }
+
+var kindNames = map[bpf.ServiceKind]string{
+	bpf.DataplaneServiceKindKIND_TLS:  string(config.KindTLS),
+	bpf.DataplaneServiceKindKIND_HTTP: string(config.KindHTTP),
+	bpf.DataplaneServiceKindKIND_TCP:  string(config.KindTCP),
+	bpf.DataplaneServiceKindKIND_QUIC: string(config.KindQUIC),
+	bpf.DataplaneServiceKindKIND_UDP:  string(config.KindUDP),
+}
+
+func kindNumber(k config.Kind) uint8 {
+	for number, name := range kindNames {
+		if name == string(k) {
+			return uint8(number)
+		}
+	}
+	return 0
+}
+
+// ServiceTag names a service in four bytes: a policy that was compiled for another service does not apply to this one.
+func ServiceTag(name string) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	return h.Sum32() | 1 // never 0, the tag of no policy
+}
+
+// HostFile compiles a host file. Services that current (may be nil) knows keep their ids, so that a resident
+// generation and a bypass go on to mean the same service.
+func HostFile(h *config.Host, current *HostInfo, number uint32) (*HostImage, error) {
+	ids, err := assignIDs(h.Services, current)
+	if err != nil {
+		return nil, err
+	}
+	img := emptyHost()
+	img.host = bpf.Host{AgentTimeoutNs: bpf.Never, Number: number, ServiceCount: uint32(len(h.Services))}
+	if img.host.AcceptedReasons, err = maskOf(h.AcceptReasons); err != nil {
+		return nil, fmt.Errorf("compile accept_reasons: %w", err)
+	}
+	if !h.Guards.AgentTimeout.Never() {
+		img.host.AgentTimeoutNs = uint64(h.Guards.AgentTimeout.Duration())
+	}
+	for _, s := range h.Services {
+		id := ids[s.Name]
+		service := bpf.Service{Tag: ServiceTag(s.Name), Kind: kindNumber(s.Kind)}
+		if s.MPTCP == config.MPTCPStrip {
+			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_STRIP_MPTCP)
+		}
+		copy(service.Name[:len(service.Name)-1], s.Name)
+		if s.AsksConntrack() {
+			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_ASKS_CONNTRACK)
+		}
+		if s.ProxyProtocol {
+			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_PROXY_PROTOCOL)
+		}
+		if s.AsksEgress() {
+			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_ASKS_EGRESS)
+		}
+		img.host.Services[id] = service
+		img.resets[id] = s.Resettable()
+		img.services[id] = s
+	}
+	// Port 0 is any port; the first service of an address speaks for it, and a later one does not overrule it.
+	for _, s := range h.Services {
+		id := ids[s.Name]
+		if !s.Local {
+			id |= uint8(bpf.DataplaneServiceIdFlagsSERVICE_REMOTE)
+		}
+		for _, a := range s.Addresses {
+			img.listen(a, s.Protocol(), s.Port, id)
+			img.listen(a, s.Protocol(), 0, id)
+		}
+	}
+	img.protect(h.Allowlist)
+	img.addresses.sort()
+	img.allowlist.sort()
+	return img, nil
+}
+
+// fragmentFlags says which fragments the policy of a service drops. One without ports is for any TCP service of its address, so
+// all of them must agree.
+func (img *HostImage) fragmentFlags(b *config.Bundle, id int) uint8 {
+	drops := func(s config.Service) bool {
+		return s.DropsFragments() && b.PolicyFor(s.Name).Fragments == config.FragmentsDrop
+	}
+	s := img.services[id]
+	if !drops(s) {
+		return 0
+	}
+	flags := uint8(bpf.DataplanePolicyFlagsPOLICY_DROP_FRAGMENTS | bpf.DataplanePolicyFlagsPOLICY_DROP_TINY)
+	for _, other := range img.services {
+		if other.Name != "" && other.Protocol() == s.Protocol() && s.Overlaps(other) && !drops(other) {
+			flags = uint8(bpf.DataplanePolicyFlagsPOLICY_DROP_FRAGMENTS)
+		}
+	}
+	return flags
+}
+
+// protect compiles the allowlist. IPv4 lies inside the IPv6 space as ::ffff:0:0/96; a wide IPv6 prefix around that means
+// IPv6 only, so a row of value 0 takes IPv4 out again.
+func (img *HostImage) protect(entries []config.AllowEntry) {
+	all4 := netip.MustParsePrefix("0.0.0.0/0")
+	around, named := false, false
+	for _, e := range entries {
+		img.allowlist.add(Key6(e.Prefix), 1)
+		around = around || HoldsIPv4(e.Prefix)
+		named = named || e.Prefix.Masked() == all4
+	}
+	if around && !named {
+		img.allowlist.add(Key6(all4), 0)
+	}
+}
+
+// HoldsIPv4 reports whether an IPv6 prefix covers the mapped IPv4 addresses.
+func HoldsIPv4(p netip.Prefix) bool {
+	return p.Addr().Is6() && p.Bits() < 96 && p.Contains(netip.AddrFrom16(netip.IPv4Unspecified().As16()))
+}
+
+func (img *HostImage) listen(a config.Address, protocol uint8, port uint16, id uint8) {
+	index := uint32(port)
+	if protocol == protocolUDP {
+		index += 65536
+	}
+	entry := img.ports[index]
+	switch {
+	case a.Any():
+		if entry.Any4 == 0 {
+			entry.Any4 = id
+		}
+		if entry.Any6 == 0 {
+			entry.Any6 = id
+		}
+	default:
+		entry.Exact = 1
+		key := bpf.ServiceAddress{Addr: Mapped(a.IP), Port: hostToNet16(port), Protocol: protocol}
+		if !img.addresses.has(key) {
+			img.addresses.add(key, uint32(id))
+		}
+	}
+	img.ports[index] = entry
+}
+
+// ServiceName returns the name of a service.
+func ServiceName(s bpf.Service) string {
+	name, _, _ := bytes.Cut(s.Name[:], []byte{0})
+	return string(name)
+}

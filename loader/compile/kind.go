@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package compile
+
+import (
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+// kind is a kind of feature: how those of a bundle become rows, and the maps that hold them. Reasons have none: there is a
+// place for each in struct generation.
+type kind struct {
+	compile func(*builder) error
+	maps    []Map
+}
+
+var kinds = []kind{
+	{compilePrefixes, []Map{prefixes4Map, prefixes6Map}}, {compileTCP, []Map{tcpMap}}, {compileJA4s, []Map{ja4Map}},
+	{compileSignatures, []Map{layoutMap}}, {compileReasons, nil},
+}
+
+// builder is what compiling a kind needs.
+type builder struct {
+	*config.Bundle
+	index  map[string]uint16 // of rules, by their ids
+	chains *chains
+	img    *Image
+}
+
+// Map is a map of features in a slot.
+type Map struct {
+	Name string // in the dataplane
+	Room string // its capacity in the host file
+
+	rowsOf   int // that a feature may need; 0 is one
+	count    func(*bpf.Generation) *uint32
+	features func(*config.Bundle) int // nil: one a row
+	form     interface{ new() Table }
+}
+
+// Entries returns the size of the map.
+func (m Map) Entries(c config.Capacity) int { return max(m.rowsOf, 1) * c.Room(m.Room) }
+
+// Maps returns the maps of features that a slot has.
+func Maps() []Map {
+	var out []Map
+	for _, k := range kinds {
+		out = append(out, k.maps...)
+	}
+	return out
+}
+
+// GenerationMaps names the maps of a slot. The first says whether the slot is filled.
+func GenerationMaps() []string {
+	out := []string{bpf.DataplaneMapGenerations, bpf.DataplaneMapRules}
+	for _, m := range Maps() {
+		out = append(out, m.Name)
+	}
+	return out
+}
+
+// Counts returns the rules and features of a generation, by the names of their capacities.
+func Counts(g *bpf.Generation) config.Counts {
+	out := config.Counts{"rules": int(g.RuleCount)}
+	for _, m := range Maps() {
+		out[m.Room] = int(*m.count(g))
+	}
+	return out
+}
