@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,9 +34,6 @@ const (
 )
 
 func (p pins) conntrack() string { return filepath.Join(p.folder, "conntrack") }
-
-// ErrNoConntrack: connection tracking cannot be asked, so only sockets vouch for connections.
-var ErrNoConntrack = errors.New("connection tracking cannot be asked")
 
 // tracker is the loaded program with its maps.
 type tracker struct {
@@ -81,46 +77,6 @@ func loadTracker() (*tracker, error) {
 	defer c.Close()
 	return &tracker{program: c.DetachProgram(bpf.ConntrackProgSpillwayConntrack),
 		questions: c.DetachMap(bpf.ConntrackMapConntracks), next: c.DetachMap(bpf.ConntrackMapConntrackNext)}, nil
-}
-
-// unasked explains why the program could not be loaded.
-func unasked(err error, isModule bool) error {
-	switch {
-	case !errors.Is(err, ebpf.ErrNotSupported):
-		return fmt.Errorf("%w: %w", ErrNoConntrack, explain("load the program that asks it", err))
-	case isModule && !holds(unix.CAP_SYS_ADMIN):
-		return errUnprepared
-	}
-	return errUntracked
-}
-
-var (
-	errUnprepared = fmt.Errorf("%w: nf_conntrack is a module of this kernel, and what calls into one needs root", ErrNoConntrack)
-	errUntracked  = fmt.Errorf("%w: the kernel has no nf_conntrack now", ErrNoConntrack)
-)
-
-// FixOfConntrack says what to do about connection tracking that is not asked.
-func FixOfConntrack(err error) string {
-	const restart = "systemctl restart spillway   (it touches no traffic)"
-	switch {
-	case errors.Is(err, errUnprepared):
-		return "sudo spillway prepare   (the unit does it before each start), then: " + restart
-	case errors.Is(err, errUntracked):
-		return "modprobe nf_conntrack   (and a file in /etc/modules-load.d, for the next boot), then: " + restart
-	}
-	return restart + "; its log says more"
-}
-
-// whyUnasked is the cause as far as another process than the agent can see it.
-func whyUnasked() error {
-	there := func(path string) bool { _, err := os.Stat(path); return err == nil }
-	switch {
-	case there("/sys/kernel/btf/" + conntrackModule):
-		return errUnprepared
-	case !there("/sys/module/" + conntrackModule):
-		return errUntracked
-	}
-	return ErrNoConntrack
 }
 
 // openTracker opens the pinned program; nil when there is none. One that is not whole, or of another shape, is none.
@@ -282,16 +238,6 @@ func (t *tracker) is(other *tracker) bool {
 	return err1 == nil && err2 == nil && a.Tag == b.Tag
 }
 
-// free returns an index that no load has. One after the other takes over, and takes the others' away, so there is one.
-func (t *tracker) free() (uint32, error) {
-	for i := range uint32(bpf.ConntrackNextMax) {
-		if id, err := entryOf(t.next, i); err != nil || id == 0 {
-			return i, err
-		}
-	}
-	return 0, fmt.Errorf("all entries behind what asks connection tracking are taken: %w", ErrPinDiffers)
-}
-
 // entry is where this process's load goes on.
 func (t *tracker) entry() uint32 {
 	if t == nil {
@@ -300,105 +246,12 @@ func (t *tracker) entry() uint32 {
 	return t.index
 }
 
-// tracking is how one load asks: its handles of the program and of the array in which it has an entry. The zero value asks nobody.
-type tracking struct {
-	program *ebpf.Program // nil where the pair was opened from its pins
-	next    *ebpf.Map
-	index   uint32
-}
-
-func (t *tracker) tracking() (a tracking, err error) {
-	if t == nil {
-		return a, nil
-	}
-	a.index = t.index
-	if a.program, err = t.program.Clone(); err == nil {
-		a.next, err = t.next.Clone()
-	}
-	return a, explain("hold what asks connection tracking", err)
-}
-
-func (a tracking) close() error {
-	var errs []error
-	if a.program != nil {
-		errs = append(errs, a.program.Close())
-	}
-	if a.next != nil {
-		errs = append(errs, a.next.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// parts are what is pinned with the pair. The kernel empties a PROG_ARRAY when its last user reference goes, also while another
-// set is pinned in its place.
-func (a tracking) parts() []part {
-	if a.next == nil {
-		return nil
-	}
-	return []part{{pinNext, func() (pinned, error) { return a.next.Clone() }}}
-}
-
-// fill puts the pair's payload program where the program goes on, and then the program where the pair asks.
-func (a tracking) fill(p *pair) error {
-	if a.program == nil {
-		return nil
-	}
-	if err := a.next.Put(a.index, p.payload); err != nil {
-		return explain("put the payload program behind what asks connection tracking", err)
-	}
-	return explain("put what asks connection tracking behind the dataplane", p.array.Put(uint32(bpf.ProgramConntrack), a.program))
-}
-
-// sweep empties the entries of all other loads, once no packet is in them.
-func (a tracking) sweep(log *slog.Logger) {
-	if a.next == nil {
-		return
-	}
-	var others []uint32
+// free returns an index that no load has. One after the other takes over, and takes the others' away, so there is one.
+func (t *tracker) free() (uint32, error) {
 	for i := range uint32(bpf.ConntrackNextMax) {
-		if id, err := entryOf(a.next, i); err == nil && id != 0 && i != a.index {
-			others = append(others, i)
+		if id, err := entryOf(t.next, i); err != nil || id == 0 {
+			return i, err
 		}
 	}
-	if len(others) == 0 {
-		return
-	}
-	err := waitForPackets()
-	for _, i := range others {
-		if err == nil {
-			err = a.next.Delete(i)
-		}
-	}
-	if err != nil {
-		log.Warn("what asks connection tracking knows programs of an earlier start", "error", err)
-	}
-}
-
-// verify looks whether the pair still asks, and is gone on with.
-func (a tracking) verify(p *pair) ([]Drift, error) {
-	if a.program == nil {
-		return nil, nil
-	}
-	want, err := programID(a.program)
-	if err != nil {
-		return nil, err
-	}
-	for _, look := range []struct {
-		what string
-		in   *ebpf.Map
-		at   uint32
-		want uint32
-	}{
-		{"what asks connection tracking", p.array, bpf.ProgramConntrack, want},
-		{"the payload program behind what asks connection tracking", a.next, a.index, p.payloadID},
-	} {
-		got, err := entryOf(look.in, look.at)
-		if err != nil {
-			return nil, explain("look for "+look.what, err)
-		}
-		if got != look.want {
-			return []Drift{drifted(WherePrograms, fmt.Sprintf("%s, program %d", look.what, look.want), fmt.Sprintf("program %d", got))}, nil
-		}
-	}
-	return nil, nil
+	return 0, fmt.Errorf("all entries behind what asks connection tracking are taken: %w", ErrPinDiffers)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/spillway/spillway/config/words"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/offline"
 )
@@ -69,7 +70,7 @@ func (a *app) bypass(ctx context.Context, r api.BypassRequest) (*api.Change, err
 		func(s *offline.Session) (*api.Change, error) { return s.Bypass(r) })
 	var refusal *api.Error
 	if errors.As(err, &refusal) && refusal.Code == api.CodeNotFound {
-		if near := nearest(r.Service, a.serviceNames()); near != "" {
+		if near := words.NearestName(r.Service, a.serviceNames()); near != "" {
 			refusal.Fix = fmt.Sprintf("did you mean %s?", near)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/words"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -33,7 +34,7 @@ func (a *app) newConfig() *cobra.Command {
 			for _, sub := range c.Commands() {
 				names = append(names, sub.Name())
 			}
-			if near := nearest(args[0], names); near != "" {
+			if near := words.NearestName(args[0], names); near != "" {
 				return usage("unknown command %q for %q\n\nDid you mean this?\n\t%s", args[0], c.CommandPath(), near)
 			}
 			return usage("unknown command %q for %q", args[0], c.CommandPath())

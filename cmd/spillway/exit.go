@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/words"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/offline"
@@ -108,7 +109,7 @@ func (a *app) explain(err error) explained {
 	case errors.As(err, &faults):
 		e.faults, e.message = faults.Error(), "refused: "+count(faults.Total, "fault")
 	case errors.As(err, &unknown):
-		if near := nearest(unknown.Name, unknown.Have); near != "" {
+		if near := words.NearestName(unknown.Name, unknown.Have); near != "" {
 			e.fix = fmt.Sprintf("did you mean %s?", near)
 		}
 	case errors.Is(err, api.ErrUnreachable) && errors.Is(err, fs.ErrPermission):

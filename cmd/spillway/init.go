@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/words"
 	"github.com/spillway/spillway/userspace/discover"
 )
 
@@ -46,7 +47,7 @@ func (a *app) init(iface, output string, force bool) error {
 	if _, err := net.InterfaceByName(iface); err != nil {
 		have := interfaceNames()
 		err := fmt.Errorf("there is no interface %s; there are: %s", iface, joined(have))
-		if near := nearest(iface, have); near != "" {
+		if near := words.NearestName(iface, have); near != "" {
 			err = fmt.Errorf("%w\n  fix: did you mean %s?", err, near)
 		}
 		return err

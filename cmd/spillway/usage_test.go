@@ -118,12 +118,3 @@ func TestCompletionKnowsLiveObjects(t *testing.T) {
 		s.wantOut("spillway")
 	}
 }
-
-func TestNearest(t *testing.T) {
-	services := []string{"web", "shop", "dns-udp"}
-	for typo, want := range map[string]string{"wbe": "", "webb": "web", "shp": "shop", "shopp": "shop", "dns-upd": "dns-udp", "xyz": "", "": ""} {
-		if got := nearest(typo, services); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", typo, got, want)
-		}
-	}
-}

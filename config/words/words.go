@@ -15,12 +15,23 @@ func List(words []string, last string) string {
 
 // Nearest returns the word that a person probably meant, or "".
 func Nearest(word string, words []string) string {
+	return nearest(word, words, func(w string) int { return max(len(w), len(word)) })
+}
+
+// NearestName is Nearest for names that somebody gave, where a wrong guess is another name that there is: less than half of
+// the name may differ.
+func NearestName(word string, names []string) string {
+	return nearest(word, names, func(w string) int { return (len(w) + 2) / 2 })
+}
+
+// nearest returns the word with the fewest slips; below is how many there must be less than.
+func nearest(word string, words []string, below func(string) int) string {
 	if len(word) > 40 {
 		return ""
 	}
 	best, name := 3, "" // more than two slips is another word
 	for _, w := range words {
-		if d := distance(word, w); d < best && d < max(len(w), len(word)) {
+		if d := distance(word, w); d < best && d < below(w) {
 			best, name = d, w
 		}
 	}

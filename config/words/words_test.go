@@ -15,3 +15,12 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+func TestNearestName(t *testing.T) {
+	services := []string{"web", "shop", "dns-udp"}
+	for typo, want := range map[string]string{"wbe": "", "webb": "web", "shp": "shop", "shopp": "shop", "dns-upd": "dns-udp", "xyz": "", "": ""} {
+		if got := NearestName(typo, services); got != want {
+			t.Errorf("NearestName(%q) = %q, want %q", typo, got, want)
+		}
+	}
+}
