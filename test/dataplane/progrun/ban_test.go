@@ -15,7 +15,7 @@ func banned(service string) result { return drops("ban").by("none").of(service) 
 
 func TestBans(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		network := netip.PrefixFrom(f.visitor, f.visitor.BitLen()*3/4).Masked()
 		p.want("before", f.syn(f.visitor), passes("no_match"))
 		p.must(p.Ban(network, time.Hour))
@@ -48,7 +48,7 @@ func TestBans(t *testing.T) {
 // A ban needs no bundle, and outlives every generation.
 func TestBansNeedNoGeneration(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.must(p.Ban(host(f.visitor), time.Hour))
 		p.want("with a generation", f.syn(f.visitor), banned("web"))
 		_, err := p.DropGenerations()
@@ -60,7 +60,7 @@ func TestBansNeedNoGeneration(t *testing.T) {
 
 func TestBansEnd(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		for ttl := 100 * time.Millisecond; ; ttl *= 2 { // a slow machine gets a longer ban
 			p.must(p.Ban(host(f.visitor), ttl))
 			end := loader.In(0)

@@ -70,7 +70,7 @@ func (f family) everything() *config.Bundle {
 // The candidate decides for a share of the sources; a source keeps its side while the share grows.
 func TestCanaryShareIsSticky(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		p.try(f.everything(), 0)
 		before := p.sides(f)
 		if n := count(before); n != 0 {
@@ -101,7 +101,7 @@ func TestCanaryShareIsSticky(t *testing.T) {
 // A second attempt has another salt, and asks other visitors.
 func TestCanarySaltMovesTheShare(t *testing.T) {
 	f := families[0]
-	p := open(t).site(f, nothing())
+	p := borrow(t).site(f, nothing())
 	p.try(f.everything(), 250)
 	first := p.sides(f)
 	_, err := p.Withdraw()
@@ -124,7 +124,7 @@ func TestCanarySaltMovesTheShare(t *testing.T) {
 
 func TestCandidateCountsOnlyUnderItsLease(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		p.try(f.usual().bundle(), 1000)
 		candidate, stable := drops("prefix").by("candidate"), passes("no_match")
 		p.want("a live lease", f.syn(f.bot), candidate)
@@ -153,7 +153,7 @@ func TestCandidateCountsOnlyUnderItsLease(t *testing.T) {
 // such as an agent that was stopped in the middle of a renewal, does not bring it back.
 func TestA7LapsedLeaseTripsItsGeneration(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		p.try(f.usual().bundle(), 1000)
 		candidate, stable := drops("prefix").by("candidate"), passes("no_match")
 		p.want("a live lease", f.syn(f.bot), candidate)
@@ -177,7 +177,7 @@ func TestA7LapsedLeaseTripsItsGeneration(t *testing.T) {
 // The breaker and the lease are the candidate's: stable needs neither.
 func TestStableNeedsNoLease(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.SetLease(0)
 		p.SetTripped(p.number("stable"))
 		p.want("no lease, and a trip with its number", f.syn(f.bot), drops("prefix"))

@@ -60,7 +60,7 @@ func (p *plane) decidedOnly(what string, decided ...string) {
 func TestBlockedSYNCountsOncePerISN(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		onOneCPU(t)
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.wantDecided("a bot's SYN", f.syn(f.bot), drops("prefix"), "web prefix drop")
 		for range 3 {
 			p.wantDecided("its retransmission", f.syn(f.bot), drops("prefix"))
@@ -82,7 +82,7 @@ func TestConnectionsThatPassCountOnce(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
 		onOneCPU(t)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		p.wantDecided("a forged hello", f.data(f.visitor, botISN+1, hello), passes("unconfirmed"))
 		k := r.connect(r.listen(), f.visitor, true)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
@@ -106,7 +106,7 @@ func TestAHelloInPartsCountsWhenItIsWhole(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
 		onOneCPU(t)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.connect(r.listen(), f.visitor, true)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
 		p.wantDecided("a part", k.at(0, hello[:20]), passes("hello_partial"))
@@ -121,7 +121,7 @@ func TestWouldBlockCountsOnce(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
 		onOneCPU(t)
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.mode(config.ModeObserve)
 		k := r.connect(r.listen(), f.bot, true)
 		p.wantBytes("the SYN", k.syn, would("prefix"))
@@ -137,7 +137,7 @@ func TestWouldBlockCountsOnce(t *testing.T) {
 func TestPacketsAloneAreNoConnections(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		onOneCPU(t)
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.wantDecided("UDP of a bot", f.udp(f.bot, dnsPort), drops("prefix").of("dns"), "alone: dns prefix drop")
 		p.wantDecided("and again", f.udp(f.bot, dnsPort), drops("prefix").of("dns"), "alone: dns prefix drop")
 		p.wantDecided("UDP of a visitor", f.udp(f.visitor, dnsPort), passes("no_match").of("dns"))
@@ -153,7 +153,7 @@ func TestPacketsAloneAreNoConnections(t *testing.T) {
 func TestUnconfirmedBlocksCountOncePerISN(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		onOneCPU(t)
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.wantDecided("a hello behind a SYN cookie", f.data(f.bot, botISN+1, hello), drops("prefix"), "web prefix drop")
 		p.wantDecided("again", f.data(f.bot, botISN+1, hello), drops("prefix"))
 		far := func(src packet.TCP) packet.Frame { src.DestPort = remotePort; return f.segment(f.bot, src) }
@@ -165,7 +165,7 @@ func TestUnconfirmedBlocksCountOncePerISN(t *testing.T) {
 func TestCountersAddUp(t *testing.T) {
 	f := families[0]
 	onOneCPU(t)
-	p := open(t).site(f, f.usual().bundle())
+	p := borrow(t).site(f, f.usual().bundle())
 	for range 2 * bpf.Slots {
 		p.wantDecided("UDP", f.udp(f.bot, dnsPort), drops("prefix").of("dns"), "alone: dns prefix drop")
 		p.swap(f.usual().bundle())

@@ -26,16 +26,18 @@ func (p *plane) counters() rows {
 	p.t.Helper()
 	var cursor ebpf.MapBatchCursor
 	cpus := ebpf.MustPossibleCPU()
-	keys, values := make([]uint32, looked), make([]bpf.Counts, looked*cpus)
-	n, err := p.pinned(bpf.DataplaneMapCounters).BatchLookup(&cursor, keys, values, nil)
+	if p.keys == nil { // they are read after every packet
+		p.keys, p.values = make([]uint32, looked), make([]bpf.Counts, looked*cpus)
+	}
+	n, err := p.pinned(bpf.DataplaneMapCounters).BatchLookup(&cursor, p.keys, p.values, nil)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		err = nil
 	}
 	p.must(err)
 	r := rows{}
 	for i := range n {
-		for _, c := range values[i*cpus : (i+1)*cpus] {
-			r.add(int(keys[i]), c)
+		for _, c := range p.values[i*cpus : (i+1)*cpus] {
+			r.add(int(p.keys[i]), c)
 		}
 	}
 	return r

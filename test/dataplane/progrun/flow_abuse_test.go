@@ -18,7 +18,7 @@ import (
 func TestPortReuseHealsWhenTheSYNPassedABypass(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		l := r.listen()
 		bot := r.connect(l, f.visitor, true)
 		p.want("the SYN of a scanner", bot.synAs(f.scan(f.visitor)), passes("no_match"))
@@ -42,7 +42,7 @@ func TestPortReuseHealsWhenTheSYNPassedABypass(t *testing.T) {
 func TestSwapDoesNotCutAClientThatOnlyListens(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.visit(f.visitor)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
 		p.wantBytes("the ACK", k.ack, passes("handshake"))
@@ -58,7 +58,7 @@ func TestSwapDoesNotCutAClientThatOnlyListens(t *testing.T) {
 func TestForgedRemoteConnectionBlocksNobody(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		b := rules().rule("odd", 60).tcp("odd", scannerFP).rule("fragment", 40).reason("fragment", "fragment").bundle()
-		p := open(t).site(f, b)
+		p := borrow(t).site(f, b)
 		far := func(frame packet.Frame) packet.Frame {
 			tcp := frame.Body.(packet.TCP)
 			tcp.DestPort = remotePort
@@ -81,7 +81,7 @@ func TestForgedRemoteConnectionBlocksNobody(t *testing.T) {
 func TestFirstPayloadThatOverlapsTheSYN(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.visit(f.visitor)
 		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
 		p.swap(denyScanners())
@@ -115,7 +115,7 @@ func (r *room) inject(frame []byte) {
 func TestBlockedFlowPassesAReset(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, deny(f.bot))
+		p := borrow(t).site(f, deny(f.bot))
 		k := r.visit(f.bot)
 		decided := drops("prefix")
 		p.wantBytes("the first payload", k.write(request), decided)

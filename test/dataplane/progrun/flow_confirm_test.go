@@ -21,7 +21,7 @@ import (
 func TestEstablishedSocketConfirms(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		l := r.listen()
 		p.want("a forged hello: there is only a listener", f.data(f.visitor, botISN+1, hello), passes("unconfirmed"))
 		p.want("a forged SYN", f.syn(f.visitor), passes("no_match"))
@@ -49,7 +49,7 @@ func TestEstablishedSocketConfirms(t *testing.T) {
 func TestRequestSocketConfirms(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		l := r.listenWith(deferring, false)
 		k := r.connect(l, f.visitor, false)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
@@ -69,7 +69,7 @@ func TestRequestSocketConfirms(t *testing.T) {
 func TestMultipathSocketConfirms(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.connect(r.listenWith(nil, true), f.visitor, true)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
 		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
@@ -83,7 +83,7 @@ func TestDualStackSocketConfirms(t *testing.T) {
 	for name, deferred := range map[string]bool{"established": false, "request": true} {
 		t.Run(name, func(t *testing.T) {
 			r := enter(t, f)
-			p := open(t).site(f, nothing())
+			p := borrow(t).site(f, nothing())
 			config := net.ListenConfig{}
 			if deferred {
 				config.Control = deferring
@@ -104,7 +104,7 @@ func TestDualStackSocketConfirms(t *testing.T) {
 func TestFastOpenSocketConfirms(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		// 1 and 2: client and server; 4 and 0x200: without a cookie.
 		p.must(os.WriteFile("/proc/sys/net/ipv4/tcp_fastopen", []byte(strconv.Itoa(1|2|4|0x200)), 0o644))
 		l := r.listenWith(fastOpening, false)
@@ -129,7 +129,7 @@ func TestFastOpenSocketConfirms(t *testing.T) {
 func TestForgedPayloadOnALiveConnection(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.visit(f.visitor)
 		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
 		p.swap(denyScanners())
@@ -146,7 +146,7 @@ func TestForgedPayloadOnALiveConnection(t *testing.T) {
 // A service whose sockets are elsewhere, and whose connections nobody vouches for, has no flows: each payload is judged by itself.
 func TestWhatNobodyVouchesForHasNoFlow(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		far := func(frame packet.Frame) packet.Frame {
 			tcp := frame.Body.(packet.TCP)
 			tcp.DestPort = remotePort

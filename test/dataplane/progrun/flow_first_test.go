@@ -12,7 +12,7 @@ import (
 func TestSecondFirstPayloadNeverRelaxes(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.visit(f.visitor)
 		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
 		p.swap(denyScanners())
@@ -30,7 +30,7 @@ func TestSecondFirstPayloadNeverRelaxes(t *testing.T) {
 func TestGarbageBeforeTheHelloHidesNothing(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.visit(f.visitor)
 		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
 		p.swap(denyScanners())
@@ -52,7 +52,7 @@ func TestGarbageBeforeTheHelloHidesNothing(t *testing.T) {
 func TestPayloadWithoutARecord(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, f.usual().rule("alone", 60).reason("alone", "unconfirmed").bundle())
+		p := borrow(t).site(f, f.usual().rule("alone", 60).reason("alone", "unconfirmed").bundle())
 		older := append([]byte{0x16, 3, 0}, hello[3:]...)
 		newer := append([]byte{0x16, 3, 3}, hello[3:]...)
 		p.wantRows([]row{
@@ -88,7 +88,7 @@ func TestPayloadWithoutARecord(t *testing.T) {
 func TestPrefixesAndBansAlwaysApply(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		l := r.listen()
 		k := r.connect(l, f.bot, true)
 		p.want("a bot's data in the middle of a live connection", k.at(100, request), drops("prefix"))

@@ -16,14 +16,14 @@ func TestFlowStoresWhoDecided(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
 		until := time.Now().Add(time.Hour)
-		p := open(t).site(f, rules().rule("other", 1).ruleUntil("bad", 90, until).list("own", "bad", host(f.bot)).bundle())
+		p := borrow(t).site(f, rules().rule("other", 1).ruleUntil("bad", 90, until).list("own", "bad", host(f.bot)).bundle())
 		p.must(p.Ban(host(f.other), time.Hour))
 		k := r.visit(f.bot)
 		p.wantBytes("a bot's first payload", k.write(request), drops("prefix"))
 		flow := p.wantFlow("a bot", verdictDrop, confirmed|firstPayload)
 		control := p.Control()
 		want := bpf.Flow{
-			ExpiresNs: flow.ExpiresNs, Epoch: control.Epoch, Isn: k.isn, BanEpoch: 1, Generation: p.number("stable"),
+			ExpiresNs: flow.ExpiresNs, Epoch: control.Epoch, Isn: k.isn, BanEpoch: uint32(p.BanEpoch()), Generation: p.number("stable"),
 			Verdict: verdictDrop, Reason: uint8(bpf.DataplaneReasonREASON_PREFIX), Slot: control.Stable,
 			Flags: confirmed | firstPayload | uint8(bpf.DataplaneFlowFlagsFLOW_COUNTED|bpf.DataplaneFlowFlagsFLOW_READ), Rule: 1, Score: 90, HelloEnd: uint32(len(request)),
 		}
@@ -83,7 +83,7 @@ var ways = map[string]struct {
 func TestABlockedFlowHeals(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		l := r.listen()
 		for name, way := range ways {
 			stored := drops("known_flow")
@@ -122,7 +122,7 @@ func after(healed result) result {
 func TestStableTakesOverABlock(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, deny(f.bot))
+		p := borrow(t).site(f, deny(f.bot))
 		p.try(deny(f.bot, f.other), 1000)
 		k := r.visit(f.bot)
 		p.wantBytes("the first payload", k.write(request), drops("prefix").by("candidate"))
@@ -146,7 +146,7 @@ func TestStableTakesOverABlock(t *testing.T) {
 func TestABlockEndsWithItsRule(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		l := r.listen()
 		var k *conn
 		data := func() []byte { return k.at(0, request).Bytes() }
@@ -170,7 +170,7 @@ func TestABlockEndsWithItsRule(t *testing.T) {
 func TestLostAgentSuspendsABlock(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, deny(f.bot))
+		p := borrow(t).site(f, deny(f.bot))
 		k := r.visit(f.bot)
 		p.wantBytes("the first payload", k.write(request), drops("prefix"))
 		h := f.site()
@@ -190,7 +190,7 @@ func TestLostAgentSuspendsABlock(t *testing.T) {
 func TestBypassSuspendsABlock(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, deny(f.bot))
+		p := borrow(t).site(f, deny(f.bot))
 		k := r.visit(f.bot)
 		p.wantBytes("the first payload", k.write(request), drops("prefix"))
 		p.SetBypass(loader.DeadlineForever)

@@ -12,7 +12,7 @@ import (
 // "A payload joins its SYN only at seq = ISN + 1": any other number gets nothing of what the SYN said.
 func TestPayloadJoinsOnlyAtISNPlusOne(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		p.want("a scanner's SYN", f.scan(f.visitor), passes("no_match"))
 		p.swap(denyScanners())
 		for _, off := range []uint32{0, 2, 3, 255, 256, 65536, 1 << 24, 1 << 31, ^uint32(0)} {
@@ -36,7 +36,7 @@ func TestPayloadJoinsOnlyAtISNPlusOne(t *testing.T) {
 func TestSpoofedSYNOnALiveConnection(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.visit(f.visitor)
 		forged := k.isn ^ 0x5a5a5a5a
 		spoofed := f.segment(f.visitor, packet.TCP{Seq: forged, Flags: packet.SYN, Window: 1024, Options: scannerOptions})
@@ -59,7 +59,7 @@ func TestSpoofedSYNOnALiveConnection(t *testing.T) {
 func TestSYNFINRSTNeverDeleteOrRelaxAFlow(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		l := r.listen()
 		for _, blocked := range []bool{true, false} {
 			k := r.connect(l, f.visitor, true)
@@ -112,7 +112,7 @@ func (p *plane) pullAtFlow(k *conn, data result) {
 func TestPortReuseHealsForANewVisitor(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		l := r.listen()
 		bot := r.connect(l, f.visitor, true)
 		p.want("the SYN of a scanner", bot.synAs(f.scan(f.visitor)), passes("no_match"))
@@ -143,7 +143,7 @@ func TestPortReuseHealsForANewVisitor(t *testing.T) {
 func TestPortReuseIsJudgedAnew(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		l := r.listen()
 		visitor := r.connect(l, f.visitor, true)
 		p.wantBytes("the visitor's SYN", visitor.syn, passes("no_match"))
@@ -161,7 +161,7 @@ func TestPortReuseIsJudgedAnew(t *testing.T) {
 func TestBlockedClientCannotForgeANewConnection(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.visit(f.visitor)
 		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
 		p.swap(denyScanners())

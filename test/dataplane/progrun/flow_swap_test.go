@@ -17,7 +17,7 @@ import (
 func TestEstablishedConnectionsAreNotNewlyBlocked(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		l := r.listen()
 		for name, begin := range map[string]func(*plane, *conn){
 			"seen from its SYN on": func(p *plane, k *conn) {
@@ -55,7 +55,7 @@ func TestEstablishedConnectionsAreNotNewlyBlocked(t *testing.T) {
 func TestNewBlocksBeginAtASYNOrAFirstPayload(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		l := r.listen()
 		old := r.connect(l, f.visitor, true)
 		p.wantBytes("a visitor's first payload", old.write(request), passes("not_hello"))
@@ -73,7 +73,7 @@ func TestNewBlocksBeginAtASYNOrAFirstPayload(t *testing.T) {
 func TestEpochOnlyRelaxes(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, deny(f.bot))
+		p := borrow(t).site(f, deny(f.bot))
 		k := r.visit(f.bot)
 		p.wantBytes("a bot's first payload", k.write(request), drops("prefix"))
 		flow, _ := p.flow()
@@ -119,7 +119,7 @@ func TestFlowKeepsItsFingerprintForScoringAgain(t *testing.T) {
 func TestProtectedAddedLaterRelaxes(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, deny(f.bot))
+		p := borrow(t).site(f, deny(f.bot))
 		k := r.visit(f.bot)
 		p.wantBytes("a bot's first payload", k.write(request), drops("prefix"))
 		h := f.site()
@@ -136,7 +136,7 @@ func TestProtectedAddedLaterRelaxes(t *testing.T) {
 func TestABanAloneMayCutAnEstablishedFlow(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.visit(f.visitor)
 		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 		flow, _ := p.flow()
@@ -170,7 +170,7 @@ func TestABanAloneMayCutAnEstablishedFlow(t *testing.T) {
 func TestABanIsNotForgottenWhereItWasOverruled(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		p.must(p.Ban(host(f.protected), time.Hour))
 		k := r.visit(f.protected)
 		p.wantBytes("a protected source's first payload", k.write(request), passes("protected").by("none"))
@@ -186,7 +186,7 @@ func TestABanIsNotForgottenWhereItWasOverruled(t *testing.T) {
 func TestRaisingTheModeCutsNobody(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, deny(f.bot))
+		p := borrow(t).site(f, deny(f.bot))
 		p.mode(config.ModeObserve)
 		k := r.visit(f.bot)
 		p.wantBytes("the first payload in observe mode", k.write(request), would("prefix"))
@@ -201,7 +201,7 @@ func TestRaisingTheModeCutsNobody(t *testing.T) {
 func TestABanThatEndsLetsTheFlowGoOn(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.visit(f.visitor)
 		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 		data := k.at(100, request).Bytes()
@@ -224,7 +224,7 @@ func TestABanThatEndsLetsTheFlowGoOn(t *testing.T) {
 func TestAnEvictedFlowIsNotCutByASwap(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.visit(f.visitor)
 		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 		p.swap(f.everyone())

@@ -14,7 +14,7 @@ import (
 func TestSYNIsDecidedByItsOwnPacket(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, denyScanners())
+		p := borrow(t).site(f, denyScanners())
 		forged := f.scan(f.visitor)
 		p.want("a forged SYN before", forged, drops("tcp_fingerprint"))
 		k := r.visit(f.visitor)
@@ -33,7 +33,7 @@ func TestSYNIsDecidedByItsOwnPacket(t *testing.T) {
 // "its verdict is never stored for later packets"
 func TestSYNVerdictIsNeverStored(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, denyScanners())
+		p := borrow(t).site(f, denyScanners())
 		p.want("a scanner's SYN", f.scan(f.visitor), drops("tcp_fingerprint"))
 		p.wantNoFlow("after a SYN that was dropped")
 		if n := len(p.records()); n != 0 {
@@ -77,7 +77,7 @@ func TestSYNIndexIsSeeded(t *testing.T) {
 	f := families[1]
 	var places [2][]uint32
 	for i := range places {
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		for n := range uint16(8) {
 			before := p.records()
 			p.run(f.segment(f.visitor, packet.TCP{SourcePort: 1000 + n, Seq: 1, Flags: packet.SYN}).Bytes())
@@ -103,7 +103,7 @@ func TestSYNIndexIsSeeded(t *testing.T) {
 // A record that two CPUs wrote at once, or that was damaged, or that belongs to another connection, does not join.
 func TestTornAndForeignRecordsDoNotJoin(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		p.want("a scanner's SYN", f.scan(f.visitor), passes("no_match"))
 		p.want("another connection's SYN", f.syn(f.other), passes("no_match"))
 		p.swap(denyScanners())
@@ -146,7 +146,7 @@ func TestTornAndForeignRecordsDoNotJoin(t *testing.T) {
 func TestDataInASYN(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		open := func(frame packet.Frame) packet.Frame {
 			tcp := frame.Body.(packet.TCP)
 			tcp.Payload = hello

@@ -39,7 +39,7 @@ func tiny(f packet.Frame, n int) packet.Frame {
 
 func TestFragments(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.wantRows([]row{
 			{"first, a bot's SYN", first(f.syn(f.bot)), drops("prefix")},
 			{"first, a scanner's SYN", first(f.scan(f.visitor)), drops("tcp_fingerprint")},
@@ -64,7 +64,7 @@ func TestFragments(t *testing.T) {
 func TestAtomicFragmentsAreWholePackets(t *testing.T) {
 	f := families[1]
 	b := f.usual().rule("fragment", 100).reason("fragment", "fragment").bundle()
-	p := open(t).site(f, b)
+	p := borrow(t).site(f, b)
 	atomic := func(f packet.Frame) packet.Frame { f.Fragment = &packet.Fragment{ID: 9}; return f }
 	p.wantRows([]row{
 		{"a scanner's SYN", atomic(f.scan(f.visitor)), drops("tcp_fingerprint")},
@@ -75,7 +75,7 @@ func TestAtomicFragmentsAreWholePackets(t *testing.T) {
 	})
 	// Don't Fragment and a mere identification make none in IPv4 either.
 	f = families[0]
-	p = open(t).site(f, f.usual().rule("fragment", 100).reason("fragment", "fragment").bundle())
+	p = borrow(t).site(f, f.usual().rule("fragment", 100).reason("fragment", "fragment").bundle())
 	frame := f.syn(f.mild).Bytes()
 	frame[packet.EthernetLen+4], frame[packet.EthernetLen+6] = 0xbe, 0x40
 	p.wantBytes("a suspect's SYN with DF", frame, passes("below_threshold"))
@@ -85,7 +85,7 @@ func TestAtomicFragmentsAreWholePackets(t *testing.T) {
 func TestFragmentsAreScored(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		b := f.usual().rule("fragment", 40).reason("fragment", "fragment").bundle()
-		p := open(t).site(f, b)
+		p := borrow(t).site(f, b)
 		p.wantRows([]row{
 			{"a suspect's first fragment", first(f.syn(f.mild)), drops("prefix")},
 			{"a suspect's last fragment", later(f.syn(f.mild), 185, false), drops("prefix")},

@@ -39,7 +39,7 @@ const (
 // nobody is dropped.
 func TestTagsAreNoWayAround(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		for _, etherType := range []uint16{packet.EtherVLAN, packet.EtherQinQ} {
 			for _, n := range []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 300, tagsMax, tagsMax + 1} {
 				for _, k := range f.kinds() {
@@ -70,7 +70,7 @@ var extensionKinds = map[string]uint8{
 // more of them the addresses still count.
 func TestExtensionHeadersAreNoWayAround(t *testing.T) {
 	f := families[1]
-	p := open(t).site(f, f.usual().bundle())
+	p := borrow(t).site(f, f.usual().bundle())
 	for name, kind := range extensionKinds {
 		for _, n := range []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 150, extensionsMax, extensionsMax + 1} {
 			chain := packet.Extensions(n, kind)
@@ -91,7 +91,7 @@ func TestExtensionHeadersAreNoWayAround(t *testing.T) {
 
 func TestChainsOfExtensionHeaders(t *testing.T) {
 	f := families[1]
-	p := open(t).site(f, f.usual().bundle())
+	p := borrow(t).site(f, f.usual().bundle())
 	var every []packet.Extension
 	for _, kind := range extensionKinds {
 		every = append(every, packet.Extensions(1, kind)...)
@@ -122,7 +122,7 @@ func TestChainsOfExtensionHeaders(t *testing.T) {
 // Linux takes a payload length of zero before a hop-by-hop header for a jumbogram, and believes the frame.
 func TestJumbogramsAreNoWayAround(t *testing.T) {
 	f := families[1]
-	p := open(t).site(f, f.usual().bundle())
+	p := borrow(t).site(f, f.usual().bundle())
 	jumbo := func(f packet.Frame) packet.Frame {
 		f.Extensions, f.Bent.Length = packet.Extensions(1, packet.HopByHop), new(uint16(0))
 		return f
@@ -138,7 +138,7 @@ func TestJumbogramsAreNoWayAround(t *testing.T) {
 // IPv4 options of every length change nothing.
 func TestIPv4OptionsAreNoWayAround(t *testing.T) {
 	f := families[0]
-	p := open(t).site(f, f.usual().bundle())
+	p := borrow(t).site(f, f.usual().bundle())
 	for n := 0; n <= 40; n += 4 {
 		options := make([]byte, n)
 		for i := range options {
@@ -160,7 +160,7 @@ func TestIPv4OptionsAreNoWayAround(t *testing.T) {
 // What fills a frame behind the IP packet is not payload.
 func TestPaddingIsNotPayload(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		for _, n := range []int{1, 6, 46, 400} {
 			for _, c := range []row{
 				{"ACK", f.ack(f.visitor, 5), passes("handshake")},

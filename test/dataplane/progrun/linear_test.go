@@ -30,7 +30,7 @@ func (p *plane) needLinear() {
 // Drivers choose how much of a frame is linear: a verdict, its reason and the frame that leaves are the same at every length.
 func TestHeadersOutsideTheLinearPart(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().rule("odd", 40).reason("odd", "fragment").reason("odd", "malformed").bundle())
+		p := borrow(t).site(f, f.usual().rule("odd", 40).reason("odd", "fragment").reason("odd", "malformed").bundle())
 		p.needLinear()
 		for _, k := range f.kinds() {
 			frames := map[string]packet.Frame{}

@@ -22,6 +22,10 @@ func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if err := closeIdle(); err != nil {
+		fmt.Println("FAIL: clean up:", err)
+		code = 1
+	}
 	whole := true
 	for _, name := range []string{"test.run", "test.skip", "test.list"} {
 		whole = whole && flag.Lookup(name).Value.String() == ""

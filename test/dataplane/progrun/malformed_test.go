@@ -50,7 +50,7 @@ func bend(f packet.Frame) map[string]packet.Frame {
 // What contradicts itself passes, unless its addresses alone are denied.
 func TestMalformedPacketsAreJudgedByTheirAddresses(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		for _, base := range []struct {
 			kind    string
 			visitor packet.Frame
@@ -80,7 +80,7 @@ func TestMalformedPacketsAreJudgedByTheirAddresses(t *testing.T) {
 // Fields that a receiver checks and Spillway does not: they change nothing here.
 func TestChecksumsAreNotOurs(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		bent := func(frame packet.Frame) packet.Frame {
 			frame.Bent.Checksum = new(uint16(1))
 			switch body := frame.Body.(type) {

@@ -21,6 +21,9 @@ type plane struct {
 	seen    rows              // counters as of the last packet
 	decided map[string]uint64 // connections and lone packets that the last packet counted
 	sent    uint64            // packets that should be in them
+
+	keys   []uint32 // of the counters that were looked at last, with what each processor counted
+	values []bpf.Counts
 }
 
 // capacity is small: a test that fills a map shall not take long.
@@ -46,6 +49,57 @@ func openSized(t *testing.T, c config.Capacity) *plane {
 			t.Errorf("clean up: %v", err)
 		}
 	})
+	return watch(t, own)
+}
+
+// idle are dataplanes that a test gave back. Loading one takes most of a second, and in an emulated kernel ten.
+var idle = make(chan *support.Plane, 4)
+
+// borrow returns a dataplane that tests had before, renewed; open is for tests that look at a new one, or at its events.
+func borrow(t *testing.T) *plane {
+	t.Helper()
+	support.Need(t)
+	var own *support.Plane
+	select {
+	case own = <-idle:
+		if err := own.Renew(); err != nil {
+			t.Fatal(errors.Join(err, own.Close()))
+		}
+	default:
+		var err error
+		if own, err = support.Open("progrun", loader.Options{Capacity: capacity}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			select {
+			case idle <- own:
+				return
+			default:
+			}
+		}
+		if err := own.Close(); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	return watch(t, own)
+}
+
+// closeIdle takes away what nobody borrows any more.
+func closeIdle() (err error) {
+	for {
+		select {
+		case own := <-idle:
+			err = errors.Join(err, own.Close())
+		default:
+			return err
+		}
+	}
+}
+
+// watch counts what a test sends, and compares at its end.
+func watch(t *testing.T, own *support.Plane) *plane {
 	p := &plane{Plane: own, t: t, names: map[uint8]string{0: "none"}, seen: rows{}}
 	t.Cleanup(p.checkTotal)
 	return p

@@ -28,7 +28,7 @@ func (p *plane) wantRows(rows []row) {
 
 func TestWhatIsNotOurs(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		raw := func(kind uint16) packet.Frame {
 			return packet.Frame{EtherType: new(kind), Body: packet.Raw{Data: make([]byte, 46)}}
 		}
@@ -65,7 +65,7 @@ func TestWhatIsNotOurs(t *testing.T) {
 
 func TestWhatIsDecided(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		must := func(src packet.Frame, flags uint8) packet.Frame {
 			tcp := src.Body.(packet.TCP)
 			tcp.Flags = flags
@@ -108,7 +108,7 @@ func TestWhatIsDecided(t *testing.T) {
 func TestUnreadableSYNOptions(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		b := f.usual().rule("odd", 100).rule("odd-suspect", 50).reason("odd", "syn_options").bundle()
-		p := open(t).site(f, b)
+		p := borrow(t).site(f, b)
 		syn := func(src string, options []byte) packet.Frame {
 			from := map[string]packet.Frame{"visitor": f.syn(f.visitor), "suspect": f.syn(f.mild), "bot": f.syn(f.bot)}[src]
 			tcp := from.Body.(packet.TCP)
@@ -150,7 +150,7 @@ func TestReasonsAloneNeverBlock(t *testing.T) {
 		for _, r := range config.ScoreableReasons() {
 			d.reason("reason", r)
 		}
-		p := open(t).site(f, d.bundle())
+		p := borrow(t).site(f, d.bundle())
 		first := f.data(f.visitor, 5, request)
 		first.Fragment = &packet.Fragment{More: true}
 		deep := f.syn(f.visitor)
@@ -212,7 +212,7 @@ func TestLostAgentPasses(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		h := f.site()
 		h.Guards.AgentTimeout = config.Timeout(time.Hour)
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.publishHost(h)
 		lost := f.site()
 		lost.Guards.AgentTimeout = config.Timeout(1) // a nanosecond: lost as soon as the kernel's coarse clock ticks

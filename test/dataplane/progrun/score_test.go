@@ -16,7 +16,7 @@ import (
 func TestScoresAddUpOverLists(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		wide, narrow, one := f.nested()
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		for name, c := range map[string]struct {
 			draft *draft
 			want  result
@@ -84,7 +84,7 @@ func (f family) lists(n, score int) *draft {
 // Every rule that matched is counted once for each packet, and no other.
 func TestRulesThatMatchAreCounted(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		p.swap(rules().rule("zero", 1).rule("one", 40).rule("two", 30).rule("three", 90).
 			list("x", "one", host(f.visitor)).list("y", "zero", host(f.bot)).list("y", "two", host(f.visitor)).
 			tcp("three", scannerFP).bundle())
@@ -104,7 +104,7 @@ func TestRulesThatMatchAreCounted(t *testing.T) {
 // A rule ends by itself, at its time, in the kernel.
 func TestRulesExpire(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		p.swap(rules().ruleUntil("past", 100, time.Now().Add(-time.Second)).ruleUntil("future", 50, time.Now().Add(time.Hour)).
 			list("x", "past", host(f.visitor)).list("y", "future", host(f.visitor)).tcp("past", scannerFP).bundle())
 		p.want("an ended rule counts for nothing beside a live one", f.scan(f.visitor), passes("below_threshold"))

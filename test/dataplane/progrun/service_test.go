@@ -37,7 +37,7 @@ func TestServicesByAddress(t *testing.T) {
 // One family's exact address is not the other's, and an IPv4 address inside an IPv6 header is IPv4 everywhere.
 func TestMappedAddressesAreIPv4(t *testing.T) {
 	f := families[0]
-	p := open(t).site(f, f.usual().bundle())
+	p := borrow(t).site(f, f.usual().bundle())
 	mapped := func(a netip.Addr) netip.Addr { return netip.AddrFrom16(a.As16()) }
 	frame := func(src, dst netip.Addr) packet.Frame {
 		return packet.Frame{Source: mapped(src), Dest: mapped(dst), Body: packet.TCP{SourcePort: 1, DestPort: webPort, Flags: packet.SYN}}

@@ -35,7 +35,7 @@ func dressed(f packet.Frame) map[string]packet.Frame {
 // the byte on that its addresses can be read.
 func TestEveryTruncatedLength(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().rule("odd", 100).reason("odd", "malformed").reason("odd", "fragment").bundle())
+		p := borrow(t).site(f, f.usual().rule("odd", 100).reason("odd", "malformed").reason("odd", "fragment").bundle())
 		header := packet.IPv6Len
 		if f.name == "IPv4" {
 			header = packet.IPv4Len
@@ -71,7 +71,7 @@ func TestEveryTruncatedLength(t *testing.T) {
 // A fingerprint is read from the whole SYN or not at all.
 func TestTruncatedSYNHasNoFingerprint(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		whole := f.scan(f.visitor).Bytes()
 		for n, cut := range packet.Truncations(whole, shortestFrame) {
 			want := "XDP_PASS"
@@ -87,7 +87,7 @@ func TestTruncatedSYNHasNoFingerprint(t *testing.T) {
 
 // The smallest frame that the kernel runs, of every byte.
 func TestBareEthernetHeaderPasses(t *testing.T) {
-	p := open(t).site(families[0], families[0].usual().bundle())
+	p := borrow(t).site(families[0], families[0].usual().bundle())
 	for v := range 256 {
 		frame := make([]byte, shortestFrame)
 		for i := range frame {

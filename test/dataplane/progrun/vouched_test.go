@@ -22,7 +22,7 @@ func neighbour(a netip.Addr) netip.Addr {
 // A vouched source is spared as the protected are, with the same reason: an IPv4 address alone, an IPv6 address with its /64.
 func TestVouchedSources(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.want("before", f.syn(f.bot), drops("prefix"))
 		p.must(p.Vouch(f.bot, time.Hour))
 		p.want("SYN", f.syn(f.bot), passes("protected"))
@@ -47,7 +47,7 @@ func TestVouchedSources(t *testing.T) {
 // Nobody lifts a ban by vouching: an operator's word holds.
 func TestVouchLiftsNoBan(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.must(p.Vouch(f.bot, time.Hour))
 		p.must(p.Ban(host(f.bot), time.Hour))
 		p.want("vouched and banned", f.syn(f.bot), banned("web"))
@@ -60,7 +60,7 @@ func TestVouchLiftsNoBan(t *testing.T) {
 
 func TestVouchesEnd(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.must(p.Vouch(f.bot, -time.Second))
 		p.want("ended before it began", f.syn(f.bot), drops("prefix"))
 		p.must(p.Vouch(f.other, time.Hour)) // the dataplane goes on to look
@@ -91,7 +91,7 @@ func TestVouchesEnd(t *testing.T) {
 func TestVouchHealsABlockedConnection(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		r := enter(t, f)
-		p := open(t).site(f, nothing())
+		p := borrow(t).site(f, nothing())
 		k := r.connect(r.listen(), f.visitor, true)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
 		p.swap(deny(f.visitor))

@@ -39,7 +39,7 @@ func TestObserveCountsWhatItWouldDrop(t *testing.T) {
 // The kill switch is read before anything else: the dataplane does not even see the packet.
 func TestBypass(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		p.want("off", f.syn(f.bot), drops("prefix"))
 		p.SetBypass(loader.DeadlineForever)
 		p.wantUncounted("on", f.syn(f.bot))
@@ -68,7 +68,7 @@ func TestBypass(t *testing.T) {
 
 func TestServiceBypass(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t).site(f, f.usual().bundle())
+		p := borrow(t).site(f, f.usual().bundle())
 		dns := p.id("dns")
 		on := undecided("dns", "service_bypass")
 		p.SetServiceBypass(dns, loader.DeadlineForever)
