@@ -22,6 +22,7 @@ import (
 	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/retry"
 	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
 )
 
 // agent is the running process: the rooms, and what wires them.
@@ -123,7 +124,7 @@ func (a *agent) around() release.Around {
 		Lease: func() release.Lease { return a.plane.Beat() },
 		Judge: a.plane.Verdict,
 		Keep:  a.plane.KeepImage,
-		Count: func(k release.Kernel) { a.collect(k.(plane.Dataplane)) },
+		Count: func(k view.Kernel) { a.collect(k.(plane.Dataplane)) },
 		EndBypasses: func(k release.Kernel, before *loader.HostInfo, next *config.Host) {
 			a.bypass.EndLeft(k.(bypass.Kernel), before, next)
 		},

@@ -13,6 +13,7 @@ import (
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/plane"
+	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
@@ -110,7 +111,7 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	detail, err := a.release.PublishHost(d, file, view.ModeOf(next.MaxMode))
 	if err != nil {
 		a.plane.Detach(d, attached)
-		return nil, a.release.BuildError(err)
+		return nil, release.BuildError(err)
 	}
 	a.mu.Lock()
 	a.file = file

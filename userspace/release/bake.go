@@ -3,10 +3,12 @@
 package release
 
 import (
-	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
@@ -14,9 +16,19 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// IdleReason says why the stable bundle blocks nobody now, as the end of "it bakes once …"; "" when it decides. A bundle
+// bake is how the stable bundle becomes last-known-good. But for idleReason it belongs to the goroutine that settles.
+type bake struct {
+	*site
+	disk  wholeFiles
+	lease func() Lease
+	judge func(view.Kernel) view.Verdict
+	idle  bool     // the stable bundle decided nothing: its bake begins anew
+	told  *bakedAt // what tell last told
+}
+
+// idleReason says why the stable bundle blocks nobody now, as the end of "it bakes once …"; "" when it decides. A bundle
 // that decides nothing proves nothing, so its bake stands.
-func (mg *Manager) IdleReason(d Kernel) string {
+func (bk *bake) idleReason(d view.Kernel) string {
 	if d.Control().Mode != bpf.DataplaneModeMODE_ENFORCE {
 		return "it enforces"
 	}
@@ -26,7 +38,7 @@ func (mg *Manager) IdleReason(d Kernel) string {
 		return "the bypass is off"
 	}
 	// The card is asked, not the pins: what somebody unpinned goes on.
-	if !slices.ContainsFunc(mg.Judge(d).Interfaces, func(i api.Interface) bool { return i.State == loader.StateAttached }) {
+	if !slices.ContainsFunc(bk.judge(d).Interfaces, func(i api.Interface) bool { return i.State == loader.StateAttached }) {
 		return "an interface is attached"
 	}
 	return ""
@@ -35,14 +47,14 @@ func (mg *Manager) IdleReason(d Kernel) string {
 // awake takes the time for which this process did not run off a bake: nobody was there to see what the bundle does. A
 // machine that slept is no such time: there was no traffic, and the record's deadlines moved with the clock. It is false
 // while the heartbeat has not beaten since the stop: only then is it known how long it was.
-func (mg *Manager) awake() bool {
-	if mg.Lease().Stopped() {
+func (bk *bake) awake() bool {
+	if bk.lease().Stopped() {
 		return false
 	}
-	slept := mg.Lease().TakeSlept()
-	if slept > 0 && !mg.Ledger.Record().BakeUntil.IsZero() {
-		mg.Log.Warn("the agent was stopped; the bake goes on from there", "for", slept)
-		_ = mg.Ledger.Update(func(r *state.Record) {
+	slept := bk.lease().TakeSlept()
+	if slept > 0 && !bk.ledger.Record().BakeUntil.IsZero() {
+		bk.log.Warn("the agent was stopped; the bake goes on from there", "for", slept)
+		_ = bk.ledger.Update(func(r *state.Record) {
 			if !r.BakeUntil.IsZero() {
 				r.BakeUntil = r.BakeUntil.Add(slept)
 			}
@@ -51,60 +63,55 @@ func (mg *Manager) awake() bool {
 	return true
 }
 
-// holdBake lets no bake end while the bundle decides nothing, and begins it anew when the bundle decides again: a bake
+// hold lets no bake end while the bundle decides nothing, and begins it anew when the bundle decides again: a bake
 // is guards.bake of deciding in one piece. The record is written at most twice a bake.
-func (mg *Manager) holdBake(d Kernel) {
-	until, bake := mg.Ledger.Record().BakeUntil, mg.Host().Guards.Bake
-	idle, was := mg.IdleReason(d) != "", mg.settled.idle
-	mg.settled.idle = idle
-	if until.IsZero() || !idle && !was || idle && until.Sub(mg.Ledger.Now()) > bake/2 {
+func (bk *bake) hold(d view.Kernel) {
+	until, bake := bk.ledger.Record().BakeUntil, bk.host().Guards.Bake
+	idle, was := bk.idleReason(d) != "", bk.idle
+	bk.idle = idle
+	if until.IsZero() || !idle && !was || idle && until.Sub(bk.ledger.Now()) > bake/2 {
 		return
 	}
-	_ = mg.Ledger.Update(func(r *state.Record) {
+	_ = bk.ledger.Update(func(r *state.Record) {
 		if !r.BakeUntil.IsZero() {
-			r.BakeUntil = mg.Ledger.Now().Add(bake).UTC()
+			r.BakeUntil = bk.ledger.Now().Add(bake).UTC()
 		}
 	})
 }
 
-// comeback is the bundle that an empty kernel gets, and the mode: last-known-good; where the host only observes, and so
-// blocks nobody, the one that was applied last. A host that shall enforce and has no last-known-good gets that one too,
-// but observes until a person says reload: it was applied, and never proved that it harms nobody.
-// A host that a person took back to observe observes until that reload, whatever comes back.
-func (mg *Manager) comeback() (known *state.Generation, mode bpf.Mode) {
-	r, mode := mg.Ledger.Record(), view.ModeOf(mg.Host().MaxMode)
-	if r.HeldBack {
-		defer func() { mode = bpf.DataplaneModeMODE_OBSERVE }()
+// finish makes the stable bundle last-known-good once it has served for guards.bake.
+func (bk *bake) finish(d view.Kernel) {
+	r := bk.ledger.Record()
+	if r.Applied == nil || r.BakeUntil.IsZero() || bk.ledger.Now().Before(r.BakeUntil) || bk.lease().Stopped() || bk.lease().Slept() > 0 {
+		return // a stop may have come since awake
 	}
-	enforce := mode == bpf.DataplaneModeMODE_ENFORCE
-	if r.Applied == nil || enforce && r.LastKnownGood != nil {
-		return r.LastKnownGood, mode
-	}
-	if err := mg.Disk.Whole(r.Applied.Digest); errors.Is(err, state.ErrNoBundle) && r.LastKnownGood != nil {
-		return r.LastKnownGood, mode // only a host that observes gets here
-	}
-	return r.Applied, bpf.DataplaneModeMODE_OBSERVE
-}
-
-// mode is what the control word should say: that of the host file, unless it waits for a person.
-func (mg *Manager) mode() bpf.Mode {
-	if mg.Ledger.Record().ModeHeld {
-		return bpf.DataplaneModeMODE_OBSERVE
-	}
-	return view.ModeOf(mg.Host().MaxMode)
-}
-
-// TellMode says that a host observes although its file says enforce.
-func (mg *Manager) TellMode() {
-	r := mg.Ledger.Record()
-	if !r.ModeHeld || view.ModeOf(mg.Host().MaxMode) != bpf.DataplaneModeMODE_ENFORCE {
-		mg.Ledger.ClearProblem(ledger.ProblemMode)
+	all, err := d.Generations()
+	if err != nil {
 		return
 	}
-	why := "the bundle that came back with an empty kernel never was last-known-good"
-	if r.HeldBack {
-		why = "it was rolled back to observe"
+	g, resident := view.InSlot(all, d.Control().Stable)
+	if !resident || g.Digest != r.Applied.Digest {
+		return
 	}
-	mg.Ledger.SetProblem(ledger.ProblemMode, "max_mode is enforce, but this host only observes: "+why,
-		"look at what it would block, then: spillway reload")
+	// The bundle must be whole on disk to be any good after a reboot.
+	if err := bk.disk.Whole(g.Digest); err != nil {
+		bk.ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("%s has baked, and cannot become last-known-good: %v", config.Digest(g.Digest).Short(), err), "apply the bundle again")
+		return
+	}
+	bk.makeKnownGood(g.Digest)
+	e := bk.ledger.Entry(ledger.Itself(), "bake", "")
+	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeDone, g.Digest, r.Applied.Name(), g.Number
+	bk.ledger.Audit(e)
+	bk.ledger.ClearProblem(ledger.ProblemLKG)
+}
+
+func (bk *bake) makeKnownGood(digest config.Digest) {
+	_ = bk.ledger.Update(func(r *state.Record) {
+		if r.Applied == nil || r.Applied.Digest != digest {
+			return
+		}
+		known := *r.Applied
+		known.At = bk.ledger.Now().UTC()
+		r.LastKnownGood, r.BakeUntil = &known, time.Time{}
+	})
 }

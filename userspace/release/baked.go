@@ -7,21 +7,27 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
+// bakedKernel is told what is last-known-good.
+type bakedKernel interface {
+	view.Kernel
+	SetBaked(generation uint32)
+}
+
 // bakedAt is when tellBaked told.
 type bakedAt struct {
 	epoch  uint32
 	digest config.Digest
 }
 
-// tellBaked tells the kernel part which generation is last-known-good: of that alone are sockets released. It looks only when
+// tell tells the kernel part which generation is last-known-good: of that alone are sockets released. It looks only when
 // the control word or the record has changed.
-func (mg *Manager) tellBaked(d Kernel) {
-	known, c := mg.Ledger.Record().LastKnownGood, d.Control()
+func (bk *bake) tell(d bakedKernel) {
+	known, c := bk.ledger.Record().LastKnownGood, d.Control()
 	seen := bakedAt{epoch: c.Epoch}
 	if known != nil {
 		seen.digest = known.Digest
 	}
-	if mg.settled.baked == seen && mg.settled.bakedTold {
+	if bk.told != nil && *bk.told == seen {
 		return
 	}
 	all, err := d.Generations()
@@ -33,5 +39,5 @@ func (mg *Manager) tellBaked(d Kernel) {
 		number = g.Number
 	}
 	d.SetBaked(number)
-	mg.settled.baked, mg.settled.bakedTold = seen, true
+	bk.told = &seen
 }

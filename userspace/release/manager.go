@@ -2,170 +2,72 @@
 
 package release
 
-import (
-	"log/slog"
-	"net/netip"
-	"sync"
-	"sync/atomic"
-	"time"
+import "sync"
 
-	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/hostfile"
-	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/retry"
-	"github.com/spillway/spillway/userspace/state"
-	"github.com/spillway/spillway/userspace/view"
-)
-
-// Kernel is what is needed of the kernel part.
-type Kernel interface {
-	view.Kernel
-	Build(img *loader.Image, beside ...uint8) (uint8, error)
-	BuildHost(*loader.HostImage) (uint8, error)
-	VerifyHost(*loader.HostImage) ([]loader.Drift, error)
-	NextNumber() (uint32, error)
-	Publish(loader.Change) (loader.Control, error)
-	Promote() (loader.Control, error)
-	Withdraw() (loader.Control, error)
-	DropGenerations() (loader.Control, error)
-	SetTripped(generation uint32)
-	SetBaked(generation uint32)
-}
-
-// Lease is the heartbeat's hold of a candidate.
-type Lease interface {
-	Hold(number uint32, lease time.Duration, until loader.Deadline)
-	GoOn(number uint32, lease time.Duration, until loader.Deadline) bool
-	Renew()
-	Release()
-	Lapsed() uint32
-	Stopped() bool
-	Slept() time.Duration
-	TakeSlept() time.Duration
-}
-
-// Disk is what is needed of the state folder: bundles, the queue, and notes of who went back beside an agent that hung.
-type Disk interface {
-	Bundle(config.Digest) (*config.Bundle, error)
-	Set(config.Digest) (*config.Set, error)
-	SaveBundle(*config.Bundle) error
-	SaveSet(*config.Set) error
-	Bundles() []config.Digest
-	Has(config.Digest) bool
-	Whole(config.Digest) error
-	Prune(keep []config.Digest) error
-	Queue() ([]state.Queued, error)
-	SaveQueue([]state.Queued) error
-	Notes() (notes []state.Back, drop func())
-}
-
-var _ Disk = (*state.Store)(nil)
-
-// Options of New. All but HostPath are needed.
-type Options struct {
-	Log    *slog.Logger
-	Ledger *ledger.Ledger
-	Disk   Disk
-	// File is the host file in force; HostPath is where the next one is.
-	File     func() *hostfile.File
-	HostPath string
-	// Own returns the addresses of this host: no bundle may block them.
-	Own func() ([]netip.Addr, error)
-	// Clock reads both clocks.
-	Clock func() loader.Clock
-	Around
-}
-
-// Around is what stands beside the releases.
-type Around struct {
-	// Use returns the kernel part and a function that gives it back.
-	Use func() (Kernel, func(), error)
-	// Lease is that of the kernel part in use.
-	Lease func() Lease
-	// Judge says what the kernel's state means now.
-	Judge func(view.Kernel) view.Verdict
-	// Keep remembers an image that was built.
-	Keep func(*loader.Image)
-	// Count takes what the kernel counted, before a slot is filled again.
-	Count func(Kernel)
-	// EndBypasses ends those of services that left the host file.
-	EndBypasses func(k Kernel, before *loader.HostInfo, next *config.Host)
-	// Shift moves what else is kept in wall time, when that clock was set.
-	Shift func(time.Duration)
-}
-
-// Manager brings bundles into force and back.
+// Manager brings bundles into force and back. Each part has its own noun and, where it needs one, its own lock; what one asks of
+// another it asks below:
+//
+//	queue ─▶ applier ─┬▶ candidates ─▶ rollouts
+//	  │               ├▶ builder, guard, archive, bake
+//	  └────▶ backs ───┘
+//	settler ─▶ clock ─▶ hosts ─▶ builder, candidates
 type Manager struct {
-	Options
+	*site
+	change   *changing
+	swap     *swap
+	rollouts *rollouts
+	archive  *archive
+	reader   *reader
+	queue    *queue
+	backs    *backs
 
-	// change is held by whoever builds and publishes what the kernel enforces, for as long as that takes: one at a time.
-	change sync.Mutex
-
-	// swap is held while the control word and the record of it change together: for a moment. It is taken after change. A
-	// rollback takes it alone, so that it never waits for a bundle that is being built; wentBack tells whoever builds.
-	swap     sync.Mutex
-	wentBack atomic.Uint64
-	noted    map[int64]bool // notes that are in the record, by their moment; swap guards it
-
-	// parsing is held while an uploaded bundle is read or compared, one at a time; never while change is.
-	parsing sync.Mutex
-
-	rollouts rollouts
-	tally    tally
-	expiries expiries
-	settled  settled
-}
-
-// expiries of rules are wall time, and kernel time in what is compiled.
-type expiries struct {
-	moved atomic.Bool // the wall clock was set: they may be wrong
-	retry retry.Retry // of the job
-}
-
-// settled is what the goroutine that settles saw last.
-type settled struct {
-	clockZero time.Time // when the kernel's clock was 0, by the wall clock of the last look
-	idle      bool      // the stable bundle decided nothing: its bake begins anew
-	baked     bakedAt   // what tellBaked last told
-	bakedTold bool
+	candidates *candidates
+	bake       *bake
+	modes      *modes
+	clock      *clock
+	hosts      *hosts
+	upgrade    *upgrade
+	settler    *settler
 }
 
 // New takes up what waited for a former agent.
 func New(o Options) *Manager {
-	mg := &Manager{Options: o, tally: tally{applies: map[string]uint64{}}}
-	mg.loadQueue()
+	s := &site{log: o.Log, ledger: o.Ledger, file: o.File, tally: &tally{applies: map[string]uint64{}}}
+	mg := &Manager{site: s, change: &changing{use: o.Use}}
+	mg.rollouts = &rollouts{site: s, disk: o.Disk}
+	mg.swap = &swap{ended: mg.rollouts.isEnded}
+	mg.archive = &archive{site: s, use: o.Use, disk: o.Disk, waiting: mg.rollouts.digests}
+	g := &guard{site: s, own: o.Own}
+	mg.reader = &reader{site: s, parser: parser{own: o.Own}, use: o.Use, judge: o.Judge, archive: mg.archive, guard: g, hostPath: o.HostPath}
+	b := &builder{site: s, disk: o.Disk, own: o.Own, clock: o.Clock, keep: o.Keep, count: o.Count}
+	mg.candidates = &candidates{site: s, swap: mg.swap, rollouts: mg.rollouts, lease: o.Lease, judge: o.Judge}
+	mg.bake = &bake{site: s, disk: o.Disk, lease: o.Lease, judge: o.Judge}
+	mg.modes = &modes{site: s, disk: o.Disk}
+	mg.backs = &backs{site: s, use: o.Use, change: mg.change, swap: mg.swap, rollouts: mg.rollouts, archive: mg.archive, guard: g, builder: b,
+		candidates: mg.candidates, modes: mg.modes, lease: o.Lease, judge: o.Judge, notes: o.Disk}
+	ap := &applier{site: s, disk: o.Disk, swap: mg.swap, archive: mg.archive, guard: g, builder: b, candidates: mg.candidates, bake: mg.bake,
+		lookBeside: mg.backs.lookBeside, judge: o.Judge}
+	mg.queue = &queue{site: s, use: o.Use, disk: o.Disk, change: mg.change, swap: mg.swap, rollouts: mg.rollouts, archive: mg.archive, reader: mg.reader,
+		carrier: ap, backs: mg.backs}
+	mg.hosts = &hosts{site: s, swap: mg.swap, builder: b, candidates: mg.candidates, modes: mg.modes, endBypasses: o.EndBypasses}
+	mg.clock = &clock{site: s, read: o.Clock, shift: o.Shift, again: mg.hosts.again}
+	mg.upgrade = &upgrade{site: s, swap: mg.swap, builder: b, modes: mg.modes}
+	mg.settler = &settler{site: s, swap: mg.swap, rollouts: mg.rollouts, candidates: mg.candidates, bake: mg.bake, clock: mg.clock, takeNotes: mg.backs.takeNotes}
+	mg.rollouts.load()
 	return mg
 }
 
-// Host is the host file in force.
-func (mg *Manager) Host() *config.Host { return mg.File().Host }
+// Begin takes the change lock and the dataplane.
+func (mg *Manager) Begin() (Kernel, func(), error) { return mg.change.begin() }
 
 // Change is the lock of whoever changes what the kernel enforces.
-func (mg *Manager) Change() sync.Locker { return &mg.change }
+func (mg *Manager) Change() sync.Locker { return mg.change }
 
-// TrySettle settles unless a change runs; around is done with it.
-func (mg *Manager) TrySettle(d Kernel, before, after func()) {
-	if !mg.change.TryLock() {
-		return
-	}
-	defer mg.change.Unlock()
-	before()
-	mg.settle(d)
-	after()
-}
+// Counts returns how many applies had which outcome, and how many rollbacks there were.
+func (mg *Manager) Counts() (applies map[string]uint64, rollbacks uint64) { return mg.tally.counts() }
 
-// Adopt makes record and word agree when an agent starts: the kernel is right, but a candidate whose lease is dead goes. away
-// is for how long no agent lived. The change lock is held.
-func (mg *Manager) Adopt(d Kernel, away time.Duration) {
-	mg.swap.Lock()
-	defer mg.swap.Unlock()
-	mg.takeNotes()
-	mg.adoptCandidate(d)
-	mg.adoptStable(d, away)
-}
+// IdleReason says why the stable bundle blocks nobody now, as the end of "it bakes once …"; "" when it decides.
+func (mg *Manager) IdleReason(d Kernel) string { return mg.bake.idleReason(d) }
 
-// ExpiriesDue reports whether RenewExpiries is.
-func (mg *Manager) ExpiriesDue() bool {
-	return mg.expiries.moved.Load() && mg.expiries.retry.Due(mg.Ledger.Now())
-}
+// TellMode says that a host observes although its file says enforce.
+func (mg *Manager) TellMode() { mg.modes.tell() }

@@ -10,36 +10,48 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/state"
-	"github.com/spillway/spillway/userspace/view"
+	"github.com/spillway/spillway/userspace/hostfile"
 )
+
+// planCapacity warns of a bundle that fits today and not into the host file on disk, which the next start reads.
+func (re *reader) planCapacity(p *api.Plan, next *config.Set) {
+	f, err := hostfile.Read(re.hostPath)
+	if err != nil || f.Host.Capacity == re.host().Capacity {
+		return
+	}
+	for _, small := range loader.TooSmall(f.Host.Capacity.OrDefault(), next.Merge().Counts(), 0) {
+		p.Warnings = append(p.Warnings, config.Fault{Code: config.CodeCapacity, File: re.hostPath,
+			Problem: "it does not fit into the host file on disk, which the next start reads: " + small, Valid: "a larger capacity, or a smaller bundle"})
+	}
+}
 
 // planRows bounds the differences that a plan lists; it counts all of them.
 const planRows = 1000
 
-// Plan says what a bundle would change. It needs no kernel: without one it compares with the bundle of the record.
-func (mg *Manager) Plan(ctx context.Context, r api.PlanRequest, files api.Files) (*api.Plan, error) {
-	mg.parsing.Lock()
-	defer mg.parsing.Unlock()
+// plan says what a bundle would change. It needs no kernel: without one it compares with the bundle of the record.
+func (re *reader) plan(ctx context.Context, r api.PlanRequest, files api.Files) (*api.Plan, error) {
+	re.mu.Lock()
+	defer re.mu.Unlock()
 	if err := api.Late(ctx); err != nil {
 		return nil, err
 	}
-	w, err := mg.wishOf(api.RolloutRequest{Name: r.Name, Remove: r.Remove}, files, mg.parse)
+	w, err := re.wishOf(api.RolloutRequest{Name: r.Name, Remove: r.Remove}, files, re.parse)
 	if err != nil {
 		return nil, err
 	}
 	s := &standing{base: config.NewSet()}
 	p := &api.Plan{Envelope: api.NewEnvelope(), Name: w.name(), Rows: []api.PlanRow{}}
-	if against := mg.InForce(); against != nil {
+	if against := re.archive.inForce(); against != nil {
 		s.there = true
 		s.stable.Digest = against.Digest
-		if s.base, err = mg.Disk.Set(against.Digest); err != nil {
+		if s.base, err = re.archive.disk.Set(against.Digest); err != nil {
 			return nil, fmt.Errorf("compare with the bundle in force: %w", err)
 		}
 		p.Against = &api.Known{Digest: against.Digest, Name: s.base.Name(), Number: against.Number, Since: against.At}
 	}
-	if s.next, err = mg.onHost(w, s.base); err != nil {
+	if s.next, err = re.guard.onHost(w, s.base); err != nil {
 		return nil, err
 	}
 	p.Set = memberList(s.next)
@@ -50,45 +62,27 @@ func (mg *Manager) Plan(ctx context.Context, r api.PlanRequest, files api.Files)
 			old = was
 		}
 	}
-	planWriter{p, mg.Host()}.write(old, w.bundle)
-	mg.planCapacity(p, s.next)
-	p.Notes = mg.planNotes(s.next)
+	planWriter{p, re.host()}.write(old, w.bundle)
+	re.planCapacity(p, s.next)
+	p.Notes = re.planNotes(s.next)
 	p.Changes = s.next.Digest != s.base.Digest
 	if p.Changes {
-		p.Holds = mg.holds(w, s)
+		p.Holds = re.guard.holds(w, s)
 	}
 	return p, nil
 }
 
-// InForce returns the stable generation: the kernel's, or the record's when the kernel part is not loaded.
-func (mg *Manager) InForce() *state.Generation {
-	d, done, err := mg.Use()
-	if err != nil {
-		return mg.Ledger.Record().Applied
-	}
-	defer done()
-	all, err := d.Generations()
-	if err != nil {
-		return nil
-	}
-	g, ok := view.InSlot(all, d.Control().Stable)
-	if !ok {
-		return nil
-	}
-	return &state.Generation{Digest: g.Digest, Number: g.Number, At: g.Built}
-}
-
 // planNotes says what the policy of the set would come to on this host that the policy itself does not say.
-func (mg *Manager) planNotes(next *config.Set) (notes []string) {
+func (re *reader) planNotes(next *config.Set) (notes []string) {
 	resets := func(s config.Service) bool {
 		return s.Resettable() && slices.ContainsFunc(next.Bundles, func(b *config.Bundle) bool {
 			return b.HasPolicy() && b.PolicyFor(s.Name).Reset != config.Never
 		})
 	}
-	if !slices.ContainsFunc(mg.Host().Services, resets) {
+	if !slices.ContainsFunc(re.host().Services, resets) {
 		return nil
 	}
-	d, done, err := mg.Use()
+	d, done, err := re.use()
 	if err != nil {
 		return nil
 	}
@@ -97,7 +91,7 @@ func (mg *Manager) planNotes(next *config.Set) (notes []string) {
 	if err != nil {
 		return nil
 	}
-	for _, i := range mg.Judge(d).Interfaces {
+	for _, i := range re.judge(d).Interfaces {
 		if lost[i.Index] {
 			notes = append(notes, "on "+i.Name+" a reset is enforced as a drop: no answer of a program leaves it (spillway doctor says why)")
 		}

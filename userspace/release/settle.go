@@ -3,137 +3,97 @@
 package release
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// settle ends what has a deadline: a candidate that nobody confirmed, a bake that is over. The change lock is held.
-func (mg *Manager) settle(d Kernel) {
-	mg.watchClock(d)
-	mg.swap.Lock()
-	mg.takeNotes()
-	mg.expireCandidate(d)
-	mg.reconcile(d)
-	mg.swap.Unlock()
-	mg.settleRollouts()
-	if mg.awake() {
-		mg.holdBake(d)
-		mg.finishBake(d)
-	}
-	mg.tellBaked(d)
+// settler makes record and word agree.
+type settler struct {
+	*site
+	swap       *swap
+	rollouts   *rollouts
+	candidates *candidates
+	bake       *bake
+	clock      *clock
+	takeNotes  func()
 }
 
-// expireCandidate takes back a candidate whose time is over, or whose lease lapsed. The kernel has already: its lease never
-// reaches beyond the deadline. Who was not confirmed is quarantined as one that was rolled back is.
-func (mg *Manager) expireCandidate(d Kernel) {
-	confirm := mg.Ledger.Record().Confirm
-	slot := d.Control().Candidate
-	if confirm == nil && slot == bpf.SlotEmpty {
+// adoptStable writes down what the kernel has as stable when the record says something else, and lets a bake go on for
+// as long as it still had when the last agent lived.
+func (se *settler) adoptStable(d view.Kernel, away time.Duration) {
+	c := d.Control()
+	se.bake.idle = c.Stable != bpf.SlotEmpty && c.Mode != bpf.DataplaneModeMODE_ENFORCE
+	if se.reconcile(d) {
 		return
 	}
-	if confirm != nil && slot != bpf.SlotEmpty {
-		if mg.lapsed(d, confirm.Number) {
-			mg.holdCandidate(d, confirm, "the agent did not renew its lease in time (it was stopped, starved or away), so the kernel went back to stable by itself")
-			return
-		}
-		if mg.Ledger.Now().Before(confirm.Deadline) {
-			return
-		}
+	if away > 0 && !se.ledger.Record().BakeUntil.IsZero() && d.Control().Stable != bpf.SlotEmpty {
+		_ = se.ledger.Update(func(r *state.Record) { r.BakeUntil = r.BakeUntil.Add(away) })
 	}
-	if slot != bpf.SlotEmpty {
-		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
-			mg.Ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
-			return
-		}
-	}
-	mg.Lease().Release()
-	e := mg.Ledger.Entry(ledger.Itself(), "confirm", "nobody confirmed in time")
-	e.Outcome = api.OutcomeRolledBack
-	quarantine := confirm != nil && slot != bpf.SlotEmpty
-	if confirm != nil {
-		e.Digest, e.Name, e.Number = confirm.Digest, confirm.Name(), confirm.Number
-		if slot == bpf.SlotEmpty {
-			e.Reason, e.Outcome = "the candidate was ended by somebody else", api.OutcomeFound
-		}
-	} else {
-		e.Reason = "a candidate that nobody here started"
-	}
-	_ = mg.Ledger.Update(func(r *state.Record) {
-		if quarantine {
-			r.AddQuarantine(quarantined(confirm.Name(), confirm.Digest, &e))
-		}
-		r.Confirm = nil
-	})
-	mg.countRollback()
-	mg.Ledger.Audit(e)
 }
 
-// lapsed reports whether the lease of the candidate ended before its deadline. It renews the lease as the heartbeat does:
-// after a stop it is not certain which of the two runs first.
-func (mg *Manager) lapsed(d Kernel, number uint32) bool {
-	mg.Lease().Renew()
-	return mg.Lease().Lapsed() == number || d.Tripped() == number
-}
-
-// holdCandidate ends a candidate that lapsed and says how it can be tried again.
-func (mg *Manager) holdCandidate(d Kernel, c *state.Confirm, reason string) {
-	d.SetTripped(c.Number) // before the word: at no moment may it decide again
-	if d.Control().Candidate != bpf.SlotEmpty {
-		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
-			mg.Ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
-			return
-		}
-	}
-	mg.Lease().Release()
-	e := mg.Ledger.Entry(ledger.Itself(), "confirm", reason)
-	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeHeld, c.Digest, c.Name(), c.Number
-	_ = mg.Ledger.Update(func(r *state.Record) { r.Hold(c.Generation, e.At, reason) })
-	mg.countRollback()
-	mg.Ledger.Audit(e)
-}
-
-// finishBake makes the stable bundle last-known-good once it has served for guards.bake.
-func (mg *Manager) finishBake(d Kernel) {
-	r := mg.Ledger.Record()
-	if r.Applied == nil || r.BakeUntil.IsZero() || mg.Ledger.Now().Before(r.BakeUntil) || mg.Lease().Stopped() || mg.Lease().Slept() > 0 {
-		return // a stop may have come since awake
-	}
+// reconcile records what somebody else did to the control word: the command line without an agent, or another tool.
+func (se *settler) reconcile(d view.Kernel) bool {
 	all, err := d.Generations()
 	if err != nil {
-		return
+		se.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
+		return false
 	}
 	g, resident := view.InSlot(all, d.Control().Stable)
-	if !resident || g.Digest != r.Applied.Digest {
-		return
+	applied := se.ledger.Record().Applied
+	if !resident || (applied != nil && applied.Digest == g.Digest && applied.Number == g.Number) {
+		return false
 	}
-	// The bundle must be whole on disk to be any good after a reboot.
-	if err := mg.Disk.Whole(g.Digest); err != nil {
-		mg.Ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("%s has baked, and cannot become last-known-good: %v", config.Digest(g.Digest).Short(), err), "apply the bundle again")
-		return
+	se.ledger.EnsureKnown(g.Digest)
+	e := se.ledger.Entry(ledger.Itself(), "apply", "")
+	e.Outcome, e.Digest, e.Number, e.Name = api.OutcomeFound, g.Digest, g.Number, se.ledger.NameOf(g.Digest)
+	if applied != nil {
+		e.Detail = []string{fmt.Sprintf("the record had %s, number %d", applied.Digest.Short(), applied.Number)}
 	}
-	mg.makeKnownGood(g.Digest)
-	e := mg.Ledger.Entry(ledger.Itself(), "bake", "")
-	e.Outcome, e.Digest, e.Name, e.Number = api.OutcomeDone, g.Digest, r.Applied.Name(), g.Number
-	mg.Ledger.Audit(e)
-	mg.Ledger.ClearProblem(ledger.ProblemLKG)
-}
-
-func (mg *Manager) makeKnownGood(digest config.Digest) {
-	_ = mg.Ledger.Update(func(r *state.Record) {
-		if r.Applied == nil || r.Applied.Digest != digest {
+	members, bake := se.ledger.RecordMembers(g.Digest), se.host().Guards.Bake
+	_ = se.ledger.Update(func(r *state.Record) {
+		left := r.Applied
+		found := state.Generation{Digest: g.Digest, Members: members, Number: g.Number, At: g.Built.UTC(), By: "found"}
+		if left != nil && left.Digest != g.Digest && left.Number > g.Number { // numbers only go up: a lower one was gone back to
+			r.RollBack(found, state.Quarantined{Name: left.Name(), Digest: left.Digest, At: se.ledger.Now(), By: "found", Reason: "it was rolled back, and not by this agent"}, bake)
 			return
 		}
-		known := *r.Applied
-		known.At = mg.Ledger.Now().UTC()
-		r.LastKnownGood, r.BakeUntil = &known, time.Time{}
+		r.Applied, r.LastNumber = &found, max(r.LastNumber, g.Number)
+		if r.LastKnownGood == nil || r.LastKnownGood.Digest != g.Digest {
+			r.BakeUntil = se.ledger.Now().Add(bake).UTC()
+		}
 	})
+	se.ledger.Audit(e)
+	return true
+}
+
+// adopt makes record and word agree when an agent starts: the kernel is right, but a candidate whose lease is dead goes. away
+// is for how long no agent lived. The change lock is held.
+func (se *settler) adopt(d Kernel, away time.Duration) {
+	se.swap.Lock()
+	defer se.swap.Unlock()
+	se.takeNotes()
+	se.candidates.adopt(d)
+	se.adoptStable(d, away)
+}
+
+// settle ends what has a deadline: a candidate that nobody confirmed, a bake that is over. The change lock is held.
+func (se *settler) settle(d Kernel) {
+	se.clock.watch(d)
+	se.swap.Lock()
+	se.takeNotes()
+	se.candidates.expire(d)
+	se.reconcile(d)
+	se.swap.Unlock()
+	se.rollouts.settle()
+	if se.bake.awake() {
+		se.bake.hold(d)
+		se.bake.finish(d)
+	}
+	se.bake.tell(d)
 }

@@ -13,6 +13,9 @@ import (
 )
 
 func (s *sim) holds() string {
+	if s.twice {
+		return "who had the dataplane asked for it again"
+	}
 	c := s.k.control
 	for role, slot := range map[string]uint8{"stable": c.Stable, "candidate": c.Candidate, "previous": c.Previous} {
 		if slot != bpf.SlotEmpty && s.k.slots[slot] == nil {

@@ -28,7 +28,8 @@ import (
 //	word and record agree, once all is well again and the agent has settled;
 //	nothing that was rolled back is in force, unless a person gave a reason;
 //	no candidate is in its slot whose lease lapsed;
-//	what the record can bring back is on disk.
+//	what the record can bring back is on disk;
+//	nobody who has the dataplane asks for it again: with a writer between, both would wait for ever.
 //
 // A failure prints the seed of its history: go test ./userspace/release -run Simulation -seed N.
 
@@ -86,6 +87,8 @@ type sim struct {
 	ledger    *ledger.Ledger
 	mg        *Manager
 	unadopted bool
+	using     int  // who has the dataplane now
+	twice     bool // it was asked for by who had it
 
 	dead   uint32                      // the candidate whose lease ended while no process lived
 	told   []string                    // what happened
@@ -118,19 +121,26 @@ func (s *sim) start() {
 		Own:   func() ([]netip.Addr, error) { return nil, nil },
 		Clock: func() loader.Clock { return loader.Clock{Wall: s.wall, MonotonicNS: uint64(s.mono)} },
 		Around: Around{
-			Use:   func() (Kernel, func(), error) { return s.k, func() {}, nil },
+			Use:   s.use,
 			Lease: func() Lease { return s.lease },
 			Judge: func(view.Kernel) view.Verdict {
 				return view.Verdict{Interfaces: []api.Interface{{State: loader.StateAttached}}}
 			},
 			Keep:        func(*loader.Image) {},
-			Count:       func(Kernel) {},
+			Count:       func(view.Kernel) {},
 			EndBypasses: func(Kernel, *loader.HostInfo, *config.Host) {},
 			Shift:       func(time.Duration) {},
 		}})
-	s.unadopted = false
+	s.unadopted, s.using = false, 0
 	s.adopt()
 	s.settle()
+}
+
+// use is the plane's, for one goroutine.
+func (s *sim) use() (Kernel, func(), error) {
+	s.using++
+	s.twice = s.twice || s.using > 1
+	return s.k, func() { s.using-- }, nil
 }
 
 // adopt is the agent's, as far as it is about bundles.

@@ -15,12 +15,12 @@ import (
 )
 
 // storedBundle returns a bundle that the state folder still has.
-func (mg *Manager) storedBundle(ref string) (*config.Bundle, error) {
-	digest, err := mg.storedDigest(ref)
+func (ar *archive) storedBundle(ref string) (*config.Bundle, error) {
+	digest, err := ar.storedDigest(ref)
 	if err != nil {
 		return nil, err
 	}
-	b, err := mg.Disk.Bundle(digest)
+	b, err := ar.disk.Bundle(digest)
 	if errors.Is(err, state.ErrNoBundle) {
 		return nil, noStored(ref)
 	}
@@ -32,9 +32,9 @@ func noStored(ref string) error {
 }
 
 // storedDigest finds a bundle by the number of a generation that had it, or by the beginning of its digest.
-func (mg *Manager) storedDigest(ref string) (config.Digest, error) {
+func (ar *archive) storedDigest(ref string) (config.Digest, error) {
 	if n, err := strconv.ParseUint(ref, 10, 32); err == nil {
-		if g, ok := mg.Ledger.Record().Numbered(uint32(n)); ok {
+		if g, ok := ar.ledger.Record().Numbered(uint32(n)); ok {
 			if len(g.Members) > 1 {
 				return config.Digest{}, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("generation %d was of %d bundles; nothing changed", n, len(g.Members)),
 					Fix: fmt.Sprintf("all of them: spillway rollback --to %d; or one by its digest", n)}
@@ -47,7 +47,7 @@ func (mg *Manager) storedDigest(ref string) (config.Digest, error) {
 		return config.Digest{}, noStored(ref)
 	}
 	var found []config.Digest
-	for _, d := range mg.Disk.Bundles() {
+	for _, d := range ar.disk.Bundles() {
 		if strings.HasPrefix(hex.EncodeToString(d[:]), strings.ToLower(text)) {
 			found = append(found, d)
 		}

@@ -45,35 +45,41 @@ type Successor interface {
 	TakeOver() error
 }
 
-// TakeOver fills a dataplane that was made beside one of another layout, and puts it in force. Meanwhile the caller says that
+// upgrade fills a dataplane that was made beside one of another layout.
+type upgrade struct {
+	*site
+	swap    *swap
+	builder *builder
+	modes   *modes
+}
+
+// takeOver fills a dataplane that was made beside one of another layout, and puts it in force. Meanwhile the caller says that
 // an agent lives: what decides must not take it for dead.
-func (mg *Manager) TakeOver(d Successor) error {
-	mg.change.Lock()
-	defer mg.change.Unlock()
+func (up *upgrade) takeOver(d Successor) error {
 	p := d.Predecessor()
-	if err := mg.carryOver(d, p); err != nil {
+	if err := up.carryOver(d, p); err != nil {
 		return &HeldUpgradeError{p.Layout, err}
 	}
 	return nil
 }
 
-func (mg *Manager) carryOver(d Successor, p *loader.Predecessor) error {
-	h := mg.Host()
-	host, hostSlot, err := mg.buildHost(d, h)
+func (up *upgrade) carryOver(d Successor, p *loader.Predecessor) error {
+	h := up.host()
+	host, hostSlot, err := up.builder.hostFile(d, h)
 	if err != nil {
 		return err
 	}
-	stable, previous, err := mg.wasInForce(p)
+	stable, previous, err := up.wasInForce(p)
 	if err != nil {
 		return err
 	}
-	e := mg.Ledger.Entry(ledger.Itself(), "upgrade", "")
+	e := up.ledger.Entry(ledger.Itself(), "upgrade", "")
 	e.Detail = []string{fmt.Sprintf("took over from the dataplane of layout %d", p.Layout)}
-	old, err := mg.buildFromDisk(d, previous, h, host)
+	old, err := up.builder.fromDisk(d, previous, h, host)
 	if err != nil { // a rollback is not worth an upgrade
 		e.Detail = append(e.Detail, fmt.Sprintf("there is no previous generation any more: %v", err))
 	}
-	mode := mg.mode()
+	mode := up.modes.mode()
 	change := loader.Change{Host: &hostSlot, Mode: &mode}
 	if old != nil {
 		change.Stable = &old.slot
@@ -81,7 +87,7 @@ func (mg *Manager) carryOver(d Successor, p *loader.Predecessor) error {
 	if _, err := d.Publish(change); err != nil {
 		return fmt.Errorf("publish host file: %w", err)
 	}
-	now, err := mg.buildFromDisk(d, stable, h, host) // in another slot than that of the one that now has a role
+	now, err := up.builder.fromDisk(d, stable, h, host) // in another slot than that of the one that now has a role
 	if err != nil {
 		return fmt.Errorf("build the stable bundle from disk: %w", err)
 	}
@@ -89,7 +95,7 @@ func (mg *Manager) carryOver(d Successor, p *loader.Predecessor) error {
 		if _, err := d.Publish(loader.Change{Stable: &now.slot}); err != nil {
 			return fmt.Errorf("publish the stable bundle: %w", err)
 		}
-		e.Digest, e.Number, e.Name = now.digest, now.number, mg.Ledger.NameOf(now.digest)
+		e.Digest, e.Number, e.Name = now.digest, now.number, up.ledger.NameOf(now.digest)
 	}
 	if err := d.CarryOver(); err != nil {
 		return err
@@ -97,29 +103,29 @@ func (mg *Manager) carryOver(d Successor, p *loader.Predecessor) error {
 	if len(p.Links) > 0 {
 		e.Detail = append(e.Detail, "updated the link of "+strings.Join(p.Links, ", ")+", this once")
 	}
-	mg.swap.Lock()
-	defer mg.swap.Unlock()
+	up.swap.Lock()
+	defer up.swap.Unlock()
 	if err := d.TakeOver(); err != nil {
 		return err
 	}
-	_ = mg.Ledger.Update(func(r *state.Record) {
+	_ = up.ledger.Update(func(r *state.Record) {
 		now.renumber(r)
 		if old != nil && r.Previous != nil && r.Previous.Digest == old.digest {
 			r.Previous.Number = old.number
 		}
 	})
 	e.Outcome = api.OutcomeDone
-	mg.Ledger.Audit(e)
+	up.ledger.Audit(e)
 	return nil
 }
 
 // wasInForce returns the digests of the stable and previous generation of a predecessor; nil for none. Where its slots
 // cannot be read the record says what is in force.
-func (mg *Manager) wasInForce(p *loader.Predecessor) (stable, previous *config.Digest, err error) {
+func (up *upgrade) wasInForce(p *loader.Predecessor) (stable, previous *config.Digest, err error) {
 	if p.Known {
 		return digestIn(p.Stable), digestIn(p.Previous), nil
 	}
-	r := mg.Ledger.Record()
+	r := up.ledger.Record()
 	if r.Applied == nil {
 		return nil, nil, errors.New("its slots cannot be read without CAP_SYS_ADMIN, and the record does not say what is in force: run `spillway run` once as root")
 	}
@@ -135,16 +141,4 @@ func digestIn(g *loader.GenerationInfo) *config.Digest {
 	}
 	d := config.Digest(g.Digest)
 	return &d
-}
-
-// buildFromDisk builds the generation of a digest from disk; nil for none.
-func (mg *Manager) buildFromDisk(d Kernel, digest *config.Digest, h *config.Host, host *loader.HostImage) (*built, error) {
-	if digest == nil {
-		return nil, nil
-	}
-	slot, number, err := mg.buildKnown(d, ledger.WorkRestore, *digest, h, host)
-	if err != nil {
-		return nil, err
-	}
-	return &built{slot, number, *digest}, nil
 }

@@ -20,15 +20,14 @@ func (t *tally) applied(outcome string) {
 	t.applies[outcome]++
 }
 
-func (mg *Manager) countRollback() {
-	mg.tally.mu.Lock()
-	defer mg.tally.mu.Unlock()
-	mg.tally.rollbacks++
+func (t *tally) rolledBack() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rollbacks++
 }
 
-// Counts returns how many applies had which outcome, and how many rollbacks there were.
-func (mg *Manager) Counts() (applies map[string]uint64, rollbacks uint64) {
-	mg.tally.mu.Lock()
-	defer mg.tally.mu.Unlock()
-	return maps.Clone(mg.tally.applies), mg.tally.rollbacks
+func (t *tally) counts() (applies map[string]uint64, rollbacks uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.applies), t.rollbacks
 }

@@ -3,12 +3,10 @@
 package release
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -69,47 +67,6 @@ func noBundle(name string) error {
 	return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("no bundle %q is in force", name), Fix: "`spillway status` names what is"}
 }
 
-// onHost is on, checked for this host.
-func (mg *Manager) onHost(w wish, base *config.Set) (*config.Set, error) {
-	next, err := w.on(base)
-	if err != nil {
-		return nil, err
-	}
-	if err := next.Check(mg.Host()); err != nil {
-		return nil, api.Refuse("the set of bundles is refused; what is in force goes on", err)
-	}
-	return next, nil
-}
-
-// baseFor returns the set of a generation, as far as a wish needs it. A bundle that is not on disk may be what comes now;
-// without another one the set would lose it.
-func (mg *Manager) baseFor(g loader.GenerationInfo, resident bool, w wish) (*config.Set, error) {
-	if !resident {
-		return config.NewSet(), nil
-	}
-	set, err := mg.Disk.Set(g.Digest)
-	if err == nil {
-		return set, nil
-	}
-	if !errors.Is(err, state.ErrNoBundle) {
-		return nil, &api.Error{Code: api.CodeUnavailable, Message: "nothing changed: what is in force cannot be read: " + err.Error(),
-			Fix: "repair the disk; or move that file away, and growth is not judged"}
-	}
-	lost, rest := mg.Ledger.MembersOf(g.Digest), config.NewSet()
-	var missing *state.MissingError
-	if errors.As(err, &missing) {
-		lost, rest = missing.Members, missing.Rest
-	}
-	for _, m := range lost {
-		if m.Name != "" && m.Name != w.remove && (w.bundle == nil || w.bundle.Name != m.Name) {
-			return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the bundle %s of the set in force is not on disk, so it would be lost; nothing changed", m.Name),
-				Fix: "apply " + m.Name + " first"}
-		}
-	}
-	mg.Log.Warn("a bundle in force is not on disk: growth cannot be judged", "error", err)
-	return rest, nil
-}
-
 // generation is what the record says of a set that got a number.
 func generation(set *config.Set, number uint32, at time.Time, by string) state.Generation {
 	return state.Generation{Digest: set.Digest, Members: state.MembersOf(set), Number: number, At: at.UTC(), By: by}
@@ -122,3 +79,6 @@ func (w wish) replaces(base *config.Set) *config.Bundle {
 	}
 	return base.Named(w.remove)
 }
+
+// is reports whether a member of a set is the wish's bundle.
+func (w wish) is(m state.Member) bool { return m.Name == w.bundle.Name && m.Digest == w.bundle.Digest }

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
+	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
+)
+
+// builder compiles bundles and host files and builds them aside. It publishes nothing.
+type builder struct {
+	*site
+	disk  bundleFiles
+	own   func() ([]netip.Addr, error)
+	clock func() loader.Clock
+	keep  func(*loader.Image)
+	count func(view.Kernel)
+}
+
+// set builds a set for the host file in force, and leaves the slots beside it as they are.
+func (bl *builder) set(d slots, set *config.Set, beside ...uint8) (slot uint8, number uint32, err error) {
+	h := bl.host()
+	host, err := hostfile.Compile(d, h, 0)
+	if err != nil {
+		return 0, 0, fmt.Errorf("compile host file: %w", err)
+	}
+	return bl.build(d, set.Merge(), h, host, beside...)
+}
+
+// BuildError tells a bundle that does not fit from a kernel that failed.
+func BuildError(err error) error {
+	if errors.Is(err, loader.ErrCapacity) {
+		return &api.Error{Code: api.CodeRefused, Message: "the bundle is refused; what is in force goes on: " + err.Error(), Fix: ledger.Fix(err)}
+	}
+	return fmt.Errorf("nothing changed: %w", err)
+}
+
+// nextNumber returns a generation number that nobody had: more than any resident one and any that the record has seen.
+func (bl *builder) nextNumber(d slots) (uint32, error) {
+	n, err := d.NextNumber()
+	if err != nil {
+		return 0, err
+	}
+	return max(n, bl.ledger.Record().LastNumber+1), nil
+}
+
+// build compiles a bundle for a host file and builds it aside. It publishes nothing.
+func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
+	if number, err = bl.nextNumber(d); err != nil {
+		return 0, 0, err
+	}
+	own, err := bl.own()
+	if err != nil {
+		return 0, 0, err // without them a bundle could block this host
+	}
+	here, because := b.LeaveOut(config.Protected(h, own))
+	at := bl.clock()
+	img, err := loader.CompileBundle(here, host, number, at)
+	if err != nil {
+		return 0, 0, err
+	}
+	bl.count(d)
+	if slot, err = d.Build(img, beside...); err != nil {
+		return 0, 0, err
+	}
+	bl.keep(img)
+	bl.ledger.Learn(b.Digest, b.Name, b.Rules)
+	made := compiled(img, at, host.Context(), here.OmittedProtected, because)
+	resident, lerr := d.Generations()
+	_ = bl.ledger.Update(func(r *state.Record) {
+		r.LastNumber = number
+		r.Compiled = append(r.Compiled, made)
+		if lerr == nil {
+			r.Compiled = slices.DeleteFunc(r.Compiled, func(c state.Compiled) bool { return !isResident(resident, c.Number) })
+		}
+	})
+	return slot, number, nil
+}
+
+func (bl *builder) known(d slots, work string, digest config.Digest, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
+	err = bl.ledger.Needed(work, func() error {
+		b, err := bl.disk.Bundle(digest)
+		if err != nil {
+			return err
+		}
+		slot, number, err = bl.build(d, b, h, host, beside...)
+		return err
+	})
+	return slot, number, err
+}
+
+// stable builds the stable bundle again for another host file; nil when the one in the kernel goes on as it is.
+func (bl *builder) stable(d slots, h *config.Host, host *loader.HostImage) (*built, []string, error) {
+	all, err := d.Generations()
+	if err != nil {
+		return nil, nil, err
+	}
+	c := d.Control()
+	g, resident := view.InSlot(all, c.Stable)
+	if !resident {
+		return nil, nil, nil
+	}
+	slot, number, err := bl.known(d, ledger.WorkRebuild, g.Digest, h, host)
+	switch {
+	case err == nil:
+		return &built{slot, number, g.Digest}, nil, nil
+	case errors.Is(err, state.ErrNoBundle):
+		return nil, []string{"the stable bundle is not on disk: services that are new pass until the next apply"}, nil
+	case refusedForNow(err) == nil && !addsService(bl.host(), h):
+		return nil, []string{fmt.Sprintf("the stable bundle cannot be built for this host file and goes on as it is: %v", err)}, nil
+	}
+	return nil, nil, fmt.Errorf("build the stable bundle for the new host file: %w", err)
+}
+
+// candidate does the same for a candidate that waits for its confirmation, beside the stable one that was built.
+func (bl *builder) candidate(d slots, h *config.Host, host *loader.HostImage, stable *built) (*built, []string, error) {
+	g, ok := candidateIn(d)
+	if !ok {
+		return nil, nil, nil
+	}
+	var beside []uint8
+	if stable != nil {
+		beside = append(beside, stable.slot)
+	}
+	slot, number, err := bl.known(d, ledger.WorkRebuild, g.Digest, h, host, beside...)
+	switch {
+	case err == nil:
+		return &built{slot, number, g.Digest}, nil, nil
+	case errors.Is(err, state.ErrNoBundle), refusedForNow(err) == nil && !addsService(bl.host(), h):
+		return nil, []string{fmt.Sprintf("the candidate cannot be built for this host file and goes on as it is: %v", err)}, nil
+	}
+	return nil, nil, fmt.Errorf("build the candidate for the new host file: %w", err)
+}
+
+// fromDisk builds the generation of a digest from disk; nil for none.
+func (bl *builder) fromDisk(d slots, digest *config.Digest, h *config.Host, host *loader.HostImage) (*built, error) {
+	if digest == nil {
+		return nil, nil
+	}
+	slot, number, err := bl.known(d, ledger.WorkRestore, *digest, h, host)
+	if err != nil {
+		return nil, err
+	}
+	return &built{slot, number, *digest}, nil
+}
