@@ -69,9 +69,9 @@ func damages(r *rand.Rand, path string, data []byte) (all []damage) {
 	return all
 }
 
-// places are a few of n, or with SPILLWAY_FAULTS=all many, a stride apart.
+// places are one of n, or with SPILLWAY_FAULTS=all many, a stride apart.
 func places(r *rand.Rand, n int) []int {
-	all := some(r, n, 2)
+	all := some(r, n, 1)
 	stride := (len(all) + mostPlaces - 1) / mostPlaces
 	var out []int
 	for i := 0; i < len(all); i += stride {
