@@ -17,9 +17,9 @@ import (
 // Events reads decisions from the ring until ctx ends, and hands each to visit. There is one reader at a time; what
 // nobody reads is lost and counted.
 func (d *Dataplane) Events(ctx context.Context, visit func(bpf.Event)) error {
-	reader, err := ringbuf.NewReader(d.maps[bpf.DataplaneMapEvents])
+	reader, err := d.OpenEvents()
 	if err != nil {
-		return explain("open the event ring", err)
+		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = reader.Close() })
 	defer stop()
@@ -31,7 +31,7 @@ func (d *Dataplane) Events(ctx context.Context, visit func(bpf.Event)) error {
 			}
 			return explain("read the event ring", errors.Join(err, reader.Close()))
 		}
-		event, err := decodeEvent(record.RawSample)
+		event, err := DecodeEvent(record.RawSample)
 		if err != nil {
 			return err
 		}
@@ -39,7 +39,8 @@ func (d *Dataplane) Events(ctx context.Context, visit func(bpf.Event)) error {
 	}
 }
 
-func decodeEvent(sample []byte) (event bpf.Event, err error) {
+// DecodeEvent reads a record of the ring.
+func DecodeEvent(sample []byte) (event bpf.Event, err error) {
 	if err := binary.Read(bytes.NewReader(sample), binary.NativeEndian, &event); err != nil {
 		return event, fmt.Errorf("read an event of %d bytes: %w", len(sample), err)
 	}

@@ -3,6 +3,7 @@
 package loader
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"os"
@@ -136,6 +137,15 @@ func syn(src, dst string, dport uint16) []byte {
 	tcp := ip[20:]
 	tcp[0], tcp[1], tcp[2], tcp[3] = 0x9c, 0x40, byte(dport>>8), byte(dport)
 	tcp[12], tcp[13] = 5<<4, 2
+	return f
+}
+
+// payload makes a segment with data of a SYN: the first bytes that the connection sends.
+func payload(syn, data []byte) []byte {
+	f := append(append([]byte{}, syn...), data...)
+	binary.BigEndian.PutUint16(f[16:], uint16(len(f)-14))
+	f[14+20+7]++       // seq = ISN + 1
+	f[14+20+13] = 0x10 // ACK
 	return f
 }
 

@@ -19,6 +19,7 @@ var within = map[string][]string{
 	"config/signature": {"config/words"},
 	"config":           {"config/words", "config/signature"},
 	"loader/compile":   {},
+	"loader/probe":     {"loader", "loader/compile"},
 	"loader":           {"loader/compile"},
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/probe"
 	"github.com/spillway/spillway/userspace/forward"
 	"github.com/spillway/spillway/userspace/offline"
 )
@@ -25,7 +25,7 @@ type env struct {
 	getenv              func(string) string
 	proc                fs.FS
 	// kernel loads a second instance of the dataplane to ask; nil where none is to be had.
-	kernel func() (*loader.Lab, error)
+	kernel func() (*probe.Probe, error)
 	// pins opens what is pinned, and cards what is attached to the interfaces of this network namespace.
 	pins  func(offline.Places, func() time.Time) (*offline.Session, error)
 	cards func() (*offline.Cards, error)
@@ -41,7 +41,7 @@ func systemEnv() env {
 	return env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		stdinTTY: isTTY(os.Stdin), stdoutTTY: isTTY(os.Stdout),
-		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: loader.OpenLab, pins: offline.Open, cards: offline.OpenCards,
+		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: probe.Open, pins: offline.Open, cards: offline.OpenCards,
 		renew: becomeAgain, rehearse: rehearseAsUnit, forwards: forward.Look,
 	}
 }

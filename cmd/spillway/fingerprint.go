@@ -13,6 +13,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/probe"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/fingerprint"
 	"github.com/spillway/spillway/userspace/offline"
@@ -110,7 +111,7 @@ func (a *app) fingerprintFile(ctx context.Context, catalogue *config.Catalogue, 
 }
 
 // openLab loads the second instance; without it the answers are this program's own, and a person is told.
-func (a *app) openLab() *loader.Lab {
+func (a *app) openLab() *probe.Probe {
 	if a.kernel == nil {
 		return nil
 	}

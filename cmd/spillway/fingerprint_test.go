@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/probe"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -61,7 +62,7 @@ func TestFingerprintOfFiles(t *testing.T) {
 // The dataplane's own programs say the same.
 func TestFingerprintByTheKernel(t *testing.T) {
 	s := newShell(t)
-	s.env.kernel = loader.OpenLab
+	s.env.kernel = probe.Open
 	path := s.write("visitors.pcap", string(writePcap(t, firstCapture())))
 	s.want(exitOK, "fingerprint", path)
 	if strings.Contains(s.stderr, "not asked") {
@@ -103,7 +104,7 @@ func TestFingerprintOfDamagedCaptures(t *testing.T) {
 // Without privilege the answers are there, and what they are is said.
 func TestFingerprintWithoutPrivilege(t *testing.T) {
 	s := newShell(t)
-	s.env.kernel = func() (*loader.Lab, error) { return nil, loader.ErrPermission }
+	s.env.kernel = func() (*probe.Probe, error) { return nil, loader.ErrPermission }
 	s.want(exitOK, "fingerprint", s.write("visitors.pcap", string(writePcap(t, firstCapture()))))
 	s.wantErr("The dataplane is not asked, this program reads the capture itself: permission denied")
 	s.wantOut("(frame 1, by go)")

@@ -11,7 +11,7 @@ import (
 	"github.com/spillway/spillway/loader"
 )
 
-// Kernel says what the dataplane makes of frames; a *loader.Lab is one.
+// Kernel says what the dataplane makes of frames; a *probe.Probe is one.
 type Kernel interface {
 	// Ask sends one frame through the dataplane and hands its decisions to visit.
 	Ask(frame []byte, visit func(bpf.Event)) error

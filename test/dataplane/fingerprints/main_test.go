@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/probe"
 )
 
 // openLab opens the second instance of the dataplane.
-func openLab(t *testing.T) *loader.Lab {
+func openLab(t *testing.T) *probe.Probe {
 	t.Helper()
-	l, err := loader.OpenLab()
+	l, err := probe.Open()
 	return opened(t, l, err)
 }
 

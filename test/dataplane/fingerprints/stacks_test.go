@@ -10,12 +10,13 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/probe"
 	"github.com/spillway/spillway/test/model/reference"
 	"github.com/spillway/spillway/test/support/packet"
 )
 
 // judge asks the kernel about a SYN, compares its reading with the reference's, and returns p0f's raw signature and MuonFP.
-func judge(t *testing.T, l *loader.Lab, s published) (seen signature.P0F, fp signature.MuonFP) {
+func judge(t *testing.T, l *probe.Probe, s published) (seen signature.P0F, fp signature.MuonFP) {
 	t.Helper()
 	frame := s.frame()
 	var events []bpf.Event
@@ -44,7 +45,7 @@ func judge(t *testing.T, l *loader.Lab, s published) (seen signature.P0F, fp sig
 }
 
 // judgeEach sends a signature's SYN over each IP version that it is for, from near and from far.
-func judgeEach(t *testing.T, l *loader.Lab, s signature.P0F, do func(signature.P0F, signature.MuonFP)) {
+func judgeEach(t *testing.T, l *probe.Probe, s signature.P0F, do func(signature.P0F, signature.MuonFP)) {
 	t.Helper()
 	for _, version := range s.Versions() {
 		for _, hops := range []uint8{0, 13} {

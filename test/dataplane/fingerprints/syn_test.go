@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/gopacket/gopacket/layers"
 
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/probe"
 	"github.com/spillway/spillway/test/model/reference"
 	"github.com/spillway/spillway/test/support/packet"
 )
@@ -88,7 +88,7 @@ func TestSYNsByGoAndByTheKernel(t *testing.T) {
 }
 
 // compareSYNs compares what both read in n generated SYNs.
-func compareSYNs(t *testing.T, l *loader.Lab, seed uint64, n int) {
+func compareSYNs(t *testing.T, l *probe.Probe, seed uint64, n int) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 2))
 	var all []record
