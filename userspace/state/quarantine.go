@@ -34,14 +34,16 @@ func (q Quarantined) Holds(name string, d config.Digest) bool {
 }
 
 // AddQuarantine puts what was left into quarantine, or renews what is said about it. Of a set these are its bundles: but
-// not those that are in force still, for nobody went back from them.
+// not those that are in force still, for nobody went back from them. A record of before may not know their names.
 func (r *Record) AddQuarantine(q Quarantined) {
 	members := One(q.Name, q.Digest)
 	if g, known := r.Known(q.Digest); known && len(g.Members) > 0 {
 		members = g.Members
 	}
 	for _, m := range members {
-		if r.Applied != nil && slices.ContainsFunc(r.Applied.Members, func(stays Member) bool { return stays.Name == m.Name && stays.Digest == m.Digest }) {
+		if r.Applied != nil && slices.ContainsFunc(r.Applied.Members, func(stays Member) bool {
+			return Quarantined{Name: m.Name, Digest: m.Digest}.Holds(stays.Name, stays.Digest)
+		}) {
 			continue
 		}
 		bundle := q

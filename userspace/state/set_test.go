@@ -97,3 +97,18 @@ func TestQuarantineOfASet(t *testing.T) {
 		t.Errorf("after a rollback of what took feed out: %+v", r.Quarantine)
 	}
 }
+
+// A record of before does not know the names of its bundles: what it says is in force is not quarantined for that.
+func TestQuarantineOfANamelessBundle(t *testing.T) {
+	edge, feed := config.Digest{1}, Member{Name: "feed", Digest: config.Digest{2}}
+	r := &Record{}
+	r.Apply(Generation{Digest: edge, Members: []Member{{Digest: edge}}, Number: 1}, time.Time{})
+	r.AddQuarantine(Quarantined{Name: "edge", Digest: edge})
+	if len(r.Quarantine) != 0 {
+		t.Errorf("what is in force: %+v", r.Quarantine)
+	}
+	r.AddQuarantine(Quarantined{Name: feed.Name, Digest: feed.Digest})
+	if len(r.Quarantine) != 1 {
+		t.Errorf("what was left: %+v", r.Quarantine)
+	}
+}
