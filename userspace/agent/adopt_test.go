@@ -4,11 +4,13 @@ package agent
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 )
@@ -74,4 +76,26 @@ func TestStableIsVerifiableAfterManyCandidates(t *testing.T) {
 	if err != nil || !v.OK {
 		t.Errorf("verification %+v, %v", v, err)
 	}
+}
+
+// A kernel that refuses for a moment while an agent starts costs no candidate: its lease is renewed once it answers.
+func TestAdoptionOfACandidateIsTriedAgain(t *testing.T) {
+	r := newRig(t)
+	r.writeHost(strings.Replace(hostYAML, "lease: 5s", "lease: 1m", 1))
+	r.restart()
+	r.mustApply("one", api.ApplyOptions{})
+	r.mustApply("two", api.ApplyOptions{Confirm: time.Hour})
+	r.stop()
+	r.machine.lease = loader.In(30 * time.Second)
+	r.machine.fail["Generations"] = unix.EAGAIN
+	r.start()
+	if left := r.machine.Lease().Left(); left > 30*time.Second {
+		t.Fatalf("the kernel refused, and the lease was renewed: %s", left)
+	}
+	delete(r.machine.fail, "Generations")
+	r.pass(2 * time.Second)
+	if left := r.machine.Lease().Left(); left <= 30*time.Second {
+		t.Errorf("nobody renews the lease: %s", left)
+	}
+	r.wantRoles("one", "two", "")
 }

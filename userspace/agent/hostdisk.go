@@ -6,15 +6,26 @@ import (
 	"path/filepath"
 
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/plane"
 )
 
 // lookAtHostFile compares the host file on disk with the one in force, and says so where they differ: somebody edited it
 // and believes that it counts.
 func (a *agent) lookAtHostFile() {
+	d, done, err := a.plane.Use()
+	if err != nil {
+		a.lookAtHost(nil)
+		return
+	}
+	defer done()
+	a.lookAtHost(d)
+}
+
+// lookAtHost is lookAtHostFile for who has the dataplane; nil: nobody can have it.
+func (a *agent) lookAtHost(d plane.Dataplane) {
 	p := a.disk.Look(a.opts.HostPath, a.loaded().Digest)
-	if d, done, err := a.plane.Use(); err == nil {
+	if d != nil {
 		a.tellCapacity(d, p != nil)
-		done()
 	}
 	if p == nil {
 		a.ledger.ClearProblem(ledger.ProblemHostOld)

@@ -78,7 +78,10 @@ func (a *agent) setWarnings(warnings []string) {
 // adopt makes the agent and the kernel agree: the kernel is right, except that a candidate whose lease is dead is
 // withdrawn, and that a kernel which holds nothing gets last-known-good from disk.
 func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
-	a.release.Adopt(d, away)
+	refused := a.release.Adopt(d, away)
+	if refused != nil {
+		a.ledger.SetProblem(ledger.ProblemVerify, refused.Error(), ledger.Fix(refused))
+	}
 	for _, i := range a.hostFile().Interfaces {
 		a.plane.Attach(d, i)
 	}
@@ -110,7 +113,7 @@ func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
 	}
 	a.release.TellMode()
 	a.bypass.Adopt(d)
-	a.unadopted = err != nil
+	a.unadopted = err != nil || refused != nil
 	if err := a.bans.Adopt(d); err != nil {
 		a.ledger.SetProblem(ledger.ProblemBans, err.Error(), ledger.Fix(err))
 		a.unadopted = true

@@ -274,6 +274,16 @@ func TestHangUpDuringAnApply(t *testing.T) {
 
 // A change that ran into its agent's end must not wait for it: the end waits for the change.
 func TestChangeDuringTheEnd(t *testing.T) {
+	for name, change := range map[string]func(*rig) error{
+		"apply":    func(r *rig) error { return second(r.apply("one", api.ApplyOptions{})) },
+		"reload":   func(r *rig) error { return second(r.Reload(ctx, root, api.ReloadRequest{})) },
+		"rollback": func(r *rig) error { return second(r.back(api.ToObserve, "")) },
+	} {
+		t.Run(name, func(t *testing.T) { changeDuringTheEnd(t, change) })
+	}
+}
+
+func changeDuringTheEnd(t *testing.T, change func(*rig) error) {
 	r := newRig(t)
 	ended := make(chan struct{})
 	r.machine.during = map[string]func(){"Publish": func() {
@@ -286,7 +296,7 @@ func TestChangeDuringTheEnd(t *testing.T) {
 		})
 	}}
 	done := make(chan error, 1)
-	go func() { done <- second(r.apply("one", api.ApplyOptions{})) }()
+	go func() { done <- change(r) }()
 	select {
 	case err := <-done:
 		if err != nil {
@@ -294,7 +304,7 @@ func TestChangeDuringTheEnd(t *testing.T) {
 		}
 		<-ended
 	case <-time.After(20 * time.Second):
-		t.Fatal("the apply and the end wait for each other")
+		t.Fatal("the change and the end wait for each other")
 	}
 }
 

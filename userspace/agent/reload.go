@@ -117,7 +117,7 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	a.file = file
 	a.mu.Unlock()
 	a.keepHost()
-	a.lookAtHostFile()
+	a.lookAtHost(d)
 	a.ledger.ClearProblem(ledger.ProblemHost)
 	a.ledger.ClearProblem(ledger.ProblemReload)
 	a.release.TellMode()

@@ -14,13 +14,13 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// adopt goes on with a candidate that is under a live lease and was started by this state; all others go back.
-func (ca *candidates) adopt(d trial) {
+// adopt goes on with a candidate that is under a live lease and was started by this state; all others go back. What the kernel
+// refuses now is tried again: a candidate that nobody goes on with ends with its lease, and nothing was wrong with it.
+func (ca *candidates) adopt(d trial) error {
 	c, confirm := d.Control(), ca.ledger.Record().Confirm
 	all, err := d.Generations()
 	if err != nil {
-		ca.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
-		return
+		return err
 	}
 	g, resident := view.InSlot(all, c.Candidate)
 	lease, left := d.Lease(), time.Duration(0)
@@ -32,15 +32,15 @@ func (ca *candidates) adopt(d trial) {
 		if confirm.Number != g.Number { // an agent died between the record and the word
 			_ = ca.ledger.Update(func(r *state.Record) { r.Confirm.Number = g.Number })
 		}
-		return
+		return nil
 	}
 	ca.lease().Release()
 	if c.Candidate == bpf.SlotEmpty && confirm == nil {
-		return
+		return nil
 	}
 	if confirm != nil && !endedByDeadline(lease, left) {
 		ca.hold(d, confirm, "the agent was gone, and the kernel went back to stable by itself")
-		return
+		return nil
 	}
 	e := ca.ledger.Entry(ledger.Itself(), "confirm", "nobody confirmed in time; the agent was gone")
 	e.Outcome = api.OutcomeRolledBack
@@ -51,8 +51,7 @@ func (ca *candidates) adopt(d trial) {
 	}
 	if c.Candidate != bpf.SlotEmpty {
 		if _, err := d.Withdraw(); err != nil && !errors.Is(err, loader.ErrNoCandidate) {
-			ca.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
-			return
+			return err
 		}
 	}
 	_ = ca.ledger.Update(func(r *state.Record) {
@@ -63,6 +62,7 @@ func (ca *candidates) adopt(d trial) {
 	})
 	ca.tally.rolledBack()
 	ca.ledger.Audit(e)
+	return nil
 }
 
 // endedByDeadline reports whether the last lease of a candidate reached its deadline, which has left to go or is past: then

@@ -74,12 +74,13 @@ func (se *settler) reconcile(d view.Kernel) bool {
 
 // adopt makes record and word agree when an agent starts: the kernel is right, but a candidate whose lease is dead goes. away
 // is for how long no agent lived. The change lock is held.
-func (se *settler) adopt(d Kernel, away time.Duration) {
+func (se *settler) adopt(d Kernel, away time.Duration) error {
 	se.swap.Lock()
 	defer se.swap.Unlock()
 	se.takeNotes()
-	se.candidates.adopt(d)
+	err := se.candidates.adopt(d)
 	se.adoptStable(d, away)
+	return err
 }
 
 // settle ends what has a deadline: a candidate that nobody confirmed, a bake that is over. The change lock is held.

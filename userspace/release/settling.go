@@ -21,8 +21,9 @@ func (mg *Manager) TrySettle(d Kernel, before, after func()) {
 }
 
 // Adopt makes record and word agree when an agent starts: the kernel is right, but a candidate whose lease is dead goes. away
-// is for how long no agent lived. The change lock is held.
-func (mg *Manager) Adopt(d Kernel, away time.Duration) { mg.settler.adopt(d, away) }
+// is for how long no agent lived. An error says that the kernel refused, and that it must be tried again. The change lock is
+// held.
+func (mg *Manager) Adopt(d Kernel, away time.Duration) error { return mg.settler.adopt(d, away) }
 
 // ExpiriesDue reports whether RenewExpiries is.
 func (mg *Manager) ExpiriesDue() bool { return mg.clock.due() }

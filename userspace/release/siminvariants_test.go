@@ -28,6 +28,9 @@ func (s *sim) holds() string {
 	if s.trouble.disk || s.trouble.kernel || s.unadopted {
 		return ""
 	}
+	if s.observes && c.Mode != bpf.DataplaneModeMODE_OBSERVE {
+		return "it was taken back to observe, and enforces"
+	}
 	r := s.ledger.Record()
 	for _, check := range []func(loader.Control, *state.Record) string{s.agrees, s.stays, s.kept} {
 		if fault := check(c, r); fault != "" {

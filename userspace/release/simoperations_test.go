@@ -78,7 +78,7 @@ var operations = []struct {
 		}
 		defer done()
 		before := s.file
-		s.file = next
+		s.file, s.observes = next, false
 		if _, err = s.mg.PublishHost(k, next, view.ModeOf(next.Host.MaxMode)); err != nil {
 			s.file = before
 		}
@@ -107,7 +107,11 @@ var operations = []struct {
 
 // beside is a rollback by a command while the agent hangs: the word, and a note.
 func (s *sim) beside() error {
+	s.mono, s.wall = s.mono+time.Millisecond, s.wall.Add(time.Millisecond) // no two notes are of one moment
 	c := s.k.control
+	if s.rng.IntN(3) == 0 {
+		return s.observe(c)
+	}
 	if c.Previous == bpf.SlotEmpty || c.Candidate != bpf.SlotEmpty {
 		return nil
 	}
@@ -120,6 +124,18 @@ func (s *sim) beside() error {
 	s.wentTo()
 	s.disk.notes = append(s.disk.notes, state.Back{Way: state.BackGeneration, At: s.wall, By: "root", Left: left.Digest(),
 		To: state.Generation{Digest: to.Digest(), Number: to.Number(), At: s.wall}})
+	return nil
+}
+
+// observe is rollback --to observe, by such a command.
+func (s *sim) observe(c loader.Control) error {
+	mode := bpf.DataplaneModeMODE_OBSERVE
+	next, err := c.Publish(loader.Change{Mode: &mode})
+	if err != nil || s.file.Host.MaxMode != config.ModeEnforce {
+		return err
+	}
+	s.k.control, s.observes = next, true
+	s.disk.notes = append(s.disk.notes, state.Back{Way: state.BackObserve, At: s.wall, By: "root"})
 	return nil
 }
 

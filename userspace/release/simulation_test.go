@@ -29,6 +29,7 @@ import (
 //	nothing that was rolled back is in force, unless a person gave a reason;
 //	no candidate is in its slot whose lease lapsed;
 //	what the record can bring back is on disk;
+//	what a person took back to observe observes until a reload;
 //	nobody who has the dataplane asks for it again: with a writer between, both would wait for ever.
 //
 // A failure prints the seed of its history: go test ./userspace/release -run Simulation -seed N.
@@ -88,6 +89,7 @@ type sim struct {
 	mg        *Manager
 	unadopted bool
 	using     int  // who has the dataplane now
+	observes  bool // a person took the host back to observe, until a reload
 	twice     bool // it was asked for by who had it
 
 	dead   uint32                      // the candidate whose lease ended while no process lived
@@ -147,14 +149,14 @@ func (s *sim) use() (Kernel, func(), error) {
 func (s *sim) adopt() {
 	s.mg.Change().Lock()
 	defer s.mg.Change().Unlock()
-	s.mg.Adopt(s.k, 0)
+	refused := s.mg.Adopt(s.k, 0)
 	var err error
 	if c := s.k.Control(); c.Host == bpf.SlotEmpty || c.Stable == bpf.SlotEmpty {
 		err = s.mg.PublishFromDisk(s.k, s.unadopted)
 	} else {
 		err = s.mg.AdoptHost(s.k)
 	}
-	s.unadopted = err != nil
+	s.unadopted = err != nil || refused != nil
 }
 
 // settle is some ticks.
@@ -287,7 +289,7 @@ func TestSimulationFindsPlantedFaults(t *testing.T) {
 	hosts := simHosts(t)
 	bundles := simBundles(t, hosts[0].Host)
 	for _, plant := range []string{"a slot is not filled", "a withdrawal changes nothing", "slots are emptied before the word",
-		"a dead lease goes on", "the quarantine is not read", "a write is lost", "too much is pruned"} {
+		"a dead lease goes on", "the quarantine is not read", "notes are not found", "a write is lost", "too much is pruned"} {
 		t.Run(plant, func(t *testing.T) {
 			found := false
 			for n := uint64(0); n < 1500 && !found; n++ {
