@@ -90,7 +90,7 @@ __noinline int read_segment(struct xdp_md *ctx, struct packet *p)
 	if (bpf_xdp_load_bytes(ctx, (p->payload_off - end) & 0xffff, s->bytes, size))
 		return REASON_MALFORMED;
 	s->ack = bpf_ntohl(word_of(s, 8));
-	s->has = 0;
+	s->has = s->is_urgent = 0;
 	s->at = sizeof(struct tcphdr);
 	for (__u32 n = 0; n < TCP_OPTIONS_BYTES; n++) {
 		__u32 at = reload(s->at); /* every round starts from one state, and the verifier sees it once */
@@ -181,7 +181,7 @@ static __always_inline bool stand(volatile struct tcp_sock *tcp, struct standing
 }
 
 /* accept_connection asks the socket of a connection. */
-static __always_inline enum acceptance accept_connection(const struct packet *p, const struct segment *s,
+static __always_inline enum acceptance accept_connection(const struct packet *p, struct segment *s,
 							 struct tcp_sock *tcp)
 {
 	struct standing now;
@@ -190,6 +190,7 @@ static __always_inline enum acceptance accept_connection(const struct packet *p,
 		return keys;
 	if (!stand(tcp, &now))
 		return UNKNOWN;
+	note_pointer(s, tcp);
 	if (is_before(now.snd_nxt, s->ack) || !is_before(now.rcv_nxt, p->seq + p->payload_len))
 		return REFUSED;
 	if (!is_before(p->seq, now.rcv_end))
@@ -247,8 +248,7 @@ static __always_inline bool ended(__u32 state)
 }
 
 /* accept_at_socket asks the socket that p's addresses and ports belong to. */
-static __always_inline enum acceptance accept_at_socket(struct xdp_md *ctx, const struct packet *p,
-							const struct segment *s)
+static __always_inline enum acceptance accept_at_socket(struct xdp_md *ctx, const struct packet *p, struct segment *s)
 {
 	struct bpf_sock *sk = find_socket(ctx, p, true);
 	enum acceptance answer = UNKNOWN;

@@ -98,6 +98,13 @@ static __always_inline enum confirmation confirm(struct xdp_md *ctx, const struc
 	return found;
 }
 
+/* note_pointer leaves the urgent pointer of the packet's socket in the workspace: it may have come without data. */
+static __always_inline void note_pointer(struct segment *s, struct tcp_sock *tcp)
+{
+	s->is_urgent = tcp->urg_data;
+	s->urgent = tcp->urg_seq;
+}
+
 /* find_confirmed is confirm for the packet at work: with the tuple of the workspace, and the answer there. */
 static __always_inline void find_confirmed(struct xdp_md *ctx, struct workspace *ws)
 {
@@ -107,6 +114,9 @@ static __always_inline void find_confirmed(struct xdp_md *ctx, struct workspace 
 	if (!sk)
 		return;
 	ws->confirmed = socket_isn(sk, &ws->confirmed_isn, &next);
+	struct tcp_sock *tcp = ws->confirmed == CONFIRM_FRESH ? bpf_skc_to_tcp_sock(sk) : 0;
+	if (tcp)
+		note_pointer(&ws->segment, tcp);
 	bpf_sk_release(sk);
 }
 

@@ -169,6 +169,8 @@ type DataplaneHello struct {
 	FlatTo      uint32
 	FlatLeft    uint32
 	FlatRecords uint32
+	Fin         uint32
+	Pad         uint32
 	Received    struct {
 		_     structs.HostLayout
 		Words [256]uint64
@@ -727,13 +729,20 @@ type DataplaneWorkspace struct {
 		_ [24]byte
 	}
 	Segment struct {
-		_     structs.HostLayout
-		Ack   uint32
-		Tsval uint32
-		Tsecr uint32
-		Has   uint32
-		At    uint32
-		Bytes [128]uint8
+		_        structs.HostLayout
+		Ack      uint32
+		Tsval    uint32
+		Tsecr    uint32
+		Has      uint32
+		At       uint32
+		Urgent   uint32
+		IsUrgent uint32
+		Bytes    [128]uint8
+	}
+	Headers struct {
+		_   structs.HostLayout
+		Ip  [40]uint8
+		Tcp [20]uint8
 	}
 	Confirmed    uint32
 	ConfirmedIsn uint32
@@ -741,6 +750,7 @@ type DataplaneWorkspace struct {
 	IsAsked      uint32
 	IsNear       uint32
 	IsDoubted    uint32
+	_            [4]byte
 }
 
 // Names of all BPF objects in the ELF.

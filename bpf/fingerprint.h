@@ -203,12 +203,14 @@ struct hello {
 	__u32 flat_to;   /* up to here, */
 	__u32 flat_left; /* and so many of the record are still to come */
 	__u32 flat_records;
+	__u32 fin; /* one more than the offset of the FIN, which counts as a byte; 0: none came, or one that was replaced */
+	__u32 pad;
 	struct hello_bits received; /* behind the gap */
 	struct hello_bits starts;   /* the first bytes of the pieces that wait there */
 	struct hello_bits lasts;    /* and their last ones */
 	__u8 bytes[HELLO_BYTES];
 };
-_Static_assert(sizeof(struct hello) == 48 + 3 * HELLO_MAX / 8 + HELLO_BYTES, "hello is ABI");
+_Static_assert(sizeof(struct hello) == 56 + 3 * HELLO_MAX / 8 + HELLO_BYTES, "hello is ABI");
 
 /* A cache line of four places: whose they are, and since when nothing came to them. */
 enum { HELLO_WAYS = 4 };

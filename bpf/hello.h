@@ -13,6 +13,7 @@
 #include "accept.h"
 #include "checksum.h"
 #include "clienthello.h"
+#include "cookie.h"
 #include "ja4.h"
 #include "pieces.h"
 #include "place.h"
@@ -25,7 +26,7 @@
 static __always_inline bool may_hold(struct xdp_md *ctx, struct packet *p)
 {
 	if (!(p->flags & PACKET_PROVEN))
-		return check_segment(ctx, p) != CHECKSUM_WRONG;
+		return check_segment(ctx, p) != CHECKSUM_WRONG && !is_ignored(ctx, p);
 	int answer = accept_segment(ctx, p);
 	if (answer == DOUBTED)
 		p->flags |= PACKET_UNSEEN;
@@ -46,7 +47,7 @@ static __always_inline int hold_piece(struct xdp_md *ctx, struct packet *p, stru
 		return REASON_INTERNAL;
 	ws->held_before = bytes_read(h);
 	p->flags |= PACKET_JOINED;
-	if ((p->tcp_flags & (TCP_BIT_URG | TCP_BIT_ACK)) == (TCP_BIT_URG | TCP_BIT_ACK))
+	if (p->tcp_flags & TCP_BIT_URG || ws->segment.is_urgent)
 		reason = note_urgent(ctx, p, h, isn);
 	if (!reason)
 		reason = add_around(ctx, p, h, piece);
@@ -65,13 +66,13 @@ static __always_inline int hold_piece(struct xdp_md *ctx, struct packet *p, stru
 }
 
 /* counts_before says whether something counts before a segment that begins where the connection does: what is held of its hello, or
- * what the socket has taken in, held or not. */
+ * what the socket has taken in, held or not; or an urgent pointer. */
 static __always_inline bool counts_before(struct xdp_md *ctx, struct packet *p, struct workspace *ws, __u32 isn)
 {
 	if (!(p->flags & PACKET_PROVEN))
 		return false;
 	if (!(p->flags & PACKET_OF_FLOW))
-		return ws->confirmed == CONFIRM_ESTABLISHED;
+		return ws->confirmed == CONFIRM_ESTABLISHED || ws->segment.is_urgent;
 	return find_place(p, isn) != NO_PLACE || socket_took(ctx, p, isn) > 0;
 }
 
@@ -95,6 +96,7 @@ static __always_inline int gather(struct xdp_md *ctx, struct packet *p, struct w
 	}
 	if (at >= HELLO_MAX)
 		return REASON_HELLO_TOO_LONG;
+	__u64 fin = p->tcp_flags & TCP_BIT_FIN && n < HELLO_MAX - at ? PIECE_FIN : 0;
 	if (n > HELLO_MAX - at)
 		n = HELLO_MAX - at;
 	if (!at && !(p->tcp_flags & TCP_BIT_URG) && !expects_proxy(p) && !counts_before(ctx, p, ws, isn)) {
@@ -107,7 +109,7 @@ static __always_inline int gather(struct xdp_md *ctx, struct packet *p, struct w
 		if (reason && n >= HELLO_MAX)
 			return REASON_HELLO_TOO_LONG;
 	}
-	return hold_piece(ctx, p, ws, isn, pack_piece(from, at, n));
+	return hold_piece(ctx, p, ws, isn, pack_piece(from, at, n) | fin);
 }
 
 static __always_inline int read_found(struct workspace *ws, struct stream *s)

@@ -39,6 +39,8 @@ struct tcp_sock {
 	__u32 snd_una;
 	__u32 snd_nxt;
 	__u32 max_window;
+	__u32 urg_seq;  /* of the urgent byte, */
+	__u16 urg_data; /* if there is one that the application has not passed */
 	__u64 bytes_received;
 	__u64 bytes_acked;
 	struct tcp_options_received rx_opt;

@@ -297,7 +297,7 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 			return p->reason;
 		}
 	}
-	bool exact = known || p->seq == isn + 1 || p->flags & PACKET_HAS_TLS;
+	bool exact = known || p->seq == isn + 1 || p->flags & PACKET_HELLO_READ;
 	judge_payload(p, exact && flow->flags & FLOW_CONFIRMED && !(p->flags & PACKET_REMOTE));
 	/* What says nothing new takes no fingerprint away. */
 	bool says_less = p->verdict == flow->verdict && flow->flags & FLOW_HAS_TLS && !(p->flags & PACKET_HAS_TLS);

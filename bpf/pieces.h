@@ -12,7 +12,10 @@
  * - A piece that is appended to another becomes one with it. (Linux does that where the buffers of the network card allow it;
  *   where they do not, a later piece may replace what here is the second half of a longer one.)
  *
- * Because of the last, bytes that come twice and differ are always told: hello_overlap. */
+ * - A FIN counts as the last byte of its piece, and goes with it. What lies behind one that is reached is forgotten, and nothing is
+ *   taken any more. (Of two that wait the first is known.)
+ *
+ * Because bytes that come twice depend on that, those that differ are always told: hello_overlap. */
 #ifndef SPILLWAY_PIECES_H
 #define SPILLWAY_PIECES_H
 
@@ -95,22 +98,41 @@ static __always_inline void compare_received(struct packet *p, struct workspace 
 		suspect(p, REASON_HELLO_OVERLAP);
 }
 
-/* follow moves the end of what is held without a gap over what was received behind it. */
-static __always_inline void follow(struct hello *h, __u32 end)
-{
-	__u32 far_to = h->far_to;
-	if (end < far_to)
-		end = next_bit(&h->received, end, far_to, 1);
-	h->len = end;
-	if (end >= far_to)
-		h->far_to = 0;
-}
-
 /* A piece of a stream: n bytes at offset `at`, which lie in the frame from `from` on. In one word, for functions of five
  * arguments. */
 static __always_inline __u64 pack_piece(__u32 from, __u32 at, __u32 n)
 {
 	return (__u64)from << 32 | at << 16 | n;
+}
+
+/* A FIN lies behind the piece. */
+#define PIECE_FIN (1ULL << 63)
+
+/* has_ended says whether the client's FIN was reached. */
+static __always_inline bool has_ended(const struct hello *h)
+{
+	return h->len == h->fin - 1;
+}
+
+/* end_stream lets a FIN at `at` be the end. */
+static __always_inline void end_stream(struct hello *h, __u32 at)
+{
+	h->len = at;
+	h->fin = at + 1;
+	h->far_to = 0;
+}
+
+/* follow moves the end of what is held without a gap over what was received behind it, up to a FIN. */
+static __always_inline void follow(struct hello *h, __u32 end)
+{
+	__u32 far_to = h->far_to, fin = h->fin - 1;
+	if (end < far_to)
+		end = next_bit(&h->received, end, far_to, 1);
+	h->len = end;
+	if (end >= far_to)
+		h->far_to = 0;
+	if (end > fin)
+		end_stream(h, fin);
 }
 
 __noinline int forget_waiting(struct hello *h)
@@ -152,6 +174,16 @@ __noinline int insert_piece(struct hello *h, __u32 at, __u32 end)
 	return begin;
 }
 
+/* note_fin keeps the FIN that ends a piece in mind, and forgets that of one whose place the piece took. */
+static __always_inline void note_fin(struct hello *h, __u32 begin, __u32 end, __u32 has_fin)
+{
+	__u32 was = h->fin - 1;
+	if (was >= begin && was < end + has_fin)
+		h->fin = 0;
+	if (has_fin && end < h->fin - 1)
+		h->fin = end + 1;
+}
+
 /* queue_piece keeps a piece behind a gap. */
 __noinline int queue_piece(struct xdp_md *ctx, struct packet *p, struct hello *h, __u64 piece)
 {
@@ -169,12 +201,18 @@ __noinline int queue_piece(struct xdp_md *ctx, struct packet *p, struct hello *h
 			return reason;
 		compare_received(p, ws, h, at, end);
 	}
-	__u32 begin = insert_piece(h, at, end); /* a frame of its own: that of this function has no room for more */
-	if (begin >= end)
+	__u32 has_fin = piece >> 63;
+	__u32 begin =
+		insert_piece(h, at, end + has_fin); /* a frame of its own: that of this function has no room for more */
+	if (begin >= end + has_fin)
 		return REASON_CONTINUE;
-	int reason = load_stream(ctx, (struct stream *)h->bytes, from + (begin - at), begin, end - begin);
-	if (reason)
-		return reason;
+	if (begin < end) {
+		int reason = load_stream(ctx, (struct stream *)h->bytes, from + (begin - at), begin, end - begin);
+		if (reason)
+			return reason;
+	}
+	note_fin(h, begin, end, has_fin);
+	end += has_fin;
 	write_bits(&h->received, begin, end, 1);
 	h->far_to = end > h->far_to ? end : h->far_to;
 	h->used_to = h->far_to > h->used_to ? h->far_to : h->used_to;
@@ -192,6 +230,11 @@ __noinline int take_piece(struct xdp_md *ctx, struct packet *p, struct hello *h,
 	/* In front of flat_from lies no stream any more. */
 	__u32 known = at > h->flat_from ? at : h->flat_from, last = end < len ? end : len;
 	bool is_again = known<last, is_waiting = end> len && h->far_to;
+	__u32 fin = h->fin - 1;
+	if (fin < end) { /* it lies in bytes that come in order */
+		write_bits(&h->received, fin, fin + 1, 0);
+		h->fin = 0;
+	}
 	if (is_again || is_waiting) {
 		if ((reason = load_stream(ctx, &ws->raw, from, at, n)))
 			return reason;
@@ -200,18 +243,19 @@ __noinline int take_piece(struct xdp_md *ctx, struct packet *p, struct hello *h,
 		if (is_waiting)
 			compare_received(p, ws, h, len, end);
 	}
-	if (end <= len)
-		return REASON_CONTINUE; /* the socket took that before */
-	if ((reason = load_stream(ctx, (struct stream *)h->bytes, from + (len - at), len, end - len)))
+	if (end > len && (reason = load_stream(ctx, (struct stream *)h->bytes, from + (len - at), len, end - len)))
 		return reason;
-	follow(h, end);
+	if (piece & PIECE_FIN && end >= len)
+		end_stream(h, end);
+	else if (end > len) /* else the socket took that before */
+		follow(h, end);
 	return REASON_CONTINUE;
 }
 
 /* add_piece adds a piece to what is held. */
 static __always_inline int add_piece(struct xdp_md *ctx, struct packet *p, struct hello *h, __u64 piece)
 {
-	if (!(piece & 0xffff))
+	if (!(piece & (PIECE_FIN | 0xffff)) || has_ended(h))
 		return REASON_CONTINUE;
 	return (piece >> 16 & 0xffff) > h->len ? queue_piece(ctx, p, h, piece) : take_piece(ctx, p, h, piece);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* urgent.h takes an urgent byte out of a hello, as Linux does for a server without SO_OOBINLINE (tcp_check_urg and
  * tcp_recvmsg): it is read aside, and the stream goes on without it. The pointer may come with any segment, also one out of
- * order, and point beyond it; one into what was taken in is ignored. Of two that nobody read between, the first byte
+ * order or without data, which the socket shows, and point beyond it; one into what was taken in is ignored. Of two that nobody read between, the first byte
  * returns into the stream: that only the server knows. (With net.ipv4.tcp_stdurg, RFC 1122's pointer, it is the byte after.) */
 #ifndef SPILLWAY_URGENT_H
 #define SPILLWAY_URGENT_H
@@ -64,6 +64,7 @@ __noinline int take_out(struct hello *h, __u32 at)
 	if (is_last && !is_start)
 		write_bits(&h->lasts, at - 1, at, 1);
 	h->far_to = end - 1;
+	h->fin -= h->fin > at;
 	return 0;
 }
 
@@ -73,26 +74,39 @@ static __always_inline __u32 bytes_read(const struct hello *h)
 	return h->len + (h->urgent && h->len >= h->urgent - 1);
 }
 
-/* note_urgent looks at the urgent pointer of a segment. */
-__noinline int note_urgent(struct xdp_md *ctx, struct packet *p, struct hello *h, __u32 isn)
+/* take_pointer takes the byte at `at`, to which an urgent pointer points, out of the stream. */
+static __always_inline int take_pointer(const struct packet *p, struct hello *h, __u32 at)
 {
-	__be16 pointer; /* the last of a TCP header, in front of the options */
-	if (!p || !h)
-		return REASON_INTERNAL;
-	if (bpf_xdp_load_bytes(ctx, (p->payload_off - p->options_len - sizeof(pointer)) & 0xffff, &pointer,
-			       sizeof(pointer)))
-		return REASON_MALFORMED;
-	__u32 at = bpf_ntohs(pointer);
-	at = p->seq + at - !!at - isn - 1;
 	if (at >= HELLO_MAX || at < bytes_read(h) || h->urgent == at + 1)
 		return REASON_CONTINUE;
 	bool is_waiting = h->far_to > at;
-	if (h->urgent || (is_waiting && !(p->flags & PACKET_PROVEN)))
+	if (h->urgent || h->fin == at + 1 || (is_waiting && !(p->flags & PACKET_PROVEN)))
 		return REASON_HELLO_URGENT;
 	if (is_waiting)
 		take_out(h, at);
 	h->urgent = at + 1;
 	return REASON_CONTINUE;
+}
+
+/* note_urgent looks at the urgent pointer that the socket has, which may have come without data, and at that of a segment. */
+__noinline int note_urgent(struct xdp_md *ctx, struct packet *p, struct hello *h, __u32 isn)
+{
+	struct workspace *ws = get_workspace();
+	__be16 pointer; /* the last of a TCP header, in front of the options */
+	if (!p || !h || !ws)
+		return REASON_INTERNAL;
+	if (ws->segment.is_urgent) {
+		int reason = take_pointer(p, h, ws->segment.urgent - isn - 1);
+		if (reason)
+			return reason;
+	}
+	if ((p->tcp_flags & (TCP_BIT_URG | TCP_BIT_ACK)) != (TCP_BIT_URG | TCP_BIT_ACK))
+		return REASON_CONTINUE;
+	if (bpf_xdp_load_bytes(ctx, (p->payload_off - p->options_len - sizeof(pointer)) & 0xffff, &pointer,
+			       sizeof(pointer)))
+		return REASON_MALFORMED;
+	__u32 at = bpf_ntohs(pointer);
+	return take_pointer(p, h, p->seq + at - !!at - isn - 1);
 }
 
 /* add_around adds a piece without the urgent byte. */
@@ -101,8 +115,10 @@ static __always_inline int add_around(struct xdp_md *ctx, struct packet *p, stru
 	__u32 from = piece >> 32, at = piece >> 16 & 0xffff, n = piece & 0xffff, urgent = h->urgent;
 	if (!urgent || at + n < urgent)
 		return add_piece(ctx, p, h, piece);
+	if (piece & PIECE_FIN && at <= h->len && at + n > h->len)
+		h->far_to = 0; /* Linux forgets what waits behind a FIN that comes in order */
 	if (at + 1 < urgent) {
-		int reason = add_piece(ctx, p, h, pack_piece(from, at, urgent - 1 - at));
+		int reason = add_piece(ctx, p, h, pack_piece(from & 0xffff, at, urgent - 1 - at));
 		if (reason)
 			return reason;
 	}

@@ -45,7 +45,15 @@ struct segment {
 	__u32 tsecr;
 	__u32 has;       /* enum segment_options */
 	__u32 at;        /* the option that is read next */
+	__u32 urgent;    /* the sequence number that its socket's urgent pointer names */
+	__u32 is_urgent; /* whether there is one */
 	__u8 bytes[128]; /* 60 and more, so that a masked index and what clang makes of it are always inside */
+};
+
+/* What a SYN cookie is made of. */
+struct cookie_headers {
+	__u8 ip[40]; /* struct iphdr or ipv6hdr */
+	__u8 tcp[20];
 };
 
 struct workspace {
@@ -96,6 +104,7 @@ struct workspace {
 	__u8 piece[512];             /* what it sums */
 	struct bpf_sock_tuple tuple; /* whose socket is asked */
 	struct segment segment;      /* whose acceptance is asked */
+	struct cookie_headers headers;
 	__u32 confirmed; /* enum confirmation: what a socket said of the packet's connection, or who was asked then */
 	__u32 confirmed_isn;
 	__u32 hints;      /* enum flow_hints that its flow keeps */

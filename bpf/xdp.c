@@ -91,6 +91,7 @@ static __always_inline int hand_over(struct xdp_md *ctx, const struct packet *p)
 	ws->is_asked = ws->is_near = ws->is_doubted = 0;
 	ws->hints = p->flags & PACKET_REMOTE ? HINT_NO_SOCKET : 0;
 	ws->confirmed = CONFIRM_NONE;
+	ws->segment.is_urgent = 0;
 	ws->packet.flags |= PACKET_AT_WORK;
 	bpf_tail_call(ctx, &programs, PROGRAM_PAYLOAD);
 	leave_workspace(ws);

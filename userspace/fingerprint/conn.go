@@ -126,13 +126,11 @@ func (c *conn) add(s *segment) {
 			c.frames = append(c.frames, held{seq, seq + uint32(len(s.payload)), bytes.Clone(s.frame)})
 			c.size += len(s.frame) + overhead
 		}
-		c.stream.add(seq, s.payload)
-		if !c.stream.isFinished && !c.stream.isWaiting() {
-			c.drop()
-		}
 	}
-	if s.flags&flagFIN != 0 && c.stream.next == seq+uint32(len(s.payload)) {
-		c.isClosed = true
+	c.stream.add(seq, s.payload, s.flags&flagFIN != 0 && !s.cut)
+	c.isClosed = c.stream.isEnded
+	if len(s.payload) > 0 && !c.stream.isFinished && !c.stream.isWaiting() {
+		c.drop()
 	}
 }
 

@@ -45,6 +45,13 @@ func urgent(frame []byte, n int, pointer uint16) []byte {
 	return frame
 }
 
+// final sets the FIN of a frame with n bytes of data.
+func final(frame []byte, n int) []byte {
+	frame = slices.Clone(frame)
+	frame[len(frame)-n-20+13] |= flagFIN
+	return frame
+}
+
 // withoutLength is the frame of a host that leaves the length to its card.
 func withoutLength(frame []byte) []byte {
 	frame = slices.Clone(frame)
@@ -155,6 +162,8 @@ func TestWaysToSendAHello(t *testing.T) {
 			"the pointer twice":                {[][]byte{syn, urgent(data(f, 0, hello[:9]), 9, 10), urgent(data(f, 9, with(9, 'x')[9:]), n-8, 1)}, sampleHead},
 			"two urgent bytes":                 {[][]byte{syn, urgent(data(f, 0, hello[:9]), 9, 9), urgent(data(f, 9, hello[9:]), n-9, 9)}, "hello_urgent"},
 			"a pointer at what was taken":      {[][]byte{syn, data(f, 0, hello[:30]), urgent(data(f, 10, hello[10:]), n-10, 3)}, sampleHead},
+			"a FIN that waits":                 {[][]byte{syn, final(data(f, 10, hello[10:20]), 10), data(f, 20, hello[20:]), data(f, 0, hello[:10])}, "hello_partial"},
+			"a FIN inside of what waits":       {[][]byte{syn, data(f, 10, hello[10:30]), final(data(f, 10, hello[10:20]), 10), data(f, 0, hello[:10]), data(f, 30, hello[30:])}, sampleHead},
 			"none, and then a broken one":      {[][]byte{syn, data(f, 0, []byte("GET /")), data(f, 5, broken)}, "not_hello"},
 			"an urgent byte that is one of it": {[][]byte{syn, urgent(whole, n, 1)}, "not_hello"},
 		} {

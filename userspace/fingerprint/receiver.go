@@ -13,13 +13,19 @@ const (
 	latePieces = 256
 )
 
-// piece is data that came before what lies in front of it.
+// piece is data that came before what lies in front of it, and perhaps the sender's FIN, which counts as a byte behind it.
 type piece struct {
-	seq  uint32
-	data []byte
+	seq    uint32
+	data   []byte
+	hasFIN bool
 }
 
-func (p piece) end() uint32 { return p.seq + uint32(len(p.data)) }
+func (p piece) end() uint32 {
+	if p.hasFIN {
+		return p.seq + uint32(len(p.data)) + 1
+	}
+	return p.seq + uint32(len(p.data))
+}
 
 // queue holds pieces by where they begin, and decides between bytes that came twice as Linux does (tcp_data_queue_ofo). What
 // lies wholly inside one piece adds nothing, what covers a piece takes its place, and what two pieces share is of the one
@@ -47,8 +53,8 @@ func (q *queue) add(p piece) {
 	}
 	if i > 0 {
 		switch front := &q.pieces[i-1]; {
-		case front.end() == p.seq:
-			front.data = append(front.data, p.data...)
+		case front.end() == p.seq && !front.hasFIN:
+			front.data, front.hasFIN = append(front.data, p.data...), p.hasFIN
 			q.bytes += len(p.data)
 			return
 		case !before(front.end(), p.end()):
@@ -72,11 +78,15 @@ func (q *queue) add(p piece) {
 type receiver struct {
 	next    uint32 // sequence number of the next byte to take
 	wasLate bool   // segments came out of order
+	isEnded bool   // the sender's FIN was reached: nothing is taken any more
 	late    queue
 }
 
 // receive hands what can be taken after a segment to take, in order, until that wants no more.
 func (r *receiver) receive(p piece, take func(at uint32, data []byte) (more bool)) {
+	if r.isEnded {
+		return
+	}
 	if before(r.next, p.seq) {
 		r.wasLate = true
 		r.late.add(p)
@@ -88,7 +98,10 @@ func (r *receiver) receive(p piece, take func(at uint32, data []byte) (more bool
 		}
 		at := r.next
 		r.next = p.end()
-		if !take(at, p.data[at-p.seq:]) {
+		if p.hasFIN {
+			r.isEnded, r.late.pieces, r.late.bytes = true, nil, 0
+		}
+		if rest := p.data[at-p.seq:]; len(rest) > 0 && !take(at, rest) {
 			return
 		}
 	}

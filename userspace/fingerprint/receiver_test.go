@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// spelled reads "10-20a 15-25b", bytes 10 to 19 of a stream, all of them a, and so on, as pieces behind a first byte.
+// spelled reads "10-20a 15-25b!", bytes 10 to 19 of a stream, all of them a, and so on, as pieces behind a first byte; the second
+// has a FIN.
 func spelled(t *testing.T, text string, begin uint32, scale int) (all []piece) {
 	t.Helper()
 	for _, word := range strings.Fields(text) {
@@ -18,7 +19,7 @@ func spelled(t *testing.T, text string, begin uint32, scale int) (all []piece) {
 		if _, err := fmt.Sscanf(word, "%d-%d%c", &from, &to, &letter); err != nil {
 			t.Fatalf("%s: %v", word, err)
 		}
-		all = append(all, piece{begin + uint32(scale*from), bytes.Repeat([]byte{letter}, scale*(to-from))})
+		all = append(all, piece{begin + uint32(scale*from), bytes.Repeat([]byte{letter}, scale*(to-from)), strings.HasSuffix(word, "!")})
 	}
 	return all
 }
@@ -57,6 +58,17 @@ func TestBytesThatComeTwice(t *testing.T) {
 		{"10-20a 0-15b", "0-15b 15-20a", true}, // taken, not queued
 		{"10-20a 0-30b", "0-30b", true},
 		{"0-10a 5-15b", "0-10a 10-15b", true},
+		{"10-20a! 0-10z 20-30b", "0-10z 10-20a", true}, // a FIN counts as a byte, and goes with its piece
+		{"20-30b 10-20a! 0-10z", "0-10z 10-20a", true},
+		{"20-30b 0-20a!", "0-20a", true},
+		{"10-30a 15-20a! 0-10z", "0-10z 10-30a", true},
+		{"15-20a! 10-30a 0-10z", "0-10z 10-30a", true},
+		{"10-20a! 10-30a 0-10z", "0-10z 10-30a", true},
+		{"10-20a! 5-20a 0-5z", "0-5z 5-20a", true},
+		{"10-20a! 15-30a 0-10z", "0-10z 10-20a", true},
+		{"10-20a! 0-30a", "0-30a", true},
+		{"10-20a! 0-20a 20-30a", "0-20a", true},
+		{"20-20x! 10-20a 20-30b 0-10z", "0-10z 10-20a 20-30b", true},
 	} {
 		for _, begin := range []uint32{0, 1 << 31, 0xfffffff4} {
 			for _, scale := range []int{1, 40} {
@@ -87,14 +99,14 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	var r receiver
 	none := func(uint32, []byte) bool { t.Error("took a byte behind a gap"); return true }
 	for i := range uint32(1000) {
-		r.receive(piece{2 + 2*i, []byte{1}}, none)
+		r.receive(piece{2 + 2*i, []byte{1}, false}, none)
 	}
 	if len(r.late.pieces) != latePieces || r.late.bytes != latePieces {
 		t.Errorf("%d pieces with %d bytes", len(r.late.pieces), r.late.bytes)
 	}
 	r = receiver{}
 	for i := range uint32(100) {
-		r.receive(piece{10 + 1000*i, make([]byte, 1000)}, none)
+		r.receive(piece{10 + 1000*i, make([]byte, 1000), false}, none)
 	}
 	if r.late.bytes > lateMax || len(r.late.pieces) != 1 {
 		t.Errorf("%d pieces with %d bytes", len(r.late.pieces), r.late.bytes)

@@ -40,16 +40,16 @@ func (s *stream) point(seq uint32, pointer uint16) {
 	s.urgent, s.isUrgent = at, true
 }
 
-// add takes the data of a segment, and what waited for it.
-func (s *stream) add(seq uint32, data []byte) {
-	if len(data) == 0 || s.isFinished {
+// add takes the data of a segment, and what waited for it, and the FIN that it may have.
+func (s *stream) add(seq uint32, data []byte, hasFIN bool) {
+	if len(data) == 0 && !(hasFIN && s.started) || s.isFinished {
 		return
 	}
 	if !s.started {
 		s.start(seq)
 	}
-	p := piece{seq, data}
-	if s.isHello && differ(p, piece{s.helloAt, s.held}) {
+	p := piece{seq, data, hasFIN}
+	if s.isHello && differ(p, piece{seq: s.helloAt, data: s.held}) {
 		s.late.differs = true
 	}
 	s.receive(p, s.take)

@@ -14,7 +14,7 @@
 // What Linux does with bytes beyond the next expected one that come twice (linux_test.go has each row): a segment inside
 // one that is queued is dropped, so the first counts; a segment around queued ones replaces them, and so does one with the
 // same start that is longer, so the last counts; where two overlap in part, the one that starts earlier has the bytes in
-// common; what comes in order beats all that is queued. Two segments that touch become one when the second is queued
-// behind the first, where the driver's buffers allow it, and stay two when it is queued in front: so nobody but the
-// receiver knows what counts.
+// common; what comes in order beats all that is queued. A FIN is the last byte of its segment, and goes with it. Two
+// segments that touch become one when the second is queued behind the first, where the driver's buffers allow it, and stay
+// two when it is queued in front: so nobody but the receiver knows what counts.
 package receiver

@@ -24,6 +24,8 @@ func urgent(p uint16) func(*segment) {
 	return func(s *segment) { s.flags, s.urgent = packet.ACK|packet.URG, p }
 }
 
+func fin(s *segment) { s.flags = packet.FIN | packet.ACK }
+
 func flags(f uint8) func(*segment) { return func(s *segment) { s.flags = f } }
 
 // linuxTakes is what a real receiver does with bytes that come more than once, and with segments that are odd. A row is a
@@ -55,6 +57,9 @@ var linuxTakes = []struct {
 	{"an urgent byte of a later segment", []segment{odd(run(0, 5, 'a'), urgent(8)), {at: 5, data: []byte("56789")}}, "aaaaa5689"},
 	{"two urgent bytes, of which the application read none", []segment{odd(run(0, 5, 'a'), urgent(3)), odd(run(5, 10, 'b'), urgent(3))}, "aaaaabbbb"},
 
+	{"an urgent pointer without data", []segment{odd(run(0, 0, 0), urgent(5)), {data: []byte("0123456789")}}, "012356789"},
+	{"an urgent pointer of old data", []segment{run(0, 5, 'a'), odd(run(0, 5, 'a'), urgent(8)), {at: 5, data: []byte("56789")}}, "aaaaa5689"},
+
 	{"a wrong checksum", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.badSum = true })}, "....."},
 	{"an MD5 option", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.md5 = true })}, "....."},
 	{"no flags", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.noFlags = true })}, "....."},
@@ -67,8 +72,20 @@ var linuxTakes = []struct {
 	{"an ACK of what was not sent", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.ack = 1 })}, "....."},
 	{"an ACK of long ago", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.ack = -1 << 30 })}, "....."},
 	{"beyond the window", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.at = 1 << 17 })}, "....."},
-	{"a FIN, and data behind it", []segment{odd(run(0, 5, 'a'), flags(packet.FIN|packet.ACK)), run(5, 10, 'x')}, "aaaaa"},
-	{"a FIN that came first", []segment{odd(run(5, 10, 'a'), flags(packet.FIN|packet.ACK)), run(10, 15, 'x')}, ".....aaaaa"},
+	{"a FIN, and data behind it", []segment{odd(run(0, 5, 'a'), fin), run(5, 10, 'x')}, "aaaaa"},
+	{"a FIN that came first", []segment{odd(run(5, 10, 'a'), fin), run(10, 15, 'x')}, ".....aaaaa"},
+	{"a FIN, and data that waits behind it", []segment{run(5, 10, 'x'), odd(run(0, 5, 'a'), fin)}, "aaaaa"},
+	{"a FIN inside of what is queued", []segment{run(5, 15, 'a'), odd(run(7, 10, 'b'), fin)}, ".....aaaaaaaaaa"},
+	{"a FIN that ends what is queued", []segment{run(5, 10, 'a'), odd(run(7, 10, 'b'), fin), run(12, 15, 'x')}, ".....aaaaa"},
+	{"a FIN that ends what is queued, and goes on", []segment{run(5, 10, 'a'), odd(run(7, 10, 'b'), fin), run(10, 15, 'c')}, ".....aaaaaccccc"},
+	{"from the start of one with a FIN on, longer", []segment{odd(run(5, 10, 'a'), fin), run(5, 15, 'b')}, ".....bbbbbbbbbb"},
+	{"around one with a FIN", []segment{odd(run(7, 10, 'a'), fin), run(5, 15, 'b')}, ".....bbbbbbbbbb"},
+	{"around all of one but its FIN", []segment{odd(run(7, 10, 'a'), fin), run(5, 10, 'b'), run(10, 15, 'x')}, ".....bbbbb"},
+	{"over the end of one with a FIN", []segment{odd(run(5, 10, 'a'), fin), run(7, 15, 'x')}, ".....aaaaa"},
+	{"in order around one with a FIN", []segment{odd(run(5, 10, 'a'), fin), run(0, 15, 'b')}, "bbbbbbbbbbbbbbb"},
+	{"in order up to a FIN", []segment{odd(run(5, 10, 'a'), fin), run(12, 15, 'x'), run(0, 10, 'b')}, "bbbbbbbbbb"},
+	{"over a FIN without data", []segment{odd(run(10, 10, 0), fin), run(5, 10, 'a'), run(10, 15, 'b')}, ".....aaaaabbbbb"},
+	{"beside a FIN without data", []segment{odd(run(10, 10, 0), fin), run(5, 10, 'a'), run(11, 15, 'x')}, ".....aaaaaxxxx"},
 	{"a RST that is not exact", []segment{odd(run(1, 1, 0), flags(packet.RST)), run(0, 5, 'a')}, "aaaaa"},
 	{"a RST with data", []segment{odd(run(0, 5, 'x'), flags(packet.RST)), run(0, 5, 'x')}, ""},
 }

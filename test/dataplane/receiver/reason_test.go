@@ -5,6 +5,8 @@ package receiver
 import (
 	"bytes"
 	"slices"
+
+	"github.com/spillway/spillway/test/support/packet"
 )
 
 // gapsMost is how many gaps at once the dataplane follows at least.
@@ -88,4 +90,13 @@ func (s *schedule) urgents() int {
 		}
 	}
 	return len(places)
+}
+
+// finals is how many FINs came. What is sent behind one, in sequence, becomes a part of it in Linux's queue, and is served: a
+// stream without the byte that the FIN counts for.
+func (s *schedule) finals() (n int) {
+	for _, step := range s.steps {
+		n += int(step.flags & packet.FIN)
+	}
+	return n
 }
