@@ -35,11 +35,6 @@ enum segment_options {
 	SEGMENT_AO = 4,  /* RFC 5925 */
 };
 
-#define OPTION_MD5 19
-#define OPTION_MD5_LEN 18
-#define OPTION_AO 29
-#define OPTION_AO_LEN 5 /* the least */
-#define OPTION_TIMESTAMPS_LEN 10
 #define PAWS_IDLE_SECONDS (24 * 24 * 60 * 60) /* after which timestamps say nothing, RFC 7323 section 5.5 */
 #define SOCKET_ESTABLISHED 1                  /* BPF_TCP_ESTABLISHED, and so on */
 #define SOCKET_SYN_RECEIVED 3                 /* a Fast Open child before the handshake's ACK */

@@ -14,6 +14,7 @@
 #include "root.h"
 #include "settings.h"
 #include "signature.h"
+#include "slots.h"
 #include "source.h"
 
 struct tally {

@@ -15,10 +15,6 @@
 #include "reset.h"
 #include "syn.h"
 
-#define OPTION_MPTCP 30
-#define MPTCP_CAPABLE 0
-#define MPTCP_JOIN 1
-
 /* Whether a SYN that passes is to pass without them: never where nothing may be blocked. */
 static __always_inline bool strips_mptcp(const struct packet *p)
 {

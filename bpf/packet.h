@@ -4,6 +4,8 @@
 #define SPILLWAY_PACKET_H
 
 #include "types.h"
+#include "verifier.h"
+#include "wire.h"
 
 /* The address pair is known but not the ports: judge by addresses alone. */
 #define PACKET_ADDRESSES_ONLY (1U << 0)
@@ -67,13 +69,6 @@
 /* It lies in the workspace, which is its own until it leaves. */
 #define PACKET_AT_WORK (1U << 23)
 
-/* Bits of the thirteenth byte of the TCP header. */
-#define TCP_BIT_FIN 0x01
-#define TCP_BIT_SYN 0x02
-#define TCP_BIT_RST 0x04
-#define TCP_BIT_ACK 0x10
-#define TCP_BIT_URG 0x20
-
 struct packet {
 	struct flow_key key;
 	__u32 l3_off;
@@ -113,14 +108,6 @@ struct packet {
 	struct tcp_fingerprint fingerprint;
 	struct tcp_facts facts;
 };
-
-/* Keeps a value in one register, so that the check and the use that follow are of the same one: clang would load the
- * field again, and the verifier has then not seen a check. */
-#define bounded(x) asm volatile("" : "+r"(x))
-
-/* What is read from memory again is a new number to the verifier: it forgets what it knew, and states that differed only
- * in that become one. */
-#define reload(x) (*(volatile typeof(x) *)&(x))
 
 #define SECOND_NS 1000000000ULL
 

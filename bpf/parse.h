@@ -31,31 +31,6 @@
 /* The verifier wants packet offsets below 65,536; headers that lie further than half of that are not followed. */
 #define L4_OFF_MASK 32767
 
-#define IPV6_OFFSET 0xfff8
-#define IPV6_MORE_FRAGMENTS 0x0001
-
-struct vlan_tag {
-	__be16 tci;
-	__be16 ethertype;
-};
-
-struct extension {
-	__u8 next;
-	__u8 len; /* 8-byte units after the first 8; for AH 4-byte units less 2 */
-};
-
-struct fragment_header {
-	__u8 next;
-	__u8 reserved;
-	__be16 frag_off; /* 13 bits offset, 2 reserved, 1 more fragments */
-	__be32 id;
-};
-
-static __always_inline bool is_tag(__u16 ethertype)
-{
-	return ethertype == ETH_P_8021Q || ethertype == ETH_P_8021AD;
-}
-
 /* header_at returns `size` bytes at off: in place where they lie in the linear part, else a copy of them in buf, or 0 where
  * the frame ends before. How much of a frame is linear is the driver's choice: with striding receive queues or a jumbo MTU it
  * may be less than the headers, down to nothing. */

@@ -14,10 +14,6 @@
 
 #include "packet.h"
 
-#define IPV4_OFFSET 0x1fff
-#define IPV4_MORE_FRAGMENTS 0x2000
-#define IPV4_WITHOUT_OPTIONS 0x45
-
 /* The sizes of all headers. (Not a packed struct of them: of its fields clang would read every byte by itself.) */
 #define PLAIN4 (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct tcphdr))
 #define PLAIN6 (sizeof(struct ethhdr) + sizeof(struct ipv6hdr) + sizeof(struct tcphdr))

@@ -14,6 +14,7 @@
 
 #include "maps.h"
 #include "packet.h"
+#include "slots.h"
 #include "stream.h"
 
 #define PROXY_LINE_MAX 107

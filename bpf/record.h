@@ -20,16 +20,6 @@
 #include "sslv2.h"
 #include "stream.h"
 
-#define TLS_CHANGE_CIPHER_SPEC 0x14
-#define TLS_ALERT 0x15
-#define TLS_ALERT_WARNING 1
-#define TLS_HANDSHAKE 0x16
-#define TLS_MAJOR_END 16 /* the first major version of a record that no server takes */
-#define TLS_CLIENT_HELLO 1
-#define TLS_RECORD_HEADER 5
-#define TLS_MESSAGE_HEADER 4
-#define TLS_RECORD_MAX 16384 /* RFC 8446 section 5.1 */
-
 /* A record of a kind and version that a server takes before or in a ClientHello. */
 static __always_inline bool is_taken(__u32 kind, __u32 major)
 {

@@ -7,6 +7,7 @@
 
 #include "maps.h"
 #include "packet.h"
+#include "slots.h"
 #include "source.h"
 
 static __always_inline __u32 service_at(const struct packet *p, __u32 slot, void *ports, __u8 protocol, __be16 port)

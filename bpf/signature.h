@@ -7,6 +7,7 @@
 
 #include "maps.h"
 #include "packet.h"
+#include "slots.h"
 
 /* p0f believes no more hops. */
 #define HOPS_MAX 35

@@ -10,11 +10,7 @@
 #include "hash.h"
 #include "maps.h"
 #include "packet.h"
-
-static __always_inline bool is_ipv4(const __be32 addr[4])
-{
-	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(0xffff);
-}
+#include "slots.h"
 
 /* hash_prefix is a keyed hash of the source's /24 or /48. */
 static __always_inline __u64 hash_prefix(const struct packet *p, __u64 key0, __u64 key1)

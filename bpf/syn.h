@@ -14,26 +14,6 @@
 #include "settings.h"
 #include "source.h"
 
-#define TCP_OPTIONS_BYTES 40 /* a data offset of 15 words less the header */
-#define OPTION_EOL 0
-#define OPTION_NOP 1
-#define OPTION_MSS 2
-#define OPTION_SCALE 3
-#define OPTION_SACK_PERMITTED 4
-#define OPTION_SACK 5
-#define OPTION_TIMESTAMPS 8
-/* RFC 7323 section 2.3 */
-#define SCALE_MAX 14
-
-#define IPV4_DONT_FRAGMENT 0x4000
-#define IPV4_RESERVED 0x8000
-#define IPV6_FLOW_LABEL 0xfffff
-#define TCP_BIT_PUSH 0x08
-#define TCP_BIT_URG 0x20
-#define TCP_BITS_ECN 0xc0
-/* Of the byte that holds the data offset, RFC 3540. */
-#define TCP_BIT_NONCE 0x01
-
 /* A TCP header with its options. */
 struct syn_header {
 	__u8 bytes[128]; /* 60 and more, so that a masked index and what clang makes of it are always inside */
