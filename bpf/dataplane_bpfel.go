@@ -199,12 +199,7 @@ const (
 
 type DataplaneHelloSet struct {
 	_    structs.HostLayout
-	Ways [4]struct {
-		_     structs.HostLayout
-		Owner uint64
-		Used  uint32
-		Pad   uint32
-	}
+	Ways [8]uint64
 }
 
 type DataplaneHost struct {

@@ -212,15 +212,11 @@ struct hello {
 };
 _Static_assert(sizeof(struct hello) == 56 + 3 * HELLO_MAX / 8 + HELLO_BYTES, "hello is ABI");
 
-/* A cache line of four places: whose they are, and since when nothing came to them. */
-enum { HELLO_WAYS = 4 };
-struct hello_way {
-	__u64 owner; /* of struct hello */
-	__u32 used;  /* in units of 2^20 ns */
-	__u32 pad;
-};
+/* A cache line of eight places, a word for each: the upper bits of whose it is, the lower ones of when something came to it
+ * last, in units of 2^16 ns; 0: it is free. */
+enum { HELLO_WAYS = 8 };
 struct hello_set {
-	struct hello_way ways[HELLO_WAYS];
+	__u64 ways[HELLO_WAYS];
 };
 _Static_assert(sizeof(struct hello_set) == 64, "hello_set is ABI");
 

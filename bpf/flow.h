@@ -47,7 +47,7 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 	f->score = p->score;
 	f->hello_end = p->hello_end;
 	f->sight = p->sight;
-	if (p->flags & PACKET_HELLO_PARTIAL)
+	if (p->flags & (PACKET_HELLO_PARTIAL | PACKET_WAS_HELD))
 		f->held = p->held + 1;
 	f->facts = p->facts;
 	if (flags & FLOW_CONFIRMED)

@@ -74,16 +74,16 @@ struct {
 	__type(value, struct workspace);
 } workspaces SEC(".maps");
 
-/* Whose the places in `hellos` are, four to a set; a connection has its place in one of two sets, by a keyed hash (place.h).
+/* Whose the places in `hellos` are, eight to a set; a connection has its place in one of two sets, by a keyed hash (place.h).
  * The upper half is for what no socket vouches for. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 512);
+	__uint(max_entries, 256);
 	__type(key, __u32);
 	__type(value, struct hello_set);
 } hello_sets SEC(".maps");
 
-/* ClientHellos that are not whole yet. One that is decided gives its place back. When all eight of a new one are taken,
+/* ClientHellos that are not whole yet. One that is decided gives its place back. When all sixteen of a new one are taken,
  * the one goes that nothing came to for the longest time: it stays unread, and its flow says so. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

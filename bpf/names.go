@@ -55,7 +55,7 @@ const (
 	ABIVersion    = 4
 	ServicesMax   = 33
 	Slots         = 8
-	HelloWays     = 4
+	HelloWays     = 8
 	RuleChainMax  = 8
 	TCPOptionsMax = 24
 	SignaturesMax = 8 // p0f signatures of one IP version and option layout

@@ -62,6 +62,9 @@
 /* What was read of its connection came together in a place. */
 #define PACKET_JOINED (1U << 29)
 
+/* A part of its connection's beginning was held before: where no place is, that part was lost. */
+#define PACKET_WAS_HELD (1U << 30)
+
 /* A SYN to a service whose connections are kept to plain TCP. */
 #define PACKET_STRIP (1U << 22)
 /* And it asked for another. */

@@ -279,6 +279,10 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 	else
 		recall_first(p, isn);
 	p->sight = flow->sight;
+	if (!was_read && flow->held) {
+		p->flags |= PACKET_WAS_HELD;
+		p->held = flow->held - 1;
+	}
 	if (flow->hello_end || is_tls_service(p)) {
 		bool is_behind = is_behind_hello(p, flow);
 		int reason = read_hello(ctx, p, isn);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* place.h finds the place of a connection among the hellos that are not whole yet, and locks it.
  *
- *   keyed hash of addresses, ports and ISN ──┬─▶ set of four ──┐     the place with this owner; else a free one of the set that
- *                                            └─▶ set of four ──┴──▶  has more; else the one that nothing came to for longest
+ *   keyed hash of addresses, ports and ISN ──┬─▶ set of eight ──┐     the place with this owner; else a free one of the set that
+ *                                            └─▶ set of eight ──┴──▶  has more; else the one that nothing came to for longest
  *
- * Two sets for each connection: a place is lost only when all eight are taken by others, which while half of all are free next
- * to never happens. Sets are small and lie apart from the bytes, so looking for a place reads two cache lines.
+ * Two sets for each connection: a place is lost only when all sixteen are taken by others, and to each of them something came
+ * later. While a share x of all places was taken since, that is x to the power of sixteen: next to never up to two thirds.
+ * Sets are small and lie apart from the bytes, so looking for a place reads two cache lines. A second half whose first one is
+ * lost takes no place, for it would never be whole, and cost another's.
  *
  * What is not proven has the upper half, so that forged hellos take no place from true ones; a hello whose first part came
  * before there was a socket, behind a SYN cookie, stays there. The sets are a hint that two processors may write at once; who
@@ -25,7 +27,12 @@
 /* How often a lock is asked for. Its holder reads a hello meanwhile, in a microsecond mostly. */
 #define LOCK_TRIES 256
 #define NO_PLACE 0x7fffffff
-#define AGE_FREE (~0U)
+/* Of a way: after 18 minutes something old looks young again, and stays a little longer. */
+#define USED_BITS 24
+/* 2^16 ns. The coarse clock stands still for up to 10 ms, in which many come. */
+#define USED_UNIT 16
+#define USED_MASK ((1ULL << USED_BITS) - 1)
+#define AGE_FREE (1U << USED_BITS)
 
 struct place_choice {
 	__u64 owner;
@@ -38,12 +45,20 @@ struct place_choice {
 
 /* The data of a SYN has a place of its own. Only a socket that has taken data in has taken that, and only where nothing else of
  * the connection is held (RFC 7413); every other server ignores it, and its client sends all of it again. */
-#define OWNER_SYN 2
+#define OWNER_SYN (1ULL << 62)
+/* No owner is 0 in the bits that a way has of it. Those below them choose the sets. */
+#define OWNER_ANY (1ULL << 63)
+#define SET_BITS 12
 
 static __always_inline __u64 name_hello(const struct packet *p, const struct runtime *rt, __u32 isn)
 {
 	__u64 name = hash_flow_key(&p->key, rt->seed[1], rt->seed[0]) + isn * 0x9e3779b97f4a7c15ULL;
-	return (name & ~(__u64)OWNER_SYN) | 1 | (is_syn(p) ? OWNER_SYN : 0);
+	return (name & ~OWNER_SYN) | OWNER_ANY | (is_syn(p) ? OWNER_SYN : 0);
+}
+
+static __always_inline bool is_of_owner(__u64 way, __u64 owner)
+{
+	return !((way ^ owner) >> USED_BITS);
 }
 
 /* look_in looks for the owner in a set, and for the place that it could have there. */
@@ -54,10 +69,10 @@ static __always_inline void look_in(struct place_choice *c, __u32 index)
 		return;
 	__u32 best = 0, best_age = 0, free = 0;
 	for (__u32 i = 0; i < HELLO_WAYS; i++) {
-		__u64 owner = set->ways[i].owner;
-		__u32 age = owner ? c->now - set->ways[i].used : AGE_FREE;
-		free += !owner;
-		if (owner == c->owner)
+		__u64 way = set->ways[i];
+		__u32 age = way ? (c->now - way) & USED_MASK : AGE_FREE;
+		free += !way;
+		if (is_of_owner(way, c->owner))
 			c->found = index * HELLO_WAYS + i;
 		if (age > best_age) {
 			best_age = age;
@@ -78,7 +93,7 @@ __noinline int look_for(struct place_choice *c, __u32 half)
 	if (!c)
 		return 0;
 	__u32 mask = settings.hello_mask / (2 * HELLO_WAYS), upper = half ? mask + 1 : 0;
-	__u32 first = c->owner >> 8 & mask, second = c->owner >> 40 & mask;
+	__u32 first = c->owner & mask, second = c->owner >> SET_BITS & mask;
 	second ^= second == first ? mask & 1 : 0;
 	look_in(c, first | upper);
 	if (c->found == NO_PLACE)
@@ -86,7 +101,7 @@ __noinline int look_for(struct place_choice *c, __u32 half)
 	return 0;
 }
 
-static __always_inline struct hello_way *way_of(__u32 place)
+static __always_inline __u64 *way_of(__u32 place)
 {
 	__u32 index = place / HELLO_WAYS;
 	struct hello_set *set = bpf_map_lookup_elem(&hello_sets, &index);
@@ -109,9 +124,9 @@ static __always_inline void free_hello(struct workspace *ws)
 	if (!ws->is_locked)
 		return;
 	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index);
-	struct hello_way *way = way_of(ws->hello_index);
-	if (h && way && way->owner == h->owner)
-		way->owner = 0;
+	__u64 *way = way_of(ws->hello_index);
+	if (h && way && is_of_owner(*way, h->owner))
+		*way = 0;
 	if (h)
 		h->owner = 0;
 	unlock_hello(ws);
@@ -169,7 +184,7 @@ __noinline int lock_hello(struct packet *p, __u32 isn, __u32 is_start)
 		return REASON_INTERNAL;
 	struct place_choice c = {
 		.owner = name_hello(p, rt, isn),
-		.now = bpf_ktime_get_coarse_ns() >> 20,
+		.now = bpf_ktime_get_ns() >> USED_UNIT,
 		.best = NO_PLACE,
 		.found = NO_PLACE,
 	};
@@ -184,17 +199,16 @@ __noinline int lock_hello(struct packet *p, __u32 isn, __u32 is_start)
 		}
 		c.found = other.found;
 	}
-	if (c.found == NO_PLACE && !is_start && p->flags & PACKET_NOT_FIRST)
-		return REASON_MIDSTREAM;
+	if (c.found == NO_PLACE && !is_start && p->flags & (PACKET_NOT_FIRST | PACKET_WAS_HELD))
+		return p->flags & PACKET_NOT_FIRST ? REASON_MIDSTREAM : REASON_HELLO_BUSY;
 	__u32 place = c.found != NO_PLACE ? c.found : c.best;
 	if (!lock_place(place))
 		return REASON_HELLO_BUSY;
 	struct hello *h = bpf_map_lookup_elem(&hellos, &place);
-	struct hello_way *way = way_of(place);
+	__u64 *way = way_of(place);
 	if (!h || !way)
 		return REASON_INTERNAL;
-	way->owner = c.owner;
-	way->used = c.now;
+	*way = (c.owner & ~USED_MASK) | (c.now & USED_MASK);
 	if (c.found != NO_PLACE && h->owner == (c.owner | OWNER_SYN))
 		h->owner = c.owner;
 	if (h->owner != c.owner)

@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 func open(t *testing.T) *plane {
 	t.Helper()
 	support.Need(t)
-	shared.once.Do(func() { shared.plane, shared.err = openPlane() })
+	shared.once.Do(func() { shared.plane, shared.err = openPlane("ja4", capacity) })
 	if shared.err != nil {
 		t.Fatalf("open the dataplane: %v", shared.err)
 	}

@@ -45,8 +45,9 @@ func TestSharedPlaces(t *testing.T) {
 		other.k.Source = p.visits(visitorIP, other.k.Source.Port()+10000, nil).k.Source
 		other.bytes(0, half(other))
 	}
-	v.bytes(1460, len(bot))
-	p.wants("the bot again", "XDP_DROP", v.bytes(0, 1460))
+	p.wants("a second half whose first one is lost", "XDP_PASS", v.bytes(1460, len(bot)))
+	p.wants("the first half again", "XDP_PASS", v.bytes(0, 1460))
+	p.wants("the bot again", "XDP_DROP", v.bytes(1460, len(bot)))
 }
 
 // A place whose owner's processor died with the lock is free again after a second; until then nobody waits for it.

@@ -32,8 +32,8 @@ type plane struct {
 	generous *ebpf.Collection     // the programs once more, see spendFreely
 }
 
-func openPlane() (*plane, error) {
-	own, err := support.Open("ja4", loader.Options{Capacity: capacity, Lab: true})
+func openPlane(name string, capacity config.Capacity) (*plane, error) {
+	own, err := support.Open(name, loader.Options{Capacity: capacity, Lab: true})
 	if err != nil {
 		return nil, err
 	}
