@@ -190,11 +190,10 @@ func TestConntrackPortIsUsedAgain(t *testing.T) {
 func TestConntrackIsNotAsked(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p, k := tracked(t, f)
-		ask := p.asked()
-		ask(false)
+		ask := p.away(bpf.ProgramConntrack)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
 		p.want("without the program", k.next(0, hello, 0), passes("unconfirmed"))
-		ask(true)
+		ask()
 		h := f.behind()
 		h.Services[0].Confirm = config.ConfirmSocket
 		p.publish(h, nothing())
@@ -208,8 +207,8 @@ func TestConntrackIsNotAsked(t *testing.T) {
 	})
 }
 
-// asked returns a switch that takes the program away from behind the dataplane, and puts it back.
-func (p *plane) asked() func(bool) {
+// away takes programs away from behind the dataplane, and returns who puts them back.
+func (p *plane) away(programs ...uint32) (back func()) {
 	p.t.Helper()
 	arrays, err := filepath.Glob(filepath.Join(p.Pins, "v*", "programs", "*", "array"))
 	if err != nil || len(arrays) != 1 {
@@ -217,14 +216,11 @@ func (p *plane) asked() func(bool) {
 	}
 	array, err := ebpf.LoadPinnedMap(arrays[0], nil)
 	p.must(err)
-	p.t.Cleanup(func() { _ = array.Close() })
-	return func(on bool) {
-		if on {
-			p.must(p.RefillPrograms())
-		} else {
-			p.must(array.Delete(uint32(bpf.ProgramConntrack)))
-		}
+	defer array.Close()
+	for _, program := range programs {
+		p.must(array.Delete(program))
 	}
+	return func() { p.must(p.RefillPrograms()) }
 }
 
 // An entry that was picked up in the middle says what its first packet said, and that is a stranger's.
