@@ -131,6 +131,8 @@ func TestSegments(t *testing.T) {
 		}
 	}
 	wg.Wait()
+	t.Run("crowded places", func(t *testing.T) { w.crowded(t, bot, visitor) })
+	t.Run("fragments", func(t *testing.T) { w.fragmented(t, bot, visitor) })
 }
 
 func (w *wire) cell(p place, v server, f family, send way, bot, visitor []byte) error {

@@ -28,6 +28,10 @@ func tricks(t *testing.T) map[string]trick {
 	for name, stream := range oldTricks() {
 		all[name] = trick{stream, old[name]}
 	}
+	full := fullLists(goHello(t, "http/1.1"))
+	for name, stream := range fullLists(goHello(t)) {
+		all[name] = trick{stream, full[name]}
+	}
 	for name, config := range oddHellos() {
 		fewer := config.Clone()
 		fewer.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
@@ -106,6 +110,7 @@ func TestServedMeansRead(t *testing.T) {
 	}
 	wg.Wait()
 	t.Logf("%d cells", cells.Load())
+	t.Run("beyond the limits", s.overlong)
 }
 
 // cell says what is wrong with a visitor and a bot of one server.
