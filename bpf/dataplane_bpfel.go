@@ -37,6 +37,21 @@ type DataplaneConntrack struct {
 	Reserved  [8]uint32
 }
 
+type DataplaneControlShift uint32
+
+const (
+	DataplaneControlShiftCONTROL_MODE      DataplaneControlShift = 0
+	DataplaneControlShiftCONTROL_STABLE    DataplaneControlShift = 2
+	DataplaneControlShiftCONTROL_CANDIDATE DataplaneControlShift = 6
+	DataplaneControlShiftCONTROL_PREVIOUS  DataplaneControlShift = 10
+	DataplaneControlShiftCONTROL_HOST      DataplaneControlShift = 14
+	DataplaneControlShiftCONTROL_SHADOW    DataplaneControlShift = 18
+	DataplaneControlShiftCONTROL_PAIR      DataplaneControlShift = 19
+	DataplaneControlShiftCONTROL_BUDGET    DataplaneControlShift = 20
+	DataplaneControlShiftCONTROL_CANARY    DataplaneControlShift = 21
+	DataplaneControlShiftCONTROL_EPOCH     DataplaneControlShift = 32
+)
+
 type DataplaneCounter struct {
 	_           structs.HostLayout
 	Packets     [8]uint64
@@ -128,6 +143,15 @@ const (
 	DataplaneFlowFlagsFLOW_CUT             DataplaneFlowFlags = 32
 	DataplaneFlowFlagsFLOW_READ            DataplaneFlowFlags = 64
 	DataplaneFlowFlagsFLOW_GAP             DataplaneFlowFlags = 128
+)
+
+type DataplaneFlowHints uint32
+
+const (
+	DataplaneFlowHintsHINT_SYN       DataplaneFlowHints = 1
+	DataplaneFlowHintsHINT_END       DataplaneFlowHints = 2
+	DataplaneFlowHintsHINT_NO_SOCKET DataplaneFlowHints = 4
+	DataplaneFlowHintsHINT_HEALED    DataplaneFlowHints = 8
 )
 
 type DataplaneFlowKey struct {

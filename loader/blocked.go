@@ -89,12 +89,12 @@ func blockedFlow(k bpf.FlowKey, isn uint32) BlockedFlow {
 // isBlockedForGood says of a flow what mark_release in bpf/release.h says of a FIN. A flow of an older control word is left
 // alone: the kernel would judge it again with its next packet, and here is none.
 func (d *Dataplane) isBlockedForGood(k *bpf.FlowKey, f *bpf.Flow) bool {
-	blocks := f.Verdict == uint8(bpf.DataplaneVerdictVERDICT_DROP) || f.Verdict == uint8(bpf.DataplaneVerdictVERDICT_RESET)
-	if !blocks || f.Flags&uint8(bpf.DataplaneFlowFlagsFLOW_CONFIRMED) == 0 {
+	blocks := f.Verdict == uint8(bpf.VerdictDrop) || f.Verdict == uint8(bpf.VerdictReset)
+	if !blocks || f.Flags&uint8(bpf.FlowConfirmed) == 0 {
 		return false
 	}
 	c := d.Control()
-	return c.Mode == bpf.DataplaneModeMODE_ENFORCE && f.Slot == c.Stable && f.Slot != bpf.SlotEmpty && f.Epoch == c.Epoch &&
+	return c.Mode == bpf.ModeEnforce && f.Slot == c.Stable && f.Slot != bpf.SlotEmpty && f.Epoch == c.Epoch &&
 		f.Generation != 0 && f.Generation == d.Baked() && Deadline(f.ExpiresNs).Active() && !d.passes(k)
 }
 

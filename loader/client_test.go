@@ -120,23 +120,23 @@ func TestSignaturesAreInTheKernel(t *testing.T) {
 		return bpf.TCPLayout{Version: version, KindCount: 5, Kinds: [24]uint8{2, 4, 8, 1, 3}}
 	}
 	const (
-		df, id, flow, seq = uint32(bpf.DataplaneTcpQuirkQUIRK_DF), uint32(bpf.DataplaneTcpQuirkQUIRK_ID), uint32(bpf.DataplaneTcpQuirkQUIRK_FLOW), uint32(bpf.DataplaneTcpQuirkQUIRK_ZERO_SEQ)
-		only4             = df | id | uint32(bpf.DataplaneTcpQuirkQUIRK_ZERO_ID) | uint32(bpf.DataplaneTcpQuirkQUIRK_RESERVED)
-		payload           = uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)
-		all               = uint32(bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS)<<1 - 1
-		anyMSS, anyScale  = uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_ANY_MSS), uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_ANY_SCALE)
+		df, id, flow, seq = uint32(bpf.QuirkDF), uint32(bpf.QuirkID), uint32(bpf.QuirkFlow), uint32(bpf.QuirkZeroSeq)
+		only4             = df | id | uint32(bpf.QuirkZeroID) | uint32(bpf.QuirkReserved)
+		payload           = uint32(bpf.QuirkPayload)
+		all               = uint32(bpf.QuirkBadOptions)<<1 - 1
+		anyMSS, anyScale  = uint8(bpf.SignatureAnyMSS), uint8(bpf.SignatureAnyScale)
 	)
 	want := map[bpf.TCPLayout][]bpf.TCPSignature{
 		linux(4): {
-			{Head: bad, Quirks: df | id, QuirksMask: all&^flow | payload, Window: 44, WindowKind: uint8(bpf.DataplaneTcpWindowWINDOW_MSS), Scale: 7, Ttl: 64, Flags: anyMSS},
-			{Head: odd, Quirks: df, QuirksMask: all, Ttl: 64, Flags: anyMSS | anyScale | uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_ANY_PAYLOAD)},
+			{Head: bad, Quirks: df | id, QuirksMask: all&^flow | payload, Window: 44, WindowKind: uint8(bpf.WindowMSS), Scale: 7, Ttl: 64, Flags: anyMSS},
+			{Head: odd, Quirks: df, QuirksMask: all, Ttl: 64, Flags: anyMSS | anyScale | uint8(bpf.SignatureAnyPayload)},
 		},
 		linux(6): {
-			{Head: bad, QuirksMask: all&^only4 | payload, Window: 44, WindowKind: uint8(bpf.DataplaneTcpWindowWINDOW_MSS), Scale: 7, Ttl: 64, Flags: anyMSS},
+			{Head: bad, QuirksMask: all&^only4 | payload, Window: 44, WindowKind: uint8(bpf.WindowMSS), Scale: 7, Ttl: 64, Flags: anyMSS},
 		},
 		{Version: 6, KindCount: 3, EolPad: 1, Kinds: [24]uint8{2, 1, 0}}: {
-			{Head: odd, Quirks: flow | seq | payload, QuirksMask: all | payload, Window: 8192, WindowKind: uint8(bpf.DataplaneTcpWindowWINDOW_MODULO), Mss: 1440, Ttl: 128,
-				Flags: uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_RANDOM_TTL)},
+			{Head: odd, Quirks: flow | seq | payload, QuirksMask: all | payload, Window: 8192, WindowKind: uint8(bpf.WindowModulo), Mss: 1440, Ttl: 128,
+				Flags: uint8(bpf.SignatureRandomTTL)},
 		},
 	}
 	got := map[bpf.TCPLayout][]bpf.TCPSignature{}
@@ -170,21 +170,21 @@ func TestSignaturesAreInTheKernel(t *testing.T) {
 // The numbers of config are those of the dataplane, though config does not import them.
 func TestQuirksAndWindowsHaveTheDataplanesNumbers(t *testing.T) {
 	for name, want := range map[string]bpf.DataplaneTcpQuirk{
-		"df": bpf.DataplaneTcpQuirkQUIRK_DF, "df,id+": bpf.DataplaneTcpQuirkQUIRK_DF | bpf.DataplaneTcpQuirkQUIRK_ID, "id-": bpf.DataplaneTcpQuirkQUIRK_ZERO_ID,
-		"ecn": bpf.DataplaneTcpQuirkQUIRK_ECN, "0+": bpf.DataplaneTcpQuirkQUIRK_RESERVED, "seq-": bpf.DataplaneTcpQuirkQUIRK_ZERO_SEQ, "ack+": bpf.DataplaneTcpQuirkQUIRK_ACK,
-		"uptr+": bpf.DataplaneTcpQuirkQUIRK_URG_POINTER, "urgf+": bpf.DataplaneTcpQuirkQUIRK_URG, "pushf+": bpf.DataplaneTcpQuirkQUIRK_PUSH, "ts1-": bpf.DataplaneTcpQuirkQUIRK_ZERO_TS,
-		"ts2+": bpf.DataplaneTcpQuirkQUIRK_PEER_TS, "opt+": bpf.DataplaneTcpQuirkQUIRK_AFTER_EOL, "exws": bpf.DataplaneTcpQuirkQUIRK_SCALE, "bad": bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS,
+		"df": bpf.QuirkDF, "df,id+": bpf.QuirkDF | bpf.QuirkID, "id-": bpf.QuirkZeroID,
+		"ecn": bpf.QuirkECN, "0+": bpf.QuirkReserved, "seq-": bpf.QuirkZeroSeq, "ack+": bpf.QuirkACK,
+		"uptr+": bpf.QuirkURGPointer, "urgf+": bpf.QuirkURG, "pushf+": bpf.QuirkPush, "ts1-": bpf.QuirkZeroTS,
+		"ts2+": bpf.QuirkPeerTS, "opt+": bpf.QuirkAfterEOL, "exws": bpf.QuirkScale, "bad": bpf.QuirkBadOptions,
 	} {
 		s := mustP0F(t, "r", "4:64:0:*:*,*:mss,ws,ts,eol+1:"+name+":0").Signature
 		if s.Quirks != signature.Quirks(want) {
 			t.Errorf("%s is %x, want %x", name, s.Quirks, want)
 		}
 	}
-	if got := signature.QuirksOf(6); got != signature.Quirks(bpf.DataplaneTcpQuirkQUIRK_FLOW) {
+	if got := signature.QuirksOf(6); got != signature.Quirks(bpf.QuirkFlow) {
 		t.Errorf("IPv6's quirks are %x", got)
 	}
-	for text, want := range map[string]bpf.DataplaneTcpWindow{"*": bpf.DataplaneTcpWindowWINDOW_ANY, "8192": bpf.DataplaneTcpWindowWINDOW_VALUE, "%2": bpf.DataplaneTcpWindowWINDOW_MODULO,
-		"mss*2": bpf.DataplaneTcpWindowWINDOW_MSS, "mtu*2": bpf.DataplaneTcpWindowWINDOW_MTU} {
+	for text, want := range map[string]bpf.DataplaneTcpWindow{"*": bpf.WindowAny, "8192": bpf.WindowValue, "%2": bpf.WindowModulo,
+		"mss*2": bpf.WindowMSS, "mtu*2": bpf.WindowMTU} {
 		if s := mustP0F(t, "r", "4:64:0:*:"+text+",*:mss::0").Signature; s.Window.Kind != signature.WindowKind(want) {
 			t.Errorf("window %s is %d, want %d", text, s.Window.Kind, want)
 		}

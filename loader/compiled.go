@@ -44,12 +44,3 @@ func FormatFingerprint(f bpf.TCPFingerprint) string { return compile.FormatFinge
 
 // FormatP0F returns what p0f v3 prints of a SYN: see compile.FormatP0F.
 func FormatP0F(f bpf.TCPFingerprint, facts bpf.TCPFacts) string { return compile.FormatP0F(f, facts) }
-
-// FormatJA4 returns the JA4 of a ClientHello as it is printed.
-func FormatJA4(f bpf.TLSFingerprint) string { return compile.FormatJA4(f) }
-
-// FormatStableJA4 returns the stable JA4.
-func FormatStableJA4(f bpf.TLSFingerprint) string { return compile.FormatStableJA4(f) }
-
-// ParseJA4 reads what FormatJA4 wrote.
-func ParseJA4(s string) (bpf.TLSFingerprint, error) { return compile.ParseJA4(s) }

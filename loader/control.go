@@ -25,50 +25,38 @@ type Control struct {
 	Epoch     uint32 // grows with every change
 }
 
-// The layout is drawn in bpf/types.h.
-const (
-	controlStable    = 2
-	controlCandidate = 6
-	controlPrevious  = 10
-	controlHost      = 14
-	controlShadow    = 18
-	controlPair      = 19
-	controlBudget    = 20
-	controlCanary    = 21
-	controlEpoch     = 32
+const canaryAll = 1000
 
-	canaryAll = 1000
-)
-
+// unpackControl reads the layout that is drawn in bpf/types.h.
 func unpackControl(w uint64) Control {
-	slot := func(shift uint) uint8 { return uint8(w >> shift & 15) }
-	flag := func(shift uint) bool { return w>>shift&1 != 0 }
+	slot := func(shift bpf.ControlShift) uint8 { return uint8(w >> shift & 15) }
+	flag := func(shift bpf.ControlShift) bool { return w>>shift&1 != 0 }
 	return Control{
 		Mode:      bpf.Mode(w & 3),
-		Stable:    slot(controlStable),
-		Candidate: slot(controlCandidate),
-		Previous:  slot(controlPrevious),
-		Host:      slot(controlHost),
-		Shadow:    flag(controlShadow),
-		Pair:      flag(controlPair),
-		Budget:    flag(controlBudget),
-		Canary:    uint16(w >> controlCanary & 1023),
-		Epoch:     uint32(w >> controlEpoch),
+		Stable:    slot(bpf.ControlStable),
+		Candidate: slot(bpf.ControlCandidate),
+		Previous:  slot(bpf.ControlPrevious),
+		Host:      slot(bpf.ControlHost),
+		Shadow:    flag(bpf.ControlShadow),
+		Pair:      flag(bpf.ControlPair),
+		Budget:    flag(bpf.ControlBudget),
+		Canary:    uint16(w >> bpf.ControlCanary & 1023),
+		Epoch:     uint32(w >> bpf.ControlEpoch),
 	}
 }
 
 func (c Control) pack() uint64 {
-	slot := func(s uint8, shift uint) uint64 { return uint64(s) & 15 << shift }
-	flag := func(f bool, shift uint) uint64 {
+	slot := func(s uint8, shift bpf.ControlShift) uint64 { return uint64(s) & 15 << shift }
+	flag := func(f bool, shift bpf.ControlShift) uint64 {
 		if f {
 			return 1 << shift
 		}
 		return 0
 	}
-	return uint64(c.Mode)&3 | slot(c.Stable, controlStable) | slot(c.Candidate, controlCandidate) |
-		slot(c.Previous, controlPrevious) | slot(c.Host, controlHost) |
-		flag(c.Shadow, controlShadow) | flag(c.Pair, controlPair) | flag(c.Budget, controlBudget) |
-		uint64(min(c.Canary, canaryAll))<<controlCanary | uint64(c.Epoch)<<controlEpoch
+	return uint64(c.Mode)&3 | slot(c.Stable, bpf.ControlStable) | slot(c.Candidate, bpf.ControlCandidate) |
+		slot(c.Previous, bpf.ControlPrevious) | slot(c.Host, bpf.ControlHost) |
+		flag(c.Shadow, bpf.ControlShadow) | flag(c.Pair, bpf.ControlPair) | flag(c.Budget, bpf.ControlBudget) |
+		uint64(min(c.Canary, canaryAll))<<bpf.ControlCanary | uint64(c.Epoch)<<bpf.ControlEpoch
 }
 
 // Change says what Publish changes; nil leaves a field as it is.
@@ -218,7 +206,7 @@ func (d *Dataplane) DropGenerations() (Control, error) { return d.swap(Control.D
 // ModeOf returns the control word's mode for a host file's.
 func ModeOf(m config.Mode) bpf.Mode {
 	if m == config.ModeEnforce {
-		return bpf.DataplaneModeMODE_ENFORCE
+		return bpf.ModeEnforce
 	}
-	return bpf.DataplaneModeMODE_OBSERVE
+	return bpf.ModeObserve
 }

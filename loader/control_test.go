@@ -15,7 +15,7 @@ import (
 func TestControlWordKeepsEveryField(t *testing.T) {
 	for _, c := range []Control{
 		{},
-		{Mode: bpf.DataplaneModeMODE_ENFORCE, Stable: 7, Candidate: 1, Previous: 2, Host: 7, Shadow: true, Pair: true, Budget: true, Canary: 1000, Epoch: 1<<32 - 1},
+		{Mode: bpf.ModeEnforce, Stable: 7, Candidate: 1, Previous: 2, Host: 7, Shadow: true, Pair: true, Budget: true, Canary: 1000, Epoch: 1<<32 - 1},
 		{Canary: 1000}, {Host: 7}, {Previous: 7}, {Candidate: 7}, {Stable: 7}, {Epoch: 1}, {Shadow: true}, {Pair: true}, {Budget: true},
 	} {
 		if got := unpackControl(c.pack()); got != c {

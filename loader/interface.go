@@ -25,7 +25,7 @@ func LeavesSums(driver string) bool { return slices.Contains(leavesSums, driver)
 func flagsOf(index int) uint32 {
 	flags := sumFlags(index)
 	if dev, err := DeviceByIndex(index); err == nil && dev.Answers() == AnswerLost {
-		flags |= uint32(bpf.DataplaneInterfaceFlagsINTERFACE_NO_TX)
+		flags |= uint32(bpf.InterfaceNoTX)
 	}
 	return flags
 }
@@ -45,7 +45,7 @@ func sumFlags(index int) uint32 {
 	if err != nil || !LeavesSums(unix.ByteSliceToString(info.Driver[:])) {
 		return 0
 	}
-	return uint32(bpf.DataplaneInterfaceFlagsINTERFACE_PARTIAL_SUMS)
+	return uint32(bpf.InterfacePartialSums)
 }
 
 // noteInterface tells the dataplane what an interface is. By its number, which stays when it is renamed.
@@ -96,7 +96,7 @@ func (d *Dataplane) noteInterfaces() error {
 func (d *Dataplane) Unanswered() (map[int]bool, error) {
 	out := map[int]bool{}
 	err := eachRow(d.maps[bpf.DataplaneMapInterfaces], func(index uint32, i bpf.Interface) {
-		if i.Flags&uint32(bpf.DataplaneInterfaceFlagsINTERFACE_NO_TX) != 0 {
+		if i.Flags&uint32(bpf.InterfaceNoTX) != 0 {
 			out[int(index)] = true
 		}
 	})

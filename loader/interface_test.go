@@ -28,7 +28,7 @@ func TestInterfacesAreNoted(t *testing.T) {
 		if err := d.maps[bpf.DataplaneMapInterfaces].Lookup(uint32(a.Index), &got); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		if want := bpf.DataplaneInterfaceFlagsINTERFACE_PARTIAL_SUMS | bpf.DataplaneInterfaceFlagsINTERFACE_NO_TX; got.Flags != uint32(want) {
+		if want := bpf.InterfacePartialSums | bpf.InterfaceNoTX; got.Flags != uint32(want) {
 			t.Errorf("%s: flags %d of a veth", what, got.Flags)
 		}
 	}

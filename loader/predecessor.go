@@ -161,7 +161,7 @@ func (d *Dataplane) copyBlocked(from source) error {
 	var blocked []bpf.FlowKey
 	var values []bpf.Flow
 	err := from.flows(func(key bpf.FlowKey, f bpf.Flow) {
-		if f.Verdict == uint8(bpf.DataplaneVerdictVERDICT_PASS) {
+		if f.Verdict == uint8(bpf.VerdictPass) {
 			return
 		}
 		f.Epoch = ^uint32(0) // of no control word

@@ -43,7 +43,7 @@ func TestA2UpgradeIsOneStore(t *testing.T) {
 	dns, _ := mustHost(t, old).Service("dns")
 	old.SetServiceBypass(dns.ID, DeadlineForever)
 	blocked, passing := bpf.FlowKey{Sport: 1}, bpf.FlowKey{Sport: 2}
-	for key, verdict := range map[bpf.FlowKey]bpf.Verdict{blocked: bpf.DataplaneVerdictVERDICT_DROP, passing: bpf.DataplaneVerdictVERDICT_PASS} {
+	for key, verdict := range map[bpf.FlowKey]bpf.Verdict{blocked: bpf.VerdictDrop, passing: bpf.VerdictPass} {
 		if err := old.maps[bpf.DataplaneMapFlows].Put(key, bpf.Flow{Verdict: uint8(verdict), Isn: 7}); err != nil {
 			t.Fatal(err)
 		}

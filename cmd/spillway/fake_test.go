@@ -126,7 +126,7 @@ func number(f float64) *float64 { return &f }
 func serving() *view.Reading {
 	blocks := loader.Blocking{From: map[uint32]uint8{loader.TagOf("web"): 80, loader.TagOf("shop"): 80}, Reach: 100, Strong: true}
 	return &view.Reading{
-		Control: loader.Control{Mode: bpf.DataplaneModeMODE_ENFORCE, Epoch: 9, Stable: 2, Previous: 1, Host: 1},
+		Control: loader.Control{Mode: bpf.ModeEnforce, Epoch: 9, Stable: 2, Previous: 1, Host: 1},
 		Generations: []loader.GenerationInfo{
 			{Slot: 1, Role: "previous", Number: 11, Digest: digest(0x11), Built: now.Add(-50 * time.Hour), Rows: config.Counts{"rules": 3}, Blocking: blocks},
 			{Slot: 2, Role: "stable", Number: 12, Digest: digest(0xa0), Built: now.Add(-3*time.Hour - 20*time.Minute), Rows: config.Counts{"rules": 4, "prefixes_v4": 1200}, Blocking: blocks},

@@ -185,7 +185,7 @@ func TestBypassWorksWhateverIsBroken(t *testing.T) {
 	// A14: a rollback beside it is one compare-and-swap; it writes it down when it goes on.
 	s.want(exitOK, "rollback", "--to", "observe", "--reason", "it hangs")
 	s.wantOut("it writes this down when it goes on")
-	if left, _ := holder.Notes(); d.Control().Mode != bpf.DataplaneModeMODE_OBSERVE || len(left) != 1 || left[0].Reason != "it hangs" {
+	if left, _ := holder.Notes(); d.Control().Mode != bpf.ModeObserve || len(left) != 1 || left[0].Reason != "it hangs" {
 		t.Errorf("control %+v, notes %+v", d.Control(), left)
 	}
 	holder.Close()

@@ -24,7 +24,7 @@ func TestStatusScreens(t *testing.T) {
 	}{
 		{"status-enforce", nil, nil, exitOK},
 		{"status-service-bypass", func(r *view.Reading) { r.Services[2] = loader.In(25*time.Minute + time.Second/2) }, nil, exitDegraded},
-		{"status-observe", func(r *view.Reading) { r.Control.Mode = bpf.DataplaneModeMODE_OBSERVE }, func(st *api.Status) {
+		{"status-observe", func(r *view.Reading) { r.Control.Mode = bpf.ModeObserve }, func(st *api.Status) {
 			for i, p := range st.Packets {
 				if p.Verdict == "drop" {
 					st.Packets[i].Verdict = "would_drop"
@@ -59,7 +59,7 @@ func TestStatusScreens(t *testing.T) {
 			st.Source, st.Agent, st.LastKnownGood, st.MaxMode = api.SourcePins, nil, nil, ""
 		}, exitDegraded},
 		{"status-first-day", func(r *view.Reading) {
-			r.Control.Mode, r.Control.Stable, r.Generations = bpf.DataplaneModeMODE_OBSERVE, 0, nil
+			r.Control.Mode, r.Control.Stable, r.Generations = bpf.ModeObserve, 0, nil
 		}, func(st *api.Status) { st.Packets, st.LastKnownGood, st.Bans = nil, nil, 0 }, exitDegraded},
 	}
 	for _, c := range cases {

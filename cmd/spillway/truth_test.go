@@ -58,11 +58,11 @@ func (k *readKernel) Close() error                                 { return nil 
 // Counters are those of what was counted.
 func (k *readKernel) Counters() (all []loader.Counter, err error) {
 	frames := k.r.Counted.Frames
-	all = append(all, loader.Counter{Reason: bpf.DataplaneReasonREASON_MALFORMED, Packets: frames.Malformed},
-		loader.Counter{Reason: bpf.DataplaneReasonREASON_NOT_SERVICE, Packets: frames.All - frames.Malformed})
+	all = append(all, loader.Counter{Reason: bpf.ReasonMalformed, Packets: frames.Malformed},
+		loader.Counter{Reason: bpf.ReasonNotService, Packets: frames.All - frames.Malformed})
 	for id, n := range k.r.Counted.First {
-		all = append(all, loader.Counter{Service: id, Reason: bpf.DataplaneReasonREASON_UNCONFIRMED, Packets: n.Unvouched},
-			loader.Counter{Service: id, Reason: bpf.DataplaneReasonREASON_NO_MATCH, Packets: n.Vouched, Connections: n.Vouched})
+		all = append(all, loader.Counter{Service: id, Reason: bpf.ReasonUnconfirmed, Packets: n.Unvouched},
+			loader.Counter{Service: id, Reason: bpf.ReasonNoMatch, Packets: n.Vouched, Connections: n.Vouched})
 	}
 	slices.SortFunc(all, func(a, b loader.Counter) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Reason, b.Reason))

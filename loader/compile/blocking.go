@@ -77,7 +77,7 @@ func BlockingOf(g *bpf.Generation, rules []bpf.RuleNode, now, accepted uint64) B
 		if p.Reset != 0 {
 			b.Resets[p.Tag] = true
 		}
-		if p.Flags&uint8(bpf.DataplanePolicyFlagsPOLICY_DROP_FRAGMENTS) != 0 {
+		if p.Flags&uint8(bpf.PolicyDropFragments) != 0 {
 			b.Fragments[p.Tag] = true
 		}
 	}

@@ -76,11 +76,11 @@ func (img *HostImage) AnyPort() {
 func (img *HostImage) Number() uint32 { return img.host.Number }
 
 var kindNames = map[bpf.ServiceKind]string{
-	bpf.DataplaneServiceKindKIND_TLS:  string(config.KindTLS),
-	bpf.DataplaneServiceKindKIND_HTTP: string(config.KindHTTP),
-	bpf.DataplaneServiceKindKIND_TCP:  string(config.KindTCP),
-	bpf.DataplaneServiceKindKIND_QUIC: string(config.KindQUIC),
-	bpf.DataplaneServiceKindKIND_UDP:  string(config.KindUDP),
+	bpf.KindTLS:  string(config.KindTLS),
+	bpf.KindHTTP: string(config.KindHTTP),
+	bpf.KindTCP:  string(config.KindTCP),
+	bpf.KindQUIC: string(config.KindQUIC),
+	bpf.KindUDP:  string(config.KindUDP),
 }
 
 func kindNumber(k config.Kind) uint8 {
@@ -118,17 +118,17 @@ func HostFile(h *config.Host, current *HostInfo, number uint32) (*HostImage, err
 		id := ids[s.Name]
 		service := bpf.Service{Tag: ServiceTag(s.Name), Kind: kindNumber(s.Kind)}
 		if s.MPTCP == config.MPTCPStrip {
-			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_STRIP_MPTCP)
+			service.Flags |= uint8(bpf.ServiceStripMPTCP)
 		}
 		copy(service.Name[:len(service.Name)-1], s.Name)
 		if s.AsksConntrack() {
-			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_ASKS_CONNTRACK)
+			service.Flags |= uint8(bpf.ServiceAsksConntrack)
 		}
 		if s.ProxyProtocol {
-			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_PROXY_PROTOCOL)
+			service.Flags |= uint8(bpf.ServiceProxyProtocol)
 		}
 		if s.AsksEgress() {
-			service.Flags |= uint8(bpf.DataplaneServiceFlagsSERVICE_ASKS_EGRESS)
+			service.Flags |= uint8(bpf.ServiceAsksEgress)
 		}
 		img.host.Services[id] = service
 		img.resets[id] = s.Resettable()
@@ -138,7 +138,7 @@ func HostFile(h *config.Host, current *HostInfo, number uint32) (*HostImage, err
 	for _, s := range h.Services {
 		id := ids[s.Name]
 		if !s.Local {
-			id |= uint8(bpf.DataplaneServiceIdFlagsSERVICE_REMOTE)
+			id |= uint8(bpf.ServiceRemote)
 		}
 		for _, a := range s.Addresses {
 			img.listen(a, s.Protocol(), s.Port, id)
@@ -161,10 +161,10 @@ func (img *HostImage) fragmentFlags(b *config.Bundle, id int) uint8 {
 	if !drops(s) {
 		return 0
 	}
-	flags := uint8(bpf.DataplanePolicyFlagsPOLICY_DROP_FRAGMENTS | bpf.DataplanePolicyFlagsPOLICY_DROP_TINY)
+	flags := uint8(bpf.PolicyDropFragments | bpf.PolicyDropTiny)
 	for _, other := range img.services {
 		if other.Name != "" && other.Protocol() == s.Protocol() && s.Overlaps(other) && !drops(other) {
-			flags = uint8(bpf.DataplanePolicyFlagsPOLICY_DROP_FRAGMENTS)
+			flags = uint8(bpf.PolicyDropFragments)
 		}
 	}
 	return flags

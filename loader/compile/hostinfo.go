@@ -30,11 +30,11 @@ type ServiceInfo struct {
 func confirmOf(s bpf.Service) config.Confirm {
 	has := func(flag bpf.DataplaneServiceFlags) bool { return s.Flags&uint8(flag) != 0 }
 	switch {
-	case s.Kind == uint8(bpf.DataplaneServiceKindKIND_QUIC), s.Kind == uint8(bpf.DataplaneServiceKindKIND_UDP):
+	case s.Kind == uint8(bpf.KindQUIC), s.Kind == uint8(bpf.KindUDP):
 		return ""
-	case has(bpf.DataplaneServiceFlagsSERVICE_ASKS_EGRESS):
+	case has(bpf.ServiceAsksEgress):
 		return config.ConfirmEgress
-	case has(bpf.DataplaneServiceFlagsSERVICE_ASKS_CONNTRACK):
+	case has(bpf.ServiceAsksConntrack):
 		return config.ConfirmAuto
 	}
 	return config.ConfirmSocket

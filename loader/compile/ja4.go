@@ -44,18 +44,18 @@ func compareJA4s(a, b bpf.JA4Key) int {
 func ja4Key(f config.JA4Feature) bpf.JA4Key {
 	var key bpf.JA4Key
 	if f.Stable {
-		key.Form |= uint8(bpf.DataplaneJa4FormJA4STABLE)
+		key.Form |= uint8(bpf.JA4FormStable)
 	}
 	if f.Match.A != "" {
-		key.Form |= uint8(bpf.DataplaneJa4FormJA4A)
+		key.Form |= uint8(bpf.JA4FormA)
 		copy(key.A[:], f.Match.A)
 	}
 	if f.Match.B != "" {
-		key.Form |= uint8(bpf.DataplaneJa4FormJA4B)
+		key.Form |= uint8(bpf.JA4FormB)
 		_, _ = hex.Decode(key.B[:], []byte(f.Match.B))
 	}
 	if f.Match.C != "" {
-		key.Form |= uint8(bpf.DataplaneJa4FormJA4C)
+		key.Form |= uint8(bpf.JA4FormC)
 		_, _ = hex.Decode(key.C[:], []byte(f.Match.C))
 	}
 	return key
@@ -63,14 +63,14 @@ func ja4Key(f config.JA4Feature) bpf.JA4Key {
 
 // formatJA4Key is the way back.
 func formatJA4Key(key bpf.JA4Key) string {
-	f := config.JA4Feature{Stable: key.Form&uint8(bpf.DataplaneJa4FormJA4STABLE) != 0}
-	if key.Form&uint8(bpf.DataplaneJa4FormJA4A) != 0 {
+	f := config.JA4Feature{Stable: key.Form&uint8(bpf.JA4FormStable) != 0}
+	if key.Form&uint8(bpf.JA4FormA) != 0 {
 		f.Match.A = string(key.A[:])
 	}
-	if key.Form&uint8(bpf.DataplaneJa4FormJA4B) != 0 {
+	if key.Form&uint8(bpf.JA4FormB) != 0 {
 		f.Match.B = hex.EncodeToString(key.B[:])
 	}
-	if key.Form&uint8(bpf.DataplaneJa4FormJA4C) != 0 {
+	if key.Form&uint8(bpf.JA4FormC) != 0 {
 		f.Match.C = hex.EncodeToString(key.C[:])
 	}
 	return f.String()

@@ -26,7 +26,7 @@ func FormatP0F(f bpf.TCPFingerprint, facts bpf.TCPFacts) string {
 		return ""
 	}
 	payload := "0"
-	if facts.Quirks&uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD) != 0 {
+	if facts.Quirks&uint32(bpf.QuirkPayload) != 0 {
 		payload = "+"
 	}
 	quirks := signature.Quirks(facts.Quirks) & signature.AllQuirks
@@ -58,7 +58,7 @@ func p0fWindow(f bpf.TCPFingerprint, facts bpf.TCPFacts) string {
 		return fmt.Sprint(window)
 	}
 	segments, packets := []int{mss}, []int{mss + ip4Header + tcpHeader, mss + headerBytes(facts)}
-	if facts.Quirks&uint32(bpf.DataplaneTcpQuirkQUIRK_TIMESTAMP) != 0 {
+	if facts.Quirks&uint32(bpf.QuirkTimestamp) != 0 {
 		segments = append(segments, mss-timestampBytes)
 	}
 	full := ethernetMTU - ip4Header - tcpHeader

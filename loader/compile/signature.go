@@ -108,26 +108,26 @@ func signatureRow(s signature.P0F, version uint8, head uint32) bpf.TCPSignature 
 	}
 	switch s.Payload {
 	case signature.PayloadAny:
-		row.Flags |= uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_ANY_PAYLOAD)
+		row.Flags |= uint8(bpf.SignatureAnyPayload)
 	case signature.PayloadSome:
-		row.Quirks |= uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)
+		row.Quirks |= uint32(bpf.QuirkPayload)
 		fallthrough
 	default:
-		row.QuirksMask |= uint32(bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)
+		row.QuirksMask |= uint32(bpf.QuirkPayload)
 	}
 	row.Quirks &= row.QuirksMask
 	if s.RandomTTL {
-		row.Flags |= uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_RANDOM_TTL)
+		row.Flags |= uint8(bpf.SignatureRandomTTL)
 	}
 	if s.MSS != nil {
 		row.Mss = *s.MSS
 	} else {
-		row.Flags |= uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_ANY_MSS)
+		row.Flags |= uint8(bpf.SignatureAnyMSS)
 	}
 	if s.Scale != nil {
 		row.Scale = *s.Scale
 	} else {
-		row.Flags |= uint8(bpf.DataplaneTcpSignatureFlagsSIGNATURE_ANY_SCALE)
+		row.Flags |= uint8(bpf.SignatureAnyScale)
 	}
 	return row
 }

@@ -47,11 +47,11 @@ func fingerprintKey(f signature.MuonFP) bpf.TCPFingerprint {
 	copy(key.Kinds[:], f.Kinds)
 	if f.MSS != nil {
 		key.Mss = *f.MSS
-		key.Present |= uint8(bpf.DataplaneTcpPresentTCP_HAS_MSS)
+		key.Present |= uint8(bpf.TCPHasMSS)
 	}
 	if f.Scale != nil {
 		key.Scale = *f.Scale
-		key.Present |= uint8(bpf.DataplaneTcpPresentTCP_HAS_SCALE)
+		key.Present |= uint8(bpf.TCPHasScale)
 	}
 	return key
 }
@@ -59,10 +59,10 @@ func fingerprintKey(f signature.MuonFP) bpf.TCPFingerprint {
 // FormatFingerprint writes a fingerprint of the kernel as a MuonFP string.
 func FormatFingerprint(f bpf.TCPFingerprint) string {
 	fp := signature.MuonFP{Window: f.Window, Kinds: f.Kinds[:min(int(f.KindCount), len(f.Kinds))]}
-	if f.Present&uint8(bpf.DataplaneTcpPresentTCP_HAS_MSS) != 0 {
+	if f.Present&uint8(bpf.TCPHasMSS) != 0 {
 		fp.MSS = &f.Mss
 	}
-	if f.Present&uint8(bpf.DataplaneTcpPresentTCP_HAS_SCALE) != 0 {
+	if f.Present&uint8(bpf.TCPHasScale) != 0 {
 		fp.Scale = &f.Scale
 	}
 	return fp.String()

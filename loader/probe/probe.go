@@ -77,7 +77,7 @@ func (p *Probe) publish() error {
 	if err != nil {
 		return err
 	}
-	observe := bpf.DataplaneModeMODE_OBSERVE
+	observe := bpf.ModeObserve
 	_, err = p.d.Publish(loader.Change{Host: &hostSlot, Stable: &slot, Mode: &observe})
 	return err
 }

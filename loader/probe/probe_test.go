@@ -62,7 +62,7 @@ func TestProbeTellsOfEveryPort(t *testing.T) {
 	for _, port := range []uint16{1, 443, 65535} {
 		opening := syn("198.51.100.9", "192.0.2.1", port)
 		events := ask(opening)
-		if len(events) != 1 || events[0].Stage != uint8(bpf.DataplaneStageSTAGE_SYN) || events[0].HasFingerprint == 0 {
+		if len(events) != 1 || events[0].Stage != uint8(bpf.StageSYN) || events[0].HasFingerprint == 0 {
 			t.Fatalf("port %d: a SYN told %+v", port, events)
 		}
 		if got := compile.FormatFingerprint(events[0].Fingerprint); got != "0:::" {
@@ -73,7 +73,7 @@ func TestProbeTellsOfEveryPort(t *testing.T) {
 		if len(events) != 1 {
 			t.Fatalf("port %d: a first payload told %+v", port, events)
 		}
-		if reason, odd := p.Odd(events[0]); !odd || reason != bpf.DataplaneReasonREASON_NOT_HELLO {
+		if reason, odd := p.Odd(events[0]); !odd || reason != bpf.ReasonNotHello {
 			t.Errorf("port %d: odd about a request without TLS: %s, %t", port, bpf.ReasonName(reason), odd)
 		}
 	}

@@ -50,7 +50,7 @@ func (p *plane) storedFlow(verdict bpf.Verdict) bpf.Flow {
 	c := p.Control()
 	return bpf.Flow{
 		ExpiresNs: bpf.Never, Epoch: c.Epoch, Isn: 1, Generation: 1, Slot: c.Stable, Verdict: uint8(verdict),
-		Flags: uint8(bpf.DataplaneFlowFlagsFLOW_CONFIRMED | bpf.DataplaneFlowFlagsFLOW_FIRST_PAYLOAD),
+		Flags: uint8(bpf.FlowConfirmed | bpf.FlowFirstPayload),
 	}
 }
 
@@ -58,14 +58,14 @@ func (p *plane) storedFlow(verdict bpf.Verdict) bpf.Flow {
 // where they are alone, the random ones where they are many.
 func (r *rig) fillFlows(sources []netip.AddrPort) error {
 	hot, base := r.planes["hot"], r.planes["base"]
-	pass, drop := hot.storedFlow(bpf.DataplaneVerdictVERDICT_PASS), hot.storedFlow(bpf.DataplaneVerdictVERDICT_DROP)
+	pass, drop := hot.storedFlow(bpf.VerdictPass), hot.storedFlow(bpf.VerdictDrop)
 	err := fill([]*ebpf.Map{hot.flows, r.hot.SameFlows},
 		[]bpf.FlowKey{flowKey(visitor, service), flowKey(visitor6, service6), flowKey(blocked, service)},
 		[]bpf.Flow{pass, pass, drop})
 	if err != nil {
 		return err
 	}
-	pass, drop = base.storedFlow(bpf.DataplaneVerdictVERDICT_PASS), base.storedFlow(bpf.DataplaneVerdictVERDICT_DROP)
+	pass, drop = base.storedFlow(bpf.VerdictPass), base.storedFlow(bpf.VerdictDrop)
 	var keys []bpf.FlowKey
 	var values []bpf.Flow
 	for _, src := range sources {

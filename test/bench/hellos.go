@@ -96,12 +96,12 @@ func (r *rig) helloRows() ([]*scenario, error) {
 		s.key, s.floor = "hello "+name, helloFloor
 		return s
 	}
-	const unconfirmed = bpf.Reason(bpf.DataplaneReasonREASON_UNCONFIRMED)
+	const unconfirmed = bpf.Reason(bpf.ReasonUnconfirmed)
 	return []*scenario{
 		{key: helloFloor, name: "empty XDP_PASS program", program: r.hot.EmptyPass, frame: all, action: actionPass},
 		row("hellos", knownShape, all, unconfirmed),
-		row("hellos", secondHalf, payloadFrame(half, elsewhere, large, 1400, len(large)), bpf.DataplaneReasonREASON_HELLO_ORDER),
-		row("hellos", "one byte in the middle of a hello", payloadFrame(tiny, elsewhere, large, 500, 501), bpf.DataplaneReasonREASON_HELLO_PARTIAL),
+		row("hellos", secondHalf, payloadFrame(half, elsewhere, large, 1400, len(large)), bpf.ReasonHelloOrder),
+		row("hellos", "one byte in the middle of a hello", payloadFrame(tiny, elsewhere, large, 500, 501), bpf.ReasonHelloPartial),
 		row("shapes", newShape, payloadFrame(visitor, service, small, 0, len(small)), unconfirmed),
 		row("shapes", worstShape,
 			payloadFrame(visitor, service, largest, 0, len(largest)), unconfirmed),

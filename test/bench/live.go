@@ -123,7 +123,7 @@ func (r *liveRig) makePlane(denied []netip.Addr, good []netip.AddrPort) (err err
 		return err
 	}
 	r.closers = append(r.closers, r.plane.close)
-	pass := r.plane.storedFlow(bpf.DataplaneVerdictVERDICT_PASS)
+	pass := r.plane.storedFlow(bpf.VerdictPass)
 	keys := make([]bpf.FlowKey, len(good))
 	values := make([]bpf.Flow, len(good))
 	for i, src := range good {

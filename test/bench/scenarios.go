@@ -22,8 +22,8 @@ const (
 )
 
 const (
-	passed  = bpf.Outcome(bpf.DataplaneOutcomeOUTCOME_PASS)
-	dropped = bpf.Outcome(bpf.DataplaneOutcomeOUTCOME_DROP)
+	passed  = bpf.Outcome(bpf.OutcomePass)
+	dropped = bpf.Outcome(bpf.OutcomeDrop)
 )
 
 // on returns a row of the dataplane in one state.
@@ -61,20 +61,20 @@ func (r *rig) hotRows() []*scenario {
 			action: actionPass, floor: hotFloor},
 		{key: "hot bypass", name: "bypass on", program: r.planes["bypass"].root, frame: data, action: actionPass,
 			floor: hotFloor},
-		r.on("hot", "not a service", toElsewhere, bpf.DataplaneReasonREASON_NOT_SERVICE, passed),
-		r.on("hot", "established, pass", data, bpf.DataplaneReasonREASON_KNOWN_FLOW, passed).against(hotLookup),
+		r.on("hot", "not a service", toElsewhere, bpf.ReasonNotService, passed),
+		r.on("hot", "established, pass", data, bpf.ReasonKnownFlow, passed).against(hotLookup),
 		r.on("hot", "established, pass, IPv6", segment(visitor6, service6, nil),
-			bpf.DataplaneReasonREASON_KNOWN_FLOW, passed).against(hotLookup),
-		r.on("hot", "established, pass, behind two VLAN tags", tagged(data, 2), bpf.DataplaneReasonREASON_KNOWN_FLOW, passed),
+			bpf.ReasonKnownFlow, passed).against(hotLookup),
+		r.on("hot", "established, pass, behind two VLAN tags", tagged(data, 2), bpf.ReasonKnownFlow, passed),
 		r.on("hot", "established, blocked", segment(blocked, service, nil),
-			bpf.DataplaneReasonREASON_KNOWN_FLOW, dropped).against(hotLookup),
-		r.on("hot", "handshake's ACK", segment(stranger, service, nil), bpf.DataplaneReasonREASON_HANDSHAKE, passed),
+			bpf.ReasonKnownFlow, dropped).against(hotLookup),
+		r.on("hot", "handshake's ACK", segment(stranger, service, nil), bpf.ReasonHandshake, passed),
 		r.on("hot", fmt.Sprintf("SYN, pass, %s prefixes", number(r.smallList)), synFrame(newcomer, service),
-			bpf.DataplaneReasonREASON_NO_MATCH, passed),
-		r.on("hot", "SYN, drop by prefix", synFrame(denied, service), bpf.DataplaneReasonREASON_PREFIX, dropped),
+			bpf.ReasonNoMatch, passed),
+		r.on("hot", "SYN, drop by prefix", synFrame(denied, service), bpf.ReasonPrefix, dropped),
 		r.on("hot", "SYN, drop by fingerprint", scanFrame(newcomer, service),
-			bpf.DataplaneReasonREASON_TCP_FINGERPRINT, dropped),
-		r.on("banned", "SYN, drop by ban", synFrame(banned, service), bpf.DataplaneReasonREASON_BAN, dropped),
+			bpf.ReasonTCPFingerprint, dropped),
+		r.on("banned", "SYN, drop by ban", synFrame(banned, service), bpf.ReasonBan, dropped),
 	}
 }
 
@@ -89,7 +89,7 @@ var stranger = netip.MustParseAddrPort("198.51.100.22:40000")
 // randomRows send as many different packets as there are in a part, in random order.
 func (r *rig) randomRows() []*scenario {
 	data, syn := segment(visitor, service, nil), synFrame(newcomer, service)
-	known, none := bpf.Reason(bpf.DataplaneReasonREASON_KNOWN_FLOW), bpf.Reason(bpf.DataplaneReasonREASON_NO_MATCH)
+	known, none := bpf.Reason(bpf.ReasonKnownFlow), bpf.Reason(bpf.ReasonNoMatch)
 	rows := []*scenario{
 		r.fedWith("flows", &scenario{name: "empty XDP_PASS program", program: r.compare.EmptyPass, frame: data, action: actionPass}),
 		r.fedWith("flows", &scenario{name: "comparison: parse, one LRU lookup", program: r.compare.OneLookup, frame: data, action: actionPass}),
@@ -98,9 +98,9 @@ func (r *rig) randomRows() []*scenario {
 		r.fedWith("anywhere", r.on("bare", "SYN, pass, no features", syn, none, passed)),
 		r.fedWith("anywhere", r.on("base", fmt.Sprintf("SYN, pass, %s prefixes", number(r.smallList)), syn, none, passed)),
 		r.fedWith("anywhere", r.on("large", fmt.Sprintf("SYN, pass, %s prefixes", number(r.largeList)), syn, none, passed)),
-		r.fedWith("denied", r.on("base", "SYN, drop by prefix, each another connection", syn, bpf.DataplaneReasonREASON_PREFIX, dropped)),
+		r.fedWith("denied", r.on("base", "SYN, drop by prefix, each another connection", syn, bpf.ReasonPrefix, dropped)),
 		r.fedWith("anywhere", r.on("base", "first payload without a socket (forged)", helloFrame(visitor, service, 1),
-			bpf.DataplaneReasonREASON_UNCONFIRMED, passed)),
+			bpf.ReasonUnconfirmed, passed)),
 		r.firstPayload(),
 	}
 	rows[0].key, rows[0].floor = randomFloor, ""
@@ -112,7 +112,7 @@ func (r *rig) randomRows() []*scenario {
 func (r *rig) firstPayload() *scenario {
 	p, span := r.planes["sockets"], r.parts["payloads"]
 	s := r.fedWith("payloads", r.on("sockets", fmt.Sprintf("first payload of a connection (%s sockets)", number(int(span.Count))),
-		helloFrame(visitor, loopback, 1), bpf.DataplaneReasonREASON_NO_MATCH, passed))
+		helloFrame(visitor, loopback, 1), bpf.ReasonNoMatch, passed))
 	s.after = func() error { return forgetFlows(p.flows, int(span.Count)) }
 	return s
 }

@@ -120,15 +120,15 @@ func (s *strange) knownShapes(streams ...[]byte) {
 }
 
 const (
-	noMatch     = bpf.Reason(bpf.DataplaneReasonREASON_NO_MATCH)
-	unconfirmed = bpf.Reason(bpf.DataplaneReasonREASON_UNCONFIRMED)
-	midstream   = bpf.Reason(bpf.DataplaneReasonREASON_MIDSTREAM)
-	notTaken    = bpf.Reason(bpf.DataplaneReasonREASON_NOT_TAKEN)
-	handshake   = bpf.Reason(bpf.DataplaneReasonREASON_HANDSHAKE)
-	knownFlow   = bpf.Reason(bpf.DataplaneReasonREASON_KNOWN_FLOW)
-	partial     = bpf.Reason(bpf.DataplaneReasonREASON_HELLO_PARTIAL)
-	ordered     = bpf.Reason(bpf.DataplaneReasonREASON_HELLO_ORDER)
-	fragmented  = bpf.Reason(bpf.DataplaneReasonREASON_FRAGMENT)
+	noMatch     = bpf.Reason(bpf.ReasonNoMatch)
+	unconfirmed = bpf.Reason(bpf.ReasonUnconfirmed)
+	midstream   = bpf.Reason(bpf.ReasonMidstream)
+	notTaken    = bpf.Reason(bpf.ReasonNotTaken)
+	handshake   = bpf.Reason(bpf.ReasonHandshake)
+	knownFlow   = bpf.Reason(bpf.ReasonKnownFlow)
+	partial     = bpf.Reason(bpf.ReasonHelloPartial)
+	ordered     = bpf.Reason(bpf.ReasonHelloOrder)
+	fragmented  = bpf.Reason(bpf.ReasonFragment)
 )
 
 // strangerRows are the kinds of packet that somebody can send whom no socket knows.
@@ -153,7 +153,7 @@ func (s *strange) synRows() {
 		t.Flags, t.Ack, t.Window = packet.SYN, 0, 64240
 		t.Options = packet.Options(linuxOptions(), packet.Option(30, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0))
 	})
-	s.row("SYN whose MPTCP is stripped", strip, bpf.DataplaneReasonREASON_MPTCP_STRIPPED, passed).each = slices.Repeat([][]byte{strip}, 64)
+	s.row("SYN whose MPTCP is stripped", strip, bpf.ReasonMPTCPStripped, passed).each = slices.Repeat([][]byte{strip}, 64)
 	s.row("ACK without data", segment(s.from(), service, nil), handshake, passed)
 	s.row("first fragment, dropped", s.fragment(0), fragmented, dropped)
 	s.row("later fragment", s.fragment(128), fragmented, passed)
@@ -245,7 +245,7 @@ func (s *strange) flowRows() {
 		name    string
 		verdict bpf.Verdict
 		outcome bpf.Outcome
-	}{{"blocked", bpf.DataplaneVerdictVERDICT_DROP, dropped}, {"passing", bpf.DataplaneVerdictVERDICT_PASS, passed}} {
+	}{{"blocked", bpf.VerdictDrop, dropped}, {"passing", bpf.VerdictPass, passed}} {
 		for _, kind := range []struct {
 			name  string
 			flags uint8

@@ -38,8 +38,8 @@ func (r *rig) count(packets, connections uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	slot := m.control.Stable
-	m.counters = append(m.counters, loader.Counter{Service: 1, Slot: slot, Reason: bpf.DataplaneReasonREASON_PREFIX,
-		Outcome: bpf.DataplaneOutcomeOUTCOME_DROP, Packets: packets, Connections: connections})
+	m.counters = append(m.counters, loader.Counter{Service: 1, Slot: slot, Reason: bpf.ReasonPrefix,
+		Outcome: bpf.OutcomeDrop, Packets: packets, Connections: connections})
 	hits := map[uint16]uint64{0: packets}
 	for rule, n := range m.hits[slot] {
 		hits[rule] += n

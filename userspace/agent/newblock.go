@@ -22,7 +22,7 @@ const holdHost = "host"
 // long as host files do not go through a rollout, this is what a person is asked about.
 func newlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
 	var out []string
-	if view.ModeOf(next.MaxMode) == bpf.DataplaneModeMODE_ENFORCE && mode != bpf.DataplaneModeMODE_ENFORCE {
+	if view.ModeOf(next.MaxMode) == bpf.ModeEnforce && mode != bpf.ModeEnforce {
 		out = append(out, "max_mode enforce: what is only counted now is blocked")
 	}
 	for _, name := range plane.Gone(next, old) {

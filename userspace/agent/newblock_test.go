@@ -65,12 +65,12 @@ func TestNewlyBlocks(t *testing.T) {
 		{"floor of bundles", edited(t, guards, guards+", min_prefix_v6: 20"), "guards.min_prefix_v6: 20 instead of 24"},
 		{"growth", edited(t, guards, guards+", max_change: 50%, max_coverage: 1%"), "guards.max_change: 50% instead of 30%"},
 	} {
-		got := newlyBlocks(bpf.DataplaneModeMODE_ENFORCE, parse(hostYAML), parse(row.text))
+		got := newlyBlocks(bpf.ModeEnforce, parse(hostYAML), parse(row.text))
 		if row.want == "" && len(got) > 0 || row.want != "" && (len(got) != 1 || !strings.Contains(got[0], row.want)) {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)
 		}
 	}
-	if got := newlyBlocks(bpf.DataplaneModeMODE_OBSERVE, parse(hostYAML), parse(hostYAML)); len(got) != 1 || !strings.Contains(got[0], "max_mode") {
+	if got := newlyBlocks(bpf.ModeObserve, parse(hostYAML), parse(hostYAML)); len(got) != 1 || !strings.Contains(got[0], "max_mode") {
 		t.Errorf("from a kernel that observes: %q", got)
 	}
 }

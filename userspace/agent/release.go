@@ -84,7 +84,7 @@ func (a *agent) released(closed int, err error) {
 // step walks on, and closes what is ready. Where nothing may be closed it costs one look at the word.
 func (r *releaser) step(d plane.Dataplane, now time.Time) (closed int, err error) {
 	c := d.Control()
-	if d.Baked() == 0 || c.Mode != bpf.DataplaneModeMODE_ENFORCE || d.Bypass().Active() {
+	if d.Baked() == 0 || c.Mode != bpf.ModeEnforce || d.Bypass().Active() {
 		r.waiting = r.waiting[:0]
 		return 0, nil
 	}

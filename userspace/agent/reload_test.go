@@ -35,7 +35,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.wantLine("reload done")
-	if r.machine.did("Publish") != publishes+1 || r.machine.control.Mode != bpf.DataplaneModeMODE_OBSERVE {
+	if r.machine.did("Publish") != publishes+1 || r.machine.control.Mode != bpf.ModeObserve {
 		t.Errorf("%d publishes, mode %v", r.machine.did("Publish")-publishes, r.machine.control.Mode)
 	}
 	r.wantRoles("two", "", "one")

@@ -177,7 +177,7 @@ func TestHostFileEditedWithoutAgent(t *testing.T) {
 	r.stop()
 	r.writeHost(strings.ReplaceAll(hostYAML, "enforce", "observe"))
 	r.start()
-	if r.machine.control.Mode != bpf.DataplaneModeMODE_OBSERVE {
+	if r.machine.control.Mode != bpf.ModeObserve {
 		t.Error("the mode of the host file is not in force")
 	}
 	r.wantLine("reload done")

@@ -22,6 +22,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/plane"
@@ -207,12 +208,12 @@ func checkEvents(t *testing.T, c *api.Client, m *machine) {
 	t.Helper()
 	var e bpf.Event
 	e.TimeNs, e.Generation, e.Rule, e.Service, e.Score = loader.Now().MonotonicNS, 1, 1, 1, 90
-	e.Reason, e.Outcome = uint8(bpf.DataplaneReasonREASON_TCP_FINGERPRINT), uint8(bpf.DataplaneOutcomeOUTCOME_WOULD_DROP)
+	e.Reason, e.Outcome = uint8(bpf.ReasonTCPFingerprint), uint8(bpf.OutcomeWouldDrop)
 	e.Key.Saddr = addressWords("::ffff:198.51.100.7")
 	e.Key.Daddr = addressWords("2001:db8::1")
 	e.Key.Sport, e.Key.Dport = bigEndian(40000), bigEndian(443)
 	e.HasFingerprint, e.Fingerprint.Window, e.Facts = 1, 1024, bpf.TCPFacts{Version: 4, Ttl: 60}
-	hello, err := loader.ParseJA4("t13d1516h2_8daaf6152771_02713d6af862")
+	hello, err := compile.ParseJA4("t13d1516h2_8daaf6152771_02713d6af862")
 	if err != nil {
 		t.Fatal(err)
 	}

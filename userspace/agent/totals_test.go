@@ -81,9 +81,9 @@ func TestRuleTotalsAreBounded(t *testing.T) {
 func TestCountsAreTheKernels(t *testing.T) {
 	tot := newTotals()
 	name := func(id uint8) string { return fmt.Sprint(id) }
-	pass, drop := bpf.Outcome(bpf.DataplaneOutcomeOUTCOME_PASS), bpf.Outcome(bpf.DataplaneOutcomeOUTCOME_DROP)
+	pass, drop := bpf.Outcome(bpf.OutcomePass), bpf.Outcome(bpf.OutcomeDrop)
 	row := func(service, slot uint8, left bool, o bpf.Outcome, packets, connections, alone uint64) loader.Counter {
-		return loader.Counter{Service: service, Slot: slot, Left: left, Reason: bpf.DataplaneReasonREASON_PREFIX, Outcome: o,
+		return loader.Counter{Service: service, Slot: slot, Left: left, Reason: bpf.ReasonPrefix, Outcome: o,
 			Packets: packets, Connections: connections, Alone: alone}
 	}
 	tot.see([]loader.Counter{row(1, 1, false, pass, 5, 1, 0), row(1, 2, false, pass, 2, 1, 0)}, name)

@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 )
@@ -134,7 +135,7 @@ func (v *reading) visit(k bpf.Event) {
 	v.refresh()
 	e := v.view(k)
 	v.events.hub.add(e)
-	if k.Outcome != uint8(bpf.DataplaneOutcomeOUTCOME_PASS) && v.mayLog() {
+	if k.Outcome != uint8(bpf.OutcomePass) && v.mayLog() {
 		v.events.Log.Log(context.Background(), slog.LevelDebug, "blocked, or would be", "source", e.Source, "service", e.Service, "verdict", e.Verdict, "reason", e.Reason, "rule", e.Rule)
 	}
 }
@@ -174,7 +175,7 @@ func (v *reading) view(k bpf.Event) api.Event {
 	if k.Score != bpf.ScoreNone {
 		score := int(k.Score)
 		e.Score = &score
-		if bpf.Reason(k.Reason) != bpf.DataplaneReasonREASON_BAN {
+		if bpf.Reason(k.Reason) != bpf.ReasonBan {
 			if r, ok := v.events.Ledger.RuleOf(v.digests[k.Generation], k.Rule); ok {
 				e.Rule, e.Label = r.ID, r.Label
 			}
@@ -184,7 +185,7 @@ func (v *reading) view(k bpf.Event) api.Event {
 		e.MuonFP, e.P0F = loader.FormatFingerprint(k.Fingerprint), loader.FormatP0F(k.Fingerprint, k.Facts)
 	}
 	if k.HasTls != 0 {
-		e.JA4, e.StableJA4 = loader.FormatJA4(k.Tls), loader.FormatStableJA4(k.Tls)
+		e.JA4, e.StableJA4 = compile.FormatJA4(k.Tls), compile.FormatStableJA4(k.Tls)
 	}
 	return e
 }

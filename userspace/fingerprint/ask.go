@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // Kernel says what the dataplane makes of frames; a *probe.Probe is one.
@@ -129,7 +130,7 @@ func (c *conn) tell(k Kernel) (Connection, error) {
 	switch {
 	case a.tls != nil:
 		told.Reason, told.Why = "", ""
-		told.JA4, told.StableJA4 = loader.FormatJA4(*a.tls), loader.FormatStableJA4(*a.tls)
+		told.JA4, told.StableJA4 = compile.FormatJA4(*a.tls), compile.FormatStableJA4(*a.tls)
 		if told.JA4 != own {
 			told.note("the dataplane and this program read different ClientHellos; this program reads " + cmp.Or(own, "none"))
 		}
@@ -142,7 +143,7 @@ func (c *conn) tell(k Kernel) (Connection, error) {
 	case own != "":
 		told.By = ByGo
 		told.note("the dataplane gives no JA4: " + cmp.Or(oddName(a.odd), "it does not find the ClientHello"))
-	case a.odd != 0 && a.odd != bpf.DataplaneReasonREASON_NOT_HELLO && oddName(a.odd) != told.Reason:
+	case a.odd != 0 && a.odd != bpf.ReasonNotHello && oddName(a.odd) != told.Reason:
 		told.note("the dataplane says " + oddName(a.odd))
 	}
 	return told, nil

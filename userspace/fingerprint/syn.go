@@ -40,7 +40,7 @@ func readSYN(s *segment) synFacts {
 		f.facts.Version, f.facts.Ttl = s.ip[0]>>4, s.hopLimit
 		f.facts.Quirks |= f.readIP(s.ip)
 	}
-	f.facts.Quirks |= readFlags(s) | quirkIf(len(s.payload) > 0, bpf.DataplaneTcpQuirkQUIRK_PAYLOAD)
+	f.facts.Quirks |= readFlags(s) | quirkIf(len(s.payload) > 0, bpf.QuirkPayload)
 	return f
 }
 
@@ -55,14 +55,14 @@ func quirkIf[Q ~uint32](is bool, quirk Q) uint32 {
 func (f *synFacts) readIP(ip []byte) uint32 {
 	if f.facts.Version == 6 {
 		word := binary.BigEndian.Uint32(ip)
-		return quirkIf(word>>20&3 != 0, bpf.DataplaneTcpQuirkQUIRK_ECN) | quirkIf(word&0xfffff != 0, bpf.DataplaneTcpQuirkQUIRK_FLOW)
+		return quirkIf(word>>20&3 != 0, bpf.QuirkECN) | quirkIf(word&0xfffff != 0, bpf.QuirkFlow)
 	}
 	f.facts.Olen = ip[0]&15*4 - 20
 	id, fragment := binary.BigEndian.Uint16(ip[4:]), binary.BigEndian.Uint16(ip[6:])
 	df := fragment&0x4000 != 0
-	return quirkIf(df, bpf.DataplaneTcpQuirkQUIRK_DF) | quirkIf(df && id != 0, bpf.DataplaneTcpQuirkQUIRK_ID) |
-		quirkIf(!df && id == 0, bpf.DataplaneTcpQuirkQUIRK_ZERO_ID) | quirkIf(ip[1]&3 != 0, bpf.DataplaneTcpQuirkQUIRK_ECN) |
-		quirkIf(fragment&0x8000 != 0, bpf.DataplaneTcpQuirkQUIRK_RESERVED)
+	return quirkIf(df, bpf.QuirkDF) | quirkIf(df && id != 0, bpf.QuirkID) |
+		quirkIf(!df && id == 0, bpf.QuirkZeroID) | quirkIf(ip[1]&3 != 0, bpf.QuirkECN) |
+		quirkIf(fragment&0x8000 != 0, bpf.QuirkReserved)
 }
 
 func readFlags(s *segment) uint32 {
@@ -73,11 +73,11 @@ func readFlags(s *segment) uint32 {
 		eces = 64 | 128 // ECE, CWR
 	)
 	urgent := binary.BigEndian.Uint16(s.tcp[18:])
-	return quirkIf(s.flags&eces != 0 || s.tcp[12]&ns != 0, bpf.DataplaneTcpQuirkQUIRK_ECN) |
-		quirkIf(s.seq == 0, bpf.DataplaneTcpQuirkQUIRK_ZERO_SEQ) |
-		quirkIf(s.tcp[8]&1 != 0, bpf.DataplaneTcpQuirkQUIRK_ACK) | // one bit of the number: p0f has & where && was meant
-		quirkIf(urgent != 0 && s.flags&urg == 0, bpf.DataplaneTcpQuirkQUIRK_URG_POINTER) |
-		quirkIf(s.flags&urg != 0, bpf.DataplaneTcpQuirkQUIRK_URG) | quirkIf(s.flags&psh != 0, bpf.DataplaneTcpQuirkQUIRK_PUSH)
+	return quirkIf(s.flags&eces != 0 || s.tcp[12]&ns != 0, bpf.QuirkECN) |
+		quirkIf(s.seq == 0, bpf.QuirkZeroSeq) |
+		quirkIf(s.tcp[8]&1 != 0, bpf.QuirkACK) | // one bit of the number: p0f has & where && was meant
+		quirkIf(urgent != 0 && s.flags&urg == 0, bpf.QuirkURGPointer) |
+		quirkIf(s.flags&urg != 0, bpf.QuirkURG) | quirkIf(s.flags&psh != 0, bpf.QuirkPush)
 }
 
 // readOptions reads the options up to EOL; ok is false when they contradict themselves or are too many.
@@ -93,7 +93,7 @@ func (f *synFacts) readOptions(b []byte) (ok bool) {
 		if kind == optionEOL {
 			f.facts.EolPad = uint8(len(b) - 1)
 			for _, pad := range b[1:max(len(b)-1, 1)] { // p0f overlooks the last byte
-				f.facts.Quirks |= quirkIf(pad != 0, bpf.DataplaneTcpQuirkQUIRK_AFTER_EOL)
+				f.facts.Quirks |= quirkIf(pad != 0, bpf.QuirkAfterEOL)
 			}
 			return true
 		}
@@ -111,7 +111,7 @@ func (f *synFacts) readOptions(b []byte) (ok bool) {
 }
 
 func (f *synFacts) badOptions() (ok bool) {
-	f.facts.Quirks |= uint32(bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS)
+	f.facts.Quirks |= uint32(bpf.QuirkBadOptions)
 	return false
 }
 
@@ -121,18 +121,18 @@ func (f *synFacts) readOption(kind byte, data []byte) {
 	switch {
 	case kind == optionMSS && len(data) == 2:
 		fp.Mss = binary.BigEndian.Uint16(data)
-		fp.Present |= uint8(bpf.DataplaneTcpPresentTCP_HAS_MSS)
+		fp.Present |= uint8(bpf.TCPHasMSS)
 	case kind == optionScale && len(data) == 1:
 		fp.Scale = data[0]
-		fp.Present |= uint8(bpf.DataplaneTcpPresentTCP_HAS_SCALE)
-		f.facts.Quirks |= quirkIf(data[0] > scaleMax, bpf.DataplaneTcpQuirkQUIRK_SCALE)
+		fp.Present |= uint8(bpf.TCPHasScale)
+		f.facts.Quirks |= quirkIf(data[0] > scaleMax, bpf.QuirkScale)
 	case kind == optionTimes && len(data) == 8:
 		own, peer := binary.BigEndian.Uint32(data), binary.BigEndian.Uint32(data[4:])
-		f.facts.Quirks &^= uint32(bpf.DataplaneTcpQuirkQUIRK_TIMESTAMP)
-		f.facts.Quirks |= quirkIf(own == 0, bpf.DataplaneTcpQuirkQUIRK_ZERO_TS) | quirkIf(own != 0, bpf.DataplaneTcpQuirkQUIRK_TIMESTAMP) |
-			quirkIf(peer != 0, bpf.DataplaneTcpQuirkQUIRK_PEER_TS)
+		f.facts.Quirks &^= uint32(bpf.QuirkTimestamp)
+		f.facts.Quirks |= quirkIf(own == 0, bpf.QuirkZeroTS) | quirkIf(own != 0, bpf.QuirkTimestamp) |
+			quirkIf(peer != 0, bpf.QuirkPeerTS)
 	case kind == optionMSS, kind == optionScale, kind == optionTimes, kind == optionSACKPermitted && len(data) > 0,
 		kind == optionSACK && (len(data) < 8 || len(data) > 32):
-		f.facts.Quirks |= uint32(bpf.DataplaneTcpQuirkQUIRK_BAD_OPTIONS)
+		f.facts.Quirks |= uint32(bpf.QuirkBadOptions)
 	}
 }

@@ -178,7 +178,7 @@ func (b *back) toSlot(before loader.Control, slot uint8) error {
 }
 
 func (b *back) toObserve(before loader.Control) error {
-	mode := bpf.DataplaneModeMODE_OBSERVE
+	mode := bpf.ModeObserve
 	if _, err := b.d.Publish(loader.Change{Mode: &mode}); err != nil {
 		return err
 	}

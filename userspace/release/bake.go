@@ -29,7 +29,7 @@ type bake struct {
 // idleReason says why the stable bundle blocks nobody now, as the end of "it bakes once …"; "" when it decides. A bundle
 // that decides nothing proves nothing, so its bake stands.
 func (bk *bake) idleReason(d view.Kernel) string {
-	if d.Control().Mode != bpf.DataplaneModeMODE_ENFORCE {
+	if d.Control().Mode != bpf.ModeEnforce {
 		return "it enforces"
 	}
 	if passes, err := view.Passes(d); err != nil {

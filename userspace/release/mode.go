@@ -24,22 +24,22 @@ type modes struct {
 func (mo *modes) comeback() (known *state.Generation, mode bpf.Mode) {
 	r, mode := mo.ledger.Record(), view.ModeOf(mo.host().MaxMode)
 	if r.HeldBack {
-		defer func() { mode = bpf.DataplaneModeMODE_OBSERVE }()
+		defer func() { mode = bpf.ModeObserve }()
 	}
-	enforce := mode == bpf.DataplaneModeMODE_ENFORCE
+	enforce := mode == bpf.ModeEnforce
 	if r.Applied == nil || enforce && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode
 	}
 	if err := mo.disk.Whole(r.Applied.Digest); errors.Is(err, state.ErrNoBundle) && r.LastKnownGood != nil {
 		return r.LastKnownGood, mode // only a host that observes gets here
 	}
-	return r.Applied, bpf.DataplaneModeMODE_OBSERVE
+	return r.Applied, bpf.ModeObserve
 }
 
 // mode is what the control word should say: that of the host file, unless it waits for a person.
 func (mo *modes) mode() bpf.Mode {
 	if mo.ledger.Record().ModeHeld {
-		return bpf.DataplaneModeMODE_OBSERVE
+		return bpf.ModeObserve
 	}
 	return view.ModeOf(mo.host().MaxMode)
 }
@@ -47,7 +47,7 @@ func (mo *modes) mode() bpf.Mode {
 // tell says that a host observes although its file says enforce.
 func (mo *modes) tell() {
 	r := mo.ledger.Record()
-	if !r.ModeHeld || view.ModeOf(mo.host().MaxMode) != bpf.DataplaneModeMODE_ENFORCE {
+	if !r.ModeHeld || view.ModeOf(mo.host().MaxMode) != bpf.ModeEnforce {
 		mo.ledger.ClearProblem(ledger.ProblemMode)
 		return
 	}

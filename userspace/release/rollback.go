@@ -139,10 +139,10 @@ func (ba *backs) backToObserve(d word, stable loader.GenerationInfo, b *state.Ba
 	b.To = state.Generation{Digest: stable.Digest, Number: stable.Number, At: b.At.UTC(), By: b.By}
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: stable.Digest, Number: stable.Number, Name: ba.ledger.NameOf(stable.Digest),
 		Message: "everything is judged and nothing is blocked, bans neither, until `spillway reload`"}
-	if d.Control().Mode == bpf.DataplaneModeMODE_OBSERVE {
+	if d.Control().Mode == bpf.ModeObserve {
 		change.Outcome, change.Message = api.OutcomeUnchanged, "this host observes already: nothing is blocked, bans neither"
 	}
-	mode := bpf.DataplaneModeMODE_OBSERVE
+	mode := bpf.ModeObserve
 	_, err := d.Publish(loader.Change{Mode: &mode})
 	return change, err
 }

@@ -23,7 +23,7 @@ func Count(counters []loader.Counter) Counted {
 	sums := Counted{First: countFirst(counters)}
 	for _, c := range counters {
 		sums.Frames.All += c.Packets
-		if c.Reason == bpf.DataplaneReasonREASON_MALFORMED && c.Outcome == bpf.DataplaneOutcomeOUTCOME_PASS {
+		if c.Reason == bpf.ReasonMalformed && c.Outcome == bpf.OutcomePass {
 			sums.Frames.Malformed += c.Packets
 		}
 	}

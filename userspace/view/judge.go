@@ -35,7 +35,7 @@ type Verdict struct {
 // Protected reports whether all of the host is protected.
 func (v Verdict) Protected() bool { return v.State == api.StateProtected }
 
-const modeEnforce = bpf.DataplaneModeMODE_ENFORCE
+const modeEnforce = bpf.ModeEnforce
 
 // judge gathers a verdict.
 type judge struct {

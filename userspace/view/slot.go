@@ -21,7 +21,7 @@ func InSlot(all []loader.GenerationInfo, slot uint8) (loader.GenerationInfo, boo
 // ModeOf is the kernel's number of a mode of the host file.
 func ModeOf(m config.Mode) bpf.Mode {
 	if m == config.ModeEnforce {
-		return bpf.DataplaneModeMODE_ENFORCE
+		return bpf.ModeEnforce
 	}
-	return bpf.DataplaneModeMODE_OBSERVE
+	return bpf.ModeObserve
 }

@@ -26,12 +26,12 @@ const unvouchedLeast = 50
 func countFirst(counters []loader.Counter) map[uint8]First {
 	sums := map[uint8]First{}
 	for _, c := range counters {
-		if c.Outcome != bpf.DataplaneOutcomeOUTCOME_PASS || c.Service == 0 {
+		if c.Outcome != bpf.OutcomePass || c.Service == 0 {
 			continue
 		}
 		f := sums[c.Service]
 		f.Vouched += c.Connections
-		if c.Reason == bpf.DataplaneReasonREASON_UNCONFIRMED {
+		if c.Reason == bpf.ReasonUnconfirmed {
 			f.Unvouched += c.Packets
 		}
 		sums[c.Service] = f

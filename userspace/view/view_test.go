@@ -140,10 +140,10 @@ func TestA17MissingInterfaceWithoutAgent(t *testing.T) {
 // Malformed frames that were dropped, for their source or a ban, met a rule. What was counted before does not count again.
 func TestMalformedFramesThatPassed(t *testing.T) {
 	row := func(outcome bpf.DataplaneOutcome, packets uint64) loader.Counter {
-		return loader.Counter{Service: 1, Reason: bpf.DataplaneReasonREASON_MALFORMED, Outcome: outcome, Packets: packets}
+		return loader.Counter{Service: 1, Reason: bpf.ReasonMalformed, Outcome: outcome, Packets: packets}
 	}
-	before := view.Count([]loader.Counter{row(bpf.DataplaneOutcomeOUTCOME_PASS, 500)})
-	now := view.Count([]loader.Counter{row(bpf.DataplaneOutcomeOUTCOME_PASS, 620), row(bpf.DataplaneOutcomeOUTCOME_DROP, 80)})
+	before := view.Count([]loader.Counter{row(bpf.OutcomePass, 500)})
+	now := view.Count([]loader.Counter{row(bpf.OutcomePass, 620), row(bpf.OutcomeDrop, 80)})
 	if got, want := now.Since(before).Frames, (view.Frames{All: 200, Malformed: 120}); got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
 	}

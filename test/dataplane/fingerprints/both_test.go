@@ -209,7 +209,7 @@ func (b *both) askFirst(c fingerprint.Connection, frames []record) string {
 			b.t.Fatal(err)
 		}
 		b.asked++
-		if odd != bpf.DataplaneReasonREASON_NOT_HELLO {
+		if odd != bpf.ReasonNotHello {
 			return "the dataplane sees a hello: " + bpf.ReasonName(odd)
 		}
 		return ""

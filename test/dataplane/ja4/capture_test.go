@@ -14,7 +14,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/support/capture"
 	"github.com/spillway/spillway/test/support/packet"
 )
@@ -108,10 +108,10 @@ func (p *plane) replay(folder, name string, services map[uint16]bool) (found, la
 		}
 		p.run(frame)
 		kept, ok := p.flow(flow.Source, flow.Dest)
-		if !ok || kept.Flags&uint8(bpf.DataplaneFlowFlagsFLOW_HAS_TLS) == 0 {
+		if !ok || kept.Flags&uint8(bpf.FlowHasTLS) == 0 {
 			continue
 		}
-		if ja4 := loader.FormatJA4(kept.Tls); last[flow.String()] != ja4 {
+		if ja4 := compile.FormatJA4(kept.Tls); last[flow.String()] != ja4 {
 			last[flow.String()] = ja4
 			found = append(found, flow.String()+" "+ja4)
 		}

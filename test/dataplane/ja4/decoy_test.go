@@ -74,7 +74,7 @@ func TestDecoysTakeNoFingerprintAway(t *testing.T) {
 		v.wantJA4("a visitor", p.ja4Of(stream))
 		v.forged(0, d.data)
 		flow, _ := v.flow()
-		if flow.Flags&uint8(bpf.DataplaneFlowFlagsFLOW_HAS_TLS) == 0 {
+		if flow.Flags&uint8(bpf.FlowHasTLS) == 0 {
 			t.Errorf("%s behind the hello: the fingerprint is gone", d.name)
 		}
 	}

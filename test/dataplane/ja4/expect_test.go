@@ -162,7 +162,7 @@ func declared(stream []byte) declaredLength {
 
 // classOf says what the kernel holds a stream for.
 func classOf(flow bpf.Flow) string {
-	if flow.Flags&uint8(bpf.DataplaneFlowFlagsFLOW_HAS_TLS) != 0 {
+	if flow.Flags&uint8(bpf.FlowHasTLS) != 0 {
 		return whole
 	}
 	switch reason := weakOf(flow.Score); reason {

@@ -152,7 +152,7 @@ func TestNothingIsTakenBehindAFIN(t *testing.T) {
 func (p *plane) notTaken() (n uint64) {
 	p.t.Helper()
 	m := p.maps[bpf.DataplaneMapCounters]
-	for i := uint32(bpf.DataplaneReasonREASON_NOT_TAKEN); i < m.MaxEntries(); i += uint32(bpf.ReasonMax) {
+	for i := uint32(bpf.ReasonNotTaken); i < m.MaxEntries(); i += uint32(bpf.ReasonMax) {
 		var each []bpf.Counts
 		p.must(m.Lookup(i, &each))
 		for _, c := range each {

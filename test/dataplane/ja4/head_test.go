@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/support/clienthello"
 )
 
@@ -66,7 +66,7 @@ func TestHeadOfLongLists(t *testing.T) {
 			b := r.connect(bot, uint16(1000+i), c.stream)
 			p.wants(c.name, "XDP_DROP", b.all(segmented(len(c.stream))...))
 			flow, _ := b.flow()
-			if got := loader.FormatJA4(flow.Tls)[:10]; got != c.head {
+			if got := compile.FormatJA4(flow.Tls)[:10]; got != c.head {
 				t.Errorf("%s: %s, want %s", c.name, got, c.head)
 			}
 			p.swap(against(c.head + "_*_*").bundle())

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	hiddenReason = uint8(bpf.DataplaneReasonREASON_HELLO_HIDDEN)
-	unseenReason = uint8(bpf.DataplaneReasonREASON_HELLO_UNSEEN)
+	hiddenReason = uint8(bpf.ReasonHelloHidden)
+	unseenReason = uint8(bpf.ReasonHelloUnseen)
 )
 
 // asking is a bundle that blocks who hides a hello, and nobody else.

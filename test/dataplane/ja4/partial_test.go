@@ -26,7 +26,7 @@ func TestPartialChecksums(t *testing.T) {
 		for _, flagged := range []bool{false, true} {
 			p.must(m.Put(loopback, bpf.Interface{}))
 			if flagged {
-				p.must(m.Put(loopback, bpf.Interface{Flags: uint32(bpf.DataplaneInterfaceFlagsINTERFACE_PARTIAL_SUMS)}))
+				p.must(m.Put(loopback, bpf.Interface{Flags: uint32(bpf.InterfacePartialSums)}))
 			}
 			for _, c := range []struct {
 				name string

@@ -16,7 +16,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/support/clienthello"
 	"github.com/spillway/spillway/userspace/fingerprint"
 )
@@ -73,7 +73,7 @@ func (b *readers) note(frames [][]byte, connections ...clienthello.Connection) {
 		if flow, ok := b.p.flow(k.Source, k.Dest); ok {
 			a.class = classOf(flow)
 			if a.class == whole {
-				a.ja4, a.stable = loader.FormatJA4(flow.Tls), loader.FormatStableJA4(flow.Tls)
+				a.ja4, a.stable = compile.FormatJA4(flow.Tls), compile.FormatStableJA4(flow.Tls)
 			}
 		}
 		b.asked = append(b.asked, a)

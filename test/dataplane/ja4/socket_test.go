@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	confirmed = uint8(bpf.DataplaneFlowFlagsFLOW_CONFIRMED)
-	hasTLS    = uint8(bpf.DataplaneFlowFlagsFLOW_HAS_TLS)
+	confirmed = uint8(bpf.FlowConfirmed)
+	hasTLS    = uint8(bpf.FlowHasTLS)
 )
 
 // A hello to a socket of this host, in one and in two segments: a visitor's is kept and served, a bot's is dropped, and
@@ -40,7 +40,7 @@ func TestHelloToASocket(t *testing.T) {
 			p.wants("its hello again", "XDP_DROP", b.all(cuts...))
 			p.wants("other data at the same place", "XDP_DROP", b.data(0, []byte("GET / HTTP/1.1\r\n\r\n")))
 			p.wants("data behind it", "XDP_DROP", b.data(len(stream), []byte("data")))
-			if flow, _ := b.flow(); flow.Flags&hasTLS == 0 || flow.Reason != uint8(bpf.DataplaneReasonREASON_JA4) {
+			if flow, _ := b.flow(); flow.Flags&hasTLS == 0 || flow.Reason != uint8(bpf.ReasonJA4) {
 				t.Errorf("the bot's flow does not say why: %+v", flow)
 			}
 		}

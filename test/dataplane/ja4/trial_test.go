@@ -10,7 +10,7 @@ import (
 	"slices"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/support/clienthello"
 )
 
@@ -169,10 +169,10 @@ func (c *trial) check(k clienthello.Connection, want expectation) {
 
 // compare compares both fingerprints.
 func (c *trial) compare(flow bpf.Flow, want expectation) {
-	if got := loader.FormatJA4(flow.Tls); got != want.hello.JA4() {
+	if got := compile.FormatJA4(flow.Tls); got != want.hello.JA4() {
 		c.failf("JA4 %s, want %s: %s", got, want.hello.JA4(), want.hello.JA4Raw())
 	}
-	if got := loader.FormatStableJA4(flow.Tls); got != want.hello.StableJA4() {
+	if got := compile.FormatStableJA4(flow.Tls); got != want.hello.StableJA4() {
 		c.failf("stable JA4 %s, want %s: %s", got, want.hello.StableJA4(), want.hello.StableJA4Raw())
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/model/reference"
 	"github.com/spillway/spillway/test/support/clienthello"
 )
@@ -83,10 +83,10 @@ func (v visitor) flow() (bpf.Flow, bool) { return v.p.flow(v.k.Source, v.k.Dest)
 func (v visitor) ja4() string {
 	v.p.t.Helper()
 	flow, ok := v.flow()
-	if !ok || flow.Flags&uint8(bpf.DataplaneFlowFlagsFLOW_HAS_TLS) == 0 {
+	if !ok || flow.Flags&uint8(bpf.FlowHasTLS) == 0 {
 		return ""
 	}
-	return loader.FormatJA4(flow.Tls)
+	return compile.FormatJA4(flow.Tls)
 }
 
 // wantJA4 fails the test when the kernel keeps another fingerprint.

@@ -157,7 +157,7 @@ func TestChecksumsOnTheWire(t *testing.T) {
 			if !flagged {
 				p.must(m.Put(index, bpf.Interface{}))
 			} else {
-				p.must(m.Put(index, bpf.Interface{Flags: uint32(bpf.DataplaneInterfaceFlagsINTERFACE_PARTIAL_SUMS)}))
+				p.must(m.Put(index, bpf.Interface{Flags: uint32(bpf.InterfacePartialSums)}))
 			}
 			for _, on := range []bool{true, false} {
 				w.sum(on)

@@ -18,7 +18,7 @@ func TestResetWithoutAnswersIsADrop(t *testing.T) {
 		k := r.connect(r.listen(), f.bot, true)
 		const loopback = 1
 		interfaces := p.pinned(bpf.DataplaneMapInterfaces)
-		p.must(interfaces.Put(uint32(loopback), bpf.DataplaneInterface{Flags: uint32(bpf.DataplaneInterfaceFlagsINTERFACE_NO_TX)}))
+		p.must(interfaces.Put(uint32(loopback), bpf.DataplaneInterface{Flags: uint32(bpf.InterfaceNoTX)}))
 		t.Cleanup(func() { _ = interfaces.Delete(uint32(loopback)) })
 		here := loader.Arrival{Interface: loopback}
 		want := func(what, outcome string) {

@@ -59,7 +59,7 @@ func TestBlocksAreToldOnce(t *testing.T) {
 		for len(got) < len(want) {
 			select {
 			case e := <-events:
-				if e.Outcome == uint8(bpf.DataplaneOutcomeOUTCOME_DROP) { // passes are told by chance
+				if e.Outcome == uint8(bpf.OutcomeDrop) { // passes are told by chance
 					got = append(got, p.told(e))
 				}
 			case <-time.After(20 * time.Second):

@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	confirmed      = uint8(bpf.DataplaneFlowFlagsFLOW_CONFIRMED)
-	firstPayload   = uint8(bpf.DataplaneFlowFlagsFLOW_FIRST_PAYLOAD)
-	hasFingerprint = uint8(bpf.DataplaneFlowFlagsFLOW_HAS_FINGERPRINT)
-	hasTLS         = uint8(bpf.DataplaneFlowFlagsFLOW_HAS_TLS)
+	confirmed      = uint8(bpf.FlowConfirmed)
+	firstPayload   = uint8(bpf.FlowFirstPayload)
+	hasFingerprint = uint8(bpf.FlowHasFingerprint)
+	hasTLS         = uint8(bpf.FlowHasTLS)
 
-	verdictPass = uint8(bpf.DataplaneVerdictVERDICT_PASS)
-	verdictDrop = uint8(bpf.DataplaneVerdictVERDICT_DROP)
+	verdictPass = uint8(bpf.VerdictPass)
+	verdictDrop = uint8(bpf.VerdictDrop)
 )
 
 // flows returns what the dataplane keeps of connections.
@@ -45,7 +45,7 @@ func (p *plane) flow() (flow bpf.Flow, ok bool) {
 }
 
 // counted are the flags that only counting needs; connections_test.go sees to them. That a hello was read is for test/dataplane/ja4.
-const counted = uint8(bpf.DataplaneFlowFlagsFLOW_COUNTED | bpf.DataplaneFlowFlagsFLOW_CUT | bpf.DataplaneFlowFlagsFLOW_READ)
+const counted = uint8(bpf.FlowCounted | bpf.FlowCut | bpf.FlowRead)
 
 // wantFlow checks the verdict and the flags of the only flow, and returns it.
 func (p *plane) wantFlow(what string, verdict, flags uint8) bpf.Flow {

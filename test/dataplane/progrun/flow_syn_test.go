@@ -57,7 +57,7 @@ func TestSYNRecordsAreOverwritten(t *testing.T) {
 		p.want("a scanner's SYN", f.scan(f.visitor), passes("no_match"))
 		record := p.records()[0]
 		want := bpf.TCPFingerprint{Window: 1024, Mss: 1460, KindCount: 1, Kinds: [24]uint8{2},
-			Present: uint8(bpf.DataplaneTcpPresentTCP_HAS_MSS)}
+			Present: uint8(bpf.TCPHasMSS)}
 		if record.Isn != botISN || record.HasFingerprint != 1 || record.Fingerprint != want {
 			t.Errorf("record of a scanner: %+v", record)
 		}

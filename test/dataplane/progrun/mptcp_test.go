@@ -181,7 +181,7 @@ func TestMPTCPOfPartialSums(t *testing.T) {
 		for _, c := range []struct {
 			flags uint32
 			kept  bool
-		}{{uint32(bpf.DataplaneInterfaceFlagsINTERFACE_PARTIAL_SUMS), true}, {0, false}} {
+		}{{uint32(bpf.InterfacePartialSums), true}, {0, false}} {
 			p.must(m.Put(uint32(loopback), bpf.DataplaneInterface{Flags: c.flags}))
 			out, reason := p.strip(frame, loader.Arrival{Interface: loopback})
 			got := out[at+16 : at+18]

@@ -173,7 +173,7 @@ func resets(reason string) result { return result{"XDP_PASS", "web", "stable", r
 func freedLater() result          { return resets("known_flow") }
 func answered() result            { return result{"XDP_TX", "web", "stable", "known_flow", "reset"} }
 
-const verdictReset = uint8(bpf.DataplaneVerdictVERDICT_RESET)
+const verdictReset = uint8(bpf.VerdictReset)
 
 // onEachFamily runs a test over IPv4 and then over IPv6 on one dataplane.
 func onEachFamily(t *testing.T, test func(t *testing.T, p *plane, f family)) {

@@ -15,7 +15,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/support/packet"
 	"github.com/spillway/spillway/test/support/world"
 	"github.com/spillway/spillway/userspace/lab"
@@ -119,10 +119,10 @@ type play struct {
 
 // ja4 is the fingerprint that the dataplane keeps, "" for none.
 func (p play) ja4() string {
-	if !p.known || p.flow.Flags&uint8(bpf.DataplaneFlowFlagsFLOW_HAS_TLS) == 0 {
+	if !p.known || p.flow.Flags&uint8(bpf.FlowHasTLS) == 0 {
 		return ""
 	}
-	return loader.FormatJA4(p.flow.Tls)
+	return compile.FormatJA4(p.flow.Tls)
 }
 
 func (p play) String() string {
@@ -135,7 +135,7 @@ func (p play) String() string {
 }
 
 func (p play) blocked() bool {
-	return p.known && p.flow.Verdict != uint8(bpf.DataplaneVerdictVERDICT_PASS)
+	return p.known && p.flow.Verdict != uint8(bpf.VerdictPass)
 }
 
 // client makes one that nobody was before.

@@ -38,7 +38,7 @@ type judgement struct {
 	generation *Generation
 }
 
-func (j judgement) drops() bool { return j.outcome == bpf.DataplaneOutcomeOUTCOME_DROP }
+func (j judgement) drops() bool { return j.outcome == bpf.OutcomeDrop }
 
 // slot is where the generation lives that decided; 0: none did.
 func (j judgement) slot() uint8 {
@@ -73,9 +73,9 @@ func (w *World) spare(p *packet, j *judgement) {
 	case w.isProtected(p), j.reason != ban && w.isVouched(p):
 		j.reason = protected
 	case w.Mode != config.ModeEnforce:
-		j.outcome = bpf.DataplaneOutcomeOUTCOME_WOULD_DROP
+		j.outcome = bpf.OutcomeWouldDrop
 	default:
-		j.outcome = bpf.DataplaneOutcomeOUTCOME_DROP
+		j.outcome = bpf.OutcomeDrop
 	}
 }
 

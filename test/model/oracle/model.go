@@ -32,7 +32,7 @@ const (
 )
 
 // Drops reports whether the packet is dropped.
-func (r Result) Drops() bool { return r.Outcome == bpf.DataplaneOutcomeOUTCOME_DROP }
+func (r Result) Drops() bool { return r.Outcome == bpf.OutcomeDrop }
 
 func (r Result) String() string {
 	if r.Uncounted {

@@ -10,31 +10,31 @@ import (
 )
 
 const (
-	pass = bpf.DataplaneOutcomeOUTCOME_PASS
+	pass = bpf.OutcomePass
 
-	none           = bpf.DataplaneReasonREASON_CONTINUE
-	notIP          = bpf.DataplaneReasonREASON_NOT_IP
-	notService     = bpf.DataplaneReasonREASON_NOT_SERVICE
-	otherProtocol  = bpf.DataplaneReasonREASON_OTHER_PROTOCOL
-	malformed      = bpf.DataplaneReasonREASON_MALFORMED
-	tooDeep        = bpf.DataplaneReasonREASON_TOO_DEEP
-	fragment       = bpf.DataplaneReasonREASON_FRAGMENT
-	noGeneration   = bpf.DataplaneReasonREASON_NO_GENERATION
-	noPolicy       = bpf.DataplaneReasonREASON_NO_POLICY
-	serviceBypass  = bpf.DataplaneReasonREASON_SERVICE_BYPASS
-	agentLost      = bpf.DataplaneReasonREASON_AGENT_LOST
-	knownFlow      = bpf.DataplaneReasonREASON_KNOWN_FLOW
-	midstream      = bpf.DataplaneReasonREASON_MIDSTREAM
-	handshake      = bpf.DataplaneReasonREASON_HANDSHAKE
-	noMatch        = bpf.DataplaneReasonREASON_NO_MATCH
-	prefix         = bpf.DataplaneReasonREASON_PREFIX
-	tcpFingerprint = bpf.DataplaneReasonREASON_TCP_FINGERPRINT
-	ban            = bpf.DataplaneReasonREASON_BAN
-	protected      = bpf.DataplaneReasonREASON_PROTECTED
-	belowThreshold = bpf.DataplaneReasonREASON_BELOW_THRESHOLD
-	weak           = bpf.DataplaneReasonREASON_WEAK
-	unconfirmed    = bpf.DataplaneReasonREASON_UNCONFIRMED
-	synOptions     = bpf.DataplaneReasonREASON_SYN_OPTIONS
+	none           = bpf.ReasonContinue
+	notIP          = bpf.ReasonNotIP
+	notService     = bpf.ReasonNotService
+	otherProtocol  = bpf.ReasonOtherProtocol
+	malformed      = bpf.ReasonMalformed
+	tooDeep        = bpf.ReasonTooDeep
+	fragment       = bpf.ReasonFragment
+	noGeneration   = bpf.ReasonNoGeneration
+	noPolicy       = bpf.ReasonNoPolicy
+	serviceBypass  = bpf.ReasonServiceBypass
+	agentLost      = bpf.ReasonAgentLost
+	knownFlow      = bpf.ReasonKnownFlow
+	midstream      = bpf.ReasonMidstream
+	handshake      = bpf.ReasonHandshake
+	noMatch        = bpf.ReasonNoMatch
+	prefix         = bpf.ReasonPrefix
+	tcpFingerprint = bpf.ReasonTCPFingerprint
+	ban            = bpf.ReasonBan
+	protected      = bpf.ReasonProtected
+	belowThreshold = bpf.ReasonBelowThreshold
+	weak           = bpf.ReasonWeak
+	unconfirmed    = bpf.ReasonUnconfirmed
+	synOptions     = bpf.ReasonSYNOptions
 )
 
 // IP protocol numbers, as IANA assigns them.

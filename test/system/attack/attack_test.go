@@ -175,10 +175,10 @@ func underFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack) {
 		if a.listed {
 			allowed += uint64(sent)
 		}
-		if reason == bpf.DataplaneReasonREASON_JA4 || reason == bpf.DataplaneReasonREASON_KNOWN_FLOW {
+		if reason == bpf.ReasonJA4 || reason == bpf.ReasonKnownFlow {
 			continue // of the bots with the denied hello: stayBlocked has looked whose flows are blocked
 		}
-		if n -= before[reason]; n != 0 && (reason != bpf.DataplaneReasonREASON_TCP_FINGERPRINT || n > allowed) {
+		if n -= before[reason]; n != 0 && (reason != bpf.ReasonTCPFingerprint || n > allowed) {
 			t.Errorf("%d packets dropped for %s; only the bot's %d SYNs may be", n, bpf.ReasonName(reason), allowed)
 		}
 	}
@@ -246,7 +246,7 @@ func drops(t *testing.T, d *loader.Dataplane) map[bpf.Reason]uint64 {
 	world.Must(t, err)
 	dropped := map[bpf.Reason]uint64{}
 	for _, c := range counters {
-		if c.Outcome == bpf.DataplaneOutcomeOUTCOME_DROP {
+		if c.Outcome == bpf.OutcomeDrop {
 			dropped[c.Reason] += c.Packets
 		}
 	}

@@ -217,5 +217,5 @@ func (b *bots) close() {
 // hidden is how many packets were said to be of a hidden hello, whatever came of it.
 func hidden(t *testing.T, d *loader.Dataplane) (packets uint64) {
 	t.Helper()
-	return countOf(t, d, bpf.DataplaneReasonREASON_HELLO_HIDDEN)
+	return countOf(t, d, bpf.ReasonHelloHidden)
 }

@@ -182,7 +182,7 @@ func goOn(ctx context.Context, t *testing.T, c net.Conn, secure *tls.Conn) {
 
 func midstream(t *testing.T, d *loader.Dataplane) (packets uint64) {
 	t.Helper()
-	return countOf(t, d, bpf.DataplaneReasonREASON_MIDSTREAM)
+	return countOf(t, d, bpf.ReasonMidstream)
 }
 
 // countOf is how many packets had a reason, whatever came of it.

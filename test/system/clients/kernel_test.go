@@ -41,7 +41,7 @@ func clientOf(key bpf.FlowKey) netip.AddrPort {
 // kernelJA4 returns the JA4 and the stable JA4 that the dataplane computed for a connection; "" when it has none.
 func kernelJA4(flows map[netip.AddrPort]bpf.Flow, client netip.AddrPort) (ja4, stable string) {
 	flow, known := flows[client]
-	if !known || flow.Flags&uint8(bpf.DataplaneFlowFlagsFLOW_HAS_TLS) == 0 {
+	if !known || flow.Flags&uint8(bpf.FlowHasTLS) == 0 {
 		return "", ""
 	}
 	return printed(flow.Tls)

@@ -43,10 +43,10 @@ func TestBotsStopVisitorsDoNotNotice(t *testing.T) {
 	observe.MaxMode = config.ModeObserve
 	w.Publish(&observe, both)
 	world.Eventually(t, "observe mode counts what it would drop", func() bool {
-		return w.Packets(int(bpf.DataplaneReasonREASON_PREFIX), int(bpf.DataplaneOutcomeOUTCOME_WOULD_DROP)) > 10 &&
-			w.Packets(int(bpf.DataplaneReasonREASON_TCP_FINGERPRINT), int(bpf.DataplaneOutcomeOUTCOME_WOULD_DROP)) > 10
+		return w.Packets(int(bpf.ReasonPrefix), int(bpf.OutcomeWouldDrop)) > 10 &&
+			w.Packets(int(bpf.ReasonTCPFingerprint), int(bpf.OutcomeWouldDrop)) > 10
 	})
-	if n := w.Packets(-1, int(bpf.DataplaneOutcomeOUTCOME_DROP)); n != 0 {
+	if n := w.Packets(-1, int(bpf.OutcomeDrop)); n != 0 {
 		t.Errorf("observe mode dropped %d packets", n)
 	}
 
@@ -72,10 +72,10 @@ func TestBotsStopVisitorsDoNotNotice(t *testing.T) {
 // checkFlows: the visitors' payloads were confirmed by the origin's sockets.
 func checkFlows(t *testing.T, w *world.World) {
 	t.Helper()
-	confirmed := w.Packets(int(bpf.DataplaneReasonREASON_NO_MATCH), int(bpf.DataplaneOutcomeOUTCOME_PASS))
-	known := w.Packets(int(bpf.DataplaneReasonREASON_KNOWN_FLOW), -1)
-	unconfirmed := w.Packets(int(bpf.DataplaneReasonREASON_UNCONFIRMED), -1)
-	midstream := w.Packets(int(bpf.DataplaneReasonREASON_MIDSTREAM), -1)
+	confirmed := w.Packets(int(bpf.ReasonNoMatch), int(bpf.OutcomePass))
+	known := w.Packets(int(bpf.ReasonKnownFlow), -1)
+	unconfirmed := w.Packets(int(bpf.ReasonUnconfirmed), -1)
+	midstream := w.Packets(int(bpf.ReasonMidstream), -1)
 	t.Logf("no match %d, known flow %d, unconfirmed %d, midstream %d", confirmed, known, unconfirmed, midstream)
 	if known == 0 || known < unconfirmed {
 		t.Error("flows are not confirmed by their sockets")

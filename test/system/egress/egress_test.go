@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	drop      = uint8(bpf.DataplaneVerdictVERDICT_DROP)
-	confirmed = uint8(bpf.DataplaneFlowFlagsFLOW_CONFIRMED)
+	drop      = uint8(bpf.VerdictDrop)
+	confirmed = uint8(bpf.FlowConfirmed)
 )
 
 // say sends the pieces of a stream as segments of their own.

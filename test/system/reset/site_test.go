@@ -175,7 +175,7 @@ func (s *site) sockets(client netip.AddrPort) (states []uint8) {
 }
 
 // resets is how many packets were counted as reset: those rewritten for the server and those answered.
-func (s *site) resets() uint64 { return s.Packets(-1, int(bpf.DataplaneOutcomeOUTCOME_RESET)) }
+func (s *site) resets() uint64 { return s.Packets(-1, int(bpf.OutcomeReset)) }
 
 // family is one set of addresses.
 type family struct {

@@ -44,12 +44,12 @@ func TestMultipath(t *testing.T) {
 		for _, p := range places {
 			for _, f := range families {
 				t.Run(fmt.Sprintf("strip: %v, %s, %s", strip, p.name, f.name), func(t *testing.T) {
-					stripped := s.Packets(int(bpf.DataplaneReasonREASON_MPTCP_STRIPPED), -1)
+					stripped := s.Packets(int(bpf.ReasonMPTCPStripped), -1)
 					c := s.dialMultipath(f.visitor, f, p.port(port))
 					if is, err := c.MultipathTCP(); err != nil || is == strip {
 						t.Errorf("Multipath TCP: %v, %v", is, err)
 					}
-					if n := s.Packets(int(bpf.DataplaneReasonREASON_MPTCP_STRIPPED), -1) - stripped; (n > 0) != strip {
+					if n := s.Packets(int(bpf.ReasonMPTCPStripped), -1) - stripped; (n > 0) != strip {
 						t.Errorf("%d SYNs were stripped", n)
 					}
 					world.Must(t, says(c, visitor))

@@ -17,7 +17,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/model/reference"
 	"github.com/spillway/spillway/test/support/world"
 	"github.com/spillway/spillway/userspace/lab"
@@ -174,10 +174,10 @@ func keyOf(from, to netip.AddrPort) (k bpf.FlowKey) {
 }
 
 const (
-	verdictPass = uint8(bpf.DataplaneVerdictVERDICT_PASS)
-	verdictDrop = uint8(bpf.DataplaneVerdictVERDICT_DROP)
-	confirmed   = uint8(bpf.DataplaneFlowFlagsFLOW_CONFIRMED)
-	hasTLS      = uint8(bpf.DataplaneFlowFlagsFLOW_HAS_TLS)
+	verdictPass = uint8(bpf.VerdictPass)
+	verdictDrop = uint8(bpf.VerdictDrop)
+	confirmed   = uint8(bpf.FlowConfirmed)
+	hasTLS      = uint8(bpf.FlowHasTLS)
 )
 
 // readOf is the JA4 that the dataplane read, else why there is none.
@@ -186,7 +186,7 @@ func readOf(f bpf.Flow, ok bool) string {
 	case !ok:
 		return "no flow"
 	case f.Flags&hasTLS != 0:
-		return loader.FormatJA4(f.Tls)
+		return compile.FormatJA4(f.Tls)
 	}
 	return "none: " + bpf.ReasonName(bpf.Reason(f.Reason))
 }

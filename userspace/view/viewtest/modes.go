@@ -27,7 +27,7 @@ func Serving() *view.Reading {
 	shop := loader.ServiceInfo{ID: 2, Name: "shop", Kind: "http", Tag: 22, Confirm: config.ConfirmAuto}
 	blocks := loader.Blocking{From: map[uint32]uint8{web.Tag: 80, shop.Tag: 80}, Reach: 100, Strong: true}
 	return &view.Reading{
-		Control:     loader.Control{Mode: bpf.DataplaneModeMODE_ENFORCE, Stable: 1, Host: 1},
+		Control:     loader.Control{Mode: bpf.ModeEnforce, Stable: 1, Host: 1},
 		Heartbeat:   time.Second,
 		Generations: []loader.GenerationInfo{{Slot: 1, Number: 7, Blocking: blocks}, {Slot: 2, Number: 8, Blocking: blocks}},
 		Host:        &loader.HostInfo{AgentTimeout: 15 * time.Minute, Services: []loader.ServiceInfo{web, shop}},
@@ -119,7 +119,7 @@ var Modes = []Mode{
 	{"a service whose answers leave elsewhere", unvouched(config.ConfirmEgress, nil), api.StateProtected, "blocked", true, true, false, "unconfirmed"},
 	{"a service that nobody vouches for, observe", func(r *view.Reading) {
 		unvouched(config.ConfirmAuto, nil)(r)
-		r.Control.Mode = bpf.DataplaneModeMODE_OBSERVE
+		r.Control.Mode = bpf.ModeObserve
 	}, api.StateObserving, "everything passes", false, false, false, "unconfirmed"},
 	{"a service that few vouch for", func(r *view.Reading) {
 		r.Host.Services[0].Kind = "tls"
@@ -140,7 +140,7 @@ var Modes = []Mode{
 		r.Unanswered = map[int]bool{2: true}
 		r.Generations[0].Blocking.Resets = map[uint32]bool{11: true}
 	}, api.StateProtected, "blocked", true, true, false, ""},
-	{"observe", control(func(c *loader.Control) { c.Mode = bpf.DataplaneModeMODE_OBSERVE }), api.StateObserving, "everything passes (mode observe)", false, false, false, ""},
+	{"observe", control(func(c *loader.Control) { c.Mode = bpf.ModeObserve }), api.StateObserving, "everything passes (mode observe)", false, false, false, ""},
 	{"bypass", func(r *view.Reading) { r.Bypass = loader.DeadlineForever }, api.StateBypassed, "everything passes, until `spillway bypass off`", false, false, false, "bypass"},
 	{"bypass for a while", func(r *view.Reading) { r.Bypass = loader.In(30 * time.Minute) }, api.StateBypassed, "everything passes for 30m", false, false, false, "bypass"},
 	{"bypass that is over", func(r *view.Reading) { r.Bypass = 1 }, api.StateProtected, "blocked", true, true, false, ""},
@@ -152,10 +152,10 @@ var Modes = []Mode{
 		r.Services[1] = loader.DeadlineForever
 	}, api.StateIdle, "every service that it could block for is bypassed; only bans block, and not where a service is bypassed", true, false, false, "bypass"},
 	{"bypass of every service, observe", func(r *view.Reading) {
-		r.Services[1], r.Services[2], r.Control.Mode = loader.DeadlineForever, loader.DeadlineForever, bpf.DataplaneModeMODE_OBSERVE
+		r.Services[1], r.Services[2], r.Control.Mode = loader.DeadlineForever, loader.DeadlineForever, bpf.ModeObserve
 	}, api.StateObserving, "everything passes", false, false, false, ""},
 	{"no bundle", control(func(c *loader.Control) { c.Stable = 0 }), api.StateIdle, "no bundle is in force; only bans block", true, false, false, "no_generation"},
-	{"no bundle, observe", control(func(c *loader.Control) { c.Stable, c.Mode = 0, bpf.DataplaneModeMODE_OBSERVE }), api.StateObserving, "everything passes", false, false, false, "no_generation"},
+	{"no bundle, observe", control(func(c *loader.Control) { c.Stable, c.Mode = 0, bpf.ModeObserve }), api.StateObserving, "everything passes", false, false, false, "no_generation"},
 	{"no bundle, bypass", func(r *view.Reading) { r.Control.Stable, r.Bypass = 0, loader.DeadlineForever }, api.StateBypassed, "everything passes", false, false, false, "bypass"},
 	{"a candidate decides", func(r *view.Reading) {
 		r.Control.Stable, r.Control.Candidate, r.Control.Canary, r.Lease = 0, 2, 1000, loader.In(time.Hour)
@@ -176,13 +176,13 @@ var Modes = []Mode{
 	{"an expired bundle", blocking(expired), api.StateIdle, "have expired", true, false, false, "expired"},
 	{"an expired bundle, observe", func(r *view.Reading) {
 		blocking(expired)(r)
-		r.Control.Mode = bpf.DataplaneModeMODE_OBSERVE
+		r.Control.Mode = bpf.ModeObserve
 	}, api.StateObserving, "everything passes", false, false, false, "expired"},
 	{"an expired bundle that drops fragments", fragments(expired), api.StateIdle,
 		"have expired; only bans block, and IP fragments to web are dropped", true, false, false, "expired"},
 	{"an expired bundle that drops fragments, observe", func(r *view.Reading) {
 		fragments(expired)(r)
-		r.Control.Mode = bpf.DataplaneModeMODE_OBSERVE
+		r.Control.Mode = bpf.ModeObserve
 	}, api.StateObserving, "everything passes", false, false, false, "expired"},
 	{"an expired bundle that drops fragments of a service that is bypassed", func(r *view.Reading) {
 		fragments(expired)(r)
@@ -200,7 +200,7 @@ var Modes = []Mode{
 		api.StatePartly, "service shop is new to the bundle in force, which lets it pass", true, true, false, ""},
 	{"no agent", func(r *view.Reading) { r.Agent, r.Heartbeat = view.Absent, 5*time.Minute }, api.StateProtected, "blocked", true, true, false, "no_agent"},
 	{"no agent, observe", func(r *view.Reading) {
-		r.Agent, r.Heartbeat, r.Control.Mode = view.Absent, 5*time.Minute, bpf.DataplaneModeMODE_OBSERVE
+		r.Agent, r.Heartbeat, r.Control.Mode = view.Absent, 5*time.Minute, bpf.ModeObserve
 	}, api.StateObserving, "everything passes", false, false, false, "no_agent"},
 	{"an agent that was killed a moment ago", func(r *view.Reading) { r.Agent = view.Absent }, api.StateProtected, "blocked", true, true, false, "no_agent"},
 	{"an agent on another socket", func(r *view.Reading) { r.Agent, r.AgentPID = view.Elsewhere, 812 }, api.StateProtected, "blocked", true, true, false, "agent_elsewhere"},

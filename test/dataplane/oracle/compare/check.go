@@ -165,7 +165,7 @@ func (p *Plane) differences(accept bool) ([]string, error) {
 func (p *Plane) Connections() (all, blocked int, err error) {
 	rows, err := plane.Rows[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlows])
 	for _, f := range rows {
-		if f.Verdict != uint8(bpf.DataplaneVerdictVERDICT_PASS) {
+		if f.Verdict != uint8(bpf.VerdictPass) {
 			blocked++
 		}
 	}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+
+package bpf
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Every constant of an enum has a name that Go files use, and they use no other.
+func TestConstantsHaveNames(t *testing.T) {
+	generated, err := os.ReadFile("dataplane_bpfel.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := ""
+	for _, name := range []string{"constants.go", "names.go"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours += string(text)
+	}
+	sentinel := map[string]bool{"DataplaneJa4FormJA4FORMS": true, "DataplaneCounterSlotCOUNTER_LEFT": true,
+		"DataplaneCounterSlotCOUNTER_ALONE": true, "DataplaneCounterSlotCOUNTER_SLOTS": true}
+	seen := 0
+	for _, m := range regexp.MustCompile(`(?m)^\t(Dataplane\w+)\s+Dataplane\w+ = \d+$`).FindAllStringSubmatch(string(generated), -1) {
+		seen++
+		if !sentinel[m[1]] && !regexp.MustCompile(`\b`+m[1]+`\b`).MatchString(ours) {
+			t.Errorf("%s has no name in constants.go", m[1])
+		}
+	}
+	if seen < 100 {
+		t.Errorf("%d constants found: the generated file looks otherwise now", seen)
+	}
+	out, err := exec.Command("git", "-C", "..", "grep", "-lE", `bpf\.Dataplane[A-Z][A-Za-z0-9]*(_|OUTCOMES)`, "--", "cmd/*.go", "config/*.go", "loader/*.go").Output()
+	if err == nil && len(out) > 0 {
+		t.Errorf("these files name constants as the generated file does: %s", out)
+	}
+}
+
+// What names.go repeats of the headers, which have no enum for it, has their values.
+func TestRepeatedConstantsAreThoseOfTheC(t *testing.T) {
+	headers := ""
+	names, err := filepath.Glob("*.h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		headers += string(text)
+	}
+	for name, want := range map[string]uint64{
+		"ABI_VERSION": ABIVersion, "SERVICES_MAX": ServicesMax, "SLOTS": Slots, "HELLO_WAYS": HelloWays, "RULE_CHAIN_MAX": RuleChainMax,
+		"TCP_OPTIONS_MAX": TCPOptionsMax, "TCP_SIGNATURES_MAX": SignaturesMax, "SCORE_NONE": ScoreNone, "ROOT_MAGIC": RootMagic,
+		"SLOT_EMPTY": SlotEmpty, "PROGRAM_DATAPLANE": ProgramDataplane, "PROGRAM_PAYLOAD": ProgramPayload,
+		"PROGRAM_CONNTRACK": ProgramConntrack, "CONNTRACK_NEXT_MAX": ConntrackNextMax,
+	} {
+		m := regexp.MustCompile(`\b` + name + `(?: =)? (0x[0-9a-f]+|[0-9]+)`).FindStringSubmatch(headers)
+		if m == nil {
+			t.Errorf("no header has a value of %s", name)
+			continue
+		}
+		if got, err := strconv.ParseUint(strings.TrimSuffix(m[1], "ULL"), 0, 64); err != nil || got != want {
+			t.Errorf("%s is %s in C and %d in Go", name, m[1], want)
+		}
+	}
+	if CounterLeft != int(DataplaneCounterSlotCOUNTER_LEFT) || CounterAlone != int(DataplaneCounterSlotCOUNTER_ALONE) ||
+		CounterSlots != int(DataplaneCounterSlotCOUNTER_SLOTS) {
+		t.Error("the places of the counters beside the slots are others in C")
+	}
+}
