@@ -173,10 +173,10 @@ __noinline int find_body(struct stream *s, __u32 len)
 		return ws->hello_is_split = 1, REASON_CONTINUE;
 	if (len > TLS_RECORD_HEADER && byte_at(s, TLS_RECORD_HEADER) != TLS_CLIENT_HELLO)
 		return REASON_NOT_HELLO;
+	if (len > TLS_RECORD_HEADER && record > TLS_RECORD_MAX)
+		return REASON_HELLO_MALFORMED;
 	if (len < TLS_RECORD_HEADER + TLS_MESSAGE_HEADER)
 		return REASON_HELLO_PARTIAL;
-	if (record > TLS_RECORD_MAX)
-		return REASON_HELLO_MALFORMED;
 	__u32 message = record < TLS_MESSAGE_HEADER ? 0 : length_at(s, TLS_RECORD_HEADER + 1);
 	if (message > HELLO_MAX - TLS_RECORD_HEADER - TLS_MESSAGE_HEADER)
 		return REASON_HELLO_TOO_LONG;

@@ -83,6 +83,9 @@ func readHello(stream []byte) (*hello, error) {
 		if errors.Is(err, errMalformed) && first && len(stream) > 0 && stream[0] == recordAlert {
 			return nil, errNotHello
 		}
+		if errors.Is(err, errMalformed) && first && len(stream) == recordHeader {
+			return nil, errPartial // the next byte says whether this begins a hello
+		}
 		if err != nil {
 			return nil, err
 		}

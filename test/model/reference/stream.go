@@ -99,6 +99,12 @@ func readRecordHeader(header []byte, at int) (kind byte, length int, err error) 
 		return 0, 0, &Error{ErrIncomplete, InRecordHeader, at + n}
 	case kind == recordAlert && header[recordHeader] != alertWarning:
 		return 0, 0, &Error{foreign, InRecordHeader, at + recordHeader}
+	case length > recordMax && kind != recordHandshake:
+		return 0, 0, &Error{foreign, InRecordLength, at + 3}
+	case length > recordMax && at == 0 && n == recordHeader: // the next byte says whether it begins a hello
+		return 0, 0, &Error{ErrIncomplete, InRecordHeader, at + n}
+	case length > recordMax && at == 0 && header[recordHeader] != clientHello:
+		return 0, 0, &Error{ErrNotHello, InRecordLength, at + 3}
 	case length > recordMax:
 		return 0, 0, &Error{ErrMalformed, InRecordLength, at + 3}
 	}
