@@ -31,7 +31,8 @@ type Bundle struct {
 	// Digest is the SHA-256 of Canonical: the author's, the same on every host.
 	Digest Digest
 
-	// What follows tells about the loading and the host. It is no part of the identity, and ParseCanonical leaves it empty.
+	// What follows tells about the loading and the host. It is no part of the identity, and ParseCanonical leaves it
+	// empty.
 
 	// Compiled is the digest of what a host compiles, set by LeaveOut. It is Digest where nothing is left out.
 	Compiled Digest
@@ -80,8 +81,8 @@ type Policy struct {
 	// that a score reaches decides between drop and reset. Only for tls, http and tcp services whose sockets are on this
 	// host. A reset cannot heal, so a generation that is not stable drops instead.
 	Reset Threshold `yaml:"reset" json:"reset,omitzero"`
-	// Fragments is what becomes of IP fragments that begin a TCP segment: pass, or drop. A hello in fragments is served, and
-	// nobody reads it here. Only for tls and tcp services, and where something is blocked.
+	// Fragments is what becomes of IP fragments that begin a TCP segment: pass, or drop. A hello in fragments is served,
+	// and nobody reads it here. Only for tls and tcp services, and where something is blocked.
 	Fragments Fragments `yaml:"fragments" json:"fragments,omitzero" jsonschema:"enum=pass,enum=drop"`
 
 	_ struct{} `later:"tag,limit"`

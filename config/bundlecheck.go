@@ -24,7 +24,8 @@ func (l *bundleLoader) buildRules() {
 		}
 		l.rules[r.ID] = i
 		if !r.Expires.IsZero() && !r.Expires.After(l.opts.Now) {
-			l.warnAt(CodeExpired, path+".expires", r.Expires.Format(time.RFC3339), fmt.Sprintf("the rule %s has expired and will not apply", r.ID), "a time to come, or remove the rule")
+			l.warnAt(CodeExpired, path+".expires", r.Expires.Format(time.RFC3339),
+				fmt.Sprintf("the rule %s has expired and will not apply", r.ID), "a time to come, or remove the rule")
 		}
 	}
 	l.b.Rules = slices.Clone(rules)
@@ -56,14 +57,16 @@ func (l *bundleLoader) buildIntent() {
 func (l *bundleLoader) warnUnused() {
 	for i, r := range l.file.Rules {
 		if j, ok := l.rules[r.ID]; ok && j == i && !l.used[r.ID] {
-			l.warnAt(CodeUnused, fmt.Sprintf("rules[%d].id", i), fmt.Sprintf("%q", r.ID), fmt.Sprintf("no feature uses the rule %s", r.ID), "a feature with this rule, or remove it")
+			l.warnAt(CodeUnused, fmt.Sprintf("rules[%d].id", i), fmt.Sprintf("%q", r.ID),
+				fmt.Sprintf("no feature uses the rule %s", r.ID), "a feature with this rule, or remove it")
 		}
 	}
 	if len(l.rules) == 0 {
 		return
 	}
 	if !l.b.HasPolicy() {
-		l.warnAt(CodeUnused, "policy", "", "this bundle has no policy: alone it blocks nobody, and beside one that has it counts for that policy", "policy: {default: {drop: 80}}, or another bundle with a policy")
+		l.warnAt(CodeUnused, "policy", "",
+			"this bundle has no policy: alone it blocks nobody, and beside one that has it counts for that policy", "policy: {default: {drop: 80}}, or another bundle with a policy")
 		return
 	}
 	for _, p := range l.b.Policy {
@@ -71,7 +74,8 @@ func (l *bundleLoader) warnUnused() {
 			return
 		}
 	}
-	l.warnAt(CodeUnused, "policy", "", "no policy drops anything: this bundle only counts", "policy: {default: {drop: 80}}")
+	l.warnAt(CodeUnused, "policy", "", "no policy drops anything: this bundle only counts",
+		"policy: {default: {drop: 80}}")
 }
 
 func (l *bundleLoader) warnAt(code, path, value, problem, valid string) {
@@ -79,8 +83,10 @@ func (l *bundleLoader) warnAt(code, path, value, problem, valid string) {
 }
 
 func (l *bundleLoader) warnMasked(file string, r row, text string, p netip.Prefix) {
-	f := Fault{Code: CodeMasked, File: file, Line: int(r.line), Column: int(r.column), Path: fmt.Sprintf("features.prefixes[%d]", r.block), Value: words.Shorten(text),
-		Problem: fmt.Sprintf("%s has bits beyond its length and is read as %s", words.Shorten(text), p), Valid: fmt.Sprintf("%s, or %s for the one address", p, p.Addr())}
+	f := Fault{Code: CodeMasked, File: file, Line: int(r.line), Column: int(r.column),
+		Path: fmt.Sprintf("features.prefixes[%d]", r.block), Value: words.Shorten(text),
+		Problem: fmt.Sprintf("%s has bits beyond its length and is read as %s", words.Shorten(text),
+			p), Valid: fmt.Sprintf("%s, or %s for the one address", p, p.Addr())}
 	if !r.inFile {
 		f.Excerpt = excerpt(l.d.src.line(int(r.line)), r.at())
 	}

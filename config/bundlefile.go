@@ -73,7 +73,8 @@ type entryText struct {
 func (d *decoder) entries(n ast.Node, into *[]entryText, path string) {
 	seq, ok := n.(*ast.SequenceNode)
 	if !ok {
-		d.fault(CodeType, place(n), path, written(n), fmt.Sprintf("%s needs a list, not %s", nameOf(path), typeOf(n)), "[192.0.2.0/24, 2001:db8::/32]")
+		d.fault(CodeType, place(n), path, written(n), fmt.Sprintf("%s needs a list, not %s", nameOf(path), typeOf(n)),
+			"[192.0.2.0/24, 2001:db8::/32]")
 		return
 	}
 	if len(seq.Values) == 0 {
@@ -91,7 +92,8 @@ func (d *decoder) entries(n ast.Node, into *[]entryText, path string) {
 			code, problem = CodeNull, "this entry has no value"
 		}
 		d.bad[path] = true
-		d.fault(code, place(item), fmt.Sprintf("%s[%d]", path, i), written(item), problem, `192.0.2.0/24, or an IPv6 prefix in quotes: "2001:db8::/32"`)
+		d.fault(code, place(item), fmt.Sprintf("%s[%d]", path, i), written(item), problem,
+			`192.0.2.0/24, or an IPv6 prefix in quotes: "2001:db8::/32"`)
 	}
 	*into = out
 }

@@ -53,7 +53,8 @@ func LoadBundle(path string, host *Host, opts BundleOptions) (*Bundle, error) {
 // ParseBundle reads a bundle from memory and its list files from fsys; name is for the faults. A nil fsys holds no
 // files. Its error is a *Faults.
 func ParseBundle(name string, data []byte, fsys fs.FS, host *Host, opts BundleOptions) (*Bundle, error) {
-	l := &bundleLoader{fsys: fsys, host: host, opts: opts, b: &Bundle{Version: Version}, warn: newCollector(), rules: map[string]int{}, used: map[string]bool{}}
+	l := &bundleLoader{fsys: fsys, host: host, opts: opts, b: &Bundle{Version: Version}, warn: newCollector(),
+		rules: map[string]int{}, used: map[string]bool{}}
 	if host == nil {
 		l.host = DefaultHost()
 	} else {

@@ -15,8 +15,8 @@ import (
 )
 
 // Canonical returns the bundle as JSON without blanks: everything that decides, and names and notes. Two bundles that
-// decide the same have the same bytes, whatever the order, the comments and the files they were written in, and whatever
-// the host: third-party rows that a host leaves out (LeaveOut) are in it.
+// decide the same have the same bytes, whatever the order, the comments and the files they were written in, and
+// whatever the host: third-party rows that a host leaves out (LeaveOut) are in it.
 func Canonical(b *Bundle) []byte {
 	var buf bytes.Buffer
 	writeCanonical(&buf, b)

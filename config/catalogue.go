@@ -10,9 +10,9 @@ import (
 	"github.com/spillway/spillway/config/signature"
 )
 
-// Catalogue says whose fingerprints are known: those of TLS clients, and those of the TCP stacks below them. Its entries
-// are facts, each with how it was obtained; it judges nobody. One fingerprint belongs to many clients (whoever uses the
-// same library, or imitates a browser), and one client has many fingerprints.
+// Catalogue says whose fingerprints are known: those of TLS clients, and those of the TCP stacks below them. Its
+// entries are facts, each with how it was obtained; it judges nobody. One fingerprint belongs to many clients (whoever
+// uses the same library, or imitates a browser), and one client has many fingerprints.
 type Catalogue struct {
 	Clients []KnownClient
 	Stacks  []KnownStack
@@ -107,8 +107,8 @@ func named(j signature.JA4) string {
 	return j.String()
 }
 
-// ByTCP returns the stacks that a SYN may come from: those with a signature that fits what p0f would print (seen, read by
-// ParseP0F; nil when nobody knows), and those that were seen to send this MuonFP.
+// ByTCP returns the stacks that a SYN may come from: those with a signature that fits what p0f would print (seen, read
+// by ParseP0F; nil when nobody knows), and those that were seen to send this MuonFP.
 func (c *Catalogue) ByTCP(fp signature.MuonFP, seen *signature.P0F) []KnownStack {
 	var found []KnownStack
 	for _, s := range c.Stacks {

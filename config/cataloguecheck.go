@@ -19,7 +19,8 @@ func (l *catalogueLoader) client(path string, c *KnownClient) {
 			continue
 		}
 		if earlier, twice := first[h.JA4]; twice {
-			l.d.faultAt(CodeDuplicate, at+".ja4", h.JA4.String(), fmt.Sprintf("this JA4 is here a second time; the first is hello %d", earlier), "each JA4 once a client")
+			l.d.faultAt(CodeDuplicate, at+".ja4", h.JA4.String(),
+				fmt.Sprintf("this JA4 is here a second time; the first is hello %d", earlier), "each JA4 once a client")
 		} else {
 			first[h.JA4] = i
 		}
@@ -41,7 +42,9 @@ func (l *catalogueLoader) unique(path, what, name, versions string) {
 	}
 	key := what + "\x00" + name + "\x00" + versions
 	if at, twice := l.first[key]; twice {
-		l.d.faultAt(CodeDuplicate, path+".name", fmt.Sprintf("%q", name), fmt.Sprintf("the %s %s %s is here a second time; the first is %s", what, name, versions, at), "each name and its versions once")
+		l.d.faultAt(CodeDuplicate, path+".name", fmt.Sprintf("%q", name),
+			fmt.Sprintf("the %s %s %s is here a second time; the first is %s", what, name, versions,
+				at), "each name and its versions once")
 		return
 	}
 	l.first[key] = fmt.Sprintf("%s:%d", l.d.src.name, l.d.where(path+".name").line)
@@ -54,7 +57,8 @@ func (l *catalogueLoader) obtained(path string, o Obtained) {
 		{"published", "source", o.Source, "who published it, and where"},
 	} {
 		if o.How == f.how && f.value == "" && !l.d.bad[path+"."+f.name] {
-			l.d.faultAt(CodeMissing, path+".how", fmt.Sprintf("%q", o.How), fmt.Sprintf("what was %s needs the field %s", f.how, f.name), f.valid)
+			l.d.faultAt(CodeMissing, path+".how", fmt.Sprintf("%q", o.How),
+				fmt.Sprintf("what was %s needs the field %s", f.how, f.name), f.valid)
 		}
 	}
 }
@@ -72,7 +76,8 @@ func (l *catalogueLoader) hello(path string, h *KnownHello) {
 	}
 	raw, err := signature.ParseRawJA4(h.Raw)
 	if err != nil {
-		l.d.faultAt(CodeSyntax, path+".ja4_r", h.Raw, "ja4_r is none: "+err.Error(), "a_ciphers_extensions_algorithms; the lists sorted but for the last, four hexadecimal digits each")
+		l.d.faultAt(CodeSyntax, path+".ja4_r", h.Raw, "ja4_r is none: "+err.Error(),
+			"a_ciphers_extensions_algorithms; the lists sorted but for the last, four hexadecimal digits each")
 		return
 	}
 	if made := raw.JA4(); made != h.JA4 {

@@ -60,7 +60,8 @@ func (d *decoder) value(n ast.Node, into reflect.Value, path string, lim *limits
 	at := place(n)
 	d.at[path] = at
 	if _, ok := n.(*ast.NullNode); ok {
-		d.fault(CodeNull, at, path, "", fmt.Sprintf("%s has no value", nameOf(path)), "a value, or leave the field out for its default")
+		d.fault(CodeNull, at, path, "", fmt.Sprintf("%s has no value", nameOf(path)),
+			"a value, or leave the field out for its default")
 		return
 	}
 	switch v := into.Addr().Interface().(type) {
@@ -105,7 +106,8 @@ func (d *decoder) mapping(n ast.Node, into reflect.Value, path string) {
 	}
 	for _, f := range fs.list {
 		if f.limits.required && !seen[f.name] {
-			d.fault(CodeMissing, place(n), join(path, f.name), "", fmt.Sprintf("the field %s is missing", f.name), f.limits.describe(into.FieldByIndex(f.index).Type()))
+			d.fault(CodeMissing, place(n), join(path, f.name), "", fmt.Sprintf("the field %s is missing", f.name),
+				f.limits.describe(into.FieldByIndex(f.index).Type()))
 		}
 	}
 }
@@ -114,14 +116,17 @@ func (d *decoder) mapping(n ast.Node, into reflect.Value, path string) {
 func (d *decoder) keys(n ast.Node, path string, each func(string, position, ast.Node)) (map[string]bool, bool) {
 	m, ok := n.(ast.MapNode)
 	if !ok {
-		d.fault(CodeType, place(n), path, written(n), fmt.Sprintf("%s needs fields, not %s", nameOf(path), typeOf(n)), "a mapping (name: value)")
+		d.fault(CodeType, place(n), path, written(n), fmt.Sprintf("%s needs fields, not %s", nameOf(path), typeOf(n)),
+			"a mapping (name: value)")
 		return nil, false
 	}
 	seen, lines := map[string]bool{}, map[string]int{}
 	for it := m.MapRange(); it.Next(); {
 		key, at := it.Key().GetToken().Value, place(it.Key())
 		if lines[key] > 0 {
-			d.fault(CodeDuplicate, at, join(path, key), "", fmt.Sprintf("the key %q is here a second time; the first is in line %d", words.Shorten(key), lines[key]), "each key once")
+			d.fault(CodeDuplicate, at, join(path, key), "",
+				fmt.Sprintf("the key %q is here a second time; the first is in line %d", words.Shorten(key),
+					lines[key]), "each key once")
 			continue
 		}
 		seen[key], lines[key] = true, at.line
@@ -134,7 +139,8 @@ func (d *decoder) keys(n ast.Node, path string, each func(string, position, ast.
 func (d *decoder) unknown(fs *fields, key string, at position, path string) {
 	for _, later := range fs.later {
 		if key == later {
-			d.fault(CodeUnsupported, at, join(path, key), "", key+" arrives with a later release", "only "+words.List(fs.names(), "and"))
+			d.fault(CodeUnsupported, at, join(path, key), "", key+" arrives with a later release",
+				"only "+words.List(fs.names(), "and"))
 			return
 		}
 	}
@@ -159,12 +165,14 @@ func (d *decoder) table(n ast.Node, into reflect.Value, path string) {
 func (d *decoder) sequence(n ast.Node, into reflect.Value, path string, lim *limits) {
 	seq, ok := n.(*ast.SequenceNode)
 	if !ok {
-		d.fault(CodeType, place(n), path, written(n), fmt.Sprintf("%s needs a list, not %s", nameOf(path), typeOf(n)), "a list (one - a row, or [a, b])")
+		d.fault(CodeType, place(n), path, written(n), fmt.Sprintf("%s needs a list, not %s", nameOf(path), typeOf(n)),
+			"a list (one - a row, or [a, b])")
 		return
 	}
 	count := len(seq.Values)
 	if count < lim.minItems || (lim.maxItems > 0 && count > lim.maxItems) {
-		d.fault(CodeRange, place(n), path, fmt.Sprintf("%d rows", count), fmt.Sprintf("%s has %d rows", nameOf(path), count), lim.describe(into.Type()))
+		d.fault(CodeRange, place(n), path, fmt.Sprintf("%d rows", count), fmt.Sprintf("%s has %d rows", nameOf(path), count),
+			lim.describe(into.Type()))
 		return
 	}
 	out := reflect.MakeSlice(into.Type(), count, count)

@@ -77,7 +77,8 @@ type ServicePolicy struct {
 	Fragments Fragments `json:"fragments,omitzero"`
 }
 
-// Diff is what a bundle would change. A change of a note is one too; it has no effect on traffic, but on what is stored.
+// Diff is what a bundle would change. A change of a note is one too; it has no effect on traffic, but on what is
+// stored.
 type Diff struct {
 	Rules    Rows[Rule]          `json:"rules,omitzero"`
 	Prefixes []ListDiff          `json:"prefixes,omitempty"` // lists with differences, by name
@@ -186,9 +187,10 @@ func changeLists(old, new *Bundle) []ListDiff {
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		was, wasThere := before[name]
 		is, isThere := after[name]
-		d := ListDiff{List: name, Origin: wasThere && isThere && was != is, Rows: rowsOf(listRows(old, name), listRows(new, name),
-			func(a, b PrefixRow) int { return comparePrefix(a.Prefix, b.Prefix) },
-			func(a, b PrefixRow) bool { return a.Rule == b.Rule })}
+		d := ListDiff{List: name, Origin: wasThere && isThere && was != is,
+			Rows: rowsOf(listRows(old, name), listRows(new, name),
+				func(a, b PrefixRow) int { return comparePrefix(a.Prefix, b.Prefix) },
+				func(a, b PrefixRow) bool { return a.Rule == b.Rule })}
 		if d.Len() > 0 {
 			out = append(out, d)
 		}

@@ -49,7 +49,8 @@ func document(src *source, out *collector) ast.Node {
 		body = doc.Body
 	}
 	if body == nil {
-		out.add(Fault{Code: CodeBlank, File: src.name, Line: 1, Column: 1, Problem: "the file is empty", Valid: "a mapping that begins with version: 1"})
+		out.add(Fault{Code: CodeBlank, File: src.name, Line: 1, Column: 1, Problem: "the file is empty",
+			Valid: "a mapping that begins with version: 1"})
 	}
 	return body
 }
@@ -95,7 +96,8 @@ func checkTokens(src *source, tokens token.Tokens, out *collector) bool {
 	for _, tk := range tokens {
 		at := tokenPlace(tk)
 		if what, bad := notWanted[tk.Type]; bad {
-			out.addAt(src, CodeUnsupported, at, "", tk.Value, what+" is not used here", "plain values; quote a text that begins with & * ! % ?")
+			out.addAt(src, CodeUnsupported, at, "", tk.Value, what+" is not used here",
+				"plain values; quote a text that begins with & * ! % ?")
 		}
 		if tk.Error != "" {
 			out.addAt(src, CodeSyntax, at, "", "", tk.Error, "YAML")
@@ -135,8 +137,8 @@ func checkTokens(src *source, tokens token.Tokens, out *collector) bool {
 	return out.total == before
 }
 
-// columns are those of the block collections that are open, from the outside in. (The lexer's own IndentLevel grows with
-// every return over several levels: thirty blocks of three levels were 32 deep to it.)
+// columns are those of the block collections that are open, from the outside in. (The lexer's own IndentLevel grows
+// with every return over several levels: thirty blocks of three levels were 32 deep to it.)
 type columns []int
 
 // begin closes the collections that a line leaves, whose first token stands in the column.
@@ -180,7 +182,8 @@ func valueless(tk *token.Token) bool {
 		return true
 	}
 	switch next.Type {
-	case token.CollectEntryType, token.MappingEndType, token.SequenceEndType, token.DocumentHeaderType, token.DocumentEndType:
+	case token.CollectEntryType, token.MappingEndType, token.SequenceEndType, token.DocumentHeaderType,
+		token.DocumentEndType:
 		return true
 	}
 	start := tk

@@ -163,7 +163,8 @@ func (c *collector) warnings() []Fault {
 	out := c.list
 	for _, code := range codes {
 		i := slices.IndexFunc(out, func(f Fault) bool { return f.Code == code })
-		out = append(out, Fault{Code: code, File: out[i].File, Problem: fmt.Sprintf("and %d more of this kind", c.counts[code]-keptPerCode)})
+		out = append(out, Fault{Code: code, File: out[i].File, Problem: fmt.Sprintf("and %d more of this kind",
+			c.counts[code]-keptPerCode)})
 	}
 	return out
 }

@@ -62,8 +62,8 @@ func Holds(old, new *Bundle, host *Host) []Hold {
 	return holdCoverage(out, "IPv6", v6, host.Guards.MaxCoverage)
 }
 
-// SetHolds is Holds for sets. Growth is looked at for each list, for each bundle and for the set; coverage for the set. A
-// bundle that is taken out shrinks nothing by mistake: somebody named it.
+// SetHolds is Holds for sets. Growth is looked at for each list, for each bundle and for the set; coverage for the set.
+// A bundle that is taken out shrinks nothing by mistake: somebody named it.
 func SetHolds(old, new *Set, host *Host) []Hold {
 	if len(old.bundles()) < 2 && len(new.bundles()) < 2 {
 		if was, is := only(old), only(new); is != nil && (was == nil || was.Name == is.Name) {
@@ -146,15 +146,18 @@ func holdChange(out []Hold, what string, before, after int, limit Percent) []Hol
 	if before > 0 {
 		numbers["change_percent"] = change
 	}
-	return append(out, Hold{Code: code, What: what, Numbers: numbers, Text: fmt.Sprintf("%s; guards.max_change is %s", text, limit)})
+	return append(out, Hold{Code: code, What: what, Numbers: numbers,
+		Text: fmt.Sprintf("%s; guards.max_change is %s", text, limit)})
 }
 
 func holdCoverage(out []Hold, family string, share float64, limit Percent) []Hold {
 	if share*100 <= float64(limit) {
 		return out
 	}
-	return append(out, Hold{Code: HoldCoverage, What: family, Numbers: map[string]float64{"coverage_percent": share * 100, "limit_percent": float64(limit)},
-		Text: fmt.Sprintf("prefixes cover %s of the routed %s space; guards.max_coverage is %s", Percent(math.Round(share*1e4)/100), family, limit)})
+	return append(out, Hold{Code: HoldCoverage, What: family, Numbers: map[string]float64{"coverage_percent": share * 100,
+		"limit_percent": float64(limit)},
+		Text: fmt.Sprintf("prefixes cover %s of the routed %s space; guards.max_coverage is %s",
+			Percent(math.Round(share*1e4)/100), family, limit)})
 }
 
 // coverage returns the share of each family's routed space that lies in prefixes with a positive score. Overlaps count

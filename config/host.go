@@ -32,8 +32,8 @@ type Host struct {
 	// Allowlist of protected sources: no bundle and no ban can block them.
 	Allowlist []AllowEntry `yaml:"allowlist"`
 	// AcceptReasons names reasons that a rule may block by on this host: not_hello (the first data to a tls service is no
-	// ClientHello, as of health checks), hello_urgent (urgent data in it), hello_too_long (it exceeds what is read). Else they
-	// only add to something else.
+	// ClientHello, as of health checks), hello_urgent (urgent data in it), hello_too_long (it exceeds what is read). Else
+	// they only add to something else.
 	AcceptReasons []string `yaml:"accept_reasons" jsonschema:"enum=hello_too_long,enum=hello_urgent,enum=not_hello"`
 	// Capacity of the kernel maps. What exceeds it is refused; memory is computed from it.
 	Capacity Capacity `yaml:"capacity"`

@@ -20,11 +20,13 @@ func (d *decoder) checkHost(h *Host) {
 	d.powerOfTwo("capacity.syns", h.Capacity.Syns)
 	d.powerOfTwo("capacity.hellos", h.Capacity.Hellos)
 	if t := h.Guards.AgentTimeout; !t.Never() && t.Duration() <= h.Guards.Lease && !d.bad["guards.agent_timeout"] {
-		d.faultAt(CodeRange, "guards.agent_timeout", t.String(), "guards.agent_timeout is not longer than guards.lease ("+shortDuration(h.Guards.Lease)+")", "longer than the lease, or never")
+		d.faultAt(CodeRange, "guards.agent_timeout", t.String(),
+			"guards.agent_timeout is not longer than guards.lease ("+shortDuration(h.Guards.Lease)+")", "longer than the lease, or never")
 	}
 	if m := h.Listen.Metrics; m != "" {
 		if at, err := netip.ParseAddrPort(m); err != nil || at.Port() == 0 {
-			d.faultAt(CodeSyntax, "listen.metrics", fmt.Sprintf("%q", m), "listen.metrics is no IP address with a port", `127.0.0.1:9717, [::1]:9717, or "" for off`)
+			d.faultAt(CodeSyntax, "listen.metrics", fmt.Sprintf("%q", m), "listen.metrics is no IP address with a port",
+				`127.0.0.1:9717, [::1]:9717, or "" for off`)
 		}
 	}
 	if !d.isSet("listen.read.socket") && filepath.IsAbs(h.Listen.Socket) {
@@ -37,12 +39,14 @@ func (d *decoder) checkHost(h *Host) {
 	if r := h.Listen.Read.Socket; r != "" {
 		paths["listen.read.socket"] = r
 		if r == h.Listen.Socket {
-			d.faultAt(CodeDuplicate, "listen.read.socket", fmt.Sprintf("%q", r), "listen.read.socket is listen.socket", "a socket of its own for each role")
+			d.faultAt(CodeDuplicate, "listen.read.socket", fmt.Sprintf("%q", r), "listen.read.socket is listen.socket",
+				"a socket of its own for each role")
 		}
 	}
 	for path, value := range paths {
 		if (!filepath.IsAbs(value) || filepath.Clean(value) != value || value == "/") && !d.bad[path] {
-			d.faultAt(CodeSyntax, path, fmt.Sprintf("%q", value), path+" is no absolute, clean path", "a path that begins with / and has no . or .. in it")
+			d.faultAt(CodeSyntax, path, fmt.Sprintf("%q", value), path+" is no absolute, clean path",
+				"a path that begins with / and has no . or .. in it")
 		}
 	}
 }
@@ -50,7 +54,8 @@ func (d *decoder) checkHost(h *Host) {
 // powerOfTwo adds a fault for another number: the dataplane masks a hash to find the place.
 func (d *decoder) powerOfTwo(path string, n int) {
 	if bits.OnesCount(uint(n)) != 1 {
-		d.faultAt(CodeRange, path, fmt.Sprint(n), path+" is no power of two", fmt.Sprintf("%d or %d", 1<<(bits.Len(uint(n))-1), 1<<bits.Len(uint(n))))
+		d.faultAt(CodeRange, path, fmt.Sprint(n), path+" is no power of two",
+			fmt.Sprintf("%d or %d", 1<<(bits.Len(uint(n))-1), 1<<bits.Len(uint(n))))
 	}
 }
 
@@ -67,7 +72,9 @@ func (d *decoder) unique(first map[string]string, key, path, what string) bool {
 		return false
 	}
 	if other, ok := first[key]; ok {
-		d.faultAt(CodeDuplicate, path, fmt.Sprintf("%q", key), fmt.Sprintf("%s %s is here a second time; the first is in line %d", what, words.Shorten(key), d.where(other).line), "each once")
+		d.faultAt(CodeDuplicate, path, fmt.Sprintf("%q", key),
+			fmt.Sprintf("%s %s is here a second time; the first is in line %d", what, words.Shorten(key),
+				d.where(other).line), "each once")
 		return false
 	}
 	first[key] = path
@@ -83,21 +90,27 @@ func (d *decoder) checkServices(h *Host) {
 		path := fmt.Sprintf("services[%d]", i)
 		d.unique(first, s.Name, path+".name", "the service")
 		if s.Name == DefaultPolicy {
-			d.faultAt(CodeReserved, path+".name", `"default"`, "the name default stands for the policy of all services", "another name")
+			d.faultAt(CodeReserved, path+".name", `"default"`, "the name default stands for the policy of all services",
+				"another name")
 		}
 		d.checkAddresses(s, path+".addresses")
 		if s.ProxyProtocol && s.Kind != KindTLS && s.Kind != "" {
-			d.faultAt(CodeRange, path+".proxy_protocol", "true", fmt.Sprintf("the service %s is %s, and a PROXY header is stepped over to read a ClientHello", s.Name, s.Kind),
+			d.faultAt(CodeRange, path+".proxy_protocol", "true",
+				fmt.Sprintf("the service %s is %s, and a PROXY header is stepped over to read a ClientHello", s.Name, s.Kind),
 				"proxy_protocol on services of kind tls")
 		}
 		if s.MPTCP != MPTCPStrip {
 			h.Services[i].MPTCP = MPTCPPass
 		} else if s.Protocol() != protocolTCP {
-			d.faultAt(CodeReference, path+".mptcp", string(s.MPTCP), fmt.Sprintf("the service %s is %s, and only TCP has Multipath TCP", s.Name, s.Kind), "mptcp: strip for tls, http and tcp services")
+			d.faultAt(CodeReference, path+".mptcp", string(s.MPTCP),
+				fmt.Sprintf("the service %s is %s, and only TCP has Multipath TCP", s.Name,
+					s.Kind), "mptcp: strip for tls, http and tcp services")
 		}
 		for j, other := range h.Services[:i] {
 			if s.Port == other.Port && s.Port != 0 && s.Protocol() == other.Protocol() && overlap(s, other) {
-				d.faultAt(CodeDuplicate, path+".port", fmt.Sprint(s.Port), fmt.Sprintf("the service %s has the addresses and the port of %s in line %d", s.Name, other.Name, d.where(fmt.Sprintf("services[%d]", j)).line),
+				d.faultAt(CodeDuplicate, path+".port", fmt.Sprint(s.Port),
+					fmt.Sprintf("the service %s has the addresses and the port of %s in line %d", s.Name, other.Name,
+						d.where(fmt.Sprintf("services[%d]", j)).line),
 					"each address and port in one service")
 			}
 		}
@@ -149,5 +162,6 @@ func (d *decoder) checkReasons(h *Host) {
 
 // capacity adds the fault with both numbers.
 func (d *decoder) capacity(path string, count int, what string, room int, name string) {
-	d.faultAt(CodeCapacity, path, fmt.Sprintf("%d %s", count, what), fmt.Sprintf("%d %s, capacity %d", count, what, room), fmt.Sprintf("at most %d (capacity.%s in the host file)", room, name))
+	d.faultAt(CodeCapacity, path, fmt.Sprintf("%d %s", count, what), fmt.Sprintf("%d %s, capacity %d", count, what, room),
+		fmt.Sprintf("at most %d (capacity.%s in the host file)", room, name))
 }

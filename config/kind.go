@@ -14,8 +14,8 @@ import (
 type Features struct {
 	// TCP fingerprints of SYN packets.
 	TCP []TCPFeature `yaml:"tcp"`
-	// JA4 of ClientHellos to tls services. Of the features that match one ClientHello the most specific counts: three parts
-	// before two before one, and exact before stable.
+	// JA4 of ClientHellos to tls services. Of the features that match one ClientHello the most specific counts: three
+	// parts before two before one, and exact before stable.
 	JA4 []JA4Feature `yaml:"ja4"`
 	// P0F are p0f v3 signatures of SYN packets. Of those that fit one SYN the first in the file counts; at most 8 may have
 	// the same IP version and layout of TCP options. The scores of a prefix, of a TCP fingerprint, of a p0f signature and
@@ -115,7 +115,8 @@ func (k family[F]) load(l *bundleLoader) {
 
 func (k family[F]) sort(b *Bundle) { slices.SortStableFunc(k.of(b), k.compare) }
 
-// write writes nothing where there is nothing and the first release knew no such kind: older bundles keep their digests.
+// write writes nothing where there is nothing and the first release knew no such kind: older bundles keep their
+// digests.
 func (k family[F]) write(w *canonicalWriter, b *Bundle) {
 	features := k.of(b)
 	if k.unsaid && len(features) == 0 {

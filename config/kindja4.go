@@ -59,8 +59,8 @@ func checkJA4(l *bundleLoader) {
 	}
 }
 
-// mergeJA4 gives each JA4 that a bundle names to all bundles that have one which covers it, so that a precise feature of
-// one bundle does not hide the broad one of another.
+// mergeJA4 gives each JA4 that a bundle names to all bundles that have one which covers it, so that a precise feature
+// of one bundle does not hide the broad one of another.
 func mergeJA4(s *Set) []JA4Feature {
 	type pattern struct {
 		match  signature.JA4

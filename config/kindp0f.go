@@ -126,6 +126,7 @@ func checkP0FOfSet(c *setChecker) {
 			texts = append(texts, m.text)
 		}
 		c.fault(members[len(members)-1].of, CodeCapacity, "features.p0f", fmt.Sprintf("%d signatures", len(members)),
-			fmt.Sprintf("%d signatures for %s in all bundles: %s", len(members), bucket, strings.Join(texts, ", ")), ofOneBucket())
+			fmt.Sprintf("%d signatures for %s in all bundles: %s", len(members), bucket,
+				strings.Join(texts, ", ")), ofOneBucket())
 	}
 }

@@ -16,10 +16,10 @@ func Protected(host *Host, own []netip.Addr) []netip.Prefix {
 	return out
 }
 
-// LeaveOut returns the bundle as a host compiles it: without the third-party rows that are equal to or inside a protected
-// prefix. Somebody else wrote them, so they refuse nothing. The digest stays the author's; Compiled is that of what is
-// left. because has the protected prefixes that rows were left out for: with them the same is left out again later,
-// whatever the host file says by then.
+// LeaveOut returns the bundle as a host compiles it: without the third-party rows that are equal to or inside a
+// protected prefix. Somebody else wrote them, so they refuse nothing. The digest stays the author's; Compiled is that
+// of what is left. because has the protected prefixes that rows were left out for: with them the same is left out again
+// later, whatever the host file says by then.
 func (b *Bundle) LeaveOut(protected []netip.Prefix) (left *Bundle, because []netip.Prefix) {
 	guards := outermost(protected)
 	out := *b
@@ -47,8 +47,8 @@ func (b *Bundle) LeaveOut(protected []netip.Prefix) (left *Bundle, because []net
 	return &out, because
 }
 
-// InProtected returns the first row of the bundle's own lists that is equal to or inside a protected prefix. Such a bundle
-// is refused when it is read; what a host protects may have grown since.
+// InProtected returns the first row of the bundle's own lists that is equal to or inside a protected prefix. Such a
+// bundle is refused when it is read; what a host protects may have grown since.
 func (b *Bundle) InProtected(protected []netip.Prefix) (row, in netip.Prefix, found bool) {
 	guards := outermost(protected)
 	for _, l := range b.Prefixes {

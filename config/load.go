@@ -61,7 +61,8 @@ func (d *decoder) versioned(n ast.Node) bool {
 		}
 		text, kind, _ := scalarText(it.Value())
 		if v, err := strconv.Atoi(text); kind == kindInteger && err == nil && v != Version {
-			d.fault(CodeVersion, place(it.Value()), "version", text, "this release does not read version "+text, strconv.Itoa(Version))
+			d.fault(CodeVersion, place(it.Value()), "version", text, "this release does not read version "+text,
+				strconv.Itoa(Version))
 			return false
 		}
 		return true

@@ -33,7 +33,8 @@ func setTime(into *time.Time, text string) *refusal {
 	const valid = "a time with its offset, 2027-01-01T00:00:00Z or 2027-01-01T00:00:00+01:00"
 	v, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		for _, form := range []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
+		for _, form := range []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04",
+			time.DateOnly} {
 			if _, err := time.Parse(form, text); err == nil {
 				return &refusal{CodeTime, "has no offset", valid}
 			}

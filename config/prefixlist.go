@@ -21,7 +21,8 @@ func (p *prefixLoader) list(name string, thirdParty bool) {
 			p.familyOf(r.prefix).kept--
 			return
 		}
-		p.fault(CodeProtected, r, g.problem(r.prefix), "entries outside of protected and own addresses; a wider one is allowed, and carves them out")
+		p.fault(CodeProtected, r, g.problem(r.prefix),
+			"entries outside of protected and own addresses; a wider one is allowed, and carves them out")
 	})
 	here := rows
 	if len(left) > 0 {
@@ -56,7 +57,8 @@ func (p *prefixLoader) duplicates(name string, rows []row) {
 			if file := p.nameOf(rows[first]); file != p.nameOf(r) {
 				where = fmt.Sprintf("%s:%d", file, rows[first].line)
 			}
-			p.fault(CodeDuplicate, r, fmt.Sprintf("%s is in the list %s a second time; the first is in %s", r.prefix, name, where), "each prefix once in a list")
+			p.fault(CodeDuplicate, r, fmt.Sprintf("%s is in the list %s a second time; the first is in %s", r.prefix, name,
+				where), "each prefix once in a list")
 			i++
 		}
 	}
@@ -65,10 +67,12 @@ func (p *prefixLoader) duplicates(name string, rows []row) {
 // fault adds a fault at a row. Rows of list files get their excerpts at the end.
 func (p *prefixLoader) fault(code string, r row, problem, valid string) {
 	if !r.inFile {
-		p.l.d.out.addAt(p.l.d.src, code, r.at(), fmt.Sprintf("features.prefixes[%d].entries", r.block), r.prefix.String(), problem, valid)
+		p.l.d.out.addAt(p.l.d.src, code, r.at(), fmt.Sprintf("features.prefixes[%d].entries", r.block), r.prefix.String(),
+			problem, valid)
 		return
 	}
-	p.l.d.out.add(Fault{Code: code, File: p.nameOf(r), Line: int(r.line), Column: int(r.column), Path: fmt.Sprintf("features.prefixes[%d].file", r.block),
+	p.l.d.out.add(Fault{Code: code, File: p.nameOf(r), Line: int(r.line), Column: int(r.column),
+		Path:  fmt.Sprintf("features.prefixes[%d].file", r.block),
 		Value: r.prefix.String(), Problem: problem, Valid: valid})
 }
 
@@ -80,8 +84,10 @@ func (p *prefixLoader) checkCapacity() {
 		}
 		what := fmt.Sprintf("%d %s prefixes", f.kept+f.cut, f.name)
 		r := f.over
-		fault := Fault{Code: CodeCapacity, File: f.overFile, Line: int(r.line), Column: int(r.column), Path: "features.prefixes", Value: what,
-			Problem: fmt.Sprintf("%s, capacity %d", what, f.room), Valid: fmt.Sprintf("at most %d (capacity.%s in the host file)", f.room, f.capacity)}
+		fault := Fault{Code: CodeCapacity, File: f.overFile, Line: int(r.line), Column: int(r.column),
+			Path: "features.prefixes", Value: what,
+			Problem: fmt.Sprintf("%s, capacity %d", what,
+				f.room), Valid: fmt.Sprintf("at most %d (capacity.%s in the host file)", f.room, f.capacity)}
 		if !r.inFile {
 			fault.Excerpt = excerpt(p.l.d.src.line(int(r.line)), r.at())
 		}

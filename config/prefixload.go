@@ -60,7 +60,8 @@ func (p *prefixLoader) load() {
 		if other, ok := parties[b.List]; !ok {
 			parties[b.List] = i
 		} else if b.ThirdParty != p.blocks[other].ThirdParty {
-			p.l.d.faultAt(CodeType, at, "", fmt.Sprintf("the list %s is third_party in one block and own in another (line %d)", b.List, p.l.d.where(fmt.Sprintf("features.prefixes[%d]", other)).line), "one of both for a list")
+			p.l.d.faultAt(CodeType, at, "", fmt.Sprintf("the list %s is third_party in one block and own in another (line %d)",
+				b.List, p.l.d.where(fmt.Sprintf("features.prefixes[%d]", other)).line), "one of both for a list")
 		}
 		p.block(i, at)
 	}
@@ -109,7 +110,8 @@ func (p *prefixLoader) block(i int, at string) {
 func (p *prefixLoader) file(i int, at string) {
 	b, out := p.blocks[i], p.l.d.out
 	if p.l.fsys == nil || !fs.ValidPath(b.File) || b.File == "." || strings.Contains(b.File, `\`) {
-		p.l.d.faultAt(CodeFile, at, fmt.Sprintf("%q", b.File), at+" leads outside of the bundle's folder", "a path below the folder of the bundle, without . or .. (lists/name.netset)")
+		p.l.d.faultAt(CodeFile, at, fmt.Sprintf("%q", b.File), at+" leads outside of the bundle's folder",
+			"a path below the folder of the bundle, without . or .. (lists/name.netset)")
 		return
 	}
 	shown := path.Join(path.Dir(p.l.d.src.name), b.File)
@@ -125,7 +127,8 @@ func (p *prefixLoader) file(i int, at string) {
 		if f == nil {
 			return nil
 		}
-		fault := Fault{Code: f.code, File: shown, Line: pos.line, Column: pos.column, Path: at, Problem: f.problem, Valid: f.valid}
+		fault := Fault{Code: f.code, File: shown, Line: pos.line, Column: pos.column, Path: at, Problem: f.problem,
+			Valid: f.valid}
 		if out.room(f.code) {
 			fault.Value, fault.Excerpt = words.Shorten(string(field)), excerpt(string(line), pos)
 		}
@@ -149,7 +152,8 @@ func (p *prefixLoader) fileFault(at, name string, err error) {
 		valid = fmt.Sprintf("at most %d MiB", maxListBytes>>20)
 	}
 	p.l.d.bad[at] = true
-	fault := p.l.d.src.fault(CodeFile, p.l.d.where(at), at, fmt.Sprintf("%q", name), fmt.Sprintf("the list file %s: %s", words.Shorten(name), f.Problem), valid)
+	fault := p.l.d.src.fault(CodeFile, p.l.d.where(at), at, fmt.Sprintf("%q", name),
+		fmt.Sprintf("the list file %s: %s", words.Shorten(name), f.Problem), valid)
 	fault.cause = err
 	p.l.d.out.add(fault)
 }
@@ -169,11 +173,14 @@ func (p *prefixLoader) add(text string, r row, b prefixesFile) *refusal {
 		return nil
 	}
 	if who == reachReserved {
-		return &refusal{CodeReserved, fmt.Sprintf("%s is reserved (%s): no visitor comes from it", prefix, what), "addresses that visitors can have"}
+		return &refusal{CodeReserved, fmt.Sprintf("%s is reserved (%s): no visitor comes from it", prefix, what),
+			"addresses that visitors can have"}
 	}
 	f := p.familyOf(prefix)
 	if prefix.Bits() < f.floor {
-		return &refusal{CodeFloor, fmt.Sprintf("%s is wider than /%d", prefix, f.floor), fmt.Sprintf("/%d and longer (guards.min_%s in the host file)", f.floor, strings.Replace(f.capacity, "prefixes", "prefix", 1))}
+		return &refusal{CodeFloor, fmt.Sprintf("%s is wider than /%d", prefix, f.floor),
+			fmt.Sprintf("/%d and longer (guards.min_%s in the host file)", f.floor,
+				strings.Replace(f.capacity, "prefixes", "prefix", 1))}
 	}
 	if masked && !b.ThirdParty {
 		p.l.warnMasked(p.nameOf(r), r, text, prefix)

@@ -55,7 +55,8 @@ func (r relaxer) policies(old, new *Bundle) bool {
 	}
 	for _, name := range names {
 		was, is := old.PolicyFor(name), new.PolicyFor(name)
-		if lower(is.Drop, was.Drop) || lower(is.Reset, was.Reset) || is.Fragments == FragmentsDrop && was.Fragments != FragmentsDrop {
+		if lower(is.Drop, was.Drop) || lower(is.Reset, was.Reset) || is.Fragments == FragmentsDrop &&
+			was.Fragments != FragmentsDrop {
 			return false
 		}
 	}
@@ -151,8 +152,8 @@ func (r relaxer) sums(old, new keyed) bool {
 	return true
 }
 
-// first compares rows of which one counts. A row that is gone may make room for any that is there, and a new one may come
-// before any that was.
+// first compares rows of which one counts. A row that is gone may make room for any that is there, and a new one may
+// come before any that was.
 func (r relaxer) first(old, new keyed) bool {
 	if !sameOrder(old, new) {
 		return false

@@ -19,8 +19,8 @@ const (
 // Confirm says who may vouch for a connection of a service beside the sockets of this host.
 type Confirm string
 
-// Socket asks the sockets alone. Auto also asks connection tracking where there is no socket. Egress notes what answers of
-// this host show of a connection.
+// Socket asks the sockets alone. Auto also asks connection tracking where there is no socket. Egress notes what answers
+// of this host show of a connection.
 const (
 	ConfirmAuto   Confirm = "auto"
 	ConfirmSocket Confirm = "socket"
@@ -48,11 +48,11 @@ type Service struct {
 	// Confirm says who may vouch for a connection: auto (a socket, else connection tracking), socket, or egress (what this
 	// host answers). Without somebody who vouches each payload is judged by itself.
 	Confirm Confirm `yaml:"confirm" jsonschema:"enum=auto,enum=socket,enum=egress,default=auto"`
-	// ProxyProtocol says that a balancer puts a PROXY header, version 1 or 2, in front of each connection. It is stepped over to
-	// read the ClientHello; the source stays the balancer's. Only for tls services.
+	// ProxyProtocol says that a balancer puts a PROXY header, version 1 or 2, in front of each connection. It is stepped
+	// over to read the ClientHello; the source stays the balancer's. Only for tls services.
 	ProxyProtocol bool `yaml:"proxy_protocol" jsonschema:"default=false"`
-	// MPTCP is what becomes of the request for Multipath TCP in a client's SYN: pass, or strip, and the connection is one of
-	// plain TCP. Over Multipath TCP a ClientHello can be hidden. Only for tls, http and tcp services.
+	// MPTCP is what becomes of the request for Multipath TCP in a client's SYN: pass, or strip, and the connection is one
+	// of plain TCP. Over Multipath TCP a ClientHello can be hidden. Only for tls, http and tcp services.
 	MPTCP MPTCP `yaml:"mptcp" jsonschema:"enum=pass,enum=strip"`
 }
 
@@ -85,11 +85,12 @@ func (s Service) AsksEgress() bool { return s.Confirm == ConfirmEgress && s.Prot
 // Overlaps reports whether the services have an address in common.
 func (s Service) Overlaps(other Service) bool { return overlap(s, other) }
 
-// DropsFragments reports whether a policy may drop the service's fragments: those of a protocol whose segments are read, and of
-// which a kernel sends none. Over UDP they are ordinary.
+// DropsFragments reports whether a policy may drop the service's fragments: those of a protocol whose segments are
+// read, and of which a kernel sends none. Over UDP they are ordinary.
 func (s Service) DropsFragments() bool { return s.Kind == KindTLS || s.Kind == KindTCP }
 
-// AsksConntrack reports whether connection tracking may vouch where no socket of this host does. The zero Confirm is auto.
+// AsksConntrack reports whether connection tracking may vouch where no socket of this host does. The zero Confirm is
+// auto.
 func (s Service) AsksConntrack() bool {
 	return s.Confirm != ConfirmSocket && s.Protocol() == protocolTCP
 }

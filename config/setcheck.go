@@ -20,7 +20,8 @@ func (s *Set) Check(host *Host) error {
 	}
 	c := &setChecker{set: s, out: newCollector()}
 	if n := len(s.Bundles); n > maxBundles {
-		c.fault(s.Bundles[n-1], CodeCapacity, "", fmt.Sprintf("%d bundles", n), fmt.Sprintf("%d bundles in one set", n), fmt.Sprintf("at most %d", maxBundles))
+		c.fault(s.Bundles[n-1], CodeCapacity, "", fmt.Sprintf("%d bundles", n), fmt.Sprintf("%d bundles in one set", n),
+			fmt.Sprintf("at most %d", maxBundles))
 	}
 	if c.policies() {
 		c.negatives()
@@ -61,7 +62,8 @@ type setChecker struct {
 }
 
 func (c *setChecker) fault(b *Bundle, code, path, value, problem, valid string) {
-	c.out.add(Fault{Code: code, File: "bundle " + b.Name, Path: path, Value: words.Shorten(value), Problem: problem, Valid: valid})
+	c.out.add(Fault{Code: code, File: "bundle " + b.Name, Path: path, Value: words.Shorten(value), Problem: problem,
+		Valid: valid})
 }
 
 // policies refuses two of them: which one decides would depend on the order of applies.
@@ -79,7 +81,8 @@ func (c *setChecker) policies() bool {
 	for _, b := range with {
 		names = append(names, b.Name)
 	}
-	c.fault(with[len(with)-1], CodeDuplicate, "policy", "", "the bundles "+words.List(names, "and")+" both have a policy, and a set has one",
+	c.fault(with[len(with)-1], CodeDuplicate, "policy", "", "the bundles "+words.List(names,
+		"and")+" both have a policy, and a set has one",
 		"a policy in one of them; or the one taken out as the other is applied: spillway apply FILE --remove NAME")
 	return false
 }
@@ -102,7 +105,8 @@ func (c *setChecker) negatives() {
 			}
 		}
 		if len(rules) > 0 {
-			c.fault(b, CodeRange, "rules", words.List(rules, "and"), fmt.Sprintf("negative scores beside the policy of %s, which does not permit them", policy.Name),
+			c.fault(b, CodeRange, "rules", words.List(rules, "and"),
+				fmt.Sprintf("negative scores beside the policy of %s, which does not permit them", policy.Name),
 				fmt.Sprintf("scores from 0 on; or policy: {permits: [%s]} in the bundle %s", b.Name, policy.Name))
 		}
 	}
@@ -135,8 +139,10 @@ func (c *setChecker) reasons(host *Host) {
 		sum += own
 	}
 	if lowest != Never && sum >= int(lowest) {
-		c.fault(last, CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum), fmt.Sprintf("reasons alone would block (from %d on): %s", lowest, words.List(parts, "and")),
-			fmt.Sprintf("scores of all reasons of the set that sum up to less than %d: a lost packet is an ordinary visitor", lowest))
+		c.fault(last, CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum),
+			fmt.Sprintf("reasons alone would block (from %d on): %s", lowest, words.List(parts, "and")),
+			fmt.Sprintf("scores of all reasons of the set that sum up to less than %d: a lost packet is an ordinary visitor",
+				lowest))
 	}
 }
 

@@ -2,9 +2,9 @@
 
 package config
 
-// Merge returns all bundles of the set as one, which is what a host compiles. Of one bundle it is that bundle. Of several
-// the names of rules and lists begin with the bundle's (edge/python), and a feature that several bundles name occurs once
-// for each of them: the scores add up.
+// Merge returns all bundles of the set as one, which is what a host compiles. Of one bundle it is that bundle. Of
+// several the names of rules and lists begin with the bundle's (edge/python), and a feature that several bundles name
+// occurs once for each of them: the scores add up.
 //
 //	prefixes   each bundle's lists stay lists of their own: longest match within a list, sum over lists
 //	tcp        an equal fingerprint: the sum

@@ -65,7 +65,8 @@ func (s *source) line(n int) string {
 func (s *source) fault(code string, at position, path, value, problem, valid string) Fault {
 	line := s.line(at.line)
 	at.column = min(at.column, utf8.RuneCountInString(line)+1) // the parser puts a missing value behind the end
-	f := Fault{Code: code, File: s.name, Line: at.line, Column: at.column, Path: path, Value: words.Shorten(value), Problem: problem, Valid: valid}
+	f := Fault{Code: code, File: s.name, Line: at.line, Column: at.column, Path: path, Value: words.Shorten(value),
+		Problem: problem, Valid: valid}
 	f.Excerpt = excerpt(line, at)
 	return f
 }
@@ -74,7 +75,8 @@ func (s *source) fault(code string, at position, path, value, problem, valid str
 func (s *source) checkText(out *collector) bool {
 	if s.size > maxYAMLBytes {
 		out.add(Fault{Code: CodeFile, File: s.name, Value: strconv.Itoa(s.size) + " bytes", Problem: "the file is too long",
-			Valid: fmt.Sprintf("up to %d MiB; long lists go into a file of their own (file: lists/name.netset)", maxYAMLBytes>>20)})
+			Valid: fmt.Sprintf("up to %d MiB; long lists go into a file of their own (file: lists/name.netset)",
+				maxYAMLBytes>>20)})
 		return false
 	}
 	if n := marks(s.text); n > maxYAMLMarks {

@@ -107,7 +107,8 @@ func templateDefaults(p func(string, ...any), d *Host) {
 	p("#  prefixes_v6: %d", d.Capacity.Prefixes6)
 	p("#  flows: %d", d.Capacity.Flows)
 	p("#guards:                  # limits that no bundle can loosen")
-	p("#  bake: %s                # how long a generation serves before it is last-known-good", shortDuration(d.Guards.Bake))
+	p("#  bake: %s                # how long a generation serves before it is last-known-good",
+		shortDuration(d.Guards.Bake))
 	p("#  agent_timeout: %s       # agent gone for longer: everything passes; or never", d.Guards.AgentTimeout)
 	p("#  max_ban_ttl: %s", shortDuration(d.Guards.MaxBanTTL))
 	p("#  min_prefix_v4: %d         # the widest prefix that a bundle may name", d.Guards.MinPrefixV4)

@@ -10,10 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a device is, packets cannot say. Its frames must begin with an Ethernet header to be read; and whether an answer can leave it
-// by XDP_TX decides whether a reset is one.
+// What a device is, packets cannot say. Its frames must begin with an Ethernet header to be read; and whether an answer
+// can leave it by XDP_TX decides whether a reset is one.
 
-// ReadsFrames reports whether frames of the device begin with an Ethernet header, as programs read them. A type of 0 is not known.
+// ReadsFrames reports whether frames of the device begin with an Ethernet header, as programs read them. A type of 0 is
+// not known.
 func (d Device) ReadsFrames() bool {
 	return d.Type == 0 || d.Type == unix.ARPHRD_ETHER || d.Type == unix.ARPHRD_LOOPBACK
 }

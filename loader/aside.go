@@ -13,8 +13,8 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// OpenAside loads a dataplane with maps of its own that is pinned nowhere and takes no packets but those that Show sends it;
-// adjust changes the settings that its programs are loaded with. Errors: ErrPermission, ErrUnsupported.
+// OpenAside loads a dataplane with maps of its own that is pinned nowhere and takes no packets but those that Show
+// sends it; adjust changes the settings that its programs are loaded with. Errors: ErrPermission, ErrUnsupported.
 func OpenAside(c config.Capacity, adjust func(*bpf.Settings)) (*Dataplane, error) {
 	return open(Options{Capacity: c, Lab: true}, adjust)
 }

@@ -100,8 +100,8 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 	return d.attachment(pin)
 }
 
-// linkPin is what the pin of a link is called: the device's number, which stays when it is renamed, and its name of then,
-// for people and for a device that is gone. bpffs takes no dot in a name; VLAN devices have one.
+// linkPin is what the pin of a link is called: the device's number, which stays when it is renamed, and its name of
+// then, for people and for a device that is gone. bpffs takes no dot in a name; VLAN devices have one.
 func linkPin(index int, name string) string { return fmt.Sprintf("%d-%s", index, pinName(name)) }
 
 func pinName(name string) string { return strings.ReplaceAll(name, ".", "_") }
@@ -149,7 +149,8 @@ func explainAttach(name string, mode config.Attach, err error) error {
 	switch {
 	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
 		return fmt.Errorf("attach to %s: %w: %v", name, ErrForeignProgram, err)
-	case mode != config.AttachGeneric && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ERANGE)):
+	case mode != config.AttachGeneric && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) ||
+		errors.Is(err, unix.ERANGE)):
 		return fmt.Errorf("attach to %s: %w: its driver refuses native XDP here (%v): `spillway doctor %s` says why; `attach: generic` in the host file works on any interface, slower",
 			name, ErrUnsupported, rootCause(err), name)
 	}

@@ -114,7 +114,8 @@ func (d *Dataplane) settle(touched func(bpf.Prefix6Key) bool) error {
 			continue
 		}
 		ban.ExpiresNs = end
-		if err := d.maps[bpf.DataplaneMapBans].Update(key, ban, ebpf.UpdateExist); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		if err := d.maps[bpf.DataplaneMapBans].Update(key, ban, ebpf.UpdateExist); err != nil &&
+			!errors.Is(err, ebpf.ErrKeyNotExist) {
 			return explain("settle the ban of "+compile.FormatPrefix(key), err)
 		}
 	}

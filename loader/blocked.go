@@ -23,8 +23,8 @@ type BlockedFlow struct {
 	isn            uint32
 }
 
-// SetBaked says that the stable generation with this number is last-known-good: sockets of what it blocks are released. 0
-// says it of none.
+// SetBaked says that the stable generation with this number is last-known-good: sockets of what it blocks are released.
+// 0 says it of none.
 func (d *Dataplane) SetBaked(generation uint32) {
 	atomic.StoreUint64(&d.words.at.Baked, uint64(generation))
 }
@@ -55,8 +55,8 @@ type FlowWalk struct {
 // blockedBatch is how many flows one system call copies: 160 KiB, and more than any bucket of the table holds.
 const blockedBatch = 1024
 
-// BlockedFlows looks at the next rows of the flows, at least that many where there are so many, and appends those that are
-// blocked for good now. done: it was the last of them, and the walk stands at the beginning again.
+// BlockedFlows looks at the next rows of the flows, at least that many where there are so many, and appends those that
+// are blocked for good now. done: it was the last of them, and the walk stands at the beginning again.
 func (d *Dataplane) BlockedFlows(w *FlowWalk, rows int, to []BlockedFlow) (_ []BlockedFlow, done bool, err error) {
 	if w.keys == nil {
 		w.keys, w.flows = make([]bpf.FlowKey, blockedBatch), make([]bpf.Flow, blockedBatch)
@@ -86,8 +86,8 @@ func blockedFlow(k bpf.FlowKey, isn uint32) BlockedFlow {
 		Server: netip.AddrPortFrom(compile.Unmapped(k.Daddr), bits.ReverseBytes16(k.Dport)), key: k, isn: isn}
 }
 
-// isBlockedForGood says of a flow what mark_release in bpf/release.h says of a FIN. A flow of an older control word is left
-// alone: the kernel would judge it again with its next packet, and here is none.
+// isBlockedForGood says of a flow what mark_release in bpf/release.h says of a FIN. A flow of an older control word is
+// left alone: the kernel would judge it again with its next packet, and here is none.
 func (d *Dataplane) isBlockedForGood(k *bpf.FlowKey, f *bpf.Flow) bool {
 	blocks := f.Verdict == uint8(bpf.VerdictDrop) || f.Verdict == uint8(bpf.VerdictReset)
 	if !blocks || f.Flags&uint8(bpf.FlowConfirmed) == 0 {
@@ -98,7 +98,8 @@ func (d *Dataplane) isBlockedForGood(k *bpf.FlowKey, f *bpf.Flow) bool {
 		f.Generation != 0 && f.Generation == d.Baked() && Deadline(f.ExpiresNs).Active() && !d.passes(k)
 }
 
-// passes reports whether something stands above the stored verdict: a bypass, of whatever service, or somebody who vouches.
+// passes reports whether something stands above the stored verdict: a bypass, of whatever service, or somebody who
+// vouches.
 func (d *Dataplane) passes(k *bpf.FlowKey) bool {
 	if d.Bypass().Active() {
 		return true
@@ -116,8 +117,8 @@ func (d *Dataplane) passes(k *bpf.FlowKey) bool {
 	return err == nil || !errors.Is(err, ebpf.ErrKeyNotExist)
 }
 
-// StillBlocked looks again: whether the flow is still there, blocked for good, and the socket at its addresses is its own,
-// by the initial sequence number. The next user of the same port has another.
+// StillBlocked looks again: whether the flow is still there, blocked for good, and the socket at its addresses is its
+// own, by the initial sequence number. The next user of the same port has another.
 func (d *Dataplane) StillBlocked(b BlockedFlow) (bool, error) {
 	var f bpf.Flow
 	err := d.maps[bpf.DataplaneMapFlows].Lookup(b.key, &f)

@@ -13,7 +13,8 @@ import (
 	"github.com/spillway/spillway/loader/compile"
 )
 
-// blockingCache keeps what a generation's rules say. They are frozen, so it is read once; whether they expired is not kept.
+// blockingCache keeps what a generation's rules say. They are frozen, so it is read once; whether they expired is not
+// kept.
 type blockingCache struct {
 	mu     sync.Mutex
 	number map[uint8]uint32 // of the generation, by slot

@@ -8,8 +8,8 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// TooSmall says what of a resident generation, and of the bans in force, a capacity has no room for. Maps in use keep their
-// size, so a capacity that was lowered shows only after the next reboot, when nothing of this can be built again.
+// TooSmall says what of a resident generation, and of the bans in force, a capacity has no room for. Maps in use keep
+// their size, so a capacity that was lowered shows only after the next reboot, when nothing of this can be built again.
 func TooSmall(c config.Capacity, needed config.Counts, bans int) []string {
 	var out []string
 	small := func(field string, rows int) {

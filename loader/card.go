@@ -18,9 +18,9 @@ import (
 	"github.com/spillway/spillway/bpf"
 )
 
-// Carded is a root program of Spillway that was found on a network card, and opened by the id that netlink names: interface,
-// program, its maps, those words. It needs no pin, so it finds the switch where pins are hidden, moved or another's; it
-// needs CAP_SYS_ADMIN.
+// Carded is a root program of Spillway that was found on a network card, and opened by the id that netlink names:
+// interface, program, its maps, those words. It needs no pin, so it finds the switch where pins are hidden, moved or
+// another's; it needs CAP_SYS_ADMIN.
 type Carded struct {
 	ID uint32
 	// Layout is the ABI number of the dataplane behind it; 0 for none yet.
@@ -59,8 +59,8 @@ var wordsLayouts = []wordsLayout{
 		heartbeat: unsafe.Offsetof(rootlessWords{}.HeartbeatNs)},
 }
 
-// OpenCard opens the root program with this id. Errors: *NotOurs; ErrPermission without CAP_SYS_ADMIN; ErrForeignABI for a
-// root program of Spillway whose words this build does not know.
+// OpenCard opens the root program with this id. Errors: *NotOurs; ErrPermission without CAP_SYS_ADMIN; ErrForeignABI
+// for a root program of Spillway whose words this build does not know.
 func OpenCard(id uint32) (*Carded, error) {
 	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
 	if errors.Is(err, unix.EPERM) {
@@ -120,7 +120,8 @@ func openCardWords(id ebpf.MapID) (*Carded, error) {
 		return nil, explain(fmt.Sprintf("look at map %d", id), err)
 	}
 	for _, l := range wordsLayouts {
-		if info.Type != ebpf.Array || info.Name != l.name || info.ValueSize != l.size || info.MaxEntries != 1 || info.Flags&unix.BPF_F_MMAPABLE == 0 {
+		if info.Type != ebpf.Array || info.Name != l.name || info.ValueSize != l.size || info.MaxEntries != 1 ||
+			info.Flags&unix.BPF_F_MMAPABLE == 0 {
 			continue
 		}
 		page, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
@@ -130,7 +131,8 @@ func openCardWords(id ebpf.MapID) (*Carded, error) {
 		c := &Carded{Layout: layoutRootless, page: page, bypass: word(page, l.bypass), heartbeat: word(page, l.heartbeat)}
 		if l.magic {
 			if magic := binary.NativeEndian.Uint64(page); magic != bpf.RootMagic {
-				return nil, errors.Join(fmt.Errorf("the words in map %d: %w: the first is %#x", id, ErrForeignABI, magic), c.Close())
+				return nil, errors.Join(fmt.Errorf("the words in map %d: %w: the first is %#x", id, ErrForeignABI, magic),
+					c.Close())
 			}
 			c.Layout = atomic.LoadUint64(word(page, unsafe.Offsetof(bpf.RootWords{}.Layout)))
 		}
@@ -177,8 +179,8 @@ func beatAge(beat uint64) time.Duration {
 	return time.Duration(now - beat)
 }
 
-// PinnedRootID returns the id of the root program below a pin folder, of this build or of one before the root had a folder
-// of its own; 0 when none is pinned there.
+// PinnedRootID returns the id of the root program below a pin folder, of this build or of one before the root had a
+// folder of its own; 0 when none is pinned there.
 func PinnedRootID(folder string) (uint32, error) {
 	for _, path := range []string{pins{folder: folder}.rootProgram(), pins{folder: folder}.rootlessProgram()} {
 		p, err := ebpf.LoadPinnedProgram(path, nil)

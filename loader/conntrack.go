@@ -23,8 +23,9 @@ import (
 //	<folder>/conntrack/question   where a dataplane asks, and finds the answer
 //	<folder>/conntrack/next       where each load of the dataplane goes on, by an index of its own
 //
-// Where nf_conntrack is built into the kernel, the agent loads it. Where it is a module, only CAP_SYS_ADMIN can: so root does
-// before the agent (PrepareConntrack), and the agent uses the pins. They may be another build's: conntrack.h is for ever.
+// Where nf_conntrack is built into the kernel, the agent loads it. Where it is a module, only CAP_SYS_ADMIN can: so
+// root does before the agent (PrepareConntrack), and the agent uses the pins. They may be another build's: conntrack.h
+// is for ever.
 const (
 	pinTracker  = "program"
 	pinQuestion = "question"
@@ -116,13 +117,15 @@ func (t *tracker) check() error {
 	if err != nil {
 		return err
 	}
-	for name, m := range map[string]*ebpf.Map{bpf.ConntrackMapConntracks: t.questions, bpf.ConntrackMapConntrackNext: t.next} {
+	for name, m := range map[string]*ebpf.Map{bpf.ConntrackMapConntracks: t.questions,
+		bpf.ConntrackMapConntrackNext: t.next} {
 		want := spec.Maps[name]
 		id, err := mapID(m)
 		if err != nil {
 			return err
 		}
-		if m.Type() != want.Type || m.ValueSize() != want.ValueSize || m.MaxEntries() != want.MaxEntries || !slices.Contains(used, id) {
+		if m.Type() != want.Type || m.ValueSize() != want.ValueSize || m.MaxEntries() != want.MaxEntries ||
+			!slices.Contains(used, id) {
 			return fmt.Errorf("%s: %w", name, ErrPinDiffers)
 		}
 	}
@@ -147,7 +150,8 @@ func (t *tracker) pin(folder string) error {
 	return nil
 }
 
-// openTracker opens the pinned program, or loads and pins one. Without one the dataplane does what it did: only sockets vouch.
+// openTracker opens the pinned program, or loads and pins one. Without one the dataplane does what it did: only sockets
+// vouch.
 func (d *Dataplane) openTracker() {
 	if d.lab {
 		d.untracked = ErrNoConntrack
@@ -173,8 +177,8 @@ func (d *Dataplane) openTracker() {
 	}
 }
 
-// Conntrack returns nil when connection tracking is asked about connections that no socket of this host has; ErrNoConntrack, with
-// the cause, when it is not; another error when that cannot be read.
+// Conntrack returns nil when connection tracking is asked about connections that no socket of this host has;
+// ErrNoConntrack, with the cause, when it is not; another error when that cannot be read.
 func (d *Dataplane) Conntrack() error {
 	if d.pair != nil {
 		return d.untracked
@@ -203,8 +207,8 @@ func (d *Dataplane) Conntrack() error {
 	return nil
 }
 
-// PrepareConntrack loads and pins, as root, what asks connection tracking, below a folder that PreparePins made, and leaves it to the
-// folder's owner. What is pinned there and the same stays. ErrNoConntrack where the kernel cannot.
+// PrepareConntrack loads and pins, as root, what asks connection tracking, below a folder that PreparePins made, and
+// leaves it to the folder's owner. What is pinned there and the same stays. ErrNoConntrack where the kernel cannot.
 func PrepareConntrack(folder string) error {
 	fresh, err := loadTracker()
 	if err != nil {

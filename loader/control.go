@@ -10,8 +10,8 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// Control is the control word: what a packet reads once to learn which slots count. Its methods are pure: each returns the
-// word after a change, with the next epoch, or the word as it is and why it is refused.
+// Control is the control word: what a packet reads once to learn which slots count. Its methods are pure: each returns
+// the word after a change, with the next epoch, or the word as it is and why it is refused.
 type Control struct {
 	Mode      bpf.Mode
 	Stable    uint8 // slot; 0 is the empty one

@@ -26,8 +26,8 @@ type Counter struct {
 	Alone uint64
 }
 
-// Counters returns the rows that are not zero, summed over CPUs. The counts of a slot are those of the generation in it;
-// the sum over a service's rows only grows, until the maps go.
+// Counters returns the rows that are not zero, summed over CPUs. The counts of a slot are those of the generation in
+// it; the sum over a service's rows only grows, until the maps go.
 func (d *Dataplane) Counters() ([]Counter, error) {
 	d.counting.RLock()
 	defer d.counting.RUnlock()
@@ -76,7 +76,8 @@ func (c counterAt) index() uint32 {
 
 func counterOf(index uint32) counterAt {
 	slots := index / uint32(bpf.ReasonMax)
-	return counterAt{uint8(slots / bpf.CounterSlots), uint8(slots % bpf.CounterSlots), bpf.Reason(index % uint32(bpf.ReasonMax))}
+	return counterAt{uint8(slots / bpf.CounterSlots), uint8(slots % bpf.CounterSlots),
+		bpf.Reason(index % uint32(bpf.ReasonMax))}
 }
 
 // countsBatch is how many counters are read in one call, 128 bytes a processor each.
@@ -97,9 +98,9 @@ func (d *Dataplane) eachCounts(visit func(counterAt, bpf.Counts)) error {
 	})
 }
 
-// retire gives a slot's next generation counters of its own: what the last one counted goes to those of generations that
-// left. It is one call, which a kill does not divide, so that the sum neither shrinks nor counts anything twice. No packet
-// counts there: no role names the slot, and an RCU grace period has passed since one did.
+// retire gives a slot's next generation counters of its own: what the last one counted goes to those of generations
+// that left. It is one call, which a kill does not divide, so that the sum neither shrinks nor counts anything twice.
+// No packet counts there: no role names the slot, and an RCU grace period has passed since one did.
 func (d *Dataplane) retire(slot uint8) error {
 	d.counting.Lock()
 	defer d.counting.Unlock()

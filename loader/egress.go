@@ -19,7 +19,8 @@ import (
 	"github.com/spillway/spillway/bpf"
 )
 
-// The program at the way out of an interface (bpf/egress.h) is there for services with `confirm: egress` alone. From Linux
+// The program at the way out of an interface (bpf/egress.h) is there for services with `confirm: egress` alone. From
+// Linux
 // 6.6 on it is one of the programs of tcx, by a pinned link; before, a filter of the interface's clsact:
 //
 //	<pins>/v4/egress/<index>-<name>    the link
@@ -28,8 +29,8 @@ import (
 //
 // What others have there stays as it is, and sees every packet: the program decides nothing.
 
-// SyncEgress puts the program at the way out of these interfaces, and takes it away from all others. A program of a load of
-// before is replaced. It changes nothing where all is as it should be.
+// SyncEgress puts the program at the way out of these interfaces, and takes it away from all others. A program of a
+// load of before is replaced. It changes nothing where all is as it should be.
 func (d *Dataplane) SyncEgress(names []string) error {
 	if d.egress == nil {
 		return nil
@@ -141,8 +142,9 @@ func (d *Dataplane) filterEgress(index int) error {
 		}
 	}
 	err = netlink.FilterReplace(&netlink.BpfFilter{
-		FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: netlink.HANDLE_MIN_EGRESS, Handle: egressHandle, Priority: priority, Protocol: unix.ETH_P_ALL},
-		Fd:          d.egress.FD(), Name: egressFilter, DirectAction: true,
+		FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: netlink.HANDLE_MIN_EGRESS, Handle: egressHandle,
+			Priority: priority, Protocol: unix.ETH_P_ALL},
+		Fd: d.egress.FD(), Name: egressFilter, DirectAction: true,
 	})
 	if err != nil {
 		return explain("add the filter of egress", err)
@@ -172,7 +174,8 @@ func isOurs(b *netlink.BpfFilter) bool {
 }
 
 func clsactOf(l netlink.Link) *netlink.Clsact {
-	return &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
+	return &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: l.Attrs().Index,
+		Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
 }
 
 // makeClsact adds a clsact where there is none, and remembers that by a pin.
@@ -236,7 +239,8 @@ func unfilterEgress(folder string, index int) error {
 			}
 		}
 	}
-	return errors.Join(removePin(filepath.Join(folder, clsactPin+strconv.Itoa(index))), removePin(filepath.Join(folder, filterPin+strconv.Itoa(index))))
+	return errors.Join(removePin(filepath.Join(folder, clsactPin+strconv.Itoa(index))),
+		removePin(filepath.Join(folder, filterPin+strconv.Itoa(index))))
 }
 
 // isIdle reports whether a clsact has no filter.

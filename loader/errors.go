@@ -62,7 +62,8 @@ func explain(what string, err error) error {
 	case refused:
 		return fmt.Errorf("%s: the verifier refused the program: %w", what, err)
 	case errors.Is(err, unix.EACCES) && os.Geteuid() != 0: // a file's answer; the kernel's about a right is EPERM
-		return fmt.Errorf("%s: %w: it is another user's: as root, `spillway prepare` gives the pins to the agent's user (%v)", what, ErrPermission, rootCause(err))
+		return fmt.Errorf("%s: %w: it is another user's: as root, `spillway prepare` gives the pins to the agent's user (%v)",
+			what, ErrPermission, rootCause(err))
 	case denied:
 		return fmt.Errorf("%s: %w: all capabilities are held, so a lockdown mode, an LSM or a container's seccomp profile refuses it (%v)",
 			what, ErrPermission, rootCause(err))
@@ -92,7 +93,8 @@ func lacking() string {
 		return fmt.Sprintf("it is %d.%d, and 6.1 or newer is needed", major, minor)
 	}
 	if _, err := os.Stat(kernelTypes); err != nil {
-		return "it shows no type information (" + kernelTypes + "): one built with CONFIG_DEBUG_INFO_BTF=y is needed, as distributions' are"
+		return "it shows no type information (" + kernelTypes +
+			"): one built with CONFIG_DEBUG_INFO_BTF=y is needed, as distributions' are"
 	}
 	return "it is new enough, so it is short of memory, or a lockdown mode, an LSM or a container's seccomp profile refuses"
 }

@@ -22,7 +22,8 @@ type place struct {
 
 func (p place) String() string { return fmt.Sprintf("slot %d of %s", p.slot, p.name) }
 
-// held are the handles of inner maps that this process built or opened. A pin that somebody removes is made again from them.
+// held are the handles of inner maps that this process built or opened. A pin that somebody removes is made again from
+// them.
 type held struct {
 	mu   sync.Mutex
 	maps map[place]heldMap
@@ -107,8 +108,8 @@ type role struct {
 	maps []string
 }
 
-// holdSlots opens what the roles name, so that a pin which is removed later can be made again. What cannot be opened is for
-// VerifyWiring to tell.
+// holdSlots opens what the roles name, so that a pin which is removed later can be made again. What cannot be opened is
+// for VerifyWiring to tell.
 func (d *Dataplane) holdSlots() {
 	for _, r := range d.Control().roles() {
 		for _, name := range r.maps {
@@ -122,8 +123,8 @@ func (d *Dataplane) holdSlots() {
 	}
 }
 
-// innerMap opens what a slot of an outer map holds; nil when it is empty. The outer map says the id, and the pin is opened
-// by its path: ErrPinDiffers when that is not the map which packets read.
+// innerMap opens what a slot of an outer map holds; nil when it is empty. The outer map says the id, and the pin is
+// opened by its path: ErrPinDiffers when that is not the map which packets read.
 func (d *Dataplane) innerMap(name string, slot uint8) (*ebpf.Map, error) {
 	at := place{slot, name}
 	id, err := entryOf(d.maps[name], uint32(slot))

@@ -14,11 +14,12 @@ import (
 	"github.com/spillway/spillway/bpf"
 )
 
-// leavesSums are drivers that hand XDP packets of a sender on the same machine, whose TCP checksum is the pseudo header's only: a
-// network card was to add the rest, and there is none between them.
+// leavesSums are drivers that hand XDP packets of a sender on the same machine, whose TCP checksum is the pseudo
+// header's only: a network card was to add the rest, and there is none between them.
 var leavesSums = []string{"netkit", "tap", "tun", "tuntap", "veth", "vif", "virtio_net", "xen_netfront"}
 
-// LeavesSums says whether packets may come from the driver, or the kind of a software interface, without a whole checksum.
+// LeavesSums says whether packets may come from the driver, or the kind of a software interface, without a whole
+// checksum.
 func LeavesSums(driver string) bool { return slices.Contains(leavesSums, driver) }
 
 // flagsOf is what the dataplane has to know of an interface.
@@ -91,8 +92,8 @@ func (d *Dataplane) noteInterfaces() error {
 	return nil
 }
 
-// Unanswered returns the numbers of the interfaces that an answer by XDP_TX does not leave, as the dataplane knows it: there a
-// reset is enforced as a drop.
+// Unanswered returns the numbers of the interfaces that an answer by XDP_TX does not leave, as the dataplane knows it:
+// there a reset is enforced as a drop.
 func (d *Dataplane) Unanswered() (map[int]bool, error) {
 	out := map[int]bool{}
 	err := eachRow(d.maps[bpf.DataplaneMapInterfaces], func(index uint32, i bpf.Interface) {

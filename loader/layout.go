@@ -15,8 +15,9 @@ import (
 	"github.com/spillway/spillway/bpf"
 )
 
-// layoutVariable names the variable of the environment that gives this build another ABI number. No release has one: tests
-// that upgrade from one binary to the next set it, go build -ldflags "-X github.com/spillway/spillway/loader.layoutVariable=NAME".
+// layoutVariable names the variable of the environment that gives this build another ABI number. No release has one:
+// tests that upgrade from one binary to the next set it, go build -ldflags "-X
+// github.com/spillway/spillway/loader.layoutVariable=NAME".
 var layoutVariable string
 
 // layout is the ABI number of this build: which folder below the pins is its own.
@@ -32,14 +33,14 @@ var layout = func() uint64 {
 // layoutRootless is the last layout without a root of its own: its root program, words and links were in its folder.
 const layoutRootless = 2
 
-// takesOver reports whether this build can carry over what a dataplane of another layout knows. Whoever changes a layout
-// says here how the one before it is read (predecessor.go).
+// takesOver reports whether this build can carry over what a dataplane of another layout knows. Whoever changes a
+// layout says here how the one before it is read (predecessor.go).
 func takesOver(number uint64) bool {
 	return number == layoutRootless || number == layout3Number || number >= bpf.ABIVersion && number < layout
 }
 
-// ForeignError says that a dataplane decides whose maps this build cannot read. It is an ErrForeignABI. The root is every
-// build's, so a bypass works all the same.
+// ForeignError says that a dataplane decides whose maps this build cannot read. It is an ErrForeignABI. The root is
+// every build's, so a bypass works all the same.
 type ForeignError struct {
 	Folder string
 	Layout uint64 // 0: not known
@@ -50,7 +51,8 @@ func (e *ForeignError) Error() string {
 	if e.Layout == 0 {
 		what = "an unknown layout"
 	}
-	return fmt.Sprintf("%v: a dataplane of %s decides below %s, and this build reads layout %d", ErrForeignABI, what, e.Folder, layout)
+	return fmt.Sprintf("%v: a dataplane of %s decides below %s, and this build reads layout %d", ErrForeignABI, what,
+		e.Folder, layout)
 }
 
 func (e *ForeignError) Unwrap() error { return ErrForeignABI }
@@ -75,7 +77,8 @@ func (p pins) layouts() ([]uint64, error) {
 	}
 	var all []uint64
 	for _, e := range entries {
-		if number, err := strconv.ParseUint(strings.TrimPrefix(e.Name(), "v"), 10, 32); err == nil && strings.HasPrefix(e.Name(), "v") {
+		if number, err := strconv.ParseUint(strings.TrimPrefix(e.Name(), "v"), 10, 32); err == nil &&
+			strings.HasPrefix(e.Name(), "v") {
 			all = append(all, number)
 		}
 	}
@@ -83,9 +86,9 @@ func (p pins) layouts() ([]uint64, error) {
 	return all, nil
 }
 
-// inForce returns the layout of the dataplane that decides, 0 for none. The program behind the root program says it: the
-// folder that has it pinned is its own. The root's word is asked only where no folder has it. Without a root, a layout
-// that had none decides where it is pinned.
+// inForce returns the layout of the dataplane that decides, 0 for none. The program behind the root program says it:
+// the folder that has it pinned is its own. The root's word is asked only where no folder has it. Without a root, a
+// layout that had none decides where it is pinned.
 func (p pins) inForce(r *Root) (uint64, error) {
 	all, err := p.layouts()
 	if err != nil {

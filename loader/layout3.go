@@ -19,8 +19,8 @@ import (
 	"github.com/spillway/spillway/bpf"
 )
 
-// Layout 3, as commit d07d65f left it: pins as this build has them, below v3; other words, hosts and flows. What follows is
-// frozen with it.
+// Layout 3, as commit d07d65f left it: pins as this build has them, below v3; other words, hosts and flows. What
+// follows is frozen with it.
 const (
 	layout3Number     = 3
 	layout3Generation = 448 // bytes of struct generation: number at 0, digest at 8, when it was built at 48
@@ -85,7 +85,8 @@ type layout3 struct {
 
 func (p pins) openLayout3() (*Predecessor, error) {
 	l := &layout3{pins: pins{p.folder, layout3Number}, maps: map[string]*ebpf.Map{}}
-	for _, name := range []string{bpf.DataplaneMapWords, bpf.DataplaneMapBans, bpf.DataplaneMapVouched, bpf.DataplaneMapFlows} {
+	for _, name := range []string{bpf.DataplaneMapWords, bpf.DataplaneMapBans, bpf.DataplaneMapVouched,
+		bpf.DataplaneMapFlows} {
 		m, err := ebpf.LoadPinnedMap(l.pins.mapPath(name), nil)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, errors.Join(fmt.Errorf("%s: %w", l.pins.mapPath(name), ErrNotPinned), l.close())

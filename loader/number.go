@@ -9,9 +9,9 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// What the kernel holds is compared as numbers: a look-up in a map of maps or a PROG_ARRAY gives an id, and a pin that was
-// opened by its path has the same id or is not it. Opening by id (BPF_*_GET_FD_BY_ID) would want CAP_SYS_ADMIN, which
-// the agent does not have.
+// What the kernel holds is compared as numbers: a look-up in a map of maps or a PROG_ARRAY gives an id, and a pin that
+// was opened by its path has the same id or is not it. Opening by id (BPF_*_GET_FD_BY_ID) would want CAP_SYS_ADMIN,
+// which the agent does not have.
 
 // entryOf returns the id in an entry of a map of maps or a PROG_ARRAY, 0 when it is empty.
 func entryOf(m *ebpf.Map, index uint32) (uint32, error) {

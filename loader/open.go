@@ -60,8 +60,9 @@ type Dataplane struct {
 }
 
 // Open adopts what is pinned, creates what is missing, and puts this version's dataplane program behind the root
-// program; where Predecessor is not nil, that is left to TakeOver. It attaches nothing. Without a dataplane nothing is lost: what enforces goes on, and a host without any
-// passes everything. Errors: ErrForeignABI, ErrPermission, ErrUnsupported, ErrStale.
+// program; where Predecessor is not nil, that is left to TakeOver. It attaches nothing. Without a dataplane nothing is
+// lost: what enforces goes on, and a host without any passes everything. Errors: ErrForeignABI, ErrPermission,
+// ErrUnsupported, ErrStale.
 func Open(o Options) (*Dataplane, error) { return open(o, nil) }
 
 // open is Open; adjust, if any, changes the settings that the programs are loaded with.
@@ -89,7 +90,8 @@ func open(o Options, adjust func(*bpf.Settings)) (*Dataplane, error) {
 }
 
 // Adopt opens what is pinned and loads no program: the way of the command line when no agent answers. ErrNotPinned
-// when there is nothing, ErrForeignABI (a *ForeignError) when a dataplane of another layout decides: OpenRoot reads its root.
+// when there is nothing, ErrForeignABI (a *ForeignError) when a dataplane of another layout decides: OpenRoot reads its
+// root.
 func Adopt(folder string) (*Dataplane, error) {
 	p := pins{folder: folder}
 	r, err := OpenRoot(folder)
@@ -210,7 +212,8 @@ func (d *Dataplane) load() error {
 	}
 	c, err := ebpf.NewCollectionWithOptions(spec, options)
 	if errors.Is(err, ebpf.ErrMapIncompatible) {
-		return fmt.Errorf("adopt pinned maps below %s: %w: %v: run `spillway detach`, then start again", d.pins.maps(), ErrForeignABI, err)
+		return fmt.Errorf("adopt pinned maps below %s: %w: %v: run `spillway detach`, then start again", d.pins.maps(),
+			ErrForeignABI, err)
 	}
 	if err != nil {
 		return explain("load the dataplane", err)

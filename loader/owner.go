@@ -31,18 +31,18 @@ func (e *OwnedError) Error() string {
 
 func (e *OwnedError) Unwrap() error { return ErrOwned }
 
-// Ownership is the right to change what is pinned below a folder. It is a lock on the folder itself, not on a path beside
-// it: two agents with other sockets, other state folders or another name for the same mount still meet there. bpffs opens
-// no pinned object as a file, but its folders are ordinary ones (flock, Linux 6.1 to 6.18). The lock is a descriptor's: a
-// killed process leaves nothing stale.
+// Ownership is the right to change what is pinned below a folder. It is a lock on the folder itself, not on a path
+// beside it: two agents with other sockets, other state folders or another name for the same mount still meet there.
+// bpffs opens no pinned object as a file, but its folders are ordinary ones (flock, Linux 6.1 to 6.18). The lock is a
+// descriptor's: a killed process leaves nothing stale.
 type Ownership struct {
 	folder string
 	dir    *os.File
 }
 
 // Own makes the folder where it is missing and locks it for this process. It may belong to root, to this process, or to
-// one of the users given. Errors: ErrOwned (an *OwnedError), ErrForeignPins, ErrUnsupported when the folder is not on a BPF
-// file system.
+// one of the users given. Errors: ErrOwned (an *OwnedError), ErrForeignPins, ErrUnsupported when the folder is not on a
+// BPF file system.
 func Own(folder string, users ...int) (*Ownership, error) {
 	if err := checkBPFFS(folder); err != nil {
 		return nil, err
@@ -91,8 +91,8 @@ func OwnExisting(folder string) (*Ownership, error) {
 	return o, nil
 }
 
-// Holds reports whether the path still leads to the folder that is locked: somebody may have removed it, moved it aside,
-// or mounted something over it.
+// Holds reports whether the path still leads to the folder that is locked: somebody may have removed it, moved it
+// aside, or mounted something over it.
 func (o *Ownership) Holds() bool {
 	locked, err := o.dir.Stat()
 	if err != nil {
@@ -112,8 +112,8 @@ func removed(dir *os.File) bool {
 func (o *Ownership) Close() error { return o.dir.Close() }
 
 // PinsOwner reports whether another process owns the pins below a folder, and which: 0 where the kernel's list does not
-// say (another PID namespace). It takes no lock, so it keeps nobody from starting. A folder that cannot be opened has no
-// owner that anybody could tell.
+// say (another PID namespace). It takes no lock, so it keeps nobody from starting. A folder that cannot be opened has
+// no owner that anybody could tell.
 func PinsOwner(folder string) (pid int, owned bool) {
 	dir, err := os.OpenFile(folder, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {

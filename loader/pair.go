@@ -16,9 +16,9 @@ import (
 	"github.com/spillway/spillway/bpf"
 )
 
-// pair is one load of the dataplane's code: two programs, and the PROG_ARRAY by which the first hands over to the second.
-// Each load has an array of its own, so one store into the root's entry changes both: no packet meets the dataplane of
-// one build and the payload program of another.
+// pair is one load of the dataplane's code: two programs, and the PROG_ARRAY by which the first hands over to the
+// second. Each load has an array of its own, so one store into the root's entry changes both: no packet meets the
+// dataplane of one build and the payload program of another.
 type pair struct {
 	array              *ebpf.Map
 	dataplane, payload *ebpf.Program
@@ -72,8 +72,8 @@ func (p *pair) parts() []part {
 	}...)
 }
 
-// part is something that can be pinned again and again: through a clone, because a handle that was pinned at a path once
-// believes that it still is.
+// part is something that can be pinned again and again: through a clone, because a handle that was pinned at a path
+// once believes that it still is.
 type part struct {
 	name  string
 	clone func() (pinned, error)
@@ -111,7 +111,8 @@ func (p pins) pinPair(pair *pair) error {
 	return nil
 }
 
-// openPair opens the pinned pair of a dataplane's id, nil when there is none. What is pinned there with another id is none.
+// openPair opens the pinned pair of a dataplane's id, nil when there is none. What is pinned there with another id is
+// none.
 func (p pins) openPair(id uint32) (*pair, error) {
 	if p.folder == "" {
 		return nil, nil
@@ -181,8 +182,8 @@ func (d *Dataplane) RefillPrograms() error {
 }
 
 // sweepPairs removes the pins of all other pairs. A packet may still run in the one that was in force, and the kernel
-// empties a PROG_ARRAY when its last user reference goes: so it waits until that packet has left. What cannot be removed now
-// is removed at the next start.
+// empties a PROG_ARRAY when its last user reference goes: so it waits until that packet has left. What cannot be
+// removed now is removed at the next start.
 func (d *Dataplane) sweepPairs() {
 	if d.pins.folder == "" {
 		return
@@ -220,7 +221,8 @@ func waitForPackets() error {
 		return explain("wait for packets", err)
 	}
 	defer func() { _ = m.Close() }()
-	outer, err := ebpf.NewMap(&ebpf.MapSpec{Name: "grace", Type: ebpf.ArrayOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 1, InnerMap: inner})
+	outer, err := ebpf.NewMap(&ebpf.MapSpec{Name: "grace", Type: ebpf.ArrayOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 1,
+		InnerMap: inner})
 	if err != nil {
 		return explain("wait for packets", err)
 	}

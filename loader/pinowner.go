@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The pin folder has an owner, the agent's user, and mode 0700. Its parent is a BPF file system that everybody may write
-// to (mounted by hand, mode 1777) or only root (mounted by systemd, mode 0700). So:
+// The pin folder has an owner, the agent's user, and mode 0700. Its parent is a BPF file system that everybody may
+// write to (mounted by hand, mode 1777) or only root (mounted by systemd, mode 0700). So:
 //
 //	PreparePins   root, before the agent: makes the folder, gives it and what lies in it to the owner
 //	checkOwner    agent and command: a folder that somebody else made is not used
@@ -24,8 +24,8 @@ import (
 // ErrForeignPins: the pin folder is somebody else's, or others can write to it. What lies in it is not believed.
 var ErrForeignPins = errors.New("the pin folder is not Spillway's own")
 
-// ErrRemoved: the pin folder was removed, and this process goes on seeing the old one: its unit showed it that, and only a
-// start shows it another.
+// ErrRemoved: the pin folder was removed, and this process goes on seeing the old one: its unit showed it that, and
+// only a start shows it another.
 var ErrRemoved = errors.New("the pin folder was removed under this process, and only its next start can see another")
 
 // PreparePins makes the pin folder for the agent's user, mode 0700, and gives what root pinned in it to that user. It
@@ -65,8 +65,8 @@ func unprepared(folder string) error {
 		folder, ErrPermission, os.Geteuid())
 }
 
-// CheckPins refuses a pin folder that root must not believe: one that belongs to none of root and the users given, or that
-// others can write to. For other users their own rights decide.
+// CheckPins refuses a pin folder that root must not believe: one that belongs to none of root and the users given, or
+// that others can write to. For other users their own rights decide.
 func CheckPins(folder string, users ...int) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -116,7 +116,8 @@ func checkOwner(folder string, others ...int) error {
 	case owner != 0 && owner != os.Geteuid() && !slices.Contains(others, owner):
 		return fmt.Errorf("%w: %s belongs to user %d: %s", ErrForeignPins, folder, owner, removePins(folder))
 	case st.Mode&0o022 != 0:
-		return fmt.Errorf("%w: others can write to %s (mode %04o): %s", ErrForeignPins, folder, st.Mode&0o7777, removePins(folder))
+		return fmt.Errorf("%w: others can write to %s (mode %04o): %s", ErrForeignPins, folder, st.Mode&0o7777,
+			removePins(folder))
 	}
 	return checkParent(filepath.Dir(folder))
 }
@@ -129,7 +130,8 @@ func checkParent(parent string) error {
 		return explain("look at the parent of the pin folder", err)
 	}
 	if st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 {
-		return fmt.Errorf("%w: others can rename what is in %s (mode %04o): `chmod 0755 %s` as root", ErrForeignPins, parent, st.Mode&0o7777, parent)
+		return fmt.Errorf("%w: others can rename what is in %s (mode %04o): `chmod 0755 %s` as root", ErrForeignPins, parent,
+			st.Mode&0o7777, parent)
 	}
 	return nil
 }
@@ -158,8 +160,8 @@ func (p pins) keepOwner() error {
 	return explain("give the pins to their owner", giveTree(p.folder, int(st.Uid), int(st.Gid)))
 }
 
-// giveTree gives a folder and what lies in it to a user. It follows no link and leaves what has a second name elsewhere:
-// the owner of the folder could have put it there, and it may be somebody else's.
+// giveTree gives a folder and what lies in it to a user. It follows no link and leaves what has a second name
+// elsewhere: the owner of the folder could have put it there, and it may be somebody else's.
 func giveTree(folder string, uid, gid int) error {
 	root, err := os.OpenRoot(folder)
 	if err != nil {

@@ -108,7 +108,8 @@ func (p pins) openMap(name string) (*ebpf.Map, error) {
 
 func (p pins) explainMissing(name string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("map %s: %w: an earlier start did not finish; start the agent, or run `spillway detach`", name, ErrNotPinned)
+		return fmt.Errorf("map %s: %w: an earlier start did not finish; start the agent, or run `spillway detach`", name,
+			ErrNotPinned)
 	}
 	return explain("open pinned map "+name, err)
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/spillway/spillway/loader/compile"
 )
 
-// Predecessor is the dataplane of an earlier layout that decides, while this build's is made beside it. It goes on to decide
-// until TakeOver.
+// Predecessor is the dataplane of an earlier layout that decides, while this build's is made beside it. It goes on to
+// decide until TakeOver.
 type Predecessor struct {
 	Layout uint64
 	Mode   bpf.Mode
@@ -54,7 +54,8 @@ func (p pins) openPredecessor(number uint64) (*Predecessor, error) {
 		return nil, err
 	}
 	c := d.Control()
-	old := &Predecessor{Layout: number, Mode: c.Mode, Known: true, bypasses: map[string]Deadline{}, source: pinnedSource{d}}
+	old := &Predecessor{Layout: number, Mode: c.Mode, Known: true, bypasses: map[string]Deadline{},
+		source: pinnedSource{d}}
 	all, err := d.Generations()
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -107,9 +108,9 @@ func (s pinnedSource) flows(visit func(bpf.FlowKey, bpf.Flow)) error {
 // Predecessor returns the dataplane that decides while this one is made beside it; nil when this one decides.
 func (d *Dataplane) Predecessor() *Predecessor { return d.before }
 
-// CarryOver copies what a predecessor knows and the disk does not: the key of all hashes, bans, vouches, bypasses of services, and
-// connections that are blocked. The host file and the generations are published already, so services have their numbers.
-// Connections that pass need not be copied: no new block begins in the middle of one.
+// CarryOver copies what a predecessor knows and the disk does not: the key of all hashes, bans, vouches, bypasses of
+// services, and connections that are blocked. The host file and the generations are published already, so services have
+// their numbers. Connections that pass need not be copied: no new block begins in the middle of one.
 func (d *Dataplane) CarryOver() error {
 	if d.before == nil {
 		return nil
@@ -180,8 +181,9 @@ func (d *Dataplane) copyBlocked(from source) error {
 	return nil
 }
 
-// TakeOver puts this dataplane in force by one store, and then takes the one before it away. For a predecessor without a
-// root it changes each link once. Whatever moment it is killed at, one of the two decides, whole, and the next start goes on.
+// TakeOver puts this dataplane in force by one store, and then takes the one before it away. For a predecessor without
+// a root it changes each link once. Whatever moment it is killed at, one of the two decides, whole, and the next start
+// goes on.
 func (d *Dataplane) TakeOver() error {
 	if err := d.putInForce(); err != nil {
 		return err
@@ -231,7 +233,8 @@ func (d *Dataplane) left() *Predecessor {
 	return nil
 }
 
-// sweepLayouts removes the folders of earlier layouts: nothing they pin is in force any more. A later layout's is left alone.
+// sweepLayouts removes the folders of earlier layouts: nothing they pin is in force any more. A later layout's is left
+// alone.
 func (d *Dataplane) sweepLayouts() {
 	all, err := d.pins.layouts()
 	if err != nil {
@@ -293,7 +296,8 @@ func (d *Dataplane) meet() error {
 
 // warn says what a change of links may do.
 func (d *Dataplane) warn(p *Predecessor) {
-	d.log.Info("a dataplane of an earlier layout decides; this build's is made beside it", "layout", p.Layout, "own", layout)
+	d.log.Info("a dataplane of an earlier layout decides; this build's is made beside it", "layout", p.Layout, "own",
+		layout)
 	for _, name := range p.Links {
 		d.log.Warn("the link of an interface is updated, this once: some cards (bnxt, igc) close and open, virtio_net stops for a moment", "interface", name)
 	}

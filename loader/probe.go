@@ -24,8 +24,8 @@ import (
 //	               function at every call, up to its limit of a million instructions: more than a minute
 //	object names   maps and programs have none
 //
-// So the library is made to ask before anything depends on the answers, with small objects that are gone afterwards, and
-// what comes out is compared with what Linux 6.1 has. A good answer is remembered as well, so once is enough.
+// So the library is made to ask before anything depends on the answers, with small objects that are gone afterwards,
+// and what comes out is compared with what Linux 6.1 has. A good answer is remembered as well, so once is enough.
 var ErrStale = errors.New("this process remembers a failure of the kernel that may be over, and cannot ask again")
 
 var asked struct {
@@ -59,8 +59,8 @@ func ask() error {
 // errLacks: the library goes on without something that Linux 6.1 has.
 var errLacks = errors.New("the library takes the kernel for one without")
 
-// remembered reports whether a failure is the library's memory. Where the kernel does what the library says it cannot, it
-// is; and a kernel of 6.1 has what is asked for.
+// remembered reports whether a failure is the library's memory. Where the kernel does what the library says it cannot,
+// it is; and a kernel of 6.1 has what is asked for.
 func remembered(err error) bool {
 	major, minor, verr := kernelVersion()
 	if verr != nil || major < 6 || major == 6 && minor < 1 {
@@ -96,11 +96,13 @@ func askOnce() error {
 
 func askProgram() error {
 	function := &btf.Func{Name: probeName, Linkage: btf.GlobalFunc, Type: &btf.FuncProto{
-		Return: &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}, Params: []btf.FuncParam{{Name: "ctx", Type: &btf.Pointer{Target: (*btf.Void)(nil)}}}}}
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: probeName, Type: ebpf.XDP, License: "GPL", Instructions: asm.Instructions{
-		btf.WithFuncMetadata(asm.Mov.Imm(asm.R0, 2).WithSymbol(probeName), function), // XDP_PASS
-		asm.Return(),
-	}})
+		Return: &btf.Int{Name: "int", Size: 4, Encoding: btf.Signed}, Params: []btf.FuncParam{{Name: "ctx",
+			Type: &btf.Pointer{Target: (*btf.Void)(nil)}}}}}
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: probeName, Type: ebpf.XDP, License: "GPL",
+		Instructions: asm.Instructions{
+			btf.WithFuncMetadata(asm.Mov.Imm(asm.R0, 2).WithSymbol(probeName), function), // XDP_PASS
+			asm.Return(),
+		}})
 	if err != nil {
 		return fmt.Errorf("load a program: %w", err)
 	}
@@ -117,7 +119,8 @@ func askProgram() error {
 
 // makesMaps makes a map without the library.
 func makesMaps() error {
-	attr := struct{ kind, key, value, entries, flags uint32 }{unix.BPF_MAP_TYPE_ARRAY, 4, 4, 1, 0} // of union bpf_attr, linux/bpf.h
+	// of union bpf_attr, linux/bpf.h
+	attr := struct{ kind, key, value, entries, flags uint32 }{unix.BPF_MAP_TYPE_ARRAY, 4, 4, 1, 0}
 	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_MAP_CREATE, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
 	if errno != 0 {
 		return errno

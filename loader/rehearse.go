@@ -12,9 +12,9 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// Rehearse does once what an agent does all day, with maps of one row, pinned nowhere and attached to nothing: load, build,
-// read back, publish, look behind the root program. What the kernel refuses this process is found here and not on the first
-// apply. Everything is gone afterwards.
+// Rehearse does once what an agent does all day, with maps of one row, pinned nowhere and attached to nothing: load,
+// build, read back, publish, look behind the root program. What the kernel refuses this process is found here and not
+// on the first apply. Everything is gone afterwards.
 func Rehearse() (err error) {
 	least := config.LeastCapacity()
 	least.Flows, least.Syns, least.Hellos, least.Shapes = 64, 64, 8, 64
@@ -27,7 +27,8 @@ func Rehearse() (err error) {
 	if err != nil {
 		return err
 	}
-	img, err := CompileBundle(&config.Bundle{Version: 1, Name: "rehearsal", Policy: map[string]config.Policy{config.DefaultPolicy: {}}}, host, 1, Now())
+	img, err := CompileBundle(&config.Bundle{Version: 1, Name: "rehearsal",
+		Policy: map[string]config.Policy{config.DefaultPolicy: {}}}, host, 1, Now())
 	if err != nil {
 		return err
 	}

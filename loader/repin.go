@@ -40,7 +40,8 @@ type wantedPin struct {
 	path string
 }
 
-// wanted lists the pins of what this handle holds: the root, the maps, the pair in force, and the inner maps of every role.
+// wanted lists the pins of what this handle holds: the root, the maps, the pair in force, and the inner maps of every
+// role.
 func (d *Dataplane) wanted() []wantedPin {
 	var all []wantedPin
 	add := func(name, path string, clone func() (pinned, error)) {

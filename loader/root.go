@@ -71,8 +71,8 @@ func (r *Root) check() error {
 	return errors.Join(checkMap(spec.Maps[bpf.RootMapRoot], r.words), checkMap(spec.Maps[bpf.RootMapRootNext], r.next))
 }
 
-// loadRoot adopts the pinned root, and makes what is missing of it. A root program that reads other maps than the pinned
-// ones obeys nobody; it is replaced, here and on every link.
+// loadRoot adopts the pinned root, and makes what is missing of it. A root program that reads other maps than the
+// pinned ones obeys nobody; it is replaced, here and on every link.
 func loadRoot(p pins, log *slog.Logger) (*Root, error) {
 	spec, err := bpf.LoadRoot()
 	if err != nil {
@@ -129,7 +129,8 @@ func (r *Root) mapWords() error {
 	r.page, r.at = page, (*bpf.RootWords)(unsafe.Pointer(&page[0]))
 	atomic.CompareAndSwapUint64(&r.at.Magic, 0, bpf.RootMagic)
 	if magic := atomic.LoadUint64(&r.at.Magic); magic != bpf.RootMagic {
-		return fmt.Errorf("%s: %w: its first word is %#x: run `spillway detach`, then start again", r.pins.rootWords(), ErrForeignABI, magic)
+		return fmt.Errorf("%s: %w: its first word is %#x: run `spillway detach`, then start again", r.pins.rootWords(),
+			ErrForeignABI, magic)
 	}
 	return nil
 }

@@ -80,7 +80,8 @@ func (p pins) openRootlessWords() (*rootless, error) {
 	if r.words.Type() != ebpf.Array || int(r.words.ValueSize()) != int(unsafe.Sizeof(rootlessWords{})) {
 		return nil, errors.Join(&ForeignError{Folder: p.folder, Layout: layoutRootless}, r.close())
 	}
-	if r.page, err = unix.Mmap(r.words.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+	if r.page, err = unix.Mmap(r.words.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_SHARED); err != nil {
 		return nil, errors.Join(explain("map the words of layout 2", err), r.close())
 	}
 	r.at = (*rootlessWords)(unsafe.Pointer(&r.page[0]))
@@ -123,8 +124,8 @@ func (p pins) openRootless() (*Predecessor, error) {
 	return old, nil
 }
 
-// inner reads the one entry of a slot's map. It opens it by its id, which wants CAP_SYS_ADMIN: without it, the agent's record
-// has to say what is in force.
+// inner reads the one entry of a slot's map. It opens it by its id, which wants CAP_SYS_ADMIN: without it, the agent's
+// record has to say what is in force.
 func (r *rootless) inner(name string, slot uint8, size int) ([]byte, error) {
 	outer, err := ebpf.LoadPinnedMap(r.pins.mapPath(name), nil)
 	if err != nil {
@@ -203,9 +204,9 @@ func (r *rootless) unmap() error {
 	return unix.Munmap(page)
 }
 
-// takeLinks puts the root program on the links of layout 2 and moves their pins to where they stay. Each is moved before
-// it is changed: a start that was killed in between finds it there, with another program, and changes it (updateLinks).
-// This is the one change of a link that an upgrade ever makes.
+// takeLinks puts the root program on the links of layout 2 and moves their pins to where they stay. Each is moved
+// before it is changed: a start that was killed in between finds it there, with another program, and changes it
+// (updateLinks). This is the one change of a link that an upgrade ever makes.
 func (d *Dataplane) takeLinks() error {
 	names, err := d.pins.rootlessLinks()
 	if err != nil {

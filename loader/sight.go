@@ -13,8 +13,8 @@ import (
 	"github.com/spillway/spillway/bpf"
 )
 
-// unseen does what lets packets pass unseen, or ends that, and has the sight grow around it (bpf/sight.h): no connection
-// that was under way may be taken for one that hides its ClientHello.
+// unseen does what lets packets pass unseen, or ends that, and has the sight grow around it (bpf/sight.h): no
+// connection that was under way may be taken for one that hides its ClientHello.
 func (d *Dataplane) unseen(do func()) {
 	if d.words != nil {
 		atomic.AddUint64(&d.words.at.Sight, 1)
@@ -29,8 +29,8 @@ func (d *Dataplane) Sight() uint64 { return atomic.LoadUint64(&d.words.at.Sight)
 // SetBypass lets everything pass until the deadline; 0 ends it. It is one store and takes effect with the next packet.
 func (d *Dataplane) SetBypass(until Deadline) { d.unseen(func() { d.Root.SetBypass(until) }) }
 
-// Beat says that the agent lives. It also tidies up after whoever could not: a bypass that another build's command turned on
-// or off ended a sight, and one whose time is over is taken out of its word.
+// Beat says that the agent lives. It also tidies up after whoever could not: a bypass that another build's command
+// turned on or off ended a sight, and one whose time is over is taken out of its word.
 func (d *Dataplane) Beat() {
 	d.Root.Beat()
 	if d.words == nil {
@@ -50,8 +50,8 @@ func (d *Dataplane) Beat() {
 	}
 }
 
-// sightBehind maps the runtime words of the dataplane behind a root program that was opened by its id, nil where they are
-// not of this build's shape.
+// sightBehind maps the runtime words of the dataplane behind a root program that was opened by its id, nil where they
+// are not of this build's shape.
 func sightBehind(next *ebpf.Map) ([]byte, *uint64) {
 	id, err := entryOf(next, 0)
 	if err != nil || id == 0 {
@@ -82,7 +82,8 @@ func mapRuntime(id ebpf.MapID) []byte {
 	}
 	defer func() { _ = m.Close() }()
 	info, err := m.Info()
-	if err != nil || info.Name != bpf.DataplaneMapWords || info.Type != ebpf.Array || info.Flags&unix.BPF_F_MMAPABLE == 0 ||
+	if err != nil || info.Name != bpf.DataplaneMapWords || info.Type != ebpf.Array ||
+		info.Flags&unix.BPF_F_MMAPABLE == 0 ||
 		uintptr(info.ValueSize) != unsafe.Sizeof(bpf.Runtime{}) {
 		return nil
 	}

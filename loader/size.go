@@ -38,8 +38,8 @@ var sized = []struct {
 		func(c *config.Capacity, n int) { c.Rules = n / bpf.Slots }},
 }
 
-// What one processor and one source prefix may spend in a second on the fingerprints of new ClientHellos: 2,000 of 6 µs are 1.2 % of
-// a processor, and a site's own visitors show a handful of new ones.
+// What one processor and one source prefix may spend in a second on the fingerprints of new ClientHellos: 2,000 of 6 µs
+// are 1.2 % of a processor, and a site's own visitors show a handful of new ones.
 const (
 	shapesPerSecond = 2000
 	shapesPerPrefix = 32
@@ -56,7 +56,8 @@ const (
 	PassesPerEvent = 64
 )
 
-// hellos returns the number of places for unfinished hellos: a set at least for what sockets vouch for, and one for the rest.
+// hellos returns the number of places for unfinished hellos: a set at least for what sockets vouch for, and one for the
+// rest.
 func hellos(c config.Capacity) int { return powerOfTwo(max(c.Hellos, 2*bpf.HelloWays)) }
 
 // powerOfTwo returns the next one from n on.
@@ -135,8 +136,8 @@ func innerSpecs(spec *ebpf.CollectionSpec) map[string]*ebpf.MapSpec {
 	return inner
 }
 
-// isPinnedMap tells the maps of the dataplane's folder from the root's words, from the question to connection tracking, and
-// from what belongs to one load of the programs: .rodata and the PROG_ARRAY between them.
+// isPinnedMap tells the maps of the dataplane's folder from the root's words, from the question to connection tracking,
+// and from what belongs to one load of the programs: .rodata and the PROG_ARRAY between them.
 func isPinnedMap(m *ebpf.MapSpec) bool { return isPinnedMapName(m.Name) }
 
 func isPinnedMapName(name string) bool {

@@ -93,8 +93,9 @@ func (d *Dataplane) clear(slot uint8, names []string) error {
 	return nil
 }
 
-// fill builds every table aside, and puts them into the slot only when all of them are complete and frozen. Each is pinned
-// before it is put, and the marker is the last: a slot that has one has all its pins, whenever the process is killed.
+// fill builds every table aside, and puts them into the slot only when all of them are complete and frozen. Each is
+// pinned before it is put, and the marker is the last: a slot that has one has all its pins, whenever the process is
+// killed.
 func (d *Dataplane) fill(slot uint8, names []string, tables map[string]compile.Sized) (err error) {
 	built := map[string]*ebpf.Map{}
 	defer func() {

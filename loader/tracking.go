@@ -12,7 +12,8 @@ import (
 	"github.com/spillway/spillway/bpf"
 )
 
-// tracking is how one load asks: its handles of the program and of the array in which it has an entry. The zero value asks nobody.
+// tracking is how one load asks: its handles of the program and of the array in which it has an entry. The zero value
+// asks nobody.
 type tracking struct {
 	program *ebpf.Program // nil where the pair was opened from its pins
 	next    *ebpf.Map
@@ -41,8 +42,8 @@ func (a tracking) close() error {
 	return errors.Join(errs...)
 }
 
-// parts are what is pinned with the pair. The kernel empties a PROG_ARRAY when its last user reference goes, also while another
-// set is pinned in its place.
+// parts are what is pinned with the pair. The kernel empties a PROG_ARRAY when its last user reference goes, also while
+// another set is pinned in its place.
 func (a tracking) parts() []part {
 	if a.next == nil {
 		return nil
@@ -58,7 +59,8 @@ func (a tracking) fill(p *pair) error {
 	if err := a.next.Put(a.index, p.payload); err != nil {
 		return explain("put the payload program behind what asks connection tracking", err)
 	}
-	return explain("put what asks connection tracking behind the dataplane", p.array.Put(uint32(bpf.ProgramConntrack), a.program))
+	return explain("put what asks connection tracking behind the dataplane",
+		p.array.Put(uint32(bpf.ProgramConntrack), a.program))
 }
 
 // sweep empties the entries of all other loads, once no packet is in them.
@@ -109,7 +111,8 @@ func (a tracking) verify(p *pair) ([]Drift, error) {
 			return nil, explain("look for "+look.what, err)
 		}
 		if got != look.want {
-			return []Drift{drifted(WherePrograms, fmt.Sprintf("%s, program %d", look.what, look.want), fmt.Sprintf("program %d", got))}, nil
+			return []Drift{drifted(WherePrograms, fmt.Sprintf("%s, program %d", look.what, look.want),
+				fmt.Sprintf("program %d", got))}, nil
 		}
 	}
 	return nil, nil

@@ -26,8 +26,9 @@ func unasked(err error, isModule bool) error {
 }
 
 var (
-	errUnprepared = fmt.Errorf("%w: nf_conntrack is a module of this kernel, and what calls into one needs root", ErrNoConntrack)
-	errUntracked  = fmt.Errorf("%w: the kernel has no nf_conntrack now", ErrNoConntrack)
+	errUnprepared = fmt.Errorf("%w: nf_conntrack is a module of this kernel, and what calls into one needs root",
+		ErrNoConntrack)
+	errUntracked = fmt.Errorf("%w: the kernel has no nf_conntrack now", ErrNoConntrack)
 )
 
 // FixOfConntrack says what to do about connection tracking that is not asked.

@@ -80,7 +80,8 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 		return nil, err
 	}
 	if len(missing) > 0 {
-		drifts = append(drifts, drifted(WherePins, "all of them below "+d.pins.base(), "without "+strings.Join(missing, ", ")))
+		drifts = append(drifts, drifted(WherePins, "all of them below "+d.pins.base(),
+			"without "+strings.Join(missing, ", ")))
 	}
 	attachments, err := d.Attachments()
 	if err != nil {
@@ -95,7 +96,8 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 		case a.State != StateAttached:
 			drifts = append(drifts, drifted(compile.WhereInterface+a.Interface, StateAttached, a.State))
 		case root != 0 && a.ProgramID != root:
-			drifts = append(drifts, drifted(compile.WhereInterface+a.Interface, fmt.Sprintf("root program %d", root), fmt.Sprintf("program %d", a.ProgramID)))
+			drifts = append(drifts, drifted(compile.WhereInterface+a.Interface, fmt.Sprintf("root program %d", root),
+				fmt.Sprintf("program %d", a.ProgramID)))
 		}
 	}
 	empty, err := d.verifySlots()
@@ -139,12 +141,14 @@ func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 			return nil, err
 		}
 		if p == nil {
-			return []Drift{drifted(WherePrograms, "a dataplane that is pinned below "+d.pins.pairs(), fmt.Sprintf("program %d, which is not", id))}, nil
+			return []Drift{drifted(WherePrograms, "a dataplane that is pinned below "+d.pins.pairs(),
+				fmt.Sprintf("program %d, which is not", id))}, nil
 		}
 		defer func() { _ = p.close() }()
 	}
 	if p.id != id {
-		return []Drift{drifted(WherePrograms, fmt.Sprintf("the dataplane, program %d", p.id), fmt.Sprintf("program %d", id))}, nil
+		return []Drift{drifted(WherePrograms, fmt.Sprintf("the dataplane, program %d", p.id), fmt.Sprintf("program %d", id))},
+			nil
 	}
 	behind, err := entryOf(p.array, bpf.ProgramPayload)
 	if err != nil {

@@ -22,8 +22,8 @@ type Vouch struct {
 	Expires time.Time
 }
 
-// Vouch spares the source for ttl from every block of a bundle: an IPv4 address, or the /64 of an IPv6 address. A vouch of the
-// same source is replaced. ErrCapacity when all places are taken by vouches in force.
+// Vouch spares the source for ttl from every block of a bundle: an IPv4 address, or the /64 of an IPv6 address. A vouch
+// of the same source is replaced. ErrCapacity when all places are taken by vouches in force.
 func (d *Dataplane) Vouch(a netip.Addr, ttl time.Duration) error {
 	m, key, end := d.maps[bpf.DataplaneMapVouched], vouchedKey(a), uint64(In(ttl))
 	err := m.Put(key, end)
@@ -66,8 +66,8 @@ func (d *Dataplane) Vouched() ([]Vouch, error) {
 	return all, explain("read the vouched sources", err)
 }
 
-// SweepVouched removes vouches that have ended and returns how many. The dataplane looks for a source only until the last
-// vouch ends; a sweep says again when that is.
+// SweepVouched removes vouches that have ended and returns how many. The dataplane looks for a source only until the
+// last vouch ends; a sweep says again when that is.
 func (d *Dataplane) SweepVouched() (int, error) {
 	m, now, last := d.maps[bpf.DataplaneMapVouched], monotonicNS(), uint64(0)
 	var ended []bpf.VouchedKey
@@ -92,8 +92,8 @@ func (d *Dataplane) SweepVouched() (int, error) {
 	return len(ended), nil
 }
 
-// VerifyVouched finds rows that no packet will meet: keys of another shape than those that Vouch writes, and vouches that end
-// after packets have stopped to look. A sweep mends the latter.
+// VerifyVouched finds rows that no packet will meet: keys of another shape than those that Vouch writes, and vouches
+// that end after packets have stopped to look. A sweep mends the latter.
 func (d *Dataplane) VerifyVouched() ([]Drift, error) {
 	now, until := monotonicNS(), atomic.LoadUint64(&d.words.at.VouchedUntilNs)
 	var drifts []Drift

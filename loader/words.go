@@ -97,8 +97,8 @@ func (d *Dataplane) Tripped() uint32 {
 	return uint32(atomic.LoadUint64(&d.words.at.Tripped))
 }
 
-// SetTellAll makes every decision an event until the deadline, within the budget of events of each processor; else passes
-// are thinned out.
+// SetTellAll makes every decision an event until the deadline, within the budget of events of each processor; else
+// passes are thinned out.
 func (d *Dataplane) SetTellAll(until Deadline) {
 	atomic.StoreUint64(&d.words.at.TellUntilNs, uint64(until))
 }

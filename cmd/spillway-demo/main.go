@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command spillway-demo shows what Spillway does, on real traffic, in namespaces of its own. It runs the spillway that lies
-// beside it, and is a program of its own so that the one on an edge has neither a scanner nor a network to scan in it.
+// Command spillway-demo shows what Spillway does, on real traffic, in namespaces of its own. It runs the spillway that
+// lies beside it, and is a program of its own so that the one on an edge has neither a scanner nor a network to scan in
+// it.
 package main
 
 import (

@@ -32,7 +32,8 @@ Exit code 1 when it is refused, 3 when no agent answers.`,
 	}
 	c.Flags().Var(durationFlag{&length}, "for", "how long (10m, 2h)")
 	c.Flags().Var(textFlag{&r.Reason}, "reason", "why, for the history")
-	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"10m", "1h", "24h"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"10m", "1h", "24h"},
+		cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -16,8 +16,8 @@ import (
 // bundlePatience bounds the work on a large bundle: a million rows take seconds.
 const bundlePatience = 5 * time.Minute
 
-// withoutAgent checks a bundle on this side when no agent answers, so that a person who only wants to know whether it is
-// sound learns that too. The error is the bundle's faults, or that no agent answers.
+// withoutAgent checks a bundle on this side when no agent answers, so that a person who only wants to know whether it
+// is sound learns that too. The error is the bundle's faults, or that no agent answers.
 func (a *app) withoutAgent(path string, err error) error {
 	if !errors.Is(err, api.ErrUnreachable) {
 		return err

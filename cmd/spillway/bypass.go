@@ -59,7 +59,8 @@ nobody knows whether it was; 3 when nothing of Spillway runs here.`,
 	c.Flags().Var(durationFlag{&length}, "for", "end by itself after this time (30m, 2h)")
 	c.Flags().Var(textFlag{&r.Reason}, "reason", "why, for the history")
 	_ = c.RegisterFlagCompletionFunc("service", values(a.serviceNames))
-	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"10m", "30m", "1h"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"10m", "30m", "1h"},
+		cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -34,11 +34,12 @@ func (a *app) told(change *api.Change) error {
 
 // blind reports whether an error means that what is pinned says nothing of what runs.
 func blind(err error) bool {
-	return errors.Is(err, loader.ErrNotPinned) || errors.Is(err, loader.ErrForeignABI) || errors.Is(err, loader.ErrForeignPins)
+	return errors.Is(err, loader.ErrNotPinned) || errors.Is(err, loader.ErrForeignABI) ||
+		errors.Is(err, loader.ErrForeignPins)
 }
 
-// reachCards switches what the agent or the pins did not reach. As root that is every root program on a card; else it says
-// what it cannot read. err is why the pins did not do, nil when they did.
+// reachCards switches what the agent or the pins did not reach. As root that is every root program on a card; else it
+// says what it cannot read. err is why the pins did not do, nil when they did.
 func (a *app) reachCards(r api.BypassRequest, change *api.Change, err error) (*api.Change, error) {
 	if err != nil && !blind(err) {
 		return nil, err
@@ -46,9 +47,10 @@ func (a *app) reachCards(r api.BypassRequest, change *api.Change, err error) (*a
 	cards, cerr := a.env.cards()
 	if cerr != nil {
 		if err != nil {
-			return nil, &exitCode{exitNoAgent, fmt.Errorf("no agent answers on %s, and nothing that can be read is pinned below %s; "+
-				"whether something is attached is not known: %w",
-				a.places().Socket, a.places().Pins, cerr)}
+			return nil, &exitCode{exitNoAgent,
+				fmt.Errorf("no agent answers on %s, and nothing that can be read is pinned below %s; "+
+					"whether something is attached is not known: %w",
+					a.places().Socket, a.places().Pins, cerr)}
 		}
 		change.Incomplete = append(change.Incomplete, "what is attached is not known: "+cerr.Error())
 		return change, nil
@@ -104,7 +106,8 @@ func (a *app) nothingRuns(cards *offline.Cards) string {
 			", and no program is attached to an interface of this network namespace"
 	}
 	_, others := cards.Unread()
-	return "nothing of Spillway runs here: " + looked + ", and what is attached is another's: " + strings.Join(others, "; ")
+	return "nothing of Spillway runs here: " + looked + ", and what is attached is another's: " +
+		strings.Join(others, "; ")
 }
 
 // notPinned is what is told where nothing is pinned: the card is looked at first.

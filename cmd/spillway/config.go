@@ -121,7 +121,8 @@ func (a *app) checkBundle(path string, reply *checked) (string, error) {
 
 func aboutBundle(b *config.Bundle) string {
 	v4, v6 := b.PrefixCount()
-	parts := []string{b.Name + " " + b.Digest.Short(), count(len(b.Rules), "rule"), fmt.Sprintf("%d IPv4 and %d IPv6 prefixes", v4, v6)}
+	parts := []string{b.Name + " " + b.Digest.Short(), count(len(b.Rules), "rule"),
+		fmt.Sprintf("%d IPv4 and %d IPv6 prefixes", v4, v6)}
 	for _, t := range b.Tallies() {
 		parts = append(parts, count(t.Count, t.One))
 	}
@@ -212,7 +213,8 @@ func kindOf(path string) (string, error) {
 	for line := range strings.Lines(string(data)) {
 		key, _, _ := strings.Cut(line, ":") // a top-level key begins in the first column
 		switch key {
-		case "interfaces", "services", "max_mode", "allowlist", "accept_reasons", "capacity", "guards", "listen", "paths", "privacy":
+		case "interfaces", "services", "max_mode", "allowlist", "accept_reasons", "capacity", "guards", "listen", "paths",
+			"privacy":
 			host++
 		case "name", "rules", "features", "policy", "intent":
 			bundle++

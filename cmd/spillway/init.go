@@ -52,7 +52,8 @@ func (a *app) init(iface, output string, force bool) error {
 		}
 		return err
 	}
-	found, err := discover.Look(discover.Source{Proc: a.proc, SSHConnection: a.getenv("SSH_CONNECTION"), Forwards: a.lookForwards()})
+	found, err := discover.Look(discover.Source{Proc: a.proc, SSHConnection: a.getenv("SSH_CONNECTION"),
+		Forwards: a.lookForwards()})
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,8 @@ func (a *app) init(iface, output string, force bool) error {
 }
 
 func (a *app) tellInit(output string, found *discover.Host, facts config.HostFacts) {
-	fmt.Fprintf(a.stdout, "Wrote %s: %d services, %d protected sources, observe.\n", output, len(facts.Services), len(facts.Allowlist))
+	fmt.Fprintf(a.stdout, "Wrote %s: %d services, %d protected sources, observe.\n", output, len(facts.Services),
+		len(facts.Allowlist))
 	for _, s := range facts.Services {
 		fmt.Fprintf(a.stdout, "  %-18s %-5s %d\n", s.Name, s.Kind, s.Port)
 	}

@@ -14,13 +14,14 @@ import (
 // becamePatience is how long whoever interrupted an apply waits to hear what became of it.
 const becamePatience = 3 * time.Second
 
-// became is the end of an apply whose command was interrupted, or whose agent ended: what is in force, not what was meant.
+// became is the end of an apply whose command was interrupted, or whose agent ended: what is in force, not what was
+// meant.
 type became struct{ message, fix string }
 
 func (b *became) Error() string { return b.message }
 
-// becameOf asks what became of a rollout after its connection ended. The agent cancels one that is not published yet, and
-// carries the rest out whole; which of both it was, only the agent knows.
+// becameOf asks what became of a rollout after its connection ended. The agent cancels one that is not published yet,
+// and carries the rest out whole; which of both it was, only the agent knows.
 func (a *app) becameOf(key string, why error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), becamePatience)
 	defer cancel()
@@ -56,7 +57,8 @@ func becameKnown(what string, ro *api.Rollout) error {
 	case ro.Outcome == api.OutcomeUnchanged:
 		return &became{what + "; nothing was changed: the bundle was in force already", ""}
 	case ro.State == api.RolloutDone:
-		return &became{fmt.Sprintf("%s, but it is done: generation %d is applied", what, ro.Number), "to go back: spillway rollback"}
+		return &became{fmt.Sprintf("%s, but it is done: generation %d is applied", what, ro.Number),
+			"to go back: spillway rollback"}
 	case ro.State == api.RolloutWaiting:
 		return &became{
 			fmt.Sprintf("%s, but it is done: generation %d is the candidate and goes back by itself unless it is confirmed",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command spillway is all that runs on an edge, in one binary: the agent (spillway run) and everything that a person types.
-// Here are flags and wiring; what commands do is in userspace.
+// Command spillway is all that runs on an edge, in one binary: the agent (spillway run) and everything that a person
+// types. Here are flags and wiring; what commands do is in userspace.
 package main
 
 import (

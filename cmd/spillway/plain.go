@@ -13,8 +13,8 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 )
 
-// plainWriter keeps what comes from outside from doing something to the terminal: a reason, a name, a fault's excerpt, an
-// error of another program. What is unsafe is printed as \u001b, which JSON reads as the character that it was.
+// plainWriter keeps what comes from outside from doing something to the terminal: a reason, a name, a fault's excerpt,
+// an error of another program. What is unsafe is printed as \u001b, which JSON reads as the character that it was.
 type plainWriter struct {
 	to     io.Writer
 	colour bool   // the colours of show may pass
@@ -61,8 +61,8 @@ func (p *plainWriter) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// printPlainly puts the writers of a command behind a plainWriter. A running agent writes a log, whose handler quotes what
-// it must.
+// printPlainly puts the writers of a command behind a plainWriter. A running agent writes a log, whose handler quotes
+// what it must.
 func (a *app) printPlainly(c *cobra.Command) {
 	if c.Name() == "run" {
 		return

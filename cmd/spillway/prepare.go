@@ -16,8 +16,8 @@ import (
 	"github.com/spillway/spillway/userspace/rights"
 )
 
-// prepareConntrack pins what asks connection tracking. The agent works without: then only sockets vouch for connections. The
-// module is loaded for services whose sockets are elsewhere; by itself it tracks nothing.
+// prepareConntrack pins what asks connection tracking. The agent works without: then only sockets vouch for
+// connections. The module is loaded for services whose sockets are elsewhere; by itself it tracks nothing.
 func (a *app) prepareConntrack() {
 	host, err := config.LoadHost(a.config)
 	if err == nil && slices.ContainsFunc(host.Services, func(s config.Service) bool { return !s.Local && s.AsksConntrack() }) {

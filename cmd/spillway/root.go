@@ -155,7 +155,8 @@ func (a *app) groups() []group {
 		{"emergency", "In an emergency:", []*cobra.Command{a.newBypass(), a.newRollback(), a.newDetach()}},
 		{"host", "A host:", []*cobra.Command{a.newDoctor(), a.newInit(), a.newRun(), a.newReload(), a.newConfig()}},
 		{"bundle", "Bundles:", []*cobra.Command{a.newPlan(), a.newApply(), a.newConfirm(), a.newCancel()}},
-		{"look", "See what it does:", []*cobra.Command{a.newStatus(), a.newVerify(), a.newHistory(), a.newEvents(), a.newFingerprint()}},
+		{"look", "See what it does:", []*cobra.Command{a.newStatus(), a.newVerify(), a.newHistory(), a.newEvents(),
+			a.newFingerprint()}},
 		{"bans", "Bans, short blocks outside bundles:", []*cobra.Command{a.newBan(), a.newUnban(), a.newBans()}},
 	}
 }

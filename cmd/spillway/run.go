@@ -94,9 +94,9 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger) error {
 	return err
 }
 
-// goodHostFile reads the host file. A site that is protected must not lose its agent to a mistake in that file, and with it
-// everything once guards.agent_timeout is over: where the file is refused, the last one that was in force counts. A first
-// start has none.
+// goodHostFile reads the host file. A site that is protected must not lose its agent to a mistake in that file, and
+// with it everything once guards.agent_timeout is over: where the file is refused, the last one that was in force
+// counts. A first start has none.
 func (a *app) goodHostFile(log *slog.Logger) (*hostfile.File, error) {
 	file, err := hostfile.Read(a.config)
 	if err == nil {

@@ -19,8 +19,8 @@ const (
 	cancelTime   = 5 * time.Second
 )
 
-// awaitTurn waits until a change that was queued is over, or is the candidate. An agent that starts again meanwhile still
-// has it. Ctrl-C cancels what waits; what is being built goes on, and its outcome is told.
+// awaitTurn waits until a change that was queued is over, or is the candidate. An agent that starts again meanwhile
+// still has it. Ctrl-C cancels what waits; what is being built goes on, and its outcome is told.
 func (a *app) awaitTurn(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
 	if ro.State == api.RolloutQueued {
 		fmt.Fprintln(a.stderr, ro.Message)
@@ -62,12 +62,14 @@ func (a *app) cancelTurn(c *api.Client, id string) error {
 	defer cancel()
 	if ro, err := c.Rollout(ctx, id); err == nil && ro.State != api.RolloutQueued {
 		if ro.State == api.RolloutBuilding {
-			return &became{fmt.Sprintf("interrupted; rollout %s is being built and goes on", id), "to end it: spillway cancel " + id}
+			return &became{fmt.Sprintf("interrupted; rollout %s is being built and goes on", id), "to end it: spillway cancel " +
+				id}
 		}
 		return becameKnown("interrupted", ro)
 	}
 	if _, err := c.EndRollout(ctx, id, "interrupted"); err != nil {
-		return &became{fmt.Sprintf("interrupted, and rollout %s still waits: %v", id, err), "to cancel it: spillway cancel " + id}
+		return &became{fmt.Sprintf("interrupted, and rollout %s still waits: %v", id, err), "to cancel it: spillway cancel " +
+			id}
 	}
 	return &became{"interrupted: rollout " + id + " is cancelled, and nothing was changed", ""}
 }

@@ -102,7 +102,8 @@ func (j JA4) String() string {
 // Wider returns the matches that cover all that j matches, j first, in the order in which the dataplane prefers them.
 func (j JA4) Wider() []JA4 {
 	out := []JA4{}
-	for _, w := range []JA4{j, {j.A, j.B, ""}, {j.A, "", j.C}, {"", j.B, j.C}, {j.A, "", ""}, {"", j.B, ""}, {"", "", j.C}} {
+	for _, w := range []JA4{j, {j.A, j.B, ""}, {j.A, "", j.C}, {"", j.B, j.C}, {j.A, "", ""}, {"", j.B, ""},
+		{"", "", j.C}} {
 		if w != (JA4{}) && !slices.Contains(out, w) {
 			out = append(out, w)
 		}

@@ -65,8 +65,8 @@ func parseHexes(text string, sorted bool) ([]string, error) {
 	return list, nil
 }
 
-// checkCounts compares with the two numbers of the first part. Extensions are counted with the server name and ALPN, but
-// listed without them.
+// checkCounts compares with the two numbers of the first part. Extensions are counted with the server name and ALPN,
+// but listed without them.
 func (r RawJA4) checkCounts() error {
 	if got := digits(len(r.ciphers)); got != r.a[4:6] {
 		return fmt.Errorf("%s ciphers are counted, and %s are listed", r.a[4:6], got)

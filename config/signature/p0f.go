@@ -72,7 +72,8 @@ const (
 type Quirks uint32
 
 // quirkNames in the order in which p0f prints them.
-var quirkNames = []string{"df", "id+", "id-", "ecn", "0+", "flow", "seq-", "ack+", "ack-", "uptr+", "urgf+", "pushf+", "ts1-", "ts2+", "opt+", "exws", "bad"}
+var quirkNames = []string{"df", "id+", "id-", "ecn", "0+", "flow", "seq-", "ack+", "ack-", "uptr+", "urgf+", "pushf+",
+	"ts1-", "ts2+", "opt+", "exws", "bad"}
 
 // AllQuirks are those that have a name.
 const AllQuirks Quirks = 1<<17 - 1
@@ -111,7 +112,8 @@ const (
 // tcpOptionBytes is the room for options in a TCP header.
 const tcpOptionBytes = 40
 
-var layoutNames = map[uint8]string{kindEOL: "eol", 1: "nop", kindMSS: "mss", kindWS: "ws", 4: "sok", 5: "sack", kindTS: "ts"}
+var layoutNames = map[uint8]string{kindEOL: "eol", 1: "nop", kindMSS: "mss", kindWS: "ws", 4: "sok", 5: "sack",
+	kindTS: "ts"}
 
 // layoutSizes are the bytes of an option, at least; of those that have no name, 2.
 var layoutSizes = map[uint8]int{kindEOL: 1, 1: 1, kindMSS: 4, kindWS: 3, 4: 2, 5: 10, kindTS: 10}

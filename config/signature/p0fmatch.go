@@ -7,7 +7,8 @@ import "slices"
 // maxHops is how far a SYN may have come, as p0f has it.
 const maxHops = 35
 
-// Fits reports whether a signature describes a SYN of which p0f printed seen. What p0f calls a fuzzy match is none here.
+// Fits reports whether a signature describes a SYN of which p0f printed seen. What p0f calls a fuzzy match is none
+// here.
 func (s P0F) Fits(seen P0F) bool {
 	quirks := s.Quirks
 	if s.Version == 0 { // the other family's quirks do not count

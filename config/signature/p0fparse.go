@@ -222,11 +222,13 @@ func (s P0F) check() error {
 		{s.Quirks.has("exws") && s.Scale != nil && *s.Scale <= 14, "exws needs a scale above 14"},
 		{!s.Quirks.has("exws") && s.Scale != nil && *s.Scale > 14, "a scale above 14 needs exws"},
 		{!s.Quirks.has("bad") && LayoutBytes(s.Layout, s.EOLPad) > tcpOptionBytes,
-			fmt.Sprintf("these TCP options take %d bytes; a header has %d for them", LayoutBytes(s.Layout, s.EOLPad), tcpOptionBytes)},
+			fmt.Sprintf("these TCP options take %d bytes; a header has %d for them", LayoutBytes(s.Layout, s.EOLPad),
+				tcpOptionBytes)},
 		{s.Quirks.has("opt+") && s.EOLPad == 0, "opt+ needs bytes after eol"},
 		{s.MSS != nil && *s.MSS > 0 && !has(kindMSS), "an mss needs mss in the layout"},
 		{s.Scale != nil && *s.Scale > 0 && !has(kindWS), "a scale needs ws in the layout"},
-		{relative && (!has(kindMSS) || s.MSS != nil && *s.MSS < 100), "mss*n and mtu*n need mss in the layout, and one of at least 100"},
+		{relative && (!has(kindMSS) || s.MSS != nil && *s.MSS < 100),
+			"mss*n and mtu*n need mss in the layout, and one of at least 100"},
 	} {
 		if c.wrong {
 			return errors.New(c.text)

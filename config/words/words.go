@@ -18,8 +18,8 @@ func Nearest(word string, words []string) string {
 	return nearest(word, words, func(w string) int { return max(len(w), len(word)) })
 }
 
-// NearestName is Nearest for names that somebody gave, where a wrong guess is another name that there is: less than half of
-// the name may differ.
+// NearestName is Nearest for names that somebody gave, where a wrong guess is another name that there is: less than
+// half of the name may differ.
 func NearestName(word string, names []string) string {
 	return nearest(word, names, func(w string) int { return (len(w) + 2) / 2 })
 }

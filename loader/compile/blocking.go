@@ -11,10 +11,11 @@ import (
 type Blocking struct {
 	// From holds the lowest score that blocks, by the tag of a service; 0 is never. A service without an entry passes.
 	From map[uint32]uint8
-	// Resets and Fragments hold the tags of services whose policy resets from some score on, and of those of which it drops
-	// fragments, whoever sends them.
+	// Resets and Fragments hold the tags of services whose policy resets from some score on, and of those of which it
+	// drops fragments, whoever sends them.
 	Resets, Fragments map[uint32]bool
-	// Reach is the highest score that a source could have now: what all rules that have not expired add up to, at most 100.
+	// Reach is the highest score that a source could have now: what all rules that have not expired add up to, at most
+	// 100.
 	Reach int
 	// Strong reports whether there are features that may block: of reasons alone only those that a client makes, and
 	// those that the host file accepts, ever do.

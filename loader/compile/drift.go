@@ -33,7 +33,8 @@ func (d Drift) NoDataplane() bool {
 	return d.Where == WherePrograms && d.Got == GotNothing && d.Want == WantDataplane
 }
 
-// NoPayload reports whether the drift is a dataplane that hands over to nothing: what only a first payload tells passes.
+// NoPayload reports whether the drift is a dataplane that hands over to nothing: what only a first payload tells
+// passes.
 func (d Drift) NoPayload() bool {
 	return d.Where == WherePrograms && d.Got == GotNothing && d.Want != WantDataplane
 }

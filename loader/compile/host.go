@@ -27,8 +27,10 @@ type HostImage struct {
 
 // The tables of a host file that have rows.
 var (
-	addresses = &form[bpf.ServiceAddress, uint32]{bpf.DataplaneMapHostAddresses, "addresses", compareAddresses, formatAddress, formatHead}
-	allowlist = &form[bpf.Prefix6Key, uint32]{bpf.DataplaneMapHostAllowlist, "allowlist", comparePrefix6, FormatPrefix, formatHead}
+	addresses = &form[bpf.ServiceAddress, uint32]{bpf.DataplaneMapHostAddresses, "addresses", compareAddresses,
+		formatAddress, formatHead}
+	allowlist = &form[bpf.Prefix6Key, uint32]{bpf.DataplaneMapHostAllowlist, "allowlist", comparePrefix6, FormatPrefix,
+		formatHead}
 )
 
 func emptyHost() *HostImage {
@@ -42,7 +44,8 @@ func formatAddress(k bpf.ServiceAddress) string {
 
 // HostMaps names the maps of a host slot. The first says whether the slot is filled.
 func HostMaps() []string {
-	return []string{bpf.DataplaneMapHosts, bpf.DataplaneMapHostPorts, bpf.DataplaneMapHostAddresses, bpf.DataplaneMapHostAllowlist}
+	return []string{bpf.DataplaneMapHosts, bpf.DataplaneMapHostPorts, bpf.DataplaneMapHostAddresses,
+		bpf.DataplaneMapHostAllowlist}
 }
 
 // Tables returns what the maps of a host slot will hold, by their names.
@@ -151,8 +154,8 @@ func HostFile(h *config.Host, current *HostInfo, number uint32) (*HostImage, err
 	return img, nil
 }
 
-// fragmentFlags says which fragments the policy of a service drops. One without ports is for any TCP service of its address, so
-// all of them must agree.
+// fragmentFlags says which fragments the policy of a service drops. One without ports is for any TCP service of its
+// address, so all of them must agree.
 func (img *HostImage) fragmentFlags(b *config.Bundle, id int) uint8 {
 	drops := func(s config.Service) bool {
 		return s.DropsFragments() && b.PolicyFor(s.Name).Fragments == config.FragmentsDrop
@@ -170,8 +173,8 @@ func (img *HostImage) fragmentFlags(b *config.Bundle, id int) uint8 {
 	return flags
 }
 
-// protect compiles the allowlist. IPv4 lies inside the IPv6 space as ::ffff:0:0/96; a wide IPv6 prefix around that means
-// IPv6 only, so a row of value 0 takes IPv4 out again.
+// protect compiles the allowlist. IPv4 lies inside the IPv6 space as ::ffff:0:0/96; a wide IPv6 prefix around that
+// means IPv6 only, so a row of value 0 takes IPv4 out again.
 func (img *HostImage) protect(entries []config.AllowEntry) {
 	all4 := netip.MustParsePrefix("0.0.0.0/0")
 	around, named := false, false

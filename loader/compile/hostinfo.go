@@ -52,5 +52,6 @@ func (h *HostInfo) Service(name string) (ServiceInfo, bool) {
 
 // Service reads a service of the kernel.
 func Service(id uint8, s bpf.Service) ServiceInfo {
-	return ServiceInfo{ID: id, Name: ServiceName(s), Kind: kindNames[bpf.ServiceKind(s.Kind)], Tag: s.Tag, Confirm: confirmOf(s)}
+	return ServiceInfo{ID: id, Name: ServiceName(s), Kind: kindNames[bpf.ServiceKind(s.Kind)], Tag: s.Tag,
+		Confirm: confirmOf(s)}
 }

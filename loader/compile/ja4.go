@@ -37,7 +37,8 @@ func compileJA4s(b *builder) error {
 }
 
 func compareJA4s(a, b bpf.JA4Key) int {
-	return cmp.Or(cmp.Compare(a.Form, b.Form), bytes.Compare(a.A[:], b.A[:]), bytes.Compare(a.B[:], b.B[:]), bytes.Compare(a.C[:], b.C[:]))
+	return cmp.Or(cmp.Compare(a.Form, b.Form), bytes.Compare(a.A[:], b.A[:]), bytes.Compare(a.B[:], b.B[:]),
+		bytes.Compare(a.C[:], b.C[:]))
 }
 
 // ja4Key leaves open parts zero, and their bits out of the form. The hashes of a signature.JA4 are hexadecimal.

@@ -7,8 +7,8 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// kind is a kind of feature: how those of a bundle become rows, and the maps that hold them. Reasons have none: there is a
-// place for each in struct generation.
+// kind is a kind of feature: how those of a bundle become rows, and the maps that hold them. Reasons have none: there
+// is a place for each in struct generation.
 type kind struct {
 	compile func(*builder) error
 	maps    []Map

@@ -19,8 +19,9 @@ const (
 	timestampBytes = 12 // of the timestamp option with its padding
 )
 
-// FormatP0F returns what p0f v3 prints as raw_sig of a SYN, version:ttl+distance:olen:mss:window,scale:layout:quirks:payload;
-// "" when p0f would say nothing of it. It may stand in a bundle once the ttl is made the system's.
+// FormatP0F returns what p0f v3 prints as raw_sig of a SYN,
+// version:ttl+distance:olen:mss:window,scale:layout:quirks:payload; "" when p0f would say nothing of it. It may stand
+// in a bundle once the ttl is made the system's.
 func FormatP0F(f bpf.TCPFingerprint, facts bpf.TCPFacts) string {
 	if facts.Version == 0 {
 		return ""

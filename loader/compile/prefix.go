@@ -17,8 +17,10 @@ var (
 	prefixes6Map = Map{Name: bpf.DataplaneMapPrefixes6, Room: "prefixes_v6", form: prefixes6,
 		count: func(g *bpf.Generation) *uint32 { return &g.Prefixes6 }}
 
-	prefixes4 = &form[bpf.Prefix4Key, uint32]{bpf.DataplaneMapPrefixes4, "prefixes_v4", comparePrefix4, formatPrefix4, formatHead}
-	prefixes6 = &form[bpf.Prefix6Key, uint32]{bpf.DataplaneMapPrefixes6, "prefixes_v6", comparePrefix6, FormatPrefix, formatHead}
+	prefixes4 = &form[bpf.Prefix4Key, uint32]{bpf.DataplaneMapPrefixes4, "prefixes_v4", comparePrefix4, formatPrefix4,
+		formatHead}
+	prefixes6 = &form[bpf.Prefix6Key, uint32]{bpf.DataplaneMapPrefixes6, "prefixes_v6", comparePrefix6, FormatPrefix,
+		formatHead}
 )
 
 // compilePrefixes resolves all lists into two tables.

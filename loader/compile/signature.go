@@ -20,7 +20,8 @@ var (
 		features: func(b *config.Bundle) int { return countSignatures(b.P0F) },
 		count:    func(g *bpf.Generation) *uint32 { return &g.TcpSignatures }}
 
-	layouts = &form[bpf.TCPLayout, bpf.TCPSignatures]{bpf.DataplaneMapTcpLayouts, "tcp_layouts", compareLayouts, FormatLayout,
+	layouts = &form[bpf.TCPLayout, bpf.TCPSignatures]{bpf.DataplaneMapTcpLayouts, "tcp_layouts", compareLayouts,
+		FormatLayout,
 		formatSignatures}
 )
 
@@ -29,7 +30,8 @@ var (
 func compileSignatures(b *builder) error {
 	to := layouts.of(b.img)
 	buckets := map[bpf.TCPLayout][][]config.P0FFeature{} // equal ones of several bundles together: they add up
-	var order []bpf.TCPLayout                            // chains are numbered as they are asked for, and two compilations must agree
+	// chains are numbered as they are asked for, and two compilations must agree
+	var order []bpf.TCPLayout
 	for _, f := range b.P0F {
 		for _, version := range f.Signature.Versions() {
 			key := layoutKey(version, f.Signature)
@@ -66,7 +68,8 @@ func compileSignatures(b *builder) error {
 }
 
 func compareLayouts(a, b bpf.TCPLayout) int {
-	return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(a.KindCount, b.KindCount), cmp.Compare(a.EolPad, b.EolPad),
+	return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(a.KindCount, b.KindCount),
+		cmp.Compare(a.EolPad, b.EolPad),
 		bytes.Compare(a.Kinds[:], b.Kinds[:]))
 }
 
@@ -101,7 +104,8 @@ func FormatLayout(key bpf.TCPLayout) string {
 
 // signatureRow is one candidate. A signature for both IP versions is not asked for the other one's quirks.
 func signatureRow(s signature.P0F, version uint8, head uint32) bpf.TCPSignature {
-	row := bpf.TCPSignature{Head: head, Window: s.Window.N, WindowKind: uint8(s.Window.Kind), Ttl: s.TTL, Olen: s.IPOptions,
+	row := bpf.TCPSignature{Head: head, Window: s.Window.N, WindowKind: uint8(s.Window.Kind), Ttl: s.TTL,
+		Olen:   s.IPOptions,
 		Quirks: uint32(s.Quirks), QuirksMask: uint32(signature.AllQuirks)}
 	if s.Version == 0 {
 		row.QuirksMask &^= uint32(signature.QuirksOf(10 - version)) // of 6 for 4, and of 4 for 6

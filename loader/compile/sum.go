@@ -12,10 +12,10 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// Sums say what the tables of a generation hold, in a few bytes: name of the map to the sum of its rows. Two tables have
-// the same sum when they have the same rows, in whatever order the kernel walks them. So a generation of a million rows
-// is compared in batches, without its bundle and without its image: the agent can do that in the little memory that it
-// has beside the maps.
+// Sums say what the tables of a generation hold, in a few bytes: name of the map to the sum of its rows. Two tables
+// have the same sum when they have the same rows, in whatever order the kernel walks them. So a generation of a million
+// rows is compared in batches, without its bundle and without its image: the agent can do that in the little memory
+// that it has beside the maps.
 type Sums map[string]string
 
 // rowSum adds the SHA-256 of rows.

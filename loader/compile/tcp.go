@@ -16,7 +16,8 @@ var (
 	tcpMap = Map{Name: bpf.DataplaneMapTcpFingerprints, Room: "tcp_fingerprints", form: fingerprints,
 		count: func(g *bpf.Generation) *uint32 { return &g.TcpFingerprints }}
 
-	fingerprints = &form[bpf.TCPFingerprint, uint32]{bpf.DataplaneMapTcpFingerprints, "tcp_fingerprints", compareFingerprints,
+	fingerprints = &form[bpf.TCPFingerprint, uint32]{bpf.DataplaneMapTcpFingerprints, "tcp_fingerprints",
+		compareFingerprints,
 		FormatFingerprint, formatHead}
 )
 

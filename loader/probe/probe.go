@@ -16,9 +16,9 @@ import (
 	"github.com/spillway/spillway/loader/compile"
 )
 
-// Probe is a second instance of the dataplane: the same programs with maps of their own, unpinned and attached nowhere, that
-// take every TCP port for a tls service and block nobody. It says what the dataplane would make of frames, and neither
-// reads nor writes anything of the live one. It serves one goroutine.
+// Probe is a second instance of the dataplane: the same programs with maps of their own, unpinned and attached nowhere,
+// that take every TCP port for a tls service and block nobody. It says what the dataplane would make of frames, and
+// neither reads nor writes anything of the live one. It serves one goroutine.
 type Probe struct {
 	d      *loader.Dataplane
 	ring   *ringbuf.Reader
@@ -134,7 +134,8 @@ func (p *Probe) Forget() error {
 	return err
 }
 
-// Odd returns what is odd about the packet of an event of this probe, such as hello_malformed; ok is false when nothing is.
+// Odd returns what is odd about the packet of an event of this probe, such as hello_malformed; ok is false when nothing
+// is.
 func (p *Probe) Odd(e bpf.Event) (reason bpf.Reason, ok bool) {
 	if e.Score == bpf.ScoreNone || int(e.Rule) >= len(p.odd) {
 		return 0, false

@@ -39,17 +39,21 @@ func source() object { return object{"type": "prometheus", "uid": "${datasource}
 // applied marks the moments at which another bundle became stable.
 func applied() object {
 	return object{"name": "New stable bundle", "enable": true, "iconColor": "blue", "datasource": source(),
-		"expr": `changes(spillway_generation_number{` + selector + `, role="stable"}[1m]) > 0`, "titleFormat": "new stable bundle", "textFormat": "{{instance}}", "step": "60s"}
+		"expr": `changes(spillway_generation_number{` + selector +
+			`, role="stable"}[1m]) > 0`, "titleFormat": "new stable bundle", "textFormat": "{{instance}}", "step": "60s"}
 }
 
 func variables() []object {
 	values := func(name, label, metric string) object {
 		text := "label_values(" + metric + ", " + name + ")"
-		return object{"name": name, "label": label, "type": "query", "datasource": source(), "definition": text, "query": object{"query": text, "refId": name},
-			"includeAll": true, "multi": true, "allValue": ".*", "refresh": 2, "sort": 1, "current": object{"text": "All", "value": "$__all"}}
+		return object{"name": name, "label": label, "type": "query", "datasource": source(), "definition": text,
+			"query":      object{"query": text, "refId": name},
+			"includeAll": true, "multi": true, "allValue": ".*", "refresh": 2, "sort": 1, "current": object{"text": "All",
+				"value": "$__all"}}
 	}
 	return []object{
-		{"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "current": object{}, "refresh": 1},
+		{"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "current": object{},
+			"refresh": 1},
 		values("job", "Job", "spillway_build_info"),
 		values("instance", "Host", "spillway_build_info"),
 		values("service", "Service", "spillway_packets_total"),
@@ -88,7 +92,8 @@ func (p panel) object(id int, at object) object {
 		o["description"] = p.about
 	}
 	if p.kind == "table" {
-		o["transformations"] = []object{{"id": "organize", "options": object{"excludeByName": object{"Time": true, "Value": true, "__name__": true}}}}
+		o["transformations"] = []object{{"id": "organize", "options": object{"excludeByName": object{"Time": true,
+			"Value": true, "__name__": true}}}}
 	}
 	return o
 }
@@ -96,7 +101,8 @@ func (p panel) object(id int, at object) object {
 func (p panel) targets() []object {
 	var out []object
 	for i, q := range p.queries {
-		t := object{"refId": string(rune('A' + i)), "datasource": source(), "expr": q.expr, "legendFormat": q.legend, "range": p.kind == "timeseries", "instant": p.kind != "timeseries"}
+		t := object{"refId": string(rune('A' + i)), "datasource": source(), "expr": q.expr, "legendFormat": q.legend,
+			"range": p.kind == "timeseries", "instant": p.kind != "timeseries"}
 		if p.kind == "table" {
 			t["format"] = "table"
 		}
@@ -134,10 +140,12 @@ func (p panel) fields() object {
 func (p panel) options() object {
 	switch p.kind {
 	case "stat":
-		return object{"colorMode": "background", "graphMode": "none", "textMode": "auto", "justifyMode": "auto", "orientation": "auto",
+		return object{"colorMode": "background", "graphMode": "none", "textMode": "auto", "justifyMode": "auto",
+			"orientation":   "auto",
 			"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false}}
 	case "table":
 		return object{"showHeader": true, "cellHeight": "sm"}
 	}
-	return object{"legend": object{"displayMode": "list", "placement": "bottom", "showLegend": true}, "tooltip": object{"mode": "multi", "sort": "desc"}}
+	return object{"legend": object{"displayMode": "list", "placement": "bottom", "showLegend": true},
+		"tooltip": object{"mode": "multi", "sort": "desc"}}
 }

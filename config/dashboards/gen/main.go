@@ -42,21 +42,24 @@ var panels = []panel{
 		queries: []query{q(`min by (instance, interface) (spillway_protected{`+selector+`})`, "{{instance}} {{interface}}")}},
 	{title: "Mode", kind: "stat", width: 4, mappings: []mapping{{"0", "observe", "blue"}, {"1", "enforce", "green"}},
 		queries: []query{q(`spillway_mode{`+selector+`}`, "{{instance}}")}},
-	{title: "Bypass", about: "The kill switch. Everything, or the named service, passes.", kind: "stat", width: 4, mappings: []mapping{{"0", "off", "green"}, {"1", "ON", "red"}},
-		queries: []query{q(`max by (instance) (spillway_bypass{`+selector+`})`, "{{instance}}")}},
+	{title: "Bypass", about: "The kill switch. Everything, or the named service, passes.", kind: "stat", width: 4,
+		mappings: []mapping{{"0", "off", "green"}, {"1", "ON", "red"}},
+		queries:  []query{q(`max by (instance) (spillway_bypass{`+selector+`})`, "{{instance}}")}},
 	{title: "Stable generation", kind: "stat", width: 4, unit: "none",
 		queries: []query{q(`spillway_generation_number{`+selector+`, role="stable"}`, "{{instance}}")}},
 	{title: "Heartbeat age", about: "At guards.agent_timeout everything passes.", kind: "stat", width: 3, unit: "s",
 		queries: []query{q(`spillway_heartbeat_age_seconds{`+selector+`}`, "{{instance}}")}},
 	{title: "Problems", kind: "stat", width: 3, unit: "none",
-		queries: []query{q(`count by (instance) (spillway_problem{`+selector+`}) or 0 * spillway_build_info{`+selector+`}`, "{{instance}}")}},
+		queries: []query{q(`count by (instance) (spillway_problem{`+selector+`}) or 0 * spillway_build_info{`+selector+`}`,
+			"{{instance}}")}},
 
 	{title: "Traffic", kind: "row"},
 	{title: "Connections by verdict", about: "Each counted once: at its first payload, or at its SYN where that is blocked.", kind: "timeseries", width: 8, unit: "cps", stacked: true,
 		queries: []query{q(`sum by (verdict) (rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "{{verdict}}")}},
-	{title: "Blocked, or would be", about: "Share of the connections to inspected services.", kind: "timeseries", width: 8, unit: "percentunit", queries: []query{
-		q(`sum(rate(spillway_connections_total{`+selector+`, service=~"$service", verdict=~"drop|reset|limit"}[$__rate_interval])) / sum(rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "blocked"),
-		q(`sum(rate(spillway_connections_total{`+selector+`, service=~"$service", verdict=~"would_.+"}[$__rate_interval])) / sum(rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "would be blocked")}},
+	{title: "Blocked, or would be", about: "Share of the connections to inspected services.", kind: "timeseries", width: 8,
+		unit: "percentunit", queries: []query{
+			q(`sum(rate(spillway_connections_total{`+selector+`, service=~"$service", verdict=~"drop|reset|limit"}[$__rate_interval])) / sum(rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "blocked"),
+			q(`sum(rate(spillway_connections_total{`+selector+`, service=~"$service", verdict=~"would_.+"}[$__rate_interval])) / sum(rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "would be blocked")}},
 	{title: "Packets by verdict", kind: "timeseries", width: 8, unit: "pps", stacked: true,
 		queries: []query{q(`sum by (verdict) (rate(spillway_packets_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "{{verdict}}")}},
 	{title: "Packets by reason", kind: "timeseries", width: 12, unit: "pps",
@@ -66,7 +69,8 @@ var panels = []panel{
 	{title: "Blocked by service", about: "Connections, and packets that belong to none: UDP, fragments, data whose beginning nobody saw.", kind: "timeseries", width: 12, unit: "cps", queries: []query{
 		q(`sum by (service, verdict) (rate(spillway_connections_total{`+selector+`, service=~"$service", verdict!~"pass|tag"}[$__rate_interval]))`, "{{service}} {{verdict}}"),
 		q(`sum by (service, verdict) (rate(spillway_alone_packets_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "{{service}} {{verdict}}, packets alone")}},
-	{title: "Spared", about: "Would have been blocked, and passed: protected sources, a lost agent, a bypass.", kind: "timeseries", width: 12, unit: "pps",
+	{title: "Spared", about: "Would have been blocked, and passed: protected sources, a lost agent, a bypass.",
+		kind: "timeseries", width: 12, unit: "pps",
 		queries: []query{q(`sum by (reason) (rate(spillway_packets_total{`+selector+`, service=~"$service", reason=~"protected|agent_lost|service_bypass|weak|internal"}[$__rate_interval]))`, "{{reason}}")}},
 
 	{title: "Bundles", kind: "row"},
@@ -89,17 +93,20 @@ var panels = []panel{
 
 	{title: "Machine", kind: "row"},
 	{title: "Maps: how full", kind: "timeseries", width: 8, unit: "percentunit",
-		queries: []query{q(`spillway_map_entries{`+selector+`} / spillway_map_capacity_entries{`+selector+`}`, "{{instance}} {{map}}")}},
+		queries: []query{q(`spillway_map_entries{`+selector+`} / spillway_map_capacity_entries{`+selector+`}`,
+			"{{instance}} {{map}}")}},
 	{title: "Maps: memory", kind: "timeseries", width: 8, unit: "bytes", stacked: true,
 		queries: []query{q(`sum by (map) (spillway_map_bytes{`+selector+`})`, "{{map}}")}},
-	{title: "Watchdog", about: "Repairs, and rows that differ from the bundle.", kind: "timeseries", width: 8, unit: "none", queries: []query{
-		q(`increase(spillway_watchdog_repairs_total{`+selector+`}[$__rate_interval])`, "{{instance}} repaired {{what}}"),
-		q(`spillway_drift_entries{`+selector+`}`, "{{instance}} drift")}},
+	{title: "Watchdog", about: "Repairs, and rows that differ from the bundle.", kind: "timeseries", width: 8,
+		unit: "none", queries: []query{
+			q(`increase(spillway_watchdog_repairs_total{`+selector+`}[$__rate_interval])`, "{{instance}} repaired {{what}}"),
+			q(`spillway_drift_entries{`+selector+`}`, "{{instance}} drift")}},
 	{title: "Events that were not told", kind: "timeseries", width: 8, unit: "cps", queries: []query{
 		q(`rate(spillway_events_lost_total{`+selector+`}[$__rate_interval])`, "{{instance}} kernel"),
 		q(`rate(spillway_events_dropped_total{`+selector+`}[$__rate_interval])`, "{{instance}} slow readers")}},
 	{title: "Agent memory", kind: "timeseries", width: 8, unit: "bytes",
-		queries: []query{q(`process_resident_memory_bytes{`+selector+`} and on (job, instance) spillway_build_info`, "{{instance}}")}},
+		queries: []query{q(`process_resident_memory_bytes{`+selector+`} and on (job, instance) spillway_build_info`,
+			"{{instance}}")}},
 	{title: "Agent CPU", kind: "timeseries", width: 8, unit: "percentunit",
 		queries: []query{q(`rate(process_cpu_seconds_total{`+selector+`}[$__rate_interval]) and on (job, instance) spillway_build_info`, "{{instance}}")}},
 }
