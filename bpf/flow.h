@@ -1,6 +1,25 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* flow.h keeps one verdict a connection, safe against forgery: only who vouches for it makes a flow, no packet
- * deletes or relaxes one, and a swap never blocks one that passes. */
+/* flow.h keeps one verdict a connection, and sends each TCP packet where it is judged.
+ *
+ *   SYN ───────────────▶ judge_syn: blocked by itself, or remembered (syn.h)
+ *   no flow, no data ──▶ inspect_empty: judged by its source
+ *   no flow, data ─────▶ payload.h, as of a new connection
+ *   flow ──┬─ data, passes so far, its beginning is not read ──▶ payload.h, as of this flow
+ *          ├─ a socket or a remembered SYN says: another connection ──▶ as without a flow
+ *          └─ else ──▶ apply_flow
+ *
+ * A flow begins in payload.h (keep_flow) and lives as long as the LRU lets it:
+ *
+ *             first payload judged                the generation that blocks ends, or a rule expires (relax)
+ *   (none) ──────────────────────▶ PASS        DROP, RESET ────────────────────────────────────────────▶ PASS
+ *                      └─────────▶ DROP, RESET
+ *
+ * What holds:
+ * - Only a connection that somebody vouches for (a socket, connection tracking, an answer that left) makes a flow that blocks.
+ * - No packet deletes a flow, and none relaxes it: what ends a block is the clock, the control word, a vouch or a ban's end.
+ * - A flow that passes is never blocked by a swap. A ban cuts it, for as long as the ban lasts.
+ * - A flow is of one ISN. When its addresses and ports are used again the socket's ISN says so, or the SYN that was remembered.
+ * - Where a flow is not known any more, a connection that a socket calls established is cut by a ban alone. */
 #ifndef SPILLWAY_FLOW_H
 #define SPILLWAY_FLOW_H
 

@@ -3,7 +3,17 @@
  * whatever pieces, and over several TLS records.
  *
  * A hello that is whole in one segment and one record is read in the workspace. Every other one has a place (place.h), where
- * its pieces come together (pieces.h, urgent.h) and its records (record.h), until it is decided. */
+ * its pieces come together (pieces.h, urgent.h) and its records (record.h), until it is decided:
+ *
+ *   segment ── whole ─────────────────────────────────────────▶ read_body ──▶ find_ja4
+ *      └─ part ──▶ may_hold? ──▶ place ──▶ pieces ──▶ records ──▶ read_body ──▶ find_ja4, and the place is given back
+ *                     └─ no: not_taken        └─ a gap, or not all: hello_partial, and the place is kept
+ *
+ * What holds:
+ * - Of bytes that come twice those count that the server takes: beyond rcv_nxt the first that came, as in Linux's queue.
+ * - A place is locked while its bytes are in use; who cannot have it in time says hello_busy.
+ * - Every way to no JA4 has a reason of its own (types.h). Some are strong where the host file or the policy says so; a reason that
+ *   a network or we can make never is. */
 #ifndef SPILLWAY_HELLO_H
 #define SPILLWAY_HELLO_H
 

@@ -1,6 +1,15 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* ja4.h turns the shape of a ClientHello into its JA4 and stable JA4: by a lookup where the shape is known, by sorting and
- * SHA-256 where it is new. Format: FoxIO-LLC/ja4, technical_details/JA4.md (BSD-3-Clause, the TLS client method only). */
+ * SHA-256 where it is new. Format: FoxIO-LLC/ja4, technical_details/JA4.md (BSD-3-Clause, the TLS client method only).
+ *
+ *   shape (clienthello.h: a keyed hash of everything that JA4 is made of)
+ *     ├─ in shapes_listed ─┐
+ *     ├─ in shapes ────────┴──▶ the JA4 that stands there, if its check is right
+ *     └─ new ── within the budgets (budget.h) ──▶ sorted, hashed, and stored where somebody vouches for the connection
+ *            └─ else ──▶ the first part alone (leave_head), and hello_busy
+ *
+ * shapes_listed has those that a feature named, so that a flood of new shapes evicts nothing that blocks. Both maps are LRUs of a
+ * fixed size; a row that two processors wrote at once fails its check, and is computed again. */
 #ifndef SPILLWAY_JA4_H
 #define SPILLWAY_JA4_H
 

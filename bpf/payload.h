@@ -1,6 +1,22 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* payload.h judges the data that a connection begins with, and data of connections whose beginning we did not see. It is
- * the work of a program of its own: most packets never come here, and its functions need a stack for themselves. */
+ * the work of a program of its own: most packets never come here, and its functions need a stack for themselves.
+ *
+ *   inspect_beginning
+ *     ├─ a SYN with data (Fast Open) ──▶ inspect_fast_open
+ *     ├─ of a flow ──▶ inspect_first: more of its ClientHello, the same again, or its true first payload
+ *     └─ of none ──▶ inspect_payload
+ *          ├─ begins at the ISN that somebody vouches for, plus one ──▶ judged, and the verdict is kept
+ *          ├─ behind that ──▶ inspect_late: the rest of a hello that began before there was a socket, else
+ *          │                  inspect_midstream: judged by its source; past its hello only a ban cuts it
+ *          ├─ nobody vouches, but it begins like a ClientHello or fits a remembered SYN ──▶ judged by itself, and nothing is kept
+ *          └─ else ──▶ inspect_midstream
+ *
+ * What holds:
+ * - Before a block of what a socket knows, is_not_taken asks whether that socket would take these bytes; of what it refuses nobody
+ *   is blocked and nothing is kept, told or forgotten.
+ * - What is judged a second time can only get worse for the connection, by bytes that its server took.
+ * - A connection is counted once, at the packet that decided it. */
 #ifndef SPILLWAY_PAYLOAD_H
 #define SPILLWAY_PAYLOAD_H
 
