@@ -65,8 +65,13 @@ lint: ## go vet, gofmt, go.mod, licences, and the direction of imports
 	@go mod tidy -diff || { echo "lint: go.mod or go.sum is not tidy: run go mod tidy" >&2; exit 1; }
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then \
 		echo "lint: not formatted (make fmt): $$unformatted" >&2; exit 1; fi
-	go test -count=1 -run 'Import|Licence' ./test/
+	go test -count=1 -run 'Import|Licence|Lines' ./test/
 	@if command -v clang-format-19 >/dev/null; then clang-format-19 --dry-run -Werror $(c_files); fi
+
+# It builds the linter first, which takes minutes on two cores: so it is no part of `make test`.
+golangci := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+lint-more: ## staticcheck, long lines and misspelt words, by golangci-lint (builds it first)
+	go run $(golangci) run
 
 fmt: ## format Go, and C by its committed style
 	gofmt -w $$(git ls-files '*.go')
@@ -81,4 +86,4 @@ include test/bench/bench.mk test/system/kernels/kernels.mk
 root:
 	@[ "$$(id -u)" -eq 0 ] || { echo 'this needs root: sudo env "PATH=$$PATH" make $(MAKECMDGOALS)   (make unit does not)' >&2; exit 1; }
 
-.PHONY: help deps generate generate-check build demo test soak fuzz verdicts unit lint fmt clean root
+.PHONY: help deps generate generate-check build demo test soak fuzz verdicts unit lint lint-more fmt clean root

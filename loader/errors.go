@@ -57,7 +57,8 @@ func explain(what string, err error) error {
 	unsupported := errors.Is(err, ebpf.ErrNotSupported)
 	missing := MissingCapabilities()
 	switch {
-	case (refused || denied || unsupported) && len(missing) > 0: // without CAP_PERFMON the verifier refuses, by one reason or another
+	case (refused || denied || unsupported) && len(missing) > 0:
+		// without CAP_PERFMON the verifier refuses, by one reason or another
 		return fmt.Errorf("%s: %w: missing %s", what, ErrPermission, strings.Join(missing, ", "))
 	case refused:
 		return fmt.Errorf("%s: the verifier refused the program: %w", what, err)

@@ -64,7 +64,8 @@ type flow112 struct {
 func (f *flow112) flow() bpf.Flow {
 	return bpf.Flow{ExpiresNs: f.ExpiresNs, Epoch: f.Epoch, Isn: f.ISN, BanEpoch: f.BanEpoch, Generation: f.Generation,
 		Verdict: f.Verdict, Reason: f.Reason, Slot: f.Slot, Flags: f.Flags,
-		Rule: f.Rule, Score: f.Score, Hint: f.Hint, Fingerprint: f.Fingerprint, Facts: f.Facts, HelloEnd: f.HelloEnd, Tls: f.TLS}
+		Rule: f.Rule, Score: f.Score, Hint: f.Hint, Fingerprint: f.Fingerprint, Facts: f.Facts,
+		HelloEnd: f.HelloEnd, Tls: f.TLS}
 }
 
 // eachFlow112 visits the connections of a map of layout 2 or 3.

@@ -12,7 +12,7 @@ import (
 
 // longLines are how many lines of more than 120 columns are left where they have been mended: literals that a person reads
 // whole, and functions on one line. Tags are one word, and do not count. The number never rises.
-const longLines = 54
+const longLines = 50
 
 func TestLinesAreShort(t *testing.T) {
 	out, err := exec.Command("git", "-C", "..", "ls-files", "cmd/*.go", "config/*.go", "loader/*.go").Output()

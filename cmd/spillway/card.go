@@ -70,7 +70,8 @@ func (a *app) reachCards(r api.BypassRequest, change *api.Change, err error) (*a
 	case len(unread) > 0:
 		return nil, a.unknownCards(unread)
 	case errors.Is(err, loader.ErrNotPinned) && r.On:
-		return nil, &exitCode{exitNoAgent, errors.New(a.nothingRuns(cards))} // nothing to start: that is no help to whoever wants it off
+		// nothing to start: that is no help to whoever wants it off
+		return nil, &exitCode{exitNoAgent, errors.New(a.nothingRuns(cards))}
 	}
 	return nil, err
 }

@@ -41,7 +41,8 @@ func systemEnv() env {
 	return env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		stdinTTY: isTTY(os.Stdin), stdoutTTY: isTTY(os.Stdout),
-		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: probe.Open, pins: offline.Open, cards: offline.OpenCards,
+		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: probe.Open,
+		pins: offline.Open, cards: offline.OpenCards,
 		renew: becomeAgain, rehearse: rehearseAsUnit, forwards: forward.Look,
 	}
 }
