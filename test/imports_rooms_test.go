@@ -17,7 +17,7 @@ import (
 var rooms = [][]string{
 	{"state", "retry"},
 	{"ledger"},
-	{"plane", "events", "bans", "bypass"},
+	{"plane", "events", "bans", "bypass", "serve", "silent"},
 	{"release"},
 	{"agent"},
 }

@@ -4,7 +4,6 @@ package agent
 
 import (
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -21,6 +20,8 @@ import (
 	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/retry"
+	"github.com/spillway/spillway/userspace/serve"
+	"github.com/spillway/spillway/userspace/silent"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -31,16 +32,13 @@ type agent struct {
 	log     *slog.Logger
 	started time.Time
 	rooms
-	totals  *totals
-	scrapes http.Handler // of metrics, for everybody who asks
-	jobs    *jobs        // what the site needs
-	spare   *jobs        // what it does not
+	totals *metrics.Totals
+	jobs   *jobs // what the site needs
+	spare  *jobs // what it does not
 	inForce
 	opening
 	ticks
-	listens atomic.Bool   // the socket could be made
-	hungUp  atomic.Bool   // a SIGHUP waits for its reload
-	silent  atomic.Uint64 // sockets of silent blocked connections that were closed
+	hungUp atomic.Bool // a SIGHUP waits for its reload
 }
 
 // rooms each have their own state and locks.
@@ -51,6 +49,8 @@ type rooms struct {
 	events  *events.Events
 	bans    *bans.Bans
 	bypass  *bypass.Switch
+	silent  *silent.Sockets
+	serve   *serve.Server
 	release *release.Manager
 }
 
@@ -84,11 +84,13 @@ type ticks struct {
 }
 
 func newAgent(o Options, s *state.Store) *agent {
-	a := &agent{opts: o, log: o.Log, started: o.Now(), totals: newTotals(), jobs: newJobs(o.spawn), spare: newJobs(o.spawn)}
+	a := &agent{opts: o, log: o.Log, started: o.Now(), jobs: newJobs(o.spawn), spare: newJobs(o.spawn)}
 	a.file = o.file()
 	a.store = s
 	a.ledger = ledger.New(s, ledger.Options{Log: o.Log, Now: o.Now, Folder: o.Host.Paths.State})
-	a.scrapes = metrics.Handler(a)
+	a.totals = metrics.NewTotals(a.ledger.RuleOf)
+	a.serve = serve.New(serve.Options{Log: o.Log, Ledger: a.ledger, Listen: func() config.Listen { return a.hostFile().Listen }, Scrapes: metrics.Handler(a)}, a)
+	a.silent = silent.New(silent.Options{Ledger: a.ledger, Use: func() (silent.Kernel, func(), error) { return a.plane.Use() }})
 	a.events = events.New(events.Options{Log: o.Log, Now: o.Now, Ledger: a.ledger,
 		Use:  func() (events.Ring, func(), error) { return a.plane.Use() },
 		Full: func() bool { return a.hostFile().Privacy.Addresses != config.AddressesTruncated }})
@@ -124,7 +126,7 @@ func (a *agent) around() release.Around {
 		Lease: func() release.Lease { return a.plane.Beat() },
 		Judge: a.plane.Verdict,
 		Keep:  a.plane.KeepImage,
-		Count: func(k view.Kernel) { a.collect(k.(plane.Dataplane)) },
+		Count: func(k view.Kernel) { a.totals.Collect(k.(plane.Dataplane)) },
 		EndBypasses: func(k release.Kernel, before *loader.HostInfo, next *config.Host) {
 			a.bypass.EndLeft(k.(bypass.Kernel), before, next)
 		},

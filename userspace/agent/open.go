@@ -64,7 +64,7 @@ func (a *agent) tryOpen() {
 	if d.Control().Host == bpf.SlotEmpty {
 		a.plane.EndHolds() // new maps, after a reboot or a detach: no link was lost
 	}
-	a.adoptCounts(d)
+	a.totals.Adopt(d)
 	a.adopt(d, away)
 	a.adopted.Store(true)
 }

@@ -6,13 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/memlimit"
 	"github.com/spillway/spillway/userspace/sdnotify"
+	"github.com/spillway/spillway/userspace/serve"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -20,7 +21,7 @@ import (
 // told, and tried again. It leaves everything attached.
 func Run(ctx context.Context, o Options) error {
 	o.setDefaults()
-	lock, err := lockRun(o.Host.Listen.Socket)
+	lock, err := serve.Lock(o.Host.Listen.Socket)
 	switch {
 	case errors.Is(err, state.ErrLocked):
 		return fmt.Errorf("another agent runs: %w", err)
@@ -29,7 +30,7 @@ func Run(ctx context.Context, o Options) error {
 	default:
 		defer lock.Close()
 	}
-	if limit := limitMemory(hostFS(), os.Getenv, o.Host.Capacity); limit != 0 {
+	if limit := memlimit.Set(o.Host.Capacity); limit != 0 {
 		o.Log.Debug("the Go part keeps to a memory limit", "bytes", limit)
 	}
 	store, err := openStore(o)
@@ -52,16 +53,9 @@ func Run(ctx context.Context, o Options) error {
 	defer stop()
 	var wg sync.WaitGroup
 	listening := make(chan struct{})
-	for i, s := range a.sockets() {
-		first := listening
-		if i > 0 {
-			first = nil
-		}
-		wg.Go(func() { a.serveAPI(background, s, first) })
-	}
-	wg.Go(func() { a.serveMetrics(background) })
+	wg.Go(func() { a.serve.Run(background, listening) })
 	wg.Go(func() { a.events.Read(background) })
-	wg.Go(func() { a.releaseSockets(background) })
+	wg.Go(func() { a.silent.Close(background) })
 	wg.Go(func() { a.plane.WatchCounters(background) })
 	<-listening
 	a.loop(background)

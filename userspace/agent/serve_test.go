@@ -123,19 +123,6 @@ func TestSocketGroups(t *testing.T) {
 	if s, err := c.Status(context.Background()); err != nil || hasProblem(s, ledger.ProblemAPI) || hasProblem(s, ledger.ProblemRead) {
 		t.Errorf("%+v, %v", s.Problems, err)
 	}
-	r := newRig(t)
-	for group, told := range map[string]bool{"spillway-read": false, "no-such-group": true} {
-		s := socket{role: api.RoleRead, path: filepath.Join(dir, group), group: group, problem: ledger.ProblemRead, usual: "spillway-read"}
-		l, err := api.Listen(s.path, s.group)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.tellGroup(s, l.Note)
-		_ = l.Close()
-		if st, _ := r.Status(context.Background()); hasProblem(st, ledger.ProblemRead) != told {
-			t.Errorf("%s: problems %+v", group, st.Problems)
-		}
-	}
 }
 
 // Metrics are on the sockets too, also for who may only look.

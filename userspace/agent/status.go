@@ -21,14 +21,15 @@ import (
 // Status implements api.Backend.
 func (a *agent) Status(context.Context) (*api.Status, error) {
 	a.lookAtHostFile()
-	return a.status(withPackets | withMaps), nil
+	return a.status(view.WithPackets | view.WithMaps), nil
 }
 
-func (a *agent) status(want parts) *api.Status {
+func (a *agent) status(want view.Parts) *api.Status {
 	var s *api.Status
 	d, done, err := a.plane.Use()
 	if err == nil {
-		s = a.kernelStatus(d, want)
+		s, _ = view.Status(a.plane.Reading(d))
+		view.Fill(d, s, want, ledger.Fix)
 		done()
 	} else {
 		s = view.BlindStatus(a.plane.Blind())
@@ -160,7 +161,7 @@ func (a *agent) Forbidden(by api.Caller, verb string) {
 // healthy is the real check behind systemd's watchdog. It does not ask whether the site is protected: a restart would
 // not help there.
 func (a *agent) healthy() error {
-	if a.listens.Load() { // a socket that cannot be made is a problem that status tells, and no restart mends
+	if a.serve.Listens() { // a socket that cannot be made is a problem that status tells, and no restart mends
 		conn, err := net.DialTimeout("unix", a.hostFile().Listen.Socket, time.Second)
 		if err != nil {
 			return fmt.Errorf("the socket does not answer: %w", err)

@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,7 +37,12 @@ func TestKernelThatCannotBeOpened(t *testing.T) {
 	if err := r.healthy(); err != nil {
 		t.Errorf("neither the kernel nor a socket that cannot be made is a reason for a restart: %v", err)
 	}
-	r.listens.Store(true)
+	serving, stop := context.WithCancel(ctx)
+	first, ended := make(chan struct{}), make(chan struct{})
+	go func() { defer close(ended); r.serve.Run(serving, first) }()
+	<-first
+	stop()
+	<-ended // the socket was made, and nobody answers on it any more
 	if err := r.healthy(); err == nil || !strings.Contains(err.Error(), "socket") {
 		t.Errorf("a socket that does not answer: %v", err)
 	}

@@ -22,11 +22,8 @@ var ErrHeld = errors.New("an agent holds the state, but does not answer")
 // Kernel is what a session reads and changes: *loader.Dataplane, or what stands for it in a test.
 type Kernel interface {
 	view.Kernel
-	Bans() ([]loader.Ban, error)
+	view.Tables
 	Unban(netip.Prefix) (bool, error)
-	Counters() ([]loader.Counter, error)
-	EventLosses() (uint64, error)
-	MapUse() ([]loader.MapUse, error)
 	SetBypass(loader.Deadline)
 	SetServiceBypass(id uint8, until loader.Deadline)
 	SetLease(loader.Deadline)

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"path/filepath"
 
-	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
@@ -33,14 +32,7 @@ func (s *Session) Status() (*api.Status, error) {
 	for i := range st.Generations {
 		st.Generations[i].Name = names[st.Generations[i].Digest]
 	}
-	for _, part := range []struct {
-		what string
-		read func(*api.Status) error
-	}{{"the counters", s.packets}, {"the maps", s.maps}} {
-		if err := part.read(st); err != nil {
-			st.Problems = append(st.Problems, api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: view.FixOf(err)})
-		}
-	}
+	view.Fill(s.d, st, view.WithPackets|view.WithMaps, view.FixOf)
 	if p := s.hostOnDisk(); p != nil {
 		st.Problems = append(st.Problems, *p)
 	}
@@ -99,46 +91,6 @@ func (s *Session) names() map[config.Digest]string {
 		}
 	}
 	return names
-}
-
-func (s *Session) packets(st *api.Status) error {
-	counters, err := s.d.Counters()
-	if err != nil {
-		return err
-	}
-	names := map[uint8]string{0: ""}
-	for _, v := range st.Services {
-		names[v.ID] = v.Name
-	}
-	for _, c := range counters {
-		name, known := names[c.Service]
-		if !known {
-			name = fmt.Sprintf("(left %d)", c.Service) // a service that the host file no longer has
-		}
-		st.Packets = append(st.Packets, api.Packets{Service: name, Slot: c.Slot, Left: c.Left, Reason: bpf.ReasonName(c.Reason),
-			Verdict: bpf.OutcomeName(c.Outcome), Packets: c.Packets,
-			Connections: c.Connections, Alone: c.Alone})
-	}
-	return nil
-}
-
-func (s *Session) maps(st *api.Status) error {
-	uses, err := s.d.MapUse()
-	if err != nil {
-		return err
-	}
-	for _, u := range uses {
-		m := api.MapUse{Name: u.Name, Capacity: u.Capacity, Bytes: u.Bytes}
-		if u.Entries >= 0 {
-			m.Entries = &u.Entries
-		}
-		if u.Name == bpf.DataplaneMapBans {
-			st.Bans, st.BanCapacity = max(u.Entries, 0), u.Capacity
-		}
-		st.Maps = append(st.Maps, m)
-	}
-	st.EventsLost, err = s.d.EventLosses()
-	return err
 }
 
 // Verify checks the wiring. Rows cannot be compared: only the agent knows with which clock they were compiled.

@@ -16,10 +16,7 @@ import (
 // Kernel is what can be read of a dataplane: what view judges by, and what is only told.
 type Kernel interface {
 	view.Kernel
-	Bans() ([]loader.Ban, error)
-	Counters() ([]loader.Counter, error)
-	EventLosses() (uint64, error)
-	MapUse() ([]loader.MapUse, error)
+	view.Tables
 }
 
 // Dataplane is what the agent needs beside: *loader.Dataplane, or what stands for it in a test.

@@ -1,55 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package view
 
 import (
 	"fmt"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
-	"github.com/spillway/spillway/userspace/view"
 )
 
-// parts are what costs to read: packets are a table of 50,000 rows for each CPU.
-type parts uint8
+// Tables are what is only told, and not judged by.
+type Tables interface {
+	Bans() ([]loader.Ban, error)
+	Counters() ([]loader.Counter, error)
+	EventLosses() (uint64, error)
+	MapUse() ([]loader.MapUse, error)
+}
+
+// Parts are what costs to read: packets are a table of 50,000 rows for each CPU.
+type Parts uint8
 
 const (
-	withPackets parts = 1 << iota
-	withMaps
+	WithPackets Parts = 1 << iota
+	WithMaps
 )
 
-// kernelStatus returns what the kernel itself knows: modes, slots, numbers, digests, counters. A read that fails is one of
-// the problems, and the rest is answered.
-func (a *agent) kernelStatus(k plane.Kernel, want parts) *api.Status {
-	s, _ := view.Status(a.plane.Reading(k))
+// Fill adds the tables to a status. A read that fails is one of its problems, and the rest is told.
+func Fill(k Tables, s *api.Status, want Parts, fix func(error) string) {
 	for _, part := range []struct {
 		what string
 		want bool
-		read func(plane.Kernel, *api.Status) error
+		read func(Tables, *api.Status) error
 	}{
-		{"the counters", want&withPackets != 0, readPackets},
-		{"the maps", want&withMaps != 0, readMaps},
+		{"the counters", want&WithPackets != 0, readPackets},
+		{"the maps", want&WithMaps != 0, readMaps},
 		{"the bans", true, readBans},
 	} {
 		if !part.want {
 			continue
 		}
 		if err := part.read(k, s); err != nil {
-			s.Problems = append(s.Problems, api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: ledger.Fix(err)})
+			s.Problems = append(s.Problems, api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: fix(err)})
 		}
 	}
-	return s
 }
 
-func readBans(k plane.Kernel, s *api.Status) error {
+func readBans(k Tables, s *api.Status) error {
 	bans, err := k.Bans()
 	s.Bans = len(bans)
 	return err
 }
 
-func readPackets(k plane.Kernel, s *api.Status) error {
+func readPackets(k Tables, s *api.Status) error {
 	counters, err := k.Counters()
 	if err != nil {
 		return err
@@ -63,7 +66,7 @@ func readPackets(k plane.Kernel, s *api.Status) error {
 	return nil
 }
 
-func readMaps(k plane.Kernel, s *api.Status) error {
+func readMaps(k Tables, s *api.Status) error {
 	uses, err := k.MapUse()
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package metrics
 
 import (
 	"cmp"
@@ -9,18 +9,21 @@ import (
 	"sync"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/metrics"
 )
 
 // namedRules is how many rules have a series of their own; the others are summed.
 const namedRules = 200
 
-// totals keeps the counts of rules growing while the kernel's begin again with each generation. Packets and connections need
+// Totals keeps the counts of rules growing while the kernel's begin again with each generation. Packets and connections need
 // none: the kernel's own sum only grows, whoever starts again.
-type totals struct {
+type Totals struct {
+	// Rule returns a rule's names, by the digest of its bundle and its index there.
+	Rule func(config.Digest, uint16) (config.Rule, bool)
+
 	mu     sync.Mutex
-	counts []metrics.Count // as of the last look that the kernel answered
+	counts []Count // as of the last look that the kernel answered
 	rules  map[ruleKey]uint64
 	hits   map[hitKey]uint64 // the kernel's last value
 	other  uint64
@@ -33,8 +36,17 @@ type hitKey struct {
 	index  uint16
 }
 
-func newTotals() *totals {
-	return &totals{rules: map[ruleKey]uint64{}, hits: map[hitKey]uint64{}}
+// NewTotals has counted nothing yet.
+func NewTotals(rule func(config.Digest, uint16) (config.Rule, bool)) *Totals {
+	return &Totals{Rule: rule, rules: map[ruleKey]uint64{}, hits: map[hitKey]uint64{}}
+}
+
+// Kernel is where matches and packets are counted.
+type Kernel interface {
+	Host() (*loader.HostInfo, error)
+	Generations() ([]loader.GenerationInfo, error)
+	Counters() ([]loader.Counter, error)
+	RuleHits(slot uint8) (map[uint16]uint64, error)
 }
 
 // grown returns by how much a count of the kernel grew; one that is smaller than before began again.
@@ -46,14 +58,14 @@ func grown(now, before uint64) uint64 {
 }
 
 // see takes what the kernel counted so far, since its maps were made.
-func (t *totals) see(counters []loader.Counter, service func(id uint8) string) {
-	sums := map[metrics.Count]*metrics.Count{}
+func (t *Totals) see(counters []loader.Counter, service func(id uint8) string) {
+	sums := map[Count]*Count{}
 	t.counts = nil
 	for _, c := range counters {
-		key := metrics.Count{Service: service(c.Service), Reason: bpf.ReasonName(c.Reason), Verdict: bpf.OutcomeName(c.Outcome)}
+		key := Count{Service: service(c.Service), Reason: bpf.ReasonName(c.Reason), Verdict: bpf.OutcomeName(c.Outcome)}
 		sum, ok := sums[key]
 		if !ok {
-			sum = &metrics.Count{Service: key.Service, Reason: key.Reason, Verdict: key.Verdict}
+			sum = &Count{Service: key.Service, Reason: key.Reason, Verdict: key.Verdict}
 			sums[key] = sum
 		}
 		sum.Packets, sum.Connections, sum.Alone = sum.Packets+c.Packets, sum.Connections+c.Connections, sum.Alone+c.Alone
@@ -72,7 +84,7 @@ type ruleHits struct {
 
 // adopt begins where another agent ended: what was counted before is in that one's totals, and whoever asks for an increase
 // takes a count that begins again with it for new matches. Rules with matches begin at 0.
-func (t *totals) adopt(all []ruleHits) {
+func (t *Totals) adopt(all []ruleHits) {
 	for _, g := range all {
 		for index, n := range g.hits {
 			t.hits[hitKey{g.number, index}] = n
@@ -84,7 +96,7 @@ func (t *totals) adopt(all []ruleHits) {
 }
 
 // addRules takes what the kernel counted for resident generations, and forgets generations that left.
-func (t *totals) addRules(all []ruleHits) {
+func (t *Totals) addRules(all []ruleHits) {
 	type delta struct {
 		key  ruleKey
 		more uint64
@@ -114,12 +126,19 @@ func (t *totals) addRules(all []ruleHits) {
 	}
 }
 
-func (t *totals) snapshot() (counts []metrics.Count, rules []metrics.Rule) {
+// Snapshot is what was counted so far.
+func (t *Totals) Snapshot() (counts []Count, rules []Rule) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.snapshot()
+}
+
+func (t *Totals) snapshot() (counts []Count, rules []Rule) {
 	for key, n := range t.rules {
-		rules = append(rules, metrics.Rule{ID: key.id, Label: key.label, Matches: n})
+		rules = append(rules, Rule{ID: key.id, Label: key.label, Matches: n})
 	}
 	if t.other > 0 {
-		rules = append(rules, metrics.Rule{ID: "other", Matches: t.other})
+		rules = append(rules, Rule{ID: "other", Matches: t.other})
 	}
 	return slices.Clone(t.counts), rules
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package serve
 
 import (
 	"errors"
@@ -15,10 +15,10 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// lockRun keeps a second agent away also where the state folder cannot be locked: it lies beside the socket, which needs
+// Lock keeps a second agent away also where the state folder cannot be locked: it lies beside the socket, which needs
 // no disk. The lock is a file descriptor's, so a killed agent leaves nothing stale. It returns state.ErrLocked when
 // another agent runs; any other error means that nobody can be kept away.
-func lockRun(socket string) (*os.File, error) {
+func Lock(socket string) (*os.File, error) {
 	in, err := folder.Make(filepath.Dir(socket), 0o755)
 	if err != nil {
 		return nil, fmt.Errorf("make folder of socket: %w", err)

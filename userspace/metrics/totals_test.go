@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package metrics
 
 import (
 	"fmt"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/metrics"
 )
 
 func names(prefix string) func(uint16) ruleKey {
@@ -20,7 +19,7 @@ func names(prefix string) func(uint16) ruleKey {
 
 // Slots are filled again and their counts begin at zero; the totals must not.
 func TestRuleTotalsOnlyGrow(t *testing.T) {
-	tot := newTotals()
+	tot := NewTotals(nil)
 	step := func(want string, all ...ruleHits) {
 		t.Helper()
 		tot.addRules(all)
@@ -46,7 +45,7 @@ func TestRuleTotalsOnlyGrow(t *testing.T) {
 }
 
 func TestRuleTotalsAreBounded(t *testing.T) {
-	tot := newTotals()
+	tot := NewTotals(nil)
 	hits := map[uint16]uint64{}
 	for i := range 300 {
 		hits[uint16(i)] = uint64(i + 1)
@@ -79,7 +78,7 @@ func TestRuleTotalsAreBounded(t *testing.T) {
 
 // The kernel's own sum is the total: what an agent saw before plays no part.
 func TestCountsAreTheKernels(t *testing.T) {
-	tot := newTotals()
+	tot := NewTotals(nil)
 	name := func(id uint8) string { return fmt.Sprint(id) }
 	pass, drop := bpf.Outcome(bpf.OutcomePass), bpf.Outcome(bpf.OutcomeDrop)
 	row := func(service, slot uint8, left bool, o bpf.Outcome, packets, connections, alone uint64) loader.Counter {
@@ -90,8 +89,8 @@ func TestCountsAreTheKernels(t *testing.T) {
 	// Slot 1 was filled again: what its generation counted has left it.
 	tot.see([]loader.Counter{row(1, 1, false, pass, 1, 1, 0), row(1, 2, false, pass, 2, 1, 0), row(1, 0, true, pass, 5, 1, 0), row(2, 0, true, drop, 9, 4, 3)}, name)
 	got, _ := tot.snapshot()
-	want := []metrics.Count{{Service: "1", Reason: "prefix", Verdict: "pass", Packets: 8, Connections: 3}, {Service: "2", Reason: "prefix", Verdict: "drop", Packets: 9, Connections: 4, Alone: 3}}
-	if diff := cmp.Diff(want, got, cmpopts.SortSlices(func(a, b metrics.Count) bool { return a.Service < b.Service })); diff != "" {
+	want := []Count{{Service: "1", Reason: "prefix", Verdict: "pass", Packets: 8, Connections: 3}, {Service: "2", Reason: "prefix", Verdict: "drop", Packets: 9, Connections: 4, Alone: 3}}
+	if diff := cmp.Diff(want, got, cmpopts.SortSlices(func(a, b Count) bool { return a.Service < b.Service })); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
@@ -99,9 +98,9 @@ func TestCountsAreTheKernels(t *testing.T) {
 // An agent that starts again counts matches from there on: a total that fell to what the kernel has would count as that many
 // new matches.
 func TestRuleTotalsBeginWhereAnotherAgentEnded(t *testing.T) {
-	tot := newTotals()
+	tot := NewTotals(nil)
 	tot.adopt([]ruleHits{{1, map[uint16]uint64{0: 100}, names("a")}, {2, map[uint16]uint64{0: 7}, nameless}})
-	if _, rules := tot.snapshot(); len(rules) != 1 || rules[0] != (metrics.Rule{ID: "a0", Label: "label"}) {
+	if _, rules := tot.snapshot(); len(rules) != 1 || rules[0] != (Rule{ID: "a0", Label: "label"}) {
 		t.Errorf("at the start: %+v", rules)
 	}
 	tot.addRules([]ruleHits{{1, map[uint16]uint64{0: 103, 1: 1}, names("a")}, {2, map[uint16]uint64{0: 7}, names("b")}})

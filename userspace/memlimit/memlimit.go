@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+// Package memlimit gives Go's collector a limit, so that a large bundle does not become the end of the agent.
+package memlimit
 
 import (
 	"bytes"
@@ -26,7 +27,9 @@ import (
 //	but at least minMemory: with less it would only collect.
 const minMemory = 64 << 20
 
-// limitMemory sets the limit and returns it; 0 when the environment has one.
+// Set sets the limit and returns it; 0 when the environment has one.
+func Set(c config.Capacity) int64 { return limitMemory(os.DirFS("/"), os.Getenv, c) }
+
 func limitMemory(fsys fs.FS, getenv func(string) string, c config.Capacity) int64 {
 	if getenv("GOMEMLIMIT") != "" {
 		return 0
@@ -111,6 +114,3 @@ func readBytes(fsys fs.FS, name string) uint64 {
 	}
 	return n
 }
-
-// hostFS is the file system of the host.
-func hostFS() fs.FS { return os.DirFS("/") }

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package silent
 
 import (
 	"context"
 	"errors"
 	"io"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/sockets"
 )
 
@@ -49,8 +49,36 @@ func findSilent(local, remote netip.AddrPort) (io.Closer, error) {
 	return s, err
 }
 
-// releaseSockets closes the sockets of silent blocked connections until ctx ends.
-func (a *agent) releaseSockets(ctx context.Context) {
+// Options of New. All are needed.
+type Options struct {
+	Ledger *ledger.Ledger
+	// Use returns the kernel part and a function that gives it back.
+	Use func() (Kernel, func(), error)
+}
+
+// Kernel is where blocked flows are.
+type Kernel interface {
+	Control() loader.Control
+	Baked() uint32
+	Bypass() loader.Deadline
+	BlockedFlows(w *loader.FlowWalk, rows int, to []loader.BlockedFlow) ([]loader.BlockedFlow, bool, error)
+	StillBlocked(loader.BlockedFlow) (bool, error)
+}
+
+// Sockets closes those of silent blocked connections.
+type Sockets struct {
+	o      Options
+	closed atomic.Uint64
+}
+
+// New closes nothing yet.
+func New(o Options) *Sockets { return &Sockets{o: o} }
+
+// Closed is how many were closed so far.
+func (s *Sockets) Closed() uint64 { return s.closed.Load() }
+
+// Close closes them until ctx ends.
+func (s *Sockets) Close(ctx context.Context) {
 	ticker := time.NewTicker(releaseEvery)
 	defer ticker.Stop()
 	r := &releaser{find: findSilent}
@@ -60,29 +88,29 @@ func (a *agent) releaseSockets(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		d, done, err := a.plane.Use()
+		d, done, err := s.o.Use()
 		if err != nil {
 			continue
 		}
 		closed, err := r.step(d, time.Now())
 		done()
-		a.released(closed, err)
+		s.tell(closed, err)
 	}
 }
 
-// released counts, and tells why it does not go on. A kernel without the call is doctor's to tell.
-func (a *agent) released(closed int, err error) {
-	a.silent.Add(uint64(closed))
+// tell counts, and tells why it does not go on. A kernel without the call is doctor's to tell.
+func (s *Sockets) tell(closed int, err error) {
+	s.closed.Add(uint64(closed))
 	switch {
 	case err == nil, errors.Is(err, sockets.ErrUnsupported):
-		a.ledger.ClearProblem(ledger.ProblemRelease)
+		s.o.Ledger.ClearProblem(ledger.ProblemRelease)
 	default:
-		a.ledger.SetProblem(ledger.ProblemRelease, "sockets of blocked connections are left to the server's own timeouts: "+err.Error(), ledger.Fix(err))
+		s.o.Ledger.SetProblem(ledger.ProblemRelease, "sockets of blocked connections are left to the server's own timeouts: "+err.Error(), ledger.Fix(err))
 	}
 }
 
 // step walks on, and closes what is ready. Where nothing may be closed it costs one look at the word.
-func (r *releaser) step(d plane.Dataplane, now time.Time) (closed int, err error) {
+func (r *releaser) step(d Kernel, now time.Time) (closed int, err error) {
 	c := d.Control()
 	if d.Baked() == 0 || c.Mode != bpf.ModeEnforce || d.Bypass().Active() {
 		r.waiting = r.waiting[:0]
@@ -114,7 +142,7 @@ func (r *releaser) step(d plane.Dataplane, now time.Time) (closed int, err error
 }
 
 // close closes the socket of one flow, if there is one and it is silent.
-func (r *releaser) close(d plane.Dataplane, b loader.BlockedFlow) (bool, error) {
+func (r *releaser) close(d Kernel, b loader.BlockedFlow) (bool, error) {
 	s, err := r.find(b.Server, b.Client)
 	if err != nil || s == nil {
 		return false, err
