@@ -199,8 +199,10 @@ __noinline int lock_hello(struct packet *p, __u32 isn, __u32 is_start)
 		}
 		c.found = other.found;
 	}
-	if (c.found == NO_PLACE && !is_start && p->flags & (PACKET_NOT_FIRST | PACKET_WAS_HELD))
-		return p->flags & PACKET_NOT_FIRST ? REASON_MIDSTREAM : REASON_HELLO_BUSY;
+	if (c.found == NO_PLACE && !is_start && p->flags & PACKET_NOT_FIRST)
+		return REASON_MIDSTREAM;
+	if (c.found == NO_PLACE && !is_start && p->flags & PACKET_WAS_HELD && p->held)
+		return REASON_HELLO_BUSY;
 	__u32 place = c.found != NO_PLACE ? c.found : c.best;
 	if (!lock_place(place))
 		return REASON_HELLO_BUSY;
