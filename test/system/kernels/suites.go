@@ -33,10 +33,11 @@ var suites = []suite{
 		tests: []string{"OpenAdoptsWhatIsPinned", "DetachLeavesNothing", "A2UpgradeIsOneStore"},
 		more: []string{
 			"DeviceThatComesBackIsAttachedAgain", "MemoryPlanHolds",
-			"EmptyProgArrayPassesAndIsRefilled", "RollbackIsOneStep", "CountersOverARollback", "Vouched", "LabTellsOfEveryPort",
+			"EmptyProgArrayPassesAndIsRefilled", "RollbackIsOneStep", "CountersOverARollback", "Vouched",
 			"A1SlotsAreReadByTheirPins", "ConntrackByPins",
 		},
 	},
+	{name: "loader/probe", tests: []string{"ProbeTellsOfEveryPort"}, isLong: true},
 	{
 		name:  "test/dataplane/progrun",
 		tests: []string{"EstablishedSocketConfirms", "RequestSocketConfirms", "ConntrackConfirms/IPv4"},
