@@ -13,7 +13,7 @@ import (
 )
 
 // originReady bounds how long an origin may take to answer for the first time.
-const originReady = 10 * time.Second
+const originReady = time.Minute
 
 // originBody is what every path of the origin answers.
 const originBody = "hello from the origin\n"
@@ -87,7 +87,7 @@ func (l *Lab) waitOrigin(ctx context.Context, origin Origin, o OriginOptions) er
 	ctx, cancel := context.WithTimeout(ctx, originReady)
 	defer cancel()
 	for _, addr := range origin.Addrs() {
-		t := target{addr: addr, timeout: time.Second, agent: "lab-ready/1"}
+		t := target{addr: addr, timeout: originReady / 4, agent: "lab-ready/1"}
 		if addr.Port() == o.TLSPort {
 			t.tls = l.clientTLS()
 		}
