@@ -3,9 +3,13 @@
 package plane
 
 import (
+	"encoding/binary"
 	"fmt"
+	"net/netip"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/bpf"
 )
 
 // Rows reads a hash map.
@@ -47,4 +51,14 @@ func Fill[V any](m *ebpf.Map, value V) error {
 		return fmt.Errorf("fill %v: %w", m, err)
 	}
 	return nil
+}
+
+// ClientOf reads the client's side of a flow's key, which is in network order; IPv4 is mapped into IPv6 there.
+func ClientOf(key bpf.FlowKey) netip.AddrPort {
+	var addr [16]byte
+	for i, word := range key.Saddr {
+		binary.NativeEndian.PutUint32(addr[4*i:], word)
+	}
+	port := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, key.Sport))
+	return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
 }

@@ -4,7 +4,6 @@ package clients
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -23,19 +22,9 @@ func kernelFlows(t *testing.T, w *world.World) map[netip.AddrPort]bpf.Flow {
 	world.Must(t, err)
 	all := map[netip.AddrPort]bpf.Flow{}
 	for key, flow := range rows {
-		all[clientOf(key)] = flow
+		all[plane.ClientOf(key)] = flow
 	}
 	return all
-}
-
-// clientOf reads the client's side of a key, which is in network order; IPv4 is mapped into IPv6.
-func clientOf(key bpf.FlowKey) netip.AddrPort {
-	var addr [16]byte
-	for i, word := range key.Saddr {
-		binary.NativeEndian.PutUint32(addr[4*i:], word)
-	}
-	port := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, key.Sport))
-	return netip.AddrPortFrom(netip.AddrFrom16(addr).Unmap(), port)
 }
 
 // kernelJA4 returns the JA4 and the stable JA4 that the dataplane computed for a connection; "" when it has none.
@@ -68,7 +57,7 @@ func readEvents(t *testing.T, w *world.World) *eventLog {
 	go func() {
 		l.done <- w.Dataplane.Events(ctx, func(e bpf.Event) {
 			if e.HasTls != 0 {
-				l.seen[clientOf(e.Key)] = e
+				l.seen[plane.ClientOf(e.Key)] = e
 			}
 		})
 	}()

@@ -119,7 +119,7 @@ func TestBypassNotesNothing(t *testing.T) {
 		_, err = c.Write(stream)
 		world.Must(t, err)
 		time.Sleep(100 * time.Millisecond)
-		if flows := s.flowsAt(local(c).Port()); len(flows) != 0 {
+		if flows := s.flows(local(c)); len(flows) != 0 {
 			t.Errorf("%s: noted in a bypass: %+v", f.name, flows)
 		}
 		_ = c.SetLinger(0)

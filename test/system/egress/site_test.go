@@ -164,15 +164,23 @@ func deny(t *testing.T, stream []byte) *config.Bundle {
 	return world.Bundle(world.BadRule, func(b *config.Bundle) { b.JA4 = []config.JA4Feature{{Rule: "bad", Match: ja4}} })
 }
 
-// flows are those that the dataplane keeps of an address, wherever.
-func (s *site) flows(from netip.AddrPort) []bpf.Flow { s.t.Helper(); return s.flowsAt(from.Port()) }
+// flows are those that the dataplane keeps of an address and port, wherever.
+func (s *site) flows(from netip.AddrPort) []bpf.Flow {
+	s.t.Helper()
+	return s.flowsThat(func(client netip.AddrPort) bool { return client == from })
+}
 
-func (s *site) flowsAt(port uint16) (all []bpf.Flow) {
+func (s *site) flowsAt(port uint16) []bpf.Flow {
+	s.t.Helper()
+	return s.flowsThat(func(client netip.AddrPort) bool { return client.Port() == port })
+}
+
+func (s *site) flowsThat(are func(client netip.AddrPort) bool) (all []bpf.Flow) {
 	s.t.Helper()
 	rows, err := plane.Rows[bpf.FlowKey, bpf.Flow](s.Map(bpf.DataplaneMapFlows))
 	world.Must(s.t, err)
 	for k, f := range rows {
-		if k.Sport>>8|k.Sport<<8 == port {
+		if are(plane.ClientOf(k)) {
 			all = append(all, f)
 		}
 	}
