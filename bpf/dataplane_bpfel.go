@@ -194,7 +194,7 @@ type DataplaneHello struct {
 	FlatLeft    uint32
 	FlatRecords uint32
 	Fin         uint32
-	IsContested uint32
+	Pad         uint32
 	Received    struct {
 		_     structs.HostLayout
 		Words [256]uint64

@@ -204,7 +204,7 @@ struct hello {
 	__u32 flat_left; /* and so many of the record are still to come */
 	__u32 flat_records;
 	__u32 fin; /* one more than the offset of the FIN, which counts as a byte; 0: none came, or one that was replaced */
-	__u32 is_contested;         /* bytes behind a gap came twice, and differ */
+	__u32 pad;
 	struct hello_bits received; /* behind the gap */
 	struct hello_bits starts;   /* the first bytes of the pieces that wait there */
 	struct hello_bits lasts;    /* and their last ones */

@@ -62,8 +62,6 @@ static __always_inline int hold_piece(struct xdp_md *ctx, struct packet *p, stru
 	if (!reason)
 		reason = add_around(ctx, p, h, piece);
 	p->held = bytes_read(h);
-	if (h->is_contested)
-		p->flags |= PACKET_CONTESTED;
 	if (reason)
 		return reason;
 	if (expects_proxy(p)) {
@@ -85,12 +83,7 @@ static __always_inline bool counts_before(struct xdp_md *ctx, struct packet *p, 
 		return false;
 	if (!(p->flags & PACKET_OF_FLOW))
 		return ws->confirmed == CONFIRM_ESTABLISHED || ws->segment.is_urgent;
-	if (find_place(p, isn) != NO_PLACE)
-		return true;
-	if (p->flags & PACKET_REMOTE)
-		return false;
-	find_confirmed(ctx, ws);
-	return ws->confirmed_isn == isn && (ws->confirmed == CONFIRM_ESTABLISHED || ws->segment.is_urgent);
+	return find_place(p, isn) != NO_PLACE || socket_took(ctx, p, isn) > 0;
 }
 
 /* bytes_held returns how many bytes of the connection's beginning are held without a gap. */
@@ -145,11 +138,10 @@ static __always_inline int read_body(struct workspace *ws)
 	return h ? read_found(ws, (struct stream *)h->bytes) : REASON_INTERNAL;
 }
 
-/* leave_place keeps the place of a hello that goes on, and gives back that of one that is decided. A contested one is judged again by
- * each packet. */
-static __always_inline void leave_place(const struct packet *p, struct workspace *ws, int reason)
+/* leave_place keeps the place of a hello that goes on, and gives back that of one that is decided. */
+static __always_inline void leave_place(struct workspace *ws, int reason)
 {
-	if (reason == REASON_HELLO_PARTIAL || reason == REASON_HELLO_BUSY || p->flags & PACKET_CONTESTED)
+	if (reason == REASON_HELLO_PARTIAL || reason == REASON_HELLO_BUSY)
 		unlock_hello(ws);
 	else
 		free_hello(ws);
@@ -168,7 +160,7 @@ __noinline int read_hello(struct xdp_md *ctx, struct packet *p, __u32 isn)
 	int reason = gather(ctx, p, ws, isn);
 	if (!reason)
 		reason = read_body(ws);
-	leave_place(p, ws, reason);
+	leave_place(ws, reason);
 	bool is_read = !reason;
 	if (reason == REASON_NOT_TAKEN) {
 		suspect(p, reason);

@@ -43,8 +43,6 @@
 #define PACKET_RELEASE (1U << 24)
 /* Its socket will not take it: it passes, and leaves nothing behind. */
 #define PACKET_NOT_TAKEN (1U << 18)
-/* Bytes of its hello came twice behind a gap, and differ: which of them count only its server knows. */
-#define PACKET_CONTESTED (1U << 16)
 /* The workspace holds the first part of a JA4, without the hashes: of lists that are too long, or of a new shape beyond the
  * budget. */
 #define PACKET_HAS_HEAD (1U << 17)

@@ -127,9 +127,8 @@ __noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
 		p->reason = REASON_NOT_TAKEN;
 		return 1;
 	}
-	int answer = p->flags & PACKET_CONTESTED ? PARTLY : accept_segment(ctx, p);
-	if (answer == ACCEPTED || answer == UNKNOWN || answer == UNSUMMED ||
-	    (answer == PARTLY && !(p->flags & PACKET_CONTESTED) && is_joined(ctx, p)))
+	int answer = accept_segment(ctx, p);
+	if (answer == ACCEPTED || answer == UNKNOWN || answer == UNSUMMED || (answer == PARTLY && is_joined(ctx, p)))
 		return 0;
 	p->flags &= ~(PACKET_DECIDED | PACKET_CONNECTION);
 	if (p->outcome == OUTCOME_RESET) {

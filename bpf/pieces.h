@@ -82,8 +82,9 @@ static __always_inline void suspect(struct packet *p, __u8 reason)
 		p->weak_reason = reason;
 }
 
-/* is_received says whether bytes `at` to `end` of the workspace are those that were received there. */
-static __always_inline bool is_received(struct workspace *ws, struct hello *h, __u32 at, __u32 end)
+/* compare_received notes it when bytes `at` to `end` of the workspace are not those that were received there. */
+static __always_inline void compare_received(struct packet *p, struct workspace *ws, struct hello *h, __u32 at,
+					     __u32 end)
 {
 	int is_other = 0;
 	for (int i = 0; i < RUNS_MAX && at < end; i++) {
@@ -93,7 +94,8 @@ static __always_inline bool is_received(struct workspace *ws, struct hello *h, _
 		bounded(at);
 		bounded(is_other);
 	}
-	return !is_other && at >= end;
+	if (is_other || at < end)
+		suspect(p, REASON_HELLO_OVERLAP);
 }
 
 /* A piece of a stream: n bytes at offset `at`, which lie in the frame from `from` on. In one word, for functions of five
@@ -189,6 +191,7 @@ __noinline int queue_piece(struct xdp_md *ctx, struct packet *p, struct hello *h
 	if (!p || !h || !ws)
 		return REASON_INTERNAL;
 	__u32 from = piece >> 32, at = piece >> 16 & 0xffff, end = at + (piece & 0xffff);
+	suspect(p, REASON_HELLO_ORDER);
 	if (!h->far_to)
 		forget_waiting(h);
 	__u32 known = next_bit(&h->received, at, end, 0);
@@ -196,16 +199,8 @@ __noinline int queue_piece(struct xdp_md *ctx, struct packet *p, struct hello *h
 		int reason = load_stream(ctx, &ws->raw, from, at, end - at);
 		if (reason)
 			return reason;
-		__u32 fin = h->fin - 1;
-		if (fin >= at && fin < end) /* no byte was received there */
-			ws->raw.bytes[fin & STREAM_MASK] = byte_at((struct stream *)h->bytes, fin);
-		h->is_contested |= !is_received(ws, h, at, end);
+		compare_received(p, ws, h, at, end);
 	}
-	h->is_contested |=
-		at == h->fin; /* 0 is no offset of what waits; data that follows a FIN becomes a part of its piece */
-	if (h->is_contested)
-		suspect(p, REASON_HELLO_OVERLAP);
-	suspect(p, REASON_HELLO_ORDER);
 	__u32 has_fin = piece >> 63;
 	__u32 begin =
 		insert_piece(h, at, end + has_fin); /* a frame of its own: that of this function has no room for more */
@@ -245,11 +240,9 @@ __noinline int take_piece(struct xdp_md *ctx, struct packet *p, struct hello *h,
 			return reason;
 		if (is_again && differ(&ws->raw, (struct stream *)h->bytes, known, last))
 			suspect(p, REASON_HELLO_OVERLAP);
-		if (is_waiting && !is_received(ws, h, len, end))
-			suspect(p, REASON_HELLO_OVERLAP);
+		if (is_waiting)
+			compare_received(p, ws, h, len, end);
 	}
-	if (h->is_contested)
-		suspect(p, REASON_HELLO_OVERLAP);
 	if (end > len && (reason = load_stream(ctx, (struct stream *)h->bytes, from + (len - at), len, end - len)))
 		return reason;
 	if (piece & PIECE_FIN && end >= len)

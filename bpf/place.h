@@ -157,7 +157,7 @@ __noinline int lock_place(__u32 place)
 static __always_inline void begin_hello(struct packet *p, struct hello *h, __u64 owner)
 {
 	h->owner = owner;
-	h->len = h->far_to = h->urgent = h->fin = h->is_contested = 0;
+	h->len = h->far_to = h->urgent = h->fin = 0;
 	h->flat_from = h->flat_to = h->flat_left = h->flat_records = 0;
 	p->flags |= PACKET_NEW_PLACE;
 }

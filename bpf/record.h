@@ -130,12 +130,6 @@ static __always_inline int foreign(int reason)
 	return reason == REASON_HELLO_MALFORMED ? REASON_NOT_HELLO : reason;
 }
 
-static __always_inline bool is_flat(struct hello *h)
-{
-	__u32 to = h->flat_to;
-	return to >= TLS_MESSAGE_HEADER && to >= TLS_MESSAGE_HEADER + length_at((struct stream *)h->bytes, 1);
-}
-
 /* flatten puts the handshake message together that begins the hello, and lies in several records. It goes on where it stopped:
  * at the end of what is held, or after so many rounds as one packet may cost. Then the rest is the next packet's. */
 __noinline int flatten(struct packet *p, struct hello *h)
@@ -147,17 +141,14 @@ __noinline int flatten(struct packet *p, struct hello *h)
 		return REASON_HELLO_BUSY;
 	ws->flat_reason = REASON_INTERNAL;
 	struct flattening f = { .hello = h };
-	if (is_flat(h))
-		ws->flat_reason = REASON_CONTINUE; /* it was put together before, and is read again */
-	else
-		bpf_loop(HELLO_ROUNDS_MAX, flatten_round, &f, 0);
+	bpf_loop(HELLO_ROUNDS_MAX, flatten_round, &f, 0);
 	__u32 reason = ws->flat_reason, from = h->flat_from;
 	if (reason == REASON_HELLO_MALFORMED && !h->flat_to && byte_at((struct stream *)h->bytes, from) & SSLV2_MARK)
 		return find_sslv2((struct stream *)h->bytes, from, h->len);
 	if (reason)
 		return h->flat_records ? reason : foreign(reason);
 	__u32 end = TLS_MESSAGE_HEADER + length_at((struct stream *)h->bytes, 1);
-	if (!is_flat(h))
+	if (h->flat_to < TLS_MESSAGE_HEADER || h->flat_to < end)
 		return REASON_HELLO_PARTIAL;
 	ws->hello_end = h->flat_from;
 	return found_body(ws, TLS_MESSAGE_HEADER, end);

@@ -109,7 +109,7 @@ func (r *rig) judgeInnocent(f finding, s *schedule, watched, guarded play, stric
 	reason := r.reasonOf(guarded)
 	malformed := f.class == "no hello" && ja4Of(s.stream) == ""
 	if strict && (malformed || reason == "hello_malformed" && f.class == "no hello" || reason == "hello_overlap" && s.contradicts() ||
-		reason == "hello_hidden" && !s.ordinary()) {
+		reason == "hello_hidden" && (!s.ordinary() || s.finals() > 0)) {
 		return f
 	}
 	switch same := slices.EqualFunc(watched.lives, guarded.lives, func(a, b *life) bool { return bytes.Equal(a.served, b.served) }); {

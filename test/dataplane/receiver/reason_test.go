@@ -35,7 +35,7 @@ func (s *schedule) excuses(reason string) bool {
 // ordinary says whether the client sent only what any client sends over a bad network: its own bytes, in segments that a
 // receiver takes, whatever others send in its name.
 func (s *schedule) ordinary() bool {
-	return !s.contradicts() && s.gaps() <= gapsMost && s.urgents() == 0 && s.finals() == 0 && !s.acksOfOld()
+	return !s.contradicts() && s.gaps() <= gapsMost && s.urgents() == 0
 }
 
 // refused are tricks whose segments no socket takes: what is in them says nothing.
@@ -92,17 +92,11 @@ func (s *schedule) urgents() int {
 	return len(places)
 }
 
-// finals is how many FINs came in front of other data. What goes on behind the number that one counts for becomes a part of its segment
-// in Linux's queue, and is served.
+// finals is how many FINs came. What is sent behind one, in sequence, becomes a part of it in Linux's queue, and is served: a
+// stream without the byte that the FIN counts for.
 func (s *schedule) finals() (n int) {
 	for _, step := range s.steps {
 		n += int(step.flags & packet.FIN)
 	}
 	return n
-}
-
-// acksOfOld says whether an ACK came that is too old. Data is taken with it all the same where the receiver's fast path is open,
-// which depends on its memory.
-func (s *schedule) acksOfOld() bool {
-	return slices.ContainsFunc(s.steps, func(s segment) bool { return s.ack < 0 })
 }
