@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -151,7 +152,18 @@ func removeWorkspace(dir string) error {
 			return fmt.Errorf("unmount %s: %w", bpffs, err)
 		}
 	}
-	return os.RemoveAll(dir)
+	return removeFolder(dir)
+}
+
+// removeFolder tries for five seconds: a browser that is ending writes into its profile meanwhile.
+func removeFolder(dir string) error {
+	for tries := 1; ; tries++ {
+		err := os.RemoveAll(dir)
+		if !errors.Is(err, unix.ENOTEMPTY) || tries == 100 {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 func isBPFFS(path string) bool {
@@ -183,8 +195,11 @@ func sweepOne(name string) error {
 		return removeWorkspace(dir)
 	}
 	lock, err := lockOwner(dir, os.O_RDWR)
+	if errors.Is(err, fs.ErrNotExist) && !pidAlive(name) {
+		return removeWorkspace(dir) // what another sweep could not remove, if it is not gone meanwhile
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, fs.ErrNotExist) {
-		return nil // its owner lives, or another sweeps, or it is gone meanwhile
+		return nil // its owner lives, or another sweeps
 	}
 	if err != nil {
 		return err
