@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ type wire struct {
 	mu     sync.Mutex // guards ears
 	ears   map[netip.AddrPort]chan answer
 	nextly uint16
+
+	unsteady atomic.Int32 // cells that failed once, and not again
 }
 
 // answer is a segment that a server sent.

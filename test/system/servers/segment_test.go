@@ -122,9 +122,9 @@ func TestSegments(t *testing.T) {
 						if undecided(p, name) {
 							continue
 						}
-						if err := w.cell(p, v, f, all[name], bot, visitor); err != nil {
-							t.Errorf("%s, %s, %s, %s: %v", name, v.name, p.name, f.name, err)
-						}
+						w.steady(fmt.Sprintf("%s, %s, %s, %s", name, v.name, p.name, f.name), func() error {
+							return w.cell(p, v, f, all[name], bot, visitor)
+						})
 					}
 				}
 			})
@@ -133,6 +133,28 @@ func TestSegments(t *testing.T) {
 	wg.Wait()
 	t.Run("crowded places", func(t *testing.T) { w.crowded(t, bot, visitor) })
 	t.Run("fragments", func(t *testing.T) { w.fragmented(t, bot, visitor) })
+	if n := w.unsteady.Load(); n > unsteadyMost {
+		t.Errorf("%d cells ended in two ways", n)
+	}
+}
+
+// unsteadyMost is how many of some 700 cells may end in two ways: a server that closes a connection of its own accord, or a
+// machine too busy for its patience.
+const unsteadyMost = 3
+
+// steady fails the test for a cell that fails twice.
+func (w *wire) steady(name string, cell func() error) {
+	w.s.t.Helper()
+	once := cell()
+	if once == nil {
+		return
+	}
+	if again := cell(); again != nil {
+		w.s.t.Errorf("%s: %v; and again: %v", name, once, again)
+		return
+	}
+	w.s.t.Logf("%s, and not when it was played again: %v", name, once)
+	w.unsteady.Add(1)
 }
 
 func (w *wire) cell(p place, v server, f family, send way, bot, visitor []byte) error {
