@@ -128,15 +128,19 @@ func serving() *view.Reading {
 	return &view.Reading{
 		Control: loader.Control{Mode: bpf.ModeEnforce, Epoch: 9, Stable: 2, Previous: 1, Host: 1},
 		Generations: []loader.GenerationInfo{
-			{Slot: 1, Role: "previous", Number: 11, Digest: digest(0x11), Built: now.Add(-50 * time.Hour), Rows: config.Counts{"rules": 3}, Blocking: blocks},
-			{Slot: 2, Role: "stable", Number: 12, Digest: digest(0xa0), Built: now.Add(-3*time.Hour - 20*time.Minute), Rows: config.Counts{"rules": 4, "prefixes_v4": 1200}, Blocking: blocks},
+			{Slot: 1, Role: "previous", Number: 11, Digest: digest(0x11), Built: now.Add(-50 * time.Hour),
+				Rows: config.Counts{"rules": 3}, Blocking: blocks},
+			{Slot: 2, Role: "stable", Number: 12, Digest: digest(0xa0), Built: now.Add(-3*time.Hour - 20*time.Minute),
+				Rows: config.Counts{"rules": 4, "prefixes_v4": 1200}, Blocking: blocks},
 		},
 		Host: &loader.HostInfo{Number: 1, AgentTimeout: 15 * time.Minute, Services: []loader.ServiceInfo{
 			{ID: 1, Name: "web", Kind: "tls", Tag: loader.TagOf("web")}, {ID: 2, Name: "shop", Kind: "tls", Tag: loader.TagOf("shop")}}},
 		Services: map[uint8]loader.Deadline{}, Heartbeat: 400 * time.Millisecond, Root: 71, Unread: map[view.Part]error{},
-		Links:      []loader.Attachment{{Interface: "eth0", Index: 2, ProgramID: 71, LinkID: 4, State: loader.StateAttached, Here: true}},
-		Interfaces: []view.Interface{{Name: "eth0", Device: loader.Device{Name: "eth0", Index: 2, Programs: []loader.DeviceProgram{{ID: 71, Mode: "native"}}}}},
-		Attach:     map[string]api.Problem{},
+		Links: []loader.Attachment{{Interface: "eth0", Index: 2, ProgramID: 71, LinkID: 4, State: loader.StateAttached, Here: true}},
+		Interfaces: []view.Interface{{Name: "eth0", Device: loader.Device{
+			Name: "eth0", Index: 2, Programs: []loader.DeviceProgram{{ID: 71, Mode: "native"}},
+		}}},
+		Attach: map[string]api.Problem{},
 	}
 }
 
@@ -144,7 +148,8 @@ func serving() *view.Reading {
 func told(r *view.Reading) *api.Status {
 	st, _ := view.Status(*r)
 	st.Source, st.MaxMode, st.Bans, st.BanCapacity = api.SourceAgent, st.Mode, 3, 1024
-	st.Agent = &api.Agent{Version: "0.1.0", PID: 812, Started: now.Add(-76 * time.Hour), HostFile: "/etc/spillway/spillway.yaml", State: api.StateRunning}
+	st.Agent = &api.Agent{Version: "0.1.0", PID: 812, Started: now.Add(-76 * time.Hour),
+		HostFile: "/etc/spillway/spillway.yaml", State: api.StateRunning}
 	for i := range st.Generations {
 		st.Generations[i].Name = "edge-starter"
 	}

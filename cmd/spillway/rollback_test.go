@@ -49,14 +49,16 @@ func TestRollbackOfACandidateWithoutAgent(t *testing.T) {
 				digests[g.Role] = g.Digest
 			}
 			stable := state.Generation{Digest: digests["stable"], Number: 2}
-			if err := store.Save(&state.Record{Applied: &stable, LastKnownGood: &stable, Confirm: &state.Confirm{Generation: state.Generation{Digest: digests["candidate"], Number: 3}}}); err != nil {
+			confirm := &state.Confirm{Generation: state.Generation{Digest: digests["candidate"], Number: 3}}
+			if err := store.Save(&state.Record{Applied: &stable, LastKnownGood: &stable, Confirm: confirm}); err != nil {
 				t.Fatal(err)
 			}
 			store.Close()
 			before := d.Control()
 			s.want(exitOK, "rollback", "--reason", "drill")
 			s.wantOut("the candidate, generation 3, is ended")
-			if after := d.Control(); after.Stable != before.Stable || after.Previous != before.Previous || after.Candidate != 0 || d.Lease() != 0 {
+			if after := d.Control(); after.Stable != before.Stable || after.Previous != before.Previous ||
+				after.Candidate != 0 || d.Lease() != 0 {
 				t.Errorf("control word was %+v, is %+v, lease %v", before, after, d.Lease())
 			}
 			if store, err = state.Open(s.dir+"/state", state.Options{}); err != nil {
@@ -67,7 +69,8 @@ func TestRollbackOfACandidateWithoutAgent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Applied.Number != 2 || r.LastKnownGood.Number != 2 || r.Confirm != nil || len(r.Quarantine) != 1 || r.Quarantine[0].Digest != digests["candidate"] {
+			if r.Applied.Number != 2 || r.LastKnownGood.Number != 2 || r.Confirm != nil ||
+				len(r.Quarantine) != 1 || r.Quarantine[0].Digest != digests["candidate"] {
 				t.Errorf("record %+v, quarantine %+v", r, r.Quarantine)
 			}
 		})
@@ -89,7 +92,8 @@ func candidate(t *testing.T, s *shell, d *loader.Dataplane, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := config.LoadBundle(s.write("bundle.yaml", strings.Replace(soundBundle, "name: edge", "name: "+name, 1)), host, config.BundleOptions{})
+	b, err := config.LoadBundle(s.write("bundle.yaml", strings.Replace(soundBundle, "name: edge", "name: "+name, 1)),
+		host, config.BundleOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
