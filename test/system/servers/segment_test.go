@@ -142,11 +142,18 @@ func TestSegments(t *testing.T) {
 // machine too busy for its patience.
 const unsteadyMost = 3
 
-// steady fails the test for a cell that fails twice.
+// errFree is a listed client that is not blocked: once is too often.
+var errFree = errors.New("a listed client is free")
+
+// steady fails the test for a cell that fails twice, or in which a listed client was not blocked.
 func (w *wire) steady(name string, cell func() error) {
 	w.s.t.Helper()
 	once := cell()
 	if once == nil {
+		return
+	}
+	if errors.Is(once, errFree) {
+		w.s.t.Errorf("%s: %v", name, once)
 		return
 	}
 	if again := cell(); again != nil {
@@ -174,5 +181,8 @@ func (w *wire) cell(p place, v server, f family, send way, bot, visitor []byte) 
 		return errors.Join(err, fmt.Errorf("the bot: %w", failed))
 	}
 	send(b, visitor)
-	return errors.Join(err, b.isBlocked(), b.close(p, v, f))
+	if free := b.isBlocked(); free != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %w", errFree, free))
+	}
+	return errors.Join(err, b.close(p, v, f))
 }
