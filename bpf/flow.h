@@ -10,9 +10,9 @@
  *
  * A flow begins in payload.h (keep_flow) and lives as long as the LRU lets it:
  *
- *             first payload judged                the generation that blocks ends, or a rule expires (relax)
- *   (none) ──────────────────────▶ PASS        DROP, RESET ────────────────────────────────────────────▶ PASS
- *                      └─────────▶ DROP, RESET
+ *             first payload judged           more of its beginning is read           what blocks ends, or expires (relax)
+ *   (none) ──────────────────────▶ PASS ─────────────────────────────────▶ DROP, RESET ──────────────────────────────▶ PASS
+ *                      └───────────────────────────────────────────────────────▲
  *
  * What holds:
  * - Only a connection that somebody vouches for (a socket, connection tracking, an answer that left) makes a flow that blocks.

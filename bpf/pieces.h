@@ -11,11 +11,11 @@
  *   byte are of one piece.
  * - A piece that is appended to another becomes one with it. (Linux does that where the buffers of the network card allow it;
  *   where they do not, a later piece may replace what here is the second half of a longer one.)
- *
  * - A FIN counts as the last byte of its piece, and goes with it. What lies behind one that is reached is forgotten, and nothing is
  *   taken any more. (Of two that wait the first is known.)
  *
- * Because bytes that come twice depend on that, those that differ are always told: hello_overlap. */
+ * Because bytes that come twice depend on that, those that differ are told: hello_overlap, or hello_order where that is noted
+ * first, as it is of what waits behind a gap. */
 #ifndef SPILLWAY_PIECES_H
 #define SPILLWAY_PIECES_H
 
