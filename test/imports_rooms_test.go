@@ -15,7 +15,7 @@ import (
 // rooms are the packages of the agent from the lowest up; one may import those before it, and none of its own row. So the
 // order in which their locks are taken is the order of this list, from the end: a room holds its lock and calls down.
 var rooms = [][]string{
-	{"state", "retry"},
+	{"state", "retry", "rollout/sequential"},
 	{"ledger"},
 	{"plane", "events", "bans", "bypass", "serve", "silent"},
 	{"release"},
