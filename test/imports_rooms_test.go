@@ -17,6 +17,7 @@ import (
 var rooms = [][]string{
 	{"state", "retry", "rollout/sequential"},
 	{"ledger"},
+	{"hostfile"},
 	{"plane", "events", "bans", "bypass", "serve", "silent"},
 	{"release"},
 	{"agent"},

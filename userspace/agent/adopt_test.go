@@ -22,10 +22,10 @@ func TestAdoptionIsTriedAgain(t *testing.T) {
 			r := newRig(t)
 			r.mustApply("one", api.ApplyOptions{})
 			r.pass(10 * time.Minute)
-			if _, err := r.Bypass(ctx, root, api.BypassRequest{On: true, Service: "web"}); err != nil {
+			if _, err := r.bypass.Set(ctx, root, api.BypassRequest{On: true, Service: "web"}); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.7/32", ForSeconds: 36000}); err != nil {
+			if _, err := r.bans.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.7/32", ForSeconds: 36000}); err != nil {
 				t.Fatal(err)
 			}
 			r.stop()
@@ -67,12 +67,12 @@ func TestStableIsVerifiableAfterManyCandidates(t *testing.T) {
 	for i := range 12 {
 		name := []string{"two", "three"}[i%2]
 		r.mustApply(name, api.ApplyOptions{Confirm: time.Minute, Accept: "test"})
-		if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
+		if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r.restart()
-	v, err := r.Verify(ctx)
+	v, err := r.plane.Verify(ctx)
 	if err != nil || !v.OK {
 		t.Errorf("verification %+v, %v", v, err)
 	}

@@ -21,7 +21,7 @@ var (
 
 func (r *rig) ban(prefix netip.Prefix, length time.Duration) {
 	r.t.Helper()
-	if _, err := r.agent.Ban(ctx, root, api.BanRequest{Prefix: prefix.String(), ForSeconds: length.Seconds(), Reason: "test"}); err != nil {
+	if _, err := r.agent.bans.Ban(ctx, root, api.BanRequest{Prefix: prefix.String(), ForSeconds: length.Seconds(), Reason: "test"}); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -33,7 +33,7 @@ func TestUnbanThatWasNotRecorded(t *testing.T) {
 	r.ban(scraper, time.Hour)
 	r.ban(scanner, time.Hour)
 	r.fault = func(string, string) error { return syscall.ENOSPC }
-	if _, err := r.Unban(ctx, root, scraper.String(), "mistake"); err != nil {
+	if _, err := r.bans.Unban(ctx, root, scraper.String(), "mistake"); err != nil {
 		t.Fatal(err)
 	}
 	r.restart()
@@ -51,7 +51,7 @@ func TestLastUnbanThatWasNotRecorded(t *testing.T) {
 	r := newRig(t)
 	r.ban(scraper, time.Hour)
 	r.fault = func(string, string) error { return syscall.ENOSPC }
-	if _, err := r.Unban(ctx, root, scraper.String(), "mistake"); err != nil {
+	if _, err := r.bans.Unban(ctx, root, scraper.String(), "mistake"); err != nil {
 		t.Fatal(err)
 	}
 	r.restart()

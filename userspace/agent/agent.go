@@ -5,12 +5,12 @@ package agent
 import (
 	"log/slog"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/bans"
 	"github.com/spillway/spillway/userspace/bypass"
 	"github.com/spillway/spillway/userspace/events"
@@ -35,7 +35,6 @@ type agent struct {
 	totals *metrics.Totals
 	jobs   *jobs // what the site needs
 	spare  *jobs // what it does not
-	inForce
 	opening
 	ticks
 	hungUp atomic.Bool // a SIGHUP waits for its reload
@@ -45,6 +44,7 @@ type agent struct {
 type rooms struct {
 	store   *state.Store
 	ledger  *ledger.Ledger
+	host    *hostfile.InForce
 	plane   *plane.Plane
 	events  *events.Events
 	bans    *bans.Bans
@@ -52,13 +52,6 @@ type rooms struct {
 	silent  *silent.Sockets
 	serve   *serve.Server
 	release *release.Manager
-}
-
-// inForce is the host file. Its lock is held for a moment, and nothing is called under it.
-type inForce struct {
-	mu   sync.Mutex
-	file *hostfile.File
-	disk hostfile.Watch // of the one on disk
 }
 
 // opening is how far the kernel part is taken over.
@@ -85,39 +78,27 @@ type ticks struct {
 
 func newAgent(o Options, s *state.Store) *agent {
 	a := &agent{opts: o, log: o.Log, started: o.Now(), jobs: newJobs(o.spawn), spare: newJobs(o.spawn)}
-	a.file = o.file()
 	a.store = s
 	a.ledger = ledger.New(s, ledger.Options{Log: o.Log, Now: o.Now, Folder: o.Host.Paths.State})
+	a.host = hostfile.New(hostfile.Options{Problems: a.ledger, Keeper: s, Path: o.HostPath}, o.file())
 	a.totals = metrics.NewTotals(a.ledger.RuleOf)
-	a.serve = serve.New(serve.Options{Log: o.Log, Ledger: a.ledger, Listen: func() config.Listen { return a.hostFile().Listen }, Scrapes: metrics.Handler(a)}, a)
 	a.silent = silent.New(silent.Options{Ledger: a.ledger, Use: func() (silent.Kernel, func(), error) { return a.plane.Use() }})
 	a.events = events.New(events.Options{Log: o.Log, Now: o.Now, Ledger: a.ledger,
 		Use:  func() (events.Ring, func(), error) { return a.plane.Use() },
-		Full: func() bool { return a.hostFile().Privacy.Addresses != config.AddressesTruncated }})
-	a.plane = plane.New(plane.Options{Log: o.Log, Ledger: a.ledger, Disk: s, Host: a.hostFile, Network: o.network, Owner: o.owner, Root: o.root})
-	a.bans = bans.New(bans.Options{Log: o.Log, Ledger: a.ledger, Record: s.Bans(), Host: a.hostFile, Own: func() ([]netip.Addr, error) { return a.opts.own() }, Judge: a.plane.Verdict,
+		Full: func() bool { return a.host.Host().Privacy.Addresses != config.AddressesTruncated }})
+	a.plane = plane.New(plane.Options{Log: o.Log, Ledger: a.ledger, Disk: s, Host: a.host.Host, Network: o.network, Owner: o.owner, Root: o.root})
+	a.bans = bans.New(bans.Options{Log: o.Log, Ledger: a.ledger, Record: s.Bans(), Host: a.host.Host, Own: func() ([]netip.Addr, error) { return a.opts.own() }, Judge: a.plane.Verdict,
 		Use: func() (bans.Kernel, func(), error) { return a.plane.Use() }})
 	a.bypass = bypass.New(bypass.Options{Log: o.Log, Ledger: a.ledger, Read: a.plane.Reading,
 		Use: func() (bypass.Kernel, func(), error) { return a.plane.Use() }})
-	a.release = release.New(release.Options{Log: o.Log, Ledger: a.ledger, Disk: s, File: a.loaded, HostPath: o.HostPath,
+	a.release = release.New(release.Options{Log: o.Log, Ledger: a.ledger, Disk: s, File: a.host.File, HostPath: o.HostPath,
 		Own: func() ([]netip.Addr, error) { return a.opts.own() }, Clock: o.clock, Around: a.around()})
+	a.serve = serve.New(serve.Options{Log: o.Log, Ledger: a.ledger, Listen: func() config.Listen { return a.host.Host().Listen }, Scrapes: metrics.Handler(a)},
+		api.Backend{Site: a, Kernel: a.plane, Release: a.release, Bans: a.bans, Bypass: a.bypass, Events: a.events, Ledger: a.ledger})
 	return a
 }
 
 func (a *agent) now() time.Time { return a.opts.Now() }
-
-func (a *agent) hostFile() *config.Host {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.file.Host
-}
-
-// loaded returns the host file in force, or the one that shall be.
-func (a *agent) loaded() *hostfile.File {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.file
-}
 
 // around is what the releases need of the other rooms.
 func (a *agent) around() release.Around {

@@ -52,7 +52,7 @@ func TestRollbackBeforeBakeKeepsLastKnownGood(t *testing.T) {
 	r.mustApply("one", api.ApplyOptions{})
 	r.pass(10 * time.Minute)
 	r.mustApply("two", api.ApplyOptions{})
-	c, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: "login broke"})
+	c, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: "login broke"})
 	if err != nil || c.Name != "one" {
 		t.Fatalf("%+v, %v", c, err)
 	}
@@ -71,11 +71,11 @@ func TestRollbackBeforeBakeKeepsLastKnownGood(t *testing.T) {
 	r.mustApply("two", api.ApplyOptions{Accept: "fixed the login"})
 	r.mustApply("three", api.ApplyOptions{})
 	r.mustApply("two", api.ApplyOptions{})
-	_, err = r.Rollback(ctx, root, api.RollbackRequest{Reason: ""})
+	_, err = r.release.Rollback(ctx, root, api.RollbackRequest{Reason: ""})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.Rollback(ctx, root, api.RollbackRequest{Reason: ""})
+	_, err = r.release.Rollback(ctx, root, api.RollbackRequest{Reason: ""})
 	wantCode(t, err, api.CodeNoPrevious)
 }
 
@@ -89,7 +89,7 @@ func TestRollbackAfterBakeMovesLastKnownGood(t *testing.T) {
 	if r.knownGood() != "two" {
 		t.Fatal("two has not baked")
 	}
-	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
+	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
 		t.Fatal(err)
 	}
 	if r.knownGood() != "one" {
@@ -116,7 +116,7 @@ func TestConfirm(t *testing.T) {
 	if next := r.mustApply("three", api.ApplyOptions{}); next.Outcome != api.OutcomeQueued {
 		t.Errorf("beside a candidate: %+v", next)
 	}
-	if _, err := r.EndRollout(ctx, root, r.newest().ID, ""); err != nil {
+	if _, err := r.release.EndRollout(ctx, root, r.newest().ID, ""); err != nil {
 		t.Error(err)
 	}
 	r.pass(5*time.Minute - time.Second)
@@ -155,7 +155,7 @@ func TestConfirmDeadline(t *testing.T) {
 		t.Errorf("%+v", e.Holds)
 	}
 	r.mustApply("two", api.ApplyOptions{Confirm: time.Minute, Accept: "this time somebody looks"})
-	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: "no"}); err != nil {
+	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: "no"}); err != nil {
 		t.Fatal(err)
 	}
 	r.wantRoles("one", "", "")

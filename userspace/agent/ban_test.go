@@ -17,7 +17,7 @@ func TestBypass(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.pass(10 * time.Minute)
-	c, err := r.agent.Bypass(ctx, root, api.BypassRequest{On: true, Service: "web", ForSeconds: 1800, Reason: "login"})
+	c, err := r.agent.bypass.Set(ctx, root, api.BypassRequest{On: true, Service: "web", ForSeconds: 1800, Reason: "login"})
 	if err != nil || !c.Until.Equal(r.clock.Add(30*time.Minute)) {
 		t.Fatalf("%+v, %v", c, err)
 	}
@@ -25,7 +25,7 @@ func TestBypass(t *testing.T) {
 	if !s.Services[0].Bypass.Active || s.Services[0].Bypass.Reason != "login" || s.Bypass.Active || s.State != api.StatePartly || s.Protected {
 		t.Errorf("%s: %+v", s.Says, s.Services)
 	}
-	if _, err := r.agent.Bypass(ctx, root, api.BypassRequest{On: true}); err != nil {
+	if _, err := r.agent.bypass.Set(ctx, root, api.BypassRequest{On: true}); err != nil {
 		t.Fatal(err)
 	}
 	r.wantLine("bypass on done")
@@ -34,18 +34,18 @@ func TestBypass(t *testing.T) {
 	if !s.Bypass.Active || !s.Services[0].Bypass.Active || s.Protected {
 		t.Errorf("a reboot ends a bypass: %+v %+v", s.Bypass, s.Services)
 	}
-	if _, err := r.agent.Bypass(ctx, root, api.BypassRequest{}); err != nil {
+	if _, err := r.agent.bypass.Set(ctx, root, api.BypassRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	if s, _ = r.Status(ctx); s.Bypass.Active || !s.Services[0].Bypass.Active {
 		t.Errorf("%+v %+v", s.Bypass, s.Services)
 	}
-	_, err = r.agent.Bypass(ctx, root, api.BypassRequest{On: true, Service: "wep"})
+	_, err = r.agent.bypass.Set(ctx, root, api.BypassRequest{On: true, Service: "wep"})
 	if e := wantCode(t, err, api.CodeNotFound); !strings.Contains(e.Fix, "dns, web") {
 		t.Errorf("fix %q", e.Fix)
 	}
 	for _, bad := range []api.BypassRequest{{On: true, ForSeconds: -1}, {On: true, ForSeconds: 1e12}, {ForSeconds: 1}} {
-		_, err = r.agent.Bypass(ctx, root, bad)
+		_, err = r.agent.bypass.Set(ctx, root, bad)
 		wantCode(t, err, api.CodeInvalid)
 	}
 }
@@ -74,7 +74,7 @@ func TestBans(t *testing.T) {
 		{"everybody", 60, api.CodeInvalid},
 		{"198.51.100.9", 60, api.CodeLimit}, // the fourth within a minute
 	} {
-		c, err := r.agent.Ban(ctx, root, api.BanRequest{Prefix: row.prefix, ForSeconds: row.secs, Reason: "scraper"})
+		c, err := r.agent.bans.Ban(ctx, root, api.BanRequest{Prefix: row.prefix, ForSeconds: row.secs, Reason: "scraper"})
 		var e *api.Error
 		switch {
 		case err == nil && c.Name != row.want:
@@ -87,30 +87,30 @@ func TestBans(t *testing.T) {
 	r.tick(false)
 	r.clock = r.clock.Add(time.Second)
 	r.tick(false)
-	list, err := r.agent.Bans(ctx)
+	list, err := r.agent.bans.List(ctx)
 	if err != nil || len(list.Bans) != 1 || list.Bans[0].Reason != "scraper" || list.Bans[0].By != "root" {
 		t.Errorf("after a minute: %+v, %v", list, err)
 	}
 	for i := range 3 {
-		if _, err := r.agent.Ban(ctx, root, api.BanRequest{Prefix: fmt.Sprintf("198.51.100.%d", 20+i)}); err != nil {
+		if _, err := r.agent.bans.Ban(ctx, root, api.BanRequest{Prefix: fmt.Sprintf("198.51.100.%d", 20+i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r.clock = r.clock.Add(2 * time.Minute)
-	_, err = r.agent.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.30"})
+	_, err = r.agent.bans.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.30"})
 	wantCode(t, err, api.CodeLimit)
-	if _, err := r.agent.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.20", ForSeconds: 7200}); err != nil {
+	if _, err := r.agent.bans.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.20", ForSeconds: 7200}); err != nil {
 		t.Errorf("a longer ban of the same at full capacity: %v", err)
 	}
-	_, err = r.Unban(ctx, root, "198.51.100.99", "")
+	_, err = r.bans.Unban(ctx, root, "198.51.100.99", "")
 	wantCode(t, err, api.CodeNotFound)
-	if _, err := r.Unban(ctx, root, "198.51.100.21", "mistake"); err != nil {
+	if _, err := r.bans.Unban(ctx, root, "198.51.100.21", "mistake"); err != nil {
 		t.Fatal(err)
 	}
 	r.machine.bans[netip.MustParsePrefix("198.51.100.77/32")] = r.clock.Add(time.Hour)
 	r.restart()
 	r.reboot()
-	list, _ = r.agent.Bans(ctx)
+	list, _ = r.agent.bans.List(ctx)
 	var got []string
 	for _, b := range list.Bans {
 		got = append(got, b.Prefix)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
 )
 
 // A20: a lowered capacity is told before the reboot that makes it real: while it is only on disk, by the reload that refuses
@@ -24,7 +25,7 @@ func TestA20LoweredCapacityIsToldBeforeTheReboot(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, p := range s.Problems {
-			if p.Code == problemCapacity {
+			if p.Code == hostfile.CodeCapacity {
 				message = p.Message
 			}
 		}
@@ -47,7 +48,7 @@ func TestA20LoweredCapacityIsToldBeforeTheReboot(t *testing.T) {
 	for i := range 600 {
 		rows = append(rows, fmt.Sprintf("198.%d.%d.0/24", 18+i/256, i%256))
 	}
-	p, err := r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml", Remove: "one"}, bundleYAML("two", rows...))
+	p, err := r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml", Remove: "one"}, bundleYAML("two", rows...))
 	if err != nil {
 		t.Fatalf("plan: %+v", err)
 	}

@@ -18,7 +18,7 @@ func TestDeadlinesMoveWithTheWallClock(t *testing.T) {
 			r := newRig(t)
 			r.mustApply("one", api.ApplyOptions{})
 			r.ban(scraper, time.Hour)
-			if _, err := r.Bypass(ctx, root, api.BypassRequest{On: true, Service: "dns", ForSeconds: 3600}); err != nil {
+			if _, err := r.bypass.Set(ctx, root, api.BypassRequest{On: true, Service: "dns", ForSeconds: 3600}); err != nil {
 				t.Fatal(err)
 			}
 			r.step(step)
@@ -31,7 +31,7 @@ func TestDeadlinesMoveWithTheWallClock(t *testing.T) {
 			if left := s.Bypass["dns"].Until.Sub(r.clock); left != time.Hour {
 				t.Errorf("a bypass of an hour has %v left", left)
 			}
-			if _, err := r.Bypass(ctx, root, api.BypassRequest{Service: "dns"}); err != nil {
+			if _, err := r.bypass.Set(ctx, root, api.BypassRequest{Service: "dns"}); err != nil {
 				t.Fatal(err)
 			}
 			r.tick(false)
@@ -78,7 +78,7 @@ func TestExpiriesAreRenewed(t *testing.T) {
 			t.Errorf("compiled at %v, it is %v", c.Wall, r.clock)
 		}
 	}
-	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil { // to a bundle that was compiled before the clock was set
+	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil { // to a bundle that was compiled before the clock was set
 		t.Fatal(err)
 	}
 	r.tick(false)

@@ -70,7 +70,7 @@ func TestTotalsOverRollbackRefillAndRestart(t *testing.T) {
 		look("applied")
 		step("counted")
 	}
-	if _, err := r.agent.Rollback(context.Background(), root, api.RollbackRequest{Reason: "test"}); err != nil {
+	if _, err := r.agent.release.Rollback(context.Background(), root, api.RollbackRequest{Reason: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	look("rolled back")

@@ -65,7 +65,7 @@ func TestA6TheLastFileWins(t *testing.T) {
 		}
 		wg.Wait()
 		want := fmt.Sprintf("n%d", last)
-		list := r.hostFile().Allowlist
+		list := r.agent.host.Host().Allowlist
 		if got := list[len(list)-1].Note; got != want {
 			t.Fatalf("in force is %s, and %s was written last", got, want)
 		}
@@ -92,7 +92,7 @@ func TestA6ApplyAfterAReload(t *testing.T) {
 		applied <- err
 	}()
 	eventually(t, "it has read the host file of before, and waits", func() error {
-		if all, err := r.Rollouts(ctx); err != nil || len(all.Rollouts) == 0 || all.Rollouts[0].State != api.RolloutBuilding {
+		if all, err := r.release.Rollouts(ctx); err != nil || len(all.Rollouts) == 0 || all.Rollouts[0].State != api.RolloutBuilding {
 			return errors.New("not yet")
 		}
 		return nil
@@ -105,9 +105,7 @@ func TestA6ApplyAfterAReload(t *testing.T) {
 	if _, err := r.release.PublishHost(d, file, view.ModeOf(config.ModeEnforce)); err != nil {
 		t.Fatal(err)
 	}
-	r.mu.Lock()
-	r.file = file
-	r.mu.Unlock()
+	r.agent.host.Put(file)
 	done()
 	r.release.Change().Unlock()
 	wantCode(t, <-applied, api.CodeRefused) // it would block what the file of now protects

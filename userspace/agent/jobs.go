@@ -133,8 +133,8 @@ func (a *agent) lookAfter(verify bool) {
 		runtime.LockOSThread()
 		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19)
 	}
-	a.lookAtHostFile()
-	a.learnResident()
+	a.lookAtHost()
+	a.plane.Learn()
 	if verify {
 		a.plane.VerifyInBackground()
 	}

@@ -111,7 +111,7 @@ func TestA11NamesWithoutTheBundle(t *testing.T) {
 	c := r.mustApply("one", api.ApplyOptions{})
 	r.restart()
 	r.ensureKnown(c.Digest)
-	rules, err := r.agent.Rules(ctx)
+	rules, err := r.agent.plane.Rules(ctx)
 	if err != nil || rules.Rules[0].ID != "bad" || r.knows(c.Digest).Name != "one" {
 		t.Errorf("%+v, %v", rules, err)
 	}

@@ -25,7 +25,7 @@ func TestA15QuarantineIsNotPassedByAnAllowlistLine(t *testing.T) {
 	if _, err := r.Apply(ctx, root, "", bad, api.ApplyOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: "it blocked a partner"}); err != nil {
+	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: "it blocked a partner"}); err != nil {
 		t.Fatal(err)
 	}
 	r.writeHost(strings.Replace(hostYAML, "allowlist: [", "allowlist: [{prefix: 198.18.8.9}, ", 1))
@@ -72,7 +72,7 @@ func TestA15WhatWasCompiledHasADigestOfItsOwn(t *testing.T) {
 		t.Errorf("after a reload with one line more: %+v", second)
 	}
 	r.restart() // nobody remembers the image: it is compiled again, for the protected of then
-	v, err := r.Verify(ctx)
+	v, err := r.plane.Verify(ctx)
 	if err != nil || !v.OK || len(v.Generations) != 1 || v.Generations[0].Compiled != second.Compiled {
 		t.Errorf("verify after a restart: %+v, %v", v, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
@@ -27,52 +26,6 @@ func edited(t *testing.T, pairs ...string) string {
 		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
 	}
 	return text
-}
-
-func TestNewlyBlocks(t *testing.T) {
-	parse := func(text string) *config.Host {
-		h, err := config.ParseHost("spillway.yaml", []byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return h
-	}
-	const guards = "guards: {bake: 10m"
-	for _, row := range []struct {
-		name string
-		text string
-		want string // "" when it can block nobody else
-	}{
-		{"nothing", hostYAML, ""},
-		{"observe", edited(t, "max_mode: enforce", "max_mode: observe"), ""},
-		{"a service", edited(t, "services:", "services:\n  - {name: api, port: 8443, kind: tls}"), "service api"},
-		{"a service of another port", edited(t, "port: 443", "port: 8443"), "service web"},
-		{"a service without its sockets", edited(t, "port: 443,", "port: 443, local: false,"), "service web"},
-		{"a service less", edited(t, "  - {name: dns, port: 53, kind: udp}\n", ""), ""},
-		{"an interface", edited(t, "[{name: eth0}]", "[{name: eth0}, {name: eth1}]"), "interface eth1"},
-		{"an interface less", edited(t, "[{name: eth0}]", "[{name: eth1}]"), "interface eth1"},
-		{"an allowlist line less", edited(t, officeLine, ""), "203.0.113.0/28 (office)"},
-		{"a narrower line", edited(t, "203.0.113.0/28", "203.0.113.0/29"), "203.0.113.0/28 (office)"},
-		{"a wider line", edited(t, "203.0.113.0/28", "203.0.113.0/24"), ""},
-		{"a line more", edited(t, officeLine, "allowlist: [203.0.113.0/28, 203.0.113.99]\n"), ""},
-		{"bake", edited(t, guards, "guards: {bake: 1m"), "guards.bake: 1m instead of 10m"},
-		{"a longer bake", edited(t, guards, "guards: {bake: 1h"), ""},
-		{"timeout", edited(t, guards, guards+", agent_timeout: never"), "guards.agent_timeout: never instead of 15m"},
-		{"a shorter timeout", edited(t, guards, guards+", agent_timeout: 1m"), ""},
-		{"length of bans", edited(t, guards, guards+", max_ban_ttl: 48h"), "guards.max_ban_ttl: 48h instead of 24h"},
-		{"floor of bans", edited(t, guards, guards+", ban_floor_v4: 16, ban_floor_v6: 64"), "guards.ban_floor_v4: 16 instead of 24"},
-		{"rate of bans", edited(t, "ban_rate: 3", "ban_rate: 4"), "guards.ban_rate: 4 instead of 3"},
-		{"floor of bundles", edited(t, guards, guards+", min_prefix_v6: 20"), "guards.min_prefix_v6: 20 instead of 24"},
-		{"growth", edited(t, guards, guards+", max_change: 50%, max_coverage: 1%"), "guards.max_change: 50% instead of 30%"},
-	} {
-		got := newlyBlocks(bpf.ModeEnforce, parse(hostYAML), parse(row.text))
-		if row.want == "" && len(got) > 0 || row.want != "" && (len(got) != 1 || !strings.Contains(got[0], row.want)) {
-			t.Errorf("%s: %q, want %q", row.name, got, row.want)
-		}
-	}
-	if got := newlyBlocks(bpf.ModeObserve, parse(hostYAML), parse(hostYAML)); len(got) != 1 || !strings.Contains(got[0], "max_mode") {
-		t.Errorf("from a kernel that observes: %q", got)
-	}
 }
 
 // Who asks is told what a host file can newly block, and nothing happens. Who does not ask is told what happened.
@@ -155,7 +108,7 @@ func TestAllowlistLineWhateverTheBundle(t *testing.T) {
 func TestBypassLeavesWithItsService(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
-	if _, err := r.Bypass(ctx, root, api.BypassRequest{On: true, Service: "dns"}); err != nil {
+	if _, err := r.bypass.Set(ctx, root, api.BypassRequest{On: true, Service: "dns"}); err != nil {
 		t.Fatal(err)
 	}
 	next := edited(t, "  - {name: dns, port: 53, kind: udp}\n", "")

@@ -16,7 +16,7 @@ import (
 
 // tryOpen opens the dataplane and takes over what the kernel holds. A failure leaves what enforces as it is.
 func (a *agent) tryOpen() {
-	h := a.hostFile()
+	h := a.host.Host()
 	if err := a.plane.Own(); err != nil {
 		a.openRetry.Failed(a.now())
 		a.stale.Store(errors.Is(err, loader.ErrStale))
@@ -82,7 +82,7 @@ func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
 	if refused != nil {
 		a.ledger.SetProblem(ledger.ProblemVerify, refused.Error(), ledger.Fix(refused))
 	}
-	for _, i := range a.hostFile().Interfaces {
+	for _, i := range a.host.Host().Interfaces {
 		a.plane.Attach(d, i)
 	}
 	a.plane.DetachUnnamed(d)
@@ -109,7 +109,7 @@ func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
 	}
 	a.blank = a.blank && a.store.Unread() != nil
 	if err == nil {
-		a.keepHost()
+		a.host.Keep()
 	}
 	a.release.TellMode()
 	a.bypass.Adopt(d)

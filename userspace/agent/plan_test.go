@@ -28,7 +28,7 @@ func TestPlanSaysWhereAResetIsADrop(t *testing.T) {
 	} {
 		text, _, _ := strings.Cut(string(files[config.BundleFile]), "policy:")
 		files[config.BundleFile] = []byte(text + c.policy)
-		p, err := r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, files)
+		p, err := r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, files)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,7 @@ func (r *rig) loseBundle(d config.Digest) {
 
 func (r *rig) rollout(id string) api.Rollout {
 	r.t.Helper()
-	all, err := r.Rollouts(ctx)
+	all, err := r.release.Rollouts(ctx)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestQueueShowsAndRuns(t *testing.T) {
 	}
 	r.pass(time.Second)
 	r.wantRoles("edge, feed", "edge, feed, three", "edge")
-	if _, err := r.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
+	if _, err := r.release.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	r.pass(time.Second)
@@ -79,13 +79,13 @@ func TestQueueShowsAndRuns(t *testing.T) {
 func TestQueueIsCancelled(t *testing.T) {
 	r, candidate := waiting(t)
 	four := r.mustAsk(api.RolloutRequest{}, listYAML("four", "198.18.40.0/24"), api.RolloutQueued)
-	if _, err := r.EndRollout(ctx, root, four.ID, "changed my mind"); err != nil {
+	if _, err := r.release.EndRollout(ctx, root, four.ID, "changed my mind"); err != nil {
 		t.Fatal(err)
 	}
 	if ro := r.rollout(four.ID); ro.State != api.RolloutWithdrawn {
 		t.Errorf("cancelled: %+v", ro)
 	}
-	if _, err := r.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
+	if _, err := r.release.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	r.pass(time.Second)
@@ -103,7 +103,7 @@ func TestQueueOutlivesTheAgent(t *testing.T) {
 	if ro := r.rollout(four.ID); ro.State != api.RolloutQueued || ro.Accept != "seen" || ro.Reason != "daily" || ro.By != "root" {
 		t.Errorf("after a restart: %+v", ro)
 	}
-	if _, err := r.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
+	if _, err := r.release.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	r.pass(time.Second)
@@ -128,7 +128,7 @@ func TestQueueRefusesAtItsTurn(t *testing.T) {
 	r, candidate := waiting(t)
 	bad := r.mustAsk(api.RolloutRequest{}, bundleYAML("second"), api.RolloutQueued)
 	good := r.mustAsk(api.RolloutRequest{}, listYAML("four", "198.18.40.0/24"), api.RolloutQueued)
-	if _, err := r.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
+	if _, err := r.release.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	r.pass(time.Second)
@@ -168,7 +168,7 @@ func TestFastTrack(t *testing.T) {
 			if r.machine.did("Publish") == 0 || len(r.state().Quarantine) != 0 {
 				t.Errorf("quarantine %+v", r.state().Quarantine)
 			}
-			if _, err := r.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
+			if _, err := r.release.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
 				t.Fatal(err)
 			}
 			r.wantRoles(members+", three", "", members)
@@ -212,7 +212,7 @@ func TestReloadBesideACandidate(t *testing.T) {
 	if ro.State != api.RolloutWaiting || confirm == nil || ro.Number != confirm.Number || confirm.Number == candidate.Number || !confirm.Deadline.Equal(candidate.Deadline) || !r.machine.Lease().Active() {
 		t.Errorf("the candidate is %+v, record %+v", ro, confirm)
 	}
-	if _, err := r.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
+	if _, err := r.release.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	r.wantRoles("edge, feed, three", "", "edge, feed")
@@ -224,7 +224,7 @@ func TestExpiriesBesideACandidate(t *testing.T) {
 	r.mustAsk(api.RolloutRequest{}, bundleYAML("edge"), api.RolloutDone) // it has a rule that ends
 	candidate := r.mustAsk(api.RolloutRequest{ConfirmSeconds: 86400}, listYAML("three", "198.18.30.0/24"), api.RolloutWaiting)
 	before := r.machine.did("Build")
-	r.learnResident()
+	r.plane.Learn()
 	r.step(time.Hour)
 	r.tick(false)
 	r.tick(false)

@@ -104,10 +104,10 @@ func TestOneChangeAtATime(t *testing.T) {
 			t.Errorf("%s: no way out", what)
 		}
 	}
-	if _, err := r.agent.Bypass(ctx, root, api.BypassRequest{On: true}); err != nil {
+	if _, err := r.agent.bypass.Set(ctx, root, api.BypassRequest{On: true}); err != nil {
 		t.Errorf("who panics must not wait: %v", err)
 	}
-	if _, err := r.agent.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.9"}); err != nil {
+	if _, err := r.agent.bans.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.9"}); err != nil {
 		t.Errorf("a ban must not wait: %v", err)
 	}
 	r.tick(false) // must not wait either
@@ -162,15 +162,15 @@ func TestDiskFullDuringApply(t *testing.T) {
 
 func TestPlan(t *testing.T) {
 	r := newRig(t)
-	p, err := r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("one"))
+	p, err := r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("one"))
 	if err != nil || !p.Changes || p.Against != nil || p.Added == 0 || p.Removed != 0 {
 		t.Errorf("against nothing: %+v, %v", p, err)
 	}
 	r.mustApply("one", api.ApplyOptions{})
-	if p, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("one")); err != nil || p.Changes || len(p.Rows) != 0 {
+	if p, err = r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("one")); err != nil || p.Changes || len(p.Rows) != 0 {
 		t.Errorf("against itself: %+v, %v", p, err)
 	}
-	p, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml", Remove: "one"}, bundleYAML("two", "198.18.0.0/24"))
+	p, err = r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml", Remove: "one"}, bundleYAML("two", "198.18.0.0/24"))
 	if err != nil || !p.Changes || p.Added != 1 || p.Changed != 1 || p.Against.Name != "one" {
 		t.Errorf("%+v, %v", p, err)
 	}
@@ -180,9 +180,9 @@ func TestPlan(t *testing.T) {
 	if r.machine.did("Build") != 1 {
 		t.Error("a plan built something")
 	}
-	_, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml", Remove: "one"}, bundleYAML("x", "198.51.100.0/24"))
+	_, err = r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml", Remove: "one"}, bundleYAML("x", "198.51.100.0/24"))
 	wantCode(t, err, api.CodeRefused)
-	_, err = r.agent.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("x"))
+	_, err = r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("x"))
 	if e := wantCode(t, err, api.CodeRefused); !strings.Contains(fmt.Sprint(e.Faults.List), "one and x both have a policy") {
 		t.Errorf("two policies: %v", e.Faults)
 	}
@@ -195,7 +195,7 @@ func TestRollbackDuringAnApply(t *testing.T) {
 		r.mustApply("one", api.ApplyOptions{})
 		r.mustApply("two", api.ApplyOptions{})
 		r.machine.during = map[string]func(){"Build": func() {
-			if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: "login broke"}); err != nil {
+			if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: "login broke"}); err != nil {
 				t.Errorf("rollback while a bundle is built: %v", err)
 			}
 		}}
@@ -218,7 +218,7 @@ func TestRollbackBeforeAnApplyHasTheLock(t *testing.T) {
 	own := r.opts.own
 	r.opts.own = func() ([]netip.Addr, error) { // asked for while a bundle is parsed, and again when it is built
 		r.opts.own = own
-		_, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: "login broke"})
+		_, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: "login broke"})
 		return nil, err
 	}
 	_, err := r.apply("three", api.ApplyOptions{})
@@ -233,7 +233,7 @@ func TestRollbackDuringAReload(t *testing.T) {
 	r.mustApply("two", api.ApplyOptions{})
 	r.machine.during = map[string]func(){"Build": func() {
 		r.machine.during = nil
-		if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
+		if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
 			t.Error(err)
 		}
 	}}
@@ -321,12 +321,12 @@ func TestLateChanges(t *testing.T) {
 			return second(r.agent.Apply(late, root, "", bundleYAML("three"), api.ApplyOptions{}))
 		},
 		"confirm":  func() error { return second(r.agent.Confirm(late, root, "")) },
-		"withdraw": func() error { return second(r.EndRollout(late, root, "2", "")) },
-		"rollback": func() error { return second(r.Rollback(late, root, api.RollbackRequest{Reason: ""})) },
+		"withdraw": func() error { return second(r.release.EndRollout(late, root, "2", "")) },
+		"rollback": func() error { return second(r.release.Rollback(late, root, api.RollbackRequest{Reason: ""})) },
 		"reload":   func() error { return second(r.Reload(late, root, api.ReloadRequest{})) },
-		"bypass":   func() error { return second(r.Bypass(late, root, api.BypassRequest{On: true})) },
-		"ban":      func() error { return second(r.agent.Ban(late, root, api.BanRequest{Prefix: "198.51.100.9"})) },
-		"unban":    func() error { return second(r.Unban(late, root, scraper.String(), "")) },
+		"bypass":   func() error { return second(r.bypass.Set(late, root, api.BypassRequest{On: true})) },
+		"ban":      func() error { return second(r.agent.bans.Ban(late, root, api.BanRequest{Prefix: "198.51.100.9"})) },
+		"unban":    func() error { return second(r.bans.Unban(late, root, scraper.String(), "")) },
 	} {
 		if e := wantCode(t, call(), api.CodeCancelled); !strings.Contains(e.Message, "too late") {
 			t.Errorf("%s: %v", what, e)
@@ -336,7 +336,7 @@ func TestLateChanges(t *testing.T) {
 		t.Errorf("control %+v, was %+v; %d bans, bypass %v", r.machine.control, control, len(r.machine.bans), r.machine.Bypass().Active())
 	}
 	in := api.WithDeadline(ctx, time.Now().Add(time.Hour))
-	if _, err := r.Rollback(in, root, api.RollbackRequest{}); err != nil {
+	if _, err := r.release.Rollback(in, root, api.RollbackRequest{}); err != nil {
 		t.Errorf("in time: %v", err)
 	}
 }
@@ -361,7 +361,7 @@ func TestChangeWaitsForATick(t *testing.T) {
 	r.mustApply("two", api.ApplyOptions{})
 	r.release.Change().Lock()
 	time.AfterFunc(20*time.Millisecond, r.release.Change().Unlock)
-	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
+	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
 		t.Error(err)
 	}
 }

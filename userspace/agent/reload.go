@@ -5,21 +5,18 @@ package agent
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
-	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// Reload implements api.Backend. It takes the new host file whole or not at all. A request that asks is held when the
+// Reload takes the new host file whole or not at all. A request that asks is held when the
 // file can newly block; one that does not ask was meant, and its reply says what can.
 func (a *agent) Reload(ctx context.Context, by api.Caller, r api.ReloadRequest) (*api.Change, error) {
 	_ = a.opts.Notify.Send(sdnotify.Reloading, sdnotify.Monotonic())
@@ -89,19 +86,19 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	if err != nil {
 		return nil, api.Refuse("the host file is refused; the old one goes on", err)
 	}
-	old, next := a.hostFile(), file.Host
-	if fixed := fixedChanges(old, next); len(fixed) > 0 {
+	old, next := a.host.Host(), file.Host
+	if fixed := hostfile.FixedChanges(old, next); len(fixed) > 0 {
 		e := &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + strings.Join(fixed, ", ") + " can only change with a restart of the agent",
 			Fix: "systemctl restart spillway (it touches no traffic)"}
-		if small := a.tooSmall(d, next.Capacity); len(small) > 0 {
+		if small := hostfile.TooSmall(d, next.Capacity); len(small) > 0 {
 			e.Message += "; and after the next reboot what is in force could not be built again, and everything would pass: " + strings.Join(small, "; ")
 			e.Fix = "raise the capacity, or apply a smaller bundle first; then: " + e.Fix
 		}
 		return nil, e
 	}
-	blocks := newlyBlocks(d.Control().Mode, old, next)
+	blocks := hostfile.NewlyBlocks(d.Control().Mode, old, next)
 	if ask && len(blocks) > 0 {
-		return nil, heldHost(blocks)
+		return nil, hostfile.Held(blocks)
 	}
 	a.plane.EndHolds()
 	attached, err := a.plane.AttachNew(d, old, next)
@@ -113,41 +110,14 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 		a.plane.Detach(d, attached)
 		return nil, release.BuildError(err)
 	}
-	a.mu.Lock()
-	a.file = file
-	a.mu.Unlock()
-	a.keepHost()
-	a.lookAtHost(d)
+	a.host.Put(file)
+	a.host.Keep()
+	a.host.Look(d)
 	a.ledger.ClearProblem(ledger.ProblemHost)
 	a.ledger.ClearProblem(ledger.ProblemReload)
 	a.release.TellMode()
 	for _, b := range blocks {
 		detail = append(detail, "can newly block: "+b)
 	}
-	return append(detail, a.plane.Detach(d, plane.Gone(old, next))...), nil
-}
-
-// fixedChanges names the fields that differ and that a running agent cannot change.
-func fixedChanges(old, next *config.Host) []string {
-	var out []string
-	for name, same := range map[string]bool{
-		"capacity":       old.Capacity == next.Capacity,
-		"listen.socket":  old.Listen.Socket == next.Listen.Socket,
-		"listen.group":   old.Listen.Group == next.Listen.Group,
-		"listen.read":    old.Listen.Read == next.Listen.Read,
-		"listen.metrics": old.Listen.Metrics == next.Listen.Metrics,
-		"paths.state":    old.Paths.State == next.Paths.State,
-		"paths.pins":     old.Paths.Pins == next.Paths.Pins,
-	} {
-		if !same {
-			out = append(out, name)
-		}
-	}
-	for _, i := range old.Interfaces {
-		if slices.ContainsFunc(next.Interfaces, func(n config.Interface) bool { return n.Name == i.Name && n.Attach != i.Attach }) {
-			out = append(out, "attach of interface "+i.Name)
-		}
-	}
-	slices.Sort(out)
-	return out
+	return append(detail, a.plane.Detach(d, hostfile.Gone(old, next))...), nil
 }

@@ -82,8 +82,8 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 			wantCode(t, err, row.code)
 		}
 		r.machine.fail = map[string]error{}
-		if r.machine.control != control || len(r.machine.links) != 1 || r.hostFile() != r.host {
-			t.Errorf("%s: control %+v, links %v, another host file %v", row.name, r.machine.control, r.machine.links, r.hostFile() != r.host)
+		if r.machine.control != control || len(r.machine.links) != 1 || r.agent.host.Host() != r.host {
+			t.Errorf("%s: control %+v, links %v, another host file %v", row.name, r.machine.control, r.machine.links, r.agent.host.Host() != r.host)
 		}
 	}
 	r.writeHost(two)

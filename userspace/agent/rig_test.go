@@ -167,7 +167,7 @@ func bundleYAML(name string, entries ...string) api.Files {
 func (a *agent) Apply(ctx context.Context, by api.Caller, name string, files api.Files, o api.ApplyOptions) (*api.Change, error) {
 	req := o.Request(name)
 	req.Remove = a.otherPolicy(files)
-	ro, err := a.StartRollout(ctx, by, req, files)
+	ro, err := a.release.StartRollout(ctx, by, req, files)
 	if err != nil {
 		return nil, err
 	}
@@ -197,14 +197,14 @@ func (a *agent) otherPolicy(files api.Files) string {
 
 // Confirm confirms the rollout that waits for it, as the command does.
 func (a *agent) Confirm(ctx context.Context, by api.Caller, reason string) (*api.Change, error) {
-	all, err := a.Rollouts(ctx)
+	all, err := a.release.Rollouts(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if w := all.Waiting(); w != nil {
-		return a.ConfirmRollout(ctx, by, w.ID, reason)
+		return a.release.ConfirmRollout(ctx, by, w.ID, reason)
 	}
-	c, err := a.ConfirmRollout(ctx, by, "none", reason)
+	c, err := a.release.ConfirmRollout(ctx, by, "none", reason)
 	var e *api.Error
 	if errors.As(err, &e) && e.Code == api.CodeNotFound {
 		err = api.ErrNoCandidate
@@ -234,7 +234,7 @@ func (a *agent) ensureKnown(d config.Digest)          { a.ledger.EnsureKnown(d) 
 // role returns the name of the bundle in a role, "" when there is none.
 func (r *rig) role(role string) string {
 	r.t.Helper()
-	r.learnResident()
+	r.plane.Learn()
 	s, err := r.Status(ctx)
 	if err != nil {
 		r.t.Fatal(err)

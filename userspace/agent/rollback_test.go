@@ -16,7 +16,7 @@ import (
 )
 
 func (r *rig) back(to, reason string) (*api.Change, error) {
-	return r.Rollback(ctx, root, api.RollbackRequest{To: to, Reason: reason})
+	return r.release.Rollback(ctx, root, api.RollbackRequest{To: to, Reason: reason})
 }
 
 // A19: doctor, init, run, apply, enforce, and then `rollback` said "no previous generation". It says where one can go, and
@@ -193,7 +193,7 @@ func TestA19ApplyAStoredBundle(t *testing.T) {
 		if now := r.role("stable"); now != "one" {
 			remove = now // both have a policy
 		}
-		return r.StartRollout(ctx, root, api.RolloutRequest{Stored: ref, Accept: accept, Remove: remove}, nil)
+		return r.release.StartRollout(ctx, root, api.RolloutRequest{Stored: ref, Accept: accept, Remove: remove}, nil)
 	}
 	for _, ref := range []string{fmt.Sprint(one.Number), strings.TrimPrefix(one.Digest.String(), "sha256:")[:12], one.Digest.String()} {
 		if c, err := stored(ref, ""); err != nil || c.Name != "one" || c.Outcome == api.OutcomeFailed {

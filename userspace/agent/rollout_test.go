@@ -14,7 +14,7 @@ import (
 // newest returns the rollout that was asked for last.
 func (r *rig) newest() api.Rollout {
 	r.t.Helper()
-	all, err := r.Rollouts(ctx)
+	all, err := r.release.Rollouts(ctx)
 	if err != nil || len(all.Rollouts) == 0 {
 		r.t.Fatalf("rollouts: %+v, %v", all, err)
 	}
@@ -57,7 +57,7 @@ func TestRolloutStates(t *testing.T) {
 	r.pass(time.Minute)
 	want("6", api.RolloutWithdrawn, api.OutcomeRolledBack)
 	r.mustApply("four", api.ApplyOptions{Confirm: time.Minute})
-	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
+	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
 		t.Fatal(err)
 	}
 	want("7", api.RolloutWithdrawn, api.OutcomeRolledBack)
@@ -78,14 +78,14 @@ func many(n int) (rows []string) {
 func TestEndRollout(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
-	_, err := r.EndRollout(ctx, root, r.newest().ID, "")
+	_, err := r.release.EndRollout(ctx, root, r.newest().ID, "")
 	wantCode(t, err, api.CodeConflict)
-	_, err = r.EndRollout(ctx, root, "77", "")
+	_, err = r.release.EndRollout(ctx, root, "77", "")
 	wantCode(t, err, api.CodeNotFound)
 
 	r.mustApply("two", api.ApplyOptions{Confirm: time.Hour})
 	r.wantRoles("one", "two", "")
-	c, err := r.EndRollout(ctx, root, r.newest().ID, "no good")
+	c, err := r.release.EndRollout(ctx, root, r.newest().ID, "no good")
 	if err != nil || c.Name != "two" {
 		t.Fatalf("%+v, %v", c, err)
 	}
@@ -97,7 +97,7 @@ func TestEndRollout(t *testing.T) {
 	r.machine.during = map[string]func(){"Build": func() {
 		if ro := r.newest(); ro.State != api.RolloutBuilding {
 			t.Errorf("while it is built it is %s", ro.State)
-		} else if _, err := r.EndRollout(ctx, root, ro.ID, "changed my mind"); err != nil {
+		} else if _, err := r.release.EndRollout(ctx, root, ro.ID, "changed my mind"); err != nil {
 			t.Errorf("end what is being built: %v", err)
 		}
 	}}
@@ -120,9 +120,9 @@ func TestRolloutOverARestart(t *testing.T) {
 	if ro.ID != "2" || ro.State != api.RolloutWaiting || ro.Name != "two" || ro.Number != 2 || ro.Deadline.IsZero() {
 		t.Errorf("after a restart: %+v", ro)
 	}
-	_, err := r.ConfirmRollout(ctx, root, "1", "")
+	_, err := r.release.ConfirmRollout(ctx, root, "1", "")
 	wantCode(t, err, api.CodeNotFound)
-	if _, err := r.ConfirmRollout(ctx, root, "2", ""); err != nil {
+	if _, err := r.release.ConfirmRollout(ctx, root, "2", ""); err != nil {
 		t.Fatal(err)
 	}
 	r.wantRoles("two", "", "one")
@@ -130,27 +130,27 @@ func TestRolloutOverARestart(t *testing.T) {
 	if ro := r.newest(); ro.ID != "3" {
 		t.Errorf("the next rollout has id %s", ro.ID)
 	}
-	_, err = r.ConfirmRollout(ctx, root, "3", "")
+	_, err = r.release.ConfirmRollout(ctx, root, "3", "")
 	wantCode(t, err, api.CodeNoCandidate)
 }
 
 func TestBundlesInForce(t *testing.T) {
 	r := newRig(t)
-	if l, err := r.Bundles(ctx); err != nil || len(l.Bundles) != 0 {
+	if l, err := r.release.Bundles(ctx); err != nil || len(l.Bundles) != 0 {
 		t.Errorf("without any: %+v, %v", l, err)
 	}
 	r.mustApply("one", api.ApplyOptions{})
-	l, err := r.Bundles(ctx)
+	l, err := r.release.Bundles(ctx)
 	if err != nil || len(l.Bundles) != 1 || l.Bundles[0].Name != "one" || l.Bundles[0].Number != 1 || !l.Bundles[0].Policy || l.Bundles[0].By != "root" {
 		t.Errorf("%+v, %v", l, err)
 	}
 	for name, code := range map[string]string{"one": api.CodeRefused, "none": api.CodeNotFound} {
-		_, err := r.StartRollout(ctx, root, api.RolloutRequest{Remove: name, Reason: "stale"}, nil)
+		_, err := r.release.StartRollout(ctx, root, api.RolloutRequest{Remove: name, Reason: "stale"}, nil)
 		wantCode(t, err, code)
 		if ro := r.newest(); ro.Kind != api.RolloutRemove || ro.Name != name {
 			t.Errorf("%+v", ro)
 		}
-		_, err = r.Plan(ctx, api.PlanRequest{Remove: name}, nil)
+		_, err = r.release.Plan(ctx, api.PlanRequest{Remove: name}, nil)
 		wantCode(t, err, code)
 	}
 	r.wantRoles("one", "", "")
@@ -162,9 +162,9 @@ func TestRolloutsAreBounded(t *testing.T) {
 	r.mustApply("one", api.ApplyOptions{})
 	r.mustApply("two", api.ApplyOptions{Confirm: time.Hour})
 	for range release.KeptRollouts + 20 {
-		_, _ = r.StartRollout(ctx, root, api.RolloutRequest{Remove: "none"}, nil)
+		_, _ = r.release.StartRollout(ctx, root, api.RolloutRequest{Remove: "none"}, nil)
 	}
-	all, err := r.Rollouts(ctx)
+	all, err := r.release.Rollouts(ctx)
 	if err != nil || len(all.Rollouts) > release.KeptRollouts+2 || all.Waiting() == nil || all.Waiting().ID != "2" {
 		t.Errorf("%d rollouts, %v, waiting %+v", len(all.Rollouts), err, all.Waiting())
 	}

@@ -2,8 +2,6 @@
 
 package agent
 
-import "github.com/spillway/spillway/userspace/ledger"
-
 // saveAgain writes what the disk refused before, and reads what could not be read.
 func (a *agent) saveAgain() {
 	if a.now().Sub(a.lastSave).Abs() < saveInterval {
@@ -14,8 +12,6 @@ func (a *agent) saveAgain() {
 		a.reopened.Store(true)
 	}
 	a.bans.Flush()
-	if _, notKept := a.ledger.Problem(ledger.ProblemKept); notKept {
-		a.keepHost()
-	}
+	a.host.KeepAgain()
 	a.ledger.SaveAgain()
 }

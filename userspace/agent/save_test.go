@@ -18,7 +18,7 @@ func TestDiskThatComesLater(t *testing.T) {
 	r.mustApply("one", api.ApplyOptions{})
 	r.pass(10 * time.Minute)
 	r.mustApply("two", api.ApplyOptions{})
-	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: "login broke"}); err != nil {
+	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: "login broke"}); err != nil {
 		t.Fatal(err)
 	}
 	r.stop()

@@ -20,7 +20,7 @@ func listYAML(name string, entries ...string) api.Files {
 }
 
 func (r *rig) ask(req api.RolloutRequest, files api.Files) (*api.Rollout, error) {
-	return r.StartRollout(ctx, root, req, files)
+	return r.release.StartRollout(ctx, root, req, files)
 }
 
 func (r *rig) mustAsk(req api.RolloutRequest, files api.Files, want string) *api.Rollout {
@@ -37,7 +37,7 @@ func (r *rig) mustAsk(req api.RolloutRequest, files api.Files, want string) *api
 
 func (r *rig) wantSet(want string) {
 	r.t.Helper()
-	list, err := r.Bundles(ctx)
+	list, err := r.release.Bundles(ctx)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -64,8 +64,8 @@ func TestSetIsAppliedByName(t *testing.T) {
 	}
 	r.wantSet("edge* feed")
 	r.wantRoles("edge, feed", "", "edge")
-	r.learnResident()
-	rules, err := r.Rules(ctx)
+	r.plane.Learn()
+	rules, err := r.plane.Rules(ctx)
 	if err != nil || rules.Rules[0].ID != "edge/bad" {
 		t.Errorf("rules of the set: %+v, %v", rules, err)
 	}
@@ -74,7 +74,7 @@ func TestSetIsAppliedByName(t *testing.T) {
 	r.wantSet("edge* feed")
 	r.restart()
 	r.wantSet("edge* feed")
-	v, err := r.Verify(ctx)
+	v, err := r.plane.Verify(ctx)
 	if err != nil || !v.OK {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
@@ -88,7 +88,7 @@ func TestSetIsAppliedByName(t *testing.T) {
 	}
 	r.wantSet("edge* feed")
 	// A rollback restores the set before.
-	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: "x"}); err != nil {
+	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	r.wantRoles("edge, feed", "", "")
@@ -99,8 +99,8 @@ func TestSetIsAppliedByName(t *testing.T) {
 	if s, _ := r.Status(ctx); s.Generations[0].Members != nil && s.Generations[0].Role == "stable" {
 		t.Error("a set of one looks like more")
 	}
-	r.learnResident()
-	if rules, err := r.Rules(ctx); err != nil || rules.Rules[0].ID != "bad" {
+	r.plane.Learn()
+	if rules, err := r.plane.Rules(ctx); err != nil || rules.Rules[0].ID != "bad" {
 		t.Errorf("rules of a set of one: %+v, %v", rules, err)
 	}
 }
@@ -142,7 +142,7 @@ func TestSetQuarantine(t *testing.T) {
 	r := newRig(t)
 	r.mustAsk(api.RolloutRequest{}, bundleYAML("edge"), api.RolloutDone)
 	r.mustAsk(api.RolloutRequest{}, listYAML("feed", "198.18.7.0/24"), api.RolloutDone)
-	if _, err := r.Rollback(ctx, root, api.RollbackRequest{Reason: "it blocked us"}); err != nil {
+	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: "it blocked us"}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := r.ask(api.RolloutRequest{}, listYAML("feed", "198.18.7.0/24"))
@@ -198,7 +198,7 @@ func TestSetWithALostBundle(t *testing.T) {
 func TestRollbackOfOneBundle(t *testing.T) {
 	r := newRig(t)
 	back := func(name string) (*api.Change, error) {
-		return r.Rollback(ctx, root, api.RollbackRequest{Bundle: name, Reason: "bad rows"})
+		return r.release.Rollback(ctx, root, api.RollbackRequest{Bundle: name, Reason: "bad rows"})
 	}
 	r.mustAsk(api.RolloutRequest{}, bundleYAML("edge"), api.RolloutDone)
 	first := r.mustAsk(api.RolloutRequest{}, listYAML("feed", "198.18.7.0/24"), api.RolloutDone)
@@ -209,7 +209,7 @@ func TestRollbackOfOneBundle(t *testing.T) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	r.wantLine("rollback applied")
-	list, err := r.Bundles(ctx)
+	list, err := r.release.Bundles(ctx)
 	if err != nil || list.Bundles[0].Digest != edge.Digest || list.Bundles[1].Digest != first.Digest {
 		t.Errorf("in force are %+v, %v", list.Bundles, err)
 	}

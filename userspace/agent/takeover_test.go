@@ -90,7 +90,7 @@ func TestA2UpgradeIsHeldWithoutTheBundle(t *testing.T) {
 	if r.machine.Heartbeat() != 0 {
 		t.Error("the agent looks dead to what decides")
 	}
-	if _, err := r.Rollback(ctx, root, api.RollbackRequest{}); err == nil {
+	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{}); err == nil {
 		t.Error("a rollback of what cannot be read")
 	}
 	if err := os.Rename(path+".away", path); err != nil {

@@ -78,27 +78,27 @@ func TestA17AgentsWords(t *testing.T) {
 					t.Errorf("%s says %q, and not that another program is on the card", what, text)
 				}
 			}
-			c, err := r.agent.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.0/24"})
+			c, err := r.agent.bans.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.0/24"})
 			says("ban", c, err)
-			_, err = r.agent.Unban(ctx, root, "198.51.100.7", "")
+			_, err = r.agent.bans.Unban(ctx, root, "198.51.100.7", "")
 			if e := wantCode(t, err, api.CodeNotFound); !strings.Contains(e.Message+e.Fix, "198.51.100.0/24") || strings.Contains(e.Message, "is not banned") {
 				t.Errorf("unban of an address inside a banned /24 says %q, fix %q", e.Message, e.Fix)
 			}
 			c, err = r.apply("one", api.ApplyOptions{})
 			says("apply", c, err)
-			c, err = r.agent.Rollback(ctx, root, api.RollbackRequest{})
+			c, err = r.agent.release.Rollback(ctx, root, api.RollbackRequest{})
 			says("rollback", c, err)
-			c, err = r.agent.Bypass(ctx, root, api.BypassRequest{On: true, ForSeconds: 60})
+			c, err = r.agent.bypass.Set(ctx, root, api.BypassRequest{On: true, ForSeconds: 60})
 			says("bypass on", c, err)
 			if s, _ := r.Status(ctx); s.Protected || m.unknown && s.State != api.StateUnknown {
 				t.Errorf("under bypass: %s, %q", s.State, s.Says)
 			}
-			c, err = r.agent.Ban(ctx, root, api.BanRequest{Prefix: "192.0.2.77"})
+			c, err = r.agent.bans.Ban(ctx, root, api.BanRequest{Prefix: "192.0.2.77"})
 			says("ban under bypass", c, err)
 			if err == nil && !m.unknown && !strings.Contains(c.Message, "blocks nothing now: ") {
 				t.Errorf("ban under bypass says %q", c.Message)
 			}
-			c, err = r.agent.Bypass(ctx, root, api.BypassRequest{})
+			c, err = r.agent.bypass.Set(ctx, root, api.BypassRequest{})
 			says("bypass off", c, err)
 			s, err := r.Status(ctx)
 			if err != nil || s.Protected != (m.rules && !m.unknown) {

@@ -41,7 +41,7 @@ func TestA10StartWithARecordThatCannotBeRead(t *testing.T) {
 			r.mustApply("one", api.ApplyOptions{})
 			r.pass(10 * time.Minute)
 			r.ban(scraper, time.Hour)
-			if _, err := r.Bypass(ctx, root, api.BypassRequest{On: true, Service: "dns", Reason: "drill"}); err != nil {
+			if _, err := r.bypass.Set(ctx, root, api.BypassRequest{On: true, Service: "dns", Reason: "drill"}); err != nil {
 				t.Fatal(err)
 			}
 			r.stop()
@@ -73,7 +73,7 @@ func TestA10StartWithARecordThatCannotBeRead(t *testing.T) {
 			}
 			// What a person does goes through, and is in the kernel; the disk has it later.
 			r.ban(scanner, time.Hour)
-			if _, err := r.Bypass(ctx, root, api.BypassRequest{On: true, ForSeconds: 600, Reason: "panic"}); err != nil {
+			if _, err := r.bypass.Set(ctx, root, api.BypassRequest{On: true, ForSeconds: 600, Reason: "panic"}); err != nil {
 				t.Errorf("%s: %v", what, err)
 			}
 			for name, data := range files {
@@ -93,7 +93,7 @@ func TestA10StartWithARecordThatCannotBeRead(t *testing.T) {
 				if r.role("stable") != "one" || r.knownGood() != "one" {
 					t.Errorf("%s, %s: stable %q, last-known-good %q", what, when, r.role("stable"), r.knownGood())
 				}
-				bans, err := r.agent.Bans(ctx)
+				bans, err := r.agent.bans.List(ctx)
 				if err != nil || len(bans.Bans) != 2 || bans.Bans[0].Reason != "test" || bans.Bans[1].Reason != "test" {
 					t.Errorf("%s, %s: bans %+v, %v", what, when, bans, err)
 				}
@@ -119,7 +119,7 @@ func TestA10BundleThatCannotBeRead(t *testing.T) {
 		name := strings.TrimPrefix(c.Digest.String(), "sha256:")
 		r.restart()
 		r.cannotRead(errno, name)
-		r.learnResident()
+		r.plane.Learn()
 		if s, _ := r.Status(ctx); !hasProblem(s, ledger.ProblemBundle) {
 			t.Errorf("%v: problems %v", errno, s.Problems)
 		}

@@ -31,7 +31,7 @@ func TestKernelThatCannotBeOpened(t *testing.T) {
 	if e := wantCode(t, err, api.CodeUnavailable); !strings.Contains(e.Message, "ABI") {
 		t.Errorf("%v", e)
 	}
-	if _, err := r.agent.Plan(ctx, api.PlanRequest{Remove: "one"}, bundleYAML("two")); err != nil {
+	if _, err := r.agent.release.Plan(ctx, api.PlanRequest{Remove: "one"}, bundleYAML("two")); err != nil {
 		t.Errorf("a plan needs no kernel: %v", err)
 	}
 	if err := r.healthy(); err != nil {
@@ -105,13 +105,13 @@ func TestVerify(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.mustApply("two", api.ApplyOptions{})
-	v, err := r.agent.Verify(ctx)
+	v, err := r.agent.plane.Verify(ctx)
 	if err != nil || !v.OK || r.machine.did("VerifyGeneration") != 2 {
 		t.Errorf("%+v, %v, %d generations", v, err, r.machine.did("VerifyGeneration"))
 	}
 	r.restart()
 	r.machine.drift = []loader.Drift{{Where: "slot 1", Want: "a", Got: "b"}}
-	v, err = r.agent.Verify(ctx)
+	v, err = r.agent.plane.Verify(ctx)
 	if err != nil || v.OK || len(v.Entries) != 2 || len(v.Left) != 0 {
 		t.Errorf("after a restart, with drift: %+v, %v", v, err)
 	}
@@ -124,7 +124,7 @@ func TestVerify(t *testing.T) {
 	}
 	r.machine.drift = nil
 	r.start()
-	v, err = r.agent.Verify(ctx)
+	v, err = r.agent.plane.Verify(ctx)
 	if err != nil || v.OK || len(v.Left) != 2 {
 		t.Errorf("what cannot be compared must not be ok: %+v, %v", v, err)
 	}

@@ -51,7 +51,7 @@ func (b *backend) History(_ context.Context, limit int) (*History, error) {
 	return &History{Skipped: limit}, b.err
 }
 
-func (b *backend) Bans(context.Context) (*BanList, error) { return &BanList{Capacity: 9}, b.err }
+func (b *backend) List(context.Context) (*BanList, error) { return &BanList{Capacity: 9}, b.err }
 
 func (b *backend) Bundles(context.Context) (*BundleList, error) {
 	return &BundleList{Bundles: []Bundle{{Name: "edge", Number: 4}}}, b.err
@@ -91,7 +91,7 @@ func (b *backend) Reload(_ context.Context, by Caller, r ReloadRequest) (*Change
 	return b.did(by, "reload %+v", r)
 }
 
-func (b *backend) Bypass(_ context.Context, by Caller, r BypassRequest) (*Change, error) {
+func (b *backend) Set(_ context.Context, by Caller, r BypassRequest) (*Change, error) {
 	return b.did(by, "bypass %+v", r)
 }
 
@@ -103,7 +103,7 @@ func (b *backend) Unban(_ context.Context, by Caller, prefix, reason string) (*C
 	return b.did(by, "unban %s %s", prefix, reason)
 }
 
-func (b *backend) Events(recent int, follow, _ bool) ([]Event, <-chan Event, func()) {
+func (b *backend) Follow(recent int, follow, _ bool) ([]Event, <-chan Event, func()) {
 	past := b.past[max(0, len(b.past)-recent):]
 	if !follow {
 		return past, nil, func() {}
@@ -126,7 +126,7 @@ func serveRole(t *testing.T, b *backend, role Role, dir string) (*Client, *Serve
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(ServerOptions{Role: role, Socket: path, Operate: filepath.Join(dir, "operate.sock"), Log: slog.New(slog.DiscardHandler)}, b)
+	s := NewServer(ServerOptions{Role: role, Socket: path, Operate: filepath.Join(dir, "operate.sock"), Log: slog.New(slog.DiscardHandler)}, behind(b))
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	c := NewClient(path)
@@ -142,4 +142,19 @@ func serveRole(t *testing.T, b *backend, role Role, dir string) (*Client, *Serve
 		}
 	})
 	return c, s, path
+}
+
+// answers stands for every room of the agent.
+type answers interface {
+	siteBackend
+	kernelBackend
+	releaseBackend
+	banBackend
+	bypassBackend
+	eventBackend
+	ledgerBackend
+}
+
+func behind(b answers) Backend {
+	return Backend{Site: b, Kernel: b, Release: b, Bans: b, Bypass: b, Events: b, Ledger: b}
 }

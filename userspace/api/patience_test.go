@@ -26,7 +26,7 @@ func hanging(t *testing.T, b *backend) (c *Client, s *Server, wake func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = NewServer(ServerOptions{Role: RoleOperate, Socket: path, Operate: path, Log: slog.New(slog.DiscardHandler)}, b)
+	s = NewServer(ServerOptions{Role: RoleOperate, Socket: path, Operate: path, Log: slog.New(slog.DiscardHandler)}, behind(b))
 	done := make(chan error, 1)
 	woken := false
 	t.Cleanup(func() {
@@ -152,7 +152,7 @@ func TestA18SlowIsNotHung(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(ServerOptions{Role: RoleOperate, Socket: path, Log: slog.New(slog.DiscardHandler)}, b)
+	s := NewServer(ServerOptions{Role: RoleOperate, Socket: path, Log: slog.New(slog.DiscardHandler)}, behind(b))
 	go func() { _ = s.Serve(l) }()
 	defer s.Shutdown(context.Background())
 	c := NewClient(path)

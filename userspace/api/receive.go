@@ -142,7 +142,7 @@ func (s *Server) plan(r *http.Request) (any, error) {
 	if err := oneOf(files, q.Remove, ""); err != nil {
 		return nil, err
 	}
-	return result(s.backend.Plan(withDeadline(r.Context(), r), q, files))
+	return result(s.backend.Release.Plan(withDeadline(r.Context(), r), q, files))
 }
 
 func (s *Server) startRollout(ctx context.Context, by Caller, r *http.Request) (any, error) {
@@ -158,7 +158,7 @@ func (s *Server) startRollout(ctx context.Context, by Caller, r *http.Request) (
 	if c := q.ConfirmSeconds; c != 0 && (c < 1 || c > maxConfirm.Seconds()) {
 		return nil, &Error{Code: CodeInvalid, Message: fmt.Sprintf("confirmSeconds %v is no time from 1 second to 168 hours", q.ConfirmSeconds), Fix: "use for example 300"}
 	}
-	return result(s.backend.StartRollout(ctx, by, q, files))
+	return result(s.backend.Release.StartRollout(ctx, by, q, files))
 }
 
 // maxConfirm is the longest time for a confirmation.

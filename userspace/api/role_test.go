@@ -166,7 +166,7 @@ func TestHeavyRequestsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(ServerOptions{Role: RoleRead, Socket: path, Log: slog.New(slog.DiscardHandler)}, b)
+	s := NewServer(ServerOptions{Role: RoleRead, Socket: path, Log: slog.New(slog.DiscardHandler)}, behind(b))
 	go func() { _ = s.Serve(l) }()
 	defer s.Shutdown(context.Background())
 	c := NewClient(path)

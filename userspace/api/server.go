@@ -14,35 +14,6 @@ import (
 	"time"
 )
 
-// Backend is what answers behind the sockets. Its errors should be an *Error; any other is told as internal. What changes
-// something asks Late once it holds its locks, before the effect.
-type Backend interface {
-	Status(context.Context) (*Status, error)
-	Generations(context.Context) (*GenerationList, error)
-	Rules(context.Context) (*RuleList, error)
-	Verify(context.Context) (*Verification, error)
-	History(ctx context.Context, limit int) (*History, error)
-	Bans(context.Context) (*BanList, error)
-	Bundles(context.Context) (*BundleList, error)
-	Rollouts(context.Context) (*RolloutList, error)
-	// Plan and StartRollout get a nil Files when the request removes a bundle.
-	Plan(ctx context.Context, r PlanRequest, files Files) (*Plan, error)
-	StartRollout(ctx context.Context, by Caller, r RolloutRequest, files Files) (*Rollout, error)
-	ConfirmRollout(ctx context.Context, by Caller, id, reason string) (*Change, error)
-	// EndRollout withdraws a rollout that is not over.
-	EndRollout(ctx context.Context, by Caller, id, reason string) (*Change, error)
-	Rollback(ctx context.Context, by Caller, r RollbackRequest) (*Change, error)
-	Reload(ctx context.Context, by Caller, r ReloadRequest) (*Change, error)
-	Bypass(ctx context.Context, by Caller, r BypassRequest) (*Change, error)
-	Ban(ctx context.Context, by Caller, r BanRequest) (*Change, error)
-	Unban(ctx context.Context, by Caller, prefix, reason string) (*Change, error)
-	// Events returns the last events and, with follow, a channel of new ones; with all no pass is left out, within the
-	// kernel's budget of events. stop ends it.
-	Events(recent int, follow, all bool) (past []Event, next <-chan Event, stop func())
-	// Forbidden is told when a caller who may not change anything tried to.
-	Forbidden(by Caller, verb string)
-}
-
 // ServerOptions are one socket.
 type ServerOptions struct {
 	Role Role
@@ -147,28 +118,28 @@ func (s *Server) routes() []route {
 	heavy := func(r route) route { r.heavy = true; return r }
 	all := []route{
 		urgent(look("GET /v1/ping", func(*http.Request) (any, error) { return &Ping{NewEnvelope(), os.Getpid()}, nil })),
-		look("GET /v1/status", func(r *http.Request) (any, error) { return b.Status(r.Context()) }),
-		look("GET /v1/generations", func(r *http.Request) (any, error) { return b.Generations(r.Context()) }),
-		look("GET /v1/rules", func(r *http.Request) (any, error) { return b.Rules(r.Context()) }),
-		heavy(look("GET /v1/verify", func(r *http.Request) (any, error) { return b.Verify(r.Context()) })),
+		look("GET /v1/status", func(r *http.Request) (any, error) { return b.Site.Status(r.Context()) }),
+		look("GET /v1/generations", func(r *http.Request) (any, error) { return b.Kernel.Generations(r.Context()) }),
+		look("GET /v1/rules", func(r *http.Request) (any, error) { return b.Kernel.Rules(r.Context()) }),
+		heavy(look("GET /v1/verify", func(r *http.Request) (any, error) { return b.Kernel.Verify(r.Context()) })),
 		heavy(look("GET /v1/history", s.history, "limit")),
-		look("GET /v1/bundles", func(r *http.Request) (any, error) { return b.Bundles(r.Context()) }),
+		look("GET /v1/bundles", func(r *http.Request) (any, error) { return b.Release.Bundles(r.Context()) }),
 		look("GET /v1/bundles/{name}", s.bundle),
-		look("GET /v1/rollouts", func(r *http.Request) (any, error) { return b.Rollouts(r.Context()) }),
+		look("GET /v1/rollouts", func(r *http.Request) (any, error) { return b.Release.Rollouts(r.Context()) }),
 		look("GET /v1/rollouts/{id}", s.rollout),
-		heavy(look("GET /v1/bans", func(r *http.Request) (any, error) { return b.Bans(r.Context()) })),
+		heavy(look("GET /v1/bans", func(r *http.Request) (any, error) { return b.Bans.List(r.Context()) })),
 		{pattern: "GET /v1/events", needs: RoleRead, handle: s.events},
 		// A plan changes nothing, but an upload takes memory that belongs to whoever operates.
 		{pattern: "POST /v1/plan", needs: RoleOperate, handle: s.reply(nil, s.plan)},
 		change("POST /v1/rollouts", "apply", s.startRollout),
-		change("POST /v1/rollouts/{id}/confirm", "confirm", byName("id", b.ConfirmRollout)),
-		change("DELETE /v1/rollouts/{id}", "withdraw", byName("id", b.EndRollout)),
+		change("POST /v1/rollouts/{id}/confirm", "confirm", byName("id", b.Release.ConfirmRollout)),
+		change("DELETE /v1/rollouts/{id}", "withdraw", byName("id", b.Release.EndRollout)),
 		change("DELETE /v1/bundles/{name}", "remove", s.removeBundle),
-		urgent(change("POST /v1/rollback", "rollback", maybe(b.Rollback))),
-		change("POST /v1/reload", "reload", maybe(b.Reload)),
-		urgent(change("POST /v1/bypass", "bypass", body(lenient, b.Bypass))),
-		change("POST /v1/bans", "ban", body(strict, b.Ban)),
-		change("DELETE /v1/bans/{prefix...}", "unban", byName("prefix", b.Unban)),
+		urgent(change("POST /v1/rollback", "rollback", maybe(b.Release.Rollback))),
+		change("POST /v1/reload", "reload", maybe(b.Site.Reload)),
+		urgent(change("POST /v1/bypass", "bypass", body(lenient, b.Bypass.Set))),
+		change("POST /v1/bans", "ban", body(strict, b.Bans.Ban)),
+		change("DELETE /v1/bans/{prefix...}", "unban", byName("prefix", b.Bans.Unban)),
 	}
 	if s.Metrics != nil {
 		all = append(all, route{pattern: "GET /metrics", needs: RoleRead, handle: func(w http.ResponseWriter, r *http.Request) {
@@ -212,7 +183,7 @@ func (s *Server) change(verb string, f changer) http.HandlerFunc {
 		by := callerFrom(r.Context())
 		group, err := s.group()
 		if by.UID != 0 && (err != nil || !by.mayChange(group)) {
-			s.backend.Forbidden(by, verb)
+			s.backend.Ledger.Forbidden(by, verb)
 			s.refuse(w, &Error{Code: CodeForbidden, Message: fmt.Sprintf("user %s may not %s", by.User, verb), Fix: "run it as root, or as a member of the socket's group"})
 			return
 		}
@@ -245,7 +216,7 @@ func (s *Server) history(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.backend.History(r.Context(), limit)
+	return s.backend.Ledger.History(r.Context(), limit)
 }
 
 func (s *Server) bundle(r *http.Request) (any, error) {
@@ -258,7 +229,7 @@ func (s *Server) bundle(r *http.Request) (any, error) {
 
 // named finds the bundle in force that a path names.
 func (s *Server) named(r *http.Request) (*Bundle, error) {
-	all, err := s.backend.Bundles(r.Context())
+	all, err := s.backend.Release.Bundles(r.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -282,12 +253,12 @@ func (s *Server) removeBundle(ctx context.Context, by Caller, r *http.Request) (
 			return nil, &Error{Code: CodeInvalid, Message: "the path names the bundle that is removed, and the body another"}
 		}
 		q.Remove = b.Name
-		return s.backend.StartRollout(ctx, by, q, nil)
+		return s.backend.Release.StartRollout(ctx, by, q, nil)
 	})(ctx, by, r)
 }
 
 func (s *Server) rollout(r *http.Request) (any, error) {
-	all, err := s.backend.Rollouts(r.Context())
+	all, err := s.backend.Release.Rollouts(r.Context())
 	if err != nil {
 		return nil, err
 	}
@@ -365,7 +336,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.streams.give()
 	q := r.URL.Query()
-	past, next, stop := s.backend.Events(recent, q.Get("follow") == "true", q.Get("all") == "true")
+	past, next, stop := s.backend.Events.Follow(recent, q.Get("follow") == "true", q.Get("all") == "true")
 	defer stop()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	control := http.NewResponseController(w)

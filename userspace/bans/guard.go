@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
 )
 
 // banPrefix reads an address or a prefix.
@@ -27,7 +28,7 @@ func (s *Bans) guard(p netip.Prefix, h *config.Host) error {
 	}
 	for _, row := range h.Allowlist {
 		if row.Prefix.Overlaps(p) {
-			return protectedError(p, "the allowlist's "+row.Prefix.String()+NoteOf(row.Note))
+			return protectedError(p, "the allowlist's "+row.Prefix.String()+hostfile.NoteOf(row.Note))
 		}
 	}
 	own, err := s.Own()
@@ -40,14 +41,6 @@ func (s *Bans) guard(p netip.Prefix, h *config.Host) error {
 		}
 	}
 	return nil
-}
-
-// NoteOf writes the note of a row behind it.
-func NoteOf(note string) string {
-	if note == "" {
-		return ""
-	}
-	return " (" + note + ")"
 }
 
 func protectedError(p netip.Prefix, what string) error {

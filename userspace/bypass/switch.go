@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -37,3 +38,17 @@ type Switch struct {
 
 // New touches nothing until it is asked to.
 func New(o Options) *Switch { return &Switch{Options: o} }
+
+// Tell adds to status who switched it on, and why.
+func (w *Switch) Tell(s *api.Status) {
+	known := w.Ledger.Record().Bypass
+	explain := func(b *api.Bypass, name string) {
+		if by, ok := known[name]; ok && b.Active {
+			b.Since, b.By, b.Reason = by.Since, by.By, by.Reason
+		}
+	}
+	explain(&s.Bypass, "")
+	for i := range s.Services {
+		explain(&s.Services[i].Bypass, s.Services[i].Name)
+	}
+}

@@ -3,6 +3,8 @@
 package ledger
 
 import (
+	"context"
+
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -37,6 +39,22 @@ func Note(change *api.Change, err error) {
 	if err != nil {
 		change.Details = append(change.Details, "the kernel has it, but the disk refused the record: "+err.Error())
 	}
+}
+
+// History tells the newest lines; all of them when limit is 0.
+func (l *Ledger) History(_ context.Context, limit int) (*api.History, error) {
+	entries, skipped, err := l.store.History(limit)
+	if err != nil {
+		return nil, err
+	}
+	return Reply(entries, skipped), nil
+}
+
+// Forbidden writes down that a caller who may not change anything tried to.
+func (l *Ledger) Forbidden(by api.Caller, verb string) {
+	e := l.Entry(by, verb, "")
+	e.Outcome, e.Detail = api.OutcomeRefused, []string{"not root, and not in the socket's group"}
+	l.Audit(e)
 }
 
 // Reply turns lines of the history into the API's form.

@@ -17,9 +17,15 @@ import (
 type Files interface {
 	recordFiles
 	bundleFiles
-	Append(state.Entry) error
+	historyFile
 	Crashed(work string) (times int, last time.Time)
 	Attempt(work string) (end func())
+}
+
+// historyFile is what was done, a line each.
+type historyFile interface {
+	Append(state.Entry) error
+	History(limit int) (entries []state.Entry, skipped int, err error)
 }
 
 type recordFiles interface {

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/hostfile"
 )
 
 // The keys of problems that come and go.
@@ -30,7 +29,6 @@ const (
 	ProblemUnnamed = "unnamed_interface"
 	ProblemOwner   = "pins_not_owned"
 	ProblemReload  = "reload_held"
-	ProblemHostOld = hostfile.CodeNotInForce
 	ProblemKept    = "host_file_not_kept"
 	ProblemMode    = "mode_held"
 	ProblemQueue   = "queue_not_kept"

@@ -10,13 +10,14 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // AttachNew attaches to interfaces that the new host file adds. One that does not exist yet is attached when it comes;
 // any other failure undoes the rest and refuses the file.
 func (pl *Plane) AttachNew(d Dataplane, old, next *config.Host) (attached []string, err error) {
-	for _, name := range Gone(next, old) {
+	for _, name := range hostfile.Gone(next, old) {
 		i := next.Interfaces[slices.IndexFunc(next.Interfaces, func(i config.Interface) bool { return i.Name == name })]
 		got, linked := pl.linked(d, i.Name)
 		var err error
@@ -34,17 +35,6 @@ func (pl *Plane) AttachNew(d Dataplane, old, next *config.Host) (attached []stri
 		attached = append(attached, name)
 	}
 	return attached, nil
-}
-
-// Gone returns the names of interfaces of one host file that another does not have.
-func Gone(from, in *config.Host) []string {
-	var out []string
-	for _, i := range from.Interfaces {
-		if !slices.ContainsFunc(in.Interfaces, func(n config.Interface) bool { return n.Name == i.Name }) {
-			out = append(out, i.Name)
-		}
-	}
-	return out
 }
 
 // Detach takes the root program off interfaces that the host file in force does not name. One that it names under the

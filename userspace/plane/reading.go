@@ -44,15 +44,3 @@ func (pl *Plane) withAttach(r view.Reading) view.Reading {
 	}
 	return r
 }
-
-func Generations(k Kernel) ([]api.Generation, error) {
-	all, err := k.Generations()
-	if err != nil {
-		return nil, err
-	}
-	out := make([]api.Generation, 0, len(all))
-	for _, g := range all {
-		out = append(out, view.Generation(g))
-	}
-	return out, nil
-}

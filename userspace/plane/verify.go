@@ -141,11 +141,10 @@ func (pl *Plane) compare(d Dataplane, one comparison, roles []string) (*api.Veri
 	if err != nil {
 		return nil, err
 	}
-	named, err := Generations(d)
+	named, err := pl.named(d)
 	if err != nil {
 		return nil, err
 	}
-	pl.Ledger.NameGenerations(named)
 	for i, g := range all {
 		if !slices.Contains(roles, g.Role) || i >= len(named) {
 			continue

@@ -63,9 +63,3 @@ func (mg *Manager) Plan(ctx context.Context, r api.PlanRequest, files api.Files)
 
 // InForce returns the stable generation: the kernel's, or the record's when the kernel part is not loaded.
 func (mg *Manager) InForce() *state.Generation { return mg.archive.inForce() }
-
-// Ways lists the generations that can be gone back to.
-func (mg *Manager) Ways() []api.Known { return mg.archive.ways() }
-
-// TellQueue adds to status what waits.
-func (mg *Manager) TellQueue(s *api.Status) { mg.queue.tell(s) }

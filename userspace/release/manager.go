@@ -66,8 +66,5 @@ func (mg *Manager) Change() sync.Locker { return mg.change }
 // Counts returns how many applies had which outcome, and how many rollbacks there were.
 func (mg *Manager) Counts() (applies map[string]uint64, rollbacks uint64) { return mg.tally.counts() }
 
-// IdleReason says why the stable bundle blocks nobody now, as the end of "it bakes once …"; "" when it decides.
-func (mg *Manager) IdleReason(d Kernel) string { return mg.bake.idleReason(d) }
-
 // TellMode says that a host observes although its file says enforce.
 func (mg *Manager) TellMode() { mg.modes.tell() }

@@ -58,6 +58,7 @@ func (d *simDisk) Save(r *state.Record) error {
 }
 
 func (d *simDisk) Append(state.Entry) error                 { return d.refuses() }
+func (d *simDisk) History(int) ([]state.Entry, int, error)  { return nil, 0, nil }
 func (d *simDisk) Crashed(string) (times int, at time.Time) { return 0, time.Time{} }
 func (d *simDisk) Attempt(string) func()                    { return func() {} }
 func (d *simDisk) SaveNames(*config.Bundle) error           { return nil }

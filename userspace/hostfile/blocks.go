@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package agent
+package hostfile
 
 import (
 	"fmt"
@@ -10,22 +10,20 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/bans"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// holdHost is the code of a hold on a host file.
-const holdHost = "host"
+// codeHold is that of a hold on a host file.
+const codeHold = "host"
 
-// newlyBlocks says what the next host file lets be blocked that the one in force, published in this mode, does not. As
+// NewlyBlocks says what the next host file lets be blocked that the one in force, published in this mode, does not. As
 // long as host files do not go through a rollout, this is what a person is asked about.
-func newlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
+func NewlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
 	var out []string
 	if view.ModeOf(next.MaxMode) == bpf.ModeEnforce && mode != bpf.ModeEnforce {
 		out = append(out, "max_mode enforce: what is only counted now is blocked")
 	}
-	for _, name := range plane.Gone(next, old) {
+	for _, name := range Gone(next, old) {
 		out = append(out, "interface "+name+": its traffic is inspected")
 	}
 	for _, s := range next.Services {
@@ -41,7 +39,7 @@ func newlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
 		if !slices.ContainsFunc(next.Allowlist, func(n config.AllowEntry) bool {
 			return n.Prefix.Bits() <= row.Prefix.Bits() && n.Prefix.Contains(row.Prefix.Addr())
 		}) {
-			out = append(out, fmt.Sprintf("allowlist: %s%s is no longer protected", row.Prefix, bans.NoteOf(row.Note)))
+			out = append(out, fmt.Sprintf("allowlist: %s%s is no longer protected", row.Prefix, NoteOf(row.Note)))
 		}
 	}
 	for _, name := range next.AcceptReasons {
@@ -76,11 +74,19 @@ func looserGuards(old, next config.Guards) []string {
 	return out
 }
 
-// heldHost asks about what a host file can newly block.
-func heldHost(blocks []string) *api.Error {
+// Held asks about what a host file can newly block.
+func Held(blocks []string) *api.Error {
 	e := &api.Error{Code: api.CodeHeld, Message: "the host file is valid, and can newly block; the old one goes on until a person says yes", Fix: "spillway reload --yes"}
 	for _, b := range blocks {
-		e.Holds = append(e.Holds, api.Hold{Code: holdHost, Text: b})
+		e.Holds = append(e.Holds, api.Hold{Code: codeHold, Text: b})
 	}
 	return e
+}
+
+// NoteOf writes the note of a row behind it.
+func NoteOf(note string) string {
+	if note == "" {
+		return ""
+	}
+	return " (" + note + ")"
 }
