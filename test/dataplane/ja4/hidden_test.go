@@ -202,7 +202,7 @@ var disturbances = []struct {
 	}},
 	{"a SYN that came again, late", func(c *client) {
 		c.all(700)
-		zero[bpf.SynRecord](c.p, bpf.DataplaneMapSyns)
+		c.p.must(c.p.Forget(bpf.DataplaneMapSyns))
 		c.p.run(c.k.SYN())
 		c.evict()
 	}},
@@ -241,7 +241,7 @@ func (p *plane) idOf(name string) uint8 {
 }
 
 // losePlaces takes all places of hellos that are not whole away, as a crowd would.
-func (p *plane) losePlaces() { zero[bpf.Hello](p, bpf.DataplaneMapHellos) }
+func (p *plane) losePlaces() { p.must(p.Forget(bpf.DataplaneMapHellos)) }
 
 // Nobody whose hello a network or we disturbed is taken for somebody who hides it; nor is he asked about for ever.
 func TestVisitorIsNeverHidden(t *testing.T) {

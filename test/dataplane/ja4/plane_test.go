@@ -122,38 +122,15 @@ func (p *plane) renew() {
 // forget empties what the kernel remembers of connections and shapes.
 func (p *plane) forget() {
 	p.t.Helper()
-	empty[bpf.FlowKey, bpf.Flow](p, bpf.DataplaneMapFlows)
-	for _, name := range []string{bpf.DataplaneMapShapes, bpf.DataplaneMapShapesListed} {
-		empty[bpf.ShapeKey, bpf.Shape](p, name)
-	}
-	zero[bpf.Hello](p, bpf.DataplaneMapHellos)
-	zero[bpf.HelloSet](p, bpf.DataplaneMapHelloSets)
-	zero[bpf.SynRecord](p, bpf.DataplaneMapSyns)
-	zero[bpf.ShapeBudget](p, bpf.DataplaneMapShapeBudgets)
+	p.must(p.Forget(bpf.DataplaneMapFlows, bpf.DataplaneMapShapes, bpf.DataplaneMapShapesListed, bpf.DataplaneMapHellos,
+		bpf.DataplaneMapHelloSets, bpf.DataplaneMapSyns))
 	p.refillBudgets()
 }
 
 // refillBudgets gives every processor its second's budget for new shapes back.
 func (p *plane) refillBudgets() {
 	p.t.Helper()
-	m := p.maps[bpf.DataplaneMapWorkspaces]
-	each := make([][]byte, ebpf.MustPossibleCPU())
-	for i := range each {
-		each[i] = make([]byte, m.ValueSize())
-	}
-	p.must(m.Put(uint32(0), each))
-	zero[bpf.ShapeBudget](p, bpf.DataplaneMapShapeBudgets)
-}
-
-func empty[K comparable, V any](p *plane, name string) {
-	p.t.Helper()
-	p.must(support.Empty[K, V](p.maps[name]))
-}
-
-func zero[V any](p *plane, name string) {
-	p.t.Helper()
-	var nothing V
-	p.must(support.Fill(p.maps[name], nothing))
+	p.must(p.Forget(bpf.DataplaneMapWorkspaces, bpf.DataplaneMapShapeBudgets))
 }
 
 func (p *plane) publishHost(h *config.Host) {

@@ -114,7 +114,7 @@ func (s *schedule) interfere(v *client, stranger string) {
 	case 7:
 		p.must(p.RefillPrograms())
 	case 8:
-		zero[bpf.SynRecord](p, bpf.DataplaneMapSyns)
+		p.must(p.Forget(bpf.DataplaneMapSyns))
 	case 9: // unfinished hellos of others
 		from := netip.AddrPortFrom(netip.MustParseAddr(stranger), uint16(s.r.IntN(60000)+1))
 		other := clienthello.Connection{Source: from, Dest: v.k.Dest, ISN: s.r.Uint32(), Ack: 1}

@@ -13,7 +13,7 @@ import (
 // Where an answer would not leave, a reset is a drop: the first payload and what follows it, and observed as such.
 func TestResetWithoutAnswersIsADrop(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		p.publish(f.plain(), f.resetBots())
 		k := r.connect(r.listen(), f.bot, true)
 		const loopback = 1

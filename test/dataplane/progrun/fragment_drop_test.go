@@ -35,7 +35,7 @@ func (f family) onlyTLS() *config.Host {
 // What begins a TCP segment in fragments is dropped by itself, and whatever spares a visitor elsewhere spares them here.
 func TestDroppedFragments(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t)
+		p := borrow(t)
 		p.publish(f.onlyTLS(), f.cutting())
 		noUDP := first(f.udp(f.visitor, dnsPort))
 		noUDP.Body = packet.Raw{Protocol: packet.ProtoUDP}
@@ -75,7 +75,7 @@ func TestDroppedFragments(t *testing.T) {
 // Without its agent nothing is dropped; a candidate drops only for its share, and while its lease lives.
 func TestDroppedFragmentsOfACandidate(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t)
+		p := borrow(t)
 		p.publish(f.onlyTLS(), f.usual().bundle())
 		p.want("stable lets fragments pass", first(f.syn(f.visitor)), passes("no_match"))
 		p.try(f.cutting(), 1000)
@@ -90,7 +90,7 @@ func TestFragmentsWithoutPortsOfAnAddress(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		h := f.onlyTLS()
 		h.Services = append(h.Services, config.Service{Name: "plain", Addresses: []config.Address{{}}, Port: 80, Kind: config.KindHTTP, Local: true})
-		p := open(t)
+		p := borrow(t)
 		p.publish(h, f.cutting())
 		p.want("with ports", first(f.syn(f.visitor)), drops("fragment"))
 		p.want("without", headerless(f.syn(f.visitor)), passes("fragment"))

@@ -69,7 +69,7 @@ func (p *plane) strip(frame []byte, a loader.Arrival) ([]byte, string) {
 // A request for Multipath TCP becomes NOPs, at any place among the options, and the checksum stays right; nothing else changes.
 func TestMPTCPIsStripped(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t)
+		p := borrow(t)
 		p.publish(f.stripping(), f.usual().bundle())
 		for name, c := range map[string]struct {
 			options []byte
@@ -120,7 +120,7 @@ func nops(n int) []byte { return bytes.Repeat([]byte{1}, n) }
 func TestStrippedSYNKeepsItsFingerprint(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		b := rules().rule("multi", 100).tcp("multi", "64240:2-30:1460:").bundle()
-		p := open(t)
+		p := borrow(t)
 		p.publish(f.stripping(), b)
 		listed := f.segment(f.visitor, packet.TCP{Seq: visitorISN, Flags: packet.SYN, Options: slices.Concat(packet.MSS(1460), mpCapable)})
 		p.want("listed", listed, drops("tcp_fingerprint"))
@@ -130,7 +130,7 @@ func TestStrippedSYNKeepsItsFingerprint(t *testing.T) {
 // Where nothing may be blocked nothing is stripped either.
 func TestMPTCPIsLeftAlone(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t)
+		p := borrow(t)
 		syn := f.segment(f.visitor, packet.TCP{Seq: visitorISN, Flags: packet.SYN, Options: slices.Concat(browserOptions, mpCapable)})
 		p.publish(f.site(), f.usual().bundle())
 		p.want("not asked for", syn, passes("no_match"))
@@ -165,7 +165,7 @@ func TestMPTCPIsLeftAlone(t *testing.T) {
 // A frame whose sum is to be added by a card keeps the sum of its pseudo header, on an interface where such come.
 func TestMPTCPOfPartialSums(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t)
+		p := borrow(t)
 		p.publish(f.stripping(), f.usual().bundle())
 		frame := f.segment(f.visitor, packet.TCP{Seq: visitorISN, Flags: packet.SYN, Options: slices.Concat(browserOptions, mpCapable)}).Bytes()
 		at := len(frame) - len(optionsOf(frame)) - 20

@@ -26,10 +26,10 @@ type plane struct {
 	values []bpf.Counts
 }
 
-// capacity is small: a test that fills a map shall not take long.
+// capacity is small: a test that fills a map shall not take long, nor one that borrows a plane, whose arrays are zeroed first.
 var capacity = config.Capacity{
 	Prefixes4: 1024, Prefixes6: 1024, TCPFingerprints: 256, Rules: 64,
-	Flows: 4096, Syns: 4096, Bans: 64, Allowlist: 64, Services: 16,
+	Flows: 4096, Syns: 4096, Hellos: 64, Shapes: 4096, Bans: 64, Allowlist: 64, Services: 16,
 }
 
 func open(t *testing.T) *plane {

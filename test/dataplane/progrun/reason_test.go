@@ -195,7 +195,7 @@ func TestNothingPublishedPasses(t *testing.T) {
 // A generation that was compiled before a service was added knows no policy for it.
 func TestNewServicePassesUntilABundleKnowsIt(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
-		p := open(t)
+		p := borrow(t)
 		h := f.site()
 		h.Services = h.Services[:1]
 		p.publish(h, f.usual().bundle())

@@ -68,7 +68,7 @@ func (p *plane) fins() uint64 {
 // window the FIN is and whatever its frame looks like; outside the window it is dropped.
 func TestReleaseByFIN(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		p.publish(f.site(), f.dropBots())
 		p.bake()
@@ -104,7 +104,7 @@ func TestReleaseByFIN(t *testing.T) {
 // ends the connection, the packet that decides too.
 func TestReleaseAfterAFINThatPassed(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		p.publish(f.site(), f.dropBots())
 		far := uint32(len(hello))
@@ -151,7 +151,7 @@ func TestReleaseAfterAFINThatPassed(t *testing.T) {
 // What may heal, or what somebody stands above, is not released; nor is the next user of the address and port.
 func TestReleaseNothing(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		connect := func() *conn {
 			k := r.connect(l, f.bot, true)
@@ -223,7 +223,7 @@ func TestReleaseNothing(t *testing.T) {
 // What the agent closes: flows that the stable generation blocks for good, and only while the socket is their own.
 func TestBlockedFlowsAreFoundForGood(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		found := func() []loader.BlockedFlow {
 			t.Helper()

@@ -7,10 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -178,7 +176,7 @@ const verdictReset = uint8(bpf.VerdictReset)
 // onEachFamily runs a test over IPv4 and then over IPv6 on one dataplane.
 func onEachFamily(t *testing.T, test func(t *testing.T, p *plane, f family)) {
 	t.Helper()
-	p := open(t)
+	p := borrow(t)
 	for _, name := range []string{bpf.DataplaneMapFlows, bpf.DataplaneMapSyns, bpf.DataplaneMapCounters, bpf.DataplaneMapInterfaces} {
 		p.pinned(name) // for as long as the dataplane is open
 	}
@@ -199,22 +197,5 @@ func (p *plane) forgetFlows() {
 	p.t.Helper()
 	for k := range p.flows() {
 		p.must(p.pinned(bpf.DataplaneMapFlows).Delete(k))
-	}
-}
-
-// enterReady is enter, and waits until the server's address can be used: the kernel makes an IPv6 address usable by a
-// work of its own, also on lo.
-func enterReady(t *testing.T, f family) *room {
-	t.Helper()
-	r := enter(t, f)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		l, err := net.Listen("tcp", netip.AddrPortFrom(f.server, 0).String())
-		if err == nil {
-			_ = l.Close()
-			return r
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the server's address: %v", err)
-		}
 	}
 }

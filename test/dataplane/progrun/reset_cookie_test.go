@@ -30,7 +30,7 @@ func elsewhere(t *testing.T, do func()) {
 // part makes it. The rest resets the connection then; a whole ClientHello without a socket is dropped, and makes none.
 func TestResetOfAHelloThatBeganBehindACookie(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		p.swap(denyJA4(helloJA4, false))
 		k := r.connect(l, f.visitor, true)

@@ -13,7 +13,7 @@ import (
 // sends again, nor a stranger who knows no number, frees the socket that is there now.
 func TestResetAndPortReuse(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		p.swap(denyJA4(helloJA4, false))
 		bot := r.connect(l, f.visitor, true)

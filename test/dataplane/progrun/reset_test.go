@@ -66,7 +66,7 @@ func bentFrames(f packet.Frame) map[string]packet.Frame {
 // the frame looked like, whatever has come before. What comes later is answered.
 func TestResetFirstPayload(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		for kind, site := range map[string]*config.Host{"tls": f.site(), "http": f.plain()} {
 			payload := map[string][]byte{"tls": hello, "http": request}[kind]
@@ -98,7 +98,7 @@ func TestResetFirstPayload(t *testing.T) {
 // in the first, is freed.
 func TestResetWithTheSecondSegment(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		for _, cut := range []int{1, 5, 6, 20, len(hello) - 1} {
 			k := r.connect(l, f.visitor, true)
@@ -120,7 +120,7 @@ func TestResetWithTheSecondSegment(t *testing.T) {
 // socket is there, what comes again frees it, with the later of the number that it waits for and the packet's own.
 func TestResetComesAgainWhileThereIsASocket(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		p.swap(denyJA4(helloJA4, false))
 		k := r.connect(l, f.visitor, true)
@@ -158,7 +158,7 @@ func denyJA4(text string, stable bool) *config.Bundle {
 // The handshake may still rest in a request socket; a listener for both families has IPv6 sockets for IPv4 connections.
 func TestResetOfRequestSocket(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		p.swap(f.resetBots())
 		k := r.connect(r.listenWith(deferring, false), f.bot, false)
 		frame := k.at(0, hello)
@@ -170,7 +170,7 @@ func TestResetOfRequestSocket(t *testing.T) {
 // Every later segment is answered, however it looks and whatever it carries, and nothing of it passes.
 func TestResetAnswersEverySegment(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		p.swap(f.resetBots())
 		k := r.visit(f.bot)
 		frame := k.at(0, hello)
@@ -196,7 +196,7 @@ func TestResetAnswersEverySegment(t *testing.T) {
 // An RST is never answered: without data it passes, as all RSTs of blocked flows do; with data it is dropped.
 func TestResetNeverAnswersAnRST(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		p.swap(f.resetBots())
 		k := r.visit(f.bot)
 		frame := k.at(0, hello)
@@ -216,7 +216,7 @@ func TestResetNeverAnswersAnRST(t *testing.T) {
 // Frames that lie in several pieces of memory: 9,000 bytes, and what a card that joins segments hands over.
 func TestResetOfLongFrames(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		p.publish(f.plain(), f.resetBots())
 		l := r.listen()
 		for _, size := range []int{1, 1460, 3500, 8960, 65_000} {

@@ -18,7 +18,7 @@ import (
 // What nobody vouches for is dropped, never reset: a stranger would otherwise have other people's connections reset.
 func TestResetIsADropWithoutAProvenConnection(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		p.swap(f.resetBots())
 		fragment := f.data(f.bot, 1, request)
 		fragment.Fragment = &packet.Fragment{More: true, ID: 7}
@@ -51,7 +51,7 @@ func TestResetIsADropWithoutAProvenConnection(t *testing.T) {
 // A SYN of somebody who gets a blocked client's port, and pieces of packets, are nobody's to answer.
 func TestResetAnswersNoFragmentWrongly(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		p.swap(f.resetBots())
 		k := r.visit(f.bot)
 		frame := k.at(0, hello)
@@ -94,7 +94,7 @@ func setLength(frame []byte, f packet.Frame) {
 // The higher threshold that the score reaches decides; `never` is none.
 func TestResetThresholds(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		for _, c := range []struct {
 			drop, reset config.Threshold
@@ -126,7 +126,7 @@ func TestResetThresholds(t *testing.T) {
 // "While a generation is not stable a reset is enforced as a drop."
 func TestResetByACandidateIsADrop(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		p.try(f.resetBots(), 1000)
 		k := r.connect(l, f.bot, true)
@@ -150,7 +150,7 @@ func TestResetByACandidateIsADrop(t *testing.T) {
 // Whoever stands above the bundle stands above a reset: the protected, observe mode, a bypass.
 func TestResetIsSpared(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		p.swap(rules().rule("bad", 100).list("own", "bad", f.denied).resetting(80, 95).bundle())
 		k := r.connect(l, f.protected, true)
@@ -186,7 +186,7 @@ func TestResetIsSpared(t *testing.T) {
 // What takes back a block ends the answers too. What does not keeps them, though a block of now would be a drop.
 func TestResetHeals(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		for name, way := range ways {
 			if way.candidate {

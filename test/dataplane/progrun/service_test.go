@@ -15,7 +15,7 @@ func TestServicesByAddress(t *testing.T) {
 		h := f.site()
 		h.Services = append(h.Services, config.Service{Name: "admin", Port: 9000, Kind: config.KindHTTP, Local: true,
 			Addresses: []config.Address{{IP: f.exact}, {IP: f.other}}})
-		p := open(t)
+		p := borrow(t)
 		p.publish(h, f.usual().bundle())
 		to := func(dst netip.Addr, port uint16) packet.Frame {
 			s := f.segment(f.bot, packet.TCP{DestPort: port, Flags: packet.SYN})
@@ -59,7 +59,7 @@ func TestLaterFragmentsBelongToTheAddress(t *testing.T) {
 			{Name: "admin", Addresses: []config.Address{{IP: f.exact}}, Port: 9000, Kind: config.KindHTTP, Local: true},
 			{Name: "dns", Addresses: []config.Address{{IP: f.other}}, Port: dnsPort, Kind: config.KindUDP, Local: true},
 		}
-		p := open(t)
+		p := borrow(t)
 		p.publish(h, f.usual().bundle())
 		fragment := func(src, dst netip.Addr, protocol uint8) packet.Frame {
 			return packet.Frame{Source: src, Dest: dst, Fragment: &packet.Fragment{Offset: 185, ID: 9},

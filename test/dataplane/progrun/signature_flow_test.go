@@ -58,7 +58,7 @@ func TestSignaturesAreTriedInOrder(t *testing.T) {
 // The signature of the SYN counts for the first payload, and with it; and again when the flow is scored again.
 func TestSignatureJoinsTheFirstPayload(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		l := r.listen()
 		both := rules().rule("stack", 50).rule("client", 45).p0f("stack", usualSignature(6, "")).resetting(80, 95)
 		ja4, err := signature.ParseJA4(helloJA4)
@@ -86,7 +86,7 @@ func TestSignatureJoinsTheFirstPayload(t *testing.T) {
 
 func TestSignatureSurvivesInTheFlow(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
-		r := enterReady(t, f)
+		r := enter(t, f)
 		k := r.visit(f.visitor)
 		syn := f.usualSYN()
 		syn.tcp.Seq = k.isn

@@ -35,7 +35,8 @@ type room struct {
 	capture int // packet socket on lo
 }
 
-// enter puts the calling test into a room.
+// enter puts the calling test into a room. The kernel makes an IPv6 address usable by a worker of its own, after the answer to
+// who adds it: enter waits until each can be bound and reached.
 func enter(t *testing.T, f family) *room {
 	t.Helper()
 	support.Need(t)
@@ -50,15 +51,34 @@ func enter(t *testing.T, f family) *room {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		t.Fatalf("set lo up: %v", err)
 	}
-	for _, a := range []netip.Addr{f.server, f.visitor, f.other, f.bot, f.protected, f.mild} {
+	all := []netip.Addr{f.server, f.visitor, f.other, f.bot, f.protected, f.mild}
+	for _, a := range all {
 		ip := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}}
 		if err := netlink.AddrAdd(lo, ip); err != nil {
 			t.Fatalf("add %s to lo: %v", a, err)
 		}
 	}
+	for _, a := range all {
+		awaitAddress(t, a)
+	}
 	r := &room{t: t, f: f}
 	r.openCapture(lo.Attrs().Index)
 	return r
+}
+
+func awaitAddress(t *testing.T, a netip.Addr) {
+	t.Helper()
+	d := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0))}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		c, err := d.Dial("udp", netip.AddrPortFrom(a, 9).String())
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("use %s on lo: %v", a, err)
+		}
+	}
 }
 
 func (r *room) openCapture(lo int) {

@@ -15,7 +15,7 @@ func TestObserveCountsWhatItWouldDrop(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		h := f.site()
 		h.MaxMode = config.ModeObserve
-		p := open(t)
+		p := borrow(t)
 		p.publish(h, f.usual().bundle())
 		p.must(p.Ban(host(f.other), time.Hour))
 		p.wantRows([]row{

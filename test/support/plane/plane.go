@@ -21,7 +21,8 @@ type Plane struct {
 	Pins  string
 	Image *loader.HostImage // of the host file that MakeHost compiled last
 
-	maps map[string]*ebpf.Map
+	maps  map[string]*ebpf.Map
+	zeros map[string]zeros // what Renew writes, by map
 }
 
 // Open loads a dataplane into new pins; name says whose they are, o.Pins is chosen here. Close takes everything away.
@@ -34,7 +35,7 @@ func Open(name string, o loader.Options) (*Plane, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("load a dataplane: %w", err), loader.DetachPins(o.Pins))
 	}
-	return &Plane{Dataplane: d, Pins: o.Pins, maps: map[string]*ebpf.Map{}}, nil
+	return &Plane{Dataplane: d, Pins: o.Pins, maps: map[string]*ebpf.Map{}, zeros: map[string]zeros{}}, nil
 }
 
 // Close closes the dataplane and its maps, and removes the pins.

@@ -35,14 +35,7 @@ func (p *Plane) Renew() error {
 	p.SetLease(0)
 	p.SetBaked(0)
 	p.SetTellAll(0)
-	for _, name := range remembered {
-		m, err := p.Map(name)
-		if err == nil {
-			err = forget(m)
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.Forget(remembered...))...)
 }
 
 // renewHost leaves no service, so that the next host file's get their ids from the first on.
@@ -78,41 +71,68 @@ func (p *Plane) renewBans() error {
 	return err
 }
 
-// forget empties a hash, and zeroes an array.
-func forget(m *ebpf.Map) error {
-	var err error
-	switch m.Type() {
-	case ebpf.Array:
-		err = zero(m, 1)
-	case ebpf.PerCPUArray:
-		err = zero(m, ebpf.MustPossibleCPU())
-	default:
-		var key, value []byte
-		var keys [][]byte
-		it := m.Iterate()
-		for it.Next(&key, &value) {
-			keys = append(keys, key)
-			key = nil
+// Forget empties hashes and zeroes arrays, by their names in bpf/maps.h.
+func (p *Plane) Forget(names ...string) error {
+	var errs []error
+	for _, name := range names {
+		m, err := p.Map(name)
+		switch {
+		case err != nil:
+		case m.Type() == ebpf.Array, m.Type() == ebpf.PerCPUArray:
+			err = p.zero(name, m)
+		default:
+			err = empty(m)
 		}
-		err = it.Err()
-		for _, k := range keys {
-			err = errors.Join(err, m.Delete(k))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("forget %s: %w", name, err))
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("forget %v: %w", m, err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// zero writes zeros into all entries at once, one for each processor.
-func zero(m *ebpf.Map, processors int) error {
-	n := int(m.MaxEntries())
-	keys := make([]uint32, n)
-	for i := range keys {
-		keys[i] = uint32(i)
+// empty deletes every row of a hash.
+func empty(m *ebpf.Map) error {
+	var key, value []byte
+	var keys [][]byte
+	it := m.Iterate()
+	for it.Next(&key, &value) {
+		keys = append(keys, key)
+		key = nil
+	}
+	err := it.Err()
+	for _, k := range keys {
+		err = errors.Join(err, m.Delete(k))
+	}
+	return err
+}
+
+// zeros are all keys of an array, and a zero for each, on each processor.
+type zeros struct {
+	keys   []uint32
+	values any
+}
+
+func newZeros(m *ebpf.Map) zeros {
+	z := zeros{keys: make([]uint32, m.MaxEntries())}
+	for i := range z.keys {
+		z.keys[i] = uint32(i)
+	}
+	n := len(z.keys)
+	if m.Type() == ebpf.PerCPUArray {
+		n *= ebpf.MustPossibleCPU()
 	}
 	value := reflect.ArrayOf(int(m.ValueSize()), reflect.TypeFor[byte]())
-	_, err := m.BatchUpdate(keys, reflect.MakeSlice(reflect.SliceOf(value), n*processors, n*processors).Interface(), nil)
+	z.values = reflect.MakeSlice(reflect.SliceOf(value), n, n).Interface()
+	return z
+}
+
+// zero writes zeros into all entries at once. They are made once: to allocate them takes longer than to write them.
+func (p *Plane) zero(name string, m *ebpf.Map) error {
+	z, ok := p.zeros[name]
+	if !ok {
+		z = newZeros(m)
+		p.zeros[name] = z
+	}
+	_, err := m.BatchUpdate(z.keys, z.values, nil)
 	return err
 }
