@@ -3,21 +3,27 @@
 package test
 
 import (
+	"fmt"
 	"go/ast"
+	"go/importer"
 	"go/parser"
 	"go/token"
+	"go/types"
+	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// What a struct of a room may have: more is a house without walls.
+// What a type of a room may have: more is a house without walls.
 const (
-	fieldsMost = 15
-	locksMost  = 3
+	fieldsMost  = 15
+	locksMost   = 3
+	methodsMost = 40
 )
 
 // tooLarge counts the fields and locks of a struct.
@@ -86,5 +92,88 @@ func TestLargeStructsAreFound(t *testing.T) {
 		if _, _, got := tooLarge(e.(*ast.StructType)); got != large {
 			t.Errorf("%s: too large %t, want %t", text, got, large)
 		}
+	}
+}
+
+// crowded names the types of a package that are no interfaces and have too many methods, those that they get from what they embed
+// included.
+func crowded(pkg *types.Package) (seen int, many map[string]int) {
+	many = map[string]int{}
+	for _, name := range pkg.Scope().Names() {
+		of, ok := pkg.Scope().Lookup(name).(*types.TypeName)
+		if !ok || of.IsAlias() || types.IsInterface(of.Type()) {
+			continue
+		}
+		seen++
+		if n := types.NewMethodSet(types.NewPointer(of.Type())).Len(); n > methodsMost {
+			many[name] = n
+		}
+	}
+	return seen, many
+}
+
+// exported finds what the packages of the rooms, and those that they import, were compiled to.
+func exported(t *testing.T) func(path string) (io.ReadCloser, error) {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", module+"/userspace/agent").Output()
+	if err != nil {
+		t.Fatalf("list packages: %v", err)
+	}
+	files := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		path, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+		files[path] = file
+	}
+	return func(path string) (io.ReadCloser, error) { return os.Open(files[path]) }
+}
+
+func TestTypesOfRoomsHaveFewMethods(t *testing.T) {
+	set := token.NewFileSet()
+	of := importer.ForCompiler(set, "gc", exported(t))
+	for _, room := range slices.Concat(rooms...) {
+		found, err := filepath.Glob(filepath.Join("../userspace", room, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var files []*ast.File
+		for _, name := range slices.DeleteFunc(found, func(f string) bool { return strings.HasSuffix(f, "_test.go") }) {
+			f, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, f)
+		}
+		pkg, err := (&types.Config{Importer: of}).Check(module+"/userspace/"+room, set, files, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen, many := crowded(pkg)
+		if seen == 0 {
+			t.Errorf("no type of %s was looked at", room)
+		}
+		for name, n := range many {
+			t.Errorf("userspace/%s: %s has %d methods; at most %d: give a noun of it its own type", room, name, n, methodsMost)
+		}
+	}
+}
+
+// The rule itself must be able to fail: over a type of its own, and over what another one gives it.
+func TestCrowdedTypesAreFound(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("package p\ntype one struct{}\ntype two struct{ one }\nfunc (two) last() {}\n")
+	for i := range methodsMost {
+		fmt.Fprintf(&text, "func (*one) m%d() {}\n", i)
+	}
+	set := token.NewFileSet()
+	f, err := parser.ParseFile(set, "p.go", text.String(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkg, err := (&types.Config{}).Check("p", set, []*ast.File{f}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen, many := crowded(pkg); seen != 2 || len(many) != 1 || many["two"] != methodsMost+1 {
+		t.Errorf("%d types, too many methods have %v", seen, many)
 	}
 }

@@ -72,7 +72,7 @@ func TestStableIsVerifiableAfterManyCandidates(t *testing.T) {
 		}
 	}
 	r.restart()
-	v, err := r.plane.Verify(ctx)
+	v, err := r.plane.Rows.Verify(ctx)
 	if err != nil || !v.OK {
 		t.Errorf("verification %+v, %v", v, err)
 	}

@@ -94,7 +94,7 @@ func newAgent(o Options, s *state.Store) *agent {
 	a.release = release.New(release.Options{Log: o.Log, Ledger: a.ledger, Disk: s, File: a.host.File, HostPath: o.HostPath,
 		Own: func() ([]netip.Addr, error) { return a.opts.own() }, Clock: o.clock, Around: a.around()})
 	a.serve = serve.New(serve.Options{Log: o.Log, Ledger: a.ledger, Listen: func() config.Listen { return a.host.Host().Listen }, Scrapes: metrics.Handler(a)},
-		api.Backend{Site: a, Kernel: a.plane, Release: a.release, Bans: a.bans, Bypass: a.bypass, Events: a.events, Ledger: a.ledger})
+		api.Backend{Site: a, Kernel: a.plane.Rows, Release: a.release, Bans: a.bans, Bypass: a.bypass, Events: a.events, Ledger: a.ledger})
 	return a
 }
 
@@ -106,7 +106,7 @@ func (a *agent) around() release.Around {
 		Use:   func() (release.Kernel, func(), error) { return a.plane.Use() },
 		Lease: func() release.Lease { return a.plane.Beat() },
 		Judge: a.plane.Verdict,
-		Keep:  a.plane.KeepImage,
+		Keep:  a.plane.Rows.KeepImage,
 		Count: func(k view.Kernel) { a.totals.Collect(k.(plane.Dataplane)) },
 		EndBypasses: func(k release.Kernel, before *loader.HostInfo, next *config.Host) {
 			a.bypass.EndLeft(k.(bypass.Kernel), before, next)

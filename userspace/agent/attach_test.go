@@ -45,7 +45,7 @@ func TestInterfaceThatStaysAttachedIsTold(t *testing.T) {
 	if err != nil || !hasProblem(s, ledger.ProblemUnnamed) {
 		t.Fatalf("problems %v, %v", s.Problems, err)
 	}
-	v, err := r.plane.Verify(ctx)
+	v, err := r.plane.Rows.Verify(ctx)
 	if err != nil || v.OK || len(v.Entries) != 1 || v.Entries[0].Where != "interface eth1" {
 		t.Errorf("verification %+v, %v", v, err)
 	}

@@ -134,9 +134,9 @@ func (a *agent) lookAfter(verify bool) {
 		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19)
 	}
 	a.lookAtHost()
-	a.plane.Learn()
+	a.plane.Rows.Learn()
 	if verify {
-		a.plane.VerifyInBackground()
+		a.plane.Rows.VerifyInBackground()
 	}
 }
 

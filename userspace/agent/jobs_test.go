@@ -111,7 +111,7 @@ func TestA11NamesWithoutTheBundle(t *testing.T) {
 	c := r.mustApply("one", api.ApplyOptions{})
 	r.restart()
 	r.ensureKnown(c.Digest)
-	rules, err := r.agent.plane.Rules(ctx)
+	rules, err := r.agent.plane.Rows.Rules(ctx)
 	if err != nil || rules.Rules[0].ID != "bad" || r.knows(c.Digest).Name != "one" {
 		t.Errorf("%+v, %v", rules, err)
 	}
@@ -122,12 +122,12 @@ func TestA11DriftBySums(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.restart()
-	r.plane.VerifyInBackground()
-	if r.plane.Drift() == nil || len(r.plane.Drift().Entries) != 0 || r.machine.did("VerifyGeneration") != 0 {
-		t.Errorf("%+v", r.plane.Drift())
+	r.plane.Rows.VerifyInBackground()
+	if r.plane.Rows.Drift() == nil || len(r.plane.Rows.Drift().Entries) != 0 || r.machine.did("VerifyGeneration") != 0 {
+		t.Errorf("%+v", r.plane.Rows.Drift())
 	}
 	r.machine.drift = []loader.Drift{{Where: "slot 1", Want: "a", Got: "b"}}
-	r.plane.VerifyInBackground()
+	r.plane.Rows.VerifyInBackground()
 	if s, err := r.Status(ctx); err != nil || !hasProblem(s, "drift") {
 		t.Errorf("%+v, %v", s.Problems, err)
 	}

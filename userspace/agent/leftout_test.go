@@ -72,7 +72,7 @@ func TestA15WhatWasCompiledHasADigestOfItsOwn(t *testing.T) {
 		t.Errorf("after a reload with one line more: %+v", second)
 	}
 	r.restart() // nobody remembers the image: it is compiled again, for the protected of then
-	v, err := r.plane.Verify(ctx)
+	v, err := r.plane.Rows.Verify(ctx)
 	if err != nil || !v.OK || len(v.Generations) != 1 || v.Generations[0].Compiled != second.Compiled {
 		t.Errorf("verify after a restart: %+v, %v", v, err)
 	}

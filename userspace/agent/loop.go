@@ -54,10 +54,10 @@ func (a *agent) tick(hurry bool) {
 	d, done, err := a.plane.Use()
 	if err == nil {
 		if a.wired.Load() && a.plane.Owns() {
-			a.plane.Watch(d, hurry)
-			a.plane.WatchEgress(d, hurry)
+			a.plane.Links.Watch(d, hurry)
+			a.plane.Links.WatchEgress(d, hurry)
 			if a.adopted.Load() {
-				a.release.TrySettle(d, func() { a.plane.DetachUnnamed(d) }, func() { a.bypass.Adopt(d) })
+				a.release.TrySettle(d, func() { a.plane.Links.DetachUnnamed(d) }, func() { a.bypass.Adopt(d) })
 			}
 			a.bans.Sweep(d)
 			a.plane.SweepVouched(d)

@@ -22,7 +22,7 @@ func (a *agent) Metrics() (*metrics.Snapshot, error) {
 		Build: metrics.Build{Version: a.opts.Version, GoVersion: runtime.Version()}}
 	s.Counts, s.Rules = a.totals.Snapshot()
 	s.Released = map[string]uint64{metrics.ReleasedFIN: fins, metrics.ReleasedSilence: a.silent.Closed()}
-	s.Repairs = a.plane.Repairs()
+	s.Repairs = a.plane.Links.Repairs()
 	s.Applies, s.Rollbacks = a.release.Counts()
 	return s, nil
 }

@@ -62,7 +62,7 @@ func (a *agent) tryOpen() {
 	}
 	defer done()
 	if d.Control().Host == bpf.SlotEmpty {
-		a.plane.EndHolds() // new maps, after a reboot or a detach: no link was lost
+		a.plane.Links.EndHolds() // new maps, after a reboot or a detach: no link was lost
 	}
 	a.totals.Adopt(d)
 	a.adopt(d, away)
@@ -83,9 +83,9 @@ func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
 		a.ledger.SetProblem(ledger.ProblemVerify, refused.Error(), ledger.Fix(refused))
 	}
 	for _, i := range a.host.Host().Interfaces {
-		a.plane.Attach(d, i)
+		a.plane.Links.Attach(d, i)
 	}
-	a.plane.DetachUnnamed(d)
+	a.plane.Links.DetachUnnamed(d)
 	a.wired.Store(true)
 	c := d.Control()
 	fresh := c.Host == bpf.SlotEmpty

@@ -224,7 +224,7 @@ func TestExpiriesBesideACandidate(t *testing.T) {
 	r.mustAsk(api.RolloutRequest{}, bundleYAML("edge"), api.RolloutDone) // it has a rule that ends
 	candidate := r.mustAsk(api.RolloutRequest{ConfirmSeconds: 86400}, listYAML("three", "198.18.30.0/24"), api.RolloutWaiting)
 	before := r.machine.did("Build")
-	r.plane.Learn()
+	r.plane.Rows.Learn()
 	r.step(time.Hour)
 	r.tick(false)
 	r.tick(false)

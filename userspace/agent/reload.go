@@ -100,14 +100,14 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	if ask && len(blocks) > 0 {
 		return nil, hostfile.Held(blocks)
 	}
-	a.plane.EndHolds()
-	attached, err := a.plane.AttachNew(d, old, next)
+	a.plane.Links.EndHolds()
+	attached, err := a.plane.Links.AttachNew(d, old, next)
 	if err != nil {
 		return nil, err
 	}
 	detail, err := a.release.PublishHost(d, file, view.ModeOf(next.MaxMode))
 	if err != nil {
-		a.plane.Detach(d, attached)
+		a.plane.Links.Detach(d, attached)
 		return nil, release.BuildError(err)
 	}
 	a.host.Put(file)
@@ -119,5 +119,5 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	for _, b := range blocks {
 		detail = append(detail, "can newly block: "+b)
 	}
-	return append(detail, a.plane.Detach(d, hostfile.Gone(old, next))...), nil
+	return append(detail, a.plane.Links.Detach(d, hostfile.Gone(old, next))...), nil
 }

@@ -234,7 +234,7 @@ func (a *agent) ensureKnown(d config.Digest)          { a.ledger.EnsureKnown(d) 
 // role returns the name of the bundle in a role, "" when there is none.
 func (r *rig) role(role string) string {
 	r.t.Helper()
-	r.plane.Learn()
+	r.plane.Rows.Learn()
 	s, err := r.Status(ctx)
 	if err != nil {
 		r.t.Fatal(err)

@@ -64,8 +64,8 @@ func TestSetIsAppliedByName(t *testing.T) {
 	}
 	r.wantSet("edge* feed")
 	r.wantRoles("edge, feed", "", "edge")
-	r.plane.Learn()
-	rules, err := r.plane.Rules(ctx)
+	r.plane.Rows.Learn()
+	rules, err := r.plane.Rows.Rules(ctx)
 	if err != nil || rules.Rules[0].ID != "edge/bad" {
 		t.Errorf("rules of the set: %+v, %v", rules, err)
 	}
@@ -74,7 +74,7 @@ func TestSetIsAppliedByName(t *testing.T) {
 	r.wantSet("edge* feed")
 	r.restart()
 	r.wantSet("edge* feed")
-	v, err := r.plane.Verify(ctx)
+	v, err := r.plane.Rows.Verify(ctx)
 	if err != nil || !v.OK {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
@@ -99,8 +99,8 @@ func TestSetIsAppliedByName(t *testing.T) {
 	if s, _ := r.Status(ctx); s.Generations[0].Members != nil && s.Generations[0].Role == "stable" {
 		t.Error("a set of one looks like more")
 	}
-	r.plane.Learn()
-	if rules, err := r.plane.Rules(ctx); err != nil || rules.Rules[0].ID != "bad" {
+	r.plane.Rows.Learn()
+	if rules, err := r.plane.Rows.Rules(ctx); err != nil || rules.Rules[0].ID != "bad" {
 		t.Errorf("rules of a set of one: %+v, %v", rules, err)
 	}
 }

@@ -53,7 +53,7 @@ func (a *agent) status(want view.Parts) *api.Status {
 	if damaged := a.store.Damaged(); len(damaged) > 0 {
 		s.Problems = append(s.Problems, api.Problem{Code: "damaged_state", Message: "files are damaged (one that was moved aside has .corrupt in its name): " + strings.Join(damaged, ", "), Fix: "check the disk; remove them when you have looked at them"})
 	}
-	s.Drift = a.plane.Drift()
+	s.Drift = a.plane.Rows.Drift()
 	if s.Drift != nil && len(s.Drift.Entries) > 0 {
 		s.Problems = append(s.Problems, api.Problem{Code: "drift", Message: fmt.Sprintf("the kernel differs from the bundle in %d places", len(s.Drift.Entries)), Fix: "spillway verify; apply the bundle again", Since: s.Drift.Checked})
 	}

@@ -119,7 +119,7 @@ func TestA10BundleThatCannotBeRead(t *testing.T) {
 		name := strings.TrimPrefix(c.Digest.String(), "sha256:")
 		r.restart()
 		r.cannotRead(errno, name)
-		r.plane.Learn()
+		r.plane.Rows.Learn()
 		if s, _ := r.Status(ctx); !hasProblem(s, ledger.ProblemBundle) {
 			t.Errorf("%v: problems %v", errno, s.Problems)
 		}

@@ -77,8 +77,8 @@ func TestInterfacesAreAttachedWhenTheyCan(t *testing.T) {
 	if s, _ := r.Status(ctx); !s.Protected || s.Interfaces[0].State != "attached" {
 		t.Errorf("%+v", s.Interfaces)
 	}
-	if r.plane.Repairs()["link"] != 1 {
-		t.Errorf("repairs %v", r.plane.Repairs())
+	if r.plane.Links.Repairs()["link"] != 1 {
+		t.Errorf("repairs %v", r.plane.Links.Repairs())
 	}
 }
 
@@ -86,13 +86,13 @@ func TestEmptiedProgramArrayIsFilled(t *testing.T) {
 	r := newRig(t)
 	r.machine.wiring = []loader.Drift{{Where: loader.WherePrograms, Want: "the dataplane", Got: "nothing"}}
 	r.tick(false)
-	if r.machine.did("RefillPrograms") != 1 || r.plane.Repairs()["program"] != 1 {
-		t.Errorf("calls %v, repairs %v", r.machine.calls, r.plane.Repairs())
+	if r.machine.did("RefillPrograms") != 1 || r.plane.Links.Repairs()["program"] != 1 {
+		t.Errorf("calls %v, repairs %v", r.machine.calls, r.plane.Links.Repairs())
 	}
 	r.machine.wiring = []loader.Drift{{Where: loader.WherePins, Want: "all", Got: "without words"}}
 	r.tick(false)
-	if r.machine.did("Repin") != 1 || r.plane.Repairs()["pins"] != 1 {
-		t.Errorf("calls %v, repairs %v", r.machine.calls, r.plane.Repairs())
+	if r.machine.did("Repin") != 1 || r.plane.Links.Repairs()["pins"] != 1 {
+		t.Errorf("calls %v, repairs %v", r.machine.calls, r.plane.Links.Repairs())
 	}
 	r.machine.wiring = []loader.Drift{{Where: "stable, slot 1", Want: "a generation", Got: "nothing"}}
 	r.tick(false)
@@ -105,13 +105,13 @@ func TestVerify(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.mustApply("two", api.ApplyOptions{})
-	v, err := r.agent.plane.Verify(ctx)
+	v, err := r.agent.plane.Rows.Verify(ctx)
 	if err != nil || !v.OK || r.machine.did("VerifyGeneration") != 2 {
 		t.Errorf("%+v, %v, %d generations", v, err, r.machine.did("VerifyGeneration"))
 	}
 	r.restart()
 	r.machine.drift = []loader.Drift{{Where: "slot 1", Want: "a", Got: "b"}}
-	v, err = r.agent.plane.Verify(ctx)
+	v, err = r.agent.plane.Rows.Verify(ctx)
 	if err != nil || v.OK || len(v.Entries) != 2 || len(v.Left) != 0 {
 		t.Errorf("after a restart, with drift: %+v, %v", v, err)
 	}
@@ -124,7 +124,7 @@ func TestVerify(t *testing.T) {
 	}
 	r.machine.drift = nil
 	r.start()
-	v, err = r.agent.plane.Verify(ctx)
+	v, err = r.agent.plane.Rows.Verify(ctx)
 	if err != nil || v.OK || len(v.Left) != 2 {
 		t.Errorf("what cannot be compared must not be ok: %+v, %v", v, err)
 	}

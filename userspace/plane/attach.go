@@ -5,8 +5,11 @@ package plane
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -17,6 +20,39 @@ import (
 	"github.com/spillway/spillway/userspace/retry"
 )
 
+// Links are the root program on the interfaces of the host file: attached, watched, attached again, and taken off.
+type Links struct {
+	*Options
+
+	mu      sync.Mutex
+	all     map[string]*place // by interface
+	repairs map[string]uint64
+
+	// These belong to the goroutine that ticks.
+	lastEgress time.Time
+	egressOn   []string // interfaces, then
+}
+
+// Repairs returns how often what was repaired.
+func (ln *Links) Repairs() map[string]uint64 {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	return maps.Clone(ln.repairs)
+}
+
+// problems say why an interface could not be attached to.
+func (ln *Links) problems() map[string]api.Problem {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	out := map[string]api.Problem{}
+	for name, p := range ln.all {
+		if p.problem != nil {
+			out[name] = *p.problem
+		}
+	}
+	return out
+}
+
 // place is an interface of the host file, and how attaching to it went.
 type place struct {
 	attached bool
@@ -26,66 +62,66 @@ type place struct {
 }
 
 // place returns the place of an interface; mu must be held.
-func (pl *Plane) place(name string) *place {
-	p := pl.places.all[name]
+func (ln *Links) place(name string) *place {
+	p := ln.all[name]
 	if p == nil {
 		p = &place{}
-		pl.places.all[name] = p
+		ln.all[name] = p
 	}
 	return p
 }
 
 // Attach attaches to one interface, or adopts the link that is there.
-func (pl *Plane) Attach(d Dataplane, i config.Interface) bool {
-	got, linked := pl.linked(d, i.Name)
+func (ln *Links) Attach(d Dataplane, i config.Interface) bool {
+	got, linked := ln.linked(d, i.Name)
 	if !linked {
-		if until := pl.attachHeld(i.Name); !until.IsZero() {
-			pl.notAttached(i.Name, heldAttach(i.Name, until))
+		if until := ln.attachHeld(i.Name); !until.IsZero() {
+			ln.notAttached(i.Name, heldAttach(i.Name, until))
 			return false
 		}
 		var err error
 		if got, err = d.Attach(i.Name, i.Attach); err != nil {
-			pl.notAttached(i.Name, &api.Problem{Code: "attach", Message: err.Error(), Fix: ledger.Fix(err)})
+			ln.notAttached(i.Name, &api.Problem{Code: "attach", Message: err.Error(), Fix: ledger.Fix(err)})
 			return false
 		}
 	}
-	pl.noteAttached(got, i.Name, !linked)
-	pl.places.mu.Lock()
-	p := pl.place(i.Name)
+	ln.noteAttached(got, i.Name, !linked)
+	ln.mu.Lock()
+	p := ln.place(i.Name)
 	repaired := p.ever && !p.attached
 	*p = place{attached: true, ever: true}
 	if repaired {
-		pl.places.repairs["link"]++
+		ln.repairs["link"]++
 	}
-	pl.places.mu.Unlock()
-	pl.Log.Info("attached", "interface", i.Name, "mode", got.Mode, "program", got.ProgramID, "link", got.LinkID)
+	ln.mu.Unlock()
+	ln.Log.Info("attached", "interface", i.Name, "mode", got.Mode, "program", got.ProgramID, "link", got.LinkID)
 	return true
 }
 
 // notAttached keeps why an interface is not protected, and says it once.
-func (pl *Plane) notAttached(name string, problem *api.Problem) {
-	pl.places.mu.Lock()
-	p := pl.place(name)
+func (ln *Links) notAttached(name string, problem *api.Problem) {
+	ln.mu.Lock()
+	p := ln.place(name)
 	first := p.problem == nil || p.problem.Message != problem.Message
-	problem.Since = pl.Ledger.Now().UTC()
+	problem.Since = ln.Ledger.Now().UTC()
 	if p.problem != nil {
 		problem.Since = p.problem.Since
 	}
 	p.attached, p.problem = false, problem
-	p.retry.Failed(pl.Ledger.Now())
-	pl.places.mu.Unlock()
+	p.retry.Failed(ln.Ledger.Now())
+	ln.mu.Unlock()
 	if first {
-		pl.Log.Error("an interface is not protected", "interface", name, "error", problem.Message, "fix", problem.Fix)
+		ln.Log.Error("an interface is not protected", "interface", name, "error", problem.Message, "fix", problem.Fix)
 	}
 }
 
 // linked finds the link of an interface that has one which holds.
-func (pl *Plane) linked(d Dataplane, name string) (loader.Attachment, bool) {
+func (ln *Links) linked(d Dataplane, name string) (loader.Attachment, bool) {
 	all, err := d.Attachments()
 	if err != nil {
 		return loader.Attachment{}, false
 	}
-	i := slices.IndexFunc(all, func(at loader.Attachment) bool { return at.State == loader.StateAttached && pl.isLinkOf(at, name) })
+	i := slices.IndexFunc(all, func(at loader.Attachment) bool { return at.State == loader.StateAttached && ln.isLinkOf(at, name) })
 	if i < 0 {
 		return loader.Attachment{}, false
 	}
@@ -95,11 +131,11 @@ func (pl *Plane) linked(d Dataplane, name string) (loader.Attachment, bool) {
 // isLinkOf reports whether a link is that of an interface of the host file. Its name is resolved at the time: the device
 // that has it now counts, and netlink must agree. Where no device has it, the one that was attached under it was renamed,
 // and is followed by its number: a rename takes nothing off the card. A link whose device is gone is that of its old name.
-func (pl *Plane) isLinkOf(at loader.Attachment, name string) bool {
+func (ln *Links) isLinkOf(at loader.Attachment, name string) bool {
 	if at.State != loader.StateAttached {
 		return at.Names(name)
 	}
-	d, err := pl.Network.DeviceByName(name)
+	d, err := ln.Network.DeviceByName(name)
 	if errors.Is(err, loader.ErrNoDevice) {
 		return at.Here && at.Names(name)
 	}
@@ -107,65 +143,65 @@ func (pl *Plane) isLinkOf(at loader.Attachment, name string) bool {
 }
 
 // watchLinks attaches again where a link was cut: a device that was deleted and came back.
-func (pl *Plane) watchLinks(d Dataplane, hurry bool) error {
+func (ln *Links) watchLinks(d Dataplane, hurry bool) error {
 	all, err := d.Attachments()
 	if err != nil {
 		return err
 	}
 	live := map[string]bool{}
-	for _, i := range pl.Host().Interfaces {
+	for _, i := range ln.Host().Interfaces {
 		live[i.Name] = slices.ContainsFunc(all, func(at loader.Attachment) bool {
-			return at.State == loader.StateAttached && pl.isLinkOf(at, i.Name)
+			return at.State == loader.StateAttached && ln.isLinkOf(at, i.Name)
 		})
 	}
-	for _, i := range pl.Host().Interfaces {
-		pl.places.mu.Lock()
-		p := pl.place(i.Name)
+	for _, i := range ln.Host().Interfaces {
+		ln.mu.Lock()
+		p := ln.place(i.Name)
 		if live[i.Name] {
 			p.attached, p.ever, p.problem = true, true, nil
-			pl.places.mu.Unlock()
+			ln.mu.Unlock()
 			continue
 		}
 		if p.attached {
-			pl.Log.Error("the link of an interface was cut", "interface", i.Name)
+			ln.Log.Error("the link of an interface was cut", "interface", i.Name)
 			p.attached = false
 			p.retry.Reset()
 		}
-		due := p.retry.Due(pl.Ledger.Now()) || hurry
-		pl.places.mu.Unlock()
+		due := p.retry.Due(ln.Ledger.Now()) || hurry
+		ln.mu.Unlock()
 		if due {
-			pl.Attach(d, i)
+			ln.Attach(d, i)
 		}
 	}
 	return nil
 }
 
 // unnamed returns the pinned links to interfaces that the host file does not name.
-func (pl *Plane) unnamed(d Dataplane) ([]loader.Attachment, error) {
+func (ln *Links) unnamed(d Dataplane) ([]loader.Attachment, error) {
 	all, err := d.Attachments()
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(all, func(at loader.Attachment) bool {
-		return slices.ContainsFunc(pl.Host().Interfaces, func(i config.Interface) bool { return pl.isLinkOf(at, i.Name) })
+		return slices.ContainsFunc(ln.Host().Interfaces, func(i config.Interface) bool { return ln.isLinkOf(at, i.Name) })
 	}), nil
 }
 
 // DetachUnnamed does what reload does with an interface that was taken out of the host file, when it was taken out while
 // no agent ran, or could not be detached then. It leaves a link alone that this state did not make: whoever made it may
 // still need it. The change lock is held.
-func (pl *Plane) DetachUnnamed(d Dataplane) {
-	links, err := pl.unnamed(d)
+func (ln *Links) DetachUnnamed(d Dataplane) {
+	links, err := ln.unnamed(d)
 	if err != nil || len(links) == 0 {
 		if err == nil {
-			pl.Ledger.ClearProblem(ledger.ProblemUnnamed)
+			ln.Ledger.ClearProblem(ledger.ProblemUnnamed)
 		}
 		return
 	}
-	e := pl.Ledger.Entry(ledger.Itself(), "reload", "the host file no longer names what was attached")
+	e := ln.Ledger.Entry(ledger.Itself(), "reload", "the host file no longer names what was attached")
 	var left []string
 	for _, at := range links {
-		if !pl.made(at) {
+		if !ln.made(at) {
 			left = append(left, at.Interface+": this state did not attach it")
 			continue
 		}
@@ -173,18 +209,18 @@ func (pl *Plane) DetachUnnamed(d Dataplane) {
 			left = append(left, err.Error())
 			continue
 		}
-		pl.forgetAttached(at.Interface)
+		ln.forgetAttached(at.Interface)
 		e.Detail = append(e.Detail, "detached from "+at.Interface)
 	}
 	if len(left) > 0 {
-		pl.Ledger.SetProblem(ledger.ProblemUnnamed, "still attached, although the host file does not name it: "+strings.Join(left, "; "),
+		ln.Ledger.SetProblem(ledger.ProblemUnnamed, "still attached, although the host file does not name it: "+strings.Join(left, "; "),
 			"name it in the host file, or stop the agent and run `spillway detach`")
 	} else {
-		pl.Ledger.ClearProblem(ledger.ProblemUnnamed)
+		ln.Ledger.ClearProblem(ledger.ProblemUnnamed)
 	}
 	if len(e.Detail) > 0 {
 		e.Outcome = api.OutcomeDone
-		pl.Ledger.Audit(e)
+		ln.Ledger.Audit(e)
 	}
 }
 

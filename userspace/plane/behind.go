@@ -68,5 +68,5 @@ func (pl *Plane) behindReading() (view.Reading, bool) {
 	if pl.handle.before == nil {
 		return view.Reading{}, false
 	}
-	return view.Behind(pl.handle.before, pl.Network, pl.InterfaceNames(), "a dataplane of another layout decides, and this agent cannot read it"), true
+	return view.Behind(pl.handle.before, pl.Network, pl.interfaceNames(), "a dataplane of another layout decides, and this agent cannot read it"), true
 }

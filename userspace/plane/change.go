@@ -16,10 +16,10 @@ import (
 
 // AttachNew attaches to interfaces that the new host file adds. One that does not exist yet is attached when it comes;
 // any other failure undoes the rest and refuses the file.
-func (pl *Plane) AttachNew(d Dataplane, old, next *config.Host) (attached []string, err error) {
+func (ln *Links) AttachNew(d Dataplane, old, next *config.Host) (attached []string, err error) {
 	for _, name := range hostfile.Gone(next, old) {
 		i := next.Interfaces[slices.IndexFunc(next.Interfaces, func(i config.Interface) bool { return i.Name == name })]
-		got, linked := pl.linked(d, i.Name)
+		got, linked := ln.linked(d, i.Name)
 		var err error
 		if !linked {
 			got, err = d.Attach(i.Name, i.Attach)
@@ -28,10 +28,10 @@ func (pl *Plane) AttachNew(d Dataplane, old, next *config.Host) (attached []stri
 			continue
 		}
 		if err != nil {
-			pl.Detach(d, attached)
+			ln.Detach(d, attached)
 			return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + err.Error(), Fix: ledger.Fix(err)}
 		}
-		pl.noteAttached(got, name, !linked)
+		ln.noteAttached(got, name, !linked)
 		attached = append(attached, name)
 	}
 	return attached, nil
@@ -39,30 +39,30 @@ func (pl *Plane) AttachNew(d Dataplane, old, next *config.Host) (attached []stri
 
 // Detach takes the root program off interfaces that the host file in force does not name. One that it names under the
 // device's new name keeps its link.
-func (pl *Plane) Detach(d Dataplane, names []string) (detail []string) {
+func (ln *Links) Detach(d Dataplane, names []string) (detail []string) {
 	if len(names) == 0 {
 		return nil
 	}
-	links, err := pl.unnamed(d)
+	links, err := ln.unnamed(d)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	for _, name := range names {
 		for _, at := range links {
-			if !pl.isLinkOf(at, name) {
+			if !ln.isLinkOf(at, name) {
 				continue
 			}
 			if err := d.DetachInterface(at.Pin); err != nil {
-				pl.Log.Error("an interface stays attached", "interface", name, "error", err)
+				ln.Log.Error("an interface stays attached", "interface", name, "error", err)
 				detail = append(detail, err.Error())
 				continue
 			}
 			detail = append(detail, fmt.Sprintf("detached from %s", name))
 		}
-		pl.forgetAttached(name)
-		pl.places.mu.Lock()
-		delete(pl.places.all, name)
-		pl.places.mu.Unlock()
+		ln.forgetAttached(name)
+		ln.mu.Lock()
+		delete(ln.all, name)
+		ln.mu.Unlock()
 	}
 	return detail
 }

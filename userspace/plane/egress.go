@@ -14,18 +14,18 @@ import (
 const egressInterval = 10 * time.Second
 
 // WatchEgress sees to it that the interfaces have the program at their way out while a service asks for it, and not longer.
-func (pl *Plane) WatchEgress(d Dataplane, hurry bool) {
+func (ln *Links) WatchEgress(d Dataplane, hurry bool) {
 	var names []string
-	if slices.ContainsFunc(pl.Host().Services, config.Service.AsksEgress) {
-		names = pl.InterfaceNames()
+	if slices.ContainsFunc(ln.Host().Services, config.Service.AsksEgress) {
+		names = ln.interfaceNames()
 	}
-	if !hurry && slices.Equal(names, pl.egressOn) && pl.Ledger.Now().Sub(pl.lastEgress) < egressInterval {
+	if !hurry && slices.Equal(names, ln.egressOn) && ln.Ledger.Now().Sub(ln.lastEgress) < egressInterval {
 		return
 	}
-	pl.lastEgress, pl.egressOn = pl.Ledger.Now(), names
+	ln.lastEgress, ln.egressOn = ln.Ledger.Now(), names
 	if err := d.SyncEgress(names); err != nil {
-		pl.Ledger.SetProblem(ledger.ProblemEgress, "answers vouch for nobody, so services with confirm: egress judge each packet by itself: "+err.Error(), ledger.Fix(err))
+		ln.Ledger.SetProblem(ledger.ProblemEgress, "answers vouch for nobody, so services with confirm: egress judge each packet by itself: "+err.Error(), ledger.Fix(err))
 		return
 	}
-	pl.Ledger.ClearProblem(ledger.ProblemEgress)
+	ln.Ledger.ClearProblem(ledger.ProblemEgress)
 }

@@ -29,21 +29,21 @@ func attachedOf(all []state.Attached, name string) int {
 }
 
 // recent returns the attaches of the last FlapWindow.
-func (pl *Plane) recent(times []time.Time) []time.Time {
+func (ln *Links) recent(times []time.Time) []time.Time {
 	return slices.DeleteFunc(slices.Clone(times), func(t time.Time) bool {
-		age := pl.Ledger.Now().Sub(t)
+		age := ln.Ledger.Now().Sub(t)
 		return age < 0 || age >= FlapWindow // one of the future is of a wall clock that was set since
 	})
 }
 
 // attachHeld returns until when an interface waits for its next attach, the zero time when it does not.
-func (pl *Plane) attachHeld(name string) time.Time {
-	attached := pl.Ledger.Record().Attached
+func (ln *Links) attachHeld(name string) time.Time {
+	attached := ln.Ledger.Record().Attached
 	i := attachedOf(attached, name)
 	if i < 0 {
 		return time.Time{}
 	}
-	if times := pl.recent(attached[i].Times); len(times) >= FlapAttaches {
+	if times := ln.recent(attached[i].Times); len(times) >= FlapAttaches {
 		return times[len(times)-FlapAttaches].Add(FlapWindow)
 	}
 	return time.Time{}
@@ -56,53 +56,53 @@ func heldAttach(name string, until time.Time) *api.Problem {
 }
 
 // noteAttached writes down a link as this state's. fresh says that it was made now.
-func (pl *Plane) noteAttached(got loader.Attachment, name string, fresh bool) {
-	r := pl.Ledger.Record()
+func (ln *Links) noteAttached(got loader.Attachment, name string, fresh bool) {
+	r := ln.Ledger.Record()
 	next := state.Attached{Interface: name, Index: got.Index, Link: got.LinkID}
 	if i := attachedOf(r.Attached, name); i >= 0 {
-		next.Times = pl.recent(r.Attached[i].Times)
+		next.Times = ln.recent(r.Attached[i].Times)
 		if known := r.Attached[i]; !fresh && known.Index == next.Index && known.Link == next.Link {
 			return
 		}
 	}
 	if fresh {
-		next.Times = append(next.Times, pl.Ledger.Now().UTC())
+		next.Times = append(next.Times, ln.Ledger.Now().UTC())
 	}
-	_ = pl.Ledger.Update(func(r *state.Record) {
+	_ = ln.Ledger.Update(func(r *state.Record) {
 		r.Attached = append(slices.DeleteFunc(r.Attached, func(at state.Attached) bool { return at.Interface == name }), next)
 	})
 }
 
 // forgetAttached is noteAttached's end.
-func (pl *Plane) forgetAttached(name string) {
-	if attachedOf(pl.Ledger.Record().Attached, name) < 0 {
+func (ln *Links) forgetAttached(name string) {
+	if attachedOf(ln.Ledger.Record().Attached, name) < 0 {
 		return
 	}
-	_ = pl.Ledger.Update(func(r *state.Record) {
+	_ = ln.Ledger.Update(func(r *state.Record) {
 		r.Attached = slices.DeleteFunc(r.Attached, func(at state.Attached) bool { return at.Interface == name })
 	})
 }
 
 // EndHolds lets every interface attach at once: a person said so, or everything is new.
-func (pl *Plane) EndHolds() {
-	if !slices.ContainsFunc(pl.Ledger.Record().Attached, func(at state.Attached) bool { return len(at.Times) > 0 }) {
+func (ln *Links) EndHolds() {
+	if !slices.ContainsFunc(ln.Ledger.Record().Attached, func(at state.Attached) bool { return len(at.Times) > 0 }) {
 		return
 	}
-	_ = pl.Ledger.Update(func(r *state.Record) {
+	_ = ln.Ledger.Update(func(r *state.Record) {
 		for i := range r.Attached {
 			r.Attached[i].Times = nil
 		}
 	})
-	pl.places.mu.Lock()
-	defer pl.places.mu.Unlock()
-	for _, p := range pl.places.all {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	for _, p := range ln.all {
 		p.retry.Reset()
 	}
 }
 
 // made reports whether a pinned link is this state's.
-func (pl *Plane) made(at loader.Attachment) bool {
-	return slices.ContainsFunc(pl.Ledger.Record().Attached, func(known state.Attached) bool {
+func (ln *Links) made(at loader.Attachment) bool {
+	return slices.ContainsFunc(ln.Ledger.Record().Attached, func(known state.Attached) bool {
 		return known.Link == at.LinkID && (known.Index == at.Index || at.Index == 0) // a severed link has lost its device
 	})
 }

@@ -5,31 +5,55 @@ package plane
 import (
 	"context"
 	"fmt"
+	"sync"
 
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/view"
 )
 
+// Rows are what the slots hold: told by name, and compared with what was built.
+type Rows struct {
+	*Options
+	use   func() (Dataplane, func(), error)
+	links *Links
+
+	images images
+	drift  drift
+}
+
+// images are of the last generations, as they were built.
+type images struct {
+	mu       sync.Mutex
+	byNumber map[uint32]*loader.Image
+}
+
+// drift is what the last comparison found.
+type drift struct {
+	mu   sync.Mutex
+	last *api.Drift
+}
+
 // Learn reads the names of the bundles that the kernel has.
-func (pl *Plane) Learn() {
-	d, done, err := pl.Use()
+func (rw *Rows) Learn() {
+	d, done, err := rw.use()
 	if err != nil {
 		return
 	}
 	defer done()
 	if all, err := d.Generations(); err == nil {
-		pl.Ledger.LearnResident(all)
+		rw.Ledger.LearnResident(all)
 	}
 }
 
 // Generations lists what the slots hold, with what the record knows of it.
-func (pl *Plane) Generations(context.Context) (*api.GenerationList, error) {
-	d, done, err := pl.Use()
+func (rw *Rows) Generations(context.Context) (*api.GenerationList, error) {
+	d, done, err := rw.use()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	all, err := pl.named(d)
+	all, err := rw.named(d)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +61,7 @@ func (pl *Plane) Generations(context.Context) (*api.GenerationList, error) {
 }
 
 // named are the generations as status tells them.
-func (pl *Plane) named(k view.Kernel) ([]api.Generation, error) {
+func (rw *Rows) named(k view.Kernel) ([]api.Generation, error) {
 	all, err := k.Generations()
 	if err != nil {
 		return nil, err
@@ -46,13 +70,13 @@ func (pl *Plane) named(k view.Kernel) ([]api.Generation, error) {
 	for _, g := range all {
 		out = append(out, view.Generation(g))
 	}
-	pl.Ledger.NameGenerations(out)
+	rw.Ledger.NameGenerations(out)
 	return out, nil
 }
 
 // Rules lists those of the stable generation, and how often each decided.
-func (pl *Plane) Rules(context.Context) (*api.RuleList, error) {
-	d, done, err := pl.Use()
+func (rw *Rows) Rules(context.Context) (*api.RuleList, error) {
+	d, done, err := rw.use()
 	if err != nil {
 		return nil, err
 	}
@@ -74,10 +98,17 @@ func (pl *Plane) Rules(context.Context) (*api.RuleList, error) {
 	for index := range g.Rows["rules"] {
 		i := uint16(index)
 		rule := api.Rule{Index: i, ID: fmt.Sprintf("index_%d", i), Matches: hits[i]}
-		if r, ok := pl.Ledger.RuleOf(g.Digest, i); ok {
+		if r, ok := rw.Ledger.RuleOf(g.Digest, i); ok {
 			rule.ID, rule.Label, rule.Score, rule.Expires = r.ID, r.Label, r.Score, r.Expires
 		}
 		list.Rules = append(list.Rules, rule)
 	}
 	return list, nil
+}
+
+// Drift is what the last comparison found; nil before it.
+func (rw *Rows) Drift() *api.Drift {
+	rw.drift.mu.Lock()
+	defer rw.drift.mu.Unlock()
+	return rw.drift.last
 }

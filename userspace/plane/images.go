@@ -10,18 +10,18 @@ import (
 
 // imageOf returns the image of a resident generation: the one that was built, or, after a restart, the same compiled
 // again from disk.
-func (pl *Plane) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*loader.Image, error) {
-	pl.images.mu.Lock()
-	img := pl.images.byNumber[g.Number]
-	pl.images.mu.Unlock()
+func (rw *Rows) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*loader.Image, error) {
+	rw.images.mu.Lock()
+	img := rw.images.byNumber[g.Number]
+	rw.images.mu.Unlock()
 	if img != nil && img.Digest() == g.Digest {
 		return img, nil
 	}
-	for _, c := range pl.Ledger.Record().Compiled {
+	for _, c := range rw.Ledger.Record().Compiled {
 		if c.Number != g.Number {
 			continue
 		}
-		b, err := pl.Disk.Bundle(g.Digest)
+		b, err := rw.Disk.Bundle(g.Digest)
 		if err != nil {
 			return nil, err
 		}
@@ -33,7 +33,7 @@ func (pl *Plane) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*load
 		if err != nil {
 			return nil, err
 		}
-		pl.KeepImage(img)
+		rw.KeepImage(img)
 		return img, nil
 	}
 	return nil, fmt.Errorf("nobody here knows when generation %d was compiled", g.Number)
@@ -44,15 +44,15 @@ func (pl *Plane) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*load
 const keptRows = 50_000
 
 // KeepImage remembers a small image for verification, and the last few at most.
-func (pl *Plane) KeepImage(img *loader.Image) {
-	pl.images.mu.Lock()
-	defer pl.images.mu.Unlock()
+func (rw *Rows) KeepImage(img *loader.Image) {
+	rw.images.mu.Lock()
+	defer rw.images.mu.Unlock()
 	if img.Rows() <= keptRows {
-		pl.images.byNumber[img.Number()] = img
+		rw.images.byNumber[img.Number()] = img
 	}
-	for n := range pl.images.byNumber {
+	for n := range rw.images.byNumber {
 		if n+2 < img.Number() {
-			delete(pl.images.byNumber, n)
+			delete(rw.images.byNumber, n)
 		}
 	}
 }

@@ -4,13 +4,11 @@ package plane
 
 import (
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -36,21 +34,17 @@ type Options struct {
 
 // Plane is the kernel part of one agent.
 type Plane struct {
-	Options
+	*Options
+	Links *Links
+	Rows  *Rows
 
 	handle  handle
-	places  places
-	images  images
-	drift   drift
 	counted counted
 
 	// pins belongs to the job that loads the dataplane, and then to the goroutine that ticks; nil until they could be locked.
 	pins Ownership
 
-	// These belong to the goroutine that ticks.
-	lastSweep  time.Time
-	lastEgress time.Time
-	egressOn   []string // interfaces, then
+	lastSweep time.Time // belongs to the goroutine that ticks
 }
 
 // handle is the dataplane: readers use it while they hold the read lock, so it is never closed under them.
@@ -63,25 +57,6 @@ type handle struct {
 	beforeBeat *Heartbeat
 }
 
-// places are the interfaces of the host file.
-type places struct {
-	mu      sync.Mutex
-	all     map[string]*place
-	repairs map[string]uint64
-}
-
-// images are of the last generations, as they were built.
-type images struct {
-	mu       sync.Mutex
-	byNumber map[uint32]*loader.Image
-}
-
-// drift is what the last comparison found.
-type drift struct {
-	mu   sync.Mutex
-	last *api.Drift
-}
-
 // counted is what the counters grew by at the last looks, and in how long.
 type counted struct {
 	mu   sync.Mutex
@@ -91,7 +66,18 @@ type counted struct {
 
 // New opens nothing yet.
 func New(o Options) *Plane {
-	return &Plane{Options: o, places: places{all: map[string]*place{}, repairs: map[string]uint64{}}, images: images{byNumber: map[uint32]*loader.Image{}}}
+	pl := &Plane{Options: &o, Links: &Links{Options: &o, all: map[string]*place{}, repairs: map[string]uint64{}}}
+	pl.Rows = &Rows{Options: &o, use: pl.Use, links: pl.Links, images: images{byNumber: map[uint32]*loader.Image{}}}
+	return pl
+}
+
+// interfaceNames are those of the host file.
+func (o *Options) interfaceNames() []string {
+	var names []string
+	for _, i := range o.Host().Interfaces {
+		names = append(names, i.Name)
+	}
+	return names
 }
 
 // Install takes a dataplane into use, with its heartbeat.
@@ -103,20 +89,6 @@ func (pl *Plane) Install(d Dataplane) {
 
 // Beat is the heartbeat of the dataplane in use. Who asks uses it.
 func (pl *Plane) Beat() *Heartbeat { return pl.handle.beat }
-
-// Repairs returns how often what was repaired.
-func (pl *Plane) Repairs() map[string]uint64 {
-	pl.places.mu.Lock()
-	defer pl.places.mu.Unlock()
-	return maps.Clone(pl.places.repairs)
-}
-
-// Drift is what the last comparison found; nil before it.
-func (pl *Plane) Drift() *api.Drift {
-	pl.drift.mu.Lock()
-	defer pl.drift.mu.Unlock()
-	return pl.drift.last
-}
 
 // Ending reports whether somebody waits to close the handle, or has it alone.
 func (pl *Plane) Ending() bool {

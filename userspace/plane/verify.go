@@ -16,41 +16,41 @@ import (
 )
 
 // Verify compares the wiring, the host file and every generation with a role, row by row.
-func (pl *Plane) Verify(context.Context) (*api.Verification, error) {
-	v, err := pl.verify(pl.compareRows, loader.RoleStable, loader.RoleCandidate, loader.RolePrevious)
+func (rw *Rows) Verify(context.Context) (*api.Verification, error) {
+	v, err := rw.verify(rw.compareRows, loader.RoleStable, loader.RoleCandidate, loader.RolePrevious)
 	if err != nil {
 		return nil, err
 	}
-	pl.keepDrift(v)
+	rw.keepDrift(v)
 	return v, nil
 }
 
 // VerifyInBackground looks at what decides now, in little memory: whoever wants to know which rows differ asks for it.
-func (pl *Plane) VerifyInBackground() {
-	v, err := pl.verify(pl.compareSums, loader.RoleStable, loader.RoleCandidate)
+func (rw *Rows) VerifyInBackground() {
+	v, err := rw.verify(rw.compareSums, loader.RoleStable, loader.RoleCandidate)
 	if err != nil {
 		return
 	}
-	pl.keepDrift(v)
+	rw.keepDrift(v)
 }
 
-func (pl *Plane) keepDrift(v *api.Verification) {
-	pl.drift.mu.Lock()
-	defer pl.drift.mu.Unlock()
-	pl.drift.last = &api.Drift{Checked: v.Checked, Entries: v.Entries}
+func (rw *Rows) keepDrift(v *api.Verification) {
+	rw.drift.mu.Lock()
+	defer rw.drift.mu.Unlock()
+	rw.drift.last = &api.Drift{Checked: v.Checked, Entries: v.Entries}
 }
 
 // verify compares, and begins again when something was published meanwhile: that would look like drift. It holds no
 // lock, so that no change waits for it; a slot that has a role is filled again only after two more changes.
-func (pl *Plane) verify(one comparison, roles ...string) (*api.Verification, error) {
-	d, done, err := pl.Use()
+func (rw *Rows) verify(one comparison, roles ...string) (*api.Verification, error) {
+	d, done, err := rw.use()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	for range 3 {
 		epoch := d.Control().Epoch
-		v, err := pl.compare(d, one, roles)
+		v, err := rw.compare(d, one, roles)
 		if d.Control().Epoch == epoch {
 			return v, err
 		}
@@ -62,28 +62,28 @@ func (pl *Plane) verify(one comparison, roles ...string) (*api.Verification, err
 type comparison func(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error)
 
 // compareRows compares every row with the bundle on disk, compiled again. That takes the memory of an apply.
-func (pl *Plane) compareRows(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
-	defer pl.Disk.Attempt(ledger.WorkVerify)()
-	return pl.rows(d, g, host)
+func (rw *Rows) compareRows(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	defer rw.Disk.Attempt(ledger.WorkVerify)()
+	return rw.rows(d, g, host)
 }
 
-func (pl *Plane) rows(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
-	img, left := pl.imageOf(g, host)
+func (rw *Rows) rows(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	img, left := rw.imageOf(g, host)
 	if left != nil {
 		return nil, left, nil
 	}
 	if drifts, err = d.VerifyGeneration(g.Slot, img); err != nil {
 		return nil, nil, err
 	}
-	if built := pl.compiledOf(g.Number); !built.IsZero() && built != img.Compiled() {
+	if built := rw.compiledOf(g.Number); !built.IsZero() && built != img.Compiled() {
 		drifts = append(drifts, loader.Drift{Where: fmt.Sprintf("%s generation %d", g.Role, g.Number), Want: "compiled " + built.Short(), Got: "the bundle on disk compiles to " + img.Compiled().Short()})
 	}
 	return drifts, nil, nil
 }
 
 // compiledOf is the digest of what was compiled for a generation, zero when nobody knows.
-func (pl *Plane) compiledOf(number uint32) config.Digest {
-	for _, c := range pl.Ledger.Record().Compiled {
+func (rw *Rows) compiledOf(number uint32) config.Digest {
+	for _, c := range rw.Ledger.Record().Compiled {
 		if c.Number == number {
 			return c.Digest
 		}
@@ -93,11 +93,11 @@ func (pl *Plane) compiledOf(number uint32) config.Digest {
 
 // compareSums compares what a slot holds with what was built, by the sums of the tables. A generation that an older
 // version built has none: it is compared row by row, unless somebody died of that.
-func (pl *Plane) compareSums(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
-	all := pl.Ledger.Record().Compiled
+func (rw *Rows) compareSums(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	all := rw.Ledger.Record().Compiled
 	i := slices.IndexFunc(all, func(c state.Compiled) bool { return c.Number == g.Number && len(c.Sums) > 0 })
 	if i < 0 {
-		left = pl.Ledger.Optional(ledger.WorkVerify, func() error { drifts, left, err = pl.rows(d, g, host); return left })
+		left = rw.Ledger.Optional(ledger.WorkVerify, func() error { drifts, left, err = rw.rows(d, g, host); return left })
 		return drifts, left, err
 	}
 	sums, err := d.SumGeneration(g.Slot)
@@ -107,8 +107,8 @@ func (pl *Plane) compareSums(d Dataplane, g loader.GenerationInfo, host *loader.
 	return loader.Sums(all[i].Sums).Drift(g.Slot, sums), nil, nil
 }
 
-func (pl *Plane) compare(d Dataplane, one comparison, roles []string) (*api.Verification, error) {
-	v := &api.Verification{Envelope: api.NewEnvelope(), Checked: pl.Ledger.Now().UTC(), Entries: []api.DriftEntry{}}
+func (rw *Rows) compare(d Dataplane, one comparison, roles []string) (*api.Verification, error) {
+	v := &api.Verification{Envelope: api.NewEnvelope(), Checked: rw.Ledger.Now().UTC(), Entries: []api.DriftEntry{}}
 	drifts, err := d.VerifyWiring()
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (pl *Plane) compare(d Dataplane, one comparison, roles []string) (*api.Veri
 		return nil, err
 	}
 	add(v, drifts)
-	unnamed, err := pl.unnamed(d)
+	unnamed, err := rw.links.unnamed(d)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (pl *Plane) compare(d Dataplane, one comparison, roles []string) (*api.Veri
 		v.Left = append(v.Left, "no host file is published")
 		return v, nil
 	}
-	host, err := hostfile.Compile(d, pl.Host(), 0)
+	host, err := hostfile.Compile(d, rw.Host(), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (pl *Plane) compare(d Dataplane, one comparison, roles []string) (*api.Veri
 	if err != nil {
 		return nil, err
 	}
-	named, err := pl.named(d)
+	named, err := rw.named(d)
 	if err != nil {
 		return nil, err
 	}

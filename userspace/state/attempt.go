@@ -19,32 +19,37 @@ type Attempt struct {
 
 const maxAttemptBytes = 4 << 10
 
-func (s *Store) attemptPath(what string) string { return filepath.Join(s.dir, "attempt-"+what+".json") }
+// attempts lie in a file each.
+type attempts struct{ disk *disk }
+
+func (a *attempts) attemptPath(what string) string {
+	return filepath.Join(a.disk.dir, "attempt-"+what+".json")
+}
 
 // Crashed returns how often in a row processes died in the work, and when the last of them began it.
-func (s *Store) Crashed(what string) (times int, last time.Time) {
-	data, err := s.read(s.attemptPath(what), maxAttemptBytes)
-	var a Attempt
-	if err != nil || json.Unmarshal(data, &a) != nil {
+func (a *attempts) Crashed(what string) (times int, last time.Time) {
+	data, err := a.disk.read(a.attemptPath(what), maxAttemptBytes)
+	var known Attempt
+	if err != nil || json.Unmarshal(data, &known) != nil {
 		return 0, time.Time{}
 	}
-	return a.Crashes, a.Since
+	return known.Crashes, known.Since
 }
 
 // Attempt notes that the work begins; end takes the note back, however the work ended. A disk that refuses is no reason to
 // leave the work.
-func (s *Store) Attempt(what string) (end func()) {
-	if s.refusal() != nil {
+func (a *attempts) Attempt(what string) (end func()) {
+	if a.disk.refusal() != nil {
 		return func() {}
 	}
-	crashes, _ := s.Crashed(what)
-	path := s.attemptPath(what)
-	data, err := json.Marshal(Attempt{1, s.now().UTC(), crashes + 1})
+	crashes, _ := a.Crashed(what)
+	path := a.attemptPath(what)
+	data, err := json.Marshal(Attempt{1, a.disk.now().UTC(), crashes + 1})
 	if err == nil {
-		err = s.replace(path, data)
+		err = a.disk.replace(path, data)
 	}
 	if err != nil {
-		s.log.Warn("work begins without a note: whoever dies in it dies again", "work", what, "error", fmt.Errorf("note an attempt: %w", err))
+		a.disk.log.Warn("work begins without a note: whoever dies in it dies again", "work", what, "error", fmt.Errorf("note an attempt: %w", err))
 	}
-	return func() { _ = s.remove(path) }
+	return func() { _ = a.disk.remove(path) }
 }

@@ -157,11 +157,14 @@ func likeFolder(folder *os.Root, f *os.File) error {
 	return nil
 }
 
+// notes lie in a folder of their own.
+type notes struct{ disk *disk }
+
 // Notes returns the notes that were left, the oldest first, and what removes them once they are written down.
-func (s *Store) Notes() (notes []Back, drop func()) {
-	dir := filepath.Join(s.dir, noteDir)
+func (ns *notes) Notes() (notes []Back, drop func()) {
+	dir := filepath.Join(ns.disk.dir, noteDir)
 	entries, err := os.ReadDir(dir) // sorted by name, and so by time
-	if err != nil || len(entries) == 0 || s.refusal() != nil {
+	if err != nil || len(entries) == 0 || ns.disk.refusal() != nil {
 		return nil, func() {}
 	}
 	var done []string
@@ -171,7 +174,7 @@ func (s *Store) Notes() (notes []Back, drop func()) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
-		data, err := s.read(path, maxNoteBytes)
+		data, err := ns.disk.read(path, maxNoteBytes)
 		var b Back
 		if err == nil {
 			var content json.RawMessage
@@ -180,9 +183,9 @@ func (s *Store) Notes() (notes []Back, drop func()) {
 			}
 		}
 		if err != nil {
-			s.log.Error("a note of a rollback cannot be read", "file", path, "error", err)
+			ns.disk.log.Error("a note of a rollback cannot be read", "file", path, "error", err)
 			if errors.Is(err, errCorrupt) {
-				s.setAside(path, err)
+				ns.disk.setAside(path, err)
 			}
 			continue
 		}

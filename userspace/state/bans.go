@@ -55,7 +55,7 @@ type banLine struct {
 // Bans is what the disk knows of bans: who made each and why, and which ones come back after a reboot. Its memory is
 // right at once; what the disk refuses is written later.
 type Bans struct {
-	s *Store
+	disk *disk
 
 	// mu guards what follows, and orders writes of the file.
 	mu     sync.Mutex
@@ -208,7 +208,7 @@ func (b *Bans) end(p netip.Prefix) {
 
 // write appends lines, or writes the whole file where the one on disk is not what it should be.
 func (b *Bans) write(lines []banLine) error {
-	err := b.s.refusal()
+	err := b.disk.refusal()
 	if err == nil && b.unread != nil {
 		err = fmt.Errorf("%w: %w", ErrUnread, b.unread)
 	}
@@ -239,11 +239,11 @@ func (b *Bans) append(lines []banLine) error {
 		}
 		data = append(data, line...)
 	}
-	path := filepath.Join(b.s.dir, bansFile)
-	if err := b.s.fault(opCreate, path); err != nil {
+	path := filepath.Join(b.disk.dir, bansFile)
+	if err := b.disk.fault(opCreate, path); err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
-	f, err := b.s.open(path, os.O_RDWR|os.O_APPEND, 0)
+	f, err := b.disk.open(path, os.O_RDWR|os.O_APPEND, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return errChanged
 	}
@@ -254,7 +254,7 @@ func (b *Bans) append(lines []banLine) error {
 	if info, err := f.Stat(); err != nil || info.Size() != b.size {
 		return errChanged
 	}
-	if err := b.s.write(f, path, data); err != nil {
+	if err := b.disk.write(f, path, data); err != nil {
 		return err
 	}
 	b.size, b.lines = b.size+int64(len(data)), b.lines+len(lines)
@@ -270,7 +270,7 @@ func (b *Bans) rewrite() error {
 	if err != nil {
 		return err
 	}
-	if err := b.s.replace(filepath.Join(b.s.dir, bansFile), data); err != nil {
+	if err := b.disk.replace(filepath.Join(b.disk.dir, bansFile), data); err != nil {
 		return err
 	}
 	b.size, b.lines = int64(len(data)), len(b.strays)+len(all)
@@ -302,10 +302,10 @@ func (b *Bans) ensureLoaded() {
 
 // load reads the file below what memory has: what was done since counts more.
 func (b *Bans) load() error {
-	path := filepath.Join(b.s.dir, bansFile)
-	data, err := b.s.read(path, maxBansBytes)
+	path := filepath.Join(b.disk.dir, bansFile)
+	data, err := b.disk.read(path, maxBansBytes)
 	if errors.Is(err, errCorrupt) { // it claims to be larger than any that was written
-		b.s.setAside(path, err)
+		b.disk.setAside(path, err)
 		data, err = nil, fs.ErrNotExist
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -360,7 +360,7 @@ func (b *Bans) replay(path string, data []byte) {
 	})
 	b.dirty = len(damaged) > 0 || len(data) > 0 && data[len(data)-1] != '\n'
 	if err == nil && len(damaged) > 0 {
-		b.s.keepAside(path, damaged)
+		b.disk.keepAside(path, damaged)
 	}
 }
 

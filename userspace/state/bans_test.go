@@ -34,7 +34,7 @@ type cost struct {
 // costOf does a change and counts what it asks of the disk. A file that is replaced costs its new size.
 func costOf(t *testing.T, s *Store, change func() error) (c cost) {
 	t.Helper()
-	path := filepath.Join(s.dir, bansFile)
+	path := filepath.Join(s.disk.dir, bansFile)
 	size := func() int64 {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -43,12 +43,12 @@ func costOf(t *testing.T, s *Store, change func() error) (c cost) {
 		return info.Size()
 	}
 	before, replaced := size(), false
-	s.opts.Fault = func(op, _ string) error {
+	s.disk.opts.Fault = func(op, _ string) error {
 		c.operations++
 		replaced = replaced || op == opRename
 		return nil
 	}
-	defer func() { s.opts.Fault = nil }()
+	defer func() { s.disk.opts.Fault = nil }()
 	start := time.Now()
 	if err := change(); err != nil {
 		t.Fatal(err)
@@ -210,9 +210,9 @@ func TestBansAgainstAMap(t *testing.T) {
 		}
 	}
 	for range 1000 {
-		s.opts.Fault = nil
+		s.disk.opts.Fault = nil
 		if r.IntN(4) == 0 {
-			s.opts.Fault = func(op, _ string) error {
+			s.disk.opts.Fault = func(op, _ string) error {
 				if op != opRead && r.IntN(2) == 0 {
 					return unix.ENOSPC
 				}
@@ -233,7 +233,7 @@ func TestBansAgainstAMap(t *testing.T) {
 			_ = s.Bans().Change([]Ban{b}, nil)
 			want[b.Prefix] = b
 		case 2:
-			s.opts.Fault = nil
+			s.disk.opts.Fault = nil
 			if err := s.Bans().Flush(); err != nil {
 				t.Fatal(err)
 			}
@@ -252,7 +252,7 @@ func TestBansAgainstAMap(t *testing.T) {
 		}
 		check("in memory", s.Bans().All())
 	}
-	s.opts.Fault = nil
+	s.disk.opts.Fault = nil
 	if err := s.Bans().Flush(); err != nil {
 		t.Fatal(err)
 	}

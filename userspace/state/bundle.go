@@ -31,16 +31,19 @@ func Unreadable(err error) bool {
 // keptBundles is how many bundles stay that nothing refers to.
 const keptBundles = 20
 
+// bundles are files under their digests, with their names beside them, and lists of those that are in force together.
+type bundles struct{ disk *disk }
+
 // SaveBundle stores the canonical form under its digest. A bundle that is there already is read and, when it is damaged
 // or cannot be read, written again: its content is known.
-func (s *Store) SaveBundle(b *config.Bundle) error {
-	if err := s.refusal(); err != nil {
+func (bs *bundles) SaveBundle(b *config.Bundle) error {
+	if err := bs.disk.refusal(); err != nil {
 		return fmt.Errorf("save bundle: %w", err)
 	}
-	if err := s.SaveNames(b); err != nil {
+	if err := bs.SaveNames(b); err != nil {
 		return err
 	}
-	if _, err := s.readBundle(b.Digest); err == nil {
+	if _, err := bs.readBundle(b.Digest); err == nil {
 		return nil
 	}
 	data := config.Canonical(b)
@@ -50,31 +53,31 @@ func (s *Store) SaveBundle(b *config.Bundle) error {
 	if len(data) > maxBundleBytes {
 		return fmt.Errorf("save bundle %q: it takes %d bytes, and %d are read", b.Name, len(data), maxBundleBytes)
 	}
-	return s.replace(s.bundlePath(b.Digest), data)
+	return bs.disk.replace(bs.bundlePath(b.Digest), data)
 }
 
 // Bundle returns the bundle of a digest, or the bundles of a set's digest merged into one, as a host compiles them.
 // ErrNoBundle when it is missing or damaged; another error when it cannot be read now, and may be later.
-func (s *Store) Bundle(d config.Digest) (*config.Bundle, error) {
-	set, err := s.Set(d)
+func (bs *bundles) Bundle(d config.Digest) (*config.Bundle, error) {
+	set, err := bs.Set(d)
 	if err != nil {
 		return nil, err
 	}
 	return set.Merge(), nil
 }
 
-func (s *Store) parseBundle(d config.Digest, data []byte) (*config.Bundle, error) {
+func (bs *bundles) parseBundle(d config.Digest, data []byte) (*config.Bundle, error) {
 	b, err := config.ParseCanonical(data)
 	if err != nil {
-		s.setAside(s.bundlePath(d), err)
+		bs.disk.setAside(bs.bundlePath(d), err)
 		return nil, fmt.Errorf("%w: %s: %w", ErrNoBundle, d.Short(), err)
 	}
 	return b, nil
 }
 
 // Bundles lists the bundles that there are files of.
-func (s *Store) Bundles() []config.Digest {
-	entries, err := os.ReadDir(filepath.Join(s.dir, bundleDir))
+func (bs *bundles) Bundles() []config.Digest {
+	entries, err := os.ReadDir(filepath.Join(bs.disk.dir, bundleDir))
 	if err != nil {
 		return nil
 	}
@@ -89,11 +92,11 @@ func (s *Store) Bundles() []config.Digest {
 }
 
 // Has reports whether there is a file of the bundle; only Bundle knows whether it is whole.
-func (s *Store) Has(d config.Digest) bool { return exists(s.bundlePath(d)) }
+func (bs *bundles) Has(d config.Digest) bool { return exists(bs.bundlePath(d)) }
 
-func (s *Store) readBundle(d config.Digest) ([]byte, error) {
-	path := s.bundlePath(d)
-	data, err := s.read(path, maxBundleBytes)
+func (bs *bundles) readBundle(d config.Digest) ([]byte, error) {
+	path := bs.bundlePath(d)
+	data, err := bs.disk.read(path, maxBundleBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNoBundle, d.Short())
 	}
@@ -101,7 +104,7 @@ func (s *Store) readBundle(d config.Digest) ([]byte, error) {
 		err = fmt.Errorf("%w: its content has another digest", errCorrupt)
 	}
 	if errors.Is(err, errCorrupt) {
-		s.setAside(path, err)
+		bs.disk.setAside(path, err)
 		return nil, fmt.Errorf("%w: %s: %w", ErrNoBundle, d.Short(), err)
 	}
 	if err != nil {
@@ -110,21 +113,21 @@ func (s *Store) readBundle(d config.Digest) ([]byte, error) {
 	return data, nil
 }
 
-func (s *Store) bundlePath(d config.Digest) string {
-	return filepath.Join(s.dir, bundleDir, hex.EncodeToString(d[:]))
+func (bs *bundles) bundlePath(d config.Digest) string {
+	return filepath.Join(bs.disk.dir, bundleDir, hex.EncodeToString(d[:]))
 }
 
 // Prune removes old bundles: those that keep names stay, and of the others the newest 20.
-func (s *Store) Prune(keep []config.Digest) error {
-	if s.refusal() != nil {
+func (bs *bundles) Prune(keep []config.Digest) error {
+	if bs.disk.refusal() != nil {
 		return nil
 	}
-	dir := filepath.Join(s.dir, bundleDir)
+	dir := filepath.Join(bs.disk.dir, bundleDir)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("prune bundles: %w", err)
 	}
-	if keep, err = s.withMembers(keep); err != nil {
+	if keep, err = bs.withMembers(keep); err != nil {
 		return fmt.Errorf("prune bundles: %w", err)
 	}
 	type old struct {
@@ -143,8 +146,8 @@ func (s *Store) Prune(keep []config.Digest) error {
 	}
 	slices.SortFunc(others, func(a, b old) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.path, b.path)) })
 	for _, o := range others[min(len(others), keptBundles):] {
-		_ = s.remove(o.path + namesSuffix)
-		if err := s.remove(o.path); err != nil {
+		_ = bs.disk.remove(o.path + namesSuffix)
+		if err := bs.disk.remove(o.path); err != nil {
 			return fmt.Errorf("prune bundles: %w", err)
 		}
 	}

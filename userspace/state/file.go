@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/spillway/spillway/userspace/folder"
 )
@@ -28,14 +31,26 @@ const (
 // maxBundleBytes bounds what is read back: a damaged file system may claim any size.
 const maxBundleBytes = 1 << 30
 
+// disk is the files of the folder, whatever they hold.
+type disk struct {
+	dir  string
+	opts Options
+	log  *slog.Logger
+
+	mu      sync.Mutex // orders writes to history.jsonl, and guards what follows
+	damaged []string
+	lock    *os.File
+	broken  error // the folder cannot be locked: it is only read, and writes return this
+}
+
 // in does something with a file of the folder, by its name there. The folder may be another user's, and is opened each time:
 // it may have been put back meanwhile.
-func (s *Store) in(path string, do func(f *folder.Folder, name string) error) error {
-	name, err := filepath.Rel(s.dir, path)
+func (d *disk) in(path string, do func(f *folder.Folder, name string) error) error {
+	name, err := filepath.Rel(d.dir, path)
 	if err != nil {
 		return err
 	}
-	f, err := folder.Open(s.dir)
+	f, err := folder.Open(d.dir)
 	if err != nil {
 		return err
 	}
@@ -45,14 +60,14 @@ func (s *Store) in(path string, do func(f *folder.Folder, name string) error) er
 
 // replace writes a file whole or not at all: beside its place, synced, renamed, and the folder synced, so that after a
 // crash at any point the old or the new content is there.
-func (s *Store) replace(path string, data []byte) error {
-	if err := s.fault(opCreate, path); err != nil {
+func (d *disk) replace(path string, data []byte) error {
+	if err := d.fault(opCreate, path); err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
-	return s.in(path, func(f *folder.Folder, name string) error { return s.replaceIn(f, path, name, data) })
+	return d.in(path, func(f *folder.Folder, name string) error { return d.replaceIn(f, path, name, data) })
 }
 
-func (s *Store) replaceIn(in *folder.Folder, path, name string, data []byte) (err error) {
+func (d *disk) replaceIn(in *folder.Folder, path, name string, data []byte) (err error) {
 	f, temporary, err := in.CreateTemp(filepath.Join(filepath.Dir(name), newPrefix))
 	if err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
@@ -63,13 +78,13 @@ func (s *Store) replaceIn(in *folder.Folder, path, name string, data []byte) (er
 			_ = in.Remove(temporary)
 		}
 	}()
-	if err := s.write(f, path, data); err != nil {
+	if err := d.write(f, path, data); err != nil {
 		return err
 	}
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("close %s: %w", path, err)
 	}
-	if err := s.fault(opRename, path); err != nil {
+	if err := d.fault(opRename, path); err != nil {
 		return fmt.Errorf("rename to %s: %w", path, err)
 	}
 	if err := in.Rename(temporary, name); err != nil {
@@ -82,8 +97,8 @@ func (s *Store) replaceIn(in *folder.Folder, path, name string, data []byte) (er
 }
 
 // open opens a file of the folder.
-func (s *Store) open(path string, flag int, mode fs.FileMode) (file *os.File, err error) {
-	err = s.in(path, func(f *folder.Folder, name string) (err error) {
+func (d *disk) open(path string, flag int, mode fs.FileMode) (file *os.File, err error) {
+	err = d.in(path, func(f *folder.Folder, name string) (err error) {
 		file, err = f.OpenFile(name, flag, mode)
 		return err
 	})
@@ -91,14 +106,14 @@ func (s *Store) open(path string, flag int, mode fs.FileMode) (file *os.File, er
 }
 
 // remove removes a file of the folder.
-func (s *Store) remove(path string) error {
-	return s.in(path, func(f *folder.Folder, name string) error { return f.Remove(name) })
+func (d *disk) remove(path string) error {
+	return d.in(path, func(f *folder.Folder, name string) error { return f.Remove(name) })
 }
 
 // rename gives a file of the folder another name.
-func (s *Store) rename(from, to string) error {
-	return s.in(from, func(f *folder.Folder, name string) error {
-		next, err := filepath.Rel(s.dir, to)
+func (d *disk) rename(from, to string) error {
+	return d.in(from, func(f *folder.Folder, name string) error {
+		next, err := filepath.Rel(d.dir, to)
 		if err != nil {
 			return err
 		}
@@ -106,15 +121,15 @@ func (s *Store) rename(from, to string) error {
 	})
 }
 
-func (s *Store) write(f *os.File, path string, data []byte) error {
-	if err := s.fault(opWrite, path); err != nil {
+func (d *disk) write(f *os.File, path string, data []byte) error {
+	if err := d.fault(opWrite, path); err != nil {
 		_, _ = f.Write(data[:len(data)/2]) // as a full disk does
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	if _, err := f.Write(data); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	if err := s.fault(opSync, path); err != nil {
+	if err := d.fault(opSync, path); err != nil {
 		return fmt.Errorf("sync %s: %w", path, err)
 	}
 	if err := f.Sync(); err != nil {
@@ -123,19 +138,19 @@ func (s *Store) write(f *os.File, path string, data []byte) error {
 	return nil
 }
 
-func (s *Store) fault(op, path string) error {
-	if s.opts.Fault == nil {
+func (d *disk) fault(op, path string) error {
+	if d.opts.Fault == nil {
 		return nil
 	}
-	return s.opts.Fault(op, path)
+	return d.opts.Fault(op, path)
 }
 
 // read returns a file of bounded size; fs.ErrNotExist when there is none.
-func (s *Store) read(path string, limit int64) ([]byte, error) {
-	if err := s.fault(opRead, path); err != nil {
+func (d *disk) read(path string, limit int64) ([]byte, error) {
+	if err := d.fault(opRead, path); err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	f, err := s.open(path, os.O_RDONLY, 0)
+	f, err := d.open(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -156,48 +171,48 @@ func (s *Store) read(path string, limit int64) ([]byte, error) {
 }
 
 // setAside keeps a damaged file for a person and clears its place. Who does not hold the lock leaves it where it is.
-func (s *Store) setAside(path string, cause error) {
-	if s.refusal() != nil {
-		s.log.Error("a file is damaged; what the kernel enforces goes on", "file", path, "damage", cause)
-		s.tellDamaged(path)
+func (d *disk) setAside(path string, cause error) {
+	if d.refusal() != nil {
+		d.log.Error("a file is damaged; what the kernel enforces goes on", "file", path, "damage", cause)
+		d.tellDamaged(path)
 		return
 	}
-	aside := s.aside(path)
-	if err := s.rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Error("a damaged file cannot be moved aside", "file", path, "damage", cause, "error", err)
+	aside := d.aside(path)
+	if err := d.rename(path, aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.log.Error("a damaged file cannot be moved aside", "file", path, "damage", cause, "error", err)
 		return
 	}
-	s.log.Error("a file is damaged and was moved aside; what the kernel enforces goes on", "file", path, "moved_to", aside, "damage", cause)
-	s.tellDamaged(aside)
+	d.log.Error("a file is damaged and was moved aside; what the kernel enforces goes on", "file", path, "moved_to", aside, "damage", cause)
+	d.tellDamaged(aside)
 }
 
-func (s *Store) tellDamaged(path string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !slices.Contains(s.damaged, path) {
-		s.damaged = append(s.damaged, path)
+func (d *disk) tellDamaged(path string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !slices.Contains(d.damaged, path) {
+		d.damaged = append(d.damaged, path)
 	}
 }
 
 // keepAside keeps damaged lines of a file for a person. The rest of the file counts.
-func (s *Store) keepAside(path string, lines []byte) {
-	if s.refusal() != nil {
-		s.log.Error("lines of a file are damaged; the others count", "file", path)
-		s.tellDamaged(path)
+func (d *disk) keepAside(path string, lines []byte) {
+	if d.refusal() != nil {
+		d.log.Error("lines of a file are damaged; the others count", "file", path)
+		d.tellDamaged(path)
 		return
 	}
-	aside := s.aside(path)
-	s.log.Error("lines of a file are damaged; the others count", "file", path, "kept_in", aside)
-	if err := s.replace(aside, lines); err != nil {
-		s.log.Error("the damaged lines cannot be kept", "file", path, "error", err)
+	aside := d.aside(path)
+	d.log.Error("lines of a file are damaged; the others count", "file", path, "kept_in", aside)
+	if err := d.replace(aside, lines); err != nil {
+		d.log.Error("the damaged lines cannot be kept", "file", path, "error", err)
 		aside = path
 	}
-	s.tellDamaged(aside)
+	d.tellDamaged(aside)
 }
 
 // aside is a free name for what is damaged of a file.
-func (s *Store) aside(path string) string {
-	base := path + ".corrupt-" + s.now().UTC().Format("20060102T150405Z")
+func (d *disk) aside(path string) string {
+	base := path + ".corrupt-" + d.now().UTC().Format("20060102T150405Z")
 	aside := base
 	for n := 1; exists(aside); n++ {
 		aside = fmt.Sprintf("%s-%d", base, n)
@@ -208,6 +223,43 @@ func (s *Store) aside(path string) string {
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
+}
+
+// refusal is why nothing can be written; nil when it can.
+func (d *disk) refusal() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.broken
+}
+
+// mend takes the lock that could not be had.
+func (d *disk) mend(lock *os.File) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lock, d.broken = lock, nil
+}
+
+func (d *disk) unlock() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
+
+// found are the files that were damaged.
+func (d *disk) found() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.damaged)
+}
+
+func (d *disk) now() time.Time {
+	if d.opts.Now != nil {
+		return d.opts.Now()
+	}
+	return time.Now()
 }
 
 // newPrefix begins the name of a file that is not whole yet.

@@ -37,38 +37,41 @@ const (
 	maxDetails = 50
 )
 
+// history is a line for each change.
+type history struct{ disk *disk }
+
 // Append adds an entry. A zero At is now.
-func (s *Store) Append(e Entry) error {
-	if err := s.refusal(); err != nil {
+func (h *history) Append(e Entry) error {
+	if err := h.disk.refusal(); err != nil {
 		return fmt.Errorf("write history: %w", err)
 	}
 	if e.At.IsZero() {
-		e.At = s.now()
+		e.At = h.disk.now()
 	}
 	e.At = e.At.UTC().Truncate(time.Millisecond)
 	line, err := encodeEntry(e)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	path := filepath.Join(s.dir, historyFile)
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	path := filepath.Join(h.disk.dir, historyFile)
 	if info, err := os.Lstat(path); err == nil && info.Size() > maxHistoryBytes {
-		if err := s.rename(path, path+".1"); err != nil {
+		if err := h.disk.rename(path, path+".1"); err != nil {
 			return fmt.Errorf("turn history over: %w", err)
 		}
 	}
-	if err := s.fault(opCreate, path); err != nil {
+	if err := h.disk.fault(opCreate, path); err != nil {
 		return fmt.Errorf("open history: %w", err)
 	}
-	f, err := s.open(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o640)
+	f, err := h.disk.open(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o640)
 	if err != nil {
 		return fmt.Errorf("open history: %w", err)
 	}
 	if torn(f) {
 		line = append([]byte{'\n'}, line...)
 	}
-	err = s.write(f, path, line)
+	err = h.disk.write(f, path, line)
 	if cerr := f.Close(); err == nil && cerr != nil {
 		err = fmt.Errorf("close history: %w", cerr)
 	}
@@ -76,13 +79,13 @@ func (s *Store) Append(e Entry) error {
 }
 
 // History returns the newest limit entries first, all of them when limit is 0, and how many lines could not be read.
-func (s *Store) History(limit int) (entries []Entry, skipped int, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.fault(opRead, filepath.Join(s.dir, historyFile)); err != nil {
+func (h *history) History(limit int) (entries []Entry, skipped int, err error) {
+	h.disk.mu.Lock()
+	defer h.disk.mu.Unlock()
+	if err := h.disk.fault(opRead, filepath.Join(h.disk.dir, historyFile)); err != nil {
 		return nil, 0, fmt.Errorf("read history: %w", err)
 	}
-	return ReadHistory(s.dir, limit)
+	return ReadHistory(h.disk.dir, limit)
 }
 
 // ReadHistory reads the history of a state folder that another process may have locked.

@@ -30,14 +30,17 @@ type Host struct {
 	Rest   Rest      `json:"-"`
 }
 
+// hosts is the host file that was kept.
+type hosts struct{ disk *disk }
+
 // SaveHost keeps the host file that came into force, unless it is kept already. One that cannot be read is written again:
 // what it should say is known.
-func (s *Store) SaveHost(path string, text []byte) error {
-	if err := s.refusal(); err != nil {
+func (hs *hosts) SaveHost(path string, text []byte) error {
+	if err := hs.disk.refusal(); err != nil {
 		return fmt.Errorf("keep the host file: %w", err)
 	}
-	h := Host{Schema: hostSchema, Path: path, Text: string(text), At: s.now().UTC()}
-	known, err := s.host()
+	h := Host{Schema: hostSchema, Path: path, Text: string(text), At: hs.disk.now().UTC()}
+	known, err := hs.host()
 	if err == nil && known.Path == h.Path && known.Text == h.Text {
 		return nil
 	}
@@ -54,15 +57,15 @@ func (s *Store) SaveHost(path string, text []byte) error {
 	if again, err := decodeHost(data); err != nil || again.Text != h.Text || len(data) > maxHostBytes {
 		return fmt.Errorf("keep the host file: it would not be read again")
 	}
-	return s.replace(filepath.Join(s.dir, hostFile), data)
+	return hs.disk.replace(filepath.Join(hs.disk.dir, hostFile), data)
 }
 
 // ReadHost returns the host file that was kept in a state folder, which another process may have locked. ErrNoHost when
 // there is none; another error when it is there and cannot be read.
 func ReadHost(dir string) (*Host, error) { return newStore(dir, Options{}).host() }
 
-func (s *Store) host() (*Host, error) {
-	data, err := s.read(filepath.Join(s.dir, hostFile), maxHostBytes)
+func (hs *hosts) host() (*Host, error) {
+	data, err := hs.disk.read(filepath.Join(hs.disk.dir, hostFile), maxHostBytes)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errCorrupt) {
 		return nil, fmt.Errorf("%w: %w", ErrNoHost, err)
 	}
@@ -71,7 +74,7 @@ func (s *Store) host() (*Host, error) {
 	}
 	h, err := decodeHost(data)
 	if errors.Is(err, errCorrupt) {
-		s.log.Error("the host file that was kept is damaged", "file", filepath.Join(s.dir, hostFile), "damage", err)
+		hs.disk.log.Error("the host file that was kept is damaged", "file", filepath.Join(hs.disk.dir, hostFile), "damage", err)
 		return nil, fmt.Errorf("%w: %w", ErrNoHost, err)
 	}
 	return h, err
@@ -80,7 +83,7 @@ func (s *Store) host() (*Host, error) {
 // ReadRecord returns the record of a state folder that another process may have locked. It changes nothing, whatever it
 // finds.
 func ReadRecord(dir string) (*Record, error) {
-	data, err := newStore(dir, Options{}).read(filepath.Join(dir, recordFile), maxRecordBytes)
+	data, err := newStore(dir, Options{}).disk.read(filepath.Join(dir, recordFile), maxRecordBytes)
 	if err != nil {
 		return nil, fmt.Errorf("read the record: %w", err)
 	}

@@ -222,7 +222,7 @@ func TestClip(t *testing.T) {
 // The newest lines are found in a long history, and the older ones are not held in memory.
 func TestNewestLinesOfALongHistory(t *testing.T) {
 	s := open(t, t.TempDir(), nil)
-	s.opts.Now = func() time.Time { return noon }
+	s.disk.opts.Now = func() time.Time { return noon }
 	for i := range 1000 {
 		if err := s.Append(Entry{Verb: "apply", Number: uint32(i)}); err != nil {
 			t.Fatal(err)

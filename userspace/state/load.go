@@ -8,70 +8,91 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"sync"
 
 	"github.com/spillway/spillway/config"
 )
 
+// records are the record and the quarantine, and what an older release left.
+type records struct {
+	disk *disk
+	bans *Bans
+
+	mu         sync.Mutex // guards what follows; it is taken before those of the bans and of the disk
+	loaded     bool
+	unread     error    // one of them cannot be read: nothing is written over them
+	old        *record1 // of a release before, and not yet converted
+	quarantine quarantine
+	written    []byte // quarantine.json as it was written last
+}
+
 // Load returns the record, and reads the bans. A missing or damaged file counts as an empty one: then what the kernel
 // holds is all there is. An error says that a file is there and cannot be read now: what is returned is what could be,
 // nothing is written over that file, and Reopen tries again.
-func (s *Store) Load() (*Record, error) {
-	s.record.Lock()
-	defer s.record.Unlock()
-	r, err := s.loadRecord()
-	s.record.loaded, s.record.unread = true, err
-	s.bans.mu.Lock()
-	defer s.bans.mu.Unlock()
-	if old := s.record.old; old != nil { // it cannot be converted yet: the disk refuses
+func (rs *records) Load() (*Record, error) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	r, err := rs.loadRecord()
+	rs.loaded, rs.unread = true, err
+	rs.bans.mu.Lock()
+	defer rs.bans.mu.Unlock()
+	if old := rs.old; old != nil { // it cannot be converted yet: the disk refuses
 		for _, b := range old.Bans {
-			s.bans.put(b)
+			rs.bans.put(b)
 		}
-		s.bans.loaded, s.bans.dirty = true, true
+		rs.bans.loaded, rs.bans.dirty = true, true
 		return r, err
 	}
-	return r, errors.Join(err, s.bans.load())
+	return r, errors.Join(err, rs.bans.load())
 }
 
-func (s *Store) loadRecord() (*Record, error) {
+func (rs *records) loadRecord() (*Record, error) {
 	empty := &Record{Schema: recordSchema}
-	old, err := s.read1()
+	old, err := rs.read1()
 	if err != nil {
 		return empty, fmt.Errorf("read the record: %w", err)
 	}
-	s.record.old = old
+	rs.old = old
 	if old != nil {
-		s.convertOld()
+		rs.convertOld()
 	}
-	if s.record.old != nil {
+	if rs.old != nil {
 		return old.record(), nil
 	}
-	r, err := load(s, recordFile, decodeRecord)
+	r, err := load(rs.disk, recordFile, decodeRecord)
 	if r == nil {
 		r = empty
 	}
-	q, qerr := load(s, quarantineFile, decodeQuarantine)
-	r.Quarantine, s.record.quarantine, s.record.written = q.Entries, q, nil
+	q, qerr := load(rs.disk, quarantineFile, decodeQuarantine)
+	r.Quarantine, rs.quarantine, rs.written = q.Entries, q, nil
 	return r, errors.Join(err, qerr)
 }
 
+// Unread is why something of the record or of the bans is not known yet; nil when all that is on disk is.
+func (rs *records) Unread() error {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return errors.Join(rs.unread, rs.bans.Unread())
+}
+
 // convertOld converts a record of schema 1, unless the disk refuses; then it is tried again by the next Save.
-func (s *Store) convertOld() {
-	err := s.refusal()
+func (rs *records) convertOld() {
+	err := rs.disk.refusal()
 	if err == nil {
-		err = s.convert(s.record.old)
+		err = rs.convert(rs.old)
 	}
 	if err != nil {
-		s.log.Error("the record of an older release is read, and cannot be converted now", "error", err)
+		rs.disk.log.Error("the record of an older release is read, and cannot be converted now", "error", err)
 		return
 	}
-	s.log.Info("the record of an older release was converted", "kept_as", filepath.Join(s.dir, converted1))
-	s.record.old = nil
+	rs.disk.log.Info("the record of an older release was converted", "kept_as", filepath.Join(rs.disk.dir, converted1))
+	rs.old = nil
 }
 
 // load reads a sealed file. Damage sets it aside; whatever else keeps it from being read is an error.
-func load[T any](s *Store, name string, decode func([]byte) (T, error)) (content T, err error) {
-	path := filepath.Join(s.dir, name)
-	data, err := s.read(path, maxRecordBytes)
+func load[T any](d *disk, name string, decode func([]byte) (T, error)) (content T, err error) {
+	path := filepath.Join(d.dir, name)
+	data, err := d.read(path, maxRecordBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return content, nil
 	}
@@ -82,7 +103,7 @@ func load[T any](s *Store, name string, decode func([]byte) (T, error)) (content
 		}
 	}
 	if errors.Is(err, errCorrupt) {
-		s.setAside(path, err)
+		d.setAside(path, err)
 		return content, nil
 	}
 	return content, fmt.Errorf("read %s: %w", path, err)
@@ -90,33 +111,33 @@ func load[T any](s *Store, name string, decode func([]byte) (T, error)) (content
 
 // Save replaces the record and the quarantine. It refuses what Load would not read: nothing that was written can be lost
 // to a limit.
-func (s *Store) Save(r *Record) error {
-	if err := s.refusal(); err != nil {
+func (rs *records) Save(r *Record) error {
+	if err := rs.disk.refusal(); err != nil {
 		return fmt.Errorf("save state: %w", err)
 	}
-	s.record.Lock()
-	defer s.record.Unlock()
-	if !s.record.loaded {
-		_, err := s.loadRecord()
-		s.record.loaded, s.record.unread = true, err
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if !rs.loaded {
+		_, err := rs.loadRecord()
+		rs.loaded, rs.unread = true, err
 	}
-	if s.record.unread != nil {
-		return fmt.Errorf("save state: %w: %w", ErrUnread, s.record.unread)
+	if rs.unread != nil {
+		return fmt.Errorf("save state: %w: %w", ErrUnread, rs.unread)
 	}
-	if s.record.old != nil {
-		if s.convertOld(); s.record.old != nil {
+	if rs.old != nil {
+		if rs.convertOld(); rs.old != nil {
 			return fmt.Errorf("save state: the record of an older release cannot be converted")
 		}
 	}
 	r.Schema = recordSchema
 	next := r.Clone()
 	bound(next)
-	return s.writeRecord(next)
+	return rs.writeRecord(next)
 }
 
 // writeRecord writes the quarantine, when it changed, and then the record.
-func (s *Store) writeRecord(r *Record) error {
-	q := s.record.quarantine
+func (rs *records) writeRecord(r *Record) error {
+	q := rs.quarantine
 	q.Entries = r.Quarantine
 	quarantined, err := encodeQuarantine(q)
 	if err == nil {
@@ -132,14 +153,14 @@ func (s *Store) writeRecord(r *Record) error {
 	if err != nil {
 		return fmt.Errorf("save record: %w", err)
 	}
-	path := filepath.Join(s.dir, quarantineFile)
-	if !bytes.Equal(quarantined, s.record.written) || !exists(path) {
-		if err := s.replace(path, quarantined); err != nil {
+	path := filepath.Join(rs.disk.dir, quarantineFile)
+	if !bytes.Equal(quarantined, rs.written) || !exists(path) {
+		if err := rs.disk.replace(path, quarantined); err != nil {
 			return err
 		}
-		s.record.written, s.record.quarantine = quarantined, q
+		rs.written, rs.quarantine = quarantined, q
 	}
-	return s.replace(filepath.Join(s.dir, recordFile), data)
+	return rs.disk.replace(filepath.Join(rs.disk.dir, recordFile), data)
 }
 
 // readable says why a file would not be read again.
@@ -154,7 +175,7 @@ func readable[T any](data []byte, decode func([]byte) (T, error)) error {
 // Peek reads the record of a folder that another process holds; an empty one when there is none.
 func Peek(dir string) *Record {
 	s := newStore(dir, Options{})
-	data, err := s.read(filepath.Join(dir, recordFile), maxRecordBytes)
+	data, err := s.disk.read(filepath.Join(dir, recordFile), maxRecordBytes)
 	if err == nil {
 		if r, err := decodeRecord(data); err == nil {
 			return r

@@ -29,11 +29,11 @@ const (
 )
 
 // SaveNames stores the names of a bundle, unless they are there.
-func (s *Store) SaveNames(b *config.Bundle) error {
-	if err := s.refusal(); err != nil {
+func (bs *bundles) SaveNames(b *config.Bundle) error {
+	if err := bs.disk.refusal(); err != nil {
 		return fmt.Errorf("save names: %w", err)
 	}
-	if _, err := s.Names(b.Digest); err == nil {
+	if _, err := bs.Names(b.Digest); err == nil {
 		return nil
 	}
 	data, err := seal(Names{namesSchema, b.Name, b.Rules})
@@ -43,12 +43,12 @@ func (s *Store) SaveNames(b *config.Bundle) error {
 	if len(data) > maxNamesBytes {
 		return nil // they would not be read again; the bundle has them too
 	}
-	return s.replace(s.bundlePath(b.Digest)+namesSuffix, data)
+	return bs.disk.replace(bs.bundlePath(b.Digest)+namesSuffix, data)
 }
 
 // Names returns the names of a bundle; ErrNoBundle when they are missing or damaged: the bundle has them too.
-func (s *Store) Names(d config.Digest) (*Names, error) {
-	data, err := s.read(s.bundlePath(d)+namesSuffix, maxNamesBytes)
+func (bs *bundles) Names(d config.Digest) (*Names, error) {
+	data, err := bs.disk.read(bs.bundlePath(d)+namesSuffix, maxNamesBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: names of %s", ErrNoBundle, d.Short())
 	}
@@ -68,11 +68,11 @@ func (s *Store) Names(d config.Digest) (*Names, error) {
 
 // Whole reports whether a bundle, or each bundle of a set, is on disk as it was written, in little memory; ErrNoBundle when
 // not.
-func (s *Store) Whole(d config.Digest) error {
-	if err := s.wholeFile(d); err != nil {
+func (bs *bundles) Whole(d config.Digest) error {
+	if err := bs.wholeFile(d); err != nil {
 		return err
 	}
-	members, err := s.Members(d)
+	members, err := bs.Members(d)
 	if Unreadable(err) {
 		return err
 	}
@@ -80,19 +80,19 @@ func (s *Store) Whole(d config.Digest) error {
 		return nil // it is a bundle
 	}
 	for _, m := range members {
-		if err := s.wholeFile(m.Digest); err != nil {
+		if err := bs.wholeFile(m.Digest); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Store) wholeFile(d config.Digest) error {
-	path := s.bundlePath(d)
-	if err := s.fault(opRead, path); err != nil {
+func (bs *bundles) wholeFile(d config.Digest) error {
+	path := bs.bundlePath(d)
+	if err := bs.disk.fault(opRead, path); err != nil {
 		return fmt.Errorf("look at bundle %s: %w", d.Short(), err)
 	}
-	f, err := s.open(path, os.O_RDONLY, 0)
+	f, err := bs.disk.open(path, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s", ErrNoBundle, d.Short())
 	}
@@ -106,7 +106,7 @@ func (s *Store) wholeFile(d config.Digest) error {
 	}
 	if config.Digest(h.Sum(nil)) != d {
 		err := fmt.Errorf("%w: its content has another digest", errCorrupt)
-		s.setAside(path, err)
+		bs.disk.setAside(path, err)
 		return fmt.Errorf("%w: %s: %w", ErrNoBundle, d.Short(), err)
 	}
 	return nil

@@ -52,9 +52,12 @@ type queue struct {
 	Rest    Rest     `json:"-"`
 }
 
+// queues is what waits, on disk.
+type queues struct{ disk *disk }
+
 // SaveQueue replaces what waits.
-func (s *Store) SaveQueue(entries []Queued) error {
-	if err := s.refusal(); err != nil {
+func (qs *queues) SaveQueue(entries []Queued) error {
+	if err := qs.disk.refusal(); err != nil {
 		return fmt.Errorf("save the queue: %w", err)
 	}
 	q := queue{Schema: queueSchema, Entries: slices.Clone(entries)}
@@ -70,12 +73,12 @@ func (s *Store) SaveQueue(entries []Queued) error {
 	if err != nil {
 		return fmt.Errorf("save the queue: %w", err)
 	}
-	return s.replace(filepath.Join(s.dir, queueFile), data)
+	return qs.disk.replace(filepath.Join(qs.disk.dir, queueFile), data)
 }
 
 // Queue returns what waited; nothing when the file is missing, or damaged and set aside.
-func (s *Store) Queue() ([]Queued, error) {
-	q, err := load(s, queueFile, decodeQueue)
+func (qs *queues) Queue() ([]Queued, error) {
+	q, err := load(qs.disk, queueFile, decodeQueue)
 	return q.Entries, err
 }
 

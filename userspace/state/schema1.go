@@ -99,9 +99,9 @@ func (o *record1) record() *Record {
 
 // read1 reads a record of schema 1, when there is one: it is of a release that ran since the last conversion. nil, nil:
 // there is none.
-func (s *Store) read1() (*record1, error) {
-	path := filepath.Join(s.dir, file1)
-	data, err := s.read(path, maxBytes1)
+func (rs *records) read1() (*record1, error) {
+	path := filepath.Join(rs.disk.dir, file1)
+	data, err := rs.disk.read(path, maxBytes1)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -113,7 +113,7 @@ func (s *Store) read1() (*record1, error) {
 		old, err = decode1(data)
 	}
 	if errors.Is(err, errCorrupt) {
-		s.setAside(path, err)
+		rs.disk.setAside(path, err)
 		return nil, nil
 	}
 	return old, err
@@ -121,22 +121,22 @@ func (s *Store) read1() (*record1, error) {
 
 // convert writes what a record of schema 1 says into the files of today. The old file goes last, so that after a crash
 // at any point it is converted again.
-func (s *Store) convert(old *record1) error {
+func (rs *records) convert(old *record1) error {
 	lines, err := banLines(nil, sortedBans(old.Bans))
 	if err != nil {
 		return err
 	}
-	if err := s.replace(filepath.Join(s.dir, bansFile), lines); err != nil {
+	if err := rs.disk.replace(filepath.Join(rs.disk.dir, bansFile), lines); err != nil {
 		return err
 	}
-	if err := s.writeRecord(old.record()); err != nil {
+	if err := rs.writeRecord(old.record()); err != nil {
 		return err
 	}
-	if err := s.fault(opRename, filepath.Join(s.dir, file1)); err != nil {
+	if err := rs.disk.fault(opRename, filepath.Join(rs.disk.dir, file1)); err != nil {
 		return err
 	}
-	if err := s.rename(filepath.Join(s.dir, file1), filepath.Join(s.dir, converted1)); err != nil {
+	if err := rs.disk.rename(filepath.Join(rs.disk.dir, file1), filepath.Join(rs.disk.dir, converted1)); err != nil {
 		return fmt.Errorf("put the record of schema 1 away: %w", err)
 	}
-	return s.in(s.dir, func(f *folder.Folder, name string) error { return f.Sync(name) })
+	return rs.disk.in(rs.disk.dir, func(f *folder.Folder, name string) error { return f.Sync(name) })
 }

@@ -110,7 +110,7 @@ func TestSchema1OnADiskThatRefuses(t *testing.T) {
 				t.Errorf("operation %d: a save beside a record that is not converted", n)
 			}
 		}
-		s.opts.Fault = nil
+		s.disk.opts.Fault = nil
 		r := mustLoad(t, s)
 		if err := s.Save(r); err != nil {
 			t.Errorf("operation %d: %v", n, err)

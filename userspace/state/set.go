@@ -25,33 +25,33 @@ func MembersOf(set *config.Set) []Member {
 }
 
 // SaveSet stores the bundles of a set, and the list of several.
-func (s *Store) SaveSet(set *config.Set) error {
+func (bs *bundles) SaveSet(set *config.Set) error {
 	for _, b := range set.Bundles {
-		if err := s.SaveBundle(b); err != nil {
+		if err := bs.SaveBundle(b); err != nil {
 			return err
 		}
 	}
 	if len(set.Bundles) < 2 {
 		return nil
 	}
-	if err := s.SaveNames(set.Merge()); err != nil {
+	if err := bs.SaveNames(set.Merge()); err != nil {
 		return err
 	}
-	if _, err := s.readBundle(set.Digest); err == nil {
+	if _, err := bs.readBundle(set.Digest); err == nil {
 		return nil
 	}
-	return s.replace(s.bundlePath(set.Digest), config.CanonicalMembers(set.Members()))
+	return bs.disk.replace(bs.bundlePath(set.Digest), config.CanonicalMembers(set.Members()))
 }
 
 // Set returns the bundles that a digest names: of one bundle, or of a set. An ErrNoBundle of a member is a *MissingError.
-func (s *Store) Set(d config.Digest) (*config.Set, error) {
-	data, err := s.readBundle(d)
+func (bs *bundles) Set(d config.Digest) (*config.Set, error) {
+	data, err := bs.readBundle(d)
 	if err != nil {
 		return nil, err
 	}
 	members, ok := membersIn(data)
 	if !ok {
-		b, err := s.parseBundle(d, data)
+		b, err := bs.parseBundle(d, data)
 		if err != nil {
 			return nil, err
 		}
@@ -60,10 +60,10 @@ func (s *Store) Set(d config.Digest) (*config.Set, error) {
 	set := config.NewSet()
 	missing := &MissingError{}
 	for _, m := range members {
-		data, err := s.readBundle(m.Digest)
+		data, err := bs.readBundle(m.Digest)
 		var b *config.Bundle
 		if err == nil {
-			b, err = s.parseBundle(m.Digest, data)
+			b, err = bs.parseBundle(m.Digest, data)
 		}
 		switch {
 		case errors.Is(err, ErrNoBundle):
@@ -105,10 +105,10 @@ func membersIn(data []byte) ([]config.Member, bool) {
 
 // withMembers adds the bundles of sets to their digests: what keeps a set keeps them. An error says that a list is there
 // and cannot be read now: nobody knows then what it keeps.
-func (s *Store) withMembers(digests []config.Digest) ([]config.Digest, error) {
+func (bs *bundles) withMembers(digests []config.Digest) ([]config.Digest, error) {
 	out := slices.Clone(digests)
 	for _, d := range digests {
-		members, err := s.Members(d)
+		members, err := bs.Members(d)
 		if Unreadable(err) && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -124,8 +124,8 @@ const maxSetBytes = 1 << 20
 
 // Members returns names and digests of the bundles of a set of several; ErrNoBundle when the digest is no such set's. It
 // takes little memory, whatever the size of the bundles.
-func (s *Store) Members(d config.Digest) ([]config.Member, error) {
-	data, err := s.read(s.bundlePath(d), maxSetBytes)
+func (bs *bundles) Members(d config.Digest) ([]config.Member, error) {
+	data, err := bs.disk.read(bs.bundlePath(d), maxSetBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -185,7 +185,7 @@ func TestDiskFullAtEveryOperation(t *testing.T) {
 			t.Fatal(err)
 		}
 		count := 0
-		s.opts.Fault = func(op, _ string) error {
+		s.disk.opts.Fault = func(op, _ string) error {
 			if op == opRead {
 				return nil
 			}
@@ -205,7 +205,7 @@ func TestDiskFullAtEveryOperation(t *testing.T) {
 		if !errors.Is(errs, full) {
 			t.Fatalf("operation %d: %v", n, errs)
 		}
-		s.opts.Fault = nil
+		s.disk.opts.Fault = nil
 		if got := mustLoad(t, s).LastNumber; got != 7 && got != 8 {
 			t.Errorf("operation %d: the record has number %d", n, got)
 		}

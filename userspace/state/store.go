@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,28 +29,19 @@ type Options struct {
 // ErrUnread says that a file is on disk and cannot be read, so that nothing is written over it.
 var ErrUnread = errors.New("the file on disk cannot be read, and is not written over")
 
-// Store is the state folder, locked for this process. Its methods may be called by several goroutines.
+// Store is the state folder, locked for this process: a handle for each noun, which knows its own files. Its methods may be called
+// by several goroutines.
 type Store struct {
-	dir  string
-	opts Options
-	log  *slog.Logger
-
+	disk *disk
 	bans Bans
 
-	// record guards what follows: what is known of the files of the record. It is taken before mu.
-	record struct {
-		sync.Mutex
-		loaded     bool
-		unread     error    // one of them cannot be read: nothing is written over them
-		old        *record1 // of a release before, and not yet converted
-		quarantine quarantine
-		written    []byte // quarantine.json as it was written last
-	}
-
-	mu      sync.Mutex // orders writes to history.jsonl, and guards what follows
-	damaged []string
-	lock    *os.File
-	broken  error // the folder cannot be locked: it is only read, and writes return this
+	records
+	bundles
+	history
+	queues
+	attempts
+	notes
+	hosts
 }
 
 // Names in the folder. A file more has its own schema, is sealed as record.json is, and needs no change here.
@@ -70,7 +59,7 @@ const (
 func Open(dir string, o Options) (*Store, error) {
 	s := newStore(dir, o)
 	var err error
-	if s.lock, err = lockFolder(dir); err != nil {
+	if s.disk.lock, err = lockFolder(dir); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -104,34 +93,18 @@ func lockFolder(dir string) (*os.File, error) {
 // Reopen tries again what could not be used: a folder that could not be locked, and files that could not be read. It
 // returns what the disk says once all of it can be used, and nil when nothing was missing.
 func (s *Store) Reopen() (*Record, error) {
-	broken := s.refusal() != nil
+	broken := s.disk.refusal() != nil
 	if !broken && s.Unread() == nil {
 		return nil, nil
 	}
 	if broken {
-		f, err := lockFolder(s.dir)
+		f, err := lockFolder(s.disk.dir)
 		if err != nil {
 			return nil, err
 		}
-		s.mu.Lock()
-		s.lock, s.broken = f, nil
-		s.mu.Unlock()
+		s.disk.mend(f)
 	}
 	return s.Load()
-}
-
-// Unread is why something of the record or of the bans is not known yet; nil when all that is on disk is.
-func (s *Store) Unread() error {
-	s.record.Lock()
-	defer s.record.Unlock()
-	return errors.Join(s.record.unread, s.bans.Unread())
-}
-
-// refusal is why nothing can be written; nil when it can.
-func (s *Store) refusal() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.broken
 }
 
 // Unusable returns a store for a folder that cannot be opened, such as one on a read-only file system: every write
@@ -139,39 +112,23 @@ func (s *Store) refusal() error {
 // The agent goes on with it, because traffic does not need the disk.
 func Unusable(dir string, cause error, o Options) *Store {
 	s := newStore(dir, o)
-	s.broken = cause
+	s.disk.broken = cause
 	return s
 }
 
 func newStore(dir string, o Options) *Store {
-	s := &Store{dir: dir, opts: o, log: o.Log}
-	s.bans.s = s
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
+	d := &disk{dir: dir, opts: o, log: o.Log}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
 	}
+	s := &Store{disk: d, bans: Bans{disk: d}, bundles: bundles{d}, history: history{d}, queues: queues{d}, attempts: attempts{d},
+		notes: notes{d}, hosts: hosts{d}}
+	s.records = records{disk: d, bans: &s.bans}
 	return s
 }
 
-func (s *Store) now() time.Time {
-	if s.opts.Now != nil {
-		return s.opts.Now()
-	}
-	return time.Now()
-}
-
 // Close unlocks the folder.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lock == nil {
-		return nil
-	}
-	return s.lock.Close()
-}
+func (s *Store) Close() error { return s.disk.unlock() }
 
 // Damaged returns the files that this process found damaged and moved aside.
-func (s *Store) Damaged() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.damaged)
-}
+func (s *Store) Damaged() []string { return s.disk.found() }

@@ -199,7 +199,7 @@ func TestA10NothingIsPrunedForWhatCannotBeRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.opts.Fault = func(op, path string) error {
+	s.disk.opts.Fault = func(op, path string) error {
 		if op == opRead && path == s.bundlePath(set.Digest) {
 			return unix.EIO
 		}
@@ -211,7 +211,7 @@ func TestA10NothingIsPrunedForWhatCannotBeRead(t *testing.T) {
 	if err := s.Whole(set.Digest); !errors.Is(err, unix.EIO) {
 		t.Errorf("whole says %v", err)
 	}
-	s.opts.Fault = nil
+	s.disk.opts.Fault = nil
 	if err := s.Prune([]config.Digest{set.Digest}); err != nil {
 		t.Error(err)
 	}
