@@ -10,11 +10,13 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 func TestOpenAdoptsWhatIsPinned(t *testing.T) {
 	pins := testPins(t)
-	if _, err := Adopt(pins); !errors.Is(err, ErrNotPinned) {
+	if _, err := Adopt(pins); !errors.Is(err, kernel.ErrNotPinned) {
 		t.Fatalf("adopt nothing: %v", err)
 	}
 	first := openTest(t, Options{Pins: pins})
@@ -54,12 +56,12 @@ func TestForeignABIIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := openTest(t, Options{Pins: folder}) // nothing of it decides
-	if err := os.RemoveAll(d.pins.pairs()); err != nil {
+	if err := os.RemoveAll(d.pins.Pairs()); err != nil {
 		t.Fatal(err)
 	}
 	d.at.Layout = 99
-	var foreign *ForeignError
-	if _, err := Open(Options{Pins: folder}); !errors.As(err, &foreign) || foreign.Layout != 99 || !errors.Is(err, ErrForeignABI) {
+	var foreign *pins.ForeignError
+	if _, err := Open(Options{Pins: folder}); !errors.As(err, &foreign) || foreign.Layout != 99 || !errors.Is(err, kernel.ErrForeignABI) {
 		t.Errorf("open what another layout decides: %v", err)
 	}
 	if _, err := Adopt(folder); !errors.As(err, &foreign) || foreign.Layout != 99 {
@@ -69,7 +71,7 @@ func TestForeignABIIsRefused(t *testing.T) {
 
 func TestPinsBelongOnBPFFS(t *testing.T) {
 	needKernel(t)
-	if _, err := Open(Options{Pins: filepath.Join(t.TempDir(), "pins")}); !errors.Is(err, ErrUnsupported) {
+	if _, err := Open(Options{Pins: filepath.Join(t.TempDir(), "pins")}); !errors.Is(err, kernel.ErrUnsupported) {
 		t.Errorf("pins on a disk: %v", err)
 	}
 }
@@ -93,15 +95,15 @@ func TestCapacityOfAMapInUseWaits(t *testing.T) {
 
 // A root program whose maps lost their pins obeys nobody. It must not stay in front of new maps.
 func TestRootThatReadsOtherMapsIsReplaced(t *testing.T) {
-	pins := testPins(t)
-	first := openTest(t, Options{Pins: pins})
+	folder := testPins(t)
+	first := openTest(t, Options{Pins: folder})
 	publish(t, first, testHost(), testBundle("198.51.100.0/24"))
-	for _, name := range []string{"root/words", "root/next", fmt.Sprintf("v%d/maps/%s", layout, bpf.DataplaneMapWords)} {
-		if err := os.Remove(filepath.Join(pins, name)); err != nil {
+	for _, name := range []string{"root/words", "root/next", fmt.Sprintf("v%d/maps/%s", pins.Layout, bpf.DataplaneMapWords)} {
+		if err := os.Remove(filepath.Join(folder, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	second := openTest(t, Options{Pins: pins})
+	second := openTest(t, Options{Pins: folder})
 	publish(t, second, testHost(), testBundle("203.0.113.0/24"))
 	wantAction(t, second, "generation of the new maps", syn("203.0.113.1", "192.0.2.1", 443), xdpDrop)
 	drifts, err := second.VerifyWiring()

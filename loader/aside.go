@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // OpenAside loads a dataplane with maps of its own that is pinned nowhere and takes no packets but those that Show
@@ -22,24 +23,24 @@ func OpenAside(c config.Capacity, adjust func(*bpf.Settings)) (*Dataplane, error
 // Show sends one frame through the programs, whatever becomes of it.
 func (d *Dataplane) Show(frame []byte) error {
 	_, err := d.program.Run(&ebpf.RunOptions{Data: frame})
-	return explain(fmt.Sprintf("run a frame of %d bytes", len(frame)), err)
+	return kernel.Explain(fmt.Sprintf("run a frame of %d bytes", len(frame)), err)
 }
 
 // OpenEvents opens the ring that Events reads.
 func (d *Dataplane) OpenEvents() (*ringbuf.Reader, error) {
 	r, err := ringbuf.NewReader(d.maps[bpf.DataplaneMapEvents])
-	return r, explain("open the event ring", err)
+	return r, kernel.Explain("open the event ring", err)
 }
 
 // Forget forgets a connection and all unfinished ClientHellos.
 func (d *Dataplane) Forget(key bpf.FlowKey) error {
 	if err := d.maps[bpf.DataplaneMapFlows].Delete(&key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return explain("forget a connection", err)
+		return kernel.Explain("forget a connection", err)
 	}
 	hellos := d.maps[bpf.DataplaneMapHellos]
 	for place := range hellos.MaxEntries() {
 		if err := hellos.Put(place, &bpf.Hello{}); err != nil {
-			return explain("forget a ClientHello", err)
+			return kernel.Explain("forget a ClientHello", err)
 		}
 	}
 	return nil

@@ -18,6 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/migrate"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // The states of an attachment.
@@ -59,7 +62,7 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 		}
 		// The pin outlives its device. A severed link holds nothing, and one to a device of that number elsewhere less.
 		if a.Pin == pin || a.State == StateSevered && a.Names(name) {
-			if err := removePin(d.pins.link(a.Pin)); err != nil {
+			if err := removePin(d.pins.Link(a.Pin)); err != nil {
 				return Attachment{}, err
 			}
 		}
@@ -91,10 +94,10 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 		return Attachment{}, explainAttach(name, mode, err)
 	}
 	defer func() { _ = l.Close() }()
-	if err := l.Pin(d.pins.link(pin)); err != nil {
-		return Attachment{}, explain("pin the link of "+name, err)
+	if err := l.Pin(d.pins.Link(pin)); err != nil {
+		return Attachment{}, kernel.Explain("pin the link of "+name, err)
 	}
-	if err := d.pins.keepOwner(); err != nil {
+	if err := d.pins.KeepOwner(); err != nil {
 		return Attachment{}, err
 	}
 	return d.attachment(pin)
@@ -124,23 +127,23 @@ func (a Attachment) Names(name string) bool {
 // provePinning makes sure that a link could be pinned. An attached link that cannot be is detached again at once, and a
 // first attach and a last detach reset the rings of most cards: that must not happen with every try.
 func (d *Dataplane) provePinning() error {
-	if err := d.pins.check(); err != nil {
+	if err := d.pins.Check(); err != nil {
 		return fmt.Errorf("the pins went away under the agent; start it again: %w", err)
 	}
-	if err := os.MkdirAll(d.pins.links(), 0o700); err != nil {
-		return explain("make the pin folder", err)
+	if err := os.MkdirAll(d.pins.Links(), 0o700); err != nil {
+		return kernel.Explain("make the pin folder", err)
 	}
-	trial := filepath.Join(d.pins.base(), "trial")
+	trial := filepath.Join(d.pins.Base(), "trial")
 	if err := removePin(trial); err != nil {
 		return err
 	}
 	root, err := d.program.Clone()
 	if err != nil {
-		return explain("try to pin", err)
+		return kernel.Explain("try to pin", err)
 	}
 	defer func() { _ = root.Close() }()
 	if err := root.Pin(trial); err != nil {
-		return explain("try to pin", err)
+		return kernel.Explain("try to pin", err)
 	}
 	return removePin(trial)
 }
@@ -152,9 +155,9 @@ func explainAttach(name string, mode config.Attach, err error) error {
 	case mode != config.AttachGeneric && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) ||
 		errors.Is(err, unix.ERANGE)):
 		return fmt.Errorf("attach to %s: %w: its driver refuses native XDP here (%v): `spillway doctor %s` says why; `attach: generic` in the host file works on any interface, slower",
-			name, ErrUnsupported, rootCause(err), name)
+			name, kernel.ErrUnsupported, kernel.RootCause(err), name)
 	}
-	return explain("attach to "+name, err)
+	return kernel.Explain("attach to "+name, err)
 }
 
 // refuseForeign names whoever sits on the interface already.
@@ -180,27 +183,27 @@ func refuseForeign(name string, index int) error {
 
 // Attachments returns what the pinned links say, also of interfaces that are gone.
 func (r *Root) Attachments() ([]Attachment, error) {
-	if r.pins.folder == "" {
+	if r.pins.Path == "" {
 		return nil, nil
 	}
-	entries, err := os.ReadDir(r.pins.links())
+	entries, err := os.ReadDir(r.pins.Links())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, explain("list the pinned links", err)
+		return nil, kernel.Explain("list the pinned links", err)
 	}
 	var all []Attachment
 	for _, e := range entries {
-		a, err := attachmentAt(e.Name(), r.pins.link(e.Name()))
+		a, err := attachmentAt(e.Name(), r.pins.Link(e.Name()))
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, a)
 	}
-	old, err := r.pins.rootlessLinks()
+	old, err := migrate.RootlessLinks(r.pins)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range old {
-		a, err := attachmentAt(name, r.pins.rootlessLink(name))
+		a, err := attachmentAt(name, migrate.RootlessLink(r.pins, name))
 		if err != nil {
 			return nil, err
 		}
@@ -210,7 +213,7 @@ func (r *Root) Attachments() ([]Attachment, error) {
 }
 
 func (r *Root) attachment(pin string) (Attachment, error) {
-	return attachmentAt(pin, r.pins.link(pin))
+	return attachmentAt(pin, r.pins.Link(pin))
 }
 
 func attachmentAt(pin, path string) (Attachment, error) {
@@ -221,12 +224,12 @@ func attachmentAt(pin, path string) (Attachment, error) {
 		return a, nil
 	}
 	if err != nil {
-		return a, explain("open the pinned link of "+name, err)
+		return a, kernel.Explain("open the pinned link of "+name, err)
 	}
 	defer func() { _ = l.Close() }()
 	info, err := l.Info()
 	if err != nil {
-		return a, explain("look at the link of "+name, err)
+		return a, kernel.Explain("look at the link of "+name, err)
 	}
 	a.LinkID, a.ProgramID, a.State = uint32(info.ID), uint32(info.Program), StateSevered
 	if xdp := info.XDP(); xdp != nil && xdp.Ifindex != 0 {
@@ -240,19 +243,19 @@ func attachmentAt(pin, path string) (Attachment, error) {
 	return a, nil
 }
 
-func (p pins) openLinks() (map[string]link.Link, error) {
-	if p.folder == "" {
+func openLinks(p pins.Folder) (map[string]link.Link, error) {
+	if p.Path == "" {
 		return nil, nil
 	}
-	entries, err := os.ReadDir(p.links())
+	entries, err := os.ReadDir(p.Links())
 	if err != nil {
-		return nil, explain("list the pinned links", err)
+		return nil, kernel.Explain("list the pinned links", err)
 	}
 	links := map[string]link.Link{}
 	for _, e := range entries {
-		l, err := link.LoadPinnedLink(p.link(e.Name()), nil)
+		l, err := link.LoadPinnedLink(p.Link(e.Name()), nil)
 		if err != nil {
-			return links, explain("open the pinned link of "+e.Name(), err)
+			return links, kernel.Explain("open the pinned link of "+e.Name(), err)
 		}
 		links[e.Name()] = l
 	}
@@ -261,7 +264,7 @@ func (p pins) openLinks() (map[string]link.Link, error) {
 
 // DetachInterface takes the root program off an interface that the host file no longer lists, by the pin of its link.
 func (d *Dataplane) DetachInterface(pin string) (err error) {
-	d.unseen(func() { err = detachLink(d.pins.link(pin)) })
+	d.unseen(func() { err = detachLink(d.pins.Link(pin)) })
 	if err != nil {
 		return err
 	}
@@ -270,29 +273,12 @@ func (d *Dataplane) DetachInterface(pin string) (err error) {
 
 // genericIsSafe refuses generic XDP below Linux 6.9, where it drops what it cannot linearise.
 func genericIsSafe() error {
-	major, minor, err := kernelVersion()
+	major, minor, err := kernel.Version()
 	if err != nil {
 		return err
 	}
 	if major < 6 || major == 6 && minor < 9 {
-		return fmt.Errorf("generic XDP: %w: below Linux 6.9 it drops packets that it cannot linearise", ErrUnsupported)
+		return fmt.Errorf("generic XDP: %w: below Linux 6.9 it drops packets that it cannot linearise", kernel.ErrUnsupported)
 	}
 	return nil
-}
-
-func kernelVersion() (major, minor int, err error) {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return 0, 0, fmt.Errorf("read the kernel's version: %w", err)
-	}
-	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil {
-		return 0, 0, fmt.Errorf("read the kernel's version: %w", err)
-	}
-	return major, minor, nil
-}
-
-// isRealtime reports whether the kernel is one with PREEMPT_RT; its version says so.
-func isRealtime() bool {
-	var u unix.Utsname
-	return unix.Uname(&u) == nil && strings.Contains(unix.ByteSliceToString(u.Version[:]), "PREEMPT_RT")
 }

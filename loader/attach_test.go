@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // testVeth makes a pair of this test's own: only its one end gets the program, and nothing is routed over it.
@@ -156,7 +157,7 @@ func TestAttachWithoutPinsTouchesNothing(t *testing.T) {
 	if err := DetachPins(pins); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Attach(name, config.AttachNative); !errors.Is(err, ErrNotPinned) {
+	if _, err := d.Attach(name, config.AttachNative); !errors.Is(err, kernel.ErrNotPinned) {
 		t.Errorf("attach without pins: %v", err)
 	}
 	l, err := netlink.LinkByName(name)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // Ban is a short block outside bundles.
@@ -52,7 +53,7 @@ func (d *Dataplane) putBan(p netip.Prefix, ttl time.Duration) error {
 	if errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("ban %s: %w: capacity %d", p, ErrCapacity, m.MaxEntries())
 	}
-	return explain("ban "+p.String(), err)
+	return kernel.Explain("ban "+p.String(), err)
 }
 
 // BanEpoch says how often bans changed since the maps were made; 0 means that no ban was ever settled in them.
@@ -65,7 +66,7 @@ func (d *Dataplane) Unban(p netip.Prefix) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, explain("unban "+p.String(), err)
+		return false, kernel.Explain("unban "+p.String(), err)
 	}
 	return true, d.settleInside(p)
 }
@@ -116,7 +117,7 @@ func (d *Dataplane) settle(touched func(bpf.Prefix6Key) bool) error {
 		ban.ExpiresNs = end
 		if err := d.maps[bpf.DataplaneMapBans].Update(key, ban, ebpf.UpdateExist); err != nil &&
 			!errors.Is(err, ebpf.ErrKeyNotExist) {
-			return explain("settle the ban of "+compile.FormatPrefix(key), err)
+			return kernel.Explain("settle the ban of "+compile.FormatPrefix(key), err)
 		}
 	}
 	return nil
@@ -168,7 +169,7 @@ func (d *Dataplane) SweepBans() (int, error) {
 		}
 		err := d.maps[bpf.DataplaneMapBans].Delete(key)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return removed, explain("remove an ended ban", err)
+			return removed, kernel.Explain("remove an ended ban", err)
 		}
 		removed++
 	}
@@ -180,6 +181,6 @@ func (d *Dataplane) SweepBans() (int, error) {
 
 func (d *Dataplane) allBans() (map[bpf.Prefix6Key]bpf.Ban, error) {
 	all := map[bpf.Prefix6Key]bpf.Ban{}
-	err := eachRow(d.maps[bpf.DataplaneMapBans], func(k bpf.Prefix6Key, b bpf.Ban) { all[k] = b })
-	return all, explain("read the bans", err)
+	err := kernel.EachRow(d.maps[bpf.DataplaneMapBans], func(k bpf.Prefix6Key, b bpf.Ban) { all[k] = b })
+	return all, kernel.Explain("read the bans", err)
 }

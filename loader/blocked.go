@@ -14,6 +14,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // BlockedFlow is a connection that the stable generation blocks for good.
@@ -36,7 +37,7 @@ func (d *Dataplane) Baked() uint32 { return uint32(atomic.LoadUint64(&d.words.at
 func (d *Dataplane) Released() (uint64, error) {
 	perCPU := make([]uint64, 0)
 	if err := d.maps[bpf.DataplaneMapReleases].Lookup(uint32(0), &perCPU); err != nil {
-		return 0, explain("read the count of released sockets", err)
+		return 0, kernel.Explain("read the count of released sockets", err)
 	}
 	var sum uint64
 	for _, n := range perCPU {
@@ -63,10 +64,10 @@ func (d *Dataplane) BlockedFlows(w *FlowWalk, rows int, to []BlockedFlow) (_ []B
 	}
 	for seen := 0; seen < rows; {
 		n, err := d.maps[bpf.DataplaneMapFlows].BatchLookup(&w.cursor, w.keys, w.flows, nil)
-		last := isLastBatch(err)
+		last := kernel.IsLastBatch(err)
 		if err != nil && !last {
 			w.cursor = ebpf.MapBatchCursor{}
-			return to, true, explain("walk the flows", err)
+			return to, true, kernel.Explain("walk the flows", err)
 		}
 		for i := range n {
 			if d.isBlockedForGood(&w.keys[i], &w.flows[i]) {
@@ -126,7 +127,7 @@ func (d *Dataplane) StillBlocked(b BlockedFlow) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, explain("look up a flow", err)
+		return false, kernel.Explain("look up a flow", err)
 	}
 	if f.Isn != b.isn || !d.isBlockedForGood(&b.key, &f) {
 		return false, nil
@@ -138,13 +139,13 @@ func (d *Dataplane) StillBlocked(b BlockedFlow) (bool, error) {
 // askSocket runs the program that asks the sockets of this process's network namespace.
 func (d *Dataplane) askSocket(k bpf.FlowKey) (q bpf.SocketQuestion, err error) {
 	if d.asks == nil {
-		return q, fmt.Errorf("ask for a socket: %w", ErrNotPinned)
+		return q, fmt.Errorf("ask for a socket: %w", kernel.ErrNotPinned)
 	}
 	q.Key = k
 	size := unsafe.Sizeof(q)
 	run := ebpf.RunOptions{Data: unsafe.Slice((*byte)(unsafe.Pointer(&q)), size), DataOut: make([]byte, 512)}
 	if _, err := d.asks.Run(&run); err != nil {
-		return q, explain("ask for a socket", err)
+		return q, kernel.Explain("ask for a socket", err)
 	}
 	if len(run.DataOut) < int(size) {
 		return q, errors.New("ask for a socket: the answer is too short")

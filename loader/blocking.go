@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // blockingCache keeps what a generation's rules say. They are frozen, so it is read once; whether they expired is not
@@ -38,7 +39,7 @@ func (d *Dataplane) acceptedReasons() (uint64, error) {
 		return 0, nil
 	}
 	err := d.lookupInner(bpf.DataplaneMapHosts, slot, &h)
-	if errors.Is(err, ErrNotPinned) || errors.Is(err, ErrPinDiffers) { // VerifyWiring tells of it
+	if errors.Is(err, kernel.ErrNotPinned) || errors.Is(err, ErrPinDiffers) { // VerifyWiring tells of it
 		return 0, nil
 	}
 	return h.AcceptedReasons, err
@@ -78,7 +79,7 @@ func (d *Dataplane) ruleNodes(slot uint8) ([]bpf.RuleNode, error) {
 	var at ebpf.MapBatchCursor
 	n, err := m.BatchLookup(&at, keys, nodes, nil)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return nil, explain(fmt.Sprintf("read slot %d of %s", slot, bpf.DataplaneMapRules), err)
+		return nil, kernel.Explain(fmt.Sprintf("read slot %d of %s", slot, bpf.DataplaneMapRules), err)
 	}
 	return nodes[:n], nil
 }

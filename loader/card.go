@@ -16,6 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/migrate"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // Carded is a root program of Spillway that was found on a network card, and opened by the id that netlink names:
@@ -55,8 +58,7 @@ type wordsLayout struct {
 var wordsLayouts = []wordsLayout{
 	{name: bpf.RootMapRoot, size: uint32(unsafe.Sizeof(bpf.RootWords{})), magic: true,
 		bypass: unsafe.Offsetof(bpf.RootWords{}.BypassUntilNs), heartbeat: unsafe.Offsetof(bpf.RootWords{}.HeartbeatNs)},
-	{name: "words", size: uint32(unsafe.Sizeof(rootlessWords{})), bypass: unsafe.Offsetof(rootlessWords{}.BypassUntilNs),
-		heartbeat: unsafe.Offsetof(rootlessWords{}.HeartbeatNs)},
+	{name: "words", size: migrate.WordsSize, bypass: migrate.WordsBypass, heartbeat: migrate.WordsHeartbeat},
 }
 
 // OpenCard opens the root program with this id. Errors: *NotOurs; ErrPermission without CAP_SYS_ADMIN; ErrForeignABI
@@ -64,20 +66,20 @@ var wordsLayouts = []wordsLayout{
 func OpenCard(id uint32) (*Carded, error) {
 	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
 	if errors.Is(err, unix.EPERM) {
-		return nil, fmt.Errorf("open program %d by its id: %w: missing CAP_SYS_ADMIN", id, ErrPermission)
+		return nil, fmt.Errorf("open program %d by its id: %w: missing CAP_SYS_ADMIN", id, kernel.ErrPermission)
 	}
 	if err != nil {
-		return nil, explain(fmt.Sprintf("open program %d by its id", id), err)
+		return nil, kernel.Explain(fmt.Sprintf("open program %d by its id", id), err)
 	}
 	defer func() { _ = p.Close() }()
 	info, err := p.Info()
 	if err != nil {
-		return nil, explain(fmt.Sprintf("look at program %d", id), err)
+		return nil, kernel.Explain(fmt.Sprintf("look at program %d", id), err)
 	}
 	if info.Type != ebpf.XDP || info.Name != bpf.RootProgSpillwayRoot {
 		return nil, &NotOurs{id, info.Name}
 	}
-	ids, err := mapIDs(p)
+	ids, err := kernel.MapIDs(p)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +93,7 @@ func OpenCard(id uint32) (*Carded, error) {
 			return c, err
 		}
 	}
-	return nil, fmt.Errorf("the root program %d: %w: none of its maps has words that this build knows", id, ErrForeignABI)
+	return nil, fmt.Errorf("the root program %d: %w: none of its maps has words that this build knows", id, kernel.ErrForeignABI)
 }
 
 // look finds the dataplane behind the root program, by the root's maps.
@@ -112,12 +114,12 @@ func (c *Carded) look(ids []ebpf.MapID) {
 func openCardWords(id ebpf.MapID) (*Carded, error) {
 	m, err := ebpf.NewMapFromID(id)
 	if err != nil {
-		return nil, explain(fmt.Sprintf("open map %d by its id", id), err)
+		return nil, kernel.Explain(fmt.Sprintf("open map %d by its id", id), err)
 	}
 	defer func() { _ = m.Close() }()
 	info, err := m.Info()
 	if err != nil {
-		return nil, explain(fmt.Sprintf("look at map %d", id), err)
+		return nil, kernel.Explain(fmt.Sprintf("look at map %d", id), err)
 	}
 	for _, l := range wordsLayouts {
 		if info.Type != ebpf.Array || info.Name != l.name || info.ValueSize != l.size || info.MaxEntries != 1 ||
@@ -126,12 +128,12 @@ func openCardWords(id ebpf.MapID) (*Carded, error) {
 		}
 		page, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 		if err != nil {
-			return nil, explain(fmt.Sprintf("map the words in map %d", id), err)
+			return nil, kernel.Explain(fmt.Sprintf("map the words in map %d", id), err)
 		}
-		c := &Carded{Layout: layoutRootless, page: page, bypass: word(page, l.bypass), heartbeat: word(page, l.heartbeat)}
+		c := &Carded{Layout: pins.Layout2, page: page, bypass: word(page, l.bypass), heartbeat: word(page, l.heartbeat)}
 		if l.magic {
 			if magic := binary.NativeEndian.Uint64(page); magic != bpf.RootMagic {
-				return nil, errors.Join(fmt.Errorf("the words in map %d: %w: the first is %#x", id, ErrForeignABI, magic),
+				return nil, errors.Join(fmt.Errorf("the words in map %d: %w: the first is %#x", id, kernel.ErrForeignABI, magic),
 					c.Close())
 			}
 			c.Layout = atomic.LoadUint64(word(page, unsafe.Offsetof(bpf.RootWords{}.Layout)))
@@ -182,15 +184,15 @@ func beatAge(beat uint64) time.Duration {
 // PinnedRootID returns the id of the root program below a pin folder, of this build or of one before the root had a
 // folder of its own; 0 when none is pinned there.
 func PinnedRootID(folder string) (uint32, error) {
-	for _, path := range []string{pins{folder: folder}.rootProgram(), pins{folder: folder}.rootlessProgram()} {
+	for _, path := range []string{pins.Folder{Path: folder}.RootProgram(), migrate.RootlessProgram(pins.Folder{Path: folder})} {
 		p, err := ebpf.LoadPinnedProgram(path, nil)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return 0, explain("open the pinned root program", err)
+			return 0, kernel.Explain("open the pinned root program", err)
 		}
-		id, err := programID(p)
+		id, err := kernel.ProgramID(p)
 		_ = p.Close()
 		return id, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 const (
@@ -66,7 +67,7 @@ func rowsOf[K comparable, V any](t *testing.T, d *Dataplane, name string) map[K]
 	}
 	defer func() { _ = m.Close() }()
 	got := map[K]V{}
-	if err := eachRow(m, func(k K, v V) { got[k] = v }); err != nil {
+	if err := kernel.EachRow(m, func(k K, v V) { got[k] = v }); err != nil {
 		t.Fatal(err)
 	}
 	return got

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // The program that asks connection tracking is an object of its own, with pins of its own:
@@ -33,8 +35,6 @@ const (
 
 	conntrackModule = "nf_conntrack"
 )
-
-func (p pins) conntrack() string { return filepath.Join(p.folder, "conntrack") }
 
 // tracker is the loaded program with its maps.
 type tracker struct {
@@ -81,11 +81,11 @@ func loadTracker() (*tracker, error) {
 }
 
 // openTracker opens the pinned program; nil when there is none. One that is not whole, or of another shape, is none.
-func (p pins) openTracker() (*tracker, error) {
-	if p.folder == "" {
+func openTracker(p pins.Folder) (*tracker, error) {
+	if p.Path == "" {
 		return nil, nil
 	}
-	t, folder := &tracker{}, p.conntrack()
+	t, folder := &tracker{}, p.Conntrack()
 	var err error
 	if t.questions, err = ebpf.LoadPinnedMap(filepath.Join(folder, pinQuestion), nil); err == nil {
 		if t.next, err = ebpf.LoadPinnedMap(filepath.Join(folder, pinAfter), nil); err == nil {
@@ -102,7 +102,7 @@ func (p pins) openTracker() (*tracker, error) {
 		return nil, t.close()
 	}
 	if err != nil {
-		return nil, errors.Join(explain("open what asks connection tracking", err), t.close())
+		return nil, errors.Join(kernel.Explain("open what asks connection tracking", err), t.close())
 	}
 	return t, nil
 }
@@ -113,14 +113,14 @@ func (t *tracker) check() error {
 	if err != nil {
 		return err
 	}
-	used, err := mapIDs(t.program)
+	used, err := kernel.MapIDs(t.program)
 	if err != nil {
 		return err
 	}
 	for name, m := range map[string]*ebpf.Map{bpf.ConntrackMapConntracks: t.questions,
 		bpf.ConntrackMapConntrackNext: t.next} {
 		want := spec.Maps[name]
-		id, err := mapID(m)
+		id, err := kernel.MapID(m)
 		if err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func (d *Dataplane) openTracker() {
 		d.untracked = ErrNoConntrack
 		return
 	}
-	if d.tracker, d.untracked = d.pins.openTracker(); d.tracker != nil {
+	if d.tracker, d.untracked = openTracker(d.pins); d.tracker != nil {
 		return
 	}
 	if d.tracker, d.untracked = loadTracker(); d.untracked != nil {
@@ -165,12 +165,12 @@ func (d *Dataplane) openTracker() {
 			"cause", d.untracked, "fix", FixOfConntrack(d.untracked))
 		return
 	}
-	if d.pins.folder == "" {
+	if d.pins.Path == "" {
 		return
 	}
-	err := makeFolders(d.pins.conntrack())
+	err := pins.MakeFolders(d.pins.Conntrack())
 	if err == nil {
-		err = d.tracker.pin(d.pins.conntrack())
+		err = d.tracker.pin(d.pins.Conntrack())
 	}
 	if err != nil {
 		d.log.Warn("what asks connection tracking is not pinned", "error", err)
@@ -190,7 +190,7 @@ func (d *Dataplane) Conntrack() error {
 	if id == 0 {
 		return ErrNoConntrack // there is no dataplane that could ask
 	}
-	p, err := d.pins.openPair(id)
+	p, err := openPair(d.pins, id)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (d *Dataplane) Conntrack() error {
 		return whyUnasked()
 	}
 	defer func() { _ = p.close() }()
-	switch asked, err := entryOf(p.array, bpf.ProgramConntrack); {
+	switch asked, err := kernel.EntryOf(p.array, bpf.ProgramConntrack); {
 	case err != nil:
 		return err
 	case asked == 0:
@@ -215,8 +215,8 @@ func PrepareConntrack(folder string) error {
 		return err
 	}
 	defer func() { _ = fresh.close() }()
-	p := pins{folder: folder}
-	old, err := p.openTracker()
+	p := pins.Folder{Path: folder}
+	old, err := openTracker(p)
 	if err == nil && old != nil {
 		same := old.is(fresh)
 		if err := old.close(); err != nil || same {
@@ -224,15 +224,15 @@ func PrepareConntrack(folder string) error {
 		}
 	}
 	// The folder may be a user's with fewer rights: what lies there leads root nowhere else.
-	if err := os.Mkdir(p.conntrack(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return explain("make the pin folder", err)
+	if err := os.Mkdir(p.Conntrack(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return kernel.Explain("make the pin folder", err)
 	}
-	at, err := unix.Open(p.conntrack(), unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	at, err := unix.Open(p.Conntrack(), unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return explain("open the pin folder", err)
+		return kernel.Explain("open the pin folder", err)
 	}
 	defer func() { _ = unix.Close(at) }()
-	return errors.Join(fresh.pin(fmt.Sprintf("/proc/self/fd/%d", at)), p.keepOwner())
+	return errors.Join(fresh.pin(fmt.Sprintf("/proc/self/fd/%d", at)), p.KeepOwner())
 }
 
 // is reports whether two programs have the same instructions.
@@ -253,7 +253,7 @@ func (t *tracker) entry() uint32 {
 // free returns an index that no load has. One after the other takes over, and takes the others' away, so there is one.
 func (t *tracker) free() (uint32, error) {
 	for i := range uint32(bpf.ConntrackNextMax) {
-		if id, err := entryOf(t.next, i); err != nil || id == 0 {
+		if id, err := kernel.EntryOf(t.next, i); err != nil || id == 0 {
 			return i, err
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // asUnit drops what the unit has not got, from a thread that ends with the test.
@@ -26,7 +28,7 @@ func asUnit(t *testing.T) {
 	for i := range data {
 		data[i].Effective = 0
 	}
-	for _, c := range Capabilities {
+	for _, c := range kernel.Capabilities {
 		data[c.Bit/32].Effective |= 1 << (c.Bit % 32)
 	}
 	if err := unix.Capset(&header, &data[0]); err != nil {
@@ -91,7 +93,7 @@ func TestConntrackEntries(t *testing.T) {
 		}
 		var used []uint32
 		for i := range uint32(bpf.ConntrackNextMax) {
-			if id, err := entryOf(d.tracker.next, i); err == nil && id != 0 {
+			if id, err := kernel.EntryOf(d.tracker.next, i); err == nil && id != 0 {
 				used = append(used, i)
 				if id != d.pair.payloadID {
 					t.Errorf("start %d: entry %d is program %d, want %d", start, i, id, d.pair.payloadID)
@@ -106,7 +108,7 @@ func TestConntrackEntries(t *testing.T) {
 		}
 	}
 	// Of a set that is not whole nothing is used: the next start makes another.
-	if err := os.Remove(filepath.Join(pins{folder: folder}.conntrack(), pinTracker)); err != nil {
+	if err := os.Remove(filepath.Join(pins.Folder{Path: folder}.Conntrack(), pinTracker)); err != nil {
 		t.Fatal(err)
 	}
 	d, err := Open(Options{Pins: folder})

@@ -8,6 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // Counter is what left the dataplane in one way.
@@ -61,7 +62,7 @@ func (d *Dataplane) Counters() ([]Counter, error) {
 	for i, c := range counters {
 		all[i] = *c
 	}
-	return all, explain("read the counters", err)
+	return all, kernel.Explain("read the counters", err)
 }
 
 // counterAt is a place in the map of counters, see find_counter() in bpf/stats.h.
@@ -116,7 +117,7 @@ func (d *Dataplane) retire(slot uint8) error {
 		}
 	})
 	if err != nil {
-		return explain(fmt.Sprintf("read the counters of slot %d", slot), err)
+		return kernel.Explain(fmt.Sprintf("read the counters of slot %d", slot), err)
 	}
 	rows := map[counterAt]bpf.Counts{}
 	for at, sum := range more {
@@ -130,7 +131,7 @@ func (d *Dataplane) retire(slot uint8) error {
 	for _, at := range gone {
 		rows[at] = bpf.Counts{}
 	}
-	return explain(fmt.Sprintf("take the counters of slot %d away", slot), d.putCounts(rows))
+	return kernel.Explain(fmt.Sprintf("take the counters of slot %d away", slot), d.putCounts(rows))
 }
 
 // forgetServices zeroes the counters of ids that are given to another service than the published one.
@@ -154,7 +155,7 @@ func (d *Dataplane) forgetServices(img *HostImage) error {
 	if err == nil {
 		err = d.putCounts(rows)
 	}
-	return explain("forget the counters of services that left", err)
+	return kernel.Explain("forget the counters of services that left", err)
 }
 
 // putCounts sets counters, all in one call; what is not zero stands with the first processor.
@@ -182,7 +183,7 @@ func (d *Dataplane) RuleHits(slot uint8) (map[uint16]uint64, error) {
 	err := eachSum(d.maps[bpf.DataplaneMapRuleHits], int(slot)*per, per, func(index int, matches uint64) {
 		hits[uint16(index)] = matches
 	})
-	return hits, explain("read the rules' hits", err)
+	return hits, kernel.Explain("read the rules' hits", err)
 }
 
 // zeroRuleHits gives a slot's next generation counters of its own. A failure costs a number on a page, so it is told,
@@ -208,7 +209,7 @@ func (d *Dataplane) zeroRuleHits(slot uint8) {
 func (d *Dataplane) EventLosses() (uint64, error) {
 	var budgets []bpf.EventBudget
 	if err := d.maps[bpf.DataplaneMapEventBudgets].Lookup(uint32(0), &budgets); err != nil {
-		return 0, explain("read the event budgets", err)
+		return 0, kernel.Explain("read the event budgets", err)
 	}
 	var lost uint64
 	for _, b := range budgets {
@@ -219,7 +220,7 @@ func (d *Dataplane) EventLosses() (uint64, error) {
 
 // eachSum visits the entries of a per-CPU array that are not zero, from `from` on, with indexes relative to it.
 func eachSum(m *ebpf.Map, from, count int, visit func(index int, sum uint64)) error {
-	return eachPerCPU(m, batch, func(key uint32, each []uint64) {
+	return eachPerCPU(m, kernel.Batch, func(key uint32, each []uint64) {
 		index := int(key) - from
 		if index < 0 || index >= count {
 			return
@@ -247,7 +248,7 @@ func eachPerCPU[V any](m *ebpf.Map, n int, visit func(index uint32, each []V)) e
 		for i := range n {
 			visit(keys[i], values[i*cpus:(i+1)*cpus])
 		}
-		if isLastBatch(err) {
+		if kernel.IsLastBatch(err) {
 			return nil
 		}
 		if err != nil {

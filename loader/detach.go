@@ -10,11 +10,14 @@ import (
 
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // Detach takes everything out of the kernel: first the links, so that traffic passes, then programs, maps and folders.
 // The Dataplane is of no use afterwards but to be closed.
-func (d *Dataplane) Detach() error { return DetachPins(d.pins.folder) }
+func (d *Dataplane) Detach() error { return DetachPins(d.pins.Path) }
 
 // DetachPins does the same for whatever lies below a pin folder, of any version and in any state.
 func DetachPins(folder string) error {
@@ -22,7 +25,7 @@ func DetachPins(folder string) error {
 	if err != nil {
 		return err
 	}
-	versions = append(versions, pins{folder: folder}.rootFolder()) // the links are there; before ABI 3 they were below v*
+	versions = append(versions, pins.Folder{Path: folder}.RootFolder()) // the links are there; before ABI 3 they were below v*
 	var errs []error
 	for _, version := range versions {
 		// The folder may be a user's with fewer rights: a symbolic link there leads root to nobody else's links.
@@ -43,13 +46,13 @@ func DetachPins(folder string) error {
 	for _, version := range versions {
 		errs = append(errs, dropEgress(filepath.Join(version, "egress"), func(string, int) bool { return false }))
 	}
-	for _, made := range append(versions, pins{folder: folder}.conntrack()) {
+	for _, made := range append(versions, pins.Folder{Path: folder}.Conntrack()) {
 		errs = append(errs, os.RemoveAll(made))
 	}
 	if err := os.Remove(folder); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
 		errs = append(errs, err)
 	}
-	return explain("remove the pins", errors.Join(errs...))
+	return kernel.Explain("remove the pins", errors.Join(errs...))
 }
 
 // detachLink unpins a link. Others may still hold it (a second handle, another pin), so it is detached first.
@@ -59,11 +62,11 @@ func detachLink(path string) error {
 		return nil
 	}
 	if err != nil {
-		return explain("open the pinned link "+filepath.Base(path), err)
+		return kernel.Explain("open the pinned link "+filepath.Base(path), err)
 	}
 	defer func() { _ = l.Close() }()
 	if err := l.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) {
-		return explain("detach from "+filepath.Base(path), err)
+		return kernel.Explain("detach from "+filepath.Base(path), err)
 	}
 	return removePin(path)
 }
@@ -75,7 +78,7 @@ func isSymlink(path string) bool {
 
 func removePin(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return explain("remove the pin "+path, err)
+		return kernel.Explain("remove the pin "+path, err)
 	}
 	return nil
 }

@@ -9,5 +9,5 @@
 //
 // All state is pinned, so it survives the process: below root what every build reads, and below a folder that carries
 // the ABI's number the rest. Open adopts what it finds, and no start or stop attaches, detaches or replaces anything
-// that already serves; where another layout decides, TakeOver is one store. Only this package imports ebpf/link.
+// that already serves; where another layout decides, TakeOver is one store. Only loader and its rooms import ebpf/link.
 package loader

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // The program at the way out of an interface (bpf/egress.h) is there for services with `confirm: egress` alone. From
@@ -50,14 +51,14 @@ func (d *Dataplane) SyncEgress(names []string) error {
 			errs = append(errs, fmt.Errorf("note what leaves %s: %w", name, err))
 		}
 	}
-	return errors.Join(append(errs, dropEgress(d.pins.egress(), func(pin string, index int) bool { return pins[pin] || indexes[index] }))...)
+	return errors.Join(append(errs, dropEgress(d.pins.Egress(), func(pin string, index int) bool { return pins[pin] || indexes[index] }))...)
 }
 
 // Egress returns the names under which interfaces have the program at their way out, or their indexes.
 func (d *Dataplane) Egress() (names []string, err error) {
-	entries, err := os.ReadDir(d.pins.egress())
+	entries, err := os.ReadDir(d.pins.Egress())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, explain("list the links of egress", err)
+		return nil, kernel.Explain("list the links of egress", err)
 	}
 	for _, e := range entries {
 		if number, marked := strings.CutPrefix(e.Name(), filterPin); marked {
@@ -70,20 +71,20 @@ func (d *Dataplane) Egress() (names []string, err error) {
 }
 
 func (d *Dataplane) attachEgress(index int, name string) error {
-	if d.pins.folder != "" {
-		if err := os.MkdirAll(d.pins.egress(), 0o700); err != nil {
-			return explain("make the pin folder of egress", err)
+	if d.pins.Path != "" {
+		if err := os.MkdirAll(d.pins.Egress(), 0o700); err != nil {
+			return kernel.Explain("make the pin folder of egress", err)
 		}
 	}
-	pin := filepath.Join(d.pins.egress(), linkPin(index, name))
+	pin := filepath.Join(d.pins.Egress(), linkPin(index, name))
 	if l, err := link.LoadPinnedLink(pin, nil); err == nil {
 		defer func() { _ = l.Close() }()
 		info, err := l.Info()
 		if err == nil && info.TCX() != nil && int(info.TCX().Ifindex) == index {
-			if id, err := programID(d.egress); err == nil && uint32(info.Program) == id {
+			if id, err := kernel.ProgramID(d.egress); err == nil && uint32(info.Program) == id {
 				return nil
 			}
-			return explain("replace the program of egress", l.Update(d.egress))
+			return kernel.Explain("replace the program of egress", l.Update(d.egress))
 		}
 		if err := removePin(pin); err != nil { // its device is gone, or of another network namespace
 			return err
@@ -94,10 +95,10 @@ func (d *Dataplane) attachEgress(index int, name string) error {
 		return d.filterEgress(index)
 	}
 	if err != nil {
-		return explain("attach to egress", err)
+		return kernel.Explain("attach to egress", err)
 	}
 	defer func() { _ = l.Close() }()
-	return explain("pin the link of egress", errors.Join(l.Pin(pin), d.pins.keepOwner()))
+	return kernel.Explain("pin the link of egress", errors.Join(l.Pin(pin), d.pins.KeepOwner()))
 }
 
 // A filter of ours has this name and handle; its priority is the first that is free.
@@ -122,7 +123,7 @@ func (d *Dataplane) filterEgress(index int) error {
 	if err != nil {
 		return fmt.Errorf("list the filters of egress: %w", err)
 	}
-	own, err := programID(d.egress)
+	own, err := kernel.ProgramID(d.egress)
 	if err != nil {
 		return err
 	}
@@ -147,26 +148,26 @@ func (d *Dataplane) filterEgress(index int) error {
 		Fd: d.egress.FD(), Name: egressFilter, DirectAction: true,
 	})
 	if err != nil {
-		return explain("add the filter of egress", err)
+		return kernel.Explain("add the filter of egress", err)
 	}
 	return d.markFilter(index)
 }
 
 // markFilter pins the program of a filter, so that a detach finds it.
 func (d *Dataplane) markFilter(index int) error {
-	if d.pins.folder == "" {
+	if d.pins.Path == "" {
 		return nil
 	}
-	pin := filepath.Join(d.pins.egress(), filterPin+strconv.Itoa(index))
+	pin := filepath.Join(d.pins.Egress(), filterPin+strconv.Itoa(index))
 	if err := removePin(pin); err != nil {
 		return err
 	}
 	p, err := d.egress.Clone()
 	if err != nil {
-		return explain("remember the filter of egress", err)
+		return kernel.Explain("remember the filter of egress", err)
 	}
 	defer func() { _ = p.Close() }()
-	return explain("remember the filter of egress", errors.Join(p.Pin(pin), d.pins.keepOwner()))
+	return kernel.Explain("remember the filter of egress", errors.Join(p.Pin(pin), d.pins.KeepOwner()))
 }
 
 func isOurs(b *netlink.BpfFilter) bool {
@@ -192,21 +193,21 @@ func (d *Dataplane) makeClsact(l netlink.Link) error {
 	if err := netlink.QdiscAdd(clsactOf(l)); errors.Is(err, unix.EEXIST) {
 		return nil // somebody was faster
 	} else if err != nil {
-		return explain("add a clsact", err)
+		return kernel.Explain("add a clsact", err)
 	}
-	if d.pins.folder == "" {
+	if d.pins.Path == "" {
 		return nil
 	}
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "clsact", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
 	if err != nil {
-		return explain("remember a clsact", err)
+		return kernel.Explain("remember a clsact", err)
 	}
 	defer func() { _ = m.Close() }()
-	err = m.Pin(filepath.Join(d.pins.egress(), clsactPin+strconv.Itoa(l.Attrs().Index)))
+	err = m.Pin(filepath.Join(d.pins.Egress(), clsactPin+strconv.Itoa(l.Attrs().Index)))
 	if errors.Is(err, fs.ErrExist) {
 		err = nil
 	}
-	return explain("remember a clsact", err)
+	return kernel.Explain("remember a clsact", err)
 }
 
 // ourFilter finds our filter on an interface, nil when there is none.
@@ -229,13 +230,13 @@ func unfilterEgress(folder string, index int) error {
 	if err == nil {
 		if b := ourFilter(l); b != nil {
 			if err := netlink.FilterDel(b); err != nil {
-				return explain("remove the filter of egress from "+l.Attrs().Name, err)
+				return kernel.Explain("remove the filter of egress from "+l.Attrs().Name, err)
 			}
 		}
 		mark := filepath.Join(folder, clsactPin+strconv.Itoa(index))
 		if _, err := os.Lstat(mark); err == nil && isIdle(l) {
 			if err := netlink.QdiscDel(clsactOf(l)); err != nil {
-				return explain("remove the clsact of "+l.Attrs().Name, err)
+				return kernel.Explain("remove the clsact of "+l.Attrs().Name, err)
 			}
 		}
 	}
@@ -260,7 +261,7 @@ func dropEgress(folder string, keeps func(pin string, index int) bool) error {
 		return nil
 	}
 	if err != nil {
-		return explain("list the links of egress", err)
+		return kernel.Explain("list the links of egress", err)
 	}
 	var errs []error
 	for _, e := range entries {

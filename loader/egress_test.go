@@ -12,6 +12,8 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // anothersProgram passes everything, as somebody else's does.
@@ -79,7 +81,7 @@ func TestEgressFilterLeavesOthersAlone(t *testing.T) {
 	for range 2 { // the second is a start anew
 		d := openTest(t, Options{Pins: pins})
 		for range 2 {
-			if err := os.MkdirAll(d.pins.egress(), 0o700); err != nil {
+			if err := os.MkdirAll(d.pins.Egress(), 0o700); err != nil {
 				t.Fatal(err)
 			}
 			if err := d.filterEgress(index); err != nil {
@@ -89,7 +91,7 @@ func TestEgressFilterLeavesOthersAlone(t *testing.T) {
 				t.Fatalf("filters: %v", names)
 			}
 		}
-		own, err := programID(d.egress)
+		own, err := kernel.ProgramID(d.egress)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +117,7 @@ func TestEgressTakesItsOwnClsactAway(t *testing.T) {
 		name, pins := testVeth(t), testPins(t)
 		l := egressLink(t, name)
 		d := openTest(t, Options{Pins: pins})
-		if err := os.MkdirAll(d.pins.egress(), 0o700); err != nil {
+		if err := os.MkdirAll(d.pins.Egress(), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.filterEgress(l.Attrs().Index); err != nil {
@@ -134,7 +136,7 @@ func TestEgressTakesItsOwnClsactAway(t *testing.T) {
 		if hasClsact(t, l) != used || ourFilter(l) != nil {
 			t.Errorf("used by another %t: clsact is there %t, our filter %v", used, hasClsact(t, l), ourFilter(l))
 		}
-		if entries, err := os.ReadDir(d.pins.egress()); err != nil || len(entries) != 0 {
+		if entries, err := os.ReadDir(d.pins.Egress()); err != nil || len(entries) != 0 {
 			t.Errorf("pins are left: %v, %v", entries, err)
 		}
 		_ = netlink.LinkDel(l)
@@ -166,7 +168,7 @@ func TestEgressByLink(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		l, err := link.LoadPinnedLink(filepath.Join(d.pins.egress(), linkPin(index, name)), nil)
+		l, err := link.LoadPinnedLink(filepath.Join(d.pins.Egress(), linkPin(index, name)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +176,7 @@ func TestEgressByLink(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		own, err := programID(d.egress)
+		own, err := kernel.ProgramID(d.egress)
 		if err != nil {
 			t.Fatal(err)
 		}

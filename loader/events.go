@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // Events reads decisions from the ring until ctx ends, and hands each to visit. There is one reader at a time; what
@@ -29,7 +30,7 @@ func (d *Dataplane) Events(ctx context.Context, visit func(bpf.Event)) error {
 			if errors.Is(err, ringbuf.ErrClosed) {
 				return ctx.Err()
 			}
-			return explain("read the event ring", errors.Join(err, reader.Close()))
+			return kernel.Explain("read the event ring", errors.Join(err, reader.Close()))
 		}
 		event, err := DecodeEvent(record.RawSample)
 		if err != nil {

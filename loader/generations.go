@@ -9,6 +9,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // The roles of a slot.
@@ -56,7 +57,7 @@ func (d *Dataplane) Generations() ([]GenerationInfo, error) {
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		var g bpf.Generation
 		err := d.lookupInner(bpf.DataplaneMapGenerations, slot, &g)
-		if errors.Is(err, ErrNotPinned) || errors.Is(err, ErrPinDiffers) { // VerifyWiring tells of those that count
+		if errors.Is(err, kernel.ErrNotPinned) || errors.Is(err, ErrPinDiffers) { // VerifyWiring tells of those that count
 			continue
 		}
 		if err != nil {

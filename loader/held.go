@@ -12,6 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // place is one entry of a map of maps.
@@ -36,7 +37,7 @@ type heldMap struct {
 
 // put takes m over.
 func (h *held) put(at place, m *ebpf.Map) error {
-	id, err := mapID(m)
+	id, err := kernel.MapID(m)
 	if err != nil {
 		return err
 	}
@@ -127,16 +128,16 @@ func (d *Dataplane) holdSlots() {
 // opened by its path: ErrPinDiffers when that is not the map which packets read.
 func (d *Dataplane) innerMap(name string, slot uint8) (*ebpf.Map, error) {
 	at := place{slot, name}
-	id, err := entryOf(d.maps[name], uint32(slot))
+	id, err := kernel.EntryOf(d.maps[name], uint32(slot))
 	if err != nil {
-		return nil, explain("look into "+at.String(), err)
+		return nil, kernel.Explain("look into "+at.String(), err)
 	}
 	if id == 0 {
 		return nil, nil
 	}
 	m, err := d.held.clone(at, id)
 	if err != nil {
-		return nil, explain("open "+at.String(), err)
+		return nil, kernel.Explain("open "+at.String(), err)
 	}
 	if m != nil {
 		return m, nil
@@ -146,22 +147,22 @@ func (d *Dataplane) innerMap(name string, slot uint8) (*ebpf.Map, error) {
 
 // openSlotPin opens the pin of a place, which must have that id.
 func (d *Dataplane) openSlotPin(at place, id uint32) (*ebpf.Map, error) {
-	if d.pins.folder == "" {
+	if d.pins.Path == "" {
 		return nil, fmt.Errorf("%s: %w: nothing of it is held", at, ErrPinDiffers)
 	}
-	m, err := ebpf.LoadPinnedMap(d.pins.slotMap(at.slot, at.name), nil)
+	m, err := ebpf.LoadPinnedMap(d.pins.SlotMap(at.slot, at.name), nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: packets read map %d, and there is no pin", at, ErrPinDiffers, id)
 	}
 	if err != nil {
-		return nil, explain("open the pin of "+at.String(), err)
+		return nil, kernel.Explain("open the pin of "+at.String(), err)
 	}
-	got, err := mapID(m)
+	got, err := kernel.MapID(m)
 	if err == nil && uint32(got) != id {
 		err = fmt.Errorf("%s: %w: packets read map %d, and pinned is map %d", at, ErrPinDiffers, id, got)
 	}
 	if err == nil {
-		err = checkMap(d.inner[at.name], m)
+		err = kernel.CheckMap(d.inner[at.name], m)
 	}
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
@@ -171,24 +172,24 @@ func (d *Dataplane) openSlotPin(at place, id uint32) (*ebpf.Map, error) {
 
 // pinSlot pins a map that is about to be put into its slot.
 func (d *Dataplane) pinSlot(at place, m *ebpf.Map) error {
-	if d.pins.folder == "" {
+	if d.pins.Path == "" {
 		return nil
 	}
-	if err := os.MkdirAll(d.pins.slot(at.slot), 0o700); err != nil {
-		return explain("make the pin folder of a slot", err)
+	if err := os.MkdirAll(d.pins.Slot(at.slot), 0o700); err != nil {
+		return kernel.Explain("make the pin folder of a slot", err)
 	}
 	clone := func() (pinned, error) { return m.Clone() }
-	return part{at.String(), clone}.pin(d.pins.slotMap(at.slot, at.name))
+	return part{at.String(), clone}.pin(d.pins.SlotMap(at.slot, at.name))
 }
 
 // unpinSlot lets go of what a slot had. No role names it.
 func (d *Dataplane) unpinSlot(slot uint8, names []string) error {
 	for _, name := range names {
 		d.held.drop(place{slot, name})
-		if d.pins.folder == "" {
+		if d.pins.Path == "" {
 			continue
 		}
-		if err := removePin(d.pins.slotMap(slot, name)); err != nil {
+		if err := removePin(d.pins.SlotMap(slot, name)); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // A1: what lies in a slot is opened by its pin. All maps of the slots that count are pinned, and a handle that loads nothing
@@ -72,7 +74,7 @@ func TestA1PinOfAnotherMapIsDrift(t *testing.T) {
 			d := openTest(t, Options{Pins: folder})
 			img := publish(t, d, testHost(), testBundle("198.51.100.0/24"))
 			stable := d.Control().Stable
-			path := d.pins.slotMap(stable, bpf.DataplaneMapGenerations)
+			path := d.pins.SlotMap(stable, bpf.DataplaneMapGenerations)
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
@@ -128,15 +130,15 @@ func TestA2ProgramsChangeAsAPair(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		paths, err := filepath.Glob(filepath.Join(pins{folder: folder}.pairs(), "*", "*"))
+		paths, err := filepath.Glob(filepath.Join(pins.Folder{Path: folder}.Pairs(), "*", "*"))
 		if err != nil || len(paths) != parts {
 			t.Errorf("pinned programs %v, %v", paths, err)
 		}
-		p, err := pins{folder: folder}.openPair(id)
+		p, err := openPair(pins.Folder{Path: folder}, id)
 		if err != nil || p == nil {
 			t.Fatalf("the pair in force is not pinned whole: %v", err)
 		}
-		behind, err := entryOf(p.array, bpf.ProgramPayload)
+		behind, err := kernel.EntryOf(p.array, bpf.ProgramPayload)
 		if err != nil || behind != p.payloadID {
 			t.Errorf("behind it is %d, want %d (%v)", behind, p.payloadID, err)
 		}
@@ -150,7 +152,7 @@ func TestA2ProgramsChangeAsAPair(t *testing.T) {
 func TestLeftPairIsTakenAway(t *testing.T) {
 	folder := testPins(t)
 	first := openTest(t, Options{Pins: folder})
-	left := pins{folder: folder}.pair(1)
+	left := pins.Folder{Path: folder}.Pair(1)
 	if err := os.MkdirAll(left, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +173,7 @@ func TestLeftPairIsTakenAway(t *testing.T) {
 func TestA2MapOfAnotherShapeIsRefused(t *testing.T) {
 	folder := testPins(t)
 	d := openTest(t, Options{Pins: folder})
-	path := d.pins.mapPath(bpf.DataplaneMapWords)
+	path := d.pins.MapPath(bpf.DataplaneMapWords)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
@@ -183,10 +185,10 @@ func TestA2MapOfAnotherShapeIsRefused(t *testing.T) {
 	if err := small.Pin(path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Adopt(folder); !errors.Is(err, ErrForeignABI) {
+	if _, err := Adopt(folder); !errors.Is(err, kernel.ErrForeignABI) {
 		t.Errorf("adopt: %v", err)
 	}
-	if _, err := Open(Options{Pins: folder}); !errors.Is(err, ErrForeignABI) {
+	if _, err := Open(Options{Pins: folder}); !errors.Is(err, kernel.ErrForeignABI) {
 		t.Errorf("open: %v", err)
 	}
 	r, err := OpenRoot(folder)

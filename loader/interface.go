@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // leavesSums are drivers that hand XDP packets of a sender on the same machine, whose TCP checksum is the pseudo
@@ -53,7 +54,7 @@ func sumFlags(index int) uint32 {
 func (d *Dataplane) noteInterface(index int) error {
 	m := d.maps[bpf.DataplaneMapInterfaces]
 	if err := m.Put(uint32(index), bpf.Interface{Flags: flagsOf(index)}); err != nil {
-		return explain(fmt.Sprintf("note what interface %d is", index), err)
+		return kernel.Explain(fmt.Sprintf("note what interface %d is", index), err)
 	}
 	return nil
 }
@@ -72,7 +73,7 @@ func (d *Dataplane) noteInterfaces() error {
 	}
 	m := d.maps[bpf.DataplaneMapInterfaces]
 	var gone []uint32
-	if err := eachRow(m, func(index uint32, _ bpf.Interface) {
+	if err := kernel.EachRow(m, func(index uint32, _ bpf.Interface) {
 		if !here[index] {
 			gone = append(gone, index)
 		}
@@ -81,7 +82,7 @@ func (d *Dataplane) noteInterfaces() error {
 	}
 	for _, index := range gone {
 		if err := m.Delete(index); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return explain("forget an interface", err)
+			return kernel.Explain("forget an interface", err)
 		}
 	}
 	for index := range here {
@@ -96,7 +97,7 @@ func (d *Dataplane) noteInterfaces() error {
 // there a reset is enforced as a drop.
 func (d *Dataplane) Unanswered() (map[int]bool, error) {
 	out := map[int]bool{}
-	err := eachRow(d.maps[bpf.DataplaneMapInterfaces], func(index uint32, i bpf.Interface) {
+	err := kernel.EachRow(d.maps[bpf.DataplaneMapInterfaces], func(index uint32, i bpf.Interface) {
 		if i.Flags&uint32(bpf.InterfaceNoTX) != 0 {
 			out[int(index)] = true
 		}

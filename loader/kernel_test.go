@@ -14,12 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // needKernel says once what is missing for tests that load programs; in CI that is a failure.
 func needKernel(t *testing.T) {
 	t.Helper()
-	if missing := MissingCapabilities(); len(missing) > 0 {
+	if missing := kernel.MissingCapabilities(); len(missing) > 0 {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("these tests load programs into the kernel; missing: %v", missing)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // MapPlan is what one map will take, over all its slots.
@@ -147,8 +148,8 @@ func (d *Dataplane) rowsOf() (map[string]rowCount, error) {
 		return nil, err
 	}
 	vouched := 0
-	if err := eachRow(d.maps[bpf.DataplaneMapVouched], func(bpf.VouchedKey, uint64) { vouched++ }); err != nil {
-		return nil, explain("read the vouched sources", err)
+	if err := kernel.EachRow(d.maps[bpf.DataplaneMapVouched], func(bpf.VouchedKey, uint64) { vouched++ }); err != nil {
+		return nil, kernel.Explain("read the vouched sources", err)
 	}
 	generations, err := d.Generations()
 	if err != nil {

@@ -14,6 +14,9 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/migrate"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // Options of Open. The zero value pins nothing and uses the default capacities.
@@ -33,7 +36,7 @@ type Options struct {
 // except that changes (Build, Attach, Ban…) are the caller's to serialise.
 type Dataplane struct {
 	*Root
-	pins      pins
+	pins      pins.Folder
 	log       *slog.Logger
 	capacity  config.Capacity
 	maps      map[string]*ebpf.Map
@@ -46,8 +49,8 @@ type Dataplane struct {
 	untracked error         // why
 	lab       bool
 	words     *words
-	before    *Predecessor // decides until TakeOver
-	spent     *rootless    // its words stay mapped: the heartbeat's thread may be about to store
+	before    *migrate.Predecessor // decides until TakeOver
+	spent     *migrate.Rootless    // its words stay mapped: the heartbeat's thread may be about to store
 	adjust    func(*bpf.Settings)
 	warnings  []string
 
@@ -67,20 +70,20 @@ func Open(o Options) (*Dataplane, error) { return open(o, nil) }
 
 // open is Open; adjust, if any, changes the settings that the programs are loaded with.
 func open(o Options, adjust func(*bpf.Settings)) (*Dataplane, error) {
-	d := &Dataplane{pins: pins{folder: o.Pins}, log: o.Log, capacity: o.Capacity, adjust: adjust, lab: o.Lab}
+	d := &Dataplane{pins: pins.Folder{Path: o.Pins}, log: o.Log, capacity: o.Capacity, adjust: adjust, lab: o.Lab}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	if d.capacity == (config.Capacity{}) {
 		d.capacity = config.DefaultHost().Capacity
 	}
-	if err := d.pins.prepare(); err != nil {
+	if err := d.pins.Prepare(); err != nil {
 		return nil, err
 	}
 	if err := ask(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	if err := errors.Join(d.load(), d.pins.keepOwner()); err != nil {
+	if err := errors.Join(d.load(), d.pins.KeepOwner()); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	if err := d.noteInterfaces(); err != nil {
@@ -93,31 +96,31 @@ func open(o Options, adjust func(*bpf.Settings)) (*Dataplane, error) {
 // when there is nothing, ErrForeignABI (a *ForeignError) when a dataplane of another layout decides: OpenRoot reads its
 // root.
 func Adopt(folder string) (*Dataplane, error) {
-	p := pins{folder: folder}
+	p := pins.Folder{Path: folder}
 	r, err := OpenRoot(folder)
 	if err != nil {
 		return nil, err
 	}
-	number, err := p.inForce(r)
+	number, err := p.InForce(r)
 	if err := errors.Join(err, r.Close()); err != nil {
 		return nil, err
 	}
-	if number != 0 && number != layout {
-		return nil, &ForeignError{Folder: folder, Layout: number}
+	if number != 0 && number != pins.Layout {
+		return nil, &pins.ForeignError{Folder: folder, Layout: number}
 	}
 	return adopt(p)
 }
 
-func adopt(p pins) (*Dataplane, error) {
+func adopt(p pins.Folder) (*Dataplane, error) {
 	d := &Dataplane{pins: p, log: slog.New(slog.DiscardHandler)}
-	if err := d.pins.check(); err != nil {
+	if err := d.pins.Check(); err != nil {
 		return nil, err
 	}
 	spec, err := bpf.LoadDataplane()
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded dataplane: %w", err)
 	}
-	if d.Root, err = OpenRoot(p.folder); err != nil {
+	if d.Root, err = OpenRoot(p.Path); err != nil {
 		return nil, err
 	}
 	d.inner = innerSpecs(spec)
@@ -126,12 +129,12 @@ func adopt(p pins) (*Dataplane, error) {
 		if !isPinnedMap(spec.Maps[name]) {
 			continue
 		}
-		m, err := ebpf.LoadPinnedMap(d.pins.mapPath(name), nil)
+		m, err := ebpf.LoadPinnedMap(d.pins.MapPath(name), nil)
 		if err != nil {
-			return nil, errors.Join(d.pins.explainMissing(name, err), d.Close())
+			return nil, errors.Join(d.pins.ExplainMissing(name, err), d.Close())
 		}
 		d.maps[name] = m
-		if err := checkMap(spec.Maps[name], m); err != nil {
+		if err := kernel.CheckMap(spec.Maps[name], m); err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
 	}
@@ -146,7 +149,7 @@ func adopt(p pins) (*Dataplane, error) {
 func (d *Dataplane) Close() error {
 	var errs []error
 	if d.before != nil {
-		errs = append(errs, d.before.close(), explain("take away what did not take over", os.RemoveAll(d.pins.base())))
+		errs = append(errs, d.before.Close(), kernel.Explain("take away what did not take over", os.RemoveAll(d.pins.Base())))
 		d.before = nil
 	}
 	if d.words != nil {
@@ -169,7 +172,7 @@ func (d *Dataplane) Close() error {
 	if d.Root != nil {
 		errs = append(errs, d.Root.Close())
 	}
-	errs = append(errs, d.spent.unmap())
+	errs = append(errs, d.spent.Unmap())
 	d.maps, d.pair, d.asks, d.egress, d.tracker, d.Root = nil, nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
@@ -189,8 +192,8 @@ func (d *Dataplane) load() error {
 	if err := d.meet(); err != nil {
 		return err
 	}
-	if d.pins.folder != "" {
-		if err := makeFolders(d.pins.maps(), d.pins.pairs()); err != nil {
+	if d.pins.Path != "" {
+		if err := pins.MakeFolders(d.pins.Maps(), d.pins.Pairs()); err != nil {
 			return err
 		}
 	}
@@ -202,8 +205,8 @@ func (d *Dataplane) load() error {
 	if d.tracker != nil {
 		options.MapReplacements[bpf.DataplaneMapConntracks] = d.tracker.questions
 	}
-	if d.pins.folder != "" {
-		options.Maps.PinPath = d.pins.maps()
+	if d.pins.Path != "" {
+		options.Maps.PinPath = d.pins.Maps()
 		for _, m := range spec.Maps {
 			if isPinnedMap(m) {
 				m.Pinning = ebpf.PinByName
@@ -212,11 +215,11 @@ func (d *Dataplane) load() error {
 	}
 	c, err := ebpf.NewCollectionWithOptions(spec, options)
 	if errors.Is(err, ebpf.ErrMapIncompatible) {
-		return fmt.Errorf("adopt pinned maps below %s: %w: %v: run `spillway detach`, then start again", d.pins.maps(),
-			ErrForeignABI, err)
+		return fmt.Errorf("adopt pinned maps below %s: %w: %v: run `spillway detach`, then start again", d.pins.Maps(),
+			kernel.ErrForeignABI, err)
 	}
 	if err != nil {
-		return explain("load the dataplane", err)
+		return kernel.Explain("load the dataplane", err)
 	}
 	if d.pair, err = takePair(c, d.tracker); err != nil {
 		c.Close()

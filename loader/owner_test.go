@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 const ownerVariable = "SPILLWAY_TEST_OWNER"
@@ -19,7 +22,7 @@ const ownerVariable = "SPILLWAY_TEST_OWNER"
 // A child of this test owns the pins until it is killed.
 func TestMain(m *testing.M) {
 	if folder := os.Getenv(ownerVariable); folder != "" {
-		if _, err := Own(folder); err != nil {
+		if _, err := pins.Own(folder); err != nil {
 			os.Exit(1)
 		}
 		_, _ = os.Stdout.WriteString("owned\n")
@@ -44,11 +47,11 @@ func TestA4OwnerOfPins(t *testing.T) {
 	if n, err := out.Read(line); err != nil || !strings.HasPrefix(string(line[:n]), "owned") {
 		t.Fatalf("the child said %q, %v", line[:n], err)
 	}
-	var owned *OwnedError
-	if _, err := Own(folder); !errors.As(err, &owned) || !errors.Is(err, ErrOwned) || owned.PID != cmd.Process.Pid {
+	var owned *pins.OwnedError
+	if _, err := pins.Own(folder); !errors.As(err, &owned) || !errors.Is(err, pins.ErrOwned) || owned.PID != cmd.Process.Pid {
 		t.Errorf("got %v, want process %d", err, cmd.Process.Pid)
 	}
-	if pid, is := PinsOwner(folder); !is || pid != cmd.Process.Pid {
+	if pid, is := pins.OwnerOf(folder); !is || pid != cmd.Process.Pid {
 		t.Errorf("whoever only looks is told %d, %v, want process %d", pid, is, cmd.Process.Pid)
 	}
 	// Another name for the same mount leads to the same folder.
@@ -56,7 +59,7 @@ func TestA4OwnerOfPins(t *testing.T) {
 	if err := unix.Mount("/sys/fs/bpf", other, "", unix.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Own(filepath.Join(other, filepath.Base(folder))); !errors.Is(err, ErrOwned) {
+	if _, err := pins.Own(filepath.Join(other, filepath.Base(folder))); !errors.Is(err, pins.ErrOwned) {
 		t.Errorf("by another name: %v", err)
 	}
 	if err := unix.Unmount(other, 0); err != nil {
@@ -64,10 +67,10 @@ func TestA4OwnerOfPins(t *testing.T) {
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	if pid, is := PinsOwner(folder); is {
+	if pid, is := pins.OwnerOf(folder); is {
 		t.Errorf("process %d owns the pins after its death", pid)
 	}
-	o, err := Own(folder)
+	o, err := pins.Own(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +78,7 @@ func TestA4OwnerOfPins(t *testing.T) {
 	if !o.Holds() {
 		t.Error("not held")
 	}
-	if _, is := PinsOwner(folder); is {
+	if _, is := pins.OwnerOf(folder); is {
 		t.Error("this process is told that another one owns what it owns itself")
 	}
 }
@@ -83,7 +86,7 @@ func TestA4OwnerOfPins(t *testing.T) {
 // A folder that was moved aside is no longer what the path leads to, and the next one is somebody's to take.
 func TestA4OwnerOfPinsThatWereMoved(t *testing.T) {
 	folder := testPins(t)
-	o, err := Own(folder)
+	o, err := pins.Own(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,15 +97,15 @@ func TestA4OwnerOfPinsThatWereMoved(t *testing.T) {
 	if o.Holds() {
 		t.Error("the folder is gone")
 	}
-	if _, err := OwnExisting(folder); !errors.Is(err, ErrNotPinned) {
+	if _, err := pins.OwnExisting(folder); !errors.Is(err, kernel.ErrNotPinned) {
 		t.Errorf("nothing is there: %v", err)
 	}
-	again, err := Own(folder)
+	again, err := pins.Own(folder)
 	if err != nil || !again.Holds() {
 		t.Fatalf("%v", err)
 	}
 	_ = again.Close()
-	if _, err := Own(t.TempDir()); !errors.Is(err, ErrUnsupported) {
+	if _, err := pins.Own(t.TempDir()); !errors.Is(err, kernel.ErrUnsupported) {
 		t.Errorf("no BPF file system: %v", err)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // pair is one load of the dataplane's code: two programs, and the PROG_ARRAY by which the first hands over to the
@@ -41,8 +43,8 @@ func takePair(c *ebpf.Collection, t *tracker) (*pair, error) {
 }
 
 func (p *pair) numbered() (_ *pair, err error) {
-	if p.id, err = programID(p.dataplane); err == nil {
-		p.payloadID, err = programID(p.payload)
+	if p.id, err = kernel.ProgramID(p.dataplane); err == nil {
+		p.payloadID, err = kernel.ProgramID(p.payload)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.close())
@@ -66,9 +68,9 @@ func (p *pair) close() error {
 // parts are what is pinned of a pair, the dataplane last: where it is, the others are.
 func (p *pair) parts() []part {
 	return append(p.tracking.parts(), []part{
-		{pinArray, func() (pinned, error) { return p.array.Clone() }},
-		{pinPayload, func() (pinned, error) { return p.payload.Clone() }},
-		{pinDataplane, func() (pinned, error) { return p.dataplane.Clone() }},
+		{pins.PinArray, func() (pinned, error) { return p.array.Clone() }},
+		{pins.PinPayload, func() (pinned, error) { return p.payload.Clone() }},
+		{pins.PinDataplane, func() (pinned, error) { return p.dataplane.Clone() }},
 	}...)
 }
 
@@ -91,20 +93,20 @@ func (p part) pin(path string) error {
 	}
 	c, err := p.clone()
 	if err != nil {
-		return explain("pin "+p.name, err)
+		return kernel.Explain("pin "+p.name, err)
 	}
-	return errors.Join(explain("pin "+p.name, c.Pin(path)), c.Close())
+	return errors.Join(kernel.Explain("pin "+p.name, c.Pin(path)), c.Close())
 }
 
-func (p pins) pinPair(pair *pair) error {
-	if p.folder == "" {
+func pinPair(p pins.Folder, pair *pair) error {
+	if p.Path == "" {
 		return nil
 	}
-	if err := os.MkdirAll(p.pair(pair.id), 0o700); err != nil {
-		return explain("make the pin folder of the programs", err)
+	if err := os.MkdirAll(p.Pair(pair.id), 0o700); err != nil {
+		return kernel.Explain("make the pin folder of the programs", err)
 	}
 	for _, part := range pair.parts() {
-		if err := part.pin(filepath.Join(p.pair(pair.id), part.name)); err != nil {
+		if err := part.pin(filepath.Join(p.Pair(pair.id), part.name)); err != nil {
 			return err
 		}
 	}
@@ -113,22 +115,22 @@ func (p pins) pinPair(pair *pair) error {
 
 // openPair opens the pinned pair of a dataplane's id, nil when there is none. What is pinned there with another id is
 // none.
-func (p pins) openPair(id uint32) (*pair, error) {
-	if p.folder == "" {
+func openPair(p pins.Folder, id uint32) (*pair, error) {
+	if p.Path == "" {
 		return nil, nil
 	}
-	pair, folder := &pair{}, p.pair(id)
+	pair, folder := &pair{}, p.Pair(id)
 	var err error
-	if pair.array, err = ebpf.LoadPinnedMap(filepath.Join(folder, pinArray), nil); err == nil {
-		if pair.payload, err = ebpf.LoadPinnedProgram(filepath.Join(folder, pinPayload), nil); err == nil {
-			pair.dataplane, err = ebpf.LoadPinnedProgram(filepath.Join(folder, pinDataplane), nil)
+	if pair.array, err = ebpf.LoadPinnedMap(filepath.Join(folder, pins.PinArray), nil); err == nil {
+		if pair.payload, err = ebpf.LoadPinnedProgram(filepath.Join(folder, pins.PinPayload), nil); err == nil {
+			pair.dataplane, err = ebpf.LoadPinnedProgram(filepath.Join(folder, pins.PinDataplane), nil)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, pair.close()
 	}
 	if err != nil {
-		return nil, errors.Join(explain("open the pinned programs", err), pair.close())
+		return nil, errors.Join(kernel.Explain("open the pinned programs", err), pair.close())
 	}
 	if pair, err = pair.numbered(); err == nil && pair.id != id {
 		return nil, pair.close()
@@ -139,7 +141,7 @@ func (p pins) openPair(id uint32) (*pair, error) {
 // fill puts behind the dataplane what it hands over to.
 func (p *pair) fill() error {
 	if err := p.array.Put(uint32(bpf.ProgramPayload), p.payload); err != nil {
-		return explain("put the payload program behind the dataplane", err)
+		return kernel.Explain("put the payload program behind the dataplane", err)
 	}
 	return p.tracking.fill(p)
 }
@@ -150,7 +152,7 @@ func (d *Dataplane) putInForce() error {
 	if err := d.pair.fill(); err != nil {
 		return err
 	}
-	if err := d.pins.pinPair(d.pair); err != nil {
+	if err := pinPair(d.pins, d.pair); err != nil {
 		return err
 	}
 	if err := d.store(); err != nil {
@@ -163,17 +165,17 @@ func (d *Dataplane) putInForce() error {
 // store is the moment of a change of code.
 func (d *Dataplane) store() error {
 	// The word first: it is asked only where no folder has the program in force.
-	atomic.StoreUint64(&d.at.Layout, layout)
+	atomic.StoreUint64(&d.at.Layout, pins.Layout)
 	var err error
 	d.unseen(func() { err = d.next.Put(uint32(0), d.pair.dataplane) })
-	return explain("put the dataplane behind the root program", err)
+	return kernel.Explain("put the dataplane behind the root program", err)
 }
 
 // RefillPrograms puts this handle's programs behind the root program again. A root program in front of nothing passes
 // everything.
 func (d *Dataplane) RefillPrograms() error {
 	if d.pair == nil {
-		return fmt.Errorf("put the dataplane behind the root program: %w", ErrNotPinned)
+		return fmt.Errorf("put the dataplane behind the root program: %w", kernel.ErrNotPinned)
 	}
 	if err := d.pair.fill(); err != nil {
 		return err
@@ -185,11 +187,11 @@ func (d *Dataplane) RefillPrograms() error {
 // empties a PROG_ARRAY when its last user reference goes: so it waits until that packet has left. What cannot be
 // removed now is removed at the next start.
 func (d *Dataplane) sweepPairs() {
-	if d.pins.folder == "" {
+	if d.pins.Path == "" {
 		return
 	}
 	defer d.pair.tracking.sweep(d.log)
-	entries, err := os.ReadDir(d.pins.pairs())
+	entries, err := os.ReadDir(d.pins.Pairs())
 	if err != nil {
 		d.log.Warn("the programs of an earlier start stay pinned", "error", err)
 		return
@@ -203,7 +205,7 @@ func (d *Dataplane) sweepPairs() {
 			err, waited = waitForPackets(), true
 		}
 		if err == nil {
-			err = os.RemoveAll(filepath.Join(d.pins.pairs(), e.Name()))
+			err = os.RemoveAll(filepath.Join(d.pins.Pairs(), e.Name()))
 		}
 		if err != nil {
 			d.log.Warn("the programs of an earlier start stay pinned", "error", err)
@@ -218,14 +220,14 @@ func waitForPackets() error {
 	inner := &ebpf.MapSpec{Name: "grace", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
 	m, err := ebpf.NewMap(inner)
 	if err != nil {
-		return explain("wait for packets", err)
+		return kernel.Explain("wait for packets", err)
 	}
 	defer func() { _ = m.Close() }()
 	outer, err := ebpf.NewMap(&ebpf.MapSpec{Name: "grace", Type: ebpf.ArrayOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 1,
 		InnerMap: inner})
 	if err != nil {
-		return explain("wait for packets", err)
+		return kernel.Explain("wait for packets", err)
 	}
 	defer func() { _ = outer.Close() }()
-	return explain("wait for packets", outer.Put(uint32(0), m))
+	return kernel.Explain("wait for packets", outer.Put(uint32(0), m))
 }

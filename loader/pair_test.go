@@ -15,7 +15,7 @@ func TestA2StartsLoseNoPacket(t *testing.T) {
 	folder := testPins(t)
 	first := openTest(t, Options{Pins: folder})
 	publish(t, first, testHost(), testBundle("198.51.100.0/24"))
-	root, err := ebpf.LoadPinnedProgram(first.pins.rootProgram(), nil)
+	root, err := ebpf.LoadPinnedProgram(first.pins.RootProgram(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader/pins"
 )
 
 const (
@@ -40,31 +42,31 @@ func TestA13FoldersOfOthersAreRefused(t *testing.T) {
 		{"the agent's", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chown(f, agentUser, agentUser)) }, nil, ""},
 		{"a stranger's", func(f string) error {
 			return errors.Join(os.Mkdir(f, 0o755), os.Mkdir(filepath.Join(f, "v9"), 0o755), os.Chown(f, stranger, stranger))
-		}, ErrForeignPins, "belongs to user 60018"},
-		{"a stranger's, with a narrow mode", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chown(f, stranger, stranger)) }, ErrForeignPins, "belongs to user 60018"},
-		{"one that all can write to", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chmod(f, 0o777)) }, ErrForeignPins, "mode 0777"},
-		{"one that its group can write to", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chmod(f, 0o770)) }, ErrForeignPins, "mode 0770"},
-		{"a link", func(f string) error { return os.Symlink(filepath.Dir(f), f) }, ErrForeignPins, "is no folder"},
+		}, pins.ErrForeignPins, "belongs to user 60018"},
+		{"a stranger's, with a narrow mode", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chown(f, stranger, stranger)) }, pins.ErrForeignPins, "belongs to user 60018"},
+		{"one that all can write to", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chmod(f, 0o777)) }, pins.ErrForeignPins, "mode 0777"},
+		{"one that its group can write to", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chmod(f, 0o770)) }, pins.ErrForeignPins, "mode 0770"},
+		{"a link", func(f string) error { return os.Symlink(filepath.Dir(f), f) }, pins.ErrForeignPins, "is no folder"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			folder := testPins(t)
 			must(t, c.make(folder))
 			defer os.Remove(folder)
-			err := CheckPins(folder, agentUser)
+			err := pins.CheckFolder(folder, agentUser)
 			if !errors.Is(err, c.want) {
 				t.Fatalf("check: %v, want %v", err, c.want)
 			}
 			if err != nil && (!strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "rm -r "+folder) || !strings.Contains(err.Error(), "mode=0700")) {
 				t.Errorf("it does not say %q and what to do: %v", c.says, err)
 			}
-			o, err := Own(folder, agentUser)
+			o, err := pins.Own(folder, agentUser)
 			if !errors.Is(err, c.want) {
 				t.Errorf("own: %v, want %v", err, c.want)
 			}
 			if err == nil {
 				must(t, o.Close())
 			}
-			if err := PreparePins(folder, agentUser, agentUser); !errors.Is(err, c.want) {
+			if err := pins.PrepareFolder(folder, agentUser, agentUser); !errors.Is(err, c.want) {
 				t.Errorf("prepare: %v, want %v", err, c.want)
 			}
 			var st unix.Stat_t
@@ -80,9 +82,9 @@ func TestA13ParentsOfOthersAreRefused(t *testing.T) {
 	parent := testPins(t)
 	folder := filepath.Join(parent, "pins")
 	must(t, os.Mkdir(parent, 0o700))
-	for mode, want := range map[fs.FileMode]error{0o755: nil, 0o777: ErrForeignPins, 0o777 | fs.ModeSticky: nil} {
+	for mode, want := range map[fs.FileMode]error{0o755: nil, 0o777: pins.ErrForeignPins, 0o777 | fs.ModeSticky: nil} {
 		must(t, os.Chmod(parent, mode))
-		if err := PreparePins(folder, agentUser, agentUser); !errors.Is(err, want) {
+		if err := pins.PrepareFolder(folder, agentUser, agentUser); !errors.Is(err, want) {
 			t.Errorf("parent of mode %v: %v, want %v", mode, err, want)
 		}
 		_ = os.Remove(folder)
@@ -92,7 +94,7 @@ func TestA13ParentsOfOthersAreRefused(t *testing.T) {
 // What root pins is the folder's owner's, and what has a second name elsewhere is given to nobody.
 func TestA1PinsKeepTheFoldersOwner(t *testing.T) {
 	folder := testPins(t)
-	must(t, PreparePins(folder, agentUser, agentUser))
+	must(t, pins.PrepareFolder(folder, agentUser, agentUser))
 	foreign := filepath.Join(filepath.Dir(folder), "spillway-foreign-"+filepath.Base(folder))
 	d := openTest(t, Options{Pins: folder, Capacity: testHost().Capacity})
 	clone, err := d.maps["flows"].Clone()
@@ -107,7 +109,7 @@ func TestA1PinsKeepTheFoldersOwner(t *testing.T) {
 	if _, err := d.BuildHost(img); err != nil {
 		t.Fatal(err)
 	}
-	must(t, PreparePins(folder, agentUser, agentUser))
+	must(t, pins.PrepareFolder(folder, agentUser, agentUser))
 	seen := 0
 	must(t, filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
 		var st syscall.Stat_t

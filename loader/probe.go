@@ -12,6 +12,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // ErrStale: this process remembers a failure of the kernel that may be over. Only another process can do better.
@@ -50,8 +52,8 @@ func ask() error {
 	case err == nil:
 		asked.well = true
 		return nil
-	case len(MissingCapabilities()) > 0 || !remembered(err):
-		return explain("ask the kernel what it can", err)
+	case len(kernel.MissingCapabilities()) > 0 || !remembered(err):
+		return kernel.Explain("ask the kernel what it can", err)
 	}
 	return fmt.Errorf("ask the kernel what it can: %w (%v)", ErrStale, err)
 }
@@ -62,7 +64,7 @@ var errLacks = errors.New("the library takes the kernel for one without")
 // remembered reports whether a failure is the library's memory. Where the kernel does what the library says it cannot,
 // it is; and a kernel of 6.1 has what is asked for.
 func remembered(err error) bool {
-	major, minor, verr := kernelVersion()
+	major, minor, verr := kernel.Version()
 	if verr != nil || major < 6 || major == 6 && minor < 1 {
 		return false
 	}

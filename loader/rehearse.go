@@ -10,6 +10,8 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // Rehearse does once what an agent does all day, with maps of one row, pinned nowhere and attached to nothing: load,
@@ -61,11 +63,11 @@ func (d *Dataplane) rehearsed() error {
 
 // PinnedRoot returns the id of the root program that is pinned below a folder; ErrNotPinned when there is none.
 func PinnedRoot(folder string) (uint32, error) {
-	at := pins{folder: folder}
-	p, err := ebpf.LoadPinnedProgram(at.rootProgram(), nil)
+	at := pins.Folder{Path: folder}
+	p, err := ebpf.LoadPinnedProgram(at.RootProgram(), nil)
 	if err != nil {
-		return 0, at.explainMissing(bpf.RootProgSpillwayRoot, err)
+		return 0, at.ExplainMissing(bpf.RootProgSpillwayRoot, err)
 	}
 	defer p.Close()
-	return programID(p)
+	return kernel.ProgramID(p)
 }

@@ -5,6 +5,8 @@ package loader
 import (
 	"errors"
 	"testing"
+
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 func TestRehearse(t *testing.T) {
@@ -16,11 +18,11 @@ func TestRehearse(t *testing.T) {
 
 func TestPinnedRoot(t *testing.T) {
 	folder := testPins(t)
-	if _, err := PinnedRoot(folder); !errors.Is(err, ErrNotPinned) {
+	if _, err := PinnedRoot(folder); !errors.Is(err, kernel.ErrNotPinned) {
 		t.Errorf("nothing pinned: %v", err)
 	}
 	d := openTest(t, Options{Pins: folder, Capacity: testHost().Capacity})
-	want, err := programID(d.program)
+	want, err := kernel.ProgramID(d.program)
 	must(t, err)
 	if got, err := PinnedRoot(folder); err != nil || got != want {
 		t.Errorf("root program %d, %v; want %d", got, err, want)

@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // missingPins names what this handle holds and whose pin is not there. What a process holds open works on without
 // its pin, but dies with the process.
 func (d *Dataplane) missingPins() ([]string, error) {
-	if d.pins.folder == "" {
+	if d.pins.Path == "" {
 		return nil, nil
 	}
 	var missing []string
@@ -23,7 +25,7 @@ func (d *Dataplane) missingPins() ([]string, error) {
 			missing = append(missing, name)
 			return nil
 		}
-		return explain("look for the pin of "+name, err)
+		return kernel.Explain("look for the pin of "+name, err)
 	}
 	for _, w := range d.wanted() {
 		if err := look(w.name, w.path); err != nil {
@@ -47,35 +49,35 @@ func (d *Dataplane) wanted() []wantedPin {
 	add := func(name, path string, clone func() (pinned, error)) {
 		all = append(all, wantedPin{part{name, clone}, path})
 	}
-	add("the root's words", d.pins.rootWords(), func() (pinned, error) { return d.Root.words.Clone() })
-	add("the root's next", d.pins.rootNext(), func() (pinned, error) { return d.next.Clone() })
-	add("the root program", d.pins.rootProgram(), func() (pinned, error) {
+	add("the root's words", d.pins.RootWords(), func() (pinned, error) { return d.Root.words.Clone() })
+	add("the root's next", d.pins.RootNext(), func() (pinned, error) { return d.next.Clone() })
+	add("the root program", d.pins.RootProgram(), func() (pinned, error) {
 		if d.program == nil {
-			return nil, ErrNotPinned // adopted without programs: an agent must do it
+			return nil, kernel.ErrNotPinned // adopted without programs: an agent must do it
 		}
 		return d.program.Clone()
 	})
 	for name, m := range d.maps {
 		if isPinnedMapName(name) {
-			add(name, d.pins.mapPath(name), func() (pinned, error) { return m.Clone() })
+			add(name, d.pins.MapPath(name), func() (pinned, error) { return m.Clone() })
 		}
 	}
 	if d.pair != nil {
 		for _, p := range d.pair.parts() {
-			add("program "+p.name, filepath.Join(d.pins.pair(d.pair.id), p.name), p.clone)
+			add("program "+p.name, filepath.Join(d.pins.Pair(d.pair.id), p.name), p.clone)
 		}
 	}
 	for _, r := range d.Control().roles() {
 		for _, name := range r.maps {
 			at := place{r.slot, name}
-			id, err := entryOf(d.maps[name], uint32(r.slot))
+			id, err := kernel.EntryOf(d.maps[name], uint32(r.slot))
 			if err != nil || !d.held.has(at, id) {
 				continue // VerifyWiring tells
 			}
-			add(at.String(), d.pins.slotMap(r.slot, name), func() (pinned, error) {
+			add(at.String(), d.pins.SlotMap(r.slot, name), func() (pinned, error) {
 				m, err := d.held.clone(at, id)
 				if m == nil && err == nil {
-					err = ErrNotPinned
+					err = kernel.ErrNotPinned
 				}
 				return m, err
 			})
@@ -91,7 +93,7 @@ func (d *Dataplane) Repin() (int, error) {
 	if err != nil || len(missing) == 0 {
 		return 0, err
 	}
-	if err := d.pins.prepare(); err != nil {
+	if err := d.pins.Prepare(); err != nil {
 		return 0, err
 	}
 	n := 0
@@ -100,12 +102,12 @@ func (d *Dataplane) Repin() (int, error) {
 			continue
 		}
 		if err := os.MkdirAll(filepath.Dir(w.path), 0o700); err != nil {
-			return n, explain("make the pin folder", err)
+			return n, kernel.Explain("make the pin folder", err)
 		}
 		if err := w.pin(w.path); err != nil {
 			return n, err
 		}
 		n++
 	}
-	return n, d.pins.keepOwner()
+	return n, d.pins.KeepOwner()
 }

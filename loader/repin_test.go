@@ -10,22 +10,23 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // Somebody removes pins below a running agent. What it holds is pinned again, with everything in it.
 func TestRepin(t *testing.T) {
 	for _, row := range []struct {
 		name   string
-		remove func(p pins) string
+		remove func(p pins.Folder) string
 	}{
-		{"everything", func(p pins) string { return p.folder }},
-		{"this version", func(p pins) string { return p.base() }},
-		{"one map", func(p pins) string { return filepath.Join(p.maps(), bpf.DataplaneMapWords) }},
-		{"the programs", func(p pins) string { return p.pairs() }},
-		{"the slots", func(p pins) string { return filepath.Join(p.base(), "slots") }},
-		{"the root", func(p pins) string { return p.rootFolder() }},
-		{"the root program", func(p pins) string { return p.rootProgram() }},
-		{"the root's words", func(p pins) string { return p.rootWords() }},
+		{"everything", func(p pins.Folder) string { return p.Path }},
+		{"this version", func(p pins.Folder) string { return p.Base() }},
+		{"one map", func(p pins.Folder) string { return filepath.Join(p.Maps(), bpf.DataplaneMapWords) }},
+		{"the programs", func(p pins.Folder) string { return p.Pairs() }},
+		{"the slots", func(p pins.Folder) string { return filepath.Join(p.Base(), "slots") }},
+		{"the root", func(p pins.Folder) string { return p.RootFolder() }},
+		{"the root program", func(p pins.Folder) string { return p.RootProgram() }},
+		{"the root's words", func(p pins.Folder) string { return p.RootWords() }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			folder := testPins(t)
@@ -38,7 +39,7 @@ func TestRepin(t *testing.T) {
 			if n, err := d.Repin(); n != 0 || err != nil {
 				t.Fatalf("with all pins there: %d, %v", n, err)
 			}
-			if err := os.RemoveAll(row.remove(pins{folder: folder})); err != nil {
+			if err := os.RemoveAll(row.remove(pins.Folder{Path: folder})); err != nil {
 				t.Fatal(err)
 			}
 			drifts, err := d.VerifyWiring()

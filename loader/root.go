@@ -17,41 +17,44 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/migrate"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // Root is what every build reads, whatever stands behind it: the root program, its words, and the one entry that says
 // which dataplane is in force. It never changes (bpf/root.h), so a command that does not understand the dataplane can
 // still let everything pass.
 type Root struct {
-	pins    pins
+	pins    pins.Folder
 	program *ebpf.Program // nil where only the words are wanted
 	words   *ebpf.Map
 	next    *ebpf.Map
 	page    []byte
 	at      *bpf.RootWords
-	old     atomic.Pointer[rootless] // layout 2 had no root: while it decides somewhere, its words get what these get
+	old     atomic.Pointer[migrate.Rootless] // layout 2 had no root: while it decides somewhere, its words get what these get
 }
 
 // OpenRoot opens what is pinned, for a command that finds a dataplane which it does not understand. ErrNotPinned when
 // there is no root, and no layout 2, which had none; ErrForeignABI when the place is taken by something else.
 func OpenRoot(folder string) (*Root, error) {
-	r := &Root{pins: pins{folder: folder}}
-	old, err := r.pins.openRootlessWords()
-	if err != nil && !errors.Is(err, ErrNotPinned) {
+	r := &Root{pins: pins.Folder{Path: folder}}
+	old, err := migrate.OpenRootlessWords(r.pins)
+	if err != nil && !errors.Is(err, kernel.ErrNotPinned) {
 		return nil, err
 	}
 	r.old.Store(old)
-	if r.words, err = ebpf.LoadPinnedMap(r.pins.rootWords(), nil); errors.Is(err, fs.ErrNotExist) {
+	if r.words, err = ebpf.LoadPinnedMap(r.pins.RootWords(), nil); errors.Is(err, fs.ErrNotExist) {
 		if old != nil {
 			return r, nil
 		}
-		return nil, fmt.Errorf("%s: %w", r.pins.rootFolder(), ErrNotPinned)
+		return nil, fmt.Errorf("%s: %w", r.pins.RootFolder(), kernel.ErrNotPinned)
 	}
 	if err != nil {
-		return nil, errors.Join(explain("open the root's words", err), r.Close())
+		return nil, errors.Join(kernel.Explain("open the root's words", err), r.Close())
 	}
-	if r.next, err = ebpf.LoadPinnedMap(r.pins.rootNext(), nil); err != nil {
-		return nil, errors.Join(r.pins.explainMissing("next", err), r.Close())
+	if r.next, err = ebpf.LoadPinnedMap(r.pins.RootNext(), nil); err != nil {
+		return nil, errors.Join(r.pins.ExplainMissing("next", err), r.Close())
 	}
 	if err := r.check(); err != nil {
 		return nil, errors.Join(err, r.Close())
@@ -68,21 +71,21 @@ func (r *Root) check() error {
 	if err != nil {
 		return fmt.Errorf("read the embedded root program: %w", err)
 	}
-	return errors.Join(checkMap(spec.Maps[bpf.RootMapRoot], r.words), checkMap(spec.Maps[bpf.RootMapRootNext], r.next))
+	return errors.Join(kernel.CheckMap(spec.Maps[bpf.RootMapRoot], r.words), kernel.CheckMap(spec.Maps[bpf.RootMapRootNext], r.next))
 }
 
 // loadRoot adopts the pinned root, and makes what is missing of it. A root program that reads other maps than the
 // pinned ones obeys nobody; it is replaced, here and on every link.
-func loadRoot(p pins, log *slog.Logger) (*Root, error) {
+func loadRoot(p pins.Folder, log *slog.Logger) (*Root, error) {
 	spec, err := bpf.LoadRoot()
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded root program: %w", err)
 	}
 	r := &Root{pins: p}
-	if r.words, err = p.makeRootMap(spec.Maps[bpf.RootMapRoot], p.rootWords()); err != nil {
+	if r.words, err = makeRootMap(p, spec.Maps[bpf.RootMapRoot], p.RootWords()); err != nil {
 		return nil, err
 	}
-	if r.next, err = p.makeRootMap(spec.Maps[bpf.RootMapRootNext], p.rootNext()); err != nil {
+	if r.next, err = makeRootMap(p, spec.Maps[bpf.RootMapRootNext], p.RootNext()); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	if err := r.mapWords(); err != nil {
@@ -95,28 +98,28 @@ func loadRoot(p pins, log *slog.Logger) (*Root, error) {
 }
 
 // makeRootMap opens a pinned map of the root, or makes and pins it.
-func (p pins) makeRootMap(spec *ebpf.MapSpec, path string) (*ebpf.Map, error) {
-	if p.folder != "" {
+func makeRootMap(p pins.Folder, spec *ebpf.MapSpec, path string) (*ebpf.Map, error) {
+	if p.Path != "" {
 		m, err := ebpf.LoadPinnedMap(path, nil)
 		if err == nil {
-			if err := checkMap(spec, m); err != nil {
+			if err := kernel.CheckMap(spec, m); err != nil {
 				return nil, errors.Join(err, m.Close())
 			}
 			return m, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, explain("open "+path, err)
+			return nil, kernel.Explain("open "+path, err)
 		}
 	}
 	m, err := ebpf.NewMap(spec)
 	if err != nil {
-		return nil, explain("create the root's maps", err)
+		return nil, kernel.Explain("create the root's maps", err)
 	}
-	if p.folder == "" {
+	if p.Path == "" {
 		return m, nil
 	}
 	if err := m.Pin(path); err != nil {
-		return nil, errors.Join(explain("pin "+path, err), m.Close())
+		return nil, errors.Join(kernel.Explain("pin "+path, err), m.Close())
 	}
 	return m, nil
 }
@@ -124,27 +127,27 @@ func (p pins) makeRootMap(spec *ebpf.MapSpec, path string) (*ebpf.Map, error) {
 func (r *Root) mapWords() error {
 	page, err := unix.Mmap(r.words.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return explain("map the root's words", err)
+		return kernel.Explain("map the root's words", err)
 	}
 	r.page, r.at = page, (*bpf.RootWords)(unsafe.Pointer(&page[0]))
 	atomic.CompareAndSwapUint64(&r.at.Magic, 0, bpf.RootMagic)
 	if magic := atomic.LoadUint64(&r.at.Magic); magic != bpf.RootMagic {
-		return fmt.Errorf("%s: %w: its first word is %#x: run `spillway detach`, then start again", r.pins.rootWords(),
-			ErrForeignABI, magic)
+		return fmt.Errorf("%s: %w: its first word is %#x: run `spillway detach`, then start again", r.pins.RootWords(),
+			kernel.ErrForeignABI, magic)
 	}
 	return nil
 }
 
 // adopt takes over the pinned root program, so that new versions of the code never touch the network card.
 func (r *Root) adopt(spec *ebpf.CollectionSpec, log *slog.Logger) error {
-	if r.pins.folder == "" {
+	if r.pins.Path == "" {
 		return r.load(spec)
 	}
-	pinned, err := ebpf.LoadPinnedProgram(r.pins.rootProgram(), nil)
+	pinned, err := ebpf.LoadPinnedProgram(r.pins.RootProgram(), nil)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return explain("open the pinned root program", err)
+		return kernel.Explain("open the pinned root program", err)
 	default:
 		obeys, err := r.obeys(pinned)
 		if err == nil && obeys {
@@ -155,15 +158,15 @@ func (r *Root) adopt(spec *ebpf.CollectionSpec, log *slog.Logger) error {
 			return err
 		}
 		log.Warn("the pinned root program reads other maps than the pinned ones: replacing it")
-		if err := removePin(r.pins.rootProgram()); err != nil {
+		if err := removePin(r.pins.RootProgram()); err != nil {
 			return err
 		}
 	}
 	if err := r.load(spec); err != nil {
 		return err
 	}
-	if err := r.program.Pin(r.pins.rootProgram()); err != nil {
-		return explain("pin the root program", err)
+	if err := r.program.Pin(r.pins.RootProgram()); err != nil {
+		return kernel.Explain("pin the root program", err)
 	}
 	return r.updateLinks()
 }
@@ -172,7 +175,7 @@ func (r *Root) load(spec *ebpf.CollectionSpec) error {
 	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
 		MapReplacements: map[string]*ebpf.Map{bpf.RootMapRoot: r.words, bpf.RootMapRootNext: r.next}})
 	if err != nil {
-		return explain("load the root program", err)
+		return kernel.Explain("load the root program", err)
 	}
 	r.program = c.DetachProgram(bpf.RootProgSpillwayRoot)
 	c.Close()
@@ -181,12 +184,12 @@ func (r *Root) load(spec *ebpf.CollectionSpec) error {
 
 // obeys reports whether a root program reads the pinned words and the pinned PROG_ARRAY.
 func (r *Root) obeys(p *ebpf.Program) (bool, error) {
-	used, err := mapIDs(p)
+	used, err := kernel.MapIDs(p)
 	if err != nil {
 		return false, err
 	}
 	for _, m := range []*ebpf.Map{r.words, r.next} {
-		id, err := mapID(m)
+		id, err := kernel.MapID(m)
 		if err != nil {
 			return false, err
 		}
@@ -200,11 +203,11 @@ func (r *Root) obeys(p *ebpf.Program) (bool, error) {
 // updateLinks puts the root program on every pinned link that has another one: left by a crash in the middle of a
 // replacement, such a link would obey nobody.
 func (r *Root) updateLinks() error {
-	id, err := programID(r.program)
+	id, err := kernel.ProgramID(r.program)
 	if err != nil {
 		return err
 	}
-	links, err := r.pins.openLinks()
+	links, err := openLinks(r.pins)
 	if err != nil {
 		return err
 	}
@@ -215,7 +218,7 @@ func (r *Root) updateLinks() error {
 			err = l.Update(r.program)
 		}
 		if err != nil && !errors.Is(err, unix.ENOLINK) {
-			errs = append(errs, explain("look after the root program on "+name, err))
+			errs = append(errs, kernel.Explain("look after the root program on "+name, err))
 		}
 		_ = l.Close()
 	}
@@ -230,7 +233,7 @@ func (r *Root) Close() error {
 		r.page = nil
 	}
 	if old := r.old.Swap(nil); old != nil {
-		errs = append(errs, old.close(), old.unmap())
+		errs = append(errs, old.Close(), old.Unmap())
 	}
 	if r.words != nil {
 		errs = append(errs, r.words.Close())
@@ -247,7 +250,7 @@ func (r *Root) Close() error {
 // Layout returns the ABI number of the dataplane that was put in force last, 0 for none yet.
 func (r *Root) Layout() uint64 {
 	if r.at == nil {
-		return layoutRootless
+		return pins.Layout2
 	}
 	return atomic.LoadUint64(&r.at.Layout)
 }
@@ -257,8 +260,8 @@ func (r *Root) Next() (uint32, error) {
 	if r.next == nil {
 		return 0, nil
 	}
-	id, err := entryOf(r.next, 0)
-	return id, explain("look behind the root program", err)
+	id, err := kernel.EntryOf(r.next, 0)
+	return id, kernel.Explain("look behind the root program", err)
 }
 
 // Bypass returns the global kill switch.
@@ -284,7 +287,7 @@ func (r *Root) switches() []*uint64 {
 		all = append(all, &r.at.BypassUntilNs)
 	}
 	if old := r.old.Load(); old != nil {
-		all = append(all, &old.at.BypassUntilNs)
+		all = append(all, old.Bypass())
 	}
 	return all
 }
@@ -295,7 +298,7 @@ func (r *Root) Beat() {
 		atomic.StoreUint64(&r.at.HeartbeatNs, monotonicNS())
 	}
 	if old := r.old.Load(); old != nil {
-		atomic.StoreUint64(&old.at.HeartbeatNs, monotonicNS())
+		atomic.StoreUint64(old.Heartbeat(), monotonicNS())
 	}
 }
 
@@ -306,7 +309,7 @@ func (r *Root) Heartbeat() time.Duration {
 		beat = atomic.LoadUint64(&r.at.HeartbeatNs)
 	}
 	if old := r.old.Load(); old != nil {
-		beat = max(beat, atomic.LoadUint64(&old.at.HeartbeatNs))
+		beat = max(beat, atomic.LoadUint64(old.Heartbeat()))
 	}
 	return beatAge(beat)
 }

@@ -4,6 +4,8 @@ package loader
 
 import (
 	"github.com/cilium/ebpf"
+
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // Run sends one frame through the root program without any interface and returns the XDP action and the frame as the
@@ -36,5 +38,5 @@ func (d *Dataplane) RunAs(frame []byte, a Arrival) (action uint32, out []byte, e
 		options.Context = ctx
 	}
 	action, err = d.program.Run(&options)
-	return action, options.DataOut, explain("run a packet", err)
+	return action, options.DataOut, kernel.Explain("run a packet", err)
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // unseen does what lets packets pass unseen, or ends that, and has the sight grow around it (bpf/sight.h): no
@@ -53,7 +54,7 @@ func (d *Dataplane) Beat() {
 // sightBehind maps the runtime words of the dataplane behind a root program that was opened by its id, nil where they
 // are not of this build's shape.
 func sightBehind(next *ebpf.Map) ([]byte, *uint64) {
-	id, err := entryOf(next, 0)
+	id, err := kernel.EntryOf(next, 0)
 	if err != nil || id == 0 {
 		return nil, nil
 	}
@@ -62,7 +63,7 @@ func sightBehind(next *ebpf.Map) ([]byte, *uint64) {
 		return nil, nil
 	}
 	defer func() { _ = p.Close() }()
-	ids, err := mapIDs(p)
+	ids, err := kernel.MapIDs(p)
 	if err != nil {
 		return nil, nil
 	}

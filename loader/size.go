@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // sized lists the maps whose size the host file sets, and how many entries that makes.
@@ -71,7 +72,7 @@ func (d *Dataplane) size(spec *ebpf.CollectionSpec) error {
 		want := uint32(s.entries(d.capacity))
 		m := spec.Maps[s.name]
 		m.MaxEntries = want
-		pinned, err := d.pins.openMap(s.name)
+		pinned, err := d.pins.OpenMap(s.name)
 		if err != nil {
 			return err
 		}
@@ -103,7 +104,7 @@ func (d *Dataplane) size(spec *ebpf.CollectionSpec) error {
 	if d.lab {
 		settings.IsLab = 1
 	}
-	if isRealtime() {
+	if kernel.IsRealtime() {
 		settings.IsRealtime = 1
 	}
 	if d.adjust != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // The maps of a slot. The first of each says whether the slot is filled: it is put last and taken away first.
@@ -37,7 +38,7 @@ func (d *Dataplane) Build(img *Image, beside ...uint8) (uint8, error) {
 		return 0, err
 	}
 	d.zeroRuleHits(slot)
-	return slot, errors.Join(d.fill(slot, generationMaps, img.Tables(d.capacity)), d.pins.keepOwner())
+	return slot, errors.Join(d.fill(slot, generationMaps, img.Tables(d.capacity)), d.pins.KeepOwner())
 }
 
 // BuildHost does the same for a host file.
@@ -52,7 +53,7 @@ func (d *Dataplane) BuildHost(img *HostImage) (uint8, error) {
 	if err := d.forgetServices(img); err != nil {
 		return 0, err
 	}
-	return slot, errors.Join(d.fill(slot, hostMaps, img.Tables(d.capacity.Allowlist+1)), d.pins.keepOwner())
+	return slot, errors.Join(d.fill(slot, hostMaps, img.Tables(d.capacity.Allowlist+1)), d.pins.KeepOwner())
 }
 
 // checkCapacity is the second of three refusals: the validator's came before, the kernel's E2BIG comes after.
@@ -87,7 +88,7 @@ func (d *Dataplane) clear(slot uint8, names []string) error {
 	for _, name := range names {
 		err := d.maps[name].Delete(uint32(slot))
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return explain(fmt.Sprintf("empty slot %d of %s", slot, name), err)
+			return kernel.Explain(fmt.Sprintf("empty slot %d of %s", slot, name), err)
 		}
 	}
 	return nil
@@ -131,7 +132,7 @@ func (d *Dataplane) fill(slot uint8, names []string, tables map[string]compile.S
 			return err
 		}
 		if err := d.maps[names[i]].Put(uint32(slot), uint32(m.FD())); err != nil {
-			return explain(fmt.Sprintf("put %s into slot %d", names[i], slot), err)
+			return kernel.Explain(fmt.Sprintf("put %s into slot %d", names[i], slot), err)
 		}
 		if err := d.held.put(at, m); err != nil {
 			return err
@@ -146,13 +147,13 @@ func (d *Dataplane) buildTable(name string, t compile.Sized) (*ebpf.Map, error) 
 	spec.MaxEntries = uint32(t.Max)
 	m, err := ebpf.NewMap(spec)
 	if err != nil {
-		return nil, explain("create "+name, err)
+		return nil, kernel.Explain("create "+name, err)
 	}
-	if err := t.Write(into(m)); err != nil {
+	if err := t.Write(kernel.Into(m)); err != nil {
 		_ = m.Close()
-		return nil, explain("fill "+name, err)
+		return nil, kernel.Explain("fill "+name, err)
 	}
-	if drift, err := t.Compare(&rowsIn{Map: m}); err != nil || len(drift) > 0 {
+	if drift, err := t.Compare(&kernel.RowsIn{Map: m}); err != nil || len(drift) > 0 {
 		_ = m.Close()
 		if err == nil {
 			err = fmt.Errorf("%w: %s: want %s, got %s", ErrReadBack, drift[0].Where, drift[0].Want, drift[0].Got)
@@ -161,7 +162,7 @@ func (d *Dataplane) buildTable(name string, t compile.Sized) (*ebpf.Map, error) 
 	}
 	if err := m.Freeze(); err != nil {
 		_ = m.Close()
-		return nil, explain("freeze "+name, err)
+		return nil, kernel.Explain("freeze "+name, err)
 	}
 	return m, nil
 }
@@ -173,11 +174,11 @@ func (d *Dataplane) lookupInner(name string, slot uint8, value any) error {
 		return err
 	}
 	if m == nil {
-		return fmt.Errorf("slot %d of %s: %w", slot, name, ErrNotPinned)
+		return fmt.Errorf("slot %d of %s: %w", slot, name, kernel.ErrNotPinned)
 	}
 	defer func() { _ = m.Close() }()
 	if err := m.Lookup(uint32(0), value); err != nil {
-		return explain(fmt.Sprintf("read slot %d of %s", slot, name), err)
+		return kernel.Explain(fmt.Sprintf("read slot %d of %s", slot, name), err)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // SumGeneration sums up what a slot holds.
@@ -20,11 +21,11 @@ func (d *Dataplane) SumGeneration(slot uint8) (Sums, error) {
 		if m == nil {
 			continue
 		}
-		sum, err := t.SumOf(&rowsIn{Map: m})
+		sum, err := t.SumOf(&kernel.RowsIn{Map: m})
 		info, ierr := m.Info()
 		_ = m.Close()
 		if err := errors.Join(err, ierr); err != nil {
-			return nil, explain(fmt.Sprintf("sum up slot %d of %s", slot, name), err)
+			return nil, kernel.Explain(fmt.Sprintf("sum up slot %d of %s", slot, name), err)
 		}
 		if !info.Frozen() {
 			sum += ", writable"

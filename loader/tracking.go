@@ -10,6 +10,8 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // tracking is how one load asks: its handles of the program and of the array in which it has an entry. The zero value
@@ -28,7 +30,7 @@ func (t *tracker) tracking() (a tracking, err error) {
 	if a.program, err = t.program.Clone(); err == nil {
 		a.next, err = t.next.Clone()
 	}
-	return a, explain("hold what asks connection tracking", err)
+	return a, kernel.Explain("hold what asks connection tracking", err)
 }
 
 func (a tracking) close() error {
@@ -48,7 +50,7 @@ func (a tracking) parts() []part {
 	if a.next == nil {
 		return nil
 	}
-	return []part{{pinNext, func() (pinned, error) { return a.next.Clone() }}}
+	return []part{{pins.PinNext, func() (pinned, error) { return a.next.Clone() }}}
 }
 
 // fill puts the pair's payload program where the program goes on, and then the program where the pair asks.
@@ -57,9 +59,9 @@ func (a tracking) fill(p *pair) error {
 		return nil
 	}
 	if err := a.next.Put(a.index, p.payload); err != nil {
-		return explain("put the payload program behind what asks connection tracking", err)
+		return kernel.Explain("put the payload program behind what asks connection tracking", err)
 	}
-	return explain("put what asks connection tracking behind the dataplane",
+	return kernel.Explain("put what asks connection tracking behind the dataplane",
 		p.array.Put(uint32(bpf.ProgramConntrack), a.program))
 }
 
@@ -70,7 +72,7 @@ func (a tracking) sweep(log *slog.Logger) {
 	}
 	var others []uint32
 	for i := range uint32(bpf.ConntrackNextMax) {
-		if id, err := entryOf(a.next, i); err == nil && id != 0 && i != a.index {
+		if id, err := kernel.EntryOf(a.next, i); err == nil && id != 0 && i != a.index {
 			others = append(others, i)
 		}
 	}
@@ -93,7 +95,7 @@ func (a tracking) verify(p *pair) ([]Drift, error) {
 	if a.program == nil {
 		return nil, nil
 	}
-	want, err := programID(a.program)
+	want, err := kernel.ProgramID(a.program)
 	if err != nil {
 		return nil, err
 	}
@@ -106,9 +108,9 @@ func (a tracking) verify(p *pair) ([]Drift, error) {
 		{"what asks connection tracking", p.array, bpf.ProgramConntrack, want},
 		{"the payload program behind what asks connection tracking", a.next, a.index, p.payloadID},
 	} {
-		got, err := entryOf(look.in, look.at)
+		got, err := kernel.EntryOf(look.in, look.at)
 		if err != nil {
-			return nil, explain("look for "+look.what, err)
+			return nil, kernel.Explain("look for "+look.what, err)
 		}
 		if got != look.want {
 			return []Drift{drifted(WherePrograms, fmt.Sprintf("%s, program %d", look.what, look.want),

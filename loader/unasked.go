@@ -9,6 +9,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // ErrNoConntrack: connection tracking cannot be asked, so only sockets vouch for connections.
@@ -18,8 +20,8 @@ var ErrNoConntrack = errors.New("connection tracking cannot be asked")
 func unasked(err error, isModule bool) error {
 	switch {
 	case !errors.Is(err, ebpf.ErrNotSupported):
-		return fmt.Errorf("%w: %w", ErrNoConntrack, explain("load the program that asks it", err))
-	case isModule && !holds(unix.CAP_SYS_ADMIN):
+		return fmt.Errorf("%w: %w", ErrNoConntrack, kernel.Explain("load the program that asks it", err))
+	case isModule && !kernel.Holds(unix.CAP_SYS_ADMIN):
 		return errUnprepared
 	}
 	return errUntracked

@@ -10,14 +10,15 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // asLayout runs f as a build of another ABI number would.
 func asLayout(t *testing.T, number uint64, f func()) {
 	t.Helper()
-	own := layout
-	layout = number
-	defer func() { layout = own }()
+	own := pins.Layout
+	pins.Layout = number
+	defer func() { pins.Layout = own }()
 	f()
 }
 
@@ -87,7 +88,7 @@ func TestA2UpgradeIsOneStore(t *testing.T) {
 		if err := d.maps[bpf.DataplaneMapFlows].Lookup(passing, &f); err == nil {
 			t.Error("a passing connection was carried over")
 		}
-		if _, err := os.Stat(pins{folder, bpf.ABIVersion}.base()); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(pins.Folder{Path: folder, Of: bpf.ABIVersion}.Base()); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the old folder: %v", err)
 		}
 		if drifts, err := d.VerifyWiring(); err != nil || len(drifts) > 0 {
@@ -96,7 +97,7 @@ func TestA2UpgradeIsOneStore(t *testing.T) {
 	})
 
 	// The build before meets it: it reads the root and nothing else.
-	var foreign *ForeignError
+	var foreign *pins.ForeignError
 	if _, err := Adopt(folder); !errors.As(err, &foreign) || foreign.Layout != later || !foreign.Newer() {
 		t.Errorf("adopt a later layout: %v", err)
 	}
@@ -142,13 +143,13 @@ func TestA2UpgradeCutShort(t *testing.T) {
 		if err := second.putInForce(); err != nil { // killed after the store
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(old.pins.base()); err == nil {
+		if _, err := os.Stat(old.pins.Base()); err == nil {
 			third := openTest(t, Options{Pins: folder})
 			if third.Predecessor() != nil {
 				t.Error("the predecessor is still there after the store")
 			}
 			wantAction(t, third, "after the store", syn("198.51.100.1", "192.0.2.1", 443), xdpDrop)
-			if _, err := os.Stat(pins{folder, bpf.ABIVersion}.base()); !errors.Is(err, os.ErrNotExist) {
+			if _, err := os.Stat(pins.Folder{Path: folder, Of: bpf.ABIVersion}.Base()); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the old folder: %v", err)
 			}
 		}
@@ -165,7 +166,7 @@ func TestA2UpgradeGivenUp(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(pins{folder: folder}.base()); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(pins.Folder{Path: folder}.Base()); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("it left something: %v", err)
 		}
 	})

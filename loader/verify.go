@@ -13,6 +13,8 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/migrate"
 )
 
 // VerifyGeneration compares a slot, row by row, with what it should hold.
@@ -52,7 +54,7 @@ func (d *Dataplane) verifyTable(slot uint8, name string, t compile.Sized) ([]Dri
 		return []Drift{drifted(place{slot, name}.String(), "a map", "nothing")}, nil
 	}
 	defer func() { _ = m.Close() }()
-	drifts, err := t.Compare(&rowsIn{Map: m})
+	drifts, err := t.Compare(&kernel.RowsIn{Map: m})
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +82,7 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 		return nil, err
 	}
 	if len(missing) > 0 {
-		drifts = append(drifts, drifted(WherePins, "all of them below "+d.pins.base(),
+		drifts = append(drifts, drifted(WherePins, "all of them below "+d.pins.Base(),
 			"without "+strings.Join(missing, ", ")))
 	}
 	attachments, err := d.Attachments()
@@ -106,13 +108,13 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 
 // rootID returns the id of the pinned root program, 0 where nothing is pinned.
 func (r *Root) rootID() (uint32, error) {
-	if r.pins.folder == "" {
+	if r.pins.Path == "" {
 		return 0, nil
 	}
-	path := r.pins.rootProgram()
+	path := r.pins.RootProgram()
 	if r.old.Load() != nil {
 		if id, err := r.Next(); err == nil && id == 0 { // layout 2 still decides
-			path = r.pins.rootlessProgram()
+			path = migrate.RootlessProgram(r.pins)
 		}
 	}
 	p, err := ebpf.LoadPinnedProgram(path, nil)
@@ -120,10 +122,10 @@ func (r *Root) rootID() (uint32, error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, explain("open the pinned root program", err)
+		return 0, kernel.Explain("open the pinned root program", err)
 	}
 	defer func() { _ = p.Close() }()
-	return programID(p)
+	return kernel.ProgramID(p)
 }
 
 // verifyPrograms compares, as numbers, what the root program calls with the pair that is held or pinned here.
@@ -137,11 +139,11 @@ func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 	}
 	p := d.pair
 	if p == nil {
-		if p, err = d.pins.openPair(id); err != nil {
+		if p, err = openPair(d.pins, id); err != nil {
 			return nil, err
 		}
 		if p == nil {
-			return []Drift{drifted(WherePrograms, "a dataplane that is pinned below "+d.pins.pairs(),
+			return []Drift{drifted(WherePrograms, "a dataplane that is pinned below "+d.pins.Pairs(),
 				fmt.Sprintf("program %d, which is not", id))}, nil
 		}
 		defer func() { _ = p.close() }()
@@ -150,9 +152,9 @@ func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 		return []Drift{drifted(WherePrograms, fmt.Sprintf("the dataplane, program %d", p.id), fmt.Sprintf("program %d", id))},
 			nil
 	}
-	behind, err := entryOf(p.array, bpf.ProgramPayload)
+	behind, err := kernel.EntryOf(p.array, bpf.ProgramPayload)
 	if err != nil {
-		return nil, explain("look behind the dataplane", err)
+		return nil, kernel.Explain("look behind the dataplane", err)
 	}
 	if behind != p.payloadID {
 		got := compile.GotNothing
@@ -169,7 +171,7 @@ func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 
 // verifyMapsOf looks whether a dataplane reads the pinned maps.
 func (d *Dataplane) verifyMapsOf(p *pair) ([]Drift, error) {
-	used, err := mapIDs(p.dataplane)
+	used, err := kernel.MapIDs(p.dataplane)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +185,7 @@ func (d *Dataplane) verifyMapsOf(p *pair) ([]Drift, error) {
 		{bpf.DataplaneMapGenerations, d.maps[bpf.DataplaneMapGenerations]},
 		{bpf.DataplaneMapFlows, d.maps[bpf.DataplaneMapFlows]},
 	} {
-		id, err := mapID(m.m)
+		id, err := kernel.MapID(m.m)
 		if err != nil {
 			return nil, err
 		}
@@ -201,10 +203,10 @@ func (d *Dataplane) verifySlots() ([]Drift, error) {
 	for _, r := range d.Control().roles() {
 		for i, name := range r.maps {
 			at := place{r.slot, name}
-			id, err := entryOf(d.maps[name], uint32(r.slot))
+			id, err := kernel.EntryOf(d.maps[name], uint32(r.slot))
 			switch {
 			case err != nil:
-				return nil, explain("look into "+at.String(), err)
+				return nil, kernel.Explain("look into "+at.String(), err)
 			case id == 0 && i == 0:
 				drifts = append(drifts, drifted(fmt.Sprintf("%s, slot %d", r.name, r.slot), "a generation", compile.GotEmptySlot))
 			case id != 0:
@@ -221,10 +223,10 @@ func (d *Dataplane) verifySlots() ([]Drift, error) {
 
 // verifyPin compares the pin of a place with the id that packets read there.
 func (d *Dataplane) verifyPin(at place, id uint32) ([]Drift, error) {
-	if d.pins.folder == "" {
+	if d.pins.Path == "" {
 		return nil, nil
 	}
-	m, err := ebpf.LoadPinnedMap(d.pins.slotMap(at.slot, at.name), nil)
+	m, err := ebpf.LoadPinnedMap(d.pins.SlotMap(at.slot, at.name), nil)
 	want := fmt.Sprintf("a pin of map %d, which packets read", id)
 	if errors.Is(err, fs.ErrNotExist) {
 		if d.held.has(at, id) {
@@ -233,10 +235,10 @@ func (d *Dataplane) verifyPin(at place, id uint32) ([]Drift, error) {
 		return []Drift{drifted(at.String(), want, "no pin")}, nil
 	}
 	if err != nil {
-		return nil, explain("open the pin of "+at.String(), err)
+		return nil, kernel.Explain("open the pin of "+at.String(), err)
 	}
 	defer func() { _ = m.Close() }()
-	got, err := mapID(m)
+	got, err := kernel.MapID(m)
 	if err != nil || uint32(got) == id {
 		return nil, err
 	}

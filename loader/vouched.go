@@ -14,6 +14,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // Vouch is a source that no bundle blocks for a while. A ban holds all the same.
@@ -37,7 +38,7 @@ func (d *Dataplane) Vouch(a netip.Addr, ttl time.Duration) error {
 		return fmt.Errorf("vouch for %s: %w: capacity %d", a, ErrCapacity, m.MaxEntries())
 	}
 	if err != nil {
-		return explain("vouch for "+a.String(), err)
+		return kernel.Explain("vouch for "+a.String(), err)
 	}
 	if until := &d.words.at.VouchedUntilNs; atomic.LoadUint64(until) < end {
 		atomic.StoreUint64(until, end)
@@ -51,19 +52,19 @@ func (d *Dataplane) Unvouch(a netip.Addr) (bool, error) {
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return false, nil
 	}
-	return err == nil, explain("unvouch "+a.String(), err)
+	return err == nil, kernel.Explain("unvouch "+a.String(), err)
 }
 
 // Vouched lists the vouches in force.
 func (d *Dataplane) Vouched() ([]Vouch, error) {
 	now := Now()
 	var all []Vouch
-	err := eachRow(d.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
+	err := kernel.EachRow(d.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
 		if end > now.MonotonicNS {
 			all = append(all, Vouch{sourceOf(k), now.Wall.Add(time.Duration(end - now.MonotonicNS))})
 		}
 	})
-	return all, explain("read the vouched sources", err)
+	return all, kernel.Explain("read the vouched sources", err)
 }
 
 // SweepVouched removes vouches that have ended and returns how many. The dataplane looks for a source only until the
@@ -71,14 +72,14 @@ func (d *Dataplane) Vouched() ([]Vouch, error) {
 func (d *Dataplane) SweepVouched() (int, error) {
 	m, now, last := d.maps[bpf.DataplaneMapVouched], monotonicNS(), uint64(0)
 	var ended []bpf.VouchedKey
-	err := eachRow(m, func(k bpf.VouchedKey, end uint64) {
+	err := kernel.EachRow(m, func(k bpf.VouchedKey, end uint64) {
 		if end <= now {
 			ended = append(ended, k)
 		}
 		last = max(last, end)
 	})
 	if err != nil {
-		return 0, explain("read the vouched sources", err)
+		return 0, kernel.Explain("read the vouched sources", err)
 	}
 	if last <= now {
 		last = 0
@@ -86,7 +87,7 @@ func (d *Dataplane) SweepVouched() (int, error) {
 	atomic.StoreUint64(&d.words.at.VouchedUntilNs, last)
 	for i, k := range ended {
 		if err := m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return i, explain("remove an ended vouch", err)
+			return i, kernel.Explain("remove an ended vouch", err)
 		}
 	}
 	return len(ended), nil
@@ -97,7 +98,7 @@ func (d *Dataplane) SweepVouched() (int, error) {
 func (d *Dataplane) VerifyVouched() ([]Drift, error) {
 	now, until := monotonicNS(), atomic.LoadUint64(&d.words.at.VouchedUntilNs)
 	var drifts []Drift
-	err := eachRow(d.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
+	err := kernel.EachRow(d.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
 		where := fmt.Sprintf("vouched %s", compile.Unmapped(k.Addr))
 		switch {
 		case len(drifts) >= compile.DriftMax:
@@ -107,7 +108,7 @@ func (d *Dataplane) VerifyVouched() ([]Drift, error) {
 			drifts = append(drifts, drifted(where, fmt.Sprintf("looked for until %d", end), fmt.Sprintf("%d", until)))
 		}
 	})
-	return drifts, explain("verify the vouched sources", err)
+	return drifts, kernel.Explain("verify the vouched sources", err)
 }
 
 func vouchedKey(a netip.Addr) bpf.VouchedKey {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // words is the mapping of the runtime words that every packet reads. Each word is stored whole, by one writer.
@@ -25,7 +26,7 @@ type words struct {
 func mapWords(m *ebpf.Map) (*words, error) {
 	page, err := unix.Mmap(m.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, explain("map the runtime words", err)
+		return nil, kernel.Explain("map the runtime words", err)
 	}
 	w := &words{page: page, at: (*bpf.Runtime)(unsafe.Pointer(&page[0]))}
 	if err := w.seed(); err != nil {

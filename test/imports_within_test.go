@@ -19,8 +19,11 @@ var within = map[string][]string{
 	"config/signature": {"config/words"},
 	"config":           {"config/words", "config/signature"},
 	"loader/compile":   {},
+	"loader/kernel":    {"loader/compile"},
+	"loader/pins":      {"loader/kernel"},
+	"loader/migrate":   {"loader/pins", "loader/kernel", "loader/compile"},
+	"loader":           {"loader/migrate", "loader/pins", "loader/kernel", "loader/compile"},
 	"loader/probe":     {"loader", "loader/compile"},
-	"loader":           {"loader/compile"},
 }
 
 var layersWithin = []string{"config", "loader"}
@@ -82,6 +85,8 @@ func TestWrongImportsWithinAreFound(t *testing.T) {
 		{"loader/compile", "loader", false},
 		{"loader", "loader/compile", true},
 		{"loader/elsewhere", "loader", false},
+		{"loader/migrate", "loader", false},
+		{"loader/pins", "loader/migrate", false},
 	} {
 		if fault := strayed(module+"/"+c.from, module+"/"+c.to); (fault == "") != c.allowed {
 			t.Errorf("%s imports %s: fault %q, want allowed %t", c.from, c.to, fault, c.allowed)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/offline"
 	"github.com/spillway/spillway/userspace/show"
@@ -35,7 +36,7 @@ func (a *app) told(change *api.Change) error {
 // blind reports whether an error means that what is pinned says nothing of what runs.
 func blind(err error) bool {
 	return errors.Is(err, loader.ErrNotPinned) || errors.Is(err, loader.ErrForeignABI) ||
-		errors.Is(err, loader.ErrForeignPins)
+		errors.Is(err, pins.ErrForeignPins)
 }
 
 // reachCards switches what the agent or the pins did not reach. As root that is every root program on a card; else it

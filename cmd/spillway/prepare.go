@@ -13,6 +13,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/rights"
 )
 
@@ -50,7 +51,7 @@ on a BPF file system that only root may write to.`,
 			if err != nil {
 				return err
 			}
-			if err := loader.PreparePins(a.places().Pins, uid, gid); err != nil {
+			if err := pins.PrepareFolder(a.places().Pins, uid, gid); err != nil {
 				return fmt.Errorf("prepare %s for user %s: %w", a.places().Pins, name, err)
 			}
 			a.prepareConntrack()

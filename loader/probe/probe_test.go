@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // syn is the smallest SYN over IPv4, without options.
@@ -37,7 +37,7 @@ func payload(syn, data []byte) []byte {
 }
 
 func TestProbeTellsOfEveryPort(t *testing.T) {
-	if missing := loader.MissingCapabilities(); len(missing) > 0 {
+	if missing := kernel.MissingCapabilities(); len(missing) > 0 {
 		if os.Getenv("CI") != "" {
 			t.Fatalf("this test loads programs into the kernel; missing: %v", missing)
 		}

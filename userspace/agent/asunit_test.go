@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/rights"
 )
 
@@ -58,7 +58,7 @@ func asUnit(t *testing.T, h *config.Host, path string, wrapper ...string) *exec.
 			t.Logf("the unit's LimitNICE= cannot be given here: %v", err)
 		}
 	})
-	if err := loader.PreparePins(h.Paths.Pins, unitID, unitID); err != nil {
+	if err := pins.PrepareFolder(h.Paths.Pins, unitID, unitID); err != nil {
 		t.Fatal(err)
 	}
 	self, err := os.Open("/proc/self/exe") // go test keeps it in a folder of root's

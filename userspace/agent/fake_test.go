@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/migrate"
 	"github.com/spillway/spillway/userspace/plane"
 )
 
@@ -17,7 +18,7 @@ func (f *fake) Close() error { return nil }
 
 func (f *fake) Warnings() []string { return nil }
 
-func (f *fake) Predecessor() *loader.Predecessor {
+func (f *fake) Predecessor() *migrate.Predecessor {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.before

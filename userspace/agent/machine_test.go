@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/migrate"
 )
 
 // fakeIndex is the index of eth0; eth1 has the next.
@@ -54,7 +55,7 @@ type machine struct {
 	hits      map[uint8]map[uint16]uint64
 	drift     []loader.Drift
 	wiring    []loader.Drift
-	before    *loader.Predecessor // decides until TakeOver
+	before    *migrate.Predecessor // decides until TakeOver
 	events    chan bpf.Event
 	now       func() time.Time
 

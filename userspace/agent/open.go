@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/kernel"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/release"
@@ -44,7 +45,7 @@ func (a *agent) tryOpen() {
 			a.plane.LookBehind(held != nil)
 		}
 		a.ledger.SetProblem(ledger.ProblemKernel, err.Error(), fix)
-		if log := loader.VerifierLog(err); log != "" {
+		if log := kernel.VerifierLog(err); log != "" {
 			a.log.Debug("the verifier said", "log", log)
 		}
 		return

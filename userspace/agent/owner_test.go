@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/plane"
@@ -20,7 +21,7 @@ func (m *machine) own(folder string) (plane.Ownership, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.owner != 0 {
-		return nil, &loader.OwnedError{Folder: folder, PID: m.owner}
+		return nil, &pins.OwnedError{Folder: folder, PID: m.owner}
 	}
 	m.owner = fakePID
 	return &owning{m}, nil
@@ -54,7 +55,7 @@ func TestA4SecondAgentOnOnePinFolder(t *testing.T) {
 	o.owner = r.machine.own
 	o.open = func(loader.Options) (plane.Dataplane, error) { return &fake{r.machine, h}, nil }
 	err := Run(context.Background(), o)
-	if !errors.Is(err, loader.ErrOwned) || !strings.Contains(err.Error(), "4711") || r.machine.did("Attach") != attached {
+	if !errors.Is(err, pins.ErrOwned) || !strings.Contains(err.Error(), "4711") || r.machine.did("Attach") != attached {
 		t.Errorf("got %v, and %d attaches", err, r.machine.did("Attach")-attached)
 	}
 }

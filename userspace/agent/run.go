@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/memlimit"
 	"github.com/spillway/spillway/userspace/sdnotify"
@@ -39,7 +39,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer store.Close()
 	a := newAgent(o, store)
-	if err := a.plane.Own(); errors.Is(err, loader.ErrOwned) {
+	if err := a.plane.Own(); errors.Is(err, pins.ErrOwned) {
 		return fmt.Errorf("another agent runs: %w\n  fix: %s", err, ledger.Fix(err))
 	}
 	defer a.plane.Disown()

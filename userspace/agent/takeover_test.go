@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/migrate"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // upgrade empties the kernel's maps, as those of another layout are, beside a dataplane that decides.
-func (r *rig) upgrade(p *loader.Predecessor) {
+func (r *rig) upgrade(p *migrate.Predecessor) {
 	r.t.Helper()
 	r.stop()
 	links := r.machine.links
@@ -28,23 +29,23 @@ func (r *rig) upgrade(p *loader.Predecessor) {
 func TestA2UpgradeTakesOver(t *testing.T) {
 	for _, row := range []struct {
 		name             string
-		before           func(one, two loader.GenerationInfo) *loader.Predecessor
+		before           func(one, two migrate.Resident) *migrate.Predecessor
 		stable, previous string
 	}{
-		{"its slots can be read", func(one, two loader.GenerationInfo) *loader.Predecessor {
-			return &loader.Predecessor{Layout: 3, Known: true, Stable: &two, Previous: &one}
+		{"its slots can be read", func(one, two migrate.Resident) *migrate.Predecessor {
+			return &migrate.Predecessor{Layout: 3, Known: true, Stable: &two, Previous: &one}
 		}, "two", "one"},
-		{"it was rolled back while no agent ran", func(one, _ loader.GenerationInfo) *loader.Predecessor {
-			return &loader.Predecessor{Layout: 3, Known: true, Stable: &one}
+		{"it was rolled back while no agent ran", func(one, _ migrate.Resident) *migrate.Predecessor {
+			return &migrate.Predecessor{Layout: 3, Known: true, Stable: &one}
 		}, "one", ""},
-		{"only the record knows", func(_, _ loader.GenerationInfo) *loader.Predecessor {
-			return &loader.Predecessor{Layout: 2, Links: []string{"eth0"}}
+		{"only the record knows", func(_, _ migrate.Resident) *migrate.Predecessor {
+			return &migrate.Predecessor{Layout: 2, Links: []string{"eth0"}}
 		}, "two", "one"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := newRig(t)
 			one, two := r.mustApply("one", api.ApplyOptions{}), r.mustApply("two", api.ApplyOptions{})
-			r.upgrade(row.before(loader.GenerationInfo{Digest: one.Digest, Number: one.Number}, loader.GenerationInfo{Digest: two.Digest, Number: two.Number}))
+			r.upgrade(row.before(migrate.Resident{Digest: one.Digest, Number: one.Number}, migrate.Resident{Digest: two.Digest, Number: two.Number}))
 			if row.stable != "" {
 				r.wantRoles(row.stable, "", row.previous)
 			}
@@ -76,7 +77,7 @@ func TestA2UpgradeIsHeldWithoutTheBundle(t *testing.T) {
 	if err := os.Rename(path, path+".away"); err != nil {
 		t.Fatal(err)
 	}
-	r.upgrade(&loader.Predecessor{Layout: 2, Known: true, Stable: &loader.GenerationInfo{Digest: one.Digest}})
+	r.upgrade(&migrate.Predecessor{Layout: 2, Known: true, Stable: &migrate.Resident{Digest: one.Digest}})
 	if r.machine.did("TakeOver") != 0 {
 		t.Error("it took over without the bundle")
 	}
@@ -108,7 +109,7 @@ func TestA2UpgradeHoldsACandidate(t *testing.T) {
 	r := newRig(t)
 	one := r.mustApply("one", api.ApplyOptions{})
 	r.mustApply("two", api.ApplyOptions{Confirm: 5 * time.Minute})
-	r.upgrade(&loader.Predecessor{Layout: 3, Known: true, Stable: &loader.GenerationInfo{Digest: one.Digest}})
+	r.upgrade(&migrate.Predecessor{Layout: 3, Known: true, Stable: &migrate.Resident{Digest: one.Digest}})
 	r.wantRoles("one", "", "")
 	if held := r.state().Held; held == nil || held.Name() != "two" {
 		t.Errorf("held %+v", held)

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/lab"
 	"github.com/spillway/spillway/userspace/rights"
@@ -116,7 +116,7 @@ func (e *edge) startAgent(ctx context.Context) (*agent, error) {
 		return nil, fmt.Errorf("start the agent: %w", err)
 	}
 	defer exe.Close()
-	if err := loader.PreparePins(e.work.pins(), agentID, agentID); err != nil {
+	if err := pins.PrepareFolder(e.work.pins(), agentID, agentID); err != nil {
 		return nil, fmt.Errorf("start the agent: %w", err)
 	}
 	a.cmd = e.command(context.WithoutCancel(ctx), "run")

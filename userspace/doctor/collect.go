@@ -17,6 +17,8 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/folder"
 	"github.com/spillway/spillway/userspace/forward"
 	"github.com/spillway/spillway/userspace/rights"
@@ -41,7 +43,7 @@ type Options struct {
 // pinned nowhere and attached to nothing, by root with the rights of the unit. What cannot be read stays unknown.
 func Collect(o Options) Facts {
 	f := Facts{
-		Kernel: release(), Arch: runtime.GOARCH, HostFile: o.HostFile, MissingCapabilities: loader.MissingCapabilities(),
+		Kernel: release(), Arch: runtime.GOARCH, HostFile: o.HostFile, MissingCapabilities: kernel.MissingCapabilities(),
 		JIT: line("/proc/sys/net/core/bpf_jit_enable"), Lockdown: chosen(line("/sys/kernel/security/lockdown")),
 		Clock: line("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
 	}
@@ -106,7 +108,7 @@ func (f *Facts) collectRights(host *config.Host, o Options) {
 		if owner, err := folder.Owner(host.Paths.State); err == nil {
 			users = append(users, owner)
 		}
-		f.PinsFault = loader.PinsFault(host.Paths.Pins, users...)
+		f.PinsFault = pins.Fault(host.Paths.Pins, users...)
 	}
 	if len(f.MissingCapabilities) > 0 || !f.BTF {
 		return

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/forward"
 	"github.com/spillway/spillway/userspace/sockets"
 	"github.com/spillway/spillway/userspace/view"
@@ -61,7 +62,7 @@ func TestEachFaultHasItsFix(t *testing.T) {
 		{"read-only bpffs", func(f *Facts) { f.PinsReadOnly = true }, "bpffs", Fault, "read-only", "mount -o remount,rw /sys/fs/bpf"},
 		{"no capabilities", func(f *Facts) { f.MissingCapabilities = []string{"CAP_BPF"} }, "capabilities", Fault, "lacks CAP_BPF", "AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON"},
 		{"a stranger's pins", func(f *Facts) {
-			f.PinsFault = fmt.Errorf("%w: /sys/fs/bpf/spillway belongs to user 1", loader.ErrForeignPins)
+			f.PinsFault = fmt.Errorf("%w: /sys/fs/bpf/spillway belongs to user 1", pins.ErrForeignPins)
 		}, "pins", Fault, "belongs to user 1", "as root"},
 		{"unprepared pins", func(f *Facts) { f.PinsFault = fmt.Errorf("/sys/fs/bpf/spillway: %w", loader.ErrPermission) }, "pins", Fault, "permission denied", "spillway prepare"},
 		{"no user", func(f *Facts) { f.UserMissing = true }, "user", Warning, "no user spillway", "useradd --system"},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
@@ -163,9 +164,9 @@ func Detach(p Places, reason string, now func() time.Time) (*api.Change, error) 
 		return nil, err
 	}
 	defer store.Close()
-	owner, err := loader.OwnExisting(p.Pins)
+	owner, err := pins.OwnExisting(p.Pins)
 	switch {
-	case errors.Is(err, loader.ErrOwned): // by an agent with another state folder
+	case errors.Is(err, pins.ErrOwned): // by an agent with another state folder
 		return nil, fmt.Errorf("%w: %w", ErrHeld, err)
 	case err == nil:
 		defer owner.Close()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
@@ -44,7 +45,7 @@ type Session struct {
 	places  Places
 	d       Kernel // nil where another build's decides
 	root    *loader.Root
-	foreign *loader.ForeignError
+	foreign *pins.ForeignError
 	network view.Network
 	now     func() time.Time
 }
@@ -52,7 +53,7 @@ type Session struct {
 // Open adopts what is pinned. loader.ErrNotPinned when nothing is, loader.ErrForeignPins when the folder is neither root's
 // nor the agent's: what lies there is not believed, and not written to.
 func Open(p Places, now func() time.Time) (*Session, error) {
-	if err := loader.CheckPins(p.Pins, p.users()...); err != nil {
+	if err := pins.CheckFolder(p.Pins, p.users()...); err != nil {
 		return nil, err
 	}
 	d, err := loader.Adopt(p.Pins)

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/state"
@@ -71,7 +71,7 @@ func (s *Session) Reading() view.Reading {
 	}
 	r.Agent, r.AgentPID = s.places.Agent, s.places.AgentPID
 	if r.Agent == view.Absent {
-		if pid, owned := loader.PinsOwner(s.places.Pins); owned {
+		if pid, owned := pins.OwnerOf(s.places.Pins); owned {
 			r.Agent, r.AgentPID = view.Elsewhere, pid
 		}
 	}

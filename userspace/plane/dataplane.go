@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/migrate"
 	"github.com/spillway/spillway/userspace/view"
 )
 
@@ -24,7 +25,7 @@ type Dataplane interface {
 	Kernel
 	Close() error
 	Warnings() []string
-	Predecessor() *loader.Predecessor
+	Predecessor() *migrate.Predecessor
 	CarryOver() error
 	TakeOver() error
 	Attach(name string, mode config.Attach) (loader.Attachment, error)

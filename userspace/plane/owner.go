@@ -3,7 +3,7 @@
 package plane
 
 import (
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/folder"
 	"github.com/spillway/spillway/userspace/ledger"
 )
@@ -16,14 +16,14 @@ type Ownership interface {
 
 // OwnPins locks the pins. Beside root and this process, who owns the state folder may own them: the agent's user, when
 // root runs the agent by hand.
-func OwnPins(pins, state string) (Ownership, error) {
+func OwnPins(at, state string) (Ownership, error) {
 	var users []int
 	if owner, err := folder.Owner(state); err == nil {
 		users = append(users, owner)
 	}
-	o, err := loader.Own(pins, users...)
+	o, err := pins.Own(at, users...)
 	if err != nil {
-		return nil, err // never a nil *loader.Ownership in an Ownership
+		return nil, err // never a nil *pins.Ownership in an Ownership
 	}
 	return o, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/migrate"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
@@ -40,7 +41,7 @@ const FixHeldUpgrade = "put back what is missing: the agent tries again; or at a
 // Successor is a dataplane that was made beside one of another layout.
 type Successor interface {
 	Kernel
-	Predecessor() *loader.Predecessor
+	Predecessor() *migrate.Predecessor
 	CarryOver() error
 	TakeOver() error
 }
@@ -63,7 +64,7 @@ func (up *upgrade) takeOver(d Successor) error {
 	return nil
 }
 
-func (up *upgrade) carryOver(d Successor, p *loader.Predecessor) error {
+func (up *upgrade) carryOver(d Successor, p *migrate.Predecessor) error {
 	h := up.host()
 	host, hostSlot, err := up.builder.hostFile(d, h)
 	if err != nil {
@@ -121,7 +122,7 @@ func (up *upgrade) carryOver(d Successor, p *loader.Predecessor) error {
 
 // wasInForce returns the digests of the stable and previous generation of a predecessor; nil for none. Where its slots
 // cannot be read the record says what is in force.
-func (up *upgrade) wasInForce(p *loader.Predecessor) (stable, previous *config.Digest, err error) {
+func (up *upgrade) wasInForce(p *migrate.Predecessor) (stable, previous *config.Digest, err error) {
 	if p.Known {
 		return digestIn(p.Stable), digestIn(p.Previous), nil
 	}
@@ -135,7 +136,7 @@ func (up *upgrade) wasInForce(p *loader.Predecessor) (stable, previous *config.D
 	return &r.Applied.Digest, previous, nil
 }
 
-func digestIn(g *loader.GenerationInfo) *config.Digest {
+func digestIn(g *migrate.Resident) *config.Digest {
 	if g == nil {
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // User is the agent's user and group.
@@ -22,7 +22,7 @@ const Nice = -10
 // Names of the capabilities, as capabilities(7) writes them.
 func Names() []string {
 	var names []string
-	for _, c := range loader.Capabilities {
+	for _, c := range kernel.Capabilities {
 		names = append(names, c.Name)
 	}
 	return names
@@ -37,7 +37,7 @@ func Sentence() string {
 // Mask is the capabilities as the kernel shows a set of them: CapEff of /proc/PID/status.
 func Mask() uint64 {
 	var mask uint64
-	for _, c := range loader.Capabilities {
+	for _, c := range kernel.Capabilities {
 		mask |= 1 << c.Bit
 	}
 	return mask
@@ -52,7 +52,7 @@ func Take(cmd *exec.Cmd, uid, gid int) {
 	}
 	attr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	attr.AmbientCaps = nil
-	for _, c := range loader.Capabilities {
+	for _, c := range kernel.Capabilities {
 		attr.AmbientCaps = append(attr.AmbientCaps, uintptr(c.Bit))
 	}
 	cmd.SysProcAttr = &attr

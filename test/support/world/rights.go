@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/rights"
 )
 
@@ -52,7 +52,7 @@ func (e *Edge) giveFolders() {
 // preparePins does what the unit's ExecStartPre=+ does.
 func (e *Edge) preparePins() {
 	e.t.Helper()
-	Must(e.t, loader.PreparePins(e.Pins, AgentID, AgentID))
+	Must(e.t, pins.PrepareFolder(e.Pins, AgentID, AgentID))
 }
 
 // Give makes everything below a folder the agent's, as systemd does with a folder that root filled.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package loader
+package kernel
 
 import (
 	"errors"
@@ -13,8 +13,8 @@ import (
 // was opened by its path has the same id or is not it. Opening by id (BPF_*_GET_FD_BY_ID) would want CAP_SYS_ADMIN,
 // which the agent does not have.
 
-// entryOf returns the id in an entry of a map of maps or a PROG_ARRAY, 0 when it is empty.
-func entryOf(m *ebpf.Map, index uint32) (uint32, error) {
+// EntryOf returns the id in an entry of a map of maps or a PROG_ARRAY, 0 when it is empty.
+func EntryOf(m *ebpf.Map, index uint32) (uint32, error) {
 	var id uint32
 	err := m.Lookup(index, &id)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
@@ -23,10 +23,10 @@ func entryOf(m *ebpf.Map, index uint32) (uint32, error) {
 	return id, err
 }
 
-func mapIDs(p *ebpf.Program) ([]ebpf.MapID, error) {
+func MapIDs(p *ebpf.Program) ([]ebpf.MapID, error) {
 	info, err := p.Info()
 	if err != nil {
-		return nil, explain("look at a program", err)
+		return nil, Explain("look at a program", err)
 	}
 	ids, ok := info.MapIDs()
 	if !ok {
@@ -35,10 +35,10 @@ func mapIDs(p *ebpf.Program) ([]ebpf.MapID, error) {
 	return ids, nil
 }
 
-func mapID(m *ebpf.Map) (ebpf.MapID, error) {
+func MapID(m *ebpf.Map) (ebpf.MapID, error) {
 	info, err := m.Info()
 	if err != nil {
-		return 0, explain("look at a map", err)
+		return 0, Explain("look at a map", err)
 	}
 	id, ok := info.ID()
 	if !ok {
@@ -47,10 +47,10 @@ func mapID(m *ebpf.Map) (ebpf.MapID, error) {
 	return id, nil
 }
 
-func programID(p *ebpf.Program) (uint32, error) {
+func ProgramID(p *ebpf.Program) (uint32, error) {
 	info, err := p.Info()
 	if err != nil {
-		return 0, explain("look at a program", err)
+		return 0, Explain("look at a program", err)
 	}
 	id, ok := info.ID()
 	if !ok {
@@ -59,8 +59,8 @@ func programID(p *ebpf.Program) (uint32, error) {
 	return uint32(id), nil
 }
 
-// checkMap refuses a map that is not of the shape of its spec; how many entries it has is the host file's matter.
-func checkMap(spec *ebpf.MapSpec, m *ebpf.Map) error {
+// CheckMap refuses a map that is not of the shape of its spec; how many entries it has is the host file's matter.
+func CheckMap(spec *ebpf.MapSpec, m *ebpf.Map) error {
 	spec = spec.Copy()
 	spec.MaxEntries = m.MaxEntries()
 	if err := spec.Compatible(m); err != nil {

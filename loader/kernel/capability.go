@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package loader
+package kernel
 
 import (
 	"slices"
@@ -49,8 +49,8 @@ func effective() (uint64, error) {
 	return uint64(data[1].Effective)<<32 | uint64(data[0].Effective), err
 }
 
-// holds reports whether the calling thread has the capability.
-func holds(bit uint) bool {
+// Holds reports whether the calling thread has the capability.
+func Holds(bit uint) bool {
 	held, err := effective()
 	return err == nil && held&(1<<bit) != 0
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package loader
+package pins
 
 import (
 	"bufio"
@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // ErrOwned: an agent owns the pins.
@@ -55,21 +57,21 @@ func Own(folder string, users ...int) (*Ownership, error) {
 			return nil, err
 		}
 		o, err := OwnExisting(folder)
-		if !errors.Is(err, ErrNotPinned) {
+		if !errors.Is(err, kernel.ErrNotPinned) {
 			return o, err
 		}
 	}
-	return nil, fmt.Errorf("own the pins: %s comes and goes: %w", folder, ErrNotPinned)
+	return nil, fmt.Errorf("own the pins: %s comes and goes: %w", folder, kernel.ErrNotPinned)
 }
 
 // OwnExisting is Own for whoever makes nothing: ErrNotPinned when there is no folder.
 func OwnExisting(folder string) (*Ownership, error) {
 	dir, err := os.OpenFile(folder, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", folder, ErrNotPinned)
+		return nil, fmt.Errorf("%s: %w", folder, kernel.ErrNotPinned)
 	}
 	if err != nil {
-		return nil, explain("open the pin folder", err)
+		return nil, kernel.Explain("open the pin folder", err)
 	}
 	if removed(dir) {
 		_ = dir.Close()
@@ -82,11 +84,11 @@ func OwnExisting(folder string) (*Ownership, error) {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, &OwnedError{folder, owner}
 		}
-		return nil, explain("lock the pin folder", err)
+		return nil, kernel.Explain("lock the pin folder", err)
 	}
 	if !o.Holds() {
 		_ = dir.Close()
-		return nil, fmt.Errorf("%s: %w", folder, ErrNotPinned)
+		return nil, fmt.Errorf("%s: %w", folder, kernel.ErrNotPinned)
 	}
 	return o, nil
 }
@@ -111,10 +113,10 @@ func removed(dir *os.File) bool {
 // Close gives the pins free.
 func (o *Ownership) Close() error { return o.dir.Close() }
 
-// PinsOwner reports whether another process owns the pins below a folder, and which: 0 where the kernel's list does not
+// OwnerOf reports whether another process owns the pins below a folder, and which: 0 where the kernel's list does not
 // say (another PID namespace). It takes no lock, so it keeps nobody from starting. A folder that cannot be opened has
 // no owner that anybody could tell.
-func PinsOwner(folder string) (pid int, owned bool) {
+func OwnerOf(folder string) (pid int, owned bool) {
 	dir, err := os.OpenFile(folder, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return 0, false

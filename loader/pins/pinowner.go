@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package loader
+package pins
 
 import (
 	"errors"
@@ -12,14 +12,16 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/loader/kernel"
 )
 
 // The pin folder has an owner, the agent's user, and mode 0700. Its parent is a BPF file system that everybody may
 // write to (mounted by hand, mode 1777) or only root (mounted by systemd, mode 0700). So:
 //
-//	PreparePins   root, before the agent: makes the folder, gives it and what lies in it to the owner
+//	PrepareFolder root, before the agent: makes the folder, gives it and what lies in it to the owner
 //	checkOwner    agent and command: a folder that somebody else made is not used
-//	keepOwner     root, after each pin: what root pins belongs to the folder's owner, too
+//	KeepOwner     root, after each pin: what root pins belongs to the folder's owner, too
 
 // ErrForeignPins: the pin folder is somebody else's, or others can write to it. What lies in it is not believed.
 var ErrForeignPins = errors.New("the pin folder is not Spillway's own")
@@ -28,9 +30,9 @@ var ErrForeignPins = errors.New("the pin folder is not Spillway's own")
 // only a start shows it another.
 var ErrRemoved = errors.New("the pin folder was removed under this process, and only its next start can see another")
 
-// PreparePins makes the pin folder for the agent's user, mode 0700, and gives what root pinned in it to that user. It
+// PrepareFolder makes the pin folder for the agent's user, mode 0700, and gives what root pinned in it to that user. It
 // makes nothing else. Errors: ErrUnsupported where there is no BPF file system, ErrForeignPins.
-func PreparePins(folder string, uid, gid int) error {
+func PrepareFolder(folder string, uid, gid int) error {
 	if err := checkBPFFS(folder); err != nil {
 		return err
 	}
@@ -40,7 +42,7 @@ func PreparePins(folder string, uid, gid int) error {
 	if err := checkOwner(folder, uid); err != nil {
 		return err
 	}
-	return explain("give the pins to their owner", giveTree(folder, uid, gid))
+	return kernel.Explain("give the pins to their owner", giveTree(folder, uid, gid))
 }
 
 // makeFolder makes the folder, mode 0700, unless it is there, and those above it that are missing: root's, to pass
@@ -56,26 +58,26 @@ func makeFolder(folder string) error {
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		return unprepared(folder)
 	}
-	return explain("make the pin folder", err)
+	return kernel.Explain("make the pin folder", err)
 }
 
 // unprepared: capabilities do not help where root has to make a folder.
 func unprepared(folder string) error {
 	return fmt.Errorf("%s: %w: user %d may not make or use it: root has to make it for that user (`spillway prepare`, as the unit does before the agent)",
-		folder, ErrPermission, os.Geteuid())
+		folder, kernel.ErrPermission, os.Geteuid())
 }
 
-// CheckPins refuses a pin folder that root must not believe: one that belongs to none of root and the users given, or
+// CheckFolder refuses a pin folder that root must not believe: one that belongs to none of root and the users given, or
 // that others can write to. For other users their own rights decide.
-func CheckPins(folder string, users ...int) error {
+func CheckFolder(folder string, users ...int) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
 	return checkOwner(folder, users...)
 }
 
-// PinsFault says why this process could not use the pin folder, or make it; nil when it can. It changes nothing.
-func PinsFault(folder string, users ...int) error {
+// Fault says why this process could not use the pin folder, or make it; nil when it can. It changes nothing.
+func Fault(folder string, users ...int) error {
 	if err := checkBPFFS(folder); err != nil {
 		return err
 	}
@@ -105,7 +107,7 @@ func checkOwner(folder string, others ...int) error {
 		return unprepared(folder)
 	}
 	if err != nil {
-		return explain("look at the pin folder", err)
+		return kernel.Explain("look at the pin folder", err)
 	}
 	owner := int(st.Uid)
 	switch {
@@ -127,7 +129,7 @@ func checkOwner(folder string, others ...int) error {
 func checkParent(parent string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(parent, &st); err != nil {
-		return explain("look at the parent of the pin folder", err)
+		return kernel.Explain("look at the parent of the pin folder", err)
 	}
 	if st.Mode&0o022 != 0 && st.Mode&unix.S_ISVTX == 0 {
 		return fmt.Errorf("%w: others can rename what is in %s (mode %04o): `chmod 0755 %s` as root", ErrForeignPins, parent,
@@ -145,19 +147,19 @@ func removePins(folder string) string {
 		folder, mountCommand)
 }
 
-// keepOwner gives what root made below the pins to the folder's owner: an agent with the unit's rights goes on with it.
-func (p pins) keepOwner() error {
-	if p.folder == "" || os.Geteuid() != 0 {
+// KeepOwner gives what root made below the pins to the folder's owner: an agent with the unit's rights goes on with it.
+func (p Folder) KeepOwner() error {
+	if p.Path == "" || os.Geteuid() != 0 {
 		return nil
 	}
 	var st unix.Stat_t
-	if err := unix.Lstat(p.folder, &st); err != nil {
-		return explain("look at the pin folder", err)
+	if err := unix.Lstat(p.Path, &st); err != nil {
+		return kernel.Explain("look at the pin folder", err)
 	}
 	if st.Uid == 0 {
 		return nil
 	}
-	return explain("give the pins to their owner", giveTree(p.folder, int(st.Uid), int(st.Gid)))
+	return kernel.Explain("give the pins to their owner", giveTree(p.Path, int(st.Uid), int(st.Gid)))
 }
 
 // giveTree gives a folder and what lies in it to a user. It follows no link and leaves what has a second name

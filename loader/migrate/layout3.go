@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package loader
+package migrate
 
 import (
 	"bytes"
@@ -10,20 +10,20 @@ import (
 	"io/fs"
 	"os"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // Layout 3, as commit d07d65f left it: pins as this build has them, below v3; other words, hosts and flows. What
 // follows is frozen with it.
 const (
-	layout3Number     = 3
-	layout3Generation = 448 // bytes of struct generation: number at 0, digest at 8, when it was built at 48
+	layout3Generation = 448 // bytes of struct generation: number at 0, digest at 8
 	layout3Host       = 1336
 	layout3Service    = 40 // of each service, from byte 16 of struct host on: the name at 8
 )
@@ -71,52 +71,58 @@ func (f *flow112) flow() bpf.Flow {
 // eachFlow112 visits the connections of a map of layout 2 or 3.
 func eachFlow112(m *ebpf.Map, visit func(bpf.FlowKey, bpf.Flow)) error {
 	if m.ValueSize() != uint32(unsafe.Sizeof(flow112{})) {
-		return fmt.Errorf("flows of %d bytes: %w", m.ValueSize(), ErrForeignABI)
+		return fmt.Errorf("flows of %d bytes: %w", m.ValueSize(), kernel.ErrForeignABI)
 	}
-	return eachRow(m, func(key bpf.FlowKey, f flow112) { visit(key, f.flow()) })
+	return kernel.EachRow(m, func(key bpf.FlowKey, f flow112) { visit(key, f.flow()) })
 }
 
 // layout3 is the pinned state of layout 3.
 type layout3 struct {
-	pins pins
+	pins pins.Folder
 	maps map[string]*ebpf.Map
 	page []byte
 	at   *layout3Words
 }
 
-func (p pins) openLayout3() (*Predecessor, error) {
-	l := &layout3{pins: pins{p.folder, layout3Number}, maps: map[string]*ebpf.Map{}}
+func openLayout3(p pins.Folder) (*Predecessor, error) {
+	l := &layout3{pins: pins.Folder{Path: p.Path, Of: pins.Layout3}, maps: map[string]*ebpf.Map{}}
 	for _, name := range []string{bpf.DataplaneMapWords, bpf.DataplaneMapBans, bpf.DataplaneMapVouched,
 		bpf.DataplaneMapFlows} {
-		m, err := ebpf.LoadPinnedMap(l.pins.mapPath(name), nil)
+		m, err := ebpf.LoadPinnedMap(l.pins.MapPath(name), nil)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, errors.Join(fmt.Errorf("%s: %w", l.pins.mapPath(name), ErrNotPinned), l.close())
+			return nil, errors.Join(fmt.Errorf("%s: %w", l.pins.MapPath(name), kernel.ErrNotPinned), l.Close())
 		}
 		if err != nil {
-			return nil, errors.Join(explain("open the "+name+" of layout 3", err), l.close())
+			return nil, errors.Join(kernel.Explain("open the "+name+" of layout 3", err), l.Close())
 		}
 		l.maps[name] = m
 	}
 	words := l.maps[bpf.DataplaneMapWords]
 	if words.Type() != ebpf.Array || int(words.ValueSize()) != int(unsafe.Sizeof(layout3Words{})) {
-		return nil, errors.Join(&ForeignError{Folder: p.folder, Layout: layout3Number}, l.close())
+		return nil, errors.Join(&pins.ForeignError{Folder: p.Path, Layout: pins.Layout3}, l.Close())
 	}
 	var err error
 	if l.page, err = unix.Mmap(words.FD(), 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_SHARED); err != nil {
-		return nil, errors.Join(explain("map the words of layout 3", err), l.close())
+		return nil, errors.Join(kernel.Explain("map the words of layout 3", err), l.Close())
 	}
 	l.at = (*layout3Words)(unsafe.Pointer(&l.page[0]))
 	return l.predecessor(), nil
 }
 
-// predecessor reads what is in force. Its control word is laid out as this build's.
+// control reads its control word: a mode of 2 bits, then roles of 4.
+func (w *layout3Words) control() (mode bpf.Mode, stable, previous, host uint8) {
+	c := atomic.LoadUint64(&w.Control)
+	return bpf.Mode(c & 3), uint8(c >> 2 & 15), uint8(c >> 10 & 15), uint8(c >> 14 & 15)
+}
+
+// predecessor reads what is in force.
 func (l *layout3) predecessor() *Predecessor {
-	c := unpackControl(atomic.LoadUint64(&l.at.Control))
-	old := &Predecessor{Layout: layout3Number, Mode: c.Mode, Known: true, bypasses: map[string]Deadline{}, source: l}
+	mode, stable, previous, hosts := l.at.control()
+	old := &Predecessor{Layout: pins.Layout3, Mode: mode, Known: true, Bypasses: map[string]uint64{}, Source: l}
 	for _, role := range []struct {
 		slot uint8
-		to   **GenerationInfo
-	}{{c.Stable, &old.Stable}, {c.Previous, &old.Previous}} {
+		to   **Resident
+	}{{stable, &old.Stable}, {previous, &old.Previous}} {
 		if role.slot == bpf.SlotEmpty {
 			continue
 		}
@@ -125,14 +131,14 @@ func (l *layout3) predecessor() *Predecessor {
 			old.Known = false
 		}
 	}
-	host, err := l.inner("hosts", c.Host, layout3Host)
+	host, err := l.inner("hosts", hosts, layout3Host)
 	if err != nil {
 		return old
 	}
 	for id := range len(l.at.ServiceBypass) {
 		name, _, _ := bytes.Cut(host[16+layout3Service*id+8:][:32], []byte{0})
-		if until := Deadline(atomic.LoadUint64(&l.at.ServiceBypass[id])); len(name) > 0 && until.Active() {
-			old.bypasses[string(name)] = until
+		if len(name) > 0 {
+			old.Bypasses[string(name)] = atomic.LoadUint64(&l.at.ServiceBypass[id])
 		}
 	}
 	return old
@@ -140,49 +146,48 @@ func (l *layout3) predecessor() *Predecessor {
 
 // inner reads the one entry of a slot's map.
 func (l *layout3) inner(name string, slot uint8, size int) ([]byte, error) {
-	m, err := ebpf.LoadPinnedMap(l.pins.slotMap(slot, name), nil)
+	m, err := ebpf.LoadPinnedMap(l.pins.SlotMap(slot, name), nil)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = m.Close() }()
 	value, err := m.LookupBytes(uint32(0))
 	if err == nil && len(value) != size {
-		err = fmt.Errorf("%s of layout 3: %d bytes: %w", name, len(value), ErrForeignABI)
+		err = fmt.Errorf("%s of layout 3: %d bytes: %w", name, len(value), kernel.ErrForeignABI)
 	}
 	return value, err
 }
 
-func (l *layout3) generation(slot uint8) (*GenerationInfo, error) {
+func (l *layout3) generation(slot uint8) (*Resident, error) {
 	value, err := l.inner(bpf.DataplaneMapGenerations, slot, layout3Generation)
 	if err != nil {
 		return nil, err
 	}
-	return &GenerationInfo{Slot: slot, Number: binary.NativeEndian.Uint32(value), Digest: [32]byte(value[8:40]),
-		Built: time.Unix(0, int64(binary.NativeEndian.Uint64(value[48:])))}, nil
+	return &Resident{Number: binary.NativeEndian.Uint32(value), Digest: [32]byte(value[8:40])}, nil
 }
 
-func (l *layout3) seed() [2]uint64 { return l.at.Seed }
+func (l *layout3) Seed() [2]uint64 { return l.at.Seed }
 
-func (l *layout3) bans() (map[bpf.Prefix6Key]bpf.Ban, error) {
+func (l *layout3) Bans() (map[bpf.Prefix6Key]bpf.Ban, error) {
 	if atomic.LoadUint64(&l.at.BanEpoch) == 0 {
 		return nil, nil
 	}
 	all := map[bpf.Prefix6Key]bpf.Ban{}
-	err := eachRow(l.maps[bpf.DataplaneMapBans], func(k bpf.Prefix6Key, b bpf.Ban) { all[k] = b })
-	return all, explain("read the bans of layout 3", err)
+	err := kernel.EachRow(l.maps[bpf.DataplaneMapBans], func(k bpf.Prefix6Key, b bpf.Ban) { all[k] = b })
+	return all, kernel.Explain("read the bans of layout 3", err)
 }
 
-func (l *layout3) vouched() (map[bpf.VouchedKey]uint64, error) {
+func (l *layout3) Vouched() (map[bpf.VouchedKey]uint64, error) {
 	all := map[bpf.VouchedKey]uint64{}
-	err := eachRow(l.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) { all[k] = end })
-	return all, explain("read the vouched sources of layout 3", err)
+	err := kernel.EachRow(l.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) { all[k] = end })
+	return all, kernel.Explain("read the vouched sources of layout 3", err)
 }
 
-func (l *layout3) flows(visit func(bpf.FlowKey, bpf.Flow)) error {
+func (l *layout3) Flows(visit func(bpf.FlowKey, bpf.Flow)) error {
 	return eachFlow112(l.maps[bpf.DataplaneMapFlows], visit)
 }
 
-func (l *layout3) close() error {
+func (l *layout3) Close() error {
 	var errs []error
 	if l.page != nil {
 		errs = append(errs, unix.Munmap(l.page))
