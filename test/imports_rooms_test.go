@@ -16,7 +16,7 @@ import (
 // order in which their locks are taken is the order of this list, from the end: a room holds its lock and calls down.
 var rooms = [][]string{
 	{"state", "retry", "rollout/sequential"},
-	{"ledger"},
+	{"ledger", "rollout"},
 	{"hostfile"},
 	{"plane", "events", "bans", "bypass", "serve", "silent"},
 	{"release"},

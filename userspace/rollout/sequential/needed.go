@@ -7,8 +7,8 @@ import "math"
 // mostVotes bounds what Needed looks for. More votes than that no host sees in a year.
 const mostVotes = 1 << 40
 
-// Needed is the smallest number of votes at which a test Below rejects when yes of them are yes; mostVotes when none is
-// enough. A test Above is asked with yes as the number of votes that are all yes.
+// Needed is the smallest number of votes at which a test Below rejects when yes of them are yes; mostVotes when none
+// is enough. A test Above is asked with yes as the number of votes that are all yes.
 func (t Test) Needed(yes int64) int64 {
 	enough := func(votes int64) bool {
 		if t.Side == Above {
@@ -30,8 +30,8 @@ func (t Test) Needed(yes int64) int64 {
 	return low
 }
 
-// NeededAt is about how many votes a test Below needs when the true rate is rate, below the bound: the smallest number
-// whose expected yes are enough; mostVotes when the rate is not below the bound.
+// NeededAt is about how many votes a test Below needs when the true rate is rate, below the bound: the smallest
+// number whose expected yes are enough; mostVotes when the rate is not below the bound.
 func (t Test) NeededAt(rate float64) int64 {
 	if t.Side != Below || rate >= t.Bound {
 		return mostVotes
@@ -48,8 +48,8 @@ func (t Test) NeededAt(rate float64) int64 {
 	return low
 }
 
-// Interval is a confidence sequence: with probability 1-alpha the rate lies in all of the intervals that are ever looked
-// at. Rates from 0 to 1; without votes it is everything.
+// Interval is a confidence sequence: with probability 1-alpha the rate lies in all of the intervals that are ever
+// looked at. Rates from 0 to 1; without votes it is everything.
 func Interval(yes, votes int64, alpha float64) (low, high float64) {
 	if votes <= 0 || yes < 0 || yes > votes {
 		return 0, 1
@@ -71,7 +71,7 @@ func bisect(side Side, yes, votes int64, alpha float64) float64 {
 	return low + (high-low)/2
 }
 
-// Tilted is the share of the events that falls to an arm with this share of the sources, when its sources have them ratio
-// times as often as the others: share·ratio ÷ (share·ratio + 1 - share). Only the split between the arms is tested, so the
-// rate itself may change at any time (Lindon and Malek 2022).
+// Tilted is the share of the events that falls to an arm with this share of the sources, when its sources have them
+// ratio times as often as the others: share·ratio ÷ (share·ratio + 1 - share). Only the split between the arms is
+// tested, so the rate itself may change at any time (Lindon and Malek 2022).
 func Tilted(share, ratio float64) float64 { return share * ratio / (share*ratio + 1 - share) }

@@ -19,8 +19,9 @@ const (
 // String returns the side as a word.
 func (s Side) String() string { return [...]string{"above", "below", "not"}[s] }
 
-// odds are the bets: odds ratios against the bound. They reach from "a quarter more" to "all", because a bundle can block
-// one visitor in a hundred too many, or everybody. Each bet that is added costs ln(bets+1) - ln(bets) of every result.
+// odds are the bets: odds ratios against the bound. They reach from "a quarter more" to "all", because a bundle can
+// block one visitor in a hundred too many, or everybody. Each bet that is added costs ln(bets+1) - ln(bets) of every
+// result.
 var odds = [...]float64{1.25, 1.6, 2, 3, 5, 10, 30, 100, 1000}
 
 var lnOdds = func() (ln [len(odds)]float64) {
@@ -63,8 +64,8 @@ func (l Look) String() string {
 		l.Yes, l.Votes, 100*l.Rate(), l.Side, 100*l.Bound, l.LnE, l.Limit)
 }
 
-// Look looks at yes of votes; votes are those since the test began, not since the last look. Numbers that cannot be (yes
-// beyond votes, a bound outside of 0 to 1) show nothing.
+// Look looks at yes of votes; votes are those since the test began, not since the last look. Numbers that cannot be
+// (yes beyond votes, a bound outside of 0 to 1) show nothing.
 func (t Test) Look(yes, votes int64) Look {
 	l := Look{Test: t, Yes: yes, Votes: votes, Limit: -math.Log(t.Alpha)}
 	if votes <= 0 || yes < 0 || yes > votes || !(t.Bound > 0 && t.Bound < 1) {

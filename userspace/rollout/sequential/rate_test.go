@@ -10,16 +10,16 @@ import (
 
 const seed = 20261128
 
-// beta is the same wealth with a Beta(a, b) mixture over all alternatives on both sides: a second opinion, from another
-// formula (safety: one formula serves all gates; Robbins 1970).
+// beta is the same wealth with a Beta(a, b) mixture over all alternatives on both sides: a second opinion, from
+// another formula (safety: one formula serves all gates; Robbins 1970).
 func beta(k, m, t, a, b float64) float64 {
 	g := func(x float64) float64 { v, _ := math.Lgamma(x); return v }
 	ln := func(x, y float64) float64 { return g(x) + g(y) - g(x+y) }
 	return ln(a+k, b+m-k) - ln(a, b) - k*math.Log(t) - (m-k)*math.Log(1-t)
 }
 
-// With votes at exactly the bound, and a look after each, a test rejects in at most alpha of all runs. A z-test, looked at
-// as often, rejects in a third of them: a test that could not tell the two apart would prove nothing.
+// With votes at exactly the bound, and a look after each, a test rejects in at most alpha of all runs. A z-test,
+// looked at as often, rejects in a third of them: a test that could not tell the two apart would prove nothing.
 func TestManyLooksRejectAtMostAlpha(t *testing.T) {
 	const runs, votes, alpha = 2000, 3000, 0.05
 	for _, c := range []struct {

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+// bake makes a stable generation last-known-good when it has decided in one piece, with traffic, for as long as the
+// host asks. An interface that is down, a bypass, a mode that observes and an empty night prove nothing.
+func (t *turn) bake(r *Run) {
+	if r.Change.Kind == KindRelax {
+		t.relaxed(r)
+		return
+	}
+	r.Waits = t.holdsBack(r)
+	switch {
+	case r.Waits != "" && r.Waits != waitTime:
+	case r.Times.Judged < t.s.Guards.Bake:
+		r.Waits = waitTime
+	case r.Change.Confirm > 0 && !r.Confirmed:
+		r.Waits = waitConfirm
+	default:
+		t.known(r, GateBake, "Generation %d decided for %s with traffic and is last-known-good.", r.Number, t.s.Guards.Bake)
+	}
+}
+
+func (t *turn) known(r *Run, gate Gate, format string, args ...any) {
+	d := t.decide(r, StageDone, gate, format, args...)
+	t.s.Known = Known{Number: r.Number, Digest: r.Change.Digest}
+	t.do(DoKnownGood, r, nil)
+	t.end(r, d)
+}
+
+// relaxed ends a change that can only let more pass, once it is stable. It is as good as what it relaxed:
+// last-known-good on last-known-good; where a rollout bakes, it goes on baking with it.
+func (t *turn) relaxed(r *Run) {
+	if t.e.Kernel.Stable != r.Number {
+		r.Waits = waitKernel
+		return
+	}
+	if main := &t.s.Main; main.Stage == StageBake {
+		main.Number, main.Seen = r.Number, true // what it goes back to stays
+		main.Tally = main.Tally.next(r.Number)
+		t.s.Joined = with(t.s.Joined, r.Change)
+		t.end(r, t.decide(r, StageDone, GateBake, "Generation %d lets more pass, and bakes with what it relaxed.",
+			r.Number))
+		return
+	}
+	if t.s.Known.Number != 0 && t.s.Known.Number == r.On {
+		t.known(r, GateBake, "Generation %d lets more pass than what was last-known-good.", r.Number)
+		return
+	}
+	t.end(r, t.decide(r, StageDone, GateBake, "Generation %d lets more pass.", r.Number))
+}

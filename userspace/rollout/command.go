@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+// command carries out what a person asked for, or says why not.
+func (t *turn) command(c Command) {
+	if c.Reason == "" && c.Verb != VerbApply && c.Verb != VerbConfirm {
+		t.no(c, "%s needs a reason", c.Verb)
+		return
+	}
+	switch c.Verb {
+	case VerbApply:
+		t.apply(c.Change)
+	case VerbFreeze:
+		t.s.Frozen = c.Reason
+		t.note(Change{By: c.By}, StageNone, GateFreeze, "%s: nothing is rolled out by itself: %s.", c.By, c.Reason)
+	case VerbThaw:
+		t.s.Frozen, t.s.Backs = "", nil
+		lifted := func(q Quarantined) bool { return !c.Digest.IsZero() && q.Digest == c.Digest }
+		t.s.Quarantine = without(t.s.Quarantine, lifted)
+		t.note(Change{By: c.By, Digest: c.Digest}, StageNone, GatePerson, "%s thaws: %s.", c.By, c.Reason)
+	default:
+		for _, r := range []*Run{&t.s.Main, &t.s.Fast} {
+			if r.Stage.runs() && r.Change.ID == c.ID {
+				t.running(r, c)
+				return
+			}
+		}
+		t.waiting(c)
+	}
+}
+
+func (t *turn) no(c Command, format string, args ...any) {
+	t.note(Change{ID: c.ID, By: c.By}, StageNone, GatePerson, "Nothing changed: "+format+".", args...)
+}
+
+// apply lets a change wait for its turn, or refuses it at once. No gate looked at it, so nothing is condemned.
+func (t *turn) apply(c Change) {
+	most := max(c.Expects.NewBlocks, c.Accept)
+	switch q, condemned := t.s.condemned(c); {
+	case c.ID == "" || c.Name == "":
+		t.note(c, StageRefused, GatePerson, "A change has an id and a name.")
+		return
+	case condemned && c.Thaw == "":
+		t.note(c, StageRefused, GateQuarant, "This very bundle is in quarantine: %s A person passes it with a reason.", q.Why)
+		return
+	case !(most >= 0 && most <= t.s.Guards.MaxNewBlocks):
+		t.note(c, StageRefused, GateIntent, "It declares %s of new blocks, and this host allows %s (guards.max_new_blocks).",
+			percent(most), percent(t.s.Guards.MaxNewBlocks))
+		return
+	case c.Kind == KindEmergency && c.Reason == "":
+		t.note(c, StageRefused, GatePerson, "An emergency needs a reason.")
+		return
+	}
+	if r := &t.s.Main; c.Replace && r.Stage.runs() {
+		t.end(r, t.decide(r, StageWithdrawn, GateQueue, "Change %s took its place.", c.ID))
+	}
+	t.queue(c)
+}
+
+// running is a command about a rollout that is under way.
+func (t *turn) running(r *Run, c Command) {
+	switch c.Verb {
+	case VerbPause:
+		r.Paused = c.Reason
+		t.do(DoNote, r, t.decide(r, r.Stage, GatePerson, "%s pauses it: %s.", c.By, c.Reason))
+	case VerbResume:
+		r.Paused = ""
+		t.do(DoNote, r, t.decide(r, r.Stage, GatePerson, "%s lets it go on: %s.", c.By, c.Reason))
+	case VerbAbort:
+		t.end(r, t.decide(r, StageWithdrawn, GatePerson, "%s aborts it: %s.", c.By, c.Reason))
+	case VerbConfirm:
+		r.Confirmed = true
+		t.do(DoNote, r, t.decide(r, r.Stage, GatePerson, "%s confirms it.", c.By))
+	case VerbAccept:
+		if !(c.Share > 0 && c.Share <= t.s.Guards.MaxNewBlocks) {
+			t.no(c, "%s is not above 0 and at most %s (guards.max_new_blocks)", percent(c.Share),
+				percent(t.s.Guards.MaxNewBlocks))
+			return
+		}
+		*r = r.accept(c.Share)
+		t.do(DoNote, r, t.decide(r, r.Stage, GatePerson, "%s accepts %s of new blocks: %s.", c.By, percent(c.Share),
+			c.Reason))
+	case VerbPromote:
+		t.promote(r, c)
+	}
+}
+
+// promote accepts what is inconclusive. It skips no taste, and not the ten seconds in which a protected source would
+// show.
+func (t *turn) promote(r *Run, c Command) {
+	switch {
+	case r.Stage == StageTaste, r.stale(t.e.Kernel), !r.Seen, r.Stage == StageShadow && r.Times.Stage < quickShadow:
+		t.no(c, "it was not yet tried for %s", quickShadow)
+	case r.Stage == StageBake:
+		t.known(r, GatePerson, "%s makes generation %d last-known-good before its bake is over: %s.", c.By, r.Number,
+			c.Reason)
+	case t.s.Fast.Stage == StageBake && r.share(t.s.Guards) == 1000:
+		t.no(c, "it waits for %s", waitFast)
+	default:
+		r.Paused = ""
+		t.goOn(r, GatePerson, c.By+": "+c.Reason)
+	}
+}
+
+// waiting is a command about a change that waits or is held.
+func (t *turn) waiting(c Command) {
+	for _, q := range t.s.Queue {
+		if q.ID == c.ID && c.Verb == VerbAbort {
+			t.s.Queue = without(t.s.Queue, func(o Change) bool { return o.ID == c.ID })
+			t.note(q, StageWithdrawn, GatePerson, "%s withdraws it: %s.", c.By, c.Reason)
+			return
+		}
+	}
+	for _, h := range t.s.Held {
+		if h.Change.ID != c.ID {
+			continue
+		}
+		again := h.Change
+		again.Attempt++ // another salt
+		switch c.Verb {
+		case VerbAbort:
+			t.s.Held = without(t.s.Held, func(o Held) bool { return o.Change.ID == c.ID })
+			t.note(again, StageWithdrawn, GatePerson, "%s withdraws it: %s.", c.By, c.Reason)
+			return
+		case VerbAccept:
+			again.Accept = c.Share
+			t.apply(again)
+			return
+		case VerbResume:
+			t.apply(again)
+			return
+		}
+	}
+	t.no(c, "rollout %q neither runs nor waits, so %s does nothing", c.ID, c.Verb)
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rollout
+
+import (
+	"github.com/spillway/spillway/userspace/rollout/sequential"
+)
+
+// harm ends a lane whose candidate does what it must not. What is certain comes before what is counted.
+func (t *turn) harm(r *Run) {
+	if !r.Stage.runs() || r.Stage == StageTaste {
+		return
+	}
+	for _, gate := range [...]func(*Run) *Decision{
+		t.hit, t.trip, t.gone, t.unconfirmed, t.emergency, t.undeclared, t.declared, t.split, t.ratio, t.unwell,
+	} {
+		if d := gate(r); d != nil {
+			t.end(r, d)
+			return
+		}
+	}
+}
+
+// bad is where a lane ends whose candidate is bad: refused while it decided for nobody, else taken back.
+func bad(r *Run) Stage {
+	if r.Stage == StageShadow {
+		return StageRefused
+	}
+	return StageTakenBack
+}
+
+// hit is the gate of the protected: one confirmed source is enough, in every stage. There is no statistic in it, and
+// nobody can accept it. What no socket confirmed can be forged, and does nothing.
+func (t *turn) hit(r *Run) *Decision {
+	v := t.votes(r)
+	if v.Generation != r.Number {
+		return nil
+	}
+	for _, h := range v.Protected {
+		if !h.Confirmed {
+			continue
+		}
+		d := t.decide(r, bad(r), GateProtected, "Rule %d `%s` would block %s, a protected source (%s). No bundle may.",
+			h.Blame.Rule, h.Blame.What, h.Who, h.Class)
+		d.Hit, d.Condemns = &h, true
+		return d
+	}
+	return nil
+}
+
+// trip is the kernel's budget: its new blocks pass already.
+func (t *turn) trip(r *Run) *Decision {
+	if t.e.Kernel.Tripped == 0 || t.e.Kernel.Tripped != r.Number {
+		return nil
+	}
+	d := t.decide(r, bad(r), GateBudget,
+		"Generation %d used up its budget of blocks outside of its intent; the kernel lets them pass.", r.Number)
+	d.Blame, d.Condemns = worst(t.votes(r).NewBlocks, r.Change.intent(t.s.Guards)), true
+	return d
+}
+
+// gone holds a candidate that the kernel stopped to honour: the agent was stopped, starved or away. That says nothing
+// against the bundle. In shadow it decided for nobody, and is published again.
+func (t *turn) gone(r *Run) *Decision {
+	k := t.e.Kernel
+	if !k.Known {
+		return nil
+	}
+	gone := false
+	switch {
+	case r.Stage == StageCanary:
+		gone = k.Candidate == 0 || k.Lapsed == r.Number || r.Seen && k.Candidate != r.Number
+	case r.Stage == StageBake && r.Seen:
+		// A change of the fast track may have taken its place a moment ago: it holds this one.
+		gone = k.Stable != r.Number && (t.isFast(r) || k.Stable != t.s.Fast.Number)
+	case r.Stage == StageBake && !t.isFast(r):
+		gone = k.Stable != r.Number && k.Candidate != r.Number
+	}
+	if !gone {
+		return nil
+	}
+	return t.decide(r, StageHeld, GateLease, "Generation %d decides no more: its lease ended while the agent was away, "+
+		"or somebody took it out. That says nothing against the bundle; `spillway rollout resume` tries it again.", r.Number)
+}
+
+// unconfirmed takes back what somebody wanted to confirm and did not.
+func (t *turn) unconfirmed(r *Run) *Decision {
+	if r.Stage != StageBake || r.Change.Confirm == 0 || r.Confirmed || r.Times.Sure < r.Change.Confirm {
+		return nil
+	}
+	d := t.decide(r, StageTakenBack, GateConfirm, "Nobody confirmed generation %d within %s.", r.Number, r.Change.Confirm)
+	d.Condemns = true
+	return d
+}
+
+// emergency ends after an hour.
+func (t *turn) emergency(r *Run) *Decision {
+	if r.Stage != StageCanary || r.Change.Kind != KindEmergency || r.Times.Sure < emergencyMost {
+		return nil
+	}
+	return t.decide(r, StageHeld, GateEmergency,
+		"An emergency ends after %s. Its evidence did not suffice to keep it: %s.", emergencyMost, r.Waits)
+}
+
+// undeclared is the gate of what the bundle did not declare.
+//
+//	n = votes since the stage began; u = those newly blocked by a rule whose label is not in the intent
+//	sequential.Test{Above, delta, alpha}.Look(u, n)        delta: guards.evidence
+//
+// In shadow nobody was blocked: a person may accept it, with the rules to blame. Later it is taken back and
+// condemned.
+func (t *turn) undeclared(r *Run) *Decision {
+	c, g := r.counts(), t.s.Guards
+	if c.Undeclared == 0 {
+		return nil
+	}
+	alpha, bound := alphaShadow, g.size().delta
+	switch {
+	case r.Stage == StageCanary:
+		alpha = g.each(alphaSteps)
+	case r.Stage == StageBake:
+		alpha = alphaBake
+	}
+	if t.isFast(r) {
+		bound = max(bound, g.MaxDelta.Measured)
+	}
+	look := sequential.Test{Side: sequential.Above, Bound: bound, Alpha: alpha}.Look(c.Undeclared, c.Pairs)
+	if !look.Rejects() {
+		return nil
+	}
+	if r.Stage != StageShadow {
+		d := t.blame(r, StageTakenBack, look, 0)
+		d.Condemns = true
+		return d
+	}
+	return t.blame(r, StageHeld, look, 0)
+}
+
+// declared is the gate of more than was declared, by what was declared. Half as much again is allowed.
+//
+//	sequential.Test{Above, 1.5 × the intent's share, alpha}.Look(d, n)      d: newly blocked by a label of the intent
+//
+// It ends a shadow only. Later, the bundle is the one that shadow measured and only the traffic has changed: an
+// attack that grows must not end its own defence. Such a rollout waits where it is.
+func (t *turn) declared(r *Run) *Decision {
+	c, share := r.counts(), r.Change.intent(t.s.Guards).NewBlocks
+	if r.Stage != StageShadow || c.Declared == 0 || slack*share >= 1 || t.isFast(r) || r.Change.Kind == KindEmergency {
+		return nil
+	}
+	look := sequential.Test{Side: sequential.Above, Bound: slack * share, Alpha: alphaDeclared}.Look(c.Declared, c.Pairs)
+	if !look.Rejects() {
+		return nil
+	}
+	return t.blame(r, StageHeld, look, share)
+}
+
+// blame names the rule that newly blocks most outside of the intent.
+func (t *turn) blame(r *Run, to Stage, look sequential.Look, declared float64) *Decision {
+	rules := worst(t.votes(r).NewBlocks, r.Change.intent(t.s.Guards))
+	if declared > 0 { // the declared rules are meant
+		rules = worst(t.votes(r).NewBlocks, Intent{})
+	}
+	subject := "The bundle"
+	if len(rules) > 0 {
+		subject = "Rule " + itoa(rules[0].Rule) + " `" + rules[0].What + "`"
+	}
+	tail := "it was not declared."
+	if declared > 0 {
+		tail = "it was declared for " + percent(declared) + "."
+	}
+	d := t.decide(r, to, GateIntent, "%s would newly block %s of connections; %s", subject, percent(look.Rate()), tail)
+	d.Blame, d.Looks = rules, []sequential.Look{look}
+	return d
+}
+
+// split is the gate of the arms: failures that pairs of verdicts do not see.
+//
+//	m = sources that failed since the step began, k = those of the canary, rho = the canary's share
+//	sequential.Test{Above, Tilted(rho, 1.25), alpha}.Look(k, m)
+//
+// The salt is drawn apart from the traffic, and a source counts once an attempt. So under "no harm" each failing
+// source is in the canary with probability rho, whatever its neighbours do: sources that fail together cannot fool
+// it.
+func (t *turn) split(r *Run) *Decision {
+	share := r.share(t.s.Guards)
+	canary, control := r.arms()
+	if r.Stage != StageCanary || share >= 1000 || canary.Bad <= 0 {
+		return nil
+	}
+	rho := float64(share) / 1000
+	look := sequential.Test{
+		Side: sequential.Above, Bound: sequential.Tilted(rho, tolerated), Alpha: t.s.Guards.each(alphaArms),
+	}.Look(canary.Bad, canary.Bad+control.Bad)
+	if !look.Rejects() {
+		return nil
+	}
+	d := t.decide(r, StageTakenBack, GateArms, "%s of the canary's %d sources failed, and %d of the %d others.",
+		itoa(int(canary.Bad)), canary.Sources, control.Bad, control.Sources)
+	d.Looks, d.Condemns = []sequential.Look{look}, true
+	d.Blame = worst(t.votes(r).NewBlocks, r.Change.intent(t.s.Guards))
+	return d
+}
+
+// ratio is the gate of the split itself: a canary that has another share of the sources than it should is no
+// experiment.
+//
+//	sequential.Test{Either, rho, alpha}.Look(sources of the canary, all sources)
+func (t *turn) ratio(r *Run) *Decision {
+	share := r.share(t.s.Guards)
+	canary, control := r.arms()
+	if r.Stage != StageCanary || share >= 1000 || r.Change.Kind == KindEmergency {
+		return nil
+	}
+	look := sequential.Test{
+		Side: sequential.Either, Bound: float64(share) / 1000, Alpha: t.s.Guards.each(alphaRatio),
+	}.Look(canary.Sources, canary.Sources+control.Sources)
+	if !look.Rejects() {
+		return nil
+	}
+	d := t.decide(r, StageHeld, GateRatio, "The canary should have %s of the sources and has %s: the split is broken, "+
+		"and nothing can be learnt from it.", percent(look.Bound), percent(look.Rate()))
+	d.Looks = []sequential.Look{look}
+	return d
+}
+
+// unwell is the gate of the origin, where the host asks for it. It condemns nothing: whoever floods the origin must
+// not decide what becomes of a bundle.
+func (t *turn) unwell(r *Run) *Decision {
+	if t.s.Guards.Health != HealthBack || r.Stage < StageCanary || r.Times.Unwell < unwellMost {
+		return nil
+	}
+	h := t.e.Health
+	return t.decide(r, StageHeld, GateHealth, "The origin has been unwell for %s: %s is %.4g, its limit is %.4g.",
+		unwellMost, h.What, h.Value, h.Limit)
+}
