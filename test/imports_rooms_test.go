@@ -3,10 +3,6 @@
 package test
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -41,18 +37,8 @@ func upward(from, to string) string {
 }
 
 func TestImportsOfRoomsRunDown(t *testing.T) {
-	out, err := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", module+"/userspace/...").Output()
-	if err != nil {
-		t.Fatalf("list packages: %v", err)
-	}
 	seen := 0
-	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p goPackage
-		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatalf("read the list of packages: %v", err)
-		}
+	for _, p := range packages(t, "/userspace/...") {
 		if roomOf(p.ImportPath) >= 0 {
 			seen++
 		}

@@ -37,6 +37,29 @@ type goPackage struct {
 	Imports, TestImports, XTestImports []string
 }
 
+// packages asks `go list` about packages of ours.
+func packages(t *testing.T, below ...string) (all []goPackage) {
+	t.Helper()
+	args := []string{"list", "-e", "-json=ImportPath,Imports,TestImports,XTestImports"}
+	for _, b := range below {
+		args = append(args, module+b)
+	}
+	out, err := exec.Command("go", args...).Output()
+	if err != nil {
+		t.Fatalf("list packages: %v", err)
+	}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		switch err := d.Decode(&p); {
+		case errors.Is(err, io.EOF):
+			return all
+		case err != nil:
+			t.Fatalf("read the list of packages: %v", err)
+		}
+		all = append(all, p)
+	}
+}
+
 // layerOf returns the first folder of a package of ours, or "".
 func layerOf(path string) string {
 	rest, ok := strings.CutPrefix(path, module+"/")
@@ -69,18 +92,8 @@ func faultOf(from, to string) string {
 }
 
 func TestImportsRunOneWay(t *testing.T) {
-	out, err := exec.Command("go", "list", "-e", "-json=ImportPath,Imports,TestImports,XTestImports", module+"/...").Output()
-	if err != nil {
-		t.Fatalf("list packages: %v", err)
-	}
 	seen := map[string]bool{}
-	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p goPackage
-		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatalf("read the list of packages: %v", err)
-		}
+	for _, p := range packages(t, "/...") {
 		seen[layerOf(p.ImportPath)] = true
 		for _, to := range p.Imports {
 			if fault := faultOf(p.ImportPath, to); fault != "" {

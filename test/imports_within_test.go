@@ -3,10 +3,6 @@
 package test
 
 import (
-	"encoding/json"
-	"errors"
-	"io"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -46,18 +42,8 @@ func strayed(from, to string) string {
 }
 
 func TestImportsWithinLayersRunDown(t *testing.T) {
-	out, err := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", module+"/config/...", module+"/loader/...").Output()
-	if err != nil {
-		t.Fatalf("list packages: %v", err)
-	}
 	seen := map[string]bool{}
-	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p goPackage
-		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			t.Fatalf("read the list of packages: %v", err)
-		}
+	for _, p := range packages(t, "/config/...", "/loader/...") {
 		seen[strings.TrimPrefix(p.ImportPath, module+"/")] = true
 		for _, to := range p.Imports {
 			if fault := strayed(p.ImportPath, to); fault != "" {

@@ -235,7 +235,7 @@ func TestBothReadersOfCaptures(t *testing.T) {
 	b := &both{t: t, lab: &witness{Kernel: openLab(t)}, say: t.Errorf}
 	var originals []original
 	connections := 0
-	for _, name := range captureNames(t, folder) {
+	for _, name := range capture.Names(t, folder) {
 		frames, err := capture.ReadFile(filepath.Join(folder, name))
 		if err != nil && damaged[name] == "" {
 			t.Fatal(err)

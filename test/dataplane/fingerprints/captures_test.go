@@ -3,15 +3,11 @@
 package fingerprints
 
 import (
-	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/test/support/capture"
@@ -31,27 +27,6 @@ var tunnelled = map[string]string{
 	"arkime/tcpdump-geneve.pcap": "Geneve, over UDP",
 }
 
-// overUDP are the rows of tshark's table that are not of TLS over TCP, by capture and frame.
-var overUDP = map[string]string{
-	"arkime/arkime_synthetic.pcap 299":                   "DTLS",
-	"arkime/arkime_synthetic.pcap 564":                   "DTLS",
-	"arkime/arkime_synthetic.pcap 625":                   "QUIC",
-	"arkime/cloudshark-dtls1.pcap 1":                     "DTLS",
-	"arkime/quicietf.pcap 1":                             "QUIC",
-	"arkime/wireshark-dtls0.pcap 1":                      "DTLS",
-	"arkime/wireshark-dtls0.pcap 3":                      "DTLS",
-	"arkime/wireshark-dtls12.pcap 1":                     "DTLS",
-	"arkime/wireshark-dtls12.pcap 3":                     "DTLS",
-	"suricata-verify/ja4-rules__input.pcap 47":           "QUIC",
-	"suricata-verify/ja4-tls-quic__input.pcap 47":        "QUIC",
-	"suricata-verify/quic-ack3__input.pcap 1":            "QUIC",
-	"suricata-verify/quic-frag-middle-gap__input.pcap 3": "QUIC",
-	"suricata-verify/quic-frag-wait__input.pcap 2":       "QUIC",
-	"suricata-verify/quic-frag__input.pcap 2":            "QUIC",
-	"suricata-verify/quic-ietf-ja3__input.pcap 1":        "QUIC",
-	"suricata-verify/quic-v2-ja3__input.pcap 1":          "QUIC",
-}
-
 // expected holds the tables by capture.
 type expected struct{ ja4, ja3, p0f, muonfp map[string][]string }
 
@@ -63,16 +38,8 @@ func expectations(t *testing.T, folder string) expected {
 			e.ja4[row[0]] = append(e.ja4[row[0]], row[10]+" "+row[2]+" "+row[3])
 		}
 	}
-	left := 0
-	for _, row := range capture.Table(t, folder, "tshark-4.0.17-ja3.tsv") {
-		if overUDP[row[0]+" "+row[1]] != "" {
-			left++
-			continue
-		}
+	for _, row := range capture.JA3(t, folder) {
 		e.ja3[row[0]] = append(e.ja3[row[0]], row[2]+" "+row[3])
-	}
-	if left != len(overUDP) {
-		t.Errorf("%d rows of JA3 left out, %d known", left, len(overUDP))
 	}
 	for _, row := range capture.Table(t, folder, "p0f-3.09b-syn.tsv") {
 		e.p0f[row[0]] = append(e.p0f[row[0]], row[1]+" "+row[2])
@@ -97,7 +64,7 @@ func checkCaptures(t *testing.T, folder string, k fingerprint.Kernel, by string)
 		t.Fatal(err)
 	}
 	known := 0
-	for _, name := range captureNames(t, folder) {
+	for _, name := range capture.Names(t, folder) {
 		all, err := read(t, filepath.Join(folder, name), fingerprint.Options{Kernel: k, Catalogue: catalogue})
 		if place := damaged[name]; (err != nil) != (place != "") || err != nil && !strings.HasPrefix(err.Error(), place) {
 			t.Errorf("%s: %v, want damage at %q", name, err, place)
@@ -109,7 +76,7 @@ func checkCaptures(t *testing.T, folder string, k fingerprint.Kernel, by string)
 				ja3 = append(ja3, c.JA3+" "+c.JA3Text)
 			}
 			if c.P0F != "" {
-				p0f = append(p0f, p0fSide(c.Client)+"->"+p0fSide(c.Server)+" "+c.P0F)
+				p0f = append(p0f, capture.P0fSide(c.Client)+"->"+capture.P0fSide(c.Server)+" "+c.P0F)
 			}
 			if c.MuonFP != "" {
 				muonfp = append(muonfp, hexFlow(c)+" "+c.MuonFP)
@@ -122,14 +89,14 @@ func checkCaptures(t *testing.T, folder string, k fingerprint.Kernel, by string)
 			}
 			known += len(c.Clients) + len(c.Stacks)
 		}
-		compare(t, name+" JA4 and JA3", want.ja4[name], ja4)
-		compare(t, name+" JA3", want.ja3[name], ja3)
+		capture.Compare(t, name+" JA4 and JA3", want.ja4[name], ja4)
+		capture.Compare(t, name+" JA3", want.ja3[name], ja3)
 		if why := tunnelled[name]; why != "" {
 			t.Logf("%s: SYNs left out: %s", name, why)
 			continue
 		}
-		compare(t, name+" p0f", unique(want.p0f[name]), p0f)
-		compare(t, name+" MuonFP", unique(want.muonfp[name]), muonfp)
+		capture.Compare(t, name+" p0f", unique(want.p0f[name]), p0f)
+		capture.Compare(t, name+" MuonFP", unique(want.muonfp[name]), muonfp)
 	}
 	if known < 10 {
 		t.Errorf("the catalogue knows only %d of what is in the captures", known)
@@ -141,49 +108,9 @@ func unique(rows []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(rows)))
 }
 
-// compare reports what differs between two lists, whatever their order.
-func compare(t *testing.T, name string, want, got []string) {
-	t.Helper()
-	slices.Sort(want)
-	slices.Sort(got)
-	if diff := cmp.Diff(want, got); diff != "" && len(want)+len(got) > 0 {
-		t.Errorf("%s (-want +got):\n%s", name, diff)
-	}
-}
-
 // hexFlow writes the addresses as most tables do.
 func hexFlow(c fingerprint.Connection) string {
 	return capture.Flow{Source: c.Client, Dest: c.Server}.String()
-}
-
-// p0fSide writes an address and a port as p0f does: IPv6 with all its zeros.
-func p0fSide(a netip.AddrPort) string {
-	address := a.Addr().String()
-	if a.Addr().Is6() {
-		var words []string
-		for pair := range slices.Chunk(a.Addr().AsSlice(), 2) {
-			words = append(words, fmt.Sprintf("%x", int(pair[0])<<8|int(pair[1])))
-		}
-		address = strings.Join(words, ":")
-	}
-	return fmt.Sprintf("%s/%d", address, a.Port())
-}
-
-func captureNames(t *testing.T, folder string) []string {
-	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(folder, "*", "*.pcap*"))
-	if err != nil || len(paths) < 50 {
-		t.Fatalf("%d captures, %v", len(paths), err)
-	}
-	var names []string
-	for _, path := range paths {
-		name, err := filepath.Rel(folder, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		names = append(names, filepath.ToSlash(name))
-	}
-	return names
 }
 
 func read(t *testing.T, path string, o fingerprint.Options) (all []fingerprint.Connection, err error) {

@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/support/clienthello"
 	"github.com/spillway/spillway/test/support/packet"
+	support "github.com/spillway/spillway/test/support/plane"
 )
 
 const (
@@ -226,7 +227,7 @@ var disturbances = []struct {
 }
 
 func (c *client) evict() {
-	c.p.must(c.p.maps[bpf.DataplaneMapFlows].Delete(keyOf(c.k.Source, c.k.Dest)))
+	c.p.must(c.p.maps[bpf.DataplaneMapFlows].Delete(support.KeyOf(c.k.Source, c.k.Dest)))
 }
 
 func (p *plane) idOf(name string) uint8 {

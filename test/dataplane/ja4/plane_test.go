@@ -3,7 +3,6 @@
 package ja4
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -165,27 +164,12 @@ func (p *plane) change(c loader.Change) {
 // flow returns what the kernel keeps of a connection; ok is false when it knows none.
 func (p *plane) flow(from, to netip.AddrPort) (flow bpf.Flow, ok bool) {
 	p.t.Helper()
-	err := p.maps[bpf.DataplaneMapFlows].Lookup(keyOf(from, to), &flow)
+	err := p.maps[bpf.DataplaneMapFlows].Lookup(support.KeyOf(from, to), &flow)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return flow, false
 	}
 	p.must(err)
 	return flow, true
-}
-
-func keyOf(from, to netip.AddrPort) bpf.FlowKey {
-	var k bpf.FlowKey
-	words := func(a netip.Addr) (w [4]uint32) {
-		b := a.As16()
-		for i := range w {
-			w[i] = binary.NativeEndian.Uint32(b[4*i:])
-		}
-		return w
-	}
-	port := func(n uint16) uint16 { return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, n)) }
-	k.Saddr, k.Daddr = words(from.Addr()), words(to.Addr())
-	k.Sport, k.Dport = port(from.Port()), port(to.Port())
-	return k
 }
 
 // run sends one frame and returns what becomes of it.

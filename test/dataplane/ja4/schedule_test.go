@@ -14,6 +14,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/support/clienthello"
 	"github.com/spillway/spillway/test/support/packet"
+	support "github.com/spillway/spillway/test/support/plane"
 )
 
 // schedule is the way of one visitor's hello through a bad network, beside a stranger who floods. It depends on seed and number
@@ -132,5 +133,5 @@ func (s *schedule) interfere(v *client, stranger string) {
 }
 
 func (c *client) evictIfThere() {
-	_ = c.p.maps[bpf.DataplaneMapFlows].Delete(keyOf(c.k.Source, c.k.Dest))
+	_ = c.p.maps[bpf.DataplaneMapFlows].Delete(support.KeyOf(c.k.Source, c.k.Dest))
 }

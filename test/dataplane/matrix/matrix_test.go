@@ -13,28 +13,11 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/test/dataplane/oracle/compare"
 	"github.com/spillway/spillway/test/model/oracle"
-	"github.com/spillway/spillway/test/support/plane"
 )
 
 var update = flag.Bool("update", false, "write docs/VERDICTS.md again")
 
 var page = filepath.Join("..", "..", "..", "docs", "VERDICTS.md")
-
-// openPlane opens a dataplane of the test's own.
-func openPlane(t *testing.T) *compare.Plane {
-	t.Helper()
-	plane.Need(t)
-	p, err := compare.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-	})
-	return p
-}
 
 func sections() []section {
 	return []section{tags(), options(), extensions(), fragments(), truncations(), flags(), lengths(), others()}
@@ -54,7 +37,7 @@ type result struct {
 
 // TestVerdicts runs every packet under every column, asserts what must hold for each, and compares the page.
 func TestVerdicts(t *testing.T) {
-	p := openPlane(t)
+	p := compare.OpenFor(t)
 	r := result{sections: sections(), columns: columns()}
 	for _, s := range r.sections {
 		byClass := make([][]cell, len(s.classes))

@@ -20,7 +20,7 @@ type corpusCase struct {
 
 // TestCorpus replays the named cases: every frame must come to what its case says, in the program and in the model.
 func TestCorpus(t *testing.T) {
-	replay(t, openPlane(t))
+	replay(t, compare.OpenFor(t))
 }
 
 // TestCorpusOfTheModel replays them without the program, and needs no kernel.

@@ -26,21 +26,6 @@ const (
 	workers     = 4 // building a generation is mostly waiting for the kernel
 )
 
-func openPlane(t *testing.T) *compare.Plane {
-	t.Helper()
-	plane.Need(t)
-	p, err := compare.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-	})
-	return p
-}
-
 // number reads a number from the environment.
 func number(t *testing.T, name string, otherwise uint64) uint64 {
 	t.Helper()
@@ -84,7 +69,7 @@ func TestProgramAndModelAgree(t *testing.T) {
 	var group sync.WaitGroup
 	tally := newTally()
 	for range workers {
-		p := openPlane(t)
+		p := compare.OpenFor(t)
 		group.Go(func() {
 			for failed.Load() < 5 {
 				round := next.Add(1) - 1

@@ -121,8 +121,7 @@ func TestConntrackStoresABlock(t *testing.T) {
 func TestConntrackStoresNoDoubtedBlock(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p, k := tracked(t, f)
-		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
-		p.swap(denyScanners())
+		p.scannerKnocks(k)
 		p.want("a hello whose ACK is behind", k.next(0, hello, 500), drops("tcp_fingerprint"))
 		p.wantNoFlow("doubted")
 		p.want("the hello", k.next(0, hello, 0), drops("tcp_fingerprint"))

@@ -16,13 +16,10 @@ import (
 
 // Port re-use heals also when Spillway did not see the new SYN, because a bypass was on while it came.
 func TestPortReuseHealsWhenTheSYNPassedABypass(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listen()
 		bot := r.connect(l, f.visitor, true)
-		p.want("the SYN of a scanner", bot.synAs(f.scan(f.visitor)), passes("no_match"))
-		p.swap(denyScanners())
+		p.scannerKnocks(bot)
 		p.wantBytes("its first payload", bot.write(request), drops("tcp_fingerprint"))
 		bot.reset()
 		visitor := r.connect(l, f.visitor, true)
@@ -40,9 +37,7 @@ func TestPortReuseHealsWhenTheSYNPassedABypass(t *testing.T) {
 
 // A client that only listens (a stream, a slow download before its first request) is established too.
 func TestSwapDoesNotCutAClientThatOnlyListens(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.visit(f.visitor)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
 		p.wantBytes("the ACK", k.ack, passes("handshake"))
@@ -79,12 +74,9 @@ func TestForgedRemoteConnectionBlocksNobody(t *testing.T) {
 
 // A first payload that begins one byte early: the stack trims it and takes the rest. It is a first payload all the same.
 func TestFirstPayloadThatOverlapsTheSYN(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.visit(f.visitor)
-		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
-		p.swap(denyScanners())
+		p.scannerKnocks(k)
 		early := k.acking(f.data(k.src, k.isn, append([]byte{0}, request...))).Bytes()
 		got := p.send(early)
 		if got.Action != "XDP_DROP" {

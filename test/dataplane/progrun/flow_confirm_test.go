@@ -19,9 +19,7 @@ import (
 
 // "Only a confirmed first payload makes a flow: an established socket…"
 func TestEstablishedSocketConfirms(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listen()
 		p.want("a forged hello: there is only a listener", f.data(f.visitor, botISN+1, hello), passes("unconfirmed"))
 		p.want("a forged SYN", f.syn(f.visitor), passes("no_match"))
@@ -47,9 +45,7 @@ func TestEstablishedSocketConfirms(t *testing.T) {
 
 // "…or a request socket whose ISN fits": the listener defers, so the handshake rests in a request socket.
 func TestRequestSocketConfirms(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listenWith(deferring, false)
 		k := r.connect(l, f.visitor, false)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
@@ -67,9 +63,7 @@ func TestRequestSocketConfirms(t *testing.T) {
 
 // Sockets of a listener that speaks multipath TCP confirm like others. Go's listeners do by default.
 func TestMultipathSocketConfirms(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.connect(r.listenWith(nil, true), f.visitor, true)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
 		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
@@ -102,9 +96,7 @@ func TestDualStackSocketConfirms(t *testing.T) {
 
 // A connection whose SYN carried data that the server took (Fast Open, RFC 7413) knows its ISN all the same.
 func TestFastOpenSocketConfirms(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		// 1 and 2: client and server; 4 and 0x200: without a cookie.
 		p.must(os.WriteFile("/proc/sys/net/ipv4/tcp_fastopen", []byte(strconv.Itoa(1|2|4|0x200)), 0o644))
 		l := r.listenWith(fastOpening, false)
@@ -127,12 +119,9 @@ func TestFastOpenSocketConfirms(t *testing.T) {
 
 // A flow that a forger provokes on a live connection is that connection's own, passes, and hides nothing.
 func TestForgedPayloadOnALiveConnection(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.visit(f.visitor)
-		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
-		p.swap(denyScanners())
+		p.scannerKnocks(k)
 		p.want("a forged payload before the first", k.at(70000, request), passes("midstream"))
 		flow := p.wantFlow("adopted", verdictPass, confirmed)
 		if flow.Isn != k.isn {

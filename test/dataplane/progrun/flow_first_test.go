@@ -10,12 +10,9 @@ import (
 // "If the payload at ISN + 1 comes again with other bytes it is parsed again and the stronger verdict wins": nothing
 // that comes second makes a block weaker.
 func TestSecondFirstPayloadNeverRelaxes(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.visit(f.visitor)
-		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
-		p.swap(denyScanners())
+		p.scannerKnocks(k)
 		p.want("the first payload", k.at(0, hello), drops("tcp_fingerprint"))
 		flow := p.wantFlow("blocked", verdictDrop, confirmed|firstPayload|hasFingerprint|hasTLS)
 		for name, other := range map[string][]byte{"other bytes": request, "one byte": hello[:1], "the same": hello,
@@ -28,12 +25,9 @@ func TestSecondFirstPayloadNeverRelaxes(t *testing.T) {
 
 // Garbage before the true hello does not spare the hello its judgement: the flow that it makes knows the socket's ISN.
 func TestGarbageBeforeTheHelloHidesNothing(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.visit(f.visitor)
-		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
-		p.swap(denyScanners())
+		p.scannerKnocks(k)
 		for _, n := range []uint32{1, 100, 1 << 16, 1 << 31, ^uint32(1 << 16)} {
 			got := p.send(k.at(n, request).Bytes())
 			if got.Action != "XDP_PASS" {

@@ -81,9 +81,7 @@ var ways = map[string]struct {
 // "A stored block holds only while that generation may enforce now, and the rule has not expired. So a mistaken drop
 // heals on the client's next packet": each way of taking back, and the packet after it.
 func TestABlockedFlowHeals(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listen()
 		for name, way := range ways {
 			stored := drops("known_flow")
@@ -144,9 +142,7 @@ func TestStableTakesOverABlock(t *testing.T) {
 
 // The deciding rule's end is the block's end.
 func TestABlockEndsWithItsRule(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listen()
 		var k *conn
 		data := func() []byte { return k.at(0, request).Bytes() }

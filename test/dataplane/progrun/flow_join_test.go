@@ -34,9 +34,7 @@ func TestPayloadJoinsOnlyAtISNPlusOne(t *testing.T) {
 // The same around a live connection: a spoofed SYN with a number of its own, and the payload that fits it, give the
 // visitor neither the forger's fingerprint nor the forger's verdict.
 func TestSpoofedSYNOnALiveConnection(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.visit(f.visitor)
 		forged := k.isn ^ 0x5a5a5a5a
 		spoofed := f.segment(f.visitor, packet.TCP{Seq: forged, Flags: packet.SYN, Window: 1024, Options: scannerOptions})
@@ -57,9 +55,7 @@ func TestSpoofedSYNOnALiveConnection(t *testing.T) {
 
 // "SYN, FIN and RST never delete or relax a flow": at no number and with no fingerprint.
 func TestSYNFINRSTNeverDeleteOrRelaxAFlow(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listen()
 		for _, blocked := range []bool{true, false} {
 			k := r.connect(l, f.visitor, true)
@@ -110,13 +106,10 @@ func (p *plane) pullAtFlow(k *conn, data result) {
 // "A new confirmed payload at a new ISN + 1 replaces it (port re-use)": a visitor who gets the address and port of a
 // blocked bot is served, from the bare ACK of the handshake on.
 func TestPortReuseHealsForANewVisitor(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listen()
 		bot := r.connect(l, f.visitor, true)
-		p.want("the SYN of a scanner", bot.synAs(f.scan(f.visitor)), passes("no_match"))
-		p.swap(denyScanners())
+		p.scannerKnocks(bot)
 		p.wantBytes("its first payload", bot.write(request), drops("tcp_fingerprint"))
 		bot.reset()
 		p.want("its next data", bot.at(uint32(len(request)), request), drops("known_flow"))
@@ -141,9 +134,7 @@ func TestPortReuseHealsForANewVisitor(t *testing.T) {
 
 // The other way round: the port of a visitor, taken over by a bot, is judged anew.
 func TestPortReuseIsJudgedAnew(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listen()
 		visitor := r.connect(l, f.visitor, true)
 		p.wantBytes("the visitor's SYN", visitor.syn, passes("no_match"))
@@ -159,12 +150,9 @@ func TestPortReuseIsJudgedAnew(t *testing.T) {
 
 // A blocked client cannot play a new connection: its socket knows the number of the one it has.
 func TestBlockedClientCannotForgeANewConnection(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.visit(f.visitor)
-		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
-		p.swap(denyScanners())
+		p.scannerKnocks(k)
 		p.wantBytes("its first payload", k.write(request), drops("tcp_fingerprint"))
 		flow, _ := p.flow()
 		forged := k.isn + 1<<20

@@ -15,9 +15,7 @@ import (
 // "Established connections are not newly blocked by a swap": the worst bundle there is cuts no connection that passes,
 // whether Spillway saw it begin or found it in the middle.
 func TestEstablishedConnectionsAreNotNewlyBlocked(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listen()
 		for name, begin := range map[string]func(*plane, *conn){
 			"seen from its SYN on": func(p *plane, k *conn) {
@@ -53,9 +51,7 @@ func TestEstablishedConnectionsAreNotNewlyBlocked(t *testing.T) {
 
 // "New blocks begin at a SYN or a first payload": the same source's next connection is blocked.
 func TestNewBlocksBeginAtASYNOrAFirstPayload(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listen()
 		old := r.connect(l, f.visitor, true)
 		p.wantBytes("a visitor's first payload", old.write(request), passes("not_hello"))
@@ -104,8 +100,7 @@ func TestFlowKeepsItsFingerprintForScoringAgain(t *testing.T) {
 		one.Syns = 1
 		p := openSized(t, one).site(f, nothing())
 		k := r.visit(f.visitor)
-		p.want("the SYN of a scanner", k.synAs(f.scan(f.visitor)), passes("no_match"))
-		p.swap(denyScanners())
+		p.scannerKnocks(k)
 		p.wantBytes("its first payload", k.write(request), drops("tcp_fingerprint"))
 		p.want("another SYN takes the only place", f.syn(f.other), passes("no_match"))
 		p.swap(denyScanners())
@@ -134,9 +129,7 @@ func TestProtectedAddedLaterRelaxes(t *testing.T) {
 
 // "A ban alone may cut an established flow."
 func TestABanAloneMayCutAnEstablishedFlow(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.visit(f.visitor)
 		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 		flow, _ := p.flow()
@@ -168,9 +161,7 @@ func TestABanAloneMayCutAnEstablishedFlow(t *testing.T) {
 
 // A ban that something stood above when the connection began counts as soon as that is gone.
 func TestABanIsNotForgottenWhereItWasOverruled(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		p.must(p.Ban(host(f.protected), time.Hour))
 		k := r.visit(f.protected)
 		p.wantBytes("a protected source's first payload", k.write(request), passes("protected").by("none"))
@@ -199,9 +190,7 @@ func TestRaisingTheModeCutsNobody(t *testing.T) {
 
 // A ban that ends lets the flow go on without anybody's help.
 func TestABanThatEndsLetsTheFlowGoOn(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.visit(f.visitor)
 		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 		data := k.at(100, request).Bytes()
@@ -222,9 +211,7 @@ func TestABanThatEndsLetsTheFlowGoOn(t *testing.T) {
 
 // What a socket has taken in makes a connection that no swap may cut, also where its flow was evicted: a ban alone can.
 func TestAnEvictedFlowIsNotCutByASwap(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.visit(f.visitor)
 		p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 		p.swap(f.everyone())

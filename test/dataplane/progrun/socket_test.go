@@ -35,6 +35,15 @@ type room struct {
 	capture int // packet socket on lo
 }
 
+// eachRoom runs a test over both families, in a room of its own and with a borrowed dataplane that blocks nothing yet.
+func eachRoom(t *testing.T, test func(t *testing.T, f family, r *room, p *plane)) {
+	t.Helper()
+	eachFamily(t, func(t *testing.T, f family) {
+		r := enter(t, f)
+		test(t, f, r, borrow(t).site(f, nothing()))
+	})
+}
+
 // enter puts the calling test into a room. The kernel makes an IPv6 address usable by a worker of its own, after the answer to
 // who adds it: enter waits until each can be bound and reached.
 func enter(t *testing.T, f family) *room {
@@ -287,6 +296,13 @@ func (k *conn) synAs(f packet.Frame) packet.Frame {
 	tcp.Seq = k.isn
 	f.Body = tcp
 	return f
+}
+
+// scannerKnocks shows the connection's SYN as a scanner would have sent it, and denies scanners from then on.
+func (p *plane) scannerKnocks(k *conn) {
+	p.t.Helper()
+	p.want("the SYN of a scanner", k.synAs(k.r.f.scan(k.src)), passes("no_match"))
+	p.swap(denyScanners())
 }
 
 // with returns f with other flags.

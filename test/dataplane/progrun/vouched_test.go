@@ -89,9 +89,7 @@ func TestVouchesEnd(t *testing.T) {
 // A connection that is blocked already goes on once somebody vouches for its source, as it does for a new allowlist line,
 // and is not blocked again when the vouch ends.
 func TestVouchHealsABlockedConnection(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		r := enter(t, f)
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.connect(r.listen(), f.visitor, true)
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
 		p.swap(deny(f.visitor))

@@ -17,6 +17,7 @@ import (
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/support/packet"
+	"github.com/spillway/spillway/test/support/plane"
 	"github.com/spillway/spillway/test/support/world"
 	"github.com/spillway/spillway/userspace/lab"
 )
@@ -182,7 +183,7 @@ func (r *rig) playWith(s *schedule, port uint16, before func(step int)) play {
 		}
 	}
 	p := play{lives: r.s.forget()}
-	err := r.flows.Lookup(keyOf(c.from, c.to), &p.flow)
+	err := r.flows.Lookup(plane.KeyOf(c.from, c.to), &p.flow)
 	if !errors.Is(err, ebpf.ErrKeyNotExist) {
 		r.must(err)
 		p.known = p.flow.Isn == c.isn
@@ -203,19 +204,4 @@ func (r *rig) former(c *client) {
 	old.send(segment{at: len(stream), flags: packet.RST | packet.ACK})
 	r.s.forget()
 	c.clock += 1000
-}
-
-func keyOf(from, to netip.AddrPort) bpf.FlowKey {
-	var k bpf.FlowKey
-	words := func(a netip.Addr) (w [4]uint32) {
-		b := a.As16()
-		for i := range w {
-			w[i] = binary.NativeEndian.Uint32(b[4*i:])
-		}
-		return w
-	}
-	port := func(n uint16) uint16 { return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, n)) }
-	k.Saddr, k.Daddr = words(from.Addr()), words(to.Addr())
-	k.Sport, k.Dport = port(from.Port()), port(to.Port())
-	return k
 }

@@ -5,13 +5,8 @@ package reference_test
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/test/model/reference"
 	"github.com/spillway/spillway/test/support/capture"
@@ -63,33 +58,6 @@ func packetsOf(t *testing.T, path string) []capture.Packet {
 	return packets
 }
 
-// compare reports what differs between two lists, whatever their order.
-func compare(t *testing.T, name string, want, got []string) {
-	t.Helper()
-	slices.Sort(want)
-	slices.Sort(got)
-	if diff := cmp.Diff(want, got); diff != "" && len(want)+len(got) > 0 {
-		t.Errorf("%s (-want +got):\n%s", name, diff)
-	}
-}
-
-func captureNames(t *testing.T, folder string) []string {
-	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(folder, "*", "*.pcap*"))
-	if err != nil || len(paths) < 50 {
-		t.Fatalf("%d captures, %v", len(paths), err)
-	}
-	var names []string
-	for _, path := range paths {
-		name, err := filepath.Rel(folder, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		names = append(names, filepath.ToSlash(name))
-	}
-	return names
-}
-
 func TestJA4OfCaptures(t *testing.T) {
 	folder := capture.Folder(t)
 	want := map[string][]string{}
@@ -98,7 +66,7 @@ func TestJA4OfCaptures(t *testing.T) {
 			want[row[0]] = append(want[row[0]], fmt.Sprint(row[10], " ", row[2], " ", row[3], " ", row[4]))
 		}
 	}
-	for _, name := range captureNames(t, folder) {
+	for _, name := range capture.Names(t, folder) {
 		var got []string
 		for _, f := range hellosOf(t, filepath.Join(folder, name)) {
 			_, hash, err := f.hello.JA3()
@@ -107,46 +75,17 @@ func TestJA4OfCaptures(t *testing.T) {
 			}
 			got = append(got, fmt.Sprint(f.flow, " ", f.hello.JA4(), " ", hash, " ", len(f.hello.Message)))
 		}
-		compare(t, name, want[name], got)
+		capture.Compare(t, name, want[name], got)
 	}
-}
-
-// overUDP are the rows of tshark's table that are not of TLS over TCP, by capture and frame, which is all that this
-// package reads.
-var overUDP = map[string]string{
-	"arkime/arkime_synthetic.pcap 299":                   "DTLS",
-	"arkime/arkime_synthetic.pcap 564":                   "DTLS",
-	"arkime/arkime_synthetic.pcap 625":                   "QUIC",
-	"arkime/cloudshark-dtls1.pcap 1":                     "DTLS",
-	"arkime/quicietf.pcap 1":                             "QUIC",
-	"arkime/wireshark-dtls0.pcap 1":                      "DTLS",
-	"arkime/wireshark-dtls0.pcap 3":                      "DTLS",
-	"arkime/wireshark-dtls12.pcap 1":                     "DTLS",
-	"arkime/wireshark-dtls12.pcap 3":                     "DTLS",
-	"suricata-verify/ja4-rules__input.pcap 47":           "QUIC",
-	"suricata-verify/ja4-tls-quic__input.pcap 47":        "QUIC",
-	"suricata-verify/quic-ack3__input.pcap 1":            "QUIC",
-	"suricata-verify/quic-frag-middle-gap__input.pcap 3": "QUIC",
-	"suricata-verify/quic-frag-wait__input.pcap 2":       "QUIC",
-	"suricata-verify/quic-frag__input.pcap 2":            "QUIC",
-	"suricata-verify/quic-ietf-ja3__input.pcap 1":        "QUIC",
-	"suricata-verify/quic-v2-ja3__input.pcap 1":          "QUIC",
 }
 
 func TestJA3OfCaptures(t *testing.T) {
 	folder := capture.Folder(t)
-	want, left := map[string][]string{}, 0
-	for _, row := range capture.Table(t, folder, "tshark-4.0.17-ja3.tsv") {
-		if overUDP[row[0]+" "+row[1]] != "" {
-			left++
-			continue
-		}
+	want := map[string][]string{}
+	for _, row := range capture.JA3(t, folder) {
 		want[row[0]] = append(want[row[0]], fmt.Sprint(row[1], " ", row[2], " ", row[3]))
 	}
-	if left != len(overUDP) {
-		t.Errorf("%d rows left out, %d known", left, len(overUDP))
-	}
-	for _, name := range captureNames(t, folder) {
+	for _, name := range capture.Names(t, folder) {
 		var got []string
 		for _, f := range hellosOf(t, filepath.Join(folder, name)) {
 			text, hash, err := f.hello.JA3()
@@ -155,7 +94,7 @@ func TestJA3OfCaptures(t *testing.T) {
 			}
 			got = append(got, fmt.Sprint(f.frame, " ", hash, " ", text))
 		}
-		compare(t, name, want[name], got)
+		capture.Compare(t, name, want[name], got)
 	}
 }
 
@@ -168,7 +107,7 @@ func TestSYNsOfCaptures(t *testing.T) {
 	for _, row := range capture.Table(t, folder, "muonfp-syn.tsv") {
 		wantMuonFP[row[0]] = append(wantMuonFP[row[0]], row[1]+" "+row[2])
 	}
-	for _, name := range captureNames(t, folder) {
+	for _, name := range capture.Names(t, folder) {
 		var gotP0f, gotMuonFP []string
 		for _, p := range packetsOf(t, filepath.Join(folder, name)) {
 			flow, _, ok := p.TCP()
@@ -176,26 +115,13 @@ func TestSYNsOfCaptures(t *testing.T) {
 				continue
 			}
 			if s, err := reference.P0f(p.IP); err == nil && p.Under == "" { // p0f reads nothing but the outer packet
-				gotP0f = append(gotP0f, p0fSide(flow.Source)+"->"+p0fSide(flow.Dest)+" "+s)
+				gotP0f = append(gotP0f, capture.P0fSide(flow.Source)+"->"+capture.P0fSide(flow.Dest)+" "+s)
 			}
 			if s, err := reference.MuonFP(p.IP); err == nil {
 				gotMuonFP = append(gotMuonFP, flow.String()+" "+s)
 			}
 		}
-		compare(t, name+" p0f", wantP0f[name], gotP0f)
-		compare(t, name+" muonfp", wantMuonFP[name], gotMuonFP)
+		capture.Compare(t, name+" p0f", wantP0f[name], gotP0f)
+		capture.Compare(t, name+" muonfp", wantMuonFP[name], gotMuonFP)
 	}
-}
-
-// p0fSide writes an address and a port as p0f does: IPv6 with all its zeros.
-func p0fSide(a netip.AddrPort) string {
-	address := a.Addr().String()
-	if a.Addr().Is6() {
-		var words []string
-		for pair := range slices.Chunk(a.Addr().AsSlice(), 2) {
-			words = append(words, fmt.Sprintf("%x", int(pair[0])<<8|int(pair[1])))
-		}
-		address = strings.Join(words, ":")
-	}
-	return fmt.Sprintf("%s/%d", address, a.Port())
 }

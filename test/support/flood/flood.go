@@ -61,6 +61,21 @@ func New(f Frame, ifindex int) (*Flood, error) {
 // Close frees the program.
 func (f *Flood) Close() error { return f.program.Close() }
 
+// Until sends frames out of that device until ctx ends, and returns how many, as Send counts.
+func Until(ctx context.Context, frame Frame, ifindex int) (sent int, err error) {
+	f, err := New(frame, ifindex)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	for err == nil && ctx.Err() == nil {
+		var n int
+		n, err = f.Send(ctx, 1<<16)
+		sent += n
+	}
+	return sent, err
+}
+
 // Send sends count frames, or fewer when ctx ends, and returns how many it handed to the device. What arrived is for
 // the receiver's counters to say: a full ring loses frames silently.
 func (f *Flood) Send(ctx context.Context, count int) (int, error) {

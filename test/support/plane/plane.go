@@ -118,6 +118,17 @@ func (p *Plane) change(c loader.Change) error {
 	return err
 }
 
+// WebHost is a host file with a web server of its own, TLS and plain, that blocks.
+func WebHost() *config.Host {
+	h := config.DefaultHost()
+	h.MaxMode = config.ModeEnforce
+	h.Services = []config.Service{
+		{Name: "web", Addresses: []config.Address{{}}, Port: 443, Kind: config.KindTLS, Local: true},
+		{Name: "plain", Addresses: []config.Address{{}}, Port: 80, Kind: config.KindHTTP, Local: true},
+	}
+	return h
+}
+
 // Enforce puts host and bundle into force in the host file's mode, with an agent that lives.
 func Enforce(d *loader.Dataplane, h *config.Host, b *config.Bundle) error {
 	p := Plane{Dataplane: d}

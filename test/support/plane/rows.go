@@ -53,6 +53,22 @@ func Fill[V any](m *ebpf.Map, value V) error {
 	return nil
 }
 
+// KeyOf is the key of a connection from a client, as the dataplane writes it: in network order, IPv4 mapped into IPv6.
+func KeyOf(from, to netip.AddrPort) bpf.FlowKey {
+	var k bpf.FlowKey
+	words := func(a netip.Addr) (w [4]uint32) {
+		b := a.As16()
+		for i := range w {
+			w[i] = binary.NativeEndian.Uint32(b[4*i:])
+		}
+		return w
+	}
+	port := func(n uint16) uint16 { return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, n)) }
+	k.Saddr, k.Daddr = words(from.Addr()), words(to.Addr())
+	k.Sport, k.Dport = port(from.Port()), port(to.Port())
+	return k
+}
+
 // ClientOf reads the client's side of a flow's key, which is in network order; IPv4 is mapped into IPv6 there.
 func ClientOf(key bpf.FlowKey) netip.AddrPort {
 	var addr [16]byte

@@ -3,6 +3,7 @@
 package world
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -14,6 +15,8 @@ type Traffic struct {
 	Visitors *lab.Visitors
 	Scanner  *lab.Scanner
 	Crawler  *lab.Crawler
+
+	scanned, crawled uint64 // what bots had got at the last Count
 }
 
 // StartTraffic starts a web server and who knocks on it.
@@ -55,6 +58,21 @@ func (tr *Traffic) BotsAreServed(t *testing.T) {
 	Eventually(t, "bots are answered", func() bool {
 		return tr.Scanner.Total().Answered > scan.Answered+50 && tr.Crawler.Total().Served() > crawl.Served()+2
 	})
+}
+
+// Count takes what bots got so far as given.
+func (tr *Traffic) Count() {
+	tr.scanned, tr.crawled = tr.Scanner.Total().Answered, tr.Crawler.Total().Served()
+}
+
+// Leaked says what bots got since Count, which is what counts from then on; "" is nothing.
+func (tr *Traffic) Leaked() string {
+	scanned, crawled := tr.scanned, tr.crawled
+	tr.Count()
+	if scanned, crawled = tr.scanned-scanned, tr.crawled-crawled; scanned+crawled == 0 {
+		return ""
+	}
+	return fmt.Sprintf("bots got through: %d SYNs answered, %d pages served", scanned, crawled)
 }
 
 // VisitorsNeverNoticed stops the visitors and asks for a spotless record.

@@ -72,7 +72,7 @@ func New(t *testing.T) *World {
 			t.Errorf("close the lab: %v", err)
 		}
 	})
-	w := &World{Lab: l, t: t, Pins: testPins(t), Host: testHost()}
+	w := &World{Lab: l, t: t, Pins: testPins(t), Host: plane.WebHost()}
 	w.open()
 	return w
 }
@@ -114,16 +114,6 @@ func (w *World) open() {
 	}
 	d := w.Dataplane
 	w.t.Cleanup(func() { _ = d.Close() })
-}
-
-func testHost() *config.Host {
-	h := config.DefaultHost()
-	h.MaxMode = config.ModeEnforce
-	h.Services = []config.Service{
-		{Name: "web", Addresses: []config.Address{{}}, Port: 443, Kind: config.KindTLS, Local: true},
-		{Name: "plain", Addresses: []config.Address{{}}, Port: 80, Kind: config.KindHTTP, Local: true},
-	}
-	return h
 }
 
 // Publish builds host and bundle and points the control word at them.

@@ -205,19 +205,9 @@ func runFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack, known 
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		err := e.Out.Do(func() error {
-			f, err := flood.New(a.frame, e.OutIndex)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = f.Close() }()
-			for ctx.Err() == nil {
-				n, err := f.Send(ctx, 1<<16)
-				sent += n
-				if err != nil {
-					return err
-				}
-			}
-			return nil
+			var err error
+			sent, err = flood.Until(ctx, a.frame, e.OutIndex)
+			return err
 		})
 		if err != nil {
 			t.Errorf("flood: %v", err)

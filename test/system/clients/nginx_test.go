@@ -27,31 +27,15 @@ const nginxPort = 8443
 
 // The lab's own nginx speaks TLS 1.2, the default of Debian's; sites configure 1.3, and with it come the session
 // tickets that change a browser's next ClientHello. It ends each connection after one answer, so that a second visit
-// is a second connection. The verbs are: folder, port, body.
-const nginxConf = `daemon off;
-master_process off;
-user root;
-pid %[1]s/nginx.pid;
-error_log stderr warn;
-events { worker_connections 1024; }
-http {
-	access_log off;
-	keepalive_timeout 0;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
-	ssl_certificate %[1]s/cert.pem;
-	ssl_certificate_key %[1]s/key.pem;
+// is a second connection. The verbs are: port, body.
+const nginxConf = `	keepalive_timeout 0;
 	ssl_protocols TLSv1.2 TLSv1.3;
 	server {
-		listen 0.0.0.0:%[2]d ssl;
+		listen 0.0.0.0:%d ssl;
 		default_type text/plain;
-		location / { return 200 "%[3]s\n"; }
+		location / { return 200 "%s\n"; }
 		location /again { return 200 "again\n"; }
 	}
-}
 `
 
 // startNginx starts a real nginx in the edge's namespace and waits until it answers. It returns its certificate.
@@ -64,7 +48,7 @@ func startNginx(t *testing.T, w *world.World) (certificate []byte) {
 	certificate, key := newCertificate(t)
 	write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}))
 	write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
-	write("nginx.conf", fmt.Appendf(nil, nginxConf, folder, nginxPort, served))
+	write("nginx.conf", []byte(world.NginxConf(folder, "warn", fmt.Sprintf(nginxConf, nginxPort, served))))
 	need(t, "nginx")
 	cmd := exec.Command("nginx", "-e", "stderr", "-p", folder, "-c", filepath.Join(folder, "nginx.conf"))
 	world.Must(t, w.Edge.Start(cmd))

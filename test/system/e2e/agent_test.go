@@ -9,25 +9,13 @@ import (
 	"github.com/spillway/spillway/test/support/world"
 )
 
-const denyBoth = `rules:
-  - {id: net, label: denied-network, score: 100}
-  - {id: scan, label: scanner, score: 90}
-features:
-  prefixes:
-    - {list: own, rule: net, entries: [198.18.66.0/24, "2001:db8:66::/64"]}
-  tcp:
-    - {rule: scan, muonfp: "1024:2:1460:"}
-policy:
-  default: {drop: 80}
-`
-
 // One life of an edge: apply, kill, adopt, rollback and bypass without an agent.
 func TestAgentKilledAdoptedRolledBackBypassed(t *testing.T) {
 	e := world.NewEdge(t)
 	tr := world.StartTraffic(t, e)
 	e.Start()
 	tr.BotsAreServed(t)
-	bundle := e.WriteBundle("deny", denyBoth)
+	bundle := e.WriteBundle("deny", world.DenyBots())
 	e.MustCLI("apply", bundle, "--yes")
 	tr.BotsAreStopped(t)
 	before := e.Adopt().Control()
@@ -65,7 +53,7 @@ func TestUnconfirmedApplyGoesBackWithoutAnAgent(t *testing.T) {
 	e := world.NewEdge(t)
 	tr := world.StartTraffic(t, e)
 	e.Start()
-	e.MustCLI("apply", e.WriteBundle("deny", denyBoth), "--yes", "--confirm", "10m")
+	e.MustCLI("apply", e.WriteBundle("deny", world.DenyBots()), "--yes", "--confirm", "10m")
 	tr.BotsAreStopped(t)
 	e.Kill()
 	tr.BotsAreServed(t)
@@ -80,7 +68,7 @@ func TestAgentLostPassesEverything(t *testing.T) {
 	e.WriteHost("enforce", "guards: {lease: 1s, agent_timeout: 3s}")
 	tr := world.StartTraffic(t, e)
 	e.Start()
-	e.MustCLI("apply", e.WriteBundle("deny", denyBoth), "--yes")
+	e.MustCLI("apply", e.WriteBundle("deny", world.DenyBots()), "--yes")
 	tr.BotsAreStopped(t)
 	e.Kill()
 	tr.BotsAreServed(t)

@@ -14,7 +14,7 @@ import (
 func TestA1RootThenUnitAndBack(t *testing.T) {
 	e := world.NewEdge(t)
 	tr := world.StartTraffic(t, e)
-	deny, more := e.WriteBundle("deny", denyBoth), e.WriteBundle("more", strings.Replace(denyBoth, "198.18.66.0/24", "198.18.66.0/24, 203.0.113.0/24", 1))
+	deny, more := e.WriteBundle("deny", world.DenyBots()), e.WriteBundle("more", world.DenyBots("203.0.113.0/24"))
 	for i, step := range []struct {
 		name  string
 		start func()
@@ -59,7 +59,7 @@ func TestA1CommandsAsTheAgentsUser(t *testing.T) {
 			t.Fatalf("spillway %v as the agent's user: exit %d: %s", args, code, out)
 		}
 	}
-	do("apply", e.WriteBundle("deny", denyBoth), "--yes")
+	do("apply", e.WriteBundle("deny", world.DenyBots()), "--yes")
 	do("status")
 	do("verify")
 	do("doctor")

@@ -51,7 +51,7 @@ func TestA1AgentSeesWhatItsUnitShows(t *testing.T) {
 		world.Eventually(t, "the agent answers", e.Answers)
 	}
 	start()
-	e.MustCLI("apply", e.WriteBundle("deny", denyBoth), "--yes")
+	e.MustCLI("apply", e.WriteBundle("deny", world.DenyBots()), "--yes")
 	tr.BotsAreStopped(t)
 	e.MustCLI("reload")
 	e.MustCLI("verify")
@@ -121,7 +121,7 @@ func TestA13SquattedPins(t *testing.T) {
 	world.Must(t, os.RemoveAll(e.Pins))
 
 	e.Start()
-	e.MustCLI("apply", e.WriteBundle("deny", denyBoth), "--yes")
+	e.MustCLI("apply", e.WriteBundle("deny", world.DenyBots()), "--yes")
 	tr.BotsAreStopped(t)
 	e.Kill()
 	world.Must(t, os.Chown(e.Pins, stranger, stranger))

@@ -90,7 +90,7 @@ func TestA16StartsRecoverFromWhatTheLibraryRemembers(t *testing.T) {
 			if renewed += n; n > 1 {
 				s.wrong(t, name, fmt.Sprintf("it was started anew %d times", n))
 			}
-			if leak := s.leaked(); leak != "" {
+			if leak := s.tr.Leaked(); leak != "" {
 				s.wrong(t, name, leak)
 			}
 		}

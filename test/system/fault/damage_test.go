@@ -102,7 +102,7 @@ func TestDamagedState(t *testing.T) {
 				s.wrong(t, d.name, fmt.Sprintf("what is in force is %s %v, was %s", after, after.Wrong, before))
 			}
 			s.Kill()
-			if leak := s.leaked(); leak != "" {
+			if leak := s.tr.Leaked(); leak != "" {
 				s.wrong(t, d.name, leak)
 			}
 		}

@@ -48,7 +48,7 @@ func TestKilledTenTimesASecond(t *testing.T) {
 		}
 	}
 	world.Must(t, watch.Close())
-	if leak := s.leaked(); leak != "" {
+	if leak := s.tr.Leaked(); leak != "" {
 		t.Error(leak)
 	}
 	if flood := flood.Stop(); flood.Answered > 0 || flood.Sent == 0 {

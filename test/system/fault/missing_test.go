@@ -144,7 +144,7 @@ func TestLockedDownKernel(t *testing.T) {
 		_, err := in.Disarm()
 		world.Must(t, err)
 		if pinned {
-			if leak := s.leaked(); leak != "" {
+			if leak := s.tr.Leaked(); leak != "" {
 				t.Error(leak)
 			}
 			if !within(patience, func() bool { return len(s.healthy()) == 0 }) {

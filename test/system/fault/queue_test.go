@@ -294,7 +294,7 @@ func (q *queueSite) point(t *testing.T, o queued, in *inject.Listener, at int, f
 	next := q.look(t)
 	told := q.Log()[logged:] + q.said
 	q.wrong(t, name+", next start", o.judgeAfter(q, before, found, next, told, accepted, failed)...)
-	if leak := q.leaked(); leak != "" {
+	if leak := q.tr.Leaked(); leak != "" {
 		q.wrong(t, name, leak)
 	}
 	return report

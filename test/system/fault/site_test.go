@@ -20,19 +20,6 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 )
 
-// deny blocks the bots of the lab; %s is one more prefix, which makes bundles differ.
-const deny = `rules:
-  - {id: net, label: denied-network, score: 100}
-  - {id: scan, label: scanner, score: 90}
-features:
-  prefixes:
-    - {list: own, rule: net, entries: [198.18.66.0/24, "2001:db8:66::/64", %s]}
-  tcp:
-    - {rule: scan, muonfp: "1024:2:1460:"}
-policy:
-  default: {drop: 80}
-`
-
 var sites atomic.Int64
 
 // sizes are small, so that starts are fast, and a site's own, so that its maps can be told from all others.
@@ -55,10 +42,8 @@ type site struct {
 	limits  string
 	sizes   []uint32
 	forgot  map[uint32]bool // generations whose moment of compilation the disk refused
-	scan    uint64
-	crawl   uint64
-	trouble []string // what wrong points there were
-	said    string   // what the last command said
+	trouble []string        // what wrong points there were
+	said    string          // what the last command said
 }
 
 func newSite(t *testing.T) *site {
@@ -74,7 +59,7 @@ func newSite(t *testing.T) *site {
 	}
 	s.writeHost(0)
 	for i, more := range []string{"198.51.100.0/24", "203.0.113.0/24"} {
-		path := s.WriteBundle(fmt.Sprintf("deny-%d", i), fmt.Sprintf(deny, more))
+		path := s.WriteBundle(fmt.Sprintf("deny-%d", i), world.DenyBots(more))
 		b, err := config.LoadBundle(path, s.hosts[0], config.BundleOptions{})
 		world.Must(t, err)
 		s.bundles[b.Digest], s.parsed[b.Digest] = path, b
@@ -104,7 +89,7 @@ func (s *site) protect(t *testing.T, in *inject.Listener) {
 		data, err := os.ReadFile(filepath.Join(s.State(), "record.json"))
 		return err == nil && strings.Contains(string(data), "last_known_good") && !strings.Contains(string(data), "bake_until")
 	})
-	s.count()
+	s.tr.Count()
 }
 
 // other returns the file of a bundle that is not d.
@@ -147,21 +132,6 @@ func (s *site) verify() (*api.Verification, error) {
 	defer c.Close()
 	v, err := c.Verify(ctx)
 	return v, s.asked(err)
-}
-
-// count takes what bots got so far as given.
-func (s *site) count() {
-	s.scan, s.crawl = s.tr.Scanner.Total().Answered, s.tr.Crawler.Total().Served()
-}
-
-// leaked says what bots got since count; "" is nothing.
-func (s *site) leaked() string {
-	scan, crawl := s.tr.Scanner.Total().Answered-s.scan, s.tr.Crawler.Total().Served()-s.crawl
-	if scan == 0 && crawl == 0 {
-		return ""
-	}
-	s.count()
-	return fmt.Sprintf("bots got through: %d SYNs answered, %d pages served", scan, crawl)
 }
 
 // healthy says what is wrong with a plainly running agent: it must protect, and the kernel must hold what it should.

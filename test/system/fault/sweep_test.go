@@ -150,7 +150,7 @@ func (s *site) settle(t *testing.T) {
 	}
 	if at.Bypass {
 		s.MustCLI("bypass", "off")
-		s.count()
+		s.tr.Count()
 	}
 }
 
@@ -185,8 +185,8 @@ func (s *site) point(t *testing.T, o operation, in *inject.Listener, at int, f i
 	s.start(t, in)
 	s.wrong(t, name+", next start", o.judgeNext(s, found, s.look(t))...)
 	if o.opens {
-		s.count()
-	} else if leak := s.leaked(); leak != "" {
+		s.tr.Count()
+	} else if leak := s.tr.Leaked(); leak != "" {
 		s.wrong(t, name, leak)
 	}
 	return report.Hit

@@ -30,23 +30,8 @@ import (
 )
 
 // It keeps waiting for a client's request for ten minutes: what it forgets within a test, it forgot because of an RST.
-const nginxConf = `daemon off;
-master_process off;
-user root;
-pid %[1]s/nginx.pid;
-error_log stderr warn;
-events { worker_connections 1024; }
-http {
-	access_log off;
-	keepalive_timeout 0;
+const nginxConf = `	keepalive_timeout 0;
 	client_header_timeout 600s;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
-	ssl_certificate %[1]s/cert.pem;
-	ssl_certificate_key %[1]s/key.pem;
 	ssl_protocols TLSv1.2 TLSv1.3;
 	server {
 		listen 0.0.0.0:443 ssl;
@@ -57,10 +42,9 @@ http {
 		location / { return 200 "served\n"; }
 	}
 	server {
-		listen unix:%[1]s/status.sock;
+		listen unix:%s/status.sock;
 		location / { stub_status; }
 	}
-}
 `
 
 // site is a world whose edge runs a real nginx.
@@ -78,7 +62,7 @@ func newSite(t *testing.T) *site {
 	certificate, key := newCertificate(t)
 	s.write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}))
 	s.write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
-	s.write("nginx.conf", fmt.Appendf(nil, nginxConf, s.folder))
+	s.write("nginx.conf", []byte(world.NginxConf(s.folder, "warn", fmt.Sprintf(nginxConf, s.folder))))
 	world.Must(t, s.Out.Do(func() error { return receive(s.OutIf) }))
 	cmd := exec.Command(path, "-e", "stderr", "-p", s.folder, "-c", filepath.Join(s.folder, "nginx.conf"))
 	cmd.Stderr = os.Stderr

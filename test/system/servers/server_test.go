@@ -46,30 +46,15 @@ var servers = []server{
 	}},
 }
 
-// The verbs are: folder, port, more words of the listener.
-const nginxConf = `daemon off;
-master_process off;
-user root;
-pid %[1]s/nginx.pid;
-error_log stderr crit;
-events { worker_connections 1024; }
-http {
-	access_log off;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
-	ssl_certificate %[1]s/cert.pem;
-	ssl_certificate_key %[1]s/key.pem;
-	server {
-		listen 0.0.0.0:%[2]d ssl%[3]s;
-		listen [::]:%[2]d ssl ipv6only=on%[3]s;
+// The verbs are: port, more words of the listener.
+const nginxConf = `	server {
+		listen 0.0.0.0:%[1]d ssl%[2]s;
+		listen [::]:%[1]d ssl ipv6only=on%[2]s;
 		return 204;
 	}
-}
 `
 
+// The verbs are: folder, port, more words of the listener.
 const haproxyConf = `defaults
 	mode http
 	timeout connect 5s
@@ -100,7 +85,7 @@ func (s *site) serve(some ...server) {
 			if v.proxied {
 				nginx, haproxy = " proxy_protocol", " accept-proxy"
 			}
-			s.write(filepath.Join(folder, "nginx.conf"), fmt.Sprintf(nginxConf, folder, v.port, nginx))
+			s.write(filepath.Join(folder, "nginx.conf"), world.NginxConf(folder, "crit", fmt.Sprintf(nginxConf, v.port, nginx)))
 			s.write(filepath.Join(folder, "haproxy.cfg"), fmt.Sprintf(haproxyConf, folder, v.port, haproxy))
 			s.start(s.namespace(p), v.run(folder, v.port))
 		}

@@ -138,19 +138,9 @@ func startFlood(t *testing.T, w *world.World) (stop func() int) {
 	sent := 0
 	wg.Go(func() {
 		err := w.Out.Do(func() error {
-			f, err := flood.New(flood.Frame{Bytes: frame, RandomSeq: true}, w.OutIndex)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = f.Close() }()
-			for ctx.Err() == nil {
-				n, err := f.Send(ctx, 1<<16)
-				sent += n
-				if err != nil {
-					return err
-				}
-			}
-			return nil
+			var err error
+			sent, err = flood.Until(ctx, flood.Frame{Bytes: frame, RandomSeq: true}, w.OutIndex)
+			return err
 		})
 		if err != nil {
 			t.Errorf("flood: %v", err)

@@ -20,18 +20,6 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 )
 
-const deny = `rules:
-  - {id: net, label: denied-network, score: 100}
-  - {id: scan, label: scanner, score: 90}
-features:
-  prefixes:
-    - {list: own, rule: net, entries: [198.18.66.0/24, "2001:db8:66::/64", %s]}
-  tcp:
-    - {rule: scan, muonfp: "1024:2:1460:"}
-policy:
-  default: {drop: 80}
-`
-
 const small = `capacity: {prefixes_v4: 256, prefixes_v6: 256, tcp_fingerprints: 64, bans: 64, flows: 8192, syns: 4096, rules: 64, allowlist: 64}
 `
 
@@ -41,11 +29,10 @@ const banned = "203.0.113.77/32"
 // site is an edge under traffic, on which one build follows another.
 type site struct {
 	*world.Edge
-	tr          *world.Traffic
-	scan, crawl uint64 // what bots got so far, which is nothing more
-	layout      uint64
-	earlier     string // the commit whose build the site begins with; none: this one
-	roles       map[string]config.Digest
+	tr      *world.Traffic
+	layout  uint64
+	earlier string // the commit whose build the site begins with; none: this one
+	roles   map[string]config.Digest
 }
 
 func rolesIn(st *api.Status) map[string]config.Digest {
@@ -78,12 +65,12 @@ func (s *site) protect(t *testing.T) {
 		s.Start()
 	}
 	for i, more := range []string{"198.51.100.0/24", "203.0.113.0/24"} {
-		s.MustCLI("apply", s.WriteBundle(fmt.Sprintf("deny-%d", i), fmt.Sprintf(deny, more)), "--yes")
+		s.MustCLI("apply", s.WriteBundle(fmt.Sprintf("deny-%d", i), world.DenyBots(more)), "--yes")
 	}
 	s.MustCLI("ban", "203.0.113.77", "--for", "1h")
 	s.tr.BotsAreStopped(t)
 	s.roles = rolesIn(s.status(t))
-	s.count()
+	s.tr.Count()
 }
 
 // leave ends the agent; what it wrote becomes the unit's user's, as systemd sees to.
@@ -91,19 +78,6 @@ func (s *site) leave(t *testing.T) {
 	t.Helper()
 	s.Kill()
 	world.Give(t, s.State())
-}
-
-func (s *site) count() {
-	s.scan, s.crawl = s.tr.Scanner.Total().Answered, s.tr.Crawler.Total().Served()
-}
-
-// leaked says what bots got since count.
-func (s *site) leaked() string {
-	scan, crawl := s.tr.Scanner.Total().Answered, s.tr.Crawler.Total().Served()
-	if scan == s.scan && crawl == s.crawl {
-		return ""
-	}
-	return fmt.Sprintf("bots got through: %d answers to the scanner, %d pages to the crawler", scan-s.scan, crawl-s.crawl)
 }
 
 // as makes the next start and the next commands those of a later layout.
@@ -172,7 +146,7 @@ func (s *site) rootLayout(t *testing.T) uint64 {
 func (s *site) unnoticed(t *testing.T) {
 	t.Helper()
 	s.tr.BotsAreStopped(t)
-	if leak := s.leaked(); leak != "" {
+	if leak := s.tr.Leaked(); leak != "" {
 		t.Error(leak)
 	}
 }

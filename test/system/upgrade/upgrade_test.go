@@ -41,7 +41,7 @@ func TestA2UpgradeUnderTraffic(t *testing.T) {
 	before := s.status(t)
 	s.MustCLI("bypass", "off", "--service", "plain")
 	s.tr.BotsAreStopped(t)
-	s.count()
+	s.tr.Count()
 	s.Kill()
 	s.as(t, later)
 	s.Start()
@@ -72,7 +72,7 @@ func TestA2UpgradeUnderTraffic(t *testing.T) {
 	}
 	s.MustCLI("bypass", "off")
 	s.tr.BotsAreStopped(t)
-	s.count()
+	s.tr.Count()
 	s.Start() // an agent of the build before: it touches nothing and says so
 	world.Eventually(t, "the agent says that a later layout decides", func() bool {
 		st := s.status(t)
@@ -149,12 +149,12 @@ func TestA2UpgradeKilledAtEveryCall(t *testing.T) {
 		report, err := in.Disarm()
 		world.Must(t, err)
 		name := fmt.Sprintf("call %d of %d (%s)", at, report.Seen, report.Hit)
-		if leak := s.leaked(); leak != "" {
+		if leak := s.tr.Leaked(); leak != "" {
 			t.Fatalf("%s: %s", name, leak)
 		}
 		s.Start()
 		s.took(t)
-		if leak := s.leaked(); leak != "" {
+		if leak := s.tr.Leaked(); leak != "" {
 			t.Fatalf("%s, next start: %s", name, leak)
 		}
 		if t.Failed() {
@@ -177,7 +177,7 @@ func (s *site) countCalls(t *testing.T, in *inject.Listener) int {
 	report, err := in.Disarm()
 	world.Must(t, err)
 	s.took(t)
-	s.count()
+	s.tr.Count()
 	return report.Seen
 }
 
@@ -205,7 +205,7 @@ func TestA2UpgradeFromLayout3(t *testing.T) {
 	s := newSite(t, layout3)
 	s.MustCLI("bypass", "on", "--service", "plain", "--for", "1h")
 	before := s.status(t)
-	s.count()
+	s.tr.Count()
 	s.Kill()
 
 	// Without an agent: the switch works on it, the rest is not half understood.
@@ -228,7 +228,7 @@ func TestA2UpgradeFromLayout3(t *testing.T) {
 		t.Errorf("the link was touched: link %d, program %d; before %d, %d", l, p, oldLink, oldProgram)
 	}
 	s.tr.BotsAreStopped(t)
-	s.count()
+	s.tr.Count()
 	s.MustCLI("rollback", "--reason", "the previous generation came along")
 	s.unnoticed(t)
 	s.tr.VisitorsNeverNoticed(t)
@@ -246,7 +246,7 @@ func TestA2UpgradeFromLayout2(t *testing.T) {
 	s.tr.BotsAreServed(t)
 	s.MustCLI("bypass", "off")
 	s.tr.BotsAreStopped(t)
-	s.count()
+	s.tr.Count()
 	if out, code := s.CLI("rollback", "--reason", "blind"); code == 0 || !contains(out, "layout 2") {
 		t.Errorf("rollback of layout 2: exit %d\n%s", code, out)
 	}
@@ -307,7 +307,7 @@ func TestA2UpgradeFromLayout2Killed(t *testing.T) {
 		report, err := in.Disarm()
 		world.Must(t, err)
 		name := fmt.Sprintf("call %d of %d (%s)", at, report.Seen, report.Hit)
-		if leak := s.leaked(); leak != "" {
+		if leak := s.tr.Leaked(); leak != "" {
 			t.Fatalf("%s: %s", name, leak)
 		}
 		if at > 0 {
@@ -315,7 +315,7 @@ func TestA2UpgradeFromLayout2Killed(t *testing.T) {
 		}
 		calls = max(calls, report.Seen)
 		s.took(t)
-		if leak := s.leaked(); leak != "" || t.Failed() {
+		if leak := s.tr.Leaked(); leak != "" || t.Failed() {
 			t.Fatalf("%s, next start: %s", name, leak)
 		}
 		s.again(t)

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"testing"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -38,6 +39,22 @@ type Plane struct {
 	rows    map[loader.Counter]counts // what every counter must be
 	moved   []string                  // counters that were not, at earlier looks
 	vouched []netip.Addr
+}
+
+// OpenFor is Open for a test, which closes it.
+func OpenFor(t testing.TB) *Plane {
+	t.Helper()
+	plane.Need(t)
+	p, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+	return p
 }
 
 // Open loads a dataplane with pins of its own.

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 }
 
 func hold(pins string) error {
-	d, err := loader.Open(loader.Options{Pins: pins, Capacity: testHost().Capacity})
+	d, err := loader.Open(loader.Options{Pins: pins, Capacity: plane.WebHost().Capacity})
 	if err != nil {
 		return err
 	}
@@ -47,16 +47,6 @@ func hold(pins string) error {
 		return err
 	}
 	return publish(d, deny(lab.CrawlerPrefix4, lab.CrawlerPrefix6))
-}
-
-func testHost() *config.Host {
-	h := config.DefaultHost()
-	h.MaxMode = config.ModeEnforce
-	h.Services = []config.Service{
-		{Name: "web", Addresses: []config.Address{{}}, Port: 443, Kind: config.KindTLS, Local: true},
-		{Name: "plain", Addresses: []config.Address{{}}, Port: 80, Kind: config.KindHTTP, Local: true},
-	}
-	return h
 }
 
 func deny(prefixes ...netip.Prefix) *config.Bundle {
@@ -73,7 +63,7 @@ func deny(prefixes ...netip.Prefix) *config.Bundle {
 
 // publish puts the bundle into force.
 func publish(d *loader.Dataplane, b *config.Bundle) error {
-	return plane.Enforce(d, testHost(), b)
+	return plane.Enforce(d, plane.WebHost(), b)
 }
 
 func testPins(t *testing.T) string {

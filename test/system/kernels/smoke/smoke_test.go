@@ -93,7 +93,7 @@ func startHolder(t *testing.T, l *lab.Lab, pins string) *exec.Cmd {
 func adopt(t *testing.T, l *lab.Lab, pins string) (d *loader.Dataplane) {
 	t.Helper()
 	err := l.Edge.Do(func() (err error) {
-		if d, err = loader.Open(loader.Options{Pins: pins, Capacity: testHost().Capacity}); err != nil {
+		if d, err = loader.Open(loader.Options{Pins: pins, Capacity: plane.WebHost().Capacity}); err != nil {
 			return err
 		}
 		before, err := d.Attachments()
