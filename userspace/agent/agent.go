@@ -82,15 +82,15 @@ func newAgent(o Options, s *state.Store) *agent {
 	a.ledger = ledger.New(s, ledger.Options{Log: o.Log, Now: o.Now, Folder: o.Host.Paths.State})
 	a.host = hostfile.New(hostfile.Options{Problems: a.ledger, Keeper: s, Path: o.HostPath}, o.file())
 	a.totals = metrics.NewTotals(a.ledger.RuleOf)
-	a.silent = silent.New(silent.Options{Ledger: a.ledger, Use: func() (silent.Kernel, func(), error) { return a.plane.Use() }})
+	a.silent = silent.New(silent.Options{Ledger: a.ledger, Use: func() (silent.Kernel, func(), error) { return a.use() }})
 	a.events = events.New(events.Options{Log: o.Log, Now: o.Now, Ledger: a.ledger,
-		Use:  func() (events.Ring, func(), error) { return a.plane.Use() },
+		Use:  func() (events.Ring, func(), error) { return a.use() },
 		Full: func() bool { return a.host.Host().Privacy.Addresses != config.AddressesTruncated }})
 	a.plane = plane.New(plane.Options{Log: o.Log, Ledger: a.ledger, Disk: s, Host: a.host.Host, Network: o.network, Owner: o.owner, Root: o.root})
 	a.bans = bans.New(bans.Options{Log: o.Log, Ledger: a.ledger, Record: s.Bans(), Host: a.host.Host, Own: func() ([]netip.Addr, error) { return a.opts.own() }, Judge: a.plane.Verdict,
-		Use: func() (bans.Kernel, func(), error) { return a.plane.Use() }})
+		Use: func() (bans.Kernel, func(), error) { return a.use() }})
 	a.bypass = bypass.New(bypass.Options{Log: o.Log, Ledger: a.ledger, Read: a.plane.Reading,
-		Use: func() (bypass.Kernel, func(), error) { return a.plane.Use() }})
+		Use: func() (bypass.Kernel, func(), error) { return a.use() }})
 	a.release = release.New(release.Options{Log: o.Log, Ledger: a.ledger, Disk: s, File: a.host.File, HostPath: o.HostPath,
 		Own: func() ([]netip.Addr, error) { return a.opts.own() }, Clock: o.clock, Around: a.around()})
 	a.serve = serve.New(serve.Options{Log: o.Log, Ledger: a.ledger, Listen: func() config.Listen { return a.host.Host().Listen }, Scrapes: metrics.Handler(a)},
@@ -103,11 +103,11 @@ func (a *agent) now() time.Time { return a.opts.Now() }
 // around is what the releases need of the other rooms.
 func (a *agent) around() release.Around {
 	return release.Around{
-		Use:   func() (release.Kernel, func(), error) { return a.plane.Use() },
+		Use:   func() (release.Kernel, func(), error) { return a.use() },
 		Lease: func() release.Lease { return a.plane.Beat() },
 		Judge: a.plane.Verdict,
 		Keep:  a.plane.Rows.KeepImage,
-		Count: func(k view.Kernel) { a.totals.Collect(k.(plane.Dataplane)) },
+		Count: func(k view.Kernel) { a.totals.Collect(k.(dataplane)) },
 		EndBypasses: func(k release.Kernel, before *loader.HostInfo, next *config.Host) {
 			a.bypass.EndLeft(k.(bypass.Kernel), before, next)
 		},

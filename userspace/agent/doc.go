@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package agent is the process beside the kernel: it puts bundles into the plane.Dataplane, watches that the dataplane stays
+// Package agent is the process beside the kernel: it puts bundles into the dataplane, watches that the dataplane stays
 // wired, and answers on the API's socket.
 //
 // The kernel comes first. What it enforces goes on when the agent starts, stops or dies, and where the agent's records

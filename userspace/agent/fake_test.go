@@ -11,7 +11,6 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/migrate"
-	"github.com/spillway/spillway/userspace/plane"
 )
 
 func (f *fake) Close() error { return nil }
@@ -239,4 +238,4 @@ func (f *fake) RefillPrograms() error {
 	return f.called("RefillPrograms")
 }
 
-var _ plane.Dataplane = (*fake)(nil)
+var _ dataplane = (*fake)(nil)

@@ -82,7 +82,7 @@ func TestA6TheLastFileWins(t *testing.T) {
 func TestA6ApplyAfterAReload(t *testing.T) {
 	r := newRig(t)
 	r.release.Change().Lock()
-	d, done, err := r.plane.Use()
+	d, done, err := r.use()
 	if err != nil {
 		t.Fatal(err)
 	}

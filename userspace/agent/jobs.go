@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/spillway/spillway/userspace/plane"
 )
 
 // jobs is a worker beside the ticks. What may take longer than a moment is its work: to load programs, to compile and build
@@ -94,7 +92,7 @@ func (a *agent) startJobs() {
 	case a.hungUp.Load():
 		a.jobs.start("read the host file", now, func() { a.hangUp(context.Background()) })
 	case a.release.ExpiriesDue():
-		a.jobs.start("compute expiries again", now, a.changing(func(d plane.Dataplane) { a.release.RenewExpiries(d) }))
+		a.jobs.start("compute expiries again", now, a.changing(func(d dataplane) { a.release.RenewExpiries(d) }))
 	case a.release.QueueDue():
 		a.jobs.start("carry out what waits", now, a.release.RunQueue)
 	}
@@ -114,7 +112,7 @@ func (a *agent) startSpare() {
 }
 
 // changing is a job that changes what the kernel enforces. While somebody else does, it comes back at the next tick.
-func (a *agent) changing(job func(plane.Dataplane)) func() {
+func (a *agent) changing(job func(dataplane)) func() {
 	return func() {
 		d, done, err := a.begin()
 		if err != nil {
@@ -141,10 +139,10 @@ func (a *agent) lookAfter(verify bool) {
 }
 
 // begin takes the change lock and the dataplane.
-func (a *agent) begin() (plane.Dataplane, func(), error) {
+func (a *agent) begin() (dataplane, func(), error) {
 	k, done, err := a.release.Begin()
 	if err != nil {
 		return nil, nil, err
 	}
-	return k.(plane.Dataplane), done, nil // it is what plane.Use returned
+	return k.(dataplane), done, nil // it is what use returned
 }

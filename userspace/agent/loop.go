@@ -51,7 +51,7 @@ func (a *agent) loop(ctx context.Context) {
 // tick does what time asks for. It never waits for a change that is running, and what takes longer than a moment is a job.
 func (a *agent) tick(hurry bool) {
 	a.startJobs()
-	d, done, err := a.plane.Use()
+	d, done, err := a.use()
 	if err == nil {
 		if a.wired.Load() && a.plane.Owns() {
 			a.plane.Links.Watch(d, hurry)

@@ -13,7 +13,7 @@ import (
 func (a *agent) Metrics() (*metrics.Snapshot, error) {
 	status := a.status(view.WithMaps)
 	fins := uint64(0)
-	if d, done, err := a.plane.Use(); err == nil {
+	if d, done, err := a.use(); err == nil {
 		a.totals.Collect(d)
 		fins, _ = d.Released()
 		done()

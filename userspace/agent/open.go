@@ -57,7 +57,7 @@ func (a *agent) tryOpen() {
 	a.plane.Install(d)
 	a.release.Change().Lock()
 	defer a.release.Change().Unlock()
-	d, done, err := a.plane.Use()
+	d, done, err := a.use()
 	if err != nil {
 		return
 	}
@@ -78,7 +78,7 @@ func (a *agent) setWarnings(warnings []string) {
 
 // adopt makes the agent and the kernel agree: the kernel is right, except that a candidate whose lease is dead is
 // withdrawn, and that a kernel which holds nothing gets last-known-good from disk.
-func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
+func (a *agent) adopt(d dataplane, away time.Duration) {
 	refused := a.release.Adopt(d, away)
 	if refused != nil {
 		a.ledger.SetProblem(ledger.ProblemVerify, refused.Error(), ledger.Fix(refused))
@@ -130,14 +130,14 @@ func (a *agent) adopt(d plane.Dataplane, away time.Duration) {
 
 // adoptAgain does again what adoption could not do: the kernel may have refused for a moment only, and a host whose
 // memory was full at its start must not pass everything until a person comes by.
-func (a *agent) adoptAgain(d plane.Dataplane) {
+func (a *agent) adoptAgain(d dataplane) {
 	if a.unadopted {
 		a.adopt(d, 0)
 	}
 }
 
 // takeOver puts a dataplane in force that was made beside one of another layout.
-func (a *agent) takeOver(d plane.Dataplane) error {
+func (a *agent) takeOver(d dataplane) error {
 	if d.Predecessor() == nil {
 		return nil
 	}

@@ -44,7 +44,7 @@ type Options struct {
 
 // machineParts stand for the machine in tests.
 type machineParts struct {
-	open    func(loader.Options) (plane.Dataplane, error)
+	open    func(loader.Options) (dataplane, error)
 	owner   func(folder string) (plane.Ownership, error)
 	root    func(folder string) (plane.Root, error)
 	own     func() ([]netip.Addr, error)
@@ -68,7 +68,7 @@ func (o *Options) setDefaults() {
 		o.Notify = &sdnotify.Notifier{}
 	}
 	if o.open == nil {
-		o.open = plane.OpenLoader
+		o.open = openDataplane
 	}
 	if o.root == nil {
 		o.root = plane.OpenRoot

@@ -53,7 +53,7 @@ func TestA4SecondAgentOnOnePinFolder(t *testing.T) {
 	h, _ := writeHost(t, t.TempDir(), hostYAML, noPins(t), "")
 	o := Options{Host: h, Log: slog.New(slog.DiscardHandler)}
 	o.owner = r.machine.own
-	o.open = func(loader.Options) (plane.Dataplane, error) { return &fake{r.machine, h}, nil }
+	o.open = func(loader.Options) (dataplane, error) { return &fake{r.machine, h}, nil }
 	err := Run(context.Background(), o)
 	if !errors.Is(err, pins.ErrOwned) || !strings.Contains(err.Error(), "4711") || r.machine.did("Attach") != attached {
 		t.Errorf("got %v, and %d attaches", err, r.machine.did("Attach")-attached)

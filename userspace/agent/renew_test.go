@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/loader"
-	"github.com/spillway/spillway/userspace/plane"
 )
 
 // A process that cannot open the kernel part any more asks for a new one: at once, then with more and more patience, and
@@ -54,7 +53,7 @@ func TestA16RunAsksForANewProcess(t *testing.T) {
 	h, path := writeHost(t, dir, hostYAML, noPins(t), "")
 	for range 2 {
 		o := Options{Host: h, HostPath: path, Renewed: 1, machineParts: machineParts{owner: newMachine(time.Now).own,
-			open: func(loader.Options) (plane.Dataplane, error) { return nil, loader.ErrStale }}}
+			open: func(loader.Options) (dataplane, error) { return nil, loader.ErrStale }}}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		if err := Run(ctx, o); !errors.Is(err, ErrRenew) {
 			t.Errorf("Run ended with %v, want %v", err, ErrRenew)

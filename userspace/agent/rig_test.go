@@ -96,7 +96,7 @@ func (r *rig) startWithoutAdoption() {
 	o.clock = func() loader.Clock {
 		return loader.Clock{Wall: r.clock, MonotonicNS: uint64(r.clock.Add(-r.stepped).Sub(time.Unix(0, 0)))}
 	}
-	o.open = func(loader.Options) (plane.Dataplane, error) {
+	o.open = func(loader.Options) (dataplane, error) {
 		if r.openErr != nil {
 			return nil, r.openErr
 		}

@@ -25,7 +25,6 @@ import (
 	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -110,7 +109,7 @@ func TestRun(t *testing.T) {
 			return map[string]string{"NOTIFY_SOCKET": filepath.Join(dir, "notify"), "WATCHDOG_USEC": "3000000"}[name]
 		})}
 	o.owner = m.own
-	o.open = func(loader.Options) (plane.Dataplane, error) { return &fake{m, h}, nil }
+	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
 	o.network = fakeNetwork{machine: m}
 	o.own = func() ([]netip.Addr, error) { return nil, nil }
@@ -285,7 +284,7 @@ func TestStateFolderThatCannotBeUsed(t *testing.T) {
 	m := newMachine(time.Now)
 	o := Options{Host: h, HostPath: path}
 	o.owner = m.own
-	o.open = func(loader.Options) (plane.Dataplane, error) { return &fake{m, h}, nil }
+	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
 	o.network = fakeNetwork{machine: m}
 	ctx, stop := context.WithCancel(context.Background())

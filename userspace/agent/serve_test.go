@@ -21,14 +21,13 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/plane"
 )
 
 // overFake gives an agent a fake kernel.
 func overFake(o *Options) *machine {
 	m, h := newMachine(time.Now), o.Host
 	o.owner = m.own
-	o.open = func(loader.Options) (plane.Dataplane, error) { return &fake{m, h}, nil }
+	o.open = func(loader.Options) (dataplane, error) { return &fake{m, h}, nil }
 	o.links = func(context.Context) <-chan struct{} { return nil }
 	o.network = fakeNetwork{machine: m}
 	o.own = func() ([]netip.Addr, error) { return nil, nil }

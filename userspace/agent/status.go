@@ -25,7 +25,7 @@ func (a *agent) Status(context.Context) (*api.Status, error) {
 
 // lookAtHost looks after the host file on disk.
 func (a *agent) lookAtHost() {
-	d, done, err := a.plane.Use()
+	d, done, err := a.use()
 	if err != nil {
 		a.host.Look(nil)
 		return
@@ -36,7 +36,7 @@ func (a *agent) lookAtHost() {
 
 func (a *agent) status(want view.Parts) *api.Status {
 	var s *api.Status
-	d, done, err := a.plane.Use()
+	d, done, err := a.use()
 	if err == nil {
 		s, _ = view.Status(a.plane.Reading(d))
 		view.Fill(d, s, want, ledger.Fix)
@@ -83,7 +83,7 @@ func (a *agent) healthy() error {
 		}
 		_ = conn.Close()
 	}
-	d, done, err := a.plane.Use()
+	d, done, err := a.use()
 	if err != nil {
 		return nil
 	}

@@ -72,7 +72,7 @@ func (ln *Links) place(name string) *place {
 }
 
 // Attach attaches to one interface, or adopts the link that is there.
-func (ln *Links) Attach(d Dataplane, i config.Interface) bool {
+func (ln *Links) Attach(d Wiring, i config.Interface) bool {
 	got, linked := ln.linked(d, i.Name)
 	if !linked {
 		if until := ln.attachHeld(i.Name); !until.IsZero() {
@@ -116,7 +116,7 @@ func (ln *Links) notAttached(name string, problem *api.Problem) {
 }
 
 // linked finds the link of an interface that has one which holds.
-func (ln *Links) linked(d Dataplane, name string) (loader.Attachment, bool) {
+func (ln *Links) linked(d Wiring, name string) (loader.Attachment, bool) {
 	all, err := d.Attachments()
 	if err != nil {
 		return loader.Attachment{}, false
@@ -143,7 +143,7 @@ func (ln *Links) isLinkOf(at loader.Attachment, name string) bool {
 }
 
 // watchLinks attaches again where a link was cut: a device that was deleted and came back.
-func (ln *Links) watchLinks(d Dataplane, hurry bool) error {
+func (ln *Links) watchLinks(d Wiring, hurry bool) error {
 	all, err := d.Attachments()
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (ln *Links) watchLinks(d Dataplane, hurry bool) error {
 }
 
 // unnamed returns the pinned links to interfaces that the host file does not name.
-func (ln *Links) unnamed(d Dataplane) ([]loader.Attachment, error) {
+func (ln *Links) unnamed(d Wiring) ([]loader.Attachment, error) {
 	all, err := d.Attachments()
 	if err != nil {
 		return nil, err
@@ -190,7 +190,7 @@ func (ln *Links) unnamed(d Dataplane) ([]loader.Attachment, error) {
 // DetachUnnamed does what reload does with an interface that was taken out of the host file, when it was taken out while
 // no agent ran, or could not be detached then. It leaves a link alone that this state did not make: whoever made it may
 // still need it. The change lock is held.
-func (ln *Links) DetachUnnamed(d Dataplane) {
+func (ln *Links) DetachUnnamed(d Wiring) {
 	links, err := ln.unnamed(d)
 	if err != nil || len(links) == 0 {
 		if err == nil {

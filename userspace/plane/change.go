@@ -16,7 +16,7 @@ import (
 
 // AttachNew attaches to interfaces that the new host file adds. One that does not exist yet is attached when it comes;
 // any other failure undoes the rest and refuses the file.
-func (ln *Links) AttachNew(d Dataplane, old, next *config.Host) (attached []string, err error) {
+func (ln *Links) AttachNew(d Wiring, old, next *config.Host) (attached []string, err error) {
 	for _, name := range hostfile.Gone(next, old) {
 		i := next.Interfaces[slices.IndexFunc(next.Interfaces, func(i config.Interface) bool { return i.Name == name })]
 		got, linked := ln.linked(d, i.Name)
@@ -39,7 +39,7 @@ func (ln *Links) AttachNew(d Dataplane, old, next *config.Host) (attached []stri
 
 // Detach takes the root program off interfaces that the host file in force does not name. One that it names under the
 // device's new name keeps its link.
-func (ln *Links) Detach(d Dataplane, names []string) (detail []string) {
+func (ln *Links) Detach(d Wiring, names []string) (detail []string) {
 	if len(names) == 0 {
 		return nil
 	}

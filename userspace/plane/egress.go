@@ -14,7 +14,7 @@ import (
 const egressInterval = 10 * time.Second
 
 // WatchEgress sees to it that the interfaces have the program at their way out while a service asks for it, and not longer.
-func (ln *Links) WatchEgress(d Dataplane, hurry bool) {
+func (ln *Links) WatchEgress(d Wiring, hurry bool) {
 	var names []string
 	if slices.ContainsFunc(ln.Host().Services, config.Service.AsksEgress) {
 		names = ln.interfaceNames()

@@ -15,7 +15,7 @@ import (
 // Rows are what the slots hold: told by name, and compared with what was built.
 type Rows struct {
 	*Options
-	use   func() (Dataplane, func(), error)
+	use   func() (Kernel, func(), error)
 	links *Links
 
 	images images
@@ -61,7 +61,7 @@ func (rw *Rows) Generations(context.Context) (*api.GenerationList, error) {
 }
 
 // named are the generations as status tells them.
-func (rw *Rows) named(k view.Kernel) ([]api.Generation, error) {
+func (rw *Rows) named(k Slots) ([]api.Generation, error) {
 	all, err := k.Generations()
 	if err != nil {
 		return nil, err

@@ -3,14 +3,13 @@
 package plane
 
 import (
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 )
 
 // Use returns the dataplane and a function that gives it back. A goroutine that has it must not ask again: it would wait
 // for an agent that ends, and that one for it.
-func (pl *Plane) Use() (Dataplane, func(), error) {
+func (pl *Plane) Use() (Kernel, func(), error) {
 	pl.handle.mu.RLock()
 	if pl.handle.kernel == nil {
 		pl.handle.mu.RUnlock()
@@ -43,13 +42,4 @@ func (pl *Plane) Missing() bool {
 	pl.handle.mu.RLock()
 	defer pl.handle.mu.RUnlock()
 	return pl.handle.kernel == nil
-}
-
-// OpenLoader opens what is pinned, or pins it.
-func OpenLoader(o loader.Options) (Dataplane, error) {
-	d, err := loader.Open(o)
-	if err != nil {
-		return nil, err // never a nil *loader.Dataplane in a Dataplane
-	}
-	return d, nil
 }

@@ -50,7 +50,7 @@ type Plane struct {
 // handle is the dataplane: readers use it while they hold the read lock, so it is never closed under them.
 type handle struct {
 	mu     sync.RWMutex
-	kernel Dataplane // nil while it cannot be opened
+	kernel Kernel // nil while it cannot be opened
 	beat   *Heartbeat
 	// before is the root of a dataplane of another layout that decides; beforeBeat runs while an upgrade from it is held.
 	before     Root
@@ -81,7 +81,7 @@ func (o *Options) interfaceNames() []string {
 }
 
 // Install takes a dataplane into use, with its heartbeat.
-func (pl *Plane) Install(d Dataplane) {
+func (pl *Plane) Install(d Kernel) {
 	pl.handle.mu.Lock()
 	defer pl.handle.mu.Unlock()
 	pl.handle.kernel, pl.handle.beat = d, StartHeartbeat(d)

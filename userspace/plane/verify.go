@@ -59,15 +59,15 @@ func (rw *Rows) verify(one comparison, roles ...string) (*api.Verification, erro
 }
 
 // comparison compares one generation with what it should be; left says why it could not.
-type comparison func(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error)
+type comparison func(d Slots, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error)
 
 // compareRows compares every row with the bundle on disk, compiled again. That takes the memory of an apply.
-func (rw *Rows) compareRows(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+func (rw *Rows) compareRows(d Slots, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
 	defer rw.Disk.Attempt(ledger.WorkVerify)()
 	return rw.rows(d, g, host)
 }
 
-func (rw *Rows) rows(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+func (rw *Rows) rows(d Slots, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
 	img, left := rw.imageOf(g, host)
 	if left != nil {
 		return nil, left, nil
@@ -93,7 +93,7 @@ func (rw *Rows) compiledOf(number uint32) config.Digest {
 
 // compareSums compares what a slot holds with what was built, by the sums of the tables. A generation that an older
 // version built has none: it is compared row by row, unless somebody died of that.
-func (rw *Rows) compareSums(d Dataplane, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+func (rw *Rows) compareSums(d Slots, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
 	all := rw.Ledger.Record().Compiled
 	i := slices.IndexFunc(all, func(c state.Compiled) bool { return c.Number == g.Number && len(c.Sums) > 0 })
 	if i < 0 {
@@ -107,7 +107,7 @@ func (rw *Rows) compareSums(d Dataplane, g loader.GenerationInfo, host *loader.H
 	return loader.Sums(all[i].Sums).Drift(g.Slot, sums), nil, nil
 }
 
-func (rw *Rows) compare(d Dataplane, one comparison, roles []string) (*api.Verification, error) {
+func (rw *Rows) compare(d Kernel, one comparison, roles []string) (*api.Verification, error) {
 	v := &api.Verification{Envelope: api.NewEnvelope(), Checked: rw.Ledger.Now().UTC(), Entries: []api.DriftEntry{}}
 	drifts, err := d.VerifyWiring()
 	if err != nil {

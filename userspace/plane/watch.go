@@ -11,7 +11,7 @@ import (
 )
 
 // Watch repairs the wiring: the program behind the root program, and the links.
-func (ln *Links) Watch(d Dataplane, hurry bool) {
+func (ln *Links) Watch(d Wiring, hurry bool) {
 	drifts, err := d.VerifyWiring()
 	if err != nil {
 		ln.Ledger.SetProblem(ledger.ProblemVerify, "the wiring cannot be checked: "+err.Error(), ledger.Fix(err))

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package plane
+
+import (
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+)
+
+// Wiring is what Links look at and mend.
+type Wiring interface {
+	Attachments() ([]loader.Attachment, error)
+	VerifyWiring() ([]loader.Drift, error)
+	Attach(name string, mode config.Attach) (loader.Attachment, error)
+	DetachInterface(name string) error
+	SyncEgress(interfaces []string) error
+	RefillPrograms() error
+	Repin() (int, error)
+}
+
+// Slots are what Rows tell and compare.
+type Slots interface {
+	Control() loader.Control
+	Host() (*loader.HostInfo, error)
+	Generations() ([]loader.GenerationInfo, error)
+	RuleHits(slot uint8) (map[uint16]uint64, error)
+	VerifyGeneration(slot uint8, img *loader.Image) ([]loader.Drift, error)
+	SumGeneration(slot uint8) (loader.Sums, error)
+	VerifyHost(*loader.HostImage) ([]loader.Drift, error)
+	VerifyVouched() ([]loader.Drift, error)
+}
+
+// Kernel is the handle: those, and what lives as long as it does. What other rooms need of it, they say themselves.
+type Kernel interface {
+	Wiring
+	Slots
+	beater
+	Counters() ([]loader.Counter, error)
+	SweepVouched() (int, error)
+	Close() error
+}
