@@ -14,7 +14,8 @@ import (
 )
 
 var (
-	ja4Map = Map{Name: bpf.DataplaneMapJa4s, Room: "ja4s", form: ja4s, count: func(g *bpf.Generation) *uint32 { return &g.Ja4s }}
+	ja4Map = Map{Name: bpf.DataplaneMapJa4s, Room: "ja4s", Told: "ja4", form: ja4s,
+		count: func(g *bpf.Generation) *uint32 { return &g.Ja4s }}
 
 	ja4s = &form[bpf.JA4Key, uint32]{bpf.DataplaneMapJa4s, "ja4s", compareJA4s, formatJA4Key, formatHead}
 )

@@ -31,6 +31,7 @@ type builder struct {
 type Map struct {
 	Name string // in the dataplane
 	Room string // its capacity in the host file
+	Told string // in status
 
 	rowsOf   int // that a feature may need; 0 is one
 	count    func(*bpf.Generation) *uint32

@@ -12,9 +12,9 @@ import (
 )
 
 var (
-	prefixes4Map = Map{Name: bpf.DataplaneMapPrefixes4, Room: "prefixes_v4", form: prefixes4,
+	prefixes4Map = Map{Name: bpf.DataplaneMapPrefixes4, Room: "prefixes_v4", Told: "prefixes4", form: prefixes4,
 		count: func(g *bpf.Generation) *uint32 { return &g.Prefixes4 }}
-	prefixes6Map = Map{Name: bpf.DataplaneMapPrefixes6, Room: "prefixes_v6", form: prefixes6,
+	prefixes6Map = Map{Name: bpf.DataplaneMapPrefixes6, Room: "prefixes_v6", Told: "prefixes6", form: prefixes6,
 		count: func(g *bpf.Generation) *uint32 { return &g.Prefixes6 }}
 
 	prefixes4 = &form[bpf.Prefix4Key, uint32]{bpf.DataplaneMapPrefixes4, "prefixes_v4", comparePrefix4, formatPrefix4,

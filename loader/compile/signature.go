@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	layoutMap = Map{Name: bpf.DataplaneMapTcpLayouts, Room: "tcp_signatures", form: layouts,
+	layoutMap = Map{Name: bpf.DataplaneMapTcpLayouts, Room: "tcp_signatures", Told: "p0f", form: layouts,
 		rowsOf:   2, // a signature for both IP versions stands in two
 		features: func(b *config.Bundle) int { return countSignatures(b.P0F) },
 		count:    func(g *bpf.Generation) *uint32 { return &g.TcpSignatures }}

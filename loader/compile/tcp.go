@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	tcpMap = Map{Name: bpf.DataplaneMapTcpFingerprints, Room: "tcp_fingerprints", form: fingerprints,
+	tcpMap = Map{Name: bpf.DataplaneMapTcpFingerprints, Room: "tcp_fingerprints", Told: "tcp", form: fingerprints,
 		count: func(g *bpf.Generation) *uint32 { return &g.TcpFingerprints }}
 
 	fingerprints = &form[bpf.TCPFingerprint, uint32]{bpf.DataplaneMapTcpFingerprints, "tcp_fingerprints",

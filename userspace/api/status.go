@@ -150,15 +150,12 @@ type Generation struct {
 	// because they are protected or own addresses here.
 	Compiled config.Digest `json:"compiled,omitzero"`
 	// Members are the bundles of a set of several; Digest is then that of their list.
-	Members   []config.Member `json:"members,omitempty"`
-	LeftOut   int             `json:"leftOut,omitempty"`
-	Built     time.Time       `json:"built"`
-	Rules     int             `json:"rules"`
-	Prefixes4 int             `json:"prefixes4"`
-	Prefixes6 int             `json:"prefixes6"`
-	TCP       int             `json:"tcp"`
-	P0F       int             `json:"p0f"`
-	JA4       int             `json:"ja4"`
+	Members []config.Member `json:"members,omitempty"`
+	LeftOut int             `json:"leftOut,omitempty"`
+	Built   time.Time       `json:"built"`
+	Rules   int             `json:"rules"`
+	// Rows of features, each a number of its own in JSON.
+	Rows Rows `json:"-"`
 }
 
 // GenerationList answers GET /v1/generations.

@@ -8,6 +8,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -58,9 +59,12 @@ func BlindStatus(r Reading) *api.Status {
 
 // Generation tells a generation as the kernel holds it.
 func Generation(g loader.GenerationInfo) api.Generation {
-	return api.Generation{Slot: g.Slot, Role: g.Role, Number: g.Number, Digest: g.Digest, Built: g.Built.UTC(),
-		Rules: g.Rows["rules"], Prefixes4: g.Rows["prefixes_v4"], Prefixes6: g.Rows["prefixes_v6"],
-		TCP: g.Rows["tcp_fingerprints"], P0F: g.Rows["tcp_signatures"], JA4: g.Rows["ja4s"]}
+	out := api.Generation{Slot: g.Slot, Role: g.Role, Number: g.Number, Digest: g.Digest, Built: g.Built.UTC(), Rules: g.Rows["rules"],
+		Rows: api.Rows{}}
+	for _, m := range compile.Maps() {
+		out.Rows[m.Told] = g.Rows[m.Room]
+	}
+	return out
 }
 
 // ModeName names a mode as the host file does.
