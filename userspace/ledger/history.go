@@ -47,7 +47,7 @@ func (l *Ledger) History(_ context.Context, limit int) (*api.History, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Reply(entries, skipped), nil
+	return reply(entries, skipped), nil
 }
 
 // Forbidden writes down that a caller who may not change anything tried to.
@@ -57,8 +57,8 @@ func (l *Ledger) Forbidden(by api.Caller, verb string) {
 	l.Audit(e)
 }
 
-// Reply turns lines of the history into the API's form.
-func Reply(entries []state.Entry, skipped int) *api.History {
+// reply turns lines of the history into the API's form.
+func reply(entries []state.Entry, skipped int) *api.History {
 	out := &api.History{Envelope: api.NewEnvelope(), Entries: make([]api.HistoryEntry, 0, len(entries)), Skipped: skipped}
 	for _, e := range entries {
 		out.Entries = append(out.Entries, api.HistoryEntry(e))

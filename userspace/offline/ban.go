@@ -30,18 +30,18 @@ func (s *Session) Unban(prefix, reason string) (*api.Change, error) {
 	}
 	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Message: fmt.Sprintf("the ban of %s is ended", p)}
 	// The kernel has it; only now the disk.
-	store, note, err := lock(s.places.State, s.now)
+	book, err := lock(s.places.State, s.now)
 	if err != nil {
 		change.Details = []string{"the history has no line of this: " + err.Error()}
 		return change, nil
 	}
-	defer store.Close()
+	defer book.close()
 	forgotten := ""
-	if err := store.Bans().Change(nil, []netip.Prefix{p}); err != nil {
+	if err := book.store.Bans().Change(nil, []netip.Prefix{p}); err != nil {
 		forgotten = fmt.Sprintf("a reboot bans it again: %v", err)
 	}
-	noted := record(store, state.Entry{Verb: "unban", Reason: reason, Name: p.String(), Outcome: api.OutcomeDone})
-	change.Details = notes(note, forgotten, noted)
+	noted := book.record(state.Entry{Verb: "unban", Reason: reason, Name: p.String(), Outcome: api.OutcomeDone})
+	change.Details = notes(book.note, forgotten, noted)
 	if bans, err := s.d.Bans(); err == nil {
 		change.Details = append(change.Details, view.StillBanned(p, bans)...)
 	}

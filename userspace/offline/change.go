@@ -50,12 +50,12 @@ func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
 	}
 	change := view.OfBypass(view.Judge(reading), r.Service, until)
 	// The word is stored; only now the disk.
-	store, note, err := lock(s.places.State, s.now)
+	book, err := lock(s.places.State, s.now)
 	if err != nil {
 		change.Details = append(unread, "the history has no line of this, and a reboot forgets it: "+err.Error())
 		return change, nil
 	}
-	defer store.Close()
+	defer book.close()
 	detail := []string{"service " + r.Service}
 	if r.Service == "" {
 		detail = nil
@@ -64,9 +64,9 @@ func (s *Session) Bypass(r api.BypassRequest) (*api.Change, error) {
 	if r.On {
 		verb = "bypass on"
 	}
-	forgotten := s.remember(store, func(known *state.Record) { known.SetBypass(r.Service, s.bypassNote(r)) })
-	noted := record(store, state.Entry{Verb: verb, Reason: r.Reason, Outcome: api.OutcomeDone, Detail: detail})
-	change.Details = append(unread, notes(note, forgotten, noted)...)
+	forgotten := book.remember(s.places.bake(), func(known *state.Record) { known.SetBypass(r.Service, s.bypassNote(r)) })
+	noted := book.record(state.Entry{Verb: verb, Reason: r.Reason, Outcome: api.OutcomeDone, Detail: detail})
+	change.Details = append(unread, notes(book.note, forgotten, noted)...)
 	return change, nil
 }
 
@@ -98,29 +98,6 @@ func (s *Session) bypassNote(r api.BypassRequest) *state.Bypass {
 		b.Until = s.now().Add(time.Duration(r.ForSeconds * float64(time.Second))).UTC()
 	}
 	return b
-}
-
-// remember changes the record as the agent would: what a reboot brings back must follow what was done without one.
-func (s *Session) remember(store *state.Store, edit func(*state.Record)) (note string) {
-	r, err := store.Load()
-	left, drop := store.Notes() // beside an agent that did not live to take them up
-	if err == nil {
-		for _, b := range left {
-			r.GoBack(b, s.places.bake())
-		}
-		edit(r)
-		err = store.Save(r)
-	}
-	if err == nil {
-		for _, b := range left {
-			_ = record(store, b.Entry(b.To.Name()))
-		}
-		drop()
-	}
-	if err != nil {
-		return fmt.Sprintf("a reboot forgets it: %v", err)
-	}
-	return ""
 }
 
 // short prints a duration as people write it: 30m, not 30m0s.
@@ -159,11 +136,11 @@ func (s *Session) service(name string) (uint8, error) {
 // Detach takes everything below the pins out of the kernel, whatever version or state it is in: traffic passes, and
 // some NICs reset their rings. ErrHeld while an agent holds the state or the pins: it would attach again.
 func Detach(p Places, reason string, now func() time.Time) (*api.Change, error) {
-	store, note, err := lock(p.State, now)
+	book, err := lock(p.State, now)
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close()
+	defer book.close()
 	owner, err := pins.OwnExisting(p.Pins)
 	switch {
 	case errors.Is(err, pins.ErrOwned): // by an agent with another state folder
@@ -189,8 +166,8 @@ func Detach(p Places, reason string, now func() time.Time) (*api.Change, error) 
 		return nil, fmt.Errorf("detach: %w", err)
 	}
 	change := detached(p, interfaces, root)
-	noted := record(store, state.Entry{Verb: "detach", Reason: reason, Outcome: change.Outcome, Detail: append(interfaces, change.Incomplete...)})
-	change.Details = notes(note, noted)
+	noted := book.record(state.Entry{Verb: "detach", Reason: reason, Outcome: change.Outcome, Detail: append(interfaces, change.Incomplete...)})
+	change.Details = notes(book.note, noted)
 	return change, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -23,16 +24,16 @@ func (s *Session) Rollback(r api.RollbackRequest) (*api.Change, error) {
 	if err := s.readable("a rollback is refused"); err != nil {
 		return nil, err
 	}
-	store, note, err := lock(s.places.State, s.now)
+	book, err := lock(s.places.State, s.now)
 	hung := errors.Is(err, ErrHeld)
 	if err != nil && !hung {
 		return nil, err
 	}
-	if store != nil {
-		defer store.Close()
+	if book != nil {
+		defer book.close()
 	}
 	uid, by := caller()
-	b := back{Session: s, names: s.names(), hung: hung, Back: state.Back{At: s.now().UTC(), UID: uid, By: by, Reason: r.Reason}}
+	b := back{Session: s, names: ledger.NamesIn(s.places.State), hung: hung, Back: state.Back{At: s.now().UTC(), UID: uid, By: by, Reason: r.Reason}}
 	if err := b.goTo(r.To); err != nil {
 		return nil, err
 	}
@@ -45,9 +46,9 @@ func (s *Session) Rollback(r api.RollbackRequest) (*api.Change, error) {
 		c.Details = notes(b.told, told)
 		return c, nil
 	}
-	forgotten := s.remember(store, func(known *state.Record) { known.GoBack(b.Back, s.places.bake()) })
-	noted := record(store, b.Entry(c.Name))
-	c.Details = notes(b.told, note, forgotten, noted)
+	forgotten := book.remember(s.places.bake(), func(known *state.Record) { known.GoBack(b.Back, s.places.bake()) })
+	noted := book.record(b.Entry(c.Name))
+	c.Details = notes(b.told, book.note, forgotten, noted)
 	return c, nil
 }
 

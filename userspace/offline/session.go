@@ -13,12 +13,8 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
-
-// ErrHeld says that an agent holds the state but does not answer.
-var ErrHeld = errors.New("an agent holds the state, but does not answer")
 
 // Kernel is what a session reads and changes: *loader.Dataplane, or what stands for it in a test.
 type Kernel interface {
@@ -76,31 +72,6 @@ func (s *Session) Close() error {
 		return s.root.Close()
 	}
 	return s.d.Close()
-}
-
-// lock takes the state for a change. The disk must not stand in the way: when it cannot be used, the change goes
-// through, and the returned note says that it is not recorded.
-func lock(dir string, now func() time.Time) (store *state.Store, note string, err error) {
-	store, err = state.Open(dir, state.Options{Now: now})
-	switch {
-	case errors.Is(err, state.ErrLocked):
-		return nil, "", fmt.Errorf("%w (%s)", ErrHeld, dir)
-	case err != nil:
-		return state.Unusable(dir, err, state.Options{Now: now}), fmt.Sprintf("the history has no line of this: %v", err), nil
-	}
-	return store, "", nil
-}
-
-// record writes the history line of a change. A full disk costs the line, not the change.
-func record(store *state.Store, e state.Entry) (note string) {
-	if e.User == "" {
-		e.UID, e.User = caller()
-	}
-	e.Detail = append(e.Detail, "without an agent")
-	if err := store.Append(e); err != nil {
-		return fmt.Sprintf("the history has no line of this: %v", err)
-	}
-	return ""
 }
 
 // caller names who runs this process; sudo keeps the name of the person.

@@ -7,16 +7,13 @@ import (
 	"net/netip"
 	"path/filepath"
 
-	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
-
-// namesFrom is how far back the history is read for the names of bundles.
-const namesFrom = 1000
 
 // Status tells what the kernel does, without an agent: all that can be read, and what cannot as a problem. Names come from the history, when it can be read.
 func (s *Session) Status() (*api.Status, error) {
@@ -28,7 +25,7 @@ func (s *Session) Status() (*api.Status, error) {
 	if h := s.places.Host; h != nil {
 		st.MaxMode = string(h.MaxMode)
 	}
-	names := s.names()
+	names := ledger.NamesIn(s.places.State)
 	for i := range st.Generations {
 		st.Generations[i].Name = names[st.Generations[i].Digest]
 	}
@@ -76,21 +73,6 @@ func (s *Session) Reading() view.Reading {
 		}
 	}
 	return r
-}
-
-// names of bundles by digest, from the history.
-func (s *Session) names() map[config.Digest]string {
-	names := map[config.Digest]string{}
-	entries, _, err := state.ReadHistory(s.places.State, namesFrom)
-	if err != nil {
-		return names
-	}
-	for _, e := range entries {
-		if e.Name != "" && names[e.Digest] == "" {
-			names[e.Digest] = e.Name
-		}
-	}
-	return names
 }
 
 // Verify checks the wiring. Rows cannot be compared: only the agent knows with which clock they were compiled.
