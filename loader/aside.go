@@ -21,23 +21,23 @@ func OpenAside(c config.Capacity, adjust func(*bpf.Settings)) (*Dataplane, error
 }
 
 // Show sends one frame through the programs, whatever becomes of it.
-func (d *Dataplane) Show(frame []byte) error {
-	_, err := d.program.Run(&ebpf.RunOptions{Data: frame})
+func (ps *Programs) Show(frame []byte) error {
+	_, err := ps.root.program.Run(&ebpf.RunOptions{Data: frame})
 	return kernel.Explain(fmt.Sprintf("run a frame of %d bytes", len(frame)), err)
 }
 
 // OpenEvents opens the ring that Events reads.
-func (d *Dataplane) OpenEvents() (*ringbuf.Reader, error) {
-	r, err := ringbuf.NewReader(d.maps[bpf.DataplaneMapEvents])
+func (t *CounterTable) OpenEvents() (*ringbuf.Reader, error) {
+	r, err := ringbuf.NewReader(t.maps[bpf.DataplaneMapEvents])
 	return r, kernel.Explain("open the event ring", err)
 }
 
 // Forget forgets a connection and all unfinished ClientHellos.
-func (d *Dataplane) Forget(key bpf.FlowKey) error {
-	if err := d.maps[bpf.DataplaneMapFlows].Delete(&key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+func (t *FlowTable) Forget(key bpf.FlowKey) error {
+	if err := t.maps[bpf.DataplaneMapFlows].Delete(&key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return kernel.Explain("forget a connection", err)
 	}
-	hellos := d.maps[bpf.DataplaneMapHellos]
+	hellos := t.maps[bpf.DataplaneMapHellos]
 	for place := range hellos.MaxEntries() {
 		if err := hellos.Put(place, &bpf.Hello{}); err != nil {
 			return kernel.Explain("forget a ClientHello", err)

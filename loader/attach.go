@@ -23,6 +23,13 @@ import (
 	"github.com/spillway/spillway/loader/pins"
 )
 
+// Links are the places of the root program on interfaces, and of the program that sees what leaves by them.
+type Links struct {
+	*site
+	words  *Words
+	egress *ebpf.Program // nil when nothing was loaded
+}
+
 // The states of an attachment.
 const (
 	StateAttached = "attached"
@@ -46,12 +53,12 @@ type Attachment struct {
 
 // Attach puts the root program on an interface and pins the link, or adopts the link that is there. It never replaces
 // another XDP program. Errors: ErrNoDevice, ErrNoMAC, ErrForeignProgram, ErrPermission, ErrUnsupported.
-func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) {
+func (ls *Links) Attach(name string, mode config.Attach) (Attachment, error) {
 	iface, err := net.InterfaceByName(name)
 	if err != nil {
 		return Attachment{}, fmt.Errorf("attach to %s: %w", name, ErrNoDevice)
 	}
-	all, err := d.Attachments()
+	all, err := ls.root.Attachments()
 	if err != nil {
 		return Attachment{}, err
 	}
@@ -62,7 +69,7 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 		}
 		// The pin outlives its device. A severed link holds nothing, and one to a device of that number elsewhere less.
 		if a.Pin == pin || a.State == StateSevered && a.Names(name) {
-			if err := removePin(d.pins.Link(a.Pin)); err != nil {
+			if err := removePin(ls.pins.Link(a.Pin)); err != nil {
 				return Attachment{}, err
 			}
 		}
@@ -73,10 +80,10 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 	if err := refuseForeign(name, iface.Index); err != nil {
 		return Attachment{}, err
 	}
-	if err := d.provePinning(); err != nil {
+	if err := ls.provePinning(); err != nil {
 		return Attachment{}, err
 	}
-	if err := d.noteInterface(iface.Index); err != nil {
+	if err := ls.noteInterface(iface.Index); err != nil {
 		return Attachment{}, err
 	}
 	flags := link.XDPDriverMode
@@ -87,20 +94,20 @@ func (d *Dataplane) Attach(name string, mode config.Attach) (Attachment, error) 
 		flags = link.XDPGenericMode
 	}
 	var l link.Link
-	d.unseen(func() {
-		l, err = link.AttachXDP(link.XDPOptions{Program: d.program, Interface: iface.Index, Flags: flags})
+	ls.words.unseen(func() {
+		l, err = link.AttachXDP(link.XDPOptions{Program: ls.root.program, Interface: iface.Index, Flags: flags})
 	})
 	if err != nil {
 		return Attachment{}, explainAttach(name, mode, err)
 	}
 	defer func() { _ = l.Close() }()
-	if err := l.Pin(d.pins.Link(pin)); err != nil {
+	if err := l.Pin(ls.pins.Link(pin)); err != nil {
 		return Attachment{}, kernel.Explain("pin the link of "+name, err)
 	}
-	if err := d.pins.KeepOwner(); err != nil {
+	if err := ls.pins.KeepOwner(); err != nil {
 		return Attachment{}, err
 	}
-	return d.attachment(pin)
+	return ls.root.attachment(pin)
 }
 
 // linkPin is what the pin of a link is called: the device's number, which stays when it is renamed, and its name of
@@ -126,18 +133,18 @@ func (a Attachment) Names(name string) bool {
 
 // provePinning makes sure that a link could be pinned. An attached link that cannot be is detached again at once, and a
 // first attach and a last detach reset the rings of most cards: that must not happen with every try.
-func (d *Dataplane) provePinning() error {
-	if err := d.pins.Check(); err != nil {
+func (ls *Links) provePinning() error {
+	if err := ls.pins.Check(); err != nil {
 		return fmt.Errorf("the pins went away under the agent; start it again: %w", err)
 	}
-	if err := os.MkdirAll(d.pins.Links(), 0o700); err != nil {
+	if err := os.MkdirAll(ls.pins.Links(), 0o700); err != nil {
 		return kernel.Explain("make the pin folder", err)
 	}
-	trial := filepath.Join(d.pins.Base(), "trial")
+	trial := filepath.Join(ls.pins.Base(), "trial")
 	if err := removePin(trial); err != nil {
 		return err
 	}
-	root, err := d.program.Clone()
+	root, err := ls.root.program.Clone()
 	if err != nil {
 		return kernel.Explain("try to pin", err)
 	}
@@ -183,27 +190,27 @@ func refuseForeign(name string, index int) error {
 
 // Attachments returns what the pinned links say, also of interfaces that are gone.
 func (r *Root) Attachments() ([]Attachment, error) {
-	if r.pins.Path == "" {
+	if r.folder.Path == "" {
 		return nil, nil
 	}
-	entries, err := os.ReadDir(r.pins.Links())
+	entries, err := os.ReadDir(r.folder.Links())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, kernel.Explain("list the pinned links", err)
 	}
 	var all []Attachment
 	for _, e := range entries {
-		a, err := attachmentAt(e.Name(), r.pins.Link(e.Name()))
+		a, err := attachmentAt(e.Name(), r.folder.Link(e.Name()))
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, a)
 	}
-	old, err := migrate.RootlessLinks(r.pins)
+	old, err := migrate.RootlessLinks(r.folder)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range old {
-		a, err := attachmentAt(name, migrate.RootlessLink(r.pins, name))
+		a, err := attachmentAt(name, migrate.RootlessLink(r.folder, name))
 		if err != nil {
 			return nil, err
 		}
@@ -213,7 +220,7 @@ func (r *Root) Attachments() ([]Attachment, error) {
 }
 
 func (r *Root) attachment(pin string) (Attachment, error) {
-	return attachmentAt(pin, r.pins.Link(pin))
+	return attachmentAt(pin, r.folder.Link(pin))
 }
 
 func attachmentAt(pin, path string) (Attachment, error) {
@@ -263,12 +270,12 @@ func openLinks(p pins.Folder) (map[string]link.Link, error) {
 }
 
 // DetachInterface takes the root program off an interface that the host file no longer lists, by the pin of its link.
-func (d *Dataplane) DetachInterface(pin string) (err error) {
-	d.unseen(func() { err = detachLink(d.pins.Link(pin)) })
+func (ls *Links) DetachInterface(pin string) (err error) {
+	ls.words.unseen(func() { err = detachLink(ls.pins.Link(pin)) })
 	if err != nil {
 		return err
 	}
-	return d.noteInterfaces()
+	return ls.noteInterfaces()
 }
 
 // genericIsSafe refuses generic XDP below Linux 6.9, where it drops what it cannot linearise.

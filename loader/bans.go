@@ -17,6 +17,12 @@ import (
 	"github.com/spillway/spillway/loader/kernel"
 )
 
+// BanTable are the prefixes that are banned for a time.
+type BanTable struct {
+	*site
+	words *Words
+}
+
 // Ban is a short block outside bundles.
 type Ban struct {
 	Prefix  netip.Prefix
@@ -25,31 +31,31 @@ type Ban struct {
 
 // Ban blocks a prefix for ttl; it may cut established connections. A ban of the same prefix is replaced. The guards are
 // the caller's. ErrCapacity when all places are taken.
-func (d *Dataplane) Ban(p netip.Prefix, ttl time.Duration) error {
-	if err := d.putBan(p, ttl); err != nil {
+func (t *BanTable) Ban(p netip.Prefix, ttl time.Duration) error {
+	if err := t.putBan(p, ttl); err != nil {
 		return err
 	}
-	return d.settleInside(p)
+	return t.settleInside(p)
 }
 
 // RestoreBans puts bans, with the time that is left of each, into maps that never had one. One that is refused keeps no
 // other out. The flows are told once, at the end: until then BanEpoch stays 0, so that whoever starts after a crash in
 // the middle restores them again.
-func (d *Dataplane) RestoreBans(left map[netip.Prefix]time.Duration) error {
+func (t *BanTable) RestoreBans(left map[netip.Prefix]time.Duration) error {
 	var errs []error
 	for p, ttl := range left {
-		errs = append(errs, d.putBan(p, ttl))
+		errs = append(errs, t.putBan(p, ttl))
 	}
-	return errors.Join(append(errs, d.SettleBans())...)
+	return errors.Join(append(errs, t.SettleBans())...)
 }
 
-func (d *Dataplane) putBan(p netip.Prefix, ttl time.Duration) error {
+func (t *BanTable) putBan(p netip.Prefix, ttl time.Duration) error {
 	if compile.HoldsIPv4(p) {
 		return fmt.Errorf("ban %s: this IPv6 prefix contains all of IPv4 (::ffff:0:0/96)", p)
 	}
-	m := d.maps[bpf.DataplaneMapBans]
+	m := t.maps[bpf.DataplaneMapBans]
 	key, end := compile.Key6(p.Masked()), uint64(In(ttl))
-	err := m.Put(key, bpf.Ban{ExpiresNs: max(end, d.endAround(key)), OwnExpiresNs: end})
+	err := m.Put(key, bpf.Ban{ExpiresNs: max(end, t.endAround(key)), OwnExpiresNs: end})
 	if errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("ban %s: %w: capacity %d", p, ErrCapacity, m.MaxEntries())
 	}
@@ -57,28 +63,28 @@ func (d *Dataplane) putBan(p netip.Prefix, ttl time.Duration) error {
 }
 
 // BanEpoch says how often bans changed since the maps were made; 0 means that no ban was ever settled in them.
-func (d *Dataplane) BanEpoch() uint64 { return atomic.LoadUint64(&d.words.at.BanEpoch) }
+func (ws *Words) BanEpoch() uint64 { return atomic.LoadUint64(&ws.at.BanEpoch) }
 
 // Unban ends a ban; false when there was none.
-func (d *Dataplane) Unban(p netip.Prefix) (bool, error) {
-	err := d.maps[bpf.DataplaneMapBans].Delete(compile.Key6(p.Masked()))
+func (t *BanTable) Unban(p netip.Prefix) (bool, error) {
+	err := t.maps[bpf.DataplaneMapBans].Delete(compile.Key6(p.Masked()))
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, kernel.Explain("unban "+p.String(), err)
 	}
-	return true, d.settleInside(p)
+	return true, t.settleInside(p)
 }
 
 // endAround returns the end that counts of the bans around a prefix; 0 when there is none. The closest one has it.
-func (d *Dataplane) endAround(key bpf.Prefix6Key) uint64 {
+func (t *BanTable) endAround(key bpf.Prefix6Key) uint64 {
 	var around bpf.Ban
 	if key.Prefixlen == 0 {
 		return 0
 	}
 	key.Prefixlen--
-	if err := d.maps[bpf.DataplaneMapBans].Lookup(key, &around); err != nil {
+	if err := t.maps[bpf.DataplaneMapBans].Lookup(key, &around); err != nil {
 		return 0
 	}
 	return around.ExpiresNs
@@ -86,23 +92,23 @@ func (d *Dataplane) endAround(key bpf.Prefix6Key) uint64 {
 
 // settleInside gives the bans inside a prefix, whose own changed, the end that counts, and tells the flows. Inside one
 // address there are none: among however many others, its ban costs the same.
-func (d *Dataplane) settleInside(p netip.Prefix) error {
+func (t *BanTable) settleInside(p netip.Prefix) error {
 	if p.IsSingleIP() {
-		d.bumpBanEpoch()
+		t.words.bumpBanEpoch()
 		return nil
 	}
-	return d.settle(func(key bpf.Prefix6Key) bool { return p.Contains(compile.Prefix(key).Addr()) })
+	return t.settle(func(key bpf.Prefix6Key) bool { return p.Contains(compile.Prefix(key).Addr()) })
 }
 
 // SettleBans gives every ban the end that counts, and tells the flows, whatever it returns. The kernel looks at the
 // longest match only, so a ban inside a banned network must not end before the network's does: its end is the latest of
 // all bans around it. An agent settles at its start too: a crash may have left a ban that no known flow has seen.
-func (d *Dataplane) SettleBans() error { return d.settle(func(bpf.Prefix6Key) bool { return true }) }
+func (t *BanTable) SettleBans() error { return t.settle(func(bpf.Prefix6Key) bool { return true }) }
 
 // settle does that for the bans whose end may have changed.
-func (d *Dataplane) settle(touched func(bpf.Prefix6Key) bool) error {
-	defer d.bumpBanEpoch()
-	all, err := d.allBans()
+func (t *BanTable) settle(touched func(bpf.Prefix6Key) bool) error {
+	defer t.words.bumpBanEpoch()
+	all, err := t.allBans()
 	if err != nil {
 		return err
 	}
@@ -115,7 +121,7 @@ func (d *Dataplane) settle(touched func(bpf.Prefix6Key) bool) error {
 			continue
 		}
 		ban.ExpiresNs = end
-		if err := d.maps[bpf.DataplaneMapBans].Update(key, ban, ebpf.UpdateExist); err != nil &&
+		if err := t.maps[bpf.DataplaneMapBans].Update(key, ban, ebpf.UpdateExist); err != nil &&
 			!errors.Is(err, ebpf.ErrKeyNotExist) {
 			return kernel.Explain("settle the ban of "+compile.FormatPrefix(key), err)
 		}
@@ -140,8 +146,8 @@ func latestAround(key bpf.Prefix6Key, all map[bpf.Prefix6Key]bpf.Ban) uint64 {
 }
 
 // Bans lists the bans in force.
-func (d *Dataplane) Bans() ([]Ban, error) {
-	all, err := d.allBans()
+func (t *BanTable) Bans() ([]Ban, error) {
+	all, err := t.allBans()
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +163,8 @@ func (d *Dataplane) Bans() ([]Ban, error) {
 }
 
 // SweepBans removes bans that have ended and returns how many.
-func (d *Dataplane) SweepBans() (int, error) {
-	all, err := d.allBans()
+func (t *BanTable) SweepBans() (int, error) {
+	all, err := t.allBans()
 	if err != nil {
 		return 0, err
 	}
@@ -167,7 +173,7 @@ func (d *Dataplane) SweepBans() (int, error) {
 		if ban.OwnExpiresNs > now {
 			continue
 		}
-		err := d.maps[bpf.DataplaneMapBans].Delete(key)
+		err := t.maps[bpf.DataplaneMapBans].Delete(key)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return removed, kernel.Explain("remove an ended ban", err)
 		}
@@ -176,11 +182,11 @@ func (d *Dataplane) SweepBans() (int, error) {
 	if removed == 0 {
 		return 0, nil
 	}
-	return removed, d.SettleBans()
+	return removed, t.SettleBans()
 }
 
-func (d *Dataplane) allBans() (map[bpf.Prefix6Key]bpf.Ban, error) {
+func (t *BanTable) allBans() (map[bpf.Prefix6Key]bpf.Ban, error) {
 	all := map[bpf.Prefix6Key]bpf.Ban{}
-	err := kernel.EachRow(d.maps[bpf.DataplaneMapBans], func(k bpf.Prefix6Key, b bpf.Ban) { all[k] = b })
+	err := kernel.EachRow(t.maps[bpf.DataplaneMapBans], func(k bpf.Prefix6Key, b bpf.Ban) { all[k] = b })
 	return all, kernel.Explain("read the bans", err)
 }

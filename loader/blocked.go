@@ -17,6 +17,13 @@ import (
 	"github.com/spillway/spillway/loader/kernel"
 )
 
+// FlowTable are the connections whose verdict is kept.
+type FlowTable struct {
+	*site
+	words *Words
+	asks  *ebpf.Program // whose socket is at some addresses; nil when nothing was loaded
+}
+
 // BlockedFlow is a connection that the stable generation blocks for good.
 type BlockedFlow struct {
 	Client, Server netip.AddrPort
@@ -26,17 +33,17 @@ type BlockedFlow struct {
 
 // SetBaked says that the stable generation with this number is last-known-good: sockets of what it blocks are released.
 // 0 says it of none.
-func (d *Dataplane) SetBaked(generation uint32) {
-	atomic.StoreUint64(&d.words.at.Baked, uint64(generation))
+func (ws *Words) SetBaked(generation uint32) {
+	atomic.StoreUint64(&ws.at.Baked, uint64(generation))
 }
 
 // Baked returns the generation of SetBaked.
-func (d *Dataplane) Baked() uint32 { return uint32(atomic.LoadUint64(&d.words.at.Baked)) }
+func (ws *Words) Baked() uint32 { return uint32(atomic.LoadUint64(&ws.at.Baked)) }
 
 // Released returns how many sockets the FIN of a blocked connection has released since the maps were made.
-func (d *Dataplane) Released() (uint64, error) {
+func (t *CounterTable) Released() (uint64, error) {
 	perCPU := make([]uint64, 0)
-	if err := d.maps[bpf.DataplaneMapReleases].Lookup(uint32(0), &perCPU); err != nil {
+	if err := t.maps[bpf.DataplaneMapReleases].Lookup(uint32(0), &perCPU); err != nil {
 		return 0, kernel.Explain("read the count of released sockets", err)
 	}
 	var sum uint64
@@ -58,19 +65,19 @@ const blockedBatch = 1024
 
 // BlockedFlows looks at the next rows of the flows, at least that many where there are so many, and appends those that
 // are blocked for good now. done: it was the last of them, and the walk stands at the beginning again.
-func (d *Dataplane) BlockedFlows(w *FlowWalk, rows int, to []BlockedFlow) (_ []BlockedFlow, done bool, err error) {
+func (t *FlowTable) BlockedFlows(w *FlowWalk, rows int, to []BlockedFlow) (_ []BlockedFlow, done bool, err error) {
 	if w.keys == nil {
 		w.keys, w.flows = make([]bpf.FlowKey, blockedBatch), make([]bpf.Flow, blockedBatch)
 	}
 	for seen := 0; seen < rows; {
-		n, err := d.maps[bpf.DataplaneMapFlows].BatchLookup(&w.cursor, w.keys, w.flows, nil)
+		n, err := t.maps[bpf.DataplaneMapFlows].BatchLookup(&w.cursor, w.keys, w.flows, nil)
 		last := kernel.IsLastBatch(err)
 		if err != nil && !last {
 			w.cursor = ebpf.MapBatchCursor{}
 			return to, true, kernel.Explain("walk the flows", err)
 		}
 		for i := range n {
-			if d.isBlockedForGood(&w.keys[i], &w.flows[i]) {
+			if t.isBlockedForGood(&w.keys[i], &w.flows[i]) {
 				to = append(to, blockedFlow(w.keys[i], w.flows[i].Isn))
 			}
 		}
@@ -89,62 +96,62 @@ func blockedFlow(k bpf.FlowKey, isn uint32) BlockedFlow {
 
 // isBlockedForGood says of a flow what mark_release in bpf/release.h says of a FIN. A flow of an older control word is
 // left alone: the kernel would judge it again with its next packet, and here is none.
-func (d *Dataplane) isBlockedForGood(k *bpf.FlowKey, f *bpf.Flow) bool {
+func (t *FlowTable) isBlockedForGood(k *bpf.FlowKey, f *bpf.Flow) bool {
 	blocks := f.Verdict == uint8(bpf.VerdictDrop) || f.Verdict == uint8(bpf.VerdictReset)
 	if !blocks || f.Flags&uint8(bpf.FlowConfirmed) == 0 {
 		return false
 	}
-	c := d.Control()
+	c := t.words.Control()
 	return c.Mode == bpf.ModeEnforce && f.Slot == c.Stable && f.Slot != bpf.SlotEmpty && f.Epoch == c.Epoch &&
-		f.Generation != 0 && f.Generation == d.Baked() && Deadline(f.ExpiresNs).Active() && !d.passes(k)
+		f.Generation != 0 && f.Generation == t.words.Baked() && Deadline(f.ExpiresNs).Active() && !t.passes(k)
 }
 
 // passes reports whether something stands above the stored verdict: a bypass, of whatever service, or somebody who
 // vouches.
-func (d *Dataplane) passes(k *bpf.FlowKey) bool {
-	if d.Bypass().Active() {
+func (t *FlowTable) passes(k *bpf.FlowKey) bool {
+	if t.root.Bypass().Active() {
 		return true
 	}
-	for id := range d.words.at.ServiceBypassUntilNs {
-		if d.ServiceBypass(uint8(id)).Active() {
+	for id := range t.words.at.ServiceBypassUntilNs {
+		if t.words.ServiceBypass(uint8(id)).Active() {
 			return true
 		}
 	}
-	if !Deadline(atomic.LoadUint64(&d.words.at.VouchedUntilNs)).Active() {
+	if !Deadline(atomic.LoadUint64(&t.words.at.VouchedUntilNs)).Active() {
 		return false
 	}
 	var end uint64
-	err := d.maps[bpf.DataplaneMapVouched].Lookup(vouchedKey(compile.Unmapped(k.Saddr)), &end)
+	err := t.maps[bpf.DataplaneMapVouched].Lookup(vouchedKey(compile.Unmapped(k.Saddr)), &end)
 	return err == nil || !errors.Is(err, ebpf.ErrKeyNotExist)
 }
 
 // StillBlocked looks again: whether the flow is still there, blocked for good, and the socket at its addresses is its
 // own, by the initial sequence number. The next user of the same port has another.
-func (d *Dataplane) StillBlocked(b BlockedFlow) (bool, error) {
+func (t *FlowTable) StillBlocked(b BlockedFlow) (bool, error) {
 	var f bpf.Flow
-	err := d.maps[bpf.DataplaneMapFlows].Lookup(b.key, &f)
+	err := t.maps[bpf.DataplaneMapFlows].Lookup(b.key, &f)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, kernel.Explain("look up a flow", err)
 	}
-	if f.Isn != b.isn || !d.isBlockedForGood(&b.key, &f) {
+	if f.Isn != b.isn || !t.isBlockedForGood(&b.key, &f) {
 		return false, nil
 	}
-	q, err := d.askSocket(b.key)
+	q, err := t.askSocket(b.key)
 	return err == nil && q.Confirmed != 0 && q.Isn == b.isn, err
 }
 
 // askSocket runs the program that asks the sockets of this process's network namespace.
-func (d *Dataplane) askSocket(k bpf.FlowKey) (q bpf.SocketQuestion, err error) {
-	if d.asks == nil {
+func (t *FlowTable) askSocket(k bpf.FlowKey) (q bpf.SocketQuestion, err error) {
+	if t.asks == nil {
 		return q, fmt.Errorf("ask for a socket: %w", kernel.ErrNotPinned)
 	}
 	q.Key = k
 	size := unsafe.Sizeof(q)
 	run := ebpf.RunOptions{Data: unsafe.Slice((*byte)(unsafe.Pointer(&q)), size), DataOut: make([]byte, 512)}
-	if _, err := d.asks.Run(&run); err != nil {
+	if _, err := t.asks.Run(&run); err != nil {
 		return q, kernel.Explain("ask for a socket", err)
 	}
 	if len(run.DataOut) < int(size) {

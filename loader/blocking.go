@@ -22,23 +22,23 @@ type blockingCache struct {
 	rules  map[uint8][]bpf.RuleNode
 }
 
-func (d *Dataplane) blocking(slot uint8, g *bpf.Generation) (Blocking, error) {
-	rules, err := d.blockCache.read(d, slot, g.Number)
+func (sl *Slots) blocking(slot uint8, g *bpf.Generation) (Blocking, error) {
+	rules, err := sl.blockCache.read(sl, slot, g.Number)
 	if err != nil {
 		return Blocking{}, err
 	}
-	accepted, err := d.acceptedReasons()
+	accepted, err := sl.acceptedReasons()
 	return compile.BlockingOf(g, rules, monotonicNS(), accepted), err
 }
 
 // acceptedReasons returns which weak reasons the host file in force lets rules block by, a bit each.
-func (d *Dataplane) acceptedReasons() (uint64, error) {
+func (sl *Slots) acceptedReasons() (uint64, error) {
 	var h bpf.Host
-	slot := d.Control().Host
+	slot := sl.words.Control().Host
 	if slot == bpf.SlotEmpty {
 		return 0, nil
 	}
-	err := d.lookupInner(bpf.DataplaneMapHosts, slot, &h)
+	err := sl.lookupInner(bpf.DataplaneMapHosts, slot, &h)
 	if errors.Is(err, kernel.ErrNotPinned) || errors.Is(err, ErrPinDiffers) { // VerifyWiring tells of it
 		return 0, nil
 	}
@@ -49,13 +49,13 @@ func (d *Dataplane) acceptedReasons() (uint64, error) {
 func TagOf(service string) uint32 { return compile.ServiceTag(service) }
 
 // read returns one node a rule.
-func (c *blockingCache) read(d *Dataplane, slot uint8, number uint32) ([]bpf.RuleNode, error) {
+func (c *blockingCache) read(from *Slots, slot uint8, number uint32) ([]bpf.RuleNode, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if rules, ok := c.rules[slot]; ok && c.number[slot] == number {
 		return rules, nil
 	}
-	nodes, err := d.ruleNodes(slot)
+	nodes, err := from.ruleNodes(slot)
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +68,8 @@ func (c *blockingCache) read(d *Dataplane, slot uint8, number uint32) ([]bpf.Rul
 }
 
 // ruleNodes reads all nodes of a slot's chains; none when the slot has no rules.
-func (d *Dataplane) ruleNodes(slot uint8) ([]bpf.RuleNode, error) {
-	m, err := d.innerMap(bpf.DataplaneMapRules, slot)
+func (sl *Slots) ruleNodes(slot uint8) ([]bpf.RuleNode, error) {
+	m, err := sl.innerMap(bpf.DataplaneMapRules, slot)
 	if err != nil || m == nil {
 		return nil, err
 	}

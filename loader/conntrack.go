@@ -152,45 +152,45 @@ func (t *tracker) pin(folder string) error {
 
 // openTracker opens the pinned program, or loads and pins one. Without one the dataplane does what it did: only sockets
 // vouch.
-func (d *Dataplane) openTracker() {
-	if d.lab {
-		d.untracked = ErrNoConntrack
+func (ps *Programs) openTracker() {
+	if ps.lab {
+		ps.untracked = ErrNoConntrack
 		return
 	}
-	if d.tracker, d.untracked = openTracker(d.pins); d.tracker != nil {
+	if ps.tracker, ps.untracked = openTracker(ps.pins); ps.tracker != nil {
 		return
 	}
-	if d.tracker, d.untracked = loadTracker(); d.untracked != nil {
-		d.log.Warn("connections without a socket here have nobody who vouches for them",
-			"cause", d.untracked, "fix", FixOfConntrack(d.untracked))
+	if ps.tracker, ps.untracked = loadTracker(); ps.untracked != nil {
+		ps.log.Warn("connections without a socket here have nobody who vouches for them",
+			"cause", ps.untracked, "fix", FixOfConntrack(ps.untracked))
 		return
 	}
-	if d.pins.Path == "" {
+	if ps.pins.Path == "" {
 		return
 	}
-	err := pins.MakeFolders(d.pins.Conntrack())
+	err := pins.MakeFolders(ps.pins.Conntrack())
 	if err == nil {
-		err = d.tracker.pin(d.pins.Conntrack())
+		err = ps.tracker.pin(ps.pins.Conntrack())
 	}
 	if err != nil {
-		d.log.Warn("what asks connection tracking is not pinned", "error", err)
+		ps.log.Warn("what asks connection tracking is not pinned", "error", err)
 	}
 }
 
 // Conntrack returns nil when connection tracking is asked about connections that no socket of this host has;
 // ErrNoConntrack, with the cause, when it is not; another error when that cannot be read.
-func (d *Dataplane) Conntrack() error {
-	if d.pair != nil {
-		return d.untracked
+func (ps *Programs) Conntrack() error {
+	if ps.pair != nil {
+		return ps.untracked
 	}
-	id, err := d.Next()
+	id, err := ps.root.Next()
 	if err != nil {
 		return err
 	}
 	if id == 0 {
 		return ErrNoConntrack // there is no dataplane that could ask
 	}
-	p, err := openPair(d.pins, id)
+	p, err := openPair(ps.pins, id)
 	if err != nil {
 		return err
 	}

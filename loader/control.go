@@ -170,38 +170,38 @@ func (c Control) changed() Control {
 }
 
 // Control returns the control word as it is now.
-func (d *Dataplane) Control() Control {
-	return unpackControl(atomic.LoadUint64(&d.words.at.Control))
+func (ws *Words) Control() Control {
+	return unpackControl(atomic.LoadUint64(&ws.at.Control))
 }
 
 // swap changes the control word by one compare-and-swap. It tries again when somebody else was faster, with what they
 // left: edit sees each state that it replaces, and its refusal leaves everything as it is.
-func (d *Dataplane) swap(edit func(Control) (Control, error)) (Control, error) {
+func (ws *Words) swap(edit func(Control) (Control, error)) (Control, error) {
 	for {
-		old := atomic.LoadUint64(&d.words.at.Control)
+		old := atomic.LoadUint64(&ws.at.Control)
 		next, err := edit(unpackControl(old))
-		if err != nil || atomic.CompareAndSwapUint64(&d.words.at.Control, old, next.pack()) {
+		if err != nil || atomic.CompareAndSwapUint64(&ws.at.Control, old, next.pack()) {
 			return next, err
 		}
 	}
 }
 
 // Publish makes all of the change at once: a packet sees the state before or after it, never between.
-func (d *Dataplane) Publish(change Change) (Control, error) {
-	return d.swap(func(c Control) (Control, error) { return c.Publish(change) })
+func (ws *Words) Publish(change Change) (Control, error) {
+	return ws.swap(func(c Control) (Control, error) { return c.Publish(change) })
 }
 
 // Promote makes the candidate stable and the stable previous.
-func (d *Dataplane) Promote() (Control, error) { return d.swap(Control.Promote) }
+func (ws *Words) Promote() (Control, error) { return ws.swap(Control.Promote) }
 
 // Withdraw ends the candidate. ErrNoCandidate when there is none.
-func (d *Dataplane) Withdraw() (Control, error) { return d.swap(Control.Withdraw) }
+func (ws *Words) Withdraw() (Control, error) { return ws.swap(Control.Withdraw) }
 
 // Rollback makes the previous generation stable again. ErrNoPrevious when there is none.
-func (d *Dataplane) Rollback() (Control, error) { return d.swap(Control.Rollback) }
+func (ws *Words) Rollback() (Control, error) { return ws.swap(Control.Rollback) }
 
 // DropGenerations points everything at the empty slot.
-func (d *Dataplane) DropGenerations() (Control, error) { return d.swap(Control.DropGenerations) }
+func (ws *Words) DropGenerations() (Control, error) { return ws.swap(Control.DropGenerations) }
 
 // ModeOf returns the control word's mode for a host file's.
 func ModeOf(m config.Mode) bpf.Mode {

@@ -51,7 +51,7 @@ func TestControlWordIsTheKernels(t *testing.T) {
 
 // Two writers never lose each other's change: every swap is of what the other left.
 func TestConcurrentChangesAreAllMade(t *testing.T) {
-	d := &Dataplane{words: &words{at: &bpf.Runtime{}}}
+	d := &Words{words: &words{at: &bpf.Runtime{}}} // nothing else of a dataplane is needed
 	const each = 1000
 	var wg sync.WaitGroup
 	for range 4 {

@@ -4,12 +4,20 @@ package loader
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader/kernel"
 )
+
+// CounterTable is what packets counted and told.
+type CounterTable struct {
+	*site
+	// counting keeps whoever reads the counters from seeing a slot's counts twice, or not at all, while they move.
+	counting sync.RWMutex
+}
 
 // Counter is what left the dataplane in one way.
 type Counter struct {
@@ -29,9 +37,9 @@ type Counter struct {
 
 // Counters returns the rows that are not zero, summed over CPUs. The counts of a slot are those of the generation in
 // it; the sum over a service's rows only grows, until the maps go.
-func (d *Dataplane) Counters() ([]Counter, error) {
-	d.counting.RLock()
-	defer d.counting.RUnlock()
+func (t *CounterTable) Counters() ([]Counter, error) {
+	t.counting.RLock()
+	defer t.counting.RUnlock()
 	found := map[Counter]*Counter{}
 	var counters []*Counter
 	row := func(key Counter) *Counter {
@@ -43,7 +51,7 @@ func (d *Dataplane) Counters() ([]Counter, error) {
 		}
 		return c
 	}
-	err := d.eachCounts(func(at counterAt, sum bpf.Counts) {
+	err := t.eachCounts(func(at counterAt, sum bpf.Counts) {
 		for o := range bpf.Outcomes {
 			key := Counter{Service: at.service, Slot: at.slot, Reason: at.reason, Outcome: bpf.Outcome(o)}
 			if at.slot == bpf.CounterLeft || at.slot == bpf.CounterAlone {
@@ -84,8 +92,8 @@ func counterOf(index uint32) counterAt {
 // countsBatch is how many counters are read in one call, 128 bytes a processor each.
 const countsBatch = 1024
 
-func (d *Dataplane) eachCounts(visit func(counterAt, bpf.Counts)) error {
-	return eachPerCPU(d.maps[bpf.DataplaneMapCounters], countsBatch, func(index uint32, each []bpf.Counts) {
+func (t *CounterTable) eachCounts(visit func(counterAt, bpf.Counts)) error {
+	return eachPerCPU(t.maps[bpf.DataplaneMapCounters], countsBatch, func(index uint32, each []bpf.Counts) {
 		var sum bpf.Counts
 		for _, c := range each {
 			for o := range c.Packets {
@@ -102,12 +110,12 @@ func (d *Dataplane) eachCounts(visit func(counterAt, bpf.Counts)) error {
 // retire gives a slot's next generation counters of its own: what the last one counted goes to those of generations
 // that left. It is one call, which a kill does not divide, so that the sum neither shrinks nor counts anything twice.
 // No packet counts there: no role names the slot, and an RCU grace period has passed since one did.
-func (d *Dataplane) retire(slot uint8) error {
-	d.counting.Lock()
-	defer d.counting.Unlock()
+func (t *CounterTable) retire(slot uint8) error {
+	t.counting.Lock()
+	defer t.counting.Unlock()
 	left, gone := map[counterAt]bpf.Counts{}, []counterAt{}
 	more := map[counterAt]bpf.Counts{}
-	err := d.eachCounts(func(at counterAt, sum bpf.Counts) {
+	err := t.eachCounts(func(at counterAt, sum bpf.Counts) {
 		switch at.slot {
 		case slot:
 			gone = append(gone, at)
@@ -131,35 +139,34 @@ func (d *Dataplane) retire(slot uint8) error {
 	for _, at := range gone {
 		rows[at] = bpf.Counts{}
 	}
-	return kernel.Explain(fmt.Sprintf("take the counters of slot %d away", slot), d.putCounts(rows))
+	return kernel.Explain(fmt.Sprintf("take the counters of slot %d away", slot), t.putCounts(rows))
 }
 
-// forgetServices zeroes the counters of ids that are given to another service than the published one.
-func (d *Dataplane) forgetServices(img *HostImage) error {
-	current, err := d.Host()
-	if err != nil || current == nil {
-		return err
+// forgetServices zeroes the counters of ids that are given to another service than the published host file's.
+func (t *CounterTable) forgetServices(img *HostImage, current *HostInfo) error {
+	if current == nil {
+		return nil
 	}
-	d.counting.Lock()
-	defer d.counting.Unlock()
+	t.counting.Lock()
+	defer t.counting.Unlock()
 	var kept [bpf.ServicesMax]bool
 	for _, s := range current.Services {
 		kept[s.ID] = img.Service(s.ID).Tag == s.Tag
 	}
 	rows := map[counterAt]bpf.Counts{}
-	err = d.eachCounts(func(at counterAt, _ bpf.Counts) {
+	err := t.eachCounts(func(at counterAt, _ bpf.Counts) {
 		if at.service != 0 && !kept[at.service] && img.Service(at.service).Tag != 0 {
 			rows[at] = bpf.Counts{}
 		}
 	})
 	if err == nil {
-		err = d.putCounts(rows)
+		err = t.putCounts(rows)
 	}
 	return kernel.Explain("forget the counters of services that left", err)
 }
 
 // putCounts sets counters, all in one call; what is not zero stands with the first processor.
-func (d *Dataplane) putCounts(rows map[counterAt]bpf.Counts) error {
+func (t *CounterTable) putCounts(rows map[counterAt]bpf.Counts) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -172,15 +179,15 @@ func (d *Dataplane) putCounts(rows map[counterAt]bpf.Counts) error {
 		keys = append(keys, at.index())
 		values = append(append(values, sum), make([]bpf.Counts, cpus-1)...)
 	}
-	_, err = d.maps[bpf.DataplaneMapCounters].BatchUpdate(keys, values, nil)
+	_, err = t.maps[bpf.DataplaneMapCounters].BatchUpdate(keys, values, nil)
 	return err
 }
 
 // RuleHits returns how often each rule of a slot's generation matched, by the rule's index in its bundle.
-func (d *Dataplane) RuleHits(slot uint8) (map[uint16]uint64, error) {
+func (t *CounterTable) RuleHits(slot uint8) (map[uint16]uint64, error) {
 	hits := map[uint16]uint64{}
-	per := int(d.maps[bpf.DataplaneMapRuleHits].MaxEntries()) / bpf.Slots
-	err := eachSum(d.maps[bpf.DataplaneMapRuleHits], int(slot)*per, per, func(index int, matches uint64) {
+	per := int(t.maps[bpf.DataplaneMapRuleHits].MaxEntries()) / bpf.Slots
+	err := eachSum(t.maps[bpf.DataplaneMapRuleHits], int(slot)*per, per, func(index int, matches uint64) {
 		hits[uint16(index)] = matches
 	})
 	return hits, kernel.Explain("read the rules' hits", err)
@@ -188,27 +195,27 @@ func (d *Dataplane) RuleHits(slot uint8) (map[uint16]uint64, error) {
 
 // zeroRuleHits gives a slot's next generation counters of its own. A failure costs a number on a page, so it is told,
 // not returned.
-func (d *Dataplane) zeroRuleHits(slot uint8) {
-	hits, err := d.RuleHits(slot)
+func (t *CounterTable) zeroRuleHits(slot uint8) {
+	hits, err := t.RuleHits(slot)
 	if err != nil {
-		d.log.Warn("cannot reset the hits of a slot's rules", "slot", slot, "error", err)
+		t.log.Warn("cannot reset the hits of a slot's rules", "slot", slot, "error", err)
 		return
 	}
-	m := d.maps[bpf.DataplaneMapRuleHits]
+	m := t.maps[bpf.DataplaneMapRuleHits]
 	per := m.MaxEntries() / bpf.Slots
 	zero := make([]uint64, ebpf.MustPossibleCPU())
 	for rule := range hits {
 		if err := m.Put(uint32(slot)*per+uint32(rule), zero); err != nil {
-			d.log.Warn("cannot reset the hits of a rule", "slot", slot, "rule", rule, "error", err)
+			t.log.Warn("cannot reset the hits of a rule", "slot", slot, "rule", rule, "error", err)
 			return
 		}
 	}
 }
 
 // EventLosses returns how many decisions were not told because the ring or the rate was full.
-func (d *Dataplane) EventLosses() (uint64, error) {
+func (t *CounterTable) EventLosses() (uint64, error) {
 	var budgets []bpf.EventBudget
-	if err := d.maps[bpf.DataplaneMapEventBudgets].Lookup(uint32(0), &budgets); err != nil {
+	if err := t.maps[bpf.DataplaneMapEventBudgets].Lookup(uint32(0), &budgets); err != nil {
 		return 0, kernel.Explain("read the event budgets", err)
 	}
 	var lost uint64

@@ -17,7 +17,7 @@ import (
 
 // Detach takes everything out of the kernel: first the links, so that traffic passes, then programs, maps and folders.
 // The Dataplane is of no use afterwards but to be closed.
-func (d *Dataplane) Detach() error { return DetachPins(d.pins.Path) }
+func (ls *Links) Detach() error { return DetachPins(ls.pins.Path) }
 
 // DetachPins does the same for whatever lies below a pin folder, of any version and in any state.
 func DetachPins(folder string) error {

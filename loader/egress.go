@@ -32,8 +32,8 @@ import (
 
 // SyncEgress puts the program at the way out of these interfaces, and takes it away from all others. A program of a
 // load of before is replaced. It changes nothing where all is as it should be.
-func (d *Dataplane) SyncEgress(names []string) error {
-	if d.egress == nil {
+func (ls *Links) SyncEgress(names []string) error {
+	if ls.egress == nil {
 		return nil
 	}
 	pins, indexes := map[string]bool{}, map[int]bool{}
@@ -45,18 +45,18 @@ func (d *Dataplane) SyncEgress(names []string) error {
 		}
 		if err == nil {
 			pins[linkPin(dev.Index, name)], indexes[dev.Index] = true, true
-			err = d.attachEgress(dev.Index, name)
+			err = ls.attachEgress(dev.Index, name)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("note what leaves %s: %w", name, err))
 		}
 	}
-	return errors.Join(append(errs, dropEgress(d.pins.Egress(), func(pin string, index int) bool { return pins[pin] || indexes[index] }))...)
+	return errors.Join(append(errs, dropEgress(ls.pins.Egress(), func(pin string, index int) bool { return pins[pin] || indexes[index] }))...)
 }
 
 // Egress returns the names under which interfaces have the program at their way out, or their indexes.
-func (d *Dataplane) Egress() (names []string, err error) {
-	entries, err := os.ReadDir(d.pins.Egress())
+func (ls *Links) Egress() (names []string, err error) {
+	entries, err := os.ReadDir(ls.pins.Egress())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, kernel.Explain("list the links of egress", err)
 	}
@@ -70,35 +70,35 @@ func (d *Dataplane) Egress() (names []string, err error) {
 	return names, nil
 }
 
-func (d *Dataplane) attachEgress(index int, name string) error {
-	if d.pins.Path != "" {
-		if err := os.MkdirAll(d.pins.Egress(), 0o700); err != nil {
+func (ls *Links) attachEgress(index int, name string) error {
+	if ls.pins.Path != "" {
+		if err := os.MkdirAll(ls.pins.Egress(), 0o700); err != nil {
 			return kernel.Explain("make the pin folder of egress", err)
 		}
 	}
-	pin := filepath.Join(d.pins.Egress(), linkPin(index, name))
+	pin := filepath.Join(ls.pins.Egress(), linkPin(index, name))
 	if l, err := link.LoadPinnedLink(pin, nil); err == nil {
 		defer func() { _ = l.Close() }()
 		info, err := l.Info()
 		if err == nil && info.TCX() != nil && int(info.TCX().Ifindex) == index {
-			if id, err := kernel.ProgramID(d.egress); err == nil && uint32(info.Program) == id {
+			if id, err := kernel.ProgramID(ls.egress); err == nil && uint32(info.Program) == id {
 				return nil
 			}
-			return kernel.Explain("replace the program of egress", l.Update(d.egress))
+			return kernel.Explain("replace the program of egress", l.Update(ls.egress))
 		}
 		if err := removePin(pin); err != nil { // its device is gone, or of another network namespace
 			return err
 		}
 	}
-	l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: d.egress, Attach: ebpf.AttachTCXEgress})
+	l, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: ls.egress, Attach: ebpf.AttachTCXEgress})
 	if errors.Is(err, ebpf.ErrNotSupported) {
-		return d.filterEgress(index)
+		return ls.filterEgress(index)
 	}
 	if err != nil {
 		return kernel.Explain("attach to egress", err)
 	}
 	defer func() { _ = l.Close() }()
-	return kernel.Explain("pin the link of egress", errors.Join(l.Pin(pin), d.pins.KeepOwner()))
+	return kernel.Explain("pin the link of egress", errors.Join(l.Pin(pin), ls.pins.KeepOwner()))
 }
 
 // A filter of ours has this name and handle; its priority is the first that is free.
@@ -111,19 +111,19 @@ const (
 )
 
 // filterEgress puts the program into the interface's clsact, which it makes where there is none.
-func (d *Dataplane) filterEgress(index int) error {
+func (ls *Links) filterEgress(index int) error {
 	l, err := netlink.LinkByIndex(index)
 	if err != nil {
 		return fmt.Errorf("look at the interface: %w", err)
 	}
-	if err := d.makeClsact(l); err != nil {
+	if err := ls.makeClsact(l); err != nil {
 		return err
 	}
 	filters, err := netlink.FilterList(l, netlink.HANDLE_MIN_EGRESS)
 	if err != nil {
 		return fmt.Errorf("list the filters of egress: %w", err)
 	}
-	own, err := kernel.ProgramID(d.egress)
+	own, err := kernel.ProgramID(ls.egress)
 	if err != nil {
 		return err
 	}
@@ -145,29 +145,29 @@ func (d *Dataplane) filterEgress(index int) error {
 	err = netlink.FilterReplace(&netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: netlink.HANDLE_MIN_EGRESS, Handle: egressHandle,
 			Priority: priority, Protocol: unix.ETH_P_ALL},
-		Fd: d.egress.FD(), Name: egressFilter, DirectAction: true,
+		Fd: ls.egress.FD(), Name: egressFilter, DirectAction: true,
 	})
 	if err != nil {
 		return kernel.Explain("add the filter of egress", err)
 	}
-	return d.markFilter(index)
+	return ls.markFilter(index)
 }
 
 // markFilter pins the program of a filter, so that a detach finds it.
-func (d *Dataplane) markFilter(index int) error {
-	if d.pins.Path == "" {
+func (ls *Links) markFilter(index int) error {
+	if ls.pins.Path == "" {
 		return nil
 	}
-	pin := filepath.Join(d.pins.Egress(), filterPin+strconv.Itoa(index))
+	pin := filepath.Join(ls.pins.Egress(), filterPin+strconv.Itoa(index))
 	if err := removePin(pin); err != nil {
 		return err
 	}
-	p, err := d.egress.Clone()
+	p, err := ls.egress.Clone()
 	if err != nil {
 		return kernel.Explain("remember the filter of egress", err)
 	}
 	defer func() { _ = p.Close() }()
-	return kernel.Explain("remember the filter of egress", errors.Join(p.Pin(pin), d.pins.KeepOwner()))
+	return kernel.Explain("remember the filter of egress", errors.Join(p.Pin(pin), ls.pins.KeepOwner()))
 }
 
 func isOurs(b *netlink.BpfFilter) bool {
@@ -180,7 +180,7 @@ func clsactOf(l netlink.Link) *netlink.Clsact {
 }
 
 // makeClsact adds a clsact where there is none, and remembers that by a pin.
-func (d *Dataplane) makeClsact(l netlink.Link) error {
+func (ls *Links) makeClsact(l netlink.Link) error {
 	all, err := netlink.QdiscList(l)
 	if err != nil {
 		return fmt.Errorf("list the qdiscs: %w", err)
@@ -195,7 +195,7 @@ func (d *Dataplane) makeClsact(l netlink.Link) error {
 	} else if err != nil {
 		return kernel.Explain("add a clsact", err)
 	}
-	if d.pins.Path == "" {
+	if ls.pins.Path == "" {
 		return nil
 	}
 	m, err := ebpf.NewMap(&ebpf.MapSpec{Name: "clsact", Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
@@ -203,7 +203,7 @@ func (d *Dataplane) makeClsact(l netlink.Link) error {
 		return kernel.Explain("remember a clsact", err)
 	}
 	defer func() { _ = m.Close() }()
-	err = m.Pin(filepath.Join(d.pins.Egress(), clsactPin+strconv.Itoa(l.Attrs().Index)))
+	err = m.Pin(filepath.Join(ls.pins.Egress(), clsactPin+strconv.Itoa(l.Attrs().Index)))
 	if errors.Is(err, fs.ErrExist) {
 		err = nil
 	}

@@ -17,8 +17,8 @@ import (
 
 // Events reads decisions from the ring until ctx ends, and hands each to visit. There is one reader at a time; what
 // nobody reads is lost and counted.
-func (d *Dataplane) Events(ctx context.Context, visit func(bpf.Event)) error {
-	reader, err := d.OpenEvents()
+func (t *CounterTable) Events(ctx context.Context, visit func(bpf.Event)) error {
+	reader, err := t.OpenEvents()
 	if err != nil {
 		return err
 	}

@@ -51,19 +51,19 @@ func (c Control) Role(slot uint8) string {
 }
 
 // Generations returns the resident generations by slot. Everything in it comes from the kernel.
-func (d *Dataplane) Generations() ([]GenerationInfo, error) {
+func (sl *Slots) Generations() ([]GenerationInfo, error) {
 	var all []GenerationInfo
-	control := d.Control()
+	control := sl.words.Control()
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		var g bpf.Generation
-		err := d.lookupInner(bpf.DataplaneMapGenerations, slot, &g)
+		err := sl.lookupInner(bpf.DataplaneMapGenerations, slot, &g)
 		if errors.Is(err, kernel.ErrNotPinned) || errors.Is(err, ErrPinDiffers) { // VerifyWiring tells of those that count
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		blocking, err := d.blocking(slot, &g)
+		blocking, err := sl.blocking(slot, &g)
 		if err != nil {
 			return nil, err
 		}
@@ -77,8 +77,8 @@ func (d *Dataplane) Generations() ([]GenerationInfo, error) {
 }
 
 // NextNumber returns one more than the number of any resident generation.
-func (d *Dataplane) NextNumber() (uint32, error) {
-	all, err := d.Generations()
+func (sl *Slots) NextNumber() (uint32, error) {
+	all, err := sl.Generations()
 	if err != nil {
 		return 0, err
 	}

@@ -111,12 +111,12 @@ type role struct {
 
 // holdSlots opens what the roles name, so that a pin which is removed later can be made again. What cannot be opened is
 // for VerifyWiring to tell.
-func (d *Dataplane) holdSlots() {
-	for _, r := range d.Control().roles() {
+func (sl *Slots) holdSlots() {
+	for _, r := range sl.words.Control().roles() {
 		for _, name := range r.maps {
 			at := place{r.slot, name}
-			if m, err := d.innerMap(name, r.slot); err == nil && m != nil {
-				if err := d.held.put(at, m); err != nil {
+			if m, err := sl.innerMap(name, r.slot); err == nil && m != nil {
+				if err := sl.held.put(at, m); err != nil {
 					_ = m.Close()
 				}
 			}
@@ -126,31 +126,31 @@ func (d *Dataplane) holdSlots() {
 
 // innerMap opens what a slot of an outer map holds; nil when it is empty. The outer map says the id, and the pin is
 // opened by its path: ErrPinDiffers when that is not the map which packets read.
-func (d *Dataplane) innerMap(name string, slot uint8) (*ebpf.Map, error) {
+func (sl *Slots) innerMap(name string, slot uint8) (*ebpf.Map, error) {
 	at := place{slot, name}
-	id, err := kernel.EntryOf(d.maps[name], uint32(slot))
+	id, err := kernel.EntryOf(sl.maps[name], uint32(slot))
 	if err != nil {
 		return nil, kernel.Explain("look into "+at.String(), err)
 	}
 	if id == 0 {
 		return nil, nil
 	}
-	m, err := d.held.clone(at, id)
+	m, err := sl.held.clone(at, id)
 	if err != nil {
 		return nil, kernel.Explain("open "+at.String(), err)
 	}
 	if m != nil {
 		return m, nil
 	}
-	return d.openSlotPin(at, id)
+	return sl.openSlotPin(at, id)
 }
 
 // openSlotPin opens the pin of a place, which must have that id.
-func (d *Dataplane) openSlotPin(at place, id uint32) (*ebpf.Map, error) {
-	if d.pins.Path == "" {
+func (sl *Slots) openSlotPin(at place, id uint32) (*ebpf.Map, error) {
+	if sl.pins.Path == "" {
 		return nil, fmt.Errorf("%s: %w: nothing of it is held", at, ErrPinDiffers)
 	}
-	m, err := ebpf.LoadPinnedMap(d.pins.SlotMap(at.slot, at.name), nil)
+	m, err := ebpf.LoadPinnedMap(sl.pins.SlotMap(at.slot, at.name), nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: packets read map %d, and there is no pin", at, ErrPinDiffers, id)
 	}
@@ -162,7 +162,7 @@ func (d *Dataplane) openSlotPin(at place, id uint32) (*ebpf.Map, error) {
 		err = fmt.Errorf("%s: %w: packets read map %d, and pinned is map %d", at, ErrPinDiffers, id, got)
 	}
 	if err == nil {
-		err = kernel.CheckMap(d.inner[at.name], m)
+		err = kernel.CheckMap(sl.inner[at.name], m)
 	}
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
@@ -171,25 +171,25 @@ func (d *Dataplane) openSlotPin(at place, id uint32) (*ebpf.Map, error) {
 }
 
 // pinSlot pins a map that is about to be put into its slot.
-func (d *Dataplane) pinSlot(at place, m *ebpf.Map) error {
-	if d.pins.Path == "" {
+func (sl *Slots) pinSlot(at place, m *ebpf.Map) error {
+	if sl.pins.Path == "" {
 		return nil
 	}
-	if err := os.MkdirAll(d.pins.Slot(at.slot), 0o700); err != nil {
+	if err := os.MkdirAll(sl.pins.Slot(at.slot), 0o700); err != nil {
 		return kernel.Explain("make the pin folder of a slot", err)
 	}
 	clone := func() (pinned, error) { return m.Clone() }
-	return part{at.String(), clone}.pin(d.pins.SlotMap(at.slot, at.name))
+	return part{at.String(), clone}.pin(sl.pins.SlotMap(at.slot, at.name))
 }
 
 // unpinSlot lets go of what a slot had. No role names it.
-func (d *Dataplane) unpinSlot(slot uint8, names []string) error {
+func (sl *Slots) unpinSlot(slot uint8, names []string) error {
 	for _, name := range names {
-		d.held.drop(place{slot, name})
-		if d.pins.Path == "" {
+		sl.held.drop(place{slot, name})
+		if sl.pins.Path == "" {
 			continue
 		}
-		if err := removePin(d.pins.SlotMap(slot, name)); err != nil {
+		if err := removePin(sl.pins.SlotMap(slot, name)); err != nil {
 			return err
 		}
 	}

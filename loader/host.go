@@ -10,13 +10,13 @@ import (
 )
 
 // Host returns the published host file, nil when none is.
-func (d *Dataplane) Host() (*HostInfo, error) {
-	slot := d.Control().Host
+func (sl *Slots) Host() (*HostInfo, error) {
+	slot := sl.words.Control().Host
 	if slot == bpf.SlotEmpty {
 		return nil, nil
 	}
 	var h bpf.Host
-	if err := d.lookupInner("hosts", slot, &h); err != nil {
+	if err := sl.lookupInner("hosts", slot, &h); err != nil {
 		return nil, err
 	}
 	info := &HostInfo{Number: h.Number, AgentTimeout: time.Duration(h.AgentTimeoutNs)}

@@ -51,8 +51,8 @@ func sumFlags(index int) uint32 {
 }
 
 // noteInterface tells the dataplane what an interface is. By its number, which stays when it is renamed.
-func (d *Dataplane) noteInterface(index int) error {
-	m := d.maps[bpf.DataplaneMapInterfaces]
+func (ls *Links) noteInterface(index int) error {
+	m := ls.maps[bpf.DataplaneMapInterfaces]
 	if err := m.Put(uint32(index), bpf.Interface{Flags: flagsOf(index)}); err != nil {
 		return kernel.Explain(fmt.Sprintf("note what interface %d is", index), err)
 	}
@@ -60,8 +60,8 @@ func (d *Dataplane) noteInterface(index int) error {
 }
 
 // noteInterfaces tells the dataplane of all interfaces that are attached, and of no others.
-func (d *Dataplane) noteInterfaces() error {
-	all, err := d.Attachments()
+func (ls *Links) noteInterfaces() error {
+	all, err := ls.root.Attachments()
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (d *Dataplane) noteInterfaces() error {
 			here[uint32(a.Index)] = true
 		}
 	}
-	m := d.maps[bpf.DataplaneMapInterfaces]
+	m := ls.maps[bpf.DataplaneMapInterfaces]
 	var gone []uint32
 	if err := kernel.EachRow(m, func(index uint32, _ bpf.Interface) {
 		if !here[index] {
@@ -86,7 +86,7 @@ func (d *Dataplane) noteInterfaces() error {
 		}
 	}
 	for index := range here {
-		if err := d.noteInterface(int(index)); err != nil {
+		if err := ls.noteInterface(int(index)); err != nil {
 			return err
 		}
 	}
@@ -95,9 +95,9 @@ func (d *Dataplane) noteInterfaces() error {
 
 // Unanswered returns the numbers of the interfaces that an answer by XDP_TX does not leave, as the dataplane knows it:
 // there a reset is enforced as a drop.
-func (d *Dataplane) Unanswered() (map[int]bool, error) {
+func (ls *Links) Unanswered() (map[int]bool, error) {
 	out := map[int]bool{}
-	err := kernel.EachRow(d.maps[bpf.DataplaneMapInterfaces], func(index uint32, i bpf.Interface) {
+	err := kernel.EachRow(ls.maps[bpf.DataplaneMapInterfaces], func(index uint32, i bpf.Interface) {
 		if i.Flags&uint32(bpf.InterfaceNoTX) != 0 {
 			out[int(index)] = true
 		}

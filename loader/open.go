@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
-	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 
@@ -32,34 +30,24 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Dataplane is the handle of the maps and programs in the kernel. Its methods may be called from several goroutines,
+// Dataplane is all handles of the maps and programs in the kernel. Their methods may be called from several goroutines,
 // except that changes (Build, Attach, Ban…) are the caller's to serialise.
 type Dataplane struct {
 	*Root
-	pins      pins.Folder
-	log       *slog.Logger
-	capacity  config.Capacity
-	maps      map[string]*ebpf.Map
-	inner     map[string]*ebpf.MapSpec
-	held      held
-	pair      *pair         // nil when nothing was loaded
-	asks      *ebpf.Program // whose socket is at some addresses; as pair
-	egress    *ebpf.Program // as pair
-	tracker   *tracker      // nil when connection tracking is not asked
-	untracked error         // why
-	lab       bool
-	words     *words
-	before    *migrate.Predecessor // decides until TakeOver
-	spent     *migrate.Rootless    // its words stay mapped: the heartbeat's thread may be about to store
-	adjust    func(*bpf.Settings)
-	warnings  []string
+	*site
+	*Words
+	*Slots
+	*CounterTable
+	*BanTable
+	*Vouches
+	*FlowTable
+	*Links
+	*Programs
 
-	lastBypass atomic.Uint64 // of everything, at the last beat
-
-	blockCache blockingCache
-
-	// counting keeps whoever reads the counters from seeing a slot's counts twice, or not at all, while they move.
-	counting sync.RWMutex
+	before   *migrate.Predecessor // decides until TakeOver
+	spent    *migrate.Rootless    // its words stay mapped: the heartbeat's thread may be about to store
+	adjust   func(*bpf.Settings)
+	warnings []string
 }
 
 // Open adopts what is pinned, creates what is missing, and puts this version's dataplane program behind the root
@@ -70,7 +58,8 @@ func Open(o Options) (*Dataplane, error) { return open(o, nil) }
 
 // open is Open; adjust, if any, changes the settings that the programs are loaded with.
 func open(o Options, adjust func(*bpf.Settings)) (*Dataplane, error) {
-	d := &Dataplane{pins: pins.Folder{Path: o.Pins}, log: o.Log, capacity: o.Capacity, adjust: adjust, lab: o.Lab}
+	d := newDataplane(&site{pins: pins.Folder{Path: o.Pins}, log: o.Log, capacity: o.Capacity})
+	d.adjust, d.lab = adjust, o.Lab
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -112,7 +101,7 @@ func Adopt(folder string) (*Dataplane, error) {
 }
 
 func adopt(p pins.Folder) (*Dataplane, error) {
-	d := &Dataplane{pins: p, log: slog.New(slog.DiscardHandler)}
+	d := newDataplane(&site{pins: p, log: slog.New(slog.DiscardHandler)})
 	if err := d.pins.Check(); err != nil {
 		return nil, err
 	}
@@ -123,6 +112,7 @@ func adopt(p pins.Folder) (*Dataplane, error) {
 	if d.Root, err = OpenRoot(p.Path); err != nil {
 		return nil, err
 	}
+	d.root = d.Root
 	d.inner = innerSpecs(spec)
 	d.maps = map[string]*ebpf.Map{}
 	for name := range spec.Maps {
@@ -139,7 +129,7 @@ func adopt(p pins.Folder) (*Dataplane, error) {
 		}
 	}
 	d.capacity = d.pinnedCapacity()
-	if d.words, err = mapWords(d.maps[bpf.DataplaneMapWords]); err != nil {
+	if d.Words.words, err = mapWords(d.maps[bpf.DataplaneMapWords]); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -152,9 +142,9 @@ func (d *Dataplane) Close() error {
 		errs = append(errs, d.before.Close(), kernel.Explain("take away what did not take over", os.RemoveAll(d.pins.Base())))
 		d.before = nil
 	}
-	if d.words != nil {
-		errs = append(errs, d.words.close())
-		d.words = nil
+	if d.Words.words != nil {
+		errs = append(errs, d.Words.words.close())
+		d.Words.words = nil
 	}
 	for _, m := range d.maps {
 		errs = append(errs, m.Close())
@@ -173,9 +163,15 @@ func (d *Dataplane) Close() error {
 		errs = append(errs, d.Root.Close())
 	}
 	errs = append(errs, d.spent.Unmap())
-	d.maps, d.pair, d.asks, d.egress, d.tracker, d.Root = nil, nil, nil, nil, nil, nil
+	d.maps, d.pair, d.asks, d.egress, d.tracker, d.Root, d.root = nil, nil, nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
+
+// SetBypass is that of Words: the root alone would not tell that packets passed unseen.
+func (d *Dataplane) SetBypass(until Deadline) { d.Words.SetBypass(until) }
+
+// Beat is that of Words, for the same reason.
+func (d *Dataplane) Beat() { d.Words.Beat() }
 
 // Warnings tells what Open could not do as asked, such as a new capacity of a map that is in use.
 func (d *Dataplane) Warnings() []string { return d.warnings }
@@ -189,6 +185,7 @@ func (d *Dataplane) load() error {
 	if d.Root, err = loadRoot(d.pins, d.log); err != nil {
 		return err
 	}
+	d.root = d.Root
 	if err := d.meet(); err != nil {
 		return err
 	}
@@ -227,7 +224,7 @@ func (d *Dataplane) load() error {
 	}
 	d.maps = c.Maps
 	d.asks, d.egress = c.DetachProgram(bpf.DataplaneProgSpillwayAsk), c.DetachProgram(bpf.DataplaneProgSpillwayEgress)
-	if d.words, err = mapWords(d.maps[bpf.DataplaneMapWords]); err != nil {
+	if d.Words.words, err = mapWords(d.maps[bpf.DataplaneMapWords]); err != nil {
 		return err
 	}
 	if d.before != nil {

@@ -18,6 +18,16 @@ import (
 	"github.com/spillway/spillway/loader/pins"
 )
 
+// Programs are what stands behind the root program.
+type Programs struct {
+	*site
+	words     *Words
+	pair      *pair    // nil when nothing was loaded
+	tracker   *tracker // nil when connection tracking is not asked
+	untracked error    // why
+	lab       bool
+}
+
 // pair is one load of the dataplane's code: two programs, and the PROG_ARRAY by which the first hands over to the
 // second. Each load has an array of its own, so one store into the root's entry changes both: no packet meets the
 // dataplane of one build and the payload program of another.
@@ -148,55 +158,55 @@ func (p *pair) fill() error {
 
 // putInForce puts this handle's pair behind the root program by one store, and then takes the pair before it away.
 // Whatever moment it is killed at: the pair in force is pinned whole, and others are what the next start takes away.
-func (d *Dataplane) putInForce() error {
-	if err := d.pair.fill(); err != nil {
+func (ps *Programs) putInForce() error {
+	if err := ps.pair.fill(); err != nil {
 		return err
 	}
-	if err := pinPair(d.pins, d.pair); err != nil {
+	if err := pinPair(ps.pins, ps.pair); err != nil {
 		return err
 	}
-	if err := d.store(); err != nil {
+	if err := ps.store(); err != nil {
 		return err
 	}
-	d.sweepPairs()
+	ps.sweepPairs()
 	return nil
 }
 
 // store is the moment of a change of code.
-func (d *Dataplane) store() error {
+func (ps *Programs) store() error {
 	// The word first: it is asked only where no folder has the program in force.
-	atomic.StoreUint64(&d.at.Layout, pins.Layout)
+	atomic.StoreUint64(&ps.root.at.Layout, pins.Layout)
 	var err error
-	d.unseen(func() { err = d.next.Put(uint32(0), d.pair.dataplane) })
+	ps.words.unseen(func() { err = ps.root.next.Put(uint32(0), ps.pair.dataplane) })
 	return kernel.Explain("put the dataplane behind the root program", err)
 }
 
 // RefillPrograms puts this handle's programs behind the root program again. A root program in front of nothing passes
 // everything.
-func (d *Dataplane) RefillPrograms() error {
-	if d.pair == nil {
+func (ps *Programs) RefillPrograms() error {
+	if ps.pair == nil {
 		return fmt.Errorf("put the dataplane behind the root program: %w", kernel.ErrNotPinned)
 	}
-	if err := d.pair.fill(); err != nil {
+	if err := ps.pair.fill(); err != nil {
 		return err
 	}
-	return d.store()
+	return ps.store()
 }
 
 // sweepPairs removes the pins of all other pairs. A packet may still run in the one that was in force, and the kernel
 // empties a PROG_ARRAY when its last user reference goes: so it waits until that packet has left. What cannot be
 // removed now is removed at the next start.
-func (d *Dataplane) sweepPairs() {
-	if d.pins.Path == "" {
+func (ps *Programs) sweepPairs() {
+	if ps.pins.Path == "" {
 		return
 	}
-	defer d.pair.tracking.sweep(d.log)
-	entries, err := os.ReadDir(d.pins.Pairs())
+	defer ps.pair.tracking.sweep(ps.log)
+	entries, err := os.ReadDir(ps.pins.Pairs())
 	if err != nil {
-		d.log.Warn("the programs of an earlier start stay pinned", "error", err)
+		ps.log.Warn("the programs of an earlier start stay pinned", "error", err)
 		return
 	}
-	own, waited := strconv.FormatUint(uint64(d.pair.id), 10), false
+	own, waited := strconv.FormatUint(uint64(ps.pair.id), 10), false
 	for _, e := range entries {
 		if e.Name() == own {
 			continue
@@ -205,10 +215,10 @@ func (d *Dataplane) sweepPairs() {
 			err, waited = waitForPackets(), true
 		}
 		if err == nil {
-			err = os.RemoveAll(filepath.Join(d.pins.Pairs(), e.Name()))
+			err = os.RemoveAll(filepath.Join(ps.pins.Pairs(), e.Name()))
 		}
 		if err != nil {
-			d.log.Warn("the programs of an earlier start stay pinned", "error", err)
+			ps.log.Warn("the programs of an earlier start stay pinned", "error", err)
 			return
 		}
 	}

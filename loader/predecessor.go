@@ -54,7 +54,7 @@ func openPredecessor(p pins.Folder, number uint64) (*migrate.Predecessor, error)
 // sameShape is a predecessor whose maps are of this build's shape.
 type sameShape struct{ d *Dataplane }
 
-func (s sameShape) Seed() [2]uint64 { return s.d.words.at.Seed }
+func (s sameShape) Seed() [2]uint64 { return s.d.Words.at.Seed }
 func (s sameShape) Close() error    { return s.d.Close() }
 
 func (s sameShape) Bans() (map[bpf.Prefix6Key]bpf.Ban, error) {
@@ -84,7 +84,7 @@ func (d *Dataplane) CarryOver() error {
 	if d.before == nil {
 		return nil
 	}
-	d.words.setSeed(d.before.Seed())
+	d.Words.setSeed(d.before.Seed())
 	if old, ok := d.before.Source.(*migrate.Rootless); ok && !d.Bypass().Active() {
 		d.SetBypass(Deadline(atomic.LoadUint64(old.Bypass())))
 	}
@@ -101,7 +101,7 @@ func (d *Dataplane) CarryOver() error {
 	if err != nil {
 		return err
 	}
-	d.words.at.VouchedUntilNs = max(d.words.at.VouchedUntilNs, last) // nobody reads it yet
+	d.Words.at.VouchedUntilNs = max(d.Words.at.VouchedUntilNs, last) // nobody reads it yet
 	host, err := d.Host()
 	if err != nil {
 		return err

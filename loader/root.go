@@ -26,7 +26,7 @@ import (
 // which dataplane is in force. It never changes (bpf/root.h), so a command that does not understand the dataplane can
 // still let everything pass.
 type Root struct {
-	pins    pins.Folder
+	folder  pins.Folder
 	program *ebpf.Program // nil where only the words are wanted
 	words   *ebpf.Map
 	next    *ebpf.Map
@@ -38,23 +38,23 @@ type Root struct {
 // OpenRoot opens what is pinned, for a command that finds a dataplane which it does not understand. ErrNotPinned when
 // there is no root, and no layout 2, which had none; ErrForeignABI when the place is taken by something else.
 func OpenRoot(folder string) (*Root, error) {
-	r := &Root{pins: pins.Folder{Path: folder}}
-	old, err := migrate.OpenRootlessWords(r.pins)
+	r := &Root{folder: pins.Folder{Path: folder}}
+	old, err := migrate.OpenRootlessWords(r.folder)
 	if err != nil && !errors.Is(err, kernel.ErrNotPinned) {
 		return nil, err
 	}
 	r.old.Store(old)
-	if r.words, err = ebpf.LoadPinnedMap(r.pins.RootWords(), nil); errors.Is(err, fs.ErrNotExist) {
+	if r.words, err = ebpf.LoadPinnedMap(r.folder.RootWords(), nil); errors.Is(err, fs.ErrNotExist) {
 		if old != nil {
 			return r, nil
 		}
-		return nil, fmt.Errorf("%s: %w", r.pins.RootFolder(), kernel.ErrNotPinned)
+		return nil, fmt.Errorf("%s: %w", r.folder.RootFolder(), kernel.ErrNotPinned)
 	}
 	if err != nil {
 		return nil, errors.Join(kernel.Explain("open the root's words", err), r.Close())
 	}
-	if r.next, err = ebpf.LoadPinnedMap(r.pins.RootNext(), nil); err != nil {
-		return nil, errors.Join(r.pins.ExplainMissing("next", err), r.Close())
+	if r.next, err = ebpf.LoadPinnedMap(r.folder.RootNext(), nil); err != nil {
+		return nil, errors.Join(r.folder.ExplainMissing("next", err), r.Close())
 	}
 	if err := r.check(); err != nil {
 		return nil, errors.Join(err, r.Close())
@@ -81,7 +81,7 @@ func loadRoot(p pins.Folder, log *slog.Logger) (*Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded root program: %w", err)
 	}
-	r := &Root{pins: p}
+	r := &Root{folder: p}
 	if r.words, err = makeRootMap(p, spec.Maps[bpf.RootMapRoot], p.RootWords()); err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (r *Root) mapWords() error {
 	r.page, r.at = page, (*bpf.RootWords)(unsafe.Pointer(&page[0]))
 	atomic.CompareAndSwapUint64(&r.at.Magic, 0, bpf.RootMagic)
 	if magic := atomic.LoadUint64(&r.at.Magic); magic != bpf.RootMagic {
-		return fmt.Errorf("%s: %w: its first word is %#x: run `spillway detach`, then start again", r.pins.RootWords(),
+		return fmt.Errorf("%s: %w: its first word is %#x: run `spillway detach`, then start again", r.folder.RootWords(),
 			kernel.ErrForeignABI, magic)
 	}
 	return nil
@@ -140,10 +140,10 @@ func (r *Root) mapWords() error {
 
 // adopt takes over the pinned root program, so that new versions of the code never touch the network card.
 func (r *Root) adopt(spec *ebpf.CollectionSpec, log *slog.Logger) error {
-	if r.pins.Path == "" {
+	if r.folder.Path == "" {
 		return r.load(spec)
 	}
-	pinned, err := ebpf.LoadPinnedProgram(r.pins.RootProgram(), nil)
+	pinned, err := ebpf.LoadPinnedProgram(r.folder.RootProgram(), nil)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -158,14 +158,14 @@ func (r *Root) adopt(spec *ebpf.CollectionSpec, log *slog.Logger) error {
 			return err
 		}
 		log.Warn("the pinned root program reads other maps than the pinned ones: replacing it")
-		if err := removePin(r.pins.RootProgram()); err != nil {
+		if err := removePin(r.folder.RootProgram()); err != nil {
 			return err
 		}
 	}
 	if err := r.load(spec); err != nil {
 		return err
 	}
-	if err := r.program.Pin(r.pins.RootProgram()); err != nil {
+	if err := r.program.Pin(r.folder.RootProgram()); err != nil {
 		return kernel.Explain("pin the root program", err)
 	}
 	return r.updateLinks()
@@ -207,7 +207,7 @@ func (r *Root) updateLinks() error {
 	if err != nil {
 		return err
 	}
-	links, err := openLinks(r.pins)
+	links, err := openLinks(r.folder)
 	if err != nil {
 		return err
 	}

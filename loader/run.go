@@ -10,8 +10,8 @@ import (
 
 // Run sends one frame through the root program without any interface and returns the XDP action and the frame as the
 // program left it. The frame must have at least 14 bytes, the kernel's least.
-func (d *Dataplane) Run(frame []byte) (action uint32, out []byte, err error) {
-	return d.RunAs(frame, Arrival{})
+func (ps *Programs) Run(frame []byte) (action uint32, out []byte, err error) {
+	return ps.RunAs(frame, Arrival{})
 }
 
 // Arrival says how a frame came. The zero value is one from no interface, in as few buffers as hold it.
@@ -27,7 +27,7 @@ type xdpMD struct {
 }
 
 // RunAs does what Run does, with a frame that came so.
-func (d *Dataplane) RunAs(frame []byte, a Arrival) (action uint32, out []byte, err error) {
+func (ps *Programs) RunAs(frame []byte, a Arrival) (action uint32, out []byte, err error) {
 	out = make([]byte, len(frame)+256) // the kernel wants room for what a program may add
 	options := ebpf.RunOptions{Data: frame, DataOut: out}
 	if a != (Arrival{}) {
@@ -37,6 +37,6 @@ func (d *Dataplane) RunAs(frame []byte, a Arrival) (action uint32, out []byte, e
 		}
 		options.Context = ctx
 	}
-	action, err = d.program.Run(&options)
+	action, err = ps.root.program.Run(&options)
 	return action, options.DataOut, kernel.Explain("run a packet", err)
 }

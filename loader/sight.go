@@ -16,37 +16,37 @@ import (
 
 // unseen does what lets packets pass unseen, or ends that, and has the sight grow around it (bpf/sight.h): no
 // connection that was under way may be taken for one that hides its ClientHello.
-func (d *Dataplane) unseen(do func()) {
-	if d.words != nil {
-		atomic.AddUint64(&d.words.at.Sight, 1)
-		defer atomic.AddUint64(&d.words.at.Sight, 1)
+func (ws *Words) unseen(do func()) {
+	if ws.words != nil {
+		atomic.AddUint64(&ws.at.Sight, 1)
+		defer atomic.AddUint64(&ws.at.Sight, 1)
 	}
 	do()
 }
 
 // Sight returns how often it grew: each time twice.
-func (d *Dataplane) Sight() uint64 { return atomic.LoadUint64(&d.words.at.Sight) }
+func (ws *Words) Sight() uint64 { return atomic.LoadUint64(&ws.at.Sight) }
 
 // SetBypass lets everything pass until the deadline; 0 ends it. It is one store and takes effect with the next packet.
-func (d *Dataplane) SetBypass(until Deadline) { d.unseen(func() { d.Root.SetBypass(until) }) }
+func (ws *Words) SetBypass(until Deadline) { ws.unseen(func() { ws.root.SetBypass(until) }) }
 
 // Beat says that the agent lives. It also tidies up after whoever could not: a bypass that another build's command
 // turned on or off ended a sight, and one whose time is over is taken out of its word.
-func (d *Dataplane) Beat() {
-	d.Root.Beat()
-	if d.words == nil {
+func (ws *Words) Beat() {
+	ws.root.Beat()
+	if ws.words == nil {
 		return
 	}
-	if now := uint64(d.Bypass()); d.lastBypass.Swap(now) != now {
-		d.unseen(func() {})
+	if now := uint64(ws.root.Bypass()); ws.lastBypass.Swap(now) != now {
+		ws.unseen(func() {})
 	}
-	words := d.Root.switches()
-	for i := range d.words.at.ServiceBypassUntilNs {
-		words = append(words, &d.words.at.ServiceBypassUntilNs[i])
+	words := ws.root.switches()
+	for i := range ws.at.ServiceBypassUntilNs {
+		words = append(words, &ws.at.ServiceBypassUntilNs[i])
 	}
 	for _, w := range words {
 		if until := atomic.LoadUint64(w); until != 0 && !Deadline(until).Active() {
-			d.unseen(func() { atomic.CompareAndSwapUint64(w, until, 0) })
+			ws.unseen(func() { atomic.CompareAndSwapUint64(w, until, 0) })
 		}
 	}
 }

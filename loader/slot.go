@@ -14,6 +14,15 @@ import (
 	"github.com/spillway/spillway/loader/kernel"
 )
 
+// Slots are the places of generations and host files.
+type Slots struct {
+	*site
+	words      *Words
+	counters   *CounterTable
+	held       held
+	blockCache blockingCache
+}
+
 // The maps of a slot. The first of each says whether the slot is filled: it is put last and taken away first.
 var (
 	generationMaps = compile.GenerationMaps()
@@ -25,42 +34,46 @@ var (
 // published generations as they are.
 //
 // Slots that were built and are not published yet are spare to it: beside names those that must stay.
-func (d *Dataplane) Build(img *Image, beside ...uint8) (uint8, error) {
-	if err := d.checkCapacity(img); err != nil {
+func (sl *Slots) Build(img *Image, beside ...uint8) (uint8, error) {
+	if err := sl.checkCapacity(img); err != nil {
 		return 0, err
 	}
-	c := d.Control()
-	slot, err := d.spare(generationMaps, append(beside, c.Stable, c.Candidate, c.Previous)...)
+	c := sl.words.Control()
+	slot, err := sl.spare(generationMaps, append(beside, c.Stable, c.Candidate, c.Previous)...)
 	if err != nil {
 		return 0, err
 	}
-	if err := d.retire(slot); err != nil {
+	if err := sl.counters.retire(slot); err != nil {
 		return 0, err
 	}
-	d.zeroRuleHits(slot)
-	return slot, errors.Join(d.fill(slot, generationMaps, img.Tables(d.capacity)), d.pins.KeepOwner())
+	sl.counters.zeroRuleHits(slot)
+	return slot, errors.Join(sl.fill(slot, generationMaps, img.Tables(sl.capacity)), sl.pins.KeepOwner())
 }
 
 // BuildHost does the same for a host file.
-func (d *Dataplane) BuildHost(img *HostImage) (uint8, error) {
-	if n := img.Protected(); n > d.capacity.Allowlist+1 { // IPv4 may be taken out again by one more row
-		return 0, fmt.Errorf("allowlist: %d rows: %w: capacity %d", n, ErrCapacity, d.capacity.Allowlist)
+func (sl *Slots) BuildHost(img *HostImage) (uint8, error) {
+	if n := img.Protected(); n > sl.capacity.Allowlist+1 { // IPv4 may be taken out again by one more row
+		return 0, fmt.Errorf("allowlist: %d rows: %w: capacity %d", n, ErrCapacity, sl.capacity.Allowlist)
 	}
-	slot, err := d.spare(hostMaps, d.Control().Host)
+	slot, err := sl.spare(hostMaps, sl.words.Control().Host)
 	if err != nil {
 		return 0, err
 	}
-	if err := d.forgetServices(img); err != nil {
+	current, err := sl.Host()
+	if err != nil {
 		return 0, err
 	}
-	return slot, errors.Join(d.fill(slot, hostMaps, img.Tables(d.capacity.Allowlist+1)), d.pins.KeepOwner())
+	if err := sl.counters.forgetServices(img, current); err != nil {
+		return 0, err
+	}
+	return slot, errors.Join(sl.fill(slot, hostMaps, img.Tables(sl.capacity.Allowlist+1)), sl.pins.KeepOwner())
 }
 
 // checkCapacity is the second of three refusals: the validator's came before, the kernel's E2BIG comes after.
-func (d *Dataplane) checkCapacity(img *Image) error {
+func (sl *Slots) checkCapacity(img *Image) error {
 	counts := img.Counts()
 	for _, room := range config.Rooms() {
-		if n, most := counts[room.Field], d.capacity.Room(room.Field); n > most {
+		if n, most := counts[room.Field], sl.capacity.Room(room.Field); n > most {
 			return fmt.Errorf("%s: %d rows: %w: capacity %d", room.What, n, ErrCapacity, most)
 		}
 	}
@@ -70,7 +83,7 @@ func (d *Dataplane) checkCapacity(img *Image) error {
 // spare returns a slot that no role names, without its marker. Taking that away waits for an RCU grace period, so no
 // packet that still reads the slot under an older control word can see what is filled in next. (Each change of a map
 // of maps waits, 10 to 30 ms: so there is one a map, and no more.)
-func (d *Dataplane) spare(names []string, used ...uint8) (uint8, error) {
+func (sl *Slots) spare(names []string, used ...uint8) (uint8, error) {
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		taken := false
 		for _, u := range used {
@@ -79,14 +92,14 @@ func (d *Dataplane) spare(names []string, used ...uint8) (uint8, error) {
 		if taken {
 			continue
 		}
-		return slot, errors.Join(d.clear(slot, names[:1]), d.unpinSlot(slot, names))
+		return slot, errors.Join(sl.clear(slot, names[:1]), sl.unpinSlot(slot, names))
 	}
 	return 0, fmt.Errorf("no spare slot: all %d are in use", bpf.Slots-1)
 }
 
-func (d *Dataplane) clear(slot uint8, names []string) error {
+func (sl *Slots) clear(slot uint8, names []string) error {
 	for _, name := range names {
-		err := d.maps[name].Delete(uint32(slot))
+		err := sl.maps[name].Delete(uint32(slot))
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return kernel.Explain(fmt.Sprintf("empty slot %d of %s", slot, name), err)
 		}
@@ -97,7 +110,7 @@ func (d *Dataplane) clear(slot uint8, names []string) error {
 // fill builds every table aside, and puts them into the slot only when all of them are complete and frozen. Each is
 // pinned before it is put, and the marker is the last: a slot that has one has all its pins, whenever the process is
 // killed.
-func (d *Dataplane) fill(slot uint8, names []string, tables map[string]compile.Sized) (err error) {
+func (sl *Slots) fill(slot uint8, names []string, tables map[string]compile.Sized) (err error) {
 	built := map[string]*ebpf.Map{}
 	defer func() {
 		if err == nil {
@@ -106,14 +119,14 @@ func (d *Dataplane) fill(slot uint8, names []string, tables map[string]compile.S
 		for _, m := range built {
 			_ = m.Close() // the slot holds its own reference
 		}
-		err = errors.Join(err, d.clear(slot, names), d.unpinSlot(slot, names))
+		err = errors.Join(err, sl.clear(slot, names), sl.unpinSlot(slot, names))
 	}()
 	for _, name := range names {
 		t, ok := tables[name]
 		if !ok || t.Len() == 0 {
 			continue
 		}
-		m, err := d.buildTable(name, t)
+		m, err := sl.buildTable(name, t)
 		if err != nil {
 			return err
 		}
@@ -122,19 +135,19 @@ func (d *Dataplane) fill(slot uint8, names []string, tables map[string]compile.S
 	for i := len(names) - 1; i >= 0; i-- { // the marker last
 		m, ok := built[names[i]]
 		if !ok {
-			if err := d.clear(slot, names[i:i+1]); err != nil {
+			if err := sl.clear(slot, names[i:i+1]); err != nil {
 				return err
 			}
 			continue
 		}
 		at := place{slot, names[i]}
-		if err := d.pinSlot(at, m); err != nil {
+		if err := sl.pinSlot(at, m); err != nil {
 			return err
 		}
-		if err := d.maps[names[i]].Put(uint32(slot), uint32(m.FD())); err != nil {
+		if err := sl.maps[names[i]].Put(uint32(slot), uint32(m.FD())); err != nil {
 			return kernel.Explain(fmt.Sprintf("put %s into slot %d", names[i], slot), err)
 		}
-		if err := d.held.put(at, m); err != nil {
+		if err := sl.held.put(at, m); err != nil {
 			return err
 		}
 		delete(built, names[i])
@@ -142,8 +155,8 @@ func (d *Dataplane) fill(slot uint8, names []string, tables map[string]compile.S
 	return nil
 }
 
-func (d *Dataplane) buildTable(name string, t compile.Sized) (*ebpf.Map, error) {
-	spec := d.inner[name].Copy()
+func (sl *Slots) buildTable(name string, t compile.Sized) (*ebpf.Map, error) {
+	spec := sl.inner[name].Copy()
 	spec.MaxEntries = uint32(t.Max)
 	m, err := ebpf.NewMap(spec)
 	if err != nil {
@@ -168,8 +181,8 @@ func (d *Dataplane) buildTable(name string, t compile.Sized) (*ebpf.Map, error) 
 }
 
 // lookupInner reads the one entry of a small map of a slot. ErrNotPinned when the slot is empty.
-func (d *Dataplane) lookupInner(name string, slot uint8, value any) error {
-	m, err := d.innerMap(name, slot)
+func (sl *Slots) lookupInner(name string, slot uint8, value any) error {
+	m, err := sl.innerMap(name, slot)
 	if err != nil {
 		return err
 	}

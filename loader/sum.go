@@ -11,10 +11,10 @@ import (
 )
 
 // SumGeneration sums up what a slot holds.
-func (d *Dataplane) SumGeneration(slot uint8) (Sums, error) {
+func (sl *Slots) SumGeneration(slot uint8) (Sums, error) {
 	sums := Sums{}
-	for name, t := range compile.Empty().Tables(d.capacity) {
-		m, err := d.innerMap(name, slot)
+	for name, t := range compile.Empty().Tables(sl.capacity) {
+		m, err := sl.innerMap(name, slot)
 		if err != nil {
 			return nil, err
 		}

@@ -52,7 +52,7 @@ func TestA2UpgradeIsOneStore(t *testing.T) {
 	if err := old.Vouch(netip.MustParseAddr("198.51.100.99"), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	seed, before := old.words.at.Seed, old.Control()
+	seed, before := old.Words.at.Seed, old.Control()
 	if err := old.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +75,8 @@ func TestA2UpgradeIsOneStore(t *testing.T) {
 		wantAction(t, d, "the new one decides", syn("192.0.2.129", "192.0.2.1", 443), xdpDrop)
 		wantAction(t, d, "a vouched source of before", syn("198.51.100.99", "192.0.2.1", 443), xdpPass)
 		wantAction(t, d, "a ban of before", syn("203.0.113.9", "192.0.2.1", 443), xdpDrop)
-		if d.words.at.Seed != seed || d.Layout() != later || d.Predecessor() != nil {
-			t.Errorf("seed %v, was %v; layout %d", d.words.at.Seed, seed, d.Layout())
+		if d.Words.at.Seed != seed || d.Layout() != later || d.Predecessor() != nil {
+			t.Errorf("seed %v, was %v; layout %d", d.Words.at.Seed, seed, d.Layout())
 		}
 		if !d.ServiceBypass(dns.ID).Active() || d.ServiceBypass(web.ID).Active() {
 			t.Error("the bypass of a service is not what it was")

@@ -18,19 +18,19 @@ import (
 )
 
 // VerifyGeneration compares a slot, row by row, with what it should hold.
-func (d *Dataplane) VerifyGeneration(slot uint8, img *Image) ([]Drift, error) {
-	return d.verifySlot(slot, generationMaps, img.Tables(d.capacity))
+func (sl *Slots) VerifyGeneration(slot uint8, img *Image) ([]Drift, error) {
+	return sl.verifySlot(slot, generationMaps, img.Tables(sl.capacity))
 }
 
 // VerifyHost compares the published host file with what it should be.
-func (d *Dataplane) VerifyHost(img *HostImage) ([]Drift, error) {
-	return d.verifySlot(d.Control().Host, hostMaps, img.Tables(d.capacity.Allowlist+1))
+func (sl *Slots) VerifyHost(img *HostImage) ([]Drift, error) {
+	return sl.verifySlot(sl.words.Control().Host, hostMaps, img.Tables(sl.capacity.Allowlist+1))
 }
 
-func (d *Dataplane) verifySlot(slot uint8, names []string, tables map[string]compile.Sized) ([]Drift, error) {
+func (sl *Slots) verifySlot(slot uint8, names []string, tables map[string]compile.Sized) ([]Drift, error) {
 	var drifts []Drift
 	for _, name := range names {
-		found, err := d.verifyTable(slot, name, tables[name])
+		found, err := sl.verifyTable(slot, name, tables[name])
 		if err != nil {
 			return nil, fmt.Errorf("verify %s: %w", name, err)
 		}
@@ -39,8 +39,8 @@ func (d *Dataplane) verifySlot(slot uint8, names []string, tables map[string]com
 	return drifts, nil
 }
 
-func (d *Dataplane) verifyTable(slot uint8, name string, t compile.Sized) ([]Drift, error) {
-	m, err := d.innerMap(name, slot)
+func (sl *Slots) verifyTable(slot uint8, name string, t compile.Sized) ([]Drift, error) {
+	m, err := sl.innerMap(name, slot)
 	if errors.Is(err, ErrPinDiffers) {
 		return []Drift{drifted(place{slot, name}.String(), "a pin of what packets read", err.Error())}, nil
 	}
@@ -108,13 +108,13 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 
 // rootID returns the id of the pinned root program, 0 where nothing is pinned.
 func (r *Root) rootID() (uint32, error) {
-	if r.pins.Path == "" {
+	if r.folder.Path == "" {
 		return 0, nil
 	}
-	path := r.pins.RootProgram()
+	path := r.folder.RootProgram()
 	if r.old.Load() != nil {
 		if id, err := r.Next(); err == nil && id == 0 { // layout 2 still decides
-			path = migrate.RootlessProgram(r.pins)
+			path = migrate.RootlessProgram(r.folder)
 		}
 	}
 	p, err := ebpf.LoadPinnedProgram(path, nil)
@@ -129,21 +129,21 @@ func (r *Root) rootID() (uint32, error) {
 }
 
 // verifyPrograms compares, as numbers, what the root program calls with the pair that is held or pinned here.
-func (d *Dataplane) verifyPrograms() ([]Drift, error) {
-	id, err := d.Next()
+func (ps *Programs) verifyPrograms() ([]Drift, error) {
+	id, err := ps.root.Next()
 	if err != nil {
 		return nil, err // not being able to look is no drift
 	}
 	if id == 0 {
 		return []Drift{drifted(WherePrograms, "the dataplane", "nothing: what it would see passes")}, nil
 	}
-	p := d.pair
+	p := ps.pair
 	if p == nil {
-		if p, err = openPair(d.pins, id); err != nil {
+		if p, err = openPair(ps.pins, id); err != nil {
 			return nil, err
 		}
 		if p == nil {
-			return []Drift{drifted(WherePrograms, "a dataplane that is pinned below "+d.pins.Pairs(),
+			return []Drift{drifted(WherePrograms, "a dataplane that is pinned below "+ps.pins.Pairs(),
 				fmt.Sprintf("program %d, which is not", id))}, nil
 		}
 		defer func() { _ = p.close() }()
@@ -166,11 +166,11 @@ func (d *Dataplane) verifyPrograms() ([]Drift, error) {
 	if drift, err := p.tracking.verify(p); len(drift) > 0 || err != nil {
 		return drift, err
 	}
-	return d.verifyMapsOf(p)
+	return ps.verifyMapsOf(p)
 }
 
 // verifyMapsOf looks whether a dataplane reads the pinned maps.
-func (d *Dataplane) verifyMapsOf(p *pair) ([]Drift, error) {
+func (ps *Programs) verifyMapsOf(p *pair) ([]Drift, error) {
 	used, err := kernel.MapIDs(p.dataplane)
 	if err != nil {
 		return nil, err
@@ -179,11 +179,11 @@ func (d *Dataplane) verifyMapsOf(p *pair) ([]Drift, error) {
 		name string
 		m    *ebpf.Map
 	}{
-		{"words of the root", d.Root.words},
+		{"words of the root", ps.root.words},
 		{"PROG_ARRAY", p.array},
-		{bpf.DataplaneMapWords, d.maps[bpf.DataplaneMapWords]},
-		{bpf.DataplaneMapGenerations, d.maps[bpf.DataplaneMapGenerations]},
-		{bpf.DataplaneMapFlows, d.maps[bpf.DataplaneMapFlows]},
+		{bpf.DataplaneMapWords, ps.maps[bpf.DataplaneMapWords]},
+		{bpf.DataplaneMapGenerations, ps.maps[bpf.DataplaneMapGenerations]},
+		{bpf.DataplaneMapFlows, ps.maps[bpf.DataplaneMapFlows]},
 	} {
 		id, err := kernel.MapID(m.m)
 		if err != nil {
@@ -198,19 +198,19 @@ func (d *Dataplane) verifyMapsOf(p *pair) ([]Drift, error) {
 
 // verifySlots looks whether every role's slot is filled, and whether the pins are what packets read there. What is held
 // and has no pin is for missingPins to tell.
-func (d *Dataplane) verifySlots() ([]Drift, error) {
+func (sl *Slots) verifySlots() ([]Drift, error) {
 	var drifts []Drift
-	for _, r := range d.Control().roles() {
+	for _, r := range sl.words.Control().roles() {
 		for i, name := range r.maps {
 			at := place{r.slot, name}
-			id, err := kernel.EntryOf(d.maps[name], uint32(r.slot))
+			id, err := kernel.EntryOf(sl.maps[name], uint32(r.slot))
 			switch {
 			case err != nil:
 				return nil, kernel.Explain("look into "+at.String(), err)
 			case id == 0 && i == 0:
 				drifts = append(drifts, drifted(fmt.Sprintf("%s, slot %d", r.name, r.slot), "a generation", compile.GotEmptySlot))
 			case id != 0:
-				drift, err := d.verifyPin(at, id)
+				drift, err := sl.verifyPin(at, id)
 				if err != nil {
 					return nil, err
 				}
@@ -222,14 +222,14 @@ func (d *Dataplane) verifySlots() ([]Drift, error) {
 }
 
 // verifyPin compares the pin of a place with the id that packets read there.
-func (d *Dataplane) verifyPin(at place, id uint32) ([]Drift, error) {
-	if d.pins.Path == "" {
+func (sl *Slots) verifyPin(at place, id uint32) ([]Drift, error) {
+	if sl.pins.Path == "" {
 		return nil, nil
 	}
-	m, err := ebpf.LoadPinnedMap(d.pins.SlotMap(at.slot, at.name), nil)
+	m, err := ebpf.LoadPinnedMap(sl.pins.SlotMap(at.slot, at.name), nil)
 	want := fmt.Sprintf("a pin of map %d, which packets read", id)
 	if errors.Is(err, fs.ErrNotExist) {
-		if d.held.has(at, id) {
+		if sl.held.has(at, id) {
 			return nil, nil
 		}
 		return []Drift{drifted(at.String(), want, "no pin")}, nil

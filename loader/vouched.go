@@ -17,6 +17,12 @@ import (
 	"github.com/spillway/spillway/loader/kernel"
 )
 
+// Vouches are the sources that somebody vouched for.
+type Vouches struct {
+	*site
+	words *Words
+}
+
 // Vouch is a source that no bundle blocks for a while. A ban holds all the same.
 type Vouch struct {
 	Source  netip.Prefix // an IPv4 address, or the /64 of an IPv6 address
@@ -25,11 +31,11 @@ type Vouch struct {
 
 // Vouch spares the source for ttl from every block of a bundle: an IPv4 address, or the /64 of an IPv6 address. A vouch
 // of the same source is replaced. ErrCapacity when all places are taken by vouches in force.
-func (d *Dataplane) Vouch(a netip.Addr, ttl time.Duration) error {
-	m, key, end := d.maps[bpf.DataplaneMapVouched], vouchedKey(a), uint64(In(ttl))
+func (v *Vouches) Vouch(a netip.Addr, ttl time.Duration) error {
+	m, key, end := v.maps[bpf.DataplaneMapVouched], vouchedKey(a), uint64(In(ttl))
 	err := m.Put(key, end)
 	if errors.Is(err, unix.E2BIG) {
-		if _, err := d.SweepVouched(); err != nil {
+		if _, err := v.SweepVouched(); err != nil {
 			return err
 		}
 		err = m.Put(key, end)
@@ -40,15 +46,15 @@ func (d *Dataplane) Vouch(a netip.Addr, ttl time.Duration) error {
 	if err != nil {
 		return kernel.Explain("vouch for "+a.String(), err)
 	}
-	if until := &d.words.at.VouchedUntilNs; atomic.LoadUint64(until) < end {
+	if until := &v.words.at.VouchedUntilNs; atomic.LoadUint64(until) < end {
 		atomic.StoreUint64(until, end)
 	}
 	return nil
 }
 
 // Unvouch ends a vouch; false when there was none.
-func (d *Dataplane) Unvouch(a netip.Addr) (bool, error) {
-	err := d.maps[bpf.DataplaneMapVouched].Delete(vouchedKey(a))
+func (v *Vouches) Unvouch(a netip.Addr) (bool, error) {
+	err := v.maps[bpf.DataplaneMapVouched].Delete(vouchedKey(a))
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return false, nil
 	}
@@ -56,10 +62,10 @@ func (d *Dataplane) Unvouch(a netip.Addr) (bool, error) {
 }
 
 // Vouched lists the vouches in force.
-func (d *Dataplane) Vouched() ([]Vouch, error) {
+func (v *Vouches) Vouched() ([]Vouch, error) {
 	now := Now()
 	var all []Vouch
-	err := kernel.EachRow(d.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
+	err := kernel.EachRow(v.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
 		if end > now.MonotonicNS {
 			all = append(all, Vouch{sourceOf(k), now.Wall.Add(time.Duration(end - now.MonotonicNS))})
 		}
@@ -69,8 +75,8 @@ func (d *Dataplane) Vouched() ([]Vouch, error) {
 
 // SweepVouched removes vouches that have ended and returns how many. The dataplane looks for a source only until the
 // last vouch ends; a sweep says again when that is.
-func (d *Dataplane) SweepVouched() (int, error) {
-	m, now, last := d.maps[bpf.DataplaneMapVouched], monotonicNS(), uint64(0)
+func (v *Vouches) SweepVouched() (int, error) {
+	m, now, last := v.maps[bpf.DataplaneMapVouched], monotonicNS(), uint64(0)
 	var ended []bpf.VouchedKey
 	err := kernel.EachRow(m, func(k bpf.VouchedKey, end uint64) {
 		if end <= now {
@@ -84,7 +90,7 @@ func (d *Dataplane) SweepVouched() (int, error) {
 	if last <= now {
 		last = 0
 	}
-	atomic.StoreUint64(&d.words.at.VouchedUntilNs, last)
+	atomic.StoreUint64(&v.words.at.VouchedUntilNs, last)
 	for i, k := range ended {
 		if err := m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return i, kernel.Explain("remove an ended vouch", err)
@@ -95,10 +101,10 @@ func (d *Dataplane) SweepVouched() (int, error) {
 
 // VerifyVouched finds rows that no packet will meet: keys of another shape than those that Vouch writes, and vouches
 // that end after packets have stopped to look. A sweep mends the latter.
-func (d *Dataplane) VerifyVouched() ([]Drift, error) {
-	now, until := monotonicNS(), atomic.LoadUint64(&d.words.at.VouchedUntilNs)
+func (v *Vouches) VerifyVouched() ([]Drift, error) {
+	now, until := monotonicNS(), atomic.LoadUint64(&v.words.at.VouchedUntilNs)
 	var drifts []Drift
-	err := kernel.EachRow(d.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
+	err := kernel.EachRow(v.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
 		where := fmt.Sprintf("vouched %s", compile.Unmapped(k.Addr))
 		switch {
 		case len(drifts) >= compile.DriftMax:

@@ -79,7 +79,7 @@ func TestVouchesEnd(t *testing.T) {
 	if n, err := d.SweepVouched(); err != nil || n != 1 {
 		t.Errorf("swept %d, %v; one vouch had ended", n, err)
 	}
-	if until := d.words.at.VouchedUntilNs; until != 0 {
+	if until := d.Words.at.VouchedUntilNs; until != 0 {
 		t.Errorf("nobody is vouched for, and packets still look, until %d", until)
 	}
 }
@@ -112,7 +112,7 @@ func TestVerifyVouched(t *testing.T) {
 	if err := m.Put(bpf.VouchedKey{Addr: compile.Mapped(netip.MustParseAddr("2001:db8::1"))}, uint64(1)); err != nil {
 		t.Fatal(err)
 	}
-	d.words.at.VouchedUntilNs = 0 // as a crash leaves it between the row and the word
+	d.Words.at.VouchedUntilNs = 0 // as a crash leaves it between the row and the word
 	drifts, err := d.VerifyVouched()
 	if err != nil || len(drifts) != 3 {
 		t.Errorf("an address inside a /64, and two vouches that no packet sees: %+v, %v", drifts, err)

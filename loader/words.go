@@ -17,6 +17,13 @@ import (
 	"github.com/spillway/spillway/loader/kernel"
 )
 
+// Words are the words that every packet reads: which slots count, and what counts until when.
+type Words struct {
+	*site
+	*words
+	lastBypass atomic.Uint64 // of everything, at the last beat
+}
+
 // words is the mapping of the runtime words that every packet reads. Each word is stored whole, by one writer.
 type words struct {
 	page []byte
@@ -64,49 +71,49 @@ func (w *words) setSeed(seed [2]uint64) {
 func (w *words) close() error { return unix.Munmap(w.page) }
 
 // ServiceBypass returns the kill switch of one service; an unknown id has none.
-func (d *Dataplane) ServiceBypass(id uint8) Deadline {
-	if int(id) >= len(d.words.at.ServiceBypassUntilNs) {
+func (ws *Words) ServiceBypass(id uint8) Deadline {
+	if int(id) >= len(ws.at.ServiceBypassUntilNs) {
 		return 0
 	}
-	return Deadline(atomic.LoadUint64(&d.words.at.ServiceBypassUntilNs[id]))
+	return Deadline(atomic.LoadUint64(&ws.at.ServiceBypassUntilNs[id]))
 }
 
 // SetServiceBypass lets one service pass until the deadline; 0 ends it.
-func (d *Dataplane) SetServiceBypass(id uint8, until Deadline) {
-	if int(id) < len(d.words.at.ServiceBypassUntilNs) {
-		d.unseen(func() { atomic.StoreUint64(&d.words.at.ServiceBypassUntilNs[id], uint64(until)) })
+func (ws *Words) SetServiceBypass(id uint8, until Deadline) {
+	if int(id) < len(ws.at.ServiceBypassUntilNs) {
+		ws.unseen(func() { atomic.StoreUint64(&ws.at.ServiceBypassUntilNs[id], uint64(until)) })
 	}
 }
 
 // SetLease lets the candidate count until the deadline; then the kernel goes back to stable by itself.
-func (d *Dataplane) SetLease(until Deadline) {
-	atomic.StoreUint64(&d.words.at.LeaseNs, uint64(until))
+func (ws *Words) SetLease(until Deadline) {
+	atomic.StoreUint64(&ws.at.LeaseNs, uint64(until))
 }
 
 // Lease returns the candidate's deadline.
-func (d *Dataplane) Lease() Deadline {
-	return Deadline(atomic.LoadUint64(&d.words.at.LeaseNs))
+func (ws *Words) Lease() Deadline {
+	return Deadline(atomic.LoadUint64(&ws.at.LeaseNs))
 }
 
 // SetTripped ends the authority of the candidate with this number at once; 0 trips nobody.
-func (d *Dataplane) SetTripped(generation uint32) {
-	atomic.StoreUint64(&d.words.at.Tripped, uint64(generation))
+func (ws *Words) SetTripped(generation uint32) {
+	atomic.StoreUint64(&ws.at.Tripped, uint64(generation))
 }
 
 // Tripped returns the generation whose breaker tripped, 0 for none.
-func (d *Dataplane) Tripped() uint32 {
-	return uint32(atomic.LoadUint64(&d.words.at.Tripped))
+func (ws *Words) Tripped() uint32 {
+	return uint32(atomic.LoadUint64(&ws.at.Tripped))
 }
 
 // SetTellAll makes every decision an event until the deadline, within the budget of events of each processor; else
 // passes are thinned out.
-func (d *Dataplane) SetTellAll(until Deadline) {
-	atomic.StoreUint64(&d.words.at.TellUntilNs, uint64(until))
+func (ws *Words) SetTellAll(until Deadline) {
+	atomic.StoreUint64(&ws.at.TellUntilNs, uint64(until))
 }
 
-func (d *Dataplane) bumpBanEpoch() {
+func (ws *Words) bumpBanEpoch() {
 	// Flows compare 32 bits of it; 0 means that there never was a ban.
-	if atomic.AddUint64(&d.words.at.BanEpoch, 1)&0xffffffff == 0 {
-		atomic.AddUint64(&d.words.at.BanEpoch, 1)
+	if atomic.AddUint64(&ws.at.BanEpoch, 1)&0xffffffff == 0 {
+		atomic.AddUint64(&ws.at.BanEpoch, 1)
 	}
 }
