@@ -2,8 +2,8 @@
 
 package bpf
 
-// The constants of types.h and fingerprint.h under Go's names: QUIRK_DF is QuirkDF. The generated file has their values, and a
-// test finds one that is missing here.
+// The constants of types.h and fingerprint.h under Go's names: QUIRK_DF is QuirkDF. The generated file has their
+// values, and a test finds one that is missing here.
 
 // What is known of a connection.
 const (

@@ -29,7 +29,8 @@ func TestConstantsHaveNames(t *testing.T) {
 	sentinel := map[string]bool{"DataplaneJa4FormJA4FORMS": true, "DataplaneCounterSlotCOUNTER_LEFT": true,
 		"DataplaneCounterSlotCOUNTER_ALONE": true, "DataplaneCounterSlotCOUNTER_SLOTS": true}
 	seen := 0
-	for _, m := range regexp.MustCompile(`(?m)^\t(Dataplane\w+)\s+Dataplane\w+ = \d+$`).FindAllStringSubmatch(string(generated), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\t(Dataplane\w+)\s+Dataplane\w+ = \d+$`).
+		FindAllStringSubmatch(string(generated), -1) {
 		seen++
 		if !sentinel[m[1]] && !regexp.MustCompile(`\b`+m[1]+`\b`).MatchString(ours) {
 			t.Errorf("%s has no name in constants.go", m[1])
@@ -39,7 +40,8 @@ func TestConstantsHaveNames(t *testing.T) {
 		t.Errorf("%d constants found: the generated file looks otherwise now", seen)
 	}
 	const mirrored = `bpf\.Dataplane[A-Z][A-Za-z0-9]*(_|OUTCOMES)`
-	out, err := exec.Command("git", "-C", "..", "grep", "-lE", mirrored, "--", "cmd/*.go", "config/*.go", "loader/*.go").Output()
+	out, err := exec.Command("git", "-C", "..", "grep", "-lE", mirrored, "--", "cmd/*.go", "config/*.go",
+		"loader/*.go").Output()
 	if err == nil && len(out) > 0 {
 		t.Errorf("these files name constants as the generated file does: %s", out)
 	}
@@ -60,8 +62,10 @@ func TestRepeatedConstantsAreThoseOfTheC(t *testing.T) {
 		headers += string(text)
 	}
 	for name, want := range map[string]uint64{
-		"ABI_VERSION": ABIVersion, "SERVICES_MAX": ServicesMax, "SLOTS": Slots, "HELLO_WAYS": HelloWays, "RULE_CHAIN_MAX": RuleChainMax,
-		"TCP_OPTIONS_MAX": TCPOptionsMax, "TCP_SIGNATURES_MAX": SignaturesMax, "SCORE_NONE": ScoreNone, "ROOT_MAGIC": RootMagic,
+		"ABI_VERSION": ABIVersion, "SERVICES_MAX": ServicesMax, "SLOTS": Slots, "HELLO_WAYS": HelloWays,
+		"RULE_CHAIN_MAX":  RuleChainMax,
+		"TCP_OPTIONS_MAX": TCPOptionsMax, "TCP_SIGNATURES_MAX": SignaturesMax, "SCORE_NONE": ScoreNone,
+		"ROOT_MAGIC": RootMagic,
 		"SLOT_EMPTY": SlotEmpty, "PROGRAM_DATAPLANE": ProgramDataplane, "PROGRAM_PAYLOAD": ProgramPayload,
 		"PROGRAM_CONNTRACK": ProgramConntrack, "CONNTRACK_NEXT_MAX": ConntrackNextMax,
 	} {

@@ -41,7 +41,8 @@ func sum(text string) string {
 	return hex.EncodeToString(d[:])
 }
 
-// A2: the root never changes. Its instructions, what they refer to, and its maps are those of the first release that had it.
+// A2: the root never changes. Its instructions, what they refer to, and its maps are those of the first release that
+// had it.
 func TestA2RootIsForEver(t *testing.T) {
 	spec, err := LoadRoot()
 	if err != nil {
@@ -99,14 +100,16 @@ func TestA2LayoutHasItsNumber(t *testing.T) {
 	number := strconv.Itoa(ABIVersion)
 	if got, want := sum(text.String()), digests(t)[number]; got != want {
 		t.Errorf("maps or types changed: the digest is\n%s %s\nABI number %s had %q. Once a number was released, a change takes the next "+
-			"one (bpf/types.h, bpf/names.go) and adds its line to bpf/abi.txt; before that, it changes its line.", number, got, number, want)
+			"one (bpf/types.h, bpf/names.go) and adds its line to bpf/abi.txt; before that, it changes its line.",
+			number, got, number, want)
 	}
 	if os.Getenv("SPILLWAY_LAYOUT") != "" { // what the digest is of, for a diff
 		fmt.Println(text.String())
 	}
 }
 
-// What a dataplane and the program that asks connection tracking say to each other is for ever: they may be of two builds.
+// What a dataplane and the program that asks connection tracking say to each other is for ever: they may be of two
+// builds.
 func TestConntrackPageIsForEver(t *testing.T) {
 	spec, err := LoadConntrack()
 	if err != nil {
@@ -115,7 +118,8 @@ func TestConntrackPageIsForEver(t *testing.T) {
 	var text strings.Builder
 	writeMaps(&text, spec)
 	if got, want := sum(text.String()), digests(t)["conntrack"]; got != want {
-		t.Errorf("bpf/conntrack.h changed: digest %s, want %s. Another page takes another folder of pins.\n%s", got, want, text.String())
+		t.Errorf("bpf/conntrack.h changed: digest %s, want %s. Another page takes another folder of pins.\n%s",
+			got, want, text.String())
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// Linux 6.1 counts the stack of a function in steps of 32 bytes, newer kernels in finer ones, and all take 512 for a chain of
-// calls. What this kernel's verifier says of each function is added up as 6.1 does it.
+// Linux 6.1 counts the stack of a function in steps of 32 bytes, newer kernels in finer ones, and all take 512 for a
+// chain of calls. What this kernel's verifier says of each function is added up as 6.1 does it.
 const (
 	stackStep = 32
 	stackMax  = 512
@@ -60,7 +60,8 @@ type chains struct {
 	calls map[string][]string
 }
 
-// read takes a program apart, and returns its first function. The verifier tells of functions in the order of their code.
+// read takes a program apart, and returns its first function. The verifier tells of functions in the order of their
+// code.
 func (c chains) read(p *ebpf.ProgramSpec, depths []string) (first string) {
 	at, n := "", 0
 	for _, i := range p.Instructions {

@@ -66,7 +66,8 @@ func (l *bundleLoader) warnUnused() {
 	}
 	if !l.b.HasPolicy() {
 		l.warnAt(CodeUnused, "policy", "",
-			"this bundle has no policy: alone it blocks nobody, and beside one that has it counts for that policy", "policy: {default: {drop: 80}}, or another bundle with a policy")
+			"this bundle has no policy: alone it blocks nobody, and beside one that has it counts for that policy",
+			"policy: {default: {drop: 80}}, or another bundle with a policy")
 		return
 	}
 	for _, p := range l.b.Policy {

@@ -15,7 +15,8 @@ import (
 )
 
 // onlyIdentity ignores what tells about the loading.
-var onlyIdentity = cmp.Options{compareAddresses, cmpopts.IgnoreFields(Bundle{}, "Warnings", "Compiled", "OmittedProtected", "OmittedReserved", "Carved")}
+var onlyIdentity = cmp.Options{compareAddresses,
+	cmpopts.IgnoreFields(Bundle{}, "Warnings", "Compiled", "OmittedProtected", "OmittedReserved", "Carved")}
 
 func TestCanonicalComesBack(t *testing.T) {
 	_, example := loadExamples(t)
@@ -24,7 +25,8 @@ func TestCanonicalComesBack(t *testing.T) {
 		"minimal": mustBundle(t, minimalBundle, nil),
 		"empty":   mustBundle(t, "version: 1\nname: empty\n", nil),
 		"clients": mustBundle(t, clientBundle, nil),
-		"texts":   mustBundle(t, "version: 1\nname: t\nrules:\n- {id: a, label: x, score: -7, note: \"<&> \\u2028 \\\"q\\\" é\", expires: 2031-02-03T04:05:06.789+07:00}\nintent: {expects: {new_blocks: 0.25%, by: [x]}}\n", nil),
+		"texts": mustBundle(t, "version: 1\nname: t\nrules:\n- {id: a, label: x, score: -7, note: \"<&> \\u2028 \\\"q\\\" é\", expires: 2031-02-03T04:05:06.789+07:00}\nintent: {expects: {new_blocks: 0.25%, by: [x]}}\n",
+			nil),
 	} {
 		data := Canonical(b)
 		got, err := ParseCanonical(data)
@@ -57,7 +59,8 @@ func TestDigestStays(t *testing.T) {
 	if err != nil || parsed != got.Digest {
 		t.Errorf("digest read back is %s, %v", parsed, err)
 	}
-	for _, bad := range []string{"", digest[7:], digest + "0", strings.ToUpper(digest), "sha256:" + strings.Repeat("g", 64)} {
+	for _, bad := range []string{"", digest[7:], digest + "0", strings.ToUpper(digest),
+		"sha256:" + strings.Repeat("g", 64)} {
 		if _, err := ParseDigest(bad); err == nil {
 			t.Errorf("%q is taken for a digest", bad)
 		}
@@ -79,16 +82,22 @@ func TestCanonicalRefusesDamage(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{
-		"other order":  `{"name":"t","version":1,"rules":[],"prefixes":[],"tcp":[],"reasons":[],"policy":{}}` + "\n",
-		"blanks":       `{"version": 1,"name":"t","rules":[],"prefixes":[],"tcp":[],"reasons":[],"policy":{}}` + "\n",
-		"more":         `{"version":1,"name":"t","rules":[],"prefixes":[],"tcp":[],"reasons":[],"policy":{}}` + "\n\n",
-		"version":      `{"version":2,"name":"t","rules":[],"prefixes":[],"tcp":[],"reasons":[],"policy":{}}` + "\n",
-		"lost rule":    `{"version":1,"name":"t","rules":[],"prefixes":[],"tcp":[{"rule":"a","muonfp":"1:::"}],"reasons":[],"policy":{}}` + "\n",
-		"unsorted":     strings.Replace(string(Canonical(mustBundle(t, strings.Replace(minimalBundle, "198.51.100.0/24", "198.51.100.0/24, 203.0.113.0/24", 1), nil))), `"198.51.100.0/24","203.0.113.0/24"`, `"203.0.113.0/24","198.51.100.0/24"`, 1),
-		"host bits":    strings.Replace(string(Canonical(mustBundle(t, minimalBundle, nil))), "100.0/24", "100.1/24", 1),
-		"unsorted ja4": strings.NewReplacer(`"t13i1516h2`, `"t13d1516h2`, `"t13d1516h2`, `"t13i1516h2`).Replace(string(Canonical(mustBundle(t, clientBundle, nil)))),
-		"lost ja4":     strings.Replace(string(Canonical(mustBundle(t, clientBundle, nil))), `"rule":"a","match"`, `"rule":"x","match"`, 1),
-		"lost p0f":     strings.Replace(string(Canonical(mustBundle(t, clientBundle, nil))), `"rule":"a","signature"`, `"rule":"x","signature"`, 1),
+		"other order": `{"name":"t","version":1,"rules":[],"prefixes":[],"tcp":[],"reasons":[],"policy":{}}` + "\n",
+		"blanks":      `{"version": 1,"name":"t","rules":[],"prefixes":[],"tcp":[],"reasons":[],"policy":{}}` + "\n",
+		"more":        `{"version":1,"name":"t","rules":[],"prefixes":[],"tcp":[],"reasons":[],"policy":{}}` + "\n\n",
+		"version":     `{"version":2,"name":"t","rules":[],"prefixes":[],"tcp":[],"reasons":[],"policy":{}}` + "\n",
+		"lost rule":   `{"version":1,"name":"t","rules":[],"prefixes":[],"tcp":[{"rule":"a","muonfp":"1:::"}],"reasons":[],"policy":{}}` + "\n",
+		"unsorted": strings.Replace(
+			string(
+				Canonical(mustBundle(t, strings.Replace(minimalBundle, "198.51.100.0/24", "198.51.100.0/24, 203.0.113.0/24", 1),
+					nil))), `"198.51.100.0/24","203.0.113.0/24"`, `"203.0.113.0/24","198.51.100.0/24"`, 1),
+		"host bits": strings.Replace(string(Canonical(mustBundle(t, minimalBundle, nil))), "100.0/24", "100.1/24", 1),
+		"unsorted ja4": strings.NewReplacer(`"t13i1516h2`, `"t13d1516h2`, `"t13d1516h2`, `"t13i1516h2`).
+			Replace(string(Canonical(mustBundle(t, clientBundle, nil)))),
+		"lost ja4": strings.Replace(string(Canonical(mustBundle(t, clientBundle, nil))), `"rule":"a","match"`,
+			`"rule":"x","match"`, 1),
+		"lost p0f": strings.Replace(string(Canonical(mustBundle(t, clientBundle, nil))), `"rule":"a","signature"`,
+			`"rule":"x","signature"`, 1),
 		"observed ttl": strings.Replace(string(Canonical(mustBundle(t, clientBundle, nil))), `"4:64:`, `"4:54+10:`, 1),
 		"unknown name": `{"version":1,"name":"t","rules":[],"prefixes":[],"tcp":[],"reasons":[],"policy":{},"x":1}` + "\n",
 	} {
@@ -139,13 +148,15 @@ func shuffledBundle(r *rand.Rand) (text, list string) {
 	}
 	var blocks, lines []string
 	for i := range 30 {
-		rows := []string{fmt.Sprintf("198.51.%d.0/24", i), fmt.Sprintf("198.51.%d.%d/24", i, r.IntN(256)), fmt.Sprintf("'::ffff:198.51.%d.0/120'", i)}
+		rows := []string{fmt.Sprintf("198.51.%d.0/24", i), fmt.Sprintf("198.51.%d.%d/24", i, r.IntN(256)),
+			fmt.Sprintf("'::ffff:198.51.%d.0/120'", i)}
 		row := rows[r.IntN(len(rows))]
 		if i%5 == 0 && r.IntN(2) == 0 { // all of rule r0 may stand in the file
 			lines = append(lines, fmt.Sprintf("198.51.%d.0/24 # x\n", i))
 			continue
 		}
-		blocks = append(blocks, fmt.Sprintf("    - {list: own, rule: r%d, entries: [%s]} # comment %d\n", i%5, row, r.IntN(100)))
+		blocks = append(blocks,
+			fmt.Sprintf("    - {list: own, rule: r%d, entries: [%s]} # comment %d\n", i%5, row, r.IntN(100)))
 	}
 	if len(lines) > 0 {
 		blocks = append(blocks, "    - {file: one, list: own, rule: r0}\n")
@@ -154,9 +165,11 @@ func shuffledBundle(r *rand.Rand) (text, list string) {
 		"version: 1\n", "name: t\n", "rules:\n" + strings.Join(shuffle(rules), ""),
 		"features:\n" + strings.Join(shuffle([]string{
 			"  prefixes:\n" + strings.Join(shuffle(blocks), ""), "  tcp:\n" + strings.Join(shuffle(tcp), ""),
-			"  ja4:\n" + strings.Join(shuffle(ja4), ""), "  p0f:\n" + strings.Join(shuffle(p0f), ""), "  reasons:\n" + strings.Join(shuffle(reasons), ""),
+			"  ja4:\n" + strings.Join(shuffle(ja4), ""), "  p0f:\n" + strings.Join(shuffle(p0f), ""),
+			"  reasons:\n" + strings.Join(shuffle(reasons), ""),
 		}), ""),
-		"policy: {services: {web: {drop: 80}}, default: {drop: never}}\n", "intent: {expects: {by: [l2, l0], new_blocks: 5.0%}}\n",
+		"policy: {services: {web: {drop: 80}}, default: {drop: never}}\n",
+		"intent: {expects: {by: [l2, l0], new_blocks: 5.0%}}\n",
 	})
 	return strings.Join(sections, ""), strings.Join(shuffle(lines), "")
 }

@@ -72,7 +72,8 @@ func TestCatalogueNamesClients(t *testing.T) {
 		{"a browser's", "t13d1517h2_8daaf6152771_e2d80978ab2e", nil}, // resumed, but one extension short
 		{"resumed", "t13d1518h2_8daaf6152771_e2d80978ab2e", []string{"Chromium 156"}},
 		{"without a server name", "t13i1517h2_8daaf6152771_e2d80978ab2e", []string{"Chromium 156"}},
-		{"a field trial's and a later version's", "t13d1517h2_8daaf6152771_cb7bf5808d99", []string{"Chrome 150 to 151", "Chrome 152 to 153", "Chromium 156"}},
+		{"a field trial's and a later version's", "t13d1517h2_8daaf6152771_cb7bf5808d99",
+			[]string{"Chrome 150 to 151", "Chrome 152 to 153", "Chromium 156"}},
 		{"an imitation's too", "t13d1715h2_5b57614c22b0_5c2c66f702b0", []string{"Firefox 120", "uTLS as Firefox 120 1.8.2"}},
 		{"a library's", "t13d311100_e8f1e7e78f70_d41ae481755e", []string{
 			"Python urllib, context of its own 3.11", "Python aiohttp 3.8", "Perl LWP 6.68", "w3m of Debian 12"}},
@@ -116,10 +117,12 @@ func TestCatalogueNamesStacks(t *testing.T) {
 		{"61600:2-4-8-1-3:1400:10", "4:57+7:0:1400:mss*44,10:mss,sok,ts,nop,ws:df,id+:0", "Linux 6.18"}, // by the signature
 		{"64240:2-4-8-1-3:1460:10", "", "Linux 6.18"},                                                   // by the string
 		{"65535:2-1-3-1-1-4:1452:8", "4:120+8:0:1452:65535,8:mss,nop,ws,nop,nop,sok:df,id+:0", "Windows 11"},
-		{"65535:2-1-3-1-1-8-4-0:1460:6", "4:50+14:0:1460:65535,6:mss,nop,ws,nop,nop,ts,sok,eol+1:df,ecn:0", "macOS and iOS 26"},
+		{"65535:2-1-3-1-1-8-4-0:1460:6", "4:50+14:0:1460:65535,6:mss,nop,ws,nop,nop,ts,sok,eol+1:df,ecn:0",
+			"macOS and iOS 26"},
 		{"1024:2:1460:", "4:41+23:0:1460:1024,0:mss::0", "nmap -sS 7.93"},
 		{"1024:::", "4:255+0:0:0:1024,0:::0", "masscan 1.3.2"},
-		{"29200:2-4-8-1-3:1460:7", "4:64+0:0:1460:mss*20,7:mss,sok,ts,nop,ws:df:0", "Linux 3.11 to 4.18"}, // id+ is missing, but the string fits
+		// id+ is missing, but the string fits
+		{"29200:2-4-8-1-3:1460:7", "4:64+0:0:1460:mss*20,7:mss,sok,ts,nop,ws:df:0", "Linux 3.11 to 4.18"},
 		{"5:2:1460:", "4:64+0:0:1460:5,0:mss::0", ""},
 	} {
 		fp, err := signature.ParseMuonFP(row.muonfp)

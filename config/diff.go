@@ -124,7 +124,9 @@ func Change(old, new *Bundle) Diff {
 		Rules:    rowsOf(old.Rules, new.Rules, func(a, b Rule) int { return strings.Compare(a.ID, b.ID) }, sameRule),
 		Prefixes: changeLists(old, new),
 		Features: features,
-		Policy: rowsOf(policies(old), policies(new), func(a, b ServicePolicy) int { return strings.Compare(a.Service, b.Service) },
+		Policy: rowsOf(policies(old), policies(new), func(a, b ServicePolicy) int {
+			return strings.Compare(a.Service, b.Service)
+		},
 			func(a, b ServicePolicy) bool { return a == b }),
 		Intent: !sameIntent(old.Intent, new.Intent),
 		Name:   old.Name != new.Name,

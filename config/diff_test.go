@@ -13,7 +13,8 @@ import (
 
 func TestChange(t *testing.T) {
 	const before = rulesAB + "  prefixes:\n    - {list: x, rule: a, entries: [198.51.100.0/24, 203.0.113.0/24]}\n    - {list: gone, rule: b, entries: [198.51.100.0/24]}\n  tcp: [{rule: a, muonfp: '1:::'}]\n  reasons: [{rule: a, reason: fragment}]\npolicy: {services: {web: {drop: 80}}}\n"
-	after := strings.NewReplacer("score: 60", "score: 61", "id: b, label: lb", "id: c, label: lb", "rule: b", "rule: c", "list: gone", "list: new", "203.0.113.0/24", "192.0.2.64/26",
+	after := strings.NewReplacer("score: 60", "score: 61", "id: b, label: lb", "id: c, label: lb", "rule: b", "rule: c",
+		"list: gone", "list: new", "203.0.113.0/24", "192.0.2.64/26",
 		"'1:::'", "'2:::'", "rule: a, reason", "rule: c, reason", "drop: 80", "drop: 90").Replace(before) +
 		"intent: {expects: {new_blocks: 1%, by: [la]}}\n"
 	got := Change(mustBundle(t, before, nil), mustBundle(t, after, nil))
@@ -57,11 +58,16 @@ func TestChangeAndDigestAgree(t *testing.T) {
 	const text = rulesAB + "  prefixes:\n    - {list: x, rule: a, entries: [198.51.100.0/24, 203.0.113.0/24]}\n  tcp: [{rule: a, muonfp: '1:::'}]\n  ja4: [{rule: a, match: t13d1516h2_*_02713d6af862}]\n  p0f: [{rule: a, signature: '4:64:0:*:1,0:::0'}, {rule: a, signature: '4:64:0:*:2,0:::0'}]\npolicy: {default: {drop: 80}}\nintent: {expects: {new_blocks: 1%, by: [la]}}\n"
 	base := mustBundle(t, text, nil)
 	for _, c := range [][2]string{
-		{"name: t", "name: u"}, {"score: 60", "score: 61"}, {"score: 60", "score: 60, note: n"}, {"score: 60", "score: 60, expires: 2030-01-01T00:00:00Z"}, {"label: lb", "label: lc"},
-		{"id: b", "id: bb"}, {"{list: x, rule: a", "{list: x, rule: b"}, {"list: x", "list: y"}, {"rule: a, entries", "rule: a, third_party: true, entries"},
-		{"198.51.100.0/24", "198.51.100.0/25"}, {"'1:::'", "'2:::'"}, {"{rule: a, muonfp", "{rule: b, muonfp"}, {"drop: 80", "drop: never"}, {"drop: 80", "drop: 80, reset: 90"}, {"drop: 80", "drop: 80, fragments: drop"},
-		{"h2_*", "h1_*"}, {"{rule: a, match", "{rule: b, match"}, {"02713d6af862", "02713d6af862, stable: true"}, {"*:1,0", "*:3,0"}, {"{rule: a, sig", "{rule: b, sig"},
-		{"{rule: a, signature: '4:64:0:*:1,0:::0'}, {rule: a, signature: '4:64:0:*:2,0:::0'}", "{rule: a, signature: '4:64:0:*:2,0:::0'}, {rule: a, signature: '4:64:0:*:1,0:::0'}"},
+		{"name: t", "name: u"}, {"score: 60", "score: 61"}, {"score: 60", "score: 60, note: n"},
+		{"score: 60", "score: 60, expires: 2030-01-01T00:00:00Z"}, {"label: lb", "label: lc"},
+		{"id: b", "id: bb"}, {"{list: x, rule: a", "{list: x, rule: b"}, {"list: x", "list: y"},
+		{"rule: a, entries", "rule: a, third_party: true, entries"},
+		{"198.51.100.0/24", "198.51.100.0/25"}, {"'1:::'", "'2:::'"}, {"{rule: a, muonfp", "{rule: b, muonfp"},
+		{"drop: 80", "drop: never"}, {"drop: 80", "drop: 80, reset: 90"}, {"drop: 80", "drop: 80, fragments: drop"},
+		{"h2_*", "h1_*"}, {"{rule: a, match", "{rule: b, match"}, {"02713d6af862", "02713d6af862, stable: true"},
+		{"*:1,0", "*:3,0"}, {"{rule: a, sig", "{rule: b, sig"},
+		{"{rule: a, signature: '4:64:0:*:1,0:::0'}, {rule: a, signature: '4:64:0:*:2,0:::0'}",
+			"{rule: a, signature: '4:64:0:*:2,0:::0'}, {rule: a, signature: '4:64:0:*:1,0:::0'}"},
 		{"default: {drop: 80}", ""}, {"1%", "2%"}, {"by: [la]", "by: [la, lb]"},
 	} {
 		changed := mustBundle(t, strings.Replace(text, c[0], c[1], 1), nil)
@@ -147,7 +153,9 @@ func TestCoverageHolds(t *testing.T) {
 				entries = append(entries, fmt.Sprintf("%d.%d.0.0/11", first+i/4, i%4*64))
 			}
 		}
-		return mustBundle(t, fmt.Sprintf("version: 1\nname: t\nrules: [{id: a, label: a, score: %d}]\nfeatures: {prefixes: [{list: x, rule: a, entries: [%s]}]}\n", score, strings.Join(entries, ", ")), nil)
+		return mustBundle(t,
+			fmt.Sprintf("version: 1\nname: t\nrules: [{id: a, label: a, score: %d}]\nfeatures: {prefixes: [{list: x, rule: a, entries: [%s]}]}\n",
+				score, strings.Join(entries, ", ")), nil)
 	}
 	// A /10 is 0.1132 % of the routed IPv4 space: 44 are 4.98 %, 45 are 5.09 %.
 	for _, c := range []struct {
@@ -165,14 +173,16 @@ func TestCoverageHolds(t *testing.T) {
 			t.Errorf("%s: %v, want %d holds", c.name, h, c.want)
 		}
 		for _, one := range h {
-			if one.Code != HoldCoverage || one.What != "IPv4" || one.Text != "prefixes cover 5.09% of the routed IPv4 space; guards.max_coverage is 5%" {
+			if one.Code != HoldCoverage || one.What != "IPv4" ||
+				one.Text != "prefixes cover 5.09% of the routed IPv4 space; guards.max_coverage is 5%" {
 				t.Errorf("%s: %+v", c.name, one)
 			}
 		}
 	}
 	host := testHost()
 	host.Guards.MinPrefixV6, host.Guards.MaxCoverage = 3, 6
-	six, err := ParseBundle("b", []byte(strings.Replace(minimalBundle, "198.51.100.0/24", "'2000::/7'", 1)), nil, host, testOptions)
+	six, err := ParseBundle("b", []byte(strings.Replace(minimalBundle, "198.51.100.0/24", "'2000::/7'", 1)),
+		nil, host, testOptions)
 	if err != nil {
 		t.Fatal(err)
 	}

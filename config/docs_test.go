@@ -33,7 +33,8 @@ func TestFilesOfThePagesLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []Service{{Confirm: ConfirmAuto}, {Confirm: ConfirmEgress}, {Confirm: ConfirmAuto, ProxyProtocol: true},
+	for i, want := range []Service{{Confirm: ConfirmAuto}, {Confirm: ConfirmEgress},
+		{Confirm: ConfirmAuto, ProxyProtocol: true},
 		{Confirm: ConfirmAuto, MPTCP: MPTCPStrip}} {
 		got := host.Services[i]
 		if got.Confirm != want.Confirm || got.ProxyProtocol != want.ProxyProtocol || got.MPTCP != want.MPTCP {

@@ -20,13 +20,20 @@ func TestClientFeatureFaults(t *testing.T) {
 		name, text string
 		want       []string
 	}{
-		{"ja4", ja4 + "    - {rule: a, match: t13d1516h2}\n    - {rule: c, match: t13d1516h2_*_*}\n    - {rule: a}\n    - {match: q13d1516h2_*_*}\n    - {rule: a, match: t13d1516h2_*_*, stable: 1}\n    - {rule: a, match: [t13d1516h2_*_*]}\n",
-			[]string{"syntax bundle.yaml:8:24", "reference bundle.yaml:9:14", "missing bundle.yaml:10:7", "missing bundle.yaml:11:7", "unsupported bundle.yaml:11:15", "duplicate bundle.yaml:12:24", "type bundle.yaml:12:48", "type bundle.yaml:13:24"}},
-		{"ja4 twice", ja4 + "    - {rule: a, match: t13d1516h2_*_*}\n    - {rule: b, match: t13d1516h2_*_*}\n    - {rule: b, match: t13d1516h2_*_*, stable: true}\n    - {rule: a, match: t13d1516h2_*_*, stable: true}\n",
+		{"ja4",
+			ja4 + "    - {rule: a, match: t13d1516h2}\n    - {rule: c, match: t13d1516h2_*_*}\n    - {rule: a}\n    - {match: q13d1516h2_*_*}\n    - {rule: a, match: t13d1516h2_*_*, stable: 1}\n    - {rule: a, match: [t13d1516h2_*_*]}\n",
+			[]string{"syntax bundle.yaml:8:24", "reference bundle.yaml:9:14", "missing bundle.yaml:10:7",
+				"missing bundle.yaml:11:7", "unsupported bundle.yaml:11:15", "duplicate bundle.yaml:12:24",
+				"type bundle.yaml:12:48", "type bundle.yaml:13:24"}},
+		{"ja4 twice",
+			ja4 + "    - {rule: a, match: t13d1516h2_*_*}\n    - {rule: b, match: t13d1516h2_*_*}\n    - {rule: b, match: t13d1516h2_*_*, stable: true}\n    - {rule: a, match: t13d1516h2_*_*, stable: true}\n",
 			[]string{"duplicate bundle.yaml:9:24", "duplicate bundle.yaml:11:24"}},
-		{"p0f", p0f + "    - {rule: a, signature: '4:64'}\n    - {rule: c, signature: '4:64:0:*:1,0:::0'}\n    - {rule: a}\n    - {rule: a, signature: 7}\n",
-			[]string{"syntax bundle.yaml:8:28", "reference bundle.yaml:9:14", "missing bundle.yaml:10:7", "syntax bundle.yaml:11:28"}},
-		{"p0f twice", p0f + "    - {rule: a, signature: '4:64:0:*:1,0:::0'}\n    - {rule: b, signature: '4:60+4:0:*:1,0:::0'}\n    - {rule: b, signature: '*:64:0:*:1,0:::0'}\n",
+		{"p0f",
+			p0f + "    - {rule: a, signature: '4:64'}\n    - {rule: c, signature: '4:64:0:*:1,0:::0'}\n    - {rule: a}\n    - {rule: a, signature: 7}\n",
+			[]string{"syntax bundle.yaml:8:28", "reference bundle.yaml:9:14", "missing bundle.yaml:10:7",
+				"syntax bundle.yaml:11:28"}},
+		{"p0f twice",
+			p0f + "    - {rule: a, signature: '4:64:0:*:1,0:::0'}\n    - {rule: b, signature: '4:60+4:0:*:1,0:::0'}\n    - {rule: b, signature: '*:64:0:*:1,0:::0'}\n",
 			[]string{"duplicate bundle.yaml:9:28"}},
 	} {
 		_, err := ParseBundle("bundle.yaml", []byte(c.text), nil, testHost(), testOptions)
@@ -50,12 +57,14 @@ func TestNineSignaturesOfOneLayout(t *testing.T) {
 	mustBundle(t, head+signatureRows("4", 0, 8)+signatureRows("6", 0, 8), nil)
 	mustBundle(t, head+signatureRows("*", 0, 8)+strings.ReplaceAll(signatureRows("*", 0, 8), "mss:", "mss,eol+1:"), nil)
 
-	_, err := ParseBundle("bundle.yaml", []byte(head+signatureRows("4", 0, 5)+signatureRows("*", 10, 14)), nil, testHost(), testOptions)
+	_, err := ParseBundle("bundle.yaml", []byte(head+signatureRows("4", 0, 5)+signatureRows("*", 10, 14)), nil,
+		testHost(), testOptions)
 	f := mustFaults(t, err)
 	if diff := cmp.Diff([]string{"capacity bundle.yaml:16:28"}, briefs(f.List)); diff != "" {
 		t.Fatalf("five of IPv4 and four of both (-want +got):\n%s\n%v", diff, err)
 	}
-	for _, want := range []string{`9 signatures for IPv4 with the options "mss"`, "4:64:0:*:0,0:mss:ecn:0 (line 8)", "*:64:0:*:13,0:mss:ecn:0 (line 16)", "at most 8"} {
+	for _, want := range []string{`9 signatures for IPv4 with the options "mss"`, "4:64:0:*:0,0:mss:ecn:0 (line 8)",
+		"*:64:0:*:13,0:mss:ecn:0 (line 16)", "at most 8"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the fault does not say %q:\n%v", want, err)
 		}
@@ -93,7 +102,8 @@ func TestFingerprintCapacities(t *testing.T) {
 
 // The first signature that fits counts, so their order is part of a bundle, but only within a layout.
 func TestOrderOfSignaturesCounts(t *testing.T) {
-	const a, b, other = "{rule: a, signature: '4:64:0:*:*,0:mss::0'}", "{rule: b, signature: '4:64:0:*:*,*:mss::0'}", "{rule: a, signature: '4:64:0:0:*,0:::0'}"
+	const a, b, other = "{rule: a, signature: '4:64:0:*:*,0:mss::0'}", "{rule: b, signature: '4:64:0:*:*,*:mss::0'}",
+		"{rule: a, signature: '4:64:0:0:*,0:::0'}"
 	text := func(rows ...string) string { return rulesAB + "  p0f: [" + strings.Join(rows, ", ") + "]\n" }
 	one, two := mustBundle(t, text(a, b, other), nil), mustBundle(t, text(b, a, other), nil)
 	if one.Digest == two.Digest {
@@ -114,7 +124,8 @@ func TestResetNeedsALocalSocket(t *testing.T) {
 		Service{Name: "quic", Addresses: []Address{{}}, Port: 443, Kind: KindQUIC, Local: true},
 		Service{Name: "far", Addresses: []Address{{}}, Port: 444, Kind: KindTLS})
 	parse := func(policy string) (*Bundle, error) {
-		return ParseBundle("bundle.yaml", []byte(rulesAB+own+"    - {list: b, rule: b, entries: [198.51.100.0/24]}\npolicy:\n"+policy), nil, host, testOptions)
+		return ParseBundle("bundle.yaml",
+			[]byte(rulesAB+own+"    - {list: b, rule: b, entries: [198.51.100.0/24]}\npolicy:\n"+policy), nil, host, testOptions)
 	}
 	b, err := parse("  default: {drop: 80, reset: 90}\n")
 	if err != nil {
@@ -123,17 +134,22 @@ func TestResetNeedsALocalSocket(t *testing.T) {
 	if diff := cmp.Diff([]string{"unused bundle.yaml:11:30", "unused bundle.yaml:11:30"}, briefs(b.Warnings)); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
-	_, err = parse("  services:\n    web: {drop: 80, reset: 90}\n    quic: {drop: 80, reset: 90}\n    far: {drop: 80, reset: 90}\n")
-	if diff := cmp.Diff([]string{"reference bundle.yaml:13:29", "reference bundle.yaml:14:28"}, briefs(mustFaults(t, err).List)); diff != "" {
+	_, err = parse(
+		"  services:\n    web: {drop: 80, reset: 90}\n    quic: {drop: 80, reset: 90}\n    far: {drop: 80, reset: 90}\n")
+	if diff := cmp.Diff([]string{"reference bundle.yaml:13:29", "reference bundle.yaml:14:28"},
+		briefs(mustFaults(t, err).List)); diff != "" {
 		t.Errorf("faults (-want +got):\n%s\n%v", diff, err)
 	}
-	if b, err = parse("  services:\n    web: {drop: never, reset: 90}\n    quic: {drop: 80}\n"); err != nil || len(b.Warnings) > 0 || b.PolicyFor("web").Blocks() != 90 {
+	if b, err = parse("  services:\n    web: {drop: never, reset: 90}\n    quic: {drop: 80}\n"); err != nil ||
+		len(b.Warnings) > 0 || b.PolicyFor("web").Blocks() != 90 {
 		t.Errorf("reset where it can be: %v, %v", b, err)
 	}
 }
 
 func FuzzP0F(f *testing.F) {
-	for _, s := range []string{"4:64:0:*:mss*20,7:mss,sok,ts,nop,ws:df,id+:0", "4:54+10:0:1460:65535,0:mss,nop,nop,sok:df:0", "*:64-:0:265:%512,0:mss,sok,ts:ack+:0", "6:128:0:*:mtu*4,8:mss,?77,eol+3:flow:*", ":::::::", "4:1:0:0:0,0:::0"} {
+	for _, s := range []string{"4:64:0:*:mss*20,7:mss,sok,ts,nop,ws:df,id+:0",
+		"4:54+10:0:1460:65535,0:mss,nop,nop,sok:df:0", "*:64-:0:265:%512,0:mss,sok,ts:ack+:0",
+		"6:128:0:*:mtu*4,8:mss,?77,eol+3:flow:*", ":::::::", "4:1:0:0:0,0:::0"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -26,11 +26,17 @@ func seeds(f *testing.F, names ...string) {
 		}
 	}
 	for _, piece := range []string{
-		"", "\x00", "\xff", "\ufeff", "-", "- ", "?", "? a", ":", "a:", "a: b: c", "[", "]", "{", "}", "[[", "{{", "{[", "a: [", "a: {", "a: |", "a: >-\n", "a: \"", "a: '", "\t", "a:\t- b", "%", "%YAML", "---", "...", "--- a\n---\nb",
-		"&a", "*a", "&a *a", "a: &a [*a]", "<<: 1", "!!str", "!<", "a: !!binary x", "#", "a: #", "a #", "a:\n  - b\n c", "a:\n\tb: c", "- - - a", "? - a\n: - b", "a: 1\na: 1", "1: 2", "true: false", "~: ~", "null:", "{a: b, a: c}", "[a: b]", "{a, b}", ",", "a: ,", "a: @", "a: `",
-		"version: 1\nrules: [{}]", "version: 1\nrules: {}", "version: 1\nfeatures: []", "version: 1\nfeatures: {prefixes: [{}]}", "version: 1\npolicy: {services: []}", "version: 1\npolicy: {services: {1: {drop: 1}}}", "version: 1\nintent: {expects: []}",
+		"", "\x00", "\xff", "\ufeff", "-", "- ", "?", "? a", ":", "a:", "a: b: c", "[", "]", "{", "}", "[[", "{{", "{[",
+		"a: [", "a: {", "a: |", "a: >-\n", "a: \"", "a: '", "\t", "a:\t- b", "%", "%YAML", "---", "...", "--- a\n---\nb",
+		"&a", "*a", "&a *a", "a: &a [*a]", "<<: 1", "!!str", "!<", "a: !!binary x", "#", "a: #", "a #", "a:\n  - b\n c",
+		"a:\n\tb: c", "- - - a", "? - a\n: - b", "a: 1\na: 1", "1: 2", "true: false", "~: ~", "null:", "{a: b, a: c}",
+		"[a: b]", "{a, b}", ",", "a: ,", "a: @", "a: `",
+		"version: 1\nrules: [{}]", "version: 1\nrules: {}", "version: 1\nfeatures: []",
+		"version: 1\nfeatures: {prefixes: [{}]}", "version: 1\npolicy: {services: []}",
+		"version: 1\npolicy: {services: {1: {drop: 1}}}", "version: 1\nintent: {expects: []}",
 		"version: 1e1", "version: 1_0", "version: 0o1", "version: -0", "version: \"1\"", "version: [1]",
-		strings.Repeat("[", 200), strings.Repeat("{", 200), strings.Repeat("- ", 200), strings.Repeat("a: ", 200), strings.Repeat("a:\n ", 100), strings.Repeat("\n", 500) + "a", strings.Repeat("&a ", 100), strings.Repeat("? ", 100),
+		strings.Repeat("[", 200), strings.Repeat("{", 200), strings.Repeat("- ", 200), strings.Repeat("a: ", 200),
+		strings.Repeat("a:\n ", 100), strings.Repeat("\n", 500) + "a", strings.Repeat("&a ", 100), strings.Repeat("? ", 100),
 	} {
 		f.Add([]byte(piece))
 		f.Add([]byte("version: 1\nname: t\n" + piece))
@@ -99,7 +105,9 @@ func FuzzParseBundle(f *testing.F) {
 }
 
 func FuzzListFile(f *testing.F) {
-	for _, s := range []string{"", "\n", "198.51.100.0/24\n", "# x\n; y\n", "\ufeff198.51.100.0/24", "198.51.100.0/24 198.51.100.0/24", "::ffff:198.51.100.0/120\n198.51.100.0/24", "\x00", "\xff", "0/0", "::/0", "10.0.0.1\r\n", ",,,", "192.0.2.0/24\n192.0.2.1\n198.18.0.0/15\n", strings.Repeat("x", 70_000)} {
+	for _, s := range []string{"", "\n", "198.51.100.0/24\n", "# x\n; y\n", "\ufeff198.51.100.0/24",
+		"198.51.100.0/24 198.51.100.0/24", "::ffff:198.51.100.0/120\n198.51.100.0/24", "\x00", "\xff", "0/0", "::/0",
+		"10.0.0.1\r\n", ",,,", "192.0.2.0/24\n192.0.2.1\n198.18.0.0/15\n", strings.Repeat("x", 70_000)} {
 		f.Add([]byte(s), true)
 		f.Add([]byte(s), false)
 	}

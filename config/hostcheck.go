@@ -21,7 +21,8 @@ func (d *decoder) checkHost(h *Host) {
 	d.powerOfTwo("capacity.hellos", h.Capacity.Hellos)
 	if t := h.Guards.AgentTimeout; !t.Never() && t.Duration() <= h.Guards.Lease && !d.bad["guards.agent_timeout"] {
 		d.faultAt(CodeRange, "guards.agent_timeout", t.String(),
-			"guards.agent_timeout is not longer than guards.lease ("+shortDuration(h.Guards.Lease)+")", "longer than the lease, or never")
+			"guards.agent_timeout is not longer than guards.lease ("+shortDuration(h.Guards.Lease)+")",
+			"longer than the lease, or never")
 	}
 	if m := h.Listen.Metrics; m != "" {
 		if at, err := netip.ParseAddrPort(m); err != nil || at.Port() == 0 {

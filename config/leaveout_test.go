@@ -38,10 +38,13 @@ func TestA15WhatAHostCompilesHasADigestOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	here, because := author.LeaveOut(Protected(testHost(), testOptions.Own))
-	if here.Digest != author.Digest || here.Compiled == author.Digest || here.OmittedProtected != 4 || author.OmittedProtected != 4 {
-		t.Errorf("left out %d of %d, digest %s, compiled %s", here.OmittedProtected, author.OmittedProtected, here.Digest, here.Compiled)
+	if here.Digest != author.Digest || here.Compiled == author.Digest || here.OmittedProtected != 4 ||
+		author.OmittedProtected != 4 {
+		t.Errorf("left out %d of %d, digest %s, compiled %s", here.OmittedProtected, author.OmittedProtected,
+			here.Digest, here.Compiled)
 	}
-	if got, want := fmt.Sprint(here.Prefixes[0].Entries), "[198.51.100.0/24 203.0.113.7/32 2001:db8:bad::/48]"; got != want {
+	if got, want := fmt.Sprint(here.Prefixes[0].Entries),
+		"[198.51.100.0/24 203.0.113.7/32 2001:db8:bad::/48]"; got != want {
 		t.Errorf("compiled are %s, want %s", got, want)
 	}
 	if got, want := fmt.Sprint(because), "[192.0.2.0/28 198.18.0.1/32 2001:db8:a::/64]"; got != want {
@@ -58,7 +61,8 @@ func TestA15WhatAHostCompilesHasADigestOfItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	fromDisk, _ := stored.LeaveOut(Protected(testHost(), testOptions.Own))
-	if diff := cmp.Diff(here.Prefixes, fromDisk.Prefixes, compareAddresses); diff != "" || fromDisk.Compiled != here.Compiled {
+	if diff := cmp.Diff(here.Prefixes, fromDisk.Prefixes, compareAddresses); diff != "" ||
+		fromDisk.Compiled != here.Compiled {
 		t.Errorf("from disk another is compiled (-loaded +stored):\n%s", diff)
 	}
 }
@@ -69,7 +73,8 @@ func TestOwnRowsAreNotLeftOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if here, _ := b.LeaveOut([]netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}); len(here.Prefixes[0].Entries) != 1 || here.Compiled != b.Digest {
+	if here, _ := b.LeaveOut([]netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}); len(
+		here.Prefixes[0].Entries) != 1 || here.Compiled != b.Digest {
 		t.Errorf("left out of an own list: %+v", here.Prefixes)
 	}
 }

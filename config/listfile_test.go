@@ -27,7 +27,8 @@ policy: {default: {drop: 60}}
 `
 
 func parseFeed(thirdParty bool, feed string, host *Host) (*Bundle, error) {
-	return ParseBundle("etc/bundle.yaml", fmt.Appendf(nil, feedBundle, thirdParty), files("lists/feed.netset", feed), host, testOptions)
+	return ParseBundle("etc/bundle.yaml", fmt.Appendf(nil, feedBundle, thirdParty),
+		files("lists/feed.netset", feed), host, testOptions)
 }
 
 // Each row is a list file and all faults that it gives.
@@ -41,10 +42,12 @@ func TestListFileFaults(t *testing.T) {
 		{"no address", "198.51.100.0/24\n\n  nonsense  # why\n", false, []string{"syntax " + feed + ":3:3"}},
 		{"duplicate", "198.51.100.0/24\n# x\n198.51.100.0/24\n", false, []string{"duplicate " + feed + ":3:1"}},
 		{"duplicate in a foreign list", "198.51.100.0/24\n198.51.100.0/24\n", true, []string{"duplicate " + feed + ":2:1"}},
-		{"floor in a foreign list", "64.0.0.0/2\n0.0.0.0/0\n::/0\n", true, []string{"floor " + feed + ":1:1", "floor " + feed + ":2:1", "floor " + feed + ":3:1"}},
+		{"floor in a foreign list", "64.0.0.0/2\n0.0.0.0/0\n::/0\n", true,
+			[]string{"floor " + feed + ":1:1", "floor " + feed + ":2:1", "floor " + feed + ":3:1"}},
 		{"protected", " 192.0.2.1\n", false, []string{"protected " + feed + ":1:2"}},
 		{"reserved", "127.0.0.1\n", false, []string{"reserved " + feed + ":1:1"}},
-		{"NUL", "198.51.100.0/24\n\x00\n203.0.113.0/24 # \x00\n", false, []string{"syntax " + feed + ":2:1", "syntax " + feed + ":3:18"}},
+		{"NUL", "198.51.100.0/24\n\x00\n203.0.113.0/24 # \x00\n", false,
+			[]string{"syntax " + feed + ":2:1", "syntax " + feed + ":3:18"}},
 		{"NUL in a comment line", "# \x00\n", true, []string{"syntax " + feed + ":1:3"}},
 		{"not UTF-8", "198.51.100.0/24 # caf\xe9\n", true, []string{"syntax " + feed + ":1:22"}},
 		{"UTF-16", "\xff\xfe1\x009\x00", true, []string{"syntax " + feed + ":1:4"}},
@@ -133,7 +136,8 @@ func TestCapacityCountsWhatIsKept(t *testing.T) {
 func TestOtherCapacities(t *testing.T) {
 	host := testHost()
 	host.Capacity.Rules, host.Capacity.TCPFingerprints = 1, 1
-	_, err := ParseBundle("bundle.yaml", []byte(rulesAB+"  tcp:\n    - {rule: a, muonfp: '1:::'}\n    - {rule: b, muonfp: '2:::'}\n"), nil, host, testOptions)
+	_, err := ParseBundle("bundle.yaml",
+		[]byte(rulesAB+"  tcp:\n    - {rule: a, muonfp: '1:::'}\n    - {rule: b, muonfp: '2:::'}\n"), nil, host, testOptions)
 	want := []string{"capacity bundle.yaml:4:3", "capacity bundle.yaml:8:5"}
 	if diff := cmp.Diff(want, briefs(mustFaults(t, err).List)); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)
@@ -165,7 +169,8 @@ func TestNovember18(t *testing.T) {
 		t.Errorf("every row twice: %v, want 200 duplicates and one capacity fault", f.Counts)
 	}
 	text := f.Error()
-	for _, want := range []string{"400 IPv4 prefixes, capacity 200", "198.32.0.0/32 is in the list feed a second time; the first is in line 1", "and 181 more: 181 duplicate"} {
+	for _, want := range []string{"400 IPv4 prefixes, capacity 200",
+		"198.32.0.0/32 is in the list feed a second time; the first is in line 1", "and 181 more: 181 duplicate"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the message does not say %q:\n%s", want, text)
 		}
@@ -187,7 +192,8 @@ func TestNovember18(t *testing.T) {
 }
 
 func TestDuplicateOverTwoFilesNamesBoth(t *testing.T) {
-	_, err := ParseBundle("bundle.yaml", []byte(rulesAB+"  prefixes:\n    - {list: x, rule: a, file: one}\n    - {list: x, rule: b, file: two}\n"),
+	_, err := ParseBundle("bundle.yaml",
+		[]byte(rulesAB+"  prefixes:\n    - {list: x, rule: a, file: one}\n    - {list: x, rule: b, file: two}\n"),
 		files("one", "# x\n198.51.100.0/24\n", "two", "198.51.100.0/24\n"), testHost(), testOptions)
 	f := mustFaults(t, err)
 	if f.Total != 1 || brief(f.List[0]) != "duplicate two:1:1" || !strings.Contains(f.List[0].Problem, "one:2") {
@@ -223,10 +229,12 @@ func TestLoadBundleStaysInItsFolder(t *testing.T) {
 		want string
 	}{
 		{"link out", func() error { return os.Symlink("../../secret", feed) }, "outside of the bundle's folder"},
-		{"absolute link", func() error { return os.Symlink(filepath.Join(dir, "secret"), feed) }, "outside of the bundle's folder"},
+		{"absolute link", func() error { return os.Symlink(filepath.Join(dir, "secret"), feed) },
+			"outside of the bundle's folder"},
 		{"pipe", func() error { return syscall.Mkfifo(feed, 0o644) }, "not a regular file"},
 		{"folder", func() error { return os.Mkdir(feed, 0o755) }, "not a regular file"},
-		{"too long", func() error { write("in/lists/feed.netset", ""); return os.Truncate(feed, maxListBytes+1) }, "at most 256 MiB"},
+		{"too long", func() error { write("in/lists/feed.netset", ""); return os.Truncate(feed, maxListBytes+1) },
+			"at most 256 MiB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := c.make(); err != nil {

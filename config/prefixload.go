@@ -147,7 +147,9 @@ func (p *prefixLoader) fileFault(at, name string, err error) {
 	if strings.Contains(err.Error(), "escapes") { // os.Root's error has no name
 		f.Problem = "leads outside of the bundle's folder"
 	} else if errors.Is(err, errTooManyLines) {
-		valid = fmt.Sprintf("%d lines over all list files, comments and blank ones included: twice capacity.prefixes_v4 and prefixes_v6, and %d", maxLines(p.l.host.Capacity), spareLines)
+		valid = fmt.Sprintf(
+			"%d lines over all list files, comments and blank ones included: twice capacity.prefixes_v4 and prefixes_v6, and %d",
+			maxLines(p.l.host.Capacity), spareLines)
 	} else if errors.Is(err, errTooLong) {
 		valid = fmt.Sprintf("at most %d MiB", maxListBytes>>20)
 	}

@@ -80,7 +80,8 @@ func (s *protectedSet) carved(rows []row) []netip.Prefix {
 	for _, g := range s.all {
 		for bits := g.prefix.Bits() - 1; bits > 0; bits-- {
 			wider, _ := g.prefix.Addr().Prefix(bits)
-			if _, ok := slices.BinarySearchFunc(rows, wider, func(r row, p netip.Prefix) int { return comparePrefix(r.prefix, p) }); ok {
+			if _, ok := slices.BinarySearchFunc(rows, wider,
+				func(r row, p netip.Prefix) int { return comparePrefix(r.prefix, p) }); ok {
 				out = append(out, g.prefix)
 				break
 			}

@@ -59,11 +59,15 @@ policy: {default: {drop: 80, reset: 95}}
 		{"another fingerprint", "1024:2", "1025:2", false},
 		{"ja4 gone, the broadest", "{rule: a, match: t13d1516h2_*_*}, ", "", true},
 		{"ja4 exception gone", ", {rule: b, match: t13d1516h2_8daaf6152771_*}", "", false},
-		{"ja4 exception more", "{rule: b, match: t13d1516h2_8daaf6152771_*}", "{rule: b, match: t13d1516h2_8daaf6152771_*}, {rule: b, match: t13d1516h2_8daaf6152772_*}", true},
-		{"ja4 against more", "{rule: a, match: t13d1516h2_*_*}", "{rule: a, match: t13d1516h2_*_*}, {rule: a, match: t13d1517h2_*_*}", false},
+		{"ja4 exception more", "{rule: b, match: t13d1516h2_8daaf6152771_*}",
+			"{rule: b, match: t13d1516h2_8daaf6152771_*}, {rule: b, match: t13d1516h2_8daaf6152772_*}", true},
+		{"ja4 against more", "{rule: a, match: t13d1516h2_*_*}",
+			"{rule: a, match: t13d1516h2_*_*}, {rule: a, match: t13d1517h2_*_*}", false},
 		{"signature gone, the strongest", `{rule: a, signature: "4:64:0:*:*,*:mss::0"}, `, "", true},
 		{"signature gone, in front of a stronger one", "score: 60}, {id: b", "score: 5}, {id: b", true},
-		{"signatures in another order", `{rule: a, signature: "4:64:0:*:*,*:mss::0"}, {rule: c, signature: "*:64:0:*:*,*:mss::0"}`, `{rule: c, signature: "*:64:0:*:*,*:mss::0"}, {rule: a, signature: "4:64:0:*:*,*:mss::0"}`, false},
+		{"signatures in another order",
+			`{rule: a, signature: "4:64:0:*:*,*:mss::0"}, {rule: c, signature: "*:64:0:*:*,*:mss::0"}`,
+			`{rule: c, signature: "*:64:0:*:*,*:mss::0"}, {rule: a, signature: "4:64:0:*:*,*:mss::0"}`, false},
 		{"reason gone", "  reasons: [{rule: c, reason: fragment}]\n", "", true},
 		{"reason more", "{rule: c, reason: fragment}", "{rule: c, reason: fragment}, {rule: c, reason: midstream}", false},
 	} {
@@ -84,7 +88,12 @@ func TestRelaxesOfSets(t *testing.T) {
 		old, new *Set
 		want     bool
 	}{
-		{"a list less", both.Without("feed").With(mustBundle(t, "version: 1\nname: x\nrules: [{id: a, label: a, score: 9}]\nfeatures: {tcp: [{rule: a, muonfp: '7:::'}]}\n", nil)), edge, true},
+		{"a list less",
+			both.Without("feed").
+				With(
+					mustBundle(t,
+						"version: 1\nname: x\nrules: [{id: a, label: a, score: 9}]\nfeatures: {tcp: [{rule: a, muonfp: '7:::'}]}\n",
+						nil)), edge, true},
 		{"a list more", edge, both, false},
 		{"no policy any more", both, feed, true},
 		{"nothing any more", both, NewSet(), true},
@@ -157,12 +166,14 @@ func TestRelaxesIsSound(t *testing.T) {
 		}
 		was, is := old.merge(), new.merge()
 		for range 40 {
-			c := connection{addr: randomVisitor(rng), tcp: fmt.Sprintf("%d:::", rng.IntN(3)), ja4: randomJA4(rng, false), service: []string{"web", "other"}[rng.IntN(2)]}
+			c := connection{addr: randomVisitor(rng), tcp: fmt.Sprintf("%d:::", rng.IntN(3)), ja4: randomJA4(rng, false),
+				service: []string{"web", "other"}[rng.IntN(2)]}
 			for _, at := range []time.Time{testNow, testNow.Add(36 * time.Hour), testNow.Add(96 * time.Hour)} {
 				before, after := scoreOf(was, c, at), scoreOf(is, c, at)
 				blockedBefore, blockedAfter := blocks(was, c.service, before), blocks(is, c.service, after)
 				if blockedAfter && !blockedBefore {
-					t.Fatalf("round %d: %+v is blocked with %d, and was not with %d\n%s\n%s", round, c, after, before, Canonical(was), Canonical(is))
+					t.Fatalf("round %d: %+v is blocked with %d, and was not with %d\n%s\n%s", round, c, after, before,
+						Canonical(was), Canonical(is))
 				}
 			}
 		}
@@ -182,7 +193,8 @@ func randomVisitor(rng *rand.Rand) netip.Addr {
 }
 
 func randomJA4(rng *rand.Rand, open bool) string {
-	parts := []string{fmt.Sprintf("t13d151%dh2", rng.IntN(2)), fmt.Sprintf("8daaf615277%d", rng.IntN(2)), fmt.Sprintf("02713d6af86%d", rng.IntN(2))}
+	parts := []string{fmt.Sprintf("t13d151%dh2", rng.IntN(2)), fmt.Sprintf("8daaf615277%d", rng.IntN(2)),
+		fmt.Sprintf("02713d6af86%d", rng.IntN(2))}
 	for i := range parts {
 		if open && rng.IntN(2) == 0 && strings.Count(strings.Join(parts, "_"), "*") < 2 {
 			parts[i] = "*"
@@ -255,7 +267,8 @@ func randomBundle(t *testing.T, rng *rand.Rand, name string, policy bool) *Bundl
 			ja4 = append(ja4, fmt.Sprintf("{rule: r%d, match: '%s'}", i, match))
 		}
 	}
-	text := fmt.Sprintf("version: 1\nname: %s\nrules: [%s]\nfeatures:\n  tcp: [%s]\n  ja4: [%s]\n", name, strings.Join(rules, ", "), strings.Join(tcp, ", "), strings.Join(ja4, ", "))
+	text := fmt.Sprintf("version: 1\nname: %s\nrules: [%s]\nfeatures:\n  tcp: [%s]\n  ja4: [%s]\n", name,
+		strings.Join(rules, ", "), strings.Join(tcp, ", "), strings.Join(ja4, ", "))
 	if len(lists) > 0 {
 		text += "  prefixes: [" + strings.Join(lists, ", ") + "]\n"
 	}

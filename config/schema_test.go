@@ -118,7 +118,8 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		longest := uint64(200)
 		properties.Set("note", &jsonschema.Schema{Type: "string", MaxLength: &longest})
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{prefix,
-			{Type: "object", Properties: properties, Required: []string{"prefix"}, AdditionalProperties: jsonschema.FalseSchema}}}
+			{Type: "object", Properties: properties, Required: []string{"prefix"},
+				AdditionalProperties: jsonschema.FalseSchema}}}
 	}
 	return nil
 }

@@ -30,7 +30,8 @@ type Member struct {
 func NewSet(bundles ...*Bundle) *Set {
 	s := &Set{}
 	for _, b := range bundles {
-		i, known := slices.BinarySearchFunc(s.Bundles, b.Name, func(b *Bundle, name string) int { return strings.Compare(b.Name, name) })
+		i, known := slices.BinarySearchFunc(s.Bundles, b.Name,
+			func(b *Bundle, name string) int { return strings.Compare(b.Name, name) })
 		if known {
 			s.Bundles[i] = b
 			continue

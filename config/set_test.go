@@ -57,7 +57,8 @@ func TestSetIsNamedByItsDigest(t *testing.T) {
 	if err != nil || DigestOfMembers(members) != both.Digest {
 		t.Errorf("read back %v, %v", members, err)
 	}
-	for _, bad := range []string{"", "{}", string(data[1:]), strings.Replace(string(data), "edge", "zdge", 1), string(CanonicalMembers(one.Members())), string(data) + "\n"} {
+	for _, bad := range []string{"", "{}", string(data[1:]), strings.Replace(string(data), "edge", "zdge", 1),
+		string(CanonicalMembers(one.Members())), string(data) + "\n"} {
 		if _, err := ParseMembers([]byte(bad)); !errors.Is(err, ErrNotCanonical) {
 			t.Errorf("%q: %v", bad, err)
 		}
@@ -68,7 +69,8 @@ func TestSetIsNamedByItsDigest(t *testing.T) {
 	if got := both.Without("feed"); got.Digest != edge.Digest || !both.Without("feed").Without("edge").Empty() {
 		t.Errorf("without one: %s", got.Digest)
 	}
-	if got := both.With(mustBundle(t, strings.Replace(feedOfSet, "score: 60", "score: 61", 1), nil)); len(got.Bundles) != 2 || got.Digest == both.Digest {
+	if got := both.With(mustBundle(t, strings.Replace(feedOfSet, "score: 60", "score: 61", 1), nil)); len(
+		got.Bundles) != 2 || got.Digest == both.Digest {
 		t.Error("a bundle of the same name takes the place of the other")
 	}
 	if got := both.Policy(); got != edge {
@@ -116,15 +118,18 @@ func TestSetMerges(t *testing.T) {
 // The policy's signatures come first, whatever the names; an equal one adds up.
 func TestSetMergesSignatures(t *testing.T) {
 	text := func(name, sigs, policy string) string {
-		return "version: 1\nname: " + name + "\nrules: [{id: a, label: a, score: 9}]\nfeatures:\n  p0f: [" + sigs + "]\n" + policy
+		return "version: 1\nname: " + name + "\nrules: [{id: a, label: a, score: 9}]\nfeatures:\n  p0f: [" +
+			sigs + "]\n" + policy
 	}
-	s := setOf(t, text("a", `{rule: a, signature: "4:64:0:*:*,*:mss::0"}, {rule: a, signature: "*:64:0:*:*,*:mss::0"}`, ""),
+	s := setOf(t,
+		text("a", `{rule: a, signature: "4:64:0:*:*,*:mss::0"}, {rule: a, signature: "*:64:0:*:*,*:mss::0"}`, ""),
 		text("z", `{rule: a, signature: "*:64:0:*:*,*:mss::0"}`, "policy: {default: {drop: 80}}\n"))
 	var got []string
 	for _, f := range s.Merge().P0F {
 		got = append(got, f.Rule+" "+f.Signature.String())
 	}
-	if diff := cmp.Diff([]string{"z/a *:64:0:*:*,*:mss::0", "a/a 4:64:0:*:*,*:mss::0", "a/a *:64:0:*:*,*:mss::0"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"z/a *:64:0:*:*,*:mss::0", "a/a 4:64:0:*:*,*:mss::0", "a/a *:64:0:*:*,*:mss::0"},
+		got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -137,7 +142,8 @@ func TestSetIsRefused(t *testing.T) {
 		for i := range n {
 			rows = append(rows, fmt.Sprintf(`{rule: a, signature: "*:64:0:*:%d,*:mss::0"}`, first+i))
 		}
-		return "version: 1\nname: " + name + "\nrules: [{id: a, label: a, score: 9}]\nfeatures: {p0f: [" + strings.Join(rows, ", ") + "]}\n"
+		return "version: 1\nname: " + name + "\nrules: [{id: a, label: a, score: 9}]\nfeatures: {p0f: [" +
+			strings.Join(rows, ", ") + "]}\n"
 	}
 	for _, c := range []struct {
 		name  string
@@ -146,15 +152,23 @@ func TestSetIsRefused(t *testing.T) {
 		want  []string // "" is valid
 	}{
 		{"valid", []string{edgeBundle, feedOfSet}, nil, nil},
-		{"two policies", []string{edgeBundle, feed("policy", "") + "policy: {default: {drop: never}}\n"}, nil, []string{"bundle feed", "edge and feed both have a policy", "--remove NAME"}},
-		{"negative", []string{edgeBundle, feed("score: 60", "score: -1")}, nil, []string{"bundle feed", "listed (-1)", "policy of edge", "permits: [feed]"}},
-		{"negative with a permit", []string{edgeBundle, feed("score: 60", "score: -1", "name: feed", "name: trusted")}, nil, nil},
+		{"two policies", []string{edgeBundle, feed("policy", "") + "policy: {default: {drop: never}}\n"}, nil,
+			[]string{"bundle feed", "edge and feed both have a policy", "--remove NAME"}},
+		{"negative", []string{edgeBundle, feed("score: 60", "score: -1")}, nil,
+			[]string{"bundle feed", "listed (-1)", "policy of edge", "permits: [feed]"}},
+		{"negative with a permit", []string{edgeBundle, feed("score: 60", "score: -1", "name: feed", "name: trusted")}, nil,
+			nil},
 		{"negative without a policy", []string{feed("score: 60", "score: -1"), feed("name: feed", "name: other")}, nil, nil},
-		{"reasons", []string{strings.Replace(edgeBundle, "policy:", "  reasons: [{rule: python, reason: midstream}]\npolicy:", 1), feedOfSet}, nil,
+		{"reasons",
+			[]string{strings.Replace(edgeBundle, "policy:", "  reasons: [{rule: python, reason: midstream}]\npolicy:", 1),
+				feedOfSet}, nil,
 			[]string{"bundle feed", "sum of scores 90", "50 in edge and 40 in feed", "from 80 on"}},
-		{"rules", []string{edgeBundle, feedOfSet}, func(c *Capacity) { c.Rules = 4 }, []string{"bundle edge", "5 rules in all bundles, capacity 4: 3 in edge and 2 in feed"}},
-		{"prefixes", []string{edgeBundle, feedOfSet}, func(c *Capacity) { c.Prefixes4 = 2 }, []string{"bundle feed", "3 IPv4 prefixes in all bundles, capacity 2: 1 in edge and 2 in feed"}},
-		{"signatures", []string{p0f("a", 5, 1), p0f("b", 4, 6)}, nil, []string{"bundle b", "9 signatures for IPv4", "(a)", "(b)", "at most 8"}},
+		{"rules", []string{edgeBundle, feedOfSet}, func(c *Capacity) { c.Rules = 4 },
+			[]string{"bundle edge", "5 rules in all bundles, capacity 4: 3 in edge and 2 in feed"}},
+		{"prefixes", []string{edgeBundle, feedOfSet}, func(c *Capacity) { c.Prefixes4 = 2 },
+			[]string{"bundle feed", "3 IPv4 prefixes in all bundles, capacity 2: 1 in edge and 2 in feed"}},
+		{"signatures", []string{p0f("a", 5, 1), p0f("b", 4, 6)}, nil,
+			[]string{"bundle b", "9 signatures for IPv4", "(a)", "(b)", "at most 8"}},
 		{"equal signatures", []string{p0f("a", 5, 1), p0f("b", 4, 1)}, nil, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -214,8 +228,9 @@ func TestPermits(t *testing.T) {
 func TestSetWithoutAPolicySaysSo(t *testing.T) {
 	for want, s := range map[string]*Set{
 		"": setOf(t, edgeBundle, feedOfSet),
-		"the bundle feed has no policy: it counts, and blocks nobody":                   setOf(t, feedOfSet),
-		"none of the bundles feed and other has a policy: they count, and block nobody": setOf(t, feedOfSet, strings.Replace(feedOfSet, "name: feed", "name: other", 1)),
+		"the bundle feed has no policy: it counts, and blocks nobody": setOf(t, feedOfSet),
+		"none of the bundles feed and other has a policy: they count, and block nobody": setOf(t, feedOfSet,
+			strings.Replace(feedOfSet, "name: feed", "name: other", 1)),
 	} {
 		if got := strings.Join(s.Warnings(), "; "); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -230,7 +245,9 @@ func TestSetHolds(t *testing.T) {
 		for i := range n {
 			rows = append(rows, fmt.Sprintf("198.18.%d.0/24", i))
 		}
-		return "version: 1\nname: " + name + "\nrules: [{id: a, label: a, score: 9}]\nfeatures: {prefixes: [{list: l, rule: a, entries: [" + strings.Join(rows, ", ") + "]}]}\n"
+		return "version: 1\nname: " + name +
+			"\nrules: [{id: a, label: a, score: 9}]\nfeatures: {prefixes: [{list: l, rule: a, entries: [" +
+			strings.Join(rows, ", ") + "]}]}\n"
 	}
 	edge := setOf(t, edgeBundle)
 	texts := func(old, new *Set) string {
@@ -261,7 +278,9 @@ func TestSetHolds(t *testing.T) {
 		}
 	}
 	wide := func(name, prefix string) *Bundle {
-		return mustBundle(t, "version: 1\nname: "+name+"\nrules: [{id: a, label: a, score: 9}]\nfeatures: {prefixes: [{list: l, rule: a, entries: ["+prefix+"]}]}\n", nil)
+		return mustBundle(t,
+			"version: 1\nname: "+name+
+				"\nrules: [{id: a, label: a, score: 9}]\nfeatures: {prefixes: [{list: l, rule: a, entries: ["+prefix+"]}]}\n", nil)
 	}
 	host := testHost()
 	host.Guards.MinPrefixV4 = 6

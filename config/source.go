@@ -81,7 +81,9 @@ func (s *source) checkText(out *collector) bool {
 	}
 	if n := marks(s.text); n > maxYAMLMarks {
 		out.add(Fault{Code: CodeFile, File: s.name, Value: fmt.Sprintf("%d marks", n), Problem: "the file has too many rows",
-			Valid: fmt.Sprintf("up to %d YAML marks (- : , [ ] and so on); long lists go into a file of their own (file: lists/name.netset)", maxYAMLMarks)})
+			Valid: fmt.Sprintf(
+				"up to %d YAML marks (- : , [ ] and so on); long lists go into a file of their own (file: lists/name.netset)",
+				maxYAMLMarks)})
 		return false
 	}
 	for n := 1; n <= len(s.starts); n++ {

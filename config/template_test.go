@@ -11,10 +11,15 @@ import (
 
 func testFacts() HostFacts {
 	return HostFacts{
-		Interfaces: []Interface{{Name: "eth0", Attach: AttachNative}, {Name: "on", Attach: AttachGeneric}, {Name: "Ens1.5@x", Attach: AttachNative}},
+		Interfaces: []Interface{{Name: "eth0", Attach: AttachNative}, {Name: "on", Attach: AttachGeneric},
+			{Name: "Ens1.5@x", Attach: AttachNative}},
 		Services: []ServiceFact{
-			{Service{Name: "web", Addresses: []Address{{}}, Port: 443, Kind: KindTLS, Local: true, Confirm: ConfirmAuto}, "nginx\nlistens here"},
-			{Service{Name: "dns", Addresses: []Address{{IP: netip.MustParseAddr("2001:db8::53")}, {IP: netip.MustParseAddr("192.0.2.53")}}, Port: 53, Kind: KindUDP, Confirm: ConfirmSocket}, ""},
+			{Service{Name: "web", Addresses: []Address{{}}, Port: 443, Kind: KindTLS, Local: true, Confirm: ConfirmAuto},
+				"nginx\nlistens here"},
+			{
+				Service{Name: "dns",
+					Addresses: []Address{{IP: netip.MustParseAddr("2001:db8::53")}, {IP: netip.MustParseAddr("192.0.2.53")}}, Port: 53,
+					Kind: KindUDP, Confirm: ConfirmSocket}, ""},
 		},
 		Allowlist: []AllowEntry{
 			{Prefix: netip.MustParsePrefix("192.0.2.7/32"), Note: `SSH peer "admin": # yes`},

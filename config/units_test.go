@@ -16,7 +16,8 @@ import (
 func TestUnitsArePrintedAsTheyAreWritten(t *testing.T) {
 	for want, v := range map[string]interface{ String() string }{
 		"30%": Percent(30), "0.25%": Percent(0.25), "never": Never, "80": Threshold(80),
-		"15m": Timeout(15 * time.Minute), "24h": Timeout(24 * time.Hour), "1h30m": Timeout(90 * time.Minute), "5s": Timeout(5 * time.Second), "1m30s": Timeout(90 * time.Second), "500ms": Timeout(500 * time.Millisecond),
+		"15m": Timeout(15 * time.Minute), "24h": Timeout(24 * time.Hour), "1h30m": Timeout(90 * time.Minute),
+		"5s": Timeout(5 * time.Second), "1m30s": Timeout(90 * time.Second), "500ms": Timeout(500 * time.Millisecond),
 		"any": Address{},
 	} {
 		if got := v.String(); got != want {

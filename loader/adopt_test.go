@@ -41,7 +41,8 @@ func TestOpenAdoptsWhatIsPinned(t *testing.T) {
 	wantAction(t, second, "bypass by another process", syn("198.51.100.1", "192.0.2.1", 443), xdpPass)
 	cli.SetBypass(0)
 	generations, err := cli.Generations()
-	if err != nil || len(generations) != 1 || generations[0].Role != RoleStable || generations[0].Rows["prefixes_v4"] != 1 {
+	if err != nil || len(generations) != 1 || generations[0].Role != RoleStable ||
+		generations[0].Rows["prefixes_v4"] != 1 {
 		t.Errorf("generations without an agent: %+v, %v", generations, err)
 	}
 	info, err := cli.Host()
@@ -61,7 +62,8 @@ func TestForeignABIIsRefused(t *testing.T) {
 	}
 	d.at.Layout = 99
 	var foreign *pins.ForeignError
-	if _, err := Open(Options{Pins: folder}); !errors.As(err, &foreign) || foreign.Layout != 99 || !errors.Is(err, kernel.ErrForeignABI) {
+	if _, err := Open(Options{Pins: folder}); !errors.As(err, &foreign) || foreign.Layout != 99 ||
+		!errors.Is(err, kernel.ErrForeignABI) {
 		t.Errorf("open what another layout decides: %v", err)
 	}
 	if _, err := Adopt(folder); !errors.As(err, &foreign) || foreign.Layout != 99 {
@@ -98,7 +100,8 @@ func TestRootThatReadsOtherMapsIsReplaced(t *testing.T) {
 	folder := testPins(t)
 	first := openTest(t, Options{Pins: folder})
 	publish(t, first, testHost(), testBundle("198.51.100.0/24"))
-	for _, name := range []string{"root/words", "root/next", fmt.Sprintf("v%d/maps/%s", pins.Layout, bpf.DataplaneMapWords)} {
+	for _, name := range []string{"root/words", "root/next",
+		fmt.Sprintf("v%d/maps/%s", pins.Layout, bpf.DataplaneMapWords)} {
 		if err := os.Remove(filepath.Join(folder, name)); err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,8 @@ import (
 func TestLayer3DevicesAreRefused(t *testing.T) {
 	needKernel(t)
 	name := fmt.Sprintf("spt%d", os.Getpid()%1e6)
-	tun := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: name}, Mode: netlink.TUNTAP_MODE_TUN, Flags: netlink.TUNTAP_DEFAULTS}
+	tun := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: name}, Mode: netlink.TUNTAP_MODE_TUN,
+		Flags: netlink.TUNTAP_DEFAULTS}
 	if err := netlink.LinkAdd(tun); err != nil {
 		t.Skipf("the machine makes no TUN device: %v", err)
 	}
@@ -37,7 +38,8 @@ func TestLayer3DevicesAreRefused(t *testing.T) {
 	}
 }
 
-// An answer by XDP_TX leaves a veth only where its other end polls: then a reset is one, else packets learn that it is a drop.
+// An answer by XDP_TX leaves a veth only where its other end polls: then a reset is one, else packets learn that it is
+// a drop.
 func TestAnswersOfAVeth(t *testing.T) {
 	name, pins := testVeth(t), testPins(t)
 	d := openTest(t, Options{Pins: pins})

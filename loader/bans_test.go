@@ -75,7 +75,8 @@ func TestWideIPv6PrefixesLeaveIPv4Alone(t *testing.T) {
 		t.Error("a ban of ::/48, and with it of all IPv4, was taken")
 	}
 	host := testHost()
-	host.Allowlist = []config.AllowEntry{{Prefix: netip.MustParsePrefix("::/0")}, {Prefix: netip.MustParsePrefix("198.51.100.7/32")}}
+	host.Allowlist = []config.AllowEntry{{Prefix: netip.MustParsePrefix("::/0")},
+		{Prefix: netip.MustParsePrefix("198.51.100.7/32")}}
 	publish(t, d, host, testBundle("198.51.100.0/24"))
 	wantAction(t, d, "IPv4 beside an allowlist of all IPv6", syn("198.51.100.1", "192.0.2.1", 443), xdpDrop)
 	wantAction(t, d, "an IPv4 address of its own row", syn("198.51.100.7", "192.0.2.1", 443), xdpPass)
@@ -98,7 +99,8 @@ func TestBanEpoch(t *testing.T) {
 	if d.BanEpoch() != 0 {
 		t.Error("a row alone moved the epoch: a crash in the middle of a restore would look complete")
 	}
-	if err := d.RestoreBans(map[netip.Prefix]time.Duration{source: time.Hour, netip.MustParsePrefix("2001:db8::/64"): time.Minute}); err != nil {
+	if err := d.RestoreBans(
+		map[netip.Prefix]time.Duration{source: time.Hour, netip.MustParsePrefix("2001:db8::/64"): time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	bans, err := d.Bans()

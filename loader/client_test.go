@@ -129,14 +129,17 @@ func TestSignaturesAreInTheKernel(t *testing.T) {
 	)
 	want := map[bpf.TCPLayout][]bpf.TCPSignature{
 		linux(4): {
-			{Head: bad, Quirks: df | id, QuirksMask: all&^flow | payload, Window: 44, WindowKind: uint8(bpf.WindowMSS), Scale: 7, Ttl: 64, Flags: anyMSS},
+			{Head: bad, Quirks: df | id, QuirksMask: all&^flow | payload, Window: 44, WindowKind: uint8(bpf.WindowMSS), Scale: 7,
+				Ttl: 64, Flags: anyMSS},
 			{Head: odd, Quirks: df, QuirksMask: all, Ttl: 64, Flags: anyMSS | anyScale | uint8(bpf.SignatureAnyPayload)},
 		},
 		linux(6): {
-			{Head: bad, QuirksMask: all&^only4 | payload, Window: 44, WindowKind: uint8(bpf.WindowMSS), Scale: 7, Ttl: 64, Flags: anyMSS},
+			{Head: bad, QuirksMask: all&^only4 | payload, Window: 44, WindowKind: uint8(bpf.WindowMSS), Scale: 7,
+				Ttl: 64, Flags: anyMSS},
 		},
 		{Version: 6, KindCount: 3, EolPad: 1, Kinds: [24]uint8{2, 1, 0}}: {
-			{Head: odd, Quirks: flow | seq | payload, QuirksMask: all | payload, Window: 8192, WindowKind: uint8(bpf.WindowModulo), Mss: 1440, Ttl: 128,
+			{Head: odd, Quirks: flow | seq | payload, QuirksMask: all | payload, Window: 8192,
+				WindowKind: uint8(bpf.WindowModulo), Mss: 1440, Ttl: 128,
 				Flags: uint8(bpf.SignatureRandomTTL)},
 		},
 	}
@@ -153,7 +156,8 @@ func TestSignaturesAreInTheKernel(t *testing.T) {
 			got[key] = append(got[key], c)
 		}
 	}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b bpf.TCPSignature) bool { return a == b }), cmp.Comparer(func(a, b bpf.TCPLayout) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b bpf.TCPSignature) bool { return a == b }),
+		cmp.Comparer(func(a, b bpf.TCPLayout) bool { return a == b })); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 	if img.Generation().TcpSignatures != 3 {
@@ -163,7 +167,10 @@ func TestSignaturesAreInTheKernel(t *testing.T) {
 	changed.P0F[1].Signature.TTL = 63
 	_, other := compiled(t, d, testHost(), changed)
 	drifts, err := d.VerifyGeneration(d.Control().Stable, other)
-	if err != nil || !slices.ContainsFunc(drifts, func(d Drift) bool { return d.Where == `tcp_layouts IPv4 with the options "mss,sok,ts,nop,ws"` }) {
+	if err != nil ||
+		!slices.ContainsFunc(drifts, func(d Drift) bool {
+			return d.Where == `tcp_layouts IPv4 with the options "mss,sok,ts,nop,ws"`
+		}) {
 		t.Errorf("drift to a bundle with another ttl: %v, %v", drifts, err)
 	}
 }
@@ -184,7 +191,8 @@ func TestQuirksAndWindowsHaveTheDataplanesNumbers(t *testing.T) {
 	if got := signature.QuirksOf(6); got != signature.Quirks(bpf.QuirkFlow) {
 		t.Errorf("IPv6's quirks are %x", got)
 	}
-	for text, want := range map[string]bpf.DataplaneTcpWindow{"*": bpf.WindowAny, "8192": bpf.WindowValue, "%2": bpf.WindowModulo,
+	for text, want := range map[string]bpf.DataplaneTcpWindow{"*": bpf.WindowAny, "8192": bpf.WindowValue,
+		"%2":    bpf.WindowModulo,
 		"mss*2": bpf.WindowMSS, "mtu*2": bpf.WindowMTU} {
 		if s := mustP0F(t, "r", "4:64:0:*:"+text+",*:mss::0").Signature; s.Window.Kind != signature.WindowKind(want) {
 			t.Errorf("window %s is %d, want %d", text, s.Window.Kind, want)
@@ -208,7 +216,8 @@ func TestTooManyClientsAreRefused(t *testing.T) {
 	if !errors.Is(err, ErrCapacity) || strings.Count(err.Error(), ":64:0:*:") != 9 {
 		t.Errorf("nine signatures of one layout: %v", err)
 	}
-	d := openTest(t, Options{Capacity: config.Capacity{JA4s: 3, TCPSignatures: 2, Hellos: 16, Shapes: 16, Prefixes4: 16, Prefixes6: 16}})
+	d := openTest(t,
+		Options{Capacity: config.Capacity{JA4s: 3, TCPSignatures: 2, Hellos: 16, Shapes: 16, Prefixes4: 16, Prefixes6: 16}})
 	_, img := compiled(t, d, testHost(), clientsBundle(t))
 	if _, err := d.Build(img); !errors.Is(err, ErrCapacity) || !strings.Contains(err.Error(), "JA4 features: 4 rows") {
 		t.Errorf("four JA4s into a capacity of three: %v", err)

@@ -36,8 +36,8 @@ func asUnit(t *testing.T) {
 	}
 }
 
-// What root prepared an agent with the unit's capabilities uses. Without, it loads the program itself where nf_conntrack is built in, and
-// says what is to be done where it is a module.
+// What root prepared an agent with the unit's capabilities uses. Without, it loads the program itself where
+// nf_conntrack is built in, and says what is to be done where it is a module.
 func TestConntrackByPins(t *testing.T) {
 	needKernel(t)
 	_, err := os.Stat("/sys/kernel/btf/" + conntrackModule)

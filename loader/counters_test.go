@@ -42,8 +42,8 @@ func byPlace(c Counter) string {
 	return "generation"
 }
 
-// Counters belong to the generation in the slot: they begin at zero when the slot is filled, and what left goes on to be
-// counted, once, whoever looks.
+// Counters belong to the generation in the slot: they begin at zero when the slot is filled, and what left goes on to
+// be counted, once, whoever looks.
 func TestCountersBelongToAGeneration(t *testing.T) {
 	folder := testPins(t)
 	d := openTest(t, Options{Pins: folder})
@@ -82,7 +82,8 @@ func TestCountersBelongToAGeneration(t *testing.T) {
 	}
 }
 
-// A rollback moves a role, not a count; the slot that it left is filled next, and what was counted there stays in the sum.
+// A rollback moves a role, not a count; the slot that it left is filled next, and what was counted there stays in the
+// sum.
 func TestCountersOverARollback(t *testing.T) {
 	d := openTest(t, Options{})
 	publish(t, d, testHost(), testBundle("198.51.100.0/24"))
@@ -133,8 +134,8 @@ func TestCountersOfAServiceThatLeft(t *testing.T) {
 	}
 }
 
-// Whoever looks while a slot is filled sees no count twice, and none is missing: to Prometheus a total that falls is one that
-// began again.
+// Whoever looks while a slot is filled sees no count twice, and none is missing: to Prometheus a total that falls is
+// one that began again.
 func TestCountersNeverFall(t *testing.T) {
 	d := openTest(t, Options{})
 	h := testHost()

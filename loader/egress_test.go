@@ -63,8 +63,8 @@ func hasClsact(t *testing.T, l netlink.Link) bool {
 	return false
 }
 
-// Before tcx the program is a filter of clsact. One that another made, and what is in it, stays as it is: also a filter at the
-// priority that ours would have.
+// Before tcx the program is a filter of clsact. One that another made, and what is in it, stays as it is: also a filter
+// at the priority that ours would have.
 func TestEgressFilterLeavesOthersAlone(t *testing.T) {
 	name, pins := testVeth(t), testPins(t)
 	l := egressLink(t, name)
@@ -72,8 +72,10 @@ func TestEgressFilterLeavesOthersAlone(t *testing.T) {
 	if err := netlink.QdiscAdd(clsactOf(l)); err != nil {
 		t.Fatal(err)
 	}
-	theirs := &netlink.BpfFilter{FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: netlink.HANDLE_MIN_EGRESS, Handle: egressHandle,
-		Priority: egressPriority, Protocol: unix.ETH_P_ALL}, Fd: anothersProgram(t).FD(), Name: "another", DirectAction: true}
+	theirs := &netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: netlink.HANDLE_MIN_EGRESS, Handle: egressHandle,
+			Priority: egressPriority, Protocol: unix.ETH_P_ALL}, Fd: anothersProgram(t).FD(),
+		Name: "another", DirectAction: true}
 	if err := netlink.FilterAdd(theirs); err != nil {
 		t.Fatal(err)
 	}
@@ -124,8 +126,9 @@ func TestEgressTakesItsOwnClsactAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		if used {
-			theirs := &netlink.BpfFilter{FilterAttrs: netlink.FilterAttrs{LinkIndex: l.Attrs().Index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1,
-				Priority: 1, Protocol: unix.ETH_P_ALL}, Fd: anothersProgram(t).FD(), Name: "another", DirectAction: true}
+			theirs := &netlink.BpfFilter{
+				FilterAttrs: netlink.FilterAttrs{LinkIndex: l.Attrs().Index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1,
+					Priority: 1, Protocol: unix.ETH_P_ALL}, Fd: anothersProgram(t).FD(), Name: "another", DirectAction: true}
 			if err := netlink.FilterAdd(theirs); err != nil {
 				t.Fatal(err)
 			}
@@ -147,7 +150,8 @@ func TestEgressTakesItsOwnClsactAway(t *testing.T) {
 func TestEgressByLink(t *testing.T) {
 	name, pins := testVeth(t), testPins(t)
 	index := egressLink(t, name).Attrs().Index
-	theirs, err := link.AttachTCX(link.TCXOptions{Interface: index, Program: anothersProgram(t), Attach: ebpf.AttachTCXEgress})
+	theirs, err := link.AttachTCX(
+		link.TCXOptions{Interface: index, Program: anothersProgram(t), Attach: ebpf.AttachTCXEgress})
 	if err != nil {
 		t.Skipf("left out: this kernel has no tcx: %v", err)
 	}
@@ -181,7 +185,8 @@ func TestEgressByLink(t *testing.T) {
 			t.Fatal(err)
 		}
 		if uint32(info.Program) != own || i > 0 && info.ID != linkID || programs() != 2 {
-			t.Errorf("start %d: link %d has program %d, want link %d and program %d of 2, there are %d", i, info.ID, info.Program, linkID, own, programs())
+			t.Errorf("start %d: link %d has program %d, want link %d and program %d of 2, there are %d", i, info.ID,
+				info.Program, linkID, own, programs())
 		}
 		linkID = info.ID
 		_ = l.Close()

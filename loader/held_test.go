@@ -17,8 +17,8 @@ import (
 	"github.com/spillway/spillway/loader/pins"
 )
 
-// A1: what lies in a slot is opened by its pin. All maps of the slots that count are pinned, and a handle that loads nothing
-// and holds nothing reads them.
+// A1: what lies in a slot is opened by its pin. All maps of the slots that count are pinned, and a handle that loads
+// nothing and holds nothing reads them.
 func TestA1SlotsAreReadByTheirPins(t *testing.T) {
 	folder := testPins(t)
 	d := openTest(t, Options{Pins: folder})

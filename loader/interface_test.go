@@ -13,8 +13,8 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// What the dataplane knows of an interface comes with the attach, also with one that is adopted, stays over a rename, and goes with
-// the detach.
+// What the dataplane knows of an interface comes with the attach, also with one that is adopted, stays over a rename,
+// and goes with the detach.
 func TestInterfacesAreNoted(t *testing.T) {
 	name, pins := testVeth(t), testPins(t)
 	d := openTest(t, Options{Pins: pins})

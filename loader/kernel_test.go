@@ -63,7 +63,8 @@ func testHost() *config.Host {
 	h.MaxMode = config.ModeEnforce
 	h.Services = []config.Service{
 		{Name: "web", Addresses: []config.Address{{}}, Port: 443, Kind: config.KindTLS, Local: true},
-		{Name: "dns", Addresses: []config.Address{{IP: netip.MustParseAddr("192.0.2.1")}}, Port: 53, Kind: config.KindUDP, Local: true},
+		{Name: "dns", Addresses: []config.Address{{IP: netip.MustParseAddr("192.0.2.1")}}, Port: 53,
+			Kind: config.KindUDP, Local: true},
 	}
 	h.Allowlist = []config.AllowEntry{{Prefix: netip.MustParsePrefix("198.51.100.7/32")}}
 	return h

@@ -30,7 +30,8 @@ func TestMemoryPlanHolds(t *testing.T) {
 		list.Entries = append(list.Entries, netip.PrefixFrom(netip.AddrFrom4([4]byte{100, byte(i >> 8), byte(i), 0}), 24))
 	}
 	for i := range c.Prefixes6 {
-		list.Entries = append(list.Entries, netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(i >> 8), byte(i)}), 48))
+		list.Entries = append(list.Entries,
+			netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(i >> 8), byte(i)}), 48))
 	}
 	bundle.Prefixes = []config.PrefixList{list}
 	for range 3 {

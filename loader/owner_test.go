@@ -48,7 +48,8 @@ func TestA4OwnerOfPins(t *testing.T) {
 		t.Fatalf("the child said %q, %v", line[:n], err)
 	}
 	var owned *pins.OwnedError
-	if _, err := pins.Own(folder); !errors.As(err, &owned) || !errors.Is(err, pins.ErrOwned) || owned.PID != cmd.Process.Pid {
+	if _, err := pins.Own(folder); !errors.As(err, &owned) || !errors.Is(err, pins.ErrOwned) ||
+		owned.PID != cmd.Process.Pid {
 		t.Errorf("got %v, want process %d", err, cmd.Process.Pid)
 	}
 	if pid, is := pins.OwnerOf(folder); !is || pid != cmd.Process.Pid {

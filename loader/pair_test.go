@@ -9,8 +9,8 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// A2: programs change under packets: a packet that runs in the pair before still finds its payload program, although nobody
-// holds it any more.
+// A2: programs change under packets: a packet that runs in the pair before still finds its payload program, although
+// nobody holds it any more.
 func TestA2StartsLoseNoPacket(t *testing.T) {
 	folder := testPins(t)
 	first := openTest(t, Options{Pins: folder})

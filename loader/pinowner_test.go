@@ -39,13 +39,19 @@ func TestA13FoldersOfOthersAreRefused(t *testing.T) {
 	}{
 		{"nothing there", func(string) error { return nil }, nil, ""},
 		{"root's", func(f string) error { return os.Mkdir(f, 0o700) }, nil, ""},
-		{"the agent's", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chown(f, agentUser, agentUser)) }, nil, ""},
+		{"the agent's", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chown(f, agentUser, agentUser)) },
+			nil, ""},
 		{"a stranger's", func(f string) error {
 			return errors.Join(os.Mkdir(f, 0o755), os.Mkdir(filepath.Join(f, "v9"), 0o755), os.Chown(f, stranger, stranger))
 		}, pins.ErrForeignPins, "belongs to user 60018"},
-		{"a stranger's, with a narrow mode", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chown(f, stranger, stranger)) }, pins.ErrForeignPins, "belongs to user 60018"},
-		{"one that all can write to", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chmod(f, 0o777)) }, pins.ErrForeignPins, "mode 0777"},
-		{"one that its group can write to", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chmod(f, 0o770)) }, pins.ErrForeignPins, "mode 0770"},
+		{"a stranger's, with a narrow mode", func(f string) error {
+			return errors.Join(os.Mkdir(f, 0o700), os.Chown(f, stranger, stranger))
+		}, pins.ErrForeignPins, "belongs to user 60018"},
+		{"one that all can write to", func(f string) error { return errors.Join(os.Mkdir(f, 0o700), os.Chmod(f, 0o777)) },
+			pins.ErrForeignPins, "mode 0777"},
+		{"one that its group can write to", func(f string) error {
+			return errors.Join(os.Mkdir(f, 0o700), os.Chmod(f, 0o770))
+		}, pins.ErrForeignPins, "mode 0770"},
 		{"a link", func(f string) error { return os.Symlink(filepath.Dir(f), f) }, pins.ErrForeignPins, "is no folder"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -56,7 +62,9 @@ func TestA13FoldersOfOthersAreRefused(t *testing.T) {
 			if !errors.Is(err, c.want) {
 				t.Fatalf("check: %v, want %v", err, c.want)
 			}
-			if err != nil && (!strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "rm -r "+folder) || !strings.Contains(err.Error(), "mode=0700")) {
+			if err != nil &&
+				(!strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "rm -r "+folder) ||
+					!strings.Contains(err.Error(), "mode=0700")) {
 				t.Errorf("it does not say %q and what to do: %v", c.says, err)
 			}
 			o, err := pins.Own(folder, agentUser)

@@ -11,8 +11,8 @@ import (
 	"github.com/spillway/spillway/bpf"
 )
 
-// On a kernel with PREEMPT_RT a packet may interrupt another on its processor: it finds the workspace busy, passes, and says so.
-// What was at work gives it back.
+// On a kernel with PREEMPT_RT a packet may interrupt another on its processor: it finds the workspace busy, passes, and
+// says so. What was at work gives it back.
 func TestBusyWorkspace(t *testing.T) {
 	needKernel(t)
 	d, err := open(Options{Pins: testPins(t)}, func(s *bpf.Settings) { s.IsRealtime = 1 })

@@ -20,7 +20,8 @@ func TestA11SumsOfAGeneration(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := img.Sums()
-	if drift := want.Drift(slot, got); len(drift) > 0 || want[bpf.DataplaneMapPrefixes4] == "" || want[bpf.DataplaneMapPrefixes6] == "" {
+	if drift := want.Drift(slot, got); len(drift) > 0 || want[bpf.DataplaneMapPrefixes4] == "" ||
+		want[bpf.DataplaneMapPrefixes6] == "" {
 		t.Errorf("drift %v; sums %v", drift, want)
 	}
 	_, other := compiled(t, d, testHost(), testBundle("198.51.100.0/24", "2001:db8::/32", "203.0.113.8/32"))

@@ -22,7 +22,8 @@ func TestA3NoAdviceThatALinkRefuses(t *testing.T) {
 			return fs.SkipDir
 		}
 		ext := filepath.Ext(path)
-		if e.IsDir() || ext != ".go" && ext != ".md" && ext != ".yml" && ext != ".golden" || strings.HasSuffix(path, "_test.go") {
+		if e.IsDir() || ext != ".go" && ext != ".md" && ext != ".yml" && ext != ".golden" ||
+			strings.HasSuffix(path, "_test.go") {
 			return nil
 		}
 		text, err := os.ReadFile(path)

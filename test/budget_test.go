@@ -13,8 +13,8 @@ import (
 // budgetSeconds is what `make test` may take as a whole, on two idle cores.
 const budgetSeconds = 25 * 60
 
-// Every package that has tests has its share of the time of `make test`, and the shares fit into the whole. What a run takes
-// on some machine is for .ci/tell to say: a test that fails by the clock would prove nothing but load.
+// Every package that has tests has its share of the time of `make test`, and the shares fit into the whole. What a run
+// takes on some machine is for .ci/tell to say: a test that fails by the clock would prove nothing but load.
 func TestEveryPackageHasABudget(t *testing.T) {
 	text, err := os.ReadFile("../.ci/budget")
 	if err != nil {

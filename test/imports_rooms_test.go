@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// rooms are the packages of the agent from the lowest up; one may import those before it, and none of its own row. So the
-// order in which their locks are taken is the order of this list, from the end: a room holds its lock and calls down.
+// rooms are the packages of the agent from the lowest up; one may import those before it, and none of its own row. So
+// the order in which their locks are taken is the order of this list, from the end: a room holds its lock and calls
+// down.
 var rooms = [][]string{
 	{"state", "retry", "rollout/sequential"},
 	{"ledger", "rollout"},
@@ -33,7 +34,8 @@ func upward(from, to string) string {
 	if a < 0 || b < 0 || a > b {
 		return ""
 	}
-	return from + " imports " + to + ": rooms of the agent import those below them; it takes what it needs as an interface of its own"
+	return from + " imports " + to +
+		": rooms of the agent import those below them; it takes what it needs as an interface of its own"
 }
 
 func TestImportsOfRoomsRunDown(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// within names, for each package of config and of loader, what it may import of its own layer: what a file says stands below
-// what it means, and what the kernel shall hold below what puts it there.
+// within names, for each package of config and of loader, what it may import of its own layer: what a file says stands
+// below what it means, and what the kernel shall hold below what puts it there.
 var within = map[string][]string{
 	"config/words":     {},
 	"config/signature": {"config/words"},

@@ -43,7 +43,8 @@ func TestEveryFileHasALicence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Contains(content[:min(len(content), 200)], []byte("SPDX-License-Identifier")) || strings.HasPrefix(name, "LICENSE") {
+		if bytes.Contains(content[:min(len(content), 200)], []byte("SPDX-License-Identifier")) ||
+			strings.HasPrefix(name, "LICENSE") {
 			continue
 		}
 		found := false

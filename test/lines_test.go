@@ -3,6 +3,8 @@
 package test
 
 import (
+	"go/scanner"
+	"go/token"
 	"os"
 	"os/exec"
 	"strings"
@@ -10,34 +12,94 @@ import (
 	"unicode/utf8"
 )
 
-// longLines are how many lines of more than 120 columns are left where they have been mended: literals that a person reads
-// whole, and functions on one line. Tags are one word, and do not count. The number never rises.
-const longLines = 50
+const (
+	columns = 120
+	// literal is how much of a string stands on one line where a person reads it whole.
+	literal = 60
+)
 
+// unmended are folders and files that have longer lines.
+var unmended = []string{"userspace/", "loader/", "test/bench/hellos.go", "test/bench/strangers.go",
+	"test/dataplane/ja4/budget_test.go", "test/dataplane/ja4/places_test.go", "test/dataplane/ja4/strong_test.go",
+	"test/kinds_test.go", "test/system/servers/proxy_test.go"}
+
+// A line of code has at most 120 columns, a tab being one. A string that a person reads whole may take more, and so do
+// a tag, which is one word, and a directive.
 func TestLinesAreShort(t *testing.T) {
-	out, err := exec.Command("git", "-C", "..", "ls-files", "cmd/*.go", "config/*.go", "loader/*.go").Output()
+	out, err := exec.Command("git", "-C", "..", "ls-files", "*.go").Output()
 	if err != nil {
 		t.Fatalf("list the files: %v", err)
 	}
-	var long []string
+	looked := 0
 	for name := range strings.SplitSeq(strings.TrimSpace(string(out)), "\n") {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
 		text, err := os.ReadFile("../" + name)
-		if err != nil {
+		if err != nil || isUnmended(name) || strings.Contains(string(text[:min(len(text), 200)]), "DO NOT EDIT") {
 			continue
 		}
-		for line := range strings.SplitSeq(string(text), "\n") {
-			if utf8.RuneCountInString(line) > 120 && !strings.Contains(line, "`yaml:") {
-				long = append(long, name+": "+strings.TrimSpace(line))
-			}
+		looked++
+		for _, line := range longLines(text) {
+			t.Errorf("%s has more than %d columns: %s", name, columns, line)
 		}
 	}
-	switch {
-	case len(long) > longLines:
-		t.Errorf("%d lines have more than 120 columns, at most %d may:\n%s", len(long), longLines, strings.Join(long, "\n"))
-	case len(long) < longLines:
-		t.Errorf("%d lines have more than 120 columns: lower the bound, which is %d", len(long), longLines)
+	if looked < 100 {
+		t.Errorf("only %d files were looked at", looked)
+	}
+}
+
+func isUnmended(name string) bool {
+	for _, folder := range unmended {
+		if strings.HasPrefix(name, folder) {
+			return true
+		}
+	}
+	return false
+}
+
+// longLines are the lines that are too long, and may not be.
+func longLines(text []byte) (long []string) {
+	strung := stringsOf(text)
+	for at, line := range strings.Split(string(text), "\n") {
+		if utf8.RuneCountInString(line) > columns && strung[at] < literal && !strings.Contains(line, "`yaml:") &&
+			!strings.HasPrefix(line, "//go:") {
+			long = append(long, strings.TrimSpace(line))
+		}
+	}
+	return long
+}
+
+// stringsOf is how many columns the longest string literal has on each line.
+func stringsOf(text []byte) map[int]int {
+	var s scanner.Scanner
+	file := token.NewFileSet().AddFile("", -1, len(text))
+	s.Init(file, text, nil, 0)
+	longest := map[int]int{}
+	for {
+		pos, kind, lit := s.Scan()
+		if kind == token.EOF {
+			return longest
+		}
+		if kind != token.STRING {
+			continue
+		}
+		for i, part := range strings.Split(lit, "\n") {
+			at := file.Line(pos) - 1 + i
+			longest[at] = max(longest[at], utf8.RuneCountInString(part))
+		}
+	}
+}
+
+func TestLongLinesAreFound(t *testing.T) {
+	word := strings.Repeat("a", 70)
+	for text, want := range map[string]int{
+		"package p // " + word + word:                            1,
+		"package p\n\nvar " + word + " = f(" + word + ")":        1,
+		"package p\n\nvar " + word + " = \"" + word + "\"":       0,
+		"package p\n\nvar x = `\n" + word + word + "`":           0,
+		"package p\n\nvar " + word + " = f(\"a\", " + word + ")": 1,
+		"package p\n": 0,
+	} {
+		if got := longLines([]byte(text)); len(got) != want {
+			t.Errorf("%q: %d long lines, want %d", text, len(got), want)
+		}
 	}
 }

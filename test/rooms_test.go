@@ -68,7 +68,8 @@ func TestStructsOfRoomsAreSmall(t *testing.T) {
 		structsOf(t, filepath.Join("../userspace", room), func(name string, s *ast.StructType) {
 			seen++
 			if fields, locks, large := tooLarge(s); large {
-				t.Errorf("userspace/%s: %s has %d fields and %d locks; at most %d and %d: give a noun of it its own struct", room, name, fields, locks, fieldsMost, locksMost)
+				t.Errorf("userspace/%s: %s has %d fields and %d locks; at most %d and %d: give a noun of it its own struct", room,
+					name, fields, locks, fieldsMost, locksMost)
 			}
 		})
 		if seen == 0 {
@@ -95,8 +96,8 @@ func TestLargeStructsAreFound(t *testing.T) {
 	}
 }
 
-// crowded names the types of a package that are no interfaces and have too many methods, those that they get from what they embed
-// included.
+// crowded names the types of a package that are no interfaces and have too many methods, those that they get from what
+// they embed included.
 func crowded(pkg *types.Package) (seen int, many map[string]int) {
 	many = map[string]int{}
 	for _, name := range pkg.Scope().Names() {
@@ -115,7 +116,8 @@ func crowded(pkg *types.Package) (seen int, many map[string]int) {
 // exported finds what the packages of the rooms, and those that they import, were compiled to.
 func exported(t *testing.T) func(path string) (io.ReadCloser, error) {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", module+"/userspace/agent").Output()
+	out, err := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}",
+		module+"/userspace/agent").Output()
 	if err != nil {
 		t.Fatalf("list packages: %v", err)
 	}

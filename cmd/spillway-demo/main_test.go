@@ -46,7 +46,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"--help"}, exitOK, ""},
 	} {
 		var stdout, stderr bytes.Buffer
-		if code := run(context.Background(), &stdout, &stderr, row.args); code != row.code || !strings.Contains(stderr.String(), row.says) {
+		if code := run(context.Background(), &stdout, &stderr, row.args); code != row.code ||
+			!strings.Contains(stderr.String(), row.says) {
 			t.Errorf("%v: exit code %d, stderr %q; want %d, %q", row.args, code, stderr.String(), row.code, row.says)
 		}
 	}

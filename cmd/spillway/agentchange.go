@@ -38,7 +38,9 @@ meanwhile.
 Exit code 3 when no agent answers.`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.viaAgent(c.Context(), func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Confirm(ctx, reason) })
+			return a.viaAgent(c.Context(), func(ctx context.Context, c *api.Client) (*api.Change, error) {
+				return c.Confirm(ctx, reason)
+			})
 		},
 	}
 	c.Flags().Var(textFlag{&reason}, "reason", "why, for the history")

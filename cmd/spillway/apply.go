@@ -67,7 +67,8 @@ the same as plan: 0 without changes, 2 with changes.`,
 	c.Flags().Var(textFlag{&o.Accept}, "accept", "accept what is held, with a reason")
 	c.Flags().Var(textFlag{&o.Reason}, "reason", "why, for the history")
 	c.Flags().Var(textFlag{&stored}, "stored", "a bundle of the state folder: number or digest")
-	_ = c.RegisterFlagCompletionFunc("stored", values(func() []string { return a.waysBack()[:max(len(a.waysBack())-2, 0)] }))
+	_ = c.RegisterFlagCompletionFunc("stored",
+		values(func() []string { return a.waysBack()[:max(len(a.waysBack())-2, 0)] }))
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.Flags().BoolVar(&dry, "dry-run", false, "show the plan and change nothing")
 	return c

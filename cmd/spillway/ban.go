@@ -27,7 +27,9 @@ Exit code 1 when it is refused, 3 when no agent answers.`,
 		Args: oneArg("address or prefix"), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(c *cobra.Command, args []string) error {
 			r.Prefix, r.ForSeconds = args[0], length.Seconds()
-			return a.viaAgent(c.Context(), func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Ban(ctx, r) })
+			return a.viaAgent(c.Context(), func(ctx context.Context, c *api.Client) (*api.Change, error) {
+				return c.Ban(ctx, r)
+			})
 		},
 	}
 	c.Flags().Var(durationFlag{&length}, "for", "how long (10m, 2h)")

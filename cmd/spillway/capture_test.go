@@ -67,11 +67,13 @@ func chromeHello() []byte {
 		0x0033: make([]byte, 1200), // as long as a post-quantum key share, so that it takes two segments
 	}
 	var extensions []byte
-	for _, kind := range []uint16{0x4a4a, 0x0000, 0x0005, 0x000a, 0x000b, 0x000d, 0x0010, 0x0012, 0x0017, 0x001b, 0x0023, 0x002b, 0x002d,
+	for _, kind := range []uint16{0x4a4a, 0x0000, 0x0005, 0x000a, 0x000b, 0x000d, 0x0010, 0x0012, 0x0017, 0x001b,
+		0x0023, 0x002b, 0x002d,
 		0x0033, 0x4469, 0xfe0d, 0xff01, 0x8a8a} {
 		extensions = append(append(extensions, list(kind)...), counted(2, known[kind])...)
 	}
-	ciphers := list(0x1a1a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d, 0x002f, 0x0035)
+	ciphers := list(0x1a1a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c,
+		0x009d, 0x002f, 0x0035)
 	body := append([]byte{3, 3}, make([]byte, 32+1)...)
 	body = append(append(append(body, counted(2, ciphers)...), 1, 0), counted(2, extensions)...)
 	message := append([]byte{1}, counted(3, body)...)
@@ -116,7 +118,8 @@ func writePcap(t *testing.T, packets [][]byte) []byte {
 			frame = append(make([]byte, 12), 0x86, 0xdd)
 		}
 		frame = append(frame, p...)
-		info := gopacket.CaptureInfo{Timestamp: now.Add(time.Duration(i) * time.Millisecond), CaptureLength: len(frame), Length: len(frame)}
+		info := gopacket.CaptureInfo{Timestamp: now.Add(time.Duration(i) * time.Millisecond),
+			CaptureLength: len(frame), Length: len(frame)}
 		if err := w.WritePacket(info, frame); err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +136,8 @@ func writeNG(t *testing.T, packets [][]byte) []byte {
 		t.Fatal(err)
 	}
 	for i, p := range packets {
-		info := gopacket.CaptureInfo{Timestamp: now.Add(time.Duration(i) * time.Millisecond), CaptureLength: len(p), Length: len(p)}
+		info := gopacket.CaptureInfo{Timestamp: now.Add(time.Duration(i) * time.Millisecond),
+			CaptureLength: len(p), Length: len(p)}
 		if err := w.WritePacket(info, p); err != nil {
 			t.Fatal(err)
 		}

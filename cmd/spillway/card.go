@@ -118,7 +118,8 @@ func (a *app) notPinned() (message, fix string) {
 	p := a.places()
 	cards, err := a.env.cards()
 	if err != nil {
-		return fmt.Sprintf("no agent answers on %s, and nothing is pinned below %s; whether something is attached is not known: %v",
+		return fmt.Sprintf(
+			"no agent answers on %s, and nothing is pinned below %s; whether something is attached is not known: %v",
 			p.Socket, p.Pins, err), start
 	}
 	defer cards.Close()

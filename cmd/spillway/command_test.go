@@ -36,8 +36,10 @@ func samplePlan() *api.Plan {
 			{Op: "removed", What: "tcp", Name: "1024:2:1460:", From: "scanner-syn"},
 			{Op: "changed", What: "policy", Name: "default", From: "drop never", To: "drop 80"},
 		},
-		Holds:            []api.Hold{{Code: "growth", Text: "list own grows from 12 to 1213 rows, 10008.3%; guards.max_change is 30%"}},
-		Notes:            []string{"on eth0 a reset is enforced as a drop: no answer of a program leaves it (spillway doctor says why)"},
+		Holds: []api.Hold{
+			{Code: "growth", Text: "list own grows from 12 to 1213 rows, 10008.3%; guards.max_change is 30%"}},
+		Notes: []string{
+			"on eth0 a reset is enforced as a drop: no answer of a program leaves it (spillway doctor says why)"},
 		OmittedProtected: 2, OmittedReserved: 14,
 	}
 }
@@ -72,7 +74,8 @@ func TestPlan(t *testing.T) {
 
 // A refusal prints the faults exactly as config prints them, whoever found them.
 func TestRefusalPrintsTheFaultsAsConfigDoes(t *testing.T) {
-	broken := strings.Replace(soundBundle, "entries: [198.51.100.0/24]", "entries: [198.51.100.0/24, 198.51.100.0/24, 0.0.0.0/0]", 1)
+	broken := strings.Replace(soundBundle, "entries: [198.51.100.0/24]",
+		"entries: [198.51.100.0/24, 198.51.100.0/24, 0.0.0.0/0]", 1)
 	s := newShell(t)
 	path := s.write("bundle.yaml", broken)
 	_, refused := config.LoadBundle(path, nil, config.BundleOptions{})
@@ -103,31 +106,40 @@ func TestApply(t *testing.T) {
 	s := newShell(t)
 	bundle := s.write("bundle.yaml", soundBundle)
 	a := startAgent(s)
-	a.answer("POST /v1/rollouts", &api.Rollout{ID: "7", State: api.RolloutWaiting, Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeCandidate, Message: "bundle edge decides for all traffic",
-		Name: "edge", Number: 13, Digest: digest(0xb0), Deadline: now.Add(5 * time.Minute)}})
+	a.answer("POST /v1/rollouts",
+		&api.Rollout{ID: "7", State: api.RolloutWaiting,
+			Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeCandidate,
+				Message: "bundle edge decides for all traffic",
+				Name:    "edge", Number: 13, Digest: digest(0xb0), Deadline: now.Add(5 * time.Minute)}})
 	s.want(exitOK, "apply", bundle, "--confirm", "5m", "--accept", "new feed", "--reason", "ticket 7")
 	golden(t, "apply-confirm", s.stdout)
 	query, body := a.wasAsked(t, "POST /v1/rollouts")
 	delete(body, "key") // random
-	if len(query) != 0 || !equalJSON(t, map[string]any{"name": bundle, "confirmSeconds": 300.0, "accept": "new feed", "reason": "ticket 7"}, body) {
+	if len(query) != 0 ||
+		!equalJSON(t, map[string]any{"name": bundle, "confirmSeconds": 300.0, "accept": "new feed", "reason": "ticket 7"},
+			body) {
 		t.Errorf("the agent was asked %v, %v", query, body)
 	}
-	a.answer("POST /v1/rollouts", &api.Error{Status: http.StatusConflict, Code: api.CodeHeld, Message: "the bundle is held for a person; nothing was changed",
-		Fix: "apply it again with --accept and a reason", Holds: samplePlan().Holds})
+	a.answer("POST /v1/rollouts",
+		&api.Error{Status: http.StatusConflict, Code: api.CodeHeld,
+			Message: "the bundle is held for a person; nothing was changed",
+			Fix:     "apply it again with --accept and a reason", Holds: samplePlan().Holds})
 	s.want(exitError, "apply", bundle)
 	golden(t, "apply-held", s.stderr)
 }
 
 // At a terminal the plan is shown and a person is asked; no answer is a no.
 func TestApplyAsksAtATerminal(t *testing.T) {
-	for answer, applied := range map[string]bool{"y\n": true, "YES\n": true, "n\n": false, "\n": false, "": false, "yeah\n": false} {
+	for answer, applied := range map[string]bool{"y\n": true, "YES\n": true, "n\n": false, "\n": false,
+		"": false, "yeah\n": false} {
 		s := newShell(t)
 		bundle := s.write("bundle.yaml", soundBundle)
 		a := startAgent(s)
 		plan := samplePlan()
 		plan.Holds = nil
 		a.answer("POST /v1/plan", plan)
-		a.answer("POST /v1/rollouts", &api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Message: "applied"}})
+		a.answer("POST /v1/rollouts",
+			&api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Message: "applied"}})
 		s.env.stdinTTY, s.env.stdoutTTY, s.env.stdin = true, true, strings.NewReader(answer)
 		s.vars["NO_COLOR"] = "1"
 		want := exitError
@@ -155,7 +167,8 @@ func TestChangesReachTheAgent(t *testing.T) {
 		{[]string{"rollback", "--reason", "r"}, "POST /v1/rollback", map[string]any{"reason": "r"}},
 		{[]string{"confirm"}, "POST /v1/rollouts/7/confirm", map[string]any{}},
 		{[]string{"reload"}, "POST /v1/reload", map[string]any{}},
-		{[]string{"ban", "203.0.113.7", "--for", "2h"}, "POST /v1/bans", map[string]any{"prefix": "203.0.113.7", "forSeconds": 7200.0}},
+		{[]string{"ban", "203.0.113.7", "--for", "2h"}, "POST /v1/bans",
+			map[string]any{"prefix": "203.0.113.7", "forSeconds": 7200.0}},
 		{[]string{"ban", "2001:db8::1"}, "POST /v1/bans", map[string]any{"prefix": "2001:db8::1", "forSeconds": 3600.0}},
 		{[]string{"unban", "203.0.113.7"}, "DELETE /v1/bans/203.0.113.7", map[string]any{}},
 	}
@@ -203,9 +216,12 @@ func TestLists(t *testing.T) {
 	golden(t, "bans", s.stdout)
 
 	a.answer("GET /v1/history", &api.History{Envelope: api.NewEnvelope(), Skipped: 1, Entries: []api.HistoryEntry{
-		{At: now.Add(-time.Minute), User: "root", Verb: "rollback", Outcome: api.OutcomeDone, Digest: digest(0xa0), Number: 12, Reason: "shop lost orders"},
-		{At: now.Add(-time.Hour), User: "agent", Verb: "confirm", Outcome: api.OutcomeRolledBack, Digest: digest(0xb0), Number: 13, Detail: []string{"nobody confirmed in time"}},
-		{At: now.Add(-2 * time.Hour), User: "ci", Verb: "apply", Outcome: api.OutcomeRefused, Detail: []string{"bundle.yaml:8:3: duplicate prefix"}},
+		{At: now.Add(-time.Minute), User: "root", Verb: "rollback", Outcome: api.OutcomeDone, Digest: digest(0xa0),
+			Number: 12, Reason: "shop lost orders"},
+		{At: now.Add(-time.Hour), User: "agent", Verb: "confirm", Outcome: api.OutcomeRolledBack, Digest: digest(0xb0),
+			Number: 13, Detail: []string{"nobody confirmed in time"}},
+		{At: now.Add(-2 * time.Hour), User: "ci", Verb: "apply", Outcome: api.OutcomeRefused,
+			Detail: []string{"bundle.yaml:8:3: duplicate prefix"}},
 	}})
 	s.want(exitOK, "history", "-n", "3")
 	golden(t, "history", s.stdout)
@@ -217,7 +233,8 @@ func TestLists(t *testing.T) {
 	a.answer("GET /v1/verify", v)
 	s.want(exitOK, "verify")
 	s.wantOut("holds what it should")
-	v.OK, v.Entries = false, []api.DriftEntry{{Where: "prefixes4, slot 2, 198.51.100.0/24", Want: "rule 3", Got: "nothing"}}
+	v.OK, v.Entries = false,
+		[]api.DriftEntry{{Where: "prefixes4, slot 2, 198.51.100.0/24", Want: "rule 3", Got: "nothing"}}
 	s.want(exitDegraded, "verify")
 	golden(t, "verify-drift", s.stdout)
 }
@@ -227,13 +244,17 @@ func TestEvents(t *testing.T) {
 	s := newShell(t)
 	a := startAgent(s)
 	a.answer("GET /v1/events", []api.Event{
-		{Envelope: api.NewEnvelope(), Sequence: 1, Time: now, Source: "203.0.113.7", SourcePort: 40112, Service: "web", Reason: "tcp_fingerprint",
+		{Envelope: api.NewEnvelope(), Sequence: 1, Time: now, Source: "203.0.113.7", SourcePort: 40112, Service: "web",
+			Reason:  "tcp_fingerprint",
 			Verdict: "drop", Score: &score, Rule: "scanner-syn", MuonFP: "1024:2:1460:"},
-		{Envelope: api.NewEnvelope(), Sequence: 2, Time: now, Source: "2001:db8::7", SourcePort: 9, Service: "web", Reason: "no_match", Verdict: "pass"},
-		{Envelope: api.NewEnvelope(), Sequence: 3, Time: now, Source: "203.0.113.8", SourcePort: 40113, Service: "web", Reason: "ja4", Verdict: "reset", Score: &score, Rule: "library",
+		{Envelope: api.NewEnvelope(), Sequence: 2, Time: now, Source: "2001:db8::7", SourcePort: 9, Service: "web",
+			Reason: "no_match", Verdict: "pass"},
+		{Envelope: api.NewEnvelope(), Sequence: 3, Time: now, Source: "203.0.113.8", SourcePort: 40113, Service: "web",
+			Reason: "ja4", Verdict: "reset", Score: &score, Rule: "library",
 			MuonFP: "64240:2-4-8-1-3:1460:7", P0F: "4:54+10:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0",
 			JA4: "t13d1812h1_85036bcba153_d41ae481755e", StableJA4: "t13d1810h1_85036bcba153_c9e58cc61e36"},
-		{Envelope: api.NewEnvelope(), Sequence: 4, Time: now, Source: "203.0.113.9", SourcePort: 40114, Service: "web", Reason: "no_match", Verdict: "pass",
+		{Envelope: api.NewEnvelope(), Sequence: 4, Time: now, Source: "203.0.113.9", SourcePort: 40114, Service: "web",
+			Reason: "no_match", Verdict: "pass",
 			JA4: "t13d1516h2_8daaf6152771_02713d6af862", StableJA4: "t13d1516h2_8daaf6152771_02713d6af862"},
 	})
 	s.want(exitOK, "events")
@@ -251,7 +272,9 @@ func TestEvents(t *testing.T) {
 func TestRefusalOfTheAgent(t *testing.T) {
 	s := newShell(t)
 	a := startAgent(s)
-	a.answer("POST /v1/bans", &api.Error{Status: http.StatusUnprocessableEntity, Code: api.CodeProtected, Message: "203.0.113.7 is protected: office", Fix: "take it off the allowlist first"})
+	a.answer("POST /v1/bans",
+		&api.Error{Status: http.StatusUnprocessableEntity, Code: api.CodeProtected,
+			Message: "203.0.113.7 is protected: office", Fix: "take it off the allowlist first"})
 	s.want(exitError, "ban", "203.0.113.7")
 	if s.stderr != "spillway: 203.0.113.7 is protected: office\n  fix: take it off the allowlist first\n" {
 		t.Errorf("stderr is %q", s.stderr)
@@ -262,7 +285,8 @@ func TestRefusalOfTheAgent(t *testing.T) {
 func TestReloadAsksAtATerminal(t *testing.T) {
 	s := newShell(t)
 	a := startAgent(s)
-	held := &api.Error{Status: 409, Code: api.CodeHeld, Message: "held", Holds: []api.Hold{{Code: "host", Text: "max_mode enforce: what is only counted now is blocked"}}}
+	held := &api.Error{Status: 409, Code: api.CodeHeld, Message: "held",
+		Holds: []api.Hold{{Code: "host", Text: "max_mode enforce: what is only counted now is blocked"}}}
 	a.answer("POST /v1/reload", held)
 	s.env.stdinTTY, s.env.stdoutTTY, s.env.stdin = true, true, strings.NewReader("n\n")
 	s.want(exitError, "reload")
@@ -271,7 +295,8 @@ func TestReloadAsksAtATerminal(t *testing.T) {
 	if _, body := a.wasAsked(t, "POST /v1/reload"); body["ask"] != true {
 		t.Errorf("the agent was sent %v", body)
 	}
-	a.answer("POST /v1/reload", &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "the host file is in force"})
+	a.answer("POST /v1/reload",
+		&api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "the host file is in force"})
 	s.want(exitOK, "reload", "--yes")
 	if _, body := a.wasAsked(t, "POST /v1/reload"); body["ask"] != nil {
 		t.Errorf("with --yes the agent was sent %v", body)
@@ -283,7 +308,8 @@ func TestAgentThatEndsBeforeItAnswers(t *testing.T) {
 	s := newShell(t)
 	a := startAgent(s)
 	bundle := s.write("bundle.yaml", soundBundle)
-	for key, args := range map[string][]string{"POST /v1/rollouts": {"apply", bundle, "--yes"}, "POST /v1/rollback": {"rollback"}, "POST /v1/bans": {"ban", "198.51.100.7"}} {
+	for key, args := range map[string][]string{"POST /v1/rollouts": {"apply", bundle, "--yes"},
+		"POST /v1/rollback": {"rollback"}, "POST /v1/bans": {"ban", "198.51.100.7"}} {
 		a.answer(key, killed)
 		s.want(exitNoAgent, args...)
 		s.wantErr("the agent ended before it answered")

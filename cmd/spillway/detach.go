@@ -69,7 +69,8 @@ func (a *app) mayDetach(ctx context.Context, p offline.Places) error {
 	client := api.NewClient(p.Socket)
 	defer client.Close()
 	if _, err := client.Status(short); err == nil || errors.As(err, new(*api.Error)) {
-		return errors.New("an agent runs and would attach again\n  fix: stop it first: `systemctl stop spillway`; then detach")
+		return errors.New(
+			"an agent runs and would attach again\n  fix: stop it first: `systemctl stop spillway`; then detach")
 	}
 	return nil
 }

@@ -97,7 +97,8 @@ func (a *app) explain(err error) explained {
 		e.code, e.message, e.fix = exitNoAgent, hung.Error(), hungFix
 	case errors.Is(err, api.ErrLost):
 		e.code = exitNoAgent
-		e.message, e.fix = api.ErrLost.Error(), "`spillway status` shows whether it happened; the agent's log says why it ended"
+		e.message, e.fix = api.ErrLost.Error(),
+			"`spillway status` shows whether it happened; the agent's log says why it ended"
 	case errors.As(err, &e.api):
 		e.message, e.fix = e.api.Message, e.api.Fix
 		for _, h := range e.api.Holds {

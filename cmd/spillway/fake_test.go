@@ -124,7 +124,8 @@ func number(f float64) *float64 { return &f }
 
 // serving is the reading of a host that enforces, with two services.
 func serving() *view.Reading {
-	blocks := loader.Blocking{From: map[uint32]uint8{loader.TagOf("web"): 80, loader.TagOf("shop"): 80}, Reach: 100, Strong: true}
+	blocks := loader.Blocking{From: map[uint32]uint8{loader.TagOf("web"): 80, loader.TagOf("shop"): 80},
+		Reach: 100, Strong: true}
 	return &view.Reading{
 		Control: loader.Control{Mode: bpf.ModeEnforce, Epoch: 9, Stable: 2, Previous: 1, Host: 1},
 		Generations: []loader.GenerationInfo{
@@ -134,9 +135,11 @@ func serving() *view.Reading {
 				Rows: config.Counts{"rules": 4, "prefixes_v4": 1200}, Blocking: blocks},
 		},
 		Host: &loader.HostInfo{Number: 1, AgentTimeout: 15 * time.Minute, Services: []loader.ServiceInfo{
-			{ID: 1, Name: "web", Kind: "tls", Tag: loader.TagOf("web")}, {ID: 2, Name: "shop", Kind: "tls", Tag: loader.TagOf("shop")}}},
+			{ID: 1, Name: "web", Kind: "tls", Tag: loader.TagOf("web")},
+			{ID: 2, Name: "shop", Kind: "tls", Tag: loader.TagOf("shop")}}},
 		Services: map[uint8]loader.Deadline{}, Heartbeat: 400 * time.Millisecond, Root: 71, Unread: map[view.Part]error{},
-		Links: []loader.Attachment{{Interface: "eth0", Index: 2, ProgramID: 71, LinkID: 4, State: loader.StateAttached, Here: true}},
+		Links: []loader.Attachment{
+			{Interface: "eth0", Index: 2, ProgramID: 71, LinkID: 4, State: loader.StateAttached, Here: true}},
 		Interfaces: []view.Interface{{Name: "eth0", Device: loader.Device{
 			Name: "eth0", Index: 2, Programs: []loader.DeviceProgram{{ID: 71, Mode: "native"}},
 		}}},

@@ -35,7 +35,8 @@ func TestConfigCheck(t *testing.T) {
 	s.wantErr("a bundle, 1 fault")
 	s.want(exitError, "config", "check", odd, "-o", "json")
 	var reply checked
-	if err := json.Unmarshal([]byte(s.stdout), &reply); err != nil || reply.OK || reply.Kind != kindBundle || reply.Faults.Total != 1 {
+	if err := json.Unmarshal([]byte(s.stdout), &reply); err != nil || reply.OK || reply.Kind != kindBundle ||
+		reply.Faults.Total != 1 {
 		t.Errorf("check in JSON: %v\n%s", err, s.stdout)
 	}
 	host := s.write("bundle-host.yaml", "version: 1\ninterfaces: []\nservices: []\nmax_mode: attack\n")
@@ -136,7 +137,8 @@ func TestDoctor(t *testing.T) {
 		OK            bool
 		Faults        int
 	}
-	if err := json.Unmarshal([]byte(s.stdout), &reply); err != nil || reply.OK || reply.Faults == 0 || reply.SchemaVersion != 1 {
+	if err := json.Unmarshal([]byte(s.stdout), &reply); err != nil || reply.OK || reply.Faults == 0 ||
+		reply.SchemaVersion != 1 {
 		t.Errorf("doctor in JSON: %v\n%s", err, s.stdout)
 	}
 }

@@ -118,7 +118,8 @@ func (a *app) openLab() *probe.Probe {
 	lab, err := a.kernel()
 	switch {
 	case errors.Is(err, loader.ErrPermission) && os.Geteuid() != 0:
-		fmt.Fprintf(a.stderr, "The dataplane is not asked, this program reads the capture itself: %v\n  fix: run it with sudo\n", err)
+		fmt.Fprintf(a.stderr,
+			"The dataplane is not asked, this program reads the capture itself: %v\n  fix: run it with sudo\n", err)
 	case err != nil:
 		fmt.Fprintf(a.stderr, "The dataplane is not asked, this program reads the capture itself: %v\n", err)
 	}
@@ -156,7 +157,8 @@ func (a *app) fingerprintLive(ctx context.Context, catalogue *config.Catalogue, 
 			return err
 		}
 	}
-	fmt.Fprintf(a.stderr, "Shown: every connection, as it comes; at most %d decisions a second on each processor. Ctrl-C ends it.\n",
+	fmt.Fprintf(a.stderr,
+		"Shown: every connection, as it comes; at most %d decisions a second on each processor. Ctrl-C ends it.\n",
 		loader.EventsPerSecond)
 	shown := 0
 	err := client.Watch(ctx, func(e api.Event) error {

@@ -134,7 +134,8 @@ func TestFingerprintIntoHead(t *testing.T) {
 	var many [][]byte
 	for port := range uint16(5000) {
 		from := netip.AddrPortFrom(netip.MustParseAddr("198.51.100.7"), 1024+port)
-		many = append(many, peer{from, netip.MustParseAddrPort("192.0.2.1:443")}.packet(synFlag, uint32(port), linuxOptions, nil))
+		many = append(many,
+			peer{from, netip.MustParseAddrPort("192.0.2.1:443")}.packet(synFlag, uint32(port), linuxOptions, nil))
 	}
 	path := s.write("many.pcap", string(writePcap(t, many)))
 	for _, format := range []string{"table", "json"} {
@@ -183,8 +184,10 @@ func TestFingerprintLive(t *testing.T) {
 	s.want(exitNoAgent, "fingerprint", "--live")
 	a := startAgent(s)
 	a.answer("GET /v1/status", healthy())
-	event := api.Event{Envelope: api.NewEnvelope(), Sequence: 1, Time: now, Source: "203.0.113.7", SourcePort: 40112, Service: "web",
-		Stage: "payload", Reason: "no_match", Verdict: "pass", MuonFP: "64240:2-4-8-1-3:1460:7", P0F: "4:64+0:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0",
+	event := api.Event{Envelope: api.NewEnvelope(), Sequence: 1, Time: now, Source: "203.0.113.7",
+		SourcePort: 40112, Service: "web",
+		Stage: "payload", Reason: "no_match", Verdict: "pass", MuonFP: "64240:2-4-8-1-3:1460:7",
+		P0F: "4:64+0:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0",
 		JA4: "t13d1516h2_8daaf6152771_02713d6af862", StableJA4: "t13d1515h2_8daaf6152771_d32726be76dc"}
 	syn, blocked, plain, elsewhere := event, event, event, event
 	syn.Stage, syn.JA4, syn.StableJA4 = "syn", "", ""

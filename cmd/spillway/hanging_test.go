@@ -28,7 +28,8 @@ func TestA18NoCommandHangs(t *testing.T) {
 	bundle := s.write("bundle.yaml", soundBundle)
 	hangingAgent(s)
 	var wg sync.WaitGroup
-	for _, args := range [][]string{{"status"}, {"verify"}, {"history"}, {"events"}, {"events", "--follow"}, {"bans"}, {"plan", bundle},
+	for _, args := range [][]string{{"status"}, {"verify"}, {"history"}, {"events"}, {"events", "--follow"},
+		{"bans"}, {"plan", bundle},
 		{"apply", bundle, "--yes"}, {"confirm"},
 		{"rollback"}, {"reload"}, {"bypass", "on"}, {"bypass", "off"}, {"ban", "203.0.113.7"}, {"unban", "203.0.113.7"}} {
 		wg.Go(func() { // all at once: each of them waits

@@ -89,7 +89,8 @@ func TestA12BadHostFileAtAStart(t *testing.T) {
 	}
 	told := false
 	for _, p := range st.Problems {
-		told = told || p.Code == hostfile.CodeNotInForce && strings.Contains(p.Message, "is refused, so the last good one goes on")
+		told = told || p.Code == hostfile.CodeNotInForce &&
+			strings.Contains(p.Message, "is refused, so the last good one goes on")
 	}
 	if !told {
 		t.Errorf("status does not say so: %+v", st.Problems)

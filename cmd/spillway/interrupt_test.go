@@ -27,11 +27,14 @@ func TestA17InterruptedApplySaysWhatBecameOfIt(t *testing.T) {
 		want    string
 		not     string
 	}{
-		{"in force", &api.Rollout{State: api.RolloutDone, Change: api.Change{Outcome: api.OutcomeApplied, Number: 7}}, "but it is done: generation 7 is applied", "nothing was changed"},
-		{"a candidate", &api.Rollout{State: api.RolloutWaiting, Change: api.Change{Number: 8}}, "generation 8 is the candidate", "nothing was changed"},
+		{"in force", &api.Rollout{State: api.RolloutDone, Change: api.Change{Outcome: api.OutcomeApplied, Number: 7}},
+			"but it is done: generation 7 is applied", "nothing was changed"},
+		{"a candidate", &api.Rollout{State: api.RolloutWaiting, Change: api.Change{Number: 8}},
+			"generation 8 is the candidate", "nothing was changed"},
 		{"withdrawn", &api.Rollout{State: api.RolloutWithdrawn}, "interrupted: nothing was changed", "done"},
 		{"refused", &api.Rollout{State: api.RolloutRefused}, "interrupted: nothing was changed", "done"},
-		{"the same again", &api.Rollout{State: api.RolloutDone, Change: api.Change{Outcome: api.OutcomeUnchanged}}, "in force already", "but it is done"},
+		{"the same again", &api.Rollout{State: api.RolloutDone, Change: api.Change{Outcome: api.OutcomeUnchanged}},
+			"in force already", "but it is done"},
 		{"unknown", nil, "knows nothing of this apply", "nothing was changed"},
 	} {
 		t.Run(strings.ReplaceAll(row.name, " ", "_"), func(t *testing.T) {
@@ -113,7 +116,8 @@ func TestSocketOfOthers(t *testing.T) {
 	c.Path = readableCopy(t)
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := c.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "may not use the agent's socket") || strings.Contains(string(out), "no agent answers") {
+	if err == nil || !strings.Contains(string(out), "may not use the agent's socket") ||
+		strings.Contains(string(out), "no agent answers") {
 		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -98,7 +98,8 @@ func (s *shell) run(args ...string) int {
 func (s *shell) want(code int, args ...string) {
 	s.t.Helper()
 	if got := s.run(args...); got != code {
-		s.t.Errorf("spillway %s: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), got, code, s.stdout, s.stderr)
+		s.t.Errorf("spillway %s: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), got,
+			code, s.stdout, s.stderr)
 	}
 }
 

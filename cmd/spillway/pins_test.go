@@ -43,7 +43,8 @@ func pinnedShell(t *testing.T) (*shell, *loader.Dataplane) {
 	t.Helper()
 	requireRoot(t)
 	s := newShell(t)
-	pins := fmt.Sprintf("/sys/fs/bpf/spillway-test-%d-%s", os.Getpid(), strings.ReplaceAll(strings.ToLower(t.Name()), "/", "-"))
+	pins := fmt.Sprintf("/sys/fs/bpf/spillway-test-%d-%s", os.Getpid(),
+		strings.ReplaceAll(strings.ToLower(t.Name()), "/", "-"))
 	text, err := os.ReadFile(s.hostFile)
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +119,8 @@ func TestStatusWithoutAgent(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.stdout), &st); err != nil {
 		t.Fatal(err)
 	}
-	if st.Source != api.SourcePins || len(st.Generations) != 2 || len(st.Services) != 2 || st.BanCapacity != 4 || st.HostNumber != 1 {
+	if st.Source != api.SourcePins || len(st.Generations) != 2 || len(st.Services) != 2 ||
+		st.BanCapacity != 4 || st.HostNumber != 1 {
 		t.Errorf("status is %+v", st)
 	}
 	s.want(exitDegraded, "verify")

@@ -90,13 +90,18 @@ func TestA9NothingFromOutsideIsPrintedRaw(t *testing.T) {
 	a := startAgent(s)
 	rollout := poisoned(&api.Rollout{State: "done"})
 	replies := map[string]any{
-		"GET /v1/status": poisoned(healthy()), "GET /v1/verify": poisoned(&api.Verification{}), "GET /v1/history": poisoned(&api.History{}), "GET /v1/bans": poisoned(&api.BanList{}),
-		"GET /v1/rollouts": &api.RolloutList{Rollouts: []api.Rollout{{ID: "7", State: api.RolloutWaiting}}}, "POST /v1/plan": poisoned(samplePlan()), "POST /v1/rollouts": rollout,
-		"POST /v1/rollouts/7/confirm": poisoned(&api.Change{}), "POST /v1/rollback": poisoned(&api.Change{}), "POST /v1/reload": poisoned(&api.Change{}),
-		"POST /v1/bypass": poisoned(&api.Change{}), "POST /v1/bans": poisoned(&api.Change{}), "DELETE /v1/bans/203.0.113.7": poisoned(&api.Change{}),
-		"GET /v1/events": []api.Event{*poisoned(&api.Event{})},
+		"GET /v1/status": poisoned(healthy()), "GET /v1/verify": poisoned(&api.Verification{}),
+		"GET /v1/history": poisoned(&api.History{}), "GET /v1/bans": poisoned(&api.BanList{}),
+		"GET /v1/rollouts": &api.RolloutList{Rollouts: []api.Rollout{{ID: "7", State: api.RolloutWaiting}}},
+		"POST /v1/plan":    poisoned(samplePlan()), "POST /v1/rollouts": rollout,
+		"POST /v1/rollouts/7/confirm": poisoned(&api.Change{}), "POST /v1/rollback": poisoned(&api.Change{}),
+		"POST /v1/reload": poisoned(&api.Change{}),
+		"POST /v1/bypass": poisoned(&api.Change{}), "POST /v1/bans": poisoned(&api.Change{}),
+		"DELETE /v1/bans/203.0.113.7": poisoned(&api.Change{}),
+		"GET /v1/events":              []api.Event{*poisoned(&api.Event{})},
 	}
-	commands := [][]string{{"status"}, {"verify"}, {"history"}, {"bans"}, {"plan", bundle}, {"apply", bundle, "--yes"}, {"confirm"}, {"rollback"}, {"reload"},
+	commands := [][]string{{"status"}, {"verify"}, {"history"}, {"bans"}, {"plan", bundle}, {"apply", bundle, "--yes"},
+		{"confirm"}, {"rollback"}, {"reload"},
 		{"bypass", "on"}, {"ban", "203.0.113.7"}, {"unban", "203.0.113.7"}, {"events"}}
 	run := func(what string) {
 		for _, args := range commands {
@@ -116,7 +121,8 @@ func TestA9NothingFromOutsideIsPrintedRaw(t *testing.T) {
 	run("replies")
 	var st api.Status
 	s.run("status", "-o", "json")
-	if err := json.Unmarshal([]byte(s.stdout), &st); err != nil || !reflect.DeepEqual(st.Services, replies["GET /v1/status"].(*api.Status).Services) {
+	if err := json.Unmarshal([]byte(s.stdout), &st); err != nil ||
+		!reflect.DeepEqual(st.Services, replies["GET /v1/status"].(*api.Status).Services) {
 		t.Errorf("the JSON does not say what it was: %v, %+v", err, st.Services)
 	}
 	refusal := poisoned(&api.Error{})
@@ -135,8 +141,10 @@ func TestA9FilesAndArgumentsAreNotPrintedRaw(t *testing.T) {
 	s := newShell(t)
 	name := "bundle\x1b[31m\u202e.yaml"
 	path := s.write(name, strings.Replace(soundBundle, "name: edge", "name: \"ed\x1b[31mge\"", 1))
-	for _, args := range [][]string{{"config", "check", path}, {"plan", path}, {"apply", path}, {"config", "check", path + "\x1b[2J"}, {"ban", hostile[1:]}, {hostile[:4]}, {"ban", "x", hostile[:6]},
-		{"bypass", hostile[:5]}, {"status", "-o", "\x1b[2J"}, {"unban", "\x1b[2J"}, {"history", "-n", "\x1b[2J"}, {"--\x1b[2J"}} {
+	for _, args := range [][]string{{"config", "check", path}, {"plan", path}, {"apply", path},
+		{"config", "check", path + "\x1b[2J"}, {"ban", hostile[1:]}, {hostile[:4]}, {"ban", "x", hostile[:6]},
+		{"bypass", hostile[:5]}, {"status", "-o", "\x1b[2J"}, {"unban", "\x1b[2J"},
+		{"history", "-n", "\x1b[2J"}, {"--\x1b[2J"}} {
 		s.run(args...)
 		safeOutput(t, strings.Join(args, " "), s.stdout)
 		safeOutput(t, strings.Join(args, " "), s.stderr)
@@ -152,8 +160,10 @@ func TestA9ReasonsOfTheCommandLine(t *testing.T) {
 	bundle := s.write("bundle.yaml", soundBundle)
 	a := startAgent(s)
 	for _, reason := range []string{"\x1b[2J", "two\nlines", strings.Repeat("x", 501), "\xff", "\u202ex"} {
-		for _, args := range [][]string{{"apply", bundle, "--yes", "--reason"}, {"apply", bundle, "--yes", "--accept"}, {"confirm", "--reason"}, {"rollback", "--reason"}, {"reload", "--reason"},
-			{"bypass", "on", "--reason"}, {"ban", "203.0.113.7", "--reason"}, {"unban", "203.0.113.7", "--reason"}, {"detach", "--yes", "--reason"}} {
+		for _, args := range [][]string{{"apply", bundle, "--yes", "--reason"}, {"apply", bundle, "--yes", "--accept"},
+			{"confirm", "--reason"}, {"rollback", "--reason"}, {"reload", "--reason"},
+			{"bypass", "on", "--reason"}, {"ban", "203.0.113.7", "--reason"}, {"unban", "203.0.113.7", "--reason"},
+			{"detach", "--yes", "--reason"}} {
 			s.want(exitUsage, append(args, reason)...)
 			safeOutput(t, strings.Join(args, " "), s.stderr)
 		}

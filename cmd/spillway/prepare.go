@@ -21,7 +21,8 @@ import (
 // connections. The module is loaded for services whose sockets are elsewhere; by itself it tracks nothing.
 func (a *app) prepareConntrack() {
 	host, err := config.LoadHost(a.config)
-	if err == nil && slices.ContainsFunc(host.Services, func(s config.Service) bool { return !s.Local && s.AsksConntrack() }) {
+	if err == nil &&
+		slices.ContainsFunc(host.Services, func(s config.Service) bool { return !s.Local && s.AsksConntrack() }) {
 		_ = exec.Command("modprobe", "-q", "nf_conntrack").Run() // it may be built in, or there
 	}
 	if err := loader.PrepareConntrack(a.places().Pins); err != nil {

@@ -33,10 +33,13 @@ func TestReaderWhoLeaves(t *testing.T) {
 	a := startAgent(s)
 	var many []api.Event
 	for range 5000 { // more than a pipe holds
-		many = append(many, api.Event{Envelope: api.NewEnvelope(), Time: now, Source: "203.0.113.7", SourcePort: 9, Service: "web", Reason: "no_match", Verdict: "pass"})
+		many = append(many,
+			api.Event{Envelope: api.NewEnvelope(), Time: now, Source: "203.0.113.7", SourcePort: 9, Service: "web",
+				Reason: "no_match", Verdict: "pass"})
 	}
 	a.answer("GET /v1/events", many)
-	for _, args := range [][]string{{"events"}, {"events", "-o", "json"}, {"config", "schema", "host"}, {"completion", "bash"}} {
+	for _, args := range [][]string{{"events"}, {"events", "-o", "json"}, {"config", "schema", "host"},
+		{"completion", "bash"}} {
 		reader, writer, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
@@ -110,7 +113,8 @@ func hold(dir string) int {
 // The exit codes reach the shell.
 func TestExitCodesOfTheProcess(t *testing.T) {
 	s := newShell(t)
-	for args, want := range map[string]int{"version": exitOK, "nonsense": exitUsage, "reload": exitNoAgent, "config check none": exitError} {
+	for args, want := range map[string]int{"version": exitOK, "nonsense": exitUsage, "reload": exitNoAgent,
+		"config check none": exitError} {
 		err := s.spillway(strings.Fields(args)...).Run()
 		got := 0
 		var exit *exec.ExitError

@@ -24,7 +24,8 @@ func TestRollbackWithoutAgent(t *testing.T) {
 	s.want(exitError, "rollback")
 	s.wantErr("spillway bypass on")
 	entries, _, err := state.ReadHistory(s.dir+"/state", 0)
-	if err != nil || len(entries) != 1 || entries[0].Verb != "rollback" || entries[0].Reason != "drill" || entries[0].Number != 1 {
+	if err != nil || len(entries) != 1 || entries[0].Verb != "rollback" || entries[0].Reason != "drill" ||
+		entries[0].Number != 1 {
 		t.Errorf("history is %+v, %v", entries, err)
 	}
 }
@@ -147,7 +148,8 @@ func TestRecordFollowsWithoutAgent(t *testing.T) {
 	})
 	s.want(exitOK, "rollback", "--reason", "drill")
 	r := load(nil)
-	if r.Applied.Digest != digests[1] || r.LastKnownGood.Digest != digests[1] || r.Confirm != nil || !r.BakeUntil.IsZero() {
+	if r.Applied.Digest != digests[1] || r.LastKnownGood.Digest != digests[1] || r.Confirm != nil ||
+		!r.BakeUntil.IsZero() {
 		t.Errorf("a reboot would bring back %+v (applied %+v, candidate %+v)", r.LastKnownGood, r.Applied, r.Confirm)
 	}
 	if len(r.Quarantine) != 1 || r.Quarantine[0].Digest != digests[2] || r.Quarantine[0].Reason != "drill" {

@@ -167,7 +167,8 @@ func (a *app) places() offline.Places {
 		p := offline.Locate(a.config)
 		a.located = &p
 		if p.Problem != nil {
-			fmt.Fprintf(a.stderr, "spillway: %s cannot be used as it is (spillway config check %s); taking socket %s and pins %s\n",
+			fmt.Fprintf(a.stderr,
+				"spillway: %s cannot be used as it is (spillway config check %s); taking socket %s and pins %s\n",
 				a.config, a.config, p.Socket, p.Pins)
 		}
 	}

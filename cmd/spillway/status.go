@@ -71,7 +71,8 @@ func ofOlder(st *api.Status) {
 	st.State, st.Says = api.StateUnknown, fmt.Sprintf("UNKNOWN: the agent (%s) is of another version and does not say; "+
 		"restart it: systemctl restart spillway.", st.Agent.Version)
 	if st.Bypass.Active {
-		st.State, st.Says = api.StateBypassed, "BYPASS IS ON: the agent is of another version, and says that everything passes."
+		st.State, st.Says = api.StateBypassed,
+			"BYPASS IS ON: the agent is of another version, and says that everything passes."
 	}
 }
 

@@ -23,7 +23,8 @@ func TestStatusScreens(t *testing.T) {
 		code int
 	}{
 		{"status-enforce", nil, nil, exitOK},
-		{"status-service-bypass", func(r *view.Reading) { r.Services[2] = loader.In(25*time.Minute + time.Second/2) }, nil, exitDegraded},
+		{"status-service-bypass", func(r *view.Reading) { r.Services[2] = loader.In(25*time.Minute + time.Second/2) }, nil,
+			exitDegraded},
 		{"status-observe", func(r *view.Reading) { r.Control.Mode = bpf.ModeObserve }, func(st *api.Status) {
 			for i, p := range st.Packets {
 				if p.Verdict == "drop" {
@@ -45,8 +46,9 @@ func TestStatusScreens(t *testing.T) {
 		}, exitOK},
 		{"status-foreign", func(r *view.Reading) {
 			r.Interfaces[0].Device.Programs[0].ID = 9
-			r.Attach["eth0"] = api.Problem{Code: "attach", Message: "attach to eth0: another XDP program is attached: program \"xdp_filter\", id 9: it is left alone; take it off with the tool that put it there",
-				Fix: "remove the other XDP program, or take the interface out of the host file; Spillway never replaces it"}
+			r.Attach["eth0"] = api.Problem{Code: "attach",
+				Message: "attach to eth0: another XDP program is attached: program \"xdp_filter\", id 9: it is left alone; take it off with the tool that put it there",
+				Fix:     "remove the other XDP program, or take the interface out of the host file; Spillway never replaces it"}
 		}, func(st *api.Status) { st.Agent.State = api.StateUnprotected }, exitDegraded},
 		{"status-unprotected", func(r *view.Reading) { r.Interfaces[0].Device.Programs = nil }, func(st *api.Status) {
 			st.Mode, st.Control, st.Generations, st.Packets, st.LastKnownGood = "", nil, nil, nil, nil
@@ -55,9 +57,10 @@ func TestStatusScreens(t *testing.T) {
 		{"status-pins", func(r *view.Reading) { r.Heartbeat, r.Agent = 310*time.Second, view.Absent }, func(st *api.Status) {
 			st.Source, st.Agent, st.LastKnownGood, st.MaxMode = api.SourcePins, nil, nil, ""
 		}, exitDegraded},
-		{"status-hung", func(r *view.Reading) { r.Heartbeat, r.Agent, r.AgentPID = 310*time.Second, view.Hung, 812 }, func(st *api.Status) {
-			st.Source, st.Agent, st.LastKnownGood, st.MaxMode = api.SourcePins, nil, nil, ""
-		}, exitDegraded},
+		{"status-hung", func(r *view.Reading) { r.Heartbeat, r.Agent, r.AgentPID = 310*time.Second, view.Hung, 812 },
+			func(st *api.Status) {
+				st.Source, st.Agent, st.LastKnownGood, st.MaxMode = api.SourcePins, nil, nil, ""
+			}, exitDegraded},
 		{"status-first-day", func(r *view.Reading) {
 			r.Control.Mode, r.Control.Stable, r.Generations = bpf.ModeObserve, 0, nil
 		}, func(st *api.Status) { st.Packets, st.LastKnownGood, st.Bans = nil, nil, 0 }, exitDegraded},
@@ -91,7 +94,8 @@ func TestStatusJSONIsWhatTheAgentSaid(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.stdout), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.SchemaVersion != api.SchemaVersion || got.Generations[1].Number != 12 || got.Generations[1].Digest != digest(0xa0) {
+	if got.SchemaVersion != api.SchemaVersion || got.Generations[1].Number != 12 ||
+		got.Generations[1].Digest != digest(0xa0) {
 		t.Errorf("status is %+v", got)
 	}
 }
@@ -122,7 +126,8 @@ func TestColour(t *testing.T) {
 		if got := strings.Contains(s.stdout, escape); got != c.want {
 			t.Errorf("%s: colour %t, want %t", c.name, got, c.want)
 		}
-		plain := strings.NewReplacer("\x1b[0m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[1;31m", "", "\x1b[1m", "").Replace(s.stdout)
+		plain := strings.NewReplacer("\x1b[0m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[1;31m", "", "\x1b[1m",
+			"").Replace(s.stdout)
 		golden(t, "status-enforce", plain)
 	}
 }

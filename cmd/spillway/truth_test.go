@@ -116,7 +116,8 @@ func (k *readKernel) DeviceByIndex(index int) (loader.Device, error) {
 
 // sentences are the commands whose words depend on the state. Each runs in a state of its own.
 var sentences = [][]string{
-	{"status"}, {"bypass", "on"}, {"bypass", "on", "--for", "30m"}, {"bypass", "off"}, {"bypass", "on", "--service", "shop"}, {"bypass", "off", "--service", "shop"},
+	{"status"}, {"bypass", "on"}, {"bypass", "on", "--for", "30m"}, {"bypass", "off"},
+	{"bypass", "on", "--service", "shop"}, {"bypass", "off", "--service", "shop"},
 	{"rollback"}, {"rollback", "--to", "observe"}, {"rollback", "--to", "empty"},
 	{"unban", "203.0.113.7"}, {"unban", "198.51.100.9"}, {"bans"}, {"verify"},
 }
@@ -139,7 +140,8 @@ func TestA17TrueWords(t *testing.T) {
 			}
 			now := m // as it was changed
 			now.Bans = after.Idle == ""
-			if wrong := viewtest.FragmentWords(k.r, now, strings.Join(strings.Fields(text), " ")); wrong != "" && args[0] != "rollback" {
+			if wrong := viewtest.FragmentWords(k.r, now, strings.Join(strings.Fields(text), " ")); wrong != "" &&
+				args[0] != "rollback" {
 				t.Errorf("%s: spillway %s: %s", m.Name, strings.Join(args, " "), wrong)
 			}
 		}
@@ -160,8 +162,8 @@ func (k *failingRoot) RootID() (uint32, error) {
 	return k.r.Root, nil
 }
 
-// A bypass that is known to reach the card is done, whatever cannot be read afterwards; of one of which it is not known the
-// command says so, and ends with 4.
+// A bypass that is known to reach the card is done, whatever cannot be read afterwards; of one of which it is not known
+// the command says so, and ends with 4.
 func TestBypassIsKnownToReachTheCard(t *testing.T) {
 	for reads, want := range []struct {
 		code int
@@ -173,7 +175,8 @@ func TestBypassIsKnownToReachTheCard(t *testing.T) {
 		}
 		code := s.run("bypass", "on")
 		text := strings.Join(strings.Fields(s.stdout+s.stderr), " ")
-		if code != want.code || !strings.Contains(text, want.says) || !strings.Contains(text, "the pinned root program cannot be read: ") || !k.r.Bypass.Active() {
+		if code != want.code || !strings.Contains(text, want.says) ||
+			!strings.Contains(text, "the pinned root program cannot be read: ") || !k.r.Bypass.Active() {
 			t.Errorf("read %d times: exit %d, bypass %t: %s", reads, code, k.r.Bypass.Active(), text)
 		}
 	}
@@ -247,8 +250,10 @@ func untrue(m viewtest.Mode, command, text string, before, after view.Verdict) (
 	known := after.State != "unknown" && len(after.Unknown) == 0
 	blocks := after.Idle == "" && known
 	for _, say := range strings.Split(text, "everything passes")[1:] {
-		restricted := strings.HasPrefix(say, " there") || strings.HasPrefix(say, " on eth") || strings.HasPrefix(say, " after")
-		if !restricted && (blocks || !known) && !strings.Contains(text, "; in ") && !strings.Contains(text, "where the pins reach") {
+		restricted := strings.HasPrefix(say, " there") || strings.HasPrefix(say, " on eth") ||
+			strings.HasPrefix(say, " after")
+		if !restricted && (blocks || !known) && !strings.Contains(text, "; in ") &&
+			!strings.Contains(text, "where the pins reach") {
 			bad("everything passes, and %q", after.Says)
 		}
 	}
@@ -263,7 +268,8 @@ func untrue(m viewtest.Mode, command, text string, before, after view.Verdict) (
 	if strings.Contains(text, "only bans block") && after.Idle != "" {
 		bad("bans do not block: %s", after.Idle)
 	}
-	if strings.Contains(text, "is judged again") && !strings.Contains(text, "; nothing is blocked") && !strings.Contains(text, "; only bans block") && after.BundleIdle != "" {
+	if strings.Contains(text, "is judged again") && !strings.Contains(text, "; nothing is blocked") &&
+		!strings.Contains(text, "; only bans block") && after.BundleIdle != "" {
 		bad("judged again, and not that nothing comes of it: %s", after.BundleIdle)
 	}
 	if strings.Contains(text, "no agent runs") && m.Name == "a hung agent" {
@@ -286,7 +292,8 @@ func untrue(m viewtest.Mode, command, text string, before, after view.Verdict) (
 // A host file that somebody names and that is not there is an error: the defaults would be another Spillway's.
 func TestA17NamedHostFileIsMissing(t *testing.T) {
 	s := newShell(t)
-	for _, args := range [][]string{{"status"}, {"bypass", "on"}, {"detach", "--yes"}, {"config", "check", s.hostFile}, {"doctor"}, {"reload"}} {
+	for _, args := range [][]string{{"status"}, {"bypass", "on"}, {"detach", "--yes"}, {"config", "check", s.hostFile},
+		{"doctor"}, {"reload"}} {
 		s.want(exitError, append([]string{"--config", s.dir + "/none.yaml"}, args...)...)
 		s.wantErr("there is no host file DIR/none.yaml, which --config names; nothing was done")
 	}
@@ -310,20 +317,27 @@ func TestA3MissingPinsAreNoPass(t *testing.T) {
 		code map[string]int
 	}{
 		{"nothing is attached", func() (*offline.Cards, error) { return &offline.Cards{}, nil },
-			map[string]string{"status": "nothing of Spillway runs here, so everything passes", "bypass on": "no program is attached to an interface"},
-			map[string]int{"status": exitNoAgent, "bypass on": exitNoAgent, "rollback": exitNoAgent, "detach --yes": exitNoAgent}},
+			map[string]string{"status": "nothing of Spillway runs here, so everything passes",
+				"bypass on": "no program is attached to an interface"},
+			map[string]int{"status": exitNoAgent, "bypass on": exitNoAgent, "rollback": exitNoAgent,
+				"detach --yes": exitNoAgent}},
 		{"another user", func() (*offline.Cards, error) {
 			return &offline.Cards{Devices: on(9), Failed: map[uint32]error{9: denied}}, nil
 		}, map[string]string{"status": "UNKNOWN: another program (id 9) is attached to eth0, and it cannot be read from here",
 			"bypass on": "run as root: sudo spillway status", "rollback": "UNKNOWN", "detach --yes": "nothing was detached"},
-			map[string]int{"status": exitDegraded, "bypass on": exitError, "rollback": exitNoAgent, "detach --yes": exitNoAgent}},
+			map[string]int{"status": exitDegraded, "bypass on": exitError, "rollback": exitNoAgent,
+				"detach --yes": exitNoAgent}},
 		{"root, and it is Spillway's", func() (*offline.Cards, error) {
 			return &offline.Cards{Devices: on(9), Roots: map[uint32]offline.Root{9: &cardRoot{}}}, nil
-		}, map[string]string{"status": "its bypass is off, so it may block", "bypass on": "bypass is on: everything passes on eth0, until", "detach --yes": "nothing was detached"},
+		},
+			map[string]string{"status": "its bypass is off, so it may block",
+				"bypass on": "bypass is on: everything passes on eth0, until", "detach --yes": "nothing was detached"},
 			map[string]int{"status": exitDegraded, "bypass on": exitOK, "detach --yes": exitNoAgent}},
 		{"root, and it is another's", func() (*offline.Cards, error) {
 			return &offline.Cards{Devices: on(9), Failed: map[uint32]error{9: &loader.NotOurs{ID: 9, Name: "xdp_filter"}}}, nil
-		}, map[string]string{"status": `program "xdp_filter", id 9, is not Spillway's`, "bypass on": "what is attached is another's"},
+		},
+			map[string]string{"status": `program "xdp_filter", id 9, is not Spillway's`,
+				"bypass on": "what is attached is another's"},
 			map[string]int{"status": exitNoAgent, "bypass on": exitNoAgent}},
 		{"netlink does not answer", func() (*offline.Cards, error) { return nil, errors.New("netlink: no buffer space") },
 			map[string]string{"status": "is not known: netlink: no buffer space", "bypass on": "is not known: netlink"},
@@ -338,7 +352,8 @@ func TestA3MissingPinsAreNoPass(t *testing.T) {
 				if !strings.Contains(text, c.want[command]) {
 					t.Errorf("it lacks %q:\n%s", c.want[command], text)
 				}
-				if strings.Contains(text, "everything passes") && c.name != "nothing is attached" && !strings.Contains(text, "everything passes on eth0") ||
+				if strings.Contains(text, "everything passes") && c.name != "nothing is attached" &&
+					!strings.Contains(text, "everything passes on eth0") ||
 					strings.Contains(text, "detached from") || strings.Contains(text, "xdp off") {
 					t.Errorf("that was not read:\n%s", text)
 				}

@@ -79,7 +79,8 @@ func TestHelp(t *testing.T) {
 	visit(a.newRoot())
 	s.want(exitOK, "help", "exit-codes")
 	golden(t, "help-exit-codes", s.stdout)
-	for _, name := range []string{"plan", "apply", "status", "verify", "doctor", "bypass", "rollback", "detach", "confirm", "reload", "ban", "unban", "bans", "events"} {
+	for _, name := range []string{"plan", "apply", "status", "verify", "doctor", "bypass", "rollback", "detach", "confirm",
+		"reload", "ban", "unban", "bans", "events"} {
 		s.want(exitOK, name, "--help")
 		s.wantOut("Exit code")
 	}
@@ -92,7 +93,8 @@ func TestCompletionKnowsLiveObjects(t *testing.T) {
 		return s.stdout
 	}
 	// Without an agent the services are those of the host file.
-	if got := complete("bypass", "on", "--service", ""); !strings.Contains(got, "web\n") || !strings.Contains(got, "shop\n") {
+	if got := complete("bypass", "on", "--service", ""); !strings.Contains(got, "web\n") ||
+		!strings.Contains(got, "shop\n") {
 		t.Errorf("services by the host file: %q", got)
 	}
 	a := startAgent(s)
@@ -101,7 +103,8 @@ func TestCompletionKnowsLiveObjects(t *testing.T) {
 	st.Services[0].Name = "live"
 	a.answer("GET /v1/status", st)
 	a.answer("GET /v1/bans", &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{{Prefix: "203.0.113.7/32"}}})
-	if got := complete("bypass", "on", "--service", ""); !strings.Contains(got, "live\n") || strings.Contains(got, "shop\n") {
+	if got := complete("bypass", "on", "--service", ""); !strings.Contains(got, "live\n") ||
+		strings.Contains(got, "shop\n") {
 		t.Errorf("services by the agent: %q", got)
 	}
 	if got := complete("unban", ""); !strings.Contains(got, "203.0.113.7/32\n") {

@@ -104,7 +104,8 @@ func (r RawJA4) JA4() JA4 {
 
 // Stable returns the stable JA4.
 func (r RawJA4) Stable() JA4 {
-	r.extensions = slices.DeleteFunc(slices.Clone(r.extensions), func(e string) bool { return slices.Contains(volatileExtensions, e) })
+	r.extensions = slices.DeleteFunc(slices.Clone(r.extensions),
+		func(e string) bool { return slices.Contains(volatileExtensions, e) })
 	r.a = r.a[:6] + digits(r.extensionCount()) + r.a[8:]
 	return r.JA4()
 }

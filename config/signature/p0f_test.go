@@ -43,13 +43,21 @@ func TestParseP0FRefuses(t *testing.T) {
 		value, want string
 	}{
 		{0, "5", "IP version"}, {0, "", "IP version"}, {0, "46", "IP version"}, {0, "6", "are IPv4's"},
-		{1, "0", "is none"}, {1, "256", "over 255"}, {1, "200+56", "is none"}, {1, "64+?", "nobody knows"}, {1, "54+10-", "is none"}, {1, "064", "no decimal"}, {1, "", "ttl"}, {1, "64+", "distance"},
+		{1, "0", "is none"}, {1, "256", "over 255"}, {1, "200+56", "is none"}, {1, "64+?", "nobody knows"},
+		{1, "54+10-", "is none"}, {1, "064", "no decimal"}, {1, "", "ttl"}, {1, "64+", "distance"},
 		{2, "3", "multiple of 4"}, {2, "44", "over 40"}, {2, "*", "no decimal"},
 		{3, "65536", "over 65535"}, {3, "-1", "no decimal"}, {3, "99", "at least 100"}, {3, "0", "at least 100"},
-		{4, "mss*20", "scale"}, {4, "mss*0,7", "multiple"}, {4, "mss*1001,7", "over 1000"}, {4, "%1,7", "multiple"}, {4, "65536,7", "over 65535"}, {4, "mss20,7", "no decimal"}, {4, "1,256", "over 255"}, {4, "1,15", "exws"}, {4, ",7", "window"},
-		{5, "mss,eol+1,nop,ws", "nothing can follow"}, {5, "mss,sok,ts,nop,wss", "no TCP option"}, {5, "mss,ws,?2", "written mss"}, {5, "mss,ws,?256", "over 255"}, {5, "mss,ws,eol", "no TCP option"}, {5, "mss,,ws", "no TCP option"},
-		{5, "mss,sok", "a scale needs ws"}, {5, "ws", "need mss"}, {5, "mss,ws,sack,sack,sack,sack", "take 47 bytes"}, {5, "mss,ws,eol+34", "take 42 bytes"}, {5, strings.Repeat("nop,", 24) + "ws", "25 TCP options"},
-		{6, "df,df", "twice"}, {6, "fd", "no quirk"}, {6, "id+", "needs df"}, {6, "df,id-", "exclude"}, {6, "flow", "IPv6's"}, {6, "uptr+,urgf+", "exclude"}, {6, "ack-", "a SYN has none"}, {6, "exws", "above 14"}, {6, "opt+", "after eol"}, {6, "df,", "no quirk"},
+		{4, "mss*20", "scale"}, {4, "mss*0,7", "multiple"}, {4, "mss*1001,7", "over 1000"}, {4, "%1,7", "multiple"},
+		{4, "65536,7", "over 65535"}, {4, "mss20,7", "no decimal"}, {4, "1,256", "over 255"},
+		{4, "1,15", "exws"}, {4, ",7", "window"},
+		{5, "mss,eol+1,nop,ws", "nothing can follow"}, {5, "mss,sok,ts,nop,wss", "no TCP option"},
+		{5, "mss,ws,?2", "written mss"}, {5, "mss,ws,?256", "over 255"}, {5, "mss,ws,eol", "no TCP option"},
+		{5, "mss,,ws", "no TCP option"},
+		{5, "mss,sok", "a scale needs ws"}, {5, "ws", "need mss"}, {5, "mss,ws,sack,sack,sack,sack", "take 47 bytes"},
+		{5, "mss,ws,eol+34", "take 42 bytes"}, {5, strings.Repeat("nop,", 24) + "ws", "25 TCP options"},
+		{6, "df,df", "twice"}, {6, "fd", "no quirk"}, {6, "id+", "needs df"}, {6, "df,id-", "exclude"}, {6, "flow", "IPv6's"},
+		{6, "uptr+,urgf+", "exclude"}, {6, "ack-", "a SYN has none"}, {6, "exws", "above 14"}, {6, "opt+", "after eol"},
+		{6, "df,", "no quirk"},
 		{7, "1", "payload"}, {7, "", "payload"}, {7, "0:", "has 9"},
 	} {
 		with := append([]string(nil), fields...)

@@ -24,7 +24,8 @@ func ParseP0F(text string) (P0F, error) {
 	if len(parts) != 8 {
 		return s, fmt.Errorf("a p0f signature has eight fields joined by colons; this has %d", len(parts))
 	}
-	for i, read := range []func(string) error{s.readVersion, s.readTTL, s.readIPOptions, s.readMSS, s.readWindow, s.readLayout, s.readQuirks, s.readPayload} {
+	for i, read := range []func(string) error{s.readVersion, s.readTTL, s.readIPOptions, s.readMSS, s.readWindow,
+		s.readLayout, s.readQuirks, s.readPayload} {
 		if err := read(parts[i]); err != nil {
 			return s, err
 		}

@@ -14,12 +14,15 @@ func TestContextCompilesTheSameImage(t *testing.T) {
 	service := func(names ...string) *config.Host {
 		h := config.DefaultHost()
 		for i, name := range names {
-			h.Services = append(h.Services, config.Service{Name: name, Addresses: []config.Address{{}}, Port: uint16(443 + i), Kind: config.KindTLS, Local: name != "mail"})
+			h.Services = append(h.Services,
+				config.Service{Name: name, Addresses: []config.Address{{}}, Port: uint16(443 + i), Kind: config.KindTLS,
+					Local: name != "mail"})
 		}
 		h.Allowlist = []config.AllowEntry{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}
 		return h
 	}
-	b := &config.Bundle{Version: 1, Name: "b", Policy: map[string]config.Policy{config.DefaultPolicy: {Drop: 80, Reset: 95}, "mail": {Drop: 90, Reset: 100}}}
+	b := &config.Bundle{Version: 1, Name: "b",
+		Policy: map[string]config.Policy{config.DefaultPolicy: {Drop: 80, Reset: 95}, "mail": {Drop: 90, Reset: 100}}}
 	now := testNow()
 	image := func(h *HostImage) *Image {
 		t.Helper()

@@ -33,7 +33,8 @@ func TestServicesKeepTheirIDs(t *testing.T) {
 func TestEveryPlaceIsUsable(t *testing.T) {
 	var h config.Host
 	for i := range bpf.ServicesMax - 1 {
-		h.Services = append(h.Services, config.Service{Name: fmt.Sprintf("s%d", i), Port: uint16(i + 1), Addresses: []config.Address{{}}})
+		h.Services = append(h.Services,
+			config.Service{Name: fmt.Sprintf("s%d", i), Port: uint16(i + 1), Addresses: []config.Address{{}}})
 	}
 	img, err := HostFile(&h, nil, 1)
 	if err != nil {

@@ -67,7 +67,8 @@ func TestSetAddsUp(t *testing.T) {
 	if len(got) != 2 || got["t13d1516h2_*_*"] != 50 || got["t13d1516h2_8daaf6152771_*"] != 70 {
 		t.Errorf("ja4: %v", got)
 	}
-	if img.Generation().TcpSignatures != 1 || sum(places.values[0].Candidates[0].Head) != 60 || places.values[0].Candidates[1].Head != 0 {
+	if img.Generation().TcpSignatures != 1 || sum(places.values[0].Candidates[0].Head) != 60 ||
+		places.values[0].Candidates[1].Head != 0 {
 		t.Errorf("p0f: %d signatures, %+v", img.Generation().TcpSignatures, places.values[0])
 	}
 	reasons := 0

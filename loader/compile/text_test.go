@@ -42,12 +42,15 @@ func TestFormatP0F(t *testing.T) {
 		facts  bpf.TCPFacts
 		want   string
 	}{
-		{"64240:2-4-8-1-3:1460:7", bpf.TCPFacts{Version: 4, Ttl: 64, Quirks: df | id}, "4:64+0:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0"},
-		{"64800:2-4-8-1-3:1440:7", bpf.TCPFacts{Version: 6, Ttl: 52, Quirks: uint32(bpf.QuirkFlow)}, "6:52+12:0:1440:mss*45,7:mss,sok,ts,nop,ws:flow:0"},
+		{"64240:2-4-8-1-3:1460:7", bpf.TCPFacts{Version: 4, Ttl: 64, Quirks: df | id},
+			"4:64+0:0:1460:mss*44,7:mss,sok,ts,nop,ws:df,id+:0"},
+		{"64800:2-4-8-1-3:1440:7", bpf.TCPFacts{Version: 6, Ttl: 52, Quirks: uint32(bpf.QuirkFlow)},
+			"6:52+12:0:1440:mss*45,7:mss,sok,ts,nop,ws:flow:0"},
 		{"65535:::", bpf.TCPFacts{Version: 4, Ttl: 255, Quirks: uint32(bpf.QuirkPayload)}, "4:255+0:0:0:65535,0:::+"},
 		{"1024:2:1460:", bpf.TCPFacts{Version: 4, Ttl: 29, Olen: 4}, "4:29+3:4:1460:1024,0:mss::0"},
 		{"6000:2-0:1460:", bpf.TCPFacts{Version: 4, Ttl: 70, EolPad: 3}, "4:70+?:0:1460:mtu*4,0:mss,eol+3::0"},
-		{"14480:2-4-8-1-3:1460:0", bpf.TCPFacts{Version: 4, Ttl: 65}, "4:65+?:0:1460:mss*10,0:mss,sok,ts,nop,ws::0"}, // of mss less its timestamp
+		// of mss less its timestamp
+		{"14480:2-4-8-1-3:1460:0", bpf.TCPFacts{Version: 4, Ttl: 65}, "4:65+?:0:1460:mss*10,0:mss,sok,ts,nop,ws::0"},
 		{"65535:2-78-8:1400:", bpf.TCPFacts{Version: 4, Ttl: 120}, "4:120+8:0:1400:65535,0:mss,?78,ts::0"},
 		{"65535:2:1400:", bpf.TCPFacts{}, ""},
 	} {

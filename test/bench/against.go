@@ -14,9 +14,9 @@ import (
 	"strings"
 )
 
-// Two builds are compared in one run: each is a process with maps of its own, and they measure round by round in turns, so
-// that what disturbs one disturbs the other. Where the kernel puts a program's code makes some nanoseconds of difference, so
-// the other build is loaded anew for each of several loads.
+// Two builds are compared in one run: each is a process with maps of its own, and they measure round by round in turns,
+// so that what disturbs one disturbs the other. Where the kernel puts a program's code makes some nanoseconds of
+// difference, so the other build is loaded anew for each of several loads.
 
 // opponent is another build of this benchmark, which measures a round when it is asked to.
 type opponent struct {

@@ -113,7 +113,8 @@ func TestWebStaysAlive(t *testing.T) {
 			t.Errorf("%s: no visitor was served: %v", row.protection, row.visitors.Errors)
 		}
 		if row.protection != "none" && (row.crawled > 0 || row.answered > 0) {
-			t.Errorf("%s: %d requests of the crawler were served, %.0f %% of the scanner's answered", row.protection, row.crawled, 100*row.answered)
+			t.Errorf("%s: %d requests of the crawler were served, %.0f %% of the scanner's answered", row.protection,
+				row.crawled, 100*row.answered)
 		}
 	}
 }
@@ -132,10 +133,12 @@ func TestEffectsStayAlive(t *testing.T) {
 
 // Only rows that both builds have are compared.
 func TestOnlyCommonRowsAreCompared(t *testing.T) {
-	d := duel{loads: 1, rounds: 1, ours: series{"hot floor": {10, 12, 11}}, theirs: series{"hot floor": {9, 12, 12}, "hot new": {1}}}
+	d := duel{loads: 1, rounds: 1, ours: series{"hot floor": {10, 12, 11}},
+		theirs: series{"hot floor": {9, 12, 12}, "hot new": {1}}}
 	var b strings.Builder
 	d.write(&b, "A build.")
-	if want := "| hot floor | 12.0 (9.0–12.0) | 11.0 (10.0–12.0) | +0.0 (-1.0–+1.0) |"; !strings.Contains(b.String(), want) || strings.Contains(b.String(), "hot new") {
+	if want := "| hot floor | 12.0 (9.0–12.0) | 11.0 (10.0–12.0) | +0.0 (-1.0–+1.0) |"; !strings.Contains(b.String(),
+		want) || strings.Contains(b.String(), "hot new") {
 		t.Errorf("want the row %q and no other:\n%s", want, b.String())
 	}
 }

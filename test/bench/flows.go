@@ -90,8 +90,8 @@ var blockedService = netip.MustParseAddrPort("192.0.2.1:80")
 // loopback is where the real connections of the bench end.
 var loopback = netip.MustParseAddrPort("127.0.0.1:443")
 
-// connect opens real connections inside the calling thread's network namespace. Nothing was sent over them: the next byte of
-// each is its first payload.
+// connect opens real connections inside the calling thread's network namespace. Nothing was sent over them: the next
+// byte of each is its first payload.
 func (r *rig) connect(n int) error {
 	listener, err := net.Listen("tcp4", loopback.String())
 	if err != nil {

@@ -51,7 +51,8 @@ func parseOptions(args []string) (o options, err error) {
 	flags.IntVar(&o.rounds, "rounds", fullSizes.rounds, "rounds of program runs")
 	rows := flags.String("rows", "", "of the program runs, only rows that this expression finds")
 	flags.BoolVar(&o.serve, "serve", false, "measure a round of program runs for each line of standard input")
-	flags.StringVar(&o.against, "against", "", "a binary of this benchmark from another commit: compare with it, and nothing else")
+	flags.StringVar(&o.against, "against", "",
+		"a binary of this benchmark from another commit: compare with it, and nothing else")
 	flags.StringVar(&o.title, "title", "", "what the other build is")
 	flags.IntVar(&o.loads, "loads", 5, "how often both builds are loaded anew, with -against")
 	if err := flags.Parse(args); err != nil {

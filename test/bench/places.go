@@ -29,8 +29,8 @@ const (
 // betweenHellos are how many hellos of others begin between the segments of one, by row.
 var betweenHellos = []int{250, 500, 700, 1000, 2000, 5000}
 
-// placesRig is a dataplane of default capacity where what SYN and payload say is believed, so that no sockets are needed: the
-// half for what is not proven is as large as that for the rest.
+// placesRig is a dataplane of default capacity where what SYN and payload say is believed, so that no sockets are
+// needed: the half for what is not proven is as large as that for the rest.
 type placesRig struct {
 	*plane
 	places int

@@ -86,10 +86,12 @@ func (r *rig) groups(filter *xdpFilter) ([]group, error) {
 
 // wanted keeps what others are compared with, and what match finds; nil finds all.
 func wanted(s *scenario, match *regexp.Regexp) bool {
-	if match == nil || s.key == hotFloor || s.key == hotLookup || s.key == helloFloor || s.key == answerFloor || s.key == provenFloor || s.key == randomFloor || s.key == randomLookup {
+	if match == nil || s.key == hotFloor || s.key == hotLookup || s.key == helloFloor || s.key == answerFloor ||
+		s.key == provenFloor || s.key == randomFloor || s.key == randomLookup {
 		return true
 	}
-	return match.MatchString(s.key) && (s.versus == "" || match.MatchString(s.versus) || s.versus == hotLookup || s.versus == randomLookup)
+	return match.MatchString(s.key) &&
+		(s.versus == "" || match.MatchString(s.versus) || s.versus == hotLookup || s.versus == randomLookup)
 }
 
 // filterRows run xdp-filter's program in the same way.

@@ -30,11 +30,14 @@ func (r *rig) answerRows() ([]*scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := segment(answeredService, stranger, func(t *packet.TCP) { t.Flags, t.Options = packet.SYN|packet.ACK, linuxOptions() })
+	answer := segment(answeredService, stranger, func(t *packet.TCP) {
+		t.Flags, t.Options = packet.SYN|packet.ACK, linuxOptions()
+	})
 	data := segment(answeredService, stranger, func(t *packet.TCP) { t.Payload = small })
 	unspec := ^uint32(0)
 	row := func(name string, program *ebpf.Program, frame []byte) *scenario {
-		return &scenario{key: "answer " + name, name: name, program: program, frame: frame, action: unspec, floor: answerFloor, goal: forgedGoal}
+		return &scenario{key: "answer " + name, name: name, program: program, frame: frame, action: unspec,
+			floor: answerFloor, goal: forgedGoal}
 	}
 	program := c.Programs[bpf.DataplaneProgSpillwayEgress]
 	floor := row("empty program that passes", r.hot.EmptyEgress, data)
@@ -95,15 +98,20 @@ func (r *rig) provenRows() []*scenario {
 		r.proven("strange", "ClientHello, known shape", small, passed, part{0, len(small)}),
 		r.proven("shapes", "new shape", small, passed, part{0, len(small)}),
 		r.proven("shapes", "new shape: 99 ciphers, 99 extensions, 64 algorithms", largest, passed, part{0, len(largest)}),
-		r.proven("shapes", "the same, denied: checksum, socket, a block stored", deniedLargest, dropped, part{0, len(deniedLargest)}),
+		r.proven("shapes", "the same, denied: checksum, socket, a block stored", deniedLargest, dropped,
+			part{0, len(deniedLargest)}),
 		r.proven("strange", "first of two segments", large, passed, part{0, 1400}),
 		r.proven("strange", "second of two segments, known shape", large, passed, part{0, 1400}, part{1400, len(large)}),
-		r.proven("shapes", "second of two segments, new shape, denied", deniedLarge, dropped, part{0, 1400}, part{1400, len(deniedLarge)}),
-		r.proven("shapes", "the same backwards: first after second", deniedLarge, dropped, part{1400, len(deniedLarge)}, part{0, 1400}),
+		r.proven("shapes", "second of two segments, new shape, denied", deniedLarge, dropped, part{0, 1400},
+			part{1400, len(deniedLarge)}),
+		r.proven("shapes", "the same backwards: first after second", deniedLarge, dropped,
+			part{1400, len(deniedLarge)}, part{0, 1400}),
 		r.proven("strange", "in 240 records", records, passed, part{0, len(records)}),
 		r.proven("strange", "1,460 bytes of 1,735 records", every, passed, part{0, 1460}),
-		r.proven("strange", "6,000 ciphers: the last bytes of 12,000", long, passed, append(inSegments(len(long)-900), part{len(long) - 900, len(long)})...),
-		r.proven("strange", "4,000 extensions: the last bytes of 16,000", many, passed, append(inSegments(len(many)-900), part{len(many) - 900, len(many)})...),
+		r.proven("strange", "6,000 ciphers: the last bytes of 12,000", long, passed,
+			append(inSegments(len(long)-900), part{len(long) - 900, len(long)})...),
+		r.proven("strange", "4,000 extensions: the last bytes of 16,000", many, passed,
+			append(inSegments(len(many)-900), part{len(many) - 900, len(many)})...),
 	}
 	return rows
 }
@@ -124,7 +132,8 @@ func inSegments(n int) (all []part) {
 // proven is a row of one packet of each connection; those before it are sent untimed.
 func (r *rig) proven(name, what string, stream []byte, outcome bpf.Outcome, parts ...part) *scenario {
 	p := r.planes[name]
-	s := &scenario{key: "proven " + name + " " + what, name: what, program: p.root, action: actionPass, floor: provenFloor, goal: provenGoal}
+	s := &scenario{key: "proven " + name + " " + what, name: what, program: p.root, action: actionPass,
+		floor: provenFloor, goal: provenGoal}
 	if outcome == dropped {
 		s.action = actionDrop
 	}

@@ -40,7 +40,8 @@ the end.
 func (r *results) write(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString(reportHead)
-	fmt.Fprintf(&b, "Measured on %s, in %s:\n\n", r.began.UTC().Format("2 January 2006, 15:04 UTC"), r.took.Round(time.Second))
+	fmt.Fprintf(&b, "Measured on %s, in %s:\n\n", r.began.UTC().Format("2 January 2006, 15:04 UTC"),
+		r.took.Round(time.Second))
 	for _, line := range r.machine {
 		fmt.Fprintf(&b, "- %s\n", line)
 	}
@@ -106,7 +107,8 @@ func (r *results) writeTargets(b *strings.Builder) {
 	}
 	for _, t := range helloTargets {
 		if row, ok := r.row("hello " + t.row); ok {
-			add("ClientHello: "+t.row, fmt.Sprintf("≤ %.1f µs", t.ns/1000), fmt.Sprintf("%.2f µs", row.net.median/1000), row.net.median <= t.ns)
+			add("ClientHello: "+t.row, fmt.Sprintf("≤ %.1f µs", t.ns/1000), fmt.Sprintf("%.2f µs", row.net.median/1000),
+				row.net.median <= t.ns)
 		}
 	}
 	for _, e := range r.effects {
@@ -117,7 +119,8 @@ func (r *results) writeTargets(b *strings.Builder) {
 		add(e.name+": from the call until a packet met it", text, e.micros.format("%.1f")+" µs", e.micros.p90 <= limit)
 	}
 	if total := r.load.read + r.load.compile + r.load.build + r.load.publish; r.load.rows > 0 {
-		add(number(r.load.rows)+" prefixes, from the file to the published slot", "≤ 3 s", fmt.Sprintf("%.2f s", total), total <= 3)
+		add(number(r.load.rows)+" prefixes, from the file to the published slot", "≤ 3 s",
+			fmt.Sprintf("%.2f s", total), total <= 3)
 	}
 	if len(rows) == 0 {
 		return
@@ -168,8 +171,9 @@ func writeGoals(b *strings.Builder, s section) {
 			continue
 		}
 		goal := float64(row.goal.Nanoseconds())
-		rows = append(rows, []string{row.name, row.raw.nanoseconds(), row.net.nanoseconds(), fmt.Sprintf("≤ %.0f µs", goal/1000),
-			verdict(row.net.median <= goal)})
+		rows = append(rows,
+			[]string{row.name, row.raw.nanoseconds(), row.net.nanoseconds(), fmt.Sprintf("≤ %.0f µs", goal/1000),
+				verdict(row.net.median <= goal)})
 	}
 	grid(b, []string{"packet", "ns", "net", "goal", ""}, rows)
 }
@@ -193,7 +197,8 @@ func (r *results) writeLive(b *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(b, "\n## Live frames over a veth pair\n\n%s frames a round, sent and received by one thread, so the sender's work is in every number; %d denied\n"+
-		"sources are listed, packets come from all of them or from %s flows, in random order.\n", number(r.frames), listed, number(r.sizes.flows))
+		"sources are listed, packets come from all of them or from %s flows, in random order.\n", number(r.frames), listed,
+		number(r.sizes.flows))
 	var rows [][]string
 	for _, row := range r.live {
 		what := "passed to the stack, which discards them"
@@ -202,7 +207,8 @@ func (r *results) writeLive(b *strings.Builder) {
 		}
 		rows = append(rows, []string{row.name, what, row.mpps.format("%.2f"), fmt.Sprintf("%.2f %%", 100*row.lost)})
 	}
-	grid(b, []string{"program on the receiving device", "packets were", "million packets a second", "lost before it"}, rows)
+	grid(b, []string{"program on the receiving device", "packets were", "million packets a second", "lost before it"},
+		rows)
 }
 
 func (r *results) writeWeb(b *strings.Builder) {
@@ -211,7 +217,8 @@ func (r *results) writeWeb(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "\n## Visitors of a web server, with bots\n\n%s behind a veth pair; visitors open %d TLS connections a second, one request each, and give up after 2 s. Bots at 1 ×:\n"+
 		"a crawler with %d requests a second from denied prefixes, and a scanner with %s SYNs a second. Everybody shares the machine's\n"+
-		"processors, the bots too. Each setting was watched for %s.\n", r.origin, visitorRate, crawlerRate, number(scannerRate), r.webTimes.watch)
+		"processors, the bots too. Each setting was watched for %s.\n", r.origin, visitorRate, crawlerRate,
+		number(scannerRate), r.webTimes.watch)
 	var rows [][]string
 	for _, row := range r.web {
 		v := row.visitors
@@ -223,7 +230,9 @@ func (r *results) writeWeb(b *strings.Builder) {
 			milliseconds(v.P50), milliseconds(v.P99), fmt.Sprint(row.crawled), fmt.Sprintf("%.0f %%", 100*row.answered),
 			fmt.Sprintf("%.0f %%", 100*row.busy)})
 	}
-	grid(b, []string{"bots", "protection", "visitors served", "p50 ms", "p99 ms", "crawler served", "SYNs answered", "processors busy"}, rows)
+	grid(b,
+		[]string{"bots", "protection", "visitors served", "p50 ms", "p99 ms", "crawler served", "SYNs answered",
+			"processors busy"}, rows)
 	b.WriteString("\nThe nftables set stands at the ingress hook and is told the scanner's prefixes; Spillway finds the scanner by its fingerprint.\n")
 }
 

@@ -29,7 +29,8 @@ type sizes struct {
 }
 
 var (
-	fullSizes  = sizes{flows: 100_000, connections: 1024, smallList: 10_000, largeList: 100_000, hugeList: 1_000_000, rounds: 31}
+	fullSizes = sizes{flows: 100_000, connections: 1024, smallList: 10_000, largeList: 100_000,
+		hugeList: 1_000_000, rounds: 31}
 	briefSizes = sizes{flows: 512, connections: 8, smallList: 100, largeList: 200, hugeList: 300, rounds: 2, brief: true}
 )
 

@@ -91,10 +91,13 @@ func (r *rig) randomRows() []*scenario {
 	data, syn := segment(visitor, service, nil), synFrame(newcomer, service)
 	known, none := bpf.Reason(bpf.ReasonKnownFlow), bpf.Reason(bpf.ReasonNoMatch)
 	rows := []*scenario{
-		r.fedWith("flows", &scenario{name: "empty XDP_PASS program", program: r.compare.EmptyPass, frame: data, action: actionPass}),
-		r.fedWith("flows", &scenario{name: "comparison: parse, one LRU lookup", program: r.compare.OneLookup, frame: data, action: actionPass}),
+		r.fedWith("flows",
+			&scenario{name: "empty XDP_PASS program", program: r.compare.EmptyPass, frame: data, action: actionPass}),
+		r.fedWith("flows",
+			&scenario{name: "comparison: parse, one LRU lookup", program: r.compare.OneLookup, frame: data, action: actionPass}),
 		r.fedWith("flows", r.on("base", "established, pass", data, known, passed)).against(randomLookup),
-		r.fedWith("flows", r.on("base", "established, blocked", segment(visitor, blockedService, nil), known, dropped)).against(randomLookup),
+		r.fedWith("flows", r.on("base", "established, blocked", segment(visitor, blockedService, nil), known, dropped)).
+			against(randomLookup),
 		r.fedWith("anywhere", r.on("bare", "SYN, pass, no features", syn, none, passed)),
 		r.fedWith("anywhere", r.on("base", fmt.Sprintf("SYN, pass, %s prefixes", number(r.smallList)), syn, none, passed)),
 		r.fedWith("anywhere", r.on("large", fmt.Sprintf("SYN, pass, %s prefixes", number(r.largeList)), syn, none, passed)),
@@ -111,8 +114,9 @@ func (r *rig) randomRows() []*scenario {
 // firstPayload sends the first payload of each real connection, confirmed by its socket, and forgets the flows again.
 func (r *rig) firstPayload() *scenario {
 	p, span := r.planes["sockets"], r.parts["payloads"]
-	s := r.fedWith("payloads", r.on("sockets", fmt.Sprintf("first payload of a connection (%s sockets)", number(int(span.Count))),
-		helloFrame(visitor, loopback, 1), bpf.ReasonNoMatch, passed))
+	s := r.fedWith("payloads",
+		r.on("sockets", fmt.Sprintf("first payload of a connection (%s sockets)", number(int(span.Count))),
+			helloFrame(visitor, loopback, 1), bpf.ReasonNoMatch, passed))
 	s.after = func() error { return forgetFlows(p.flows, int(span.Count)) }
 	return s
 }
@@ -140,8 +144,10 @@ func (r *rig) lookupRows() []*scenario {
 	frame := segment(visitor, service, nil)
 	for _, l := range r.lookups {
 		n := number(l.entries)
-		exact := r.fedWith("anywhere", &scenario{name: "exact hash, " + n + " addresses", program: l.objects.ExactLookup, frame: frame, action: actionPass})
-		trie := r.fedWith("anywhere", &scenario{name: "kernel trie, " + n + " prefixes", program: l.objects.TrieLookup, frame: frame})
+		exact := r.fedWith("anywhere",
+			&scenario{name: "exact hash, " + n + " addresses", program: l.objects.ExactLookup, frame: frame, action: actionPass})
+		trie := r.fedWith("anywhere",
+			&scenario{name: "kernel trie, " + n + " prefixes", program: l.objects.TrieLookup, frame: frame})
 		trie.action = anyAction // whether the last of random packets meets a row
 		rows = append(rows, exact, trie.against(exact.key))
 	}

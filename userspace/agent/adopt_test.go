@@ -53,7 +53,8 @@ func TestAdoptionIsTriedAgain(t *testing.T) {
 			if r.machine.did("Publish") != publishes {
 				t.Error("it goes on trying")
 			}
-			if s, _ := r.Status(ctx); hasProblem(s, ledger.ProblemBans) || hasProblem(s, ledger.ProblemHost) || hasProblem(s, ledger.ProblemLKG) {
+			if s, _ := r.Status(ctx); hasProblem(s, ledger.ProblemBans) || hasProblem(s, ledger.ProblemHost) ||
+				hasProblem(s, ledger.ProblemLKG) {
 				t.Errorf("problems %v", s.Problems)
 			}
 		})

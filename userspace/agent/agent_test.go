@@ -173,7 +173,8 @@ func TestA7LapsedCandidateIsHeld(t *testing.T) {
 	r.pass(time.Second)
 	r.wantRoles("one", "", "")
 	r.wantLine("confirm held")
-	if now := r.state(); now.Confirm != nil || now.Held == nil || now.Held.Name() != "two" || r.machine.Tripped() != now.Held.Number || r.machine.Lease().Active() {
+	if now := r.state(); now.Confirm != nil || now.Held == nil || now.Held.Name() != "two" ||
+		r.machine.Tripped() != now.Held.Number || r.machine.Lease().Active() {
 		t.Errorf("record %+v, tripped %d, lease %v", now, r.machine.Tripped(), r.machine.Lease().Left())
 	}
 	_, err := r.agent.Confirm(ctx, root, "")

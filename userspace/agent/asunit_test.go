@@ -21,8 +21,8 @@ import (
 // unitID is the user and group of the agents on a real kernel. No file of the machine names it.
 const unitID = 60_017
 
-// writeUnitHost is writeHost for an agent that runs as its unit does: the host file is root's and readable, the folders of
-// state and sockets are the agent's, as StateDirectory= and RuntimeDirectory= make them.
+// writeUnitHost is writeHost for an agent that runs as its unit does: the host file is root's and readable, the folders
+// of state and sockets are the agent's, as StateDirectory= and RuntimeDirectory= make them.
 func writeUnitHost(t *testing.T, yaml, pins string) (*config.Host, string) {
 	t.Helper()
 	dir := t.TempDir()

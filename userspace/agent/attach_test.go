@@ -56,8 +56,8 @@ func TestInterfaceThatStaysAttachedIsTold(t *testing.T) {
 	}
 }
 
-// A device was renamed, or came back under its name as another one: the link is where the device is, and the name is not
-// protected.
+// A device was renamed, or came back under its name as another one: the link is where the device is, and the name is
+// not protected.
 func TestNameThatIsAnotherDevice(t *testing.T) {
 	for name, index := range map[string]int{"another": 7} {
 		t.Run(name, func(t *testing.T) {
@@ -84,8 +84,8 @@ func TestNameThatIsAnotherDevice(t *testing.T) {
 	}
 }
 
-// A20: a device that is renamed keeps its program, so it is followed: nothing is attached or detached, and status shows both
-// names. The host file may then say the new one.
+// A20: a device that is renamed keeps its program, so it is followed: nothing is attached or detached, and status shows
+// both names. The host file may then say the new one.
 func TestA20RenamedInterfaceIsFollowed(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
@@ -93,7 +93,8 @@ func TestA20RenamedInterfaceIsFollowed(t *testing.T) {
 	for range 2 { // and after a restart
 		r.pass(2 * retry.Last)
 		s, err := r.Status(ctx)
-		if err != nil || !s.Protected || s.Interfaces[0].Name != "eth0" || s.Interfaces[0].Now != "wan0" || !hasProblem(s, "renamed") {
+		if err != nil || !s.Protected || s.Interfaces[0].Name != "eth0" || s.Interfaces[0].Now != "wan0" ||
+			!hasProblem(s, "renamed") {
 			t.Errorf("%+v, %v, %v", s.Interfaces, s.Problems, err)
 		}
 		if len(r.machine.links) != 1 || r.machine.did("DetachInterface") != 0 {
@@ -108,7 +109,8 @@ func TestA20RenamedInterfaceIsFollowed(t *testing.T) {
 	}
 	r.pass(time.Minute)
 	s, err := r.Status(ctx)
-	if err != nil || hasProblem(s, "renamed") || hasProblem(s, ledger.ProblemUnnamed) || len(r.machine.links) != 1 || r.machine.lastLink != 1 || r.machine.did("DetachInterface") != 0 {
+	if err != nil || hasProblem(s, "renamed") || hasProblem(s, ledger.ProblemUnnamed) || len(r.machine.links) != 1 ||
+		r.machine.lastLink != 1 || r.machine.did("DetachInterface") != 0 {
 		t.Errorf("%+v, %v, links %v", s.Interfaces, s.Problems, r.machine.links)
 	}
 }
@@ -128,7 +130,8 @@ func TestA4LinkOfAnotherStateStays(t *testing.T) {
 	r.start()
 	r.pass(time.Minute)
 	s, err := r.Status(ctx)
-	if err != nil || !hasProblem(s, ledger.ProblemUnnamed) || r.machine.did("DetachInterface") != 0 || len(r.machine.links) != 2 {
+	if err != nil || !hasProblem(s, ledger.ProblemUnnamed) || r.machine.did("DetachInterface") != 0 ||
+		len(r.machine.links) != 2 {
 		t.Errorf("problems %v, %v; links %v", s.Problems, err, r.machine.links)
 	}
 }
@@ -180,7 +183,8 @@ func TestA4StartsAfterADetachAreNoFlaps(t *testing.T) {
 	r := newRig(t)
 	for range 2 * plane.FlapAttaches {
 		r.reboot()
-		if s, err := r.Status(ctx); err != nil || hasProblem(s, plane.CodeAttachHeld) || s.Interfaces[0].State != loader.StateAttached {
+		if s, err := r.Status(ctx); err != nil || hasProblem(s, plane.CodeAttachHeld) ||
+			s.Interfaces[0].State != loader.StateAttached {
 			t.Fatalf("%+v, %v", s.Problems, err)
 		}
 	}

@@ -20,7 +20,8 @@ func TestNoBakeWithoutDeciding(t *testing.T) {
 		decide func(*rig)
 	}{
 		{"bypass", func(r *rig) { r.machine.SetBypass(loader.DeadlineForever) }, func(r *rig) { r.machine.SetBypass(0) }},
-		{"bypass of a service", func(r *rig) { r.machine.SetServiceBypass(1, loader.DeadlineForever) }, func(r *rig) { r.machine.SetServiceBypass(1, 0) }},
+		{"bypass of a service", func(r *rig) { r.machine.SetServiceBypass(1, loader.DeadlineForever) },
+			func(r *rig) { r.machine.SetServiceBypass(1, 0) }},
 		{"observe", func(r *rig) { r.setMode("observe") }, func(r *rig) { r.setMode("enforce") }},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -22,7 +22,8 @@ func TestBypass(t *testing.T) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	s, _ := r.Status(ctx)
-	if !s.Services[0].Bypass.Active || s.Services[0].Bypass.Reason != "login" || s.Bypass.Active || s.State != api.StatePartly || s.Protected {
+	if !s.Services[0].Bypass.Active || s.Services[0].Bypass.Reason != "login" || s.Bypass.Active ||
+		s.State != api.StatePartly || s.Protected {
 		t.Errorf("%s: %+v", s.Says, s.Services)
 	}
 	if _, err := r.agent.bypass.Set(ctx, root, api.BypassRequest{On: true}); err != nil {
@@ -121,7 +122,8 @@ func TestBans(t *testing.T) {
 }
 
 func TestShort(t *testing.T) {
-	for in, want := range map[time.Duration]string{30 * time.Minute: "30m", time.Hour: "1h", 90 * time.Minute: "1h30m", 90 * time.Second: "1m30s", 10 * time.Second: "10s", 0: "0s"} {
+	for in, want := range map[time.Duration]string{30 * time.Minute: "30m", time.Hour: "1h", 90 * time.Minute: "1h30m",
+		90 * time.Second: "1m30s", 10 * time.Second: "10s", 0: "0s"} {
 		if got := api.Short(in); got != want {
 			t.Errorf("%v: got %q, want %q", in, got, want)
 		}

@@ -78,7 +78,8 @@ func TestExpiriesAreRenewed(t *testing.T) {
 			t.Errorf("compiled at %v, it is %v", c.Wall, r.clock)
 		}
 	}
-	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil { // to a bundle that was compiled before the clock was set
+	// to a bundle that was compiled before the clock was set
+	if _, err := r.release.Rollback(ctx, root, api.RollbackRequest{Reason: ""}); err != nil {
 		t.Fatal(err)
 	}
 	r.tick(false)

@@ -75,8 +75,8 @@ func TestTotalsOverRollbackRefillAndRestart(t *testing.T) {
 	}
 	look("rolled back")
 	step("counted after a rollback")
-	// The kernel counts on while no agent lives: packets and connections are its own. Matches of rules are the agent's, and
-	// begin again; what the kernel has of them was in the last agent's total.
+	// The kernel counts on while no agent lives: packets and connections are its own. Matches of rules are the agent's,
+	// and begin again; what the kernel has of them was in the last agent's total.
 	r.stop()
 	r.count(8, 2)
 	packets, connections, matches = packets+8, connections+2, 0

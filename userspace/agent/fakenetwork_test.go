@@ -42,5 +42,6 @@ func (n fakeNetwork) DeviceByIndex(index int) (loader.Device, error) {
 	if index != fakeIndex || n.renamed == "" {
 		return loader.Device{}, fmt.Errorf("look at the device with index %d: %w", index, loader.ErrNoDevice)
 	}
-	return loader.Device{Name: n.renamed, Index: index, Programs: []loader.DeviceProgram{{ID: fakeRoot, Mode: "native"}}}, nil
+	return loader.Device{Name: n.renamed, Index: index,
+		Programs: []loader.DeviceProgram{{ID: fakeRoot, Mode: "native"}}}, nil
 }

@@ -46,7 +46,8 @@ func TestKernelKillAndAdopt(t *testing.T) {
 	if err := s.child.Wait(); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
-	if a, err := k.Attachments(); err != nil || len(a) != 1 || a[0].State != loader.StateAttached || k.Control().Stable == 0 {
+	if a, err := k.Attachments(); err != nil || len(a) != 1 || a[0].State != loader.StateAttached ||
+		k.Control().Stable == 0 {
 		t.Errorf("after SIGTERM: %+v, %+v, %v", a, k.Control(), err)
 	}
 }
@@ -124,7 +125,8 @@ func TestKernelBansAndBypass(t *testing.T) {
 	}
 }
 
-// A7: a stopped agent's candidate goes back when its lease ends, and does not come back when the agent goes on. It is held.
+// A7: a stopped agent's candidate goes back when its lease ends, and does not come back when the agent goes on. It is
+// held.
 func TestKernelA7StoppedAgent(t *testing.T) {
 	s := newSite(t)
 	s.start()
@@ -191,8 +193,8 @@ func TestKernelA14BakeOfAStoppedAgent(t *testing.T) {
 	}
 }
 
-// A14: a rollback beside a stopped agent, in the middle of an apply too, is one compare-and-swap on the pins. When the agent
-// goes on it publishes nothing of what it built, and writes the rollback down.
+// A14: a rollback beside a stopped agent, in the middle of an apply too, is one compare-and-swap on the pins. When the
+// agent goes on it publishes nothing of what it built, and writes the rollback down.
 func TestKernelA14RollbackBesideAStoppedAgent(t *testing.T) {
 	const buildRows = 200_000 // it takes a while
 	s := newSite(t)

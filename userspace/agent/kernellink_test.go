@@ -63,8 +63,8 @@ func TestKernelDeviceUnderAnothersName(t *testing.T) {
 	})
 }
 
-// A20: a device that is renamed goes on blocking, and status said "everything passes"; the fix was impossible. It is followed
-// by its number, over a restart, and the host file may say the new name: the link stays the same throughout.
+// A20: a device that is renamed goes on blocking, and status said "everything passes"; the fix was impossible. It is
+// followed by its number, over a restart, and the host file may say the new name: the link stays the same throughout.
 func TestKernelA20RenamedDevice(t *testing.T) {
 	s := newSite(t)
 	s.start()
@@ -78,7 +78,8 @@ func TestKernelA20RenamedDevice(t *testing.T) {
 		t.Helper()
 		eventually(t, "the device is told under "+name, func() error {
 			st, err := s.client.Status(context.Background())
-			if err == nil && (!st.Protected || len(st.Interfaces) != 1 || st.Interfaces[0].Name != name || st.Interfaces[0].Now != now) {
+			if err == nil &&
+				(!st.Protected || len(st.Interfaces) != 1 || st.Interfaces[0].Name != name || st.Interfaces[0].Now != now) {
 				err = fmt.Errorf("%+v", st)
 			}
 			return err
@@ -172,7 +173,8 @@ func TestKernelA4TwoAgentsOnOnePinFolder(t *testing.T) {
 			}
 		}
 	}
-	if said := second(func() bool { return false }); !strings.Contains(said, fmt.Sprintf("process %d", s.child.Process.Pid)) {
+	if said := second(func() bool { return false }); !strings.Contains(said,
+		fmt.Sprintf("process %d", s.child.Process.Pid)) {
 		t.Errorf("the second agent said: %s", said)
 	}
 	if now, err := k.Attachments(); err != nil || !slices.Equal(now, before) {
@@ -188,7 +190,8 @@ func TestKernelA4TwoAgentsOnOnePinFolder(t *testing.T) {
 		t.Errorf("the lock of a killed agent is left: %s", said)
 	}
 	now, err := k.Attachments()
-	if err != nil || len(now) != 2 || !slices.ContainsFunc(now, func(at loader.Attachment) bool { return at == before[0] }) {
+	if err != nil || len(now) != 2 ||
+		!slices.ContainsFunc(now, func(at loader.Attachment) bool { return at == before[0] }) {
 		t.Errorf("links %+v, were %+v, %v", now, before, err)
 	}
 }

@@ -41,7 +41,8 @@ func TestA15QuarantineIsNotPassedByAnAllowlistLine(t *testing.T) {
 // What a host leaves out is left out when the bundle is compiled, also by a reload, and the digest stays the author's.
 func TestA15WhatWasCompiledHasADigestOfItsOwn(t *testing.T) {
 	r := newRig(t)
-	change, err := r.Apply(ctx, root, "", feedYAML("feed", "198.18.7.0/24", "198.18.8.9", "192.0.2.1", "203.0.113.4"), api.ApplyOptions{})
+	change, err := r.Apply(ctx, root, "", feedYAML("feed", "198.18.7.0/24", "198.18.8.9", "192.0.2.1", "203.0.113.4"),
+		api.ApplyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

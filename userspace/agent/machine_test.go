@@ -67,8 +67,10 @@ type machine struct {
 }
 
 func newMachine(now func() time.Time) *machine {
-	return &machine{slots: map[uint8]*loader.Image{}, hostSlots: map[uint8]*config.Host{}, links: map[string]string{}, linkIDs: map[string]uint32{}, bypass: map[uint8]loader.Deadline{},
-		bans: map[netip.Prefix]time.Time{}, hits: map[uint8]map[uint16]uint64{}, events: make(chan bpf.Event, 10), now: now, fail: map[string]error{}}
+	return &machine{slots: map[uint8]*loader.Image{}, hostSlots: map[uint8]*config.Host{}, links: map[string]string{},
+		linkIDs: map[string]uint32{}, bypass: map[uint8]loader.Deadline{},
+		bans: map[netip.Prefix]time.Time{}, hits: map[uint8]map[uint16]uint64{}, events: make(chan bpf.Event, 10), now: now,
+		fail: map[string]error{}}
 }
 
 // fake is one agent's handle of the machine.
@@ -131,8 +133,10 @@ func (m *machine) Generations() ([]loader.GenerationInfo, error) {
 	var all []loader.GenerationInfo
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		if img := m.slots[slot]; img != nil {
-			all = append(all, loader.GenerationInfo{Slot: slot, Role: m.control.Role(slot), Number: img.Number(), Digest: img.Digest(), Built: m.now(),
-				Rows: config.Counts{"rules": 2, "prefixes_v4": m.rows4}, Blocking: img.Blocking(uint64(loader.Present()))})
+			all = append(all,
+				loader.GenerationInfo{Slot: slot, Role: m.control.Role(slot), Number: img.Number(),
+					Digest: img.Digest(), Built: m.now(),
+					Rows: config.Counts{"rules": 2, "prefixes_v4": m.rows4}, Blocking: img.Blocking(uint64(loader.Present()))})
 		}
 	}
 	return all, nil
@@ -152,7 +156,9 @@ func (m *machine) Attachments() ([]loader.Attachment, error) {
 	}
 	var all []loader.Attachment
 	for name, s := range m.links {
-		all = append(all, loader.Attachment{Interface: name, Pin: name, Index: indexOf(name), Mode: "native", ProgramID: fakeRoot, LinkID: m.linkIDs[name], State: s, Here: s == loader.StateAttached})
+		all = append(all,
+			loader.Attachment{Interface: name, Pin: name, Index: indexOf(name), Mode: "native", ProgramID: fakeRoot,
+				LinkID: m.linkIDs[name], State: s, Here: s == loader.StateAttached})
 	}
 	return all, nil
 }
@@ -238,7 +244,8 @@ func (m *machine) MapUse() ([]loader.MapUse, error) {
 	if err := m.fail["MapUse"]; err != nil {
 		return nil, err
 	}
-	return []loader.MapUse{{Name: "bans", Entries: 1, Capacity: 1024, Bytes: 4096}, {Name: "flows", Entries: -1, Capacity: 262144, Bytes: 1 << 20}}, nil
+	return []loader.MapUse{{Name: "bans", Entries: 1, Capacity: 1024, Bytes: 4096},
+		{Name: "flows", Entries: -1, Capacity: 262144, Bytes: 1 << 20}}, nil
 }
 
 func (m *machine) VerifyWiring() ([]loader.Drift, error) {

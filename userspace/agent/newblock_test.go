@@ -35,7 +35,8 @@ func TestReloadAsks(t *testing.T) {
 	before := r.machine.control
 	r.writeHost(edited(t, officeLine, ""))
 	_, err := r.Reload(ctx, root, api.ReloadRequest{Ask: true})
-	if e := wantCode(t, err, api.CodeHeld); len(e.Holds) != 1 || !strings.Contains(e.Holds[0].Text, "office") || r.machine.control != before {
+	if e := wantCode(t, err, api.CodeHeld); len(e.Holds) != 1 || !strings.Contains(e.Holds[0].Text, "office") ||
+		r.machine.control != before {
 		t.Errorf("%+v, control %+v", e, r.machine.control)
 	}
 	r.wantLine("apply applied")
@@ -92,7 +93,8 @@ func TestAllowlistLineWhateverTheBundle(t *testing.T) {
 			r.writeHost(line)
 			c, err := r.Reload(ctx, root, api.ReloadRequest{})
 			after := r.machine.control
-			if err != nil || after.Host == before.Host || after.Stable != before.Stable || after.Candidate != before.Candidate || len(c.Details) < 2 {
+			if err != nil || after.Host == before.Host || after.Stable != before.Stable || after.Candidate != before.Candidate ||
+				len(c.Details) < 2 {
 				t.Errorf("%+v, %v; control %+v, was %+v", c, err, after, before)
 			}
 			r.writeHost(strings.ReplaceAll(line, "services:", "services:\n  - {name: api, port: 8443, kind: tls}"))

@@ -161,7 +161,8 @@ func upload(files ...file) (kind string, body io.ReadCloser) {
 			}
 			archive := tar.NewWriter(part)
 			for _, f := range files {
-				if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Size: f.size, Mode: 0o600}); err != nil {
+				if err := archive.WriteHeader(
+					&tar.Header{Typeflag: tar.TypeReg, Name: f.name, Size: f.size, Mode: 0o600}); err != nil {
 					return err
 				}
 				if _, err := io.CopyN(archive, &repeated{text: f.text}, f.size); err != nil {
@@ -207,7 +208,9 @@ func TestA8PeakOfUploads(t *testing.T) {
 		{"faults in a list", feed(file{text: "x\n", size: 64 * mebibyte}), api.CodeRefused, 450},
 		{"one prefix again and again", feed(file{text: "198.51.100.0/24\n", size: 34 * mebibyte}), api.CodeRefused, 700},
 		{"one line", feed(file{text: "x", size: 64 * mebibyte}), api.CodeRefused, 300},
-		{"a list as long as an upload may be", feed(file{text: "# a comment of some length, as feeds have them: nothing else is in here\n", size: 255 * mebibyte}), api.CodeRefused, 600},
+		{"a list as long as an upload may be",
+			feed(file{text: "# a comment of some length, as feeds have them: nothing else is in here\n", size: 255 * mebibyte}),
+			api.CodeRefused, 600},
 		{"a list beyond it", feed(file{text: "\n", size: 257 * mebibyte}), api.CodeTooLarge, 150},
 		{"many files", many0(5000), api.CodeTooLarge, 150},
 	} {
@@ -221,7 +224,8 @@ func TestA8PeakOfUploads(t *testing.T) {
 			for _, path := range paths {
 				kind, body := upload(row.files...)
 				status, code := p.send(path, kind, -1, body)
-				if code != row.code && !(status == 0 && row.code == api.CodeTooLarge) { // the answer may be lost to who goes on sending
+				// the answer may be lost to who goes on sending
+				if code != row.code && !(status == 0 && row.code == api.CodeTooLarge) {
 					t.Errorf("%s: status %d, code %q, want %s", path, status, code, row.code)
 				}
 				if got := p.mib(); got > row.most {
@@ -283,7 +287,8 @@ func TestA8ManyUploadsAtOnce(t *testing.T) {
 	if got := p.mib(); got > 600 || seen[api.CodeRefused] == 0 || seen[""] > 0 && seen[api.CodeBusy] == 0 {
 		t.Errorf("peak %d MiB, answers %v", got, seen)
 	}
-	if status, code := p.send("/v1/rollback", "application/json", -1, bytes.NewReader(nil)); status == 0 || code != api.CodeNoPrevious {
+	if status, code := p.send("/v1/rollback", "application/json", -1, bytes.NewReader(nil)); status == 0 ||
+		code != api.CodeNoPrevious {
 		t.Errorf("a rollback after it: status %d, %s", status, code)
 	}
 }
@@ -307,8 +312,8 @@ func TestA8PeakOfTheHostFile(t *testing.T) {
 	}
 }
 
-// A8: what lies in the state folder is read up to its limit; a file beyond it, or without a line that can be read, takes no
-// more, and the agent starts.
+// A8: what lies in the state folder is read up to its limit; a file beyond it, or without a line that can be read,
+// takes no more, and the agent starts.
 func TestA8PeakOfTheStateFolder(t *testing.T) {
 	if testing.Short() {
 		t.Skip("hundreds of MiB are written")

@@ -40,7 +40,8 @@ func waiting(t *testing.T) (*rig, *api.Rollout) {
 	r := newRig(t)
 	r.mustAsk(api.RolloutRequest{}, bundleYAML("edge"), api.RolloutDone)
 	r.mustAsk(api.RolloutRequest{}, listYAML("feed", "198.18.7.0/24", "198.18.8.0/24"), api.RolloutDone)
-	candidate := r.mustAsk(api.RolloutRequest{ConfirmSeconds: 300}, listYAML("three", "198.18.30.0/24"), api.RolloutWaiting)
+	candidate := r.mustAsk(api.RolloutRequest{ConfirmSeconds: 300},
+		listYAML("three", "198.18.30.0/24"), api.RolloutWaiting)
 	r.wantRoles("edge, feed", "edge, feed, three", "edge")
 	return r, candidate
 }
@@ -53,10 +54,12 @@ func TestQueueShowsAndRuns(t *testing.T) {
 	second := r.mustAsk(api.RolloutRequest{}, listYAML("five", "198.18.50.0/24"), api.RolloutQueued)
 	newer := r.mustAsk(api.RolloutRequest{}, listYAML("four", "198.18.41.0/24"), api.RolloutQueued)
 	s, err := r.Status(ctx)
-	if err != nil || len(s.Queue) != 2 || s.Queue[0].ID != second.ID || s.Queue[1].ID != newer.ID || !strings.Contains(s.Queue[0].Waits, "waits for its confirmation") {
+	if err != nil || len(s.Queue) != 2 || s.Queue[0].ID != second.ID || s.Queue[1].ID != newer.ID ||
+		!strings.Contains(s.Queue[0].Waits, "waits for its confirmation") {
 		t.Errorf("queue %+v, %v", s.Queue, err)
 	}
-	if old := r.rollout(first.ID); old.State != api.RolloutWithdrawn || !strings.Contains(old.Message, "rollout "+newer.ID+" of root took its place") {
+	if old := r.rollout(first.ID); old.State != api.RolloutWithdrawn ||
+		!strings.Contains(old.Message, "rollout "+newer.ID+" of root took its place") {
 		t.Errorf("the sender of the older one is told %+v", old)
 	}
 	r.pass(time.Second)
@@ -98,9 +101,11 @@ func TestQueueIsCancelled(t *testing.T) {
 // What waits is on disk: who left it there expects it to come, also after an update of the agent.
 func TestQueueOutlivesTheAgent(t *testing.T) {
 	r, candidate := waiting(t)
-	four := r.mustAsk(api.RolloutRequest{Accept: "seen", Reason: "daily"}, listYAML("four", "198.18.40.0/24"), api.RolloutQueued)
+	four := r.mustAsk(api.RolloutRequest{Accept: "seen", Reason: "daily"},
+		listYAML("four", "198.18.40.0/24"), api.RolloutQueued)
 	r.restart()
-	if ro := r.rollout(four.ID); ro.State != api.RolloutQueued || ro.Accept != "seen" || ro.Reason != "daily" || ro.By != "root" {
+	if ro := r.rollout(four.ID); ro.State != api.RolloutQueued || ro.Accept != "seen" ||
+		ro.Reason != "daily" || ro.By != "root" {
 		t.Errorf("after a restart: %+v", ro)
 	}
 	if _, err := r.release.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
@@ -162,7 +167,8 @@ func TestFastTrack(t *testing.T) {
 				t.Errorf("canary %d, lease %v", r.machine.control.Canary, r.machine.Lease().Left())
 			}
 			ro, confirm := r.rollout(candidate.ID), r.state().Confirm
-			if ro.State != api.RolloutWaiting || confirm == nil || confirm.Rollout != candidate.ID || !confirm.Deadline.Equal(candidate.Deadline) || ro.Number != confirm.Number || confirm.Number <= c.Number {
+			if ro.State != api.RolloutWaiting || confirm == nil || confirm.Rollout != candidate.ID ||
+				!confirm.Deadline.Equal(candidate.Deadline) || ro.Number != confirm.Number || confirm.Number <= c.Number {
 				t.Errorf("the candidate is %+v, record %+v", ro, confirm)
 			}
 			if r.machine.did("Publish") == 0 || len(r.state().Quarantine) != 0 {
@@ -189,7 +195,8 @@ func TestRemovalEndsACandidateOfItsName(t *testing.T) {
 	r := newRig(t)
 	r.mustAsk(api.RolloutRequest{}, bundleYAML("edge"), api.RolloutDone)
 	r.mustAsk(api.RolloutRequest{}, listYAML("feed", "198.18.7.0/24"), api.RolloutDone)
-	candidate := r.mustAsk(api.RolloutRequest{ConfirmSeconds: 300}, listYAML("feed", "198.18.7.0/24", "198.18.8.0/24"), api.RolloutWaiting)
+	candidate := r.mustAsk(api.RolloutRequest{ConfirmSeconds: 300},
+		listYAML("feed", "198.18.7.0/24", "198.18.8.0/24"), api.RolloutWaiting)
 	r.mustAsk(api.RolloutRequest{Remove: "feed"}, nil, api.RolloutDone)
 	r.wantRoles("edge", "", "edge, feed")
 	if ro := r.rollout(candidate.ID); ro.State != api.RolloutWithdrawn {
@@ -209,7 +216,8 @@ func TestReloadBesideACandidate(t *testing.T) {
 	}
 	r.wantRoles("edge, feed", "edge, feed, three", "edge")
 	ro, confirm := r.rollout(candidate.ID), r.state().Confirm
-	if ro.State != api.RolloutWaiting || confirm == nil || ro.Number != confirm.Number || confirm.Number == candidate.Number || !confirm.Deadline.Equal(candidate.Deadline) || !r.machine.Lease().Active() {
+	if ro.State != api.RolloutWaiting || confirm == nil || ro.Number != confirm.Number ||
+		confirm.Number == candidate.Number || !confirm.Deadline.Equal(candidate.Deadline) || !r.machine.Lease().Active() {
 		t.Errorf("the candidate is %+v, record %+v", ro, confirm)
 	}
 	if _, err := r.release.ConfirmRollout(ctx, root, candidate.ID, ""); err != nil {
@@ -222,7 +230,8 @@ func TestReloadBesideACandidate(t *testing.T) {
 func TestExpiriesBesideACandidate(t *testing.T) {
 	r := newRig(t)
 	r.mustAsk(api.RolloutRequest{}, bundleYAML("edge"), api.RolloutDone) // it has a rule that ends
-	candidate := r.mustAsk(api.RolloutRequest{ConfirmSeconds: 86400}, listYAML("three", "198.18.30.0/24"), api.RolloutWaiting)
+	candidate := r.mustAsk(api.RolloutRequest{ConfirmSeconds: 86400},
+		listYAML("three", "198.18.30.0/24"), api.RolloutWaiting)
 	before := r.machine.did("Build")
 	r.plane.Rows.Learn()
 	r.step(time.Hour)

@@ -167,7 +167,8 @@ func TestPlan(t *testing.T) {
 		t.Errorf("against nothing: %+v, %v", p, err)
 	}
 	r.mustApply("one", api.ApplyOptions{})
-	if p, err = r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("one")); err != nil || p.Changes || len(p.Rows) != 0 {
+	if p, err = r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("one")); err != nil ||
+		p.Changes || len(p.Rows) != 0 {
 		t.Errorf("against itself: %+v, %v", p, err)
 	}
 	p, err = r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml", Remove: "one"}, bundleYAML("two", "198.18.0.0/24"))
@@ -183,7 +184,8 @@ func TestPlan(t *testing.T) {
 	_, err = r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml", Remove: "one"}, bundleYAML("x", "198.51.100.0/24"))
 	wantCode(t, err, api.CodeRefused)
 	_, err = r.agent.release.Plan(ctx, api.PlanRequest{Name: "b.yaml"}, bundleYAML("x"))
-	if e := wantCode(t, err, api.CodeRefused); !strings.Contains(fmt.Sprint(e.Faults.List), "one and x both have a policy") {
+	if e := wantCode(t, err, api.CodeRefused); !strings.Contains(fmt.Sprint(e.Faults.List),
+		"one and x both have a policy") {
 		t.Errorf("two policies: %v", e.Faults)
 	}
 }
@@ -333,7 +335,8 @@ func TestLateChanges(t *testing.T) {
 		}
 	}
 	if r.machine.control != control || len(r.machine.bans) != bans || r.machine.Bypass().Active() {
-		t.Errorf("control %+v, was %+v; %d bans, bypass %v", r.machine.control, control, len(r.machine.bans), r.machine.Bypass().Active())
+		t.Errorf("control %+v, was %+v; %d bans, bypass %v", r.machine.control, control, len(r.machine.bans),
+			r.machine.Bypass().Active())
 	}
 	in := api.WithDeadline(ctx, time.Now().Add(time.Hour))
 	if _, err := r.release.Rollback(in, root, api.RollbackRequest{}); err != nil {

@@ -43,7 +43,8 @@ func TestReload(t *testing.T) {
 		t.Errorf("links %v, details %v", r.machine.links, c.Details)
 	}
 	s, _ := r.Status(ctx)
-	if s.State != api.StateObserving || s.Protected || !s.Interfaces[0].Decides || s.Services[1].Name != "api" || s.MaxMode != "observe" {
+	if s.State != api.StateObserving || s.Protected || !s.Interfaces[0].Decides || s.Services[1].Name != "api" ||
+		s.MaxMode != "observe" {
 		t.Errorf("%+v", s)
 	}
 	r.pass(10 * time.Minute)
@@ -65,11 +66,13 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	}{
 		{"faults", "version: 1\nports: 3\n", "", api.CodeRefused, nil},
 		{"capacity", strings.ReplaceAll(hostYAML, "prefixes_v4: 1000", "prefixes_v4: 2000"), "", api.CodeRefused, nil},
-		{"attach mode", strings.ReplaceAll(hostYAML, "{name: eth0}", "{name: eth0, attach: generic}"), "", api.CodeRefused, nil},
+		{"attach mode", strings.ReplaceAll(hostYAML, "{name: eth0}", "{name: eth0, attach: generic}"), "",
+			api.CodeRefused, nil},
 		{"second interface", two, "Attach eth2", api.CodeRefused, loader.ErrForeignProgram},
 		{"host", two, "BuildHost", "", errors.New("no memory")},
 		{"bundle", two, "Build", "", unix.ENOMEM},
-		{"bundle for a new service", strings.ReplaceAll(two, "name: dns", "name: api"), "Build", api.CodeRefused, loader.ErrCapacity},
+		{"bundle for a new service", strings.ReplaceAll(two, "name: dns", "name: api"), "Build",
+			api.CodeRefused, loader.ErrCapacity},
 		{"publish", two, "Publish", "", errors.New("conflict")},
 	} {
 		r.writeHost(row.yaml)
@@ -83,7 +86,8 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 		}
 		r.machine.fail = map[string]error{}
 		if r.machine.control != control || len(r.machine.links) != 1 || r.agent.host.Host() != r.host {
-			t.Errorf("%s: control %+v, links %v, another host file %v", row.name, r.machine.control, r.machine.links, r.agent.host.Host() != r.host)
+			t.Errorf("%s: control %+v, links %v, another host file %v", row.name, r.machine.control, r.machine.links,
+				r.agent.host.Host() != r.host)
 		}
 	}
 	r.writeHost(two)

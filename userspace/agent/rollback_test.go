@@ -19,8 +19,8 @@ func (r *rig) back(to, reason string) (*api.Change, error) {
 	return r.release.Rollback(ctx, root, api.RollbackRequest{To: to, Reason: reason})
 }
 
-// A19: doctor, init, run, apply, enforce, and then `rollback` said "no previous generation". It says where one can go, and
-// goes there.
+// A19: doctor, init, run, apply, enforce, and then `rollback` said "no previous generation". It says where one can go,
+// and goes there.
 func TestA19RollbackWithoutPrevious(t *testing.T) {
 	r := newRig(t)
 	r.setMode("observe")
@@ -30,14 +30,16 @@ func TestA19RollbackWithoutPrevious(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := r.back("", "")
-	if e := wantCode(t, err, api.CodeNoPrevious); !strings.Contains(e.Fix, "--to observe") || !strings.Contains(e.Fix, "--to empty") || !strings.Contains(e.Message, "nothing changed") {
+	if e := wantCode(t, err, api.CodeNoPrevious); !strings.Contains(e.Fix, "--to observe") ||
+		!strings.Contains(e.Fix, "--to empty") || !strings.Contains(e.Message, "nothing changed") {
 		t.Errorf("%+v", e)
 	}
 	if c, err := r.back(api.ToObserve, "drill"); err != nil || c.Outcome != api.OutcomeDone {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	for range 2 { // and after a restart
-		if s, err := r.Status(ctx); err != nil || s.Mode != "observe" || !hasProblem(s, ledger.ProblemMode) || r.role("stable") != "one" {
+		if s, err := r.Status(ctx); err != nil || s.Mode != "observe" || !hasProblem(s, ledger.ProblemMode) ||
+			r.role("stable") != "one" {
 			t.Errorf("%+v, %v", s, err)
 		}
 		r.restart()
@@ -86,14 +88,16 @@ func TestA19RollbackToAnyGeneration(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.wantRoles("four", "", "")
-	for to, code := range map[string]string{"99": api.CodeNotFound, "0": api.CodeInvalid, "nowhere": api.CodeInvalid, "-1": api.CodeInvalid} {
+	for to, code := range map[string]string{"99": api.CodeNotFound, "0": api.CodeInvalid, "nowhere": api.CodeInvalid,
+		"-1": api.CodeInvalid} {
 		_, err := r.back(to, "")
 		wantCode(t, err, code)
 	}
 	// What is previous is gone back to at once.
 	r.mustApply("five", api.ApplyOptions{})
 	builds := r.machine.did("Build")
-	if c, err := r.back(fmt.Sprint(r.state().Previous.Number), ""); err != nil || c.Name != "four" || r.machine.did("Build") != builds {
+	if c, err := r.back(fmt.Sprint(r.state().Previous.Number), ""); err != nil || c.Name != "four" ||
+		r.machine.did("Build") != builds {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
@@ -125,19 +129,23 @@ func TestA14RollbackBesideAHungAgent(t *testing.T) {
 					r.pass(time.Second)
 				}
 			}
-			r.leaveNote(state.Back{Way: state.BackGeneration, To: state.Generation{Digest: one.Digest, Number: one.Number}, Left: two.Digest}, loader.Control.Rollback)
+			r.leaveNote(state.Back{Way: state.BackGeneration, To: state.Generation{Digest: one.Digest, Number: one.Number},
+				Left: two.Digest}, loader.Control.Rollback)
 			goesOn()
 			r.wantRoles("one", "", "")
 			r.wantLine("rollback done")
-			if now := r.state(); now.Applied.Digest != one.Digest || now.Applied.By != "" && now.Applied.By == "found" || len(now.Quarantine) != 1 || now.Quarantine[0].Reason != "it hangs" {
+			if now := r.state(); now.Applied.Digest != one.Digest || now.Applied.By != "" && now.Applied.By == "found" ||
+				len(now.Quarantine) != 1 || now.Quarantine[0].Reason != "it hangs" {
 				t.Errorf("%+v, %+v", now.Applied, now.Quarantine)
 			}
 			three := r.mustApply("three", api.ApplyOptions{Confirm: time.Hour})
 			r.machine.SetTripped(three.Number)
-			r.leaveNote(state.Back{Way: state.BackCandidate, To: state.Generation{Digest: three.Digest, Number: three.Number}, Left: three.Digest}, loader.Control.Withdraw)
+			r.leaveNote(state.Back{Way: state.BackCandidate, To: state.Generation{Digest: three.Digest, Number: three.Number},
+				Left: three.Digest}, loader.Control.Withdraw)
 			goesOn()
 			r.wantRoles("one", "", "")
-			if now := r.state(); now.Confirm != nil || now.Held != nil || len(now.Quarantine) != 2 || r.machine.Lease().Active() {
+			if now := r.state(); now.Confirm != nil || now.Held != nil || len(now.Quarantine) != 2 ||
+				r.machine.Lease().Active() {
 				t.Errorf("%+v, %+v, %+v", now.Confirm, now.Held, now.Quarantine)
 			}
 			left, _ := r.store.Notes()
@@ -148,8 +156,8 @@ func TestA14RollbackBesideAHungAgent(t *testing.T) {
 	}
 }
 
-// A14: the agent was stopped in the middle of an apply: while it read the bundle, while it built it, even between its last
-// look and its store. What was asked for before somebody went back is refused.
+// A14: the agent was stopped in the middle of an apply: while it read the bundle, while it built it, even between its
+// last look and its store. What was asked for before somebody went back is refused.
 func TestA14HungInAnApply(t *testing.T) {
 	for _, confirm := range []time.Duration{0, time.Hour} {
 		for _, at := range []string{"parse", "Build", "Publish"} {
@@ -164,7 +172,8 @@ func TestA14HungInAnApply(t *testing.T) {
 			}
 			stopped := func() {
 				r.machine.during, r.agent.opts.own = nil, func() ([]netip.Addr, error) { return r.own, nil }
-				r.leaveNote(state.Back{Way: state.BackGeneration, To: state.Generation{Digest: one.Digest, Number: one.Number}, Left: two.Digest}, loader.Control.Rollback)
+				r.leaveNote(state.Back{Way: state.BackGeneration, To: state.Generation{Digest: one.Digest, Number: one.Number},
+					Left: two.Digest}, loader.Control.Rollback)
 			}
 			if at == "parse" { // the bundle is read against the host's own addresses
 				r.agent.opts.own = func() ([]netip.Addr, error) { stopped(); return r.own, nil }
@@ -182,8 +191,8 @@ func TestA14HungInAnApply(t *testing.T) {
 	}
 }
 
-// A19: a bundle of the state folder can be applied again, by the number of a generation that had it or by its digest. One
-// that lapsed needs no reason for it, one that was rolled back does.
+// A19: a bundle of the state folder can be applied again, by the number of a generation that had it or by its digest.
+// One that lapsed needs no reason for it, one that was rolled back does.
 func TestA19ApplyAStoredBundle(t *testing.T) {
 	r := newRig(t)
 	one := r.mustApply("one", api.ApplyOptions{})
@@ -195,7 +204,8 @@ func TestA19ApplyAStoredBundle(t *testing.T) {
 		}
 		return r.release.StartRollout(ctx, root, api.RolloutRequest{Stored: ref, Accept: accept, Remove: remove}, nil)
 	}
-	for _, ref := range []string{fmt.Sprint(one.Number), strings.TrimPrefix(one.Digest.String(), "sha256:")[:12], one.Digest.String()} {
+	for _, ref := range []string{fmt.Sprint(one.Number), strings.TrimPrefix(one.Digest.String(), "sha256:")[:12],
+		one.Digest.String()} {
 		if c, err := stored(ref, ""); err != nil || c.Name != "one" || c.Outcome == api.OutcomeFailed {
 			t.Errorf("%s: %+v, %v", ref, c, err)
 		}
@@ -216,8 +226,8 @@ func TestA19ApplyAStoredBundle(t *testing.T) {
 	r.wantRoles("one", "", "two")
 }
 
-// A19: "until `spillway reload`" was not true over a reboot: a host with a last-known-good bundle blocked again by itself.
-// And the problem told of a bundle that never was last-known-good, which is another way to be held.
+// A19: "until `spillway reload`" was not true over a reboot: a host with a last-known-good bundle blocked again by
+// itself. And the problem told of a bundle that never was last-known-good, which is another way to be held.
 func TestA19ObserveOutlivesAReboot(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})

@@ -28,7 +28,8 @@ func TestRolloutStates(t *testing.T) {
 		t.Helper()
 		ro := r.newest()
 		over := state != api.RolloutWaiting
-		if ro.ID != id || ro.State != state || ro.Outcome != outcome || ro.Ended.IsZero() == over || ro.Over() != over || ro.Created.IsZero() || ro.By != "root" || ro.Kind != api.RolloutApply {
+		if ro.ID != id || ro.State != state || ro.Outcome != outcome || ro.Ended.IsZero() == over || ro.Over() != over ||
+			ro.Created.IsZero() || ro.By != "root" || ro.Kind != api.RolloutApply {
 			t.Errorf("got %+v, want rollout %s, %s, %s", ro, id, state, outcome)
 		}
 	}
@@ -141,7 +142,8 @@ func TestBundlesInForce(t *testing.T) {
 	}
 	r.mustApply("one", api.ApplyOptions{})
 	l, err := r.release.Bundles(ctx)
-	if err != nil || len(l.Bundles) != 1 || l.Bundles[0].Name != "one" || l.Bundles[0].Number != 1 || !l.Bundles[0].Policy || l.Bundles[0].By != "root" {
+	if err != nil || len(l.Bundles) != 1 || l.Bundles[0].Name != "one" || l.Bundles[0].Number != 1 ||
+		!l.Bundles[0].Policy || l.Bundles[0].By != "root" {
 		t.Errorf("%+v, %v", l, err)
 	}
 	for name, code := range map[string]string{"one": api.CodeRefused, "none": api.CodeNotFound} {

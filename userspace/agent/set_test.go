@@ -109,7 +109,8 @@ func TestSetRefusals(t *testing.T) {
 	r := newRig(t)
 	r.mustAsk(api.RolloutRequest{}, bundleYAML("edge"), api.RolloutDone)
 	_, err := r.ask(api.RolloutRequest{}, bundleYAML("other"))
-	if e := wantCode(t, err, api.CodeRefused); !strings.Contains(fmt.Sprint(e.Faults.List), "edge and other both have a policy") {
+	if e := wantCode(t, err, api.CodeRefused); !strings.Contains(fmt.Sprint(e.Faults.List),
+		"edge and other both have a policy") {
 		t.Errorf("%+v", e)
 	}
 	_, err = r.ask(api.RolloutRequest{Remove: "edge"}, nil)

@@ -24,14 +24,16 @@ func TestStatusOfWhatCanBeRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(s.Problems) == 0 || s.Problems[0].Code != "kernel_read" || !strings.Contains(s.Problems[0].Message, unix.ENOMEM.Error()) || s.Problems[0].Fix == "" {
+			if len(s.Problems) == 0 || s.Problems[0].Code != "kernel_read" ||
+				!strings.Contains(s.Problems[0].Message, unix.ENOMEM.Error()) || s.Problems[0].Fix == "" {
 				t.Errorf("problems %+v", s.Problems)
 			}
 			if s.Control == nil || s.Control.Stable == 0 || s.Mode != "enforce" || s.MaxMode != "enforce" {
 				t.Errorf("what is known is not answered: %+v", s)
 			}
 			// Without these nobody knows what passes; netlink has said what is attached, whatever the links are.
-			want := map[string]string{"Generations": "UNKNOWN: the generations", "Host": "UNKNOWN: the host file", "VerifyWiring": "UNKNOWN: the wiring"}[call]
+			want := map[string]string{"Generations": "UNKNOWN: the generations", "Host": "UNKNOWN: the host file",
+				"VerifyWiring": "UNKNOWN: the wiring"}[call]
 			if s.Protected != (want == "") || (s.State == api.StateUnknown) != (want != "") {
 				t.Errorf("protected %v, state %s", s.Protected, s.State)
 			}

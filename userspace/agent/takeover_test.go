@@ -45,7 +45,8 @@ func TestA2UpgradeTakesOver(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			r := newRig(t)
 			one, two := r.mustApply("one", api.ApplyOptions{}), r.mustApply("two", api.ApplyOptions{})
-			r.upgrade(row.before(migrate.Resident{Digest: one.Digest, Number: one.Number}, migrate.Resident{Digest: two.Digest, Number: two.Number}))
+			r.upgrade(row.before(migrate.Resident{Digest: one.Digest, Number: one.Number},
+				migrate.Resident{Digest: two.Digest, Number: two.Number}))
 			if row.stable != "" {
 				r.wantRoles(row.stable, "", row.previous)
 			}
@@ -59,7 +60,8 @@ func TestA2UpgradeTakesOver(t *testing.T) {
 			entries, _, _ := r.store.History(10)
 			found := false
 			for _, e := range entries {
-				found = found || e.Verb == "upgrade" && e.Outcome == api.OutcomeDone && strings.Contains(strings.Join(e.Detail, " "), "layout")
+				found = found || e.Verb == "upgrade" && e.Outcome == api.OutcomeDone &&
+					strings.Contains(strings.Join(e.Detail, " "), "layout")
 			}
 			if !found {
 				t.Errorf("no line of the upgrade: %+v", entries)
@@ -68,8 +70,8 @@ func TestA2UpgradeTakesOver(t *testing.T) {
 	}
 }
 
-// A2: where the stable bundle cannot be built from disk the dataplane before goes on, does not take the agent for dead, and
-// status says so. When the bundle is back, the agent takes over.
+// A2: where the stable bundle cannot be built from disk the dataplane before goes on, does not take the agent for dead,
+// and status says so. When the bundle is back, the agent takes over.
 func TestA2UpgradeIsHeldWithoutTheBundle(t *testing.T) {
 	r := newRig(t)
 	one := r.mustApply("one", api.ApplyOptions{})
@@ -82,10 +84,12 @@ func TestA2UpgradeIsHeldWithoutTheBundle(t *testing.T) {
 		t.Error("it took over without the bundle")
 	}
 	s, err := r.Status(ctx)
-	if err != nil || s.Protected || !hasProblem(s, ledger.ProblemKernel) || !strings.Contains(s.Problems[0].Message, "layout 2 goes on") {
+	if err != nil || s.Protected || !hasProblem(s, ledger.ProblemKernel) ||
+		!strings.Contains(s.Problems[0].Message, "layout 2 goes on") {
 		t.Errorf("status %+v, %v", s, err)
 	}
-	if s.State != api.StateUnknown || !strings.Contains(s.Says, "another layout") || len(s.Interfaces) != 1 || s.Interfaces[0].State != loader.StateAttached || s.Interfaces[0].Decides {
+	if s.State != api.StateUnknown || !strings.Contains(s.Says, "another layout") || len(s.Interfaces) != 1 ||
+		s.Interfaces[0].State != loader.StateAttached || s.Interfaces[0].Decides {
 		t.Errorf("state %s, %q, interfaces %+v", s.State, s.Says, s.Interfaces)
 	}
 	if r.machine.Heartbeat() != 0 {

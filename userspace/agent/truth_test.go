@@ -16,14 +16,15 @@ import (
 // harmlessBundle is one whose policy never blocks.
 func harmlessBundle() api.Files {
 	files := bundleYAML("harmless")
-	files[config.BundleFile] = []byte(strings.NewReplacer("score: 100", "score: 40", "score: 90", "score: 30").Replace(string(files[config.BundleFile])))
+	files[config.BundleFile] = []byte(strings.NewReplacer("score: 100", "score: 40", "score: 90", "score: 30").
+		Replace(string(files[config.BundleFile])))
 	return files
 }
 
 var saysInForce = regexp.MustCompile(`generation \d+ is in force`)
 
-// TestA17AgentsWords asks the agent for changes in each state of its host. What it may say is derived from what the kernel
-// does: a ban that drops nothing is not "banned", a generation that blocks nobody is not "in force".
+// TestA17AgentsWords asks the agent for changes in each state of its host. What it may say is derived from what the
+// kernel does: a ban that drops nothing is not "banned", a generation that blocks nobody is not "in force".
 func TestA17AgentsWords(t *testing.T) {
 	for _, m := range []struct {
 		name        string
@@ -42,9 +43,11 @@ func TestA17AgentsWords(t *testing.T) {
 			r.machine.SetServiceBypass(2, loader.DeadlineForever)
 		}, true, false, false},
 		{"nothing behind the root program", func(r *rig) {
-			r.machine.wiring = []loader.Drift{{Where: loader.WherePrograms, Want: "the dataplane", Got: "nothing: what it would see passes"}}
+			r.machine.wiring = []loader.Drift{
+				{Where: loader.WherePrograms, Want: "the dataplane", Got: "nothing: what it would see passes"}}
 		}, false, false, false},
-		{"a lost interface", func(r *rig) { r.devices = map[string]int{"eth0": 0}; r.machine.links = map[string]string{} }, false, false, false},
+		{"a lost interface", func(r *rig) { r.devices = map[string]int{"eth0": 0}; r.machine.links = map[string]string{} },
+			false, false, false},
 		{"another program on the card", func(r *rig) { r.machine.onCard = map[string]uint32{"eth0": 9} }, false, false, true},
 	} {
 		t.Run(m.name, func(t *testing.T) {
@@ -71,7 +74,8 @@ func TestA17AgentsWords(t *testing.T) {
 				if strings.Contains(text, "only bans block") && !m.bans {
 					t.Errorf("%s says %q, and bans do not block", what, text)
 				}
-				if strings.Contains(text, "is judged again") && !m.rules && !m.unknown && !strings.Contains(text, "; nothing is blocked: ") && !strings.Contains(text, "; only bans block: ") {
+				if strings.Contains(text, "is judged again") && !m.rules && !m.unknown &&
+					!strings.Contains(text, "; nothing is blocked: ") && !strings.Contains(text, "; only bans block: ") {
 					t.Errorf("%s says %q, and not that nothing comes of it", what, text)
 				}
 				if m.unknown && len(c.Incomplete) == 0 && !strings.Contains(text, "not known") && !strings.Contains(text, "back") {
@@ -81,7 +85,8 @@ func TestA17AgentsWords(t *testing.T) {
 			c, err := r.agent.bans.Ban(ctx, root, api.BanRequest{Prefix: "198.51.100.0/24"})
 			says("ban", c, err)
 			_, err = r.agent.bans.Unban(ctx, root, "198.51.100.7", "")
-			if e := wantCode(t, err, api.CodeNotFound); !strings.Contains(e.Message+e.Fix, "198.51.100.0/24") || strings.Contains(e.Message, "is not banned") {
+			if e := wantCode(t, err, api.CodeNotFound); !strings.Contains(e.Message+e.Fix, "198.51.100.0/24") ||
+				strings.Contains(e.Message, "is not banned") {
 				t.Errorf("unban of an address inside a banned /24 says %q, fix %q", e.Message, e.Fix)
 			}
 			c, err = r.apply("one", api.ApplyOptions{})

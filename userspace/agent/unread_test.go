@@ -85,7 +85,8 @@ func TestA10StartWithARecordThatCannotBeRead(t *testing.T) {
 			for range 3 {
 				r.pass(time.Minute)
 			}
-			if s, _ = r.Status(ctx); hasProblem(s, ledger.ProblemUnread) || hasProblem(s, ledger.ProblemState) || hasProblem(s, ledger.ProblemBanDisk) {
+			if s, _ = r.Status(ctx); hasProblem(s, ledger.ProblemUnread) || hasProblem(s, ledger.ProblemState) ||
+				hasProblem(s, ledger.ProblemBanDisk) {
 				t.Errorf("%s: problems %v", what, s.Problems)
 			}
 			check := func(when string) {
@@ -97,7 +98,8 @@ func TestA10StartWithARecordThatCannotBeRead(t *testing.T) {
 				if err != nil || len(bans.Bans) != 2 || bans.Bans[0].Reason != "test" || bans.Bans[1].Reason != "test" {
 					t.Errorf("%s, %s: bans %+v, %v", what, when, bans, err)
 				}
-				if s, _ := r.Status(ctx); !s.Services[1].Bypass.Active || s.Services[1].Bypass.Reason != "drill" || s.Bypass.Reason != "panic" {
+				if s, _ := r.Status(ctx); !s.Services[1].Bypass.Active || s.Services[1].Bypass.Reason != "drill" ||
+					s.Bypass.Reason != "panic" {
 					t.Errorf("%s, %s: bypasses %+v, %+v", what, when, s.Bypass, s.Services)
 				}
 			}
@@ -109,8 +111,8 @@ func TestA10StartWithARecordThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A10: a bundle that cannot be read for a moment is not lost: after a reboot it comes back as soon as it can be read, and
-// no growth passes unjudged meanwhile.
+// A10: a bundle that cannot be read for a moment is not lost: after a reboot it comes back as soon as it can be read,
+// and no growth passes unjudged meanwhile.
 func TestA10BundleThatCannotBeRead(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.EACCES, unix.EIO, unix.EMFILE, unix.ENOMEM, unix.EINTR} {
 		r := newRig(t)

@@ -24,7 +24,8 @@ func TestKernelThatCannotBeOpened(t *testing.T) {
 	r.openErr = fmt.Errorf("load: %w", loader.ErrForeignABI)
 	r.start()
 	s, err := r.Status(ctx)
-	if err != nil || s.Protected || s.Agent.State != api.StateUnprotected || s.Problems[0].Code != ledger.ProblemKernel || s.Problems[0].Fix == "" {
+	if err != nil || s.Protected || s.Agent.State != api.StateUnprotected || s.Problems[0].Code != ledger.ProblemKernel ||
+		s.Problems[0].Fix == "" {
 		t.Fatalf("%+v, %v", s, err)
 	}
 	_, err = r.apply("two", api.ApplyOptions{})
@@ -60,7 +61,8 @@ func TestInterfacesAreAttachedWhenTheyCan(t *testing.T) {
 	r.machine.fail["Attach eth0"] = fmt.Errorf("attach: %w", loader.ErrNoDevice)
 	r.tick(false)
 	s, _ := r.Status(ctx)
-	if s.Protected || s.Interfaces[0].State != "failed" || s.Interfaces[0].Fix == "" || s.Agent.State != api.StateUnprotected {
+	if s.Protected || s.Interfaces[0].State != "failed" || s.Interfaces[0].Fix == "" ||
+		s.Agent.State != api.StateUnprotected {
 		t.Errorf("%+v", s.Interfaces)
 	}
 	tried := r.machine.did("Attach")

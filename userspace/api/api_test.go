@@ -37,11 +37,14 @@ func TestEveryCall(t *testing.T) {
 	}{
 		{"confirm 7 looks good", func() (*Change, error) { return c.Confirm(ctx, "looks good") }},
 		{"rollback ", func() (*Change, error) { return c.Rollback(ctx, "") }},
-		{"reload {Reason:new mode Ask:true}", func() (*Change, error) { return c.Reload(ctx, ReloadRequest{Reason: "new mode", Ask: true}) }},
+		{"reload {Reason:new mode Ask:true}", func() (*Change, error) {
+			return c.Reload(ctx, ReloadRequest{Reason: "new mode", Ask: true})
+		}},
 		{"bypass {On:true Service:web ForSeconds:60 Reason:r}", func() (*Change, error) {
 			return c.Bypass(ctx, BypassRequest{On: true, Service: "web", ForSeconds: 60, Reason: "r"})
 		}},
-		{"ban {Prefix:192.0.2.7 ForSeconds:1.5 Reason:}", func() (*Change, error) { return c.Ban(ctx, BanRequest{Prefix: "192.0.2.7", ForSeconds: 1.5}) }},
+		{"ban {Prefix:192.0.2.7 ForSeconds:1.5 Reason:}",
+			func() (*Change, error) { return c.Ban(ctx, BanRequest{Prefix: "192.0.2.7", ForSeconds: 1.5}) }},
 		{"end 7 mistake", func() (*Change, error) { return c.EndRollout(ctx, "7", "mistake") }},
 		{"unban 203.0.113.7 ", func() (*Change, error) { return c.Unban(ctx, "203.0.113.7", "") }},
 		{"unban 2001:db8::/64 a&b", func() (*Change, error) { return c.Unban(ctx, "2001:db8::/64", "a&b") }},
@@ -69,7 +72,8 @@ func TestEveryCall(t *testing.T) {
 	if r, err := c.Rollout(ctx, "6"); err != nil || r.State != RolloutDone || !r.Over() {
 		t.Errorf("rollout: %+v, %v", r, err)
 	}
-	if r, err := c.Remove(ctx, RolloutRequest{Remove: "feed", Reason: "stale"}); err != nil || r.ID != "8" || b.call != "apply feed" || b.files != nil {
+	if r, err := c.Remove(ctx, RolloutRequest{Remove: "feed", Reason: "stale"}); err != nil || r.ID != "8" ||
+		b.call != "apply feed" || b.files != nil {
 		t.Errorf("remove: %+v, %v, %s", r, err, b.call)
 	}
 	if r, err := c.Rules(ctx); err != nil || r.Generation != 3 {
@@ -88,7 +92,8 @@ func TestEveryCall(t *testing.T) {
 
 func TestNobodyListens(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none.sock")
-	if _, err := NewClient(path).Status(context.Background()); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), path) {
+	if _, err := NewClient(path).Status(context.Background()); !errors.Is(err, ErrUnreachable) ||
+		!strings.Contains(err.Error(), path) {
 		t.Errorf("no socket: %v", err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -211,7 +216,8 @@ func TestRawRequests(t *testing.T) {
 		}
 		err = json.NewDecoder(resp.Body).Decode(&reply)
 		_ = resp.Body.Close()
-		if err != nil || resp.StatusCode != row.status || reply.SchemaVersion != SchemaVersion || (row.status >= 400) != (reply.Error != nil) {
+		if err != nil || resp.StatusCode != row.status || reply.SchemaVersion != SchemaVersion ||
+			(row.status >= 400) != (reply.Error != nil) {
 			t.Errorf("%s %s %q: status %d, %+v, %v", row.method, row.path, row.body, resp.StatusCode, reply, err)
 		}
 	}
@@ -237,7 +243,8 @@ func TestOnlyRootAndGroupMayChange(t *testing.T) {
 	b := &backend{}
 	_, s, _ := serve(t, b)
 	for _, by := range []Caller{{UID: 1000, GID: 1000, User: "ann"}, {UID: 0}} {
-		r, err := http.NewRequestWithContext(context.WithValue(context.Background(), callerKey{}, by), "POST", "/v1/rollback", nil)
+		r, err := http.NewRequestWithContext(context.WithValue(context.Background(), callerKey{}, by),
+			"POST", "/v1/rollback", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -58,7 +58,8 @@ func (b *backend) Bundles(context.Context) (*BundleList, error) {
 }
 
 func (b *backend) Rollouts(context.Context) (*RolloutList, error) {
-	return &RolloutList{Rollouts: []Rollout{{ID: "7", State: RolloutWaiting}, {ID: "6", State: RolloutDone, Change: Change{Envelope: NewEnvelope()}}}}, nil
+	return &RolloutList{Rollouts: []Rollout{{ID: "7", State: RolloutWaiting},
+		{ID: "6", State: RolloutDone, Change: Change{Envelope: NewEnvelope()}}}}, nil
 }
 
 func (b *backend) Plan(_ context.Context, r PlanRequest, files Files) (*Plan, error) {
@@ -126,7 +127,8 @@ func serveRole(t *testing.T, b *backend, role Role, dir string) (*Client, *Serve
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := NewServer(ServerOptions{Role: role, Socket: path, Operate: filepath.Join(dir, "operate.sock"), Log: slog.New(slog.DiscardHandler)}, behind(b))
+	s := NewServer(ServerOptions{Role: role, Socket: path, Operate: filepath.Join(dir, "operate.sock"),
+		Log: slog.New(slog.DiscardHandler)}, behind(b))
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	c := NewClient(path)

@@ -26,7 +26,8 @@ func hanging(t *testing.T, b *backend) (c *Client, s *Server, wake func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = NewServer(ServerOptions{Role: RoleOperate, Socket: path, Operate: path, Log: slog.New(slog.DiscardHandler)}, behind(b))
+	s = NewServer(ServerOptions{Role: RoleOperate, Socket: path, Operate: path, Log: slog.New(slog.DiscardHandler)},
+		behind(b))
 	done := make(chan error, 1)
 	woken := false
 	t.Cleanup(func() {
@@ -41,7 +42,8 @@ func hanging(t *testing.T, b *backend) (c *Client, s *Server, wake func()) {
 	return c, s, func() { woken = true; go func() { done <- s.Serve(l) }() }
 }
 
-// A18: whoever asks an agent that hangs is told so in time, with its process; what was asked never runs, whatever the verb.
+// A18: whoever asks an agent that hangs is told so in time, with its process; what was asked never runs, whatever the
+// verb.
 func TestA18WhatWasCancelledNeverRuns(t *testing.T) {
 	b := &backend{}
 	c, s, wake := hanging(t, b)
@@ -61,7 +63,8 @@ func TestA18WhatWasCancelledNeverRuns(t *testing.T) {
 			tried[r.verb] = true
 		}
 	}
-	for _, verb := range []string{"apply", "confirm", "withdraw", "remove", "rollback", "reload", "bypass", "ban", "unban"} {
+	for _, verb := range []string{"apply", "confirm", "withdraw", "remove", "rollback", "reload",
+		"bypass", "ban", "unban"} {
 		if !tried[verb] {
 			t.Errorf("%s was not tried", verb)
 		}
@@ -114,7 +117,8 @@ func TestHungUp(t *testing.T) {
 		end  func(*net.UnixConn) error
 		want bool
 	}{
-		"waits": {func(*net.UnixConn) error { return nil }, false}, "ended its writing": {(*net.UnixConn).CloseWrite, false}, "hung up": {(*net.UnixConn).Close, true},
+		"waits": {func(*net.UnixConn) error { return nil }, false}, "ended its writing": {(*net.UnixConn).CloseWrite, false},
+		"hung up": {(*net.UnixConn).Close, true},
 	} {
 		path := filepath.Join(t.TempDir(), "s")
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
@@ -266,7 +270,8 @@ func TestLooksThroughTheReadSocket(t *testing.T) {
 	if s, err := c.Status(context.Background()); err != nil || s.Mode != "observe" {
 		t.Errorf("%+v, %v", s, err)
 	}
-	if _, err := c.Rollback(context.Background(), ""); !errors.Is(err, os.ErrPermission) || !errors.Is(err, ErrUnreachable) {
+	if _, err := c.Rollback(context.Background(), ""); !errors.Is(err, os.ErrPermission) ||
+		!errors.Is(err, ErrUnreachable) {
 		t.Errorf("a change: %v", err)
 	}
 }

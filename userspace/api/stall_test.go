@@ -33,8 +33,8 @@ func beginUpload(t *testing.T, socket string) net.Conn {
 	return conn
 }
 
-// A12: an upload that hangs, or drips, ends when it made no progress for a while; meanwhile, and with as many of them as
-// the socket takes, changes go on, and an apply waits for no upload.
+// A12: an upload that hangs, or drips, ends when it made no progress for a while; meanwhile, and with as many of them
+// as the socket takes, changes go on, and an apply waits for no upload.
 func TestA12UploadThatHangs(t *testing.T) {
 	b := &backend{}
 	c, s, path := serve(t, b)
@@ -94,7 +94,8 @@ func TestA12ReceptionsAreBounded(t *testing.T) {
 	for range s.Role.limits().receptions {
 		beginUpload(t, path)
 	}
-	for deadline := time.Now().Add(30 * time.Second); len(s.uploads.arriving) < cap(s.uploads.arriving); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().
+		Add(30 * time.Second); len(s.uploads.arriving) < cap(s.uploads.arriving); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the receptions do not begin")
 		}

@@ -14,20 +14,26 @@ import (
 
 // unsafeTexts may do something to a terminal, a log or the record.
 var unsafeTexts = map[string]string{
-	"escape": "\x1b[2J", "bell": "a\a", "newline": "a\nb", "carriage return": "fine\rbad", "tab": "a\tb", "null": "a\x00b", "delete": "a\x7f", "CSI of C1": "\u009b31m",
-	"NEL": "a\u0085b", "override": "\u202egnp.exe", "isolate": "\u2066x", "mark": "a\u200fb", "line separator": "a\u2028b", "long": strings.Repeat("é", 251),
+	"escape": "\x1b[2J", "bell": "a\a", "newline": "a\nb", "carriage return": "fine\rbad", "tab": "a\tb", "null": "a\x00b",
+	"delete": "a\x7f", "CSI of C1": "\u009b31m",
+	"NEL": "a\u0085b", "override": "\u202egnp.exe", "isolate": "\u2066x", "mark": "a\u200fb", "line separator": "a\u2028b",
+	"long": strings.Repeat("é", 251),
 }
 
-var safeTexts = []string{"", "shop lost orders", "Größe <b>&amp;</b> \\u001b \"quoted\"", "日本語", strings.Repeat("x", MaxText), "👩‍💻"}
+var safeTexts = []string{"", "shop lost orders", "Größe <b>&amp;</b> \\u001b \"quoted\"", "日本語",
+	strings.Repeat("x", MaxText), "👩‍💻"}
 
 // Every text of every request is checked, whatever the door: the fields are found by reflection.
 func TestA9EveryDoorRefusesUnsafeTexts(t *testing.T) {
 	b := &backend{}
 	c, s, _ := serve(t, b)
 	doors := map[string]any{
-		"POST /v1/rollouts": RolloutRequest{Remove: "x"}, "POST /v1/rollouts/{id}/confirm": Reasoned{}, "DELETE /v1/rollouts/{id}": Reasoned{},
-		"DELETE /v1/bundles/{name}": RolloutRequest{}, "POST /v1/rollback": RollbackRequest{}, "POST /v1/reload": ReloadRequest{},
-		"POST /v1/bypass": BypassRequest{}, "POST /v1/bans": BanRequest{}, "DELETE /v1/bans/{prefix...}": Reasoned{}, "POST /v1/plan": PlanRequest{Remove: "x"},
+		"POST /v1/rollouts": RolloutRequest{Remove: "x"}, "POST /v1/rollouts/{id}/confirm": Reasoned{},
+		"DELETE /v1/rollouts/{id}":  Reasoned{},
+		"DELETE /v1/bundles/{name}": RolloutRequest{}, "POST /v1/rollback": RollbackRequest{},
+		"POST /v1/reload": ReloadRequest{},
+		"POST /v1/bypass": BypassRequest{}, "POST /v1/bans": BanRequest{}, "DELETE /v1/bans/{prefix...}": Reasoned{},
+		"POST /v1/plan": PlanRequest{Remove: "x"},
 	}
 	tried := 0
 	for _, r := range s.routes() {
@@ -58,7 +64,8 @@ func TestA9EveryDoorRefusesUnsafeTexts(t *testing.T) {
 				}
 				b.call, b.files = "", nil
 				status, refusal := ask(t, c, method, path, string(body))
-				if status != http.StatusBadRequest || refusal.Code != CodeInvalid || b.call != "" || strings.ContainsFunc(refusal.Message, Unsafe) {
+				if status != http.StatusBadRequest || refusal.Code != CodeInvalid || b.call != "" ||
+					strings.ContainsFunc(refusal.Message, Unsafe) {
 					t.Errorf("%s, %s, %s: status %d, %+v, backend %q", r.pattern, kind.Field(i).Name, name, status, refusal, b.call)
 				}
 				tried++
@@ -108,7 +115,8 @@ func TestA9NoHTMLEscapes(t *testing.T) {
 
 func TestVisible(t *testing.T) {
 	for in, want := range map[string]string{
-		"plain é 日本": "plain é 日本", "\x1b[31m": `\u001b[31m`, "a\u202eb": `a\u202eb`, "\xff": `\xff`, "a\n": `a\u000a`, "\u009b": `\u009b`, "\ufffd": "\ufffd",
+		"plain é 日本": "plain é 日本", "\x1b[31m": `\u001b[31m`, "a\u202eb": `a\u202eb`, "\xff": `\xff`, "a\n": `a\u000a`,
+		"\u009b": `\u009b`, "\ufffd": "\ufffd",
 	} {
 		if got := Visible(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)

@@ -61,12 +61,14 @@ func TestBundleTravelsWhole(t *testing.T) {
 	if p, err := c.Plan(context.Background(), u, ""); err != nil || p.Name != u.Name {
 		t.Errorf("plan: %+v, %v", p, err)
 	}
-	for name, want := range map[string]error{"none": fs.ErrNotExist, "../bundle.yaml": fs.ErrInvalid, "lists": fs.ErrNotExist} {
+	for name, want := range map[string]error{"none": fs.ErrNotExist, "../bundle.yaml": fs.ErrInvalid,
+		"lists": fs.ErrNotExist} {
 		if _, err := b.files.Open(name); !errors.Is(err, want) {
 			t.Errorf("open %s: %v, want %v", name, err, want)
 		}
 	}
-	if info, err := fs.Stat(b.files, "lists/a.netset"); err != nil || info.Size() != int64(len(big)) || !info.Mode().IsRegular() || info.Name() != "a.netset" {
+	if info, err := fs.Stat(b.files, "lists/a.netset"); err != nil || info.Size() != int64(len(big)) ||
+		!info.Mode().IsRegular() || info.Name() != "a.netset" {
 		t.Errorf("stat: %+v, %v", info, err)
 	}
 	if _, err := Pack(filepath.Join(dir, "nothing")); !errors.Is(err, fs.ErrNotExist) {
@@ -105,7 +107,8 @@ func TestUploadRefusesWhatIsNoBundle(t *testing.T) {
 		{"outside", archive(bundle, file("../a", 1)), "no file inside"},
 		{"absolute", archive(bundle, file("/a", 1)), "no file inside"},
 		{"twice", archive(bundle, bundle), "twice"},
-		{"link", archive(bundle, tar.Header{Typeflag: tar.TypeSymlink, Name: "a", Linkname: "/etc/passwd"}), "no file inside"},
+		{"link", archive(bundle, tar.Header{Typeflag: tar.TypeSymlink, Name: "a", Linkname: "/etc/passwd"}),
+			"no file inside"},
 		{"device", archive(bundle, tar.Header{Typeflag: tar.TypeChar, Name: "a"}), "no file inside"},
 		{"large", archive(bundle, file("a", 1000)), "too large"},
 		{"cut off", io.LimitReader(archive(bundle, file("a", 600)), 1600), "unexpected EOF"},
@@ -114,7 +117,8 @@ func TestUploadRefusesWhatIsNoBundle(t *testing.T) {
 			t.Errorf("%s: %v", row.name, err)
 		}
 	}
-	files, err := readUpload(archive(tar.Header{Typeflag: tar.TypeDir, Name: "lists/"}, file("./bundle.yaml", 3), file("lists/a", 997)), 1000, noLimit)
+	files, err := readUpload(archive(tar.Header{Typeflag: tar.TypeDir, Name: "lists/"}, file("./bundle.yaml", 3),
+		file("lists/a", 997)), 1000, noLimit)
 	if err != nil || len(files) != 2 || len(files["lists/a"]) != 997 {
 		t.Errorf("as tar -c makes it: %v, %d files", err, len(files))
 	}

@@ -33,7 +33,8 @@ func TestClientReads(t *testing.T) {
 
 func TestLookWaitsForEveryBot(t *testing.T) {
 	l := look{asked: 10, bots: []tally{{asked: 4}, {asked: 3}}}
-	if !l.nothing() || !l.each(func(b tally) bool { return b.asked >= 3 }) || l.each(func(b tally) bool { return b.asked >= 4 }) {
+	if !l.nothing() || !l.each(func(b tally) bool { return b.asked >= 3 }) ||
+		l.each(func(b tally) bool { return b.asked >= 4 }) {
 		t.Errorf("look %+v", l)
 	}
 	l.bots[1].served = 1

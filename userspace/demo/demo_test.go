@@ -61,7 +61,10 @@ func TestDemo(t *testing.T) {
 		})
 		// With a browser, one of them: two cores have enough to do.
 		for _, moment := range []string{"$ spillway run &", "$ spillway reload", "No agent runs."} {
-			t.Run("interrupted at "+moment, func(t *testing.T) { t.Parallel(); testInterrupted(t, exe, moment, moment != "$ spillway reload") })
+			t.Run("interrupted at "+moment, func(t *testing.T) {
+				t.Parallel()
+				testInterrupted(t, exe, moment, moment != "$ spillway reload")
+			})
 		}
 		t.Run("broken promise", func(t *testing.T) { t.Parallel(); testBrokenPromise(t, exe) })
 		t.Run("reader leaves", func(t *testing.T) { t.Parallel(); testReaderLeaves(t, exe) })
@@ -102,7 +105,8 @@ func testWhole(t *testing.T, o Options) {
 	if o.TTY {
 		terminal(t, text, maxWidth)
 	}
-	for _, left := range []string{"without nginx, as asked", "Chromium is left out: as asked", mimicName + " is left out: as asked"} {
+	for _, left := range []string{"without nginx, as asked", "Chromium is left out: as asked",
+		mimicName + " is left out: as asked"} {
 		if o.ForceEmbedded && !strings.Contains(text, left) {
 			t.Errorf("does not say %q", left)
 		}
@@ -141,7 +145,8 @@ func testBrokenPromise(t *testing.T, exe string) {
 	if err := Run(t.Context(), Options{Out: out, Executable: script, ForceEmbedded: true}); !errors.Is(err, ErrNotHeld) {
 		t.Errorf("error %v, want %v", err, ErrNotHeld)
 	}
-	if want := "1 of 11 promises did not hold"; !strings.Contains(out.String(), want) || strings.Count(out.String(), "NO\n") != 1 {
+	if want := "1 of 11 promises did not hold"; !strings.Contains(out.String(), want) ||
+		strings.Count(out.String(), "NO\n") != 1 {
 		t.Errorf("no %q, or not one NO:\n%s", want, out)
 	}
 }
@@ -231,7 +236,8 @@ func TestSweepSparesTheLiving(t *testing.T) {
 // leftOf lists what demos and labs of a process have left: names, mounts, and processes that run a demo's agent.
 func leftOf(pid int) []string {
 	var left []string
-	for _, pattern := range []string{root + "/%d-*", root + "/.%d-*", "/run/spillway-lab/spw-%d-*", "/run/spillway-lab/.spw-%d-*", "/run/netns/spw-%d-*"} {
+	for _, pattern := range []string{root + "/%d-*", root + "/.%d-*", "/run/spillway-lab/spw-%d-*",
+		"/run/spillway-lab/.spw-%d-*", "/run/netns/spw-%d-*"} {
 		found, err := filepath.Glob(fmt.Sprintf(pattern, pid))
 		if err != nil {
 			left = append(left, err.Error())

@@ -61,7 +61,8 @@ func executable(t *testing.T) string {
 		if built.err = os.Chmod(built.dir, 0o711); built.err != nil { // a script runs it as the agent's user
 			return
 		}
-		build := exec.Command("go", "build", "-o", built.dir, "github.com/spillway/spillway/cmd/spillway", "github.com/spillway/spillway/test/support/bots/mimic")
+		build := exec.Command("go", "build", "-o", built.dir, "github.com/spillway/spillway/cmd/spillway",
+			"github.com/spillway/spillway/test/support/bots/mimic")
 		if out, err := build.CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("%w\n%s", err, out)
 		}

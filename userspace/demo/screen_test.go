@@ -16,7 +16,8 @@ import (
 func sampleAt(at time.Duration) sample {
 	return sample{at: at, act: 2, rate: 27.4, p99: 11_400 * time.Microsecond, served: 640,
 		syns: 100, answers: 0, asked: 20, pages: 0, browser: clientSample{"Chromium 156", tally{asked: 2, served: 2}},
-		bots: []clientSample{{goName, tally{asked: 4}}, {pythonName, tally{asked: 5, resets: 5}}, {mimicName, tally{asked: 4}}}}
+		bots: []clientSample{{goName, tally{asked: 4}}, {pythonName, tally{asked: 5, resets: 5}},
+			{mimicName, tally{asked: 4}}}}
 }
 
 // scene is what every golden frame shows.

@@ -21,14 +21,16 @@ const heading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->w
 
 // row prints one socket as the kernel does.
 func row(local, remote string, state State, inode int) string {
-	return fmt.Sprintf("   0: %s %s %02X 00000000:00000000 00:00000000 00000000     0        0 %d 1 0 100 0 0 10 0\n", local, remote, state, inode)
+	return fmt.Sprintf("   0: %s %s %02X 00000000:00000000 00:00000000 00000000     0        0 %d 1 0 100 0 0 10 0\n",
+		local, remote, state, inode)
 }
 
 // process adds /proc/PID with a name and the sockets it holds.
 func process(proc fstest.MapFS, pid int, name string, inodes ...int) {
 	proc[fmt.Sprintf("%d/comm", pid)] = &fstest.MapFile{Data: []byte(name + "\n")}
 	for i, inode := range inodes {
-		proc[fmt.Sprintf("%d/fd/%d", pid, i)] = &fstest.MapFile{Data: fmt.Appendf(nil, "socket:[%d]", inode), Mode: fs.ModeSymlink | 0o777}
+		proc[fmt.Sprintf("%d/fd/%d", pid, i)] = &fstest.MapFile{Data: fmt.Appendf(nil, "socket:[%d]", inode),
+			Mode: fs.ModeSymlink | 0o777}
 	}
 }
 
@@ -50,8 +52,10 @@ func edge() fstest.MapFS {
 			row("0100007F:0016", "0100007F:D431", StateEstablished, 0))},
 		"net/tcp6": {Data: []byte(heading +
 			row("00000000000000000000000000000000:01BB", "00000000000000000000000000000000:0000", StateListen, 10) +
-			row("B80D0120000000000000000001000000:0019", "00000000000000000000000000000000:0000", StateListen, 11) + // [2001:db8::1]:25
-			row("0000000000000000FFFF00000A0200C0:08AE", "0000000000000000FFFF0000087100CB:8000", StateEstablished, 12))}, // 203.0.113.8 by SSH on 2222
+			// [2001:db8::1]:25
+			row("B80D0120000000000000000001000000:0019", "00000000000000000000000000000000:0000", StateListen, 11) +
+			// 203.0.113.8 by SSH on 2222
+			row("0000000000000000FFFF00000A0200C0:08AE", "0000000000000000FFFF0000087100CB:8000", StateEstablished, 12))},
 		"net/udp": {Data: []byte(heading +
 			row("00000000:01BB", "00000000:0000", StateClose, 20) + // QUIC
 			row("0A0200C0:0035", "00000000:0000", StateClose, 21) + // DNS
@@ -86,7 +90,8 @@ func TestLookFindsServicesAndNeverSSH(t *testing.T) {
 		for _, a := range s.Addresses {
 			at = append(at, a.String())
 		}
-		got = append(got, fmt.Sprintf("%s %s %d %s local=%t; %s", s.Name, s.Kind, s.Port, strings.Join(at, ","), s.Local, s.Note))
+		got = append(got,
+			fmt.Sprintf("%s %s %d %s local=%t; %s", s.Name, s.Kind, s.Port, strings.Join(at, ","), s.Local, s.Note))
 	}
 	want := []string{
 		"web tls 443 any local=true; nginx listens here",

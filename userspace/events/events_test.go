@@ -20,7 +20,8 @@ func addressWords(text string) [4]uint32 {
 }
 
 func TestTruncatedAddresses(t *testing.T) {
-	for in, want := range map[string]string{"::ffff:198.51.100.7": "198.51.100.0/24", "2001:db8:1:2:3:4:5:6": "2001:db8:1::/48"} {
+	for in, want := range map[string]string{"::ffff:198.51.100.7": "198.51.100.0/24",
+		"2001:db8:1:2:3:4:5:6": "2001:db8:1::/48"} {
 		if got := addressText(addressWords(in), false); got != want {
 			t.Errorf("%s: got %s, want %s", in, got, want)
 		}

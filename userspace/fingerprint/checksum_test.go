@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// summed is the frame with right checksums; partial has that of the pseudo header alone, as a host leaves it to its card.
+// summed is the frame with right checksums; partial has that of the pseudo header alone, as a host leaves it to its
+// card.
 func summed(t *testing.T, frame []byte) []byte {
 	t.Helper()
 	s, why := readSegment(frame, false)
@@ -44,7 +45,8 @@ func TestChecksums(t *testing.T) {
 				frame []byte
 				want  sum
 			}{
-				"summed": {summed(t, frame), sumRight}, "partial": {partial(t, frame), sumPartial}, "forged": {forged(t, frame), sumWrong},
+				"summed": {summed(t, frame), sumRight}, "partial": {partial(t, frame), sumPartial},
+				"forged":         {forged(t, frame), sumWrong},
 				"without length": {withoutLength(frame), sumPartial},
 			} {
 				s, _ := readSegment(c.frame, false)
@@ -76,8 +78,9 @@ func TestWrongChecksumsAreLeftOut(t *testing.T) {
 			frames [][]byte
 			want   string
 		}{
-			"a fake hello":                      {[][]byte{summed(t, syn), forged(t, fake), summed(t, whole)}, whoever(t, f)},
-			"a fake half":                       {[][]byte{summed(t, syn), summed(t, data(f, 0, hello[:20])), forged(t, data(f, 20, other[20:])), summed(t, data(f, 20, hello[20:]))}, whoever(t, f)},
+			"a fake hello": {[][]byte{summed(t, syn), forged(t, fake), summed(t, whole)}, whoever(t, f)},
+			"a fake half": {[][]byte{summed(t, syn), summed(t, data(f, 0, hello[:20])),
+				forged(t, data(f, 20, other[20:])), summed(t, data(f, 20, hello[20:]))}, whoever(t, f)},
 			"nothing but a fake":                {[][]byte{summed(t, syn), forged(t, fake)}, fakes},
 			"joined by receive offload":         {[][]byte{summed(t, syn), partial(t, whole)}, whoever(t, f)},
 			"left to the card":                  {[][]byte{partial(t, syn), partial(t, whole)}, whoever(t, f)},

@@ -117,7 +117,8 @@ func readFrames(t *testing.T, more int, frames ...[]byte) (all []Connection, sum
 
 // sample is a hello of TLS 1.2 with two cipher suites, in one record.
 func sample() []byte {
-	body := slices.Concat([]byte{3, 3}, make([]byte, 32), []byte{0, 0, 4, 0x13, 1, 0xc0, 0x2f, 1, 0, 0, 4, 0x44, 0x44, 0, 0})
+	body := slices.Concat([]byte{3, 3}, make([]byte, 32),
+		[]byte{0, 0, 4, 0x13, 1, 0xc0, 0x2f, 1, 0, 0, 4, 0x44, 0x44, 0, 0})
 	message := append([]byte{clientHello, 0, 0, byte(len(body))}, body...)
 	return append([]byte{recordHandshake, 3, 1, 0, byte(len(message))}, message...)
 }
@@ -145,25 +146,35 @@ func TestWaysToSendAHello(t *testing.T) {
 			frames [][]byte
 			want   string // the reason, or the beginning of the JA4
 		}{
-			"whole":                            {[][]byte{syn, whole}, sampleHead},
-			"the first bytes count":            {[][]byte{syn, data(f, 0, hello[:n-9]), data(f, 0, other[:n-9]), data(f, n-9, hello[n-9:])}, sampleHead},
-			"four pieces, the last one first":  {[][]byte{syn, data(f, 30, hello[30:]), data(f, 20, hello[20:30]), data(f, 10, hello[10:20]), data(f, 0, hello[:10])}, sampleHead},
-			"2431":                             {[][]byte{syn, data(f, 10, hello[10:20]), data(f, 30, hello[30:]), data(f, 20, hello[20:30]), data(f, 0, hello[:10])}, sampleHead},
-			"in fragments":                     {[][]byte{syn, first, second}, "fragment"},
-			"half of it in fragments":          {[][]byte{syn, data(f, 0, hello[:10]), first, second}, "fragment"},
-			"in fragments, and whole":          {[][]byte{syn, first, second, whole}, sampleHead},
-			"without a length":                 {[][]byte{syn, withoutLength(whole)}, sampleHead},
-			"its SYN without a length":         {[][]byte{withoutLength(syn), whole}, sampleHead},
-			"an urgent byte":                   {[][]byte{syn, urgent(data(f, 0, with(9, 'x')), n+1, 10)}, sampleHead},
-			"an urgent byte in front":          {[][]byte{syn, urgent(data(f, 0, with(0, 'x')), n+1, 1)}, sampleHead},
-			"an urgent byte in front, by 0":    {[][]byte{syn, urgent(data(f, 0, with(0, 'x')), n+1, 0)}, sampleHead},
-			"a pointer ahead of its byte":      {[][]byte{syn, urgent(data(f, 0, nil), 0, 31), data(f, 0, with(30, 'x'))}, sampleHead},
-			"a pointer on a late segment":      {[][]byte{syn, urgent(data(f, 30, with(30, 'x')[30:]), n-29, 1), data(f, 0, hello[:30])}, sampleHead},
-			"the pointer twice":                {[][]byte{syn, urgent(data(f, 0, hello[:9]), 9, 10), urgent(data(f, 9, with(9, 'x')[9:]), n-8, 1)}, sampleHead},
-			"two urgent bytes":                 {[][]byte{syn, urgent(data(f, 0, hello[:9]), 9, 9), urgent(data(f, 9, hello[9:]), n-9, 9)}, "hello_urgent"},
-			"a pointer at what was taken":      {[][]byte{syn, data(f, 0, hello[:30]), urgent(data(f, 10, hello[10:]), n-10, 3)}, sampleHead},
-			"a FIN that waits":                 {[][]byte{syn, final(data(f, 10, hello[10:20]), 10), data(f, 20, hello[20:]), data(f, 0, hello[:10])}, "hello_partial"},
-			"a FIN inside of what waits":       {[][]byte{syn, data(f, 10, hello[10:30]), final(data(f, 10, hello[10:20]), 10), data(f, 0, hello[:10]), data(f, 30, hello[30:])}, sampleHead},
+			"whole": {[][]byte{syn, whole}, sampleHead},
+			"the first bytes count": {
+				[][]byte{syn, data(f, 0, hello[:n-9]), data(f, 0, other[:n-9]), data(f, n-9, hello[n-9:])}, sampleHead},
+			"four pieces, the last one first": {[][]byte{syn, data(f, 30, hello[30:]), data(f, 20, hello[20:30]),
+				data(f, 10, hello[10:20]), data(f, 0, hello[:10])}, sampleHead},
+			"2431": {[][]byte{syn, data(f, 10, hello[10:20]), data(f, 30, hello[30:]),
+				data(f, 20, hello[20:30]), data(f, 0, hello[:10])}, sampleHead},
+			"in fragments":                  {[][]byte{syn, first, second}, "fragment"},
+			"half of it in fragments":       {[][]byte{syn, data(f, 0, hello[:10]), first, second}, "fragment"},
+			"in fragments, and whole":       {[][]byte{syn, first, second, whole}, sampleHead},
+			"without a length":              {[][]byte{syn, withoutLength(whole)}, sampleHead},
+			"its SYN without a length":      {[][]byte{withoutLength(syn), whole}, sampleHead},
+			"an urgent byte":                {[][]byte{syn, urgent(data(f, 0, with(9, 'x')), n+1, 10)}, sampleHead},
+			"an urgent byte in front":       {[][]byte{syn, urgent(data(f, 0, with(0, 'x')), n+1, 1)}, sampleHead},
+			"an urgent byte in front, by 0": {[][]byte{syn, urgent(data(f, 0, with(0, 'x')), n+1, 0)}, sampleHead},
+			"a pointer ahead of its byte": {[][]byte{syn, urgent(data(f, 0, nil), 0, 31), data(f, 0, with(30, 'x'))},
+				sampleHead},
+			"a pointer on a late segment": {
+				[][]byte{syn, urgent(data(f, 30, with(30, 'x')[30:]), n-29, 1), data(f, 0, hello[:30])}, sampleHead},
+			"the pointer twice": {
+				[][]byte{syn, urgent(data(f, 0, hello[:9]), 9, 10), urgent(data(f, 9, with(9, 'x')[9:]), n-8, 1)}, sampleHead},
+			"two urgent bytes": {
+				[][]byte{syn, urgent(data(f, 0, hello[:9]), 9, 9), urgent(data(f, 9, hello[9:]), n-9, 9)}, "hello_urgent"},
+			"a pointer at what was taken": {[][]byte{syn, data(f, 0, hello[:30]), urgent(data(f, 10, hello[10:]), n-10, 3)},
+				sampleHead},
+			"a FIN that waits": {[][]byte{syn, final(data(f, 10, hello[10:20]), 10), data(f, 20, hello[20:]),
+				data(f, 0, hello[:10])}, "hello_partial"},
+			"a FIN inside of what waits": {[][]byte{syn, data(f, 10, hello[10:30]), final(data(f, 10, hello[10:20]), 10),
+				data(f, 0, hello[:10]), data(f, 30, hello[30:])}, sampleHead},
 			"none, and then a broken one":      {[][]byte{syn, data(f, 0, []byte("GET /")), data(f, 5, broken)}, "not_hello"},
 			"an urgent byte that is one of it": {[][]byte{syn, urgent(whole, n, 1)}, "not_hello"},
 		} {
@@ -173,7 +184,8 @@ func TestWaysToSendAHello(t *testing.T) {
 				continue
 			}
 			got := all[0]
-			if got.Reason != c.want && (got.Reason != "" || len(got.JA4) < len(c.want) || got.JA4[:len(c.want)] != c.want || got.JA4 != whoever(t, f)) {
+			if got.Reason != c.want &&
+				(got.Reason != "" || len(got.JA4) < len(c.want) || got.JA4[:len(c.want)] != c.want || got.JA4 != whoever(t, f)) {
 				t.Errorf("%s: reason %q, JA4 %q, want %s; %v", name, got.Reason, got.JA4, c.want, got.Notes)
 			}
 			if (got.Reason == "") != (got.Why == "") {
@@ -225,7 +237,8 @@ func TestFragmentsAreCounted(t *testing.T) {
 	for name, f := range map[string]struct {
 		frame []byte
 		of    flow
-	}{"IPv4, first": {a, flow4}, "IPv4, second": {b, flow{}}, "IPv6, first": {c, flow6}, "IPv6, second": {d, flow{}}, "ports alone": {tiny, flow4},
+	}{"IPv4, first": {a, flow4}, "IPv4, second": {b, flow{}}, "IPv6, first": {c, flow6}, "IPv6, second": {d, flow{}},
+		"ports alone":   {tiny, flow4},
 		"all but ports": {rest, flow{}}} {
 		if s, why := readSegment(f.frame, false); why != isFragment || s.flow != f.of {
 			t.Errorf("%s: %v of %v, want of %v", name, why, s.flow, f.of)

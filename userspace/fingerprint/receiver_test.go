@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// spelled reads "10-20a 15-25b!", bytes 10 to 19 of a stream, all of them a, and so on, as pieces behind a first byte; the second
-// has a FIN.
+// spelled reads "10-20a 15-25b!", bytes 10 to 19 of a stream, all of them a, and so on, as pieces behind a first byte;
+// the second has a FIN.
 func spelled(t *testing.T, text string, begin uint32, scale int) (all []piece) {
 	t.Helper()
 	for _, word := range strings.Fields(text) {
@@ -19,13 +19,14 @@ func spelled(t *testing.T, text string, begin uint32, scale int) (all []piece) {
 		if _, err := fmt.Sscanf(word, "%d-%d%c", &from, &to, &letter); err != nil {
 			t.Fatalf("%s: %v", word, err)
 		}
-		all = append(all, piece{begin + uint32(scale*from), bytes.Repeat([]byte{letter}, scale*(to-from)), strings.HasSuffix(word, "!")})
+		all = append(all,
+			piece{begin + uint32(scale*from), bytes.Repeat([]byte{letter}, scale*(to-from)), strings.HasSuffix(word, "!")})
 	}
 	return all
 }
 
-// Of bytes that come twice those count that Linux takes: what its receiver served, measured on 6.18 with these segments,
-// of which the last closes the gap in front of the others.
+// Of bytes that come twice those count that Linux takes: what its receiver served, measured on 6.18 with these
+// segments, of which the last closes the gap in front of the others.
 func TestBytesThatComeTwice(t *testing.T) {
 	for _, c := range []struct {
 		sent, served string
@@ -87,7 +88,8 @@ func TestBytesThatComeTwice(t *testing.T) {
 					want = append(want, p.data...)
 				}
 				if !bytes.Equal(taken, want) || r.late.differs == c.same || r.late.bytes != 0 || len(r.late.pieces) != 0 {
-					t.Errorf("%s from %d, times %d: took %s, want %s; differs %t, left %+v", c.sent, begin, scale, taken, want, r.late.differs, r.late)
+					t.Errorf("%s from %d, times %d: took %s, want %s; differs %t, left %+v", c.sent, begin, scale, taken, want,
+						r.late.differs, r.late)
 				}
 			}
 		}

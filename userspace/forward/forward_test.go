@@ -39,7 +39,8 @@ func nft(t *testing.T, rules string) {
 	runtime.LockOSThread()
 	must(t, unix.Unshare(unix.CLONE_NEWNET))
 	cmd := exec.Command(path, "-f", "-")
-	cmd.Stdin = strings.NewReader(strings.NewReplacer("; ", ";\n", "{ type", "{\ntype", "} chain", "}\nchain", "} }", "}\n}").Replace(rules))
+	cmd.Stdin = strings.NewReader(
+		strings.NewReplacer("; ", ";\n", "{ type", "{\ntype", "} chain", "}\nchain", "} }", "}\n}").Replace(rules))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("nft: %v: %s\n%s", err, out, rules)
 	}
@@ -63,26 +64,43 @@ func TestRulesOfNftables(t *testing.T) {
 		want        []string
 	}{
 		{"none", "table ip nat { " + in + "} }", nil},
-		{"dnat of a port", "table ip nat { " + in + "tcp dport 443 dnat to 10.0.0.2:8443; } }", []string{"nftables: port 443, table ip nat, chain pre"}},
-		{"over IPv6", "table ip6 nat { " + in + "tcp dport 443 dnat to [2001:db8::2]:8443; } }", []string{"nftables: port 443, table ip6 nat, chain pre"}},
-		{"inet, redirect", "table inet x { " + in + "tcp dport 80 redirect to :8080; } }", []string{"nftables: port 80, table inet x, chain pre"}},
-		{"an address", "table ip nat { " + in + "ip daddr 192.0.2.1 tcp dport 443 dnat to 10.0.0.2; } }", []string{"nftables: port 443 of 192.0.2.1, table ip nat, chain pre"}},
-		{"a range", "table ip nat { " + in + "tcp dport 8000-8010 dnat to 10.0.0.2; } }", []string{"nftables: ports 8000 to 8010, table ip nat, chain pre"}},
-		{"a set", "table ip nat { " + in + "tcp dport { 80, 443 } dnat to 10.0.0.2; } }", []string{"nftables: port 80, table ip nat, chain pre", "nftables: port 443, table ip nat, chain pre"}},
-		{"a set of ranges", "table ip nat { " + in + "tcp dport { 80, 8000-8010 } dnat to 10.0.0.2; } }", []string{"nftables: port 80, table ip nat, chain pre", "nftables: ports 8000 to 8010, table ip nat, chain pre"}},
-		{"a map", "table ip nat { " + in + "dnat to tcp dport map { 80 : 10.0.0.2, 443 : 10.0.0.3 }; } }", []string{"nftables: port 80, table ip nat, chain pre", "nftables: port 443, table ip nat, chain pre"}},
-		{"every port", "table ip nat { " + in + "ip protocol tcp dnat to 10.0.0.2; } }", []string{"nftables: every port, table ip nat, chain pre"}},
-		{"l4proto and th", "table inet nat { " + in + "meta l4proto tcp th dport 443 redirect to :1; } }", []string{"nftables: port 443, table inet nat, chain pre"}},
+		{"dnat of a port", "table ip nat { " + in + "tcp dport 443 dnat to 10.0.0.2:8443; } }",
+			[]string{"nftables: port 443, table ip nat, chain pre"}},
+		{"over IPv6", "table ip6 nat { " + in + "tcp dport 443 dnat to [2001:db8::2]:8443; } }",
+			[]string{"nftables: port 443, table ip6 nat, chain pre"}},
+		{"inet, redirect", "table inet x { " + in + "tcp dport 80 redirect to :8080; } }",
+			[]string{"nftables: port 80, table inet x, chain pre"}},
+		{"an address", "table ip nat { " + in + "ip daddr 192.0.2.1 tcp dport 443 dnat to 10.0.0.2; } }",
+			[]string{"nftables: port 443 of 192.0.2.1, table ip nat, chain pre"}},
+		{"a range", "table ip nat { " + in + "tcp dport 8000-8010 dnat to 10.0.0.2; } }",
+			[]string{"nftables: ports 8000 to 8010, table ip nat, chain pre"}},
+		{"a set", "table ip nat { " + in + "tcp dport { 80, 443 } dnat to 10.0.0.2; } }",
+			[]string{"nftables: port 80, table ip nat, chain pre", "nftables: port 443, table ip nat, chain pre"}},
+		{"a set of ranges", "table ip nat { " + in + "tcp dport { 80, 8000-8010 } dnat to 10.0.0.2; } }",
+			[]string{"nftables: port 80, table ip nat, chain pre", "nftables: ports 8000 to 8010, table ip nat, chain pre"}},
+		{"a map", "table ip nat { " + in + "dnat to tcp dport map { 80 : 10.0.0.2, 443 : 10.0.0.3 }; } }",
+			[]string{"nftables: port 80, table ip nat, chain pre", "nftables: port 443, table ip nat, chain pre"}},
+		{"every port", "table ip nat { " + in + "ip protocol tcp dnat to 10.0.0.2; } }",
+			[]string{"nftables: every port, table ip nat, chain pre"}},
+		{"l4proto and th", "table inet nat { " + in + "meta l4proto tcp th dport 443 redirect to :1; } }",
+			[]string{"nftables: port 443, table inet nat, chain pre"}},
 		{"udp", "table ip nat { " + in + "udp dport 443 dnat to 10.0.0.2; } }", nil},
 		{"snat", "table ip nat { chain post { type nat hook postrouting priority srcnat; tcp dport 443 masquerade; } }", nil},
-		{"on the way out", "table ip nat { chain out { type nat hook output priority -100; tcp dport 443 dnat to 10.0.0.2; } }", nil},
-		{"behind a jump", "table ip nat { chain svc { dnat to 10.0.0.2; } " + in + "tcp dport 443 jump svc; } }", []string{"nftables: port 443, table ip nat, chain svc"}},
-		{"behind two, narrowed", "table ip nat { chain b { tcp dport 80-500 dnat to 10.0.0.2; } chain a { goto b; } " + in + "tcp dport 443-600 jump a; } }",
+		{"on the way out",
+			"table ip nat { chain out { type nat hook output priority -100; tcp dport 443 dnat to 10.0.0.2; } }", nil},
+		{"behind a jump", "table ip nat { chain svc { dnat to 10.0.0.2; } " + in + "tcp dport 443 jump svc; } }",
+			[]string{"nftables: port 443, table ip nat, chain svc"}},
+		{"behind two, narrowed", "table ip nat { chain b { tcp dport 80-500 dnat to 10.0.0.2; } chain a { goto b; } " + in +
+			"tcp dport 443-600 jump a; } }",
 			[]string{"nftables: ports 443 to 500, table ip nat, chain b"}},
-		{"a verdict map", "table ip nat { chain a { dnat to 10.0.0.2; } " + in + "tcp dport vmap { 443 : jump a, 80 : accept }; } }", []string{"nftables: port 443, table ip nat, chain a"}},
-		{"a verdict map by address", "table ip nat { chain a { tcp dport 443 dnat to 10.0.0.2; } " + in + "ip daddr vmap { 192.0.2.1 : jump a }; } }", []string{"nftables: port 443, table ip nat, chain a"}},
+		{"a verdict map", "table ip nat { chain a { dnat to 10.0.0.2; } " + in +
+			"tcp dport vmap { 443 : jump a, 80 : accept }; } }", []string{"nftables: port 443, table ip nat, chain a"}},
+		{"a verdict map by address", "table ip nat { chain a { tcp dport 443 dnat to 10.0.0.2; } " + in +
+			"ip daddr vmap { 192.0.2.1 : jump a }; } }", []string{"nftables: port 443, table ip nat, chain a"}},
 		{"a jump that nothing takes", "table ip nat { chain a { dnat to 10.0.0.2; } " + in + "} }", nil},
-		{"tproxy", "table inet m { chain pre { type filter hook prerouting priority mangle; tcp dport 443 tproxy ip to :50000; } }", []string{"nftables: port 443, table inet m, chain pre"}},
+		{"tproxy",
+			"table inet m { chain pre { type filter hook prerouting priority mangle; tcp dport 443 tproxy ip to :50000; } }",
+			[]string{"nftables: port 443, table inet m, chain pre"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			nft(t, c.rules)
@@ -109,7 +127,8 @@ func TestRulesOfContainers(t *testing.T) {
 }`)
 	rules, err := netfilter()
 	must(t, err)
-	want := []string{"nftables: port 8443, table ip nat, chain DOCKER", "nftables: port 30443, table ip nat, chain KUBE-EXT"}
+	want := []string{"nftables: port 8443, table ip nat, chain DOCKER",
+		"nftables: port 30443, table ip nat, chain KUBE-EXT"}
 	if diff := cmp.Diff(want, said(rules)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -130,11 +149,13 @@ func TestReadsMatchesOfIptables(t *testing.T) {
 		info  []byte
 		want  []string
 	}{
-		"tcp":       {"tcp", tcp, []string{"iptables: port 443, table ip nat, chain PREROUTING"}},
-		"not":       {"tcp", inverted, []string{"iptables: every port, table ip nat, chain PREROUTING"}},
-		"multiport": {"multiport", multi, []string{"iptables: port 80, table ip nat, chain PREROUTING", "iptables: ports 8000 to 8010, table ip nat, chain PREROUTING"}},
-		"udp":       {"udp", nil, nil},
-		"cut":       {"tcp", tcp[:7], []string{"iptables: every port, table ip nat, chain PREROUTING"}},
+		"tcp": {"tcp", tcp, []string{"iptables: port 443, table ip nat, chain PREROUTING"}},
+		"not": {"tcp", inverted, []string{"iptables: every port, table ip nat, chain PREROUTING"}},
+		"multiport": {"multiport", multi,
+			[]string{"iptables: port 80, table ip nat, chain PREROUTING",
+				"iptables: ports 8000 to 8010, table ip nat, chain PREROUTING"}},
+		"udp": {"udp", nil, nil},
+		"cut": {"tcp", tcp[:7], []string{"iptables: every port, table ip nat, chain PREROUTING"}},
 	} {
 		chain := chainKey{unix.NFPROTO_IPV4, "nat", "PREROUTING"}
 		rs := &ruleset{base: []chainKey{chain}, sets: map[chainKey][]element{}, rules: map[chainKey][]expressions{chain: {{
@@ -161,17 +182,20 @@ UDP  C0000201:0035 rr
 		"12/comm":             {Data: []byte("docker-proxy\n")},
 		"12/cmdline":          {Data: []byte("/usr/bin/docker-proxy\x00-proto\x00tcp\x00-host-ip\x000.0.0.0\x00-host-port\x008080\x00-container-ip\x00172.17.0.2\x00")},
 		"13/comm":             {Data: []byte("docker-proxy\n")},
-		"13/cmdline":          {Data: []byte("/usr/bin/docker-proxy\x00-proto\x00udp\x00-host-ip\x00::\x00-host-port\x0053\x00")},
-		"14/comm":             {Data: []byte("kube-proxy\n")},
+		"13/cmdline": {
+			Data: []byte("/usr/bin/docker-proxy\x00-proto\x00udp\x00-host-ip\x00::\x00-host-port\x0053\x00")},
+		"14/comm": {Data: []byte("kube-proxy\n")},
 	}
 	f := &Found{Rules: ipvs(proc)}
 	f.processes(proc)
 	f.legacy(proc)
-	want := []string{"IPVS: port 443 of 192.0.2.1, virtual service 192.0.2.1:443", "IPVS: port 80 of 2001:db8::1, virtual service [2001:db8::1]:80", "docker-proxy: port 8080, process 12"}
+	want := []string{"IPVS: port 443 of 192.0.2.1, virtual service 192.0.2.1:443",
+		"IPVS: port 80 of 2001:db8::1, virtual service [2001:db8::1]:80", "docker-proxy: port 8080, process 12"}
 	if diff := cmp.Diff(want, said(f.Rules)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if len(f.Notes) != 2 || !strings.HasPrefix(f.Notes[0], "iptables-legacy") || !strings.HasPrefix(f.Notes[1], "kube-proxy") {
+	if len(f.Notes) != 2 || !strings.HasPrefix(f.Notes[0], "iptables-legacy") ||
+		!strings.HasPrefix(f.Notes[1], "kube-proxy") {
 		t.Errorf("notes: %q", f.Notes)
 	}
 	f.Own = []netip.Addr{netip.MustParseAddr("192.0.2.1")}
@@ -179,7 +203,8 @@ UDP  C0000201:0035 rr
 		port uint16
 		on   []netip.Addr
 		want int
-	}{{443, nil, 1}, {443, []netip.Addr{netip.MustParseAddr("192.0.2.2")}, 0}, {80, nil, 0}, {8080, f.Own, 1}, {8081, nil, 0}} {
+	}{{443, nil, 1}, {443, []netip.Addr{netip.MustParseAddr("192.0.2.2")}, 0}, {80, nil, 0},
+		{8080, f.Own, 1}, {8081, nil, 0}} {
 		if got := f.Hitting(c.port, c.on); len(got) != c.want {
 			t.Errorf("port %d on %v: %v, want %d", c.port, c.on, got, c.want)
 		}

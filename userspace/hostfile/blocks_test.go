@@ -65,7 +65,8 @@ func TestNewlyBlocks(t *testing.T) {
 		{"timeout", edited(t, guards, guards+", agent_timeout: never"), "guards.agent_timeout: never instead of 15m"},
 		{"a shorter timeout", edited(t, guards, guards+", agent_timeout: 1m"), ""},
 		{"length of bans", edited(t, guards, guards+", max_ban_ttl: 48h"), "guards.max_ban_ttl: 48h instead of 24h"},
-		{"floor of bans", edited(t, guards, guards+", ban_floor_v4: 16, ban_floor_v6: 64"), "guards.ban_floor_v4: 16 instead of 24"},
+		{"floor of bans", edited(t, guards, guards+", ban_floor_v4: 16, ban_floor_v6: 64"),
+			"guards.ban_floor_v4: 16 instead of 24"},
 		{"rate of bans", edited(t, "ban_rate: 3", "ban_rate: 4"), "guards.ban_rate: 4 instead of 3"},
 		{"floor of bundles", edited(t, guards, guards+", min_prefix_v6: 20"), "guards.min_prefix_v6: 20 instead of 24"},
 		{"growth", edited(t, guards, guards+", max_change: 50%, max_coverage: 1%"), "guards.max_change: 50% instead of 30%"},
@@ -75,7 +76,8 @@ func TestNewlyBlocks(t *testing.T) {
 			t.Errorf("%s: %q, want %q", row.name, got, row.want)
 		}
 	}
-	if got := NewlyBlocks(bpf.ModeObserve, parse(served), parse(served)); len(got) != 1 || !strings.Contains(got[0], "max_mode") {
+	if got := NewlyBlocks(bpf.ModeObserve, parse(served), parse(served)); len(got) != 1 ||
+		!strings.Contains(got[0], "max_mode") {
 		t.Errorf("from a kernel that observes: %q", got)
 	}
 }

@@ -41,7 +41,8 @@ func TestCompare(t *testing.T) {
 		switch {
 		case row.want == "" && p != nil:
 			t.Errorf("%s: %+v", row.name, p)
-		case row.want != "" && (p == nil || !strings.Contains(p.Message, row.want) || p.Fix == "" || p.Code != CodeNotInForce):
+		case row.want != "" &&
+			(p == nil || !strings.Contains(p.Message, row.want) || p.Fix == "" || p.Code != CodeNotInForce):
 			t.Errorf("%s: %+v, want %q", row.name, p, row.want)
 		}
 	}

@@ -26,7 +26,8 @@ import (
 func leftovers(t *testing.T, prefix string) []string {
 	t.Helper()
 	found := []string{}
-	for _, pattern := range []string{stateDir + "/" + prefix + "*", stateDir + "/." + prefix + "*", netnsDir + "/" + prefix + "*"} {
+	for _, pattern := range []string{stateDir + "/" + prefix + "*", stateDir + "/." + prefix + "*",
+		netnsDir + "/" + prefix + "*"} {
 		names, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// A lab's names are removed although somebody makes and removes names of his own meanwhile, also the first of this boot:
-// `ip netns add` then makes the folder a mount point, which hid what lay in it.
+// A lab's names are removed although somebody makes and removes names of his own meanwhile, also the first of this
+// boot: `ip netns add` then makes the folder a mount point, which hid what lay in it.
 func TestNamesBesideThoseOfIP(t *testing.T) {
 	if os.Getenv("SPILLWAY_TEST_RUN") == "" {
 		inFreshRun(t)
@@ -21,7 +21,8 @@ func TestNamesBesideThoseOfIP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"netns", "add", "strange"}, {"netns", "exec", name, "true"}, {"netns", "del", "strange"}} {
+	for _, args := range [][]string{{"netns", "add", "strange"}, {"netns", "exec", name, "true"},
+		{"netns", "del", "strange"}} {
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
 			t.Errorf("ip %v: %v: %s", args, err, out)
 		}
@@ -38,7 +39,8 @@ func TestNamesBesideThoseOfIP(t *testing.T) {
 func inFreshRun(t *testing.T) {
 	t.Helper()
 	requireRoot(t)
-	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-ec", `mount -t tmpfs run /run; exec "$0" "$@"`,
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-ec",
+		`mount -t tmpfs run /run; exec "$0" "$@"`,
 		os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.count=1")
 	cmd.Env = append(os.Environ(), "SPILLWAY_TEST_RUN=1")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -26,7 +26,8 @@ func origins(t *testing.T, f func(t *testing.T, l *Lab, o Origin)) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := map[string]string{"embedded": "embedded Go server", "nginx": "nginx/"}[kind]; !strings.HasPrefix(o.Name(), want) {
+			if want := map[string]string{"embedded": "embedded Go server",
+				"nginx": "nginx/"}[kind]; !strings.HasPrefix(o.Name(), want) {
 				t.Errorf("origin is %q, want %q", o.Name(), want)
 			}
 			f(t, l, o)
@@ -98,7 +99,8 @@ func TestScannerIsAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		frame := nextSYN(t, captured)
-		if w, opts := frame[ethLen+ip4Len+14:][:2], frame[ethLen+ip4Len+tcpLen:]; string(w) != "\x04\x00" || string(opts) != "\x02\x04\x05\xb4" {
+		if w, opts := frame[ethLen+ip4Len+14:][:2], frame[ethLen+ip4Len+tcpLen:]; string(w) != "\x04\x00" ||
+			string(opts) != "\x02\x04\x05\xb4" {
 			t.Errorf("window % x and options % x, want 1024 and MSS 1460 alone", w, opts)
 		}
 		// Every SYN gets its answer: of the first 100, none may be missing.

@@ -39,21 +39,25 @@ func pointer[T any](v T) *T { return &v }
 // full has something of everything.
 func full() *Snapshot {
 	return &Snapshot{
-		Now: noon, Build: Build{"v1.2.3", "go1.26"}, Applies: map[string]uint64{"applied": 3, "refused": 1}, Repairs: map[string]uint64{"link": 2}, Rollbacks: 1, EventsDropped: 4,
+		Now: noon, Build: Build{"v1.2.3", "go1.26"}, Applies: map[string]uint64{"applied": 3, "refused": 1},
+		Repairs: map[string]uint64{"link": 2}, Rollbacks: 1, EventsDropped: 4,
 		Counts: []Count{{Reason: "not_service", Verdict: "pass", Packets: 1000}, {"web", "prefix", "drop", 7, 3, 2}},
 		Rules:  []Rule{{"bad-net", "denied", 7}, {"other", "", 2}},
 		Status: &api.Status{
 			Agent: &api.Agent{Started: noon.Add(-time.Hour)}, Mode: "enforce", Control: &api.Control{Epoch: 4, Stable: 1},
-			Problems:            []api.Problem{{Code: "bypass"}, {Code: "attach"}, {Code: "attach"}},
-			Interfaces:          []api.Interface{{Name: "eth0", Protected: true, State: "attached", Mode: "native"}, {Name: "eth1", State: "missing"}},
-			Generations:         []api.Generation{{Slot: 1, Role: "stable", Number: 9, Digest: config.Digest{0xab}}},
-			Bypass:              api.Bypass{Active: true},
-			Services:            []api.Service{{ID: 1, Name: "web", Bypass: api.Bypass{Active: true, SecondsLeft: pointer(90.0)}}, {ID: 2, Name: "dns"}},
+			Problems: []api.Problem{{Code: "bypass"}, {Code: "attach"}, {Code: "attach"}},
+			Interfaces: []api.Interface{{Name: "eth0", Protected: true, State: "attached", Mode: "native"},
+				{Name: "eth1", State: "missing"}},
+			Generations: []api.Generation{{Slot: 1, Role: "stable", Number: 9, Digest: config.Digest{0xab}}},
+			Bypass:      api.Bypass{Active: true},
+			Services: []api.Service{
+				{ID: 1, Name: "web", Bypass: api.Bypass{Active: true, SecondsLeft: pointer(90.0)}}, {ID: 2, Name: "dns"}},
 			HeartbeatAgeSeconds: pointer(0.5), LeaseSecondsLeft: pointer(4.5),
 			Confirm: &api.Confirm{Deadline: noon.Add(time.Minute)}, Bake: &api.Bake{Until: noon.Add(2 * time.Minute)},
 			LastKnownGood: &api.Known{Number: 8, Digest: config.Digest{0xcd}}, Bans: 2, EventsLost: 5,
 			Drift: &api.Drift{Checked: noon.Add(-10 * time.Second), Entries: []api.DriftEntry{{Where: "x"}}},
-			Maps:  []api.MapUse{{Name: "bans", Entries: pointer(2), Capacity: 1024, Bytes: 4096}, {Name: "flows", Capacity: 9, Bytes: 8}},
+			Maps: []api.MapUse{{Name: "bans", Entries: pointer(2), Capacity: 1024, Bytes: 4096},
+				{Name: "flows", Capacity: 9, Bytes: 8}},
 		},
 	}
 }
@@ -135,8 +139,11 @@ spillway_rule_matches_total{label="",rule="other"} 2
 spillway_watchdog_repairs_total{what="link"} 2
 spillway_watchdog_repairs_total{what="program"} 0
 `
-	names := []string{"spillway_applies_total", "spillway_attached", "spillway_bypass", "spillway_bypass_seconds_left", "spillway_confirm_deadline_seconds", "spillway_generation_info",
-		"spillway_generation_number", "spillway_map_entries", "spillway_packets_total", "spillway_connections_total", "spillway_alone_packets_total", "spillway_protected", "spillway_problem", "spillway_rule_matches_total", "spillway_watchdog_repairs_total"}
+	names := []string{"spillway_applies_total", "spillway_attached", "spillway_bypass", "spillway_bypass_seconds_left",
+		"spillway_confirm_deadline_seconds", "spillway_generation_info",
+		"spillway_generation_number", "spillway_map_entries", "spillway_packets_total", "spillway_connections_total",
+		"spillway_alone_packets_total", "spillway_protected", "spillway_problem", "spillway_rule_matches_total",
+		"spillway_watchdog_repairs_total"}
 	if err := testutil.CollectAndCompare(New(fixed{s: full()}), strings.NewReader(want), names...); err != nil {
 		t.Error(err)
 	}
@@ -144,7 +151,9 @@ spillway_watchdog_repairs_total{what="program"} 0
 
 // An agent without a kernel part must still say that nothing is protected.
 func TestWithoutKernel(t *testing.T) {
-	s := &Snapshot{Now: noon, Status: &api.Status{Interfaces: []api.Interface{{Name: "eth0", State: "missing"}}, Problems: []api.Problem{{Code: "kernel"}}}}
+	s := &Snapshot{Now: noon,
+		Status: &api.Status{Interfaces: []api.Interface{{Name: "eth0", State: "missing"}},
+			Problems: []api.Problem{{Code: "kernel"}}}}
 	want := `
 # HELP spillway_kernel_readable 1 while the agent could read the kernel part for this scrape.
 # TYPE spillway_kernel_readable gauge
@@ -153,7 +162,8 @@ spillway_kernel_readable 0
 # TYPE spillway_protected gauge
 spillway_protected{interface="eth0"} 0
 `
-	if err := testutil.CollectAndCompare(New(fixed{s: s}), strings.NewReader(want), "spillway_kernel_readable", "spillway_protected", "spillway_bypass"); err != nil {
+	if err := testutil.CollectAndCompare(New(fixed{s: s}), strings.NewReader(want), "spillway_kernel_readable",
+		"spillway_protected", "spillway_bypass"); err != nil {
 		t.Error(err)
 	}
 	if err := testutil.CollectAndCompare(New(fixed{err: errors.New("kernel gone")}), strings.NewReader("")); err == nil {
@@ -219,7 +229,8 @@ const (
 )
 
 func TestAlertRules(t *testing.T) {
-	for _, args := range [][]string{{"check", "rules", "spillway.rules.yml"}, {"test", "rules", "spillway.rules.test.yml"}} {
+	for _, args := range [][]string{{"check", "rules", "spillway.rules.yml"},
+		{"test", "rules", "spillway.rules.test.yml"}} {
 		cmd := exec.Command(promtool(t), args...)
 		cmd.Dir = alerts
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -303,7 +314,8 @@ func TestDashboardExpressionsParse(t *testing.T) {
 		rules = append(rules, rule{fmt.Sprintf("panel:%d", i), expr})
 	}
 	file := func(rules []rule) string {
-		data, err := json.Marshal(map[string]any{"groups": []any{map[string]any{"name": "dashboard", "rules": rules}}}) // JSON is YAML
+		// JSON is YAML
+		data, err := json.Marshal(map[string]any{"groups": []any{map[string]any{"name": "dashboard", "rules": rules}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -38,7 +38,8 @@ func TestRuleTotalsOnlyGrow(t *testing.T) {
 	}
 	step("a0=5 ", ruleHits{1, map[uint16]uint64{0: 5}, names("a")})
 	step("a0=7 a1=1 ", ruleHits{1, map[uint16]uint64{0: 7, 1: 1}, names("a")})
-	step("a0=8 a1=1 b0=3 ", ruleHits{1, map[uint16]uint64{0: 8, 1: 1}, names("a")}, ruleHits{2, map[uint16]uint64{0: 3}, names("b")})
+	step("a0=8 a1=1 b0=3 ", ruleHits{1, map[uint16]uint64{0: 8, 1: 1}, names("a")},
+		ruleHits{2, map[uint16]uint64{0: 3}, names("b")})
 	step("a0=8 a1=1 b0=4 ", ruleHits{2, map[uint16]uint64{0: 4}, names("b")})  // generation 1 left
 	step("a0=10 a1=1 b0=4 ", ruleHits{3, map[uint16]uint64{0: 2}, names("a")}) // the same bundle again, another number
 	step("a0=11 a1=1 b0=4 ", ruleHits{3, map[uint16]uint64{0: 1}, names("a")}) // the slot's counts began again
@@ -87,16 +88,19 @@ func TestCountsAreTheKernels(t *testing.T) {
 	}
 	tot.see([]loader.Counter{row(1, 1, false, pass, 5, 1, 0), row(1, 2, false, pass, 2, 1, 0)}, name)
 	// Slot 1 was filled again: what its generation counted has left it.
-	tot.see([]loader.Counter{row(1, 1, false, pass, 1, 1, 0), row(1, 2, false, pass, 2, 1, 0), row(1, 0, true, pass, 5, 1, 0), row(2, 0, true, drop, 9, 4, 3)}, name)
+	tot.see([]loader.Counter{row(1, 1, false, pass, 1, 1, 0), row(1, 2, false, pass, 2, 1, 0),
+		row(1, 0, true, pass, 5, 1, 0), row(2, 0, true, drop, 9, 4, 3)}, name)
 	got, _ := tot.snapshot()
-	want := []Count{{Service: "1", Reason: "prefix", Verdict: "pass", Packets: 8, Connections: 3}, {Service: "2", Reason: "prefix", Verdict: "drop", Packets: 9, Connections: 4, Alone: 3}}
-	if diff := cmp.Diff(want, got, cmpopts.SortSlices(func(a, b Count) bool { return a.Service < b.Service })); diff != "" {
+	want := []Count{{Service: "1", Reason: "prefix", Verdict: "pass", Packets: 8, Connections: 3},
+		{Service: "2", Reason: "prefix", Verdict: "drop", Packets: 9, Connections: 4, Alone: 3}}
+	if diff := cmp.Diff(want, got,
+		cmpopts.SortSlices(func(a, b Count) bool { return a.Service < b.Service })); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
 
-// An agent that starts again counts matches from there on: a total that fell to what the kernel has would count as that many
-// new matches.
+// An agent that starts again counts matches from there on: a total that fell to what the kernel has would count as that
+// many new matches.
 func TestRuleTotalsBeginWhereAnotherAgentEnded(t *testing.T) {
 	tot := NewTotals(nil)
 	tot.adopt([]ruleHits{{1, map[uint16]uint64{0: 100}, names("a")}, {2, map[uint16]uint64{0: 7}, nameless}})

@@ -39,7 +39,8 @@ func TestA6AFileThatIsNotInForceShowsWithoutAgent(t *testing.T) {
 	if err := os.WriteFile(path, []byte(sound+"max_mode: observe\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if p := s.hostOnDisk(); p == nil || p.Code != hostfile.CodeNotInForce || !strings.Contains(p.Message, "not reloaded") || strings.Contains(p.Fix, "spillway reload") {
+	if p := s.hostOnDisk(); p == nil || p.Code != hostfile.CodeNotInForce ||
+		!strings.Contains(p.Message, "not reloaded") || strings.Contains(p.Fix, "spillway reload") {
 		t.Errorf("edited: %+v", p)
 	}
 }

@@ -17,14 +17,16 @@ func TestPlanRowsOfNameAndIntent(t *testing.T) {
 	const body = "rules: [{id: a, label: a, score: 60}]\npolicy: {default: {drop: 80}}\n"
 	parse := func(name, more string) *config.Bundle {
 		t.Helper()
-		b, err := config.ParseBundle("bundle.yaml", []byte("version: 1\nname: "+name+"\n"+body+more), nil, nil, config.BundleOptions{})
+		b, err := config.ParseBundle("bundle.yaml", []byte("version: 1\nname: "+name+"\n"+body+more), nil, nil,
+			config.BundleOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return b
 	}
 	var p api.Plan
-	planWriter{&p, config.DefaultHost()}.write(parse("monday", ""), parse("tuesday", "intent: {expects: {new_blocks: 6%, by: [a]}}\n"))
+	planWriter{&p, config.DefaultHost()}.write(parse("monday", ""),
+		parse("tuesday", "intent: {expects: {new_blocks: 6%, by: [a]}}\n"))
 	want := []api.PlanRow{
 		{Op: "changed", What: "name", Name: "name", From: "monday", To: "tuesday"},
 		{Op: "changed", What: "intent", Name: "expects", From: "nothing declared", To: "6% new blocks by a"},
@@ -53,8 +55,11 @@ func TestPlanRowsOfClients(t *testing.T) {
 		return p.Rows
 	}
 	const one, two = "{rule: a, signature: '4:64:0:*:1,0:::0'}", "{rule: a, signature: '4:64:0:*:2,0:::0'}"
-	before := parse("  ja4: [{rule: a, match: t13d1516h2_*_*}, {rule: a, match: '*_8daaf6152771_*', stable: true}]\n  p0f: [" + one + ", " + two + "]\npolicy: {default: {drop: 80}}\n")
-	after := parse("  ja4: [{rule: b, match: t13d1516h2_*_*}, {rule: a, match: '*_8daaf6152771_*'}]\n  p0f: [" + one + "]\npolicy: {default: {drop: 80, reset: 95}}\n")
+	before := parse(
+		"  ja4: [{rule: a, match: t13d1516h2_*_*}, {rule: a, match: '*_8daaf6152771_*', stable: true}]\n  p0f: [" + one +
+			", " + two + "]\npolicy: {default: {drop: 80}}\n")
+	after := parse("  ja4: [{rule: b, match: t13d1516h2_*_*}, {rule: a, match: '*_8daaf6152771_*'}]\n  p0f: [" + one +
+		"]\npolicy: {default: {drop: 80, reset: 95}}\n")
 	want := []api.PlanRow{
 		{Op: "added", What: "ja4", Name: "*_8daaf6152771_*", To: "a"},
 		{Op: "removed", What: "ja4", Name: "stable *_8daaf6152771_*", From: "a"},
@@ -72,12 +77,15 @@ func TestPlanRowsOfClients(t *testing.T) {
 	}
 
 	const fragments = "policy: {default: {drop: 80, fragments: drop}}\n"
-	reasons := parse("  reasons: [{rule: a, reason: hello_hidden}, {rule: a, reason: not_hello}, {rule: b, reason: hello_order}]\n" + fragments)
+	reasons := parse(
+		"  reasons: [{rule: a, reason: hello_hidden}, {rule: a, reason: not_hello}, {rule: b, reason: hello_order}]\n" +
+			fragments)
 	want = []api.PlanRow{
 		{Op: "added", What: "reason", Name: "hello_hidden", To: "a, may block alone"},
 		{Op: "added", What: "reason", Name: "hello_order", To: "b, never blocks alone"},
 		{Op: "added", What: "reason", Name: "not_hello", To: "a, may block alone"},
-		{Op: "changed", What: "policy", Name: "default", From: "drop: 80", To: "drop: 80, fragments: drop (whoever sends them)"},
+		{Op: "changed", What: "policy", Name: "default", From: "drop: 80",
+			To: "drop: 80, fragments: drop (whoever sends them)"},
 	}
 	before = parse("  p0f: [" + one + "]\npolicy: {default: {drop: 80}}\n")
 	got := slices.DeleteFunc(rows(before, reasons), func(r api.PlanRow) bool { return r.What == "p0f" })

@@ -22,7 +22,8 @@ func (s *sim) holds() string {
 			return fmt.Sprintf("the word names slot %d as %s, and it is empty", slot, role)
 		}
 	}
-	if img := s.k.slots[c.Candidate]; img != nil && (s.k.tripped == img.Number() || s.dead == img.Number()) && !s.trouble.kernel {
+	if img := s.k.slots[c.Candidate]; img != nil && (s.k.tripped == img.Number() || s.dead == img.Number()) &&
+		!s.trouble.kernel {
 		return fmt.Sprintf("candidate %d is in its slot, and its lease lapsed", img.Number())
 	}
 	if s.trouble.disk || s.trouble.kernel || s.unadopted {
@@ -65,7 +66,8 @@ func (s *sim) stays(c loader.Control, r *state.Record) string {
 		}
 	}
 	for d := range s.asked {
-		if !slices.Contains(there, d) && !slices.ContainsFunc(s.disk.queue, func(q state.Queued) bool { return q.Digest == d }) {
+		if !slices.Contains(there, d) &&
+			!slices.ContainsFunc(s.disk.queue, func(q state.Queued) bool { return q.Digest == d }) {
 			delete(s.asked, d)
 		}
 	}
@@ -81,8 +83,8 @@ func (s *sim) stays(c loader.Control, r *state.Record) string {
 	return ""
 }
 
-// endedAsCandidate lets last-known-good come back although a candidate of the same bundle was ended: as stable it has proved
-// itself, and nobody went back from it there.
+// endedAsCandidate lets last-known-good come back although a candidate of the same bundle was ended: as stable it has
+// proved itself, and nobody went back from it there.
 func (s *sim) endedAsCandidate(before loader.Control) {
 	img, k := s.k.slots[before.Candidate], s.ledger.Record().LastKnownGood
 	if img == nil || k == nil || s.k.control.Candidate != bpf.SlotEmpty {

@@ -62,7 +62,9 @@ func (k *simKernel) Generations() ([]loader.GenerationInfo, error) {
 	var all []loader.GenerationInfo
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		if img := k.slots[slot]; img != nil {
-			all = append(all, loader.GenerationInfo{Slot: slot, Role: k.control.Role(slot), Number: img.Number(), Digest: img.Digest(), Rows: config.Counts{"rules": 2}})
+			all = append(all,
+				loader.GenerationInfo{Slot: slot, Role: k.control.Role(slot), Number: img.Number(), Digest: img.Digest(),
+					Rows: config.Counts{"rules": 2}})
 		}
 	}
 	return all, nil
@@ -142,7 +144,8 @@ func (k *simKernel) Publish(c loader.Change) (loader.Control, error) {
 	next, err := k.change(k.control.Publish(c))
 	if err == nil && c.Host != nil {
 		k.shown = k.built
-		k.host = &loader.HostInfo{Number: 1, Services: []loader.ServiceInfo{{ID: 1, Name: "web", Kind: "tls", Tag: loader.TagOf("web")}}}
+		k.host = &loader.HostInfo{Number: 1,
+			Services: []loader.ServiceInfo{{ID: 1, Name: "web", Kind: "tls", Tag: loader.TagOf("web")}}}
 	}
 	return next, err
 }

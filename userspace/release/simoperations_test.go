@@ -66,7 +66,8 @@ var operations = []struct {
 		return err
 	}},
 	{4, "rollback of one", func(s *sim) error {
-		_, err := s.mg.Rollback(context.Background(), person, api.RollbackRequest{Bundle: []string{"base", "beside"}[s.rng.IntN(2)]})
+		_, err := s.mg.Rollback(context.Background(), person,
+			api.RollbackRequest{Bundle: []string{"base", "beside"}[s.rng.IntN(2)]})
 		return err
 	}},
 	{3, "rollback beside it", (*sim).beside},

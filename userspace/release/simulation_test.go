@@ -21,8 +21,8 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// A history is some operations of people, of time and of bad luck on one host: the manager and the ledger are the real ones,
-// kernel and disk are kept in memory. After each operation it must hold that
+// A history is some operations of people, of time and of bad luck on one host: the manager and the ledger are the real
+// ones, kernel and disk are kept in memory. After each operation it must hold that
 //
 //	the word names filled slots, always;
 //	word and record agree, once all is well again and the agent has settled;
@@ -62,8 +62,10 @@ func simBundles(t testing.TB, h *config.Host) (all []*config.Bundle) {
 		}
 		text := fmt.Sprintf("version: 1\nname: %[1]s\nrules: [{id: %[1]s, label: %[1]s, score: 100}]\n"+
 			"features:\n  prefixes: [{list: %[1]s, rule: %[1]s, file: %[1]s.netset}]\n%[2]s", name, policy)
-		files := api.Files{config.BundleFile: []byte(text), name + ".netset": fmt.Appendf(nil, "198.51.100.%d/32\n2001:db8::%d/128\n", i, i)}
-		b, err := config.ParseBundle(config.BundleFile, files[config.BundleFile], files, h, config.BundleOptions{Now: time.Unix(0, 0)})
+		files := api.Files{config.BundleFile: []byte(text),
+			name + ".netset": fmt.Appendf(nil, "198.51.100.%d/32\n2001:db8::%d/128\n", i, i)}
+		b, err := config.ParseBundle(config.BundleFile, files[config.BundleFile], files, h,
+			config.BundleOptions{Now: time.Unix(0, 0)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +98,8 @@ type sim struct {
 	told   []string                    // what happened
 	left   map[config.Digest]time.Time // was rolled back, and is on disk as that
 	proved map[config.Digest]bool      // is last-known-good, and was ended as a candidate
-	asked  map[config.Digest]bool      // decides or is the candidate because a person said so, whatever was said of it before
+	// decides or is the candidate because a person said so, whatever was said of it before
+	asked map[config.Digest]bool
 }
 
 func newSim(plant string, seed uint64, hosts [2]*hostfile.File, bundles []*config.Bundle) *sim {
@@ -119,7 +122,8 @@ func (s *sim) start() {
 	now := func() time.Time { return s.wall }
 	s.lease = &simLease{k: s.k}
 	s.ledger = ledger.New(s.disk, ledger.Options{Log: slog.New(slog.DiscardHandler), Now: now, Folder: "/var/lib/sim"})
-	s.mg = New(Options{Log: slog.New(slog.DiscardHandler), Ledger: s.ledger, Disk: s.disk, File: func() *hostfile.File { return s.file },
+	s.mg = New(Options{Log: slog.New(slog.DiscardHandler), Ledger: s.ledger, Disk: s.disk,
+		File:  func() *hostfile.File { return s.file },
 		Own:   func() ([]netip.Addr, error) { return nil, nil },
 		Clock: func() loader.Clock { return loader.Clock{Wall: s.wall, MonotonicNS: uint64(s.mono)} },
 		Around: Around{
@@ -267,7 +271,8 @@ func TestSimulation(t *testing.T) {
 	one := func(n uint64) {
 		s := newSim("", n, hosts, bundles)
 		if fault := s.run(); fault != "" {
-			t.Fatalf("%s\n  seed %d: go test ./userspace/release -run TestSimulation -seed %d\n  %s", fault, n, n, strings.Join(s.told, "\n  "))
+			t.Fatalf("%s\n  seed %d: go test ./userspace/release -run TestSimulation -seed %d\n  %s", fault, n, n,
+				strings.Join(s.told, "\n  "))
 		}
 	}
 	if *seed != 0 {
@@ -288,8 +293,10 @@ func TestSimulation(t *testing.T) {
 func TestSimulationFindsPlantedFaults(t *testing.T) {
 	hosts := simHosts(t)
 	bundles := simBundles(t, hosts[0].Host)
-	for _, plant := range []string{"a slot is not filled", "a withdrawal changes nothing", "slots are emptied before the word",
-		"a dead lease goes on", "the quarantine is not read", "notes are not found", "a write is lost", "too much is pruned"} {
+	for _, plant := range []string{"a slot is not filled", "a withdrawal changes nothing",
+		"slots are emptied before the word",
+		"a dead lease goes on", "the quarantine is not read", "notes are not found", "a write is lost",
+		"too much is pruned"} {
 		t.Run(plant, func(t *testing.T) {
 			found := false
 			for n := uint64(0); n < 1500 && !found; n++ {

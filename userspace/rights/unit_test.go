@@ -85,13 +85,15 @@ func TestA1UnitIsUnderstoodAndExposesLittle(t *testing.T) {
 	text, _ := unit(t)
 	// verify looks for the program, which need not be installed here.
 	file := filepath.Join(t.TempDir(), "spillway.service")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "/usr/local/bin/spillway", "/bin/true")), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "/usr/local/bin/spillway", "/bin/true")),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := analyze(t, "verify", file); err != nil || out != "" {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
-	if out, err := analyze(t, "security", "--offline=true", "--threshold=21", "--no-pager", unitFile); err != nil { // tenths
+	// tenths
+	if out, err := analyze(t, "security", "--offline=true", "--threshold=21", "--no-pager", unitFile); err != nil {
 		t.Errorf("systemd-analyze security: exposed more than 2.1: %v\n%s", err, out)
 	}
 }

@@ -61,7 +61,8 @@ func TestWatchdogInterval(t *testing.T) {
 	for _, c := range []struct {
 		usec, pid string
 		want      time.Duration
-	}{{"3000000", "", 3 * time.Second}, {"3000000", me, 3 * time.Second}, {"3000000", "1", 0}, {"x", "", 0}, {"-5", me, 0}} {
+	}{{"3000000", "", 3 * time.Second}, {"3000000", me, 3 * time.Second}, {"3000000", "1", 0},
+		{"x", "", 0}, {"-5", me, 0}} {
 		n := New(env(map[string]string{"WATCHDOG_USEC": c.usec, "WATCHDOG_PID": c.pid}))
 		if got := n.WatchdogInterval(); got != c.want {
 			t.Errorf("usec %q, pid %q: got %v, want %v", c.usec, c.pid, got, c.want)

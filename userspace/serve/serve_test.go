@@ -24,7 +24,8 @@ func TestSocketGroups(t *testing.T) {
 	book := ledger.New(store, ledger.Options{Log: slog.New(slog.DiscardHandler), Now: time.Now, Folder: dir})
 	server := New(Options{Log: slog.New(slog.DiscardHandler), Ledger: book}, api.Backend{})
 	for group, told := range map[string]bool{"spillway-read": false, "no-such-group": true} {
-		at := socket{role: api.RoleRead, path: filepath.Join(dir, group), group: group, problem: ledger.ProblemRead, usual: "spillway-read"}
+		at := socket{role: api.RoleRead, path: filepath.Join(dir, group), group: group, problem: ledger.ProblemRead,
+			usual: "spillway-read"}
 		l, err := api.Listen(at.path, at.group)
 		if err != nil {
 			t.Fatal(err)

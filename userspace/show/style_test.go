@@ -13,7 +13,8 @@ import (
 func TestDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", 400 * time.Millisecond: "0.4s", time.Second: "1s", 9950 * time.Millisecond: "9.9s", 59 * time.Second: "59s",
-		time.Minute: "1m", 4*time.Minute + 20*time.Second: "4m 20s", time.Hour: "1h", 26 * time.Hour: "1d 2h", -time.Minute: "-1m",
+		time.Minute: "1m", 4*time.Minute + 20*time.Second: "4m 20s", time.Hour: "1h",
+		26 * time.Hour: "1d 2h", -time.Minute: "-1m",
 		3*time.Hour + 59*time.Minute + 59*time.Second: "3h 59m",
 	} {
 		if got := Duration(d); got != want {
@@ -28,7 +29,8 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("Count(%d) = %q, want %q", n, got, want)
 		}
 	}
-	for n, want := range map[uint64]string{9_999: "9,999", 10_000: "10k", 999_999: "999k", 1_500_000: "1.5M", 2_000_000_000: "2.0G"} {
+	for n, want := range map[uint64]string{9_999: "9,999", 10_000: "10k", 999_999: "999k", 1_500_000: "1.5M",
+		2_000_000_000: "2.0G"} {
 		if got := short(n); got != want {
 			t.Errorf("short(%d) = %q, want %q", n, got, want)
 		}
@@ -37,7 +39,8 @@ func TestNumbers(t *testing.T) {
 	for _, c := range []struct {
 		part, whole uint64
 		want        string
-	}{{0, 0, ""}, {0, 10, "0.0%"}, {1, 1_000_000, "<0.1%"}, {999_999, 1_000_000, ">99.9%"}, {5, 5, "100.0%"}, {1, 3, "33.3%"}} {
+	}{{0, 0, ""}, {0, 10, "0.0%"}, {1, 1_000_000, "<0.1%"}, {999_999, 1_000_000, ">99.9%"},
+		{5, 5, "100.0%"}, {1, 3, "33.3%"}} {
 		if got := share(c.part, c.whole); got != c.want {
 			t.Errorf("share(%d, %d) = %q, want %q", c.part, c.whole, got, c.want)
 		}

@@ -44,7 +44,8 @@ func TestASocketIsFoundAndClosed(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("left out: closing sockets needs CAP_NET_ADMIN")
 	}
-	for name, at := range map[string][2]string{"IPv4": {"127.0.0.1:0", "127.0.0.1"}, "IPv6": {"[::1]:0", "::1"}, "IPv4 on a socket of IPv6": {"[::]:0", "127.0.0.1"}} {
+	for name, at := range map[string][2]string{"IPv4": {"127.0.0.1:0", "127.0.0.1"}, "IPv6": {"[::1]:0", "::1"},
+		"IPv4 on a socket of IPv6": {"[::]:0", "127.0.0.1"}} {
 		t.Run(name, func(t *testing.T) {
 			client, server := pair(t, at[0], at[1])
 			local, remote := port(server.LocalAddr()), port(server.RemoteAddr())

@@ -21,7 +21,8 @@ type netipPrefix = netip.Prefix
 // banOf is the ban of a source by its number.
 func banOf(n int) Ban {
 	addr := netip.AddrFrom4([4]byte{198, 18 + byte(n>>16), byte(n >> 8), byte(n)})
-	return Ban{Prefix: netip.PrefixFrom(addr, 32), Expires: noon.Add(time.Hour), Made: noon, By: "ann", Reason: "scraper <login>"}
+	return Ban{Prefix: netip.PrefixFrom(addr, 32), Expires: noon.Add(time.Hour), Made: noon, By: "ann",
+		Reason: "scraper <login>"}
 }
 
 // cost is what a change asks of the disk.
@@ -86,7 +87,8 @@ func TestABanCostsTheSameAmongMany(t *testing.T) {
 		costs[among] = most
 		t.Logf("among %d bans: at most %d operations, %d bytes, %v", among, most.operations, most.bytes, most.longest)
 	}
-	if few, many := costs[10], costs[5000]; few.operations != many.operations || few.bytes != many.bytes || many.operations > 3 || many.bytes > 300 {
+	if few, many := costs[10], costs[5000]; few.operations != many.operations || few.bytes != many.bytes ||
+		many.operations > 3 || many.bytes > 300 {
 		t.Errorf("among 10 bans %+v, among 5,000 %+v", few, many)
 	}
 }

@@ -20,7 +20,8 @@ func TestHistory(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, nil)
 	for i := range 5 {
-		e := Entry{UID: 1000, User: "ann", Verb: "apply", Reason: fmt.Sprintf(`new "list" %d`, i), Number: uint32(i), Outcome: "applied", Digest: config.Digest{byte(i + 1)}}
+		e := Entry{UID: 1000, User: "ann", Verb: "apply", Reason: fmt.Sprintf(`new "list" %d`, i), Number: uint32(i),
+			Outcome: "applied", Digest: config.Digest{byte(i + 1)}}
 		if err := s.Append(e); err != nil {
 			t.Fatal(err)
 		}
@@ -30,8 +31,10 @@ func TestHistory(t *testing.T) {
 		t.Fatalf("skipped %d, %v", skipped, err)
 	}
 	want := []Entry{
-		{At: noon, UID: 1000, User: "ann", Verb: "apply", Reason: `new "list" 4`, Number: 4, Outcome: "applied", Digest: config.Digest{5}},
-		{At: noon, UID: 1000, User: "ann", Verb: "apply", Reason: `new "list" 3`, Number: 3, Outcome: "applied", Digest: config.Digest{4}},
+		{At: noon, UID: 1000, User: "ann", Verb: "apply", Reason: `new "list" 4`, Number: 4, Outcome: "applied",
+			Digest: config.Digest{5}},
+		{At: noon, UID: 1000, User: "ann", Verb: "apply", Reason: `new "list" 3`, Number: 3, Outcome: "applied",
+			Digest: config.Digest{4}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

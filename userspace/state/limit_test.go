@@ -81,8 +81,8 @@ func grow(v reflect.Value, n int) {
 	}
 }
 
-// A9: whatever a record holds, Save refuses it, or Load gives it back: no reason of a megabyte becomes a record that the
-// next start calls damaged. What Save refuses leaves what was there.
+// A9: whatever a record holds, Save refuses it, or Load gives it back: no reason of a megabyte becomes a record that
+// the next start calls damaged. What Save refuses leaves what was there.
 func TestA9SaveRefusesWhatLoadWould(t *testing.T) {
 	all := fields(reflect.ValueOf(full()), "", func(r *Record) reflect.Value { return reflect.ValueOf(r) })
 	if len(all) < 35 {
@@ -155,27 +155,31 @@ func TestA9ReasonsOfAMegabyte(t *testing.T) {
 		t.Fatal(err)
 	}
 	ban := func(last byte, reason string) Ban {
-		return Ban{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, last}), 32), Expires: noon, Made: noon, By: "ann", Reason: reason}
+		return Ban{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, last}), 32), Expires: noon, Made: noon,
+			By: "ann", Reason: reason}
 	}
 	if err := s.Bans().Change([]Ban{ban(1, "a"), ban(2, long), ban(3, "c")}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, reason := range []string{"a", long, "c"} {
-		if err := s.Append(Entry{Verb: "apply", User: long, Name: long, Outcome: long, Reason: reason, Detail: []string{long}}); err != nil {
+		if err := s.Append(
+			Entry{Verb: "apply", User: long, Name: long, Outcome: long, Reason: reason, Detail: []string{long}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	_ = s.Close()
 	s = open(t, dir, nil)
 	got := mustLoad(t, s)
-	if len(got.Quarantine) != keptQuarantine || len(got.Quarantine[0].Reason) > maxTextBytes || !strings.HasPrefix(got.Quarantine[0].Reason, "<&><&>") {
+	if len(got.Quarantine) != keptQuarantine || len(got.Quarantine[0].Reason) > maxTextBytes ||
+		!strings.HasPrefix(got.Quarantine[0].Reason, "<&><&>") {
 		t.Errorf("%d in quarantine", len(got.Quarantine))
 	}
 	if bans := s.Bans().All(); len(bans) != 3 || bans[2].Reason != "c" || len(bans[1].Reason) > maxTextBytes {
 		t.Errorf("%d bans", len(bans))
 	}
 	entries, skipped, err := s.History(0)
-	if err != nil || skipped > 0 || len(entries) != 3 || entries[2].Reason != "a" || len(entries[1].Reason) > maxTextBytes {
+	if err != nil || skipped > 0 || len(entries) != 3 || entries[2].Reason != "a" ||
+		len(entries[1].Reason) > maxTextBytes {
 		t.Errorf("%d lines, %d skipped, %v", len(entries), skipped, err)
 	}
 	for _, name := range []string{recordFile, quarantineFile, bansFile, historyFile} {
@@ -211,7 +215,8 @@ func TestA9AnOversizedLineIsSkipped(t *testing.T) {
 }
 
 func TestClip(t *testing.T) {
-	for _, text := range []string{"", "reason", strings.Repeat("x", maxTextBytes), strings.Repeat("x", maxTextBytes+1), strings.Repeat("ä", maxTextBytes), strings.Repeat("\xff", maxTextBytes+1)} {
+	for _, text := range []string{"", "reason", strings.Repeat("x", maxTextBytes), strings.Repeat("x", maxTextBytes+1),
+		strings.Repeat("ä", maxTextBytes), strings.Repeat("\xff", maxTextBytes+1)} {
 		got := clip(text)
 		if len(got) > maxTextBytes || len(text) <= maxTextBytes && got != text || clip(got) != got {
 			t.Errorf("%d bytes became %d", len(text), len(got))

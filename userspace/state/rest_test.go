@@ -80,7 +80,9 @@ func TestFieldsOfALaterReleaseSurvive(t *testing.T) {
 	}
 	withLater(t, filepath.Join(dir, recordFile))
 	withLater(t, filepath.Join(dir, quarantineFile))
-	line, err := sealLine(later(map[string]any{"schema": bansSchema, "ban": map[string]any{"prefix": "192.0.2.8/32", "expires": noon, "made": noon}}))
+	line, err := sealLine(
+		later(map[string]any{"schema": bansSchema,
+			"ban": map[string]any{"prefix": "192.0.2.8/32", "expires": noon, "made": noon}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +111,8 @@ func TestFieldsOfALaterReleaseSurvive(t *testing.T) {
 		}
 		return bytes.Count(data, []byte(`"later":{"x":"<1>"}`))
 	}
-	before := map[string]int{recordFile: count(recordFile), quarantineFile: count(quarantineFile), bansFile: count(bansFile)}
+	before := map[string]int{recordFile: count(recordFile), quarantineFile: count(quarantineFile),
+		bansFile: count(bansFile)}
 	if before[recordFile] < 15 || before[quarantineFile] != 2 {
 		t.Fatalf("the test wrote %v", before)
 	}

@@ -33,23 +33,28 @@ func wantOld(t *testing.T, s *Store) {
 	r := mustLoad(t, s)
 	at := time.Date(2026, 11, 20, 9, 30, 0, 123456789, time.UTC)
 	two := config.Digest{4, 5, 6}
-	if diff := cmp.Diff(&Generation{Digest: two, Members: One("edge", two), Number: 9, At: at.Add(time.Hour), By: "bob by sudo"}, r.Applied); diff != "" {
+	if diff := cmp.Diff(&Generation{Digest: two, Members: One("edge", two), Number: 9, At: at.Add(time.Hour),
+		By: "bob by sudo"}, r.Applied); diff != "" {
 		t.Errorf("applied: -want +got\n%s", diff)
 	}
-	if r.LastNumber != 11 || r.LastKnownGood.Number != 7 || r.LastKnownGood.Name() != "edge" || !r.ModeHeld || r.HostDigest != "00ff00ff" || !r.BakeUntil.Equal(at.Add(90*time.Minute)) {
+	if r.LastNumber != 11 || r.LastKnownGood.Number != 7 || r.LastKnownGood.Name() != "edge" || !r.ModeHeld ||
+		r.HostDigest != "00ff00ff" || !r.BakeUntil.Equal(at.Add(90*time.Minute)) {
 		t.Errorf("record %+v", r)
 	}
 	if c := r.Confirm; c == nil || c.Number != 11 || c.Name() != "lists" || !c.Deadline.Equal(at.Add(3*time.Hour)) {
 		t.Errorf("confirm %+v", r.Confirm)
 	}
-	if q := r.Quarantine; len(q) != 1 || !q[0].Holds("whatever", config.Digest{9, 9}) || q[0].Reason != `the <login> & "checkout" broke` {
+	if q := r.Quarantine; len(q) != 1 || !q[0].Holds("whatever", config.Digest{9, 9}) ||
+		q[0].Reason != `the <login> & "checkout" broke` {
 		t.Errorf("quarantine %+v", q)
 	}
-	if len(r.Bypass) != 2 || r.Bypass[""].Reason != "drill" || len(r.Compiled) != 2 || r.Compiled[0].Services["web"] != 1 || r.Compiled[0].Allowlist != 3 {
+	if len(r.Bypass) != 2 || r.Bypass[""].Reason != "drill" || len(r.Compiled) != 2 ||
+		r.Compiled[0].Services["web"] != 1 || r.Compiled[0].Allowlist != 3 {
 		t.Errorf("bypass %+v, compiled %+v", r.Bypass, r.Compiled)
 	}
 	bans := s.Bans().All()
-	if len(bans) != 2 || bans[0].Prefix.String() != "192.0.2.7/32" || bans[0].Reason != "scraper <x>" || bans[1].By != FoundBy || !bans[1].Expires.Equal(at.Add(2*time.Hour)) {
+	if len(bans) != 2 || bans[0].Prefix.String() != "192.0.2.7/32" || bans[0].Reason != "scraper <x>" ||
+		bans[1].By != FoundBy || !bans[1].Expires.Equal(at.Add(2*time.Hour)) {
 		t.Errorf("bans %+v", bans)
 	}
 }
@@ -60,7 +65,8 @@ func TestSchema1IsConverted(t *testing.T) {
 	schema1(t, dir)
 	s := open(t, dir, nil)
 	wantOld(t, s)
-	for name, want := range map[string]bool{file1: false, converted1: true, recordFile: true, quarantineFile: true, bansFile: true} {
+	for name, want := range map[string]bool{file1: false, converted1: true, recordFile: true,
+		quarantineFile: true, bansFile: true} {
 		if exists(filepath.Join(dir, name)) != want {
 			t.Errorf("%s is there: %v", name, !want)
 		}

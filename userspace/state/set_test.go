@@ -14,7 +14,9 @@ import (
 
 func setBundle(t *testing.T, name, policy string) *config.Bundle {
 	t.Helper()
-	b, err := config.ParseBundle("b.yaml", fmt.Appendf(nil, "version: 1\nname: %s\nrules: [{id: a, label: a, score: 9}]\n%s", name, policy), nil, nil, config.BundleOptions{})
+	b, err := config.ParseBundle("b.yaml",
+		fmt.Appendf(nil, "version: 1\nname: %s\nrules: [{id: a, label: a, score: 9}]\n%s", name, policy), nil, nil,
+		config.BundleOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +74,8 @@ func TestSetOnDisk(t *testing.T) {
 	}
 	_, err = s.Set(both.Digest)
 	var missing *MissingError
-	if !errors.As(err, &missing) || missing.Members[0].Name != "feed" || missing.Rest.Named("edge") == nil || !errors.Is(err, ErrNoBundle) {
+	if !errors.As(err, &missing) || missing.Members[0].Name != "feed" || missing.Rest.Named("edge") == nil ||
+		!errors.Is(err, ErrNoBundle) {
 		t.Errorf("a bundle of the set is missing: %v", err)
 	}
 }

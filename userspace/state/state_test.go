@@ -51,7 +51,8 @@ policy: {default: {drop: 80}}
 func sample() *Record {
 	digest := config.Digest{1, 2, 3}
 	g := Generation{Digest: digest, Members: One("a", digest), Number: 7, At: noon, By: "root"}
-	return &Record{Schema: recordSchema, LastNumber: 7, Applied: &g, Previous: &g, LastKnownGood: &g, Past: []Generation{g}, BakeUntil: noon.Add(time.Hour),
+	return &Record{Schema: recordSchema, LastNumber: 7, Applied: &g, Previous: &g, LastKnownGood: &g,
+		Past: []Generation{g}, BakeUntil: noon.Add(time.Hour),
 		Confirm:    &Confirm{Generation: g, Deadline: noon},
 		Quarantine: []Quarantined{{Name: "a", Digest: digest, At: noon, By: "root", Reason: "broke <login>"}},
 		Bypass:     map[string]Bypass{"": {Since: noon}, "web": {Since: noon, Until: noon.Add(time.Minute)}},
@@ -260,7 +261,8 @@ func TestUnusableFolder(t *testing.T) {
 	if r := mustLoad(t, s); r.Applied != nil {
 		t.Error("something was read")
 	}
-	for what, err := range map[string]error{"save": s.Save(sample()), "append": s.Append(Entry{}), "bundle": s.SaveBundle(bundle(t, "x"))} {
+	for what, err := range map[string]error{"save": s.Save(sample()), "append": s.Append(Entry{}),
+		"bundle": s.SaveBundle(bundle(t, "x"))} {
 		if !errors.Is(err, cause) {
 			t.Errorf("%s: %v", what, err)
 		}

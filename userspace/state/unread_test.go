@@ -18,7 +18,8 @@ import (
 )
 
 // refusals is what a kernel may say of a file that is whole.
-var refusals = []unix.Errno{unix.EACCES, unix.EPERM, unix.EIO, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EINTR, unix.EAGAIN,
+var refusals = []unix.Errno{unix.EACCES, unix.EPERM, unix.EIO, unix.EMFILE, unix.ENFILE, unix.ENOMEM,
+	unix.EINTR, unix.EAGAIN,
 	unix.ENOTDIR, unix.ELOOP, unix.ESTALE, unix.ETIMEDOUT, unix.EBUSY, unix.ENODEV, unix.ENXIO, unix.EROFS, unix.ENOSPC}
 
 // filled is a folder with something in every file.
@@ -30,7 +31,8 @@ func filled(t *testing.T) (dir string, names []string) {
 		t.Fatal(err)
 	}
 	b := bundle(t, "one")
-	if err := errors.Join(s.Save(sample()), s.SaveBundle(b), s.Append(Entry{Verb: "apply"}), s.Bans().Change([]Ban{banOf(1), banOf(2)}, nil), s.Close()); err != nil {
+	if err := errors.Join(s.Save(sample()), s.SaveBundle(b), s.Append(Entry{Verb: "apply"}),
+		s.Bans().Change([]Ban{banOf(1), banOf(2)}, nil), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return dir, []string{recordFile, quarantineFile, bansFile, filepath.Base(s.bundlePath(b.Digest))}
@@ -50,8 +52,8 @@ func contents(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// A10: an error of reading is no damage, whatever it is: it is told, the file stays where it is, nothing is written over
-// it, and what it says counts as soon as it can be read.
+// A10: an error of reading is no damage, whatever it is: it is told, the file stays where it is, nothing is written
+// over it, and what it says counts as soon as it can be read.
 func TestA10AnErrorOfReadingIsNoDamage(t *testing.T) {
 	b := bundle(t, "one")
 	for _, errno := range refusals {
@@ -76,7 +78,8 @@ func TestA10AnErrorOfReadingIsNoDamage(t *testing.T) {
 			if err := s.Save(r); isRecord && !errors.Is(err, ErrUnread) {
 				t.Errorf("%s: Save says %v", what, err)
 			}
-			if err := errors.Join(s.Bans().Change([]Ban{banOf(3)}, nil), s.Bans().Flush()); isBans && !errors.Is(err, ErrUnread) {
+			if err := errors.Join(s.Bans().Change([]Ban{banOf(3)}, nil), s.Bans().Flush()); isBans &&
+				!errors.Is(err, ErrUnread) {
 				t.Errorf("%s: a ban says %v", what, err)
 			}
 			if (s.Unread() != nil) != (isRecord || isBans) || len(s.Damaged()) > 0 {
@@ -84,7 +87,8 @@ func TestA10AnErrorOfReadingIsNoDamage(t *testing.T) {
 			}
 			after := contents(t, dir)
 			for path, data := range before {
-				if isRecord && strings.Contains(path, "bans.log") || isBans && !strings.Contains(path, "bans.log") || !isRecord && !isBans && !strings.Contains(path, "bundles") {
+				if isRecord && strings.Contains(path, "bans.log") || isBans && !strings.Contains(path, "bans.log") || !isRecord &&
+					!isBans && !strings.Contains(path, "bundles") {
 					continue // that file could be read, and was written
 				}
 				if after[path] != data {

@@ -19,7 +19,8 @@ import (
 	"github.com/spillway/spillway/userspace/view/viewtest"
 )
 
-// TestA5OneMeaning: every state of the kernel has one meaning, whoever reads it, and no sentence says more than was read.
+// TestA5OneMeaning: every state of the kernel has one meaning, whoever reads it, and no sentence says more than was
+// read.
 func TestA5OneMeaning(t *testing.T) {
 	for _, m := range viewtest.Modes {
 		t.Run(m.Name, func(t *testing.T) {
@@ -29,7 +30,8 @@ func TestA5OneMeaning(t *testing.T) {
 			if v.State != m.State || !strings.Contains(v.Says, m.Says) {
 				t.Errorf("state %s, want %s; it says %q, want %q in it", v.State, m.State, v.Says, m.Says)
 			}
-			if m.Problem != "" && !slices.ContainsFunc(v.Problems, func(p api.Problem) bool { return p.Code == m.Problem && p.Fix != "" }) {
+			if m.Problem != "" &&
+				!slices.ContainsFunc(v.Problems, func(p api.Problem) bool { return p.Code == m.Problem && p.Fix != "" }) {
 				t.Errorf("no problem %s with a fix in %+v", m.Problem, v.Problems)
 			}
 			if m.Problem == "" && len(v.Problems) > 0 {
@@ -63,7 +65,8 @@ func trueWords(t *testing.T, rules, bans, unknown bool, v view.Verdict) {
 		t.Errorf("%q in state %s", v.Says, v.State)
 	}
 	for line := range strings.Lines(all) {
-		if strings.Contains(line, "everything passes") && !strings.Contains(line, "everything passes there") && !strings.Contains(line, " on eth0;") &&
+		if strings.Contains(line, "everything passes") && !strings.Contains(line, "everything passes there") &&
+			!strings.Contains(line, " on eth0;") &&
 			!strings.Contains(line, "; in ") && (bans || unknown) {
 			t.Errorf("everything passes is not what was read: %q", line)
 		}
@@ -137,7 +140,8 @@ func TestA17MissingInterfaceWithoutAgent(t *testing.T) {
 	}
 }
 
-// Malformed frames that were dropped, for their source or a ban, met a rule. What was counted before does not count again.
+// Malformed frames that were dropped, for their source or a ban, met a rule. What was counted before does not count
+// again.
 func TestMalformedFramesThatPassed(t *testing.T) {
 	row := func(outcome bpf.DataplaneOutcome, packets uint64) loader.Counter {
 		return loader.Counter{Service: 1, Reason: bpf.ReasonMalformed, Outcome: outcome, Packets: packets}

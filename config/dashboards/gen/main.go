@@ -38,7 +38,9 @@ var yesNo = []mapping{{"0", "NO", "red"}, {"1", "yes", "green"}}
 
 var panels = []panel{
 	{title: "Now", kind: "row"},
-	{title: "Protected", about: "Attached, wired, a bundle in force, no bypass, the agent not lost. Visitors are served in any case.", kind: "stat", width: 6, mappings: yesNo,
+	{title: "Protected",
+		about: "Attached, wired, a bundle in force, no bypass, the agent not lost. Visitors are served in any case.",
+		kind:  "stat", width: 6, mappings: yesNo,
 		queries: []query{q(`min by (instance, interface) (spillway_protected{`+selector+`})`, "{{instance}} {{interface}}")}},
 	{title: "Mode", kind: "stat", width: 4, mappings: []mapping{{"0", "observe", "blue"}, {"1", "enforce", "green"}},
 		queries: []query{q(`spillway_mode{`+selector+`}`, "{{instance}}")}},
@@ -54,24 +56,45 @@ var panels = []panel{
 			"{{instance}}")}},
 
 	{title: "Traffic", kind: "row"},
-	{title: "Connections by verdict", about: "Each counted once: at its first payload, or at its SYN where that is blocked.", kind: "timeseries", width: 8, unit: "cps", stacked: true,
-		queries: []query{q(`sum by (verdict) (rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "{{verdict}}")}},
+	{title: "Connections by verdict",
+		about: "Each counted once: at its first payload, or at its SYN where that is blocked.", kind: "timeseries", width: 8,
+		unit: "cps", stacked: true,
+		queries: []query{
+			q(`sum by (verdict) (rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`,
+				"{{verdict}}")}},
 	{title: "Blocked, or would be", about: "Share of the connections to inspected services.", kind: "timeseries", width: 8,
 		unit: "percentunit", queries: []query{
-			q(`sum(rate(spillway_connections_total{`+selector+`, service=~"$service", verdict=~"drop|reset|limit"}[$__rate_interval])) / sum(rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "blocked"),
-			q(`sum(rate(spillway_connections_total{`+selector+`, service=~"$service", verdict=~"would_.+"}[$__rate_interval])) / sum(rate(spillway_connections_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "would be blocked")}},
+			q(`sum(rate(spillway_connections_total{`+selector+
+				`, service=~"$service", verdict=~"drop|reset|limit"}[$__rate_interval])) / sum(rate(spillway_connections_total{`+
+				selector+`, service=~"$service"}[$__rate_interval]))`, "blocked"),
+			q(`sum(rate(spillway_connections_total{`+selector+
+				`, service=~"$service", verdict=~"would_.+"}[$__rate_interval])) / sum(rate(spillway_connections_total{`+selector+
+				`, service=~"$service"}[$__rate_interval]))`, "would be blocked")}},
 	{title: "Packets by verdict", kind: "timeseries", width: 8, unit: "pps", stacked: true,
-		queries: []query{q(`sum by (verdict) (rate(spillway_packets_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "{{verdict}}")}},
+		queries: []query{
+			q(`sum by (verdict) (rate(spillway_packets_total{`+selector+`, service=~"$service"}[$__rate_interval]))`,
+				"{{verdict}}")}},
 	{title: "Packets by reason", kind: "timeseries", width: 12, unit: "pps",
-		queries: []query{q(`sum by (reason) (rate(spillway_packets_total{`+selector+`, service=~"$service", reason!~"not_ip|not_service"}[$__rate_interval])) > 0`, "{{reason}}")}},
+		queries: []query{
+			q(`sum by (reason) (rate(spillway_packets_total{`+selector+
+				`, service=~"$service", reason!~"not_ip|not_service"}[$__rate_interval])) > 0`, "{{reason}}")}},
 	{title: "Top rules", kind: "timeseries", width: 12, unit: "cps",
-		queries: []query{q(`topk(10, sum by (rule, label) (rate(spillway_rule_matches_total{`+selector+`}[$__rate_interval])))`, "{{rule}} ({{label}})")}},
-	{title: "Blocked by service", about: "Connections, and packets that belong to none: UDP, fragments, data whose beginning nobody saw.", kind: "timeseries", width: 12, unit: "cps", queries: []query{
-		q(`sum by (service, verdict) (rate(spillway_connections_total{`+selector+`, service=~"$service", verdict!~"pass|tag"}[$__rate_interval]))`, "{{service}} {{verdict}}"),
-		q(`sum by (service, verdict) (rate(spillway_alone_packets_total{`+selector+`, service=~"$service"}[$__rate_interval]))`, "{{service}} {{verdict}}, packets alone")}},
+		queries: []query{
+			q(`topk(10, sum by (rule, label) (rate(spillway_rule_matches_total{`+selector+`}[$__rate_interval])))`,
+				"{{rule}} ({{label}})")}},
+	{title: "Blocked by service",
+		about: "Connections, and packets that belong to none: UDP, fragments, data whose beginning nobody saw.",
+		kind:  "timeseries", width: 12, unit: "cps", queries: []query{
+			q(`sum by (service, verdict) (rate(spillway_connections_total{`+selector+
+				`, service=~"$service", verdict!~"pass|tag"}[$__rate_interval]))`, "{{service}} {{verdict}}"),
+			q(`sum by (service, verdict) (rate(spillway_alone_packets_total{`+selector+
+				`, service=~"$service"}[$__rate_interval]))`, "{{service}} {{verdict}}, packets alone")}},
 	{title: "Spared", about: "Would have been blocked, and passed: protected sources, a lost agent, a bypass.",
 		kind: "timeseries", width: 12, unit: "pps",
-		queries: []query{q(`sum by (reason) (rate(spillway_packets_total{`+selector+`, service=~"$service", reason=~"protected|agent_lost|service_bypass|weak|internal"}[$__rate_interval]))`, "{{reason}}")}},
+		queries: []query{
+			q(`sum by (reason) (rate(spillway_packets_total{`+selector+
+				`, service=~"$service", reason=~"protected|agent_lost|service_bypass|weak|internal"}[$__rate_interval]))`,
+				"{{reason}}")}},
 
 	{title: "Bundles", kind: "row"},
 	{title: "Generations", kind: "timeseries", width: 8, unit: "none",
@@ -81,11 +104,13 @@ var panels = []panel{
 	{title: "Applies and rollbacks", kind: "timeseries", width: 8, unit: "none", queries: []query{
 		q(`sum by (outcome) (increase(spillway_applies_total{`+selector+`}[$__rate_interval])) > 0`, "{{outcome}}"),
 		q(`sum(increase(spillway_rollbacks_total{`+selector+`}[$__rate_interval])) > 0`, "rolled back")}},
-	{title: "Deadlines", about: "An unconfirmed bundle goes back by itself; a new one bakes before it is last-known-good; a bypass with an end ends.", kind: "timeseries", width: 8, unit: "s", queries: []query{
-		q(`spillway_confirm_deadline_seconds{`+selector+`} > 0`, "{{instance}} confirm"),
-		q(`spillway_bake_seconds_left{`+selector+`} > 0`, "{{instance}} bake"),
-		q(`spillway_lease_seconds_left{`+selector+`} > 0`, "{{instance}} lease"),
-		q(`spillway_bypass_seconds_left{`+selector+`} > 0 < Inf`, "{{instance}} bypass {{service}}")}},
+	{title: "Deadlines",
+		about: "An unconfirmed bundle goes back by itself; a new one bakes before it is last-known-good; a bypass with an end ends.",
+		kind:  "timeseries", width: 8, unit: "s", queries: []query{
+			q(`spillway_confirm_deadline_seconds{`+selector+`} > 0`, "{{instance}} confirm"),
+			q(`spillway_bake_seconds_left{`+selector+`} > 0`, "{{instance}} bake"),
+			q(`spillway_lease_seconds_left{`+selector+`} > 0`, "{{instance}} lease"),
+			q(`spillway_bypass_seconds_left{`+selector+`} > 0 < Inf`, "{{instance}} bypass {{service}}")}},
 	{title: "Last-known-good", about: "What a reboot comes back with.", kind: "table", width: 8,
 		queries: []query{q(`spillway_last_known_good_info{`+selector+`}`, "")}},
 	{title: "Bans", kind: "timeseries", width: 8, unit: "none",
@@ -108,7 +133,9 @@ var panels = []panel{
 		queries: []query{q(`process_resident_memory_bytes{`+selector+`} and on (job, instance) spillway_build_info`,
 			"{{instance}}")}},
 	{title: "Agent CPU", kind: "timeseries", width: 8, unit: "percentunit",
-		queries: []query{q(`rate(process_cpu_seconds_total{`+selector+`}[$__rate_interval]) and on (job, instance) spillway_build_info`, "{{instance}}")}},
+		queries: []query{
+			q(`rate(process_cpu_seconds_total{`+selector+`}[$__rate_interval]) and on (job, instance) spillway_build_info`,
+				"{{instance}}")}},
 }
 
 func main() {

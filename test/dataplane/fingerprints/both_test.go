@@ -27,11 +27,12 @@ import (
 // fixedSeed is of the mutated captures that every run compares; a random one, which is printed, is compared besides.
 const fixedSeed = 20261128
 
-// mutants is how many mutated captures a run of all tests makes of each seed; SPILLWAY_CAPTURES makes more of the random one, and
-// SPILLWAY_FUZZ_FOR goes on for so long.
+// mutants is how many mutated captures a run of all tests makes of each seed; SPILLWAY_CAPTURES makes more of the
+// random one, and SPILLWAY_FUZZ_FOR goes on for so long.
 const mutants = 400
 
-// both shows one capture to both who read it: the dataplane, by way of the driver of `spillway fingerprint FILE`, and Go alone.
+// both shows one capture to both who read it: the dataplane, by way of the driver of `spillway fingerprint FILE`, and
+// Go alone.
 type both struct {
 	t   *testing.T
 	lab *witness
@@ -78,7 +79,8 @@ func (w *witness) Forget() error {
 	return w.Kernel.Forget()
 }
 
-// readBoth returns what is told of a capture by Go, by the dataplane, and what that said. A file that is damaged is damaged for both.
+// readBoth returns what is told of a capture by Go, by the dataplane, and what that said. A file that is damaged is
+// damaged for both.
 func (b *both) readBoth(file []byte) (own, theirs []fingerprint.Connection, said []testimony) {
 	b.t.Helper()
 	b.lab.all = nil
@@ -95,7 +97,8 @@ func (b *both) readBoth(file []byte) (own, theirs []fingerprint.Connection, said
 	own, one := read(nil)
 	theirs, other := read(b.lab)
 	if one != other || len(own) != len(theirs) || len(theirs) != len(b.lab.all) {
-		b.t.Fatalf("Go reads %d connections, %s; with the dataplane %d, %s, which was asked about %d", len(own), one, len(theirs), other, len(b.lab.all))
+		b.t.Fatalf("Go reads %d connections, %s; with the dataplane %d, %s, which was asked about %d", len(own), one,
+			len(theirs), other, len(b.lab.all))
 	}
 	return own, theirs, b.lab.all
 }
@@ -103,18 +106,22 @@ func (b *both) readBoth(file []byte) (own, theirs []fingerprint.Connection, said
 // Reasons that only one of the two can give, and why the other cannot.
 var (
 	// The dataplane sees frames, and no end of a capture: for it more may come.
-	onlyGo = map[string]bool{"no_data": true, "cut_short": true, "gap": true, "crowded": true, "midstream": true, "fragment": true,
+	onlyGo = map[string]bool{"no_data": true, "cut_short": true, "gap": true, "crowded": true,
+		"midstream": true, "fragment": true,
 		"hello_partial": true}
 	// What is odd about a packet, and no reason to have no JA4.
-	besides = map[string]bool{"": true, "hello_order": true, "hello_overlap": true, "syn_options": true, "midstream": true, "unconfirmed": true,
+	besides = map[string]bool{"": true, "hello_order": true, "hello_overlap": true, "syn_options": true,
+		"midstream": true, "unconfirmed": true,
 		"not_hello": true}
 )
 
-// fault says what is other in what the two say of a connection, "" for nothing. again: a segment came again with other bytes; where no
-// socket vouches for it, the dataplane judges such a segment by itself, for nobody says which of the two the server took.
+// fault says what is other in what the two say of a connection, "" for nothing. again: a segment came again with other
+// bytes; where no socket vouches for it, the dataplane judges such a segment by itself, for nobody says which of the
+// two the server took.
 func fault(own, theirs fingerprint.Connection, said testimony, again bool) string {
 	switch {
-	case said.odd == "malformed": // a frame that ends before its headers say: Linux drops it, and Go takes it for one that is cut short
+	// a frame that ends before its headers say: Linux drops it, and Go takes it for one that is cut short
+	case said.odd == "malformed":
 		return ""
 	case own.Client != theirs.Client || own.Server != theirs.Server || own.Frame != theirs.Frame:
 		return "another connection"
@@ -130,7 +137,8 @@ func fault(own, theirs fingerprint.Connection, said testimony, again bool) strin
 		return "another JA4"
 	case own.JA4 != "" && own.StableJA4 != theirs.StableJA4:
 		return "another stable JA4"
-	case own.JA4 != "" && slices.ContainsFunc(theirs.Notes, func(n string) bool { return strings.HasPrefix(n, "the dataplane gives no JA4") }):
+	case own.JA4 != "" &&
+		slices.ContainsFunc(theirs.Notes, func(n string) bool { return strings.HasPrefix(n, "the dataplane gives no JA4") }):
 		return "Go alone reads a JA4"
 	case own.JA4 == "" && own.Reason != theirs.Reason:
 		return "another reason"
@@ -164,15 +172,17 @@ func (b *both) compare(what string, frames []record, link layers.LinkType) (faul
 		if faults++; faults > 1 {
 			continue
 		}
-		b.say("%s, frame %d, %s: %s\nGo:   JA4 %q %q MuonFP %q p0f %q %v\nwith: JA4 %q %q MuonFP %q p0f %q %v, odd: %q\n%s", what, own[i].Frame,
-			own[i].Client, why, own[i].JA4, own[i].Reason, own[i].MuonFP, own[i].P0F, own[i].Notes, theirs[i].JA4, theirs[i].Reason,
+		b.say("%s, frame %d, %s: %s\nGo:   JA4 %q %q MuonFP %q p0f %q %v\nwith: JA4 %q %q MuonFP %q p0f %q %v, odd: %q\n%s",
+			what, own[i].Frame,
+			own[i].Client, why, own[i].JA4, own[i].Reason, own[i].MuonFP, own[i].P0F, own[i].Notes,
+			theirs[i].JA4, theirs[i].Reason,
 			theirs[i].MuonFP, theirs[i].P0F, theirs[i].Notes, said[i].odd, rowsOf(frames))
 	}
 	return faults, len(own)
 }
 
-// askFirst shows the dataplane the SYN and the first data of a connection in which Go sees no hello: the driver keeps no frames of
-// those. It says where the dataplane sees one.
+// askFirst shows the dataplane the SYN and the first data of a connection in which Go sees no hello: the driver keeps
+// no frames of those. It says where the dataplane sees one.
 func (b *both) askFirst(c fingerprint.Connection, frames []record) string {
 	b.t.Helper()
 	var syn []byte
@@ -229,7 +239,8 @@ func rowsOf(frames []record) string {
 	return strings.Join(rows, "\n")
 }
 
-// Every capture, and mutated ones, through both readers of one driver: JA4, stable JA4, MuonFP, p0f and reasons are the same.
+// Every capture, and mutated ones, through both readers of one driver: JA4, stable JA4, MuonFP, p0f and reasons are the
+// same.
 func TestBothReadersOfCaptures(t *testing.T) {
 	folder := capture.Folder(t)
 	b := &both{t: t, lab: &witness{Kernel: openLab(t)}, say: t.Errorf}
@@ -259,7 +270,8 @@ func TestBothReadersOfCaptures(t *testing.T) {
 		t.Errorf("the dataplane was asked about %d connections without a hello", b.asked)
 	}
 	if os.Getenv("SPILLWAY_SEED") == "" && os.Getenv("SPILLWAY_FUZZ_FOR") == "" {
-		b.say = func(format string, args ...any) { t.Logf("a find: "+format, args...) } // for somebody to look at, and no failure of this tree
+		// for somebody to look at, and no failure of this tree
+		b.say = func(format string, args ...any) { t.Logf("a find: "+format, args...) }
 	}
 	b.mutate(originals, random, int(parse(t, env("SPILLWAY_CAPTURES", strconv.Itoa(mutants)))), fuzzUntil(t))
 }
@@ -305,10 +317,12 @@ func (b *both) mutate(originals []original, seed uint64, n int, end time.Time) {
 		for _, way := range ways {
 			how[way]++
 		}
-		f, c := b.compare(fmt.Sprintf("seed %d, number %d, %s: %s", seed, made, o.name, strings.Join(ways, ", ")), frames, o.link)
+		f, c := b.compare(fmt.Sprintf("seed %d, number %d, %s: %s", seed, made, o.name, strings.Join(ways, ", ")), frames,
+			o.link)
 		faults, connections = faults+f, connections+c
 	}
-	b.t.Logf("seed %d: %d mutated captures, %d connections, %v: %v", seed, made, connections, time.Since(begin).Round(time.Millisecond), how)
+	b.t.Logf("seed %d: %d mutated captures, %d connections, %v: %v", seed, made, connections,
+		time.Since(begin).Round(time.Millisecond), how)
 	for _, m := range mutations {
 		if how[m.name] == 0 && made >= mutants {
 			b.t.Errorf("no capture was mutated by: %s", m.name)
@@ -332,7 +346,8 @@ func TestBothReadersOfFragments(t *testing.T) {
 				t.Fatalf("%s: no fragments", o.name)
 			}
 			for name, frames := range map[string][]record{
-				"fragments": records(syn, first, second), "backwards": records(syn, second, first), "and whole": records(syn, first, second, whole),
+				"fragments": records(syn, first, second), "backwards": records(syn, second, first),
+				"and whole":          records(syn, first, second, whole),
 				"a SYN in fragments": records(cutSYN(syn)...), "without lengths": records(withoutLength(syn), withoutLength(whole)),
 			} {
 				b.compare(fmt.Sprintf("%s, %s at %d", o.name, name, at), frames, layers.LinkTypeEthernet)

@@ -20,8 +20,8 @@ var damaged = map[string]string{
 	"suricata-verify/bug-1450-05__tls_DER-incomplete-content.pcap": "damaged at frame 7, byte 5035: ",
 }
 
-// tunnelled captures have TCP inside another IP packet. Who sent the outer one is who is judged, so the dataplane does not
-// look inside, and neither does this command.
+// tunnelled captures have TCP inside another IP packet. Who sent the outer one is who is judged, so the dataplane does
+// not look inside, and neither does this command.
 var tunnelled = map[string]string{
 	"arkime/gre-sample.pcap":     "GRE",
 	"arkime/tcpdump-geneve.pcap": "Geneve, over UDP",

@@ -105,7 +105,8 @@ func ambiguous(h *reference.Hello) bool {
 	for _, e := range h.Extensions {
 		count[e.Type]++
 	}
-	return max(count[reference.ExtSignatureAlgorithms], count[reference.ExtALPN], count[reference.ExtSupportedVersions]) > 1
+	return max(count[reference.ExtSignatureAlgorithms], count[reference.ExtALPN],
+		count[reference.ExtSupportedVersions]) > 1
 }
 
 func checkGenerated(t *testing.T, file []byte, all []sent, k fingerprint.Kernel) {

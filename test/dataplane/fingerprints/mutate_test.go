@@ -103,7 +103,9 @@ var mutations = []struct {
 }{
 	{"nothing", func(_ *rand.Rand, f []record, _ int) []record { return f }},
 	{"a frame is lost", func(_ *rand.Rand, f []record, i int) []record { return slices.Delete(f, i, i+1) }},
-	{"a frame comes again", func(r *rand.Rand, f []record, i int) []record { return slices.Insert(f, i+r.IntN(len(f)-i), f[i]) }},
+	{"a frame comes again", func(r *rand.Rand, f []record, i int) []record {
+		return slices.Insert(f, i+r.IntN(len(f)-i), f[i])
+	}},
 	{"frames change places", func(r *rand.Rand, f []record, i int) []record {
 		j := r.IntN(len(f))
 		f[i], f[j] = f[j], f[i]
@@ -124,17 +126,25 @@ var mutations = []struct {
 		return f
 	}},
 	{"a byte of data", func(r *rand.Rand, f []record, i int) []record { return bent(r, f, i, true) }},
-	{"a byte of data, and no right checksum", func(r *rand.Rand, f []record, i int) []record { return bent(r, f, i, false) }},
+	{"a byte of data, and no right checksum", func(r *rand.Rand, f []record, i int) []record {
+		return bent(r, f, i, false)
+	}},
 	{"a byte of the headers", func(r *rand.Rand, f []record, i int) []record {
 		d := slices.Clone(f[i].data)
 		d[packet.EthernetLen+r.IntN(payloadAt(d)-packet.EthernetLen)] = byte(r.Uint32())
 		f[i].data = d
 		return f
 	}},
-	{"other bytes first", func(r *rand.Rand, f []record, i int) []record { return bent(r, slices.Insert(f, i, f[i]), i, true) }},
-	{"other bytes afterwards", func(r *rand.Rand, f []record, i int) []record { return bent(r, slices.Insert(f, i, f[i]), i+1, true) }},
+	{"other bytes first", func(r *rand.Rand, f []record, i int) []record {
+		return bent(r, slices.Insert(f, i, f[i]), i, true)
+	}},
+	{"other bytes afterwards", func(r *rand.Rand, f []record, i int) []record {
+		return bent(r, slices.Insert(f, i, f[i]), i+1, true)
+	}},
 	{"in two segments", func(r *rand.Rand, f []record, i int) []record { return halved(r, f, i, false) }},
-	{"in two segments, the second one first", func(r *rand.Rand, f []record, i int) []record { return halved(r, f, i, true) }},
+	{"in two segments, the second one first", func(r *rand.Rand, f []record, i int) []record {
+		return halved(r, f, i, true)
+	}},
 }
 
 // mutated is a part of a capture with one to three mutations, and their names.

@@ -85,15 +85,18 @@ func (s published) options(mss uint16) (all []byte) {
 
 // frame writes the SYN with all its quirks but bad, which has no one form: a signature that has it fails these tests.
 func (s published) frame() []byte {
-	f := packet.Frame{Source: netip.MustParseAddr("198.51.100.7"), Dest: netip.MustParseAddr("192.0.2.1"), Options: make([]byte, s.IPOptions)}
+	f := packet.Frame{Source: netip.MustParseAddr("198.51.100.7"), Dest: netip.MustParseAddr("192.0.2.1"),
+		Options: make([]byte, s.IPOptions)}
 	if s.version == 6 {
 		f = packet.Frame{Source: netip.MustParseAddr("2001:db8::7"), Dest: netip.MustParseAddr("2001:db8::1")}
 	}
 	mss, window := s.sizes()
-	tcp := packet.TCP{SourcePort: s.port, DestPort: 443, Seq: 1000, Flags: packet.SYN, Window: uint16(window), Options: s.options(uint16(mss))}
+	tcp := packet.TCP{SourcePort: s.port, DestPort: 443, Seq: 1000, Flags: packet.SYN, Window: uint16(window),
+		Options: s.options(uint16(mss))}
 	for quirk, set := range map[string]func(){
-		"ecn": func() { tcp.Flags |= packet.ECE | packet.CWR }, "urgf+": func() { tcp.Flags |= packet.URG }, "pushf+": func() { tcp.Flags |= packet.PSH },
-		"seq-": func() { tcp.Seq = 0 }, "ack+": func() { tcp.Ack = 1 << 24 },
+		"ecn": func() { tcp.Flags |= packet.ECE | packet.CWR }, "urgf+": func() { tcp.Flags |= packet.URG },
+		"pushf+": func() { tcp.Flags |= packet.PSH },
+		"seq-":   func() { tcp.Seq = 0 }, "ack+": func() { tcp.Ack = 1 << 24 },
 	} {
 		if s.has(quirk) {
 			set()

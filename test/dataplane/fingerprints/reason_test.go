@@ -44,7 +44,8 @@ func pcapOf(t *testing.T, link layers.LinkType, all []record) []byte {
 		t.Fatal(err)
 	}
 	for _, r := range all {
-		if err := w.WritePacket(gopacket.CaptureInfo{Timestamp: time.Unix(1e9, 0), CaptureLength: len(r.data), Length: len(r.data) + r.more}, r.data); err != nil {
+		if err := w.WritePacket(gopacket.CaptureInfo{Timestamp: time.Unix(1e9, 0), CaptureLength: len(r.data),
+			Length: len(r.data) + r.more}, r.data); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -69,8 +70,10 @@ func tell(t *testing.T, file []byte, k fingerprint.Kernel) (all []fingerprint.Co
 
 // browser is a whole ClientHello in a stream of one record.
 func browser() []byte {
-	return clienthello.Records(clienthello.Hello{Version: 0x0303, Ciphers: []uint16{0x1301, 0xc02f}, Compression: []byte{0},
-		Extensions: []clienthello.Extension{{Type: 0x002b, Data: []byte{2, 3, 4}}, {Type: 0x0015, Data: make([]byte, 400)}}}.Bytes())
+	return clienthello.Records(
+		clienthello.Hello{Version: 0x0303, Ciphers: []uint16{0x1301, 0xc02f}, Compression: []byte{0},
+			Extensions: []clienthello.Extension{{Type: 0x002b, Data: []byte{2, 3, 4}},
+				{Type: 0x0015, Data: make([]byte, 400)}}}.Bytes())
 }
 
 const browserJA4 = "t13i020200_"
@@ -94,25 +97,27 @@ func TestReasons(t *testing.T) {
 		records []record
 		want    string // the reason, or the beginning of the JA4
 	}{
-		"a SYN alone":              {records(syn), "no_data"},
-		"nothing but a FIN":        {records(syn, fin), "no_data"},
-		"not TLS":                  {records(syn, text("GET / HTTP/1.1\r\n\r\n")), "not_hello"},
-		"the first part":           {records(syn, segment(0, 100)), "hello_partial"},
-		"a gap":                    {records(syn, segment(0, 100), segment(200, len(stream))), "gap"},
-		"the second part":          {records(syn, segment(100, len(stream))), "gap"},
-		"a lie":                    {records(syn, visitor.Frame(clienthello.Segment{Data: lie})), "hello_malformed"},
-		"from its middle on":       {records(old, segment(100, 200)), "midstream"},
-		"headers only":             {[]record{{data: syn}, {data: whole[:54], more: len(whole) - 54}}, "cut_short"},
-		"cut short":                {[]record{{data: syn}, {data: whole[:200], more: len(whole) - 200}}, "cut_short"},
-		"cut behind the hello":     {[]record{{data: syn}, {data: offloaded[:1000], more: len(offloaded) - 1000}}, browserJA4},
-		"whole":                    {records(syn, whole), browserJA4},
-		"without its SYN":          {records(whole), browserJA4},
-		"in two without its SYN":   {records(segment(0, 100), segment(100, len(stream))), browserJA4},
-		"out of order":             {records(syn, segment(100, len(stream)), segment(0, 100)), browserJA4},
-		"the SYN twice":            {records(syn, syn, whole, whole, syn), browserJA4},
-		"the server heard first":   {records(old, whole), browserJA4},
-		"64 KiB by an offload":     {records(syn, offloaded), browserJA4},
-		"behind another record":    {records(syn, text("EHLO\r\n"), visitor.Frame(clienthello.Segment{Offset: 6, Data: stream})), browserJA4},
+		"a SYN alone":        {records(syn), "no_data"},
+		"nothing but a FIN":  {records(syn, fin), "no_data"},
+		"not TLS":            {records(syn, text("GET / HTTP/1.1\r\n\r\n")), "not_hello"},
+		"the first part":     {records(syn, segment(0, 100)), "hello_partial"},
+		"a gap":              {records(syn, segment(0, 100), segment(200, len(stream))), "gap"},
+		"the second part":    {records(syn, segment(100, len(stream))), "gap"},
+		"a lie":              {records(syn, visitor.Frame(clienthello.Segment{Data: lie})), "hello_malformed"},
+		"from its middle on": {records(old, segment(100, 200)), "midstream"},
+		"headers only":       {[]record{{data: syn}, {data: whole[:54], more: len(whole) - 54}}, "cut_short"},
+		"cut short":          {[]record{{data: syn}, {data: whole[:200], more: len(whole) - 200}}, "cut_short"},
+		"cut behind the hello": {[]record{{data: syn}, {data: offloaded[:1000], more: len(offloaded) - 1000}},
+			browserJA4},
+		"whole":                  {records(syn, whole), browserJA4},
+		"without its SYN":        {records(whole), browserJA4},
+		"in two without its SYN": {records(segment(0, 100), segment(100, len(stream))), browserJA4},
+		"out of order":           {records(syn, segment(100, len(stream)), segment(0, 100)), browserJA4},
+		"the SYN twice":          {records(syn, syn, whole, whole, syn), browserJA4},
+		"the server heard first": {records(old, whole), browserJA4},
+		"64 KiB by an offload":   {records(syn, offloaded), browserJA4},
+		"behind another record": {
+			records(syn, text("EHLO\r\n"), visitor.Frame(clienthello.Segment{Offset: 6, Data: stream})), browserJA4},
 		"with its SYN (Fast Open)": {records(fastOpen(stream)), browserJA4},
 	} {
 		file := pcapOf(t, layers.LinkTypeEthernet, c.records)
@@ -123,7 +128,8 @@ func TestReasons(t *testing.T) {
 		l := openLab(t)
 		for name, frames := range map[string][]record{
 			"whole": records(syn, whole), "out of order": records(syn, segment(100, len(stream)), segment(0, 100)),
-			"without its SYN": records(segment(0, 100), segment(100, len(stream))), "64 KiB by an offload": records(syn, offloaded),
+			"without its SYN":          records(segment(0, 100), segment(100, len(stream))),
+			"64 KiB by an offload":     records(syn, offloaded),
 			"with its SYN (Fast Open)": records(fastOpen(stream)),
 		} {
 			all, _ := tell(t, pcapOf(t, layers.LinkTypeEthernet, frames), l)
@@ -132,7 +138,8 @@ func TestReasons(t *testing.T) {
 				t.Errorf("%s: by %s, want the kernel: %v", name, all[0].By, all[0].Notes)
 			}
 		}
-		all, _ := tell(t, pcapOf(t, layers.LinkTypeEthernet, []record{{data: syn}, {data: offloaded[:1000], more: len(offloaded) - 1000}}), l)
+		all, _ := tell(t,
+			pcapOf(t, layers.LinkTypeEthernet, []record{{data: syn}, {data: offloaded[:1000], more: len(offloaded) - 1000}}), l)
 		check(t, "cut behind the hello", all, browserJA4)
 		if len(all) == 1 && (all[0].By != fingerprint.ByGo || len(all[0].Notes) != 1) {
 			t.Errorf("cut behind the hello: by %s, %v; want Go, and a note that says why", all[0].By, all[0].Notes)
@@ -141,8 +148,9 @@ func TestReasons(t *testing.T) {
 }
 
 func fastOpen(stream []byte) []byte {
-	return packet.Frame{Source: visitor.Source.Addr(), Dest: visitor.Dest.Addr(), Body: packet.TCP{SourcePort: visitor.Source.Port(),
-		DestPort: visitor.Dest.Port(), Seq: visitor.ISN, Flags: packet.SYN, Window: 64240, Payload: stream}}.Bytes()
+	return packet.Frame{Source: visitor.Source.Addr(), Dest: visitor.Dest.Addr(),
+		Body: packet.TCP{SourcePort: visitor.Source.Port(),
+			DestPort: visitor.Dest.Port(), Seq: visitor.ISN, Flags: packet.SYN, Window: 64240, Payload: stream}}.Bytes()
 }
 
 // check wants one connection, from the visitor, with this reason or a JA4 that begins like this.
@@ -187,7 +195,8 @@ func TestLinkTypes(t *testing.T) {
 			tell(t, pcapOf(t, link, records(head(syn[14:])[:n])), nil)
 		}
 	}
-	if _, sum := tell(t, pcapOf(t, layers.LinkTypeIEEE802_11, records(syn)), nil); sum.Unread[layers.LinkTypeIEEE802_11] != 1 {
+	if _, sum := tell(t, pcapOf(t, layers.LinkTypeIEEE802_11, records(syn)),
+		nil); sum.Unread[layers.LinkTypeIEEE802_11] != 1 {
 		t.Errorf("a link type that is not read: %+v", sum)
 	}
 }

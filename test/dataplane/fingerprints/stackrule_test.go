@@ -15,8 +15,8 @@ import (
 	"github.com/spillway/spillway/loader"
 )
 
-// own returns the catalogue's signatures, each once, the narrow before the wide: none then takes the SYNs of another. No
-// bundle has more of one layout than the dataplane tries.
+// own returns the catalogue's signatures, each once, the narrow before the wide: none then takes the SYNs of another.
+// No bundle has more of one layout than the dataplane tries.
 func own(t *testing.T) (bundles [][]signature.P0F) {
 	t.Helper()
 	catalogue, err := config.LoadCatalogue()
@@ -24,7 +24,8 @@ func own(t *testing.T) (bundles [][]signature.P0F) {
 		t.Fatal(err)
 	}
 	wide := func(s signature.P0F) (open int) {
-		for _, so := range []bool{s.Version == 0, s.RandomTTL, s.MSS == nil, s.Window.Kind == signature.WindowAny, s.Scale == nil, s.Payload == signature.PayloadAny} {
+		for _, so := range []bool{s.Version == 0, s.RandomTTL, s.MSS == nil, s.Window.Kind == signature.WindowAny,
+			s.Scale == nil, s.Payload == signature.PayloadAny} {
 			if so {
 				open++
 			}
@@ -91,8 +92,9 @@ func publish(t *testing.T, d *loader.Dataplane, signatures []signature.P0F) uint
 
 // As features of a bundle, each published signature alone decides about the SYN made from it.
 func TestPublishedSignaturesDecide(t *testing.T) {
-	opening, err := loader.Open(loader.Options{Capacity: config.Capacity{Prefixes4: 1, Prefixes6: 1, TCPFingerprints: 1, TCPSignatures: 64,
-		JA4s: 1, Rules: 64, Flows: 1024, Syns: 64, Hellos: 8, Shapes: 64, Bans: 1, Allowlist: 1, Services: 1}})
+	opening, err := loader.Open(
+		loader.Options{Capacity: config.Capacity{Prefixes4: 1, Prefixes6: 1, TCPFingerprints: 1, TCPSignatures: 64,
+			JA4s: 1, Rules: 64, Flows: 1024, Syns: 64, Hellos: 8, Shapes: 64, Bans: 1, Allowlist: 1, Services: 1}})
 	d := opened(t, opening, err)
 	port := uint16(40000)
 	dropped := map[string]uint64{}

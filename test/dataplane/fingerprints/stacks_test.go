@@ -15,7 +15,8 @@ import (
 	"github.com/spillway/spillway/test/support/packet"
 )
 
-// judge asks the kernel about a SYN, compares its reading with the reference's, and returns p0f's raw signature and MuonFP.
+// judge asks the kernel about a SYN, compares its reading with the reference's, and returns p0f's raw signature and
+// MuonFP.
 func judge(t *testing.T, l *probe.Probe, s published) (seen signature.P0F, fp signature.MuonFP) {
 	t.Helper()
 	frame := s.frame()
@@ -87,8 +88,11 @@ func TestPublishedStacksAreNamed(t *testing.T) {
 		}
 		for _, known := range stack.MuonFP {
 			s := signature.P0F{TTL: 64, MSS: known.MSS, Scale: known.Scale, Layout: known.Kinds, Payload: signature.PayloadNone,
-				Window: signature.Window{Kind: signature.WindowValue, N: known.Window}, EOLPad: uint8(-signature.LayoutBytes(known.Kinds, 0) & 3)}
-			judgeEach(t, l, s, func(_ signature.P0F, fp signature.MuonFP) { named(t, stack, known.String(), catalogue.ByTCP(fp, nil)) })
+				Window: signature.Window{Kind: signature.WindowValue, N: known.Window},
+				EOLPad: uint8(-signature.LayoutBytes(known.Kinds, 0) & 3)}
+			judgeEach(t, l, s, func(_ signature.P0F, fp signature.MuonFP) {
+				named(t, stack, known.String(), catalogue.ByTCP(fp, nil))
+			})
 		}
 	}
 	for _, family := range []string{"windows", "apple", "android", "linux", "raw"} {

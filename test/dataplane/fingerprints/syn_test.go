@@ -33,9 +33,11 @@ func oddSYN(r *rand.Rand, port uint16) []byte {
 		tcp.Flags |= byte(r.Uint32()) &^ packet.ACK
 	}
 	for len(tcp.Options) < 40 && r.IntN(6) > 0 {
-		option := [][]byte{packet.MSS(uint16(r.Uint32())), packet.NOP(), packet.Scale(byte(r.IntN(20))), packet.SACKPermitted(),
+		option := [][]byte{packet.MSS(uint16(r.Uint32())), packet.NOP(), packet.Scale(byte(r.IntN(20))),
+			packet.SACKPermitted(),
 			packet.Timestamps(r.Uint32()&-uint32(r.IntN(2)), r.Uint32()&-uint32(r.IntN(2))), packet.EOL(),
-			packet.Option(byte(r.IntN(10)), make([]byte, r.IntN(12))...), {byte(r.IntN(10)), byte(r.IntN(12)), byte(r.Uint32())}}[r.IntN(8)]
+			packet.Option(byte(r.IntN(10)), make([]byte, r.IntN(12))...),
+			{byte(r.IntN(10)), byte(r.IntN(12)), byte(r.Uint32())}}[r.IntN(8)]
 		if len(tcp.Options)+len(option) <= 40 {
 			tcp.Options = append(tcp.Options, option...)
 		}
@@ -64,8 +66,8 @@ var onceDiffered = map[string]struct{ hex, p0f string }{
 		"4:64+0:0:37125:mss*1,10:ts,ws,mss,ts,nop,mss,eol+3:ts1-:0"},
 }
 
-// What Go reads in a SYN where no kernel can be asked is what the dataplane reads in it. A frame that fails is printed as a
-// row of onceDiffered.
+// What Go reads in a SYN where no kernel can be asked is what the dataplane reads in it. A frame that fails is printed
+// as a row of onceDiffered.
 func TestSYNsByGoAndByTheKernel(t *testing.T) {
 	l := openLab(t)
 	for name, row := range onceDiffered {

@@ -32,7 +32,8 @@ type draft struct{ b config.Bundle }
 
 // bundle starts one that drops from a score of 80 on.
 func bundle() *draft {
-	d := &draft{config.Bundle{Version: 1, Name: "test", Policy: map[string]config.Policy{config.DefaultPolicy: {Drop: 80}}}}
+	d := &draft{
+		config.Bundle{Version: 1, Name: "test", Policy: map[string]config.Policy{config.DefaultPolicy: {Drop: 80}}}}
 	d.b.Digest[0] = 1 // the canary's salt: the same in every run
 	return d
 }
@@ -70,7 +71,8 @@ func (d *draft) reason(rule, reason string) *draft {
 
 // weak are the reasons why a ClientHello has no fingerprint, or an odd way of coming, each with a score of its own: a
 // flow keeps its score, and with it the reason.
-var weak = []string{"hello_order", "hello_overlap", "hello_too_long", "hello_malformed", "hello_busy", "not_hello", "hello_urgent"}
+var weak = []string{"hello_order", "hello_overlap", "hello_too_long", "hello_malformed", "hello_busy",
+	"not_hello", "hello_urgent"}
 
 // telling is a bundle that blocks nothing and gives every weak reason its score.
 func telling() *config.Bundle {

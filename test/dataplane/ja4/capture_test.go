@@ -20,8 +20,8 @@ import (
 )
 
 // notFirst are the hellos that do not begin their stream, by capture and port of the server, and what does. The kernel
-// judges a connection by its first payload, so it has no JA4 for them. Here they are sent as if another connection began
-// with them: that their fingerprint is right is shown all the same.
+// judges a connection by its first payload, so it has no JA4 for them. Here they are sent as if another connection
+// began with them: that their fingerprint is right is shown all the same.
 var notFirst = map[string]string{
 	"arkime/adb_synthetic.pcap 5555":                "STLS of the Android debug bridge",
 	"arkime/https-connect.pcap 8080":                "CONNECT to a proxy",
@@ -45,8 +45,9 @@ func TestCaptures(t *testing.T) {
 	h := site()
 	h.Services = nil
 	for port := range services {
-		h.Services = append(h.Services, config.Service{Name: fmt.Sprint("port-", port), Addresses: []config.Address{{}}, Port: port,
-			Kind: config.KindTLS, Local: false})
+		h.Services = append(h.Services,
+			config.Service{Name: fmt.Sprint("port-", port), Addresses: []config.Address{{}}, Port: port,
+				Kind: config.KindTLS, Local: false})
 	}
 	p.publishHost(h)
 	p.swap(bundle().bundle())

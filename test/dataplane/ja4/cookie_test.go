@@ -4,7 +4,8 @@ package ja4
 
 import "testing"
 
-// A hello of three segments behind a SYN cookie whose ACK was lost: the second comes when there is a socket, and no flow.
+// A hello of three segments behind a SYN cookie whose ACK was lost: the second comes when there is a socket, and no
+// flow.
 func TestThreeSegmentsBehindACookie(t *testing.T) {
 	eachFamily(t, func(t *testing.T, visitor, bot, _ string) {
 		p := open(t)

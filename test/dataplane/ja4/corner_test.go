@@ -61,7 +61,8 @@ func TestFirstPartCorners(t *testing.T) {
 		p.wants(what, "XDP_PASS", v.all())
 		v.wantClass(what, want, whole)
 	}
-	for i, data := range [][]byte{{0, 4, 2, 0xba, 0xba, 1}, {0, 2, 2, 0xba}, {0, 5, 2, 0xba, 0xba, 2, 'h'}, {0, 7, 2, 0xba, 0xba, 2, 0xba, 0xba, 9}} {
+	for i, data := range [][]byte{{0, 4, 2, 0xba, 0xba, 1}, {0, 2, 2, 0xba}, {0, 5, 2, 0xba, 0xba, 2, 'h'},
+		{0, 7, 2, 0xba, 0xba, 2, 0xba, 0xba, 9}} {
 		stream := withExtension(0x0010, data)
 		v := p.visits(visitorIP, uint16(100+i), stream)
 		v.all()

@@ -18,8 +18,8 @@ const (
 	crowdGap    = 10
 )
 
-// At the default capacity, so many hellos of others begin between the two segments of a denied one. Those of others never end, or
-// each in a second segment of its own, after as many others: so does Chrome's.
+// At the default capacity, so many hellos of others begin between the two segments of a denied one. Those of others
+// never end, or each in a second segment of its own, after as many others: so does Chrome's.
 func TestCrowdedPlaces(t *testing.T) {
 	open(t)
 	seed := number(t, "SPILLWAY_SEED", 10)
@@ -53,7 +53,8 @@ func TestCrowdedPlaces(t *testing.T) {
 		lost := p.crowd(bot, one(h), row.others, row.endless)
 		t.Logf("%d others, endless: %v: %d of %d lost", row.others, row.endless, lost, crowdTrials)
 		if lost > row.most {
-			t.Errorf("%d others, endless: %v: %d of %d denied hellos were lost, want at most %d", row.others, row.endless, lost, crowdTrials, row.most)
+			t.Errorf("%d others, endless: %v: %d of %d denied hellos were lost, want at most %d", row.others, row.endless, lost,
+				crowdTrials, row.most)
 		}
 	}
 }

@@ -76,7 +76,8 @@ func expectWhole(h *reference.Hello, length declaredLength) expectation {
 	for _, x := range h.Extensions {
 		types = append(types, x.Type)
 	}
-	if count(h.Ciphers) > maxCiphers || len(h.Ciphers) > maxValues || count(types) > maxExtensions || len(types) > maxValues ||
+	if count(h.Ciphers) > maxCiphers || len(h.Ciphers) > maxValues || count(types) > maxExtensions ||
+		len(types) > maxValues ||
 		count(h.Algorithms) > maxAlgorithms || len(h.Algorithms) > maxValues {
 		e.classes = append(e.classes, "hello_too_long")
 	}
@@ -103,8 +104,8 @@ type declaredLength struct {
 	end      int  // of the message in the stream
 }
 
-// long is the class of what is too long. Only where the length of the message stands in several records itself, the kernel
-// waits for the end of what it can hold.
+// long is the class of what is too long. Only where the length of the message stands in several records itself, the
+// kernel waits for the end of what it can hold.
 func (l declaredLength) long(stream []byte) []string {
 	if first := int(stream[3])<<8 | int(stream[4]); first < messageHeader || stream[0] != 22 {
 		return []string{"hello_too_long", partial}

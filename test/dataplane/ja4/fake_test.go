@@ -25,7 +25,10 @@ const (
 )
 
 var fakes = []fake{
-	{name: "a wrong checksum", want: "XDP_PASS", bend: func(_ *timed, s *packet.TCP) { sum := uint16(0xbad); s.Checksum = &sum }},
+	{name: "a wrong checksum", want: "XDP_PASS", bend: func(_ *timed, s *packet.TCP) {
+		sum := uint16(0xbad)
+		s.Checksum = &sum
+	}},
 	{name: "a key that the server does not have", want: "XDP_PASS", bend: func(_ *timed, s *packet.TCP) {
 		s.Options = packet.Options(packet.Option(optionMD5, make([]byte, 16)...), packet.NOP(), packet.NOP())
 	}},
@@ -34,20 +37,28 @@ var fakes = []fake{
 	}},
 	{name: "no ACK", want: "XDP_PASS", bend: func(_ *timed, s *packet.TCP) { s.Flags = packet.PSH; s.Ack = 0 }},
 	{name: "no flag", want: "XDP_PASS", bend: func(_ *timed, s *packet.TCP) { s.Flags = 0 }},
-	{name: "a SYN beside the ACK", want: "XDP_PASS", kills: true, bend: func(_ *timed, s *packet.TCP) { s.Flags |= packet.SYN }},
-	{name: "an RST beside the ACK", want: "XDP_PASS", kills: true, bend: func(_ *timed, s *packet.TCP) { s.Flags |= packet.RST }},
+	{name: "a SYN beside the ACK", want: "XDP_PASS", kills: true,
+		bend: func(_ *timed, s *packet.TCP) { s.Flags |= packet.SYN }},
+	{name: "an RST beside the ACK", want: "XDP_PASS", kills: true,
+		bend: func(_ *timed, s *packet.TCP) { s.Flags |= packet.RST }},
 	{name: "an ACK of what was not sent", want: "XDP_PASS", bend: func(_ *timed, s *packet.TCP) { s.Ack++ }},
 	{name: "an ACK far ahead", want: "XDP_PASS", bend: func(_ *timed, s *packet.TCP) { s.Ack += 1 << 30 }},
-	{name: "an old timestamp", want: "XDP_DROP", bend: func(c *timed, s *packet.TCP) { s.Options = c.stamps(c.clock - 2) }},
-	{name: "a much older timestamp", want: "XDP_DROP", bend: func(c *timed, s *packet.TCP) { s.Options = c.stamps(c.clock - 600000) }},
+	{name: "an old timestamp", want: "XDP_DROP", bend: func(c *timed, s *packet.TCP) {
+		s.Options = c.stamps(c.clock - 2)
+	}},
+	{name: "a much older timestamp", want: "XDP_DROP",
+		bend: func(c *timed, s *packet.TCP) { s.Options = c.stamps(c.clock - 600000) }},
 	{name: "an old timestamp out of its place", want: "XDP_DROP", bend: func(c *timed, s *packet.TCP) {
 		s.Options = packet.Options(packet.Timestamps(c.clock-600000, c.echo), packet.NOP(), packet.NOP())
 	}},
-	{name: "an old ACK, with another window", want: "XDP_DROP", bend: func(_ *timed, s *packet.TCP) { s.Ack--; s.Window = 1024 }},
-	{name: "an ACK of 66,000 bytes ago, with another window", want: "XDP_DROP", bend: func(_ *timed, s *packet.TCP) { s.Ack -= 66000; s.Window = 1024 }},
+	{name: "an old ACK, with another window", want: "XDP_DROP",
+		bend: func(_ *timed, s *packet.TCP) { s.Ack--; s.Window = 1024 }},
+	{name: "an ACK of 66,000 bytes ago, with another window", want: "XDP_DROP",
+		bend: func(_ *timed, s *packet.TCP) { s.Ack -= 66000; s.Window = 1024 }},
 }
 
-// What the server ignores blocks nobody and is forgotten; the visitor is served. With right fields the same bytes are blocked.
+// What the server ignores blocks nobody and is forgotten; the visitor is served. With right fields the same bytes are
+// blocked.
 func TestFakesBlockNobody(t *testing.T) {
 	denied, harmless := one(browser(1)), harmless()
 	eachFamily(t, func(t *testing.T, visitor, bot, _ string) {
@@ -118,9 +129,10 @@ func TestLateFakesBlockNobody(t *testing.T) {
 			if !ok || flow != kept {
 				t.Errorf("another hello with %s: the flow is %+v, was %+v", f.name, flow, kept)
 			}
-			p.wants("the visitor after another hello with "+f.name, "XDP_PASS", v.feed(v.bent([]byte("data"), func(s *packet.TCP) {
-				s.Seq += uint32(len(harmless))
-			})))
+			p.wants("the visitor after another hello with "+f.name, "XDP_PASS",
+				v.feed(v.bent([]byte("data"), func(s *packet.TCP) {
+					s.Seq += uint32(len(harmless))
+				})))
 		}
 	})
 }

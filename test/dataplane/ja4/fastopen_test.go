@@ -18,9 +18,11 @@ func (r *room) opens(source string, port uint16, stream []byte, n int) (*client,
 	if from.Addr().Is6() {
 		to = netip.AddrPortFrom(server6, webPort)
 	}
-	c := &client{visitor: visitor{r.p, clienthello.Connection{Source: from, Dest: to, ISN: 0x77000000 + uint32(port)<<8}, stream}, r: r}
-	action := c.feed(packet.Frame{Source: from.Addr(), Dest: to.Addr(), Body: packet.TCP{SourcePort: port, DestPort: webPort,
-		Seq: c.k.ISN, Flags: packet.SYN, Window: 64240, Options: packet.MSS(1460), Payload: stream[:n]}}.Bytes())
+	c := &client{visitor: visitor{r.p, clienthello.Connection{Source: from, Dest: to, ISN: 0x77000000 + uint32(port)<<8},
+		stream}, r: r}
+	action := c.feed(
+		packet.Frame{Source: from.Addr(), Dest: to.Addr(), Body: packet.TCP{SourcePort: port, DestPort: webPort,
+			Seq: c.k.ISN, Flags: packet.SYN, Window: 64240, Options: packet.MSS(1460), Payload: stream[:n]}}.Bytes())
 	if action == "XDP_PASS" {
 		number, ok := r.answer(from)
 		if !ok {

@@ -116,8 +116,8 @@ func matches(form, ja4 string) bool {
 	return true
 }
 
-// Of all features that fit one hello the most specific counts, and it alone: exact before stable where as many parts are
-// named.
+// Of all features that fit one hello the most specific counts, and it alone: exact before stable where as many parts
+// are named.
 func TestTheMostSpecificFeatureCounts(t *testing.T) {
 	p := open(t)
 	stream := one(resumed(1))
@@ -146,7 +146,8 @@ func TestTheMostSpecificFeatureCounts(t *testing.T) {
 		v.all(1460)
 		flow, _ := v.flow()
 		if flow.Score != 1 {
-			t.Errorf("with %d features, the first %s: score %d, want that of the first alone", len(order)-first, order[first], flow.Score)
+			t.Errorf("with %d features, the first %s: score %d, want that of the first alone", len(order)-first,
+				order[first], flow.Score)
 		}
 	}
 }
@@ -202,7 +203,8 @@ func TestWeakReasonsNeverBlock(t *testing.T) {
 	}
 	p.swap(d.bundle())
 	stream := one(browser(1))
-	for i, s := range [][]byte{[]byte("GET / HTTP/1.1\r\n\r\n"), withCiphers(run(0xc000, 100)), at(stream, 44, 99), stream[:60]} {
+	for i, s := range [][]byte{[]byte("GET / HTTP/1.1\r\n\r\n"), withCiphers(run(0xc000, 100)),
+		at(stream, 44, 99), stream[:60]} {
 		p.wants("in order", "XDP_PASS", p.visits(visitorIP, uint16(1+i), s).all())
 		v := p.visits(visitorIP, uint16(100+i), s)
 		for _, piece := range [][2]int{{0, 2}, {9, 11}, {4, 9}, {0, len(s)}, {2, len(s)}} {

@@ -28,8 +28,8 @@ func TestForgedHellosTakeNoPlace(t *testing.T) {
 	})
 }
 
-// Forged hellos of a visitor's prefix, or of many, spend nothing of what hellos to sockets may: a bot whose shape nobody
-// saw is caught under them.
+// Forged hellos of a visitor's prefix, or of many, spend nothing of what hellos to sockets may: a bot whose shape
+// nobody saw is caught under them.
 func TestForgedHellosSpendNoBudget(t *testing.T) {
 	eachFamily(t, func(t *testing.T, _, bot, _ string) {
 		p := open(t)

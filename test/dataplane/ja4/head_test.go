@@ -10,8 +10,8 @@ import (
 	"github.com/spillway/spillway/test/support/clienthello"
 )
 
-// A feature that names the first part of a JA4 alone is matched without a budget: of 300 new shapes in a flood of others none
-// gets through.
+// A feature that names the first part of a JA4 alone is matched without a budget: of 300 new shapes in a flood of
+// others none gets through.
 func TestWildcardsInAFlood(t *testing.T) {
 	for _, c := range []struct {
 		name, match string

@@ -89,7 +89,8 @@ func TestHiddenHelloUnasked(t *testing.T) {
 		r := enter(t, p, nil)
 		stream := one(browser(1))
 		for i, trick := range tricks {
-			for j, b := range []*draft{bundle(), bundle().rule("odd", 100).reason("odd", "hello_unseen"), asking().rule("no", -60).reason("no", "hello_hidden")} {
+			for j, b := range []*draft{bundle(), bundle().rule("odd", 100).reason("odd", "hello_unseen"),
+				asking().rule("no", -60).reason("no", "hello_hidden")} {
 				p.swap(b.bundle())
 				c := r.connect(bot, uint16(1000+10*i+j), stream)
 				trick.send(c)
@@ -137,8 +138,8 @@ func (c *client) fragments(from, to int) {
 	}
 }
 
-// disturbances are what a network or we may do to a visitor in the middle of its hello. Each lets the server have all of the
-// stream.
+// disturbances are what a network or we may do to a visitor in the middle of its hello. Each lets the server have all
+// of the stream.
 var disturbances = []struct {
 	name string
 	send func(c *client)

@@ -23,7 +23,9 @@ func bends() []bend {
 		add(f.name, f.bend)
 	}
 	for _, by := range []int32{-1 << 31, 1 - 1<<31, -2, -1, 0, 1, 2, 1<<31 - 1} {
-		add(fmt.Sprintf("a timestamp off by %d", by), func(c *timed, s *packet.TCP) { s.Options = c.stamps(c.clock + uint32(by)) })
+		add(fmt.Sprintf("a timestamp off by %d", by), func(c *timed, s *packet.TCP) {
+			s.Options = c.stamps(c.clock + uint32(by))
+		})
 		add(fmt.Sprintf("a timestamp off by %d, in another place", by), func(c *timed, s *packet.TCP) {
 			s.Options = packet.Options(packet.Timestamps(c.clock+uint32(by), c.echo), packet.NOP(), packet.NOP())
 		})
@@ -50,8 +52,10 @@ func bends() []bend {
 	})
 	for _, by := range []int32{-1 << 31, -1 << 30, -66000, -64241, -64240, -1, 0, 1, 2, 1 << 30} {
 		add(fmt.Sprintf("an ACK off by %d", by), func(_ *timed, s *packet.TCP) { s.Ack += uint32(by) })
-		add(fmt.Sprintf("an ACK off by %d, another window", by), func(_ *timed, s *packet.TCP) { s.Ack += uint32(by); s.Window-- })
-		add(fmt.Sprintf("an ACK off by %d, no timestamp", by), func(_ *timed, s *packet.TCP) { s.Ack += uint32(by); s.Options = nil })
+		add(fmt.Sprintf("an ACK off by %d, another window", by),
+			func(_ *timed, s *packet.TCP) { s.Ack += uint32(by); s.Window-- })
+		add(fmt.Sprintf("an ACK off by %d, no timestamp", by),
+			func(_ *timed, s *packet.TCP) { s.Ack += uint32(by); s.Options = nil })
 	}
 	for flags := range uint8(64) {
 		if flags&packet.RST == 0 { // it ends the socket, and nothing can be asked
@@ -76,8 +80,9 @@ func bends() []bend {
 	return all
 }
 
-// The kernel is the judge: what its socket takes is blocked, and for what it does not take no flow is made. Each segment is a
-// listed hello at the first byte of a connection; the program says what it thinks, then the socket has it all the same.
+// The kernel is the judge: what its socket takes is blocked, and for what it does not take no flow is made. Each
+// segment is a listed hello at the first byte of a connection; the program says what it thinks, then the socket has it
+// all the same.
 func TestTheKernelIsTheJudge(t *testing.T) {
 	denied := one(browser(1))
 	eachFamily(t, func(t *testing.T, _, bot, _ string) {

@@ -84,7 +84,8 @@ func stuffed(n int) []byte {
 
 // sslv2 is the stream of a hello in the format of SSL 2.0.
 func sslv2(change func(*clienthello.SSLv2)) []byte {
-	h := clienthello.SSLv2{Version: 0x0303, Ciphers: []uint16{0x009c, 0x002f, 0x0035, 0xc02f, 0xc02b, 0x00ff}, Challenge: 32}
+	h := clienthello.SSLv2{Version: 0x0303, Ciphers: []uint16{0x009c, 0x002f, 0x0035, 0xc02f, 0xc02b, 0x00ff},
+		Challenge: 32}
 	if change != nil {
 		change(&h)
 	}
@@ -152,13 +153,15 @@ func TestLimits(t *testing.T) {
 		{"SSL 2", sslv2(nil), whole},
 		{"SSL 2, cut short", sslv2(nil)[:40], partial},
 		{"SSL 2, its answer", at(sslv2(nil), 2, 4), "not_hello"},
-		{"SSL 2, of SSL 2.0", sslv2(func(h *clienthello.SSLv2) { h.Version, h.Kinds = 2, []uint32{0x010080, 0x0700c0} }), whole},
+		{"SSL 2, of SSL 2.0", sslv2(func(h *clienthello.SSLv2) { h.Version, h.Kinds = 2, []uint32{0x010080, 0x0700c0} }),
+			whole},
 		{"SSL 2, 99 ciphers", sslv2(func(h *clienthello.SSLv2) { h.Ciphers = greased(run(0xc000, 99), 29) }), whole},
 		{"SSL 2, 100 ciphers", sslv2(func(h *clienthello.SSLv2) { h.Ciphers = run(0xc000, 100) }), "hello_too_long"},
 		{"SSL 2, no cipher", sslv2(func(h *clienthello.SSLv2) { h.Ciphers = nil }), whole},
 		{"SSL 2, an odd list", at(sslv2(nil), 6, 5), "hello_malformed"},
 		{"SSL 2, lengths over its end", at(sslv2(nil), 9, 0xff), "hello_malformed"},
-		{"SSL 2, more behind it", append(sslv2(func(h *clienthello.SSLv2) { h.More = []byte("more") }), "and more"...), whole},
+		{"SSL 2, more behind it", append(sslv2(func(h *clienthello.SSLv2) { h.More = []byte("more") }), "and more"...),
+			whole},
 		{"SSL 2 behind CCS", append([]byte{20, 3, 1, 0, 1, 1}, sslv2(nil)...), whole},
 		{"SSL 2 behind nothing", append([]byte{22, 3, 1, 0, 0}, sslv2(nil)...), whole},
 		{"SSL 2 behind a part", append([]byte{22, 3, 1, 0, 2, 1, 0}, sslv2(nil)...), "hello_malformed"},
@@ -207,9 +210,12 @@ func TestExtensionLengths(t *testing.T) {
 	p.spendFreely()
 	p.swap(telling())
 	port := uint16(0)
-	for _, kind := range []uint16{0x0000, 0x000a, 0x000b, 0x000d, 0x0010, 0x0015, 0x0023, 0x0029, 0x002a, 0x002b, 0x002c, 0x0033, 0x0a0a} {
-		for _, data := range [][]byte{nil, {0}, {1}, {0, 0}, {0, 1}, {1, 0}, {2, 3, 4}, {0, 2, 4, 3}, {0, 3, 2, 'h', '2'}, {0, 1, 0},
-			{0, 2, 1, 'h'}, {0, 2, 2, 'h'}, {0, 4, 1, 'h', 1, '2'}, {0, 4, 1, '-', 1, '2'}, {0, 3, 1, 0, 9}, {4, 3, 4, 3, 3}, {3, 3, 4, 3}} {
+	for _, kind := range []uint16{0x0000, 0x000a, 0x000b, 0x000d, 0x0010, 0x0015, 0x0023, 0x0029, 0x002a, 0x002b,
+		0x002c, 0x0033, 0x0a0a} {
+		for _, data := range [][]byte{nil, {0}, {1}, {0, 0}, {0, 1}, {1, 0}, {2, 3, 4}, {0, 2, 4, 3},
+			{0, 3, 2, 'h', '2'}, {0, 1, 0},
+			{0, 2, 1, 'h'}, {0, 2, 2, 'h'}, {0, 4, 1, 'h', 1, '2'}, {0, 4, 1, '-', 1, '2'}, {0, 3, 1, 0, 9},
+			{4, 3, 4, 3, 3}, {3, 3, 4, 3}} {
 			stream := withExtension(kind, data)
 			port++
 			v := p.visits(visitorIP, port, stream)
@@ -232,7 +238,8 @@ func TestNestedLies(t *testing.T) {
 		for _, b := range message[f.Offset : f.Offset+f.Width] {
 			right = right<<8 | int(b)
 		}
-		for _, wrong := range []int{0, 1, 2, right - 2, right - 1, right + 1, right + 2, right + 4, 2 * right, 0x7f, 0xff, 0x100, 0xffff, 0xffffff} {
+		for _, wrong := range []int{0, 1, 2, right - 2, right - 1, right + 1, right + 2, right + 4, 2 * right, 0x7f, 0xff,
+			0x100, 0xffff, 0xffffff} {
 			if wrong < 0 || wrong == right || wrong >= 1<<(8*f.Width) {
 				continue
 			}

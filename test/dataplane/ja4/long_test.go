@@ -21,8 +21,9 @@ var longLists = map[string][]byte{
 	"16,385 bytes":     stuffed(16385),
 }
 
-// A list that is too long is no way around on a host that accepts the reason: such a connection is blocked, whatever its segments are
-// and in which order they come, and its hello arrives nowhere whole. Those of visitors, up to the limits, are served.
+// A list that is too long is no way around on a host that accepts the reason: such a connection is blocked, whatever
+// its segments are and in which order they come, and its hello arrives nowhere whole. Those of visitors, up to the
+// limits, are served.
 func TestLongListsAreNoWayAround(t *testing.T) {
 	eachFamily(t, func(t *testing.T, good, bot, _ string) {
 		p := open(t)
@@ -53,7 +54,8 @@ func TestLongListsAreNoWayAround(t *testing.T) {
 			}
 		}
 		for name, stream := range map[string][]byte{
-			"a browser": one(browser(1)), "99 ciphers": withCiphers(run(0xc000, 99)), "99 extensions": withExtensions(run(0x4000, 99)),
+			"a browser": one(browser(1)), "99 ciphers": withCiphers(run(0xc000, 99)),
+			"99 extensions": withExtensions(run(0x4000, 99)),
 			"64 algorithms": withAlgorithms(run(0x0401, 64)),
 		} {
 			port++

@@ -52,7 +52,8 @@ func drawPolicy(r *rand.Rand, bot string) (*config.Host, *config.Bundle) {
 			h.AcceptReasons = append(h.AcceptReasons, reason)
 		}
 	}
-	for _, reason := range []string{"hello_malformed", "hello_overlap", "not_hello", "hello_too_long", "hello_hidden", "hello_unseen"} {
+	for _, reason := range []string{"hello_malformed", "hello_overlap", "not_hello", "hello_too_long",
+		"hello_hidden", "hello_unseen"} {
 		if r.IntN(3) > 0 {
 			d.rule(reason, []int{100, 100, 80, 79, 40, 30, 0, -30}[r.IntN(8)]).reason(reason, reason)
 		}
@@ -63,7 +64,8 @@ func drawPolicy(r *rand.Rand, bot string) (*config.Host, *config.Bundle) {
 	return h, d.bundle()
 }
 
-// cutsLater says whether a bundle may cut a connection past its hello for a reason: only for a hidden one that it scores.
+// cutsLater says whether a bundle may cut a connection past its hello for a reason: only for a hidden one that it
+// scores.
 func cutsLater(b *config.Bundle, reason string) bool {
 	for _, rule := range b.Rules {
 		if rule.ID == reason {
@@ -73,8 +75,8 @@ func cutsLater(b *config.Bundle, reason string) bool {
 	return false
 }
 
-// What follows from a reason on a proven connection is what the oracle's model says, in random policies: which reasons block alone,
-// which do where the host accepts them, what scores sum up to, and what is weak for ever.
+// What follows from a reason on a proven connection is what the oracle's model says, in random policies: which reasons
+// block alone, which do where the host accepts them, what scores sum up to, and what is weak for ever.
 func TestReasonsAgreeWithTheModel(t *testing.T) {
 	seed := number(t, "SPILLWAY_SEED", uint64(time.Now().UnixNano()))
 	t.Logf("SPILLWAY_SEED=%d", seed)
@@ -102,7 +104,8 @@ func TestReasonsAgreeWithTheModel(t *testing.T) {
 			if w.Drops(netip.MustParseAddr(bot), "web", o.reason, true) && (!o.later || cutsLater(b, o.reason)) {
 				want = "XDP_DROP"
 			}
-			p.wants(fmt.Sprintf("seed %d, connection %d, %s, accepted %s, rules %+v", seed, n, o.reason, strings.Join(h.AcceptReasons, " "), b.Rules), want, got)
+			p.wants(fmt.Sprintf("seed %d, connection %d, %s, accepted %s, rules %+v", seed, n, o.reason,
+				strings.Join(h.AcceptReasons, " "), b.Rules), want, got)
 			seen[o.reason+" "+want]++
 		}
 		t.Logf("%v", seen)

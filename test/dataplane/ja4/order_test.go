@@ -16,8 +16,8 @@ import (
 	"github.com/spillway/spillway/test/support/packet"
 )
 
-// Segments of a hello in any order, with any number of gaps, to a socket and to none: a listed client is dropped at the one
-// that completes it, a visitor is served.
+// Segments of a hello in any order, with any number of gaps, to a socket and to none: a listed client is dropped at the
+// one that completes it, a visitor is served.
 func TestHelloInAnyOrder(t *testing.T) {
 	eachFamily(t, func(t *testing.T, visitor, bot, _ string) {
 		p := open(t)
@@ -49,7 +49,8 @@ func TestHelloInAnyOrder(t *testing.T) {
 				p.wants(fmt.Sprintf("a bot in order %v, without a socket", order), "XDP_DROP", f.inOrder(order, cuts))
 			}
 			v := r.connect(visitor, uint16(1000+i), other)
-			p.wants(fmt.Sprintf("a visitor in order %v", order), "XDP_PASS", v.inOrder(order, segmentsOf(len(other), len(order))))
+			p.wants(fmt.Sprintf("a visitor in order %v", order), "XDP_PASS",
+				v.inOrder(order, segmentsOf(len(other), len(order))))
 			v.wantJA4(fmt.Sprintf("a visitor in order %v", order), p.ja4Of(other))
 			v.hasRead("a visitor", len(other))
 		}
@@ -196,7 +197,8 @@ func TestTwoUrgentBytes(t *testing.T) {
 	for i, s := range clienthello.Segments(stream, 500, 1000) {
 		tcp := packet.TCP{SourcePort: c.k.Source.Port(), DestPort: webPort, Seq: c.k.ISN + 1 + uint32(s.Offset), Ack: c.k.Ack,
 			Flags: packet.ACK | packet.PSH | packet.URG, Urgent: uint16(100 + i), Window: 64240, Payload: s.Data}
-		p.wants("a segment with an urgent byte", "XDP_PASS", c.feed(packet.Frame{Source: c.k.Source.Addr(), Dest: c.k.Dest.Addr(), Body: tcp}.Bytes()))
+		p.wants("a segment with an urgent byte", "XDP_PASS",
+			c.feed(packet.Frame{Source: c.k.Source.Addr(), Dest: c.k.Dest.Addr(), Body: tcp}.Bytes()))
 		if i == 1 {
 			flow, _ := c.flow()
 			if got := classOf(flow); got != "hello_urgent" {

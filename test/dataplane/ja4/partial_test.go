@@ -10,9 +10,9 @@ import (
 	"github.com/spillway/spillway/test/support/packet"
 )
 
-// On veth, virtio and their like a sender on the same machine leaves all of TCP's checksum but the pseudo header's to a card. Where
-// the interface is known for that, such a hello is one like any other; elsewhere it is dropped alone, for a server behind a real card
-// would never take it, and a wrong sum says nothing in either case.
+// On veth, virtio and their like a sender on the same machine leaves all of TCP's checksum but the pseudo header's to a
+// card. Where the interface is known for that, such a hello is one like any other; elsewhere it is dropped alone, for a
+// server behind a real card would never take it, and a wrong sum says nothing in either case.
 func TestPartialChecksums(t *testing.T) {
 	denied, harmless := one(browser(1)), harmless()
 	const loopback = uint32(1) // where program runs come from
@@ -36,7 +36,10 @@ func TestPartialChecksums(t *testing.T) {
 			}{
 				{"a whole sum", func(*timed, *packet.TCP) {}, "XDP_DROP", true},
 				{"the pseudo header's sum", func(c *timed, s *packet.TCP) { s.Checksum = pseudoSum(c, s) }, "XDP_DROP", true},
-				{"the pseudo header's sum of another length", func(c *timed, s *packet.TCP) { s.Checksum = pseudoSum(c, s); *s.Checksum++ }, "XDP_PASS", false},
+				{"the pseudo header's sum of another length", func(c *timed, s *packet.TCP) {
+					s.Checksum = pseudoSum(c, s)
+					*s.Checksum++
+				}, "XDP_PASS", false},
 			} {
 				port++
 				b := r.dialTimed(bot, port, clock, denied)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Connections that share a place among the hellos that are not whole disturb nobody but each other: a fingerprint is the
-// connection's own, or there is none until its hello comes again.
+// Connections that share a place among the hellos that are not whole disturb nobody but each other: a fingerprint is
+// the connection's own, or there is none until its hello comes again.
 func TestSharedPlaces(t *testing.T) {
 	p := open(t)
 	p.spendFreely()

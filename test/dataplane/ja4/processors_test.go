@@ -50,8 +50,9 @@ func (r *room) both(f func(processor int) error) {
 	}
 }
 
-// Two processors may have packets of one connection at once, a piece here and the next one there, all of them twice. What is read is
-// the hello that was sent or nothing, a visitor loses no packet, whatever else a policy blocks for, and a bot's connection is blocked.
+// Two processors may have packets of one connection at once, a piece here and the next one there, all of them twice.
+// What is read is the hello that was sent or nothing, a visitor loses no packet, whatever else a policy blocks for, and
+// a bot's connection is blocked.
 func TestTwoProcessorsOneConnection(t *testing.T) {
 	if runtime.NumCPU() < 2 {
 		t.Skip("left out: one processor")

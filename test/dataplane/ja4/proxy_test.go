@@ -51,7 +51,8 @@ func TestHelloBehindAProxyHeader(t *testing.T) {
 		for name, head := range proxyHeaders() {
 			n := len(head)
 			stream := slices.Concat(head, hello)
-			for _, cuts := range [][]int{nil, {n}, {1}, {5}, {12}, {min(15, n-1)}, {n - 1}, {n + 1}, {n - 1, n}, {1, 2, 7, 13, n + 3, n + 900}, {n + 700}} {
+			for _, cuts := range [][]int{nil, {n}, {1}, {5}, {12}, {min(15, n-1)}, {n - 1}, {n + 1}, {n - 1, n},
+				{1, 2, 7, 13, n + 3, n + 900}, {n + 700}} {
 				slices.Sort(cuts)
 				what := fmt.Sprintf("%s of %d bytes, cut at %v", name, n, cuts)
 				port++

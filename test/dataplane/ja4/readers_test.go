@@ -21,8 +21,8 @@ import (
 	"github.com/spillway/spillway/userspace/fingerprint"
 )
 
-// readers shows the same frames to both who read them: the dataplane, and the Go reader of `spillway fingerprint FILE`. What
-// they say of a connection is the same.
+// readers shows the same frames to both who read them: the dataplane, and the Go reader of `spillway fingerprint FILE`.
+// What they say of a connection is the same.
 type readers struct {
 	p      *plane
 	frames [][]byte
@@ -37,8 +37,8 @@ type asked struct {
 	again              bool // its first segment came again, with other bytes
 }
 
-// comesAgain says whether the first segment of a connection comes again with other bytes. Where no socket vouches for it, the
-// dataplane judges such a segment by itself.
+// comesAgain says whether the first segment of a connection comes again with other bytes. Where no socket vouches for
+// it, the dataplane judges such a segment by itself.
 func comesAgain(k clienthello.Connection, frames [][]byte) bool {
 	var first []byte
 	for _, f := range frames {
@@ -103,8 +103,8 @@ func (b *readers) told() map[netip.AddrPort]fingerprint.Connection {
 // rowMax is how many frames are printed; what has more is found again by its seed.
 const rowMax = 24
 
-// compare returns how often the two say other things, and forgets what they were shown. A connection of which they do is
-// printed as a row of differed.
+// compare returns how often the two say other things, and forgets what they were shown. A connection of which they do
+// is printed as a row of differed.
 func (b *readers) compare(what string) (faults int) {
 	b.p.t.Helper()
 	all := b.told()
@@ -119,7 +119,8 @@ func (b *readers) compare(what string) (faults int) {
 		for _, f := range b.frames[a.from:min(a.to, a.from+rowMax)] {
 			row = append(row, strconv.Quote(hex.EncodeToString(f)))
 		}
-		b.p.t.Errorf("%s, %s: %s; Go: JA4 %q %q %v; dataplane: %s %q\n\t%q: {\n\t\t%s},", what, a.k.Source, fault, c.JA4, c.Reason, c.Notes, a.class, a.ja4,
+		b.p.t.Errorf("%s, %s: %s; Go: JA4 %q %q %v; dataplane: %s %q\n\t%q: {\n\t\t%s},", what, a.k.Source, fault, c.JA4,
+			c.Reason, c.Notes, a.class, a.ja4,
 			fmt.Sprint(what, " ", a.k.Source), strings.Join(row, ",\n\t\t"))
 	}
 	b.frames, b.asked = nil, nil
@@ -128,7 +129,8 @@ func (b *readers) compare(what string) (faults int) {
 
 // unreadable are the reasons for which the dataplane gives no JA4 where Go may read one, and why.
 var unreadable = map[string]string{
-	"hello_too_long": "its limits", odd: "more gaps than it holds", "no flow": "its first segment came later, and no socket says where the stream begins",
+	"hello_too_long": "its limits", odd: "more gaps than it holds",
+	"no flow": "its first segment came later, and no socket says where the stream begins",
 }
 
 // fault says what is other in what the two say, "" for nothing.
@@ -142,7 +144,8 @@ func (a asked) fault(c fingerprint.Connection) string {
 		return "another stable JA4"
 	case a.ja4 == "" && c.JA4 != "" && unreadable[a.class] == "":
 		return "Go alone reads a JA4"
-	case a.ja4 == "" && c.JA4 == "" && a.class == "not_hello" && c.Reason != "not_hello", a.ja4 == "" && c.Reason == "not_hello" && a.class != "not_hello" && unreadable[a.class] == "":
+	case a.ja4 == "" && c.JA4 == "" && a.class == "not_hello" && c.Reason != "not_hello",
+		a.ja4 == "" && c.Reason == "not_hello" && a.class != "not_hello" && unreadable[a.class] == "":
 		return "one of them sees no hello"
 	case a.ja4 == "" && c.JA4 == "" && a.class == "hello_malformed" && c.Reason != "hello_malformed":
 		return "the dataplane alone finds it malformed"
@@ -154,31 +157,36 @@ func (a asked) fault(c fingerprint.Connection) string {
 var differed = map[string][]string{}
 
 // ways are orders in which the segments of a hello can come, bytes that come twice, and what else a sender may do.
-var ways = map[string]func(segments []clienthello.Segment, other func(clienthello.Segment) clienthello.Segment) []clienthello.Segment{
+var ways = map[string]func(segments []clienthello.Segment,
+	other func(clienthello.Segment) clienthello.Segment) []clienthello.Segment{
 	"in order": func(s []clienthello.Segment, _ func(clienthello.Segment) clienthello.Segment) []clienthello.Segment {
 		return s
 	},
 	"each twice": func(s []clienthello.Segment, _ func(clienthello.Segment) clienthello.Segment) []clienthello.Segment {
 		return slices.Concat(s[:len(s)-1], s)
 	},
-	"others afterwards": func(s []clienthello.Segment, other func(clienthello.Segment) clienthello.Segment) (all []clienthello.Segment) {
+	"others afterwards": func(s []clienthello.Segment,
+		other func(clienthello.Segment) clienthello.Segment) (all []clienthello.Segment) {
 		for _, one := range s[:len(s)-1] {
 			all = append(all, one, other(one))
 		}
 		return append(all, s[len(s)-1])
 	},
-	"others first, behind a gap": func(s []clienthello.Segment, other func(clienthello.Segment) clienthello.Segment) (all []clienthello.Segment) {
+	"others first, behind a gap": func(s []clienthello.Segment,
+		other func(clienthello.Segment) clienthello.Segment) (all []clienthello.Segment) {
 		for _, one := range s[2:] {
 			all = append(all, other(one), one)
 		}
 		return slices.Concat(s[:1], all, s[1:2])
 	},
-	"backwards behind the first": func(s []clienthello.Segment, _ func(clienthello.Segment) clienthello.Segment) []clienthello.Segment {
+	"backwards behind the first": func(s []clienthello.Segment,
+		_ func(clienthello.Segment) clienthello.Segment) []clienthello.Segment {
 		back := slices.Clone(s[1:])
 		slices.Reverse(back)
 		return append(s[:1:1], back...)
 	},
-	"2431 behind the first": func(s []clienthello.Segment, _ func(clienthello.Segment) clienthello.Segment) []clienthello.Segment {
+	"2431 behind the first": func(s []clienthello.Segment,
+		_ func(clienthello.Segment) clienthello.Segment) []clienthello.Segment {
 		return append(s[:1:1], s[2], s[4], s[3], s[1])
 	},
 }
@@ -232,7 +240,8 @@ func dissect(frame []byte) (k clienthello.Connection, data []byte) {
 		case *layers.IPv6:
 			from, to = netip.AddrFrom16([16]byte(l.SrcIP)), netip.AddrFrom16([16]byte(l.DstIP))
 		case *layers.TCP:
-			return clienthello.Connection{Source: netip.AddrPortFrom(from, uint16(l.SrcPort)), Dest: netip.AddrPortFrom(to, uint16(l.DstPort)), ISN: l.Seq}, l.Payload
+			return clienthello.Connection{Source: netip.AddrPortFrom(from, uint16(l.SrcPort)),
+				Dest: netip.AddrPortFrom(to, uint16(l.DstPort)), ISN: l.Seq}, l.Payload
 		}
 	}
 	return k, nil

@@ -17,7 +17,8 @@ func TestEveryCutOfRecords(t *testing.T) {
 	p.swap(against(p.ja4Of(one(browser(1)))).bundle())
 	inRecords := clienthello.Records(browser(1).Bytes(), clienthello.Every(63)...)
 	for cut := range inRecords {
-		p.wants(fmt.Sprintf("a bot in 63 records, cut at %d", cut), "XDP_DROP", p.visits(botIP, uint16(cut+1), inRecords).all(cut))
+		p.wants(fmt.Sprintf("a bot in 63 records, cut at %d", cut), "XDP_DROP",
+			p.visits(botIP, uint16(cut+1), inRecords).all(cut))
 	}
 }
 

@@ -24,19 +24,22 @@ func (c *client) segment(flags uint8, at uint32, data []byte) []byte {
 		DestPort: c.k.Dest.Port(), Seq: c.k.ISN + 1 + at, Ack: c.k.Ack, Flags: flags, Window: 64240, Payload: data}}.Bytes()
 }
 
-// A port that is used again is judged again, whatever is sent between: packets of the old connection whose sequence numbers
-// mean nothing to the new one, before its handshake ends and after, also where the rest of the hello comes first.
+// A port that is used again is judged again, whatever is sent between: packets of the old connection whose sequence
+// numbers mean nothing to the new one, before its handshake ends and after, also where the rest of the hello comes
+// first.
 func TestPortUsedAgainIsJudgedAgain(t *testing.T) {
 	stream := one(browser(1))
 	harmless, another := harmless(), another()
 	stale := map[string]func(old *client) []byte{
-		"nothing":               nil,
-		"other bytes":           func(old *client) []byte { return old.segment(packet.ACK, 0, []byte("other bytes")) },
-		"another hello":         func(old *client) []byte { return old.segment(packet.ACK, 0, another[:1400]) },
-		"another whole hello":   func(old *client) []byte { return old.segment(packet.ACK, 0, another) },
-		"the same hello":        func(old *client) []byte { return old.segment(packet.ACK, 0, old.stream[:1000]) },
-		"data behind the hello": func(old *client) []byte { return old.segment(packet.ACK, uint32(len(old.stream)), []byte("x")) },
-		"an ACK":                func(old *client) []byte { return old.segment(packet.ACK, uint32(len(old.stream)), nil) },
+		"nothing":             nil,
+		"other bytes":         func(old *client) []byte { return old.segment(packet.ACK, 0, []byte("other bytes")) },
+		"another hello":       func(old *client) []byte { return old.segment(packet.ACK, 0, another[:1400]) },
+		"another whole hello": func(old *client) []byte { return old.segment(packet.ACK, 0, another) },
+		"the same hello":      func(old *client) []byte { return old.segment(packet.ACK, 0, old.stream[:1000]) },
+		"data behind the hello": func(old *client) []byte {
+			return old.segment(packet.ACK, uint32(len(old.stream)), []byte("x"))
+		},
+		"an ACK": func(old *client) []byte { return old.segment(packet.ACK, uint32(len(old.stream)), nil) },
 	}
 	orders := map[string]func(c *client) string{
 		"in one":      func(c *client) string { return c.all() },
@@ -73,8 +76,8 @@ func TestPortUsedAgainIsJudgedAgain(t *testing.T) {
 	})
 }
 
-// Behind a SYN cookie the hello itself makes the socket: where the handshake's ACK never came, there is nobody to ask, and the
-// flow of the port's last user says nothing about it.
+// Behind a SYN cookie the hello itself makes the socket: where the handshake's ACK never came, there is nobody to ask,
+// and the flow of the port's last user says nothing about it.
 func TestPortUsedAgainBehindACookie(t *testing.T) {
 	eachFamily(t, func(t *testing.T, visitor, _, _ string) {
 		p := open(t)
@@ -91,8 +94,8 @@ func TestPortUsedAgainBehindACookie(t *testing.T) {
 	})
 }
 
-// A SYN that comes in fragments is answered as any other. Only its ports are read, and that is enough to ask the socket.
-// Over IPv6 Linux takes no first fragment without the whole TCP header.
+// A SYN that comes in fragments is answered as any other. Only its ports are read, and that is enough to ask the
+// socket. Over IPv6 Linux takes no first fragment without the whole TCP header.
 func TestPortUsedAgainByAFragmentedSYN(t *testing.T) {
 	p := open(t)
 	r := enter(t, p, nil)

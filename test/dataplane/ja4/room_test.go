@@ -90,9 +90,11 @@ func (r *room) openTun() {
 	}
 	err = errors.Join(netlink.LinkSetUp(lo), netlink.LinkSetUp(link))
 	for _, a := range []netip.Addr{server4, server6} {
-		ip := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}, Flags: unix.IFA_F_NODAD}
+		ip := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())},
+			Flags: unix.IFA_F_NODAD}
 		all := &net.IPNet{IP: make(net.IP, a.BitLen()/8), Mask: net.CIDRMask(0, a.BitLen())}
-		err = errors.Join(err, netlink.AddrAdd(link, ip), netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: all}))
+		err = errors.Join(err, netlink.AddrAdd(link, ip),
+			netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: all}))
 	}
 	if err != nil {
 		r.t.Fatalf("set up the tun device: %v", err)
@@ -164,7 +166,8 @@ func (c *client) accept() {
 			c.r.t.Fatalf("accept: %v", err)
 		}
 		c.r.t.Cleanup(func() { _ = s.SetLinger(0); _ = s.Close() })
-		if from := s.RemoteAddr().(*net.TCPAddr).AddrPort(); from.Addr().Unmap() == c.k.Source.Addr() && from.Port() == c.k.Source.Port() {
+		if from := s.RemoteAddr().(*net.TCPAddr).AddrPort(); from.Addr().Unmap() == c.k.Source.Addr() &&
+			from.Port() == c.k.Source.Port() {
 			c.server = s
 			return
 		} // else a bot's, whose hello the server will never have

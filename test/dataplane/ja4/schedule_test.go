@@ -17,8 +17,8 @@ import (
 	support "github.com/spillway/spillway/test/support/plane"
 )
 
-// schedule is the way of one visitor's hello through a bad network, beside a stranger who floods. It depends on seed and number
-// alone.
+// schedule is the way of one visitor's hello through a bad network, beside a stranger who floods. It depends on seed
+// and number alone.
 type schedule struct {
 	r      *rand.Rand
 	number uint64
@@ -46,8 +46,8 @@ func newSchedule(seed, number uint64) *schedule {
 	return s
 }
 
-// play sends the segments: shuffled, some again, some overlapping, and at the end all that is still missing, in order. Now and
-// then we do something, and the stranger sends something.
+// play sends the segments: shuffled, some again, some overlapping, and at the end all that is still missing, in order.
+// Now and then we do something, and the stranger sends something.
 func (s *schedule) play(v *client, stranger string) {
 	v.r.t.Helper()
 	cuts := make([]int, s.r.IntN(8))
@@ -91,8 +91,8 @@ func sorted(cuts []int) []int {
 	return out
 }
 
-// interfere is what else happens meanwhile. Nothing that a stranger sends may reach the sockets in a visitor's name but what
-// Linux refuses.
+// interfere is what else happens meanwhile. Nothing that a stranger sends may reach the sockets in a visitor's name but
+// what Linux refuses.
 func (s *schedule) interfere(v *client, stranger string) {
 	p := v.p
 	visitor := clienthello.Connection{Source: v.k.Source, Dest: v.k.Dest, ISN: s.r.Uint32(), Ack: 1}

@@ -139,7 +139,8 @@ func TestDecoysBetweenTheHalves(t *testing.T) {
 		r := enter(t, p, nil)
 		stream := one(browser(1))
 		p.swap(against(p.ja4Of(stream)).bundle())
-		for i, decoy := range [][]byte{one(browser(7))[:700], stream[:6], at(stream[:1460], 50, 1, 2, 3), at(stream[:1460], 3, 9, 9)} {
+		for i, decoy := range [][]byte{one(browser(7))[:700], stream[:6], at(stream[:1460], 50, 1, 2, 3),
+			at(stream[:1460], 3, 9, 9)} {
 			for j, cut := range []int{1, 5, 43, 500, 700, 1460} {
 				b := r.connect(bot, uint16(1000+10*i+j), stream)
 				p.wants("a bot's first segment", "XDP_PASS", b.bytes(0, cut))

@@ -29,8 +29,9 @@ func (r *room) dialTimed(source string, port uint16, clock uint32, stream []byte
 	}
 	k := clienthello.Connection{Source: from, Dest: to, ISN: 0x77000000 + uint32(port)<<8}
 	c := &timed{client: &client{visitor: visitor{r.p, k, stream}, r: r}, clock: clock}
-	syn := packet.Frame{Source: from.Addr(), Dest: to.Addr(), Body: packet.TCP{SourcePort: from.Port(), DestPort: to.Port(), Seq: k.ISN,
-		Flags: packet.SYN, Window: 64240, Options: packet.Options(packet.MSS(1460), packet.Timestamps(clock, 0))}}
+	syn := packet.Frame{Source: from.Addr(), Dest: to.Addr(),
+		Body: packet.TCP{SourcePort: from.Port(), DestPort: to.Port(), Seq: k.ISN,
+			Flags: packet.SYN, Window: 64240, Options: packet.Options(packet.MSS(1460), packet.Timestamps(clock, 0))}}
 	c.knock(syn.Bytes())
 	c.echo = timestampOf(r.synACK)
 	return c
@@ -96,7 +97,8 @@ func timestampOf(tcp []byte) uint32 {
 	return 0
 }
 
-// hasTaken says whether the server's socket has taken data in. Before the handshake's ACK only such data makes a socket.
+// hasTaken says whether the server's socket has taken data in. Before the handshake's ACK only such data makes a
+// socket.
 func (c *timed) hasTaken(early bool) (taken bool) {
 	c.r.t.Helper()
 	if !early {

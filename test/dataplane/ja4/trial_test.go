@@ -189,7 +189,9 @@ func (c *trial) permuted() {
 func (c *trial) near() {
 	h := c.copied()
 	what := "with another version"
-	algorithms := slices.IndexFunc(h.Extensions, func(e clienthello.Extension) bool { return e.Type == 0x000d && len(e.Data) >= 6 })
+	algorithms := slices.IndexFunc(h.Extensions, func(e clienthello.Extension) bool {
+		return e.Type == 0x000d && len(e.Data) >= 6
+	})
 	switch n := c.r.IntN(6); {
 	case n == 5 && algorithms >= 0:
 		what = "with two algorithms swapped"

@@ -89,7 +89,8 @@ func addresses(l netlink.Link, all ...string) error {
 	return errors.Join(errs...)
 }
 
-// sum turns the client's transmit checksumming on or off: on, its kernel leaves the sums to a card that a veth does not have.
+// sum turns the client's transmit checksumming on or off: on, its kernel leaves the sums to a card that a veth does not
+// have.
 func (w *wire) sum(on bool) {
 	w.r.t.Helper()
 	w.client(func() error {
@@ -108,19 +109,22 @@ func (w *wire) sum(on bool) {
 			_    [16]byte
 		}{data: unsafe.Pointer(&value)}
 		copy(request.name[:], farName)
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL,
+			uintptr(unsafe.Pointer(&request))); errno != 0 {
 			return errno
 		}
 		return nil
 	})
 }
 
-// says opens a connection of the client's kernel, sends a stream, and returns who it was and what the server read in a while.
+// says opens a connection of the client's kernel, sends a stream, and returns who it was and what the server read in a
+// while.
 func (w *wire) says(to string, stream []byte) (from netip.AddrPort, read int) {
 	w.r.t.Helper()
 	var c net.Conn
 	w.client(func() (err error) {
-		if c, err = net.DialTimeout("tcp", netip.AddrPortFrom(netip.MustParseAddr(to), webPort).String(), 10*time.Second); err == nil {
+		if c, err = net.DialTimeout("tcp", netip.AddrPortFrom(netip.MustParseAddr(to), webPort).String(),
+			10*time.Second); err == nil {
 			_, err = c.Write(stream)
 		}
 		return err
@@ -140,8 +144,8 @@ func (w *wire) says(to string, stream []byte) (from netip.AddrPort, read int) {
 	return c.LocalAddr().(*net.TCPAddr).AddrPort(), read
 }
 
-// What kernels send over a veth is read with their transmit checksumming on and off; where the interface is not known for it, a
-// listed hello without a whole checksum is dropped all the same, segment by segment.
+// What kernels send over a veth is read with their transmit checksumming on and off; where the interface is not known
+// for it, a listed hello without a whole checksum is dropped all the same, segment by segment.
 func TestChecksumsOnTheWire(t *testing.T) {
 	denied, harmless := one(browser(1)), harmless()
 	p := open(t)

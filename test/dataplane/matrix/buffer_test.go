@@ -10,8 +10,8 @@ import (
 	"github.com/spillway/spillway/test/support/packet"
 )
 
-// A jumbo frame arrives in several buffers (4 KiB less head and tail room in a program run). Headers in the second are read as
-// those in the first: nothing is hidden there, and nothing is dropped by itself.
+// A jumbo frame arrives in several buffers (4 KiB less head and tail room in a program run). Headers in the second are
+// read as those in the first: nothing is hidden there, and nothing is dropped by itself.
 func TestHeadersInTheSecondBuffer(t *testing.T) {
 	p := compare.OpenFor(t)
 	f := withBody(plain6, syn)

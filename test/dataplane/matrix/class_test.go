@@ -81,8 +81,9 @@ var (
 	syn   = body{"SYN", segment(packet.SYN, 1000, nil)}
 	ack   = body{"segment without data", segment(packet.ACK, 5000, nil)}
 	data  = body{"data", segment(packet.ACK|packet.PSH, 5000, []byte("GET / HTTP/1.1\r\n\r\n"))}
-	hello = body{"ClientHello", segment(packet.ACK|packet.PSH, 5000, append([]byte{22, 3, 1, 0, 60, 1, 0, 0, 56, 3, 3}, make([]byte, 54)...))}
-	udp   = body{"UDP", packet.UDP{SourcePort: 40000, DestPort: dnsPort, Payload: []byte("a question")}}
+	hello = body{"ClientHello",
+		segment(packet.ACK|packet.PSH, 5000, append([]byte{22, 3, 1, 0, 60, 1, 0, 0, 56, 3, 3}, make([]byte, 54)...))}
+	udp = body{"UDP", packet.UDP{SourcePort: 40000, DestPort: dnsPort, Payload: []byte("a question")}}
 
 	bodies = []body{syn, ack, data, hello, udp}
 )
@@ -90,7 +91,8 @@ var (
 func segment(flags uint8, seq uint32, payload []byte) packet.TCP {
 	t := packet.TCP{SourcePort: 40000, DestPort: webPort, Seq: seq, Flags: flags, Window: 64240, Payload: payload}
 	if flags&packet.SYN != 0 {
-		t.Options = packet.Options(packet.MSS(1460), packet.NOP(), packet.Scale(8), packet.NOP(), packet.NOP(), packet.SACKPermitted())
+		t.Options = packet.Options(packet.MSS(1460), packet.NOP(), packet.Scale(8), packet.NOP(), packet.NOP(),
+			packet.SACKPermitted())
 	}
 	return t
 }

@@ -107,15 +107,20 @@ func observed(w *oracle.World, b *config.Bundle) {
 
 func columns() []column {
 	return []column{
-		{name: "known prefix", meaning: "a rule of score 100 for the source's network", world: baseWorld(denyPrefix), denies: true},
-		{name: "known fingerprint", meaning: "a rule of score 100 for the SYN's fingerprint, " + fingerprint, world: baseWorld(denyFingerprint)},
+		{name: "known prefix", meaning: "a rule of score 100 for the source's network",
+			world: baseWorld(denyPrefix), denies: true},
+		{name: "known fingerprint", meaning: "a rule of score 100 for the SYN's fingerprint, " + fingerprint,
+			world: baseWorld(denyFingerprint)},
 		{name: "neither", meaning: "rules for other networks and fingerprints", world: baseWorld(denyOthers), never: true},
-		{name: "ban", meaning: "the source's network is banned, and no rule knows it", world: baseWorld(banned), denies: true},
+		{name: "ban", meaning: "the source's network is banned, and no rule knows it",
+			world: baseWorld(banned), denies: true},
 		{name: "protected", meaning: "prefix, fingerprint and ban together, and the source is on the allowlist",
 			world: baseWorld(protectedSource), never: true},
-		{name: "odd scores 100", meaning: "every reason that can be scored has score 100, and the policy drops from score 1 on",
-			world: baseWorld(odd), never: true},
-		{name: "fragments: drop", meaning: "as *neither*, for a tcp service whose policy says `fragments: drop`", world: baseWorld(cutFragments)},
+		{name: "odd scores 100",
+			meaning: "every reason that can be scored has score 100, and the policy drops from score 1 on",
+			world:   baseWorld(odd), never: true},
+		{name: "fragments: drop", meaning: "as *neither*, for a tcp service whose policy says `fragments: drop`",
+			world: baseWorld(cutFragments)},
 		{name: "empty bundle", world: baseWorld(empty), unseen: true, never: true},
 		{name: "observe", world: baseWorld(observed), unseen: true, never: true},
 	}

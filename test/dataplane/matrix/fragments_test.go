@@ -30,8 +30,9 @@ func part(f packet.Frame, b packet.Body, offset, size int, more bool) packet.Fra
 }
 
 func fragments() section {
-	s := section{title: "Fragments", intro: "IPv4 and IPv6. The first fragment has the ports, and most often the whole header; the others " +
-		"have only addresses."}
+	s := section{title: "Fragments",
+		intro: "IPv4 and IPv6. The first fragment has the ports, and most often the whole header; the others " +
+			"have only addresses."}
 	add := func(name, hidden string, frames ...packet.Frame) {
 		s.classes = append(s.classes, class{name: name, packets: tagged(frames...), hidden: hidden})
 	}
@@ -50,13 +51,18 @@ func fragments() section {
 		})...)
 	}
 	for _, b := range []body{syn, data, udp} {
-		add(b.name+", first fragment of 8 bytes", inFragments, each(b, func(f packet.Frame) packet.Frame { return part(f, b.Body, 0, 8, true) })...)
+		add(b.name+", first fragment of 8 bytes", inFragments,
+			each(b, func(f packet.Frame) packet.Frame { return part(f, b.Body, 0, 8, true) })...)
 	}
-	add("SYN, first fragment of 16 bytes", inFragments, each(syn, func(f packet.Frame) packet.Frame { return part(f, syn.Body, 0, 16, true) })...)
-	add("SYN, first fragment of 24 bytes (the options are cut)", inFragments, each(syn, func(f packet.Frame) packet.Frame { return part(f, syn.Body, 0, 24, true) })...)
+	add("SYN, first fragment of 16 bytes", inFragments,
+		each(syn, func(f packet.Frame) packet.Frame { return part(f, syn.Body, 0, 16, true) })...)
+	add("SYN, first fragment of 24 bytes (the options are cut)", inFragments,
+		each(syn, func(f packet.Frame) packet.Frame { return part(f, syn.Body, 0, 24, true) })...)
 	for _, b := range []body{syn, data, udp} {
-		add(b.name+", later fragment", inFragments, each(b, func(f packet.Frame) packet.Frame { return part(f, b.Body, 8, 8, true) })...)
-		add(b.name+", last fragment", inFragments, each(b, func(f packet.Frame) packet.Frame { return part(f, b.Body, 16, 99, false) })...)
+		add(b.name+", later fragment", inFragments,
+			each(b, func(f packet.Frame) packet.Frame { return part(f, b.Body, 8, 8, true) })...)
+		add(b.name+", last fragment", inFragments,
+			each(b, func(f packet.Frame) packet.Frame { return part(f, b.Body, 16, 99, false) })...)
 	}
 	overlap := func(f packet.Frame) packet.Frame { // bytes 8 to 31 again, with other flags than the first fragment's
 		other := segment(packet.ACK, 1000, make([]byte, 12))
@@ -87,7 +93,8 @@ func behindHeaders() []packet.Frame {
 const notOurs = "not TCP or UDP to a service: Spillway says nothing about it"
 
 func others() section {
-	s := section{title: "What is not ours", intro: "It passes, and is counted: also from a denied or banned source, for no service is behind it."}
+	s := section{title: "What is not ours",
+		intro: "It passes, and is counted: also from a denied or banned source, for no service is behind it."}
 	add := func(name, exempt string, frames ...packet.Frame) {
 		s.classes = append(s.classes, class{name: name, packets: tagged(frames...), exempt: exempt, hidden: exempt})
 	}
@@ -95,16 +102,19 @@ func others() section {
 		return packet.Frame{EtherType: &etherType, Body: packet.Raw{Data: make([]byte, 46)}}
 	}
 	add("ARP, LLDP, MPLS, PPPoE, 802.3, EtherType 9100", "not IP, or IP inside of what only a tunnel or VLAN device opens",
-		link(packet.EtherARP), link(packet.EtherLLDP), link(packet.EtherMPLS), link(packet.EtherPPPoE), link(46), link(0x9100))
+		link(packet.EtherARP), link(packet.EtherLLDP), link(packet.EtherMPLS), link(packet.EtherPPPoE),
+		link(46), link(0x9100))
 	var frames []packet.Frame
 	for _, f := range both {
-		for _, protocol := range []uint8{packet.ICMP, packet.ICMPv6, packet.IPIP, packet.GRE, packet.ESP, packet.NoNext, 41, 132, 136, 253, 255} {
+		for _, protocol := range []uint8{packet.ICMP, packet.ICMPv6, packet.IPIP, packet.GRE, packet.ESP, packet.NoNext, 41,
+			132, 136, 253, 255} {
 			frames = append(frames, with([]packet.Frame{f}, packet.Raw{Protocol: protocol, Data: bytesOf(f, syn.Body)}, nil)...)
 		}
 	}
 	frames = append(frames, with(both[:1], packet.Raw{Protocol: packet.AH, Data: make([]byte, 60)}, nil)...)
-	add("ICMP, tunnels, ESP, SCTP and other protocols", notOurs+"; what is inside of a tunnel reaches a service only through a "+
-		"tunnel device or an IPsec association that this host has set up", frames...)
+	add("ICMP, tunnels, ESP, SCTP and other protocols",
+		notOurs+"; what is inside of a tunnel reaches a service only through a "+
+			"tunnel device or an IPsec association that this host has set up", frames...)
 	elsewhere := segment(packet.SYN, 1000, nil)
 	var ports []packet.Frame
 	for _, port := range []uint16{0, 22, 444, 65535} {

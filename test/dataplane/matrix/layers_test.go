@@ -12,8 +12,9 @@ const tooDeepTags = "judged by nothing, for its addresses are not read: more tha
 	"so only a neighbour on a jumbo link can send it"
 
 func tags() section {
-	s := section{title: "VLAN tags", intro: "802.1Q, 802.1ad and both in turn. Linux takes off any number of tags of VLAN 0, with " +
-		"no VLAN device at all."}
+	s := section{title: "VLAN tags",
+		intro: "802.1Q, 802.1ad and both in turn. Linux takes off any number of tags of VLAN 0, with " +
+			"no VLAN device at all."}
 	s.classes = rows("%s behind 0 to 6 tags", bodies, func(b packet.Body) []packet.Frame { return with(both, b, nil) })
 	deep := func(b body, name string, depths ...int) class {
 		c := class{name: b.name + " behind " + name}
@@ -29,7 +30,8 @@ func tags() section {
 	}
 	beyond := deep(syn, "371 tags", 371)
 	beyond.exempt, beyond.hidden = tooDeepTags, tooDeepTags
-	s.classes = append(s.classes, deep(syn, "7, 8, 9, 20, 60, 200, 300, 365 or 370 tags", 7, 8, 9, 20, 60, 200, 300, 365, 370), beyond)
+	s.classes = append(s.classes,
+		deep(syn, "7, 8, 9, 20, 60, 200, 300, 365 or 370 tags", 7, 8, 9, 20, 60, 200, 300, 365, 370), beyond)
 	return s
 }
 
@@ -69,7 +71,8 @@ const tooDeepHeaders = "judged by its addresses alone: more than 184 extension h
 	"a neighbour on a jumbo link can send it"
 
 func extensions() section {
-	s := section{title: "IPv6 extension headers", intro: "In any order and any number, as RFC 8200 section 4.1 asks of receivers."}
+	s := section{title: "IPv6 extension headers",
+		intro: "In any order and any number, as RFC 8200 section 4.1 asks of receivers."}
 	repeated := func(kind uint8, b packet.Body, counts ...int) []packet.Frame {
 		var all []packet.Frame
 		for _, n := range counts {
@@ -79,7 +82,8 @@ func extensions() section {
 	}
 	upTo8 := []int{1, 2, 3, 4, 5, 6, 7, 8}
 	for _, k := range kinds {
-		s.classes = append(s.classes, class{name: fmt.Sprintf("SYN behind 1 to 8 × %s", k.name), packets: tagged(repeated(k.kind, syn.Body, upTo8...)...)})
+		s.classes = append(s.classes,
+			class{name: fmt.Sprintf("SYN behind 1 to 8 × %s", k.name), packets: tagged(repeated(k.kind, syn.Body, upTo8...)...)})
 	}
 	s.classes = append(s.classes, rows("%s behind 1 to 8 of each kind", bodies[1:], func(b packet.Body) []packet.Frame {
 		var all []packet.Frame

@@ -9,8 +9,9 @@ import (
 const byAddressesOnly = "Linux drops it; its headers cannot be read, so there is no fingerprint"
 
 func lengths() section {
-	s := section{title: "Lengths that lie", intro: "Linux drops all of these but those whose lie is on the long side of UDP's or in padding. Nothing " +
-		"is dropped by Spillway for the lie; a denied source is dropped where its addresses can be read."}
+	s := section{title: "Lengths that lie",
+		intro: "Linux drops all of these but those whose lie is on the long side of UDP's or in padding. Nothing " +
+			"is dropped by Spillway for the lie; a denied source is dropped where its addresses can be read."}
 	add := func(name, hidden string, frames ...packet.Frame) {
 		s.classes = append(s.classes, class{name: name, packets: tagged(frames...), hidden: hidden})
 	}
@@ -44,7 +45,8 @@ func lengths() section {
 		add(b.name+", IPv4 total length 20 to 39, IPv6 payload length 1 to 19", byAddressesOnly, append(
 			bent(four, b.Body, setLength, 20, 23, 24, 27), bent(six, b.Body, setLength, 1, 3, 4, 7)...)...)
 		add(b.name+", IPv6 payload length 0", byAddressesOnly, bent(six, b.Body, setLength, 0)...)
-		add(b.name+", a length beyond the frame", "", append(bent(four, b.Body, setLength, 200, 1500, 65535), bent(six, b.Body, setLength, 200, 1500, 65535)...)...)
+		add(b.name+", a length beyond the frame", "",
+			append(bent(four, b.Body, setLength, 200, 1500, 65535), bent(six, b.Body, setLength, 200, 1500, 65535)...)...)
 		add(b.name+", padded frame", "", with(both, b.Body, func(f *packet.Frame) { f.Padding = 18 })...)
 	}
 	add("UDP length 0 to 7", "", udpLengths(0, 1, 4, 7)...)
@@ -75,7 +77,8 @@ func shortOf(b body) packet.Body {
 func udpLengths(lengths ...uint16) []packet.Frame {
 	var all []packet.Frame
 	for _, n := range lengths {
-		all = append(all, with(both, packet.UDP{SourcePort: 40000, DestPort: dnsPort, Payload: []byte("a question"), Length: &n}, nil)...)
+		all = append(all,
+			with(both, packet.UDP{SourcePort: 40000, DestPort: dnsPort, Payload: []byte("a question"), Length: &n}, nil)...)
 	}
 	return all
 }
@@ -109,10 +112,13 @@ func flags() section {
 
 // truncations cuts whole packets of all kinds at every byte; the row says where the cut lies.
 func truncations() section {
-	s := section{title: "Cut at every byte", intro: "Each kind of packet, with options, extension headers and as a fragment, at every length from 14 bytes on " +
-		"(the kernel's least). The lengths in the headers stay as they were, so Linux drops every one of them."}
-	names := []string{"cut in Ethernet, in the tags or in the fixed IP header", "cut in IPv4 options, in extension headers or before the ports end",
-		"cut in the TCP header, behind the ports", "cut in the UDP header", "cut in the TCP options", "cut in the data", "not cut"}
+	s := section{title: "Cut at every byte",
+		intro: "Each kind of packet, with options, extension headers and as a fragment, at every length from 14 bytes on " +
+			"(the kernel's least). The lengths in the headers stay as they were, so Linux drops every one of them."}
+	names := []string{"cut in Ethernet, in the tags or in the fixed IP header",
+		"cut in IPv4 options, in extension headers or before the ports end",
+		"cut in the TCP header, behind the ports", "cut in the UDP header", "cut in the TCP options",
+		"cut in the data", "not cut"}
 	byPlace := map[string][]sample{}
 	var bases []packet.Frame
 	for _, b := range bodies {
@@ -127,7 +133,8 @@ func truncations() section {
 		behind := len(head.Bytes())
 		for n := range packet.Truncations(base.bytes(), packet.EthernetLen) {
 			cut := sample{base.Frame, n}
-			byPlace[placeOf(cut, n-behind, n == len(base.bytes()))] = append(byPlace[placeOf(cut, n-behind, n == len(base.bytes()))], cut)
+			byPlace[placeOf(cut, n-behind, n == len(base.bytes()))] = append(
+				byPlace[placeOf(cut, n-behind, n == len(base.bytes()))], cut)
 		}
 	}
 	for i, name := range names {

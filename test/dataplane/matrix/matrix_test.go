@@ -75,7 +75,8 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// fare runs the packets of a class: each must come to what the model says, move one counter, and keep to the invariants.
+// fare runs the packets of a class: each must come to what the model says, move one counter, and keep to the
+// invariants.
 func fare(t *testing.T, p *compare.Plane, m *oracle.Model, col column, c class) cell {
 	t.Helper()
 	fared := cell{}
@@ -128,6 +129,7 @@ func comparePage(t *testing.T, got string) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("docs/VERDICTS.md is not what the program does: look at each line that changed, then `go test ./test/dataplane/matrix -update` (-page +program):\n%s", diff)
+		t.Errorf("docs/VERDICTS.md is not what the program does: look at each line that changed, then `go test ./test/dataplane/matrix -update` (-page +program):\n%s",
+			diff)
 	}
 }

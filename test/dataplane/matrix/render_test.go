@@ -68,7 +68,8 @@ known to fail. A test runs it again wherever it is installed.
 
 func (r result) render() string {
 	var b strings.Builder
-	b.WriteString(fmt.Sprintf(head, thousands(r.packets), len(r.columns), thousands(r.runs), r.legend(), exceptions(r.sections, exemptOf),
+	b.WriteString(fmt.Sprintf(head, thousands(r.packets), len(r.columns), thousands(r.runs), r.legend(),
+		exceptions(r.sections, exemptOf),
 		exceptions(r.sections, hiddenOf)))
 	for i, s := range r.sections {
 		fmt.Fprintf(&b, "## %s\n\n%s\n\n", s.title, s.intro)

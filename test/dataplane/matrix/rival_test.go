@@ -131,8 +131,8 @@ func TestRivalRowsAreTrue(t *testing.T) {
 	}
 }
 
-// setRule sets what `xdp-filter ip -m src` and `xdp-filter port -m dst -p tcp` set: bits of the value of an address or a
-// port say what it must be.
+// setRule sets what `xdp-filter ip -m src` and `xdp-filter port -m dst -p tcp` set: bits of the value of an address or
+// a port say what it must be.
 func setRule(t *testing.T, c *ebpf.Collection, rule string) {
 	t.Helper()
 	const asSource, asTCPDestination = 1, 2 | 4

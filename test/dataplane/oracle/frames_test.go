@@ -39,7 +39,8 @@ var (
 )
 
 // fingerprints of optionLists, for the worlds' features.
-var fingerprints = []string{"64240:::", "64240:2:1460:", "64240:2-1-3-1-1-4:1460:8", "64240:2-4-8-1-3:1460:7", "1024:2-0:1300:"}
+var fingerprints = []string{"64240:::", "64240:2:1460:", "64240:2-1-3-1-1-4:1460:8",
+	"64240:2-4-8-1-3:1460:7", "1024:2-0:1300:"}
 
 func nops(n int) []byte {
 	var b []byte
@@ -71,7 +72,8 @@ func randomFrame(r *rand.Rand, last packet.Frame) packet.Frame {
 	}
 	if one(r, 4) {
 		for range 1 + r.IntN(4) {
-			f.Tags = append(f.Tags, packet.Tag{Type: pick(r, []uint16{packet.EtherVLAN, packet.EtherQinQ}), ID: uint16(r.IntN(4096))})
+			f.Tags = append(f.Tags,
+				packet.Tag{Type: pick(r, []uint16{packet.EtherVLAN, packet.EtherQinQ}), ID: uint16(r.IntN(4096))})
 		}
 	}
 	if one(r, 40) {

@@ -58,8 +58,9 @@ func enough(t *testing.T) func(round uint64) bool {
 	return func(uint64) bool { return time.Now().After(end) }
 }
 
-// TestProgramAndModelAgree runs mutated frames in random worlds. SPILLWAY_SEED repeats a run, SPILLWAY_ROUND one round of
-// it, SPILLWAY_FUZZ_FOR=8h makes it long. A difference is shrunk and written to a file, which becomes a case of testdata/corpus.
+// TestProgramAndModelAgree runs mutated frames in random worlds. SPILLWAY_SEED repeats a run, SPILLWAY_ROUND one round
+// of it, SPILLWAY_FUZZ_FOR=8h makes it long. A difference is shrunk and written to a file, which becomes a case of
+// testdata/corpus.
 func TestProgramAndModelAgree(t *testing.T) {
 	plane.Need(t)
 	base, done := number(t, "SPILLWAY_SEED", rand.Uint64()), enough(t)
@@ -147,7 +148,8 @@ func report(p *compare.Plane, steps []step) error {
 		return fmt.Errorf("play the difference again: %w", err)
 	}
 	if difference == "" {
-		return fmt.Errorf("a difference that does not come again from a fresh start; last frame %x", steps[len(steps)-1].Frame)
+		return fmt.Errorf("a difference that does not come again from a fresh start; last frame %x",
+			steps[len(steps)-1].Frame)
 	}
 	text, err := json.MarshalIndent(corpusCase{Why: difference, Steps: steps}, "", "\t")
 	if err != nil {

@@ -48,25 +48,41 @@ func TestModel(t *testing.T) {
 		frame packet.Frame
 		want  string
 	}{
-		"half a score":   {frame(func(*packet.Frame) {}), "pass below_threshold of web by slot 2"},
-		"other source":   {frame(func(f *packet.Frame) { f.Source = netip.MustParseAddr("203.0.113.1") }), "pass no_match of web by slot 2"},
-		"fingerprint":    {frame(func(f *packet.Frame) { t := web; t.Window = 1024; f.Body = t }), "drop tcp_fingerprint of web by slot 2"},
-		"later fragment": {frame(func(f *packet.Frame) { f.Fragment = &packet.Fragment{Offset: 1} }), "drop prefix of web by slot 2"},
-		"first fragment": {frame(func(f *packet.Frame) { f.Fragment = &packet.Fragment{More: true} }), "drop prefix of web by slot 2"},
-		"IHL 4":          {frame(func(f *packet.Frame) { f.Bent.HeaderWords = new(uint8(4)) }), "drop prefix of web by slot 2"},
-		"data offset 4":  {frame(func(f *packet.Frame) { t := web; t.HeaderWords = new(uint8(4)); f.Body = t }), "drop prefix of web by slot 2"},
+		"half a score": {frame(func(*packet.Frame) {}), "pass below_threshold of web by slot 2"},
+		"other source": {frame(func(f *packet.Frame) { f.Source = netip.MustParseAddr("203.0.113.1") }),
+			"pass no_match of web by slot 2"},
+		"fingerprint": {frame(func(f *packet.Frame) { t := web; t.Window = 1024; f.Body = t }),
+			"drop tcp_fingerprint of web by slot 2"},
+		"later fragment": {frame(func(f *packet.Frame) { f.Fragment = &packet.Fragment{Offset: 1} }),
+			"drop prefix of web by slot 2"},
+		"first fragment": {frame(func(f *packet.Frame) { f.Fragment = &packet.Fragment{More: true} }),
+			"drop prefix of web by slot 2"},
+		"IHL 4": {frame(func(f *packet.Frame) { f.Bent.HeaderWords = new(uint8(4)) }),
+			"drop prefix of web by slot 2"},
+		"data offset 4": {frame(func(f *packet.Frame) { t := web; t.HeaderWords = new(uint8(4)); f.Body = t }),
+			"drop prefix of web by slot 2"},
 		"no data, no SYN": {frame(func(f *packet.Frame) {
 			f.Source, f.Body = netip.MustParseAddr("203.0.113.1"), packet.TCP{DestPort: 443, Flags: packet.ACK}
 		}),
 			"pass handshake of web by slot 2"},
-		"UDP with a policy of its own": {frame(func(f *packet.Frame) { f.Body = packet.UDP{DestPort: 53} }), "drop prefix of dns by slot 2"},
-		"a service without policy":     {frame(func(f *packet.Frame) { t := web; t.DestPort = 80; f.Dest, f.Body = netip.MustParseAddr("192.0.2.1"), t }), "pass no_policy of plain by slot 2"},
-		"no service":                   {frame(func(f *packet.Frame) { t := web; t.DestPort = 22; f.Body = t }), "pass not_service"},
-		"ICMP":                         {frame(func(f *packet.Frame) { f.Body = packet.Raw{Protocol: packet.ICMP} }), "pass other_protocol"},
-		"ARP":                          {packet.Frame{EtherType: new(packet.EtherARP), Body: packet.Raw{Data: make([]byte, 28)}}, "pass not_ip"},
-		"cut in Ethernet's type":       {packet.Frame{EtherType: new(packet.EtherVLAN), Body: packet.Raw{}}, "pass malformed"},
-		"an atomic fragment is whole":  {frame(func(f *packet.Frame) { six(f); f.Fragment = &packet.Fragment{} }), "pass below_threshold of web by slot 2"},
-		"any number of headers": {frame(func(f *packet.Frame) { six(f); f.Extensions = packet.Extensions(100, packet.DestOptions) }),
+		"UDP with a policy of its own": {frame(func(f *packet.Frame) { f.Body = packet.UDP{DestPort: 53} }),
+			"drop prefix of dns by slot 2"},
+		"a service without policy": {frame(func(f *packet.Frame) {
+			t := web
+			t.DestPort = 80
+			f.Dest, f.Body = netip.MustParseAddr("192.0.2.1"), t
+		}), "pass no_policy of plain by slot 2"},
+		"no service": {frame(func(f *packet.Frame) { t := web; t.DestPort = 22; f.Body = t }),
+			"pass not_service"},
+		"ICMP": {frame(func(f *packet.Frame) { f.Body = packet.Raw{Protocol: packet.ICMP} }),
+			"pass other_protocol"},
+		"ARP": {
+			packet.Frame{EtherType: new(packet.EtherARP), Body: packet.Raw{Data: make([]byte, 28)}}, "pass not_ip"},
+		"cut in Ethernet's type": {packet.Frame{EtherType: new(packet.EtherVLAN), Body: packet.Raw{}}, "pass malformed"},
+		"an atomic fragment is whole": {frame(func(f *packet.Frame) { six(f); f.Fragment = &packet.Fragment{} }),
+			"pass below_threshold of web by slot 2"},
+		"any number of headers": {
+			frame(func(f *packet.Frame) { six(f); f.Extensions = packet.Extensions(100, packet.DestOptions) }),
 			"pass below_threshold of web by slot 2"},
 		"ESP": {frame(func(f *packet.Frame) { six(f); f.Body = packet.Raw{Protocol: packet.ESP} }), "pass other_protocol"},
 	} {

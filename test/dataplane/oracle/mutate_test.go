@@ -15,7 +15,8 @@ const least = packet.EthernetLen
 
 // mutations bend a frame whose IP header begins at l3.
 var mutations = []func(r *rand.Rand, b []byte, l3 int) []byte{
-	flipBit, setByte, lieLength, cutShort, insertTag, insertBytes, removeBytes, randomFlags, makeFragment, grow, mapAddress,
+	flipBit, setByte, lieLength, cutShort, insertTag, insertBytes, removeBytes, randomFlags,
+	makeFragment, grow, mapAddress,
 }
 
 // mutated returns the frame's bytes, mostly after one to four mutations. Every third is left as it is, or no connection
@@ -48,7 +49,8 @@ func flipBit(r *rand.Rand, b []byte, l3 int) []byte {
 }
 
 func setByte(r *rand.Rand, b []byte, l3 int) []byte {
-	b[headerByte(r, b, l3)] = pick(r, []byte{0, 1, 2, 5, 6, 17, 0x2c, 0x3c, 0x45, 0x60, 0x7f, 0x80, 0xff, byte(r.IntN(256))})
+	b[headerByte(r, b, l3)] = pick(r,
+		[]byte{0, 1, 2, 5, 6, 17, 0x2c, 0x3c, 0x45, 0x60, 0x7f, 0x80, 0xff, byte(r.IntN(256))})
 	return b
 }
 
@@ -89,7 +91,8 @@ func cutShort(r *rand.Rand, b []byte, _ int) []byte {
 }
 
 func insertTag(r *rand.Rand, b []byte, _ int) []byte {
-	kind := pick(r, []uint16{packet.EtherVLAN, packet.EtherQinQ, packet.EtherVLAN, packet.EtherQinQ, packet.EtherVLAN, 0x9100})
+	kind := pick(r,
+		[]uint16{packet.EtherVLAN, packet.EtherQinQ, packet.EtherVLAN, packet.EtherQinQ, packet.EtherVLAN, 0x9100})
 	tag := binary.BigEndian.AppendUint16(nil, kind)
 	return slices.Insert(b, 12, binary.BigEndian.AppendUint16(tag, uint16(r.IntN(4096)))...)
 }

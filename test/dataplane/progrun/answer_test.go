@@ -27,7 +27,8 @@ func TestResetWithoutAnswersIsADrop(t *testing.T) {
 			p.must(err)
 			p.sent++
 			for c := range p.catchUp() {
-				if got := p.result(c, action); got.Outcome != outcome || got.Action != map[bool]string{true: "XDP_DROP", false: "XDP_PASS"}[outcome == "drop"] {
+				if got := p.result(c, action); got.Outcome != outcome ||
+					got.Action != map[bool]string{true: "XDP_DROP", false: "XDP_PASS"}[outcome == "drop"] {
 					t.Errorf("%s: %+v, %d bytes", what, got, len(out))
 				}
 			}

@@ -15,7 +15,8 @@ type draft struct{ b config.Bundle }
 
 // rules starts a bundle that drops from a score of 80 on.
 func rules() *draft {
-	d := &draft{config.Bundle{Version: 1, Name: "test", Policy: map[string]config.Policy{config.DefaultPolicy: {Drop: 80}}}}
+	d := &draft{
+		config.Bundle{Version: 1, Name: "test", Policy: map[string]config.Policy{config.DefaultPolicy: {Drop: 80}}}}
 	d.b.Digest[0] = 1 // the canary's salt: the same in every run
 	return d
 }

@@ -67,7 +67,8 @@ func TestBlockedSYNCountsOncePerISN(t *testing.T) {
 		}
 		again := f.segment(f.bot, packet.TCP{Seq: visitorISN + 1, Flags: packet.SYN, Options: browserOptions})
 		p.wantDecided("the next try", again, drops("prefix"), "web prefix drop")
-		elsewhere := f.segment(f.bot, packet.TCP{SourcePort: clientPort + 1, Seq: visitorISN, Flags: packet.SYN, Options: browserOptions})
+		elsewhere := f.segment(f.bot,
+			packet.TCP{SourcePort: clientPort + 1, Seq: visitorISN, Flags: packet.SYN, Options: browserOptions})
 		p.wantDecided("another port", elsewhere, drops("prefix"), "web prefix drop")
 		p.wantDecided("a visitor's SYN decides nothing yet", f.syn(f.visitor), passes("no_match"))
 		p.wantDecided("nor does that of the protected", f.syn(f.protected), passes("protected"))
@@ -112,7 +113,8 @@ func TestAHelloInPartsCountsWhenItIsWhole(t *testing.T) {
 		p.wantDecided("a part", k.at(0, hello[:20]), passes("hello_partial"))
 		p.wantDecided("the same part", k.at(0, hello[:20]), passes("hello_partial").by("none"))
 		p.wantDecided("the rest", k.at(20, hello[20:]), passes("no_match"), "web no_match pass")
-		p.wantDecided("the rest again, alone: what was whole is held no longer", k.at(20, hello[20:]), passes("hello_order").by("none"))
+		p.wantDecided("the rest again, alone: what was whole is held no longer", k.at(20, hello[20:]),
+			passes("hello_order").by("none"))
 	})
 }
 
@@ -141,7 +143,8 @@ func TestPacketsAloneAreNoConnections(t *testing.T) {
 		p.wantDecided("UDP of a bot", f.udp(f.bot, dnsPort), drops("prefix").of("dns"), "alone: dns prefix drop")
 		p.wantDecided("and again", f.udp(f.bot, dnsPort), drops("prefix").of("dns"), "alone: dns prefix drop")
 		p.wantDecided("UDP of a visitor", f.udp(f.visitor, dnsPort), passes("no_match").of("dns"))
-		p.wantDecided("data whose connection nobody knows", f.data(f.bot, 5, request), drops("prefix"), "alone: web prefix drop")
+		p.wantDecided("data whose connection nobody knows", f.data(f.bot, 5, request), drops("prefix"),
+			"alone: web prefix drop")
 		p.wantDecided("an ACK without a socket", f.ack(f.bot, 5), drops("prefix"), "alone: web prefix drop")
 		p.wantDecided("a visitor's", f.ack(f.visitor, 5), passes("handshake"))
 		p.mode(config.ModeObserve)
@@ -157,7 +160,8 @@ func TestUnconfirmedBlocksCountOncePerISN(t *testing.T) {
 		p.wantDecided("a hello behind a SYN cookie", f.data(f.bot, botISN+1, hello), drops("prefix"), "web prefix drop")
 		p.wantDecided("again", f.data(f.bot, botISN+1, hello), drops("prefix"))
 		far := func(src packet.TCP) packet.Frame { src.DestPort = remotePort; return f.segment(f.bot, src) }
-		p.wantDecided("a SYN to a remote service", far(packet.TCP{Seq: botISN, Flags: packet.SYN}), drops("prefix").of("far"), "far prefix drop")
+		p.wantDecided("a SYN to a remote service", far(packet.TCP{Seq: botISN, Flags: packet.SYN}),
+			drops("prefix").of("far"), "far prefix drop")
 	})
 }
 

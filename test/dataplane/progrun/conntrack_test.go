@@ -32,8 +32,8 @@ func (f family) behind() *config.Host {
 	return h
 }
 
-// tracked is a room with connection tracking, a dataplane whose web is behind, and a connection of src to it, of which the
-// dataplane has seen nothing yet.
+// tracked is a room with connection tracking, a dataplane whose web is behind, and a connection of src to it, of which
+// the dataplane has seen nothing yet.
 func tracked(t *testing.T, f family) (*plane, *conn) {
 	t.Helper()
 	p, r, l := tracking(t, f)
@@ -94,7 +94,8 @@ func TestConntrackConfirms(t *testing.T) {
 // A denied ClientHello is blocked and stored, in one segment and in two, in either order.
 func TestConntrackStoresABlock(t *testing.T) {
 	for name, order := range map[string][][2]int{
-		"whole": {{0, len(hello)}}, "two": {{0, 30}, {30, len(hello)}}, "backwards": {{30, len(hello)}, {0, 30}}, "tiny": {{0, 3}, {3, len(hello)}},
+		"whole": {{0, len(hello)}}, "two": {{0, 30}, {30, len(hello)}}, "backwards": {{30, len(hello)}, {0, 30}},
+		"tiny": {{0, 3}, {3, len(hello)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachFamily(t, func(t *testing.T, f family) {

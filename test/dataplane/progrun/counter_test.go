@@ -98,7 +98,8 @@ func (r rows) grown(before rows) rows {
 	return diff
 }
 
-// split tells apart: packets are the rows that packets left by; decided are connections and lone packets, by reason and outcome.
+// split tells apart: packets are the rows that packets left by; decided are connections and lone packets, by reason and
+// outcome.
 func (r rows) split(names map[uint8]string) (packets map[loader.Counter]uint64, decided map[string]uint64) {
 	packets, decided = map[loader.Counter]uint64{}, map[string]uint64{}
 	for c, n := range r {
@@ -119,7 +120,8 @@ func (r rows) split(names map[uint8]string) (packets map[loader.Counter]uint64, 
 func (p *plane) readable(grown map[loader.Counter]uint64) map[string]uint64 {
 	named := map[string]uint64{}
 	for c, n := range grown {
-		named[fmt.Sprintf("%s slot %d %s %s", p.names[c.Service], c.Slot, bpf.ReasonName(c.Reason), bpf.OutcomeName(c.Outcome))] += n
+		named[fmt.Sprintf("%s slot %d %s %s", p.names[c.Service], c.Slot, bpf.ReasonName(c.Reason),
+			bpf.OutcomeName(c.Outcome))] += n
 	}
 	return named
 }

@@ -23,14 +23,16 @@ const (
 // insidePort is where the server of a port listens that a rule leads elsewhere.
 const insidePort = 9443
 
-// redirected is a connection of the visitor to web, which the host file calls local: DNAT leads it to another port of the room, so
-// no socket has its numbers, and connection tracking knows it.
+// redirected is a connection of the visitor to web, which the host file calls local: DNAT leads it to another port of
+// the room, so no socket has its numbers, and connection tracking knows it.
 func redirected(t *testing.T, f family) (*plane, *conn) {
 	t.Helper()
 	r := enter(t, f)
 	r.track()
 	table := map[bool]string{true: "ip", false: "ip6"}[f.server.Is4()]
-	rule := fmt.Sprintf("table %s away {\nchain c {\ntype nat hook output priority -100;\ntcp dport %d redirect to :%d\n}\n}", table, webPort, insidePort)
+	rule := fmt.Sprintf(
+		"table %s away {\nchain c {\ntype nat hook output priority -100;\ntcp dport %d redirect to :%d\n}\n}",
+		table, webPort, insidePort)
 	if out, err := exec.Command("nft", rule).CombinedOutput(); err != nil {
 		t.Fatalf("nft: %v\n%s", err, out)
 	}
@@ -49,8 +51,8 @@ func redirected(t *testing.T, f family) (*plane, *conn) {
 	return p, r.connect(l.(*net.TCPListener), f.visitor, true)
 }
 
-// A connection to a port that is called local, and that DNAT leads away, settles: its hello's own length ends the look, for no
-// socket could. From then on its data asks nobody, and a SYN that somebody forges makes one packet ask.
+// A connection to a port that is called local, and that DNAT leads away, settles: its hello's own length ends the look,
+// for no socket could. From then on its data asks nobody, and a SYN that somebody forges makes one packet ask.
 func TestRedirectedPortSettles(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p, k := redirected(t, f)

@@ -74,7 +74,8 @@ const (
 
 var (
 	scannerOptions = packet.MSS(1460)
-	browserOptions = packet.Options(packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(1, 0), packet.NOP(), packet.Scale(7))
+	browserOptions = packet.Options(packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(1, 0),
+		packet.NOP(), packet.Scale(7))
 )
 
 // segment is a TCP segment to web unless tcp says otherwise.
@@ -112,11 +113,13 @@ func (f family) ack(src netip.Addr, seq uint32) packet.Frame {
 }
 
 func (f family) udp(src netip.Addr, port uint16) packet.Frame {
-	return packet.Frame{Source: src, Dest: f.server, Body: packet.UDP{SourcePort: clientPort, DestPort: port, Payload: []byte("question")}}
+	return packet.Frame{Source: src, Dest: f.server,
+		Body: packet.UDP{SourcePort: clientPort, DestPort: port, Payload: []byte("question")}}
 }
 
 var (
-	// hello is a whole ClientHello, of 32 zero bytes of random, one cipher suite and no extensions, in a record of TLS 1.0.
+	// hello is a whole ClientHello, of 32 zero bytes of random, one cipher suite and no extensions, in a record of TLS
+	// 1.0.
 	hello = slices.Concat([]byte{0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3}, make([]byte, 33), []byte{0, 2, 0x13, 0x01, 1, 0})
 	// request is what a web server reads without TLS.
 	request = []byte("GET / HTTP/1.1\r\n\r\n")

@@ -64,7 +64,8 @@ func TestForgedRemoteConnectionBlocksNobody(t *testing.T) {
 		p.want("the visitor's payload", far(f.data(f.visitor, visitorISN+1, request)), passes("unconfirmed").of("far"))
 		p.want("the visitor goes on", far(f.data(f.visitor, visitorISN+20, request)), passes("midstream").of("far"))
 		p.want("a forged SYN", far(f.scan(f.visitor)), passes("below_threshold").of("far"))
-		p.want("and a forged fragment that fits it", first(far(f.data(f.visitor, botISN+1, request))), drops("tcp_fingerprint").of("far"))
+		p.want("and a forged fragment that fits it", first(far(f.data(f.visitor, botISN+1, request))),
+			drops("tcp_fingerprint").of("far"))
 		got := p.send(far(f.data(f.visitor, visitorISN+40, request)).Bytes())
 		if got.Action != "XDP_PASS" {
 			t.Errorf("the visitor's data after it: %+v, want XDP_PASS", got)
@@ -72,7 +73,8 @@ func TestForgedRemoteConnectionBlocksNobody(t *testing.T) {
 	})
 }
 
-// A first payload that begins one byte early: the stack trims it and takes the rest. It is a first payload all the same.
+// A first payload that begins one byte early: the stack trims it and takes the rest. It is a first payload all the
+// same.
 func TestFirstPayloadThatOverlapsTheSYN(t *testing.T) {
 	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.visit(f.visitor)

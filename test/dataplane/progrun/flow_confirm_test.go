@@ -132,7 +132,8 @@ func TestForgedPayloadOnALiveConnection(t *testing.T) {
 	})
 }
 
-// A service whose sockets are elsewhere, and whose connections nobody vouches for, has no flows: each payload is judged by itself.
+// A service whose sockets are elsewhere, and whose connections nobody vouches for, has no flows: each payload is judged
+// by itself.
 func TestWhatNobodyVouchesForHasNoFlow(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := borrow(t).site(f, nothing())

@@ -23,9 +23,11 @@ func TestFlowStoresWhoDecided(t *testing.T) {
 		flow := p.wantFlow("a bot", verdictDrop, confirmed|firstPayload)
 		control := p.Control()
 		want := bpf.Flow{
-			ExpiresNs: flow.ExpiresNs, Epoch: control.Epoch, Isn: k.isn, BanEpoch: uint32(p.BanEpoch()), Generation: p.number("stable"),
-			Verdict: verdictDrop, Reason: uint8(bpf.ReasonPrefix), Slot: control.Stable,
-			Flags: confirmed | firstPayload | uint8(bpf.FlowCounted|bpf.FlowRead), Rule: 1, Score: 90, HelloEnd: uint32(len(request)),
+			ExpiresNs: flow.ExpiresNs, Epoch: control.Epoch, Isn: k.isn, BanEpoch: uint32(p.BanEpoch()),
+			Generation: p.number("stable"),
+			Verdict:    verdictDrop, Reason: uint8(bpf.ReasonPrefix), Slot: control.Stable,
+			Flags: confirmed | firstPayload | uint8(bpf.FlowCounted|bpf.FlowRead), Rule: 1, Score: 90,
+			HelloEnd: uint32(len(request)),
 		}
 		if flow != want {
 			t.Errorf("the flow is\n%+v, want\n%+v", flow, want)

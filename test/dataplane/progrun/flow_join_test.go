@@ -83,7 +83,8 @@ func TestSYNFINRSTNeverDeleteOrRelaxAFlow(t *testing.T) {
 func (p *plane) pullAtFlow(k *conn, data result) {
 	p.t.Helper()
 	f := k.r.f
-	numbers := map[string]uint32{"the ISN": k.isn, "the first byte": k.isn + 1, "the next byte": k.isn + 1 + uint32(len(request)),
+	numbers := map[string]uint32{"the ISN": k.isn, "the first byte": k.isn + 1,
+		"the next byte": k.isn + 1 + uint32(len(request)),
 		"another place": k.isn + 1<<30, "zero": 0}
 	flags := map[string]uint8{"SYN": packet.SYN, "FIN": packet.FIN, "FIN ACK": packet.FIN | packet.ACK, "RST": packet.RST,
 		"RST ACK": packet.RST | packet.ACK, "SYN ACK": packet.SYN | packet.ACK, "all": 0xff, "none": 0}
@@ -156,9 +157,11 @@ func TestBlockedClientCannotForgeANewConnection(t *testing.T) {
 		p.wantBytes("its first payload", k.write(request), drops("tcp_fingerprint"))
 		flow, _ := p.flow()
 		forged := k.isn + 1<<20
-		p.want("a SYN as of a browser", f.segment(k.src, packet.TCP{Seq: forged, Flags: packet.SYN, Options: browserOptions}), passes("no_match"))
+		p.want("a SYN as of a browser", f.segment(k.src, packet.TCP{Seq: forged, Flags: packet.SYN, Options: browserOptions}),
+			passes("no_match"))
 		p.want("a first payload that fits it", f.data(k.src, forged+1, hello), drops("known_flow"))
-		p.want("the same SYN again", f.segment(k.src, packet.TCP{Seq: forged, Flags: packet.SYN, Options: browserOptions}), passes("no_match"))
+		p.want("the same SYN again", f.segment(k.src, packet.TCP{Seq: forged, Flags: packet.SYN, Options: browserOptions}),
+			passes("no_match"))
 		p.want("its data in the old connection", k.at(uint32(len(request)), request), drops("known_flow"))
 		p.wantSameFlow("after all that", flow)
 	})

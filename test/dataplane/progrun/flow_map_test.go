@@ -44,7 +44,8 @@ func (p *plane) flow() (flow bpf.Flow, ok bool) {
 	return flow, false
 }
 
-// counted are the flags that only counting needs; connections_test.go sees to them. That a hello was read is for test/dataplane/ja4.
+// counted are the flags that only counting needs; connections_test.go sees to them. That a hello was read is for
+// test/dataplane/ja4.
 const counted = uint8(bpf.FlowCounted | bpf.FlowCut | bpf.FlowRead)
 
 // wantFlow checks the verdict and the flags of the only flow, and returns it.

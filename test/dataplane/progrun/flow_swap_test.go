@@ -60,7 +60,8 @@ func TestNewBlocksBeginAtASYNOrAFirstPayload(t *testing.T) {
 		p.swap(f.everyone())
 		p.wantBytes("the first visitor goes on", old.write(request), known())
 		p.wantBytes("the other's first payload", young.write(request), drops("prefix"))
-		p.want("the first visitor's next SYN", f.segment(f.visitor, packet.TCP{SourcePort: clientPort + 1, Flags: packet.SYN}), drops("prefix"))
+		p.want("the first visitor's next SYN",
+			f.segment(f.visitor, packet.TCP{SourcePort: clientPort + 1, Flags: packet.SYN}), drops("prefix"))
 		p.wantBytes("the first visitor still goes on", old.write(request), known())
 	})
 }

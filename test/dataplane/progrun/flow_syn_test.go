@@ -47,8 +47,8 @@ func TestSYNVerdictIsNeverStored(t *testing.T) {
 	})
 }
 
-// "What it said (fingerprint, ISN) goes into a fixed, direct-mapped array: no eviction, overwritten": in an array of one
-// place the last SYN stands, and the one before it is forgotten, not mixed in.
+// "What it said (fingerprint, ISN) goes into a fixed, direct-mapped array: no eviction, overwritten": in an array of
+// one place the last SYN stands, and the one before it is forgotten, not mixed in.
 func TestSYNRecordsAreOverwritten(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		one := capacity
@@ -67,7 +67,8 @@ func TestSYNRecordsAreOverwritten(t *testing.T) {
 		}
 		p.swap(denyScanners())
 		p.want("the scanner's hello: its SYN is forgotten", f.data(f.visitor, botISN+1, hello), passes("unconfirmed"))
-		p.want("the other's hello: the scanner's facts are not its own", f.data(f.other, botISN+1, hello), passes("unconfirmed"))
+		p.want("the other's hello: the scanner's facts are not its own", f.data(f.other, botISN+1, hello),
+			passes("unconfirmed"))
 		p.want("with its own number", f.data(f.other, visitorISN+1, hello), passes("unconfirmed"))
 	})
 }

@@ -32,7 +32,8 @@ func (f family) onlyTLS() *config.Host {
 	return h
 }
 
-// What begins a TCP segment in fragments is dropped by itself, and whatever spares a visitor elsewhere spares them here.
+// What begins a TCP segment in fragments is dropped by itself, and whatever spares a visitor elsewhere spares them
+// here.
 func TestDroppedFragments(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := borrow(t)
@@ -89,7 +90,8 @@ func TestDroppedFragmentsOfACandidate(t *testing.T) {
 func TestFragmentsWithoutPortsOfAnAddress(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		h := f.onlyTLS()
-		h.Services = append(h.Services, config.Service{Name: "plain", Addresses: []config.Address{{}}, Port: 80, Kind: config.KindHTTP, Local: true})
+		h.Services = append(h.Services,
+			config.Service{Name: "plain", Addresses: []config.Address{{}}, Port: 80, Kind: config.KindHTTP, Local: true})
 		p := borrow(t)
 		p.publish(h, f.cutting())
 		p.want("with ports", first(f.syn(f.visitor)), drops("fragment"))

@@ -106,7 +106,8 @@ func TestChainsOfExtensionHeaders(t *testing.T) {
 		{"the longest header there is", long, drops("tcp_fingerprint")},
 		{"three of the longest, over two buffers", append(append(long, long...), long...), drops("tcp_fingerprint")},
 		// The next two end beyond the packet: judged by addresses.
-		{"a length over the end", []packet.Extension{{Kind: packet.DestOptions, Length: new(uint8(200))}}, passes("malformed")},
+		{"a length over the end", []packet.Extension{{Kind: packet.DestOptions, Length: new(uint8(200))}},
+			passes("malformed")},
 		{"an AH length over the end", []packet.Extension{{Kind: packet.AH, Length: new(uint8(255))}}, passes("malformed")},
 	} {
 		for _, src := range []struct {

@@ -14,7 +14,8 @@ import (
 	"github.com/spillway/spillway/test/support/packet"
 )
 
-// needLinear skips where the kernel puts as much of a frame into the first buffer as it holds, whatever is asked (before 6.18).
+// needLinear skips where the kernel puts as much of a frame into the first buffer as it holds, whatever is asked
+// (before 6.18).
 func (p *plane) needLinear() {
 	p.t.Helper()
 	frame := make([]byte, 100)
@@ -27,7 +28,8 @@ func (p *plane) needLinear() {
 	p.catchUp()
 }
 
-// Drivers choose how much of a frame is linear: a verdict, its reason and the frame that leaves are the same at every length.
+// Drivers choose how much of a frame is linear: a verdict, its reason and the frame that leaves are the same at every
+// length.
 func TestHeadersOutsideTheLinearPart(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := borrow(t).site(f, f.usual().rule("odd", 40).reason("odd", "fragment").reason("odd", "malformed").bundle())
@@ -50,8 +52,8 @@ func TestHeadersOutsideTheLinearPart(t *testing.T) {
 	})
 }
 
-// sameAtEveryLength compares what becomes of a frame in one buffer with what becomes of it for each length of the linear
-// part; behind the headers of long ones only some.
+// sameAtEveryLength compares what becomes of a frame in one buffer with what becomes of it for each length of the
+// linear part; behind the headers of long ones only some.
 func (p *plane) sameAtEveryLength(name string, frame []byte) {
 	p.t.Helper()
 	want := p.sendAs(frame, loader.Arrival{})

@@ -36,8 +36,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// ja4Reasons: what can be the matter with a ClientHello is test/dataplane/ja4's, where each of these is counted by a named case.
-var ja4Reasons = []string{"hello_busy", "hello_hidden", "hello_malformed", "hello_overlap", "hello_too_long", "hello_unseen", "hello_urgent"}
+// ja4Reasons: what can be the matter with a ClientHello is test/dataplane/ja4's, where each of these is counted by a
+// named case.
+var ja4Reasons = []string{"hello_busy", "hello_hidden", "hello_malformed", "hello_overlap", "hello_too_long",
+	"hello_unseen", "hello_urgent"}
 
 // missingReasons fails a whole run that did not see every other reason of types.h.
 func missingReasons() int {

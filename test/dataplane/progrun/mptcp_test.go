@@ -49,7 +49,8 @@ func segmentSum(frame []byte) uint16 {
 }
 
 func sumWith(addresses, segment []byte) uint16 {
-	return onesSum(slices.Concat(addresses, []byte{0, packet.ProtoTCP}, binary.BigEndian.AppendUint16(nil, uint16(len(segment))), segment))
+	return onesSum(slices.Concat(addresses, []byte{0, packet.ProtoTCP},
+		binary.BigEndian.AppendUint16(nil, uint16(len(segment))), segment))
 }
 
 // strip sends a SYN and returns the frame that left and its reason.
@@ -66,7 +67,8 @@ func (p *plane) strip(frame []byte, a loader.Arrival) ([]byte, string) {
 	return out, reason
 }
 
-// A request for Multipath TCP becomes NOPs, at any place among the options, and the checksum stays right; nothing else changes.
+// A request for Multipath TCP becomes NOPs, at any place among the options, and the checksum stays right; nothing else
+// changes.
 func TestMPTCPIsStripped(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := borrow(t)
@@ -122,7 +124,8 @@ func TestStrippedSYNKeepsItsFingerprint(t *testing.T) {
 		b := rules().rule("multi", 100).tcp("multi", "64240:2-30:1460:").bundle()
 		p := borrow(t)
 		p.publish(f.stripping(), b)
-		listed := f.segment(f.visitor, packet.TCP{Seq: visitorISN, Flags: packet.SYN, Options: slices.Concat(packet.MSS(1460), mpCapable)})
+		listed := f.segment(f.visitor,
+			packet.TCP{Seq: visitorISN, Flags: packet.SYN, Options: slices.Concat(packet.MSS(1460), mpCapable)})
 		p.want("listed", listed, drops("tcp_fingerprint"))
 	})
 }
@@ -131,7 +134,8 @@ func TestStrippedSYNKeepsItsFingerprint(t *testing.T) {
 func TestMPTCPIsLeftAlone(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := borrow(t)
-		syn := f.segment(f.visitor, packet.TCP{Seq: visitorISN, Flags: packet.SYN, Options: slices.Concat(browserOptions, mpCapable)})
+		syn := f.segment(f.visitor,
+			packet.TCP{Seq: visitorISN, Flags: packet.SYN, Options: slices.Concat(browserOptions, mpCapable)})
 		p.publish(f.site(), f.usual().bundle())
 		p.want("not asked for", syn, passes("no_match"))
 		p.publish(f.stripping(), f.usual().bundle())
@@ -167,7 +171,8 @@ func TestMPTCPOfPartialSums(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := borrow(t)
 		p.publish(f.stripping(), f.usual().bundle())
-		frame := f.segment(f.visitor, packet.TCP{Seq: visitorISN, Flags: packet.SYN, Options: slices.Concat(browserOptions, mpCapable)}).Bytes()
+		frame := f.segment(f.visitor,
+			packet.TCP{Seq: visitorISN, Flags: packet.SYN, Options: slices.Concat(browserOptions, mpCapable)}).Bytes()
 		at := len(frame) - len(optionsOf(frame)) - 20
 		check := frame[at+16 : at+18]
 		clear(check)

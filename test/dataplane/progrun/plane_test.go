@@ -26,7 +26,8 @@ type plane struct {
 	values []bpf.Counts
 }
 
-// capacity is small: a test that fills a map shall not take long, nor one that borrows a plane, whose arrays are zeroed first.
+// capacity is small: a test that fills a map shall not take long, nor one that borrows a plane, whose arrays are zeroed
+// first.
 var capacity = config.Capacity{
 	Prefixes4: 1024, Prefixes6: 1024, TCPFingerprints: 256, Rules: 64,
 	Flows: 4096, Syns: 4096, Hellos: 64, Shapes: 4096, Bans: 64, Allowlist: 64, Services: 16,
@@ -55,7 +56,8 @@ func openSized(t *testing.T, c config.Capacity) *plane {
 // idle are dataplanes that a test gave back. Loading one takes most of a second, and in an emulated kernel ten.
 var idle = make(chan *support.Plane, 4)
 
-// borrow returns a dataplane that tests had before, renewed; open is for tests that look at a new one, or at its events.
+// borrow returns a dataplane that tests had before, renewed; open is for tests that look at a new one, or at its
+// events.
 func borrow(t *testing.T) *plane {
 	t.Helper()
 	support.Need(t)

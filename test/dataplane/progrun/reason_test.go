@@ -36,7 +36,8 @@ func TestWhatIsNotOurs(t *testing.T) {
 			return packet.Frame{Source: f.bot, Dest: f.server, Body: packet.Raw{Protocol: protocol, Data: make([]byte, 64)}}
 		}
 		to := func(port uint16) packet.Frame {
-			return packet.Frame{Source: f.bot, Dest: f.server, Body: packet.TCP{SourcePort: clientPort, DestPort: port, Flags: packet.SYN}}
+			return packet.Frame{Source: f.bot, Dest: f.server,
+				Body: packet.TCP{SourcePort: clientPort, DestPort: port, Flags: packet.SYN}}
 		}
 		p.wantRows([]row{
 			{"ARP", raw(packet.EtherARP), undecided("none", "not_ip")},
@@ -57,7 +58,8 @@ func TestWhatIsNotOurs(t *testing.T) {
 			{"UDP to port 0", f.udp(f.bot, 0), undecided("none", "not_service")},
 			{"UDP to web's port", f.udp(f.bot, webPort), undecided("none", "not_service")},
 			{"TCP to the port of dns", to(dnsPort), undecided("none", "not_service")},
-			{"an answer of a server elsewhere", f.segment(f.bot, packet.TCP{SourcePort: webPort, DestPort: clientPort, Flags: packet.SYN | packet.ACK}),
+			{"an answer of a server elsewhere",
+				f.segment(f.bot, packet.TCP{SourcePort: webPort, DestPort: clientPort, Flags: packet.SYN | packet.ACK}),
 				undecided("none", "not_service")},
 		})
 	})
@@ -77,7 +79,8 @@ func TestWhatIsDecided(t *testing.T) {
 			{"a bot's SYN", f.syn(f.bot), drops("prefix")},
 			{"a scanner's SYN", f.scan(f.visitor), drops("tcp_fingerprint")},
 			{"a scanner's SYN from a denied prefix", f.scan(f.bot), drops("prefix")},
-			{"a scanner's SYN with ECN asked for", must(f.scan(f.visitor), packet.SYN|packet.ECE|packet.CWR), drops("tcp_fingerprint")},
+			{"a scanner's SYN with ECN asked for", must(f.scan(f.visitor), packet.SYN|packet.ECE|packet.CWR),
+				drops("tcp_fingerprint")},
 			{"a scanner's SYN with FIN", must(f.scan(f.visitor), packet.SYN|packet.FIN), drops("tcp_fingerprint")},
 			{"a suspect's SYN", f.syn(f.mild), passes("below_threshold")},
 			{"a suspect that scans", f.scan(f.mild), drops("tcp_fingerprint")},

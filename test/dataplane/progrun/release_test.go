@@ -64,8 +64,8 @@ func (p *plane) fins() uint64 {
 	return n
 }
 
-// The FIN of a blocked connection leaves as an RST with the number that the server's socket waits for, from wherever in its
-// window the FIN is and whatever its frame looks like; outside the window it is dropped.
+// The FIN of a blocked connection leaves as an RST with the number that the server's socket waits for, from wherever in
+// its window the FIN is and whatever its frame looks like; outside the window it is dropped.
 func TestReleaseByFIN(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
 		r := enter(t, f)
@@ -91,7 +91,8 @@ func TestReleaseByFIN(t *testing.T) {
 			if n := p.fins() - before; n != 4 {
 				t.Errorf("%s: %d released, want 4", name, n)
 			}
-			for what, flags := range map[string]uint8{"an ACK": packet.ACK, "FIN and SYN": packet.FIN | packet.SYN | packet.ACK} {
+			for what, flags := range map[string]uint8{"an ACK": packet.ACK,
+				"FIN and SYN": packet.FIN | packet.SYN | packet.ACK} {
 				p.want(name+": "+what, with(k.at(9, nil), flags), drops("known_flow"))
 			}
 			k.reset()
@@ -100,8 +101,8 @@ func TestReleaseByFIN(t *testing.T) {
 	})
 }
 
-// A FIN that passed before its connection was blocked waits at the socket, and never comes again: whatever is dropped then
-// ends the connection, the packet that decides too.
+// A FIN that passed before its connection was blocked waits at the socket, and never comes again: whatever is dropped
+// then ends the connection, the packet that decides too.
 func TestReleaseAfterAFINThatPassed(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
 		r := enter(t, f)
@@ -113,8 +114,10 @@ func TestReleaseAfterAFINThatPassed(t *testing.T) {
 			baked bool
 			want  result
 		}{
-			"a FIN":            {waits: f.fin(far, nil), baked: true, want: result{"XDP_PASS", "web", "stable", "prefix", "drop"}},
-			"data and a FIN":   {waits: f.fin(far, []byte("x")), baked: true, want: result{"XDP_PASS", "web", "stable", "prefix", "drop"}},
+			"a FIN": {waits: f.fin(far, nil), baked: true,
+				want: result{"XDP_PASS", "web", "stable", "prefix", "drop"}},
+			"data and a FIN": {waits: f.fin(far, []byte("x")), baked: true,
+				want: result{"XDP_PASS", "web", "stable", "prefix", "drop"}},
 			"data":             {waits: with(f.fin(far, []byte("x")), packet.ACK), baked: true, want: drops("prefix")},
 			"nothing":          {baked: true, want: drops("prefix")},
 			"a FIN, in a bake": {waits: f.fin(far, nil), want: drops("prefix")},
@@ -253,7 +256,8 @@ func TestBlockedFlowsAreFoundForGood(t *testing.T) {
 		}
 		p.bake()
 		all := found()
-		if len(all) != 1 || all[0].Client.Addr() != f.bot || all[0].Server.Addr() != f.server || all[0].Server.Port() != webPort || all[0].Client.Port() != clientPort {
+		if len(all) != 1 || all[0].Client.Addr() != f.bot || all[0].Server.Addr() != f.server ||
+			all[0].Server.Port() != webPort || all[0].Client.Port() != clientPort {
 			t.Fatalf("found %v, want the bot", all)
 		}
 		b := all[0]

@@ -60,7 +60,8 @@ func tagsOf(f packet.Frame) string { return fmt.Sprintf("%x", f.Bytes()[12:f.L3(
 // readReset reads an RST and refuses what a receiver would not take: wrong lengths, wrong sums, bytes too many.
 func readReset(frame []byte) (r rst, err error) {
 	l3 := 12
-	for l3+2 <= len(frame) && (binary.BigEndian.Uint16(frame[l3:]) == packet.EtherVLAN || binary.BigEndian.Uint16(frame[l3:]) == packet.EtherQinQ) {
+	for l3+2 <= len(frame) &&
+		(binary.BigEndian.Uint16(frame[l3:]) == packet.EtherVLAN || binary.BigEndian.Uint16(frame[l3:]) == packet.EtherQinQ) {
 		l3 += 4
 	}
 	if len(frame) < l3+2 {
@@ -165,8 +166,8 @@ func (p *plane) wantReset(what string, frame []byte, want result, answer rst) {
 	}
 }
 
-// resets is a first payload that became an RST for the server's socket; freedLater a later segment that did, because the
-// socket is still there; answered a later segment that became an RST for the client.
+// resets is a first payload that became an RST for the server's socket; freedLater a later segment that did, because
+// the socket is still there; answered a later segment that became an RST for the client.
 func resets(reason string) result { return result{"XDP_PASS", "web", "stable", reason, "reset"} }
 func freedLater() result          { return resets("known_flow") }
 func answered() result            { return result{"XDP_TX", "web", "stable", "known_flow", "reset"} }
@@ -177,7 +178,8 @@ const verdictReset = uint8(bpf.VerdictReset)
 func onEachFamily(t *testing.T, test func(t *testing.T, p *plane, f family)) {
 	t.Helper()
 	p := borrow(t)
-	for _, name := range []string{bpf.DataplaneMapFlows, bpf.DataplaneMapSyns, bpf.DataplaneMapCounters, bpf.DataplaneMapInterfaces} {
+	for _, name := range []string{bpf.DataplaneMapFlows, bpf.DataplaneMapSyns, bpf.DataplaneMapCounters,
+		bpf.DataplaneMapInterfaces} {
 		p.pinned(name) // for as long as the dataplane is open
 	}
 	for _, f := range families {

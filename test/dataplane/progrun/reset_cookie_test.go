@@ -26,8 +26,9 @@ func elsewhere(t *testing.T, do func()) {
 	}
 }
 
-// Behind a SYN cookie the first part of a ClientHello can come before there is a socket, when the bare ACK got lost: that
-// part makes it. The rest resets the connection then; a whole ClientHello without a socket is dropped, and makes none.
+// Behind a SYN cookie the first part of a ClientHello can come before there is a socket, when the bare ACK got lost:
+// that part makes it. The rest resets the connection then; a whole ClientHello without a socket is dropped, and makes
+// none.
 func TestResetOfAHelloThatBeganBehindACookie(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
 		r := enter(t, f)

@@ -22,13 +22,15 @@ func TestResetAndPortReuse(t *testing.T) {
 		bot.reset()
 		visitor := r.connect(l, f.visitor, true)
 		old := func(when string) {
-			for name, segment := range map[string]packet.Frame{"of the bot": frame, "from anywhere": f.data(bot.src, visitor.isn+1<<20, request),
-				"from before": f.data(bot.src, visitor.isn-5000, request)} {
+			for name, segment := range map[string]packet.Frame{"of the bot": frame,
+				"from anywhere": f.data(bot.src, visitor.isn+1<<20, request),
+				"from before":   f.data(bot.src, visitor.isn-5000, request)} {
 				if got, _ := p.exchange(segment.Bytes()); got.Action == "XDP_PASS" || got.Outcome != "reset" {
 					t.Errorf("%s: data %s: %+v; it concerns the visitor's socket", when, name, got)
 				}
 			}
-			for name, segment := range map[string]packet.Frame{"the bot": f.ack(bot.src, bot.isn+1), "anywhere": f.ack(bot.src, visitor.isn+1<<20)} {
+			for name, segment := range map[string]packet.Frame{"the bot": f.ack(bot.src, bot.isn+1),
+				"anywhere": f.ack(bot.src, visitor.isn+1<<20)} {
 				p.want(when+": a bare ACK of "+name, segment, passes("handshake"))
 			}
 		}

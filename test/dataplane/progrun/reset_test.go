@@ -42,7 +42,8 @@ func bentFrames(f packet.Frame) map[string]packet.Frame {
 	padded.Padding = 30
 	all["a VLAN tag"], all["two tags"], all["padding behind it"] = one, two, padded
 	tcp := f.Body.(packet.TCP)
-	tcp.Options = packet.Options(packet.NOP(), packet.NOP(), packet.Option(254, make([]byte, 8)...)) // for experiments, RFC 4727
+	// for experiments, RFC 4727
+	tcp.Options = packet.Options(packet.NOP(), packet.NOP(), packet.Option(254, make([]byte, 8)...))
 	options := f
 	options.Body = tcp
 	all["TCP options"] = options
@@ -62,8 +63,8 @@ func bentFrames(f packet.Frame) map[string]packet.Frame {
 	return all
 }
 
-// The first payload leaves as an RST that the server's socket takes: with the number that this socket waits for, whatever
-// the frame looked like, whatever has come before. What comes later is answered.
+// The first payload leaves as an RST that the server's socket takes: with the number that this socket waits for,
+// whatever the frame looked like, whatever has come before. What comes later is answered.
 func TestResetFirstPayload(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
 		r := enter(t, f)
@@ -94,8 +95,8 @@ func TestResetFirstPayload(t *testing.T) {
 	})
 }
 
-// A ClientHello in two segments: the first passes, and when the second makes it whole the server's socket, which has taken
-// in the first, is freed.
+// A ClientHello in two segments: the first passes, and when the second makes it whole the server's socket, which has
+// taken in the first, is freed.
 func TestResetWithTheSecondSegment(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
 		r := enter(t, f)
@@ -116,8 +117,8 @@ func TestResetWithTheSecondSegment(t *testing.T) {
 	})
 }
 
-// Whatever got lost between the dataplane and the socket, the first part of a ClientHello or the RST itself: as long as the
-// socket is there, what comes again frees it, with the later of the number that it waits for and the packet's own.
+// Whatever got lost between the dataplane and the socket, the first part of a ClientHello or the RST itself: as long as
+// the socket is there, what comes again frees it, with the later of the number that it waits for and the packet's own.
 func TestResetComesAgainWhileThereIsASocket(t *testing.T) {
 	onEachFamily(t, func(t *testing.T, p *plane, f family) {
 		r := enter(t, f)
@@ -127,8 +128,10 @@ func TestResetComesAgainWhileThereIsASocket(t *testing.T) {
 		first, rest := k.at(0, hello[:20]), k.at(20, hello[20:])
 		p.want("a first part that gets lost", first, passes("hello_partial"))
 		p.wantReset("the rest: the first part may be on its way", rest.Bytes(), resets("ja4"), k.toServer(rest, k.isn+21))
-		p.wantReset("the first part again: that is what the socket waits for", first.Bytes(), freedLater(), k.toServer(first, k.isn+1))
-		for name, segment := range map[string]packet.Frame{"a bare ACK": f.ack(k.src, k.isn+1), "a FIN": with(f.ack(k.src, k.isn+1), packet.FIN|packet.ACK),
+		p.wantReset("the first part again: that is what the socket waits for", first.Bytes(), freedLater(),
+			k.toServer(first, k.isn+1))
+		for name, segment := range map[string]packet.Frame{"a bare ACK": f.ack(k.src, k.isn+1),
+			"a FIN":       with(f.ack(k.src, k.isn+1), packet.FIN|packet.ACK),
 			"without ACK": with(first, packet.PSH)} {
 			p.wantReset(name, segment.Bytes(), freedLater(), k.toServer(segment, k.isn+1))
 		}
@@ -177,7 +180,8 @@ func TestResetAnswersEverySegment(t *testing.T) {
 		p.wantReset("the first payload", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
 		k.reset()
 		numbers := []uint32{k.isn, k.isn + 1 + uint32(len(hello)), k.isn + 1<<30}
-		for _, flags := range []uint8{packet.ACK, packet.ACK | packet.PSH, packet.ACK | packet.FIN, packet.ACK | packet.URG | packet.ECE,
+		for _, flags := range []uint8{packet.ACK, packet.ACK | packet.PSH, packet.ACK | packet.FIN,
+			packet.ACK | packet.URG | packet.ECE,
 			packet.SYN | packet.ACK, 0, packet.PSH, packet.FIN, packet.FIN | packet.URG | packet.PSH} {
 			for i, seq := range numbers {
 				for _, payload := range [][]byte{nil, {1}, make([]byte, 1400)} {
@@ -201,7 +205,8 @@ func TestResetNeverAnswersAnRST(t *testing.T) {
 		k := r.visit(f.bot)
 		frame := k.at(0, hello)
 		p.wantReset("the first payload", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
-		for _, flags := range []uint8{packet.RST, packet.RST | packet.ACK, packet.RST | packet.FIN, packet.RST | packet.ACK | packet.PSH} {
+		for _, flags := range []uint8{packet.RST, packet.RST | packet.ACK, packet.RST | packet.FIN,
+			packet.RST | packet.ACK | packet.PSH} {
 			bare := f.segment(f.bot, packet.TCP{Seq: k.isn + 1, Ack: 1, Flags: flags})
 			p.want(fmt.Sprintf("flags %#x", flags), bare, undecided("web", "handshake"))
 			full := f.segment(f.bot, packet.TCP{Seq: k.isn + 1, Ack: 1, Flags: flags, Payload: request})

@@ -72,9 +72,11 @@ func TestResetAnswersNoFragmentWrongly(t *testing.T) {
 				continue
 			}
 			answer, err := readReset(out)
-			if want := toClient(first); err != nil || answer != (rst{To: want.To, From: want.From, Tags: want.Tags, Source: want.Source,
-				Dest: want.Dest, Seq: want.Seq, Ack: want.Ack, Flags: want.Flags}) {
-				t.Errorf("a first fragment cut to %d bytes of its segment is answered by %+v, %v", cut-headers+packet.TCPLen, answer, err)
+			if want := toClient(first); err != nil ||
+				answer != (rst{To: want.To, From: want.From, Tags: want.Tags, Source: want.Source,
+					Dest: want.Dest, Seq: want.Seq, Ack: want.Ack, Flags: want.Flags}) {
+				t.Errorf("a first fragment cut to %d bytes of its segment is answered by %+v, %v",
+					cut-headers+packet.TCPLen, answer, err)
 			}
 		}
 	})
@@ -109,7 +111,8 @@ func TestResetThresholds(t *testing.T) {
 			p.swap(rules().rule("bad", c.score).list("own", "bad", host(f.bot)).resetting(c.drop, c.reset).bundle())
 			k := r.connect(l, f.bot, true)
 			got, _ := p.exchange(k.at(0, hello).Bytes())
-			want := map[string]result{"pass": passes("below_threshold"), "drop": drops("prefix"), "reset": resets("prefix")}[c.want]
+			want := map[string]result{"pass": passes("below_threshold"), "drop": drops("prefix"),
+				"reset": resets("prefix")}[c.want]
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("drop %v, reset %v, score %d (-want +got):\n%s", c.drop, c.reset, c.score, diff)
 			}

@@ -102,8 +102,8 @@ func (p *plane) run(frame []byte) string {
 	return actionName(action)
 }
 
-// catchUp makes the next send look at its own packet only, after run. It returns the packets that were counted since the
-// last look; what they decided is in p.decided.
+// catchUp makes the next send look at its own packet only, after run. It returns the packets that were counted since
+// the last look; what they decided is in p.decided.
 func (p *plane) catchUp() map[loader.Counter]uint64 {
 	p.t.Helper()
 	before := p.seen

@@ -21,31 +21,47 @@ func TestScoresAddUpOverLists(t *testing.T) {
 			draft *draft
 			want  result
 		}{
-			"one list reaches the threshold":     {rules().rule("a", 80).list("x", "a", wide), drops("prefix")},
-			"one list stays below":               {rules().rule("a", 79).list("x", "a", wide), passes("below_threshold")},
-			"two lists add up":                   {rules().rule("a", 40).rule("b", 40).list("x", "a", wide).list("y", "b", wide), drops("prefix")},
-			"two lists stay below":               {rules().rule("a", 40).rule("b", 39).list("x", "a", wide).list("y", "b", one), passes("below_threshold")},
-			"different lengths add up":           {rules().rule("a", 40).rule("b", 40).list("x", "a", wide).list("y", "b", one), drops("prefix")},
-			"within a list the longest counts":   {rules().rule("a", 90).rule("b", 10).list("x", "a", wide).list("x", "b", one), passes("below_threshold")},
-			"and only the longest":               {rules().rule("a", 40).rule("b", 40).list("x", "a", wide).list("x", "b", narrow), passes("below_threshold")},
-			"the longest of three":               {rules().rule("a", 10).rule("b", 20).rule("c", 80).list("x", "a", wide).list("x", "b", narrow).list("x", "c", one), drops("prefix")},
-			"a negative score speaks for it":     {rules().rule("a", 100).rule("b", -30).list("x", "a", wide).list("y", "b", one), passes("below_threshold")},
-			"not enough":                         {rules().rule("a", 100).rule("b", -20).list("x", "a", wide).list("y", "b", one), drops("prefix")},
-			"negative alone":                     {rules().rule("b", -100).list("y", "b", wide), passes("below_threshold")},
-			"sums below zero do not wrap":        {rules().rule("b", -100).rule("c", -100).rule("d", -100).list("x", "b", wide).list("y", "c", wide).list("z", "d", wide), passes("below_threshold")},
-			"sums over 100 do not wrap":          {rules().rule("a", 100).rule("b", 100).rule("c", 100).list("x", "a", wide).list("y", "b", wide).list("z", "c", wide), drops("prefix")},
-			"eight lists":                        {f.lists(8, 10), drops("prefix")},
-			"eight lists below":                  {f.lists(8, 9), passes("below_threshold")},
-			"a score of zero matches":            {rules().rule("a", 0).list("x", "a", wide), passes("below_threshold")},
-			"a fingerprint adds":                 {rules().rule("a", 40).rule("b", 50).list("x", "a", wide).tcp("b", browserFP), drops("tcp_fingerprint")},
-			"a fingerprint alone":                {rules().rule("a", 80).tcp("a", browserFP), drops("tcp_fingerprint")},
-			"the heaviest names the reason":      {rules().rule("a", 50).rule("b", 40).list("x", "a", wide).tcp("b", browserFP), drops("prefix")},
-			"a fingerprint speaks for it":        {rules().rule("a", 100).rule("b", -50).list("x", "a", wide).tcp("b", browserFP), passes("below_threshold")},
+			"one list reaches the threshold": {rules().rule("a", 80).list("x", "a", wide), drops("prefix")},
+			"one list stays below":           {rules().rule("a", 79).list("x", "a", wide), passes("below_threshold")},
+			"two lists add up": {rules().rule("a", 40).rule("b", 40).list("x", "a", wide).list("y", "b", wide),
+				drops("prefix")},
+			"two lists stay below": {rules().rule("a", 40).rule("b", 39).list("x", "a", wide).list("y", "b", one),
+				passes("below_threshold")},
+			"different lengths add up": {rules().rule("a", 40).rule("b", 40).list("x", "a", wide).list("y", "b", one),
+				drops("prefix")},
+			"within a list the longest counts": {rules().rule("a", 90).rule("b", 10).list("x", "a", wide).list("x", "b", one),
+				passes("below_threshold")},
+			"and only the longest": {
+				rules().rule("a", 40).rule("b", 40).list("x", "a", wide).list("x", "b", narrow), passes("below_threshold")},
+			"the longest of three": {rules().rule("a", 10).rule("b", 20).rule("c", 80).list("x", "a", wide).
+				list("x", "b", narrow).list("x", "c", one), drops("prefix")},
+			"a negative score speaks for it": {
+				rules().rule("a", 100).rule("b", -30).list("x", "a", wide).list("y", "b", one), passes("below_threshold")},
+			"not enough": {
+				rules().rule("a", 100).rule("b", -20).list("x", "a", wide).list("y", "b", one), drops("prefix")},
+			"negative alone": {rules().rule("b", -100).list("y", "b", wide), passes("below_threshold")},
+			"sums below zero do not wrap": {rules().rule("b", -100).rule("c", -100).rule("d", -100).list("x", "b", wide).
+				list("y", "c", wide).list("z", "d", wide), passes("below_threshold")},
+			"sums over 100 do not wrap": {rules().rule("a", 100).rule("b", 100).rule("c", 100).list("x", "a", wide).
+				list("y", "b", wide).list("z", "c", wide), drops("prefix")},
+			"eight lists":             {f.lists(8, 10), drops("prefix")},
+			"eight lists below":       {f.lists(8, 9), passes("below_threshold")},
+			"a score of zero matches": {rules().rule("a", 0).list("x", "a", wide), passes("below_threshold")},
+			"a fingerprint adds": {rules().rule("a", 40).rule("b", 50).list("x", "a", wide).tcp("b", browserFP),
+				drops("tcp_fingerprint")},
+			"a fingerprint alone": {rules().rule("a", 80).tcp("a", browserFP), drops("tcp_fingerprint")},
+			"the heaviest names the reason": {rules().rule("a", 50).rule("b", 40).list("x", "a", wide).tcp("b", browserFP),
+				drops("prefix")},
+			"a fingerprint speaks for it": {
+				rules().rule("a", 100).rule("b", -50).list("x", "a", wide).tcp("b", browserFP), passes("below_threshold")},
 			"another fingerprint does not match": {rules().rule("a", 100).tcp("a", scannerFP), passes("no_match")},
-			"a policy of never":                  {rules().rule("a", 100).list("x", "a", wide).drop("default", config.Never), passes("below_threshold")},
-			"a threshold of 1":                   {rules().rule("a", 1).list("x", "a", wide).drop("web", 1), drops("prefix")},
-			"another service's policy":           {rules().rule("a", 50).list("x", "a", wide).drop("dns", 1), passes("below_threshold")},
-			"the service's own before the other": {rules().rule("a", 90).list("x", "a", wide).drop("web", 95), passes("below_threshold")},
+			"a policy of never": {rules().rule("a", 100).list("x", "a", wide).drop("default", config.Never),
+				passes("below_threshold")},
+			"a threshold of 1": {rules().rule("a", 1).list("x", "a", wide).drop("web", 1), drops("prefix")},
+			"another service's policy": {rules().rule("a", 50).list("x", "a", wide).drop("dns", 1),
+				passes("below_threshold")},
+			"the service's own before the other": {rules().rule("a", 90).list("x", "a", wide).drop("web", 95),
+				passes("below_threshold")},
 		} {
 			p.swap(c.draft.bundle())
 			p.want(name, f.syn(f.visitor), c.want)
@@ -105,7 +121,8 @@ func TestRulesThatMatchAreCounted(t *testing.T) {
 func TestRulesExpire(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := borrow(t).site(f, nothing())
-		p.swap(rules().ruleUntil("past", 100, time.Now().Add(-time.Second)).ruleUntil("future", 50, time.Now().Add(time.Hour)).
+		p.swap(rules().ruleUntil("past", 100, time.Now().Add(-time.Second)).
+			ruleUntil("future", 50, time.Now().Add(time.Hour)).
 			list("x", "past", host(f.visitor)).list("y", "future", host(f.visitor)).tcp("past", scannerFP).bundle())
 		p.want("an ended rule counts for nothing beside a live one", f.scan(f.visitor), passes("below_threshold"))
 		p.want("an ended rule is no match", f.scan(f.other), passes("no_match"))

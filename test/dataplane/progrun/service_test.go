@@ -40,7 +40,8 @@ func TestMappedAddressesAreIPv4(t *testing.T) {
 	p := borrow(t).site(f, f.usual().bundle())
 	mapped := func(a netip.Addr) netip.Addr { return netip.AddrFrom16(a.As16()) }
 	frame := func(src, dst netip.Addr) packet.Frame {
-		return packet.Frame{Source: mapped(src), Dest: mapped(dst), Body: packet.TCP{SourcePort: 1, DestPort: webPort, Flags: packet.SYN}}
+		return packet.Frame{Source: mapped(src), Dest: mapped(dst),
+			Body: packet.TCP{SourcePort: 1, DestPort: webPort, Flags: packet.SYN}}
 	}
 	if !frame(f.bot, f.server).Source.Is4In6() {
 		t.Fatal("the frame would be IPv4")
@@ -72,7 +73,8 @@ func TestLaterFragmentsBelongToTheAddress(t *testing.T) {
 			{"to an address without a service", fragment(f.bot, f.server, packet.ProtoTCP), undecided("none", "not_service")},
 		})
 		if f.name == "IPv4" { // IPv6 says what is in a fragment only in its first one
-			p.want("UDP to the TCP service's address", fragment(f.bot, f.exact, packet.ProtoUDP), undecided("none", "not_service"))
+			p.want("UDP to the TCP service's address", fragment(f.bot, f.exact, packet.ProtoUDP),
+				undecided("none", "not_service"))
 		}
 	})
 }

@@ -26,7 +26,9 @@ func TestSignatureOfWhatP0fDoesNotRead(t *testing.T) {
 			p.wantBytes("a first fragment", first.bytes(), passes("no_match"))
 			return
 		}
-		p.wantFit("an extension header", "any", f, func(o *opener) { o.Extensions = packet.Extensions(1, packet.DestOptions) }, false)
+		p.wantFit("an extension header", "any", f, func(o *opener) {
+			o.Extensions = packet.Extensions(1, packet.DestOptions)
+		}, false)
 	})
 }
 

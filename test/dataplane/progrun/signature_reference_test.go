@@ -53,9 +53,9 @@ func quirksOf(signature string) []string {
 }
 
 // isExcepted: of options that contradict themselves p0f and the kernel read different things, on purpose. p0f takes the
-// length of the options that it knows for granted, whatever their length byte says, and reads on; the kernel follows the
-// length byte, as Linux does (tcp_parse_options), and believes nothing of an option whose length is wrong. Both call it
-// bad. Such a SYN can be listed by `bad` and its layout up to there, not by values behind.
+// length of the options that it knows for granted, whatever their length byte says, and reads on; the kernel follows
+// the length byte, as Linux does (tcp_parse_options), and believes nothing of an option whose length is wrong. Both
+// call it bad. Such a SYN can be listed by `bad` and its layout up to there, not by values behind.
 func isExcepted(got, want string) bool {
 	return slices.Contains(quirksOf(want), "bad") && slices.Contains(quirksOf(got), "bad")
 }

@@ -98,14 +98,16 @@ type fit struct {
 }
 
 var (
-	mss1460, sok, ts, nop, ws7 = packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(1, 0), packet.NOP(), packet.Scale(7)
-	withData                   = func(o *opener) { o.tcp.Payload = request }
-	withIPOption               = func(o *opener) { o.Options = []byte{1, 1, 1, 1} }
+	mss1460, sok, ts, nop, ws7 = packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(1,
+		0), packet.NOP(), packet.Scale(7)
+	withData     = func(o *opener) { o.tcp.Payload = request }
+	withIPOption = func(o *opener) { o.Options = []byte{1, 1, 1, 1} }
 )
 
 // fits has every field of a signature but the quirks.
 var fits = []fit{
-	{usualSignature(1, "64"), 0, []change{unchanged, fromTTL(29), fromTTL(63)}, []change{fromTTL(28), fromTTL(65), fromTTL(0), fromTTL(255)}},
+	{usualSignature(1, "64"), 0, []change{unchanged, fromTTL(29), fromTTL(63)},
+		[]change{fromTTL(28), fromTTL(65), fromTTL(0), fromTTL(255)}},
 	{usualSignature(1, "54+10"), 0, []change{unchanged, fromTTL(29)}, []change{fromTTL(28), fromTTL(65)}},
 	{usualSignature(1, "64-"), 0, []change{unchanged, fromTTL(0), fromTTL(1), fromTTL(28)}, []change{fromTTL(65)}},
 	{usualSignature(1, "255"), 0, []change{fromTTL(255), fromTTL(220)}, []change{fromTTL(219), unchanged}},
@@ -114,21 +116,27 @@ var fits = []fit{
 	{usualSignature(0, "6"), 4, nil, []change{unchanged}},
 	{usualSignature(0, "4"), 6, nil, []change{unchanged}},
 	{usualSignature(0, "6"), 6, []change{unchanged}, nil},
-	{"4:64:4:1460:mss*44,7:mss,sok,ts,nop,ws::0", 4, []change{withIPOption}, []change{unchanged, func(o *opener) { o.Options = make([]byte, 8) }}},
+	{"4:64:4:1460:mss*44,7:mss,sok,ts,nop,ws::0", 4, []change{withIPOption},
+		[]change{unchanged, func(o *opener) { o.Options = make([]byte, 8) }}},
 	{usualSignature(3, "1460"), 0, []change{unchanged}, []change{withOptions(packet.MSS(1459), sok, ts, nop, ws7)}},
 	{"*:64:0:*:64240,7:mss,sok,ts,nop,ws::0", 0, []change{unchanged, withOptions(packet.MSS(1), sok, ts, nop, ws7)}, nil},
-	{"*:64:0:0:64240,7:mss,sok,ts,nop,ws::0", 0, []change{withOptions(packet.MSS(0), sok, ts, nop, ws7)}, []change{unchanged}},
+	{"*:64:0:0:64240,7:mss,sok,ts,nop,ws::0", 0, []change{withOptions(packet.MSS(0), sok, ts, nop, ws7)},
+		[]change{unchanged}},
 	{"*:64:0:0:64240,0:::0", 0, []change{withOptions()}, []change{unchanged, withOptions(nop, nop, nop, nop)}},
 	{usualSignature(4, "64240,7"), 0, []change{unchanged}, []change{fromWindow(64239), fromWindow(0)}},
 	{usualSignature(4, "0,7"), 0, []change{fromWindow(0)}, []change{unchanged}},
 	{usualSignature(4, "%16060,7"), 0, []change{unchanged, fromWindow(16060), fromWindow(0)}, []change{fromWindow(16061)}},
 	{usualSignature(4, "*,7"), 0, []change{unchanged, fromWindow(0), fromWindow(65535)}, nil},
-	{usualSignature(4, "mss*44,7"), 0, []change{unchanged}, []change{fromWindow(43 * 1460), fromWindow(44 * 1500 & 0xffff), fromWindow(0), fromWindow(44)}},
-	{usualSignature(4, "mss*3,7"), 0, []change{fromWindow(3 * 1460), fromWindow(3 * 1448)}, []change{unchanged, fromWindow(3 * 1500)}},
+	{usualSignature(4, "mss*44,7"), 0, []change{unchanged},
+		[]change{fromWindow(43 * 1460), fromWindow(44 * 1500 & 0xffff), fromWindow(0), fromWindow(44)}},
+	{usualSignature(4, "mss*3,7"), 0, []change{fromWindow(3 * 1460), fromWindow(3 * 1448)},
+		[]change{unchanged, fromWindow(3 * 1500)}},
 	{usualSignature(4, "mss*3,7"), 6, []change{fromWindow(3 * 1440), fromWindow(3 * 1428)}, nil},
 	{usualSignature(4, "mss*3,7"), 4, nil, []change{fromWindow(3 * 1440), fromWindow(3 * 1428)}},
-	{usualSignature(4, "mtu*4,7"), 0, []change{fromWindow(4 * 1500)}, []change{unchanged, fromWindow(4 * 1460), fromWindow(6001)}},
-	{usualSignature(4, "mtu*4,7"), 6, []change{fromWindow(4 * 1520), fromWindow(4 * 1540)}, nil}, // 1460 and the headers of IPv6; with options
+	{usualSignature(4, "mtu*4,7"), 0, []change{fromWindow(4 * 1500)},
+		[]change{unchanged, fromWindow(4 * 1460), fromWindow(6001)}},
+	// 1460 and the headers of IPv6; with options
+	{usualSignature(4, "mtu*4,7"), 6, []change{fromWindow(4 * 1520), fromWindow(4 * 1540)}, nil},
 	{"*:64:0:99:990,7:mss,sok,ts,nop,ws::0", 0, []change{func(o *opener) {
 		withOptions(packet.MSS(99), sok, ts, nop, ws7)(o)
 		o.tcp.Window = 990
@@ -137,15 +145,19 @@ var fits = []fit{
 	{usualSignature(4, "mss*44,0"), 0, []change{withOptions(mss1460, sok, ts, nop, packet.Scale(0))}, []change{unchanged}},
 	{usualSignature(4, "mss*44,8"), 0, []change{withOptions(mss1460, sok, ts, nop, packet.Scale(8))}, []change{unchanged}},
 	{usualSignature(5, "mss,ts,sok,nop,ws"), 0, []change{withOptions(mss1460, ts, sok, nop, ws7)}, []change{unchanged}},
-	{usualSignature(5, "mss,sok,ts,nop,ws,?34,nop,nop"), 0, []change{withOptions(mss1460, sok, ts, nop, ws7, packet.Option(34), nop, nop)},
+	{usualSignature(5, "mss,sok,ts,nop,ws,?34,nop,nop"), 0,
+		[]change{withOptions(mss1460, sok, ts, nop, ws7, packet.Option(34), nop, nop)},
 		[]change{unchanged, withOptions(mss1460, sok, ts, nop, ws7, packet.Option(35), nop, nop)}},
 	{"*:64:0:1460:mss*44,0:mss,eol+3::0", 0, []change{withOptions(mss1460, packet.EOL())},
-		[]change{withOptions(mss1460), withOptions(mss1460, packet.EOL(), make([]byte, 7)), withOptions(mss1460, nop, nop, nop, packet.EOL())}},
-	{"*:64:0:1460:mss*44,0:mss,nop,nop,nop,eol+0::0", 0, []change{withOptions(mss1460, nop, nop, nop, packet.EOL())}, []change{withOptions(mss1460, packet.EOL())}},
+		[]change{withOptions(mss1460), withOptions(mss1460, packet.EOL(), make([]byte, 7)),
+			withOptions(mss1460, nop, nop, nop, packet.EOL())}},
+	{"*:64:0:1460:mss*44,0:mss,nop,nop,nop,eol+0::0", 0, []change{withOptions(mss1460, nop, nop, nop, packet.EOL())},
+		[]change{withOptions(mss1460, packet.EOL())}},
 	{usualSignature(7, "0"), 0, []change{unchanged}, []change{withData}},
 	{usualSignature(7, "+"), 0, []change{withData}, []change{unchanged}},
 	{usualSignature(7, "*"), 0, []change{unchanged, withData}, nil},
-	{"*:255:0:*:*,*:mss,sok,ts,nop,ws::*", 0, []change{fromTTL(255), func(o *opener) { fromTTL(230)(o); fromWindow(1)(o); withData(o) }}, []change{unchanged}},
+	{"*:255:0:*:*,*:mss,sok,ts,nop,ws::*", 0,
+		[]change{fromTTL(255), func(o *opener) { fromTTL(230)(o); fromWindow(1)(o); withData(o) }}, []change{unchanged}},
 }
 
 // wantFit runs a SYN and says whether the signature that is denied fits it.

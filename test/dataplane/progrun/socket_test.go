@@ -44,8 +44,8 @@ func eachRoom(t *testing.T, test func(t *testing.T, f family, r *room, p *plane)
 	})
 }
 
-// enter puts the calling test into a room. The kernel makes an IPv6 address usable by a worker of its own, after the answer to
-// who adds it: enter waits until each can be bound and reached.
+// enter puts the calling test into a room. The kernel makes an IPv6 address usable by a worker of its own, after the
+// answer to who adds it: enter waits until each can be bound and reached.
 func enter(t *testing.T, f family) *room {
 	t.Helper()
 	support.Need(t)
@@ -237,8 +237,8 @@ func (r *room) visit(src netip.Addr) *conn {
 	return r.connect(r.listen(), src, true)
 }
 
-// write returns the frame that carries data, as the program would see it: before the server has it, and after it has all that was
-// written before.
+// write returns the frame that carries data, as the program would see it: before the server has it, and after it has
+// all that was written before.
 func (k *conn) write(data []byte) []byte {
 	k.r.t.Helper()
 	k.deliver()

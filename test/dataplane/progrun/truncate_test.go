@@ -16,7 +16,8 @@ const shortestFrame = packet.EthernetLen
 func dressed(f packet.Frame) map[string]packet.Frame {
 	tagged, deep, options, part := f, f, f, first(f)
 	tagged.Tags = packet.Tags(8, packet.EtherQinQ)
-	all := map[string]packet.Frame{"plain": f, "behind 8 tags": tagged, "first fragment": part, "last fragment": later(f, 3, false)}
+	all := map[string]packet.Frame{"plain": f, "behind 8 tags": tagged, "first fragment": part,
+		"last fragment": later(f, 3, false)}
 	if f.Source.Is4() {
 		options.Options = make([]byte, 40)
 		all["with IPv4 options"] = options

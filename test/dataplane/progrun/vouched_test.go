@@ -19,7 +19,8 @@ func neighbour(a netip.Addr) netip.Addr {
 	return n
 }
 
-// A vouched source is spared as the protected are, with the same reason: an IPv4 address alone, an IPv6 address with its /64.
+// A vouched source is spared as the protected are, with the same reason: an IPv4 address alone, an IPv6 address with
+// its /64.
 func TestVouchedSources(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := borrow(t).site(f, f.usual().bundle())
@@ -86,8 +87,8 @@ func TestVouchesEnd(t *testing.T) {
 	})
 }
 
-// A connection that is blocked already goes on once somebody vouches for its source, as it does for a new allowlist line,
-// and is not blocked again when the vouch ends.
+// A connection that is blocked already goes on once somebody vouches for its source, as it does for a new allowlist
+// line, and is not blocked again when the vouch ends.
 func TestVouchHealsABlockedConnection(t *testing.T) {
 	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		k := r.connect(r.listen(), f.visitor, true)

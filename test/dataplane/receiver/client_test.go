@@ -77,7 +77,8 @@ func (c *client) fragments(frame []byte) (both [2][]byte) {
 	}
 	cut := min(len(tcp), 64) &^ 7
 	for i, part := range [][]byte{tcp[:cut], tcp[cut:]} {
-		both[i] = packet.Frame{Source: c.from.Addr(), Dest: c.to.Addr(), Body: packet.Raw{Protocol: packet.ProtoTCP, Data: part},
+		both[i] = packet.Frame{Source: c.from.Addr(), Dest: c.to.Addr(),
+			Body:     packet.Raw{Protocol: packet.ProtoTCP, Data: part},
 			Fragment: &packet.Fragment{Offset: uint16(i * cut / 8), More: i == 0, ID: c.isn ^ sequence(tcp)}}.Bytes()
 	}
 	return both

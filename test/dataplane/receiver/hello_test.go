@@ -75,7 +75,8 @@ func denied() (all []string) {
 	return all
 }
 
-// helloOf returns the fingerprint of the hello that a stream begins with and where it ends; "" where there is no whole one.
+// helloOf returns the fingerprint of the hello that a stream begins with and where it ends; "" where there is no whole
+// one.
 func helloOf(stream []byte) (ja4 string, end int) {
 	h, err := reference.ParseStream(stream)
 	if err != nil {

@@ -68,8 +68,8 @@ func (p play) last() string {
 	return ""
 }
 
-// reading compares what is kept with what was served. What blocks nobody need not be right: whether a segment is one that
-// the socket takes is asked before a block.
+// reading compares what is kept with what was served. What blocks nobody need not be right: whether a segment is one
+// that the socket takes is asked before a block.
 func (p play) reading() string {
 	switch want, got := p.last(), p.ja4(); {
 	case want == got:
@@ -82,8 +82,8 @@ func (p play) reading() string {
 	return "not read"
 }
 
-// judgeGuilty looks at what the application had of a listed client. That it had the hello is no harm where it had no more
-// than a packet after it: the first packets finish the handshake, and no request is answered.
+// judgeGuilty looks at what the application had of a listed client. That it had the hello is no harm where it had no
+// more than a packet after it: the first packets finish the handshake, and no request is answered.
 func (r *rig) judgeGuilty(f finding, s *schedule, guarded play, strict bool) finding {
 	for _, l := range guarded.lives {
 		ja4, end := helloOf(l.served)
@@ -99,7 +99,8 @@ func (r *rig) judgeGuilty(f finding, s *schedule, guarded play, strict bool) fin
 			f.reason = reason
 			continue
 		}
-		f.fault, f.detail = served, fmt.Sprintf("%s, and %d bytes behind it; reason %q; %s", ja4, len(l.served)-end, reason, guarded)
+		f.fault, f.detail = served, fmt.Sprintf("%s, and %d bytes behind it; reason %q; %s", ja4,
+			len(l.served)-end, reason, guarded)
 	}
 	return f
 }
@@ -108,11 +109,13 @@ func (r *rig) judgeGuilty(f finding, s *schedule, guarded play, strict bool) fin
 func (r *rig) judgeInnocent(f finding, s *schedule, watched, guarded play, strict bool) finding {
 	reason := r.reasonOf(guarded)
 	malformed := f.class == "no hello" && ja4Of(s.stream) == ""
-	if strict && (malformed || reason == "hello_malformed" && f.class == "no hello" || reason == "hello_overlap" && s.contradicts() ||
-		reason == "hello_hidden" && (!s.ordinary() || s.finals() > 0)) {
+	if strict &&
+		(malformed || reason == "hello_malformed" && f.class == "no hello" || reason == "hello_overlap" && s.contradicts() ||
+			reason == "hello_hidden" && (!s.ordinary() || s.finals() > 0)) {
 		return f
 	}
-	switch same := slices.EqualFunc(watched.lives, guarded.lives, func(a, b *life) bool { return bytes.Equal(a.served, b.served) }); {
+	switch same := slices.EqualFunc(watched.lives, guarded.lives,
+		func(a, b *life) bool { return bytes.Equal(a.served, b.served) }); {
 	case guarded.blocked():
 		f.fault, f.detail = blocked, fmt.Sprintf("reason %q; %s", reason, guarded)
 	case !same && !s.contradicts(): // what contradicts itself may be dropped, as long as nothing is stored

@@ -28,8 +28,9 @@ func fin(s *segment) { s.flags = packet.FIN | packet.ACK }
 
 func flags(f uint8) func(*segment) { return func(s *segment) { s.flags = f } }
 
-// linuxTakes is what a real receiver does with bytes that come more than once, and with segments that are odd. A row is a
-// rule that the dataplane must know, or must know that it does not know. Dots are the bytes that close the gap in the end.
+// linuxTakes is what a real receiver does with bytes that come more than once, and with segments that are odd. A row is
+// a rule that the dataplane must know, or must know that it does not know. Dots are the bytes that close the gap in the
+// end.
 var linuxTakes = []struct {
 	what string
 	sent []segment
@@ -41,24 +42,31 @@ var linuxTakes = []struct {
 	{"around what is queued", []segment{run(10, 15, 'a'), run(5, 20, 'b')}, ".....bbbbbbbbbbbbbbb"},
 	{"over the right end", []segment{run(5, 15, 'a'), run(10, 20, 'b')}, ".....aaaaaaaaaabbbbb"},
 	{"over the left end", []segment{run(10, 20, 'a'), run(5, 15, 'b')}, ".....bbbbbbbbbbaaaaa"},
-	{"over the ends of two", []segment{run(5, 10, 'a'), run(15, 20, 'b'), run(8, 18, 'c')}, ".....aaaaacccccbbbbb"[:10] + "ccccccccbb"},
+	{"over the ends of two", []segment{run(5, 10, 'a'), run(15, 20, 'b'), run(8, 18, 'c')},
+		".....aaaaacccccbbbbb"[:10] + "ccccccccbb"},
 	{"in order over what is queued", []segment{run(5, 15, 'a'), run(0, 10, 'b')}, "bbbbbbbbbbaaaaa"},
 	{"in order around what is queued", []segment{run(5, 10, 'a'), run(0, 15, 'b')}, "bbbbbbbbbbbbbbb"},
 	{"over what was taken", []segment{run(0, 10, 'a'), run(5, 15, 'b')}, "aaaaaaaaaabbbbb"},
-	{"over one and a part, after they were queued in order", []segment{run(5, 10, 'a'), run(10, 15, 'b'), run(5, 12, 'c')}, ".....aaaaabbbbb"},
-	{"over one and a part, after they were queued backwards", []segment{run(10, 15, 'b'), run(5, 10, 'a'), run(5, 12, 'c')}, ".....cccccccbbb"},
+	{"over one and a part, after they were queued in order",
+		[]segment{run(5, 10, 'a'), run(10, 15, 'b'), run(5, 12, 'c')}, ".....aaaaabbbbb"},
+	{"over one and a part, after they were queued backwards",
+		[]segment{run(10, 15, 'b'), run(5, 10, 'a'), run(5, 12, 'c')}, ".....cccccccbbb"},
 	{"before the beginning", []segment{run(-9, 0, 'x'), run(0, 5, 'a')}, "aaaaa"},
 	{"from before the beginning on", []segment{run(-9, 5, 'x')}, "xxxxx"},
 	{"a keep-alive", []segment{run(0, 5, 'a'), run(4, 5, 'x'), run(5, 9, 'b')}, "aaaaabbbb"},
 
 	{"an urgent byte", []segment{odd(segment{data: []byte("0123456789")}, urgent(5))}, "012356789"},
-	{"an urgent byte, pointer 0", []segment{odd(segment{data: []byte("0123456789")}, flags(packet.ACK|packet.URG))}, "123456789"},
+	{"an urgent byte, pointer 0", []segment{odd(segment{data: []byte("0123456789")}, flags(packet.ACK|packet.URG))},
+		"123456789"},
 	{"an urgent byte that came first", []segment{odd(segment{at: 5, data: []byte("56789")}, urgent(3))}, ".....5689"},
-	{"an urgent byte of a later segment", []segment{odd(run(0, 5, 'a'), urgent(8)), {at: 5, data: []byte("56789")}}, "aaaaa5689"},
-	{"two urgent bytes, of which the application read none", []segment{odd(run(0, 5, 'a'), urgent(3)), odd(run(5, 10, 'b'), urgent(3))}, "aaaaabbbb"},
+	{"an urgent byte of a later segment", []segment{odd(run(0, 5, 'a'), urgent(8)), {at: 5, data: []byte("56789")}},
+		"aaaaa5689"},
+	{"two urgent bytes, of which the application read none",
+		[]segment{odd(run(0, 5, 'a'), urgent(3)), odd(run(5, 10, 'b'), urgent(3))}, "aaaaabbbb"},
 
 	{"an urgent pointer without data", []segment{odd(run(0, 0, 0), urgent(5)), {data: []byte("0123456789")}}, "012356789"},
-	{"an urgent pointer of old data", []segment{run(0, 5, 'a'), odd(run(0, 5, 'a'), urgent(8)), {at: 5, data: []byte("56789")}}, "aaaaa5689"},
+	{"an urgent pointer of old data",
+		[]segment{run(0, 5, 'a'), odd(run(0, 5, 'a'), urgent(8)), {at: 5, data: []byte("56789")}}, "aaaaa5689"},
 
 	{"a wrong checksum", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.badSum = true })}, "....."},
 	{"an MD5 option", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.md5 = true })}, "....."},
@@ -68,7 +76,8 @@ var linuxTakes = []struct {
 	{"a clock one tick back", []segment{odd(run(0, 5, 'a'), func(s *segment) { s.clock = -1 })}, "aaaaa"},
 	{"a clock two ticks back", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.clock = -2 })}, "....."},
 	{"no clock", []segment{odd(run(0, 5, 'a'), func(s *segment) { s.bare = true })}, "aaaaa"},
-	{"a clock far ahead", []segment{odd(run(0, 5, 'a'), func(s *segment) { s.clock = 1 << 20 }), run(5, 10, 'x')}, "aaaaa"},
+	{"a clock far ahead", []segment{odd(run(0, 5, 'a'), func(s *segment) { s.clock = 1 << 20 }), run(5, 10, 'x')},
+		"aaaaa"},
 	{"an ACK of what was not sent", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.ack = 1 })}, "....."},
 	{"an ACK of long ago", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.ack = -1 << 30 })}, "....."},
 	{"beyond the window", []segment{odd(run(0, 5, 'x'), func(s *segment) { s.at = 1 << 17 })}, "....."},
@@ -76,16 +85,21 @@ var linuxTakes = []struct {
 	{"a FIN that came first", []segment{odd(run(5, 10, 'a'), fin), run(10, 15, 'x')}, ".....aaaaa"},
 	{"a FIN, and data that waits behind it", []segment{run(5, 10, 'x'), odd(run(0, 5, 'a'), fin)}, "aaaaa"},
 	{"a FIN inside of what is queued", []segment{run(5, 15, 'a'), odd(run(7, 10, 'b'), fin)}, ".....aaaaaaaaaa"},
-	{"a FIN that ends what is queued", []segment{run(5, 10, 'a'), odd(run(7, 10, 'b'), fin), run(12, 15, 'x')}, ".....aaaaa"},
-	{"a FIN that ends what is queued, and goes on", []segment{run(5, 10, 'a'), odd(run(7, 10, 'b'), fin), run(10, 15, 'c')}, ".....aaaaaccccc"},
-	{"from the start of one with a FIN on, longer", []segment{odd(run(5, 10, 'a'), fin), run(5, 15, 'b')}, ".....bbbbbbbbbb"},
+	{"a FIN that ends what is queued", []segment{run(5, 10, 'a'), odd(run(7, 10, 'b'), fin), run(12, 15, 'x')},
+		".....aaaaa"},
+	{"a FIN that ends what is queued, and goes on",
+		[]segment{run(5, 10, 'a'), odd(run(7, 10, 'b'), fin), run(10, 15, 'c')}, ".....aaaaaccccc"},
+	{"from the start of one with a FIN on, longer", []segment{odd(run(5, 10, 'a'), fin), run(5, 15, 'b')},
+		".....bbbbbbbbbb"},
 	{"around one with a FIN", []segment{odd(run(7, 10, 'a'), fin), run(5, 15, 'b')}, ".....bbbbbbbbbb"},
-	{"around all of one but its FIN", []segment{odd(run(7, 10, 'a'), fin), run(5, 10, 'b'), run(10, 15, 'x')}, ".....bbbbb"},
+	{"around all of one but its FIN", []segment{odd(run(7, 10, 'a'), fin), run(5, 10, 'b'), run(10, 15, 'x')},
+		".....bbbbb"},
 	{"over the end of one with a FIN", []segment{odd(run(5, 10, 'a'), fin), run(7, 15, 'x')}, ".....aaaaa"},
 	{"in order around one with a FIN", []segment{odd(run(5, 10, 'a'), fin), run(0, 15, 'b')}, "bbbbbbbbbbbbbbb"},
 	{"in order up to a FIN", []segment{odd(run(5, 10, 'a'), fin), run(12, 15, 'x'), run(0, 10, 'b')}, "bbbbbbbbbb"},
 	{"over a FIN without data", []segment{odd(run(10, 10, 0), fin), run(5, 10, 'a'), run(10, 15, 'b')}, ".....aaaaabbbbb"},
-	{"beside a FIN without data", []segment{odd(run(10, 10, 0), fin), run(5, 10, 'a'), run(11, 15, 'x')}, ".....aaaaaxxxx"},
+	{"beside a FIN without data", []segment{odd(run(10, 10, 0), fin), run(5, 10, 'a'), run(11, 15, 'x')},
+		".....aaaaaxxxx"},
 	{"a RST that is not exact", []segment{odd(run(1, 1, 0), flags(packet.RST)), run(0, 5, 'a')}, "aaaaa"},
 	{"a RST with data", []segment{odd(run(0, 5, 'x'), flags(packet.RST)), run(0, 5, 'x')}, ""},
 }
@@ -100,7 +114,8 @@ func TestLinuxTakes(t *testing.T) {
 			if to.Is6() {
 				from = netip.MustParseAddr("2001:db8:99::1")
 			}
-			c := &client{l: l, from: netip.AddrPortFrom(from, uint16(2000+i)), to: netip.AddrPortFrom(to, watchPort), isn: 0x1000,
+			c := &client{l: l, from: netip.AddrPortFrom(from, uint16(2000+i)),
+				to: netip.AddrPortFrom(to, watchPort), isn: 0x1000,
 				clock: 1 << 20, stamps: true}
 			c.open()
 			c.send(segment{flags: packet.ACK})

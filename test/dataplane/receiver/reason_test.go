@@ -12,8 +12,8 @@ import (
 // gapsMost is how many gaps at once the dataplane follows at least.
 const gapsMost = 4
 
-// excuses says whether a listed client may be served for this reason. A policy may act on each of them; but whoever sends
-// an ordinary hello in an ordinary way must have been read.
+// excuses says whether a listed client may be served for this reason. A policy may act on each of them; but whoever
+// sends an ordinary hello in an ordinary way must have been read.
 func (s *schedule) excuses(reason string) bool {
 	switch reason {
 	case "hello_too_long":
@@ -32,8 +32,8 @@ func (s *schedule) excuses(reason string) bool {
 	return false
 }
 
-// ordinary says whether the client sent only what any client sends over a bad network: its own bytes, in segments that a
-// receiver takes, whatever others send in its name.
+// ordinary says whether the client sent only what any client sends over a bad network: its own bytes, in segments that
+// a receiver takes, whatever others send in its name.
 func (s *schedule) ordinary() bool {
 	return !s.contradicts() && s.gaps() <= gapsMost && s.urgents() == 0
 }
@@ -92,8 +92,8 @@ func (s *schedule) urgents() int {
 	return len(places)
 }
 
-// finals is how many FINs came. What is sent behind one, in sequence, becomes a part of it in Linux's queue, and is served: a
-// stream without the byte that the FIN counts for.
+// finals is how many FINs came. What is sent behind one, in sequence, becomes a part of it in Linux's queue, and is
+// served: a stream without the byte that the FIN counts for.
 func (s *schedule) finals() (n int) {
 	for _, step := range s.steps {
 		n += int(step.flags & packet.FIN)

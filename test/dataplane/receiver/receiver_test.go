@@ -127,9 +127,11 @@ func (a *tally) blame(r *rig, s *schedule, fault string) {
 func (a *tally) report(t *testing.T) {
 	t.Helper()
 	t.Logf("%d schedules: served %v; listed clients that were served, by the reason that is recorded: %v; %d had their hello served, and no "+
-		"request; where nobody is blocked: %v; %d schedules ended in two ways", a.played, a.classes, a.reasons, a.late, a.readings, a.unsteady)
+		"request; where nobody is blocked: %v; %d schedules ended in two ways", a.played, a.classes, a.reasons, a.late,
+		a.readings, a.unsteady)
 	if testing.Verbose() && os.Getenv("SPILLWAY_EXAMPLES") != "" {
-		for _, kind := range slices.SortedFunc(maps.Keys(a.faults), func(x, y string) int { return a.faults[y] - a.faults[x] }) {
+		for _, kind := range slices.SortedFunc(maps.Keys(a.faults),
+			func(x, y string) int { return a.faults[y] - a.faults[x] }) {
 			t.Logf("%d × %s\n%s", a.faults[kind], kind, a.examples[kind])
 		}
 	}

@@ -98,7 +98,8 @@ func recordsOf(r *rand.Rand) func([]byte) []byte {
 	}
 }
 
-// settle is what a client does in the end: it sends again what may be missing, and goes on as if there had been nothing.
+// settle is what a client does in the end: it sends again what may be missing, and goes on as if there had been
+// nothing.
 func (s *schedule) settle(r *rand.Rand) {
 	if r.IntN(10) > 0 {
 		s.resend()

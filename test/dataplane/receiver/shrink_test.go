@@ -43,8 +43,10 @@ func (r *rig) shrink(s *schedule, fault string) (*schedule, []part) {
 		}
 	}
 	for _, simplify := range []func(*circumstances){
-		func(c *circumstances) { c.IPv6 = false }, func(c *circumstances) { c.Stamps = false }, func(c *circumstances) { c.SACK = false },
-		func(c *circumstances) { c.Cookies = 1 }, func(c *circumstances) { c.Late = false }, func(c *circumstances) { c.NoACK = false },
+		func(c *circumstances) { c.IPv6 = false }, func(c *circumstances) { c.Stamps = false },
+		func(c *circumstances) { c.SACK = false },
+		func(c *circumstances) { c.Cookies = 1 }, func(c *circumstances) { c.Late = false },
+		func(c *circumstances) { c.NoACK = false },
 		func(c *circumstances) { c.Reuse = false },
 	} {
 		simpler := c
@@ -80,7 +82,8 @@ func (s *schedule) only(c circumstances, kept []part) *schedule {
 // plainly is an ordinary segment of the same bytes.
 func (s *schedule) plainly(step segment) segment {
 	plain := segment{at: step.at, data: step.data, clock: max(0, step.clock)}
-	if at, end := max(0, step.at), step.at+len(step.data); end > len(s.stream) || at > end || !bytes.Equal(s.stream[at:end], step.data[at-step.at:]) {
+	if at, end := max(0, step.at), step.at+len(step.data); end > len(s.stream) || at > end ||
+		!bytes.Equal(s.stream[at:end], step.data[at-step.at:]) {
 		plain.what = "other bytes"
 	}
 	return plain

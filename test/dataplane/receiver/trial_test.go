@@ -22,8 +22,8 @@ import (
 	"github.com/spillway/spillway/userspace/lab"
 )
 
-// The services: one looks on, so that Linux has all that was sent; one blocks; one blocks for the strong reasons, too. All
-// judge by the same features.
+// The services: one looks on, so that Linux has all that was sent; one blocks; one blocks for the strong reasons, too.
+// All judge by the same features.
 const (
 	watchPort  = 443
 	guardPort  = 8443
@@ -60,7 +60,8 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	w := world.New(t)
-	r := &rig{t: t, w: w, l: newWire(t, w), s: newServer(t, w, watchPort, guardPort, strictPort), reasons: config.ScoreableReasons(), listed: denied()}
+	r := &rig{t: t, w: w, l: newWire(t, w), s: newServer(t, w, watchPort, guardPort, strictPort),
+		reasons: config.ScoreableReasons(), listed: denied()}
 	host := *w.Host
 	host.Services = []config.Service{
 		{Name: "watch", Addresses: []config.Address{{}}, Port: watchPort, Kind: config.KindTLS, Local: true},

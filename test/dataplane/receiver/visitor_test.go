@@ -20,17 +20,20 @@ import (
 // visitors is how many connections of visitors see something happen in the middle of their hello.
 const visitors = 150
 
-// happenings are what operators, upgrades and networks do while a visitor's hello is on its way. Each is undone before the
-// visitor's data ends.
+// happenings are what operators, upgrades and networks do while a visitor's hello is on its way. Each is undone before
+// the visitor's data ends.
 var happenings = []struct {
 	name   string
 	rare   bool // it takes long
 	begin  func(r *rig)
 	finish func(r *rig)
 }{
-	{"bypass", false, func(r *rig) { r.w.Dataplane.SetBypass(loader.In(time.Hour)) }, func(r *rig) { r.w.Dataplane.SetBypass(0) }},
-	{"bypass of the service", false, func(r *rig) { r.bypassService(loader.In(time.Hour)) }, func(r *rig) { r.bypassService(0) }},
-	{"no dataplane behind the root", false, func(r *rig) { r.must(r.next.Delete(uint32(0))) }, func(r *rig) { r.must(r.w.Dataplane.RefillPrograms()) }},
+	{"bypass", false, func(r *rig) { r.w.Dataplane.SetBypass(loader.In(time.Hour)) },
+		func(r *rig) { r.w.Dataplane.SetBypass(0) }},
+	{"bypass of the service", false, func(r *rig) { r.bypassService(loader.In(time.Hour)) },
+		func(r *rig) { r.bypassService(0) }},
+	{"no dataplane behind the root", false, func(r *rig) { r.must(r.next.Delete(uint32(0))) },
+		func(r *rig) { r.must(r.w.Dataplane.RefillPrograms()) }},
 	{"observe", false, func(r *rig) { r.mode(config.ModeObserve) }, func(r *rig) { r.mode(config.ModeEnforce) }},
 	{"another generation", false, func(r *rig) { r.w.Publish(&r.host, r.bundle) }, nil},
 	{"the table of flows is lost", false, (*rig).forgetFlows, nil},
@@ -39,8 +42,8 @@ var happenings = []struct {
 	{"the agent ends and another comes", true, (*rig).restart, nil},
 }
 
-// A visitor who sends only their own bytes, over whatever network, and past whatever happens on the way, is served all of
-// them, also where a policy blocks for the strong reasons.
+// A visitor who sends only their own bytes, over whatever network, and past whatever happens on the way, is served all
+// of them, also where a policy blocks for the strong reasons.
 func TestVisitorsAreServed(t *testing.T) {
 	r := newRig(t)
 	r.secondLink()
@@ -76,10 +79,12 @@ func TestVisitorsAreServed(t *testing.T) {
 	t.Logf("%d visitors of seed %d; unread, by reason: %v", visitors, seed, unread)
 }
 
-// newVisitor is a harmless client over a network that loses, repeats and reorders, but not in more gaps than are followed.
+// newVisitor is a harmless client over a network that loses, repeats and reorders, but not in more gaps than are
+// followed.
 func newVisitor(r *rand.Rand, number uint64) *schedule {
-	s := &schedule{number: number, world: circumstances{IPv6: r.IntN(2) == 0, Stamps: r.IntN(2) == 0, SACK: true, Late: r.IntN(3) == 0,
-		NoACK: r.IntN(8) == 0, Cookies: []int{1, 1, 2}[r.IntN(3)]}}
+	s := &schedule{number: number,
+		world: circumstances{IPv6: r.IntN(2) == 0, Stamps: r.IntN(2) == 0, SACK: true, Late: r.IntN(3) == 0,
+			NoACK: r.IntN(8) == 0, Cookies: []int{1, 1, 2}[r.IntN(3)]}}
 	s.stream = recordsOf(r)(hello(r.IntN(shapes), otherCipher, r.IntN(4000), r.Uint64()).Bytes())
 	for {
 		m := &maker{r: r, s: s, mine: s.stream, other: s.stream}
@@ -154,7 +159,8 @@ func (r *rig) secondLink() {
 	attributes.Name = "edge1"
 	var edge, far netlink.Link
 	r.must(r.w.Edge.Do(func() (err error) {
-		err = netlink.LinkAdd(&netlink.Veth{LinkAttrs: attributes, PeerName: "out1", PeerNamespace: netlink.NsFd(int(out.Fd()))})
+		err = netlink.LinkAdd(
+			&netlink.Veth{LinkAttrs: attributes, PeerName: "out1", PeerNamespace: netlink.NsFd(int(out.Fd()))})
 		if err != nil {
 			return err
 		}

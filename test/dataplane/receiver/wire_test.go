@@ -21,8 +21,8 @@ import (
 // patience is how long the kernel may take for what it does at once.
 const patience = 10 * time.Second
 
-// wire is the client's end of the link: raw frames, no stack, so nobody answers but who plays the client. What is sent has
-// passed the dataplane and the edge's TCP when send returns.
+// wire is the client's end of the link: raw frames, no stack, so nobody answers but who plays the client. What is sent
+// has passed the dataplane and the edge's TCP when send returns.
 //
 //	client (raw frames) ── out0 === edge0 ── dataplane (XDP, attached) ── Linux's TCP ── server
 type wire struct {
@@ -84,8 +84,8 @@ func (l *wire) must(err error) {
 	}
 }
 
-// send sends a frame and returns when the edge is done with it: frames are taken in one after the other, so when the mark
-// behind it has arrived, it has.
+// send sends a frame and returns when the edge is done with it: frames are taken in one after the other, so when the
+// mark behind it has arrived, it has.
 func (l *wire) send(frame []byte) {
 	l.t.Helper()
 	l.put(frame)

@@ -8,9 +8,9 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// cuts says whether the generation in force drops the first fragment of a TCP segment to the service. One without ports may be
-// for any TCP service of its address, so all of those that the bundle was compiled for must be of one mind. Later fragments are
-// left: nothing comes of them.
+// cuts says whether the generation in force drops the first fragment of a TCP segment to the service. One without ports
+// may be for any TCP service of its address, so all of those that the bundle was compiled for must be of one mind.
+// Later fragments are left: nothing comes of them.
 func (w *World) cuts(p *packet, s *config.Service) bool {
 	g := w.generationFor(p)
 	if g == nil || p.protocol != protocolTCP || p.depth == byAddresses && !p.tiny {
@@ -21,7 +21,8 @@ func (w *World) cuts(p *packet, s *config.Service) bool {
 	}
 	for i := range w.Services {
 		other := &w.Services[i]
-		if p.tiny && slices.Contains(g.Services, other.Name) && other.Protocol() == s.Protocol() && share(s, other) && !g.cuts(other) {
+		if p.tiny && slices.Contains(g.Services, other.Name) && other.Protocol() == s.Protocol() &&
+			share(s, other) && !g.cuts(other) {
 			return false
 		}
 	}

@@ -52,8 +52,8 @@ func (m *Model) recall(p *packet) (synRecord, bool) {
 	return r, ok && r.key == p.key() && p.seq == r.isn+1
 }
 
-// takenOver says whether a segment belongs to a new connection on the addresses and ports of an old one. Where a socket should
-// know and none does, data may wait behind a SYN cookie.
+// takenOver says whether a segment belongs to a new connection on the addresses and ports of an old one. Where a socket
+// should know and none does, data may wait behind a SYN cookie.
 func (m *Model) takenOver(p *packet, s *config.Service, f *flow) bool {
 	if !f.sawSYN {
 		return false

@@ -21,8 +21,9 @@ type facts struct {
 	proven         bool       // a socket vouches for the connection: never here, where there are none
 }
 
-// isStrong says whether a match may block alone. What a network makes, or this host, never may. What only a client makes may on a
-// connection that is proven, and so may what the host file accepts: without proof anybody could have sent it.
+// isStrong says whether a match may block alone. What a network makes, or this host, never may. What only a client
+// makes may on a connection that is proven, and so may what the host file accepts: without proof anybody could have
+// sent it.
 func (w *World) isStrong(kind bpf.Reason, proven bool) bool {
 	if kind == prefix || kind == tcpFingerprint {
 		return true
@@ -170,8 +171,8 @@ func (g *Generation) prefixRules(p *packet) []string {
 	return rules
 }
 
-// Drops says whether first data from a source to a service is dropped for a reason, on a connection that is proven or is not. It is for
-// tests with sockets, which know the reason and ask what follows.
+// Drops says whether first data from a source to a service is dropped for a reason, on a connection that is proven or
+// is not. It is for tests with sockets, which know the reason and ask what follows.
 func (w *World) Drops(source netip.Addr, service, reason string, proven bool) bool {
 	f := facts{packet: &packet{source: source}, service: service, proven: proven}
 	for _, r := range bpf.Reasons() {

@@ -80,8 +80,8 @@ type packet struct {
 	payload              []byte // as far as the frame has it
 }
 
-// stop ends the reading at what is known. A fragment is a fragment, whatever else is the matter with it: that the rest of
-// its headers is elsewhere is no fault.
+// stop ends the reading at what is known. A fragment is a fragment, whatever else is the matter with it: that the rest
+// of its headers is elsewhere is no fault.
 func (p *packet) stop(at depth, why bpf.Reason) bpf.Reason {
 	if p.protocol != protocolTCP && p.protocol != protocolUDP {
 		p.protocol = 0
@@ -131,8 +131,8 @@ const (
 	mostExtensions = 184
 )
 
-// untag takes off Ethernet and the tags of IEEE 802.1Q and 802.1ad. Linux takes off any number of priority tags (VLAN 0)
-// without any VLAN device.
+// untag takes off Ethernet and the tags of IEEE 802.1Q and 802.1ad. Linux takes off any number of priority tags (VLAN
+// 0) without any VLAN device.
 func untag(frame []byte) (etherType uint16, rest []byte, why bpf.Reason) {
 	const addresses, tag = 12, 4
 	rest = skip(frame, addresses)

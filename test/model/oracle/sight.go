@@ -4,16 +4,16 @@ package oracle
 
 import "maps"
 
-// Places where packets are counted that passed unread: one for those whose addresses cannot be read either, and one for each pair of
-// addresses, which it may share.
+// Places where packets are counted that passed unread: one for those whose addresses cannot be read either, and one for
+// each pair of addresses, which it may share.
 const (
 	unreadEverywhere = 0
 	unreadPlaces     = 4096
 )
 
-// noteUnread counts a packet that ends the sight of its addresses: it passes, and nobody knows which bytes of which TCP connection it
-// has. What is dropped ends none, else a bot would send it to be left alone; a fragment with its ports counts before it is judged,
-// unless the policy in force cuts fragments.
+// noteUnread counts a packet that ends the sight of its addresses: it passes, and nobody knows which bytes of which TCP
+// connection it has. What is dropped ends none, else a bot would send it to be left alone; a fragment with its ports
+// counts before it is judged, unless the policy in force cuts fragments.
 func (m *Model) noteUnread(p *packet, r Result, isCut bool) {
 	isUnread := p.fragment || p.depth == byAddresses && p.flaw == tooDeep
 	isJudged := p.depth == byAddresses || isCut

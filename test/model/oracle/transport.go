@@ -71,8 +71,8 @@ func (p *packet) ports(b []byte) {
 // isSYN reports whether the segment asks for a connection.
 func (p *packet) isSYN() bool { return p.flags&(flagSYN|flagACK) == flagSYN }
 
-// beginsHello reports whether the payload begins like a ClientHello: RFC 8446, sections 4 and 5.1, and what servers take in
-// front of one: a record that says nothing, or is empty, of any version below 0x1000.
+// beginsHello reports whether the payload begins like a ClientHello: RFC 8446, sections 4 and 5.1, and what servers
+// take in front of one: a record that says nothing, or is empty, of any version below 0x1000.
 func (p *packet) beginsHello() bool {
 	const changeCipherSpec, alert, handshake, majors, clientHello, warning = 20, 21, 22, 16, 1, 1
 	b := p.payload

@@ -39,8 +39,8 @@ func (h *Hello) readContent(kind uint16, c cursor) error {
 // greaseProtocols is how many GREASE identifiers are looked past: there are no more of them (RFC 8701 section 2).
 const greaseProtocols = 16
 
-// firstProtocol reads the first name that is not GREASE: "ignore GREASE values anywhere" (JA4.md, Details). nil when there
-// is none.
+// firstProtocol reads the first name that is not GREASE: "ignore GREASE values anywhere" (JA4.md, Details). nil when
+// there is none.
 func firstProtocol(list cursor) ([]byte, error) {
 	for passed := 0; !list.empty(); passed++ {
 		name, err := list.vector(1, InProtocols)

@@ -19,14 +19,17 @@ func TestVersions(t *testing.T) {
 	}
 	versions := func(data string) clienthello.Extension { return ext(0x002b, data) }
 	rows := []golden{
-		{name: "the highest, wherever it stands", hello: hello(one, versions("06 0303 0304 0302")), raw: "t13i010100_002f_002b"},
+		{name: "the highest, wherever it stands", hello: hello(one, versions("06 0303 0304 0302")),
+			raw: "t13i010100_002f_002b"},
 		{name: "the extension wins over a higher legacy version", hello: legacy(0x0304, versions("02 0302")),
 			raw: "t11i010100_002f_002b"},
 		{name: "GREASE is not the highest", hello: hello(one, versions("06 fafa 0303 0302")), raw: "t12i010100_002f_002b"},
 		{name: "what looks like GREASE is unknown", hello: hello(one, versions("04 0304 0a1a")), raw: "t00i010100_002f_002b"},
 		{name: "a draft is unknown", hello: hello(one, versions("06 7f17 0304 0303")), raw: "t00i010100_002f_002b"},
-		{name: "DTLS 1.2 is the highest of its kind", hello: hello(one, versions("04 fefc fefd")), raw: "td2i010100_002f_002b"},
-		{name: "GREASE alone counts as no version", hello: legacy(0x0302, versions("04 0a0a dada")), raw: "t11i010100_002f_002b"},
+		{name: "DTLS 1.2 is the highest of its kind", hello: hello(one, versions("04 fefc fefd")),
+			raw: "td2i010100_002f_002b"},
+		{name: "GREASE alone counts as no version", hello: legacy(0x0302, versions("04 0a0a dada")),
+			raw: "t11i010100_002f_002b"},
 		{name: "0000 alone", hello: legacy(0x0303, versions("02 0000")), raw: "t00i010100_002f_002b"},
 		{name: "0000 is the lowest", hello: legacy(0x0301, versions("04 0000 0302")), raw: "t11i010100_002f_002b"},
 		{name: "0000 and GREASE", hello: legacy(0x0303, versions("04 0000 0a0a")), raw: "t00i010100_002f_002b"},
@@ -66,23 +69,30 @@ func TestFirstProtocol(t *testing.T) {
 		{name: "empty list", hello: hello(one, ext(0x0010, "0000")), raw: "t12i010100_002f_"},
 		{name: "first of two", hello: hello(one, alpn("6832", "687474702f312e31")), raw: "t12i0101h2_002f_"},
 		{name: "two extensions", hello: hello(one, alpn("6833"), alpn("6832")), raw: "t12i0102h3_002f_"},
-		{name: "two extensions, the first empty", hello: hello(one, ext(0x0010, "0000"), alpn("6832")), raw: "t12i0102h2_002f_"},
-		{name: "the second name goes over the end", hello: hello(one, ext(0x0010, "0004 026832 ff")), raw: "t12i0101h2_002f_"},
+		{name: "two extensions, the first empty", hello: hello(one, ext(0x0010, "0000"), alpn("6832")),
+			raw: "t12i0102h2_002f_"},
+		{name: "the second name goes over the end", hello: hello(one, ext(0x0010, "0004 026832 ff")),
+			raw: "t12i0101h2_002f_"},
 		{name: "first empty, then h2", hello: hello(one, alpn("", "6832")), raw: "t12i010100_002f_"},
 		{name: "GREASE, then h2", hello: hello(one, alpn("0a0a", "6832")), raw: "t12i0101h2_002f_"},
 		{name: "GREASE that can be printed", hello: hello(one, alpn("7a7a", "6832")), raw: "t12i0101h2_002f_"},
 		{name: "GREASE, then nothing", hello: hello(one, alpn("dada", "1a1a")), raw: "t12i010100_002f_"},
 		{name: "GREASE, then an empty one", hello: hello(one, alpn("dada", "", "6832")), raw: "t12i010100_002f_"},
-		{name: "16 times GREASE, then h2", hello: hello(one, alpn(append(slices.Repeat([]string{"fafa"}, 16), "6832")...)), raw: "t12i0101h2_002f_"},
-		{name: "17 times GREASE, then h2", hello: hello(one, alpn(append(slices.Repeat([]string{"fafa"}, 17), "6832")...)), raw: "t12i0101fa_002f_"},
+		{name: "16 times GREASE, then h2", hello: hello(one, alpn(append(slices.Repeat([]string{"fafa"}, 16), "6832")...)),
+			raw: "t12i0101h2_002f_"},
+		{name: "17 times GREASE, then h2", hello: hello(one, alpn(append(slices.Repeat([]string{"fafa"}, 17), "6832")...)),
+			raw: "t12i0101fa_002f_"},
 		{name: "one byte of GREASE", hello: hello(one, alpn("0a", "6832")), raw: "t12i01010a_002f_"},
 		{name: "two extensions, the first of GREASE", hello: hello(one, alpn("0a0a"), alpn("6832")), raw: "t12i0102h2_002f_"},
 	}
 	for name, want := range map[string]string{
 		"6832": "h2", "687474702f312e31": "h1", "6831": "h1", "61": "aa", "5a": "ZZ", "4832": "H2", // a character is both
-		"ab": "ab", "20": "20", "abcd": "ad", "2061": "21", "30ab": "3b", "6120": "60", "3031abcd": "3d", "30abcd31": "01", // JA4.md
-		"0a0a": "00", "7a7a": "00", "dada": "00", "0a1a": "0a", "7a7a7a": "zz", "00": "00", "ff": "ff", "3061ff": "3f", "ff6130": "f0",
-		"2f": "2f", "30": "00", "39": "99", "3a": "3a", "40": "40", "41": "AA", "5b": "5b", "60": "60", "7b": "7b", "80": "80",
+		// JA4.md
+		"ab": "ab", "20": "20", "abcd": "ad", "2061": "21", "30ab": "3b", "6120": "60", "3031abcd": "3d", "30abcd31": "01",
+		"0a0a": "00", "7a7a": "00", "dada": "00", "0a1a": "0a", "7a7a7a": "zz", "00": "00", "ff": "ff",
+		"3061ff": "3f", "ff6130": "f0",
+		"2f": "2f", "30": "00", "39": "99", "3a": "3a", "40": "40", "41": "AA", "5b": "5b", "60": "60",
+		"7b": "7b", "80": "80",
 		"c3a9": "c9", "68c3a9": "69",
 	} {
 		rows = append(rows, golden{name: "name " + name, hello: hello(one, alpn(name)), raw: "t12i0101" + want + "_002f_"})
@@ -138,7 +148,8 @@ func TestSignatureAlgorithms(t *testing.T) {
 	checkGolden(t, []golden{
 		{name: "in the order sent, twice too", hello: hello(one, algorithms("0006 0804 0403 0804"), ext(5, "")),
 			raw: "t12i010200_002f_0005,000d_0804,0403,0804"},
-		{name: "without GREASE", hello: hello(one, algorithms("0008 1a1a 0403 0a1a fafa")), raw: "t12i010100_002f_000d_0403,0a1a"},
+		{name: "without GREASE", hello: hello(one, algorithms("0008 1a1a 0403 0a1a fafa")),
+			raw: "t12i010100_002f_000d_0403,0a1a"},
 		{name: "only GREASE", hello: hello(one, algorithms("0002 5a5a")), raw: "t12i010100_002f_000d"},
 		{name: "empty list", hello: hello(one, algorithms("0000")), raw: "t12i010100_002f_000d"},
 		{name: "no data", hello: hello(one, algorithms("")), raw: "t12i010100_002f_000d"},
@@ -168,9 +179,10 @@ func TestGREASE(t *testing.T) {
 	}
 	var rows []golden
 	for v := range all {
-		rows = append(rows, golden{name: fmt.Sprintf("%04x", v), hello: hello([]uint16{0x2f, v, 0x35}, ext(v, "00"), ext(5, ""),
-			ext(0x000d, fmt.Sprintf("0004 %04x 0403", v)), ext(0x002b, fmt.Sprintf("04 %04x 0304", v))),
-			raw: "t13i020300_002f,0035_0005,000d,002b_0403"})
+		rows = append(rows,
+			golden{name: fmt.Sprintf("%04x", v), hello: hello([]uint16{0x2f, v, 0x35}, ext(v, "00"), ext(5, ""),
+				ext(0x000d, fmt.Sprintf("0004 %04x 0403", v)), ext(0x002b, fmt.Sprintf("04 %04x 0304", v))),
+				raw: "t13i020300_002f,0035_0005,000d,002b_0403"})
 	}
 	for _, v := range []uint16{0x0a1a, 0x1a0a, 0xfa0a, 0x0b0b, 0xa0a0, 0x000a} {
 		s := fmt.Sprintf("%04x", v)

@@ -16,18 +16,20 @@
 //
 // # Where the specifications are silent
 //
-//   - Two extensions of one type are illegal (RFC 8446, section 4.2). Both are counted and listed. Of their contents, as
-//     in FoxIO's Rust code: the algorithms of the first 000d, the first protocol of all 0010, the versions of all 002b.
+//   - Two extensions of one type are illegal (RFC 8446, section 4.2). Both are counted and listed. Of their contents,
+//     as in FoxIO's Rust code: the algorithms of the first 000d, the first protocol of all 0010, the versions of all
+//     002b.
 //   - 002b without any value but GREASE is as if absent: the version is that of the ClientHello (so FoxIO's Wireshark
 //     plugin; its Rust and Python code fail).
 //   - 002b with 0000 alone is version 0000, which has no name: 00.
-//   - GREASE among ALPN's names (RFC 8701 section 2) is looked past, as the specification's "ignore GREASE values anywhere"
-//     says; FoxIO's code and s2n-tls take the first name whatever it is. Behind 16, as many as there are, a name counts.
+//   - GREASE among ALPN's names (RFC 8701 section 2) is looked past, as the specification's "ignore GREASE values
+//     anywhere" says; FoxIO's code and s2n-tls take the first name whatever it is. Behind 16, as many as there are, a
+//     name counts.
 //   - The format of SSL 2.0 is read as the same hello of today would be: its version, the specs that begin with 00, no
 //     extensions. It may stand behind what servers step over, but not behind a part of a message.
 //   - 000d, 0010 and 002b without any data have no values. With data, their list must fill them exactly.
 //   - Empty lists of cipher suites and compression methods are read, though TLS forbids them: JA4 names a value for the
-//     former. An odd list of 16-bit values and bytes after the extensions are malformed. A session id may have more than the
-//     32 bytes that TLS allows: Go's servers take any.
+//     former. An odd list of 16-bit values and bytes after the extensions are malformed. A session id may have more
+//     than the 32 bytes that TLS allows: Go's servers take any.
 //   - A legacy version that looks like GREASE is an unknown version, 00: nothing is dropped there.
 package reference

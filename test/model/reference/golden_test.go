@@ -112,14 +112,16 @@ func checkGolden(t *testing.T, rows []golden) {
 
 // The example of JA4.md, and Chrome's fingerprints as they were published.
 func TestPublishedFingerprints(t *testing.T) {
-	ciphers := []uint16{0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c, 0x009d,
+	ciphers := []uint16{0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013,
+		0xc014, 0x009c, 0x009d,
 		0x002f, 0x0035}
 	const b = "002f,0035,009c,009d,1301,1302,1303,c013,c014,c02b,c02c,c02f,c030,cca8,cca9"
 	const listed = "0403,0804,0401,0503,0805,0501,0806,0601"
 	h2, tls13 := alpn("6832"), ext(0x002b, "04 0304 0303")
 	algorithms := ext(0x000d, "0010 0403 0804 0401 0503 0805 0501 0806 0601")
 	example := []clienthello.Extension{ext(0x001b, ""), ext(0x0000, ""), ext(0x0033, ""), h2, ext(0x4469, ""),
-		ext(0x0017, ""), ext(0x002d, ""), algorithms, ext(0x0005, ""), ext(0x0023, ""), ext(0x0012, ""), tls13, ext(0xff01, ""),
+		ext(0x0017, ""), ext(0x002d, ""), algorithms, ext(0x0005, ""), ext(0x0023, ""), ext(0x0012, ""),
+		tls13, ext(0xff01, ""),
 		ext(0x000b, ""), ext(0x000a, ""), ext(0x0015, "")}
 	without := append([]clienthello.Extension{}, example...)
 	without[7] = ext(0x000d, "0000")
@@ -157,7 +159,8 @@ func TestPublishedFingerprints(t *testing.T) {
 			ja4: "t13d1516h2_8daaf6152771_806a8c22fdea", stable: "t13d1515h2_" + b +
 				"_0005,000a,000b,000d,0012,0017,001b,002b,002d,0033,44cd,fe0d,ff01_0904,0905,0906," + listed},
 		{name: "Chrome 152, GREASE among the algorithms", hello: chrome("0018 dada "+signatures, 0x44cd, 0xca34),
-			raw: "t13d1517h2_" + b + "_0005,000a,000b,000d,0012,0017,001b,0023,002b,002d,0033,44cd,ca34,fe0d,ff01_0904,0905,0906," +
+			raw: "t13d1517h2_" + b +
+				"_0005,000a,000b,000d,0012,0017,001b,0023,002b,002d,0033,44cd,ca34,fe0d,ff01_0904,0905,0906," +
 				listed,
 			ja4: "t13d1517h2_8daaf6152771_cb7bf5808d99", stable: "t13d1516h2_" + b +
 				"_0005,000a,000b,000d,0012,0017,001b,002b,002d,0033,44cd,ca34,fe0d,ff01_0904,0905,0906," + listed},

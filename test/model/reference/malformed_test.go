@@ -93,8 +93,9 @@ func TestMalformedMessages(t *testing.T) {
 // What no fingerprint needs may lie.
 func TestOpaqueContent(t *testing.T) {
 	for name, data := range map[string]clienthello.Extension{
-		"server_name": ext(0, "ffff 00"), "key_share": ext(0x33, "ffff"), "groups": ext(0x0a, "ff"), "padding": ext(0x15, "01"),
-		"GREASE": ext(0x0a0a, "ffffff"), "delegated_credentials": ext(0x22, "00ff"), "pre_shared_key": ext(0x29, "ffff"),
+		"server_name": ext(0, "ffff 00"), "key_share": ext(0x33, "ffff"), "groups": ext(0x0a, "ff"),
+		"padding": ext(0x15, "01"),
+		"GREASE":  ext(0x0a0a, "ffffff"), "delegated_credentials": ext(0x22, "00ff"), "pre_shared_key": ext(0x29, "ffff"),
 	} {
 		if _, err := reference.ParseMessage(hello(one, data).Bytes()); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// P0f returns the signature of a SYN that p0f v3 prints as raw_sig, ver:ittl:olen:mss:wsize,scale:olayout:quirks:pclass.
-// The packet begins with its IP header. ErrNotSYN when p0f would say nothing.
+// P0f returns the signature of a SYN that p0f v3 prints as raw_sig,
+// ver:ittl:olen:mss:wsize,scale:olayout:quirks:pclass. The packet begins with its IP header. ErrNotSYN when p0f would
+// say nothing.
 //
 // What p0f 3.09b prints on a little-endian machine counts, where its documentation says something else: ack+ stands
 // for one bit of the acknowledgement number, and opt+ overlooks the last byte of the options.

@@ -4,8 +4,9 @@ package reference
 
 import "encoding/binary"
 
-// A ClientHello in the format of SSL 2.0 (RFC 5246 appendix E.2), which GnuTLS serves: a length with the highest bit set,
-// the kind of the message, the version, three lengths, and behind them specs of three bytes, a session and a challenge.
+// A ClientHello in the format of SSL 2.0 (RFC 5246 appendix E.2), which GnuTLS serves: a length with the highest bit
+// set, the kind of the message, the version, three lengths, and behind them specs of three bytes, a session and a
+// challenge.
 const (
 	sslv2Mark       = 0x80
 	sslv2LengthSize = 2

@@ -25,15 +25,17 @@ func TestSSLv2(t *testing.T) {
 		stream []byte
 		raw    string
 	}{
-		"plain":                {plain.Bytes(), "t12i030000_002f,009c,00ff_"},
-		"of TLS 1.0":           {with(func(h *clienthello.SSLv2) { h.Version = 0x0301 }), "t10i030000_002f,009c,00ff_"},
-		"of SSL 2.0":           {with(func(h *clienthello.SSLv2) { h.Version = 2 }), "ts2i030000_002f,009c,00ff_"},
-		"kinds of SSL 2.0 too": {with(func(h *clienthello.SSLv2) { h.Kinds = []uint32{0x010080, 0x0700c0} }), "t12i030000_002f,009c,00ff_"},
-		"with a session":       {with(func(h *clienthello.SSLv2) { h.Session = make([]byte, 16) }), "t12i030000_002f,009c,00ff_"},
-		"with more behind it":  {with(func(h *clienthello.SSLv2) { h.More = []byte("more") }), "t12i030000_002f,009c,00ff_"},
-		"no specs":             {with(func(h *clienthello.SSLv2) { h.Ciphers = nil }), "t12i000000__"},
-		"behind CCS":           {slices.Concat(ccs, ccs, plain.Bytes()), "t12i030000_002f,009c,00ff_"},
-		"behind nothing":       {slices.Concat(empty, plain.Bytes()), "t12i030000_002f,009c,00ff_"},
+		"plain":      {plain.Bytes(), "t12i030000_002f,009c,00ff_"},
+		"of TLS 1.0": {with(func(h *clienthello.SSLv2) { h.Version = 0x0301 }), "t10i030000_002f,009c,00ff_"},
+		"of SSL 2.0": {with(func(h *clienthello.SSLv2) { h.Version = 2 }), "ts2i030000_002f,009c,00ff_"},
+		"kinds of SSL 2.0 too": {with(func(h *clienthello.SSLv2) { h.Kinds = []uint32{0x010080, 0x0700c0} }),
+			"t12i030000_002f,009c,00ff_"},
+		"with a session": {with(func(h *clienthello.SSLv2) { h.Session = make([]byte, 16) }),
+			"t12i030000_002f,009c,00ff_"},
+		"with more behind it": {with(func(h *clienthello.SSLv2) { h.More = []byte("more") }), "t12i030000_002f,009c,00ff_"},
+		"no specs":            {with(func(h *clienthello.SSLv2) { h.Ciphers = nil }), "t12i000000__"},
+		"behind CCS":          {slices.Concat(ccs, ccs, plain.Bytes()), "t12i030000_002f,009c,00ff_"},
+		"behind nothing":      {slices.Concat(empty, plain.Bytes()), "t12i030000_002f,009c,00ff_"},
 	} {
 		h, err := reference.ParseStream(append(slices.Clone(c.stream), "tail"...))
 		if err != nil || h.JA4Raw() != c.raw || h.StableJA4Raw() != c.raw || h.End != len(c.stream) {

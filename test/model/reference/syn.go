@@ -58,7 +58,8 @@ func notSYN(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrNotSYN, fmt.Sprintf(format, args...))
 }
 
-// parseSYN reads an IP packet as p0f does: no fragments, no IPv6 extension headers, everything within what was captured.
+// parseSYN reads an IP packet as p0f does: no fragments, no IPv6 extension headers, everything within what was
+// captured.
 func parseSYN(ip []byte) (syn, error) {
 	if len(ip) == 0 {
 		return syn{}, notSYN("no bytes")

@@ -58,11 +58,14 @@ func TestP0f(t *testing.T) {
 	}{
 		"plain": {synPacket(false, nil), "4:64+0:0:0:8000,0:::0"},
 		"IPv6":  {synPacket(true, nil), "6:64+0:0:0:8000,0:::0"},
-		"Linux": {synPacket(false, windowOf(64240), packet.MSS(1460), packet.SACKPermitted(), ts, packet.NOP(), packet.Scale(7)),
+		"Linux": {
+			synPacket(false, windowOf(64240), packet.MSS(1460), packet.SACKPermitted(), ts, packet.NOP(), packet.Scale(7)),
 			"4:64+0:0:1460:mss*44,7:mss,sok,ts,nop,ws::0"},
-		"payload":    {synPacket(false, func(_ *packet.Frame, t *packet.TCP) { t.Payload = []byte{1} }), "4:64+0:0:0:8000,0:::+"},
-		"padding":    {append(synPacket(false, nil), 0xee), "4:64+0:0:0:8000,0:::0"},
-		"IP options": {synPacket(false, func(f *packet.Frame, _ *packet.TCP) { f.Options = []byte{1} }), "4:64+0:4:0:8000,0:::0"},
+		"payload": {synPacket(false, func(_ *packet.Frame, t *packet.TCP) { t.Payload = []byte{1} }),
+			"4:64+0:0:0:8000,0:::+"},
+		"padding": {append(synPacket(false, nil), 0xee), "4:64+0:0:0:8000,0:::0"},
+		"IP options": {synPacket(false, func(f *packet.Frame, _ *packet.TCP) { f.Options = []byte{1} }),
+			"4:64+0:4:0:8000,0:::0"},
 
 		"TTL 0":   {bent(false, 8, 0), "4:0+32:0:0:8000,0:::0"},
 		"TTL 32":  {bent(false, 8, 32), "4:32+0:0:0:8000,0:::0"},
@@ -87,9 +90,11 @@ func TestP0f(t *testing.T) {
 		"ack+, another bit":      {bent(false, tcp4+8, 0xfe), "4:64+0:0:0:8000,0:::0"},
 		"uptr+":                  {bent(false, tcp4+19, 1), "4:64+0:0:0:8000,0::uptr+:0"},
 		"urgf+ with its pointer": {urgent, "4:64+0:0:0:8000,0::urgf+:0"},
-		"urgf+,pushf+":           {bent(false, tcp4+13, packet.SYN|packet.URG|packet.PSH), "4:64+0:0:0:8000,0::urgf+,pushf+:0"},
+		"urgf+,pushf+": {bent(false, tcp4+13, packet.SYN|packet.URG|packet.PSH),
+			"4:64+0:0:0:8000,0::urgf+,pushf+:0"},
 
-		"ts1-,ts2+":           {synPacket(false, nil, packet.Timestamps(0, 1), packet.NOP(), packet.NOP()), "4:64+0:0:0:8000,0:ts,nop,nop:ts1-,ts2+:0"},
+		"ts1-,ts2+": {synPacket(false, nil, packet.Timestamps(0, 1), packet.NOP(), packet.NOP()),
+			"4:64+0:0:0:8000,0:ts,nop,nop:ts1-,ts2+:0"},
 		"exws":                {optionsOf(3, 3, 15, 1), "4:64+0:0:0:8000,15:ws,nop:exws:0"},
 		"eol at the end":      {optionsOf(1, 1, 1, 0), "4:64+0:0:0:8000,0:nop,nop,nop,eol+0::0"},
 		"opt+":                {optionsOf(0, 0, 1, 0), "4:64+0:0:0:8000,0:eol+3:opt+:0"},
@@ -101,11 +106,13 @@ func TestP0f(t *testing.T) {
 		"the last MSS counts": {optionsOf(2, 4, 1, 0, 2, 4, 2, 0), "4:64+0:0:512:8000,0:mss,mss::0"},
 		"SACK of 8 bytes":     {optionsOf(5, 8, 0, 0, 0, 0, 0, 0), "4:64+0:0:0:8000,0:sack:bad:0"},
 		"SACK of 10 bytes":    {optionsOf(5, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1), "4:64+0:0:0:8000,0:sack,nop,nop::0"},
-		"the 25th option": {synPacket(false, nil, nops), "4:64+0:0:0:8000,0:nop,nop,nop,nop,nop,nop,nop,nop,nop,nop,nop,nop," +
-			"nop,nop,nop,nop,nop,nop,nop,nop,nop,nop,nop,nop:bad:0"},
+		"the 25th option": {synPacket(false, nil, nops),
+			"4:64+0:0:0:8000,0:nop,nop,nop,nop,nop,nop,nop,nop,nop,nop,nop,nop," +
+				"nop,nop,nop,nop,nop,nop,nop,nop,nop,nop,nop,nop:bad:0"},
 
-		"mss":                         {synPacket(false, windowOf(5600), mss), "4:64+0:0:1400:mss*4,0:mss::0"},
-		"mss less timestamps":         {synPacket(false, windowOf(2776), mss, ts, packet.NOP(), packet.NOP()), "4:64+0:0:1400:mss*2,0:mss,ts,nop,nop::0"},
+		"mss": {synPacket(false, windowOf(5600), mss), "4:64+0:0:1400:mss*4,0:mss::0"},
+		"mss less timestamps": {synPacket(false, windowOf(2776), mss, ts, packet.NOP(), packet.NOP()),
+			"4:64+0:0:1400:mss*2,0:mss,ts,nop,nop::0"},
 		"that without any":            {synPacket(false, windowOf(2776), mss), "4:64+0:0:1400:2776,0:mss::0"},
 		"1460":                        {synPacket(false, windowOf(2920), mss), "4:64+0:0:1400:mss*2,0:mss::0"},
 		"1448":                        {synPacket(false, windowOf(2896), mss), "4:64+0:0:1400:mss*2,0:mss::0"},
@@ -129,7 +136,8 @@ func TestP0f(t *testing.T) {
 func TestNoSYN(t *testing.T) {
 	flags := func(flags uint8) []byte { return bent(false, packet.IPv4Len+13, flags) }
 	for name, ip := range map[string][]byte{
-		"nothing": nil, "IP version 5": bent(false, 0, 0x55), "SYN and ACK": flags(packet.SYN | packet.ACK), "ACK": flags(packet.ACK),
+		"nothing": nil, "IP version 5": bent(false, 0, 0x55), "SYN and ACK": flags(packet.SYN | packet.ACK),
+		"ACK":         flags(packet.ACK),
 		"SYN and FIN": flags(packet.SYN | packet.FIN), "SYN and RST": flags(packet.SYN | packet.RST),
 		"fragment": bent(false, 7, 1), "first fragment": bent(false, 6, 0x20), "UDP": bent(false, 9, packet.ProtoUDP),
 		"extension header": bent(true, 6, packet.HopByHop), "short IP header": bent(false, 0, 0x44),

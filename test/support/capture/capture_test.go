@@ -25,7 +25,8 @@ var (
 
 // segment returns a frame with bytes of a stream that began with the number 1000.
 func segment(f packet.Frame, offset int, data string) packet.Frame {
-	f.Body = packet.TCP{SourcePort: 40000, DestPort: 443, Seq: uint32(1001 + offset), Flags: packet.ACK, Payload: []byte(data)}
+	f.Body = packet.TCP{SourcePort: 40000, DestPort: 443, Seq: uint32(1001 + offset), Flags: packet.ACK,
+		Payload: []byte(data)}
 	return f
 }
 
@@ -55,7 +56,8 @@ func onEveryLink() (all []linked) {
 			linked{layers.LinkTypeNull, append([]byte{family, 0, 0, 0}, ip...)},
 			linked{layers.LinkTypeLoop, append([]byte{0, 0, 0, family}, ip...)},
 			linked{layers.LinkTypeLinuxSLL, slices.Concat([]byte{0, 0, 0, 1, 0, 6}, make([]byte, 8), etherType, ip)},
-			linked{layers.LinkTypeLinuxSLL2, slices.Concat(etherType, []byte{0, 0, 0, 0, 0, 1, 0, 1, 0, 6}, make([]byte, 8), ip)},
+			linked{layers.LinkTypeLinuxSLL2,
+				slices.Concat(etherType, []byte{0, 0, 0, 0, 0, 1, 0, 1, 0, 6}, make([]byte, 8), ip)},
 		)
 	}
 	return all
@@ -169,7 +171,8 @@ func TestTunnels(t *testing.T) {
 	var got []string
 	for _, p := range (capture.Frame{Number: 1, Link: layers.LinkTypeEthernet, Data: frame}).Packets() {
 		got = append(got, p.Under)
-		if flow, tcp, ok := p.TCP(); ok && (string(tcp.Payload) != "inside" || flow.String() != "c6336401:40000>c0000201:443") {
+		if flow, tcp, ok := p.TCP(); ok &&
+			(string(tcp.Payload) != "inside" || flow.String() != "c6336401:40000>c0000201:443") {
 			t.Errorf("%s: %q", flow, tcp.Payload)
 		}
 	}
@@ -184,14 +187,21 @@ func TestStreams(t *testing.T) {
 		want   []string
 		frame  int // that brought the last byte of the first stream
 	}{
-		"in order":               {[]packet.Frame{opening(v4, 1000), segment(v4, 0, "ab"), segment(v4, 2, "c")}, []string{"abc"}, 3},
-		"the first bytes count":  {[]packet.Frame{opening(v4, 1000), segment(v4, 0, "ab"), segment(v4, 0, "XYc")}, []string{"abc"}, 3},
-		"out of order":           {[]packet.Frame{opening(v6, 1000), segment(v6, 1, "bc"), segment(v6, 0, "a")}, []string{"abc"}, 2},
-		"a gap":                  {[]packet.Frame{opening(v4, 1000), segment(v4, 0, "a"), segment(v4, 2, "c")}, []string{"a"}, 2},
-		"no SYN":                 {[]packet.Frame{segment(v4, 5, "a"), segment(v4, 6, "b")}, []string{"ab"}, 2},
-		"the SYN again":          {[]packet.Frame{opening(v4, 1000), segment(v4, 0, "a"), opening(v4, 1000)}, []string{"a"}, 2},
-		"another connection":     {[]packet.Frame{opening(v4, 7), opening(v4, 1000), segment(v4, 0, "a")}, []string{"", "a"}, 0},
-		"numbers that go around": {[]packet.Frame{opening(v4, 1<<32-3), segment(v4, -1003, "abcd"), segment(v4, -999, "e")}, []string{"abcde"}, 3},
+		"in order": {[]packet.Frame{opening(v4, 1000), segment(v4, 0, "ab"), segment(v4, 2, "c")},
+			[]string{"abc"}, 3},
+		"the first bytes count": {[]packet.Frame{opening(v4, 1000), segment(v4, 0, "ab"), segment(v4, 0, "XYc")},
+			[]string{"abc"}, 3},
+		"out of order": {[]packet.Frame{opening(v6, 1000), segment(v6, 1, "bc"), segment(v6, 0, "a")},
+			[]string{"abc"}, 2},
+		"a gap": {[]packet.Frame{opening(v4, 1000), segment(v4, 0, "a"), segment(v4, 2, "c")}, []string{"a"},
+			2},
+		"no SYN": {[]packet.Frame{segment(v4, 5, "a"), segment(v4, 6, "b")}, []string{"ab"}, 2},
+		"the SYN again": {[]packet.Frame{opening(v4, 1000), segment(v4, 0, "a"), opening(v4, 1000)}, []string{"a"},
+			2},
+		"another connection": {[]packet.Frame{opening(v4, 7), opening(v4, 1000), segment(v4, 0, "a")},
+			[]string{"", "a"}, 0},
+		"numbers that go around": {[]packet.Frame{opening(v4, 1<<32-3), segment(v4, -1003, "abcd"), segment(v4, -999, "e")},
+			[]string{"abcde"}, 3},
 	} {
 		var packets []capture.Packet
 		for i, f := range c.frames {

@@ -21,8 +21,8 @@ type Frame struct {
 	Data   []byte // as much as was captured
 }
 
-// ReadFile returns the frames of a pcap or pcapng file. A last frame that is cut short is left out: whoever captured was
-// stopped in the middle of it. Of a damaged file it returns the frames before the damage, and an error.
+// ReadFile returns the frames of a pcap or pcapng file. A last frame that is cut short is left out: whoever captured
+// was stopped in the middle of it. Of a damaged file it returns the frames before the damage, and an error.
 func ReadFile(path string) ([]Frame, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -84,7 +84,8 @@ func (p Packet) TCP() (Flow, *layers.TCP, bool) {
 	dest, _ := netip.AddrFromSlice(to.Raw())
 	for _, layer := range decoded.Layers()[1:] {
 		if tcp, ok := layer.(*layers.TCP); ok {
-			return Flow{netip.AddrPortFrom(source, uint16(tcp.SrcPort)), netip.AddrPortFrom(dest, uint16(tcp.DstPort))}, tcp, true
+			return Flow{netip.AddrPortFrom(source, uint16(tcp.SrcPort)),
+				netip.AddrPortFrom(dest, uint16(tcp.DstPort))}, tcp, true
 		}
 		if !extension(layer.LayerType()) {
 			break
@@ -96,7 +97,8 @@ func (p Packet) TCP() (Flow, *layers.TCP, bool) {
 // extension reports whether a layer may stand between an IP header and its TCP.
 func extension(kind gopacket.LayerType) bool {
 	switch kind {
-	case layers.LayerTypeIPv6HopByHop, layers.LayerTypeIPv6Routing, layers.LayerTypeIPv6Destination, layers.LayerTypeIPSecAH:
+	case layers.LayerTypeIPv6HopByHop, layers.LayerTypeIPv6Routing, layers.LayerTypeIPv6Destination,
+		layers.LayerTypeIPSecAH:
 		return true
 	}
 	return false

@@ -18,11 +18,12 @@ const (
 	roomForRest = 4*maxExtensions + 600
 )
 
-// Generate returns a well-formed hello: its lengths are right, so it has a fingerprint. A third are like a browser's, the
-// others anything: up to 130 cipher suites and extensions in any order, GREASE everywhere, values that look like GREASE,
-// types that come twice, empty lists, no extensions at all.
+// Generate returns a well-formed hello: its lengths are right, so it has a fingerprint. A third are like a browser's,
+// the others anything: up to 130 cipher suites and extensions in any order, GREASE everywhere, values that look like
+// GREASE, types that come twice, empty lists, no extensions at all.
 func Generate(r *rand.Rand) Hello {
-	h := Hello{Version: 0x0303, SessionID: noise(r, pick(r, []int{0, 32, 32, 32, r.IntN(33), r.IntN(256)})), Compression: []byte{0}}
+	h := Hello{Version: 0x0303, SessionID: noise(r, pick(r, []int{0, 32, 32, 32, r.IntN(33), r.IntN(256)})),
+		Compression: []byte{0}}
 	copy(h.Random[:], noise(r, len(h.Random)))
 	if chance(r, 3) {
 		return browser(r, h)
@@ -53,7 +54,8 @@ func Generate(r *rand.Rand) Hello {
 func browser(r *rand.Rand, h Hello) Hello {
 	g := generator{r: r, room: MaxLen - roomForRest}
 	h.Ciphers = append([]uint16{grease(r)}, knownCiphers[:15]...)
-	kinds := []uint16{typeServerName, 0x0005, typeGroups, typePointFormats, typeAlgorithms, typeALPN, 0x0012, 0x0017, 0x001b,
+	kinds := []uint16{typeServerName, 0x0005, typeGroups, typePointFormats, typeAlgorithms, typeALPN,
+		0x0012, 0x0017, 0x001b,
 		typeSessionTicket, typeVersions, 0x002d, typeKeyShare, 0x44cd, 0xfe0d, 0xff01}
 	r.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	kinds = append(append([]uint16{grease(r)}, kinds...), grease(r))

@@ -90,7 +90,8 @@ func (h Hello) encode() ([]byte, []Field) {
 
 // listWidth is the width of the length that begins the data of an extension.
 var listWidth = map[uint16]int{
-	typeServerName: 2, typeGroups: 2, typePointFormats: 1, typeAlgorithms: 2, typeALPN: 2, typeVersions: 1, typeKeyShare: 2,
+	typeServerName: 2, typeGroups: 2, typePointFormats: 1, typeAlgorithms: 2, typeALPN: 2,
+	typeVersions: 1, typeKeyShare: 2,
 }
 
 func (w *writer) extension(e Extension) {

@@ -28,8 +28,8 @@ func number(b []byte) int {
 	return n
 }
 
-// Break returns a stream that something is wrong with, or perhaps only odd, and says what. It may still be a hello: that
-// is for a reader to find out.
+// Break returns a stream that something is wrong with, or perhaps only odd, and says what. It may still be a hello:
+// that is for a reader to find out.
 func Break(r *rand.Rand, h Hello) (stream []byte, what string) {
 	message := h.Bytes()
 	cuts := Cuts(r, len(message))

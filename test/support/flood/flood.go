@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package flood sends frames into a lab at the speed of the kernel: a small XDP program in BPF_PROG_TEST_RUN's live-frames
-// mode (Linux 5.18) gives every frame what the template asks to be random, and redirects it out of the lab's outer device.
+// Package flood sends frames into a lab at the speed of the kernel: a small XDP program in BPF_PROG_TEST_RUN's
+// live-frames mode (Linux 5.18) gives every frame what the template asks to be random, and redirects it out of the
+// lab's outer device.
 package flood
 
 import (

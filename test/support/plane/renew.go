@@ -23,7 +23,8 @@ var remembered = []string{
 }
 
 // Renew makes the plane what Open returns, but for its age: epochs and numbers go on, its seed stays, and what nobody
-// read of the ring of events is still there. A load of the programs costs most of a second; this costs a few milliseconds.
+// read of the ring of events is still there. A load of the programs costs most of a second; this costs a few
+// milliseconds.
 func (p *Plane) Renew() error {
 	if err := p.RefillPrograms(); err != nil {
 		return err

@@ -42,7 +42,8 @@ func Binary(t *testing.T) string {
 			return
 		}
 		binary = filepath.Join(folder, "spillway")
-		out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "github.com/spillway/spillway/cmd/spillway").CombinedOutput()
+		out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary,
+			"github.com/spillway/spillway/cmd/spillway").CombinedOutput()
 		if err != nil {
 			buildErr = fmt.Errorf("build the command: %w: %s", err, out)
 		}

@@ -4,8 +4,8 @@ package world
 
 import "strings"
 
-// DenyBots is a bundle, for WriteBundle, that blocks the lab's scanner and its crawler; more are further prefixes, which make
-// bundles differ.
+// DenyBots is a bundle, for WriteBundle, that blocks the lab's scanner and its crawler; more are further prefixes,
+// which make bundles differ.
 func DenyBots(more ...string) string {
 	prefixes := strings.Join(append([]string{"198.18.66.0/24", `"2001:db8:66::/64"`}, more...), ", ")
 	return `rules:

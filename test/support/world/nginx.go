@@ -4,8 +4,8 @@ package world
 
 import "fmt"
 
-// NginxConf is the file of a real nginx that lives in one folder, with what belongs into its http block. It writes nowhere
-// else, and finds its certificate there: cert.pem and key.pem. Level is what it says on standard error.
+// NginxConf is the file of a real nginx that lives in one folder, with what belongs into its http block. It writes
+// nowhere else, and finds its certificate there: cert.pem and key.pem. Level is what it says on standard error.
 func NginxConf(folder, level, http string) string {
 	return fmt.Sprintf(`daemon off;
 master_process off;

@@ -74,7 +74,8 @@ func (e *Edge) hasRights() {
 		return
 	}
 	wrong := rights.Differ(has, AgentID, AgentID)
-	for name, want := range map[string][]string{"Groups": {}, "CapBnd": {fmt.Sprintf("%016x", rights.Mask())}, "NoNewPrivs": {"1"}} {
+	for name, want := range map[string][]string{"Groups": {}, "CapBnd": {fmt.Sprintf("%016x", rights.Mask())},
+		"NoNewPrivs": {"1"}} {
 		if !slices.Equal(has[name], want) {
 			wrong = append(wrong, fmt.Sprintf("%s is %v, want %v", name, has[name], want))
 		}
@@ -91,8 +92,8 @@ func (e *Edge) StartRoot() {
 	Eventually(e.t, "the agent answers", func() bool { return e.Answers() })
 }
 
-// Owned fails the test when something in the agent's folders is not the folder's owner's: the agent's, but for pins that
-// root made where nobody had prepared them.
+// Owned fails the test when something in the agent's folders is not the folder's owner's: the agent's, but for pins
+// that root made where nobody had prepared them.
 func (e *Edge) Owned() {
 	e.t.Helper()
 	for _, folder := range []string{e.State(), filepath.Dir(e.Socket()), e.Pins} {

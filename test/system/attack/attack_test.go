@@ -27,8 +27,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// The bot's SYN is listed, and a ClientHello; no frame of any flood is, so whatever is dropped must be the bots'. Every reason
-// that may block alone does: none of it is a stranger's to make for somebody else.
+// The bot's SYN is listed, and a ClientHello; no frame of any flood is, so whatever is dropped must be the bots'. Every
+// reason that may block alone does: none of it is a stranger's to make for somebody else.
 func denyScanner(t *testing.T) string {
 	t.Helper()
 	return fmt.Sprintf(`rules:
@@ -198,7 +198,8 @@ func underFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack) {
 }
 
 // runFlood sends for the duration and watches the heartbeat meanwhile.
-func runFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack, known *bots) (sent int, oldest time.Duration) {
+func runFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack, known *bots) (sent int,
+	oldest time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), duration(t))
 	defer cancel()

@@ -33,8 +33,10 @@ var families = []struct {
 
 // denied is a ClientHello that no browser and no library sends.
 func denied() []byte {
-	return clienthello.Records(clienthello.Hello{Version: 0x0303, Ciphers: []uint16{0xc0a1, 0xc0a2, 0x1301}, Compression: []byte{0},
-		Extensions: []clienthello.Extension{{Type: 0x002b, Data: []byte{2, 3, 4}}, {Type: 0x0015, Data: make([]byte, 300)}}}.Bytes())
+	return clienthello.Records(
+		clienthello.Hello{Version: 0x0303, Ciphers: []uint16{0xc0a1, 0xc0a2, 0x1301}, Compression: []byte{0},
+			Extensions: []clienthello.Extension{{Type: 0x002b, Data: []byte{2, 3, 4}},
+				{Type: 0x0015, Data: make([]byte, 300)}}}.Bytes())
 }
 
 // deniedJA4 is its rule's.
@@ -51,8 +53,8 @@ const (
 	botsPause  = 50 * time.Millisecond  // between the halves of a hello
 )
 
-// bots connect as anybody does, and send the denied hello, every second one in two segments. Whatever the server says to one of them, an
-// end of the connection too, is an answer.
+// bots connect as anybody does, and send the denied hello, every second one in two segments. Whatever the server says
+// to one of them, an end of the connection too, is an answer.
 type bots struct {
 	e      *world.Edge
 	d      *loader.Dataplane
@@ -139,8 +141,8 @@ func (b *bots) goOn(ctx context.Context, t *testing.T) {
 	}
 }
 
-// stayBlocked is asked when the flood is over: bots of before and after it are blocked, and a visitor behind them is served, so that
-// whoever was to be answered has been.
+// stayBlocked is asked when the flood is over: bots of before and after it are blocked, and a visitor behind them is
+// served, so that whoever was to be answered has been.
 func (b *bots) stayBlocked(t *testing.T) {
 	t.Helper()
 	if missing := b.missing(t); len(missing) > 0 {
@@ -156,7 +158,8 @@ func (b *bots) stayBlocked(t *testing.T) {
 		c, err := dialFrom(b.e, netip.AddrPortFrom(f.visitors.Addr().Next(), 0), netip.AddrPortFrom(f.edge, 443))
 		world.Must(t, err)
 		world.Must(t, c.SetDeadline(time.Now().Add(patience)))
-		world.Must(t, tls.Client(c, &tls.Config{InsecureSkipVerify: true}).Handshake()) // who is behind the dataplane is not the question
+		// who is behind the dataplane is not the question
+		world.Must(t, tls.Client(c, &tls.Config{InsecureSkipVerify: true}).Handshake())
 		_ = c.Close()
 	}
 	b.mu.Lock()
@@ -167,7 +170,8 @@ func (b *bots) stayBlocked(t *testing.T) {
 	t.Logf("%d bots with the denied hello, none answered", len(b.conns))
 }
 
-// missing returns the bots of before the flood whose flow is not blocked, and fails the test for a blocked flow of anybody else.
+// missing returns the bots of before the flood whose flow is not blocked, and fails the test for a blocked flow of
+// anybody else.
 func (b *bots) missing(t *testing.T) (missing []netip.AddrPort) {
 	t.Helper()
 	b.bake(t)
@@ -189,8 +193,8 @@ func (b *bots) missing(t *testing.T) (missing []netip.AddrPort) {
 	return missing
 }
 
-// bake says that the bundle is last-known-good, as the agent does at the end of its bake, however long that takes on a busy machine:
-// before, no flow is blocked for good.
+// bake says that the bundle is last-known-good, as the agent does at the end of its bake, however long that takes on a
+// busy machine: before, no flow is blocked for good.
 func (b *bots) bake(t *testing.T) {
 	t.Helper()
 	all, err := b.d.Generations()

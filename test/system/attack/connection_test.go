@@ -73,9 +73,9 @@ func TestPortsUsedAgain(t *testing.T) {
 	}
 }
 
-// visit makes one request over a connection from that very port, and resets it, so that the port is free at once. The server does
-// not end it: where the RST is lost in the flood, Linux refuses the SYN of the next connection on a socket in FIN-WAIT-2
-// (tcp_timewait_state_process), dataplane or not, and asks on one that is established (RFC 5961).
+// visit makes one request over a connection from that very port, and resets it, so that the port is free at once. The
+// server does not end it: where the RST is lost in the flood, Linux refuses the SYN of the next connection on a socket
+// in FIN-WAIT-2 (tcp_timewait_state_process), dataplane or not, and asks on one that is established (RFC 5961).
 func visit(e *world.Edge, from, to netip.AddrPort) error {
 	c, err := dialFrom(e, from, to)
 	if err != nil {
@@ -113,9 +113,9 @@ func dialFrom(e *world.Edge, from, to netip.AddrPort) (c *net.TCPConn, err error
 	return c, err
 }
 
-// The first payload of a live connection comes again and again with other bytes, each a ClientHello of another shape, from
-// somebody who knows ports and sequence numbers: the worst that a stranger could guess, and what a bot can do by itself.
-// Requests over the connection go on, and so does everybody else.
+// The first payload of a live connection comes again and again with other bytes, each a ClientHello of another shape,
+// from somebody who knows ports and sequence numbers: the worst that a stranger could guess, and what a bot can do by
+// itself. Requests over the connection go on, and so does everybody else.
 func TestDuplicatePayloadsWithOtherBytes(t *testing.T) {
 	e, d := defended(t)
 	for _, f := range []struct {
@@ -204,7 +204,8 @@ func clientHello(t *testing.T) []byte {
 	client, server := net.Pipe()
 	defer server.Close()
 	go func() {
-		_ = tls.Client(client, &tls.Config{ServerName: "edge.example", CurvePreferences: []tls.CurveID{tls.X25519}}).Handshake()
+		_ = tls.Client(client, &tls.Config{ServerName: "edge.example", CurvePreferences: []tls.CurveID{tls.X25519}}).
+			Handshake()
 	}()
 	hello := make([]byte, 4096)
 	n, err := server.Read(hello)

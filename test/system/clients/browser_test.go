@@ -36,7 +36,8 @@ func writePage(p *program) (url string) {
 // chromium runs headless and prints the page as it is after loading.
 func chromium(p *program) string {
 	return p.run("", "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--user-data-dir="+p.home+"/profile", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+		"--user-data-dir="+p.home+"/profile", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update",
 		"--disable-sync", "--disable-default-apps", "--disable-extensions", "--disable-features=LocalNetworkAccessChecks",
 		"--ignore-certificate-errors", "--timeout=20000", "--dump-dom", writePage(p))
 }

@@ -89,7 +89,8 @@ func need(t *testing.T, name string) {
 type spoken map[netip.AddrPort][]fingerprint
 
 // check compares what the dataplane and the catalogue say of every connection with its bytes, which it returns.
-func check(t *testing.T, c client, seen []connection, flows map[netip.AddrPort]bpf.Flow, catalogue *config.Catalogue) spoken {
+func check(t *testing.T, c client, seen []connection, flows map[netip.AddrPort]bpf.Flow,
+	catalogue *config.Catalogue) spoken {
 	t.Helper()
 	if len(seen) < len(hosts()) {
 		t.Errorf("%d connections were recorded, want %d", len(seen), len(hosts()))

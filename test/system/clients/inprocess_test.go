@@ -66,7 +66,8 @@ func mimic(id utls.ClientHelloID) func(*program) string {
 		var out strings.Builder
 		for i, h := range hosts() {
 			if id.Client == utls.HelloRandomized.Client {
-				id.Seed = &utls.PRNGSeed{byte(i), 1} // a shape for each target, the same in every run; of other seeds, nginx refuses some
+				// a shape for each target, the same in every run; of other seeds, nginx refuses some
+				id.Seed = &utls.PRNGSeed{byte(i), 1}
 			}
 			world.Must(p.t, p.mimicOne(&out, id, strings.Trim(h, "[]")))
 		}

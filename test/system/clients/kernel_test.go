@@ -39,7 +39,8 @@ func kernelJA4(flows map[netip.AddrPort]bpf.Flow, client netip.AddrPort) (ja4, s
 // printed returns the JA4 and the stable JA4 as people write them.
 func printed(tls bpf.DataplaneTlsFingerprint) (ja4, stable string) {
 	a := string(tls.A[:])
-	return fmt.Sprintf("%s_%x_%x", a, tls.B, tls.C), fmt.Sprintf("%s%s%s_%x_%x", a[:6], tls.StableCount[:], a[8:], tls.B, tls.StableC)
+	return fmt.Sprintf("%s_%x_%x", a, tls.B, tls.C), fmt.Sprintf("%s%s%s_%x_%x", a[:6], tls.StableCount[:],
+		a[8:], tls.B, tls.StableC)
 }
 
 // eventLog keeps what the event stream says of ClientHellos. It is a sample: passes are told one in 64.
@@ -86,7 +87,8 @@ func compareWithKernel(t *testing.T, flows map[netip.AddrPort]bpf.Flow, client n
 	ja4, stable := kernelJA4(flows, client)
 	if ja4 == "" {
 		flow, known := flows[client]
-		t.Errorf("%s: the dataplane has no JA4, want %s (flow known: %t, reason %s)", client, want.ja4, known, bpf.ReasonName(bpf.Reason(flow.Reason)))
+		t.Errorf("%s: the dataplane has no JA4, want %s (flow known: %t, reason %s)", client, want.ja4, known,
+			bpf.ReasonName(bpf.Reason(flow.Reason)))
 		return
 	}
 	if ja4 != want.ja4 || stable != want.stable {

@@ -38,7 +38,8 @@ func helloInfo(first []byte) (info *tls.ClientHelloInfo, err error) {
 		info = h
 		return nil, errSeen
 	}}
-	if err := tls.Server(&replay{Reader: bytes.NewReader(first)}, conf).HandshakeContext(context.Background()); !errors.Is(err, errSeen) {
+	if err := tls.Server(&replay{Reader: bytes.NewReader(first)}, conf).
+		HandshakeContext(context.Background()); !errors.Is(err, errSeen) {
 		return nil, fmt.Errorf("read ClientHello: %w", err)
 	}
 	return info, nil
@@ -56,7 +57,8 @@ func ja4Of(info *tls.ClientHelloInfo, extensions []uint16) (raw, ja4 string) {
 	if slices.Contains(extensions, 0) {
 		sni = "d"
 	}
-	a := fmt.Sprintf("t%s%s%02d%02d%s", versionOf(info), sni, min(len(ciphers), 99), min(len(extensions), 99), alpnOf(info))
+	a := fmt.Sprintf("t%s%s%02d%02d%s", versionOf(info), sni, min(len(ciphers), 99),
+		min(len(extensions), 99), alpnOf(info))
 	extensions = without(extensions, func(e uint16) bool { return e == 0x0000 || e == 0x0010 })
 	b, c := hexes(sorted(ciphers)), hexes(sorted(extensions))
 	if schemes = without(schemes, isGREASE); len(schemes) > 0 && c != "" {
@@ -66,7 +68,8 @@ func ja4Of(info *tls.ClientHelloInfo, extensions []uint16) (raw, ja4 string) {
 }
 
 func versionOf(info *tls.ClientHelloInfo) string {
-	names := map[uint16]string{tls.VersionTLS13: "13", tls.VersionTLS12: "12", tls.VersionTLS11: "11", tls.VersionTLS10: "10"}
+	names := map[uint16]string{tls.VersionTLS13: "13", tls.VersionTLS12: "12", tls.VersionTLS11: "11",
+		tls.VersionTLS10: "10"}
 	return names[slices.Max(without(info.SupportedVersions, isGREASE))]
 }
 

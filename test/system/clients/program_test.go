@@ -110,7 +110,9 @@ func (p *program) file(name, text string) string {
 
 // each runs a shell line once for every target, which is $1 as it stands in a URL.
 func (p *program) each(line string) string {
-	return p.run("", slices.Concat([]string{"/bin/sh", "-ec", `for target; do ` + strings.ReplaceAll(line, "$1", "$target") + `; done`, "sh"}, hosts())...)
+	return p.run("",
+		slices.Concat([]string{"/bin/sh", "-ec", `for target; do ` + strings.ReplaceAll(line, "$1", "$target") + `; done`,
+			"sh"}, hosts())...)
 }
 
 // mustBeServed fails the test unless every target has answered.

@@ -35,7 +35,8 @@ func TestAgentKilledAdoptedRolledBackBypassed(t *testing.T) {
 		t.Errorf("adoption touched the control word:\n was %+v\n  is %+v", before, after)
 	}
 	tr.BotsAreStopped(t)
-	e.MustCLI("apply", e.WriteBundle("nothing", "rules: []\nfeatures: {}\npolicy:\n  default: {drop: 80}\n"), "--yes", "--accept", "test: an empty bundle")
+	e.MustCLI("apply", e.WriteBundle("nothing", "rules: []\nfeatures: {}\npolicy:\n  default: {drop: 80}\n"), "--yes",
+		"--accept", "test: an empty bundle")
 	tr.BotsAreServed(t)
 	e.Kill()
 	e.MustCLI("rollback")

@@ -21,8 +21,8 @@ var hide = map[string][]string{
 	"other sysfs":  {"unshare", "-m", "sh", "-c", `mount -t sysfs sysfs /sys && exec "$@"`, "sh"},
 }
 
-// A3: pins that are hidden, or named otherwise, say nothing of what a packet meets. The command looks at the card: as root it
-// switches what is there, and with the unit's rights it says that it cannot read it.
+// A3: pins that are hidden, or named otherwise, say nothing of what a packet meets. The command looks at the card: as
+// root it switches what is there, and with the unit's rights it says that it cannot read it.
 func TestA3TheCardCounts(t *testing.T) {
 	e := world.NewEdge(t)
 	tr := world.StartTraffic(t, e)
@@ -91,20 +91,25 @@ func TestA3AgentBesideAnothersProgram(t *testing.T) {
 	e.WriteHost("enforce", "")
 	e.Start()
 	out, code := e.CLIWith(world.Rights(), "status")
-	if flat := strings.Join(strings.Fields(out), " "); code != 4 || !strings.Contains(flat, "UNKNOWN: another program") || strings.Contains(flat, "everything passes") {
+	if flat := strings.Join(strings.Fields(out), " "); code != 4 || !strings.Contains(flat, "UNKNOWN: another program") ||
+		strings.Contains(flat, "everything passes") {
 		t.Errorf("status: exit %d\n%s", code, out)
 	}
 	out, code = e.CLIWith(world.Rights(), "bypass", "on")
-	if flat := strings.Join(strings.Fields(out), " "); code != 4 || !strings.Contains(flat, "! incomplete: another program") || strings.Contains(flat, "everything passes,") || d.Bypass().Active() {
+	if flat := strings.Join(strings.Fields(out), " "); code != 4 ||
+		!strings.Contains(flat, "! incomplete: another program") || strings.Contains(flat, "everything passes,") ||
+		d.Bypass().Active() {
 		t.Errorf("bypass with the unit's rights: exit %d\n%s", code, out)
 	}
 	tr.BotsAreStopped(t)
-	if out, code = e.CLI("bypass", "on"); code != 0 || !strings.Contains(out, "everything passes") || !d.Bypass().Active() {
+	if out, code = e.CLI("bypass", "on"); code != 0 || !strings.Contains(out, "everything passes") ||
+		!d.Bypass().Active() {
 		t.Errorf("bypass as root: exit %d\n%s", code, out)
 	}
 	tr.BotsAreServed(t)
 	e.Kill()
-	if out, code = e.CLI("detach", "--yes"); code != 4 || !strings.Contains(out, "another program") || strings.Contains(out, "everything passes") {
+	if out, code = e.CLI("detach", "--yes"); code != 4 || !strings.Contains(out, "another program") ||
+		strings.Contains(out, "everything passes") {
 		t.Errorf("detach: exit %d\n%s", code, out)
 	}
 	e.Pins = first

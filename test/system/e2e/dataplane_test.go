@@ -18,7 +18,8 @@ func TestBotsStopVisitorsDoNotNotice(t *testing.T) {
 	w := world.New(t)
 	ctx := t.Context()
 	t.Logf("origin: %s", w.Origin(ctx).Name())
-	visitors, err := w.StartVisitors(ctx, lab.VisitorOptions{Rate: 100, Timeout: 10 * time.Second, UseCurl: true, UseWget: true})
+	visitors, err := w.StartVisitors(ctx,
+		lab.VisitorOptions{Rate: 100, Timeout: 10 * time.Second, UseCurl: true, UseWget: true})
 	world.Must(t, err)
 	defer visitors.Stop()
 	crawler, err := w.StartCrawler(ctx, lab.CrawlerOptions{Rate: 20, Timeout: time.Second})

@@ -9,8 +9,8 @@ import (
 	"github.com/spillway/spillway/test/support/world"
 )
 
-// A host on which somebody worked as root goes on under the unit's rights, and the other way round: what enforces stays,
-// and every change works after each step.
+// A host on which somebody worked as root goes on under the unit's rights, and the other way round: what enforces
+// stays, and every change works after each step.
 func TestA1RootThenUnitAndBack(t *testing.T) {
 	e := world.NewEdge(t)
 	tr := world.StartTraffic(t, e)
@@ -63,7 +63,8 @@ func TestA1CommandsAsTheAgentsUser(t *testing.T) {
 	do("status")
 	do("verify")
 	do("doctor")
-	if out := e.MustCLI("doctor"); !strings.Contains(strings.Join(strings.Fields(out), " "), "accepts the dataplane with the rights of the unit") {
+	if out := e.MustCLI("doctor"); !strings.Contains(strings.Join(strings.Fields(out), " "),
+		"accepts the dataplane with the rights of the unit") {
 		t.Errorf("doctor as root did not try the rights of the unit:\n%s", out)
 	}
 	e.Kill()
@@ -76,7 +77,8 @@ func TestA1CommandsAsTheAgentsUser(t *testing.T) {
 	do("bypass", "off")
 	tr.BotsAreStopped(t)
 	e.Start()
-	do("apply", e.WriteBundle("nothing", "rules: []\nfeatures: {}\npolicy:\n  default: {drop: 80}\n"), "--yes", "--accept", "test")
+	do("apply", e.WriteBundle("nothing", "rules: []\nfeatures: {}\npolicy:\n  default: {drop: 80}\n"),
+		"--yes", "--accept", "test")
 	tr.BotsAreServed(t)
 	e.Kill()
 	do("rollback", "--reason", "test")

@@ -74,7 +74,8 @@ func TestRealScannersSeeNothing(t *testing.T) {
 		}},
 		{"masscan", func(t *testing.T) bool {
 			out := outside(t, e, "masscan", target4, "-p443", "--rate", "100", "--wait", "1", "--retries", "1", "-e", e.OutIf,
-				"--adapter-ip", lab.ScannerPrefix4.Addr().Next().String(), "--adapter-mac", e.OutMAC.String(), "--router-mac", e.EdgeMAC.String())
+				"--adapter-ip", lab.ScannerPrefix4.Addr().Next().String(), "--adapter-mac", e.OutMAC.String(), "--router-mac",
+				e.EdgeMAC.String())
 			return strings.Contains(out, "port 443/tcp")
 		}},
 		{"nmap -sT, an ordinary client's SYN", func(t *testing.T) bool {

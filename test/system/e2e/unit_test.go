@@ -90,7 +90,8 @@ func TestA1UnpreparedPinsAreTold(t *testing.T) {
 			t.Errorf("prepare for %q: exit %d: %s", user, code, out)
 		}
 	}
-	if out, code := e.CLIWith(world.Rights(), "prepare", "--user", world.AgentUser()); code != 1 || !strings.Contains(out, "only root") {
+	if out, code := e.CLIWith(world.Rights(), "prepare", "--user", world.AgentUser()); code != 1 ||
+		!strings.Contains(out, "only root") {
 		t.Errorf("prepare by the agent's user: exit %d: %s", code, out)
 	}
 }
@@ -106,12 +107,14 @@ func TestA13SquattedPins(t *testing.T) {
 		start()
 		world.Eventually(t, "the agent answers", e.Answers)
 		out, code := e.CLI("status")
-		if text := strings.Join(strings.Fields(out), " "); code != 4 || !strings.Contains(text, "belongs to user 60018") || !strings.Contains(text, "rm -r") {
+		if text := strings.Join(strings.Fields(out), " "); code != 4 || !strings.Contains(text, "belongs to user 60018") ||
+			!strings.Contains(text, "rm -r") {
 			t.Errorf("status: exit %d\n%s", code, out)
 		}
 		e.Kill()
 	}
-	if out, code := e.CLI("prepare", "--user", world.AgentUser()); code != 1 || !strings.Contains(out, "belongs to user 60018") {
+	if out, code := e.CLI("prepare", "--user", world.AgentUser()); code != 1 ||
+		!strings.Contains(out, "belongs to user 60018") {
 		t.Errorf("prepare: exit %d: %s", code, out)
 	}
 	if left, _ := os.ReadDir(e.Pins); len(left) != 1 {

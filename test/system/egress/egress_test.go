@@ -32,8 +32,8 @@ func (s *site) say(f family, pieces ...[]byte) (client string, flows []bpf.Flow)
 	return local(c).String(), s.flows(local(c))
 }
 
-// The answer to its SYN proves a connection, also behind a DNAT rule: a denied ClientHello, in one segment and in more, is
-// dropped and the block is stored; another one makes a flow that passes.
+// The answer to its SYN proves a connection, also behind a DNAT rule: a denied ClientHello, in one segment and in more,
+// is dropped and the block is stored; another one makes a flow that passes.
 func TestAnswersProveConnections(t *testing.T) {
 	for name, dnat := range map[string]bool{"routed": false, "DNAT": true} {
 		t.Run(name, func(t *testing.T) { proveConnections(t, newSite(t, dnat)) })
@@ -64,8 +64,8 @@ func proveConnections(t *testing.T, s *site) {
 	}
 }
 
-// A SYN and data that fit each other, and to which nobody answered, make no flow and store no block, in whatever numbers;
-// nor does data on a real connection with numbers that are not its own.
+// A SYN and data that fit each other, and to which nobody answered, make no flow and store no block, in whatever
+// numbers; nor does data on a real connection with numbers that are not its own.
 func TestForgedPairsProveNothing(t *testing.T) {
 	s := newSite(t, false)
 	stream := hello(t)
@@ -73,8 +73,9 @@ func TestForgedPairsProveNothing(t *testing.T) {
 	for _, f := range families {
 		forge := func(port uint16, seq, ack uint32, flags uint8, data []byte) {
 			t.Helper()
-			frame := packet.Frame{Source: f.bot, Dest: s.servers[f.name], Body: packet.TCP{SourcePort: port, DestPort: 443, Seq: seq, Ack: ack, Flags: flags,
-				Window: 64240, Payload: data}}
+			frame := packet.Frame{Source: f.bot, Dest: s.servers[f.name],
+				Body: packet.TCP{SourcePort: port, DestPort: 443, Seq: seq, Ack: ack, Flags: flags,
+					Window: 64240, Payload: data}}
 			_, _, err := s.Dataplane.Run(frame.Bytes())
 			world.Must(t, err)
 		}

@@ -22,7 +22,8 @@ import (
 	"github.com/spillway/spillway/userspace/lab"
 )
 
-// untracked keeps connection tracking out of it: nobody but the answers vouches. The server's own addresses are routed to it.
+// untracked keeps connection tracking out of it: nobody but the answers vouches. The server's own addresses are routed
+// to it.
 const untracked = `table inet raw {
 	chain pre { type filter hook prerouting priority raw; notrack; }
 	chain out { type filter hook output priority raw; notrack; }
@@ -146,7 +147,8 @@ func hello(t *testing.T) []byte {
 	client, server := net.Pipe()
 	defer func() { _ = server.Close() }()
 	go func() {
-		_ = tls.Client(client, &tls.Config{ServerName: "edge.example", CurvePreferences: []tls.CurveID{tls.X25519}}).Handshake()
+		_ = tls.Client(client, &tls.Config{ServerName: "edge.example", CurvePreferences: []tls.CurveID{tls.X25519}}).
+			Handshake()
 	}()
 	b := make([]byte, 4096)
 	n, err := server.Read(b)

@@ -59,16 +59,17 @@ func TestStartsRecoverByThemselves(t *testing.T) {
 // asking is more calls than those by which a start asks the kernel what it can.
 const asking = 16
 
-// The library remembers what it could not ask the kernel for the life of the process (a token, BTF of functions, names of
-// objects). Whichever of these questions fails, the agent protects within seconds, in a new process where it must be one,
-// under the same number; and a process that was started anew is not started anew without end.
+// The library remembers what it could not ask the kernel for the life of the process (a token, BTF of functions, names
+// of objects). Whichever of these questions fails, the agent protects within seconds, in a new process where it must be
+// one, under the same number; and a process that was started anew is not started anew without end.
 func TestA16StartsRecoverFromWhatTheLibraryRemembers(t *testing.T) {
 	r := dice(t)
 	s := newSite(t)
 	in := listen(t, s, inject.BPF)
 	s.protect(t, in)
 	renewed, points := 0, some(r, asking, 4)
-	for _, f := range []inject.Fault{{Errno: unix.ENOMEM}, {Errno: unix.E2BIG}, {Errno: unix.EPERM}, {Errno: unix.EINVAL}} {
+	for _, f := range []inject.Fault{{Errno: unix.ENOMEM}, {Errno: unix.E2BIG}, {Errno: unix.EPERM},
+		{Errno: unix.EINVAL}} {
 		for _, at := range points {
 			starts[1].prepare(t, s, in) // an adoption: bots stay blocked meanwhile
 			said := len(s.Log())

@@ -59,12 +59,15 @@ const mostPlaces = 100
 // damages of one file: cut off at some lengths, and a byte flipped in some places.
 func damages(r *rand.Rand, path string, data []byte) (all []damage) {
 	for _, n := range places(r, len(data)) {
-		all = append(all, damage{fmt.Sprintf("%s cut off after %d of %d bytes", filepath.Base(path), n-1, len(data)), path, bytes.Clone(data[:n-1])})
+		all = append(all,
+			damage{fmt.Sprintf("%s cut off after %d of %d bytes", filepath.Base(path), n-1, len(data)), path,
+				bytes.Clone(data[:n-1])})
 	}
 	for _, n := range places(r, len(data)) {
 		flipped := bytes.Clone(data)
 		flipped[n-1] ^= 1 << r.IntN(8)
-		all = append(all, damage{fmt.Sprintf("%s with byte %d of %d flipped", filepath.Base(path), n-1, len(data)), path, flipped})
+		all = append(all,
+			damage{fmt.Sprintf("%s with byte %d of %d flipped", filepath.Base(path), n-1, len(data)), path, flipped})
 	}
 	return all
 }
@@ -149,12 +152,15 @@ func (s *site) tells(t *testing.T, d damage, resident []string, sound []byte) (w
 			return append(wrong, "history: "+err.Error())
 		}
 		// A cut between two lines, or of the last line's end alone, leaves whole lines.
-		whole := bytes.HasPrefix(sound, d.data) && (len(d.data) == 0 || d.data[len(d.data)-1] == '\n' || sound[len(d.data)] == '\n')
+		whole := bytes.HasPrefix(sound, d.data) &&
+			(len(d.data) == 0 || d.data[len(d.data)-1] == '\n' || sound[len(d.data)] == '\n')
 		if !whole && h.Skipped == 0 {
 			wrong = append(wrong, "the history does not say that a line is damaged")
 		}
 	case name == "record.json" || name == "quarantine.json" || slices.Contains(resident, name):
-		if !slices.ContainsFunc(st.Problems, func(p api.Problem) bool { return p.Code == "damaged_state" && strings.Contains(p.Message, name) }) {
+		if !slices.ContainsFunc(st.Problems, func(p api.Problem) bool {
+			return p.Code == "damaged_state" && strings.Contains(p.Message, name)
+		}) {
 			wrong = append(wrong, fmt.Sprintf("status does not say that %s is damaged: %+v", name, st.Problems))
 		}
 	}

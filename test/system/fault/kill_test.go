@@ -58,7 +58,8 @@ func TestKilledTenTimesASecond(t *testing.T) {
 		t.Errorf("what is in force is %s %v, was %s", after, after.Wrong, before)
 	}
 	var diff string
-	if !within(patience, func() bool { diff = cmp.Diff(left, s.leftovers(t)); return diff == "" }) { // the kernel frees maps a little later
+	// the kernel frees maps a little later
+	if !within(patience, func() bool { diff = cmp.Diff(left, s.leftovers(t)); return diff == "" }) {
 		t.Errorf("left behind (-before +after):\n%s", diff)
 	}
 	s.start(t, nil)

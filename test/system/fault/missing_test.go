@@ -41,13 +41,18 @@ func without(capability string) []string {
 }
 
 var lacks = []lack{
-	{"bpffs is something else", privately("mount -t tmpfs none /sys/fs/bpf"), false, []string{"/sys/fs/bpf", "BPF file system"}, []string{"mount -t bpf -o mode=0700 bpf /sys/fs/bpf"}, ""},
-	{"bpffs is not mounted", privately("umount /sys/fs/bpf"), false, []string{"/sys/fs/bpf", "BPF file system"}, []string{"mount -t bpf -o mode=0700 bpf /sys/fs/bpf"}, ""},
-	{"bpffs is read-only", privately("mount --bind /sys/fs/bpf /sys/fs/bpf && mount -o remount,bind,ro /sys/fs/bpf"), false,
+	{"bpffs is something else", privately("mount -t tmpfs none /sys/fs/bpf"), false,
+		[]string{"/sys/fs/bpf", "BPF file system"}, []string{"mount -t bpf -o mode=0700 bpf /sys/fs/bpf"}, ""},
+	{"bpffs is not mounted", privately("umount /sys/fs/bpf"), false, []string{"/sys/fs/bpf", "BPF file system"},
+		[]string{"mount -t bpf -o mode=0700 bpf /sys/fs/bpf"}, ""},
+	{"bpffs is read-only", privately("mount --bind /sys/fs/bpf /sys/fs/bpf && mount -o remount,bind,ro /sys/fs/bpf"),
+		false,
 		[]string{"/sys/fs/bpf", "read-only"}, []string{"spillway doctor"}, "mount -o remount,rw /sys/fs/bpf"},
-	{"no type information", privately("mount -t tmpfs none /sys/kernel/btf"), false, []string{"/sys/kernel/btf/vmlinux"}, []string{"CONFIG_DEBUG_INFO_BTF"}, ""},
+	{"no type information", privately("mount -t tmpfs none /sys/kernel/btf"), false, []string{"/sys/kernel/btf/vmlinux"},
+		[]string{"CONFIG_DEBUG_INFO_BTF"}, ""},
 	{"no CAP_BPF", without("CAP_BPF"), true, []string{"missing CAP_BPF"}, []string{"CAP_BPF", "root"}, ""},
-	{"no CAP_NET_ADMIN", without("CAP_NET_ADMIN"), true, []string{"missing CAP_NET_ADMIN"}, []string{"CAP_NET_ADMIN", "root"}, ""},
+	{"no CAP_NET_ADMIN", without("CAP_NET_ADMIN"), true, []string{"missing CAP_NET_ADMIN"},
+		[]string{"CAP_NET_ADMIN", "root"}, ""},
 	{"no CAP_PERFMON", without("CAP_PERFMON"), true, []string{"missing CAP_PERFMON"}, []string{"CAP_PERFMON", "root"}, ""},
 }
 
@@ -116,7 +121,8 @@ func (s *site) saysUnprotected(l lack) (wrong []string) {
 		wrong = append(wrong, "somebody is sent after MEMLOCK")
 	}
 	// Of what is attached and cannot be read, nobody knows whether it protects.
-	if out, code := s.CLI("status"); code != 4 || !strings.HasPrefix(out, "NOT PROTECTED") && !strings.HasPrefix(out, "UNKNOWN") {
+	if out, code := s.CLI("status"); code != 4 || !strings.HasPrefix(out, "NOT PROTECTED") &&
+		!strings.HasPrefix(out, "UNKNOWN") {
 		wrong = append(wrong, fmt.Sprintf("spillway status: exit %d: %s", code, out))
 	}
 	return wrong
@@ -127,7 +133,8 @@ func (s *site) saysUnprotected(l lack) (wrong []string) {
 func TestLockedDownKernel(t *testing.T) {
 	s := newSite(t)
 	in := listen(t, s, inject.BPF)
-	l := lack{"every bpf() refused", nil, false, []string{"permission denied", "lockdown"}, []string{"root", "CAP_BPF"}, ""}
+	l := lack{"every bpf() refused", nil, false, []string{"permission denied", "lockdown"},
+		[]string{"root", "CAP_BPF"}, ""}
 	for _, pinned := range []bool{false, true} {
 		if pinned {
 			s.protect(t, in)

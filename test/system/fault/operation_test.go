@@ -61,7 +61,8 @@ var changes = []operation{
 			return s.command("apply", s.other(s.glance(t).Stable.Digest), "--yes", "--accept", "fault")
 		},
 		changed: func(_ *site, before, after picture) bool {
-			return after.Stable.Digest != before.Stable.Digest && after.Stable.Number > before.Stable.Number && after.Previous == before.Stable
+			return after.Stable.Digest != before.Stable.Digest && after.Stable.Number > before.Stable.Number &&
+				after.Previous == before.Stable
 		},
 	},
 	{
@@ -81,7 +82,8 @@ var changes = []operation{
 		},
 		run: func(_ *testing.T, s *site, _ *inject.Listener) int { return s.command("confirm") },
 		changed: func(_ *site, before, after picture) bool {
-			return after.Control.Stable == before.Control.Candidate && after.Stable.Number > before.Stable.Number && after.Previous == before.Stable
+			return after.Control.Stable == before.Control.Candidate && after.Stable.Number > before.Stable.Number &&
+				after.Previous == before.Stable
 		},
 	},
 	{
@@ -89,7 +91,8 @@ var changes = []operation{
 		prepare: func(_ *testing.T, s *site, _ *inject.Listener) { s.writeHost(1 - s.host) },
 		run:     func(_ *testing.T, s *site, _ *inject.Listener) int { return s.command("reload") },
 		changed: func(_ *site, before, after picture) bool {
-			return after.Stable.Digest == before.Stable.Digest && after.Stable.Number > before.Stable.Number && after.Host > before.Host
+			return after.Stable.Digest == before.Stable.Digest && after.Stable.Number > before.Stable.Number &&
+				after.Host > before.Host
 		},
 	},
 	{
@@ -176,7 +179,8 @@ func (s *site) below(in *inject.Listener, args ...string) int {
 
 // judge says what is wrong with what the kernel holds after an operation that reported code.
 func (o operation) judge(s *site, before, after picture, code int) (wrong []string) {
-	same := before.Control == after.Control && before.Stable == after.Stable && before.Candidate == after.Candidate && before.Previous == after.Previous &&
+	same := before.Control == after.Control && before.Stable == after.Stable && before.Candidate == after.Candidate &&
+		before.Previous == after.Previous &&
 		before.Host == after.Host && before.Bypass == after.Bypass
 	changed := o.changed != nil && o.changed(s, before, after)
 	switch {

@@ -37,7 +37,8 @@ const (
 )
 
 // lost is what an agent says of a change that waited, and that it will not carry out.
-var lost = []string{"what waits would be lost", "it waited, and is lost", "was not put into force", "it cannot wait", "what waited for the agent before cannot be read"}
+var lost = []string{"what waits would be lost", "it waited, and is lost", "was not put into force", "it cannot wait",
+	"what waited for the agent before cannot be read"}
 
 // queueSite is a site whose generations are compiled from several bundles.
 type queueSite struct {
@@ -98,7 +99,8 @@ type queued struct {
 
 // ran reports whether what waited was carried out: it is in force, and what was in force before can be gone back to.
 func (o queued) ran(q *queueSite, before, after picture) bool {
-	if next := q.has(after.Stable, "next"); o.about == "next" && (next == nil || q.sets[before.Stable.Digest].With(next).Digest != after.Stable.Digest) {
+	if next := q.has(after.Stable, "next"); o.about == "next" &&
+		(next == nil || q.sets[before.Stable.Digest].With(next).Digest != after.Stable.Digest) {
 		return false
 	}
 	return o.carried(q, before, after) && after.Stable.Number > before.Stable.Number && after.Previous == before.Stable
@@ -110,13 +112,16 @@ func nextCame(q *queueSite, before, after picture) bool {
 
 // confirmed reports whether the candidate became stable, and nothing else happened.
 func confirmed(before, after picture) bool {
-	return after.Control.Stable == before.Control.Candidate && after.Stable == before.Candidate && after.Previous == before.Stable
+	return after.Control.Stable == before.Control.Candidate && after.Stable == before.Candidate &&
+		after.Previous == before.Stable
 }
 
 // passedBy reports whether what is asked for is in force, and the candidate was built again on it: two slots at once.
 func (o queued) passedBy(q *queueSite, before, after picture) bool {
-	return o.ran(q, before, after) && after.Control.Canary == before.Control.Canary && after.Candidate.Number > after.Stable.Number &&
-		q.has(after.Candidate, "trial") != nil && after.Candidate.Digest == q.sets[after.Stable.Digest].With(q.has(after.Candidate, "trial")).Digest
+	return o.ran(q, before, after) && after.Control.Canary == before.Control.Canary &&
+		after.Candidate.Number > after.Stable.Number &&
+		q.has(after.Candidate, "trial") != nil &&
+		after.Candidate.Digest == q.sets[after.Stable.Digest].With(q.has(after.Candidate, "trial")).Digest
 }
 
 func (q *queueSite) operations() []queued {
@@ -211,8 +216,8 @@ func (q *queueSite) waiting() (names []string, ids []string, candidate bool, err
 	return names, ids, st.Confirm != nil, nil
 }
 
-// settles waits until what may run has run: what waits for a candidate may go on waiting, unless it is fast. It asks what
-// makes no call to the kernel, so that faults meet the operation.
+// settles waits until what may run has run: what waits for a candidate may go on waiting, unless it is fast. It asks
+// what makes no call to the kernel, so that faults meet the operation.
 func (q *queueSite) settles(name string, fast bool) bool {
 	return within(patience/2, func() bool {
 		if q.Ended() {
@@ -227,7 +232,8 @@ func (q *queueSite) settles(name string, fast bool) bool {
 			return false
 		}
 		for _, ro := range all.Rollouts {
-			if ro.State == api.RolloutBuilding || ro.State == api.RolloutQueued && (fast && ro.Name == name || all.Waiting() == nil) {
+			if ro.State == api.RolloutBuilding || ro.State == api.RolloutQueued &&
+				(fast && ro.Name == name || all.Waiting() == nil) {
 				return false
 			}
 		}
@@ -302,10 +308,12 @@ func (q *queueSite) point(t *testing.T, o queued, in *inject.Listener, at int, f
 
 // judgeAfter says what is wrong after the next start: what is in force is kept, or what waited came on top of it; the
 // candidate goes on, or is held, and that is told; what was accepted came, waits, or is told as lost.
-func (o queued) judgeAfter(q *queueSite, before, found, next picture, told string, accepted, failed bool) (wrong []string) {
+func (o queued) judgeAfter(q *queueSite, before, found, next picture, told string, accepted,
+	failed bool) (wrong []string) {
 	wrong = append(q.healthy(), next.Wrong...)
 	came := o.ran(q, found, next)
-	if !came && (next.Stable != found.Stable || next.Previous != found.Previous) || next.Host != found.Host || next.Bypass || !next.Attached {
+	if !came && (next.Stable != found.Stable || next.Previous != found.Previous) || next.Host != found.Host ||
+		next.Bypass || !next.Attached {
 		wrong = append(wrong, fmt.Sprintf("the next start did not keep what it found: found %s, then %s", found, next))
 	}
 	names, _, candidate, err := q.waiting()
@@ -320,11 +328,14 @@ func (o queued) judgeAfter(q *queueSite, before, found, next picture, told strin
 	}
 	waits := slices.Contains(names, o.about)
 	is := came || o.carried(q, before, next)
-	if isLost := slices.ContainsFunc(lost, func(l string) bool { return strings.Contains(told, l) }); accepted && !is && !waits && !isLost {
-		wrong = append(wrong, fmt.Sprintf("what waited did not come, waits no more, and nobody was told: %s, queue %v", next, names))
+	if isLost := slices.ContainsFunc(lost, func(l string) bool { return strings.Contains(told, l) }); accepted &&
+		!is && !waits && !isLost {
+		wrong = append(wrong,
+			fmt.Sprintf("what waited did not come, waits no more, and nobody was told: %s, queue %v", next, names))
 	}
 	if waits && (is || !candidate || o.fast) {
-		wrong = append(wrong, fmt.Sprintf("it waits and need not: in force %t, a candidate %t, queue %v", is, candidate, names))
+		wrong = append(wrong,
+			fmt.Sprintf("it waits and need not: in force %t, a candidate %t, queue %v", is, candidate, names))
 	}
 	if failed && !accepted && (waits || is) {
 		wrong = append(wrong, fmt.Sprintf("it reported failure, and waits %t, is in force %t", waits, is))

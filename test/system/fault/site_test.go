@@ -49,7 +49,8 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	t.Parallel()
-	s := &site{Edge: world.NewEdge(t), bundles: map[config.Digest]string{}, parsed: map[config.Digest]*config.Bundle{}, forgot: map[uint32]bool{}}
+	s := &site{Edge: world.NewEdge(t), bundles: map[config.Digest]string{}, parsed: map[config.Digest]*config.Bundle{},
+		forgot: map[uint32]bool{}}
 	s.limits, s.sizes = sizes()
 	for i := range s.hosts {
 		s.writeHost(i)
@@ -87,7 +88,8 @@ func (s *site) protect(t *testing.T, in *inject.Listener) {
 	// On disk: what status says is in memory, and reaches the disk a moment later.
 	world.Eventually(t, "the bundle is last-known-good", func() bool {
 		data, err := os.ReadFile(filepath.Join(s.State(), "record.json"))
-		return err == nil && strings.Contains(string(data), "last_known_good") && !strings.Contains(string(data), "bake_until")
+		return err == nil && strings.Contains(string(data), "last_known_good") &&
+			!strings.Contains(string(data), "bake_until")
 	})
 	s.tr.Count()
 }
@@ -134,8 +136,8 @@ func (s *site) verify() (*api.Verification, error) {
 	return v, s.asked(err)
 }
 
-// healthy says what is wrong with a plainly running agent: it must protect, and the kernel must hold what it should.
-// Of a generation whose moment of compilation the disk refused, the agent may say that it cannot compare it; this test's
+// healthy says what is wrong with a plainly running agent: it must protect, and the kernel must hold what it should. Of
+// a generation whose moment of compilation the disk refused, the agent may say that it cannot compare it; this test's
 // own comparison then stands alone.
 func (s *site) healthy() (wrong []string) {
 	st, err := s.status()
@@ -191,7 +193,8 @@ type picture struct {
 	Wrong     []string // rows that are not those of the bundle or the host file
 }
 
-// look reads the pins, every row. A site without pins, or with pins of a start that did not finish, is the zero picture.
+// look reads the pins, every row. A site without pins, or with pins of a start that did not finish, is the zero
+// picture.
 func (s *site) look(t *testing.T) picture {
 	t.Helper()
 	return s.read(t, true)
@@ -242,7 +245,8 @@ func (s *site) read(t *testing.T, rows bool) picture {
 }
 
 // compare compares every row of the host file and of the generations that count with what this test compiles itself.
-func (s *site) compare(t *testing.T, d *loader.Dataplane, info *loader.HostInfo, all []loader.GenerationInfo, p *picture) {
+func (s *site) compare(t *testing.T, d *loader.Dataplane, info *loader.HostInfo,
+	all []loader.GenerationInfo, p *picture) {
 	t.Helper()
 	var best []loader.Drift
 	var image *loader.HostImage
@@ -285,6 +289,8 @@ func (p *picture) note(what string, drift []loader.Drift) {
 }
 
 func (p picture) String() string {
-	return fmt.Sprintf("{stable %d %s, candidate %d %s, previous %d %s, host %d, %+v, bypass %t, attached %t}", p.Stable.Number, p.Stable.Digest.Short(),
-		p.Candidate.Number, p.Candidate.Digest.Short(), p.Previous.Number, p.Previous.Digest.Short(), p.Host, p.Control, p.Bypass, p.Attached)
+	return fmt.Sprintf("{stable %d %s, candidate %d %s, previous %d %s, host %d, %+v, bypass %t, attached %t}",
+		p.Stable.Number, p.Stable.Digest.Short(),
+		p.Candidate.Number, p.Candidate.Digest.Short(), p.Previous.Number, p.Previous.Digest.Short(), p.Host, p.Control,
+		p.Bypass, p.Attached)
 }

@@ -42,8 +42,8 @@ func (s *site) banned(t *testing.T) map[netip.Prefix]bool {
 	return out
 }
 
-// A18: beside a stopped agent every command of the shipped program ends within seconds and names the process; what it asked
-// for is cancelled, and the agent does none of it when it goes on. What must work without an agent does, once.
+// A18: beside a stopped agent every command of the shipped program ends within seconds and names the process; what it
+// asked for is cancelled, and the agent does none of it when it goes on. What must work without an agent does, once.
 func TestA18StoppedAgent(t *testing.T) {
 	s := newSite(t)
 	s.protect(t, nil)
@@ -54,8 +54,10 @@ func TestA18StoppedAgent(t *testing.T) {
 	goOn := s.stop(t)
 	begun := time.Now()
 	var wg sync.WaitGroup
-	for _, args := range [][]string{{"apply", s.other(first.Stable.Digest), "--yes"}, {"apply", s.other(first.Stable.Digest), "--yes", "--confirm", "1m"}, {"plan", s.other(config.Digest{})},
-		{"confirm"}, {"reload", "--yes"}, {"ban", "203.0.113.10"}, {"status"}, {"verify"}, {"history"}, {"bans"}, {"events"}} {
+	for _, args := range [][]string{{"apply", s.other(first.Stable.Digest), "--yes"},
+		{"apply", s.other(first.Stable.Digest), "--yes", "--confirm", "1m"}, {"plan", s.other(config.Digest{})},
+		{"confirm"}, {"reload", "--yes"}, {"ban", "203.0.113.10"}, {"status"}, {"verify"}, {"history"},
+		{"bans"}, {"events"}} {
 		wg.Go(func() {
 			out, code := s.CLI(args...)
 			if took := time.Since(begun); took > 30*time.Second { // 5 s, and what a busy machine adds

@@ -110,7 +110,8 @@ func listen(t *testing.T, s *site, kind inject.Kind) *inject.Listener {
 		}
 	})
 	if out, err := exec.Command(in.Wrapper()[0], append(in.Wrapper()[1:], "true")...).CombinedOutput(); err != nil {
-		leaveOut(t, fmt.Sprintf("system calls cannot be failed here (seccomp user notification, Linux 5.19): %v: %s", err, out))
+		leaveOut(t,
+			fmt.Sprintf("system calls cannot be failed here (seccomp user notification, Linux 5.19): %v: %s", err, out))
 	}
 	return in
 }

@@ -129,7 +129,8 @@ func open(folder, busybox string) (image, error) {
 }
 
 // guestModules are what Debian's cloud kernels do not have built in, each after those that it needs.
-var guestModules = []string{"drivers/net/veth", "drivers/net/tun", "lib/libcrc32c", "net/ipv4/netfilter/nf_defrag_ipv4", "net/ipv6/netfilter/nf_defrag_ipv6",
+var guestModules = []string{"drivers/net/veth", "drivers/net/tun", "lib/libcrc32c", "net/ipv4/netfilter/nf_defrag_ipv4",
+	"net/ipv6/netfilter/nf_defrag_ipv6",
 	"net/netfilter/nf_conntrack", "net/netfilter/nfnetlink", "net/netfilter/nf_tables", "net/netfilter/nft_ct"}
 
 // expand copies a module, uncompressed: the guest's busybox cannot load a compressed one.

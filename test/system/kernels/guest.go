@@ -60,7 +60,8 @@ func boot(ctx context.Context, img image, initramfs string) (report, error) {
 		"-accel", "tcg,thread=single", "-cpu", "max", "-m", "1024", "-smp", "2", "-nodefaults", "-nographic",
 		"-serial", "stdio", "-no-reboot", "-kernel", img.vmlinuz, "-initrd", initramfs,
 		"-append", "console=ttyS0 panic=-1 quiet rdinit=/init mitigations=off nokaslr")
-	// A test that dies by its time-out, which no deferred function sees, takes its guest along. The kernel watches the thread.
+	// A test that dies by its time-out, which no deferred function sees, takes its guest along. The kernel watches the
+	// thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

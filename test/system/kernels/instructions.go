@@ -108,8 +108,9 @@ func releaseOf(all []count, series string) string {
 	return ""
 }
 
-// compareCounts returns how the counts of one kernel differ from those that are written down for it. The verifier's work
-// does not depend on the machine, so nothing may differ. Bytes of machine code depend on the processor and are only told.
+// compareCounts returns how the counts of one kernel differ from those that are written down for it. The verifier's
+// work does not depend on the machine, so nothing may differ. Bytes of machine code depend on the processor and are
+// only told.
 func compareCounts(want, got []count) (faults []string) {
 	find := func(in []count, c count) int {
 		return slices.IndexFunc(in, func(o count) bool { return o.series == c.series && o.program == c.program })

@@ -37,7 +37,8 @@ func checkInstructions(t *testing.T, series, release string, log []string) {
 		return // another kernel counts otherwise; the table says so
 	}
 	if faults := compareCounts(want, got); len(faults) > 0 {
-		t.Errorf("instruction counts:\n%s\nwrite them down with: go test ./test/system/kernels -update", strings.Join(faults, "\n"))
+		t.Errorf("instruction counts:\n%s\nwrite them down with: go test ./test/system/kernels -update",
+			strings.Join(faults, "\n"))
 	}
 }
 

@@ -41,7 +41,8 @@ type table struct {
 func (t *table) add(kernel, suite, verdict, seconds, note string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.lines = append(t.lines, strings.TrimRight(fmt.Sprintf("%-26s %-31s %-9s %5s  %s", kernel, suite, verdict, seconds, note), " "))
+	t.lines = append(t.lines,
+		strings.TrimRight(fmt.Sprintf("%-26s %-31s %-9s %5s  %s", kernel, suite, verdict, seconds, note), " "))
 }
 
 func (t *table) String() string {
@@ -71,7 +72,8 @@ func TestKernels(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("left out: the guests are amd64, and emulating another architecture takes many minutes")
 	}
-	for tool, pkg := range map[string]string{"qemu-system-x86_64": "qemu-system-x86", "apt-get": "apt", "apt-cache": "apt", "dpkg-deb": "dpkg"} {
+	for tool, pkg := range map[string]string{"qemu-system-x86_64": "qemu-system-x86", "apt-get": "apt",
+		"apt-cache": "apt", "dpkg-deb": "dpkg"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			leaveOut(t, "%s is missing: apt-get install --no-install-recommends %s", tool, pkg)
 		}
@@ -120,12 +122,14 @@ func (b *bench) build(t *testing.T) {
 	t.Helper()
 	for _, s := range b.suites {
 		binary := filepath.Join(b.built, binaryOf(s))
-		cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./"+s.name)
+		cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-trimpath", "-ldflags", "-s -w",
+			"-o", binary, "./"+s.name)
 		cmd.Dir, cmd.Env = moduleRoot, append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", s.name, err, out)
 		}
-		list := exec.CommandContext(t.Context(), binary, "-test.list", ".", "-test.run", "none") // a run of all checks what it ran
+		// a run of all checks what it ran
+		list := exec.CommandContext(t.Context(), binary, "-test.list", ".", "-test.run", "none")
 		list.Dir = filepath.Join(moduleRoot, s.name)
 		out, err := list.Output()
 		if err != nil {
@@ -222,7 +226,8 @@ func (b *bench) runHost(t *testing.T) {
 		cmd.Dir, cmd.Env = filepath.Join(moduleRoot, s.name), append(os.Environ(), s.env...)
 		begin := time.Now()
 		out, err := cmd.CombinedOutput()
-		done := result{ran: true, code: "0", seconds: fmt.Sprintf("%.0f", time.Since(begin).Seconds()), log: strings.Split(string(out), "\n")}
+		done := result{ran: true, code: "0", seconds: fmt.Sprintf("%.0f", time.Since(begin).Seconds()),
+			log: strings.Split(string(out), "\n")}
 		if err != nil {
 			done.code = err.Error()
 			t.Errorf("%s: %s: %v\n%s", release, s.name, err, out)

@@ -22,10 +22,11 @@ type suite struct {
 	lockdown bool
 }
 
-// suites is the one place that says what every kernel must pass: where kernels differ in pins, links, frozen maps, what an
-// outer map drops when, what goes with the last reference, which socket can confirm what, and what the clock says. Each
-// load of the programs takes ten seconds of an emulated processor. What is left out: test/system/e2e, test/system/fault and
-// test/system/attack need nginx, nmap or masscan, and test/system/swap a full rate; they run on the host's kernel.
+// suites is the one place that says what every kernel must pass: where kernels differ in pins, links, frozen maps, what
+// an outer map drops when, what goes with the last reference, which socket can confirm what, and what the clock says.
+// Each load of the programs takes ten seconds of an emulated processor. What is left out: test/system/e2e,
+// test/system/fault and test/system/attack need nginx, nmap or masscan, and test/system/swap a full rate; they run on
+// the host's kernel.
 var suites = []suite{
 	{name: instructionSuite},
 	{
@@ -42,11 +43,13 @@ var suites = []suite{
 		name:  "test/dataplane/progrun",
 		tests: []string{"EstablishedSocketConfirms", "RequestSocketConfirms", "ConntrackConfirms/IPv4"},
 		more: []string{
-			"MultipathSocketConfirms/IPv6", "FastOpenSocketConfirms/IPv6", "ForgedPayloadOnALiveConnection/IPv4", "DataInASYN/IPv4",
+			"MultipathSocketConfirms/IPv6", "FastOpenSocketConfirms/IPv6",
+			"ForgedPayloadOnALiveConnection/IPv4", "DataInASYN/IPv4",
 			"ResetOfRequestSocket",
 		},
 	},
-	{name: "test/dataplane/oracle", env: []string{"SPILLWAY_ROUND=0", "SPILLWAY_SEED=20261121"}, data: "testdata", isLong: true},
+	{name: "test/dataplane/oracle", env: []string{"SPILLWAY_ROUND=0", "SPILLWAY_SEED=20261121"},
+		data: "testdata", isLong: true},
 	{
 		name: "test/dataplane/ja4", env: []string{"SPILLWAY_HELLOS=1000"},
 		tests: []string{"TheKernelIsTheJudge"}, more: []string{"KernelAndReferenceAgree", "FakesBlockNobody"},

@@ -117,7 +117,8 @@ func retransmissions(t *testing.T, c *net.TCPConn) uint32 {
 	world.Must(t, err)
 	var info *unix.TCPInfo
 	var inner error
-	world.Must(t, raw.Control(func(fd uintptr) { info, inner = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }))
+	world.Must(t,
+		raw.Control(func(fd uintptr) { info, inner = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }))
 	world.Must(t, inner)
 	return info.Total_retrans
 }

@@ -16,28 +16,32 @@ import (
 	"github.com/spillway/spillway/test/support/world"
 )
 
-// lose has every packet of at least so many bytes get lost between the dataplane and the sockets, until found is called.
+// lose has every packet of at least so many bytes get lost between the dataplane and the sockets, until found is
+// called.
 func (s *site) lose(least int32) (found func()) {
 	s.t.Helper()
 	const ok, shot = 0, 2 // TC_ACT_OK, TC_ACT_SHOT
 	var program *ebpf.Program
-	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: s.EdgeIndex, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
+	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: s.EdgeIndex, Handle: netlink.MakeHandle(0xffff, 0),
+		Parent: netlink.HANDLE_CLSACT}}
 	world.Must(s.t, s.Edge.Do(func() (err error) {
-		program, err = ebpf.NewProgram(&ebpf.ProgramSpec{Name: "lose", Type: ebpf.SchedCLS, License: "Apache-2.0", Instructions: asm.Instructions{
-			asm.LoadMem(asm.R1, asm.R1, 0, asm.Word), // the length
-			asm.Mov.Imm(asm.R0, shot),
-			asm.JGE.Imm(asm.R1, least, "lost"),
-			asm.Mov.Imm(asm.R0, ok),
-			asm.Return().WithSymbol("lost"),
-		}})
+		program, err = ebpf.NewProgram(
+			&ebpf.ProgramSpec{Name: "lose", Type: ebpf.SchedCLS, License: "Apache-2.0", Instructions: asm.Instructions{
+				asm.LoadMem(asm.R1, asm.R1, 0, asm.Word), // the length
+				asm.Mov.Imm(asm.R0, shot),
+				asm.JGE.Imm(asm.R1, least, "lost"),
+				asm.Mov.Imm(asm.R0, ok),
+				asm.Return().WithSymbol("lost"),
+			}})
 		if err != nil {
 			return err
 		}
 		if err := netlink.QdiscAdd(qdisc); err != nil {
 			return err
 		}
-		return netlink.FilterAdd(&netlink.BpfFilter{Fd: program.FD(), Name: "lose", DirectAction: true, FilterAttrs: netlink.FilterAttrs{
-			LinkIndex: s.EdgeIndex, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1, Protocol: unix.ETH_P_ALL, Priority: 1}})
+		return netlink.FilterAdd(
+			&netlink.BpfFilter{Fd: program.FD(), Name: "lose", DirectAction: true, FilterAttrs: netlink.FilterAttrs{
+				LinkIndex: s.EdgeIndex, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1, Protocol: unix.ETH_P_ALL, Priority: 1}})
 	}))
 	return func() {
 		s.t.Helper()

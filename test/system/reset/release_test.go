@@ -19,9 +19,9 @@ import (
 	"github.com/spillway/spillway/test/support/world"
 )
 
-// released is how long the server may know of a blocked connection that its client has closed: its FIN frees the socket at
-// once, or what the client sends again does, which takes as long as the round trip of a busy machine makes it. Silent ones
-// are closed after fifteen seconds, but nobody does that here.
+// released is how long the server may know of a blocked connection that its client has closed: its FIN frees the socket
+// at once, or what the client sends again does, which takes as long as the round trip of a busy machine makes it.
+// Silent ones are closed after fifteen seconds, but nobody does that here.
 const released = 10 * time.Second
 
 // dropping is denyHello, with the verdict drop.
@@ -104,8 +104,8 @@ func (s *site) fins() uint64 {
 	return n
 }
 
-// Five hundred blocked bots close their connections to nginx, and as many to a Go server: all sockets are gone. A visitor is
-// served in their midst.
+// Five hundred blocked bots close their connections to nginx, and as many to a Go server: all sockets are gone. A
+// visitor is served in their midst.
 func TestFINOfABlockedConnectionReleasesTheSocket(t *testing.T) {
 	s := newSite(t)
 	s.serveGo(8443)
@@ -138,7 +138,8 @@ func TestFINOfABlockedConnectionReleasesTheSocket(t *testing.T) {
 	}
 }
 
-// Where a mistake can still heal, or nobody is blocked, the FIN does nothing: in observe mode it reaches the server as it is.
+// Where a mistake can still heal, or nobody is blocked, the FIN does nothing: in observe mode it reaches the server as
+// it is.
 func TestFINReleasesNothing(t *testing.T) {
 	s := newSite(t)
 	f, sends := families[0], hello(t, tls.X25519)
@@ -227,7 +228,8 @@ func (s *site) candidate(b *config.Bundle) {
 // serveGo has a Go server take connections and wait for what they say.
 func (s *site) serveGo(port uint16) {
 	s.t.Helper()
-	s.Host.Services = append(s.Host.Services, config.Service{Name: "go", Addresses: []config.Address{{}}, Port: port, Kind: config.KindTLS, Local: true})
+	s.Host.Services = append(s.Host.Services,
+		config.Service{Name: "go", Addresses: []config.Address{{}}, Port: port, Kind: config.KindTLS, Local: true})
 	var l net.Listener
 	world.Must(s.t, s.Edge.Do(func() (err error) {
 		l, err = net.Listen("tcp", fmt.Sprintf(":%d", port))

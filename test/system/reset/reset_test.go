@@ -93,7 +93,8 @@ func (s *site) wantForgotten(client netip.AddrPort, since time.Time) {
 			return
 		}
 		if time.Since(since) > forgotten {
-			s.t.Fatalf("%v after the first payload the server still has sockets for %s, in the states %v", time.Since(since), client, states)
+			s.t.Fatalf("%v after the first payload the server still has sockets for %s, in the states %v",
+				time.Since(since), client, states)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -15,8 +15,8 @@ import (
 	"github.com/spillway/spillway/test/support/world"
 )
 
-// Blocked bots that say nothing more are closed by the agent, fifteen seconds after their last word, with the rights of its
-// unit; a visitor who is as silent, and the next user of a bot's port, are not.
+// Blocked bots that say nothing more are closed by the agent, fifteen seconds after their last word, with the rights of
+// its unit; a visitor who is as silent, and the next user of a bot's port, are not.
 func TestSilentBlockedConnectionsAreClosed(t *testing.T) {
 	e := world.NewEdge(t)
 	e.WriteHost("enforce", "guards: {bake: 1s}")

@@ -80,8 +80,8 @@ func (s *site) write(name string, text []byte) {
 	world.Must(s.t, os.WriteFile(filepath.Join(s.folder, name), text, 0o600))
 }
 
-// receive gives an interface a program that passes everything. What a program at one end of a veth sends back reaches the
-// other end only where that end has a program, too.
+// receive gives an interface a program that passes everything. What a program at one end of a veth sends back reaches
+// the other end only where that end has a program, too.
 func receive(name string) error {
 	pass, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "pass", Type: ebpf.XDP, License: "Apache-2.0",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}})
@@ -96,7 +96,8 @@ func receive(name string) error {
 	return netlink.LinkSetXdpFd(end, pass.FD())
 }
 
-// cookies sets net.ipv4.tcp_syncookies of the edge, which holds for IPv6 too: 0 never, 1 when the queue is full, 2 always.
+// cookies sets net.ipv4.tcp_syncookies of the edge, which holds for IPv6 too: 0 never, 1 when the queue is full, 2
+// always.
 func (s *site) cookies(value int) {
 	s.t.Helper()
 	world.Must(s.t, s.Edge.Do(func() error {
@@ -132,7 +133,8 @@ func (s *site) accepted() uint64 {
 	s.asked++
 	var active, accepts uint64
 	text := strings.Join(strings.Fields(string(body)), " ")
-	if _, err := fmt.Sscanf(text, "Active connections: %d server accepts handled requests %d", &active, &accepts); err != nil {
+	if _, err := fmt.Sscanf(text, "Active connections: %d server accepts handled requests %d", &active,
+		&accepts); err != nil {
 		s.t.Fatalf("nginx says %q: %v", text, err)
 	}
 	return accepts - s.asked

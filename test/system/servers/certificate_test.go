@@ -25,14 +25,16 @@ func (s *site) certificate() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	world.Must(s.t, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "www.example.com"},
-		DNSNames: []string{"www.example.com"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+		DNSNames: []string{"www.example.com"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(24 * time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	world.Must(s.t, err)
 	secret, err := x509.MarshalPKCS8PrivateKey(key)
 	world.Must(s.t, err)
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
-	for name, text := range map[string][]byte{"cert.pem": certificate, "key.pem": private, "both.pem": slices.Concat(certificate, private)} {
+	for name, text := range map[string][]byte{"cert.pem": certificate, "key.pem": private,
+		"both.pem": slices.Concat(certificate, private)} {
 		s.write(filepath.Join(s.folder, name), string(text))
 	}
 	pair, err := tls.X509KeyPair(certificate, private)

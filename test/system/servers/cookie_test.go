@@ -16,8 +16,8 @@ import (
 // backlog is small, so that a few SYNs fill the queue.
 const backlog = 4
 
-// With SYN cookies no socket remembers the SYN: a visitor is served and was read, a listed bot is blocked, whether the kernel
-// sends them always (2) or because the queue is full (1).
+// With SYN cookies no socket remembers the SYN: a visitor is served and was read, a listed bot is blocked, whether the
+// kernel sends them always (2) or because the queue is full (1).
 func TestCookies(t *testing.T) {
 	s := newSite(t, 1)
 	for _, p := range places {
@@ -64,8 +64,9 @@ func (s *site) sysctl(p place, name string, value int) {
 func (s *site) fill(p place, f family) {
 	s.t.Helper()
 	for i := range uint16(2 * backlog) {
-		frame := packet.Frame{Source: f.stranger(), Dest: f.edge, Body: packet.TCP{SourcePort: 2000 + i, DestPort: p.port(servers[0].port),
-			Seq: 1, Flags: packet.SYN, Window: 64240}}.Bytes()
+		frame := packet.Frame{Source: f.stranger(), Dest: f.edge,
+			Body: packet.TCP{SourcePort: 2000 + i, DestPort: p.port(servers[0].port),
+				Seq: 1, Flags: packet.SYN, Window: 64240}}.Bytes()
 		copy(frame, s.EdgeMAC)
 		copy(frame[6:], s.OutMAC)
 		world.Must(s.t, s.SendFrame(frame))

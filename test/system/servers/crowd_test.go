@@ -19,8 +19,8 @@ type half struct {
 	finish func() error
 }
 
-// A crowd of others, none of which goes on, hides no hello whose second half comes after them all: the listed ones are blocked, the
-// visitors served and read. The capacity is the default one.
+// A crowd of others, none of which goes on, hides no hello whose second half comes after them all: the listed ones are
+// blocked, the visitors served and read. The capacity is the default one.
 func (w *wire) crowded(t *testing.T, bot, visitor []byte) {
 	const cut = 100
 	var halves []half

@@ -24,8 +24,8 @@ func hello(t *testing.T, protocols ...string) []byte {
 	return clienthello.Records(goHello(t, protocols...))
 }
 
-// dnats are Go's server twice: the host file knows that the sockets of the first one are behind, and calls the second one's its
-// own, as one does who does not know of the rule.
+// dnats are Go's server twice: the host file knows that the sockets of the first one are behind, and calls the second
+// one's its own, as one does who does not know of the rule.
 var dnats = []server{{name: "Go, local: false", port: firstPort}, {name: "Go, local: true", port: firstPort + 1}}
 
 // Connection tracking vouches for connections whose sockets are in another network namespace.
@@ -105,13 +105,15 @@ func (s *site) forgedPairs(f family, v server) {
 	}
 }
 
-// A swap to rules that list the client and its address cuts no connection on its way, whether its flow is remembered or not.
+// A swap to rules that list the client and its address cuts no connection on its way, whether its flow is remembered or
+// not.
 func (s *site) swapCutsNobody(f family, v server) {
 	t, dnat := s.t, places[1]
 	s.publish(world.Bundle(nil, nil))
 	remembered, forgotten := s.open(f, dnat, v), s.open(f, dnat, v)
 	b := deny(t, hello(t, "http/1.1"))
-	b.Prefixes = []config.PrefixList{{List: "own", Rule: "bad", Entries: []netip.Prefix{netip.PrefixFrom(f.visitor, f.visitor.BitLen())}}}
+	b.Prefixes = []config.PrefixList{
+		{List: "own", Rule: "bad", Entries: []netip.Prefix{netip.PrefixFrom(f.visitor, f.visitor.BitLen())}}}
 	s.publish(b)
 	world.Must(t, s.flows.Delete(keyOf(local(forgotten), remote(forgotten))))
 	for range 3 {
@@ -132,7 +134,8 @@ func (s *site) open(f family, p place, v server) *tls.Conn {
 	raw, err := s.dial(f.visitor, f.edge, p.port(v.port))
 	world.Must(s.t, err)
 	s.t.Cleanup(func() { _ = raw.SetLinger(0); _ = raw.Close() })
-	c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}, ServerName: "www.example.com"})
+	c := tls.Client(raw,
+		&tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}, ServerName: "www.example.com"})
 	world.Must(s.t, talk(c))
 	return c
 }
@@ -158,7 +161,8 @@ func (f family) stranger() netip.Addr {
 // forge sends a SYN and a byte that fits it.
 func (s *site) forge(f family, from netip.Addr, sport, dport uint16) {
 	s.t.Helper()
-	for _, tcp := range []packet.TCP{{Seq: 1000, Flags: packet.SYN}, {Seq: 1001, Ack: 77, Flags: packet.ACK | packet.PSH, Payload: []byte{0x16}}} {
+	for _, tcp := range []packet.TCP{{Seq: 1000, Flags: packet.SYN},
+		{Seq: 1001, Ack: 77, Flags: packet.ACK | packet.PSH, Payload: []byte{0x16}}} {
 		tcp.SourcePort, tcp.DestPort, tcp.Window = sport, dport, 64240
 		frame := packet.Frame{Source: from, Dest: f.edge, Body: tcp}.Bytes()
 		copy(frame, s.EdgeMAC)

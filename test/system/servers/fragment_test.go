@@ -30,8 +30,8 @@ func (r *raw) fragments(tcp packet.TCP) {
 	}
 }
 
-// A hello in fragments is served, by default, without a JA4: each is told as a fragment, which a policy may score. One that drops
-// them has the hello come in one piece: then a listed one is blocked, and a visitor served and read.
+// A hello in fragments is served, by default, without a JA4: each is told as a fragment, which a policy may score. One
+// that drops them has the hello come in one piece: then a listed one is blocked, and a visitor served and read.
 func (w *wire) fragmented(t *testing.T, bot, visitor []byte) {
 	for _, is := range []config.Fragments{config.FragmentsPass, config.FragmentsDrop} {
 		b := deny(t, bot)

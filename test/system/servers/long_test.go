@@ -55,7 +55,8 @@ func extensionsOf(types []uint16) (all []byte) {
 func sized(message []byte, bytes int) []byte {
 	records := (bytes + 16388) / 16389
 	padding := bytes - 5*records - len(message) - 4
-	filled := more(message, nil, slices.Concat([]byte{0, 21}, binary.BigEndian.AppendUint16(nil, uint16(padding)), make([]byte, padding)))
+	filled := more(message, nil,
+		slices.Concat([]byte{0, 21}, binary.BigEndian.AppendUint16(nil, uint16(padding)), make([]byte, padding)))
 	var stream []byte
 	for part := range slices.Chunk(filled, 16384) {
 		stream = append(stream, record(22, 3, 1, part)...)
@@ -87,8 +88,8 @@ func overlong(message []byte) map[string][]byte {
 	}
 }
 
-// What exceeds a limit is served and told as hello_too_long; on a host that accepts the reason it is blocked, and others are
-// served all the same. Every server, local and behind DNAT.
+// What exceeds a limit is served and told as hello_too_long; on a host that accepts the reason it is blocked, and
+// others are served all the same. Every server, local and behind DNAT.
 func (s *site) overlong(t *testing.T) {
 	all := overlong(goHello(t, "http/1.1"))
 	ordinary := hello(t, "http/1.1")

@@ -14,9 +14,9 @@ import (
 	"github.com/spillway/spillway/test/support/world"
 )
 
-// A listener and a client that both speak Multipath TCP, which is Go's default: where the host file says `mptcp: strip` they go
-// on in plain TCP, and where it does not they do not. The hello of an ordinary client is read either way; only with strip
-// nothing can be hidden in the order of the data.
+// A listener and a client that both speak Multipath TCP, which is Go's default: where the host file says `mptcp: strip`
+// they go on in plain TCP, and where it does not they do not. The hello of an ordinary client is read either way; only
+// with strip nothing can be hidden in the order of the data.
 func TestMultipath(t *testing.T) {
 	s := newSite(t, 1)
 	pair, port := s.certificate(), servers[0].port

@@ -68,7 +68,8 @@ func answerIn(frame []byte) (to netip.AddrPort, a answer, ok bool) {
 		return to, a, false
 	}
 	at := int(tcp[12]>>4) * 4
-	a = answer{flags: tcp[13], seq: binary.BigEndian.Uint32(tcp[4:]), ack: binary.BigEndian.Uint32(tcp[8:]), data: append([]byte(nil), tcp[at:]...)}
+	a = answer{flags: tcp[13], seq: binary.BigEndian.Uint32(tcp[4:]), ack: binary.BigEndian.Uint32(tcp[8:]),
+		data: append([]byte(nil), tcp[at:]...)}
 	for o := tcp[packet.TCPLen:at]; len(o) >= 10; o = o[1:] { // timestamps are the only ones that begin so
 		if o[0] == packet.KindTimestamps && o[1] == 10 {
 			a.stamp = binary.BigEndian.Uint32(o[2:])
@@ -96,7 +97,8 @@ type raw struct {
 func (w *wire) dial(p place, v server, f family, stream []byte) (*raw, error) {
 	w.mu.Lock()
 	w.nextly++
-	r := &raw{w: w, from: netip.AddrPortFrom(f.stranger(), w.nextly), to: netip.AddrPortFrom(f.edge, p.port(v.port)), isn: 1 << 30, now: clock,
+	r := &raw{w: w, from: netip.AddrPortFrom(f.stranger(), w.nextly), to: netip.AddrPortFrom(f.edge, p.port(v.port)),
+		isn: 1 << 30, now: clock,
 		ear: make(chan answer, 64), stream: stream}
 	w.ears[r.from] = r.ear
 	w.mu.Unlock()
@@ -105,7 +107,8 @@ func (w *wire) dial(p place, v server, f family, stream []byte) (*raw, error) {
 
 func (r *raw) connect() error {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		r.send(packet.TCP{Seq: r.isn, Flags: packet.SYN, Options: packet.Options(packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(r.now, 0))})
+		r.send(packet.TCP{Seq: r.isn, Flags: packet.SYN,
+			Options: packet.Options(packet.MSS(1460), packet.SACKPermitted(), packet.Timestamps(r.now, 0))})
 		for a, ok := r.next(time.Second); ok; a, ok = r.next(time.Second) {
 			if a.flags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK && a.ack == r.isn+1 {
 				r.ack, r.stamp = a.seq+1, a.stamp

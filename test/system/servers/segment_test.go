@@ -16,8 +16,8 @@ import (
 	"github.com/spillway/spillway/test/support/packet"
 )
 
-// way is how a client sends its stream, with segments that only somebody makes who forges them. other is a stream of the same
-// length with another fingerprint: what a decoy holds.
+// way is how a client sends its stream, with segments that only somebody makes who forges them. other is a stream of
+// the same length with another fingerprint: what a decoy holds.
 type way func(r *raw, other []byte)
 
 // fakes are segments that Linux ignores.
@@ -37,7 +37,8 @@ func undecided(p place, name string) bool {
 }
 
 // orders are those of four segments.
-var orders = map[string][]int{"2431": {2, 4, 3, 1}, "4231": {4, 2, 3, 1}, "2413": {2, 4, 1, 3}, "backwards": {4, 3, 2, 1}}
+var orders = map[string][]int{"2431": {2, 4, 3, 1}, "4231": {4, 2, 3, 1}, "2413": {2, 4, 1, 3},
+	"backwards": {4, 3, 2, 1}}
 
 func ways() map[string]way {
 	all := map[string]way{
@@ -95,7 +96,8 @@ func ways() map[string]way {
 func equallyLong(t *testing.T) (bot, visitor []byte) {
 	t.Helper()
 	short := func(protocols ...string) []byte { // a segment holds it
-		return clienthello.Records(helloOf(t, &tls.Config{NextProtos: protocols, CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256}}))
+		return clienthello.Records(
+			helloOf(t, &tls.Config{NextProtos: protocols, CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256}}))
 	}
 	bot, visitor = short("h2", "http/1.1"), short("http/1.1", "h2")
 	if len(bot) != len(visitor) || ja4Of(bot) == ja4Of(visitor) {
@@ -104,8 +106,9 @@ func equallyLong(t *testing.T) (bot, visitor []byte) {
 	return bot, visitor
 }
 
-// Whatever segments come around the hello, in every order: a listed client is blocked, whatever it shows besides, and a visitor
-// is served and was read, though a listed hello comes before its own which the server ignores. All servers, all columns, live.
+// Whatever segments come around the hello, in every order: a listed client is blocked, whatever it shows besides, and a
+// visitor is served and was read, though a listed hello comes before its own which the server ignores. All servers, all
+// columns, live.
 func TestSegments(t *testing.T) {
 	s := newSite(t, len(servers))
 	s.serve(servers...)
@@ -138,8 +141,8 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// unsteadyMost is how many of some 700 cells may end in two ways: a server that closes a connection of its own accord, or a
-// machine too busy for its patience.
+// unsteadyMost is how many of some 700 cells may end in two ways: a server that closes a connection of its own accord,
+// or a machine too busy for its patience.
 const unsteadyMost = 3
 
 // errFree is a listed client that is not blocked: once is too often.

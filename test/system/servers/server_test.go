@@ -33,10 +33,12 @@ type server struct {
 var servers = []server{
 	{name: "Go", port: firstPort},
 	{name: "OpenSSL", port: firstPort + 1, run: func(folder string, port uint16) []string {
-		return []string{"openssl", "s_server", "-quiet", "-accept", fmt.Sprintf("*:%d", port), "-cert", folder + "/cert.pem", "-key", folder + "/key.pem"}
+		return []string{"openssl", "s_server", "-quiet", "-accept", fmt.Sprintf("*:%d", port), "-cert", folder + "/cert.pem",
+			"-key", folder + "/key.pem"}
 	}},
 	{name: "GnuTLS", port: firstPort + 2, run: func(folder string, port uint16) []string {
-		return []string{"gnutls-serv", "--quiet", "--echo", "--port", fmt.Sprint(port), "--x509certfile", folder + "/cert.pem", "--x509keyfile", folder + "/key.pem"}
+		return []string{"gnutls-serv", "--quiet", "--echo", "--port", fmt.Sprint(port), "--x509certfile",
+			folder + "/cert.pem", "--x509keyfile", folder + "/key.pem"}
 	}},
 	{name: "nginx", port: firstPort + 3, run: func(folder string, port uint16) []string {
 		return []string{"nginx", "-e", "stderr", "-p", folder, "-c", folder + "/nginx.conf"}

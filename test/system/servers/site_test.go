@@ -89,14 +89,17 @@ func newSite(t *testing.T, ports int) *site {
 	for i := range ports {
 		port := uint16(firstPort + i)
 		for _, p := range places {
-			s.Host.Services = append(s.Host.Services, config.Service{Name: fmt.Sprintf("s%d", p.port(port)), Addresses: []config.Address{{}},
-				Port: p.port(port), Kind: config.KindTLS, Local: !p.dnat})
+			s.Host.Services = append(s.Host.Services,
+				config.Service{Name: fmt.Sprintf("s%d", p.port(port)), Addresses: []config.Address{{}},
+					Port: p.port(port), Kind: config.KindTLS, Local: !p.dnat})
 		}
-		for table, to := range map[string]string{"ip": lab.BehindAddr4.String(), "ip6": "[" + lab.BehindAddr6.String() + "]"} {
+		for table, to := range map[string]string{"ip": lab.BehindAddr4.String(),
+			"ip6": "[" + lab.BehindAddr6.String() + "]"} {
 			rules += fmt.Sprintf("add rule %s nat pre tcp dport %d dnat to %s:%d\n", table, port+dnatStep, to, port)
 		}
 	}
-	// What connection tracking calls invalid is not forwarded: without the second chain the edge itself would answer it, by an RST.
+	// What connection tracking calls invalid is not forwarded: without the second chain the edge itself would answer it,
+	// by an RST.
 	const chain = "table %s nat { chain pre { type nat hook prerouting priority dstnat; }; " +
 		"chain in { type filter hook input priority 0; ct state invalid drop; }; }\n"
 	world.Must(t, s.Edge.Filter(fmt.Sprintf(chain, "ip")+fmt.Sprintf(chain, "ip6")+rules))

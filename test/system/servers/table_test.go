@@ -58,8 +58,9 @@ func oddHellos() map[string]*tls.Config {
 	}
 }
 
-// What a server serves was read, a listed client is not served, and a visitor is: every server, every trick, IPv4 and IPv6,
-// local and behind DNAT. The whole table is live, through the attached dataplane; what a server serves it is asked directly.
+// What a server serves was read, a listed client is not served, and a visitor is: every server, every trick, IPv4 and
+// IPv6, local and behind DNAT. The whole table is live, through the attached dataplane; what a server serves it is
+// asked directly.
 func TestServedMeansRead(t *testing.T) {
 	s := newSite(t, len(servers))
 	s.serve(servers...)

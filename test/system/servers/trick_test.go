@@ -15,7 +15,8 @@ import (
 	"github.com/spillway/spillway/test/support/clienthello"
 )
 
-// goHello is the handshake message that Go's client begins with, offering these protocols: every server of today answers it.
+// goHello is the handshake message that Go's client begins with, offering these protocols: every server of today
+// answers it.
 func goHello(t *testing.T, protocols ...string) []byte {
 	t.Helper()
 	return helloOf(t, &tls.Config{NextProtos: protocols})
@@ -85,7 +86,8 @@ func recordTricks(message []byte) map[string][]byte {
 		tricks[fmt.Sprintf("%d warnings between", n)] = halves(repeat(n, warning))
 		tricks[fmt.Sprintf("%d times CCS before", n)] = slices.Concat(repeat(n, ccs), whole)
 	}
-	for _, v := range [][2]byte{{3, 0}, {3, 2}, {3, 3}, {3, 4}, {3, 255}, {4, 1}, {0, 0}, {2, 0}, {15, 255}, {16, 0}, {254, 253}} {
+	for _, v := range [][2]byte{{3, 0}, {3, 2}, {3, 3}, {3, 4}, {3, 255}, {4, 1}, {0, 0}, {2, 0}, {15, 255},
+		{16, 0}, {254, 253}} {
 		tricks[fmt.Sprintf("record version %02x%02x", v[0], v[1])] = record(22, v[0], v[1], message)
 		tricks[fmt.Sprintf("record version %02x%02x in the second half", v[0], v[1])] =
 			slices.Concat(record(22, 3, 1, message[:100]), record(22, v[0], v[1], message[100:]))
@@ -100,16 +102,19 @@ func recordTricks(message []byte) map[string][]byte {
 	return tricks
 }
 
-// oldTricks are ways to send a hello in the format of SSL 2.0, which have a JA4 of their own, with one cipher more for whom to tell apart.
+// oldTricks are ways to send a hello in the format of SSL 2.0, which have a JA4 of their own, with one cipher more for
+// whom to tell apart.
 func oldTricks(more ...uint16) map[string][]byte {
 	sslv2 := func(change func(*clienthello.SSLv2)) []byte {
-		h := clienthello.SSLv2{Version: 0x0303, Ciphers: append([]uint16{0x009c, 0x002f, 0x0035, 0xc02f, 0xc02b, 0x00ff}, more...), Challenge: 32}
+		h := clienthello.SSLv2{Version: 0x0303,
+			Ciphers: append([]uint16{0x009c, 0x002f, 0x0035, 0xc02f, 0xc02b, 0x00ff}, more...), Challenge: 32}
 		change(&h)
 		return h.Bytes()
 	}
 	old, ccs := sslv2(func(*clienthello.SSLv2) {}), record(20, 3, 1, []byte{1})
 	tricks := map[string][]byte{
-		"SSL 2": old, "SSL 2 behind CCS": slices.Concat(ccs, old), "SSL 2 behind three CCS": slices.Concat(ccs, ccs, ccs, old),
+		"SSL 2": old, "SSL 2 behind CCS": slices.Concat(ccs, old),
+		"SSL 2 behind three CCS": slices.Concat(ccs, ccs, ccs, old),
 		"SSL 2 behind a warning": slices.Concat(record(21, 3, 1, []byte{1, 90}), old),
 		"SSL 2 behind nothing":   slices.Concat(record(22, 3, 1, nil), old),
 		"SSL 2 and more":         sslv2(func(h *clienthello.SSLv2) { h.More = []byte("more") }),

@@ -21,8 +21,8 @@ import (
 	"github.com/spillway/spillway/userspace/lab"
 )
 
-// Every generation scores the flood's SYN twice: by its prefix and by its fingerprint. Within a generation the two cancel
-// out. The prefix of one and the fingerprint of the next would make 200, which drops.
+// Every generation scores the flood's SYN twice: by its prefix and by its fingerprint. Within a generation the two
+// cancel out. The prefix of one and the fingerprint of the next would make 200, which drops.
 func generation(t *testing.T, number int) *config.Bundle {
 	t.Helper()
 	fp, err := signature.ParseMuonFP("1024:2:1460:")
@@ -77,7 +77,8 @@ func TestSwapsUnderFullRateAreNeverMixed(t *testing.T) {
 		t.Errorf("%d packets for %d generations: the flood did not reach every generation", decided, counts)
 	}
 	for row, packets := range reasons {
-		if row != "below_threshold/pass" && row != "not_ip/pass" && row != "other_protocol/pass" && row != "not_service/pass" {
+		if row != "below_threshold/pass" && row != "not_ip/pass" && row != "other_protocol/pass" &&
+			row != "not_service/pass" {
 			t.Errorf("%d packets %s: a mixed or an empty generation was read", packets, row)
 		}
 	}

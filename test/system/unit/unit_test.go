@@ -64,7 +64,8 @@ func boot(t *testing.T) *machine {
 	}
 	m := &machine{t: t, folder: t.TempDir()}
 	m.write()
-	cmd := exec.Command("unshare", "--cgroup", "--pid", "--mount", "--net", "--uts", "--ipc", "--fork", "--kill-child", "--propagation", "private",
+	cmd := exec.Command("unshare", "--cgroup", "--pid", "--mount", "--net", "--uts", "--ipc", "--fork", "--kill-child",
+		"--propagation", "private",
 		"sh", filepath.Join(m.folder, "inside.sh"), m.folder)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
@@ -101,9 +102,12 @@ func (m *machine) write() {
 	for _, name := range []string{"sysinit", "basic", "shutdown", "network-pre", "multi-user"} {
 		world.Must(m.t, os.WriteFile(filepath.Join(units, name+".target"), []byte("[Unit]\nDefaultDependencies=no\n"), 0o644))
 	}
-	world.Must(m.t, os.WriteFile(filepath.Join(units, "default.target"), []byte("[Unit]\nDefaultDependencies=no\nWants=spillway.service\n"), 0o644))
+	world.Must(m.t,
+		os.WriteFile(filepath.Join(units, "default.target"),
+			[]byte("[Unit]\nDefaultDependencies=no\nWants=spillway.service\n"), 0o644))
 	for to, from := range map[string]string{
-		"units/spillway.service": "../../../config/systemd/spillway.service", "inside.sh": "testdata/inside.sh", "program": world.Binary(m.t),
+		"units/spillway.service": "../../../config/systemd/spillway.service", "inside.sh": "testdata/inside.sh",
+		"program": world.Binary(m.t),
 	} {
 		data, err := os.ReadFile(from)
 		world.Must(m.t, err)
@@ -182,7 +186,8 @@ func (m *machine) active(before string) (pid string) {
 	return pid
 }
 
-// hasRights compares the agent with the list of rights: user and sets as the unit gives them, and a filter of system calls.
+// hasRights compares the agent with the list of rights: user and sets as the unit gives them, and a filter of system
+// calls.
 func (m *machine) hasRights(pid string) {
 	m.t.Helper()
 	status := m.must("cat", "/proc/"+pid+"/status")
@@ -222,7 +227,8 @@ func TestA1TheUnitUnderSystemd(t *testing.T) {
 	m.must("spillway", "bypass", "off")
 	for _, restart := range [][]string{
 		{"systemctl", "restart", "spillway"}, {"systemctl", "kill", "--signal=KILL", "spillway"},
-		{"sh", "-c", "systemctl stop spillway && chown -R root:root /sys/fs/bpf/spillway && systemctl start spillway"}, // as after an agent of root's
+		// as after an agent of root's
+		{"sh", "-c", "systemctl stop spillway && chown -R root:root /sys/fs/bpf/spillway && systemctl start spillway"},
 	} {
 		m.must(restart...)
 		pid = m.active(pid)
@@ -232,7 +238,8 @@ func TestA1TheUnitUnderSystemd(t *testing.T) {
 		}
 	}
 	// Somebody removes the folder: the agent sees the old one only, and says so.
-	m.must("timeout", "60", "sh", "-c", "until rm -r /sys/fs/bpf/spillway; do :; done") // it pins again what is missing, meanwhile
+	// it pins again what is missing, meanwhile
+	m.must("timeout", "60", "sh", "-c", "until rm -r /sys/fs/bpf/spillway; do :; done")
 	world.Eventually(t, "the agent says that its folder is gone", func() bool {
 		out, _ := m.run("spillway", "status")
 		return strings.Contains(out, "systemctl restart spillway")

@@ -81,14 +81,15 @@ func (s *site) ask(from, to netip.Addr, said chan<- struct{}, after <-chan struc
 	return nil
 }
 
-// A visitor whose hello began before another dataplane took over, and went on behind it, is no one who hides: the sight has
-// ended. Nor is anybody whose hello comes in halves meanwhile.
+// A visitor whose hello began before another dataplane took over, and went on behind it, is no one who hides: the sight
+// has ended. Nor is anybody whose hello comes in halves meanwhile.
 func TestUpgradeInMidHello(t *testing.T) {
 	s := newSite(t, "")
 	s.MustCLI("apply", s.WriteBundle("hidden", hidden), "--yes")
 	s.roles = rolesIn(s.status(t))
 	delete(s.roles, loader.RoleIdle) // nothing is idle in another dataplane
-	families := map[netip.Addr]netip.Addr{lab.VisitorPrefix4.Addr().Next(): lab.EdgeAddr4, lab.VisitorPrefix6.Addr().Next(): lab.EdgeAddr6}
+	families := map[netip.Addr]netip.Addr{lab.VisitorPrefix4.Addr().Next(): lab.EdgeAddr4,
+		lab.VisitorPrefix6.Addr().Next(): lab.EdgeAddr6}
 	var held, others sync.WaitGroup
 	took, stop := make(chan struct{}), make(chan struct{})
 	var asked atomic.Int64

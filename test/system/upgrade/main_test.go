@@ -54,7 +54,8 @@ func folder(t *testing.T) string {
 // laterBinary builds this tree as a build whose layout the environment says.
 func laterBinary(t *testing.T) string {
 	t.Helper()
-	return build(t, filepath.Join("..", "..", ".."), filepath.Join(folder(t), "later"), "-ldflags", "-X github.com/spillway/spillway/loader/pins.layoutVariable="+variable)
+	return build(t, filepath.Join("..", "..", ".."), filepath.Join(folder(t), "later"), "-ldflags",
+		"-X github.com/spillway/spillway/loader/pins.layoutVariable="+variable)
 }
 
 // earlierBinary builds the command of a commit from the history of this tree.

@@ -43,8 +43,8 @@ func rolesIn(st *api.Status) map[string]config.Digest {
 	return roles
 }
 
-// newSite makes a site that this build protects, or that of an earlier commit: two bundles were applied, and one address is
-// banned.
+// newSite makes a site that this build protects, or that of an earlier commit: two bundles were applied, and one
+// address is banned.
 func newSite(t *testing.T, earlier string) *site {
 	t.Helper()
 	s := &site{Edge: world.NewEdge(t), layout: bpf.ABIVersion, earlier: earlier}
@@ -108,7 +108,8 @@ func (s *site) took(t *testing.T) *api.Status {
 	})
 	folders, err := filepath.Glob(filepath.Join(s.Pins, "*"))
 	world.Must(t, err)
-	if want := []string{filepath.Join(s.Pins, "conntrack"), filepath.Join(s.Pins, "root"), filepath.Join(s.Pins, fmt.Sprintf("v%d", s.layout))}; !slices.Equal(folders, want) {
+	if want := []string{filepath.Join(s.Pins, "conntrack"), filepath.Join(s.Pins, "root"),
+		filepath.Join(s.Pins, fmt.Sprintf("v%d", s.layout))}; !slices.Equal(folders, want) {
 		t.Errorf("below the pins lie %v, want %v", folders, want)
 	}
 	want := maps.Clone(s.roles)

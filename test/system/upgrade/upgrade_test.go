@@ -114,7 +114,8 @@ func (s *site) hide(t *testing.T) (back func()) {
 	}
 }
 
-// held waits until status says why the build before goes on. What it does is not known then, but that it is attached is.
+// held waits until status says why the build before goes on. What it does is not known then, but that it is attached
+// is.
 func (s *site) held(t *testing.T, why string) {
 	t.Helper()
 	world.Eventually(t, "status says that the dataplane before goes on", func() bool {
@@ -124,8 +125,8 @@ func (s *site) held(t *testing.T, why string) {
 	})
 }
 
-// A2: SIGKILL at a call of bpf(2), of every one that an upgrade makes (SPILLWAY_FAULTS=all) or of some: whatever decides is
-// whole, the next start finishes, and nobody noticed.
+// A2: SIGKILL at a call of bpf(2), of every one that an upgrade makes (SPILLWAY_FAULTS=all) or of some: whatever
+// decides is whole, the next start finishes, and nobody noticed.
 func TestA2UpgradeKilledAtEveryCall(t *testing.T) {
 	s := newSite(t, "")
 	s.Kill()
@@ -217,7 +218,9 @@ func TestA2UpgradeFromLayout3(t *testing.T) {
 	s.Start()
 	s.held(t, "layout 3 goes on deciding")
 	back()
-	world.Eventually(t, "this build decides", func() bool { return s.rootLayout(t) == s.layout && s.status(t).Source == api.SourceAgent })
+	world.Eventually(t, "this build decides", func() bool {
+		return s.rootLayout(t) == s.layout && s.status(t).Source == api.SourceAgent
+	})
 	if out, _ := s.CLI("status"); !contains(out, "service plain passes, its bypass is on") {
 		t.Errorf("the bypass of a service did not come along:\n%s", out)
 	}
@@ -343,14 +346,15 @@ func files(t *testing.T, folder string) []string {
 	return all
 }
 
-// A3: the root program of layout 2 has the bypass first in the words of its dataplane. From the card root switches that,
-// where its pins are hidden, too.
+// A3: the root program of layout 2 has the bypass first in the words of its dataplane. From the card root switches
+// that, where its pins are hidden, too.
 func TestA3CardOfLayout2(t *testing.T) {
 	s := newSite(t, rootless)
 	s.leave(t)
 	s.Program = ""
 	hidden := []string{"unshare", "-m", "sh", "-c", `mount -t bpf bpf /sys/fs/bpf && exec "$@"`, "sh"}
-	if out, code := s.CLIWith(hidden, "status"); code != 4 || !contains(strings.Join(strings.Fields(out), " "), "its bypass is off") {
+	if out, code := s.CLIWith(hidden, "status"); code != 4 ||
+		!contains(strings.Join(strings.Fields(out), " "), "its bypass is off") {
 		t.Errorf("status: exit %d\n%s", code, out)
 	}
 	if out, code := s.CLIWith(hidden, "bypass", "on"); code != 0 || !contains(out, "everything passes on "+s.EdgeIf) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command mimic is a bot of the demo: Go code that sends the ClientHello of Chrome 133 (uTLS). It asks for one page after
-// the other, each over a connection of its own, and prints how each ended. It is a program of its own so that the library
-// is no part of Spillway.
+// Command mimic is a bot of the demo: Go code that sends the ClientHello of Chrome 133 (uTLS). It asks for one page
+// after the other, each over a connection of its own, and prints how each ended. It is a program of its own so that the
+// library is no part of Spillway.
 //
 //	mimic NAME TIMEOUT PAUSE SOURCE=TARGET…
 //

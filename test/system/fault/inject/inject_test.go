@@ -67,8 +67,10 @@ func TestFaults(t *testing.T) {
 		{4, Fault{Errno: unix.ENOSPC, Torn: true}, 1, "sec", all[3], 5},
 	} {
 		code, text, r := run(t, c.at, c.f)
-		if code != c.code || text != c.text || r.Hit != c.hit || r.Seen != c.seen || !slices.Equal(r.All[:min(4, len(r.All))], all[:min(4, c.seen)]) {
-			t.Errorf("%s at %d: exit %d, file %q, report %+v; want exit %d, file %q, hit %q of %d", c.f, c.at, code, text, r, c.code, c.text, c.hit, c.seen)
+		if code != c.code || text != c.text || r.Hit != c.hit || r.Seen != c.seen ||
+			!slices.Equal(r.All[:min(4, len(r.All))], all[:min(4, c.seen)]) {
+			t.Errorf("%s at %d: exit %d, file %q, report %+v; want exit %d, file %q, hit %q of %d", c.f, c.at, code, text, r,
+				c.code, c.text, c.hit, c.seen)
 		}
 	}
 }

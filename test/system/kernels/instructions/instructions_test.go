@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package instructions tells what the verifier of the running kernel makes of each program. The runner of test/system/kernels
-// compares it with what is committed, on the kernels named there.
+// Package instructions tells what the verifier of the running kernel makes of each program. The runner of
+// test/system/kernels compares it with what is committed, on the kernels named there.
 package instructions
 
 import (

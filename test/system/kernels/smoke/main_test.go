@@ -21,7 +21,8 @@ import (
 	"github.com/spillway/spillway/userspace/lab"
 )
 
-// holderEnv makes this test binary load and attach a dataplane into the pins that it names, say so, and wait to be killed.
+// holderEnv makes this test binary load and attach a dataplane into the pins that it names, say so, and wait to be
+// killed.
 const holderEnv = "SPILLWAY_SMOKE_HOLDER"
 
 func TestMain(m *testing.M) {
