@@ -13,7 +13,7 @@ const (
 	DoBeside              // make Number the second candidate, which decides for nobody
 	DoShare               // let the candidate decide for Share
 	DoLease               // renew the candidate's lease
-	DoPromote             // make Number stable, under the budget; what was stable becomes previous
+	DoPromote             // make Number stable, under the budget, if On is stable now; else nothing
 	DoTakeBack            // Number leaves: a candidate is withdrawn, a stable generation gives way to To
 	DoKnownGood           // Number is last-known-good, and its budget ends
 )
@@ -28,6 +28,7 @@ type Action struct {
 	Do       Do
 	ID       string // of the rollout
 	Number   uint32
+	On       uint32    // the stable generation that Number was built on
 	To       uint32    // of take_back: the generation that is stable then, where Number is stable
 	Share    uint16    // thousandths of the source prefixes
 	Decision *Decision // what was decided; nil when the action only repeats or renews

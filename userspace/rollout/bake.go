@@ -6,7 +6,7 @@ package rollout
 // host asks. An interface that is down, a bypass, a mode that observes and an empty night prove nothing.
 func (t *turn) bake(r *Run) {
 	if r.Change.Kind == KindRelax {
-		t.relaxed(r)
+		r.Waits = waitKernel // relaxed ends it
 		return
 	}
 	r.Waits = t.holdsBack(r)
@@ -30,9 +30,9 @@ func (t *turn) known(r *Run, gate Gate, format string, args ...any) {
 
 // relaxed ends a change that can only let more pass, once it is stable. It is as good as what it relaxed:
 // last-known-good on last-known-good; where a rollout bakes, it goes on baking with it.
+// It comes before harm: what takes the rollout back takes the generation back that holds both.
 func (t *turn) relaxed(r *Run) {
-	if t.e.Kernel.Stable != r.Number {
-		r.Waits = waitKernel
+	if r.Change.Kind != KindRelax || r.Stage != StageBake || !t.e.Kernel.Known || t.e.Kernel.Stable != r.Number {
 		return
 	}
 	if main := &t.s.Main; main.Stage == StageBake {

@@ -18,7 +18,8 @@ func (t *turn) carry() {
 		case r.Number == 0 || r.stale(k):
 			t.do(DoTaste, r, nil)
 		case r.Stage == StageBake:
-			if r.Seen = r.Seen || k.Stable == r.Number; k.Stable != r.Number {
+			// On what is about to leave nothing is put: it would keep that in force.
+			if r.Seen = r.Seen || k.Stable == r.Number; k.Stable != r.Number && !t.leaves(k.Stable) {
 				t.do(DoPromote, r, nil)
 			}
 		case t.isFast(r):
@@ -39,12 +40,22 @@ func (t *turn) carry() {
 	}
 }
 
+// orphan lets a candidate leave that is no lane's: a rollout ended between being built again and being published.
+func (t *turn) orphan(number uint32, r *Run) {
+	if number == 0 || t.leaves(number) || r.Number != 0 && (r.Stage != StageBake || r.Number == number) {
+		return
+	}
+	t.s.Undo = with(t.s.Undo, Undo{Number: number})
+}
+
 // leave asks for generations to leave until they are seen to be gone.
 func (t *turn) leave() {
 	k := t.e.Kernel
 	t.s.Undo = without(t.s.Undo, func(u Undo) bool {
 		return u.Number != k.Stable && u.Number != k.Candidate && u.Number != k.Beside
 	})
+	t.orphan(k.Candidate, &t.s.Main)
+	t.orphan(k.Beside, &t.s.Fast)
 	for _, u := range t.s.Undo {
 		t.out = append(t.out, Action{Do: DoTakeBack, Number: u.Number, To: u.To})
 	}

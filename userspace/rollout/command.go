@@ -95,6 +95,8 @@ func (t *turn) promote(r *Run, c Command) {
 	case r.Stage == StageBake:
 		t.known(r, GatePerson, "%s makes generation %d last-known-good before its bake is over: %s.", c.By, r.Number,
 			c.Reason)
+	case t.isFast(r) && t.s.Main.Stage == StageBake:
+		t.no(c, "it waits for %s", waitBake)
 	case t.s.Fast.Stage == StageBake && r.share(t.s.Guards) == 1000:
 		t.no(c, "it waits for %s", waitFast)
 	default:

@@ -36,7 +36,32 @@ type Estimate struct {
 
 // Estimate computes how long a bundle takes that does what it declares. It is asked before the start, and during it.
 func (g Guards) Estimate(tr Traffic) Estimate {
-	var e Estimate
+	e := g.parts(tr)
+	takes := about(e.Total)
+	if e.Never {
+		takes = "evidence will not suffice, and it will be held"
+	}
+	e.Sentence = fmt.Sprintf("At your traffic (%.0f source prefixes a day) %s.", tr.VotesADay, takes)
+	if e.Never || e.Total > 24*time.Hour {
+		e.Sentence += " Your choices: " + strings.Join(g.choices(tr), "; ") + "."
+	}
+	return e
+}
+
+// choices are what a small site can do, with what it takes then.
+func (g Guards) choices(tr Traffic) (out []string) {
+	small, byTime := g, g
+	small.Evidence, byTime.TimeOnlyBelow = LevelSmall, tr.VotesADay+1
+	if e := small.parts(tr); g.Evidence != LevelSmall && !e.Never {
+		out = append(out, "guards.evidence: small ("+about(e.Total)+")")
+	}
+	if e := byTime.parts(tr); tr.VotesADay >= g.TimeOnlyBelow && !e.Never {
+		out = append(out, fmt.Sprintf("guards.time_only_below: %.0f (%s)", byTime.TimeOnlyBelow, about(e.Total)))
+	}
+	return append(out, "promote a stage yourself, with a reason")
+}
+
+func (g Guards) parts(tr Traffic) (e Estimate) {
 	shadow := sequential.Test{Side: sequential.Below, Bound: g.size().delta, Alpha: betaAccept}
 	votes := max(shadow.Needed(0), g.size().votes)
 	e.add(g, Part{Stage: StageShadow, Votes: votes, Takes: takes(votes, tr.VotesADay, g.Shadow)}, tr)
@@ -49,21 +74,12 @@ func (g Guards) Estimate(tr Traffic) Estimate {
 		e.add(g, p, tr)
 	}
 	e.add(g, Part{Stage: StageBake, Takes: g.Bake}, tr)
-	e.Sentence = fmt.Sprintf("At your traffic (%.0f source prefixes a day) %s.", tr.VotesADay, about(e.Total))
-	if e.Never {
-		e.Sentence = fmt.Sprintf("At your traffic (%.0f source prefixes a day) evidence will not suffice: it will be held. "+
-			"Your choices: guards.evidence: %s; guards.time_only_below; promote each stage yourself, with a reason.",
-			tr.VotesADay, LevelSmall)
-	}
 	return e
 }
 
 func (e *Estimate) add(g Guards, p Part, tr Traffic) {
-	most := g.StepMax
 	rare := tr.VotesADay < g.TimeOnlyBelow
-	if p.Stage == StageShadow || rare {
-		most = g.ShadowMax
-	}
+	most := g.most(p.Stage, rare)
 	if rare && p.Votes > 0 {
 		p.Takes = min(p.Takes, g.TimeOnly)
 	}

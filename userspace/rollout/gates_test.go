@@ -299,3 +299,91 @@ func TestThirdCrash(t *testing.T) {
 		t.Errorf("starts that settled count: %+v", b)
 	}
 }
+
+// Votes of a generation that is not the candidate's count for nothing: what the kernel still says of the one before.
+func TestOtherGenerationsCountForNothing(t *testing.T) {
+	h := newHost(plain(bundle(0)), firstSeed)
+	h.until(t, StageShadow)
+	before := h.s.Main.Tally.total()
+	e := h.e
+	e.Kernel = h.k
+	e.Main = Votes{Generation: h.s.Main.Number + 1, Pairs: 1e9, Connections: 1e9,
+		NewBlocks: []Blame{{Rule: 12, Label: wrong, Votes: 1e8}}, Protected: []Hit{{Class: ClassGolden, Confirmed: true}}}
+	s, _ := Step(h.s, e, h.now+time.Minute)
+	if s.Main.Stage != StageShadow || s.Main.Tally.total() != before {
+		t.Errorf("%s, %+v", s.Main.Stage, s.Main.Tally)
+	}
+}
+
+// Shadow waits for votes, however long it takes.
+func TestShadowWaitsForVotes(t *testing.T) {
+	w := plain(bundle(0))
+	w.rate = 0.02 // 1,219 votes take 17 hours
+	h := newHost(w, firstSeed)
+	h.looks(t, 900)
+	if h.s.Main.Stage != StageShadow || h.s.Main.Waits != waitVotes {
+		t.Errorf("%s waits for %s after %d votes", h.s.Main.Stage, h.s.Main.Waits, h.s.Main.counts().Pairs)
+	}
+	if !strings.Contains(h.s.Main.Status(h.guards), "left in this stage") {
+		t.Error(h.s.Main.Status(h.guards))
+	}
+}
+
+// The order to change the share fails for a while: sources that were drawn with the old share are not judged by the
+// new one.
+func TestShareThatComesLate(t *testing.T) {
+	h := newHost(plain(bundle(0)), firstSeed)
+	h.until(t, StageCanary)
+	for h.s.Main.Step == 0 {
+		h.looks(t, 1)
+	}
+	h.bad.action = 0
+	for range 10 { // the share stays at 1 %
+		h.k.Share = 10
+		h.looks(t, 1)
+	}
+	if h.seen.ended != 0 || h.s.Main.Step != 1 {
+		t.Fatalf("it ended %s: %s", h.seen.ended, h.seen.last.Sentence)
+	}
+	if fault := h.run(1000); fault != "" || h.seen.ended != StageDone {
+		t.Errorf("%s it ended %s: %s", fault, h.seen.ended, h.seen.last.Sentence)
+	}
+}
+
+// A reboot, and a clock that is set: no time passes, and none is given back.
+func TestClockThatBeginsAnew(t *testing.T) {
+	h := newHost(plain(bundle(0)), firstSeed)
+	h.until(t, StageShadow)
+	clock, judged := h.s.Clock, h.s.Main.Times.Judged
+	s, _ := Step(h.s, Evidence{}, 0)
+	if s.Clock != clock || s.Main.Times.Judged != judged {
+		t.Errorf("clock %s became %s, judged %s %s", clock, s.Clock, judged, s.Main.Times.Judged)
+	}
+	if s, _ = Step(s, Evidence{}, 5*time.Second); s.Clock != clock+5*time.Second {
+		t.Errorf("clock %s", s.Clock-clock)
+	}
+}
+
+// The numbers of the example in docs/ROLLOUT.md.
+func TestTheExampleOfThePage(t *testing.T) {
+	delta := sizes[LevelNormal].delta
+	above := sequential.Test{Side: sequential.Above, Bound: delta, Alpha: alphaShadow}
+	arms := Defaults().each(alphaArms)
+	for _, c := range []struct {
+		test       sequential.Test
+		yes, votes int64
+		want       string
+		rejects    bool
+	}{
+		{sequential.Test{Side: sequential.Below, Bound: delta, Alpha: betaAccept}, 0, 1500, "ln E 3.76 of 3.00", true},
+		{above, 15, 1500, "ln E 5.74 of 6.91", false},
+		{above, 17, 1550, "ln E 7.74 of 6.91", true},
+		{sequential.Test{Side: sequential.Below, Bound: sequential.Tilted(0.05, 2), Alpha: betaAccept}, 15, 300, "ln E 2.84", false},
+		{sequential.Test{Side: sequential.Below, Bound: sequential.Tilted(0.05, 2), Alpha: betaAccept}, 16, 320, "ln E 3.09", true},
+		{sequential.Test{Side: sequential.Above, Bound: sequential.Tilted(0.05, tolerated), Alpha: arms}, 4, 4, "ln E 9.49 of 7.20", true},
+	} {
+		if l := c.test.Look(c.yes, c.votes); !strings.Contains(l.String(), c.want) || l.Rejects() != c.rejects {
+			t.Errorf("%s, the page says %s", l, c.want)
+		}
+	}
+}

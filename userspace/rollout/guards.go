@@ -105,6 +105,14 @@ const (
 	betaAccept = 0.05
 )
 
+// most is how long a stage may take without a conclusion. A small site has the time of shadow for each step.
+func (g Guards) most(s Stage, rare bool) time.Duration {
+	if s == StageShadow || rare || g.Evidence == LevelSmall {
+		return g.ShadowMax
+	}
+	return g.StepMax
+}
+
 func (g Guards) size() size { return sizes[g.Evidence] }
 
 // each is the part of alpha that one step of the canary has.

@@ -3,6 +3,8 @@
 package rollout
 
 import (
+	"slices"
+
 	"github.com/spillway/spillway/userspace/rollout/sequential"
 )
 
@@ -71,8 +73,8 @@ func (t *turn) gone(r *Run) *Decision {
 	case r.Stage == StageCanary:
 		gone = k.Candidate == 0 || k.Lapsed == r.Number || r.Seen && k.Candidate != r.Number
 	case r.Stage == StageBake && r.Seen:
-		// A change of the fast track may have taken its place a moment ago: it holds this one.
-		gone = k.Stable != r.Number && (t.isFast(r) || k.Stable != t.s.Fast.Number)
+		// A change of the fast track may have taken its place a moment ago, or be on its way out: it holds this one.
+		gone = k.Stable != r.Number && (t.isFast(r) || k.Stable != t.s.Fast.Number) && !t.leaves(k.Stable)
 	case r.Stage == StageBake && !t.isFast(r):
 		gone = k.Stable != r.Number && k.Candidate != r.Number
 	}
@@ -81,6 +83,11 @@ func (t *turn) gone(r *Run) *Decision {
 	}
 	return t.decide(r, StageHeld, GateLease, "Generation %d decides no more: its lease ended while the agent was away, "+
 		"or somebody took it out. That says nothing against the bundle; `spillway rollout resume` tries it again.", r.Number)
+}
+
+// leaves reports whether a generation is to leave the kernel.
+func (t *turn) leaves(number uint32) bool {
+	return slices.ContainsFunc(t.s.Undo, func(u Undo) bool { return u.Number == number })
 }
 
 // unconfirmed takes back what somebody wanted to confirm and did not.

@@ -45,10 +45,7 @@ func (t *turn) progress(r *Run) {
 
 // late holds a rollout that learnt nothing for too long.
 func (t *turn) late(r *Run) bool {
-	most := t.s.Guards.StepMax
-	if r.Stage == StageShadow || t.rare(r) {
-		most = t.s.Guards.ShadowMax
-	}
+	most := t.s.Guards.most(r.Stage, t.rare(r))
 	if r.Times.Stage < most || r.Change.Kind == KindEmergency {
 		return false
 	}
@@ -123,6 +120,10 @@ func (t *turn) shadow(r *Run) {
 func (t *turn) canary(r *Run) {
 	if r.Change.Kind == KindEmergency {
 		r.Waits = waitVotes
+		if r.stale(t.e.Kernel) || !r.Seen {
+			r.Waits = waitRebuilt
+			return
+		}
 		if _, shown := t.accepts(r); shown && t.s.Fast.Stage != StageBake && r.Times.Judged >= t.s.Guards.Shadow {
 			t.goOn(r, GateIntent, "")
 		}

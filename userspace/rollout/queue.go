@@ -26,9 +26,9 @@ func (t *turn) putAside() {
 	r := &t.s.Main
 	c := r.Change
 	d := t.decide(r, StageNone, GateQueue, "It waits for an emergency, and begins again afterwards.")
-	if r.Stage == StageBake {
+	if r.Stage == StageBake && r.Seen {
 		t.do(DoNote, r, d)
-		*r = Run{}
+		*r, t.s.Joined = Run{}, nil
 	} else {
 		t.end(r, d)
 	}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -92,6 +93,17 @@ func kindsOfRun() []kindOfRun {
 	}
 }
 
+// crowds are hosts on which people, feeds and bad luck do what they like for some hours: nothing is said about how it
+// ends, only about what must always hold.
+func crowds(uint64) world {
+	w := plain(bundle(0.05, meant))
+	w.declared, w.bad, w.guards.Lease, w.forever = 0.05, chaos, 5*time.Minute, true
+	w.guards.Steps = []CanaryStep{{50, 5 * time.Minute}, {250, 5 * time.Minute}, {1000, 5 * time.Minute}}
+	w.guards.Shadow, w.guards.Bake = 5*time.Minute, 8*time.Minute
+	w.crowd = crowd{asked: 0.15, badChild: 0.05, hits: 0.004}
+	return w
+}
+
 // outcome counts how the runs of a kind ended.
 type outcome struct {
 	runs, looks int
@@ -136,8 +148,12 @@ func simulate(first uint64, n int) []outcome {
 }
 
 func one(kinds []kindOfRun, seed uint64) (*host, string) {
-	i := seed / uint64(len(kinds))
-	h := newHost(kinds[seed%uint64(len(kinds))].make(i), seed)
+	if kinds == nil {
+		h := newHost(crowds(seed), seed)
+		h.seen.verbose = true
+		return h, h.run(240)
+	}
+	h := newHost(kinds[seed%uint64(len(kinds))].make(seed/uint64(len(kinds))), seed)
 	h.seen.verbose = *oneSeed != 0
 	return h, h.run(3000)
 }
@@ -161,6 +177,7 @@ func TestSimulation(t *testing.T) {
 		n = *runs
 	}
 	began := time.Now()
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // small states, thrown away at once
 	for i, o := range simulate(firstSeed, n) {
 		kind := kinds[i]
 		slices.Sort(o.faults)
@@ -191,5 +208,32 @@ func TestEverySeedReplays(t *testing.T) {
 		if a.seen.hash != b.seen.hash || a.seen.looks != b.seen.looks {
 			t.Fatalf("seed %d went two ways", firstSeed+i)
 		}
+	}
+}
+
+// People, feeds, emergencies, bad children and bad luck, all at once, on 2,000 hosts for four hours each.
+func TestCrowds(t *testing.T) {
+	n := 2000
+	if testing.Short() {
+		n = 300
+	}
+	if *runs > 0 {
+		n = *runs
+	}
+	done, first := 0, uint64(firstSeed)
+	if *oneSeed != 0 {
+		first, n = *oneSeed, 1
+	}
+	for i := range n {
+		h, fault := one(nil, first+uint64(i))
+		done += len(h.crowd.done)
+		if fault != "" {
+			t.Fatalf("%s\n  go test ./userspace/rollout -run TestCrowds -v -seed %d tells it\n%s", fault, first+uint64(i),
+				strings.Join(h.seen.said, "\n"))
+		}
+	}
+	t.Logf("%d hosts, %d names in force", n, done)
+	if done < n {
+		t.Errorf("only %d names of %d hosts came into force: this proves little", done, n)
 	}
 }

@@ -27,6 +27,8 @@ type world struct {
 	cluster    int           // sources that behave alike come together in this number
 	skew       float64       // the canary gets this multiple of its share; 0: 1
 	bad        badLuck
+	crowd      crowd
+	forever    bool // goes on when the first rollout has ended
 }
 
 // badLuck is what goes wrong, each with its chance a look.
@@ -180,6 +182,9 @@ func (h *host) count(v *Votes, run Run, n int64) {
 	}
 	v.Connections += 3 * n
 	v.Pairs += n
+	if v == &h.e.Fast && h.crowd.asked > 0 {
+		return // lists that change nothing
+	}
 	rate := h.undeclared
 	if run.Stage >= StageCanary {
 		rate += h.later
@@ -228,6 +233,10 @@ func (h *host) look() (fault string) {
 		h.lease -= h.now
 		h.now, h.idleTill = 0, 0
 	}
+	if h.chance(h.crowd.asked) {
+		h.e.Commands = append(h.e.Commands, h.asks())
+	}
+	h.hit()
 	before := h.s
 	next, actions := Step(h.s, h.e, h.now)
 	h.s = next
@@ -257,7 +266,12 @@ func (h *host) do(a Action) (fault string) {
 	case DoTaste:
 		h.number++
 		h.base[h.number], h.owner[h.number] = k.Stable, a.ID
-		h.e.Taste = append(h.e.Taste, Taste{ID: a.ID, Number: h.number, Base: k.Stable})
+		taste := Taste{ID: a.ID, Number: h.number, Base: k.Stable}
+		if h.chance(h.crowd.badChild) {
+			taste.Outcome = TasteEnd(1 + h.r.IntN(5))
+		}
+		h.crowd.built(h.number, k.Stable, h.nameOf(a.ID), a.ID)
+		h.e.Taste = append(h.e.Taste, taste)
 	case DoPublish:
 		k.Candidate, k.Share = a.Number, a.Share
 		h.lease = h.now + h.guards.Lease
@@ -302,6 +316,15 @@ func (h *host) decided(d Decision) string {
 	if h.seen.verbose {
 		h.seen.said = append(h.seen.said, d.At.String()+" "+d.From.String()+" → "+d.To.String()+": "+d.Sentence)
 	}
+	if d.To > StageDone && h.crowd.done[d.Name] == d.ID {
+		delete(h.crowd.done, d.Name) // it was done, went back with what it relaxed, came again and failed
+	}
+	if d.To == StageDone || d.From == StageBake && d.Gate == GateQueue && d.To == StageNone {
+		if h.crowd.done == nil {
+			h.crowd.done = map[string]string{}
+		}
+		h.crowd.done[d.Name] = d.ID
+	}
 	if d.ID != ownTry || d.To == StageNone {
 		return ""
 	}
@@ -310,6 +333,26 @@ func (h *host) decided(d Decision) string {
 		h.seen.ended, h.seen.gate = d.To, d.Gate
 	}
 	return h.order(d)
+}
+
+// hit lets a protected source show up.
+func (h *host) hit() {
+	if h.crowd.hits == 0 {
+		return
+	}
+	for _, v := range []*Votes{&h.e.Main, &h.e.Fast} {
+		v.Protected = nil
+		if h.chance(h.crowd.hits) {
+			v.Protected = []Hit{{Class: ClassVouched, Who: "192.0.2.0/24", Confirmed: h.chance(0.5)}}
+		}
+	}
+}
+
+func (h *host) nameOf(id string) string {
+	if id == h.s.Fast.Change.ID {
+		return h.s.Fast.Change.Name
+	}
+	return h.s.Main.Change.Name
 }
 
 func (h *host) mix(values ...uint64) {
@@ -326,7 +369,7 @@ func (h *host) run(most int) (fault string) {
 		if fault = h.look(); fault != "" {
 			return h.name() + ": " + fault
 		}
-		if h.seen.ended != 0 {
+		if h.seen.ended != 0 && !h.forever {
 			return ""
 		}
 	}

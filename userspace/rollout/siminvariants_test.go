@@ -56,10 +56,11 @@ func (h *host) holds(before State) string {
 		}
 		return -1
 	}
-	if now := step(s); now > step(before)+1 {
+	if now := step(s); now > step(before)+1 && before.Main.Stage != StageBake {
 		return fmt.Sprintf("the canary went from step %d to %d", step(before), now)
 	}
-	if k.Share > 0 && s.Main.Stage != StageCanary && !undone(s, k.Candidate) && s.Main.Stage != StageBake {
+	ours := s.Main.Stage == StageCanary || s.Main.Stage == StageBake || undone(s, k.Candidate)
+	if k.Share > 0 && !ours && h.e.Kernel.Known { // what cannot be read ends with its lease
 		return fmt.Sprintf("generation %d decides for %d and nobody takes it back", k.Candidate, k.Share)
 	}
 	if s.Main.Stage == StageCanary && s.Main.Change.Kind == KindBundle && k.Share > steps[s.Main.Step].Share {
@@ -72,6 +73,9 @@ func (h *host) holds(before State) string {
 		if hit.Confirmed && s.Main.Number != 0 && s.Main.Number == h.e.Main.Generation && s.Main.Stage.runs() {
 			return "a protected source was hit, and the rollout goes on"
 		}
+	}
+	if fault := h.lost(); fault != "" {
+		return fault
 	}
 	if len(s.Queue) > most || len(s.Undo) > most {
 		return "the state grows"

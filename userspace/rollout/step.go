@@ -19,8 +19,10 @@ func Step(s State, e Evidence, now time.Duration) (State, []Action) {
 	t.pass(now)
 	for _, lane := range []*Run{&t.s.Fast, &t.s.Main} {
 		t.see(lane)
-		t.harm(lane)
 	}
+	t.relaxed(&t.s.Fast)
+	t.harm(&t.s.Fast)
+	t.harm(&t.s.Main)
 	for _, c := range e.Commands {
 		t.command(c)
 	}
@@ -108,7 +110,11 @@ func (t *turn) back(r *Run) {
 		*r = r.enter(StageShadow, 0)
 		return
 	}
-	*r = r.enter(StageCanary, len(t.s.Guards.Steps)-1)
+	step := len(t.s.Guards.Steps) - 1
+	if r.Change.Kind == KindEmergency {
+		step = 0
+	}
+	*r = r.enter(StageCanary, step)
 }
 
 // judges reports whether this look's time proves something: there was traffic, and the candidate stood where it
@@ -140,7 +146,7 @@ func (t *turn) decide(r *Run, to Stage, gate Gate, format string, args ...any) *
 }
 
 func (t *turn) do(do Do, r *Run, d *Decision) {
-	t.out = append(t.out, Action{Do: do, ID: r.Change.ID, Number: r.Number, Share: r.share(t.s.Guards), Decision: d})
+	t.out = append(t.out, Action{Do: do, ID: r.Change.ID, Number: r.Number, On: r.On, Share: r.share(t.s.Guards), Decision: d})
 }
 
 // note tells the history about something that is no rollout's stage.

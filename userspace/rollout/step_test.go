@@ -44,6 +44,8 @@ func TestStepIsPure(t *testing.T) {
 	w.declared, w.bad, w.guards.Lease = 0.05, chaos, 5*time.Minute
 	h := newHost(w, firstSeed)
 	h.e.Commands = append(h.e.Commands, Command{Verb: VerbApply, Change: feed("f1", KindDelta)})
+	h.e.Commands = append(h.e.Commands, Command{Verb: VerbApply, Change: Change{ID: "r3", Name: "other", Digest: digest(3)}})
+	h.e.Commands = append(h.e.Commands, Command{Verb: VerbApply, Change: Change{ID: "r4", Name: "last", Digest: digest(4)}})
 	text := func(v any) string { b, _ := json.Marshal(v); return string(b) }
 	for range 200 {
 		s, e := text(h.s), text(h.e)
