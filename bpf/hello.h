@@ -83,7 +83,12 @@ static __always_inline bool counts_before(struct xdp_md *ctx, struct packet *p, 
 		return false;
 	if (!(p->flags & PACKET_OF_FLOW))
 		return ws->confirmed == CONFIRM_ESTABLISHED || ws->segment.is_urgent;
-	return find_place(p, isn) != NO_PLACE || socket_took(ctx, p, isn) > 0;
+	if (find_place(p, isn) != NO_PLACE)
+		return true;
+	if (p->flags & PACKET_REMOTE)
+		return false;
+	find_confirmed(ctx, ws);
+	return ws->confirmed_isn == isn && (ws->confirmed == CONFIRM_ESTABLISHED || ws->segment.is_urgent);
 }
 
 /* bytes_held returns how many bytes of the connection's beginning are held without a gap. */

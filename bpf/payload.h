@@ -318,7 +318,8 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 		}
 	}
 	bool exact = known || p->seq == isn + 1 || p->flags & PACKET_HELLO_READ;
-	judge_payload(p, exact && flow->flags & FLOW_CONFIRMED && !(p->flags & PACKET_REMOTE));
+	bool differs = p->weak_reason == REASON_HELLO_OVERLAP; /* also behind a gap */
+	judge_payload(p, (exact || differs) && flow->flags & FLOW_CONFIRMED && !(p->flags & PACKET_REMOTE));
 	/* What says nothing new takes no fingerprint away. */
 	bool says_less = p->verdict == flow->verdict && flow->flags & FLOW_HAS_TLS && !(p->flags & PACKET_HAS_TLS);
 	p->isn = isn;
@@ -327,6 +328,7 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 		flow->flags = (flow->flags & ~FLOW_READ) | was_read;
 		return p->reason;
 	}
+	exact |= differs && p->verdict != VERDICT_PASS && flow->flags & FLOW_CONFIRMED;
 	if (exact && p->verdict >= flow->verdict && !says_less) {
 		decide_connection(p, isn);
 		keep_flow(p, isn, (flow->flags & FLOW_CONFIRMED) | FLOW_FIRST_PAYLOAD);

@@ -14,8 +14,7 @@
  * - A FIN counts as the last byte of its piece, and goes with it. What lies behind one that is reached is forgotten, and nothing is
  *   taken any more. (Of two that wait the first is known.)
  *
- * Because bytes that come twice depend on that, those that differ are told: hello_overlap, or hello_order where that is noted
- * first, as it is of what waits behind a gap. */
+ * Because bytes that come twice depend on that, those that differ are told: hello_overlap, also of what waits behind a gap. */
 #ifndef SPILLWAY_PIECES_H
 #define SPILLWAY_PIECES_H
 
@@ -191,7 +190,6 @@ __noinline int queue_piece(struct xdp_md *ctx, struct packet *p, struct hello *h
 	if (!p || !h || !ws)
 		return REASON_INTERNAL;
 	__u32 from = piece >> 32, at = piece >> 16 & 0xffff, end = at + (piece & 0xffff);
-	suspect(p, REASON_HELLO_ORDER);
 	if (!h->far_to)
 		forget_waiting(h);
 	__u32 known = next_bit(&h->received, at, end, 0);
@@ -199,8 +197,12 @@ __noinline int queue_piece(struct xdp_md *ctx, struct packet *p, struct hello *h
 		int reason = load_stream(ctx, &ws->raw, from, at, end - at);
 		if (reason)
 			return reason;
+		__u32 fin = h->fin - 1;
+		if (fin < end) /* it was received, and is no byte that could differ */
+			ws->raw.bytes[fin & STREAM_MASK] = byte_at((struct stream *)h->bytes, fin);
 		compare_received(p, ws, h, at, end);
 	}
+	suspect(p, REASON_HELLO_ORDER);
 	__u32 has_fin = piece >> 63;
 	__u32 begin =
 		insert_piece(h, at, end + has_fin); /* a frame of its own: that of this function has no room for more */

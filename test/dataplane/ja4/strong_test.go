@@ -22,6 +22,10 @@ var strongest = []struct {
 		c.p.run(c.frame(0, 700)) // on its way to the socket
 		return c.data(0, at(c.stream[:700], 50, 1, 2, 3))
 	}},
+	{"hello_overlap", false, func(c *client) string {
+		c.p.run(c.frame(700, 1400)) // behind a gap
+		return c.data(700, at(c.stream[700:1400], 50, 1, 2, 3))
+	}},
 	{"not_hello", true, func(c *client) string { return c.data(0, []byte("GET / HTTP/1.1\r\n\r\n")) }},
 	{"hello_too_long", true, func(c *client) string { return c.data(0, []byte{0x16, 3, 1, 0x40, 0, 1, 0xff, 0, 0}) }},
 }
