@@ -2,74 +2,23 @@
 /* clienthello.h takes a ClientHello (RFC 8446 section 4.1.2) apart into what JA4 asks for: the values of its lists in the
  * workspace, and the key of its shape.
  *
- * Values are handled without branches, and offsets are forgotten between rounds: the verifier then sees every loop in as
- * many states as it has rounds, and no more. */
+ *   version, random, session id ─▶ ciphers ─▶ extensions (extensions.h) ─▶ versions, algorithms, ALPN inside of them
+ *
+ * What no socket vouches for is read up to as many values as clients have; the rest is paid from a budget (budget.h). */
 #ifndef SPILLWAY_CLIENTHELLO_H
 #define SPILLWAY_CLIENTHELLO_H
 
 #include <bpf/bpf_helpers.h>
 
 #include "budget.h"
-#include "hash.h"
+#include "extensions.h"
 #include "maps.h"
 #include "packet.h"
 #include "stream.h"
-
-#define EXTENSION_SERVER_NAME 0
-#define EXTENSION_SIGNATURE_ALGORITHMS 13
-#define EXTENSION_ALPN 16
-#define EXTENSION_SUPPORTED_VERSIONS 43
-
-/* Extensions that come and go with resumption and padding: 0015, 0023, 0029, 002a, 002c. */
-#define FLEETING_EXTENSIONS (1ULL << 0x15 | 1ULL << 0x23 | 1ULL << 0x29 | 1ULL << 0x2a | 1ULL << 0x2c)
-/* Those that JA4_c leaves out. */
-#define UNLISTED_EXTENSIONS (1ULL << EXTENSION_SERVER_NAME | 1ULL << EXTENSION_ALPN)
+#include "values.h"
 
 /* There are no more values; a protocol behind as many is what it says. */
 #define GREASE_PROTOCOLS_MAX 16
-
-enum value_kind {
-	VALUE_CIPHER = 1,
-	VALUE_EXTENSION = 2,
-	VALUE_SIGNATURE = 3,
-};
-
-/* 1 for what is not GREASE (RFC 8701): both bytes equal, and ?A. */
-static __always_inline __u32 is_real(__u32 value)
-{
-	__u32 nibbles = (value ^ 0x0a0a) & 0x0f0f, halves = (value >> 8 ^ value) & 0xff;
-	/* Or clang makes branches of it, and every value four paths. */
-	bounded(nibbles);
-	bounded(halves);
-	__u32 real = -(nibbles | halves) >> 31;
-	bounded(real);
-	return real;
-}
-
-/* 1 when the extension is one of set, all of which are below 64. */
-static __always_inline __u32 is_one_of(__u32 type, __u64 set)
-{
-	__u32 is = (set >> (type & 63)) & (type - 64) >> 31;
-	bounded(is);
-	return is;
-}
-
-/* mix is a keyed hash of one value. Sums of it do not depend on the order; who does not know the key cannot find two
- * sets of values with one sum. */
-static __always_inline __u64 mix(__u64 value, __u64 key0, __u64 key1)
-{
-	__u64 x = (value ^ key0) * (key1 | 1);
-	x ^= x >> 32;
-	x *= (key0 << 1) | 1;
-	x ^= x >> 29;
-	x *= 0x9e3779b97f4a7c15ULL;
-	return x ^ x >> 32;
-}
-
-static __always_inline __u64 mix_value(const struct runtime *rt, enum value_kind kind, __u32 place, __u32 value)
-{
-	return mix((__u64)kind << 48 | (__u64)place << 16 | value, rt->seed[0], rt->seed[1]);
-}
 
 /* note_ciphers keeps what was read of `count` cipher suites, n of them no GREASE. */
 static __always_inline int note_ciphers(struct workspace *ws, __u64 sum, __u32 n, __u32 count)
@@ -104,125 +53,6 @@ __noinline int read_ciphers(struct stream *s, __u32 at, __u32 count)
 		bounded(n);
 	}
 	return note_ciphers(ws, sum, n, count);
-}
-
-/* 1 when the two are equal. */
-static __always_inline __u32 is_equal(__u32 a, __u32 b)
-{
-	__u32 difference = a ^ b;
-	bounded(difference);
-	__u32 is = (difference - 1) >> 31;
-	bounded(is);
-	return is;
-}
-
-/* note_extension keeps where the extensions lie that JA4 looks into; place 0 takes all others. Two of one type are illegal
- * (RFC 8446 section 4.2), and which one counts would be anybody's guess. */
-static __always_inline void note_extension(struct workspace *ws, __u32 type, __u32 at, __u32 len)
-{
-	__u32 which = is_equal(type, EXTENSION_ALPN) * FOUND_ALPN |
-		      is_equal(type, EXTENSION_SIGNATURE_ALGORITHMS) * FOUND_SIGNATURES |
-		      is_equal(type, EXTENSION_SUPPORTED_VERSIONS) * FOUND_VERSIONS;
-	ws->found[which & 3].at = at;
-	ws->found[which & 3].len = len;
-	ws->found[which & 3].times += 1;
-	ws->key.sni |= is_equal(type, EXTENSION_SERVER_NAME);
-}
-
-struct skimming {
-	struct stream *stream;
-	__u32 end;
-	__u32 reason;
-};
-
-/* skim_round looks at one extension more than are kept; 1 ends it. */
-static long skim_round(__u32 round, struct skimming *f)
-{
-	struct workspace *ws = get_workspace();
-	if (!ws)
-		return 1;
-	struct stream *s = f->stream;
-	__u32 at = reload(ws->skim_at), type = word_at(s, at), len = word_at(s, at + 2), body = at + 4;
-	if (body + len > f->end) {
-		f->reason = REASON_HELLO_MALFORMED;
-		return 1;
-	}
-	note_extension(ws, type, body, len);
-	reload(ws->skim_at) = body + len;
-	reload(ws->skim_count) += is_real(type);
-	reload(ws->skim_unstable) += is_one_of(type, FLEETING_EXTENSIONS);
-	return body + len >= f->end;
-}
-
-/* skim_extensions looks at what is left of a list that is too long, for JA4_a has something to say of it. */
-static __always_inline int skim_extensions(struct stream *s, __u32 end)
-{
-	struct workspace *ws = get_workspace();
-	if (!ws || !may_work(&ws->packet, ws))
-		return REASON_HELLO_TOO_LONG;
-	struct skimming f = { .stream = s, .end = end };
-	bpf_loop(HELLO_ROUNDS_MAX, skim_round, &f, 0);
-	if (f.reason)
-		return f.reason;
-	return reload(ws->skim_at) < end ? REASON_HELLO_TOO_LONG : REASON_CONTINUE;
-}
-
-static __always_inline __u32 at_most_99(__u32 n)
-{
-	return n < 99 ? n : 99;
-}
-
-/* read_extensions reads the extensions from `at` up to `end`. */
-__noinline int read_extensions(struct stream *s, __u32 at, __u32 end)
-{
-	struct workspace *ws = get_workspace();
-	struct runtime *rt = get_words();
-	if (!s || !ws || !rt)
-		return REASON_INTERNAL;
-	__u64 sum = 0;
-	__u32 count = 0, listed = 0, stable = 0, unstable = 0;
-	for (__u32 i = 0; i < HELLO_VALUES && at < end; i++) {
-		__u32 type = word_at(s, at), len = word_at(s, at + 2);
-		__u32 body = at + 4;
-		if (body + len > end)
-			return REASON_HELLO_MALFORMED;
-		__u32 real = is_real(type);
-		__u32 is_listed = real & ~is_one_of(type, UNLISTED_EXTENSIONS);
-		__u32 is_fleeting = is_one_of(type, FLEETING_EXTENSIONS);
-		note_extension(ws, type, body, len);
-		ws->extensions.values[listed & (HELLO_VALUES - 1)] = type;
-		ws->stable.values[stable & (HELLO_VALUES - 1)] = type;
-		sum += mix_value(rt, VALUE_EXTENSION, 0, type) & -(__u64)is_listed;
-		count += real;
-		listed += is_listed;
-		stable += is_listed & ~is_fleeting;
-		unstable += is_fleeting;
-		at = body + len;
-		bounded(count);
-		bounded(listed);
-		bounded(stable);
-		bounded(unstable);
-		bounded(at);
-	}
-	ws->skim_at = at;
-	ws->skim_count = count;
-	ws->skim_unstable = unstable;
-	if (at < end || count > HELLO_EXTENSIONS_MAX)
-		ws->is_long = 1;
-	int reason = at < end ? skim_extensions(s, end) : REASON_CONTINUE;
-	if (reason)
-		return reason;
-	count = reload(ws->skim_count);
-	unstable = reload(ws->skim_unstable);
-	if (ws->found[FOUND_ALPN].times > 1 || ws->found[FOUND_SIGNATURES].times > 1 ||
-	    ws->found[FOUND_VERSIONS].times > 1)
-		return REASON_HELLO_MALFORMED;
-	ws->key.extensions = sum;
-	ws->key.extension_count = at_most_99(count);
-	ws->key.stable_count = at_most_99(count - unstable);
-	ws->listed_count = listed;
-	ws->stable_count = stable;
-	return REASON_CONTINUE;
 }
 
 /* read_versions leaves the highest version of supported_versions (RFC 8446 section 4.2.1), where it names any but GREASE;
@@ -345,6 +175,45 @@ static __always_inline void forget_hello(struct workspace *ws)
 	__builtin_memset(&ws->found, 0, sizeof(ws->found));
 }
 
+/* may_read says whether so many values more may be read of the hello, of which `left` may be read for nothing. What nobody vouches
+ * for, and is longer than clients' are, has a budget. */
+static __always_inline bool may_read(struct workspace *ws, __u32 *left, __u32 values)
+{
+	if (values <= *left) {
+		*left -= values;
+		return true;
+	}
+	*left = VALUES_ALL;
+	return may_work(&ws->packet, ws);
+}
+
+/* read_lists reads the extensions from `at` up to `end`, and what lies in them. Those of half of the values that are left are
+ * read first; a list that goes on is read once more, whole, and what exceeds that is looked at alone. */
+static __always_inline int read_lists(struct workspace *ws, struct stream *s, __u32 at, __u32 end, __u32 left)
+{
+	ws->skim_count = left / 2;
+	int reason = read_extensions(s, at, end);
+	if (!reason && reload(ws->skim_at) < end && left < VALUES_ALL) {
+		if (!may_read(ws, &left, VALUES_ALL))
+			return REASON_HELLO_BUSY;
+		__builtin_memset(&ws->found, 0, sizeof(ws->found));
+		ws->skim_count = HELLO_VALUES;
+		reason = read_extensions(s, at, end);
+	}
+	if (!reason && reload(ws->skim_at) < end) {
+		ws->is_long = 1;
+		reason = skim_extensions(s, end);
+	}
+	if (reason || (reason = note_extensions(ws)))
+		return reason;
+	__u32 values =
+		2 * ws->key.extension_count + (ws->found[FOUND_VERSIONS].len + ws->found[FOUND_SIGNATURES].len) / 2;
+	if (!may_read(ws, &left, values))
+		return REASON_HELLO_BUSY;
+	reason = read_versions(s);
+	return reason ? reason : read_signatures(s);
+}
+
 /* read_client_hello reads the body of a ClientHello, s->bytes[at] to s->bytes[end - 1]. */
 __noinline int read_client_hello(struct stream *s, __u32 at, __u32 end)
 {
@@ -359,10 +228,12 @@ __noinline int read_client_hello(struct stream *s, __u32 at, __u32 end)
 	at += 1 + byte_at(s, at); /* session id: TLS allows 32 bytes, Go's servers take as many as there are */
 	if (at + 2 > end)
 		return REASON_HELLO_MALFORMED;
-	__u32 len = word_at(s, at);
+	__u32 len = word_at(s, at), left = ws->packet.flags & PACKET_PROVEN ? VALUES_ALL : VALUES_FREE;
 	at += 2;
 	if (len & 1 || at + len + 1 > end)
 		return REASON_HELLO_MALFORMED;
+	if (!may_read(ws, &left, len / 2))
+		return REASON_HELLO_BUSY;
 	int reason = read_ciphers(s, at, len / 2);
 	if (reason)
 		return reason;
@@ -379,9 +250,8 @@ __noinline int read_client_hello(struct stream *s, __u32 at, __u32 end)
 	at += 2;
 	if (at + len != end)
 		return REASON_HELLO_MALFORMED;
-	if ((reason = read_extensions(s, at, end)) || (reason = read_versions(s)) || (reason = read_signatures(s)))
-		return reason;
-	return read_alpn(s);
+	reason = read_lists(ws, s, at, end, left);
+	return reason ? reason : read_alpn(s);
 }
 
 #endif

@@ -67,6 +67,7 @@ func message(ciphers, extensions, algorithms, n int) []byte {
 var (
 	small   = message(15, 16, 8, 517)   // a client's without post-quantum keys
 	large   = message(15, 16, 8, 1740)  // Chrome's of today
+	modest  = message(39, 20, 18, 517)  // as much as is read for nothing of what no socket vouches for (VALUES_FREE)
 	largest = message(99, 99, 64, 1460) // as much work as a segment can hold
 )
 

@@ -6,8 +6,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/test/support/clienthello"
@@ -91,6 +95,52 @@ func TestBudgetOfAProcessor(t *testing.T) {
 	})
 	if read[whole] != unprovenPerSecond || read["hello_busy"] != 50 {
 		t.Errorf("%v of %d new shapes within a second, want %d read and 50 busy", read, unprovenPerSecond+50, unprovenPerSecond)
+	}
+}
+
+// largest is a hello of as many values as have a JA4.
+func largest() []byte {
+	h := tiny(run(0xc000, 99)...)
+	h.Bare = false
+	for _, kind := range run(0x4000, 98) {
+		h.Extensions = append(h.Extensions, clienthello.Extension{Type: kind})
+	}
+	h.Extensions = append(h.Extensions, clienthello.Extension{Type: 0x000d, Data: list(2, run(0x0401, 64))})
+	return one(h)
+}
+
+// Hellos longer than those of clients have the budget of what may cost more than a microsecond, also those of a known shape, where no
+// socket vouches for them. Others of a known shape are read beside a flood of them.
+func TestBudgetOfLongHellos(t *testing.T) {
+	p := open(t)
+	p.swap(telling())
+	root, err := ebpf.LoadPinnedProgram(filepath.Join(p.Pins, "root/program"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	onOneProcessor(t)
+	var all []string
+	show := func(port uint16, stream []byte) {
+		v := p.visits(visitorIP, port, stream)
+		v.all()
+		flow, _ := v.flow()
+		all = append(all, classOf(flow))
+	}
+	withinASecond(t, func() {
+		p.forget()
+		all = nil
+		show(1, largest())
+		show(2, one(browser(1)))
+		again := p.visits(visitorIP, 1, largest())
+		if _, _, err := root.Benchmark(again.frame(0, len(again.stream)), unprovenPerSecond, nil); err != nil {
+			t.Fatal(err)
+		}
+		show(3, largest())
+		show(4, one(browser(1)))
+	})
+	if want := []string{whole, whole, "hello_busy", whole}; !slices.Equal(all, want) {
+		t.Errorf("before, behind and beside a flood of long hellos: %v, want %v", all, want)
 	}
 }
 

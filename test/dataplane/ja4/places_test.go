@@ -65,15 +65,7 @@ func TestCostOfHellos(t *testing.T) {
 	queued := p.visits(visitorIP, 4, stream)
 	queued.bytes(0, 10)
 	queued.bytes(1000, 1700)
-	worst := one(func() clienthello.Hello {
-		h := tiny(run(0xc000, 99)...)
-		h.Bare = false
-		for _, kind := range run(0x4000, 98) {
-			h.Extensions = append(h.Extensions, clienthello.Extension{Type: kind})
-		}
-		h.Extensions = append(h.Extensions, clienthello.Extension{Type: 0x000d, Data: list(2, run(0x0401, 64))})
-		return h
-	}())
+	worst := largest()
 	full := p.visits(visitorIP, 5, worst)
 	full.all()
 	full.all()
