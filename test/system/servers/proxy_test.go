@@ -76,26 +76,26 @@ func TestBehindABalancer(t *testing.T) {
 		for name, wait := range map[string]time.Duration{"at once": 0, "later": 30 * time.Millisecond} {
 			t.Run(fmt.Sprintf("%s, %s, %s, %s, %s", l.word, l.server.name, l.place.name, l.family.name, name), func(t *testing.T) {
 				port := l.place.port(l.server.port)
-				s.forgetFlowsTo(port)
+				known := s.keysTo(port)
 				c := s.dialBalancer(l)
 				time.Sleep(wait) // HAProxy has sent the header by itself, or not: both are right
 				world.Must(t, says(c, visitor))
 				if ok, err := served(c); !ok || err != nil {
 					t.Fatalf("the visitor is not served: %v", err)
 				}
-				if got, want := s.readTo(port), ja4Of(visitor); got != want {
+				if got, want := s.readTo(port, known), ja4Of(visitor); got != want {
 					t.Errorf("read of the visitor: %s, want %s", got, want)
 				}
 				_ = c.Close()
-				s.forgetFlowsTo(port)
+				known = s.keysTo(port)
 				c = s.dialBalancer(l)
 				time.Sleep(wait)
 				world.Must(t, says(c, bot))
 				if !until(func() bool {
-					flows := s.flowsTo(port)
+					flows := s.newTo(port, known)
 					return len(flows) == 1 && flows[0].Verdict == verdictDrop && flows[0].Flags&confirmed != 0
 				}) {
-					t.Errorf("the bot is not blocked: %s", s.readTo(port))
+					t.Errorf("the bot is not blocked: %s", s.readTo(port, known))
 				}
 			})
 		}
@@ -116,41 +116,48 @@ func (s *site) dialBalancer(l lane) (c net.Conn) {
 	return c
 }
 
-// keysTo lists the flows to a port.
-func (s *site) keysTo(port uint16) (keys []bpf.FlowKey, flows []bpf.Flow) {
+// flowsTo are the flows to a port.
+func (s *site) flowsTo(port uint16) map[bpf.FlowKey]bpf.Flow {
 	s.t.Helper()
+	flows := map[bpf.FlowKey]bpf.Flow{}
 	var k bpf.FlowKey
 	var flow bpf.Flow
 	rows := s.flows.Iterate()
 	for rows.Next(&k, &flow) {
 		if k.Dport == port<<8|port>>8 {
-			keys, flows = append(keys, k), append(flows, flow)
+			flows[k] = flow
 		}
 	}
 	world.Must(s.t, rows.Err())
-	return keys, flows
-}
-
-func (s *site) flowsTo(port uint16) []bpf.Flow {
-	s.t.Helper()
-	_, flows := s.keysTo(port)
 	return flows
 }
 
-func (s *site) forgetFlowsTo(port uint16) {
+// keysTo says which flows to a port there are already: earlier bots send again for a while.
+func (s *site) keysTo(port uint16) map[bpf.FlowKey]bool {
 	s.t.Helper()
-	keys, _ := s.keysTo(port)
-	for _, k := range keys {
-		_ = s.flows.Delete(k) // its connection may have done it
+	known := map[bpf.FlowKey]bool{}
+	for k := range s.flowsTo(port) {
+		known[k] = true
 	}
+	return known
 }
 
-// readTo is what was read of the one connection to a port.
-func (s *site) readTo(port uint16) string {
+func (s *site) newTo(port uint16, known map[bpf.FlowKey]bool) (flows []bpf.Flow) {
 	s.t.Helper()
-	flows := s.flowsTo(port)
+	for k, flow := range s.flowsTo(port) {
+		if !known[k] {
+			flows = append(flows, flow)
+		}
+	}
+	return flows
+}
+
+// readTo is what was read of the one new connection to a port.
+func (s *site) readTo(port uint16, known map[bpf.FlowKey]bool) string {
+	s.t.Helper()
+	flows := s.newTo(port, known)
 	if len(flows) != 1 {
-		return fmt.Sprintf("%d flows", len(flows))
+		return fmt.Sprintf("%d new flows", len(flows))
 	}
 	return readOf(flows[0], true)
 }
