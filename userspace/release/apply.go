@@ -9,9 +9,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -106,56 +104,6 @@ func memberList(set *config.Set) []config.Member {
 		return nil // with one bundle all of it is in the reply
 	}
 	return set.Members()
-}
-
-// publishBuilt is the moment of an apply: what was built counts from here on, if its sender still waits for it and nobody
-// rolled back since.
-func (ap *applier) publishBuilt(ctx context.Context, d trial, seen mark, set *config.Set, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) error {
-	ap.swap.Lock()
-	defer ap.swap.Unlock()
-	if err := ap.swap.moved(d, seen); err != nil {
-		return err
-	}
-	if err := api.Late(ctx); err != nil {
-		return err
-	}
-	if confirm > 0 {
-		return ap.candidates.publish(d, seen.epoch, set, slot, change, e, seen.rollout.ID, confirm)
-	}
-	return ap.publishStable(d, seen, set, slot, change, e)
-}
-
-func (ap *applier) publishStable(d trial, seen mark, set *config.Set, slot uint8, change *api.Change, e *state.Entry) error {
-	if _, err := d.Publish(loader.Change{Stable: &slot, Seen: &seen.epoch}); err != nil {
-		return publishError(err)
-	}
-	ap.nowStable(d, set, seen.rollout.leaves, change, e)
-	return nil
-}
-
-// nowStable says and writes down that a set is in force.
-func (ap *applier) nowStable(d view.Kernel, set *config.Set, leaves *state.Member, change *api.Change, e *state.Entry) {
-	bake := ap.host().Guards.Bake
-	change.Outcome, change.BakeUntil = api.OutcomeApplied, ap.ledger.Now().Add(bake).UTC()
-	v := ap.judge(d)
-	change.Message = view.InForce(v, change.Number)
-	change.Incomplete = v.Unknown
-	if waits := ap.bake.idleReason(d); waits != "" {
-		change.Message += "; it bakes to last-known-good once " + waits
-	} else {
-		change.Message += fmt.Sprintf("; last-known-good in %s unless it is rolled back", api.Short(bake))
-	}
-	g := generation(set, e.Number, e.At, e.User)
-	ledger.Note(change, ap.ledger.Update(func(r *state.Record) {
-		r.Apply(g, change.BakeUntil)
-		if leaves != nil {
-			r.Leave(*leaves, quarantined(leaves.Name, leaves.Digest, e))
-		}
-	}))
-	if leaves != nil {
-		change.Message += fmt.Sprintf("; the version of %s that was left needs a reason to come back", leaves.Name)
-		ap.tally.rolledBack()
-	}
 }
 
 // standing applies a wish to what is in force.

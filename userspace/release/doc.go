@@ -27,5 +27,5 @@
 // The order of locks: changing, for as long as something is built and published; swap, while word and record change together;
 // that of rollouts; then those of the rooms below. The read lock of the plane is taken before swap and never twice by one goroutine
 // (Use): who has the dataplane hands it on. A rollback takes swap alone, so it waits for nothing that is built, and what was built
-// meanwhile is not published (mark).
+// meanwhile is not published (publish.go draws that moment).
 package release
