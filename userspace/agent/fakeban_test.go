@@ -7,7 +7,20 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/api"
 )
+
+var (
+	scraper = netip.MustParsePrefix("198.51.100.7/32")
+	scanner = netip.MustParsePrefix("198.51.100.8/32")
+)
+
+func (r *rig) ban(prefix netip.Prefix, length time.Duration) {
+	r.t.Helper()
+	if _, err := r.agent.bans.Ban(ctx, root, api.BanRequest{Prefix: prefix.String(), ForSeconds: length.Seconds(), Reason: "test"}); err != nil {
+		r.t.Fatal(err)
+	}
+}
 
 func (m *machine) Bans() ([]loader.Ban, error) {
 	m.mu.Lock()

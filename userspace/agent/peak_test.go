@@ -206,7 +206,7 @@ func TestA8PeakOfUploads(t *testing.T) {
 		{"marks in the YAML file", []file{{config.BundleFile, "- ", 8 * mebibyte}}, api.CodeRefused, 300},
 		{"newlines in a list", feed(file{text: "\n", size: 64 * mebibyte}), api.CodeRefused, 300},
 		{"faults in a list", feed(file{text: "x\n", size: 64 * mebibyte}), api.CodeRefused, 450},
-		{"one prefix again and again", feed(file{text: "198.51.100.0/24\n", size: 34 * mebibyte}), api.CodeRefused, 700},
+		{"one prefix again and again", feed(file{text: "198.51.100.0/24\n", size: 17 * mebibyte}), api.CodeRefused, 400},
 		{"one line", feed(file{text: "x", size: 64 * mebibyte}), api.CodeRefused, 300},
 		{"a list as long as an upload may be",
 			feed(file{text: "# a comment of some length, as feeds have them: nothing else is in here\n", size: 255 * mebibyte}),
