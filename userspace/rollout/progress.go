@@ -49,8 +49,8 @@ func (t *turn) late(r *Run) bool {
 	if r.Times.Stage < most || r.Change.Kind == KindEmergency {
 		return false
 	}
-	t.end(r, t.decide(r, StageHeld, GateTime, "%s in %s did not suffice; it waits for %s. A person may promote it.",
-		most, r.Stage, r.Waits))
+	t.end(r, t.decide(r, StageHeld, GateTime,
+		"%s in %s did not suffice; it waited for %s. `spillway rollout resume` tries it again.", most, r.Stage, r.Waits))
 	return true
 }
 

@@ -28,6 +28,7 @@ type world struct {
 	skew       float64       // the canary gets this multiple of its share; 0: 1
 	bad        badLuck
 	crowd      crowd
+	strict     bool // each step is made twice
 	forever    bool // goes on when the first rollout has ended
 }
 
@@ -237,6 +238,11 @@ func (h *host) look() (fault string) {
 		h.e.Commands = append(h.e.Commands, h.asks())
 	}
 	h.hit()
+	if h.strict {
+		if fault = pure(h.s, h.e, h.now); fault != "" {
+			return fault
+		}
+	}
 	before := h.s
 	next, actions := Step(h.s, h.e, h.now)
 	h.s = next

@@ -5,7 +5,9 @@ package rollout
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
+	"time"
 )
 
 // again is the state as an agent reads it back that starts again.
@@ -19,6 +21,32 @@ func again(s State) State {
 		panic(err)
 	}
 	return out
+}
+
+func text(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// pure is a step that is made twice: it must change nothing that it was given, give the same twice, and what is
+// written of it must be what is read.
+func pure(s State, e Evidence, now time.Duration) string {
+	before, evidence := text(s), text(e)
+	s1, a1 := Step(s, e, now)
+	if text(s) != before || text(e) != evidence {
+		return "Step changed its arguments"
+	}
+	s2, a2 := Step(s, e, now)
+	if text(s1) != text(s2) || !reflect.DeepEqual(a1, a2) {
+		return "the same arguments gave two results"
+	}
+	if text(again(s1)) != text(s1) {
+		return "what was written is not what is read"
+	}
+	return ""
 }
 
 // order holds that no stage is skipped, and that what let it go on was there. It knows the contract, not the engine.

@@ -61,6 +61,9 @@ type Quarantined struct {
 // most bounds what is remembered of each kind: who floods the queue makes no large state.
 const most = 64
 
+// mostCondemned bounds the quarantine. It is larger: what falls out of it may come again.
+const mostCondemned = 4096
+
 // New is the state of a host that has rolled nothing out.
 func New(g Guards) State { return State{Guards: g} }
 
@@ -75,7 +78,9 @@ func (s State) condemned(c Change) (Quarantined, bool) {
 }
 
 // with appends to a slice that others may see: the old one stays as it is. The oldest go beyond most.
-func with[T any](s []T, v T) []T {
+func with[T any](s []T, v T) []T { return bounded(s, v, most) }
+
+func bounded[T any](s []T, v T, most int) []T {
 	out := append(slices.Clone(s), v)
 	if len(out) > most {
 		out = out[len(out)-most:]

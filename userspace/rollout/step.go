@@ -164,7 +164,7 @@ func (t *turn) end(r *Run, d *Decision) {
 	if d.Condemns {
 		q := Quarantined{Name: d.Name, Digest: d.Digest, Gate: d.Gate, Since: s.Clock, Why: d.Sentence}
 		same := func(o Quarantined) bool { return o.Name == q.Name && o.Digest == q.Digest }
-		s.Quarantine = with(without(s.Quarantine, same), q)
+		s.Quarantine = bounded(without(s.Quarantine, same), q, mostCondemned)
 	}
 	if d.To == StageHeld {
 		h := Held{Change: r.Change, Gate: d.Gate, Since: s.Clock, Why: d.Sentence}

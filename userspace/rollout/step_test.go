@@ -3,8 +3,6 @@
 package rollout
 
 import (
-	"encoding/json"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -38,29 +36,26 @@ func (h *host) looks(t *testing.T, n int) {
 	}
 }
 
-// Step changes none of its arguments, and the same arguments give the same results, over a rollout with bad luck.
+// Step changes none of its arguments, and the same arguments give the same results, over rollouts with and without
+// bad luck and a queue from which changes are taken.
 func TestStepIsPure(t *testing.T) {
-	w := plain(bundle(0.05, meant))
-	w.declared, w.bad, w.guards.Lease = 0.05, chaos, 5*time.Minute
-	h := newHost(w, firstSeed)
-	h.e.Commands = append(h.e.Commands, Command{Verb: VerbApply, Change: feed("f1", KindDelta)})
-	h.e.Commands = append(h.e.Commands, Command{Verb: VerbApply, Change: Change{ID: "r3", Name: "other", Digest: digest(3)}})
-	h.e.Commands = append(h.e.Commands, Command{Verb: VerbApply, Change: Change{ID: "r4", Name: "last", Digest: digest(4)}})
-	text := func(v any) string { b, _ := json.Marshal(v); return string(b) }
-	for range 200 {
-		s, e := text(h.s), text(h.e)
-		s1, a1 := Step(h.s, h.e, h.now+h.tick)
-		s2, a2 := Step(h.s, h.e, h.now+h.tick)
-		if text(h.s) != s || text(h.e) != e {
-			t.Fatal("Step changed its arguments")
+	for i := range uint64(6) {
+		w := plain(bundle(0.05, meant))
+		w.declared, w.guards.Lease, w.forever = 0.05, 5*time.Minute, true
+		if i%2 == 1 {
+			w.bad = chaos
 		}
-		if text(s1) != text(s2) || !reflect.DeepEqual(a1, a2) {
-			t.Fatal("the same arguments gave two results")
+		h := newHost(w, firstSeed+i)
+		h.e.Commands = append(h.e.Commands, Command{Verb: VerbApply, Change: feed("f1", KindDelta)})
+		for n, name := range []string{"other", "third", "last"} {
+			c := Change{ID: "r" + itoa(n+3), Name: name, Digest: digest(n + 3), Expects: h.change.Expects}
+			h.e.Commands = append(h.e.Commands, Command{Verb: VerbApply, Change: c})
 		}
-		if back := again(s1); text(back) != text(s1) {
-			t.Fatalf("what was written is not what is read:\n%s\n%s", text(s1), text(back))
+		h.strict = true
+		h.looks(t, 250)
+		if h.s.Main.Change.ID == ownTry {
+			t.Error("what waited did not begin: nothing was taken out of a queue that others see")
 		}
-		h.looks(t, 1)
 	}
 }
 
@@ -184,4 +179,23 @@ func TestPeople(t *testing.T) {
 			t.Errorf("ended %s: %s", h.seen.ended, h.seen.last.Sentence)
 		}
 	})
+}
+
+// Time counts when the bundle decided at both ends of it: after a bypass, the look that sees its end knows of no time
+// before.
+func TestTimeCountsBetweenTwoLooksThatDecide(t *testing.T) {
+	h := newHost(plain(bundle(0)), firstSeed)
+	h.until(t, StageCanary)
+	h.looks(t, 2)
+	judged := h.s.Main.Times.Judged
+	h.idleTill = 1 << 62
+	h.looks(t, 5)
+	h.idleTill = 0
+	h.looks(t, 1)
+	if got := h.s.Main.Times.Judged; got != judged {
+		t.Errorf("%s of a bypass counted", got-judged)
+	}
+	if h.looks(t, 1); h.s.Main.Times.Judged <= judged {
+		t.Error("time after a bypass does not count")
+	}
 }
