@@ -120,8 +120,6 @@ func digest(first byte) config.Digest {
 	return d
 }
 
-func number(f float64) *float64 { return &f }
-
 // serving is the reading of a host that enforces, with two services.
 func serving() *view.Reading {
 	blocks := loader.Blocking{From: map[uint32]uint8{loader.TagOf("web"): 80, loader.TagOf("shop"): 80},

@@ -100,18 +100,6 @@ func (s *Session) bypassNote(r api.BypassRequest) *state.Bypass {
 	return b
 }
 
-// short prints a duration as people write it: 30m, not 30m0s.
-func short(d time.Duration) string {
-	s := d.Round(time.Second).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
-}
-
 func (s *Session) service(name string) (uint8, error) {
 	if err := s.readable("the bypass of one service needs its maps"); err != nil {
 		return 0, err

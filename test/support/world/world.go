@@ -17,7 +17,6 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/support/plane"
 	"github.com/spillway/spillway/userspace/lab"
@@ -160,23 +159,8 @@ func Bundle(rules []config.Rule, edit func(*config.Bundle)) *config.Bundle {
 // BadRule is one rule of score 100.
 var BadRule = []config.Rule{{ID: "bad", Label: "bad", Score: 100}}
 
-// DenyPrefixes is a bundle that drops these sources.
-func DenyPrefixes(prefixes ...netip.Prefix) *config.Bundle {
-	return Bundle(BadRule, func(b *config.Bundle) {
-		b.Prefixes = []config.PrefixList{{List: "own", Rule: "bad", Entries: prefixes}}
-	})
-}
-
 // Denied is where the crawler comes from.
 func Denied() []netip.Prefix { return []netip.Prefix{lab.CrawlerPrefix4, lab.CrawlerPrefix6} }
-
-// DenySYN is a bundle that drops SYNs of one fingerprint.
-func DenySYN(t *testing.T, fingerprint string) *config.Bundle {
-	t.Helper()
-	fp, err := signature.ParseMuonFP(fingerprint)
-	Must(t, err)
-	return Bundle(BadRule, func(b *config.Bundle) { b.TCP = []config.TCPFeature{{Rule: "bad", Fingerprint: fp}} })
-}
 
 // Eventually waits for a fact, with a deadline.
 func Eventually(t *testing.T, what string, check func() bool) {
