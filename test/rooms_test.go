@@ -117,7 +117,7 @@ func crowded(pkg *types.Package) (seen int, many map[string]int) {
 func exported(t *testing.T) func(path string) (io.ReadCloser, error) {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}",
-		module+"/userspace/agent").Output()
+		module+"/userspace/...").Output()
 	if err != nil {
 		t.Fatalf("list packages: %v", err)
 	}
