@@ -189,3 +189,17 @@ func TestEmergency(t *testing.T) {
 		ends(t, w, StageDone, GateBake)
 	})
 }
+
+// One generation bakes at a time: with two, nobody knew which of them did what. A person cannot change that.
+func TestOneGenerationBakes(t *testing.T) {
+	h := newHost(plain(bundle(0)), firstSeed)
+	h.until(t, StageBake)
+	h.looks(t, 1)
+	h.s.Fast = Run{Change: feed("f1", KindDelta), Stage: StageShadow, Number: 99, On: h.k.Stable, Seen: true}
+	h.s.Fast.Times.Stage, h.k.Beside = time.Minute, 99
+	h.ask(t, Command{Verb: VerbPromote, ID: "f1", Reason: "in a hurry"})
+	h.looks(t, 2)
+	if h.s.Fast.Stage != StageShadow || h.s.Fast.Waits != waitBake || h.s.Main.Stage != StageBake {
+		t.Errorf("%s waits for %q beside %s", h.s.Fast.Stage, h.s.Fast.Waits, h.s.Main.Stage)
+	}
+}
