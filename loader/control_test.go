@@ -15,8 +15,10 @@ import (
 func TestControlWordKeepsEveryField(t *testing.T) {
 	for _, c := range []Control{
 		{},
-		{Mode: bpf.ModeEnforce, Stable: 7, Candidate: 1, Previous: 2, Host: 7, Shadow: true, Pair: true, Budget: true, Canary: 1000, Epoch: 1<<32 - 1},
-		{Canary: 1000}, {Host: 7}, {Previous: 7}, {Candidate: 7}, {Stable: 7}, {Epoch: 1}, {Shadow: true}, {Pair: true}, {Budget: true},
+		{Mode: bpf.ModeEnforce, Stable: 7, Candidate: 1, Previous: 2, Host: 7, Shadow: true, Pair: true, Budget: true,
+			Canary: 1000, Epoch: 1<<32 - 1},
+		{Canary: 1000}, {Host: 7}, {Previous: 7}, {Candidate: 7}, {Stable: 7}, {Epoch: 1}, {Shadow: true},
+		{Pair: true}, {Budget: true},
 	} {
 		if got := unpackControl(c.pack()); got != c {
 			t.Errorf("%+v came back as %+v", c, got)
@@ -35,8 +37,10 @@ func TestControlWordIsTheKernels(t *testing.T) {
 		t.Fatal(err)
 	}
 	ours := map[string]Control{
-		"CONTROL_MODE": {Mode: 1}, "CONTROL_STABLE": {Stable: 1}, "CONTROL_CANDIDATE": {Candidate: 1}, "CONTROL_PREVIOUS": {Previous: 1},
-		"CONTROL_HOST": {Host: 1}, "CONTROL_SHADOW": {Shadow: true}, "CONTROL_PAIR": {Pair: true}, "CONTROL_BUDGET": {Budget: true},
+		"CONTROL_MODE": {Mode: 1}, "CONTROL_STABLE": {Stable: 1}, "CONTROL_CANDIDATE": {Candidate: 1},
+		"CONTROL_PREVIOUS": {Previous: 1},
+		"CONTROL_HOST":     {Host: 1}, "CONTROL_SHADOW": {Shadow: true}, "CONTROL_PAIR": {Pair: true},
+		"CONTROL_BUDGET": {Budget: true},
 		"CONTROL_CANARY": {Canary: 1}, "CONTROL_EPOCH": {Epoch: 1},
 	}
 	for _, v := range shifts.Values {
@@ -89,18 +93,21 @@ func TestRolesMoveTogether(t *testing.T) {
 		{name: "candidate gets its share", do: publish(Change{Candidate: ptr(2), Canary: permille(50)}),
 			was: Control{Stable: 1}, want: Control{Stable: 1, Candidate: 2, Canary: 50, Epoch: 1}},
 		{name: "publish the candidate ends its rollout", do: publish(Change{Stable: ptr(2)}),
-			was: Control{Stable: 1, Candidate: 2, Canary: 50, Shadow: true, Budget: true}, want: Control{Stable: 2, Previous: 1, Epoch: 1}},
+			was:  Control{Stable: 1, Candidate: 2, Canary: 50, Shadow: true, Budget: true},
+			want: Control{Stable: 2, Previous: 1, Epoch: 1}},
 		{name: "the last slot", do: publish(Change{Stable: ptr(7)}),
 			was: Control{Stable: 1}, want: Control{Stable: 7, Previous: 1, Epoch: 1}},
 		{name: "promote", do: Control.Promote,
 			was: Control{Stable: 1, Candidate: 2, Canary: 1000, Pair: true}, want: Control{Stable: 2, Previous: 1, Epoch: 1}},
-		{name: "promote nothing", do: Control.Promote, was: Control{Stable: 1}, want: Control{Stable: 1}, err: ErrNoCandidate},
+		{name: "promote nothing", do: Control.Promote, was: Control{Stable: 1}, want: Control{Stable: 1},
+			err: ErrNoCandidate},
 		{name: "withdraw", do: Control.Withdraw,
 			was: Control{Stable: 1, Candidate: 2, Canary: 50, Shadow: true}, want: Control{Stable: 1, Epoch: 1}},
 		{name: "rollback ends a candidate too", do: Control.Rollback,
 			was:  Control{Stable: 2, Previous: 1, Candidate: 3, Canary: 50, Budget: true},
 			want: Control{Stable: 1, Epoch: 1}},
-		{name: "rollback without previous", do: Control.Rollback, was: Control{Stable: 2}, want: Control{Stable: 2}, err: ErrNoPrevious},
+		{name: "rollback without previous", do: Control.Rollback, was: Control{Stable: 2},
+			want: Control{Stable: 2}, err: ErrNoPrevious},
 		{name: "drop all", do: Control.DropGenerations,
 			was: Control{Stable: 2, Previous: 1, Host: 1}, want: Control{Host: 1, Epoch: 1}},
 	} {

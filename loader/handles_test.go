@@ -11,10 +11,11 @@ import (
 // mostMethods is how many a handle may have: one with more is two nouns.
 const mostMethods = 40
 
-// Each handle is whole by itself, so that its user takes no other: what it has, its own noun gives it. Only the dataplane,
-// which opens and closes all of them, has what they have together.
+// Each handle is whole by itself, so that its user takes no other: what it has, its own noun gives it. Only the
+// dataplane, which opens and closes all of them, has what they have together.
 func TestHandlesAreSmall(t *testing.T) {
-	for _, handle := range []any{&Root{}, &Words{}, &Slots{}, &CounterTable{}, &BanTable{}, &Vouches{}, &FlowTable{}, &Links{}, &Programs{}} {
+	for _, handle := range []any{&Root{}, &Words{}, &Slots{}, &CounterTable{}, &BanTable{}, &Vouches{}, &FlowTable{},
+		&Links{}, &Programs{}} {
 		typ := reflect.TypeOf(handle)
 		if n := typ.NumMethod(); n == 0 || n > mostMethods {
 			t.Errorf("%s has %d exported methods, want 1 to %d", typ, n, mostMethods)

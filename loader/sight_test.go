@@ -76,7 +76,8 @@ func TestBeatClearsWhatEnded(t *testing.T) {
 		if !until.Active() {
 			want = 0
 		}
-		if got, service := d.at.BypassUntilNs, d.Words.at.ServiceBypassUntilNs[web.ID]; Deadline(got) != want || Deadline(service) != want {
+		if got, service := d.at.BypassUntilNs, d.Words.at.ServiceBypassUntilNs[web.ID]; Deadline(got) != want ||
+			Deadline(service) != want {
 			t.Errorf("bypass until %d: after a beat %d, of the service %d", until, got, service)
 		}
 	}
@@ -93,7 +94,8 @@ func TestStrongReasons(t *testing.T) {
 	}{
 		{"hello_hidden", nil, true}, {"hello_overlap", nil, true}, {"hello_malformed", nil, true},
 		{"not_hello", nil, false}, {"not_hello", []string{"not_hello"}, true}, {"hello_urgent", []string{"not_hello"}, false},
-		{"hello_too_long", []string{"not_hello", "hello_too_long"}, true}, {"fragment", []string{"not_hello"}, false}, {"hello_unseen", nil, false},
+		{"hello_too_long", []string{"not_hello", "hello_too_long"}, true}, {"fragment", []string{"not_hello"}, false},
+		{"hello_unseen", nil, false},
 	} {
 		host.AcceptReasons = row.accepted
 		b := testBundle()

@@ -82,8 +82,9 @@ func (d *Dataplane) size(spec *ebpf.CollectionSpec) error {
 		m.MaxEntries = pinned.MaxEntries()
 		_ = pinned.Close()
 		if m.MaxEntries != want {
-			d.warnings = append(d.warnings, fmt.Sprintf("capacity.%s: map %s is in use with %d entries; %d wait for `spillway detach` or a reboot",
-				s.field, s.name, m.MaxEntries, want))
+			d.warnings = append(d.warnings,
+				fmt.Sprintf("capacity.%s: map %s is in use with %d entries; %d wait for `spillway detach` or a reboot",
+					s.field, s.name, m.MaxEntries, want))
 			if s.read != nil {
 				s.read(&d.capacity, int(m.MaxEntries))
 			}

@@ -30,8 +30,8 @@ func decide(t *testing.T, d *Dataplane, prefixes ...string) {
 	publish(t, d, testHost(), testBundle(prefixes...))
 }
 
-// A2: an upgrade builds beside, carries over, and is one store: until then the layout before decides, afterwards the new one,
-// and nothing of the old is left.
+// A2: an upgrade builds beside, carries over, and is one store: until then the layout before decides, afterwards the
+// new one, and nothing of the old is left.
 func TestA2UpgradeIsOneStore(t *testing.T) {
 	folder := testPins(t)
 	old := openTest(t, Options{Pins: folder})
@@ -60,7 +60,8 @@ func TestA2UpgradeIsOneStore(t *testing.T) {
 	asLayout(t, later, func() {
 		d := openTest(t, Options{Pins: folder})
 		p := d.Predecessor()
-		if p == nil || p.Layout != bpf.ABIVersion || !p.Known || p.Mode != before.Mode || p.Stable == nil || p.Stable.Digest != [32]byte{1, 2, 3} || len(p.Links) != 0 {
+		if p == nil || p.Layout != bpf.ABIVersion || !p.Known || p.Mode != before.Mode || p.Stable == nil ||
+			p.Stable.Digest != [32]byte{1, 2, 3} || len(p.Links) != 0 {
 			t.Fatalf("predecessor %+v", p)
 		}
 		wantAction(t, d, "the old one decides", syn("198.51.100.1", "192.0.2.1", 443), xdpDrop)
@@ -82,7 +83,8 @@ func TestA2UpgradeIsOneStore(t *testing.T) {
 			t.Error("the bypass of a service is not what it was")
 		}
 		var f bpf.Flow
-		if err := d.maps[bpf.DataplaneMapFlows].Lookup(blocked, &f); err != nil || f.Isn != 7 || f.Epoch == d.Control().Epoch {
+		if err := d.maps[bpf.DataplaneMapFlows].Lookup(blocked, &f); err != nil || f.Isn != 7 ||
+			f.Epoch == d.Control().Epoch {
 			t.Errorf("the blocked connection: %+v, %v", f, err)
 		}
 		if err := d.maps[bpf.DataplaneMapFlows].Lookup(passing, &f); err == nil {
@@ -126,7 +128,8 @@ func mustHost(t *testing.T, d *Dataplane) *HostInfo {
 	return h
 }
 
-// A2: what was cut short before the store is nobody's: the next start begins anew. After the store it goes on from there.
+// A2: what was cut short before the store is nobody's: the next start begins anew. After the store it goes on from
+// there.
 func TestA2UpgradeCutShort(t *testing.T) {
 	folder := testPins(t)
 	old := openTest(t, Options{Pins: folder})

@@ -33,7 +33,8 @@ func TestVouched(t *testing.T) {
 	}
 	for _, v := range got {
 		left := time.Until(v.Expires).Round(time.Minute)
-		if want := map[string]time.Duration{"198.51.100.1/32": time.Hour, "2001:db8:1:2::/64": time.Minute}[v.Source.String()]; left != want {
+		if want := map[string]time.Duration{"198.51.100.1/32": time.Hour,
+			"2001:db8:1:2::/64": time.Minute}[v.Source.String()]; left != want {
 			t.Errorf("%s has %v left, want %v", v.Source, left, want)
 		}
 	}

@@ -10,19 +10,21 @@ import (
 	"testing"
 )
 
-// How many files name the kind of feature that all others are made like. Whoever takes a place away lowers the number; it
-// never rises, so that the next kind has the same few places.
+// How many files name the kind of feature that all others are made like. Whoever takes a place away lowers the number;
+// it never rises, so that the next kind has the same few places.
 const (
 	namesOfAKind    = 8  // where JA4 is a kind of feature: to be read, counted, compiled, compared
 	namesOfSighting = 26 // where it is what a client was seen to say: captures, events, the catalogue, the demo
 )
 
 // sightings are the places that tell of clients and not of bundles.
-var sightings = []string{"userspace/fingerprint/", "userspace/events/", "userspace/show/", "userspace/demo/", "config/signature/",
+var sightings = []string{"userspace/fingerprint/", "userspace/events/", "userspace/show/",
+	"userspace/demo/", "config/signature/",
 	"config/catalogue", "cmd/spillway/fingerprint.go"}
 
 func TestAKindOfFeatureHasFewPlaces(t *testing.T) {
-	out, err := exec.Command("git", "-C", "..", "ls-files", "bpf/*.go", "config/*.go", "loader/*.go", "userspace/*.go", "cmd/*.go").Output()
+	out, err := exec.Command("git", "-C", "..", "ls-files", "bpf/*.go", "config/*.go", "loader/*.go",
+		"userspace/*.go", "cmd/*.go").Output()
 	if err != nil {
 		t.Fatalf("list the files: %v", err)
 	}

@@ -39,7 +39,9 @@ func compileSignatures(b *builder) error {
 				order = append(order, key)
 			}
 			text := f.Signature.String()
-			i := slices.IndexFunc(buckets[key], func(equal []config.P0FFeature) bool { return equal[0].Signature.String() == text })
+			i := slices.IndexFunc(buckets[key], func(equal []config.P0FFeature) bool {
+				return equal[0].Signature.String() == text
+			})
 			if i >= 0 {
 				buckets[key][i] = append(buckets[key][i], f)
 				continue

@@ -46,7 +46,8 @@ func Explain(what string, err error) error {
 		return fmt.Errorf("%s: %w: it is another user's: as root, `spillway prepare` gives the pins to the agent's user (%v)",
 			what, ErrPermission, RootCause(err))
 	case denied:
-		return fmt.Errorf("%s: %w: all capabilities are held, so a lockdown mode, an LSM or a container's seccomp profile refuses it (%v)",
+		return fmt.Errorf(
+			"%s: %w: all capabilities are held, so a lockdown mode, an LSM or a container's seccomp profile refuses it (%v)",
 			what, ErrPermission, RootCause(err))
 	case unsupported:
 		return fmt.Errorf("%s: %w: %s (%v)", what, ErrUnsupported, lacking(), err)

@@ -143,7 +143,8 @@ const mountCommand = "`mount -t bpf -o mode=0700 bpf /sys/fs/bpf`"
 
 // removePins is how a person mends it. Links that lie in there lose their last reference, so their interface passes.
 func removePins(folder string) string {
-	return fmt.Sprintf("look at it, then `rm -r %s` as root, and start the agent again; mounted by %s a BPF file system keeps others out",
+	return fmt.Sprintf(
+		"look at it, then `rm -r %s` as root, and start the agent again; mounted by %s a BPF file system keeps others out",
 		folder, mountCommand)
 }
 

@@ -78,8 +78,8 @@ func payloadFrame(src, dst netip.AddrPort, stream []byte, from, to int) []byte {
 	})
 }
 
-// helloRows send parts of ClientHellos. A segment that comes again is looked at again, all of it but the verdict. A hello that
-// was whole has given its place back, so its second half begins a new one.
+// helloRows send parts of ClientHellos. A segment that comes again is looked at again, all of it but the verdict. A
+// hello that was whole has given its place back, so its second half begins a new one.
 func (r *rig) helloRows() ([]*scenario, error) {
 	all := payloadFrame(visitor, elsewhere, small, 0, len(small))
 	tiny, half := netip.AddrPortFrom(visitor.Addr(), 40001), netip.AddrPortFrom(visitor.Addr(), 40002)
@@ -102,7 +102,8 @@ func (r *rig) helloRows() ([]*scenario, error) {
 		{key: helloFloor, name: "empty XDP_PASS program", program: r.hot.EmptyPass, frame: all, action: actionPass},
 		row("hellos", knownShape, all, unconfirmed),
 		row("hellos", secondHalf, payloadFrame(half, elsewhere, large, 1400, len(large)), bpf.ReasonHelloOrder),
-		row("hellos", "one byte in the middle of a hello", payloadFrame(tiny, elsewhere, large, 500, 501), bpf.ReasonHelloPartial),
+		row("hellos", "one byte in the middle of a hello", payloadFrame(tiny, elsewhere, large, 500, 501),
+			bpf.ReasonHelloPartial),
 		row("shapes", newShape, payloadFrame(visitor, service, small, 0, len(small)), unconfirmed),
 		row("shapes", worstShape,
 			payloadFrame(visitor, service, largest, 0, len(largest)), unconfirmed),

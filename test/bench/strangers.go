@@ -39,7 +39,8 @@ func strangeHost(h *config.Host) {
 	fewPlaces(h)
 	h.Services[0].Confirm = config.ConfirmSocket
 	add := func(name string, port uint16, edit func(*config.Service)) {
-		s := config.Service{Name: name, Addresses: []config.Address{{}}, Port: port, Kind: config.KindTLS, Local: true, Confirm: config.ConfirmSocket}
+		s := config.Service{Name: name, Addresses: []config.Address{{}}, Port: port, Kind: config.KindTLS, Local: true,
+			Confirm: config.ConfirmSocket}
 		edit(&s)
 		h.Services = append(h.Services, s)
 	}
@@ -54,7 +55,8 @@ func strangeBundle(lists func(*config.Bundle)) func(*config.Bundle) {
 	return func(b *config.Bundle) {
 		lists(b)
 		b.Policy[config.DefaultPolicy] = config.Policy{Drop: 80, Fragments: config.FragmentsDrop}
-		for _, match := range []string{"t13d1516h2_8daaf6152771_02713d6af862", "t13d1516h2_8daaf6152771_*", "t10i0101h1_*_*"} {
+		for _, match := range []string{"t13d1516h2_8daaf6152771_02713d6af862",
+			"t13d1516h2_8daaf6152771_*", "t10i0101h1_*_*"} {
 			m, err := signature.ParseJA4(match)
 			if err != nil {
 				panic(err) // a constant
@@ -75,7 +77,8 @@ func cut(message []byte, n int) []byte {
 
 var (
 	inRecords = cut(small[5:], 64)
-	sslv2     = clienthello.SSLv2{Version: 0x0303, Ciphers: []uint16{0x009c, 0x002f, 0x0035, 0xc02f, 0xc02b, 0x00ff}, Challenge: 32}.Bytes()
+	sslv2     = clienthello.SSLv2{Version: 0x0303, Ciphers: []uint16{0x009c, 0x002f, 0x0035, 0xc02f, 0xc02b, 0x00ff},
+		Challenge: 32}.Bytes()
 )
 
 // strange makes rows of strangers, each from a port of its own.
@@ -161,8 +164,10 @@ func (s *strange) synRows() {
 
 // fragment is one of a hello's.
 func (s *strange) fragment(offset uint16) []byte {
-	f := packet.Frame{Source: s.from().Addr(), Dest: service.Addr(), Fragment: &packet.Fragment{Offset: offset, More: true, ID: 7}}
-	f.Body = packet.TCP{SourcePort: s.from().Port(), DestPort: service.Port(), Seq: 1, Ack: 1, Flags: packet.ACK, Payload: small}
+	f := packet.Frame{Source: s.from().Addr(), Dest: service.Addr(),
+		Fragment: &packet.Fragment{Offset: offset, More: true, ID: 7}}
+	f.Body = packet.TCP{SourcePort: s.from().Port(), DestPort: service.Port(), Seq: 1, Ack: 1,
+		Flags: packet.ACK, Payload: small}
 	if offset > 0 {
 		f.Body = packet.Raw{Protocol: packet.ProtoTCP, Data: small}
 	}
@@ -177,21 +182,27 @@ func whole(src, dst netip.AddrPort, stream []byte) []byte {
 func (s *strange) helloRows() {
 	unknown := message(14, 15, 7, 517)
 	unknownLargest := message(98, 98, 63, 1460)
-	s.row("data that is no ClientHello", whole(s.from(), service, []byte("GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n")), midstream, passed)
+	s.row("data that is no ClientHello",
+		whole(s.from(), service, []byte("GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n")), midstream, passed)
 	s.row("ClientHello of a known shape", whole(s.from(), service, small), unconfirmed, passed)
 	s.row("the same, IPv6", whole(s.from6(), service6, small), unconfirmed, passed)
 	s.row("the same, connection tracking asked in vain", whole(s.from(), trackedService, small), unconfirmed, passed)
-	s.row("the same, egress and connection tracking asked in vain", whole(s.from(), answeredService, small), unconfirmed, passed)
+	s.row("the same, egress and connection tracking asked in vain",
+		whole(s.from(), answeredService, small), unconfirmed, passed)
 	s.row("of a new shape, beyond the budget", whole(s.from(), service, unknown), unconfirmed, passed)
 	s.row("39 ciphers, 20 extensions, 18 algorithms, known shape", whole(s.from(), service, modest), unconfirmed, passed)
-	s.row("99 ciphers, 99 extensions, 64 algorithms, known shape, beyond the budget", whole(s.from(), service, largest), unconfirmed, passed)
+	s.row("99 ciphers, 99 extensions, 64 algorithms, known shape, beyond the budget",
+		whole(s.from(), service, largest), unconfirmed, passed)
 	s.row("the same, new shape, beyond the budget", whole(s.from(), service, unknownLargest), unconfirmed, passed)
 	s.row("in SSL 2.0's format", whole(s.from(), service, sslv2), midstream, passed)
 	s.row("in 64 records, beyond the budget", whole(s.from(), service, inRecords), unconfirmed, passed)
 	v1 := append([]byte("PROXY TCP4 198.51.100.22 203.0.113.7 35646 443\r\n"), small...)
-	s.earlier(synFrame(s.from(), balancedService)).row("behind a PROXY header, version 1, beyond the budget", whole(s.from(), balancedService, v1), unconfirmed, passed)
-	v2 := append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc6\x33\x64\x16\xcb\x00\x71\x07\x8b\x3e\x01\xbb"), small...)
-	s.earlier(synFrame(s.from(), balancedService)).row("behind a PROXY header, version 2, beyond the budget", whole(s.from(), balancedService, v2), unconfirmed, passed)
+	s.earlier(synFrame(s.from(), balancedService)).row("behind a PROXY header, version 1, beyond the budget",
+		whole(s.from(), balancedService, v1), unconfirmed, passed)
+	v2 := append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\xc6\x33\x64\x16\xcb\x00\x71\x07\x8b\x3e\x01\xbb"),
+		small...)
+	s.earlier(synFrame(s.from(), balancedService)).row("behind a PROXY header, version 2, beyond the budget",
+		whole(s.from(), balancedService, v2), unconfirmed, passed)
 }
 
 func (s *strange) pieceRows() {
@@ -207,13 +218,15 @@ func (s *strange) pieceRows() {
 	for i := range other[600:] {
 		other[600+i] ^= 0x55
 	}
-	s.earlier(first(1400)).row("first 1,400 bytes again, others", payloadFrame(s.from(), service, other, 0, 1400), unconfirmed, passed)
+	s.earlier(first(1400)).row("first 1,400 bytes again, others",
+		payloadFrame(s.from(), service, other, 0, 1400), unconfirmed, passed)
 	s.row("with an urgent pointer", segment(s.from(), service, func(t *packet.TCP) {
 		t.Flags, t.Seq, t.Payload, t.Urgent = packet.ACK|packet.PSH|packet.URG, 1001, small, 100
 	}), unconfirmed, passed)
 }
 
-// victimRows are what a stranger can send into a connection of others whose hello has only begun: its numbers he has to guess.
+// victimRows are what a stranger can send into a connection of others whose hello has only begun: its numbers he has to
+// guess.
 func (s *strange) victimRows() {
 	victim := s.rig.connections[knownConnections]
 	s.earlier(victim.payload(large, 0, 1000))
@@ -253,7 +266,8 @@ func (s *strange) flowRows() {
 			data  []byte
 		}{{"data", packet.ACK | packet.PSH, small}, {"FIN", packet.ACK | packet.FIN, nil}, {"RST", packet.RST, nil}} {
 			from := s.from()
-			if err := fill([]*ebpf.Map{p.flows}, []bpf.FlowKey{flowKey(from, service)}, []bpf.Flow{p.storedFlow(v.verdict)}); err != nil {
+			if err := fill([]*ebpf.Map{p.flows}, []bpf.FlowKey{flowKey(from, service)},
+				[]bpf.Flow{p.storedFlow(v.verdict)}); err != nil {
 				s.err = errors.Join(s.err, err)
 			}
 			reason, outcome := knownFlow, v.outcome

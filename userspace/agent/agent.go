@@ -86,15 +86,19 @@ func newAgent(o Options, s *state.Store) *agent {
 	a.events = events.New(events.Options{Log: o.Log, Now: o.Now, Ledger: a.ledger,
 		Use:  func() (events.Ring, func(), error) { return a.use() },
 		Full: func() bool { return a.host.Host().Privacy.Addresses != config.AddressesTruncated }})
-	a.plane = plane.New(plane.Options{Log: o.Log, Ledger: a.ledger, Disk: s, Host: a.host.Host, Network: o.network, Owner: o.owner, Root: o.root})
-	a.bans = bans.New(bans.Options{Log: o.Log, Ledger: a.ledger, Record: s.Bans(), Host: a.host.Host, Own: func() ([]netip.Addr, error) { return a.opts.own() }, Judge: a.plane.Verdict,
+	a.plane = plane.New(plane.Options{Log: o.Log, Ledger: a.ledger, Disk: s, Host: a.host.Host, Network: o.network,
+		Owner: o.owner, Root: o.root})
+	a.bans = bans.New(bans.Options{Log: o.Log, Ledger: a.ledger, Record: s.Bans(), Host: a.host.Host,
+		Own: func() ([]netip.Addr, error) { return a.opts.own() }, Judge: a.plane.Verdict,
 		Use: func() (bans.Kernel, func(), error) { return a.use() }})
 	a.bypass = bypass.New(bypass.Options{Log: o.Log, Ledger: a.ledger, Read: a.plane.Reading,
 		Use: func() (bypass.Kernel, func(), error) { return a.use() }})
 	a.release = release.New(release.Options{Log: o.Log, Ledger: a.ledger, Disk: s, File: a.host.File, HostPath: o.HostPath,
 		Own: func() ([]netip.Addr, error) { return a.opts.own() }, Clock: o.clock, Around: a.around()})
-	a.serve = serve.New(serve.Options{Log: o.Log, Ledger: a.ledger, Listen: func() config.Listen { return a.host.Host().Listen }, Scrapes: metrics.Handler(a)},
-		api.Backend{Site: a, Kernel: a.plane.Rows, Release: a.release, Bans: a.bans, Bypass: a.bypass, Events: a.events, Ledger: a.ledger})
+	a.serve = serve.New(serve.Options{Log: o.Log, Ledger: a.ledger,
+		Listen: func() config.Listen { return a.host.Host().Listen }, Scrapes: metrics.Handler(a)},
+		api.Backend{Site: a, Kernel: a.plane.Rows, Release: a.release, Bans: a.bans, Bypass: a.bypass,
+			Events: a.events, Ledger: a.ledger})
 	return a
 }
 

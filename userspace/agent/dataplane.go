@@ -14,8 +14,8 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// dataplane is the real handle, or what stands for it in a test: of it each room sees what its own interface says. hostfile's is
-// among them.
+// dataplane is the real handle, or what stands for it in a test: of it each room sees what its own interface says.
+// hostfile's is among them.
 type dataplane interface {
 	view.Kernel
 	view.Tables

@@ -46,13 +46,15 @@ func (f *fake) Attach(name string, mode config.Attach) (loader.Attachment, error
 		return loader.Attachment{}, err
 	}
 	if f.adopts != "" {
-		return loader.Attachment{Interface: f.adopts, Pin: f.adopts, Index: indexOf(f.adopts), LinkID: f.linkIDs[f.adopts], State: loader.StateAttached}, nil
+		return loader.Attachment{Interface: f.adopts, Pin: f.adopts, Index: indexOf(f.adopts), LinkID: f.linkIDs[f.adopts],
+			State: loader.StateAttached}, nil
 	}
 	if f.links[name] != loader.StateAttached {
 		f.lastLink++
 		f.linkIDs[name], f.links[name] = f.lastLink, loader.StateAttached
 	}
-	return loader.Attachment{Interface: name, Pin: name, Index: indexOf(name), LinkID: f.linkIDs[name], Mode: string(mode), State: loader.StateAttached}, nil
+	return loader.Attachment{Interface: name, Pin: name, Index: indexOf(name), LinkID: f.linkIDs[name], Mode: string(mode),
+		State: loader.StateAttached}, nil
 }
 
 func (f *fake) DetachInterface(name string) error {
@@ -119,7 +121,8 @@ func (f *fake) publishHost(h *config.Host) {
 		info.Number = f.host.Number + 1
 	}
 	for i, s := range h.Services {
-		info.Services = append(info.Services, loader.ServiceInfo{ID: uint8(i + 1), Name: s.Name, Kind: string(s.Kind), Tag: loader.TagOf(s.Name)})
+		info.Services = append(info.Services,
+			loader.ServiceInfo{ID: uint8(i + 1), Name: s.Name, Kind: string(s.Kind), Tag: loader.TagOf(s.Name)})
 	}
 	f.host, f.published = info, h
 }

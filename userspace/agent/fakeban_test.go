@@ -17,7 +17,8 @@ var (
 
 func (r *rig) ban(prefix netip.Prefix, length time.Duration) {
 	r.t.Helper()
-	if _, err := r.agent.bans.Ban(ctx, root, api.BanRequest{Prefix: prefix.String(), ForSeconds: length.Seconds(), Reason: "test"}); err != nil {
+	if _, err := r.agent.bans.Ban(ctx, root,
+		api.BanRequest{Prefix: prefix.String(), ForSeconds: length.Seconds(), Reason: "test"}); err != nil {
 		r.t.Fatal(err)
 	}
 }

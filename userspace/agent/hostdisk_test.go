@@ -25,8 +25,10 @@ import (
 
 // hostText is the host file of the rig with one allowlist line of its own.
 func (r *rig) hostText(n int) string {
-	yaml := strings.Replace(hostYAML, "note: office}]", fmt.Sprintf("note: office}, {prefix: 198.18.%d.%d/32, note: n%d}]", n>>8, n&255, n), 1)
-	return yaml + fmt.Sprintf("listen: {socket: %s/spillway.sock, metrics: \"\"}\npaths: {state: %s/state, pins: %s}\n", r.dir, r.dir, r.pins)
+	yaml := strings.Replace(hostYAML, "note: office}]",
+		fmt.Sprintf("note: office}, {prefix: 198.18.%d.%d/32, note: n%d}]", n>>8, n&255, n), 1)
+	return yaml + fmt.Sprintf("listen: {socket: %s/spillway.sock, metrics: \"\"}\npaths: {state: %s/state, pins: %s}\n",
+		r.dir, r.dir, r.pins)
 }
 
 // A6: of many reloads at once, whoever wins the locks in whatever order, the file that was written last is in force.
@@ -40,7 +42,8 @@ func TestA6TheLastFileWins(t *testing.T) {
 		defer writing.Unlock()
 		last++
 		next := filepath.Join(r.dir, "next")
-		if err := errors.Join(os.WriteFile(next, []byte(r.hostText(last)), 0o600), os.Rename(next, r.hostPath())); err != nil {
+		if err := errors.Join(os.WriteFile(next, []byte(r.hostText(last)), 0o600),
+			os.Rename(next, r.hostPath())); err != nil {
 			t.Error(err)
 		}
 	}
@@ -92,7 +95,8 @@ func TestA6ApplyAfterAReload(t *testing.T) {
 		applied <- err
 	}()
 	eventually(t, "it has read the host file of before, and waits", func() error {
-		if all, err := r.release.Rollouts(ctx); err != nil || len(all.Rollouts) == 0 || all.Rollouts[0].State != api.RolloutBuilding {
+		if all, err := r.release.Rollouts(ctx); err != nil || len(all.Rollouts) == 0 ||
+			all.Rollouts[0].State != api.RolloutBuilding {
 			return errors.New("not yet")
 		}
 		return nil

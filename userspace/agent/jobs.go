@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// jobs is a worker beside the ticks. What may take longer than a moment is its work: to load programs, to compile and build
-// a bundle, to read one, to compare all rows. The ticks only decide what is due. So repairs, deadlines and systemd's watchdog never
-// wait for a million rows, and nothing that is long runs twice at once.
+// jobs is a worker beside the ticks. What may take longer than a moment is its work: to load programs, to compile and
+// build a bundle, to read one, to compare all rows. The ticks only decide what is due. So repairs, deadlines and
+// systemd's watchdog never wait for a million rows, and nothing that is long runs twice at once.
 type jobs struct {
 	spawn func(func())
 

@@ -17,8 +17,8 @@ import (
 	"github.com/spillway/spillway/userspace/sdnotify"
 )
 
-// A11: a reload of a large bundle took 37 s in the goroutine that ticks, and systemd's watchdog killed the agent after 15.
-// While a bundle is built the ticks go on, and feed the watchdog.
+// A11: a reload of a large bundle took 37 s in the goroutine that ticks, and systemd's watchdog killed the agent after
+// 15. While a bundle is built the ticks go on, and feed the watchdog.
 func TestA11WatchdogIsFedDuringALongReload(t *testing.T) {
 	dir := t.TempDir()
 	h, path := writeHost(t, dir, hostYAML, noPins(t), "")
@@ -132,8 +132,8 @@ func TestA11DriftBySums(t *testing.T) {
 	}
 }
 
-// A host file that changed while no agent ran, and a bundle whose compilation killed three agents: the host file counts,
-// and the bundle goes on as it is.
+// A host file that changed while no agent ran, and a bundle whose compilation killed three agents: the host file
+// counts, and the bundle goes on as it is.
 func TestA11RebuildThatKills(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
@@ -144,7 +144,8 @@ func TestA11RebuildThatKills(t *testing.T) {
 	r.writeHost(strings.Replace(hostYAML, "note: office", "note: the office", 1))
 	builds := r.machine.did("Build")
 	r.start()
-	if s, err := r.Status(ctx); err != nil || !s.Protected || r.machine.did("Build") != builds || r.machine.published.Allowlist[0].Note != "the office" {
+	if s, err := r.Status(ctx); err != nil || !s.Protected || r.machine.did("Build") != builds ||
+		r.machine.published.Allowlist[0].Note != "the office" {
 		t.Errorf("%+v, %v, %d builds", s.Problems, err, r.machine.did("Build")-builds)
 	}
 }

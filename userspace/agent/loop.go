@@ -48,7 +48,8 @@ func (a *agent) loop(ctx context.Context) {
 	}
 }
 
-// tick does what time asks for. It never waits for a change that is running, and what takes longer than a moment is a job.
+// tick does what time asks for. It never waits for a change that is running, and what takes longer than a moment is a
+// job.
 func (a *agent) tick(hurry bool) {
 	a.startJobs()
 	d, done, err := a.use()

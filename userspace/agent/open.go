@@ -72,7 +72,8 @@ func (a *agent) tryOpen() {
 
 func (a *agent) setWarnings(warnings []string) {
 	for i, w := range warnings {
-		a.ledger.SetProblem(fmt.Sprintf("capacity_waits_%d", i), w, "run `spillway detach` and start again at a quiet hour, or leave it")
+		a.ledger.SetProblem(fmt.Sprintf("capacity_waits_%d", i), w,
+			"run `spillway detach` and start again at a quiet hour, or leave it")
 	}
 }
 

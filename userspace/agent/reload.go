@@ -29,8 +29,8 @@ func (a *agent) Reload(ctx context.Context, by api.Caller, r api.ReloadRequest) 
 }
 
 // hangUp is a reload that a signal asked for. Nobody reads its answer, so while another change runs it is kept for the
-// next tick instead of being refused. And a signal says no yes (a terminal sends one when it closes): what can newly block
-// is held, and status says so.
+// next tick instead of being refused. And a signal says no yes (a terminal sends one when it closes): what can newly
+// block is held, and status says so.
 func (a *agent) hangUp(ctx context.Context) {
 	if !a.hungUp.Load() {
 		return
@@ -47,7 +47,8 @@ func (a *agent) hangUp(ctx context.Context) {
 		a.log.Error("the host file was not reloaded; the old one goes on", "error", err)
 	}
 	if ledger.OutcomeOf(err) == api.OutcomeHeld {
-		a.ledger.SetProblem(ledger.ProblemReload, "the host file on disk is not in force; it can newly block: "+holdTexts(refused), "spillway reload")
+		a.ledger.SetProblem(ledger.ProblemReload,
+			"the host file on disk is not in force; it can newly block: "+holdTexts(refused), "spillway reload")
 	}
 }
 
@@ -69,7 +70,8 @@ func (a *agent) reloaded(e state.Entry, detail []string, err error) (*api.Change
 	}
 	e.Outcome = api.OutcomeDone
 	a.ledger.Audit(e)
-	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "the host file is in force", Details: detail}, nil
+	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone,
+		Message: "the host file is in force", Details: detail}, nil
 }
 
 func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
@@ -88,10 +90,12 @@ func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
 	}
 	old, next := a.host.Host(), file.Host
 	if fixed := hostfile.FixedChanges(old, next); len(fixed) > 0 {
-		e := &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + strings.Join(fixed, ", ") + " can only change with a restart of the agent",
-			Fix: "systemctl restart spillway (it touches no traffic)"}
+		e := &api.Error{Code: api.CodeRefused,
+			Message: "the old host file goes on: " + strings.Join(fixed, ", ") + " can only change with a restart of the agent",
+			Fix:     "systemctl restart spillway (it touches no traffic)"}
 		if small := hostfile.TooSmall(d, next.Capacity); len(small) > 0 {
-			e.Message += "; and after the next reboot what is in force could not be built again, and everything would pass: " + strings.Join(small, "; ")
+			e.Message += "; and after the next reboot what is in force could not be built again, and everything would pass: " +
+				strings.Join(small, "; ")
 			e.Fix = "raise the capacity, or apply a smaller bundle first; then: " + e.Fix
 		}
 		return nil, e

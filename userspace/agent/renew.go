@@ -9,8 +9,9 @@ import (
 	"github.com/spillway/spillway/userspace/retry"
 )
 
-// ErrRenew: this process cannot open the kernel part any more, and a new one may. Whoever called Run replaces the process
-// by itself, with Options.Renewed one higher. Traffic is not touched: what enforces goes on, what does not passes.
+// ErrRenew: this process cannot open the kernel part any more, and a new one may. Whoever called Run replaces the
+// process by itself, with Options.Renewed one higher. Traffic is not touched: what enforces goes on, what does not
+// passes.
 var ErrRenew = errors.New("the agent must start in a new process")
 
 // renewDue reports whether it is time for a new process: the first at once, each further one after twice the time, at

@@ -11,8 +11,8 @@ import (
 	"github.com/spillway/spillway/loader"
 )
 
-// A process that cannot open the kernel part any more asks for a new one: at once, then with more and more patience, and
-// it answers meanwhile. Any other failure is tried again in the same process.
+// A process that cannot open the kernel part any more asks for a new one: at once, then with more and more patience,
+// and it answers meanwhile. Any other failure is tried again in the same process.
 func TestA16RenewalIsPaced(t *testing.T) {
 	for _, c := range []struct {
 		renewed int

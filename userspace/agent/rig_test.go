@@ -55,7 +55,8 @@ capacity: {prefixes_v4: 1000, bans: 4}
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), pins: noPins(t), clock: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC), own: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
+	r := &rig{t: t, dir: t.TempDir(), pins: noPins(t), clock: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC),
+		own: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
 	r.machine = newMachine(func() time.Time { return r.clock })
 	r.writeHost(hostYAML)
 	r.start()
@@ -66,7 +67,8 @@ func (r *rig) hostPath() string { return filepath.Join(r.dir, "spillway.yaml") }
 
 func (r *rig) writeHost(yaml string) {
 	r.t.Helper()
-	yaml += fmt.Sprintf("listen: {socket: %s/spillway.sock, metrics: \"\"}\npaths: {state: %s/state, pins: %s}\n", r.dir, r.dir, r.pins)
+	yaml += fmt.Sprintf("listen: {socket: %s/spillway.sock, metrics: \"\"}\npaths: {state: %s/state, pins: %s}\n", r.dir,
+		r.dir, r.pins)
 	if err := os.WriteFile(r.hostPath(), []byte(yaml), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
@@ -87,7 +89,8 @@ func (r *rig) startWithoutAdoption() {
 		r.t.Fatal(err)
 	}
 	r.host = h
-	o := Options{Host: h, HostPath: r.hostPath(), Version: "test", Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return r.clock }}
+	o := Options{Host: h, HostPath: r.hostPath(), Version: "test", Log: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return r.clock }}
 	o.own = func() ([]netip.Addr, error) { return r.own, nil }
 	o.network = fakeNetwork{r.machine, &r.devices}
 	o.owner = r.machine.own
@@ -154,7 +157,8 @@ func (r *rig) step(by time.Duration) {
 var root = api.Caller{UID: 0, User: "root"}
 
 func bundleYAML(name string, entries ...string) api.Files {
-	text := "version: 1\nname: " + name + "\nrules: [{id: bad, label: denied, score: 100}, {id: scan, label: scanner, score: 90, expires: 2099-01-01T00:00:00Z}]\n" +
+	text := "version: 1\nname: " +
+		name + "\nrules: [{id: bad, label: denied, score: 100}, {id: scan, label: scanner, score: 90, expires: 2099-01-01T00:00:00Z}]\n" +
 		"features:\n  tcp: [{rule: scan, muonfp: \"1024:2:1460:\"}]\n  prefixes:\n    - {list: own, rule: bad, file: own.netset}\npolicy: {default: {drop: 80}}\n"
 	list := "198.51.100.0/24\n"
 	for _, e := range entries {
@@ -164,7 +168,8 @@ func bundleYAML(name string, entries ...string) api.Files {
 }
 
 // Apply is a rollout of a bundle, and its change.
-func (a *agent) Apply(ctx context.Context, by api.Caller, name string, files api.Files, o api.ApplyOptions) (*api.Change, error) {
+func (a *agent) Apply(ctx context.Context, by api.Caller, name string, files api.Files,
+	o api.ApplyOptions) (*api.Change, error) {
 	req := o.Request(name)
 	req.Remove = a.otherPolicy(files)
 	ro, err := a.release.StartRollout(ctx, by, req, files)

@@ -17,8 +17,8 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// Run is the agent until ctx ends. It returns an error only when another agent holds the state or the pins. Whatever else fails is
-// told, and tried again. It leaves everything attached.
+// Run is the agent until ctx ends. It returns an error only when another agent holds the state or the pins. Whatever
+// else fails is told, and tried again. It leaves everything attached.
 func Run(ctx context.Context, o Options) error {
 	o.setDefaults()
 	lock, err := serve.Lock(o.Host.Listen.Socket)
@@ -26,7 +26,8 @@ func Run(ctx context.Context, o Options) error {
 	case errors.Is(err, state.ErrLocked):
 		return fmt.Errorf("another agent runs: %w", err)
 	case err != nil:
-		o.Log.Warn("a second agent could not be kept away by the socket's lock; that of the state folder is left", "error", err)
+		o.Log.Warn("a second agent could not be kept away by the socket's lock; that of the state folder is left", "error",
+			err)
 	default:
 		defer lock.Close()
 	}
@@ -71,8 +72,8 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// startPatience is how long a start waits for the kernel part before it answers without: nobody should ask a host that is
-// just being protected, and systemd waits 90 s for a start.
+// startPatience is how long a start waits for the kernel part before it answers without: nobody should ask a host that
+// is just being protected, and systemd waits 90 s for a start.
 const startPatience = 30 * time.Second
 
 // openStore opens the state. Only a lock that somebody else holds is an error: without a disk the agent still serves.
@@ -83,7 +84,8 @@ func openStore(o Options) (*state.Store, error) {
 		return nil, fmt.Errorf("another agent runs: %w", err)
 	}
 	if err != nil {
-		o.Log.Error("the state folder cannot be used: changes are not remembered across a reboot", "folder", o.Host.Paths.State, "error", err)
+		o.Log.Error("the state folder cannot be used: changes are not remembered across a reboot", "folder",
+			o.Host.Paths.State, "error", err)
 		return state.Unusable(o.Host.Paths.State, err, so), nil
 	}
 	return s, nil

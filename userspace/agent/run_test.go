@@ -69,7 +69,8 @@ var noneNumber atomic.Int64
 func writeHost(t *testing.T, dir, yaml, pins, scrape string) (*config.Host, string) {
 	t.Helper()
 	path := filepath.Join(dir, "spillway.yaml")
-	yaml += fmt.Sprintf("listen: {socket: %s/run/spillway.sock, metrics: %q}\npaths: {state: %s/state, pins: %s}\n", dir, scrape, dir, pins)
+	yaml += fmt.Sprintf("listen: {socket: %s/run/spillway.sock, metrics: %q}\npaths: {state: %s/state, pins: %s}\n",
+		dir, scrape, dir, pins)
 	if err := os.WriteFile(path, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +138,8 @@ func TestRun(t *testing.T) {
 	if err != nil || hist.Entries[0].UID != uint32(os.Getuid()) || hist.Entries[0].Reason != "test" {
 		t.Errorf("history %+v, %v", hist, err)
 	}
-	if rules, err := c.Rules(ctx); err != nil || len(rules.Rules) != 2 || rules.Rules[1].ID != "scan" || rules.Rules[1].Label != "scanner" {
+	if rules, err := c.Rules(ctx); err != nil || len(rules.Rules) != 2 || rules.Rules[1].ID != "scan" ||
+		rules.Rules[1].Label != "scanner" {
 		t.Errorf("rules %+v, %v", rules, err)
 	}
 	if _, err := state.Open(h.Paths.State, state.Options{}); !errors.Is(err, state.ErrLocked) {
@@ -246,9 +248,12 @@ func checkEvents(t *testing.T, c *api.Client, m *machine) {
 	}
 	score := 90
 	cancel()
-	want := api.Event{Envelope: api.NewEnvelope(), Sequence: 1, Time: seen.Time, Source: "198.51.100.7", SourcePort: 40000, Destination: "2001:db8::1", DestinationPort: 443,
-		Service: "web", Generation: 1, Stage: "packet", Reason: "tcp_fingerprint", Verdict: "would_drop", Score: &score, Rule: "scan", Label: "scanner",
-		MuonFP: "1024:::", P0F: "4:60+4:0:0:1024,0:::0", JA4: "t13d1516h2_8daaf6152771_02713d6af862", StableJA4: "t13d1514h2_8daaf6152771_02713d6af862"}
+	want := api.Event{Envelope: api.NewEnvelope(), Sequence: 1, Time: seen.Time, Source: "198.51.100.7", SourcePort: 40000,
+		Destination: "2001:db8::1", DestinationPort: 443,
+		Service: "web", Generation: 1, Stage: "packet", Reason: "tcp_fingerprint", Verdict: "would_drop", Score: &score,
+		Rule: "scan", Label: "scanner",
+		MuonFP: "1024:::", P0F: "4:60+4:0:0:1024,0:::0", JA4: "t13d1516h2_8daaf6152771_02713d6af862",
+		StableJA4: "t13d1514h2_8daaf6152771_02713d6af862"}
 	if fmt.Sprintf("%+v %d", withoutScore(seen), *seen.Score) != fmt.Sprintf("%+v %d", withoutScore(want), *want.Score) {
 		t.Errorf("got %+v, want %+v", seen, want)
 	}

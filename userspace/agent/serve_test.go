@@ -66,8 +66,8 @@ func answers(t *testing.T, c *api.Client) {
 	eventually(t, "the agent answers", func() error { return second(c.Status(context.Background())) })
 }
 
-// A14: the file of a socket that somebody removed, with its folder even, is made again within seconds, for each role; what
-// was connected goes on.
+// A14: the file of a socket that somebody removed, with its folder even, is made again within seconds, for each role;
+// what was connected goes on.
 func TestA14SocketsAreMadeAgain(t *testing.T) {
 	h, c, m := startFakeOn(t, t.TempDir(), hostYAML)
 	read := api.NewClient(h.Listen.Read.Socket)
@@ -92,7 +92,8 @@ func TestA14SocketsAreMadeAgain(t *testing.T) {
 			return os.RemoveAll(filepath.Dir(h.Listen.Socket))
 		},
 		"replaced": func() error {
-			return errors.Join(os.Remove(h.Listen.Read.Socket), os.Symlink("/nowhere", h.Listen.Read.Socket), os.Remove(h.Listen.Read.Socket))
+			return errors.Join(os.Remove(h.Listen.Read.Socket), os.Symlink("/nowhere", h.Listen.Read.Socket),
+				os.Remove(h.Listen.Read.Socket))
 		},
 	} {
 		answers(t, c)
@@ -119,7 +120,8 @@ func TestA14SocketsAreMadeAgain(t *testing.T) {
 func TestSocketGroups(t *testing.T) {
 	dir := t.TempDir()
 	_, c := startFake(t, dir, hostYAML)
-	if s, err := c.Status(context.Background()); err != nil || hasProblem(s, ledger.ProblemAPI) || hasProblem(s, ledger.ProblemRead) {
+	if s, err := c.Status(context.Background()); err != nil || hasProblem(s, ledger.ProblemAPI) ||
+		hasProblem(s, ledger.ProblemRead) {
 		t.Errorf("%+v, %v", s.Problems, err)
 	}
 }

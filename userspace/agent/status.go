@@ -51,13 +51,20 @@ func (a *agent) status(want view.Parts) *api.Status {
 	a.bypass.Tell(s)
 	s.Problems = append(a.ledger.Problems(), s.Problems...)
 	if damaged := a.store.Damaged(); len(damaged) > 0 {
-		s.Problems = append(s.Problems, api.Problem{Code: "damaged_state", Message: "files are damaged (one that was moved aside has .corrupt in its name): " + strings.Join(damaged, ", "), Fix: "check the disk; remove them when you have looked at them"})
+		s.Problems = append(s.Problems,
+			api.Problem{Code: "damaged_state",
+				Message: "files are damaged (one that was moved aside has .corrupt in its name): " + strings.Join(damaged, ", "),
+				Fix:     "check the disk; remove them when you have looked at them"})
 	}
 	s.Drift = a.plane.Rows.Drift()
 	if s.Drift != nil && len(s.Drift.Entries) > 0 {
-		s.Problems = append(s.Problems, api.Problem{Code: "drift", Message: fmt.Sprintf("the kernel differs from the bundle in %d places", len(s.Drift.Entries)), Fix: "spillway verify; apply the bundle again", Since: s.Drift.Checked})
+		s.Problems = append(s.Problems,
+			api.Problem{Code: "drift",
+				Message: fmt.Sprintf("the kernel differs from the bundle in %d places", len(s.Drift.Entries)),
+				Fix:     "spillway verify; apply the bundle again", Since: s.Drift.Checked})
 	}
-	s.Agent = &api.Agent{Version: a.opts.Version, PID: os.Getpid(), Started: a.started.UTC(), HostFile: a.opts.HostPath, State: api.StateRunning}
+	s.Agent = &api.Agent{Version: a.opts.Version, PID: os.Getpid(), Started: a.started.UTC(), HostFile: a.opts.HostPath,
+		State: api.StateRunning}
 	if err != nil || !allAttached(s.Interfaces) {
 		s.Agent.State = api.StateUnprotected
 	}

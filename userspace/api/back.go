@@ -17,7 +17,9 @@ func Ways(stored []Known) string {
 		if name == "" {
 			name = k.Digest.Short()
 		}
-		lines = append(lines, fmt.Sprintf("  spillway rollback --to %-8d %s, applied %s", k.Number, Visible(name), k.Since.UTC().Format(time.RFC3339)))
+		lines = append(lines,
+			fmt.Sprintf("  spillway rollback --to %-8d %s, applied %s", k.Number, Visible(name),
+				k.Since.UTC().Format(time.RFC3339)))
 	}
 	if more := len(stored) - shown; more > 0 {
 		lines = append(lines, fmt.Sprintf("  … and %d more, which `spillway status -o json` lists", more))

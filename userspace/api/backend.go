@@ -4,8 +4,9 @@ package api
 
 import "context"
 
-// Backend is what answers behind the sockets, each noun for itself: a room of the agent, or what stands for it in a test. Its errors
-// should be an *Error; any other is told as internal. What changes something asks Late once it holds its locks, before the effect.
+// Backend is what answers behind the sockets, each noun for itself: a room of the agent, or what stands for it in a
+// test. Its errors should be an *Error; any other is told as internal. What changes something asks Late once it holds
+// its locks, before the effect.
 type Backend struct {
 	Site    siteBackend
 	Kernel  kernelBackend

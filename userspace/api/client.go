@@ -22,8 +22,8 @@ import (
 )
 
 // Client talks to the agent behind a Unix socket. It may be used by several goroutines. Its errors are ErrUnreachable
-// when nobody listens, ErrLost when the agent ended before it answered, an *Error when it refused, a *Hung when it is out of
-// patience, or those of the context.
+// when nobody listens, ErrLost when the agent ended before it answered, an *Error when it refused, a *Hung when it is
+// out of patience, or those of the context.
 type Client struct {
 	socket string
 	http   *http.Client
@@ -134,8 +134,8 @@ func (c *Client) PlanRemoval(ctx context.Context, name string) (*Plan, error) {
 	return post[Plan](ctx, c, "/v1/plan", PlanRequest{Remove: name})
 }
 
-// Apply starts a rollout that adds the bundle or replaces the one of its name. It returns when the rollout is over, or waits
-// for its turn or for a confirmation.
+// Apply starts a rollout that adds the bundle or replaces the one of its name. It returns when the rollout is over, or
+// waits for its turn or for a confirmation.
 func (c *Client) Apply(ctx context.Context, u *Upload, o ApplyOptions) (*Rollout, error) {
 	return send[Rollout](ctx, c, "/v1/rollouts", u, o.Request(u.Name))
 }
@@ -212,8 +212,8 @@ func (c *Client) Events(ctx context.Context, recent int, follow bool, f func(Eve
 	return c.events(ctx, url.Values{"recent": {strconv.Itoa(recent)}, "follow": {strconv.FormatBool(follow)}}, f)
 }
 
-// Watch calls f for each new event until ctx ends or f returns an error. While it runs the kernel tells of every decision,
-// within its budget of events, where it else thins out passes.
+// Watch calls f for each new event until ctx ends or f returns an error. While it runs the kernel tells of every
+// decision, within its budget of events, where it else thins out passes.
 func (c *Client) Watch(ctx context.Context, f func(Event) error) error {
 	return c.events(ctx, url.Values{"recent": {"0"}, "follow": {"true"}, "all": {"true"}}, f)
 }

@@ -51,8 +51,8 @@ func WithDeadline(ctx context.Context, until time.Time) context.Context {
 	return context.WithValue(ctx, deadlineKey{}, monotonic()+int64(time.Until(until)))
 }
 
-// hungUp reports whether the other end of a connection is closed. The kernel knows it at once, also for an agent that was
-// stopped: no clock and no reader of the connection is asked. One that only ended its writing still waits.
+// hungUp reports whether the other end of a connection is closed. The kernel knows it at once, also for an agent that
+// was stopped: no clock and no reader of the connection is asked. One that only ended its writing still waits.
 func hungUp(c net.Conn) bool {
 	if p, ok := c.(*placedConn); ok {
 		c = p.Conn
@@ -78,10 +78,12 @@ func hungUp(c net.Conn) bool {
 // locks, before the effect; what was cancelled then never runs.
 func Late(ctx context.Context) error {
 	if gone, ok := ctx.Value(hungUpKey{}).(func() bool); ok && gone() {
-		return &Error{Code: CodeCancelled, Message: "the sender of the request hung up before it was carried out; nothing changed", Fix: "ask again"}
+		return &Error{Code: CodeCancelled,
+			Message: "the sender of the request hung up before it was carried out; nothing changed", Fix: "ask again"}
 	}
 	if until, ok := ctx.Value(deadlineKey{}).(int64); ok && monotonic() >= until {
-		return &Error{Code: CodeCancelled, Message: "the request came too late: its sender no longer waits; nothing changed", Fix: "look at `spillway status`, then ask again"}
+		return &Error{Code: CodeCancelled, Message: "the request came too late: its sender no longer waits; nothing changed",
+			Fix: "look at `spillway status`, then ask again"}
 	}
 	return nil
 }

@@ -26,8 +26,8 @@ type Socket struct {
 }
 
 // Listen makes the socket, mode 0660, in a folder of mode 0755, for the group of that name or number. Where the group
-// cannot be had the socket is its owner's alone, mode 0600. A socket that a killed agent left is replaced; one behind which
-// somebody listens is not.
+// cannot be had the socket is its owner's alone, mode 0600. A socket that a killed agent left is replaced; one behind
+// which somebody listens is not.
 func Listen(path, group string) (*Socket, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make folder of socket: %w", err)

@@ -36,8 +36,8 @@ func (e *Hung) Error() string {
 // pingInterval is how often a slow agent is asked whether it lives.
 const pingInterval = time.Second
 
-// watch cancels a request when the agent hangs: a slow one answers pings meanwhile. It returns when the request is over.
-// A request without patience is not watched.
+// watch cancels a request when the agent hangs: a slow one answers pings meanwhile. It returns when the request is
+// over. A request without patience is not watched.
 func (c *Client) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	if c.Patience <= 0 {
 		return

@@ -21,7 +21,9 @@ const (
 )
 
 // errStalled says that a body hung.
-var errStalled = &Error{Code: CodeInvalid, Message: fmt.Sprintf("the request hung: less than %d KiB of it came in %s, and it was not over", stallBytes>>10, stallTime), Fix: "send it again"}
+var errStalled = &Error{Code: CodeInvalid,
+	Message: fmt.Sprintf("the request hung: less than %d KiB of it came in %s, and it was not over", stallBytes>>10,
+		stallTime), Fix: "send it again"}
 
 // progress is a body that must go on: each window of time has its bytes, or the body ends.
 type progress struct {

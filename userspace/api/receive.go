@@ -24,8 +24,8 @@ const (
 const uploadSlack = maxUploadFiles*1024 + 1<<20
 
 // uploads bounds the bundles that are in memory on one socket: how many arrive at once, and how many bytes all of them
-// have, those included that arrived and wait for their turn. An upload that hangs so takes a place of several, and holds
-// nobody's change.
+// have, those included that arrived and wait for their turn. An upload that hangs so takes a place of several, and
+// holds nobody's change.
 type uploads struct {
 	arriving slots
 	mu       sync.Mutex
@@ -34,7 +34,9 @@ type uploads struct {
 
 func newUploads(receptions int) *uploads { return &uploads{arriving: make(slots, receptions)} }
 
-var errFull = &Error{Code: CodeBusy, Message: fmt.Sprintf("bundles of %d MiB are being received or wait already", MaxUpload>>20), Fix: "try again when they are done"}
+var errFull = &Error{Code: CodeBusy,
+	Message: fmt.Sprintf("bundles of %d MiB are being received or wait already", MaxUpload>>20),
+	Fix:     "try again when they are done"}
 
 // reserve takes room for a file before it is read.
 func (u *uploads) reserve(n int64) error {
@@ -53,7 +55,8 @@ func (u *uploads) release(n int64) {
 	u.bytes -= n
 }
 
-var errBundleTooLarge = &Error{Code: CodeTooLarge, Message: fmt.Sprintf("the bundle has more than %d MiB", MaxUpload>>20), Fix: "split it, or aggregate its prefixes"}
+var errBundleTooLarge = &Error{Code: CodeTooLarge,
+	Message: fmt.Sprintf("the bundle has more than %d MiB", MaxUpload>>20), Fix: "split it, or aggregate its prefixes"}
 
 // receive reads the options of a request and its bundle; files is nil when there is none. done gives the memory back.
 func (s *Server) receive(r *http.Request, options any) (files Files, done func(), err error) {
@@ -68,17 +71,19 @@ func (s *Server) receive(r *http.Request, options any) (files Files, done func()
 		return nil, func() {}, nil
 	}
 	if !s.uploads.arriving.take() {
-		return nil, nil, &Error{Code: CodeBusy, Message: fmt.Sprintf("%d bundles are being received", cap(s.uploads.arriving)), Fix: "try again when one is done"}
+		return nil, nil, &Error{Code: CodeBusy,
+			Message: fmt.Sprintf("%d bundles are being received", cap(s.uploads.arriving)), Fix: "try again when one is done"}
 	}
 	defer s.uploads.arriving.give()
 	held := int64(0)
-	files, err = readParts(io.LimitReader(r.Body, MaxUpload+uploadSlack), params["boundary"], options, func(n int64) error {
-		err := s.uploads.reserve(n)
-		if err == nil {
-			held += n
-		}
-		return err
-	})
+	files, err = readParts(io.LimitReader(r.Body, MaxUpload+uploadSlack), params["boundary"],
+		options, func(n int64) error {
+			err := s.uploads.reserve(n)
+			if err == nil {
+				held += n
+			}
+			return err
+		})
 	if err != nil {
 		s.uploads.release(held)
 		return nil, nil, uploadError(err)
@@ -156,7 +161,9 @@ func (s *Server) startRollout(ctx context.Context, by Caller, r *http.Request) (
 		return nil, err
 	}
 	if c := q.ConfirmSeconds; c != 0 && (c < 1 || c > maxConfirm.Seconds()) {
-		return nil, &Error{Code: CodeInvalid, Message: fmt.Sprintf("confirmSeconds %v is no time from 1 second to 168 hours", q.ConfirmSeconds), Fix: "use for example 300"}
+		return nil, &Error{Code: CodeInvalid,
+			Message: fmt.Sprintf("confirmSeconds %v is no time from 1 second to 168 hours", q.ConfirmSeconds),
+			Fix:     "use for example 300"}
 	}
 	return result(s.backend.Release.StartRollout(ctx, by, q, files))
 }
@@ -169,7 +176,8 @@ const maxConfirm = 7 * 24 * time.Hour
 func oneOf(files Files, remove, stored string) error {
 	switch {
 	case files == nil && remove == "" && stored == "":
-		return &Error{Code: CodeInvalid, Message: "the request has to have a bundle, or to name one that is removed", Fix: "send the parts options and bundle, or JSON with remove"}
+		return &Error{Code: CodeInvalid, Message: "the request has to have a bundle, or to name one that is removed",
+			Fix: "send the parts options and bundle, or JSON with remove"}
 	case files != nil && stored != "":
 		return &Error{Code: CodeInvalid, Message: "the request has a bundle, and names a stored one", Fix: "send one of them"}
 	}

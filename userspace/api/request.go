@@ -18,8 +18,8 @@ import (
 // maxJSONBytes bounds the JSON of a request. Its longest texts are reasons and paths.
 const maxJSONBytes = 64 << 10
 
-// changer carries out a change for a caller. Its context outlives the connection: a change that has begun is carried out
-// whole. One that has not begun asks Late.
+// changer carries out a change for a caller. Its context outlives the connection: a change that has begun is carried
+// out whole. One that has not begun asks Late.
 type changer func(ctx context.Context, by Caller, r *http.Request) (any, error)
 
 // reasoned reads a body that has at most a reason.
@@ -126,7 +126,8 @@ func onlyAsks(r *http.Request, names ...string) error {
 			known = known || n == name
 		}
 		if !known {
-			e := &Error{Code: CodeInvalid, Message: fmt.Sprintf("the query has %q, which is not asked here", name), Fix: "the options of a change are in its body"}
+			e := &Error{Code: CodeInvalid, Message: fmt.Sprintf("the query has %q, which is not asked here", name),
+				Fix: "the options of a change are in its body"}
 			if len(names) > 0 {
 				e.Fix = "ask " + strings.Join(names, ", ")
 			}

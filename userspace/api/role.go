@@ -17,8 +17,8 @@ const (
 	RoleRead    Role = "read"    // what changes nothing and costs little
 )
 
-// limits are what one socket takes at most. Each socket counts for itself, so that whoever misbehaves on one holds nobody
-// on another.
+// limits are what one socket takes at most. Each socket counts for itself, so that whoever misbehaves on one holds
+// nobody on another.
 type limits struct {
 	// connections are answered up to this number; beyond it only what is urgent is, and beyond twice the number a
 	// connection waits until another ends.

@@ -104,7 +104,8 @@ func (l *RolloutList) ByKey(key string) *Rollout {
 
 // RolloutRequest is the body of POST /v1/rollouts. With a bundle the body is multipart/form-data of two parts in this
 // order: options, with this as JSON, and bundle, a tar stream. Without one it is this as JSON, and Remove names the
-// bundle to take out. One change runs at a time: what must wait for its turn is answered at once, with the state queued.
+// bundle to take out. One change runs at a time: what must wait for its turn is answered at once, with the state
+// queued.
 type RolloutRequest struct {
 	// Name is how faults call the bundle: the path that the caller typed.
 	Name string `json:"name,omitempty" text:"path"`
@@ -141,7 +142,8 @@ type ApplyOptions struct {
 
 // Request is the request for the bundle of that path.
 func (o ApplyOptions) Request(name string) RolloutRequest {
-	return RolloutRequest{Name: name, Remove: o.Remove, ConfirmSeconds: o.Confirm.Seconds(), Accept: o.Accept, Reason: o.Reason, Key: o.Key}
+	return RolloutRequest{Name: name, Remove: o.Remove, ConfirmSeconds: o.Confirm.Seconds(), Accept: o.Accept,
+		Reason: o.Reason, Key: o.Key}
 }
 
 // Confirm is ConfirmSeconds as a duration.

@@ -27,7 +27,8 @@ func TestGenerationHasANumberOfEachKind(t *testing.T) {
 		t.Errorf("%+v, %v; want %+v", back, err, g)
 	}
 	older := Generation{Rows: Rows{"ja4": 9}}
-	if err := json.Unmarshal([]byte(`{"slot":1,"tcp":4}`), &older); err != nil || older.Rows["tcp"] != 4 || older.Rows["ja4"] != 0 {
+	if err := json.Unmarshal([]byte(`{"slot":1,"tcp":4}`), &older); err != nil || older.Rows["tcp"] != 4 ||
+		older.Rows["ja4"] != 0 {
 		t.Errorf("of an agent that knows fewer kinds: %+v, %v", older, err)
 	}
 	if json.Unmarshal([]byte(`{"tcp":"many"}`), &back) == nil {

@@ -56,7 +56,8 @@ const (
 func NewServer(o ServerOptions, b Backend) *Server {
 	l := o.Role.limits()
 	s := &Server{ServerOptions: o, backend: b, group: func() (uint32, error) { return socketGroup(o.Socket) },
-		places: &places{soft: l.connections}, streams: make(slots, l.streams), heavy: make(slots, l.heavy), uploads: newUploads(l.receptions), stall: stallTime, patient: replyTime}
+		places: &places{soft: l.connections}, streams: make(slots, l.streams), heavy: make(slots, l.heavy),
+		uploads: newUploads(l.receptions), stall: stallTime, patient: replyTime}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           s.handler(),
@@ -69,7 +70,8 @@ func NewServer(o ServerOptions, b Backend) *Server {
 	return s
 }
 
-// Serve answers until the listener closes or Shutdown; it then returns nil. It may be called again with another listener.
+// Serve answers until the listener closes or Shutdown; it then returns nil. It may be called again with another
+// listener.
 func (s *Server) Serve(l net.Listener) error {
 	err := s.http.Serve(s.places.listen(l))
 	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
@@ -95,12 +97,16 @@ func (s *Server) handler() http.Handler {
 	for _, name := range []string{"connections", "lists"} {
 		for _, path := range []string{"/v1/" + name, "/v1/" + name + "/"} {
 			m.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-				s.refuse(w, &Error{Code: CodeNotFound, Message: name + " are not a resource of this release; the name is kept for a later one", Fix: "`spillway version` names the release"})
+				s.refuse(w,
+					&Error{Code: CodeNotFound, Message: name + " are not a resource of this release; the name is kept for a later one",
+						Fix: "`spillway version` names the release"})
 			})
 		}
 	}
 	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.refuse(w, &Error{Code: CodeNotFound, Message: fmt.Sprintf("%.20s %.200s does not exist", Visible(r.Method), Visible(r.URL.Path))})
+		s.refuse(w,
+			&Error{Code: CodeNotFound,
+				Message: fmt.Sprintf("%.20s %.200s does not exist", Visible(r.Method), Visible(r.URL.Path))})
 	})
 	return m
 }
@@ -142,10 +148,11 @@ func (s *Server) routes() []route {
 		change("DELETE /v1/bans/{prefix...}", "unban", byName("prefix", b.Bans.Unban)),
 	}
 	if s.Metrics != nil {
-		all = append(all, route{pattern: "GET /metrics", needs: RoleRead, handle: func(w http.ResponseWriter, r *http.Request) {
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(replyTime))
-			s.Metrics.ServeHTTP(w, r)
-		}})
+		all = append(all,
+			route{pattern: "GET /metrics", needs: RoleRead, handle: func(w http.ResponseWriter, r *http.Request) {
+				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(replyTime))
+				s.Metrics.ServeHTTP(w, r)
+			}})
 	}
 	return all
 }
@@ -159,12 +166,18 @@ func (s *Server) guard(r route) http.HandlerFunc {
 			if r.verb == "" {
 				what = "takes no bundles"
 			}
-			s.refuse(w, &Error{Code: CodeForbidden, Message: fmt.Sprintf("this socket has the role %s and %s", s.Role, what), Fix: "use the socket " + s.Operate})
+			s.refuse(w,
+				&Error{Code: CodeForbidden, Message: fmt.Sprintf("this socket has the role %s and %s", s.Role, what),
+					Fix: "use the socket " + s.Operate})
 		case !r.urgent && overfull(req.Context()):
 			w.Header().Set("Connection", "close")
-			s.refuse(w, &Error{Code: CodeOverloaded, Message: fmt.Sprintf("%d connections are open on this socket", s.places.soft), Fix: "close some; a bypass and a rollback are answered nevertheless"})
+			s.refuse(w,
+				&Error{Code: CodeOverloaded, Message: fmt.Sprintf("%d connections are open on this socket", s.places.soft),
+					Fix: "close some; a bypass and a rollback are answered nevertheless"})
 		case r.heavy && !s.heavy.wait(req.Context(), heavyTime):
-			s.refuse(w, &Error{Code: CodeBusy, Message: fmt.Sprintf("%d requests that need much are running on this socket", cap(s.heavy)), Fix: "try again when they are done"})
+			s.refuse(w,
+				&Error{Code: CodeBusy, Message: fmt.Sprintf("%d requests that need much are running on this socket", cap(s.heavy)),
+					Fix: "try again when they are done"})
 		default:
 			if r.heavy {
 				defer s.heavy.give()
@@ -184,7 +197,9 @@ func (s *Server) change(verb string, f changer) http.HandlerFunc {
 		group, err := s.group()
 		if by.UID != 0 && (err != nil || !by.mayChange(group)) {
 			s.backend.Ledger.Forbidden(by, verb)
-			s.refuse(w, &Error{Code: CodeForbidden, Message: fmt.Sprintf("user %s may not %s", by.User, verb), Fix: "run it as root, or as a member of the socket's group"})
+			s.refuse(w,
+				&Error{Code: CodeForbidden, Message: fmt.Sprintf("user %s may not %s", by.User, verb),
+					Fix: "run it as root, or as a member of the socket's group"})
 			return
 		}
 		ctx := withDeadline(context.WithoutCancel(r.Context()), r)
@@ -239,7 +254,8 @@ func (s *Server) named(r *http.Request) (*Bundle, error) {
 			return &all.Bundles[i], nil
 		}
 	}
-	return nil, &Error{Code: CodeNotFound, Message: fmt.Sprintf("no bundle %q is in force", name), Fix: "GET /v1/bundles lists them"}
+	return nil, &Error{Code: CodeNotFound, Message: fmt.Sprintf("no bundle %q is in force", name),
+		Fix: "GET /v1/bundles lists them"}
 }
 
 // removeBundle is a rollout that takes a bundle out.
@@ -273,7 +289,8 @@ func (s *Server) rollout(r *http.Request) (any, error) {
 
 // NoRollout says that there is no rollout of that id.
 func NoRollout(id string) error {
-	return &Error{Code: CodeNotFound, Message: fmt.Sprintf("there is no rollout %q", id), Fix: "GET /v1/rollouts lists them; older ones are in the history"}
+	return &Error{Code: CodeNotFound, Message: fmt.Sprintf("there is no rollout %q", id),
+		Fix: "GET /v1/rollouts lists them; older ones are in the history"}
 }
 
 // byName hands a part of the path and a reason on.
@@ -325,10 +342,13 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		err = onlyAsks(r, "recent", "follow", "all")
 	}
 	if err == nil && r.URL.Query().Get("all") == "true" && !s.Role.may(RoleOperate) {
-		err = &Error{Code: CodeForbidden, Message: "to be told of every decision costs the kernel something, and this socket has the role " + string(s.Role), Fix: "use the socket " + s.Operate + ", or leave all out"}
+		err = &Error{Code: CodeForbidden,
+			Message: "to be told of every decision costs the kernel something, and this socket has the role " + string(s.Role),
+			Fix:     "use the socket " + s.Operate + ", or leave all out"}
 	}
 	if err == nil && !s.streams.take() {
-		err = &Error{Code: CodeBusy, Message: fmt.Sprintf("%d readers of events are on this socket already", cap(s.streams)), Fix: "end one of them"}
+		err = &Error{Code: CodeBusy, Message: fmt.Sprintf("%d readers of events are on this socket already", cap(s.streams)),
+			Fix: "end one of them"}
 	}
 	if err != nil {
 		s.answer(w, nil, err)

@@ -17,10 +17,11 @@ const (
 
 // The states of a host. "Everything passes" is said only where that was just read from the kernel.
 const (
-	StateProtected   = "protected"   // what the rules find is blocked, on every interface and for every service
-	StatePartly      = "partly"      // the same, but for an interface or a service
-	StateObserving   = "observing"   // what would be blocked is counted, and passes
-	StateIdle        = "idle"        // all is attached, and no rule of a bundle blocks anybody; bans do, and `fragments: drop`
+	StateProtected = "protected" // what the rules find is blocked, on every interface and for every service
+	StatePartly    = "partly"    // the same, but for an interface or a service
+	StateObserving = "observing" // what would be blocked is counted, and passes
+	// all is attached, and no rule of a bundle blocks anybody; bans do, and `fragments: drop`
+	StateIdle        = "idle"
 	StateBypassed    = "bypassed"    // the kill switch: everything passes
 	StateUnprotected = "unprotected" // everything passes
 	StateUnknown     = "unknown"     // what passes cannot be read; Problems say why
@@ -71,7 +72,8 @@ type Status struct {
 
 // CandidateDecides reports whether a candidate decides for everybody: under a lease that lives, with all sources.
 func (s *Status) CandidateDecides() bool {
-	return s.Control != nil && s.Control.Candidate != 0 && s.Control.CanaryPermille >= 1000 && s.LeaseSecondsLeft != nil && *s.LeaseSecondsLeft > 0
+	return s.Control != nil && s.Control.Candidate != 0 && s.Control.CanaryPermille >= 1000 && s.LeaseSecondsLeft != nil &&
+		*s.LeaseSecondsLeft > 0
 }
 
 // Agent tells about the process that answered.
@@ -115,7 +117,8 @@ type Interface struct {
 	Mode      string `json:"mode,omitempty"` // native, generic
 	ProgramID uint32 `json:"programID,omitempty"`
 	LinkID    uint32 `json:"linkID,omitempty"`
-	// ResetIsDrop says that the policy resets, and that what a program answers does not leave here: such a packet is dropped.
+	// ResetIsDrop says that the policy resets, and that what a program answers does not leave here: such a packet is
+	// dropped.
 	ResetIsDrop bool   `json:"resetIsDrop,omitempty"`
 	Problem     string `json:"problem,omitempty"`
 	Fix         string `json:"fix,omitempty"`
@@ -146,8 +149,8 @@ type Generation struct {
 	Number uint32        `json:"number"`
 	Digest config.Digest `json:"digest"`         // the author's: the same on every host
 	Name   string        `json:"name,omitempty"` // from the bundle on disk
-	// Compiled is the digest of what this host compiled, where its record knows it: LeftOut third-party rows are not in it,
-	// because they are protected or own addresses here.
+	// Compiled is the digest of what this host compiled, where its record knows it: LeftOut third-party rows are not in
+	// it, because they are protected or own addresses here.
 	Compiled config.Digest `json:"compiled,omitzero"`
 	// Members are the bundles of a set of several; Digest is then that of their list.
 	Members []config.Member `json:"members,omitempty"`

@@ -18,8 +18,8 @@ const (
 	maxPath = 4096
 )
 
-// Unsafe reports whether a character may do something to a terminal or a log instead of being seen: controls (C0, DEL, C1),
-// what turns the direction of text, and what ends a line.
+// Unsafe reports whether a character may do something to a terminal or a log instead of being seen: controls (C0, DEL,
+// C1), what turns the direction of text, and what ends a line.
 func Unsafe(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
@@ -54,7 +54,8 @@ func CheckText(what, text string) error { return checkText(what, text, MaxText) 
 
 func checkText(what, text string, most int) error {
 	refuse := func(problem string, v ...any) error {
-		return &Error{Code: CodeInvalid, Message: what + " " + fmt.Sprintf(problem, v...), Fix: fmt.Sprintf("write plain text of at most %d bytes on one line", most)}
+		return &Error{Code: CodeInvalid, Message: what + " " + fmt.Sprintf(problem, v...),
+			Fix: fmt.Sprintf("write plain text of at most %d bytes on one line", most)}
 	}
 	if len(text) > most {
 		return refuse("has %d bytes; at most %d", len(text), most)
@@ -70,7 +71,8 @@ func checkText(what, text string, most int) error {
 	return nil
 }
 
-// checkTexts checks every text of a request, so that no field is forgotten. A tag text:"path" allows the length of a path.
+// checkTexts checks every text of a request, so that no field is forgotten. A tag text:"path" allows the length of a
+// path.
 func checkTexts(request any) error {
 	v := reflect.Indirect(reflect.ValueOf(request))
 	for i := range v.NumField() {

@@ -108,7 +108,8 @@ func TestA18UnbanBesideAHungAgent(t *testing.T) {
 	}
 }
 
-// Only new maps get what the record has, without what a guard of today refuses; what the kernel refuses now comes later.
+// Only new maps get what the record has, without what a guard of today refuses; what the kernel refuses now comes
+// later.
 func TestBansComeBackAfterAReboot(t *testing.T) {
 	e := newEdge(t)
 	e.ban(scraper, time.Hour)

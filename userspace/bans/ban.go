@@ -52,7 +52,8 @@ func (s *Bans) ban(d Kernel, e *state.Entry, r api.BanRequest) (*api.Change, err
 		length = min(defaultBan, h.Guards.MaxBanTTL)
 	}
 	if length <= 0 || r.ForSeconds > h.Guards.MaxBanTTL.Seconds() {
-		return nil, limit("a ban of %s", "guards.max_ban_ttl in the host file is %s", api.Short(length), api.Short(h.Guards.MaxBanTTL))
+		return nil, limit("a ban of %s", "guards.max_ban_ttl in the host file is %s", api.Short(length),
+			api.Short(h.Guards.MaxBanTTL))
 	}
 	if err := s.guard(p, h); err != nil {
 		return nil, err
@@ -60,7 +61,8 @@ func (s *Bans) ban(d Kernel, e *state.Entry, r api.BanRequest) (*api.Change, err
 	// The record of bans follows the kernel's; to ask the kernel for all of them would make each ban dearer than the last.
 	inForce, again := s.Record.InForce(s.Ledger.Now(), p)
 	if !again && inForce >= h.Capacity.Bans {
-		return nil, limit("%d bans are in force", "capacity.bans in the host file is %d: unban some, or write a bundle", inForce, h.Capacity.Bans)
+		return nil, limit("%d bans are in force", "capacity.bans in the host file is %d: unban some, or write a bundle",
+			inForce, h.Capacity.Bans)
 	}
 	if err := s.spend(h); err != nil {
 		return nil, err
@@ -73,7 +75,8 @@ func (s *Bans) ban(d Kernel, e *state.Entry, r api.BanRequest) (*api.Change, err
 	e.Name, e.Outcome, e.Detail = p.String(), api.OutcomeDone, []string{"until " + expires.Format(time.RFC3339)}
 	change := view.OfBan(s.Judge(d), p, length)
 	change.Until = expires
-	ledger.Note(change, s.write([]state.Ban{{Prefix: p, Expires: expires, Made: e.At.UTC(), By: e.User, Reason: e.Reason}}, nil))
+	ledger.Note(change,
+		s.write([]state.Ban{{Prefix: p, Expires: expires, Made: e.At.UTC(), By: e.User, Reason: e.Reason}}, nil))
 	return change, nil
 }
 
@@ -107,7 +110,8 @@ func (s *Bans) Unban(ctx context.Context, by api.Caller, prefix, reason string) 
 	s.changed(d)
 	e := s.Ledger.Entry(by, "unban", reason)
 	e.Name, e.Outcome = p.String(), api.OutcomeDone
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Message: fmt.Sprintf("the ban of %s is ended", p)}
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(),
+		Message: fmt.Sprintf("the ban of %s is ended", p)}
 	if bans, err := d.Bans(); err == nil {
 		change.Details = view.StillBanned(p, bans)
 	}
@@ -126,7 +130,8 @@ func (s *Bans) write(made []state.Ban, ended []netip.Prefix) error {
 
 func (s *Bans) told(err error) error {
 	if err != nil {
-		s.Ledger.SetProblem(ledger.ProblemBanDisk, err.Error(), "free or repair the disk below "+s.Host().Paths.State+"; bans hold without it, and a reboot forgets them")
+		s.Ledger.SetProblem(ledger.ProblemBanDisk, err.Error(),
+			"free or repair the disk below "+s.Host().Paths.State+"; bans hold without it, and a reboot forgets them")
 	} else {
 		s.Ledger.ClearProblem(ledger.ProblemBanDisk)
 	}
@@ -144,7 +149,8 @@ func (s *Bans) List(context.Context) (*api.BanList, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}, Capacity: s.Host().Capacity.Bans, Idle: s.Judge(d).Idle}
+	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}, Capacity: s.Host().Capacity.Bans,
+		Idle: s.Judge(d).Idle}
 	for _, b := range bans {
 		out := api.Ban{Prefix: b.Prefix.String(), Expires: b.Expires.UTC()}
 		if known, ok := s.Record.Get(b.Prefix); ok {

@@ -51,7 +51,8 @@ func TestBan(t *testing.T) {
 	e.clock = e.clock.Add(time.Minute)
 	e.Sweep(e.kernel)
 	list, err := e.List(ctx)
-	if err != nil || len(list.Bans) != 1 || list.Bans[0].Reason != "scraper" || list.Bans[0].By != "root" || list.Capacity != 4 {
+	if err != nil || len(list.Bans) != 1 || list.Bans[0].Reason != "scraper" ||
+		list.Bans[0].By != "root" || list.Capacity != 4 {
 		t.Errorf("after a minute: %+v, %v", list, err)
 	}
 }

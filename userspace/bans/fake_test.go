@@ -122,11 +122,12 @@ func (e *edge) start() {
 	host := config.DefaultHost()
 	host.Allowlist = []config.AllowEntry{{Prefix: netip.MustParsePrefix("203.0.113.0/28"), Note: "office"}}
 	host.Guards.BanRate, host.Capacity.Bans = 3, 4
-	e.Bans = New(Options{Log: log, Ledger: ledger.New(store, ledger.Options{Log: log, Now: e.now, Folder: e.dir}), Record: store.Bans(),
-		Use:   func() (Kernel, func(), error) { return e.kernel, func() {}, nil },
-		Host:  func() *config.Host { return host },
-		Own:   func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil },
-		Judge: func(view.Kernel) view.Verdict { return view.Verdict{} }})
+	e.Bans = New(Options{Log: log, Ledger: ledger.New(store, ledger.Options{Log: log, Now: e.now, Folder: e.dir}),
+		Record: store.Bans(),
+		Use:    func() (Kernel, func(), error) { return e.kernel, func() {}, nil },
+		Host:   func() *config.Host { return host },
+		Own:    func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil },
+		Judge:  func(view.Kernel) view.Verdict { return view.Verdict{} }})
 	if err := e.Adopt(e.kernel); err != nil {
 		e.t.Fatal(err)
 	}
@@ -147,7 +148,8 @@ func (e *edge) reboot() {
 
 func (e *edge) ban(p netip.Prefix, length time.Duration) {
 	e.t.Helper()
-	if _, err := e.Ban(ctx, root, api.BanRequest{Prefix: p.String(), ForSeconds: length.Seconds(), Reason: "test"}); err != nil {
+	if _, err := e.Ban(ctx, root,
+		api.BanRequest{Prefix: p.String(), ForSeconds: length.Seconds(), Reason: "test"}); err != nil {
 		e.t.Fatal(err)
 	}
 }

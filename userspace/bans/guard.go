@@ -44,12 +44,14 @@ func (s *Bans) guard(p netip.Prefix, h *config.Host) error {
 }
 
 func protectedError(p netip.Prefix, what string) error {
-	return &api.Error{Code: api.CodeProtected, Message: fmt.Sprintf("a ban of %s would block %s", p, what), Fix: "the protected are never banned; ban narrower prefixes beside them"}
+	return &api.Error{Code: api.CodeProtected, Message: fmt.Sprintf("a ban of %s would block %s", p, what),
+		Fix: "the protected are never banned; ban narrower prefixes beside them"}
 }
 
 func limit(problem, guard string, values ...any) error {
 	n := strings.Count(problem, "%")
-	return &api.Error{Code: api.CodeLimit, Message: fmt.Sprintf(problem, values[:n]...), Fix: fmt.Sprintf(guard, values[n:]...)}
+	return &api.Error{Code: api.CodeLimit, Message: fmt.Sprintf(problem, values[:n]...),
+		Fix: fmt.Sprintf(guard, values[n:]...)}
 }
 
 // spend counts bans of the last minute. The lock is held.
@@ -57,7 +59,8 @@ func (s *Bans) spend(h *config.Host) error {
 	since := s.Ledger.Now().Add(-time.Minute)
 	s.times = slices.DeleteFunc(s.times, func(t time.Time) bool { return !t.After(since) })
 	if len(s.times) >= h.Guards.BanRate {
-		return limit("%d bans were made in the last minute", "guards.ban_rate in the host file is %d; many addresses belong into a bundle", len(s.times), h.Guards.BanRate)
+		return limit("%d bans were made in the last minute",
+			"guards.ban_rate in the host file is %d; many addresses belong into a bundle", len(s.times), h.Guards.BanRate)
 	}
 	s.times = append(s.times, s.Ledger.Now())
 	return nil

@@ -25,7 +25,9 @@ const longest = 365 * 24 * time.Hour
 // Set turns a bypass on or off. It waits for no other change.
 func (w *Switch) Set(ctx context.Context, by api.Caller, r api.BypassRequest) (*api.Change, error) {
 	if r.ForSeconds < 0 || r.ForSeconds > longest.Seconds() || (r.ForSeconds > 0 && !r.On) {
-		return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%v seconds is no length of a bypass", r.ForSeconds), Fix: "use up to a year, or nothing for until it is ended by hand"}
+		return nil, &api.Error{Code: api.CodeInvalid,
+			Message: fmt.Sprintf("%v seconds is no length of a bypass", r.ForSeconds),
+			Fix:     "use up to a year, or nothing for until it is ended by hand"}
 	}
 	d, done, err := w.Use()
 	if err != nil {
@@ -93,7 +95,8 @@ func serviceID(d Kernel, name string) (uint8, error) {
 		}
 	}
 	slices.Sort(names)
-	return 0, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no service %q", name), Fix: "the services are " + strings.Join(names, ", ")}
+	return 0, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("there is no service %q", name),
+		Fix: "the services are " + strings.Join(names, ", ")}
 }
 
 func set(d Kernel, id uint8, until loader.Deadline) {

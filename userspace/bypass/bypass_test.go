@@ -148,7 +148,8 @@ func TestSetWithoutADisk(t *testing.T) {
 	e := newEdge(t)
 	e.disk = unix.ENOSPC
 	c, err := e.Set(ctx, root, api.BypassRequest{On: true})
-	if err != nil || !e.kernel.Bypass().Active() || !strings.Contains(strings.Join(c.Details, "; "), "the disk refused the record") {
+	if err != nil || !e.kernel.Bypass().Active() ||
+		!strings.Contains(strings.Join(c.Details, "; "), "the disk refused the record") {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
@@ -156,7 +157,8 @@ func TestSetWithoutADisk(t *testing.T) {
 // An operator who panicked meant it: also after a reboot, and for services once they have ids again.
 func TestBypassSurvivesAReboot(t *testing.T) {
 	e := newEdge(t)
-	for _, r := range []api.BypassRequest{{On: true}, {On: true, Service: "web", ForSeconds: 3600}, {On: true, Service: "dns", ForSeconds: 60}} {
+	for _, r := range []api.BypassRequest{{On: true}, {On: true, Service: "web", ForSeconds: 3600},
+		{On: true, Service: "dns", ForSeconds: 60}} {
 		if _, err := e.Set(ctx, root, r); err != nil {
 			t.Fatal(err)
 		}
@@ -167,7 +169,8 @@ func TestBypassSurvivesAReboot(t *testing.T) {
 	e.Adopt(e.kernel) // no host file yet: nobody ended the bypass of a service
 	e.publish()
 	e.RestoreServices(e.kernel)
-	if got := e.kernel.words; got[0] != loader.DeadlineForever || (got[1].Left()-30*time.Minute).Abs() > 10*time.Second || got[2] != 0 {
+	if got := e.kernel.words; got[0] != loader.DeadlineForever ||
+		(got[1].Left()-30*time.Minute).Abs() > 10*time.Second || got[2] != 0 {
 		t.Errorf("the kernel has %v", got)
 	}
 	e.Adopt(e.kernel)
@@ -186,12 +189,17 @@ func TestAdopt(t *testing.T) {
 		want   string // the newest line of the history
 		left   int    // in the record
 	}{
-		{"switched on by a command", api.BypassRequest{}, func(k *kernel) { k.SetBypass(loader.DeadlineForever) }, 0, "bypass on found", 1},
-		{"a service by a command", api.BypassRequest{}, func(k *kernel) { k.SetServiceBypass(1, loader.In(time.Hour)) }, 0, "bypass on found web", 1},
-		{"switched off by a command", api.BypassRequest{On: true}, func(k *kernel) { k.SetBypass(0) }, 0, "bypass off found", 0},
-		{"ended by itself", api.BypassRequest{On: true, ForSeconds: 60}, func(k *kernel) { k.SetBypass(0) }, time.Minute, "bypass on done", 0},
+		{"switched on by a command", api.BypassRequest{}, func(k *kernel) { k.SetBypass(loader.DeadlineForever) }, 0,
+			"bypass on found", 1},
+		{"a service by a command", api.BypassRequest{}, func(k *kernel) { k.SetServiceBypass(1, loader.In(time.Hour)) }, 0,
+			"bypass on found web", 1},
+		{"switched off by a command", api.BypassRequest{On: true}, func(k *kernel) { k.SetBypass(0) }, 0,
+			"bypass off found", 0},
+		{"ended by itself", api.BypassRequest{On: true, ForSeconds: 60}, func(k *kernel) { k.SetBypass(0) }, time.Minute,
+			"bypass on done", 0},
 		{"as it was", api.BypassRequest{On: true}, func(*kernel) {}, 0, "bypass on done", 1},
-		{"of a number that nobody has", api.BypassRequest{On: true}, func(k *kernel) { k.SetServiceBypass(9, 1) }, 0, "bypass on done", 1},
+		{"of a number that nobody has", api.BypassRequest{On: true}, func(k *kernel) { k.SetServiceBypass(9, 1) }, 0,
+			"bypass on done", 1},
 	} {
 		e := newEdge(t)
 		if _, err := e.Set(ctx, root, row.before); err != nil {
@@ -234,9 +242,11 @@ func TestTell(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := &api.Status{Services: []api.Service{{Name: "web", Bypass: api.Bypass{Active: true}}, {Name: "dns", Bypass: api.Bypass{Active: true}}}}
+	s := &api.Status{Services: []api.Service{{Name: "web", Bypass: api.Bypass{Active: true}},
+		{Name: "dns", Bypass: api.Bypass{Active: true}}}}
 	e.Tell(s)
-	if got := s.Services[0].Bypass; got.By != "root" || got.Reason != "login" || !got.Since.Equal(e.clock) || s.Services[1].Bypass.By != "" || s.Bypass.By != "" {
+	if got := s.Services[0].Bypass; got.By != "root" || got.Reason != "login" || !got.Since.Equal(e.clock) ||
+		s.Services[1].Bypass.By != "" || s.Bypass.By != "" {
 		t.Errorf("%+v, %+v", s.Bypass, s.Services)
 	}
 }

@@ -41,7 +41,8 @@ func startBrowser(ctx context.Context, l *lab.Lab, home string, embedded bool) (
 	}
 	version := chromiumVersion(ctx, path)
 	if version < youngChrome {
-		return browser{left: leftOut + fmt.Sprintf("version %d sends the very ClientHello that the imitation copies", version)}, nil
+		return browser{left: leftOut +
+			fmt.Sprintf("version %d sends the very ClientHello that the imitation copies", version)}, nil
 	}
 	page := filepath.Join(home, pageFile)
 	times := struct{ TimeoutMS, PauseMS int64 }{visitorTimeout.Milliseconds(), browserPause.Milliseconds()}

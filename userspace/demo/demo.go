@@ -104,7 +104,8 @@ func (s *show) verdict(err error) error {
 		s.screen.print("", fmt.Sprintf("All %d promises held on real traffic, in %v.", s.ledger.tried(), took))
 		return nil
 	}
-	s.screen.print("", fmt.Sprintf("%d of %d promises did not hold or were not reached, in %v.", n, s.ledger.tried(), took))
+	s.screen.print("",
+		fmt.Sprintf("%d of %d promises did not hold or were not reached, in %v.", n, s.ledger.tried(), took))
 	if err != nil {
 		return err
 	}
@@ -169,7 +170,8 @@ func (s *show) judgeVisitors(v lab.Stats) {
 		served, failures = served+sum.served, failures+sum.asked-sum.served
 		last = cmp.Or(last, b.failure())
 	}
-	s.ledger.see(visitorsUnharmed, v.Requests > 0 && failures == 0, "%d served, %d errors, max %s", served, failures, shortDuration(v.Max))
+	s.ledger.see(visitorsUnharmed, v.Requests > 0 && failures == 0, "%d served, %d errors, max %s", served,
+		failures, shortDuration(v.Max))
 	if failures > 0 {
 		s.screen.say("visitors' last error: %s", last)
 	}
@@ -218,8 +220,9 @@ func (s *show) introduce(origin lab.Origin) {
 	for _, b := range s.traffic.bots.all {
 		names = append(names, b.name)
 	}
-	s.screen.wrap("  bots      ", "            ", fmt.Sprintf("a raw SYN scanner; a crawler in %s, %s; and at the visitors' own addresses %s",
-		lab.CrawlerPrefix4, lab.CrawlerPrefix6, strings.Join(names, ", ")))
+	s.screen.wrap("  bots      ", "            ",
+		fmt.Sprintf("a raw SYN scanner; a crawler in %s, %s; and at the visitors' own addresses %s",
+			lab.CrawlerPrefix4, lab.CrawlerPrefix6, strings.Join(names, ", ")))
 	for _, left := range s.traffic.left() {
 		s.screen.say("%s", left)
 	}

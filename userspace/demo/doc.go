@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package demo shows the main job on real traffic in about a minute: what Spillway would block, what it blocks by source,
-// SYN and ClientHello, and that neither a bad feature file, nor a killed agent, nor a mistake costs a visitor anything.
+// Package demo shows the main job on real traffic in about a minute: what Spillway would block, what it blocks by
+// source, SYN and ClientHello, and that neither a bad feature file, nor a killed agent, nor a mistake costs a visitor
+// anything.
 //
 // Everything happens in a lab (package lab): two network namespaces with a web server, visitors and bots. The agent is
 // the real binary, a child inside of the edge namespace, and every step is the command that a person would type there,

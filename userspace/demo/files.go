@@ -47,8 +47,8 @@ type host struct {
 	Socket, State, Pins string
 }
 
-// bundle is what the bundle's template needs. Without Crawler4 nobody denies the crawler; without Known nobody knows the
-// bots among the visitors; without List there is no feed.
+// bundle is what the bundle's template needs. Without Crawler4 nobody denies the crawler; without Known nobody knows
+// the bots among the visitors; without List there is no feed.
 type bundle struct {
 	Crawler4, Crawler6 string
 	Known              *known

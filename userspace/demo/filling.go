@@ -61,7 +61,8 @@ func unfrozenMaps(pid int) map[int]mapInfo {
 }
 
 // untilFilling waits until the agent has a large map open that is neither frozen nor one of those from before: a table
-// of the next generation that is being filled, or read back. It reports false when the apply ended first, with its error.
+// of the next generation that is being filled, or read back. It reports false when the apply ended first, with its
+// error.
 func untilFilling(pid int, before map[int]mapInfo, ended <-chan error) (bool, error) {
 	for {
 		for id, m := range unfrozenMaps(pid) {

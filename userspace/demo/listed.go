@@ -115,7 +115,8 @@ func (s *show) blocks(ctx context.Context) (map[string]api.Event, error) {
 func (s *show) judgeReset(l look) {
 	for i, b := range s.traffic.bots.all {
 		if b.name == pythonName {
-			s.ledger.see(resetIsHeard, l.bots[i].resets > 0, "Python: %d of %d connections reset", l.bots[i].resets, l.bots[i].asked)
+			s.ledger.see(resetIsHeard, l.bots[i].resets > 0, "Python: %d of %d connections reset",
+				l.bots[i].resets, l.bots[i].asked)
 			return
 		}
 	}

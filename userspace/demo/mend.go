@@ -53,6 +53,7 @@ func (s *show) bypass(ctx context.Context) error {
 	s.screen.say("Bots: %s", l)
 	_, throughPages := through.all()
 	_, pages := l.all()
-	s.ledger.see(bypassOnOff, passed && blocked, "on: %d SYNs, %d pages; off: %d, %d", through.answers, throughPages, l.answers, pages)
+	s.ledger.see(bypassOnOff, passed && blocked, "on: %d SYNs, %d pages; off: %d, %d", through.answers,
+		throughPages, l.answers, pages)
 	return nil
 }

@@ -91,19 +91,22 @@ func (x sample) line() string {
 func (x sample) panel(width int) []string {
 	left, right := fmt.Sprintf("-- %.0f s ", x.at.Seconds()), fmt.Sprintf(" act %d of %d --", x.act, acts)
 	rule := left + strings.Repeat("-", max(0, width-len(left)-len(right))) + right
-	visitors := fmt.Sprintf("  visitors  %.0f/s, p99 %s, errors %d, served %d", x.rate, shortDuration(x.p99), x.errors, x.served)
+	visitors := fmt.Sprintf("  visitors  %.0f/s, p99 %s, errors %d, served %d", x.rate,
+		shortDuration(x.p99), x.errors, x.served)
 	if x.browser.name != "" {
 		visitors += fmt.Sprintf("; %v", x.browser)
 	}
 	if x.errors > 0 {
 		visitors += ": " + x.lastErr
 	}
-	bots := fmt.Sprintf("  bots      scanner %d of %d SYNs answered, crawler %d of %d pages", x.answers, x.syns, x.pages, x.asked)
+	bots := fmt.Sprintf("  bots      scanner %d of %d SYNs answered, crawler %d of %d pages", x.answers,
+		x.syns, x.pages, x.asked)
 	names := make([]string, len(x.bots))
 	for i, b := range x.bots {
 		names[i] = b.String()
 	}
-	return []string{clip(rule, width), clip(visitors, width), clip(bots, width), clip("  by JA4    "+strings.Join(names, ", "), width)}
+	return []string{clip(rule, width), clip(visitors, width), clip(bots, width),
+		clip("  by JA4    "+strings.Join(names, ", "), width)}
 }
 
 // clip cuts a line to the given columns.

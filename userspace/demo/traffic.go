@@ -95,8 +95,8 @@ func (t traffic) now() look {
 	return l
 }
 
-// minus returns what came between m and l. An answer to the last SYN before m is in it; that there are more answers than
-// SYNs nobody needs to read.
+// minus returns what came between m and l. An answer to the last SYN before m is in it; that there are more answers
+// than SYNs nobody needs to read.
 func (l look) minus(m look) look {
 	d := look{l.syns - m.syns, l.answers - m.answers, l.asked - m.asked, l.pages - m.pages, nil, l.span - m.span}
 	d.answers, d.pages = min(d.answers, d.syns), min(d.pages, d.asked)

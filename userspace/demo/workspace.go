@@ -67,7 +67,8 @@ func newWorkspace() (_ *workspace, err error) {
 	if err := os.Mkdir(w.bpffs(), 0o700); err != nil {
 		return nil, err
 	}
-	if err := unix.Mount("spillway-demo", w.bpffs(), "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0711"); err != nil {
+	if err := unix.Mount("spillway-demo", w.bpffs(), "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC,
+		"mode=0711"); err != nil {
 		return nil, fmt.Errorf("mount a BPF file system on %s: %w", w.bpffs(), err)
 	}
 	return w, nil

@@ -28,8 +28,8 @@ func says(r forward.Rule) string {
 	return fmt.Sprintf("%s forwards %s (%s): no socket on this port knows of these connections", r.By, r.Ports(), r.Where)
 }
 
-// addForwarded adds ports that nobody listens on and that are forwarded, each by itself: what stands behind a range, or on
-// another host's address, a person has to say.
+// addForwarded adds ports that nobody listens on and that are forwarded, each by itself: what stands behind a range, or
+// on another host's address, a person has to say.
 func (h *Host) addForwarded(f *forward.Found, ssh map[uint16]bool, room int) {
 	if f == nil {
 		return
@@ -37,7 +37,8 @@ func (h *Host) addForwarded(f *forward.Found, ssh map[uint16]bool, room int) {
 	h.Notes = f.Notes
 	for _, r := range f.Rules {
 		l := Listener{Port: r.From}
-		if r.From != r.To || ssh[r.From] || r.Address.IsValid() && !slices.Contains(f.Own, r.Address) || h.has(r.From) || len(h.Services) >= room {
+		if r.From != r.To || ssh[r.From] || r.Address.IsValid() && !slices.Contains(f.Own, r.Address) || h.has(r.From) ||
+			len(h.Services) >= room {
 			continue
 		}
 		s := l.service()
@@ -47,6 +48,8 @@ func (h *Host) addForwarded(f *forward.Found, ssh map[uint16]bool, room int) {
 }
 
 func (h *Host) has(port uint16) bool {
-	return slices.ContainsFunc(h.Services, func(s config.ServiceFact) bool { return s.Port == port && s.Protocol() == 6 }) ||
+	return slices.ContainsFunc(h.Services, func(s config.ServiceFact) bool {
+		return s.Port == port && s.Protocol() == 6
+	}) ||
 		slices.ContainsFunc(h.LeftOut, func(l Listener) bool { return l.Port == port && !l.UDP })
 }

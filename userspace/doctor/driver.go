@@ -19,13 +19,16 @@ var (
 // nativeDrivers run XDP programs themselves. It is asked only when the kernel does not tell (before 6.3).
 var nativeDrivers = []string{
 	"atlantic", "bnxt_en", "dpaa2_eth", "ena", "enetc", "fec", "fsl_dpa", "fsl_enetc", "gve", "hv_netvsc", "i40e", "iavf",
-	"ice", "igb", "igc", "ixgbe", "ixgbevf", "lan966x", "mana", "mlx4_core", "mlx4_en", "mlx5_core", "mtk_soc_eth", "mvneta",
-	"mvpp2", "netsec", "nfp", "nicvf", "qede", "rvu_nicpf", "rvu_nicvf", "sfc", "stmmac", "ti_cpsw", "tsnep", "tun", "tuntap",
+	"ice", "igb", "igc", "ixgbe", "ixgbevf", "lan966x", "mana", "mlx4_core", "mlx4_en", "mlx5_core",
+	"mtk_soc_eth", "mvneta",
+	"mvpp2", "netsec", "nfp", "nicvf", "qede", "rvu_nicpf", "rvu_nicvf", "sfc", "stmmac", "ti_cpsw",
+	"tsnep", "tun", "tuntap",
 	"veth", "virtio_net", "xen_netfront", "vif",
 }
 
 // notNative are common drivers that never learned XDP.
-var notNative = []string{"e1000", "e1000e", "r8169", "r8125", "tg3", "bnx2", "bnx2x", "be2net", "8139cp", "8139too", "forcedeth",
+var notNative = []string{"e1000", "e1000e", "r8169", "r8125", "tg3", "bnx2", "bnx2x", "be2net", "8139cp",
+	"8139too", "forcedeth",
 	"cdc_ether", "dummy"}
 
 // fragsDrivers take frames over more than one buffer with XDP on. Asked only when the kernel does not tell.
@@ -46,7 +49,8 @@ func (i Interface) native() Tri {
 }
 
 // virtualKinds are software interfaces without XDP of their own.
-var virtualKinds = []string{"dummy", "gre", "gretap", "ifb", "ip6gre", "ip6tnl", "ipip", "ipvlan", "macvlan", "sit", "vrf", "vxlan", "wireguard",
+var virtualKinds = []string{"dummy", "gre", "gretap", "ifb", "ip6gre", "ip6tnl", "ipip", "ipvlan", "macvlan", "sit",
+	"vrf", "vxlan", "wireguard",
 	"xfrm"}
 
 func (i Interface) frags() Tri {

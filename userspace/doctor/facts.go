@@ -31,8 +31,8 @@ type Facts struct {
 	Lockdown string
 	// Clock is the current clock source.
 	Clock string
-	// Load is why the dataplane could not be tried, or nil; LoadTried says whether it was, LoadAsUnit whether with the rights
-	// of the unit, not with those of this process.
+	// Load is why the dataplane could not be tried, or nil; LoadTried says whether it was, LoadAsUnit whether with the
+	// rights of the unit, not with those of this process.
 	LoadTried, LoadAsUnit bool
 	Load                  error
 	// CloseTried says that a socket of this process's own was closed for a try, Close what came of it.
@@ -51,8 +51,8 @@ type Facts struct {
 	// Services over TCP of the host file; ForwardNotes say what was not read of what forwards their connections.
 	Services     []Service
 	ForwardNotes []string
-	// Unvouched tells of each tls service for whose connections nobody vouches, Malformed that more than a trickle of the frames
-	// could not be read; of what the dataplane counted that is loaded.
+	// Unvouched tells of each tls service for whose connections nobody vouches, Malformed that more than a trickle of the
+	// frames could not be read; of what the dataplane counted that is loaded.
 	Unvouched []api.Problem
 	Malformed string
 	// Tracked says that connection tracking is asked about connections, Untracked why not; neither: nobody knows.

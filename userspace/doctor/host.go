@@ -17,7 +17,8 @@ import (
 func Check(f Facts) Report {
 	var r Report
 	for _, check := range []func(Facts) Finding{
-		checkKernel, checkBTF, checkBPFFS, checkPins, checkCapabilities, checkUser, checkLoad, checkSockets, checkJIT, checkLockdown,
+		checkKernel, checkBTF, checkBPFFS, checkPins, checkCapabilities, checkUser, checkLoad, checkSockets,
+		checkJIT, checkLockdown,
 		checkClock, checkHostFile, checkMemory,
 	} {
 		if one := check(f); one.Check != "" {
@@ -141,7 +142,8 @@ func checkJIT(f Facts) Finding {
 	case "":
 		return Finding{}
 	case "0":
-		return warn("jit", "the BPF compiler is off: every packet costs several times more", "sysctl -w net.core.bpf_jit_enable=1")
+		return warn("jit", "the BPF compiler is off: every packet costs several times more",
+			"sysctl -w net.core.bpf_jit_enable=1")
 	}
 	return ok("jit", "on")
 }
@@ -172,9 +174,11 @@ func checkHostFile(f Facts) Finding {
 	case f.HostFile == "":
 		return Finding{}
 	case f.HostFileState == FileMissing:
-		return warn("host_file", "there is no host file "+f.HostFile, "spillway init "+f.anInterface()+" --output "+f.HostFile)
+		return warn("host_file", "there is no host file "+f.HostFile,
+			"spillway init "+f.anInterface()+" --output "+f.HostFile)
 	case f.HostFileState == FileFaulty:
-		return mistake("host_file", fmt.Sprintf("%s is refused (%d %s)", f.HostFile, f.HostFaults, plural(f.HostFaults, "fault")),
+		return mistake("host_file",
+			fmt.Sprintf("%s is refused (%d %s)", f.HostFile, f.HostFaults, plural(f.HostFaults, "fault")),
 			"spillway config check "+f.HostFile)
 	}
 	return ok("host_file", f.HostFile)
@@ -205,7 +209,8 @@ func checkMemory(f Facts) Finding {
 	}
 	switch {
 	case f.MemoryHeld:
-		return ok("memory", fmt.Sprintf("maps hold %s; %s more are available", Bytes(f.MemoryNeeded), Bytes(f.MemoryAvailable)))
+		return ok("memory",
+			fmt.Sprintf("maps hold %s; %s more are available", Bytes(f.MemoryNeeded), Bytes(f.MemoryAvailable)))
 	case f.MemoryNeeded > f.MemoryAvailable:
 		return mistake("memory", says, fix)
 	case f.MemoryNeeded > f.MemoryAvailable/2:

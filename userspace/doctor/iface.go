@@ -11,13 +11,15 @@ import (
 )
 
 // maxSingleBuffer is the largest MTU whose frames fit one 4096-byte page beside the headroom (256) and the
-// skb_shared_info at its end (320), with Ethernet header, two VLAN tags and checksum: what drivers accept without frags.
+// skb_shared_info at its end (320), with Ethernet header, two VLAN tags and checksum: what drivers accept without
+// frags.
 const maxSingleBuffer = 3498
 
 // checkInterface judges one interface: first whether it is the right place at all, then how an attach would go.
 func checkInterface(f Facts, i Interface) []Finding {
 	if i.Missing {
-		return []Finding{mistake("interface", "there is no such interface", "choose one of: "+strings.Join(f.OtherInterfaces, ", "))}
+		return []Finding{
+			mistake("interface", "there is no such interface", "choose one of: "+strings.Join(f.OtherInterfaces, ", "))}
 	}
 	if wrong, is := checkPlace(i); is {
 		return []Finding{wrong}
@@ -40,7 +42,8 @@ func checkPlace(i Interface) (Finding, bool) {
 	lower := strings.Join(i.Lower, ", ")
 	switch {
 	case i.Kind == "loopback" || i.Name == "lo":
-		return mistake("interface", "loopback: no visitor comes this way", "choose the interface that faces the visitors"), true
+		return mistake("interface", "loopback: no visitor comes this way",
+			"choose the interface that faces the visitors"), true
 	case i.Kind == "vlan":
 		return mistake("interface", fmt.Sprintf("a VLAN sub-interface of %s", lower),
 			fmt.Sprintf("list %s instead: Spillway reads through VLAN tags", lower)), true
@@ -116,7 +119,8 @@ func checkLRO(i Interface) Finding {
 	if i.LRO != Yes {
 		return Finding{}
 	}
-	return mistake("lro", "large receive offload is on: it merges packets before Spillway sees them, and drivers refuse XDP with it",
+	return mistake("lro",
+		"large receive offload is on: it merges packets before Spillway sees them, and drivers refuse XDP with it",
 		"ethtool -K "+i.Name+" lro off")
 }
 
@@ -128,9 +132,11 @@ func checkBigTCP(i Interface) Finding {
 	if !i.Generic || i.BigTCP <= maxJoined {
 		return Finding{}
 	}
-	return warn("big_tcp", fmt.Sprintf("packets are joined to up to %d bytes before attach: generic sees them: beyond %d (BIG TCP) their "+
-		"length is 0, which is not read, and they pass as malformed", i.BigTCP, maxJoined),
-		fmt.Sprintf("ip link set dev %s gro_max_size %d gro_ipv4_max_size %d; or attach: native", i.Name, maxJoined, maxJoined))
+	return warn("big_tcp",
+		fmt.Sprintf("packets are joined to up to %d bytes before attach: generic sees them: beyond %d (BIG TCP) their "+
+			"length is 0, which is not read, and they pass as malformed", i.BigTCP, maxJoined),
+		fmt.Sprintf("ip link set dev %s gro_max_size %d gro_ipv4_max_size %d; or attach: native", i.Name,
+			maxJoined, maxJoined))
 }
 
 // checkSRv6 warns of packets whose destination is another than the one in front.
@@ -138,8 +144,9 @@ func checkSRv6(i Interface) Finding {
 	if !i.SRv6 {
 		return Finding{}
 	}
-	return warn("srv6", "segment routing (SRv6) is taken in here (seg6_enabled): what it brings to a service came with another "+
-		"destination in front, or inside another packet, and passes uninspected",
+	return warn("srv6",
+		"segment routing (SRv6) is taken in here (seg6_enabled): what it brings to a service came with another "+
+			"destination in front, or inside another packet, and passes uninspected",
 		"sysctl -w net.ipv6.conf."+i.Name+".seg6_enabled=0   (unless you route segments here)")
 }
 
@@ -156,12 +163,14 @@ func checkSums(i Interface) Finding {
 func checkAnswers(i Interface) Finding {
 	switch i.Answers {
 	case loader.AnswerLost:
-		return warn("answers", "what a program answers (XDP_TX) does not leave this veth: its peer has neither an XDP program nor GRO; "+
-			"a reset is enforced as a drop",
+		return warn("answers",
+			"what a program answers (XDP_TX) does not leave this veth: its peer has neither an XDP program nor GRO; "+
+				"a reset is enforced as a drop",
 			"ethtool -K PEER gro on   (on its other end), then: systemctl restart spillway")
 	case loader.AnswerUnknown:
-		return ok("answers", "whether what a program answers (XDP_TX) leaves is not known: the other end of this veth is in another network "+
-			"namespace; a reset needs GRO or an XDP program there")
+		return ok("answers",
+			"whether what a program answers (XDP_TX) leaves is not known: the other end of this veth is in another network "+
+				"namespace; a reset needs GRO or an XDP program there")
 	}
 	return Finding{}
 }
@@ -189,7 +198,8 @@ func checkPrograms(i Interface) []Finding {
 	for _, p := range i.Programs {
 		if p.Ours && p.Unpinned {
 			all = append(all, warn("xdp",
-				fmt.Sprintf("a root program of Spillway is attached (%s, id %d), and it is not the one that is pinned", p.Mode, p.ID),
+				fmt.Sprintf("a root program of Spillway is attached (%s, id %d), and it is not the one that is pinned", p.Mode,
+					p.ID),
 				"spillway status; the agent with these pins cannot attach here"))
 			continue
 		}
@@ -201,8 +211,9 @@ func checkPrograms(i Interface) []Finding {
 		if whose == "" {
 			whose = "nobody that can be found holds it"
 		}
-		all = append(all, mistake("xdp", fmt.Sprintf("another XDP program is attached: %s, id %d, %s; %s", p.Name, p.ID, p.Mode, whose),
-			"take it off with the tool that put it there; Spillway never replaces it"))
+		all = append(all,
+			mistake("xdp", fmt.Sprintf("another XDP program is attached: %s, id %d, %s; %s", p.Name, p.ID, p.Mode, whose),
+				"take it off with the tool that put it there; Spillway never replaces it"))
 	}
 	return all
 }
@@ -218,7 +229,8 @@ func checkReset(i Interface) Finding {
 		return warn("reset", driver+" closes and opens the NIC at each attach and detach: expect a gap of seconds",
 			later+" (Spillway attaches once and keeps it)")
 	case slices.Contains(resetsOnFirst, driver):
-		return warn("reset", "the first attach rebuilds the rings of "+driver+" NICs: expect a short gap, at most seconds", later)
+		return warn("reset", "the first attach rebuilds the rings of "+driver+" NICs: expect a short gap, at most seconds",
+			later)
 	case slices.Contains(pausesQueues, driver):
 		return warn("reset", "the first attach pauses the queues of "+driver+" for a moment", later)
 	}

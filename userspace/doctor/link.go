@@ -63,7 +63,8 @@ func describe(l netlink.Link, all []netlink.Link, features map[int]uint64, own u
 	}
 	i.Encap = a.EncapType
 	i.BigTCP = max(a.GROMaxSize, a.GROIPv4MaxSize)
-	i.SRv6 = line("/proc/sys/net/ipv6/conf/all/seg6_enabled") == "1" && line("/proc/sys/net/ipv6/conf/"+a.Name+"/seg6_enabled") == "1"
+	i.SRv6 = line("/proc/sys/net/ipv6/conf/all/seg6_enabled") == "1" &&
+		line("/proc/sys/net/ipv6/conf/"+a.Name+"/seg6_enabled") == "1"
 	if dev, err := loader.DeviceByIndex(a.Index); err == nil {
 		i.Answers = dev.Answers()
 	}
@@ -89,8 +90,8 @@ func describe(l netlink.Link, all []netlink.Link, features map[int]uint64, own u
 	return i
 }
 
-// program names an XDP program and who holds it. own is the id of Spillway's, which needs no right to be known: names by id
-// are for root.
+// program names an XDP program and who holds it. own is the id of Spillway's, which needs no right to be known: names
+// by id are for root.
 func program(x *netlink.LinkXdp, own uint32) Program {
 	// XDP_ATTACHED_… of linux/if_link.h; 4 is several at once, of which the kernel tells one.
 	modes := map[uint32]string{1: "native", 2: "generic", 3: "offloaded", 4: "several modes"}

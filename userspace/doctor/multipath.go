@@ -31,8 +31,8 @@ func multipathSockets(table string) (n int) {
 	return n
 }
 
-// checkMultipath names the services behind which a ClientHello can be put together by Multipath TCP: the order of its bytes is
-// then that of options (DSS, RFC 8684), and not TCP's.
+// checkMultipath names the services behind which a ClientHello can be put together by Multipath TCP: the order of its
+// bytes is then that of options (DSS, RFC 8684), and not TCP's.
 func checkMultipath(f Facts) Finding {
 	names := f.named(func(s Service) bool { return s.Kind == config.KindTLS && s.MPTCP != config.MPTCPStrip })
 	if !f.MPTCP || names == "" {

@@ -12,8 +12,8 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// collectServices looks at the services over TCP: at the rules that send their connections elsewhere, and at what the kernel
-// has counted.
+// collectServices looks at the services over TCP: at the rules that send their connections elsewhere, and at what the
+// kernel has counted.
 func (f *Facts) collectServices(host *config.Host, o Options) {
 	if o.Forwards != nil {
 		f.ForwardNotes = o.Forwards.Notes
@@ -83,7 +83,8 @@ func checkForwards(f Facts) (all []Finding) {
 			s.Name, r.By, r.Ports(), r.Where)
 		switch {
 		case s.Confirm == config.ConfirmSocket:
-			all = append(all, warn("forwarded", says, "set confirm: auto for it: then connection tracking vouches; or confirm: egress"))
+			all = append(all,
+				warn("forwarded", says, "set confirm: auto for it: then connection tracking vouches; or confirm: egress"))
 		case s.Confirm == config.ConfirmEgress:
 			all = append(all, ok("forwarded", says+"; the answers that leave this host vouch (confirm: egress)"))
 		case f.Untracked != nil:
@@ -107,7 +108,8 @@ func checkConntrack(f Facts) Finding {
 	case f.Untracked == nil:
 		return Finding{}
 	case names != "":
-		return warn("conntrack", f.Untracked.Error()+"; the sockets of "+names+" are elsewhere, so nobody vouches for these connections",
+		return warn("conntrack",
+			f.Untracked.Error()+"; the sockets of "+names+" are elsewhere, so nobody vouches for these connections",
 			loader.FixOfConntrack(f.Untracked))
 	case f.named(func(s Service) bool { return s.Confirm != config.ConfirmSocket }) == "":
 		return Finding{}

@@ -60,7 +60,8 @@ func New(o Options) *Events { return &Events{o, newHub()} }
 // Lost returns how many events readers were too slow for.
 func (e *Events) Lost() uint64 { return e.hub.lost() }
 
-// Follow returns the last events, and a channel of those to come. With all the kernel tells of every decision meanwhile.
+// Follow returns the last events, and a channel of those to come. With all the kernel tells of every decision
+// meanwhile.
 func (e *Events) Follow(recent int, follow, all bool) (past []api.Event, next <-chan api.Event, stop func()) {
 	past, next, stop = e.hub.read(recent, follow)
 	if !follow || !all {
@@ -73,7 +74,8 @@ func (e *Events) Follow(recent int, follow, all bool) (past []api.Event, next <-
 	return past, next, func() { cancel(); leave() }
 }
 
-// watchLease is how long the kernel tells of every decision after the last reader that asked for it; a reader renews it.
+// watchLease is how long the kernel tells of every decision after the last reader that asked for it; a reader renews
+// it.
 const watchLease = 3 * time.Second
 
 func (e *Events) tellAll() {
@@ -104,7 +106,8 @@ func (e *Events) Read(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			e.Ledger.SetProblem(ledger.ProblemEvents, "events cannot be read: "+errorText(err), "nothing else depends on them; the agent tries again")
+			e.Ledger.SetProblem(ledger.ProblemEvents, "events cannot be read: "+errorText(err),
+				"nothing else depends on them; the agent tries again")
 		}
 		select {
 		case <-ctx.Done():
@@ -136,7 +139,8 @@ func (v *reading) visit(k bpf.Event) {
 	e := v.view(k)
 	v.events.hub.add(e)
 	if k.Outcome != uint8(bpf.OutcomePass) && v.mayLog() {
-		v.events.Log.Log(context.Background(), slog.LevelDebug, "blocked, or would be", "source", e.Source, "service", e.Service, "verdict", e.Verdict, "reason", e.Reason, "rule", e.Rule)
+		v.events.Log.Log(context.Background(), slog.LevelDebug, "blocked, or would be", "source", e.Source, "service",
+			e.Service, "verdict", e.Verdict, "reason", e.Reason, "rule", e.Rule)
 	}
 }
 

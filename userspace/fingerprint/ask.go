@@ -29,8 +29,9 @@ type answer struct {
 	odd bpf.Reason // 0: nothing
 }
 
-// ask shows the frames of a connection to the kernel as they came: its SYNs, then those with its ClientHello. A ClientHello whose SYN is not in the capture, or that does not begin its stream, gets a SYN before it that the
-// client did not send, and which tells nothing of it.
+// ask shows the frames of a connection to the kernel as they came: its SYNs, then those with its ClientHello. A
+// ClientHello whose SYN is not in the capture, or that does not begin its stream, gets a SYN before it that the client
+// did not send, and which tells nothing of it.
 func (c *conn) ask(k Kernel) (answer, error) {
 	var a answer
 	note := func(e bpf.Event) {
@@ -70,9 +71,9 @@ func (c *conn) ask(k Kernel) (answer, error) {
 	return a, nil
 }
 
-// beginFirst returns the frames that have bytes of the ClientHello or what follows, in their order but for one: the first
-// that has its first byte comes first. A host knows by its socket where a stream begins; here is none, and the dataplane
-// would take whatever comes first for the beginning: so there are none where none has that byte.
+// beginFirst returns the frames that have bytes of the ClientHello or what follows, in their order but for one: the
+// first that has its first byte comes first. A host knows by its socket where a stream begins; here is none, and the
+// dataplane would take whatever comes first for the beginning: so there are none where none has that byte.
 func (c *conn) beginFirst() []held {
 	at := c.stream.helloAt
 	frames := slices.DeleteFunc(slices.Clone(c.frames), func(f held) bool { return !before(at, f.end) })
@@ -178,7 +179,8 @@ func (c *conn) byGo(told *Connection) (ja4 string) {
 	told.StableJA4 = h.stableJA4()
 	told.JA3, told.JA3Text = h.ja3()
 	if c.stream.helloAt != c.stream.begin {
-		told.note("the ClientHello comes after other data (STARTTLS, a proxy): on live traffic the dataplane does not look there")
+		told.note(
+			"the ClientHello comes after other data (STARTTLS, a proxy): on live traffic the dataplane does not look there")
 	}
 	if c.stream.wasLate {
 		told.note("segments came out of order")

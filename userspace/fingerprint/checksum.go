@@ -11,9 +11,10 @@ import (
 type sum int
 
 const (
-	sumUnread  sum = iota // not all of it was captured
-	sumRight              // those of TCP, and of an IPv4 header
-	sumPartial            // TCP's covers the pseudo-header alone: the host's card makes it, or receive offload joined segments
+	sumUnread sum = iota // not all of it was captured
+	sumRight             // those of TCP, and of an IPv4 header
+	// TCP's covers the pseudo-header alone: the host's card makes it, or receive offload joined segments
+	sumPartial
 	sumWrong
 )
 

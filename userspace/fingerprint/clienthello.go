@@ -68,8 +68,9 @@ func beginsHello(b []byte) bool {
 	return b[0] != recordHandshake || len(b) <= recordHeader || b[3]|b[4] == 0 || b[recordHeader] == clientHello
 }
 
-// readHello reads the ClientHello that a stream begins with, from as many records as it takes (RFC 8446 sections 4 and 5.1),
-// and steps over what servers step over: empty records, change_cipher_spec, warnings. In the format of SSL 2.0 it is read too.
+// readHello reads the ClientHello that a stream begins with, from as many records as it takes (RFC 8446 sections 4 and
+// 5.1), and steps over what servers step over: empty records, change_cipher_spec, warnings. In the format of SSL 2.0 it
+// is read too.
 func readHello(stream []byte) (*hello, error) {
 	if !beginsHello(stream) {
 		return nil, errNotHello

@@ -59,8 +59,8 @@ func (c *conn) opens(s *segment) {
 	c.stream.start(s.seq + 1)
 }
 
-// takes says whether a server would, by the checksums. Those that the sending host left to its card are made here; it leaves all
-// of them, so a wrong one behind a right one is wrong.
+// takes says whether a server would, by the checksums. Those that the sending host left to its card are made here; it
+// leaves all of them, so a wrong one behind a right one is wrong.
 func (c *conn) takes(s *segment) bool {
 	found := s.checksum()
 	if !c.hasFirst {

@@ -12,9 +12,11 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 )
 
-// A capture of any bytes is read to its end or to where it is damaged, which is said; each connection has a frame of it.
+// A capture of any bytes is read to its end or to where it is damaged, which is said; each connection has a frame of
+// it.
 func FuzzCapture(f *testing.F) {
-	frames := [][]byte{openingFrame(flow4, firstByte-1), data(flow4, 0, []byte("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03")),
+	frames := [][]byte{openingFrame(flow4, firstByte-1),
+		data(flow4, 0, []byte("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03")),
 		openingFrame(flow6, firstByte-1), data(flow6, 0, []byte("GET / HTTP/1.1\r\n\r\n")), {0, 1, 2}}
 	var classic, next bytes.Buffer
 	w := pcapgo.NewWriter(&classic)

@@ -30,7 +30,8 @@ func (h *hello) ja4() (hashed, raw string) { return h.ja4Of(withoutGREASE(h.exte
 
 // stableJA4 is the JA4 without the extensions that come and go.
 func (h *hello) stableJA4() string {
-	hashed, _ := h.ja4Of(slices.DeleteFunc(withoutGREASE(h.extensions), func(e uint16) bool { return slices.Contains(fleeting, e) }))
+	hashed, _ := h.ja4Of(
+		slices.DeleteFunc(withoutGREASE(h.extensions), func(e uint16) bool { return slices.Contains(fleeting, e) }))
 	return hashed
 }
 
@@ -40,8 +41,10 @@ func (h *hello) ja4Of(extensions []uint16) (hashed, raw string) {
 	if slices.Contains(h.extensions, extServerName) {
 		sni = "d"
 	}
-	head := fmt.Sprintf("t%s%s%02d%02d%s", h.versionName(), sni, min(len(ciphers), 99), min(len(extensions), 99), h.protocolName())
-	listed := slices.DeleteFunc(slices.Clone(extensions), func(e uint16) bool { return e == extServerName || e == extALPN })
+	head := fmt.Sprintf("t%s%s%02d%02d%s", h.versionName(), sni, min(len(ciphers), 99),
+		min(len(extensions), 99), h.protocolName())
+	listed := slices.DeleteFunc(slices.Clone(extensions),
+		func(e uint16) bool { return e == extServerName || e == extALPN })
 	slices.Sort(ciphers)
 	slices.Sort(listed)
 	b, c := hexList(ciphers), hexList(listed)
@@ -112,7 +115,8 @@ func (h *hello) ja3() (hash, text string) {
 	for i, f := range h.formats {
 		formats[i] = uint16(f)
 	}
-	text = strings.Join([]string{strconv.Itoa(int(h.version)), decimalList(withoutGREASE(h.ciphers)), decimalList(withoutGREASE(h.extensions)),
+	text = strings.Join([]string{strconv.Itoa(int(h.version)), decimalList(withoutGREASE(h.ciphers)),
+		decimalList(withoutGREASE(h.extensions)),
 		decimalList(withoutGREASE(h.groups)), decimalList(formats)}, ",")
 	sum := md5.Sum([]byte(text))
 	return hex.EncodeToString(sum[:]), text

@@ -35,7 +35,8 @@ func toEthernet(link layers.LinkType, data []byte) (frame []byte, known bool) {
 		return data, true
 	case layers.LinkTypeRaw, layers.LinkTypeIPv4, layers.LinkTypeIPv6, linkRawBSD, linkRawOpenBSD:
 		return framed(data, 0), true
-	case layers.LinkTypeNull, layers.LinkTypeLoop: // four bytes of address family, which every system numbers in its own way
+	// four bytes of address family, which every system numbers in its own way
+	case layers.LinkTypeNull, layers.LinkTypeLoop:
 		return framed(data, 4), true
 	case layers.LinkTypeLinuxSLL: // the protocol stands at its end
 		if len(data) < 16 {

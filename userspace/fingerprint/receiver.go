@@ -13,7 +13,8 @@ const (
 	latePieces = 256
 )
 
-// piece is data that came before what lies in front of it, and perhaps the sender's FIN, which counts as a byte behind it.
+// piece is data that came before what lies in front of it, and perhaps the sender's FIN, which counts as a byte behind
+// it.
 type piece struct {
 	seq    uint32
 	data   []byte
@@ -27,9 +28,10 @@ func (p piece) end() uint32 {
 	return p.seq + uint32(len(p.data))
 }
 
-// queue holds pieces by where they begin, and decides between bytes that came twice as Linux does (tcp_data_queue_ofo). What
-// lies wholly inside one piece adds nothing, what covers a piece takes its place, and what two pieces share is of the one
-// that begins earlier. What begins where a piece ends becomes a part of that piece. So no piece lies inside another.
+// queue holds pieces by where they begin, and decides between bytes that came twice as Linux does (tcp_data_queue_ofo).
+// What lies wholly inside one piece adds nothing, what covers a piece takes its place, and what two pieces share is of
+// the one that begins earlier. What begins where a piece ends becomes a part of that piece. So no piece lies inside
+// another.
 type queue struct {
 	pieces  []piece
 	bytes   int
@@ -73,8 +75,8 @@ func (q *queue) add(p piece) {
 	q.bytes += len(p.data)
 }
 
-// receiver puts segments in order as a host does that takes at once what comes in order: a byte that was taken stays what
-// it was, and the queue holds what comes too early.
+// receiver puts segments in order as a host does that takes at once what comes in order: a byte that was taken stays
+// what it was, and the queue holds what comes too early.
 type receiver struct {
 	next    uint32 // sequence number of the next byte to take
 	wasLate bool   // segments came out of order

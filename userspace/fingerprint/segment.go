@@ -66,8 +66,8 @@ const (
 	isOther
 )
 
-// readSegment takes a frame apart: VLAN tags, IPv4 with options, IPv6 with extension headers, TCP. Of the first fragment of
-// a packet it reads who sends it to whom. isCut says that the frame was longer than what was captured.
+// readSegment takes a frame apart: VLAN tags, IPv4 with options, IPv6 with extension headers, TCP. Of the first
+// fragment of a packet it reads who sends it to whom. isCut says that the frame was longer than what was captured.
 func readSegment(data []byte, isCut bool) (segment, why) {
 	s := segment{frame: data}
 	kind, rest := binary.BigEndian.Uint16(data[12:]), data[ethernetLen:]
@@ -180,7 +180,8 @@ func (s *segment) readIPv6(ip []byte) (from, to netip.Addr, body []byte, w why) 
 		case len(rest) < 8:
 			return from, to, nil, isDamaged
 		case next == protoFragment:
-			if fragment := binary.BigEndian.Uint16(rest[2:]) & 0xfff9; fragment != 0 { // whole packets may have one too (RFC 6946)
+			// whole packets may have one too (RFC 6946)
+			if fragment := binary.BigEndian.Uint16(rest[2:]) & 0xfff9; fragment != 0 {
 				return from, to, firstOf(fragment&0xfff8, rest[8:], protocolOf(rest[0])), isFragment
 			}
 			size = 8

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// A ClientHello in the format of SSL 2.0, see bpf/sslv2.h: a length with the highest bit set, the kind of the message, the
-// version, and the lengths of specs, session and challenge.
+// A ClientHello in the format of SSL 2.0, see bpf/sslv2.h: a length with the highest bit set, the kind of the message,
+// the version, and the lengths of specs, session and challenge.
 const (
 	sslv2Mark       = 0x80
 	sslv2LengthSize = 2

@@ -25,9 +25,9 @@ type stream struct {
 
 func (s *stream) start(seq uint32) { s.started, s.begin, s.next = true, seq, seq }
 
-// point takes the urgent pointer of a segment that begins at seq. It counts from there to behind the byte (RFC 6093 section
-// 3.1), as it does without net.ipv4.tcp_stdurg, and says nothing of what was taken. Of two it depends on how much the
-// application has read in between which bytes it loses.
+// point takes the urgent pointer of a segment that begins at seq. It counts from there to behind the byte (RFC 6093
+// section 3.1), as it does without net.ipv4.tcp_stdurg, and says nothing of what was taken. Of two it depends on how
+// much the application has read in between which bytes it loses.
 func (s *stream) point(seq uint32, pointer uint16) {
 	at := seq + uint32(max(pointer, 1)) - 1
 	if s.isFinished || s.started && before(at, s.next) || s.isUrgent && at == s.urgent {

@@ -29,8 +29,8 @@ const (
 // scaleMax is the largest window scale, RFC 7323 section 2.3.
 const scaleMax = 14
 
-// readSYN reads what the dataplane would read; it stands in where no kernel can be asked. The quirks are those of p0f v3
-// (docs/README section 5).
+// readSYN reads what the dataplane would read; it stands in where no kernel can be asked. The quirks are those of p0f
+// v3 (docs/README section 5).
 func readSYN(s *segment) synFacts {
 	f := synFacts{}
 	f.fingerprint.Window = binary.BigEndian.Uint16(s.tcp[14:])

@@ -47,7 +47,8 @@ func Text(c Connection) string {
 	return b.String()
 }
 
-// wrap breaks a text behind the name of a row at blanks, so that no line is longer than 80 columns where that is possible.
+// wrap breaks a text behind the name of a row at blanks, so that no line is longer than 80 columns where that is
+// possible.
 func wrap(text string) string {
 	const start, width = 10, 80
 	var b strings.Builder

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package folder works in a folder that belongs to a user with fewer rights: root's commands write into the state folder
-// of an agent that is somebody else. Nothing that the owner put there leads out of the folder (os.Root), only ordinary files
-// with one name are opened, and what is made belongs to the folder's owner.
+// Package folder works in a folder that belongs to a user with fewer rights: root's commands write into the state
+// folder of an agent that is somebody else. Nothing that the owner put there leads out of the folder (os.Root), only
+// ordinary files with one name are opened, and what is made belongs to the folder's owner.
 package folder
 
 import (
@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNotPlain says that a name is no ordinary file of this folder alone: a link, a pipe, a device, or a file with a second
-// name elsewhere.
+// ErrNotPlain says that a name is no ordinary file of this folder alone: a link, a pipe, a device, or a file with a
+// second name elsewhere.
 var ErrNotPlain = errors.New("it is not an ordinary file of this folder alone")
 
 // Folder is an open folder. Names are below it.

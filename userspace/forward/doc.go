@@ -7,6 +7,6 @@
 //	base chain at prerouting ── rules ── jump ── rules ── dnat, redirect, tproxy
 //	                            └─ ports and address, narrowed on the way ─┘
 //
-// The rules are read by netlink, in a few hundred lines: of all that a rule may say only ports, protocol and address count
-// here, and what is not understood narrows nothing, so that a rule too many is told, and none too few.
+// The rules are read by netlink, in a few hundred lines: of all that a rule may say only ports, protocol and address
+// count here, and what is not understood narrows nothing, so that a rule too many is told, and none too few.
 package forward

@@ -50,7 +50,9 @@ func ipvs(proc fs.FS) (rules []Rule) {
 		if err != nil || err2 != nil || !ok {
 			continue
 		}
-		rules = append(rules, Rule{By: "IPVS", From: uint16(port), To: uint16(port), Address: addr, Where: "virtual service " + netip.AddrPortFrom(addr, uint16(port)).String()})
+		rules = append(rules,
+			Rule{By: "IPVS", From: uint16(port), To: uint16(port), Address: addr,
+				Where: "virtual service " + netip.AddrPortFrom(addr, uint16(port)).String()})
 	}
 	return rules
 }
@@ -105,7 +107,8 @@ func (f *Found) dockerProxy(proc fs.FS, pid string) {
 
 // legacy says that there are rules of the iptables of old, which only its own command reads.
 func (f *Found) legacy(proc fs.FS) {
-	for file, command := range map[string]string{"net/ip_tables_names": "iptables-legacy", "net/ip6_tables_names": "ip6tables-legacy"} {
+	for file, command := range map[string]string{"net/ip_tables_names": "iptables-legacy",
+		"net/ip6_tables_names": "ip6tables-legacy"} {
 		data, err := fs.ReadFile(proc, file)
 		if err == nil && slices.Contains(strings.Fields(string(data)), "nat") {
 			f.Notes = append(f.Notes, command+" has a table of NAT, which is not read here: "+command+" -t nat -S PREROUTING")

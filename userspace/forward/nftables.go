@@ -141,7 +141,8 @@ func (rs *ruleset) elements(set chainKey) []element {
 		return all
 	}
 	var all []element
-	of := []*nl.RtAttr{nl.NewRtAttr(setTable, nl.ZeroTerminated(set.table)), nl.NewRtAttr(setName, nl.ZeroTerminated(set.name))}
+	of := []*nl.RtAttr{nl.NewRtAttr(setTable, nl.ZeroTerminated(set.table)),
+		nl.NewRtAttr(setName, nl.ZeroTerminated(set.name))}
 	_ = dump(getSetElem, set.family, of, func(_ uint8, a attributes) {
 		list, err := nl.ParseRouteAttr(a[setElements])
 		if err != nil {
@@ -149,8 +150,9 @@ func (rs *ruleset) elements(set chainKey) []element {
 		}
 		for _, e := range list {
 			if a, err := parseAttributes(e.Value); err == nil {
-				all = append(all, element{key: a.in(elemKey)[dataValue], end: a.number(elemFlags)&intervalEnd != 0 && a[elemFlags] != nil,
-					chain: a.in(elemData).in(dataVerdict).text(verdictChain)})
+				all = append(all,
+					element{key: a.in(elemKey)[dataValue], end: a.number(elemFlags)&intervalEnd != 0 && a[elemFlags] != nil,
+						chain: a.in(elemData).in(dataVerdict).text(verdictChain)})
 			}
 		}
 	})
@@ -167,7 +169,8 @@ func dump(what int, family uint8, of []*nl.RtAttr, visit func(family uint8, a at
 	}
 	replies, err := req.Execute(unix.NETLINK_NETFILTER, 0)
 	switch {
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.ENOENT):
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT),
+		errors.Is(err, unix.ENOENT):
 		return nil // no nftables
 	case errors.Is(err, unix.EPERM):
 		return errors.New("this needs root (CAP_NET_ADMIN)")

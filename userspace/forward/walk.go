@@ -101,13 +101,16 @@ func (r *reader) rules() (all []Rule) {
 	if r.iptables {
 		by = "iptables"
 	}
-	family := map[uint8]string{unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "ip6", unix.NFPROTO_INET: "inet"}[r.chain.family]
+	family := map[uint8]string{unix.NFPROTO_IPV4: "ip", unix.NFPROTO_IPV6: "ip6",
+		unix.NFPROTO_INET: "inet"}[r.chain.family]
 	ports := r.n.ports
 	if ports == nil {
 		ports = []span{{0, 65535}}
 	}
 	for _, s := range ports {
-		all = append(all, Rule{By: by, From: s.from, To: s.to, Address: r.n.address, Where: "table " + family + " " + r.chain.table + ", chain " + r.chain.name})
+		all = append(all,
+			Rule{By: by, From: s.from, To: s.to, Address: r.n.address,
+				Where: "table " + family + " " + r.chain.table + ", chain " + r.chain.name})
 	}
 	return all
 }

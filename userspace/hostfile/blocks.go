@@ -32,7 +32,9 @@ func NewlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
 		case i < 0:
 			out = append(out, fmt.Sprintf("service %s, port %d, is new: its traffic is inspected", s.Name, s.Port))
 		case !reflect.DeepEqual(old.Services[i], s):
-			out = append(out, fmt.Sprintf("service %s, port %d, is another than before: other traffic is inspected, or in another way", s.Name, s.Port))
+			out = append(out,
+				fmt.Sprintf("service %s, port %d, is another than before: other traffic is inspected, or in another way", s.Name,
+					s.Port))
 		}
 	}
 	for _, row := range old.Allowlist {
@@ -76,7 +78,9 @@ func looserGuards(old, next config.Guards) []string {
 
 // Held asks about what a host file can newly block.
 func Held(blocks []string) *api.Error {
-	e := &api.Error{Code: api.CodeHeld, Message: "the host file is valid, and can newly block; the old one goes on until a person says yes", Fix: "spillway reload --yes"}
+	e := &api.Error{Code: api.CodeHeld,
+		Message: "the host file is valid, and can newly block; the old one goes on until a person says yes",
+		Fix:     "spillway reload --yes"}
 	for _, b := range blocks {
 		e.Holds = append(e.Holds, api.Hold{Code: codeHold, Text: b})
 	}

@@ -48,6 +48,8 @@ func (f *InForce) tellCapacity(k Kernel, differs bool) {
 		f.Problems.ClearProblem(CodeCapacity)
 		return
 	}
-	f.Problems.SetProblem(CodeCapacity, "after the next reboot what is in force cannot be built again, and everything passes: "+where+" has too little room: "+strings.Join(small, "; "),
+	f.Problems.SetProblem(CodeCapacity,
+		"after the next reboot what is in force cannot be built again, and everything passes: "+where+
+			" has too little room: "+strings.Join(small, "; "),
 		"raise it there, or apply a smaller bundle")
 }

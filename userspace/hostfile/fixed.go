@@ -25,7 +25,9 @@ func FixedChanges(old, next *config.Host) []string {
 		}
 	}
 	for _, i := range old.Interfaces {
-		if slices.ContainsFunc(next.Interfaces, func(n config.Interface) bool { return n.Name == i.Name && n.Attach != i.Attach }) {
+		if slices.ContainsFunc(next.Interfaces, func(n config.Interface) bool {
+			return n.Name == i.Name && n.Attach != i.Attach
+		}) {
 			out = append(out, "attach of interface "+i.Name)
 		}
 	}

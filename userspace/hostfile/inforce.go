@@ -89,7 +89,8 @@ func (f *InForce) Keep() {
 		err = f.Keeper.SaveHost(path, file.Text)
 	}
 	if err != nil {
-		f.Problems.SetProblem(ledger.ProblemKept, err.Error(), "free or repair the disk; until then a broken host file at the next start ends the agent")
+		f.Problems.SetProblem(ledger.ProblemKept, err.Error(),
+			"free or repair the disk; until then a broken host file at the next start ends the agent")
 		return
 	}
 	f.Problems.ClearProblem(ledger.ProblemKept)

@@ -47,7 +47,8 @@ func (l *Lab) AddBehind() error {
 	if refused {
 		return errors.Join(fmt.Errorf("lab %s has one behind it, or is closed", l.id), n.Close())
 	}
-	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: behindIf, PeerNamespace: netlink.NsFd(int(n.file.Fd()))}
+	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: behindIf,
+		PeerNamespace: netlink.NsFd(int(n.file.Fd()))}
 	veth.Name = innerIf
 	if err := l.Edge.call(func() error { return netlink.LinkAdd(veth) }); err != nil {
 		return fmt.Errorf("create veth %s: %w", innerIf, err)

@@ -51,14 +51,20 @@ func Track() error {
 func trackBatch() (batch []byte, asked int) {
 	const create = unix.NLM_F_CREATE | unix.NLM_F_ACK
 	table := attribute(unix.NFTA_TABLE_NAME, []byte("lab\x00"))
-	hook := append(attribute(unix.NFTA_HOOK_HOOKNUM, be32(unix.NF_INET_PRE_ROUTING)), attribute(unix.NFTA_HOOK_PRIORITY, be32(0))...)
-	chain := append(attribute(unix.NFTA_CHAIN_TABLE, []byte("lab\x00")), attribute(unix.NFTA_CHAIN_NAME, []byte("in\x00"))...)
+	hook := append(attribute(unix.NFTA_HOOK_HOOKNUM, be32(unix.NF_INET_PRE_ROUTING)),
+		attribute(unix.NFTA_HOOK_PRIORITY, be32(0))...)
+	chain := append(attribute(unix.NFTA_CHAIN_TABLE, []byte("lab\x00")),
+		attribute(unix.NFTA_CHAIN_NAME, []byte("in\x00"))...)
 	chain = append(chain, attribute(unix.NFTA_CHAIN_HOOK|unix.NLA_F_NESTED, hook)...)
 	chain = append(chain, attribute(unix.NFTA_CHAIN_TYPE, []byte("filter\x00"))...)
-	state := append(attribute(unix.NFTA_CT_KEY, be32(unix.NFT_CT_STATE)), attribute(unix.NFTA_CT_DREG, be32(unix.NFT_REG_1))...)
-	look := append(attribute(unix.NFTA_EXPR_NAME, []byte("ct\x00")), attribute(unix.NFTA_EXPR_DATA|unix.NLA_F_NESTED, state)...)
-	rule := append(attribute(unix.NFTA_RULE_TABLE, []byte("lab\x00")), attribute(unix.NFTA_RULE_CHAIN, []byte("in\x00"))...)
-	rule = append(rule, attribute(unix.NFTA_RULE_EXPRESSIONS|unix.NLA_F_NESTED, attribute(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, look))...)
+	state := append(attribute(unix.NFTA_CT_KEY, be32(unix.NFT_CT_STATE)),
+		attribute(unix.NFTA_CT_DREG, be32(unix.NFT_REG_1))...)
+	look := append(attribute(unix.NFTA_EXPR_NAME, []byte("ct\x00")),
+		attribute(unix.NFTA_EXPR_DATA|unix.NLA_F_NESTED, state)...)
+	rule := append(attribute(unix.NFTA_RULE_TABLE, []byte("lab\x00")),
+		attribute(unix.NFTA_RULE_CHAIN, []byte("in\x00"))...)
+	rule = append(rule,
+		attribute(unix.NFTA_RULE_EXPRESSIONS|unix.NLA_F_NESTED, attribute(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, look))...)
 	for _, m := range []struct {
 		kind, flags int
 		family      uint8

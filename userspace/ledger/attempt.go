@@ -8,7 +8,8 @@ import (
 )
 
 // Work that may take more memory than this process may have. A note in the state folder says that it is being done; a
-// process that finds the note of a dead one leaves the work for a while, instead of dying of it, too, every two seconds.
+// process that finds the note of a dead one leaves the work for a while, instead of dying of it, too, every two
+// seconds.
 const (
 	WorkNames   = "names"   // read a whole bundle for the names of its rules
 	WorkVerify  = "verify"  // compile a bundle again to compare it row by row
@@ -32,7 +33,9 @@ type errLeft struct {
 }
 
 func (e *errLeft) Error() string {
-	return fmt.Sprintf("the agent died %d times in a row in this work (%s), probably for want of memory; it is left until %s", e.times, e.what, e.until.UTC().Format(time.RFC3339))
+	return fmt.Sprintf(
+		"the agent died %d times in a row in this work (%s), probably for want of memory; it is left until %s", e.times,
+		e.what, e.until.UTC().Format(time.RFC3339))
 }
 
 // attempt does work unless processes died in it lately.

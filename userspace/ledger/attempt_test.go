@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Work in which processes died is left for a while that grows, and then tried again: what the site needs, later than what it
-// does not.
+// Work in which processes died is left for a while that grows, and then tried again: what the site needs, later than
+// what it does not.
 func TestAttempt(t *testing.T) {
 	for _, row := range []struct {
 		name    string

@@ -93,7 +93,8 @@ var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 func open(t *testing.T, f *files) (l *Ledger, clock *time.Time) {
 	t.Helper()
 	now := noon
-	return New(f, Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Folder: "/var/lib/spillway"}), &now
+	return New(f,
+		Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Folder: "/var/lib/spillway"}), &now
 }
 
 func has(l *Ledger, code string) bool {

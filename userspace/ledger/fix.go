@@ -45,7 +45,8 @@ func Fix(err error) string {
 func fixOfOwner(err error) string {
 	var owned *pins.OwnedError
 	if errors.As(err, &owned) && owned.PID != 0 {
-		return fmt.Sprintf("stop one of the two (`ps -fp %d` shows the other), or give them pin folders and interfaces of their own (paths.pins)", owned.PID)
+		return fmt.Sprintf("stop one of the two (`ps -fp %d` shows the other), or give them pin folders and interfaces of their own (paths.pins)",
+			owned.PID)
 	}
 	return "stop one of the two, or give them pin folders and interfaces of their own (paths.pins)"
 }

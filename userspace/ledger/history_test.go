@@ -33,7 +33,8 @@ func TestAudit(t *testing.T) {
 	if err != nil || has(l, ProblemHistory) || len(h.Entries) != 2 || h.Skipped != 1 {
 		t.Fatalf("%+v, %v, problems %v", h, err, l.Problems())
 	}
-	if got := h.Entries[0]; got.User != "eve" || got.UID != 1000 || got.Verb != "ban" || got.Reason != "scraper" || !got.At.Equal(noon) {
+	if got := h.Entries[0]; got.User != "eve" || got.UID != 1000 || got.Verb != "ban" ||
+		got.Reason != "scraper" || !got.At.Equal(noon) {
 		t.Errorf("%+v", got)
 	}
 	if got := h.Entries[1]; got.User != "mallory" || got.Verb != "rollback" || got.Outcome != api.OutcomeRefused {
@@ -66,8 +67,10 @@ func TestOutcomes(t *testing.T) {
 		details []string // each begins, or holds, so
 	}{
 		{&api.Error{Code: api.CodeRefused, Message: "refused"}, api.OutcomeRefused, []string{"refused"}},
-		{&api.Error{Code: api.CodeHeld, Message: "held", Holds: []api.Hold{{Text: "it grows"}}}, api.OutcomeHeld, []string{"held", "it grows"}},
-		{&api.Error{Code: api.CodeRefused, Message: "refused", Faults: faults}, api.OutcomeRefused, []string{"no rule", "and 2 more faults"}},
+		{&api.Error{Code: api.CodeHeld, Message: "held", Holds: []api.Hold{{Text: "it grows"}}}, api.OutcomeHeld,
+			[]string{"held", "it grows"}},
+		{&api.Error{Code: api.CodeRefused, Message: "refused", Faults: faults}, api.OutcomeRefused,
+			[]string{"no rule", "and 2 more faults"}},
 		{&api.Error{Code: api.CodeBusy, Message: "busy"}, api.OutcomeFailed, []string{"busy"}},
 		{fmt.Errorf("publish: %w", unix.EPERM), api.OutcomeFailed, []string{"publish: operation not permitted"}},
 	} {

@@ -51,7 +51,8 @@ type Options struct {
 	Folder string
 }
 
-// Ledger is the record, the history, the names and the problems of one agent. Its methods may be called by several goroutines.
+// Ledger is the record, the history, the names and the problems of one agent. Its methods may be called by several
+// goroutines.
 type Ledger struct {
 	store  Files
 	log    *slog.Logger

@@ -44,7 +44,8 @@ func (l *Ledger) LearnResident(all []loader.GenerationInfo) {
 		}
 	}
 	if unread != nil {
-		l.SetProblem(ProblemBundle, unread.Error(), "repair the disk or the rights of the file; the kernel enforces the bundle, and its rules have no names until it can be read")
+		l.SetProblem(ProblemBundle,
+			unread.Error(), "repair the disk or the rights of the file; the kernel enforces the bundle, and its rules have no names until it can be read")
 	} else {
 		l.ClearProblem(ProblemBundle)
 	}
@@ -67,8 +68,9 @@ func (l *Ledger) EnsureKnown(d config.Digest) {
 	}
 }
 
-// readWhole reads the names out of a bundle that was saved without them. One of a million rows may take more memory than
-// this process may have, and names are not worth dying for. An error says that it is on disk and cannot be read now.
+// readWhole reads the names out of a bundle that was saved without them. One of a million rows may take more memory
+// than this process may have, and names are not worth dying for. An error says that it is on disk and cannot be read
+// now.
 func (l *Ledger) readWhole(d config.Digest) error {
 	err := l.Optional(WorkNames, func() error {
 		b, err := l.store.Bundle(d)
@@ -87,7 +89,8 @@ func (l *Ledger) readWhole(d config.Digest) error {
 	l.names.mu.Lock()
 	l.names.known[d] = &Bundle{missing: true}
 	l.names.mu.Unlock()
-	l.log.Warn("the bundle of a resident generation cannot be read: its rules have no names", "digest", d.Short(), "error", err)
+	l.log.Warn("the bundle of a resident generation cannot be read: its rules have no names", "digest",
+		d.Short(), "error", err)
 	return nil
 }
 

@@ -73,7 +73,8 @@ func TestNameGenerations(t *testing.T) {
 	})
 	all := []api.Generation{{Digest: set, Number: 4}, {Digest: other, Number: 5}, {Digest: one, Number: 6}}
 	l.NameGenerations(all)
-	if g := all[0]; g.Name == "" || len(g.Members) != 2 || g.Members[1].Name != "b" || g.LeftOut != 3 || g.Compiled != (config.Digest{7}) {
+	if g := all[0]; g.Name == "" || len(g.Members) != 2 || g.Members[1].Name != "b" || g.LeftOut != 3 ||
+		g.Compiled != (config.Digest{7}) {
 		t.Errorf("of the record: %+v", g)
 	}
 	if g := all[1]; len(g.Members) != 2 || g.Members[0].Name != "c" || g.LeftOut != 0 {

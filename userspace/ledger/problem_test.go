@@ -21,10 +21,12 @@ func TestProblems(t *testing.T) {
 	for _, p := range l.Problems() {
 		got = append(got, p.Code)
 	}
-	if want := strings.Join([]string{ProblemKernel, ProblemBans, ProblemAPI, ProblemEgress}, " "); strings.Join(got, " ") != want {
+	if want := strings.Join([]string{ProblemKernel, ProblemBans, ProblemAPI, ProblemEgress},
+		" "); strings.Join(got, " ") != want {
 		t.Errorf("told as %v, want %s", got, want)
 	}
-	if p, is := l.Problem(ProblemAPI); !is || !p.Since.Equal(noon) || p.Message != "still no socket" || p.Fix != "make room" {
+	if p, is := l.Problem(ProblemAPI); !is || !p.Since.Equal(noon) || p.Message != "still no socket" ||
+		p.Fix != "make room" {
 		t.Errorf("%+v", p)
 	}
 	l.ClearProblem(ProblemAPI)

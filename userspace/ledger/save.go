@@ -6,10 +6,11 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// tellUnread says that something of the state is on disk and cannot be read. What the kernel enforces goes on, nothing is
-// written over it, and it is read again until it can be.
+// tellUnread says that something of the state is on disk and cannot be read. What the kernel enforces goes on, nothing
+// is written over it, and it is read again until it can be.
 func (l *Ledger) tellUnread(err error) {
-	l.SetProblem(ProblemUnread, err.Error(), "repair the disk or the rights of "+l.folder+"; nothing is written over what cannot be read, and traffic does not need it")
+	l.SetProblem(ProblemUnread, err.Error(), "repair the disk or the rights of "+l.folder+
+		"; nothing is written over what cannot be read, and traffic does not need it")
 }
 
 // SaveAgain writes what the disk refused before.

@@ -18,8 +18,8 @@ import (
 	"github.com/spillway/spillway/loader"
 )
 
-// How much memory the Go part may take. The collector works the harder the nearer it comes to this, so that a large bundle
-// does not become the end of the agent:
+// How much memory the Go part may take. The collector works the harder the nearer it comes to this, so that a large
+// bundle does not become the end of the agent:
 //
 //	GOMEMLIMIT of the environment, when somebody set it; else
 //	3/4 of what the smallest memory limit of its cgroups leaves beside the kernel's maps, which the same cgroup pays for;

@@ -21,7 +21,8 @@ const freshFor = time.Second
 func Handler(s Source) http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(New(s), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(&shared{from: r, now: time.Now}, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+	return promhttp.HandlerFor(&shared{from: r, now: time.Now},
+		promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
 
 // shared gathers once for all who ask at the same time and shortly after. What it hands out is read only.

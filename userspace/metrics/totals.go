@@ -16,8 +16,8 @@ import (
 // namedRules is how many rules have a series of their own; the others are summed.
 const namedRules = 200
 
-// Totals keeps the counts of rules growing while the kernel's begin again with each generation. Packets and connections need
-// none: the kernel's own sum only grows, whoever starts again.
+// Totals keeps the counts of rules growing while the kernel's begin again with each generation. Packets and connections
+// need none: the kernel's own sum only grows, whoever starts again.
 type Totals struct {
 	// Rule returns a rule's names, by the digest of its bundle and its index there.
 	Rule func(config.Digest, uint16) (config.Rule, bool)
@@ -82,8 +82,8 @@ type ruleHits struct {
 	name   func(uint16) ruleKey
 }
 
-// adopt begins where another agent ended: what was counted before is in that one's totals, and whoever asks for an increase
-// takes a count that begins again with it for new matches. Rules with matches begin at 0.
+// adopt begins where another agent ended: what was counted before is in that one's totals, and whoever asks for an
+// increase takes a count that begins again with it for new matches. Rules with matches begin at 0.
 func (t *Totals) adopt(all []ruleHits) {
 	for _, g := range all {
 		for index, n := range g.hits {

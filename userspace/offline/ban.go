@@ -28,7 +28,8 @@ func (s *Session) Unban(prefix, reason string) (*api.Change, error) {
 	if !there {
 		return nil, s.notBanned(p)
 	}
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(), Message: fmt.Sprintf("the ban of %s is ended", p)}
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: p.String(),
+		Message: fmt.Sprintf("the ban of %s is ended", p)}
 	// The kernel has it; only now the disk.
 	book, err := lock(s.places.State, s.now)
 	if err != nil {

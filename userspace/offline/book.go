@@ -15,7 +15,8 @@ import (
 // ErrHeld says that an agent holds the state but does not answer.
 var ErrHeld = errors.New("an agent holds the state, but does not answer")
 
-// book is the agent's ledger where there is no agent. It is opened when something is written: the kernel has it by then.
+// book is the agent's ledger where there is no agent. It is opened when something is written: the kernel has it by
+// then.
 type book struct {
 	store  *state.Store
 	note   string // why the folder cannot be used

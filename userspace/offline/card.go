@@ -14,8 +14,8 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// Cards are what is attached to the interfaces of this network namespace. Pins may be hidden, moved or another's; what a
-// packet meets is here.
+// Cards are what is attached to the interfaces of this network namespace. Pins may be hidden, moved or another's; what
+// a packet meets is here.
 type Cards struct {
 	Devices []loader.Device // those with a program
 	Roots   map[uint32]Root // by program id, those that could be opened
@@ -91,8 +91,8 @@ func (c *Cards) ids() []uint32 {
 	return out
 }
 
-// Unread says which programs could not be opened by whoever asks, so that nobody knows what they do. Those that were, and
-// are not Spillway's, are Others.
+// Unread says which programs could not be opened by whoever asks, so that nobody knows what they do. Those that were,
+// and are not Spillway's, are Others.
 func (c *Cards) Unread() (unread, others []string) {
 	for _, id := range c.ids() {
 		var other *loader.NotOurs
@@ -101,14 +101,15 @@ func (c *Cards) Unread() (unread, others []string) {
 		case errors.As(err, &other):
 			others = append(others, fmt.Sprintf("%v: it is on %s, and Spillway's switch does not reach it", other, c.On(id)))
 		default:
-			unread = append(unread, fmt.Sprintf("another program (id %d) is attached to %s, and it cannot be read from here: %v", id, c.On(id), err))
+			unread = append(unread,
+				fmt.Sprintf("another program (id %d) is attached to %s, and it cannot be read from here: %v", id, c.On(id), err))
 		}
 	}
 	return unread, others
 }
 
-// Switch turns the bypass of every root program that is on a card on or off, and returns on which interfaces it did. Those
-// that are so already are left alone.
+// Switch turns the bypass of every root program that is on a card on or off, and returns on which interfaces it did.
+// Those that are so already are left alone.
 func (c *Cards) Switch(until loader.Deadline) (switched []string) {
 	for _, id := range c.ids() {
 		r := c.Roots[id]
@@ -135,12 +136,14 @@ func sameBypass(is, should loader.Deadline) bool {
 
 // Status tells what the cards say where nothing that decides is pinned.
 func (c *Cards) Status(p Places) *api.Status {
-	st := &api.Status{Envelope: api.NewEnvelope(), Source: api.SourceCards, Problems: []api.Problem{}, Interfaces: []api.Interface{},
+	st := &api.Status{Envelope: api.NewEnvelope(), Source: api.SourceCards, Problems: []api.Problem{},
+		Interfaces:  []api.Interface{},
 		Generations: []api.Generation{}, Services: []api.Service{}, Packets: []api.Packets{}, Maps: []api.MapUse{}}
 	var bypassed, unknown []string
 	var longest loader.Deadline
 	for _, d := range c.Devices {
-		i := api.Interface{Name: d.Name, Index: d.Index, State: api.InterfaceForeign, Mode: d.Programs[0].Mode, ProgramID: d.Programs[0].ID}
+		i := api.Interface{Name: d.Name, Index: d.Index, State: api.InterfaceForeign, Mode: d.Programs[0].Mode,
+			ProgramID: d.Programs[0].ID}
 		for _, program := range d.Programs {
 			root := c.Roots[program.ID]
 			switch {
@@ -148,10 +151,13 @@ func (c *Cards) Status(p Places) *api.Status {
 				i.Problem, i.Fix = c.problem(program.ID, d.Name)
 				unknown = append(unknown, i.Problem)
 			case root.Bypass().Active():
-				i.Problem, i.Fix = fmt.Sprintf("bypass is on for %s (program %d), which is not pinned below %s", d.Name, program.ID, p.Pins), "sudo spillway bypass off"
+				i.Problem, i.Fix = fmt.Sprintf("bypass is on for %s (program %d), which is not pinned below %s", d.Name, program.ID,
+					p.Pins), "sudo spillway bypass off"
 				bypassed, longest = append(bypassed, d.Name), root.Bypass()
 			default:
-				i.Problem = fmt.Sprintf("a root program of Spillway (id %d) is attached to %s and not pinned below %s; its bypass is off, so it may block", program.ID, d.Name, p.Pins)
+				i.Problem = fmt.Sprintf(
+					"a root program of Spillway (id %d) is attached to %s and not pinned below %s; its bypass is off, so it may block",
+					program.ID, d.Name, p.Pins)
 				i.Fix = "sudo spillway bypass on lets everything pass; else use the host file, or the network and mount namespace, that it was started with"
 				unknown = append(unknown, i.Problem)
 			}
@@ -167,7 +173,8 @@ func (c *Cards) Status(p Places) *api.Status {
 		st.State, st.Says = api.StateUnknown, "UNKNOWN: "+strings.Join(unknown, "; ")+"."
 		return st
 	}
-	st.State, st.Says = api.StateBypassed, fmt.Sprintf("BYPASS IS ON: everything passes on %s%s.", strings.Join(bypassed, ", "), view.Until(longest))
+	st.State, st.Says = api.StateBypassed, fmt.Sprintf("BYPASS IS ON: everything passes on %s%s.",
+		strings.Join(bypassed, ", "), view.Until(longest))
 	st.Bypass = view.Bypass(longest)
 	return st
 }
@@ -202,8 +209,9 @@ func (c *Cards) Change(r api.BypassRequest, p Places) *api.Change {
 		change.Message = "bypass is on: everything passes on " + where + view.Until(Deadline(r))
 	}
 	if len(switched) > 0 {
-		change.Details = append(change.Details, "switched by the words of the program that is attached to "+strings.Join(switched, ", ")+
-			"; it is not pinned below "+p.Pins+", so the history has no line of this")
+		change.Details = append(change.Details,
+			"switched by the words of the program that is attached to "+strings.Join(switched, ", ")+
+				"; it is not pinned below "+p.Pins+", so the history has no line of this")
 	}
 	return change
 }

@@ -154,7 +154,8 @@ func Detach(p Places, reason string, now func() time.Time) (*api.Change, error) 
 		return nil, fmt.Errorf("detach: %w", err)
 	}
 	change := detached(p, interfaces, root)
-	noted := book.record(state.Entry{Verb: "detach", Reason: reason, Outcome: change.Outcome, Detail: append(interfaces, change.Incomplete...)})
+	noted := book.record(state.Entry{Verb: "detach", Reason: reason, Outcome: change.Outcome,
+		Detail: append(interfaces, change.Incomplete...)})
 	change.Details = notes(book.note, noted)
 	return change, nil
 }
@@ -193,9 +194,12 @@ func detached(p Places, interfaces []string, root uint32) *api.Change {
 	for _, d := range all {
 		for _, program := range d.Programs {
 			if program.ID == root && root != 0 {
-				c.Incomplete = append(c.Incomplete, fmt.Sprintf("program %d, which was pinned here, is still attached to %s: something else holds its link", program.ID, d.Name))
+				c.Incomplete = append(c.Incomplete,
+					fmt.Sprintf("program %d, which was pinned here, is still attached to %s: something else holds its link",
+						program.ID, d.Name))
 			} else if slices.Contains(wanted, d.Name) {
-				c.Incomplete = append(c.Incomplete, fmt.Sprintf("another program (id %d) is attached to %s, and was not pinned below %s", program.ID, d.Name, p.Pins))
+				c.Incomplete = append(c.Incomplete,
+					fmt.Sprintf("another program (id %d) is attached to %s, and was not pinned below %s", program.ID, d.Name, p.Pins))
 			}
 		}
 	}
@@ -204,7 +208,8 @@ func detached(p Places, interfaces []string, root uint32) *api.Change {
 		c.Message = "what was pinned below " + p.Pins + " is gone, and packets still meet a program"
 		return c
 	}
-	c.Message = "detached" + from + "; nothing of Spillway is left below " + p.Pins + ", and nothing is attached to its interfaces: everything passes there"
+	c.Message = "detached" + from + "; nothing of Spillway is left below " + p.Pins +
+		", and nothing is attached to its interfaces: everything passes there"
 	return c
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// A dataplane of another build may decide. Its root is every build's: the bypass of everything, the heartbeat, and the links
-// can be read, and the bypass switched. Of all the rest this build knows nothing, and says so.
+// A dataplane of another build may decide. Its root is every build's: the bypass of everything, the heartbeat, and the
+// links can be read, and the bypass switched. Of all the rest this build knows nothing, and says so.
 
 // foreign opens the root of such a dataplane; cause says which it is.
 func foreign(p Places, cause error) (*Session, error) {
@@ -56,7 +56,8 @@ func (s *Session) foreignStatus() *api.Status {
 	if h := s.places.Host; h != nil {
 		st.MaxMode = string(h.MaxMode)
 	}
-	p := api.Problem{Code: "layout", Message: s.foreign.Error() + ": what it blocks, its mode, its bundles and its bans are not known here", Fix: s.foreignFix()}
+	p := api.Problem{Code: "layout", Message: s.foreign.Error() +
+		": what it blocks, its mode, its bundles and its bans are not known here", Fix: s.foreignFix()}
 	st.Problems = append([]api.Problem{p}, st.Problems...)
 	return st
 }

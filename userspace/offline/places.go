@@ -49,14 +49,16 @@ func (p Places) bake() time.Duration {
 // from a faulty one the paths are taken as far as they can be read, and a missing one leaves the defaults.
 func Locate(path string) Places {
 	d := config.DefaultHost()
-	p := Places{Path: path, Socket: d.Listen.Socket, State: d.Paths.State, Pins: d.Paths.Pins, ReadSocket: d.Listen.Read.Socket, Agent: view.Absent}
+	p := Places{Path: path, Socket: d.Listen.Socket, State: d.Paths.State, Pins: d.Paths.Pins,
+		ReadSocket: d.Listen.Read.Socket, Agent: view.Absent}
 	data, err := config.ReadHost(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p
 	}
 	host, err := config.LoadHost(path)
 	if err == nil {
-		return Places{Path: path, Socket: host.Listen.Socket, State: host.Paths.State, Pins: host.Paths.Pins, ReadSocket: host.Listen.Read.Socket, Host: host, Agent: view.Absent}
+		return Places{Path: path, Socket: host.Listen.Socket, State: host.Paths.State, Pins: host.Paths.Pins,
+			ReadSocket: host.Listen.Read.Socket, Host: host, Agent: view.Absent}
 	}
 	p.Problem = err
 	var loose struct {

@@ -17,9 +17,10 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// Rollback goes back as the agent does: a candidate is ended and stable stays; otherwise previous becomes stable, or what
-// the request names. It is one compare-and-swap, so it is made beside an agent that holds the state and does not answer,
-// too: that one finds a note when it goes on, publishes nothing that it was building, and writes the rollback down.
+// Rollback goes back as the agent does: a candidate is ended and stable stays; otherwise previous becomes stable, or
+// what the request names. It is one compare-and-swap, so it is made beside an agent that holds the state and does not
+// answer, too: that one finds a note when it goes on, publishes nothing that it was building, and writes the rollback
+// down.
 func (s *Session) Rollback(r api.RollbackRequest) (*api.Change, error) {
 	if err := s.readable("a rollback is refused"); err != nil {
 		return nil, err
@@ -33,7 +34,8 @@ func (s *Session) Rollback(r api.RollbackRequest) (*api.Change, error) {
 		defer book.close()
 	}
 	uid, by := caller()
-	b := back{Session: s, names: ledger.NamesIn(s.places.State), hung: hung, Back: state.Back{At: s.now().UTC(), UID: uid, By: by, Reason: r.Reason}}
+	b := back{Session: s, names: ledger.NamesIn(s.places.State), hung: hung,
+		Back: state.Back{At: s.now().UTC(), UID: uid, By: by, Reason: r.Reason}}
 	if err := b.goTo(r.To); err != nil {
 		return nil, err
 	}
@@ -41,7 +43,8 @@ func (s *Session) Rollback(r api.RollbackRequest) (*api.Change, error) {
 	if hung {
 		told := "an agent holds the state and does not answer: it writes this down when it goes on, or the next one does"
 		if err := state.LeaveNote(s.places.State, b.Back); err != nil {
-			told = fmt.Sprintf("the kernel has it; record and history do not, because the agent that holds them does not answer: %v", err)
+			told = fmt.Sprintf(
+				"the kernel has it; record and history do not, because the agent that holds them does not answer: %v", err)
 		}
 		c.Details = notes(b.told, told)
 		return c, nil
@@ -92,9 +95,11 @@ func (b *back) goTo(to string) error {
 	case i >= 0 && all[i].Slot == c.Stable:
 		return fmt.Errorf("generation %d is in force already; nothing changed", number)
 	case i < 0:
-		return fmt.Errorf("generation %d is not in the kernel, and only an agent can build it again; nothing changed\n  fix: start the agent, then say it again; meanwhile: %s", number, api.Ways(nil))
+		return fmt.Errorf("generation %d is not in the kernel, and only an agent can build it again; nothing changed\n  fix: start the agent, then say it again; meanwhile: %s",
+			number, api.Ways(nil))
 	case b.hung && all[i].Slot != c.Previous:
-		return fmt.Errorf("generation %d has no role, and the agent that does not answer may be building over it; nothing changed\n  fix: restart the agent, then say it again; meanwhile: %s", number, api.Ways(nil))
+		return fmt.Errorf("generation %d has no role, and the agent that does not answer may be building over it; nothing changed\n  fix: restart the agent, then say it again; meanwhile: %s",
+			number, api.Ways(nil))
 	}
 	return b.toSlot(c, all[i].Slot)
 }
@@ -183,7 +188,8 @@ func (b *back) toObserve(before loader.Control) error {
 	if _, err := b.d.Publish(loader.Change{Mode: &mode}); err != nil {
 		return err
 	}
-	b.tell(before.Stable, "everything is judged and nothing is blocked, bans neither, until an agent runs and somebody says `spillway reload`")
+	b.tell(before.Stable,
+		"everything is judged and nothing is blocked, bans neither, until an agent runs and somebody says `spillway reload`")
 	b.change.Message = "everything is judged and nothing is blocked, bans neither, until an agent runs and somebody says `spillway reload`"
 	b.Way, b.Detail = state.BackObserve, []string{"to observe"}
 	return nil
@@ -197,7 +203,8 @@ func (b *back) toEmpty(before loader.Control) error {
 	}
 	b.d.SetLease(0)
 	b.Way = state.BackEmpty
-	b.change = &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: view.WithoutBundle(view.Judge(b.Reading()))}
+	b.change = &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone,
+		Message: view.WithoutBundle(view.Judge(b.Reading()))}
 	return nil
 }
 

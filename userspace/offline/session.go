@@ -46,8 +46,8 @@ type Session struct {
 	now     func() time.Time
 }
 
-// Open adopts what is pinned. loader.ErrNotPinned when nothing is, loader.ErrForeignPins when the folder is neither root's
-// nor the agent's: what lies there is not believed, and not written to.
+// Open adopts what is pinned. loader.ErrNotPinned when nothing is, loader.ErrForeignPins when the folder is neither
+// root's nor the agent's: what lies there is not believed, and not written to.
 func Open(p Places, now func() time.Time) (*Session, error) {
 	if err := pins.CheckFolder(p.Pins, p.users()...); err != nil {
 		return nil, err

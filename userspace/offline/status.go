@@ -15,7 +15,8 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// Status tells what the kernel does, without an agent: all that can be read, and what cannot as a problem. Names come from the history, when it can be read.
+// Status tells what the kernel does, without an agent: all that can be read, and what cannot as a problem. Names come
+// from the history, when it can be read.
 func (s *Session) Status() (*api.Status, error) {
 	if s.foreign != nil {
 		return s.foreignStatus(), nil
@@ -36,7 +37,8 @@ func (s *Session) Status() (*api.Status, error) {
 	return st, nil
 }
 
-// hostOnDisk says that the host file on disk is not the one that was published last. Without a record nobody here knows.
+// hostOnDisk says that the host file on disk is not the one that was published last. Without a record nobody here
+// knows.
 func (s *Session) hostOnDisk() *api.Problem {
 	r, err := state.ReadRecord(s.places.State)
 	if err != nil || r.HostDigest == "" || s.places.Path == "" {
@@ -114,7 +116,8 @@ func (s *Session) Bans() (*api.BanList, error) {
 	list := &api.BanList{Envelope: api.NewEnvelope(), Bans: []api.Ban{}, Idle: view.Judge(s.Reading()).Idle}
 	for _, b := range bans {
 		who := known[b.Prefix]
-		list.Bans = append(list.Bans, api.Ban{Prefix: b.Prefix.String(), Expires: b.Expires, Made: who.Made, By: who.By, Reason: who.Reason})
+		list.Bans = append(list.Bans,
+			api.Ban{Prefix: b.Prefix.String(), Expires: b.Expires, Made: who.Made, By: who.By, Reason: who.Reason})
 	}
 	return list, nil
 }

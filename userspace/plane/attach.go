@@ -121,16 +121,19 @@ func (ln *Links) linked(d Wiring, name string) (loader.Attachment, bool) {
 	if err != nil {
 		return loader.Attachment{}, false
 	}
-	i := slices.IndexFunc(all, func(at loader.Attachment) bool { return at.State == loader.StateAttached && ln.isLinkOf(at, name) })
+	i := slices.IndexFunc(all, func(at loader.Attachment) bool {
+		return at.State == loader.StateAttached && ln.isLinkOf(at, name)
+	})
 	if i < 0 {
 		return loader.Attachment{}, false
 	}
 	return all[i], true
 }
 
-// isLinkOf reports whether a link is that of an interface of the host file. Its name is resolved at the time: the device
-// that has it now counts, and netlink must agree. Where no device has it, the one that was attached under it was renamed,
-// and is followed by its number: a rename takes nothing off the card. A link whose device is gone is that of its old name.
+// isLinkOf reports whether a link is that of an interface of the host file. Its name is resolved at the time: the
+// device that has it now counts, and netlink must agree. Where no device has it, the one that was attached under it was
+// renamed, and is followed by its number: a rename takes nothing off the card. A link whose device is gone is that of
+// its old name.
 func (ln *Links) isLinkOf(at loader.Attachment, name string) bool {
 	if at.State != loader.StateAttached {
 		return at.Names(name)
@@ -187,9 +190,9 @@ func (ln *Links) unnamed(d Wiring) ([]loader.Attachment, error) {
 	}), nil
 }
 
-// DetachUnnamed does what reload does with an interface that was taken out of the host file, when it was taken out while
-// no agent ran, or could not be detached then. It leaves a link alone that this state did not make: whoever made it may
-// still need it. The change lock is held.
+// DetachUnnamed does what reload does with an interface that was taken out of the host file, when it was taken out
+// while no agent ran, or could not be detached then. It leaves a link alone that this state did not make: whoever made
+// it may still need it. The change lock is held.
 func (ln *Links) DetachUnnamed(d Wiring) {
 	links, err := ln.unnamed(d)
 	if err != nil || len(links) == 0 {
@@ -213,7 +216,8 @@ func (ln *Links) DetachUnnamed(d Wiring) {
 		e.Detail = append(e.Detail, "detached from "+at.Interface)
 	}
 	if len(left) > 0 {
-		ln.Ledger.SetProblem(ledger.ProblemUnnamed, "still attached, although the host file does not name it: "+strings.Join(left, "; "),
+		ln.Ledger.SetProblem(ledger.ProblemUnnamed,
+			"still attached, although the host file does not name it: "+strings.Join(left, "; "),
 			"name it in the host file, or stop the agent and run `spillway detach`")
 	} else {
 		ln.Ledger.ClearProblem(ledger.ProblemUnnamed)

@@ -30,8 +30,8 @@ func (signOfLife) Lease() loader.Deadline   { return 0 }
 func (signOfLife) SetLease(loader.Deadline) {}
 func (signOfLife) SetTripped(uint32)        {}
 
-// LookBehind opens the root of a dataplane that this agent does not hold, for its status. Where an upgrade from it is held
-// the agent says that it lives; for a later build's dataplane it is not the agent.
+// LookBehind opens the root of a dataplane that this agent does not hold, for its status. Where an upgrade from it is
+// held the agent says that it lives; for a later build's dataplane it is not the agent.
 func (pl *Plane) LookBehind(held bool) {
 	pl.handle.mu.Lock()
 	defer pl.handle.mu.Unlock()
@@ -68,5 +68,6 @@ func (pl *Plane) behindReading() (view.Reading, bool) {
 	if pl.handle.before == nil {
 		return view.Reading{}, false
 	}
-	return view.Behind(pl.handle.before, pl.Network, pl.interfaceNames(), "a dataplane of another layout decides, and this agent cannot read it"), true
+	return view.Behind(pl.handle.before, pl.Network, pl.interfaceNames(),
+		"a dataplane of another layout decides, and this agent cannot read it"), true
 }

@@ -29,7 +29,8 @@ func (ln *Links) AttachNew(d Wiring, old, next *config.Host) (attached []string,
 		}
 		if err != nil {
 			ln.Detach(d, attached)
-			return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + err.Error(), Fix: ledger.Fix(err)}
+			return nil, &api.Error{Code: api.CodeRefused, Message: "the old host file goes on: " + err.Error(),
+				Fix: ledger.Fix(err)}
 		}
 		ln.noteAttached(got, name, !linked)
 		attached = append(attached, name)

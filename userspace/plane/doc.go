@@ -7,6 +7,6 @@
 //
 // Links is its part at the interfaces, Rows what its slots hold.
 //
-// Whoever uses the handle holds its read lock for as long, so it is never closed under them; only Install and Close take it
-// alone, and they hold nothing else. The locks of links, images, drift and counts are held for a moment each.
+// Whoever uses the handle holds its read lock for as long, so it is never closed under them; only Install and Close
+// take it alone, and they hold nothing else. The locks of links, images, drift and counts are held for a moment each.
 package plane

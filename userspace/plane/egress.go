@@ -13,7 +13,8 @@ import (
 // egressInterval is how often the program at the way out of the interfaces is looked after.
 const egressInterval = 10 * time.Second
 
-// WatchEgress sees to it that the interfaces have the program at their way out while a service asks for it, and not longer.
+// WatchEgress sees to it that the interfaces have the program at their way out while a service asks for it, and not
+// longer.
 func (ln *Links) WatchEgress(d Wiring, hurry bool) {
 	var names []string
 	if slices.ContainsFunc(ln.Host().Services, config.Service.AsksEgress) {
@@ -24,7 +25,9 @@ func (ln *Links) WatchEgress(d Wiring, hurry bool) {
 	}
 	ln.lastEgress, ln.egressOn = ln.Ledger.Now(), names
 	if err := d.SyncEgress(names); err != nil {
-		ln.Ledger.SetProblem(ledger.ProblemEgress, "answers vouch for nobody, so services with confirm: egress judge each packet by itself: "+err.Error(), ledger.Fix(err))
+		ln.Ledger.SetProblem(ledger.ProblemEgress,
+			"answers vouch for nobody, so services with confirm: egress judge each packet by itself: "+err.Error(),
+			ledger.Fix(err))
 		return
 	}
 	ln.Ledger.ClearProblem(ledger.ProblemEgress)

@@ -51,8 +51,10 @@ func (ln *Links) attachHeld(name string) time.Time {
 
 func heldAttach(name string, until time.Time) *api.Problem {
 	return &api.Problem{Code: CodeAttachHeld,
-		Message: fmt.Sprintf("%s lost its link %d times within %s, and each attach may reset the card: the next one waits until %s", name, FlapAttaches, api.Short(FlapWindow), until.UTC().Format(time.RFC3339)),
-		Fix:     "find who removes it (another agent, another XDP tool, a driver); `spillway reload` attaches at once"}
+		Message: fmt.Sprintf(
+			"%s lost its link %d times within %s, and each attach may reset the card: the next one waits until %s", name,
+			FlapAttaches, api.Short(FlapWindow), until.UTC().Format(time.RFC3339)),
+		Fix: "find who removes it (another agent, another XDP tool, a driver); `spillway reload` attaches at once"}
 }
 
 // noteAttached writes down a link as this state's. fresh says that it was made now.

@@ -7,8 +7,8 @@ import (
 	"github.com/spillway/spillway/userspace/ledger"
 )
 
-// Use returns the dataplane and a function that gives it back. A goroutine that has it must not ask again: it would wait
-// for an agent that ends, and that one for it.
+// Use returns the dataplane and a function that gives it back. A goroutine that has it must not ask again: it would
+// wait for an agent that ends, and that one for it.
 func (pl *Plane) Use() (Kernel, func(), error) {
 	pl.handle.mu.RLock()
 	if pl.handle.kernel == nil {

@@ -60,7 +60,8 @@ func (h *Heartbeat) run() {
 	defer close(h.done)
 	// The thread ends with the goroutine, so its priority touches nobody else.
 	runtime.LockOSThread()
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), rights.Nice) // beyond what its limit allows, the beat is an ordinary thread
+	// beyond what its limit allows, the beat is an ordinary thread
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), rights.Nice)
 	ticker := time.NewTicker(h.interval())
 	defer ticker.Stop()
 	for {
@@ -105,11 +106,12 @@ func (h *Heartbeat) age() time.Duration {
 // Stopped reports whether the process did not run a moment ago, and the heartbeat has not found out for how long.
 func (h *Heartbeat) Stopped() bool { return h.age() > BeatInterval+beatSlack }
 
-// Renew stores the next lease, if there is a candidate whose lease lives. It never revives a lease that ended: the kernel
-// went back to stable then, and whoever comes back from a stop (SIGSTOP, a paused machine) must not bring the candidate
-// back. A stop may also come between the look and the store. So the next lease is counted from the clock before the look,
-// and after the store the clock is read again: if the old lease ended before the new one was there, the generation is
-// tripped, and a trip is for good. (The kernel trips it by itself with the first packet that meets a dead lease.)
+// Renew stores the next lease, if there is a candidate whose lease lives. It never revives a lease that ended: the
+// kernel went back to stable then, and whoever comes back from a stop (SIGSTOP, a paused machine) must not bring the
+// candidate back. A stop may also come between the look and the store. So the next lease is counted from the clock
+// before the look, and after the store the clock is read again: if the old lease ended before the new one was there,
+// the generation is tripped, and a trip is for good. (The kernel trips it by itself with the first packet that meets a
+// dead lease.)
 func (h *Heartbeat) Renew() {
 	for {
 		seen := h.changes.Load()
@@ -169,8 +171,8 @@ func (h *Heartbeat) Hold(number uint32, lease time.Duration, until loader.Deadli
 	h.store()
 }
 
-// GoOn starts to renew the lease of a candidate that decides already, of an agent before this one. It is false when that
-// lease has ended.
+// GoOn starts to renew the lease of a candidate that decides already, of an agent before this one. It is false when
+// that lease has ended.
 func (h *Heartbeat) GoOn(number uint32, lease time.Duration, until loader.Deadline) bool {
 	h.begin(number, lease, until)
 	h.Renew()

@@ -39,8 +39,8 @@ func (rw *Rows) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*loade
 	return nil, fmt.Errorf("nobody here knows when generation %d was compiled", g.Number)
 }
 
-// keptRows is how large an image is that stays in memory: one of a million rows takes some 30 MiB, and is compiled again
-// when somebody asks for it.
+// keptRows is how large an image is that stays in memory: one of a million rows takes some 30 MiB, and is compiled
+// again when somebody asks for it.
 const keptRows = 50_000
 
 // KeepImage remembers a small image for verification, and the last few at most.

@@ -48,7 +48,8 @@ func (pl *Plane) Own() error {
 func (pl *Plane) Owns() bool {
 	err := pl.Own()
 	if err != nil {
-		pl.Ledger.SetProblem(ledger.ProblemOwner, "the pins are no longer this agent's, so it repairs and attaches nothing: "+err.Error(), ledger.Fix(err))
+		pl.Ledger.SetProblem(ledger.ProblemOwner,
+			"the pins are no longer this agent's, so it repairs and attaches nothing: "+err.Error(), ledger.Fix(err))
 		return false
 	}
 	pl.Ledger.ClearProblem(ledger.ProblemOwner)

@@ -41,7 +41,8 @@ type Plane struct {
 	handle  handle
 	counted counted
 
-	// pins belongs to the job that loads the dataplane, and then to the goroutine that ticks; nil until they could be locked.
+	// pins belongs to the job that loads the dataplane, and then to the goroutine that ticks; nil until they could be
+	// locked.
 	pins Ownership
 
 	lastSweep time.Time // belongs to the goroutine that ticks

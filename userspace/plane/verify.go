@@ -55,19 +55,22 @@ func (rw *Rows) verify(one comparison, roles ...string) (*api.Verification, erro
 			return v, err
 		}
 	}
-	return nil, &api.Error{Code: api.CodeConflict, Message: "bundles are published faster than they can be verified", Fix: "try again later"}
+	return nil, &api.Error{Code: api.CodeConflict, Message: "bundles are published faster than they can be verified",
+		Fix: "try again later"}
 }
 
 // comparison compares one generation with what it should be; left says why it could not.
 type comparison func(d Slots, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error)
 
 // compareRows compares every row with the bundle on disk, compiled again. That takes the memory of an apply.
-func (rw *Rows) compareRows(d Slots, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+func (rw *Rows) compareRows(d Slots, g loader.GenerationInfo,
+	host *loader.HostImage) (drifts []loader.Drift, left, err error) {
 	defer rw.Disk.Attempt(ledger.WorkVerify)()
 	return rw.rows(d, g, host)
 }
 
-func (rw *Rows) rows(d Slots, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+func (rw *Rows) rows(d Slots, g loader.GenerationInfo,
+	host *loader.HostImage) (drifts []loader.Drift, left, err error) {
 	img, left := rw.imageOf(g, host)
 	if left != nil {
 		return nil, left, nil
@@ -76,7 +79,9 @@ func (rw *Rows) rows(d Slots, g loader.GenerationInfo, host *loader.HostImage) (
 		return nil, nil, err
 	}
 	if built := rw.compiledOf(g.Number); !built.IsZero() && built != img.Compiled() {
-		drifts = append(drifts, loader.Drift{Where: fmt.Sprintf("%s generation %d", g.Role, g.Number), Want: "compiled " + built.Short(), Got: "the bundle on disk compiles to " + img.Compiled().Short()})
+		drifts = append(drifts,
+			loader.Drift{Where: fmt.Sprintf("%s generation %d", g.Role, g.Number), Want: "compiled " + built.Short(),
+				Got: "the bundle on disk compiles to " + img.Compiled().Short()})
 	}
 	return drifts, nil, nil
 }
@@ -93,7 +98,8 @@ func (rw *Rows) compiledOf(number uint32) config.Digest {
 
 // compareSums compares what a slot holds with what was built, by the sums of the tables. A generation that an older
 // version built has none: it is compared row by row, unless somebody died of that.
-func (rw *Rows) compareSums(d Slots, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+func (rw *Rows) compareSums(d Slots, g loader.GenerationInfo,
+	host *loader.HostImage) (drifts []loader.Drift, left, err error) {
 	all := rw.Ledger.Record().Compiled
 	i := slices.IndexFunc(all, func(c state.Compiled) bool { return c.Number == g.Number && len(c.Sums) > 0 })
 	if i < 0 {
@@ -123,7 +129,9 @@ func (rw *Rows) compare(d Kernel, one comparison, roles []string) (*api.Verifica
 		return nil, err
 	}
 	for _, at := range unnamed {
-		v.Entries = append(v.Entries, api.DriftEntry{Where: "interface " + at.Interface, Want: "nothing: the host file does not name it", Got: "a pinned link"})
+		v.Entries = append(v.Entries,
+			api.DriftEntry{Where: "interface " + at.Interface, Want: "nothing: the host file does not name it",
+				Got: "a pinned link"})
 	}
 	if d.Control().Host == 0 {
 		v.Left = append(v.Left, "no host file is published")

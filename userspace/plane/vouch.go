@@ -12,8 +12,8 @@ import (
 // sweepInterval is how often ended vouches are looked for: there may be many, and an ended one only takes a place.
 const sweepInterval = 10 * time.Second
 
-// SweepVouched gives the places of ended vouches back. The first sweep of an agent also mends what a crash left between a
-// vouch and the word that packets compare.
+// SweepVouched gives the places of ended vouches back. The first sweep of an agent also mends what a crash left between
+// a vouch and the word that packets compare.
 func (pl *Plane) SweepVouched(d Kernel) {
 	if pl.Ledger.Now().Sub(pl.lastSweep).Abs() < sweepInterval {
 		return

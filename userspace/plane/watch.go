@@ -43,7 +43,8 @@ func (ln *Links) Watch(d Wiring, hurry bool) {
 		left = append(left, err.Error())
 	}
 	if len(left) > 0 {
-		ln.Ledger.SetProblem(ledger.ProblemVerify, strings.Join(left, "; "), "spillway verify; apply the bundle again if it does not go away")
+		ln.Ledger.SetProblem(ledger.ProblemVerify, strings.Join(left, "; "),
+			"spillway verify; apply the bundle again if it does not go away")
 		return
 	}
 	ln.Ledger.ClearProblem(ledger.ProblemVerify)

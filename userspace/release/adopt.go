@@ -14,8 +14,9 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// adopt goes on with a candidate that is under a live lease and was started by this state; all others go back. What the kernel
-// refuses now is tried again: a candidate that nobody goes on with ends with its lease, and nothing was wrong with it.
+// adopt goes on with a candidate that is under a live lease and was started by this state; all others go back. What the
+// kernel refuses now is tried again: a candidate that nobody goes on with ends with its lease, and nothing was wrong
+// with it.
 func (ca *candidates) adopt(d trial) error {
 	c, confirm := d.Control(), ca.ledger.Record().Confirm
 	all, err := d.Generations()
@@ -65,8 +66,8 @@ func (ca *candidates) adopt(d trial) error {
 	return nil
 }
 
-// endedByDeadline reports whether the last lease of a candidate reached its deadline, which has left to go or is past: then
-// nobody confirmed it while an agent lived. A lease that ended before is one that nobody renewed.
+// endedByDeadline reports whether the last lease of a candidate reached its deadline, which has left to go or is past:
+// then nobody confirmed it while an agent lived. A lease that ended before is one that nobody renewed.
 func endedByDeadline(lease loader.Deadline, left time.Duration) bool {
 	return lease > 0 && int64(lease)+int64(clockSlack) >= int64(loader.Present())+int64(left)
 }

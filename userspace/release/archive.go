@@ -86,13 +86,17 @@ func (ar *archive) storedGeneration(number uint32) (state.Generation, error) {
 		}
 	}
 	if r := ar.ledger.Record(); r.Applied != nil && r.Applied.Number == number {
-		return state.Generation{}, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("generation %d is in force already; nothing changed", number), Fix: "`spillway status` says where you can go back to"}
+		return state.Generation{}, &api.Error{Code: api.CodeConflict,
+			Message: fmt.Sprintf("generation %d is in force already; nothing changed", number),
+			Fix:     "`spillway status` says where you can go back to"}
 	}
-	return state.Generation{}, &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("generation %d is not stored; nothing changed", number), Fix: api.Ways(ar.ways())}
+	return state.Generation{}, &api.Error{Code: api.CodeNotFound,
+		Message: fmt.Sprintf("generation %d is not stored; nothing changed", number), Fix: api.Ways(ar.ways())}
 }
 
 func (ar *archive) noPrevious() error {
-	return &api.Error{Code: api.CodeNoPrevious, Message: "there is no previous generation to go back to; nothing changed", Fix: api.Ways(ar.ways())}
+	return &api.Error{Code: api.CodeNoPrevious, Message: "there is no previous generation to go back to; nothing changed",
+		Fix: api.Ways(ar.ways())}
 }
 
 // ways lists the same for the API.
@@ -116,7 +120,8 @@ func (ar *archive) bundles() *api.BundleList {
 		by = r.By
 	}
 	for _, m := range ar.ledger.MembersOf(g.Digest) {
-		list.Bundles = append(list.Bundles, api.Bundle{Name: m.Name, Digest: m.Digest, Number: g.Number, Since: g.At.UTC(), By: by, Policy: m.Name == policy})
+		list.Bundles = append(list.Bundles,
+			api.Bundle{Name: m.Name, Digest: m.Digest, Number: g.Number, Since: g.At.UTC(), By: by, Policy: m.Name == policy})
 	}
 	return list
 }
@@ -135,8 +140,8 @@ func (ar *archive) policyOf(d config.Digest) string {
 	return ""
 }
 
-// baseFor returns the set of a generation, as far as a wish needs it. A bundle that is not on disk may be what comes now;
-// without another one the set would lose it.
+// baseFor returns the set of a generation, as far as a wish needs it. A bundle that is not on disk may be what comes
+// now; without another one the set would lose it.
 func (ar *archive) baseFor(g loader.GenerationInfo, resident bool, w wish) (*config.Set, error) {
 	if !resident {
 		return config.NewSet(), nil
@@ -146,8 +151,9 @@ func (ar *archive) baseFor(g loader.GenerationInfo, resident bool, w wish) (*con
 		return set, nil
 	}
 	if !errors.Is(err, state.ErrNoBundle) {
-		return nil, &api.Error{Code: api.CodeUnavailable, Message: "nothing changed: what is in force cannot be read: " + err.Error(),
-			Fix: "repair the disk; or move that file away, and growth is not judged"}
+		return nil, &api.Error{Code: api.CodeUnavailable,
+			Message: "nothing changed: what is in force cannot be read: " + err.Error(),
+			Fix:     "repair the disk; or move that file away, and growth is not judged"}
 	}
 	lost, rest := ar.ledger.MembersOf(g.Digest), config.NewSet()
 	var missing *state.MissingError
@@ -156,7 +162,9 @@ func (ar *archive) baseFor(g loader.GenerationInfo, resident bool, w wish) (*con
 	}
 	for _, m := range lost {
 		if m.Name != "" && m.Name != w.remove && (w.bundle == nil || w.bundle.Name != m.Name) {
-			return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("the bundle %s of the set in force is not on disk, so it would be lost; nothing changed", m.Name),
+			return nil, &api.Error{Code: api.CodeConflict,
+				Message: fmt.Sprintf("the bundle %s of the set in force is not on disk, so it would be lost; nothing changed",
+					m.Name),
 				Fix: "apply " + m.Name + " first"}
 		}
 	}

@@ -12,7 +12,8 @@ import (
 // What people ask, each of the part that knows.
 
 // StartRollout asks for a change of the set in force. What must wait is answered at once, and waits.
-func (mg *Manager) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRequest, files api.Files) (*api.Rollout, error) {
+func (mg *Manager) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRequest,
+	files api.Files) (*api.Rollout, error) {
 	return mg.queue.start(ctx, by, r, files)
 }
 
@@ -41,7 +42,8 @@ func (mg *Manager) Rollback(ctx context.Context, by api.Caller, r api.RollbackRe
 	case r.Bundle == "":
 		return mg.backs.back(ctx, by, r)
 	case r.To != "":
-		return nil, &api.Error{Code: api.CodeInvalid, Message: "a rollback of one bundle goes to its version before, and nowhere else", Fix: "leave one of both out"}
+		return nil, &api.Error{Code: api.CodeInvalid,
+			Message: "a rollback of one bundle goes to its version before, and nowhere else", Fix: "leave one of both out"}
 	}
 	return mg.queue.back(ctx, by, r.Bundle, r.Reason)
 }

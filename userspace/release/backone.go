@@ -29,7 +29,9 @@ func (qu *queue) back(ctx context.Context, by api.Caller, name, reason string) (
 	left := r.Applied.Members[now]
 	before := qu.archive.versionBefore(r, left)
 	if before == nil {
-		return nil, &api.Error{Code: api.CodeNoPrevious, Message: fmt.Sprintf("the bundle %s has no version before; nothing changed", name), Fix: "to take it out: spillway apply --remove " + name}
+		return nil, &api.Error{Code: api.CodeNoPrevious,
+			Message: fmt.Sprintf("the bundle %s has no version before; nothing changed", name),
+			Fix:     "to take it out: spillway apply --remove " + name}
 	}
 	ro := qu.rollouts.begin(by, api.RolloutRequest{Reason: reason, Accept: reason}, qu.swap.wentBack.Load())
 	ro.Kind, ro.wish = api.RolloutBack, wish{bundle: before, back: true}

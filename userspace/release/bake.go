@@ -26,8 +26,8 @@ type bake struct {
 	told  *bakedAt // what tell last told
 }
 
-// idleReason says why the stable bundle blocks nobody now, as the end of "it bakes once …"; "" when it decides. A bundle
-// that decides nothing proves nothing, so its bake stands.
+// idleReason says why the stable bundle blocks nobody now, as the end of "it bakes once …"; "" when it decides. A
+// bundle that decides nothing proves nothing, so its bake stands.
 func (bk *bake) idleReason(d view.Kernel) string {
 	if d.Control().Mode != bpf.ModeEnforce {
 		return "it enforces"
@@ -38,15 +38,17 @@ func (bk *bake) idleReason(d view.Kernel) string {
 		return "the bypass is off"
 	}
 	// The card is asked, not the pins: what somebody unpinned goes on.
-	if !slices.ContainsFunc(bk.judge(d).Interfaces, func(i api.Interface) bool { return i.State == loader.StateAttached }) {
+	if !slices.ContainsFunc(bk.judge(d).Interfaces, func(i api.Interface) bool {
+		return i.State == loader.StateAttached
+	}) {
 		return "an interface is attached"
 	}
 	return ""
 }
 
 // awake takes the time for which this process did not run off a bake: nobody was there to see what the bundle does. A
-// machine that slept is no such time: there was no traffic, and the record's deadlines moved with the clock. It is false
-// while the heartbeat has not beaten since the stop: only then is it known how long it was.
+// machine that slept is no such time: there was no traffic, and the record's deadlines moved with the clock. It is
+// false while the heartbeat has not beaten since the stop: only then is it known how long it was.
 func (bk *bake) awake() bool {
 	if bk.lease().Stopped() {
 		return false
@@ -82,7 +84,8 @@ func (bk *bake) hold(d view.Kernel) {
 // finish makes the stable bundle last-known-good once it has served for guards.bake.
 func (bk *bake) finish(d view.Kernel) {
 	r := bk.ledger.Record()
-	if r.Applied == nil || r.BakeUntil.IsZero() || bk.ledger.Now().Before(r.BakeUntil) || bk.lease().Stopped() || bk.lease().Slept() > 0 {
+	if r.Applied == nil || r.BakeUntil.IsZero() || bk.ledger.Now().Before(r.BakeUntil) || bk.lease().Stopped() ||
+		bk.lease().Slept() > 0 {
 		return // a stop may have come since awake
 	}
 	all, err := d.Generations()
@@ -95,7 +98,9 @@ func (bk *bake) finish(d view.Kernel) {
 	}
 	// The bundle must be whole on disk to be any good after a reboot.
 	if err := bk.disk.Whole(g.Digest); err != nil {
-		bk.ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("%s has baked, and cannot become last-known-good: %v", config.Digest(g.Digest).Short(), err), "apply the bundle again")
+		bk.ledger.SetProblem(ledger.ProblemLKG,
+			fmt.Sprintf("%s has baked, and cannot become last-known-good: %v", config.Digest(g.Digest).Short(), err),
+			"apply the bundle again")
 		return
 	}
 	bk.makeKnownGood(g.Digest)

@@ -19,8 +19,8 @@ type bakedAt struct {
 	digest config.Digest
 }
 
-// tell tells the kernel part which generation is last-known-good: of that alone are sockets released. It looks only when
-// the control word or the record has changed.
+// tell tells the kernel part which generation is last-known-good: of that alone are sockets released. It looks only
+// when the control word or the record has changed.
 func (bk *bake) tell(d bakedKernel) {
 	known, c := bk.ledger.Record().LastKnownGood, d.Control()
 	seen := bakedAt{epoch: c.Epoch}

@@ -40,7 +40,8 @@ func (bl *builder) set(d slots, set *config.Set, beside ...uint8) (slot uint8, n
 // BuildError tells a bundle that does not fit from a kernel that failed.
 func BuildError(err error) error {
 	if errors.Is(err, loader.ErrCapacity) {
-		return &api.Error{Code: api.CodeRefused, Message: "the bundle is refused; what is in force goes on: " + err.Error(), Fix: ledger.Fix(err)}
+		return &api.Error{Code: api.CodeRefused, Message: "the bundle is refused; what is in force goes on: " + err.Error(),
+			Fix: ledger.Fix(err)}
 	}
 	return fmt.Errorf("nothing changed: %w", err)
 }
@@ -55,7 +56,8 @@ func (bl *builder) nextNumber(d slots) (uint32, error) {
 }
 
 // build compiles a bundle for a host file and builds it aside. It publishes nothing.
-func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
+func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *loader.HostImage,
+	beside ...uint8) (slot uint8, number uint32, err error) {
 	if number, err = bl.nextNumber(d); err != nil {
 		return 0, 0, err
 	}
@@ -87,7 +89,8 @@ func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *loader
 	return slot, number, nil
 }
 
-func (bl *builder) known(d slots, work string, digest config.Digest, h *config.Host, host *loader.HostImage, beside ...uint8) (slot uint8, number uint32, err error) {
+func (bl *builder) known(d slots, work string, digest config.Digest, h *config.Host, host *loader.HostImage,
+	beside ...uint8) (slot uint8, number uint32, err error) {
 	err = bl.ledger.Needed(work, func() error {
 		b, err := bl.disk.Bundle(digest)
 		if err != nil {
@@ -117,7 +120,8 @@ func (bl *builder) stable(d slots, h *config.Host, host *loader.HostImage) (*bui
 	case errors.Is(err, state.ErrNoBundle):
 		return nil, []string{"the stable bundle is not on disk: services that are new pass until the next apply"}, nil
 	case refusedForNow(err) == nil && !addsService(bl.host(), h):
-		return nil, []string{fmt.Sprintf("the stable bundle cannot be built for this host file and goes on as it is: %v", err)}, nil
+		return nil,
+			[]string{fmt.Sprintf("the stable bundle cannot be built for this host file and goes on as it is: %v", err)}, nil
 	}
 	return nil, nil, fmt.Errorf("build the stable bundle for the new host file: %w", err)
 }
@@ -137,7 +141,8 @@ func (bl *builder) candidate(d slots, h *config.Host, host *loader.HostImage, st
 	case err == nil:
 		return &built{slot, number, g.Digest}, nil, nil
 	case errors.Is(err, state.ErrNoBundle), refusedForNow(err) == nil && !addsService(bl.host(), h):
-		return nil, []string{fmt.Sprintf("the candidate cannot be built for this host file and goes on as it is: %v", err)}, nil
+		return nil, []string{fmt.Sprintf("the candidate cannot be built for this host file and goes on as it is: %v", err)},
+			nil
 	}
 	return nil, nil, fmt.Errorf("build the candidate for the new host file: %w", err)
 }

@@ -21,7 +21,8 @@ func refusedForNow(err error) error {
 	if errors.Is(err, state.ErrNoBundle) || errors.Is(err, loader.ErrCapacity) {
 		return nil
 	}
-	if errors.As(err, new(unix.Errno)) || errors.Is(err, loader.ErrPermission) || errors.Is(err, loader.ErrReadBack) || errors.Is(err, loader.ErrUnsupported) {
+	if errors.As(err, new(unix.Errno)) || errors.Is(err, loader.ErrPermission) || errors.Is(err, loader.ErrReadBack) ||
+		errors.Is(err, loader.ErrUnsupported) {
 		return ErrNoKnownGood
 	}
 	return nil

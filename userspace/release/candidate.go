@@ -29,7 +29,8 @@ type candidates struct {
 }
 
 // publish lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
-func (ca *candidates) publish(d trial, seen uint32, set *config.Set, slot uint8, change *api.Change, e *state.Entry, rollout string, confirm time.Duration) error {
+func (ca *candidates) publish(d trial, seen uint32, set *config.Set, slot uint8, change *api.Change, e *state.Entry,
+	rollout string, confirm time.Duration) error {
 	deadline := ca.ledger.Now().Add(confirm).UTC()
 	entry := generation(set, e.Number, e.At, e.User)
 	// Written first: an agent that starts again in time goes on only with a candidate that it finds here.
@@ -46,7 +47,9 @@ func (ca *candidates) publish(d trial, seen uint32, set *config.Set, slot uint8,
 		return publishError(err)
 	}
 	change.Outcome, change.Deadline = api.OutcomeCandidate, deadline
-	change.Message = fmt.Sprintf("generation %d decides now, and goes back by itself in %s unless `spillway confirm` keeps it", change.Number, api.Short(confirm))
+	change.Message = fmt.Sprintf(
+		"generation %d decides now, and goes back by itself in %s unless `spillway confirm` keeps it",
+		change.Number, api.Short(confirm))
 	return nil
 }
 
@@ -58,7 +61,8 @@ func (ca *candidates) end(d trial, g loader.GenerationInfo, b *state.Back) (*api
 	}
 	ca.lease().Release()
 	b.Way, b.Left, b.To = state.BackCandidate, g.Digest, state.Generation{Digest: g.Digest, Number: g.Number}
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: ca.ledger.NameOf(g.Digest),
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number,
+		Name:    ca.ledger.NameOf(g.Digest),
 		Message: fmt.Sprintf("the candidate, generation %d, is ended; what was stable before decides", g.Number)}
 	if next.Stable == bpf.SlotEmpty {
 		change.Message = fmt.Sprintf("the candidate, generation %d, is ended; %s", g.Number, view.WithoutBundle(ca.judge(d)))

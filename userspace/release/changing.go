@@ -9,13 +9,15 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 )
 
-// changing is the lock of whoever builds and publishes what the kernel enforces, for as long as that takes: one at a time.
+// changing is the lock of whoever builds and publishes what the kernel enforces, for as long as that takes: one at a
+// time.
 type changing struct {
 	sync.Mutex
 	use func() (Kernel, func(), error)
 }
 
-var errBusy = &api.Error{Code: api.CodeBusy, Message: "another change is running", Fix: "wait until it is done; `spillway status` shows it"}
+var errBusy = &api.Error{Code: api.CodeBusy, Message: "another change is running",
+	Fix: "wait until it is done; `spillway status` shows it"}
 
 // changePatience is how long a change waits for another one. The agent's own tick holds the lock for a moment each
 // second, and nobody's rollback may fail because of that; a bundle that is being built takes longer.

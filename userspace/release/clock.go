@@ -27,8 +27,8 @@ type clock struct {
 	retry retry.Retry // of the job
 }
 
-// clockSlack is how far the two clocks may part before the wall clock counts as set. NTP slews both alike; a step, and a
-// sleep of the machine, move them apart.
+// clockSlack is how far the two clocks may part before the wall clock counts as set. NTP slews both alike; a step, and
+// a sleep of the machine, move them apart.
 const clockSlack = 2 * time.Second
 
 // started is the wall time at which the kernel's clock was 0: it moves when the wall clock is set.
@@ -54,9 +54,9 @@ func (cl *clock) watch(d view.Kernel) {
 	}
 }
 
-// movedExpiries returns the stable generation when its rules' expiries, which are wall time, became kernel time by a clock
-// that was wrong: one without a battery that starts in 1970 would keep rules for decades. A candidate that waits is
-// compiled again with it.
+// movedExpiries returns the stable generation when its rules' expiries, which are wall time, became kernel time by a
+// clock that was wrong: one without a battery that starts in 1970 would keep rules for decades. A candidate that waits
+// is compiled again with it.
 func (cl *clock) movedExpiries(d view.Kernel) (g loader.GenerationInfo, moved bool) {
 	all, err := d.Generations()
 	c := d.Control()

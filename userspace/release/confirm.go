@@ -25,12 +25,15 @@ func (ca *candidates) confirm(ctx context.Context, d trial, by api.Caller, id, r
 		return nil, err
 	}
 	confirm := ca.ledger.Record().Confirm
-	if confirm == nil || !isOf(confirm, &ro) || d.Control().Candidate == bpf.SlotEmpty || !ca.ledger.Now().Before(confirm.Deadline) {
+	if confirm == nil || !isOf(confirm, &ro) || d.Control().Candidate == bpf.SlotEmpty ||
+		!ca.ledger.Now().Before(confirm.Deadline) {
 		return nil, api.ErrNoCandidate
 	}
 	if ca.lapsed(d, confirm.Number) {
 		ca.expire(d)
-		return nil, &api.Error{Code: api.CodeNoCandidate, Message: fmt.Sprintf("generation %d no longer decides: the agent did not renew its lease in time, so it is held", confirm.Number), Fix: "try it again: spillway apply BUNDLE --confirm 5m"}
+		return nil, &api.Error{Code: api.CodeNoCandidate,
+			Message: fmt.Sprintf("generation %d no longer decides: the agent did not renew its lease in time, so it is held",
+				confirm.Number), Fix: "try it again: spillway apply BUNDLE --confirm 5m"}
 	}
 	e := ca.ledger.Entry(by, "confirm", reason)
 	e.Digest, e.Name, e.Number, e.Outcome = confirm.Digest, confirm.Name(), confirm.Number, api.OutcomeDone
@@ -38,7 +41,8 @@ func (ca *candidates) confirm(ctx context.Context, d trial, by api.Caller, id, r
 		return nil, fmt.Errorf("confirm generation %d: %w", confirm.Number, err)
 	}
 	ca.lease().Release()
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Digest: confirm.Digest, Name: confirm.Name(), Number: confirm.Number,
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeApplied, Digest: confirm.Digest,
+		Name: confirm.Name(), Number: confirm.Number,
 		BakeUntil: ca.ledger.Now().Add(ca.host().Guards.Bake).UTC(), Message: view.InForce(ca.judge(d), confirm.Number)}
 	ledger.Note(change, ca.ledger.Update(func(r *state.Record) {
 		g := confirm.Generation

@@ -40,17 +40,20 @@ func (ba *backs) endRollout(ctx context.Context, by api.Caller, id, reason strin
 // endNow ends a rollout. The swap lock is held, so nothing is published meanwhile.
 func (ba *backs) endNow(d trial, ro *rollout, now api.Rollout, e *state.Entry) (*api.Change, error) {
 	if now.Over() {
-		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("rollout %s is over: %s", now.ID, now.State), Fix: "to go back: spillway rollback"}
+		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("rollout %s is over: %s", now.ID, now.State),
+			Fix: "to go back: spillway rollback"}
 	}
 	if now.State != api.RolloutWaiting {
 		ba.rollouts.cancel(ro, e.User)
 		ba.rollouts.save()
 		e.Name, e.Detail = now.Name, []string{"rollout " + now.ID}
-		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: now.Name, Message: fmt.Sprintf("rollout %s is cancelled: nothing of it comes into force", now.ID)}, nil
+		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: now.Name,
+			Message: fmt.Sprintf("rollout %s is cancelled: nothing of it comes into force", now.ID)}, nil
 	}
 	g, ok := candidateIn(d)
 	if !ok || g.Number != now.Number {
-		return nil, &api.Error{Code: api.CodeConflict, Message: fmt.Sprintf("generation %d is no candidate any more", now.Number), Fix: "look at `spillway status`"}
+		return nil, &api.Error{Code: api.CodeConflict,
+			Message: fmt.Sprintf("generation %d is no candidate any more", now.Number), Fix: "look at `spillway status`"}
 	}
 	b := &state.Back{At: e.At, UID: e.UID, By: e.User, Reason: e.Reason}
 	change, err := ba.candidates.end(d, g, b)

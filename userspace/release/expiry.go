@@ -22,7 +22,8 @@ func (ca *candidates) expire(d trial) {
 	}
 	if confirm != nil && slot != bpf.SlotEmpty {
 		if ca.lapsed(d, confirm.Number) {
-			ca.hold(d, confirm, "the agent did not renew its lease in time (it was stopped, starved or away), so the kernel went back to stable by itself")
+			ca.hold(d,
+				confirm, "the agent did not renew its lease in time (it was stopped, starved or away), so the kernel went back to stable by itself")
 			return
 		}
 		if ca.ledger.Now().Before(confirm.Deadline) {
@@ -57,8 +58,8 @@ func (ca *candidates) expire(d trial) {
 	ca.ledger.Audit(e)
 }
 
-// lapsed reports whether the lease of the candidate ended before its deadline. It renews the lease as the heartbeat does:
-// after a stop it is not certain which of the two runs first.
+// lapsed reports whether the lease of the candidate ended before its deadline. It renews the lease as the heartbeat
+// does: after a stop it is not certain which of the two runs first.
 func (ca *candidates) lapsed(d trial, number uint32) bool {
 	ca.lease().Renew()
 	return ca.lease().Lapsed() == number || d.Tripped() == number

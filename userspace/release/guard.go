@@ -19,8 +19,8 @@ type guard struct {
 	own func() ([]netip.Addr, error)
 }
 
-// protects refuses a bundle whose own rows would block what this host protects since the bundle was read: the host file was
-// reloaded while it waited, and what it says now counts.
+// protects refuses a bundle whose own rows would block what this host protects since the bundle was read: the host file
+// was reloaded while it waited, and what it says now counts.
 func (gu *guard) protects(ro *rollout) error {
 	h := gu.host()
 	if ro.wish.bundle == nil || ro.host == h {
@@ -31,7 +31,9 @@ func (gu *guard) protects(ro *rollout) error {
 		return err
 	}
 	if p, in, found := ro.wish.bundle.InProtected(config.Protected(h, own)); found {
-		return &api.Error{Code: api.CodeRefused, Message: fmt.Sprintf("the bundle is refused; what is in force goes on: its own row %s lies in %s, which this host protects", p, in),
+		return &api.Error{Code: api.CodeRefused,
+			Message: fmt.Sprintf(
+				"the bundle is refused; what is in force goes on: its own row %s lies in %s, which this host protects", p, in),
 			Fix: "a bundle without that row, or a host file that does not protect it"}
 	}
 	return nil
@@ -72,7 +74,9 @@ func (gu *guard) held(w wish, s *standing, accept string) error {
 	if len(holds) == 0 {
 		return nil
 	}
-	return &api.Error{Code: api.CodeHeld, Message: "the bundle is valid, and a person must accept it; what is in force goes on", Holds: holds, Fix: `look at it with ` + "`spillway plan`" + `, then apply with --accept "reason"`}
+	return &api.Error{Code: api.CodeHeld,
+		Message: "the bundle is valid, and a person must accept it; what is in force goes on", Holds: holds,
+		Fix: `look at it with ` + "`spillway plan`" + `, then apply with --accept "reason"`}
 }
 
 func (gu *guard) holds(w wish, s *standing) []api.Hold {

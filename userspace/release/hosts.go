@@ -76,7 +76,9 @@ func (ho *hosts) fromDisk(d Kernel, again bool) error {
 				mode = view.ModeOf(h.MaxMode) // there is nothing that must only observe
 			}
 			e.Detail = append(e.Detail, err.Error())
-			ho.ledger.SetProblem(ledger.ProblemLKG, fmt.Sprintf("last-known-good %s cannot be used, so no bundle is in force: %v", known.Digest.Short(), err), "spillway apply BUNDLE")
+			ho.ledger.SetProblem(ledger.ProblemLKG,
+				fmt.Sprintf("last-known-good %s cannot be used, so no bundle is in force: %v", known.Digest.Short(), err),
+				"spillway apply BUNDLE")
 		} else {
 			change.Stable, e.Number = &slot, number
 			ho.ledger.ClearProblem(ledger.ProblemLKG)
@@ -91,7 +93,8 @@ func (ho *hosts) fromDisk(d Kernel, again bool) error {
 		r.HostDigest, r.ModeHeld = file.Digest, mode != view.ModeOf(h.MaxMode)
 		r.HeldBack = r.HeldBack && r.ModeHeld
 		if change.Stable != nil {
-			r.Applied = &state.Generation{Digest: known.Digest, Members: known.Members, Number: e.Number, At: ho.ledger.Now().UTC(), By: "agent"}
+			r.Applied = &state.Generation{Digest: known.Digest, Members: known.Members, Number: e.Number,
+				At: ho.ledger.Now().UTC(), By: "agent"}
 			if r.LastKnownGood != nil && r.LastKnownGood.Digest == known.Digest {
 				r.LastKnownGood.Number, r.BakeUntil = e.Number, time.Time{}
 			}
@@ -127,8 +130,8 @@ func (ho *hosts) adopt(d Kernel) error {
 }
 
 // publish builds the host file, and for it the stable set and a candidate that waits, and publishes all of them and the
-// mode in one step. For a bundle that does not fit any more it publishes the host file alone: services keep their ids, so
-// the bundles in the kernel go on to mean what they meant, and an allowlist line counts at once.
+// mode in one step. For a bundle that does not fit any more it publishes the host file alone: services keep their ids,
+// so the bundles in the kernel go on to mean what they meant, and an allowlist line counts at once.
 func (ho *hosts) publish(d Kernel, file *hostfile.File, mode bpf.Mode) (detail []string, err error) {
 	h := file.Host
 	seen := ho.swap.seen(d)
@@ -163,5 +166,6 @@ func (ho *hosts) publish(d Kernel, file *hostfile.File, mode bpf.Mode) (detail [
 		r.HeldBack = r.HeldBack && r.ModeHeld
 	})
 	ho.endBypasses(d, before, h)
-	return append(detail, fmt.Sprintf("mode %s, %d services, host file number %d", view.ModeName(mode), len(h.Services), host.Number())), nil
+	return append(detail,
+		fmt.Sprintf("mode %s, %d services, host file number %d", view.ModeName(mode), len(h.Services), host.Number())), nil
 }

@@ -4,8 +4,8 @@ package release
 
 import "sync"
 
-// Manager brings bundles into force and back. Each part has its own noun and, where it needs one, its own lock; what one asks of
-// another it asks below:
+// Manager brings bundles into force and back. Each part has its own noun and, where it needs one, its own lock; what
+// one asks of another it asks below:
 //
 //	queue ─▶ applier ─┬▶ candidates ─▶ rollouts
 //	  │               ├▶ builder, guard, archive, bake
@@ -38,21 +38,27 @@ func New(o Options) *Manager {
 	mg.swap = &swap{ended: mg.rollouts.isEnded}
 	mg.archive = &archive{site: s, use: o.Use, disk: o.Disk, waiting: mg.rollouts.digests}
 	g := &guard{site: s, own: o.Own}
-	mg.reader = &reader{site: s, parser: parser{own: o.Own}, use: o.Use, judge: o.Judge, archive: mg.archive, guard: g, hostPath: o.HostPath}
+	mg.reader = &reader{site: s, parser: parser{own: o.Own}, use: o.Use, judge: o.Judge, archive: mg.archive,
+		guard: g, hostPath: o.HostPath}
 	b := &builder{site: s, disk: o.Disk, own: o.Own, clock: o.Clock, keep: o.Keep, count: o.Count}
 	mg.candidates = &candidates{site: s, swap: mg.swap, rollouts: mg.rollouts, lease: o.Lease, judge: o.Judge}
 	mg.bake = &bake{site: s, disk: o.Disk, lease: o.Lease, judge: o.Judge}
 	mg.modes = &modes{site: s, disk: o.Disk}
-	mg.backs = &backs{site: s, use: o.Use, change: mg.change, swap: mg.swap, rollouts: mg.rollouts, archive: mg.archive, guard: g, builder: b,
+	mg.backs = &backs{site: s, use: o.Use, change: mg.change, swap: mg.swap, rollouts: mg.rollouts,
+		archive: mg.archive, guard: g, builder: b,
 		candidates: mg.candidates, modes: mg.modes, lease: o.Lease, judge: o.Judge, notes: o.Disk}
-	ap := &applier{site: s, disk: o.Disk, swap: mg.swap, archive: mg.archive, guard: g, builder: b, candidates: mg.candidates, bake: mg.bake,
+	ap := &applier{site: s, disk: o.Disk, swap: mg.swap, archive: mg.archive, guard: g, builder: b,
+		candidates: mg.candidates, bake: mg.bake,
 		lookBeside: mg.backs.lookBeside, judge: o.Judge}
-	mg.queue = &queue{site: s, use: o.Use, disk: o.Disk, change: mg.change, swap: mg.swap, rollouts: mg.rollouts, archive: mg.archive, reader: mg.reader,
+	mg.queue = &queue{site: s, use: o.Use, disk: o.Disk, change: mg.change, swap: mg.swap, rollouts: mg.rollouts,
+		archive: mg.archive, reader: mg.reader,
 		carrier: ap, backs: mg.backs}
-	mg.hosts = &hosts{site: s, swap: mg.swap, builder: b, candidates: mg.candidates, modes: mg.modes, endBypasses: o.EndBypasses}
+	mg.hosts = &hosts{site: s, swap: mg.swap, builder: b, candidates: mg.candidates, modes: mg.modes,
+		endBypasses: o.EndBypasses}
 	mg.clock = &clock{site: s, read: o.Clock, shift: o.Shift, again: mg.hosts.again}
 	mg.upgrade = &upgrade{site: s, swap: mg.swap, builder: b, modes: mg.modes}
-	mg.settler = &settler{site: s, swap: mg.swap, rollouts: mg.rollouts, candidates: mg.candidates, bake: mg.bake, clock: mg.clock, takeNotes: mg.backs.takeNotes}
+	mg.settler = &settler{site: s, swap: mg.swap, rollouts: mg.rollouts, candidates: mg.candidates, bake: mg.bake,
+		clock: mg.clock, takeNotes: mg.backs.takeNotes}
 	mg.rollouts.load()
 	return mg
 }

@@ -4,9 +4,9 @@ package release
 
 import "github.com/spillway/spillway/userspace/state"
 
-// takeNotes writes down what was done to the control word while this agent held the state and did not answer: a person in
-// an emergency does not wait for it. What was being built meanwhile is not published, and no candidate comes back. The swap
-// lock is held.
+// takeNotes writes down what was done to the control word while this agent held the state and did not answer: a person
+// in an emergency does not wait for it. What was being built meanwhile is not published, and no candidate comes back.
+// The swap lock is held.
 func (ba *backs) takeNotes() {
 	notes, drop := ba.notes.Notes()
 	if len(notes) == 0 {
@@ -38,8 +38,8 @@ func (ba *backs) takeNotes() {
 	}
 }
 
-// lookBeside takes notes for whoever is about to build: this process may have been stopped since the last tick, and what
-// was asked for before somebody went back must not follow it.
+// lookBeside takes notes for whoever is about to build: this process may have been stopped since the last tick, and
+// what was asked for before somebody went back must not follow it.
 func (ba *backs) lookBeside() {
 	ba.swap.Lock()
 	defer ba.swap.Unlock()

@@ -14,10 +14,11 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// passBy puts a set into force while a candidate waits for its confirmation. The candidate is built again on the new set and
-// takes its own place, with its deadline: both in one store. A candidate that is about the bundle that is taken out, or that
-// cannot be in force beside the new set, is ended, and its sender is told.
-func (ap *applier) passBy(ctx context.Context, d Kernel, seen mark, s *standing, change *api.Change, e *state.Entry, ro *rollout) error {
+// passBy puts a set into force while a candidate waits for its confirmation. The candidate is built again on the new
+// set and takes its own place, with its deadline: both in one store. A candidate that is about the bundle that is taken
+// out, or that cannot be in force beside the new set, is ended, and its sender is told.
+func (ap *applier) passBy(ctx context.Context, d Kernel, seen mark, s *standing, change *api.Change,
+	e *state.Entry, ro *rollout) error {
 	g, ok := candidateIn(d)
 	if !ok {
 		return &api.Error{Code: api.CodeConflict, Message: "the candidate ended meanwhile; nothing changed", Fix: "ask again"}
@@ -50,7 +51,8 @@ func (ap *applier) passBy(ctx context.Context, d Kernel, seen mark, s *standing,
 		return err
 	}
 	confirm := ap.ledger.Record().Confirm
-	if candidate == nil || confirm == nil || ap.candidates.lapsed(d, confirm.Number) || !ap.ledger.Now().Before(confirm.Deadline) {
+	if candidate == nil || confirm == nil || ap.candidates.lapsed(d, confirm.Number) ||
+		!ap.ledger.Now().Before(confirm.Deadline) {
 		return ap.publishOverCandidate(d, g, s, stable, change, e, ro.leaves, why)
 	}
 	return ap.publishBoth(d, seen, confirm, onto, candidate, s, stable, change, e)
@@ -73,7 +75,8 @@ func (ap *applier) rebased(g loader.GenerationInfo, s *standing, w wish) (onto *
 }
 
 // publishBoth swaps stable and candidate in one store. The swap lock is held.
-func (ap *applier) publishBoth(d trial, seen mark, confirm *state.Confirm, onto *config.Set, candidate *built, s *standing, stable uint8, change *api.Change, e *state.Entry) error {
+func (ap *applier) publishBoth(d trial, seen mark, confirm *state.Confirm, onto *config.Set, candidate *built,
+	s *standing, stable uint8, change *api.Change, e *state.Entry) error {
 	next := *confirm
 	next.Generation = generation(onto, candidate.number, confirm.At, confirm.By)
 	both := loader.Change{Stable: &stable, Candidate: &candidate.slot, Seen: &seen.epoch}
@@ -81,12 +84,14 @@ func (ap *applier) publishBoth(d trial, seen mark, confirm *state.Confirm, onto 
 		return publishError(err)
 	}
 	ap.nowStable(d, s.next, seen.rollout.leaves, change, e)
-	change.Details = append(change.Details, fmt.Sprintf("the candidate (%s) goes on as generation %d and waits for its confirmation", next.Name(), next.Number))
+	change.Details = append(change.Details,
+		fmt.Sprintf("the candidate (%s) goes on as generation %d and waits for its confirmation", next.Name(), next.Number))
 	return nil
 }
 
 // publishOverCandidate puts the set into force and ends the candidate. The swap lock is held.
-func (ap *applier) publishOverCandidate(d trial, g loader.GenerationInfo, s *standing, stable uint8, change *api.Change, e *state.Entry, leaves *state.Member, why string) error {
+func (ap *applier) publishOverCandidate(d trial, g loader.GenerationInfo, s *standing, stable uint8, change *api.Change,
+	e *state.Entry, leaves *state.Member, why string) error {
 	if why == "" {
 		why = "its time was over"
 	}
@@ -98,7 +103,8 @@ func (ap *applier) publishOverCandidate(d trial, g loader.GenerationInfo, s *sta
 		}
 		_ = ap.ledger.Update(func(r *state.Record) { r.Confirm = nil }) // nobody went back from it: no quarantine
 		line := ap.ledger.Entry(ledger.Itself(), "withdraw", why)
-		line.Outcome, line.Digest, line.Number, line.Name = api.OutcomeRolledBack, g.Digest, g.Number, ap.ledger.NameOf(g.Digest)
+		line.Outcome, line.Digest, line.Number, line.Name = api.OutcomeRolledBack, g.Digest, g.Number,
+			ap.ledger.NameOf(g.Digest)
 		ap.ledger.Audit(line)
 		change.Details = append(change.Details, fmt.Sprintf("the candidate, generation %d, is ended: %s", g.Number, why))
 	}

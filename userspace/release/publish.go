@@ -19,9 +19,9 @@ import (
 )
 
 /*
-The moment of a release. What is built lies in a slot that nobody names; from one compare-and-swap of the control word on, packets
-meet it. An apply comes through here (publishBuilt); a candidate (candidate.go), what passes one by (passby.go) and what was built again
-for a host file or a clock (rebuilt.go) do the same under the same lock.
+The moment of a release. What is built lies in a slot that nobody names; from one compare-and-swap of the control word
+on, packets meet it. An apply comes through here (publishBuilt); a candidate (candidate.go), what passes one by
+(passby.go) and what was built again for a host file or a clock (rebuilt.go) do the same under the same lock.
 
 	for as long as it takes                       swap is held: a moment
 	┌──────────────────────────────────────────┐ ┌────────────────────────────────────────────┐
@@ -30,8 +30,8 @@ for a host file or a clock (rebuilt.go) do the same under the same lock.
 	           ▼          ▼             ▼           ▼          ▼           ▼
 	         refused, and nothing changed: the slot is nobody's, and the next build takes it
 
-A rollback takes swap alone and counts itself in wentBack. So it waits for nothing that is built, and what was built for the state
-before it is not published: its mark is old. Who ended a rollout while it was built is seen the same way.
+A rollback takes swap alone and counts itself in wentBack. So it waits for nothing that is built, and what was built for
+the state before it is not published: its mark is old. Who ended a rollout while it was built is seen the same way.
 
 Word and record are two stores. Either may be refused, and the process may die between them:
 
@@ -41,16 +41,17 @@ Word and record are two stores. Either may be refused, and the process may die b
 	candidate         as before       has Confirm    candidates.adopt at the next start: it is held, and can be tried again
 	candidate         names it        has Confirm    its deadline and its lease (candidate.go)
 
-The order differs on purpose. A stable set that the record does not know yet serves meanwhile. A candidate that the record does not
-know would have no deadline: it is written first, then its lease is granted, then the word names it; a word that refuses takes both
-back.
+The order differs on purpose. A stable set that the record does not know yet serves meanwhile. A candidate that the
+record does not know would have no deadline: it is written first, then its lease is granted, then the word names it; a
+word that refuses takes both back.
 
-What holds whenever swap is free: the word names filled slots alone; a candidate in the word is in the record; what was published was
-built for the word that it replaced (moved, and Change.Seen inside the compare-and-swap).
+What holds whenever swap is free: the word names filled slots alone; a candidate in the word is in the record; what was
+published was built for the word that it replaced (moved, and Change.Seen inside the compare-and-swap).
 */
 
-// swap is held while the control word and the record of it change together: for a moment. It is taken after the change lock. A
-// rollback takes it alone, so that it never waits for a bundle that is being built; wentBack tells whoever builds.
+// swap is held while the control word and the record of it change together: for a moment. It is taken after the change
+// lock. A rollback takes it alone, so that it never waits for a bundle that is being built; wentBack tells whoever
+// builds.
 type swap struct {
 	sync.Mutex
 	wentBack atomic.Uint64
@@ -64,7 +65,8 @@ type mark struct {
 	rollout  *rollout
 }
 
-var errWentBack = &api.Error{Code: api.CodeConflict, Message: "somebody rolled back meanwhile, so this is not published", Fix: "look at `spillway history`, then ask again"}
+var errWentBack = &api.Error{Code: api.CodeConflict,
+	Message: "somebody rolled back meanwhile, so this is not published", Fix: "look at `spillway history`, then ask again"}
 
 // seen is the mark of a builder that nobody asked for a rollout.
 func (sw *swap) seen(d view.Kernel) mark {
@@ -76,18 +78,22 @@ func (sw *swap) seen(d view.Kernel) mark {
 func (sw *swap) moved(d view.Kernel, seen mark) error {
 	switch {
 	case sw.ended(seen.rollout):
-		return &api.Error{Code: api.CodeCancelled, Message: "somebody ended this rollout meanwhile, so it is not published", Fix: "look at `spillway history`, then ask again"}
+		return &api.Error{Code: api.CodeCancelled, Message: "somebody ended this rollout meanwhile, so it is not published",
+			Fix: "look at `spillway history`, then ask again"}
 	case sw.wentBack.Load() != seen.wentBack:
 		return errWentBack
 	case d.Control().Epoch != seen.epoch:
-		return &api.Error{Code: api.CodeConflict, Message: "somebody else changed the control word meanwhile; nothing changed", Fix: "look at `spillway status`, then ask again"}
+		return &api.Error{Code: api.CodeConflict,
+			Message: "somebody else changed the control word meanwhile; nothing changed",
+			Fix:     "look at `spillway status`, then ask again"}
 	}
 	return nil
 }
 
-// publishBuilt is the moment of an apply: what was built counts from here on, if its sender still waits for it and nobody
-// rolled back since.
-func (ap *applier) publishBuilt(ctx context.Context, d trial, seen mark, set *config.Set, slot uint8, change *api.Change, e *state.Entry, confirm time.Duration) error {
+// publishBuilt is the moment of an apply: what was built counts from here on, if its sender still waits for it and
+// nobody rolled back since.
+func (ap *applier) publishBuilt(ctx context.Context, d trial, seen mark, set *config.Set, slot uint8,
+	change *api.Change, e *state.Entry, confirm time.Duration) error {
 	ap.swap.Lock()
 	defer ap.swap.Unlock()
 	if err := ap.swap.moved(d, seen); err != nil {
@@ -102,7 +108,8 @@ func (ap *applier) publishBuilt(ctx context.Context, d trial, seen mark, set *co
 	return ap.publishStable(d, seen, set, slot, change, e)
 }
 
-func (ap *applier) publishStable(d trial, seen mark, set *config.Set, slot uint8, change *api.Change, e *state.Entry) error {
+func (ap *applier) publishStable(d trial, seen mark, set *config.Set, slot uint8, change *api.Change,
+	e *state.Entry) error {
 	if _, err := d.Publish(loader.Change{Stable: &slot, Seen: &seen.epoch}); err != nil {
 		return publishError(err)
 	}
@@ -144,5 +151,6 @@ func publishError(err error) error {
 }
 
 func movedError() error {
-	return &api.Error{Code: api.CodeConflict, Message: "somebody else changed the control word meanwhile; nothing changed", Fix: "look at `spillway status`, then ask again"}
+	return &api.Error{Code: api.CodeConflict, Message: "somebody else changed the control word meanwhile; nothing changed",
+		Fix: "look at `spillway status`, then ask again"}
 }

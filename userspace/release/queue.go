@@ -20,9 +20,9 @@ import (
 //	           │           └─▶ waiting_confirm ─▶ …
 //	           └─▶ withdrawn: cancelled, or a newer change of its name took its place
 //
-// A change waits while another is built and while a candidate waits for its confirmation. What can only let more pass does
-// not wait for a candidate: a removal, and a bundle that relaxes (config.Relaxes). The candidate is then built again on the
-// new set, with its deadline and its id.
+// A change waits while another is built and while a candidate waits for its confirmation. What can only let more pass
+// does not wait for a candidate: a removal, and a bundle that relaxes (config.Relaxes). The candidate is then built
+// again on the new set, with its deadline and its id.
 //
 // The queue is on disk: who left a change here expects it to come, also after an update of the agent.
 
@@ -66,7 +66,8 @@ func (qu *queue) runnable() (next *rollout, why string) {
 	}
 	why = "a candidate waits for its confirmation"
 	if c := qu.ledger.Record().Confirm; c != nil {
-		why = fmt.Sprintf("generation %d (%s) waits for its confirmation until %s", c.Number, c.Name(), c.Deadline.UTC().Format(time.RFC3339))
+		why = fmt.Sprintf("generation %d (%s) waits for its confirmation until %s", c.Number, c.Name(),
+			c.Deadline.UTC().Format(time.RFC3339))
 	}
 	return nil, why
 }
@@ -100,7 +101,8 @@ func (qu *queue) isFast(d view.Kernel, ro *rollout) bool {
 	fast := config.Relaxes(base, next, qu.ledger.Now())
 	if fast && resident { // it and the candidate may not be about one bundle: which of the two counts?
 		c, err := qu.disk.Set(candidate.Digest)
-		fast = err == nil && !slices.ContainsFunc(ro.wish.names(), func(name string) bool { return config.Touches(base, c, name) })
+		fast = err == nil &&
+			!slices.ContainsFunc(ro.wish.names(), func(name string) bool { return config.Touches(base, c, name) })
 	}
 	qu.rollouts.setFast(ro, asked, fast)
 	return fast

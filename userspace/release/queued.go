@@ -33,7 +33,8 @@ func (rs *rollouts) enqueue(ro *rollout) error {
 		waiting++
 	}
 	if waiting >= maxQueue {
-		return &api.Error{Code: api.CodeBusy, Message: fmt.Sprintf("%d changes wait already", waiting), Fix: "look at `spillway status`; cancel one with spillway cancel ID"}
+		return &api.Error{Code: api.CodeBusy, Message: fmt.Sprintf("%d changes wait already", waiting),
+			Fix: "look at `spillway status`; cancel one with spillway cancel ID"}
 	}
 	ro.listed = true
 	return nil
@@ -63,7 +64,8 @@ func (rs *rollouts) save() {
 		if ro.State != api.RolloutQueued || !ro.listed {
 			continue
 		}
-		q := state.Queued{Rollout: ro.ID, Remove: ro.wish.remove, Confirm: ro.confirm, Accept: ro.Accept, Reason: ro.Reason, At: ro.Created, UID: ro.by.UID, By: ro.by.User}
+		q := state.Queued{Rollout: ro.ID, Remove: ro.wish.remove, Confirm: ro.confirm, Accept: ro.Accept, Reason: ro.Reason,
+			At: ro.Created, UID: ro.by.UID, By: ro.by.User}
 		if b := ro.wish.bundle; b != nil {
 			q.Name, q.Digest = b.Name, b.Digest
 		}
@@ -71,7 +73,8 @@ func (rs *rollouts) save() {
 	}
 	rs.mu.Unlock()
 	if err := rs.disk.SaveQueue(queued); err != nil {
-		rs.ledger.SetProblem(ledger.ProblemQueue, "what waits would be lost with this agent: "+err.Error(), "free or repair the disk; traffic does not need it")
+		rs.ledger.SetProblem(ledger.ProblemQueue, "what waits would be lost with this agent: "+err.Error(),
+			"free or repair the disk; traffic does not need it")
 		return
 	}
 	rs.ledger.ClearProblem(ledger.ProblemQueue)
@@ -81,18 +84,22 @@ func (rs *rollouts) save() {
 func (rs *rollouts) load() {
 	queued, err := rs.disk.Queue()
 	if err != nil {
-		rs.ledger.SetProblem(ledger.ProblemQueue, "what waited for the agent before cannot be read: "+err.Error(), "apply it again; nothing of it came into force")
+		rs.ledger.SetProblem(ledger.ProblemQueue, "what waited for the agent before cannot be read: "+err.Error(),
+			"apply it again; nothing of it came into force")
 		return
 	}
 	for _, q := range queued {
 		ro := &rollout{wish: wish{remove: q.Remove}, confirm: q.Confirm, by: api.Caller{UID: q.UID, User: q.By}, listed: true}
-		ro.Rollout = api.Rollout{ID: q.Rollout, State: api.RolloutQueued, Kind: api.RolloutApply, By: q.By, Reason: q.Reason, Accept: q.Accept, Created: q.At,
-			Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeQueued, Name: q.Name, Message: "rollout " + q.Rollout + " waits for its turn; it waited for the agent before"}}
+		ro.Rollout = api.Rollout{ID: q.Rollout, State: api.RolloutQueued, Kind: api.RolloutApply, By: q.By, Reason: q.Reason,
+			Accept: q.Accept, Created: q.At,
+			Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeQueued, Name: q.Name,
+				Message: "rollout " + q.Rollout + " waits for its turn; it waited for the agent before"}}
 		if q.Name == "" {
 			ro.Kind, ro.Name = api.RolloutRemove, q.Remove
 		} else if ro.wish.bundle, err = rs.disk.Bundle(q.Digest); err != nil {
 			e := rs.ledger.Entry(ro.by, ro.Kind, q.Reason)
-			e.Name, e.Digest, e.Outcome, e.Detail = q.Name, q.Digest, api.OutcomeFailed, []string{"it waited, and is lost: " + err.Error()}
+			e.Name, e.Digest, e.Outcome, e.Detail = q.Name, q.Digest, api.OutcomeFailed,
+				[]string{"it waited, and is lost: " + err.Error()}
 			rs.ledger.Audit(e)
 			ro.wish.bundle, ro.State, ro.Outcome, ro.Ended = nil, api.RolloutFailed, api.OutcomeFailed, rs.ledger.Now().UTC()
 			ro.Message = "it waited, and is lost: " + err.Error()
@@ -174,7 +181,8 @@ func (rs *rollouts) queued(why string) (list []api.Queued) {
 		if ro.State != api.RolloutQueued || !ro.listed {
 			continue
 		}
-		q := api.Queued{ID: ro.ID, Kind: ro.Kind, Name: ro.wish.name(), By: ro.By, Reason: ro.Reason, Since: ro.Created, Waits: why}
+		q := api.Queued{ID: ro.ID, Kind: ro.Kind, Name: ro.wish.name(), By: ro.By, Reason: ro.Reason,
+			Since: ro.Created, Waits: why}
 		if ro.wish.bundle != nil {
 			q.Digest, q.Remove = ro.wish.bundle.Digest, strings.TrimSpace(ro.wish.remove)
 		}

@@ -44,7 +44,8 @@ func (re *reader) parse(name string, files api.Files) (*config.Bundle, error) {
 	if name == "" {
 		name = config.BundleFile
 	}
-	b, err := config.ParseBundle(name, files[config.BundleFile], files, re.host(), config.BundleOptions{Own: own, Now: re.ledger.Now()})
+	b, err := config.ParseBundle(name, files[config.BundleFile], files, re.host(),
+		config.BundleOptions{Own: own, Now: re.ledger.Now()})
 	if err != nil {
 		return nil, api.Refuse("the bundle is refused; what is in force goes on", err)
 	}
@@ -52,7 +53,8 @@ func (re *reader) parse(name string, files api.Files) (*config.Bundle, error) {
 }
 
 // wishOf reads what a rollout asks for. Faults of the bundle are told at once, whatever else waits.
-func (re *reader) wishOf(r api.RolloutRequest, files api.Files, parse func(string, api.Files) (*config.Bundle, error)) (wish, error) {
+func (re *reader) wishOf(r api.RolloutRequest, files api.Files,
+	parse func(string, api.Files) (*config.Bundle, error)) (wish, error) {
 	w := wish{remove: r.Remove}
 	if r.Stored != "" {
 		var err error

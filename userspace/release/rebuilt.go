@@ -7,8 +7,8 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// publishRebuilt puts generations that were built again into their places, in one store with what else changes. The swap
-// lock is held. A candidate whose lease lapsed meanwhile stays where it is: it is held.
+// publishRebuilt puts generations that were built again into their places, in one store with what else changes. The
+// swap lock is held. A candidate whose lease lapsed meanwhile stays where it is: it is held.
 func (ca *candidates) publishRebuilt(d trial, change loader.Change, stable, candidate *built) error {
 	if stable != nil {
 		change.Stable, change.KeepPrevious = &stable.slot, true
@@ -31,8 +31,8 @@ func (ca *candidates) publishRebuilt(d trial, change loader.Change, stable, cand
 	return nil
 }
 
-// replace puts a candidate that was built again into its place, under its old deadline, in one store with what else changes.
-// The record is written first, as publish does.
+// replace puts a candidate that was built again into its place, under its old deadline, in one store with what else
+// changes. The record is written first, as publish does.
 func (ca *candidates) replace(d trial, confirm, next *state.Confirm, change loader.Change) error {
 	before := *confirm
 	if err := ca.ledger.Update(func(r *state.Record) { r.Confirm = next }); err != nil {

@@ -36,15 +36,16 @@ type backs struct {
 	noted      map[int64]bool // notes that are in the record, by their moment; swap guards it
 }
 
-// back goes back. A candidate that waits is ended and stable stays; otherwise previous becomes stable, or
-// what the request names. It waits for no apply or reload that runs, unless it must build a generation that is no longer
-// in the kernel: it goes back from what decides now, and what was being built for that is not published.
+// back goes back. A candidate that waits is ended and stable stays; otherwise previous becomes stable, or what the
+// request names. It waits for no apply or reload that runs, unless it must build a generation that is no longer in the
+// kernel: it goes back from what decides now, and what was being built for that is not published.
 func (ba *backs) back(ctx context.Context, by api.Caller, r api.RollbackRequest) (*api.Change, error) {
 	number := uint32(0)
 	if r.To != "" && r.To != api.ToObserve && r.To != api.ToEmpty {
 		n, err := strconv.ParseUint(r.To, 10, 32)
 		if err != nil || n == 0 {
-			return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no way back", r.To), Fix: "valid: the number of a generation, observe, empty"}
+			return nil, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q is no way back", r.To),
+				Fix: "valid: the number of a generation, observe, empty"}
 		}
 		number = uint32(n)
 	}
@@ -122,22 +123,26 @@ func (ba *backs) rollback(d trial, to string, seen, number uint32, b *state.Back
 }
 
 // backTo describes that a generation decides again.
-func (ba *backs) backTo(d view.Kernel, g loader.GenerationInfo, left uint32, digest config.Digest, b *state.Back) *api.Change {
+func (ba *backs) backTo(d view.Kernel, g loader.GenerationInfo, left uint32, digest config.Digest,
+	b *state.Back) *api.Change {
 	ba.ledger.EnsureKnown(g.Digest)
 	b.Way, b.Left = state.BackGeneration, digest
-	b.To = state.Generation{Digest: g.Digest, Members: ba.ledger.RecordMembers(g.Digest), Number: g.Number, At: b.At.UTC(), By: b.By}
+	b.To = state.Generation{Digest: g.Digest, Members: ba.ledger.RecordMembers(g.Digest), Number: g.Number,
+		At: b.At.UTC(), By: b.By}
 	message := view.InForce(ba.judge(d), g.Number)
 	if left != 0 {
 		b.Detail = append(b.Detail, fmt.Sprintf("left generation %d, %s", left, digest.Short()))
 		message += fmt.Sprintf("; generation %d was left, and needs a reason to come back", left)
 	}
-	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number, Name: ba.ledger.NameOf(g.Digest), Message: message}
+	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: g.Digest, Number: g.Number,
+		Name: ba.ledger.NameOf(g.Digest), Message: message}
 }
 
 func (ba *backs) backToObserve(d word, stable loader.GenerationInfo, b *state.Back) (*api.Change, error) {
 	b.Way, b.Detail = state.BackObserve, []string{"to observe"}
 	b.To = state.Generation{Digest: stable.Digest, Number: stable.Number, At: b.At.UTC(), By: b.By}
-	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: stable.Digest, Number: stable.Number, Name: ba.ledger.NameOf(stable.Digest),
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Digest: stable.Digest,
+		Number: stable.Number, Name: ba.ledger.NameOf(stable.Digest),
 		Message: "everything is judged and nothing is blocked, bans neither, until `spillway reload`"}
 	if d.Control().Mode == bpf.ModeObserve {
 		change.Outcome, change.Message = api.OutcomeUnchanged, "this host observes already: nothing is blocked, bans neither"
@@ -185,7 +190,9 @@ func (ba *backs) build(ctx context.Context, by api.Caller, r api.RollbackRequest
 		return nil, err
 	}
 	if hold := ba.guard.quarantineHold(to); hold != nil && strings.TrimSpace(r.Reason) == "" {
-		return nil, &api.Error{Code: api.CodeHeld, Message: fmt.Sprintf("generation %d was left before, and needs a reason to come back; nothing changed", number), Holds: []api.Hold{*hold}, Fix: fmt.Sprintf("spillway rollback --to %d --reason WHY", number)}
+		return nil, &api.Error{Code: api.CodeHeld,
+			Message: fmt.Sprintf("generation %d was left before, and needs a reason to come back; nothing changed", number),
+			Holds:   []api.Hold{*hold}, Fix: fmt.Sprintf("spillway rollback --to %d --reason WHY", number)}
 	}
 	h := ba.host()
 	host, err := hostfile.Compile(d, h, 0)
@@ -215,7 +222,8 @@ func (ba *backs) build(ctx context.Context, by api.Caller, r api.RollbackRequest
 	}
 	ba.swap.wentBack.Add(1)
 	ba.lease().Release()
-	b := &state.Back{At: ba.ledger.Now(), UID: by.UID, By: by.User, Reason: r.Reason, Detail: []string{fmt.Sprintf("to generation %d, built again as %d", number, built)}}
+	b := &state.Back{At: ba.ledger.Now(), UID: by.UID, By: by.User, Reason: r.Reason,
+		Detail: []string{fmt.Sprintf("to generation %d, built again as %d", number, built)}}
 	change := ba.backTo(d, loader.GenerationInfo{Number: built, Digest: to.Digest}, left.Number, left.Digest, b)
 	change.Message = fmt.Sprintf("the bundle of generation %d is back: %s", number, view.InForce(ba.judge(d), built))
 	return ba.wentDown(b, change, nil)

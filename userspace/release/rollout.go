@@ -56,9 +56,12 @@ func leftRollout(c *state.Confirm) *rollout {
 	if id == "" { // of a record that had no rollouts yet
 		id = "g" + strconv.FormatUint(uint64(c.Number), 10)
 	}
-	return &rollout{Rollout: api.Rollout{ID: id, State: api.RolloutWaiting, Kind: api.RolloutApply, By: c.By, Created: c.At.UTC(),
-		Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeCandidate, Digest: c.Digest, Name: c.Name(), Number: c.Number, Deadline: c.Deadline,
-			Message: fmt.Sprintf("generation %d decides now, and goes back by itself unless `spillway confirm` keeps it", c.Number)}}}
+	return &rollout{
+		Rollout: api.Rollout{ID: id, State: api.RolloutWaiting, Kind: api.RolloutApply, By: c.By, Created: c.At.UTC(),
+			Change: api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeCandidate, Digest: c.Digest, Name: c.Name(),
+				Number: c.Number, Deadline: c.Deadline,
+				Message: fmt.Sprintf("generation %d decides now, and goes back by itself unless `spillway confirm` keeps it",
+					c.Number)}}}
 }
 
 // withdraw ends a rollout that waits. The lock of rollouts is held.

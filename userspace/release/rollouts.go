@@ -13,8 +13,8 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// rollouts are the changes of the bundles in force, in the order in which they were asked for: those of this agent's life,
-// and one that a former agent left waiting for its confirmation.
+// rollouts are the changes of the bundles in force, in the order in which they were asked for: those of this agent's
+// life, and one that a former agent left waiting for its confirmation.
 type rollouts struct {
 	*site
 	disk queueFile
@@ -26,8 +26,10 @@ type rollouts struct {
 // begin takes a new rollout up.
 func (rs *rollouts) begin(by api.Caller, r api.RolloutRequest, wentBack uint64) *rollout {
 	id := rs.ledger.NextRollout()
-	ro := &rollout{by: by, host: rs.host(), confirm: r.Confirm(), wentBack: wentBack, Rollout: api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Name: r.Remove}, ID: id, State: api.RolloutQueued, Kind: api.RolloutApply,
-		Key: r.Key, By: by.User, Reason: r.Reason, Accept: r.Accept, Created: rs.ledger.Now().UTC()}}
+	ro := &rollout{by: by, host: rs.host(), confirm: r.Confirm(), wentBack: wentBack,
+		Rollout: api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Name: r.Remove}, ID: id,
+			State: api.RolloutQueued, Kind: api.RolloutApply,
+			Key: r.Key, By: by.User, Reason: r.Reason, Accept: r.Accept, Created: rs.ledger.Now().UTC()}}
 	if r.Remove != "" {
 		ro.Kind = api.RolloutRemove
 	}
@@ -61,7 +63,8 @@ func (rs *rollouts) finish(ro *rollout, c *api.Change, err error) (*api.Rollout,
 		}
 		refusal := *e // errors are shared
 		refusal.Rollout = ro.ID
-		ro.State, ro.Outcome, ro.Message, ro.Refusal, ro.Ended = stateOf(e, ro.ended), ledger.OutcomeOf(err), e.Message, &refusal, rs.ledger.Now().UTC()
+		ro.State, ro.Outcome, ro.Message, ro.Refusal, ro.Ended = stateOf(e,
+			ro.ended), ledger.OutcomeOf(err), e.Message, &refusal, rs.ledger.Now().UTC()
 		return nil, &refusal
 	}
 	ro.Change = *c
@@ -156,7 +159,8 @@ func (rs *rollouts) renumber(before, next *state.Confirm) {
 	for _, ro := range rs.all {
 		if ro.State == api.RolloutWaiting && isOf(before, &ro.Rollout) {
 			ro.Number = next.Number
-			ro.Message = fmt.Sprintf("generation %d decides now, and goes back by itself unless `spillway confirm` keeps it", next.Number)
+			ro.Message = fmt.Sprintf("generation %d decides now, and goes back by itself unless `spillway confirm` keeps it",
+				next.Number)
 		}
 	}
 }

@@ -59,8 +59,11 @@ func (se *settler) reconcile(d view.Kernel) bool {
 	_ = se.ledger.Update(func(r *state.Record) {
 		left := r.Applied
 		found := state.Generation{Digest: g.Digest, Members: members, Number: g.Number, At: g.Built.UTC(), By: "found"}
-		if left != nil && left.Digest != g.Digest && left.Number > g.Number { // numbers only go up: a lower one was gone back to
-			r.RollBack(found, state.Quarantined{Name: left.Name(), Digest: left.Digest, At: se.ledger.Now(), By: "found", Reason: "it was rolled back, and not by this agent"}, bake)
+		// numbers only go up: a lower one was gone back to
+		if left != nil && left.Digest != g.Digest && left.Number > g.Number {
+			r.RollBack(found,
+				state.Quarantined{Name: left.Name(), Digest: left.Digest, At: se.ledger.Now(), By: "found",
+					Reason: "it was rolled back, and not by this agent"}, bake)
 			return
 		}
 		r.Applied, r.LastNumber = &found, max(r.LastNumber, g.Number)
@@ -72,8 +75,8 @@ func (se *settler) reconcile(d view.Kernel) bool {
 	return true
 }
 
-// adopt makes record and word agree when an agent starts: the kernel is right, but a candidate whose lease is dead goes. away
-// is for how long no agent lived. The change lock is held.
+// adopt makes record and word agree when an agent starts: the kernel is right, but a candidate whose lease is dead
+// goes. away is for how long no agent lived. The change lock is held.
 func (se *settler) adopt(d Kernel, away time.Duration) error {
 	se.swap.Lock()
 	defer se.swap.Unlock()

@@ -20,9 +20,9 @@ func (mg *Manager) TrySettle(d Kernel, before, after func()) {
 	after()
 }
 
-// Adopt makes record and word agree when an agent starts: the kernel is right, but a candidate whose lease is dead goes. away
-// is for how long no agent lived. An error says that the kernel refused, and that it must be tried again. The change lock is
-// held.
+// Adopt makes record and word agree when an agent starts: the kernel is right, but a candidate whose lease is dead
+// goes. away is for how long no agent lived. An error says that the kernel refused, and that it must be tried again.
+// The change lock is held.
 func (mg *Manager) Adopt(d Kernel, away time.Duration) error { return mg.settler.adopt(d, away) }
 
 // ExpiriesDue reports whether RenewExpiries is.
@@ -52,8 +52,8 @@ func (mg *Manager) PublishHost(d Kernel, file *hostfile.File, mode bpf.Mode) (de
 	return mg.hosts.publish(d, file, mode)
 }
 
-// TakeOver fills a dataplane that was made beside one of another layout, and puts it in force. Meanwhile the caller says that
-// an agent lives: what decides must not take it for dead.
+// TakeOver fills a dataplane that was made beside one of another layout, and puts it in force. Meanwhile the caller
+// says that an agent lives: what decides must not take it for dead.
 func (mg *Manager) TakeOver(d Successor) error {
 	mg.change.Lock()
 	defer mg.change.Unlock()

@@ -10,7 +10,8 @@ import (
 )
 
 // start asks for a change of the set in force. What must wait is answered at once, and waits.
-func (qu *queue) start(ctx context.Context, by api.Caller, r api.RolloutRequest, files api.Files) (*api.Rollout, error) {
+func (qu *queue) start(ctx context.Context, by api.Caller, r api.RolloutRequest,
+	files api.Files) (*api.Rollout, error) {
 	ro := qu.rollouts.begin(by, r, qu.swap.wentBack.Load())
 	if files != nil || r.Stored != "" {
 		ro.Kind = api.RolloutApply
@@ -42,9 +43,12 @@ func (qu *queue) start(ctx context.Context, by api.Caller, r api.RolloutRequest,
 // isCandidate says that what is asked for is the candidate already; nil when it is not.
 func (qu *queue) isCandidate(w wish) *api.Change {
 	r := qu.ledger.Record()
-	if r.Confirm == nil || w.bundle == nil || r.Applied != nil && slices.ContainsFunc(r.Applied.Members, w.is) || !slices.ContainsFunc(r.Confirm.Members, w.is) {
+	if r.Confirm == nil || w.bundle == nil || r.Applied != nil && slices.ContainsFunc(r.Applied.Members, w.is) ||
+		!slices.ContainsFunc(r.Confirm.Members, w.is) {
 		return nil
 	}
-	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeUnchanged, Digest: w.bundle.Digest, Name: w.bundle.Name, Number: r.Confirm.Number,
-		Deadline: r.Confirm.Deadline, Message: "this bundle is the candidate already and waits for `spillway confirm`", Warnings: w.bundle.Warnings}
+	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeUnchanged, Digest: w.bundle.Digest,
+		Name: w.bundle.Name, Number: r.Confirm.Number,
+		Deadline: r.Confirm.Deadline, Message: "this bundle is the candidate already and waits for `spillway confirm`",
+		Warnings: w.bundle.Warnings}
 }

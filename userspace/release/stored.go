@@ -28,7 +28,8 @@ func (ar *archive) storedBundle(ref string) (*config.Bundle, error) {
 }
 
 func noStored(ref string) error {
-	return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("no stored bundle is %q; nothing changed", ref), Fix: "`spillway history` shows numbers and digests; at least 6 digits of a digest are enough"}
+	return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("no stored bundle is %q; nothing changed", ref),
+		Fix: "`spillway history` shows numbers and digests; at least 6 digits of a digest are enough"}
 }
 
 // storedDigest finds a bundle by the number of a generation that had it, or by the beginning of its digest.
@@ -36,8 +37,9 @@ func (ar *archive) storedDigest(ref string) (config.Digest, error) {
 	if n, err := strconv.ParseUint(ref, 10, 32); err == nil {
 		if g, ok := ar.ledger.Record().Numbered(uint32(n)); ok {
 			if len(g.Members) > 1 {
-				return config.Digest{}, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("generation %d was of %d bundles; nothing changed", n, len(g.Members)),
-					Fix: fmt.Sprintf("all of them: spillway rollback --to %d; or one by its digest", n)}
+				return config.Digest{}, &api.Error{Code: api.CodeInvalid,
+					Message: fmt.Sprintf("generation %d was of %d bundles; nothing changed", n, len(g.Members)),
+					Fix:     fmt.Sprintf("all of them: spillway rollback --to %d; or one by its digest", n)}
 			}
 			return g.Bundles()[0], nil
 		}
@@ -58,5 +60,6 @@ func (ar *archive) storedDigest(ref string) (config.Digest, error) {
 	case 1:
 		return found[0], nil
 	}
-	return config.Digest{}, &api.Error{Code: api.CodeInvalid, Message: fmt.Sprintf("%q begins %d digests; nothing changed", ref, len(found)), Fix: "say more of it"}
+	return config.Digest{}, &api.Error{Code: api.CodeInvalid,
+		Message: fmt.Sprintf("%q begins %d digests; nothing changed", ref, len(found)), Fix: "say more of it"}
 }

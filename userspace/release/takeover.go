@@ -31,7 +31,8 @@ type HeldUpgradeError struct {
 }
 
 func (e *HeldUpgradeError) Error() string {
-	return fmt.Sprintf("the dataplane of layout %d goes on deciding, and this build cannot take over from it: %v", e.layout, e.err)
+	return fmt.Sprintf("the dataplane of layout %d goes on deciding, and this build cannot take over from it: %v",
+		e.layout, e.err)
 }
 
 func (e *HeldUpgradeError) Unwrap() error { return e.err }
@@ -54,8 +55,8 @@ type upgrade struct {
 	modes   *modes
 }
 
-// takeOver fills a dataplane that was made beside one of another layout, and puts it in force. Meanwhile the caller says that
-// an agent lives: what decides must not take it for dead.
+// takeOver fills a dataplane that was made beside one of another layout, and puts it in force. Meanwhile the caller
+// says that an agent lives: what decides must not take it for dead.
 func (up *upgrade) takeOver(d Successor) error {
 	p := d.Predecessor()
 	if err := up.carryOver(d, p); err != nil {
@@ -128,7 +129,8 @@ func (up *upgrade) wasInForce(p *migrate.Predecessor) (stable, previous *config.
 	}
 	r := up.ledger.Record()
 	if r.Applied == nil {
-		return nil, nil, errors.New("its slots cannot be read without CAP_SYS_ADMIN, and the record does not say what is in force: run `spillway run` once as root")
+		return nil, nil,
+			errors.New("its slots cannot be read without CAP_SYS_ADMIN, and the record does not say what is in force: run `spillway run` once as root")
 	}
 	if r.Previous != nil {
 		previous = &r.Previous.Digest

@@ -8,7 +8,8 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 )
 
-// Tell adds to status what waits for its turn, for a confirmation, for the end of its bake or for a person, and where one can go back.
+// Tell adds to status what waits for its turn, for a confirmation, for the end of its bake or for a person, and where
+// one can go back.
 func (mg *Manager) Tell(s *api.Status) {
 	r := mg.ledger.Record()
 	mg.queue.tell(s)
@@ -28,6 +29,7 @@ func (mg *Manager) Tell(s *api.Status) {
 	s.Stored = mg.archive.ways()
 	if h := r.Held; h != nil {
 		s.Problems = append(s.Problems, api.Problem{Code: "candidate_held", Since: h.Since,
-			Message: fmt.Sprintf("generation %d (%s) is held: %s", h.Number, h.Name(), h.Reason), Fix: fmt.Sprintf("try it again: spillway apply --stored %d --confirm 5m", h.Number)})
+			Message: fmt.Sprintf("generation %d (%s) is held: %s", h.Number, h.Name(), h.Reason),
+			Fix:     fmt.Sprintf("try it again: spillway apply --stored %d --confirm 5m", h.Number)})
 	}
 }

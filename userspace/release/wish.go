@@ -11,8 +11,8 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// wish is what somebody asks of the set in force: a bundle to add or to replace the one of its name with, a name to take
-// out, or both at once. So it means the same whatever the set is by the time it comes to it.
+// wish is what somebody asks of the set in force: a bundle to add or to replace the one of its name with, a name to
+// take out, or both at once. So it means the same whatever the set is by the time it comes to it.
 type wish struct {
 	bundle *config.Bundle
 	remove string
@@ -54,17 +54,21 @@ func (w wish) on(base *config.Set) (*config.Set, error) {
 	}
 	switch policy := base.Policy(); {
 	case next.Empty():
-		return nil, &api.Error{Code: api.CodeRefused, Message: fmt.Sprintf("the bundle %s is the only one, so it stays in force", w.remove),
-			Fix: "to block nothing: spillway rollback --to empty, or spillway bypass on"}
+		return nil, &api.Error{Code: api.CodeRefused,
+			Message: fmt.Sprintf("the bundle %s is the only one, so it stays in force", w.remove),
+			Fix:     "to block nothing: spillway rollback --to empty, or spillway bypass on"}
 	case w.remove != "" && policy != nil && policy.Name == w.remove && next.Policy() == nil:
-		return nil, &api.Error{Code: api.CodeRefused, Message: fmt.Sprintf("the bundle %s has the policy, and %s would stay without one; nothing changed", w.remove, next.Name()),
+		return nil, &api.Error{Code: api.CodeRefused,
+			Message: fmt.Sprintf("the bundle %s has the policy, and %s would stay without one; nothing changed",
+				w.remove, next.Name()),
 			Fix: "take the others out first; or apply the bundle that has the policy from now on with --remove " + w.remove}
 	}
 	return next, nil
 }
 
 func noBundle(name string) error {
-	return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("no bundle %q is in force", name), Fix: "`spillway status` names what is"}
+	return &api.Error{Code: api.CodeNotFound, Message: fmt.Sprintf("no bundle %q is in force", name),
+		Fix: "`spillway status` names what is"}
 }
 
 // generation is what the record says of a set that got a number.

@@ -15,8 +15,8 @@ import (
 // User is the agent's user and group.
 const User = "spillway"
 
-// Nice is the highest priority that the unit allows (LimitNICE), for the thread of the heartbeat: starving the agent must
-// not be an attack. A limit is enough, so CAP_SYS_NICE is not needed.
+// Nice is the highest priority that the unit allows (LimitNICE), for the thread of the heartbeat: starving the agent
+// must not be an attack. A limit is enough, so CAP_SYS_NICE is not needed.
 const Nice = -10
 
 // Names of the capabilities, as capabilities(7) writes them.
@@ -43,8 +43,8 @@ func Mask() uint64 {
 	return mask
 }
 
-// Take makes a command of root's run as this user and group with exactly these rights. What limits it has is the caller's
-// to set.
+// Take makes a command of root's run as this user and group with exactly these rights. What limits it has is the
+// caller's to set.
 func Take(cmd *exec.Cmd, uid, gid int) {
 	attr := syscall.SysProcAttr{}
 	if cmd.SysProcAttr != nil {
@@ -58,8 +58,8 @@ func Take(cmd *exec.Cmd, uid, gid int) {
 	cmd.SysProcAttr = &attr
 }
 
-// Setpriv is the command line that does the same with setpriv(1), and drops what could be had again, as the unit does. A
-// test that asks what happens when one is missing leaves that out.
+// Setpriv is the command line that does the same with setpriv(1), and drops what could be had again, as the unit does.
+// A test that asks what happens when one is missing leaves that out.
 func Setpriv(uid, gid int, without ...string) []string {
 	all := ""
 	for _, name := range Names() {

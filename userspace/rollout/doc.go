@@ -7,8 +7,8 @@
 //	queued ─▶ taste ─▶ shadow ─▶ canary 1 ▶ 5 ▶ 25 ▶ 100 % ─▶ bake ─▶ done (last-known-good)
 //	             │        │            │                        │
 //	             ▼        ▼            ▼                        ▼
-//	          refused  refused     taken back               taken back          and in quarantine
-//	                   held        held: lease, ratio,      held: lease, health   nothing condemned; resume tries it again
+//	          refused  refused     taken back               taken back        and in quarantine
+//	                   held        held: lease, ratio,      held: lease, health nothing condemned; resume tries it again
 //	                               health, no evidence
 //	fast track, beside it:  relax: taste ─▶ swap ─▶ done     list update: taste ─▶ shadow 10 s ─▶ bake ─▶ done
 //	emergency, in front:    taste ─▶ shadow 10 s ─▶ 100 % under lease, at most an hour ─▶ bake, or held

@@ -378,9 +378,12 @@ func TestTheExampleOfThePage(t *testing.T) {
 		{sequential.Test{Side: sequential.Below, Bound: delta, Alpha: betaAccept}, 0, 1500, "ln E 3.76 of 3.00", true},
 		{above, 15, 1500, "ln E 5.74 of 6.91", false},
 		{above, 17, 1550, "ln E 7.74 of 6.91", true},
-		{sequential.Test{Side: sequential.Below, Bound: sequential.Tilted(0.05, 2), Alpha: betaAccept}, 15, 300, "ln E 2.84", false},
-		{sequential.Test{Side: sequential.Below, Bound: sequential.Tilted(0.05, 2), Alpha: betaAccept}, 16, 320, "ln E 3.09", true},
-		{sequential.Test{Side: sequential.Above, Bound: sequential.Tilted(0.05, tolerated), Alpha: arms}, 4, 4, "ln E 9.49 of 7.20", true},
+		{sequential.Test{Side: sequential.Below, Bound: sequential.Tilted(0.05, 2), Alpha: betaAccept}, 15,
+			300, "ln E 2.84", false},
+		{sequential.Test{Side: sequential.Below, Bound: sequential.Tilted(0.05, 2), Alpha: betaAccept}, 16,
+			320, "ln E 3.09", true},
+		{sequential.Test{Side: sequential.Above, Bound: sequential.Tilted(0.05, tolerated), Alpha: arms}, 4, 4,
+			"ln E 9.49 of 7.20", true},
 	} {
 		if l := c.test.Look(c.yes, c.votes); !strings.Contains(l.String(), c.want) || l.Rejects() != c.rejects {
 			t.Errorf("%s, the page says %s", l, c.want)

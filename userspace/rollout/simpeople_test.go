@@ -28,14 +28,16 @@ func (h *host) asks() (c Command) {
 	if len(h.s.Held) > 0 && r.IntN(2) == 0 {
 		c.ID = h.s.Held[r.IntN(len(h.s.Held))].Change.ID
 	}
-	verbs := []Verb{VerbPause, VerbResume, VerbResume, VerbAbort, VerbPromote, VerbPromote, VerbAccept, VerbConfirm, VerbFreeze, VerbThaw, VerbThaw}
+	verbs := []Verb{VerbPause, VerbResume, VerbResume, VerbAbort, VerbPromote, VerbPromote, VerbAccept, VerbConfirm,
+		VerbFreeze, VerbThaw, VerbThaw}
 	if at := r.IntN(2 * len(verbs)); at < len(verbs) {
 		c.Verb = verbs[at]
 		return c
 	}
 	h.crowd.n++
 	id := fmt.Sprintf("x%d", h.crowd.n)
-	c.Verb, c.Change = VerbApply, Change{ID: id, Digest: digest(100 + h.crowd.n), By: "root", Reason: "because", Expects: h.change.Expects}
+	c.Verb, c.Change = VerbApply, Change{ID: id, Digest: digest(100 + h.crowd.n), By: "root", Reason: "because",
+		Expects: h.change.Expects}
 	switch r.IntN(8) {
 	case 0, 1, 2:
 		c.Change.Name, c.Change.Kind = "feed", KindDelta

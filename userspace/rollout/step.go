@@ -146,7 +146,8 @@ func (t *turn) decide(r *Run, to Stage, gate Gate, format string, args ...any) *
 }
 
 func (t *turn) do(do Do, r *Run, d *Decision) {
-	t.out = append(t.out, Action{Do: do, ID: r.Change.ID, Number: r.Number, On: r.On, Share: r.share(t.s.Guards), Decision: d})
+	t.out = append(t.out,
+		Action{Do: do, ID: r.Change.ID, Number: r.Number, On: r.On, Share: r.share(t.s.Guards), Decision: d})
 }
 
 // note tells the history about something that is no rollout's stage.

@@ -32,7 +32,8 @@ func (s *Server) serveMetrics(ctx context.Context) {
 			return
 		}
 		again.Failed(time.Now())
-		s.o.Ledger.SetProblem(ledger.ProblemMetrics, "metrics cannot be served: "+err.Error(), "free "+addr+", or set listen.metrics in the host file; the agent tries again")
+		s.o.Ledger.SetProblem(ledger.ProblemMetrics, "metrics cannot be served: "+err.Error(),
+			"free "+addr+", or set listen.metrics in the host file; the agent tries again")
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Until(again.Next())):
@@ -46,8 +47,9 @@ const scrapeConnections = 256
 func (s *Server) answerScrapes(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.o.Scrapes)
-	h := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug)}
+	h := &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: 2 * time.Minute,
+		ErrorLog:    slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug)}
 	stop := context.AfterFunc(ctx, func() { _ = h.Close() })
 	defer stop()
 	if err := h.Serve(api.LimitConnections(l, scrapeConnections)); !errors.Is(err, http.ErrServerClosed) {

@@ -79,10 +79,12 @@ func (s *Server) sockets() []socket {
 	return all
 }
 
-// serveAPI answers on a socket until ctx ends. first is closed after the first attempt to listen; a socket that cannot be
-// made is tried again, because the heartbeat matters more than the answers. One whose file was removed is made again.
+// serveAPI answers on a socket until ctx ends. first is closed after the first attempt to listen; a socket that cannot
+// be made is tried again, because the heartbeat matters more than the answers. One whose file was removed is made
+// again.
 func (s *Server) serveAPI(ctx context.Context, at socket, first chan<- struct{}) {
-	server := api.NewServer(api.ServerOptions{Role: at.role, Socket: at.path, Operate: s.o.Listen().Socket, Metrics: s.o.Scrapes, Log: s.o.Log}, s.backend)
+	server := api.NewServer(api.ServerOptions{Role: at.role, Socket: at.path, Operate: s.o.Listen().Socket,
+		Metrics: s.o.Scrapes, Log: s.o.Log}, s.backend)
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)

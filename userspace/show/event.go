@@ -23,7 +23,9 @@ func Event(w io.Writer, e api.Event) {
 	if e.Score != nil {
 		rule = strings.TrimSpace(fmt.Sprintf("%s score %d", rule, *e.Score))
 	}
-	for _, c := range []struct{ name, text string }{{"", e.MuonFP}, {" p0f ", e.P0F}, {" ja4 ", e.JA4}, {" stable ", stableOf(e)}} {
+	for _, c := range []struct {
+		name, text string
+	}{{"", e.MuonFP}, {" p0f ", e.P0F}, {" ja4 ", e.JA4}, {" stable ", stableOf(e)}} {
 		if c.text != "" {
 			rule += " " + c.name + c.text
 		}
@@ -36,7 +38,8 @@ func Event(w io.Writer, e api.Event) {
 	if e.SourcePort != 0 {
 		from = net.JoinHostPort(e.Source, strconv.Itoa(int(e.SourcePort)))
 	}
-	line := fmt.Sprintf("%-12s %-10s %-15s %-22s %-12s %s", e.Time.Local().Format("15:04:05.000"), e.Verdict, e.Reason, from, e.Service, rule)
+	line := fmt.Sprintf("%-12s %-10s %-15s %-22s %-12s %s", e.Time.Local().Format("15:04:05.000"), e.Verdict, e.Reason,
+		from, e.Service, rule)
 	fmt.Fprintln(w, strings.TrimRight(line, " "))
 }
 

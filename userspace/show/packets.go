@@ -19,8 +19,8 @@ var verdicts = []string{"drop", "reset", "limit", "tag", "would_drop", "would_re
 const topWidth = 36
 
 // decisions prints how many connections to services were decided with each verdict, and why, with the packets that left
-// so: a connection that passes has many, and one that is blocked has few, so only connections make a share. What belongs to
-// no connection, and other traffic, are a line each.
+// so: a connection that passes has many, and one that is blocked has few, so only connections make a share. What
+// belongs to no connection, and other traffic, are a line each.
 func decisions(w io.Writer, st *api.Status) {
 	type sums struct {
 		connections, packets uint64

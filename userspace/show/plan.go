@@ -43,7 +43,8 @@ func Plan(w io.Writer, p *api.Plan, s Style) {
 		fmt.Fprintln(w, "      apply needs a reason: --accept \"why this is right\"")
 	}
 	if n := p.OmittedProtected + p.OmittedReserved; n > 0 {
-		fmt.Fprintf(w, "left out of third-party lists: %s protected or own, %s reserved\n", Count(p.OmittedProtected), Count(p.OmittedReserved))
+		fmt.Fprintf(w, "left out of third-party lists: %s protected or own, %s reserved\n", Count(p.OmittedProtected),
+			Count(p.OmittedReserved))
 	}
 }
 
@@ -60,7 +61,8 @@ func rows(w io.Writer, p *api.Plan, s Style) {
 	if more := p.Added + p.Removed + p.Changed - min(len(p.Rows), planRows); more > 0 {
 		fmt.Fprintf(w, "… and %s more (-o json shows the first 1,000)\n", Count(more))
 	}
-	fmt.Fprintf(w, "\n%s to add, %s to remove, %s to change.\n", s.good(Count(p.Added)), s.bad(Count(p.Removed)), s.care(Count(p.Changed)))
+	fmt.Fprintf(w, "\n%s to add, %s to remove, %s to change.\n", s.good(Count(p.Added)), s.bad(Count(p.Removed)),
+		s.care(Count(p.Changed)))
 }
 
 // listed is the row's name with its list.

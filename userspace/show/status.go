@@ -16,7 +16,8 @@ func Status(w io.Writer, st *api.Status, s Style) {
 	case api.SourcePins:
 		fmt.Fprintln(w, s.bad("No agent answers.")+" This is read from the pinned maps, which work on without it.")
 	case api.SourceCards:
-		fmt.Fprintln(w, s.bad("No agent answers, and what runs is not pinned here.")+" This is read from what is\nattached to the interfaces.")
+		fmt.Fprintln(w, s.bad("No agent answers, and what runs is not pinned here.")+
+			" This is read from what is\nattached to the interfaces.")
 	}
 	fmt.Fprintln(w, headline(st, s))
 	exceptions(w, st, s)
@@ -70,7 +71,8 @@ func exceptions(w io.Writer, st *api.Status, s Style) {
 		if waits == "" {
 			waits = "its turn comes"
 		}
-		fmt.Fprintf(w, "%s %s: %s, by %s %s; %s; to cancel it: spillway cancel %s\n", s.care("WAITS:"), q.ID, what, q.By, s.ago(q.Since), waits, q.ID)
+		fmt.Fprintf(w, "%s %s: %s, by %s %s; %s; to cancel it: spillway cancel %s\n", s.care("WAITS:"), q.ID, what, q.By,
+			s.ago(q.Since), waits, q.ID)
 	}
 }
 
@@ -158,7 +160,8 @@ func generations(w io.Writer, st *api.Status, s Style) {
 	for _, role := range []string{"stable", "candidate", "previous"} {
 		for _, g := range st.Generations {
 			if g.Role == role {
-				t.row(strings.TrimSpace(fmt.Sprintf("#%d %s", g.Number, g.Name)), g.Digest.Short(), s.ago(g.Built), roleText(st, g, s))
+				t.row(strings.TrimSpace(fmt.Sprintf("#%d %s", g.Number, g.Name)), g.Digest.Short(), s.ago(g.Built),
+					roleText(st, g, s))
 				shown++
 			}
 		}
@@ -198,7 +201,9 @@ func roleText(st *api.Status, g api.Generation, s Style) string {
 func facts(w io.Writer, st *api.Status, s Style) {
 	t := newTable(w, "")
 	if st.Agent != nil {
-		t.row("agent", fmt.Sprintf("%s, pid %d, up %s, %s", st.Agent.State, st.Agent.PID, Duration(s.Now.Sub(st.Agent.Started)), st.Agent.Version))
+		t.row("agent",
+			fmt.Sprintf("%s, pid %d, up %s, %s", st.Agent.State, st.Agent.PID,
+				Duration(s.Now.Sub(st.Agent.Started)), st.Agent.Version))
 	}
 	t.row("heartbeat", heartbeat(st))
 	if st.LastKnownGood != nil {

@@ -16,13 +16,13 @@ import (
 	"github.com/spillway/spillway/userspace/sockets"
 )
 
-// A blocked connection that sends a FIN is released by the kernel part at once (bpf/release.h). One that says nothing more is
-// closed here:
+// A blocked connection that sends a FIN is released by the kernel part at once (bpf/release.h). One that says nothing
+// more is closed here:
 //
-//	flows ── a walk, some rows a second ──▶ blocked for good ── idle for silentAfter? ── still blocked, same ISN? ──▶ closed
+//	flows ─ a walk, some rows a second ─▶ blocked for good ─ idle for silentAfter? ─ still blocked, same ISN? ─▶ closed
 //
-// The socket is looked up first and closed by its cookie, and the flow and the ISN are looked at in between: whoever takes
-// its addresses and ports at any moment has another cookie or another ISN.
+// The socket is looked up first and closed by its cookie, and the flow and the ISN are looked at in between: whoever
+// takes its addresses and ports at any moment has another cookie or another ISN.
 const (
 	silentAfter   = 15 * time.Second // nothing of the client was accepted for so long
 	releaseEvery  = time.Second
@@ -105,7 +105,8 @@ func (s *Sockets) tell(closed int, err error) {
 	case err == nil, errors.Is(err, sockets.ErrUnsupported):
 		s.o.Ledger.ClearProblem(ledger.ProblemRelease)
 	default:
-		s.o.Ledger.SetProblem(ledger.ProblemRelease, "sockets of blocked connections are left to the server's own timeouts: "+err.Error(), ledger.Fix(err))
+		s.o.Ledger.SetProblem(ledger.ProblemRelease,
+			"sockets of blocked connections are left to the server's own timeouts: "+err.Error(), ledger.Fix(err))
 	}
 }
 

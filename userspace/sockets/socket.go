@@ -60,8 +60,8 @@ type request [requestSize]byte
 func (r *request) Len() int          { return len(r) }
 func (r *request) Serialize() []byte { return r[:] }
 
-// Find returns the connection between two addresses of one family. ErrNoSocket when there is none: a listener, a handshake
-// and what is only remembered (TIME_WAIT) are none.
+// Find returns the connection between two addresses of one family. ErrNoSocket when there is none: a listener, a
+// handshake and what is only remembered (TIME_WAIT) are none.
 func Find(local, remote netip.AddrPort) (Socket, error) {
 	family := uint8(unix.AF_INET6)
 	if local.Addr().Unmap().Is4() {
@@ -105,7 +105,8 @@ func parse(reply []byte, port uint16) (s Socket, ok bool) {
 	}
 	for _, a := range attrs {
 		if a.Attr.Type == diagInfo && len(a.Value) >= infoSize {
-			ms := min(binary.NativeEndian.Uint32(a.Value[lastDataReceived:]), binary.NativeEndian.Uint32(a.Value[lastACKReceived:]))
+			ms := min(binary.NativeEndian.Uint32(a.Value[lastDataReceived:]),
+				binary.NativeEndian.Uint32(a.Value[lastACKReceived:]))
 			s.Idle = time.Duration(ms) * time.Millisecond
 			return s, true
 		}
@@ -113,8 +114,9 @@ func parse(reply []byte, port uint16) (s Socket, ok bool) {
 	return s, false
 }
 
-// Close ends the socket as if its owner had aborted it: the owner's next call fails with ECONNABORTED, and the client is told
-// by an RST. ErrNoSocket when it is gone, ErrUnsupported where the kernel has no such call. It needs CAP_NET_ADMIN.
+// Close ends the socket as if its owner had aborted it: the owner's next call fails with ECONNABORTED, and the client
+// is told by an RST. ErrNoSocket when it is gone, ErrUnsupported where the kernel has no such call. It needs
+// CAP_NET_ADMIN.
 func (s Socket) Close() error {
 	r := request{s.family, unix.IPPROTO_TCP}
 	binary.NativeEndian.PutUint32(r[4:], closable)

@@ -36,8 +36,8 @@ func (a *attempts) Crashed(what string) (times int, last time.Time) {
 	return known.Crashes, known.Since
 }
 
-// Attempt notes that the work begins; end takes the note back, however the work ended. A disk that refuses is no reason to
-// leave the work.
+// Attempt notes that the work begins; end takes the note back, however the work ended. A disk that refuses is no reason
+// to leave the work.
 func (a *attempts) Attempt(what string) (end func()) {
 	if a.disk.refusal() != nil {
 		return func() {}
@@ -49,7 +49,8 @@ func (a *attempts) Attempt(what string) (end func()) {
 		err = a.disk.replace(path, data)
 	}
 	if err != nil {
-		a.disk.log.Warn("work begins without a note: whoever dies in it dies again", "work", what, "error", fmt.Errorf("note an attempt: %w", err))
+		a.disk.log.Warn("work begins without a note: whoever dies in it dies again", "work", what, "error",
+			fmt.Errorf("note an attempt: %w", err))
 	}
 	return func() { _ = a.disk.remove(path) }
 }

@@ -26,8 +26,8 @@ const (
 	BackEmpty      = "empty"      // no bundle decides
 )
 
-// Back is a way back that was gone. The agent and the command line without one write it down alike, so that a reboot does
-// the same. It is also the note that the command leaves beside an agent that holds the state and does not answer.
+// Back is a way back that was gone. The agent and the command line without one write it down alike, so that a reboot
+// does the same. It is also the note that the command leaves beside an agent that holds the state and does not answer.
 type Back struct {
 	Schema int           `json:"schema"`
 	Way    string        `json:"way"`
@@ -42,7 +42,8 @@ type Back struct {
 
 // Entry is the line of the history.
 func (b *Back) Entry(name string) Entry {
-	return Entry{At: b.At, UID: b.UID, User: b.By, Verb: "rollback", Reason: b.Reason, Digest: b.To.Digest, Name: name, Number: b.To.Number, Outcome: "done", Detail: b.Detail}
+	return Entry{At: b.At, UID: b.UID, User: b.By, Verb: "rollback", Reason: b.Reason, Digest: b.To.Digest, Name: name,
+		Number: b.To.Number, Outcome: "done", Detail: b.Detail}
 }
 
 // GoBack writes a way back down.
@@ -79,7 +80,8 @@ func (r *Record) Stored() []Generation {
 	var out []Generation
 	for _, g := range r.generations() {
 		same := func(o Generation) bool { return o.Digest == g.Digest }
-		if r.Applied != nil && same(*r.Applied) || r.Confirm != nil && same(r.Confirm.Generation) || slices.ContainsFunc(out, same) {
+		if r.Applied != nil && same(*r.Applied) || r.Confirm != nil && same(r.Confirm.Generation) ||
+			slices.ContainsFunc(out, same) {
 			continue
 		}
 		out = append(out, g)
@@ -104,8 +106,8 @@ const (
 	backSchema   = 1
 )
 
-// LeaveNote leaves a note for the agent that holds the state folder. It follows no symbolic link: root may leave it in the
-// folder of an agent that has fewer rights, whose user then owns it.
+// LeaveNote leaves a note for the agent that holds the state folder. It follows no symbolic link: root may leave it in
+// the folder of an agent that has fewer rights, whose user then owns it.
 func LeaveNote(dir string, b Back) error {
 	b.Schema = backSchema
 	bound(&b)
@@ -170,7 +172,8 @@ func (ns *notes) Notes() (notes []Back, drop func()) {
 	var done []string
 	for _, e := range entries {
 		at, _, found := strings.Cut(e.Name(), "-")
-		if _, err := strconv.ParseUint(at, 10, 64); err != nil || !found || !e.Type().IsRegular() || strings.HasSuffix(e.Name(), ".new") {
+		if _, err := strconv.ParseUint(at, 10, 64); err != nil || !found || !e.Type().IsRegular() ||
+			strings.HasSuffix(e.Name(), ".new") {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())

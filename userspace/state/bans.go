@@ -72,8 +72,8 @@ type Bans struct {
 // Bans returns the bans of the folder.
 func (s *Store) Bans() *Bans { return &s.bans }
 
-// ReadBans returns the bans of a state folder that another process may have locked, as far as they can be read. It changes
-// nothing, whatever it finds.
+// ReadBans returns the bans of a state folder that another process may have locked, as far as they can be read. It
+// changes nothing, whatever it finds.
 func ReadBans(dir string) []Ban {
 	s := Unusable(dir, errors.New("it is only read"), Options{})
 	_ = s.bans.load()

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// maxTextBytes bounds each text that is kept: a reason, a name, who. What a person wrote is cut, so that one long reason
-// never costs the rest of a file.
+// maxTextBytes bounds each text that is kept: a reason, a name, who. What a person wrote is cut, so that one long
+// reason never costs the rest of a file.
 const maxTextBytes = 500
 
 // clip cuts a text to at most maxTextBytes.

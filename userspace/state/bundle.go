@@ -22,8 +22,8 @@ import (
 // ErrNoBundle says that the bundle of a digest is not on disk, or no longer whole.
 var ErrNoBundle = errors.New("the bundle is not on disk")
 
-// Unreadable reports whether an error is the kernel's word on a file that it would not read: the file is not damaged, and
-// the next attempt may succeed.
+// Unreadable reports whether an error is the kernel's word on a file that it would not read: the file is not damaged,
+// and the next attempt may succeed.
 func Unreadable(err error) bool {
 	return !errors.Is(err, ErrNoBundle) && errors.As(err, new(unix.Errno))
 }

@@ -61,11 +61,12 @@ func (r *Record) RollBack(to Generation, left Quarantined, bake time.Duration) {
 	}
 }
 
-// Leave writes down that one bundle of the set before was rolled back. As with the whole set it must not come back with a
-// reboot: where last-known-good has it, what is in force now takes that place.
+// Leave writes down that one bundle of the set before was rolled back. As with the whole set it must not come back with
+// a reboot: where last-known-good has it, what is in force now takes that place.
 func (r *Record) Leave(m Member, q Quarantined) {
 	r.AddQuarantine(q)
-	if k := r.LastKnownGood; k != nil && r.Applied != nil && slices.ContainsFunc(k.Members, func(o Member) bool { return o.Name == m.Name && o.Digest == m.Digest }) {
+	if k := r.LastKnownGood; k != nil && r.Applied != nil &&
+		slices.ContainsFunc(k.Members, func(o Member) bool { return o.Name == m.Name && o.Digest == m.Digest }) {
 		r.LastKnownGood = cloneGeneration(r.Applied)
 	}
 }
@@ -115,7 +116,8 @@ func (r *Record) Absorb(disk *Record) {
 	if r.LastKnownGood == nil {
 		r.LastKnownGood = cloneGeneration(disk.LastKnownGood)
 	}
-	if r.Applied == nil || disk.Applied != nil && r.Applied.Digest == disk.Applied.Digest && r.Applied.Number == disk.Applied.Number {
+	if r.Applied == nil || disk.Applied != nil && r.Applied.Digest == disk.Applied.Digest &&
+		r.Applied.Number == disk.Applied.Number {
 		r.Applied, r.Previous, r.BakeUntil = cloneGeneration(disk.Applied), cloneGeneration(disk.Previous), disk.BakeUntil
 	}
 	past := r.Past

@@ -43,8 +43,8 @@ type disk struct {
 	broken  error // the folder cannot be locked: it is only read, and writes return this
 }
 
-// in does something with a file of the folder, by its name there. The folder may be another user's, and is opened each time:
-// it may have been put back meanwhile.
+// in does something with a file of the folder, by its name there. The folder may be another user's, and is opened each
+// time: it may have been put back meanwhile.
 func (d *disk) in(path string, do func(f *folder.Folder, name string) error) error {
 	name, err := filepath.Rel(d.dir, path)
 	if err != nil {
@@ -182,7 +182,8 @@ func (d *disk) setAside(path string, cause error) {
 		d.log.Error("a damaged file cannot be moved aside", "file", path, "damage", cause, "error", err)
 		return
 	}
-	d.log.Error("a file is damaged and was moved aside; what the kernel enforces goes on", "file", path, "moved_to", aside, "damage", cause)
+	d.log.Error("a file is damaged and was moved aside; what the kernel enforces goes on", "file", path, "moved_to",
+		aside, "damage", cause)
 	d.tellDamaged(aside)
 }
 

@@ -33,8 +33,8 @@ type Host struct {
 // hosts is the host file that was kept.
 type hosts struct{ disk *disk }
 
-// SaveHost keeps the host file that came into force, unless it is kept already. One that cannot be read is written again:
-// what it should say is known.
+// SaveHost keeps the host file that came into force, unless it is kept already. One that cannot be read is written
+// again: what it should say is known.
 func (hs *hosts) SaveHost(path string, text []byte) error {
 	if err := hs.disk.refusal(); err != nil {
 		return fmt.Errorf("keep the host file: %w", err)
@@ -74,7 +74,8 @@ func (hs *hosts) host() (*Host, error) {
 	}
 	h, err := decodeHost(data)
 	if errors.Is(err, errCorrupt) {
-		hs.disk.log.Error("the host file that was kept is damaged", "file", filepath.Join(hs.disk.dir, hostFile), "damage", err)
+		hs.disk.log.Error("the host file that was kept is damaged", "file",
+			filepath.Join(hs.disk.dir, hostFile), "damage", err)
 		return nil, fmt.Errorf("%w: %w", ErrNoHost, err)
 	}
 	return h, err

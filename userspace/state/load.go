@@ -109,8 +109,8 @@ func load[T any](d *disk, name string, decode func([]byte) (T, error)) (content 
 	return content, fmt.Errorf("read %s: %w", path, err)
 }
 
-// Save replaces the record and the quarantine. It refuses what Load would not read: nothing that was written can be lost
-// to a limit.
+// Save replaces the record and the quarantine. It refuses what Load would not read: nothing that was written can be
+// lost to a limit.
 func (rs *records) Save(r *Record) error {
 	if err := rs.disk.refusal(); err != nil {
 		return fmt.Errorf("save state: %w", err)

@@ -66,8 +66,8 @@ func (bs *bundles) Names(d config.Digest) (*Names, error) {
 	return n, nil
 }
 
-// Whole reports whether a bundle, or each bundle of a set, is on disk as it was written, in little memory; ErrNoBundle when
-// not.
+// Whole reports whether a bundle, or each bundle of a set, is on disk as it was written, in little memory; ErrNoBundle
+// when not.
 func (bs *bundles) Whole(d config.Digest) error {
 	if err := bs.wholeFile(d); err != nil {
 		return err

@@ -33,8 +33,8 @@ func (q Quarantined) Holds(name string, d config.Digest) bool {
 	return q.Digest == d && (q.Name == "" || name == "" || q.Name == name)
 }
 
-// AddQuarantine puts what was left into quarantine, or renews what is said about it. Of a set these are its bundles: but
-// not those that are in force still, for nobody went back from them. A record of before may not know their names.
+// AddQuarantine puts what was left into quarantine, or renews what is said about it. Of a set these are its bundles:
+// but not those that are in force still, for nobody went back from them. A record of before may not know their names.
 func (r *Record) AddQuarantine(q Quarantined) {
 	members := One(q.Name, q.Digest)
 	if g, known := r.Known(q.Digest); known && len(g.Members) > 0 {

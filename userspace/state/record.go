@@ -24,24 +24,27 @@ const (
 // Record is what the agent knows beside the kernel: record.json, and the quarantine beside it. Times are wall time, so
 // that they mean something after a reboot.
 type Record struct {
-	Schema        int               `json:"schema"`
-	LastNumber    uint32            `json:"last_number"` // highest generation number ever given
-	LastRollout   uint64            `json:"last_rollout,omitempty"`
-	Applied       *Generation       `json:"applied,omitempty"`
-	Previous      *Generation       `json:"previous,omitempty"` // what a rollback goes back to
-	LastKnownGood *Generation       `json:"last_known_good,omitempty"`
-	Past          []Generation      `json:"past,omitempty"`      // that were in force before, the newest last
-	BakeUntil     time.Time         `json:"bake_until,omitzero"` // when applied becomes last-known-good; zero: it is, or there is none
-	Confirm       *Confirm          `json:"confirm,omitempty"`
-	Held          *Held             `json:"held,omitempty"`
-	ModeHeld      bool              `json:"mode_held,omitempty"`   // the host file says enforce, and this host observes until a reload
-	HeldBack      bool              `json:"held_back,omitempty"`   // a person went back to observe: ModeHeld until a reload, reboots included
-	Bypass        map[string]Bypass `json:"bypass,omitempty"`      // by service name; "" is everything
-	HostDigest    string            `json:"host_digest,omitempty"` // SHA-256 of the published host file
-	Compiled      []Compiled        `json:"compiled,omitempty"`
-	Attached      []Attached        `json:"attached,omitempty"` // nothing else is ever detached for this state
-	Quarantine    []Quarantined     `json:"-"`                  // quarantine.json
-	Rest          Rest              `json:"-"`
+	Schema        int          `json:"schema"`
+	LastNumber    uint32       `json:"last_number"` // highest generation number ever given
+	LastRollout   uint64       `json:"last_rollout,omitempty"`
+	Applied       *Generation  `json:"applied,omitempty"`
+	Previous      *Generation  `json:"previous,omitempty"` // what a rollback goes back to
+	LastKnownGood *Generation  `json:"last_known_good,omitempty"`
+	Past          []Generation `json:"past,omitempty"` // that were in force before, the newest last
+	// when applied becomes last-known-good; zero: it is, or there is none
+	BakeUntil time.Time `json:"bake_until,omitzero"`
+	Confirm   *Confirm  `json:"confirm,omitempty"`
+	Held      *Held     `json:"held,omitempty"`
+	// the host file says enforce, and this host observes until a reload
+	ModeHeld bool `json:"mode_held,omitempty"`
+	// a person went back to observe: ModeHeld until a reload, reboots included
+	HeldBack   bool              `json:"held_back,omitempty"`
+	Bypass     map[string]Bypass `json:"bypass,omitempty"`      // by service name; "" is everything
+	HostDigest string            `json:"host_digest,omitempty"` // SHA-256 of the published host file
+	Compiled   []Compiled        `json:"compiled,omitempty"`
+	Attached   []Attached        `json:"attached,omitempty"` // nothing else is ever detached for this state
+	Quarantine []Quarantined     `json:"-"`                  // quarantine.json
+	Rest       Rest              `json:"-"`
 }
 
 // Attached is a link that this state made or took over.
@@ -106,8 +109,8 @@ type Confirm struct {
 	Rollout  string    `json:"rollout,omitempty"` // its id
 }
 
-// Held is a candidate whose lease ended although nobody meant it: the agent was stopped, starved or away. That says nothing
-// against the bundle. It waits for a person, and needs no reason to come again.
+// Held is a candidate whose lease ended although nobody meant it: the agent was stopped, starved or away. That says
+// nothing against the bundle. It waits for a person, and needs no reason to come again.
 type Held struct {
 	Generation
 	Since  time.Time `json:"since"`
@@ -208,7 +211,8 @@ func decodeRecord(data []byte) (*Record, error) {
 // Clone returns a record that shares nothing with r.
 func (r *Record) Clone() *Record {
 	c := *r
-	c.Applied, c.Previous, c.LastKnownGood = cloneGeneration(r.Applied), cloneGeneration(r.Previous), cloneGeneration(r.LastKnownGood)
+	c.Applied, c.Previous, c.LastKnownGood = cloneGeneration(r.Applied), cloneGeneration(r.Previous),
+		cloneGeneration(r.LastKnownGood)
 	c.Confirm = clonePointer(r.Confirm)
 	if c.Confirm != nil {
 		c.Confirm.Members = slices.Clone(r.Confirm.Members)

@@ -88,8 +88,10 @@ func (g *generation1) set() *Generation {
 
 // record is what the file says, in the words of today. Its bans go elsewhere.
 func (o *record1) record() *Record {
-	r := &Record{Schema: recordSchema, LastNumber: o.LastNumber, Applied: o.Applied.set(), LastKnownGood: o.LastKnownGood.set(),
-		BakeUntil: o.BakeUntil, ModeHeld: o.ModeHeld, Quarantine: o.Quarantine, Bypass: o.Bypass, HostDigest: o.HostDigest, Compiled: o.Compiled}
+	r := &Record{Schema: recordSchema, LastNumber: o.LastNumber, Applied: o.Applied.set(),
+		LastKnownGood: o.LastKnownGood.set(),
+		BakeUntil:     o.BakeUntil, ModeHeld: o.ModeHeld, Quarantine: o.Quarantine, Bypass: o.Bypass,
+		HostDigest: o.HostDigest, Compiled: o.Compiled}
 	if o.Confirm != nil {
 		r.Confirm = &Confirm{Generation: *o.Confirm.set(), Deadline: o.Confirm.Deadline}
 	}

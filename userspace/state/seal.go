@@ -34,8 +34,8 @@ func seal(content any) ([]byte, error) {
 	return append(out, '\n'), err
 }
 
-// unseal returns the content of a file, when it is of one of the schemas. It accepts exactly the bytes that seal writes:
-// whatever byte is changed, it says errCorrupt.
+// unseal returns the content of a file, when it is of one of the schemas. It accepts exactly the bytes that seal
+// writes: whatever byte is changed, it says errCorrupt.
 func unseal(data []byte, oldest, newest int) (json.RawMessage, error) {
 	var s sealed
 	if err := json.Unmarshal(data, &s); err != nil {
@@ -72,8 +72,8 @@ func checksum(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// encode is json.Marshal that leaves <, > and & as they are: escaped, each takes six bytes, and a text that fits into the
-// API would be six times what the file may hold.
+// encode is json.Marshal that leaves <, > and & as they are: escaped, each takes six bytes, and a text that fits into
+// the API would be six times what the file may hold.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

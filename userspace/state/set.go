@@ -12,8 +12,8 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// A set of several bundles lies beside them: the list of their names and digests, under the digest of that list. So what
-// the kernel names can be found on disk, whatever the record says.
+// A set of several bundles lies beside them: the list of their names and digests, under the digest of that list. So
+// what the kernel names can be found on disk, whatever the record says.
 
 // MembersOf returns the bundles of a set for a record.
 func MembersOf(set *config.Set) []Member {
@@ -43,7 +43,8 @@ func (bs *bundles) SaveSet(set *config.Set) error {
 	return bs.disk.replace(bs.bundlePath(set.Digest), config.CanonicalMembers(set.Members()))
 }
 
-// Set returns the bundles that a digest names: of one bundle, or of a set. An ErrNoBundle of a member is a *MissingError.
+// Set returns the bundles that a digest names: of one bundle, or of a set. An ErrNoBundle of a member is a
+// *MissingError.
 func (bs *bundles) Set(d config.Digest) (*config.Set, error) {
 	data, err := bs.readBundle(d)
 	if err != nil {
@@ -103,8 +104,8 @@ func membersIn(data []byte) ([]config.Member, bool) {
 	return members, err == nil
 }
 
-// withMembers adds the bundles of sets to their digests: what keeps a set keeps them. An error says that a list is there
-// and cannot be read now: nobody knows then what it keeps.
+// withMembers adds the bundles of sets to their digests: what keeps a set keeps them. An error says that a list is
+// there and cannot be read now: nobody knows then what it keeps.
 func (bs *bundles) withMembers(digests []config.Digest) ([]config.Digest, error) {
 	out := slices.Clone(digests)
 	for _, d := range digests {
@@ -122,8 +123,8 @@ func (bs *bundles) withMembers(digests []config.Digest) ([]config.Digest, error)
 // maxSetBytes is longer than the list of any set; a file of more is a bundle, and is not read for its members.
 const maxSetBytes = 1 << 20
 
-// Members returns names and digests of the bundles of a set of several; ErrNoBundle when the digest is no such set's. It
-// takes little memory, whatever the size of the bundles.
+// Members returns names and digests of the bundles of a set of several; ErrNoBundle when the digest is no such set's.
+// It takes little memory, whatever the size of the bundles.
 func (bs *bundles) Members(d config.Digest) ([]config.Member, error) {
 	data, err := bs.disk.read(bs.bundlePath(d), maxSetBytes)
 	if err != nil {

@@ -29,8 +29,8 @@ type Options struct {
 // ErrUnread says that a file is on disk and cannot be read, so that nothing is written over it.
 var ErrUnread = errors.New("the file on disk cannot be read, and is not written over")
 
-// Store is the state folder, locked for this process: a handle for each noun, which knows its own files. Its methods may be called
-// by several goroutines.
+// Store is the state folder, locked for this process: a handle for each noun, which knows its own files. Its methods
+// may be called by several goroutines.
 type Store struct {
 	disk *disk
 	bans Bans
@@ -121,8 +121,9 @@ func newStore(dir string, o Options) *Store {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{disk: d, bans: Bans{disk: d}, bundles: bundles{d}, history: history{d}, queues: queues{d}, attempts: attempts{d},
-		notes: notes{d}, hosts: hosts{d}}
+	s := &Store{disk: d, bans: Bans{disk: d}, bundles: bundles{d}, history: history{d}, queues: queues{d},
+		attempts: attempts{d},
+		notes:    notes{d}, hosts: hosts{d}}
 	s.records = records{disk: d, bans: &s.bans}
 	return s
 }

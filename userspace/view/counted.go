@@ -47,13 +47,14 @@ const (
 	malformedShare = 1000
 )
 
-// Malformed says that more than a trickle of the frames could not be read; "" when it is none. A stranger's garbage comes one
-// frame beside another; where the driver hands over frames that are not read here, nearly all are such.
+// Malformed says that more than a trickle of the frames could not be read; "" when it is none. A stranger's garbage
+// comes one frame beside another; where the driver hands over frames that are not read here, nearly all are such.
 func Malformed(f Frames, when string) string {
 	if f.Malformed < malformedLeast || f.Malformed*malformedShare <= f.All {
 		return ""
 	}
-	return fmt.Sprintf("%d of %d packets %s had headers that cannot be read, and passed for it (malformed)", f.Malformed, f.All, when)
+	return fmt.Sprintf("%d of %d packets %s had headers that cannot be read, and passed for it (malformed)",
+		f.Malformed, f.All, when)
 }
 
 // MalformedFix says what to do about malformed frames.

@@ -73,7 +73,8 @@ func (j *judge) inForce() (loader.GenerationInfo, bool) {
 }
 
 func (j *judge) bundleIdle() {
-	if j.v.BundleIdle = j.v.Idle; j.v.Idle != "" || j.Behind != "" || j.Unread[PartGenerations] != nil || j.Unread[PartHost] != nil {
+	if j.v.BundleIdle = j.v.Idle; j.v.Idle != "" || j.Behind != "" || j.Unread[PartGenerations] != nil ||
+		j.Unread[PartHost] != nil {
 		return
 	}
 	g, ok := j.inForce()
@@ -95,8 +96,8 @@ func (j *judge) bundleIdle() {
 	}
 }
 
-// fragments lists the services of which the bundle in force drops fragments: it does so whatever its rules say, and however
-// long they have expired.
+// fragments lists the services of which the bundle in force drops fragments: it does so whatever its rules say, and
+// however long they have expired.
 func (j *judge) fragments() []string {
 	g, ok := j.inForce()
 	if !ok {

@@ -70,7 +70,8 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 	out := api.Interface{Name: i.Name, Index: i.Device.Index}
 	if i.Device.Name != "" && i.Device.Name != i.Name {
 		out.Now = i.Device.Name
-		j.problem("renamed", fmt.Sprintf("interface %s of the host file is called %s now; what is attached to it goes on", i.Name, out.Now),
+		j.problem("renamed",
+			fmt.Sprintf("interface %s of the host file is called %s now; what is attached to it goes on", i.Name, out.Now),
 			fmt.Sprintf("write %s into the host file, then: spillway reload (nothing is attached anew)", out.Now))
 	}
 	link, linked := j.link(i)
@@ -82,7 +83,8 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 	case errors.Is(i.Err, loader.ErrNoDevice):
 		out.State, out.Problem = loader.StateMissing, "there is no interface "+i.Name+" here"
 		if linked && link.State == loader.StateAttached {
-			out.Problem += fmt.Sprintf("; its link holds a device with index %d, in another network namespace or under another name",
+			out.Problem += fmt.Sprintf(
+				"; its link holds a device with index %d, in another network namespace or under another name",
 				link.Index)
 		}
 		out.Fix = "it is attached as soon as the interface appears; correct its name in the host file if it never will"
@@ -95,7 +97,8 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 		out.Problem = fmt.Sprintf("netlink does not say what is attached to %s: %v", i.Name, i.Err)
 		j.uncertain = append(j.uncertain, i.Name)
 	case len(i.Device.Programs) == 0:
-		out.State, out.Problem, out.Fix = loader.StateMissing, "nothing is attached to "+i.Name+": everything passes there", j.start()
+		out.State, out.Problem, out.Fix = loader.StateMissing, "nothing is attached to "+i.Name+
+			": everything passes there", j.start()
 		if linked && link.State == loader.StateSevered {
 			out.State = loader.StateSevered
 		}
@@ -139,7 +142,8 @@ func (j *judge) foreign(i Interface) string {
 			ids = append(ids, fmt.Sprint(p.ID))
 		}
 	}
-	return fmt.Sprintf("another program (id %s) is attached to %s, and it cannot be read from here", strings.Join(ids, ", "), i.Name)
+	return fmt.Sprintf("another program (id %s) is attached to %s, and it cannot be read from here",
+		strings.Join(ids, ", "), i.Name)
 }
 
 // link returns the pinned link of a device: the one that holds its number, else the one that has its name.

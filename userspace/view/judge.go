@@ -22,8 +22,8 @@ type Verdict struct {
 	Problems   []api.Problem // worst first
 	// Idle says why nothing at all is blocked now, bans neither; "" when a ban blocks. It reads behind a colon.
 	Idle string
-	// BundleIdle says why no rule of a bundle blocks anybody now, Idle included; "" when one may. Only says what is blocked then all
-	// the same, where something is.
+	// BundleIdle says why no rule of a bundle blocks anybody now, Idle included; "" when one may. Only says what is
+	// blocked then all the same, where something is.
 	BundleIdle, Only string
 	// Fragments are the services to which fragments are dropped, once something is blocked at all.
 	Fragments []string
@@ -44,7 +44,8 @@ type judge struct {
 	attached, bare, uncertain []string // interfaces by what netlink says
 }
 
-// Judge says what a reading means. It is a function of the reading and of the kernel's clock, with which deadlines compare.
+// Judge says what a reading means. It is a function of the reading and of the kernel's clock, with which deadlines
+// compare.
 func Judge(r Reading) Verdict {
 	j := judge{Reading: r}
 	j.interfaces()
@@ -172,11 +173,14 @@ func (j *judge) noGeneration() {
 	switch {
 	case !ok:
 		j.problem("no_generation", "no bundle is in force: "+what, "spillway apply BUNDLE")
-	case j.v.Idle != "" && slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return g.Blocking.Can(s.Tag) }):
+	case j.v.Idle != "" &&
+		slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return g.Blocking.Can(s.Tag) }):
 	case g.Blocking.Expired > 0 && g.Blocking.Reach == 0:
-		j.problem("expired", "all rules of the bundle in force have expired: "+what, "renew their expiry and apply the bundle again")
+		j.problem("expired", "all rules of the bundle in force have expired: "+what,
+			"renew their expiry and apply the bundle again")
 	case j.v.Idle != "":
-		j.problem("never_blocks", "the bundle in force could block nobody"+j.byRules()+": "+harmless(g.Blocking), fixOfHarmless)
+		j.problem("never_blocks", "the bundle in force could block nobody"+j.byRules()+": "+harmless(g.Blocking),
+			fixOfHarmless)
 	case strings.HasPrefix(j.v.BundleIdle, "every service"):
 		j.problem("bypass", j.v.BundleIdle, "spillway bypass off --service NAME")
 	default:
@@ -221,7 +225,8 @@ func (j *judge) unserved() []string {
 	return out
 }
 
-// rewired reports whether packets meet something else than what is pinned, so that what was read may not be what decides.
+// rewired reports whether packets meet something else than what is pinned, so that what was read may not be what
+// decides.
 func (j *judge) rewired() bool {
 	return slices.ContainsFunc(j.Wiring, func(d loader.Drift) bool {
 		return d.Where != loader.WherePins && !d.NoDataplane() && !d.NoPayload() && !d.EmptySlot()

@@ -17,5 +17,6 @@ func Passes(k Kernel) (bool, error) {
 	if k.Bypass().Active() {
 		return true, nil
 	}
-	return h != nil && slices.ContainsFunc(h.Services, func(s loader.ServiceInfo) bool { return k.ServiceBypass(s.ID).Active() }), nil
+	return h != nil &&
+		slices.ContainsFunc(h.Services, func(s loader.ServiceInfo) bool { return k.ServiceBypass(s.ID).Active() }), nil
 }

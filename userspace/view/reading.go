@@ -117,7 +117,8 @@ var parts = []Part{PartRoot, PartLinks, PartWiring, PartHost, PartGenerations}
 
 // Read looks at a kernel. wanted are the interfaces of the host file; nil when it is not known.
 func Read(k Kernel, n Network, wanted []string) Reading {
-	r := Reading{Control: k.Control(), Bypass: k.Bypass(), Heartbeat: k.Heartbeat(), Lease: k.Lease(), Tripped: k.Tripped(),
+	r := Reading{Control: k.Control(), Bypass: k.Bypass(), Heartbeat: k.Heartbeat(),
+		Lease: k.Lease(), Tripped: k.Tripped(),
 		Services: map[uint8]loader.Deadline{}, Unread: map[Part]error{}}
 	keep := func(p Part, err error) {
 		if err != nil {

@@ -16,7 +16,8 @@ import (
 func Status(r Reading) (*api.Status, Verdict) {
 	v := Judge(r)
 	s := &api.Status{Envelope: api.NewEnvelope(), State: v.State, Says: v.Says, Protected: v.Protected(),
-		Problems: v.Problems, Interfaces: v.Interfaces, Mode: ModeName(r.Control.Mode), Bypass: Bypass(r.Bypass), Generations: []api.Generation{}, Services: []api.Service{},
+		Problems: v.Problems, Interfaces: v.Interfaces, Mode: ModeName(r.Control.Mode), Bypass: Bypass(r.Bypass),
+		Generations: []api.Generation{}, Services: []api.Service{},
 		Packets: []api.Packets{}, Maps: []api.MapUse{}}
 	c := r.Control
 	s.Control = &api.Control{Epoch: c.Epoch, Stable: c.Stable, Candidate: c.Candidate, Previous: c.Previous, Host: c.Host,
@@ -59,8 +60,9 @@ func BlindStatus(r Reading) *api.Status {
 
 // Generation tells a generation as the kernel holds it.
 func Generation(g loader.GenerationInfo) api.Generation {
-	out := api.Generation{Slot: g.Slot, Role: g.Role, Number: g.Number, Digest: g.Digest, Built: g.Built.UTC(), Rules: g.Rows["rules"],
-		Rows: api.Rows{}}
+	out := api.Generation{Slot: g.Slot, Role: g.Role, Number: g.Number, Digest: g.Digest, Built: g.Built.UTC(),
+		Rules: g.Rows["rules"],
+		Rows:  api.Rows{}}
 	for _, m := range compile.Maps() {
 		out.Rows[m.Told] = g.Rows[m.Room]
 	}

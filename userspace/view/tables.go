@@ -41,7 +41,8 @@ func Fill(k Tables, s *api.Status, want Parts, fix func(error) string) {
 			continue
 		}
 		if err := part.read(k, s); err != nil {
-			s.Problems = append(s.Problems, api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: fix(err)})
+			s.Problems = append(s.Problems,
+				api.Problem{Code: "kernel_read", Message: fmt.Sprintf("%s cannot be read: %v", part.what, err), Fix: fix(err)})
 		}
 	}
 }
@@ -59,9 +60,10 @@ func readPackets(k Tables, s *api.Status) error {
 	}
 	names := api.ServiceNames(s.Services)
 	for _, c := range counters {
-		s.Packets = append(s.Packets, api.Packets{Service: names[c.Service], Slot: c.Slot, Left: c.Left, Reason: bpf.ReasonName(c.Reason),
-			Verdict: bpf.OutcomeName(c.Outcome), Packets: c.Packets,
-			Connections: c.Connections, Alone: c.Alone})
+		s.Packets = append(s.Packets,
+			api.Packets{Service: names[c.Service], Slot: c.Slot, Left: c.Left, Reason: bpf.ReasonName(c.Reason),
+				Verdict: bpf.OutcomeName(c.Outcome), Packets: c.Packets,
+				Connections: c.Connections, Alone: c.Alone})
 	}
 	return nil
 }

@@ -21,8 +21,8 @@ type First struct {
 // unvouchedLeast is how many it takes to say something: a stranger can forge a few any time.
 const unvouchedLeast = 50
 
-// countFirst sums counters up by service. A connection that is blocked may have been so at its SYN, for which nobody has to
-// vouch: those that pass tell enough.
+// countFirst sums counters up by service. A connection that is blocked may have been so at its SYN, for which nobody
+// has to vouch: those that pass tell enough.
 func countFirst(counters []loader.Counter) map[uint8]First {
 	sums := map[uint8]First{}
 	for _, c := range counters {
@@ -46,8 +46,9 @@ func (f First) since(before First) First {
 // unvouched reports whether most of them had nobody to vouch.
 func (f First) unvouched() bool { return f.Unvouched >= unvouchedLeast && f.Unvouched > f.Vouched }
 
-// Unvouched tells of each tls service of which most first payloads had nobody to vouch what that comes to: such a connection
-// is judged packet by packet, and a ClientHello in several segments is not read. untracked is why connection tracking is not asked.
+// Unvouched tells of each tls service of which most first payloads had nobody to vouch what that comes to: such a
+// connection is judged packet by packet, and a ClientHello in several segments is not read. untracked is why connection
+// tracking is not asked.
 func Unvouched(services []loader.ServiceInfo, first map[uint8]First, when string, untracked error) (all []api.Problem) {
 	for _, s := range services {
 		f := first[s.ID]
@@ -56,7 +57,8 @@ func Unvouched(services []loader.ServiceInfo, first map[uint8]First, when string
 		}
 		all = append(all, api.Problem{Code: "unconfirmed", Fix: fixOfUnvouched(s, untracked),
 			Message: fmt.Sprintf("service %s: %d of %d first payloads %s had nobody to vouch for their connection, "+
-				"so ClientHellos in several segments are not read there, and no block is remembered", s.Name, f.Unvouched, f.Unvouched+f.Vouched, when)})
+				"so ClientHellos in several segments are not read there, and no block is remembered", s.Name, f.Unvouched,
+				f.Unvouched+f.Vouched, when)})
 	}
 	return all
 }
@@ -70,12 +72,15 @@ func fixOfUnvouched(s loader.ServiceInfo, untracked error) string {
 	)
 	switch {
 	case s.Confirm == config.ConfirmEgress:
-		return "confirm: egress is set for " + s.Name + " and sees too few of its answers: see that they leave by an interface of the host " +
+		return "confirm: egress is set for " + s.Name +
+			" and sees too few of its answers: see that they leave by an interface of the host " +
 			"file" + flood
 	case s.Confirm == config.ConfirmSocket:
-		return elsewhere + "set confirm: auto for " + s.Name + ", and where connection tracking does not know them, confirm: egress" + flood
+		return elsewhere + "set confirm: auto for " + s.Name +
+			", and where connection tracking does not know them, confirm: egress" + flood
 	case untracked != nil:
-		return elsewhere + egress + s.Name + ", or have connection tracking asked: " + loader.FixOfConntrack(untracked) + flood
+		return elsewhere + egress + s.Name + ", or have connection tracking asked: " +
+			loader.FixOfConntrack(untracked) + flood
 	}
 	return elsewhere + egress + s.Name + ": connection tracking (confirm: auto) does not know them" + flood
 }
@@ -85,7 +90,8 @@ func (j *judge) unvouched() {
 	j.v.Problems = append(j.v.Problems, Unvouched(j.services(), j.Counted.First, j.CountedWhen, j.Untracked)...)
 }
 
-// Untracked says why connection tracking is not asked, of what the kernel answered; nil when it is asked, or nobody knows.
+// Untracked says why connection tracking is not asked, of what the kernel answered; nil when it is asked, or nobody
+// knows.
 func Untracked(err error) error {
 	if errors.Is(err, loader.ErrNoConntrack) {
 		return err

@@ -77,7 +77,8 @@ func TestBudgetOfAPrefix(t *testing.T) {
 	}
 }
 
-// All prefixes together may show so many on one processor, where no socket vouches for them. A test runs on one at a time, and may move to another.
+// All prefixes together may show so many on one processor, where no socket vouches for them. A test runs on one at a
+// time, and may move to another.
 func TestBudgetOfAProcessor(t *testing.T) {
 	p := open(t)
 	p.swap(telling())
@@ -94,7 +95,8 @@ func TestBudgetOfAProcessor(t *testing.T) {
 		}
 	})
 	if read[whole] != unprovenPerSecond || read["hello_busy"] != 50 {
-		t.Errorf("%v of %d new shapes within a second, want %d read and 50 busy", read, unprovenPerSecond+50, unprovenPerSecond)
+		t.Errorf("%v of %d new shapes within a second, want %d read and 50 busy", read,
+			unprovenPerSecond+50, unprovenPerSecond)
 	}
 }
 
@@ -109,8 +111,8 @@ func largest() []byte {
 	return one(h)
 }
 
-// Hellos longer than those of clients have the budget of what may cost more than a microsecond, also those of a known shape, where no
-// socket vouches for them. Others of a known shape are read beside a flood of them.
+// Hellos longer than those of clients have the budget of what may cost more than a microsecond, also those of a known
+// shape, where no socket vouches for them. Others of a known shape are read beside a flood of them.
 func TestBudgetOfLongHellos(t *testing.T) {
 	p := open(t)
 	p.swap(telling())
@@ -180,7 +182,8 @@ func TestFloodOfShapes(t *testing.T) {
 		flow, _ := v.flow()
 		classes[classOf(flow)]++
 		p.wants(fmt.Sprintf("the bot, after %d shapes", n), "XDP_DROP", p.visits(botIP, uint16(2+n/1000), stream).all(1460))
-		p.wants(fmt.Sprintf("a visitor, after %d shapes", n), "XDP_PASS", p.visits(visitorIP, uint16(2+n/1000), visitor).all(1460))
+		p.wants(fmt.Sprintf("a visitor, after %d shapes", n), "XDP_PASS",
+			p.visits(visitorIP, uint16(2+n/1000), visitor).all(1460))
 	}
 	t.Logf("%d shapes in %v: %v a run with its system call, the longest %v; of a sample %v", floodShapes,
 		time.Since(begin).Round(time.Millisecond), in/floodShapes, worst, classes)

@@ -14,8 +14,9 @@ import (
 	"github.com/spillway/spillway/test/support/clienthello"
 )
 
-// Unfinished hellos of others, half as many as there are places of their kind, between the two halves of a denied one (by
-// default 500, and 512 of 1,024 places): it is dropped. What is decided is free at once, so others that end take none.
+// Unfinished hellos of others, half as many as there are places of their kind, between the two halves of a denied one
+// (by default 500, and 512 of 1,024 places): it is dropped. What is decided is free at once, so others that end take
+// none.
 func TestHalfFullPlaces(t *testing.T) {
 	p := open(t)
 	p.spendFreely()

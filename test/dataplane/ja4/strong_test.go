@@ -11,7 +11,8 @@ import (
 // liar is a hello whose lengths contradict each other.
 var liar = []byte{0x16, 3, 1, 0, 4, 1, 0, 0, 0}
 
-// strongest are streams that give a reason which may block, and where it may: at their first segment or at their second.
+// strongest are streams that give a reason which may block, and where it may: at their first segment or at their
+// second.
 var strongest = []struct {
 	reason   string
 	accepted bool // the host file has to accept it
@@ -30,8 +31,8 @@ var strongest = []struct {
 	{"hello_too_long", true, func(c *client) string { return c.data(0, []byte{0x16, 3, 1, 0x40, 0, 1, 0xff, 0, 0}) }},
 }
 
-// What only a client makes blocks where a rule scores it and a socket vouches for the connection; what ordinary clients make,
-// too, where the host file accepts it besides. Nothing else does, whatever it scores.
+// What only a client makes blocks where a rule scores it and a socket vouches for the connection; what ordinary clients
+// make, too, where the host file accepts it besides. Nothing else does, whatever it scores.
 func TestStrongReasons(t *testing.T) {
 	eachFamily(t, func(t *testing.T, _, bot, _ string) {
 		p := open(t)
@@ -53,7 +54,8 @@ func TestStrongReasons(t *testing.T) {
 					port++
 					c := r.connect(bot, port, stream)
 					p.wants(s.reason, want, s.send(c))
-					if flow, _ := c.flow(); want == "XDP_DROP" && (bpf.ReasonName(bpf.Reason(flow.Reason)) != s.reason || flow.Verdict == 0) {
+					if flow, _ := c.flow(); want == "XDP_DROP" &&
+						(bpf.ReasonName(bpf.Reason(flow.Reason)) != s.reason || flow.Verdict == 0) {
 						t.Errorf("%s: the flow is %+v", s.reason, flow)
 					}
 				}

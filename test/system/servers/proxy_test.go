@@ -16,7 +16,8 @@ import (
 
 // behindBalancer are the servers that take a PROXY header, each with its port.
 var behindBalancer = []server{
-	{name: "nginx", port: firstPort, run: servers[3].run, proxied: true}, {name: "HAProxy", port: firstPort + 1, run: servers[4].run, proxied: true},
+	{name: "nginx", port: firstPort, run: servers[3].run, proxied: true},
+	{name: "HAProxy", port: firstPort + 1, run: servers[4].run, proxied: true},
 }
 
 // lane is one way through the balancer: it listens on a port of its own for each.
@@ -61,7 +62,8 @@ func (s *site) balance(all []lane) {
 	s.start(s.Out, []string{"haproxy", "-db", "-q", "-f", path})
 }
 
-// A real balancer's PROXY headers, of both versions, are stepped over: JA4 is read, a listed bot is blocked, a visitor served.
+// A real balancer's PROXY headers, of both versions, are stepped over: JA4 is read, a listed bot is blocked, a visitor
+// served.
 func TestBehindABalancer(t *testing.T) {
 	s := newSite(t, len(behindBalancer))
 	for i := range s.Host.Services {
@@ -74,30 +76,31 @@ func TestBehindABalancer(t *testing.T) {
 	s.balance(all)
 	for _, l := range all {
 		for name, wait := range map[string]time.Duration{"at once": 0, "later": 30 * time.Millisecond} {
-			t.Run(fmt.Sprintf("%s, %s, %s, %s, %s", l.word, l.server.name, l.place.name, l.family.name, name), func(t *testing.T) {
-				port := l.place.port(l.server.port)
-				known := s.keysTo(port)
-				c := s.dialBalancer(l)
-				time.Sleep(wait) // HAProxy has sent the header by itself, or not: both are right
-				world.Must(t, says(c, visitor))
-				if ok, err := served(c); !ok || err != nil {
-					t.Fatalf("the visitor is not served: %v", err)
-				}
-				if got, want := s.readTo(port, known), ja4Of(visitor); got != want {
-					t.Errorf("read of the visitor: %s, want %s", got, want)
-				}
-				_ = c.Close()
-				known = s.keysTo(port)
-				c = s.dialBalancer(l)
-				time.Sleep(wait)
-				world.Must(t, says(c, bot))
-				if !until(func() bool {
-					flows := s.newTo(port, known)
-					return len(flows) == 1 && flows[0].Verdict == verdictDrop && flows[0].Flags&confirmed != 0
-				}) {
-					t.Errorf("the bot is not blocked: %s", s.readTo(port, known))
-				}
-			})
+			t.Run(fmt.Sprintf("%s, %s, %s, %s, %s", l.word, l.server.name, l.place.name, l.family.name, name),
+				func(t *testing.T) {
+					port := l.place.port(l.server.port)
+					known := s.keysTo(port)
+					c := s.dialBalancer(l)
+					time.Sleep(wait) // HAProxy has sent the header by itself, or not: both are right
+					world.Must(t, says(c, visitor))
+					if ok, err := served(c); !ok || err != nil {
+						t.Fatalf("the visitor is not served: %v", err)
+					}
+					if got, want := s.readTo(port, known), ja4Of(visitor); got != want {
+						t.Errorf("read of the visitor: %s, want %s", got, want)
+					}
+					_ = c.Close()
+					known = s.keysTo(port)
+					c = s.dialBalancer(l)
+					time.Sleep(wait)
+					world.Must(t, says(c, bot))
+					if !until(func() bool {
+						flows := s.newTo(port, known)
+						return len(flows) == 1 && flows[0].Verdict == verdictDrop && flows[0].Flags&confirmed != 0
+					}) {
+						t.Errorf("the bot is not blocked: %s", s.readTo(port, known))
+					}
+				})
 		}
 	}
 }

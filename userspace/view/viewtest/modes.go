@@ -21,7 +21,8 @@ const ours = 71
 // Serving is a host that protects: two interfaces, two services, one bundle that blocks from a score of 80.
 func Serving() *view.Reading {
 	on := func(name string, index int) view.Interface {
-		return view.Interface{Name: name, Device: loader.Device{Name: name, Index: index, Programs: []loader.DeviceProgram{{ID: ours, Mode: "native"}}}}
+		return view.Interface{Name: name,
+			Device: loader.Device{Name: name, Index: index, Programs: []loader.DeviceProgram{{ID: ours, Mode: "native"}}}}
 	}
 	web := loader.ServiceInfo{ID: 1, Name: "web", Kind: "http", Tag: 11, Confirm: config.ConfirmAuto}
 	shop := loader.ServiceInfo{ID: 2, Name: "shop", Kind: "http", Tag: 22, Confirm: config.ConfirmAuto}
@@ -83,8 +84,8 @@ func malformed(all, unread uint64) func(*view.Reading) {
 	}
 }
 
-// FragmentWords says what is untrue of fragments in a text. Where a ban of a source to the service web blocks, so does the
-// policy that drops fragments to it.
+// FragmentWords says what is untrue of fragments in a text. Where a ban of a source to the service web blocks, so does
+// the policy that drops fragments to it.
 func FragmentWords(r *view.Reading, m Mode, text string) string {
 	dropped := m.Bans && r.Generations != nil && r.Generations[0].Blocking.Fragments[11] && !r.Services[1].Active()
 	only := strings.Contains(text, "only bans block")
@@ -112,11 +113,15 @@ type Mode struct {
 // Modes are the states.
 var Modes = []Mode{
 	{"enforce", func(*view.Reading) {}, api.StateProtected, "what the rules find is blocked", true, true, false, ""},
-	{"a service that nobody vouches for", unvouched(config.ConfirmAuto, nil), api.StateProtected, "blocked", true, true, false, "unconfirmed"},
-	{"a service that nobody vouches for, without connection tracking", unvouched(config.ConfirmAuto, loader.ErrNoConntrack),
+	{"a service that nobody vouches for", unvouched(config.ConfirmAuto, nil), api.StateProtected, "blocked", true, true,
+		false, "unconfirmed"},
+	{"a service that nobody vouches for, without connection tracking",
+		unvouched(config.ConfirmAuto, loader.ErrNoConntrack),
 		api.StateProtected, "blocked", true, true, false, "unconfirmed"},
-	{"a service for which only sockets may vouch", unvouched(config.ConfirmSocket, nil), api.StateProtected, "blocked", true, true, false, "unconfirmed"},
-	{"a service whose answers leave elsewhere", unvouched(config.ConfirmEgress, nil), api.StateProtected, "blocked", true, true, false, "unconfirmed"},
+	{"a service for which only sockets may vouch", unvouched(config.ConfirmSocket, nil), api.StateProtected, "blocked",
+		true, true, false, "unconfirmed"},
+	{"a service whose answers leave elsewhere", unvouched(config.ConfirmEgress, nil), api.StateProtected, "blocked", true,
+		true, false, "unconfirmed"},
 	{"a service that nobody vouches for, observe", func(r *view.Reading) {
 		unvouched(config.ConfirmAuto, nil)(r)
 		r.Control.Mode = bpf.ModeObserve
@@ -125,9 +130,11 @@ var Modes = []Mode{
 		r.Host.Services[0].Kind = "tls"
 		r.Counted.First = map[uint8]view.First{1: {Vouched: 10, Unvouched: 49}, 2: {Unvouched: 500}}
 	}, api.StateProtected, "blocked", true, true, false, ""},
-	{"connection tracking is off", func(r *view.Reading) { r.Untracked = loader.ErrNoConntrack }, api.StateProtected, "blocked", true, true, false, ""},
+	{"connection tracking is off", func(r *view.Reading) { r.Untracked = loader.ErrNoConntrack }, api.StateProtected,
+		"blocked", true, true, false, ""},
 	{"malformed frames", malformed(90_000, 91), api.StateProtected, "blocked", true, true, false, ""},
-	{"more malformed frames than a trickle", malformed(90_000, 101), api.StateProtected, "blocked", true, true, false, "malformed"},
+	{"more malformed frames than a trickle", malformed(90_000, 101), api.StateProtected, "blocked", true,
+		true, false, "malformed"},
 	{"malformed frames, bypass", func(r *view.Reading) {
 		malformed(900, 800)(r)
 		r.Bypass = loader.DeadlineForever
@@ -140,23 +147,34 @@ var Modes = []Mode{
 		r.Unanswered = map[int]bool{2: true}
 		r.Generations[0].Blocking.Resets = map[uint32]bool{11: true}
 	}, api.StateProtected, "blocked", true, true, false, ""},
-	{"observe", control(func(c *loader.Control) { c.Mode = bpf.ModeObserve }), api.StateObserving, "everything passes (mode observe)", false, false, false, ""},
-	{"bypass", func(r *view.Reading) { r.Bypass = loader.DeadlineForever }, api.StateBypassed, "everything passes, until `spillway bypass off`", false, false, false, "bypass"},
-	{"bypass for a while", func(r *view.Reading) { r.Bypass = loader.In(30 * time.Minute) }, api.StateBypassed, "everything passes for 30m", false, false, false, "bypass"},
+	{"observe", control(func(c *loader.Control) { c.Mode = bpf.ModeObserve }), api.StateObserving,
+		"everything passes (mode observe)", false, false, false, ""},
+	{"bypass", func(r *view.Reading) { r.Bypass = loader.DeadlineForever }, api.StateBypassed,
+		"everything passes, until `spillway bypass off`", false, false, false, "bypass"},
+	{"bypass for a while", func(r *view.Reading) { r.Bypass = loader.In(30 * time.Minute) }, api.StateBypassed,
+		"everything passes for 30m", false, false, false, "bypass"},
 	{"bypass that is over", func(r *view.Reading) { r.Bypass = 1 }, api.StateProtected, "blocked", true, true, false, ""},
-	{"bypass of a service", func(r *view.Reading) { r.Services[2] = loader.DeadlineForever }, api.StatePartly, "service shop passes", true, true, false, ""},
-	{"bypass of every service", func(r *view.Reading) { r.Services[1], r.Services[2] = loader.DeadlineForever, loader.DeadlineForever },
+	{"bypass of a service", func(r *view.Reading) { r.Services[2] = loader.DeadlineForever }, api.StatePartly,
+		"service shop passes", true, true, false, ""},
+	{"bypass of every service", func(r *view.Reading) {
+		r.Services[1], r.Services[2] = loader.DeadlineForever, loader.DeadlineForever
+	},
 		api.StateUnprotected, "every service is bypassed, everything passes", false, false, false, "bypass"},
 	{"bypass of every service that the bundle could block for", func(r *view.Reading) {
 		blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 0}, Reach: 100, Strong: true})(r)
 		r.Services[1] = loader.DeadlineForever
-	}, api.StateIdle, "every service that it could block for is bypassed; only bans block, and not where a service is bypassed", true, false, false, "bypass"},
+	}, api.StateIdle,
+		"every service that it could block for is bypassed; only bans block, and not where a service is bypassed", true,
+		false, false, "bypass"},
 	{"bypass of every service, observe", func(r *view.Reading) {
 		r.Services[1], r.Services[2], r.Control.Mode = loader.DeadlineForever, loader.DeadlineForever, bpf.ModeObserve
 	}, api.StateObserving, "everything passes", false, false, false, ""},
-	{"no bundle", control(func(c *loader.Control) { c.Stable = 0 }), api.StateIdle, "no bundle is in force; only bans block", true, false, false, "no_generation"},
-	{"no bundle, observe", control(func(c *loader.Control) { c.Stable, c.Mode = 0, bpf.ModeObserve }), api.StateObserving, "everything passes", false, false, false, "no_generation"},
-	{"no bundle, bypass", func(r *view.Reading) { r.Control.Stable, r.Bypass = 0, loader.DeadlineForever }, api.StateBypassed, "everything passes", false, false, false, "bypass"},
+	{"no bundle", control(func(c *loader.Control) { c.Stable = 0 }), api.StateIdle,
+		"no bundle is in force; only bans block", true, false, false, "no_generation"},
+	{"no bundle, observe", control(func(c *loader.Control) { c.Stable, c.Mode = 0, bpf.ModeObserve }), api.StateObserving,
+		"everything passes", false, false, false, "no_generation"},
+	{"no bundle, bypass", func(r *view.Reading) { r.Control.Stable, r.Bypass = 0, loader.DeadlineForever },
+		api.StateBypassed, "everything passes", false, false, false, "bypass"},
 	{"a candidate decides", func(r *view.Reading) {
 		r.Control.Stable, r.Control.Candidate, r.Control.Canary, r.Lease = 0, 2, 1000, loader.In(time.Hour)
 	}, api.StateProtected, "blocked", true, true, false, ""},
@@ -167,12 +185,17 @@ var Modes = []Mode{
 	{"a candidate that tripped", func(r *view.Reading) {
 		r.Control.Stable, r.Control.Candidate, r.Control.Canary, r.Lease, r.Tripped = 0, 2, 1000, loader.In(time.Hour), 8
 	}, api.StateIdle, "no bundle is in force", true, false, false, "no_generation"},
-	{"a candidate waits", func(r *view.Reading) { r.Control.Candidate, r.Control.Canary, r.Lease = 2, 1000, loader.In(time.Hour) }, api.StateProtected, "blocked", true, true, false, ""},
-	{"a policy that never blocks", blocking(loader.Blocking{From: map[uint32]uint8{11: 0, 22: 0}, Reach: 100, Strong: true}),
+	{"a candidate waits", func(r *view.Reading) {
+		r.Control.Candidate, r.Control.Canary, r.Lease = 2, 1000, loader.In(time.Hour)
+	}, api.StateProtected, "blocked", true, true, false, ""},
+	{"a policy that never blocks",
+		blocking(loader.Blocking{From: map[uint32]uint8{11: 0, 22: 0}, Reach: 100, Strong: true}),
 		api.StateIdle, "neither drop nor reset", true, false, false, "never_blocks"},
-	{"a policy that no score reaches", blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
+	{"a policy that no score reaches",
+		blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
 		api.StateIdle, "add up to 60, and its policy blocks from 80", true, false, false, "never_blocks"},
-	{"reasons alone", blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 100}), api.StateIdle, "none of its reasons does alone here", true, false, false, "never_blocks"},
+	{"reasons alone", blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 100}), api.StateIdle,
+		"none of its reasons does alone here", true, false, false, "never_blocks"},
 	{"an expired bundle", blocking(expired), api.StateIdle, "have expired", true, false, false, "expired"},
 	{"an expired bundle, observe", func(r *view.Reading) {
 		blocking(expired)(r)
@@ -187,53 +210,84 @@ var Modes = []Mode{
 	{"an expired bundle that drops fragments of a service that is bypassed", func(r *view.Reading) {
 		fragments(expired)(r)
 		r.Services[1] = loader.DeadlineForever
-	}, api.StateIdle, "have expired; only bans block, and not where a service is bypassed.", true, false, false, "expired"},
+	}, api.StateIdle, "have expired; only bans block, and not where a service is bypassed.", true,
+		false, false, "expired"},
 	{"an expired bundle that drops fragments, and no agent for long", func(r *view.Reading) {
 		fragments(expired)(r)
 		r.Agent, r.Heartbeat = view.Absent, time.Hour
 	}, api.StateUnprotected, "everything passes", false, false, false, "agent_lost"},
-	{"fragments, and a policy that no score reaches", fragments(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
+	{"fragments, and a policy that no score reaches",
+		fragments(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
 		api.StateIdle, "blocks nobody by its rules: its rules add up to 60", true, false, false, "never_blocks"},
-	{"fragments, and a policy that blocks", fragments(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Reach: 100, Strong: true}),
+	{"fragments, and a policy that blocks",
+		fragments(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Reach: 100, Strong: true}),
 		api.StateProtected, "blocked", true, true, false, ""},
-	{"a service that the bundle does not know", blocking(loader.Blocking{From: map[uint32]uint8{11: 80}, Reach: 100, Strong: true}),
+	{"a service that the bundle does not know",
+		blocking(loader.Blocking{From: map[uint32]uint8{11: 80}, Reach: 100, Strong: true}),
 		api.StatePartly, "service shop is new to the bundle in force, which lets it pass", true, true, false, ""},
-	{"no agent", func(r *view.Reading) { r.Agent, r.Heartbeat = view.Absent, 5*time.Minute }, api.StateProtected, "blocked", true, true, false, "no_agent"},
+	{"no agent", func(r *view.Reading) { r.Agent, r.Heartbeat = view.Absent, 5*time.Minute }, api.StateProtected,
+		"blocked", true, true, false, "no_agent"},
 	{"no agent, observe", func(r *view.Reading) {
 		r.Agent, r.Heartbeat, r.Control.Mode = view.Absent, 5*time.Minute, bpf.ModeObserve
 	}, api.StateObserving, "everything passes", false, false, false, "no_agent"},
-	{"an agent that was killed a moment ago", func(r *view.Reading) { r.Agent = view.Absent }, api.StateProtected, "blocked", true, true, false, "no_agent"},
-	{"an agent on another socket", func(r *view.Reading) { r.Agent, r.AgentPID = view.Elsewhere, 812 }, api.StateProtected, "blocked", true, true, false, "agent_elsewhere"},
-	{"a hung agent", func(r *view.Reading) { r.Agent, r.AgentPID, r.Heartbeat = view.Hung, 812, time.Minute }, api.StateProtected, "blocked", true, true, false, "agent_hung"},
-	{"agent lost", func(r *view.Reading) { r.Agent, r.Heartbeat = view.Absent, time.Hour }, api.StateUnprotected, "longer than guards.agent_timeout, everything passes", false, false, false, "agent_lost"},
-	{"agent hung and lost", func(r *view.Reading) { r.Agent, r.AgentPID, r.Heartbeat = view.Hung, 812, time.Hour }, api.StateUnprotected, "everything passes", false, false, false, "agent_lost"},
-	{"no agent, and it may stay away", func(r *view.Reading) { r.Agent, r.Heartbeat, r.Host.AgentTimeout = view.Absent, time.Hour, -1 }, api.StateProtected, "blocked", true, true, false, "no_agent"},
-	{"an emptied PROG_ARRAY", func(r *view.Reading) { r.Wiring, r.Agent = emptied, view.Absent }, api.StateUnprotected, "no dataplane stands behind the root program, everything passes", false, false, false, "no_dataplane"},
-	{"an emptied PROG_ARRAY, bypass", func(r *view.Reading) { r.Wiring, r.Bypass = emptied, loader.DeadlineForever }, api.StateBypassed, "everything passes", false, false, false, "bypass"},
+	{"an agent that was killed a moment ago", func(r *view.Reading) { r.Agent = view.Absent }, api.StateProtected,
+		"blocked", true, true, false, "no_agent"},
+	{"an agent on another socket", func(r *view.Reading) { r.Agent, r.AgentPID = view.Elsewhere, 812 }, api.StateProtected,
+		"blocked", true, true, false, "agent_elsewhere"},
+	{"a hung agent", func(r *view.Reading) { r.Agent, r.AgentPID, r.Heartbeat = view.Hung, 812, time.Minute },
+		api.StateProtected, "blocked", true, true, false, "agent_hung"},
+	{"agent lost", func(r *view.Reading) { r.Agent, r.Heartbeat = view.Absent, time.Hour }, api.StateUnprotected,
+		"longer than guards.agent_timeout, everything passes", false, false, false, "agent_lost"},
+	{"agent hung and lost", func(r *view.Reading) { r.Agent, r.AgentPID, r.Heartbeat = view.Hung, 812, time.Hour },
+		api.StateUnprotected, "everything passes", false, false, false, "agent_lost"},
+	{"no agent, and it may stay away", func(r *view.Reading) {
+		r.Agent, r.Heartbeat, r.Host.AgentTimeout = view.Absent, time.Hour, -1
+	}, api.StateProtected, "blocked", true, true, false, "no_agent"},
+	{"an emptied PROG_ARRAY", func(r *view.Reading) { r.Wiring, r.Agent = emptied, view.Absent }, api.StateUnprotected,
+		"no dataplane stands behind the root program, everything passes", false, false, false, "no_dataplane"},
+	{"an emptied PROG_ARRAY, bypass", func(r *view.Reading) { r.Wiring, r.Bypass = emptied, loader.DeadlineForever },
+		api.StateBypassed, "everything passes", false, false, false, "bypass"},
 	{"no payload program", func(r *view.Reading) {
 		r.Wiring = drift(loader.WherePrograms, "the payload program, 12", "nothing: what it would see passes")
 	},
 		api.StatePartly, "what only a first payload tells passes", true, true, false, "wiring"},
-	{"another dataplane", func(r *view.Reading) { r.Wiring = drift(loader.WherePrograms, "the dataplane, program 8", "program 9") }, api.StateUnknown, "not what is pinned", false, false, true, "wiring"},
-	{"pins that were removed", func(r *view.Reading) { r.Wiring = drift(loader.WherePins, "all", "some") }, api.StateProtected, "blocked", true, true, false, "wiring"},
+	{"another dataplane", func(r *view.Reading) {
+		r.Wiring = drift(loader.WherePrograms, "the dataplane, program 8", "program 9")
+	}, api.StateUnknown, "not what is pinned", false, false, true, "wiring"},
+	{"pins that were removed", func(r *view.Reading) { r.Wiring = drift(loader.WherePins, "all", "some") },
+		api.StateProtected, "blocked", true, true, false, "wiring"},
 	{"an empty slot", func(r *view.Reading) {
 		r.Wiring, r.Generations = drift("stable, slot 1", "a generation", "nothing: it passes"), nil
 	}, api.StateIdle, "no bundle is in force", true, false, false, "no_generation"},
-	{"no host file", func(r *view.Reading) { r.Control.Host, r.Host = 0, nil }, api.StateUnprotected, "no host file is published, everything passes", false, false, false, "no_host"},
-	{"an interface that is bare", func(r *view.Reading) { bare(r, 1) }, api.StatePartly, "nothing is attached to eth1", true, true, false, "not_attached"},
-	{"all interfaces bare", func(r *view.Reading) { bare(r, 0); bare(r, 1) }, api.StateUnprotected, "nothing is attached, everything passes", false, false, false, "not_attached"},
-	{"all bare, bypass", func(r *view.Reading) { bare(r, 0); bare(r, 1); r.Bypass = loader.DeadlineForever }, api.StateUnprotected, "everything passes", false, false, false, "bypass"},
-	{"a lost interface", func(r *view.Reading) { r.Interfaces[1] = view.Interface{Name: "eth1", Err: loader.ErrNoDevice} }, api.StatePartly, "there is no interface eth1 here", true, true, false, "not_attached"},
-	{"a namesake with the same index", func(r *view.Reading) { r.Interfaces = r.Interfaces[:1]; bare(r, 0) }, api.StateUnprotected, "nothing is attached, everything passes", false, false, false, "not_attached"},
+	{"no host file", func(r *view.Reading) { r.Control.Host, r.Host = 0, nil }, api.StateUnprotected,
+		"no host file is published, everything passes", false, false, false, "no_host"},
+	{"an interface that is bare", func(r *view.Reading) { bare(r, 1) }, api.StatePartly, "nothing is attached to eth1",
+		true, true, false, "not_attached"},
+	{"all interfaces bare", func(r *view.Reading) { bare(r, 0); bare(r, 1) }, api.StateUnprotected,
+		"nothing is attached, everything passes", false, false, false, "not_attached"},
+	{"all bare, bypass", func(r *view.Reading) { bare(r, 0); bare(r, 1); r.Bypass = loader.DeadlineForever },
+		api.StateUnprotected, "everything passes", false, false, false, "bypass"},
+	{"a lost interface", func(r *view.Reading) { r.Interfaces[1] = view.Interface{Name: "eth1", Err: loader.ErrNoDevice} },
+		api.StatePartly, "there is no interface eth1 here", true, true, false, "not_attached"},
+	{"a namesake with the same index", func(r *view.Reading) { r.Interfaces = r.Interfaces[:1]; bare(r, 0) },
+		api.StateUnprotected, "nothing is attached, everything passes", false, false, false, "not_attached"},
 	{"a layer-3 device", func(r *view.Reading) {
 		r.Interfaces[1].Device.Type, r.Interfaces[1].Device.Kind = unix.ARPHRD_NONE, "tun"
 	},
 		api.StatePartly, "eth1 is a layer-3 device (TUN)", true, true, false, "not_attached"},
-	{"a foreign program", func(r *view.Reading) { foreign(r, 0); foreign(r, 1) }, api.StateUnknown, "another program (id 9) is attached to eth0", false, false, true, "foreign_program"},
-	{"a foreign program on one", func(r *view.Reading) { foreign(r, 1) }, api.StatePartly, "another program (id 9) is attached to eth1", true, true, false, "foreign_program"},
-	{"a foreign program, bypass", func(r *view.Reading) { foreign(r, 0); foreign(r, 1); r.Bypass = loader.DeadlineForever }, api.StateUnknown, "another program", false, false, true, "foreign_program"},
-	{"a foreign program on one, bypass", func(r *view.Reading) { foreign(r, 1); r.Bypass = loader.DeadlineForever }, api.StateBypassed,
-		"everything passes on eth0; another program (id 9) is attached to eth1, and it cannot be read from here", false, false, true, "foreign_program"},
+	{"a foreign program", func(r *view.Reading) { foreign(r, 0); foreign(r, 1) }, api.StateUnknown,
+		"another program (id 9) is attached to eth0", false, false, true, "foreign_program"},
+	{"a foreign program on one", func(r *view.Reading) { foreign(r, 1) }, api.StatePartly,
+		"another program (id 9) is attached to eth1", true, true, false, "foreign_program"},
+	{"a foreign program, bypass", func(r *view.Reading) {
+		foreign(r, 0)
+		foreign(r, 1)
+		r.Bypass = loader.DeadlineForever
+	}, api.StateUnknown, "another program", false, false, true, "foreign_program"},
+	{"a foreign program on one, bypass", func(r *view.Reading) { foreign(r, 1); r.Bypass = loader.DeadlineForever },
+		api.StateBypassed,
+		"everything passes on eth0; another program (id 9) is attached to eth1, and it cannot be read from here", false,
+		false, true, "foreign_program"},
 	{"two programs on one device", func(r *view.Reading) {
 		d := &r.Interfaces[1].Device
 		d.Programs = append(d.Programs, loader.DeviceProgram{ID: 9, Mode: "generic"})
@@ -243,9 +297,13 @@ var Modes = []Mode{
 			r.Interfaces[i].Err = unix.ENOBUFS
 		}
 	}, api.StateUnknown, "netlink does not say", false, false, true, "kernel_read"},
-	{"unreadable wiring", unread(view.PartWiring), api.StateUnknown, "the wiring cannot be read", false, false, true, "kernel_read"},
-	{"unreadable generations", unread(view.PartGenerations), api.StateUnknown, "the generations cannot be read", false, false, true, "kernel_read"},
-	{"unreadable host", unread(view.PartHost), api.StateUnknown, "the host file in the kernel cannot be read", false, false, true, "kernel_read"},
+	{"unreadable wiring", unread(view.PartWiring), api.StateUnknown, "the wiring cannot be read", false,
+		false, true, "kernel_read"},
+	{"unreadable generations", unread(view.PartGenerations), api.StateUnknown, "the generations cannot be read", false,
+		false, true, "kernel_read"},
+	{"unreadable host", unread(view.PartHost), api.StateUnknown, "the host file in the kernel cannot be read", false,
+		false, true, "kernel_read"},
 	{"unreadable links", unread(view.PartLinks), api.StateProtected, "blocked", true, true, false, "kernel_read"},
-	{"unreadable root", func(r *view.Reading) { r.Root = 0; unread(view.PartRoot)(r) }, api.StateUnknown, "the pinned one cannot be read to compare", false, false, true, "kernel_read"},
+	{"unreadable root", func(r *view.Reading) { r.Root = 0; unread(view.PartRoot)(r) }, api.StateUnknown,
+		"the pinned one cannot be read to compare", false, false, true, "kernel_read"},
 }
