@@ -9,7 +9,7 @@ func (t *turn) bake(r *Run) {
 		r.Waits = waitKernel // relaxed ends it
 		return
 	}
-	r.Waits = t.holdsBack(r)
+	r.Waits = judgeOf(t).holdsBack(r)
 	switch {
 	case r.Waits != "" && r.Waits != waitTime:
 	case r.Times.Judged < t.s.Guards.Bake:

@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-var plant = flag.Bool("faults", false, "plant each fault of the table into the engine, and run the tests that must find it")
+var plant = flag.Bool("faults", false,
+	"plant each fault of the table into the engine, and run the tests that must find it")
 
 // planted is a fault: a piece of a file, which stands there once, and what it becomes.
 type planted struct {
@@ -25,7 +26,7 @@ type planted struct {
 // faults are what a tired engineer could do to the engine. Each is found by a test or by the simulation.
 var faults = []planted{
 	{"the gate of the protected is left out", "harm.go",
-		"t.hit, t.trip, t.gone,", "t.trip, t.gone,", "TestOneProtectedSource|TestFastTrack"},
+		"j.hit, j.trip, j.gone,", "j.trip, j.gone,", "TestOneProtectedSource|TestFastTrack"},
 	{"a protected source that can be forged counts", "harm.go",
 		"if !h.Confirmed {", "if false {", "TestSpoofedFlood"},
 	{"a person is heard before harm", "step.go",
@@ -38,13 +39,15 @@ var faults = []planted{
 	{"the canary skips a step", "progress.go",
 		"return StageCanary, r.Step + 1", "return StageCanary, r.Step + 2", "TestSimulation"},
 	{"shadow does not wait for votes", "progress.go",
-		"case !shown && !t.timeOnly(r):", "case !shown && false:", "TestSmallSite|TestPeople|TestHourlyFeed|TestShadowWaits"},
+		"case !shown && !judgeOf(t).timeOnly(r):", "case !shown && false:",
+		"TestSmallSite|TestPeople|TestHourlyFeed|TestShadowWaits"},
 	{"a bake counts without traffic", "step.go",
 		"!r.Seen || r.Times.Quiet >= idleAfter {", "!r.Seen {", "TestBakeWithoutTraffic"},
 	{"time counts while another decides", "step.go",
 		"decided := k.Deciding && t.s.Decided", "decided := true", "TestTimeCounts"},
 	{"a lapse condemns", "harm.go",
-		"return t.decide(r, StageHeld, GateLease,", "return t.decide(r, StageTakenBack, GateLease,", "TestLapseIsHeld"},
+		"return j.turn.decide(r, StageHeld, GateLease,",
+		"return j.turn.decide(r, StageTakenBack, GateLease,", "TestLapseIsHeld"},
 	{"all that is newly blocked counts as declared", "counts.go",
 		"if intent.names(b.Label) {", "if true {", "TestOneRealBrowser|TestSimulation"},
 	{"evidence of another generation counts", "counts.go",
@@ -54,14 +57,15 @@ var faults = []planted{
 	{"a generation on another base is taken", "taste.go",
 		"if k.Known && taste.Base == k.Stable && taste.Number != 0 {", "if taste.Number != 0 {", "TestBuiltOnAnotherBase"},
 	{"an action that failed is not repeated", "carry.go",
-		"\tt.s.Undo = without(t.s.Undo, func(u Undo) bool {\n", "\tdefer func() { t.s.Undo = nil }()\n\tt.s.Undo = without(t.s.Undo, func(u Undo) bool {\n",
+		"\tt.s.Undo = without(t.s.Undo, func(u Undo) bool {\n",
+		"\tdefer func() { t.s.Undo = nil }()\n\tt.s.Undo = without(t.s.Undo, func(u Undo) bool {\n",
 		"TestSimulation"},
 	{"a queue that others share is written", "queue.go",
 		"slices.Delete(slices.Clone(t.s.Queue), i, i+1)", "slices.Delete(t.s.Queue, i, i+1)", "TestStepIsPure"},
 	{"an attack that grows ends its own defence", "harm.go",
 		"if r.Stage != StageShadow || c.Declared == 0 ||", "if c.Declared == 0 ||", "TestBotnetCannotVeto"},
 	{"no data is health", "progress.go",
-		"(!t.e.Health.Known || t.e.Health.Bad)", "t.e.Health.Bad", "TestHealth"},
+		"(!j.turn.e.Health.Known || j.turn.e.Health.Bad)", "j.turn.e.Health.Bad", "TestHealth"},
 	{"sources of another share count", "step.go",
 		"r.Split.Base = r.Split.Last // these", "_ = r // these", "TestShareThatComesLate"},
 	{"a candidate that is nobody's stays", "carry.go",

@@ -8,13 +8,20 @@ import (
 	"github.com/spillway/spillway/userspace/rollout/sequential"
 )
 
+// judge says what the evidence of a turn means for a run: what must end it, and what keeps it from going on. It ends
+// nothing.
+type judge struct{ turn *turn }
+
+func judgeOf(t *turn) judge { return judge{t} }
+
 // harm ends a lane whose candidate does what it must not. What is certain comes before what is counted.
 func (t *turn) harm(r *Run) {
 	if !r.Stage.runs() || r.Stage == StageTaste {
 		return
 	}
+	j := judgeOf(t)
 	for _, gate := range [...]func(*Run) *Decision{
-		t.hit, t.trip, t.gone, t.unconfirmed, t.emergency, t.undeclared, t.declared, t.split, t.ratio, t.unwell,
+		j.hit, j.trip, j.gone, j.unconfirmed, j.emergency, j.undeclared, j.declared, j.split, j.ratio, j.unwell,
 	} {
 		if d := gate(r); d != nil {
 			t.end(r, d)
@@ -33,8 +40,8 @@ func bad(r *Run) Stage {
 
 // hit is the gate of the protected: one confirmed source is enough, in every stage. There is no statistic in it, and
 // nobody can accept it. What no socket confirmed can be forged, and does nothing.
-func (t *turn) hit(r *Run) *Decision {
-	v := t.votes(r)
+func (j judge) hit(r *Run) *Decision {
+	v := j.turn.votes(r)
 	if v.Generation != r.Number {
 		return nil
 	}
@@ -42,7 +49,7 @@ func (t *turn) hit(r *Run) *Decision {
 		if !h.Confirmed {
 			continue
 		}
-		d := t.decide(r, bad(r), GateProtected, "Rule %d `%s` would block %s, a protected source (%s). No bundle may.",
+		d := j.turn.decide(r, bad(r), GateProtected, "Rule %d `%s` would block %s, a protected source (%s). No bundle may.",
 			h.Blame.Rule, h.Blame.What, h.Who, h.Class)
 		d.Hit, d.Condemns = &h, true
 		return d
@@ -51,20 +58,20 @@ func (t *turn) hit(r *Run) *Decision {
 }
 
 // trip is the kernel's budget: its new blocks pass already.
-func (t *turn) trip(r *Run) *Decision {
-	if t.e.Kernel.Tripped == 0 || t.e.Kernel.Tripped != r.Number {
+func (j judge) trip(r *Run) *Decision {
+	if j.turn.e.Kernel.Tripped == 0 || j.turn.e.Kernel.Tripped != r.Number {
 		return nil
 	}
-	d := t.decide(r, bad(r), GateBudget,
+	d := j.turn.decide(r, bad(r), GateBudget,
 		"Generation %d used up its budget of blocks outside of its intent; the kernel lets them pass.", r.Number)
-	d.Blame, d.Condemns = worst(t.votes(r).NewBlocks, r.Change.intent(t.s.Guards)), true
+	d.Blame, d.Condemns = worst(j.turn.votes(r).NewBlocks, r.Change.intent(j.turn.s.Guards)), true
 	return d
 }
 
 // gone holds a candidate that the kernel stopped to honour: the agent was stopped, starved or away. That says nothing
 // against the bundle. In shadow it decided for nobody, and is published again.
-func (t *turn) gone(r *Run) *Decision {
-	k := t.e.Kernel
+func (j judge) gone(r *Run) *Decision {
+	k := j.turn.e.Kernel
 	if !k.Known {
 		return nil
 	}
@@ -74,15 +81,16 @@ func (t *turn) gone(r *Run) *Decision {
 		gone = k.Candidate == 0 || k.Lapsed == r.Number || r.Seen && k.Candidate != r.Number
 	case r.Stage == StageBake && r.Seen:
 		// A change of the fast track may have taken its place a moment ago, or be on its way out: it holds this one.
-		gone = k.Stable != r.Number && (t.isFast(r) || k.Stable != t.s.Fast.Number) && !t.leaves(k.Stable)
-	case r.Stage == StageBake && !t.isFast(r):
+		gone = k.Stable != r.Number && (j.turn.isFast(r) || k.Stable != j.turn.s.Fast.Number) && !j.turn.leaves(k.Stable)
+	case r.Stage == StageBake && !j.turn.isFast(r):
 		gone = k.Stable != r.Number && k.Candidate != r.Number
 	}
 	if !gone {
 		return nil
 	}
-	return t.decide(r, StageHeld, GateLease, "Generation %d decides no more: its lease ended while the agent was away, "+
-		"or somebody took it out. That says nothing against the bundle; `spillway rollout resume` tries it again.", r.Number)
+	return j.turn.decide(r, StageHeld, GateLease,
+		"Generation %d decides no more: its lease ended while the agent was away, "+
+			"or somebody took it out. That says nothing against the bundle; `spillway rollout resume` tries it again.", r.Number)
 }
 
 // leaves reports whether a generation is to leave the kernel.
@@ -91,21 +99,22 @@ func (t *turn) leaves(number uint32) bool {
 }
 
 // unconfirmed takes back what somebody wanted to confirm and did not.
-func (t *turn) unconfirmed(r *Run) *Decision {
+func (j judge) unconfirmed(r *Run) *Decision {
 	if r.Stage != StageBake || r.Change.Confirm == 0 || r.Confirmed || r.Times.Sure < r.Change.Confirm {
 		return nil
 	}
-	d := t.decide(r, StageTakenBack, GateConfirm, "Nobody confirmed generation %d within %s.", r.Number, r.Change.Confirm)
+	d := j.turn.decide(r, StageTakenBack, GateConfirm, "Nobody confirmed generation %d within %s.",
+		r.Number, r.Change.Confirm)
 	d.Condemns = true
 	return d
 }
 
 // emergency ends after an hour.
-func (t *turn) emergency(r *Run) *Decision {
+func (j judge) emergency(r *Run) *Decision {
 	if r.Stage != StageCanary || r.Change.Kind != KindEmergency || r.Times.Sure < emergencyMost {
 		return nil
 	}
-	return t.decide(r, StageHeld, GateEmergency,
+	return j.turn.decide(r, StageHeld, GateEmergency,
 		"An emergency ends after %s. Its evidence did not suffice to keep it: %s.", emergencyMost, r.Waits)
 }
 
@@ -116,8 +125,8 @@ func (t *turn) emergency(r *Run) *Decision {
 //
 // In shadow nobody was blocked: a person may accept it, with the rules to blame. Later it is taken back and
 // condemned.
-func (t *turn) undeclared(r *Run) *Decision {
-	c, g := r.counts(), t.s.Guards
+func (j judge) undeclared(r *Run) *Decision {
+	c, g := r.counts(), j.turn.s.Guards
 	if c.Undeclared == 0 {
 		return nil
 	}
@@ -128,7 +137,7 @@ func (t *turn) undeclared(r *Run) *Decision {
 	case r.Stage == StageBake:
 		alpha = alphaBake
 	}
-	if t.isFast(r) {
+	if j.turn.isFast(r) {
 		bound = max(bound, g.MaxDelta.Measured)
 	}
 	look := sequential.Test{Side: sequential.Above, Bound: bound, Alpha: alpha}.Look(c.Undeclared, c.Pairs)
@@ -136,11 +145,11 @@ func (t *turn) undeclared(r *Run) *Decision {
 		return nil
 	}
 	if r.Stage != StageShadow {
-		d := t.blame(r, StageTakenBack, look, 0)
+		d := j.blame(r, StageTakenBack, look, 0)
 		d.Condemns = true
 		return d
 	}
-	return t.blame(r, StageHeld, look, 0)
+	return j.blame(r, StageHeld, look, 0)
 }
 
 // declared is the gate of more than was declared, by what was declared. Half as much again is allowed.
@@ -149,23 +158,24 @@ func (t *turn) undeclared(r *Run) *Decision {
 //
 // It ends a shadow only. Later, the bundle is the one that shadow measured and only the traffic has changed: an
 // attack that grows must not end its own defence. Such a rollout waits where it is.
-func (t *turn) declared(r *Run) *Decision {
-	c, share := r.counts(), r.Change.intent(t.s.Guards).NewBlocks
-	if r.Stage != StageShadow || c.Declared == 0 || slack*share >= 1 || t.isFast(r) || r.Change.Kind == KindEmergency {
+func (j judge) declared(r *Run) *Decision {
+	c, share := r.counts(), r.Change.intent(j.turn.s.Guards).NewBlocks
+	if r.Stage != StageShadow || c.Declared == 0 || slack*share >= 1 || j.turn.isFast(r) ||
+		r.Change.Kind == KindEmergency {
 		return nil
 	}
 	look := sequential.Test{Side: sequential.Above, Bound: slack * share, Alpha: alphaDeclared}.Look(c.Declared, c.Pairs)
 	if !look.Rejects() {
 		return nil
 	}
-	return t.blame(r, StageHeld, look, share)
+	return j.blame(r, StageHeld, look, share)
 }
 
 // blame names the rule that newly blocks most outside of the intent.
-func (t *turn) blame(r *Run, to Stage, look sequential.Look, declared float64) *Decision {
-	rules := worst(t.votes(r).NewBlocks, r.Change.intent(t.s.Guards))
+func (j judge) blame(r *Run, to Stage, look sequential.Look, declared float64) *Decision {
+	rules := worst(j.turn.votes(r).NewBlocks, r.Change.intent(j.turn.s.Guards))
 	if declared > 0 { // the declared rules are meant
-		rules = worst(t.votes(r).NewBlocks, Intent{})
+		rules = worst(j.turn.votes(r).NewBlocks, Intent{})
 	}
 	subject := "The bundle"
 	if len(rules) > 0 {
@@ -175,7 +185,8 @@ func (t *turn) blame(r *Run, to Stage, look sequential.Look, declared float64) *
 	if declared > 0 {
 		tail = "it was declared for " + percent(declared) + "."
 	}
-	d := t.decide(r, to, GateIntent, "%s would newly block %s of connections; %s", subject, percent(look.Rate()), tail)
+	d := j.turn.decide(r, to, GateIntent, "%s would newly block %s of connections; %s", subject,
+		percent(look.Rate()), tail)
 	d.Blame, d.Looks = rules, []sequential.Look{look}
 	return d
 }
@@ -188,23 +199,23 @@ func (t *turn) blame(r *Run, to Stage, look sequential.Look, declared float64) *
 // The salt is drawn apart from the traffic, and a source counts once an attempt. So under "no harm" each failing
 // source is in the canary with probability rho, whatever its neighbours do: sources that fail together cannot fool
 // it.
-func (t *turn) split(r *Run) *Decision {
-	share := r.share(t.s.Guards)
+func (j judge) split(r *Run) *Decision {
+	share := r.share(j.turn.s.Guards)
 	canary, control := r.arms()
 	if r.Stage != StageCanary || share >= 1000 || canary.Bad <= 0 {
 		return nil
 	}
 	rho := float64(share) / 1000
 	look := sequential.Test{
-		Side: sequential.Above, Bound: sequential.Tilted(rho, tolerated), Alpha: t.s.Guards.each(alphaArms),
+		Side: sequential.Above, Bound: sequential.Tilted(rho, tolerated), Alpha: j.turn.s.Guards.each(alphaArms),
 	}.Look(canary.Bad, canary.Bad+control.Bad)
 	if !look.Rejects() {
 		return nil
 	}
-	d := t.decide(r, StageTakenBack, GateArms, "%s of the canary's %d sources failed, and %d of the %d others.",
+	d := j.turn.decide(r, StageTakenBack, GateArms, "%s of the canary's %d sources failed, and %d of the %d others.",
 		itoa(int(canary.Bad)), canary.Sources, control.Bad, control.Sources)
 	d.Looks, d.Condemns = []sequential.Look{look}, true
-	d.Blame = worst(t.votes(r).NewBlocks, r.Change.intent(t.s.Guards))
+	d.Blame = worst(j.turn.votes(r).NewBlocks, r.Change.intent(j.turn.s.Guards))
 	return d
 }
 
@@ -212,31 +223,32 @@ func (t *turn) split(r *Run) *Decision {
 // experiment.
 //
 //	sequential.Test{Either, rho, alpha}.Look(sources of the canary, all sources)
-func (t *turn) ratio(r *Run) *Decision {
-	share := r.share(t.s.Guards)
+func (j judge) ratio(r *Run) *Decision {
+	share := r.share(j.turn.s.Guards)
 	canary, control := r.arms()
 	if r.Stage != StageCanary || share >= 1000 || r.Change.Kind == KindEmergency {
 		return nil
 	}
 	look := sequential.Test{
-		Side: sequential.Either, Bound: float64(share) / 1000, Alpha: t.s.Guards.each(alphaRatio),
+		Side: sequential.Either, Bound: float64(share) / 1000, Alpha: j.turn.s.Guards.each(alphaRatio),
 	}.Look(canary.Sources, canary.Sources+control.Sources)
 	if !look.Rejects() {
 		return nil
 	}
-	d := t.decide(r, StageHeld, GateRatio, "The canary should have %s of the sources and has %s: the split is broken, "+
-		"and nothing can be learnt from it.", percent(look.Bound), percent(look.Rate()))
+	d := j.turn.decide(r, StageHeld, GateRatio,
+		"The canary should have %s of the sources and has %s: the split is broken, "+
+			"and nothing can be learnt from it.", percent(look.Bound), percent(look.Rate()))
 	d.Looks = []sequential.Look{look}
 	return d
 }
 
 // unwell is the gate of the origin, where the host asks for it. It condemns nothing: whoever floods the origin must
 // not decide what becomes of a bundle.
-func (t *turn) unwell(r *Run) *Decision {
-	if t.s.Guards.Health != HealthBack || r.Stage < StageCanary || r.Times.Unwell < unwellMost {
+func (j judge) unwell(r *Run) *Decision {
+	if j.turn.s.Guards.Health != HealthBack || r.Stage < StageCanary || r.Times.Unwell < unwellMost {
 		return nil
 	}
-	h := t.e.Health
-	return t.decide(r, StageHeld, GateHealth, "The origin has been unwell for %s: %s is %.4g, its limit is %.4g.",
+	h := j.turn.e.Health
+	return j.turn.decide(r, StageHeld, GateHealth, "The origin has been unwell for %s: %s is %.4g, its limit is %.4g.",
 		unwellMost, h.What, h.Value, h.Limit)
 }

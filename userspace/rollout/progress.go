@@ -45,7 +45,7 @@ func (t *turn) progress(r *Run) {
 
 // late holds a rollout that learnt nothing for too long.
 func (t *turn) late(r *Run) bool {
-	most := t.s.Guards.most(r.Stage, t.rare(r))
+	most := t.s.Guards.most(r.Stage, judgeOf(t).rare(r))
 	if r.Times.Stage < most || r.Change.Kind == KindEmergency {
 		return false
 	}
@@ -59,32 +59,32 @@ func (t *turn) late(r *Run) bool {
 //	sequential.Test{Below, delta, beta}.Look(u, n)
 //
 // It shows, wrongly in at most beta of all cases, that undeclared blocks are rarer than delta.
-func (t *turn) accepts(r *Run) (sequential.Look, bool) {
+func (j judge) accepts(r *Run) (sequential.Look, bool) {
 	c := r.counts()
-	test := sequential.Test{Side: sequential.Below, Bound: t.s.Guards.size().delta, Alpha: betaAccept}
+	test := sequential.Test{Side: sequential.Below, Bound: j.turn.s.Guards.size().delta, Alpha: betaAccept}
 	look := test.Look(c.Undeclared, c.Pairs)
-	return look, look.Rejects() && c.Pairs >= t.s.Guards.size().votes
+	return look, look.Rejects() && c.Pairs >= j.turn.s.Guards.size().votes
 }
 
 // timeOnly reports whether time alone promotes: the host allows it below a stated traffic, and nothing undeclared was
 // blocked. The kernel's budget still bounds what follows.
-func (t *turn) timeOnly(r *Run) bool {
-	return r.Times.Stage >= t.s.Guards.TimeOnly && r.Tally.total().Undeclared == 0 && t.rare(r)
+func (j judge) timeOnly(r *Run) bool {
+	return r.Times.Stage >= j.turn.s.Guards.TimeOnly && r.Tally.total().Undeclared == 0 && j.rare(r)
 }
 
 // rare reports whether the traffic is below what the host stated for promotion by time.
-func (t *turn) rare(r *Run) bool {
+func (j judge) rare(r *Run) bool {
 	days := r.Times.Total.Hours() / 24
-	return t.s.Guards.TimeOnlyBelow > 0 && float64(r.Tally.total().Pairs) < days*t.s.Guards.TimeOnlyBelow
+	return j.turn.s.Guards.TimeOnlyBelow > 0 && float64(r.Tally.total().Pairs) < days*j.turn.s.Guards.TimeOnlyBelow
 }
 
 // holdsBack says what keeps every stage from ending; "" nothing.
-func (t *turn) holdsBack(r *Run) string {
-	c, g := r.counts(), t.s.Guards
+func (j judge) holdsBack(r *Run) string {
+	c, g := r.counts(), j.turn.s.Guards
 	switch {
-	case r.stale(t.e.Kernel) || !r.Seen:
+	case r.stale(j.turn.e.Kernel) || !r.Seen:
 		return waitRebuilt
-	case t.isFast(r) && r.Stage == StageShadow && t.s.Main.Stage == StageBake:
+	case j.turn.isFast(r) && r.Stage == StageShadow && j.turn.s.Main.Stage == StageBake:
 		return waitBake
 	case r.Times.Judged < r.least(g) && r.Change.Kind == KindBundle:
 		return waitTime
@@ -94,19 +94,19 @@ func (t *turn) holdsBack(r *Run) string {
 		return waitDeclared
 	case float64(c.Undeclared) > g.size().delta*float64(c.Pairs) && r.Change.Kind == KindBundle:
 		return waitUnclear
-	case g.Health != HealthOff && (!t.e.Health.Known || t.e.Health.Bad) && r.Change.Kind == KindBundle:
+	case g.Health != HealthOff && (!j.turn.e.Health.Known || j.turn.e.Health.Bad) && r.Change.Kind == KindBundle:
 		return waitHealth
 	}
 	return ""
 }
 
 func (t *turn) shadow(r *Run) {
-	if r.Waits = t.holdsBack(r); r.Waits == "" && r.Change.Kind == KindBundle {
-		_, shown := t.accepts(r)
+	if r.Waits = judgeOf(t).holdsBack(r); r.Waits == "" && r.Change.Kind == KindBundle {
+		_, shown := judgeOf(t).accepts(r)
 		switch {
 		case r.Change.Stop:
 			r.Waits = waitPerson
-		case !shown && !t.timeOnly(r):
+		case !shown && !judgeOf(t).timeOnly(r):
 			r.Waits = waitVotes
 		}
 	}
@@ -124,13 +124,13 @@ func (t *turn) canary(r *Run) {
 			r.Waits = waitRebuilt
 			return
 		}
-		if _, shown := t.accepts(r); shown && t.s.Fast.Stage != StageBake && r.Times.Judged >= t.s.Guards.Shadow {
+		if _, shown := judgeOf(t).accepts(r); shown && t.s.Fast.Stage != StageBake && r.Times.Judged >= t.s.Guards.Shadow {
 			t.goOn(r, GateIntent, "")
 		}
 		return
 	}
-	if r.Waits = t.holdsBack(r); r.Waits == "" {
-		r.Waits = t.compares(r)
+	if r.Waits = judgeOf(t).holdsBack(r); r.Waits == "" {
+		r.Waits = judgeOf(t).compares(r)
 	}
 	if last := r.Step == len(t.s.Guards.Steps)-1; r.Waits == "" && last && t.s.Fast.Stage == StageBake {
 		r.Waits = waitFast
@@ -149,10 +149,10 @@ func (t *turn) canary(r *Run) {
 //
 // A share of at most 1 % is too small to show either: such a step only takes its time. At 100 % there is nobody to
 // compare.
-func (t *turn) compares(r *Run) string {
-	g, share := t.s.Guards, r.share(t.s.Guards)
+func (j judge) compares(r *Run) string {
+	g, share := j.turn.s.Guards, r.share(j.turn.s.Guards)
 	canary, control := r.arms()
-	if share >= 1000 || t.timeOnly(r) {
+	if share >= 1000 || j.timeOnly(r) {
 		return ""
 	}
 	if canary.Sources*10 < g.size().votes {
@@ -182,7 +182,7 @@ func (r Run) compared(g Guards, margin float64, canary, control Arm) [2]sequenti
 func (t *turn) goOn(r *Run, gate Gate, why string) {
 	stage, step := next(*r, t.s.Guards)
 	d := t.decide(r, stage, gate, "")
-	look, _ := t.accepts(r)
+	look, _ := judgeOf(t).accepts(r)
 	d.Looks = []sequential.Look{look}
 	if share := r.share(t.s.Guards); r.Stage == StageCanary && share < 1000 {
 		canary, control := r.arms()

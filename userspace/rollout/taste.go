@@ -24,12 +24,12 @@ func (t *turn) tasted(r *Run) {
 				t.end(r, t.decide(r, StageHeld, GateTaste, "This host could not try the bundle: %s.", taste.Detail))
 			}
 		default:
-			t.end(r, t.distaste(r, taste, again))
+			t.end(r, judgeOf(t).distaste(r, taste, again))
 		}
 	}
 }
 
-func (t *turn) distaste(r *Run, taste Taste, again bool) *Decision {
+func (j judge) distaste(r *Run, taste Taste, again bool) *Decision {
 	to, gate, what := StageRefused, GateTaste, "crashed"
 	switch taste.Outcome {
 	case TasteHung:
@@ -45,7 +45,7 @@ func (t *turn) distaste(r *Run, taste Taste, again bool) *Decision {
 	if again && taste.Outcome == TasteGolden {
 		to = bad(r)
 	}
-	d := t.decide(r, to, gate, "The child that tried the bundle %s. %s", what, taste.Detail)
+	d := j.turn.decide(r, to, gate, "The child that tried the bundle %s. %s", what, taste.Detail)
 	d.Condemns = to != StageHeld
 	return d
 }
