@@ -5,6 +5,8 @@ package config
 import (
 	"net/netip"
 	"time"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // DefaultPolicy is the key of Bundle.Policy that applies to every service without a policy of its own. No service may
@@ -46,7 +48,7 @@ type Bundle struct {
 	// at the protected last, so they still pass.
 	Carved []netip.Prefix
 	// Warnings do not refuse the bundle.
-	Warnings []Fault
+	Warnings []yaml.Fault
 }
 
 // Rule is what a match means.

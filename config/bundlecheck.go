@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config/words"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 func (l *bundleLoader) buildRules() {
@@ -24,7 +25,7 @@ func (l *bundleLoader) buildRules() {
 		}
 		l.rules[r.ID] = i
 		if !r.Expires.IsZero() && !r.Expires.After(l.opts.Now) {
-			l.warnAt(CodeExpired, path+".expires", r.Expires.Format(time.RFC3339),
+			l.warnAt(yaml.CodeExpired, path+".expires", r.Expires.Format(time.RFC3339),
 				fmt.Sprintf("the rule %s has expired and will not apply", r.ID), "a time to come, or remove the rule")
 		}
 	}
@@ -57,7 +58,7 @@ func (l *bundleLoader) buildIntent() {
 func (l *bundleLoader) warnUnused() {
 	for i, r := range l.file.Rules {
 		if j, ok := l.rules[r.ID]; ok && j == i && !l.used[r.ID] {
-			l.warnAt(CodeUnused, fmt.Sprintf("rules[%d].id", i), fmt.Sprintf("%q", r.ID),
+			l.warnAt(yaml.CodeUnused, fmt.Sprintf("rules[%d].id", i), fmt.Sprintf("%q", r.ID),
 				fmt.Sprintf("no feature uses the rule %s", r.ID), "a feature with this rule, or remove it")
 		}
 	}
@@ -65,7 +66,7 @@ func (l *bundleLoader) warnUnused() {
 		return
 	}
 	if !l.b.HasPolicy() {
-		l.warnAt(CodeUnused, "policy", "",
+		l.warnAt(yaml.CodeUnused, "policy", "",
 			"this bundle has no policy: alone it blocks nobody, and beside one that has it counts for that policy",
 			"policy: {default: {drop: 80}}, or another bundle with a policy")
 		return
@@ -75,21 +76,21 @@ func (l *bundleLoader) warnUnused() {
 			return
 		}
 	}
-	l.warnAt(CodeUnused, "policy", "", "no policy drops anything: this bundle only counts",
+	l.warnAt(yaml.CodeUnused, "policy", "", "no policy drops anything: this bundle only counts",
 		"policy: {default: {drop: 80}}")
 }
 
 func (l *bundleLoader) warnAt(code, path, value, problem, valid string) {
-	l.warn.addAt(l.d.src, code, l.d.where(path), path, value, problem, valid)
+	l.warn.AddAt(l.d.Src, code, l.d.Where(path), path, value, problem, valid)
 }
 
 func (l *bundleLoader) warnMasked(file string, r row, text string, p netip.Prefix) {
-	f := Fault{Code: CodeMasked, File: file, Line: int(r.line), Column: int(r.column),
+	f := yaml.Fault{Code: yaml.CodeMasked, File: file, Line: int(r.line), Column: int(r.column),
 		Path: fmt.Sprintf("features.prefixes[%d]", r.block), Value: words.Shorten(text),
 		Problem: fmt.Sprintf("%s has bits beyond its length and is read as %s", words.Shorten(text),
 			p), Valid: fmt.Sprintf("%s, or %s for the one address", p, p.Addr())}
 	if !r.inFile {
-		f.Excerpt = excerpt(l.d.src.line(int(r.line)), r.at())
+		f.Excerpt = yaml.Excerpt(l.d.Src.Line(int(r.line)), r.at())
 	}
-	l.warn.add(f)
+	l.warn.Add(f)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // bundleFile is the bundle as it is written. Bundle is what becomes of it.
@@ -41,7 +43,7 @@ type prefixesFile struct {
 	// counted, not refused.
 	ThirdParty bool `yaml:"third_party"`
 	// Entries are addresses and prefixes.
-	Entries []entryText `yaml:"entries"`
+	Entries entryTexts `yaml:"entries"`
 	// File with one address or prefix a line, beside the bundle or in a folder below it; # and ; begin comments.
 	File string `yaml:"file" jsonschema:"maxLength=255"`
 }
@@ -66,34 +68,38 @@ type intentFile struct {
 // entryText is one entry as it stands in the bundle.
 type entryText struct {
 	text string
-	at   position
+	at   yaml.Position
 }
 
-// entries reads a list of prefixes without reflection and without remembering their paths: there may be many.
-func (d *decoder) entries(n ast.Node, into *[]entryText, path string) {
+type entryTexts []entryText
+
+// ReadNode reads a list of prefixes without reflection and without remembering their paths: there may be many.
+func (e *entryTexts) ReadNode(d *yaml.Decoder, n ast.Node, path string) {
 	seq, ok := n.(*ast.SequenceNode)
 	if !ok {
-		d.fault(CodeType, place(n), path, written(n), fmt.Sprintf("%s needs a list, not %s", nameOf(path), typeOf(n)),
+		d.Fault(yaml.CodeType, yaml.Place(n), path, yaml.Written(n), fmt.Sprintf("%s needs a list, not %s",
+			yaml.NameOf(path), yaml.TypeOf(n)),
 			"[192.0.2.0/24, 2001:db8::/32]")
 		return
 	}
 	if len(seq.Values) == 0 {
-		d.fault(CodeBlank, place(n), path, "", nameOf(path)+" is an empty list", "entries, or leave the block out")
+		d.Fault(yaml.CodeBlank, yaml.Place(n), path, "", yaml.NameOf(path)+" is an empty list",
+			"entries, or leave the block out")
 		return
 	}
-	out := make([]entryText, 0, len(seq.Values))
+	out := make(entryTexts, 0, len(seq.Values))
 	for i, item := range seq.Values {
 		if s, ok := item.(*ast.StringNode); ok {
-			out = append(out, entryText{s.Value, place(item)})
+			out = append(out, entryText{text: s.Value, at: yaml.Place(item)})
 			continue
 		}
-		code, problem := CodeType, "this entry is "+typeOf(item)+", not an address"
+		code, problem := yaml.CodeType, "this entry is "+yaml.TypeOf(item)+", not an address"
 		if _, null := item.(*ast.NullNode); null {
-			code, problem = CodeNull, "this entry has no value"
+			code, problem = yaml.CodeNull, "this entry has no value"
 		}
-		d.bad[path] = true
-		d.fault(code, place(item), fmt.Sprintf("%s[%d]", path, i), written(item), problem,
+		d.Bad[path] = true
+		d.Fault(code, yaml.Place(item), fmt.Sprintf("%s[%d]", path, i), yaml.Written(item), problem,
 			`192.0.2.0/24, or an IPv6 prefix in quotes: "2001:db8::/32"`)
 	}
-	*into = out
+	*e = out
 }

@@ -9,12 +9,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spillway/spillway/config/words"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // BundleFile is the name of the bundle in a folder.
@@ -30,20 +30,20 @@ type BundleOptions struct {
 
 // LoadBundle reads a bundle: path is its YAML file, or a folder with a bundle.yaml. List files are read from that
 // folder and below, never from outside of it, not even by a symbolic link. A nil host stands for the defaults, and for
-// services that nobody knows. Its error is a *Faults.
+// services that nobody knows. Its error is a *yaml.Faults.
 func LoadBundle(path string, host *Host, opts BundleOptions) (*Bundle, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, BundleFile)
 	}
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
-		out := newCollector()
-		out.add(fileFault(path, err))
-		return nil, out.err()
+		out := yaml.NewCollector()
+		out.Add(yaml.FileFault(path, err))
+		return nil, out.Err()
 	}
 	defer root.Close()
 	// The bundle itself may be a link to anywhere: who names it on the command line means it.
-	data, err := readYAML(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
+	data, err := yaml.ReadFile(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
 	if err != nil {
 		return nil, err
 	}
@@ -51,9 +51,9 @@ func LoadBundle(path string, host *Host, opts BundleOptions) (*Bundle, error) {
 }
 
 // ParseBundle reads a bundle from memory and its list files from fsys; name is for the faults. A nil fsys holds no
-// files. Its error is a *Faults.
+// files. Its error is a *yaml.Faults.
 func ParseBundle(name string, data []byte, fsys fs.FS, host *Host, opts BundleOptions) (*Bundle, error) {
-	l := &bundleLoader{fsys: fsys, host: host, opts: opts, b: &Bundle{Version: Version}, warn: newCollector(),
+	l := &bundleLoader{fsys: fsys, host: host, opts: opts, b: &Bundle{Version: Version}, warn: yaml.NewCollector(),
 		rules: map[string]int{}, used: map[string]bool{}}
 	if host == nil {
 		l.host = DefaultHost()
@@ -63,27 +63,27 @@ func ParseBundle(name string, data []byte, fsys fs.FS, host *Host, opts BundleOp
 	if opts.Now.IsZero() {
 		l.opts.Now = time.Now()
 	}
-	l.d = newDecoder(newSource(name, data), newCollector())
-	n := document(l.d.src, l.d.out)
+	l.d = newReader(name, data, yaml.NewCollector())
+	n := yaml.Document(l.d.Src, l.d.Out)
 	if n == nil {
-		return nil, l.d.out.err()
+		return nil, l.d.Out.Err()
 	}
-	if l.d.versioned(n) {
-		l.d.value(n, reflect.ValueOf(&l.file).Elem(), "", &limits{})
+	if l.d.Versioned(n, Version) {
+		l.d.Into(n, &l.file)
 		l.build()
 	}
-	if err := l.d.out.err(); err != nil {
+	if err := l.d.Out.Err(); err != nil {
 		return nil, err
 	}
-	l.b.Warnings = l.warn.warnings()
+	l.b.Warnings = l.warn.Warnings()
 	l.b.Digest = digestOf(l.b)
 	return l.b, nil
 }
 
 // bundleLoader turns a bundleFile into a Bundle.
 type bundleLoader struct {
-	d        *decoder
-	warn     *collector
+	d        *reader
+	warn     *yaml.Collector
 	fsys     fs.FS
 	host     *Host
 	services []Service
@@ -123,7 +123,7 @@ func (l *bundleLoader) normalise() {
 
 // reference notes that a rule is used, or adds a fault when nothing has that id.
 func (l *bundleLoader) reference(path, id string) {
-	if id == "" || l.d.bad[path] {
+	if id == "" || l.d.Bad[path] {
 		return
 	}
 	if _, ok := l.rules[id]; ok {
@@ -138,7 +138,7 @@ func (l *bundleLoader) reference(path, id string) {
 }
 
 // unknownName adds a reference fault with the nearest name, or a few of those there are.
-func (d *decoder) unknownName(path, name, problem, what string, known []string) {
+func (d *reader) unknownName(path, name, problem, what string, known []string) {
 	slices.Sort(known)
 	text := fmt.Sprintf("%s %s", problem, words.Shorten(name))
 	if near := words.Nearest(name, known); near != "" {
@@ -153,5 +153,5 @@ func (d *decoder) unknownName(path, name, problem, what string, known []string) 
 	default:
 		valid += fmt.Sprintf(" (there are %d)", n)
 	}
-	d.faultAt(CodeReference, path, fmt.Sprintf("%q", words.Shorten(name)), text, valid)
+	d.FaultAt(yaml.CodeReference, path, fmt.Sprintf("%q", words.Shorten(name)), text, valid)
 }

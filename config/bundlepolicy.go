@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/spillway/spillway/config/words"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 func (l *bundleLoader) buildPolicy() {
@@ -23,11 +24,11 @@ func (l *bundleLoader) buildPolicy() {
 		path := "policy.services." + name
 		switch {
 		case name == DefaultPolicy:
-			l.d.faultAt(CodeReserved, "#"+path, "", "the default stands beside services, not in it", "policy.default")
+			l.d.FaultAt(yaml.CodeReserved, "#"+path, "", "the default stands beside services, not in it", "policy.default")
 		case l.services != nil && !slices.Contains(known, name):
 			l.d.unknownName("#"+path, name, "the host has no service", "a service of the host file", known)
 		case !validName(name):
-			l.d.faultAt(CodeSyntax, "#"+path, words.Shorten(name), "this is no name of a service",
+			l.d.FaultAt(yaml.CodeSyntax, "#"+path, words.Shorten(name), "this is no name of a service",
 				"lower-case letters, digits and dashes; at most 31")
 		default:
 			l.b.Policy[name] = p.plain()
@@ -54,18 +55,18 @@ func (l *bundleLoader) buildPermits() {
 		path := fmt.Sprintf("policy.permits[%d]", i)
 		switch {
 		case !validBundleName(name):
-			l.d.faultAt(CodeSyntax, path, fmt.Sprintf("%q", words.Shorten(name)), "this is no name of a bundle",
+			l.d.FaultAt(yaml.CodeSyntax, path, fmt.Sprintf("%q", words.Shorten(name)), "this is no name of a bundle",
 				"lower-case letters, digits, dots, dashes and underscores; at most 63")
 		case name == l.file.Name:
-			l.d.faultAt(CodeReference, path, fmt.Sprintf("%q", name), "this bundle has the policy and needs no permit",
+			l.d.FaultAt(yaml.CodeReference, path, fmt.Sprintf("%q", name), "this bundle has the policy and needs no permit",
 				"the names of other bundles")
 		default:
 			l.d.unique(first, name, path, "the bundle")
 		}
 	}
-	if len(l.file.Policy.Permits) > 0 && len(l.b.Policy) == 0 && !l.d.bad["policy.default"] &&
-		!l.d.bad["policy.services"] {
-		l.d.faultAt(CodeMissing, "policy.permits", "", "permits without a policy",
+	if len(l.file.Policy.Permits) > 0 && len(l.b.Policy) == 0 && !l.d.Bad["policy.default"] &&
+		!l.d.Bad["policy.services"] {
+		l.d.FaultAt(yaml.CodeMissing, "policy.permits", "", "permits without a policy",
 			"policy: {default: {drop: 80}, permits: […]}")
 	}
 	l.b.Permits = slices.Sorted(slices.Values(l.file.Policy.Permits))
@@ -87,7 +88,7 @@ func (l *bundleLoader) checkResets() {
 			path = "policy.default"
 		}
 		if p.Reset != Never && p.Reset == p.Drop {
-			l.d.faultAt(CodeRange, path+".reset", p.Reset.String(), "drop and reset begin at the same score",
+			l.d.FaultAt(yaml.CodeRange, path+".reset", p.Reset.String(), "drop and reset begin at the same score",
 				"two scores, or never for one of them: the higher one that is reached decides")
 		}
 	}
@@ -96,11 +97,11 @@ func (l *bundleLoader) checkResets() {
 		switch {
 		case s.Resettable():
 		case ok && own.Reset != Never:
-			l.d.faultAt(CodeReference, "policy.services."+s.Name+".reset", own.Reset.String(),
+			l.d.FaultAt(yaml.CodeReference, "policy.services."+s.Name+".reset", own.Reset.String(),
 				fmt.Sprintf("the service %s cannot be reset: %s", s.Name, whyNotReset(s)),
 				"reset for tls, http and tcp services with local sockets; drop for others")
 		case !ok && l.b.Policy[DefaultPolicy].Reset != Never:
-			l.warnAt(CodeUnused, "policy.default.reset", l.b.Policy[DefaultPolicy].Reset.String(),
+			l.warnAt(yaml.CodeUnused, "policy.default.reset", l.b.Policy[DefaultPolicy].Reset.String(),
 				fmt.Sprintf("reset does not apply to the service %s: %s", s.Name, whyNotReset(s)),
 				"a policy of its own for this service")
 		}
@@ -116,7 +117,7 @@ func (l *bundleLoader) checkFragments() {
 			path = "policy.default"
 		}
 		if p.Fragments == FragmentsDrop && p.Blocks() == Never {
-			l.d.faultAt(CodeRange, path+".fragments", string(p.Fragments),
+			l.d.FaultAt(yaml.CodeRange, path+".fragments", string(p.Fragments),
 				"fragments would be dropped where nobody is ever blocked", "a score from which to drop or to reset beside it")
 		}
 	}
@@ -125,11 +126,11 @@ func (l *bundleLoader) checkFragments() {
 		switch {
 		case s.DropsFragments():
 		case ok && own.Fragments == FragmentsDrop:
-			l.d.faultAt(CodeReference, "policy.services."+s.Name+".fragments", string(own.Fragments),
+			l.d.FaultAt(yaml.CodeReference, "policy.services."+s.Name+".fragments", string(own.Fragments),
 				fmt.Sprintf("fragments to the service %s cannot be dropped: it is %s", s.Name,
 					s.Kind), "fragments: drop for tls and tcp services")
 		case !ok && l.b.Policy[DefaultPolicy].Fragments == FragmentsDrop:
-			l.warnAt(CodeUnused, "policy.default.fragments", string(FragmentsDrop),
+			l.warnAt(yaml.CodeUnused, "policy.default.fragments", string(FragmentsDrop),
 				fmt.Sprintf("fragments to the service %s are not dropped: it is %s", s.Name,
 					s.Kind), "a policy of its own for this service")
 		}
@@ -173,7 +174,7 @@ func (l *bundleLoader) checkReasonScores() {
 		}
 	}
 	if lowest != Never && sum >= int(lowest) {
-		l.d.faultAt(CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum),
+		l.d.FaultAt(yaml.CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum),
 			fmt.Sprintf("reasons alone would block (from %d on)", lowest),
 			fmt.Sprintf("scores of all reasons that sum up to less than %d: a lost packet is an ordinary visitor", lowest))
 	}

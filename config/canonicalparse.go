@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // ErrNotCanonical says that bytes are no canonical bundle: cut off, changed, or written by something else.
@@ -136,12 +138,12 @@ func (file *canonicalFile) bundle() (*Bundle, error) {
 func (file *canonicalFile) rest(b *Bundle) error {
 	for name, p := range file.Policy {
 		policy := Policy{Fragments: p.Fragments}
-		r := setThreshold(&policy.Drop, p.Drop, kindInteger)
+		r := policy.Drop.ReadScalar(p.Drop, yaml.KindInteger, nil)
 		if r == nil && p.Reset != "" {
-			r = setThreshold(&policy.Reset, p.Reset, kindInteger)
+			r = policy.Reset.ReadScalar(p.Reset, yaml.KindInteger, nil)
 		}
 		if r != nil {
-			return fmt.Errorf("policy %q: %s", name, r.problem)
+			return fmt.Errorf("policy %q: %s", name, r.Problem)
 		}
 		b.Policy[name] = policy
 	}
@@ -154,9 +156,9 @@ func (file *canonicalFile) rest(b *Bundle) error {
 	}
 	b.Intent = &Intent{By: file.Intent.By}
 	f, _ := reflect.TypeFor[Intent]().FieldByName("NewBlocks")
-	lim := limitsOf(f.Tag)
-	if r := setPercent(&b.Intent.NewBlocks, file.Intent.NewBlocks, &lim); r != nil {
-		return fmt.Errorf("intent: %s", r.problem)
+	lim := yaml.LimitsOf(f.Tag)
+	if r := b.Intent.NewBlocks.ReadScalar(file.Intent.NewBlocks, yaml.KindNumber, &lim); r != nil {
+		return fmt.Errorf("intent: %s", r.Problem)
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // Capacity is the size of the kernel maps, in rows.
@@ -75,11 +77,11 @@ func (c Capacity) OrDefault() Capacity {
 
 // Room returns the capacity of a name in the host file; 0 of one that there is not.
 func (c Capacity) Room(name string) int {
-	f := fieldsOf(reflect.TypeOf(c)).named(name)
+	f := yaml.FieldsOf(reflect.TypeOf(c)).Named(name)
 	if f == nil {
 		return 0
 	}
-	return int(reflect.ValueOf(c).FieldByIndex(f.index).Int())
+	return int(reflect.ValueOf(c).FieldByIndex(f.Index).Int())
 }
 
 // Room is a capacity that a bundle takes rows of.

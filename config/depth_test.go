@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // Many blocks are not deep: each returns over several levels at once.
@@ -39,7 +41,7 @@ func TestDeepFilesAreRefused(t *testing.T) {
 		"flow between blocks": strings.ReplaceAll(indented("a:"), "\n", "\n# [\n"),
 	} {
 		_, err := ParseBundle("bundle.yaml", []byte(text), nil, nil, BundleOptions{})
-		if f := mustFaults(t, err); !f.Has(CodeUnsupported) {
+		if f := mustFaults(t, err); !f.Has(yaml.CodeUnsupported) {
 			t.Errorf("%s: %v, want too deeply nested", name, err)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // seeds are whole files and the pieces that parsers stumble over.
@@ -47,7 +49,7 @@ func seeds(f *testing.F, names ...string) {
 // checkFaults says what holds for every refusal, whatever the file.
 func checkFaults(t *testing.T, data []byte, err error) {
 	t.Helper()
-	var f *Faults
+	var f *yaml.Faults
 	if !errors.As(err, &f) {
 		t.Fatalf("error is no *Faults: %v", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // compareAddresses lets cmp look at addresses, which hide their fields.
@@ -53,9 +55,9 @@ func mustBundle(t testing.TB, text string, fsys fstest.MapFS) *Bundle {
 	return b
 }
 
-func mustFaults(t testing.TB, err error) *Faults {
+func mustFaults(t testing.TB, err error) *yaml.Faults {
 	t.Helper()
-	var f *Faults
+	var f *yaml.Faults
 	if !errors.As(err, &f) {
 		t.Fatalf("got error %v, want faults", err)
 	}
@@ -63,11 +65,11 @@ func mustFaults(t testing.TB, err error) *Faults {
 }
 
 // brief returns what a test names of a fault: code and place.
-func brief(f Fault) string {
+func brief(f yaml.Fault) string {
 	return fmt.Sprintf("%s %s:%d:%d", f.Code, f.File, f.Line, f.Column)
 }
 
-func briefs(list []Fault) []string {
+func briefs(list []yaml.Fault) []string {
 	out := []string{}
 	for _, f := range list {
 		out = append(out, brief(f))

@@ -72,6 +72,9 @@ type AllowEntry struct {
 	Note string `yaml:"note" jsonschema:"maxLength=200"`
 }
 
+// Short is what one value without a note is read into.
+func (a *AllowEntry) Short() any { return &a.Prefix }
+
 // Listen says where the agent listens. Each role has a socket of its own: what one may ask is the socket's, never the
 // caller's claim.
 type Listen struct {

@@ -9,28 +9,29 @@ import (
 	"path/filepath"
 
 	"github.com/spillway/spillway/config/words"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // checkHost adds the faults that no single field shows.
-func (d *decoder) checkHost(h *Host) {
+func (d *reader) checkHost(h *Host) {
 	d.checkInterfaces(h)
 	d.checkServices(h)
 	d.checkAllowlist(h)
 	d.checkReasons(h)
 	d.powerOfTwo("capacity.syns", h.Capacity.Syns)
 	d.powerOfTwo("capacity.hellos", h.Capacity.Hellos)
-	if t := h.Guards.AgentTimeout; !t.Never() && t.Duration() <= h.Guards.Lease && !d.bad["guards.agent_timeout"] {
-		d.faultAt(CodeRange, "guards.agent_timeout", t.String(),
+	if t := h.Guards.AgentTimeout; !t.Never() && t.Duration() <= h.Guards.Lease && !d.Bad["guards.agent_timeout"] {
+		d.FaultAt(yaml.CodeRange, "guards.agent_timeout", t.String(),
 			"guards.agent_timeout is not longer than guards.lease ("+shortDuration(h.Guards.Lease)+")",
 			"longer than the lease, or never")
 	}
 	if m := h.Listen.Metrics; m != "" {
 		if at, err := netip.ParseAddrPort(m); err != nil || at.Port() == 0 {
-			d.faultAt(CodeSyntax, "listen.metrics", fmt.Sprintf("%q", m), "listen.metrics is no IP address with a port",
+			d.FaultAt(yaml.CodeSyntax, "listen.metrics", fmt.Sprintf("%q", m), "listen.metrics is no IP address with a port",
 				`127.0.0.1:9717, [::1]:9717, or "" for off`)
 		}
 	}
-	if !d.isSet("listen.read.socket") && filepath.IsAbs(h.Listen.Socket) {
+	if !d.IsSet("listen.read.socket") && filepath.IsAbs(h.Listen.Socket) {
 		h.Listen.Read.Socket = filepath.Join(filepath.Dir(h.Listen.Socket), readSocketName)
 		if len(h.Listen.Read.Socket) > maxSocketPath { // nobody asked for it
 			h.Listen.Read.Socket = ""
@@ -40,27 +41,27 @@ func (d *decoder) checkHost(h *Host) {
 	if r := h.Listen.Read.Socket; r != "" {
 		paths["listen.read.socket"] = r
 		if r == h.Listen.Socket {
-			d.faultAt(CodeDuplicate, "listen.read.socket", fmt.Sprintf("%q", r), "listen.read.socket is listen.socket",
+			d.FaultAt(yaml.CodeDuplicate, "listen.read.socket", fmt.Sprintf("%q", r), "listen.read.socket is listen.socket",
 				"a socket of its own for each role")
 		}
 	}
 	for path, value := range paths {
-		if (!filepath.IsAbs(value) || filepath.Clean(value) != value || value == "/") && !d.bad[path] {
-			d.faultAt(CodeSyntax, path, fmt.Sprintf("%q", value), path+" is no absolute, clean path",
+		if (!filepath.IsAbs(value) || filepath.Clean(value) != value || value == "/") && !d.Bad[path] {
+			d.FaultAt(yaml.CodeSyntax, path, fmt.Sprintf("%q", value), path+" is no absolute, clean path",
 				"a path that begins with / and has no . or .. in it")
 		}
 	}
 }
 
 // powerOfTwo adds a fault for another number: the dataplane masks a hash to find the place.
-func (d *decoder) powerOfTwo(path string, n int) {
+func (d *reader) powerOfTwo(path string, n int) {
 	if bits.OnesCount(uint(n)) != 1 {
-		d.faultAt(CodeRange, path, fmt.Sprint(n), path+" is no power of two",
+		d.FaultAt(yaml.CodeRange, path, fmt.Sprint(n), path+" is no power of two",
 			fmt.Sprintf("%d or %d", 1<<(bits.Len(uint(n))-1), 1<<bits.Len(uint(n))))
 	}
 }
 
-func (d *decoder) checkInterfaces(h *Host) {
+func (d *reader) checkInterfaces(h *Host) {
 	first := map[string]string{}
 	for i, itf := range h.Interfaces {
 		d.unique(first, itf.Name, fmt.Sprintf("interfaces[%d].name", i), "the interface")
@@ -68,21 +69,21 @@ func (d *decoder) checkInterfaces(h *Host) {
 }
 
 // unique adds a fault when key was there before, naming both lines. It keeps paths by key.
-func (d *decoder) unique(first map[string]string, key, path, what string) bool {
-	if key == "" || d.bad[path] {
+func (d *reader) unique(first map[string]string, key, path, what string) bool {
+	if key == "" || d.Bad[path] {
 		return false
 	}
 	if other, ok := first[key]; ok {
-		d.faultAt(CodeDuplicate, path, fmt.Sprintf("%q", key),
+		d.FaultAt(yaml.CodeDuplicate, path, fmt.Sprintf("%q", key),
 			fmt.Sprintf("%s %s is here a second time; the first is in line %d", what, words.Shorten(key),
-				d.where(other).line), "each once")
+				d.Where(other).Line), "each once")
 		return false
 	}
 	first[key] = path
 	return true
 }
 
-func (d *decoder) checkServices(h *Host) {
+func (d *reader) checkServices(h *Host) {
 	if n := len(h.Services); n > h.Capacity.Services {
 		d.capacity("services", n, "services", h.Capacity.Services, "services")
 	}
@@ -91,40 +92,40 @@ func (d *decoder) checkServices(h *Host) {
 		path := fmt.Sprintf("services[%d]", i)
 		d.unique(first, s.Name, path+".name", "the service")
 		if s.Name == DefaultPolicy {
-			d.faultAt(CodeReserved, path+".name", `"default"`, "the name default stands for the policy of all services",
+			d.FaultAt(yaml.CodeReserved, path+".name", `"default"`, "the name default stands for the policy of all services",
 				"another name")
 		}
 		d.checkAddresses(s, path+".addresses")
 		if s.ProxyProtocol && s.Kind != KindTLS && s.Kind != "" {
-			d.faultAt(CodeRange, path+".proxy_protocol", "true",
+			d.FaultAt(yaml.CodeRange, path+".proxy_protocol", "true",
 				fmt.Sprintf("the service %s is %s, and a PROXY header is stepped over to read a ClientHello", s.Name, s.Kind),
 				"proxy_protocol on services of kind tls")
 		}
 		if s.MPTCP != MPTCPStrip {
 			h.Services[i].MPTCP = MPTCPPass
 		} else if s.Protocol() != protocolTCP {
-			d.faultAt(CodeReference, path+".mptcp", string(s.MPTCP),
+			d.FaultAt(yaml.CodeReference, path+".mptcp", string(s.MPTCP),
 				fmt.Sprintf("the service %s is %s, and only TCP has Multipath TCP", s.Name,
 					s.Kind), "mptcp: strip for tls, http and tcp services")
 		}
 		for j, other := range h.Services[:i] {
 			if s.Port == other.Port && s.Port != 0 && s.Protocol() == other.Protocol() && overlap(s, other) {
-				d.faultAt(CodeDuplicate, path+".port", fmt.Sprint(s.Port),
+				d.FaultAt(yaml.CodeDuplicate, path+".port", fmt.Sprint(s.Port),
 					fmt.Sprintf("the service %s has the addresses and the port of %s in line %d", s.Name, other.Name,
-						d.where(fmt.Sprintf("services[%d]", j)).line),
+						d.Where(fmt.Sprintf("services[%d]", j)).Line),
 					"each address and port in one service")
 			}
 		}
 	}
 }
 
-func (d *decoder) checkAddresses(s Service, path string) {
+func (d *reader) checkAddresses(s Service, path string) {
 	first := map[string]string{}
 	for i, a := range s.Addresses {
 		p := fmt.Sprintf("%s[%d]", path, i)
 		d.unique(first, a.String(), p, "the address")
-		if a.Any() && len(s.Addresses) > 1 && !d.bad[p] {
-			d.faultAt(CodeDuplicate, p, "any", "any holds all other addresses", "any alone, or addresses")
+		if a.Any() && len(s.Addresses) > 1 && !d.Bad[p] {
+			d.FaultAt(yaml.CodeDuplicate, p, "any", "any holds all other addresses", "any alone, or addresses")
 		}
 	}
 }
@@ -141,7 +142,7 @@ func overlap(a, b Service) bool {
 	return false
 }
 
-func (d *decoder) checkAllowlist(h *Host) {
+func (d *reader) checkAllowlist(h *Host) {
 	if n := len(h.Allowlist); n > h.Capacity.Allowlist {
 		d.capacity("allowlist", n, "allowlist rows", h.Capacity.Allowlist, "allowlist")
 	}
@@ -154,7 +155,7 @@ func (d *decoder) checkAllowlist(h *Host) {
 	}
 }
 
-func (d *decoder) checkReasons(h *Host) {
+func (d *reader) checkReasons(h *Host) {
 	first := map[string]string{}
 	for i, name := range h.AcceptReasons {
 		d.unique(first, name, fmt.Sprintf("accept_reasons[%d]", i), "the reason")
@@ -162,7 +163,8 @@ func (d *decoder) checkReasons(h *Host) {
 }
 
 // capacity adds the fault with both numbers.
-func (d *decoder) capacity(path string, count int, what string, room int, name string) {
-	d.faultAt(CodeCapacity, path, fmt.Sprintf("%d %s", count, what), fmt.Sprintf("%d %s, capacity %d", count, what, room),
+func (d *reader) capacity(path string, count int, what string, room int, name string) {
+	d.FaultAt(yaml.CodeCapacity, path, fmt.Sprintf("%d %s", count, what), fmt.Sprintf("%d %s, capacity %d", count, what,
+		room),
 		fmt.Sprintf("at most %d (capacity.%s in the host file)", room, name))
 }

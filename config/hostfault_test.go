@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // Each row is a host file and all of its faults: code, line and column.
@@ -120,7 +122,7 @@ func TestHostFaults(t *testing.T) {
 		{"many fields without a value", "a:\n" + strings.Repeat("-\n", 5000), []string{"unsupported h:1002:1"}},
 		{"many in flow", "a: [" + strings.Repeat("{b: },", 5000) + "]\n", []string{"unsupported h:1:6007"}},
 		{"many documents", strings.Repeat("---\na\n", 5000), []string{"unsupported h:2001:1"}},
-		{"too many marks", strings.Repeat("#\n", maxYAMLMarks+1), []string{"file h:0:0"}},
+		{"too many marks", strings.Repeat("#\n", yaml.MaxMarks+1), []string{"file h:0:0"}},
 		{"carriage return", "version: 1\rx", []string{"syntax h:1:11"}},
 		{"many keys", strings.Repeat("a: 1\n", 5000), []string{"unsupported h:1001:2"}},
 	} {
@@ -186,9 +188,9 @@ func TestHostValues(t *testing.T) {
 func TestFloodOfFaultsIsCounted(t *testing.T) {
 	_, err := ParseHost("h", []byte(strings.Repeat("&a ", 100_000)+"\n"))
 	f := mustFaults(t, err)
-	if f.Total != 100_000 || len(f.List) != keptPerCode ||
+	if f.Total != 100_000 || len(f.List) != yaml.KeptPerCode ||
 		!strings.Contains(err.Error(), "and 99980 more: 99980 unsupported") {
-		t.Errorf("%d faults, %d kept; want 100000 and %d:\n%v", f.Total, len(f.List), keptPerCode, err)
+		t.Errorf("%d faults, %d kept; want 100000 and %d:\n%v", f.Total, len(f.List), yaml.KeptPerCode, err)
 	}
 }
 

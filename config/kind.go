@@ -103,7 +103,7 @@ func (k family[F]) load(l *bundleLoader) {
 	for i, f := range features {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		l.reference(at+".rule", *k.rule(&f))
-		if l.d.isSet(at + "." + k.text) {
+		if l.d.IsSet(at + "." + k.text) {
 			l.d.unique(first, k.name(f), at+"."+k.text, k.this)
 		}
 	}

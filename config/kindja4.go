@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spillway/spillway/config/signature"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // JA4Feature points from a JA4, or from the stable JA4, to a rule. Of the features that match one ClientHello the most
@@ -54,7 +55,7 @@ func compareJA4(a, b JA4Feature) int {
 func checkJA4(l *bundleLoader) {
 	tls := func(s Service) bool { return s.Kind == KindTLS }
 	if len(l.b.JA4) > 0 && l.services != nil && !slices.ContainsFunc(l.services, tls) {
-		l.warnAt(CodeUnused, "features.ja4", "", "no service of this host is tls, so no JA4 matches anything",
+		l.warnAt(yaml.CodeUnused, "features.ja4", "", "no service of this host is tls, so no JA4 matches anything",
 			"a service with kind: tls in the host file")
 	}
 }

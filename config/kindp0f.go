@@ -10,6 +10,7 @@ import (
 
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/config/words"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // P0FFeature points from a p0f signature to a rule. Of the signatures that fit one SYN the first in the file counts.
@@ -55,7 +56,7 @@ func checkP0F(l *bundleLoader) {
 	for i, f := range l.b.P0F {
 		path := fmt.Sprintf("features.p0f[%d].signature", i)
 		text := f.Signature.String()
-		if l.d.bad[path] || !l.d.isSet(path) || seen[text] {
+		if l.d.Bad[path] || !l.d.IsSet(path) || seen[text] {
 			continue
 		}
 		seen[text] = true
@@ -73,9 +74,9 @@ func (l *bundleLoader) crowded(bucket string, members []int) {
 	path := func(i int) string { return fmt.Sprintf("features.p0f[%d].signature", i) }
 	var all []string
 	for _, i := range members {
-		all = append(all, fmt.Sprintf("%s (line %d)", l.b.P0F[i].Signature, l.d.where(path(i)).line))
+		all = append(all, fmt.Sprintf("%s (line %d)", l.b.P0F[i].Signature, l.d.Where(path(i)).Line))
 	}
-	l.d.faultAt(CodeCapacity, path(members[len(members)-1]), fmt.Sprintf("%d signatures", len(members)),
+	l.d.FaultAt(yaml.CodeCapacity, path(members[len(members)-1]), fmt.Sprintf("%d signatures", len(members)),
 		fmt.Sprintf("%d signatures for %s: %s", len(members), bucket, words.List(all, "and")), ofOneBucket())
 }
 
@@ -125,7 +126,7 @@ func checkP0FOfSet(c *setChecker) {
 		for _, m := range members {
 			texts = append(texts, m.text)
 		}
-		c.fault(members[len(members)-1].of, CodeCapacity, "features.p0f", fmt.Sprintf("%d signatures", len(members)),
+		c.fault(members[len(members)-1].of, yaml.CodeCapacity, "features.p0f", fmt.Sprintf("%d signatures", len(members)),
 			fmt.Sprintf("%d signatures for %s in all bundles: %s", len(members), bucket,
 				strings.Join(texts, ", ")), ofOneBucket())
 	}

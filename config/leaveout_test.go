@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 const a15Feed = "192.0.2.0/29\n192.0.2.3\n198.18.0.1\n198.51.100.0/24\n203.0.113.7\n2001:db8:a::7\n2001:db8:bad::/48\n"
@@ -92,7 +94,7 @@ func TestCutRowsRefuseTheBundle(t *testing.T) {
 		t.Errorf("1026 rows, all left out: %v", err)
 	}
 	_, err := parseFeed(true, feed+"1.200.0.1\n", host)
-	if f := mustFaults(t, err); f.List[0].Code != CodeCapacity {
+	if f := mustFaults(t, err); f.List[0].Code != yaml.CodeCapacity {
 		t.Errorf("a row that was only counted: %v", err)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // feedBundle names one list file.
@@ -165,7 +167,7 @@ func TestNovember18(t *testing.T) {
 
 	_, err = parseFeed(true, good+good, host)
 	f := mustFaults(t, err)
-	if f.Counts[CodeDuplicate] != 200 || f.Counts[CodeCapacity] != 1 || f.Total != 201 {
+	if f.Counts[yaml.CodeDuplicate] != 200 || f.Counts[yaml.CodeCapacity] != 1 || f.Total != 201 {
 		t.Errorf("every row twice: %v, want 200 duplicates and one capacity fault", f.Counts)
 	}
 	text := f.Error()
@@ -177,7 +179,7 @@ func TestNovember18(t *testing.T) {
 	}
 
 	_, err = parseFeed(true, rowsOfFeed(400), host)
-	if f := mustFaults(t, err); f.Total != 1 || !f.Has(CodeCapacity) {
+	if f := mustFaults(t, err); f.Total != 1 || !f.Has(yaml.CodeCapacity) {
 		t.Errorf("twice the capacity: %v, want one capacity fault", f.Counts)
 	}
 
@@ -233,7 +235,7 @@ func TestLoadBundleStaysInItsFolder(t *testing.T) {
 			"outside of the bundle's folder"},
 		{"pipe", func() error { return syscall.Mkfifo(feed, 0o644) }, "not a regular file"},
 		{"folder", func() error { return os.Mkdir(feed, 0o755) }, "not a regular file"},
-		{"too long", func() error { write("in/lists/feed.netset", ""); return os.Truncate(feed, maxListBytes+1) },
+		{"too long", func() error { write("in/lists/feed.netset", ""); return os.Truncate(feed, yaml.MaxListBytes+1) },
 			"at most 256 MiB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -242,7 +244,7 @@ func TestLoadBundleStaysInItsFolder(t *testing.T) {
 			}
 			_, err := LoadBundle(filepath.Join(dir, "in"), nil, testOptions)
 			f := mustFaults(t, err)
-			if f.Total != 1 || f.List[0].Code != CodeFile || f.List[0].Line != 7 || !strings.Contains(err.Error(), c.want) {
+			if f.Total != 1 || f.List[0].Code != yaml.CodeFile || f.List[0].Line != 7 || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want one file fault in line 7 that says %q", err, c.want)
 			}
 			if err := os.Remove(feed); err != nil {
@@ -267,7 +269,7 @@ func TestLoadOfMissingFiles(t *testing.T) {
 		"bundle's folder":  func() error { _, err := LoadBundle("none/none.yaml", nil, testOptions); return err },
 	} {
 		err := load()
-		if f := mustFaults(t, err); f.Total != 1 || f.List[0].Code != CodeFile || !errors.Is(err, fs.ErrNotExist) {
+		if f := mustFaults(t, err); f.Total != 1 || f.List[0].Code != yaml.CodeFile || !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: got %v, want one file fault and fs.ErrNotExist", name, err)
 		}
 	}
@@ -278,12 +280,12 @@ func TestYAMLTooLong(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, size := range []int64{maxYAMLBytes + 1, maxListBytes + 1} {
+	for _, size := range []int64{yaml.MaxBytes + 1, yaml.MaxListBytes + 1} {
 		if err := os.Truncate(path, size); err != nil {
 			t.Fatal(err)
 		}
 		_, err := LoadBundle(path, nil, testOptions)
-		if f := mustFaults(t, err); f.Total != 1 || !f.Has(CodeFile) {
+		if f := mustFaults(t, err); f.Total != 1 || !f.Has(yaml.CodeFile) {
 			t.Errorf("%d bytes: got %v, want one file fault", size, err)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"testing"
 	"testing/fstest"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 const million = 1_000_000
@@ -54,7 +56,7 @@ func TestMillionRows(t *testing.T) {
 
 	_, err = parseMillion(t, append(feed, feed...))
 	f := mustFaults(t, err)
-	if f.Counts[CodeDuplicate] != million || f.Counts[CodeCapacity] != 1 || len(f.List) > 2*keptPerCode {
+	if f.Counts[yaml.CodeDuplicate] != million || f.Counts[yaml.CodeCapacity] != 1 || len(f.List) > 2*yaml.KeptPerCode {
 		t.Errorf("a million rows twice: %v, %d kept", f.Counts, len(f.List))
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // list sorts and checks the rows of one list and adds them to the bundle, one PrefixList for each rule.
@@ -21,7 +23,7 @@ func (p *prefixLoader) list(name string, thirdParty bool) {
 			p.familyOf(r.prefix).kept--
 			return
 		}
-		p.fault(CodeProtected, r, g.problem(r.prefix),
+		p.fault(yaml.CodeProtected, r, g.problem(r.prefix),
 			"entries outside of protected and own addresses; a wider one is allowed, and carves them out")
 	})
 	here := rows
@@ -57,7 +59,7 @@ func (p *prefixLoader) duplicates(name string, rows []row) {
 			if file := p.nameOf(rows[first]); file != p.nameOf(r) {
 				where = fmt.Sprintf("%s:%d", file, rows[first].line)
 			}
-			p.fault(CodeDuplicate, r, fmt.Sprintf("%s is in the list %s a second time; the first is in %s", r.prefix, name,
+			p.fault(yaml.CodeDuplicate, r, fmt.Sprintf("%s is in the list %s a second time; the first is in %s", r.prefix, name,
 				where), "each prefix once in a list")
 			i++
 		}
@@ -67,11 +69,11 @@ func (p *prefixLoader) duplicates(name string, rows []row) {
 // fault adds a fault at a row. Rows of list files get their excerpts at the end.
 func (p *prefixLoader) fault(code string, r row, problem, valid string) {
 	if !r.inFile {
-		p.l.d.out.addAt(p.l.d.src, code, r.at(), fmt.Sprintf("features.prefixes[%d].entries", r.block), r.prefix.String(),
+		p.l.d.Out.AddAt(p.l.d.Src, code, r.at(), fmt.Sprintf("features.prefixes[%d].entries", r.block), r.prefix.String(),
 			problem, valid)
 		return
 	}
-	p.l.d.out.add(Fault{Code: code, File: p.nameOf(r), Line: int(r.line), Column: int(r.column),
+	p.l.d.Out.Add(yaml.Fault{Code: code, File: p.nameOf(r), Line: int(r.line), Column: int(r.column),
 		Path:  fmt.Sprintf("features.prefixes[%d].file", r.block),
 		Value: r.prefix.String(), Problem: problem, Valid: valid})
 }
@@ -84,14 +86,14 @@ func (p *prefixLoader) checkCapacity() {
 		}
 		what := fmt.Sprintf("%d %s prefixes", f.kept+f.cut, f.name)
 		r := f.over
-		fault := Fault{Code: CodeCapacity, File: f.overFile, Line: int(r.line), Column: int(r.column),
+		fault := yaml.Fault{Code: yaml.CodeCapacity, File: f.overFile, Line: int(r.line), Column: int(r.column),
 			Path: "features.prefixes", Value: what,
 			Problem: fmt.Sprintf("%s, capacity %d", what,
 				f.room), Valid: fmt.Sprintf("at most %d (capacity.%s in the host file)", f.room, f.capacity)}
 		if !r.inFile {
-			fault.Excerpt = excerpt(p.l.d.src.line(int(r.line)), r.at())
+			fault.Excerpt = yaml.Excerpt(p.l.d.Src.Line(int(r.line)), r.at())
 		}
-		p.l.d.out.add(fault)
+		p.l.d.Out.Add(fault)
 	}
 }
 
@@ -100,15 +102,15 @@ var errEnough = errors.New("enough")
 
 // fillExcerpts reads list files a second time for the lines that faults were found in after the first.
 func (p *prefixLoader) fillExcerpts() {
-	wanted := map[string]map[int][]*Fault{}
-	for _, c := range []*collector{p.l.d.out, p.l.warn} {
-		for i := range c.list {
-			f := &c.list[i]
+	wanted := map[string]map[int][]*yaml.Fault{}
+	for _, c := range []*yaml.Collector{p.l.d.Out, p.l.warn} {
+		for i := range c.List {
+			f := &c.List[i]
 			if _, ok := p.shown[f.File]; !ok || f.Line == 0 || f.Excerpt != "" {
 				continue
 			}
 			if wanted[f.File] == nil {
-				wanted[f.File] = map[int][]*Fault{}
+				wanted[f.File] = map[int][]*yaml.Fault{}
 			}
 			wanted[f.File][f.Line] = append(wanted[f.File][f.Line], f)
 		}
@@ -117,11 +119,11 @@ func (p *prefixLoader) fillExcerpts() {
 		left := len(lines)
 		// A file that can no longer be read leaves its faults without excerpts; they stand by themselves.
 		again := maxLines(p.l.host.Capacity)
-		_ = scanLines(p.l.fsys, p.shown[shown], &again, func(line, _ []byte, at position) error {
-			for _, f := range lines[at.line] {
-				f.Excerpt = excerpt(string(line), position{f.Line, f.Column})
+		_ = scanLines(p.l.fsys, p.shown[shown], &again, func(line, _ []byte, at yaml.Position) error {
+			for _, f := range lines[at.Line] {
+				f.Excerpt = yaml.Excerpt(string(line), yaml.Position{Line: f.Line, Column: f.Column})
 			}
-			if lines[at.line] != nil {
+			if lines[at.Line] != nil {
 				if left--; left == 0 {
 					return errEnough
 				}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spillway/spillway/config/words"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // prefixLoader turns the prefix blocks of a bundle into sorted, checked lists.
@@ -60,8 +61,9 @@ func (p *prefixLoader) load() {
 		if other, ok := parties[b.List]; !ok {
 			parties[b.List] = i
 		} else if b.ThirdParty != p.blocks[other].ThirdParty {
-			p.l.d.faultAt(CodeType, at, "", fmt.Sprintf("the list %s is third_party in one block and own in another (line %d)",
-				b.List, p.l.d.where(fmt.Sprintf("features.prefixes[%d]", other)).line), "one of both for a list")
+			p.l.d.FaultAt(yaml.CodeType, at, "",
+				fmt.Sprintf("the list %s is third_party in one block and own in another (line %d)",
+					b.List, p.l.d.Where(fmt.Sprintf("features.prefixes[%d]", other)).Line), "one of both for a list")
 		}
 		p.block(i, at)
 	}
@@ -90,15 +92,16 @@ var errTooManyLines = errors.New("too many lines")
 // block reads the entries and the file of one block.
 func (p *prefixLoader) block(i int, at string) {
 	b := p.blocks[i]
-	if len(b.Entries) == 0 && b.File == "" && !p.l.d.bad[at+".entries"] && !p.l.d.bad[at+".file"] {
-		p.l.d.faultAt(CodeMissing, at, "", at+" has neither entries nor a file", "entries: […], or file: lists/name.netset")
+	if len(b.Entries) == 0 && b.File == "" && !p.l.d.Bad[at+".entries"] && !p.l.d.Bad[at+".file"] {
+		p.l.d.FaultAt(yaml.CodeMissing, at, "", at+" has neither entries nor a file",
+			"entries: […], or file: lists/name.netset")
 		return
 	}
-	src := p.l.d.src
+	src := p.l.d.Src
 	for _, e := range b.Entries {
-		r := row{line: int32(e.at.line), column: int32(e.at.column), block: int32(i)}
+		r := row{line: int32(e.at.Line), column: int32(e.at.Column), block: int32(i)}
 		if f := p.add(e.text, r, b); f != nil {
-			p.l.d.out.addAt(src, f.code, e.at, at+".entries", e.text, f.problem, f.valid)
+			p.l.d.Out.AddAt(src, f.Code, e.at, at+".entries", e.text, f.Problem, f.Valid)
 		}
 	}
 	if b.File != "" {
@@ -108,31 +111,31 @@ func (p *prefixLoader) block(i int, at string) {
 
 // file reads the list file of a block.
 func (p *prefixLoader) file(i int, at string) {
-	b, out := p.blocks[i], p.l.d.out
+	b, out := p.blocks[i], p.l.d.Out
 	if p.l.fsys == nil || !fs.ValidPath(b.File) || b.File == "." || strings.Contains(b.File, `\`) {
-		p.l.d.faultAt(CodeFile, at, fmt.Sprintf("%q", b.File), at+" leads outside of the bundle's folder",
+		p.l.d.FaultAt(yaml.CodeFile, at, fmt.Sprintf("%q", b.File), at+" leads outside of the bundle's folder",
 			"a path below the folder of the bundle, without . or .. (lists/name.netset)")
 		return
 	}
-	shown := path.Join(path.Dir(p.l.d.src.name), b.File)
+	shown := path.Join(path.Dir(p.l.d.Src.Name), b.File)
 	p.shown[shown] = b.File
-	err := scanLines(p.l.fsys, b.File, &p.lines, func(line, field []byte, pos position) error {
-		var f *refusal
+	err := scanLines(p.l.fsys, b.File, &p.lines, func(line, field []byte, pos yaml.Position) error {
+		var f *yaml.Refusal
 		if !clean(line) {
-			column, problem := badText(string(line))
-			pos.column, f = column, &refusal{CodeSyntax, problem, "UTF-8 text"}
+			column, problem := yaml.BadText(string(line))
+			pos.Column, f = column, &yaml.Refusal{Code: yaml.CodeSyntax, Problem: problem, Valid: "UTF-8 text"}
 		} else {
-			f = p.add(string(field), row{line: int32(pos.line), column: int32(pos.column), block: int32(i), inFile: true}, b)
+			f = p.add(string(field), row{line: int32(pos.Line), column: int32(pos.Column), block: int32(i), inFile: true}, b)
 		}
 		if f == nil {
 			return nil
 		}
-		fault := Fault{Code: f.code, File: shown, Line: pos.line, Column: pos.column, Path: at, Problem: f.problem,
-			Valid: f.valid}
-		if out.room(f.code) {
-			fault.Value, fault.Excerpt = words.Shorten(string(field)), excerpt(string(line), pos)
+		fault := yaml.Fault{Code: f.Code, File: shown, Line: pos.Line, Column: pos.Column, Path: at, Problem: f.Problem,
+			Valid: f.Valid}
+		if out.Room(f.Code) {
+			fault.Value, fault.Excerpt = words.Shorten(string(field)), yaml.Excerpt(string(line), pos)
 		}
-		out.add(fault)
+		out.Add(fault)
 		return nil
 	})
 	if err != nil {
@@ -142,7 +145,7 @@ func (p *prefixLoader) file(i int, at string) {
 
 // fileFault names the line of the bundle that names the file.
 func (p *prefixLoader) fileFault(at, name string, err error) {
-	f := fileFault("", err)
+	f := yaml.FileFault("", err)
 	valid := "a readable file below the folder of the bundle"
 	if strings.Contains(err.Error(), "escapes") { // os.Root's error has no name
 		f.Problem = "leads outside of the bundle's folder"
@@ -150,24 +153,26 @@ func (p *prefixLoader) fileFault(at, name string, err error) {
 		valid = fmt.Sprintf(
 			"%d lines over all list files, comments and blank ones included: twice capacity.prefixes_v4 and prefixes_v6, and %d",
 			maxLines(p.l.host.Capacity), spareLines)
-	} else if errors.Is(err, errTooLong) {
-		valid = fmt.Sprintf("at most %d MiB", maxListBytes>>20)
+	} else if errors.Is(err, yaml.ErrTooLong) {
+		valid = fmt.Sprintf("at most %d MiB", yaml.MaxListBytes>>20)
 	}
-	p.l.d.bad[at] = true
-	fault := p.l.d.src.fault(CodeFile, p.l.d.where(at), at, fmt.Sprintf("%q", name),
+	p.l.d.Bad[at] = true
+	fault := p.l.d.Src.Fault(yaml.CodeFile, p.l.d.Where(at), at, fmt.Sprintf("%q", name),
 		fmt.Sprintf("the list file %s: %s", words.Shorten(name), f.Problem), valid)
-	fault.cause = err
-	p.l.d.out.add(fault)
+	fault.Cause = err
+	p.l.d.Out.Add(fault)
 }
 
 // add checks one row by itself and stores it. It returns why the row refuses the bundle.
-func (p *prefixLoader) add(text string, r row, b prefixesFile) *refusal {
-	prefix, masked, err := parsePrefix(text)
+func (p *prefixLoader) add(text string, r row, b prefixesFile) *yaml.Refusal {
+	prefix, masked, err := yaml.ParsePrefix(text)
 	if strings.TrimSpace(text) == "" && !r.inFile {
-		return &refusal{CodeBlank, "the entry is blank", "192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"}
+		return &yaml.Refusal{Code: yaml.CodeBlank, Problem: "the entry is blank",
+			Valid: "192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"}
 	}
 	if err != nil {
-		return &refusal{CodeSyntax, "the entry " + err.Error(), "192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"}
+		return &yaml.Refusal{Code: yaml.CodeSyntax, Problem: "the entry " + err.Error(),
+			Valid: "192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"}
 	}
 	who, what := reachOf(prefix)
 	if b.ThirdParty && who != reachPublic {
@@ -175,13 +180,14 @@ func (p *prefixLoader) add(text string, r row, b prefixesFile) *refusal {
 		return nil
 	}
 	if who == reachReserved {
-		return &refusal{CodeReserved, fmt.Sprintf("%s is reserved (%s): no visitor comes from it", prefix, what),
-			"addresses that visitors can have"}
+		return &yaml.Refusal{Code: yaml.CodeReserved, Problem: fmt.Sprintf("%s is reserved (%s): no visitor comes from it",
+			prefix, what),
+			Valid: "addresses that visitors can have"}
 	}
 	f := p.familyOf(prefix)
 	if prefix.Bits() < f.floor {
-		return &refusal{CodeFloor, fmt.Sprintf("%s is wider than /%d", prefix, f.floor),
-			fmt.Sprintf("/%d and longer (guards.min_%s in the host file)", f.floor,
+		return &yaml.Refusal{Code: yaml.CodeFloor, Problem: fmt.Sprintf("%s is wider than /%d", prefix, f.floor),
+			Valid: fmt.Sprintf("/%d and longer (guards.min_%s in the host file)", f.floor,
 				strings.Replace(f.capacity, "prefixes", "prefix", 1))}
 	}
 	if masked && !b.ThirdParty {
@@ -210,7 +216,7 @@ func (p *prefixLoader) familyOf(prefix netip.Prefix) *familyCount {
 // nameOf returns the name of the file that a row stands in.
 func (p *prefixLoader) nameOf(r row) string {
 	if r.inFile {
-		return path.Join(path.Dir(p.l.d.src.name), p.blocks[r.block].File)
+		return path.Join(path.Dir(p.l.d.Src.Name), p.blocks[r.block].File)
 	}
-	return p.l.d.src.name
+	return p.l.d.Src.Name
 }

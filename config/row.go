@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"net/netip"
 	"unicode/utf8"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // row is one prefix of a list, and where it stands. Lists have up to millions of them.
@@ -40,7 +42,7 @@ func (r row) compareOrder(b row) int {
 	return cmp.Or(cmp.Compare(r.block, b.block), cmp.Compare(r.line, b.line), cmp.Compare(r.column, b.column))
 }
 
-func (r row) at() position { return position{int(r.line), int(r.column)} }
+func (r row) at() yaml.Position { return yaml.Position{Line: int(r.line), Column: int(r.column)} }
 
 // maxListLine bounds one line of a list file, with its comment.
 const maxListLine = 64 << 10
@@ -48,8 +50,8 @@ const maxListLine = 64 << 10
 // scanLines calls each for every line of a list file that is not blank or a comment, with its first field. It stops at
 // the first fault of the file itself and returns it as an error. It takes the lines that it reads from left, blank ones
 // included: they cost work too.
-func scanLines(fsys fs.FS, name string, left *int, each func(line []byte, field []byte, at position) error) error {
-	f, err := openFile(fsys, name, maxListBytes)
+func scanLines(fsys fs.FS, name string, left *int, each func(line []byte, field []byte, at yaml.Position) error) error {
+	f, err := yaml.OpenFile(fsys, name, yaml.MaxListBytes)
 	if err != nil {
 		return err
 	}
@@ -77,7 +79,7 @@ func scanLines(fsys fs.FS, name string, left *int, each func(line []byte, field 
 		if end == start && clean(line) && (start == len(line) || line[start] != ',') {
 			continue
 		}
-		if err := each(line, line[start:end], position{n, start + 1}); err != nil {
+		if err := each(line, line[start:end], yaml.Position{Line: n, Column: start + 1}); err != nil {
 			return err
 		}
 	}

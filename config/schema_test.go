@@ -23,7 +23,7 @@ import (
 	"github.com/invopop/jsonschema"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/spillway/spillway/config/signature"
+	"github.com/spillway/spillway/config/words"
 )
 
 var update = flag.Bool("update", false, "write the schemas instead of comparing them")
@@ -95,6 +95,8 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 	switch v := reflect.Zero(t).Interface().(type) {
 	case netip.Prefix, entryText:
 		return text(`^[0-9a-fA-F:.]+(/[0-9]+)?$`)
+	case entryTexts:
+		return &jsonschema.Schema{Type: "array", Items: scalarSchema(reflect.TypeFor[entryText]())}
 	case Address:
 		return text(`^(any|[0-9a-fA-F:.]+)$`)
 	case time.Time:
@@ -105,7 +107,7 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return text("^(never|" + duration + ")$")
 	case Percent:
 		return text(`^[0-9]+(\.[0-9]+)? *%$`)
-	case signature.Former:
+	case words.Former:
 		return text(v.Form().Pattern)
 	case Threshold:
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{

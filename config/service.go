@@ -95,13 +95,15 @@ func (s Service) AsksConntrack() bool {
 	return s.Confirm != ConfirmSocket && s.Protocol() == protocolTCP
 }
 
-func (s *Service) setDefaults() {
+// SetDefaults gives a service what a file need not say.
+func (s *Service) SetDefaults() {
 	s.Local = true
 	s.Confirm = ConfirmAuto
 	s.Addresses = []Address{{}}
 }
 
-func (i *Interface) setDefaults() { i.Attach = AttachNative }
+// SetDefaults gives an interface what a file need not say.
+func (i *Interface) SetDefaults() { i.Attach = AttachNative }
 
 // Address is one address of a service. The zero value is any address, IPv4 and IPv6.
 type Address struct {

@@ -7,10 +7,11 @@ import (
 	"slices"
 
 	"github.com/spillway/spillway/config/words"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // Check refuses bundles that cannot be in force together on a host, although each is valid. A nil host stands for the
-// defaults. Its error is a *Faults whose files are the bundles.
+// defaults. Its error is a *yaml.Faults whose files are the bundles.
 func (s *Set) Check(host *Host) error {
 	if host == nil {
 		host = DefaultHost()
@@ -18,9 +19,9 @@ func (s *Set) Check(host *Host) error {
 	if len(s.bundles()) < 2 {
 		return nil // all of it is checked when a bundle is read
 	}
-	c := &setChecker{set: s, out: newCollector()}
+	c := &setChecker{set: s, out: yaml.NewCollector()}
 	if n := len(s.Bundles); n > maxBundles {
-		c.fault(s.Bundles[n-1], CodeCapacity, "", fmt.Sprintf("%d bundles", n), fmt.Sprintf("%d bundles in one set", n),
+		c.fault(s.Bundles[n-1], yaml.CodeCapacity, "", fmt.Sprintf("%d bundles", n), fmt.Sprintf("%d bundles in one set", n),
 			fmt.Sprintf("at most %d", maxBundles))
 	}
 	if c.policies() {
@@ -31,7 +32,7 @@ func (s *Set) Check(host *Host) error {
 	for _, k := range kinds {
 		k.together(c)
 	}
-	return c.out.err()
+	return c.out.Err()
 }
 
 // Warnings says what is true of the set and of no bundle by itself.
@@ -58,11 +59,11 @@ const maxBundles = 64
 
 type setChecker struct {
 	set *Set
-	out *collector
+	out *yaml.Collector
 }
 
 func (c *setChecker) fault(b *Bundle, code, path, value, problem, valid string) {
-	c.out.add(Fault{Code: code, File: "bundle " + b.Name, Path: path, Value: words.Shorten(value), Problem: problem,
+	c.out.Add(yaml.Fault{Code: code, File: "bundle " + b.Name, Path: path, Value: words.Shorten(value), Problem: problem,
 		Valid: valid})
 }
 
@@ -81,7 +82,7 @@ func (c *setChecker) policies() bool {
 	for _, b := range with {
 		names = append(names, b.Name)
 	}
-	c.fault(with[len(with)-1], CodeDuplicate, "policy", "", "the bundles "+words.List(names,
+	c.fault(with[len(with)-1], yaml.CodeDuplicate, "policy", "", "the bundles "+words.List(names,
 		"and")+" both have a policy, and a set has one",
 		"a policy in one of them; or the one taken out as the other is applied: spillway apply FILE --remove NAME")
 	return false
@@ -105,7 +106,7 @@ func (c *setChecker) negatives() {
 			}
 		}
 		if len(rules) > 0 {
-			c.fault(b, CodeRange, "rules", words.List(rules, "and"),
+			c.fault(b, yaml.CodeRange, "rules", words.List(rules, "and"),
 				fmt.Sprintf("negative scores beside the policy of %s, which does not permit them", policy.Name),
 				fmt.Sprintf("scores from 0 on; or policy: {permits: [%s]} in the bundle %s", b.Name, policy.Name))
 		}
@@ -139,7 +140,7 @@ func (c *setChecker) reasons(host *Host) {
 		sum += own
 	}
 	if lowest != Never && sum >= int(lowest) {
-		c.fault(last, CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum),
+		c.fault(last, yaml.CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum),
 			fmt.Sprintf("reasons alone would block (from %d on): %s", lowest, words.List(parts, "and")),
 			fmt.Sprintf("scores of all reasons of the set that sum up to less than %d: a lost packet is an ordinary visitor",
 				lowest))
@@ -175,7 +176,7 @@ func (c *setChecker) capacities(host *Host) {
 			sum += n
 		}
 		if has := host.Capacity.Room(room.Field); sum > has {
-			c.fault(c.set.Bundles[most], CodeCapacity, "", fmt.Sprintf("%d %s", sum, room.What),
+			c.fault(c.set.Bundles[most], yaml.CodeCapacity, "", fmt.Sprintf("%d %s", sum, room.What),
 				fmt.Sprintf("%d %s in all bundles, capacity %d: %s", sum, room.What, has, words.List(parts, "and")),
 				fmt.Sprintf("at most %d (capacity.%s in the host file)", has, room.Field))
 		}

@@ -4,6 +4,8 @@ package config
 
 import (
 	"errors"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // The methods here give the types of the files the same form in JSON.
@@ -13,7 +15,7 @@ func (p Percent) MarshalText() ([]byte, error) { return []byte(p.String()), nil 
 
 // UnmarshalText reads a share with its sign, 6%.
 func (p *Percent) UnmarshalText(text []byte) error {
-	return refused(setPercent(p, string(text), &limits{low: "0%", high: "10000%"}))
+	return refused(p.ReadScalar(string(text), yaml.KindNumber, &yaml.Limits{Low: "0%", High: "10000%"}))
 }
 
 // MarshalText returns what String returns.
@@ -21,7 +23,7 @@ func (t Threshold) MarshalText() ([]byte, error) { return []byte(t.String()), ni
 
 // UnmarshalText reads 1 to 100, or never.
 func (t *Threshold) UnmarshalText(text []byte) error {
-	return refused(setThreshold(t, string(text), kindInteger))
+	return refused(t.ReadScalar(string(text), yaml.KindInteger, nil))
 }
 
 // MarshalText returns what String returns.
@@ -31,11 +33,13 @@ func (t Timeout) MarshalText() ([]byte, error) { return []byte(t.String()), nil 
 func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
 // UnmarshalText reads an IP address, or any.
-func (a *Address) UnmarshalText(text []byte) error { return refused(setAddress(a, string(text))) }
+func (a *Address) UnmarshalText(text []byte) error {
+	return refused(a.ReadScalar(string(text), yaml.KindText, nil))
+}
 
-func refused(r *refusal) error {
+func refused(r *yaml.Refusal) error {
 	if r == nil {
 		return nil
 	}
-	return errors.New(r.problem)
+	return errors.New(r.Problem)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/config/signature"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 func TestUnitsArePrintedAsTheyAreWritten(t *testing.T) {
@@ -58,9 +59,9 @@ func TestJSONComesBack(t *testing.T) {
 
 // The three places that list the scoreable reasons agree.
 func TestScoreableReasonsAreTheEnum(t *testing.T) {
-	f := fieldsOf(reflect.TypeFor[ReasonFeature]()).named("reason")
+	f := yaml.FieldsOf(reflect.TypeFor[ReasonFeature]()).Named("reason")
 	enum := map[string]bool{}
-	for _, name := range f.limits.enum {
+	for _, name := range f.Limits.Enum {
 		enum[name] = true
 	}
 	for _, name := range ScoreableReasons() {

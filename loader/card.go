@@ -93,7 +93,8 @@ func OpenCard(id uint32) (*Carded, error) {
 			return c, err
 		}
 	}
-	return nil, fmt.Errorf("the root program %d: %w: none of its maps has words that this build knows", id, kernel.ErrForeignABI)
+	return nil, fmt.Errorf("the root program %d: %w: none of its maps has words that this build knows", id,
+		kernel.ErrForeignABI)
 }
 
 // look finds the dataplane behind the root program, by the root's maps.
@@ -184,7 +185,8 @@ func beatAge(beat uint64) time.Duration {
 // PinnedRootID returns the id of the root program below a pin folder, of this build or of one before the root had a
 // folder of its own; 0 when none is pinned there.
 func PinnedRootID(folder string) (uint32, error) {
-	for _, path := range []string{pins.Folder{Path: folder}.RootProgram(), migrate.RootlessProgram(pins.Folder{Path: folder})} {
+	for _, path := range []string{pins.Folder{Path: folder}.RootProgram(),
+		migrate.RootlessProgram(pins.Folder{Path: folder})} {
 		p, err := ebpf.LoadPinnedProgram(path, nil)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -25,7 +25,8 @@ func DetachPins(folder string) error {
 	if err != nil {
 		return err
 	}
-	versions = append(versions, pins.Folder{Path: folder}.RootFolder()) // the links are there; before ABI 3 they were below v*
+	// the links are there; before ABI 3 they were below v*
+	versions = append(versions, pins.Folder{Path: folder}.RootFolder())
 	var errs []error
 	for _, version := range versions {
 		// The folder may be a user's with fewer rights: a symbolic link there leads root to nobody else's links.

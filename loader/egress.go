@@ -51,7 +51,10 @@ func (ls *Links) SyncEgress(names []string) error {
 			errs = append(errs, fmt.Errorf("note what leaves %s: %w", name, err))
 		}
 	}
-	return errors.Join(append(errs, dropEgress(ls.pins.Egress(), func(pin string, index int) bool { return pins[pin] || indexes[index] }))...)
+	return errors.Join(append(errs, dropEgress(ls.pins.Egress(), func(pin string,
+		index int) bool {
+		return pins[pin] || indexes[index]
+	}))...)
 }
 
 // Egress returns the names under which interfaces have the program at their way out, or their indexes.

@@ -140,7 +140,8 @@ func (d *Dataplane) finish() error {
 		d.before = d.left()
 	}
 	if d.before != nil {
-		if err := migrate.CopyBlocked(d.before, d.maps[bpf.DataplaneMapFlows]); err != nil { // those that it blocked since, too
+		// those that it blocked since, too
+		if err := migrate.CopyBlocked(d.before, d.maps[bpf.DataplaneMapFlows]); err != nil {
 			d.log.Warn("connections that were blocked in the last moment before the upgrade may go on", "error", err)
 		}
 		if err := d.before.Close(); err != nil {

@@ -32,7 +32,8 @@ type Root struct {
 	next    *ebpf.Map
 	page    []byte
 	at      *bpf.RootWords
-	old     atomic.Pointer[migrate.Rootless] // layout 2 had no root: while it decides somewhere, its words get what these get
+	// layout 2 had no root: while it decides somewhere, its words get what these get
+	old atomic.Pointer[migrate.Rootless]
 }
 
 // OpenRoot opens what is pinned, for a command that finds a dataplane which it does not understand. ErrNotPinned when
@@ -71,7 +72,8 @@ func (r *Root) check() error {
 	if err != nil {
 		return fmt.Errorf("read the embedded root program: %w", err)
 	}
-	return errors.Join(kernel.CheckMap(spec.Maps[bpf.RootMapRoot], r.words), kernel.CheckMap(spec.Maps[bpf.RootMapRootNext], r.next))
+	return errors.Join(kernel.CheckMap(spec.Maps[bpf.RootMapRoot], r.words),
+		kernel.CheckMap(spec.Maps[bpf.RootMapRootNext], r.next))
 }
 
 // loadRoot adopts the pinned root, and makes what is missing of it. A root program that reads other maps than the

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -42,7 +43,7 @@ func (a *app) bundleOptions() config.BundleOptions {
 }
 
 // warnings are told beside the reply: they refuse nothing.
-func (a *app) warnings(list []config.Fault) {
+func (a *app) warnings(list []yaml.Fault) {
 	for _, w := range list {
 		fmt.Fprintf(a.stderr, "warning: %s\n", w)
 	}

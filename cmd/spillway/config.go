@@ -14,6 +14,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/words"
+	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -65,7 +66,7 @@ type checked struct {
 	OK       bool             `json:"ok"`
 	Digest   config.Digest    `json:"digest,omitzero"`
 	Faults   *api.FaultReport `json:"faults,omitempty"`
-	Warnings []config.Fault   `json:"warnings,omitempty"`
+	Warnings []yaml.Fault     `json:"warnings,omitempty"`
 }
 
 func (a *app) check(path string) error {
@@ -84,7 +85,7 @@ func (a *app) check(path string) error {
 	} else {
 		says, err = a.checkBundle(path, &reply)
 	}
-	var faults *config.Faults
+	var faults *yaml.Faults
 	if errors.As(err, &faults) {
 		reply.Faults = &api.FaultReport{List: faults.List, Total: faults.Total, Counts: faults.Counts}
 		if a.format == formatTable {

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/words"
+	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/offline"
@@ -83,7 +83,7 @@ func (a *app) explain(err error) explained {
 	if errors.As(err, &coded) {
 		e.code = coded.code
 	}
-	var faults *config.Faults
+	var faults *yaml.Faults
 	var unknown *offline.UnknownService
 	var hung *api.Hung
 	var became *became
@@ -161,7 +161,7 @@ func (a *app) fail(err error, started bool) int {
 		reply := e.api
 		if reply == nil {
 			reply = &api.Error{Code: codeOf(e.code), Message: e.message, Fix: e.fix}
-			var faults *config.Faults
+			var faults *yaml.Faults
 			if errors.As(err, &faults) {
 				reply = api.Refuse("refused", err)
 			}

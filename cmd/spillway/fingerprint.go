@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/catalogue"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/probe"
 	"github.com/spillway/spillway/userspace/api"
@@ -53,14 +53,14 @@ Exit code 3 when no agent answers (--live).`,
 		},
 		ValidArgsFunction: files("pcap", "pcapng", "cap", "gz"),
 		RunE: func(c *cobra.Command, args []string) error {
-			catalogue, err := config.LoadCatalogue()
+			known, err := catalogue.Load()
 			if err != nil {
 				return err
 			}
 			if live {
-				return a.fingerprintLive(c.Context(), catalogue, only, most)
+				return a.fingerprintLive(c.Context(), known, only, most)
 			}
-			return a.fingerprintFile(c.Context(), catalogue, args[0])
+			return a.fingerprintFile(c.Context(), known, args[0])
 		},
 	}
 	c.Flags().BoolVar(&live, "live", false, "connections as they come, from the agent")
@@ -73,7 +73,7 @@ Exit code 3 when no agent answers (--live).`,
 // stdin is the FILE that stands for standard input.
 const stdin = "-"
 
-func (a *app) fingerprintFile(ctx context.Context, catalogue *config.Catalogue, name string) error {
+func (a *app) fingerprintFile(ctx context.Context, known *catalogue.Catalogue, name string) error {
 	r, interrupted := a.stdin, error(nil)
 	if name != stdin {
 		file, err := os.Open(name)
@@ -92,7 +92,7 @@ func (a *app) fingerprintFile(ctx context.Context, catalogue *config.Catalogue, 
 	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	o := fingerprint.Options{Catalogue: catalogue}
+	o := fingerprint.Options{Catalogue: known}
 	if lab := a.openLab(); lab != nil {
 		defer lab.Close()
 		o.Kernel = lab
@@ -149,7 +149,7 @@ func (a *app) tellConnection() func(fingerprint.Connection) error {
 // errEnough ends the events after --count.
 var errEnough = errors.New("enough")
 
-func (a *app) fingerprintLive(ctx context.Context, catalogue *config.Catalogue, only string, most int) error {
+func (a *app) fingerprintLive(ctx context.Context, known *catalogue.Catalogue, only string, most int) error {
 	client := a.client()
 	defer client.Close()
 	if only != "" {
@@ -162,7 +162,7 @@ func (a *app) fingerprintLive(ctx context.Context, catalogue *config.Catalogue, 
 		loader.EventsPerSecond)
 	shown := 0
 	err := client.Watch(ctx, func(e api.Event) error {
-		l, ok := fingerprint.NewLive(e, catalogue)
+		l, ok := fingerprint.NewLive(e, known)
 		if !ok || only != "" && e.Service != only {
 			return nil
 		}

@@ -13,7 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -131,7 +131,7 @@ func TestA9NothingFromOutsideIsPrintedRaw(t *testing.T) {
 		a.answer(key, refusal)
 	}
 	run("refusals")
-	refusal.Faults = poisoned(&api.FaultReport{List: []config.Fault{{File: "bundle.yaml", Line: 1}}})
+	refusal.Faults = poisoned(&api.FaultReport{List: []yaml.Fault{{File: "bundle.yaml", Line: 1}}})
 	refusal.Code = api.CodeRefused
 	run("faults")
 }

@@ -14,9 +14,6 @@ import (
 // noCiphers is the second or third part of a JA4 when there is nothing to hash.
 const noCiphers = "000000000000"
 
-// ErrLater marks what a later release will read.
-var ErrLater = errors.New("arrives with a later release")
-
 // JA4 is what a JA4 feature matches: the three parts of a JA4 (FoxIO technical_details/JA4.md), "" for a part that is
 // open. At least one part is not.
 type JA4 struct{ A, B, C string }
@@ -58,7 +55,8 @@ func (j JA4) check() error {
 // checkJA4Hello reads what is clear text: t13d1516h2.
 func checkJA4Hello(s string) error {
 	if s != "" && (s[0] == 'q' || s[0] == 'd') {
-		return fmt.Errorf("begins with %c, and JA4 of %s %w", s[0], map[byte]string{'q': "QUIC", 'd': "DTLS"}[s[0]], ErrLater)
+		return fmt.Errorf("begins with %c, and JA4 of %s %w", s[0], map[byte]string{'q': "QUIC", 'd': "DTLS"}[s[0]],
+			words.ErrLater)
 	}
 	switch {
 	case len(s) != 10:

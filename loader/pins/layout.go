@@ -55,7 +55,8 @@ func (e *ForeignError) Error() string {
 	if e.Layout == 0 {
 		what = "an unknown layout"
 	}
-	return fmt.Sprintf("%v: a dataplane of %s decides below %s, and this build reads layout %d", kernel.ErrForeignABI, what,
+	return fmt.Sprintf("%v: a dataplane of %s decides below %s, and this build reads layout %d", kernel.ErrForeignABI,
+		what,
 		e.Folder, Layout)
 }
 

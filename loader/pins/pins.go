@@ -124,7 +124,8 @@ func checkBPFFS(folder string) error {
 		err := unix.Statfs(at, &st)
 		if err == nil {
 			if st.Type != unix.BPF_FS_MAGIC {
-				return fmt.Errorf("%s is not on a BPF file system: %w: mount one with %s", folder, kernel.ErrUnsupported, mountCommand)
+				return fmt.Errorf("%s is not on a BPF file system: %w: mount one with %s", folder, kernel.ErrUnsupported,
+					mountCommand)
 			}
 			return nil
 		}

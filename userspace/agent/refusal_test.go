@@ -14,6 +14,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
@@ -37,16 +38,16 @@ func TestRefusalKeepsEverything(t *testing.T) {
 		code  string
 		want  string
 	}{
-		{"every row twice", bundleYAML("x", "198.51.100.0/24"), api.CodeRefused, config.CodeDuplicate},
-		{"over capacity", bundleYAML("x", many...), api.CodeRefused, config.CodeCapacity},
-		{"own address", bundleYAML("x", "192.0.2.1"), api.CodeRefused, config.CodeProtected},
-		{"protected", bundleYAML("x", "203.0.113.4"), api.CodeRefused, config.CodeProtected},
-		{"no file", api.Files{config.BundleFile: bundleYAML("x")[config.BundleFile]}, api.CodeRefused, config.CodeFile},
-		{"no yaml", api.Files{config.BundleFile: []byte("\x00")}, api.CodeRefused, config.CodeSyntax},
+		{"every row twice", bundleYAML("x", "198.51.100.0/24"), api.CodeRefused, yaml.CodeDuplicate},
+		{"over capacity", bundleYAML("x", many...), api.CodeRefused, yaml.CodeCapacity},
+		{"own address", bundleYAML("x", "192.0.2.1"), api.CodeRefused, yaml.CodeProtected},
+		{"protected", bundleYAML("x", "203.0.113.4"), api.CodeRefused, yaml.CodeProtected},
+		{"no file", api.Files{config.BundleFile: bundleYAML("x")[config.BundleFile]}, api.CodeRefused, yaml.CodeFile},
+		{"no yaml", api.Files{config.BundleFile: []byte("\x00")}, api.CodeRefused, yaml.CodeSyntax},
 	} {
 		_, err := r.agent.Apply(ctx, root, "", row.files, api.ApplyOptions{Accept: "a reason accepts no refusal"})
 		wantCode(t, err, row.code)
-		var faults *config.Faults
+		var faults *yaml.Faults
 		if !errors.As(err, &faults) || !faults.Has(row.want) {
 			t.Errorf("%s: %v", row.name, err)
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 func TestEveryCall(t *testing.T) {
@@ -149,7 +150,7 @@ func TestRefusals(t *testing.T) {
 	}
 	b.err = Refuse("the host file is refused", faults)
 	_, err := c.Reload(ctx, ReloadRequest{})
-	var want, got *config.Faults
+	var want, got *yaml.Faults
 	if !errors.As(faults, &want) || !errors.As(err, &got) || got.Error() != want.Error() {
 		t.Errorf("faults print otherwise after the journey:\n%v\nwant\n%v", got, want)
 	}

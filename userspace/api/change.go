@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // The outcomes of a change, in replies and in the history.
@@ -37,9 +38,9 @@ type Change struct {
 	// Until is when a bypass or a ban ends by itself.
 	Until time.Time `json:"until,omitzero"`
 	// BakeUntil is when the bundle becomes last-known-good.
-	BakeUntil time.Time      `json:"bakeUntil,omitzero"`
-	Warnings  []config.Fault `json:"warnings,omitempty"`
-	Details   []string       `json:"details,omitempty"`
+	BakeUntil time.Time    `json:"bakeUntil,omitzero"`
+	Warnings  []yaml.Fault `json:"warnings,omitempty"`
+	Details   []string     `json:"details,omitempty"`
 	// Incomplete says where the change does not reach, or where nobody knows whether it does: another program is attached
 	// there, or none can be read to compare.
 	Incomplete []string `json:"incomplete,omitempty"`
@@ -59,9 +60,9 @@ type Plan struct {
 	Removed int  `json:"removed"`
 	Changed int  `json:"changed"`
 	// Rows are the differences, at most 1,000; the counts above have all of them.
-	Rows     []PlanRow      `json:"rows"`
-	Holds    []Hold         `json:"holds,omitempty"` // an apply needs a reason
-	Warnings []config.Fault `json:"warnings,omitempty"`
+	Rows     []PlanRow    `json:"rows"`
+	Holds    []Hold       `json:"holds,omitempty"` // an apply needs a reason
+	Warnings []yaml.Fault `json:"warnings,omitempty"`
 	// Notes say what it would come to on this host that the bundle itself does not say.
 	Notes []string `json:"notes,omitempty"`
 	// Third-party rows that are left out on this host: protected or own addresses, and reserved ones.

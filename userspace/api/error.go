@@ -6,7 +6,7 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 var (
@@ -50,9 +50,9 @@ type Error struct {
 	Rollout string       `json:"rollout,omitempty"` // the id of the rollout that is refused
 }
 
-// FaultReport is a config.Faults in JSON.
+// FaultReport is a yaml.Faults in JSON.
 type FaultReport struct {
-	List   []config.Fault `json:"list"`
+	List   []yaml.Fault   `json:"list"`
 	Total  int            `json:"total"`
 	Counts map[string]int `json:"counts"`
 }
@@ -75,18 +75,18 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Unwrap returns the faults as the *config.Faults they were, so that they print as config prints them.
+// Unwrap returns the faults as the *yaml.Faults they were, so that they print as config prints them.
 func (e *Error) Unwrap() error {
 	if e.Faults == nil {
 		return nil
 	}
-	return &config.Faults{List: e.Faults.List, Total: e.Faults.Total, Counts: e.Faults.Counts}
+	return &yaml.Faults{List: e.Faults.List, Total: e.Faults.Total, Counts: e.Faults.Counts}
 }
 
 // Refuse makes an Error of an error from config: all its faults when it has them.
 func Refuse(message string, err error) *Error {
 	e := &Error{Status: http.StatusUnprocessableEntity, Code: CodeRefused, Message: message}
-	var faults *config.Faults
+	var faults *yaml.Faults
 	if errors.As(err, &faults) {
 		e.Faults = &FaultReport{List: faults.List, Total: faults.Total, Counts: faults.Counts}
 	} else {

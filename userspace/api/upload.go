@@ -15,9 +15,10 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/goccy/go-yaml"
+	goyaml "github.com/goccy/go-yaml"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // MaxUpload is the largest bundle, in bytes over all its files.
@@ -58,7 +59,7 @@ func Pack(path string) (*Upload, error) {
 			} `yaml:"prefixes"`
 		} `yaml:"features"`
 	}
-	if yaml.Unmarshal(data, &named) == nil {
+	if goyaml.Unmarshal(data, &named) == nil {
 		for _, p := range named.Features.Prefixes {
 			if p.File != "" && filepath.IsLocal(p.File) && !slices.Contains(u.lists, p.File) {
 				u.lists = append(u.lists, p.File)
@@ -188,8 +189,8 @@ func readUpload(r io.Reader, limit int64, reserve func(int64) error) (Files, err
 		if _, twice := files[name]; twice {
 			return nil, fmt.Errorf("read bundle: %q is in it twice", name)
 		}
-		if name == config.BundleFile && h.Size > config.MaxYAMLBytes {
-			return nil, &Error{Code: CodeTooLarge, Message: fmt.Sprintf("%s has %d bytes; at most %d MiB", config.BundleFile, h.Size, config.MaxYAMLBytes>>20),
+		if name == config.BundleFile && h.Size > yaml.MaxBytes {
+			return nil, &Error{Code: CodeTooLarge, Message: fmt.Sprintf("%s has %d bytes; at most %d MiB", config.BundleFile, h.Size, yaml.MaxBytes>>20),
 				Fix: "put long lists into files of their own (file: lists/name.netset)"}
 		}
 		if left -= h.Size; left < 0 || len(files) >= maxUploadFiles {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -132,8 +133,8 @@ func (s *show) november(ctx context.Context) error {
 		file, code string
 		promise    int
 	}{
-		{doubledFile, config.CodeDuplicate, doubledIsRefused},
-		{tooBigFile, config.CodeCapacity, tooBigIsRefused},
+		{doubledFile, yaml.CodeDuplicate, doubledIsRefused},
+		{tooBigFile, yaml.CodeCapacity, tooBigIsRefused},
 	} {
 		r, err := s.do(ctx, "apply", f.file)
 		if err != nil {

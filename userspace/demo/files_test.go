@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/userspace/lab"
 )
 
@@ -57,9 +58,9 @@ func TestFilesAreWhatTheActsNeed(t *testing.T) {
 	for _, c := range []struct {
 		name, code string
 		faults     int
-	}{{doubledFile, config.CodeDuplicate, doubledRows}, {tooBigFile, config.CodeCapacity, 1}} {
+	}{{doubledFile, yaml.CodeDuplicate, doubledRows}, {tooBigFile, yaml.CodeCapacity, 1}} {
 		_, err := config.LoadBundle(w.path(c.name), h, own)
-		var faults *config.Faults
+		var faults *yaml.Faults
 		if !errors.As(err, &faults) {
 			t.Errorf("%s: %v, want faults", c.name, err)
 			continue

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/catalogue"
 	"github.com/spillway/spillway/config/signature"
 )
 
@@ -36,7 +36,7 @@ type known struct {
 }
 
 func loadKnown() (k known, err error) {
-	catalogue, err := config.LoadCatalogue()
+	known, err := catalogue.Load()
 	if err != nil {
 		return k, fmt.Errorf("load the catalogue of known clients: %w", err)
 	}
@@ -44,14 +44,14 @@ func loadKnown() (k known, err error) {
 		name string
 		to   *signature.JA4
 	}{{pythonName, &k.Python}, {goName, &k.Go}, {mimicName, &k.Chrome}} {
-		i := slices.IndexFunc(catalogue.Clients, func(known config.KnownClient) bool { return known.Name == c.name })
+		i := slices.IndexFunc(known.Clients, func(k catalogue.KnownClient) bool { return k.Name == c.name })
 		if i < 0 {
 			return k, fmt.Errorf("the catalogue knows no %s", c.name)
 		}
-		*c.to = catalogue.Clients[i].Hellos[0].JA4
+		*c.to = known.Clients[i].Hellos[0].JA4
 	}
 	k.Python.A = ""
-	for _, s := range catalogue.Stacks {
+	for _, s := range known.Stacks {
 		for _, p := range s.P0F {
 			if text := p.String(); s.Name == linuxName && !slices.Contains(k.Linux, text) {
 				k.Linux = append(k.Linux, text)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/kernel"
 	"github.com/spillway/spillway/loader/pins"
@@ -73,7 +74,7 @@ func (f *Facts) readHostFile(path string) *config.Host {
 		f.HostFileState = FileMissing
 	default:
 		f.HostFileState, f.HostFaults = FileFaulty, 1
-		var faults *config.Faults
+		var faults *yaml.Faults
 		if errors.As(err, &faults) {
 			f.HostFaults = faults.Total
 		}

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/catalogue"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -24,7 +24,7 @@ const passed = "pass"
 
 // NewLive returns the connection of an event; ok is false when the event is not about one: a SYN that passed, whose
 // connection is yet to come, or a packet by itself.
-func NewLive(e api.Event, c *config.Catalogue) (l Live, ok bool) {
+func NewLive(e api.Event, c *catalogue.Catalogue) (l Live, ok bool) {
 	if e.Stage != "payload" && (e.Stage != "syn" || e.Verdict == passed) {
 		return Live{}, false
 	}

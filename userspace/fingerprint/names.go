@@ -3,7 +3,7 @@
 package fingerprint
 
 import (
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/catalogue"
 	"github.com/spillway/spillway/config/signature"
 )
 
@@ -15,8 +15,8 @@ const (
 )
 
 // Clients returns who is known to send a ClientHello: by its JA4, and only if nobody is, by its stable JA4.
-func Clients(c *config.Catalogue, ja4, stable string) []Known {
-	match, found := MatchJA4, []config.KnownClient(nil)
+func Clients(c *catalogue.Catalogue, ja4, stable string) []Known {
+	match, found := MatchJA4, []catalogue.KnownClient(nil)
 	if ja4 != "" {
 		found = c.ByJA4(ja4)
 	}
@@ -31,7 +31,7 @@ func Clients(c *config.Catalogue, ja4, stable string) []Known {
 }
 
 // Stacks returns which systems are known to send a SYN of this MuonFP string and p0f signature; both may be empty.
-func Stacks(c *config.Catalogue, muonfp, p0f string) []Known {
+func Stacks(c *catalogue.Catalogue, muonfp, p0f string) []Known {
 	if muonfp == "" {
 		return nil
 	}

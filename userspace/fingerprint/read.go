@@ -12,7 +12,7 @@ import (
 
 	"github.com/gopacket/gopacket/layers"
 
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/catalogue"
 )
 
 const (
@@ -28,7 +28,7 @@ type Options struct {
 	// Kernel is asked for what the dataplane computes; without one this package computes it.
 	Kernel Kernel
 	// Catalogue names who is known.
-	Catalogue *config.Catalogue
+	Catalogue *catalogue.Catalogue
 }
 
 // Summary counts what a capture held beside connections.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -19,7 +20,7 @@ type File struct {
 	Digest string // SHA-256 of the text
 }
 
-// Read reads a host file; its digest is that of the very bytes that were parsed. Its error is a *config.Faults.
+// Read reads a host file; its digest is that of the very bytes that were parsed. Its error is a *yaml.Faults.
 func Read(path string) (*File, error) {
 	text, err := config.ReadHost(path)
 	if err != nil {
@@ -72,7 +73,7 @@ func judge(path string, text []byte, err error, inForce string) *api.Problem {
 }
 
 func firstFault(err error) string {
-	var faults *config.Faults
+	var faults *yaml.Faults
 	if errors.As(err, &faults) && len(faults.List) > 0 {
 		return faults.List[0].String()
 	}

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -60,7 +60,7 @@ func TestNote(t *testing.T) {
 
 // What became of a change, and why, as its line says it.
 func TestOutcomes(t *testing.T) {
-	faults := &api.FaultReport{List: []config.Fault{{Problem: "no rule"}}, Total: 3}
+	faults := &api.FaultReport{List: []yaml.Fault{{Problem: "no rule"}}, Total: 3}
 	for _, row := range []struct {
 		err     error
 		outcome string

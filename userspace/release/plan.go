@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
@@ -22,7 +23,7 @@ func (re *reader) planCapacity(p *api.Plan, next *config.Set) {
 		return
 	}
 	for _, small := range loader.TooSmall(f.Host.Capacity.OrDefault(), next.Merge().Counts(), 0) {
-		p.Warnings = append(p.Warnings, config.Fault{Code: config.CodeCapacity, File: re.hostPath,
+		p.Warnings = append(p.Warnings, yaml.Fault{Code: yaml.CodeCapacity, File: re.hostPath,
 			Problem: "it does not fit into the host file on disk, which the next start reads: " + small, Valid: "a larger capacity, or a smaller bundle"})
 	}
 }

@@ -6,17 +6,17 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/catalogue"
 )
 
 // namesMax is how many clients one line names; a fingerprint of many says little.
 const namesMax = 3
 
-// catalogue is read once, by the first who asks. A program that was built wrong knows nobody.
-var catalogue = sync.OnceValue(func() *config.Catalogue {
-	c, err := config.LoadCatalogue()
+// known is the catalogue, read once, by the first who asks. A program that was built wrong knows nobody.
+var known = sync.OnceValue(func() *catalogue.Catalogue {
+	c, err := catalogue.Load()
 	if err != nil {
-		return &config.Catalogue{}
+		return &catalogue.Catalogue{}
 	}
 	return c
 })
@@ -24,7 +24,7 @@ var catalogue = sync.OnceValue(func() *config.Catalogue {
 // ClientNames returns the clients that the catalogue knows to send this JA4, with their versions; "" for none.
 func ClientNames(ja4 string) string {
 	var names []string
-	for _, c := range catalogue().ByJA4(ja4) {
+	for _, c := range known().ByJA4(ja4) {
 		if len(names) == namesMax {
 			names = append(names, "…")
 			break

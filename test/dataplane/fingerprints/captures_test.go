@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/catalogue"
 	"github.com/spillway/spillway/test/support/capture"
 	"github.com/spillway/spillway/userspace/fingerprint"
 )
@@ -59,13 +59,13 @@ func TestFingerprintsOfCaptures(t *testing.T) {
 
 func checkCaptures(t *testing.T, folder string, k fingerprint.Kernel, by string) {
 	want := expectations(t, folder)
-	catalogue, err := config.LoadCatalogue()
+	listed, err := catalogue.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
 	known := 0
 	for _, name := range capture.Names(t, folder) {
-		all, err := read(t, filepath.Join(folder, name), fingerprint.Options{Kernel: k, Catalogue: catalogue})
+		all, err := read(t, filepath.Join(folder, name), fingerprint.Options{Kernel: k, Catalogue: listed})
 		if place := damaged[name]; (err != nil) != (place != "") || err != nil && !strings.HasPrefix(err.Error(), place) {
 			t.Errorf("%s: %v, want damage at %q", name, err, place)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/catalogue"
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 )
@@ -19,7 +20,7 @@ import (
 // No bundle has more of one layout than the dataplane tries.
 func own(t *testing.T) (bundles [][]signature.P0F) {
 	t.Helper()
-	catalogue, err := config.LoadCatalogue()
+	known, err := catalogue.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +34,7 @@ func own(t *testing.T) (bundles [][]signature.P0F) {
 		return open
 	}
 	var all []signature.P0F
-	for _, stack := range catalogue.Stacks {
+	for _, stack := range known.Stacks {
 		all = append(all, stack.P0F...)
 	}
 	slices.SortStableFunc(all, func(a, b signature.P0F) int { return wide(a) - wide(b) })

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/catalogue"
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/probe"
@@ -56,7 +56,7 @@ func judgeEach(t *testing.T, l *probe.Probe, s signature.P0F, do func(signature.
 }
 
 // named wants the stack among those found, and none of another class. Android is Linux.
-func named(t *testing.T, stack config.KnownStack, by string, found []config.KnownStack) {
+func named(t *testing.T, stack catalogue.KnownStack, by string, found []catalogue.KnownStack) {
 	t.Helper()
 	class := func(family string) string { return strings.Replace(family, "android", "linux", 1) }
 	own := false
@@ -74,16 +74,16 @@ func named(t *testing.T, stack config.KnownStack, by string, found []config.Know
 // What the catalogue publishes of a system, sent as a SYN from near and far, is read right and named after that system.
 func TestPublishedStacksAreNamed(t *testing.T) {
 	l := openLab(t)
-	catalogue, err := config.LoadCatalogue()
+	listed, err := catalogue.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
 	made := map[string]int{}
-	for _, stack := range catalogue.Stacks {
+	for _, stack := range listed.Stacks {
 		for _, s := range stack.P0F {
 			judgeEach(t, l, s, func(seen signature.P0F, _ signature.MuonFP) {
 				made[stack.Family]++
-				named(t, stack, s.String(), catalogue.ByTCP(signature.MuonFP{}, &seen)) // by the signature alone
+				named(t, stack, s.String(), listed.ByTCP(signature.MuonFP{}, &seen)) // by the signature alone
 			})
 		}
 		for _, known := range stack.MuonFP {
@@ -91,7 +91,7 @@ func TestPublishedStacksAreNamed(t *testing.T) {
 				Window: signature.Window{Kind: signature.WindowValue, N: known.Window},
 				EOLPad: uint8(-signature.LayoutBytes(known.Kinds, 0) & 3)}
 			judgeEach(t, l, s, func(_ signature.P0F, fp signature.MuonFP) {
-				named(t, stack, known.String(), catalogue.ByTCP(fp, nil))
+				named(t, stack, known.String(), listed.ByTCP(fp, nil))
 			})
 		}
 	}
@@ -116,9 +116,9 @@ func TestSYNsOfEveryForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stack := config.KnownStack{Name: "every", Versions: "form", P0F: []signature.P0F{s}}
+		stack := catalogue.KnownStack{Name: "every", Versions: "form", P0F: []signature.P0F{s}}
 		judgeEach(t, l, s, func(seen signature.P0F, _ signature.MuonFP) {
-			named(t, stack, text, (&config.Catalogue{Stacks: []config.KnownStack{stack}}).ByTCP(signature.MuonFP{}, &seen))
+			named(t, stack, text, (&catalogue.Catalogue{Stacks: []catalogue.KnownStack{stack}}).ByTCP(signature.MuonFP{}, &seen))
 		})
 	}
 }

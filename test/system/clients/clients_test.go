@@ -14,7 +14,7 @@ import (
 	utls "github.com/refraction-networking/utls"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/catalogue"
 	"github.com/spillway/spillway/test/support/world"
 )
 
@@ -49,7 +49,7 @@ var clients = []client{
 }
 
 func TestRealClients(t *testing.T) {
-	catalogue, err := config.LoadCatalogue()
+	known, err := catalogue.Load()
 	world.Must(t, err)
 	w := world.New(t)
 	w.Publish(w.Host, world.Bundle(nil, nil))
@@ -65,7 +65,7 @@ func TestRealClients(t *testing.T) {
 			mustBeServed(t, c.run(&program{t: t, lab: w.Lab, certificate: r.certificate, home: t.TempDir()}))
 			seen, empty := r.take()
 			t.Logf("%d connections (%d without a word) in %v", len(seen), empty, time.Since(begin).Round(time.Millisecond))
-			for client, said := range check(t, c, seen, kernelFlows(t, w), catalogue) {
+			for client, said := range check(t, c, seen, kernelFlows(t, w), known) {
 				all[client] = append(all[client], said...)
 			}
 		})
@@ -90,7 +90,7 @@ type spoken map[netip.AddrPort][]fingerprint
 
 // check compares what the dataplane and the catalogue say of every connection with its bytes, which it returns.
 func check(t *testing.T, c client, seen []connection, flows map[netip.AddrPort]bpf.Flow,
-	catalogue *config.Catalogue) spoken {
+	known *catalogue.Catalogue) spoken {
 	t.Helper()
 	if len(seen) < len(hosts()) {
 		t.Errorf("%d connections were recorded, want %d", len(seen), len(hosts()))
@@ -108,7 +108,7 @@ func check(t *testing.T, c client, seen []connection, flows map[netip.AddrPort]b
 		compareWithKernel(t, flows, client, said[len(said)-1])
 	}
 	for _, f := range slices.SortedFunc(maps.Keys(counts), func(a, b fingerprint) int { return counts[b] - counts[a] }) {
-		names := namesOf(catalogue.ByJA4(f.ja4))
+		names := namesOf(known.ByJA4(f.ja4))
 		t.Logf("%3d × %s, stable %s, known as %q\n%s", counts[f], f.ja4, f.stable, names, f.raw)
 		if c.known != "" && !slices.Contains(names, c.known) {
 			t.Errorf("the catalogue knows %s as %q, and %s is missing", f.ja4, names, c.known)
@@ -120,7 +120,7 @@ func check(t *testing.T, c client, seen []connection, flows map[netip.AddrPort]b
 	return all
 }
 
-func namesOf(clients []config.KnownClient) []string {
+func namesOf(clients []catalogue.KnownClient) []string {
 	names := []string{}
 	for _, c := range clients {
 		names = append(names, c.Name+" "+c.Versions)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package catalogue
 
 import (
 	"crypto/sha256"
@@ -16,7 +16,7 @@ import (
 
 func loadCatalogue(t testing.TB) *Catalogue {
 	t.Helper()
-	c, err := LoadCatalogue()
+	c, err := Load()
 	if err != nil {
 		t.Fatalf("load the catalogue:\n%v", err)
 	}

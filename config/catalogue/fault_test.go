@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package catalogue
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 const goodClient = `version: 1
@@ -35,8 +39,26 @@ func parseCatalogue(pairs ...string) error {
 	for i := 0; i < len(pairs); i += 2 {
 		fsys[pairs[i]] = &fstest.MapFile{Data: []byte(pairs[i+1])}
 	}
-	_, err := ParseCatalogue(fsys)
+	_, err := Parse(fsys)
 	return err
+}
+
+func mustFaults(t testing.TB, err error) *yaml.Faults {
+	t.Helper()
+	var f *yaml.Faults
+	if !errors.As(err, &f) {
+		t.Fatalf("got error %v, want faults", err)
+	}
+	return f
+}
+
+// briefs returns what a test names of faults: code and place.
+func briefs(list []yaml.Fault) []string {
+	out := []string{}
+	for _, f := range list {
+		out = append(out, fmt.Sprintf("%s %s:%d:%d", f.Code, f.File, f.Line, f.Column))
+	}
+	return out
 }
 
 func TestCatalogueSamplesAreGood(t *testing.T) {

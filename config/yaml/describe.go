@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package yaml
 
 import (
 	"fmt"
@@ -8,34 +8,28 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/config/words"
 )
 
 // describe says what would be valid for a field of the type.
-func (l *limits) describe(t reflect.Type) string {
+func (l *Limits) describe(t reflect.Type) string {
 	switch {
 	case l.valid != "":
 		return l.valid
-	case len(l.enum) > 0:
-		return words.List(l.enum, "or")
+	case len(l.Enum) > 0:
+		return words.List(l.Enum, "or")
+	}
+	if v, ok := reflect.New(t).Interface().(Scalar); ok {
+		return v.Describe(l)
 	}
 	switch v := reflect.Zero(t).Interface().(type) {
 	case time.Duration:
-		return fmt.Sprintf("%s to %s, with its unit (10m, 24h)", l.low, l.high)
-	case Timeout:
-		return fmt.Sprintf("%s to %s with its unit (15m), or never", l.low, l.high)
-	case Percent:
-		return fmt.Sprintf("%s to %s, with its sign (6%%)", l.low, l.high)
-	case Threshold:
-		return "1 to 100, or never"
+		return fmt.Sprintf("%s to %s, with its unit (10m, 24h)", l.Low, l.High)
 	case time.Time:
 		return "a time with its offset (2027-01-01T00:00:00Z)"
 	case netip.Prefix:
 		return "an address or a prefix (192.0.2.0/24)"
-	case Address:
-		return "any, or an IP address"
-	case signature.Former:
+	case words.Former:
 		return v.Form().Field
 	}
 	switch t.Kind() {
@@ -54,8 +48,8 @@ func (l *limits) describe(t reflect.Type) string {
 		}
 		return "a text"
 	}
-	if l.minimum != nil && l.maximum != nil {
-		return fmt.Sprintf("%d to %d", *l.minimum, *l.maximum)
+	if l.Minimum != nil && l.Maximum != nil {
+		return fmt.Sprintf("%d to %d", *l.Minimum, *l.Maximum)
 	}
 	return "a whole number"
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package yaml
 
 import (
 	"fmt"
@@ -43,7 +43,7 @@ type Fault struct {
 	Valid   string `json:"valid,omitempty"`   // what would be right
 	Excerpt string `json:"excerpt,omitempty"` // the line with its number, and a caret below the column
 
-	cause error
+	Cause error
 }
 
 // String returns the fault as one line, without the excerpt.

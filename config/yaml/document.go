@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package yaml
 
 import (
 	"errors"
@@ -23,8 +23,8 @@ const (
 	maxRun = 1000
 )
 
-// document parses the one YAML document of a file. It returns nil after adding a fault.
-func document(src *source, out *collector) ast.Node {
+// Document parses the one YAML document of a file. It returns nil after adding a fault.
+func Document(src *Source, out *Collector) ast.Node {
 	if !src.checkText(out) {
 		return nil
 	}
@@ -34,7 +34,7 @@ func document(src *source, out *collector) ast.Node {
 	}
 	file, err := parse(tokens)
 	if err != nil {
-		out.add(syntaxFault(src, err))
+		out.Add(syntaxFault(src, err))
 		return nil
 	}
 	var body ast.Node
@@ -43,13 +43,13 @@ func document(src *source, out *collector) ast.Node {
 			continue
 		}
 		if body != nil {
-			out.addAt(src, CodeUnsupported, place(doc.Body), "", "", "a second document in the file", "one document a file")
+			out.AddAt(src, CodeUnsupported, Place(doc.Body), "", "", "a second document in the file", "one document a file")
 			return nil
 		}
 		body = doc.Body
 	}
 	if body == nil {
-		out.add(Fault{Code: CodeBlank, File: src.name, Line: 1, Column: 1, Problem: "the file is empty",
+		out.Add(Fault{Code: CodeBlank, File: src.Name, Line: 1, Column: 1, Problem: "the file is empty",
 			Valid: "a mapping that begins with version: 1"})
 	}
 	return body
@@ -66,12 +66,12 @@ func parse(tokens token.Tokens) (file *ast.File, err error) {
 	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 }
 
-func syntaxFault(src *source, err error) Fault {
+func syntaxFault(src *Source, err error) Fault {
 	var yerr yaml.Error
 	if !errors.As(err, &yerr) || yerr.GetToken() == nil {
-		return Fault{Code: CodeSyntax, File: src.name, Problem: err.Error(), Valid: "YAML"}
+		return Fault{Code: CodeSyntax, File: src.Name, Problem: err.Error(), Valid: "YAML"}
 	}
-	f := src.fault(CodeSyntax, tokenPlace(yerr.GetToken()), "", "", yerr.GetMessage(), "YAML")
+	f := src.Fault(CodeSyntax, tokenPlace(yerr.GetToken()), "", "", yerr.GetMessage(), "YAML")
 	if strings.Contains(f.Problem, "mapping value is not allowed") {
 		f.Valid = "a text that holds colons in quotes; fields of one mapping in one column"
 	}
@@ -89,26 +89,26 @@ var notWanted = map[token.Type]string{
 }
 
 // checkTokens refuses what would be refused later anyhow, before the recursive parser sees it.
-func checkTokens(src *source, tokens token.Tokens, out *collector) bool {
+func checkTokens(src *Source, tokens token.Tokens, out *Collector) bool {
 	before := out.total
 	var nest columns
 	var depth, dashes, keys, empty, documents, line int
 	for _, tk := range tokens {
 		at := tokenPlace(tk)
 		if what, bad := notWanted[tk.Type]; bad {
-			out.addAt(src, CodeUnsupported, at, "", tk.Value, what+" is not used here",
+			out.AddAt(src, CodeUnsupported, at, "", tk.Value, what+" is not used here",
 				"plain values; quote a text that begins with & * ! % ?")
 		}
 		if tk.Error != "" {
-			out.addAt(src, CodeSyntax, at, "", "", tk.Error, "YAML")
+			out.AddAt(src, CodeSyntax, at, "", "", tk.Error, "YAML")
 		}
-		if at.line != line {
-			line, dashes = at.line, 0
+		if at.Line != line {
+			line, dashes = at.Line, 0
 			if tk.Type != token.CommentType && depth == 0 { // neither closes what is around it
-				nest.begin(at.column)
+				nest.begin(at.Column)
 			}
 		} else if tk.Type == token.SequenceEntryType {
-			nest.enter(at.column)
+			nest.enter(at.Column)
 		}
 		switch tk.Type {
 		case token.SequenceStartType, token.MappingStartType:
@@ -126,11 +126,11 @@ func checkTokens(src *source, tokens token.Tokens, out *collector) bool {
 			empty++
 		}
 		if depth > maxDepth || dashes > maxDepth || len(nest) > maxDepth {
-			out.addAt(src, CodeUnsupported, at, "", "", "too deeply nested", fmt.Sprintf("at most %d levels", maxDepth))
+			out.AddAt(src, CodeUnsupported, at, "", "", "too deeply nested", fmt.Sprintf("at most %d levels", maxDepth))
 			return false
 		}
 		if what := tooMany(keys, empty, documents); what != "" {
-			out.addAt(src, CodeUnsupported, at, "", "", "too many "+what, fmt.Sprintf("at most %d", maxRun))
+			out.AddAt(src, CodeUnsupported, at, "", "", "too many "+what, fmt.Sprintf("at most %d", maxRun))
 			return false
 		}
 	}
@@ -199,22 +199,22 @@ func valueless(tk *token.Token) bool {
 	return next.Position.Column <= start.Position.Column
 }
 
-// place returns where a node begins.
-func place(n ast.Node) position {
+// Place returns where a node begins.
+func Place(n ast.Node) Position {
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		if !n.IsFlowStyle && len(n.Values) > 0 {
-			return place(n.Values[0].Key)
+			return Place(n.Values[0].Key)
 		}
 	case *ast.MappingValueNode:
-		return place(n.Key)
+		return Place(n.Key)
 	}
 	return tokenPlace(n.GetToken())
 }
 
-func tokenPlace(tk *token.Token) position {
+func tokenPlace(tk *token.Token) Position {
 	if tk == nil || tk.Position == nil {
-		return position{1, 1}
+		return Position{1, 1}
 	}
-	return position{max(tk.Position.Line, 1), max(tk.Position.Column, 1)}
+	return Position{max(tk.Position.Line, 1), max(tk.Position.Column, 1)}
 }

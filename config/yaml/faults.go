@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package yaml
 
 import (
 	"cmp"
@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// keptPerCode bounds the memory that a file with a million faults can take. Counting goes on.
-	keptPerCode = 100
+	// KeptPerCode bounds the memory that a file with a million faults can take. Counting goes on.
+	KeptPerCode = 100
 	// printedFaults is how many faults fit on a screen or two.
 	printedFaults = 20
 )
@@ -50,8 +50,8 @@ func (f *Faults) Error() string {
 func (f *Faults) Unwrap() []error {
 	var causes []error
 	for _, fault := range f.List {
-		if fault.cause != nil {
-			causes = append(causes, fault.cause)
+		if fault.Cause != nil {
+			causes = append(causes, fault.Cause)
 		}
 	}
 	return causes
@@ -105,66 +105,68 @@ func (f *Faults) summary(shown []Fault) string {
 	return strings.Join(parts, ", ")
 }
 
-// collector gathers faults or warnings while a file is read.
-type collector struct {
-	list   []Fault
+// Collector gathers faults or warnings while a file is read.
+type Collector struct {
+	List   []Fault
 	counts map[string]int
 	total  int
 }
 
-func newCollector() *collector { return &collector{counts: map[string]int{}} }
+// NewCollector returns one without faults.
+func NewCollector() *Collector { return &Collector{counts: map[string]int{}} }
 
-// room reports whether another fault of this code would be kept. Callers that need work for an excerpt ask first.
-func (c *collector) room(code string) bool { return c.counts[code] < keptPerCode }
+// Room reports whether another fault of this code would be kept. Callers that need work for an excerpt ask first.
+func (c *Collector) Room(code string) bool { return c.counts[code] < KeptPerCode }
 
-func (c *collector) add(f Fault) {
-	if c.room(f.Code) {
-		c.list = append(c.list, f)
+// Add counts a fault, and keeps it while there is room for its code.
+func (c *Collector) Add(f Fault) {
+	if c.Room(f.Code) {
+		c.List = append(c.List, f)
 	}
 	c.counts[f.Code]++
 	c.total++
 }
 
-// addAt adds a fault with its excerpt. A fault that will not be kept costs nothing: a line of megabytes may hold
+// AddAt adds a fault with its excerpt. A fault that will not be kept costs nothing: a line of megabytes may hold
 // hundreds of thousands.
-func (c *collector) addAt(src *source, code string, at position, path, value, problem, valid string) {
-	if c.room(code) {
-		c.add(src.fault(code, at, path, value, problem, valid))
+func (c *Collector) AddAt(src *Source, code string, at Position, path, value, problem, valid string) {
+	if c.Room(code) {
+		c.Add(src.Fault(code, at, path, value, problem, valid))
 	} else {
-		c.add(Fault{Code: code})
+		c.Add(Fault{Code: code})
 	}
 }
 
-// err returns nil or a *Faults.
-func (c *collector) err() error {
+// Err returns nil or a *Faults.
+func (c *Collector) Err() error {
 	if c.total == 0 {
 		return nil
 	}
 	c.sort()
-	return &Faults{List: c.list, Total: c.total, Counts: c.counts}
+	return &Faults{List: c.List, Total: c.total, Counts: c.counts}
 }
 
-func (c *collector) sort() {
-	slices.SortStableFunc(c.list, func(a, b Fault) int {
+func (c *Collector) sort() {
+	slices.SortStableFunc(c.List, func(a, b Fault) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 }
 
-// warnings returns the list, with one element more for each code that has more than were kept.
-func (c *collector) warnings() []Fault {
+// Warnings returns the list, with one element more for each code that has more than were kept.
+func (c *Collector) Warnings() []Fault {
 	c.sort()
 	var codes []string
 	for code, n := range c.counts {
-		if n > keptPerCode {
+		if n > KeptPerCode {
 			codes = append(codes, code)
 		}
 	}
 	slices.Sort(codes)
-	out := c.list
+	out := c.List
 	for _, code := range codes {
 		i := slices.IndexFunc(out, func(f Fault) bool { return f.Code == code })
 		out = append(out, Fault{Code: code, File: out[i].File, Problem: fmt.Sprintf("and %d more of this kind",
-			c.counts[code]-keptPerCode)})
+			c.counts[code]-KeptPerCode)})
 	}
 	return out
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package config
+package yaml
 
 import (
 	"reflect"
@@ -10,57 +10,59 @@ import (
 	"sync"
 )
 
-// limits are the bounds of one field, read from its tags. The JSON Schema is made from the same tags:
+// Limits are the bounds of one field, read from its tags. The JSON Schema is made from the same tags:
 //
 //	jsonschema:"required,minimum=1,maximum=65535,minItems=1,maxLength=63,pattern=…,enum=a,enum=b,default=…"
 //	limit:"1s..168h"   bounds of a duration or a share
 //	blank:"ok"         an empty text is a value
 //	valid:"…"          the pattern, for people
-type limits struct {
+type Limits struct {
 	required           bool
-	minimum, maximum   *int64
+	Minimum, Maximum   *int64
 	minItems, maxItems int
 	maxLength          int
-	enum               []string
+	Enum               []string
 	pattern            *regexp.Regexp
-	low, high          string
+	Low, High          string
 	blankOK            bool
 	valid              string
 }
 
-// field is one field of a struct that a file can name.
-type field struct {
-	index  []int // of embedded structs, as reflect.Value.FieldByIndex takes it
+// Field is one field of a struct that a file can name.
+type Field struct {
+	Index  []int // of embedded structs, as reflect.Value.FieldByIndex takes it
 	name   string
-	limits limits
+	Limits Limits
 }
 
-// fields of a struct type: those with a yaml tag, and the names that a later release will know.
-type fields struct {
-	list  []field
+// Fields of a struct type: those with a yaml tag, and the names that a later release will know.
+type Fields struct {
+	list  []Field
 	later []string
 }
 
 var fieldCache sync.Map // reflect.Type → *fields
 
-func fieldsOf(t reflect.Type) *fields {
+// FieldsOf returns what the tags of a struct type say, read once.
+func FieldsOf(t reflect.Type) *Fields {
 	if v, ok := fieldCache.Load(t); ok {
-		return v.(*fields)
+		return v.(*Fields)
 	}
-	fs := &fields{}
+	fs := &Fields{}
 	for _, f := range reflect.VisibleFields(t) {
 		if later := f.Tag.Get("later"); later != "" {
 			fs.later = append(fs.later, strings.Split(later, ",")...)
 		}
 		if name := f.Tag.Get("yaml"); name != "" {
-			fs.list = append(fs.list, field{index: f.Index, name: name, limits: limitsOf(f.Tag)})
+			fs.list = append(fs.list, Field{Index: f.Index, name: name, Limits: LimitsOf(f.Tag)})
 		}
 	}
 	v, _ := fieldCache.LoadOrStore(t, fs)
-	return v.(*fields)
+	return v.(*Fields)
 }
 
-func (fs *fields) named(name string) *field {
+// Named returns the field that files call so; nil when there is none.
+func (fs *Fields) Named(name string) *Field {
 	for i := range fs.list {
 		if fs.list[i].name == name {
 			return &fs.list[i]
@@ -69,7 +71,7 @@ func (fs *fields) named(name string) *field {
 	return nil
 }
 
-func (fs *fields) names() []string {
+func (fs *Fields) names() []string {
 	var names []string
 	for _, f := range fs.list {
 		names = append(names, f.name)
@@ -77,18 +79,19 @@ func (fs *fields) names() []string {
 	return names
 }
 
-func limitsOf(tag reflect.StructTag) limits {
-	l := limits{blankOK: tag.Get("blank") == "ok", valid: tag.Get("valid")}
-	l.low, l.high, _ = strings.Cut(tag.Get("limit"), "..")
+// LimitsOf reads the tags of one field.
+func LimitsOf(tag reflect.StructTag) Limits {
+	l := Limits{blankOK: tag.Get("blank") == "ok", valid: tag.Get("valid")}
+	l.Low, l.High, _ = strings.Cut(tag.Get("limit"), "..")
 	for part := range strings.SplitSeq(tag.Get("jsonschema"), ",") {
 		key, value, _ := strings.Cut(part, "=")
 		switch key {
 		case "required":
 			l.required = true
 		case "minimum":
-			l.minimum = tagNumber(value)
+			l.Minimum = tagNumber(value)
 		case "maximum":
-			l.maximum = tagNumber(value)
+			l.Maximum = tagNumber(value)
 		case "minItems":
 			l.minItems = int(*tagNumber(value))
 		case "maxItems":
@@ -96,7 +99,7 @@ func limitsOf(tag reflect.StructTag) limits {
 		case "maxLength":
 			l.maxLength = int(*tagNumber(value))
 		case "enum":
-			l.enum = append(l.enum, value)
+			l.Enum = append(l.Enum, value)
 		case "pattern":
 			l.pattern = regexp.MustCompile(value)
 		}
@@ -107,7 +110,7 @@ func limitsOf(tag reflect.StructTag) limits {
 func tagNumber(s string) *int64 {
 	v, err := strconv.ParseInt(s, 10, 64)
 	if err != nil {
-		panic("config: tag with a bad number: " + s) // a fault of this package, met by its first test
+		panic("yaml: tag with a bad number: " + s) // a fault of this package, met by its first test
 	}
 	return &v
 }
