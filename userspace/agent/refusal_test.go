@@ -259,12 +259,12 @@ func TestHangUpDuringAnApply(t *testing.T) {
 	for range 3 {
 		r.hangUp(ctx)
 	}
-	if r.machine.control.Mode != bpf.DataplaneModeMODE_ENFORCE || !r.hungUp.Load() {
+	if r.machine.control.Mode != bpf.ModeEnforce || !r.hungUp.Load() {
 		t.Error("it did not wait")
 	}
 	r.release.Change().Unlock()
 	r.hangUp(ctx)
-	if r.machine.control.Mode != bpf.DataplaneModeMODE_OBSERVE || r.hungUp.Load() {
+	if r.machine.control.Mode != bpf.ModeObserve || r.hungUp.Load() {
 		t.Error("the host file was not read when the change had ended")
 	}
 	r.wantLine("reload done")

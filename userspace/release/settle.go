@@ -28,7 +28,7 @@ type settler struct {
 // as long as it still had when the last agent lived.
 func (se *settler) adoptStable(d view.Kernel, away time.Duration) {
 	c := d.Control()
-	se.bake.idle = c.Stable != bpf.SlotEmpty && c.Mode != bpf.DataplaneModeMODE_ENFORCE
+	se.bake.idle = c.Stable != bpf.SlotEmpty && c.Mode != bpf.ModeEnforce
 	if se.reconcile(d) {
 		return
 	}

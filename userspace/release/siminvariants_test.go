@@ -29,7 +29,7 @@ func (s *sim) holds() string {
 	if s.trouble.disk || s.trouble.kernel || s.unadopted {
 		return ""
 	}
-	if s.observes && c.Mode != bpf.DataplaneModeMODE_OBSERVE {
+	if s.observes && c.Mode != bpf.ModeObserve {
 		return "it was taken back to observe, and enforces"
 	}
 	r := s.ledger.Record()

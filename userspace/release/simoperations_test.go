@@ -130,7 +130,7 @@ func (s *sim) beside() error {
 
 // observe is rollback --to observe, by such a command.
 func (s *sim) observe(c loader.Control) error {
-	mode := bpf.DataplaneModeMODE_OBSERVE
+	mode := bpf.ModeObserve
 	next, err := c.Publish(loader.Change{Mode: &mode})
 	if err != nil || s.file.Host.MaxMode != config.ModeEnforce {
 		return err

@@ -61,14 +61,14 @@ func TestOnlySilentBlockedSocketsAreClosed(t *testing.T) {
 		want   int
 		fault  error
 	}{
-		"both families":      {table: table{baked: 1, mode: bpf.DataplaneModeMODE_ENFORCE}, want: 2},
-		"a bake":             {table: table{mode: bpf.DataplaneModeMODE_ENFORCE}},
-		"observe":            {table: table{baked: 1, mode: bpf.DataplaneModeMODE_OBSERVE}},
-		"a bypass":           {table: table{baked: 1, mode: bpf.DataplaneModeMODE_ENFORCE, bypass: loader.DeadlineForever}},
-		"who speaks":         {table: table{baked: 1, mode: bpf.DataplaneModeMODE_ENFORCE}, active: true},
-		"the next user":      {table: table{baked: 1, mode: bpf.DataplaneModeMODE_ENFORCE, changed: true}},
-		"it ended by itself": {table: table{baked: 1, mode: bpf.DataplaneModeMODE_ENFORCE}, err: sockets.ErrNoSocket},
-		"the kernel refuses": {table: table{baked: 1, mode: bpf.DataplaneModeMODE_ENFORCE}, err: refused, fault: refused},
+		"both families":      {table: table{baked: 1, mode: bpf.ModeEnforce}, want: 2},
+		"a bake":             {table: table{mode: bpf.ModeEnforce}},
+		"observe":            {table: table{baked: 1, mode: bpf.ModeObserve}},
+		"a bypass":           {table: table{baked: 1, mode: bpf.ModeEnforce, bypass: loader.DeadlineForever}},
+		"who speaks":         {table: table{baked: 1, mode: bpf.ModeEnforce}, active: true},
+		"the next user":      {table: table{baked: 1, mode: bpf.ModeEnforce, changed: true}},
+		"it ended by itself": {table: table{baked: 1, mode: bpf.ModeEnforce}, err: sockets.ErrNoSocket},
+		"the kernel refuses": {table: table{baked: 1, mode: bpf.ModeEnforce}, err: refused, fault: refused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, closed := c.table, 0
@@ -89,7 +89,7 @@ func TestOnlySilentBlockedSocketsAreClosed(t *testing.T) {
 
 // A server that loses thousands of sockets at once would spend itself on their ends.
 func TestSocketsOfASecondAreBounded(t *testing.T) {
-	k := &table{baked: 1, mode: bpf.DataplaneModeMODE_ENFORCE}
+	k := &table{baked: 1, mode: bpf.ModeEnforce}
 	for range 3 * closeBudget {
 		k.flows = append(k.flows, flow("192.0.2.1:443"))
 	}

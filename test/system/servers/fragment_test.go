@@ -40,9 +40,9 @@ func (w *wire) fragmented(t *testing.T, bot, visitor []byte) {
 			b.Policy[name] = policy
 		}
 		w.s.publish(b)
-		outcome := map[config.Fragments]bpf.Outcome{config.FragmentsPass: bpf.DataplaneOutcomeOUTCOME_PASS,
-			config.FragmentsDrop: bpf.DataplaneOutcomeOUTCOME_DROP}[is]
-		told := func() uint64 { return w.s.Packets(int(bpf.DataplaneReasonREASON_FRAGMENT), int(outcome)) }
+		outcome := map[config.Fragments]bpf.Outcome{config.FragmentsPass: bpf.OutcomePass,
+			config.FragmentsDrop: bpf.OutcomeDrop}[is]
+		told := func() uint64 { return w.s.Packets(int(bpf.ReasonFragment), int(outcome)) }
 		before := told()
 		var wg sync.WaitGroup
 		for _, p := range places {

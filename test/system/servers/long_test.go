@@ -15,7 +15,7 @@ import (
 )
 
 // helloMax are the bytes of a hello that are read, record headers included: a full record has five more.
-const helloMax = int(bpf.DataplaneHelloLimitHELLO_MAX)
+const helloMax = int(bpf.HelloMax)
 
 // more is a message with more cipher suites, and with more extensions behind its own.
 func more(message []byte, ciphers []uint16, extensions []byte) []byte {
