@@ -237,6 +237,7 @@ func (d *Dataplane) warn(p *migrate.Predecessor) {
 	d.log.Info("a dataplane of an earlier layout decides; this build's is made beside it", "layout", p.Layout, "own",
 		pins.Layout)
 	for _, name := range p.Links {
-		d.log.Warn("the link of an interface is updated, this once: some cards (bnxt, igc) close and open, virtio_net stops for a moment", "interface", name)
+		d.log.Warn("the link of an interface is updated, this once: some cards (bnxt, igc) close and open, virtio_net stops for a moment",
+			"interface", name)
 	}
 }

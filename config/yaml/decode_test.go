@@ -73,7 +73,8 @@ func TestTypesSayHowTheyAreRead(t *testing.T) {
 
 // Nothing is lost: each thing that is wrong is a fault with its place, and what could not be read keeps its default.
 func TestEveryFaultHasItsPlace(t *testing.T) {
-	got, err := read("name: 7\nwidth: narrow\ncolour: red\nbooks:\n  - {pages: 0}\n  - title:\nnotes: none\nseats: {a: b}\nname: x\n")
+	got, err := read(
+		"name: 7\nwidth: narrow\ncolour: red\nbooks:\n  - {pages: 0}\n  - title:\nnotes: none\nseats: {a: b}\nname: x\n")
 	f, ok := err.(*Faults)
 	if !ok {
 		t.Fatalf("got %v", err)

@@ -176,7 +176,8 @@ func TestPlan(t *testing.T) {
 	if err != nil || !p.Changes || p.Added != 1 || p.Changed != 1 || p.Against.Name != "one" {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if want := (api.PlanRow{Op: "added", What: "prefix", List: "own", Name: "198.18.0.0/24", To: "bad"}); p.Rows[1] != want {
+	want := api.PlanRow{Op: "added", What: "prefix", List: "own", Name: "198.18.0.0/24", To: "bad"}
+	if p.Rows[1] != want {
 		t.Errorf("rows %+v", p.Rows)
 	}
 	if r.machine.did("Build") != 1 {

@@ -37,7 +37,9 @@ const (
 )
 
 // ErrNoCandidate says that nothing waits for a confirmation.
-var ErrNoCandidate = &Error{Code: CodeNoCandidate, Message: "nothing waits for a confirmation: a candidate goes back by itself at its deadline", Fix: "spillway apply BUNDLE --confirm 5m"}
+var ErrNoCandidate = &Error{Code: CodeNoCandidate,
+	Message: "nothing waits for a confirmation: a candidate goes back by itself at its deadline",
+	Fix:     "spillway apply BUNDLE --confirm 5m"}
 
 // Error is how the agent refuses. It is the error of every Client method that reached the agent.
 type Error struct {

@@ -190,8 +190,9 @@ func readUpload(r io.Reader, limit int64, reserve func(int64) error) (Files, err
 			return nil, fmt.Errorf("read bundle: %q is in it twice", name)
 		}
 		if name == config.BundleFile && h.Size > yaml.MaxBytes {
-			return nil, &Error{Code: CodeTooLarge, Message: fmt.Sprintf("%s has %d bytes; at most %d MiB", config.BundleFile, h.Size, yaml.MaxBytes>>20),
-				Fix: "put long lists into files of their own (file: lists/name.netset)"}
+			return nil, &Error{Code: CodeTooLarge,
+				Message: fmt.Sprintf("%s has %d bytes; at most %d MiB", config.BundleFile, h.Size, yaml.MaxBytes>>20),
+				Fix:     "put long lists into files of their own (file: lists/name.netset)"}
 		}
 		if left -= h.Size; left < 0 || len(files) >= maxUploadFiles {
 			return nil, errUploadTooLarge

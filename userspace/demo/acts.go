@@ -76,7 +76,8 @@ func (s *show) observe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	scanner, crawler := connectionsOf(status, "would_drop", "tcp_fingerprint"), connectionsOf(status, "would_drop", "prefix")
+	scanner, crawler := connectionsOf(status, "would_drop", "tcp_fingerprint"), connectionsOf(status,
+		"would_drop", "prefix")
 	blocked := connectionsOf(status, "drop", "")
 	s.screen.say("Would be blocked: %d connections by TCP fingerprint, %d by prefix.", scanner, crawler)
 	s.screen.say("Blocked: %d. Bots: %s", blocked, l)

@@ -56,5 +56,6 @@ func (l Live) Text() string {
 			what += "  " + names
 		}
 	}
-	return strings.TrimRight(fmt.Sprintf(liveRow, l.Time.Local().Format("15:04:05"), from, l.Service, l.Verdict, what), " ")
+	return strings.TrimRight(fmt.Sprintf(liveRow, l.Time.Local().Format("15:04:05"), from, l.Service, l.Verdict, what),
+		" ")
 }

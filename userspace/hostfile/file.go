@@ -62,12 +62,14 @@ func judge(path string, text []byte, err error, inForce string) *api.Problem {
 	case errors.Is(err, fs.ErrNotExist):
 		return problem("the host file "+path+" is gone; the last good one goes on", "put it back, then: spillway reload")
 	case err != nil:
-		return problem("the host file on disk cannot be read, so the last good one goes on: "+err.Error(), "mend it, then: spillway reload")
+		return problem("the host file on disk cannot be read, so the last good one goes on: "+err.Error(),
+			"mend it, then: spillway reload")
 	case Digest(text) == inForce:
 		return nil
 	}
 	if _, err := config.ParseHost(path, text); err != nil {
-		return problem("the host file on disk is refused, so the last good one goes on: "+firstFault(err), "`spillway config check` shows every fault; mend it, then: spillway reload")
+		return problem("the host file on disk is refused, so the last good one goes on: "+firstFault(err),
+			"`spillway config check` shows every fault; mend it, then: spillway reload")
 	}
 	return problem("the host file on disk is not in force: it was changed and not reloaded", "spillway reload")
 }

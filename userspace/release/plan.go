@@ -24,7 +24,8 @@ func (re *reader) planCapacity(p *api.Plan, next *config.Set) {
 	}
 	for _, small := range loader.TooSmall(f.Host.Capacity.OrDefault(), next.Merge().Counts(), 0) {
 		p.Warnings = append(p.Warnings, yaml.Fault{Code: yaml.CodeCapacity, File: re.hostPath,
-			Problem: "it does not fit into the host file on disk, which the next start reads: " + small, Valid: "a larger capacity, or a smaller bundle"})
+			Problem: "it does not fit into the host file on disk, which the next start reads: " + small,
+			Valid:   "a larger capacity, or a smaller bundle"})
 	}
 }
 
@@ -58,7 +59,8 @@ func (re *reader) plan(ctx context.Context, r api.PlanRequest, files api.Files) 
 	p.Set = memberList(s.next)
 	old := s.base.Named(w.name())
 	if b := w.bundle; b != nil {
-		p.Digest, p.Warnings, p.OmittedProtected, p.OmittedReserved = b.Digest, b.Warnings, b.OmittedProtected, b.OmittedReserved
+		p.Digest, p.Warnings, p.OmittedProtected, p.OmittedReserved = b.Digest, b.Warnings,
+			b.OmittedProtected, b.OmittedReserved
 		if was := w.replaces(s.base); was != nil {
 			old = was
 		}
@@ -94,7 +96,8 @@ func (re *reader) planNotes(next *config.Set) (notes []string) {
 	}
 	for _, i := range re.judge(d).Interfaces {
 		if lost[i.Index] {
-			notes = append(notes, "on "+i.Name+" a reset is enforced as a drop: no answer of a program leaves it (spillway doctor says why)")
+			notes = append(notes,
+				"on "+i.Name+" a reset is enforced as a drop: no answer of a program leaves it (spillway doctor says why)")
 		}
 	}
 	return notes
@@ -125,14 +128,19 @@ func (w planWriter) write(old, b *config.Bundle) {
 		writeRows(w, "prefix", l.List, l.Rows, func(r config.PrefixRow) (string, string) { return r.Prefix.String(), r.Rule })
 	}
 	for _, k := range d.Features {
-		writeRows(w, k.Kind, "", k.Rows, func(f config.FeatureRow) (string, string) { return f.Name, w.describeFeature(k.Kind, f) })
+		writeRows(w, k.Kind, "", k.Rows, func(f config.FeatureRow) (string, string) {
+			return f.Name, w.describeFeature(k.Kind, f)
+		})
 		if k.Order {
 			w.row(api.PlanRow{Op: "changed", What: k.Kind, Name: "signatures", To: "another order: the first that fits counts"})
 		}
 	}
-	writeRows(w, "policy", "", d.Policy, func(s config.ServicePolicy) (string, string) { return s.Service, describePolicy(s) })
+	writeRows(w, "policy", "", d.Policy, func(s config.ServicePolicy) (string, string) {
+		return s.Service, describePolicy(s)
+	})
 	if d.Intent {
-		w.row(api.PlanRow{Op: "changed", What: "intent", Name: "expects", From: describeIntent(old.Intent), To: describeIntent(b.Intent)})
+		w.row(api.PlanRow{Op: "changed", What: "intent", Name: "expects", From: describeIntent(old.Intent),
+			To: describeIntent(b.Intent)})
 	}
 }
 
