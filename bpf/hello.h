@@ -115,14 +115,15 @@ static __always_inline int gather(struct xdp_md *ctx, struct packet *p, struct w
 	if (n > HELLO_MAX - at)
 		n = HELLO_MAX - at;
 	if (!at && !(p->tcp_flags & TCP_BIT_URG) && !expects_proxy(p) && !counts_before(ctx, p, ws, isn)) {
-		p->held = n;
 		int reason = load_stream(ctx, &ws->raw, from, 0, n);
 		if (!reason)
 			reason = find_body(&ws->raw, n);
-		if (reason ? reason != REASON_HELLO_PARTIAL : !ws->hello_is_split)
+		if (reason == REASON_HELLO_PARTIAL && n >= HELLO_MAX)
+			reason = REASON_HELLO_TOO_LONG;
+		if (reason ? reason != REASON_HELLO_PARTIAL : !ws->hello_is_split) {
+			p->held = n; /* of what goes on, a place says that */
 			return reason;
-		if (reason && n >= HELLO_MAX)
-			return REASON_HELLO_TOO_LONG;
+		}
 	}
 	return hold_piece(ctx, p, ws, isn, pack_piece(from, at, n) | fin);
 }

@@ -137,6 +137,31 @@ func TestLateFakesBlockNobody(t *testing.T) {
 	})
 }
 
+// What the server ignores hides nothing either: it is not counted among what is held, so that the hello that comes then, in whatever
+// order, is read. A far segment makes the flow before.
+func TestFakesHideNothing(t *testing.T) {
+	denied := one(browser(1))
+	eachFamily(t, func(t *testing.T, _, bot, _ string) {
+		p := open(t)
+		r := enter(t, p, nil)
+		p.swap(against(p.ja4Of(denied)).bundle())
+		for i, f := range fakes {
+			b := r.dialTimed(bot, uint16(3000+i), clock, denied)
+			b.ack()
+			b.feed(b.bent([]byte("far"), func(s *packet.TCP) { s.Seq += 1 << 20 }))
+			fake := b.bent(denied[:200], func(s *packet.TCP) { f.bend(b, s) })
+			if f.kills {
+				p.run(fake)
+			} else {
+				b.feed(fake)
+			}
+			b.feed(b.bent(denied[900:], func(s *packet.TCP) { s.Seq += 900 }))
+			p.wants("the bot behind a part with "+f.name, "XDP_DROP", b.feed(b.bent(denied[:900])))
+			b.wantJA4("the bot behind a part with "+f.name, p.ja4Of(denied))
+		}
+	})
+}
+
 // Behind a client's FIN the server takes nothing, whatever place in the stream it names.
 func TestNothingIsTakenBehindAFIN(t *testing.T) {
 	denied := one(browser(1))
