@@ -10,12 +10,13 @@ import (
 	"testing"
 )
 
-// generated is a constant of an enum as bpf2go names it, bpf.DataplaneModeMODE_ENFORCE. Outside of bpf it has the name that
-// bpf/constants.go gives it.
+// generated is a constant of an enum as bpf2go names it, bpf.DataplaneModeMODE_ENFORCE. Outside of bpf it has the name
+// that bpf/constants.go gives it.
 var generated = regexp.MustCompile(`\bbpf\.(Dataplane|Root|Conntrack)\w*[A-Z]_[A-Z]\w*`)
 
 func TestConstantsOfCHaveNamesInGo(t *testing.T) {
-	out, err := exec.Command("git", "-C", "..", "ls-files", "cmd/*.go", "loader/*.go", "userspace/*.go", "test/*.go").Output()
+	out, err := exec.Command("git", "-C", "..", "ls-files", "cmd/*.go", "loader/*.go",
+		"userspace/*.go", "test/*.go").Output()
 	if err != nil {
 		t.Fatalf("list the files: %v", err)
 	}

@@ -137,8 +137,8 @@ func TestLateFakesBlockNobody(t *testing.T) {
 	})
 }
 
-// What the server ignores hides nothing either: it is not counted among what is held, so that the hello that comes then, in whatever
-// order, is read. A far segment makes the flow before.
+// What the server ignores hides nothing either: it is not counted among what is held, so that the hello that comes
+// then, in whatever order, is read. A far segment makes the flow before.
 func TestFakesHideNothing(t *testing.T) {
 	denied := one(browser(1))
 	eachFamily(t, func(t *testing.T, _, bot, _ string) {
