@@ -22,10 +22,10 @@ type blockingCache struct {
 	rules  map[uint8][]bpf.RuleNode
 }
 
-func (sl *Slots) blocking(slot uint8, g *bpf.Generation) (Blocking, error) {
+func (sl *Slots) blocking(slot uint8, g *bpf.Generation) (compile.Blocking, error) {
 	rules, err := sl.blockCache.read(sl, slot, g.Number)
 	if err != nil {
-		return Blocking{}, err
+		return compile.Blocking{}, err
 	}
 	accepted, err := sl.acceptedReasons()
 	return compile.BlockingOf(g, rules, monotonicNS(), accepted), err

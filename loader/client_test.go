@@ -108,7 +108,8 @@ func TestJA4sAreInTheKernel(t *testing.T) {
 	}
 	_, other := compiled(t, d, testHost(), testBundle("198.51.100.0/24"))
 	drifts, err := d.VerifyGeneration(d.Control().Stable, other)
-	if err != nil || !slices.ContainsFunc(drifts, func(d Drift) bool { return d.Where == "ja4s stable t13d1516h2_*_*" }) {
+	if err != nil ||
+		!slices.ContainsFunc(drifts, func(d compile.Drift) bool { return d.Where == "ja4s stable t13d1516h2_*_*" }) {
 		t.Errorf("drift to a bundle without JA4s: %v, %v", drifts, err)
 	}
 }
@@ -168,7 +169,7 @@ func TestSignaturesAreInTheKernel(t *testing.T) {
 	_, other := compiled(t, d, testHost(), changed)
 	drifts, err := d.VerifyGeneration(d.Control().Stable, other)
 	if err != nil ||
-		!slices.ContainsFunc(drifts, func(d Drift) bool {
+		!slices.ContainsFunc(drifts, func(d compile.Drift) bool {
 			return d.Where == `tcp_layouts IPv4 with the options "mss,sok,ts,nop,ws"`
 		}) {
 		t.Errorf("drift to a bundle with another ttl: %v, %v", drifts, err)
@@ -204,7 +205,7 @@ func TestQuirksAndWindowsHaveTheDataplanesNumbers(t *testing.T) {
 }
 
 func TestTooManyClientsAreRefused(t *testing.T) {
-	host, err := CompileHost(testHost(), nil, 1)
+	host, err := compile.HostFile(testHost(), nil, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +213,7 @@ func TestTooManyClientsAreRefused(t *testing.T) {
 	for i := range 9 {
 		b.P0F = append(b.P0F, mustP0F(t, "bad", fmt.Sprintf("*:64:0:*:%d,0:mss::0", i)))
 	}
-	_, err = CompileBundle(b, host, 1, Now())
+	_, err = compile.Bundle(b, host, 1, Now())
 	if !errors.Is(err, ErrCapacity) || strings.Count(err.Error(), ":64:0:*:") != 9 {
 		t.Errorf("nine signatures of one layout: %v", err)
 	}
@@ -233,7 +234,7 @@ func TestTooManyClientsAreRefused(t *testing.T) {
 }
 
 func TestTwoCompilationsAgree(t *testing.T) {
-	host, err := CompileHost(testHost(), nil, 1)
+	host, err := compile.HostFile(testHost(), nil, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,12 +244,12 @@ func TestTwoCompilationsAgree(t *testing.T) {
 		b.P0F = append(b.P0F, mustP0F(t, fmt.Sprintf("r%d", i), fmt.Sprintf("*:64:0:*:1,0:mss,?%d::0", 100+i)))
 	}
 	now := Now()
-	first, err := CompileBundle(b, host, 1, now)
+	first, err := compile.Bundle(b, host, 1, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 10 {
-		again, err := CompileBundle(b, host, 1, now)
+		again, err := compile.Bundle(b, host, 1, now)
 		if err != nil || !maps.Equal(first.Sums(), again.Sums()) {
 			t.Fatalf("compiled twice, the images differ: %v", err)
 		}

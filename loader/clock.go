@@ -6,12 +6,13 @@ import (
 	"math"
 	"time"
 
+	"github.com/spillway/spillway/loader/compile"
 	"golang.org/x/sys/unix"
 )
 
 // Now reads both clocks.
-func Now() Clock {
-	return Clock{Wall: time.Now(), MonotonicNS: monotonicNS()}
+func Now() compile.Clock {
+	return compile.Clock{Wall: time.Now(), MonotonicNS: monotonicNS()}
 }
 
 func monotonicNS() uint64 {

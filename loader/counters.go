@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/kernel"
 )
 
@@ -143,7 +144,7 @@ func (t *CounterTable) retire(slot uint8) error {
 }
 
 // forgetServices zeroes the counters of ids that are given to another service than the published host file's.
-func (t *CounterTable) forgetServices(img *HostImage, current *HostInfo) error {
+func (t *CounterTable) forgetServices(img *compile.HostImage, current *compile.HostInfo) error {
 	if current == nil {
 		return nil
 	}

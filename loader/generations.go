@@ -34,7 +34,7 @@ type GenerationInfo struct {
 	Rows      config.Counts
 	Allowlist int
 
-	Blocking Blocking
+	Blocking compile.Blocking
 }
 
 // Role returns what the slot is to the control word.

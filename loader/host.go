@@ -10,7 +10,7 @@ import (
 )
 
 // Host returns the published host file, nil when none is.
-func (sl *Slots) Host() (*HostInfo, error) {
+func (sl *Slots) Host() (*compile.HostInfo, error) {
 	slot := sl.words.Control().Host
 	if slot == bpf.SlotEmpty {
 		return nil, nil
@@ -19,7 +19,7 @@ func (sl *Slots) Host() (*HostInfo, error) {
 	if err := sl.lookupInner("hosts", slot, &h); err != nil {
 		return nil, err
 	}
-	info := &HostInfo{Number: h.Number, AgentTimeout: time.Duration(h.AgentTimeoutNs)}
+	info := &compile.HostInfo{Number: h.Number, AgentTimeout: time.Duration(h.AgentTimeoutNs)}
 	if h.AgentTimeoutNs == bpf.Never {
 		info.AgentTimeout = -1
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/kernel"
 )
 
@@ -88,7 +89,7 @@ func testBundle(prefixes ...string) *config.Bundle {
 }
 
 // publish compiles, builds and publishes host and bundle at once, and makes the agent look alive.
-func publish(t *testing.T, d *Dataplane, h *config.Host, b *config.Bundle) *Image {
+func publish(t *testing.T, d *Dataplane, h *config.Host, b *config.Bundle) *compile.Image {
 	t.Helper()
 	hostImage, img := compiled(t, d, h, b)
 	hostSlot, err := d.BuildHost(hostImage)
@@ -107,13 +108,13 @@ func publish(t *testing.T, d *Dataplane, h *config.Host, b *config.Bundle) *Imag
 	return img
 }
 
-func compiled(t *testing.T, d *Dataplane, h *config.Host, b *config.Bundle) (*HostImage, *Image) {
+func compiled(t *testing.T, d *Dataplane, h *config.Host, b *config.Bundle) (*compile.HostImage, *compile.Image) {
 	t.Helper()
 	current, err := d.Host()
 	if err != nil {
 		t.Fatal(err)
 	}
-	hostImage, err := CompileHost(h, current, 1)
+	hostImage, err := compile.HostFile(h, current, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func compiled(t *testing.T, d *Dataplane, h *config.Host, b *config.Bundle) (*Ho
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := CompileBundle(b, hostImage, number, Now())
+	img, err := compile.Bundle(b, hostImage, number, Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/pins"
 )
 
@@ -112,7 +113,7 @@ func TestA1PinsKeepTheFoldersOwner(t *testing.T) {
 	planted := filepath.Join(folder, "planted")
 	must(t, os.Link(foreign, planted))
 	t.Cleanup(func() { _ = os.Remove(planted) }) // it is not ours, so a detach leaves it
-	img, err := CompileHost(testHost(), nil, 1)
+	img, err := compile.HostFile(testHost(), nil, 1)
 	must(t, err)
 	if _, err := d.BuildHost(img); err != nil {
 		t.Fatal(err)

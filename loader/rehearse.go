@@ -10,6 +10,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/kernel"
 	"github.com/spillway/spillway/loader/pins"
 )
@@ -25,11 +26,11 @@ func Rehearse() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	host, err := CompileHost(config.DefaultHost(), nil, 1)
+	host, err := compile.HostFile(config.DefaultHost(), nil, 1)
 	if err != nil {
 		return err
 	}
-	img, err := CompileBundle(&config.Bundle{Version: 1, Name: "rehearsal",
+	img, err := compile.Bundle(&config.Bundle{Version: 1, Name: "rehearsal",
 		Policy: map[string]config.Policy{config.DefaultPolicy: {}}}, host, 1, Now())
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/pins"
 )
 
@@ -43,7 +44,7 @@ func TestRepin(t *testing.T) {
 				t.Fatal(err)
 			}
 			drifts, err := d.VerifyWiring()
-			if err != nil || len(drifts) != 1 || drifts[0].Where != WherePins {
+			if err != nil || len(drifts) != 1 || drifts[0].Where != compile.WherePins {
 				t.Errorf("drift %+v, %v", drifts, err)
 			}
 			if n, err := d.Repin(); n == 0 || err != nil {

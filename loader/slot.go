@@ -34,7 +34,7 @@ var (
 // published generations as they are.
 //
 // Slots that were built and are not published yet are spare to it: beside names those that must stay.
-func (sl *Slots) Build(img *Image, beside ...uint8) (uint8, error) {
+func (sl *Slots) Build(img *compile.Image, beside ...uint8) (uint8, error) {
 	if err := sl.checkCapacity(img); err != nil {
 		return 0, err
 	}
@@ -51,7 +51,7 @@ func (sl *Slots) Build(img *Image, beside ...uint8) (uint8, error) {
 }
 
 // BuildHost does the same for a host file.
-func (sl *Slots) BuildHost(img *HostImage) (uint8, error) {
+func (sl *Slots) BuildHost(img *compile.HostImage) (uint8, error) {
 	if n := img.Protected(); n > sl.capacity.Allowlist+1 { // IPv4 may be taken out again by one more row
 		return 0, fmt.Errorf("allowlist: %d rows: %w: capacity %d", n, ErrCapacity, sl.capacity.Allowlist)
 	}
@@ -70,7 +70,7 @@ func (sl *Slots) BuildHost(img *HostImage) (uint8, error) {
 }
 
 // checkCapacity is the second of three refusals: the validator's came before, the kernel's E2BIG comes after.
-func (sl *Slots) checkCapacity(img *Image) error {
+func (sl *Slots) checkCapacity(img *compile.Image) error {
 	counts := img.Counts()
 	for _, room := range config.Rooms() {
 		if n, most := counts[room.Field], sl.capacity.Room(room.Field); n > most {

@@ -11,8 +11,8 @@ import (
 )
 
 // SumGeneration sums up what a slot holds.
-func (sl *Slots) SumGeneration(slot uint8) (Sums, error) {
-	sums := Sums{}
+func (sl *Slots) SumGeneration(slot uint8) (compile.Sums, error) {
+	sums := compile.Sums{}
 	for name, t := range compile.Empty().Tables(sl.capacity) {
 		m, err := sl.innerMap(name, slot)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // The sums of an image are those of the slot that it was built into, and another image's differ.
@@ -28,7 +29,7 @@ func TestA11SumsOfAGeneration(t *testing.T) {
 	if drift := other.Sums().Drift(slot, got); len(drift) == 0 || !strings.Contains(drift[len(drift)-1].Where, "slot") {
 		t.Errorf("another image shows no drift: %v", drift)
 	}
-	if drift := want.Drift(0, Sums{}); len(drift) != len(want) {
+	if drift := want.Drift(0, compile.Sums{}); len(drift) != len(want) {
 		t.Errorf("an empty slot: %v", drift)
 	}
 }

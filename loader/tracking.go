@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/kernel"
 	"github.com/spillway/spillway/loader/pins"
 )
@@ -91,7 +92,7 @@ func (a tracking) sweep(log *slog.Logger) {
 }
 
 // verify looks whether the pair still asks, and is gone on with.
-func (a tracking) verify(p *pair) ([]Drift, error) {
+func (a tracking) verify(p *pair) ([]compile.Drift, error) {
 	if a.program == nil {
 		return nil, nil
 	}
@@ -113,7 +114,7 @@ func (a tracking) verify(p *pair) ([]Drift, error) {
 			return nil, kernel.Explain("look for "+look.what, err)
 		}
 		if got != look.want {
-			return []Drift{drifted(WherePrograms, fmt.Sprintf("%s, program %d", look.what, look.want),
+			return []compile.Drift{drifted(compile.WherePrograms, fmt.Sprintf("%s, program %d", look.what, look.want),
 				fmt.Sprintf("program %d", got))}, nil
 		}
 	}

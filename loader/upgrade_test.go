@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/pins"
 )
 
@@ -119,7 +120,7 @@ func TestA2UpgradeIsOneStore(t *testing.T) {
 	})
 }
 
-func mustHost(t *testing.T, d *Dataplane) *HostInfo {
+func mustHost(t *testing.T, d *Dataplane) *compile.HostInfo {
 	t.Helper()
 	h, err := d.Host()
 	if err != nil || h == nil {

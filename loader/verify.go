@@ -18,17 +18,17 @@ import (
 )
 
 // VerifyGeneration compares a slot, row by row, with what it should hold.
-func (sl *Slots) VerifyGeneration(slot uint8, img *Image) ([]Drift, error) {
+func (sl *Slots) VerifyGeneration(slot uint8, img *compile.Image) ([]compile.Drift, error) {
 	return sl.verifySlot(slot, generationMaps, img.Tables(sl.capacity))
 }
 
 // VerifyHost compares the published host file with what it should be.
-func (sl *Slots) VerifyHost(img *HostImage) ([]Drift, error) {
+func (sl *Slots) VerifyHost(img *compile.HostImage) ([]compile.Drift, error) {
 	return sl.verifySlot(sl.words.Control().Host, hostMaps, img.Tables(sl.capacity.Allowlist+1))
 }
 
-func (sl *Slots) verifySlot(slot uint8, names []string, tables map[string]compile.Sized) ([]Drift, error) {
-	var drifts []Drift
+func (sl *Slots) verifySlot(slot uint8, names []string, tables map[string]compile.Sized) ([]compile.Drift, error) {
+	var drifts []compile.Drift
 	for _, name := range names {
 		found, err := sl.verifyTable(slot, name, tables[name])
 		if err != nil {
@@ -39,10 +39,10 @@ func (sl *Slots) verifySlot(slot uint8, names []string, tables map[string]compil
 	return drifts, nil
 }
 
-func (sl *Slots) verifyTable(slot uint8, name string, t compile.Sized) ([]Drift, error) {
+func (sl *Slots) verifyTable(slot uint8, name string, t compile.Sized) ([]compile.Drift, error) {
 	m, err := sl.innerMap(name, slot)
 	if errors.Is(err, ErrPinDiffers) {
-		return []Drift{drifted(place{slot, name}.String(), "a pin of what packets read", err.Error())}, nil
+		return []compile.Drift{drifted(place{slot, name}.String(), "a pin of what packets read", err.Error())}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (sl *Slots) verifyTable(slot uint8, name string, t compile.Sized) ([]Drift,
 		if t.Len() == 0 {
 			return nil, nil
 		}
-		return []Drift{drifted(place{slot, name}.String(), "a map", "nothing")}, nil
+		return []compile.Drift{drifted(place{slot, name}.String(), "a map", "nothing")}, nil
 	}
 	defer func() { _ = m.Close() }()
 	drifts, err := t.Compare(&kernel.RowsIn{Map: m})
@@ -70,8 +70,8 @@ func (sl *Slots) verifyTable(slot uint8, name string, t compile.Sized) ([]Drift,
 
 // VerifyWiring checks what makes the maps count at all: a dataplane behind the root program, programs that read the
 // pinned maps, links that hold, slots that exist. It is cheap enough for a watchdog.
-func (d *Dataplane) VerifyWiring() ([]Drift, error) {
-	var drifts []Drift
+func (d *Dataplane) VerifyWiring() ([]compile.Drift, error) {
+	var drifts []compile.Drift
 	behind, err := d.verifyPrograms()
 	if err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func (d *Dataplane) VerifyWiring() ([]Drift, error) {
 		return nil, err
 	}
 	if len(missing) > 0 {
-		drifts = append(drifts, drifted(WherePins, "all of them below "+d.pins.Base(),
+		drifts = append(drifts, drifted(compile.WherePins, "all of them below "+d.pins.Base(),
 			"without "+strings.Join(missing, ", ")))
 	}
 	attachments, err := d.Attachments()
@@ -129,13 +129,13 @@ func (r *Root) rootID() (uint32, error) {
 }
 
 // verifyPrograms compares, as numbers, what the root program calls with the pair that is held or pinned here.
-func (ps *Programs) verifyPrograms() ([]Drift, error) {
+func (ps *Programs) verifyPrograms() ([]compile.Drift, error) {
 	id, err := ps.root.Next()
 	if err != nil {
 		return nil, err // not being able to look is no drift
 	}
 	if id == 0 {
-		return []Drift{drifted(WherePrograms, "the dataplane", "nothing: what it would see passes")}, nil
+		return []compile.Drift{drifted(compile.WherePrograms, "the dataplane", "nothing: what it would see passes")}, nil
 	}
 	p := ps.pair
 	if p == nil {
@@ -143,13 +143,14 @@ func (ps *Programs) verifyPrograms() ([]Drift, error) {
 			return nil, err
 		}
 		if p == nil {
-			return []Drift{drifted(WherePrograms, "a dataplane that is pinned below "+ps.pins.Pairs(),
+			return []compile.Drift{drifted(compile.WherePrograms, "a dataplane that is pinned below "+ps.pins.Pairs(),
 				fmt.Sprintf("program %d, which is not", id))}, nil
 		}
 		defer func() { _ = p.close() }()
 	}
 	if p.id != id {
-		return []Drift{drifted(WherePrograms, fmt.Sprintf("the dataplane, program %d", p.id), fmt.Sprintf("program %d", id))},
+		return []compile.Drift{
+				drifted(compile.WherePrograms, fmt.Sprintf("the dataplane, program %d", p.id), fmt.Sprintf("program %d", id))},
 			nil
 	}
 	behind, err := kernel.EntryOf(p.array, bpf.ProgramPayload)
@@ -161,7 +162,7 @@ func (ps *Programs) verifyPrograms() ([]Drift, error) {
 		if behind != 0 {
 			got = fmt.Sprintf("program %d", behind)
 		}
-		return []Drift{drifted(WherePrograms, fmt.Sprintf("the payload program, %d", p.payloadID), got)}, nil
+		return []compile.Drift{drifted(compile.WherePrograms, fmt.Sprintf("the payload program, %d", p.payloadID), got)}, nil
 	}
 	if drift, err := p.tracking.verify(p); len(drift) > 0 || err != nil {
 		return drift, err
@@ -170,7 +171,7 @@ func (ps *Programs) verifyPrograms() ([]Drift, error) {
 }
 
 // verifyMapsOf looks whether a dataplane reads the pinned maps.
-func (ps *Programs) verifyMapsOf(p *pair) ([]Drift, error) {
+func (ps *Programs) verifyMapsOf(p *pair) ([]compile.Drift, error) {
 	used, err := kernel.MapIDs(p.dataplane)
 	if err != nil {
 		return nil, err
@@ -190,7 +191,8 @@ func (ps *Programs) verifyMapsOf(p *pair) ([]Drift, error) {
 			return nil, err
 		}
 		if !slices.Contains(used, id) {
-			return []Drift{drifted(WherePrograms, "a program that reads the pinned "+m.name, "one that reads another")}, nil
+			return []compile.Drift{
+				drifted(compile.WherePrograms, "a program that reads the pinned "+m.name, "one that reads another")}, nil
 		}
 	}
 	return nil, nil
@@ -198,8 +200,8 @@ func (ps *Programs) verifyMapsOf(p *pair) ([]Drift, error) {
 
 // verifySlots looks whether every role's slot is filled, and whether the pins are what packets read there. What is held
 // and has no pin is for missingPins to tell.
-func (sl *Slots) verifySlots() ([]Drift, error) {
-	var drifts []Drift
+func (sl *Slots) verifySlots() ([]compile.Drift, error) {
+	var drifts []compile.Drift
 	for _, r := range sl.words.Control().roles() {
 		for i, name := range r.maps {
 			at := place{r.slot, name}
@@ -222,7 +224,7 @@ func (sl *Slots) verifySlots() ([]Drift, error) {
 }
 
 // verifyPin compares the pin of a place with the id that packets read there.
-func (sl *Slots) verifyPin(at place, id uint32) ([]Drift, error) {
+func (sl *Slots) verifyPin(at place, id uint32) ([]compile.Drift, error) {
 	if sl.pins.Path == "" {
 		return nil, nil
 	}
@@ -232,7 +234,7 @@ func (sl *Slots) verifyPin(at place, id uint32) ([]Drift, error) {
 		if sl.held.has(at, id) {
 			return nil, nil
 		}
-		return []Drift{drifted(at.String(), want, "no pin")}, nil
+		return []compile.Drift{drifted(at.String(), want, "no pin")}, nil
 	}
 	if err != nil {
 		return nil, kernel.Explain("open the pin of "+at.String(), err)
@@ -242,5 +244,9 @@ func (sl *Slots) verifyPin(at place, id uint32) ([]Drift, error) {
 	if err != nil || uint32(got) == id {
 		return nil, err
 	}
-	return []Drift{drifted(at.String(), want, fmt.Sprintf("a pin of map %d", got))}, nil
+	return []compile.Drift{drifted(at.String(), want, fmt.Sprintf("a pin of map %d", got))}, nil
+}
+
+func drifted(where, want, got string) compile.Drift {
+	return compile.Drift{Where: where, Want: want, Got: got}
 }

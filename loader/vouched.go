@@ -101,9 +101,9 @@ func (v *Vouches) SweepVouched() (int, error) {
 
 // VerifyVouched finds rows that no packet will meet: keys of another shape than those that Vouch writes, and vouches
 // that end after packets have stopped to look. A sweep mends the latter.
-func (v *Vouches) VerifyVouched() ([]Drift, error) {
+func (v *Vouches) VerifyVouched() ([]compile.Drift, error) {
 	now, until := monotonicNS(), atomic.LoadUint64(&v.words.at.VouchedUntilNs)
-	var drifts []Drift
+	var drifts []compile.Drift
 	err := kernel.EachRow(v.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
 		where := fmt.Sprintf("vouched %s", compile.Unmapped(k.Addr))
 		switch {

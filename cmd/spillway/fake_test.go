@@ -16,6 +16,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -122,7 +123,7 @@ func digest(first byte) config.Digest {
 
 // serving is the reading of a host that enforces, with two services.
 func serving() *view.Reading {
-	blocks := loader.Blocking{From: map[uint32]uint8{loader.TagOf("web"): 80, loader.TagOf("shop"): 80},
+	blocks := compile.Blocking{From: map[uint32]uint8{loader.TagOf("web"): 80, loader.TagOf("shop"): 80},
 		Reach: 100, Strong: true}
 	return &view.Reading{
 		Control: loader.Control{Mode: bpf.ModeEnforce, Epoch: 9, Stable: 2, Previous: 1, Host: 1},
@@ -132,7 +133,7 @@ func serving() *view.Reading {
 			{Slot: 2, Role: "stable", Number: 12, Digest: digest(0xa0), Built: now.Add(-3*time.Hour - 20*time.Minute),
 				Rows: config.Counts{"rules": 4, "prefixes_v4": 1200}, Blocking: blocks},
 		},
-		Host: &loader.HostInfo{Number: 1, AgentTimeout: 15 * time.Minute, Services: []loader.ServiceInfo{
+		Host: &compile.HostInfo{Number: 1, AgentTimeout: 15 * time.Minute, Services: []compile.ServiceInfo{
 			{ID: 1, Name: "web", Kind: "tls", Tag: loader.TagOf("web")},
 			{ID: 2, Name: "shop", Kind: "tls", Tag: loader.TagOf("shop")}}},
 		Services: map[uint8]loader.Deadline{}, Heartbeat: 400 * time.Millisecond, Root: 71, Unread: map[view.Part]error{},

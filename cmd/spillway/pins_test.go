@@ -16,6 +16,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -73,7 +74,7 @@ func pinnedShell(t *testing.T) (*shell, *loader.Dataplane) {
 // publish puts a host file and two bundles into the kernel, as an agent does.
 func publish(t *testing.T, s *shell, d *loader.Dataplane, host *config.Host) {
 	t.Helper()
-	image, err := loader.CompileHost(host, nil, 1)
+	image, err := compile.HostFile(host, nil, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +91,7 @@ func publish(t *testing.T, s *shell, d *loader.Dataplane, host *config.Host) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		generation, err := loader.CompileBundle(b, image, uint32(number+1), loader.Now())
+		generation, err := compile.Bundle(b, image, uint32(number+1), loader.Now())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -89,7 +90,7 @@ func candidate(t *testing.T, s *shell, d *loader.Dataplane, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image, err := loader.CompileHost(host, info, 1)
+	image, err := compile.HostFile(host, info, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func candidate(t *testing.T, s *shell, d *loader.Dataplane, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	generation, err := loader.CompileBundle(b, image, 3, loader.Now())
+	generation, err := compile.Bundle(b, image, 3, loader.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/offline"
 	"github.com/spillway/spillway/userspace/view"
 	"github.com/spillway/spillway/userspace/view/viewtest"
@@ -31,7 +32,7 @@ func (k *readKernel) Control() loader.Control { return k.r.Control }
 func (k *readKernel) Generations() ([]loader.GenerationInfo, error) {
 	return k.r.Generations, k.r.Unread[view.PartGenerations]
 }
-func (k *readKernel) Host() (*loader.HostInfo, error) { return k.r.Host, k.r.Unread[view.PartHost] }
+func (k *readKernel) Host() (*compile.HostInfo, error) { return k.r.Host, k.r.Unread[view.PartHost] }
 func (k *readKernel) Attachments() ([]loader.Attachment, error) {
 	return k.r.Links, k.r.Unread[view.PartLinks]
 }
@@ -41,7 +42,7 @@ func (k *readKernel) ServiceBypass(id uint8) loader.Deadline { return k.r.Servic
 func (k *readKernel) Heartbeat() time.Duration               { return k.r.Heartbeat }
 func (k *readKernel) Lease() loader.Deadline                 { return k.r.Lease }
 func (k *readKernel) Tripped() uint32                        { return k.r.Tripped }
-func (k *readKernel) VerifyWiring() ([]loader.Drift, error) {
+func (k *readKernel) VerifyWiring() ([]compile.Drift, error) {
 	return k.r.Wiring, k.r.Unread[view.PartWiring]
 }
 func (k *readKernel) Bans() ([]loader.Ban, error)                  { return k.bans, nil }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // effectRow says how long it takes from a call until a packet has met its effect, in microseconds.
@@ -28,11 +29,11 @@ func measureEffects(times int) (rows []effectRow, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	img, err := loader.CompileHost(benchHost(1024), nil, 1)
+	img, err := compile.HostFile(benchHost(1024), nil, 1)
 	if err != nil {
 		return nil, err
 	}
-	harmless, err := loader.CompileBundle(benchBundle(nil), img, 2, loader.Now())
+	harmless, err := compile.Bundle(benchBundle(nil), img, 2, loader.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func measureLoad(n int) (row loadRow, err error) {
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	host := benchHost(1024)
-	hostImage, err := loader.CompileHost(host, nil, 1)
+	hostImage, err := compile.HostFile(host, nil, 1)
 	if err != nil {
 		return row, err
 	}
@@ -126,7 +127,7 @@ func measureLoad(n int) (row loadRow, err error) {
 		return row, err
 	}
 	row.read = lap()
-	img, err := loader.CompileBundle(bundle, hostImage, 2, loader.Now())
+	img, err := compile.Bundle(bundle, hostImage, 2, loader.Now())
 	if err != nil {
 		return row, err
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/bans"
 	"github.com/spillway/spillway/userspace/bypass"
@@ -112,7 +112,7 @@ func (a *agent) around() release.Around {
 		Judge: a.plane.Verdict,
 		Keep:  a.plane.Rows.KeepImage,
 		Count: func(k view.Kernel) { a.totals.Collect(k.(dataplane)) },
-		EndBypasses: func(k release.Kernel, before *loader.HostInfo, next *config.Host) {
+		EndBypasses: func(k release.Kernel, before *compile.HostInfo, next *config.Host) {
 			a.bypass.EndLeft(k.(bypass.Kernel), before, next)
 		},
 		Shift: a.bans.Shift,

@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/migrate"
 )
 
@@ -67,7 +68,7 @@ func (f *fake) DetachInterface(name string) error {
 	return nil
 }
 
-func (f *fake) Build(img *loader.Image, beside ...uint8) (uint8, error) {
+func (f *fake) Build(img *compile.Image, beside ...uint8) (uint8, error) {
 	f.meanwhile("Build")
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,7 +95,7 @@ func (f *fake) refill(slot uint8) {
 	}
 }
 
-func (f *fake) BuildHost(*loader.HostImage) (uint8, error) {
+func (f *fake) BuildHost(*compile.HostImage) (uint8, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	slot := uint8(1)
@@ -116,13 +117,13 @@ func (f *fake) Publish(change loader.Change) (loader.Control, error) {
 
 // publishHost gives services ids in their order; the loader's own tests are about ids.
 func (f *fake) publishHost(h *config.Host) {
-	info := &loader.HostInfo{Number: 1, AgentTimeout: h.Guards.AgentTimeout.Duration()}
+	info := &compile.HostInfo{Number: 1, AgentTimeout: h.Guards.AgentTimeout.Duration()}
 	if f.host != nil {
 		info.Number = f.host.Number + 1
 	}
 	for i, s := range h.Services {
 		info.Services = append(info.Services,
-			loader.ServiceInfo{ID: uint8(i + 1), Name: s.Name, Kind: string(s.Kind), Tag: loader.TagOf(s.Name)})
+			compile.ServiceInfo{ID: uint8(i + 1), Name: s.Name, Kind: string(s.Kind), Tag: loader.TagOf(s.Name)})
 	}
 	f.host, f.published = info, h
 }
@@ -147,7 +148,7 @@ func (f *fake) NextNumber() (uint32, error) {
 	return highest + 1, nil
 }
 
-func (f *fake) VerifyVouched() ([]loader.Drift, error) {
+func (f *fake) VerifyVouched() ([]compile.Drift, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return nil, f.called("VerifyVouched")
@@ -198,16 +199,16 @@ func (f *fake) Events(ctx context.Context, visit func(bpf.Event)) error {
 	}
 }
 
-func (f *fake) VerifyGeneration(uint8, *loader.Image) ([]loader.Drift, error) {
+func (f *fake) VerifyGeneration(uint8, *compile.Image) ([]compile.Drift, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.drift), f.called("VerifyGeneration")
 }
 
-func (f *fake) SumGeneration(slot uint8) (loader.Sums, error) {
+func (f *fake) SumGeneration(slot uint8) (compile.Sums, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	sums := loader.Sums{}
+	sums := compile.Sums{}
 	if img := f.slots[slot]; img != nil {
 		sums = img.Sums()
 	}
@@ -218,11 +219,11 @@ func (f *fake) SumGeneration(slot uint8) (loader.Sums, error) {
 }
 
 // VerifyHost compares host files: an image cannot be looked into.
-func (f *fake) VerifyHost(*loader.HostImage) ([]loader.Drift, error) {
+func (f *fake) VerifyHost(*compile.HostImage) ([]compile.Drift, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.published == nil || !sameText(f.published, f.next) {
-		return []loader.Drift{{Where: "host", Want: "this", Got: "that"}}, nil
+		return []compile.Drift{{Where: "host", Want: "this", Got: "that"}}, nil
 	}
 	return nil, nil
 }

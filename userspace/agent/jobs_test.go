@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/sdnotify"
@@ -125,7 +126,7 @@ func TestA11DriftBySums(t *testing.T) {
 	if r.plane.Rows.Drift() == nil || len(r.plane.Rows.Drift().Entries) != 0 || r.machine.did("VerifyGeneration") != 0 {
 		t.Errorf("%+v", r.plane.Rows.Drift())
 	}
-	r.machine.drift = []loader.Drift{{Where: "slot 1", Want: "a", Got: "b"}}
+	r.machine.drift = []compile.Drift{{Where: "slot 1", Want: "a", Got: "b"}}
 	r.plane.Rows.VerifyInBackground()
 	if s, err := r.Status(ctx); err != nil || !hasProblem(s, "drift") {
 		t.Errorf("%+v, %v", s.Problems, err)

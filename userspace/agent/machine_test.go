@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/migrate"
 )
 
@@ -35,8 +36,8 @@ type machine struct {
 	renamed   string // what the device of fakeIndex is called now
 	owner     int    // the process that has locked the pins
 	control   loader.Control
-	slots     map[uint8]*loader.Image
-	host      *loader.HostInfo
+	slots     map[uint8]*compile.Image
+	host      *compile.HostInfo
 	hostSlots map[uint8]*config.Host
 	published *config.Host      // what the host slot was built from
 	links     map[string]string // state by name
@@ -53,8 +54,8 @@ type machine struct {
 	banEpoch  uint64
 	counters  []loader.Counter
 	hits      map[uint8]map[uint16]uint64
-	drift     []loader.Drift
-	wiring    []loader.Drift
+	drift     []compile.Drift
+	wiring    []compile.Drift
 	before    *migrate.Predecessor // decides until TakeOver
 	events    chan bpf.Event
 	now       func() time.Time
@@ -67,7 +68,7 @@ type machine struct {
 }
 
 func newMachine(now func() time.Time) *machine {
-	return &machine{slots: map[uint8]*loader.Image{}, hostSlots: map[uint8]*config.Host{}, links: map[string]string{},
+	return &machine{slots: map[uint8]*compile.Image{}, hostSlots: map[uint8]*config.Host{}, links: map[string]string{},
 		linkIDs: map[string]uint32{}, bypass: map[uint8]loader.Deadline{},
 		bans: map[netip.Prefix]time.Time{}, hits: map[uint8]map[uint16]uint64{}, events: make(chan bpf.Event, 10), now: now,
 		fail: map[string]error{}}
@@ -142,7 +143,7 @@ func (m *machine) Generations() ([]loader.GenerationInfo, error) {
 	return all, nil
 }
 
-func (m *machine) Host() (*loader.HostInfo, error) {
+func (m *machine) Host() (*compile.HostInfo, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.host, m.fail["Host"]
@@ -248,7 +249,7 @@ func (m *machine) MapUse() ([]loader.MapUse, error) {
 		{Name: "flows", Entries: -1, Capacity: 262144, Bytes: 1 << 20}}, nil
 }
 
-func (m *machine) VerifyWiring() ([]loader.Drift, error) {
+func (m *machine) VerifyWiring() ([]compile.Drift, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.wiring), m.called("VerifyWiring")

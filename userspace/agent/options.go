@@ -12,6 +12,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/plane"
 	"github.com/spillway/spillway/userspace/sdnotify"
@@ -50,7 +51,7 @@ type machineParts struct {
 	own     func() ([]netip.Addr, error)
 	links   func(context.Context) <-chan struct{}
 	network view.Network
-	clock   func() loader.Clock
+	clock   func() compile.Clock
 	fault   func(op, path string) error
 	spawn   func(func()) // runs a job; nil: beside the ticks
 	// gentle: a job has a thread of its own, whose priority it may lower.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/plane"
@@ -96,8 +97,8 @@ func (r *rig) startWithoutAdoption() {
 	o.owner = r.machine.own
 	o.spawn = func(f func()) { f() }
 	o.root = func(string) (plane.Root, error) { return &fake{r.machine, h}, nil }
-	o.clock = func() loader.Clock {
-		return loader.Clock{Wall: r.clock, MonotonicNS: uint64(r.clock.Add(-r.stepped).Sub(time.Unix(0, 0)))}
+	o.clock = func() compile.Clock {
+		return compile.Clock{Wall: r.clock, MonotonicNS: uint64(r.clock.Add(-r.stepped).Sub(time.Unix(0, 0)))}
 	}
 	o.open = func(loader.Options) (dataplane, error) {
 		if r.openErr != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -43,8 +44,8 @@ func TestA17AgentsWords(t *testing.T) {
 			r.machine.SetServiceBypass(2, loader.DeadlineForever)
 		}, true, false, false},
 		{"nothing behind the root program", func(r *rig) {
-			r.machine.wiring = []loader.Drift{
-				{Where: loader.WherePrograms, Want: "the dataplane", Got: "nothing: what it would see passes"}}
+			r.machine.wiring = []compile.Drift{
+				{Where: compile.WherePrograms, Want: "the dataplane", Got: "nothing: what it would see passes"}}
 		}, false, false, false},
 		{"a lost interface", func(r *rig) { r.devices = map[string]int{"eth0": 0}; r.machine.links = map[string]string{} },
 			false, false, false},

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/retry"
@@ -86,17 +87,17 @@ func TestInterfacesAreAttachedWhenTheyCan(t *testing.T) {
 
 func TestEmptiedProgramArrayIsFilled(t *testing.T) {
 	r := newRig(t)
-	r.machine.wiring = []loader.Drift{{Where: loader.WherePrograms, Want: "the dataplane", Got: "nothing"}}
+	r.machine.wiring = []compile.Drift{{Where: compile.WherePrograms, Want: "the dataplane", Got: "nothing"}}
 	r.tick(false)
 	if r.machine.did("RefillPrograms") != 1 || r.plane.Links.Repairs()["program"] != 1 {
 		t.Errorf("calls %v, repairs %v", r.machine.calls, r.plane.Links.Repairs())
 	}
-	r.machine.wiring = []loader.Drift{{Where: loader.WherePins, Want: "all", Got: "without words"}}
+	r.machine.wiring = []compile.Drift{{Where: compile.WherePins, Want: "all", Got: "without words"}}
 	r.tick(false)
 	if r.machine.did("Repin") != 1 || r.plane.Links.Repairs()["pins"] != 1 {
 		t.Errorf("calls %v, repairs %v", r.machine.calls, r.plane.Links.Repairs())
 	}
-	r.machine.wiring = []loader.Drift{{Where: "stable, slot 1", Want: "a generation", Got: "nothing"}}
+	r.machine.wiring = []compile.Drift{{Where: "stable, slot 1", Want: "a generation", Got: "nothing"}}
 	r.tick(false)
 	if s, _ := r.Status(ctx); !hasProblem(s, ledger.ProblemVerify) || s.Protected {
 		t.Errorf("problems %v", s.Problems)
@@ -112,7 +113,7 @@ func TestVerify(t *testing.T) {
 		t.Errorf("%+v, %v, %d generations", v, err, r.machine.did("VerifyGeneration"))
 	}
 	r.restart()
-	r.machine.drift = []loader.Drift{{Where: "slot 1", Want: "a", Got: "b"}}
+	r.machine.drift = []compile.Drift{{Where: "slot 1", Want: "a", Got: "b"}}
 	v, err = r.agent.plane.Rows.Verify(ctx)
 	if err != nil || v.OK || len(v.Entries) != 2 || len(v.Left) != 0 {
 		t.Errorf("after a restart, with drift: %+v, %v", v, err)

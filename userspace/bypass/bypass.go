@@ -13,6 +13,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
@@ -128,7 +129,7 @@ func idsOf(k view.Kernel) (map[string]uint8, error) {
 }
 
 // EndLeft ends the bypass of services that left the host file: whoever gets their number next did not panic.
-func (w *Switch) EndLeft(d Kernel, before *loader.HostInfo, h *config.Host) {
+func (w *Switch) EndLeft(d Kernel, before *compile.HostInfo, h *config.Host) {
 	if before == nil {
 		return
 	}

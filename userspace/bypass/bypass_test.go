@@ -14,6 +14,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/state"
@@ -28,11 +29,11 @@ var (
 // kernel has the words of the bypass, by service; 0 is everything. Nothing else of it is asked.
 type kernel struct {
 	view.Kernel
-	host  *loader.HostInfo // nil: none is published
+	host  *compile.HostInfo // nil: none is published
 	words map[uint8]loader.Deadline
 }
 
-func (k *kernel) Host() (*loader.HostInfo, error) { return k.host, nil }
+func (k *kernel) Host() (*compile.HostInfo, error) { return k.host, nil }
 
 func (k *kernel) Control() loader.Control {
 	if k.host == nil {
@@ -77,7 +78,7 @@ func newEdge(t *testing.T) *edge {
 }
 
 func (e *edge) publish() {
-	e.kernel.host = &loader.HostInfo{Services: []loader.ServiceInfo{{ID: 1, Name: "web"}, {ID: 2, Name: "dns"}}}
+	e.kernel.host = &compile.HostInfo{Services: []compile.ServiceInfo{{ID: 1, Name: "web"}, {ID: 2, Name: "dns"}}}
 }
 
 // reboot has new maps without a host file, until publish.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/pins"
 	"github.com/spillway/spillway/userspace/forward"
 	"github.com/spillway/spillway/userspace/sockets"
@@ -91,7 +92,7 @@ func TestEachFaultHasItsFix(t *testing.T) {
 		{"what may forward", func(f *Facts) { f.ForwardNotes = []string{"kube-proxy runs"} }, "forwarded", Warning,
 			"kube-proxy", "elsewhere"},
 		{"a service that nobody vouches for", func(f *Facts) {
-			f.Unvouched = view.Unvouched([]loader.ServiceInfo{{ID: 1, Name: "web", Kind: "tls", Confirm: "auto"}},
+			f.Unvouched = view.Unvouched([]compile.ServiceInfo{{ID: 1, Name: "web", Kind: "tls", Confirm: "auto"}},
 				map[uint8]view.First{1: {Unvouched: 60}}, "since the maps were made", nil)
 		}, "unconfirmed", Warning, "service web: 60 of 60 first payloads", "confirm: egress for web"},
 		{"malformed frames", func(f *Facts) {

@@ -25,7 +25,7 @@ const readAgain = time.Second
 
 // Ring is what is needed of the kernel part.
 type Ring interface {
-	Host() (*loader.HostInfo, error)
+	Host() (*compile.HostInfo, error)
 	Generations() ([]loader.GenerationInfo, error)
 	SetTellAll(loader.Deadline)
 	Events(context.Context, func(bpf.Event)) error
@@ -186,7 +186,7 @@ func (v *reading) view(k bpf.Event) api.Event {
 		}
 	}
 	if k.HasFingerprint != 0 {
-		e.MuonFP, e.P0F = loader.FormatFingerprint(k.Fingerprint), loader.FormatP0F(k.Fingerprint, k.Facts)
+		e.MuonFP, e.P0F = compile.FormatFingerprint(k.Fingerprint), compile.FormatP0F(k.Fingerprint, k.Facts)
 	}
 	if k.HasTls != 0 {
 		e.JA4, e.StableJA4 = compile.FormatJA4(k.Tls), compile.FormatStableJA4(k.Tls)

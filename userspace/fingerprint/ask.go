@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
 )
 
@@ -202,8 +201,8 @@ func (c *conn) byGo(told *Connection) (ja4 string) {
 
 func (t *Connection) takeSYN(s synFacts) {
 	if s.ok {
-		t.MuonFP = loader.FormatFingerprint(s.fingerprint)
-		t.P0F = loader.FormatP0F(s.fingerprint, s.facts)
+		t.MuonFP = compile.FormatFingerprint(s.fingerprint)
+		t.P0F = compile.FormatP0F(s.fingerprint, s.facts)
 	}
 }
 

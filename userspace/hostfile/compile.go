@@ -4,16 +4,16 @@ package hostfile
 
 import (
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // Published is where the host file in force can be read.
 type Published interface {
-	Host() (*loader.HostInfo, error)
+	Host() (*compile.HostInfo, error)
 }
 
 // Compile compiles a host file so that services that the kernel knows keep their ids.
-func Compile(k Published, h *config.Host, number uint32) (*loader.HostImage, error) {
+func Compile(k Published, h *config.Host, number uint32) (*compile.HostImage, error) {
 	current, err := k.Host()
 	if err != nil {
 		return nil, err
@@ -21,5 +21,5 @@ func Compile(k Published, h *config.Host, number uint32) (*loader.HostImage, err
 	if number == 0 && current != nil {
 		number = current.Number
 	}
-	return loader.CompileHost(h, current, number)
+	return compile.HostFile(h, current, number)
 }

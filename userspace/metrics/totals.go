@@ -11,6 +11,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // namedRules is how many rules have a series of their own; the others are summed.
@@ -43,7 +44,7 @@ func NewTotals(rule func(config.Digest, uint16) (config.Rule, bool)) *Totals {
 
 // Kernel is where matches and packets are counted.
 type Kernel interface {
-	Host() (*loader.HostInfo, error)
+	Host() (*compile.HostInfo, error)
 	Generations() ([]loader.GenerationInfo, error)
 	Counters() ([]loader.Counter, error)
 	RuleHits(slot uint8) (map[uint16]uint64, error)

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -25,7 +25,7 @@ type Rows struct {
 // images are of the last generations, as they were built.
 type images struct {
 	mu       sync.Mutex
-	byNumber map[uint32]*loader.Image
+	byNumber map[uint32]*compile.Image
 }
 
 // drift is what the last comparison found.

@@ -6,11 +6,12 @@ import (
 	"fmt"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // imageOf returns the image of a resident generation: the one that was built, or, after a restart, the same compiled
 // again from disk.
-func (rw *Rows) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*loader.Image, error) {
+func (rw *Rows) imageOf(g loader.GenerationInfo, host *compile.HostImage) (*compile.Image, error) {
 	rw.images.mu.Lock()
 	img := rw.images.byNumber[g.Number]
 	rw.images.mu.Unlock()
@@ -26,10 +27,10 @@ func (rw *Rows) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*loade
 			return nil, err
 		}
 		if c.Services != nil {
-			host = loader.Context{Services: c.Services, Resets: c.Resets, Allowlist: c.Allowlist}.Image()
+			host = compile.Context{Services: c.Services, Resets: c.Resets, Allowlist: c.Allowlist}.Image()
 		}
 		here, _ := b.LeaveOut(c.LeftOut)
-		img, err := loader.CompileBundle(here, host, g.Number, loader.Clock{Wall: c.Wall, MonotonicNS: c.MonotonicNS})
+		img, err := compile.Bundle(here, host, g.Number, compile.Clock{Wall: c.Wall, MonotonicNS: c.MonotonicNS})
 		if err != nil {
 			return nil, err
 		}
@@ -44,7 +45,7 @@ func (rw *Rows) imageOf(g loader.GenerationInfo, host *loader.HostImage) (*loade
 const keptRows = 50_000
 
 // KeepImage remembers a small image for verification, and the last few at most.
-func (rw *Rows) KeepImage(img *loader.Image) {
+func (rw *Rows) KeepImage(img *compile.Image) {
 	rw.images.mu.Lock()
 	defer rw.images.mu.Unlock()
 	if img.Rows() <= keptRows {

@@ -5,12 +5,13 @@ package plane
 import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // Wiring is what Links look at and mend.
 type Wiring interface {
 	Attachments() ([]loader.Attachment, error)
-	VerifyWiring() ([]loader.Drift, error)
+	VerifyWiring() ([]compile.Drift, error)
 	Attach(name string, mode config.Attach) (loader.Attachment, error)
 	DetachInterface(name string) error
 	SyncEgress(interfaces []string) error
@@ -21,13 +22,13 @@ type Wiring interface {
 // Slots are what Rows tell and compare.
 type Slots interface {
 	Control() loader.Control
-	Host() (*loader.HostInfo, error)
+	Host() (*compile.HostInfo, error)
 	Generations() ([]loader.GenerationInfo, error)
 	RuleHits(slot uint8) (map[uint16]uint64, error)
-	VerifyGeneration(slot uint8, img *loader.Image) ([]loader.Drift, error)
-	SumGeneration(slot uint8) (loader.Sums, error)
-	VerifyHost(*loader.HostImage) ([]loader.Drift, error)
-	VerifyVouched() ([]loader.Drift, error)
+	VerifyGeneration(slot uint8, img *compile.Image) ([]compile.Drift, error)
+	SumGeneration(slot uint8) (compile.Sums, error)
+	VerifyHost(*compile.HostImage) ([]compile.Drift, error)
+	VerifyVouched() ([]compile.Drift, error)
 }
 
 // Kernel is the handle: those, and what lives as long as it does. What other rooms need of it, they say themselves.

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -68,7 +68,7 @@ type counted struct {
 // New opens nothing yet.
 func New(o Options) *Plane {
 	pl := &Plane{Options: &o, Links: &Links{Options: &o, all: map[string]*place{}, repairs: map[string]uint64{}}}
-	pl.Rows = &Rows{Options: &o, use: pl.Use, links: pl.Links, images: images{byNumber: map[uint32]*loader.Image{}}}
+	pl.Rows = &Rows{Options: &o, use: pl.Use, links: pl.Links, images: images{byNumber: map[uint32]*compile.Image{}}}
 	return pl
 }
 

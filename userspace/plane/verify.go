@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
@@ -60,17 +61,18 @@ func (rw *Rows) verify(one comparison, roles ...string) (*api.Verification, erro
 }
 
 // comparison compares one generation with what it should be; left says why it could not.
-type comparison func(d Slots, g loader.GenerationInfo, host *loader.HostImage) (drifts []loader.Drift, left, err error)
+type comparison func(d Slots, g loader.GenerationInfo,
+	host *compile.HostImage) (drifts []compile.Drift, left, err error)
 
 // compareRows compares every row with the bundle on disk, compiled again. That takes the memory of an apply.
 func (rw *Rows) compareRows(d Slots, g loader.GenerationInfo,
-	host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	host *compile.HostImage) (drifts []compile.Drift, left, err error) {
 	defer rw.Disk.Attempt(ledger.WorkVerify)()
 	return rw.rows(d, g, host)
 }
 
 func (rw *Rows) rows(d Slots, g loader.GenerationInfo,
-	host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	host *compile.HostImage) (drifts []compile.Drift, left, err error) {
 	img, left := rw.imageOf(g, host)
 	if left != nil {
 		return nil, left, nil
@@ -80,7 +82,7 @@ func (rw *Rows) rows(d Slots, g loader.GenerationInfo,
 	}
 	if built := rw.compiledOf(g.Number); !built.IsZero() && built != img.Compiled() {
 		drifts = append(drifts,
-			loader.Drift{Where: fmt.Sprintf("%s generation %d", g.Role, g.Number), Want: "compiled " + built.Short(),
+			compile.Drift{Where: fmt.Sprintf("%s generation %d", g.Role, g.Number), Want: "compiled " + built.Short(),
 				Got: "the bundle on disk compiles to " + img.Compiled().Short()})
 	}
 	return drifts, nil, nil
@@ -99,7 +101,7 @@ func (rw *Rows) compiledOf(number uint32) config.Digest {
 // compareSums compares what a slot holds with what was built, by the sums of the tables. A generation that an older
 // version built has none: it is compared row by row, unless somebody died of that.
 func (rw *Rows) compareSums(d Slots, g loader.GenerationInfo,
-	host *loader.HostImage) (drifts []loader.Drift, left, err error) {
+	host *compile.HostImage) (drifts []compile.Drift, left, err error) {
 	all := rw.Ledger.Record().Compiled
 	i := slices.IndexFunc(all, func(c state.Compiled) bool { return c.Number == g.Number && len(c.Sums) > 0 })
 	if i < 0 {
@@ -110,7 +112,7 @@ func (rw *Rows) compareSums(d Slots, g loader.GenerationInfo,
 	if err != nil {
 		return nil, nil, err
 	}
-	return loader.Sums(all[i].Sums).Drift(g.Slot, sums), nil, nil
+	return compile.Sums(all[i].Sums).Drift(g.Slot, sums), nil, nil
 }
 
 func (rw *Rows) compare(d Kernel, one comparison, roles []string) (*api.Verification, error) {
@@ -172,7 +174,7 @@ func (rw *Rows) compare(d Kernel, one comparison, roles []string) (*api.Verifica
 	return v, nil
 }
 
-func add(v *api.Verification, drifts []loader.Drift) {
+func add(v *api.Verification, drifts []compile.Drift) {
 	for _, d := range drifts {
 		v.Entries = append(v.Entries, api.DriftEntry(d))
 	}

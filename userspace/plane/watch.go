@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/ledger"
 )
 
@@ -20,14 +20,14 @@ func (ln *Links) Watch(d Wiring, hurry bool) {
 	var left []string
 	for _, w := range drifts {
 		switch {
-		case w.Where == loader.WherePrograms:
+		case w.Where == compile.WherePrograms:
 			if err := d.RefillPrograms(); err != nil {
 				left = append(left, err.Error())
 				continue
 			}
 			ln.Log.Error("the dataplane was missing behind the root program and was put back", "found", w.Got)
 			ln.countRepair("program")
-		case w.Where == loader.WherePins:
+		case w.Where == compile.WherePins:
 			if _, err := d.Repin(); err != nil {
 				left = append(left, fmt.Sprintf("%s %s: they would not outlive this agent: %v", w.Where, w.Got, err))
 				continue

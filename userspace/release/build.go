@@ -10,6 +10,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
@@ -22,8 +23,8 @@ type builder struct {
 	*site
 	disk  bundleFiles
 	own   func() ([]netip.Addr, error)
-	clock func() loader.Clock
-	keep  func(*loader.Image)
+	clock func() compile.Clock
+	keep  func(*compile.Image)
 	count func(view.Kernel)
 }
 
@@ -56,7 +57,7 @@ func (bl *builder) nextNumber(d slots) (uint32, error) {
 }
 
 // build compiles a bundle for a host file and builds it aside. It publishes nothing.
-func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *loader.HostImage,
+func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *compile.HostImage,
 	beside ...uint8) (slot uint8, number uint32, err error) {
 	if number, err = bl.nextNumber(d); err != nil {
 		return 0, 0, err
@@ -67,7 +68,7 @@ func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *loader
 	}
 	here, because := b.LeaveOut(config.Protected(h, own))
 	at := bl.clock()
-	img, err := loader.CompileBundle(here, host, number, at)
+	img, err := compile.Bundle(here, host, number, at)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -89,7 +90,7 @@ func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *loader
 	return slot, number, nil
 }
 
-func (bl *builder) known(d slots, work string, digest config.Digest, h *config.Host, host *loader.HostImage,
+func (bl *builder) known(d slots, work string, digest config.Digest, h *config.Host, host *compile.HostImage,
 	beside ...uint8) (slot uint8, number uint32, err error) {
 	err = bl.ledger.Needed(work, func() error {
 		b, err := bl.disk.Bundle(digest)
@@ -103,7 +104,7 @@ func (bl *builder) known(d slots, work string, digest config.Digest, h *config.H
 }
 
 // stable builds the stable bundle again for another host file; nil when the one in the kernel goes on as it is.
-func (bl *builder) stable(d slots, h *config.Host, host *loader.HostImage) (*built, []string, error) {
+func (bl *builder) stable(d slots, h *config.Host, host *compile.HostImage) (*built, []string, error) {
 	all, err := d.Generations()
 	if err != nil {
 		return nil, nil, err
@@ -127,7 +128,8 @@ func (bl *builder) stable(d slots, h *config.Host, host *loader.HostImage) (*bui
 }
 
 // candidate does the same for a candidate that waits for its confirmation, beside the stable one that was built.
-func (bl *builder) candidate(d slots, h *config.Host, host *loader.HostImage, stable *built) (*built, []string, error) {
+func (bl *builder) candidate(d slots, h *config.Host, host *compile.HostImage,
+	stable *built) (*built, []string, error) {
 	g, ok := candidateIn(d)
 	if !ok {
 		return nil, nil, nil
@@ -148,7 +150,7 @@ func (bl *builder) candidate(d slots, h *config.Host, host *loader.HostImage, st
 }
 
 // fromDisk builds the generation of a digest from disk; nil for none.
-func (bl *builder) fromDisk(d slots, digest *config.Digest, h *config.Host, host *loader.HostImage) (*built, error) {
+func (bl *builder) fromDisk(d slots, digest *config.Digest, h *config.Host, host *compile.HostImage) (*built, error) {
 	if digest == nil {
 		return nil, nil
 	}

@@ -7,12 +7,12 @@ import (
 	"slices"
 
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/hostfile"
 )
 
 // hostFile compiles a host file under the next number and builds it aside. It publishes nothing.
-func (bl *builder) hostFile(d slots, h *config.Host) (*loader.HostImage, uint8, error) {
+func (bl *builder) hostFile(d slots, h *config.Host) (*compile.HostImage, uint8, error) {
 	number, err := nextHostNumber(d)
 	if err != nil {
 		return nil, 0, err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/retry"
@@ -19,7 +20,7 @@ import (
 // clock keeps lengths of time what they were when the wall clock is set.
 type clock struct {
 	*site
-	read  func() loader.Clock
+	read  func() compile.Clock
 	shift func(time.Duration)
 	again func(Kernel) (uint32, error)
 	zero  time.Time   // when the kernel's clock was 0, by the wall clock of the last look: of the goroutine that settles
@@ -32,7 +33,7 @@ type clock struct {
 const clockSlack = 2 * time.Second
 
 // started is the wall time at which the kernel's clock was 0: it moves when the wall clock is set.
-func started(c loader.Clock) time.Time {
+func started(c compile.Clock) time.Time {
 	return c.Wall.Round(0).Add(-time.Duration(c.MonotonicNS))
 }
 
@@ -72,7 +73,7 @@ func (cl *clock) movedExpiries(d view.Kernel) (g loader.GenerationInfo, moved bo
 	if i < 0 {
 		return g, false
 	}
-	then := started(loader.Clock{Wall: compiled[i].Wall, MonotonicNS: compiled[i].MonotonicNS})
+	then := started(compile.Clock{Wall: compiled[i].Wall, MonotonicNS: compiled[i].MonotonicNS})
 	return g, started(cl.read()).Sub(then).Abs() > clockSlack
 }
 

@@ -7,12 +7,13 @@ import (
 	"slices"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/state"
 )
 
 // compiled is what must be kept to compile the same image again: expiries became kernel time at that moment. The sums
 // tell whether the kernel still holds it.
-func compiled(img *loader.Image, at loader.Clock, host loader.Context, rows int,
+func compiled(img *compile.Image, at compile.Clock, host compile.Context, rows int,
 	because []netip.Prefix) state.Compiled {
 	return state.Compiled{Number: img.Number(), Digest: img.Compiled(), LeftOutRows: rows, LeftOut: because,
 		Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS,

@@ -9,6 +9,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
@@ -23,7 +24,7 @@ type hosts struct {
 	builder     *builder
 	candidates  *candidates
 	modes       *modes
-	endBypasses func(k Kernel, before *loader.HostInfo, next *config.Host)
+	endBypasses func(k Kernel, before *compile.HostInfo, next *config.Host)
 }
 
 // again puts the stable bundle, compiled now, into the place of stable.

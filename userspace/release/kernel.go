@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/view"
 )
 
 // slots are where generations and host files are built, aside.
 type slots interface {
 	view.Kernel
-	Build(img *loader.Image, beside ...uint8) (uint8, error)
-	BuildHost(*loader.HostImage) (uint8, error)
+	Build(img *compile.Image, beside ...uint8) (uint8, error)
+	BuildHost(*compile.HostImage) (uint8, error)
 	NextNumber() (uint32, error)
 }
 
@@ -36,7 +37,7 @@ type trial interface {
 type Kernel interface {
 	slots
 	trial
-	VerifyHost(*loader.HostImage) ([]loader.Drift, error)
+	VerifyHost(*compile.HostImage) ([]compile.Drift, error)
 	SetBaked(generation uint32)
 }
 

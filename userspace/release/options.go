@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/view"
@@ -25,7 +25,7 @@ type Options struct {
 	// Own returns the addresses of this host: no bundle may block them.
 	Own func() ([]netip.Addr, error)
 	// Clock reads both clocks.
-	Clock func() loader.Clock
+	Clock func() compile.Clock
 	Around
 }
 
@@ -38,11 +38,11 @@ type Around struct {
 	// Judge says what the kernel's state means now.
 	Judge func(view.Kernel) view.Verdict
 	// Keep remembers an image that was built.
-	Keep func(*loader.Image)
+	Keep func(*compile.Image)
 	// Count takes what the kernel counted, before a slot is filled again.
 	Count func(view.Kernel)
 	// EndBypasses ends those of services that left the host file.
-	EndBypasses func(k Kernel, before *loader.HostInfo, next *config.Host)
+	EndBypasses func(k Kernel, before *compile.HostInfo, next *config.Host)
 	// Shift moves what else is kept in wall time, when that clock was set.
 	Shift func(time.Duration)
 }

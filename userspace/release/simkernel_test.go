@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // killed is thrown where a process dies.
@@ -43,8 +44,8 @@ type simKernel struct {
 	plant    string // the fault that is planted
 	mono     *time.Duration
 	control  loader.Control
-	slots    [bpf.Slots]*loader.Image
-	host     *loader.HostInfo
+	slots    [bpf.Slots]*compile.Image
+	host     *compile.HostInfo
 	built    *config.Host // in the spare slot of host files
 	shown    *config.Host // published
 	next     func() *config.Host
@@ -70,14 +71,14 @@ func (k *simKernel) Generations() ([]loader.GenerationInfo, error) {
 	return all, nil
 }
 
-func (k *simKernel) Host() (*loader.HostInfo, error) { return k.host, k.touch(k.kernel, unix.EAGAIN) }
+func (k *simKernel) Host() (*compile.HostInfo, error) { return k.host, k.touch(k.kernel, unix.EAGAIN) }
 
 func (k *simKernel) Attachments() ([]loader.Attachment, error) { return nil, nil }
 func (k *simKernel) RootID() (uint32, error)                   { return 3, nil }
 func (k *simKernel) Bypass() loader.Deadline                   { return 0 }
 func (k *simKernel) ServiceBypass(uint8) loader.Deadline       { return 0 }
 func (k *simKernel) Heartbeat() time.Duration                  { return 0 }
-func (k *simKernel) VerifyWiring() ([]loader.Drift, error)     { return nil, nil }
+func (k *simKernel) VerifyWiring() ([]compile.Drift, error)    { return nil, nil }
 func (k *simKernel) Tripped() uint32                           { return k.tripped }
 func (k *simKernel) SetTripped(number uint32)                  { k.tripped = number }
 func (k *simKernel) SetBaked(uint32)                           {}
@@ -91,7 +92,7 @@ func (k *simKernel) Lease() loader.Deadline {
 	return loader.Present() + loader.Deadline(k.lease-*k.mono)
 }
 
-func (k *simKernel) Build(img *loader.Image, beside ...uint8) (uint8, error) {
+func (k *simKernel) Build(img *compile.Image, beside ...uint8) (uint8, error) {
 	if err := k.touch(k.kernel, unix.ENOMEM); err != nil {
 		return 0, err
 	}
@@ -108,14 +109,14 @@ func (k *simKernel) Build(img *loader.Image, beside ...uint8) (uint8, error) {
 	return 0, errors.New("no spare slot")
 }
 
-func (k *simKernel) BuildHost(*loader.HostImage) (uint8, error) {
+func (k *simKernel) BuildHost(*compile.HostImage) (uint8, error) {
 	k.built = k.next()
 	return 3 - max(1, k.control.Host), k.touch(k.kernel, unix.ENOMEM)
 }
 
-func (k *simKernel) VerifyHost(*loader.HostImage) ([]loader.Drift, error) {
+func (k *simKernel) VerifyHost(*compile.HostImage) ([]compile.Drift, error) {
 	if k.shown != k.next() {
-		return []loader.Drift{{Where: "host"}}, nil
+		return []compile.Drift{{Where: "host"}}, nil
 	}
 	return nil, k.touch(k.kernel, unix.EAGAIN)
 }
@@ -144,8 +145,8 @@ func (k *simKernel) Publish(c loader.Change) (loader.Control, error) {
 	next, err := k.change(k.control.Publish(c))
 	if err == nil && c.Host != nil {
 		k.shown = k.built
-		k.host = &loader.HostInfo{Number: 1,
-			Services: []loader.ServiceInfo{{ID: 1, Name: "web", Kind: "tls", Tag: loader.TagOf("web")}}}
+		k.host = &compile.HostInfo{Number: 1,
+			Services: []compile.ServiceInfo{{ID: 1, Name: "web", Kind: "tls", Tag: loader.TagOf("web")}}}
 	}
 	return next, err
 }
@@ -162,7 +163,7 @@ func (k *simKernel) Withdraw() (loader.Control, error) {
 
 func (k *simKernel) DropGenerations() (loader.Control, error) {
 	if k.plant == "slots are emptied before the word" {
-		k.slots = [bpf.Slots]*loader.Image{}
+		k.slots = [bpf.Slots]*compile.Image{}
 		return k.control, nil
 	}
 	return k.change(k.control.DropGenerations())
@@ -170,7 +171,7 @@ func (k *simKernel) DropGenerations() (loader.Control, error) {
 
 // reboot leaves nothing but the disk.
 func (k *simKernel) reboot() {
-	k.control, k.slots, k.host, k.shown, k.lease, k.tripped = loader.Control{}, [bpf.Slots]*loader.Image{}, nil, nil, 0, 0
+	k.control, k.slots, k.host, k.shown, k.lease, k.tripped = loader.Control{}, [bpf.Slots]*compile.Image{}, nil, nil, 0, 0
 }
 
 // simLease is the heartbeat, by the simulation's clock.

@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
@@ -125,16 +126,16 @@ func (s *sim) start() {
 	s.mg = New(Options{Log: slog.New(slog.DiscardHandler), Ledger: s.ledger, Disk: s.disk,
 		File:  func() *hostfile.File { return s.file },
 		Own:   func() ([]netip.Addr, error) { return nil, nil },
-		Clock: func() loader.Clock { return loader.Clock{Wall: s.wall, MonotonicNS: uint64(s.mono)} },
+		Clock: func() compile.Clock { return compile.Clock{Wall: s.wall, MonotonicNS: uint64(s.mono)} },
 		Around: Around{
 			Use:   s.use,
 			Lease: func() Lease { return s.lease },
 			Judge: func(view.Kernel) view.Verdict {
 				return view.Verdict{Interfaces: []api.Interface{{State: loader.StateAttached}}}
 			},
-			Keep:        func(*loader.Image) {},
+			Keep:        func(*compile.Image) {},
 			Count:       func(view.Kernel) {},
-			EndBypasses: func(Kernel, *loader.HostInfo, *config.Host) {},
+			EndBypasses: func(Kernel, *compile.HostInfo, *config.Host) {},
 			Shift:       func(time.Duration) {},
 		}})
 	s.unadopted, s.using = false, 0

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // Why nobody is blocked: nothing at all, or nothing by a bundle.
@@ -38,12 +39,13 @@ const everyService = "every service is bypassed"
 
 func (j *judge) allBypassed() bool {
 	all := j.services()
-	return len(all) > 0 && !slices.ContainsFunc(all, func(s loader.ServiceInfo) bool { return !j.Services[s.ID].Active() })
+	return len(all) > 0 &&
+		!slices.ContainsFunc(all, func(s compile.ServiceInfo) bool { return !j.Services[s.ID].Active() })
 }
 
 // emptied reports whether the root program calls nothing: the kernel empties a PROG_ARRAY when its last user goes.
 func (j *judge) emptied() bool {
-	return slices.ContainsFunc(j.Wiring, func(d loader.Drift) bool { return d.NoDataplane() })
+	return slices.ContainsFunc(j.Wiring, func(d compile.Drift) bool { return d.NoDataplane() })
 }
 
 // lost reports whether the kernel takes the agent for dead (agent_lost in bpf/judge.h).
@@ -83,9 +85,9 @@ func (j *judge) bundleIdle() {
 		j.v.BundleIdle = "no bundle is in force"
 	case g.Blocking.Expired > 0 && g.Blocking.Reach == 0:
 		j.v.BundleIdle = "all rules of the bundle in force have expired"
-	case !slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return g.Blocking.Can(s.Tag) }):
+	case !slices.ContainsFunc(j.services(), func(s compile.ServiceInfo) bool { return g.Blocking.Can(s.Tag) }):
 		j.v.BundleIdle = "the bundle in force blocks nobody" + j.byRules() + ": " + harmless(g.Blocking)
-	case !slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool {
+	case !slices.ContainsFunc(j.services(), func(s compile.ServiceInfo) bool {
 		return g.Blocking.Can(s.Tag) && !j.Services[s.ID].Active()
 	}):
 		j.v.BundleIdle = "every service that it could block for" + j.byRules() + " is bypassed"
@@ -123,7 +125,7 @@ func (j *judge) byRules() string {
 // only says what is blocked where no rule of a bundle blocks: a ban passes where a service is bypassed.
 func (j *judge) only() string {
 	text := "only bans block"
-	if slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return j.Services[s.ID].Active() }) {
+	if slices.ContainsFunc(j.services(), func(s compile.ServiceInfo) bool { return j.Services[s.ID].Active() }) {
 		text += ", and not where a service is bypassed"
 	}
 	if to := j.fragments(); len(to) > 0 {
@@ -132,7 +134,7 @@ func (j *judge) only() string {
 	return text
 }
 
-func (j *judge) services() []loader.ServiceInfo {
+func (j *judge) services() []compile.ServiceInfo {
 	if j.Host == nil {
 		return nil
 	}
@@ -140,7 +142,7 @@ func (j *judge) services() []loader.ServiceInfo {
 }
 
 // harmless says why a generation never blocks.
-func harmless(b loader.Blocking) string {
+func harmless(b compile.Blocking) string {
 	lowest := 0
 	for _, from := range b.From {
 		if from > 0 && (lowest == 0 || int(from) < lowest) {

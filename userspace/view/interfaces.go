@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -127,7 +128,7 @@ func (j *judge) interfaceOf(i Interface) api.Interface {
 // resets reports whether a policy in force resets.
 func (j *judge) resets() bool {
 	g, ok := j.inForce()
-	return ok && slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return g.Blocking.Resets[s.Tag] })
+	return ok && slices.ContainsFunc(j.services(), func(s compile.ServiceInfo) bool { return g.Blocking.Resets[s.Tag] })
 }
 
 // foreign says that something else is on the card than what is pinned: what it does is not known.

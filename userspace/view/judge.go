@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -174,7 +175,7 @@ func (j *judge) noGeneration() {
 	case !ok:
 		j.problem("no_generation", "no bundle is in force: "+what, "spillway apply BUNDLE")
 	case j.v.Idle != "" &&
-		slices.ContainsFunc(j.services(), func(s loader.ServiceInfo) bool { return g.Blocking.Can(s.Tag) }):
+		slices.ContainsFunc(j.services(), func(s compile.ServiceInfo) bool { return g.Blocking.Can(s.Tag) }):
 	case g.Blocking.Expired > 0 && g.Blocking.Reach == 0:
 		j.problem("expired", "all rules of the bundle in force have expired: "+what,
 			"renew their expiry and apply the bundle again")
@@ -200,7 +201,7 @@ func (j *judge) beside() {
 // open lists what passes although all is attached: a bypassed service, and one that the bundle does not know.
 func (j *judge) open() []string {
 	var out []string
-	if slices.ContainsFunc(j.Wiring, loader.Drift.NoPayload) {
+	if slices.ContainsFunc(j.Wiring, compile.Drift.NoPayload) {
 		out = append(out, "no program stands behind the dataplane, so what only a first payload tells passes")
 	}
 	for _, s := range j.services() {
@@ -228,8 +229,8 @@ func (j *judge) unserved() []string {
 // rewired reports whether packets meet something else than what is pinned, so that what was read may not be what
 // decides.
 func (j *judge) rewired() bool {
-	return slices.ContainsFunc(j.Wiring, func(d loader.Drift) bool {
-		return d.Where != loader.WherePins && !d.NoDataplane() && !d.NoPayload() && !d.EmptySlot()
+	return slices.ContainsFunc(j.Wiring, func(d compile.Drift) bool {
+		return d.Where != compile.WherePins && !d.NoDataplane() && !d.NoPayload() && !d.EmptySlot()
 	})
 }
 

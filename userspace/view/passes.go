@@ -5,7 +5,7 @@ package view
 import (
 	"slices"
 
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // Passes reports whether everything or a service passes by its bypass now.
@@ -18,5 +18,5 @@ func Passes(k Kernel) (bool, error) {
 		return true, nil
 	}
 	return h != nil &&
-		slices.ContainsFunc(h.Services, func(s loader.ServiceInfo) bool { return k.ServiceBypass(s.ID).Active() }), nil
+		slices.ContainsFunc(h.Services, func(s compile.ServiceInfo) bool { return k.ServiceBypass(s.ID).Active() }), nil
 }

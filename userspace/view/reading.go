@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -17,7 +18,7 @@ import (
 type Kernel interface {
 	Control() loader.Control
 	Generations() ([]loader.GenerationInfo, error)
-	Host() (*loader.HostInfo, error)
+	Host() (*compile.HostInfo, error)
 	Attachments() ([]loader.Attachment, error)
 	RootID() (uint32, error)
 	Bypass() loader.Deadline
@@ -25,7 +26,7 @@ type Kernel interface {
 	Heartbeat() time.Duration
 	Lease() loader.Deadline
 	Tripped() uint32
-	VerifyWiring() ([]loader.Drift, error)
+	VerifyWiring() ([]compile.Drift, error)
 	Conntrack() error
 	Unanswered() (map[int]bool, error)
 }
@@ -65,11 +66,11 @@ type Reading struct {
 	Lease       loader.Deadline
 	Tripped     uint32
 	Generations []loader.GenerationInfo
-	Host        *loader.HostInfo          // nil when none is published
+	Host        *compile.HostInfo         // nil when none is published
 	Services    map[uint8]loader.Deadline // the bypass of each
 	Links       []loader.Attachment       // as they are pinned
 	Root        uint32                    // id of the pinned root program
-	Wiring      []loader.Drift            // but for interfaces
+	Wiring      []compile.Drift           // but for interfaces
 	Interfaces  []Interface               // those of the host file, in its order, and those with a link beside them
 	Unread      map[Part]error            // what could not be read, and why
 	Agent       Presence                  //

@@ -9,6 +9,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -49,7 +50,8 @@ func (f First) unvouched() bool { return f.Unvouched >= unvouchedLeast && f.Unvo
 // Unvouched tells of each tls service of which most first payloads had nobody to vouch what that comes to: such a
 // connection is judged packet by packet, and a ClientHello in several segments is not read. untracked is why connection
 // tracking is not asked.
-func Unvouched(services []loader.ServiceInfo, first map[uint8]First, when string, untracked error) (all []api.Problem) {
+func Unvouched(services []compile.ServiceInfo, first map[uint8]First, when string,
+	untracked error) (all []api.Problem) {
 	for _, s := range services {
 		f := first[s.ID]
 		if s.Kind != string(config.KindTLS) || !f.unvouched() {
@@ -64,7 +66,7 @@ func Unvouched(services []loader.ServiceInfo, first map[uint8]First, when string
 }
 
 // fixOfUnvouched names who else could vouch for connections of the service.
-func fixOfUnvouched(s loader.ServiceInfo, untracked error) string {
+func fixOfUnvouched(s compile.ServiceInfo, untracked error) string {
 	const (
 		elsewhere = "if its connections end elsewhere (DNAT, a container, another host; `spillway doctor` finds the rule), "
 		egress    = "set confirm: egress for " // the answers that leave this host vouch

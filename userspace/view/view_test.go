@@ -14,6 +14,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/view"
 	"github.com/spillway/spillway/userspace/view/viewtest"
@@ -112,10 +113,10 @@ func (f *failing) Heartbeat() time.Duration                      { return 0 }
 func (f *failing) Lease() loader.Deadline                        { return 0 }
 func (f *failing) Tripped() uint32                               { return 0 }
 func (f *failing) Generations() ([]loader.GenerationInfo, error) { return nil, f.err }
-func (f *failing) Host() (*loader.HostInfo, error)               { return nil, f.err }
+func (f *failing) Host() (*compile.HostInfo, error)              { return nil, f.err }
 func (f *failing) Attachments() ([]loader.Attachment, error)     { return nil, f.err }
 func (f *failing) RootID() (uint32, error)                       { return 0, f.err }
-func (f *failing) VerifyWiring() ([]loader.Drift, error)         { return nil, f.err }
+func (f *failing) VerifyWiring() ([]compile.Drift, error)        { return nil, f.err }
 func (f *failing) Conntrack() error                              { return f.err }
 func (f *failing) Unanswered() (map[int]bool, error)             { return nil, f.err }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/spillway/spillway/config/catalogue"
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // own returns the catalogue's signatures, each once, the narrow before the wide: none then takes the SYNs of another.
@@ -74,11 +75,11 @@ func publish(t *testing.T, d *loader.Dataplane, signatures []signature.P0F) uint
 	}
 	current, err := d.Host()
 	must(err)
-	host, err := loader.CompileHost(h, current, 1)
+	host, err := compile.HostFile(h, current, 1)
 	must(err)
 	number, err := d.NextNumber()
 	must(err)
-	image, err := loader.CompileBundle(b, host, number, loader.Now())
+	image, err := compile.Bundle(b, host, number, loader.Now())
 	must(err)
 	hostSlot, err := d.BuildHost(host)
 	must(err)

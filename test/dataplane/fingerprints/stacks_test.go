@@ -9,7 +9,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config/catalogue"
 	"github.com/spillway/spillway/config/signature"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/probe"
 	"github.com/spillway/spillway/test/model/reference"
 	"github.com/spillway/spillway/test/support/packet"
@@ -27,7 +27,7 @@ func judge(t *testing.T, l *probe.Probe, s published) (seen signature.P0F, fp si
 	if err := l.Forget(); err != nil {
 		t.Fatal(err)
 	}
-	got := loader.FormatP0F(events[0].Fingerprint, events[0].Facts)
+	got := compile.FormatP0F(events[0].Fingerprint, events[0].Facts)
 	if want, err := reference.P0f(frame[packet.EthernetLen:]); err != nil || got != want {
 		t.Errorf("%s over IPv%d: the kernel reads %s, the reference %s, %v", s, s.version, got, want, err)
 	}
@@ -35,7 +35,7 @@ func judge(t *testing.T, l *probe.Probe, s published) (seen signature.P0F, fp si
 	if err != nil {
 		t.Errorf("%s: %v", got, err)
 	}
-	muonfp := loader.FormatFingerprint(events[0].Fingerprint)
+	muonfp := compile.FormatFingerprint(events[0].Fingerprint)
 	if want, err := packet.MuonFP(frame); err != nil || muonfp != want {
 		t.Errorf("%s: the kernel reads %s, the frame says %s, %v", s, muonfp, want, err)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/support/capture"
 	"github.com/spillway/spillway/test/support/packet"
 )
@@ -157,5 +157,5 @@ func (p *plane) fingerprint(syn []byte) string {
 		return "no fingerprint"
 	}
 	p.must(p.pinned("syns").Put(uint32(0), bpf.SynRecord{}))
-	return loader.FormatFingerprint(record.Fingerprint)
+	return compile.FormatFingerprint(record.Fingerprint)
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config/signature"
-	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/model/reference"
 	"github.com/spillway/spillway/test/support/capture"
 	"github.com/spillway/spillway/test/support/packet"
@@ -41,7 +41,7 @@ func (p *plane) p0fOf(syn []byte) string {
 	}
 	var r bpf.SynRecord
 	p.must(records.Lookup(uint32(0), &r))
-	return loader.FormatP0F(r.Fingerprint, r.Facts)
+	return compile.FormatP0F(r.Fingerprint, r.Facts)
 }
 
 // quirksOf returns the quirks of a signature.

@@ -13,13 +13,14 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 )
 
 // Plane is a dataplane with its pins. It is not safe for several goroutines.
 type Plane struct {
 	*loader.Dataplane
 	Pins  string
-	Image *loader.HostImage // of the host file that MakeHost compiled last
+	Image *compile.HostImage // of the host file that MakeHost compiled last
 
 	maps  map[string]*ebpf.Map
 	zeros map[string]zeros // what Renew writes, by map
@@ -69,7 +70,7 @@ func (p *Plane) MakeHost(h *config.Host) (slot uint8, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if p.Image, err = loader.CompileHost(h, current, number); err != nil {
+	if p.Image, err = compile.HostFile(h, current, number); err != nil {
 		return 0, err
 	}
 	return p.BuildHost(p.Image)
@@ -81,7 +82,7 @@ func (p *Plane) MakeBundle(b *config.Bundle) (slot uint8, err error) {
 	if err != nil {
 		return 0, err
 	}
-	img, err := loader.CompileBundle(b, p.Image, number, loader.Now())
+	img, err := compile.Bundle(b, p.Image, number, loader.Now())
 	if err != nil {
 		return 0, err
 	}

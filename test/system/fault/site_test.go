@@ -15,6 +15,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/support/world"
 	"github.com/spillway/spillway/test/system/fault/inject"
 	"github.com/spillway/spillway/userspace/api"
@@ -245,13 +246,13 @@ func (s *site) read(t *testing.T, rows bool) picture {
 }
 
 // compare compares every row of the host file and of the generations that count with what this test compiles itself.
-func (s *site) compare(t *testing.T, d *loader.Dataplane, info *loader.HostInfo,
+func (s *site) compare(t *testing.T, d *loader.Dataplane, info *compile.HostInfo,
 	all []loader.GenerationInfo, p *picture) {
 	t.Helper()
-	var best []loader.Drift
-	var image *loader.HostImage
+	var best []compile.Drift
+	var image *compile.HostImage
 	for _, i := range []int{s.host, 1 - s.host} { // one of them, whole
-		img, err := loader.CompileHost(s.hosts[i], info, info.Number)
+		img, err := compile.HostFile(s.hosts[i], info, info.Number)
 		world.Must(t, err)
 		drift, err := d.VerifyHost(img)
 		world.Must(t, err)
@@ -272,17 +273,17 @@ func (s *site) compare(t *testing.T, d *loader.Dataplane, info *loader.HostInfo,
 			p.Wrong = append(p.Wrong, fmt.Sprintf("%s generation %d is of no bundle: %x", g.Role, g.Number, g.Digest))
 			continue
 		}
-		img, err := loader.CompileBundle(b, image, g.Number, loader.Now())
+		img, err := compile.Bundle(b, image, g.Number, loader.Now())
 		world.Must(t, err)
 		drift, err := d.VerifyGeneration(g.Slot, img)
 		world.Must(t, err)
 		// The meta entry holds the moment of building; number, digest and counts of rows are compared elsewhere.
-		drift = slices.DeleteFunc(drift, func(d loader.Drift) bool { return strings.HasPrefix(d.Where, "generation entry") })
+		drift = slices.DeleteFunc(drift, func(d compile.Drift) bool { return strings.HasPrefix(d.Where, "generation entry") })
 		p.note(fmt.Sprintf("%s generation %d", g.Role, g.Number), drift)
 	}
 }
 
-func (p *picture) note(what string, drift []loader.Drift) {
+func (p *picture) note(what string, drift []compile.Drift) {
 	for _, d := range drift {
 		p.Wrong = append(p.Wrong, fmt.Sprintf("%s: %s: want %s, got %s", what, d.Where, d.Want, d.Got))
 	}

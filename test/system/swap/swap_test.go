@@ -16,6 +16,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/support/flood"
 	"github.com/spillway/spillway/test/support/world"
 	"github.com/spillway/spillway/userspace/lab"
@@ -60,11 +61,11 @@ func TestSwapsUnderFullRateAreNeverMixed(t *testing.T) {
 	stop := startFlood(t, w)
 
 	counts := swaps(t)
-	hostImage, err := loader.CompileHost(w.Host, nil, 1)
+	hostImage, err := compile.HostFile(w.Host, nil, 1)
 	world.Must(t, err)
 	var stale uint64
 	for number := 1; number <= counts; number++ {
-		img, err := loader.CompileBundle(generation(t, number), hostImage, uint32(number+1), loader.Now())
+		img, err := compile.Bundle(generation(t, number), hostImage, uint32(number+1), loader.Now())
 		world.Must(t, err)
 		stale += swapTo(t, w, img)
 	}
@@ -89,7 +90,7 @@ func TestSwapsUnderFullRateAreNeverMixed(t *testing.T) {
 
 // swapTo builds and publishes the next generation and returns how many packets the slot that the last swap left has
 // decided since: Build waits for all packets in flight before it fills a slot, so from then on each would be stale.
-func swapTo(t *testing.T, w *world.World, img *loader.Image) uint64 {
+func swapTo(t *testing.T, w *world.World, img *compile.Image) uint64 {
 	t.Helper()
 	control := w.Dataplane.Control()
 	slot, err := w.Dataplane.Build(img)

@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -24,14 +25,14 @@ func Serving() *view.Reading {
 		return view.Interface{Name: name,
 			Device: loader.Device{Name: name, Index: index, Programs: []loader.DeviceProgram{{ID: ours, Mode: "native"}}}}
 	}
-	web := loader.ServiceInfo{ID: 1, Name: "web", Kind: "http", Tag: 11, Confirm: config.ConfirmAuto}
-	shop := loader.ServiceInfo{ID: 2, Name: "shop", Kind: "http", Tag: 22, Confirm: config.ConfirmAuto}
-	blocks := loader.Blocking{From: map[uint32]uint8{web.Tag: 80, shop.Tag: 80}, Reach: 100, Strong: true}
+	web := compile.ServiceInfo{ID: 1, Name: "web", Kind: "http", Tag: 11, Confirm: config.ConfirmAuto}
+	shop := compile.ServiceInfo{ID: 2, Name: "shop", Kind: "http", Tag: 22, Confirm: config.ConfirmAuto}
+	blocks := compile.Blocking{From: map[uint32]uint8{web.Tag: 80, shop.Tag: 80}, Reach: 100, Strong: true}
 	return &view.Reading{
 		Control:     loader.Control{Mode: bpf.ModeEnforce, Stable: 1, Host: 1},
 		Heartbeat:   time.Second,
 		Generations: []loader.GenerationInfo{{Slot: 1, Number: 7, Blocking: blocks}, {Slot: 2, Number: 8, Blocking: blocks}},
-		Host:        &loader.HostInfo{AgentTimeout: 15 * time.Minute, Services: []loader.ServiceInfo{web, shop}},
+		Host:        &compile.HostInfo{AgentTimeout: 15 * time.Minute, Services: []compile.ServiceInfo{web, shop}},
 		Services:    map[uint8]loader.Deadline{}, Root: ours, Unread: map[view.Part]error{}, Attach: map[string]api.Problem{},
 		Interfaces: []view.Interface{on("eth0", 2), on("eth1", 3)},
 		Links: []loader.Attachment{{Interface: "eth0", Index: 2, ProgramID: ours, State: loader.StateAttached, Here: true},
@@ -39,14 +40,14 @@ func Serving() *view.Reading {
 	}
 }
 
-func drift(where, want, got string) []loader.Drift {
-	return []loader.Drift{{Where: where, Want: want, Got: got}}
+func drift(where, want, got string) []compile.Drift {
+	return []compile.Drift{{Where: where, Want: want, Got: got}}
 }
 
-var emptied = drift(loader.WherePrograms, "the dataplane", "nothing: what it would see passes")
+var emptied = drift(compile.WherePrograms, "the dataplane", "nothing: what it would see passes")
 
 // blocking replaces what the stable generation can block.
-func blocking(b loader.Blocking) func(*view.Reading) {
+func blocking(b compile.Blocking) func(*view.Reading) {
 	return func(r *view.Reading) { r.Generations[0].Blocking = b }
 }
 
@@ -60,10 +61,10 @@ func control(f func(*loader.Control)) func(*view.Reading) {
 }
 
 // expired is a bundle whose rules have.
-var expired = loader.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Strong: true, Expired: 4}
+var expired = compile.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Strong: true, Expired: 4}
 
 // fragments has the same, and drops fragments to the service web.
-func fragments(b loader.Blocking) func(*view.Reading) {
+func fragments(b compile.Blocking) func(*view.Reading) {
 	b.Fragments = map[uint32]bool{11: true}
 	return blocking(b)
 }
@@ -161,7 +162,7 @@ var Modes = []Mode{
 	},
 		api.StateUnprotected, "every service is bypassed, everything passes", false, false, false, "bypass"},
 	{"bypass of every service that the bundle could block for", func(r *view.Reading) {
-		blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 0}, Reach: 100, Strong: true})(r)
+		blocking(compile.Blocking{From: map[uint32]uint8{11: 80, 22: 0}, Reach: 100, Strong: true})(r)
 		r.Services[1] = loader.DeadlineForever
 	}, api.StateIdle,
 		"every service that it could block for is bypassed; only bans block, and not where a service is bypassed", true,
@@ -189,12 +190,12 @@ var Modes = []Mode{
 		r.Control.Candidate, r.Control.Canary, r.Lease = 2, 1000, loader.In(time.Hour)
 	}, api.StateProtected, "blocked", true, true, false, ""},
 	{"a policy that never blocks",
-		blocking(loader.Blocking{From: map[uint32]uint8{11: 0, 22: 0}, Reach: 100, Strong: true}),
+		blocking(compile.Blocking{From: map[uint32]uint8{11: 0, 22: 0}, Reach: 100, Strong: true}),
 		api.StateIdle, "neither drop nor reset", true, false, false, "never_blocks"},
 	{"a policy that no score reaches",
-		blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
+		blocking(compile.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
 		api.StateIdle, "add up to 60, and its policy blocks from 80", true, false, false, "never_blocks"},
-	{"reasons alone", blocking(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 100}), api.StateIdle,
+	{"reasons alone", blocking(compile.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 100}), api.StateIdle,
 		"none of its reasons does alone here", true, false, false, "never_blocks"},
 	{"an expired bundle", blocking(expired), api.StateIdle, "have expired", true, false, false, "expired"},
 	{"an expired bundle, observe", func(r *view.Reading) {
@@ -217,13 +218,13 @@ var Modes = []Mode{
 		r.Agent, r.Heartbeat = view.Absent, time.Hour
 	}, api.StateUnprotected, "everything passes", false, false, false, "agent_lost"},
 	{"fragments, and a policy that no score reaches",
-		fragments(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
+		fragments(compile.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
 		api.StateIdle, "blocks nobody by its rules: its rules add up to 60", true, false, false, "never_blocks"},
 	{"fragments, and a policy that blocks",
-		fragments(loader.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Reach: 100, Strong: true}),
+		fragments(compile.Blocking{From: map[uint32]uint8{11: 80, 22: 80}, Reach: 100, Strong: true}),
 		api.StateProtected, "blocked", true, true, false, ""},
 	{"a service that the bundle does not know",
-		blocking(loader.Blocking{From: map[uint32]uint8{11: 80}, Reach: 100, Strong: true}),
+		blocking(compile.Blocking{From: map[uint32]uint8{11: 80}, Reach: 100, Strong: true}),
 		api.StatePartly, "service shop is new to the bundle in force, which lets it pass", true, true, false, ""},
 	{"no agent", func(r *view.Reading) { r.Agent, r.Heartbeat = view.Absent, 5*time.Minute }, api.StateProtected,
 		"blocked", true, true, false, "no_agent"},
@@ -248,13 +249,13 @@ var Modes = []Mode{
 	{"an emptied PROG_ARRAY, bypass", func(r *view.Reading) { r.Wiring, r.Bypass = emptied, loader.DeadlineForever },
 		api.StateBypassed, "everything passes", false, false, false, "bypass"},
 	{"no payload program", func(r *view.Reading) {
-		r.Wiring = drift(loader.WherePrograms, "the payload program, 12", "nothing: what it would see passes")
+		r.Wiring = drift(compile.WherePrograms, "the payload program, 12", "nothing: what it would see passes")
 	},
 		api.StatePartly, "what only a first payload tells passes", true, true, false, "wiring"},
 	{"another dataplane", func(r *view.Reading) {
-		r.Wiring = drift(loader.WherePrograms, "the dataplane, program 8", "program 9")
+		r.Wiring = drift(compile.WherePrograms, "the dataplane, program 8", "program 9")
 	}, api.StateUnknown, "not what is pinned", false, false, true, "wiring"},
-	{"pins that were removed", func(r *view.Reading) { r.Wiring = drift(loader.WherePins, "all", "some") },
+	{"pins that were removed", func(r *view.Reading) { r.Wiring = drift(compile.WherePins, "all", "some") },
 		api.StateProtected, "blocked", true, true, false, "wiring"},
 	{"an empty slot", func(r *view.Reading) {
 		r.Wiring, r.Generations = drift("stable, slot 1", "a generation", "nothing: it passes"), nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/test/model/oracle"
 )
 
@@ -60,7 +61,7 @@ func (p *Plane) build(g *oracle.Generation, w *oracle.World, role loader.Change)
 	if g.Number, err = p.NextNumber(); err != nil {
 		return err
 	}
-	img, err := loader.CompileBundle(g.Bundle, image, g.Number, loader.Now())
+	img, err := compile.Bundle(g.Bundle, image, g.Number, loader.Now())
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func (p *Plane) build(g *oracle.Generation, w *oracle.World, role loader.Change)
 	return err
 }
 
-func (p *Plane) compileHost(w *oracle.World, services []config.Service) (*loader.HostImage, error) {
+func (p *Plane) compileHost(w *oracle.World, services []config.Service) (*compile.HostImage, error) {
 	h := config.DefaultHost()
 	h.Services = services
 	for _, a := range w.Allowlist {
@@ -83,7 +84,7 @@ func (p *Plane) compileHost(w *oracle.World, services []config.Service) (*loader
 	if err != nil {
 		return nil, err
 	}
-	return loader.CompileHost(h, current, 1)
+	return compile.HostFile(h, current, 1)
 }
 
 func (p *Plane) learnServices() error {
