@@ -35,11 +35,12 @@ demo: root deps build ## block bots in front of a real web server, in namespaces
 
 # Three streams (.ci/budget): what makes traffic runs one package at a time, and beside it what computes. The emulated kernels get
 # what the others leave. A stream that ran in the background says its lines at the end. What is compared with a model begins at one
-# seed: a run fails for what was changed, and not for what is found; soak and fuzz go and find.
+# seed: a run fails for what was changed. A short part has a new one, and what that finds is filed in bin/finds; soak and fuzz look on.
 test: root deps generate-check lint build ## run all that can be run on one machine (root); its own output comes last
 	@mkdir -p bin
 	@{ nice -n 5 go test -count=1 -v -timeout 30m $(call stream,guests) >bin/guests.log 2>&1 & guests=$$!; \
-	SPILLWAY_SEED=$${SPILLWAY_SEED:-20261128} go test -count=1 -v -p 1 -timeout 15m $(call stream,beside) >bin/beside.log 2>&1 & beside=$$!; \
+	SPILLWAY_SEED=$${SPILLWAY_SEED:-20261128} SPILLWAY_FINDS=$(CURDIR)/bin/finds \
+		go test -count=1 -v -p 1 -timeout 15m $(call stream,beside) >bin/beside.log 2>&1 & beside=$$!; \
 	trap 'kill $$guests $$beside 2>/dev/null || true' EXIT; failed=0; \
 	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -v -p 1 -timeout 15m $(call stream,live) || failed=1; \
 	wait $$beside || failed=1; cat bin/beside.log; \

@@ -27,6 +27,7 @@ type readers struct {
 	p      *plane
 	frames [][]byte
 	asked  []asked
+	say    func(format string, args ...any) // that they differ
 }
 
 // asked is a connection, what the dataplane said of it, and which frames it had.
@@ -119,7 +120,7 @@ func (b *readers) compare(what string) (faults int) {
 		for _, f := range b.frames[a.from:min(a.to, a.from+rowMax)] {
 			row = append(row, strconv.Quote(hex.EncodeToString(f)))
 		}
-		b.p.t.Errorf("%s, %s: %s; Go: JA4 %q %q %v; dataplane: %s %q\n\t%q: {\n\t\t%s},", what, a.k.Source, fault, c.JA4,
+		b.say("%s, %s: %s; Go: JA4 %q %q %v; dataplane: %s %q\n\t%q: {\n\t\t%s},", what, a.k.Source, fault, c.JA4,
 			c.Reason, c.Notes, a.class, a.ja4,
 			fmt.Sprint(what, " ", a.k.Source), strings.Join(row, ",\n\t\t"))
 	}
@@ -196,7 +197,7 @@ func TestBothReadersOfOneDriver(t *testing.T) {
 	p := open(t)
 	p.spendFreely()
 	p.swap(telling())
-	both := &readers{p: p}
+	both := &readers{p: p, say: t.Errorf}
 	port := uint16(2000)
 	for name, do := range ways {
 		for _, source := range []string{visitorIP, "2001:db8:5::7"} {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/test/dataplane/oracle/compare"
+	"github.com/spillway/spillway/test/support/fresh"
 	"github.com/spillway/spillway/test/support/packet"
 	"github.com/spillway/spillway/test/support/plane"
 )
@@ -23,6 +24,7 @@ const (
 	roundFrames = 5000 // from a fresh start
 	worldFrames = 250  // between two changes of the world
 	wantFrames  = 200_000
+	freshRounds = 4 // of a seed that no run had before
 	workers     = 4 // building a generation is mostly waiting for the kernel
 )
 
@@ -63,36 +65,51 @@ func enough(t *testing.T) func(round uint64) bool {
 // testdata/corpus.
 func TestProgramAndModelAgree(t *testing.T) {
 	plane.Need(t)
-	base, done := number(t, "SPILLWAY_SEED", rand.Uint64()), enough(t)
+	base := number(t, "SPILLWAY_SEED", rand.Uint64())
 	t.Logf("SPILLWAY_SEED=%d", base)
-	var next, frames, failed atomic.Uint64
-	next.Store(number(t, "SPILLWAY_ROUND", 0))
-	var group sync.WaitGroup
 	tally := newTally()
+	frames, failed := agree(t, base, number(t, "SPILLWAY_ROUND", 0), enough(t), tally,
+		func(why string) { t.Error(why) })
+	t.Logf("%d frames: %s", frames, tally)
+	if failed == 0 && frames >= wantFrames {
+		tally.check(t)
+	} else if os.Getenv("SPILLWAY_FUZZ_FOR")+os.Getenv("SPILLWAY_ROUND") == "" {
+		t.Errorf("%d frames, want %d", frames, wantFrames)
+	}
+	if part, ok := fresh.Begin(t); ok {
+		agree(t, part.Seed, 0, func(round uint64) bool { return round >= freshRounds }, tally, part.Find)
+	}
+}
+
+// agree compares rounds from the first one on until it is done, and says what differs. It stops behind the fifth.
+func agree(t *testing.T, base, first uint64, done func(round uint64) bool, tally *tally,
+	say func(why string)) (frames, failed uint64) {
+	t.Helper()
+	var next, all, wrong atomic.Uint64
+	next.Store(first)
+	var group sync.WaitGroup
+	var saying sync.Mutex
 	for range workers {
 		p := compare.OpenFor(t)
 		group.Go(func() {
-			for failed.Load() < 5 {
+			for wrong.Load() < 5 {
 				round := next.Add(1) - 1
 				if done(round) {
 					return
 				}
 				n, err := fuzzRound(p, rand.New(rand.NewPCG(base, round)), tally)
-				frames.Add(uint64(n))
+				all.Add(uint64(n))
 				if err != nil {
-					failed.Add(1)
-					t.Errorf("SPILLWAY_SEED=%d, round %d: %v", base, round, err)
+					wrong.Add(1)
+					saying.Lock()
+					say(fmt.Sprintf("SPILLWAY_SEED=%d, round %d: %v", base, round, err))
+					saying.Unlock()
 				}
 			}
 		})
 	}
 	group.Wait()
-	t.Logf("%d frames: %s", frames.Load(), tally)
-	if failed.Load() == 0 && frames.Load() >= wantFrames {
-		tally.check(t)
-	} else if os.Getenv("SPILLWAY_FUZZ_FOR")+os.Getenv("SPILLWAY_ROUND") == "" {
-		t.Errorf("%d frames, want %d", frames.Load(), wantFrames)
-	}
+	return all.Load(), wrong.Load()
 }
 
 // fuzzRound compares roundFrames frames, and changes the world in between.
@@ -155,7 +172,13 @@ func report(p *compare.Plane, steps []step) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp("", "spillway-difference-*.json")
+	folder := os.Getenv(fresh.Folder)
+	if folder != "" {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return err
+		}
+	}
+	file, err := os.CreateTemp(folder, "spillway-difference-*.json")
 	if err != nil {
 		return err
 	}
