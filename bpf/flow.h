@@ -284,7 +284,7 @@ static __always_inline int inspect_syn(struct xdp_md *ctx, struct packet *p, con
 	if (reason)
 		return reason;
 	if (p->payload_len)
-		return REASON_CONTINUE; /* Fast Open: it may be a ClientHello */
+		return NEXT_PROGRAM; /* Fast Open: it may be a ClientHello */
 	return judge_syn(ctx, p, rt);
 }
 
@@ -299,7 +299,7 @@ static __always_inline bool is_beginning(const struct packet *p, const struct fl
 	return (flow->hello_end || !(flow->flags & FLOW_FIRST_PAYLOAD)) && -at < p->payload_len;
 }
 
-/* inspect_tcp leaves to the next program, by REASON_CONTINUE, what may be a first payload: with PACKET_OF_FLOW of the
+/* inspect_tcp leaves to the next program, by NEXT_PROGRAM, what may be a first payload: with PACKET_OF_FLOW of the
  * connection that it knows, without of a new one. */
 static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
 {
@@ -323,7 +323,7 @@ static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, con
 	if (is_syn(p))
 		return inspect_syn(ctx, p, rt);
 	if (!flow)
-		return p->payload_len ? REASON_CONTINUE : inspect_empty(ctx, p);
+		return p->payload_len ? NEXT_PROGRAM : inspect_empty(ctx, p);
 	if (flow->hint & HINT_NO_SOCKET)
 		p->flags |= PACKET_REMOTE;
 	/* The hint is missing when the new SYN came during a bypass, so data on a blocked flow always asks the socket. */
@@ -333,10 +333,10 @@ static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, con
 	if (p->tcp_flags & (TCP_BIT_FIN | TCP_BIT_RST) && had_socket)
 		flow->hint |= HINT_END;
 	if ((flow->hint & HINT_SYN || flow->verdict == VERDICT_RESET || may_be_other) && taken_over(ctx, p, rt, flow))
-		return p->payload_len ? REASON_CONTINUE : inspect_empty(ctx, p);
+		return p->payload_len ? NEXT_PROGRAM : inspect_empty(ctx, p);
 	if (p->payload_len && flow->verdict == VERDICT_PASS && is_beginning(p, flow)) {
 		p->flags |= PACKET_OF_FLOW;
-		return REASON_CONTINUE;
+		return NEXT_PROGRAM;
 	}
 	reason = apply_flow(p, rt, flow);
 	mark_release(p, rt, flow);

@@ -7,6 +7,11 @@
 #include "verifier.h"
 #include "wire.h"
 
+/* What inspect() says beside the reasons (types.h) that end a packet. */
+enum next {
+	NEXT_PROGRAM = REASON_MAX, /* it may be a first payload: the payload program decides */
+};
+
 /* The address pair is known but not the ports: judge by addresses alone. */
 #define PACKET_ADDRESSES_ONLY (1U << 0)
 /* The packet is a fragment (the first of several counts). */

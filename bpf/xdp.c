@@ -103,7 +103,7 @@ int spillway_dataplane(struct xdp_md *ctx)
 {
 	struct packet p = {};
 	int reason = inspect(ctx, &p);
-	if (reason == REASON_CONTINUE)
+	if (reason == NEXT_PROGRAM)
 		reason = hand_over(ctx, &p);
 	return finish(ctx, &p, reason);
 }
