@@ -40,9 +40,9 @@ test: root deps generate-check lint build ## run all that can be run on one mach
 	@mkdir -p bin
 	@{ nice -n 5 go test -count=1 -v -timeout 30m $(call stream,guests) >bin/guests.log 2>&1 & guests=$$!; \
 	SPILLWAY_SEED=$${SPILLWAY_SEED:-20261128} SPILLWAY_FINDS=$(CURDIR)/bin/finds \
-		go test -count=1 -v -p 1 -timeout 15m $(call stream,beside) >bin/beside.log 2>&1 & beside=$$!; \
+		go test -count=1 -v -p 1 -timeout 30m $(call stream,beside) >bin/beside.log 2>&1 & beside=$$!; \
 	trap 'kill $$guests $$beside 2>/dev/null || true' EXIT; failed=0; \
-	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -v -p 1 -timeout 15m $(call stream,live) || failed=1; \
+	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -v -p 1 -timeout 30m $(call stream,live) || failed=1; \
 	wait $$beside || failed=1; cat bin/beside.log; \
 	wait $$guests || failed=1; cat bin/guests.log; exit $$failed; } | .ci/tell
 
