@@ -19,6 +19,9 @@ var replay = flag.String("schedule", "", "play one schedule: what a failure prin
 // seed is that of the schedules that are the same in every run; as many as a tenth of them are new in each.
 const seed = 1
 
+// always is how many of them `make test` plays: none of these may end wrongly.
+const always = 4500
+
 // schedules is how many a run plays; SPILLWAY_SCHEDULES sets another number.
 func schedules(t *testing.T) uint64 {
 	t.Helper()
@@ -69,6 +72,7 @@ type tally struct {
 	classes  map[string]int // of what was served
 	reasons  map[string]int // why a listed client was served
 	readings map[string]int // where what is kept differs from what was served, nobody being blocked
+	excused  int            // schedules that ended wrongly as docs/PROOF.md says that some do
 	finds    bool           // a new fault is told and fails nothing: the seed is another in every run of `make test`
 	faults   map[string]int
 	examples map[string]string
@@ -76,6 +80,21 @@ type tally struct {
 
 // unsteadyMost is how many schedules of a thousand may end in two ways.
 const unsteadyMost = 2
+
+// excusedMost is how many of 10,000 schedules may end wrongly in a known way. Those that every run plays may not.
+const excusedMost = 10
+
+// isExcused says whether a schedule that ended wrongly is of a kind that docs/PROOF.md names: no visitor contradicts
+// himself, sends data behind his FIN, urgent bytes in a ClientHello, or an ACK of what was never sent.
+func isExcused(words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool {
+		switch w {
+		case "other bytes", "FIN", "early FIN", "urgent byte", "urgent pointer", "ACK too old":
+			return true
+		}
+		return false
+	})
+}
 
 func (a *tally) play(r *rig, seed, n uint64) {
 	r.t.Helper()
@@ -114,10 +133,14 @@ func (a *tally) blame(r *rig, s *schedule, fault string) {
 	words := least.words()
 	kind := fault + ": " + strings.Join(words, ", ")
 	a.faults[kind]++
+	known := isExcused(words) && (s.seed != seed || s.number >= always)
+	if known && !a.finds {
+		a.excused++
+	}
 	if a.faults[kind] == 1 {
 		a.examples[kind] = fmt.Sprintf("-schedule %s: %s\n%s", least.line(kept), r.judge(least), least)
 		tell := r.t.Errorf
-		if a.finds {
+		if a.finds || known {
 			tell = r.t.Logf
 		}
 		tell("%s, seen in schedule %d/%d\n%s", kind, s.seed, s.number, a.examples[kind])
@@ -134,6 +157,11 @@ func (a *tally) report(t *testing.T) {
 			func(x, y string) int { return a.faults[y] - a.faults[x] }) {
 			t.Logf("%d × %s\n%s", a.faults[kind], kind, a.examples[kind])
 		}
+	}
+	t.Logf("%d schedules ended wrongly in a known way: %v", a.excused, a.faults)
+	if a.excused*10_000 > a.played*excusedMost {
+		t.Errorf("%d of %d schedules ended wrongly in a known way, which docs/PROOF.md says of %d of 10,000 at most",
+			a.excused, a.played, excusedMost)
 	}
 	if a.unsteady*1000 > a.played*unsteadyMost {
 		t.Errorf("%d of %d schedules ended in two ways", a.unsteady, a.played)

@@ -5,7 +5,6 @@ package receiver
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"testing"
@@ -124,10 +123,6 @@ type answer struct {
 	seq, ack uint32
 	stamp    uint32 // its timestamp, 0 for none
 	window   uint16
-}
-
-func (a answer) String() string {
-	return fmt.Sprintf("flags %02x seq %d ack %d", a.flags, a.seq, a.ack)
 }
 
 // answers takes what the server has sent to a client since.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fresh is for the part of a random test that no run had before. What it finds is filed, not a failure: `make test` fails for
-// what was changed.
+// Package fresh is for the part of a random test that no run had before. What it finds is filed, not a failure: `make
+// test` fails for what was changed.
 package fresh
 
 import (
@@ -14,7 +14,8 @@ import (
 	"testing"
 )
 
-// Folder names the environment's variable that asks for fresh parts and says where finds are filed; `make test` sets it.
+// Folder names the environment's variable that asks for fresh parts and says where finds are filed; `make test` sets
+// it.
 const Folder = "SPILLWAY_FINDS"
 
 // Part is one with a seed of its own.
