@@ -129,12 +129,24 @@ func (a *agent) lookAfter(verify bool) {
 	if a.opts.gentle {
 		// The thread ends with the goroutine and takes its low priority with it.
 		runtime.LockOSThread()
-		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), 19)
+		beGentle()
 	}
 	a.lookAtHost()
 	a.plane.Rows.Learn()
 	if verify {
 		a.plane.Rows.VerifyInBackground()
+	}
+}
+
+// gentler is how much nicer than the agent its background work is: a third of its share. At nice 19 beside busy
+// processes a thread gets no turn for seconds, and whenever Go's collector stops the world all others wait for it.
+const gentler = 5
+
+// beGentle makes the calling thread nicer than it is.
+func beGentle() {
+	raw, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid()) // 20 minus its niceness
+	if err == nil {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), min(20-raw+gentler, 19))
 	}
 }
 

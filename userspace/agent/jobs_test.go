@@ -7,9 +7,12 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
@@ -148,5 +151,26 @@ func TestA11RebuildThatKills(t *testing.T) {
 	if s, err := r.Status(ctx); err != nil || !s.Protected || r.machine.did("Build") != builds ||
 		r.machine.published.Allowlist[0].Note != "the office" {
 		t.Errorf("%+v, %v, %d builds", s.Problems, err, r.machine.did("Build")-builds)
+	}
+}
+
+// Background work yields to the rest of the agent, and never so far that a stopped world waits for it.
+func TestBackgroundWorkIsALittleNicer(t *testing.T) {
+	done := make(chan [2]int)
+	go func() {
+		runtime.LockOSThread() // the thread ends with the goroutine
+		nice := func() int {
+			raw, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid())
+			if err != nil {
+				t.Error(err)
+			}
+			return 20 - raw
+		}
+		before := nice()
+		beGentle()
+		done <- [2]int{before, nice()}
+	}()
+	if n := <-done; n[1] != min(n[0]+gentler, 19) {
+		t.Errorf("nice %d became %d, want %d more", n[0], n[1], gentler)
 	}
 }
