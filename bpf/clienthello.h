@@ -193,7 +193,7 @@ static __always_inline int read_lists(struct workspace *ws, struct stream *s, __
 {
 	ws->skim_count = left / 2;
 	int reason = read_extensions(s, at, end);
-	if (!reason && reload(ws->skim_at) < end && left < VALUES_ALL) {
+	if (!reason && reload(ws->skim_at) < end && left <= VALUES_FREE) {
 		if (!may_read(ws, &left, VALUES_ALL))
 			return REASON_HELLO_BUSY;
 		__builtin_memset(&ws->found, 0, sizeof(ws->found));
