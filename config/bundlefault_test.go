@@ -35,12 +35,18 @@ func TestBundleFaults(t *testing.T) {
 			[]string{"unknown_field bundle.yaml:3:1", "unknown_field bundle.yaml:4:1", "unknown_field bundle.yaml:5:1"}},
 		{"rule ids", "version: 1\nname: t\nrules:\n- {id: A, label: x, score: 1}\n- {id: a, label: x, score: 1}\n- {id: a, label: x, score: 1}\n",
 			[]string{"syntax bundle.yaml:4:8", "duplicate bundle.yaml:6:8"}},
-		{"scores", "version: 1\nname: t\nrules:\n- {id: a, label: x, score: 101}\n- {id: b, label: x, score: -101}\n- {id: c, label: x, score: 1.5}\n- {id: d, label: x, score: .nan}\n- {id: e, label: x}\n- {id: f, label: x, score: }\n",
+		{"scores", "version: 1\nname: t\nrules:\n- {id: a, label: x, score: 101}\n" +
+			"- {id: b, label: x, score: -101}\n- {id: c, label: x, score: 1.5}\n" +
+			"- {id: d, label: x, score: .nan}\n- {id: e, label: x}\n- {id: f, label: x, score: }\n",
 			[]string{"range bundle.yaml:4:28", "range bundle.yaml:5:28", "type bundle.yaml:6:28", "type bundle.yaml:7:28",
 				"missing bundle.yaml:8:3", "null bundle.yaml:9:27"}},
 		{"times", "version: 1\nname: t\nrules:\n" +
-			"- {id: a, label: x, score: 1, expires: 2027-01-01}\n- {id: b, label: x, score: 1, expires: '2027-01-01T00:00:00'}\n- {id: c, label: x, score: 1, expires: tomorrow}\n" +
-			"- {id: d, label: x, score: 1, expires: 2027-13-01T00:00:00Z}\n- {id: e, label: x, score: 1, expires: 0001-01-01T00:00:00Z}\n- {id: f, label: x, score: 1, expires: 1800000000}\n",
+			"- {id: a, label: x, score: 1, expires: 2027-01-01}\n" +
+			"- {id: b, label: x, score: 1, expires: '2027-01-01T00:00:00'}\n" +
+			"- {id: c, label: x, score: 1, expires: tomorrow}\n" +
+			"- {id: d, label: x, score: 1, expires: 2027-13-01T00:00:00Z}\n" +
+			"- {id: e, label: x, score: 1, expires: 0001-01-01T00:00:00Z}\n" +
+			"- {id: f, label: x, score: 1, expires: 1800000000}\n",
 			[]string{"time bundle.yaml:4:40", "time bundle.yaml:5:40", "time bundle.yaml:6:40", "time bundle.yaml:7:40",
 				"range bundle.yaml:8:40", "time bundle.yaml:9:40"}},
 		{"rule with a tag", "version: 1\nname: t\nrules:\n- {id: a, label: x, score: 1, verdict: drop}\n",
@@ -50,7 +56,8 @@ func TestBundleFaults(t *testing.T) {
 			[]string{"blank bundle.yaml:4:37"}},
 
 		{"no rule has that id",
-			rulesAB + "  prefixes:\n    - {list: own, rule: c, entries: [198.51.100.0/24]}\n  tcp:\n    - {rule: d, muonfp: '1:::'}\n  reasons:\n    - {rule: e, reason: fragment}\n",
+			rulesAB + "  prefixes:\n    - {list: own, rule: c, entries: [198.51.100.0/24]}\n  tcp:\n" +
+				"    - {rule: d, muonfp: '1:::'}\n  reasons:\n    - {rule: e, reason: fragment}\n",
 			[]string{"reference bundle.yaml:8:25", "reference bundle.yaml:10:14", "reference bundle.yaml:12:14"}},
 		{"no address",
 			entriesOf(
@@ -86,7 +93,9 @@ func TestBundleFaults(t *testing.T) {
 			rulesAB + own + "    - {list: own, rule: b, third_party: true, entries: [203.0.113.0/24]}\n",
 			[]string{"type bundle.yaml:9:7"}},
 		{"files outside",
-			rulesAB + "  prefixes:\n    - {list: x, rule: a, file: ../x}\n    - {list: y, rule: a, file: /etc/passwd}\n    - {list: z, rule: a, file: .}\n    - {list: v, rule: a, file: 'a\\b'}\n",
+			rulesAB + "  prefixes:\n    - {list: x, rule: a, file: ../x}\n" +
+				"    - {list: y, rule: a, file: /etc/passwd}\n    - {list: z, rule: a, file: .}\n" +
+				"    - {list: v, rule: a, file: 'a\\b'}\n",
 			[]string{"file bundle.yaml:8:32", "file bundle.yaml:9:32", "file bundle.yaml:10:32", "file bundle.yaml:11:32"}},
 		{"file missing, and a folder",
 			rulesAB + "  prefixes:\n    - {list: x, rule: a, file: no.netset}\n    - {list: y, rule: a, file: lists}\n",
@@ -95,7 +104,9 @@ func TestBundleFaults(t *testing.T) {
 			[]string{"type bundle.yaml:8:41"}},
 
 		{"fingerprints",
-			rulesAB + "  tcp:\n    - {rule: a, muonfp: '1024:2:1460'}\n    - {rule: a, muonfp: '70000:::'}\n    - {rule: a, muonfp: '1:2::'}\n    - {rule: a, muonfp: '1:0-1::'}\n    - {rule: a, muonfp: '01:::'}\n    - {rule: a, muonfp: '1:256::'}\n    - {rule: a}\n",
+			rulesAB + "  tcp:\n    - {rule: a, muonfp: '1024:2:1460'}\n    - {rule: a, muonfp: '70000:::'}\n" +
+				"    - {rule: a, muonfp: '1:2::'}\n    - {rule: a, muonfp: '1:0-1::'}\n" +
+				"    - {rule: a, muonfp: '01:::'}\n    - {rule: a, muonfp: '1:256::'}\n    - {rule: a}\n",
 			[]string{"syntax bundle.yaml:8:25", "syntax bundle.yaml:9:25", "syntax bundle.yaml:10:25",
 				"syntax bundle.yaml:11:25", "syntax bundle.yaml:12:25", "syntax bundle.yaml:13:25", "missing bundle.yaml:14:7"}},
 		{"fingerprint twice",

@@ -25,7 +25,9 @@ func TestCanonicalComesBack(t *testing.T) {
 		"minimal": mustBundle(t, minimalBundle, nil),
 		"empty":   mustBundle(t, "version: 1\nname: empty\n", nil),
 		"clients": mustBundle(t, clientBundle, nil),
-		"texts": mustBundle(t, "version: 1\nname: t\nrules:\n- {id: a, label: x, score: -7, note: \"<&> \\u2028 \\\"q\\\" é\", expires: 2031-02-03T04:05:06.789+07:00}\nintent: {expects: {new_blocks: 0.25%, by: [x]}}\n",
+		"texts": mustBundle(t, "version: 1\nname: t\nrules:\n"+
+			"- {id: a, label: x, score: -7, note: \"<&> \\u2028 \\\"q\\\" é\", expires: 2031-02-03T04:05:06.789+07:00}\n"+
+			"intent: {expects: {new_blocks: 0.25%, by: [x]}}\n",
 			nil),
 	} {
 		data := Canonical(b)

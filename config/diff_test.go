@@ -12,7 +12,10 @@ import (
 )
 
 func TestChange(t *testing.T) {
-	const before = rulesAB + "  prefixes:\n    - {list: x, rule: a, entries: [198.51.100.0/24, 203.0.113.0/24]}\n    - {list: gone, rule: b, entries: [198.51.100.0/24]}\n  tcp: [{rule: a, muonfp: '1:::'}]\n  reasons: [{rule: a, reason: fragment}]\npolicy: {services: {web: {drop: 80}}}\n"
+	const before = rulesAB + "  prefixes:\n    - {list: x, rule: a, entries: [198.51.100.0/24, 203.0.113.0/24]}\n" +
+		"    - {list: gone, rule: b, entries: [198.51.100.0/24]}\n" +
+		"  tcp: [{rule: a, muonfp: '1:::'}]\n  reasons: [{rule: a, reason: fragment}]\n" +
+		"policy: {services: {web: {drop: 80}}}\n"
 	after := strings.NewReplacer("score: 60", "score: 61", "id: b, label: lb", "id: c, label: lb", "rule: b", "rule: c",
 		"list: gone", "list: new", "203.0.113.0/24", "192.0.2.64/26",
 		"'1:::'", "'2:::'", "rule: a, reason", "rule: c, reason", "drop: 80", "drop: 90").Replace(before) +
@@ -55,7 +58,11 @@ func TestChange(t *testing.T) {
 
 // Nothing differs exactly when the digests are the same, one change at a time.
 func TestChangeAndDigestAgree(t *testing.T) {
-	const text = rulesAB + "  prefixes:\n    - {list: x, rule: a, entries: [198.51.100.0/24, 203.0.113.0/24]}\n  tcp: [{rule: a, muonfp: '1:::'}]\n  ja4: [{rule: a, match: t13d1516h2_*_02713d6af862}]\n  p0f: [{rule: a, signature: '4:64:0:*:1,0:::0'}, {rule: a, signature: '4:64:0:*:2,0:::0'}]\npolicy: {default: {drop: 80}}\nintent: {expects: {new_blocks: 1%, by: [la]}}\n"
+	const text = rulesAB + "  prefixes:\n    - {list: x, rule: a, entries: [198.51.100.0/24, 203.0.113.0/24]}\n" +
+		"  tcp: [{rule: a, muonfp: '1:::'}]\n" +
+		"  ja4: [{rule: a, match: t13d1516h2_*_02713d6af862}]\n" +
+		"  p0f: [{rule: a, signature: '4:64:0:*:1,0:::0'}, {rule: a, signature: '4:64:0:*:2,0:::0'}]\n" +
+		"policy: {default: {drop: 80}}\nintent: {expects: {new_blocks: 1%, by: [la]}}\n"
 	base := mustBundle(t, text, nil)
 	for _, c := range [][2]string{
 		{"name: t", "name: u"}, {"score: 60", "score: 61"}, {"score: 60", "score: 60, note: n"},

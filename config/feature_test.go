@@ -21,19 +21,27 @@ func TestClientFeatureFaults(t *testing.T) {
 		want       []string
 	}{
 		{"ja4",
-			ja4 + "    - {rule: a, match: t13d1516h2}\n    - {rule: c, match: t13d1516h2_*_*}\n    - {rule: a}\n    - {match: q13d1516h2_*_*}\n    - {rule: a, match: t13d1516h2_*_*, stable: 1}\n    - {rule: a, match: [t13d1516h2_*_*]}\n",
+			ja4 + "    - {rule: a, match: t13d1516h2}\n    - {rule: c, match: t13d1516h2_*_*}\n" +
+				"    - {rule: a}\n    - {match: q13d1516h2_*_*}\n" +
+				"    - {rule: a, match: t13d1516h2_*_*, stable: 1}\n" +
+				"    - {rule: a, match: [t13d1516h2_*_*]}\n",
 			[]string{"syntax bundle.yaml:8:24", "reference bundle.yaml:9:14", "missing bundle.yaml:10:7",
 				"missing bundle.yaml:11:7", "unsupported bundle.yaml:11:15", "duplicate bundle.yaml:12:24",
 				"type bundle.yaml:12:48", "type bundle.yaml:13:24"}},
 		{"ja4 twice",
-			ja4 + "    - {rule: a, match: t13d1516h2_*_*}\n    - {rule: b, match: t13d1516h2_*_*}\n    - {rule: b, match: t13d1516h2_*_*, stable: true}\n    - {rule: a, match: t13d1516h2_*_*, stable: true}\n",
+			ja4 + "    - {rule: a, match: t13d1516h2_*_*}\n    - {rule: b, match: t13d1516h2_*_*}\n" +
+				"    - {rule: b, match: t13d1516h2_*_*, stable: true}\n" +
+				"    - {rule: a, match: t13d1516h2_*_*, stable: true}\n",
 			[]string{"duplicate bundle.yaml:9:24", "duplicate bundle.yaml:11:24"}},
 		{"p0f",
-			p0f + "    - {rule: a, signature: '4:64'}\n    - {rule: c, signature: '4:64:0:*:1,0:::0'}\n    - {rule: a}\n    - {rule: a, signature: 7}\n",
+			p0f + "    - {rule: a, signature: '4:64'}\n    - {rule: c, signature: '4:64:0:*:1,0:::0'}\n" +
+				"    - {rule: a}\n    - {rule: a, signature: 7}\n",
 			[]string{"syntax bundle.yaml:8:28", "reference bundle.yaml:9:14", "missing bundle.yaml:10:7",
 				"syntax bundle.yaml:11:28"}},
 		{"p0f twice",
-			p0f + "    - {rule: a, signature: '4:64:0:*:1,0:::0'}\n    - {rule: b, signature: '4:60+4:0:*:1,0:::0'}\n    - {rule: b, signature: '*:64:0:*:1,0:::0'}\n",
+			p0f + "    - {rule: a, signature: '4:64:0:*:1,0:::0'}\n" +
+				"    - {rule: b, signature: '4:60+4:0:*:1,0:::0'}\n" +
+				"    - {rule: b, signature: '*:64:0:*:1,0:::0'}\n",
 			[]string{"duplicate bundle.yaml:9:28"}},
 	} {
 		_, err := ParseBundle("bundle.yaml", []byte(c.text), nil, testHost(), testOptions)

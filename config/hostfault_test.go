@@ -166,7 +166,8 @@ func TestHostAccepts(t *testing.T) {
 
 func TestHostValues(t *testing.T) {
 	host, err := ParseHost("h",
-		[]byte(minimalHost+"guards: {agent_timeout: never, bake: 90m, max_change: 12.5%}\nallowlist: ['::ffff:192.0.2.9', 192.0.2.77/24]\nmax_mode: enforce\n"))
+		[]byte(minimalHost+"guards: {agent_timeout: never, bake: 90m, max_change: 12.5%}\n"+
+			"allowlist: ['::ffff:192.0.2.9', 192.0.2.77/24]\nmax_mode: enforce\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,8 @@ func TestListFileFaults(t *testing.T) {
 }
 
 func TestListFileIsRead(t *testing.T) {
-	b, err := parseFeed(true, "\ufeff# a feed\r\n198.51.100.0/24 ; SBL1\r\n\r\n; x\n\t203.0.113.7,high\n2001:db8:bad::/48#y\n10.0.0.1\n192.168.0.0/16\nfe80::1\n0.0.0.0/8\n"+
+	b, err := parseFeed(true, "\ufeff# a feed\r\n198.51.100.0/24 ; SBL1\r\n\r\n; x\n\t203.0.113.7,high\n"+
+		"2001:db8:bad::/48#y\n10.0.0.1\n192.168.0.0/16\nfe80::1\n0.0.0.0/8\n"+
 		"192.0.2.3\n192.0.2.0/29\n198.18.0.1\n192.0.2.0/24\n::ffff:203.0.113.8", testHost())
 	if err != nil {
 		t.Fatal(err)

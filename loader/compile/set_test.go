@@ -10,11 +10,17 @@ import (
 )
 
 const (
-	setEdge = "version: 1\nname: edge\nrules: [{id: a, label: a, score: 50}]\nfeatures:\n  prefixes: [{list: l, rule: a, entries: [198.51.100.0/24]}]\n" +
-		"  tcp: [{rule: a, muonfp: '1024:2:1460:'}]\n  ja4: [{rule: a, match: t13d1516h2_*_*}]\n  p0f: [{rule: a, signature: '4:64:0:*:*,*:mss::0'}]\n" +
+	setEdge = "version: 1\nname: edge\nrules: [{id: a, label: a, score: 50}]\nfeatures:\n" +
+		"  prefixes: [{list: l, rule: a, entries: [198.51.100.0/24]}]\n" +
+		"  tcp: [{rule: a, muonfp: '1024:2:1460:'}]\n  ja4: [{rule: a, match: t13d1516h2_*_*}]\n" +
+		"  p0f: [{rule: a, signature: '4:64:0:*:*,*:mss::0'}]\n" +
 		"  reasons: [{rule: a, reason: fragment}]\npolicy: {default: {drop: 80}}\n"
-	setFeed = "version: 1\nname: feed\nrules: [{id: a, label: a, score: 20}, {id: b, label: b, score: 10}]\nfeatures:\n  prefixes: [{list: l, rule: a, entries: [198.51.100.0/25]}]\n" +
-		"  tcp: [{rule: a, muonfp: '1024:2:1460:'}]\n  ja4: [{rule: a, match: t13d1516h2_8daaf6152771_*}]\n  p0f: [{rule: b, signature: '4:64:0:*:*,*:mss::0'}]\n" +
+	setFeed = "version: 1\nname: feed\n" +
+		"rules: [{id: a, label: a, score: 20}, {id: b, label: b, score: 10}]\nfeatures:\n" +
+		"  prefixes: [{list: l, rule: a, entries: [198.51.100.0/25]}]\n" +
+		"  tcp: [{rule: a, muonfp: '1024:2:1460:'}]\n" +
+		"  ja4: [{rule: a, match: t13d1516h2_8daaf6152771_*}]\n" +
+		"  p0f: [{rule: b, signature: '4:64:0:*:*,*:mss::0'}]\n" +
 		"  reasons: [{rule: b, reason: fragment}]\n"
 )
 

@@ -182,7 +182,9 @@ const mebibyte = 1 << 20
 
 // feed is a bundle whose list is the file of that name.
 func feed(list file) []file {
-	text := "version: 1\nname: feed\nrules: [{id: bad, label: denied, score: 100}]\nfeatures: {prefixes: [{list: own, rule: bad, file: own.netset, third_party: true}]}\npolicy: {default: {drop: 80}}\n"
+	text := "version: 1\nname: feed\nrules: [{id: bad, label: denied, score: 100}]\n" +
+		"features: {prefixes: [{list: own, rule: bad, file: own.netset, third_party: true}]}\n" +
+		"policy: {default: {drop: 80}}\n"
 	list.name = "own.netset"
 	return []file{{config.BundleFile, text, int64(len(text))}, list}
 }

@@ -160,7 +160,8 @@ var root = api.Caller{UID: 0, User: "root"}
 func bundleYAML(name string, entries ...string) api.Files {
 	text := "version: 1\nname: " +
 		name + "\nrules: [{id: bad, label: denied, score: 100}, {id: scan, label: scanner, score: 90, expires: 2099-01-01T00:00:00Z}]\n" +
-		"features:\n  tcp: [{rule: scan, muonfp: \"1024:2:1460:\"}]\n  prefixes:\n    - {list: own, rule: bad, file: own.netset}\npolicy: {default: {drop: 80}}\n"
+		"features:\n  tcp: [{rule: scan, muonfp: \"1024:2:1460:\"}]\n  prefixes:\n" +
+		"    - {list: own, rule: bad, file: own.netset}\npolicy: {default: {drop: 80}}\n"
 	list := "198.51.100.0/24\n"
 	for _, e := range entries {
 		list += e + "\n"

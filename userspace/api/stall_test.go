@@ -26,7 +26,8 @@ func beginUpload(t *testing.T, socket string) net.Conn {
 	}
 	t.Cleanup(func() { conn.Close() })
 	head := "POST /v1/rollouts HTTP/1.1\r\nHost: s\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n"
-	part := "--x\r\nContent-Disposition: form-data; name=\"options\"\r\n\r\n{}\r\n--x\r\nContent-Disposition: form-data; name=\"bundle\"; filename=\"b\"\r\n\r\n"
+	part := "--x\r\nContent-Disposition: form-data; name=\"options\"\r\n\r\n{}\r\n--x\r\n" +
+		"Content-Disposition: form-data; name=\"bundle\"; filename=\"b\"\r\n\r\n"
 	if _, err := io.WriteString(conn, head+part); err != nil {
 		t.Fatal(err)
 	}

@@ -32,8 +32,11 @@ func TestBundleTravelsWhole(t *testing.T) {
 		}
 	}
 	big := strings.Repeat("198.51.100.0/24\n", 100_000)
-	yaml := "version: 1\nname: x\nfeatures:\n  prefixes:\n    - {list: a, rule: r, file: lists/a.netset}\n    - {list: b, rule: r, file: lists/a.netset}\n" +
-		"    - {list: c, rule: r, file: missing}\n    - {list: d, rule: r, file: ../outside}\n    - {list: e, rule: r, file: link}\n    - {list: f, rule: r, entries: [192.0.2.1]}\n"
+	yaml := "version: 1\nname: x\nfeatures:\n  prefixes:\n" +
+		"    - {list: a, rule: r, file: lists/a.netset}\n" +
+		"    - {list: b, rule: r, file: lists/a.netset}\n" +
+		"    - {list: c, rule: r, file: missing}\n    - {list: d, rule: r, file: ../outside}\n" +
+		"    - {list: e, rule: r, file: link}\n    - {list: f, rule: r, entries: [192.0.2.1]}\n"
 	write("bundle.yaml", yaml)
 	write("lists/a.netset", big)
 	write("lists/unused.netset", "1")

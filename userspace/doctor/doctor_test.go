@@ -313,7 +313,8 @@ func TestBigTCP(t *testing.T) {
 
 func TestMultipathSocketsAreCounted(t *testing.T) {
 	const table = "protocol  size sockets  memory press maxhdr  slab module     cl co\n" +
-		"MPTCPv6   2064      2       0   no       0   yes  kernel      y  y\nMPTCP     1936      1       0   no       0   yes  kernel      y  y\n" +
+		"MPTCPv6   2064      2       0   no       0   yes  kernel      y  y\n" +
+		"MPTCP     1936      1       0   no       0   yes  kernel      y  y\n" +
 		"TCP       2368      9       2   no     320   yes  kernel      y  y\n"
 	if n := multipathSockets(table); n != 3 {
 		t.Errorf("%d sockets, want 3", n)

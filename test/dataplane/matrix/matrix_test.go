@@ -129,7 +129,8 @@ func comparePage(t *testing.T, got string) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("docs/VERDICTS.md is not what the program does: look at each line that changed, then `go test ./test/dataplane/matrix -update` (-page +program):\n%s",
+		t.Errorf("docs/VERDICTS.md is not what the program does: look at each line that changed, then `go test ./test/dataplane/matrix -update` (-page +program):\n"+
+			"%s",
 			diff)
 	}
 }

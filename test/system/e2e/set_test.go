@@ -18,12 +18,15 @@ func TestSetOfTwoBundles(t *testing.T) {
 	tr := world.StartTraffic(t, e)
 	feed := func(name, features string) string {
 		path := filepath.Join(e.Folder, name+".yaml")
-		text := "version: 1\nname: feed\nrules:\n  - {id: net, label: denied-network, score: 100}\n  - {id: scan, label: scanner, score: 90}\nfeatures:\n" + features
+		text := "version: 1\nname: feed\nrules:\n  - {id: net, label: denied-network, score: 100}\n" +
+			"  - {id: scan, label: scanner, score: 90}\nfeatures:\n" + features
 		world.Must(t, os.WriteFile(path, []byte(text), 0o644))
 		return path
 	}
 	harmless := feed("feed1", "  prefixes:\n    - {list: own, rule: net, entries: [198.18.99.0/24]}\n")
-	bots := feed("feed2", "  prefixes:\n    - {list: own, rule: net, entries: [198.18.66.0/24, \"2001:db8:66::/64\"]}\n  tcp:\n    - {rule: scan, muonfp: \"1024:2:1460:\"}\n")
+	bots := feed("feed2", "  prefixes:\n"+
+		"    - {list: own, rule: net, entries: [198.18.66.0/24, \"2001:db8:66::/64\"]}\n  tcp:\n"+
+		"    - {rule: scan, muonfp: \"1024:2:1460:\"}\n")
 	e.Start()
 	e.MustCLI("apply", e.WriteBundle("policy", "policy:\n  default: {drop: 80}\n"), "--yes")
 	e.MustCLI("apply", harmless, "--yes")
