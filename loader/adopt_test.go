@@ -60,7 +60,9 @@ func TestForeignABIIsRefused(t *testing.T) {
 	if err := os.RemoveAll(d.pins.Pairs()); err != nil {
 		t.Fatal(err)
 	}
-	d.at.Layout = 99
+	if err := d.root.PutInForce(99, d.pair.dataplane); err != nil {
+		t.Fatal(err)
+	}
 	var foreign *pins.ForeignError
 	if _, err := Open(Options{Pins: folder}); !errors.As(err, &foreign) || foreign.Layout != 99 ||
 		!errors.Is(err, kernel.ErrForeignABI) {
@@ -118,7 +120,7 @@ func TestRootThatReadsOtherMapsIsReplaced(t *testing.T) {
 func TestEmptyProgArrayPassesAndIsRefilled(t *testing.T) {
 	d := openTest(t, Options{Pins: testPins(t)})
 	publish(t, d, testHost(), testBundle("198.51.100.0/24"))
-	if err := d.next.Delete(uint32(0)); err != nil {
+	if err := d.NextMap().Delete(uint32(0)); err != nil {
 		t.Fatal(err)
 	}
 	wantAction(t, d, "root in front of nothing", syn("198.51.100.1", "192.0.2.1", 443), xdpPass)

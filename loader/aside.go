@@ -22,7 +22,7 @@ func OpenAside(c config.Capacity, adjust func(*bpf.Settings)) (*Dataplane, error
 
 // Show sends one frame through the programs, whatever becomes of it.
 func (ps *Programs) Show(frame []byte) error {
-	_, err := ps.root.program.Run(&ebpf.RunOptions{Data: frame})
+	_, err := ps.root.Program().Run(&ebpf.RunOptions{Data: frame})
 	return kernel.Explain(fmt.Sprintf("run a frame of %d bytes", len(frame)), err)
 }
 

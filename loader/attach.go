@@ -58,7 +58,7 @@ func (ls *Links) Attach(name string, mode config.Attach) (Attachment, error) {
 	if err != nil {
 		return Attachment{}, fmt.Errorf("attach to %s: %w", name, ErrNoDevice)
 	}
-	all, err := ls.root.Attachments()
+	all, err := attachments(ls.pins)
 	if err != nil {
 		return Attachment{}, err
 	}
@@ -69,7 +69,7 @@ func (ls *Links) Attach(name string, mode config.Attach) (Attachment, error) {
 		}
 		// The pin outlives its device. A severed link holds nothing, and one to a device of that number elsewhere less.
 		if a.Pin == pin || a.State == StateSevered && a.Names(name) {
-			if err := removePin(ls.pins.Link(a.Pin)); err != nil {
+			if err := pins.Remove(ls.pins.Link(a.Pin)); err != nil {
 				return Attachment{}, err
 			}
 		}
@@ -95,7 +95,7 @@ func (ls *Links) Attach(name string, mode config.Attach) (Attachment, error) {
 	}
 	var l link.Link
 	ls.words.unseen(func() {
-		l, err = link.AttachXDP(link.XDPOptions{Program: ls.root.program, Interface: iface.Index, Flags: flags})
+		l, err = link.AttachXDP(link.XDPOptions{Program: ls.root.Program(), Interface: iface.Index, Flags: flags})
 	})
 	if err != nil {
 		return Attachment{}, explainAttach(name, mode, err)
@@ -107,7 +107,7 @@ func (ls *Links) Attach(name string, mode config.Attach) (Attachment, error) {
 	if err := ls.pins.KeepOwner(); err != nil {
 		return Attachment{}, err
 	}
-	return ls.root.attachment(pin)
+	return attachmentAt(pin, ls.pins.Link(pin))
 }
 
 // linkPin is what the pin of a link is called: the device's number, which stays when it is renamed, and its name of
@@ -141,10 +141,10 @@ func (ls *Links) provePinning() error {
 		return kernel.Explain("make the pin folder", err)
 	}
 	trial := filepath.Join(ls.pins.Base(), "trial")
-	if err := removePin(trial); err != nil {
+	if err := pins.Remove(trial); err != nil {
 		return err
 	}
-	root, err := ls.root.program.Clone()
+	root, err := ls.root.Program().Clone()
 	if err != nil {
 		return kernel.Explain("try to pin", err)
 	}
@@ -152,7 +152,7 @@ func (ls *Links) provePinning() error {
 	if err := root.Pin(trial); err != nil {
 		return kernel.Explain("try to pin", err)
 	}
-	return removePin(trial)
+	return pins.Remove(trial)
 }
 
 func explainAttach(name string, mode config.Attach, err error) error {
@@ -188,39 +188,35 @@ func refuseForeign(name string, index int) error {
 		name, ErrForeignProgram, whose, xdp.ProgId)
 }
 
-// Attachments returns what the pinned links say, also of interfaces that are gone.
-func (r *Root) Attachments() ([]Attachment, error) {
-	if r.folder.Path == "" {
+// attachments are what the pinned links say, also of interfaces that are gone.
+func attachments(p pins.Folder) ([]Attachment, error) {
+	if p.Path == "" {
 		return nil, nil
 	}
-	entries, err := os.ReadDir(r.folder.Links())
+	entries, err := os.ReadDir(p.Links())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, kernel.Explain("list the pinned links", err)
 	}
 	var all []Attachment
 	for _, e := range entries {
-		a, err := attachmentAt(e.Name(), r.folder.Link(e.Name()))
+		a, err := attachmentAt(e.Name(), p.Link(e.Name()))
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, a)
 	}
-	old, err := migrate.RootlessLinks(r.folder)
+	old, err := migrate.RootlessLinks(p)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range old {
-		a, err := attachmentAt(name, migrate.RootlessLink(r.folder, name))
+		a, err := attachmentAt(name, migrate.RootlessLink(p, name))
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, a)
 	}
 	return all, nil
-}
-
-func (r *Root) attachment(pin string) (Attachment, error) {
-	return attachmentAt(pin, r.folder.Link(pin))
 }
 
 func attachmentAt(pin, path string) (Attachment, error) {
@@ -248,25 +244,6 @@ func attachmentAt(pin, path string) (Attachment, error) {
 		a.Mode, a.Here = dev.Has(a.ProgramID)
 	}
 	return a, nil
-}
-
-func openLinks(p pins.Folder) (map[string]link.Link, error) {
-	if p.Path == "" {
-		return nil, nil
-	}
-	entries, err := os.ReadDir(p.Links())
-	if err != nil {
-		return nil, kernel.Explain("list the pinned links", err)
-	}
-	links := map[string]link.Link{}
-	for _, e := range entries {
-		l, err := link.LoadPinnedLink(p.Link(e.Name()), nil)
-		if err != nil {
-			return links, kernel.Explain("open the pinned link of "+e.Name(), err)
-		}
-		links[e.Name()] = l
-	}
-	return links, nil
 }
 
 // DetachInterface takes the root program off an interface that the host file no longer lists, by the pin of its link.

@@ -168,7 +168,7 @@ func (t *BanTable) SweepBans() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	now, removed := monotonicNS(), 0
+	now, removed := kernel.MonotonicNS(), 0
 	for key, ban := range all {
 		if ban.OwnExpiresNs > now {
 			continue

@@ -28,7 +28,7 @@ func (sl *Slots) blocking(slot uint8, g *bpf.Generation) (compile.Blocking, erro
 		return compile.Blocking{}, err
 	}
 	accepted, err := sl.acceptedReasons()
-	return compile.BlockingOf(g, rules, monotonicNS(), accepted), err
+	return compile.BlockingOf(g, rules, kernel.MonotonicNS(), accepted), err
 }
 
 // acceptedReasons returns which weak reasons the host file in force lets rules block by, a bit each.

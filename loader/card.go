@@ -159,7 +159,7 @@ func (c *Carded) SetBypass(until Deadline) {
 }
 
 // Heartbeat returns the age of the last beat of whoever runs it, negative when there never was one.
-func (c *Carded) Heartbeat() time.Duration { return beatAge(atomic.LoadUint64(c.heartbeat)) }
+func (c *Carded) Heartbeat() time.Duration { return kernel.BeatAge(atomic.LoadUint64(c.heartbeat)) }
 
 // Close lets the words go.
 func (c *Carded) Close() error {
@@ -168,18 +168,6 @@ func (c *Carded) Close() error {
 		c.behind, c.sight = nil, nil
 	}
 	return unix.Munmap(c.page)
-}
-
-// beatAge is how old a heartbeat is.
-func beatAge(beat uint64) time.Duration {
-	if beat == 0 {
-		return -1
-	}
-	now := monotonicNS()
-	if beat > now {
-		return 0
-	}
-	return time.Duration(now - beat)
 }
 
 // PinnedRootID returns the id of the root program below a pin folder, of this build or of one before the root had a

@@ -140,7 +140,7 @@ func (t *tracker) pin(folder string) error {
 		{pinTracker, func() (pinned, error) { return t.program.Clone() }},
 	} {
 		path := filepath.Join(folder, p.name)
-		if err := removePin(path); err != nil {
+		if err := pins.Remove(path); err != nil {
 			return err
 		}
 		if err := p.pin(path); err != nil {

@@ -69,17 +69,10 @@ func detachLink(path string) error {
 	if err := l.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) {
 		return kernel.Explain("detach from "+filepath.Base(path), err)
 	}
-	return removePin(path)
+	return pins.Remove(path)
 }
 
 func isSymlink(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.Mode().Type() == fs.ModeSymlink
-}
-
-func removePin(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return kernel.Explain("remove the pin "+path, err)
-	}
-	return nil
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // The program at the way out of an interface (bpf/egress.h) is there for services with `confirm: egress` alone. From
@@ -89,7 +90,7 @@ func (ls *Links) attachEgress(index int, name string) error {
 			}
 			return kernel.Explain("replace the program of egress", l.Update(ls.egress))
 		}
-		if err := removePin(pin); err != nil { // its device is gone, or of another network namespace
+		if err := pins.Remove(pin); err != nil { // its device is gone, or of another network namespace
 			return err
 		}
 	}
@@ -162,7 +163,7 @@ func (ls *Links) markFilter(index int) error {
 		return nil
 	}
 	pin := filepath.Join(ls.pins.Egress(), filterPin+strconv.Itoa(index))
-	if err := removePin(pin); err != nil {
+	if err := pins.Remove(pin); err != nil {
 		return err
 	}
 	p, err := ls.egress.Clone()
@@ -243,8 +244,8 @@ func unfilterEgress(folder string, index int) error {
 			}
 		}
 	}
-	return errors.Join(removePin(filepath.Join(folder, clsactPin+strconv.Itoa(index))),
-		removePin(filepath.Join(folder, filterPin+strconv.Itoa(index))))
+	return errors.Join(pins.Remove(filepath.Join(folder, clsactPin+strconv.Itoa(index))),
+		pins.Remove(filepath.Join(folder, filterPin+strconv.Itoa(index))))
 }
 
 // isIdle reports whether a clsact has no filter.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // place is one entry of a map of maps.
@@ -189,7 +190,7 @@ func (sl *Slots) unpinSlot(slot uint8, names []string) error {
 		if sl.pins.Path == "" {
 			continue
 		}
-		if err := removePin(sl.pins.SlotMap(slot, name)); err != nil {
+		if err := pins.Remove(sl.pins.SlotMap(slot, name)); err != nil {
 			return err
 		}
 	}

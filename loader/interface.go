@@ -61,7 +61,7 @@ func (ls *Links) noteInterface(index int) error {
 
 // noteInterfaces tells the dataplane of all interfaces that are attached, and of no others.
 func (ls *Links) noteInterfaces() error {
-	all, err := ls.root.Attachments()
+	all, err := attachments(ls.pins)
 	if err != nil {
 		return err
 	}

@@ -176,10 +176,6 @@ func parsePrograms(data []byte) ([]DeviceProgram, error) {
 	return slices.DeleteFunc(all, func(p DeviceProgram) bool { return p.ID == 0 }), nil
 }
 
-// RootID returns the id of the pinned root program, to compare with what netlink says of an interface; 0 when none is
-// pinned.
-func (r *Root) RootID() (uint32, error) { return r.rootID() }
-
 // Has reports whether the program with this id is on the device, and how.
 func (d Device) Has(id uint32) (mode string, ok bool) {
 	for _, p := range d.Programs {

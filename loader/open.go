@@ -15,6 +15,7 @@ import (
 	"github.com/spillway/spillway/loader/kernel"
 	"github.com/spillway/spillway/loader/migrate"
 	"github.com/spillway/spillway/loader/pins"
+	"github.com/spillway/spillway/loader/root"
 )
 
 // Options of Open. The zero value pins nothing and uses the default capacities.
@@ -45,7 +46,7 @@ type Dataplane struct {
 	*Programs
 
 	before   *migrate.Predecessor // decides until TakeOver
-	spent    *migrate.Rootless    // its words stay mapped: the heartbeat's thread may be about to store
+	spent    root.Switch          // its words stay mapped: the heartbeat's thread may be about to store
 	adjust   func(*bpf.Settings)
 	warnings []string
 }
@@ -112,7 +113,7 @@ func adopt(p pins.Folder) (*Dataplane, error) {
 	if d.Root, err = OpenRoot(p.Path); err != nil {
 		return nil, err
 	}
-	d.root = d.Root
+	d.root = d.Root.Root
 	d.inner = innerSpecs(spec)
 	d.maps = map[string]*ebpf.Map{}
 	for name := range spec.Maps {
@@ -162,7 +163,9 @@ func (d *Dataplane) Close() error {
 	if d.Root != nil {
 		errs = append(errs, d.Root.Close())
 	}
-	errs = append(errs, d.spent.Unmap())
+	if d.spent != nil {
+		errs = append(errs, d.spent.Unmap())
+	}
 	d.maps, d.pair, d.asks, d.egress, d.tracker, d.Root, d.root = nil, nil, nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
@@ -182,10 +185,10 @@ func (d *Dataplane) load() error {
 		return fmt.Errorf("read the embedded dataplane: %w", err)
 	}
 	d.inner = innerSpecs(spec)
-	if d.Root, err = loadRoot(d.pins, d.log); err != nil {
+	if d.root, err = root.Load(d.pins, d.log); err != nil {
 		return err
 	}
-	d.root = d.Root
+	d.Root = &Root{Root: d.root, folder: d.pins}
 	if err := d.meet(); err != nil {
 		return err
 	}
@@ -198,7 +201,7 @@ func (d *Dataplane) load() error {
 	if err := d.size(spec); err != nil {
 		return err
 	}
-	options := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.DataplaneMapRoot: d.Root.words}}
+	options := ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{bpf.DataplaneMapRoot: d.root.WordsMap()}}
 	if d.tracker != nil {
 		options.MapReplacements[bpf.DataplaneMapConntracks] = d.tracker.questions
 	}

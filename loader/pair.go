@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 
@@ -174,10 +173,8 @@ func (ps *Programs) putInForce() error {
 
 // store is the moment of a change of code.
 func (ps *Programs) store() error {
-	// The word first: it is asked only where no folder has the program in force.
-	atomic.StoreUint64(&ps.root.at.Layout, pins.Layout)
 	var err error
-	ps.words.unseen(func() { err = ps.root.next.Put(uint32(0), ps.pair.dataplane) })
+	ps.words.unseen(func() { err = ps.root.PutInForce(pins.Layout, ps.pair.dataplane) })
 	return kernel.Explain("put the dataplane behind the root program", err)
 }
 

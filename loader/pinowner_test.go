@@ -146,7 +146,7 @@ func TestA13DetachFollowsNothing(t *testing.T) {
 	must(t, os.MkdirAll(links, 0o700))
 	defer os.RemoveAll(elsewhere)
 	d := openTest(t, Options{Pins: folder, Capacity: testHost().Capacity})
-	clone, err := d.program.Clone()
+	clone, err := d.Program().Clone()
 	must(t, err)
 	foreign := filepath.Join(links, "eth0")
 	must(t, clone.Pin(foreign)) // no link, so to open it as one would fail

@@ -133,7 +133,7 @@ func (d *Dataplane) finish() error {
 	if d.pins.Path == "" {
 		return nil
 	}
-	if err := migrate.TakeLinks(d.pins, d.program); err != nil {
+	if err := migrate.TakeLinks(d.pins, d.Program()); err != nil {
 		return err
 	}
 	if d.before == nil {
@@ -147,7 +147,7 @@ func (d *Dataplane) finish() error {
 		if err := d.before.Close(); err != nil {
 			d.log.Warn("cannot close the maps of the layout before", "error", err)
 		}
-		if old := d.Root.old.Swap(nil); old != nil {
+		if old := d.Leave(); old != nil {
 			d.spent = old
 		}
 		d.before = nil
@@ -226,7 +226,7 @@ func (d *Dataplane) meet() error {
 	}
 	d.before = before
 	if old, ok := d.before.Source.(*migrate.Rootless); ok {
-		d.Root.old.Store(old) // an agent that builds is alive
+		d.Join(old) // an agent that builds is alive
 	}
 	d.warn(d.before)
 	return nil

@@ -22,7 +22,7 @@ func TestPinnedRoot(t *testing.T) {
 		t.Errorf("nothing pinned: %v", err)
 	}
 	d := openTest(t, Options{Pins: folder, Capacity: testHost().Capacity})
-	want, err := kernel.ProgramID(d.program)
+	want, err := kernel.ProgramID(d.Program())
 	must(t, err)
 	if got, err := PinnedRoot(folder); err != nil || got != want {
 		t.Errorf("root program %d, %v; want %d", got, err, want)

@@ -49,13 +49,13 @@ func (d *Dataplane) wanted() []wantedPin {
 	add := func(name, path string, clone func() (pinned, error)) {
 		all = append(all, wantedPin{part{name, clone}, path})
 	}
-	add("the root's words", d.pins.RootWords(), func() (pinned, error) { return d.Root.words.Clone() })
-	add("the root's next", d.pins.RootNext(), func() (pinned, error) { return d.next.Clone() })
+	add("the root's words", d.pins.RootWords(), func() (pinned, error) { return d.WordsMap().Clone() })
+	add("the root's next", d.pins.RootNext(), func() (pinned, error) { return d.NextMap().Clone() })
 	add("the root program", d.pins.RootProgram(), func() (pinned, error) {
-		if d.program == nil {
+		if d.Program() == nil {
 			return nil, kernel.ErrNotPinned // adopted without programs: an agent must do it
 		}
-		return d.program.Clone()
+		return d.Program().Clone()
 	})
 	for name, m := range d.maps {
 		if isPinnedMapName(name) {

@@ -37,6 +37,6 @@ func (ps *Programs) RunAs(frame []byte, a Arrival) (action uint32, out []byte, e
 		}
 		options.Context = ctx
 	}
-	action, err = ps.root.program.Run(&options)
+	action, err = ps.root.Program().Run(&options)
 	return action, options.DataOut, kernel.Explain("run a packet", err)
 }

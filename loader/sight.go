@@ -40,7 +40,7 @@ func (ws *Words) Beat() {
 	if now := uint64(ws.root.Bypass()); ws.lastBypass.Swap(now) != now {
 		ws.unseen(func() {})
 	}
-	words := ws.root.switches()
+	words := ws.root.Switches()
 	for i := range ws.at.ServiceBypassUntilNs {
 		words = append(words, &ws.at.ServiceBypassUntilNs[i])
 	}

@@ -76,8 +76,7 @@ func TestBeatClearsWhatEnded(t *testing.T) {
 		if !until.Active() {
 			want = 0
 		}
-		if got, service := d.at.BypassUntilNs, d.Words.at.ServiceBypassUntilNs[web.ID]; Deadline(got) != want ||
-			Deadline(service) != want {
+		if got, service := d.Bypass(), d.ServiceBypass(web.ID); got != want || service != want {
 			t.Errorf("bypass until %d: after a beat %d, of the service %d", until, got, service)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader/pins"
+	"github.com/spillway/spillway/loader/root"
 )
 
 // A dataplane is seen through handles, one a noun, and whoever needs one of them takes that one. A handle uses those to
@@ -21,7 +22,7 @@ import (
 
 // site is what every handle stands on.
 type site struct {
-	root     *Root
+	root     *root.Root
 	pins     pins.Folder
 	log      *slog.Logger
 	capacity config.Capacity

@@ -14,7 +14,6 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/kernel"
-	"github.com/spillway/spillway/loader/migrate"
 )
 
 // VerifyGeneration compares a slot, row by row, with what it should hold.
@@ -89,7 +88,7 @@ func (d *Dataplane) VerifyWiring() ([]compile.Drift, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := d.rootID()
+	root, err := d.RootID()
 	if err != nil {
 		return nil, err
 	}
@@ -104,28 +103,6 @@ func (d *Dataplane) VerifyWiring() ([]compile.Drift, error) {
 	}
 	empty, err := d.verifySlots()
 	return append(drifts, empty...), err
-}
-
-// rootID returns the id of the pinned root program, 0 where nothing is pinned.
-func (r *Root) rootID() (uint32, error) {
-	if r.folder.Path == "" {
-		return 0, nil
-	}
-	path := r.folder.RootProgram()
-	if r.old.Load() != nil {
-		if id, err := r.Next(); err == nil && id == 0 { // layout 2 still decides
-			path = migrate.RootlessProgram(r.folder)
-		}
-	}
-	p, err := ebpf.LoadPinnedProgram(path, nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, kernel.Explain("open the pinned root program", err)
-	}
-	defer func() { _ = p.Close() }()
-	return kernel.ProgramID(p)
 }
 
 // verifyPrograms compares, as numbers, what the root program calls with the pair that is held or pinned here.
@@ -180,7 +157,7 @@ func (ps *Programs) verifyMapsOf(p *pair) ([]compile.Drift, error) {
 		name string
 		m    *ebpf.Map
 	}{
-		{"words of the root", ps.root.words},
+		{"words of the root", ps.root.WordsMap()},
 		{"PROG_ARRAY", p.array},
 		{bpf.DataplaneMapWords, ps.maps[bpf.DataplaneMapWords]},
 		{bpf.DataplaneMapGenerations, ps.maps[bpf.DataplaneMapGenerations]},

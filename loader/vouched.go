@@ -76,7 +76,7 @@ func (v *Vouches) Vouched() ([]Vouch, error) {
 // SweepVouched removes vouches that have ended and returns how many. The dataplane looks for a source only until the
 // last vouch ends; a sweep says again when that is.
 func (v *Vouches) SweepVouched() (int, error) {
-	m, now, last := v.maps[bpf.DataplaneMapVouched], monotonicNS(), uint64(0)
+	m, now, last := v.maps[bpf.DataplaneMapVouched], kernel.MonotonicNS(), uint64(0)
 	var ended []bpf.VouchedKey
 	err := kernel.EachRow(m, func(k bpf.VouchedKey, end uint64) {
 		if end <= now {
@@ -102,7 +102,7 @@ func (v *Vouches) SweepVouched() (int, error) {
 // VerifyVouched finds rows that no packet will meet: keys of another shape than those that Vouch writes, and vouches
 // that end after packets have stopped to look. A sweep mends the latter.
 func (v *Vouches) VerifyVouched() ([]compile.Drift, error) {
-	now, until := monotonicNS(), atomic.LoadUint64(&v.words.at.VouchedUntilNs)
+	now, until := kernel.MonotonicNS(), atomic.LoadUint64(&v.words.at.VouchedUntilNs)
 	var drifts []compile.Drift
 	err := kernel.EachRow(v.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) {
 		where := fmt.Sprintf("vouched %s", compile.Unmapped(k.Addr))

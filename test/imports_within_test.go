@@ -19,8 +19,9 @@ var within = map[string][]string{
 	"loader/compile":   {},
 	"loader/kernel":    {"loader/compile"},
 	"loader/pins":      {"loader/kernel"},
+	"loader/root":      {"loader/pins", "loader/kernel"},
 	"loader/migrate":   {"loader/pins", "loader/kernel", "loader/compile"},
-	"loader":           {"loader/migrate", "loader/pins", "loader/kernel", "loader/compile"},
+	"loader":           {"loader/root", "loader/migrate", "loader/pins", "loader/kernel", "loader/compile"},
 	"loader/probe":     {"loader", "loader/compile"},
 }
 
@@ -78,6 +79,8 @@ func TestWrongImportsWithinAreFound(t *testing.T) {
 		{"loader/elsewhere", "loader", false},
 		{"loader/migrate", "loader", false},
 		{"loader/pins", "loader/migrate", false},
+		{"loader/root", "loader/migrate", false},
+		{"loader/migrate", "loader/root", false},
 	} {
 		if fault := strayed(module+"/"+c.from, module+"/"+c.to); (fault == "") != c.allowed {
 			t.Errorf("%s imports %s: fault %q, want allowed %t", c.from, c.to, fault, c.allowed)

@@ -193,6 +193,9 @@ func (r *Rootless) Bypass() *uint64 { return &r.at.BypassUntilNs }
 // Heartbeat is the word of whoever runs it.
 func (r *Rootless) Heartbeat() *uint64 { return &r.at.HeartbeatNs }
 
+// Program is the pin of its program on the interfaces.
+func (r *Rootless) Program() string { return RootlessProgram(r.pins) }
+
 // Close leaves the words mapped: the heartbeat's thread may be about to store.
 func (r *Rootless) Close() error {
 	var errs []error
@@ -217,7 +220,7 @@ func (r *Rootless) Unmap() error {
 
 // TakeLinks puts the root program on the links of layout 2 and moves their pins to where they stay. Each is moved
 // before it is changed: a start that was killed in between finds it there, with another program, and changes it
-// (Root.updateLinks). This is the one change of a link that an upgrade ever makes.
+// (package root, updateLinks). This is the one change of a link that an upgrade ever makes.
 func TakeLinks(p pins.Folder, root *ebpf.Program) error {
 	names, err := RootlessLinks(p)
 	if err != nil {

@@ -139,3 +139,11 @@ func checkBPFFS(folder string) error {
 		at = parent
 	}
 }
+
+// Remove takes a pin away, if it is there.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return kernel.Explain("remove the pin "+path, err)
+	}
+	return nil
+}
