@@ -66,6 +66,9 @@ type Change struct {
 	Candidate *uint8
 	Canary    *uint16 // permille
 	Mode      *bpf.Mode
+	// Pair has packets look at the comparisons, Budget holds what decides for everybody to its budget. Both end with the
+	// candidate, and with a stable generation that is left, unless the same change says otherwise.
+	Pair, Budget *bool
 	// Seen is the epoch of the word for which this was prepared: ErrMoved when it has another by now. Whoever looked at it
 	// before may have been stopped in between, while somebody went back.
 	Seen *uint32
@@ -99,6 +102,7 @@ func (c Control) Publish(change Change) (Control, error) {
 			next.Previous = next.Stable
 		}
 		next.Stable = *change.Stable
+		next.Pair, next.Budget = false, false
 		if next.Candidate == next.Stable {
 			next = next.withoutCandidate()
 		}
@@ -106,6 +110,12 @@ func (c Control) Publish(change Change) (Control, error) {
 	if change.Back {
 		next = next.withoutCandidate()
 		next.Previous = bpf.SlotEmpty
+	}
+	if change.Pair != nil {
+		next.Pair = *change.Pair
+	}
+	if change.Budget != nil {
+		next.Budget = *change.Budget
 	}
 	if err := next.check(); err != nil {
 		return c, err

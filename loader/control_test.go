@@ -75,6 +75,7 @@ func TestConcurrentChangesAreAllMade(t *testing.T) {
 
 func TestRolesMoveTogether(t *testing.T) {
 	ptr := func(v uint8) *uint8 { return &v }
+	yes := func(v bool) *bool { return &v }
 	permille := func(v uint16) *uint16 { return &v }
 	publish := func(change Change) func(Control) (Control, error) {
 		return func(c Control) (Control, error) { return c.Publish(change) }
@@ -97,6 +98,12 @@ func TestRolesMoveTogether(t *testing.T) {
 			want: Control{Stable: 2, Previous: 1, Epoch: 1}},
 		{name: "the last slot", do: publish(Change{Stable: ptr(7)}),
 			was: Control{Stable: 1}, want: Control{Stable: 7, Previous: 1, Epoch: 1}},
+		{name: "promote into a bake, in one", do: publish(Change{Stable: ptr(2), Pair: yes(true), Budget: yes(true)}),
+			was:  Control{Stable: 1, Candidate: 2, Canary: 1000, Pair: true},
+			want: Control{Stable: 2, Previous: 1, Pair: true, Budget: true, Epoch: 1}},
+		{name: "the bake is over", do: publish(Change{Pair: yes(false), Budget: yes(false)}),
+			was:  Control{Stable: 2, Previous: 1, Pair: true, Budget: true},
+			want: Control{Stable: 2, Previous: 1, Epoch: 1}},
 		{name: "promote", do: Control.Promote,
 			was: Control{Stable: 1, Candidate: 2, Canary: 1000, Pair: true}, want: Control{Stable: 2, Previous: 1, Epoch: 1}},
 		{name: "promote nothing", do: Control.Promote, was: Control{Stable: 1}, want: Control{Stable: 1},

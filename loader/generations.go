@@ -17,6 +17,7 @@ const (
 	RoleStable    = "stable"
 	RoleCandidate = "candidate"
 	RolePrevious  = "previous"
+	RoleBeside    = "beside" // of the fast track: it decides for nobody
 	RoleIdle      = "idle"
 
 	roleHost = "host"

@@ -38,6 +38,7 @@ type Dataplane struct {
 	*site
 	*Words
 	*Slots
+	*Comparisons
 	*CounterTable
 	*BanTable
 	*Vouches

@@ -17,7 +17,7 @@ import (
 //
 //	Dataplane    open, take over, verify the wiring, pin again, close
 //	  Links, Programs, FlowTable, BanTable, Vouches   ──►  Words
-//	  Slots  ──►  CounterTable, Words
+//	  Comparisons  ──►  Slots  ──►  CounterTable, Words
 //	  all of them  ──►  site: the maps and where they are pinned
 
 // site is what every handle stands on.
@@ -34,10 +34,12 @@ type site struct {
 func newDataplane(s *site) *Dataplane {
 	words := &Words{site: s}
 	counters := &CounterTable{site: s}
+	slots := &Slots{site: s, words: words, counters: counters}
 	return &Dataplane{
 		site:         s,
 		Words:        words,
-		Slots:        &Slots{site: s, words: words, counters: counters},
+		Slots:        slots,
+		Comparisons:  &Comparisons{site: s, words: words, slots: slots},
 		CounterTable: counters,
 		BanTable:     &BanTable{site: s, words: words},
 		Vouches:      &Vouches{site: s, words: words},
