@@ -35,9 +35,18 @@ var (
 //
 // Slots that were built and are not published yet are spare to it: beside names those that must stay.
 func (sl *Slots) Build(img *compile.Image, beside ...uint8) (uint8, error) {
-	if err := sl.checkCapacity(img); err != nil {
+	if err := sl.checkCapacity(img.Counts()); err != nil {
 		return 0, err
 	}
+	slot, err := sl.room(beside...)
+	if err != nil {
+		return 0, err
+	}
+	return slot, errors.Join(sl.fill(slot, generationMaps, img.Tables(sl.capacity)), sl.pins.KeepOwner())
+}
+
+// room returns a spare slot for a generation, with nothing counted.
+func (sl *Slots) room(beside ...uint8) (uint8, error) {
 	c := sl.words.Control()
 	slot, err := sl.spare(generationMaps, append(beside, c.Stable, c.Candidate, c.Previous)...)
 	if err != nil {
@@ -47,7 +56,7 @@ func (sl *Slots) Build(img *compile.Image, beside ...uint8) (uint8, error) {
 		return 0, err
 	}
 	sl.counters.zeroRuleHits(slot)
-	return slot, errors.Join(sl.fill(slot, generationMaps, img.Tables(sl.capacity)), sl.pins.KeepOwner())
+	return slot, nil
 }
 
 // BuildHost does the same for a host file.
@@ -70,8 +79,7 @@ func (sl *Slots) BuildHost(img *compile.HostImage) (uint8, error) {
 }
 
 // checkCapacity is the second of three refusals: the validator's came before, the kernel's E2BIG comes after.
-func (sl *Slots) checkCapacity(img *compile.Image) error {
-	counts := img.Counts()
+func (sl *Slots) checkCapacity(counts config.Counts) error {
 	for _, room := range config.Rooms() {
 		if n, most := counts[room.Field], sl.capacity.Room(room.Field); n > most {
 			return fmt.Errorf("%s: %d rows: %w: capacity %d", room.What, n, ErrCapacity, most)
@@ -107,20 +115,10 @@ func (sl *Slots) clear(slot uint8, names []string) error {
 	return nil
 }
 
-// fill builds every table aside, and puts them into the slot only when all of them are complete and frozen. Each is
-// pinned before it is put, and the marker is the last: a slot that has one has all its pins, whenever the process is
-// killed.
-func (sl *Slots) fill(slot uint8, names []string, tables map[string]compile.Sized) (err error) {
+// fill builds every table aside, and puts them into the slot only when all of them are complete and frozen.
+func (sl *Slots) fill(slot uint8, names []string, tables map[string]compile.Sized) error {
 	built := map[string]*ebpf.Map{}
-	defer func() {
-		if err == nil {
-			return
-		}
-		for _, m := range built {
-			_ = m.Close() // the slot holds its own reference
-		}
-		err = errors.Join(err, sl.clear(slot, names), sl.unpinSlot(slot, names))
-	}()
+	defer closeMaps(built)
 	for _, name := range names {
 		t, ok := tables[name]
 		if !ok || t.Len() == 0 {
@@ -128,10 +126,21 @@ func (sl *Slots) fill(slot uint8, names []string, tables map[string]compile.Size
 		}
 		m, err := sl.buildTable(name, t)
 		if err != nil {
-			return err
+			return sl.emptied(slot, names, err)
 		}
 		built[name] = m
 	}
+	return sl.put(slot, names, built)
+}
+
+// put puts tables that are complete and frozen into a spare slot, and takes each out of built. Each is pinned before it
+// is put, and the marker is the last: a slot that has one has all its pins, whenever the process is killed.
+func (sl *Slots) put(slot uint8, names []string, built map[string]*ebpf.Map) (err error) {
+	defer func() {
+		if err != nil {
+			err = sl.emptied(slot, names, err)
+		}
+	}()
 	for i := len(names) - 1; i >= 0; i-- { // the marker last
 		m, ok := built[names[i]]
 		if !ok {
@@ -155,8 +164,24 @@ func (sl *Slots) fill(slot uint8, names []string, tables map[string]compile.Size
 	return nil
 }
 
+// emptied takes away what a slot had when err came.
+func (sl *Slots) emptied(slot uint8, names []string, err error) error {
+	return errors.Join(err, sl.clear(slot, names), sl.unpinSlot(slot, names))
+}
+
+func closeMaps(maps map[string]*ebpf.Map) {
+	for _, m := range maps {
+		_ = m.Close() // the slot holds its own reference
+	}
+}
+
 func (sl *Slots) buildTable(name string, t compile.Sized) (*ebpf.Map, error) {
-	spec := sl.inner[name].Copy()
+	return buildTable(sl.inner[name], name, t)
+}
+
+// buildTable makes a map, fills it, reads it back and freezes it.
+func buildTable(inner *ebpf.MapSpec, name string, t compile.Sized) (*ebpf.Map, error) {
+	spec := inner.Copy()
 	spec.MaxEntries = uint32(t.Max)
 	m, err := ebpf.NewMap(spec)
 	if err != nil {

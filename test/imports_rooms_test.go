@@ -14,7 +14,7 @@ import (
 var rooms = [][]string{
 	{"state", "retry", "rollout/sequential"},
 	{"ledger", "rollout"},
-	{"hostfile"},
+	{"hostfile", "taste"},
 	{"plane", "events", "bans", "bypass", "serve", "silent"},
 	{"release"},
 	{"agent"},

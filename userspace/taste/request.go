@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package taste
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/compile"
+)
+
+// Request is what a child needs to know: files by their names, and what only the agent reads off the kernel.
+type Request struct {
+	ID     string        `json:"id"`             // of the rollout
+	Digest config.Digest `json:"digest"`         // of the stored set
+	Number uint32        `json:"number"`         // of the generation to be
+	Base   uint32        `json:"base"`           // the stable generation that it is built on
+	Salt   uint64        `json:"salt,omitempty"` // of the canary; 0: from the author's digest
+
+	State string `json:"state"` // the folder of the stored bundles
+	Pins  string `json:"pins"`
+
+	HostText string            `json:"host_text"` // the host file in force
+	Host     *compile.HostInfo `json:"host"`      // as the kernel holds it: services keep their ids
+	Own      []netip.Addr      `json:"own"`       // addresses of this host
+	Clock    compile.Clock     `json:"clock"`
+	Capacity config.Capacity   `json:"capacity"` // of the maps in use
+
+	Golden bool `json:"golden,omitempty"` // the host file has golden clients
+}
+
+// Folder is where the child pins what it builds.
+func (r *Request) Folder() string { return filepath.Join(root(r.Pins), r.ID) }
+
+// root is the folder of all children below the pins.
+func root(pins string) string { return filepath.Join(pins, "taste") }
+
+// check refuses what would lead out of the folder.
+func (r *Request) check() error {
+	if r.ID == "" || strings.ContainsAny(r.ID, "/.") || r.Pins == "" || r.Number == 0 {
+		return fmt.Errorf("taste %q as generation %d below %q: no such request", r.ID, r.Number, r.Pins)
+	}
+	return nil
+}
+
+// Limits of a child.
+type Limits struct {
+	Wall   time.Duration // from its start to its result
+	Memory uint64        // bytes that it may have beside the kernel's maps
+	Output int64         // bytes of its result
+}
+
+// DefaultLimits hold a bundle of several million rows.
+func DefaultLimits() Limits {
+	return Limits{Wall: 2 * time.Minute, Memory: 2 << 30, Output: 4 << 20}
+}

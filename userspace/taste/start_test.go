@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package taste
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/rollout"
+)
+
+const fakeChild = "fake-child"
+
+// fakes are children that do not what they should. Each has read its request, and has its limits.
+var fakes = map[string]func(*Request){
+	"passes":     func(r *Request) { answer(r, r.Number) },
+	"another":    func(r *Request) { answer(r, r.Number+1) },
+	"panics":     func(*Request) { panic("at the disco") },
+	"exits":      func(*Request) { os.Exit(3) },
+	"nothing":    func(*Request) {},
+	"truncated":  func(*Request) { fmt.Print(`{"Outcome": 0, "Num`) },
+	"killed":     func(*Request) { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL); select {} },
+	"segfaults":  func(*Request) { _ = syscall.Kill(os.Getpid(), syscall.SIGSEGV); select {} },
+	"hangs":      func(*Request) { signal.Ignore(syscall.SIGTERM, os.Interrupt); hang() },
+	"endless":    func(*Request) { pour(os.Stdout) },
+	"complains":  func(*Request) { pour(os.Stderr) },
+	"bomb":       func(*Request) { bomb() },
+	"has_a_file": func(r *Request) { _ = os.WriteFile(filepath.Join(r.Folder(), "generations"), nil, 0o600); os.Exit(1) },
+	"has_a_child": func(r *Request) {
+		c := exec.Command("/proc/self/exe", fakeChild, "hangs")
+		c.Stdin, c.Stdout = bytes.NewReader([]byte(`{}`)), os.Stdout
+		if err := c.Start(); err != nil {
+			panic(err)
+		}
+		fmt.Fprintf(os.Stderr, "pid %d", c.Process.Pid)
+		os.Exit(1)
+	},
+}
+
+func answer(r *Request, number uint32) {
+	_ = json.NewEncoder(os.Stdout).Encode(Result{Digest: r.Digest, Taste: rollout.Taste{ID: r.ID, Number: number}})
+}
+
+func hang() {
+	for {
+		time.Sleep(time.Hour)
+	}
+}
+
+func pour(f *os.File) {
+	for b := bytes.Repeat([]byte("x"), 1<<16); ; {
+		_, _ = f.Write(b)
+	}
+}
+
+func bomb() {
+	var kept [][]byte
+	for {
+		b := make([]byte, 16<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		kept = append(kept, b)
+		if len(kept) > 256 { // 4 GiB: nothing limits it
+			os.Exit(0)
+		}
+	}
+}
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == fakeChild {
+		memory := uint64(1 << 30)
+		for _, a := range os.Args[3:] {
+			if n, err := strconv.ParseUint(strings.TrimPrefix(a, memoryFlag+"="), 10, 64); err == nil {
+				memory = n
+			}
+		}
+		var r Request
+		if err := json.NewDecoder(os.Stdin).Decode(&r); err != nil {
+			panic(err)
+		}
+		if err := limit(memory); err != nil {
+			panic(err)
+		}
+		fakes[os.Args[2]](&r)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func TestChildrenThatEndBadly(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		fake    string
+		outcome rollout.TasteEnd
+		detail  string
+	}{
+		{"passes", rollout.TastePassed, ""},
+		{"another", rollout.TasteWrong, "generation 8"},
+		{"panics", rollout.TasteCrashed, "at the disco"},
+		{"exits", rollout.TasteCrashed, "exit status 3"},
+		{"nothing", rollout.TasteCrashed, "0 bytes"},
+		{"truncated", rollout.TasteCrashed, "unexpected end"},
+		{"killed", rollout.TasteFailed, "killed"},
+		{"segfaults", rollout.TasteCrashed, "SIGSEGV"},
+		{"hangs", rollout.TasteHung, "after 1s"},
+		{"endless", rollout.TasteWrong, "more than 65536 bytes"},
+		{"complains", rollout.TasteHung, "after 1s"},
+		{"bomb", rollout.TasteWrong, "more than 384 MiB"},
+		{"has_a_file", rollout.TasteCrashed, "exit status 1"},
+	} {
+		t.Run(row.fake, func(t *testing.T) {
+			t.Parallel()
+			wall := 30 * time.Second // a busy machine starts slowly, and who ends by itself needs no limit
+			if row.outcome == rollout.TasteHung {
+				wall = time.Second
+			}
+			r, req := taste(t, context.Background(), row.fake, wall)
+			if r.Outcome != row.outcome || !strings.Contains(r.Detail, row.detail) {
+				t.Errorf("outcome %d, %q; want %d, %q", r.Outcome, r.Detail, row.outcome, row.detail)
+			}
+			if r.ID != req.ID || r.Base != req.Base {
+				t.Errorf("it is of %q on %d", r.ID, r.Base)
+			}
+			if _, err := os.Stat(req.Folder()); (err == nil) != (row.outcome == rollout.TastePassed) {
+				t.Errorf("the folder: %v", err)
+			}
+			if passed := r.Outcome == rollout.TastePassed; passed != (r.Number != 0) {
+				t.Errorf("number %d", r.Number)
+			}
+			if r.Outcome != rollout.TastePassed {
+				if slot, got := r.Adopt(slots{}); slot != 0 || got != r.Taste {
+					t.Errorf("adopted into slot %d: %+v", slot, got)
+				}
+			}
+		})
+	}
+}
+
+// slots take everything, but for an error.
+type slots struct{ err error }
+
+func (s slots) Adopt(t loader.Tasted, beside ...uint8) (uint8, error) { return 5, s.err }
+
+func TestAdopt(t *testing.T) {
+	for _, row := range []struct {
+		err     error
+		outcome rollout.TasteEnd
+		slot    uint8
+	}{
+		{nil, rollout.TastePassed, 5},
+		{fmt.Errorf("rules: %w", loader.ErrWrongTable), rollout.TasteWrong, 0},
+		{unix.ENOMEM, rollout.TasteFailed, 0},
+	} {
+		r, _ := taste(t, context.Background(), "passes", time.Minute)
+		slot, got := r.Adopt(slots{row.err})
+		if slot != row.slot || got.Outcome != row.outcome || (got.Number == 0) != (row.err != nil) {
+			t.Errorf("%v: slot %d, %+v", row.err, slot, got)
+		}
+		if _, err := os.Stat(r.Folder); err == nil {
+			t.Errorf("%v: the folder stays", row.err)
+		}
+	}
+}
+
+func taste(t *testing.T, ctx context.Context, fake string, wall time.Duration) (Result, Request) {
+	t.Helper()
+	req := Request{ID: "r-1", Digest: config.Digest{1}, Number: 7, Base: 6, Pins: t.TempDir()}
+	return Start(ctx, req, Options{
+		Limits:  Limits{Wall: wall, Memory: 384 << 20, Output: 64 << 10},
+		Program: []string{"/proc/self/exe", fakeChild, fake},
+	}), req
+}
+
+// What a child started ends with it, although it holds the child's answer open.
+func TestGrandchildrenEnd(t *testing.T) {
+	t.Parallel()
+	begun := time.Now()
+	r, _ := taste(t, context.Background(), "has_a_child", time.Minute)
+	_, said, _ := strings.Cut(r.Detail, "pid ")
+	pid, err := strconv.Atoi(strings.TrimSpace(said))
+	if r.Outcome != rollout.TasteCrashed || err != nil {
+		t.Fatalf("outcome %d, %q", r.Outcome, r.Detail)
+	}
+	for deadline := time.Now().Add(10 * time.Second); syscall.Kill(pid, 0) == nil && letter(pid) != "Z"; {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d lives", pid)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if took := time.Since(begun); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// letter is the letter of a process in /proc/PID/stat; "" when it is gone.
+func letter(pid int) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if _, rest, ok := strings.Cut(string(text), ") "); ok {
+		return rest[:1]
+	}
+	return ""
+}
+
+// An agent that stops takes its child along, and condemns nobody for it.
+func TestTheAgentEndsIt(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if r, _ := taste(t, ctx, "hangs", time.Minute); r.Outcome != rollout.TasteFailed {
+		t.Errorf("outcome %d, %q", r.Outcome, r.Detail)
+	}
+}
+
+func TestRequestsThatLeadElsewhere(t *testing.T) {
+	for _, id := range []string{"", ".", "..", "../v4", "a/b"} {
+		pins := t.TempDir()
+		keep := filepath.Join(pins, "v4")
+		if err := os.Mkdir(keep, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		r := Start(context.Background(), Request{ID: id, Pins: pins, Number: 1}, Options{Program: []string{"/bin/true"}})
+		if _, err := os.Stat(keep); err != nil || r.Outcome != rollout.TasteFailed {
+			t.Errorf("%q: outcome %d, %v", id, r.Outcome, err)
+		}
+	}
+}
+
+func TestSweep(t *testing.T) {
+	pins := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(pins, "taste", "r-9"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := Sweep(pins); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := os.ReadDir(pins); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
