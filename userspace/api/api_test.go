@@ -23,7 +23,7 @@ import (
 )
 
 func TestEveryCall(t *testing.T) {
-	b := &backend{}
+	b := &backend{direct: true}
 	c, _, path := serve(t, b)
 	ctx := context.Background()
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
@@ -161,7 +161,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestRawRequests(t *testing.T) {
-	b := &backend{}
+	b := &backend{direct: true}
 	c, _, _ := serve(t, b)
 	for _, row := range []struct {
 		method, path, body string

@@ -15,6 +15,8 @@ type Backend struct {
 	Bypass  bypassBackend
 	Events  eventBackend
 	Ledger  ledgerBackend
+	// Stages is nil where nobody knows them: then this host is direct.
+	Stages stagesBackend
 }
 
 // siteBackend tells how the site is served, and takes another host file.

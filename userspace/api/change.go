@@ -165,6 +165,8 @@ type HistoryEntry struct {
 	Number  uint32        `json:"number,omitempty"`
 	Outcome string        `json:"outcome"`
 	Detail  []string      `json:"detail,omitempty"`
+	// Decision is that of a gate of a rollout, with its evidence.
+	Decision *Decision `json:"decision,omitempty"`
 }
 
 // History answers GET /v1/history, newest first.

@@ -21,6 +21,7 @@ const (
 	CodeBusy        = "busy"         // 409: another change is running
 	CodeCancelled   = "cancelled"    // 409: its sender hung up, or no longer waits; nothing changed
 	CodeConflict    = "conflict"     // 409: somebody else changed the control word meanwhile
+	CodeDirect      = "direct"       // 409: this host has no stages (guards.rollout: direct)
 	CodeForbidden   = "forbidden"    // 403: not on a socket of this role, or only root and the socket's group may
 	CodeHeld        = "held"         // 409: pass accept with a reason; Holds say why
 	CodeInternal    = "internal"     // 500
@@ -115,7 +116,7 @@ func statusOf(e *Error) int {
 		return http.StatusRequestEntityTooLarge
 	case CodeUnavailable, CodeOverloaded:
 		return http.StatusServiceUnavailable
-	case CodeBusy, CodeCancelled, CodeConflict, CodeHeld, CodeLimit, CodeNoCandidate, CodeNoPrevious:
+	case CodeBusy, CodeCancelled, CodeConflict, CodeDirect, CodeHeld, CodeLimit, CodeNoCandidate, CodeNoPrevious:
 		return http.StatusConflict
 	}
 	return http.StatusInternalServerError

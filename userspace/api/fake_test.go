@@ -21,6 +21,7 @@ type backend struct {
 	options   RolloutRequest
 	err       error
 	forbidden []string
+	direct    bool
 	past      []Event
 	next      chan Event
 }
@@ -60,6 +61,12 @@ func (b *backend) Bundles(context.Context) (*BundleList, error) {
 func (b *backend) Rollouts(context.Context) (*RolloutList, error) {
 	return &RolloutList{Rollouts: []Rollout{{ID: "7", State: RolloutWaiting},
 		{ID: "6", State: RolloutDone, Change: Change{Envelope: NewEnvelope()}}}}, nil
+}
+
+func (b *backend) Staged() bool { return !b.direct }
+
+func (b *backend) Order(_ context.Context, by Caller, o Order) (*Change, error) {
+	return b.did(by, "%s %s %v %s %s", o.Verb, o.ID, o.Share, o.Digest.Short(), o.Reason)
 }
 
 func (b *backend) Plan(_ context.Context, r PlanRequest, files Files) (*Plan, error) {
@@ -155,8 +162,9 @@ type answers interface {
 	bypassBackend
 	eventBackend
 	ledgerBackend
+	stagesBackend
 }
 
 func behind(b answers) Backend {
-	return Backend{Site: b, Kernel: b, Release: b, Bans: b, Bypass: b, Events: b, Ledger: b}
+	return Backend{Site: b, Kernel: b, Release: b, Bans: b, Bypass: b, Events: b, Ledger: b, Stages: b}
 }

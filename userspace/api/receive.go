@@ -165,6 +165,9 @@ func (s *Server) startRollout(ctx context.Context, by Caller, r *http.Request) (
 			Message: fmt.Sprintf("confirmSeconds %v is no time from 1 second to 168 hours", q.ConfirmSeconds),
 			Fix:     "use for example 300"}
 	}
+	if err := s.stagesOnly(&q); err != nil {
+		return nil, err
+	}
 	return result(s.backend.Release.StartRollout(ctx, by, q, files))
 }
 

@@ -11,6 +11,7 @@ import (
 // The states of a rollout.
 //
 //	queued ─▶ building ─┬─────────────────▶ done
+//	   │         │      ├▶ running (in stages) ─▶ done, refused, held, taken_back
 //	   │         │      └▶ waiting_confirm ─┤ confirmed: done
 //	   │         │                          ├ not in time, or ended by hand: withdrawn
 //	   │         │                          └ its lease lapsed: held
@@ -20,9 +21,11 @@ const (
 	RolloutQueued    = "queued"          // other changes come first
 	RolloutBuilding  = "building"        // it is checked and built aside; nothing is in force yet
 	RolloutWaiting   = "waiting_confirm" // its generation decides, and goes back by itself unless it is confirmed
+	RolloutRunning   = "running"         // it goes through its stages: Staged says where it is
 	RolloutDone      = "done"            // its generation is stable, or was already
 	RolloutRefused   = "refused"         // it has faults
 	RolloutHeld      = "held"            // a person must accept it with a reason
+	RolloutTakenBack = "taken_back"      // a gate took it back: what was stable before decides
 	RolloutWithdrawn = "withdrawn"       // it was ended before it was stable
 	RolloutFailed    = "failed"          // the system failed, or something came between; nothing changed
 )
@@ -51,12 +54,14 @@ type Rollout struct {
 	Ended   time.Time `json:"ended,omitzero"`
 	// Refusal is why it is refused, held or failed.
 	Refusal *Error `json:"refusal,omitempty"`
+	// Staged is where it stands; nil where it does not go in stages.
+	Staged *Staged `json:"staged,omitempty"`
 }
 
 // Over reports whether nothing more can come of the rollout.
 func (r *Rollout) Over() bool {
 	switch r.State {
-	case RolloutQueued, RolloutBuilding, RolloutWaiting:
+	case RolloutQueued, RolloutBuilding, RolloutWaiting, RolloutRunning:
 		return false
 	}
 	return true
@@ -80,6 +85,8 @@ type Queued struct {
 type RolloutList struct {
 	Envelope
 	Rollouts []Rollout `json:"rollouts"`
+	// Stages are nil where guards.rollout is direct.
+	Stages *Stages `json:"stages,omitempty"`
 }
 
 // Waiting returns the rollout that waits for a confirmation; nil when none does.
@@ -123,6 +130,15 @@ type RolloutRequest struct {
 	Reason string `json:"reason,omitempty"`
 	// Key is the sender's own name of the rollout, at best a random one.
 	Key string `json:"key,omitempty"`
+	// The others are for stages, and refused where there are none (direct). Stage is where it stops until a person
+	// promotes it: "shadow", or "" for nowhere.
+	Stage string `json:"stage,omitempty"`
+	// AcceptBlocks is the share of new blocks that a person accepts, by any rule; 0 to 1.
+	AcceptBlocks float64 `json:"acceptBlocks,omitempty"`
+	// Replace takes the place of the rollout that runs.
+	Replace bool `json:"replace,omitempty"`
+	// Emergency decides for everybody within half a minute, for an hour at most. It needs a Reason.
+	Emergency bool `json:"emergency,omitempty"`
 }
 
 // ApplyOptions are a RolloutRequest as a Client takes it. The zero value makes the bundle stable at once.
@@ -138,12 +154,18 @@ type ApplyOptions struct {
 	Reason string
 	// Key is the sender's own name of the rollout.
 	Key string
+	// Stage, AcceptBlocks, Replace and Emergency are those of a RolloutRequest: a host without stages refuses them.
+	Stage        string
+	AcceptBlocks float64
+	Replace      bool
+	Emergency    bool
 }
 
 // Request is the request for the bundle of that path.
 func (o ApplyOptions) Request(name string) RolloutRequest {
 	return RolloutRequest{Name: name, Remove: o.Remove, ConfirmSeconds: o.Confirm.Seconds(), Accept: o.Accept,
-		Reason: o.Reason, Key: o.Key}
+		Reason: o.Reason, Key: o.Key, Stage: o.Stage, AcceptBlocks: o.AcceptBlocks, Replace: o.Replace,
+		Emergency: o.Emergency}
 }
 
 // Confirm is ConfirmSeconds as a duration.

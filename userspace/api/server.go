@@ -38,6 +38,7 @@ type Server struct {
 	uploads *uploads
 	stall   time.Duration // how long a body may hang
 	patient time.Duration // how long a reader may take nothing
+	follow  time.Duration // how often a rollout that is followed is looked at
 	// stopping ends streams, which http.Server.Shutdown would wait for.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -57,7 +58,8 @@ func NewServer(o ServerOptions, b Backend) *Server {
 	l := o.Role.limits()
 	s := &Server{ServerOptions: o, backend: b, group: func() (uint32, error) { return socketGroup(o.Socket) },
 		places: &places{soft: l.connections}, streams: make(slots, l.streams), heavy: make(slots, l.heavy),
-		uploads: newUploads(l.receptions), stall: stallTime, patient: replyTime}
+		uploads: newUploads(l.receptions), stall: stallTime, patient: replyTime,
+		follow: followInterval}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           s.handler(),
@@ -132,14 +134,13 @@ func (s *Server) routes() []route {
 		look("GET /v1/bundles", func(r *http.Request) (any, error) { return b.Release.Bundles(r.Context()) }),
 		look("GET /v1/bundles/{name}", s.bundle),
 		look("GET /v1/rollouts", func(r *http.Request) (any, error) { return b.Release.Rollouts(r.Context()) }),
-		look("GET /v1/rollouts/{id}", s.rollout),
+		{pattern: "GET /v1/rollouts/{id}", needs: RoleRead, handle: s.followRollout},
 		heavy(look("GET /v1/bans", func(r *http.Request) (any, error) { return b.Bans.List(r.Context()) })),
 		{pattern: "GET /v1/events", needs: RoleRead, handle: s.events},
 		// A plan changes nothing, but an upload takes memory that belongs to whoever operates.
 		{pattern: "POST /v1/plan", needs: RoleOperate, handle: s.reply(nil, s.plan)},
 		change("POST /v1/rollouts", "apply", s.startRollout),
-		change("POST /v1/rollouts/{id}/confirm", "confirm", byName("id", b.Release.ConfirmRollout)),
-		change("DELETE /v1/rollouts/{id}", "withdraw", byName("id", b.Release.EndRollout)),
+		change("DELETE /v1/rollouts/{id}", "withdraw", byName("id", s.end)),
 		change("DELETE /v1/bundles/{name}", "remove", s.removeBundle),
 		urgent(change("POST /v1/rollback", "rollback", maybe(b.Release.Rollback))),
 		change("POST /v1/reload", "reload", maybe(b.Site.Reload)),
@@ -147,6 +148,7 @@ func (s *Server) routes() []route {
 		change("POST /v1/bans", "ban", body(strict, b.Bans.Ban)),
 		change("DELETE /v1/bans/{prefix...}", "unban", byName("prefix", b.Bans.Unban)),
 	}
+	all = append(all, s.orders()...)
 	if s.Metrics != nil {
 		all = append(all,
 			route{pattern: "GET /metrics", needs: RoleRead, handle: func(w http.ResponseWriter, r *http.Request) {
@@ -269,28 +271,11 @@ func (s *Server) removeBundle(ctx context.Context, by Caller, r *http.Request) (
 			return nil, &Error{Code: CodeInvalid, Message: "the path names the bundle that is removed, and the body another"}
 		}
 		q.Remove = b.Name
+		if err := s.stagesOnly(&q); err != nil {
+			return nil, err
+		}
 		return s.backend.Release.StartRollout(ctx, by, q, nil)
 	})(ctx, by, r)
-}
-
-func (s *Server) rollout(r *http.Request) (any, error) {
-	all, err := s.backend.Release.Rollouts(r.Context())
-	if err != nil {
-		return nil, err
-	}
-	id := r.PathValue("id")
-	for i := range all.Rollouts {
-		if all.Rollouts[i].ID == id {
-			return &all.Rollouts[i], nil
-		}
-	}
-	return nil, NoRollout(id)
-}
-
-// NoRollout says that there is no rollout of that id.
-func NoRollout(id string) error {
-	return &Error{Code: CodeNotFound, Message: fmt.Sprintf("there is no rollout %q", id),
-		Fix: "GET /v1/rollouts lists them; older ones are in the history"}
 }
 
 // byName hands a part of the path and a reason on.

@@ -56,6 +56,7 @@ type Status struct {
 	LeaseSecondsLeft    *float64  `json:"leaseSecondsLeft,omitempty"`
 	Confirm             *Confirm  `json:"confirm,omitempty"`       // a candidate that waits for `spillway confirm`
 	Queue               []Queued  `json:"queue,omitempty"`         // changes that wait for their turn
+	Stages              *Stages   `json:"stages,omitempty"`        // nil where guards.rollout is direct
 	Bake                *Bake     `json:"bake,omitempty"`          // a stable generation that is not last-known-good yet
 	LastKnownGood       *Known    `json:"lastKnownGood,omitempty"` // on disk
 	Stored              []Known   `json:"stored,omitempty"`        // where a rollback can go: in force once, and on disk

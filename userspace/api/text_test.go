@@ -29,6 +29,10 @@ func TestA9EveryDoorRefusesUnsafeTexts(t *testing.T) {
 	c, s, _ := serve(t, b)
 	doors := map[string]any{
 		"POST /v1/rollouts": RolloutRequest{Remove: "x"}, "POST /v1/rollouts/{id}/confirm": Reasoned{},
+		"POST /v1/rollouts/{id}/pause": Reasoned{}, "POST /v1/rollouts/{id}/resume": Reasoned{},
+		"POST /v1/rollouts/{id}/abort": Reasoned{}, "POST /v1/rollouts/{id}/promote": Reasoned{},
+		"POST /v1/rollouts/{id}/accept": AcceptRequest{NewBlocks: 0.1}, "POST /v1/freeze": Reasoned{},
+		"POST /v1/thaw":             ThawRequest{},
 		"DELETE /v1/rollouts/{id}":  Reasoned{},
 		"DELETE /v1/bundles/{name}": RolloutRequest{}, "POST /v1/rollback": RollbackRequest{},
 		"POST /v1/reload": ReloadRequest{},

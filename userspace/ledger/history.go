@@ -4,6 +4,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
@@ -61,7 +62,18 @@ func (l *Ledger) Forbidden(by api.Caller, verb string) {
 func reply(entries []state.Entry, skipped int) *api.History {
 	out := &api.History{Envelope: api.NewEnvelope(), Entries: make([]api.HistoryEntry, 0, len(entries)), Skipped: skipped}
 	for _, e := range entries {
-		out.Entries = append(out.Entries, api.HistoryEntry(e))
+		out.Entries = append(out.Entries, told(e))
 	}
 	return out
+}
+
+// told is one line in the API's form. A decision that cannot be read is left out: what was done is told all the same.
+func told(e state.Entry) api.HistoryEntry {
+	h := api.HistoryEntry{At: e.At, UID: e.UID, User: e.User, Verb: e.Verb, Reason: e.Reason, Digest: e.Digest,
+		Name: e.Name, Number: e.Number, Outcome: e.Outcome, Detail: e.Detail}
+	var d api.Decision
+	if len(e.Decision) > 0 && json.Unmarshal(e.Decision, &d) == nil {
+		h.Decision = &d
+	}
+	return h
 }

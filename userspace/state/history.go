@@ -28,6 +28,8 @@ type Entry struct {
 	Number  uint32        `json:"number,omitempty"`
 	Outcome string        `json:"outcome"`
 	Detail  []string      `json:"detail,omitempty"`
+	// Decision is that of a gate of a rollout, as the API tells it.
+	Decision json.RawMessage `json:"decision,omitempty"`
 }
 
 const (
@@ -35,6 +37,8 @@ const (
 	maxHistoryBytes = 16 << 20
 	// maxDetails keeps one refusal from filling the history.
 	maxDetails = 50
+	// maxDecision keeps one decision from it: it has some 20 numbers and at most five rules.
+	maxDecision = 32 << 10
 )
 
 // history is a line for each change.
@@ -132,6 +136,9 @@ func encodeEntry(e Entry) ([]byte, error) {
 	e.Detail = slices.Clone(e.Detail)
 	if more := len(e.Detail) - maxDetails; more > 0 {
 		e.Detail = append(e.Detail[:maxDetails], fmt.Sprintf("and %d more", more))
+	}
+	if len(e.Decision) > maxDecision {
+		e.Decision = nil
 	}
 	bound(&e)
 	line, err := sealLine(e)
