@@ -2,7 +2,10 @@
 
 package config
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Guards are limits that the host sets and no bundle can loosen.
 type Guards struct {
@@ -28,4 +31,70 @@ type Guards struct {
 	MaxCoverage Percent `yaml:"max_coverage" jsonschema:"default=5%" limit:"0%..100%"`
 	// BanRate is the number of bans that may be made in a minute.
 	BanRate int `yaml:"ban_rate" jsonschema:"minimum=1,maximum=10000,default=60"`
+	RolloutGuards
+}
+
+// Rollout says how a change comes into force.
+type Rollout string
+
+// RolloutDirect puts a valid change into force at once. RolloutStaged tries it first, and takes it back by itself.
+const (
+	RolloutDirect Rollout = "direct"
+	RolloutStaged Rollout = "staged"
+)
+
+// Evidence is how much a stage must have seen before the next one begins.
+type Evidence string
+
+// The sizes of evidence, by the traffic of the site.
+const (
+	EvidenceSmall  Evidence = "small"
+	EvidenceNormal Evidence = "normal"
+	EvidenceLarge  Evidence = "large"
+)
+
+// RolloutGuards say how a change goes to the visitors. They are guards like the others, and stand among them.
+type RolloutGuards struct {
+	// Rollout is direct (a valid change is in force at once) or staged (taste, shadow, canary, bake; it is taken back by
+	// itself).
+	Rollout Rollout `yaml:"rollout" jsonschema:"enum=direct,enum=staged,default=direct"`
+	// Evidence is small, normal or large: undeclared blocks of more than 1 %, 0.3 % or 0.1 % of the sources are excluded.
+	Evidence Evidence `yaml:"evidence" jsonschema:"enum=small,enum=normal,enum=large,default=normal"`
+	// Shadow is the least time with traffic in which a candidate is compared and decides for nobody.
+	Shadow time.Duration `yaml:"shadow" jsonschema:"default=10m" limit:"10s..168h"`
+	// Canary lists the shares of the sources for which a candidate decides, one step after the other. The shares grow, and
+	// the last is 100%.
+	Canary []CanaryStep `yaml:"canary" jsonschema:"minItems=1,maxItems=8"`
+	// MaxNewBlocks is the largest share of the sources that any bundle may newly block, whoever accepts it.
+	MaxNewBlocks Percent `yaml:"max_new_blocks" jsonschema:"default=50%" limit:"0%..100%"`
+	// MaxDelta is how much an update of lists may change that takes the fast track.
+	MaxDelta MaxDelta `yaml:"max_delta"`
+	// TimeOnlyBelow is the number of source prefixes a day below which time alone lets a rollout go on; 0 is never.
+	TimeOnlyBelow int `yaml:"time_only_below" jsonschema:"minimum=0,maximum=100000000,default=0"`
+}
+
+// CanaryStep is one share of the sources for which a candidate decides.
+type CanaryStep struct {
+	// Share of the source prefixes, in whole tenths of a percent.
+	Share Percent `yaml:"share" jsonschema:"required" limit:"0.1%..100%"`
+	// For is how long, at least, with traffic.
+	For time.Duration `yaml:"for" jsonschema:"required" limit:"10s..168h"`
+}
+
+// Thousandths returns the share as the kernel has it.
+func (s CanaryStep) Thousandths() uint16 { return uint16(math.Round(float64(s.Share) * 10)) }
+
+// MaxDelta is how much an update of lists may change and still take the fast track.
+type MaxDelta struct {
+	// Rows is the share of a list's rows that came or went.
+	Rows Percent `yaml:"rows" jsonschema:"default=2%" limit:"0%..100%"`
+	// Connections is the share of measured connections that are newly blocked.
+	Connections Percent `yaml:"connections" jsonschema:"default=0.5%" limit:"0%..100%"`
+}
+
+func defaultRolloutGuards() RolloutGuards {
+	m := time.Minute
+	return RolloutGuards{Rollout: RolloutDirect, Evidence: EvidenceNormal, Shadow: 10 * m,
+		Canary:       []CanaryStep{{1, 10 * m}, {5, 10 * m}, {25, 20 * m}, {100, 30 * m}},
+		MaxNewBlocks: 50, MaxDelta: MaxDelta{Rows: 2, Connections: 0.5}}
 }

@@ -31,6 +31,7 @@ type Host struct {
 	Services []Service `yaml:"services" jsonschema:"required,minItems=1"`
 	// Allowlist of protected sources: no bundle and no ban can block them.
 	Allowlist []AllowEntry `yaml:"allowlist"`
+	KnownClients
 	// AcceptReasons names reasons that a rule may block by on this host: not_hello (the first data to a tls service is no
 	// ClientHello, as of health checks), hello_urgent (urgent data in it), hello_too_long (it exceeds what is read). Else
 	// they only add to something else.
@@ -39,6 +40,8 @@ type Host struct {
 	Capacity Capacity `yaml:"capacity"`
 	// Guards are limits that no bundle can loosen.
 	Guards Guards `yaml:"guards"`
+	// Health of the origin, which a rollout waits for.
+	Health Health `yaml:"health"`
 	// Listen says where the agent listens.
 	Listen Listen `yaml:"listen"`
 	// Paths of the state and of the pins.
@@ -102,6 +105,9 @@ type Paths struct {
 	State string `yaml:"state" jsonschema:"minLength=1,default=/var/lib/spillway"`
 	// Pins is the folder in the BPF file system that keeps maps, programs and links.
 	Pins string `yaml:"pins" jsonschema:"minLength=1,default=/sys/fs/bpf/spillway"`
+	// CanarySecret is a file with a secret of the fleet; empty is none. Without it, whoever knows a bundle can tell which
+	// sources are in its canary.
+	CanarySecret string `yaml:"canary_secret" blank:"ok"`
 }
 
 // The two values of Privacy.Addresses.
@@ -133,8 +139,9 @@ func DefaultHost() *Host {
 		Guards: Guards{
 			Bake: 10 * time.Minute, Lease: 5 * time.Second, AgentTimeout: Timeout(15 * time.Minute),
 			MaxBanTTL: 24 * time.Hour, MinPrefixV4: 10, MinPrefixV6: 24, BanFloorV4: 24, BanFloorV6: 48,
-			MaxChange: 30, MaxCoverage: 5, BanRate: 60,
+			MaxChange: 30, MaxCoverage: 5, BanRate: 60, RolloutGuards: defaultRolloutGuards(),
 		},
+		Health: defaultHealth(),
 		Listen: Listen{Socket: "/run/spillway/spillway.sock", Group: "spillway", Metrics: "127.0.0.1:9717",
 			Read: ReadSocket{Socket: "/run/spillway/read.sock", Group: "spillway-read"}},
 		Paths:   Paths{State: "/var/lib/spillway", Pins: "/sys/fs/bpf/spillway"},

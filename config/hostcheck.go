@@ -16,7 +16,10 @@ import (
 func (d *reader) checkHost(h *Host) {
 	d.checkInterfaces(h)
 	d.checkServices(h)
-	d.checkAllowlist(h)
+	d.checkSources(h)
+	d.checkGolden(h)
+	d.checkCanary(h)
+	d.checkHealth(h)
 	d.checkReasons(h)
 	d.powerOfTwo("capacity.syns", h.Capacity.Syns)
 	d.powerOfTwo("capacity.hellos", h.Capacity.Hellos)
@@ -44,6 +47,9 @@ func (d *reader) checkHost(h *Host) {
 			d.FaultAt(yaml.CodeDuplicate, "listen.read.socket", fmt.Sprintf("%q", r), "listen.read.socket is listen.socket",
 				"a socket of its own for each role")
 		}
+	}
+	if s := h.Paths.CanarySecret; s != "" {
+		paths["paths.canary_secret"] = s
 	}
 	for path, value := range paths {
 		if (!filepath.IsAbs(value) || filepath.Clean(value) != value || value == "/") && !d.Bad[path] {
@@ -140,19 +146,6 @@ func overlap(a, b Service) bool {
 		}
 	}
 	return false
-}
-
-func (d *reader) checkAllowlist(h *Host) {
-	if n := len(h.Allowlist); n > h.Capacity.Allowlist {
-		d.capacity("allowlist", n, "allowlist rows", h.Capacity.Allowlist, "allowlist")
-	}
-	first := map[string]string{}
-	for i, a := range h.Allowlist {
-		path := fmt.Sprintf("allowlist[%d]", i)
-		if a.Prefix.IsValid() {
-			d.unique(first, a.Prefix.String(), path, "the prefix")
-		}
-	}
 }
 
 func (d *reader) checkReasons(h *Host) {

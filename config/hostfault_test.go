@@ -3,6 +3,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -101,6 +102,58 @@ func TestHostFaults(t *testing.T) {
 		{"shares", head + web + "guards: {max_change: NaN%, max_coverage: 101%}\n", []string{"type h:4:22", "range h:4:42"}},
 		{"share is infinite", head + web + "guards: {max_change: Inf%, max_coverage: 1e3%}\n",
 			[]string{"type h:4:22", "type h:4:42"}},
+		{"rollout", head + web + "guards: {rollout: both, evidence: huge, max_new_blocks: 101%}\n",
+			[]string{"range h:4:19", "range h:4:35", "range h:4:57"}},
+		{"max_delta", head + web + "guards: {max_delta: {rows: 2, conns: 1%}, time_only_below: -1}\n",
+			[]string{"type h:4:28", "unknown_field h:4:31", "range h:4:60"}},
+		{"no canary", head + web + "guards: {canary: []}\n", []string{"range h:4:18"}},
+		{"canary that shrinks", head + web + "guards: {canary: [{share: 5%, for: 1m}, {share: 5%, for: 1m}]}\n",
+			[]string{"range h:4:49"}},
+		{"canary of few", head + web + "guards: {canary: [{share: 5%, for: 1m}]}\n", []string{"range h:4:27"}},
+		{"canary too fine", head + web + "guards: {canary: [{share: 1.25%, for: 1m}, {share: 100%, for: 1s}]}\n",
+			[]string{"range h:4:27", "range h:4:63"}},
+		{"golden client that says nothing", head + web + "golden: [{name: a, service: web}]\n",
+			[]string{"missing h:4:10"}},
+		{"golden client of no service", head + web + "golden: [{name: a, service: wbe, address: 192.0.2.1}]\n",
+			[]string{"reference h:4:29"}},
+		{"golden client twice",
+			head + web + "golden: [{name: a, service: web, address: 192.0.2.1}, {name: a, service: web, address: 192.0.2.1}]\n",
+			[]string{"duplicate h:4:62"}},
+		{"golden client with two hellos", head + web +
+			"golden: [{name: a, service: web, ja4: t13d1516h2_8daaf6152771_02713d6af862, client: Chrome}]\n",
+			[]string{"duplicate h:4:85"}},
+		{"golden client with an open JA4", head + web + "golden: [{name: a, service: web, ja4: t13d1516h2_*_*}]\n",
+			[]string{"range h:4:39"}},
+		{"golden client with bad looks", head + web + "golden: [{name: a, service: web, ja4: x, tcp: 'y', p0f: z}]\n",
+			[]string{"syntax h:4:39", "syntax h:4:47", "syntax h:4:57"}},
+		{"golden client of a udp service", head +
+			"services: [{name: dns, port: 53, kind: udp}]\ngolden: [{name: a, service: dns, tcp: '1024:2:1460:'}]\n",
+			[]string{"reference h:4:39"}},
+		{"golden client of an http service", head +
+			"services: [{name: web, port: 80, kind: http}]\ngolden: [{name: a, service: web, client: curl}]\n",
+			[]string{"reference h:4:42"}},
+		{"health check without prefixes", head + web + "health_checks: [{name: up}, {name: up, prefixes: []}]\n",
+			[]string{"missing h:4:17", "duplicate h:4:36", "range h:4:50"}},
+		{"a prefix of two classes", head + web + "allowlist: [192.0.2.1]\ncrawlers: [{name: bot, prefixes: [192.0.2.1/32]}]\n",
+			[]string{"duplicate h:5:35"}},
+		{"more protected than fit", head + web +
+			"capacity: {allowlist: 1}\nallowlist: [192.0.2.1]\ncrawlers: [{name: bot, prefixes: [192.0.2.2]}]\n",
+			[]string{"capacity h:6:35"}},
+		{"health without a server", head + web + "health: {queries: [{name: a, query: up, below: 1}]}\n",
+			[]string{"missing h:4:9"}},
+		{"health without a question", head + web + "health: {prometheus: 'http://127.0.0.1:9090'}\n",
+			[]string{"missing h:4:9"}},
+		{"health elsewhere", head + web + "health: {prometheus: 'ftp://a', queries: [{name: a, query: up, below: 1}]}\n",
+			[]string{"syntax h:4:22"}},
+		{"health with a password", head + web + "health: {prometheus: 'http://a:b@c', queries: [{name: a, query: up, below: 1}]}\n",
+			[]string{"syntax h:4:22"}},
+		{"health without a limit", head + web +
+			"health: {prometheus: 'http://a', queries: [{name: a, query: up}, {name: a, query: up, above: 1, below: NaN}]}\n",
+			[]string{"missing h:4:44", "missing h:4:66", "duplicate h:4:73", "type h:4:104"}},
+		{"health that is stale at once", head + web +
+			"health: {prometheus: 'http://a', every: 1m, stale: 30s, queries: [{name: a, query: up, above: 1.e3}]}\n",
+			[]string{"range h:4:52", "type h:4:95"}},
+		{"canary secret", head + web + "paths: {canary_secret: secret}\n", []string{"syntax h:4:24"}},
 		{"metrics", head + web + "listen: {metrics: 'localhost:9717'}\n", []string{"syntax h:4:19"}},
 		{"metrics port", head + web + "listen: {metrics: '127.0.0.1:0'}\n", []string{"syntax h:4:19"}},
 		{"one socket for two roles", head + web + "listen: {socket: /run/a.sock, read: {socket: /run/a.sock}}\n",
@@ -154,6 +207,9 @@ func TestHostAccepts(t *testing.T) {
 		"port by address":  head + "services: [{name: a, port: 1, kind: tls, addresses: [192.0.2.1]}, {name: b, port: 1, kind: tls, addresses: [192.0.2.2]}]\n",
 		"IPv6 metrics":     minimalHost + "listen: {metrics: '[::1]:9717'}\n",
 		"share with blank": minimalHost + "guards: {max_change: 12.5 %}\n",
+		"staged":           minimalHost + "guards: {rollout: staged, canary: [{share: 0.1%, for: 10s}, {share: 100%, for: 10s}]}\n",
+		"golden":           minimalHost + "golden: [{name: a, service: web, client: Chrome, address: 192.0.2.7, tcp: '1024:2:1460:'}]\n",
+		"limits":           minimalHost + "health: {prometheus: 'https://a/b', queries: [{name: a, query: up, below: -1.5}, {name: b, query: up, above: 2%}, {name: c, query: up, above: 300ms}]}\n",
 		"no end of line":   strings.TrimSuffix(minimalHost, "\n"),
 		"allowlist of both": minimalHost +
 			"allowlist:\n- 192.0.2.1\n- 2001:db8::/32\n- {prefix: '::ffff:192.0.2.9', note: mapped}\n",
@@ -182,6 +238,48 @@ func TestHostValues(t *testing.T) {
 	if s := host.Services[0]; s.Protocol() != 6 || (Service{Kind: KindQUIC}).Protocol() != 17 ||
 		(Service{Kind: KindUDP}).Protocol() != 17 {
 		t.Errorf("protocol of %s is %d", s.Kind, s.Protocol())
+	}
+}
+
+// The classes of the protected, and what a refusal calls them.
+func TestProtectedSourcesOfAHostFile(t *testing.T) {
+	host, err := ParseHost("h", []byte(minimalHost+`allowlist: [{prefix: 192.0.2.0/28, note: office}, 192.0.2.77]
+golden: [{name: chrome, service: web, address: 192.0.2.20, ja4: t13d1516h2_8daaf6152771_02713d6af862}, {name: far, service: web, client: curl}]
+health_checks: [{name: uptime, prefixes: [192.0.2.33, "2001:db8::/48"]}]
+crawlers: [{name: search, prefixes: [198.51.100.0/24]}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range host.Sources() {
+		got = append(got, fmt.Sprintf("%d %s: %s", s.Class, s.Path, s))
+	}
+	want := []string{
+		"1 allowlist[0]: the allowlist's 192.0.2.0/28 (office)",
+		"1 allowlist[1]: the allowlist's 192.0.2.77/32",
+		"2 golden[0].address: the golden client chrome, 192.0.2.20/32",
+		"3 health_checks[0].prefixes[0]: the health check uptime, 192.0.2.33/32",
+		"3 health_checks[0].prefixes[1]: the health check uptime, 2001:db8::/48",
+		"4 crawlers[0].prefixes[0]: the crawler search, 198.51.100.0/24",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("protected sources (-want +got):\n%s", diff)
+	}
+	if g := host.Golden[0]; !g.HasJA4() || g.HasTCP() || g.HasP0F() || host.Golden[1].HasJA4() {
+		t.Errorf("looks of the golden clients are read as %+v", host.Golden)
+	}
+}
+
+func TestLimitsOfHealthHaveUnits(t *testing.T) {
+	for text, want := range map[string]Limit{"2%": 0.02, "0.9": 0.9, "-1": -1, "300ms": 0.3, "2m": 120, "0": 0} {
+		host, err := ParseHost("h", []byte(minimalHost+
+			"health: {prometheus: 'http://a', queries: [{name: a, query: up, above: "+text+"}]}\n"))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if got := *host.Health.Queries[0].Above; got != want {
+			t.Errorf("%s is read as %v, want %v", text, got, want)
+		}
 	}
 }
 

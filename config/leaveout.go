@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Protected returns what no bundle may block on a host: its allowlist and its own addresses.
+// Protected returns what no bundle may block on a host: the sources of its host file and its own addresses.
 func Protected(host *Host, own []netip.Addr) []netip.Prefix {
 	var out []netip.Prefix
 	for _, g := range newProtectedSet(host, own).outer {

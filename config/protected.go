@@ -16,7 +16,7 @@ type guarded struct {
 	why    string
 }
 
-// protectedSet holds the allowlist and the host's own addresses.
+// protectedSet holds the sources that the host file protects and the host's own addresses.
 type protectedSet struct {
 	all []guarded
 	// outer holds those that lie in no other, sorted: they are disjoint, so a walk over sorted rows needs one pointer.
@@ -25,12 +25,9 @@ type protectedSet struct {
 
 func newProtectedSet(host *Host, own []netip.Addr) *protectedSet {
 	s := &protectedSet{}
-	for _, a := range host.Allowlist {
-		why := "the allowlist's " + a.Prefix.String()
-		if a.Note != "" {
-			why += " (" + words.Shorten(a.Note) + ")"
-		}
-		s.all = append(s.all, guarded{a.Prefix, why})
+	for _, p := range host.Sources() {
+		p.Name = words.Shorten(p.Name)
+		s.all = append(s.all, guarded{p.Prefix, p.String()})
 	}
 	for _, addr := range own {
 		addr = addr.Unmap().WithZone("")

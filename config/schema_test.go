@@ -113,6 +113,10 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
 			{Type: "integer", Minimum: "1", Maximum: "100"}, {Const: "never"},
 		}}
+	case Limit:
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
+			{Type: "number"}, {Type: "string", Pattern: "^([0-9]+(\\.[0-9]+)?%|-?" + duration + ")$"},
+		}}
 	case AllowEntry:
 		properties := jsonschema.NewProperties()
 		prefix := scalarSchema(reflect.TypeFor[netip.Prefix]())
@@ -240,7 +244,7 @@ func TestTaggedDefaultsAreTheDefaults(t *testing.T) {
 	walk = func(v reflect.Value, path string) {
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
-			if f.Type.Kind() == reflect.Struct && f.Tag.Get("yaml") != "" {
+			if f.Type.Kind() == reflect.Struct && (f.Tag.Get("yaml") != "" || f.Anonymous) {
 				walk(v.Field(i), path+f.Name+".")
 				continue
 			}

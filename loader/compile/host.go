@@ -148,7 +148,7 @@ func HostFile(h *config.Host, current *HostInfo, number uint32) (*HostImage, err
 			img.listen(a, s.Protocol(), 0, id)
 		}
 	}
-	img.protect(h.Allowlist)
+	img.protect(h.Sources())
 	img.addresses.sort()
 	img.allowlist.sort()
 	return img, nil
@@ -173,13 +173,13 @@ func (img *HostImage) fragmentFlags(b *config.Bundle, id int) uint8 {
 	return flags
 }
 
-// protect compiles the allowlist. IPv4 lies inside the IPv6 space as ::ffff:0:0/96; a wide IPv6 prefix around that
-// means IPv6 only, so a row of value 0 takes IPv4 out again.
-func (img *HostImage) protect(entries []config.AllowEntry) {
+// protect compiles the protected sources, each with its class. IPv4 lies inside the IPv6 space as ::ffff:0:0/96; a wide
+// IPv6 prefix around that means IPv6 only, so a row of value 0 takes IPv4 out again.
+func (img *HostImage) protect(entries []config.ProtectedSource) {
 	all4 := netip.MustParsePrefix("0.0.0.0/0")
 	around, named := false, false
 	for _, e := range entries {
-		img.allowlist.add(Key6(e.Prefix), 1)
+		img.allowlist.add(Key6(e.Prefix), uint32(e.Class))
 		around = around || HoldsIPv4(e.Prefix)
 		named = named || e.Prefix.Masked() == all4
 	}

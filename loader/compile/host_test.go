@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 )
@@ -52,6 +54,34 @@ func TestEveryPlaceIsUsable(t *testing.T) {
 	h.Services = append(h.Services, config.Service{Name: "one-more"})
 	if _, err := HostFile(&h, nil, 1); !errors.Is(err, ErrCapacity) {
 		t.Errorf("one service too many: %v", err)
+	}
+}
+
+// The value of a protected source is its class; 0 takes IPv4 out of a wide IPv6 prefix.
+func TestProtectedSourcesHaveTheirClasses(t *testing.T) {
+	h, err := config.ParseHost("spillway.yaml", []byte(`version: 1
+interfaces: [{name: eth0}]
+services: [{name: web, port: 443, kind: tls}]
+allowlist: [192.0.2.1, "::/2"]
+golden: [{name: chrome, service: web, address: "2001:db8:1::/48"}, {name: far, service: web, client: curl}]
+health_checks: [{name: uptime, prefixes: [192.0.2.3, "2001:db8:3::3"]}]
+crawlers: [{name: search, prefixes: [198.51.100.0/24]}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := HostFile(h, nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]uint32{}
+	for i, key := range img.allowlist.keys {
+		got[FormatPrefix(key)] = img.allowlist.values[i]
+	}
+	want := map[string]uint32{"192.0.2.1/32": 1, "::/2": 1, "0.0.0.0/0": 0, "2001:db8:1::/48": 2, "192.0.2.3/32": 3,
+		"2001:db8:3::3/128": 3, "198.51.100.0/24": 4}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("protected sources (-want +got):\n%s", diff)
 	}
 }
 

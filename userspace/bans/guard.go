@@ -11,7 +11,6 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/hostfile"
 )
 
 // banPrefix reads an address or a prefix.
@@ -26,9 +25,9 @@ func (s *Bans) guard(p netip.Prefix, h *config.Host) error {
 	if p.Bits() < floor {
 		return limit("%s is wider than /%d", name+" in the host file; ban narrower prefixes, or write a bundle", p, floor)
 	}
-	for _, row := range h.Allowlist {
+	for _, row := range h.Sources() {
 		if row.Prefix.Overlaps(p) {
-			return protectedError(p, "the allowlist's "+row.Prefix.String()+hostfile.NoteOf(row.Note))
+			return protectedError(p, row.String())
 		}
 	}
 	own, err := s.Own()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -37,19 +39,40 @@ func NewlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
 					s.Port))
 		}
 	}
-	for _, row := range old.Allowlist {
-		if !slices.ContainsFunc(next.Allowlist, func(n config.AllowEntry) bool {
-			return n.Prefix.Bits() <= row.Prefix.Bits() && n.Prefix.Contains(row.Prefix.Addr())
-		}) {
-			out = append(out, fmt.Sprintf("allowlist: %s%s is no longer protected", row.Prefix, NoteOf(row.Note)))
-		}
-	}
+	out = append(out, unprotected(old, next)...)
 	for _, name := range next.AcceptReasons {
 		if !slices.Contains(old.AcceptReasons, name) {
 			out = append(out, "accept_reasons: a rule may block for "+name+" alone")
 		}
 	}
 	return append(out, looserGuards(old.Guards, next.Guards)...)
+}
+
+// unprotected names whom the next host file protects no longer.
+func unprotected(old, next *config.Host) []string {
+	var out []string
+	protected := next.Sources()
+	for _, s := range old.Sources() {
+		switch {
+		case slices.ContainsFunc(protected, func(n config.ProtectedSource) bool {
+			return n.Prefix.Bits() <= s.Prefix.Bits() && n.Prefix.Contains(s.Prefix.Addr())
+		}):
+		case s.Class == config.ClassAllowlist:
+			out = append(out, fmt.Sprintf("allowlist: %s%s is no longer protected", s.Prefix, noteOf(s.Name)))
+		default:
+			out = append(out, s.String()+", is no longer protected")
+		}
+	}
+	for _, g := range old.Golden {
+		i := slices.IndexFunc(next.Golden, func(n config.GoldenClient) bool { return n.Name == g.Name })
+		switch {
+		case i < 0:
+			out = append(out, "golden client "+g.Name+": no bundle is tried with it any more")
+		case !reflect.DeepEqual(next.Golden[i], g):
+			out = append(out, "golden client "+g.Name+" is another than before")
+		}
+	}
+	return out
 }
 
 // looserGuards names the guards that let more through to a block than before.
@@ -73,7 +96,55 @@ func looserGuards(old, next config.Guards) []string {
 	guard(next.MaxChange > old.MaxChange, "max_change", old.MaxChange, next.MaxChange)
 	guard(next.MaxCoverage > old.MaxCoverage, "max_coverage", old.MaxCoverage, next.MaxCoverage)
 	guard(next.BanRate > old.BanRate, "ban_rate", old.BanRate, next.BanRate)
+	looserRollout(guard, old.RolloutGuards, next.RolloutGuards)
 	return out
+}
+
+// looserRollout names the guards of a rollout that ask for less than before.
+func looserRollout(guard func(loosened bool, name string, from, to any), old, next config.RolloutGuards) {
+	guard(old.Rollout == config.RolloutStaged && next.Rollout != old.Rollout, "rollout", old.Rollout, next.Rollout)
+	sizes := []config.Evidence{config.EvidenceSmall, config.EvidenceNormal, config.EvidenceLarge}
+	guard(slices.Index(sizes, next.Evidence) < slices.Index(sizes, old.Evidence), "evidence", old.Evidence, next.Evidence)
+	guard(next.Shadow < old.Shadow, "shadow", api.Short(old.Shadow), api.Short(next.Shadow))
+	guard(shorterCanary(old.Canary, next.Canary), "canary", stepsOf(old.Canary), stepsOf(next.Canary))
+	guard(next.MaxNewBlocks > old.MaxNewBlocks, "max_new_blocks", old.MaxNewBlocks, next.MaxNewBlocks)
+	guard(next.MaxDelta.Rows > old.MaxDelta.Rows, "max_delta.rows", old.MaxDelta.Rows, next.MaxDelta.Rows)
+	guard(next.MaxDelta.Connections > old.MaxDelta.Connections, "max_delta.connections", old.MaxDelta.Connections,
+		next.MaxDelta.Connections)
+	guard(next.TimeOnlyBelow > old.TimeOnlyBelow, "time_only_below", old.TimeOnlyBelow, next.TimeOnlyBelow)
+}
+
+// shorterCanary reports whether at some moment more visitors meet a candidate than before.
+func shorterCanary(old, next []config.CanaryStep) bool {
+	at := func(steps []config.CanaryStep, when time.Duration) config.Percent {
+		for _, s := range steps {
+			if when -= s.For; when < 0 {
+				return s.Share
+			}
+		}
+		return 101 // done
+	}
+	for _, steps := range [][]config.CanaryStep{old, next} {
+		when := time.Duration(0)
+		for _, s := range steps {
+			if at(next, when) > at(old, when) {
+				return true
+			}
+			when += s.For
+		}
+		if at(next, when) > at(old, when) {
+			return true
+		}
+	}
+	return false
+}
+
+func stepsOf(steps []config.CanaryStep) string {
+	var out []string
+	for _, s := range steps {
+		out = append(out, s.Share.String()+" for "+api.Short(s.For))
+	}
+	return strings.Join(out, ", ")
 }
 
 // Held asks about what a host file can newly block.
@@ -87,8 +158,8 @@ func Held(blocks []string) *api.Error {
 	return e
 }
 
-// NoteOf writes the note of a row behind it.
-func NoteOf(note string) string {
+// noteOf writes the note of a row behind it.
+func noteOf(note string) string {
 	if note == "" {
 		return ""
 	}

@@ -3,8 +3,11 @@
 package hostfile
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -19,6 +22,8 @@ services:
 allowlist: [{prefix: 203.0.113.0/28, note: office}]
 guards: {bake: 10m, ban_rate: 3}
 `
+
+const goldenLine = "golden: [{name: shop, service: web, client: curl}]\n"
 
 const officeLine = "allowlist: [{prefix: 203.0.113.0/28, note: office}]\n"
 
@@ -69,6 +74,20 @@ func TestNewlyBlocks(t *testing.T) {
 			"guards.ban_floor_v4: 16 instead of 24"},
 		{"rate of bans", edited(t, "ban_rate: 3", "ban_rate: 4"), "guards.ban_rate: 4 instead of 3"},
 		{"floor of bundles", edited(t, guards, guards+", min_prefix_v6: 20"), "guards.min_prefix_v6: 20 instead of 24"},
+		{"a golden client more", edited(t, guards, goldenLine+guards), ""},
+		{"direct after direct", edited(t, guards, guards+", rollout: direct"), ""},
+		{"staged", edited(t, guards, guards+", rollout: staged"), ""},
+		{"less evidence", edited(t, guards, guards+", evidence: small"), "guards.evidence: small instead of normal"},
+		{"more evidence", edited(t, guards, guards+", evidence: large"), ""},
+		{"a shorter shadow", edited(t, guards, guards+", shadow: 1m"), "guards.shadow: 1m instead of 10m"},
+		{"a quicker canary", edited(t, guards, guards+", canary: [{share: 100%, for: 30m}]"),
+			"guards.canary: 100% for 30m instead of 1% for 10m, 5% for 10m, 25% for 20m, 100% for 30m"},
+		{"a slower canary", edited(t, guards, guards+", canary: [{share: 1%, for: 2h}, {share: 100%, for: 1h}]"), ""},
+		{"more new blocks", edited(t, guards, guards+", max_new_blocks: 60%"), "guards.max_new_blocks: 60% instead of 50%"},
+		{"larger updates", edited(t, guards, guards+", max_delta: {rows: 3%}"), "guards.max_delta.rows: 3% instead of 2%"},
+		{"updates that block more", edited(t, guards, guards+", max_delta: {connections: 1%}"),
+			"guards.max_delta.connections: 1% instead of 0.5%"},
+		{"time alone", edited(t, guards, guards+", time_only_below: 100"), "guards.time_only_below: 100 instead of 0"},
 		{"growth", edited(t, guards, guards+", max_change: 50%, max_coverage: 1%"), "guards.max_change: 50% instead of 30%"},
 	} {
 		got := NewlyBlocks(bpf.ModeEnforce, parse(served), parse(row.text))
@@ -79,5 +98,39 @@ func TestNewlyBlocks(t *testing.T) {
 	if got := NewlyBlocks(bpf.ModeObserve, parse(served), parse(served)); len(got) != 1 ||
 		!strings.Contains(got[0], "max_mode") {
 		t.Errorf("from a kernel that observes: %q", got)
+	}
+}
+
+// Whom the host file knows is protected for a reason, and leaving him out is told with it.
+func TestNewlyBlocksWhoWasKnown(t *testing.T) {
+	const known = served + goldenLine + `health_checks: [{name: uptime, prefixes: [192.0.2.33]}]
+crawlers: [{name: search, prefixes: [198.51.100.0/24]}]
+`
+	parse := func(text string) *config.Host {
+		h, err := config.ParseHost("spillway.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	old := parse(known)
+	if got := NewlyBlocks(bpf.ModeEnforce, old, old); len(got) > 0 {
+		t.Errorf("the same file: %q", got)
+	}
+	want := []string{"the health check uptime, 192.0.2.33/32, is no longer protected",
+		"the crawler search, 198.51.100.0/24, is no longer protected",
+		"golden client shop: no bundle is tried with it any more"}
+	if diff := cmp.Diff(want, NewlyBlocks(bpf.ModeEnforce, old, parse(served))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	other := parse(served + "golden: [{name: shop, service: web, client: Chrome}]\n")
+	got := NewlyBlocks(bpf.ModeEnforce, old, other)
+	if !slices.Contains(got, "golden client shop is another than before") {
+		t.Errorf("another golden client: %q", got)
+	}
+	staged := parse(strings.Replace(served, "guards: {", "guards: {rollout: staged, ", 1))
+	if got := NewlyBlocks(bpf.ModeEnforce, staged, parse(served)); len(got) != 1 ||
+		got[0] != "guards.rollout: direct instead of staged" {
+		t.Errorf("direct after staged: %q", got)
 	}
 }
