@@ -6,15 +6,17 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/show"
 )
 
 func (a *app) newApply() *cobra.Command {
 	var o api.ApplyOptions
-	var yes, dry, noWait bool
+	var h how
 	var stored string
 	c := &cobra.Command{
 		Use: "apply [BUNDLE]", Short: "Put a bundle into force",
@@ -38,6 +40,21 @@ One change runs at a time: while another is built, or a candidate waits for its
 confirmation, this one waits (Ctrl-C cancels it), or is left in the queue with
 --no-wait. What can only let more pass waits for no candidate.
 
+Where guards.rollout is staged, it goes through its stages, which takes hours. At
+a terminal that is shown live, and Ctrl-C leaves it running; elsewhere apply
+answers at once, and spillway rollout shows it:
+
+  spillway apply edge.yaml --wait          … until it is over, for pipelines:
+                                           0 done, 5 refused, 6 held, 7 taken
+                                           back, 8 withdrawn
+  spillway apply edge.yaml --stage shadow  stop before it decides for anybody
+  spillway apply edge.yaml --accept-blocks 2% --reason WHY
+                                           so many new blocks are meant
+  spillway apply edge.yaml --replace       in the place of the one that runs
+  spillway apply edge.yaml --emergency --reason WHY
+                                           for everybody within half a minute,
+                                           for an hour at most
+
 Exit code 1 when it is refused or held, 3 when no agent answers. With --dry-run
 the same as plan: 0 without changes, 2 with changes.`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -51,37 +68,76 @@ the same as plan: 0 without changes, 2 with changes.`,
 		},
 		ValidArgsFunction: files("yaml", "yml"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := h.fits(o); err != nil {
+				return err
+			}
 			if stored != "" {
-				return a.applyStored(c.Context(), stored, o, yes, dry, noWait)
+				return a.applyStored(c.Context(), stored, o, h)
 			}
 			if len(args) == 0 {
-				return a.apply(c.Context(), "", o, yes, dry, noWait)
+				return a.apply(c.Context(), "", o, h)
 			}
-			err := a.apply(c.Context(), args[0], o, yes, dry, noWait)
+			err := a.apply(c.Context(), args[0], o, h)
 			return a.withoutAgent(args[0], err)
 		},
 	}
 	c.Flags().Var(textFlag{&o.Remove}, "remove", "take the bundle of this name out")
-	c.Flags().BoolVar(&noWait, "no-wait", false, "do not wait for its turn: leave it in the queue")
-	c.Flags().Var(durationFlag{&o.Confirm}, "confirm", "go back by itself after this time unless confirmed (5m)")
+	h.flags(c)
+	a.stageFlags(c, &o)
+	c.Flags().Var(durationFlag{&o.Confirm}, "confirm", "go back by itself unless confirmed in time (5m)")
 	c.Flags().Var(textFlag{&o.Accept}, "accept", "accept what is held, with a reason")
 	c.Flags().Var(textFlag{&o.Reason}, "reason", "why, for the history")
 	c.Flags().Var(textFlag{&stored}, "stored", "a bundle of the state folder: number or digest")
 	_ = c.RegisterFlagCompletionFunc("stored",
 		values(func() []string { return a.waysBack()[:max(len(a.waysBack())-2, 0)] }))
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	c.Flags().BoolVar(&dry, "dry-run", false, "show the plan and change nothing")
 	return c
 }
 
-func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, yes, dry, noWait bool) error {
-	if dry || a.stdinTTY && a.stdoutTTY && !yes {
+// how is what a person wants to see of an apply.
+type how struct{ yes, dry, noWait, wait bool }
+
+func (h *how) flags(c *cobra.Command) {
+	c.Flags().BoolVar(&h.noWait, "no-wait", false, "do not wait for its turn: leave it in the queue")
+	c.Flags().BoolVar(&h.wait, "wait", false, "wait until it is over, through all stages")
+	c.Flags().BoolVar(&h.yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&h.dry, "dry-run", false, "show the plan and change nothing")
+}
+
+// stageFlags are for a host that rolls out in stages; another refuses them.
+func (a *app) stageFlags(c *cobra.Command, o *api.ApplyOptions) {
+	c.Flags().StringVar(&o.Stage, "stage", "", "stop there until spillway rollout promote: shadow")
+	c.Flags().Var(shareFlag{&o.AcceptBlocks}, "accept-blocks", "accept that so many votes are newly blocked (2%)")
+	c.Flags().BoolVar(&o.Replace, "replace", false, "end the rollout that runs, and take its place")
+	c.Flags().BoolVar(&o.Emergency, "emergency", false, "decide for everybody at once, for an hour at most")
+	_ = c.RegisterFlagCompletionFunc("stage",
+		cobra.FixedCompletions([]string{api.StageShadow}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// fits refuses options that do not go together, before anything is sent.
+func (h *how) fits(o api.ApplyOptions) error {
+	switch {
+	case h.wait && h.noWait:
+		return usage("--wait and --no-wait do not go together")
+	case o.Stage != "" && o.Stage != api.StageShadow:
+		return usage("--stage is shadow or nothing, not %q", o.Stage)
+	case o.Stage != "" && o.Emergency:
+		return usage("an emergency does not stop in shadow: leave --stage or --emergency out")
+	case o.Emergency && o.Reason == "":
+		return usage("--emergency wants --reason: the history keeps it")
+	case o.AcceptBlocks > 0 && o.Reason == "":
+		return usage("--accept-blocks wants --reason: the history keeps it")
+	}
+	return nil
+}
+
+func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, h how) error {
+	if h.dry || a.stdinTTY && a.stdoutTTY && !h.yes {
 		p, err := a.plan(ctx, path, o.Remove)
 		if err != nil {
 			return err
 		}
 		// Exit code 2 is plan's alone: here changes are the point.
-		if err := a.showPlan(p); dry || err != nil && !errors.As(err, new(*exitCode)) {
+		if err := a.showPlan(p); h.dry || err != nil && !errors.As(err, new(*exitCode)) {
 			return err
 		}
 		if !p.Changes {
@@ -95,7 +151,7 @@ func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, yes, d
 		}
 	}
 	if path == "" {
-		return a.roll(ctx, o, noWait, func(ctx context.Context, c *api.Client, o api.ApplyOptions) (*api.Rollout, error) {
+		return a.roll(ctx, o, h, func(ctx context.Context, c *api.Client, o api.ApplyOptions) (*api.Rollout, error) {
 			return c.Remove(ctx, o.Request(""))
 		})
 	}
@@ -103,28 +159,28 @@ func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, yes, d
 	if err != nil {
 		return err
 	}
-	return a.roll(ctx, o, noWait, func(ctx context.Context, c *api.Client, o api.ApplyOptions) (*api.Rollout, error) {
+	return a.roll(ctx, o, h, func(ctx context.Context, c *api.Client, o api.ApplyOptions) (*api.Rollout, error) {
 		return c.Apply(ctx, upload, o)
 	})
 }
 
 // applyStored puts a bundle into force that the agent has on disk.
-func (a *app) applyStored(ctx context.Context, stored string, o api.ApplyOptions, yes, dry, noWait bool) error {
-	if dry {
+func (a *app) applyStored(ctx context.Context, stored string, o api.ApplyOptions, h how) error {
+	if h.dry {
 		return usage("--dry-run wants a bundle: its YAML file or folder")
 	}
-	if a.stdinTTY && a.stdoutTTY && !yes {
+	if a.stdinTTY && a.stdoutTTY && !h.yes {
 		if err := a.confirmed(false, "Put the stored bundle "+stored+" into force?"); err != nil {
 			return err
 		}
 	}
-	return a.roll(ctx, o, noWait, func(ctx context.Context, c *api.Client, o api.ApplyOptions) (*api.Rollout, error) {
+	return a.roll(ctx, o, h, func(ctx context.Context, c *api.Client, o api.ApplyOptions) (*api.Rollout, error) {
 		return c.ApplyStored(ctx, stored, o)
 	})
 }
 
 // roll starts a rollout, waits for its turn, and tells what became of it.
-func (a *app) roll(ctx context.Context, o api.ApplyOptions, noWait bool,
+func (a *app) roll(ctx context.Context, o api.ApplyOptions, h how,
 	start func(context.Context, *api.Client, api.ApplyOptions) (*api.Rollout, error)) error {
 	client := a.client()
 	defer client.Close()
@@ -135,11 +191,32 @@ func (a *app) roll(ctx context.Context, o api.ApplyOptions, noWait bool,
 	if a.interrupted() || errors.Is(err, api.ErrLost) {
 		return a.becameOf(o.Key, err)
 	}
-	if err == nil && !noWait {
+	if err == nil && rollout.Staged != nil {
+		return a.rolling(client, rollout, h)
+	}
+	if err == nil && !h.noWait {
 		rollout, err = a.awaitTurn(client, rollout)
 	}
 	if err != nil {
 		return err
 	}
 	return a.showRollout(rollout)
+}
+
+// rolling shows a rollout that goes in stages, where somebody looks or waits; else it says how to look.
+func (a *app) rolling(c *api.Client, ro *api.Rollout, h how) error {
+	a.warnings(ro.Warnings)
+	if h.wait || !h.noWait && a.stdoutTTY && a.format == formatTable {
+		return a.followed(c, ro, h.wait)
+	}
+	if ro.Over() {
+		if err := a.print(ro, func() { show.Rollout(a.stdout, ro, a.style()) }); err != nil {
+			return err
+		}
+		return endOf(ro)
+	}
+	return a.print(ro, func() {
+		fmt.Fprintln(a.stdout, show.RolloutLine(ro))
+		fmt.Fprintf(a.stdout, "  to look at it: %s\n", lookAgain(ro.ID))
+	})
 }

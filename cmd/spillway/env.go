@@ -21,9 +21,11 @@ type env struct {
 	stdout, stderr io.Writer
 	// Whether a person sits at these ends.
 	stdinTTY, stdoutTTY bool
-	now                 func() time.Time
-	getenv              func(string) string
-	proc                fs.FS
+	// size is that of the terminal behind stdout; nil: not known.
+	size   func() (columns, rows int)
+	now    func() time.Time
+	getenv func(string) string
+	proc   fs.FS
 	// kernel loads a second instance of the dataplane to ask; nil where none is to be had.
 	kernel func() (*probe.Probe, error)
 	// pins opens what is pinned, and cards what is attached to the interfaces of this network namespace.
@@ -41,7 +43,8 @@ func systemEnv() env {
 	return env{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		stdinTTY: isTTY(os.Stdin), stdoutTTY: isTTY(os.Stdout),
-		now: time.Now, getenv: os.Getenv, proc: os.DirFS("/proc"), kernel: probe.Open,
+		size: func() (int, int) { return terminalSize(os.Stdout) }, now: time.Now, getenv: os.Getenv,
+		proc: os.DirFS("/proc"), kernel: probe.Open,
 		pins: offline.Open, cards: offline.OpenCards,
 		renew: becomeAgain, rehearse: rehearseAsUnit, forwards: forward.Look,
 	}
@@ -57,6 +60,14 @@ func (e env) lookForwards() *forward.Found {
 func isTTY(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
+}
+
+func terminalSize(f *os.File) (columns, rows int) {
+	w, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0, 0
+	}
+	return int(w.Col), int(w.Row)
 }
 
 // colour follows no-color.org and the usual variables beside it.

@@ -27,7 +27,12 @@ const (
 	exitChanges  = 2
 	exitNoAgent  = 3
 	exitDegraded = 4
-	exitUsage    = 64 // EX_USAGE of sysexits.h
+	// What became of a rollout that goes in stages.
+	exitRefused   = 5
+	exitHeld      = 6
+	exitTakenBack = 7
+	exitWithdrawn = 8
+	exitUsage     = 64 // EX_USAGE of sysexits.h
 )
 
 const exitCodes = `Exit codes are the same for every command:
@@ -38,6 +43,11 @@ const exitCodes = `Exit codes are the same for every command:
   3   no agent answers and the command needs one, or nothing runs at all
   4   status, verify, doctor: it works, but not as it should; a change: it is
       done, and does not reach every interface, or nobody knows whether it does
+  5   apply, rollout --follow, in stages: a gate refused the rollout; it decided
+      for nobody
+  6   the same: it is held; what was stable before decides, and a person goes on
+  7   the same: it was taken back after it had decided
+  8   the same: it was withdrawn, by a person or by the rollout that replaced it
   64  the command line cannot be understood
 
 GNU diff uses 1 for "there are differences"; plan uses 2, so that an error is

@@ -39,6 +39,9 @@ func (a *app) becameOf(key string, why error) error {
 		}
 		if ro := all.ByKey(key); ro == nil {
 			return becameUnknown(what, why, nil)
+		} else if ro.Staged != nil && !ro.Over() {
+			return &became{fmt.Sprintf("%s; rollout %s is begun and goes on", what, ro.ID),
+				"to look at it: " + lookAgain(ro.ID) + "; to end it: spillway rollout abort " + ro.ID + " --reason WHY"}
 		} else if ro.State == api.RolloutQueued && a.interrupted() {
 			return a.cancelTurn(client, ro.ID)
 		} else if ro.Over() || ro.State == api.RolloutWaiting {

@@ -24,6 +24,9 @@ type plainWriter struct {
 // ownColours are those that show paints with.
 var ownColours = regexp.MustCompile(`^\x1b\[(0|1|32|33|1;31)m`)
 
+// ownColour finds them anywhere, to count columns without them.
+var ownColour = regexp.MustCompile(`\x1b\[(0|1|32|33|1;31)m`)
+
 // Write implements io.Writer.
 func (p *plainWriter) Write(data []byte) (int, error) {
 	text := append(p.rest, data...)

@@ -51,6 +51,7 @@ type app struct {
 	config string
 	format string
 
+	lines   bool            // JSON is one object a line
 	started bool            // a command began: its command line was understood
 	ctx     context.Context // of that command
 	located *offline.Places
@@ -154,7 +155,8 @@ func (a *app) groups() []group {
 	return []group{
 		{"emergency", "In an emergency:", []*cobra.Command{a.newBypass(), a.newRollback(), a.newDetach()}},
 		{"host", "A host:", []*cobra.Command{a.newDoctor(), a.newInit(), a.newRun(), a.newReload(), a.newConfig()}},
-		{"bundle", "Bundles:", []*cobra.Command{a.newPlan(), a.newApply(), a.newConfirm(), a.newCancel()}},
+		{"bundle", "Bundles:", []*cobra.Command{a.newPlan(), a.newApply(), a.newRollout(), a.newConfirm(),
+			a.newCancel(), a.newFreeze(), a.newThaw()}},
 		{"look", "See what it does:", []*cobra.Command{a.newStatus(), a.newVerify(), a.newHistory(), a.newEvents(),
 			a.newFingerprint()}},
 		{"bans", "Bans, short blocks outside bundles:", []*cobra.Command{a.newBan(), a.newUnban(), a.newBans()}},

@@ -33,8 +33,11 @@ func NoRollout(id string) error {
 // followInterval is how often a rollout that is followed is looked at: the engine turns once a second.
 const followInterval = time.Second
 
+// followAtLeast is how often it is told although nothing is another: whoever looks at a clock beside it sees it go on.
+const followAtLeast = 5 * time.Second
+
 // followRollout answers with one rollout, and with follow streams it, one JSON object a line, each time that something
-// of it is not as it was told, until it is over.
+// of it is not as it was told, and every few seconds, until it is over.
 func (s *Server) followRollout(w http.ResponseWriter, r *http.Request) {
 	ro, err := s.rollout(r)
 	if err == nil {
@@ -55,17 +58,18 @@ func (s *Server) followRollout(w http.ResponseWriter, r *http.Request) {
 	control, enc := http.NewResponseController(w), newEncoder(w)
 	look := time.NewTicker(s.follow)
 	defer look.Stop()
-	for told := []byte(nil); ; {
+	told, at := []byte(nil), time.Time{}
+	for {
 		now, err := json.Marshal(ro)
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(now, told) {
+		if !bytes.Equal(now, told) || time.Since(at) > followAtLeast {
 			_ = control.SetWriteDeadline(time.Now().Add(s.patient))
 			if enc.Encode(ro) != nil || control.Flush() != nil || ro.Over() {
 				return
 			}
-			told = now
+			told, at = now, time.Now()
 		}
 		select {
 		case <-look.C:

@@ -152,8 +152,8 @@ func (s *Server) stagesOnly(q *RolloutRequest) error {
 	case !(q.AcceptBlocks >= 0 && q.AcceptBlocks <= 1):
 		return &Error{Code: CodeInvalid, Message: fmt.Sprintf("acceptBlocks %v is no share from 0 to 1", q.AcceptBlocks),
 			Fix: "use for example 0.02 for 2 %"}
-	case q.Emergency && q.Reason == "":
-		return &Error{Code: CodeInvalid, Message: "an emergency needs a reason: the history keeps it",
+	case (q.Emergency || q.AcceptBlocks > 0) && q.Reason == "":
+		return &Error{Code: CodeInvalid, Message: "to accept blocks, or an emergency, needs a reason: the history keeps it",
 			Fix: "add reason, with why"}
 	case q.Emergency && q.Stage != "":
 		return &Error{Code: CodeInvalid, Message: "an emergency does not stop in shadow", Fix: "send one of them"}

@@ -57,7 +57,8 @@ func TestOrdersThatCannotBe(t *testing.T) {
 		{"rollouts", `{"remove":"x","stage":"canary"}`}, {"rollouts", `{"remove":"x","acceptBlocks":2}`},
 		{"rollouts", `{"remove":"x","acceptBlocks":-1}`}, {"rollouts", `{"remove":"x","emergency":true}`},
 		{"rollouts", `{"remove":"x","emergency":true,"reason":"r","stage":"shadow"}`},
-		{"rollouts", `{"remove":"x","replace":1}`}, {"rollouts/7/pause?reason=x", `{"reason":"r"}`},
+		{"rollouts", `{"remove":"x","acceptBlocks":0.1}`}, {"rollouts", `{"remove":"x","replace":1}`},
+		{"rollouts/7/pause?reason=x", `{"reason":"r"}`},
 	} {
 		b.call = ""
 		status, refusal := ask(t, c, "POST", "/v1/"+row[0], row[1])
@@ -65,7 +66,7 @@ func TestOrdersThatCannotBe(t *testing.T) {
 			t.Errorf("%s %s: status %d, %+v, backend %q", row[0], row[1], status, refusal, b.call)
 		}
 	}
-	for _, text := range []string{`{"remove":"x","stage":"shadow"}`, `{"remove":"x","acceptBlocks":0.1,"replace":true}`,
+	for _, text := range []string{`{"remove":"x","stage":"shadow"}`, `{"remove":"x","acceptBlocks":0.1,"replace":true,"reason":"r"}`,
 		`{"remove":"x","emergency":true,"reason":"r"}`} {
 		if status, refusal := ask(t, c, "POST", "/v1/rollouts", text); status != http.StatusOK {
 			t.Errorf("%s: status %d, %+v", text, status, refusal)

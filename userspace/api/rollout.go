@@ -92,8 +92,9 @@ type RolloutList struct {
 // Waiting returns the rollout that waits for a confirmation; nil when none does.
 func (l *RolloutList) Waiting() *Rollout {
 	for i := range l.Rollouts {
-		if l.Rollouts[i].State == RolloutWaiting {
-			return &l.Rollouts[i]
+		r := &l.Rollouts[i]
+		if r.State == RolloutWaiting || r.Staged != nil && r.Staged.Unconfirmed && !r.Over() {
+			return r
 		}
 	}
 	return nil

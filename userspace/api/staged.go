@@ -27,6 +27,8 @@ const (
 // Staged is where a rollout stands that goes in stages, with what it was judged by.
 type Staged struct {
 	Stage string `json:"stage"`
+	// Lane is main or fast: one rollout runs in each.
+	Lane string `json:"lane,omitempty"`
 	// Track is which way it takes: bundle (all stages), relax, delta, emergency.
 	Track string `json:"track"`
 	// Step of the canary, from 1, of Steps; 0 outside of the canary.
@@ -38,6 +40,8 @@ type Staged struct {
 	On            uint32    `json:"on,omitempty"`     // the generation that it is compared with; Number is its own
 	Paused        string    `json:"paused,omitempty"` // why a person paused it
 	Waits         string    `json:"waits,omitempty"`  // for what it waits now, as the engine says it
+	// Unconfirmed says that a person must still confirm it, or it goes back by itself: at Deadline, where that is known.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 	// Verdict is how it ended: held, refused, taken back; nil while it runs, and when it is done or was withdrawn.
 	Verdict  *Verdict  `json:"verdict,omitempty"`
 	Expects  *Expects  `json:"expects,omitempty"` // what it said that it would newly block

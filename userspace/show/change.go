@@ -82,8 +82,15 @@ func entries(w io.Writer, all []api.HistoryEntry) {
 	t.end()
 }
 
-// why is the reason that a person gave, else the first detail.
+// why is a gate's sentence with what it decided by, the reason that a person gave, or the first detail.
 func why(e api.HistoryEntry) string {
+	if d := e.Decision; d != nil {
+		text := d.Gate + ": " + d.Sentence
+		if by := Evidence(d.Evidence); by != "" {
+			text += " (" + by + ")"
+		}
+		return text
+	}
 	if e.Reason != "" || len(e.Detail) == 0 {
 		return e.Reason
 	}

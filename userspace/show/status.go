@@ -62,6 +62,7 @@ func exceptions(w io.Writer, st *api.Status, s Style) {
 		fmt.Fprintf(w, "%s #%d goes back by itself in %s; to keep it: spillway confirm\n",
 			s.care("CANDIDATE:"), c.Number, s.until(c.Deadline))
 	}
+	rollouts(w, st.Stages, s)
 	for _, q := range st.Queue {
 		what := q.Name
 		if q.Digest.IsZero() {
@@ -185,7 +186,9 @@ func roleText(st *api.Status, g api.Generation, s Style) string {
 			text += ", last-known-good"
 		}
 	case "candidate":
-		if st.Control != nil && st.Control.CanaryPermille != 1000 {
+		if st.Control != nil && st.Control.CanaryPermille == 0 {
+			text += ", decides for nobody"
+		} else if st.Control != nil && st.Control.CanaryPermille != 1000 {
 			text += fmt.Sprintf(" for %.1f%%", float64(st.Control.CanaryPermille)/10)
 		}
 		switch {

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/show"
+)
+
+// liveView shows a rollout while it goes on: at a terminal one screen that is drawn again, else a line each time that
+// its stage, what it waits for, or a gate's decision is another.
+type liveView struct {
+	a       *app
+	redraws bool
+	rows    int // of the screen that is drawn
+	told    string
+	decided int // decisions that were told
+}
+
+func (a *app) newLiveView() *liveView {
+	return &liveView{a: a, redraws: a.stdoutTTY && a.getenv("TERM") != "dumb"}
+}
+
+func (v *liveView) show(ro *api.Rollout) {
+	if v.a.format == formatJSON {
+		return
+	}
+	show.Clean(ro)
+	if v.redraws {
+		v.draw(ro)
+		return
+	}
+	if ro.Staged == nil {
+		return
+	}
+	for _, d := range ro.Staged.Decisions[min(v.decided, len(ro.Staged.Decisions)):] {
+		show.Decision(v.a.stdout, d, v.a.style())
+	}
+	v.decided = len(ro.Staged.Decisions)
+	s := ro.Staged
+	if key := fmt.Sprint(ro.State, s.Stage, s.Step, s.SharePermille, s.Paused, s.Waits, ro.Number); key != v.told {
+		v.told = key
+		fmt.Fprintf(v.a.stdout, "%s %s\n", v.a.now().Local().Format("15:04:05"), show.RolloutLine(ro))
+	}
+}
+
+// draw puts a screen in the place of the one before. What it moves the cursor with is its own: nothing that came from
+// outside can.
+func (v *liveView) draw(ro *api.Rollout) {
+	var screen bytes.Buffer
+	show.Rollout(&screen, ro, v.a.style())
+	if !ro.Over() {
+		fmt.Fprintf(&screen, "\nCtrl-C leaves it running; to look again:\n  %s\n", lookAgain(ro.ID))
+	}
+	lines := strings.Split(strings.TrimSuffix(screen.String(), "\n"), "\n")
+	columns, rows := v.a.screen()
+	if over := len(lines) - (rows - 1); over > 0 && !ro.Over() {
+		lines = append(lines[:rows-2:rows-2], "… a taller terminal shows more; so does: spillway rollout status "+ro.ID)
+	}
+	for i, l := range lines {
+		if plain := []rune(ownColour.ReplaceAllString(l, "")); len(plain) > columns {
+			lines[i] = string(plain[:columns-1]) + "…"
+		}
+	}
+	if v.rows > 0 {
+		v.a.moveCursor(fmt.Sprintf("\x1b[%dA\r\x1b[J", v.rows))
+	}
+	v.rows = len(lines)
+	fmt.Fprintln(v.a.stdout, strings.Join(lines, "\n"))
+}
+
+// moveCursor writes to the terminal itself, past what keeps others from it.
+func (a *app) moveCursor(sequence string) {
+	if p, ok := a.stdout.(*plainWriter); ok {
+		_, _ = io.WriteString(p.to, sequence)
+	}
+}
+
+// screen is the size of the terminal, with room for something.
+func (a *app) screen() (columns, rows int) {
+	columns, rows = 80, 24
+	if a.size != nil {
+		if c, r := a.size(); c > 0 && r > 0 {
+			columns, rows = c, r
+		}
+	}
+	return max(columns, 20), max(rows, 6)
+}
+
+func lookAgain(id string) string { return "spillway rollout status " + id + " --follow" }
+
+// follow shows a rollout until it is over. An agent that starts again meanwhile still has it.
+func (a *app) follow(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
+	ctx := a.ctx
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	c.Alive = nil // the view shows that it lives
+	view, alone := a.newLiveView(), false
+	for view.show(ro); !ro.Over(); {
+		err := c.FollowRollout(ctx, ro.ID, func(now *api.Rollout) error {
+			if a.format == formatJSON && a.lines {
+				_ = writeLine(a.stdout, now)
+			}
+			ro, alone = now, false
+			view.show(ro)
+			return nil
+		})
+		switch {
+		case a.interrupted(), ro.Over():
+			return ro, nil
+		case errors.Is(err, api.ErrUnreachable) && !alone:
+			alone, view.rows = true, 0
+			fmt.Fprintln(a.stderr, "No agent answers; waiting for it. Without it no stage goes on, and a canary goes back by itself.")
+		case errors.Is(err, api.ErrUnreachable), errors.Is(err, api.ErrLost), err == nil:
+		default:
+			return ro, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(turnInterval):
+		}
+	}
+	return ro, nil
+}
+
+// followed shows a rollout until it is over, or until somebody looks away, and ends with what became of it. Where
+// wait is asked, looking away is an end too.
+func (a *app) followed(c *api.Client, ro *api.Rollout, wait bool) error {
+	ro, err := a.follow(c, ro)
+	if err != nil {
+		return err
+	}
+	if !ro.Over() { // interrupted
+		fmt.Fprintf(a.stderr, "Rollout %s goes on. To look again: %s\nTo end it: spillway rollout abort %s --reason WHY\n", ro.ID,
+			lookAgain(ro.ID), ro.ID)
+		if wait {
+			return with(exitError)
+		}
+		return nil
+	}
+	if a.format == formatJSON && !a.lines {
+		if err := writeJSON(a.stdout, ro); err != nil {
+			return err
+		}
+	}
+	return endOf(ro)
+}
+
+// endOf is the exit code of a rollout that is over.
+func endOf(ro *api.Rollout) error {
+	switch ro.State {
+	case api.RolloutDone:
+		return nil
+	case api.RolloutRefused:
+		return with(exitRefused)
+	case api.RolloutHeld:
+		return with(exitHeld)
+	case api.RolloutTakenBack:
+		return with(exitTakenBack)
+	case api.RolloutWithdrawn:
+		return with(exitWithdrawn)
+	}
+	if ro.Refusal != nil {
+		return ro.Refusal
+	}
+	return fmt.Errorf("rollout %s came to nothing: %s", ro.ID, ro.Message)
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/userspace/api"
+)
+
+func seconds(d time.Duration) *float64 { s := d.Seconds(); return &s }
+
+// inCanary is a rollout in the second step of its canary.
+func inCanary() *api.Rollout {
+	blame := api.Blame{Rule: 3, Label: "scanner", Feature: "prefix list own", Votes: 93, Share: 0.06, Declared: true}
+	return &api.Rollout{
+		Change: api.Change{Envelope: api.NewEnvelope(), Message: "canary at 5 %", Name: "edge", Digest: digest(0xb0),
+			Number: 43},
+		ID: "17", State: api.RolloutRunning, Kind: api.RolloutApply, By: "ann", Reason: "ticket 7",
+		Created: now.Add(-time.Hour),
+		Staged: &api.Staged{Stage: api.StageCanary, Lane: "main", Track: "bundle", Step: 2, Steps: 4, SharePermille: 50,
+			Since: now.Add(-500 * time.Second), On: 42, Waits: "failures to compare the canary by",
+			Expects: &api.Expects{NewBlocks: 0.06, By: []string{"scanner"}},
+			Evidence: &api.Evidence{Connections: 48_210, Votes: 1550, Declared: 93, Undeclared: 2, NewPasses: 12, BothBlock: 310,
+				Arms:  &api.Arms{Canary: api.Arm{Sources: 320, Failing: 6}, Control: api.Arm{Sources: 6080, Failing: 118}},
+				Looks: []api.Look{{Yes: 6, Of: 124, Side: "below", Bound: 0.0952, Value: 2.1, Limit: 3}},
+				Blame: []api.Blame{{Rule: 12, Feature: "ja4 t13d1516h2_8daaf6152771_02713d6af862", Votes: 2, Share: 0.00129},
+					blame}},
+			Estimate: &api.Estimate{StageSecondsLeft: seconds(14 * time.Minute), TotalSecondsLeft: seconds(3 * time.Hour)},
+			Decisions: []api.Decision{
+				{At: now.Add(-50 * time.Minute), From: api.StageTaste, To: api.StageShadow, Gate: "taste",
+					Sentence: "Generation 43 was built and tried."},
+				{At: now.Add(-20 * time.Minute), From: api.StageShadow, To: api.StageCanary, Gate: "intent",
+					Sentence: "It newly blocks 4.9 % to 7.3 % of 1500 votes, as declared."}}},
+	}
+}
+
+// ended is a rollout that is over.
+func ended(state, stage, gate, why string) *api.Rollout {
+	ro := inCanary()
+	ro.State, ro.Ended, ro.Message = state, now.Add(-time.Minute), why
+	ro.Staged.Stage, ro.Staged.Estimate, ro.Staged.Waits, ro.Staged.SharePermille = stage, nil, "", 0
+	if gate != "" {
+		ro.Staged.Verdict = &api.Verdict{Gate: gate, Why: why, Quarantined: state != api.RolloutHeld}
+	}
+	return ro
+}
+
+const heldWhy = "Rule 12 `ja4 t13d1516h2_8daaf6152771_02713d6af862` would newly block 1.1 % of connections; it was not declared."
+
+func heldRollout() *api.Rollout { return ended(api.RolloutHeld, api.StageHeld, "intent", heldWhy) }
+
+func listOf(st *api.Stages, all ...*api.Rollout) *api.RolloutList {
+	l := &api.RolloutList{Envelope: api.NewEnvelope(), Stages: st}
+	for _, ro := range all {
+		l.Rollouts = append(l.Rollouts, *ro)
+	}
+	return l
+}
+
+func TestRolloutStatus(t *testing.T) {
+	s := newShell(t)
+	a := startAgent(s)
+	done := ended(api.RolloutDone, api.StageDone, "", "Generation 42 decided for 10m0s with traffic and is last-known-good.")
+	done.ID = "16"
+	st := &api.Stages{Frozen: &api.Frozen{Why: "two rollouts were taken back within an hour", Since: now.Add(-time.Hour)},
+		Quarantine: []api.Quarantined{{Name: "edge", Digest: digest(7), Gate: "arms",
+			Why:   "The canary's sources fail too often.",
+			Since: now.Add(-2 * time.Hour)}}}
+	a.answer("GET /v1/rollouts", listOf(st, inCanary(), heldRollout(), done))
+	s.want(exitOK, "rollout")
+	golden(t, "rollout", s.stdout)
+	s.want(exitOK, "rollout", "status")
+	golden(t, "rollout", s.stdout)
+	a.answer("GET /v1/rollouts/17", heldRollout())
+	s.want(exitOK, "rollout", "status", "17")
+	golden(t, "rollout-held", s.stdout)
+	s.want(exitOK, "rollout", "status", "17", "-o", "json")
+	var got api.Rollout
+	if err := json.Unmarshal([]byte(s.stdout), &got); err != nil || got.Staged.Verdict.Why != heldWhy ||
+		len(got.Staged.Decisions) != 2 {
+		t.Errorf("in JSON: %v\n%s", err, s.stdout)
+	}
+	a.answer("GET /v1/rollouts", listOf(&api.Stages{}))
+	s.want(exitOK, "rollout")
+	s.wantOut("Nothing rolls out.")
+	a.answer("GET /v1/rollouts", listOf(nil, queued("7")))
+	s.want(exitOK, "rollout")
+	s.wantOut("guards.rollout: direct")
+	none := newShell(t)
+	none.want(exitNoAgent, "rollout")
+	none.wantErr("no agent answers")
+}
+
+// Each order names the one rollout that it can be about, and says which there are where it cannot know.
+func TestOrders(t *testing.T) {
+	s := newShell(t)
+	a := startAgent(s)
+	paused := inCanary()
+	paused.ID, paused.Staged.Paused = "18", "lunch"
+	a.answer("GET /v1/rollouts", listOf(&api.Stages{}, inCanary()))
+	said := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "ann pauses it: lunch."}
+	for _, verb := range []string{"pause", "promote", "abort"} {
+		path := "POST /v1/rollouts/17/" + verb
+		a.answer(path, said)
+		s.want(exitOK, "rollout", verb, "--reason", "lunch")
+		if _, body := a.wasAsked(t, path); body["reason"] != "lunch" || s.stdout != "ann pauses it: lunch.\n" {
+			t.Errorf("%s: body %v, stdout %q", verb, body, s.stdout)
+		}
+		s.want(exitUsage, "rollout", verb)
+		s.wantErr("--reason")
+	}
+	a.answer("POST /v1/rollouts/17/accept", said)
+	s.want(exitOK, "rollout", "accept", "17", "--blocks", "2.5%", "--reason", "a farm")
+	if _, body := a.wasAsked(t, "POST /v1/rollouts/17/accept"); body["newBlocks"] != 0.025 {
+		t.Errorf("accept: %v", body)
+	}
+	s.want(exitUsage, "rollout", "accept", "--reason", "r")
+	s.want(exitUsage, "rollout", "accept", "--reason", "r", "--blocks", "0.5")
+	s.want(exitError, "rollout", "resume", "--reason", "r")
+	s.wantErr("there is no rollout to resume")
+	s.want(exitError, "rollout", "confirm")
+	a.answer("GET /v1/rollouts", listOf(&api.Stages{}, inCanary(), paused))
+	s.want(exitUsage, "rollout", "abort", "--reason", "r")
+	s.wantErr("say which rollout to abort: 17 (edge, canary 2 of 4, 5 % of the sources), 18 (edge")
+	a.answer("POST /v1/rollouts/18/resume", said)
+	s.want(exitOK, "rollout", "resume", "--reason", "r")
+	a.answer("POST /v1/freeze", said)
+	s.want(exitOK, "freeze", "--reason", "sale")
+	s.want(exitUsage, "freeze")
+	a.answer("POST /v1/thaw", said)
+	a.answer("GET /v1/rollouts", listOf(&api.Stages{Quarantine: []api.Quarantined{{Name: "edge", Digest: digest(7)}}}))
+	s.want(exitOK, "thaw", "--reason", "over", "--quarantine", digest(7).Short())
+	if _, body := a.wasAsked(t, "POST /v1/thaw"); body["digest"] != digest(7).String() {
+		t.Errorf("thaw: %v", body)
+	}
+	s.want(exitError, "thaw", "--reason", "over", "--quarantine", "ff")
+	a.answer("GET /v1/rollouts", listOf(nil))
+	s.want(exitError, "rollout", "pause", "--reason", "r")
+	s.wantErr("guards.rollout: direct")
+}
+
+// The exit code of --wait tells a pipeline how it ended.
+func TestApplyWaitEndsWithWhatBecameOfIt(t *testing.T) {
+	for _, c := range []struct {
+		ro   *api.Rollout
+		code int
+		says string
+	}{
+		{ended(api.RolloutDone, api.StageDone, "", "done"), exitOK, "done"},
+		{ended(api.RolloutRefused, api.StageRefused, "protected", "A golden client would be blocked."), exitRefused,
+			"refused by protected"},
+		{heldRollout(), exitHeld, "held by intent"},
+		{ended(api.RolloutTakenBack, api.StageTakenBack, "arms", "The canary's sources fail."), exitTakenBack,
+			"taken back by arms"},
+		{ended(api.RolloutWithdrawn, api.StageWithdrawn, "", "ann aborts it: no."), exitWithdrawn, "withdrawn"},
+	} {
+		s := newShell(t)
+		a := startAgent(s)
+		a.answer("POST /v1/rollouts", inCanary())
+		a.answer("GET /v1/rollouts/17", c.ro)
+		bundle := s.write("bundle.yaml", soundBundle)
+		s.want(c.code, "apply", bundle, "--wait")
+		s.wantOut(" rollout 17: edge: canary 2 of 4, 5 % of the sources; waits: failures to compare the canary by; about 14m left here")
+		s.wantOut("rollout 17: edge: " + c.says)
+		s.want(c.code, "apply", bundle, "--wait", "-o", "json")
+		var got api.Rollout
+		if err := json.Unmarshal([]byte(s.stdout), &got); err != nil || got.State != c.ro.State {
+			t.Errorf("in JSON: %v\n%s", err, s.stdout)
+		}
+		s.want(exitOK, "apply", bundle)
+		s.wantOut("to look at it: spillway rollout status 17 --follow")
+	}
+}
+
+// Options of stages arrive; a host without them refuses them, and nothing is done.
+func TestApplyOptionsOfStages(t *testing.T) {
+	s := newShell(t)
+	a := startAgent(s)
+	bundle := s.write("bundle.yaml", soundBundle)
+	a.answer("POST /v1/rollouts", inCanary())
+	s.want(exitOK, "apply", bundle, "--stage", "shadow", "--accept-blocks", "2%", "--replace", "--reason", "r",
+		"--confirm", "5m")
+	_, body := a.wasAsked(t, "POST /v1/rollouts")
+	if body["stage"] != "shadow" || body["acceptBlocks"] != 0.02 || body["replace"] != true ||
+		body["confirmSeconds"] != 300.0 {
+		t.Errorf("asked %v", body)
+	}
+	s.want(exitOK, "apply", bundle, "--emergency", "--reason", "attack")
+	a.answer("POST /v1/rollouts", &api.Error{Status: http.StatusConflict, Code: api.CodeDirect,
+		Message: api.ErrDirect.Message})
+	s.want(exitError, "apply", bundle, "--emergency", "--reason", "attack")
+	s.wantErr("guards.rollout: direct")
+	for _, line := range []string{"--emergency", "--stage canary", "--wait --no-wait", "--accept-blocks 2%",
+		"--accept-blocks 2",
+		"--emergency --reason r --stage shadow"} {
+		s.want(exitUsage, append([]string{"apply", bundle}, strings.Fields(line)...)...)
+	}
+}
+
+// At a terminal the screen is drawn again in its place; Ctrl-C leaves the rollout running and says how to look again.
+func TestLiveView(t *testing.T) {
+	s := newShell(t)
+	a := startAgent(s)
+	a.answer("POST /v1/rollouts", inCanary())
+	a.answer("GET /v1/rollouts/17", inCanary())
+	s.env.stdoutTTY, s.vars["NO_COLOR"] = true, "1"
+	s.env.size = func() (int, int) { return 70, 30 }
+	bundle := s.write("bundle.yaml", soundBundle)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*turnInterval)
+	defer cancel()
+	s.ctx = ctx
+	s.want(exitOK, "apply", bundle)
+	for _, text := range []string{"Rollout 17 goes on.", "To look again: spillway rollout status 17 --follow",
+		"spillway rollout abort 17"} {
+		s.wantErr(text)
+	}
+	first, again, redrawn := strings.Cut(s.stdout, "\x1b[")
+	if !redrawn || !strings.Contains(again, "Ctrl-C leaves it running") || !strings.Contains(first, "canary 2 of 4") {
+		t.Fatalf("the screen is not drawn again:\n%q", s.stdout)
+	}
+	rows := strings.Count(first, "\n")
+	if !strings.HasPrefix(again, strings.TrimSpace(strings.Split(again, "A")[0])+"A\r\x1b[J") || !strings.HasPrefix(again,
+		strconv.Itoa(rows)+"A") {
+		t.Errorf("%d rows are drawn, and the cursor goes up by %.12q", rows, again)
+	}
+	for l := range strings.Lines(first) {
+		if n := len([]rune(l)) - 1; n > 70 {
+			t.Errorf("%d columns: %s", n, l)
+		}
+	}
+	golden(t, "rollout-live", first)
+	ctx, cancel = context.WithTimeout(context.Background(), 2*turnInterval)
+	defer cancel()
+	s.ctx = ctx
+	s.want(exitError, "apply", bundle, "--wait")
+	for _, asked := range a.asked {
+		if strings.HasPrefix(asked, "DELETE") || strings.HasSuffix(asked, "/abort") {
+			t.Errorf("Ctrl-C ended it: %s", asked)
+		}
+	}
+}
+
+// What a rollout carries cannot move the cursor of whoever looks at it.
+func TestLiveViewIsSafe(t *testing.T) {
+	s := newShell(t)
+	a := startAgent(s)
+	ro := heldRollout()
+	ro.Staged.Verdict.Why, ro.Reason, ro.Name = "\x1b[2J gone", "\x1b[9A", "e\x1b]0;x\a"
+	ro.Staged.Evidence.Blame[0].Feature = "\x1b[31mred\r"
+	ro.Staged.Decisions[0].Sentence = "a\x1b[2Jb"
+	a.answer("GET /v1/rollouts/17", ro)
+	for _, tty := range []bool{false, true} {
+		s.env.stdoutTTY = tty
+		for _, args := range [][]string{{"rollout", "status", "17"}, {"rollout", "status", "17", "--follow"}} {
+			s.run(args...)
+			if text := ownColour.ReplaceAllString(s.stdout+s.stderr, ""); strings.ContainsAny(text, "\x1b\a\r") {
+				t.Errorf("%v: %q", args, text)
+			}
+		}
+	}
+}
