@@ -68,6 +68,8 @@ func TestRepeatedConstantsAreThoseOfTheC(t *testing.T) {
 		"ROOT_MAGIC": RootMagic,
 		"SLOT_EMPTY": SlotEmpty, "PROGRAM_DATAPLANE": ProgramDataplane, "PROGRAM_PAYLOAD": ProgramPayload,
 		"PROGRAM_CONNTRACK": ProgramConntrack, "CONNTRACK_NEXT_MAX": ConntrackNextMax,
+		"HOPS_MAX": HopsMax, "MULTIPLE_MSS_MIN": MultipleMSSMin, "TIMESTAMP_BYTES": TimestampBytes,
+		"ETHERNET_MTU": EthernetMTU,
 	} {
 		m := regexp.MustCompile(`\b` + name + `(?: =)? (0x[0-9a-f]+|[0-9]+)`).FindStringSubmatch(headers)
 		if m == nil {

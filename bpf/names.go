@@ -79,6 +79,12 @@ const (
 
 	// ConntrackNextMax is how many loads may ask connection tracking at once.
 	ConntrackNextMax = 64
+
+	// What p0f believes of a SYN: how far it came, which MSS a window may be a multiple of, what a timestamp takes.
+	HopsMax        = 35
+	MultipleMSSMin = 100
+	TimestampBytes = 12
+	EthernetMTU    = 1500
 )
 
 var reasonNames = [...]string{

@@ -10,13 +10,9 @@ import (
 )
 
 const (
-	p0fMaxDistance = 35 // hops that p0f believes
-	p0fLeastMSS    = 100
-	tcpHeader      = 20
-	ip4Header      = 20
-	ip6Header      = 40
-	ethernetMTU    = 1500
-	timestampBytes = 12 // of the timestamp option with its padding
+	tcpHeader = 20
+	ip4Header = 20
+	ip6Header = 40
 )
 
 // FormatP0F returns what p0f v3 prints as raw_sig of a SYN,
@@ -46,7 +42,7 @@ func p0fTTL(ttl int) string {
 			break
 		}
 	}
-	if distance > p0fMaxDistance {
+	if distance > bpf.HopsMax {
 		return fmt.Sprintf("%d+?", ttl)
 	}
 	return fmt.Sprintf("%d+%d", ttl, distance)
@@ -55,25 +51,25 @@ func p0fTTL(ttl int) string {
 // p0fWindow writes a window as a multiple of the first size that fits, in p0f's order (p0f process.c).
 func p0fWindow(f bpf.TCPFingerprint, facts bpf.TCPFacts) string {
 	mss, window := int(f.Mss), int(f.Window)
-	if window == 0 || mss < p0fLeastMSS {
+	if window == 0 || mss < bpf.MultipleMSSMin {
 		return fmt.Sprint(window)
 	}
 	segments, packets := []int{mss}, []int{mss + ip4Header + tcpHeader, mss + headerBytes(facts)}
 	if facts.Quirks&uint32(bpf.QuirkTimestamp) != 0 {
-		segments = append(segments, mss-timestampBytes)
+		segments = append(segments, mss-bpf.TimestampBytes)
 	}
-	full := ethernetMTU - ip4Header - tcpHeader
-	segments = append(segments, full, full-timestampBytes)
+	full := bpf.EthernetMTU - ip4Header - tcpHeader
+	segments = append(segments, full, full-bpf.TimestampBytes)
 	if facts.Version == 6 {
-		full = ethernetMTU - ip6Header - tcpHeader
-		segments, packets = append(segments, full, full-timestampBytes), append(packets, mss+ip6Header+tcpHeader)
+		full = bpf.EthernetMTU - ip6Header - tcpHeader
+		segments, packets = append(segments, full, full-bpf.TimestampBytes), append(packets, mss+ip6Header+tcpHeader)
 	}
 	for _, size := range segments {
 		if window%size == 0 {
 			return fmt.Sprintf("mss*%d", window/size)
 		}
 	}
-	for _, size := range append(packets, ethernetMTU) {
+	for _, size := range append(packets, bpf.EthernetMTU) {
 		if window%size == 0 {
 			return fmt.Sprintf("mtu*%d", window/size)
 		}

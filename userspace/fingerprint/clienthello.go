@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/spillway/spillway/bpf"
 )
 
 // What the bytes of a client can be instead of a ClientHello.
@@ -27,7 +29,7 @@ const (
 	clientHello     = 1
 	messageHeader   = 4
 	// helloMax is the longest message that is read; clients of 2026 send 300 to 2,100 bytes.
-	helloMax = 16 << 10
+	helloMax = int(bpf.HelloMax)
 )
 
 // Types of extensions (IANA).

@@ -14,12 +14,6 @@ import (
 	"github.com/spillway/spillway/test/support/packet"
 )
 
-// Hints of a flow: enum flow_hints of bpf/types.h.
-const (
-	hintSYN  = 1
-	noSocket = 4
-)
-
 // insidePort is where the server of a port listens that a rule leads elsewhere.
 const insidePort = 9443
 
@@ -61,8 +55,8 @@ func TestRedirectedPortSettles(t *testing.T) {
 		p.want("the SYN", k.synAs(f.syn(f.visitor)), passes("no_match"))
 		p.want("the hello", k.next(0, hello, 0), passes("no_match"))
 		flow := p.wantFlow("of the hello", verdictPass, tlsFlow)
-		if flow.HelloEnd != end || flow.Hint != noSocket {
-			t.Errorf("the flow's hello ends at %d, its hints are %d; want %d and %d", flow.HelloEnd, flow.Hint, end, noSocket)
+		if flow.HelloEnd != end || flow.Hint != uint8(bpf.HintNoSocket) {
+			t.Errorf("the flow's hello ends at %d, its hints are %d; want %d and %d", flow.HelloEnd, flow.Hint, end, bpf.HintNoSocket)
 		}
 		k.write(hello)
 		k.deliver()
@@ -75,11 +69,12 @@ func TestRedirectedPortSettles(t *testing.T) {
 		stay()
 		p.want("the hello again", k.next(0, hello, 0), known())
 		p.want("a SYN that somebody forged", f.segment(f.visitor, packet.TCP{Seq: 7, Flags: packet.SYN}), passes("no_match"))
-		if flow := p.wantFlow("after a forged SYN", verdictPass, tlsFlow); flow.Hint != noSocket|hintSYN {
+		if flow := p.wantFlow("after a forged SYN", verdictPass, tlsFlow); flow.Hint != uint8(bpf.HintNoSocket|bpf.HintSYN) {
 			t.Errorf("its hints are %d", flow.Hint)
 		}
 		p.want("data that asks", k.next(end, more, 0), known())
-		if flow := p.wantFlow("that asked", verdictPass, tlsFlow); flow.Hint != noSocket || flow.HelloEnd != end {
+		flow = p.wantFlow("that asked", verdictPass, tlsFlow)
+		if flow.Hint != uint8(bpf.HintNoSocket) || flow.HelloEnd != end {
 			t.Errorf("its hints are %d, its hello ends at %d", flow.Hint, flow.HelloEnd)
 		}
 		p.away(bpf.ProgramPayload, bpf.ProgramConntrack)
@@ -97,7 +92,7 @@ func TestRedirectedPortIsBlocked(t *testing.T) {
 				p.send(k.next(0, hello[:cut], 0).Bytes())
 			}
 			p.send(k.next(uint32(cut), hello[cut:], 0).Bytes())
-			if flow, ok := p.flow(); !ok || flow.Verdict != verdictDrop || flow.Hint != noSocket {
+			if flow, ok := p.flow(); !ok || flow.Verdict != verdictDrop || flow.Hint != uint8(bpf.HintNoSocket) {
 				t.Errorf("the flow is %+v, %t; want it blocked", flow, ok)
 			}
 			p.away(bpf.ProgramPayload, bpf.ProgramConntrack)
