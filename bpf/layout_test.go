@@ -41,9 +41,9 @@ func sum(text string) string {
 	return hex.EncodeToString(d[:])
 }
 
-// A2: the root never changes. Its instructions, what they refer to, and its maps are those of the first release that
+// F2: the root never changes. Its instructions, what they refer to, and its maps are those of the first release that
 // had it.
-func TestA2RootIsForEver(t *testing.T) {
+func TestF2RootIsForEver(t *testing.T) {
 	spec, err := LoadRoot()
 	if err != nil {
 		t.Fatal(err)
@@ -88,8 +88,8 @@ func referred(t *testing.T, file *elf.File, data []byte) []byte {
 	return names
 }
 
-// A2: what user space and another build read of the dataplane's maps has one layout for each ABI number.
-func TestA2LayoutHasItsNumber(t *testing.T) {
+// F2: what user space and another build read of the dataplane's maps has one layout for each ABI number.
+func TestF2LayoutHasItsNumber(t *testing.T) {
 	spec, err := LoadDataplane()
 	if err != nil {
 		t.Fatal(err)

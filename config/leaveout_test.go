@@ -16,7 +16,7 @@ const a15Feed = "192.0.2.0/29\n192.0.2.3\n198.18.0.1\n198.51.100.0/24\n203.0.113
 
 // The digest is the author's. It depended on the host: one more line of an allowlist made another bundle of it, which
 // passed the quarantine and had another canary.
-func TestA15DigestIsTheAuthors(t *testing.T) {
+func TestF15DigestIsTheAuthors(t *testing.T) {
 	plain := testHost()
 	plain.Allowlist = nil
 	guarded := testHost()
@@ -34,7 +34,7 @@ func TestA15DigestIsTheAuthors(t *testing.T) {
 	}
 }
 
-func TestA15WhatAHostCompilesHasADigestOfItsOwn(t *testing.T) {
+func TestF15WhatAHostCompilesHasADigestOfItsOwn(t *testing.T) {
 	author, err := parseFeed(true, a15Feed, testHost())
 	if err != nil {
 		t.Fatal(err)

@@ -193,8 +193,8 @@ func TestLinksGetTheRootOfTheNextStart(t *testing.T) {
 	}
 }
 
-// A20: a device that is renamed keeps its link, under whichever of its names it is asked for.
-func TestA20RenamedDeviceKeepsItsLink(t *testing.T) {
+// F20: a device that is renamed keeps its link, under whichever of its names it is asked for.
+func TestF20RenamedDeviceKeepsItsLink(t *testing.T) {
 	name := testVeth(t)
 	d := openTest(t, Options{Pins: testPins(t)})
 	before, err := d.Attach(name, config.AttachNative)

@@ -17,9 +17,9 @@ import (
 	"github.com/spillway/spillway/loader/pins"
 )
 
-// A1: what lies in a slot is opened by its pin. All maps of the slots that count are pinned, and a handle that loads
+// F1: what lies in a slot is opened by its pin. All maps of the slots that count are pinned, and a handle that loads
 // nothing and holds nothing reads them.
-func TestA1SlotsAreReadByTheirPins(t *testing.T) {
+func TestF1SlotsAreReadByTheirPins(t *testing.T) {
 	folder := testPins(t)
 	d := openTest(t, Options{Pins: folder})
 	for range 9 { // more than there are slots
@@ -50,8 +50,8 @@ func TestA1SlotsAreReadByTheirPins(t *testing.T) {
 	}
 }
 
-// A1: a pin that is not the map which packets read is named and never read.
-func TestA1PinOfAnotherMapIsDrift(t *testing.T) {
+// F1: a pin that is not the map which packets read is named and never read.
+func TestF1PinOfAnotherMapIsDrift(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		do   func(t *testing.T, path string, d *Dataplane)
@@ -107,8 +107,8 @@ func TestA1PinOfAnotherMapIsDrift(t *testing.T) {
 	}
 }
 
-// A2: every start has programs of its own, and the one before leaves nothing; what is in force is pinned whole.
-func TestA2ProgramsChangeAsAPair(t *testing.T) {
+// F2: every start has programs of its own, and the one before leaves nothing; what is in force is pinned whole.
+func TestF2ProgramsChangeAsAPair(t *testing.T) {
 	folder := testPins(t)
 	var ids []uint32
 	for range 3 {
@@ -169,8 +169,8 @@ func TestLeftPairIsTakenAway(t *testing.T) {
 	}
 }
 
-// A2: pinned maps of another shape under the same number are refused, not half understood.
-func TestA2MapOfAnotherShapeIsRefused(t *testing.T) {
+// F2: pinned maps of another shape under the same number are refused, not half understood.
+func TestF2MapOfAnotherShapeIsRefused(t *testing.T) {
 	folder := testPins(t)
 	d := openTest(t, Options{Pins: folder})
 	path := d.pins.MapPath(bpf.DataplaneMapWords)

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // Whoever is second learns who is first, and a killed owner leaves nothing stale.
-func TestA4OwnerOfPins(t *testing.T) {
+func TestF4OwnerOfPins(t *testing.T) {
 	folder := testPins(t)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), ownerVariable+"="+folder)
@@ -85,7 +85,7 @@ func TestA4OwnerOfPins(t *testing.T) {
 }
 
 // A folder that was moved aside is no longer what the path leads to, and the next one is somebody's to take.
-func TestA4OwnerOfPinsThatWereMoved(t *testing.T) {
+func TestF4OwnerOfPinsThatWereMoved(t *testing.T) {
 	folder := testPins(t)
 	o, err := pins.Own(folder)
 	if err != nil {

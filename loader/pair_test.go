@@ -9,9 +9,9 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// A2: programs change under packets: a packet that runs in the pair before still finds its payload program, although
+// F2: programs change under packets: a packet that runs in the pair before still finds its payload program, although
 // nobody holds it any more.
-func TestA2StartsLoseNoPacket(t *testing.T) {
+func TestF2StartsLoseNoPacket(t *testing.T) {
 	folder := testPins(t)
 	first := openTest(t, Options{Pins: folder})
 	publish(t, first, testHost(), testBundle("198.51.100.0/24"))

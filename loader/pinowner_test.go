@@ -31,7 +31,7 @@ func must(t *testing.T, err error) {
 
 // A BPF file system of mode 1777 lets anybody make the pin folder first. It is not used, and the text says why and what
 // to do.
-func TestA13FoldersOfOthersAreRefused(t *testing.T) {
+func TestF13FoldersOfOthersAreRefused(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		make func(folder string) error
@@ -87,7 +87,7 @@ func TestA13FoldersOfOthersAreRefused(t *testing.T) {
 }
 
 // In a parent without the sticky bit others could put their folder in the place of ours.
-func TestA13ParentsOfOthersAreRefused(t *testing.T) {
+func TestF13ParentsOfOthersAreRefused(t *testing.T) {
 	parent := testPins(t)
 	folder := filepath.Join(parent, "pins")
 	must(t, os.Mkdir(parent, 0o700))
@@ -101,7 +101,7 @@ func TestA13ParentsOfOthersAreRefused(t *testing.T) {
 }
 
 // What root pins is the folder's owner's, and what has a second name elsewhere is given to nobody.
-func TestA1PinsKeepTheFoldersOwner(t *testing.T) {
+func TestF1PinsKeepTheFoldersOwner(t *testing.T) {
 	folder := testPins(t)
 	must(t, pins.PrepareFolder(folder, agentUser, agentUser))
 	foreign := filepath.Join(filepath.Dir(folder), "spillway-foreign-"+filepath.Base(folder))
@@ -139,7 +139,7 @@ func TestA1PinsKeepTheFoldersOwner(t *testing.T) {
 }
 
 // Symbolic links below the pins lead a detach of root's to nobody else's pins, and do not keep it from its work.
-func TestA13DetachFollowsNothing(t *testing.T) {
+func TestF13DetachFollowsNothing(t *testing.T) {
 	folder := testPins(t)
 	elsewhere := filepath.Join(filepath.Dir(folder), "spillway-foreign-"+filepath.Base(folder))
 	links := filepath.Join(elsewhere, "links")

@@ -11,7 +11,7 @@ import (
 )
 
 // The sums of an image are those of the slot that it was built into, and another image's differ.
-func TestA11SumsOfAGeneration(t *testing.T) {
+func TestF11SumsOfAGeneration(t *testing.T) {
 	d := openTest(t, Options{})
 	bundle := testBundle("198.51.100.0/24", "2001:db8::/32", "203.0.113.7/32")
 	img := publish(t, d, testHost(), bundle)

@@ -31,9 +31,9 @@ func decide(t *testing.T, d *Dataplane, prefixes ...string) {
 	publish(t, d, testHost(), testBundle(prefixes...))
 }
 
-// A2: an upgrade builds beside, carries over, and is one store: until then the layout before decides, afterwards the
+// F2: an upgrade builds beside, carries over, and is one store: until then the layout before decides, afterwards the
 // new one, and nothing of the old is left.
-func TestA2UpgradeIsOneStore(t *testing.T) {
+func TestF2UpgradeIsOneStore(t *testing.T) {
 	folder := testPins(t)
 	old := openTest(t, Options{Pins: folder})
 	decide(t, old, "198.51.100.0/24")
@@ -129,9 +129,9 @@ func mustHost(t *testing.T, d *Dataplane) *compile.HostInfo {
 	return h
 }
 
-// A2: what was cut short before the store is nobody's: the next start begins anew. After the store it goes on from
+// F2: what was cut short before the store is nobody's: the next start begins anew. After the store it goes on from
 // there.
-func TestA2UpgradeCutShort(t *testing.T) {
+func TestF2UpgradeCutShort(t *testing.T) {
 	folder := testPins(t)
 	old := openTest(t, Options{Pins: folder})
 	decide(t, old, "198.51.100.0/24")
@@ -160,8 +160,8 @@ func TestA2UpgradeCutShort(t *testing.T) {
 	})
 }
 
-// A2: a dataplane that could not be filled leaves nothing, and the one before goes on.
-func TestA2UpgradeGivenUp(t *testing.T) {
+// F2: a dataplane that could not be filled leaves nothing, and the one before goes on.
+func TestF2UpgradeGivenUp(t *testing.T) {
 	folder := testPins(t)
 	old := openTest(t, Options{Pins: folder})
 	decide(t, old, "198.51.100.0/24")

@@ -14,8 +14,8 @@ import (
 // refused is advice that fails: the kernel takes an XDP program off by netlink only when no link holds it.
 var refused = regexp.MustCompile(`ip link set.*\bxdp\w*.* off|bpftool net detach`)
 
-// A3: nothing that is printed or documented advises what a link refuses.
-func TestA3NoAdviceThatALinkRefuses(t *testing.T) {
+// F3: nothing that is printed or documented advises what a link refuses.
+func TestF3NoAdviceThatALinkRefuses(t *testing.T) {
 	looked := 0
 	err := filepath.WalkDir("..", func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() && strings.HasPrefix(e.Name(), ".") && e.Name() != ".." {

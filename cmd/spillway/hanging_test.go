@@ -22,8 +22,8 @@ func hangingAgent(s *shell) {
 	s.t.Cleanup(func() { l.Close() })
 }
 
-// A18: every command ends in time beside an agent that hangs, says which process that is, and what to do.
-func TestA18NoCommandHangs(t *testing.T) {
+// F18: every command ends in time beside an agent that hangs, says which process that is, and what to do.
+func TestF18NoCommandHangs(t *testing.T) {
 	s := newShell(t)
 	bundle := s.write("bundle.yaml", soundBundle)
 	hangingAgent(s)

@@ -50,9 +50,9 @@ func (s *shell) runs(t *testing.T) (*api.Status, string) {
 	return nil, ""
 }
 
-// A12: an agent whose host file is broken starts with the last good one and says so; a first start has none,
+// F12: an agent whose host file is broken starts with the last good one and says so; a first start has none,
 // and refuses with the faults. A file that was kept for another path is nobody's.
-func TestA12BadHostFileAtAStart(t *testing.T) {
+func TestF12BadHostFileAtAStart(t *testing.T) {
 	s := newShell(t)
 	sound, err := os.ReadFile(s.hostFile)
 	if err != nil {

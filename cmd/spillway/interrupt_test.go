@@ -19,8 +19,8 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 )
 
-// A17: whoever presses Ctrl-C in an apply is told what became of it, not that it was interrupted while it is in force.
-func TestA17InterruptedApplySaysWhatBecameOfIt(t *testing.T) {
+// F17: whoever presses Ctrl-C in an apply is told what became of it, not that it was interrupted while it is in force.
+func TestF17InterruptedApplySaysWhatBecameOfIt(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		rollout *api.Rollout

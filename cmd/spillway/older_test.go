@@ -10,8 +10,8 @@ import (
 	"github.com/spillway/spillway/userspace/show"
 )
 
-// A17: beside an agent of an earlier build, which says no sentence, `status` began with ": " and nothing more.
-func TestA17StatusOfAnOlderAgent(t *testing.T) {
+// F17: beside an agent of an earlier build, which says no sentence, `status` began with ": " and nothing more.
+func TestF17StatusOfAnOlderAgent(t *testing.T) {
 	for _, c := range []struct {
 		st   api.Status
 		want string

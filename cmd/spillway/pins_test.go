@@ -185,7 +185,7 @@ func TestBypassWorksWhateverIsBroken(t *testing.T) {
 	}
 	check("an agent that hangs")
 	s.wantOut("the history has no line of this, and a reboot forgets it")
-	// A14: a rollback beside it is one compare-and-swap; it writes it down when it goes on.
+	// F14: a rollback beside it is one compare-and-swap; it writes it down when it goes on.
 	s.want(exitOK, "rollback", "--to", "observe", "--reason", "it hangs")
 	s.wantOut("it writes this down when it goes on")
 	if left, _ := holder.Notes(); d.Control().Mode != bpf.ModeObserve || len(left) != 1 || left[0].Reason != "it hangs" {
@@ -229,8 +229,8 @@ func TestDetach(t *testing.T) {
 	s.wantErr("nothing of Spillway runs here")
 }
 
-// A18: a ban is ended on the pins when nobody answers, and beside an agent that hangs, as bypass and rollback are.
-func TestA18UnbanWithoutAgent(t *testing.T) {
+// F18: a ban is ended on the pins when nobody answers, and beside an agent that hangs, as bypass and rollback are.
+func TestF18UnbanWithoutAgent(t *testing.T) {
 	s, d := pinnedShell(t)
 	one, wide := netip.MustParsePrefix("203.0.113.7/32"), netip.MustParsePrefix("198.51.100.0/24")
 	banned := func() map[netip.Prefix]bool {

@@ -83,8 +83,8 @@ func safeOutput(t *testing.T, what, text string) {
 	}
 }
 
-// A9: whatever text of whatever reply has an escape in it, none reaches the terminal; and the JSON says what it was.
-func TestA9NothingFromOutsideIsPrintedRaw(t *testing.T) {
+// F9: whatever text of whatever reply has an escape in it, none reaches the terminal; and the JSON says what it was.
+func TestF9NothingFromOutsideIsPrintedRaw(t *testing.T) {
 	s := newShell(t)
 	bundle := s.write("bundle.yaml", soundBundle)
 	a := startAgent(s)
@@ -137,7 +137,7 @@ func TestA9NothingFromOutsideIsPrintedRaw(t *testing.T) {
 }
 
 // Files and arguments come from outside too.
-func TestA9FilesAndArgumentsAreNotPrintedRaw(t *testing.T) {
+func TestF9FilesAndArgumentsAreNotPrintedRaw(t *testing.T) {
 	s := newShell(t)
 	name := "bundle\x1b[31m\u202e.yaml"
 	path := s.write(name, strings.Replace(soundBundle, "name: edge", "name: \"ed\x1b[31mge\"", 1))
@@ -154,8 +154,8 @@ func TestA9FilesAndArgumentsAreNotPrintedRaw(t *testing.T) {
 	}
 }
 
-// A9: a reason that the agent would refuse is not sent, and no emergency command works with one.
-func TestA9ReasonsOfTheCommandLine(t *testing.T) {
+// F9: a reason that the agent would refuse is not sent, and no emergency command works with one.
+func TestF9ReasonsOfTheCommandLine(t *testing.T) {
 	s := newShell(t)
 	bundle := s.write("bundle.yaml", soundBundle)
 	a := startAgent(s)

@@ -123,9 +123,9 @@ var sentences = [][]string{
 	{"unban", "203.0.113.7"}, {"unban", "198.51.100.9"}, {"bans"}, {"verify"},
 }
 
-// TestA17TrueWords runs each command in each state of a host, without an agent. What is printed is golden, and what may
+// TestF17TrueWords runs each command in each state of a host, without an agent. What is printed is golden, and what may
 // be said is derived from what the kernel does then.
-func TestA17TrueWords(t *testing.T) {
+func TestF17TrueWords(t *testing.T) {
 	var all strings.Builder
 	for _, m := range viewtest.Modes {
 		fmt.Fprintf(&all, "======== %s\n", m.Name)
@@ -291,7 +291,7 @@ func untrue(m viewtest.Mode, command, text string, before, after view.Verdict) (
 }
 
 // A host file that somebody names and that is not there is an error: the defaults would be another Spillway's.
-func TestA17NamedHostFileIsMissing(t *testing.T) {
+func TestF17NamedHostFileIsMissing(t *testing.T) {
 	s := newShell(t)
 	for _, args := range [][]string{{"status"}, {"bypass", "on"}, {"detach", "--yes"}, {"config", "check", s.hostFile},
 		{"doctor"}, {"reload"}} {
@@ -304,8 +304,8 @@ func TestA17NamedHostFileIsMissing(t *testing.T) {
 	s.want(exitOK, "version")
 }
 
-// A3: a pin that is missing says nothing. What is attached to the card counts, and what cannot be read is unknown.
-func TestA3MissingPinsAreNoPass(t *testing.T) {
+// F3: a pin that is missing says nothing. What is attached to the card counts, and what cannot be read is unknown.
+func TestF3MissingPinsAreNoPass(t *testing.T) {
 	on := func(id uint32) []loader.Device {
 		return []loader.Device{{Name: "eth0", Index: 2, Programs: []loader.DeviceProgram{{ID: id, Mode: "native"}}}}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Hosts with different allowlists hold different rows of one bundle, and the same sources are in its canary.
-func TestA15CanaryIsTheSameOnAllHosts(t *testing.T) {
+func TestF15CanaryIsTheSameOnAllHosts(t *testing.T) {
 	entries := []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.7/32")}
 	b := &config.Bundle{Version: 1, Name: "b", Digest: config.Digest{7, 7, 7}, Rules: []config.Rule{{ID: "r", Score: 90}},
 		Prefixes: []config.PrefixList{{List: "feed", Rule: "r", ThirdParty: true, Entries: entries}}}

@@ -5,7 +5,7 @@ package compile
 import "testing"
 
 // The sum does not depend on the order of rows, and each byte counts.
-func TestA11SumOfRows(t *testing.T) {
+func TestF11SumOfRows(t *testing.T) {
 	var a, b, c rowSum
 	for _, row := range []string{"one", "two", "three"} {
 		a.add([]byte(row))

@@ -136,7 +136,7 @@ func TestConfirm(t *testing.T) {
 	wantCode(t, err, api.CodeNoCandidate)
 }
 
-// A19: an unconfirmed candidate goes back by itself and is quarantined.
+// F19: an unconfirmed candidate goes back by itself and is quarantined.
 func TestConfirmDeadline(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
@@ -149,7 +149,7 @@ func TestConfirmDeadline(t *testing.T) {
 	}
 	_, err := r.agent.Confirm(ctx, root, "too late")
 	wantCode(t, err, api.CodeNoCandidate)
-	// A19: one that nobody confirmed waits in quarantine, as one that was rolled back does.
+	// F19: one that nobody confirmed waits in quarantine, as one that was rolled back does.
 	_, err = r.apply("two", api.ApplyOptions{})
 	if e := wantCode(t, err, api.CodeHeld); e.Holds[0].Code != "quarantined" {
 		t.Errorf("%+v", e.Holds)
@@ -163,9 +163,9 @@ func TestConfirmDeadline(t *testing.T) {
 	wantCode(t, err, api.CodeHeld)
 }
 
-// A7: the lease of a candidate ended while the agent was stopped. It is held, and not quarantined: that says nothing
+// F7: the lease of a candidate ended while the agent was stopped. It is held, and not quarantined: that says nothing
 // against the bundle.
-func TestA7LapsedCandidateIsHeld(t *testing.T) {
+func TestF7LapsedCandidateIsHeld(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.mustApply("two", api.ApplyOptions{Confirm: 5 * time.Minute})

@@ -84,9 +84,9 @@ func TestNameThatIsAnotherDevice(t *testing.T) {
 	}
 }
 
-// A20: a device that is renamed keeps its program, so it is followed: nothing is attached or detached, and status shows
+// F20: a device that is renamed keeps its program, so it is followed: nothing is attached or detached, and status shows
 // both names. The host file may then say the new one.
-func TestA20RenamedInterfaceIsFollowed(t *testing.T) {
+func TestF20RenamedInterfaceIsFollowed(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.devices, r.machine.renamed = map[string]int{"eth0": 0, "wan0": fakeIndex}, "wan0"
@@ -122,7 +122,7 @@ func (r *rig) twoInterfaces() {
 }
 
 // A link that another state made is told and left alone: whoever made it may need it.
-func TestA4LinkOfAnotherStateStays(t *testing.T) {
+func TestF4LinkOfAnotherStateStays(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.stop()
@@ -138,7 +138,7 @@ func TestA4LinkOfAnotherStateStays(t *testing.T) {
 
 // Whatever removes a link again and again: three attaches in ten minutes, then it waits and says so. The wait outlives
 // the agent, and a reload ends it.
-func TestA4FlappingInterfaceWaits(t *testing.T) {
+func TestF4FlappingInterfaceWaits(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	attaches := func() uint32 { return r.machine.lastLink }
@@ -179,7 +179,7 @@ func TestA4FlappingInterfaceWaits(t *testing.T) {
 }
 
 // A start into an empty pin folder is no lost link, however often it happens.
-func TestA4StartsAfterADetachAreNoFlaps(t *testing.T) {
+func TestF4StartsAfterADetachAreNoFlaps(t *testing.T) {
 	r := newRig(t)
 	for range 2 * plane.FlapAttaches {
 		r.reboot()

@@ -109,8 +109,8 @@ func TestObservedHostThatShallEnforceAfterAReboot(t *testing.T) {
 	}
 }
 
-// A14: a stopped agent saw nothing of what its bundle did, so that time is no part of the bake.
-func TestA14BakeWaitsForAStoppedAgent(t *testing.T) {
+// F14: a stopped agent saw nothing of what its bundle did, so that time is no part of the bake.
+func TestF14BakeWaitsForAStoppedAgent(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.pass(4 * time.Minute)

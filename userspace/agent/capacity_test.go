@@ -12,9 +12,9 @@ import (
 	"github.com/spillway/spillway/userspace/hostfile"
 )
 
-// A20: a lowered capacity is told before the reboot that makes it real: while it is only on disk, by the reload that
+// F20: a lowered capacity is told before the reboot that makes it real: while it is only on disk, by the reload that
 // refuses it, by a plan, and after the restart.
-func TestA20LoweredCapacityIsToldBeforeTheReboot(t *testing.T) {
+func TestF20LoweredCapacityIsToldBeforeTheReboot(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.machine.rows4 = 800

@@ -31,8 +31,8 @@ func (r *rig) hostText(n int) string {
 		r.dir, r.dir, r.pins)
 }
 
-// A6: of many reloads at once, whoever wins the locks in whatever order, the file that was written last is in force.
-func TestA6TheLastFileWins(t *testing.T) {
+// F6: of many reloads at once, whoever wins the locks in whatever order, the file that was written last is in force.
+func TestF6TheLastFileWins(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	var writing sync.Mutex
@@ -81,8 +81,8 @@ func TestA6TheLastFileWins(t *testing.T) {
 	}
 }
 
-// A6: an apply that waited for a reload is judged by the host file of after it.
-func TestA6ApplyAfterAReload(t *testing.T) {
+// F6: an apply that waited for a reload is judged by the host file of after it.
+func TestF6ApplyAfterAReload(t *testing.T) {
 	r := newRig(t)
 	r.release.Change().Lock()
 	d, done, err := r.use()
@@ -116,8 +116,8 @@ func TestA6ApplyAfterAReload(t *testing.T) {
 	r.wantRoles("", "", "")
 }
 
-// A6: a host file that was edited and not reloaded shows, and so does a faulty one, or none.
-func TestA6AFileThatIsNotInForceShows(t *testing.T) {
+// F6: a host file that was edited and not reloaded shows, and so does a faulty one, or none.
+func TestF6AFileThatIsNotInForceShows(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	want := func(what, text string) {
@@ -167,8 +167,8 @@ func TestA6AFileThatIsNotInForceShows(t *testing.T) {
 	want("reloaded", "")
 }
 
-// A12: what came into force is kept, whichever way, and nothing else is.
-func TestA12TheGoodHostFileIsKept(t *testing.T) {
+// F12: what came into force is kept, whichever way, and nothing else is.
+func TestF12TheGoodHostFileIsKept(t *testing.T) {
 	r := newRig(t)
 	kept := func() string {
 		t.Helper()

@@ -21,9 +21,9 @@ import (
 	"github.com/spillway/spillway/userspace/sdnotify"
 )
 
-// A11: a reload of a large bundle took 37 s in the goroutine that ticks, and systemd's watchdog killed the agent after
+// F11: a reload of a large bundle took 37 s in the goroutine that ticks, and systemd's watchdog killed the agent after
 // 15. While a bundle is built the ticks go on, and feed the watchdog.
-func TestA11WatchdogIsFedDuringALongReload(t *testing.T) {
+func TestF11WatchdogIsFedDuringALongReload(t *testing.T) {
 	dir := t.TempDir()
 	h, path := writeHost(t, dir, hostYAML, noPins(t), "")
 	m := newMachine(time.Now)
@@ -75,7 +75,7 @@ func TestA11WatchdogIsFedDuringALongReload(t *testing.T) {
 }
 
 // What killed a process is left by the next one, for longer each time.
-func TestA11WorkThatKilledIsLeft(t *testing.T) {
+func TestF11WorkThatKilledIsLeft(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	dies := func() { r.store.Attempt(ledger.WorkNames) } // and never says that it ended
@@ -109,7 +109,7 @@ func TestA11WorkThatKilledIsLeft(t *testing.T) {
 }
 
 // The names of a resident bundle come from a small file; the bundle itself is not read for them.
-func TestA11NamesWithoutTheBundle(t *testing.T) {
+func TestF11NamesWithoutTheBundle(t *testing.T) {
 	r := newRig(t)
 	c := r.mustApply("one", api.ApplyOptions{})
 	r.restart()
@@ -121,7 +121,7 @@ func TestA11NamesWithoutTheBundle(t *testing.T) {
 }
 
 // A comparison in the background needs no bundle, and sees a table that holds something else.
-func TestA11DriftBySums(t *testing.T) {
+func TestF11DriftBySums(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.restart()
@@ -138,7 +138,7 @@ func TestA11DriftBySums(t *testing.T) {
 
 // A host file that changed while no agent ran, and a bundle whose compilation killed three agents: the host file
 // counts, and the bundle goes on as it is.
-func TestA11RebuildThatKills(t *testing.T) {
+func TestF11RebuildThatKills(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	for range ledger.NeededCrashes {

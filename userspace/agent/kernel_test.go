@@ -125,9 +125,9 @@ func TestKernelBansAndBypass(t *testing.T) {
 	}
 }
 
-// A7: a stopped agent's candidate goes back when its lease ends, and does not come back when the agent goes on. It is
+// F7: a stopped agent's candidate goes back when its lease ends, and does not come back when the agent goes on. It is
 // held.
-func TestKernelA7StoppedAgent(t *testing.T) {
+func TestKernelF7StoppedAgent(t *testing.T) {
 	s := newSite(t)
 	s.start()
 	s.apply("one", api.ApplyOptions{})
@@ -164,8 +164,8 @@ func TestKernelA7StoppedAgent(t *testing.T) {
 	s.apply("two", api.ApplyOptions{}) // without a reason
 }
 
-// A14: the time for which an agent is stopped is no part of a bake.
-func TestKernelA14BakeOfAStoppedAgent(t *testing.T) {
+// F14: the time for which an agent is stopped is no part of a bake.
+func TestKernelF14BakeOfAStoppedAgent(t *testing.T) {
 	const bake = 3 * time.Second
 	s := newSite(t)
 	s.editHost("bake: 1h", fmt.Sprintf("bake: %s", bake))
@@ -193,9 +193,9 @@ func TestKernelA14BakeOfAStoppedAgent(t *testing.T) {
 	}
 }
 
-// A14: a rollback beside a stopped agent, in the middle of an apply too, is one compare-and-swap on the pins. When the
+// F14: a rollback beside a stopped agent, in the middle of an apply too, is one compare-and-swap on the pins. When the
 // agent goes on it publishes nothing of what it built, and writes the rollback down.
-func TestKernelA14RollbackBesideAStoppedAgent(t *testing.T) {
+func TestKernelF14RollbackBesideAStoppedAgent(t *testing.T) {
 	const buildRows = 200_000 // it takes a while
 	s := newSite(t)
 	s.editHost("prefixes_v4: 1000,", fmt.Sprintf("prefixes_v4: %d,", buildRows))

@@ -63,9 +63,9 @@ func TestKernelDeviceUnderAnothersName(t *testing.T) {
 	})
 }
 
-// A20: a device that is renamed goes on blocking, and status said "everything passes"; the fix was impossible. It is
+// F20: a device that is renamed goes on blocking, and status said "everything passes"; the fix was impossible. It is
 // followed by its number, over a restart, and the host file may say the new name: the link stays the same throughout.
-func TestKernelA20RenamedDevice(t *testing.T) {
+func TestKernelF20RenamedDevice(t *testing.T) {
 	s := newSite(t)
 	s.start()
 	s.apply("one", api.ApplyOptions{})
@@ -140,7 +140,7 @@ func TestKernelPinsThatWereRemoved(t *testing.T) {
 
 // Two agents with sockets and state folders of their own on one pin folder attached and detached 60 times a second. The
 // second one ends and names the first; a killed one leaves no lock behind.
-func TestKernelA4TwoAgentsOnOnePinFolder(t *testing.T) {
+func TestKernelF4TwoAgentsOnOnePinFolder(t *testing.T) {
 	s := newSite(t)
 	s.start()
 	s.apply("one", api.ApplyOptions{})

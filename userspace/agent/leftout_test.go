@@ -18,7 +18,7 @@ func feedYAML(name string, entries ...string) api.Files {
 }
 
 // One line more in the allowlist made another bundle of the one that was rolled back, and it came through.
-func TestA15QuarantineIsNotPassedByAnAllowlistLine(t *testing.T) {
+func TestF15QuarantineIsNotPassedByAnAllowlistLine(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	bad := feedYAML("one", "198.18.7.0/24", "198.18.8.9")
@@ -39,7 +39,7 @@ func TestA15QuarantineIsNotPassedByAnAllowlistLine(t *testing.T) {
 }
 
 // What a host leaves out is left out when the bundle is compiled, also by a reload, and the digest stays the author's.
-func TestA15WhatWasCompiledHasADigestOfItsOwn(t *testing.T) {
+func TestF15WhatWasCompiledHasADigestOfItsOwn(t *testing.T) {
 	r := newRig(t)
 	change, err := r.Apply(ctx, root, "", feedYAML("feed", "198.18.7.0/24", "198.18.8.9", "192.0.2.1", "203.0.113.4"),
 		api.ApplyOptions{})

@@ -62,10 +62,10 @@ func large(t *testing.T, rows int) string {
 	return dir
 }
 
-// A11: an agent with little memory beside a large generation was killed 33 times in 70 s, because each start read the
+// F11: an agent with little memory beside a large generation was killed 33 times in 70 s, because each start read the
 // whole bundle for the names of its rules and compiled it again to compare rows. Of what this version applied both take
 // little memory. What an older version applied kills it once for each at most; then it does without.
-func TestKernelA11LittleMemory(t *testing.T) {
+func TestKernelF11LittleMemory(t *testing.T) {
 	const rows = 400_000
 	s := newSite(t)
 	s.editHost("prefixes_v4: 1000,", fmt.Sprintf("prefixes_v4: %d,", rows))

@@ -47,7 +47,7 @@ func (o *owning) Close() error {
 }
 
 // A second agent with a socket and a state of its own, and the same pins, ends at once and names the first.
-func TestA4SecondAgentOnOnePinFolder(t *testing.T) {
+func TestF4SecondAgentOnOnePinFolder(t *testing.T) {
 	r := newRig(t)
 	attached := r.machine.did("Attach")
 	h, _ := writeHost(t, t.TempDir(), hostYAML, noPins(t), "")
@@ -61,7 +61,7 @@ func TestA4SecondAgentOnOnePinFolder(t *testing.T) {
 }
 
 // An agent that lost the pins to another one, because somebody moved the folder aside, touches nothing any more.
-func TestA4PinsThatBecameAnothers(t *testing.T) {
+func TestF4PinsThatBecameAnothers(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.machine.owner = 1

@@ -189,8 +189,8 @@ func feed(list file) []file {
 	return []file{{config.BundleFile, text, int64(len(text))}, list}
 }
 
-// A8: whatever is sent, at its limit and beyond it, the agent's memory stays bounded. 200 MiB of newlines took 6.3 GB.
-func TestA8PeakOfUploads(t *testing.T) {
+// F8: whatever is sent, at its limit and beyond it, the agent's memory stays bounded. 200 MiB of newlines took 6.3 GB.
+func TestF8PeakOfUploads(t *testing.T) {
 	if testing.Short() {
 		t.Skip("hundreds of MiB are sent")
 	}
@@ -248,7 +248,7 @@ func many0(n int) (files []file) {
 }
 
 // What is declared too long is refused before it is sent; JSON without end, at its first bytes too many.
-func TestA8DeclaredLengths(t *testing.T) {
+func TestF8DeclaredLengths(t *testing.T) {
 	p := startPeak(t)
 	kind, body := upload(file{config.BundleFile, "\n", 1})
 	if status, code := p.send("/v1/plan", kind, 1<<40, body); code != api.CodeTooLarge && status != 0 {
@@ -266,7 +266,7 @@ func TestA8DeclaredLengths(t *testing.T) {
 }
 
 // Many bundles at once wait for room, or are told to come again: they never add up.
-func TestA8ManyUploadsAtOnce(t *testing.T) {
+func TestF8ManyUploadsAtOnce(t *testing.T) {
 	if testing.Short() {
 		t.Skip("hundreds of MiB are sent")
 	}
@@ -295,8 +295,8 @@ func TestA8ManyUploadsAtOnce(t *testing.T) {
 	}
 }
 
-// A8: a host file without end is refused, at a reload too.
-func TestA8PeakOfTheHostFile(t *testing.T) {
+// F8: a host file without end is refused, at a reload too.
+func TestF8PeakOfTheHostFile(t *testing.T) {
 	p := startPeak(t)
 	f, err := os.OpenFile(p.path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
@@ -314,9 +314,9 @@ func TestA8PeakOfTheHostFile(t *testing.T) {
 	}
 }
 
-// A8: what lies in the state folder is read up to its limit; a file beyond it, or without a line that can be read,
+// F8: what lies in the state folder is read up to its limit; a file beyond it, or without a line that can be read,
 // takes no more, and the agent starts.
-func TestA8PeakOfTheStateFolder(t *testing.T) {
+func TestF8PeakOfTheStateFolder(t *testing.T) {
 	if testing.Short() {
 		t.Skip("hundreds of MiB are written")
 	}

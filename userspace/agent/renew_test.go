@@ -13,7 +13,7 @@ import (
 
 // A process that cannot open the kernel part any more asks for a new one: at once, then with more and more patience,
 // and it answers meanwhile. Any other failure is tried again in the same process.
-func TestA16RenewalIsPaced(t *testing.T) {
+func TestF16RenewalIsPaced(t *testing.T) {
 	for _, c := range []struct {
 		renewed int
 		after   time.Duration
@@ -48,7 +48,7 @@ func TestA16RenewalIsPaced(t *testing.T) {
 }
 
 // A renewal ends Run in good order: the socket is free for the process that follows.
-func TestA16RunAsksForANewProcess(t *testing.T) {
+func TestF16RunAsksForANewProcess(t *testing.T) {
 	dir := t.TempDir()
 	h, path := writeHost(t, dir, hostYAML, noPins(t), "")
 	for range 2 {

@@ -19,9 +19,9 @@ func (r *rig) back(to, reason string) (*api.Change, error) {
 	return r.release.Rollback(ctx, root, api.RollbackRequest{To: to, Reason: reason})
 }
 
-// A19: doctor, init, run, apply, enforce, and then `rollback` said "no previous generation". It says where one can go,
+// F19: doctor, init, run, apply, enforce, and then `rollback` said "no previous generation". It says where one can go,
 // and goes there.
-func TestA19RollbackWithoutPrevious(t *testing.T) {
+func TestF19RollbackWithoutPrevious(t *testing.T) {
 	r := newRig(t)
 	r.setMode("observe")
 	r.mustApply("one", api.ApplyOptions{})
@@ -63,8 +63,8 @@ func TestA19RollbackWithoutPrevious(t *testing.T) {
 	}
 }
 
-// A19: any generation that was in force and whose bundle is on disk can be gone back to.
-func TestA19RollbackToAnyGeneration(t *testing.T) {
+// F19: any generation that was in force and whose bundle is on disk can be gone back to.
+func TestF19RollbackToAnyGeneration(t *testing.T) {
 	r := newRig(t)
 	for _, name := range []string{"one", "two", "three", "four"} {
 		r.mustApply(name, api.ApplyOptions{})
@@ -114,9 +114,9 @@ func (r *rig) leaveNote(b state.Back, swap func(loader.Control) (loader.Control,
 	}
 }
 
-// A14: a rollback beside an agent that did not answer. When it goes on, or the next one starts, the record follows; no
+// F14: a rollback beside an agent that did not answer. When it goes on, or the next one starts, the record follows; no
 // candidate comes back.
-func TestA14RollbackBesideAHungAgent(t *testing.T) {
+func TestF14RollbackBesideAHungAgent(t *testing.T) {
 	for _, dies := range []bool{false, true} {
 		t.Run(fmt.Sprintf("dies_%t", dies), func(t *testing.T) {
 			r := newRig(t)
@@ -156,9 +156,9 @@ func TestA14RollbackBesideAHungAgent(t *testing.T) {
 	}
 }
 
-// A14: the agent was stopped in the middle of an apply: while it read the bundle, while it built it, even between its
+// F14: the agent was stopped in the middle of an apply: while it read the bundle, while it built it, even between its
 // last look and its store. What was asked for before somebody went back is refused.
-func TestA14HungInAnApply(t *testing.T) {
+func TestF14HungInAnApply(t *testing.T) {
 	for _, confirm := range []time.Duration{0, time.Hour} {
 		for _, at := range []string{"parse", "Build", "Publish"} {
 			r := newRig(t)
@@ -191,9 +191,9 @@ func TestA14HungInAnApply(t *testing.T) {
 	}
 }
 
-// A19: a bundle of the state folder can be applied again, by the number of a generation that had it or by its digest.
+// F19: a bundle of the state folder can be applied again, by the number of a generation that had it or by its digest.
 // One that lapsed needs no reason for it, one that was rolled back does.
-func TestA19ApplyAStoredBundle(t *testing.T) {
+func TestF19ApplyAStoredBundle(t *testing.T) {
 	r := newRig(t)
 	one := r.mustApply("one", api.ApplyOptions{})
 	r.mustApply("two", api.ApplyOptions{})
@@ -226,9 +226,9 @@ func TestA19ApplyAStoredBundle(t *testing.T) {
 	r.wantRoles("one", "", "two")
 }
 
-// A19: "until `spillway reload`" was not true over a reboot: a host with a last-known-good bundle blocked again by
+// F19: "until `spillway reload`" was not true over a reboot: a host with a last-known-good bundle blocked again by
 // itself. And the problem told of a bundle that never was last-known-good, which is another way to be held.
-func TestA19ObserveOutlivesAReboot(t *testing.T) {
+func TestF19ObserveOutlivesAReboot(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.pass(10 * time.Minute)
@@ -264,7 +264,7 @@ func TestA19ObserveOutlivesAReboot(t *testing.T) {
 }
 
 // A host that observes by its file is not told that its file says enforce.
-func TestA17ObserveWhereTheFileObserves(t *testing.T) {
+func TestF17ObserveWhereTheFileObserves(t *testing.T) {
 	r := newRig(t)
 	r.setMode("observe")
 	if _, err := r.back(api.ToObserve, "drill"); err != nil {

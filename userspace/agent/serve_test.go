@@ -66,9 +66,9 @@ func answers(t *testing.T, c *api.Client) {
 	eventually(t, "the agent answers", func() error { return second(c.Status(context.Background())) })
 }
 
-// A14: the file of a socket that somebody removed, with its folder even, is made again within seconds, for each role;
+// F14: the file of a socket that somebody removed, with its folder even, is made again within seconds, for each role;
 // what was connected goes on.
-func TestA14SocketsAreMadeAgain(t *testing.T) {
+func TestF14SocketsAreMadeAgain(t *testing.T) {
 	h, c, m := startFakeOn(t, t.TempDir(), hostYAML)
 	read := api.NewClient(h.Listen.Read.Socket)
 	defer read.Close()
@@ -153,9 +153,9 @@ func overSocket(socket, path string) (string, error) {
 	return string(text), err
 }
 
-// A17, A18: whoever hangs up while its bundle is being built gets nothing into force, and its rollout says so; whoever
+// F17, F18: whoever hangs up while its bundle is being built gets nothing into force, and its rollout says so; whoever
 // hangs up later finds it by its key.
-func TestA18HangUpDuringAnApply(t *testing.T) {
+func TestF18HangUpDuringAnApply(t *testing.T) {
 	_, c, m := startFakeOn(t, t.TempDir(), hostYAML)
 	for _, row := range []struct {
 		call, state string

@@ -25,8 +25,8 @@ func (r *rig) upgrade(p *migrate.Predecessor) {
 	r.start()
 }
 
-// A2: host file and bundles are built from disk beside what decides, what it knows is carried over, and then one store.
-func TestA2UpgradeTakesOver(t *testing.T) {
+// F2: host file and bundles are built from disk beside what decides, what it knows is carried over, and then one store.
+func TestF2UpgradeTakesOver(t *testing.T) {
 	for _, row := range []struct {
 		name             string
 		before           func(one, two migrate.Resident) *migrate.Predecessor
@@ -70,9 +70,9 @@ func TestA2UpgradeTakesOver(t *testing.T) {
 	}
 }
 
-// A2: where the stable bundle cannot be built from disk the dataplane before goes on, does not take the agent for dead,
+// F2: where the stable bundle cannot be built from disk the dataplane before goes on, does not take the agent for dead,
 // and status says so. When the bundle is back, the agent takes over.
-func TestA2UpgradeIsHeldWithoutTheBundle(t *testing.T) {
+func TestF2UpgradeIsHeldWithoutTheBundle(t *testing.T) {
 	r := newRig(t)
 	one := r.mustApply("one", api.ApplyOptions{})
 	path := filepath.Join(r.dir, "state", "bundles", strings.TrimPrefix(one.Digest.String(), "sha256:"))
@@ -108,8 +108,8 @@ func TestA2UpgradeIsHeldWithoutTheBundle(t *testing.T) {
 	}
 }
 
-// A2: a candidate does not come along: it is held, as one whose agent was gone.
-func TestA2UpgradeHoldsACandidate(t *testing.T) {
+// F2: a candidate does not come along: it is held, as one whose agent was gone.
+func TestF2UpgradeHoldsACandidate(t *testing.T) {
 	r := newRig(t)
 	one := r.mustApply("one", api.ApplyOptions{})
 	r.mustApply("two", api.ApplyOptions{Confirm: 5 * time.Minute})

@@ -24,9 +24,9 @@ func harmlessBundle() api.Files {
 
 var saysInForce = regexp.MustCompile(`generation \d+ is in force`)
 
-// TestA17AgentsWords asks the agent for changes in each state of its host. What it may say is derived from what the
+// TestF17AgentsWords asks the agent for changes in each state of its host. What it may say is derived from what the
 // kernel does: a ban that drops nothing is not "banned", a generation that blocks nobody is not "in force".
-func TestA17AgentsWords(t *testing.T) {
+func TestF17AgentsWords(t *testing.T) {
 	for _, m := range []struct {
 		name        string
 		change      func(*rig)
@@ -115,7 +115,7 @@ func TestA17AgentsWords(t *testing.T) {
 }
 
 // A policy that never blocks is neither "protected" nor "in force" without a word of it.
-func TestA17HarmlessPolicyIsNoProtection(t *testing.T) {
+func TestF17HarmlessPolicyIsNoProtection(t *testing.T) {
 	r := newRig(t)
 	c, err := r.agent.Apply(ctx, root, "bundle.yaml", harmlessBundle(), api.ApplyOptions{})
 	if err != nil || !strings.Contains(c.Message, "blocks nobody now") {

@@ -27,9 +27,9 @@ func (r *rig) cannotRead(errno unix.Errno, names ...string) {
 	}
 }
 
-// A10: an agent that starts with a record which it cannot read adopts the kernel, says so, writes nothing over the
+// F10: an agent that starts with a record which it cannot read adopts the kernel, says so, writes nothing over the
 // record, and knows everything again once it can be read.
-func TestA10StartWithARecordThatCannotBeRead(t *testing.T) {
+func TestF10StartWithARecordThatCannotBeRead(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.EACCES, unix.EIO, unix.EMFILE, unix.ENOMEM, unix.EINTR} {
 		for _, reboot := range []bool{false, true} {
 			what := errno.Error()
@@ -111,9 +111,9 @@ func TestA10StartWithARecordThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A10: a bundle that cannot be read for a moment is not lost: after a reboot it comes back as soon as it can be read,
+// F10: a bundle that cannot be read for a moment is not lost: after a reboot it comes back as soon as it can be read,
 // and no growth passes unjudged meanwhile.
-func TestA10BundleThatCannotBeRead(t *testing.T) {
+func TestF10BundleThatCannotBeRead(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.EACCES, unix.EIO, unix.EMFILE, unix.ENOMEM, unix.EINTR} {
 		r := newRig(t)
 		c := r.mustApply("one", api.ApplyOptions{})

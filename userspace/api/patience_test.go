@@ -42,9 +42,9 @@ func hanging(t *testing.T, b *backend) (c *Client, s *Server, wake func()) {
 	return c, s, func() { woken = true; go func() { done <- s.Serve(l) }() }
 }
 
-// A18: whoever asks an agent that hangs is told so in time, with its process; what was asked never runs, whatever the
+// F18: whoever asks an agent that hangs is told so in time, with its process; what was asked never runs, whatever the
 // verb.
-func TestA18WhatWasCancelledNeverRuns(t *testing.T) {
+func TestF18WhatWasCancelledNeverRuns(t *testing.T) {
 	b := &backend{}
 	c, s, wake := hanging(t, b)
 	tried := map[string]bool{}
@@ -149,7 +149,7 @@ func TestHungUp(t *testing.T) {
 }
 
 // A slow agent answers pings, and is waited for far beyond the patience with one that hangs.
-func TestA18SlowIsNotHung(t *testing.T) {
+func TestF18SlowIsNotHung(t *testing.T) {
 	b := &slowBackend{backend: &backend{}, takes: 2 * time.Second}
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := Listen(path, "0")
@@ -185,7 +185,7 @@ func (b *slowBackend) Rollback(ctx context.Context, by Caller, r RollbackRequest
 }
 
 // A stream of events ends when the agent hangs, with an error that says so.
-func TestA18StreamOfAHungAgent(t *testing.T) {
+func TestF18StreamOfAHungAgent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -224,7 +224,7 @@ func listenWithout(path string) (*os.File, error) {
 }
 
 // The backlog of an agent that hangs may be full: then the lock says whose it is.
-func TestA18FullBacklog(t *testing.T) {
+func TestF18FullBacklog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	fd, err := listenWithout(path)
 	if err != nil {

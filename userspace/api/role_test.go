@@ -246,7 +246,7 @@ func TestSocketWithoutItsGroup(t *testing.T) {
 }
 
 // The file of a socket may go, or become another's; the listener knows, and takes away only what is its own.
-func TestA14SocketFileThatGoes(t *testing.T) {
+func TestF14SocketFileThatGoes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := Listen(path, "0")
 	if err != nil || l.Gone() {

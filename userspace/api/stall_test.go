@@ -34,9 +34,9 @@ func beginUpload(t *testing.T, socket string) net.Conn {
 	return conn
 }
 
-// A12: an upload that hangs, or drips, ends when it made no progress for a while; meanwhile, and with as many of them
+// F12: an upload that hangs, or drips, ends when it made no progress for a while; meanwhile, and with as many of them
 // as the socket takes, changes go on, and an apply waits for no upload.
-func TestA12UploadThatHangs(t *testing.T) {
+func TestF12UploadThatHangs(t *testing.T) {
 	b := &backend{}
 	c, s, path := serve(t, b)
 	s.stall = 2 * time.Second
@@ -89,8 +89,8 @@ func TestA12UploadThatHangs(t *testing.T) {
 	}
 }
 
-// A12: as many receptions as the socket takes, and one more is told to come again at once; it is not kept.
-func TestA12ReceptionsAreBounded(t *testing.T) {
+// F12: as many receptions as the socket takes, and one more is told to come again at once; it is not kept.
+func TestF12ReceptionsAreBounded(t *testing.T) {
 	c, s, path := serve(t, &backend{})
 	for range s.Role.limits().receptions {
 		beginUpload(t, path)
@@ -120,7 +120,7 @@ func TestA12ReceptionsAreBounded(t *testing.T) {
 }
 
 // A change whose body hangs ends too, and holds nothing.
-func TestA12BodyThatHangs(t *testing.T) {
+func TestF12BodyThatHangs(t *testing.T) {
 	b := &backend{}
 	_, s, path := serve(t, b)
 	s.stall = 200 * time.Millisecond

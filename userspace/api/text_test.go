@@ -24,7 +24,7 @@ var safeTexts = []string{"", "shop lost orders", "Größe <b>&amp;</b> \\u001b \
 	strings.Repeat("x", MaxText), "👩‍💻"}
 
 // Every text of every request is checked, whatever the door: the fields are found by reflection.
-func TestA9EveryDoorRefusesUnsafeTexts(t *testing.T) {
+func TestF9EveryDoorRefusesUnsafeTexts(t *testing.T) {
 	b := &backend{}
 	c, s, _ := serve(t, b)
 	doors := map[string]any{
@@ -94,8 +94,8 @@ func TestA9EveryDoorRefusesUnsafeTexts(t *testing.T) {
 	}
 }
 
-// A9: JSON is written as it is read: nobody shows it as HTML.
-func TestA9NoHTMLEscapes(t *testing.T) {
+// F9: JSON is written as it is read: nobody shows it as HTML.
+func TestF9NoHTMLEscapes(t *testing.T) {
 	b := &backend{}
 	c, _, _ := serve(t, b)
 	req, err := http.NewRequest("POST", "http://spillway/v1/rollback", strings.NewReader(`{"reason":"a<b>&c"}`))

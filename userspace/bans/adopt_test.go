@@ -82,9 +82,9 @@ func TestAdoptionOfBansWritesNothing(t *testing.T) {
 	}
 }
 
-// A18: an unban that somebody made on the pins while the agent hung is one after a reboot, too; and the agent's own
+// F18: an unban that somebody made on the pins while the agent hung is one after a reboot, too; and the agent's own
 // changes make nobody read all bans again.
-func TestA18UnbanBesideAHungAgent(t *testing.T) {
+func TestF18UnbanBesideAHungAgent(t *testing.T) {
 	e := newEdge(t)
 	e.ban(scraper, time.Hour)
 	e.ban(scanner, time.Hour)

@@ -36,7 +36,7 @@ func must(t *testing.T, err error) {
 }
 
 // Whatever the agent's user puts into its folder, root writes to nothing outside of it, and does not wait for anybody.
-func TestA13RootWritesThroughNothing(t *testing.T) {
+func TestF13RootWritesThroughNothing(t *testing.T) {
 	dir := agents(t)
 	victim := filepath.Join(filepath.Dir(dir), "victim")
 	must(t, os.WriteFile(victim, []byte("root's"), 0o600))
@@ -88,7 +88,7 @@ func ownerOf(t *testing.T, path string) int {
 }
 
 // What root makes belongs to the folder's owner; what it made before it could, too, once it is written to.
-func TestA13FilesKeepTheFoldersOwner(t *testing.T) {
+func TestF13FilesKeepTheFoldersOwner(t *testing.T) {
 	dir := agents(t)
 	must(t, os.WriteFile(filepath.Join(dir, "before"), nil, 0o600))
 	f, err := Open(dir)

@@ -54,8 +54,8 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// A8: the agent sets the limit; one that somebody set stays.
-func TestA8MemoryLimitIsSet(t *testing.T) {
+// F8: the agent sets the limit; one that somebody set stays.
+func TestF8MemoryLimitIsSet(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
 	fsys := fstest.MapFS{"proc/meminfo": &fstest.MapFile{Data: []byte("MemTotal: 4194304 kB\n")}}

@@ -27,8 +27,8 @@ func (c *counted) Metrics() (*Snapshot, error) {
 	return c.fixed.Metrics()
 }
 
-// A14: fifty scrapers at once are all answered, of one look at the kernel.
-func TestA14FiftyScrapersAtOnce(t *testing.T) {
+// F14: fifty scrapers at once are all answered, of one look at the kernel.
+func TestF14FiftyScrapersAtOnce(t *testing.T) {
 	source := &counted{fixed: fixed{s: full()}}
 	server := httptest.NewServer(Handler(source))
 	defer server.Close()

@@ -9,8 +9,8 @@ import (
 	"github.com/spillway/spillway/loader"
 )
 
-// A17: `detach` said "detached from eth0" where the device had been deleted long before.
-func TestA17DetachNamesWhatWasAttached(t *testing.T) {
+// F17: `detach` said "detached from eth0" where the device had been deleted long before.
+func TestF17DetachNamesWhatWasAttached(t *testing.T) {
 	all := []loader.Attachment{{Interface: "eth0", State: loader.StateSevered},
 		{Interface: "eth1", State: loader.StateAttached}}
 	if got := cut(all); !slices.Equal(got, []string{"eth1"}) {

@@ -12,9 +12,9 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-// A6: without an agent, too, a host file that was edited since it was published shows; where no record says what was
+// F6: without an agent, too, a host file that was edited since it was published shows; where no record says what was
 // published, nobody claims to know.
-func TestA6AFileThatIsNotInForceShowsWithoutAgent(t *testing.T) {
+func TestF6AFileThatIsNotInForceShowsWithoutAgent(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "spillway.yaml")
 	if err := os.WriteFile(path, []byte(sound), 0o600); err != nil {

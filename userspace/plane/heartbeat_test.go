@@ -112,7 +112,7 @@ func TestRenewalThatMeetsARelease(t *testing.T) {
 }
 
 // A stopped agent that goes on must not bring back a candidate whose lease ended meanwhile, wherever it was stopped.
-func TestA7LapsedLeaseStaysLapsed(t *testing.T) {
+func TestF7LapsedLeaseStaysLapsed(t *testing.T) {
 	const lease = 20 * time.Millisecond
 	for _, stop := range []struct {
 		name string
@@ -148,7 +148,7 @@ func TestA7LapsedLeaseStaysLapsed(t *testing.T) {
 }
 
 // A lease that ends with the candidate's own deadline did not lapse: nobody confirmed.
-func TestA7DeadlineIsNoLapse(t *testing.T) {
+func TestF7DeadlineIsNoLapse(t *testing.T) {
 	p := &preempted{}
 	h := &Heartbeat{to: p, wake: make(chan struct{}, 1)}
 	h.Hold(7, time.Hour, loader.In(time.Millisecond))
@@ -160,7 +160,7 @@ func TestA7DeadlineIsNoLapse(t *testing.T) {
 }
 
 // A heartbeat that finds itself late knows for how long the process did not run.
-func TestA14HeartbeatKnowsHowLongItSlept(t *testing.T) {
+func TestF14HeartbeatKnowsHowLongItSlept(t *testing.T) {
 	h := &Heartbeat{to: &preempted{}}
 	h.last.Store(uint64(loader.Present()))
 	h.beat()

@@ -33,7 +33,7 @@ func unit(t *testing.T) (text string, directives map[string][]string) {
 }
 
 // The unit gives these rights and no others.
-func TestA1UnitGivesTheseRights(t *testing.T) {
+func TestF1UnitGivesTheseRights(t *testing.T) {
 	text, have := unit(t)
 	host := config.DefaultHost()
 	capabilities := strings.Join(Names(), " ")
@@ -81,7 +81,7 @@ func analyze(t *testing.T, args ...string) (string, error) {
 }
 
 // systemd understands the unit, and finds little that it exposes (0 is nothing, 10 everything).
-func TestA1UnitIsUnderstoodAndExposesLittle(t *testing.T) {
+func TestF1UnitIsUnderstoodAndExposesLittle(t *testing.T) {
 	text, _ := unit(t)
 	// verify looks for the program, which need not be installed here.
 	file := filepath.Join(t.TempDir(), "spillway.service")

@@ -14,7 +14,7 @@ import (
 
 // A command of root's works in the state folder of the agent's user: what it writes is that user's, and a link that the
 // user put there leads it nowhere.
-func TestA13RootInTheAgentsFolder(t *testing.T) {
+func TestF13RootInTheAgentsFolder(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("left out: a folder of another user needs root")
 	}

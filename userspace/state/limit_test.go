@@ -81,9 +81,9 @@ func grow(v reflect.Value, n int) {
 	}
 }
 
-// A9: whatever a record holds, Save refuses it, or Load gives it back: no reason of a megabyte becomes a record that
+// F9: whatever a record holds, Save refuses it, or Load gives it back: no reason of a megabyte becomes a record that
 // the next start calls damaged. What Save refuses leaves what was there.
-func TestA9SaveRefusesWhatLoadWould(t *testing.T) {
+func TestF9SaveRefusesWhatLoadWould(t *testing.T) {
 	all := fields(reflect.ValueOf(full()), "", func(r *Record) reflect.Value { return reflect.ValueOf(r) })
 	if len(all) < 35 {
 		t.Fatalf("only %d fields are tried", len(all))
@@ -141,9 +141,9 @@ func TestA9SaveRefusesWhatLoadWould(t *testing.T) {
 	t.Logf("%d fields, %d refused", len(all), refused)
 }
 
-// A9: one reason of a megabyte costs itself alone: the others of its file are there, in the record, among the bans and
+// F9: one reason of a megabyte costs itself alone: the others of its file are there, in the record, among the bans and
 // in the history.
-func TestA9ReasonsOfAMegabyte(t *testing.T) {
+func TestF9ReasonsOfAMegabyte(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, nil)
 	long := strings.Repeat("<&>", 1<<20/3)
@@ -190,8 +190,8 @@ func TestA9ReasonsOfAMegabyte(t *testing.T) {
 	}
 }
 
-// A9: a line of any length, as an older release wrote it, costs itself alone.
-func TestA9AnOversizedLineIsSkipped(t *testing.T) {
+// F9: a line of any length, as an older release wrote it, costs itself alone.
+func TestF9AnOversizedLineIsSkipped(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, nil)
 	if err := s.Append(Entry{Verb: "first"}); err != nil {

@@ -52,9 +52,9 @@ func contents(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// A10: an error of reading is no damage, whatever it is: it is told, the file stays where it is, nothing is written
+// F10: an error of reading is no damage, whatever it is: it is told, the file stays where it is, nothing is written
 // over it, and what it says counts as soon as it can be read.
-func TestA10AnErrorOfReadingIsNoDamage(t *testing.T) {
+func TestF10AnErrorOfReadingIsNoDamage(t *testing.T) {
 	b := bundle(t, "one")
 	for _, errno := range refusals {
 		dir, names := filled(t)
@@ -117,8 +117,8 @@ func TestA10AnErrorOfReadingIsNoDamage(t *testing.T) {
 	}
 }
 
-// A10: what a person did while the bans could not be read counts more than what the disk says.
-func TestA10BansThatComeLater(t *testing.T) {
+// F10: what a person did while the bans could not be read counts more than what the disk says.
+func TestF10BansThatComeLater(t *testing.T) {
 	dir, _ := filled(t)
 	var refuse error = unix.EIO
 	s := open(t, dir, func(op, path string) error {
@@ -183,8 +183,8 @@ func TestDamageOfEachFileIsSetAside(t *testing.T) {
 	}
 }
 
-// A10: a list of a set that cannot be read keeps what it may name: pruning waits.
-func TestA10NothingIsPrunedForWhatCannotBeRead(t *testing.T) {
+// F10: a list of a set that cannot be read keeps what it may name: pruning waits.
+func TestF10NothingIsPrunedForWhatCannotBeRead(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, nil)
 	one, two := bundle(t, "one"), bundle(t, "two")

@@ -20,9 +20,9 @@ import (
 	"github.com/spillway/spillway/userspace/view/viewtest"
 )
 
-// TestA5OneMeaning: every state of the kernel has one meaning, whoever reads it, and no sentence says more than was
+// TestF5OneMeaning: every state of the kernel has one meaning, whoever reads it, and no sentence says more than was
 // read.
-func TestA5OneMeaning(t *testing.T) {
+func TestF5OneMeaning(t *testing.T) {
 	for _, m := range viewtest.Modes {
 		t.Run(m.Name, func(t *testing.T) {
 			r := viewtest.Serving()
@@ -130,7 +130,7 @@ func (nobody) DeviceByIndex(int) (loader.Device, error) {
 }
 
 // Without an agent nobody attaches to an interface that appears.
-func TestA17MissingInterfaceWithoutAgent(t *testing.T) {
+func TestF17MissingInterfaceWithoutAgent(t *testing.T) {
 	for agent, want := range map[view.Presence]bool{view.Answers: true, view.Absent: false, view.Hung: false} {
 		r := viewtest.Serving()
 		r.Agent, r.Interfaces[1] = agent, view.Interface{Name: "eth1", Err: loader.ErrNoDevice}

@@ -149,9 +149,9 @@ func TestCandidateCountsOnlyUnderItsLease(t *testing.T) {
 	})
 }
 
-// A7: a lease that lapsed trips its generation, with the first packet that meets it. Whoever stores a live lease
+// F7: a lease that lapsed trips its generation, with the first packet that meets it. Whoever stores a live lease
 // afterwards, such as an agent that was stopped in the middle of a renewal, does not bring it back.
-func TestA7LapsedLeaseTripsItsGeneration(t *testing.T) {
+func TestF7LapsedLeaseTripsItsGeneration(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := borrow(t).site(f, nothing())
 		p.try(f.usual().bundle(), 1000)

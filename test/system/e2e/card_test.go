@@ -21,9 +21,9 @@ var hide = map[string][]string{
 	"other sysfs":  {"unshare", "-m", "sh", "-c", `mount -t sysfs sysfs /sys && exec "$@"`, "sh"},
 }
 
-// A3: pins that are hidden, or named otherwise, say nothing of what a packet meets. The command looks at the card: as
+// F3: pins that are hidden, or named otherwise, say nothing of what a packet meets. The command looks at the card: as
 // root it switches what is there, and with the unit's rights it says that it cannot read it.
-func TestA3TheCardCounts(t *testing.T) {
+func TestF3TheCardCounts(t *testing.T) {
 	e := world.NewEdge(t)
 	tr := world.StartTraffic(t, e)
 	e.Start()
@@ -77,8 +77,8 @@ func TestA3TheCardCounts(t *testing.T) {
 	tr.VisitorsNeverNoticed(t)
 }
 
-// A3: an agent with other pins than those of the card says so, whatever it is asked, and never that everything passes.
-func TestA3AgentBesideAnothersProgram(t *testing.T) {
+// F3: an agent with other pins than those of the card says so, whatever it is asked, and never that everything passes.
+func TestF3AgentBesideAnothersProgram(t *testing.T) {
 	e := world.NewEdge(t)
 	tr := world.StartTraffic(t, e)
 	e.Start()

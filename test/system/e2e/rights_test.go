@@ -11,7 +11,7 @@ import (
 
 // A host on which somebody worked as root goes on under the unit's rights, and the other way round: what enforces
 // stays, and every change works after each step.
-func TestA1RootThenUnitAndBack(t *testing.T) {
+func TestF1RootThenUnitAndBack(t *testing.T) {
 	e := world.NewEdge(t)
 	tr := world.StartTraffic(t, e)
 	deny, more := e.WriteBundle("deny", world.DenyBots()), e.WriteBundle("more", world.DenyBots("203.0.113.0/24"))
@@ -48,7 +48,7 @@ func TestA1RootThenUnitAndBack(t *testing.T) {
 }
 
 // The agent's user works without an agent as root does.
-func TestA1CommandsAsTheAgentsUser(t *testing.T) {
+func TestF1CommandsAsTheAgentsUser(t *testing.T) {
 	e := world.NewEdge(t)
 	tr := world.StartTraffic(t, e)
 	e.Start()

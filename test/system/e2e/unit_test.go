@@ -40,7 +40,7 @@ func underUnit(t *testing.T, e *world.Edge) (view []string) {
 }
 
 // The agent works with what its unit lets it see, and root's commands see the same pins.
-func TestA1AgentSeesWhatItsUnitShows(t *testing.T) {
+func TestF1AgentSeesWhatItsUnitShows(t *testing.T) {
 	e := world.NewEdge(t)
 	view := underUnit(t, e)
 	tr := world.StartTraffic(t, e)
@@ -76,7 +76,7 @@ func TestA1AgentSeesWhatItsUnitShows(t *testing.T) {
 }
 
 // An agent whose folder nobody prepared says so, and not that a lockdown or a capability is to blame.
-func TestA1UnpreparedPinsAreTold(t *testing.T) {
+func TestF1UnpreparedPinsAreTold(t *testing.T) {
 	e := world.NewEdge(t)
 	underUnit(t, e)
 	e.Start()
@@ -97,7 +97,7 @@ func TestA1UnpreparedPinsAreTold(t *testing.T) {
 }
 
 // Who makes the pin folder first is not believed, and does not block the switch.
-func TestA13SquattedPins(t *testing.T) {
+func TestF13SquattedPins(t *testing.T) {
 	const stranger = 60_018
 	e := world.NewEdge(t)
 	tr := world.StartTraffic(t, e)

@@ -62,7 +62,7 @@ const asking = 16
 // The library remembers what it could not ask the kernel for the life of the process (a token, BTF of functions, names
 // of objects). Whichever of these questions fails, the agent protects within seconds, in a new process where it must be
 // one, under the same number; and a process that was started anew is not started anew without end.
-func TestA16StartsRecoverFromWhatTheLibraryRemembers(t *testing.T) {
+func TestF16StartsRecoverFromWhatTheLibraryRemembers(t *testing.T) {
 	r := dice(t)
 	s := newSite(t)
 	in := listen(t, s, inject.BPF)

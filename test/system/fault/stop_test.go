@@ -42,9 +42,9 @@ func (s *site) banned(t *testing.T) map[netip.Prefix]bool {
 	return out
 }
 
-// A18: beside a stopped agent every command of the shipped program ends within seconds and names the process; what it
+// F18: beside a stopped agent every command of the shipped program ends within seconds and names the process; what it
 // asked for is cancelled, and the agent does none of it when it goes on. What must work without an agent does, once.
-func TestA18StoppedAgent(t *testing.T) {
+func TestF18StoppedAgent(t *testing.T) {
 	s := newSite(t)
 	s.protect(t, nil)
 	s.MustCLI("ban", "203.0.113.9", "--for", "1h")

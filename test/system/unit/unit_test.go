@@ -207,7 +207,7 @@ func (m *machine) hasRights(pid string) {
 }
 
 // The shipped unit starts, has exactly its rights, protects, and goes on over restarts of every kind.
-func TestA1TheUnitUnderSystemd(t *testing.T) {
+func TestF1TheUnitUnderSystemd(t *testing.T) {
 	m := boot(t)
 	pid := m.active("0")
 	m.hasRights(pid)

@@ -33,9 +33,9 @@ func link(st *api.Status) (link, program uint32) {
 	return link, program
 }
 
-// A2: a later layout takes over by one store: the link is not touched, bans, bundles and a bypass come along, and the
+// F2: a later layout takes over by one store: the link is not touched, bans, bundles and a bypass come along, and the
 // build before can still let everything pass, and knows that it knows no more.
-func TestA2UpgradeUnderTraffic(t *testing.T) {
+func TestF2UpgradeUnderTraffic(t *testing.T) {
 	s := newSite(t, "")
 	s.MustCLI("bypass", "on", "--service", "plain")
 	before := s.status(t)
@@ -82,8 +82,8 @@ func TestA2UpgradeUnderTraffic(t *testing.T) {
 	s.tr.VisitorsNeverNoticed(t)
 }
 
-// A2: what cannot be built from disk is not given up.
-func TestA2UpgradeIsHeld(t *testing.T) {
+// F2: what cannot be built from disk is not given up.
+func TestF2UpgradeIsHeld(t *testing.T) {
 	s := newSite(t, "")
 	s.Kill()
 	back := s.hide(t)
@@ -125,9 +125,9 @@ func (s *site) held(t *testing.T, why string) {
 	})
 }
 
-// A2: SIGKILL at a call of bpf(2), of every one that an upgrade makes (SPILLWAY_FAULTS=all) or of some: whatever
+// F2: SIGKILL at a call of bpf(2), of every one that an upgrade makes (SPILLWAY_FAULTS=all) or of some: whatever
 // decides is whole, the next start finishes, and nobody noticed.
-func TestA2UpgradeKilledAtEveryCall(t *testing.T) {
+func TestF2UpgradeKilledAtEveryCall(t *testing.T) {
 	s := newSite(t, "")
 	s.Kill()
 	in, err := inject.Listen(s.Folder, inject.BPF, s.State())
@@ -201,8 +201,8 @@ func points(r *rand.Rand, calls int) (out []int) {
 	return out
 }
 
-// A2: from layout 3 nothing is lost, and the link is not touched. Its words, hosts and connections had another shape.
-func TestA2UpgradeFromLayout3(t *testing.T) {
+// F2: from layout 3 nothing is lost, and the link is not touched. Its words, hosts and connections had another shape.
+func TestF2UpgradeFromLayout3(t *testing.T) {
 	s := newSite(t, layout3)
 	s.MustCLI("bypass", "on", "--service", "plain", "--for", "1h")
 	before := s.status(t)
@@ -237,8 +237,8 @@ func TestA2UpgradeFromLayout3(t *testing.T) {
 	s.tr.VisitorsNeverNoticed(t)
 }
 
-// A2: from a build without a root the link is updated, once; nothing else differs.
-func TestA2UpgradeFromLayout2(t *testing.T) {
+// F2: from a build without a root the link is updated, once; nothing else differs.
+func TestF2UpgradeFromLayout2(t *testing.T) {
 	s := newSite(t, rootless)
 	before := s.status(t)
 	s.leave(t)
@@ -275,8 +275,8 @@ func TestA2UpgradeFromLayout2(t *testing.T) {
 	s.tr.VisitorsNeverNoticed(t)
 }
 
-// A2: the same, killed on the way.
-func TestA2UpgradeFromLayout2Killed(t *testing.T) {
+// F2: the same, killed on the way.
+func TestF2UpgradeFromLayout2Killed(t *testing.T) {
 	s := newSite(t, rootless)
 	in, err := inject.Listen(s.Folder, inject.BPF, s.State())
 	world.Must(t, err)
@@ -346,9 +346,9 @@ func files(t *testing.T, folder string) []string {
 	return all
 }
 
-// A3: the root program of layout 2 has the bypass first in the words of its dataplane. From the card root switches
+// F3: the root program of layout 2 has the bypass first in the words of its dataplane. From the card root switches
 // that, where its pins are hidden, too.
-func TestA3CardOfLayout2(t *testing.T) {
+func TestF3CardOfLayout2(t *testing.T) {
 	s := newSite(t, rootless)
 	s.leave(t)
 	s.Program = ""
