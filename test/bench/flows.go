@@ -59,9 +59,12 @@ func (p *plane) storedFlow(verdict bpf.Verdict) bpf.Flow {
 func (r *rig) fillFlows(sources []netip.AddrPort) error {
 	hot, base := r.planes["hot"], r.planes["base"]
 	pass, drop := hot.storedFlow(bpf.VerdictPass), hot.storedFlow(bpf.VerdictDrop)
+	ended, done := r.connections[0], pass
+	done.Isn, done.Hint = ended.isn, uint8(bpf.HintEnd) // a FIN came, its own or another's
 	err := fill([]*ebpf.Map{hot.flows, r.hot.SameFlows},
-		[]bpf.FlowKey{flowKey(visitor, service), flowKey(visitor6, service6), flowKey(blocked, service)},
-		[]bpf.Flow{pass, pass, drop})
+		[]bpf.FlowKey{flowKey(visitor, service), flowKey(visitor6, service6), flowKey(blocked, service),
+			flowKey(ended.client, loopback)},
+		[]bpf.Flow{pass, pass, drop, done})
 	if err != nil {
 		return err
 	}

@@ -277,5 +277,7 @@ const reportMethod = `
 - All rows are measured in turns, in rounds, every second round backwards. Ratios are made within a round.
 - **Live frames**: the kernel sends the frames of such a run over a veth pair (BPF_F_TEST_XDP_LIVE_FRAMES). Packets are
   counted by the receiving device's driver.
+- **What is not measured:** a packet that interrupts another on its processor and finds the workspace busy. Only PREEMPT_RT kernels
+  let that happen, and elsewhere the question is not compiled in, so it costs nothing there; a program run is never interrupted so.
 - Addresses are those for documentation and benchmarks, and in program runs numbers in a buffer; nothing leaves the machine.
 `

@@ -68,6 +68,8 @@ func (r *rig) hotRows() []*scenario {
 		r.on("hot", "established, pass, behind two VLAN tags", tagged(data, 2), bpf.ReasonKnownFlow, passed),
 		r.on("hot", "established, blocked", segment(blocked, service, nil),
 			bpf.ReasonKnownFlow, dropped).against(hotLookup),
+		r.on("hot", "established, pass, after a FIN: data asks its socket", r.connections[0].payload(small, 0, len(small)),
+			bpf.ReasonKnownFlow, passed),
 		r.on("hot", "handshake's ACK", segment(stranger, service, nil), bpf.ReasonHandshake, passed),
 		r.on("hot", fmt.Sprintf("SYN, pass, %s prefixes", number(r.smallList)), synFrame(newcomer, service),
 			bpf.ReasonNoMatch, passed),
