@@ -41,17 +41,16 @@ func (t *trouble) touch(bad bool, err error) error {
 // simKernel is the kernel part: it outlives processes, and a reboot empties it.
 type simKernel struct {
 	*trouble
-	plant    string // the fault that is planted
-	mono     *time.Duration
-	control  loader.Control
-	slots    [bpf.Slots]*compile.Image
-	host     *compile.HostInfo
-	built    *config.Host // in the spare slot of host files
-	shown    *config.Host // published
-	next     func() *config.Host
-	hostSlot uint8
-	lease    time.Duration // by mono; 0: none
-	tripped  uint32
+	plant   string // the fault that is planted
+	mono    *time.Duration
+	control loader.Control
+	slots   [bpf.Slots]*compile.Image
+	host    *compile.HostInfo
+	built   *config.Host // in the spare slot of host files
+	shown   *config.Host // published
+	next    func() *config.Host
+	lease   time.Duration // by mono; 0: none
+	tripped uint32
 }
 
 func (k *simKernel) Control() loader.Control { return k.control }

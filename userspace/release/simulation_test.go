@@ -115,9 +115,6 @@ func newSim(plant string, seed uint64, hosts [2]*hostfile.File, bundles []*confi
 	return s
 }
 
-// attached is what makes a bake go on.
-var attached = view.Verdict{Interfaces: []api.Interface{{State: loader.StateAttached}}}
-
 // start is a new process, up to its first tick.
 func (s *sim) start() {
 	now := func() time.Time { return s.wall }

@@ -35,7 +35,6 @@ type client struct {
 	sack     bool
 	clock    uint32 // of its timestamps
 	echo     uint32 // the server's last
-	answered []answer
 }
 
 // open sends the SYN and takes the server's answer.
