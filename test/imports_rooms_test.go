@@ -17,6 +17,7 @@ var rooms = [][]string{
 	{"hostfile", "taste"},
 	{"plane", "events", "bans", "bypass", "serve", "silent"},
 	{"release"},
+	{"stages"},
 	{"agent"},
 }
 

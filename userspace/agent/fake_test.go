@@ -243,3 +243,13 @@ func (f *fake) RefillPrograms() error {
 }
 
 var _ dataplane = (*fake)(nil)
+
+// noLanes compares nothing.
+type noLanes struct{}
+
+func (noLanes) Compare(loader.Lane, loader.Comparison) error        { return nil }
+func (noLanes) Stop(loader.Lane) error                              { return nil }
+func (noLanes) Running(loader.Lane) (c loader.Comparison, is bool)  { return c, false }
+func (noLanes) Counts(loader.Lane) (c loader.LaneCounts, err error) { return c, nil }
+func (noLanes) SetBeside(uint8) error                               { return nil }
+func (noLanes) Beside() uint8                                       { return bpf.SlotEmpty }

@@ -30,6 +30,7 @@ const fakeRoot = 3
 
 // machine is the kernel: it outlives agents, as pinned state does.
 type machine struct {
+	noLanes
 	mu        sync.Mutex
 	rows4     int    // of each generation
 	adopts    string // the pin of the link that Attach finds under another name

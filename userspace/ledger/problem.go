@@ -32,6 +32,7 @@ const (
 	ProblemKept    = "host_file_not_kept"
 	ProblemMode    = "mode_held"
 	ProblemQueue   = "queue_not_kept"
+	ProblemStages  = "stages_not_kept"
 	ProblemEgress  = "egress"
 	ProblemRelease = "sockets_not_released"
 )

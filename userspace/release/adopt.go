@@ -24,6 +24,9 @@ func (ca *candidates) adopt(d trial) error {
 		return err
 	}
 	g, resident := view.InSlot(all, c.Candidate)
+	if resident && ca.stage.Owns(g.Number) {
+		return nil
+	}
 	lease, left := d.Lease(), time.Duration(0)
 	if confirm != nil {
 		left = confirm.Deadline.Sub(ca.ledger.Now())

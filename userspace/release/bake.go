@@ -22,6 +22,7 @@ type bake struct {
 	disk  wholeFiles
 	lease func() Lease
 	judge func(view.Kernel) view.Verdict
+	stage Stage
 	idle  bool     // the stable bundle decided nothing: its bake begins anew
 	told  *bakedAt // what tell last told
 }
@@ -44,6 +45,15 @@ func (bk *bake) idleReason(d view.Kernel) string {
 		return "an interface is attached"
 	}
 	return ""
+}
+
+// elsewhere reports whether the room above ends the bake of the stable generation.
+func (bk *bake) elsewhere(d view.Kernel) bool {
+	if bk.stage == Stage(noStage{}) {
+		return false
+	}
+	all, err := d.Generations()
+	return err == nil && bk.stage.Owns(numberIn(all, d.Control().Stable))
 }
 
 // awake takes the time for which this process did not run off a bake: nobody was there to see what the bundle does. A

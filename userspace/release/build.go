@@ -26,6 +26,7 @@ type builder struct {
 	clock func() compile.Clock
 	keep  func(*compile.Image)
 	count func(view.Kernel)
+	stays func() []uint32 // generations whose slots are not spare
 }
 
 // set builds a set for the host file in force, and leaves the slots beside it as they are.
@@ -73,6 +74,13 @@ func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *compil
 		return 0, 0, err
 	}
 	bl.count(d)
+	if stays := bl.stays(); len(stays) > 0 {
+		all, err := d.Generations()
+		if err != nil {
+			return 0, 0, err
+		}
+		beside = append(slotsOf(all, stays), beside...)
+	}
 	if slot, err = d.Build(img, beside...); err != nil {
 		return 0, 0, err
 	}

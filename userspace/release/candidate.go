@@ -26,6 +26,7 @@ type candidates struct {
 	rollouts *rollouts
 	lease    func() Lease
 	judge    func(view.Kernel) view.Verdict
+	stage    Stage
 }
 
 // publish lets the bundle decide for everybody, under a lease that ends with the deadline or with the agent.
@@ -68,6 +69,12 @@ func (ca *candidates) end(d trial, g loader.GenerationInfo, b *state.Back) (*api
 		change.Message = fmt.Sprintf("the candidate, generation %d, is ended; %s", g.Number, view.WithoutBundle(ca.judge(d)))
 	}
 	return change, nil
+}
+
+// elsewhere reports whether a candidate is one of the room above.
+func (ca *candidates) elsewhere(d view.Kernel) bool {
+	g, there := candidateIn(d)
+	return there && ca.stage.Owns(g.Number)
 }
 
 // candidateIn returns the generation in the candidate's slot.

@@ -17,7 +17,7 @@ import (
 func (ca *candidates) expire(d trial) {
 	confirm := ca.ledger.Record().Confirm
 	slot := d.Control().Candidate
-	if confirm == nil && slot == bpf.SlotEmpty {
+	if confirm == nil && slot == bpf.SlotEmpty || ca.elsewhere(d) {
 		return
 	}
 	if confirm != nil && slot != bpf.SlotEmpty {

@@ -33,10 +33,21 @@ type trial interface {
 	SetTripped(generation uint32)
 }
 
+// lanes are what the kernel compares, generation by generation.
+type lanes interface {
+	Compare(loader.Lane, loader.Comparison) error
+	Stop(loader.Lane) error
+	Running(loader.Lane) (loader.Comparison, bool)
+	Counts(loader.Lane) (loader.LaneCounts, error)
+	SetBeside(slot uint8) error
+	Beside() uint8
+}
+
 // Kernel is what is needed of the kernel part by all.
 type Kernel interface {
 	slots
 	trial
+	lanes
 	VerifyHost(*compile.HostImage) ([]compile.Drift, error)
 	SetBaked(generation uint32)
 }

@@ -43,6 +43,8 @@ type Around struct {
 	Count func(view.Kernel)
 	// EndBypasses ends those of services that left the host file.
 	EndBypasses func(k Kernel, before *compile.HostInfo, next *config.Host)
+	// Stage is the room above, where changes go in stages; nil: there is none.
+	Stage Stage
 	// Shift moves what else is kept in wall time, when that clock was set.
 	Shift func(time.Duration)
 }

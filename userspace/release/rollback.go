@@ -33,6 +33,7 @@ type backs struct {
 	lease      func() Lease
 	judge      func(view.Kernel) view.Verdict
 	notes      noteFiles
+	stage      Stage
 	noted      map[int64]bool // notes that are in the record, by their moment; swap guards it
 }
 
@@ -104,13 +105,17 @@ func (ba *backs) rollback(d trial, to string, seen, number uint32, b *state.Back
 	case api.ToEmpty:
 		return ba.backToEmpty(d, left, b)
 	}
-	if g, ok := view.InSlot(all, c.Candidate); ok && number == 0 {
+	g, ok := view.InSlot(all, c.Candidate)
+	if shadow := c.Canary == 0 && ba.stage.Owns(g.Number); shadow && c.Previous != bpf.SlotEmpty {
+		ok = false // it decides for nobody: what harms now is what is stable
+	}
+	if ok && number == 0 {
 		return ba.candidates.end(d, g, b)
 	}
 	if c.Previous == bpf.SlotEmpty {
 		return nil, ba.archive.noPrevious()
 	}
-	g, _ := view.InSlot(all, c.Previous)
+	g, _ = view.InSlot(all, c.Previous)
 	next, err := d.Publish(loader.Change{Stable: &c.Previous, Back: true, Seen: &seen})
 	if err != nil {
 		return nil, publishError(err)

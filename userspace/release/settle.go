@@ -95,7 +95,7 @@ func (se *settler) settle(d Kernel) {
 	se.reconcile(d)
 	se.swap.Unlock()
 	se.rollouts.settle()
-	if se.bake.awake() {
+	if se.bake.awake() && !se.bake.elsewhere(d) {
 		se.bake.hold(d)
 		se.bake.finish(d)
 	}

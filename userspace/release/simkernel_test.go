@@ -84,6 +84,13 @@ func (k *simKernel) SetBaked(uint32)                           {}
 func (k *simKernel) Conntrack() error                          { return nil }
 func (k *simKernel) Unanswered() (map[int]bool, error)         { return nil, nil }
 
+func (k *simKernel) Compare(loader.Lane, loader.Comparison) error        { return nil }
+func (k *simKernel) Stop(loader.Lane) error                              { return nil }
+func (k *simKernel) Running(loader.Lane) (c loader.Comparison, is bool)  { return c, false }
+func (k *simKernel) Counts(loader.Lane) (c loader.LaneCounts, err error) { return c, nil }
+func (k *simKernel) SetBeside(uint8) error                               { return nil }
+func (k *simKernel) Beside() uint8                                       { return bpf.SlotEmpty }
+
 func (k *simKernel) Lease() loader.Deadline {
 	if k.lease == 0 {
 		return 0

@@ -31,5 +31,6 @@ type Action struct {
 	On       uint32    // the stable generation that Number was built on
 	To       uint32    // of take_back: the generation that is stable then, where Number is stable
 	Share    uint16    // thousandths of the source prefixes
+	Observes bool      // of promote: only while the host observes
 	Decision *Decision // what was decided; nil when the action only repeats or renews
 }

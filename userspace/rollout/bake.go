@@ -5,8 +5,8 @@ package rollout
 // bake makes a stable generation last-known-good when it has decided in one piece, with traffic, for as long as the
 // host asks. An interface that is down, a bypass, a mode that observes and an empty night prove nothing.
 func (t *turn) bake(r *Run) {
-	if r.Change.Kind == KindRelax {
-		r.Waits = waitKernel // relaxed ends it
+	if r.Change.Kind == KindRelax || r.Observed {
+		r.Waits = waitKernel // relaxed, or observed, ends it
 		return
 	}
 	r.Waits = judgeOf(t).holdsBack(r)

@@ -52,6 +52,7 @@ func (t *turn) apply(c Change) {
 		t.note(c, StageRefused, GatePerson, "An emergency needs a reason.")
 		return
 	}
+	t.s.Quarantine = without(t.s.Quarantine, func(q Quarantined) bool { return q.Name == c.Name && q.Digest == c.Digest })
 	if r := &t.s.Main; c.Replace && r.Stage.runs() {
 		t.end(r, t.decide(r, StageWithdrawn, GateQueue, "Change %s took its place.", c.ID))
 	}

@@ -43,11 +43,13 @@ type Kernel struct {
 	Known     bool // it could be read
 	Stable    uint32
 	Candidate uint32
-	Beside    uint32 // the second candidate, of the fast track: it decides for nobody
-	Share     uint16 // thousandths of the sources for which Candidate decides now
-	Lapsed    uint32 // the candidate whose lease ended
-	Tripped   uint32 // the generation whose budget was used up: its new blocks pass
-	Deciding  bool   // mode enforce, no bypass, an interface attached
+	Beside    uint32   // the second candidate, of the fast track: it decides for nobody
+	Share     uint16   // thousandths of the sources for which Candidate decides now
+	Lapsed    uint32   // the candidate whose lease ended
+	Tripped   uint32   // the generation whose budget was used up: its new blocks pass
+	Deciding  bool     // mode enforce, no bypass, an interface attached
+	Observes  bool     // mode observe: nothing blocks
+	Resident  []uint32 // all generations that are in slots; nil: not known
 }
 
 // Votes are counts of one generation, from 0 when it was published, and only growing. One vote is one source prefix

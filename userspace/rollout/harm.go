@@ -16,10 +16,17 @@ func judgeOf(t *turn) judge { return judge{t} }
 
 // harm ends a lane whose candidate does what it must not. What is certain comes before what is counted.
 func (t *turn) harm(r *Run) {
-	if !r.Stage.runs() || r.Stage == StageTaste {
+	if !r.Stage.runs() {
 		return
 	}
 	j := judgeOf(t)
+	if d := j.condemned(r); d != nil {
+		t.end(r, d)
+		return
+	}
+	if r.Stage == StageTaste {
+		return
+	}
 	for _, gate := range [...]func(*Run) *Decision{
 		j.hit, j.trip, j.gone, j.unconfirmed, j.emergency, j.undeclared, j.declared, j.split, j.ratio, j.unwell,
 	} {
@@ -32,10 +39,22 @@ func (t *turn) harm(r *Run) {
 
 // bad is where a lane ends whose candidate is bad: refused while it decided for nobody, else taken back.
 func bad(r *Run) Stage {
-	if r.Stage == StageShadow {
+	if r.Stage <= StageShadow {
 		return StageRefused
 	}
 	return StageTakenBack
+}
+
+// condemned is the gate of what was condemned since it began: a person rolled it back. Who passed a quarantine with a
+// reason lifted it, so a bundle that is in it now got there later.
+func (j judge) condemned(r *Run) *Decision {
+	q, found := j.turn.s.condemned(r.Change)
+	if !found {
+		return nil
+	}
+	d := j.turn.decide(r, bad(r), q.Gate, "It was condemned while it ran: %s", q.Why)
+	d.Condemns = true
+	return d
 }
 
 // hit is the gate of the protected: one confirmed source is enough, in every stage. There is no statistic in it, and
@@ -82,7 +101,7 @@ func (j judge) gone(r *Run) *Decision {
 	case r.Stage == StageBake && r.Seen:
 		// A change of the fast track may have taken its place a moment ago, or be on its way out: it holds this one.
 		gone = k.Stable != r.Number && (j.turn.isFast(r) || k.Stable != j.turn.s.Fast.Number) && !j.turn.leaves(k.Stable)
-	case r.Stage == StageBake && !j.turn.isFast(r):
+	case r.Stage == StageBake && !j.turn.isFast(r) && !r.Observed:
 		gone = k.Stable != r.Number && k.Candidate != r.Number
 	}
 	if !gone {

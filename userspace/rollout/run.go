@@ -15,6 +15,7 @@ type Run struct {
 	Paused    string `json:"paused"`    // why a person paused it; "" not
 	Waits     string `json:"waits"`     // for what it waits now; "" for time
 	Confirmed bool   `json:"confirmed"` // a person said so
+	Observed  bool   `json:"observed"`  // it becomes stable while the host observes, and only then
 	Tries     int    `json:"tries"`     // how often its taste could not be tried
 	Times     Times  `json:"times"`
 	Tally     Tally  `json:"tally"`
@@ -46,7 +47,7 @@ func (r Run) arms() (canary, control Arm) {
 
 // stale reports whether the rollout must be built again: what is stable is not what it was built on.
 func (r Run) stale(k Kernel) bool {
-	decides := r.Stage == StageBake && (r.Seen || r.Change.Kind != KindRelax)
+	decides := r.Stage == StageBake && (r.Seen || r.Change.Kind != KindRelax && !r.Observed)
 	return k.Known && r.Number != 0 && r.Number != k.Stable && r.On != k.Stable && !decides
 }
 

@@ -51,7 +51,7 @@ func pure(s State, e Evidence, now time.Duration) string {
 
 // order holds that no stage is skipped, and that what let it go on was there. It knows the contract, not the engine.
 func (h *host) order(d Decision) string {
-	if d.Gate == GatePerson {
+	if d.Gate == GatePerson || h.k.Observes { // then nothing can block, and nothing is judged
 		return ""
 	}
 	bundle := h.change.Kind == KindBundle

@@ -18,7 +18,9 @@ func Step(s State, e Evidence, now time.Duration) (State, []Action) {
 	t := &turn{s: s, e: &e}
 	t.pass(now)
 	for _, lane := range []*Run{&t.s.Fast, &t.s.Main} {
+		forgotten(t, lane)
 		t.see(lane)
+		observed(t, lane)
 	}
 	t.relaxed(&t.s.Fast)
 	t.harm(&t.s.Fast)
@@ -100,7 +102,7 @@ func (t *turn) see(r *Run) {
 // back lets a generation that should become stable go back a stage when another one became stable before it.
 func (t *turn) back(r *Run) {
 	k := t.e.Kernel
-	if r.Stage != StageBake || r.Seen || r.Change.Kind == KindRelax {
+	if r.Stage != StageBake || r.Seen || r.Observed || r.Change.Kind == KindRelax {
 		return
 	}
 	if !k.Known || k.Stable == r.Number || k.Stable == r.On {
@@ -147,7 +149,8 @@ func (t *turn) decide(r *Run, to Stage, gate Gate, format string, args ...any) *
 
 func (t *turn) do(do Do, r *Run, d *Decision) {
 	t.out = append(t.out,
-		Action{Do: do, ID: r.Change.ID, Number: r.Number, On: r.On, Share: r.share(t.s.Guards), Decision: d})
+		Action{Do: do, ID: r.Change.ID, Number: r.Number, On: r.On, Share: r.share(t.s.Guards), Observes: r.Observed,
+			Decision: d})
 }
 
 // note tells the history about something that is no rollout's stage.

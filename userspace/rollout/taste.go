@@ -60,7 +60,7 @@ func (t *turn) built(r *Run, taste Taste, again bool) {
 		return
 	}
 	stage := StageShadow
-	if r.Change.Kind == KindRelax {
+	if r.Observed = t.e.Kernel.Observes; r.Change.Kind == KindRelax || r.Observed {
 		stage = StageBake
 	}
 	d := t.decide(r, stage, GateTaste, "Generation %d was built and tried.", taste.Number)

@@ -78,7 +78,9 @@ func (r *Record) GoBack(b Back, bake time.Duration) {
 // Stored returns the generations that a person may go back to, the newest first: those that were in force, and are not.
 func (r *Record) Stored() []Generation {
 	var out []Generation
-	for _, g := range r.generations() {
+	tried := *r
+	tried.Trial = nil // it was never in force
+	for _, g := range tried.generations() {
 		same := func(o Generation) bool { return o.Digest == g.Digest }
 		if r.Applied != nil && same(*r.Applied) || r.Confirm != nil && same(r.Confirm.Generation) ||
 			slices.ContainsFunc(out, same) {

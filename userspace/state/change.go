@@ -61,6 +61,14 @@ func (r *Record) RollBack(to Generation, left Quarantined, bake time.Duration) {
 	}
 }
 
+// LeaveAll writes down that no set is in force any more. Last-known-good stays what it is.
+func (r *Record) LeaveAll() {
+	if r.Applied != nil {
+		r.remember(*r.Applied)
+	}
+	r.Applied, r.Previous, r.Confirm, r.BakeUntil = nil, nil, nil, time.Time{}
+}
+
 // Leave writes down that one bundle of the set before was rolled back. As with the whole set it must not come back with
 // a reboot: where last-known-good has it, what is in force now takes that place.
 func (r *Record) Leave(m Member, q Quarantined) {

@@ -8,6 +8,7 @@
 //	bans.log         one line a ban or its end                                     appended, compacted
 //	history.jsonl    one line a change, or an attempt at one                       appended, turned over
 //	host.json        the last host file that was in force                          replaced whole
+//	stages.json      where the rollouts are that go in stages                      replaced whole
 //	bundles/DIGEST   the canonical form of a bundle                                written once
 //	lock             held by whoever changes the above
 //

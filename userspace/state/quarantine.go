@@ -55,6 +55,9 @@ func (r *Record) AddQuarantine(q Quarantined) {
 	}
 }
 
+// Condemn puts one bundle into quarantine, also while it is in force: it is about to leave.
+func (r *Record) Condemn(q Quarantined) { r.addQuarantine(q) }
+
 func (r *Record) addQuarantine(q Quarantined) {
 	r.Lift(q.Name, q.Digest)
 	q.At = q.At.UTC()

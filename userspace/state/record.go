@@ -35,6 +35,8 @@ type Record struct {
 	BakeUntil time.Time `json:"bake_until,omitzero"`
 	Confirm   *Confirm  `json:"confirm,omitempty"`
 	Held      *Held     `json:"held,omitempty"`
+	// what a rollout in stages has built and not ended: it is in no other place of the record
+	Trial []Generation `json:"trial,omitempty"`
 	// the host file says enforce, and this host observes until a reload
 	ModeHeld bool `json:"mode_held,omitempty"`
 	// a person went back to observe: ModeHeld until a reload, reboots included
@@ -171,7 +173,7 @@ func (r *Record) generations() []Generation {
 	}
 	past := slices.Clone(r.Past)
 	slices.Reverse(past)
-	return append(out, past...)
+	return append(append(out, past...), r.Trial...)
 }
 
 // References returns the digests whose bundles must stay on disk.
@@ -222,8 +224,11 @@ func (r *Record) Clone() *Record {
 		c.Held.Members = slices.Clone(r.Held.Members)
 	}
 	c.Past, c.Quarantine, c.Compiled = slices.Clone(r.Past), slices.Clone(r.Quarantine), slices.Clone(r.Compiled)
-	for i := range c.Past {
-		c.Past[i].Members = slices.Clone(c.Past[i].Members)
+	c.Trial = slices.Clone(r.Trial)
+	for _, list := range [][]Generation{c.Past, c.Trial} {
+		for i := range list {
+			list[i].Members = slices.Clone(list[i].Members)
+		}
 	}
 	c.Bypass = maps.Clone(r.Bypass)
 	c.Attached = slices.Clone(r.Attached)

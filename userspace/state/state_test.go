@@ -52,7 +52,7 @@ func sample() *Record {
 	digest := config.Digest{1, 2, 3}
 	g := Generation{Digest: digest, Members: One("a", digest), Number: 7, At: noon, By: "root"}
 	return &Record{Schema: recordSchema, LastNumber: 7, Applied: &g, Previous: &g, LastKnownGood: &g,
-		Past: []Generation{g}, BakeUntil: noon.Add(time.Hour),
+		Past: []Generation{g}, Trial: []Generation{g}, BakeUntil: noon.Add(time.Hour),
 		Confirm:    &Confirm{Generation: g, Deadline: noon},
 		Quarantine: []Quarantined{{Name: "a", Digest: digest, At: noon, By: "root", Reason: "broke <login>"}},
 		Bypass:     map[string]Bypass{"": {Since: noon}, "web": {Since: noon, Until: noon.Add(time.Minute)}},

@@ -42,6 +42,7 @@ type Store struct {
 	attempts
 	notes
 	hosts
+	stages
 }
 
 // Names in the folder. A file more has its own schema, is sealed as record.json is, and needs no change here.
@@ -123,7 +124,7 @@ func newStore(dir string, o Options) *Store {
 	}
 	s := &Store{disk: d, bans: Bans{disk: d}, bundles: bundles{d}, history: history{d}, queues: queues{d},
 		attempts: attempts{d},
-		notes:    notes{d}, hosts: hosts{d}}
+		notes:    notes{d}, hosts: hosts{d}, stages: stages{d}}
 	s.records = records{disk: d, bans: &s.bans}
 	return s
 }

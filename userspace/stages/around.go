@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stages
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/rollout"
+)
+
+// around is what the rooms below may ask at any time, also while a look runs that waits for them: it is a copy.
+type around struct {
+	mu    sync.Mutex
+	owned []uint32
+	kept  []uint32
+	needs []config.Digest
+}
+
+// tellAround makes the copy, before anything is carried out that those rooms would judge by it.
+func (st *Stages) tellAround() {
+	s := &st.memory.State
+	var owned, kept []uint32
+	for _, r := range []rollout.Run{s.Main, s.Fast} {
+		if r.Number != 0 {
+			owned, kept = append(owned, r.Number), append(kept, r.Number, r.On)
+		}
+	}
+	for _, u := range s.Undo {
+		owned, kept = append(owned, u.Number), append(kept, u.Number, u.To)
+	}
+	var needs []config.Digest
+	for _, o := range st.memory.Orders {
+		if !o.Digest.IsZero() {
+			needs = append(needs, o.Digest)
+		}
+	}
+	st.around.mu.Lock()
+	defer st.around.mu.Unlock()
+	st.around.owned, st.around.needs = owned, needs
+	st.around.kept = slices.DeleteFunc(kept, func(n uint32) bool { return n == 0 })
+}
+
+func (ar *around) keeps() []uint32 {
+	ar.mu.Lock()
+	defer ar.mu.Unlock()
+	return slices.Clone(ar.kept)
+}
+
+// Owns reports whether a generation is a rollout's.
+func (st *Stages) Owns(number uint32) bool {
+	st.around.mu.Lock()
+	defer st.around.mu.Unlock()
+	return slices.Contains(st.around.owned, number)
+}
+
+// Needs are the bundles of what waits, runs or is held.
+func (st *Stages) Needs() []config.Digest {
+	st.around.mu.Lock()
+	defer st.around.mu.Unlock()
+	return slices.Clone(st.around.needs)
+}
+
+// Keeps are the generations that must stay in their slots.
+func (st *Stages) Keeps() []uint32 { return append(st.around.keeps(), st.tastes.built()...) }

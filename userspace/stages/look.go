@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stages
+
+import (
+	"github.com/spillway/spillway/userspace/rollout"
+)
+
+// Look is one turn of the engine.
+func (st *Stages) Look() { st.look(nil) }
+
+// look returns what was decided.
+func (st *Stages) look(commands []rollout.Command) (decided []rollout.Decision) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.load() {
+		return nil
+	}
+	guards, on := st.Guards()
+	if !on && len(commands) == 0 {
+		if !st.memory.runs() {
+			return nil
+		}
+		commands = st.stop()
+	}
+	st.memory.State.Guards = guards
+	st.before(commands)
+	e := rollout.Evidence{Commands: commands, Taste: st.tastes.take(st.memory.State), Health: st.Health()}
+	st.votes(&e)
+	kernel, all := st.Hand().Look() // last: what counts may be of a moment before, never the other way round
+	e.Kernel = kernel
+	st.follow(kernel, all)
+	condemned := st.memory.State.Quarantine
+	next, actions := rollout.Step(st.memory.State, e, st.Clock())
+	st.memory.State = next
+	st.memory.forget()
+	decided = st.decisions(actions)
+	st.renew(actions)
+	st.after(condemned, next.Quarantine)
+	st.tellAround()
+	last := st.memory.Last
+	want := st.comparing()
+	saved := st.written(len(decided)+len(commands) > 0 || st.memory.Last != last)
+	st.audit(decided)
+	st.carry(actions, saved)
+	st.done(rollout.Action{Do: rollout.DoNote}, st.Hand().Compare(want))
+	if !st.tastes.any() {
+		st.Hand().EndTrials(st.around.keeps())
+	}
+	return decided
+}
+
+// written reports whether what was decided is on disk.
+func (st *Stages) written(decided bool) bool {
+	s := &st.memory.State
+	if !decided && !st.disk.dirty && (!st.memory.runs() || s.Clock-st.disk.wrote < saveEvery) {
+		return true
+	}
+	return st.save() == nil
+}
+
+func (st *Stages) decisions(actions []rollout.Action) (out []rollout.Decision) {
+	for _, a := range actions {
+		if a.Do == rollout.DoKnownGood {
+			st.memory.Baked = a.Number
+		}
+		if a.Decision != nil {
+			out = append(out, *a.Decision)
+		}
+	}
+	return out
+}
+
+// stop ends all that runs: the host file does not ask for stages any more.
+func (st *Stages) stop() (out []rollout.Command) {
+	for _, c := range st.memory.changes() {
+		out = append(out, rollout.Command{Verb: rollout.VerbAbort, ID: c.ID, By: "agent",
+			Reason: "guards.rollout is direct now"})
+	}
+	return out
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stages
+
+import (
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/release"
+	"github.com/spillway/spillway/userspace/rollout"
+)
+
+// memory is what a restart must not forget: stages.json. The quarantine and last-known-good of the engine's state are
+// left out: they are the record's.
+type memory struct {
+	State  rollout.State   `json:"state"`
+	Orders []release.Order `json:"orders"` // of all changes that the state has
+	Stable place           `json:"stable"` // at the last look
+	Baked  uint32          `json:"baked"`  // shall be last-known-good, and the record does not say so yet
+	Runs   []run           `json:"runs"`   // of attempts
+	Last   uint16          `json:"last"`   // number of a run that was given last
+}
+
+// place is a generation, and what it was built from.
+type place struct {
+	Number uint32        `json:"number"`
+	Digest config.Digest `json:"digest"`
+}
+
+// attempt is one try of one rollout: a list update beneath it does not begin another.
+type attempt struct {
+	ID      string `json:"id"`
+	Attempt int    `json:"attempt"`
+}
+
+// run is the number that the kernel has for an attempt.
+type run struct {
+	attempt
+	Number uint16 `json:"number"`
+}
+
+// onDisk is how far memory is on disk.
+type onDisk struct {
+	read   bool // what was there, if anything, is known
+	dirty  bool // the disk refused what was decided
+	wrote  time.Duration
+	unread string
+}
+
+// saveEvery is how often what only time changed is written, while a rollout runs.
+const saveEvery = 10 * time.Second
+
+// load reads what a former agent left. While that cannot be read nothing is begun, and nothing is written over it: a
+// candidate that decides then ends with its lease.
+func (st *Stages) load() bool {
+	if st.disk.read {
+		return true
+	}
+	var m memory
+	found, err := st.Disk.Stages(&m)
+	if err != nil {
+		st.Ledger.SetProblem(ledger.ProblemStages, "where the rollouts are cannot be read, so none goes on: "+err.Error(),
+			"repair the disk; it is tried again")
+		return false
+	}
+	st.Ledger.ClearProblem(ledger.ProblemStages)
+	st.disk.read = true
+	if found {
+		st.memory = m
+	}
+	return true
+}
+
+// save writes down what was decided.
+func (st *Stages) save() error {
+	m := st.memory
+	m.State.Quarantine, m.State.Known = nil, rollout.Known{}
+	err := st.Disk.SaveStages(m)
+	if st.disk.dirty = err != nil; err != nil {
+		st.Ledger.SetProblem(ledger.ProblemStages, "where the rollouts are cannot be written, so none goes on: "+err.Error(),
+			"free or repair the disk; what decides goes on deciding")
+		return err
+	}
+	st.Ledger.ClearProblem(ledger.ProblemStages)
+	st.disk.wrote = st.memory.State.Clock
+	return nil
+}
+
+// order finds that of a rollout.
+func (m *memory) order(id string) *release.Order {
+	for i := range m.Orders {
+		if m.Orders[i].ID == id {
+			return &m.Orders[i]
+		}
+	}
+	return nil
+}
+
+// changes are all that the state has.
+func (m *memory) changes() []rollout.Change {
+	s := &m.State
+	out := append(slices.Clone(s.Queue), s.Joined...)
+	for _, r := range []rollout.Run{s.Main, s.Fast} {
+		if r.Change.ID != "" {
+			out = append(out, r.Change)
+		}
+	}
+	for _, h := range s.Held {
+		out = append(out, h.Change)
+	}
+	return out
+}
+
+// forget drops what no change of the state needs any more.
+func (m *memory) forget() {
+	there := map[string]bool{}
+	for _, c := range m.changes() {
+		there[c.ID] = true
+	}
+	m.Orders = slices.DeleteFunc(slices.Clone(m.Orders), func(o release.Order) bool { return !there[o.ID] })
+	m.Runs = slices.DeleteFunc(slices.Clone(m.Runs), func(r run) bool { return !there[r.ID] })
+}
+
+// runs reports whether anything is under way.
+func (m *memory) runs() bool {
+	s := &m.State
+	return s.Main.Change.ID != "" || s.Fast.Change.ID != "" || len(s.Queue)+len(s.Undo) > 0
+}
+
+// runOf is the kernel's number for an attempt: never 0, and none that the last 65,534 had.
+func (m *memory) runOf(a attempt) uint16 {
+	for _, r := range m.Runs {
+		if r.attempt == a {
+			return r.Number
+		}
+	}
+	if m.Last++; m.Last == 0 {
+		m.Last = 1
+	}
+	m.Runs = append(slices.Clone(m.Runs), run{a, m.Last})
+	return m.Last
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stages
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
+	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/release"
+	"github.com/spillway/spillway/userspace/rollout"
+	"github.com/spillway/spillway/userspace/state"
+	"github.com/spillway/spillway/userspace/view"
+)
+
+const siteHost = `version: 1
+max_mode: %s
+interfaces: [{name: eth0}]
+services: [{name: web, port: 443, kind: tls}]
+guards: {bake: 20s, lease: 5s}
+listen: {socket: /run/site/sock, metrics: ""}
+paths: {state: /var/lib/site, pins: /sys/fs/bpf/site}
+`
+
+// siteBundles are three versions of one that has the policy, and two of one beside it. Nobody is the last: it blocks
+// less than the others.
+func siteBundles(t testing.TB, h *config.Host) (all []*config.Bundle) {
+	t.Helper()
+	for i := range 5 {
+		name, policy := "base", "policy: {default: {drop: 80}}\n"
+		if i > 2 {
+			name, policy = "beside", ""
+		}
+		text := fmt.Sprintf("version: 1\nname: %[1]s\nrules: [{id: %[1]s, label: %[1]s, score: 100}]\n"+
+			"features:\n  prefixes: [{list: %[1]s, rule: %[1]s, file: %[1]s.netset}]\n"+
+			"intent: {expects: {new_blocks: 10%%, by: [%[1]s]}}\n%[2]s", name, policy)
+		files := api.Files{config.BundleFile: []byte(text),
+			name + ".netset": fmt.Appendf(nil, "198.51.100.%d/32\n2001:db8::%d/128\n", i, i)}
+		b, err := config.ParseBundle(config.BundleFile, files[config.BundleFile], files, h,
+			config.BundleOptions{Now: time.Unix(0, 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b)
+	}
+	return all
+}
+
+// truth is what a bundle does to the visitors.
+type truth struct {
+	undeclared float64 // of the votes
+	protected  bool
+}
+
+// site is one host: room, releases and ledger are the real ones, kernel and disk are kept in memory.
+type site struct {
+	rng     *rand.Rand
+	trouble trouble
+	k       *fakeKernel
+	disk    *fakeDisk
+	lease   *fakeLease
+	wall    time.Time
+	mono    time.Duration
+	hosts   [2]*hostfile.File
+	file    *hostfile.File
+	bundles []*config.Bundle
+	truth   map[config.Digest]truth
+	watch
+
+	ledger *ledger.Ledger
+	mg     *release.Manager
+	st     *Stages
+	told   []string
+}
+
+var siteGuards = rollout.Guards{
+	Evidence: rollout.LevelSmall, Shadow: 10 * time.Second, Bake: 20 * time.Second, Lease: 5 * time.Second,
+	Steps: []rollout.CanaryStep{{Share: 50, For: 5 * time.Second}, {Share: 500, For: 5 * time.Second},
+		{Share: 1000, For: 5 * time.Second}},
+	MaxNewBlocks: 0.5, MaxDelta: rollout.Delta{Rows: 0.02, Measured: 0.005}, StepMax: time.Hour, ShadowMax: 24 * time.Hour,
+	TimeOnly: time.Hour,
+}
+
+func newSite(t testing.TB, seed uint64) *site {
+	t.Helper()
+	s := &site{rng: rand.New(rand.NewPCG(seed, 11)), wall: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC), mono: time.Hour,
+		truth: map[config.Digest]truth{}}
+	s.hosts = siteHosts(t)
+	s.file = s.hosts[0]
+	s.bundles = siteBundles(t, s.file.Host)
+	s.watch = newWatch()
+	s.trouble.chance = func() bool { return s.rng.IntN(4) == 0 }
+	s.k = &fakeKernel{trouble: &s.trouble, mono: &s.mono}
+	s.disk = &fakeDisk{trouble: &s.trouble, record: &state.Record{}, sets: map[config.Digest]*config.Set{}}
+	s.start()
+	return s
+}
+
+func siteHosts(t testing.TB) (hosts [2]*hostfile.File) {
+	t.Helper()
+	for i, mode := range []string{"enforce", "observe"} {
+		var err error
+		if hosts[i], err = hostfile.Parse("host", fmt.Appendf(nil, siteHost, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return hosts
+}
+
+// start is a new process, up to its first look.
+func (s *site) start() {
+	now := func() time.Time { return s.wall }
+	s.lease = &fakeLease{k: s.k}
+	s.ledger = ledger.New(s.disk, ledger.Options{Log: slog.New(slog.DiscardHandler), Now: now, Folder: "/var/lib/site"})
+	s.st = New(Options{Log: slog.New(slog.DiscardHandler), Ledger: s.ledger, Disk: s.disk,
+		Hand:   func() Hand { return s.mg.Hand() },
+		Taster: func() Taster { return InProcess{s.mg.Hand()} },
+		Guards: func() (rollout.Guards, bool) { return siteGuards, true },
+		Health: func() rollout.Health { return rollout.Health{} },
+		Clock:  func() time.Duration { return s.mono },
+		Spawn:  func(f func()) { f() }})
+	s.mg = release.New(release.Options{Log: slog.New(slog.DiscardHandler), Ledger: s.ledger, Disk: s.disk,
+		File:  func() *hostfile.File { return s.file },
+		Own:   func() ([]netip.Addr, error) { return nil, nil },
+		Clock: func() compile.Clock { return compile.Clock{Wall: s.wall, MonotonicNS: uint64(s.mono)} },
+		Around: release.Around{
+			Use:   func() (release.Kernel, func(), error) { return s.k, func() {}, nil },
+			Lease: func() release.Lease { return s.lease },
+			Judge: func(view.Kernel) view.Verdict {
+				return view.Verdict{Interfaces: []api.Interface{{State: loader.StateAttached}}}
+			},
+			Keep:        func(*compile.Image) {},
+			Count:       func(view.Kernel) {},
+			EndBypasses: func(release.Kernel, *compile.HostInfo, *config.Host) {},
+			Stage:       s.st,
+			Shift:       func(time.Duration) {},
+		}})
+	s.adopt()
+}
+
+// adopt is the agent's, as far as it is about bundles.
+func (s *site) adopt() {
+	s.mg.Change().Lock()
+	defer s.mg.Change().Unlock()
+	_ = s.mg.Adopt(s.k, 0)
+	if c := s.k.Control(); c.Host == bpf.SlotEmpty || c.Stable == bpf.SlotEmpty {
+		_ = s.mg.PublishFromDisk(s.k, false)
+	} else {
+		_ = s.mg.AdoptHost(s.k)
+	}
+}
+
+// look is one second: visitors come, the heartbeat beats, the agent ticks and looks.
+func (s *site) look() {
+	s.mono, s.wall = s.mono+time.Second, s.wall.Add(time.Second)
+	s.lease.Renew()
+	s.visitors(100)
+	s.seen(s)
+	if s.k.control.Host == bpf.SlotEmpty {
+		s.adopt()
+	}
+	s.mg.TrySettle(s.k, func() {}, func() {})
+	s.st.Look()
+	s.ledger.SaveAgain()
+}
+
+func (s *site) looks(n int) {
+	for range n {
+		s.look()
+	}
+}
+
+// visitors are n source prefixes that nobody has seen before.
+func (s *site) visitors(n int64) {
+	for i := range s.k.lanes {
+		l := &s.k.lanes[i]
+		if !l.on || !s.k.control.Pair {
+			continue
+		}
+		t := s.truthOf(l.to.New, l.to.Old)
+		bad := int64(t.undeclared * float64(n))
+		l.counts.Connections += uint64(n)
+		l.pair(loader.Pair{Rule: loader.RuleNone}, n-bad)
+		l.pair(loader.Pair{NewBlocks: true, Rule: 0}, bad)
+		if t.protected {
+			l.counts.Hits = []loader.Hit{{Class: loader.ClassVouched, Source: netip.MustParseAddr("192.0.2.7")}}
+		}
+		number, share := s.k.decides()
+		if loader.Lane(i) != loader.LaneMain || number != l.to.New || share >= 1000 {
+			continue
+		}
+		canary := n * int64(share) / 1000
+		a := &l.counts.Arms
+		a.Canary.Sources, a.Control.Sources = a.Canary.Sources+canary, a.Control.Sources+n-canary
+		a.Canary.Bad += int64(t.undeclared * float64(canary))
+	}
+}
+
+func (l *lane) pair(p loader.Pair, votes int64) {
+	if votes == 0 {
+		return
+	}
+	for i := range l.counts.Pairs {
+		if at := &l.counts.Pairs[i]; at.NewBlocks == p.NewBlocks && at.Rule == p.Rule {
+			at.Votes += votes
+			return
+		}
+	}
+	p.Votes = votes
+	l.counts.Pairs = append(l.counts.Pairs, p)
+}
+
+// truthOf is what a generation newly does.
+func (s *site) truthOf(next, old uint32) (t truth) {
+	before := s.membersOf(old)
+	for d := range s.membersOf(next) {
+		if !before[d] {
+			t.undeclared = max(t.undeclared, s.truth[d].undeclared)
+			t.protected = t.protected || s.truth[d].protected
+		}
+	}
+	return t
+}
+
+// membersOf are the bundles of a generation.
+func (s *site) membersOf(number uint32) map[config.Digest]bool {
+	out := map[config.Digest]bool{}
+	for _, img := range s.k.slots {
+		if img == nil || img.Number() != number {
+			continue
+		}
+		out[img.Digest()] = true
+		if set := s.disk.sets[img.Digest()]; set != nil {
+			for _, b := range set.Bundles {
+				out[b.Digest] = true
+			}
+		}
+	}
+	return out
+}
+
+var person = api.Caller{User: "root"}
+
+// apply asks for a bundle, as the API does.
+func (s *site) apply(b *config.Bundle, r api.RolloutRequest) (id string, err error) {
+	s.disk.sets[b.Digest] = config.NewSet(b) // it was sent
+	r.Stored = hex.EncodeToString(b.Digest[:])
+	return s.ask(r)
+}
+
+func (s *site) ask(r api.RolloutRequest) (id string, err error) {
+	w, err := s.mg.Order(context.Background(), person, r, nil)
+	if err != nil || w.Same != nil {
+		return "", err
+	}
+	s.st.Ask(w.Order, w.Change)
+	return w.Order.ID, nil
+}
+
+// stable is the generation that decides, by the bundles that it has.
+func (s *site) stable() map[config.Digest]bool { return s.membersOf(s.k.number(s.k.control.Stable)) }
+
+func (s *site) said() string {
+	var out []string
+	for _, e := range s.disk.history {
+		out = append(out, e.Verb+" "+e.Outcome+": "+e.Reason+" "+strings.Join(e.Detail, "; "))
+	}
+	return strings.Join(out, "\n  ")
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stages
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/rollout"
+)
+
+// until looks until something is so.
+func (s *site) until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for range 300 {
+		if is() {
+			return
+		}
+		s.look()
+		if fault := s.holds(false); fault != "" {
+			t.Fatalf("%s\n  %s", fault, s.said())
+		}
+	}
+	t.Fatalf("%s: never; main %+v\n  kernel %+v\n  %s", what, s.st.memory.State.Main, s.k.control, s.said())
+}
+
+func (s *site) done(t *testing.T) {
+	t.Helper()
+	s.until(t, "all rollouts are over", func() bool { return !s.st.memory.runs() && s.st.memory.Baked == 0 })
+}
+
+func TestBundleGoesThroughAllStages(t *testing.T) {
+	s := newSite(t, 1)
+	for i, b := range s.bundles[:2] {
+		if _, err := s.apply(b, api.RolloutRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, stage := range []rollout.Stage{rollout.StageShadow, rollout.StageCanary, rollout.StageBake} {
+			s.until(t, stage.String(), func() bool { return s.st.memory.State.Main.Stage == stage })
+			if stage < rollout.StageBake && s.stable()[b.Digest] {
+				t.Errorf("bundle %d is stable in %s", i, stage)
+			}
+		}
+		s.done(t)
+		r := s.ledger.Record()
+		if !s.stable()[b.Digest] || r.LastKnownGood == nil || r.LastKnownGood.Digest != b.Digest || len(r.Trial) > 0 {
+			t.Errorf("bundle %d: stable %v, record %+v\n  %s", i, s.stable(), r, s.said())
+		}
+		if fault := s.holds(true); fault != "" {
+			t.Error(fault)
+		}
+	}
+}
+
+// What blocks a protected source is refused while it decides for nobody, and is in quarantine in the record.
+func TestProtectedSourceIsRefusedInShadow(t *testing.T) {
+	s := newSite(t, 1)
+	b := s.bundles[0]
+	s.truth[b.Digest] = truth{protected: true}
+	if _, err := s.apply(b, api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.done(t)
+	s.looks(2)
+	r := s.ledger.Record()
+	if s.stable()[b.Digest] || s.k.control.Candidate != 0 || len(r.Quarantine) != 1 || r.Quarantine[0].Digest != b.Digest {
+		t.Fatalf("stable %v, word %+v, quarantine %+v\n  %s", s.stable(), s.k.control, r.Quarantine, s.said())
+	}
+	if !strings.Contains(s.said(), "192.0.2.0/24") {
+		t.Errorf("the history does not name the source:\n  %s", s.said())
+	}
+	if _, err := s.apply(b, api.RolloutRequest{}); err == nil {
+		t.Error("it comes again without a reason")
+	}
+	s.truth[b.Digest] = truth{}
+	if _, err := s.apply(b, api.RolloutRequest{Accept: "the source is gone"}); err != nil {
+		t.Fatal(err)
+	}
+	s.done(t)
+	if !s.stable()[b.Digest] {
+		t.Errorf("a person's reason does not pass it:\n  %s", s.said())
+	}
+}
+
+// What blocks beside its intent is held in shadow with the rule to blame, and nothing is condemned.
+func TestUndeclaredBlocksAreHeldWithBlame(t *testing.T) {
+	s := newSite(t, 1)
+	b := s.bundles[0]
+	s.truth[b.Digest] = truth{undeclared: 0.2}
+	s.bundles[0].Intent = nil
+	if _, err := s.apply(b, api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.done(t)
+	s.looks(2)
+	held := s.st.memory.State.Held
+	if len(held) != 1 || held[0].Gate != rollout.GateIntent || len(s.ledger.Record().Quarantine) > 0 ||
+		!strings.Contains(held[0].Why, "base") {
+		t.Fatalf("held %+v\n  %s", held, s.said())
+	}
+	if s.k.control.Candidate != 0 {
+		t.Errorf("word %+v", s.k.control)
+	}
+}
+
+// A generation that a person rolled back is taken back and condemned, in each stage that decides.
+func TestRollbackEndsTheRollout(t *testing.T) {
+	for _, stage := range []rollout.Stage{rollout.StageCanary, rollout.StageBake} {
+		s := newSite(t, 1)
+		for _, b := range s.bundles[:2] {
+			if _, err := s.apply(b, api.RolloutRequest{}); err != nil {
+				t.Fatal(err)
+			}
+			if b == s.bundles[0] {
+				s.done(t)
+			}
+		}
+		s.until(t, stage.String(), func() bool {
+			m := s.st.memory.State.Main
+			return m.Stage == stage && m.Seen && (stage == rollout.StageBake || s.k.control.Canary > 0)
+		})
+		if _, err := s.mg.Rollback(t.Context(), person, api.RollbackRequest{Reason: "it harms"}); err != nil {
+			t.Fatal(err)
+		}
+		s.done(t)
+		s.looks(3)
+		q := s.ledger.Record().Quarantine
+		if !s.stable()[s.bundles[0].Digest] || s.stable()[s.bundles[1].Digest] || len(q) != 1 ||
+			q[0].Digest != s.bundles[1].Digest || q[0].Name != "base" {
+			t.Errorf("%s: stable %v, quarantine %+v\n  %s", stage, s.stable(), q, s.said())
+		}
+		if fault := s.holds(true); fault != "" {
+			t.Errorf("%s: %s", stage, fault)
+		}
+	}
+}
+
+// An agent that starts again goes on where it was; a machine that does begins again from taste.
+func TestRestartsInEachStage(t *testing.T) {
+	for _, stage := range []rollout.Stage{rollout.StageTaste, rollout.StageShadow,
+		rollout.StageCanary, rollout.StageBake} {
+		for _, reboot := range []bool{false, true} {
+			s := newSite(t, 1)
+			if _, err := s.apply(s.bundles[0], api.RolloutRequest{}); err != nil {
+				t.Fatal(err)
+			}
+			s.until(t, stage.String(), func() bool { return s.st.memory.State.Main.Stage == stage })
+			s.looks(2)
+			at := s.st.memory.State.Main.Stage
+			if reboot {
+				s.k.reboot()
+			}
+			s.start()
+			if reboot {
+				s.until(t, "taste again", func() bool {
+					return s.st.memory.State.Main.Change.Attempt == 1 || at <= rollout.StageTaste
+				})
+			} else if got := s.st.memory.State.Main.Stage; got != at {
+				t.Errorf("%s: it goes on in %s", at, got)
+			}
+			if reboot && s.k.control.Mode != 1 { // what never proved itself only observes until a person says so
+				s.until(t, "host", func() bool { return s.k.control.Host != 0 })
+			}
+			s.until(t, "done", func() bool {
+				return !s.st.memory.runs() || reboot && s.st.memory.State.Main.Stage == rollout.StageBake
+			})
+			if !s.stable()[s.bundles[0].Digest] {
+				t.Errorf("%s, reboot %t: stable %v\n  %s", at, reboot, s.stable(), s.said())
+			}
+		}
+	}
+}
+
+// An agent that did not run for longer than a lease does not decide what became of a candidate: it is held.
+func TestStoppedAgentHoldsTheCandidate(t *testing.T) {
+	s := newSite(t, 1)
+	if _, err := s.apply(s.bundles[0], api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+	s.mono, s.wall = s.mono+8*time.Second, s.wall.Add(8*time.Second)
+	s.done(t)
+	held := s.st.memory.State.Held
+	if len(held) != 1 || held[0].Gate != rollout.GateLease || len(s.ledger.Record().Quarantine) > 0 ||
+		s.k.control.Candidate != 0 {
+		t.Fatalf("held %+v, word %+v\n  %s", held, s.k.control, s.said())
+	}
+	if d := s.st.Do(rollout.Command{Verb: rollout.VerbResume, ID: held[0].Change.ID, By: "root", Reason: "again"}); len(
+		d) == 0 {
+		t.Error("nothing was decided")
+	}
+	s.done(t)
+	if !s.stable()[s.bundles[0].Digest] {
+		t.Errorf("resume does not bring it on\n  %s", s.said())
+	}
+}
+
+// A host that observes takes a change at once, and that is never last-known-good.
+func TestHostThatObservesTakesAChangeAtOnce(t *testing.T) {
+	s := newSite(t, 1)
+	s.file = s.hosts[1]
+	k, done, err := s.mg.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.mg.PublishHost(k, s.file, 0)
+	done()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.apply(s.bundles[0], api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.looks(4)
+	s.done(t)
+	s.looks(40)
+	if !s.stable()[s.bundles[0].Digest] || s.ledger.Record().LastKnownGood != nil {
+		t.Errorf("stable %v, last-known-good %+v\n  %s", s.stable(), s.ledger.Record().LastKnownGood, s.said())
+	}
+}
+
+// What is removed goes at once, beside a rollout, which goes on.
+func TestRemovalPassesARollout(t *testing.T) {
+	s := newSite(t, 1)
+	for _, b := range []int{0, 3} {
+		if _, err := s.apply(s.bundles[b], api.RolloutRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		s.done(t)
+	}
+	if _, err := s.apply(s.bundles[1], api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+	if _, err := s.ask(api.RolloutRequest{Remove: "beside"}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "removed", func() bool { return !s.stable()[s.bundles[3].Digest] })
+	if m := s.st.memory.State.Main; m.Stage != rollout.StageCanary {
+		t.Errorf("the rollout is in %s\n  %s", m.Stage, s.said())
+	}
+	s.done(t)
+	if !s.stable()[s.bundles[1].Digest] || s.stable()[s.bundles[3].Digest] {
+		t.Errorf("stable %v\n  %s", s.stable(), s.said())
+	}
+}

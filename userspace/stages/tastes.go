@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stages
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/spillway/spillway/userspace/release"
+	"github.com/spillway/spillway/userspace/rollout"
+)
+
+// tastes run beside the looks, one an attempt at a time.
+type tastes struct {
+	mu      sync.Mutex
+	running map[attempt]bool
+	done    []tasted
+}
+
+// tasted is how one ended.
+type tasted struct {
+	attempt
+	taste rollout.Taste
+}
+
+// taste begins one, unless it runs. The change lock is its own matter: a look waits for none.
+func (st *Stages) taste(a rollout.Action, order *release.Order) {
+	at, o := attempt{a.ID, st.attemptOf(a.ID)}, *order
+	if !st.tastes.begin(at) {
+		return
+	}
+	st.Spawn(func() {
+		t, busy := st.Taster().Taste(&o, at.Attempt)
+		t.ID = at.ID
+		st.tastes.end(at, t, busy)
+		if !busy {
+			st.hurry()
+		}
+	})
+}
+
+func (st *Stages) attemptOf(id string) int {
+	for _, r := range []rollout.Run{st.memory.State.Fast, st.memory.State.Main} {
+		if r.Change.ID == id {
+			return r.Change.Attempt
+		}
+	}
+	return 0
+}
+
+func (ts *tastes) begin(at attempt) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.running[at] {
+		return false
+	}
+	ts.running[at] = true
+	return true
+}
+
+func (ts *tastes) end(at attempt, t rollout.Taste, busy bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	delete(ts.running, at)
+	if !busy {
+		ts.done = append(ts.done, tasted{at, t})
+	}
+}
+
+// take returns those that ended and are of an attempt that runs.
+func (ts *tastes) take(s rollout.State) (out []rollout.Taste) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, t := range ts.done {
+		if slices.ContainsFunc([]rollout.Run{s.Main, s.Fast}, func(r rollout.Run) bool {
+			return r.Change.ID == t.ID && r.Change.Attempt == t.Attempt
+		}) {
+			out = append(out, t.taste)
+		}
+	}
+	ts.done = nil
+	return out
+}
+
+// any reports whether one runs, or ended and no look knows of it: what it built is on trial, too.
+func (ts *tastes) any() bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return len(ts.running)+len(ts.done) > 0
+}
+
+// built are generations of which no look knows yet.
+func (ts *tastes) built() (out []uint32) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, t := range ts.done {
+		out = append(out, t.taste.Number)
+	}
+	return out
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stages
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/rollout"
+)
+
+// watch is what the site notes of the kernel, apart from the room.
+type watch struct {
+	baked   map[config.Digest]time.Duration // the longest that a set decided as stable in one piece
+	piece   time.Duration
+	of      config.Digest
+	known   map[config.Digest]bool // what is last-known-good by right
+	forgave map[config.Digest]bool // a person gave a reason for the bundle since it was condemned
+}
+
+func newWatch() watch {
+	return watch{baked: map[config.Digest]time.Duration{}, known: map[config.Digest]bool{},
+		forgave: map[config.Digest]bool{}}
+}
+
+// seen notes a second.
+func (w *watch) seen(s *site) {
+	img := s.k.slots[s.k.control.Stable]
+	if img == nil || s.k.control.Mode != bpf.ModeEnforce || s.k.bypass {
+		w.piece = 0
+		return
+	}
+	if d := config.Digest(img.Digest()); d != w.of {
+		w.of, w.piece = d, 0
+	}
+	w.piece += time.Second
+	w.baked[w.of] = max(w.baked[w.of], w.piece)
+}
+
+// holds says what does not hold; "" when everything does. calm: nothing fails, and it had time to settle.
+func (s *site) holds(calm bool) string {
+	c := s.k.control
+	for role, slot := range map[string]uint8{"stable": c.Stable, "candidate": c.Candidate, "previous": c.Previous} {
+		if slot != bpf.SlotEmpty && s.k.slots[slot] == nil {
+			return fmt.Sprintf("the word names slot %d as %s, and it is empty", slot, role)
+		}
+	}
+	if fault := s.bounded(); fault != "" {
+		return fault
+	}
+	if fault := s.proved(); fault != "" {
+		return fault
+	}
+	if !calm {
+		return ""
+	}
+	for _, check := range []func() string{s.agrees, s.condemned} {
+		if fault := check(); fault != "" {
+			return fault
+		}
+	}
+	return ""
+}
+
+// bounded: a candidate decides for no more than its step, and only while it is a rollout's or is about to leave.
+func (s *site) bounded() string {
+	number, share := s.k.decides()
+	if share == 0 {
+		return ""
+	}
+	m := s.st.memory.State
+	leaves := slices.ContainsFunc(m.Undo, func(u rollout.Undo) bool { return u.Number == number })
+	switch {
+	case leaves:
+		return ""
+	case m.Main.Stage == rollout.StageBake && m.Main.Number == number:
+		return ""
+	case m.Main.Stage != rollout.StageCanary:
+		return s.within(fmt.Sprintf("generation %d decides for %d, and no rollout is in its canary", number, share))
+	case m.Main.Number != number && m.Main.On == s.k.number(s.k.control.Stable):
+		return s.within(fmt.Sprintf("generation %d decides for %d, and it is %d's turn", number, share, m.Main.Number))
+	}
+	most := siteGuards.Steps[m.Main.Step].Share
+	if m.Main.Change.Kind == rollout.KindEmergency {
+		most = 1000
+	}
+	if share > most {
+		return fmt.Sprintf("generation %d decides for %d at a step of %d", number, share, most)
+	}
+	return ""
+}
+
+// within: while kernel or disk refuse, a candidate may decide until its lease is over.
+func (s *site) within(fault string) string {
+	if s.trouble.kernel || s.trouble.disk {
+		return ""
+	}
+	return fault
+}
+
+// proved: last-known-good is what decided in one piece for as long as the host asks, or what lets more pass than that.
+func (s *site) proved() string {
+	k := s.ledger.Record().LastKnownGood
+	if k == nil || s.known[k.Digest] {
+		return ""
+	}
+	if s.baked[k.Digest] >= siteGuards.Bake-time.Second {
+		s.known[k.Digest] = true
+		return ""
+	}
+	return fmt.Sprintf("%s is last-known-good, and decided for %s", k.Name(), s.baked[k.Digest])
+}
+
+// agrees: word and record say the same.
+func (s *site) agrees() string {
+	stable, r := s.k.slots[s.k.control.Stable], s.ledger.Record()
+	switch {
+	case stable != nil && r.Applied == nil:
+		return fmt.Sprintf("generation %d decides, and the record has none", stable.Number())
+	case stable != nil && (stable.Number() != r.Applied.Number || stable.Digest() != r.Applied.Digest):
+		return fmt.Sprintf("generation %d decides, and the record has %d", stable.Number(), r.Applied.Number)
+	case stable != nil && !s.disk.Has(stable.Digest()):
+		return fmt.Sprintf("generation %d decides, and is not on disk", stable.Number())
+	}
+	return ""
+}
+
+// condemned: nothing that is in quarantine decides, unless a person gave a reason since.
+func (s *site) condemned() string {
+	there := s.stable()
+	if number, share := s.k.decides(); share > 0 {
+		for d := range s.membersOf(number) {
+			there[d] = true
+		}
+	}
+	for _, q := range s.ledger.Record().Quarantine {
+		if there[q.Digest] && !s.forgave[q.Digest] {
+			return fmt.Sprintf("%s %s is in quarantine (%s), and in force", q.Name, q.Digest.Short(), q.Reason)
+		}
+	}
+	return ""
+}
