@@ -63,6 +63,9 @@ type Rule struct {
 	Expires time.Time `yaml:"expires" json:"expires,omitzero"`
 	// Note for people.
 	Note string `yaml:"note" json:"note,omitempty" jsonschema:"maxLength=200"`
+	// Declared reports that the bundle's intent names the label. It follows from the rest, and stands here because of a
+	// set each rule keeps the intent of its own bundle.
+	Declared bool `json:"-" jsonschema:"-"`
 }
 
 // PrefixList holds the prefixes of one list that point to one rule. The same list may stand in a bundle several times,
@@ -105,14 +108,6 @@ func (p Policy) Blocks() Threshold {
 		return p.Reset
 	}
 	return p.Drop
-}
-
-// Intent is what a bundle says it will newly block.
-type Intent struct {
-	// NewBlocks is the share of connections.
-	NewBlocks Percent `yaml:"new_blocks" json:"new_blocks" jsonschema:"required" limit:"0%..100%"`
-	// By lists the labels that will block them.
-	By []string `yaml:"by" json:"by" jsonschema:"required,minItems=1"`
 }
 
 // PolicyFor returns the policy of a service: its own, or the default, or never.

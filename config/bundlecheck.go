@@ -32,28 +32,6 @@ func (l *bundleLoader) buildRules() {
 	l.b.Rules = slices.Clone(rules)
 }
 
-func (l *bundleLoader) buildIntent() {
-	if l.file.Intent == nil {
-		return
-	}
-	intent := l.file.Intent.Expects
-	var labels []string
-	for _, r := range l.file.Rules {
-		labels = append(labels, r.Label)
-	}
-	slices.Sort(labels)
-	labels = slices.Compact(labels)
-	first := map[string]string{}
-	for i, label := range intent.By {
-		path := fmt.Sprintf("intent.expects.by[%d]", i)
-		if l.d.unique(first, label, path, "the label") && !slices.Contains(labels, label) {
-			l.d.unknownName(path, label, "no rule has the label", "a rule's label", labels)
-		}
-	}
-	slices.Sort(intent.By)
-	l.b.Intent = &intent
-}
-
 // warnUnused tells of what has no effect: mostly a typing error somewhere else.
 func (l *bundleLoader) warnUnused() {
 	for i, r := range l.file.Rules {

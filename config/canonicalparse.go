@@ -160,6 +160,7 @@ func (file *canonicalFile) rest(b *Bundle) error {
 	if r := b.Intent.NewBlocks.ReadScalar(file.Intent.NewBlocks, yaml.KindNumber, &lim); r != nil {
 		return fmt.Errorf("intent: %s", r.Problem)
 	}
+	b.declare()
 	return nil
 }
 
