@@ -3,6 +3,7 @@
 package metrics
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -106,7 +107,7 @@ func New(s Source) prometheus.Collector { return collector{s} }
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range all {
+	for _, m := range slices.Concat(all, allOfRollouts) {
 		ch <- m.desc
 	}
 }
@@ -120,6 +121,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	e := emitter{ch}
 	e.agent(s)
+	e.rollouts(s)
 	e.interfaces(s.Status)
 	e.emit(scrapeFailed, truth(s.Status.Control != nil))
 	if s.Status.Control != nil {

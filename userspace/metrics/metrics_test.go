@@ -41,6 +41,7 @@ func full() *Snapshot {
 	return &Snapshot{
 		Now: noon, Build: Build{"v1.2.3", "go1.26"}, Applies: map[string]uint64{"applied": 3, "refused": 1},
 		Repairs: map[string]uint64{"link": 2}, Rollbacks: 1, EventsDropped: 4,
+		Decisions: map[string]uint64{"intent": 3, "taste": 4, "of a later release": 2}, TakenBack: 1,
 		Counts: []Count{{Reason: "not_service", Verdict: "pass", Packets: 1000}, {"web", "prefix", "drop", 7, 3, 2}},
 		Rules:  []Rule{{"bad-net", "denied", 7}, {"other", "", 2}},
 		Status: &api.Status{
@@ -55,7 +56,8 @@ func full() *Snapshot {
 			HeartbeatAgeSeconds: pointer(0.5), LeaseSecondsLeft: pointer(4.5),
 			Confirm: &api.Confirm{Deadline: noon.Add(time.Minute)}, Bake: &api.Bake{Until: noon.Add(2 * time.Minute)},
 			LastKnownGood: &api.Known{Number: 8, Digest: config.Digest{0xcd}}, Bans: 2, EventsLost: 5,
-			Drift: &api.Drift{Checked: noon.Add(-10 * time.Second), Entries: []api.DriftEntry{{Where: "x"}}},
+			Stages: stages(),
+			Drift:  &api.Drift{Checked: noon.Add(-10 * time.Second), Entries: []api.DriftEntry{{Where: "x"}}},
 			Maps: []api.MapUse{{Name: "bans", Entries: pointer(2), Capacity: 1024, Bytes: 4096},
 				{Name: "flows", Capacity: 9, Bytes: 8}},
 		},
@@ -173,7 +175,7 @@ spillway_protected{interface="eth0"} 0
 
 // No label may carry what a visitor sent.
 func TestNoAddressIsALabel(t *testing.T) {
-	for _, m := range all {
+	for _, m := range slices.Concat(all, allOfRollouts) {
 		text := m.desc.String()
 		for _, word := range []string{"address", "source", "saddr", "client", "muonfp", "fingerprint", "prefix"} {
 			labels := text[strings.LastIndex(text, "variableLabels"):]

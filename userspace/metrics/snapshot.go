@@ -26,6 +26,9 @@ type Snapshot struct {
 	Applies   map[string]uint64
 	Repairs   map[string]uint64
 	Rollbacks uint64
+	// Decisions of rollouts that go in stages, by gate, and how many of them took a rollout back; since the agent started.
+	Decisions map[string]uint64
+	TakenBack uint64
 	// Released counts sockets of blocked connections that were closed, by what closed them.
 	Released map[string]uint64
 	// EventsDropped counts events that a reader of the API was too slow for.

@@ -116,6 +116,24 @@ var panels = []panel{
 	{title: "Bans", kind: "timeseries", width: 8, unit: "none",
 		queries: []query{q(`spillway_bans{`+selector+`}`, "{{instance}}")}},
 
+	{title: "Rollouts", kind: "row"},
+	{title: "Stage", about: "Empty where guards.rollout is direct, and while nothing rolls out.", kind: "timeseries", width: 6,
+		unit: "none", queries: []query{q(`spillway_rollout_stage{`+selector+`} == 1`, "{{instance}} {{lane}} {{stage}}")}},
+	{title: "New blocks", about: "Of the votes of the stage: a vote is one source prefix in 24 hours.", kind: "timeseries",
+		width: 6, unit: "percentunit", queries: []query{
+			q(`sum by (instance, lane, kind) (spillway_rollout_votes{`+selector+`, kind=~"new_block_.+"})`+
+				` / on (instance, lane) group_left sum by (instance, lane) (spillway_rollout_votes{`+selector+`}) > 0`,
+				"{{instance}} {{lane}} {{kind}}")}},
+	{title: "Failing, canary and others", kind: "timeseries", width: 6, unit: "percentunit", queries: []query{
+		q(`sum by (instance, arm) (spillway_rollout_arm_prefixes{`+selector+`, state="failing"})`+
+			` / sum by (instance, arm) (spillway_rollout_arm_prefixes{`+selector+`}) > 0`, "{{instance}} {{arm}}")}},
+	{title: "Decisions by gate", about: "And what is held, frozen or in quarantine.", kind: "timeseries", width: 6,
+		unit: "none", queries: []query{
+			q(`sum by (gate) (increase(spillway_rollout_decisions_total{`+selector+`}[$__rate_interval])) > 0`, "{{gate}}"),
+			q(`spillway_rollout_held{`+selector+`} > 0`, "{{instance}} held"),
+			q(`spillway_rollout_frozen{`+selector+`} > 0`, "{{instance}} frozen"),
+			q(`spillway_rollout_quarantined{`+selector+`} > 0`, "{{instance}} in quarantine")}},
+
 	{title: "Machine", kind: "row"},
 	{title: "Maps: how full", kind: "timeseries", width: 8, unit: "percentunit",
 		queries: []query{q(`spillway_map_entries{`+selector+`} / spillway_map_capacity_entries{`+selector+`}`,
