@@ -134,12 +134,16 @@ type repeated struct {
 }
 
 func (r *repeated) Read(b []byte) (int, error) {
-	for i := range b {
-		b[i] = r.text[r.at]
-		if r.at++; r.at == len(r.text) {
-			r.at = 0
-		}
+	n := 0
+	if r.at > 0 { // what is left of the text that was begun
+		n += copy(b[n:], r.text[r.at:])
+		r.at = (r.at + n) % len(r.text)
 	}
+	rest := b[n:]
+	for done := copy(rest, r.text); done > 0 && done < len(rest); done *= 2 {
+		copy(rest[done:], rest[:done]) // whole texts, twice as many each time
+	}
+	r.at = (r.at + len(rest)) % len(r.text)
 	return len(b), nil
 }
 
@@ -217,6 +221,7 @@ func TestF8PeakOfUploads(t *testing.T) {
 		{"many files", many0(5000), api.CodeTooLarge, 150},
 	} {
 		t.Run(strings.ReplaceAll(row.name, " ", "_"), func(t *testing.T) {
+			t.Parallel() // each has a process of its own
 			p := startPeak(t)
 			idle := p.mib()
 			paths := []string{"/v1/plan", "/v1/rollouts"}
@@ -336,6 +341,7 @@ func TestF8PeakOfTheStateFolder(t *testing.T) {
 		{"host.json", "{", 300 * mebibyte, 300},
 	} {
 		t.Run(fmt.Sprintf("%s_%d_MiB_of_%q", row.file, row.size>>20, row.text[:1]), func(t *testing.T) {
+			t.Parallel()
 			p := startPeak(t)
 			_ = p.cmd.Process.Signal(syscall.SIGTERM)
 			_ = p.cmd.Wait()
