@@ -15,7 +15,7 @@ var rooms = [][]string{
 	{"state", "retry", "rollout/sequential"},
 	{"ledger", "rollout"},
 	{"hostfile", "taste"},
-	{"plane", "events", "bans", "bypass", "serve", "silent"},
+	{"plane", "events", "bans", "bypass", "serve", "silent", "health"},
 	{"release"},
 	{"stages"},
 	{"agent"},
