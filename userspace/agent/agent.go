@@ -22,6 +22,7 @@ import (
 	"github.com/spillway/spillway/userspace/retry"
 	"github.com/spillway/spillway/userspace/serve"
 	"github.com/spillway/spillway/userspace/silent"
+	"github.com/spillway/spillway/userspace/stages"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -52,6 +53,8 @@ type rooms struct {
 	silent  *silent.Sockets
 	serve   *serve.Server
 	release *release.Manager
+	stages  *stages.Stages
+	front   *stages.Front
 }
 
 // opening is how far the kernel part is taken over.
@@ -93,12 +96,14 @@ func newAgent(o Options, s *state.Store) *agent {
 		Use: func() (bans.Kernel, func(), error) { return a.use() }})
 	a.bypass = bypass.New(bypass.Options{Log: o.Log, Ledger: a.ledger, Read: a.plane.Reading,
 		Use: func() (bypass.Kernel, func(), error) { return a.use() }})
+	a.stages = stages.New(a.staged())
 	a.release = release.New(release.Options{Log: o.Log, Ledger: a.ledger, Disk: s, File: a.host.File, HostPath: o.HostPath,
 		Own: func() ([]netip.Addr, error) { return a.opts.own() }, Clock: o.clock, Around: a.around()})
+	a.front = stages.NewFront(a.release, a.stages)
 	a.serve = serve.New(serve.Options{Log: o.Log, Ledger: a.ledger,
 		Listen: func() config.Listen { return a.host.Host().Listen }, Scrapes: metrics.Handler(a)},
-		api.Backend{Site: a, Kernel: a.plane.Rows, Release: a.release, Bans: a.bans, Bypass: a.bypass,
-			Events: a.events, Ledger: a.ledger})
+		api.Backend{Site: a, Kernel: a.plane.Rows, Release: a.front, Bans: a.bans, Bypass: a.bypass,
+			Events: a.events, Ledger: a.ledger, Stages: a.front})
 	return a
 }
 
@@ -115,6 +120,7 @@ func (a *agent) around() release.Around {
 		EndBypasses: func(k release.Kernel, before *compile.HostInfo, next *config.Host) {
 			a.bypass.EndLeft(k.(bypass.Kernel), before, next)
 		},
+		Stage: a.stages,
 		Shift: a.bans.Shift,
 	}
 }

@@ -93,7 +93,7 @@ func (a *agent) startJobs() {
 		a.jobs.start("read the host file", now, func() { a.hangUp(context.Background()) })
 	case a.release.ExpiriesDue():
 		a.jobs.start("compute expiries again", now, a.changing(func(d dataplane) { a.release.RenewExpiries(d) }))
-	case a.release.QueueDue():
+	case !a.front.Staged() && a.release.QueueDue():
 		a.jobs.start("carry out what waits", now, a.release.RunQueue)
 	}
 }

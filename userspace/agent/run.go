@@ -58,6 +58,7 @@ func Run(ctx context.Context, o Options) error {
 	wg.Go(func() { a.events.Read(background) })
 	wg.Go(func() { a.silent.Close(background) })
 	wg.Go(func() { a.plane.WatchCounters(background) })
+	wg.Go(func() { a.runStages(background) })
 	<-listening
 	a.loop(background)
 	if ctx.Err() == nil {

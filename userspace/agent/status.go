@@ -47,7 +47,7 @@ func (a *agent) status(want view.Parts) *api.Status {
 	s.Source = api.SourceAgent
 	s.MaxMode = string(a.host.Host().MaxMode)
 	a.ledger.NameGenerations(s.Generations)
-	a.release.Tell(s)
+	a.front.Tell(s)
 	a.bypass.Tell(s)
 	s.Problems = append(a.ledger.Problems(), s.Problems...)
 	if damaged := a.store.Damaged(); len(damaged) > 0 {

@@ -18,24 +18,13 @@ func (qu *queue) back(ctx context.Context, by api.Caller, name, reason string) (
 	if ro, ok := qu.candidateOf(name); ok {
 		return qu.backs.endRollout(ctx, by, ro, reason)
 	}
-	r := qu.ledger.Record()
-	if r.Applied == nil {
-		return nil, noBundle(name)
-	}
-	now := slices.IndexFunc(r.Applied.Members, func(m state.Member) bool { return m.Name == name })
-	if now < 0 {
-		return nil, noBundle(name)
-	}
-	left := r.Applied.Members[now]
-	before := qu.archive.versionBefore(r, left)
-	if before == nil {
-		return nil, &api.Error{Code: api.CodeNoPrevious,
-			Message: fmt.Sprintf("the bundle %s has no version before; nothing changed", name),
-			Fix:     "to take it out: spillway apply --remove " + name}
+	left, before, err := qu.archive.backOf(name)
+	if err != nil {
+		return nil, err
 	}
 	ro := qu.rollouts.begin(by, api.RolloutRequest{Reason: reason, Accept: reason}, qu.swap.wentBack.Load())
 	ro.Kind, ro.wish = api.RolloutBack, wish{bundle: before, back: true}
-	ro.leaves = &left
+	ro.leaves = left
 	qu.rollouts.name(ro)
 	if err := qu.rollouts.enqueue(ro); err != nil {
 		_, err = qu.rollouts.finish(ro, nil, err)
@@ -49,6 +38,26 @@ func (qu *queue) back(ctx context.Context, by api.Caller, name, reason string) (
 		return nil, err
 	}
 	return &out.Change, nil
+}
+
+// backOf returns what a rollback of one bundle leaves, and the version before.
+func (ar *archive) backOf(name string) (*state.Member, *config.Bundle, error) {
+	r := ar.ledger.Record()
+	if r.Applied == nil {
+		return nil, nil, noBundle(name)
+	}
+	now := slices.IndexFunc(r.Applied.Members, func(m state.Member) bool { return m.Name == name })
+	if now < 0 {
+		return nil, nil, noBundle(name)
+	}
+	left := r.Applied.Members[now]
+	before := ar.versionBefore(r, left)
+	if before == nil {
+		return nil, nil, &api.Error{Code: api.CodeNoPrevious,
+			Message: fmt.Sprintf("the bundle %s has no version before; nothing changed", name),
+			Fix:     "to take it out: spillway apply --remove " + name}
+	}
+	return &left, before, nil
 }
 
 // candidateOf returns the rollout of a candidate that changes a bundle.

@@ -49,7 +49,7 @@ func (bk *bake) idleReason(d view.Kernel) string {
 
 // elsewhere reports whether the room above ends the bake of the stable generation.
 func (bk *bake) elsewhere(d view.Kernel) bool {
-	if bk.stage == Stage(noStage{}) {
+	if len(bk.stage.Keeps()) == 0 {
 		return false
 	}
 	all, err := d.Generations()

@@ -73,6 +73,9 @@ func (ca *candidates) end(d trial, g loader.GenerationInfo, b *state.Back) (*api
 
 // elsewhere reports whether a candidate is one of the room above.
 func (ca *candidates) elsewhere(d view.Kernel) bool {
+	if len(ca.stage.Keeps()) == 0 {
+		return false
+	}
 	g, there := candidateIn(d)
 	return there && ca.stage.Owns(g.Number)
 }

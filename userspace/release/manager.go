@@ -85,7 +85,8 @@ func New(o Options) *Manager {
 	mg.upgrade = &upgrade{site: s, swap: mg.swap, builder: b, modes: mg.modes}
 	mg.settler = &settler{site: s, swap: mg.swap, rollouts: mg.rollouts, candidates: mg.candidates, bake: mg.bake,
 		clock: mg.clock, takeNotes: mg.backs.takeNotes}
-	mg.orders = &orders{site: s, use: o.Use, disk: o.Disk, reader: mg.reader, guard: g, standing: ap.standing}
+	mg.orders = &orders{site: s, use: o.Use, disk: o.Disk, reader: mg.reader, guard: g,
+		archive: mg.archive, standing: ap.standing}
 	mg.hand = &Stagehand{site: s, use: o.Use, disk: o.Disk, change: mg.change, swap: mg.swap, builder: b, guard: g,
 		bake: mg.bake, orders: mg.orders, lease: o.Lease, takeNotes: mg.backs.takeNotes}
 	mg.rollouts.load()
@@ -94,6 +95,11 @@ func New(o Options) *Manager {
 
 // Hand does what the engine of stages asks for.
 func (mg *Manager) Hand() *Stagehand { return mg.hand }
+
+// OrderBack is the order that gives one bundle back the version before.
+func (mg *Manager) OrderBack(by api.Caller, name, reason string) (*Wanted, error) {
+	return mg.orders.back(by, name, reason)
+}
 
 // Order checks a change that goes in stages, and publishes nothing.
 func (mg *Manager) Order(ctx context.Context, by api.Caller, r api.RolloutRequest, files api.Files) (*Wanted, error) {

@@ -69,6 +69,7 @@ type orders struct {
 	disk     setFiles
 	reader   *reader
 	guard    *guard
+	archive  *archive
 	standing func(view.Kernel, wish) (*standing, error)
 }
 
@@ -97,6 +98,17 @@ func (or *orders) read(ctx context.Context, by api.Caller, r api.RolloutRequest,
 	}
 	wanted.Change.Confirm = r.Confirm()
 	return wanted, nil
+}
+
+// back is the order that gives one bundle of the set back the version before.
+func (or *orders) back(by api.Caller, name, reason string) (*Wanted, error) {
+	left, before, err := or.archive.backOf(name)
+	if err != nil {
+		return nil, err
+	}
+	o := Order{ID: or.ledger.NextRollout(), Kind: api.RolloutBack, Leaves: left, Accept: reason, Reason: reason,
+		At: or.ledger.Now().UTC(), UID: by.UID, By: by.User}
+	return or.want(o, wish{bundle: before, back: true})
 }
 
 // want says what the engine must know of an order.

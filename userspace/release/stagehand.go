@@ -63,6 +63,9 @@ func (sh *Stagehand) Look() (k engine.Kernel, all []loader.GenerationInfo) {
 	defer done()
 	for range 3 {
 		c := d.Control()
+		if c.Host == bpf.SlotEmpty {
+			return engine.Kernel{}, nil // it is filled in a moment
+		}
 		if all, err = d.Generations(); err != nil {
 			return engine.Kernel{}, nil
 		}

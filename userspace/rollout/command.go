@@ -30,8 +30,11 @@ func (t *turn) command(c Command) {
 	}
 }
 
+// NothingChanged begins the sentence about a command that had no effect.
+const NothingChanged = "Nothing changed: "
+
 func (t *turn) no(c Command, format string, args ...any) {
-	t.note(Change{ID: c.ID, By: c.By}, StageNone, GatePerson, "Nothing changed: "+format+".", args...)
+	t.note(Change{ID: c.ID, By: c.By}, StageNone, GatePerson, NothingChanged+format+".", args...)
 }
 
 // apply lets a change wait for its turn, or refuses it at once. No gate looked at it, so nothing is condemned.

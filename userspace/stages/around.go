@@ -31,9 +31,9 @@ func (st *Stages) tellAround() {
 		owned, kept = append(owned, u.Number), append(kept, u.Number, u.To)
 	}
 	var needs []config.Digest
-	for _, o := range st.memory.Orders {
-		if !o.Digest.IsZero() {
-			needs = append(needs, o.Digest)
+	for _, s := range st.memory.Stories {
+		if !s.Order.Digest.IsZero() {
+			needs = append(needs, s.Order.Digest)
 		}
 	}
 	st.around.mu.Lock()

@@ -3,17 +3,33 @@
 package stages
 
 import (
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/rollout"
 )
 
+// errUnread: what a former agent left cannot be read, so nothing is begun.
+var errUnread = &api.Error{Code: api.CodeUnavailable,
+	Message: "where the rollouts are cannot be read from disk, so none goes on; nothing changed",
+	Fix:     "repair the disk; `spillway rollback` and `spillway bypass on` work at any time"}
+
 // Do has the engine hear a person at once, and returns what it decided in that look.
-func (st *Stages) Do(c rollout.Command) []rollout.Decision { return st.look([]rollout.Command{c}) }
+func (st *Stages) Do(c rollout.Command) ([]rollout.Decision, error) {
+	said, looked := st.look([]rollout.Command{c})
+	if !looked {
+		return nil, errUnread
+	}
+	return said, nil
+}
 
 // Ask hands a change over.
-func (st *Stages) Ask(o release.Order, c rollout.Change) []rollout.Decision {
+func (st *Stages) Ask(o release.Order, c rollout.Change) ([]rollout.Decision, error) {
 	st.mu.Lock()
-	st.memory.Orders = append(st.memory.Orders, o)
+	if !st.load() {
+		st.mu.Unlock()
+		return nil, errUnread
+	}
+	st.memory.Stories = append(st.memory.Stories, story{Order: o, Track: c.Kind.String()})
 	st.mu.Unlock()
 	return st.Do(rollout.Command{Verb: rollout.VerbApply, Change: c, By: c.By, Reason: c.Reason})
 }

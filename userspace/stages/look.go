@@ -9,17 +9,17 @@ import (
 // Look is one turn of the engine.
 func (st *Stages) Look() { st.look(nil) }
 
-// look returns what was decided.
-func (st *Stages) look(commands []rollout.Command) (decided []rollout.Decision) {
+// look returns what was decided; false: nothing can be.
+func (st *Stages) look(commands []rollout.Command) (decided []rollout.Decision, looked bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if !st.load() {
-		return nil
+		return nil, false
 	}
 	guards, on := st.Guards()
 	if !on && len(commands) == 0 {
 		if !st.memory.runs() {
-			return nil
+			return nil, true
 		}
 		commands = st.stop()
 	}
@@ -31,7 +31,8 @@ func (st *Stages) look(commands []rollout.Command) (decided []rollout.Decision) 
 	e.Kernel = kernel
 	st.follow(kernel, all)
 	condemned := st.memory.State.Quarantine
-	next, actions := rollout.Step(st.memory.State, e, st.Clock())
+	before := st.memory.State
+	next, actions := rollout.Step(before, e, st.Clock())
 	st.memory.State = next
 	st.memory.forget()
 	decided = st.decisions(actions)
@@ -40,14 +41,15 @@ func (st *Stages) look(commands []rollout.Command) (decided []rollout.Decision) 
 	st.tellAround()
 	last := st.memory.Last
 	want := st.comparing()
+	st.tell(decided, before, next)
 	saved := st.written(len(decided)+len(commands) > 0 || st.memory.Last != last)
-	st.audit(decided)
 	st.carry(actions, saved)
 	st.done(rollout.Action{Do: rollout.DoNote}, st.Hand().Compare(want))
 	if !st.tastes.any() {
 		st.Hand().EndTrials(st.around.keeps())
 	}
-	return decided
+	st.show(kernel, e)
+	return decided, true
 }
 
 // written reports whether what was decided is on disk.

@@ -15,12 +15,12 @@ import (
 // memory is what a restart must not forget: stages.json. The quarantine and last-known-good of the engine's state are
 // left out: they are the record's.
 type memory struct {
-	State  rollout.State   `json:"state"`
-	Orders []release.Order `json:"orders"` // of all changes that the state has
-	Stable place           `json:"stable"` // at the last look
-	Baked  uint32          `json:"baked"`  // shall be last-known-good, and the record does not say so yet
-	Runs   []run           `json:"runs"`   // of attempts
-	Last   uint16          `json:"last"`   // number of a run that was given last
+	State   rollout.State `json:"state"`
+	Stories []story       `json:"stories"` // of all changes that the state has
+	Stable  place         `json:"stable"`  // at the last look
+	Baked   uint32        `json:"baked"`   // shall be last-known-good, and the record does not say so yet
+	Runs    []run         `json:"runs"`    // of attempts
+	Last    uint16        `json:"last"`    // number of a run that was given last
 }
 
 // place is a generation, and what it was built from.
@@ -90,9 +90,9 @@ func (st *Stages) save() error {
 
 // order finds that of a rollout.
 func (m *memory) order(id string) *release.Order {
-	for i := range m.Orders {
-		if m.Orders[i].ID == id {
-			return &m.Orders[i]
+	for i := range m.Stories {
+		if m.Stories[i].Order.ID == id {
+			return &m.Stories[i].Order
 		}
 	}
 	return nil
@@ -119,7 +119,6 @@ func (m *memory) forget() {
 	for _, c := range m.changes() {
 		there[c.ID] = true
 	}
-	m.Orders = slices.DeleteFunc(slices.Clone(m.Orders), func(o release.Order) bool { return !there[o.ID] })
 	m.Runs = slices.DeleteFunc(slices.Clone(m.Runs), func(r run) bool { return !there[r.ID] })
 }
 

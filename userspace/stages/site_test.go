@@ -266,8 +266,8 @@ func (s *site) ask(r api.RolloutRequest) (id string, err error) {
 	if err != nil || w.Same != nil {
 		return "", err
 	}
-	s.st.Ask(w.Order, w.Change)
-	return w.Order.ID, nil
+	_, err = s.st.Ask(w.Order, w.Change)
+	return w.Order.ID, err
 }
 
 // stable is the generation that decides, by the bundles that it has.

@@ -67,6 +67,7 @@ type Stages struct {
 	tastes tastes // has a lock of its own
 
 	around around // has a lock of its own
+	told   told   // has a lock of its own
 }
 
 // New takes up what a former agent left.

@@ -187,9 +187,9 @@ func TestStoppedAgentHoldsTheCandidate(t *testing.T) {
 		s.k.control.Candidate != 0 {
 		t.Fatalf("held %+v, word %+v\n  %s", held, s.k.control, s.said())
 	}
-	if d := s.st.Do(rollout.Command{Verb: rollout.VerbResume, ID: held[0].Change.ID, By: "root", Reason: "again"}); len(
-		d) == 0 {
-		t.Error("nothing was decided")
+	resume := rollout.Command{Verb: rollout.VerbResume, ID: held[0].Change.ID, By: "root", Reason: "again"}
+	if d, err := s.st.Do(resume); err != nil || len(d) == 0 {
+		t.Errorf("decided %v, %v", d, err)
 	}
 	s.done(t)
 	if !s.stable()[s.bundles[0].Digest] {

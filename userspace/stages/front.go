@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stages
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/release"
+	"github.com/spillway/spillway/userspace/rollout"
+)
+
+// Front answers the API about rollouts: those that go directly are release's, the others this room's.
+type Front struct {
+	*release.Manager
+	stages *Stages
+}
+
+// NewFront stands before both.
+func NewFront(mg *release.Manager, st *Stages) *Front { return &Front{mg, st} }
+
+// Staged reports whether this host rolls out in stages.
+func (f *Front) Staged() bool {
+	_, on := f.stages.Guards()
+	return on
+}
+
+// StartRollout asks for a change of the set in force.
+func (f *Front) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRequest,
+	files api.Files) (*api.Rollout, error) {
+	if !f.Staged() {
+		return f.Manager.StartRollout(ctx, by, r, files)
+	}
+	w, err := f.Manager.Order(ctx, by, r, files)
+	if err != nil {
+		return nil, err
+	}
+	c := &w.Change
+	c.Accept, c.Stop, c.Replace = r.AcceptBlocks, r.Stage == api.StageShadow, r.Replace
+	if r.Emergency && c.Kind != rollout.KindRelax {
+		c.Kind = rollout.KindEmergency
+	}
+	if same := f.stages.told.under(c.Name, w.Order.Digest); same != nil && !r.Replace && w.Same == nil {
+		same.Outcome = api.OutcomeUnchanged
+		return same, nil
+	}
+	return f.hand(w)
+}
+
+// hand gives an order to the engine, and says what it made of it.
+func (f *Front) hand(w *release.Wanted) (*api.Rollout, error) {
+	if w.Same != nil {
+		return &api.Rollout{Change: *w.Same, ID: w.Order.ID, State: api.RolloutDone, Kind: w.Order.Kind, By: w.Order.By,
+			Created: w.Order.At, Ended: w.Order.At}, nil
+	}
+	said, err := f.stages.Ask(w.Order, w.Change)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range said {
+		if d.ID == w.Order.ID && d.To == rollout.StageRefused {
+			return nil, &api.Error{Code: api.CodeRefused, Message: d.Sentence, Rollout: w.Order.ID,
+				Fix: "look at `spillway rollout status`"}
+		}
+	}
+	ro := f.stages.told.rollout(w.Order.ID)
+	if ro == nil {
+		return nil, api.NoRollout(w.Order.ID)
+	}
+	ro.Warnings, ro.Details = w.Warnings, w.Told
+	return ro, nil
+}
+
+// Rollouts lists all of them, the newest first.
+func (f *Front) Rollouts(ctx context.Context) (*api.RolloutList, error) {
+	list, err := f.Manager.Rollouts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, rest := f.stages.told.list()
+	list.Rollouts = append(all, list.Rollouts...)
+	slices.SortStableFunc(list.Rollouts, func(a, b api.Rollout) int { return b.Created.Compare(a.Created) })
+	if f.Staged() {
+		list.Stages = &rest
+	}
+	return list, nil
+}
+
+// Rollback goes back. One bundle to its version before is a change like another; all else is done at once.
+func (f *Front) Rollback(ctx context.Context, by api.Caller, r api.RollbackRequest) (*api.Change, error) {
+	if !f.Staged() || r.Bundle == "" || r.To != "" {
+		change, err := f.Manager.Rollback(ctx, by, r)
+		f.stages.hurry()
+		return change, err
+	}
+	if ro := f.stages.told.named(r.Bundle); ro != nil && ro.State == api.RolloutRunning {
+		f.stages.condemn(by, ro, r.Reason)
+		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: r.Bundle, Digest: ro.Digest,
+			Number: ro.Number, Message: fmt.Sprintf("rollout %s is taken back; it needs a reason to come again", ro.ID)}, nil
+	}
+	w, err := f.Manager.OrderBack(by, r.Bundle, r.Reason)
+	if err != nil {
+		return nil, err
+	}
+	ro, err := f.hand(w)
+	if err != nil {
+		return nil, err
+	}
+	return &ro.Change, nil
+}
+
+// Order has the engine hear a person, and answers with what it decided.
+func (f *Front) Order(ctx context.Context, by api.Caller, o api.Order) (*api.Change, error) {
+	if err := api.Late(ctx); err != nil {
+		return nil, err
+	}
+	if o.ID != "" && f.stages.told.rollout(o.ID) == nil { // one that began before the host rolled out in stages
+		switch o.Verb {
+		case api.OrderConfirm:
+			return f.Manager.ConfirmRollout(ctx, by, o.ID, o.Reason)
+		case api.OrderAbort:
+			return f.Manager.EndRollout(ctx, by, o.ID, o.Reason)
+		}
+		return nil, api.NoRollout(o.ID)
+	}
+	said, err := f.stages.Do(rollout.Command{Verb: rollout.Verb(o.Verb), ID: o.ID, Share: o.Share, Digest: o.Digest,
+		By: by.User, Reason: o.Reason})
+	if err != nil {
+		return nil, err
+	}
+	change := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "it is taken"}
+	for _, d := range said {
+		if d.ID != o.ID {
+			continue
+		}
+		if strings.HasPrefix(d.Sentence, rollout.NothingChanged) {
+			return nil, &api.Error{Code: api.CodeConflict, Message: d.Sentence, Rollout: o.ID,
+				Fix: "look at `spillway rollout status`"}
+		}
+		change.Message, change.Name, change.Digest = d.Sentence, d.Name, d.Digest
+		break
+	}
+	return change, nil
+}
+
+// Tell adds to a status what rolls out in stages.
+func (f *Front) Tell(s *api.Status) {
+	f.Manager.Tell(s)
+	if !f.Staged() {
+		return
+	}
+	all, rest := f.stages.told.list()
+	for _, ro := range all {
+		if !ro.Over() || ro.State == api.RolloutHeld {
+			rest.Rollouts = append(rest.Rollouts, ro)
+		}
+	}
+	s.Stages = &rest
+}

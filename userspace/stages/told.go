@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stages
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/release"
+	"github.com/spillway/spillway/userspace/rollout"
+)
+
+// told is what people are told, as of the last look: who asks waits for no look.
+type told struct {
+	mu   sync.Mutex
+	live []api.Rollout // newest last
+	over []api.Rollout
+	rest api.Stages
+}
+
+// show makes it anew after a look.
+func (st *Stages) show(k rollout.Kernel, e rollout.Evidence) {
+	m, now := &st.memory, st.Ledger.Now().UTC()
+	var live, over []api.Rollout
+	kept := slices.Clone(m.Stories)[:0]
+	for _, s := range m.Stories {
+		ro := st.describe(s, k, e)
+		if ro.Over() && ro.State != api.RolloutHeld {
+			ro.Ended = now
+			over = append(over, ro)
+			continue
+		}
+		kept, live = append(kept, s), append(live, ro)
+	}
+	m.Stories = kept
+	rest := api.Stages{}
+	if m.State.Frozen != "" {
+		rest.Frozen = &api.Frozen{Why: m.State.Frozen}
+	}
+	for _, q := range st.Ledger.Record().Quarantine {
+		rest.Quarantine = append(rest.Quarantine,
+			api.Quarantined{Name: q.Name, Digest: q.Digest, Gate: string(rollout.GatePerson), Why: q.Reason, Since: q.At})
+	}
+	st.told.mu.Lock()
+	defer st.told.mu.Unlock()
+	st.told.live, st.told.rest = live, rest
+	st.told.over = append(st.told.over, over...)
+	if n := len(st.told.over) - release.KeptRollouts; n > 0 {
+		st.told.over = st.told.over[n:]
+	}
+}
+
+// describe says where a rollout is.
+func (st *Stages) describe(s story, k rollout.Kernel, e rollout.Evidence) api.Rollout {
+	m, o := &st.memory, s.Order
+	ro := api.Rollout{Change: api.Change{Envelope: api.NewEnvelope(), Name: o.Name, Digest: o.Digest, Number: s.Number},
+		ID: o.ID, Kind: o.Kind, Key: o.Key, By: o.By, Reason: o.Reason, Accept: o.Accept, Created: o.At}
+	ro.Staged = &api.Staged{Stage: api.StageQueued, Track: s.Track, Since: s.Since, Decisions: s.Decisions}
+	ro.State, ro.Outcome = api.RolloutQueued, api.OutcomeQueued
+	ro.Message = "rollout " + o.ID + " waits for its turn"
+	if last := len(s.Decisions) - 1; last >= 0 {
+		ro.Message = s.Decisions[last].Sentence
+	}
+	for i, r := range []rollout.Run{m.State.Main, m.State.Fast} {
+		if r.Change.ID == o.ID && r.Stage.Runs() {
+			st.running(&ro, r, k, []rollout.Votes{e.Main, e.Fast}[i])
+			return ro
+		}
+	}
+	of := func(c rollout.Change) bool { return c.ID == o.ID }
+	switch {
+	case slices.ContainsFunc(m.State.Held, func(h rollout.Held) bool { return of(h.Change) }):
+		st.ended(&ro, s, api.RolloutHeld, api.StageHeld, api.OutcomeHeld)
+	case slices.ContainsFunc(m.State.Queue, of):
+	case slices.ContainsFunc(m.State.Joined, of):
+		st.ended(&ro, s, api.RolloutDone, api.StageDone, api.OutcomeApplied)
+	default:
+		st.over(&ro, s)
+	}
+	return ro
+}
+
+// over says how a rollout ended that is nowhere in the state.
+func (st *Stages) over(ro *api.Rollout, s story) {
+	to := ""
+	for _, d := range s.Decisions {
+		if d.From != d.To || to == "" {
+			to = d.To
+		}
+	}
+	switch to {
+	case api.StageDone:
+		st.ended(ro, s, api.RolloutDone, to, api.OutcomeApplied)
+	case api.StageRefused:
+		st.ended(ro, s, api.RolloutRefused, to, api.OutcomeRefused)
+	case api.StageTakenBack:
+		st.ended(ro, s, api.RolloutTakenBack, to, api.OutcomeRolledBack)
+	default:
+		st.ended(ro, s, api.RolloutWithdrawn, api.StageWithdrawn, api.OutcomeRolledBack)
+	}
+}
+
+// ended gives a rollout its end, with the decision that made it.
+func (st *Stages) ended(ro *api.Rollout, s story, state, stage, outcome string) {
+	ro.State, ro.Outcome, ro.Staged.Stage = state, outcome, stage
+	for _, d := range slices.Backward(s.Decisions) {
+		if d.To != stage {
+			continue
+		}
+		ro.Message = d.Sentence
+		if stage == api.StageHeld || stage == api.StageRefused || stage == api.StageTakenBack {
+			ro.Staged.Verdict = &api.Verdict{Gate: d.Gate, Why: d.Sentence, Quarantined: d.Quarantined}
+			ro.Staged.Evidence = d.Evidence
+		}
+		return
+	}
+}
+
+// running describes one that is under way.
+func (st *Stages) running(ro *api.Rollout, r rollout.Run, k rollout.Kernel, v rollout.Votes) {
+	g, s := st.memory.State.Guards, ro.Staged
+	ro.State, ro.Outcome, ro.Number = api.RolloutRunning, api.OutcomeQueued, r.Number
+	ro.Message = fmt.Sprintf("rollout %s: %s", ro.ID, r.Status(g))
+	s.Stage, s.On, s.Paused, s.Waits, s.Track = r.Stage.String(), r.On, r.Paused, r.Waits, r.Change.Kind.String()
+	if r.Stage == rollout.StageCanary {
+		s.Step, s.Steps = r.Step+1, len(g.Steps)
+		if r.Change.Kind == rollout.KindEmergency {
+			s.Step, s.Steps = 1, 1
+		}
+	}
+	switch r.Number {
+	case k.Candidate:
+		s.SharePermille = k.Share
+	case k.Stable:
+		s.SharePermille = 1000
+	}
+	intent := r.Intent(g)
+	if intent.NewBlocks > 0 {
+		s.Expects = &api.Expects{NewBlocks: intent.NewBlocks, By: intent.By, Accepted: r.Change.Accept > 0}
+	}
+	s.Evidence = evidenceOf(r.Counts())
+	s.Evidence.Unconfirmed, s.Evidence.Looks = v.Unconfirmed, looksOf(r.Looks(g))
+	for _, b := range v.NewBlocks {
+		s.Evidence.Blame = append(s.Evidence.Blame, blameOf(b, v.Pairs, intent))
+	}
+	if r.Stage == rollout.StageCanary && k.Share < 1000 {
+		canary, control := r.Sides()
+		s.Evidence.Arms = &api.Arms{Canary: api.Arm{Sources: canary.Sources, Failing: canary.Bad},
+			Control: api.Arm{Sources: control.Sources, Failing: control.Bad}}
+	}
+	s.Estimate = estimateOf(r, g)
+}
+
+func estimateOf(r rollout.Run, g rollout.Guards) *api.Estimate {
+	e := &api.Estimate{}
+	if left, known := r.Left(g); known {
+		seconds := left.Round(time.Second).Seconds()
+		e.StageSecondsLeft = &seconds
+	}
+	if t, known := r.Traffic(); known && r.Change.Kind == rollout.KindBundle {
+		of := g.Estimate(t)
+		e.Sentence, e.Never = of.Sentence, of.Never
+	}
+	return e
+}
