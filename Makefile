@@ -42,7 +42,7 @@ test: root deps generate-check lint build ## run all that can be run on one mach
 	SPILLWAY_SEED=$${SPILLWAY_SEED:-20261128} SPILLWAY_FINDS=$(CURDIR)/bin/finds \
 		go test -count=1 -v -p 1 -timeout 30m $(call stream,beside) >bin/beside.log 2>&1 & beside=$$!; \
 	trap 'kill $$guests $$beside 2>/dev/null || true' EXIT; failed=0; \
-	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -v -p 1 -timeout 30m $(call stream,live) || failed=1; \
+	SPILLWAY_SWAPS=$${SPILLWAY_SWAPS:-200} go test -count=1 -v -p 1 -timeout 30m $(call stream,live) | tee bin/live.log || failed=1; \
 	wait $$beside || failed=1; cat bin/beside.log; \
 	wait $$guests || failed=1; cat bin/guests.log; exit $$failed; } | .ci/tell
 
@@ -60,6 +60,12 @@ fuzz: root ## compare the dataplane with its model, and with the reader of captu
 
 verdicts: root ## write docs/VERDICTS.md again, by program runs
 	go test -count=1 -run TestVerdicts ./test/dataplane/matrix -update
+
+acceptance: root ## run the tests of docs/ACCEPTANCE.md, switch off each guard in turn, and write the page (hours; root)
+	go run ./test/acceptance -tests -faults
+
+acceptance-page: ## write docs/ACCEPTANCE.md of what the last `make test` said
+	go run ./test/acceptance -read bin/live.log,bin/beside.log,bin/guests.log
 
 lint: ## go vet, gofmt, go.mod, licences, and the direction of imports
 	go vet ./...
@@ -87,4 +93,4 @@ include test/bench/bench.mk test/system/kernels/kernels.mk
 root:
 	@[ "$$(id -u)" -eq 0 ] || { echo 'this needs root: sudo env "PATH=$$PATH" make $(MAKECMDGOALS)   (make unit does not)' >&2; exit 1; }
 
-.PHONY: help deps generate generate-check build demo test soak fuzz verdicts unit lint lint-more fmt clean root
+.PHONY: help deps generate generate-check build demo test soak fuzz verdicts acceptance acceptance-page unit lint lint-more fmt clean root

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+// dataRows are outages that came with the data: too large, damaged, or well-formed and wrong.
+var dataRows = []row{
+	{
+		id: "A01", class: "data grows beyond a limit that a module had reserved, and the module fails",
+		guard: "capacity is in the host file; the reader of bundles, the loader and the kernel's maps each refuse, and what is in force stays",
+		tests: []tests{
+			in("config", "TestNovember18 TestCapacityNamesBothNumbers TestFingerprintCapacities TestOtherCapacities TestSetIsRefused"),
+			in("loader", "TestOverCapacityIsRefusedAndNothingChanges"),
+		},
+		faults: []fault{
+			{"the reader counts no prefixes", "config/prefixlist.go",
+				"if f.kept <= f.room && f.cut == 0 {", "if true {", "config", "TestNovember18|TestCapacity"},
+			{"the loader counts no rows", "loader/slot.go",
+				"n, most := counts[room.Field], sl.capacity.Room(room.Field); n > most {",
+				"n, most := counts[room.Field], sl.capacity.Room(room.Field); n > most && false {",
+				"loader", "TestOverCapacityIsRefused"},
+		},
+	},
+	{
+		id: "A02", class: "rows come twice, because a query lost a filter",
+		guard: "a duplicate refuses the bundle, and both places are named; nothing is thrown out in silence",
+		tests: []tests{in("config", "TestBundleFaults TestDuplicateOverTwoFilesNamesBoth TestSameRowInTwoListsIsNoDuplicate TestNovember18")},
+		faults: []fault{
+			{"no list is looked at for duplicates", "config/prefixlist.go",
+				"for i := 1; i < len(rows); i++ {", "for i := len(rows); i < len(rows); i++ {", "config",
+				"TestDuplicate|TestNovember18"},
+		},
+	},
+	{
+		id: "A03", class: "half of the data is published, and the other half counts as gone",
+		guard: "a bundle has a digest over its content; tables are filled aside, read back row by row, frozen, and published by one store",
+		tests: []tests{
+			in("config", "TestCanonicalRefusesDamage TestCutRowsRefuseTheBundle TestDigestStays"),
+			in("loader", "TestPublishedMapsAreFrozen TestTwoCompilationsAgree"),
+			in("userspace/state", "TestDamagedBundleIsNotAvailable"),
+			in("userspace/api", "TestBundleTravelsWhole TestUploadRefusesWhatIsNoBundle"),
+			in("test/system/swap", "TestSwapsUnderFullRateAreNeverMixed"),
+		},
+		faults: []fault{
+			{"a bundle of another digest is taken from disk", "userspace/state/bundle.go",
+				"if err == nil && sha256.Sum256(data) != d {", "if false {", "userspace/state", "TestDamagedBundle"},
+			{"what is published stays writable", "loader/slot.go",
+				"if err := m.Freeze(); err != nil {", "if err := error(nil); err != nil {", "loader", "TestPublishedMapsAreFrozen"},
+		},
+	},
+	{
+		id: "A04", class: "a list is suddenly much longer, much shorter, or covers much more",
+		guard: "more than guards.max_change of a list, of rules or of a kind, or more than guards.max_coverage of a family, waits for a person with a reason",
+		tests: []tests{
+			in("config", "TestHolds TestSetHolds TestCoverageHolds"),
+			in("userspace/agent", "TestSetRefusals TestRefusalKeepsEverything"),
+		},
+		faults: []fault{
+			{"no growth is too much", "config/hold.go", "if change <= float64(limit) {", "if true {", "config",
+				"TestHolds|TestSetHolds"},
+			{"no coverage is too much", "config/hold.go", "if share*100 <= float64(limit) {", "if true {", "config",
+				"TestCoverageHolds|TestHolds"},
+		},
+	},
+	{
+		id: "A05", class: "who writes the data and who reads it disagree on its fields",
+		guard: "each layout of types and maps has a number and a committed digest; pinned maps of another shape are refused; indices are masked in the program",
+		tests: []tests{
+			in("bpf", "TestF2LayoutHasItsNumber TestRepeatedConstantsAreThoseOfTheC TestNamesAreThoseOfTheC"),
+			in("loader", "TestF2MapOfAnotherShapeIsRefused TestForeignABIIsRefused TestQuirksAndWindowsHaveTheDataplanesNumbers"),
+			in("loader/migrate", "TestFrozenShapes"),
+			in("test", "TestNoGoConstantMirrorsTheC TestConstantsOfCHaveNamesInGo"),
+		},
+		faults: []fault{
+			{"a limit of C has another value in Go", "bpf/names.go",
+				"RuleChainMax  = 8", "RuleChainMax  = 9", "bpf", "TestRepeatedConstants"},
+		},
+	},
+	{
+		id: "A06", class: "the tests that let the data through used wildcards only",
+		guard: "every kind of rule meets every kind of packet, hit and missed; a golden client that would be blocked refuses the bundle before it is published",
+		tests: []tests{
+			in("test/dataplane/matrix", "TestVerdicts"),
+			in("test/dataplane/progrun", "TestSignatureFields TestSignatureQuirks"),
+			in("test/dataplane/ja4", "TestForms TestWildcardsInAFlood"),
+			in("userspace/rollout", "TestTaste"),
+		},
+		open: "golden clients of the host are not run against a bundle yet",
+	},
+	{
+		id: "A07", class: "a field is blank, missing, negative or at its maximum, and the reader falls over",
+		guard: "the reader is total: each field is required or has a default, and has a range; all faults are told at once, and nothing half-read is used",
+		tests: []tests{
+			in("config", "TestBundleFaults TestHostFaults TestClientFeatureFaults TestSchemasRefuseWhatTheParserRefuses TestDeepFilesAreRefused"),
+			in("config/yaml", "TestEveryFaultHasItsPlace"),
+			in("userspace/state", "TestF9SaveRefusesWhatLoadWould"),
+		},
+		faults: []fault{
+			{"an unknown field is passed over", "config/yaml/decode.go",
+				"\td.Fault(CodeUnknownField, at, join(path, key), \"\", problem, words.List(fs.names(), \"or\"))\n", "\t_ = problem\n",
+				"config/yaml", "TestEveryFault"},
+		},
+	},
+	{
+		id: "A08", class: "a new kind of record appears, is not understood, and old data goes stale in silence",
+		guard: "a field of a later release is told by its name and refuses the file; a record of a later schema is left alone; rules have an end, and their last days are told",
+		tests: []tests{
+			in("config", "TestBundleFaults TestWarnings"),
+			in("userspace/state", "TestALaterSchemaIsLeftAlone TestFieldsOfALaterReleaseSurvive"),
+			in("userspace/metrics", "TestAlertRules"),
+		},
+		open: "no alarm at half of a bundle's life: rules end one by one",
+	},
+	{
+		id: "A09", class: "the check itself is wrong, and lets through what it should stop",
+		guard: "reader, loader and kernel each refuse what the others let through; a child process tries a bundle before it is published",
+		tests: []tests{
+			in("loader", "TestOverCapacityIsRefusedAndNothingChanges TestF2MapOfAnotherShapeIsRefused"),
+			in("config", "TestNovember18"),
+			in("userspace/rollout", "TestTaste"),
+		},
+		open: "the child process is not wired yet",
+	},
+	{
+		id: "A10", class: "a rule is so costly that it takes the machine, even where it only watches",
+		guard: "a chain has at most eight rules, no loop depends on data, and new shapes, long hellos and what no socket vouches for have budgets",
+		tests: []tests{
+			in("loader/compile", "TestMoreListsThanAddUpAreRefused TestEveryPlaceIsUsable"),
+			in("test/dataplane/ja4", "TestLimits TestBudgetOfAPrefix TestBudgetOfAProcessor TestBudgetOfLongHellos TestForgedHellosSpendNoBudget"),
+			in("test/system/kernels", "TestCompareCounts"),
+		},
+		faults: []fault{
+			{"what no socket vouches for has no budget", "bpf/budget.h",
+				"return p->flags & PACKET_PROVEN || spend(&ws->budgets[1], second_of(p), settings.unproven_per_second);", "return 1;",
+				"test/dataplane/ja4", "TestBudgetOfLongHellos|TestBudgetOfAProcessor"},
+		},
+	},
+	{
+		id: "A11", class: "one row means everybody: 0.0.0.0/0, a private network, the host itself",
+		guard: "prefixes wider than a floor are refused; own rows that lie in what the host protects refuse the bundle, rows of others are left out and told",
+		tests: []tests{
+			in("config", "TestBundleFaults TestOwnListMayNamePrivateAddresses TestOwnRowsAreNotLeftOut TestCoverageHolds"),
+			in("userspace/agent", "TestAllowlistLineWhateverTheBundle"),
+		},
+		faults: []fault{
+			{"a prefix may be of any width", "config/prefixload.go",
+				"if prefix.Bits() < f.floor {", "if false {", "config", "TestBundleFaults|TestListFileFaults"},
+		},
+	},
+	{
+		id: "A12", class: "a bundle hits somebody who must never be blocked",
+		guard: "the allowlist is the host's, in a map that no bundle touches, and is asked last, of whoever would be blocked",
+		tests: []tests{
+			in("test/dataplane/progrun", "TestProtectedAddedLaterRelaxes TestWhatIsDecided TestDroppedFragments"),
+			in("userspace/agent", "TestAllowlistLineWhateverTheBundle TestF15QuarantineIsNotPassedByAnAllowlistLine"),
+			in("userspace/rollout", "TestOneProtectedSourceEndsEachStage"),
+		},
+		faults: []fault{
+			{"nobody is protected", "bpf/judge.h",
+				"} else if (is_protected(p) || (p->reason != REASON_BAN && is_vouched(p, rt))) {",
+				"} else if (p->reason != REASON_BAN && is_vouched(p, rt)) {",
+				"test/dataplane/progrun", "TestProtectedAddedLater|TestWhatIsDecided|TestDroppedFragments"},
+		},
+	},
+	{
+		id: "A13", class: "no answer counts as the worst answer: a score of 0 meant a bot",
+		guard: "what nothing matched has no score and passes; a policy without a threshold blocks nobody; weak reasons alone never block",
+		tests: []tests{
+			in("test/dataplane/progrun",
+				"TestNothingPublishedPasses TestMissingMapPasses TestReasonsAloneNeverBlock TestNewServicePassesUntilABundleKnowsIt TestResetThresholds"),
+			in("test/dataplane/ja4", "TestWeakReasonsNeverBlock"),
+		},
+		faults: []fault{
+			{"weak reasons block alone", "bpf/judge.h", "} else if (!t->strong) {", "} else if (0) {",
+				"test/dataplane/progrun", "TestReasonsAloneNeverBlock"},
+		},
+	},
+}
