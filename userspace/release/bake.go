@@ -47,13 +47,13 @@ func (bk *bake) idleReason(d view.Kernel) string {
 	return ""
 }
 
-// elsewhere reports whether the room above ends the bake of the stable generation.
+// elsewhere reports whether the room above ends the bake of the stable generation, or may.
 func (bk *bake) elsewhere(d view.Kernel) bool {
 	if len(bk.stage.Keeps()) == 0 {
 		return false
 	}
 	all, err := d.Generations()
-	return err == nil && bk.stage.Owns(numberIn(all, d.Control().Stable))
+	return err != nil || bk.stage.Owns(numberIn(all, d.Control().Stable))
 }
 
 // awake takes the time for which this process did not run off a bake: nobody was there to see what the bundle does. A

@@ -71,12 +71,16 @@ func (ca *candidates) end(d trial, g loader.GenerationInfo, b *state.Back) (*api
 	return change, nil
 }
 
-// elsewhere reports whether a candidate is one of the room above.
+// elsewhere reports whether a candidate is one of the room above, or may be.
 func (ca *candidates) elsewhere(d view.Kernel) bool {
 	if len(ca.stage.Keeps()) == 0 {
 		return false
 	}
-	g, there := candidateIn(d)
+	all, err := d.Generations()
+	if err != nil {
+		return true
+	}
+	g, there := view.InSlot(all, d.Control().Candidate)
 	return there && ca.stage.Owns(g.Number)
 }
 

@@ -225,6 +225,7 @@ type fakeLease struct {
 	length time.Duration
 	until  time.Duration
 	lapsed uint32
+	slept  time.Duration
 }
 
 func (l *fakeLease) begin(number uint32, lease time.Duration, until loader.Deadline) {
@@ -252,8 +253,12 @@ func (l *fakeLease) Renew() {
 	}
 }
 
-func (l *fakeLease) Release()                 { l.length, l.k.lease = 0, 0 }
-func (l *fakeLease) Lapsed() uint32           { return l.lapsed }
-func (l *fakeLease) Stopped() bool            { return false }
-func (l *fakeLease) Slept() time.Duration     { return 0 }
-func (l *fakeLease) TakeSlept() time.Duration { return 0 }
+func (l *fakeLease) Release()             { l.length, l.k.lease = 0, 0 }
+func (l *fakeLease) Lapsed() uint32       { return l.lapsed }
+func (l *fakeLease) Stopped() bool        { return false }
+func (l *fakeLease) Slept() time.Duration { return l.slept }
+
+func (l *fakeLease) TakeSlept() time.Duration {
+	defer func() { l.slept = 0 }()
+	return l.slept
+}

@@ -4,6 +4,7 @@ package stages
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spillway/spillway/config"
@@ -69,6 +70,11 @@ func (st *Stages) load() bool {
 	st.disk.read = true
 	if found {
 		st.memory = m
+	}
+	for _, s := range st.memory.Stories { // the record may be older: no id is given twice
+		if n, err := strconv.ParseUint(s.Order.ID, 10, 64); err == nil {
+			st.Ledger.HadRollout(n)
+		}
 	}
 	return true
 }

@@ -84,6 +84,7 @@ type site struct {
 	mg     *release.Manager
 	st     *Stages
 	told   []string
+	away   time.Duration // for which no agent lived
 }
 
 var siteGuards = rollout.Guards{
@@ -155,7 +156,8 @@ func (s *site) start() {
 func (s *site) adopt() {
 	s.mg.Change().Lock()
 	defer s.mg.Change().Unlock()
-	_ = s.mg.Adopt(s.k, 0)
+	_ = s.mg.Adopt(s.k, s.away)
+	s.away = 0
 	if c := s.k.Control(); c.Host == bpf.SlotEmpty || c.Stable == bpf.SlotEmpty {
 		_ = s.mg.PublishFromDisk(s.k, false)
 	} else {
@@ -272,6 +274,14 @@ func (s *site) ask(r api.RolloutRequest) (id string, err error) {
 
 // stable is the generation that decides, by the bundles that it has.
 func (s *site) stable() map[config.Digest]bool { return s.membersOf(s.k.number(s.k.control.Stable)) }
+
+func (s *site) tell(format string, values ...any) {
+	s.told = append(s.told, fmt.Sprintf(format, values...))
+}
+
+func hexOf(b *config.Bundle) string { return hex.EncodeToString(b.Digest[:]) }
+
+func (s *site) setOf(b *config.Bundle) *config.Set { return config.NewSet(b) }
 
 func (s *site) said() string {
 	var out []string

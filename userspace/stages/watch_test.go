@@ -107,11 +107,22 @@ func (s *site) proved() string {
 	if k == nil || s.known[k.Digest] {
 		return ""
 	}
+	next := s.disk.sets[k.Digest]
+	if next != nil && config.Relaxes(config.NewSet(), next, s.wall) {
+		return "" // it blocks nobody, so no engine has a part in it
+	}
+	for d := range s.known {
+		if was := s.disk.sets[d]; was != nil && next != nil && config.Relaxes(was, next, s.wall) {
+			s.known[k.Digest] = true // it lets more pass than one that was
+			return ""
+		}
+	}
 	if s.baked[k.Digest] >= siteGuards.Bake-time.Second {
 		s.known[k.Digest] = true
 		return ""
 	}
-	return fmt.Sprintf("%s is last-known-good, and decided for %s", k.Name(), s.baked[k.Digest])
+	return fmt.Sprintf("%s (%d, %s) is last-known-good, and decided for %s", k.Name(), k.Number,
+		k.Digest.Short(), s.baked[k.Digest])
 }
 
 // agrees: word and record say the same.
