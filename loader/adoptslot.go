@@ -114,7 +114,7 @@ func (sl *Slots) checkHead(t Tasted, maps map[string]*ebpf.Map) error {
 			return fmt.Errorf("%w: it says that it has %d %s", ErrWrongTable, counts[m.Room], m.Room)
 		}
 	}
-	if err := sl.checkCapacity(counts); err != nil {
+	if err := checkCapacity(counts, sl.capacity); err != nil {
 		return fmt.Errorf("%w: %w", ErrWrongTable, err)
 	}
 	return nil

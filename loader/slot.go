@@ -35,7 +35,7 @@ var (
 //
 // Slots that were built and are not published yet are spare to it: beside names those that must stay.
 func (sl *Slots) Build(img *compile.Image, beside ...uint8) (uint8, error) {
-	if err := sl.checkCapacity(img.Counts()); err != nil {
+	if err := checkCapacity(img.Counts(), sl.capacity); err != nil {
 		return 0, err
 	}
 	slot, err := sl.room(beside...)
@@ -79,9 +79,9 @@ func (sl *Slots) BuildHost(img *compile.HostImage) (uint8, error) {
 }
 
 // checkCapacity is the second of three refusals: the validator's came before, the kernel's E2BIG comes after.
-func (sl *Slots) checkCapacity(counts config.Counts) error {
+func checkCapacity(counts config.Counts, c config.Capacity) error {
 	for _, room := range config.Rooms() {
-		if n, most := counts[room.Field], sl.capacity.Room(room.Field); n > most {
+		if n, most := counts[room.Field], c.Room(room.Field); n > most {
 			return fmt.Errorf("%s: %d rows: %w: capacity %d", room.What, n, ErrCapacity, most)
 		}
 	}

@@ -106,7 +106,8 @@ func (a *app) newRoot() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(a.newCompletion(), a.newVersion(), a.newPrepare(), a.newRehearse(), a.newDemo(), newExitCodesTopic())
+	root.AddCommand(a.newCompletion(), a.newVersion(), a.newPrepare(), a.newRehearse(), a.newTaste(), a.newDemo(),
+		newExitCodesTopic())
 	root.SetHelpCommandGroupID("")
 	return root
 }
@@ -123,7 +124,8 @@ func untilHangUp(c *cobra.Command) context.Context {
 
 // withoutFile are the commands that read no host file, or write it.
 var withoutFile = map[string]bool{"init": true, "run": true, "version": true, "completion": true,
-	"schema": true, "example": true, "demo": true, "exit-codes": true, "help": true}
+	"schema": true, "example": true, "demo": true, "exit-codes": true, "help": true,
+	"taste": true}
 
 // namedFile refuses a host file that somebody named and that is not there: the defaults in its place would be another
 // socket and other pins, and what is told would be of another Spillway.

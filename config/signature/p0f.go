@@ -99,6 +99,9 @@ func (q Quirks) String() string {
 	return strings.Join(names, ",")
 }
 
+// Has reports whether the set has the quirk of that name.
+func (q Quirks) Has(name string) bool { return q.has(name) }
+
 func (q Quirks) has(name string) bool { return q&quirk(name) != 0 }
 
 // TCP option kinds that the checks name.

@@ -3,6 +3,7 @@
 package compile
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"iter"
@@ -63,6 +64,20 @@ func (img *Image) Rows() int {
 		n += t.Len()
 	}
 	return n
+}
+
+// SetSalt gives the canary's choice of sources another salt; 0: the one of the author's digest.
+func (img *Image) SetSalt(salt uint64) {
+	if salt != 0 {
+		img.generation.Salt = salt
+	}
+}
+
+// CanarySalt is the salt of an attempt at a bundle: the same sources on every host of a fleet, and others the next
+// time. Without the fleet's secret, who knows the bundle knows the sources.
+func CanarySalt(author config.Digest, attempt int, secret []byte) uint64 {
+	sum := sha256.Sum256(append(binary.LittleEndian.AppendUint64(author[:], uint64(attempt)), secret...))
+	return binary.LittleEndian.Uint64(sum[:8]) | 1 // 0 is none
 }
 
 // Compiled returns the digest of what this host compiled: the bundle's own where nothing was left out of it.

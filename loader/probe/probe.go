@@ -5,7 +5,6 @@ package probe
 import (
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -38,23 +37,17 @@ const service = "lab"
 
 // Open loads the instance. Errors: ErrPermission, ErrUnsupported.
 func Open() (*Probe, error) {
-	d, err := loader.OpenAside(capacity(), func(s *bpf.Settings) {
-		s.EventsPerSecond, s.EventSampleMask = math.MaxUint32, 0 // every decision is told
-		s.ShapesPerSecond, s.ShapesPerPrefix, s.UnprovenPerSecond = math.MaxUint32, math.MaxUint32, math.MaxUint32
-	})
+	p, err := load(capacity())
 	if err != nil {
 		return nil, err
 	}
-	p := &Probe{d: d}
 	if err := p.publish(); err != nil {
-		return nil, errors.Join(err, d.Close())
+		return nil, errors.Join(err, p.Close())
 	}
-	if p.ring, err = d.OpenEvents(); err != nil {
-		return nil, errors.Join(err, d.Close())
-	}
-	p.ring.SetDeadline(time.Unix(1, 0)) // whatever there is to read is there when a frame has been through
 	return p, nil
 }
+
+var past = time.Unix(1, 0)
 
 // Close unloads the instance.
 func (p *Probe) Close() error { return errors.Join(p.ring.Close(), p.d.Close()) }
@@ -112,6 +105,11 @@ func (p *Probe) Ask(frame []byte, visit func(bpf.Event)) error {
 	if err := p.d.Show(frame); err != nil {
 		return err
 	}
+	return p.read(visit)
+}
+
+// read hands out what was decided since.
+func (p *Probe) read(visit func(bpf.Event)) error {
 	for p.ring.AvailableBytes() > 0 {
 		if err := p.ring.ReadInto(&p.record); err != nil {
 			return fmt.Errorf("read the event ring: %w", err)

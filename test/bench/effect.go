@@ -80,6 +80,7 @@ func measureEffects(times int) (rows []effectRow, err error) {
 type loadRow struct {
 	rows                          int
 	read, compile, build, publish float64
+	taste                         tasteRow
 }
 
 const feedBundle = `version: 1
@@ -139,6 +140,10 @@ func measureLoad(n int) (row loadRow, err error) {
 	row.build = lap()
 	_, err = p.Publish(loader.Change{Stable: &slot})
 	row.publish = lap()
+	if err != nil {
+		return row, err
+	}
+	row.taste, err = measureTaste(p, bundle, folder)
 	return row, err
 }
 

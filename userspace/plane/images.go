@@ -34,6 +34,7 @@ func (rw *Rows) imageOf(g loader.GenerationInfo, host *compile.HostImage) (*comp
 		if err != nil {
 			return nil, err
 		}
+		img.SetSalt(c.Salt)
 		rw.KeepImage(img)
 		return img, nil
 	}

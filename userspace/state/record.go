@@ -137,6 +137,7 @@ type Compiled struct {
 	Services    map[string]uint8 `json:"services,omitempty"`  // ids by name; nil in records of before: those of today
 	Resets      []string         `json:"resets,omitempty"`    // services that a policy may reset
 	Allowlist   int              `json:"allowlist,omitempty"` // rows of the host file's
+	Salt        uint64           `json:"salt,omitempty"`      // of the canary; 0: from the author's digest
 	// Digest is that of what was compiled: the author's where nothing was left out. LeftOutRows third-party rows were left
 	// out, for what LeftOut names: the protected and own prefixes of then that such rows lay in.
 	Digest      config.Digest  `json:"digest,omitzero"`

@@ -8,19 +8,22 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spillway/spillway/userspace/rollout"
 )
 
 // child is the process, and what it said.
 type child struct {
-	limits Limits
-	out    limited
-	err    head
+	limits  Limits
+	out     limited
+	err     head
+	starved bool // it was killed, and had too little of the processors until then
 }
 
 // run starts the process in a group of its own and waits for it. When ctx ends, the whole group is killed.
@@ -36,8 +39,11 @@ func (c *child) run(ctx context.Context, program []string, golden bool, input []
 	cmd.Dir, cmd.Env = "/", []string{fmt.Sprintf("GOMEMLIMIT=%d", c.limits.Memory/4*3)}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &c.out, &c.err
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = stuck / 2 // whoever else holds its pipes
+	cmd.Cancel = func() error {
+		c.starved = starved(os.DirFS("/proc"), cmd.Process.Pid, c.limits.Wall)
+		return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+	cmd.WaitDelay = time.Second // whoever else holds its pipes
 	if err := cmd.Start(); err != nil {
 		return &startError{err}
 	}
@@ -85,6 +91,9 @@ func (c *child) judgeExit(exit *exec.ExitError) Result {
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
 		return failed(errors.New("somebody killed the child, or the host was short of memory"))
 	case strings.Contains(said, "out of memory") || strings.Contains(said, "cannot allocate memory"):
+		if c.limits.Memory < memoryMost {
+			return failed(fmt.Errorf("this host has no more than %d MiB for it, and it wanted more", c.limits.Memory>>20))
+		}
 		return ended(rollout.TasteWrong, fmt.Sprintf("It wanted more than %d MiB of memory.", c.limits.Memory>>20))
 	}
 	return ended(rollout.TasteCrashed, fmt.Sprintf("%v: %s", exit, said))

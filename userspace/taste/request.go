@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -54,7 +55,10 @@ type Limits struct {
 	Output int64         // bytes of its result
 }
 
-// DefaultLimits hold a bundle of several million rows.
+// memoryMost holds a bundle of several million rows: one million takes some 180 MiB.
+const memoryMost = 2 << 30
+
+// DefaultLimits give a child as much memory as Go's part of this process may have.
 func DefaultLimits() Limits {
-	return Limits{Wall: 2 * time.Minute, Memory: 2 << 30, Output: 4 << 20}
+	return Limits{Wall: 5 * time.Minute, Memory: uint64(min(debug.SetMemoryLimit(-1), memoryMost)), Output: 4 << 20}
 }

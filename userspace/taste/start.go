@@ -98,6 +98,8 @@ func run(ctx context.Context, req *Request, o Options) Result {
 		return ended(rollout.TasteWrong, fmt.Sprintf("It said more than %d bytes.", o.Limits.Output))
 	case ctx.Err() != nil:
 		return failed(errors.New("the agent ended it"))
+	case timed.Err() != nil && c.starved:
+		return failed(fmt.Errorf("the host was too busy for it to end in %s", o.Limits.Wall))
 	case timed.Err() != nil:
 		return ended(rollout.TasteHung, fmt.Sprintf("It was killed after %s.", o.Limits.Wall))
 	}

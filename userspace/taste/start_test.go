@@ -11,10 +11,13 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,8 +41,10 @@ var fakes = map[string]func(*Request){
 	"segfaults":  func(*Request) { _ = syscall.Kill(os.Getpid(), syscall.SIGSEGV); select {} },
 	"hangs":      func(*Request) { signal.Ignore(syscall.SIGTERM, os.Interrupt); hang() },
 	"endless":    func(*Request) { pour(os.Stdout) },
-	"complains":  func(*Request) { pour(os.Stderr) },
+	"works":      func(*Request) { work(nil) },
+	"complains":  func(*Request) { _, _ = os.Stderr.Write(make([]byte, 4<<20)); hang() },
 	"bomb":       func(*Request) { bomb() },
+	"large_bomb": func(*Request) { bomb() },
 	"has_a_file": func(r *Request) { _ = os.WriteFile(filepath.Join(r.Folder(), "generations"), nil, 0o600); os.Exit(1) },
 	"has_a_child": func(r *Request) {
 		c := exec.Command("/proc/self/exe", fakeChild, "hangs")
@@ -62,45 +67,58 @@ func hang() {
 	}
 }
 
+// work takes every processor until it is told to stop.
+func work(stop *atomic.Bool) {
+	for range runtime.GOMAXPROCS(0) {
+		go func() {
+			for stop == nil || !stop.Load() {
+			}
+		}()
+	}
+	if stop == nil {
+		hang()
+	}
+}
+
+// A child that a busy host leaves no processor says nothing of its bundle; one that has them, and does not end, does.
+func TestStarvedChild(t *testing.T) {
+	var stop atomic.Bool
+	defer stop.Store(true)
+	work(&stop)
+	r, _ := taste(t, context.Background(), "works", 3*time.Second)
+	if r.Outcome != rollout.TasteFailed || !strings.Contains(r.Detail, "too busy") {
+		t.Errorf("outcome %d, %q", r.Outcome, r.Detail)
+	}
+}
+
+func TestStarvedIsWhoWaits(t *testing.T) {
+	proc := fstest.MapFS{
+		"7/task/7/schedstat": {Data: []byte("900000000 400000000 12\n")},
+		"7/task/8/schedstat": {Data: []byte("0 200000000 1\n")},
+		"8/task/8/schedstat": {Data: []byte("900000000 9000000000 12\n")},
+	}
+	for wall, want := range map[time.Duration]bool{time.Second: true, 1200 * time.Millisecond: false} {
+		if got := starved(proc, 7, wall); got != want {
+			t.Errorf("of %s: starved %t", wall, got)
+		}
+	}
+}
+
 func pour(f *os.File) {
 	for b := bytes.Repeat([]byte("x"), 1<<16); ; {
 		_, _ = f.Write(b)
 	}
 }
 
+// bomb takes memory without end, and touches none of it: others run beside it.
 func bomb() {
 	var kept [][]byte
 	for {
-		b := make([]byte, 16<<20)
-		for i := 0; i < len(b); i += 4096 {
-			b[i] = 1
-		}
-		kept = append(kept, b)
-		if len(kept) > 256 { // 4 GiB: nothing limits it
+		kept = append(kept, make([]byte, 16<<20))
+		if len(kept) > 1<<10 { // 16 GiB: nothing limits it
 			os.Exit(0)
 		}
 	}
-}
-
-func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == fakeChild {
-		memory := uint64(1 << 30)
-		for _, a := range os.Args[3:] {
-			if n, err := strconv.ParseUint(strings.TrimPrefix(a, memoryFlag+"="), 10, 64); err == nil {
-				memory = n
-			}
-		}
-		var r Request
-		if err := json.NewDecoder(os.Stdin).Decode(&r); err != nil {
-			panic(err)
-		}
-		if err := limit(memory); err != nil {
-			panic(err)
-		}
-		fakes[os.Args[2]](&r)
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
 }
 
 func TestChildrenThatEndBadly(t *testing.T) {
@@ -121,7 +139,8 @@ func TestChildrenThatEndBadly(t *testing.T) {
 		{"hangs", rollout.TasteHung, "after 1s"},
 		{"endless", rollout.TasteWrong, "more than 65536 bytes"},
 		{"complains", rollout.TasteHung, "after 1s"},
-		{"bomb", rollout.TasteWrong, "more than 384 MiB"},
+		{"bomb", rollout.TasteFailed, "no more than 384 MiB"},
+		{"large_bomb", rollout.TasteWrong, "more than 2048 MiB"},
 		{"has_a_file", rollout.TasteCrashed, "exit status 1"},
 	} {
 		t.Run(row.fake, func(t *testing.T) {
@@ -181,8 +200,12 @@ func TestAdopt(t *testing.T) {
 func taste(t *testing.T, ctx context.Context, fake string, wall time.Duration) (Result, Request) {
 	t.Helper()
 	req := Request{ID: "r-1", Digest: config.Digest{1}, Number: 7, Base: 6, Pins: t.TempDir()}
+	memory := uint64(384 << 20)
+	if fake == "large_bomb" {
+		memory = memoryMost
+	}
 	return Start(ctx, req, Options{
-		Limits:  Limits{Wall: wall, Memory: 384 << 20, Output: 64 << 10},
+		Limits:  Limits{Wall: wall, Memory: memory, Output: 64 << 10},
 		Program: []string{"/proc/self/exe", fakeChild, fake},
 	}), req
 }
