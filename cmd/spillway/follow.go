@@ -42,7 +42,9 @@ func (v *liveView) show(ro *api.Rollout) {
 		return
 	}
 	for _, d := range ro.Staged.Decisions[min(v.decided, len(ro.Staged.Decisions)):] {
-		show.Decision(v.a.stdout, d, v.a.style())
+		if why := ro.Staged.Verdict; why == nil || why.Why != d.Sentence { // which the line of its end says
+			show.Decision(v.a.stdout, d, v.a.style())
+		}
 	}
 	v.decided = len(ro.Staged.Decisions)
 	s := ro.Staged

@@ -128,7 +128,7 @@ func TestOrders(t *testing.T) {
 	s.want(exitError, "rollout", "confirm")
 	a.answer("GET /v1/rollouts", listOf(&api.Stages{}, inCanary(), paused))
 	s.want(exitUsage, "rollout", "abort", "--reason", "r")
-	s.wantErr("say which rollout to abort: 17 (edge, canary 2 of 4, 5 % of the sources), 18 (edge")
+	s.wantErr("say which rollout to abort: 17 (edge, canary 2 of 4, 5% of the sources), 18 (edge")
 	a.answer("POST /v1/rollouts/18/resume", said)
 	s.want(exitOK, "rollout", "resume", "--reason", "r")
 	a.answer("POST /v1/freeze", said)
@@ -167,7 +167,7 @@ func TestApplyWaitEndsWithWhatBecameOfIt(t *testing.T) {
 		a.answer("GET /v1/rollouts/17", c.ro)
 		bundle := s.write("bundle.yaml", soundBundle)
 		s.want(c.code, "apply", bundle, "--wait")
-		s.wantOut(" rollout 17: edge: canary 2 of 4, 5 % of the sources; waits: failures to compare the canary by; about 14m left here")
+		s.wantOut(" rollout 17: edge: canary 2 of 4, 5% of the sources; waits: failures to compare the canary by; about 14m left here")
 		s.wantOut("rollout 17: edge: " + c.says)
 		s.want(c.code, "apply", bundle, "--wait", "-o", "json")
 		var got api.Rollout

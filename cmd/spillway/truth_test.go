@@ -145,6 +145,11 @@ func TestF17TrueWords(t *testing.T) {
 				args[0] != "rollback" {
 				t.Errorf("%s: spillway %s: %s", m.Name, strings.Join(args, " "), wrong)
 			}
+			now.Bans = now.Bans && len(after.Unknown) == 0
+			if wrong := viewtest.CanaryWords(k.r, now, strings.Join(strings.Fields(menu.ReplaceAllString(text, "")),
+				" ")); wrong != "" {
+				t.Errorf("%s: spillway %s: %s", m.Name, strings.Join(args, " "), wrong)
+			}
 		}
 	}
 	golden(t, "truth", all.String())

@@ -193,11 +193,11 @@ func TestFollowersAreBounded(t *testing.T) {
 // Words of a stage are one short phrase, whatever the numbers.
 func TestWhereARolloutStands(t *testing.T) {
 	for want, s := range map[string]Staged{
-		"canary 2 of 4, 5 % of the sources":   {Stage: StageCanary, Step: 2, Steps: 4, SharePermille: 50},
-		"canary 1 of 4, 0.5 % of the sources": {Stage: StageCanary, Step: 1, Steps: 4, SharePermille: 5},
-		"canary, 100 % of the sources":        {Stage: StageCanary, SharePermille: 1000},
-		"taken back":                          {Stage: StageTakenBack},
-		"shadow":                              {Stage: StageShadow},
+		"canary 2 of 4, 5% of the sources":   {Stage: StageCanary, Step: 2, Steps: 4, SharePermille: 50},
+		"canary 1 of 4, 0.5% of the sources": {Stage: StageCanary, Step: 1, Steps: 4, SharePermille: 5},
+		"canary, 100% of the sources":        {Stage: StageCanary, SharePermille: 1000},
+		"taken back":                         {Stage: StageTakenBack},
+		"shadow":                             {Stage: StageShadow},
 	} {
 		if got := fmt.Sprint(s.Where()); got != want {
 			t.Errorf("got %q, want %q", got, want)

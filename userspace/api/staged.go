@@ -180,7 +180,7 @@ type Quarantined struct {
 	Since  time.Time     `json:"since,omitzero"`
 }
 
-// Where names the stage as a person reads it: canary 2 of 4, 5 % of the sources.
+// Where names the stage as a person reads it: canary 2 of 4, 5% of the sources.
 func (s *Staged) Where() string {
 	switch {
 	case s.Stage == StageTakenBack:
@@ -193,10 +193,10 @@ func (s *Staged) Where() string {
 	return fmt.Sprintf("canary, %s of the sources", Permille(s.SharePermille))
 }
 
-// Permille writes thousandths in percent: 5 %, 0.5 %.
+// Permille writes thousandths in percent: 5%, 0.5%.
 func Permille(n uint16) string {
 	if n%10 == 0 {
-		return fmt.Sprintf("%d %%", n/10)
+		return fmt.Sprintf("%d%%", n/10)
 	}
-	return fmt.Sprintf("%.1f %%", float64(n)/10)
+	return fmt.Sprintf("%.1f%%", float64(n)/10)
 }

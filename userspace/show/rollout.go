@@ -241,7 +241,10 @@ func RolloutLine(ro *api.Rollout) string {
 	st := ro.Staged
 	text := fmt.Sprintf("rollout %s: %s: %s", ro.ID, ro.Name, st.Where())
 	if v := st.Verdict; v != nil {
-		text += " by " + v.Gate
+		text += " by " + v.Gate + ": " + v.Why
+		if v.Quarantined {
+			text += " It is in quarantine."
+		}
 	}
 	if ro.Over() {
 		return text

@@ -57,7 +57,8 @@ func ways(ro *api.Rollout) string {
 	default:
 		return ""
 	}
-	return fmt.Sprintf("You can, with --reason: spillway rollout %s %s", strings.Join(verbs, "|"), ro.ID)
+	return fmt.Sprintf("You can, with --reason: spillway rollout %s %s; or %s", verbs[0], ro.ID, strings.Join(verbs[1:],
+		", "))
 }
 
 func frozen(w io.Writer, st *api.Stages, s Style) {

@@ -9,6 +9,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/userspace/api"
 )
 
 // Why nobody is blocked: nothing at all, or nothing by a bundle.
@@ -59,19 +60,46 @@ func (j *judge) decides(candidate loader.GenerationInfo) bool {
 		j.Lease.Active() && j.Tripped != candidate.Number
 }
 
-// inForce returns the generation that decides for everybody.
+// inForce returns the generation that decides for everybody, or for all but the canary. One whose budget is used up
+// gives way to the one before.
 func (j *judge) inForce() (loader.GenerationInfo, bool) {
 	for _, g := range j.Generations {
 		if j.decides(g) {
 			return g, true
 		}
 	}
+	g, ok := j.inSlot(j.Control.Stable)
+	if ok && j.spent(g) {
+		return j.inSlot(j.Control.Previous)
+	}
+	return g, ok
+}
+
+// spent reports whether a stable generation newly blocked more than it may: from then on the one before decides.
+func (j *judge) spent(stable loader.GenerationInfo) bool {
+	return j.Control.Budget && stable.Number != 0 && j.Tripped == stable.Number
+}
+
+func (j *judge) inSlot(slot uint8) (loader.GenerationInfo, bool) {
 	for _, g := range j.Generations {
-		if g.Slot == j.Control.Stable && g.Slot != bpf.SlotEmpty {
+		if g.Slot == slot && slot != bpf.SlotEmpty {
 			return g, true
 		}
 	}
 	return loader.GenerationInfo{}, false
+}
+
+// canary says for whom a candidate blocks that decides for a part of the sources; "" where none does.
+func (j *judge) canary() string {
+	g, ok := j.inSlot(j.Control.Candidate)
+	share := j.Control.Canary
+	if !ok || share == 0 || share >= 1000 || !j.Lease.Active() || j.Tripped == g.Number ||
+		!slices.ContainsFunc(j.services(), func(s compile.ServiceInfo) bool {
+			return g.Blocking.Can(s.Tag) && !j.Services[s.ID].Active()
+		}) {
+		return ""
+	}
+	return fmt.Sprintf("generation %d among %s of the sources (its canary)", g.Number, api.Permille(share))
 }
 
 func (j *judge) bundleIdle() {
@@ -130,6 +158,9 @@ func (j *judge) only() string {
 	}
 	if to := j.fragments(); len(to) > 0 {
 		text += ", and IP fragments to " + list(to) + " are dropped"
+	}
+	if part := j.canary(); part != "" {
+		text += ", and " + part
 	}
 	return text
 }

@@ -58,6 +58,7 @@ func Judge(r Reading) Verdict {
 	j.presence()
 	j.unvouched()
 	j.malformed()
+	j.budget()
 	j.unread()
 	return j.v
 }
@@ -309,4 +310,18 @@ func FixOf(err error) string {
 		return "run it as root"
 	}
 	return "`spillway doctor` says what is missing"
+}
+
+// budget tells of a generation that newly blocked more than it may, and of what decides instead.
+func (j *judge) budget() {
+	g, ok := j.inSlot(j.Control.Stable)
+	if !ok || !j.spent(g) || j.Unread[PartGenerations] != nil {
+		return
+	}
+	instead := "no bundle decides"
+	if before, there := j.inSlot(j.Control.Previous); there {
+		instead = fmt.Sprintf("generation %d decides", before.Number)
+	}
+	j.problem("budget", fmt.Sprintf("generation %d newly blocked more than its budget: %s", g.Number, instead),
+		"spillway rollout says which rule it was; spillway rollback leaves it")
 }

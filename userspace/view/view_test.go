@@ -48,6 +48,9 @@ func TestF5OneMeaning(t *testing.T) {
 			if wrong := viewtest.FragmentWords(r, m, v.Says); wrong != "" {
 				t.Error(wrong)
 			}
+			if wrong := viewtest.CanaryWords(r, m, v.Says); wrong != "" {
+				t.Error(wrong)
+			}
 		})
 	}
 }

@@ -69,6 +69,32 @@ func fragments(b compile.Blocking) func(*view.Reading) {
 	return blocking(b)
 }
 
+// canary has generation 8 decide for one source in twenty, beside a stable one or none.
+func canary(stable uint32, lease loader.Deadline) func(*view.Reading) {
+	return func(r *view.Reading) {
+		r.Control.Candidate, r.Control.Canary, r.Control.Pair, r.Lease = 2, 50, true, lease
+		if stable == 0 {
+			r.Control.Stable = 0
+		}
+	}
+}
+
+// CanaryWords says what is untrue of a canary in a text: on a host without a stable bundle it blocks among its sources,
+// as long as its lease lives, and then it is not true that only bans block.
+func CanaryWords(r *view.Reading, m Mode, text string) string {
+	c := r.Control
+	blocks := m.Bans && c.Stable == bpf.SlotEmpty && c.Candidate != bpf.SlotEmpty && c.Canary > 0 && c.Canary < 1000 &&
+		r.Lease.Active() && r.Tripped != 8
+	said := strings.Contains(text, "among 5% of the sources (its canary)")
+	switch {
+	case said && !blocks:
+		return "no canary blocks, and it says: " + text
+	case blocks && !said && strings.Contains(text, "only bans block"):
+		return "a canary blocks among its sources, and it says: " + text
+	}
+	return ""
+}
+
 // unvouched is a tls service of which most first payloads had nobody to vouch.
 func unvouched(asks config.Confirm, untracked error) func(*view.Reading) {
 	return func(r *view.Reading) {
@@ -189,6 +215,36 @@ var Modes = []Mode{
 	{"a candidate waits", func(r *view.Reading) {
 		r.Control.Candidate, r.Control.Canary, r.Lease = 2, 1000, loader.In(time.Hour)
 	}, api.StateProtected, "blocked", true, true, false, ""},
+	{"a shadow", func(r *view.Reading) {
+		r.Control.Candidate, r.Control.Shadow, r.Control.Pair = 2, true, true
+	}, api.StateProtected, "blocked", true, true, false, ""},
+	{"a shadow on an empty host", func(r *view.Reading) {
+		r.Control.Stable, r.Control.Candidate, r.Control.Shadow, r.Lease = 0, 2, true, loader.In(time.Hour)
+	}, api.StateIdle, "no bundle is in force; only bans block.", true, false, false, "no_generation"},
+	{"a canary", canary(7, loader.In(time.Hour)), api.StateProtected, "blocked", true, true, false, ""},
+	{"a canary whose lease ended", canary(7, 1), api.StateProtected, "blocked", true, true, false, ""},
+	{"a canary on an empty host", canary(0, loader.In(time.Hour)), api.StateIdle,
+		"only bans block, and generation 8 among 5% of the sources (its canary).", true, false, false, "no_generation"},
+	{"a canary on an empty host, whose lease ended", canary(0, 1), api.StateIdle,
+		"no bundle is in force; only bans block.", true, false, false, "no_generation"},
+	{"a canary on an empty host, tripped", func(r *view.Reading) {
+		canary(0, loader.In(time.Hour))(r)
+		r.Tripped = 8
+	}, api.StateIdle, "no bundle is in force; only bans block.", true, false, false, "no_generation"},
+	{"a canary on an empty host, observe", func(r *view.Reading) {
+		canary(0, loader.In(time.Hour))(r)
+		r.Control.Mode = bpf.ModeObserve
+	}, api.StateObserving, "everything passes", false, false, false, "no_generation"},
+	{"a canary, bypass", func(r *view.Reading) {
+		canary(7, loader.In(time.Hour))(r)
+		r.Bypass = loader.DeadlineForever
+	}, api.StateBypassed, "everything passes", false, false, false, "bypass"},
+	{"a bake whose budget is used up", func(r *view.Reading) {
+		r.Control.Previous, r.Control.Pair, r.Control.Budget, r.Tripped = 2, true, true, 7
+	}, api.StateProtected, "blocked", true, true, false, "budget"},
+	{"a first bake whose budget is used up", func(r *view.Reading) {
+		r.Control.Pair, r.Control.Budget, r.Tripped = true, true, 7
+	}, api.StateIdle, "no bundle is in force; only bans block.", true, false, false, "budget"},
 	{"a policy that never blocks",
 		blocking(compile.Blocking{From: map[uint32]uint8{11: 0, 22: 0}, Reach: 100, Strong: true}),
 		api.StateIdle, "neither drop nor reset", true, false, false, "never_blocks"},
