@@ -9,6 +9,7 @@ var changeRows = []row{
 		guard: "a canary is compared with the others by a test that may be looked at after each source; a budget in the kernel ends it at once",
 		tests: []tests{
 			in("userspace/rollout", "TestBlocksEverythingCostsFewFlows TestTripTakesBack TestOneRealBrowserIsNamed"),
+			in("userspace/stages", "TestUndeclaredBlocksAreHeldWithBlame TestProtectedSourceIsRefusedInShadow"),
 			in("test/dataplane/progrun", "TestCandidateCountsOnlyUnderItsLease TestCanaryShareIsSticky"),
 		},
 		faults: []fault{

@@ -117,8 +117,15 @@ var dataRows = []row{
 			in("loader", "TestOverCapacityIsRefusedAndNothingChanges TestF2MapOfAnotherShapeIsRefused"),
 			in("config", "TestNovember18"),
 			in("userspace/rollout", "TestTaste"),
+			in("userspace/taste", "TestChildrenThatEndBadly TestAdopt TestGrandchildrenEnd"),
 		},
-		open: "the child process is not wired yet",
+		faults: []fault{
+			{"what a child says without end is believed", "userspace/taste/start.go",
+				"case c.out.over:", "case false:", "userspace/taste", "TestChildrenThatEndBadly"},
+			{"what a child built otherwise than it said is taken", "userspace/taste/result.go",
+				"case errors.Is(err, loader.ErrWrongTable):", "case false:", "userspace/taste", "TestAdopt"},
+		},
+		open: "the child is made, and the agent does not start it by itself yet",
 	},
 	{
 		id: "A10", class: "a rule is so costly that it takes the machine, even where it only watches",

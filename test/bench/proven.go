@@ -96,6 +96,7 @@ func (r *rig) provenRows() []*scenario {
 	every := clienthello.Records(large[5:], clienthello.Every(1735)...)
 	rows := []*scenario{floor,
 		r.proven("strange", "ClientHello, known shape", small, passed, part{0, len(small)}),
+		r.tracked("the same, no socket here: connection tracking vouches", small),
 		r.proven("shapes", "new shape", small, passed, part{0, len(small)}),
 		r.proven("shapes", "new shape: 99 ciphers, 99 extensions, 64 algorithms", largest, passed, part{0, len(largest)}),
 		r.proven("shapes", "the same, denied: checksum, socket, a block stored", deniedLargest, dropped,
@@ -161,6 +162,19 @@ func (r *rig) proven(name, what string, stream []byte, outcome bpf.Outcome, part
 	}
 	s.after = func() error { return r.forgetConnections(p) }
 	return s
+}
+
+// tracked is a row of whole hellos that connection tracking vouches for: that is the path that it must take.
+func (r *rig) tracked(what string, stream []byte) *scenario {
+	s := r.proven("behind", what, stream, passed, part{0, len(stream)})
+	s.path = &path{r.planes["behind"], bpf.ReasonNoMatch, passed}
+	return s
+}
+
+// behindHost is one whose web is elsewhere: no socket is asked, though the connections end here.
+func behindHost(h *config.Host) {
+	fewPlaces(h)
+	h.Services[0].Local, h.Services[0].Confirm = false, config.ConfirmAuto
 }
 
 // forgetConnections takes the flows of the real connections out of a plane.

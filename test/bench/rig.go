@@ -14,6 +14,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/userspace/lab"
 )
 
 // sizes says how much is measured; tests measure little.
@@ -70,6 +71,9 @@ func newRig(size sizes) (_ *rig, err error) {
 	any := func(int) uint32 { return 2000 }
 	steps := r.part("flows", nil, flows, any)
 	steps = r.part("anywhere", steps, randomAddresses(random, size.flows), any)
+	if err := lab.Track(); err != nil { // for the plane "behind"
+		return nil, err
+	}
 	if err := r.connect(size.connections); err != nil {
 		return nil, err
 	}
@@ -124,6 +128,7 @@ func (r *rig) makePlanes(random *rand.Rand) error {
 		{"sockets", planeOptions{bundle: lists(r.smallList)}},
 		{"hellos", planeOptions{flows: few, bundle: lists(r.smallList)}},
 		{"shapes", planeOptions{flows: few, host: fewPlaces, bundle: denying(lists(r.smallList))}},
+		{"behind", planeOptions{flows: few, host: behindHost, bundle: lists(r.smallList), tracking: true}},
 		{"strange", planeOptions{flows: few, host: strangeHost, bundle: strangeBundle(lists(r.smallList)), tracking: true}},
 	} {
 		made, err := newPlane(p.name, p.planeOptions)
