@@ -23,3 +23,6 @@ func TooSmall(c config.Capacity, needed config.Counts, bans int) []string {
 	small("bans", bans)
 	return out
 }
+
+// Capacity returns the room that the maps in use have.
+func (sl *Slots) Capacity() config.Capacity { return sl.capacity }

@@ -74,28 +74,40 @@ func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *compil
 		return 0, 0, err
 	}
 	bl.count(d)
-	if stays := bl.stays(); len(stays) > 0 {
-		all, err := d.Generations()
-		if err != nil {
-			return 0, 0, err
-		}
-		beside = append(slotsOf(all, stays), beside...)
+	stay, err := bl.stay(d)
+	if err != nil {
+		return 0, 0, err
 	}
+	beside = append(stay, beside...)
 	if slot, err = d.Build(img, beside...); err != nil {
 		return 0, 0, err
 	}
 	bl.keep(img)
 	bl.ledger.Learn(b.Digest, b.Name, b.Rules)
-	made := compiled(img, at, host.Context(), here.OmittedProtected, because)
-	resident, lerr := d.Generations()
+	bl.note(d, compiled(img, at, host.Context(), here.OmittedProtected, because))
+	return slot, number, nil
+}
+
+// note keeps what is needed to compile the same again.
+func (bl *builder) note(d slots, made state.Compiled) {
+	resident, err := d.Generations()
 	_ = bl.ledger.Update(func(r *state.Record) {
-		r.LastNumber = number
+		r.LastNumber = max(r.LastNumber, made.Number)
 		r.Compiled = append(r.Compiled, made)
-		if lerr == nil {
+		if err == nil {
 			r.Compiled = slices.DeleteFunc(r.Compiled, func(c state.Compiled) bool { return !isResident(resident, c.Number) })
 		}
 	})
-	return slot, number, nil
+}
+
+// stay are the slots that must stay whatever their role is.
+func (bl *builder) stay(d slots) ([]uint8, error) {
+	stays := bl.stays()
+	if len(stays) == 0 {
+		return nil, nil
+	}
+	all, err := d.Generations()
+	return slotsOf(all, stays), err
 }
 
 func (bl *builder) known(d slots, work string, digest config.Digest, h *config.Host, host *compile.HostImage,

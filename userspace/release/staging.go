@@ -23,6 +23,16 @@ type Built struct {
 
 // Build builds what an order makes of what is stable, aside. The change lock is held for as long as that takes.
 func (sh *Stagehand) Build(o *Order) (*Built, error) {
+	return sh.build(o, func(d Kernel, s *standing) (uint32, error) {
+		_, number, err := sh.builder.set(d, s.next)
+		if err != nil {
+			return 0, BuildError(err)
+		}
+		return number, nil
+	})
+}
+
+func (sh *Stagehand) build(o *Order, make func(Kernel, *standing) (number uint32, err error)) (*Built, error) {
 	d, done, err := sh.change.begin()
 	if err != nil {
 		return nil, err
@@ -42,9 +52,9 @@ func (sh *Stagehand) Build(o *Order) (*Built, error) {
 	if err := sh.disk.SaveSet(s.next); err != nil {
 		return nil, err
 	}
-	_, number, err := sh.builder.set(d, s.next)
+	number, err := make(d, s)
 	if err != nil {
-		return nil, BuildError(err)
+		return nil, err
 	}
 	on := uint32(0)
 	if s.there {
