@@ -24,5 +24,6 @@ func (a *agent) Metrics() (*metrics.Snapshot, error) {
 	s.Released = map[string]uint64{metrics.ReleasedFIN: fins, metrics.ReleasedSilence: a.silent.Closed()}
 	s.Repairs = a.plane.Links.Repairs()
 	s.Applies, s.Rollbacks = a.release.Counts()
+	s.Decisions, s.TakenBack = a.stages.Counts()
 	return s, nil
 }

@@ -31,6 +31,7 @@ const mostDecisions = 40
 func (st *Stages) tell(decided []rollout.Decision, before, now rollout.State) {
 	at := st.Ledger.Now().UTC()
 	for _, d := range decided {
+		st.told.count(d)
 		told := decisionOf(d, at)
 		for _, r := range []rollout.Run{before.Main, before.Fast, now.Main, now.Fast} {
 			if r.Change.ID == d.ID && r.Number != 0 {

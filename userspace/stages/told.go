@@ -4,6 +4,7 @@ package stages
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +20,29 @@ type told struct {
 	live []api.Rollout // newest last
 	over []api.Rollout
 	rest api.Stages
+
+	decided   map[string]uint64 // by gate, since the start
+	takenBack uint64
+}
+
+// Counts are the decisions by gate, and how many rollouts were taken back, since the start.
+func (st *Stages) Counts() (decided map[string]uint64, takenBack uint64) {
+	st.told.mu.Lock()
+	defer st.told.mu.Unlock()
+	return maps.Clone(st.told.decided), st.told.takenBack
+}
+
+// count counts a decision.
+func (t *told) count(d rollout.Decision) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.decided == nil {
+		t.decided = map[string]uint64{}
+	}
+	t.decided[string(d.Gate)]++
+	if d.To == rollout.StageTakenBack && d.From != d.To {
+		t.takenBack++
+	}
 }
 
 // show makes it anew after a look.
@@ -53,6 +77,9 @@ func (st *Stages) show(k rollout.Kernel, e rollout.Evidence) {
 	}
 }
 
+// lanes are the names of main and fast.
+var lanes = [...]string{"main", "fast"}
+
 // describe says where a rollout is.
 func (st *Stages) describe(s story, k rollout.Kernel, e rollout.Evidence) api.Rollout {
 	m, o := &st.memory, s.Order
@@ -66,6 +93,7 @@ func (st *Stages) describe(s story, k rollout.Kernel, e rollout.Evidence) api.Ro
 	}
 	for i, r := range []rollout.Run{m.State.Main, m.State.Fast} {
 		if r.Change.ID == o.ID && r.Stage.Runs() {
+			ro.Staged.Lane = lanes[i]
 			st.running(&ro, r, k, []rollout.Votes{e.Main, e.Fast}[i])
 			return ro
 		}
@@ -152,6 +180,18 @@ func (st *Stages) running(ro *api.Rollout, r rollout.Run, k rollout.Kernel, v ro
 			Control: api.Arm{Sources: control.Sources, Failing: control.Bad}}
 	}
 	s.Estimate = estimateOf(r, g)
+	st.unconfirmed(ro, r)
+}
+
+// unconfirmed says that it goes back unless a person confirms it: once it decides for everybody it has a deadline.
+func (st *Stages) unconfirmed(ro *api.Rollout, r rollout.Run) {
+	if r.Change.Confirm == 0 || r.Confirmed {
+		return
+	}
+	ro.Staged.Unconfirmed = true
+	if r.Stage == rollout.StageBake && st.Ledger != nil {
+		ro.Deadline = st.Ledger.Now().UTC().Add(max(r.Change.Confirm-r.Times.Sure, 0)).Truncate(time.Second)
+	}
 }
 
 func estimateOf(r rollout.Run, g rollout.Guards) *api.Estimate {
