@@ -47,7 +47,8 @@ func DetachPins(folder string) error {
 	for _, version := range versions {
 		errs = append(errs, dropEgress(filepath.Join(version, "egress"), func(string, int) bool { return false }))
 	}
-	for _, made := range append(versions, pins.Folder{Path: folder}.Conntrack()) {
+	all := pins.Folder{Path: folder}
+	for _, made := range append(versions, all.Conntrack(), all.Tastes()) {
 		errs = append(errs, os.RemoveAll(made))
 	}
 	if err := os.Remove(folder); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {

@@ -22,6 +22,7 @@ import (
 //	<folder>/root/program              the root program
 //	<folder>/root/words, next          its words, and the entry that says which dataplane is in force
 //	<folder>/root/links/…              one link an interface
+//	<folder>/taste/<id>/…              what a child built that nobody took into a slot yet
 //	<folder>/conntrack/…               what asks connection tracking, see conntrack.go
 //	<folder>/v4/maps/…                 the maps of the dataplane of ABI 4
 //	<folder>/v4/slots/<slot>/<map>     what lies in a slot of a map of maps
@@ -48,6 +49,7 @@ func (p Folder) Pair(id uint32) string {
 	return filepath.Join(p.Pairs(), strconv.FormatUint(uint64(id), 10))
 }
 func (p Folder) Conntrack() string       { return filepath.Join(p.Path, "conntrack") }
+func (p Folder) Tastes() string          { return filepath.Join(p.Path, "taste") }
 func (p Folder) Egress() string          { return filepath.Join(p.Base(), "egress") }
 func (p Folder) RootFolder() string      { return filepath.Join(p.Path, "root") }
 func (p Folder) RootProgram() string     { return filepath.Join(p.RootFolder(), "program") }

@@ -38,7 +38,8 @@ type agent struct {
 	spare  *jobs // what it does not
 	opening
 	ticks
-	hungUp atomic.Bool // a SIGHUP waits for its reload
+	tasting tasting
+	hungUp  atomic.Bool // a SIGHUP waits for its reload
 }
 
 // rooms each have their own state and locks.

@@ -24,6 +24,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/taste"
 )
 
 // The agent on a real kernel: a process of its own, in a network namespace, with pins, state and socket of its own, and
@@ -49,6 +50,13 @@ const (
 
 // TestMain is the agent when the test started this binary as one.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == taste.Command { // the agent's child
+		if err := taste.RunArgs(os.Args[2:], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if path := os.Getenv(childVariable); path != "" {
 		if err := runChild(path); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -15,7 +15,7 @@ import (
 func (a *agent) staged() stages.Options {
 	return stages.Options{Log: a.log, Ledger: a.ledger, Disk: a.store,
 		Hand:   func() stages.Hand { return a.release.Hand() },
-		Taster: func() stages.Taster { return stages.InProcess{Hand: a.release.Hand()} },
+		Taster: a.taster,
 		Guards: func() (rollout.Guards, bool) { return guardsOf(a.host.Host().Guards) },
 		Health: func() rollout.Health { return rollout.Health{} },
 		Clock:  func() time.Duration { return time.Duration(a.opts.clock().MonotonicNS) },
@@ -33,6 +33,7 @@ func (a *agent) runStages(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
+	a.tasting.begin(ctx, a)
 	a.stages.Run(ctx)
 }
 

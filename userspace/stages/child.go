@@ -28,8 +28,8 @@ type Child struct {
 	Options taste.Options
 }
 
-// kitchen is the kernel part that a child's tables go to.
-type kitchen interface {
+// Kitchen is the kernel part that a child's tables go to.
+type Kitchen interface {
 	taste.Slots
 	Host() (*compile.HostInfo, error)
 	Capacity() config.Capacity
@@ -57,7 +57,7 @@ func (c Child) Taste(o *release.Order, attempt int) (t rollout.Taste, busy bool)
 }
 
 func (c Child) make(m release.Making, attempt int) (t rollout.Taste, made state.Compiled, err error) {
-	d, ok := m.Kernel.(kitchen)
+	d, ok := m.Kernel.(Kitchen)
 	if !ok {
 		return t, made, errors.New("this dataplane takes nothing that a child built")
 	}

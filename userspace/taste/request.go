@@ -12,6 +12,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // Request is what a child needs to know: files by their names, and what only the agent reads off the kernel.
@@ -38,7 +39,7 @@ type Request struct {
 func (r *Request) Folder() string { return filepath.Join(root(r.Pins), r.ID) }
 
 // root is the folder of all children below the pins.
-func root(pins string) string { return filepath.Join(pins, "taste") }
+func root(folder string) string { return pins.Folder{Path: folder}.Tastes() }
 
 // check refuses what would lead out of the folder.
 func (r *Request) check() error {

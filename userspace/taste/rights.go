@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -51,6 +52,9 @@ func drop() error {
 	}
 	return nil
 }
+
+// Possible reports whether a child of this program can give up its rights. It asks once: every thread stops for that.
+var Possible = sync.OnceValue(func() bool { return threads(unix.SYS_GETPPID, 0, 0, 0) == nil && architecture != 0 })
 
 // threads makes a system call in every thread of this process.
 func threads(call, a, b, c uintptr) error {

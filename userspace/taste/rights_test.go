@@ -142,7 +142,7 @@ func threadsBeyond() (beyond []string) {
 // asked runs this program as the unit's user with its rights, as the agent that starts a child.
 func asked(t *testing.T, args ...string) []byte {
 	t.Helper()
-	if usesCgo {
+	if !Possible() {
 		t.Skip("left out: all threads give up their rights only without cgo; make test has none")
 	}
 	self, err := os.Open("/proc/self/exe") // go test keeps it in a folder of root's

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,6 +55,20 @@ func Run(in io.Reader, out io.Writer, memory uint64, golden bool) error {
 		r.Number = req.Number
 	}
 	return write(out, r)
+}
+
+// RunArgs is Run for programs without a command line of their own; args are those that Start gives.
+func RunArgs(args []string, in io.Reader, out io.Writer) error {
+	memory := uint64(0)
+	for _, a := range args {
+		if text, ok := strings.CutPrefix(a, memoryFlag+"="); ok {
+			var err error
+			if memory, err = strconv.ParseUint(text, 10, 64); err != nil {
+				return fmt.Errorf("%s: %w", a, err)
+			}
+		}
+	}
+	return Run(in, out, memory, slices.Contains(args, goldenFlag))
 }
 
 func write(out io.Writer, r Result) error {
