@@ -59,6 +59,34 @@ const (
 	OutcomeWouldDrop  = DataplaneOutcomeOUTCOME_WOULD_DROP
 )
 
+// How two verdicts on one first payload differ.
+const (
+	PairNone      = DataplanePairPAIR_NONE
+	PairBothPass  = DataplanePairPAIR_BOTH_PASS
+	PairBothBlock = DataplanePairPAIR_BOTH_BLOCK
+	PairNewPass   = DataplanePairPAIR_NEW_PASS
+	PairNewBlock  = DataplanePairPAIR_NEW_BLOCK
+)
+
+// Why a source is protected.
+const (
+	ClassNone      = DataplaneClassCLASS_NONE
+	ClassAllowlist = DataplaneClassCLASS_ALLOWLIST
+	ClassGolden    = DataplaneClassCLASS_GOLDEN
+	ClassHealth    = DataplaneClassCLASS_HEALTH
+	ClassCrawler   = DataplaneClassCLASS_CRAWLER
+	ClassVouched   = DataplaneClassCLASS_VOUCHED
+)
+
+// What a rule of a pair is that is none of the bundle's.
+const (
+	RuleNone    = DataplaneNoRuleRULE_NONE
+	RuleSeveral = DataplaneNoRuleRULE_SEVERAL
+)
+
+// RuleDeclared is set in a rule that the bundle names in its intent.
+const RuleDeclared = DataplaneRuleFlagsRULE_DECLARED
+
 // What a policy does beside its scores.
 const (
 	PolicyDropFragments = DataplanePolicyFlagsPOLICY_DROP_FRAGMENTS
@@ -105,6 +133,7 @@ const (
 	ReasonHelloUnseen    = DataplaneReasonREASON_HELLO_UNSEEN
 	ReasonHelloUrgent    = DataplaneReasonREASON_HELLO_URGENT
 	ReasonMPTCPStripped  = DataplaneReasonREASON_MPTCP_STRIPPED
+	ReasonOnTrial        = DataplaneReasonREASON_ON_TRIAL
 )
 
 // How a service is judged.

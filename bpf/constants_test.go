@@ -67,9 +67,11 @@ func TestRepeatedConstantsAreThoseOfTheC(t *testing.T) {
 		"TCP_OPTIONS_MAX": TCPOptionsMax, "TCP_SIGNATURES_MAX": SignaturesMax, "SCORE_NONE": ScoreNone,
 		"ROOT_MAGIC": RootMagic,
 		"SLOT_EMPTY": SlotEmpty, "PROGRAM_DATAPLANE": ProgramDataplane, "PROGRAM_PAYLOAD": ProgramPayload,
-		"PROGRAM_CONNTRACK": ProgramConntrack, "CONNTRACK_NEXT_MAX": ConntrackNextMax,
+		"PROGRAM_CONNTRACK": ProgramConntrack, "PROGRAM_PAIR": ProgramPair, "CONNTRACK_NEXT_MAX": ConntrackNextMax,
 		"HOPS_MAX": HopsMax, "MULTIPLE_MSS_MIN": MultipleMSSMin, "TIMESTAMP_BYTES": TimestampBytes,
 		"ETHERNET_MTU": EthernetMTU,
+		"LANE_MAIN":    LaneMain, "LANE_FAST": LaneFast, "LANES": Lanes, "VOTE_WAYS": VoteWays, "VOTE_SETS": VoteSets,
+		"BUDGET_LEAST": BudgetLeast, "BUDGET_SHARE": BudgetShare, "PARTS_MAX": PartsMax,
 	} {
 		m := regexp.MustCompile(`\b` + name + `(?: =)? (0x[0-9a-f]+|[0-9]+)`).FindStringSubmatch(headers)
 		if m == nil {

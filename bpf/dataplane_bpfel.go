@@ -19,10 +19,29 @@ type DataplaneBan struct {
 	OwnExpiresNs uint64
 }
 
+type DataplaneBlameKey struct {
+	_          structs.HostLayout
+	Generation uint32
+	Rule       uint16
+	Lane       uint8
+	Pad        uint8
+}
+
 type DataplaneBlockNames struct {
 	_     structs.HostLayout
 	Names [4096]uint32
 }
+
+type DataplaneClass uint32
+
+const (
+	DataplaneClassCLASS_NONE      DataplaneClass = 0
+	DataplaneClassCLASS_ALLOWLIST DataplaneClass = 1
+	DataplaneClassCLASS_GOLDEN    DataplaneClass = 2
+	DataplaneClassCLASS_HEALTH    DataplaneClass = 3
+	DataplaneClassCLASS_CRAWLER   DataplaneClass = 4
+	DataplaneClassCLASS_VOUCHED   DataplaneClass = 5
+)
 
 type DataplaneConntrack struct {
 	_         structs.HostLayout
@@ -80,6 +99,8 @@ type DataplaneDataplaneSettings struct {
 	UnprovenPerSecond uint32
 	IsLab             uint32
 	IsRealtime        uint32
+	VoteSeconds       uint32
+	BudgetSeconds     uint32
 }
 
 type DataplaneEvent struct {
@@ -226,6 +247,20 @@ type DataplaneHelloSet struct {
 	Ways [8]uint64
 }
 
+type DataplaneHit struct {
+	_          structs.HostLayout
+	Begun      uint32
+	Done       uint32
+	Generation uint32
+	Rule       uint32
+	Saddr      [4]uint32
+	TimeNs     uint64
+	Class      uint8
+	Service    uint8
+	IsDeclared uint8
+	Pad        [5]uint8
+}
+
 type DataplaneHost struct {
 	_               structs.HostLayout
 	AgentTimeoutNs  uint64
@@ -267,11 +302,32 @@ type DataplaneJa4Key struct {
 	C    [6]uint8
 }
 
+type DataplaneLane struct {
+	_       structs.HostLayout
+	Numbers uint64
+	Where   uint64
+	Check   uint64
+}
+
+type DataplaneLaneCount struct {
+	_           structs.HostLayout
+	Connections uint64
+	Unconfirmed uint64
+	Lost        uint64
+}
+
 type DataplaneMode uint32
 
 const (
 	DataplaneModeMODE_OBSERVE DataplaneMode = 0
 	DataplaneModeMODE_ENFORCE DataplaneMode = 1
+)
+
+type DataplaneNoRule uint32
+
+const (
+	DataplaneNoRuleRULE_NONE    DataplaneNoRule = 65536
+	DataplaneNoRuleRULE_SEVERAL DataplaneNoRule = 65537
 )
 
 type DataplaneOutcome uint32
@@ -287,6 +343,28 @@ const (
 	DataplaneOutcomeOUTCOME_WOULD_DROP  DataplaneOutcome = 7
 	DataplaneOutcomeOUTCOMES            DataplaneOutcome = 8
 )
+
+type DataplanePair uint32
+
+const (
+	DataplanePairPAIR_NONE       DataplanePair = 0
+	DataplanePairPAIR_BOTH_PASS  DataplanePair = 1
+	DataplanePairPAIR_BOTH_BLOCK DataplanePair = 2
+	DataplanePairPAIR_NEW_PASS   DataplanePair = 3
+	DataplanePairPAIR_NEW_BLOCK  DataplanePair = 4
+)
+
+type DataplanePairKey struct {
+	_          structs.HostLayout
+	Generation uint32
+	Rule       uint32
+	Lane       uint8
+	Service    uint8
+	Pair       uint8
+	Class      uint8
+	IsDeclared uint8
+	Pad        [3]uint8
+}
 
 type DataplanePolicy struct {
 	_     structs.HostLayout
@@ -365,6 +443,7 @@ const (
 	DataplaneReasonREASON_HELLO_UNSEEN    DataplaneReason = 35
 	DataplaneReasonREASON_HELLO_URGENT    DataplaneReason = 36
 	DataplaneReasonREASON_MPTCP_STRIPPED  DataplaneReason = 37
+	DataplaneReasonREASON_ON_TRIAL        DataplaneReason = 38
 	DataplaneReasonREASON_MAX             DataplaneReason = 48
 )
 
@@ -377,13 +456,19 @@ type DataplaneRootWords struct {
 	Reserved      [28]uint64
 }
 
+type DataplaneRuleFlags uint32
+
+const (
+	DataplaneRuleFlagsRULE_DECLARED DataplaneRuleFlags = 1
+)
+
 type DataplaneRuleNode struct {
 	_         structs.HostLayout
 	ExpiresNs uint64
 	Score     int16
 	Rule      uint16
 	Next      uint16
-	Pad       uint16
+	Flags     uint16
 }
 
 type DataplaneRuntime struct {
@@ -398,6 +483,8 @@ type DataplaneRuntime struct {
 	VouchedUntilNs       uint64
 	Sight                uint64
 	Baked                uint64
+	Lanes                [2]DataplaneLane
+	Beside               uint64
 }
 
 type DataplaneService struct {
@@ -612,6 +699,17 @@ type DataplaneTlsFingerprint struct {
 	Pad         uint8
 }
 
+type DataplaneTrial struct {
+	_       structs.HostLayout
+	Charged uint64
+	Traffic [2]uint64
+	Sources [2]uint64
+	Bad     [2]uint64
+	Moving  uint64
+	Moved   uint64
+	Hit     DataplaneHit
+}
+
 type DataplaneVerdict uint32
 
 const (
@@ -621,6 +719,11 @@ const (
 	DataplaneVerdictVERDICT_RESET DataplaneVerdict = 3
 	DataplaneVerdictVERDICT_DROP  DataplaneVerdict = 4
 )
+
+type DataplaneVoteSet struct {
+	_    structs.HostLayout
+	Ways [8]uint64
+}
 
 type DataplaneVouchedKey struct {
 	_    structs.HostLayout
@@ -653,7 +756,7 @@ type DataplaneWorkspace struct {
 		Slot        uint8
 		Score       uint8
 		Stage       uint8
-		_           [1]byte
+		Own         uint8
 		Rule        uint16
 		_           [2]byte
 		Flags       uint32
@@ -770,6 +873,68 @@ type DataplaneWorkspace struct {
 	IsNear       uint32
 	IsDoubted    uint32
 	_            [4]byte
+	Trial        struct {
+		_           structs.HostLayout
+		Key         DataplaneFlowKey
+		L3Off       uint32
+		L4Off       uint32
+		PayloadOff  uint32
+		PayloadLen  uint32
+		L4Len       uint32
+		Seq         uint32
+		Window      uint16
+		Ethertype   uint16
+		Protocol    uint8
+		TcpFlags    uint8
+		OptionsLen  uint8
+		WeakReason  uint8
+		Service     uint8
+		Outcome     uint8
+		Verdict     uint8
+		Reason      uint8
+		Slot        uint8
+		Score       uint8
+		Stage       uint8
+		Own         uint8
+		Rule        uint16
+		_           [2]byte
+		Flags       uint32
+		Generation  uint32
+		HelloEnd    uint32
+		Sight       uint32
+		Held        uint32
+		Cursor      uint32
+		ExpiresNs   uint64
+		NowNs       uint64
+		Control     uint64
+		Fingerprint DataplaneTcpFingerprint
+		Facts       DataplaneTcpFacts
+		_           [4]byte
+	}
+	Parts [8]struct {
+		_          structs.HostLayout
+		Score      int16
+		Rule       uint16
+		IsStrong   uint8
+		IsDeclared uint8
+	}
+	PartCount    uint32
+	Total        int32
+	IsMoreStrong uint32
+	Decisive     uint32
+	Comparison   struct {
+		_         structs.HostLayout
+		Lane      uint32
+		OldNumber uint32
+		NewNumber uint32
+		OldSlot   uint32
+		NewSlot   uint32
+		Runs      [2]uint32
+		Day       uint32
+	}
+	Seen uint64
+	Said int32
+	_    [4]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -777,6 +942,7 @@ type DataplaneWorkspace struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	DataplaneMapBans                      = "bans"
+	DataplaneMapBlame                     = "blame"
 	DataplaneMapConntracks                = "conntracks"
 	DataplaneMapCounters                  = "counters"
 	DataplaneMapEventBudgets              = "event_budgets"
@@ -791,6 +957,9 @@ const (
 	DataplaneMapHosts                     = "hosts"
 	DataplaneMapInterfaces                = "interfaces"
 	DataplaneMapJa4s                      = "ja4s"
+	DataplaneMapLaneCounts                = "lane_counts"
+	DataplaneMapMarks                     = "marks"
+	DataplaneMapPairs                     = "pairs"
 	DataplaneMapPrefixes4                 = "prefixes4"
 	DataplaneMapPrefixes6                 = "prefixes6"
 	DataplaneMapPrograms                  = "programs"
@@ -806,14 +975,18 @@ const (
 	DataplaneMapSyns                      = "syns"
 	DataplaneMapTcpFingerprints           = "tcp_fingerprints"
 	DataplaneMapTcpLayouts                = "tcp_layouts"
+	DataplaneMapTrials                    = "trials"
 	DataplaneMapUnread                    = "unread"
+	DataplaneMapVotes                     = "votes"
 	DataplaneMapVouched                   = "vouched"
 	DataplaneMapWords                     = "words"
 	DataplaneMapWorkspaces                = "workspaces"
 	DataplaneProgSpillwayAsk              = "spillway_ask"
 	DataplaneProgSpillwayDataplane        = "spillway_dataplane"
 	DataplaneProgSpillwayEgress           = "spillway_egress"
+	DataplaneProgSpillwayPair             = "spillway_pair"
 	DataplaneProgSpillwayPayload          = "spillway_payload"
+	DataplaneVarKeepEnumClass             = "keep_enum_class"
 	DataplaneVarKeepEnumControlShift      = "keep_enum_control_shift"
 	DataplaneVarKeepEnumCounterSlot       = "keep_enum_counter_slot"
 	DataplaneVarKeepEnumFlowFlags         = "keep_enum_flow_flags"
@@ -822,9 +995,12 @@ const (
 	DataplaneVarKeepEnumInterfaceFlags    = "keep_enum_interface_flags"
 	DataplaneVarKeepEnumJa4Form           = "keep_enum_ja4_form"
 	DataplaneVarKeepEnumMode              = "keep_enum_mode"
+	DataplaneVarKeepEnumNoRule            = "keep_enum_no_rule"
 	DataplaneVarKeepEnumOutcome           = "keep_enum_outcome"
+	DataplaneVarKeepEnumPair              = "keep_enum_pair"
 	DataplaneVarKeepEnumPolicyFlags       = "keep_enum_policy_flags"
 	DataplaneVarKeepEnumReason            = "keep_enum_reason"
+	DataplaneVarKeepEnumRuleFlags         = "keep_enum_rule_flags"
 	DataplaneVarKeepEnumServiceFlags      = "keep_enum_service_flags"
 	DataplaneVarKeepEnumServiceIdFlags    = "keep_enum_service_id_flags"
 	DataplaneVarKeepEnumServiceKind       = "keep_enum_service_kind"
@@ -895,6 +1071,7 @@ type DataplaneProgramSpecs struct {
 	SpillwayAsk       *ebpf.ProgramSpec `ebpf:"spillway_ask"`
 	SpillwayDataplane *ebpf.ProgramSpec `ebpf:"spillway_dataplane"`
 	SpillwayEgress    *ebpf.ProgramSpec `ebpf:"spillway_egress"`
+	SpillwayPair      *ebpf.ProgramSpec `ebpf:"spillway_pair"`
 	SpillwayPayload   *ebpf.ProgramSpec `ebpf:"spillway_payload"`
 }
 
@@ -903,6 +1080,7 @@ type DataplaneProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type DataplaneMapSpecs struct {
 	Bans            *ebpf.MapSpec `ebpf:"bans"`
+	Blame           *ebpf.MapSpec `ebpf:"blame"`
 	Conntracks      *ebpf.MapSpec `ebpf:"conntracks"`
 	Counters        *ebpf.MapSpec `ebpf:"counters"`
 	EventBudgets    *ebpf.MapSpec `ebpf:"event_budgets"`
@@ -917,6 +1095,9 @@ type DataplaneMapSpecs struct {
 	Hosts           *ebpf.MapSpec `ebpf:"hosts"`
 	Interfaces      *ebpf.MapSpec `ebpf:"interfaces"`
 	Ja4s            *ebpf.MapSpec `ebpf:"ja4s"`
+	LaneCounts      *ebpf.MapSpec `ebpf:"lane_counts"`
+	Marks           *ebpf.MapSpec `ebpf:"marks"`
+	Pairs           *ebpf.MapSpec `ebpf:"pairs"`
 	Prefixes4       *ebpf.MapSpec `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.MapSpec `ebpf:"prefixes6"`
 	Programs        *ebpf.MapSpec `ebpf:"programs"`
@@ -932,7 +1113,9 @@ type DataplaneMapSpecs struct {
 	Syns            *ebpf.MapSpec `ebpf:"syns"`
 	TcpFingerprints *ebpf.MapSpec `ebpf:"tcp_fingerprints"`
 	TcpLayouts      *ebpf.MapSpec `ebpf:"tcp_layouts"`
+	Trials          *ebpf.MapSpec `ebpf:"trials"`
 	Unread          *ebpf.MapSpec `ebpf:"unread"`
+	Votes           *ebpf.MapSpec `ebpf:"votes"`
 	Vouched         *ebpf.MapSpec `ebpf:"vouched"`
 	Words           *ebpf.MapSpec `ebpf:"words"`
 	Workspaces      *ebpf.MapSpec `ebpf:"workspaces"`
@@ -942,6 +1125,7 @@ type DataplaneMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DataplaneVariableSpecs struct {
+	KeepEnumClass             *ebpf.VariableSpec `ebpf:"keep_enum_class"`
 	KeepEnumControlShift      *ebpf.VariableSpec `ebpf:"keep_enum_control_shift"`
 	KeepEnumCounterSlot       *ebpf.VariableSpec `ebpf:"keep_enum_counter_slot"`
 	KeepEnumFlowFlags         *ebpf.VariableSpec `ebpf:"keep_enum_flow_flags"`
@@ -950,9 +1134,12 @@ type DataplaneVariableSpecs struct {
 	KeepEnumInterfaceFlags    *ebpf.VariableSpec `ebpf:"keep_enum_interface_flags"`
 	KeepEnumJa4Form           *ebpf.VariableSpec `ebpf:"keep_enum_ja4_form"`
 	KeepEnumMode              *ebpf.VariableSpec `ebpf:"keep_enum_mode"`
+	KeepEnumNoRule            *ebpf.VariableSpec `ebpf:"keep_enum_no_rule"`
 	KeepEnumOutcome           *ebpf.VariableSpec `ebpf:"keep_enum_outcome"`
+	KeepEnumPair              *ebpf.VariableSpec `ebpf:"keep_enum_pair"`
 	KeepEnumPolicyFlags       *ebpf.VariableSpec `ebpf:"keep_enum_policy_flags"`
 	KeepEnumReason            *ebpf.VariableSpec `ebpf:"keep_enum_reason"`
+	KeepEnumRuleFlags         *ebpf.VariableSpec `ebpf:"keep_enum_rule_flags"`
 	KeepEnumServiceFlags      *ebpf.VariableSpec `ebpf:"keep_enum_service_flags"`
 	KeepEnumServiceIdFlags    *ebpf.VariableSpec `ebpf:"keep_enum_service_id_flags"`
 	KeepEnumServiceKind       *ebpf.VariableSpec `ebpf:"keep_enum_service_kind"`
@@ -999,6 +1186,7 @@ func (o *DataplaneObjects) Close() error {
 // It can be passed to LoadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DataplaneMaps struct {
 	Bans            *ebpf.Map `ebpf:"bans"`
+	Blame           *ebpf.Map `ebpf:"blame"`
 	Conntracks      *ebpf.Map `ebpf:"conntracks"`
 	Counters        *ebpf.Map `ebpf:"counters"`
 	EventBudgets    *ebpf.Map `ebpf:"event_budgets"`
@@ -1013,6 +1201,9 @@ type DataplaneMaps struct {
 	Hosts           *ebpf.Map `ebpf:"hosts"`
 	Interfaces      *ebpf.Map `ebpf:"interfaces"`
 	Ja4s            *ebpf.Map `ebpf:"ja4s"`
+	LaneCounts      *ebpf.Map `ebpf:"lane_counts"`
+	Marks           *ebpf.Map `ebpf:"marks"`
+	Pairs           *ebpf.Map `ebpf:"pairs"`
 	Prefixes4       *ebpf.Map `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.Map `ebpf:"prefixes6"`
 	Programs        *ebpf.Map `ebpf:"programs"`
@@ -1028,7 +1219,9 @@ type DataplaneMaps struct {
 	Syns            *ebpf.Map `ebpf:"syns"`
 	TcpFingerprints *ebpf.Map `ebpf:"tcp_fingerprints"`
 	TcpLayouts      *ebpf.Map `ebpf:"tcp_layouts"`
+	Trials          *ebpf.Map `ebpf:"trials"`
 	Unread          *ebpf.Map `ebpf:"unread"`
+	Votes           *ebpf.Map `ebpf:"votes"`
 	Vouched         *ebpf.Map `ebpf:"vouched"`
 	Words           *ebpf.Map `ebpf:"words"`
 	Workspaces      *ebpf.Map `ebpf:"workspaces"`
@@ -1037,6 +1230,7 @@ type DataplaneMaps struct {
 func (m *DataplaneMaps) Close() error {
 	return _DataplaneClose(
 		m.Bans,
+		m.Blame,
 		m.Conntracks,
 		m.Counters,
 		m.EventBudgets,
@@ -1051,6 +1245,9 @@ func (m *DataplaneMaps) Close() error {
 		m.Hosts,
 		m.Interfaces,
 		m.Ja4s,
+		m.LaneCounts,
+		m.Marks,
+		m.Pairs,
 		m.Prefixes4,
 		m.Prefixes6,
 		m.Programs,
@@ -1066,7 +1263,9 @@ func (m *DataplaneMaps) Close() error {
 		m.Syns,
 		m.TcpFingerprints,
 		m.TcpLayouts,
+		m.Trials,
 		m.Unread,
+		m.Votes,
 		m.Vouched,
 		m.Words,
 		m.Workspaces,
@@ -1077,6 +1276,7 @@ func (m *DataplaneMaps) Close() error {
 //
 // It can be passed to LoadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DataplaneVariables struct {
+	KeepEnumClass             *ebpf.Variable `ebpf:"keep_enum_class"`
 	KeepEnumControlShift      *ebpf.Variable `ebpf:"keep_enum_control_shift"`
 	KeepEnumCounterSlot       *ebpf.Variable `ebpf:"keep_enum_counter_slot"`
 	KeepEnumFlowFlags         *ebpf.Variable `ebpf:"keep_enum_flow_flags"`
@@ -1085,9 +1285,12 @@ type DataplaneVariables struct {
 	KeepEnumInterfaceFlags    *ebpf.Variable `ebpf:"keep_enum_interface_flags"`
 	KeepEnumJa4Form           *ebpf.Variable `ebpf:"keep_enum_ja4_form"`
 	KeepEnumMode              *ebpf.Variable `ebpf:"keep_enum_mode"`
+	KeepEnumNoRule            *ebpf.Variable `ebpf:"keep_enum_no_rule"`
 	KeepEnumOutcome           *ebpf.Variable `ebpf:"keep_enum_outcome"`
+	KeepEnumPair              *ebpf.Variable `ebpf:"keep_enum_pair"`
 	KeepEnumPolicyFlags       *ebpf.Variable `ebpf:"keep_enum_policy_flags"`
 	KeepEnumReason            *ebpf.Variable `ebpf:"keep_enum_reason"`
+	KeepEnumRuleFlags         *ebpf.Variable `ebpf:"keep_enum_rule_flags"`
 	KeepEnumServiceFlags      *ebpf.Variable `ebpf:"keep_enum_service_flags"`
 	KeepEnumServiceIdFlags    *ebpf.Variable `ebpf:"keep_enum_service_id_flags"`
 	KeepEnumServiceKind       *ebpf.Variable `ebpf:"keep_enum_service_kind"`
@@ -1120,6 +1323,7 @@ type DataplanePrograms struct {
 	SpillwayAsk       *ebpf.Program `ebpf:"spillway_ask"`
 	SpillwayDataplane *ebpf.Program `ebpf:"spillway_dataplane"`
 	SpillwayEgress    *ebpf.Program `ebpf:"spillway_egress"`
+	SpillwayPair      *ebpf.Program `ebpf:"spillway_pair"`
 	SpillwayPayload   *ebpf.Program `ebpf:"spillway_payload"`
 }
 
@@ -1128,6 +1332,7 @@ func (p *DataplanePrograms) Close() error {
 		p.SpillwayAsk,
 		p.SpillwayDataplane,
 		p.SpillwayEgress,
+		p.SpillwayPair,
 		p.SpillwayPayload,
 	)
 }

@@ -128,12 +128,12 @@ static __always_inline int relax(struct packet *p, struct flow *flow)
 		p->flags |= flow->tls.is_head ? PACKET_HAS_HEAD : PACKET_HAS_TLS;
 	}
 	p->weak_reason = 0;
-	if (is_askable(flow->reason)) { /* it speaks on against the connection */
+	if (is_askable(flow->reason)) /* it speaks on against the connection */
 		p->weak_reason = flow->reason;
-		p->flags |= flow->flags & FLOW_CONFIRMED ? PACKET_PROVEN : 0;
-	}
+	/* Whoever made the block goes on to decide on it; and none begins here, so nobody compares it. */
+	p->flags |= flow->flags & FLOW_CONFIRMED ? PACKET_PROVEN : 0;
 	judge(p);
-	p->flags &= ~PACKET_EVENT;
+	p->flags &= ~(PACKET_EVENT | PACKET_UNDECLARED);
 	if (!is_own)
 		leave_workspace(ws);
 	if (p->verdict == VERDICT_PASS) {
@@ -330,8 +330,10 @@ static __always_inline int inspect_tcp(struct xdp_md *ctx, struct packet *p, con
 	bool had_socket = flow->flags & FLOW_CONFIRMED && !(p->flags & PACKET_REMOTE);
 	bool is_ended = had_socket && flow->hint & HINT_END;
 	bool may_be_other = p->payload_len && (is_ended || flow->verdict != VERDICT_PASS);
-	if (p->tcp_flags & (TCP_BIT_FIN | TCP_BIT_RST) && had_socket)
+	if (p->tcp_flags & (TCP_BIT_FIN | TCP_BIT_RST) && had_socket) {
 		flow->hint |= HINT_END;
+		p->flags |= p->tcp_flags & TCP_BIT_RST && !p->payload_len ? PACKET_OF_FLOW : 0;
+	}
 	if ((flow->hint & HINT_SYN || flow->verdict == VERDICT_RESET || may_be_other) && taken_over(ctx, p, rt, flow))
 		return p->payload_len ? NEXT_PROGRAM : inspect_empty(ctx, p);
 	if (p->payload_len && flow->verdict == VERDICT_PASS && is_beginning(p, flow)) {

@@ -7,6 +7,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "authority.h"
 #include "hash.h"
 #include "ja4.h"
 #include "maps.h"
@@ -28,45 +29,6 @@ struct tally {
 	__u8 pad[3];
 	__u64 strong_kinds; /* a bit each: what may */
 };
-
-/* The slot's own breaker or a dead agent end a candidate's authority at once; stable needs neither. */
-static __always_inline bool may_enforce(const struct packet *p, const struct runtime *rt, __u32 slot, __u32 generation)
-{
-	if (slot == control_stable(p->control))
-		return true;
-	return slot == control_candidate(p->control) && p->now_ns < rt->lease_ns && rt->tripped != generation;
-}
-
-/* The sources whose hash falls below the share are the candidate's; a /24 or /48 goes as a whole, so that a visitor
- * with a new address keeps their side. */
-static __always_inline bool in_canary(const struct packet *p, __u64 salt)
-{
-	return (hash_prefix(p, salt, salt) >> 32) % 1000 < control_canary(p->control);
-}
-
-/* A lease that lapsed ends its candidate for good. An agent that was stopped between its look at the lease and its store of
- * the next one stores a live lease when it goes on; the trip wins. A lease of 0 was taken back, and is nobody's lapse. */
-static __always_inline void trip_lapsed(const struct packet *p, struct runtime *rt, __u32 generation)
-{
-	__u64 lease_ns = *(volatile __u64 *)&rt->lease_ns;
-	if (lease_ns && p->now_ns >= lease_ns && rt->tripped != generation)
-		*(volatile __u64 *)&rt->tripped = generation;
-}
-
-static __always_inline __u32 choose_slot(const struct packet *p, struct runtime *rt)
-{
-	__u32 candidate = control_candidate(p->control);
-	if (candidate && control_canary(p->control)) {
-		__u32 zero = 0;
-		void *inner = bpf_map_lookup_elem(&generations, &candidate);
-		struct generation *g = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
-		if (g && may_enforce(p, rt, candidate, g->number) && in_canary(p, g->salt))
-			return candidate;
-		if (g)
-			trip_lapsed(p, rt, g->number);
-	}
-	return control_stable(p->control);
-}
 
 static __always_inline void count_rule(__u32 slot, __u32 rule)
 {
@@ -103,15 +65,38 @@ static __always_inline __u64 strong_kinds(const struct packet *p, const struct h
 	return STRONG_KINDS | CLIENT_KINDS | (h->accepted_reasons & ACCEPTABLE_KINDS);
 }
 
+/* note_part leaves in the workspace what a rule contributes to a verdict that is compared. */
+static __always_inline void note_part(const struct rule_node *node, bool is_strong)
+{
+	struct workspace *ws = get_workspace();
+	if (!ws)
+		return;
+	__u32 at = ws->part_count;
+	ws->total += node->score;
+	if (at >= PARTS_MAX) {
+		ws->is_more_strong |= is_strong;
+		return;
+	}
+	ws->part_count = at + 1;
+	struct part *part = &ws->parts[at & (PARTS_MAX - 1)];
+	part->score = node->score;
+	part->rule = node->rule;
+	part->is_strong = is_strong;
+	part->is_declared = node->flags & RULE_DECLARED;
+}
+
 static __always_inline void add_rule(struct packet *p, struct tally *t, const struct rule_node *node, __u32 kind)
 {
+	bool is_strong = node->score > 0 && t->strong_kinds >> (kind & 63) & 1;
 	t->matched = 1;
 	t->score += node->score;
-	if (node->score > 0 && t->strong_kinds >> (kind & 63) & 1) {
+	if (is_strong) {
 		t->strong = 1;
 		if (is_askable(kind))
 			p->flags |= PACKET_STRONG_REASON;
 	}
+	if (node->score > 0 && !(node->flags & RULE_DECLARED))
+		p->flags |= PACKET_UNDECLARED;
 	if (node->expires_ns < t->expires_ns)
 		t->expires_ns = node->expires_ns;
 	if (node->score > t->best) {
@@ -119,7 +104,10 @@ static __always_inline void add_rule(struct packet *p, struct tally *t, const st
 		t->rule = node->rule;
 		t->reason = kind;
 	}
-	count_rule(p->slot, node->rule);
+	if (p->flags & PACKET_TRIAL)
+		note_part(node, is_strong);
+	else
+		count_rule(p->slot, node->rule);
 }
 
 /* add_chain adds one match: a chain of rules, one for each list that knows the source. */
@@ -270,19 +258,19 @@ static __always_inline __u8 fragment_flag(const struct packet *p)
 	return p->flags & PACKET_TINY ? POLICY_DROP_TINY : POLICY_DROP_FRAGMENTS;
 }
 
-static __always_inline void by_generation(struct packet *p, struct runtime *rt)
+/* by_slot leaves in p what the generation in a slot makes of it. */
+static __always_inline void by_slot(struct packet *p, __u32 slot)
 {
-	__u32 zero = 0, slot = choose_slot(p, rt);
+	__u32 zero = 0;
 	p->slot = slot;
-	void *inner = bpf_map_lookup_elem(&generations, &slot);
-	struct generation *g = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+	struct generation *g = generation_in(slot);
 	if (!g) {
 		p->reason = REASON_NO_GENERATION;
 		return;
 	}
 	p->generation = g->number;
 	__u32 host_slot = control_host(p->control);
-	inner = bpf_map_lookup_elem(&hosts, &host_slot);
+	void *inner = bpf_map_lookup_elem(&hosts, &host_slot);
 	struct host *h = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
 	__u32 service = p->service;
 	bounded(service);
@@ -306,7 +294,21 @@ static __always_inline void by_generation(struct packet *p, struct runtime *rt)
 		p->verdict = VERDICT_DROP;
 		p->reason = REASON_FRAGMENT;
 		p->score = SCORE_NONE;
+		p->flags |= PACKET_UNDECLARED; /* by no rule that an intent could name */
 	}
+}
+
+/* judge_slot judges a copy of a packet by the generation in a slot alone, and returns whether it would block. It counts nothing. */
+__noinline int judge_slot(struct packet *p, __u32 slot)
+{
+	if (!p)
+		return 0;
+	p->verdict = VERDICT_PASS;
+	p->reason = REASON_INTERNAL;
+	p->generation = 0;
+	p->flags = (p->flags | PACKET_TRIAL) & ~(PACKET_STRONG_REASON | PACKET_UNDECLARED);
+	by_slot(p, slot);
+	return p->verdict != VERDICT_PASS;
 }
 
 /* may_cut says whether the policy in force drops the fragment p. */
@@ -316,9 +318,8 @@ __noinline int may_cut(struct packet *p)
 	if (!p || !rt)
 		return 0;
 	p->now_ns = bpf_ktime_get_coarse_ns();
-	__u32 zero = 0, slot = choose_slot(p, rt), service = p->service;
-	void *inner = bpf_map_lookup_elem(&generations, &slot);
-	struct generation *g = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+	__u32 service = p->service;
+	struct generation *g = generation_in(choose_slot(p, rt));
 	bounded(service);
 	return g && service < SERVICES_MAX && g->policies[service].flags & fragment_flag(p);
 }
@@ -384,9 +385,12 @@ __noinline int judge(struct packet *p)
 	p->reason = REASON_INTERNAL;
 	p->score = SCORE_NONE;
 	p->expires_ns = NEVER;
-	p->flags = (p->flags | PACKET_EVENT) & ~PACKET_STRONG_REASON;
-	if (!judge_ban(p, rt))
-		by_generation(p, rt);
+	p->own = VERDICT_PASS;
+	p->flags = (p->flags | PACKET_EVENT) & ~(PACKET_STRONG_REASON | PACKET_UNDECLARED);
+	if (!judge_ban(p, rt)) {
+		by_slot(p, choose_slot(p, rt));
+		p->own = p->verdict;
+	}
 	spare(p, rt);
 	return p->reason;
 }

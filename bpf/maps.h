@@ -176,6 +176,57 @@ struct {
 	__type(value, __u64);
 } rule_hits SEC(".maps");
 
+/* Which source prefixes voted, and in which arm of a canary they are: votes.h. Written by the program that compares, never
+ * evicted: where a set is full nothing is counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VOTE_SETS);
+	__type(key, __u32);
+	__type(value, struct vote_set);
+} votes SEC(".maps");
+
+/* Which source prefixes were charged to a budget in this window: charge.h. Where a set is full the block passes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MARK_SETS);
+	__type(key, __u32);
+	__type(value, struct vote_set);
+} marks SEC(".maps");
+
+/* Votes by pair of verdicts, signed: one that moves is taken from where it was, also when another generation got it. Written by
+ * the program that compares; the agent removes what belongs to a generation that is compared no more. What finds no room
+ * is counted as lost. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PAIRS_MAX);
+	__type(key, struct pair_key);
+	__type(value, __s64);
+} pairs SEC(".maps");
+
+/* Votes by rule without which a new block would be none. As `pairs`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, BLAME_MAX);
+	__type(key, struct blame_key);
+	__type(value, __s64);
+} blame SEC(".maps");
+
+/* Budget, arms and the last hit of each lane. Written by the program that compares; the agent zeroes it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LANES);
+	__type(key, __u32);
+	__type(value, struct trial);
+} trials SEC(".maps");
+
+/* What each processor counted of a lane. As `trials`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LANES);
+	__type(key, __u32);
+	__type(value, struct lane_count);
+} lane_counts SEC(".maps");
+
 /* Decisions for people and tools: lossy by design. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -225,6 +276,10 @@ KEEP_ENUM(tcp_window);
 KEEP_ENUM(tcp_signature_flags);
 KEEP_ENUM(ja4_form);
 KEEP_ENUM(hello_limit);
+KEEP_ENUM(rule_flags);
+KEEP_ENUM(no_rule);
+KEEP_ENUM(pair);
+KEEP_ENUM(class);
 
 /* The two maps of one entry that every stage reads. */
 static __always_inline struct workspace *get_workspace(void)

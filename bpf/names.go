@@ -7,7 +7,9 @@ import "fmt"
 // Shorter names for the generated types; the generated file has their layout.
 type (
 	Ban            = DataplaneBan
+	BlameKey       = DataplaneBlameKey
 	BlockNames     = DataplaneBlockNames
+	Class          = DataplaneClass
 	Conntrack      = ConntrackConntrack
 	Counts         = DataplaneCounter
 	Event          = DataplaneEvent
@@ -17,22 +19,26 @@ type (
 	Generation     = DataplaneGeneration
 	Hello          = DataplaneHello
 	HelloSet       = DataplaneHelloSet
+	Hit            = DataplaneHit
 	Host           = DataplaneHost
 	Interface      = DataplaneInterface
 	JA4Key         = DataplaneJa4Key
+	Lane           = DataplaneLane
+	LaneCount      = DataplaneLaneCount
 	Mode           = DataplaneMode
 	Outcome        = DataplaneOutcome
+	PairKey        = DataplanePairKey
 	Policy         = DataplanePolicy
 	Port           = DataplanePort
 	Prefix4Key     = DataplanePrefix4Key
 	Prefix6Key     = DataplanePrefix6Key
 	Reason         = DataplaneReason
-	RuleNode       = DataplaneRuleNode
 	RootWords      = RootRootWords
+	RuleNode       = DataplaneRuleNode
 	Runtime        = DataplaneRuntime
 	Service        = DataplaneService
-	ServiceKind    = DataplaneServiceKind
 	ServiceAddress = DataplaneServiceAddress
+	ServiceKind    = DataplaneServiceKind
 	Settings       = DataplaneDataplaneSettings
 	Shape          = DataplaneShape
 	ShapeBudget    = DataplaneShapeBudget
@@ -46,13 +52,15 @@ type (
 	TCPSignature   = DataplaneTcpSignature
 	TCPSignatures  = DataplaneTcpSignatures
 	TLSFingerprint = DataplaneTlsFingerprint
+	Trial          = DataplaneTrial
 	Verdict        = DataplaneVerdict
+	VoteSet        = DataplaneVoteSet
 	VouchedKey     = DataplaneVouchedKey
 )
 
 // Limits and constants of types.h that user space needs.
 const (
-	ABIVersion    = 4
+	ABIVersion    = 5
 	ServicesMax   = 33
 	Slots         = 8
 	HelloWays     = 8
@@ -67,6 +75,16 @@ const (
 	// RootMagic is the first of the root's words: "spillway".
 	RootMagic = 0x7961776c6c697073
 
+	// Lanes in which generations are compared, and what their maps hold.
+	LaneMain    = 0
+	LaneFast    = 1
+	Lanes       = 2
+	VoteWays    = 8
+	VoteSets    = 65536
+	BudgetLeast = 20
+	BudgetShare = 1000
+	PartsMax    = 8
+
 	// Places of the counters beside the slots.
 	CounterLeft  = Slots
 	CounterAlone = Slots + 1
@@ -76,6 +94,7 @@ const (
 	ProgramDataplane = 0
 	ProgramPayload   = 1
 	ProgramConntrack = 2
+	ProgramPair      = 3
 
 	// ConntrackNextMax is how many loads may ask connection tracking at once.
 	ConntrackNextMax = 64
@@ -126,6 +145,7 @@ var reasonNames = [...]string{
 	DataplaneReasonREASON_HELLO_UNSEEN:    "hello_unseen",
 	DataplaneReasonREASON_HELLO_URGENT:    "hello_urgent",
 	DataplaneReasonREASON_MPTCP_STRIPPED:  "mptcp_stripped",
+	DataplaneReasonREASON_ON_TRIAL:        "on_trial",
 }
 
 var outcomeNames = [...]string{"pass", "tag", "limit", "reset", "drop", "would_limit", "would_reset", "would_drop"}

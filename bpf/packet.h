@@ -74,6 +74,10 @@ enum next {
 #define PACKET_STRIP (1U << 22)
 /* And it asked for another. */
 #define PACKET_STRIPPED (1U << 19)
+/* It is a copy that another generation judges: nothing is counted, and what counts is noted. */
+#define PACKET_TRIAL (1U << 16)
+/* Something speaks against it that its generation's intent does not name. */
+#define PACKET_UNDECLARED (1U << 31)
 /* It lies in the workspace, which is its own until it leaves. */
 #define PACKET_AT_WORK (1U << 23)
 
@@ -100,6 +104,7 @@ struct packet {
 	__u8 slot;
 	__u8 score;
 	__u8 stage;
+	__u8 own; /* the verdict of the generation itself, whatever stands above it */
 	__u16 rule;
 	__u32 flags;
 	__u32 generation;
@@ -139,7 +144,10 @@ static __always_inline __u32 control_field(__u64 control, __u32 shift, __u32 mas
 #define control_mode(c) control_field(c, CONTROL_MODE, 3)
 #define control_stable(c) control_field(c, CONTROL_STABLE, 15)
 #define control_candidate(c) control_field(c, CONTROL_CANDIDATE, 15)
+#define control_previous(c) control_field(c, CONTROL_PREVIOUS, 15)
 #define control_host(c) control_field(c, CONTROL_HOST, 15)
+#define control_pair(c) control_field(c, CONTROL_PAIR, 1)
+#define control_budget(c) control_field(c, CONTROL_BUDGET, 1)
 #define control_canary(c) control_field(c, CONTROL_CANARY, 1023)
 #define control_epoch(c) ((__u32)((c) >> CONTROL_EPOCH))
 

@@ -18,8 +18,10 @@ struct dataplane_settings {
 	__u32 unproven_per_second; /* of packets that no socket vouches for, those that may cost one CPU more than 1 µs */
 	__u32 is_lab;              /* attached nowhere: what the SYN of a remote service says is believed */
 	__u32 is_realtime;         /* PREEMPT_RT: see take_workspace() */
+	__u32 vote_seconds;        /* a source prefix votes once in so many: a day */
+	__u32 budget_seconds;      /* a window of the budget */
 };
-_Static_assert(sizeof(struct dataplane_settings) == 48, "dataplane_settings is ABI");
+_Static_assert(sizeof(struct dataplane_settings) == 56, "dataplane_settings is ABI");
 
 volatile const struct dataplane_settings settings = {
 	.syn_mask = 65535,
@@ -31,6 +33,8 @@ volatile const struct dataplane_settings settings = {
 	.shapes_per_second = 2000,
 	.shapes_per_prefix = 32,
 	.unproven_per_second = 200,
+	.vote_seconds = 86400,
+	.budget_seconds = 10,
 };
 
 #endif

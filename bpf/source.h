@@ -39,17 +39,18 @@ static __always_inline bool is_banned(const struct packet *p)
 	return ban && p->now_ns < ban->expires_ns;
 }
 
-/* Sources that nothing may block. A missing map protects nobody: the caller only asks once something else wants to block. */
-static __always_inline bool is_protected(const struct packet *p)
+/* Sources that nothing may block, by their class; CLASS_NONE of all others. A missing map protects nobody: the caller only asks
+ * once something else wants to block. */
+static __always_inline __u32 is_protected(const struct packet *p)
 {
 	__u32 slot = control_host(p->control);
 	void *allowlist = bpf_map_lookup_elem(&host_allowlist, &slot);
 	if (!allowlist)
-		return false;
+		return CLASS_NONE;
 	struct prefix6_key key;
 	host_key(&key, p->key.saddr);
 	__u32 *found = bpf_map_lookup_elem(allowlist, &key);
-	return found && *found;
+	return found ? *found : CLASS_NONE;
 }
 
 /* is_vouched says whether somebody vouches for the source now. Without any vouch it costs one compare. */
@@ -63,6 +64,13 @@ static __always_inline bool is_vouched(const struct packet *p, const struct runt
 		key.addr[2] = key.addr[3] = 0;
 	__u64 *until_ns = bpf_map_lookup_elem(&vouched, &key);
 	return until_ns && p->now_ns < *until_ns;
+}
+
+/* class_of says why the source is protected. */
+static __always_inline __u32 class_of(const struct packet *p, const struct runtime *rt)
+{
+	__u32 class = is_protected(p);
+	return class ? class : is_vouched(p, rt) ? CLASS_VOUCHED : CLASS_NONE;
 }
 
 /* prefix_lookup returns the head of the chain of rules for the longest match, 0 for none. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* types.h holds, with fingerprint.h and host.h, every type that crosses to user space; bpf2go turns them into Go types. */
+/* types.h holds, with fingerprint.h, host.h and lane.h, every type that crosses to user space; bpf2go turns them into Go types. */
 #ifndef SPILLWAY_TYPES_H
 #define SPILLWAY_TYPES_H
 
@@ -7,11 +7,12 @@
 
 #include "fingerprint.h"
 #include "host.h"
+#include "lane.h"
 
 /* The version of the layout of maps and of everything in this file. Pins live in a folder of this name; a build reads no
  * folder of another number but root's, because a half-understood map could block someone. A test holds a digest of the
  * layout of each number (abi.txt): what changes it takes a new one. */
-#define ABI_VERSION 4
+#define ABI_VERSION 5
 
 enum {
 	/* Slot 0 is always empty: a control word of zero points nowhere, and nowhere passes. */
@@ -22,6 +23,7 @@ enum {
 	PROGRAM_DATAPLANE = 0, /* the root program calls it, by an array of its own */
 	PROGRAM_PAYLOAD = 1,
 	PROGRAM_CONNTRACK = 2, /* of conntrack.c; missing where connection tracking cannot be asked */
+	PROGRAM_PAIR = 3,
 	PROGRAMS_MAX = 4,
 	/* A power of two: 1 MiB. At 100,000 SYN+ACKs a second a place is overwritten after 0.6 s, several round trips. */
 	SYN_ANSWERS = 65536,
@@ -73,7 +75,8 @@ enum reason {
 	REASON_HELLO_URGENT =
 		36, /* more than one urgent byte in a ClientHello: which of them it has depends on the server */
 	REASON_MPTCP_STRIPPED =
-		37, /* decided, a SYN: no feature matched; its request for Multipath TCP was taken out */
+		37,           /* decided, a SYN: no feature matched; its request for Multipath TCP was taken out */
+	REASON_ON_TRIAL = 38, /* a block of a generation on trial that nobody could count, or beyond its budget */
 	REASON_MAX = 48,
 };
 
@@ -134,7 +137,8 @@ enum mode {
  *  |    epoch    | 0| canary (‰) |budget| pair |shadow| host | prev | cand | stab |mode|
  *  +-------------+--+------------+------+------+------+------+------+------+------+----+
  *
- * Roles are slots. shadow, pair and budget belong to a rollout, and no packet looks at them yet.
+ * Roles are slots. shadow, pair and budget belong to a rollout: pair has packets look at the lanes, budget holds what
+ * decides for everybody to its budget. No packet looks at shadow.
  */
 enum control_shift {
 	CONTROL_MODE = 0,
@@ -166,8 +170,10 @@ struct runtime {
 		      * Writer: whoever does it. What began in another sight is never called hidden, see sight.h */
 	__u64 baked; /* number of the stable generation that is last-known-good, 0 for none: sockets of what it blocks
 		      * are released, which cannot heal. Writer: the agent */
+	struct lane lanes[LANES]; /* what is compared. Writer: the agent */
+	__u64 beside; /* slot of the fast track's generation, which decides for nobody; no packet looks at it. Writer: the agent */
 };
-_Static_assert(sizeof(struct runtime) == 344, "runtime is ABI");
+_Static_assert(sizeof(struct runtime) == 400, "runtime is ABI");
 
 /* A connection as the kernel sees it; IPv4 as ::ffff:a.b.c.d so that both families share one table. */
 struct flow_key {
@@ -248,13 +254,17 @@ struct flow {
 };
 _Static_assert(sizeof(struct flow) == 120, "flow is ABI");
 
+enum rule_flags {
+	RULE_DECLARED = 1, /* the bundle says in its intent that it newly blocks by this rule */
+};
+
 /* One link of the chain of rules that a match points to; node 0 is "none". Scores add up, expired links do not count. */
 struct rule_node {
 	__u64 expires_ns;
 	__s16 score;
 	__u16 rule; /* index of the bundle's rule, for counting */
 	__u16 next;
-	__u16 pad;
+	__u16 flags; /* enum rule_flags */
 };
 _Static_assert(sizeof(struct rule_node) == 16, "rule_node is ABI");
 

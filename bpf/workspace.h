@@ -56,6 +56,25 @@ struct cookie_headers {
 	__u8 tcp[20];
 };
 
+/* One rule's contribution to a verdict. */
+struct part {
+	__s16 score;
+	__u16 rule;
+	__u8 is_strong;
+	__u8 is_declared;
+};
+
+/* What is compared in a lane, once its words were read. */
+struct comparison {
+	__u32 lane;
+	__u32 old_number;
+	__u32 new_number;
+	__u32 old_slot;
+	__u32 new_slot;
+	__u32 runs[LANES]; /* of both lanes, for a way may be of either */
+	__u32 day;
+};
+
 struct workspace {
 	__u32 is_busy; /* see take_workspace() */
 	__u32 pad;
@@ -107,10 +126,19 @@ struct workspace {
 	struct cookie_headers headers;
 	__u32 confirmed; /* enum confirmation: what a socket said of the packet's connection, or who was asked then */
 	__u32 confirmed_isn;
-	__u32 hints;      /* enum flow_hints that its flow keeps */
-	__u32 is_asked;   /* connection tracking was asked, and has answered if it could */
-	__u32 is_near;    /* it knows the connection, and its server may take the packet's ACK */
-	__u32 is_doubted; /* but the ACK is not the newest: what it says is read, and no block of it is stored */
+	__u32 hints;         /* enum flow_hints that its flow keeps */
+	__u32 is_asked;      /* connection tracking was asked, and has answered if it could */
+	__u32 is_near;       /* it knows the connection, and its server may take the packet's ACK */
+	__u32 is_doubted;    /* but the ACK is not the newest: what it says is read, and no block of it is stored */
+	struct packet trial; /* a copy of the packet, as another generation judges it */
+	struct part parts[PARTS_MAX];
+	__u32 part_count;
+	__s32 total;          /* the score, of what parts have no room for, too */
+	__u32 is_more_strong; /* one that parts have no room for is strong */
+	__u32 decisive;       /* parts without which it would be no block, a bit each */
+	struct comparison comparison;
+	__u64 seen; /* of find_way */
+	__s32 said; /* the reason that the program before ended with */
 };
 
 #endif

@@ -21,6 +21,7 @@
 #include "release.h"
 #include "reset.h"
 #include "stats.h"
+#include "trial.h"
 
 /* Helpers that need it are marked GPL-only; the choice of licence is the user's. */
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -78,9 +79,9 @@ static __always_inline int finish(struct xdp_md *ctx, struct packet *p, int reas
 	return p->flags & PACKET_RELEASE && release(ctx, p) == XDP_PASS ? XDP_PASS : XDP_DROP;
 }
 
-/* hand_over leaves the packet to the program that looks into payloads. It returns when there is none, or when it is at work on a
- * packet that this one interrupted: then it passes. */
-static __always_inline int hand_over(struct xdp_md *ctx, const struct packet *p)
+/* hand_over leaves the packet to another program: the one that looks into payloads, or the one that compares. It returns when there
+ * is none, or when it is at work on a packet that this one interrupted: then it passes. */
+static __always_inline int hand_over(struct xdp_md *ctx, const struct packet *p, __u32 program, int reason)
 {
 	struct workspace *ws = get_workspace();
 	if (!ws)
@@ -93,9 +94,22 @@ static __always_inline int hand_over(struct xdp_md *ctx, const struct packet *p)
 	ws->confirmed = CONFIRM_NONE;
 	ws->segment.is_urgent = 0;
 	ws->packet.flags |= PACKET_AT_WORK;
-	bpf_tail_call(ctx, &programs, PROGRAM_PAYLOAD);
+	ws->said = reason;
+	bpf_tail_call(ctx, &programs, program);
 	leave_workspace(ws);
 	return REASON_INTERNAL;
+}
+
+/* compare_next leaves the packet to the program that compares. It returns when nobody compares: what would be deferred passes, for
+ * nobody counts it, and all else is as it was. */
+static __always_inline int compare_next(struct xdp_md *ctx, struct packet *p, int reason)
+{
+	bool is_deferred = is_deferrable(p);
+	hand_over(ctx, p, PROGRAM_PAIR, reason);
+	if (!is_deferred)
+		return reason;
+	let_pass(p);
+	return REASON_ON_TRIAL;
 }
 
 SEC("xdp.frags")
@@ -104,7 +118,9 @@ int spillway_dataplane(struct xdp_md *ctx)
 	struct packet p = {};
 	int reason = inspect(ctx, &p);
 	if (reason == NEXT_PROGRAM)
-		reason = hand_over(ctx, &p);
+		reason = hand_over(ctx, &p, PROGRAM_PAYLOAD, reason);
+	else if (control_pair(p.control) && asks_comparison(&p))
+		reason = compare_next(ctx, &p, reason);
 	return finish(ctx, &p, reason);
 }
 
@@ -140,7 +156,25 @@ int spillway_payload(struct xdp_md *ctx)
 	if (!ws || !rt)
 		return XDP_PASS;
 	find_voucher(ctx, ws);
-	int action = finish(ctx, &ws->packet, inspect_beginning(ctx, &ws->packet, rt, ws));
+	int reason = inspect_beginning(ctx, &ws->packet, rt, ws);
+	if (is_compared(&ws->packet)) {
+		ws->said = reason;
+		bpf_tail_call(ctx, &programs, PROGRAM_PAIR);
+	}
+	int action = finish(ctx, &ws->packet, reason);
+	leave_workspace(ws);
+	return action;
+}
+
+/* spillway_pair ends what the other two began, and judged: it compares that with another generation's verdict. */
+SEC("xdp.frags")
+int spillway_pair(struct xdp_md *ctx)
+{
+	struct workspace *ws = get_workspace();
+	struct runtime *rt = get_words();
+	if (!ws || !rt)
+		return XDP_PASS;
+	int action = finish(ctx, &ws->packet, try_packet(ctx, &ws->packet, rt, ws->said));
 	leave_workspace(ws);
 	return action;
 }

@@ -3,7 +3,6 @@
 package loader
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -15,9 +14,9 @@ type Lane uint8
 
 // The lanes, as package rollout has them.
 const (
-	LaneMain Lane = iota
-	LaneFast      // a change on the fast track; its generation stands beside the candidate and decides for nobody
-	Lanes
+	LaneMain Lane = bpf.LaneMain
+	Lanes    Lane = bpf.Lanes
+	LaneFast Lane = bpf.LaneFast // a change on the fast track; its generation stands beside the candidate
 )
 
 // String returns main or fast.
@@ -32,8 +31,8 @@ func (l Lane) String() string {
 // and canary Old is stable and New the candidate, or what stands beside it; while New bakes it is stable, and Old the
 // generation before. What is promoted is compared with the same two as before: it is the same comparison.
 type Comparison struct {
-	// Run is one attempt of one rollout, never 0. A source prefix votes once a run and day, and counts once a run in the
-	// arms. A rebase keeps the run: another New, and the votes stay.
+	// Run is one attempt of one rollout, never 0, and none of the last 65,535. A source prefix votes once a run and day,
+	// and counts once a run in the arms. A rebase keeps the run: another New, and the votes stay.
 	Run      uint16
 	Old, New uint32 // numbers of generations
 }
@@ -86,12 +85,12 @@ type Class uint8
 
 // The classes that the kernel tells apart.
 const (
-	ClassNone Class = iota
-	ClassAllowlist
-	ClassGolden
-	ClassHealth
-	ClassCrawler
-	ClassVouched
+	ClassNone      = Class(bpf.ClassNone)
+	ClassAllowlist = Class(bpf.ClassAllowlist)
+	ClassGolden    = Class(bpf.ClassGolden)
+	ClassHealth    = Class(bpf.ClassHealth)
+	ClassCrawler   = Class(bpf.ClassCrawler)
+	ClassVouched   = Class(bpf.ClassVouched)
 )
 
 // Arms are the two sides of a canary, in source prefixes. A prefix counts once a run.
@@ -110,41 +109,3 @@ type Hit struct {
 	Declared bool
 	At       time.Time
 }
-
-// Comparisons are the two lanes in which the kernel compares generations. Packets look at them only while the control
-// word has Pair.
-type Comparisons struct {
-	*site
-	words *Words
-	slots *Slots
-}
-
-// Compare has a lane compare two resident generations from now on. The same comparison once more changes nothing, also
-// after a restart. Another New begins to count at zero; another Run forgets votes and arms, too. An error leaves the
-// lane stopped, or as it was.
-//
-// Until the kernel's part of it is there, it returns ErrUnsupported.
-func (c *Comparisons) Compare(lane Lane, to Comparison) error {
-	return fmt.Errorf("compare generations %d and %d in lane %s: %w", to.Old, to.New, lane, ErrUnsupported)
-}
-
-// Stop has a lane compare nothing. What it counted stays, until another Compare.
-func (c *Comparisons) Stop(Lane) error { return nil }
-
-// Running returns what a lane compares; false where it compares nothing.
-func (c *Comparisons) Running(Lane) (Comparison, bool) { return Comparison{}, false }
-
-// Counts returns what a lane has counted, zero where it never compared anything.
-func (c *Comparisons) Counts(Lane) (LaneCounts, error) { return LaneCounts{}, nil }
-
-// SetBeside says which slot holds the generation of LaneFast, so that Build leaves it alone; SlotEmpty: none. It
-// decides for nobody.
-func (c *Comparisons) SetBeside(slot uint8) error {
-	if slot != bpf.SlotEmpty {
-		return fmt.Errorf("put a generation beside the candidate: %w", ErrUnsupported)
-	}
-	return nil
-}
-
-// Beside returns the slot of SetBeside.
-func (c *Comparisons) Beside() uint8 { return bpf.SlotEmpty }

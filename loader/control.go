@@ -18,9 +18,9 @@ type Control struct {
 	Candidate uint8
 	Previous  uint8
 	Host      uint8
-	Shadow    bool   // of a rollout, as are the next two: no packet looks at them yet
-	Pair      bool   //
-	Budget    bool   // the candidate's budget is armed
+	Shadow    bool   // of a rollout, as are the next two; no packet looks at it
+	Pair      bool   // packets look at what the lanes compare
+	Budget    bool   // what decides for everybody is held to its budget
 	Canary    uint16 // share of sources that the candidate decides, permille
 	Epoch     uint32 // grows with every change
 }

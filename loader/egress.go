@@ -25,9 +25,9 @@ import (
 // Linux
 // 6.6 on it is one of the programs of tcx, by a pinned link; before, a filter of the interface's clsact:
 //
-//	<pins>/v4/egress/<index>-<name>    the link
-//	<pins>/v4/egress/filter-<index>    the program of the filter
-//	<pins>/v4/egress/clsact-<index>    the clsact of that interface was made here, and goes with the filter
+//	<pins>/v5/egress/<index>-<name>    the link
+//	<pins>/v5/egress/filter-<index>    the program of the filter
+//	<pins>/v5/egress/clsact-<index>    the clsact of that interface was made here, and goes with the filter
 //
 // What others have there stays as it is, and sees every packet: the program decides nothing.
 

@@ -51,6 +51,14 @@ func (c Control) Role(slot uint8) string {
 	return RoleIdle
 }
 
+// roleOf is Role, and knows the generation that stands beside the candidate.
+func (sl *Slots) roleOf(c Control, slot uint8) string {
+	if role := c.Role(slot); role != RoleIdle || slot != sl.words.beside() {
+		return role
+	}
+	return RoleBeside
+}
+
 // Generations returns the resident generations by slot. Everything in it comes from the kernel.
 func (sl *Slots) Generations() ([]GenerationInfo, error) {
 	var all []GenerationInfo
@@ -69,7 +77,7 @@ func (sl *Slots) Generations() ([]GenerationInfo, error) {
 			return nil, err
 		}
 		all = append(all, GenerationInfo{
-			Slot: slot, Role: control.Role(slot), Number: g.Number, Digest: g.Digest,
+			Slot: slot, Role: sl.roleOf(control, slot), Number: g.Number, Digest: g.Digest,
 			Built: time.Unix(0, int64(g.BuiltUnixNs)), Rows: compile.Counts(&g), Allowlist: int(g.Allowlist),
 			Blocking: blocking,
 		})

@@ -88,13 +88,15 @@ func (h *held) close() error {
 	return errors.Join(errs...)
 }
 
-// roles are the slots that the control word names, each with the maps that belong to it.
-func (c Control) roles() []role {
+// roles are the slots that the words name, each with the maps that belong to it.
+func (ws *Words) roles() []role {
 	var all []role
+	c := ws.Control()
 	for _, r := range []role{
 		{RoleStable, c.Stable, generationMaps},
 		{RoleCandidate, c.Candidate, generationMaps},
 		{RolePrevious, c.Previous, generationMaps},
+		{RoleBeside, ws.beside(), generationMaps},
 		{roleHost, c.Host, hostMaps},
 	} {
 		if r.slot != bpf.SlotEmpty {
@@ -113,7 +115,7 @@ type role struct {
 // holdSlots opens what the roles name, so that a pin which is removed later can be made again. What cannot be opened is
 // for VerifyWiring to tell.
 func (sl *Slots) holdSlots() {
-	for _, r := range sl.words.Control().roles() {
+	for _, r := range sl.words.roles() {
 		for _, name := range r.maps {
 			at := place{r.slot, name}
 			if m, err := sl.innerMap(name, r.slot); err == nil && m != nil {

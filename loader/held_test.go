@@ -30,7 +30,7 @@ func TestF1SlotsAreReadByTheirPins(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = cli.Close() }()
-	for _, r := range cli.Control().roles() {
+	for _, r := range cli.Words.roles() {
 		for _, name := range r.maps {
 			m, err := cli.innerMap(name, r.slot)
 			if err != nil {
@@ -123,7 +123,7 @@ func TestF2ProgramsChangeAsAPair(t *testing.T) {
 			t.Errorf("layout %d", d.Layout())
 		}
 		wantAction(t, d, "after a start", syn("198.51.100.1", "192.0.2.1", 443), xdpDrop)
-		parts := 3
+		parts := 4
 		if d.Conntrack() == nil {
 			parts++ // where it goes on that asks connection tracking
 		}

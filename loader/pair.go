@@ -27,13 +27,15 @@ type Programs struct {
 	lab       bool
 }
 
-// pair is one load of the dataplane's code: two programs, and the PROG_ARRAY by which the first hands over to the
-// second. Each load has an array of its own, so one store into the root's entry changes both: no packet meets the
-// dataplane of one build and the payload program of another.
+// pair is one load of the dataplane's code: two programs, what compares behind both, and the PROG_ARRAY by which they
+// hand over to each other. Each load has an array of its own, so one store into the root's entry changes all: no packet
+// meets the dataplane of one build and the payload program of another.
 type pair struct {
 	array              *ebpf.Map
 	dataplane, payload *ebpf.Program
+	comparing          *ebpf.Program
 	id, payloadID      uint32 // of the programs
+	comparingID        uint32
 	tracking           tracking
 }
 
@@ -43,6 +45,7 @@ func takePair(c *ebpf.Collection, t *tracker) (*pair, error) {
 		array:     c.DetachMap(bpf.DataplaneMapPrograms),
 		dataplane: c.DetachProgram(bpf.DataplaneProgSpillwayDataplane),
 		payload:   c.DetachProgram(bpf.DataplaneProgSpillwayPayload),
+		comparing: c.DetachProgram(bpf.DataplaneProgSpillwayPair),
 	}
 	var err error
 	if p.tracking, err = t.tracking(); err != nil {
@@ -52,8 +55,13 @@ func takePair(c *ebpf.Collection, t *tracker) (*pair, error) {
 }
 
 func (p *pair) numbered() (_ *pair, err error) {
-	if p.id, err = kernel.ProgramID(p.dataplane); err == nil {
-		p.payloadID, err = kernel.ProgramID(p.payload)
+	for _, of := range []struct {
+		program *ebpf.Program
+		id      *uint32
+	}{{p.dataplane, &p.id}, {p.payload, &p.payloadID}, {p.comparing, &p.comparingID}} {
+		if err == nil {
+			*of.id, err = kernel.ProgramID(of.program)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.close())
@@ -66,7 +74,7 @@ func (p *pair) close() error {
 	if p.array != nil {
 		errs = append(errs, p.array.Close())
 	}
-	for _, program := range []*ebpf.Program{p.dataplane, p.payload} {
+	for _, program := range []*ebpf.Program{p.dataplane, p.payload, p.comparing} {
 		if program != nil {
 			errs = append(errs, program.Close())
 		}
@@ -79,6 +87,7 @@ func (p *pair) parts() []part {
 	return append(p.tracking.parts(), []part{
 		{pins.PinArray, func() (pinned, error) { return p.array.Clone() }},
 		{pins.PinPayload, func() (pinned, error) { return p.payload.Clone() }},
+		{pins.PinComparing, func() (pinned, error) { return p.comparing.Clone() }},
 		{pins.PinDataplane, func() (pinned, error) { return p.dataplane.Clone() }},
 	}...)
 }
@@ -130,9 +139,13 @@ func openPair(p pins.Folder, id uint32) (*pair, error) {
 	}
 	pair, folder := &pair{}, p.Pair(id)
 	var err error
-	if pair.array, err = ebpf.LoadPinnedMap(filepath.Join(folder, pins.PinArray), nil); err == nil {
-		if pair.payload, err = ebpf.LoadPinnedProgram(filepath.Join(folder, pins.PinPayload), nil); err == nil {
-			pair.dataplane, err = ebpf.LoadPinnedProgram(filepath.Join(folder, pins.PinDataplane), nil)
+	pair.array, err = ebpf.LoadPinnedMap(filepath.Join(folder, pins.PinArray), nil)
+	for _, of := range []struct {
+		name string
+		to   **ebpf.Program
+	}{{pins.PinPayload, &pair.payload}, {pins.PinComparing, &pair.comparing}, {pins.PinDataplane, &pair.dataplane}} {
+		if err == nil {
+			*of.to, err = ebpf.LoadPinnedProgram(filepath.Join(folder, of.name), nil)
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -151,6 +164,9 @@ func openPair(p pins.Folder, id uint32) (*pair, error) {
 func (p *pair) fill() error {
 	if err := p.array.Put(uint32(bpf.ProgramPayload), p.payload); err != nil {
 		return kernel.Explain("put the payload program behind the dataplane", err)
+	}
+	if err := p.array.Put(uint32(bpf.ProgramPair), p.comparing); err != nil {
+		return kernel.Explain("put what compares behind the dataplane", err)
 	}
 	return p.tracking.fill(p)
 }

@@ -67,7 +67,7 @@ func (d *Dataplane) wanted() []wantedPin {
 			add("program "+p.name, filepath.Join(d.pins.Pair(d.pair.id), p.name), p.clone)
 		}
 	}
-	for _, r := range d.Control().roles() {
+	for _, r := range d.Words.roles() {
 		for _, name := range r.maps {
 			at := place{r.slot, name}
 			id, err := kernel.EntryOf(d.maps[name], uint32(r.slot))

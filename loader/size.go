@@ -49,6 +49,12 @@ const (
 	unprovenPerSecond = 200
 )
 
+// In which time a source prefix votes once, and the window of a budget.
+const (
+	voteSeconds   = 24 * 60 * 60
+	budgetSeconds = 10
+)
+
 // How the event stream is thinned out, on each processor.
 const (
 	// EventsPerSecond is how many events are told at most; more are counted as lost.
@@ -101,6 +107,8 @@ func (d *Dataplane) size(spec *ebpf.CollectionSpec) error {
 		ShapesPerPrefix:   shapesPerPrefix,
 		UnprovenPerSecond: unprovenPerSecond,
 		ConntrackNext:     d.tracker.entry(),
+		VoteSeconds:       voteSeconds,
+		BudgetSeconds:     budgetSeconds,
 	}
 	if d.lab {
 		settings.IsLab = 1

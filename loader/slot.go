@@ -33,12 +33,13 @@ var (
 // no packet looks there. Any failure, and any difference between what was written and what is read back, leaves the
 // published generations as they are.
 //
-// Slots that were built and are not published yet are spare to it: beside names those that must stay.
-func (sl *Slots) Build(img *compile.Image, beside ...uint8) (uint8, error) {
+// Slots that were built and are not published yet are spare to it: more names those that must stay, but for the one of
+// Comparisons.SetBeside, which stays by itself.
+func (sl *Slots) Build(img *compile.Image, more ...uint8) (uint8, error) {
 	if err := checkCapacity(img.Counts(), sl.capacity); err != nil {
 		return 0, err
 	}
-	slot, err := sl.room(beside...)
+	slot, err := sl.room(more...)
 	if err != nil {
 		return 0, err
 	}
@@ -46,9 +47,9 @@ func (sl *Slots) Build(img *compile.Image, beside ...uint8) (uint8, error) {
 }
 
 // room returns a spare slot for a generation, with nothing counted.
-func (sl *Slots) room(beside ...uint8) (uint8, error) {
+func (sl *Slots) room(more ...uint8) (uint8, error) {
 	c := sl.words.Control()
-	slot, err := sl.spare(generationMaps, append(beside, c.Stable, c.Candidate, c.Previous)...)
+	slot, err := sl.spare(generationMaps, append(more, c.Stable, c.Candidate, c.Previous, sl.words.beside())...)
 	if err != nil {
 		return 0, err
 	}

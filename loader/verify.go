@@ -130,16 +130,24 @@ func (ps *Programs) verifyPrograms() ([]compile.Drift, error) {
 				drifted(compile.WherePrograms, fmt.Sprintf("the dataplane, program %d", p.id), fmt.Sprintf("program %d", id))},
 			nil
 	}
-	behind, err := kernel.EntryOf(p.array, bpf.ProgramPayload)
-	if err != nil {
-		return nil, kernel.Explain("look behind the dataplane", err)
-	}
-	if behind != p.payloadID {
-		got := compile.GotNothing
-		if behind != 0 {
-			got = fmt.Sprintf("program %d", behind)
+	for _, next := range []struct {
+		what, nothing   string
+		entry, expected uint32
+	}{
+		{"the payload program", compile.GotNothing, bpf.ProgramPayload, p.payloadID},
+		{"the program that compares", "nothing: no generations are compared", bpf.ProgramPair, p.comparingID},
+	} {
+		behind, err := kernel.EntryOf(p.array, next.entry)
+		if err != nil {
+			return nil, kernel.Explain("look behind the dataplane", err)
 		}
-		return []compile.Drift{drifted(compile.WherePrograms, fmt.Sprintf("the payload program, %d", p.payloadID), got)}, nil
+		if behind != next.expected {
+			got := next.nothing
+			if behind != 0 {
+				got = fmt.Sprintf("program %d", behind)
+			}
+			return []compile.Drift{drifted(compile.WherePrograms, fmt.Sprintf("%s, %d", next.what, next.expected), got)}, nil
+		}
 	}
 	if drift, err := p.tracking.verify(p); len(drift) > 0 || err != nil {
 		return drift, err
@@ -179,7 +187,7 @@ func (ps *Programs) verifyMapsOf(p *pair) ([]compile.Drift, error) {
 // and has no pin is for missingPins to tell.
 func (sl *Slots) verifySlots() ([]compile.Drift, error) {
 	var drifts []compile.Drift
-	for _, r := range sl.words.Control().roles() {
+	for _, r := range sl.words.roles() {
 		for i, name := range r.maps {
 			at := place{r.slot, name}
 			id, err := kernel.EntryOf(sl.maps[name], uint32(r.slot))

@@ -111,6 +111,9 @@ func (ws *Words) SetTellAll(until Deadline) {
 	atomic.StoreUint64(&ws.at.TellUntilNs, uint64(until))
 }
 
+// beside is the slot of a generation that the control word does not name and that is compared all the same; 0: none.
+func (ws *Words) beside() uint8 { return uint8(atomic.LoadUint64(&ws.at.Beside)) & (bpf.Slots - 1) }
+
 func (ws *Words) bumpBanEpoch() {
 	// Flows compare 32 bits of it; 0 means that there never was a ban.
 	if atomic.AddUint64(&ws.at.BanEpoch, 1)&0xffffffff == 0 {

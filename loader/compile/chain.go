@@ -20,12 +20,14 @@ type chains struct {
 
 type chainLink struct{ rule, next uint16 }
 
-func newChains(rules []config.Rule, now Clock) *chains {
+func newChains(b *config.Bundle, now Clock) *chains {
 	c := &chains{nodes: make([]bpf.RuleNode, 1), known: map[chainLink]uint16{}} // node 0 is none
-	for i, r := range rules {
-		c.rules = append(c.rules, bpf.RuleNode{
-			ExpiresNs: now.monotonic(r.Expires), Score: int16(r.Score), Rule: uint16(i),
-		})
+	for i, r := range b.Rules {
+		node := bpf.RuleNode{ExpiresNs: now.monotonic(r.Expires), Score: int16(r.Score), Rule: uint16(i)}
+		if r.Declared {
+			node.Flags = uint16(bpf.RuleDeclared)
+		}
+		c.rules = append(c.rules, node)
 	}
 	return c
 }

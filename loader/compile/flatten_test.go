@@ -65,7 +65,7 @@ func TestFlattenedListsSumLikeTheOracle(t *testing.T) {
 	}
 	for round := range 200 {
 		lists := randomLists(rng)
-		c := newChains(rules, testNow())
+		c := newChains(&config.Bundle{Rules: rules}, testNow())
 		flat := map[netip.Prefix]uint32{}
 		if err := flatten(lists, index, c, func(p netip.Prefix, head uint32) { flat[p] = head }); err != nil {
 			t.Fatal(err)
@@ -115,7 +115,7 @@ func TestMoreListsThanAddUpAreRefused(t *testing.T) {
 		lists = append(lists, config.PrefixList{List: fmt.Sprintf("l%d", i), Rule: "r",
 			Entries: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}})
 	}
-	c := newChains([]config.Rule{{ID: "r", Score: 1}}, testNow())
+	c := newChains(&config.Bundle{Rules: []config.Rule{{ID: "r", Score: 1}}}, testNow())
 	err := flatten(lists, map[string]uint16{"r": 0}, c, func(netip.Prefix, uint32) {})
 	if !errors.Is(err, ErrCapacity) {
 		t.Errorf("nine lists on one source: %v", err)

@@ -105,7 +105,7 @@ func Bundle(b *config.Bundle, host *HostImage, number uint32, now Clock) (*Image
 		img.compiled = b.Digest
 	}
 	img.compilePolicies(b, host)
-	build := &builder{b, index, newChains(b.Rules, now), img}
+	build := &builder{b, index, newChains(b, now), img}
 	for _, k := range kinds {
 		if err := k.compile(build); err != nil {
 			return nil, err

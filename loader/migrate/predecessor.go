@@ -47,11 +47,11 @@ type Source interface {
 
 // Open opens the dataplane of a layout whose maps are not of this build's shape; nil when it is another's.
 func Open(folder pins.Folder, number uint64) (*Predecessor, error) {
-	switch number {
-	case pins.Layout2:
+	if number == pins.Layout2 {
 		return openRootless(folder)
-	case pins.Layout3:
-		return openLayout3(folder)
+	}
+	if of, ok := shapes[number]; ok {
+		return openRooted(folder, of)
 	}
 	return nil, nil
 }

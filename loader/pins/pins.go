@@ -24,9 +24,9 @@ import (
 //	<folder>/root/links/…              one link an interface
 //	<folder>/taste/<id>/…              what a child built that nobody took into a slot yet
 //	<folder>/conntrack/…               what asks connection tracking, see conntrack.go
-//	<folder>/v4/maps/…                 the maps of the dataplane of ABI 4
-//	<folder>/v4/slots/<slot>/<map>     what lies in a slot of a map of maps
-//	<folder>/v4/programs/<id>/…        dataplane, payload, and the PROG_ARRAY between them, of one load
+//	<folder>/v5/maps/…                 the maps of the dataplane of ABI 5
+//	<folder>/v5/slots/<slot>/<map>     what lies in a slot of a map of maps
+//	<folder>/v5/programs/<id>/…        dataplane, payload, what compares, and the PROG_ARRAY between them, of one load
 //
 // root is read by every build, a v folder by the builds of its number alone.
 type Folder struct {
@@ -38,6 +38,7 @@ type Folder struct {
 const (
 	PinDataplane = "dataplane"
 	PinPayload   = "payload"
+	PinComparing = "comparing"
 	PinArray     = "array"
 	PinNext      = "conntrack_next" // of the program that asks connection tracking
 )

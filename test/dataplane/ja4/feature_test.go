@@ -227,26 +227,16 @@ func TestWeakReasonsAdd(t *testing.T) {
 	p.wants("another source without one", "XDP_PASS", p.visits(visitorIP, 3, []byte("GET / HTTP/1.1\r\n\r\n")).all())
 }
 
-// A candidate's features count for the canary's sources, and while its lease lives.
+// A candidate's features count where it decides for everybody, and while its lease lives. Of a share of the sources it
+// decides what somebody vouches for, which nobody does here: test/dataplane/progrun has connections.
 func TestCanary(t *testing.T) {
 	p := open(t)
 	stream := one(browser(1))
 	b := against(p.ja4Of(stream)).bundle()
 	p.try(b, 0)
 	p.wants("a shadow", "XDP_PASS", p.visits(botIP, 1, stream).all(1460))
-	p.try(b, 500)
-	dropped := 0
-	for i := range 200 {
-		source := netip.AddrFrom4([4]byte{198, 18, byte(i), 1}).String()
-		first := p.visits(source, 1, stream).all(1460)
-		if first == "XDP_DROP" {
-			dropped++
-		}
-		p.wants("the same source again", first, p.visits(source, 2, stream).all(1460))
-	}
-	if dropped < 50 || dropped > 150 {
-		t.Errorf("%d of 200 prefixes are the canary's, want about 100", dropped)
-	}
+	p.try(b, 999)
+	p.wants("a share, and nobody vouches for it", "XDP_PASS", p.visits(botIP, 2, stream).all(1460))
 	full := uint16(1000)
 	p.change(loader.Change{Canary: &full})
 	p.wants("all are the canary's", "XDP_DROP", p.visits(botIP, 3, stream).all(1460))

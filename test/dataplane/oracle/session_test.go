@@ -47,7 +47,7 @@ func newSession(p *compare.Plane) (*session, error) {
 // complete stands in for the kernel: slots and numbers.
 func complete(w *oracle.World, number uint32) {
 	w.Now, w.SynPlaces = time.Now(), compare.Capacity.Syns
-	for i, g := range []*oracle.Generation{w.Stable, w.Candidate} {
+	for i, g := range []*oracle.Generation{w.Stable, w.Candidate, w.Previous} {
 		if g != nil {
 			g.Slot, g.Number = uint8(i+1), number
 		}
@@ -91,6 +91,7 @@ func (s *session) set(w oracle.World) error {
 	w.Services, w.Allowlist, w.AgentTimeout, w.SynKey = now.Services, now.Allowlist, now.AgentTimeout, now.SynKey
 	w.AcceptReasons = now.AcceptReasons
 	w.Stable, w.Candidate, w.Canary = now.Stable, now.Candidate, now.Canary
+	w.Previous, w.Pair, w.Budget = now.Previous, now.Pair, now.Budget
 	w.Now, w.SynPlaces = now.Now, now.SynPlaces
 	s.model.World = w
 	if s.plane == nil {

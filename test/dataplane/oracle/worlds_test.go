@@ -76,7 +76,7 @@ func randomBundle(r *rand.Rand) *config.Bundle {
 		b.Digest[i] = byte(r.IntN(256))
 	}
 	for i := range 1 + r.IntN(6) {
-		rule := config.Rule{ID: fmt.Sprintf("r%d", i), Label: "l", Score: pick(r, scores)}
+		rule := config.Rule{ID: fmt.Sprintf("r%d", i), Label: pick(r, []string{"l", "m"}), Score: pick(r, scores)}
 		if one(r, 2) {
 			rule.Expires = future
 		}
@@ -84,6 +84,9 @@ func randomBundle(r *rand.Rand) *config.Bundle {
 			rule.Expires = past
 		}
 		b.Rules = append(b.Rules, rule)
+	}
+	if one(r, 2) {
+		b.Intent = &config.Intent{By: []string{"m"}}
 	}
 	randomFeatures(r, b)
 	for _, name := range []string{config.DefaultPolicy, "web", "behind", "dns"} {
@@ -160,8 +163,12 @@ func randomGenerations(r *rand.Rand, w *oracle.World) {
 	}
 	if one(r, 2) {
 		w.Candidate = randomGeneration(r, w.Services)
-		w.Canary = pick(r, []int{0, 1, 250, 500, 999, 1000})
+		w.Canary = pick(r, []int{0, 1, 500, 999, 1000, 1000, 1000})
 	}
+	if w.Previous = nil; w.Stable != nil && one(r, 2) {
+		w.Previous = randomGeneration(r, w.Services)
+	}
+	w.Pair, w.Budget = one(r, 2), one(r, 2)
 }
 
 // randomWords changes what needs no new map.
@@ -176,6 +183,7 @@ func randomWords(r *rand.Rand, w *oracle.World) {
 		w.BypassServices = []string{pick(r, w.Services).Name}
 	}
 	w.Heartbeat, w.Lease, w.Tripped = always, future, one(r, 4)
+	w.Spent = one(r, 4)
 	if one(r, 8) {
 		w.Heartbeat = past
 	}

@@ -19,29 +19,44 @@ func (f family) group(n int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, byte(n >> 8), byte(n)}), 48)
 }
 
-// hosts returns addresses of a prefix that differ in every bit below it.
+// hosts returns two addresses of a prefix that differ in every bit below it.
 func hosts(p netip.Prefix) []netip.Addr {
 	first := p.Addr().AsSlice()
-	last, mixed := append([]byte(nil), first...), append([]byte(nil), first...)
+	last := append([]byte(nil), first...)
 	for i := p.Bits() / 8; i < len(last); i++ {
-		last[i], mixed[i] = 0xff, 0x5a
+		last[i] = 0xff
 	}
 	a, _ := netip.AddrFromSlice(last)
-	b, _ := netip.AddrFromSlice(mixed)
-	return []netip.Addr{p.Addr(), a, b}
+	return []netip.Addr{p.Addr().Next(), a.Prev()}
 }
 
-const groups = 512
+const groups = 256
 
-// sides returns for each group whether the candidate decided; all addresses of a group must agree.
-func (p *plane) sides(f family) [groups]bool {
+// arms are a connection from two hosts of each group, which begin anew with each look.
+type arms [groups][2]*conn
+
+func (r *room) arms() (a arms) {
+	r.t.Helper()
+	r.settle()
+	l := r.listen()
+	for n := range groups {
+		for i, src := range hosts(r.f.group(n)) {
+			a[n][i] = r.connectFree(l, src)
+		}
+	}
+	return a
+}
+
+// sides returns for each group whether the candidate decided; both hosts of a group must agree.
+func (p *plane) sides(a *arms) [groups]bool {
 	p.t.Helper()
+	p.forgetFlows()
 	var sides [groups]bool
 	for n := range groups {
-		for i, src := range hosts(f.group(n)) {
-			drop := p.run(f.syn(src).Bytes()) == "XDP_DROP"
+		for i, k := range a[n] {
+			drop := p.run(k.first()) == "XDP_DROP"
 			if i > 0 && drop != sides[n] {
-				p.t.Errorf("%s: %s is on another side than the rest of its group", f.group(n), src)
+				p.t.Errorf("%s is on another side than the rest of its group", k.src)
 			}
 			sides[n] = drop
 		}
@@ -69,10 +84,10 @@ func (f family) everything() *config.Bundle {
 
 // The candidate decides for a share of the sources; a source keeps its side while the share grows.
 func TestCanaryShareIsSticky(t *testing.T) {
-	eachFamily(t, func(t *testing.T, f family) {
-		p := borrow(t).site(f, nothing())
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		all := r.arms()
 		p.try(f.everything(), 0)
-		before := p.sides(f)
+		before := p.sides(&all)
 		if n := count(before); n != 0 {
 			t.Errorf("%d groups of %d without any share", n, groups)
 		}
@@ -80,9 +95,9 @@ func TestCanaryShareIsSticky(t *testing.T) {
 		for _, c := range []struct {
 			share    uint16
 			min, max int
-		}{{10, 1, 16}, {50, 2, 50}, {250, 79, 177}, {500, 200, 312}, {1000, groups, groups}} {
+		}{{10, 0, 11}, {50, 0, 31}, {250, 29, 99}, {500, 88, 168}, {1000, groups, groups}} {
 			p.change(loader.Change{Canary: &c.share})
-			now := p.sides(f)
+			now := p.sides(&all)
 			if n := count(now); n < c.min || n > c.max {
 				t.Errorf("%d permille: %d groups of %d, want %d to %d", c.share, n, groups, c.min, c.max)
 			}
@@ -101,15 +116,17 @@ func TestCanaryShareIsSticky(t *testing.T) {
 // A second attempt has another salt, and asks other visitors.
 func TestCanarySaltMovesTheShare(t *testing.T) {
 	f := families[0]
+	r := enter(t, f)
+	all := r.arms()
 	p := borrow(t).site(f, nothing())
 	p.try(f.everything(), 250)
-	first := p.sides(f)
+	first := p.sides(&all)
 	_, err := p.Withdraw()
 	p.must(err)
 	again := f.everything()
 	again.Digest[0]++
 	p.try(again, 250)
-	second := p.sides(f)
+	second := p.sides(&all)
 	same := 0
 	for n := range first {
 		if first[n] == second[n] {

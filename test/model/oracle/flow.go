@@ -89,7 +89,7 @@ func (m *Model) payload(p *packet, s *config.Service) Result {
 	}
 	// No socket vouches for anything in a program run, but this is a lab: it believes what the SYN of a service says whose
 	// sockets are elsewhere. A block would be a stranger's to make, and a ban has an end of its own.
-	if !j.drops() && j.reason != ban {
+	if !j.drops() && j.reason != ban && j.reason != onTrial {
 		m.flows[p.key()] = &flow{isn: r.isn}
 	}
 	result := m.counts(j.result(noMatch), p, r.isn)

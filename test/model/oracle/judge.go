@@ -64,6 +64,9 @@ func (w *World) judge(f facts) judgement {
 	if block {
 		w.spare(f.packet, &j)
 	}
+	if j.drops() && j.reason != ban && w.isDeferred(f, j.generation) {
+		j.reason, j.outcome = onTrial, pass
+	}
 	return j
 }
 
@@ -88,8 +91,19 @@ type match struct {
 
 // byGeneration sums the rules that match and compares with the policy; true is a block.
 func (w *World) byGeneration(f facts, j *judgement) bool {
-	g := w.generationFor(f.packet)
-	j.generation = g
+	j.generation = w.generationFor(f.packet)
+	return w.byOwn(f, j.generation, j)
+}
+
+// live leaves out what has expired.
+func (w *World) live(matches []match) []match {
+	return slices.DeleteFunc(matches, func(m match) bool {
+		return !m.rule.Expires.IsZero() && !w.Now.Before(m.rule.Expires)
+	})
+}
+
+// byOwn is what a generation says by itself.
+func (w *World) byOwn(f facts, g *Generation, j *judgement) bool {
 	if g == nil {
 		j.reason = noGeneration
 		return false
@@ -98,9 +112,7 @@ func (w *World) byGeneration(f facts, j *judgement) bool {
 		j.reason = noPolicy
 		return false
 	}
-	matches := slices.DeleteFunc(g.matches(f), func(m match) bool {
-		return !m.rule.Expires.IsZero() && !w.Now.Before(m.rule.Expires)
-	})
+	matches := w.live(g.matches(f))
 	if len(matches) == 0 {
 		j.reason = noMatch
 		return false
@@ -168,6 +180,7 @@ func (g *Generation) prefixRules(p *packet) []string {
 	for _, l := range byList {
 		rules = append(rules, l.rule)
 	}
+	slices.Sort(rules) // those of one score: the first of the bundle counts as what weighed most
 	return rules
 }
 

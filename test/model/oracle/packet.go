@@ -21,6 +21,7 @@ const (
 	fragment       = bpf.ReasonFragment
 	noGeneration   = bpf.ReasonNoGeneration
 	noPolicy       = bpf.ReasonNoPolicy
+	onTrial        = bpf.ReasonOnTrial
 	serviceBypass  = bpf.ReasonServiceBypass
 	agentLost      = bpf.ReasonAgentLost
 	knownFlow      = bpf.ReasonKnownFlow

@@ -38,6 +38,12 @@ type World struct {
 	Lease time.Time
 	// Tripped says that the candidate's breaker did.
 	Tripped bool
+	// Previous is what was stable before; nil: none.
+	Previous *Generation
+	// Pair has generations compared: the candidate with stable, and stable with previous.
+	Pair bool
+	// Budget holds stable to its budget, and Spent says that it is used up.
+	Budget, Spent bool
 
 	// Bans in force or ended.
 	Bans []Ban
@@ -147,9 +153,17 @@ func (w *World) mayEnforce() bool {
 	return w.Candidate != nil && w.Now.Before(w.Lease) && !w.Tripped
 }
 
-// generationFor returns who decides on a source: the candidate for its share, else stable.
-func (w *World) generationFor(p *packet) *Generation {
-	if w.Canary > 0 && w.mayEnforce() && w.inCanary(p, w.Candidate.Bundle.Digest) {
+// hasSpent says whether stable used up its budget.
+func (w *World) hasSpent() bool { return w.Budget && w.Spent && w.Stable != nil }
+
+// generationFor returns who decides on a source: previous where stable used up its budget, else the candidate for its
+// share, else stable. What nobody vouches for, and nothing is vouched for here, is no share's: it is everybody's or
+// stable's.
+func (w *World) generationFor(*packet) *Generation {
+	if w.hasSpent() {
+		return w.Previous
+	}
+	if w.Canary >= 1000 && w.mayEnforce() {
 		return w.Candidate
 	}
 	return w.Stable

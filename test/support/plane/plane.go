@@ -24,6 +24,7 @@ type Plane struct {
 
 	maps  map[string]*ebpf.Map
 	zeros map[string]zeros // what Renew writes, by map
+	run   uint16           // of the last comparison
 }
 
 // Open loads a dataplane into new pins; name says whose they are, o.Pins is chosen here. Close takes everything away.

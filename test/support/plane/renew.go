@@ -20,6 +20,7 @@ var remembered = []string{
 	bpf.DataplaneMapWorkspaces, bpf.DataplaneMapHelloSets, bpf.DataplaneMapHellos, bpf.DataplaneMapShapes,
 	bpf.DataplaneMapShapesListed, bpf.DataplaneMapShapeBudgets, bpf.DataplaneMapInterfaces, bpf.DataplaneMapCounters,
 	bpf.DataplaneMapRecentBlocks, bpf.DataplaneMapReleases, bpf.DataplaneMapRuleHits, bpf.DataplaneMapEventBudgets,
+	bpf.DataplaneMapPairs, bpf.DataplaneMapBlame, bpf.DataplaneMapTrials, bpf.DataplaneMapLaneCounts,
 }
 
 // Renew makes the plane what Open returns, but for its age: epochs and numbers go on, its seed stays, and what nobody
@@ -31,6 +32,7 @@ func (p *Plane) Renew() error {
 	}
 	_, err := p.DropGenerations()
 	errs := []error{err, p.SetMode(config.ModeObserve), p.renewHost(), p.renewBans()}
+	errs = append(errs, p.renewLanes())
 	p.SetBypass(0)
 	p.SetTripped(0)
 	p.SetLease(0)
@@ -55,6 +57,20 @@ func (p *Plane) renewHost() error {
 		return err
 	}
 	return p.change(loader.Change{Host: &slot})
+}
+
+// renewLanes stops what is compared. Votes stay until their run is over: whoever compares again takes another run
+// (NextRun).
+func (p *Plane) renewLanes() error {
+	off := false
+	return errors.Join(p.Stop(loader.LaneMain), p.Stop(loader.LaneFast), p.SetBeside(bpf.SlotEmpty),
+		p.change(loader.Change{Pair: &off, Budget: &off}))
+}
+
+// NextRun returns a run that no comparison of this plane had.
+func (p *Plane) NextRun() uint16 {
+	p.run++
+	return p.run
 }
 
 func (p *Plane) renewBans() error {

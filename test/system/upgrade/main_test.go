@@ -22,6 +22,7 @@ var everything = os.Getenv("SPILLWAY_FAULTS") == "all"
 const (
 	rootless = "5b20cdb" // layout 2
 	layout3  = "d07d65f"
+	layout4  = "e2797a6"
 )
 
 // variable gives the binary of laterBinary its layout.

@@ -36,7 +36,10 @@ func (p *Plane) publish(w *oracle.World) error {
 	if err := p.learnServices(); err != nil {
 		return err
 	}
-	if g := w.Stable; g != nil {
+	for _, g := range []*oracle.Generation{w.Previous, w.Stable} { // the first is what was stable before the second
+		if g == nil {
+			continue
+		}
 		if err := p.build(g, w, loader.Change{Stable: &g.Slot}); err != nil {
 			return err
 		}
@@ -47,7 +50,24 @@ func (p *Plane) publish(w *oracle.World) error {
 			return err
 		}
 	}
-	return p.Set(w)
+	return errors.Join(p.compare(w), p.Set(w))
+}
+
+// compare has the lanes compare the candidate with stable, and stable with previous.
+func (p *Plane) compare(w *oracle.World) error {
+	_, err := p.Dataplane.Publish(loader.Change{Pair: &w.Pair, Budget: &w.Budget})
+	errs := []error{err, p.Stop(loader.LaneMain), p.Stop(loader.LaneFast)}
+	for lane, pair := range [][2]*oracle.Generation{{w.Stable, w.Candidate}, {w.Previous, w.Stable}} {
+		if pair[1] == nil {
+			continue
+		}
+		c := loader.Comparison{Run: p.NextRun(), New: pair[1].Number}
+		if pair[0] != nil {
+			c.Old = pair[0].Number
+		}
+		errs = append(errs, p.Compare(loader.Lane(lane), c))
+	}
+	return errors.Join(errs...)
 }
 
 // build compiles one generation, for the services of its list by their published ids, and gives it its role.
@@ -60,6 +80,9 @@ func (p *Plane) build(g *oracle.Generation, w *oracle.World, role loader.Change)
 	}
 	if g.Number, err = p.NextNumber(); err != nil {
 		return err
+	}
+	for i, r := range g.Bundle.Rules {
+		g.Bundle.Rules[i].Declared = g.Bundle.Intent != nil && slices.Contains(g.Bundle.Intent.By, r.Label)
 	}
 	img, err := compile.Bundle(g.Bundle, image, g.Number, loader.Now())
 	if err != nil {
@@ -117,6 +140,9 @@ func (p *Plane) Set(w *oracle.World) error {
 	p.SetTripped(0)
 	if w.Tripped && w.Candidate != nil {
 		p.SetTripped(w.Candidate.Number)
+	}
+	if w.Spent && w.Budget && w.Stable != nil { // one word says both, and packets stop to look at a candidate then
+		p.SetTripped(w.Stable.Number)
 	}
 	p.words.setHeartbeat(1)
 	if w.Heartbeat.After(w.Now) {

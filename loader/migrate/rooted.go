@@ -20,16 +20,30 @@ import (
 	"github.com/spillway/spillway/loader/pins"
 )
 
-// Layout 3, as commit d07d65f left it: pins as this build has them, below v3; other words, hosts and flows. What
-// follows is frozen with it.
+// The layouts that had a root, and pins as this build has them, below their number; other words, and hosts or flows.
+// What follows is frozen with them.
 const (
-	layout3Generation = 448 // bytes of struct generation: number at 0, digest at 8
-	layout3Host       = 1336
-	layout3Service    = 40 // of each service, from byte 16 of struct host on: the name at 8
+	rootedGeneration = 448 // bytes of struct generation: number at 0, digest at 8
+	rootedService    = 40  // of each service of struct host: the name at 8
 )
 
-// layout3Words is its struct runtime.
-type layout3Words struct {
+// shape is what one of these layouts has of its own.
+type shape struct {
+	number   uint64
+	words    uint32 // bytes of struct runtime
+	host     int    // bytes of struct host
+	services int    // where its services begin
+	flows    func(*ebpf.Map, func(bpf.FlowKey, bpf.Flow)) error
+}
+
+// Layout 3, as commit d07d65f left it, and layout 4, as commit e2797a6 did.
+var shapes = map[uint64]shape{
+	pins.Layout3: {pins.Layout3, 328, 1336, 16, eachFlow112},
+	pins.Layout4: {pins.Layout4, 344, 1344, 24, eachFlow120},
+}
+
+// rootedWords is struct runtime of layout 3, and how that of layout 4 begins.
+type rootedWords struct {
 	Control        uint64
 	LeaseNs        uint64
 	Tripped        uint64
@@ -76,16 +90,31 @@ func eachFlow112(m *ebpf.Map, visit func(bpf.FlowKey, bpf.Flow)) error {
 	return kernel.EachRow(m, func(key bpf.FlowKey, f flow112) { visit(key, f.flow()) })
 }
 
-// layout3 is the pinned state of layout 3.
-type layout3 struct {
+// flow120 is struct flow of layout 4, which is this build's: whoever changes that freezes it here.
+type flow120 = bpf.Flow
+
+// eachFlow120 visits the connections of a map of layout 4.
+func eachFlow120(m *ebpf.Map, visit func(bpf.FlowKey, bpf.Flow)) error {
+	if m.ValueSize() != 120 {
+		return fmt.Errorf("flows of %d bytes: %w", m.ValueSize(), kernel.ErrForeignABI)
+	}
+	return kernel.EachRow(m, func(key bpf.FlowKey, f flow120) { visit(key, f) })
+}
+
+// rooted is the pinned state of such a layout.
+type rooted struct {
+	shape
 	pins pins.Folder
 	maps map[string]*ebpf.Map
 	page []byte
-	at   *layout3Words
+	at   *rootedWords
 }
 
-func openLayout3(p pins.Folder) (*Predecessor, error) {
-	l := &layout3{pins: pins.Folder{Path: p.Path, Of: pins.Layout3}, maps: map[string]*ebpf.Map{}}
+// name is how people call it.
+func (l *rooted) name() string { return fmt.Sprintf("layout %d", l.number) }
+
+func openRooted(p pins.Folder, of shape) (*Predecessor, error) {
+	l := &rooted{shape: of, pins: pins.Folder{Path: p.Path, Of: of.number}, maps: map[string]*ebpf.Map{}}
 	for _, name := range []string{bpf.DataplaneMapWords, bpf.DataplaneMapBans, bpf.DataplaneMapVouched,
 		bpf.DataplaneMapFlows} {
 		m, err := ebpf.LoadPinnedMap(l.pins.MapPath(name), nil)
@@ -93,32 +122,32 @@ func openLayout3(p pins.Folder) (*Predecessor, error) {
 			return nil, errors.Join(fmt.Errorf("%s: %w", l.pins.MapPath(name), kernel.ErrNotPinned), l.Close())
 		}
 		if err != nil {
-			return nil, errors.Join(kernel.Explain("open the "+name+" of layout 3", err), l.Close())
+			return nil, errors.Join(kernel.Explain("open the "+name+" of "+l.name(), err), l.Close())
 		}
 		l.maps[name] = m
 	}
 	words := l.maps[bpf.DataplaneMapWords]
-	if words.Type() != ebpf.Array || int(words.ValueSize()) != int(unsafe.Sizeof(layout3Words{})) {
-		return nil, errors.Join(&pins.ForeignError{Folder: p.Path, Layout: pins.Layout3}, l.Close())
+	if words.Type() != ebpf.Array || words.ValueSize() != l.words {
+		return nil, errors.Join(&pins.ForeignError{Folder: p.Path, Layout: l.number}, l.Close())
 	}
 	var err error
 	if l.page, err = unix.Mmap(words.FD(), 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_SHARED); err != nil {
-		return nil, errors.Join(kernel.Explain("map the words of layout 3", err), l.Close())
+		return nil, errors.Join(kernel.Explain("map the words of "+l.name(), err), l.Close())
 	}
-	l.at = (*layout3Words)(unsafe.Pointer(&l.page[0]))
+	l.at = (*rootedWords)(unsafe.Pointer(&l.page[0]))
 	return l.predecessor(), nil
 }
 
 // control reads its control word: a mode of 2 bits, then roles of 4.
-func (w *layout3Words) control() (mode bpf.Mode, stable, previous, host uint8) {
+func (w *rootedWords) control() (mode bpf.Mode, stable, previous, host uint8) {
 	c := atomic.LoadUint64(&w.Control)
 	return bpf.Mode(c & 3), uint8(c >> 2 & 15), uint8(c >> 10 & 15), uint8(c >> 14 & 15)
 }
 
 // predecessor reads what is in force.
-func (l *layout3) predecessor() *Predecessor {
+func (l *rooted) predecessor() *Predecessor {
 	mode, stable, previous, hosts := l.at.control()
-	old := &Predecessor{Layout: pins.Layout3, Mode: mode, Known: true, Bypasses: map[string]uint64{}, Source: l}
+	old := &Predecessor{Layout: l.number, Mode: mode, Known: true, Bypasses: map[string]uint64{}, Source: l}
 	for _, role := range []struct {
 		slot uint8
 		to   **Resident
@@ -131,12 +160,12 @@ func (l *layout3) predecessor() *Predecessor {
 			old.Known = false
 		}
 	}
-	host, err := l.inner("hosts", hosts, layout3Host)
+	host, err := l.inner("hosts", hosts, l.host)
 	if err != nil {
 		return old
 	}
 	for id := range len(l.at.ServiceBypass) {
-		name, _, _ := bytes.Cut(host[16+layout3Service*id+8:][:32], []byte{0})
+		name, _, _ := bytes.Cut(host[l.services+rootedService*id+8:][:32], []byte{0})
 		if len(name) > 0 {
 			old.Bypasses[string(name)] = atomic.LoadUint64(&l.at.ServiceBypass[id])
 		}
@@ -145,7 +174,7 @@ func (l *layout3) predecessor() *Predecessor {
 }
 
 // inner reads the one entry of a slot's map.
-func (l *layout3) inner(name string, slot uint8, size int) ([]byte, error) {
+func (l *rooted) inner(name string, slot uint8, size int) ([]byte, error) {
 	m, err := ebpf.LoadPinnedMap(l.pins.SlotMap(slot, name), nil)
 	if err != nil {
 		return nil, err
@@ -153,41 +182,41 @@ func (l *layout3) inner(name string, slot uint8, size int) ([]byte, error) {
 	defer func() { _ = m.Close() }()
 	value, err := m.LookupBytes(uint32(0))
 	if err == nil && len(value) != size {
-		err = fmt.Errorf("%s of layout 3: %d bytes: %w", name, len(value), kernel.ErrForeignABI)
+		err = fmt.Errorf("%s of %s: %d bytes: %w", name, l.name(), len(value), kernel.ErrForeignABI)
 	}
 	return value, err
 }
 
-func (l *layout3) generation(slot uint8) (*Resident, error) {
-	value, err := l.inner(bpf.DataplaneMapGenerations, slot, layout3Generation)
+func (l *rooted) generation(slot uint8) (*Resident, error) {
+	value, err := l.inner(bpf.DataplaneMapGenerations, slot, rootedGeneration)
 	if err != nil {
 		return nil, err
 	}
 	return &Resident{Number: binary.NativeEndian.Uint32(value), Digest: [32]byte(value[8:40])}, nil
 }
 
-func (l *layout3) Seed() [2]uint64 { return l.at.Seed }
+func (l *rooted) Seed() [2]uint64 { return l.at.Seed }
 
-func (l *layout3) Bans() (map[bpf.Prefix6Key]bpf.Ban, error) {
+func (l *rooted) Bans() (map[bpf.Prefix6Key]bpf.Ban, error) {
 	if atomic.LoadUint64(&l.at.BanEpoch) == 0 {
 		return nil, nil
 	}
 	all := map[bpf.Prefix6Key]bpf.Ban{}
 	err := kernel.EachRow(l.maps[bpf.DataplaneMapBans], func(k bpf.Prefix6Key, b bpf.Ban) { all[k] = b })
-	return all, kernel.Explain("read the bans of layout 3", err)
+	return all, kernel.Explain("read the bans of "+l.name(), err)
 }
 
-func (l *layout3) Vouched() (map[bpf.VouchedKey]uint64, error) {
+func (l *rooted) Vouched() (map[bpf.VouchedKey]uint64, error) {
 	all := map[bpf.VouchedKey]uint64{}
 	err := kernel.EachRow(l.maps[bpf.DataplaneMapVouched], func(k bpf.VouchedKey, end uint64) { all[k] = end })
-	return all, kernel.Explain("read the vouched sources of layout 3", err)
+	return all, kernel.Explain("read the vouched sources of "+l.name(), err)
 }
 
-func (l *layout3) Flows(visit func(bpf.FlowKey, bpf.Flow)) error {
-	return eachFlow112(l.maps[bpf.DataplaneMapFlows], visit)
+func (l *rooted) Flows(visit func(bpf.FlowKey, bpf.Flow)) error {
+	return l.flows(l.maps[bpf.DataplaneMapFlows], visit)
 }
 
-func (l *layout3) Close() error {
+func (l *rooted) Close() error {
 	var errs []error
 	if l.page != nil {
 		errs = append(errs, unix.Munmap(l.page))

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* authority.h says which generation decides on a packet, and whose stored blocks hold.
+ *
+ *   stable tripped its budget ──▶ previous, for everybody
+ *   else a candidate with authority:
+ *     share 1000 ──▶ the candidate
+ *     less       ──▶ the candidate for its share of what somebody vouches for; all else is stable's: what can be forged
+ *                    is counted nowhere, so a generation on trial must not block it
+ *   else ──▶ stable */
+#ifndef SPILLWAY_AUTHORITY_H
+#define SPILLWAY_AUTHORITY_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "maps.h"
+#include "packet.h"
+#include "slots.h"
+#include "source.h"
+
+#define CANARY_ALL 1000
+
+static __always_inline struct generation *generation_in(__u32 slot)
+{
+	__u32 zero = 0;
+	void *inner = bpf_map_lookup_elem(&generations, &slot);
+	return inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+}
+
+/* is_number_of says whether the generation in a slot has that number; the empty one has 0. */
+__noinline int is_number_of(__u32 slot, __u32 number)
+{
+	struct generation *g = generation_in(slot);
+	return g ? g->number == number : !number && slot == SLOT_EMPTY;
+}
+
+/* has_tripped says whether the stable generation used up its budget. A trip counts while the control word has the budget: the
+ * number that a lease left behind says nothing against a stable generation. */
+static __always_inline bool has_tripped(const struct packet *p, const struct runtime *rt)
+{
+	__u64 tripped = *(volatile const __u64 *)&rt->tripped;
+	return tripped && control_budget(p->control) && is_number_of(control_stable(p->control), tripped);
+}
+
+static __always_inline bool may_candidate(const struct packet *p, const struct runtime *rt, __u32 generation)
+{
+	return p->now_ns < rt->lease_ns && rt->tripped != generation;
+}
+
+/* The slot's own breaker or a dead agent end a candidate's authority at once; stable needs neither. */
+static __always_inline bool may_enforce(const struct packet *p, const struct runtime *rt, __u32 slot, __u32 generation)
+{
+	if (has_tripped(p, rt))
+		return slot == control_previous(p->control);
+	if (slot == control_stable(p->control))
+		return true;
+	return slot == control_candidate(p->control) && may_candidate(p, rt, generation);
+}
+
+/* The sources whose hash falls below the share are the candidate's; a /24 or /48 goes as a whole, so that a visitor
+ * with a new address keeps their side. */
+static __always_inline bool in_canary(const struct packet *p, __u64 salt)
+{
+	return (hash_prefix(p, salt, salt) >> 32) % CANARY_ALL < control_canary(p->control);
+}
+
+/* A lease that lapsed ends its candidate for good. An agent that was stopped between its look at the lease and its store of
+ * the next one stores a live lease when it goes on; the trip wins. A lease of 0 was taken back, and is nobody's lapse. */
+static __always_inline void trip_lapsed(const struct packet *p, struct runtime *rt, __u32 generation)
+{
+	__u64 lease_ns = *(volatile __u64 *)&rt->lease_ns;
+	if (lease_ns && p->now_ns >= lease_ns && rt->tripped != generation)
+		*(volatile __u64 *)&rt->tripped = generation;
+}
+
+static __always_inline __u32 choose_slot(const struct packet *p, struct runtime *rt)
+{
+	__u32 candidate = control_candidate(p->control), share = control_canary(p->control);
+	if (has_tripped(p, rt))
+		return control_previous(p->control);
+	if (candidate && share && (share >= CANARY_ALL || p->flags & PACKET_PROVEN)) {
+		struct generation *g = generation_in(candidate);
+		if (g && may_candidate(p, rt, g->number) && in_canary(p, g->salt))
+			return candidate;
+		if (g)
+			trip_lapsed(p, rt, g->number);
+	}
+	return control_stable(p->control);
+}
+
+/* is_on_trial says whether a block of the slot may be one that is compared with another generation's verdict: a candidate's,
+ * or that of a stable generation that bakes under a budget. */
+static __always_inline bool is_on_trial(const struct packet *p)
+{
+	if (!control_pair(p->control))
+		return false;
+	return p->slot == control_stable(p->control) ? control_budget(p->control)
+						     : p->slot && p->slot == control_candidate(p->control);
+}
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* charge.h holds a generation to its budget: extra blocks that rest on nothing declared, one a source prefix and window.
+ *
+ *   not marked in this window ──▶ mark ──▶ one more by compare-and-swap ──┬─ within ──▶ the block holds
+ *   marked: it was charged ───────────────────────────────────────────────┘
+ *   no room for a mark, or no luck with the swap ──▶ passes: what could not be counted is not blocked
+ *   beyond max(20, 0.1 % of the last window's connections) ──▶ the generation trips, and passes
+ *
+ * Processors share one word, so together they never block one prefix more than the budget. */
+#ifndef SPILLWAY_CHARGE_H
+#define SPILLWAY_CHARGE_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "hash.h"
+#include "maps.h"
+#include "packet.h"
+#include "settings.h"
+#include "source.h"
+#include "votes.h"
+
+#define CHARGE_TRIES 64
+
+/* window_of returns the number of a window; 0 is none's. */
+static __always_inline __u32 window_of(__u64 now_ns)
+{
+	return now_ns / SECOND_NS / settings.budget_seconds + 1;
+}
+
+/* note_traffic counts a connection in its window. */
+static __always_inline void note_traffic(const struct packet *p, struct trial *t)
+{
+	__u32 window = window_of(p->now_ns);
+	__u64 *word = &t->traffic[window & 1];
+	for (int i = 0; i < SWAP_TRIES; i++) {
+		__u64 was = *(volatile __u64 *)word;
+		if (was >> 32 == window) {
+			__sync_fetch_and_add(word, 1);
+			return;
+		}
+		if (__sync_val_compare_and_swap(word, was, pair64(1, window)) == was)
+			return;
+	}
+}
+
+/* most_of returns how many extra blocks a window has. */
+static __always_inline __u32 most_of(const struct trial *t, __u32 window)
+{
+	__u64 last = *(volatile const __u64 *)&t->traffic[~window & 1];
+	__u32 share = last >> 32 == window - 1 ? (__u32)last / BUDGET_SHARE : 0;
+	return share > BUDGET_LEAST ? share : BUDGET_LEAST;
+}
+
+/* find_mark returns where a mark lies in its set, else the first place of another window; VOTE_WAYS where all are taken. What lies
+ * there is left in the workspace. */
+__noinline int find_mark(__u32 index, __u64 mark)
+{
+	struct workspace *ws = get_workspace();
+	struct vote_set *set = bpf_map_lookup_elem(&marks, &index);
+	__u32 found = VOTE_WAYS;
+	if (!ws || !set)
+		return VOTE_WAYS;
+	for (__u32 i = 0; i < VOTE_WAYS; i++) {
+		__u64 there = *(volatile __u64 *)&set->ways[i];
+		if (there == mark) {
+			ws->seen = there;
+			return i;
+		}
+		if (found == VOTE_WAYS && (__u16)there != (__u16)mark) {
+			found = i;
+			ws->seen = there;
+		}
+	}
+	return found;
+}
+
+/* mark_prefix marks the packet's prefix. It returns 1 when it was charged in this window before, 0 when this call marked it, negative
+ * where there is no room. */
+__noinline int mark_prefix(__u32 index, __u64 mark)
+{
+	struct workspace *ws = get_workspace();
+	struct vote_set *set = bpf_map_lookup_elem(&marks, &index);
+	for (int i = 0; ws && set && i < SWAP_TRIES; i++) {
+		__u32 at = find_mark(index, mark);
+		if (at >= VOTE_WAYS)
+			return -1;
+		if (ws->seen == mark)
+			return 1;
+		if (__sync_val_compare_and_swap(&set->ways[at & (VOTE_WAYS - 1)], ws->seen, mark) == ws->seen)
+			return 0;
+	}
+	return -1;
+}
+
+/* unmark takes a mark back that nothing was charged for. */
+static __always_inline void unmark(struct workspace *ws, __u32 index, __u64 mark)
+{
+	struct vote_set *set = bpf_map_lookup_elem(&marks, &index);
+	__u32 at = find_mark(index, mark);
+	if (set && at < VOTE_WAYS && ws->seen == mark)
+		__sync_val_compare_and_swap(&set->ways[at & (VOTE_WAYS - 1)], mark, 0);
+}
+
+/* charge says whether an extra block of the packet at work shall pass after all. */
+__noinline int charge(__u32 lane, __u32 generation)
+{
+	struct workspace *ws = get_workspace();
+	struct runtime *rt = get_words();
+	struct trial *t = bpf_map_lookup_elem(&trials, &lane);
+	if (!ws || !rt || !t)
+		return 1;
+	const struct packet *p = &ws->packet;
+	__u32 window = window_of(p->now_ns), most = most_of(t, window);
+	__u64 hash = hash_prefix(p, rt->seed[1] ^ generation, rt->seed[0]);
+	__u64 mark = (hash & ~0xffffULL) | (window & 0xffff);
+	__u32 index = hash & (MARK_SETS - 1);
+	int marked = mark_prefix(index, mark);
+	for (int i = 0; !marked && i < CHARGE_TRIES; i++) {
+		__u64 was = *(volatile __u64 *)&t->charged;
+		__u32 count = was >> 32 == window ? (__u32)was : 0;
+		if (count >= most)
+			*(volatile __u64 *)&rt->tripped = generation;
+		if (count >= most || __sync_val_compare_and_swap(&t->charged, was, pair64(count + 1, window)) == was)
+			marked = 1;
+	}
+	if (marked > 0)
+		return *(volatile __u64 *)&rt->tripped == generation;
+	if (!marked)
+		unmark(ws, index, mark);
+	note_lost(lane);
+	return 1;
+}
+
+#endif

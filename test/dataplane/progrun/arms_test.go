@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package progrun
+
+import (
+	"testing"
+
+	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/test/support/packet"
+)
+
+// rst is the client's RST with a number that lies n behind what the server waits for.
+func (k *conn) rst(n uint32) packet.Frame {
+	return k.acking(k.r.f.segment(k.src, packet.TCP{Seq: k.isn + 1 + k.sent + n, Flags: packet.RST}))
+}
+
+// split returns the connections of those groups that are the candidate's, and of the others.
+func (p *plane) split(all []*conn) (canary, control []*conn) {
+	p.t.Helper()
+	p.forgetFlows()
+	for _, k := range all {
+		p.run(k.first())
+		if p.counted(loader.LaneMain).Arms.Canary.Sources > int64(len(canary)) {
+			canary = append(canary, k)
+		} else {
+			control = append(control, k)
+		}
+	}
+	return canary, control
+}
+
+// A prefix counts once a run as a source of its arm, and once as one that fails: when the candidate newly blocks it by
+// what was not declared, or when its client resets a connection with the number that only it knows.
+func TestArmsCountAPrefixOnce(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		all := r.crowd(r.listen(), f.sources(0, 40)...)
+		c := p.compare(nothing(), 500)
+		canary, control := p.split(all)
+		if len(canary) < 3 || len(control) < 3 {
+			t.Fatalf("%d in the canary, %d not", len(canary), len(control))
+		}
+		p.forgetFlows()
+		for _, k := range all {
+			p.run(k.first())
+		}
+		want := loader.Arms{Canary: loader.Arm{Sources: int64(len(canary))},
+			Control: loader.Arm{Sources: int64(len(control))}}
+		check := func(what string) {
+			t.Helper()
+			if got := p.counted(loader.LaneMain).Arms; got != want {
+				t.Errorf("%s: arms %+v, want %+v", what, got, want)
+			}
+		}
+		check("each once")
+		for _, n := range []uint32{1, 1000, 1 << 31} {
+			p.run(canary[0].rst(n).Bytes())
+		}
+		check("an RST that anybody could have sent")
+		p.run(canary[0].rst(0).Bytes())
+		p.run(canary[0].rst(0).Bytes())
+		want.Canary.Bad++
+		check("the client's RST")
+		p.run(control[0].rst(0).Bytes())
+		want.Control.Bad++
+		check("one of the other arm")
+
+		// A rebase: the new candidate blocks two of each arm. Those of the other arm pass, and do not fail.
+		slot := p.build(deny(canary[1].src, canary[0].src, control[1].src))
+		p.change(loader.Change{Candidate: &slot})
+		c.New = p.number("candidate")
+		p.must(p.Compare(loader.LaneMain, c))
+		p.forgetFlows()
+		for _, k := range []*conn{canary[0], canary[1], control[1]} {
+			p.run(k.first())
+			p.run(k.first())
+		}
+		want.Canary.Bad++
+		check("blocked by what was not declared")
+	})
+}
+
+// A prefix of which the candidate newly blocks something declared is no source any more: its owner knows its arm, and
+// could have the rest of its connections fail.
+func TestADeclaredBlockTakesAPrefixOutOfTheArms(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		l := r.listen()
+		first := f.sources(0, 1)[0]
+		bot, neighbour := r.connectFree(l, first), r.connectFree(l, first.Next())
+		late := r.crowd(l, f.sources(1, 2)[0], f.sources(1, 2)[0].Next())
+		p.compare(denyDeclared(bot.src, late[0].src), 999)
+		p.run(bot.first())
+		p.run(neighbour.first())
+		p.run(neighbour.rst(0).Bytes())
+		if got := p.counted(loader.LaneMain).Arms; got != (loader.Arms{}) {
+			t.Errorf("arms %+v", got)
+		}
+		p.run(late[1].first())
+		p.run(late[0].first())
+		p.run(late[1].rst(0).Bytes())
+		arms := p.counted(loader.LaneMain).Arms
+		if arms.Canary.Sources+arms.Control.Sources != 1 || arms.Canary.Bad+arms.Control.Bad != 0 {
+			t.Errorf("of one that was a source before: arms %+v", arms)
+		}
+	})
+}

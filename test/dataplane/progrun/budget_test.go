@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package progrun
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+	support "github.com/spillway/spillway/test/support/plane"
+)
+
+// window returns the number of the budget's window, as bpf/charge.h counts it.
+func window() uint32 { return uint32(loader.Now().MonotonicNS/1e9/10) + 1 }
+
+// look is what a test saw within one window of the budget.
+type look struct {
+	p      *plane
+	failed []string
+}
+
+func (l *look) errorf(format string, args ...any) {
+	l.failed = append(l.failed, fmt.Sprintf(format, args...))
+}
+
+func (l *look) want(what string, frame []byte, want result) {
+	l.p.t.Helper()
+	if diff := cmp.Diff(want, l.p.send(frame)); diff != "" {
+		l.errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// drops sends the frame of each connection.
+func (l *look) drops(what string, conns []*conn) {
+	l.p.t.Helper()
+	for i, k := range conns {
+		if got := l.p.run(k.first()); got != "XDP_DROP" {
+			l.errorf("%s: prefix %d: %s", what, i, got)
+		}
+	}
+}
+
+// inWindow runs a test that must see one window from its beginning to its end. What it says counts if it did; else it
+// begins again.
+func (p *plane) inWindow(test func(*look)) {
+	p.t.Helper()
+	for range 10 {
+		if left := 10*time.Second - time.Duration(loader.Now().MonotonicNS%10e9); left < 3*time.Second {
+			time.Sleep(left) // until the next one: there is nothing else to wait for
+		}
+		l, was := &look{p: p}, window()
+		test(l)
+		p.catchUp()
+		if window() != was {
+			continue
+		}
+		for _, why := range l.failed {
+			p.t.Error(why)
+		}
+		return
+	}
+	p.t.Fatal("no window was long enough")
+}
+
+// resetTrial forgets what was charged, and says how many connections the last window had.
+func (p *plane) resetTrial(connections uint32) {
+	p.t.Helper()
+	last := window() - 1
+	var trial bpf.Trial
+	trial.Traffic[last&1] = uint64(last)<<32 | uint64(connections)
+	p.must(p.pinned(bpf.DataplaneMapTrials).Put(uint32(loader.LaneMain), trial))
+	p.must(p.Forget(bpf.DataplaneMapMarks))
+	p.SetTripped(0)
+	p.forgetFlows()
+}
+
+// A generation that bakes may newly block max(20, 0.1 % of the last window's connections) prefixes in a window by what
+// it did not declare, each as often as it comes. With the next one it has tripped: that one passes, and everybody is
+// judged by the generation before, stored blocks included. What that blocks stays blocked.
+func TestBudgetTripsAtExactlyItsEnd(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		l := r.listen()
+		both := r.connectFree(l, f.group(500).Addr().Next())
+		bots := r.crowd(l, f.sources(0, 62)...)
+		var sources []netip.Addr
+		for _, k := range bots {
+			sources = append(sources, k.src)
+		}
+		p.swap(deny(both.src))
+		c := p.holdToBudget(deny(append(sources, both.src)...))
+		for _, budget := range []struct {
+			connections uint32
+			most        int
+		}{{0, 20}, {20_999, 20}, {21_000, 21}, {60_000, 60}} {
+			p.inWindow(func(l *look) {
+				what := fmt.Sprintf("%d connections", budget.connections)
+				p.resetTrial(budget.connections)
+				l.drops(what, bots[:budget.most])
+				l.drops(what+": stored", bots[:budget.most])
+				p.forgetFlows() // their next packets are first payloads again, of prefixes that were charged
+				l.drops(what+": again", bots[:budget.most])
+				if p.Tripped() != 0 {
+					l.errorf("%s: tripped within a budget of %d", what, budget.most)
+				}
+				p.catchUp()
+				l.want("one more", bots[budget.most].first(), passes("on_trial"))
+				if p.Tripped() != c.New {
+					l.errorf("%s: tripped %d, want %d", what, p.Tripped(), c.New)
+				}
+				l.want("a stored block heals", bots[0].first(), passes("no_match").by("previous"))
+				l.want("its SYN", f.syn(bots[1].src).Bytes(), passes("no_match").by("previous"))
+				l.want("what both block", both.first(), drops("prefix").by("previous"))
+				l.want("and again", both.first(), drops("known_flow").by("previous"))
+			})
+		}
+		p.change(loader.Change{Budget: new(bool)})
+		p.forgetFlows()
+		p.catchUp()
+		p.wantBytes("a trip is of a budget", bots[2].first(), drops("prefix"))
+	})
+}
+
+// Processors that judge at once never block one prefix more than the budget, and it trips.
+func TestProcessorsShareABudget(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		bots := r.crowd(r.listen(), f.sources(0, 60)...)
+		var sources []netip.Addr
+		var frames [][]byte
+		for _, k := range bots {
+			sources = append(sources, k.src)
+			frames = append(frames, k.first())
+		}
+		c := p.holdToBudget(deny(sources...))
+		for range 10 {
+			p.inWindow(func(l *look) {
+				p.resetTrial(0)
+				blocked := p.together(4, frames)
+				if n := len(blocked); n != 20 || p.Tripped() != c.New {
+					l.errorf("%d prefixes were blocked, tripped %d", n, p.Tripped())
+				}
+			})
+		}
+	})
+}
+
+// together has several threads of the room send all frames, each in an order of its own, three times, and returns which
+// were blocked at least once.
+func (p *plane) together(threads int, frames [][]byte) map[int]bool {
+	p.t.Helper()
+	own, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	p.must(err)
+	defer func() { _ = unix.Close(own) }()
+	blocked := make([]atomic.Bool, len(frames))
+	var sent atomic.Uint64
+	var wg sync.WaitGroup
+	for thread := range threads {
+		wg.Go(func() {
+			lockIn(p.t, own)
+			for i := range 3 * len(frames) {
+				at := (i*(2*thread+7) + thread*17) % len(frames)
+				action, _, err := p.Run(frames[at])
+				if err != nil {
+					p.t.Error(err)
+				}
+				sent.Add(1)
+				if actionName(action) == "XDP_DROP" {
+					blocked[at].Store(true)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	p.sent += sent.Load()
+	all := map[int]bool{}
+	for i := range blocked {
+		if blocked[i].Load() {
+			all[i] = true
+		}
+	}
+	return all
+}
+
+// What is declared costs no budget, nor does what the generation before blocks too.
+func TestDeclaredBlocksCostNothing(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		bots := r.crowd(r.listen(), f.sources(0, 30)...)
+		var sources []netip.Addr
+		for _, k := range bots {
+			sources = append(sources, k.src)
+		}
+		for name, c := range map[string]struct{ old, new *config.Bundle }{
+			"declared": {nothing(), denyDeclared(sources...)}, "both": {deny(sources...), deny(sources...)},
+		} {
+			p.swap(c.old)
+			p.holdToBudget(c.new)
+			p.resetTrial(0) // 30 would be too many in whichever window they fall
+			for _, k := range bots {
+				if got := p.run(k.first()); got != "XDP_DROP" {
+					t.Errorf("%s: %s", name, got)
+				}
+			}
+			if p.Tripped() != 0 {
+				t.Errorf("%s: tripped", name)
+			}
+		}
+	})
+}
+
+// Where there is no room to say that a prefix was charged, nothing is charged, and it passes.
+func TestWhatCannotBeChargedPasses(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		bot := r.connectFree(r.listen(), f.sources(0, 1)[0])
+		p.holdToBudget(deny(bot.src))
+		p.inWindow(func(l *look) {
+			p.resetTrial(0)
+			lost := p.counted(loader.LaneMain).Lost
+			full := bpf.VoteSet{Ways: [8]uint64(slices.Repeat([]uint64{1<<40 | uint64(window())&0xffff}, 8))}
+			p.must(support.Fill(p.pinned(bpf.DataplaneMapMarks), full))
+			p.catchUp()
+			l.want("no room", bot.first(), passes("on_trial"))
+			if p.Tripped() != 0 || p.counted(loader.LaneMain).Lost != lost+1 {
+				l.errorf("tripped %d, lost %d", p.Tripped(), p.counted(loader.LaneMain).Lost-lost)
+			}
+		})
+		p.must(p.Forget(bpf.DataplaneMapMarks))
+		p.forgetFlows()
+		p.catchUp()
+		p.wantBytes("room", bot.first(), drops("prefix"))
+	})
+}

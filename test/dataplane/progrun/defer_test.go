@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package progrun
+
+import (
+	"testing"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
+)
+
+// A generation on trial blocks nothing new that nobody could count, unless it declared it: a SYN passes, and its first
+// payload is blocked. What both block is blocked at the SYN, and so is what is declared.
+func TestUncountedBlocksAreDeferred(t *testing.T) {
+	for name, onTrial := range map[string]struct {
+		begin func(p *plane, b *config.Bundle)
+		by    string
+	}{
+		"a candidate for everybody": {func(p *plane, b *config.Bundle) { p.compare(b, 1000) }, "candidate"},
+		"a bake under a budget":     {func(p *plane, b *config.Bundle) { p.holdToBudget(b) }, "stable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+				r.settle()
+				k := r.connectFree(r.listen(), f.sources(0, 1)[0])
+				other := f.sources(1, 2)[0]
+				blocked, deferred := drops("prefix").by(onTrial.by), passes("on_trial").by(onTrial.by)
+
+				onTrial.begin(p, deny(k.src))
+				p.want("a SYN", k.synAs(f.syn(k.src)), deferred)
+				p.want("a payload that nobody vouches for", f.data(k.src.Next(), 7, hello), passes("unconfirmed").by(onTrial.by))
+				p.want("a question", f.udp(k.src, dnsPort), deferred.of("dns"))
+				p.wantBytes("the first payload", k.first(), blocked)
+				p.wantBytes("and again", k.first(), drops("known_flow").by(onTrial.by))
+
+				p.renew(f, false)
+				onTrial.begin(p, denyDeclared(k.src))
+				p.want("a declared SYN", f.syn(k.src), blocked)
+				p.want("a declared question", f.udp(k.src, dnsPort), blocked.of("dns"))
+
+				p.renew(f, false)
+				p.swap(deny(k.src))
+				onTrial.begin(p, deny(k.src, other))
+				p.want("a SYN that both block", f.syn(k.src), blocked)
+				p.want("a SYN that only the new one blocks", f.syn(other), deferred)
+
+				p.must(p.Stop(loader.LaneMain))
+				p.want("nobody compares", f.syn(other), blocked)
+				p.change(loader.Change{Pair: new(bool), Budget: new(bool)})
+				p.want("nobody looks", f.syn(other), blocked)
+			})
+		})
+	}
+}
+
+// What was deferred at the SYN is remembered as any SYN: its first payload is judged with its fingerprint.
+func TestDeferredSYNIsRemembered(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		k := r.connectFree(r.listen(), f.sources(0, 1)[0])
+		p.holdToBudget(denyScanners())
+		p.want("the SYN of a scanner", k.synAs(f.scan(k.src)), passes("on_trial"))
+		p.wantBytes("its first payload", k.first(), drops("tcp_fingerprint"))
+	})
+}
+
+// A candidate for a share of the sources decides first payloads that somebody vouches for, and nothing else.
+func TestAShareDecidesWhatIsProvenAlone(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		k := r.connectFree(r.listen(), f.sources(0, 1)[0])
+		p.try(rules().rule("bad", 100).list("own", "bad", f.group(0)).bundle(), 999)
+		stable, candidate := passes("no_match"), drops("prefix").by("candidate")
+		p.want("a SYN", k.synAs(f.syn(k.src)), stable)
+		p.want("a question", f.udp(k.src, dnsPort), stable.of("dns"))
+		p.want("a payload that nobody vouches for", f.data(k.src.Next(), 7, hello), passes("unconfirmed"))
+		p.want("an ACK", f.ack(k.src.Next(), 7), passes("handshake"))
+		p.wantBytes("the first payload", k.first(), candidate)
+		stored := drops("known_flow").by("candidate")
+		p.wantBytes("again", k.first(), stored)
+		p.change(loader.Change{Canary: new(uint16(998))})
+		p.wantBytes("another share: the block is the candidate's still", k.first(), candidate)
+		p.wantBytes("and stored", k.first(), stored)
+		p.change(loader.Change{Canary: new(uint16(1000))})
+		p.want("everybody's SYN", f.syn(k.src), candidate)
+	})
+}
