@@ -31,6 +31,8 @@ type planeOptions struct {
 	host     func(*config.Host)
 	bundle   func(*config.Bundle)
 	tracking bool // connection tracking is asked
+	try      bool // a candidate like it is compared with it
+	bake     bool // it is held to a budget, and compared with one before it that denies nothing
 }
 
 // service is the destination of everything that is not said to go elsewhere.
@@ -97,7 +99,26 @@ func newPlane(name string, o planeOptions) (_ *plane, err error) {
 			return nil, err
 		}
 	}
-	return p, support.Enforce(p.Dataplane, host, benchBundle(o.bundle))
+	if err := p.enforce(host, benchBundle(o.bundle)); err != nil || !o.try && !o.bake {
+		return p, err
+	}
+	return p, p.compared(o.bundle, o.bake)
+}
+
+// enforce puts host and bundle into force.
+func (p *plane) enforce(h *config.Host, b *config.Bundle) error {
+	host, err := p.MakeHost(h)
+	if err != nil {
+		return err
+	}
+	stable, err := p.MakeBundle(b)
+	if err != nil {
+		return err
+	}
+	mode := loader.ModeOf(h.MaxMode)
+	_, err = p.Publish(loader.Change{Host: &host, Stable: &stable, Mode: &mode})
+	p.Beat()
+	return err
 }
 
 func (p *plane) close() error {

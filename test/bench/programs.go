@@ -80,6 +80,7 @@ func (r *rig) groups(filter *xdpFilter) ([]group, error) {
 		{"What a stranger can send", strangers},
 		{"What leaves the host", answers},
 		{"What a connection can send", r.provenRows()},
+		{trialTitle, r.trialRows()},
 		{"One lookup of a random source", r.lookupRows()},
 	}, nil
 }
@@ -110,8 +111,13 @@ func filterRows(filter *xdpFilter) []*scenario {
 
 // shakeHands shows the SYNs of the real connections to the dataplane that will see their first payloads.
 func (r *rig) shakeHands() error {
-	_, _, err := r.run(r.fedWith("handshakes", &scenario{
-		name: "handshakes", program: r.planes["sockets"].root, frame: synFrame(visitor, loopback),
-	}), r.parts["handshakes"].Count)
-	return err
+	for _, plane := range []string{"sockets", "paired"} {
+		_, _, err := r.run(r.fedWith("handshakes", &scenario{
+			name: "handshakes", program: r.planes[plane].root, frame: synFrame(visitor, loopback),
+		}), r.parts["handshakes"].Count)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

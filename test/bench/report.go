@@ -82,6 +82,15 @@ func (r *results) row(key string) (row, bool) {
 	return row{}, false
 }
 
+func (r *results) sectionOf(title string) []row {
+	for _, s := range r.sections {
+		if s.title == title {
+			return s.rows
+		}
+	}
+	return nil
+}
+
 func verdict(held bool) string {
 	if held {
 		return "held"
@@ -109,6 +118,12 @@ func (r *results) writeTargets(b *strings.Builder) {
 		if row, ok := r.row("hello " + t.row); ok {
 			add("ClientHello: "+t.row, fmt.Sprintf("≤ %.1f µs", t.ns/1000), fmt.Sprintf("%.2f µs", row.net.median/1000),
 				row.net.median <= t.ns)
+		}
+	}
+	for _, row := range r.sectionOf(trialTitle) {
+		if row.ratio != nil {
+			add(row.name+", while two generations are compared", fmt.Sprintf("≤ %.1f × of without", comparedGoal),
+				row.ratio.format("%.2f")+" ×", row.ratio.median <= comparedGoal)
 		}
 	}
 	for _, e := range r.effects {
@@ -185,6 +200,8 @@ func ratioHead(s section) string {
 		case "":
 		case hotLookup, randomLookup:
 			return "ratio to the comparison"
+		case "hot SYN, drop by prefix":
+			return "ratio to the same without a comparison"
 		default:
 			return "ratio to the exact hash"
 		}

@@ -115,21 +115,26 @@ func (r *rig) makePlanes(random *rand.Rand) error {
 			b.TCP = []config.TCPFeature{{Rule: "bad", Fingerprint: fp}}
 		}
 	}
+	small := lists(r.smallList)
+	strange := strangeBundle(small)
 	for _, p := range []struct {
 		name string
 		planeOptions
 	}{
-		{"base", planeOptions{bundle: lists(r.smallList)}},
-		{"hot", planeOptions{bundle: lists(r.smallList)}},
+		{"base", planeOptions{bundle: small}},
+		{"hot", planeOptions{bundle: small}},
 		{"large", planeOptions{flows: few, bundle: lists(r.largeList)}},
 		{"bare", planeOptions{flows: few}},
 		{"bypass", planeOptions{flows: few, bundle: lists(r.smallList)}},
 		{"banned", planeOptions{flows: few, bundle: lists(r.smallList)}},
-		{"sockets", planeOptions{bundle: lists(r.smallList)}},
+		{"sockets", planeOptions{bundle: small}},
 		{"hellos", planeOptions{flows: few, bundle: lists(r.smallList)}},
 		{"shapes", planeOptions{flows: few, host: fewPlaces, bundle: denying(lists(r.smallList))}},
 		{"behind", planeOptions{flows: few, host: behindHost, bundle: lists(r.smallList), tracking: true}},
-		{"strange", planeOptions{flows: few, host: strangeHost, bundle: strangeBundle(lists(r.smallList)), tracking: true}},
+		{"strange", planeOptions{flows: few, host: strangeHost, bundle: strange, tracking: true}},
+		{"compared", planeOptions{flows: few, host: strangeHost, bundle: strange, tracking: true, try: true}},
+		{"paired", planeOptions{bundle: small, try: true}},
+		{"baking", planeOptions{flows: few, bundle: small, bake: true}},
 	} {
 		made, err := newPlane(p.name, p.planeOptions)
 		if err != nil {

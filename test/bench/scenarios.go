@@ -106,7 +106,7 @@ func (r *rig) randomRows() []*scenario {
 		r.fedWith("denied", r.on("base", "SYN, drop by prefix, each another connection", syn, bpf.ReasonPrefix, dropped)),
 		r.fedWith("anywhere", r.on("base", "first payload without a socket (forged)", helloFrame(visitor, service, 1),
 			bpf.ReasonUnconfirmed, passed)),
-		r.firstPayload(),
+		r.firstPayload("sockets"),
 	}
 	rows[0].key, rows[0].floor = randomFloor, ""
 	rows[1].key = randomLookup
@@ -114,10 +114,10 @@ func (r *rig) randomRows() []*scenario {
 }
 
 // firstPayload sends the first payload of each real connection, confirmed by its socket, and forgets the flows again.
-func (r *rig) firstPayload() *scenario {
-	p, span := r.planes["sockets"], r.parts["payloads"]
+func (r *rig) firstPayload(plane string) *scenario {
+	p, span := r.planes[plane], r.parts["payloads"]
 	s := r.fedWith("payloads",
-		r.on("sockets", fmt.Sprintf("first payload of a connection (%s sockets)", number(int(span.Count))),
+		r.on(plane, fmt.Sprintf("first payload of a connection (%s sockets)", number(int(span.Count))),
 			helloFrame(visitor, loopback, 1), bpf.ReasonNoMatch, passed))
 	s.after = func() error { return forgetFlows(p.flows, int(span.Count)) }
 	return s
