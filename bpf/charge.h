@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* charge.h holds a generation to its budget: extra blocks that rest on nothing declared, one a source prefix and window.
  *
- *   not marked in this window ──▶ mark ──▶ one more by compare-and-swap ──┬─ within ──▶ the block holds
- *   marked: it was charged ───────────────────────────────────────────────┘
- *   no room for a mark, or no luck with the swap ──▶ passes: what could not be counted is not blocked
+ *   not marked in this window ──▶ mark ──▶ one more by compare-and-swap ──┬─ within: charged ──▶ the block holds
+ *   marked as charged ────────────────────────────────────────────────────┘
+ *   marked, and another processor is about to charge it ──▶ passes
+ *   no room for a mark, or no luck with the swap ─────────▶ passes: what could not be counted is not blocked
  *   beyond max(20, 0.1 % of the last window's connections) ──▶ the generation trips, and passes
  *
  * Processors share one word, so together they never block one prefix more than the budget. */
@@ -20,6 +21,11 @@
 #include "votes.h"
 
 #define CHARGE_TRIES 64
+/* Of a mark: its prefix was counted. */
+#define MARK_CHARGED (1ULL << 16)
+/* What mark_prefix says beside 0. */
+#define MARK_FULL (-1)
+#define MARK_PENDING (-2)
 
 /* window_of returns the number of a window; 0 is none's. */
 static __always_inline __u32 window_of(__u64 now_ns)
@@ -62,7 +68,7 @@ __noinline int find_mark(__u32 index, __u64 mark)
 		return VOTE_WAYS;
 	for (__u32 i = 0; i < VOTE_WAYS; i++) {
 		__u64 there = *(volatile __u64 *)&set->ways[i];
-		if (there == mark) {
+		if ((there & ~MARK_CHARGED) == mark) {
 			ws->seen = there;
 			return i;
 		}
@@ -74,8 +80,8 @@ __noinline int find_mark(__u32 index, __u64 mark)
 	return found;
 }
 
-/* mark_prefix marks the packet's prefix. It returns 1 when it was charged in this window before, 0 when this call marked it, negative
- * where there is no room. */
+/* mark_prefix marks the packet's prefix. It returns 1 when it was charged in this window before, 0 when this call marked it,
+ * MARK_PENDING when another processor did and has not counted it yet, and MARK_FULL where there is no room. */
 __noinline int mark_prefix(__u32 index, __u64 mark)
 {
 	struct workspace *ws = get_workspace();
@@ -83,22 +89,24 @@ __noinline int mark_prefix(__u32 index, __u64 mark)
 	for (int i = 0; ws && set && i < SWAP_TRIES; i++) {
 		__u32 at = find_mark(index, mark);
 		if (at >= VOTE_WAYS)
-			return -1;
-		if (ws->seen == mark)
-			return 1;
+			return MARK_FULL;
+		if ((ws->seen & ~MARK_CHARGED) == mark)
+			return ws->seen & MARK_CHARGED ? 1 : MARK_PENDING;
 		if (__sync_val_compare_and_swap(&set->ways[at & (VOTE_WAYS - 1)], ws->seen, mark) == ws->seen)
 			return 0;
 	}
-	return -1;
+	return MARK_FULL;
 }
 
-/* unmark takes a mark back that nothing was charged for. */
-static __always_inline void unmark(struct workspace *ws, __u32 index, __u64 mark)
+/* settle_mark makes of a mark what became of its charge: it is counted, or taken back. */
+__noinline int settle_mark(__u32 index, __u64 mark, __u64 next)
 {
+	struct workspace *ws = get_workspace();
 	struct vote_set *set = bpf_map_lookup_elem(&marks, &index);
 	__u32 at = find_mark(index, mark);
-	if (set && at < VOTE_WAYS && ws->seen == mark)
-		__sync_val_compare_and_swap(&set->ways[at & (VOTE_WAYS - 1)], mark, 0);
+	if (ws && set && at < VOTE_WAYS && ws->seen == mark)
+		__sync_val_compare_and_swap(&set->ways[at & (VOTE_WAYS - 1)], mark, next);
+	return 0;
 }
 
 /* charge says whether an extra block of the packet at work shall pass after all. */
@@ -112,22 +120,27 @@ __noinline int charge(__u32 lane, __u32 generation)
 	const struct packet *p = &ws->packet;
 	__u32 window = window_of(p->now_ns), most = most_of(t, window);
 	__u64 hash = hash_prefix(p, rt->seed[1] ^ generation, rt->seed[0]);
-	__u64 mark = (hash & ~0xffffULL) | (window & 0xffff);
+	__u64 mark = (hash & ~0x1ffffULL) | (window & 0xffff);
 	__u32 index = hash & (MARK_SETS - 1);
 	int marked = mark_prefix(index, mark);
 	for (int i = 0; !marked && i < CHARGE_TRIES; i++) {
 		__u64 was = *(volatile __u64 *)&t->charged;
 		__u32 count = was >> 32 == window ? (__u32)was : 0;
-		if (count >= most)
+		if (count >= most) {
 			*(volatile __u64 *)&rt->tripped = generation;
-		if (count >= most || __sync_val_compare_and_swap(&t->charged, was, pair64(count + 1, window)) == was)
+			return 1;
+		}
+		if (__sync_val_compare_and_swap(&t->charged, was, pair64(count + 1, window)) == was) {
+			settle_mark(index, mark, mark | MARK_CHARGED);
 			marked = 1;
+		}
 	}
 	if (marked > 0)
 		return *(volatile __u64 *)&rt->tripped == generation;
 	if (!marked)
-		unmark(ws, index, mark);
-	note_lost(lane);
+		settle_mark(index, mark, 0);
+	if (marked != MARK_PENDING)
+		note_lost(lane);
 	return 1;
 }
 

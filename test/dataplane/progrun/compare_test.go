@@ -113,6 +113,7 @@ func TestAPrefixVotesOnce(t *testing.T) {
 		p.wantPairs("its stronger pair", map[string]int64{"pass-block": 1})
 		p.forgetFlows()
 		p.run(all[0].first())
+		p.wantPairs("its weaker pair", map[string]int64{"pass-block": 1})
 		p.run(all[1].first())
 		p.wantPairs("again", map[string]int64{"pass-block": 1})
 		if n := p.counted(loader.LaneMain); n.Connections != 5 {

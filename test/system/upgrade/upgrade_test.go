@@ -201,9 +201,14 @@ func points(r *rand.Rand, calls int) (out []int) {
 	return out
 }
 
-// F2: from layout 3 nothing is lost, and the link is not touched. Its words, hosts and connections had another shape.
-func TestF2UpgradeFromLayout3(t *testing.T) {
-	s := newSite(t, layout3)
+// F2: from layouts 3 and 4 nothing is lost, and the link is not touched. Words, hosts or connections had another shape.
+func TestF2UpgradeFromLayout3(t *testing.T) { upgradeFrom(t, layout3, "layout 3") }
+
+func TestF2UpgradeFromLayout4(t *testing.T) { upgradeFrom(t, layout4, "layout 4") }
+
+func upgradeFrom(t *testing.T, commit, layout string) {
+	t.Helper()
+	s := newSite(t, commit)
 	s.MustCLI("bypass", "on", "--service", "plain", "--for", "1h")
 	before := s.status(t)
 	s.tr.Count()
@@ -211,12 +216,12 @@ func TestF2UpgradeFromLayout3(t *testing.T) {
 
 	// Without an agent: the switch works on it, the rest is not half understood.
 	s.Program = ""
-	if out, code := s.CLI("rollback", "--reason", "blind"); code == 0 || !contains(out, "layout 3") {
-		t.Errorf("rollback of layout 3: exit %d\n%s", code, out)
+	if out, code := s.CLI("rollback", "--reason", "blind"); code == 0 || !contains(out, layout) {
+		t.Errorf("rollback of %s: exit %d\n%s", layout, code, out)
 	}
 	back := s.hide(t)
 	s.Start()
-	s.held(t, "layout 3 goes on deciding")
+	s.held(t, layout+" goes on deciding")
 	back()
 	world.Eventually(t, "this build decides", func() bool {
 		return s.rootLayout(t) == s.layout && s.status(t).Source == api.SourceAgent
