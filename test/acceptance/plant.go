@@ -79,27 +79,32 @@ func (f fault) shown(ctx context.Context, root, dir string) (map[string]string, 
 	return map[string]string{here: to}, os.WriteFile(to, faulty, 0o600)
 }
 
-// compiled makes the dataplane of a copy of bpf/ with the faulty file, by the command that gen.go has for it.
+// compiled makes the object of a copy of bpf/ with the faulty file, by the command that gen.go has for it.
 func (f fault) compiled(ctx context.Context, root, dir string, faulty []byte) (map[string]string, error) {
-	source := filepath.Join(dir, "bpf")
-	if err := os.CopyFS(source, os.DirFS(filepath.Join(root, "bpf"))); err != nil {
+	copied := filepath.Join(dir, "bpf")
+	if err := os.CopyFS(copied, os.DirFS(filepath.Join(root, "bpf"))); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(source, filepath.Base(f.file)), faulty, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(copied, filepath.Base(f.file)), faulty, 0o600); err != nil {
 		return nil, err
 	}
 	gen, err := os.ReadFile(filepath.Join(root, "bpf/gen.go"))
 	if err != nil {
 		return nil, err
 	}
+	source, object := "xdp.c", "dataplane_bpfel.o"
+	if f.file == "bpf/root.c" {
+		source, object = "root.c", "root_bpfel.o"
+	}
 	command, ok := "", false
 	for line := range strings.Lines(string(gen)) {
-		if line, ok = strings.CutPrefix(strings.TrimSpace(line), "//go:generate "); ok && strings.HasSuffix(line, " xdp.c") {
-			command = strings.TrimSuffix(line, "xdp.c") + filepath.Join(source, "xdp.c")
+		line, ok = strings.CutPrefix(strings.TrimSpace(line), "//go:generate ")
+		if ok && strings.HasSuffix(line, " "+source) {
+			command = strings.TrimSuffix(line, source) + filepath.Join(copied, source)
 		}
 	}
 	if command == "" {
-		return nil, errors.New("gen.go has no command that makes the dataplane")
+		return nil, errors.New("gen.go has no command that makes " + source)
 	}
 	made := filepath.Join(dir, "made")
 	if err := os.Mkdir(made, 0o700); err != nil {
@@ -110,7 +115,6 @@ func (f fault) compiled(ctx context.Context, root, dir string, faulty []byte) (m
 	if out, err := make.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w:\n%s", err, out)
 	}
-	const object = "dataplane_bpfel.o"
 	return map[string]string{filepath.Join(root, "bpf", object): filepath.Join(made, object)}, nil
 }
 

@@ -16,7 +16,7 @@ var changeRows = []row{
 			{"all that is newly blocked counts as declared", "userspace/rollout/counts.go",
 				"if intent.names(b.Label) {", "if true {", "userspace/rollout", "TestOneRealBrowser"},
 		},
-		open: "the engine decides this in its simulation; no agent asks it yet, and the kernel has no budget yet",
+		open: "only with guards.rollout: staged, and the kernel has no budget yet: the engine decides on counts that a test gives it",
 	},
 	{
 		id: "A15", class: "somebody reaches all hosts at once, past the stages", fleet: true,
@@ -69,7 +69,7 @@ var changeRows = []row{
 				"if q.Holds(name, digest) && gu.ledger.Now()", "if false && gu.ledger.Now()", "userspace/agent",
 				"TestSetQuarantine|TestF15Quarantine"},
 		},
-		open: "the freeze is the engine's, and no agent asks it yet",
+		open: "the freeze is the engine's, so only with guards.rollout: staged",
 	},
 	{
 		id: "A19", class: "the fault fires minutes after every gate was passed",
@@ -137,8 +137,8 @@ var changeRows = []row{
 		},
 		faults: []fault{
 			{"what was prepared for another word is published", "loader/control.go",
-				"if change.Seen != nil && *change.Seen != c.Epoch {", "if false {", "loader",
-				"TestConcurrent|TestControl|TestRolesMove|TestF"},
+				"if change.Seen != nil && *change.Seen != c.Epoch {", "if false {", "userspace/agent",
+				"TestF14HungInAnApply|TestRollbackDuringAnApply"},
 			{"the word is stored whatever it is by now", "loader/control.go",
 				"if err != nil || atomic.CompareAndSwapUint64(&ws.at.Control, old, next.pack()) {",
 				"if err == nil {\n\t\t\tatomic.StoreUint64(&ws.at.Control, next.pack())\n\t\t}\n\t\tif true {",
@@ -201,7 +201,11 @@ var changeRows = []row{
 	{
 		id: "A28", class: "no word of health is taken for bad health, and everything is taken back", fleet: true,
 		guard: "not known is neither health nor harm: it waits",
-		tests: []tests{in("userspace/rollout", "TestNothingKnownIsNeitherHealthNorHarm TestHealth TestLapseIsHeld")},
+		tests: []tests{
+			in("userspace/rollout", "TestNothingKnownIsNeitherHealthNorHarm TestHealth TestLapseIsHeld"),
+			in("userspace/health", "TestAnswers TestLatestForgets TestServersThatHarmWhoAsks"),
+			in("userspace/stages", "TestStoppedAgentHoldsTheCandidate"),
+		},
 		faults: []fault{
 			{"no data is health", "userspace/rollout/progress.go",
 				"(!j.turn.e.Health.Known || j.turn.e.Health.Bad)", "j.turn.e.Health.Bad", "userspace/rollout", "TestHealth"},
@@ -210,7 +214,10 @@ var changeRows = []row{
 	{
 		id: "A29", class: "a canary that nobody met is called a success",
 		guard: "a stage waits for votes, then is held; time counts only with traffic, and only while the candidate decides",
-		tests: []tests{in("userspace/rollout", "TestWithoutEvidenceItIsHeld TestShadowWaitsForVotes TestSmallSite TestTimeCountsBetweenTwoLooksThatDecide")},
+		tests: []tests{
+			in("userspace/rollout", "TestWithoutEvidenceItIsHeld TestShadowWaitsForVotes TestSmallSite TestTimeCountsBetweenTwoLooksThatDecide"),
+			in("userspace/stages", "TestBundleGoesThroughAllStages"),
+		},
 		faults: []fault{
 			{"shadow does not wait for votes", "userspace/rollout/progress.go",
 				"case !shown && !judgeOf(t).timeOnly(r):", "case !shown && false:", "userspace/rollout",
@@ -218,7 +225,7 @@ var changeRows = []row{
 			{"time counts while another decides", "userspace/rollout/step.go",
 				"decided := k.Deciding && t.s.Decided", "decided := true", "userspace/rollout", "TestTimeCounts"},
 		},
-		open: "no agent asks the engine yet",
+		open: "only with guards.rollout: staged, and the kernel does not count votes and sources yet",
 	},
 	{
 		id: "A30", class: "the canary is not like the others, so it proves nothing",
@@ -236,19 +243,20 @@ var changeRows = []row{
 				"return (hash_prefix(p, 1, 1) >> 32) % 1000 < control_canary(p->control);",
 				"test/dataplane/progrun", "TestCanarySalt"},
 		},
-		open: "no agent asks the engine yet",
+		open: "only with guards.rollout: staged, and the kernel does not count votes and sources yet",
 	},
 	{
 		id: "A31", class: "the judge cries wolf, and people stop to listen",
 		guard: "tests that may be looked at after each vote; the alarms of a whole rollout add up to less than 1 %",
 		tests: []tests{
 			in("userspace/rollout", "TestSimulation TestAlphaIsSpentOnce"),
+			in("userspace/stages", "TestSimulation"),
 			in("userspace/rollout/sequential", "TestManyLooksRejectAtMostAlpha TestRateThatMovesWithinItsSide"),
 		},
 		faults: []fault{
 			{"alpha is not spent: each look rejects at even odds", "userspace/rollout/sequential/rate.go",
 				"return l.LnE >= l.Limit", "return l.LnE >= 0.7", "userspace/rollout/sequential", "TestManyLooks"},
 		},
-		open: "no agent asks the engine yet",
+		open: "only with guards.rollout: staged, and the kernel does not count votes and sources yet",
 	},
 }
