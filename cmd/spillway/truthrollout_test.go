@@ -13,7 +13,9 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
+	"github.com/spillway/spillway/userspace/view/viewtest"
 )
 
 // rolled is a rollout somewhere on its way; nil is a host without one.
@@ -225,6 +227,35 @@ func TestF17RolloutsThatNobodyAnswersFor(t *testing.T) {
 			if strings.Contains(s.stdout, "paused") {
 				t.Errorf("%s: it was refused, and it says %s", command, s.stdout)
 			}
+		}
+	}
+}
+
+// Without an agent status says where a rollout was, and takes from the kernel for whom it decides.
+func TestF17RolloutsThatAnAgentLeft(t *testing.T) {
+	for name, want := range map[string]string{
+		"a canary":                   "ROLLOUT: 17 edge, canary at 5%; stands still",
+		"a canary whose lease ended": "ROLLOUT: 17 edge, canary for nobody now; stands still",
+		"a canary on an empty host":  "ROLLOUT: 17 edge, canary at 5%; stands still",
+		"a canary, bypass":           "ROLLOUT: 17 edge, canary at 5%; stands still",
+		"enforce":                    "ROLLOUT: 17 edge, canary for nobody now; stands still",
+	} {
+		i := slices.IndexFunc(viewtest.Modes, func(m viewtest.Mode) bool { return m.Name == name })
+		s, _ := readShell(t, viewtest.Modes[i])
+		store, err := state.Open(s.dir+"/state", state.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = store.SaveStages(map[string]any{"state": map[string]any{"main": map[string]any{"stage": "canary", "step": 1,
+			"number": 8, "change": map[string]any{"id": "17", "name": "edge"}}},
+			"stories": []any{map[string]any{"order": map[string]any{"id": "17", "name": "edge"}, "number": 8}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = store.Close()
+		s.run("status")
+		if !strings.Contains(s.stdout, want+"\n") || strings.Contains(s.stdout, " left") {
+			t.Errorf("%s: it lacks %q:\n%s", name, want, s.stdout)
 		}
 	}
 }

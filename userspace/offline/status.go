@@ -11,6 +11,7 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/stages"
 	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -31,10 +32,37 @@ func (s *Session) Status() (*api.Status, error) {
 		st.Generations[i].Name = names[st.Generations[i].Digest]
 	}
 	view.Fill(s.d, st, view.WithPackets|view.WithMaps, view.FixOf)
+	st.Stages = s.stages(st)
 	if p := s.hostOnDisk(); p != nil {
 		st.Problems = append(st.Problems, *p)
 	}
 	return st, nil
+}
+
+// stages are the rollouts that the agent left, with the share that the kernel still gives them.
+func (s *Session) stages(st *api.Status) *api.Stages {
+	left := stages.Peek(s.places.State)
+	if left == nil || len(left.Rollouts) == 0 && left.Frozen == nil {
+		return nil
+	}
+	if st.Control == nil {
+		return left
+	}
+	numbers := map[uint8]uint32{} // by slot
+	for _, g := range st.Generations {
+		numbers[g.Slot] = g.Number
+	}
+	for i := range left.Rollouts {
+		ro := &left.Rollouts[i]
+		switch {
+		case ro.Number == 0:
+		case ro.Number == numbers[st.Control.Stable]:
+			ro.Staged.SharePermille = 1000
+		case ro.Number == numbers[st.Control.Candidate] && st.LeaseSecondsLeft != nil && *st.LeaseSecondsLeft > 0:
+			ro.Staged.SharePermille = st.Control.CanaryPermille
+		}
+	}
+	return left
 }
 
 // hostOnDisk says that the host file on disk is not the one that was published last. Without a record nobody here

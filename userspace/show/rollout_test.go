@@ -44,7 +44,7 @@ func TestRolloutsAreNarrow(t *testing.T) {
 	held := ro
 	held.State = api.RolloutHeld
 	var out strings.Builder
-	rollouts(&out, &api.Stages{Rollouts: []api.Rollout{ro, held}, Frozen: &api.Frozen{Why: long}}, Style{})
+	rollouts(&out, &api.Stages{Rollouts: []api.Rollout{ro, held}, Frozen: &api.Frozen{Why: long}}, false, Style{})
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != 5 {
 		t.Errorf("%d lines:\n%s", len(lines), out.String())

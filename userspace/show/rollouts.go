@@ -150,8 +150,9 @@ func quarantine(w io.Writer, st *api.Stages) {
 // narrow is how wide the lines of a rollout are in status: they fit beside something else.
 const narrow = 60
 
-// rollouts are the lines of status: one or two for each that runs or is held, and one for a freeze.
-func rollouts(w io.Writer, st *api.Stages, s Style) {
+// rollouts are the lines of status: one or two for each that runs or is held, and one for a freeze. Without an agent
+// (alone) none goes on.
+func rollouts(w io.Writer, st *api.Stages, alone bool, s Style) {
 	if st == nil {
 		return
 	}
@@ -164,7 +165,7 @@ func rollouts(w io.Writer, st *api.Stages, s Style) {
 		if ro.State == api.RolloutHeld {
 			word = "HELD:"
 		}
-		fmt.Fprintf(w, "%s %s\n", s.care(word), cut(fmt.Sprintf("%s %s, %s", ro.ID, ro.Name, firstLine(ro)),
+		fmt.Fprintf(w, "%s %s\n", s.care(word), cut(fmt.Sprintf("%s %s, %s", ro.ID, ro.Name, firstLine(ro, alone)),
 			narrow-len(word)-1))
 		if second != "" {
 			fmt.Fprintf(w, "  %s\n", cut(second, narrow-2))
@@ -175,14 +176,21 @@ func rollouts(w io.Writer, st *api.Stages, s Style) {
 	}
 }
 
-func firstLine(ro *api.Rollout) string {
+func firstLine(ro *api.Rollout, alone bool) string {
 	st := ro.Staged
 	text := st.Where()
-	if st.Stage == api.StageCanary {
-		text = fmt.Sprintf("canary at %s", api.Permille(st.SharePermille))
-	}
-	if ro.State == api.RolloutHeld {
+	switch {
+	case ro.State == api.RolloutHeld && alone:
+		return "as the agent left it"
+	case ro.State == api.RolloutHeld:
 		return "spillway rollout shows why"
+	case st.Stage == api.StageCanary && st.SharePermille == 0:
+		text = "canary for nobody now"
+	case st.Stage == api.StageCanary:
+		text = "canary at " + api.Permille(st.SharePermille)
+	}
+	if alone {
+		return text + "; stands still"
 	}
 	return text + "; " + leftShort(st)
 }

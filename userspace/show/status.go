@@ -62,7 +62,7 @@ func exceptions(w io.Writer, st *api.Status, s Style) {
 		fmt.Fprintf(w, "%s #%d goes back by itself in %s; to keep it: spillway confirm\n",
 			s.care("CANDIDATE:"), c.Number, s.until(c.Deadline))
 	}
-	rollouts(w, st.Stages, s)
+	rollouts(w, st.Stages, st.Source == api.SourcePins, s)
 	for _, q := range st.Queue {
 		what := q.Name
 		if q.Digest.IsZero() {

@@ -54,6 +54,17 @@ func (st *stages) Stages(into any) (found bool, err error) {
 	return true, nil
 }
 
+// PeekStages reads it from a state folder that another process may have locked; false when there is nothing that can be
+// read. It changes nothing, whatever it finds.
+func PeekStages(dir string, into any) bool {
+	data, err := newStore(dir, Options{}).disk.read(filepath.Join(dir, stagesFile), maxRecordBytes)
+	if err != nil {
+		return false
+	}
+	content, err := decodeStages(data)
+	return err == nil && content != nil && json.Unmarshal(content, into) == nil
+}
+
 func decodeStages(data []byte) (json.RawMessage, error) {
 	content, err := unseal(data, stagesSchema, stagesSchema)
 	if errors.Is(err, errNewer) {
