@@ -14,6 +14,7 @@ import (
 	"github.com/spillway/spillway/userspace/bans"
 	"github.com/spillway/spillway/userspace/bypass"
 	"github.com/spillway/spillway/userspace/events"
+	"github.com/spillway/spillway/userspace/health"
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/metrics"
@@ -37,6 +38,7 @@ type agent struct {
 	jobs   *jobs // what the site needs
 	spare  *jobs // what it does not
 	opening
+	boot boot
 	ticks
 	tasting tasting
 	hungUp  atomic.Bool // a SIGHUP waits for its reload
@@ -54,6 +56,7 @@ type rooms struct {
 	silent  *silent.Sockets
 	serve   *serve.Server
 	release *release.Manager
+	health  *health.Asker
 	stages  *stages.Stages
 	front   *stages.Front
 }
@@ -97,6 +100,8 @@ func newAgent(o Options, s *state.Store) *agent {
 		Use: func() (bans.Kernel, func(), error) { return a.use() }})
 	a.bypass = bypass.New(bypass.Options{Log: o.Log, Ledger: a.ledger, Read: a.plane.Reading,
 		Use: func() (bypass.Kernel, func(), error) { return a.use() }})
+	a.health = health.New(health.Options{Log: o.Log, Now: o.Now,
+		Host: func() config.Health { return a.host.Host().Health }})
 	a.stages = stages.New(a.staged())
 	a.release = release.New(release.Options{Log: o.Log, Ledger: a.ledger, Disk: s, File: a.host.File, HostPath: o.HostPath,
 		Own: func() ([]netip.Addr, error) { return a.opts.own() }, Clock: o.clock, Around: a.around()})

@@ -65,6 +65,7 @@ func (a *agent) tick(hurry bool) {
 		}
 		done()
 	}
+	a.settleStart()
 	a.saveAgain()
 	a.startJobs()
 }

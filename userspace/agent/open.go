@@ -65,6 +65,9 @@ func (a *agent) tryOpen() {
 	if d.Control().Host == bpf.SlotEmpty {
 		a.plane.Links.EndHolds() // new maps, after a reboot or a detach: no link was lost
 	}
+	if err := a.leaveCondemned(d); err != nil {
+		a.ledger.SetProblem(ledger.ProblemVerify, err.Error(), ledger.Fix(err))
+	}
 	a.totals.Adopt(d)
 	a.adopt(d, away)
 	a.adopted.Store(true)
@@ -115,7 +118,7 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 	}
 	a.release.TellMode()
 	a.bypass.Adopt(d)
-	a.unadopted = err != nil || refused != nil
+	a.unadopted = err != nil || refused != nil || a.boot.leaves.Load() != nil
 	if err := a.bans.Adopt(d); err != nil {
 		a.ledger.SetProblem(ledger.ProblemBans, err.Error(), ledger.Fix(err))
 		a.unadopted = true
@@ -133,6 +136,7 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 // memory was full at its start must not pass everything until a person comes by.
 func (a *agent) adoptAgain(d dataplane) {
 	if a.unadopted {
+		_ = a.leaveCondemned(d)
 		a.adopt(d, 0)
 	}
 }

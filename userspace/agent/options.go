@@ -53,7 +53,8 @@ type machineParts struct {
 	network view.Network
 	clock   func() compile.Clock
 	fault   func(op, path string) error
-	spawn   func(func()) // runs a job; nil: beside the ticks
+	machine func() string // what the kernel calls this boot
+	spawn   func(func())  // runs a job; nil: beside the ticks
 	// gentle: a job has a thread of its own, whose priority it may lower.
 	gentle bool
 }
@@ -85,6 +86,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.spawn == nil {
 		o.spawn, o.gentle = func(f func()) { go f() }, true
+	}
+	if o.machine == nil {
+		o.machine = bootID
 	}
 	if o.clock == nil {
 		o.clock = loader.Now

@@ -36,6 +36,8 @@ type rig struct {
 	unread  func(path string) error     // of reads
 	own     []netip.Addr
 
+	bootID string // what the kernel calls this boot; "": starts are not counted
+
 	stepped time.Duration  // by how much the wall clock was set
 	devices map[string]int // by name; those not named here have index 2
 
@@ -107,6 +109,7 @@ func (r *rig) startWithoutAdoption() {
 		r.fake = &fake{r.machine, h}
 		return r.fake, nil
 	}
+	o.machine = func() string { return r.bootID }
 	o.fault = func(op, path string) error {
 		switch {
 		case op == "read" && r.unread != nil:
@@ -122,6 +125,9 @@ func (r *rig) startWithoutAdoption() {
 		r.t.Fatal(err)
 	}
 	r.agent = newAgent(o, store)
+	if r.bootID != "" {
+		r.countStart()
+	}
 	r.t.Cleanup(r.stop)
 }
 

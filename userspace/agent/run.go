@@ -44,6 +44,8 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("another agent runs: %w\n  fix: %s", err, ledger.Fix(err))
 	}
 	defer a.plane.Disown()
+	a.countStart()
+	defer a.stopOrderly()
 	a.startJobs()
 	a.jobs.wait(startPatience)
 	defer a.plane.Close()
@@ -59,6 +61,7 @@ func Run(ctx context.Context, o Options) error {
 	wg.Go(func() { a.silent.Close(background) })
 	wg.Go(func() { a.plane.WatchCounters(background) })
 	wg.Go(func() { a.runStages(background) })
+	wg.Go(func() { a.health.Run(background) })
 	<-listening
 	a.loop(background)
 	if ctx.Err() == nil {

@@ -16,8 +16,8 @@ func (a *agent) staged() stages.Options {
 	return stages.Options{Log: a.log, Ledger: a.ledger, Disk: a.store,
 		Hand:   func() stages.Hand { return a.release.Hand() },
 		Taster: a.taster,
-		Guards: func() (rollout.Guards, bool) { return guardsOf(a.host.Host().Guards) },
-		Health: func() rollout.Health { return rollout.Health{} },
+		Guards: a.guards,
+		Health: func() rollout.Health { return a.health.Latest().Health },
 		Clock:  func() time.Duration { return time.Duration(a.opts.clock().MonotonicNS) },
 		Spawn:  func(f func()) { go f() }}
 }
@@ -34,22 +34,12 @@ func (a *agent) runStages(ctx context.Context) {
 		}
 	}
 	a.tasting.begin(ctx, a)
+	a.leaveTrial()
 	a.stages.Run(ctx)
 }
 
-// evidences are the engine's levels of what a host file asks for.
-var evidences = map[config.Evidence]rollout.Level{config.EvidenceSmall: rollout.LevelSmall,
-	config.EvidenceNormal: rollout.LevelNormal, config.EvidenceLarge: rollout.LevelLarge}
-
-// guardsOf are the engine's guards of a host file, and whether it asks for stages.
-func guardsOf(g config.Guards) (rollout.Guards, bool) {
-	out := rollout.Defaults()
-	out.Evidence, out.Shadow, out.Bake, out.Lease = evidences[g.Evidence], g.Shadow, g.Bake, g.Lease
-	out.MaxNewBlocks, out.TimeOnlyBelow = g.MaxNewBlocks.Fraction(), float64(g.TimeOnlyBelow)
-	out.MaxDelta = rollout.Delta{Rows: g.MaxDelta.Rows.Fraction(), Measured: g.MaxDelta.Connections.Fraction()}
-	out.Steps = nil
-	for _, s := range g.Canary {
-		out.Steps = append(out.Steps, rollout.CanaryStep{Share: s.Thousandths(), For: s.For})
-	}
-	return out, g.Rollout == config.RolloutStaged
+// guards are the engine's guards of the host file in force, and whether it asks for stages.
+func (a *agent) guards() (rollout.Guards, bool) {
+	h := a.host.Host()
+	return rollout.GuardsOf(h), h.Guards.Rollout == config.RolloutStaged
 }

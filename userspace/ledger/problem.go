@@ -35,6 +35,7 @@ const (
 	ProblemStages  = "stages_not_kept"
 	ProblemEgress  = "egress"
 	ProblemRelease = "sockets_not_released"
+	ProblemBoot    = "crashed_at_start"
 )
 
 // problems are those that hold now.

@@ -43,6 +43,7 @@ type Store struct {
 	notes
 	hosts
 	stages
+	boots
 }
 
 // Names in the folder. A file more has its own schema, is sealed as record.json is, and needs no change here.
@@ -124,7 +125,7 @@ func newStore(dir string, o Options) *Store {
 	}
 	s := &Store{disk: d, bans: Bans{disk: d}, bundles: bundles{d}, history: history{d}, queues: queues{d},
 		attempts: attempts{d},
-		notes:    notes{d}, hosts: hosts{d}, stages: stages{d}}
+		notes:    notes{d}, hosts: hosts{d}, stages: stages{d}, boots: boots{d}}
 	s.records = records{disk: d, bans: &s.bans}
 	return s
 }
