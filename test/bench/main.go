@@ -18,12 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/userspace/lab"
-	"github.com/spillway/spillway/userspace/taste"
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == taste.Command { // the child of measureTaste
-		if err := taste.Run(os.Stdin, os.Stdout, 0, true); err != nil {
+	if is, err := beTheChild(); is {
+		if err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			os.Exit(1)
 		}

@@ -267,6 +267,8 @@ func (r *results) writeEffects(b *strings.Builder) {
 	if l := r.load; l.rows > 0 {
 		fmt.Fprintf(b, "\nA list of %s prefixes: read and validated in %.2f s, compiled in %.2f s, built aside, read back and frozen in %.2f s,\npublished in %.1f µs.\n",
 			number(l.rows), l.read, l.compile, l.build, l.publish*1e6)
+	}
+	if l := r.load; l.taste.child > 0 {
 		fmt.Fprintf(b, "Tasted with a golden client, from the request to the child's result, in %.2f s, with %d MiB; checked by the agent and\nput into a slot in %.2f s.\n",
 			l.taste.child, l.taste.bytes>>20, l.taste.adopt)
 	}
