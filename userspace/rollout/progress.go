@@ -20,7 +20,7 @@ const (
 	waitConfirm  = "its confirmation"
 	waitFast     = "the change of the fast track that bakes"
 	waitBake     = "the rollout that bakes"
-	waitRebuilt  = "being built on what is stable now"
+	waitRebuilt  = "a generation on what is stable now"
 	waitKernel   = "the kernel"
 )
 
@@ -216,6 +216,9 @@ func (t *turn) went(r *Run, d *Decision, why string) string {
 		return "Goes on to " + where + " although the evidence is inconclusive: " + why + "."
 	}
 	c := d.Counts
+	if c.Pairs == 0 && d.From == StageCanary { // all its sources voted before: one vote a prefix and day
+		return "Goes on to " + where + ": no harm shows among its sources, and none of them voted anew."
+	}
 	return "Goes on to " + where + ": of " + many(c.Pairs, "vote") + " it newly blocked " + itoa(int(c.Declared)) +
 		" as declared and " + itoa(int(c.Undeclared)) + " otherwise."
 }
