@@ -13,9 +13,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/catalogue"
 	"github.com/spillway/spillway/config/words"
 	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/hostfile"
 )
 
 const (
@@ -81,6 +83,9 @@ func (a *app) check(path string) error {
 		if h, err = config.LoadHost(path); err == nil {
 			says = fmt.Sprintf("a sound host file: %s, %s, %s",
 				count(len(h.Interfaces), "interface"), count(len(h.Services), "service"), h.MaxMode)
+			if known, cerr := catalogue.Load(); cerr == nil {
+				reply.Warnings = hostfile.Unknown(path, h, known)
+			}
 		}
 	} else {
 		says, err = a.checkBundle(path, &reply)
