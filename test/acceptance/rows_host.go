@@ -25,14 +25,23 @@ var hostRows = []row{
 		guard: "starts that do not settle are counted on disk before anything is attached; the third condemns the bundle, then the one before, then nothing is loaded",
 		tests: []tests{
 			in("userspace/rollout", "TestThirdCrash"),
-			in("userspace/agent", "TestF11WorkThatKilledIsLeft TestF11RebuildThatKills"),
+			in("userspace/agent", "TestF11WorkThatKilledIsLeft TestF11RebuildThatKills TestStartsThatSettleAreNoDeaths "+
+				"TestDeathsOfTheAgentAloneDoNotCountWhereChangesAreDirect TestStartThatCannotBeCounted"),
 			in("userspace/ledger", "TestAttempt"),
 		},
 		faults: []fault{
 			{"crashes are not counted", "userspace/rollout/boot.go",
 				"if b.Starts++; b.Starts <= crashesMost {", "if b.Starts <= crashesMost {", "userspace/rollout", "TestThirdCrash"},
+			{"what is condemned is told and not left", "userspace/agent/boot.go",
+				"if err := a.release.LeaveCondemned(d, *leaves); err != nil {", "if err := error(nil); err != nil {",
+				"userspace/agent", "TestA33Agent|TestA33Machine"},
+			{"what is tried is taken for what is in force", "userspace/agent/boot.go", "if tries && again {", "if false {",
+				"userspace/agent", "TestA33AgentThatDiesOfWhatItTries"},
+			{"an agent that is killed condemns where changes are direct", "userspace/agent/boot.go",
+				"if again && a.opts.Host.Guards.Rollout != config.RolloutStaged {", "if false {", "userspace/agent",
+				"TestDeathsOfTheAgentAlone"},
 		},
-		open: "the counter of starts is not in the agent yet; what killed an agent while it worked on a bundle is left already",
+		open: "a takeover of another layout builds what was in force before the count is looked at",
 	},
 	{
 		id: "A34", class: "a start or an upgrade leaves a moment without protection, or breaks connections",
