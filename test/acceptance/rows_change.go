@@ -142,7 +142,7 @@ var changeRows = []row{
 			{"the word is stored whatever it is by now", "loader/control.go",
 				"if err != nil || atomic.CompareAndSwapUint64(&ws.at.Control, old, next.pack()) {",
 				"if err == nil {\n\t\t\tatomic.StoreUint64(&ws.at.Control, next.pack())\n\t\t}\n\t\tif true {",
-				"loader", "TestConcurrentChanges"},
+				"loader", "TestA23WhoWasDelayed"},
 		},
 	},
 	{
