@@ -16,8 +16,8 @@ var agentRows = []row{
 		faults: []fault{
 			{"a rule has no end", "bpf/judge.h",
 				"if (p->now_ns < node->expires_ns)", "if (1)", "test/dataplane/progrun", "TestRulesExpire"},
-			{"a lease has no end", "bpf/judge.h",
-				"p->now_ns < rt->lease_ns && rt->tripped != generation;", "rt->tripped != generation;",
+			{"a lease has no end", "bpf/authority.h",
+				"return p->now_ns < rt->lease_ns && rt->tripped != generation;", "return rt->tripped != generation;",
 				"test/dataplane/progrun", "TestCandidateCountsOnlyUnderItsLease|TestF7Lapsed"},
 		},
 	},
@@ -48,9 +48,8 @@ var agentRows = []row{
 			in("userspace/agent", "TestKernelThatCannotBeOpened"),
 		},
 		faults: []fault{
-			{"a missing right is taken for a lack of the kernel", "loader/kernel/explain.go",
-				"case (refused || denied || unsupported) && len(missing) > 0:", "case false && len(missing) > 0:",
-				"loader/kernel", "TestExplain"},
+			{"a refusal for lack of rights is told like any other", "loader/kernel/explain.go",
+				"\tcase denied:\n", "\tcase false:\n", "loader/kernel", "TestExplain"},
 		},
 	},
 	{

@@ -238,9 +238,9 @@ var changeRows = []row{
 		faults: []fault{
 			{"sources of another share count", "userspace/rollout/step.go",
 				"r.Split.Base = r.Split.Last // these", "_ = r // these", "userspace/rollout", "TestShareThatComesLate"},
-			{"every host has the same canary for ever", "bpf/judge.h",
-				"return (hash_prefix(p, salt, salt) >> 32) % 1000 < control_canary(p->control);",
-				"return (hash_prefix(p, 1, 1) >> 32) % 1000 < control_canary(p->control);",
+			{"every attempt has the same canary", "bpf/authority.h",
+				"return (hash_prefix(p, salt, salt) >> 32) % CANARY_ALL < control_canary(p->control);",
+				"return (hash_prefix(p, 1, 1) >> 32) % CANARY_ALL < control_canary(p->control);",
 				"test/dataplane/progrun", "TestCanarySalt"},
 		},
 		open: "only with guards.rollout: staged, and the kernel does not count votes and sources yet",
