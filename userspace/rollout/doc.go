@@ -2,7 +2,8 @@
 
 // Package rollout decides how a bundle comes into force, and when it goes back. It is a pure engine: Step takes what
 // is remembered, what was seen and the clock, and returns what is to be remembered and done. It has no kernel, no
-// disk, no goroutine and no clock of its own. No agent calls it yet; docs/ROLLOUT.md says what the wiring needs.
+// disk, no goroutine and no clock of its own. The agent calls it through userspace/stages;
+// docs/ROLLOUT.md has its states and formulas.
 //
 //	queued ─▶ taste ─▶ shadow ─▶ canary 1 ▶ 5 ▶ 25 ▶ 100 % ─▶ bake ─▶ done (last-known-good)
 //	             │        │            │                        │
