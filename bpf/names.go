@@ -85,6 +85,14 @@ const (
 	BudgetShare = 1000
 	PartsMax    = 8
 
+	// CanaryAll is the share of everybody. Where words of a lane have their parts, and ways of the votes.
+	CanaryAll   = 1000
+	LaneNewSlot = 8
+	LaneRun     = 16
+	WayRun      = 24
+	WayDay      = 9
+	WayDays     = 0x7fff
+
 	// Places of the counters beside the slots.
 	CounterLeft  = Slots
 	CounterAlone = Slots + 1

@@ -25,8 +25,6 @@ type Control struct {
 	Epoch     uint32 // grows with every change
 }
 
-const canaryAll = 1000
-
 // unpackControl reads the layout that is drawn in bpf/types.h.
 func unpackControl(w uint64) Control {
 	slot := func(shift bpf.ControlShift) uint8 { return uint8(w >> shift & 15) }
@@ -56,7 +54,7 @@ func (c Control) pack() uint64 {
 	return uint64(c.Mode)&3 | slot(c.Stable, bpf.ControlStable) | slot(c.Candidate, bpf.ControlCandidate) |
 		slot(c.Previous, bpf.ControlPrevious) | slot(c.Host, bpf.ControlHost) |
 		flag(c.Shadow, bpf.ControlShadow) | flag(c.Pair, bpf.ControlPair) | flag(c.Budget, bpf.ControlBudget) |
-		uint64(min(c.Canary, canaryAll))<<bpf.ControlCanary | uint64(c.Epoch)<<bpf.ControlEpoch
+		uint64(min(c.Canary, bpf.CanaryAll))<<bpf.ControlCanary | uint64(c.Epoch)<<bpf.ControlEpoch
 }
 
 // Change says what Publish changes; nil leaves a field as it is.

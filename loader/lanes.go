@@ -94,11 +94,6 @@ func (c *Comparisons) Beside() uint8 { return c.words.beside() }
 // laneWords are the words of a lane, as bpf/compare.h reads them.
 type laneWords bpf.Lane
 
-const (
-	laneNewSlot = 8
-	laneRun     = 16
-)
-
 // laneOf finds the two generations in their slots. Number 0 is the empty one.
 func (c *Comparisons) laneOf(to Comparison) (laneWords, error) {
 	all, err := c.slots.Generations()
@@ -115,13 +110,13 @@ func (c *Comparisons) laneOf(to Comparison) (laneWords, error) {
 		}
 	}
 	l := laneWords{Numbers: uint64(to.Old) | uint64(to.New)<<32,
-		Where: uint64(slots[to.Old]) | uint64(slots[to.New])<<laneNewSlot | uint64(to.Run)<<laneRun}
+		Where: uint64(slots[to.Old]) | uint64(slots[to.New])<<bpf.LaneNewSlot | uint64(to.Run)<<bpf.LaneRun}
 	l.Check = l.check()
 	return l, nil
 }
 
 func (l laneWords) comparison() (Comparison, bool) {
-	to := Comparison{Run: uint16(l.Where >> laneRun), Old: uint32(l.Numbers), New: uint32(l.Numbers >> 32)}
+	to := Comparison{Run: uint16(l.Where >> bpf.LaneRun), Old: uint32(l.Numbers), New: uint32(l.Numbers >> 32)}
 	return to, to.New != 0
 }
 

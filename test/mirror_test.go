@@ -26,6 +26,7 @@ import (
 var mirrorsWithReason = []struct{ folder, names, reason string }{
 	{"bpf/", "", "names.go is compared with the headers by bpf/constants_test.go"},
 	{"test/model/", "", "the models are written of the specifications, by nobody who looked at the C"},
+	{"config/known.go", "^Class", "config imports none of ours; that the values are equal is held here"},
 	{"config/signature/", "^(Window|maxHops)", "config imports none of ours; that the values are equal is held here"},
 	{"userspace/fingerprint/", "^(option|scaleMax|sslv2)", "numbers of IANA, RFC 7323 and SSL 2.0, read by a second reader"},
 	{"test/dataplane/ja4/", "^optionMD5$", "IANA's number of an option, as packets of tests have it"},

@@ -29,8 +29,6 @@ type applier struct {
 }
 
 const (
-	// canaryAll: until there is a rollout, a candidate decides for everybody.
-	canaryAll = 1000
 	// quarantineFor is how long a bundle that was rolled back needs a reason to come again.
 	quarantineFor = 24 * time.Hour
 )

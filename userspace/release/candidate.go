@@ -42,7 +42,7 @@ func (ca *candidates) publish(d trial, seen uint32, set *config.Set, slot uint8,
 		return fmt.Errorf("nothing changed: %w", err)
 	}
 	ca.lease().Hold(e.Number, ca.host().Guards.Lease, loader.In(confirm))
-	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: new(uint16(canaryAll)), Seen: &seen}); err != nil {
+	if _, err := d.Publish(loader.Change{Candidate: &slot, Canary: new(uint16(bpf.CanaryAll)), Seen: &seen}); err != nil {
 		ca.lease().Release()
 		_ = ca.ledger.Update(func(r *state.Record) { r.Confirm = nil })
 		return publishError(err)

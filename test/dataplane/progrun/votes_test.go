@@ -10,13 +10,6 @@ import (
 	support "github.com/spillway/spillway/test/support/plane"
 )
 
-// A way of the votes, as bpf/votes.h draws it.
-const (
-	wayDay  = 9
-	wayDays = 0x7fff
-	wayRun  = 24
-)
-
 // eachWay changes every way of the votes that is taken.
 func (p *plane) eachWay(change func(way uint64) uint64) {
 	p.t.Helper()
@@ -44,7 +37,8 @@ func TestAPrefixVotesAgainAnotherDay(t *testing.T) {
 	k := r.connectFree(r.listen(), f.sources(0, 1)[0])
 	c := p.compare(nothing(), 0)
 	p.run(k.first())
-	p.eachWay(func(way uint64) uint64 { return way&^(wayDays<<wayDay) | (way>>wayDay-1)&wayDays<<wayDay })
+	const days = bpf.WayDays << bpf.WayDay
+	p.eachWay(func(way uint64) uint64 { return way&^days | (way>>bpf.WayDay-1)&bpf.WayDays<<bpf.WayDay })
 	p.forgetFlows()
 	p.run(k.first())
 	p.wantPairs("another day", map[string]int64{"pass-pass": 2})
@@ -96,9 +90,9 @@ func TestAFullSetCountsNothing(t *testing.T) {
 	k := r.connectFree(r.listen(), f.sources(0, 1)[0])
 	c := p.compare(deny(k.src), 0)
 	var full bpf.VoteSet
-	day := (loader.Now().MonotonicNS / 1e9 / 86400) & wayDays
+	day := (loader.Now().MonotonicNS / 1e9 / 86400) & bpf.WayDays
 	for i := range full.Ways {
-		full.Ways[i] = uint64(i+1)<<42 | uint64(c.Run)<<wayRun | day<<wayDay | 1
+		full.Ways[i] = uint64(i+1)<<42 | uint64(c.Run)<<bpf.WayRun | day<<bpf.WayDay | 1
 	}
 	p.must(support.Fill(p.pinned(bpf.DataplaneMapVotes), full))
 	p.run(k.first())
@@ -107,7 +101,7 @@ func TestAFullSetCountsNothing(t *testing.T) {
 		t.Errorf("counts %+v", n)
 	}
 	for i := range full.Ways {
-		full.Ways[i] += 1 << wayRun // another run's: free
+		full.Ways[i] += 1 << bpf.WayRun // another run's: free
 	}
 	p.must(support.Fill(p.pinned(bpf.DataplaneMapVotes), full))
 	p.forgetFlows()
