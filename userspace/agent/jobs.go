@@ -93,6 +93,8 @@ func (a *agent) startJobs() {
 		a.jobs.start("read the host file", now, func() { a.hangUp(context.Background()) })
 	case a.release.ExpiriesDue():
 		a.jobs.start("compute expiries again", now, a.changing(func(d dataplane) { a.release.RenewExpiries(d) }))
+	case a.front.Waits():
+		a.jobs.start("take up what was observed", now, a.front.TakeUp)
 	case !a.front.Staged() && a.release.QueueDue():
 		a.jobs.start("carry out what waits", now, a.release.RunQueue)
 	}

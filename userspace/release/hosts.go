@@ -25,6 +25,7 @@ type hosts struct {
 	candidates  *candidates
 	modes       *modes
 	endBypasses func(k Kernel, before *compile.HostInfo, next *config.Host)
+	stage       Stage
 }
 
 // again puts the stable bundle, compiled now, into the place of stable.
@@ -135,6 +136,9 @@ func (ho *hosts) adopt(d Kernel) error {
 // so the bundles in the kernel go on to mean what they meant, and an allowlist line counts at once.
 func (ho *hosts) publish(d Kernel, file *hostfile.File, mode bpf.Mode) (detail []string, err error) {
 	h := file.Host
+	if ho.unproven(d, h, mode) {
+		return ho.enforce(d, file)
+	}
 	seen := ho.swap.seen(d)
 	host, hostSlot, err := ho.builder.hostFile(d, h)
 	if err != nil {

@@ -30,7 +30,7 @@ const siteHost = `version: 1
 max_mode: %s
 interfaces: [{name: eth0}]
 services: [{name: web, port: 443, kind: tls}]
-guards: {bake: 20s, lease: 5s}
+guards: {bake: 20s, lease: 5s, rollout: staged}
 listen: {socket: /run/site/sock, metrics: ""}
 paths: {state: /var/lib/site, pins: /sys/fs/bpf/site}
 `
