@@ -46,7 +46,7 @@ type boot struct {
 // countStart counts this start on disk. A disk that refuses is no reason not to start: then nothing is counted, which
 // is told.
 func (a *agent) countStart() {
-	was := a.store.Boot()
+	was := a.store.Boots().Boot()
 	b := &a.boot
 	b.counts, b.machine, b.since = true, a.opts.machine(), a.started
 	b.count = rollout.Boot{Digest: was.Digest, Starts: was.Starts, Load: rollout.Load(was.Load)}
@@ -113,7 +113,7 @@ func wanted(r *state.Record, rebooted bool) (current, previous config.Digest) {
 
 func (a *agent) saveBoot() {
 	b := &a.boot
-	err := a.store.SaveBoot(state.Boot{Machine: b.machine, Digest: b.count.Digest, Starts: b.count.Starts,
+	err := a.store.Boots().SaveBoot(state.Boot{Machine: b.machine, Digest: b.count.Digest, Starts: b.count.Starts,
 		Load: uint8(b.count.Load), Reason: b.reason})
 	if err != nil {
 		a.log.Warn("this start is not counted: what it dies of is tried again", "error", err)

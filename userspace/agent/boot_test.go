@@ -186,7 +186,7 @@ func TestA33AgentThatDiesOfWhatItTriesEndsItsRollout(t *testing.T) {
 	tried := rollout.Change{ID: "r9", Name: "three", Digest: config.Digest{9}}
 	state := rollout.New(rollout.GuardsOf(r.host))
 	state.Main = rollout.Run{Change: tried, Stage: rollout.StageShadow, Number: 9, On: 2}
-	if err := r.store.SaveStages(map[string]any{"state": state}); err != nil {
+	if err := r.store.Stages().SaveStages(map[string]any{"state": state}); err != nil {
 		t.Fatal(err)
 	}
 	r.stop()

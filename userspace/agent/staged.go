@@ -13,7 +13,7 @@ import (
 
 // staged is what the room of stages needs of the others.
 func (a *agent) staged() stages.Options {
-	return stages.Options{Log: a.log, Ledger: a.ledger, Disk: a.store,
+	return stages.Options{Log: a.log, Ledger: a.ledger, Disk: a.store.Stages(),
 		Hand:   func() stages.Hand { return a.release.Hand() },
 		Taster: a.taster,
 		Guards: a.guards,

@@ -129,7 +129,7 @@ func (sh *Stagehand) nowStable(g loader.GenerationInfo, p Promotion) error {
 		again := r.Applied != nil && r.Applied.Number == g.Number
 		r.Apply(entry, until)
 		if l := o.Leaves; l != nil && !again {
-			r.Leave(*l, quarantined(l.Name, l.Digest, &e))
+			r.Forsake(*l, quarantined(l.Name, l.Digest, &e))
 		}
 	})
 	sh.tally.applied(e.Outcome)

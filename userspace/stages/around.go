@@ -29,6 +29,11 @@ func (st *Stages) tellAround() {
 			owned, kept = append(owned, r.Number), append(kept, r.Number, r.On)
 		}
 	}
+	for _, n := range st.memory.Trying {
+		if n != 0 {
+			owned, kept = append(owned, n), append(kept, n)
+		}
+	}
 	for _, u := range s.Undo {
 		owned, kept = append(owned, u.Number), append(kept, u.Number, u.To)
 	}

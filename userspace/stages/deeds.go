@@ -23,10 +23,10 @@ func (st *Stages) carry(actions []rollout.Action, saved bool) {
 		case rollout.DoNote, rollout.DoLease:
 			continue
 		case rollout.DoTakeBack:
-			st.done(a, st.Hand().TakeBack(a.Number, a.To, st.whyBack(a.Number, actions)))
+			st.done(a, st.Hand().TakeBack(a.Number, a.To, whyBack(a.Number, actions)))
 			continue
 		}
-		if order := st.memory.order(a.ID); order != nil && (saved || st.relaxes(a.ID)) {
+		if order := st.memory.order(a.ID); order != nil && (saved || st.memory.relaxes(a.ID)) {
 			st.done(a, st.act(a, order))
 		}
 	}
@@ -55,7 +55,7 @@ func (st *Stages) act(a rollout.Action, order *release.Order) error {
 	case rollout.DoShare:
 		return st.Hand().Share(a.Number, a.Share)
 	case rollout.DoPromote:
-		relaxes, main := st.relaxes(a.ID), st.memory.State.Main
+		relaxes, main := st.memory.relaxes(a.ID), st.memory.State.Main
 		return st.Hand().Promote(release.Promotion{Number: a.Number, On: a.On, Observing: a.Observes, Order: order,
 			Joins: relaxes && main.Stage == rollout.StageBake && main.Number == a.On,
 			Bakes: relaxes && !a.Observes, Budget: !relaxes && !a.Observes})
@@ -72,8 +72,8 @@ func (st *Stages) done(a rollout.Action, err error) {
 }
 
 // relaxes reports whether a change can only let more pass.
-func (st *Stages) relaxes(id string) bool {
-	for _, r := range []rollout.Run{st.memory.State.Fast, st.memory.State.Main} {
+func (m *memory) relaxes(id string) bool {
+	for _, r := range []rollout.Run{m.State.Fast, m.State.Main} {
 		if r.Change.ID == id {
 			return r.Change.Kind == rollout.KindRelax
 		}
@@ -82,7 +82,7 @@ func (st *Stages) relaxes(id string) bool {
 }
 
 // whyBack is the sentence of the decision that ended a generation, for the history.
-func (st *Stages) whyBack(number uint32, actions []rollout.Action) string {
+func whyBack(number uint32, actions []rollout.Action) string {
 	for _, a := range actions {
 		if a.Number == number && a.Decision != nil {
 			return a.Decision.Sentence

@@ -19,6 +19,7 @@ type memory struct {
 	State   rollout.State `json:"state"`
 	Stories []story       `json:"stories"` // of all changes that the state has
 	Stable  place         `json:"stable"`  // at the last look
+	Trying  []uint32      `json:"trying"`  // in the candidates' places at the last look, also one that is built again
 	Baked   uint32        `json:"baked"`   // shall be last-known-good, and the record does not say so yet
 	Runs    []run         `json:"runs"`    // of attempts
 	Last    uint16        `json:"last"`    // number of a run that was given last

@@ -89,6 +89,7 @@ func (st *Stages) follow(k rollout.Kernel, all []loader.GenerationInfo) {
 	if !k.Known {
 		return
 	}
+	st.memory.Trying = []uint32{k.Candidate, k.Beside}
 	now := place{Number: k.Stable}
 	for _, g := range all {
 		if g.Number == k.Stable {

@@ -27,7 +27,7 @@ func TestPeekSaysWhereRolloutsWere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if err := store.SaveStages(s.st.memory); err != nil {
+	if err := store.Stages().SaveStages(s.st.memory); err != nil {
 		t.Fatal(err)
 	}
 	left := Peek(dir)

@@ -123,8 +123,11 @@ func (s *site) command() error {
 	if all := s.st.memory.changes(); len(all) > 0 {
 		c.ID = all[s.rng.IntN(len(all))].ID
 	}
-	_, err := s.st.Do(c)
 	s.tell("  %s %s", c.Verb, c.ID)
+	if img := s.k.slots[s.k.control.Stable]; img != nil && c.Verb == rollout.VerbPromote {
+		s.known[img.Digest()] = true // a person may end a bake
+	}
+	_, err := s.st.Do(c)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/rollout"
 )
 
@@ -245,4 +246,24 @@ func TestRemovalPassesARollout(t *testing.T) {
 	if !s.stable()[s.bundles[1].Digest] || s.stable()[s.bundles[3].Digest] {
 		t.Errorf("stable %v\n  %s", s.stable(), s.said())
 	}
+}
+
+// What the disk refuses goes no further: a restart would know nothing of it. Going back needs no disk.
+func TestNothingGoesOnThatIsNotOnDisk(t *testing.T) {
+	s := newSite(t, 1)
+	b := s.bundles[0]
+	if _, err := s.apply(b, api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "shadow", func() bool { return s.k.control.Candidate != 0 })
+	s.trouble.disk, s.trouble.chance = true, func() bool { return true }
+	s.looks(30)
+	if _, told := s.ledger.Problem(ledger.ProblemStages); s.k.control.Canary != 0 || !told {
+		t.Errorf("word %+v, told %t", s.k.control, told)
+	}
+	s.trouble.disk = false
+	s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+	s.trouble.disk = true
+	s.truth[b.Digest] = truth{protected: true}
+	s.until(t, "taken back", func() bool { return s.k.control.Candidate == 0 })
 }

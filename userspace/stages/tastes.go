@@ -25,7 +25,7 @@ type tasted struct {
 
 // taste begins one, unless it runs. The change lock is its own matter: a look waits for none.
 func (st *Stages) taste(a rollout.Action, order *release.Order) {
-	at, o := attempt{a.ID, st.attemptOf(a.ID)}, *order
+	at, o := attempt{a.ID, st.memory.attemptOf(a.ID)}, *order
 	if !st.tastes.begin(at) {
 		return
 	}
@@ -39,8 +39,8 @@ func (st *Stages) taste(a rollout.Action, order *release.Order) {
 	})
 }
 
-func (st *Stages) attemptOf(id string) int {
-	for _, r := range []rollout.Run{st.memory.State.Fast, st.memory.State.Main} {
+func (m *memory) attemptOf(id string) int {
+	for _, r := range []rollout.Run{m.State.Fast, m.State.Main} {
 		if r.Change.ID == id {
 			return r.Change.Attempt
 		}

@@ -34,7 +34,11 @@ func (w *watch) seen(s *site) {
 		return
 	}
 	if d := config.Digest(img.Digest()); d != w.of {
-		w.of, w.piece = d, 0
+		was, now := s.disk.sets[w.of], s.disk.sets[d]
+		if was == nil || now == nil || !config.Relaxes(was, now, s.wall) {
+			w.piece = 0 // what lets more pass bakes with what it relaxed
+		}
+		w.of = d
 	}
 	w.piece += time.Second
 	w.baked[w.of] = max(w.baked[w.of], w.piece)

@@ -29,11 +29,11 @@ type Boot struct {
 	Rest    Rest          `json:"-"`
 }
 
-// boots lie in a file of their own.
-type boots struct{ disk *disk }
+// Boots lie in a file of their own.
+type Boots struct{ disk *disk }
 
 // Boot returns the count. One that is missing, damaged or of a newer release is as none: whoever counts begins anew.
-func (bs *boots) Boot() Boot {
+func (bs *Boots) Boot() Boot {
 	path := filepath.Join(bs.disk.dir, bootFile)
 	data, err := bs.disk.read(path, maxBootBytes)
 	if err != nil {
@@ -58,7 +58,7 @@ func (bs *boots) Boot() Boot {
 }
 
 // SaveBoot writes the count, whole and synced, or returns why not.
-func (bs *boots) SaveBoot(b Boot) error {
+func (bs *Boots) SaveBoot(b Boot) error {
 	if err := bs.disk.refusal(); err != nil {
 		return fmt.Errorf("save the count of starts: %w", err)
 	}

@@ -79,6 +79,16 @@ func (r *Record) Leave(m Member, q Quarantined) {
 	}
 }
 
+// Forsake is Leave where something else says what is proven: last-known-good that has the bundle is none any more, and
+// what is in force now does not take its place before it has baked.
+func (r *Record) Forsake(m Member, q Quarantined) {
+	r.AddQuarantine(q)
+	if k := r.LastKnownGood; k != nil &&
+		slices.ContainsFunc(k.Members, func(o Member) bool { return o.Name == m.Name && o.Digest == m.Digest }) {
+		r.LastKnownGood = nil
+	}
+}
+
 // Hold lets a candidate that lapsed wait for a person.
 func (r *Record) Hold(g Generation, at time.Time, reason string) {
 	r.Confirm, r.Held = nil, &Held{Generation: g, Since: at.UTC(), Reason: reason}

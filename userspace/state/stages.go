@@ -20,11 +20,11 @@ type stagesContent struct {
 	Stages json.RawMessage `json:"stages"`
 }
 
-// stages is what a rollout in stages needs to go on after a restart.
-type stages struct{ disk *disk }
+// Stages is what a rollout in stages needs to go on after a restart.
+type Stages struct{ disk *disk }
 
 // SaveStages replaces it. It refuses what Stages would not read.
-func (st *stages) SaveStages(content any) error {
+func (st *Stages) SaveStages(content any) error {
 	if err := st.disk.refusal(); err != nil {
 		return fmt.Errorf("save the stages: %w", err)
 	}
@@ -42,7 +42,7 @@ func (st *stages) SaveStages(content any) error {
 
 // Stages reads what SaveStages wrote; false when there is nothing. What is damaged, and what another release wrote, is
 // set aside: nothing is said about a bundle by that. An error says that the file is there and cannot be read now.
-func (st *stages) Stages(into any) (found bool, err error) {
+func (st *Stages) Stages(into any) (found bool, err error) {
 	content, err := load(st.disk, stagesFile, decodeStages)
 	if err != nil || content == nil {
 		return false, err

@@ -22,7 +22,7 @@ func TestStagesSurviveAndDamageIsSetAside(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.SaveStages(map[string]string{"stage": "shadow"}); err != nil {
+		if err := s.Stages().SaveStages(map[string]string{"stage": "shadow"}); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, stagesFile)
@@ -34,7 +34,7 @@ func TestStagesSurviveAndDamageIsSetAside(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got map[string]string
-		found, err := s.Stages(&got)
+		found, err := s.Stages().Stages(&got)
 		whole := name == "whole"
 		if err != nil || found != whole || whole && got["stage"] != "shadow" || !whole && len(s.Damaged()) != 1 {
 			t.Errorf("%s: %v, found %t, %v, damaged %v", name, got, found, err, s.Damaged())

@@ -42,9 +42,16 @@ type Store struct {
 	attempts
 	notes
 	hosts
-	stages
-	boots
+
+	stages Stages
+	boots  Boots
 }
+
+// Stages is the handle of what goes in stages.
+func (s *Store) Stages() *Stages { return &s.stages }
+
+// Boots is the handle of the count of starts.
+func (s *Store) Boots() *Boots { return &s.boots }
 
 // Names in the folder. A file more has its own schema, is sealed as record.json is, and needs no change here.
 const (
@@ -125,7 +132,7 @@ func newStore(dir string, o Options) *Store {
 	}
 	s := &Store{disk: d, bans: Bans{disk: d}, bundles: bundles{d}, history: history{d}, queues: queues{d},
 		attempts: attempts{d},
-		notes:    notes{d}, hosts: hosts{d}, stages: stages{d}, boots: boots{d}}
+		notes:    notes{d}, hosts: hosts{d}, stages: Stages{d}, boots: Boots{d}}
 	s.records = records{disk: d, bans: &s.bans}
 	return s
 }
