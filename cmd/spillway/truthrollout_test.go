@@ -246,8 +246,8 @@ func TestF17RolloutsThatAnAgentLeft(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = store.SaveStages(map[string]any{"state": map[string]any{"main": map[string]any{"stage": "canary", "step": 1,
-			"number": 8, "change": map[string]any{"id": "17", "name": "edge"}}},
+		err = store.Stages().SaveStages(map[string]any{"state": map[string]any{"main": map[string]any{
+			"stage": "canary", "step": 1, "number": 8, "change": map[string]any{"id": "17", "name": "edge"}}},
 			"stories": []any{map[string]any{"order": map[string]any{"id": "17", "name": "edge"}, "number": 8}}})
 		if err != nil {
 			t.Fatal(err)
