@@ -119,7 +119,8 @@ int spillway_dataplane(struct xdp_md *ctx)
 	int reason = inspect(ctx, &p);
 	if (reason == NEXT_PROGRAM)
 		reason = hand_over(ctx, &p, PROGRAM_PAYLOAD, reason);
-	else if (control_pair(p.control) && asks_comparison(&p))
+	else if ((p.outcome != OUTCOME_PASS || p.flags & PACKET_OF_FLOW) && control_pair(p.control) &&
+		 asks_comparison(&p))
 		reason = compare_next(ctx, &p, reason);
 	return finish(ctx, &p, reason);
 }

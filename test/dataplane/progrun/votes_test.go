@@ -100,13 +100,24 @@ func TestAFullSetCountsNothing(t *testing.T) {
 	if len(n.Pairs) != 0 || len(n.Blame) != 0 || n.Lost == 0 || n.Connections != 1 {
 		t.Errorf("counts %+v", n)
 	}
-	for i := range full.Ways {
-		full.Ways[i] += 1 << bpf.WayRun // another run's: free
+	for what, free := range map[string]func(way uint64) uint64{
+		"of another run": func(way uint64) uint64 { return way + 1<<bpf.WayRun },
+		"of another day": func(way uint64) uint64 {
+			return way&^(bpf.WayDays<<bpf.WayDay) | (day+1)&bpf.WayDays<<bpf.WayDay
+		},
+	} {
+		c.Run = p.NextRun()
+		p.must(p.Compare(loader.LaneMain, c))
+		taken := full
+		for i := range taken.Ways {
+			way := taken.Ways[i]&^(0xffff<<bpf.WayRun) | uint64(c.Run)<<bpf.WayRun
+			taken.Ways[i] = free(way)
+		}
+		p.must(support.Fill(p.pinned(bpf.DataplaneMapVotes), taken))
+		p.forgetFlows()
+		p.run(k.first())
+		p.wantPairs("a place "+what, map[string]int64{"pass-block": 1})
 	}
-	p.must(support.Fill(p.pinned(bpf.DataplaneMapVotes), full))
-	p.forgetFlows()
-	p.run(k.first())
-	p.wantPairs("a free place", map[string]int64{"pass-block": 1})
 }
 
 // Whoever meets half of a change of a lane's words compares nothing, nor where a slot holds another generation by now.

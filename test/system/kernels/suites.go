@@ -31,11 +31,11 @@ var suites = []suite{
 	{name: instructionSuite},
 	{
 		name:  "loader",
-		tests: []string{"OpenAdoptsWhatIsPinned", "DetachLeavesNothing", "A2UpgradeIsOneStore"},
+		tests: []string{"OpenAdoptsWhatIsPinned", "DetachLeavesNothing", "F2UpgradeIsOneStore"},
 		more: []string{
 			"DeviceThatComesBackIsAttachedAgain", "MemoryPlanHolds",
 			"EmptyProgArrayPassesAndIsRefilled", "RollbackIsOneStep", "CountersOverARollback", "Vouched",
-			"A1SlotsAreReadByTheirPins", "ConntrackByPins",
+			"F1SlotsAreReadByTheirPins", "ConntrackByPins",
 		},
 	},
 	{name: "loader/probe", tests: []string{"ProbeTellsOfEveryPort"}, isLong: true},
