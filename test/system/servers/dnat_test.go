@@ -73,6 +73,11 @@ func (s *site) hellosInSegments(f family, v server) {
 // pairs is how many SYNs, each with a byte that fits it, come of ports that nobody uses.
 const pairs = 1500
 
+// lucky is how many of them may be taken for connections. Connection tracking takes an ACK up to 66,000 behind the
+// server's own number, and the stranger knows his own: one of 65,000 pairs fits by chance, and its flow passes. Three
+// of 1,500 are one cell in half a million.
+const lucky = 2
+
 // Who forges addresses makes no flow, evicts none, and does not touch the one of a blocked client, nor a visitor's.
 func (s *site) forgedPairs(f family, v server) {
 	t, dnat, bot := s.t, places[1], hello(s.t)
@@ -100,8 +105,8 @@ func (s *site) forgedPairs(f family, v server) {
 	if is, ok := s.flowOf(open); !ok || is.Isn != of.Isn || is.Verdict != verdictPass {
 		t.Errorf("the visitor's flow was %+v, and is %+v", of, is)
 	}
-	if n := s.flowsOf(f.stranger()); n > 0 {
-		t.Errorf("%d flows of %d forged pairs", n, pairs)
+	if n := s.flowsOf(f.stranger()); n > lucky {
+		t.Errorf("%d flows of %d forged pairs, and %d may fit by chance", n, pairs, lucky)
 	}
 }
 
