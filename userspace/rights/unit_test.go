@@ -47,6 +47,7 @@ func TestF1UnitGivesTheseRights(t *testing.T) {
 		"Type":                  "notify",
 		"Restart":               "always",
 		"StartLimitIntervalSec": "0",
+		"OOMPolicy":             "continue", // a child that is killed is no end of the agent
 		"ExecStartPre":          "+/usr/bin/nsenter --mount=/proc/1/ns/mnt -- /usr/local/bin/spillway prepare",
 		"ExecStart":             "/usr/local/bin/spillway run",
 		"BindPaths":             "-" + host.Paths.Pins,
