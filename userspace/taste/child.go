@@ -20,10 +20,10 @@ import (
 
 // child is the process, and what it said.
 type child struct {
-	limits  Limits
-	out     limited
-	err     head
-	starved bool // it was killed, and had too little of the processors until then
+	limits   Limits
+	out      limited
+	err      head
+	hindered string // what of the host kept it from its end until it was killed
 }
 
 // run starts the process in a group of its own and waits for it. When ctx ends, the whole group is killed.
@@ -40,7 +40,7 @@ func (c *child) run(ctx context.Context, program []string, golden bool, input []
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &c.out, &c.err
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error {
-		c.starved = starved(os.DirFS("/proc"), cmd.Process.Pid, c.limits.Wall)
+		c.hindered = hindered(os.DirFS("/proc"), cmd.Process.Pid, c.limits.Wall)
 		return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	}
 	cmd.WaitDelay = time.Second // whoever else holds its pipes

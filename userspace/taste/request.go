@@ -54,6 +54,7 @@ type Limits struct {
 	Wall   time.Duration // from its start to its result
 	Memory uint64        // bytes that it may have beside the kernel's maps
 	Output int64         // bytes of its result
+	Stuck  time.Duration // how long one that was killed is waited for
 }
 
 // memoryMost holds a bundle of several million rows: one million takes some 180 MiB.
@@ -61,5 +62,6 @@ const memoryMost = 2 << 30
 
 // DefaultLimits give a child as much memory as Go's part of this process may have.
 func DefaultLimits() Limits {
-	return Limits{Wall: 5 * time.Minute, Memory: uint64(min(debug.SetMemoryLimit(-1), memoryMost)), Output: 4 << 20}
+	return Limits{Wall: 5 * time.Minute, Memory: uint64(min(debug.SetMemoryLimit(-1), memoryMost)), Output: 4 << 20,
+		Stuck: 10 * time.Second}
 }

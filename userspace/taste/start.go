@@ -71,9 +71,6 @@ func prepare(req *Request) error {
 	return nil
 }
 
-// stuck is how long a process that was killed is waited for: one in the kernel ends when that lets it go.
-const stuck = 10 * time.Second
-
 func run(ctx context.Context, req *Request, o Options) Result {
 	input, err := json.Marshal(req)
 	if err != nil {
@@ -89,8 +86,8 @@ func run(ctx context.Context, req *Request, o Options) Result {
 	case <-timed.Done():
 		select {
 		case err = <-done:
-		case <-time.After(stuck):
-			return Result{Taste: rollout.Taste{Outcome: rollout.TasteHung, Detail: "it was killed and does not end."}}
+		case <-time.After(o.Limits.Stuck): // the kernel does not let it go
+			return failed(errors.New("it was killed and does not end"))
 		}
 	}
 	switch {
@@ -98,8 +95,8 @@ func run(ctx context.Context, req *Request, o Options) Result {
 		return ended(rollout.TasteWrong, fmt.Sprintf("It said more than %d bytes.", o.Limits.Output))
 	case ctx.Err() != nil:
 		return failed(errors.New("the agent ended it"))
-	case timed.Err() != nil && c.starved:
-		return failed(fmt.Errorf("the host was too busy for it to end in %s", o.Limits.Wall))
+	case timed.Err() != nil && c.hindered != "":
+		return failed(errors.New(c.hindered))
 	case timed.Err() != nil:
 		return ended(rollout.TasteHung, fmt.Sprintf("It was killed after %s.", o.Limits.Wall))
 	}

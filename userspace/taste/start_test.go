@@ -43,6 +43,7 @@ var fakes = map[string]func(*Request){
 	"endless":    func(*Request) { pour(os.Stdout) },
 	"works":      func(*Request) { work(nil) },
 	"complains":  func(*Request) { _, _ = os.Stderr.Write(make([]byte, 4<<20)); hang() },
+	"reads":      func(*Request) { waitInTheKernel() },
 	"bomb":       func(*Request) { bomb() },
 	"large_bomb": func(*Request) { bomb() },
 	"has_a_file": func(r *Request) { _ = os.WriteFile(filepath.Join(r.Folder(), "generations"), nil, 0o600); os.Exit(1) },
@@ -98,10 +99,66 @@ func TestStarvedIsWhoWaits(t *testing.T) {
 		"8/task/8/schedstat": {Data: []byte("900000000 9000000000 12\n")},
 	}
 	for wall, want := range map[time.Duration]bool{time.Second: true, 1200 * time.Millisecond: false} {
-		if got := starved(proc, 7, wall); got != want {
+		if got := hindered(proc, 7, wall) != ""; got != want {
 			t.Errorf("of %s: starved %t", wall, got)
 		}
 	}
+}
+
+// waitInTheKernel sleeps as who reads from a disk that does not answer: a parent waits so for what it begins by vfork(2).
+func waitInTheKernel() {
+	pid, _, _ := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_VFORK|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	for pid == 0 { // nothing of Go's runtime works here
+		_, _, _ = syscall.RawSyscall6(unix.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
+	}
+}
+
+// A child that the kernel does not let go says nothing of its bundle: here who traces one of its threads has not seen
+// its end yet.
+func TestKilledAndDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	runtime.LockOSThread() // only who traces may wait
+	defer runtime.UnlockOSThread()
+	ended := make(chan Result)
+	req := Request{ID: "r-1", Digest: config.Digest{1}, Number: 7, Base: 6, Pins: t.TempDir()}
+	go func() {
+		ended <- Start(context.Background(), req, Options{
+			Limits:  Limits{Wall: 5 * time.Second, Memory: 384 << 20, Output: 64 << 10, Stuck: 100 * time.Millisecond},
+			Program: []string{"/proc/self/exe", fakeChild, "hangs", t.Name()},
+		})
+	}()
+	thread := threadOf(t, t.Name())
+	if err := unix.PtraceSeize(thread); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = unix.Wait4(thread, nil, unix.WALL, nil) }()
+	if r := <-ended; r.Outcome != rollout.TasteFailed || !strings.Contains(r.Detail, "does not end") {
+		t.Errorf("outcome %d, %q", r.Outcome, r.Detail)
+	}
+}
+
+// threadOf waits for a process with this argument and a second thread, and returns that.
+func threadOf(t *testing.T, argument string) int {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		all, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, name := range all {
+			text, _ := os.ReadFile(name)
+			if !strings.HasSuffix(strings.Split(string(text)+"\x00--", "\x00--")[0], "\x00"+argument) {
+				continue
+			}
+			pid := filepath.Base(filepath.Dir(name))
+			threads, _ := filepath.Glob("/proc/" + pid + "/task/*")
+			for _, thread := range threads {
+				if filepath.Base(thread) != pid {
+					n, _ := strconv.Atoi(filepath.Base(thread))
+					return n
+				}
+			}
+		}
+	}
+	t.Fatal("no such process")
+	return 0
 }
 
 func pour(f *os.File) {
@@ -138,6 +195,7 @@ func TestChildrenThatEndBadly(t *testing.T) {
 		{"segfaults", rollout.TasteCrashed, "SIGSEGV"},
 		{"hangs", rollout.TasteHung, "after 1s"},
 		{"endless", rollout.TasteWrong, "more than 65536 bytes"},
+		{"reads", rollout.TasteFailed, "waited for a disk"},
 		{"complains", rollout.TasteHung, "after 1s"},
 		{"bomb", rollout.TasteFailed, "no more than 384 MiB"},
 		{"large_bomb", rollout.TasteWrong, "more than 2048 MiB"},
@@ -146,7 +204,7 @@ func TestChildrenThatEndBadly(t *testing.T) {
 		t.Run(row.fake, func(t *testing.T) {
 			t.Parallel()
 			wall := 30 * time.Second // a busy machine starts slowly, and who ends by itself needs no limit
-			if row.outcome == rollout.TasteHung {
+			if row.outcome == rollout.TasteHung || row.fake == "reads" {
 				wall = time.Second
 			}
 			r, req := taste(t, context.Background(), row.fake, wall)
@@ -205,7 +263,7 @@ func taste(t *testing.T, ctx context.Context, fake string, wall time.Duration) (
 		memory = memoryMost
 	}
 	return Start(ctx, req, Options{
-		Limits:  Limits{Wall: wall, Memory: memory, Output: 64 << 10},
+		Limits:  Limits{Wall: wall, Memory: memory, Output: 64 << 10, Stuck: time.Minute},
 		Program: []string{"/proc/self/exe", fakeChild, fake},
 	}), req
 }

@@ -76,7 +76,7 @@ func newKitchen(t *testing.T, in *inject.Listener, folder string) *kitchen {
 
 func (k *kitchen) taste() taste.Result {
 	return taste.Start(context.Background(), k.req, taste.Options{Program: k.program,
-		Limits: taste.Limits{Wall: time.Minute, Memory: 2 << 30, Output: 1 << 20}})
+		Limits: taste.Limits{Wall: time.Minute, Memory: 2 << 30, Output: 1 << 20, Stuck: 10 * time.Second}})
 }
 
 // A child that is killed at any call condemns nobody and leaves nothing: nothing is in force, resident or pinned.
