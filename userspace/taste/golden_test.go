@@ -53,6 +53,12 @@ func TestGoldenClients(t *testing.T) {
 			"ClientHello " + chrome},
 		{"an address that the host protects", "address: 50.1.2.3",
 			"prefixes: [{list: own, rule: bad, entries: [50.0.0.0/10]}]", ""},
+		{"a JA4 at an address that the host protects", "address: 50.1.2.3, ja4: " + chrome,
+			"ja4: [{rule: bad, match: " + chrome + "}]", "ClientHello " + chrome},
+		{"a SYN at an address that the host protects", `address: 50.1.2.3, tcp: "64240:2-4-8-1-3:1460:9"`,
+			`tcp: [{rule: bad, muonfp: "64240:2-4-8-1-3:1460:9"}]`, "SYN to service web"},
+		{"its JA4 is not named, and the net around its address is", "address: 50.1.2.3, ja4: " + chrome,
+			"prefixes: [{list: own, rule: bad, entries: [50.0.0.0/10]}]", ""},
 		{"from anywhere, beside a list", "ja4: " + chrome, "prefixes: [{list: own, rule: bad, entries: [11.0.0.0/10]}]", ""},
 	} {
 		t.Run(strings.ReplaceAll(row.name, " ", "_"), func(t *testing.T) {

@@ -112,7 +112,14 @@ func (v *visit) rule() string {
 		bpf.ReasonName(bpf.Reason(v.told.Reason)))
 }
 
-// between returns the ends of its connection; ok is false where there are none.
+// addressAlone: nothing is known of it but where it comes from.
+func (v *visit) addressAlone() bool {
+	c := v.client
+	return c.Address.IsValid() && !c.HasTCP() && !c.HasP0F() && !c.HasJA4() && c.Client == ""
+}
+
+// between returns the ends of its connection; ok is false where there are none. Who has looks comes from where nothing
+// is known of: at its own address it is protected, and its looks would never be judged.
 func (v *visit) between() (e ends, ok bool) {
 	i := slices.IndexFunc(v.host.Services, func(s config.Service) bool { return s.Name == v.client.Service })
 	if i < 0 || v.host.Services[i].Protocol() != protocolTCP {
@@ -123,7 +130,7 @@ func (v *visit) between() (e ends, ok bool) {
 	for _, a := range service.Addresses {
 		to, source := a.IP, netip.Addr{}
 		switch {
-		case v.client.Address.IsValid():
+		case v.addressAlone():
 			source = v.client.Address.Addr()
 		case a.Any() || a.IP.Is4():
 			source = v.unnamed()

@@ -105,7 +105,8 @@ func TestStarvedIsWhoWaits(t *testing.T) {
 	}
 }
 
-// waitInTheKernel sleeps as who reads from a disk that does not answer: a parent waits so for what it begins by vfork(2).
+// waitInTheKernel sleeps as who reads from a disk that does not answer: a parent waits so for what it begins by
+// vfork(2).
 func waitInTheKernel() {
 	pid, _, _ := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_VFORK|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 	for pid == 0 { // nothing of Go's runtime works here

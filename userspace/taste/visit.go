@@ -79,7 +79,7 @@ func (v *visit) opensAnyhow(e ends) (syn opening, ok bool, err error) {
 		if _, err := v.ask("SYN", syn.frame(e)); err != nil {
 			return syn, false, err
 		}
-		byAddress := v.client.Address.IsValid() && bpf.Reason(v.told.Reason) == bpf.ReasonPrefix
+		byAddress := v.addressAlone() && bpf.Reason(v.told.Reason) == bpf.ReasonPrefix
 		if v.blocked != "" && byAddress {
 			return syn, true, nil
 		}
@@ -88,8 +88,8 @@ func (v *visit) opensAnyhow(e ends) (syn opening, ok bool, err error) {
 			return syn, true, nil
 		}
 	}
-	v.warn("only its address was tried: each SYN that it could send is named by a feature")
-	return syn, v.client.Address.IsValid(), nil
+	v.warn("it is not shown: each SYN that it could send is named by a feature")
+	return syn, false, nil
 }
 
 // hello is a ClientHello, and the JA4 that it has or stands for.
