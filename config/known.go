@@ -48,6 +48,11 @@ func (g GoldenClient) HasP0F() bool { return g.P0F.String() != (signature.P0F{})
 // HasJA4 reports whether the file gave its JA4.
 func (g GoldenClient) HasJA4() bool { return g.JA4 != signature.JA4{} }
 
+// HasLooks reports whether anything is known of it beside where it comes from.
+func (g GoldenClient) HasLooks() bool {
+	return g.HasTCP() || g.HasP0F() || g.HasJA4() || g.Client != ""
+}
+
 // KnownSource is somebody who comes from some prefixes.
 type KnownSource struct {
 	// Name of who it is, for refusals.

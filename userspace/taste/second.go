@@ -113,10 +113,7 @@ func (v *visit) rule() string {
 }
 
 // addressAlone: nothing is known of it but where it comes from.
-func (v *visit) addressAlone() bool {
-	c := v.client
-	return c.Address.IsValid() && !c.HasTCP() && !c.HasP0F() && !c.HasJA4() && c.Client == ""
-}
+func (v *visit) addressAlone() bool { return v.client.Address.IsValid() && !v.client.HasLooks() }
 
 // between returns the ends of its connection; ok is false where there are none. Who has looks comes from where nothing
 // is known of: at its own address it is protected, and its looks would never be judged.
