@@ -60,7 +60,11 @@ func (ba *backs) endNow(d trial, ro *rollout, now api.Rollout, e *state.Entry) (
 	if err == nil {
 		bake := ba.host().Guards.Bake
 		e.Digest, e.Number, e.Name = change.Digest, change.Number, change.Name
-		ledger.Note(change, ba.ledger.Update(func(r *state.Record) { r.GoBack(*b, bake) }))
+		ledger.Note(change, ba.ledger.Update(func(r *state.Record) {
+			was := r.WentBack
+			r.GoBack(*b, bake)
+			r.WentBack = was // one rollout is ended, and nobody went back from the others
+		}))
 		ba.swap.wentBack.Add(1)
 		ba.tally.rolledBack()
 	}

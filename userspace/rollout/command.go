@@ -4,13 +4,14 @@ package rollout
 
 // command carries out what a person asked for, or says why not.
 func (t *turn) command(c Command) {
-	if c.Reason == "" && c.Verb != VerbApply && c.Verb != VerbConfirm {
+	if c.Reason == "" && c.Verb != VerbApply && c.Verb != VerbConfirm && c.Verb != VerbBack {
 		t.no(c, "%s needs a reason", c.Verb)
 		return
 	}
 	switch c.Verb {
 	case VerbApply:
 		t.apply(c.Change)
+	case VerbBack: // heard already
 	case VerbFreeze:
 		t.s.Frozen = c.Reason
 		t.note(Change{By: c.By}, StageNone, GateFreeze, "%s: nothing is rolled out by itself: %s.", c.By, c.Reason)
@@ -60,6 +61,31 @@ func (t *turn) apply(c Change) {
 		t.end(r, t.decide(r, StageWithdrawn, GateQueue, "Change %s took its place.", c.ID))
 	}
 	t.queue(c)
+}
+
+// wentBack ends what would come by itself after somebody rolled back: what runs and did not decide for everybody, and
+// what waits. Nothing of it is condemned; what decided is, by the record. What can only let more pass goes on.
+func wentBack(t *turn, c Command) {
+	if c.Verb != VerbBack {
+		return
+	}
+	name, why := c.Change.Name, "."
+	if c.Reason != "" {
+		why = ": " + c.Reason + "."
+	}
+	about := func(o Change) bool { return o.Kind != KindRelax && (name == "" || name == o.Name) }
+	for _, r := range []*Run{&t.s.Main, &t.s.Fast} {
+		_, condemned := t.s.condemned(r.Change)
+		if r.Stage.runs() && (r.Stage < StageBake || !r.Seen) && about(r.Change) && !condemned {
+			t.end(r, t.decide(r, StageWithdrawn, GatePerson, "%s rolled back%s", c.By, why))
+		}
+	}
+	for _, q := range t.s.Queue {
+		if about(q) {
+			t.note(q, StageWithdrawn, GatePerson, "%s rolled back%s", c.By, why)
+		}
+	}
+	t.s.Queue = without(t.s.Queue, about)
 }
 
 // running is a command about a rollout that is under way.

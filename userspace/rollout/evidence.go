@@ -134,9 +134,10 @@ const (
 	VerbConfirm Verb = "confirm"
 	VerbFreeze  Verb = "freeze"
 	VerbThaw    Verb = "thaw"
+	VerbBack    Verb = "rollback" // of the bundle that Change names, or of all
 )
 
-// Command is what a person asks for. All but apply and confirm need a reason.
+// Command is what a person asks for. All but apply, confirm and rollback need a reason.
 type Command struct {
 	Verb   Verb
 	ID     string // of the rollout; "" where there is none

@@ -23,6 +23,9 @@ func Step(s State, e Evidence, now time.Duration) (State, []Action) {
 		observed(t, lane)
 	}
 	t.relaxed(&t.s.Fast)
+	for _, c := range e.Commands {
+		wentBack(t, c) // before harm: a candidate that a person ended did not lapse
+	}
 	t.harm(&t.s.Fast)
 	t.harm(&t.s.Main)
 	for _, c := range e.Commands {

@@ -3,10 +3,12 @@
 package stages
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/rollout"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -34,9 +36,27 @@ func (td *told) rollout(id string) *api.Rollout {
 	return td.find(func(ro *api.Rollout) bool { return ro.ID == id })
 }
 
-// named is the newest of a bundle.
-func (td *told) named(name string) *api.Rollout {
-	return td.find(func(ro *api.Rollout) bool { return ro.Name == name })
+// runs is the one of a bundle that is under way; another of it may wait.
+func (td *told) runs(name string) *api.Rollout {
+	return td.find(func(ro *api.Rollout) bool { return ro.Name == name && ro.State == api.RolloutRunning })
+}
+
+// baking is the one that decides for everybody.
+func (td *told) baking() *api.Rollout {
+	return td.find(func(ro *api.Rollout) bool {
+		s := ro.Staged
+		return ro.State == api.RolloutRunning && s.Stage == rollout.StageBake.String() && s.SharePermille == 1000
+	})
+}
+
+// endedBy names what a rollback ended beside what it left, for who asked.
+func endedBy(decided []rollout.Decision) (all []string) {
+	for _, d := range decided {
+		if d.To == rollout.StageWithdrawn {
+			all = append(all, fmt.Sprintf("rollout %s (%s) is withdrawn: it would have come by itself", d.ID, d.Name))
+		}
+	}
+	return all
 }
 
 // under is one that brings this very bundle already.
@@ -46,13 +66,14 @@ func (td *told) under(name string, digest config.Digest) *api.Rollout {
 	})
 }
 
-// condemn takes a rollout back that a person rolls back.
-func (st *Stages) condemn(by api.Caller, ro *api.Rollout, reason string) {
+// condemn takes a rollout back that a person rolls back, and ends what waits of a bundle; "": of all.
+func (st *Stages) condemn(by api.Caller, ro *api.Rollout, name, reason string) {
 	_ = st.Ledger.Update(func(r *state.Record) {
 		r.Condemn(state.Quarantined{Name: ro.Name, Digest: ro.Digest, At: st.Ledger.Now(), By: by.User, Reason: reason})
 	})
 	e := st.Ledger.Entry(by, "rollback", reason)
 	e.Name, e.Digest, e.Number, e.Outcome = ro.Name, ro.Digest, ro.Number, api.OutcomeDone
 	st.Ledger.Audit(e)
-	st.Look()
+	_, _ = st.Do(rollout.Command{Verb: rollout.VerbBack, Change: rollout.Change{Name: name}, By: by.User,
+		Reason: reason})
 }

@@ -4,6 +4,7 @@ package stages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -92,12 +93,10 @@ func (f *Front) Rollouts(ctx context.Context) (*api.RolloutList, error) {
 // Rollback goes back. One bundle to its version before is a change like another; all else is done at once.
 func (f *Front) Rollback(ctx context.Context, by api.Caller, r api.RollbackRequest) (*api.Change, error) {
 	if !f.Staged() || r.Bundle == "" || r.To != "" {
-		change, err := f.Manager.Rollback(ctx, by, r)
-		f.stages.hurry()
-		return change, err
+		return f.backAll(ctx, by, r)
 	}
-	if ro := f.stages.told.named(r.Bundle); ro != nil && ro.State == api.RolloutRunning {
-		f.stages.condemn(by, ro, r.Reason)
+	if ro := f.stages.told.runs(r.Bundle); ro != nil {
+		f.stages.condemn(by, ro, ro.Name, r.Reason)
 		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: r.Bundle, Digest: ro.Digest,
 			Number: ro.Number, Message: fmt.Sprintf("rollout %s is taken back; it needs a reason to come again", ro.ID)}, nil
 	}
@@ -110,6 +109,30 @@ func (f *Front) Rollback(ctx context.Context, by api.Caller, r api.RollbackReque
 		return nil, err
 	}
 	return &ro.Change, nil
+}
+
+// backAll goes back at once, and ends what would come by itself. Where there is nothing to go back to, that is all.
+func (f *Front) backAll(ctx context.Context, by api.Caller, r api.RollbackRequest) (*api.Change, error) {
+	change, err := f.Manager.Rollback(ctx, by, r)
+	var none *api.Error
+	if r.To != "" || !f.Staged() || !errors.As(err, &none) || none.Code != api.CodeNoPrevious {
+		if decided, _ := f.stages.look(nil); err == nil {
+			change.Details = append(change.Details, endedBy(decided)...)
+		}
+		return change, err
+	}
+	if ro := f.stages.told.baking(); ro != nil { // it decides, and nothing was in force before it
+		f.stages.condemn(by, ro, "", r.Reason)
+		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: ro.Name, Digest: ro.Digest,
+			Number: ro.Number, Message: fmt.Sprintf("rollout %s is taken back; nothing was in force before it", ro.ID)}, nil
+	}
+	said, unread := f.stages.Do(rollout.Command{Verb: rollout.VerbBack, By: by.User, Reason: r.Reason})
+	ended := endedBy(said)
+	if unread != nil || len(ended) == 0 {
+		return nil, err
+	}
+	return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone,
+		Message: "there is no previous generation to go back to; " + strings.Join(ended, "; ")}, nil
 }
 
 // Order has the engine hear a person, and answers with what it decided.

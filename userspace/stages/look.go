@@ -23,6 +23,7 @@ func (st *Stages) look(commands []rollout.Command) (decided []rollout.Decision, 
 		}
 		commands = st.stop()
 	}
+	commands = append(st.backs(), commands...)
 	st.memory.State.Guards = guards
 	st.before(commands)
 	e := rollout.Evidence{Commands: commands, Taste: st.tastes.take(st.memory.State), Health: st.Health()}

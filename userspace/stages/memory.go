@@ -23,6 +23,7 @@ type memory struct {
 	Baked   uint32        `json:"baked"`   // shall be last-known-good, and the record does not say so yet
 	Runs    []run         `json:"runs"`    // of attempts
 	Last    uint16        `json:"last"`    // number of a run that was given last
+	Back    time.Time     `json:"back"`    // when somebody last went back, as far as the engine knows
 }
 
 // place is a generation, and what it was built from.
@@ -71,6 +72,8 @@ func (st *Stages) load() bool {
 	st.disk.read = true
 	if found {
 		st.memory = m
+	} else if b := st.Ledger.Record().WentBack; b != nil {
+		st.memory.Back = b.At // nothing was under way
 	}
 	for _, s := range st.memory.Stories { // the record may be older: no id is given twice
 		if n, err := strconv.ParseUint(s.Order.ID, 10, 64); err == nil {

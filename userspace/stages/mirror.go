@@ -45,6 +45,19 @@ func (st *Stages) before(commands []rollout.Command) {
 	}
 }
 
+// backs tells the engine, once, that somebody went back: also beside this agent, or while none ran.
+func (st *Stages) backs() []rollout.Command {
+	b := st.Ledger.Record().WentBack
+	if b == nil || b.At.Equal(st.memory.Back) {
+		return nil
+	}
+	st.memory.Back, st.disk.dirty = b.At, true
+	if b.By == ledger.Itself().User {
+		return nil // a start that left a set in which the starts before it ended
+	}
+	return []rollout.Command{{Verb: rollout.VerbBack, By: b.By, Reason: b.Reason}}
+}
+
 func whyOf(q state.Quarantined) string {
 	if q.Reason == "" {
 		return fmt.Sprintf("it was rolled back by %s.", q.By)

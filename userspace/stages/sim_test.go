@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,8 +66,13 @@ var happenings = []struct {
 	{6, "rollback", func(s *site) error {
 		to := []string{"", "", "", api.ToObserve, api.ToEmpty}[s.rng.IntN(5)]
 		s.wentTo()
-		_, err := s.mg.Rollback(context.Background(), person, api.RollbackRequest{To: to, Reason: "it harms"})
+		under := s.underWay()
+		_, err := NewFront(s.mg, s.st).Rollback(context.Background(), person,
+			api.RollbackRequest{To: to, Reason: "it harms"})
 		s.wentTo()
+		if err == nil && to != api.ToObserve {
+			s.gone = under
+		}
 		return err
 	}},
 	{2, "rollback of one", func(s *site) error {
@@ -124,6 +130,9 @@ func (s *site) command() error {
 		c.ID = all[s.rng.IntN(len(all))].ID
 	}
 	s.tell("  %s %s", c.Verb, c.ID)
+	if c.Verb == rollout.VerbResume || c.Verb == rollout.VerbAccept {
+		s.gone = slices.DeleteFunc(s.gone, func(id string) bool { return id == c.ID }) // a person wants it
+	}
 	if img := s.k.slots[s.k.control.Stable]; img != nil && c.Verb == rollout.VerbPromote {
 		s.known[img.Digest()] = true // a person may end a bake
 	}
@@ -164,6 +173,9 @@ func (s *site) live(f func()) {
 		case nil:
 		case killed:
 			s.tell("  the process died")
+			if s.trouble.disk {
+				s.gone = nil // the record may have lost it
+			}
 			s.trouble.killIn = 0
 			away := time.Duration(s.rng.IntN(12)) * time.Second
 			s.mono, s.wall, s.away = s.mono+away, s.wall.Add(away), away+s.lease.slept

@@ -19,6 +19,7 @@ type watch struct {
 	of      config.Digest
 	known   map[config.Digest]bool // what is last-known-good by right
 	forgave map[config.Digest]bool // a person gave a reason for the bundle since it was condemned
+	gone    []string               // rollouts that ran or waited when a person went back
 }
 
 func newWatch() watch {
@@ -58,6 +59,11 @@ func (s *site) holds(calm bool) string {
 	if fault := s.proved(); fault != "" {
 		return fault
 	}
+	for _, c := range s.underWay() {
+		if slices.Contains(s.gone, c) {
+			return "rollout " + c + " goes on after a rollback"
+		}
+	}
 	if !calm {
 		return ""
 	}
@@ -67,6 +73,22 @@ func (s *site) holds(calm bool) string {
 		}
 	}
 	return ""
+}
+
+// underWay are the rollouts that run before they decide for everybody, or wait, and can newly block.
+func (s *site) underWay() (all []string) {
+	m := s.st.memory.State
+	for _, r := range []rollout.Run{m.Main, m.Fast} {
+		if r.Stage.Runs() && r.Stage < rollout.StageBake && r.Change.Kind != rollout.KindRelax {
+			all = append(all, r.Change.ID)
+		}
+	}
+	for _, c := range m.Queue {
+		if c.Kind != rollout.KindRelax {
+			all = append(all, c.ID)
+		}
+	}
+	return all
 }
 
 // bounded: a candidate decides for no more than its step, and only while it is a rollout's or is about to leave.

@@ -50,6 +50,9 @@ func (b *Back) Entry(name string) Entry {
 func (r *Record) GoBack(b Back, bake time.Duration) {
 	left, _ := r.Known(b.Left)
 	q := Quarantined{Name: left.Name(), Digest: b.Left, At: b.At, By: b.By, Reason: b.Reason}
+	if b.Way != BackObserve {
+		r.WentBack = &WentBack{At: b.At.UTC(), By: b.By, Reason: b.Reason}
+	}
 	switch b.Way {
 	case BackCandidate:
 		if !b.Left.IsZero() {

@@ -152,6 +152,9 @@ func (r *Record) Absorb(disk *Record) {
 			r.Bypass[name] = b
 		}
 	}
+	if r.WentBack == nil {
+		r.WentBack = clonePointer(disk.WentBack)
+	}
 	if r.Rest == "" {
 		r.Rest = disk.Rest
 	}

@@ -41,6 +41,7 @@ type Record struct {
 	ModeHeld bool `json:"mode_held,omitempty"`
 	// a person went back to observe: ModeHeld until a reload, reboots included
 	HeldBack   bool              `json:"held_back,omitempty"`
+	WentBack   *WentBack         `json:"went_back,omitempty"`   // when somebody last went back from bundles
 	Bypass     map[string]Bypass `json:"bypass,omitempty"`      // by service name; "" is everything
 	HostDigest string            `json:"host_digest,omitempty"` // SHA-256 of the published host file
 	Compiled   []Compiled        `json:"compiled,omitempty"`
@@ -117,6 +118,13 @@ type Held struct {
 	Generation
 	Since  time.Time `json:"since"`
 	Reason string    `json:"reason"`
+}
+
+// WentBack is who went back, and when: nothing that was under way then may come into force by itself.
+type WentBack struct {
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
 }
 
 // Bypass is who let everything, or one service, pass, and until when.
@@ -220,6 +228,7 @@ func (r *Record) Clone() *Record {
 	if c.Confirm != nil {
 		c.Confirm.Members = slices.Clone(r.Confirm.Members)
 	}
+	c.WentBack = clonePointer(r.WentBack)
 	c.Held = clonePointer(r.Held)
 	if c.Held != nil {
 		c.Held.Members = slices.Clone(r.Held.Members)
