@@ -267,3 +267,43 @@ func TestNothingGoesOnThatIsNotOnDisk(t *testing.T) {
 	s.truth[b.Digest] = truth{protected: true}
 	s.until(t, "taken back", func() bool { return s.k.control.Candidate == 0 })
 }
+
+// What lets more pass and joins a rollout that bakes is done, with who asked and when, and stays known: when the
+// rollout is taken back it comes again.
+func TestWhatJoinsABakeKeepsItsStory(t *testing.T) {
+	s := newSite(t, 1)
+	for _, b := range []int{0, 3} {
+		if _, err := s.apply(s.bundles[b], api.RolloutRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		s.done(t)
+	}
+	if _, err := s.apply(s.bundles[1], api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	bakes := func() bool { m := s.st.memory.State.Main; return m.Stage == rollout.StageBake && m.Seen }
+	s.until(t, "bake", bakes)
+	asked, err := s.ask(api.RolloutRequest{Remove: "beside", Reason: "ticket 9"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "joined", func() bool { return len(s.st.memory.State.Joined) == 1 })
+	s.looks(2)
+	ro := s.st.told.rollout(asked)
+	if ro == nil || ro.State != api.RolloutDone || ro.Reason != "ticket 9" || ro.By == "" || ro.Ended.IsZero() {
+		t.Fatalf("joined: %+v", ro)
+	}
+	ended := ro.Ended
+	s.looks(2)
+	if ro := s.st.told.rollout(asked); !ro.Ended.Equal(ended) {
+		t.Errorf("it was done at %s, and is said to be at %s", ended, ro.Ended)
+	}
+	s.truth[s.bundles[1].Digest] = truth{protected: true}
+	s.until(t, "taken back", func() bool { return !s.stable()[s.bundles[1].Digest] })
+	s.until(t, "removed again", func() bool { return !s.stable()[s.bundles[3].Digest] })
+	s.done(t)
+	s.looks(2)
+	if ro := s.st.told.rollout(asked); ro == nil || ro.State != api.RolloutDone || !ro.Ended.After(ended) {
+		t.Errorf("after it came again: %+v", ro)
+	}
+}

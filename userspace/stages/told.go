@@ -47,13 +47,12 @@ func (t *told) count(d rollout.Decision) {
 
 // show makes it anew after a look.
 func (st *Stages) show(k rollout.Kernel, e rollout.Evidence) {
-	m, now := &st.memory, st.Ledger.Now().UTC()
+	m := &st.memory
 	var live, over []api.Rollout
 	kept := slices.Clone(m.Stories)[:0]
 	for _, s := range m.Stories {
 		ro := st.describe(s, k, e)
-		if ro.Over() && ro.State != api.RolloutHeld {
-			ro.Ended = now
+		if ro.Over() && ro.State != api.RolloutHeld && !m.joined(s.Order.ID) {
 			over = append(over, ro)
 			continue
 		}
@@ -75,6 +74,12 @@ func (st *Stages) show(k rollout.Kernel, e rollout.Evidence) {
 	if n := len(st.told.over) - release.KeptRollouts; n > 0 {
 		st.told.over = st.told.over[n:]
 	}
+}
+
+// joined reports whether a rollout is done and bakes with another: when that is taken back it begins again, and whoever
+// carries it out needs its order.
+func (m *memory) joined(id string) bool {
+	return slices.ContainsFunc(m.State.Joined, func(c rollout.Change) bool { return c.ID == id })
 }
 
 // lanes are the names of main and fast.
@@ -103,7 +108,7 @@ func (st *Stages) describe(s story, k rollout.Kernel, e rollout.Evidence) api.Ro
 	case slices.ContainsFunc(m.State.Held, func(h rollout.Held) bool { return of(h.Change) }):
 		st.ended(&ro, s, api.RolloutHeld, api.StageHeld, api.OutcomeHeld)
 	case slices.ContainsFunc(m.State.Queue, of):
-	case slices.ContainsFunc(m.State.Joined, of):
+	case m.joined(o.ID):
 		st.ended(&ro, s, api.RolloutDone, api.StageDone, api.OutcomeApplied)
 	default:
 		st.over(&ro, s)
@@ -134,11 +139,14 @@ func (st *Stages) over(ro *api.Rollout, s story) {
 // ended gives a rollout its end, with the decision that made it.
 func (st *Stages) ended(ro *api.Rollout, s story, state, stage, outcome string) {
 	ro.State, ro.Outcome, ro.Staged.Stage = state, outcome, stage
+	if last := len(s.Decisions) - 1; last >= 0 {
+		ro.Ended = s.Decisions[last].At
+	}
 	for _, d := range slices.Backward(s.Decisions) {
 		if d.To != stage {
 			continue
 		}
-		ro.Message = d.Sentence
+		ro.Message, ro.Ended = d.Sentence, d.At
 		if stage == api.StageHeld || stage == api.StageRefused || stage == api.StageTakenBack {
 			ro.Staged.Verdict = &api.Verdict{Gate: d.Gate, Why: d.Sentence, Quarantined: d.Quarantined}
 			ro.Staged.Evidence = d.Evidence
