@@ -62,6 +62,7 @@ type Change struct {
 	Accept  float64       `json:"accept"`           // share of new blocks that a person accepted, by any rule; 0: none
 	Stop    bool          `json:"stop"`             // stay in shadow until a person promotes it
 	Replace bool          `json:"replace"`          // supersede the rollout that runs
+	Aside   string        `json:"aside,omitempty"`  // the emergency of the same bundle that goes first
 	Thaw    string        `json:"thaw,omitempty"`   // why a person passes quarantine or freeze
 	Reason  string        `json:"reason,omitempty"` // why it is asked for
 	By      string        `json:"by"`               // who asked: user name

@@ -166,6 +166,33 @@ func TestEmergency(t *testing.T) {
 			t.Errorf("after %s, waiting %v", h.now-asked, h.s.Queue)
 		}
 	})
+	t.Run("of the bundle that runs: done once, or begun again", func(t *testing.T) {
+		for _, at := range []Stage{StageShadow, StageBake} {
+			for _, good := range []bool{true, false} {
+				h := newHost(plain(bundle(0)), firstSeed)
+				h.until(t, at)
+				h.looks(t, 2)
+				e := h.s.Main.Change
+				e.ID, e.Kind, e.Reason, e.By = "e1", KindEmergency, "an attack", "root"
+				h.ask(t, Command{Verb: VerbApply, Change: e})
+				if !good {
+					h.until(t, StageCanary)
+					h.ask(t, Command{Verb: VerbAbort, ID: "e1", By: "root", Reason: "it is over"})
+				}
+				ran := false
+				for range 3000 {
+					h.looks(t, 1)
+					ran = ran || h.s.Main.Stage.runs() && h.s.Main.Change.ID == ownTry
+					if !h.s.Main.Stage.runs() && len(h.s.Queue) == 0 {
+						break
+					}
+				}
+				if ran == good || h.s.Main.Stage.runs() || len(h.s.Queue) > 0 {
+					t.Errorf("%s, good %t: began again %t, %s runs, waiting %v", at, good, ran, h.s.Main.Change.ID, h.s.Queue)
+				}
+			}
+		}
+	})
 	t.Run("a protected source refuses it", func(t *testing.T) {
 		h := newHost(fine(c), firstSeed)
 		protect(h, t, ClassHealth, true, StageShadow)

@@ -14,18 +14,23 @@ func (t *turn) start() {
 		return
 	}
 	if t.s.Main.Stage.runs() {
-		t.putAside()
+		t.putAside(t.s.Queue[i])
 		i++ // what was put aside waits before it
 	}
 	t.begin(&t.s.Main, i)
 }
 
 // putAside makes room for an emergency. The rollout that ran begins again after it; if it baked it stays in force,
-// and is not last-known-good before it has gone all the way on what is stable then.
-func (t *turn) putAside() {
+// and is not last-known-good before it has gone all the way on what is stable then. An emergency of the same bundle
+// that is done leaves nothing to do for it.
+func (t *turn) putAside(emergency Change) {
 	r := &t.s.Main
 	c := r.Change
 	d := t.decide(r, StageNone, GateQueue, "It waits for an emergency, and begins again afterwards.")
+	if c.Name == emergency.Name {
+		c.Aside = emergency.ID
+		d.Sentence = "Emergency " + emergency.ID + " of the same bundle goes first; it begins again unless that is done."
+	}
 	if r.Stage == StageBake && r.Seen {
 		t.do(DoNote, r, d)
 		*r, t.s.Joined = Run{}, nil
@@ -34,6 +39,17 @@ func (t *turn) putAside() {
 	}
 	c.Attempt++
 	t.s.Queue = append([]Change{c}, t.s.Queue...)
+}
+
+// overtaken withdraws what an emergency that is done took the place of.
+func overtaken(t *turn, done Change) {
+	aside := func(c Change) bool { return c.Aside != "" && c.Aside == done.ID }
+	for _, c := range t.s.Queue {
+		if aside(c) {
+			t.note(c, StageWithdrawn, GateQueue, "Emergency %s of the same bundle is done.", done.ID)
+		}
+	}
+	t.s.Queue = without(t.s.Queue, aside)
 }
 
 func (t *turn) begin(r *Run, i int) {

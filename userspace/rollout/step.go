@@ -178,6 +178,9 @@ func (t *turn) end(r *Run, d *Decision) {
 		s.Held = with(without(s.Held, func(o Held) bool { return o.Change.Name == h.Change.Name }), h)
 	}
 	t.do(DoNote, r, d)
+	if d.To == StageDone {
+		overtaken(t, r.Change)
+	}
 	back := d.To == StageTakenBack
 	if r.Stage == StageBake && !t.isFast(r) {
 		if d.To != StageDone { // what went back with it relaxes again

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spillway/spillway/userspace/api"
@@ -44,11 +45,38 @@ func (f *Front) StartRollout(ctx context.Context, by api.Caller, r api.RolloutRe
 	if r.Emergency && c.Kind != rollout.KindRelax {
 		c.Kind = rollout.KindEmergency
 	}
-	if same := f.stages.told.under(c.Name, w.Order.Digest); same != nil && !r.Replace && w.Same == nil {
-		same.Outcome = api.OutcomeUnchanged
-		return same, nil
+	same := f.stages.told.under(c.Name, w.Order.Digest)
+	if same == nil || r.Replace || w.Same != nil || c.Kind == rollout.KindEmergency && !decidesForAll(same) {
+		return f.hand(w)
 	}
-	return f.hand(w)
+	same.Outcome = api.OutcomeUnchanged
+	same.Details = append(slices.Clone(same.Details), already(same, r)...)
+	return same, nil
+}
+
+// decidesForAll reports whether an emergency has nothing to hasten.
+func decidesForAll(ro *api.Rollout) bool {
+	return ro.Staged.SharePermille == 1000 || ro.Staged.Track == rollout.KindEmergency.String()
+}
+
+// already says that a rollout brings this very bundle, and what of the request it does not take.
+func already(ro *api.Rollout, r api.RolloutRequest) []string {
+	out := []string{"rollout " + ro.ID + " brings this very bundle already, and goes on as it was asked for"}
+	for _, of := range []struct {
+		asked bool
+		says  string
+	}{
+		{r.Emergency, "--emergency hastens nothing: it is one, or decides for everybody"},
+		{r.AcceptBlocks > 0, fmt.Sprintf("--accept-blocks is not taken: spillway rollout accept %s --blocks %s --reason WHY",
+			ro.ID, strconv.FormatFloat(100*r.AcceptBlocks, 'g', 4, 64)+"%")},
+		{r.ConfirmSeconds > 0 && !ro.Staged.Unconfirmed, "--confirm is not taken; with --replace it begins again, and is"},
+		{r.Stage != "", "--stage is not taken: spillway rollout pause " + ro.ID + " --reason WHY"},
+	} {
+		if of.asked {
+			out = append(out, of.says)
+		}
+	}
+	return out
 }
 
 // hand gives an order to the engine, and says what it made of it.

@@ -3,6 +3,7 @@
 package stages
 
 import (
+	"encoding/hex"
 	"strings"
 	"testing"
 	"time"
@@ -305,5 +306,43 @@ func TestWhatJoinsABakeKeepsItsStory(t *testing.T) {
 	s.looks(2)
 	if ro := s.st.told.rollout(asked); ro == nil || ro.State != api.RolloutDone || !ro.Ended.After(ended) {
 		t.Errorf("after it came again: %+v", ro)
+	}
+}
+
+// An emergency of the bundle that rolls out goes to everybody at once; of one that decides for everybody there is
+// nothing to hasten, and what is not taken of a request is said.
+func TestEmergencyOfTheBundleThatRollsOut(t *testing.T) {
+	s := newSite(t, 1)
+	first, err := s.apply(s.bundles[0], api.RolloutRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "shadow", func() bool { return s.st.memory.State.Main.Stage == rollout.StageShadow })
+	s.looks(2)
+	f := NewFront(s.mg, s.st)
+	r := api.RolloutRequest{Stored: hex.EncodeToString(s.bundles[0].Digest[:]), AcceptBlocks: 0.02, Reason: "an attack"}
+	again, err := f.StartRollout(t.Context(), person, r, nil)
+	if err != nil || again.ID != first || !strings.Contains(strings.Join(again.Details, "\n"),
+		"spillway rollout accept "+first+" --blocks 2%") {
+		t.Fatalf("again: %+v, %v", again, err)
+	}
+	r = api.RolloutRequest{Stored: r.Stored, Emergency: true, Reason: "an attack"}
+	e, err := f.StartRollout(t.Context(), person, r, nil)
+	if err != nil || e.ID == first {
+		t.Fatalf("emergency: %+v, %v", e, err)
+	}
+	before := s.mono
+	s.until(t, "everybody", func() bool { return s.k.control.Canary == 1000 })
+	if s.mono-before > 30*time.Second {
+		t.Errorf("it took %s", s.mono-before)
+	}
+	s.looks(1)
+	if e2, err := f.StartRollout(t.Context(), person, r, nil); err != nil || e2.ID != e.ID {
+		t.Errorf("a second one: %+v, %v", e2, err)
+	}
+	s.done(t)
+	s.looks(2)
+	if ro := s.st.told.rollout(first); ro == nil || ro.State != api.RolloutWithdrawn || !s.stable()[s.bundles[0].Digest] {
+		t.Errorf("the rollout before it: %+v", ro)
 	}
 }
