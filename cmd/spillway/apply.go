@@ -55,8 +55,9 @@ answers at once, and spillway rollout shows it:
                                            for everybody within half a minute,
                                            for an hour at most
 
-Exit code 1 when it is refused or held, 3 when no agent answers. With --dry-run
-the same as plan: 0 without changes, 2 with changes.`,
+Exit code 1 when it is refused or held before it begins (with --wait 5 or 6),
+3 when no agent answers. With --dry-run the same as plan: 0 without changes, 2
+with changes.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if stored != "" {
 				return noArgs(c, args)
@@ -72,13 +73,13 @@ the same as plan: 0 without changes, 2 with changes.`,
 				return err
 			}
 			if stored != "" {
-				return a.applyStored(c.Context(), stored, o, h)
+				return h.ends(a.applyStored(c.Context(), stored, o, h))
 			}
 			if len(args) == 0 {
-				return a.apply(c.Context(), "", o, h)
+				return h.ends(a.apply(c.Context(), "", o, h))
 			}
 			err := a.apply(c.Context(), args[0], o, h)
-			return a.withoutAgent(args[0], err)
+			return h.ends(a.withoutAgent(args[0], err))
 		},
 	}
 	c.Flags().Var(textFlag{&o.Remove}, "remove", "take the bundle of this name out")
@@ -130,6 +131,23 @@ func (h *how) fits(o api.ApplyOptions) error {
 	return nil
 }
 
+// ends gives who waits the same exit code for a change that did not begin as for one that a gate ended.
+func (h *how) ends(err error) error {
+	var refusal *api.Error
+	if !h.wait || !errors.As(err, &refusal) {
+		return err
+	}
+	switch refusal.Code {
+	case api.CodeRefused:
+		return &exitCode{exitRefused, err}
+	case api.CodeHeld:
+		return &exitCode{exitHeld, err}
+	case api.CodeCancelled:
+		return &exitCode{exitWithdrawn, err}
+	}
+	return err
+}
+
 func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, h how) error {
 	if h.dry || a.stdinTTY && a.stdoutTTY && !h.yes {
 		p, err := a.plan(ctx, path, o.Remove)
@@ -144,7 +162,8 @@ func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, h how)
 			return nil
 		}
 		if len(p.Holds) > 0 && o.Accept == "" {
-			return errors.New("the bundle is held: nothing was changed")
+			return &api.Error{Code: api.CodeHeld, Message: "the bundle is held: nothing was changed",
+				Fix: "to accept it: the same with --accept WHY"}
 		}
 		if err := a.confirmed(false, "Put it into force?"); err != nil {
 			return err
@@ -206,6 +225,9 @@ func (a *app) roll(ctx context.Context, o api.ApplyOptions, h how,
 // rolling shows a rollout that goes in stages, where somebody looks or waits; else it says how to look.
 func (a *app) rolling(c *api.Client, ro *api.Rollout, h how) error {
 	a.warnings(ro.Warnings)
+	for _, d := range ro.Details {
+		fmt.Fprintf(a.stderr, "note: %s\n", api.Visible(d))
+	}
 	if h.wait || !h.noWait && a.stdoutTTY && a.format == formatTable {
 		return a.followed(c, ro, h.wait)
 	}

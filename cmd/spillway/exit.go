@@ -44,7 +44,7 @@ const exitCodes = `Exit codes are the same for every command:
   4   status, verify, doctor: it works, but not as it should; a change: it is
       done, and does not reach every interface, or nobody knows whether it does
   5   apply, rollout --follow, in stages: a gate refused the rollout; it decided
-      for nobody
+      for nobody. apply --wait: it was refused, also before it began
   6   the same: it is held; what was stable before decides, and a person goes on
   7   the same: it was taken back after it had decided
   8   the same: it was withdrawn, by a person or by the rollout that replaced it

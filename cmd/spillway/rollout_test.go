@@ -179,6 +179,46 @@ func TestApplyWaitEndsWithWhatBecameOfIt(t *testing.T) {
 	}
 }
 
+// A change that does not begin ends a pipeline with the code of one that a gate ended; without --wait with 1, as ever.
+func TestApplyWaitOfWhatDoesNotBegin(t *testing.T) {
+	for _, c := range []struct {
+		refusal *api.Error
+		code    int
+	}{
+		{&api.Error{Status: http.StatusUnprocessableEntity, Code: api.CodeRefused, Message: "it is in quarantine"},
+			exitRefused},
+		{&api.Error{Status: http.StatusConflict, Code: api.CodeHeld, Message: "the bundle is held"}, exitHeld},
+		{&api.Error{Status: http.StatusConflict, Code: api.CodeCancelled, Message: "it came to nothing"}, exitWithdrawn},
+		{&api.Error{Status: http.StatusConflict, Code: api.CodeBusy, Message: "another change runs"}, exitError},
+	} {
+		for _, wait := range []bool{true, false} {
+			s := newShell(t)
+			startAgent(s).answer("POST /v1/rollouts", c.refusal)
+			line, code := []string{"apply", s.write("bundle.yaml", soundBundle)}, exitError
+			if wait {
+				line, code = append(line, "--wait"), c.code
+			}
+			s.want(code, line...)
+			s.wantErr(c.refusal.Message)
+			s.want(code, append(line, "-o", "json")...)
+			s.wantOut(`"code": "` + c.refusal.Code + `"`)
+		}
+	}
+}
+
+// What the agent says about a rollout that it takes up is told, beside it.
+func TestApplyTellsTheDetailsOfARollout(t *testing.T) {
+	s := newShell(t)
+	ro := inCanary()
+	ro.Details = []string{"rollout 17 brings this very bundle already", "list \x1b[2J is empty"}
+	startAgent(s).answer("POST /v1/rollouts", ro)
+	s.want(exitOK, "apply", s.write("bundle.yaml", soundBundle))
+	s.wantErr("note: rollout 17 brings this very bundle already\n")
+	if strings.Contains(s.stderr, "\x1b") {
+		t.Errorf("%q", s.stderr)
+	}
+}
+
 // Options of stages arrive; a host without them refuses them, and nothing is done.
 func TestApplyOptionsOfStages(t *testing.T) {
 	s := newShell(t)

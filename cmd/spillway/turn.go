@@ -51,7 +51,8 @@ func (a *app) awaitTurn(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
 		return nil, ro.Refusal
 	}
 	if ro.State == api.RolloutWithdrawn {
-		return nil, fmt.Errorf("rollout %s came to nothing: %s", ro.ID, ro.Message)
+		return nil, &api.Error{Code: api.CodeCancelled, Rollout: ro.ID,
+			Message: fmt.Sprintf("rollout %s came to nothing: %s", ro.ID, ro.Message)}
 	}
 	return ro, nil
 }
