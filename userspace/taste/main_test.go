@@ -24,6 +24,8 @@ func TestMain(m *testing.M) {
 		err = Run(os.Stdin, os.Stdout, memoryOf(args), slices.Contains(args, goldenFlag))
 	case deedsChild:
 		tryDeeds(args[0], args[1], args[2] == "filtered")
+	case standInChild:
+		hang()
 	case agentChild:
 		var o order
 		if err = json.Unmarshal([]byte(args[0]), &o); err == nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,8 +63,6 @@ var deeds = []struct {
 		_, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE)
 		return err
 	}},
-	{"signal the agent", false, func(*tools) error { return unix.Kill(os.Getppid(), 0) }},
-	{"signal a thread of the agent", false, func(*tools) error { return unix.Tgkill(os.Getppid(), os.Getppid(), 0) }},
 	{"start a program", false, func(*tools) error { return exec.Command("/bin/true").Run() }},
 	{"write a file", false, func(w *tools) error { return os.WriteFile(w.file, nil, 0o600) }},
 	{"make a file", false, func(w *tools) error { return os.WriteFile(w.file+"2", nil, 0o600) }},
@@ -75,6 +74,7 @@ type tools struct {
 	folder, file string
 	program      *ebpf.Program
 	made         *ebpf.Map
+	agent        int // a process of the same user
 }
 
 func xdp() (*ebpf.Program, error) {
@@ -98,6 +98,10 @@ func tryDeeds(folder, file string, filtered bool) {
 	if w.program, err = xdp(); err != nil {
 		panic(err)
 	}
+	runtime.LockOSThread() // whose end would be that of the stand-in
+	if w.agent, err = standIn(); err != nil {
+		panic(err)
+	}
 	// The library asks once whether programs can be run, by loading one: openSecond does it as early.
 	if _, err := w.program.Run(&ebpf.RunOptions{Data: make([]byte, 64)}); err != nil {
 		panic(err)
@@ -115,6 +119,10 @@ func tryDeeds(folder, file string, filtered bool) {
 		for _, d := range deeds {
 			can[d.name] = fmt.Sprint(d.do(w))
 		}
+		for _, a := range attacks {
+			can[a.name] = fmt.Sprint(a.do(w))
+		}
+		can["agent"] = letter(w.agent)
 		can["rights"] = strings.Join(threadsBeyond(), "; ")
 	}
 	_ = json.NewEncoder(os.Stdout).Encode(can)
@@ -186,6 +194,14 @@ func TestChildHasNoRightsButToMakeMaps(t *testing.T) {
 		case !d.allowed && !strings.Contains(said, "operation not permitted"):
 			t.Errorf("it can %s: %s", d.name, said)
 		}
+	}
+	for _, a := range attacks {
+		if said := can[a.name]; !strings.Contains(said, "operation not permitted") {
+			t.Errorf("it can %s: %s", a.name, said)
+		}
+	}
+	if can["agent"] != "S" {
+		t.Errorf("the agent is in state %q, want asleep", can["agent"])
 	}
 	if can["rights"] != "" {
 		t.Error(can["rights"])

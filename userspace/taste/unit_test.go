@@ -30,6 +30,8 @@ const (
 	realChild  = "real-child"  // is a child, as `spillway taste`
 	deedsChild = "deeds-child" // gives up its rights and tries what it can
 	agentChild = "agent-child" // is an agent that tastes
+
+	standInChild = "stand-in" // stands for an agent that a child attacks
 )
 
 // unitID is a user and group that no file of the machine names.
