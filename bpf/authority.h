@@ -33,17 +33,41 @@ __noinline int is_number_of(__u32 slot, __u32 number)
 	return g ? g->number == number : !number && slot == SLOT_EMPTY;
 }
 
-/* has_tripped says whether the stable generation used up its budget. A trip counts while the control word has the budget: the
- * number that a lease left behind says nothing against a stable generation. */
+/* is_trip_of says whether a lane's trip is of a generation, or of the one that this was built from again. */
+static __always_inline bool is_trip_of(__u64 trip, __u32 generation)
+{
+	return generation && ((__u32)trip == generation || trip >> 32 == generation);
+}
+
+/* is_spent says whether a generation used up its budget, in whichever lane. */
+static __always_inline bool is_spent(const struct runtime *rt, __u32 generation)
+{
+	const volatile __u64 *trips = rt->tripped;
+	return is_trip_of(trips[LANE_MAIN], generation) || is_trip_of(trips[LANE_FAST], generation);
+}
+
+/* trip notes that a generation used up its budget in a lane. It leaves alone what the other lane says, and what the agent
+ * says of this trip. */
+static __always_inline void trip(struct runtime *rt, __u32 lane, __u32 generation)
+{
+	__u64 *word = &rt->tripped[lane & (LANES - 1)], was = *(volatile __u64 *)word;
+	if (!is_trip_of(was, generation))
+		__sync_val_compare_and_swap(word, was, generation);
+}
+
+/* has_tripped says whether the stable generation used up its budget: while the control word has the budget. */
 static __always_inline bool has_tripped(const struct packet *p, const struct runtime *rt)
 {
-	__u64 tripped = *(volatile const __u64 *)&rt->tripped;
-	return tripped && control_budget(p->control) && is_number_of(control_stable(p->control), tripped);
+	const volatile __u64 *trips = rt->tripped;
+	if (!control_budget(p->control) || !(trips[LANE_MAIN] | trips[LANE_FAST]))
+		return false;
+	struct generation *g = generation_in(control_stable(p->control));
+	return g && is_spent(rt, g->number);
 }
 
 static __always_inline bool may_candidate(const struct packet *p, const struct runtime *rt, __u32 generation)
 {
-	return p->now_ns < rt->lease_ns && rt->tripped != generation;
+	return p->now_ns < rt->lease_ns && rt->ended != generation && !is_spent(rt, generation);
 }
 
 /* The slot's own breaker or a dead agent end a candidate's authority at once; stable needs neither. */
@@ -68,8 +92,8 @@ static __always_inline bool in_canary(const struct packet *p, __u64 salt)
 static __always_inline void trip_lapsed(const struct packet *p, struct runtime *rt, __u32 generation)
 {
 	__u64 lease_ns = *(volatile __u64 *)&rt->lease_ns;
-	if (lease_ns && p->now_ns >= lease_ns && rt->tripped != generation)
-		*(volatile __u64 *)&rt->tripped = generation;
+	if (lease_ns && p->now_ns >= lease_ns && rt->ended != generation)
+		*(volatile __u64 *)&rt->ended = generation;
 }
 
 static __always_inline __u32 choose_slot(const struct packet *p, struct runtime *rt)

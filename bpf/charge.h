@@ -13,6 +13,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "authority.h"
 #include "hash.h"
 #include "maps.h"
 #include "packet.h"
@@ -127,7 +128,7 @@ __noinline int charge(__u32 lane, __u32 generation)
 		__u64 was = *(volatile __u64 *)&t->charged;
 		__u32 count = was >> 32 == window ? (__u32)was : 0;
 		if (count >= most) {
-			*(volatile __u64 *)&rt->tripped = generation;
+			trip(rt, lane, generation);
 			return 1;
 		}
 		if (__sync_val_compare_and_swap(&t->charged, was, pair64(count + 1, window)) == was) {
@@ -136,7 +137,7 @@ __noinline int charge(__u32 lane, __u32 generation)
 		}
 	}
 	if (marked > 0)
-		return *(volatile __u64 *)&rt->tripped == generation;
+		return is_spent(rt, generation);
 	if (!marked)
 		settle_mark(index, mark, 0);
 	if (marked != MARK_PENDING)

@@ -475,7 +475,7 @@ type DataplaneRuntime struct {
 	_                    structs.HostLayout
 	Control              uint64
 	LeaseNs              uint64
-	Tripped              uint64
+	Ended                uint64
 	BanEpoch             uint64
 	Seed                 [2]uint64
 	TellUntilNs          uint64
@@ -485,6 +485,7 @@ type DataplaneRuntime struct {
 	Baked                uint64
 	Lanes                [2]DataplaneLane
 	Beside               uint64
+	Tripped              [2]uint64
 }
 
 type DataplaneService struct {

@@ -159,7 +159,7 @@ enum control_shift {
 struct runtime {
 	__u64 control;  /* see above. Compare-and-swap only */
 	__u64 lease_ns; /* the candidate counts until then. Writer: the agent */
-	__u64 tripped; /* generation whose breaker tripped or whose lease lapsed, 0 for none. Writers: packets, the agent */
+	__u64 ended; /* candidate that decides no more: its lease lapsed, or it is taken out; 0 for none. Writers: packets, the agent */
 	__u64 ban_epoch;     /* grows after every change of bans; 0: there never was one */
 	__u64 seed[2];       /* random at creation, then constant: the key of all hashes over what strangers send */
 	__u64 tell_until_ns; /* somebody watches: until then every decision becomes an event. Writer: the agent */
@@ -172,8 +172,11 @@ struct runtime {
 		      * are released, which cannot heal. Writer: the agent */
 	struct lane lanes[LANES]; /* what is compared. Writer: the agent */
 	__u64 beside; /* slot of the fast track's generation, which decides for nobody; no packet looks at it. Writer: the agent */
+	/* By lane: the generation that used up its budget, and in the upper half what it was built again as; 0 for none.
+	 * Writers: packets, and the agent the upper half. Compare-and-swap only */
+	__u64 tripped[LANES];
 };
-_Static_assert(sizeof(struct runtime) == 400, "runtime is ABI");
+_Static_assert(sizeof(struct runtime) == 416, "runtime is ABI");
 
 /* A connection as the kernel sees it; IPv4 as ::ffff:a.b.c.d so that both families share one table. */
 struct flow_key {

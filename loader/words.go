@@ -95,14 +95,20 @@ func (ws *Words) Lease() Deadline {
 	return Deadline(atomic.LoadUint64(&ws.at.LeaseNs))
 }
 
-// SetTripped ends the authority of the candidate with this number at once; 0 trips nobody.
+// SetTripped ends the authority of the candidate with this number at once; 0 ends nobody's. What a lane says of a
+// budget stays.
 func (ws *Words) SetTripped(generation uint32) {
-	atomic.StoreUint64(&ws.at.Tripped, uint64(generation))
+	atomic.StoreUint64(&ws.at.Ended, uint64(generation))
 }
 
-// Tripped returns the generation whose breaker tripped, 0 for none.
-func (ws *Words) Tripped() uint32 {
-	return uint32(atomic.LoadUint64(&ws.at.Tripped))
+// Tripped returns which generations decide no more.
+func (ws *Words) Tripped() Trips {
+	t := Trips{Ended: uint32(atomic.LoadUint64(&ws.at.Ended))}
+	for lane := range ws.at.Tripped {
+		word := atomic.LoadUint64(&ws.at.Tripped[lane])
+		t.Spent[lane] = [2]uint32{uint32(word), uint32(word >> 32)}
+	}
+	return t
 }
 
 // SetTellAll makes every decision an event until the deadline, within the budget of events of each processor; else

@@ -41,7 +41,7 @@ func (k *readKernel) Bypass() loader.Deadline                { return k.r.Bypass
 func (k *readKernel) ServiceBypass(id uint8) loader.Deadline { return k.r.Services[id] }
 func (k *readKernel) Heartbeat() time.Duration               { return k.r.Heartbeat }
 func (k *readKernel) Lease() loader.Deadline                 { return k.r.Lease }
-func (k *readKernel) Tripped() uint32                        { return k.r.Tripped }
+func (k *readKernel) Tripped() loader.Trips                  { return k.r.Tripped }
 func (k *readKernel) VerifyWiring() ([]compile.Drift, error) {
 	return k.r.Wiring, k.r.Unread[view.PartWiring]
 }
@@ -51,7 +51,7 @@ func (k *readKernel) MapUse() ([]loader.MapUse, error)             { return nil,
 func (k *readKernel) SetBypass(d loader.Deadline)                  { k.r.Bypass = d }
 func (k *readKernel) SetServiceBypass(id uint8, d loader.Deadline) { k.r.Services[id] = d }
 func (k *readKernel) SetLease(d loader.Deadline)                   { k.r.Lease = d }
-func (k *readKernel) SetTripped(n uint32)                          { k.r.Tripped = n }
+func (k *readKernel) SetTripped(n uint32)                          { k.r.Tripped.Ended = n }
 func (k *readKernel) Conntrack() error                             { return k.r.Untracked }
 func (k *readKernel) Unanswered() (map[int]bool, error)            { return k.r.Unanswered, nil }
 func (k *readKernel) Close() error                                 { return nil }

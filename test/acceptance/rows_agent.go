@@ -17,7 +17,7 @@ var agentRows = []row{
 			{"a rule has no end", "bpf/judge.h",
 				"if (p->now_ns < node->expires_ns)", "if (1)", "test/dataplane/progrun", "TestRulesExpire"},
 			{"a lease has no end", "bpf/authority.h",
-				"return p->now_ns < rt->lease_ns && rt->tripped != generation;", "return rt->tripped != generation;",
+				"return p->now_ns < rt->lease_ns && rt->ended != generation", "return rt->ended != generation",
 				"test/dataplane/progrun", "TestCandidateCountsOnlyUnderItsLease|TestF7Lapsed"},
 		},
 	},

@@ -134,7 +134,7 @@ func TestKernelF7StoppedAgent(t *testing.T) {
 	s.apply("two", api.ApplyOptions{Confirm: time.Hour})
 	k := s.kernel()
 	revived := func() bool {
-		return k.Control().Candidate != bpf.SlotEmpty && k.Lease().Active() && k.Tripped() == 0
+		return k.Control().Candidate != bpf.SlotEmpty && k.Lease().Active() && k.Tripped().Ended == 0
 	}
 	if !revived() {
 		t.Fatal("the candidate does not decide")

@@ -210,10 +210,10 @@ func (m *machine) SetLease(d loader.Deadline) {
 	m.lease = d
 }
 
-func (m *machine) Tripped() uint32 {
+func (m *machine) Tripped() loader.Trips {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.tripped
+	return loader.Trips{Ended: m.tripped}
 }
 
 func (m *machine) SetTripped(number uint32) {

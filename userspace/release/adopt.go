@@ -31,7 +31,7 @@ func (ca *candidates) adopt(d trial) error {
 	if confirm != nil {
 		left = confirm.Deadline.Sub(ca.ledger.Now())
 	}
-	if resident && confirm != nil && confirm.Digest == g.Digest && left > 0 && d.Tripped() != g.Number &&
+	if resident && confirm != nil && confirm.Digest == g.Digest && left > 0 && !d.Tripped().Has(g.Number) &&
 		ca.lease().GoOn(g.Number, ca.host().Guards.Lease, loader.In(left)) {
 		if confirm.Number != g.Number { // an agent died between the record and the word
 			_ = ca.ledger.Update(func(r *state.Record) { r.Confirm.Number = g.Number })

@@ -62,7 +62,7 @@ func (ca *candidates) expire(d trial) {
 // does: after a stop it is not certain which of the two runs first.
 func (ca *candidates) lapsed(d trial, number uint32) bool {
 	ca.lease().Renew()
-	return ca.lease().Lapsed() == number || d.Tripped() == number
+	return ca.lease().Lapsed() == number || d.Tripped().Has(number)
 }
 
 // hold ends a candidate that lapsed and says how it can be tried again.

@@ -78,7 +78,7 @@ func (k *simKernel) Bypass() loader.Deadline                   { return 0 }
 func (k *simKernel) ServiceBypass(uint8) loader.Deadline       { return 0 }
 func (k *simKernel) Heartbeat() time.Duration                  { return 0 }
 func (k *simKernel) VerifyWiring() ([]compile.Drift, error)    { return nil, nil }
-func (k *simKernel) Tripped() uint32                           { return k.tripped }
+func (k *simKernel) Tripped() loader.Trips                     { return loader.Trips{Ended: k.tripped} }
 func (k *simKernel) SetTripped(number uint32)                  { k.tripped = number }
 func (k *simKernel) SetBaked(uint32)                           {}
 func (k *simKernel) Conntrack() error                          { return nil }

@@ -73,9 +73,9 @@ func (sh *Stagehand) Look() (k engine.Kernel, all []loader.GenerationInfo) {
 		if all, err = d.Generations(); err != nil {
 			return engine.Kernel{}, nil
 		}
-		tripped, lapsed := d.Tripped(), sh.lease().Lapsed()
-		if c.Candidate != bpf.SlotEmpty && c.Canary > 0 && !d.Lease().Active() {
-			lapsed = numberIn(all, c.Candidate) // also of an agent before this one
+		trips, lapsed := d.Tripped(), sh.lease().Lapsed()
+		if now := numberIn(all, c.Candidate); now != 0 && c.Canary > 0 && (!d.Lease().Active() || trips.Ended == now) {
+			lapsed = now // also of an agent before this one, and what a packet met
 		}
 		deciding := sh.bake.idleReason(d) == ""
 		if d.Control().Epoch != c.Epoch {
@@ -84,8 +84,10 @@ func (sh *Stagehand) Look() (k engine.Kernel, all []loader.GenerationInfo) {
 		k = engine.Kernel{Known: true, Lapsed: lapsed, Deciding: deciding, Observes: c.Mode == bpf.ModeObserve,
 			Stable: numberIn(all, c.Stable), Candidate: numberIn(all, c.Candidate), Beside: numberIn(all, d.Beside()),
 			Resident: []uint32{}}
-		if tripped != lapsed {
-			k.Tripped = tripped
+		for _, number := range []uint32{k.Stable, k.Candidate} { // a candidate leaves first, then the other is seen
+			if trips.HasSpent(number) {
+				k.Tripped = number
+			}
 		}
 		for _, g := range all {
 			k.Resident = append(k.Resident, g.Number)
@@ -217,7 +219,7 @@ func (sh *Stagehand) Lease(number uint32) error {
 	return sh.deed(false, func(d Kernel, all []loader.GenerationInfo) error {
 		c := d.Control()
 		switch {
-		case numberIn(all, c.Candidate) != number || d.Tripped() == number:
+		case numberIn(all, c.Candidate) != number || d.Tripped().Has(number):
 			return errElsewhere
 		case c.Canary == 0:
 			return nil // it decides for nobody

@@ -81,7 +81,7 @@ func (k *fakeKernel) RootID() (uint32, error)                   { return 3, nil 
 func (k *fakeKernel) ServiceBypass(uint8) loader.Deadline       { return 0 }
 func (k *fakeKernel) Heartbeat() time.Duration                  { return 0 }
 func (k *fakeKernel) VerifyWiring() ([]compile.Drift, error)    { return nil, nil }
-func (k *fakeKernel) Tripped() uint32                           { return k.tripped }
+func (k *fakeKernel) Tripped() loader.Trips                     { return loader.Trips{Ended: k.tripped} }
 func (k *fakeKernel) SetTripped(number uint32)                  { k.tripped = number }
 func (k *fakeKernel) SetBaked(uint32)                           {}
 func (k *fakeKernel) Conntrack() error                          { return nil }

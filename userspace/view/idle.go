@@ -57,7 +57,7 @@ func (j *judge) lost() bool {
 // decides reports whether the kernel honours a candidate, for everybody.
 func (j *judge) decides(candidate loader.GenerationInfo) bool {
 	return j.Control.Candidate != bpf.SlotEmpty && candidate.Slot == j.Control.Candidate && j.Control.Canary >= 1000 &&
-		j.Lease.Active() && j.Tripped != candidate.Number
+		j.Lease.Active() && !j.Tripped.Has(candidate.Number)
 }
 
 // inForce returns the generation that decides for everybody, or for all but the canary. One whose budget is used up
@@ -77,7 +77,7 @@ func (j *judge) inForce() (loader.GenerationInfo, bool) {
 
 // spent reports whether a stable generation newly blocked more than it may: from then on the one before decides.
 func (j *judge) spent(stable loader.GenerationInfo) bool {
-	return j.Control.Budget && stable.Number != 0 && j.Tripped == stable.Number
+	return j.Control.Budget && stable.Number != 0 && j.Tripped.HasSpent(stable.Number)
 }
 
 func (j *judge) inSlot(slot uint8) (loader.GenerationInfo, bool) {
@@ -93,7 +93,7 @@ func (j *judge) inSlot(slot uint8) (loader.GenerationInfo, bool) {
 func (j *judge) canary() string {
 	g, ok := j.inSlot(j.Control.Candidate)
 	share := j.Control.Canary
-	if !ok || share == 0 || share >= 1000 || !j.Lease.Active() || j.Tripped == g.Number ||
+	if !ok || share == 0 || share >= 1000 || !j.Lease.Active() || j.Tripped.Has(g.Number) ||
 		!slices.ContainsFunc(j.services(), func(s compile.ServiceInfo) bool {
 			return g.Blocking.Can(s.Tag) && !j.Services[s.ID].Active()
 		}) {

@@ -25,7 +25,7 @@ type Kernel interface {
 	ServiceBypass(id uint8) loader.Deadline
 	Heartbeat() time.Duration
 	Lease() loader.Deadline
-	Tripped() uint32
+	Tripped() loader.Trips
 	VerifyWiring() ([]compile.Drift, error)
 	Conntrack() error
 	Unanswered() (map[int]bool, error)
@@ -64,7 +64,7 @@ type Reading struct {
 	Bypass      loader.Deadline
 	Heartbeat   time.Duration // negative: there never was one
 	Lease       loader.Deadline
-	Tripped     uint32
+	Tripped     loader.Trips
 	Generations []loader.GenerationInfo
 	Host        *compile.HostInfo         // nil when none is published
 	Services    map[uint8]loader.Deadline // the bypass of each

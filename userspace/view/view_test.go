@@ -114,7 +114,7 @@ func (f *failing) Control() loader.Control                       { return loader
 func (f *failing) Bypass() loader.Deadline                       { return 0 }
 func (f *failing) Heartbeat() time.Duration                      { return 0 }
 func (f *failing) Lease() loader.Deadline                        { return 0 }
-func (f *failing) Tripped() uint32                               { return 0 }
+func (f *failing) Tripped() loader.Trips                         { return loader.Trips{} }
 func (f *failing) Generations() ([]loader.GenerationInfo, error) { return nil, f.err }
 func (f *failing) Host() (*compile.HostInfo, error)              { return nil, f.err }
 func (f *failing) Attachments() ([]loader.Attachment, error)     { return nil, f.err }

@@ -80,7 +80,7 @@ func (p *plane) resetTrial(connections uint32) {
 	trial.Traffic[last&1] = uint64(last)<<32 | uint64(connections)
 	p.must(p.pinned(bpf.DataplaneMapTrials).Put(uint32(loader.LaneMain), trial))
 	p.must(p.Forget(bpf.DataplaneMapMarks))
-	p.SetTripped(0)
+	p.must(p.ForgetTrips())
 	p.forgetFlows()
 }
 
@@ -110,13 +110,13 @@ func TestBudgetTripsAtExactlyItsEnd(t *testing.T) {
 				l.drops(what+": stored", bots[:budget.most])
 				p.forgetFlows() // their next packets are first payloads again, of prefixes that were charged
 				l.drops(what+": again", bots[:budget.most])
-				if p.Tripped() != 0 {
+				if p.Tripped().HasSpent(c.New) {
 					l.errorf("%s: tripped within a budget of %d", what, budget.most)
 				}
 				p.catchUp()
 				l.want("one more", bots[budget.most].first(), passes("on_trial"))
-				if p.Tripped() != c.New {
-					l.errorf("%s: tripped %d, want %d", what, p.Tripped(), c.New)
+				if !p.Tripped().HasSpent(c.New) {
+					l.errorf("%s: tripped %+v, want %d", what, p.Tripped(), c.New)
 				}
 				l.want("a stored block heals", bots[0].first(), passes("no_match").by("previous"))
 				l.want("its SYN", f.syn(bots[1].src).Bytes(), passes("no_match").by("previous"))
@@ -128,6 +128,49 @@ func TestBudgetTripsAtExactlyItsEnd(t *testing.T) {
 		p.forgetFlows()
 		p.catchUp()
 		p.wantBytes("a trip is of a budget", bots[2].first(), drops("prefix"))
+	})
+}
+
+// Of two rollouts that use up their budgets each has its word: neither the trip of the other, nor a lease that lapses,
+// brings back what has tripped.
+func TestATripIsItsLanesAlone(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		l := r.listen()
+		fast, main := r.crowd(l, f.sources(0, 21)...), r.crowd(l, f.sources(100, 121)...)
+		var ofFast, ofMain []netip.Addr
+		for i := range fast {
+			ofFast, ofMain = append(ofFast, fast[i].src), append(ofMain, main[i].src)
+		}
+		on, old := true, p.number("stable")
+		slot := p.build(deny(ofFast...))
+		p.change(loader.Change{Stable: &slot})
+		p.try(deny(ofMain...), 1000)
+		p.change(loader.Change{Pair: &on, Budget: &on})
+		stable, candidate := p.number("stable"), p.number("candidate")
+		p.must(p.Compare(loader.LaneFast, loader.Comparison{Run: p.NextRun(), Old: old, New: stable}))
+		p.must(p.Compare(loader.LaneMain, loader.Comparison{Run: p.NextRun(), Old: stable, New: candidate}))
+		p.inWindow(func(l *look) {
+			p.resetTrial(0)
+			l.drops("the candidate's", main[:20])
+			p.catchUp()
+			l.want("one more", main[20].first(), passes("on_trial").by("candidate"))
+			l.want("the candidate decides no more", main[0].first(), passes("no_match"))
+			l.drops("stable's", fast[:20])
+			p.catchUp()
+			l.want("one more of stable", fast[20].first(), passes("on_trial"))
+			l.want("previous decides", fast[0].first(), passes("no_match").by("previous"))
+			spent := p.Tripped().Spent
+			if spent[loader.LaneMain][0] != candidate || spent[loader.LaneFast][0] != stable {
+				l.errorf("spent %+v, want %d and %d", spent, candidate, stable)
+			}
+			p.SetTripped(candidate)
+			l.want("a lease that lapsed", f.syn(ofFast[1]).Bytes(), passes("no_match").by("previous"))
+			p.SetTripped(0)
+		})
+		p.change(loader.Change{Budget: new(bool)})
+		p.catchUp()
+		p.wantBytes("the candidate stays tripped", f.syn(ofMain[1]).Bytes(), passes("no_match"))
 	})
 }
 
@@ -147,8 +190,8 @@ func TestProcessorsShareABudget(t *testing.T) {
 			p.inWindow(func(l *look) {
 				p.resetTrial(0)
 				blocked := p.together(4, frames)
-				if n := len(blocked); n != 20 || p.Tripped() != c.New {
-					l.errorf("%d prefixes were blocked, tripped %d", n, p.Tripped())
+				if n := len(blocked); n != 20 || !p.Tripped().HasSpent(c.New) {
+					l.errorf("%d prefixes were blocked, tripped %+v", n, p.Tripped())
 				}
 			})
 		}
@@ -212,7 +255,7 @@ func TestDeclaredBlocksCostNothing(t *testing.T) {
 					t.Errorf("%s: %s", name, got)
 				}
 			}
-			if p.Tripped() != 0 {
+			if p.Tripped() != (loader.Trips{}) {
 				t.Errorf("%s: tripped", name)
 			}
 		}
@@ -232,8 +275,8 @@ func TestWhatCannotBeChargedPasses(t *testing.T) {
 			p.must(support.Fill(p.pinned(bpf.DataplaneMapMarks), full))
 			p.catchUp()
 			l.want("no room", bot.first(), passes("on_trial"))
-			if p.Tripped() != 0 || p.counted(loader.LaneMain).Lost != lost+1 {
-				l.errorf("tripped %d, lost %d", p.Tripped(), p.counted(loader.LaneMain).Lost-lost)
+			if p.Tripped() != (loader.Trips{}) || p.counted(loader.LaneMain).Lost != lost+1 {
+				l.errorf("tripped %+v, lost %d", p.Tripped(), p.counted(loader.LaneMain).Lost-lost)
 			}
 		})
 		p.must(p.Forget(bpf.DataplaneMapMarks))

@@ -176,8 +176,8 @@ func TestF7LapsedLeaseTripsItsGeneration(t *testing.T) {
 		p.want("a live lease", f.syn(f.bot), candidate)
 		p.SetLease(1)
 		p.want("a lease that ended long ago", f.syn(f.bot), stable)
-		if p.Tripped() != p.number("candidate") {
-			t.Errorf("tripped %d", p.Tripped())
+		if got := p.Tripped(); got != (loader.Trips{Ended: p.number("candidate")}) {
+			t.Errorf("tripped %+v", got)
 		}
 		p.SetLease(loader.In(time.Hour))
 		p.want("a live lease that came too late", f.syn(f.bot), stable)
@@ -185,8 +185,8 @@ func TestF7LapsedLeaseTripsItsGeneration(t *testing.T) {
 		p.SetTripped(0)
 		p.SetLease(0)
 		p.want("no lease", f.syn(f.bot), stable)
-		if p.Tripped() != 0 {
-			t.Errorf("tripped %d", p.Tripped())
+		if got := p.Tripped(); got != (loader.Trips{}) {
+			t.Errorf("tripped %+v", got)
 		}
 	})
 }

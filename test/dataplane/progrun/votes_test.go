@@ -190,8 +190,8 @@ func TestForgedPacketsMoveNothing(t *testing.T) {
 		p.resetTrial(0)
 		shows()
 		n = p.counted(loader.LaneMain)
-		if len(n.Pairs)+len(n.Hits) != 0 || p.Tripped() != 0 {
-			t.Errorf("counts %+v, tripped %d", n, p.Tripped())
+		if len(n.Pairs)+len(n.Hits) != 0 || p.Tripped() != (loader.Trips{}) {
+			t.Errorf("counts %+v, tripped %+v", n, p.Tripped())
 		}
 	})
 }

@@ -34,7 +34,7 @@ func (p *Plane) Renew() error {
 	errs := []error{err, p.SetMode(config.ModeObserve), p.renewHost(), p.renewBans()}
 	errs = append(errs, p.renewLanes())
 	p.SetBypass(0)
-	p.SetTripped(0)
+	errs = append(errs, p.ForgetTrips())
 	p.SetLease(0)
 	p.SetBaked(0)
 	p.SetTellAll(0)

@@ -84,7 +84,7 @@ func canary(stable uint32, lease loader.Deadline) func(*view.Reading) {
 func CanaryWords(r *view.Reading, m Mode, text string) string {
 	c := r.Control
 	blocks := m.Bans && c.Stable == bpf.SlotEmpty && c.Candidate != bpf.SlotEmpty && c.Canary > 0 && c.Canary < 1000 &&
-		r.Lease.Active() && r.Tripped != 8
+		r.Lease.Active() && !r.Tripped.Has(8)
 	said := strings.Contains(text, "among 5% of the sources (its canary)")
 	switch {
 	case said && !blocks:
@@ -210,7 +210,8 @@ var Modes = []Mode{
 	},
 		api.StateIdle, "no bundle is in force", true, false, false, "no_generation"},
 	{"a candidate that tripped", func(r *view.Reading) {
-		r.Control.Stable, r.Control.Candidate, r.Control.Canary, r.Lease, r.Tripped = 0, 2, 1000, loader.In(time.Hour), 8
+		r.Control.Stable, r.Control.Candidate, r.Control.Canary = 0, 2, 1000
+		r.Lease, r.Tripped.Ended = loader.In(time.Hour), 8
 	}, api.StateIdle, "no bundle is in force", true, false, false, "no_generation"},
 	{"a candidate waits", func(r *view.Reading) {
 		r.Control.Candidate, r.Control.Canary, r.Lease = 2, 1000, loader.In(time.Hour)
@@ -229,7 +230,7 @@ var Modes = []Mode{
 		"no bundle is in force; only bans block.", true, false, false, "no_generation"},
 	{"a canary on an empty host, tripped", func(r *view.Reading) {
 		canary(0, loader.In(time.Hour))(r)
-		r.Tripped = 8
+		r.Tripped.Ended = 8
 	}, api.StateIdle, "no bundle is in force; only bans block.", true, false, false, "no_generation"},
 	{"a canary on an empty host, observe", func(r *view.Reading) {
 		canary(0, loader.In(time.Hour))(r)
@@ -240,10 +241,10 @@ var Modes = []Mode{
 		r.Bypass = loader.DeadlineForever
 	}, api.StateBypassed, "everything passes", false, false, false, "bypass"},
 	{"a bake whose budget is used up", func(r *view.Reading) {
-		r.Control.Previous, r.Control.Pair, r.Control.Budget, r.Tripped = 2, true, true, 7
+		r.Control.Previous, r.Control.Pair, r.Control.Budget, r.Tripped = 2, true, true, spent(7)
 	}, api.StateProtected, "blocked", true, true, false, "budget"},
 	{"a first bake whose budget is used up", func(r *view.Reading) {
-		r.Control.Pair, r.Control.Budget, r.Tripped = true, true, 7
+		r.Control.Pair, r.Control.Budget, r.Tripped = true, true, spent(7)
 	}, api.StateIdle, "no bundle is in force; only bans block.", true, false, false, "budget"},
 	{"a policy that never blocks",
 		blocking(compile.Blocking{From: map[uint32]uint8{11: 0, 22: 0}, Reach: 100, Strong: true}),
@@ -363,4 +364,9 @@ var Modes = []Mode{
 	{"unreadable links", unread(view.PartLinks), api.StateProtected, "blocked", true, true, false, "kernel_read"},
 	{"unreadable root", func(r *view.Reading) { r.Root = 0; unread(view.PartRoot)(r) }, api.StateUnknown,
 		"the pinned one cannot be read to compare", false, false, true, "kernel_read"},
+}
+
+// spent is a generation that used up its budget.
+func spent(number uint32) loader.Trips {
+	return loader.Trips{Spent: [loader.Lanes][2]uint32{loader.LaneMain: {number}}}
 }

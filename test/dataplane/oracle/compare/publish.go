@@ -141,8 +141,9 @@ func (p *Plane) Set(w *oracle.World) error {
 	if w.Tripped && w.Candidate != nil {
 		p.SetTripped(w.Candidate.Number)
 	}
-	if w.Spent && w.Budget && w.Stable != nil { // one word says both, and packets stop to look at a candidate then
-		p.SetTripped(w.Stable.Number)
+	p.words.setSpent(0)
+	if w.Spent && w.Stable != nil {
+		p.words.setSpent(w.Stable.Number)
 	}
 	p.words.setHeartbeat(1)
 	if w.Heartbeat.After(w.Now) {

@@ -15,7 +15,8 @@ import (
 	"github.com/spillway/spillway/bpf"
 )
 
-// words maps the runtime words, for the two that only a test sets: an old heartbeat and a known key of the SYN index.
+// words maps the runtime words, for what only a test sets: an old heartbeat, a known key of the SYN index, a budget
+// that is used up.
 type words struct {
 	pages [][]byte
 	root  *bpf.RootWords
@@ -43,6 +44,10 @@ func (w *words) close() error {
 }
 
 func (w *words) setHeartbeat(ns uint64) { atomic.StoreUint64(&w.root.HeartbeatNs, ns) }
+
+func (w *words) setSpent(number uint32) {
+	atomic.StoreUint64(&w.at.Tripped[bpf.LaneMain], uint64(number))
+}
 
 func (w *words) setSynKey(key [2]uint64) {
 	for i := range key {
