@@ -61,9 +61,9 @@ func (ba *backs) endNow(d trial, ro *rollout, now api.Rollout, e *state.Entry) (
 		bake := ba.host().Guards.Bake
 		e.Digest, e.Number, e.Name = change.Digest, change.Number, change.Name
 		ledger.Note(change, ba.ledger.Update(func(r *state.Record) {
-			was := r.WentBack
+			was, observed := r.WentBack, r.Observed
 			r.GoBack(*b, bake)
-			r.WentBack = was // one rollout is ended, and nobody went back from the others
+			r.WentBack, r.Observed = was, observed // one rollout is ended, and nobody went back from the others
 		}))
 		ba.swap.wentBack.Add(1)
 		ba.tally.rolledBack()

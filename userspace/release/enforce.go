@@ -4,6 +4,7 @@ package release
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spillway/spillway/bpf"
@@ -17,7 +18,8 @@ import (
 
 // Whatever was applied while a host observed was never judged: it blocked nobody. Where changes go in stages, the
 // moment at which the host begins to enforce is a change like another: last-known-good, or nothing, becomes stable in
-// the same store that sets the mode, and the set that was in force comes in stages.
+// the same store that sets the mode, and the set that was in force comes in stages. What was taken out of
+// last-known-good meanwhile does not come back with it.
 
 // unproven reports whether a host begins to enforce what never was last-known-good.
 func (ho *hosts) unproven(d Kernel, next *config.Host, mode bpf.Mode) bool {
@@ -40,8 +42,12 @@ func (ho *hosts) enforce(d Kernel, file *hostfile.File) (detail []string, err er
 	}
 	r, slot := ho.ledger.Record(), uint8(bpf.SlotEmpty)
 	var known *built
-	if k := r.LastKnownGood; k != nil {
-		if known, err = ho.builder.fromDisk(d, &k.Digest, file.Host, host); err != nil {
+	var proven *config.Set
+	if r.LastKnownGood != nil {
+		if proven, err = ho.proven(r); err != nil {
+			return nil, fmt.Errorf("build last-known-good for the new host file: %w", err)
+		}
+		if known, err = ho.builder.fromDisk(d, &proven.Digest, file.Host, host); err != nil {
 			return nil, fmt.Errorf("build last-known-good for the new host file: %w", err)
 		}
 		slot = known.slot
@@ -59,16 +65,33 @@ func (ho *hosts) enforce(d Kernel, file *hostfile.File) (detail []string, err er
 	_ = ho.ledger.Update(func(r *state.Record) {
 		r.LeaveAll()
 		if known != nil {
-			now := *r.LastKnownGood
-			now.Number, now.At = known.number, ho.ledger.Now().UTC()
+			now := generation(proven, known.number, ho.ledger.Now(), r.LastKnownGood.By)
 			r.Applied, r.LastKnownGood, r.BakeUntil = &now, &now, time.Time{}
 		}
+		r.Observed = &left
 		r.HostDigest, r.ModeHeld, r.HeldBack = file.Digest, false, false
 	})
 	ho.endBypasses(d, before, file.Host)
 	e := ho.ledger.Entry(ledger.Itself(), "enforce", "the host enforces now: what it had observed comes in stages")
 	e.Outcome, e.Digest, e.Number, e.Name = api.OutcomeDone, left.Digest, left.Number, left.Name()
 	ho.ledger.Audit(e)
-	ho.stage.Again(left)
 	return []string{fmt.Sprintf("mode enforce; %s never was last-known-good, so it comes in stages now", left.Name())}, nil
+}
+
+// proven is last-known-good without what was taken out since, where that can only let more pass.
+func (ho *hosts) proven(r *state.Record) (*config.Set, error) {
+	known, err := ho.disk.Set(r.LastKnownGood.Digest)
+	if err != nil {
+		return nil, err
+	}
+	next := known
+	for _, b := range known.Bundles {
+		if !slices.ContainsFunc(r.Applied.Members, func(m state.Member) bool { return m.Name == b.Name }) {
+			next = next.Without(b.Name)
+		}
+	}
+	if next.Empty() || next.Policy() == nil || !config.Relaxes(known, next, ho.ledger.Now()) {
+		return known, nil // something else takes its place
+	}
+	return next, ho.disk.SaveSet(next)
 }

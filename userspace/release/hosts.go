@@ -25,7 +25,7 @@ type hosts struct {
 	candidates  *candidates
 	modes       *modes
 	endBypasses func(k Kernel, before *compile.HostInfo, next *config.Host)
-	stage       Stage
+	disk        setFiles
 }
 
 // again puts the stable bundle, compiled now, into the place of stable.

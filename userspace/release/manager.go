@@ -80,7 +80,7 @@ func New(o Options) *Manager {
 		archive: mg.archive, reader: mg.reader,
 		carrier: ap, backs: mg.backs}
 	mg.hosts = &hosts{site: s, swap: mg.swap, builder: b, candidates: mg.candidates, modes: mg.modes,
-		endBypasses: o.EndBypasses, stage: o.Stage}
+		endBypasses: o.EndBypasses, disk: o.Disk}
 	mg.clock = &clock{site: s, read: o.Clock, shift: o.Shift, again: mg.hosts.again}
 	mg.upgrade = &upgrade{site: s, swap: mg.swap, builder: b, modes: mg.modes}
 	mg.settler = &settler{site: s, swap: mg.swap, rollouts: mg.rollouts, candidates: mg.candidates, bake: mg.bake,

@@ -12,7 +12,6 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	engine "github.com/spillway/spillway/userspace/rollout"
-	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
@@ -24,8 +23,6 @@ type Stage interface {
 	Needs() []config.Digest
 	// Keeps are the generations that must stay in their slots, whatever their role is.
 	Keeps() []uint32
-	// Again is told of a set that gave way when this host began to enforce: it shall come in stages.
-	Again(left state.Generation)
 }
 
 // noStage has nothing on its way.
@@ -34,7 +31,6 @@ type noStage struct{}
 func (noStage) Owns(uint32) bool       { return false }
 func (noStage) Needs() []config.Digest { return nil }
 func (noStage) Keeps() []uint32        { return nil }
-func (noStage) Again(state.Generation) {}
 
 // Stagehand does what the engine of stages asks for, so that a repetition changes nothing. It decides nothing: each
 // deed looks at the word, does what is not done yet, and leaves a word that has moved meanwhile as it is.

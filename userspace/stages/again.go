@@ -5,6 +5,7 @@ package stages
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"slices"
 
 	"github.com/spillway/spillway/userspace/api"
@@ -13,32 +14,78 @@ import (
 )
 
 // Waits reports whether TakeUp has something to do.
-func (f *Front) Waits() bool {
-	f.stages.around.mu.Lock()
-	defer f.stages.around.mu.Unlock()
-	return len(f.stages.around.again) > 0
+func (f *Front) Waits() bool { return f.stages.Ledger.Record().Observed != nil }
+
+// TakeUp lets the set come in stages that gave way when the host began to enforce, and what it had left out go. It is a
+// job; what cannot be asked for now is at the next tick. Who asked for a bundle since is not answered by an older one.
+func (f *Front) TakeUp() {
+	r := f.stages.Ledger.Record()
+	if r.Observed == nil {
+		return
+	}
+	left := *r.Observed
+	for _, ask := range takeUp(r.Applied, left) {
+		name := nameOf(left, ask)
+		if f.stages.told.waits(name) {
+			continue
+		}
+		_, err := f.StartRollout(context.Background(), ledger.Itself(), ask, nil)
+		var said *api.Error
+		if err != nil && (!errors.As(err, &said) || slices.Contains(notNow, said.Code)) {
+			f.stages.Log.Warn("what was observed is asked for again", "name", name, "error", err)
+			return
+		}
+		if err != nil {
+			f.stages.Log.Error("what was observed does not come in stages", "name", name, "error", err)
+		}
+	}
+	_ = f.stages.Ledger.Update(func(r *state.Record) {
+		if r.Observed != nil && r.Observed.Digest == left.Digest {
+			r.Observed = nil
+		}
+	})
 }
 
-// TakeUp lets the bundles of a set come in stages that gave way when the host began to enforce: who has the policy
-// first, for the others are nothing without one. It is a job.
-func (f *Front) TakeUp() {
+// notNow are the answers that say nothing against what was asked.
+var notNow = []string{api.CodeBusy, api.CodeCancelled, api.CodeConflict, api.CodeInternal, api.CodeOverloaded,
+	api.CodeUnavailable}
+
+// takeUp are the changes that make of what is in force what was. Who has the policy comes first, in the place of who
+// had it: the others are nothing without one.
+func takeUp(now *state.Generation, left state.Generation) (all []api.RolloutRequest) {
 	const why = "the host enforces now; it was in force while it observed"
-	for _, left := range f.stages.around.left() {
-		members := slices.Clone(left.Members)
-		slices.SortStableFunc(members, func(a, b state.Member) int {
-			if a.Policy == b.Policy {
-				return 0
-			} else if a.Policy {
-				return -1
-			}
-			return 1
-		})
-		for _, m := range members {
-			r := api.RolloutRequest{Stored: hex.EncodeToString(m.Digest[:]), Reason: why, Accept: why}
-			if _, err := f.StartRollout(context.Background(), ledger.Itself(), r, nil); err != nil {
-				f.stages.Log.Error("a bundle that was in force while the host observed does not come in stages", "name", m.Name,
-					"error", err)
+	gone, had := []string(nil), ""
+	if now != nil {
+		for _, m := range now.Members {
+			switch named := func(l state.Member) bool { return l.Name == m.Name }; {
+			case slices.ContainsFunc(left.Members, named):
+			case m.Policy:
+				had = m.Name
+			default:
+				gone = append(gone, m.Name)
 			}
 		}
 	}
+	for _, m := range left.Members {
+		r := api.RolloutRequest{Stored: hex.EncodeToString(m.Digest[:]), Reason: why, Accept: why}
+		if !m.Policy {
+			all = append(all, r)
+			continue
+		}
+		r.Remove, had = had, ""
+		all = slices.Insert(all, 0, r)
+	}
+	for _, name := range gone {
+		all = append(all, api.RolloutRequest{Remove: name, Reason: why, Accept: why})
+	}
+	return all
+}
+
+func nameOf(left state.Generation, ask api.RolloutRequest) string {
+	for _, m := range left.Members {
+		if ask.Stored == hex.EncodeToString(m.Digest[:]) {
+			return m.Name
+		}
+	}
+	return ask.Remove
 }

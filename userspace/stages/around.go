@@ -8,7 +8,6 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/rollout"
-	"github.com/spillway/spillway/userspace/state"
 )
 
 // around is what the rooms below may ask at any time, also while a look runs that waits for them: it is a copy.
@@ -17,7 +16,6 @@ type around struct {
 	owned []uint32
 	kept  []uint32
 	needs []config.Digest
-	again []state.Generation // gave way when the host began to enforce
 }
 
 // tellAround makes the copy, before anything is carried out that those rooms would judge by it.
@@ -71,18 +69,3 @@ func (st *Stages) Needs() []config.Digest {
 
 // Keeps are the generations that must stay in their slots.
 func (st *Stages) Keeps() []uint32 { return append(st.around.keeps(), st.tastes.built()...) }
-
-// Again notes a set that gave way when the host began to enforce.
-func (st *Stages) Again(left state.Generation) {
-	st.around.mu.Lock()
-	defer st.around.mu.Unlock()
-	st.around.again = append(st.around.again, left)
-}
-
-// left takes those sets.
-func (ar *around) left() (out []state.Generation) {
-	ar.mu.Lock()
-	defer ar.mu.Unlock()
-	out, ar.again = ar.again, nil
-	return out
-}

@@ -59,6 +59,11 @@ func endedBy(decided []rollout.Decision) (all []string) {
 	return all
 }
 
+// waits reports whether something of a bundle is on its way.
+func (td *told) waits(name string) bool {
+	return td.find(func(ro *api.Rollout) bool { return ro.Name == name && !ro.Over() }) != nil
+}
+
 // under is one that brings this very bundle already.
 func (td *told) under(name string, digest config.Digest) *api.Rollout {
 	return td.find(func(ro *api.Rollout) bool {

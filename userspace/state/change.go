@@ -154,6 +154,9 @@ func (r *Record) Absorb(disk *Record) {
 	}
 	if r.WentBack == nil {
 		r.WentBack = clonePointer(disk.WentBack)
+		if r.Observed == nil {
+			r.Observed = cloneGeneration(disk.Observed)
+		}
 	}
 	if r.Rest == "" {
 		r.Rest = disk.Rest

@@ -40,8 +40,10 @@ type Record struct {
 	// the host file says enforce, and this host observes until a reload
 	ModeHeld bool `json:"mode_held,omitempty"`
 	// a person went back to observe: ModeHeld until a reload, reboots included
-	HeldBack   bool              `json:"held_back,omitempty"`
-	WentBack   *WentBack         `json:"went_back,omitempty"`   // when somebody last went back from bundles
+	HeldBack bool      `json:"held_back,omitempty"`
+	WentBack *WentBack `json:"went_back,omitempty"` // when somebody last went back from bundles
+	// gave way when the host began to enforce: it shall come in stages
+	Observed   *Generation       `json:"observed,omitempty"`
 	Bypass     map[string]Bypass `json:"bypass,omitempty"`      // by service name; "" is everything
 	HostDigest string            `json:"host_digest,omitempty"` // SHA-256 of the published host file
 	Compiled   []Compiled        `json:"compiled,omitempty"`
@@ -180,6 +182,9 @@ func (r *Record) generations() []Generation {
 	if r.Held != nil {
 		out = append(out, r.Held.Generation)
 	}
+	if r.Observed != nil {
+		out = append(out, *r.Observed)
+	}
 	past := slices.Clone(r.Past)
 	slices.Reverse(past)
 	return append(append(out, past...), r.Trial...)
@@ -228,7 +233,7 @@ func (r *Record) Clone() *Record {
 	if c.Confirm != nil {
 		c.Confirm.Members = slices.Clone(r.Confirm.Members)
 	}
-	c.WentBack = clonePointer(r.WentBack)
+	c.WentBack, c.Observed = clonePointer(r.WentBack), cloneGeneration(r.Observed)
 	c.Held = clonePointer(r.Held)
 	if c.Held != nil {
 		c.Held.Members = slices.Clone(r.Held.Members)
