@@ -90,8 +90,8 @@ func (sh *Stagehand) Promote(p Promotion) error {
 			return errElsewhere
 		case stable == p.Number:
 			return sh.nowStable(g, p) // an agent may have died between word and record
-		case stable != p.On, p.Observing && c.Mode != bpf.ModeObserve:
-			return errElsewhere
+		case stable != p.On, p.Observing && c.Mode != bpf.ModeObserve, d.Tripped().Has(p.Number):
+			return errElsewhere // a trip counts for what is stable, too
 		}
 		pair, budget := c.Pair || p.Budget, c.Budget && p.Joins || p.Budget
 		next, err := d.Publish(loader.Change{Stable: &g.Slot, KeepPrevious: p.Joins, Pair: &pair, Budget: &budget,

@@ -34,8 +34,9 @@ func (t *turn) carry() {
 				t.do(DoShare, r, nil)
 			}
 		}
-		if r.Stage == StageCanary && r.Number != 0 {
-			t.do(DoLease, r, nil) // only who still looks renews it
+		// Only who still looks renews it, also while it waits to become stable.
+		if r.Stage == StageCanary && r.Number != 0 || r.Stage == StageBake && k.Candidate == r.Number && r.Number != 0 {
+			t.do(DoLease, r, nil)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func (j judge) gone(r *Run) *Decision {
 		// A change of the fast track may have taken its place a moment ago, or be on its way out: it holds this one.
 		gone = k.Stable != r.Number && (j.turn.isFast(r) || k.Stable != j.turn.s.Fast.Number) && !j.turn.leaves(k.Stable)
 	case r.Stage == StageBake && !j.turn.isFast(r) && !r.Observed:
-		gone = k.Stable != r.Number && k.Candidate != r.Number
+		gone = k.Stable != r.Number && (k.Candidate != r.Number || k.Lapsed == r.Number)
 	}
 	if !gone {
 		return nil
