@@ -5,6 +5,7 @@ package stages
 import (
 	"testing"
 
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/rollout"
 )
@@ -31,5 +32,44 @@ func TestLeaseGoesOnUntilItIsStable(t *testing.T) {
 	s.done(t)
 	if r := s.ledger.Record(); !s.stable()[s.bundles[0].Digest] || len(r.Quarantine) > 0 {
 		t.Errorf("stable %v, quarantine %+v\n  %s", s.stable(), r.Quarantine, s.said())
+	}
+}
+
+// A canary is compared with what it was built on for as long as it decides, also while it is built again.
+func TestCanaryIsGuardedWhileItIsBuiltAgain(t *testing.T) {
+	s := newSite(t, 1)
+	for _, b := range []int{0, 3} {
+		if _, err := s.apply(s.bundles[b], api.RolloutRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		s.done(t)
+	}
+	if _, err := s.apply(s.bundles[1], api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+	main := s.st.memory.State.Main
+	if _, err := s.ask(api.RolloutRequest{Remove: "beside"}); err != nil {
+		t.Fatal(err)
+	}
+	stale := false
+	for range 30 {
+		s.look()
+		number, share := s.k.decides()
+		if number != main.Number || share == 0 {
+			break
+		}
+		stale = stale || s.k.number(s.k.control.Stable) != main.On
+		lane := s.k.lanes[loader.LaneMain]
+		if !lane.on || lane.to.New != number || lane.to.Old != main.On || !s.k.control.Budget {
+			t.Fatalf("generation %d decides, built on %d, and the lane has %+v (%t), word %+v", number, main.On, lane.to,
+				lane.on, s.k.control)
+		}
+	}
+	if !stale {
+		t.Error("nothing became stable beneath the canary")
+	}
+	if m := s.st.memory.State.Main; m.Stage < rollout.StageCanary {
+		t.Errorf("it is in %s", m.Stage)
 	}
 }

@@ -13,26 +13,23 @@ import (
 	"github.com/spillway/spillway/userspace/rollout"
 )
 
-// comparing is what the kernel shall compare now: in shadow and canary what is stable with the candidate, while it
-// bakes what was stable before with what is.
+// comparing is what the kernel shall compare now: a generation with the one that it was built on, also while it is
+// built again because another one became stable: a canary decides meanwhile, and nothing decides unguarded.
 func (st *Stages) comparing() (want release.Comparing) {
 	m := &st.memory
 	for lane, r := range [loader.Lanes]rollout.Run{loader.LaneMain: m.State.Main, loader.LaneFast: m.State.Fast} {
 		if r.Number == 0 || r.Change.Kind == rollout.KindRelax || r.Observed {
 			continue
 		}
-		to := loader.Comparison{Run: m.runOf(attempt{r.Change.ID, r.Change.Attempt}), Old: m.Stable.Number, New: r.Number}
+		to := loader.Comparison{Run: m.runOf(attempt{r.Change.ID, r.Change.Attempt}), Old: r.On, New: r.Number}
 		switch r.Stage {
 		case rollout.StageShadow:
-		case rollout.StageCanary:
+		case rollout.StageCanary, rollout.StageBake:
 			want.Budget = true
-		case rollout.StageBake:
-			to.Old, want.Budget = r.On, true
 		default:
 			continue
 		}
-		stale := r.Stage != rollout.StageBake && r.On != to.Old // it is built again
-		if to.Old != to.New && !stale {
+		if to.Old != to.New {
 			want.Lanes[lane] = to
 		}
 	}
