@@ -22,14 +22,12 @@ func (st *Stages) Do(c rollout.Command) ([]rollout.Decision, error) {
 	return said, nil
 }
 
-// Ask hands a change over.
+// Ask hands a change over, with its order: a look between the two would take the order for one that is over.
 func (st *Stages) Ask(o release.Order, c rollout.Change) ([]rollout.Decision, error) {
-	st.mu.Lock()
-	if !st.load() {
-		st.mu.Unlock()
+	apply := rollout.Command{Verb: rollout.VerbApply, Change: c, By: c.By, Reason: c.Reason}
+	said, looked := st.look([]rollout.Command{apply}, story{Order: o, Track: c.Kind.String()})
+	if !looked {
 		return nil, errUnread
 	}
-	st.memory.Stories = append(st.memory.Stories, story{Order: o, Track: c.Kind.String()})
-	st.mu.Unlock()
-	return st.Do(rollout.Command{Verb: rollout.VerbApply, Change: c, By: c.By, Reason: c.Reason})
+	return said, nil
 }

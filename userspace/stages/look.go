@@ -3,14 +3,17 @@
 package stages
 
 import (
+	"slices"
+
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/rollout"
 )
 
 // Look is one turn of the engine.
 func (st *Stages) Look() { st.look(nil) }
 
-// look returns what was decided; false: nothing can be.
-func (st *Stages) look(commands []rollout.Command) (decided []rollout.Decision, looked bool) {
+// look returns what was decided; false: nothing can be. fresh are the stories of what is asked for.
+func (st *Stages) look(commands []rollout.Command, fresh ...story) (decided []rollout.Decision, looked bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if !st.load() {
@@ -23,7 +26,8 @@ func (st *Stages) look(commands []rollout.Command) (decided []rollout.Decision, 
 		}
 		commands = st.stop()
 	}
-	commands = append(st.backs(), commands...)
+	st.memory.Stories = append(slices.Clip(st.memory.Stories), fresh...)
+	commands = slices.Concat(st.backs(), st.lost(), commands)
 	st.memory.State.Guards = guards
 	st.before(commands)
 	e := rollout.Evidence{Commands: commands, Taste: st.tastes.take(st.memory.State), Health: st.Health()}
@@ -69,6 +73,19 @@ func (st *Stages) decisions(actions []rollout.Action) (out []rollout.Decision) {
 		}
 		if a.Decision != nil {
 			out = append(out, *a.Decision)
+		}
+	}
+	return out
+}
+
+// lost ends what has no order any more: nobody could carry it out, and it would keep its lane for ever.
+func (st *Stages) lost() (out []rollout.Command) {
+	s := &st.memory.State
+	for _, c := range append([]rollout.Change{s.Main.Change, s.Fast.Change}, s.Queue...) {
+		if c.ID != "" && st.memory.order(c.ID) == nil {
+			st.Log.Error("the order of a rollout is lost, and the rollout ends", "rollout", c.ID, "name", c.Name)
+			out = append(out, rollout.Command{Verb: rollout.VerbAbort, ID: c.ID, By: ledger.Itself().User,
+				Reason: "its order is lost; apply it again"})
 		}
 	}
 	return out
