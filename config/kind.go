@@ -41,6 +41,7 @@ type kind interface {
 	relaxes(r relaxer, old, new *Bundle) bool
 	merge(s *Set, out *Bundle)
 	together(c *setChecker)
+	matched(b *Bundle, tell func(rule, text string))
 }
 
 // family is a kind whose features have the type F. In a file and in the canonical form a feature is a mapping with its
@@ -167,6 +168,12 @@ func (k family[F]) change(old, new *Bundle) FeatureDiff {
 	same := slices.EqualFunc(k.of(old), k.of(new), func(a, b F) bool { return compare(a, b) == 0 })
 	d.Order = k.files && !same && len(rows.Added)+len(rows.Removed) == 0
 	return d
+}
+
+func (k family[F]) matched(b *Bundle, tell func(rule, text string)) {
+	for _, f := range k.of(b) {
+		tell(*k.rule(&f), k.what+" "+k.name(f))
+	}
 }
 
 func (k family[F]) row(f F) FeatureRow { return FeatureRow{Name: k.name(f), Rule: *k.rule(&f)} }

@@ -112,7 +112,7 @@ type Look struct {
 type Blame struct {
 	Rule    int     `json:"rule"`
 	Label   string  `json:"label,omitempty"`
-	Feature string  `json:"feature,omitempty"` // as a person wrote it
+	Feature string  `json:"feature,omitempty"` // the rule's id and what it matches: "python: ja4 t13d…"
 	Votes   int64   `json:"votes"`
 	Share   float64 `json:"share"` // of all votes, 0 to 1
 	// Declared says that the bundle names this label.

@@ -21,15 +21,17 @@ type names struct {
 type Bundle struct {
 	Name  string
 	Rules []config.Rule
+	// matched is what each of the rules matches, where that is known.
+	matched []string
 	// missing: it is not on disk, or reading it takes more memory than there is.
 	missing bool
 }
 
-// Learn remembers the names of a bundle.
-func (l *Ledger) Learn(d config.Digest, name string, rules []config.Rule) {
+// Learn remembers the names of a bundle, and what its rules match.
+func (l *Ledger) Learn(d config.Digest, name string, rules []config.Rule, matched []string) {
 	l.names.mu.Lock()
 	defer l.names.mu.Unlock()
-	l.names.known[d] = &Bundle{Name: name, Rules: rules}
+	l.names.known[d] = &Bundle{Name: name, Rules: rules, matched: matched}
 }
 
 // LearnResident reads the names of resident bundles that this process did not apply, and forgets those that left.
@@ -64,7 +66,7 @@ func (l *Ledger) EnsureKnown(d config.Digest) {
 		return
 	}
 	if n, err := l.store.Names(d); err == nil {
-		l.Learn(d, n.Name, n.Rules)
+		l.Learn(d, n.Name, n.Rules, n.Matched)
 	}
 }
 
@@ -77,7 +79,7 @@ func (l *Ledger) readWhole(d config.Digest) error {
 		if err != nil {
 			return err
 		}
-		l.Learn(d, b.Name, b.Rules)
+		l.Learn(d, b.Name, b.Rules, b.Matched())
 		return l.store.SaveNames(b)
 	})
 	if l.Knows(d) != nil {
@@ -117,4 +119,13 @@ func (l *Ledger) RuleOf(d config.Digest, index uint16) (config.Rule, bool) {
 		return config.Rule{}, false
 	}
 	return k.Rules[index], true
+}
+
+// MatchedBy says what a rule of a bundle matches, by its index in the kernel; "" where that is not known.
+func (l *Ledger) MatchedBy(d config.Digest, index uint16) string {
+	k := l.Knows(d)
+	if k == nil || int(index) >= len(k.matched) {
+		return ""
+	}
+	return k.matched[index]
 }

@@ -21,7 +21,8 @@ var (
 // The names of what the kernel has are read: those beside a bundle, or all of it; those of what left are forgotten.
 func TestLearnResident(t *testing.T) {
 	f := &files{names: map[config.Digest]*state.Names{one: {Name: "beside", Rules: rules}},
-		bundles: map[config.Digest]*config.Bundle{two: {Name: "whole", Rules: rules, Digest: two}}}
+		bundles: map[config.Digest]*config.Bundle{two: {Name: "whole", Rules: rules, Digest: two,
+			Prefixes: []config.PrefixList{{Rule: "bad"}}}}}
 	l, _ := open(t, f)
 	l.LearnResident([]loader.GenerationInfo{{Digest: one}, {Digest: two}, {Digest: config.Digest{3}}})
 	for d, want := range map[config.Digest]string{one: "beside", two: "whole", {3}: ""} {
@@ -37,6 +38,12 @@ func TestLearnResident(t *testing.T) {
 	}
 	if _, ok := l.RuleOf(two, 1); ok {
 		t.Error("there is no second rule")
+	}
+	if got := l.MatchedBy(two, 0); got != "prefix list own" {
+		t.Errorf("the rule matches %q", got)
+	}
+	if got := l.MatchedBy(one, 0) + l.MatchedBy(two, 1); got != "" {
+		t.Errorf("nobody knows what it matches, and it is said to be %q", got)
 	}
 	if has(l, ProblemBundle) {
 		t.Errorf("a bundle that is not there is no problem of the disk: %v", l.Problems())

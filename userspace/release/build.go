@@ -83,7 +83,7 @@ func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *compil
 		return 0, 0, err
 	}
 	bl.keep(img)
-	bl.ledger.Learn(b.Digest, b.Name, b.Rules)
+	bl.ledger.Learn(b.Digest, b.Name, b.Rules, b.Matched())
 	bl.note(d, compiled(img, at, host.Context(), here.OmittedProtected, because))
 	return slot, number, nil
 }

@@ -109,6 +109,9 @@ func (n ruleNames) blame(rule int, declared bool, votes int64) rollout.Blame {
 		b.What = fmt.Sprintf("index %d", rule)
 		if r, known := n.st.Ledger.RuleOf(n.set, uint16(rule)); known {
 			b.Label, b.What = r.Label, r.ID
+			if matches := n.st.Ledger.MatchedBy(n.set, uint16(rule)); matches != "" {
+				b.What += ": " + matches
+			}
 		}
 	}
 	if declared && len(n.expects.By) > 0 && !slices.Contains(n.expects.By, b.Label) {

@@ -20,6 +20,8 @@ type Names struct {
 	Schema int           `json:"schema"`
 	Name   string        `json:"name"`
 	Rules  []config.Rule `json:"rules"`
+	// Matched is what each of the rules matches; an older agent wrote none.
+	Matched []string `json:"matched,omitempty"`
 }
 
 const (
@@ -36,7 +38,7 @@ func (bs *bundles) SaveNames(b *config.Bundle) error {
 	if _, err := bs.Names(b.Digest); err == nil {
 		return nil
 	}
-	data, err := seal(Names{namesSchema, b.Name, b.Rules})
+	data, err := seal(Names{namesSchema, b.Name, b.Rules, b.Matched()})
 	if err != nil {
 		return fmt.Errorf("save names: %w", err)
 	}
