@@ -11,6 +11,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	engine "github.com/spillway/spillway/userspace/rollout"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -19,6 +20,7 @@ type Built struct {
 	Number uint32
 	On     uint32 // what was stable when it was built
 	Set    config.Digest
+	Way    engine.Way // that the change takes on that
 }
 
 // Build builds what an order makes of what is stable, aside. The change lock is held for as long as that takes.
@@ -64,7 +66,9 @@ func (sh *Stagehand) build(o *Order, make func(Kernel, *standing) (number uint32
 	if err := sh.ledger.Update(func(r *state.Record) { r.Try(g) }); err != nil {
 		sh.log.Warn("a generation on trial is not in the record on disk yet", "number", number, "error", err)
 	}
-	return &Built{number, on, s.next.Digest}, nil
+	out := &Built{Number: number, On: on, Set: s.next.Digest}
+	out.Way.Kind, out.Way.Delta = kindOf(s, w, sh.ledger.Now())
+	return out, nil
 }
 
 // Promotion is what shall become stable, and in which case.

@@ -24,6 +24,14 @@ type Taste struct {
 	Golden  string   // which golden client was blocked
 	Detail  string   // a sentence
 	Base    uint32   // the stable generation that it was built on
+	Way     *Way     // which way it takes on that; nil: the one that it was asked for
+}
+
+// Way is which way a change takes on a stable generation. On another one it may be another: what only lets more pass
+// than a bundle that was taken back may block more than the one before.
+type Way struct {
+	Kind  Kind
+	Delta Delta
 }
 
 // TasteEnd is how a taste ended.

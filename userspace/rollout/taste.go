@@ -16,7 +16,9 @@ func (t *turn) tasted(r *Run) {
 		}
 		switch taste.Outcome {
 		case TastePassed:
-			if k.Known && taste.Base == k.Stable && taste.Number != 0 {
+			switch {
+			case !k.Known || taste.Base != k.Stable || taste.Number == 0:
+			case !longer(t, r, taste.Way):
 				t.built(r, taste, again)
 			}
 		case TasteFailed:
@@ -66,4 +68,23 @@ func (t *turn) built(r *Run, taste Taste, again bool) {
 	d := t.decide(r, stage, GateTaste, "Generation %d was built and tried.", taste.Number)
 	*r = r.enter(stage, 0)
 	t.do(DoNote, r, d)
+}
+
+// longer sends a change the long way that came by the fast track, and is no such change of what is stable now.
+func longer(t *turn, r *Run, way *Way) bool {
+	c := r.Change
+	if way == nil || !t.isFast(r) || way.Kind == KindRelax || c.Kind == KindEmergency {
+		return false
+	}
+	c.Kind, c.Delta = way.Kind, way.Delta
+	if c.Kind == KindDelta && r.Change.Kind == KindDelta && c.fast(t.s.Guards) {
+		return false
+	}
+	if c.Kind == KindDelta && !c.fast(t.s.Guards) {
+		c.Kind = KindBundle
+	}
+	t.end(r, t.decide(r, StageNone, GateRebase, "What is stable has changed, and it can newly block more than that: "+
+		"it begins again, as a %s.", c.Kind))
+	t.s.Queue = append([]Change{c}, t.s.Queue...)
+	return true
 }

@@ -53,7 +53,7 @@ func (c Child) Taste(o *release.Order, attempt int) (t rollout.Taste, busy bool)
 	case err != nil:
 		return rollout.Taste{Outcome: rollout.TasteFailed, Detail: err.Error()}, false
 	}
-	return rollout.Taste{Outcome: rollout.TastePassed, Number: b.Number, Base: b.On}, false
+	return rollout.Taste{Outcome: rollout.TastePassed, Number: b.Number, Base: b.On, Way: &b.Way}, false
 }
 
 func (c Child) make(m release.Making, attempt int) (t rollout.Taste, made state.Compiled, err error) {

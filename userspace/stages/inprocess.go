@@ -23,5 +23,5 @@ func (p InProcess) Taste(o *release.Order, _ int) (t rollout.Taste, busy bool) {
 	case err != nil:
 		return rollout.Taste{Outcome: rollout.TasteFailed, Detail: err.Error()}, false
 	}
-	return rollout.Taste{Outcome: rollout.TastePassed, Number: b.Number, Base: b.On}, false
+	return rollout.Taste{Outcome: rollout.TastePassed, Number: b.Number, Base: b.On, Way: &b.Way}, false
 }

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stages
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/rollout"
+)
+
+// rows is a version of base that blocks these hosts.
+func (s *site) rows(t *testing.T, hosts ...int) *config.Bundle {
+	t.Helper()
+	var list strings.Builder
+	for _, h := range hosts {
+		fmt.Fprintf(&list, "198.51.100.%d/32\n", h)
+	}
+	files := api.Files{"base.netset": []byte(list.String()), config.BundleFile: []byte(`version: 1
+name: base
+rules: [{id: base, label: base, score: 100}]
+features:
+  prefixes: [{list: base, rule: base, file: base.netset}]
+intent: {expects: {new_blocks: 10%, by: [base]}}
+policy: {default: {drop: 80}}
+`)}
+	b, err := config.ParseBundle(config.BundleFile, files[config.BundleFile], files, s.file.Host,
+		config.BundleOptions{Now: time.Unix(0, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// What lets more pass than a rollout that bakes goes on baking with it. Where that is taken back it may block more than
+// what is stable then: it takes all stages, and a gate looks at it.
+func TestRelaxationOfWhatWasTakenBackTakesAllStages(t *testing.T) {
+	s := newSite(t, 1)
+	first, second, third := s.rows(t, 1), s.rows(t, 1, 2, 3), s.rows(t, 2, 3)
+	if _, err := s.apply(first, api.RolloutRequest{Accept: "meant"}); err != nil {
+		t.Fatal(err)
+	}
+	s.done(t)
+	if _, err := s.apply(second, api.RolloutRequest{Accept: "meant"}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "bake", func() bool { return s.stable()[second.Digest] })
+	s.looks(2)
+	if _, err := s.apply(third, api.RolloutRequest{Accept: "meant"}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "it bakes with the other", func() bool { return len(s.st.memory.State.Joined) == 1 })
+	s.truth[third.Digest] = truth{protected: true}
+	s.until(t, "both are taken back", func() bool { return s.stable()[first.Digest] })
+	s.until(t, "it is over", func() bool {
+		if s.stable()[third.Digest] {
+			t.Fatalf("it decides again, and no gate looked at it\n  %s", s.said())
+		}
+		return !s.st.memory.runs()
+	})
+	if q := s.ledger.Record().Quarantine; len(q) != 2 || s.st.memory.State.Main.Stage != rollout.StageNone {
+		t.Errorf("quarantine %+v\n  %s", q, s.said())
+	}
+}
