@@ -14,7 +14,7 @@ import (
 )
 
 // acts is how many there are.
-const acts = 7
+const acts = 8
 
 // playActs plays them in order. An act that cannot go on ends the demo; a promise that does not hold is noted, and the
 // next act is played.
@@ -30,6 +30,7 @@ func (s *show) playActs(ctx context.Context) error {
 		{"SIGKILL the agent in the middle of an apply", s.killAgent},
 		{"Rollback: undo a mistake with one store", s.rollback},
 		{"Bypass: the kill switch, on and off", s.bypass},
+		{"Stages: a bundle that would block a browser never meets one", s.stages},
 	} {
 		s.act.Store(int32(i + 1))
 		s.screen.headline(fmt.Sprintf("%d  %s", i+1, a.title))

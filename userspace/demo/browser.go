@@ -20,6 +20,8 @@ const (
 	// youngChrome is the first version that no longer says what the imitation says (catalogue: Chrome 133 to 149).
 	youngChrome = 150
 	pageFile    = "visit.html"
+	// chromiumFile is Debian's.
+	chromiumFile = "chromium"
 )
 
 // browser is a real one, headless, which must be served.
@@ -32,7 +34,7 @@ type browser struct {
 // startBrowser starts Debian's Chromium. Where there is none, or one that is too old, left says so.
 func startBrowser(ctx context.Context, l *lab.Lab, home string, embedded bool) (b browser, err error) {
 	const leftOut = "Chromium is left out: "
-	path, err := exec.LookPath("chromium")
+	path, err := exec.LookPath(chromiumFile)
 	switch {
 	case embedded:
 		return browser{left: leftOut + "as asked"}, nil
@@ -44,19 +46,34 @@ func startBrowser(ctx context.Context, l *lab.Lab, home string, embedded bool) (
 		return browser{left: leftOut +
 			fmt.Sprintf("version %d sends the very ClientHello that the imitation copies", version)}, nil
 	}
-	page := filepath.Join(home, pageFile)
-	times := struct{ TimeoutMS, PauseMS int64 }{visitorTimeout.Milliseconds(), browserPause.Milliseconds()}
+	return startChromium(ctx, l, chromium{home: home, name: fmt.Sprintf("Chromium %d", version), pause: browserPause,
+		resolve: fmt.Sprintf("MAP *.v4.example %s, MAP *.v6.example [%s]", lab.EdgeAddr4, lab.EdgeAddr6)})
+}
+
+// chromium is one that is to be started.
+type chromium struct {
+	home, name string
+	pause      time.Duration // between two pages
+	resolve    string        // where its names lead
+}
+
+func startChromium(ctx context.Context, l *lab.Lab, want chromium) (b browser, err error) {
+	if err := os.MkdirAll(want.home, 0o700); err != nil {
+		return b, err
+	}
+	page := filepath.Join(want.home, pageFile)
+	times := struct{ TimeoutMS, PauseMS int64 }{visitorTimeout.Milliseconds(), want.pause.Milliseconds()}
 	if err := render(page, pageFile, times); err != nil {
 		return b, err
 	}
-	c := &client{name: fmt.Sprintf("Chromium %d", version)}
-	p, err := startProgram(ctx, l, c, home, path, "--headless=new", "--no-sandbox", "--disable-gpu",
-		"--disable-dev-shm-usage", "--disable-breakpad", "--user-data-dir="+filepath.Join(home, "chromium"), "--no-first-run",
+	c := &client{name: want.name}
+	p, err := startProgram(ctx, l, c, want.home, chromiumFile, "--headless=new", "--no-sandbox", "--disable-gpu",
+		"--disable-dev-shm-usage", "--disable-breakpad", "--no-first-run",
+		"--user-data-dir="+filepath.Join(want.home, "chromium"),
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-default-apps",
 		"--disable-extensions", "--disable-features=LocalNetworkAccessChecks", "--ignore-certificate-errors",
 		"--enable-logging=stderr",
-		fmt.Sprintf("--host-resolver-rules=MAP *.v4.example %s, MAP *.v6.example [%s]", lab.EdgeAddr4, lab.EdgeAddr6),
-		"file://"+page)
+		"--host-resolver-rules="+want.resolve, "file://"+page)
 	if err != nil {
 		return b, err
 	}

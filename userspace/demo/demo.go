@@ -66,7 +66,7 @@ type show struct {
 	footing footing
 }
 
-// Run shows the demo. It needs root, takes about a minute, touches no interface of the machine, and leaves nothing
+// Run shows the demo. It needs root, takes a minute and a half, touches no interface of the machine, and leaves nothing
 // behind, also when ctx ends in its middle or Out can no longer be written. Errors: ErrNotHeld, the error of ctx, or
 // what kept a part from starting.
 func Run(ctx context.Context, o Options) error {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package demo shows the main job on real traffic in about a minute: what Spillway would block, what it blocks by
-// source, SYN and ClientHello, and that neither a bad feature file, nor a killed agent, nor a mistake costs a visitor
-// anything.
+// Package demo shows the main job on real traffic in a minute and a half: what Spillway would block, what it blocks
+// by source, SYN and ClientHello, that neither a bad feature file, nor a killed agent, nor a mistake costs a visitor
+// anything, and that a bundle which would block a browser is held before it meets one.
 //
 // Everything happens in a lab (package lab): two network namespaces with a web server, visitors and bots. The agent is
 // the real binary, a child inside of the edge namespace, and every step is the command that a person would type there,

@@ -17,12 +17,14 @@ import (
 
 // The files that the demo writes, named as the screen shows them.
 const (
-	hostFile    = "spillway.yaml"
-	bundleFile  = "bundle.yaml"
-	ja4File     = "ja4.yaml"
-	doubledFile = "nov18-every-row-twice.yaml"
-	tooBigFile  = "nov18-twice-the-size.yaml"
-	mistakeFile = "mistake.yaml"
+	hostFile     = "spillway.yaml"
+	bundleFile   = "bundle.yaml"
+	ja4File      = "ja4.yaml"
+	doubledFile  = "nov18-every-row-twice.yaml"
+	tooBigFile   = "nov18-twice-the-size.yaml"
+	mistakeFile  = "mistake.yaml"
+	carelessFile = "careless.yaml"
+	declaredFile = "botnet.yaml"
 )
 
 const (
@@ -45,6 +47,7 @@ type host struct {
 	Interface           string
 	Capacity            int
 	Socket, State, Pins string
+	Staged              bool
 }
 
 // bundle is what the bundle's template needs. Without Crawler4 nobody denies the crawler; without Known nobody knows
@@ -53,6 +56,7 @@ type bundle struct {
 	Crawler4, Crawler6 string
 	Known              *known
 	List               string
+	Botnet             string // a prefix that the bundle blocks, and declares
 }
 
 func newBundle(list string, k *known) bundle {
@@ -89,12 +93,17 @@ func writeBundles(dir string, k known) error {
 			return err
 		}
 	}
+	wide, botnet := k, newBundle("", &k)
+	wide.Chrome.A, wide.Chrome.C = "", ""
+	botnet.Botnet = botnetPrefix.String()
 	bundles := map[string]bundle{
-		bundleFile:  newBundle("", nil),
-		ja4File:     newBundle("", &k),
-		doubledFile: newBundle(lists[0].name, &k),
-		tooBigFile:  newBundle(lists[1].name, &k),
-		mistakeFile: {Known: &k},
+		carelessFile: newBundle("", &wide),
+		declaredFile: botnet,
+		bundleFile:   newBundle("", nil),
+		ja4File:      newBundle("", &k),
+		doubledFile:  newBundle(lists[0].name, &k),
+		tooBigFile:   newBundle(lists[1].name, &k),
+		mistakeFile:  {Known: &k},
 	}
 	for name, b := range bundles {
 		if err := render(filepath.Join(dir, name), bundleFile, b); err != nil {

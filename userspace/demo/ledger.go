@@ -25,6 +25,8 @@ const (
 	restartAdopts
 	rollbackRestores
 	bypassOnOff
+	shadowCatches
+	stagesGoOn
 	visitorsUnharmed
 	nothingIsLeft
 )
@@ -45,6 +47,8 @@ func newLedger() ledger {
 		restartAdopts:        {text: "agent restarted: adopts what runs"},
 		rollbackRestores:     {text: "rollback: undoes a mistake"},
 		bypassOnOff:          {text: "bypass: all pass; off: blocked again"},
+		shadowCatches:        {text: "stages: blocks a browser? held, named"},
+		stagesGoOn:           {text: "stages: blocks as it says? goes on"},
 		visitorsUnharmed:     {text: "visitors: nobody is turned away"},
 		nothingIsLeft:        {text: "afterwards: nothing is left behind"},
 	}

@@ -17,7 +17,7 @@ import (
 const recentEvents = 1000
 
 // botRules are the rules of the bundle that name the bots.
-var botRules = map[string]string{pythonName: "python", goName: "go-http", mimicName: "old-chrome"}
+var botRules = map[string]string{pythonName: "python", goName: "go-http", mimicName: chromeRule}
 
 // listBots applies the bundle that knows the bots by what they say, not by where they are.
 func (s *show) listBots(ctx context.Context) error {

@@ -4,6 +4,7 @@ package demo
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,6 +24,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	// The demos mostly wait: more of them at once than there are processors end earlier.
+	flag.Parse()
+	_ = flag.Set("test.parallel", "4")
 	code := m.Run()
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir)

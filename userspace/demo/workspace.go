@@ -34,6 +34,8 @@ const unbornPrefix = "."
 type workspace struct {
 	dir  string
 	lock *os.File
+	// staged says in the host file that changes go in stages.
+	staged bool
 }
 
 // newWorkspace makes the folder and mounts its BPF file system. On an error nothing is left.
@@ -126,7 +128,7 @@ func (w *workspace) socket() string          { return w.path("run/spillway.sock"
 func (w *workspace) writeHost(mode config.Mode, iface string) error {
 	err := render(w.path(hostFile), hostFile, host{
 		Mode: mode, Interface: iface, Capacity: capacity,
-		Socket: w.socket(), State: w.state(), Pins: w.pins(),
+		Staged: w.staged, Socket: w.socket(), State: w.state(), Pins: w.pins(),
 	})
 	return errors.Join(err, os.Chmod(w.path(hostFile), 0o644)) // the agent reads it, too
 }

@@ -2,7 +2,10 @@
 
 package lab
 
-import "net/netip"
+import (
+	"encoding/binary"
+	"net/netip"
+)
 
 // The names of the two ends of the veth pair, the same in every lab.
 const (
@@ -28,6 +31,9 @@ var (
 	CrawlerPrefix6 = netip.MustParsePrefix("2001:db8:66::/64")
 	ScannerPrefix4 = netip.MustParsePrefix("198.18.77.0/24")
 	ScannerPrefix6 = netip.MustParsePrefix("2001:db8:77::/64")
+
+	// WidePrefix6 is all the out side's, from Widen on: whoever counts by source prefix finds many.
+	WidePrefix6 = netip.MustParsePrefix("2001:db8:8000::/33")
 )
 
 // How many addresses of each prefix the out side owns.
@@ -60,10 +66,26 @@ func firstAddrs(p netip.Prefix, count int) []netip.Addr {
 // pick returns the source of the n-th request: the families take turns, and
 // each goes round its addresses.
 func (s sources) pick(n uint64) netip.Addr {
+	if len(s.v4) == 0 {
+		return s.v6[n%uint64(len(s.v6))]
+	}
 	if n%2 == 0 {
 		return s.v4[n/2%uint64(len(s.v4))]
 	}
 	return s.v6[n/2%uint64(len(s.v6))]
+}
+
+// WideSources returns one address of each of the first count /48 of a part of WidePrefix6.
+func WideSources(part netip.Prefix, count int) []netip.Addr {
+	all := make([]netip.Addr, 0, count)
+	for n := range count {
+		a := part.Masked().Addr().As16()
+		third := binary.BigEndian.Uint16(a[4:]) + uint16(n)
+		binary.BigEndian.PutUint16(a[4:], third)
+		a[15] = 1
+		all = append(all, netip.AddrFrom16(a))
+	}
+	return all
 }
 
 // edgeAddrFor returns the edge's address in the family of source.

@@ -107,6 +107,10 @@ func (d *Dialer) socket(dst netip.Addr) (*os.File, error) {
 		// The port is chosen at connect, when the destination is known: the
 		// same port may then serve several destinations.
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+		if err == nil && d.source.Is6() {
+			// An address of WidePrefix6 is no interface's.
+			err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
+		}
 		if err == nil {
 			err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(d.source, 0)))
 		}

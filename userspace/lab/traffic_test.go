@@ -4,7 +4,11 @@ package lab
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +73,36 @@ func TestVisitorsAreServed(t *testing.T) {
 		}
 		t.Logf("%v: %d requests, p50 %v, p99 %v, by client %v", v.Clients(), s.Requests, s.P50, s.P99, s.ByClient)
 	})
+}
+
+// Each visitor comes from a /48 of its own, all over a part of WidePrefix6.
+func TestVisitorsFromEverywhere(t *testing.T) {
+	requireRoot(t)
+	l := newLab(t)
+	if err := errors.Join(l.Widen(), l.Widen()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.StartOrigin(t.Context(), OriginOptions{ForceEmbedded: true}); err != nil {
+		t.Fatal(err)
+	}
+	part := netip.MustParsePrefix("2001:db8:f000::/36")
+	from := WideSources(part, 4096)
+	prefixes := map[netip.Prefix]bool{}
+	for _, a := range from {
+		p, _ := a.Prefix(48)
+		prefixes[p] = part.Contains(a) && WidePrefix6.Contains(a)
+	}
+	if len(prefixes) != 4096 || slices.Contains(slices.Collect(maps.Values(prefixes)), false) {
+		t.Errorf("%d prefixes, from %s to %s", len(prefixes), from[0], from[4095])
+	}
+	v, err := l.StartVisitors(t.Context(), VisitorOptions{Rate: 100, Timeout: patience, From: from})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a hundred were served", func() bool { return v.Total().Served() >= 100 })
+	if s := v.Stop(); s.Failures != 0 || s.ByFamily["ipv4"].Requests != 0 {
+		t.Errorf("%d of %d failed (%s), %d over IPv4", s.Failures, s.Requests, s.LastError, s.ByFamily["ipv4"].Requests)
+	}
 }
 
 func TestCrawlerIsServed(t *testing.T) {

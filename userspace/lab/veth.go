@@ -142,6 +142,22 @@ func (l *Lab) AddOutAddrs(addrs ...netip.Addr) error {
 	return l.Out.addAddrs(l.OutIndex, hosts)
 }
 
+// Widen makes the out side the owner of WidePrefix6, without an address for each of its hosts.
+func (l *Lab) Widen() error {
+	return l.Out.call(func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return fmt.Errorf("find lo: %w", err)
+		}
+		r := &netlink.Route{LinkIndex: lo.Attrs().Index, Dst: ipNet(WidePrefix6), Table: unix.RT_TABLE_LOCAL,
+			Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST}
+		if err := netlink.RouteReplace(r); err != nil {
+			return fmt.Errorf("add a local route of %s: %w", WidePrefix6, err)
+		}
+		return nil
+	})
+}
+
 func (n *Namespace) addAddrs(index int, addrs []netip.Prefix) error {
 	return n.call(func() error {
 		link, err := netlink.LinkByIndex(index)

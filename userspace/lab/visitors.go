@@ -16,6 +16,7 @@ type VisitorOptions struct {
 	Timeout          time.Duration // of a whole request, up to 30 s; 0 means 2 s
 	AtOnce           int           // a request begins only while fewer wait; 0: whatever the rate wants
 	Port             uint16        // TLS port of the origin; 0 means 443
+	From             []netip.Addr  // IPv6 sources that the Go clients take in turn; nil: the visitors' own
 	UseCurl, UseWget bool          // also one real curl, wget a second, when installed
 }
 
@@ -36,6 +37,9 @@ func (l *Lab) StartVisitors(ctx context.Context, o VisitorOptions) (*Visitors, e
 		o.Port = 443
 	}
 	src := visitorSources()
+	if len(o.From) > 0 {
+		src = sources{v6: o.From}
+	}
 	conf := l.clientTLS()
 	v := &Visitors{clients: []string{"embedded Go client"}}
 	v.crowd = newCrowd(ctx, l.Out, "go", src, func(n uint64) target {
