@@ -54,7 +54,7 @@ static __always_inline void note_arms(const struct packet *p, const struct compa
 	if (was >= 0 && !(was & (ARM_SOURCE | ARM_TAINTED)))
 		__sync_fetch_and_add(&t->sources[arm & 1], 1);
 	bool is_cut = p->outcome == OUTCOME_DROP || p->outcome == OUTCOME_RESET;
-	if (is_cut && key->pair != PAIR_BOTH_BLOCK)
+	if (is_cut && key->pair == PAIR_NEW_BLOCK)
 		note_bad(t, arm);
 }
 

@@ -3,6 +3,7 @@
 package progrun
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/spillway/spillway/loader"
@@ -77,6 +78,27 @@ func TestArmsCountAPrefixOnce(t *testing.T) {
 		}
 		want.Canary.Bad++
 		check("blocked by what was not declared")
+	})
+}
+
+// What stable alone blocks fails in no arm: it would excuse what the candidate does to the other.
+func TestWhatStableBlocksFailsInNoArm(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		all := r.crowd(r.listen(), f.sources(0, 40)...)
+		var sources []netip.Addr
+		for _, k := range all {
+			sources = append(sources, k.src)
+		}
+		p.swap(deny(sources...))
+		p.compare(nothing(), 500)
+		for _, k := range all {
+			p.run(k.first())
+		}
+		arms := p.counted(loader.LaneMain).Arms
+		if arms.Control.Sources < 3 || arms.Canary.Sources < 3 || arms.Canary.Bad+arms.Control.Bad != 0 {
+			t.Errorf("arms %+v", arms)
+		}
 	})
 }
 
