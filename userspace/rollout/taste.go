@@ -16,10 +16,10 @@ func (t *turn) tasted(r *Run) {
 		}
 		switch taste.Outcome {
 		case TastePassed:
-			switch {
-			case !k.Known || taste.Base != k.Stable || taste.Number == 0:
-			case !longer(t, r, taste.Way):
-				t.built(r, taste, again)
+			if k.Known && taste.Base == k.Stable && taste.Number != 0 {
+				if !longer(t, r, taste.Way) {
+					t.built(r, taste, again)
+				}
 			}
 		case TasteFailed:
 			if r.Tries++; r.Tries >= tasteTries {
