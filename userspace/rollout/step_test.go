@@ -199,3 +199,24 @@ func TestTimeCountsBetweenTwoLooksThatDecide(t *testing.T) {
 		t.Error("time after a bypass does not count")
 	}
 }
+
+// How long it takes until a rollout is done is told where it can be known, in each stage: it goes down, and comes true.
+func TestRestOfARollout(t *testing.T) {
+	h := newHost(plain(bundle(0)), firstSeed)
+	said := map[Stage][]time.Duration{}
+	for h.seen.ended == 0 {
+		h.looks(t, 1)
+		if rest, known := h.s.Main.Rest(h.s.Guards); known {
+			said[h.s.Main.Stage] = append(said[h.s.Main.Stage], h.now+rest)
+		}
+	}
+	for _, stage := range []Stage{StageShadow, StageCanary, StageBake} {
+		if len(said[stage]) == 0 {
+			t.Errorf("%s: never told", stage)
+			continue
+		}
+		if last := said[stage][len(said[stage])-1]; last < h.now/2 || last > 2*h.now {
+			t.Errorf("%s: at the end it said %s, and it was done at %s", stage, last, h.now)
+		}
+	}
+}

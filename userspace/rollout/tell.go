@@ -54,3 +54,33 @@ func (r Run) Traffic() (Traffic, bool) {
 	}
 	return t, true
 }
+
+// Rest is how long it takes until the rollout is done, at the traffic that it saw; false where nobody can know.
+func (r Run) Rest(g Guards) (time.Duration, bool) {
+	rest, known := r.left(g)
+	switch {
+	case !known || r.Stage == StageTaste:
+		return 0, false
+	case r.Stage == StageBake:
+		return rest, true
+	case r.Stage == StageShadow && r.Change.fast(g):
+		return rest + g.Bake, true
+	case r.Change.Kind != KindBundle:
+		return 0, false
+	}
+	traffic, seen := r.Traffic()
+	if !seen {
+		return 0, false
+	}
+	e, next := g.parts(traffic), 1
+	if r.Stage == StageCanary {
+		next = 2 + r.Step
+	}
+	for _, p := range e.Parts[min(next, len(e.Parts)):] {
+		if p.Never {
+			return 0, false
+		}
+		rest += p.Takes
+	}
+	return rest, true
+}

@@ -31,7 +31,7 @@ func (st *Stages) before(commands []rollout.Command) {
 	}
 	s.Quarantine = nil
 	for _, q := range r.Quarantine {
-		mine := rollout.Quarantined{Name: q.Name, Digest: q.Digest, Gate: rollout.GatePerson, Why: whyOf(q)}
+		mine := rollout.Quarantined{Name: q.Name, Digest: q.Digest, Gate: gateOf(q), Why: whyOf(q)}
 		if q.Name != "" {
 			s.Quarantine = append(s.Quarantine, mine)
 			continue
@@ -58,7 +58,18 @@ func (st *Stages) backs() []rollout.Command {
 	return []rollout.Command{{Verb: rollout.VerbBack, By: b.By, Reason: b.Reason}}
 }
 
+// gateOf is the gate that condemned a bundle; a person where no gate did.
+func gateOf(q state.Quarantined) rollout.Gate {
+	if q.Gate == "" {
+		return rollout.GatePerson
+	}
+	return rollout.Gate(q.Gate)
+}
+
 func whyOf(q state.Quarantined) string {
+	if q.Gate != "" && q.Reason != "" {
+		return q.Reason // the gate's sentence
+	}
 	if q.Reason == "" {
 		return fmt.Sprintf("it was rolled back by %s.", q.By)
 	}
@@ -91,7 +102,8 @@ func (st *Stages) after(before, now []rollout.Quarantined) {
 			r.Lift(q.Name, q.Digest)
 		}
 		for _, q := range condemned {
-			r.Condemn(state.Quarantined{Name: q.Name, Digest: q.Digest, At: at, By: ledger.Itself().User, Reason: q.Why})
+			r.Condemn(state.Quarantined{Name: q.Name, Digest: q.Digest, At: at, By: ledger.Itself().User, Reason: q.Why,
+				Gate: string(q.Gate)})
 		}
 	})
 }

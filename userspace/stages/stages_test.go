@@ -73,6 +73,9 @@ func TestProtectedSourceIsRefusedInShadow(t *testing.T) {
 	if !strings.Contains(s.said(), "192.0.2.0/24") {
 		t.Errorf("the history does not name the source:\n  %s", s.said())
 	}
+	if _, rest := s.st.told.list(); len(rest.Quarantine) != 1 || rest.Quarantine[0].Gate != string(rollout.GateProtected) {
+		t.Errorf("in quarantine: %+v", rest.Quarantine)
+	}
 	if _, err := s.apply(b, api.RolloutRequest{}); err == nil {
 		t.Error("it comes again without a reason")
 	}

@@ -65,7 +65,7 @@ func (st *Stages) show(k rollout.Kernel, e rollout.Evidence) {
 	}
 	for _, q := range st.Ledger.Record().Quarantine {
 		rest.Quarantine = append(rest.Quarantine,
-			api.Quarantined{Name: q.Name, Digest: q.Digest, Gate: string(rollout.GatePerson), Why: q.Reason, Since: q.At})
+			api.Quarantined{Name: q.Name, Digest: q.Digest, Gate: string(gateOf(q)), Why: q.Reason, Since: q.At})
 	}
 	st.told.mu.Lock()
 	defer st.told.mu.Unlock()
@@ -207,6 +207,10 @@ func estimateOf(r rollout.Run, g rollout.Guards) *api.Estimate {
 	if left, known := r.Left(g); known {
 		seconds := left.Round(time.Second).Seconds()
 		e.StageSecondsLeft = &seconds
+	}
+	if rest, known := r.Rest(g); known {
+		seconds := rest.Round(time.Second).Seconds()
+		e.TotalSecondsLeft = &seconds
 	}
 	if t, known := r.Traffic(); known && r.Change.Kind == rollout.KindBundle {
 		of := g.Estimate(t)

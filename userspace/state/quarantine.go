@@ -25,6 +25,7 @@ type Quarantined struct {
 	At     time.Time     `json:"at"`
 	By     string        `json:"by,omitempty"`
 	Reason string        `json:"reason,omitempty"`
+	Gate   string        `json:"gate,omitempty"` // that decided; "": a person rolled it back
 	Rest   Rest          `json:"-"`
 }
 
