@@ -110,7 +110,7 @@ func (f *Front) Rollouts(ctx context.Context) (*api.RolloutList, error) {
 		return nil, err
 	}
 	all, rest := f.stages.told.list()
-	list.Rollouts = append(all, list.Rollouts...)
+	list.Rollouts = append(append([]api.Rollout{}, all...), list.Rollouts...) // never null in JSON
 	slices.SortStableFunc(list.Rollouts, func(a, b api.Rollout) int { return b.Created.Compare(a.Created) })
 	if f.Staged() {
 		list.Stages = &rest

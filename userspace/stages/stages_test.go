@@ -349,3 +349,13 @@ func TestEmergencyOfTheBundleThatRollsOut(t *testing.T) {
 		t.Errorf("the rollout before it: %+v", ro)
 	}
 }
+
+// A host on which nothing rolls out has an empty list, which is no null in JSON.
+func TestNothingRollsOutIsAnEmptyList(t *testing.T) {
+	s := newSite(t, 1)
+	s.looks(1)
+	all, err := NewFront(s.mg, s.st).Rollouts(t.Context())
+	if err != nil || all.Rollouts == nil || len(all.Rollouts) != 0 {
+		t.Errorf("%#v, %v", all, err)
+	}
+}

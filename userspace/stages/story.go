@@ -32,12 +32,14 @@ func (st *Stages) tell(decided []rollout.Decision, before, now rollout.State) {
 	at := st.Ledger.Now().UTC()
 	for _, d := range decided {
 		st.told.count(d)
-		told := decisionOf(d, at)
+		number, intent := uint32(0), rollout.Intent{}
 		for _, r := range []rollout.Run{before.Main, before.Fast, now.Main, now.Fast} {
 			if r.Change.ID == d.ID && r.Number != 0 {
-				told.Number = r.Number
+				number, intent = r.Number, r.Intent(now.Guards)
 			}
 		}
+		told := decisionOf(d, at, intent)
+		told.Number = number
 		st.memory.note(told)
 		e := st.Ledger.Entry(ledger.Itself(), "rollout", d.Sentence)
 		e.Name, e.Digest, e.Number, e.Outcome = d.Name, d.Digest, told.Number, outcomeOf(d.To)
@@ -83,7 +85,7 @@ func outcomeOf(to rollout.Stage) string {
 }
 
 // decisionOf is a decision as a person checks it.
-func decisionOf(d rollout.Decision, at time.Time) api.Decision {
+func decisionOf(d rollout.Decision, at time.Time, intent rollout.Intent) api.Decision {
 	out := api.Decision{At: at, Rollout: d.ID, From: d.From.String(), To: d.To.String(), Gate: string(d.Gate),
 		Sentence: d.Sentence, Quarantined: d.Condemns, Name: d.Name, Digest: d.Digest}
 	if d.From == rollout.StageCanary {
@@ -95,11 +97,11 @@ func decisionOf(d rollout.Decision, at time.Time) api.Decision {
 	out.Evidence = evidenceOf(d.Counts)
 	out.Evidence.Looks = looksOf(d.Looks)
 	for _, b := range d.Blame {
-		out.Evidence.Blame = append(out.Evidence.Blame, blameOf(b, d.Counts.Pairs, rollout.Intent{}))
+		out.Evidence.Blame = append(out.Evidence.Blame, blameOf(b, d.Counts.Pairs, intent))
 	}
 	if h := d.Hit; h != nil {
 		out.Evidence.Hit = &api.Hit{Class: string(h.Class), Who: h.Who, Confirmed: h.Confirmed,
-			Blame: blameOf(h.Blame, 0, rollout.Intent{})}
+			Blame: blameOf(h.Blame, 0, intent)}
 	}
 	return out
 }

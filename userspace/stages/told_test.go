@@ -4,6 +4,7 @@ package stages
 
 import (
 	"testing"
+	"time"
 
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/rollout"
@@ -32,5 +33,15 @@ func TestUnconfirmedIsTold(t *testing.T) {
 	}
 	if by, back := s.st.Counts(); by["taste"] != 1 || by["person"] != 1 || back != 0 {
 		t.Errorf("counted %v, %d taken back", by, back)
+	}
+}
+
+// The history says which of the blamed rules its bundle named.
+func TestDecisionSaysWhatWasDeclared(t *testing.T) {
+	d := rollout.Decision{ID: "1", Counts: rollout.Counts{Pairs: 10}, Blame: []rollout.Blame{{Label: "scanner", Votes: 2},
+		{Label: "other", Votes: 1}}}
+	e := decisionOf(d, time.Time{}, rollout.Intent{NewBlocks: 0.1, By: []string{"scanner"}}).Evidence
+	if !e.Blame[0].Declared || e.Blame[1].Declared {
+		t.Errorf("%+v", e.Blame)
 	}
 }
