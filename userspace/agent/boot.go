@@ -41,6 +41,7 @@ type boot struct {
 	trial   atomic.Pointer[rollout.Change]    // whose rollout ends before the engine's first look
 	counts  bool
 	settled bool
+	unsaved bool // the disk refused, and holds an older count
 }
 
 // countStart counts this start on disk. A disk that refuses is no reason not to start: then nothing is counted, which
@@ -115,9 +116,10 @@ func (a *agent) saveBoot() {
 	b := &a.boot
 	err := a.store.Boots().SaveBoot(state.Boot{Machine: b.machine, Digest: b.count.Digest, Starts: b.count.Starts,
 		Load: uint8(b.count.Load), Reason: b.reason})
-	if err != nil {
-		a.log.Warn("this start is not counted: what it dies of is tried again", "error", err)
+	if err != nil && !b.unsaved {
+		a.log.Warn("the count of starts is not written: what this start dies of is tried again", "error", err)
 	}
+	b.unsaved = err != nil
 }
 
 func (a *agent) tellBoot() {
@@ -173,6 +175,7 @@ func (a *agent) settleStart() {
 	switch {
 	case !current.IsZero() && current != b.count.Digest: // it is tried from now on
 		b.count, b.reason, b.since, b.settled = rollout.Boot{Digest: current, Starts: 1}, "", a.now(), false
+	case b.settled && b.unsaved: // else who lives long is counted with those that died
 	case b.settled || a.now().Sub(b.since) < settleAfter:
 		return
 	default:

@@ -179,6 +179,29 @@ func TestStartThatCannotBeCounted(t *testing.T) {
 	r.wantBoot("two", "[]", false)
 }
 
+// A start that settles while the disk refuses is written down once it takes it: who lives long, however often, is none
+// that died.
+func TestStartThatSettlesWhileTheDiskRefuses(t *testing.T) {
+	r := bootRig(t, true)
+	full := false
+	r.fault = func(op, path string) error {
+		if full && strings.HasSuffix(path, "boot.json") {
+			return errors.New("no space left on device")
+		}
+		return nil
+	}
+	for range 5 {
+		r.start()
+		full = true
+		r.pass(settleAfter)
+		full = false
+		r.pass(time.Minute)
+		r.stop()
+	}
+	r.start()
+	r.wantBoot("two", "[]", false)
+}
+
 // What is tried and does not decide for everybody is what starts die of: its rollout ends, and what is in force stays.
 func TestA33AgentThatDiesOfWhatItTriesEndsItsRollout(t *testing.T) {
 	r := bootRig(t, true)
