@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	out := taste.Result{Digest: r.Digest, Taste: rollout.Taste{ID: r.ID, Number: r.Number},
-		Compiled: state.Compiled{Number: r.Number, Salt: r.Salt}}
+		Compiled: state.Compiled{Number: r.Number, Salt: r.Salt, Wall: r.Clock.Wall, MonotonicNS: r.Clock.MonotonicNS}}
 	if os.Args[2] == "golden" {
 		out.Outcome, out.Golden, out.Detail = rollout.TasteGolden, "shop", "Its SYN is blocked."
 	}

@@ -75,8 +75,8 @@ func (c *child) judge(req *Request, err error) Result {
 		return ended(rollout.TasteCrashed,
 			fmt.Sprintf("Its answer of %d bytes cannot be read: %v. %s", c.out.kept.Len(), err, &c.err))
 	}
-	if r.Outcome == rollout.TastePassed && (r.ID != req.ID || r.Number != req.Number || r.Digest != req.Digest) {
-		return ended(rollout.TasteWrong, fmt.Sprintf("It built generation %d of %s.", r.Number, r.Digest.Short()))
+	if lie := r.lie(req); lie != "" {
+		return ended(rollout.TasteWrong, lie)
 	}
 	r.Folder = req.Folder()
 	return r

@@ -26,6 +26,22 @@ type Result struct {
 	Peak     uint64 // bytes of memory that the child had at most
 }
 
+// lie says what of an answer cannot be; "" when nothing. What the agent asked for is not believed of the child: it goes
+// into the record, and what is built again is built from that.
+func (r *Result) lie(req *Request) string {
+	switch c := &r.Compiled; {
+	case r.Outcome > rollout.TasteFailed:
+		return fmt.Sprintf("It ended in a way that nobody knows: %d.", r.Outcome)
+	case r.Outcome != rollout.TastePassed:
+	case r.ID != req.ID || r.Number != req.Number || r.Digest != req.Digest:
+		return fmt.Sprintf("It built generation %d of %s.", r.Number, r.Digest.Short())
+	case c.Number != req.Number || c.Salt != req.Salt || c.MonotonicNS != req.Clock.MonotonicNS ||
+		!c.Wall.Equal(req.Clock.Wall):
+		return fmt.Sprintf("It compiled generation %d with another clock or salt.", c.Number)
+	}
+	return ""
+}
+
 // Slots are where a tasted generation goes.
 type Slots interface {
 	Adopt(t loader.Tasted, beside ...uint8) (uint8, error)

@@ -25,6 +25,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/rollout"
+	"github.com/spillway/spillway/userspace/state"
 )
 
 const fakeChild = "fake-child"
@@ -33,6 +34,12 @@ const fakeChild = "fake-child"
 var fakes = map[string]func(*Request){
 	"passes":     func(r *Request) { answer(r, r.Number) },
 	"another":    func(r *Request) { answer(r, r.Number+1) },
+	"salted":     func(r *Request) { r.Salt++; answer(r, r.Number) },
+	"late":       func(r *Request) { r.Clock.MonotonicNS++; answer(r, r.Number) },
+	"dated":      func(r *Request) { r.Clock.Wall = r.Clock.Wall.Add(1); answer(r, r.Number) },
+	"compiled":   func(r *Request) { tell(r, Result{Taste: rollout.Taste{Number: r.Number}}) },
+	"empty":      func(r *Request) { fmt.Print(`{}`) },
+	"unheard_of": func(r *Request) { tell(r, Result{Taste: rollout.Taste{Outcome: rollout.TasteFailed + 1}}) },
 	"panics":     func(*Request) { panic("at the disco") },
 	"exits":      func(*Request) { os.Exit(3) },
 	"nothing":    func(*Request) {},
@@ -59,7 +66,13 @@ var fakes = map[string]func(*Request){
 }
 
 func answer(r *Request, number uint32) {
-	_ = json.NewEncoder(os.Stdout).Encode(Result{Digest: r.Digest, Taste: rollout.Taste{ID: r.ID, Number: number}})
+	tell(r, Result{Taste: rollout.Taste{Number: number}, Compiled: state.Compiled{Number: number, Salt: r.Salt,
+		Wall: r.Clock.Wall, MonotonicNS: r.Clock.MonotonicNS}})
+}
+
+func tell(r *Request, what Result) {
+	what.ID, what.Digest = r.ID, r.Digest
+	_ = json.NewEncoder(os.Stdout).Encode(what)
 }
 
 func hang() {
@@ -188,6 +201,12 @@ func TestChildrenThatEndBadly(t *testing.T) {
 	}{
 		{"passes", rollout.TastePassed, ""},
 		{"another", rollout.TasteWrong, "generation 8"},
+		{"salted", rollout.TasteWrong, "clock or salt"},
+		{"late", rollout.TasteWrong, "clock or salt"},
+		{"dated", rollout.TasteWrong, "clock or salt"},
+		{"compiled", rollout.TasteWrong, "compiled generation 0"},
+		{"empty", rollout.TasteWrong, "generation 0"},
+		{"unheard_of", rollout.TasteWrong, "nobody knows: 6"},
 		{"panics", rollout.TasteCrashed, "at the disco"},
 		{"exits", rollout.TasteCrashed, "exit status 3"},
 		{"nothing", rollout.TasteCrashed, "0 bytes"},
