@@ -3,11 +3,15 @@
 package stages
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader/compile"
@@ -87,17 +91,43 @@ func (c Child) make(m release.Making, attempt int) (t rollout.Taste, made state.
 // secretMost bounds what is read of the fleet's secret.
 const secretMost = 4096
 
+// secretOf reads the fleet's secret; none when no file is named. White space around it does not count: a host whose
+// file ends with a line's end has the canary of one whose file does not. One that is empty is refused: a canary whose
+// sources a stranger can tell is not what the host file asks for.
+func secretOf(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe that nobody writes to holds nobody up
+	if err != nil {
+		return nil, fmt.Errorf("read the fleet's secret of the canary: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	var secret []byte
+	if err == nil {
+		secret, err = io.ReadAll(io.LimitReader(f, secretMost+1))
+	}
+	if err == nil && len(secret) > secretMost {
+		err = fmt.Errorf("%s has more than %d bytes", path, secretMost)
+	}
+	if secret = bytes.TrimSpace(secret); err == nil && len(secret) == 0 {
+		err = fmt.Errorf("%s is empty; write one, or take paths.canary_secret out of the host file", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the fleet's secret of the canary: %w", err)
+	}
+	return secret, nil
+}
+
 // saltOf is the salt of the canary: of the author's digest, the attempt, and the secret of the fleet.
 func saltOf(m release.Making, attempt int) (uint64, error) {
-	path, secret := m.Host.Host.Paths.CanarySecret, []byte(nil)
-	if path != "" {
-		var err error
-		if secret, err = os.ReadFile(path); err != nil {
-			return 0, fmt.Errorf("read the fleet's secret of the canary: %w", err)
-		}
-		if len(secret) > secretMost {
-			return 0, fmt.Errorf("read the fleet's secret of the canary: %s has more than %d bytes", path, secretMost)
-		}
+	secret, err := secretOf(m.Host.Host.Paths.CanarySecret)
+	if err != nil {
+		return 0, err
 	}
 	author := m.Order.Digest // not the set's: another bundle changes that, and the sources of a canary stay
 	if author.IsZero() {

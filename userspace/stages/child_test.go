@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
@@ -136,6 +138,28 @@ func TestSaltOfACanary(t *testing.T) {
 		s.file.Host.Paths.CanarySecret = path
 		if _, err := saltOf(release.Making{Order: &release.Order{}, Host: s.file}, 0); err == nil {
 			t.Errorf("%s is taken", fmt.Sprint(path))
+		}
+	}
+}
+
+// A file that holds nothing, or is none, is not taken for a secret; white space around one is none of it.
+func TestSecretOfTheCanary(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := secretOf(pipe); err == nil {
+		t.Errorf("a pipe: %q", got)
+	}
+	file := filepath.Join(dir, "secret")
+	for content, want := range map[string]string{"": "", " \n": "", "of the fleet\n": "of the fleet"} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := secretOf(file)
+		if string(got) != want || (err == nil) != (want != "") || err != nil && strings.Contains(err.Error(), "fleet\n") {
+			t.Errorf("%q: %q, %v", content, got, err)
 		}
 	}
 }
