@@ -2,6 +2,8 @@
 
 package rollout
 
+import "slices"
+
 // bake makes a stable generation last-known-good when it has decided in one piece, with traffic, for as long as the
 // host asks. An interface that is down, a bypass, a mode that observes and an empty night prove nothing.
 func (t *turn) bake(r *Run) {
@@ -35,6 +37,9 @@ func (t *turn) relaxed(r *Run) {
 	if r.Change.Kind != KindRelax || r.Stage != StageBake || !t.e.Kernel.Known || t.e.Kernel.Stable != r.Number {
 		return
 	}
+	if leavesWithBase(t, r) {
+		return
+	}
 	if main := &t.s.Main; main.Stage == StageBake {
 		main.Number, main.Seen = r.Number, true // what it goes back to stays
 		main.Tally = main.Tally.next(r.Number)
@@ -48,4 +53,19 @@ func (t *turn) relaxed(r *Run) {
 		return
 	}
 	t.end(r, t.decide(r, StageDone, GateBake, "Generation %d lets more pass.", r.Number))
+}
+
+// leavesWithBase takes a relaxation back with the generation that it was built on, where that ended its bake before anybody
+// saw the relaxation stable: else it would keep in force what it holds of it. It comes again on what decides then.
+func leavesWithBase(t *turn, r *Run) bool {
+	i := slices.IndexFunc(t.s.Undo, func(u Undo) bool { return u.Number == r.On })
+	if i < 0 {
+		return false
+	}
+	on, again, gone := t.s.Undo[i], r.Change, r.Number
+	t.end(r, t.decide(r, StageNone, GateRebase, "Generation %d leaves, and with it %d, which was built on it. It comes again.",
+		on.Number, gone))
+	t.s.Undo = with(without(t.s.Undo, func(u Undo) bool { return u.Number == gone }), Undo{gone, on.To})
+	t.s.Queue = slices.Concat([]Change{again}, t.s.Queue)
+	return true
 }

@@ -103,6 +103,32 @@ func TestRelaxationJoinsABake(t *testing.T) {
 	}
 }
 
+// What a relaxation was built on leaves before anybody saw the relaxation stable: it keeps nothing of that in force.
+func TestRelaxationLeavesWithItsBase(t *testing.T) {
+	h := newHost(plain(bundle(0)), firstSeed)
+	h.until(t, StageBake)
+	baking := h.k.Stable
+	h.ask(t, Command{Verb: VerbApply, Change: feed("f1", KindRelax)})
+	for range 20 {
+		if h.s.Fast.Number != 0 && h.k.Stable == h.s.Fast.Number {
+			break
+		}
+		h.looks(t, 1)
+	}
+	if h.owner[h.k.Stable] != "f1" || h.s.Main.Number != baking {
+		t.Fatalf("it was seen already: main %d, kernel %+v", h.s.Main.Number, h.k)
+	}
+	h.bad.unread = 1
+	h.ask(t, Command{Verb: VerbAbort, ID: h.s.Main.Change.ID, By: "root", Reason: "a mistake"})
+	h.looks(t, 1)
+	h.bad.unread = 0
+	h.settle(t)
+	h.looks(t, 3)
+	if h.owner[h.k.Stable] != "f1" || h.base[h.k.Stable] != 1 || h.s.Main.Stage.runs() {
+		t.Errorf("what was aborted is in force: kernel %+v, base %d, main %s", h.k, h.base[h.k.Stable], h.s.Main.Stage)
+	}
+}
+
 func TestFastTrackHasBounds(t *testing.T) {
 	t.Run("too many rows take the long way", func(t *testing.T) {
 		h := newHost(plain(bundle(0)), firstSeed)
