@@ -244,7 +244,9 @@ func TestHostValues(t *testing.T) {
 // The classes of the protected, and what a refusal calls them.
 func TestProtectedSourcesOfAHostFile(t *testing.T) {
 	host, err := ParseHost("h", []byte(minimalHost+`allowlist: [{prefix: 192.0.2.0/28, note: office}, 192.0.2.77]
-golden: [{name: chrome, service: web, address: 192.0.2.20, ja4: t13d1516h2_8daaf6152771_02713d6af862}, {name: far, service: web, client: curl}]
+golden:
+  - {name: chrome, service: web, address: 192.0.2.20, ja4: t13d1516h2_8daaf6152771_02713d6af862}
+  - {name: far, service: web, client: curl}
 health_checks: [{name: uptime, prefixes: [192.0.2.33, "2001:db8::/48"]}]
 crawlers: [{name: search, prefixes: [198.51.100.0/24]}]
 `))

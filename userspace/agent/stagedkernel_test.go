@@ -213,8 +213,7 @@ func (v *visitors) visit(from netip.Addr) {
 		_, err = unix.Write(fd, v.hello)
 	}
 	if err == nil {
-		var n int
-		if n, err = unix.Read(fd, make([]byte, 1)); n == 1 {
+		if n, _ := unix.Read(fd, make([]byte, 1)); n == 1 {
 			v.served.Add(1)
 			return
 		}

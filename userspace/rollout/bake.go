@@ -55,8 +55,9 @@ func (t *turn) relaxed(r *Run) {
 	t.end(r, t.decide(r, StageDone, GateBake, "Generation %d lets more pass.", r.Number))
 }
 
-// leavesWithBase takes a relaxation back with the generation that it was built on, where that ended its bake before anybody
-// saw the relaxation stable: else it would keep in force what it holds of it. It comes again on what decides then.
+// leavesWithBase takes a relaxation back with the generation that it was built on, where that ended its bake before
+// anybody saw the relaxation stable: else it would keep in force what it holds of it. It comes again on what decides
+// then.
 func leavesWithBase(t *turn, r *Run) bool {
 	i := slices.IndexFunc(t.s.Undo, func(u Undo) bool { return u.Number == r.On })
 	if i < 0 {

@@ -46,10 +46,9 @@ type run struct {
 
 // onDisk is how far memory is on disk.
 type onDisk struct {
-	read   bool // what was there, if anything, is known
-	dirty  bool // the disk refused what was decided
-	wrote  time.Duration
-	unread string
+	read  bool // what was there, if anything, is known
+	dirty bool // the disk refused what was decided
+	wrote time.Duration
 }
 
 // saveEvery is how often what only time changed is written, while a rollout runs.

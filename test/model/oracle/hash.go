@@ -5,13 +5,10 @@ package oracle
 import (
 	"encoding/binary"
 	"math/bits"
-
-	"github.com/spillway/spillway/config"
 )
 
 // sipHash is SipHash-1-3 (Aumasson, Bernstein, 2012) without the last word, which holds the message's length: one round
-// a word, three at the end. Which sources a canary takes must be the same on every host and in every release, so the
-// exact function is part of the promise.
+// a word, three at the end.
 func sipHash(key0, key1 uint64, message []byte) uint64 {
 	v0, v1 := key0^0x736f6d6570736575, key1^0x646f72616e646f6d
 	v2, v3 := key0^0x6c7967656e657261, key1^0x7465646279746573
@@ -36,18 +33,6 @@ func sipHash(key0, key1 uint64, message []byte) uint64 {
 	round()
 	round()
 	return v0 ^ v1 ^ v2 ^ v3
-}
-
-// inCanary says whether the source's network, a /24 or a /48 as a whole, is in the candidate's share.
-func (w *World) inCanary(p *packet, digest config.Digest) bool {
-	salt := binary.LittleEndian.Uint64(digest[:8])
-	network := make([]byte, 8)
-	if p.source.Is4() {
-		copy(network, p.wire[12:15])
-	} else {
-		copy(network, p.wire[:6])
-	}
-	return int(sipHash(salt, salt, network)>>32%1000) < w.Canary
 }
 
 // synPlace returns the one place where a SYN of these addresses and ports is remembered.
