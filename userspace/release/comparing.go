@@ -27,6 +27,16 @@ func (sh *Stagehand) Beside(number, on uint32) error {
 type Comparing struct {
 	Lanes  [loader.Lanes]loader.Comparison // with Run 0 a lane compares nothing
 	Budget bool
+	Joins  uint32 // the main lane's New from the moment on that it is stable: it bakes with what it relaxed
+}
+
+// lane is what one shall compare while this is stable.
+func (c *Comparing) lane(lane loader.Lane, stable uint32) loader.Comparison {
+	to := c.Lanes[lane]
+	if lane == loader.LaneMain && to.Run != 0 && c.Joins != 0 && c.Joins == stable {
+		to.New = c.Joins
+	}
+	return to
 }
 
 // any reports whether a lane compares something.
@@ -41,10 +51,11 @@ func (c *Comparing) any() bool {
 
 // Compare has the lanes compare what they shall.
 func (sh *Stagehand) Compare(want Comparing) error {
-	return sh.deed(false, func(d Kernel, _ []loader.GenerationInfo) error {
+	return sh.deed(false, func(d Kernel, all []loader.GenerationInfo) error {
 		var faults []error
+		stable := numberIn(all, d.Control().Stable)
 		for lane := range loader.Lanes {
-			to := want.Lanes[lane]
+			to := want.lane(lane, stable)
 			now, running := d.Running(lane)
 			switch {
 			case to.Run == 0 && running:

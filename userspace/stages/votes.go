@@ -33,6 +33,10 @@ func (st *Stages) comparing() (want release.Comparing) {
 			want.Lanes[lane] = to
 		}
 	}
+	if main, fast := m.State.Main, m.State.Fast; main.Stage == rollout.StageBake && fast.Stage == rollout.StageBake &&
+		fast.Change.Kind == rollout.KindRelax && fast.On == main.Number {
+		want.Joins = fast.Number // no moment of the bake is without a lane that can charge
+	}
 	return want
 }
 

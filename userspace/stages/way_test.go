@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/rollout"
 )
@@ -64,5 +65,48 @@ func TestRelaxationOfWhatWasTakenBackTakesAllStages(t *testing.T) {
 	})
 	if q := s.ledger.Record().Quarantine; len(q) != 2 || s.st.memory.State.Main.Stage != rollout.StageNone {
 		t.Errorf("quarantine %+v\n  %s", q, s.said())
+	}
+}
+
+// The main lane names what joins a bake from the look on in which that became stable, beside what was in force before
+// the bake: else nobody could charge its extra blocks, and they would pass. What was counted stays.
+func TestRelaxationInABakeHasTheLane(t *testing.T) {
+	s := newSite(t, 1)
+	first, second, third := s.rows(t, 1), s.rows(t, 1, 2, 3), s.rows(t, 2, 3)
+	for _, b := range []*config.Bundle{first, second} {
+		if _, err := s.apply(b, api.RolloutRequest{Accept: "meant"}); err != nil {
+			t.Fatal(err)
+		}
+		if b == first {
+			s.done(t)
+		}
+	}
+	before := s.k.number(s.k.control.Stable)
+	s.until(t, "bake", func() bool { return s.stable()[second.Digest] })
+	s.looks(2)
+	counted := s.st.memory.State.Main.Tally
+	if _, err := s.apply(third, api.RolloutRequest{Accept: "meant"}); err != nil {
+		t.Fatal(err)
+	}
+	joined := 0
+	s.until(t, "the bake is over", func() bool {
+		if s.st.memory.State.Main.Stage != rollout.StageBake {
+			return true
+		}
+		l, stable := s.k.lanes[loader.LaneMain], s.k.number(s.k.control.Stable)
+		if !l.on || l.to.New != stable || l.to.Old != before || !s.k.control.Budget {
+			t.Fatalf("generation %d decides under budget %t, and the lane has %+v", stable, s.k.control.Budget, l.to)
+		}
+		if s.stable()[third.Digest] {
+			joined++
+		}
+		now := s.st.memory.State.Main.Tally
+		if now.Before.Pairs+now.Last.Pairs < counted.Before.Pairs+counted.Last.Pairs {
+			t.Fatalf("counted %+v, and now %+v", counted, now)
+		}
+		return false
+	})
+	if joined == 0 || !s.stable()[third.Digest] {
+		t.Errorf("it did not join for a look\n  %s", s.said())
 	}
 }
