@@ -4,6 +4,7 @@ package release
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spillway/spillway/bpf"
@@ -165,13 +166,15 @@ func (sh *Stagehand) TakeBack(number, to uint32, why string) error {
 	})
 }
 
-// goBack makes another generation stable. There is no previous then: nobody goes back to what was taken back.
+// goBack makes another generation stable: the one that is asked for, or the same set under another number. Where
+// neither is in a slot nothing is in force, and everything passes: no gate asked about what else is in a slot, and it
+// may be condemned. There is no previous then: nobody goes back to what was taken back.
 func (sh *Stagehand) goBack(d Kernel, all []loader.GenerationInfo, to uint32, why string) error {
 	c := d.Control()
 	left := numberIn(all, c.Stable)
 	g, there := numbered(all, to)
 	if to != 0 && !there {
-		g, there = numbered(all, numberIn(all, c.Previous))
+		g, there = sh.again(all, to)
 		sh.log.Error("the generation to go back to is not in a slot", "wanted", to, "takes", g.Number)
 	}
 	slot := uint8(bpf.SlotEmpty)
@@ -185,6 +188,10 @@ func (sh *Stagehand) goBack(d Kernel, all []loader.GenerationInfo, to uint32, wh
 	e := sh.ledger.Entry(ledger.Itself(), "take_back", why)
 	e.Outcome, e.Digest, e.Number, e.Name = api.OutcomeRolledBack, g.Digest, g.Number, sh.ledger.NameOf(g.Digest)
 	e.Detail = []string{fmt.Sprintf("left generation %d", left)}
+	if to != 0 && !there {
+		e.Detail = append(e.Detail,
+			fmt.Sprintf("generation %d is in no slot: nothing is in force, and everything passes", to))
+	}
 	bake, members := sh.host().Guards.Bake, sh.ledger.RecordMembers(g.Digest)
 	err := sh.ledger.Update(func(r *state.Record) {
 		now := state.Generation{Digest: g.Digest, Members: members, Number: g.Number, At: e.At.UTC(), By: e.User}
@@ -197,6 +204,16 @@ func (sh *Stagehand) goBack(d Kernel, all []loader.GenerationInfo, to uint32, wh
 	sh.tally.rolledBack()
 	sh.ledger.Audit(e)
 	return err
+}
+
+// again finds what was built from the same set as a generation that is in no slot any more.
+func (sh *Stagehand) again(all []loader.GenerationInfo, number uint32) (loader.GenerationInfo, bool) {
+	was, known := sh.ledger.Record().Numbered(number)
+	i := slices.IndexFunc(all, func(g loader.GenerationInfo) bool { return known && g.Digest == was.Digest })
+	if i < 0 {
+		return loader.GenerationInfo{}, false
+	}
+	return all[i], true
 }
 
 // KnownGood writes down that the engine saw a generation through its bake.

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stages
+
+import (
+	"testing"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/state"
+)
+
+// Where the generation to go back to is in no slot, what is previous by chance does not decide in its place: the same
+// set under another number does, or nothing.
+func TestTakeBackToWhatIsInNoSlot(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		s := newSite(t, 1)
+		for _, b := range s.bundles[:2] {
+			if _, err := s.apply(b, api.RolloutRequest{Accept: "meant"}); err != nil {
+				t.Fatal(err)
+			}
+			s.done(t)
+		}
+		c := s.k.control
+		if c.Previous == bpf.SlotEmpty {
+			t.Fatal("there is no previous")
+		}
+		if known {
+			if err := s.ledger.Update(func(r *state.Record) { r.Previous.Number = 777 }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.mg.Hand().TakeBack(s.k.number(c.Stable), 777, "it harms"); err != nil {
+			t.Fatal(err)
+		}
+		want := uint8(bpf.SlotEmpty)
+		if known {
+			want = c.Previous
+		}
+		if now := s.k.control; now.Stable != want || now.Previous != bpf.SlotEmpty {
+			t.Errorf("known %t: stable is slot %d, previous %d; want %d\n  %s", known, now.Stable, now.Previous,
+				want, s.said())
+		}
+		if fault := s.agrees(); fault != "" {
+			t.Errorf("known %t: %s", known, fault)
+		}
+	}
+}
