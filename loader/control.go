@@ -75,7 +75,13 @@ type Change struct {
 	// KeepPrevious leaves previous where it is: the new stable is the old bundle, compiled for a new host file, and a
 	// rollback must still find the bundle before it.
 	KeepPrevious bool
+	// Rebuilt are the numbers of the new stable where it is the old set, built again: pair and budget go on, and what had
+	// used up its budget has done so under its new number.
+	Rebuilt Rebuilt
 }
+
+// Rebuilt are the numbers that one set had before and has since it was built again. Zero: it was not.
+type Rebuilt struct{ Was, Now uint32 }
 
 // Publish makes all of the change at once.
 func (c Control) Publish(change Change) (Control, error) {
@@ -100,7 +106,9 @@ func (c Control) Publish(change Change) (Control, error) {
 			next.Previous = next.Stable
 		}
 		next.Stable = *change.Stable
-		next.Pair, next.Budget = false, false
+		if change.Rebuilt == (Rebuilt{}) {
+			next.Pair, next.Budget = false, false
+		}
 		if next.Candidate == next.Stable {
 			next = next.withoutCandidate()
 		}
@@ -196,7 +204,10 @@ func (ws *Words) swap(edit func(Control) (Control, error)) (Control, error) {
 
 // Publish makes all of the change at once: a packet sees the state before or after it, never between.
 func (ws *Words) Publish(change Change) (Control, error) {
-	return ws.swap(func(c Control) (Control, error) { return c.Publish(change) })
+	ws.inherit(change.Rebuilt)
+	next, err := ws.swap(func(c Control) (Control, error) { return c.Publish(change) })
+	ws.inherit(change.Rebuilt) // a packet on its way may have tripped it meanwhile
+	return next, err
 }
 
 // Promote makes the candidate stable and the stable previous.

@@ -111,6 +111,22 @@ func (ws *Words) Tripped() Trips {
 	return t
 }
 
+// inherit lets a trip count for what the tripped generation was built again as.
+func (ws *Words) inherit(r Rebuilt) {
+	if r == (Rebuilt{}) {
+		return
+	}
+	for lane := range ws.at.Tripped {
+		at, next := &ws.at.Tripped[lane], uint64(r.Was)|uint64(r.Now)<<32
+		for word := atomic.LoadUint64(at); word != next && (uint32(word) == r.Was || uint32(word>>32) == r.Was); {
+			if atomic.CompareAndSwapUint64(at, word, next) {
+				break
+			}
+			word = atomic.LoadUint64(at)
+		}
+	}
+}
+
 // SetTellAll makes every decision an event until the deadline, within the budget of events of each processor; else
 // passes are thinned out.
 func (ws *Words) SetTellAll(until Deadline) {

@@ -137,7 +137,7 @@ func (bl *builder) stable(d slots, h *config.Host, host *compile.HostImage) (*bu
 	slot, number, err := bl.known(d, ledger.WorkRebuild, g.Digest, h, host)
 	switch {
 	case err == nil:
-		return &built{slot, number, g.Digest}, nil, nil
+		return &built{slot, number, g.Digest, g.Number}, nil, nil
 	case errors.Is(err, state.ErrNoBundle):
 		return nil, []string{"the stable bundle is not on disk: services that are new pass until the next apply"}, nil
 	case refusedForNow(err) == nil && !addsService(bl.host(), h):
@@ -161,7 +161,7 @@ func (bl *builder) candidate(d slots, h *config.Host, host *compile.HostImage,
 	slot, number, err := bl.known(d, ledger.WorkRebuild, g.Digest, h, host, beside...)
 	switch {
 	case err == nil:
-		return &built{slot, number, g.Digest}, nil, nil
+		return &built{slot, number, g.Digest, g.Number}, nil, nil
 	case errors.Is(err, state.ErrNoBundle), refusedForNow(err) == nil && !addsService(bl.host(), h):
 		return nil, []string{fmt.Sprintf("the candidate cannot be built for this host file and goes on as it is: %v", err)},
 			nil
@@ -178,5 +178,5 @@ func (bl *builder) fromDisk(d slots, digest *config.Digest, h *config.Host, host
 	if err != nil {
 		return nil, err
 	}
-	return &built{slot, number, *digest}, nil
+	return &built{slot: slot, number: number, digest: *digest}, nil
 }

@@ -33,6 +33,7 @@ type built struct {
 	slot   uint8
 	number uint32
 	digest config.Digest
+	was    uint32 // the number of the generation in whose place it comes
 }
 
 // renumber gives the record's names of a bundle its new number.

@@ -12,6 +12,7 @@ import (
 func (ca *candidates) publishRebuilt(d trial, change loader.Change, stable, candidate *built) error {
 	if stable != nil {
 		change.Stable, change.KeepPrevious = &stable.slot, true
+		change.Rebuilt = loader.Rebuilt{Was: stable.was, Now: stable.number}
 	}
 	confirm := ca.ledger.Record().Confirm
 	if candidate == nil || confirm == nil || confirm.Digest != candidate.digest || ca.lapsed(d, confirm.Number) {

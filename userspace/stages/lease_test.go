@@ -73,3 +73,21 @@ func TestCanaryIsGuardedWhileItIsBuiltAgain(t *testing.T) {
 		t.Errorf("it is in %s", m.Stage)
 	}
 }
+
+// A host file that is published while a generation bakes leaves it under its budget, in the same store.
+func TestReloadInABakeKeepsTheBudget(t *testing.T) {
+	s := newSite(t, 1)
+	if _, err := s.apply(s.bundles[0], api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "bake", func() bool { m := s.st.memory.State.Main; return m.Stage == rollout.StageBake && m.Seen })
+	was := s.k.number(s.k.control.Stable)
+	s.reload(t, 0)
+	if now := s.k.number(s.k.control.Stable); now == was || !s.k.control.Budget || !s.k.control.Pair {
+		t.Errorf("generation %d was built again as %d, and the word is %+v", was, now, s.k.control)
+	}
+	s.done(t)
+	if r := s.ledger.Record(); !s.stable()[s.bundles[0].Digest] || len(r.Quarantine) > 0 {
+		t.Errorf("stable %v, quarantine %+v\n  %s", s.stable(), r.Quarantine, s.said())
+	}
+}

@@ -285,6 +285,59 @@ func TestABudgetWithoutALaneBlocksNothingMore(t *testing.T) {
 	})
 }
 
+// A generation that is built again while it bakes stays under its budget, and one that tripped has tripped.
+func TestABudgetOutlivesARebuild(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		all := r.crowd(r.listen(), f.sources(0, 23)...)
+		var bots []netip.Addr
+		for _, k := range all {
+			bots = append(bots, k.src)
+		}
+		p.swap(deny())
+		c := p.holdToBudget(deny(bots...))
+		again := func(was uint32) uint32 {
+			slot := p.build(deny(bots...))
+			generations, err := p.Generations()
+			p.must(err)
+			var now uint32
+			for _, g := range generations {
+				if g.Slot == slot {
+					now = g.Number
+				}
+			}
+			p.change(loader.Change{Stable: &slot, KeepPrevious: true, Rebuilt: loader.Rebuilt{Was: was, Now: now}})
+			if word := p.Control(); !word.Pair || !word.Budget || p.number("stable") != now {
+				t.Errorf("control word %+v, stable %d, built again as %d", word, p.number("stable"), now)
+			}
+			return now
+		}
+		second := again(c.New)
+		p.wantBytes("no lane names it yet", all[0].first(), passes("on_trial"))
+		p.must(p.Compare(loader.LaneMain, loader.Comparison{Run: c.Run, Old: c.Old, New: second}))
+		p.forgetFlows()
+		for tries := 0; !p.Tripped().HasSpent(second); tries++ {
+			if tries == 3 {
+				t.Fatal("it never tripped")
+			}
+			p.resetTrial(0)
+			for _, k := range all {
+				p.run(k.first())
+			}
+		}
+		third := again(second)
+		if !p.Tripped().HasSpent(third) {
+			t.Errorf("built again as %d, tripped %+v", third, p.Tripped())
+		}
+		p.must(p.Compare(loader.LaneMain, loader.Comparison{Run: c.Run, Old: c.Old, New: third}))
+		p.forgetFlows()
+		p.wantBytes("it had tripped", all[0].first(), passes("not_hello").by("previous"))
+		if fourth := again(third); !p.Tripped().HasSpent(fourth) {
+			t.Errorf("built again as %d, tripped %+v", fourth, p.Tripped())
+		}
+	})
+}
+
 // Where there is no room to say that a prefix was charged, nothing is charged, and it passes.
 func TestWhatCannotBeChargedPasses(t *testing.T) {
 	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
