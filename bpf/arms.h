@@ -58,12 +58,16 @@ static __always_inline void note_arms(const struct packet *p, const struct compa
 		note_bad(t, arm);
 }
 
-/* is_exact says whether an RST has the one number that its socket takes (RFC 5961 section 3.2): a stranger would have to guess
- * it. */
-static __always_inline bool is_exact(struct xdp_md *ctx, const struct packet *p, const struct flow *flow)
+/* ends_unserved says whether an RST ends a connection that was not served. It has the one number that its socket takes
+ * (RFC 5961 section 3.2), which a stranger would have to guess; and the server had nothing, or not all of a ClientHello.
+ * Many clients reset what was served. */
+static __always_inline bool ends_unserved(struct xdp_md *ctx, struct packet *p, const struct flow *flow)
 {
 	__u32 isn = 0, next = 0;
-	return socket_next(ctx, p, &isn, &next) && isn == flow->isn && p->seq == next;
+	if (!socket_next(ctx, p, &isn, &next) || isn != flow->isn || p->seq != next)
+		return false;
+	int taken = socket_took(ctx, p, isn);
+	return !taken || (taken > 0 && (__u32)taken < flow->hello_end);
 }
 
 #endif

@@ -84,7 +84,7 @@ static __always_inline void defer(struct xdp_md *ctx, struct packet *p, const st
 		note_unread(p, rt);
 }
 
-/* note_reset counts a client's RST against the arm of its prefix. */
+/* note_reset counts a client's RST, where it was not served, against the arm of its prefix. */
 __noinline int note_reset(struct xdp_md *ctx)
 {
 	struct workspace *ws = get_workspace();
@@ -99,7 +99,7 @@ __noinline int note_reset(struct xdp_md *ctx)
 		return 0;
 	__u32 arm = arm_of(p, &ws->comparison);
 	struct flow *flow = find_flow(p);
-	if (arm <= 1 && flow && is_exact(ctx, p, flow))
+	if (arm <= 1 && flow && ends_unserved(ctx, p, flow))
 		note_bad(t, arm);
 	return 0;
 }

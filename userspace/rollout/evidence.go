@@ -103,10 +103,10 @@ type Hit struct {
 
 // Arms are sources, not connections: the canary is chosen by source prefix, so a prefix is one draw however often it
 // comes. A prefix counts once an attempt: as a source when it is first seen, as bad when one of its connections first
-// fails (it is blocked by a rule that was not declared, gets a reset, ends before its handshake, sends its SYN again
-// within 3 s). A prefix of which the candidate newly blocks something declared, in either arm, is left out for good:
-// its owner can tell in which arm it is, and could make the others fail. Counts are from 0 when the attempt began,
-// and only grow.
+// fails (it is newly blocked by what was not declared, or its client resets it before the server has its ClientHello,
+// or anything where there is none). A prefix of which the candidate newly blocks something declared, in either arm, is
+// left out for good: its owner can tell in which arm it is, and could make the others fail. Counts are from 0 when the
+// attempt began, and only grow.
 type Arms struct {
 	Attempt int
 	ID      string // of the rollout

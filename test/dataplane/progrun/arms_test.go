@@ -3,9 +3,12 @@
 package progrun
 
 import (
+	"errors"
+	"io"
 	"net/netip"
 	"testing"
 
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/support/packet"
 )
@@ -31,7 +34,8 @@ func (p *plane) split(all []*conn) (canary, control []*conn) {
 }
 
 // A prefix counts once a run as a source of its arm, and once as one that fails: when the candidate newly blocks it by
-// what was not declared, or when its client resets a connection with the number that only it knows.
+// what was not declared, or when its client resets a connection that was not served with the number that only it
+// knows.
 func TestArmsCountAPrefixOnce(t *testing.T) {
 	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		r.settle()
@@ -78,6 +82,68 @@ func TestArmsCountAPrefixOnce(t *testing.T) {
 		}
 		want.Canary.Bad++
 		check("blocked by what was not declared")
+	})
+}
+
+// take sends data to the server, and the end of the client's stream after them. It returns the client's RST.
+func (k *conn) take(data []byte, ends bool) packet.Frame {
+	k.r.t.Helper()
+	k.pending = data
+	k.deliver()
+	if !ends {
+		return k.rst(0)
+	}
+	if err := k.client.CloseWrite(); err != nil {
+		k.r.t.Fatalf("end the stream: %v", err)
+	}
+	if _, err := k.server.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		k.r.t.Fatalf("the server did not see the end: %v", err)
+	}
+	return k.rst(1)
+}
+
+// Many clients reset each connection at its end. A source fails when the server had nothing of it, or not all of its
+// ClientHello; a FIN is no byte.
+func TestWhoWasServedFailsInNoArm(t *testing.T) {
+	all := len(hello)
+	rows := []struct {
+		what       string
+		kind       config.Kind
+		seen, took int
+		ends       bool
+		fails      int64
+	}{
+		{"a hello, nothing taken", config.KindTLS, all, 0, false, 1},
+		{"a hello, nothing but a FIN taken", config.KindTLS, all, 0, true, 1},
+		{"a hello, a part taken", config.KindTLS, all, 20, false, 1},
+		{"a part that came and was taken", config.KindTLS, 20, 20, false, 1},
+		{"a hello but for its last byte, and a FIN", config.KindTLS, all, all - 1, true, 1},
+		{"a hello", config.KindTLS, all, all, false, 0},
+		{"a hello and a FIN", config.KindTLS, all, all, true, 0},
+		{"plain, nothing taken", config.KindHTTP, all, 0, false, 1},
+		{"plain, nothing but a FIN taken", config.KindHTTP, all, 0, true, 1},
+		{"plain, a byte", config.KindHTTP, all, 1, false, 0},
+		{"plain, a byte and a FIN", config.KindHTTP, all, 1, true, 0},
+	}
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		l := r.listen()
+		for i, row := range rows {
+			h := f.site()
+			h.Services[0].Kind = row.kind
+			p.publish(h, nothing())
+			p.compare(nothing(), 500)
+			src := f.sources(i, i+1)[0]
+			p.run(r.connectFree(l, src.Next()).first())
+			k := r.connectFree(l, src)
+			p.run(k.at(0, hello[:row.seen]).Bytes())
+			p.run(k.take(hello[:row.took], row.ends).Bytes())
+			arms := p.counted(loader.LaneMain).Arms
+			sources, bad := arms.Canary.Sources+arms.Control.Sources, arms.Canary.Bad+arms.Control.Bad
+			if sources != 1 || bad != row.fails {
+				t.Errorf("%s: %d sources and %d of them fail, want 1 and %d", row.what, sources, bad, row.fails)
+			}
+		}
 	})
 }
 
