@@ -34,6 +34,12 @@ static __always_inline __u32 window_of(__u64 now_ns)
 	return now_ns / SECOND_NS / settings.budget_seconds + 1;
 }
 
+/* mark_of_window returns what marks have of a window: neighbours differ, and 0 is that of a place where none lies. */
+static __always_inline __u16 mark_of_window(__u32 window)
+{
+	return window % 0xffff + 1;
+}
+
 /* note_traffic counts a connection in its window. */
 static __always_inline void note_traffic(const struct packet *p, struct trial *t)
 {
@@ -121,7 +127,7 @@ __noinline int charge(__u32 lane, __u32 generation)
 	const struct packet *p = &ws->packet;
 	__u32 window = window_of(p->now_ns), most = most_of(t, window);
 	__u64 hash = hash_prefix(p, rt->seed[1] ^ generation, rt->seed[0]);
-	__u64 mark = (hash & ~0x1ffffULL) | (window & 0xffff);
+	__u64 mark = (hash & ~0x1ffffULL) | mark_of_window(window);
 	__u32 index = hash & (MARK_SETS - 1);
 	int marked = mark_prefix(index, mark);
 	for (int i = 0; !marked && i < CHARGE_TRIES; i++) {

@@ -347,7 +347,7 @@ func TestWhatCannotBeChargedPasses(t *testing.T) {
 		p.inWindow(func(l *look) {
 			p.resetTrial(0)
 			lost := p.counted(loader.LaneMain).Lost
-			full := bpf.VoteSet{Ways: [8]uint64(slices.Repeat([]uint64{1<<40 | uint64(window())&0xffff}, 8))}
+			full := bpf.VoteSet{Ways: [8]uint64(slices.Repeat([]uint64{1<<40 | uint64(window()%0xffff+1)}, 8))}
 			p.must(support.Fill(p.pinned(bpf.DataplaneMapMarks), full))
 			p.catchUp()
 			l.want("no room", bot.first(), passes("on_trial"))
