@@ -176,7 +176,7 @@ func (s *show) declared(ctx context.Context, w *wide) error {
 
 // blames reports whether a rule is named by what a rollout ended for.
 func blames(ro *api.Rollout, rule string) bool {
-	return ro.Staged != nil && ro.Staged.Verdict != nil && strings.Contains(ro.Staged.Verdict.Why, "`"+rule+"`")
+	return ro.Staged != nil && ro.Staged.Verdict != nil && strings.Contains(ro.Staged.Verdict.Why, "`"+rule+":")
 }
 
 // stageOf is the stage in which a rollout ended.
