@@ -16,12 +16,7 @@ func TestRollbackEndsWhatWouldComeByItself(t *testing.T) {
 	for _, stage := range []rollout.Stage{rollout.StageNone, rollout.StageTaste, rollout.StageShadow} {
 		for _, dies := range []bool{false, true} {
 			s := newSite(t, 1)
-			for _, b := range []int{0, 3} {
-				if _, err := s.apply(s.bundles[b], api.RolloutRequest{}); err != nil {
-					t.Fatal(err)
-				}
-				s.done(t)
-			}
+			s.inForce(t, 0, 3)
 			first := 1
 			if stage == rollout.StageNone {
 				first = 4 // which has the lane

@@ -70,12 +70,7 @@ func TestSetThatWasObservedComesInStages(t *testing.T) {
 func TestWhatWasTakenOutDoesNotComeBack(t *testing.T) {
 	for _, dies := range []bool{false, true} {
 		s := newSite(t, 1)
-		for _, b := range []int{0, 3} {
-			if _, err := s.apply(s.bundles[b], api.RolloutRequest{}); err != nil {
-				t.Fatal(err)
-			}
-			s.done(t)
-		}
+		s.inForce(t, 0, 3)
 		s.reload(t, 1)
 		if _, err := s.ask(api.RolloutRequest{Remove: "beside"}); err != nil {
 			t.Fatal(err)

@@ -38,12 +38,7 @@ func TestLeaseGoesOnUntilItIsStable(t *testing.T) {
 // A canary is compared with what it was built on for as long as it decides, also while it is built again.
 func TestCanaryIsGuardedWhileItIsBuiltAgain(t *testing.T) {
 	s := newSite(t, 1)
-	for _, b := range []int{0, 3} {
-		if _, err := s.apply(s.bundles[b], api.RolloutRequest{}); err != nil {
-			t.Fatal(err)
-		}
-		s.done(t)
-	}
+	s.inForce(t, 0, 3)
 	if _, err := s.apply(s.bundles[1], api.RolloutRequest{}); err != nil {
 		t.Fatal(err)
 	}

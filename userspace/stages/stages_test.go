@@ -33,6 +33,17 @@ func (s *site) done(t *testing.T) {
 	s.until(t, "all rollouts are over", func() bool { return !s.st.memory.runs() && s.st.memory.Baked == 0 })
 }
 
+// inForce rolls bundles out, one after the other.
+func (s *site) inForce(t *testing.T, bundles ...int) {
+	t.Helper()
+	for _, b := range bundles {
+		if _, err := s.apply(s.bundles[b], api.RolloutRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		s.done(t)
+	}
+}
+
 func TestBundleGoesThroughAllStages(t *testing.T) {
 	s := newSite(t, 1)
 	for i, b := range s.bundles[:2] {
@@ -229,12 +240,7 @@ func TestHostThatObservesTakesAChangeAtOnce(t *testing.T) {
 // What is removed goes at once, beside a rollout, which goes on.
 func TestRemovalPassesARollout(t *testing.T) {
 	s := newSite(t, 1)
-	for _, b := range []int{0, 3} {
-		if _, err := s.apply(s.bundles[b], api.RolloutRequest{}); err != nil {
-			t.Fatal(err)
-		}
-		s.done(t)
-	}
+	s.inForce(t, 0, 3)
 	if _, err := s.apply(s.bundles[1], api.RolloutRequest{}); err != nil {
 		t.Fatal(err)
 	}
@@ -276,12 +282,7 @@ func TestNothingGoesOnThatIsNotOnDisk(t *testing.T) {
 // rollout is taken back it comes again.
 func TestWhatJoinsABakeKeepsItsStory(t *testing.T) {
 	s := newSite(t, 1)
-	for _, b := range []int{0, 3} {
-		if _, err := s.apply(s.bundles[b], api.RolloutRequest{}); err != nil {
-			t.Fatal(err)
-		}
-		s.done(t)
-	}
+	s.inForce(t, 0, 3)
 	if _, err := s.apply(s.bundles[1], api.RolloutRequest{}); err != nil {
 		t.Fatal(err)
 	}
