@@ -5,7 +5,7 @@
  *   marked as charged ────────────────────────────────────────────────────┘
  *   marked, and another processor is about to charge it ──▶ passes
  *   no room for a mark, or no luck with the swap ─────────▶ passes: what could not be counted is not blocked
- *   beyond max(20, 0.1 % of the last window's connections) ──▶ the generation trips, and passes
+ *   beyond max(20, 0.1 % of the window's connections, and what was allowed of them) ──▶ the generation trips, and passes
  *
  * Processors share one word, so together they never block one prefix more than the budget. */
 #ifndef SPILLWAY_CHARGE_H
@@ -21,6 +21,10 @@
 #include "source.h"
 #include "votes.h"
 
+/* The parts of lane.where: the slots, the run, and how many blocks by any rule were allowed of a thousand connections. */
+#define LANE_NEW_SLOT 8
+#define LANE_RUN 16
+#define LANE_ALLOWED 32
 #define CHARGE_TRIES 64
 /* Of a mark: its prefix was counted. */
 #define MARK_CHARGED (1ULL << 16)
@@ -56,11 +60,16 @@ static __always_inline void note_traffic(const struct packet *p, struct trial *t
 	}
 }
 
-/* most_of returns how many extra blocks a window has. */
-static __always_inline __u32 most_of(const struct trial *t, __u32 window)
+/* most_of returns how many extra blocks a window has: a share of its connections so far, or of the last one's, which may be
+ * more. allowed is what a person accepted by any rule, of BUDGET_SHARE. */
+static __always_inline __u32 most_of(const struct trial *t, __u32 window, __u32 allowed)
 {
 	__u64 last = *(volatile const __u64 *)&t->traffic[~window & 1];
-	__u32 share = last >> 32 == window - 1 ? (__u32)last / BUDGET_SHARE : 0;
+	__u64 now = *(volatile const __u64 *)&t->traffic[window & 1];
+	__u64 connections = last >> 32 == window - 1 ? (__u32)last : 0;
+	if (now >> 32 == window && (__u32)now > connections)
+		connections = (__u32)now;
+	__u64 share = connections * (1 + allowed) / BUDGET_SHARE;
 	return share > BUDGET_LEAST ? share : BUDGET_LEAST;
 }
 
@@ -122,10 +131,11 @@ __noinline int charge(__u32 lane, __u32 generation)
 	struct workspace *ws = get_workspace();
 	struct runtime *rt = get_words();
 	struct trial *t = bpf_map_lookup_elem(&trials, &lane);
-	if (!ws || !rt || !t)
+	if (!ws || !rt || !t || lane >= LANES)
 		return 1;
 	const struct packet *p = &ws->packet;
-	__u32 window = window_of(p->now_ns), most = most_of(t, window);
+	__u32 allowed = *(volatile __u64 *)&rt->lanes[lane].where >> LANE_ALLOWED & 0xffff;
+	__u32 window = window_of(p->now_ns), most = most_of(t, window, allowed);
 	__u64 hash = hash_prefix(p, rt->seed[1] ^ generation, rt->seed[0]);
 	__u64 mark = (hash & ~0x1ffffULL) | mark_of_window(window);
 	__u32 index = hash & (MARK_SETS - 1);

@@ -25,10 +25,6 @@
 #include "source.h"
 #include "votes.h"
 
-/* The parts of lane.where: the slots, and the run. */
-#define LANE_NEW_SLOT 8
-#define LANE_RUN 16
-
 static __always_inline __u64 lane_check(__u64 numbers, __u64 where)
 {
 	return mix64(mix64(0x6c616e65, numbers), where);

@@ -72,7 +72,7 @@ func TestRepeatedConstantsAreThoseOfTheC(t *testing.T) {
 		"ETHERNET_MTU": EthernetMTU,
 		"LANE_MAIN":    LaneMain, "LANE_FAST": LaneFast, "LANES": Lanes, "VOTE_WAYS": VoteWays, "VOTE_SETS": VoteSets,
 		"BUDGET_LEAST": BudgetLeast, "BUDGET_SHARE": BudgetShare, "PARTS_MAX": PartsMax,
-		"CANARY_ALL": CanaryAll, "LANE_NEW_SLOT": LaneNewSlot, "LANE_RUN": LaneRun,
+		"CANARY_ALL": CanaryAll, "LANE_NEW_SLOT": LaneNewSlot, "LANE_RUN": LaneRun, "LANE_ALLOWED": LaneAllowed,
 		"WAY_RUN": WayRun, "WAY_DAY": WayDay, "WAY_DAYS": WayDays,
 	} {
 		m := regexp.MustCompile(`\b` + name + `(?: =)? (0x[0-9a-f]+|[0-9]+)`).FindStringSubmatch(headers)

@@ -54,7 +54,7 @@ enum class {
  * compares nothing. */
 struct lane {
 	__u64 numbers; /* of the generations: the old one's, and the new one's in the upper half; 0 there: nothing is compared */
-	__u64 where; /* their slots and the run, see bpf/compare.h */
+	__u64 where; /* their slots, the run and what is allowed, see bpf/charge.h */
 	__u64 check;
 };
 _Static_assert(sizeof(struct lane) == 24, "lane is ABI");

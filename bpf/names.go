@@ -89,6 +89,7 @@ const (
 	CanaryAll   = 1000
 	LaneNewSlot = 8
 	LaneRun     = 16
+	LaneAllowed = 32
 	WayRun      = 24
 	WayDay      = 9
 	WayDays     = 0x7fff

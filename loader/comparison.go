@@ -35,6 +35,9 @@ type Comparison struct {
 	// and counts once a run in the arms. A rebase keeps the run: another New, and the votes stay.
 	Run      uint16
 	Old, New uint32 // numbers of generations
+	// Allowed is how many extra blocks of a thousand connections, by any rule, the budget of New has beside its own:
+	// what a person accepted.
+	Allowed uint16
 }
 
 // LaneCounts are what a lane has counted of New since Compare named it. Each count only grows, but for Votes of single

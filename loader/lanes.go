@@ -110,13 +110,15 @@ func (c *Comparisons) laneOf(to Comparison) (laneWords, error) {
 		}
 	}
 	l := laneWords{Numbers: uint64(to.Old) | uint64(to.New)<<32,
-		Where: uint64(slots[to.Old]) | uint64(slots[to.New])<<bpf.LaneNewSlot | uint64(to.Run)<<bpf.LaneRun}
+		Where: uint64(slots[to.Old]) | uint64(slots[to.New])<<bpf.LaneNewSlot | uint64(to.Run)<<bpf.LaneRun |
+			uint64(to.Allowed)<<bpf.LaneAllowed}
 	l.Check = l.check()
 	return l, nil
 }
 
 func (l laneWords) comparison() (Comparison, bool) {
-	to := Comparison{Run: uint16(l.Where >> bpf.LaneRun), Old: uint32(l.Numbers), New: uint32(l.Numbers >> 32)}
+	to := Comparison{Run: uint16(l.Where >> bpf.LaneRun), Old: uint32(l.Numbers), New: uint32(l.Numbers >> 32),
+		Allowed: uint16(l.Where >> bpf.LaneAllowed)}
 	return to, to.New != 0
 }
 
@@ -163,12 +165,14 @@ func (c *Comparisons) forget(lane Lane, arms bool) error {
 		return kernel.Explain("forget the counts of lane "+lane.String(), err)
 	}
 	var t bpf.Trial
-	if !arms {
-		if err := c.maps[bpf.DataplaneMapTrials].Lookup(uint32(lane), &t); err != nil {
-			return kernel.Explain("read the arms of lane "+lane.String(), err)
-		}
+	if err := c.maps[bpf.DataplaneMapTrials].Lookup(uint32(lane), &t); err != nil {
+		return kernel.Explain("read the trial of lane "+lane.String(), err)
 	}
-	fresh := bpf.Trial{Sources: t.Sources, Bad: t.Bad}
+	traffic := t.Traffic // of the host, whoever is compared: the first window of a budget has its share of it
+	if arms {
+		t = bpf.Trial{}
+	}
+	fresh := bpf.Trial{Sources: t.Sources, Bad: t.Bad, Traffic: traffic}
 	err = c.maps[bpf.DataplaneMapTrials].Put(uint32(lane), fresh)
 	return kernel.Explain("forget the trial of lane "+lane.String(), err)
 }

@@ -80,6 +80,16 @@ func (c Change) intent(g Guards) Intent {
 	return c.Expects
 }
 
+// Allowed is the share of the sources, from 0 to 1, that rules of any label may newly block before the change is taken
+// back: what a person accepted, and an emergency that declares nothing. The kernel's budget has it beside its own. What
+// the bundle declares by label costs no budget.
+func (c Change) Allowed(g Guards) float64 {
+	if in := c.intent(g); len(in.By) == 0 {
+		return min(1, slack*in.NewBlocks)
+	}
+	return 0
+}
+
 // fast reports whether the change takes the fast track.
 func (c Change) fast(g Guards) bool {
 	return c.Kind == KindRelax ||

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/rollout"
@@ -317,6 +319,7 @@ func TestWhatJoinsABakeKeepsItsStory(t *testing.T) {
 // nothing to hasten, and what is not taken of a request is said.
 func TestEmergencyOfTheBundleThatRollsOut(t *testing.T) {
 	s := newSite(t, 1)
+	s.bundles[0].Intent = nil // it declares nothing
 	first, err := s.apply(s.bundles[0], api.RolloutRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -341,6 +344,9 @@ func TestEmergencyOfTheBundleThatRollsOut(t *testing.T) {
 		t.Errorf("it took %s", s.mono-before)
 	}
 	s.looks(1)
+	if to, _ := s.k.Running(loader.LaneMain); to.Allowed != 750 {
+		t.Errorf("the kernel compares %+v: its budget would end what guards.max_new_blocks allows an emergency", to)
+	}
 	if e2, err := f.StartRollout(t.Context(), person, r, nil); err != nil || e2.ID != e.ID {
 		t.Errorf("a second one: %+v, %v", e2, err)
 	}
@@ -359,4 +365,29 @@ func TestNothingRollsOutIsAnEmptyList(t *testing.T) {
 	if err != nil || all.Rollouts == nil || len(all.Rollouts) != 0 {
 		t.Errorf("%#v, %v", all, err)
 	}
+}
+
+// The kernel's budget knows what a person accepted, before the start and in the middle.
+func TestBudgetKnowsWhatWasAccepted(t *testing.T) {
+	s := newSite(t, 1)
+	s.bundles[0].Intent = nil
+	s.disk.sets[s.bundles[0].Digest] = config.NewSet(s.bundles[0])
+	asked, err := NewFront(s.mg, s.st).StartRollout(t.Context(), person, api.RolloutRequest{
+		Stored: hex.EncodeToString(s.bundles[0].Digest[:]), AcceptBlocks: 0.02, Reason: "an attack"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed := func() uint16 {
+		to, _ := s.k.Running(loader.LaneMain)
+		return to.Allowed
+	}
+	s.until(t, "compared", func() bool { return s.k.lanes[loader.LaneMain].on })
+	if got := allowed(); got != 30 {
+		t.Errorf("%d of a thousand are allowed, want one and a half times 2 %%", got)
+	}
+	more := rollout.Command{Verb: rollout.VerbAccept, ID: asked.ID, Share: 0.1, By: "ann", Reason: "more"}
+	if _, err := s.st.Do(more); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "more", func() bool { return allowed() == 150 })
 }

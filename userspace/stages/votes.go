@@ -4,6 +4,7 @@ package stages
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -21,7 +22,8 @@ func (st *Stages) comparing() (want release.Comparing) {
 		if r.Number == 0 || r.Change.Kind == rollout.KindRelax || r.Observed {
 			continue
 		}
-		to := loader.Comparison{Run: m.runOf(attempt{r.Change.ID, r.Change.Attempt}), Old: r.On, New: r.Number}
+		to := loader.Comparison{Run: m.runOf(attempt{r.Change.ID, r.Change.Attempt}), Old: r.On, New: r.Number,
+			Allowed: uint16(math.Round(1000 * r.Change.Allowed(m.State.Guards)))}
 		switch r.Stage {
 		case rollout.StageShadow:
 		case rollout.StageCanary, rollout.StageBake:

@@ -72,21 +72,24 @@ func (p *plane) inWindow(test func(*look)) {
 	p.t.Fatal("no window was long enough")
 }
 
-// resetTrial forgets what was charged, and says how many connections the last window had.
-func (p *plane) resetTrial(connections uint32) {
+// resetTrial forgets what was charged, and says how many connections the last window had, and this one had so far.
+func (p *plane) resetTrial(connections, now uint32) {
 	p.t.Helper()
-	last := window() - 1
+	this := window()
+	last := this - 1
 	var trial bpf.Trial
 	trial.Traffic[last&1] = uint64(last)<<32 | uint64(connections)
+	trial.Traffic[this&1] = uint64(this)<<32 | uint64(now)
 	p.must(p.pinned(bpf.DataplaneMapTrials).Put(uint32(loader.LaneMain), trial))
 	p.must(p.Forget(bpf.DataplaneMapMarks))
 	p.must(p.ForgetTrips())
 	p.forgetFlows()
 }
 
-// A generation that bakes may newly block max(20, 0.1 % of the last window's connections) prefixes in a window by what
-// it did not declare, each as often as it comes. With the next one it has tripped: that one passes, and everybody is
-// judged by the generation before, stored blocks included. What that blocks stays blocked.
+// A generation that bakes may newly block max(20, 0.1 % of the connections of the last window, or of this one where it
+// has more) prefixes in a window by what it did not declare, and what a person accepted beside, each as often as it
+// comes. With the next one it has tripped: that one passes, and everybody is judged by the generation before, stored
+// blocks included. What that blocks stays blocked.
 func TestBudgetTripsAtExactlyItsEnd(t *testing.T) {
 	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		r.settle()
@@ -100,12 +103,21 @@ func TestBudgetTripsAtExactlyItsEnd(t *testing.T) {
 		p.swap(deny(both.src))
 		c := p.holdToBudget(deny(append(sources, both.src)...))
 		for _, budget := range []struct {
-			connections uint32
-			most        int
-		}{{0, 20}, {20_999, 20}, {21_000, 21}, {60_000, 60}} {
+			connections, now uint32
+			allowed          uint16
+			most             int
+		}{
+			{0, 0, 0, 20}, {20_999, 0, 0, 20}, {21_000, 0, 0, 21}, {60_000, 0, 0, 60}, {0, 25_000, 0, 25},
+			{30_000, 25_000, 0, 30}, {500, 0, 39, 20}, {500, 0, 41, 21}, {1000, 0, 59, 60},
+		} {
+			c.Allowed = budget.allowed
+			p.must(p.Compare(loader.LaneMain, c))
+			if got, _ := p.Running(loader.LaneMain); got != c {
+				t.Errorf("the lane compares %+v, want %+v", got, c)
+			}
 			p.inWindow(func(l *look) {
-				what := fmt.Sprintf("%d connections", budget.connections)
-				p.resetTrial(budget.connections)
+				what := fmt.Sprintf("%+v", budget)
+				p.resetTrial(budget.connections, budget.now)
 				l.drops(what, bots[:budget.most])
 				l.drops(what+": stored", bots[:budget.most])
 				p.forgetFlows() // their next packets are first payloads again, of prefixes that were charged
@@ -151,7 +163,7 @@ func TestATripIsItsLanesAlone(t *testing.T) {
 		p.must(p.Compare(loader.LaneFast, loader.Comparison{Run: p.NextRun(), Old: old, New: stable}))
 		p.must(p.Compare(loader.LaneMain, loader.Comparison{Run: p.NextRun(), Old: stable, New: candidate}))
 		p.inWindow(func(l *look) {
-			p.resetTrial(0)
+			p.resetTrial(0, 0)
 			l.drops("the candidate's", main[:20])
 			p.catchUp()
 			l.want("one more", main[20].first(), passes("on_trial").by("candidate"))
@@ -188,7 +200,7 @@ func TestProcessorsShareABudget(t *testing.T) {
 		c := p.holdToBudget(deny(sources...))
 		for range 10 {
 			p.inWindow(func(l *look) {
-				p.resetTrial(0)
+				p.resetTrial(0, 0)
 				blocked := p.together(4, frames)
 				if n := len(blocked); n != 20 || !p.Tripped().HasSpent(c.New) {
 					l.errorf("%d prefixes were blocked, tripped %+v", n, p.Tripped())
@@ -249,7 +261,7 @@ func TestDeclaredBlocksCostNothing(t *testing.T) {
 		} {
 			p.swap(c.old)
 			p.holdToBudget(c.new)
-			p.resetTrial(0) // 30 would be too many in whichever window they fall
+			p.resetTrial(0, 0) // 30 would be too many in whichever window they fall
 			for _, k := range bots {
 				if got := p.run(k.first()); got != "XDP_DROP" {
 					t.Errorf("%s: %s", name, got)
@@ -320,7 +332,7 @@ func TestABudgetOutlivesARebuild(t *testing.T) {
 			if tries == 3 {
 				t.Fatal("it never tripped")
 			}
-			p.resetTrial(0)
+			p.resetTrial(0, 0)
 			for _, k := range all {
 				p.run(k.first())
 			}
@@ -345,7 +357,7 @@ func TestWhatCannotBeChargedPasses(t *testing.T) {
 		bot := r.connectFree(r.listen(), f.sources(0, 1)[0])
 		p.holdToBudget(deny(bot.src))
 		p.inWindow(func(l *look) {
-			p.resetTrial(0)
+			p.resetTrial(0, 0)
 			lost := p.counted(loader.LaneMain).Lost
 			full := bpf.VoteSet{Ways: [8]uint64(slices.Repeat([]uint64{1<<40 | uint64(window()%0xffff+1)}, 8))}
 			p.must(support.Fill(p.pinned(bpf.DataplaneMapMarks), full))

@@ -70,6 +70,11 @@ func TestARebaseKeepsTheVotes(t *testing.T) {
 		if got := p.counted(loader.LaneMain).Arms; got != arms || arms == (loader.Arms{}) {
 			t.Errorf("arms %+v, were %+v", got, arms)
 		}
+		var trial bpf.Trial
+		p.must(p.pinned(bpf.DataplaneMapTrials).Lookup(uint32(loader.LaneMain), &trial))
+		if sum := uint32(trial.Traffic[0]) + uint32(trial.Traffic[1]); sum != 1 {
+			t.Errorf("a budget begins with %d connections, want the one that there was", sum)
+		}
 		p.wantPairs("counts begin anew", map[string]int64{})
 		p.run(other.first())
 		p.forgetFlows()
@@ -187,7 +192,7 @@ func TestForgedPacketsMoveNothing(t *testing.T) {
 		_, err := p.Withdraw()
 		p.must(err)
 		p.holdToBudget(deny(append(sources, f.other)...))
-		p.resetTrial(0)
+		p.resetTrial(0, 0)
 		shows()
 		n = p.counted(loader.LaneMain)
 		if len(n.Pairs)+len(n.Hits) != 0 || p.Tripped() != (loader.Trips{}) {
