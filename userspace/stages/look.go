@@ -44,6 +44,7 @@ func (st *Stages) look(commands []rollout.Command, fresh ...story) (decided []ro
 	st.renew(actions)
 	st.after(condemned, next.Quarantine)
 	st.tellAround()
+	st.tastes.known()
 	last := st.memory.Last
 	want := st.comparing()
 	st.tell(decided, before, next)

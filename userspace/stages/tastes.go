@@ -15,6 +15,7 @@ type tastes struct {
 	mu      sync.Mutex
 	running map[attempt]bool
 	done    []tasted
+	taken   []tasted // by a look that has not told yet what must stay
 }
 
 // tasted is how one ended.
@@ -48,10 +49,12 @@ func (m *memory) attemptOf(id string) int {
 	return 0
 }
 
+// begin reports whether one may begin. A look that was under way when the last one ended does not know of it yet, and
+// asks for another.
 func (ts *tastes) begin(at attempt) bool {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	if ts.running[at] {
+	if ts.running[at] || slices.ContainsFunc(ts.done, func(t tasted) bool { return t.attempt == at }) {
 		return false
 	}
 	ts.running[at] = true
@@ -78,8 +81,15 @@ func (ts *tastes) take(s rollout.State) (out []rollout.Taste) {
 			out = append(out, t.taste)
 		}
 	}
-	ts.done = nil
+	ts.done, ts.taken = nil, ts.done
 	return out
+}
+
+// known ends what take began: what was built is kept by the engine's state from here on, or by nobody.
+func (ts *tastes) known() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.taken = nil
 }
 
 // any reports whether one runs, or ended and no look knows of it: what it built is on trial, too.
@@ -89,11 +99,11 @@ func (ts *tastes) any() bool {
 	return len(ts.running)+len(ts.done) > 0
 }
 
-// built are generations of which no look knows yet.
+// built are generations of which no look has told yet that they must stay.
 func (ts *tastes) built() (out []uint32) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	for _, t := range ts.done {
+	for _, t := range slices.Concat(ts.done, ts.taken) {
 		out = append(out, t.taste.Number)
 	}
 	return out
