@@ -22,12 +22,18 @@ type Traffic struct {
 // StartTraffic starts a web server and who knocks on it.
 func StartTraffic(t *testing.T, e *Edge) *Traffic {
 	t.Helper()
+	return StartTrafficOf(t, e, 50)
+}
+
+// StartTrafficOf is StartTraffic with so many requests of visitors a second.
+func StartTrafficOf(t *testing.T, e *Edge, rate float64) *Traffic {
+	t.Helper()
 	ctx := t.Context()
 	origin, err := e.StartOrigin(ctx, lab.OriginOptions{})
 	Must(t, err)
 	t.Cleanup(func() { _ = origin.Close() })
 	tr := &Traffic{}
-	tr.Visitors, err = e.StartVisitors(ctx, lab.VisitorOptions{Rate: 50, Timeout: 15 * time.Second})
+	tr.Visitors, err = e.StartVisitors(ctx, lab.VisitorOptions{Rate: rate, Timeout: 30 * time.Second})
 	Must(t, err)
 	t.Cleanup(func() { _ = tr.Visitors.Close() })
 	tr.Scanner, err = e.StartScanner(ctx, lab.ScannerOptions{Rate: 200})

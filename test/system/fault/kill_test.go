@@ -20,7 +20,7 @@ import (
 	"github.com/spillway/spillway/userspace/lab"
 )
 
-// The agent is killed ten times a second, for ten seconds or (SPILLWAY_FAULTS=all) a minute, under ten times the load:
+// The agent is killed ten times a second, for six seconds or (SPILLWAY_FAULTS=all) a minute, under ten times the load:
 // no visitor and no bot notices, what decides is one and the same word all the time, and nothing is left behind.
 func TestKilledTenTimesASecond(t *testing.T) {
 	s := newSite(t)
@@ -31,14 +31,14 @@ func TestKilledTenTimesASecond(t *testing.T) {
 	defer flood.Stop()
 	before, left := s.look(t), s.leftovers(t)
 	watch := s.Adopt()
-	length := 10 * time.Second
+	length := 6 * time.Second
 	if everything {
 		length = time.Minute
 	}
 	kills := 0
 	for end := time.Now().Add(length); time.Now().Before(end); kills++ {
 		s.StartWith()
-		if kills%10 == 9 { // a start takes longer than that: one of ten is killed after it
+		if kills%10 == 5 { // a start takes longer than that: one of ten is killed after it
 			s.answers(t, "a start among kills", false)
 		}
 		time.Sleep(100 * time.Millisecond) // the interval of the test, not a wait for something

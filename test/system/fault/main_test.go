@@ -3,6 +3,7 @@
 package fault
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -40,6 +41,10 @@ func TestMain(m *testing.M) {
 			os.Exit(2)
 		}
 		atLeast = n
+	}
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue { // most of a test's time is waiting
+		_ = flag.Set("test.parallel", "4")
 	}
 	fmt.Printf("fault: SPILLWAY_SEED=%d SPILLWAY_FAULTS=%s\n", seed, os.Getenv("SPILLWAY_FAULTS"))
 	code := m.Run()

@@ -279,6 +279,9 @@ func (q *queueSite) point(t *testing.T, o queued, in *inject.Listener, at int, f
 	}
 	found := q.look(t)
 	q.wrong(t, name, o.judge(q.site, before, found, code)...)
+	if at == 0 {
+		return report
+	}
 	if in.Kind() == inject.Disk && !f.Kill {
 		q.forgot[found.Stable.Number], q.forgot[found.Previous.Number], q.forgot[found.Candidate.Number] = true, true, true
 	}

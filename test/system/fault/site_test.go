@@ -66,7 +66,7 @@ func newSite(t *testing.T) *site {
 		world.Must(t, err)
 		s.bundles[b.Digest], s.parsed[b.Digest] = path, b
 	}
-	s.tr = world.StartTraffic(t, s.Edge)
+	s.tr = world.StartTrafficOf(t, s.Edge, 20) // a request each 50 ms meets what takes longer
 	return s
 }
 
@@ -84,15 +84,22 @@ func (s *site) writeHost(which int) {
 func (s *site) protect(t *testing.T, in *inject.Listener) {
 	t.Helper()
 	s.start(t, in)
+	s.loaded(t)
 	s.MustCLI("apply", s.other(config.Digest{}), "--yes")
 	s.tr.BotsAreStopped(t)
-	// On disk: what status says is in memory, and reaches the disk a moment later.
+	s.known(t)
+	s.tr.Count()
+}
+
+// known waits until what is in force is last-known-good on disk: what status says is in memory, and reaches the disk a
+// moment later.
+func (s *site) known(t *testing.T) {
+	t.Helper()
 	world.Eventually(t, "the bundle is last-known-good", func() bool {
 		data, err := os.ReadFile(filepath.Join(s.State(), "record.json"))
 		return err == nil && strings.Contains(string(data), "last_known_good") &&
 			!strings.Contains(string(data), "bake_until")
 	})
-	s.tr.Count()
 }
 
 // other returns the file of a bundle that is not d.
@@ -117,6 +124,19 @@ func (s *site) start(t *testing.T, in *inject.Listener) {
 		s.StartWith(in.Wrapper()...)
 	}
 	s.answers(t, "a start", false)
+}
+
+// loaded waits until the agent has its kernel part: it answers before.
+func (s *site) loaded(t *testing.T) {
+	t.Helper()
+	var wrong string
+	if !within(answerTime, func() bool {
+		st, err := s.status()
+		wrong = fmt.Sprintf("%+v, %v", st, err)
+		return err == nil && st.Control != nil
+	}) {
+		t.Fatalf("the kernel part is not loaded: %s", wrong)
+	}
 }
 
 func (s *site) status() (*api.Status, error) {

@@ -36,7 +36,7 @@ func sweep(t *testing.T, kind inject.Kind, faults []inject.Fault, operations []o
 	s := newSite(t)
 	in := listen(t, s, kind)
 	s.protect(t, in)
-	for _, o := range half(r, operations) {
+	for _, o := range third(r, operations) {
 		calls, hits, met := s.calls(t, o, in), 0, map[string]int{}
 		for _, f := range draw(r, faults) {
 			few := 1
@@ -80,14 +80,14 @@ func draw(r *rand.Rand, faults []inject.Fault) (out []inject.Fault) {
 	return append(out, others[:min(1, len(others))]...)
 }
 
-// half returns half of the operations in make test; every one otherwise.
-func half(r *rand.Rand, operations []operation) []operation {
+// third returns a third of the operations in make test; every one otherwise.
+func third(r *rand.Rand, operations []operation) []operation {
 	if everything || atLeast > 0 {
 		return operations
 	}
 	out := slices.Clone(operations)
 	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-	return out[:(len(out)+1)/2]
+	return out[:(len(out)+2)/3]
 }
 
 func tell(met map[string]int) string {
@@ -101,7 +101,7 @@ func tell(met map[string]int) string {
 // listen makes a listener that goes after the agent.
 func listen(t *testing.T, s *site, kind inject.Kind) *inject.Listener {
 	t.Helper()
-	in, err := inject.Listen(s.Folder, kind, s.State())
+	in, err := inject.Listen(s.Folder, kind, s.State(), s.Pins)
 	world.Must(t, err)
 	t.Cleanup(func() {
 		s.Kill()
@@ -137,7 +137,9 @@ func (s *site) calls(t *testing.T, o operation, in *inject.Listener) int {
 		if least == 0 || report.Seen < least {
 			least = report.Seen
 		}
-		s.start(t, in)
+		if o.offline {
+			s.start(t, in)
+		}
 	}
 	return least
 }

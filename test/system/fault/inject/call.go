@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -40,8 +41,8 @@ var commands = strings.Fields(
 	MAP_FREEZE BTF_GET_NEXT_ID MAP_LOOKUP_BATCH MAP_LOOKUP_AND_DELETE_BATCH MAP_UPDATE_BATCH MAP_DELETE_BATCH LINK_CREATE
 	LINK_UPDATE LINK_GET_FD_BY_ID LINK_GET_NEXT_ID ENABLE_STATS ITER_CREATE LINK_DETACH PROG_BIND_MAP TOKEN_CREATE`)
 
-// name says what the call does, for people; "" when it touches nothing below the folder.
-func (n *notification) name(folder string) string {
+// name says what the call does, for people; "" when it touches nothing below the folders.
+func (n *notification) name(folders []string) string {
 	if n.nr == unix.SYS_BPF {
 		if n.args[0] < uint64(len(commands)) {
 			return commands[n.args[0]]
@@ -49,14 +50,32 @@ func (n *notification) name(folder string) string {
 		return fmt.Sprintf("command %d", n.args[0])
 	}
 	verb, path := n.file()
-	if path != folder && !strings.HasPrefix(path, folder+"/") {
-		return ""
+	for _, folder := range folders {
+		if path != folder && !strings.HasPrefix(path, folder+"/") {
+			continue
+		}
+		inside := strings.TrimPrefix(path, folder)
+		if temporary := strings.Index(inside, "/.new-"); temporary >= 0 { // its number differs each time
+			inside = inside[:temporary] + "/.new"
+		}
+		return verb + " " + cmp.Or(inside, "/")
 	}
-	inside := strings.TrimPrefix(path, folder)
-	if temporary := strings.Index(inside, "/.new-"); temporary >= 0 { // its number differs each time
-		inside = inside[:temporary] + "/.new"
+	return ""
+}
+
+// process is the number of the process that made the call.
+func (n *notification) process() int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.tid))
+	if err != nil {
+		return 0
 	}
-	return verb + " " + cmp.Or(inside, "/")
+	for line := range strings.Lines(string(text)) {
+		if number, ok := strings.CutPrefix(line, "Tgid:"); ok {
+			pid, _ := strconv.Atoi(strings.TrimSpace(number))
+			return pid
+		}
+	}
+	return 0
 }
 
 func (n *notification) file() (verb, path string) {

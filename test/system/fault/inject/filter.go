@@ -4,6 +4,7 @@ package inject
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,8 +16,10 @@ type Kind string
 const (
 	// BPF is every bpf(2).
 	BPF Kind = "bpf"
-	// Disk is what changes files: create, write, sync, rename. Listen says below which folder.
+	// Disk is what changes files: create, write, sync, rename. Listen says below which folders.
 	Disk Kind = "disk"
+	// All is both.
+	All Kind = "all"
 )
 
 // calls of a kind; what a listener is not interested in goes on at once. Go makes no others of these families.
@@ -25,6 +28,8 @@ var calls = map[Kind][]uint32{
 	Disk: {unix.SYS_OPENAT, unix.SYS_MKDIRAT, unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_FSYNC, unix.SYS_FDATASYNC,
 		unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2},
 }
+
+func init() { calls[All] = append(slices.Clone(calls[BPF]), calls[Disk]...) }
 
 // install puts the filter on the calling thread and returns the listener's descriptor. Once a call was handed to the
 // listener, only a deadly signal interrupts it: Go's own signals would make the kernel ask, and us count, twice.

@@ -20,8 +20,16 @@ func TestMain(m *testing.M) {
 // script makes four calls below the folder, and some elsewhere.
 const script = `echo elsewhere >/dev/null; echo first >"$0/file" || exit 9; echo second >"$0/file"`
 
+// parent has a child that makes the first call, and makes two itself.
+const parent = `cp /dev/null "$0/file"; echo after >"$0/file"`
+
 // run runs the script with a fault at one call.
 func run(t *testing.T, at int, f Fault) (code int, text string, r Report) {
+	t.Helper()
+	return runScript(t, script, at, f)
+}
+
+func runScript(t *testing.T, script string, at int, f Fault) (code int, text string, r Report) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") != "" {
@@ -46,6 +54,25 @@ func run(t *testing.T, at int, f Fault) (code int, text string, r Report) {
 	}
 	data, _ := os.ReadFile(filepath.Join(folder, "file"))
 	return cmd.ProcessState.ExitCode(), string(data), r
+}
+
+// A child that is killed leaves its parent, unless all shall end.
+func TestFaultsOfAChild(t *testing.T) {
+	for _, c := range []struct {
+		f    Fault
+		code int
+		text string
+	}{
+		{Fault{}, 0, "after\n"},
+		{Fault{Kill: true}, 0, "after\n"},
+		{Fault{Kill: true, Whole: true}, -1, ""},
+		{Fault{Errno: unix.ENOSPC}, 0, "after\n"},
+	} {
+		code, text, r := runScript(t, parent, 1, c.f)
+		if code != c.code || text != c.text || r.Hit != "child: create /file" {
+			t.Errorf("%s: exit %d, file %q, report %+v; want exit %d, file %q", c.f, code, text, r, c.code, c.text)
+		}
+	}
 }
 
 func TestFaults(t *testing.T) {

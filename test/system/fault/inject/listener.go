@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -17,15 +18,20 @@ import (
 // Fault is what happens to a call. The zero value lets it pass.
 type Fault struct {
 	Errno unix.Errno // the call is not made and returns this
-	Kill  bool       // SIGKILL before the call is made
+	Kill  bool       // SIGKILL of the process that calls, before the call is made
+	Whole bool       // the process that the wrapper started is killed, too, when it is a child of it that calls
 	Torn  bool       // half of a write is made first; with Errno the fault then lasts
 	Last  bool       // all later calls of the window return Errno, too
+	Of    string     // only calls whose names begin so are counted
 }
 
 func (f Fault) String() string {
 	name := "SIGKILL"
 	if !f.Kill {
 		name = unix.ErrnoName(f.Errno)
+	}
+	if f.Whole {
+		name += " of all"
 	}
 	if f.Torn {
 		name = "half a write, then " + name
@@ -36,6 +42,9 @@ func (f Fault) String() string {
 	return name
 }
 
+// Childs is before the name of a call of a child.
+const Childs = "child: "
+
 // Report says what happened in a window.
 type Report struct {
 	Seen int      // calls of the kind
@@ -45,11 +54,11 @@ type Report struct {
 
 // Listener counts the calls of the processes that its wrapper starts, and lets one of them fail.
 type Listener struct {
-	kind   Kind
-	folder string
-	socket *net.UnixListener
-	path   string
-	wg     sync.WaitGroup
+	kind    Kind
+	folders []string
+	socket  *net.UnixListener
+	path    string
+	wg      sync.WaitGroup
 
 	mu     sync.Mutex // orders calls: one is judged at a time
 	armed  bool
@@ -59,14 +68,15 @@ type Listener struct {
 	err    error
 }
 
-// Listen makes a listener. For Disk only calls on files below folder count; dir takes the listener's socket.
-func Listen(dir string, kind Kind, folder string) (*Listener, error) {
+// Listen makes a listener. Of Disk's calls only those on files below the folders count; dir takes the listener's
+// socket.
+func Listen(dir string, kind Kind, folders ...string) (*Listener, error) {
 	path := filepath.Join(dir, fmt.Sprintf("inject-%s.sock", kind))
 	socket, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("listen for processes: %w", err)
 	}
-	l := &Listener{kind: kind, folder: folder, socket: socket, path: path}
+	l := &Listener{kind: kind, folders: folders, socket: socket, path: path}
 	l.wg.Go(l.accept)
 	return l, nil
 }
@@ -90,6 +100,13 @@ func (l *Listener) Disarm() (Report, error) {
 	defer l.mu.Unlock()
 	l.armed = false
 	return l.report, l.err
+}
+
+// Hit is the call that has met the fault so far; "" none.
+func (l *Listener) Hit() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.report.Hit
 }
 
 // Close stops listening. The processes must have ended: the kernel fails the calls of those that have not.
@@ -190,10 +207,17 @@ func ioctl(fd int, request uintptr, argument unsafe.Pointer) unix.Errno {
 // judge decides about one call.
 func (l *Listener) judge(n *notification, pid int) response {
 	goOn := response{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-	name := n.name(l.folder)
+	name := n.name(l.folders)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.armed || name == "" {
+		return goOn
+	}
+	caller := n.process()
+	if caller != pid {
+		name = Childs + name
+	}
+	if !strings.HasPrefix(name, l.fault.Of) {
 		return goOn
 	}
 	l.report.Seen++
@@ -206,7 +230,7 @@ func (l *Listener) judge(n *notification, pid int) response {
 		l.report.Hit = name
 	}
 	if l.fault.Torn && !after {
-		half, err := n.tear(pid)
+		half, err := n.tear(caller)
 		l.err = errors.Join(l.err, err)
 		if half > 0 && !l.fault.Kill {
 			l.fault.Last = true // the writer comes again with the rest
@@ -214,7 +238,10 @@ func (l *Listener) judge(n *notification, pid int) response {
 		}
 	}
 	if l.fault.Kill {
-		l.err = errors.Join(l.err, unix.Kill(pid, unix.SIGKILL)) // it waits for our answer, so the number is its own
+		l.err = errors.Join(l.err, unix.Kill(caller, unix.SIGKILL)) // it waits for our answer, so the number is its own
+		if l.fault.Whole && caller != pid {
+			l.err = errors.Join(l.err, unix.Kill(pid, unix.SIGKILL))
+		}
 		return response{id: n.id, errno: -int32(unix.EINTR)}
 	}
 	return response{id: n.id, errno: -int32(l.fault.Errno)}
