@@ -210,14 +210,14 @@ func (a *app) roll(ctx context.Context, o api.ApplyOptions, h how,
 	if a.interrupted() || errors.Is(err, api.ErrLost) {
 		return a.becameOf(o.Key, err)
 	}
-	if err == nil && rollout.Staged != nil {
-		return a.rolling(client, rollout, h)
-	}
-	if err == nil && !h.noWait {
+	if err == nil && !h.noWait && rollout.Staged == nil {
 		rollout, err = a.awaitTurn(client, rollout)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case rollout.Staged != nil:
+		return a.rolling(client, rollout, h)
 	}
 	return a.showRollout(rollout)
 }

@@ -20,7 +20,8 @@ const (
 )
 
 // awaitTurn waits until a change that was queued is over, or is the candidate. An agent that starts again meanwhile
-// still has it. Ctrl-C cancels what waits; what is being built goes on, and its outcome is told.
+// still has it. Ctrl-C cancels what waits; what is being built goes on, and its outcome is told. One that goes on in
+// stages, because the host began to roll out so meanwhile, is no longer waited for here.
 func (a *app) awaitTurn(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
 	if ro.State == api.RolloutQueued {
 		fmt.Fprintln(a.stderr, ro.Message)
@@ -30,7 +31,7 @@ func (a *app) awaitTurn(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	for !ro.Over() && ro.State != api.RolloutWaiting {
+	for !ro.Over() && ro.State != api.RolloutWaiting && ro.Staged == nil {
 		select {
 		case <-ctx.Done():
 			return nil, a.cancelTurn(c, ro.ID)

@@ -48,6 +48,18 @@ func TestApplyWaitsForItsTurn(t *testing.T) {
 	s.want(exitError, "apply", bundle, "--yes")
 }
 
+// What waited goes on in stages, because the host file asks for that now: its command does not wait for the end.
+func TestWhatWaitedGoesOnInStages(t *testing.T) {
+	s := newShell(t)
+	agent := startAgent(s)
+	bundle := s.write("bundle.yaml", "version: 1\nname: feed\n")
+	agent.answer("POST /v1/rollouts", queued("17"))
+	agent.answer("GET /v1/rollouts/17", inCanary())
+	s.want(exitOK, "apply", bundle, "--yes")
+	s.wantOut("canary 2 of 4")
+	s.wantOut("spillway rollout status 17")
+}
+
 // Ctrl-C cancels what still waits.
 func TestInterruptCancelsWhatWaits(t *testing.T) {
 	s := newShell(t)

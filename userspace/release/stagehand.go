@@ -162,8 +162,8 @@ func (sh *Stagehand) Publish(number, on uint32, share uint16) error {
 		if !there || numberIn(all, c.Stable) != on || c.Stable == g.Slot {
 			return errElsewhere
 		}
-		if confirm := sh.ledger.Record().Confirm; confirm != nil && c.Candidate != bpf.SlotEmpty {
-			return fmt.Errorf("generation %d waits for its confirmation", confirm.Number)
+		if err := sh.waitsForConfirm(c, all); err != nil {
+			return err
 		}
 		if c.Candidate == g.Slot && c.Canary == share {
 			return nil
@@ -175,6 +175,16 @@ func (sh *Stagehand) Publish(number, on uint32, share uint16) error {
 		_, err := d.Publish(loader.Change{Candidate: &g.Slot, Canary: &share, Pair: &pair, Seen: &c.Epoch})
 		return err
 	})
+}
+
+// waitsForConfirm is an error while a candidate waits for its confirmation that came in directly. It keeps its place
+// and its time: somebody looks at what it does.
+func (sh *Stagehand) waitsForConfirm(c loader.Control, all []loader.GenerationInfo) error {
+	confirm := sh.ledger.Record().Confirm
+	if confirm == nil || numberIn(all, c.Candidate) != confirm.Number {
+		return nil
+	}
+	return fmt.Errorf("generation %d waits for its confirmation", confirm.Number)
 }
 
 // Share lets the candidate decide for another share of the sources.

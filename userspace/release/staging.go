@@ -98,6 +98,9 @@ func (sh *Stagehand) Promote(p Promotion) error {
 		case stable != p.On, p.Observing && c.Mode != bpf.ModeObserve, d.Tripped().Has(p.Number):
 			return errElsewhere // a trip counts for what is stable, too
 		}
+		if err := sh.waitsForConfirm(c, all); err != nil {
+			return err // with its confirmation it would come without this change
+		}
 		pair, budget := c.Pair || p.Budget, c.Budget && p.Joins || p.Budget
 		next, err := d.Publish(loader.Change{Stable: &g.Slot, KeepPrevious: p.Joins, Pair: &pair, Budget: &budget,
 			Seen: &c.Epoch})

@@ -10,15 +10,77 @@ import (
 
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/rollout"
 	"github.com/spillway/spillway/userspace/state"
 )
 
 // Waits reports whether TakeUp has something to do.
-func (f *Front) Waits() bool { return f.stages.Ledger.Record().Observed != nil }
+func (f *Front) Waits() bool {
+	return f.stages.Ledger.Record().Observed != nil || f.Staged() && len(f.Manager.Waiting()) > 0
+}
 
-// TakeUp lets the set come in stages that gave way when the host began to enforce, and what it had left out go. It is a
-// job; what cannot be asked for now is at the next tick. Who asked for a bundle since is not answered by an older one.
+// TakeUp lets come in stages what waits for that: the set that gave way when the host began to enforce, and what waited
+// for its turn when the host began to roll out in stages. It is a job; what cannot be asked for now is asked for at the
+// next tick.
 func (f *Front) TakeUp() {
+	if f.Staged() {
+		f.takeOver()
+	}
+	f.takeUp()
+}
+
+// takeOver gives the engine what waited, under its number. It leaves the queue once the engine has it on disk: an agent
+// that dies between finds it in both, and does not ask twice.
+func (f *Front) takeOver() {
+	for _, id := range f.Manager.Waiting() {
+		if !has(f.stages, id) {
+			w, err := f.Manager.OrderOf(id)
+			switch {
+			case isNotNow(err):
+				f.stages.Log.Warn("what waited for its turn is asked for again", "rollout", id, "error", err)
+				return
+			case err != nil:
+				f.stages.Log.Error("what waited for its turn does not come in stages", "rollout", id, "error", err)
+				f.Manager.Leave(id, nil, err)
+				continue
+			case w.Same != nil:
+				f.Manager.Leave(id, w.Same, nil)
+				continue
+			}
+			if _, err := f.stages.Ask(w.Order, w.Change); err != nil {
+				return
+			}
+		}
+		if !isKept(f.stages) {
+			return
+		}
+		if !f.Manager.Leave(id, nil, nil) { // somebody ended it while it was handed over
+			_, _ = f.stages.Do(rollout.Command{Verb: rollout.VerbAbort, ID: id, By: ledger.Itself().User,
+				Reason: "it was withdrawn before its turn"})
+		}
+	}
+}
+
+// has reports whether a change of that number is here, or was since the start.
+func has(st *Stages, id string) bool {
+	if st.told.rollout(id) != nil {
+		return true
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.memory.order(id) != nil // of a former agent, and nobody looked yet
+}
+
+// isKept reports whether what was decided so far is on disk.
+func isKept(st *Stages) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.disk.read && !st.disk.dirty
+}
+
+// takeUp lets the set come that gave way, and what it had left out go. Who asked for a bundle since is not answered by
+// an older one.
+func (f *Front) takeUp() {
 	r := f.stages.Ledger.Record()
 	if r.Observed == nil {
 		return
@@ -30,8 +92,7 @@ func (f *Front) TakeUp() {
 			continue
 		}
 		_, err := f.StartRollout(context.Background(), ledger.Itself(), ask, nil)
-		var said *api.Error
-		if err != nil && (!errors.As(err, &said) || slices.Contains(notNow, said.Code)) {
+		if isNotNow(err) {
 			f.stages.Log.Warn("what was observed is asked for again", "name", name, "error", err)
 			return
 		}
@@ -49,6 +110,11 @@ func (f *Front) TakeUp() {
 // notNow are the answers that say nothing against what was asked.
 var notNow = []string{api.CodeBusy, api.CodeCancelled, api.CodeConflict, api.CodeInternal, api.CodeOverloaded,
 	api.CodeUnavailable}
+
+func isNotNow(err error) bool {
+	var said *api.Error
+	return err != nil && (!errors.As(err, &said) || slices.Contains(notNow, said.Code))
+}
 
 // takeUp are the changes that make of what is in force what was. Who has the policy comes first, in the place of who
 // had it: the others are nothing without one.

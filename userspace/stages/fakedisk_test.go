@@ -23,6 +23,8 @@ type fakeDisk struct {
 	sets    map[config.Digest]*config.Set
 	stages  []byte
 	history []state.Entry
+	queue   []state.Queued
+	full    bool // for where the rollouts are
 }
 
 var (
@@ -46,6 +48,9 @@ func (d *fakeDisk) Save(r *state.Record) error {
 }
 
 func (d *fakeDisk) SaveStages(content any) error {
+	if d.full {
+		return unix.ENOSPC
+	}
 	if err := d.refuses(); err != nil {
 		return err
 	}
@@ -158,6 +163,14 @@ func (d *fakeDisk) Prune(keep []config.Digest) error {
 	return nil
 }
 
-func (d *fakeDisk) Queue() ([]state.Queued, error) { return nil, nil }
-func (d *fakeDisk) SaveQueue([]state.Queued) error { return nil }
-func (d *fakeDisk) Notes() ([]state.Back, func())  { return nil, func() {} }
+func (d *fakeDisk) Queue() ([]state.Queued, error) { return d.queue, nil }
+
+func (d *fakeDisk) SaveQueue(all []state.Queued) error {
+	if err := d.refuses(); err != nil {
+		return err
+	}
+	d.queue = all
+	return nil
+}
+
+func (d *fakeDisk) Notes() ([]state.Back, func()) { return nil, func() {} }

@@ -5,6 +5,7 @@ package stages
 import (
 	"slices"
 
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/rollout"
 )
@@ -25,6 +26,9 @@ func (st *Stages) look(commands []rollout.Command, fresh ...story) (decided []ro
 			return nil, true
 		}
 		commands = st.stop()
+	}
+	if on && st.disk.first {
+		tellFirst(st)
 	}
 	st.memory.Stories = append(slices.Clip(st.memory.Stories), fresh...)
 	commands = slices.Concat(st.backs(), st.lost(), commands)
@@ -56,6 +60,20 @@ func (st *Stages) look(commands []rollout.Command, fresh ...story) (decided []ro
 	}
 	st.show(kernel, e)
 	return decided, true
+}
+
+// tellFirst says once, where bundles came into force at once before, that they do not any more: nobody may have asked
+// for it, because stages are what a host file asks for that does not say.
+func tellFirst(st *Stages) {
+	st.disk.first, st.disk.dirty = false, true
+	if st.Ledger.Record().Applied == nil {
+		return // a new host
+	}
+	const says = "from now on changes go in stages (guards.rollout: staged, the default); what is in force goes on"
+	st.Log.Warn(says, "at once, as before", "guards.rollout: direct in the host file, and spillway reload")
+	e := st.Ledger.Entry(ledger.Itself(), "rollout", says)
+	e.Outcome = api.OutcomeDone
+	st.Ledger.Audit(e)
 }
 
 // written reports whether what was decided is on disk.

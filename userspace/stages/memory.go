@@ -47,6 +47,7 @@ type run struct {
 // onDisk is how far memory is on disk.
 type onDisk struct {
 	read  bool // what was there, if anything, is known
+	first bool // nothing was there: no rollout was ever in stages here
 	dirty bool // the disk refused what was decided
 	wrote time.Duration
 }
@@ -68,7 +69,7 @@ func (st *Stages) load() bool {
 		return false
 	}
 	st.Ledger.ClearProblem(ledger.ProblemStages)
-	st.disk.read = true
+	st.disk.read, st.disk.first = true, !found
 	if found {
 		st.memory = m
 	} else if b := st.Ledger.Record().WentBack; b != nil {

@@ -85,6 +85,7 @@ type site struct {
 	st     *Stages
 	told   []string
 	away   time.Duration // for which no agent lived
+	direct bool          // no change goes in stages
 }
 
 var siteGuards = rollout.Guards{
@@ -129,7 +130,7 @@ func (s *site) start() {
 	s.st = New(Options{Log: slog.New(slog.DiscardHandler), Ledger: s.ledger, Disk: s.disk,
 		Hand:   func() Hand { return s.mg.Hand() },
 		Taster: func() Taster { return InProcess{s.mg.Hand()} },
-		Guards: func() (rollout.Guards, bool) { return siteGuards, true },
+		Guards: func() (rollout.Guards, bool) { return siteGuards, !s.direct },
 		Health: func() rollout.Health { return rollout.Health{} },
 		Clock:  func() time.Duration { return s.mono },
 		Spawn:  func(f func()) { f() }})
