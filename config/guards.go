@@ -37,10 +37,11 @@ type Guards struct {
 // Rollout says how a change comes into force.
 type Rollout string
 
-// RolloutDirect puts a valid change into force at once. RolloutStaged tries it first, and takes it back by itself.
+// RolloutStaged, the default, tries a change first, and takes it back by itself. RolloutDirect puts a valid change into
+// force at once.
 const (
-	RolloutDirect Rollout = "direct"
 	RolloutStaged Rollout = "staged"
+	RolloutDirect Rollout = "direct"
 )
 
 // Evidence is how much a stage must have seen before the next one begins.
@@ -55,9 +56,9 @@ const (
 
 // RolloutGuards say how a change goes to the visitors. They are guards like the others, and stand among them.
 type RolloutGuards struct {
-	// Rollout is direct (a valid change is in force at once) or staged (taste, shadow, canary, bake; it is taken back by
-	// itself).
-	Rollout Rollout `yaml:"rollout" jsonschema:"enum=direct,enum=staged,default=direct"`
+	// Rollout is staged (taste, shadow, canary, bake; it is taken back by itself) or direct (a valid change is in force at
+	// once).
+	Rollout Rollout `yaml:"rollout" jsonschema:"enum=staged,enum=direct,default=staged"`
 	// Evidence is small, normal or large: undeclared blocks of more than 1 %, 0.3 % or 0.1 % of the sources are excluded.
 	Evidence Evidence `yaml:"evidence" jsonschema:"enum=small,enum=normal,enum=large,default=normal"`
 	// Shadow is the least time with traffic in which a candidate is compared and decides for nobody.
@@ -94,7 +95,7 @@ type MaxDelta struct {
 
 func defaultRolloutGuards() RolloutGuards {
 	m := time.Minute
-	return RolloutGuards{Rollout: RolloutDirect, Evidence: EvidenceNormal, Shadow: 10 * m,
+	return RolloutGuards{Rollout: RolloutStaged, Evidence: EvidenceNormal, Shadow: 10 * m,
 		Canary:       []CanaryStep{{1, 10 * m}, {5, 10 * m}, {25, 20 * m}, {100, 30 * m}},
 		MaxNewBlocks: 50, MaxDelta: MaxDelta{Rows: 2, Connections: 0.5}}
 }

@@ -114,6 +114,10 @@ func templateDefaults(p func(string, ...any), d *Host) {
 	p("#  min_prefix_v4: %d         # the widest prefix that a bundle may name", d.Guards.MinPrefixV4)
 	p("#  min_prefix_v6: %d", d.Guards.MinPrefixV6)
 	p("#  max_change: %s           # growth or shrinkage of a list that waits for a person", d.Guards.MaxChange)
+	p("#  rollout: %s           # a change is tried first, and taken back by itself; direct: in force at once",
+		d.Guards.Rollout)
+	p("#  evidence: %s          # small on a site of few visitors: a rollout is done sooner, and sees less",
+		d.Guards.Evidence)
 	p("#listen:")
 	p("#  socket: %s   # for everything: root and the members of group", d.Listen.Socket)
 	p("#  group: %s", d.Listen.Group)

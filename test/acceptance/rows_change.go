@@ -16,7 +16,6 @@ var changeRows = []row{
 			{"all that is newly blocked counts as declared", "userspace/rollout/counts.go",
 				"if intent.names(b.Label) {", "if true {", "userspace/rollout", "TestOneRealBrowser"},
 		},
-		open: "only with guards.rollout: staged, and the kernel has no budget yet: the engine decides on counts that a test gives it",
 	},
 	{
 		id: "A15", class: "somebody reaches all hosts at once, past the stages", fleet: true,
@@ -69,7 +68,6 @@ var changeRows = []row{
 				"if q.Holds(name, digest) && gu.ledger.Now()", "if false && gu.ledger.Now()", "userspace/agent",
 				"TestSetQuarantine|TestF15Quarantine"},
 		},
-		open: "the freeze is the engine's, so only with guards.rollout: staged",
 	},
 	{
 		id: "A19", class: "the fault fires minutes after every gate was passed",
@@ -225,7 +223,6 @@ var changeRows = []row{
 			{"time counts while another decides", "userspace/rollout/step.go",
 				"decided := k.Deciding && t.s.Decided", "decided := true", "userspace/rollout", "TestTimeCounts"},
 		},
-		open: "only with guards.rollout: staged, and the kernel does not count votes and sources yet",
 	},
 	{
 		id: "A30", class: "the canary is not like the others, so it proves nothing",
@@ -243,7 +240,6 @@ var changeRows = []row{
 				"return (hash_prefix(p, 1, 1) >> 32) % CANARY_ALL < control_canary(p->control);",
 				"test/dataplane/progrun", "TestCanarySalt"},
 		},
-		open: "only with guards.rollout: staged, and the kernel does not count votes and sources yet",
 	},
 	{
 		id: "A31", class: "the judge cries wolf, and people stop to listen",
@@ -257,6 +253,5 @@ var changeRows = []row{
 			{"alpha is not spent: each look rejects at even odds", "userspace/rollout/sequential/rate.go",
 				"return l.LnE >= l.Limit", "return l.LnE >= 0.7", "userspace/rollout/sequential", "TestManyLooks"},
 		},
-		open: "only with guards.rollout: staged, and the kernel does not count votes and sources yet",
 	},
 }

@@ -89,7 +89,7 @@ var dataRows = []row{
 			{"a golden client that is blocked is nobody's business", "userspace/taste/second.go",
 				"if v.blocked != \"\" {", "if false {", "userspace/taste", "TestGoldenClients|TestTasteShowsGoldenClients"},
 		},
-		open: "the agent does not start the child by itself yet, and no test takes out each rule in turn",
+		open: "no test takes out each rule in turn",
 	},
 	{
 		id: "A07", class: "a field is blank, missing, negative or at its maximum, and the reader falls over",
@@ -133,7 +133,6 @@ var dataRows = []row{
 			{"what a child built otherwise than it said is taken", "userspace/taste/result.go",
 				"case errors.Is(err, loader.ErrWrongTable):", "case false:", "userspace/taste", "TestAdopt"},
 		},
-		open: "the child is made, and the agent does not start it by itself yet",
 	},
 	{
 		id: "A10", class: "a rule is so costly that it takes the machine, even where it only watches",

@@ -25,7 +25,7 @@ func bootRig(t *testing.T, staged bool) *rig {
 	r.pass(10 * time.Minute)
 	r.stop()
 	if staged {
-		r.writeHost(strings.Replace(hostYAML, "guards: {", "guards: {rollout: staged, ", 1))
+		r.writeHost(strings.Replace(hostYAML, "rollout: direct", "rollout: staged", 1))
 		r.crash(1) // which publishes the host file, and is not counted yet
 	}
 	r.bootID = "first"

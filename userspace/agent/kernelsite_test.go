@@ -39,7 +39,7 @@ max_mode: enforce
 interfaces: [{name: sw0}]
 services:
   - {name: web, port: 443, kind: tls}
-guards: {bake: 1h, lease: 1s, agent_timeout: 1h}
+guards: {bake: 1h, lease: 1s, agent_timeout: 1h, rollout: direct}
 capacity: {prefixes_v4: 1000, prefixes_v6: 1000, flows: 1024, syns: 1024, rules: 64}
 `
 

@@ -52,7 +52,7 @@ services:
   - {name: web, port: 443, kind: tls}
   - {name: dns, port: 53, kind: udp}
 allowlist: [{prefix: 203.0.113.0/28, note: office}]
-guards: {bake: 10m, lease: 5s, ban_rate: 3}
+guards: {bake: 10m, lease: 5s, ban_rate: 3, rollout: direct}
 capacity: {prefixes_v4: 1000, bans: 4}
 `
 

@@ -280,7 +280,7 @@ func (s *site) roll(dir string, passes func(*api.Rollout)) *api.Rollout {
 // the rule to blame, and neither decides for anybody; what does as it says goes all the way.
 func TestKernelRolloutInStages(t *testing.T) {
 	s := newSite(t)
-	s.editHost("guards: {bake: 1h, lease: 1s, agent_timeout: 1h}", stagedGuards)
+	s.editHost("guards: {bake: 1h, lease: 1s, agent_timeout: 1h, rollout: direct}", stagedGuards)
 	s.editHost("flows: 1024, syns: 1024", "flows: 16384, syns: 16384")
 	v := newVisitors(s)
 	s.start()

@@ -24,7 +24,8 @@ func TestKernelTastesInAChild(t *testing.T) {
 	}
 	s := newSite(t)
 	s.editHost("guards: {",
-		"golden: [{name: shop, service: web, tcp: \"64240:2-4-8-1-3:1460:9\"}]\nguards: {rollout: staged, ")
+		"golden: [{name: shop, service: web, tcp: \"64240:2-4-8-1-3:1460:9\"}]\nguards: {")
+	s.editHost("rollout: direct", "rollout: staged")
 	left := filepath.Join(s.host.Paths.Pins, "taste", "r-old")
 	s.start()
 	s.kill()

@@ -61,6 +61,8 @@ func (s *show) observe(ctx context.Context) error {
 	if err := s.edge.work.writeHost(config.ModeObserve, s.edge.lab.EdgeIf); err != nil {
 		return err
 	}
+	s.screen.say("%s says guards: {rollout: direct}: what is valid counts at once. The last act has the default, stages.",
+		hostFile)
 	s.screen.command("run", "&")
 	var err error
 	if s.agent, err = s.edge.startAgent(ctx); err != nil {

@@ -99,7 +99,7 @@ func (s *show) stages(ctx context.Context) (err error) {
 	if err := s.edge.work.writeHost(config.ModeEnforce, s.edge.lab.EdgeIf); err != nil {
 		return err
 	}
-	s.screen.say("%s now says guards: {rollout: staged}. Visitors come from thousands of source prefixes, and so does a botnet, from %s.",
+	s.screen.say("%s asks for rollout: direct no more. Visitors come from thousands of prefixes, and so does a botnet, from %s.",
 		hostFile, botnetPrefix)
 	if _, err := s.must(ctx, "reload"); err != nil {
 		return err

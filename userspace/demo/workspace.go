@@ -34,7 +34,7 @@ const unbornPrefix = "."
 type workspace struct {
 	dir  string
 	lock *os.File
-	// staged says in the host file that changes go in stages.
+	// staged leaves guards.rollout at its default: changes go in stages. Else they are in force at once.
 	staged bool
 }
 

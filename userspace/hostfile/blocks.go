@@ -18,12 +18,16 @@ import (
 // codeHold is that of a hold on a host file.
 const codeHold = "host"
 
-// NewlyBlocks says what the next host file lets be blocked that the one in force, published in this mode, does not. As
-// long as host files do not go through a rollout, this is what a person is asked about.
+// NewlyBlocks says what the next host file lets be blocked that the one in force, published in this mode, does not.
+// Host files do not go through a rollout: this is what a person is asked about.
 func NewlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
 	var out []string
 	if view.ModeOf(next.MaxMode) == bpf.ModeEnforce && mode != bpf.ModeEnforce {
-		out = append(out, "max_mode enforce: what is only counted now is blocked")
+		says := "max_mode enforce: what is only counted now is blocked"
+		if next.Guards.Rollout == config.RolloutStaged {
+			says = "max_mode enforce: bans and last-known-good block; what was only observed comes in stages"
+		}
+		out = append(out, says)
 	}
 	for _, name := range Gone(next, old) {
 		out = append(out, "interface "+name+": its traffic is inspected")

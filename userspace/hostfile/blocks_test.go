@@ -75,8 +75,8 @@ func TestNewlyBlocks(t *testing.T) {
 		{"rate of bans", edited(t, "ban_rate: 3", "ban_rate: 4"), "guards.ban_rate: 4 instead of 3"},
 		{"floor of bundles", edited(t, guards, guards+", min_prefix_v6: 20"), "guards.min_prefix_v6: 20 instead of 24"},
 		{"a golden client more", edited(t, guards, goldenLine+guards), ""},
-		{"direct after direct", edited(t, guards, guards+", rollout: direct"), ""},
-		{"staged", edited(t, guards, guards+", rollout: staged"), ""},
+		{"staged, as by default", edited(t, guards, guards+", rollout: staged"), ""},
+		{"direct", edited(t, guards, guards+", rollout: direct"), "guards.rollout: direct instead of staged"},
 		{"less evidence", edited(t, guards, guards+", evidence: small"), "guards.evidence: small instead of normal"},
 		{"more evidence", edited(t, guards, guards+", evidence: large"), ""},
 		{"a shorter shadow", edited(t, guards, guards+", shadow: 1m"), "guards.shadow: 1m instead of 10m"},
@@ -128,9 +128,10 @@ crawlers: [{name: search, prefixes: [198.51.100.0/24]}]
 	if !slices.Contains(got, "golden client shop is another than before") {
 		t.Errorf("another golden client: %q", got)
 	}
-	staged := parse(strings.Replace(served, "guards: {", "guards: {rollout: staged, ", 1))
-	if got := NewlyBlocks(bpf.ModeEnforce, staged, parse(served)); len(got) != 1 ||
-		got[0] != "guards.rollout: direct instead of staged" {
-		t.Errorf("direct after staged: %q", got)
+	direct := parse(strings.Replace(served, "guards: {", "guards: {rollout: direct, ", 1))
+	for _, after := range []*config.Host{direct, parse(served)} {
+		if got := NewlyBlocks(bpf.ModeEnforce, direct, after); len(got) > 0 {
+			t.Errorf("%s after direct: %q", after.Guards.Rollout, got)
+		}
 	}
 }

@@ -48,7 +48,7 @@ const simHost = `version: 1
 max_mode: %s
 interfaces: [{name: eth0}]
 services: [{name: web, port: 443, kind: tls}]
-guards: {bake: 10m, lease: 5s}
+guards: {bake: 10m, lease: 5s, rollout: direct}
 listen: {socket: /run/sim/sock, metrics: ""}
 paths: {state: /var/lib/sim, pins: /sys/fs/bpf/sim}
 `

@@ -113,7 +113,7 @@ func NewEdge(t *testing.T) *Edge {
 			t.Logf("the agent's log:\n%s", tail(e.log.String(), 60))
 		}
 	})
-	e.WriteHost("enforce", "")
+	e.WriteHost("enforce", Direct)
 	return e
 }
 
@@ -137,6 +137,9 @@ func (e *Edge) Socket() string { return filepath.Join(e.Folder, "run/spillway.so
 
 // State is the agent's state folder.
 func (e *Edge) State() string { return filepath.Join(e.Folder, "state") }
+
+// Direct are the guards of a host whose bundles are in force at once: for tests of what they do there, not of the way.
+const Direct = "guards: {rollout: direct}"
 
 // WriteHost writes the host file with this mode; more is appended as it is.
 func (e *Edge) WriteHost(mode, more string) {

@@ -126,7 +126,7 @@ func defended(t *testing.T) (*world.Edge, *loader.Dataplane) {
 	origin, err := e.StartOrigin(t.Context(), lab.OriginOptions{})
 	world.Must(t, err)
 	t.Cleanup(func() { _ = origin.Close() })
-	e.WriteHost("enforce", acceptAll)
+	e.WriteHost("enforce", acceptAll+"\n"+world.Direct)
 	e.Start()
 	e.MustCLI("apply", e.WriteBundle("deny", denyScanner(t)), "--yes")
 	return e, e.Adopt()

@@ -66,7 +66,7 @@ func TestUnconfirmedApplyGoesBackWithoutAnAgent(t *testing.T) {
 // The agent stays away longer than it may: everything passes, and the command line says why.
 func TestAgentLostPassesEverything(t *testing.T) {
 	e := world.NewEdge(t)
-	e.WriteHost("enforce", "guards: {lease: 1s, agent_timeout: 3s}")
+	e.WriteHost("enforce", "guards: {lease: 1s, agent_timeout: 3s, rollout: direct}")
 	tr := world.StartTraffic(t, e)
 	e.Start()
 	e.MustCLI("apply", e.WriteBundle("deny", world.DenyBots()), "--yes")

@@ -88,7 +88,7 @@ func TestF3AgentBesideAnothersProgram(t *testing.T) {
 	e.Kill()
 	first := e.Pins
 	e.Pins += "-b"
-	e.WriteHost("enforce", "")
+	e.WriteHost("enforce", world.Direct)
 	e.Start()
 	out, code := e.CLIWith(world.Rights(), "status")
 	if flat := strings.Join(strings.Fields(out), " "); code != 4 || !strings.Contains(flat, "UNKNOWN: another program") ||

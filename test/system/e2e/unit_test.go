@@ -33,7 +33,7 @@ func underUnit(t *testing.T, e *world.Edge) (view []string) {
 			t.Error(err)
 		}
 	})
-	e.WriteHost("enforce", "")
+	e.WriteHost("enforce", world.Direct)
 	const script = `mount --bind "$1/spillway" "$2" && mount -t tmpfs -o mode=0755 none "$1" && mkdir "$1/spillway" &&
 		mount --bind "$2" "$1/spillway" && umount "$2" && mount -o remount,ro "$1" && shift 2 && exec "$@"`
 	return []string{"unshare", "--mount", "sh", "-c", script, "sh", bpffs, aside}

@@ -43,7 +43,7 @@ func TestA33AgentThatDiesAtItsStart(t *testing.T) {
 			first := s.look(t)
 			s.MustCLI("apply", s.other(first.Stable.Digest), "--yes")
 			if staged {
-				s.limits = strings.Replace(s.limits, "guards: {", "guards: {rollout: staged, ", 1)
+				s.limits = strings.Replace(s.limits, "rollout: direct", "rollout: staged", 1)
 				s.writeHost(0)
 			}
 			s.MustCLI("reload", "--yes")

@@ -28,7 +28,7 @@ func sizes() (text string, own []uint32) {
 	n := uint32((int64(os.Getpid())*16 + sites.Add(1)) % 900)
 	own = []uint32{10_000 + n, 11_000 + n, 12_000 + n, 13_000 + n, 14_000 + n}
 	return fmt.Sprintf(`capacity: {prefixes_v4: %d, prefixes_v6: %d, tcp_fingerprints: %d, bans: %d, flows: %d, syns: 4096, rules: 67, allowlist: 79}
-guards: {bake: 1s}
+guards: {bake: 1s, rollout: direct}
 `, own[0], own[1], own[2], own[3], own[4]), own
 }
 

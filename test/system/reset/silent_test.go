@@ -19,7 +19,7 @@ import (
 // its unit; a visitor who is as silent, and the next user of a bot's port, are not.
 func TestSilentBlockedConnectionsAreClosed(t *testing.T) {
 	e := world.NewEdge(t)
-	e.WriteHost("enforce", "guards: {bake: 1s}")
+	e.WriteHost("enforce", "guards: {bake: 1s, rollout: direct}")
 	e.Start()
 	var l net.Listener
 	world.Must(t, e.Edge.Do(func() (err error) {

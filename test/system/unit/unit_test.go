@@ -212,6 +212,12 @@ func TestF1TheUnitUnderSystemd(t *testing.T) {
 	pid := m.active("0")
 	m.hasRights(pid)
 	m.must("spillway", "apply", filepath.Join(m.folder, "bundle.yaml"), "--yes")
+	world.Eventually(t, "a child of the unit has tried the bundle", func() bool {
+		return strings.Contains(m.must("spillway", "rollout"), "shadow")
+	})
+	m.must("sh", "-c", "echo 'guards: {rollout: direct}' >>/etc/spillway/spillway.yaml") // in seconds, for what follows
+	m.must("spillway", "reload")
+	m.must("spillway", "apply", filepath.Join(m.folder, "bundle.yaml"), "--yes")
 	protected := func() string {
 		t.Helper()
 		out := m.must("spillway", "status") // 0: protected

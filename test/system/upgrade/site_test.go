@@ -48,7 +48,10 @@ func rolesIn(st *api.Status) map[string]config.Digest {
 func newSite(t *testing.T, earlier string) *site {
 	t.Helper()
 	s := &site{Edge: world.NewEdge(t), layout: bpf.ABIVersion, earlier: earlier}
-	s.WriteHost("enforce", small)
+	s.WriteHost("enforce", small+world.Direct)
+	if earlier != "" { // it knows no rollouts, and the next one finds a file that says nothing of them
+		s.WriteHost("enforce", small)
+	}
 	s.tr = world.StartTraffic(t, s.Edge)
 	s.protect(t)
 	return s
