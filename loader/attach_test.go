@@ -21,10 +21,16 @@ import (
 // testVeth makes a pair of this test's own: only its one end gets the program, and nothing is routed over it.
 func testVeth(t *testing.T) string {
 	t.Helper()
+	return testVethAt(t, 0)
+}
+
+// testVethAt is testVeth with a number; 0 leaves it to the kernel.
+func testVethAt(t *testing.T, index int) string {
+	t.Helper()
 	needKernel(t)
 	name := fmt.Sprintf("spw%d", os.Getpid()%1e6)
 	veth := func() netlink.Link {
-		return &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: name + "p"}
+		return &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name, Index: index}, PeerName: name + "p"}
 	}
 	if err := netlink.LinkAdd(veth()); err != nil {
 		t.Fatalf("make a veth pair: %v", err)
@@ -70,8 +76,20 @@ func TestAttachIsPinnedAndAdopted(t *testing.T) {
 	}
 }
 
+// A device comes back with another number, as most do, or with the same one, as systemd and containers can ask for. Its
+// severed link is gone then: it would stand in the way of the next pin, and in status as an attachment of its own.
 func TestDeviceThatComesBackIsAttachedAgain(t *testing.T) {
-	name := testVeth(t)
+	for _, same := range []bool{false, true} {
+		t.Run(fmt.Sprintf("same number %v", same), func(t *testing.T) { deviceComesBack(t, same) })
+	}
+}
+
+func deviceComesBack(t *testing.T, same bool) {
+	index := 0
+	if same {
+		index = 1<<24 + os.Getpid() // nobody else has it, also in between
+	}
+	name := testVethAt(t, index)
 	d := openTest(t, Options{Pins: testPins(t)})
 	if _, err := d.Attach(name, config.AttachNative); err != nil {
 		t.Fatal(err)
@@ -90,10 +108,14 @@ func TestDeviceThatComesBackIsAttachedAgain(t *testing.T) {
 	if drifts, err := d.VerifyWiring(); err != nil || len(drifts) == 0 {
 		t.Errorf("the watchdog did not see it: %v", err)
 	}
-	testVeth(t)
+	testVethAt(t, index)
 	a, err := d.Attach(name, config.AttachNative)
 	if err != nil || a.State != StateAttached {
 		t.Errorf("with the device back: %+v, %v", a, err)
+	}
+	if all, err = d.Attachments(); err != nil || len(all) != 1 || all[0].State != StateAttached ||
+		(all[0].Index == l.Attrs().Index) != same {
+		t.Errorf("with the device back, the links are %+v, %v", all, err)
 	}
 }
 

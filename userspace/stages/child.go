@@ -92,8 +92,8 @@ func (c Child) make(m release.Making, attempt int) (t rollout.Taste, made state.
 const secretMost = 4096
 
 // secretOf reads the fleet's secret; none when no file is named. White space around it does not count: a host whose
-// file ends with a line's end has the canary of one whose file does not. One that is empty is refused: a canary whose
-// sources a stranger can tell is not what the host file asks for.
+// file ends with a line's end has the canary of one whose file does not. One that is empty, or that everybody on this
+// host can read or write, is refused: a canary whose sources a stranger can tell is not what the host file asks for.
 func secretOf(path string) ([]byte, error) {
 	if path == "" {
 		return nil, nil
@@ -106,6 +106,10 @@ func secretOf(path string) ([]byte, error) {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err == nil && info.Mode()&0o007 != 0 {
+		err = fmt.Errorf("%s is open to everybody on this host (mode %#o), and so no secret: chmod o= %[1]s", path,
+			info.Mode().Perm())
 	}
 	var secret []byte
 	if err == nil {

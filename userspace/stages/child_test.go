@@ -142,7 +142,8 @@ func TestSaltOfACanary(t *testing.T) {
 	}
 }
 
-// A file that holds nothing, or is none, is not taken for a secret; white space around one is none of it.
+// A file that holds nothing, that everybody can read, or that is none, is not taken for a secret; white space around
+// one is none of it.
 func TestSecretOfTheCanary(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")
@@ -160,6 +161,17 @@ func TestSecretOfTheCanary(t *testing.T) {
 		got, err := secretOf(file)
 		if string(got) != want || (err == nil) != (want != "") || err != nil && strings.Contains(err.Error(), "fleet\n") {
 			t.Errorf("%q: %q, %v", content, got, err)
+		}
+	}
+	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o640: true, 0o644: false, 0o604: false, 0o602: false} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("of the fleet"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := secretOf(file); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "chmod o=") {
+			t.Errorf("mode %#o: %v", mode, err)
 		}
 	}
 }
