@@ -177,7 +177,7 @@ func (sh *Stagehand) goBack(d Kernel, all []loader.GenerationInfo, to uint32, wh
 	left := numberIn(all, c.Stable)
 	g, there := numbered(all, to)
 	if to != 0 && !there {
-		g, there = sh.again(all, to)
+		g, there = sh.again(d, all, left, to)
 		sh.log.Error("the generation to go back to is not in a slot", "wanted", to, "takes", g.Number)
 	}
 	slot := uint8(bpf.SlotEmpty)
@@ -209,12 +209,20 @@ func (sh *Stagehand) goBack(d Kernel, all []loader.GenerationInfo, to uint32, wh
 	return err
 }
 
-// again finds what was built from the same set as a generation that is in no slot any more.
-func (sh *Stagehand) again(all []loader.GenerationInfo, number uint32) (loader.GenerationInfo, bool) {
+// again finds what was built from the same set as a generation that is in no slot any more: neither what is left, nor
+// what tripped, nor a set of which something is in quarantine.
+func (sh *Stagehand) again(d trial, all []loader.GenerationInfo, left, number uint32) (g loader.GenerationInfo,
+	there bool) {
 	was, known := sh.ledger.Record().Numbered(number)
-	i := slices.IndexFunc(all, func(g loader.GenerationInfo) bool { return known && g.Digest == was.Digest })
+	if !known || sh.guard.quarantineHold(was) != nil {
+		return g, false
+	}
+	trips := d.Tripped()
+	i := slices.IndexFunc(all, func(g loader.GenerationInfo) bool {
+		return g.Digest == was.Digest && g.Number != left && !trips.Has(g.Number)
+	})
 	if i < 0 {
-		return loader.GenerationInfo{}, false
+		return g, false
 	}
 	return all[i], true
 }

@@ -46,3 +46,39 @@ func TestTakeBackToWhatIsInNoSlot(t *testing.T) {
 		}
 	}
 }
+
+// What is left, what tripped and what is in quarantine decides for nobody after a way back, whatever set it was built
+// from.
+func TestTakeBackSkipsWhatIsNoWayBack(t *testing.T) {
+	for _, why := range []string{"nothing", "it is left", "it tripped", "it is in quarantine"} {
+		s := newSite(t, 1)
+		s.inForce(t, 0, 1)
+		c := s.k.control
+		left, was := s.k.number(c.Stable), s.ledger.Record().Previous
+		if err := s.ledger.Update(func(r *state.Record) {
+			r.Previous.Number = 777
+			switch why {
+			case "it is left":
+				r.Previous.Digest = r.Applied.Digest
+				r.Previous.Members = r.Applied.Members
+			case "it is in quarantine":
+				r.Condemn(state.Quarantined{Name: was.Name(), Digest: was.Digest, At: s.wall})
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if why == "it tripped" {
+			s.k.SetTripped(s.k.number(c.Previous))
+		}
+		if err := s.mg.Hand().TakeBack(left, 777, "it harms"); err != nil {
+			t.Fatal(err)
+		}
+		want := uint8(bpf.SlotEmpty)
+		if why == "nothing" {
+			want = c.Previous
+		}
+		if now := s.k.control.Stable; now != want {
+			t.Errorf("%s: stable is slot %d, want %d\n  %s", why, now, want, s.said())
+		}
+	}
+}
