@@ -34,7 +34,7 @@ func (st *Stages) look(commands []rollout.Command, fresh ...story) (decided []ro
 	commands = slices.Concat(st.backs(), st.lost(), commands)
 	st.memory.State.Guards = guards
 	st.before(commands)
-	e := rollout.Evidence{Commands: commands, Taste: st.tastes.take(st.memory.State), Health: st.Health()}
+	e := rollout.Evidence{Commands: commands, Taste: st.tastes.take(st.memory.State, st.Clock()), Health: st.Health()}
 	st.votes(&e)
 	kernel, all := st.Hand().Look() // last: what counts may be of a moment before, never the other way round
 	e.Kernel = kernel

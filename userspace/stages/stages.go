@@ -73,7 +73,7 @@ type Stages struct {
 // New takes up what a former agent left.
 func New(o Options) *Stages {
 	st := &Stages{Options: o, wake: make(chan struct{}, 1)}
-	st.tastes.running = map[attempt]bool{}
+	st.tastes.running, st.tastes.asked = map[attempt]bool{}, map[attempt]time.Duration{}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.load()

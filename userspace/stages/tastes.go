@@ -3,17 +3,24 @@
 package stages
 
 import (
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/rollout"
 )
 
+// tasteMost is how long an attempt may have no answer, however often somebody else was busy. It is longer than a child
+// may live.
+const tasteMost = 10 * time.Minute
+
 // tastes run beside the looks, one an attempt at a time.
 type tastes struct {
 	mu      sync.Mutex
 	running map[attempt]bool
+	asked   map[attempt]time.Duration // by the engine's clock: since when there has been no answer
 	done    []tasted
 	taken   []tasted // by a look that has not told yet what must stay
 }
@@ -27,7 +34,7 @@ type tasted struct {
 // taste begins one, unless it runs. The change lock is its own matter: a look waits for none.
 func (st *Stages) taste(a rollout.Action, order *release.Order) {
 	at, o := attempt{a.ID, st.memory.attemptOf(a.ID)}, *order
-	if !st.tastes.begin(at) {
+	if !st.tastes.begin(at, st.Clock()) {
 		return
 	}
 	st.Spawn(func() {
@@ -51,11 +58,14 @@ func (m *memory) attemptOf(id string) int {
 
 // begin reports whether one may begin. A look that was under way when the last one ended does not know of it yet, and
 // asks for another.
-func (ts *tastes) begin(at attempt) bool {
+func (ts *tastes) begin(at attempt, now time.Duration) bool {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.running[at] || slices.ContainsFunc(ts.done, func(t tasted) bool { return t.attempt == at }) {
 		return false
+	}
+	if _, waits := ts.asked[at]; !waits {
+		ts.asked[at] = now
 	}
 	ts.running[at] = true
 	return true
@@ -66,19 +76,35 @@ func (ts *tastes) end(at attempt, t rollout.Taste, busy bool) {
 	defer ts.mu.Unlock()
 	delete(ts.running, at)
 	if !busy {
+		delete(ts.asked, at)
 		ts.done = append(ts.done, tasted{at, t})
 	}
 }
 
-// take returns those that ended and are of an attempt that runs.
-func (ts *tastes) take(s rollout.State) (out []rollout.Taste) {
+// take returns those that ended and are of an attempt that runs. One that does not end has failed: nobody can end what
+// this process builds itself, and while it goes on no other begins and nothing else changes; but its rollout does not
+// wait for it for ever.
+func (ts *tastes) take(s rollout.State, now time.Duration) (out []rollout.Taste) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
+	runs := func(at attempt) bool {
+		return slices.ContainsFunc([]rollout.Run{s.Main, s.Fast}, func(r rollout.Run) bool {
+			return r.Change.ID == at.ID && r.Change.Attempt == at.Attempt
+		})
+	}
 	for _, t := range ts.done {
-		if slices.ContainsFunc([]rollout.Run{s.Main, s.Fast}, func(r rollout.Run) bool {
-			return r.Change.ID == t.ID && r.Change.Attempt == t.Attempt
-		}) {
+		if runs(t.attempt) {
 			out = append(out, t.taste)
+		}
+	}
+	for at, since := range ts.asked {
+		switch {
+		case !runs(at):
+			delete(ts.asked, at)
+		case now-since >= tasteMost:
+			ts.asked[at] = now
+			out = append(out, rollout.Taste{ID: at.ID, Outcome: rollout.TasteFailed,
+				Detail: fmt.Sprintf("there was no answer within %s", tasteMost)})
 		}
 	}
 	ts.done, ts.taken = nil, ts.done
