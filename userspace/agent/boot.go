@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/rollout"
+	"github.com/spillway/spillway/userspace/stages"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -58,7 +59,12 @@ func (a *agent) countStart() {
 	}
 	current, previous := wanted(a.ledger.Record(), !again)
 	trial, tries := a.stages.Trying()
-	if tries && again { // after a reboot nothing of it is in the kernel
+	if !again { // nothing of it is in the kernel, and it begins again: a machine that died after it began may die of it
+		if trial, tries = a.diedTrying(b.count.Digest); tries {
+			b.count.Digest = trial.Digest
+		}
+	}
+	if tries {
 		current, previous = trial.Digest, current
 	}
 	if b.count.Load == rollout.LoadPrevious {
@@ -87,6 +93,18 @@ func (a *agent) countStart() {
 	}
 	a.saveBoot()
 	a.tellBoot()
+}
+
+// diedTrying returns the rollout with which the machine died: the last start was counted with it, or with the set that
+// it had made stable.
+func (a *agent) diedTrying(counted config.Digest) (rollout.Change, bool) {
+	if c, tries := a.stages.Trying(); tries && c.Digest == counted {
+		return c, true
+	}
+	c, bakes := stages.Baking(a.stages)
+	applied, _ := wanted(a.ledger.Record(), false)
+	known, _ := wanted(a.ledger.Record(), true)
+	return c, bakes && (c.Digest == counted || applied == counted && applied != known)
 }
 
 // wanted returns what a start brings into force, and what is taken in its place. After a reboot that is
@@ -171,6 +189,8 @@ func (a *agent) settleStart() {
 	current, _ := wanted(a.ledger.Record(), false)
 	if trial, tries := a.stages.Trying(); tries {
 		current = trial.Digest
+	} else if c, bakes := stages.Baking(a.stages); bakes && c.Digest == b.count.Digest {
+		current = c.Digest // no look has begun it again yet, or it became stable: it is the same trial
 	}
 	switch {
 	case !current.IsZero() && current != b.count.Digest: // it is tried from now on
@@ -185,11 +205,19 @@ func (a *agent) settleStart() {
 	a.tellBoot()
 }
 
-// stopOrderly settles a start that ends because somebody wants it to.
+// stopOrderly settles a start that ends because somebody wants it to. Where the disk takes no count, there shall be
+// none: a full one lets go of a file. Where it refuses that, too, the next start takes this one for one that died; four
+// in a row, none of which lived for five minutes, leave a set that did nothing wrong.
 func (a *agent) stopOrderly() {
-	if b := &a.boot; b.counts && !b.settled && b.leaves.Load() == nil {
-		b.count, b.settled = b.count.Settled(), true
-		a.saveBoot()
+	b := &a.boot
+	if !b.counts || b.settled || b.leaves.Load() != nil {
+		return
+	}
+	b.count, b.settled = b.count.Settled(), true
+	if a.saveBoot(); b.unsaved && b.count.Load == rollout.LoadCurrent {
+		if err := a.store.Boots().Forget(); err != nil {
+			a.log.Warn("the next start counts this one with those that died", "error", err)
+		}
 	}
 }
 

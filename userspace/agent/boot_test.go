@@ -233,6 +233,59 @@ func TestA33AgentThatDiesOfWhatItTriesEndsItsRollout(t *testing.T) {
 	r.wantBoot("two", "[three]", true)
 }
 
+// A machine that dies of what it tries, in shadow or in a bake, is counted with that, boot after boot, and not with it
+// and with what is in force in turn: the fourth boot ends the rollout, and what is in force stays.
+func TestA33MachineThatDiesOfWhatItTriesEndsItsRollout(t *testing.T) {
+	for _, stage := range []rollout.Stage{rollout.StageShadow, rollout.StageBake} {
+		r := bootRig(t, true)
+		r.start()
+		if stage == rollout.StageBake {
+			r.mustApply("three", api.ApplyOptions{})
+		}
+		tried := rollout.Change{ID: "r9", Name: "three", Digest: config.Digest{9}}
+		state := rollout.New(rollout.GuardsOf(r.host))
+		state.Main = rollout.Run{Change: tried, Stage: stage, Number: 9, On: 2}
+		if err := r.store.Stages().SaveStages(map[string]any{"state": state}); err != nil {
+			t.Fatal(err)
+		}
+		r.restart()
+		for range 2 {
+			r.reboots(1)
+			r.wantBoot("two", "[]", false)
+		}
+		r.reboots(1)
+		r.wantBoot("two", "[three]", true)
+		r.leaveTrial()
+		if got, is := r.stages.Trying(); is {
+			t.Errorf("%s: it is tried still: %+v", stage, got)
+		}
+		r.reboots(1)
+		r.wantBoot("two", "[three]", true)
+		r.stop()
+	}
+}
+
+// Stops that somebody wants are no deaths, also where the disk takes no count.
+func TestOrderlyStopOnAFullDiskIsNoDeath(t *testing.T) {
+	r := bootRig(t, true)
+	full := false
+	r.fault = func(op, path string) error {
+		if full && strings.HasSuffix(path, "boot.json") {
+			return errors.New("no space left on device")
+		}
+		return nil
+	}
+	for range 5 {
+		r.start()
+		full = true
+		r.stopOrderly()
+		full = false
+		r.stop()
+	}
+	r.start()
+	r.wantBoot("two", "[]", false)
+}
+
 // tries starts an agent without counting it, and says what it tries.
 func (r *rig) tries() (rollout.Change, bool) {
 	id := r.bootID

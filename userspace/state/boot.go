@@ -73,3 +73,15 @@ func (bs *Boots) SaveBoot(b Boot) error {
 	}
 	return bs.disk.replace(filepath.Join(bs.disk.dir, bootFile), data)
 }
+
+// Forget leaves no count.
+func (bs *Boots) Forget() error {
+	if err := bs.disk.refusal(); err != nil {
+		return fmt.Errorf("forget the count of starts: %w", err)
+	}
+	err := bs.disk.remove(filepath.Join(bs.disk.dir, bootFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
