@@ -40,6 +40,7 @@ func (t *turn) relaxed(r *Run) {
 	if leavesWithBase(t, r) {
 		return
 	}
+	standsOn(t, r)
 	if main := &t.s.Main; main.Stage == StageBake {
 		main.Number, main.Seen = r.Number, true // what it goes back to stays
 		main.Tally = main.Tally.next(r.Number)
@@ -66,7 +67,7 @@ func leavesWithBase(t *turn, r *Run) bool {
 	on, again, gone := t.s.Undo[i], r.Change, r.Number
 	t.end(r, t.decide(r, StageNone, GateRebase, "Generation %d leaves, and with it %d, which was built on it. It comes again.",
 		on.Number, gone))
-	t.s.Undo = with(without(t.s.Undo, func(u Undo) bool { return u.Number == gone }), Undo{gone, on.To})
+	undo(t, Undo{gone, on.To})
 	t.s.Queue = slices.Concat([]Change{again}, t.s.Queue)
 	return true
 }

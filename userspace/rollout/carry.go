@@ -19,7 +19,11 @@ func (t *turn) carry() {
 			t.do(DoTaste, r, nil)
 		case r.Stage == StageBake:
 			// On what is about to leave nothing is put: it would keep that in force.
-			if r.Seen = r.Seen || k.Stable == r.Number; k.Stable != r.Number && !t.leaves(k.Stable) {
+			if !r.Seen && k.Stable == r.Number {
+				r.Seen = true
+				standsOn(t, r)
+			}
+			if k.Stable != r.Number && !t.leaves(k.Stable) {
 				t.do(DoPromote, r, nil)
 			}
 		case t.isFast(r):

@@ -57,12 +57,12 @@ type Change struct {
 	Kind    Kind          `json:"kind"`
 	Expects Intent        `json:"expects"`
 	Delta   Delta         `json:"delta"`
-	Attempt int           `json:"attempt"`          // goes into the canary's salt: a new attempt has other sources
-	Confirm time.Duration `json:"confirm"`          // goes back unless confirmed so long after it decides for all; 0: no
-	Accept  float64       `json:"accept"`           // share of new blocks that a person accepted, by any rule; 0: none
-	Stop    bool          `json:"stop"`             // stay in shadow until a person promotes it
-	Replace bool          `json:"replace"`          // supersede the rollout that runs
-	Aside   string        `json:"aside,omitempty"`  // the emergency of the same bundle that goes first
+	Attempt int           `json:"attempt"` // goes into the canary's salt: a new attempt has other sources
+	Confirm time.Duration `json:"confirm"` // goes back unless confirmed so long after it decides for all; 0: no
+	Accept  float64       `json:"accept"`  // share of new blocks that a person accepted, by any rule; 0: none
+	Stop    bool          `json:"stop"`    // stay in shadow until a person promotes it
+	Replace bool          `json:"replace"` // supersede the rollout that runs
+	Waiting               // for an emergency
 	Thaw    string        `json:"thaw,omitempty"`   // why a person passes quarantine or freeze
 	Reason  string        `json:"reason,omitempty"` // why it is asked for
 	By      string        `json:"by"`               // who asked: user name

@@ -2,6 +2,8 @@
 
 package rollout
 
+import "slices"
+
 // command carries out what a person asked for, or says why not.
 func (t *turn) command(c Command) {
 	if c.Reason == "" && c.Verb != VerbApply && c.Verb != VerbConfirm && c.Verb != VerbBack {
@@ -80,12 +82,12 @@ func wentBack(t *turn, c Command) {
 			t.end(r, t.decide(r, StageWithdrawn, GatePerson, "%s rolled back%s", c.By, why))
 		}
 	}
-	for _, q := range t.s.Queue {
-		if about(q) {
-			t.note(q, StageWithdrawn, GatePerson, "%s rolled back%s", c.By, why)
-		}
-	}
+	gone := slices.DeleteFunc(slices.Clone(t.s.Queue), func(o Change) bool { return !about(o) })
 	t.s.Queue = without(t.s.Queue, about)
+	for _, q := range gone {
+		t.note(q, StageWithdrawn, GatePerson, "%s rolled back%s", c.By, why)
+		unstand(t, q)
+	}
 }
 
 // running is a command about a rollout that is under way.
@@ -141,6 +143,7 @@ func (t *turn) waiting(c Command) {
 		if q.ID == c.ID && c.Verb == VerbAbort {
 			t.s.Queue = without(t.s.Queue, func(o Change) bool { return o.ID == c.ID })
 			t.note(q, StageWithdrawn, GatePerson, "%s withdraws it: %s.", c.By, c.Reason)
+			unstand(t, q)
 			return
 		}
 	}

@@ -76,6 +76,10 @@ var faults = []planted{
 		"\tt.relaxed(&t.s.Fast)\n", "\tdefer t.relaxed(&t.s.Fast)\n", "TestRelaxationJoins|TestCrowds"},
 	{"the clock may go back", "step.go",
 		"t.real = max(now-t.s.Now, 0)", "t.real = now - t.s.Now", "TestClockThatBeginsAnew|TestSimulation"},
+	{"what baked when an emergency came stays", "step.go",
+		"\t\t\tdefer unstand(t, over)\n", "", "TestWhatStood"},
+	{"a budget that is used up while a rollout waits is not heard", "step.go",
+		"\tspent(t)\n", "", "TestWhatStood"},
 }
 
 // Each fault stands where the table says; with -faults each is planted, and must be found.

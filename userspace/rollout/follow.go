@@ -48,6 +48,19 @@ func (s State) Renumbered(was, now uint32) State {
 			r.Number, r.Tally = now, r.Tally.next(now)
 		}
 	}
+	s.eachStood(func(c Change) *Stood {
+		next := *c.Stood
+		next.Numbers = slices.Clone(next.Numbers)
+		for i, n := range next.Numbers {
+			if n == was {
+				next.Numbers[i] = now
+			}
+		}
+		if next.Under == was {
+			next.Under = now
+		}
+		return &next
+	})
 	s.Undo = slices.Clone(s.Undo)
 	for i := range s.Undo {
 		for _, n := range []*uint32{&s.Undo[i].Number, &s.Undo[i].To} {

@@ -78,11 +78,12 @@ func (j judge) hit(r *Run) *Decision {
 
 // trip is the kernel's budget: its new blocks pass already.
 func (j judge) trip(r *Run) *Decision {
-	if j.turn.e.Kernel.Tripped == 0 || j.turn.e.Kernel.Tripped != r.Number {
+	tripped := j.turn.e.Kernel.Tripped
+	if tripped == 0 || tripped != r.Number && !r.Change.Stood.has(tripped) {
 		return nil
 	}
 	d := j.turn.decide(r, bad(r), GateBudget,
-		"Generation %d used up its budget of blocks outside of its intent; the kernel lets them pass.", r.Number)
+		"Generation %d used up its budget of blocks outside of its intent; the kernel lets them pass.", tripped)
 	d.Blame, d.Condemns = worst(j.turn.votes(r).NewBlocks, r.Change.intent(j.turn.s.Guards)), true
 	return d
 }

@@ -243,6 +243,74 @@ func TestEmergency(t *testing.T) {
 	})
 }
 
+// What baked when an emergency came stays in force while it waits, and leaves when it is over: it is refused at its
+// next try, a person ends it, or it uses up its budget. What came into force on it comes again without it.
+func TestWhatStoodLeavesWithItsChange(t *testing.T) {
+	for _, above := range []bool{false, true} {
+		for _, how := range []string{"refused", "aborted", "rolled back", "over budget"} {
+			h := newHost(plain(bundle(0)), firstSeed)
+			h.until(t, StageBake)
+			h.looks(t, 2)
+			baked := h.k.Stable
+			e := Change{ID: "e1", Name: "shield", Digest: digest(9), Kind: KindEmergency, Reason: "an attack", By: "root"}
+			h.ask(t, Command{Verb: VerbApply, Change: e})
+			if h.k.Stable != baked || len(h.s.Queue) != 1 || !h.s.Queue[0].Stood.has(baked) {
+				t.Fatalf("stable %d, waiting %+v", h.k.Stable, h.s.Queue)
+			}
+			if above {
+				h.until(t, StageBake)
+				h.looks(t, 2)
+			}
+			switch how {
+			case "refused":
+				if !above {
+					h.ask(t, Command{Verb: VerbAbort, ID: "e1", Reason: "it is over"})
+				}
+				h.until2(t, func() bool { return h.s.Main.Change.ID == ownTry && len(h.e.Taste) > 0 })
+				h.e.Taste = []Taste{{ID: ownTry, Outcome: TasteGolden, Golden: "phone"}}
+				h.looks(t, 1)
+			case "aborted":
+				h.ask(t, Command{Verb: VerbAbort, ID: ownTry, Reason: "a mistake"})
+			case "rolled back":
+				h.ask(t, Command{Verb: VerbBack, Change: Change{Name: "base"}})
+			case "over budget":
+				h.k.Tripped = h.k.Stable
+				if h.looks(t, 1); h.seen.ended != StageTakenBack || h.seen.gate != GateBudget {
+					if !above { // else it is the emergency's budget
+						t.Errorf("it ended %s by %s", h.seen.ended, h.seen.gate)
+					}
+				}
+				if h.k.Tripped = 0; above {
+					continue
+				}
+			}
+			h.looks(t, 3)
+			if in := h.crowd.content[h.k.Stable]; in["base"] != "" {
+				t.Errorf("%s, above %t: stable %d has %v", how, above, h.k.Stable, in)
+			}
+			if how == "refused" && !above {
+				continue // the emergency was aborted
+			}
+			h.until2(t, func() bool { return h.crowd.content[h.k.Stable]["shield"] == "e1" || how == "rolled back" && !above })
+			if in := h.crowd.content[h.k.Stable]; in["base"] != "" {
+				t.Errorf("%s, above %t: the emergency brought it back: %v", how, above, in)
+			}
+		}
+	}
+}
+
+// until2 looks until something is so.
+func (h *host) until2(t *testing.T, is func() bool) {
+	t.Helper()
+	for range 500 {
+		if is() {
+			return
+		}
+		h.looks(t, 1)
+	}
+	t.Fatalf("never; %s of %s, queue %+v, kernel %+v", h.s.Main.Stage, h.s.Main.Change.ID, h.s.Queue, h.k)
+}
+
 // One generation bakes at a time: with two, nobody knew which of them did what. A person cannot change that.
 func TestOneGenerationBakes(t *testing.T) {
 	h := newHost(plain(bundle(0)), firstSeed)

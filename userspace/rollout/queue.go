@@ -32,6 +32,7 @@ func (t *turn) putAside(emergency Change) {
 		d.Sentence = "Emergency " + emergency.ID + " of the same bundle goes first; it begins again unless that is done."
 	}
 	if r.Stage == StageBake && r.Seen {
+		c = c.stays(r.Number, r.On, t.s.Joined)
 		t.do(DoNote, r, d)
 		*r, t.s.Joined = Run{}, nil
 	} else {
@@ -116,6 +117,7 @@ func (t *turn) queue(c Change) {
 	}
 	for _, o := range t.s.Queue {
 		if o.Name == c.Name {
+			c.Stood = o.Stood // until this one takes its place
 			t.note(o, StageWithdrawn, GateQueue, "Change %s of the same bundle took its place.", c.ID)
 		}
 	}

@@ -94,7 +94,8 @@ func (h *host) holds(before State) string {
 	if s.Main.Stage == StageCanary && s.Main.Change.Kind == KindBundle && k.Share > steps[s.Main.Step].Share {
 		return fmt.Sprintf("share %d at step %d", k.Share, s.Main.Step)
 	}
-	if _, condemned := s.condemned(h.change); condemned && h.owner[k.Stable] == ownTry && !undone(s, k.Stable) {
+	ownStable := h.owner[k.Stable] == ownTry || h.crowd.content[k.Stable][h.change.Name] == ownTry
+	if _, condemned := s.condemned(h.change); condemned && ownStable && !undone(s, k.Stable) {
 		return "what is in quarantine is stable"
 	}
 	for _, hit := range h.e.Main.Protected {

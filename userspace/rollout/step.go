@@ -17,6 +17,7 @@ import (
 func Step(s State, e Evidence, now time.Duration) (State, []Action) {
 	t := &turn{s: s, e: &e}
 	t.pass(now)
+	resident(t)
 	for _, lane := range []*Run{&t.s.Fast, &t.s.Main} {
 		forgotten(t, lane)
 		t.see(lane)
@@ -28,6 +29,7 @@ func Step(s State, e Evidence, now time.Duration) (State, []Action) {
 	}
 	t.harm(&t.s.Fast)
 	t.harm(&t.s.Main)
+	spent(t)
 	for _, c := range e.Commands {
 		t.command(c)
 	}
@@ -165,8 +167,12 @@ func (t *turn) note(c Change, to Stage, gate Gate, format string, args ...any) {
 // end ends a lane. What it had in the kernel must leave it, unless it is done.
 func (t *turn) end(r *Run, d *Decision) {
 	s := &t.s
-	if d.To != StageDone && r.Number != 0 {
-		s.Undo = with(without(s.Undo, func(u Undo) bool { return u.Number == r.Number }), Undo{r.Number, r.On})
+	if over := r.Change; d.To != StageDone {
+		goes(t, r, d.To)
+		if d.To != StageNone {
+			r.Change.Stood = nil
+			defer unstand(t, over)
+		}
 	}
 	if d.Condemns {
 		q := Quarantined{Name: d.Name, Digest: d.Digest, Gate: d.Gate, Since: s.Clock, Why: d.Sentence}

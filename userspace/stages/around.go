@@ -32,6 +32,11 @@ func (st *Stages) tellAround() {
 			owned, kept = append(owned, n), append(kept, n)
 		}
 	}
+	for _, c := range st.memory.changes() {
+		if c.Stood != nil {
+			kept = append(append(kept, c.Stood.Under), c.Stood.Numbers...)
+		}
+	}
 	for _, u := range s.Undo {
 		owned, kept = append(owned, u.Number), append(kept, u.Number, u.To)
 	}

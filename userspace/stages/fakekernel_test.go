@@ -54,6 +54,7 @@ type fakeKernel struct {
 	host    *compile.HostInfo
 	lease   time.Duration // by mono; 0: none
 	tripped uint32
+	spent   [loader.Lanes][2]uint32
 	lanes   [loader.Lanes]lane
 	beside  uint8
 	bypass  bool
@@ -81,11 +82,16 @@ func (k *fakeKernel) RootID() (uint32, error)                   { return 3, nil 
 func (k *fakeKernel) ServiceBypass(uint8) loader.Deadline       { return 0 }
 func (k *fakeKernel) Heartbeat() time.Duration                  { return 0 }
 func (k *fakeKernel) VerifyWiring() ([]compile.Drift, error)    { return nil, nil }
-func (k *fakeKernel) Tripped() loader.Trips                     { return loader.Trips{Ended: k.tripped} }
+func (k *fakeKernel) Tripped() loader.Trips                     { return k.trips() }
 func (k *fakeKernel) SetTripped(number uint32)                  { k.tripped = number }
 func (k *fakeKernel) SetBaked(uint32)                           {}
 func (k *fakeKernel) Conntrack() error                          { return nil }
 func (k *fakeKernel) Unanswered() (map[int]bool, error)         { return nil, nil }
+
+func (k *fakeKernel) trips() loader.Trips { return loader.Trips{Ended: k.tripped, Spent: k.spent} }
+
+// spend has a generation use up its budget.
+func (k *fakeKernel) spend(number uint32) { k.spent[loader.LaneMain][0] = number }
 
 func (k *fakeKernel) Bypass() loader.Deadline {
 	if k.bypass {

@@ -23,7 +23,7 @@ func (st *Stages) comparing() (want release.Comparing) {
 			continue
 		}
 		to := loader.Comparison{Run: m.runOf(attempt{r.Change.ID, r.Change.Attempt}), Old: r.On, New: r.Number,
-			Allowed: uint16(math.Round(1000 * r.Change.Allowed(m.State.Guards)))}
+			Allowed: m.allowed(r.Change)}
 		switch r.Stage {
 		case rollout.StageShadow:
 		case rollout.StageCanary, rollout.StageBake:
@@ -35,11 +35,31 @@ func (st *Stages) comparing() (want release.Comparing) {
 			want.Lanes[lane] = to
 		}
 	}
+	if to, stands := m.stands(); stands && want.Lanes[loader.LaneFast].Run == 0 {
+		want.Lanes[loader.LaneFast], want.Budget = to, true
+	}
 	if main, fast := m.State.Main, m.State.Fast; main.Stage == rollout.StageBake && fast.Stage == rollout.StageBake &&
 		fast.Change.Kind == rollout.KindRelax && fast.On == main.Number {
 		want.Joins = fast.Number // no moment of the bake is without a lane that can charge
 	}
 	return want
+}
+
+// stands is what decides for everybody of a change that baked when an emergency came, compared with what was stable
+// before it: it has its budget while it waits. Its votes are nobody's evidence.
+func (m *memory) stands() (to loader.Comparison, is bool) {
+	for _, c := range append(slices.Clone(m.State.Queue), m.State.Main.Change) {
+		if s := c.Stood; s != nil && s.Under != m.Stable.Number && slices.Contains(s.Numbers, m.Stable.Number) {
+			return loader.Comparison{Run: m.runOf(attempt{c.ID, -1}), Old: s.Under, New: m.Stable.Number,
+				Allowed: m.allowed(c)}, true
+		}
+	}
+	return to, false
+}
+
+// allowed are the extra blocks of a thousand connections that the budget of a change has beside its own.
+func (m *memory) allowed(c rollout.Change) uint16 {
+	return uint16(math.Round(1000 * c.Allowed(m.State.Guards)))
 }
 
 // votes adds what the kernel counted to the evidence.
