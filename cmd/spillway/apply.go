@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -207,6 +208,11 @@ func (a *app) roll(ctx context.Context, o api.ApplyOptions, h how,
 	starting, cancel := context.WithTimeout(ctx, bundlePatience)
 	defer cancel()
 	rollout, err := start(starting, client, o)
+	if h.wait && errors.Is(err, api.ErrLost) && !a.interrupted() {
+		if rollout, err = a.again(client, o.Key); err != nil {
+			return err
+		}
+	}
 	if a.interrupted() || errors.Is(err, api.ErrLost) {
 		return a.becameOf(o.Key, err)
 	}
@@ -220,6 +226,34 @@ func (a *app) roll(ctx context.Context, o api.ApplyOptions, h how,
 		return a.rolling(client, rollout, h)
 	}
 	return a.showRollout(rollout)
+}
+
+// again finds a change by its key, once an agent answers: the one that was asked for it ended before it said anything.
+func (a *app) again(c *api.Client, key string) (*api.Rollout, error) {
+	ctx := a.ctx
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	alone := absence{says: "The agent ended before it answered"}
+	for {
+		alone.tell(a.stderr)
+		all, err := c.Rollouts(ctx)
+		switch {
+		case a.interrupted():
+			return nil, becameUnknown("interrupted", api.ErrLost, err)
+		case err == nil && all.ByKey(key) != nil:
+			return all.ByKey(key), nil
+		case err == nil:
+			return nil, &exitCode{exitNoAgent, &became{"the agent ended before it answered, and the one that runs now has no" +
+				" such rollout", "`spillway history` shows whether it happened; if not, apply it again"}}
+		case !alone.is(err):
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(turnInterval):
+		}
+	}
 }
 
 // rolling shows a rollout that goes in stages, where somebody looks or waits; else it says how to look.

@@ -40,7 +40,9 @@ const exitCodes = `Exit codes are the same for every command:
   0   all is well, or it was done
   1   an error: a refusal, a failure; the message says what to do
   2   plan (and apply --dry-run): there are changes
-  3   no agent answers and the command needs one, or nothing runs at all
+  3   no agent answers and the command needs one, or nothing runs at all. Who
+      waits (apply --wait, rollout --follow) waits for the agent too; 3 then
+      says that it came back and does not know what became of it
   4   status, verify, doctor: it works, but not as it should; a change: it is
       done, and does not reach every interface, or nobody knows whether it does
   5   apply, rollout --follow, in stages: a gate refused the rollout; it decided

@@ -30,6 +30,9 @@ type fakeAgent struct {
 	bodies  map[string]map[string]any
 }
 
+// inTurn are the replies to one request after another; the last one stays.
+type inTurn []any
+
 // killed is the reply of an agent that ends before it answers.
 const killed = "killed"
 
@@ -73,6 +76,14 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		reply = &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: "nobody prepared " + key}
 	}
+	if all, is := reply.(inTurn); is {
+		if reply = all[0]; len(all) > 1 {
+			a.replies[key] = all[1:]
+		}
+	}
+	if made, is := reply.(func() any); is {
+		reply = made()
+	}
 	if reply == killed {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err == nil {
@@ -98,6 +109,11 @@ func (a *fakeAgent) answer(key string, reply any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.replies[key] = reply
+}
+
+// last is the body of the last request, for replies that are made of it.
+func (a *fakeAgent) last(key string) (url.Values, map[string]any) {
+	return a.queries[key], a.bodies[key]
 }
 
 func (a *fakeAgent) wasAsked(t *testing.T, key string) (url.Values, map[string]any) {

@@ -106,25 +106,31 @@ func (a *app) follow(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
 		ctx = context.Background()
 	}
 	c.Alive = nil // the view shows that it lives
-	view, alone := a.newLiveView(), false
+	view, alone := a.newLiveView(), absence{}
 	for view.show(ro); !ro.Over(); {
 		err := c.FollowRollout(ctx, ro.ID, func(now *api.Rollout) error {
 			if a.format == formatJSON && a.lines {
 				_ = writeLine(a.stdout, now)
 			}
-			ro, alone = now, false
+			ro, alone = now, absence{}
 			view.show(ro)
 			return nil
 		})
-		switch {
-		case a.interrupted(), ro.Over():
+		if a.interrupted() || ro.Over() {
 			return ro, nil
-		case errors.Is(err, api.ErrUnreachable) && !alone:
-			alone, view.rows = true, 0
-			fmt.Fprintln(a.stderr, "No agent answers; waiting for it. Without it no stage goes on, and a canary goes back by itself.")
-		case errors.Is(err, api.ErrUnreachable), errors.Is(err, api.ErrLost), err == nil:
-		default:
+		}
+		if isUnknown(err) {
+			if ro, err = a.endedMeanwhile(ctx, c, ro); err == nil {
+				view.rows = 0
+				view.show(ro)
+				return ro, nil
+			}
+		}
+		if err != nil && !alone.is(err) {
 			return ro, err
+		}
+		if alone.tell(a.stderr) {
+			view.rows = 0
 		}
 		select {
 		case <-ctx.Done():
@@ -132,6 +138,85 @@ func (a *app) follow(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
 		}
 	}
 	return ro, nil
+}
+
+// absence is that of an agent which does not answer, or not yet.
+type absence struct{ says, told string }
+
+// is reports whether an error is none of the rollout: who waits, waits for the agent too.
+func (n *absence) is(err error) bool {
+	var hung *api.Hung
+	var refusal *api.Error
+	switch {
+	case errors.Is(err, api.ErrUnreachable):
+		n.says = "No agent answers"
+	case errors.Is(err, api.ErrLost): // the next look says more
+	case errors.As(err, &hung):
+		n.says = "The agent hangs"
+		if hung.PID != 0 {
+			n.says = fmt.Sprintf("The agent (process %d) hangs", hung.PID)
+		}
+	case errors.As(err, &refusal) && (refusal.Code == api.CodeUnavailable || refusal.Code == api.CodeOverloaded):
+		n.says = "The agent cannot say: " + api.Visible(refusal.Message)
+	default:
+		return false
+	}
+	return true
+}
+
+// tell says it, once.
+func (n *absence) tell(w io.Writer) bool {
+	if n.says == n.told {
+		return false
+	}
+	n.told = n.says
+	fmt.Fprintf(w, "%s; waiting for it. Without it no stage goes on, and a canary goes back by itself.\n", n.says)
+	return true
+}
+
+// isUnknown reports whether an agent does not have a rollout.
+func isUnknown(err error) bool {
+	var refusal *api.Error
+	return errors.As(err, &refusal) && refusal.Code == api.CodeNotFound
+}
+
+// endedMeanwhile finds the end of a rollout that the agent does not have any more, because it started again since: the
+// history has each decision.
+func (a *app) endedMeanwhile(ctx context.Context, c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	h, err := c.History(short, 0)
+	if err != nil {
+		return ro, err
+	}
+	for _, e := range h.Entries { // the newest first
+		d := e.Decision
+		if d == nil || d.Rollout != ro.ID || d.From == d.To {
+			continue
+		}
+		if state, over := ends[d.To]; over {
+			return endedBy(ro, d, state), nil
+		}
+		break
+	}
+	return ro, &exitCode{exitNoAgent, fmt.Errorf("the agent started again and has no rollout %s any more: what became of it is"+
+		" not known\n  fix: spillway history shows what happened", ro.ID)}
+}
+
+// ends are the states of a rollout that is over, by the stage that its last decision names.
+var ends = map[string]string{api.StageDone: api.RolloutDone, api.StageRefused: api.RolloutRefused,
+	api.StageHeld: api.RolloutHeld, api.StageTakenBack: api.RolloutTakenBack, api.StageWithdrawn: api.RolloutWithdrawn}
+
+// endedBy is a rollout after the decision that ended it.
+func endedBy(ro *api.Rollout, d *api.Decision, state string) *api.Rollout {
+	over, staged := *ro, *ro.Staged
+	over.State, over.Ended, over.Message, over.Staged = state, d.At, d.Sentence, &staged
+	staged.Stage, staged.Estimate, staged.Waits, staged.Paused, staged.SharePermille = d.To, nil, "", "", 0
+	staged.Decisions = append(staged.Decisions[:len(staged.Decisions):len(staged.Decisions)], *d)
+	if state != api.RolloutDone && state != api.RolloutWithdrawn {
+		staged.Verdict, staged.Evidence = &api.Verdict{Gate: d.Gate, Why: d.Sentence, Quarantined: d.Quarantined}, d.Evidence
+	}
+	return &over
 }
 
 // followed shows a rollout until it is over, or until somebody looks away, and ends with what became of it. Where

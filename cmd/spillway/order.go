@@ -76,9 +76,6 @@ func (a *app) newOrder(o order) *cobra.Command {
 					if err != nil {
 						return nil, withoutStages(err)
 					}
-					if o.verb == api.OrderConfirm && all.Stages == nil {
-						return c.Confirm(ctx, given.Reason)
-					}
 					ro, err := pick(all, o.verb, o.fits)
 					if err != nil {
 						return nil, err

@@ -143,10 +143,10 @@ func pick(all *api.RolloutList, verb string, fits func(*api.Rollout) bool) (*api
 		}
 	}
 	switch {
-	case len(found) == 1:
+	case len(found) == 1 && all.Stages != nil:
 		return found[0], nil
-	case len(found) == 0 && all.Stages == nil:
-		return nil, api.ErrDirect
+	case all.Stages == nil:
+		return nil, direct(all, verb)
 	case len(found) == 0:
 		return nil, fmt.Errorf("there is no rollout to %s\n  fix: spillway rollout shows what there is", verb)
 	}
@@ -155,6 +155,16 @@ func pick(all *api.RolloutList, verb string, fits func(*api.Rollout) bool) (*api
 		names = append(names, strings.TrimSpace(fmt.Sprintf("%s (%s, %s)", ro.ID, api.Visible(ro.Name), ro.Staged.Where())))
 	}
 	return nil, usage("say which rollout to %s: %s", verb, strings.Join(names, ", "))
+}
+
+// direct says that this host has no stages. What waits for a confirmation there has a command of its own.
+func direct(all *api.RolloutList, verb string) error {
+	if verb != api.OrderConfirm || all.Waiting() == nil {
+		return api.ErrDirect
+	}
+	e := *api.ErrDirect
+	e.Fix = "to keep what apply --confirm put into force: spillway confirm"
+	return &e
 }
 
 // rolloutIDs completes the number of a rollout, with what it is.

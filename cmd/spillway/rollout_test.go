@@ -18,7 +18,8 @@ func seconds(d time.Duration) *float64 { s := d.Seconds(); return &s }
 
 // inCanary is a rollout in the second step of its canary.
 func inCanary() *api.Rollout {
-	blame := api.Blame{Rule: 3, Label: "scanner", Feature: "prefix list own", Votes: 93, Share: 0.06, Declared: true}
+	blame := api.Blame{Rule: 3, ID: "scan", Label: "scanner", Feature: "prefix list own", Votes: 93, Share: 0.06,
+		Declared: true}
 	return &api.Rollout{
 		Change: api.Change{Envelope: api.NewEnvelope(), Message: "canary at 5 %", Name: "edge", Digest: digest(0xb0),
 			Number: 43},
@@ -30,7 +31,8 @@ func inCanary() *api.Rollout {
 			Evidence: &api.Evidence{Connections: 48_210, Votes: 1550, Declared: 93, Undeclared: 2, NewPasses: 12, BothBlock: 310,
 				Arms:  &api.Arms{Canary: api.Arm{Sources: 320, Failing: 6}, Control: api.Arm{Sources: 6080, Failing: 118}},
 				Looks: []api.Look{{Yes: 6, Of: 124, Side: "below", Bound: 0.0952, Value: 2.1, Limit: 3}},
-				Blame: []api.Blame{{Rule: 12, Feature: "ja4 t13d1516h2_8daaf6152771_02713d6af862", Votes: 2, Share: 0.00129},
+				Blame: []api.Blame{{Rule: 12, ID: "chrome", Label: "browser", Feature: "ja4 t13d1516h2_8daaf6152771_02713d6af862",
+					Votes: 2, Share: 0.00129},
 					blame}},
 			Estimate: &api.Estimate{StageSecondsLeft: seconds(14 * time.Minute), TotalSecondsLeft: seconds(3 * time.Hour)},
 			Decisions: []api.Decision{
@@ -52,7 +54,7 @@ func ended(state, stage, gate, why string) *api.Rollout {
 	return ro
 }
 
-const heldWhy = "Rule 12 `ja4 t13d1516h2_8daaf6152771_02713d6af862` would newly block 1.1 % of connections; it was not declared."
+const heldWhy = "Rule `chrome: ja4 t13d1516h2_8daaf6152771_02713d6af862` (label browser) would newly block 1.1 % of the sources; it was not declared."
 
 func heldRollout() *api.Rollout { return ended(api.RolloutHeld, api.StageHeld, "intent", heldWhy) }
 
@@ -67,7 +69,7 @@ func listOf(st *api.Stages, all ...*api.Rollout) *api.RolloutList {
 func TestRolloutStatus(t *testing.T) {
 	s := newShell(t)
 	a := startAgent(s)
-	done := ended(api.RolloutDone, api.StageDone, "", "Generation 42 decided for 10m0s with traffic and is last-known-good.")
+	done := ended(api.RolloutDone, api.StageDone, "", "Generation 42 decided for 10m with traffic and is last-known-good.")
 	done.ID = "16"
 	st := &api.Stages{Frozen: &api.Frozen{Why: "two rollouts were taken back within an hour", Since: now.Add(-time.Hour)},
 		Quarantine: []api.Quarantined{{Name: "edge", Digest: digest(7), Gate: "arms",
@@ -176,6 +178,75 @@ func TestApplyWaitEndsWithWhatBecameOfIt(t *testing.T) {
 		}
 		s.want(exitOK, "apply", bundle)
 		s.wantOut("to look at it: spillway rollout status 17 --follow")
+	}
+}
+
+// Who waits, waits for the agent too: one that ends, hangs in its start, or comes back without a rollout that is over.
+func TestApplyWaitOutlivesTheAgent(t *testing.T) {
+	unavailable := &api.Error{Status: http.StatusServiceUnavailable, Code: api.CodeUnavailable, Message: "it starts"}
+	unknown := &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: `there is no rollout "17"`}
+	done := ended(api.RolloutDone, api.StageDone, "", "done")
+	end := func(to string) *api.History {
+		return &api.History{Envelope: api.NewEnvelope(), Entries: []api.HistoryEntry{{Verb: "apply"},
+			{Decision: &api.Decision{Rollout: "18", From: api.StageTaste, To: api.StageRefused}},
+			{Decision: &api.Decision{Rollout: "17", From: api.StageBake, To: api.StageBake, Gate: "person"}},
+			{Decision: &api.Decision{Rollout: "17", From: api.StageBake, To: to, Gate: "arms", Sentence: "What the gate said."}},
+			{Decision: &api.Decision{Rollout: "17", From: api.StageTaste, To: api.StageShadow, Gate: "taste"}}}}
+	}
+	for _, c := range []struct {
+		name    string
+		looks   inTurn
+		history any
+		code    int
+		says    []string
+	}{
+		{"it ended", inTurn{killed, killed, done}, nil, exitOK, []string{"rollout 17: edge: done"}},
+		{"it starts", inTurn{killed, unavailable, done}, nil, exitOK, []string{"it starts; waiting for it", "edge: done"}},
+		{"it ended it before", inTurn{killed, unknown}, end(api.StageTakenBack), exitTakenBack,
+			[]string{"taken back by arms: What the gate said."}},
+		{"it was held before", inTurn{unknown}, end(api.StageHeld), exitHeld, []string{"held by arms"}},
+		{"it was done before", inTurn{unknown}, end(api.StageDone), exitOK, []string{"What the gate said."}},
+		{"nobody knows it", inTurn{killed, unknown}, end(api.StageShadow), exitNoAgent,
+			[]string{"has no rollout 17 any more: what became of it is not known", "spillway history"}},
+	} {
+		s := newShell(t)
+		a := startAgent(s)
+		a.answer("POST /v1/rollouts", inCanary())
+		a.answer("GET /v1/rollouts/17", c.looks)
+		a.answer("GET /v1/history", c.history)
+		s.want(c.code, "apply", s.write("bundle.yaml", soundBundle), "--wait")
+		for _, text := range c.says {
+			if !strings.Contains(s.stdout+s.stderr, text) {
+				t.Errorf("%s: it lacks %q:\n%s%s", c.name, text, s.stdout, s.stderr)
+			}
+		}
+	}
+}
+
+// An agent that ends before it answered is waited for by who asked for the end of a rollout, and asked by the key.
+func TestApplyWaitAsksAgain(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		s := newShell(t)
+		a := startAgent(s)
+		a.answer("POST /v1/rollouts", killed)
+		a.answer("GET /v1/rollouts", func() any {
+			_, body := a.last("POST /v1/rollouts")
+			ro := heldRollout()
+			if ro.Key, _ = body["key"].(string); !known {
+				ro.Key = "another"
+			}
+			return listOf(&api.Stages{}, ro)
+		})
+		a.answer("GET /v1/rollouts/17", heldRollout())
+		code, text := exitHeld, "held by intent"
+		if !known {
+			code, text = exitNoAgent, "the one that runs now has no such rollout"
+		}
+		s.want(code, "apply", s.write("bundle.yaml", soundBundle), "--wait")
+		if all := s.stdout + s.stderr; !strings.Contains(all, text) ||
+			!strings.Contains(all, "The agent ended before it answered; waiting for it.") {
+			t.Errorf("it lacks %q:\n%s", text, all)
+		}
 	}
 }
 

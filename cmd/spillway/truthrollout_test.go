@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -65,7 +66,7 @@ func ways17() []rolled {
 			ro.Staged.SharePermille, ro.Staged.Waits = 1000,
 				"time with traffic"
 		})},
-		{"done", ended(api.RolloutDone, api.StageDone, "", "Generation 43 decided for 10m0s with traffic and is last-known-good.")},
+		{"done", ended(api.RolloutDone, api.StageDone, "", "Generation 43 decided for 10m with traffic and is last-known-good.")},
 		{"held", heldRollout()},
 		{"refused", ended(api.RolloutRefused, api.StageRefused, "protected", "A golden client would be blocked.")},
 		{"taken back", ended(api.RolloutTakenBack, api.StageTakenBack, "arms", back)},
@@ -149,6 +150,9 @@ func (s *shell) answering(r *view.Reading, ro *api.Rollout, args []string) int {
 	return s.run(args...)
 }
 
+// decidesFor is how a screen says for whom a rollout decides; a sentence about a share of them has a blank.
+var decidesFor = regexp.MustCompile(`\d% of the sources`)
+
 // untrueOf lists what a text says of a rollout and its stage does not.
 func untrueOf(ro *api.Rollout, command, text string, code int) (wrong []string) {
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
@@ -159,7 +163,7 @@ func untrueOf(ro *api.Rollout, command, text string, code int) (wrong []string) 
 		return wrong
 	}
 	st := ro.Staged
-	if st.SharePermille == 0 && strings.Contains(text, "of the sources") {
+	if st.SharePermille == 0 && decidesFor.MatchString(text) {
 		bad("it decides for nobody")
 	}
 	if ro.Over() && (strings.Contains(text, "left here") || strings.Contains(text, "waits:") ||

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -31,6 +30,7 @@ func (a *app) awaitTurn(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
+	alone := absence{}
 	for !ro.Over() && ro.State != api.RolloutWaiting && ro.Staged == nil {
 		select {
 		case <-ctx.Done():
@@ -41,11 +41,12 @@ func (a *app) awaitTurn(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
 		switch {
 		case a.interrupted():
 			return nil, a.cancelTurn(c, ro.ID)
-		case errors.Is(err, api.ErrUnreachable), errors.Is(err, api.ErrLost): // it has the queue on disk
-		case err != nil:
-			return nil, err
+		case err == nil:
+			ro, alone = now, absence{}
+		case alone.is(err): // it has the queue on disk
+			alone.tell(a.stderr)
 		default:
-			ro = now
+			return nil, err
 		}
 	}
 	if ro.Refusal != nil {

@@ -76,10 +76,12 @@ type Evidence struct {
 	NewPasses   int64 `json:"newPasses"`
 	BothBlock   int64 `json:"bothBlock"`
 	Unconfirmed int64 `json:"unconfirmed,omitempty"` // decisions on what a stranger can forge: they count for nothing
-	Lost        int64 `json:"lost,omitempty"`        // votes that the kernel had no room for
+	// Lost are votes that the kernel had no room for; both since it compares this generation.
+	Lost int64 `json:"lost,omitempty"`
 	// Arms are the sources of the canary and the others, since the step began; nil where nobody is compared so.
 	Arms *Arms `json:"arms,omitempty"`
-	// Looks are the tests at the last look, Blame the rules with most new blocks, Hit a protected source.
+	// Looks are the tests at the last look, Blame the rules with most new blocks. Hit is the protected source for which
+	// the rollout ended: it ends in the look that sees one.
 	Looks []Look  `json:"looks,omitempty"`
 	Blame []Blame `json:"blame,omitempty"`
 	Hit   *Hit    `json:"hit,omitempty"`
@@ -110,9 +112,10 @@ type Look struct {
 
 // Blame is one rule, and the votes that it newly blocks.
 type Blame struct {
-	Rule    int     `json:"rule"`
+	Rule    int     `json:"rule"`         // its index in the kernel; below 0: several together, or no rule
+	ID      string  `json:"id,omitempty"` // as the bundle names it; "": no single rule, or its name is not known
 	Label   string  `json:"label,omitempty"`
-	Feature string  `json:"feature,omitempty"` // the rule's id and what it matches: "python: ja4 t13d…"
+	Feature string  `json:"feature,omitempty"` // what it matches: "ja4 t13d…"
 	Votes   int64   `json:"votes"`
 	Share   float64 `json:"share"` // of all votes, 0 to 1
 	// Declared says that the bundle names this label.
@@ -187,10 +190,15 @@ func (s *Staged) Where() string {
 		return "taken back"
 	case s.Stage != StageCanary:
 		return s.Stage
-	case s.Steps > 1:
-		return fmt.Sprintf("canary %d of %d, %s of the sources", s.Step, s.Steps, Permille(s.SharePermille))
 	}
-	return fmt.Sprintf("canary, %s of the sources", Permille(s.SharePermille))
+	text := "canary"
+	if s.Steps > 1 {
+		text = fmt.Sprintf("canary %d of %d", s.Step, s.Steps)
+	}
+	if s.SharePermille == 0 {
+		return text + ", for nobody now"
+	}
+	return text + ", " + Permille(s.SharePermille) + " of the sources"
 }
 
 // Permille writes thousandths in percent: 5%, 0.5%.

@@ -68,7 +68,7 @@ func TestAttackThatOnlyTheCandidateBlocks(t *testing.T) {
 		w.declared = 0.41
 		h := ends(t, w, StageHeld, GateIntent)
 		s := h.seen.last.Sentence
-		if !strings.Contains(s, "declared for 2 %") || !strings.Contains(s, "Rule 3 `ja4 t13d0000_scanner`") {
+		if !strings.Contains(s, "declared for 2 %") || !strings.Contains(s, "Rule `ja4 t13d0000_scanner` (label scanner) would newly block") {
 			t.Error(s)
 		}
 	})

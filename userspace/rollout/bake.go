@@ -15,11 +15,11 @@ func (t *turn) bake(r *Run) {
 	switch {
 	case r.Waits != "" && r.Waits != waitTime:
 	case r.Times.Judged < t.s.Guards.Bake:
-		r.Waits = waitTime
+		r.Waits = judgeOf(t).waitsForTime(r)
 	case r.Change.Confirm > 0 && !r.Confirmed:
 		r.Waits = waitConfirm
 	default:
-		t.known(r, GateBake, "Generation %d decided for %s with traffic and is last-known-good.", r.Number, t.s.Guards.Bake)
+		t.known(r, GateBake, "Generation %d decided for %s with traffic and is last-known-good.", r.Number, span(t.s.Guards.Bake))
 	}
 }
 

@@ -123,7 +123,7 @@ func (t *turn) running(r *Run, c Command) {
 func (t *turn) promote(r *Run, c Command) {
 	switch {
 	case r.Stage == StageTaste, r.stale(t.e.Kernel), !r.Seen, r.Stage == StageShadow && r.Times.Stage < quickShadow:
-		t.no(c, "it was not yet tried for %s", quickShadow)
+		t.no(c, "it was not yet tried for %s", span(quickShadow))
 	case r.Stage == StageBake:
 		t.known(r, GatePerson, "%s makes generation %d last-known-good before its bake is over: %s.", c.By, r.Number,
 			c.Reason)

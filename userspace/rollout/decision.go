@@ -19,12 +19,19 @@ type Decision struct {
 	To       Stage             `json:"to"`
 	Step     int               `json:"step"` // of the canary
 	Gate     Gate              `json:"gate"`
-	Counts   Counts            `json:"counts"` // since From began
+	Counts   Counts            `json:"counts"`          // since From began
+	Sides    *Sides            `json:"sides,omitempty"` // of a canary that has another side: since the step began
 	Looks    []sequential.Look `json:"looks,omitempty"`
 	Blame    []Blame           `json:"blame,omitempty"` // the rules with most new blocks, at most five
 	Hit      *Hit              `json:"hit,omitempty"`   // the protected source
 	Condemns bool              `json:"condemns"`        // the bundle is in quarantine now
 	Sentence string            `json:"sentence"`
+}
+
+// Sides are the two sides of a canary.
+type Sides struct {
+	Canary  Arm `json:"canary"`
+	Control Arm `json:"control"`
 }
 
 // mostBlame is how many rules a decision names.

@@ -37,7 +37,7 @@ type Estimate struct {
 // Estimate computes how long a bundle takes that does what it declares. It is asked before the start, and during it.
 func (g Guards) Estimate(tr Traffic) Estimate {
 	e := g.parts(tr)
-	takes := about(e.Total)
+	takes := "it takes " + about(e.Total)
 	if e.Never {
 		takes = "evidence will not suffice, and it will be held"
 	}
@@ -119,6 +119,9 @@ func about(d time.Duration) string {
 	case d >= 2*time.Hour:
 		return fmt.Sprintf("about %.0f hours", d.Hours())
 	}
+	if d < time.Minute {
+		return "less than a minute"
+	}
 	return fmt.Sprintf("about %.0f minutes", d.Minutes())
 }
 
@@ -151,11 +154,15 @@ func (r Run) left(g Guards) (time.Duration, bool) {
 	switch {
 	case r.Waits == waitVotes && c.Pairs > 0 && r.Times.Stage > 0:
 		test := sequential.Test{Side: sequential.Below, Bound: g.size().delta, Alpha: betaAccept}
-		need := test.NeededAt(float64(c.Undeclared) / float64(c.Pairs))
+		need := max(test.NeededAt(float64(c.Undeclared)/float64(c.Pairs)), g.size().votes)
 		left := float64(need-c.Pairs) / float64(c.Pairs) * float64(r.Times.Stage)
 		return time.Duration(max(left, 0)), left < float64(1<<62)
 	case r.Waits == waitTime:
-		return max(r.least(g)-r.Times.Judged, 0), true
+		past := r.Times.Judged
+		if r.Change.Kind != KindBundle && r.Stage != StageBake {
+			past = r.Times.Stage
+		}
+		return max(r.least(g)-past, 0), true
 	}
 	return 0, false
 }

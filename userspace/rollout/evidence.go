@@ -2,7 +2,11 @@
 
 package rollout
 
-import "github.com/spillway/spillway/config"
+import (
+	"strings"
+
+	"github.com/spillway/spillway/config"
+)
 
 // Evidence is what the agent saw since the last step, and what people asked for. The zero value is "nothing is
 // known": it promotes nothing and takes nothing back.
@@ -72,14 +76,26 @@ type Votes struct {
 	NewBlocks   []Blame // of them: stable passes, the candidate blocks, by the rule without which it would not
 	Protected   []Hit   // protected sources that the candidate would block or blocked; one entry is enough
 	Unconfirmed int64   // decisions on what can be forged
+	Lost        int64   // votes for which the kernel had no room; for people, no gate asks
 }
 
 // Blame is one rule and the votes that it would newly block.
 type Blame struct {
-	Rule  int    `json:"rule"`
+	Rule  int    `json:"rule"` // its index in the kernel, which no person knows; below 0: no single rule
 	Label string `json:"label"`
-	What  string `json:"what"` // its feature as a person wrote it
+	What  string `json:"what"` // its id and its feature as a person wrote them; without a single rule what it is instead
 	Votes int64  `json:"votes"`
+}
+
+// subject names the rule as the bundle does, to begin a sentence.
+func (b Blame) subject() string {
+	switch {
+	case b.Rule < 0:
+		return strings.ToUpper(b.What[:min(1, len(b.What))]) + b.What[min(1, len(b.What)):]
+	case b.Label == "":
+		return "Rule `" + b.What + "`"
+	}
+	return "Rule `" + b.What + "` (label " + b.Label + ")"
 }
 
 // Class is why a source is protected.

@@ -68,8 +68,8 @@ func (j judge) hit(r *Run) *Decision {
 		if !h.Confirmed {
 			continue
 		}
-		d := j.turn.decide(r, bad(r), GateProtected, "Rule %d `%s` would block %s, a protected source (%s). No bundle may.",
-			h.Blame.Rule, h.Blame.What, h.Who, h.Class)
+		d := j.turn.decide(r, bad(r), GateProtected, "%s would block %s, a protected source (%s). No bundle may.",
+			h.Blame.subject(), h.Who, h.Class)
 		d.Hit, d.Condemns = &h, true
 		return d
 	}
@@ -124,7 +124,7 @@ func (j judge) unconfirmed(r *Run) *Decision {
 		return nil
 	}
 	d := j.turn.decide(r, StageTakenBack, GateConfirm, "Nobody confirmed generation %d within %s.",
-		r.Number, r.Change.Confirm)
+		r.Number, span(r.Change.Confirm))
 	d.Condemns = true
 	return d
 }
@@ -135,7 +135,7 @@ func (j judge) emergency(r *Run) *Decision {
 		return nil
 	}
 	return j.turn.decide(r, StageHeld, GateEmergency,
-		"An emergency ends after %s. Its evidence did not suffice to keep it: %s.", emergencyMost, r.Waits)
+		"An emergency ends after %s. Its evidence did not suffice to keep it; it waited for %s.", span(emergencyMost), r.Waits)
 }
 
 // undeclared is the gate of what the bundle did not declare.
@@ -193,20 +193,27 @@ func (j judge) declared(r *Run) *Decision {
 
 // blame names the rule that newly blocks most outside of the intent.
 func (j judge) blame(r *Run, to Stage, look sequential.Look, declared float64) *Decision {
-	rules := worst(j.turn.votes(r).NewBlocks, r.Change.intent(j.turn.s.Guards))
-	if declared > 0 { // the declared rules are meant
-		rules = worst(j.turn.votes(r).NewBlocks, Intent{})
+	intent := r.Change.intent(j.turn.s.Guards)
+	meant := without(j.turn.votes(r).NewBlocks, func(b Blame) bool { return intent.names(b.Label) != (declared > 0) })
+	rules := worst(j.turn.votes(r).NewBlocks, intent)
+	if declared > 0 {
+		rules = worst(meant, Intent{})
 	}
-	subject := "The bundle"
+	subject, does := "The bundle", "newly blocks"
 	if len(rules) > 0 {
-		subject = "Rule " + itoa(rules[0].Rule) + " `" + rules[0].What + "`"
+		subject = rules[0].subject()
+	}
+	if n := len(worst(meant, Intent{})); n > 1 {
+		subject, does = subject+" and "+many(int64(n-1), "more rule"), "newly block"
+	}
+	if r.Stage == StageShadow {
+		does = "would newly block"
 	}
 	tail := "it was not declared."
 	if declared > 0 {
 		tail = "it was declared for " + percent(declared) + "."
 	}
-	d := j.turn.decide(r, to, GateIntent, "%s would newly block %s of connections; %s", subject,
-		percent(look.Rate()), tail)
+	d := j.turn.decide(r, to, GateIntent, "%s %s %s of the sources; %s", subject, does, percent(look.Rate()), tail)
 	d.Blame, d.Looks = rules, []sequential.Look{look}
 	return d
 }
@@ -270,5 +277,5 @@ func (j judge) unwell(r *Run) *Decision {
 	}
 	h := j.turn.e.Health
 	return j.turn.decide(r, StageHeld, GateHealth, "The origin has been unwell for %s: %s is %.4g, its limit is %.4g.",
-		unwellMost, h.What, h.Value, h.Limit)
+		span(unwellMost), h.What, h.Value, h.Limit)
 }

@@ -10,6 +10,8 @@ import (
 const (
 	waitPaused   = "a person paused it"
 	waitTime     = "time with traffic"
+	waitTraffic  = "traffic: it was shown no confirmed connection in the last minute"
+	waitDecides  = "an end of what lets everything pass: mode observe, a bypass, or no interface"
 	waitVotes    = "votes"
 	waitDeclared = "it newly blocks more than it declared"
 	waitUnclear  = "undeclared blocks that may be too many"
@@ -50,7 +52,7 @@ func (t *turn) late(r *Run) bool {
 		return false
 	}
 	t.end(r, t.decide(r, StageHeld, GateTime,
-		"%s in %s did not suffice; it waited for %s. `spillway rollout resume` tries it again.", most, r.Stage, r.Waits))
+		"%s in %s did not suffice; it waited for %s. `spillway rollout resume` tries it again.", span(most), r.Stage, r.Waits))
 	return true
 }
 
@@ -87,7 +89,7 @@ func (j judge) holdsBack(r *Run) string {
 	case j.turn.isFast(r) && r.Stage == StageShadow && j.turn.s.Main.Stage == StageBake:
 		return waitBake
 	case r.Times.Judged < r.least(g) && r.Change.Kind == KindBundle:
-		return waitTime
+		return j.waitsForTime(r)
 	case r.Times.Stage < r.least(g):
 		return waitTime
 	case float64(c.Declared) > slack*r.Change.intent(g).NewBlocks*float64(c.Pairs) && r.Change.Kind == KindBundle:
@@ -98,6 +100,18 @@ func (j judge) holdsBack(r *Run) string {
 		return waitHealth
 	}
 	return ""
+}
+
+// waitsForTime says why time that counts goes on, or does not.
+func (j judge) waitsForTime(r *Run) string {
+	k := j.turn.e.Kernel
+	switch {
+	case r.Stage >= StageCanary && k.Known && !k.Deciding:
+		return waitDecides
+	case r.Times.Quiet >= idleAfter:
+		return waitTraffic
+	}
+	return waitTime
 }
 
 func (t *turn) shadow(r *Run) {

@@ -146,10 +146,15 @@ func (t *turn) judges(r *Run) bool {
 // decide makes a decision about a lane.
 func (t *turn) decide(r *Run, to Stage, gate Gate, format string, args ...any) *Decision {
 	c := r.Change
-	return &Decision{
+	d := &Decision{
 		At: t.s.Clock, ID: c.ID, Name: c.Name, Digest: c.Digest, From: r.Stage, To: to, Step: r.Step, Gate: gate,
 		Counts: r.counts(), Sentence: fmt.Sprintf(format, args...),
 	}
+	if share := r.share(t.s.Guards); r.Stage == StageCanary && share < 1000 {
+		d.Sides = &Sides{}
+		d.Sides.Canary, d.Sides.Control = r.arms()
+	}
+	return d
 }
 
 func (t *turn) do(do Do, r *Run, d *Decision) {

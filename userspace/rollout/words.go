@@ -5,6 +5,8 @@ package rollout
 import (
 	"fmt"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // word finds a text among words and stores its place.
@@ -27,6 +29,17 @@ func many(n int64, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// span writes a time for people: 10m, 24h, 1h30m.
+func span(d time.Duration) string {
+	text := d.String()
+	for _, none := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, none) {
+			text = strings.TrimSuffix(text, none[1:])
+		}
+	}
+	return text
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -81,7 +81,7 @@ func stageLine(w io.Writer, ro *api.Rollout, s Style) {
 		if !ro.Ended.IsZero() {
 			fmt.Fprintf(w, ", %s", s.ago(ro.Ended))
 		}
-	case !st.Since.IsZero():
+	case !st.Since.IsZero() && s.Now.Sub(st.Since) >= time.Second:
 		fmt.Fprintf(w, ", for %s", Duration(max(s.Now.Sub(st.Since), 0).Truncate(time.Second)))
 	}
 	fmt.Fprintln(w)
@@ -126,15 +126,15 @@ func left(st *api.Staged) string {
 	case e == nil || e.StageSecondsLeft == nil && e.TotalSecondsLeft == nil:
 		return "how long it takes is not known"
 	case e.StageSecondsLeft == nil:
-		return "about " + roughly(*e.TotalSecondsLeft) + " until it is done"
+		return roughly(*e.TotalSecondsLeft) + " until it is done"
 	case e.TotalSecondsLeft == nil:
-		return "about " + roughly(*e.StageSecondsLeft) + " left here"
+		return roughly(*e.StageSecondsLeft) + " left here"
 	}
-	return fmt.Sprintf("about %s left here, %s until it is done", roughly(*e.StageSecondsLeft),
-		roughly(*e.TotalSecondsLeft))
+	return fmt.Sprintf("%s left here, %s until it is done", roughly(*e.StageSecondsLeft),
+		strings.TrimPrefix(roughly(*e.TotalSecondsLeft), "about "))
 }
 
-// roughly prints seconds without more precision than an estimate has.
+// roughly prints seconds without more precision than an estimate has: about 14m, or moments.
 func roughly(seconds float64) string {
 	const most = 365 * 24 * time.Hour
 	d := time.Duration(min(max(seconds, 0), most.Seconds()) * float64(time.Second))
@@ -145,10 +145,12 @@ func roughly(seconds float64) string {
 		d = d.Round(time.Minute)
 	case d >= time.Minute:
 		d = d.Round(10 * time.Second)
+	case d < 2*time.Second:
+		return "moments"
 	default:
 		d = d.Round(time.Second)
 	}
-	return Duration(d)
+	return "about " + Duration(d)
 }
 
 // Percent writes a share: three digits are enough.
@@ -196,8 +198,8 @@ func evidence(w io.Writer, st *api.Staged, e *api.Evidence, s Style) {
 		if !h.Confirmed {
 			note = "; it can be forged, and counts for nothing"
 		}
-		fmt.Fprintf(w, "  %s %s\n", s.bad("protected:"), wrap(fmt.Sprintf("%s %s, rule %d %s%s", h.Class, h.Who, h.Blame.Rule,
-			h.Blame.Feature, note), 13))
+		text := fmt.Sprintf("%s %s, %s%s", h.Class, h.Who, ruleOf(h.Blame), note)
+		fmt.Fprintf(w, "  %s %s\n", s.bad("protected:"), wrap(text, 13))
 	}
 	blamed(w, e.Blame)
 	for _, l := range e.Looks {
@@ -231,9 +233,17 @@ func blamed(w io.Writer, all []api.Blame) {
 		if b.Declared {
 			declared = "yes"
 		}
-		t.row(fmt.Sprint(b.Rule), b.Label, Plural(uint64(max(b.Votes, 0)), "vote"), Percent(b.Share), declared, b.Feature)
+		t.row(b.ID, b.Label, Plural(uint64(max(b.Votes, 0)), "vote"), Percent(b.Share), declared, b.Feature)
 	}
 	t.end()
+}
+
+// ruleOf names a rule as its bundle does, with what it matches.
+func ruleOf(b api.Blame) string {
+	if b.ID == "" {
+		return b.Feature
+	}
+	return strings.TrimSuffix("rule "+b.ID+": "+b.Feature, ": ")
 }
 
 // RolloutLine says in one line where a rollout stands.

@@ -69,9 +69,9 @@ func TestDecisionsInHistory(t *testing.T) {
 	var out strings.Builder
 	History(&out, &api.History{Entries: []api.HistoryEntry{{User: "spillway", Verb: "rollout", Outcome: "held",
 		Reason: "not this",
-		Decision: &api.Decision{Gate: "intent", Sentence: "Rule 12 would newly block 1.1 %.",
+		Decision: &api.Decision{Gate: "intent", Sentence: "Rule `own` would newly block 1.1 %.",
 			Evidence: &api.Evidence{Votes: 1550, Undeclared: 17}}}}})
-	if want := "intent: Rule 12 would newly block 1.1 %. (1,550 votes: 0 new blocks as declared, 17 undeclared)"; !strings.Contains(out.String(), want) {
+	if want := "intent: Rule `own` would newly block 1.1 %. (1,550 votes: 0 new blocks as declared, 17 undeclared)"; !strings.Contains(out.String(), want) {
 		t.Errorf("lacks %q:\n%s", want, out.String())
 	}
 }

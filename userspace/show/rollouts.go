@@ -203,9 +203,9 @@ func leftShort(st *api.Staged) string {
 	case e != nil && e.Never:
 		return "it will be held"
 	case e != nil && e.TotalSecondsLeft != nil:
-		return "about " + roughly(*e.TotalSecondsLeft) + " left"
+		return roughly(*e.TotalSecondsLeft) + " left"
 	case e != nil && e.StageSecondsLeft != nil:
-		return "about " + roughly(*e.StageSecondsLeft) + " left here"
+		return roughly(*e.StageSecondsLeft) + " left here"
 	}
 	return "time left not known"
 }

@@ -66,7 +66,11 @@ func (s Style) ago(t time.Time) string {
 
 // until prints how long a moment is ahead.
 func (s Style) until(t time.Time) string {
-	return Duration(max(t.Sub(s.Now), 0).Round(time.Second))
+	d := max(t.Sub(s.Now), 0).Round(time.Second)
+	if d == 0 {
+		return "moments"
+	}
+	return Duration(d)
 }
 
 // Count prints a number with commas between thousands.

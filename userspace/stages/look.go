@@ -4,6 +4,7 @@ package stages
 
 import (
 	"slices"
+	"time"
 
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
@@ -43,6 +44,7 @@ func (st *Stages) look(commands []rollout.Command, fresh ...story) (decided []ro
 	before := st.memory.State
 	next, actions := rollout.Step(before, e, st.Clock())
 	st.memory.State = next
+	st.memory.froze(before, commands, st.Ledger.Now().UTC().Truncate(time.Second))
 	st.memory.forget()
 	decided = st.decisions(actions)
 	st.renew(actions)
@@ -51,7 +53,7 @@ func (st *Stages) look(commands []rollout.Command, fresh ...story) (decided []ro
 	st.tastes.known()
 	last := st.memory.Last
 	want := st.comparing()
-	st.tell(decided, before, next)
+	st.tell(decided, before, next, e)
 	saved := st.written(len(decided)+len(commands) > 0 || st.memory.Last != last)
 	st.carry(actions, saved)
 	st.done(rollout.Action{Do: rollout.DoNote}, st.Hand().Compare(want))

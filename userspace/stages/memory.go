@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/rollout"
@@ -24,6 +25,34 @@ type memory struct {
 	Runs    []run         `json:"runs"`    // of attempts
 	Last    uint16        `json:"last"`    // number of a run that was given last
 	Back    time.Time     `json:"back"`    // when somebody last went back, as far as the engine knows
+	Freeze  freeze        `json:"freeze"`  // of State.Frozen
+}
+
+// freeze is who froze, and when. By is "" where two rollouts that were taken back did.
+type freeze struct {
+	By    string    `json:"by"`
+	Since time.Time `json:"since"`
+}
+
+// froze notes who froze in a look, where somebody did.
+func (m *memory) froze(before rollout.State, commands []rollout.Command, at time.Time) {
+	for _, c := range commands {
+		if c.Verb == rollout.VerbFreeze && c.Reason == m.State.Frozen {
+			m.Freeze = freeze{c.By, at}
+			return
+		}
+	}
+	if m.State.Frozen != before.Frozen {
+		m.Freeze = freeze{"", at}
+	}
+}
+
+// frozen is why, by whom and since when nothing starts by itself; nil: it does.
+func (m *memory) frozen() *api.Frozen {
+	if m.State.Frozen == "" {
+		return nil
+	}
+	return &api.Frozen{Why: m.State.Frozen, By: m.Freeze.By, Since: m.Freeze.Since}
 }
 
 // place is a generation, and what it was built from.

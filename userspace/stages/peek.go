@@ -18,10 +18,7 @@ func Peek(dir string) *api.Stages {
 	if len(m.State.Guards.Steps) == 0 { // a file that no agent writes
 		m.State.Guards = rollout.Defaults()
 	}
-	out, st := &api.Stages{}, &Stages{memory: m}
-	if m.State.Frozen != "" {
-		out.Frozen = &api.Frozen{Why: m.State.Frozen}
-	}
+	out, st := &api.Stages{Frozen: m.frozen()}, &Stages{memory: m}
 	for _, s := range m.Stories {
 		ro := st.describe(s, rollout.Kernel{}, rollout.Evidence{})
 		if ro.Over() && ro.State != api.RolloutHeld {

@@ -76,7 +76,9 @@ func New(o Options) *Stages {
 	st.tastes.running, st.tastes.asked = map[attempt]bool{}, map[attempt]time.Duration{}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.load()
+	if st.load() {
+		st.show(rollout.Kernel{}, rollout.Evidence{}) // until the first look nobody is told that there is nothing
+	}
 	st.tellAround()
 	return st
 }

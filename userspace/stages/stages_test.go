@@ -115,7 +115,7 @@ func TestUndeclaredBlocksAreHeldWithBlame(t *testing.T) {
 	s.looks(2)
 	held := s.st.memory.State.Held
 	if len(held) != 1 || held[0].Gate != rollout.GateIntent || len(s.ledger.Record().Quarantine) > 0 ||
-		!strings.Contains(held[0].Why, "Rule 0 `base: prefix list base`") {
+		!strings.Contains(held[0].Why, "Rule `base: prefix list base` (label base) would") {
 		t.Fatalf("held %+v\n  %s", held, s.said())
 	}
 	if s.k.control.Candidate != 0 {

@@ -5,6 +5,7 @@ package stages
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spillway/spillway/userspace/api"
@@ -28,7 +29,7 @@ type story struct {
 const mostDecisions = 40
 
 // tell adds decisions to their stories, and writes them into the history with their evidence.
-func (st *Stages) tell(decided []rollout.Decision, before, now rollout.State) {
+func (st *Stages) tell(decided []rollout.Decision, before, now rollout.State, seen rollout.Evidence) {
 	at := st.Ledger.Now().UTC()
 	for _, d := range decided {
 		st.told.count(d)
@@ -40,6 +41,11 @@ func (st *Stages) tell(decided []rollout.Decision, before, now rollout.State) {
 		}
 		told := decisionOf(d, at, intent)
 		told.Number = number
+		for _, v := range []rollout.Votes{seen.Main, seen.Fast} {
+			if e := told.Evidence; e != nil && number != 0 && v.Generation == number {
+				e.Unconfirmed, e.Lost = v.Unconfirmed, v.Lost
+			}
+		}
 		st.memory.note(told)
 		e := st.Ledger.Entry(ledger.Itself(), "rollout", d.Sentence)
 		e.Name, e.Digest, e.Number, e.Outcome = d.Name, d.Digest, told.Number, outcomeOf(d.To)
@@ -91,10 +97,11 @@ func decisionOf(d rollout.Decision, at time.Time, intent rollout.Intent) api.Dec
 	if d.From == rollout.StageCanary {
 		out.Step = d.Step + 1
 	}
-	if d.Counts == (rollout.Counts{}) && len(d.Looks)+len(d.Blame) == 0 && d.Hit == nil {
+	if d.Counts == (rollout.Counts{}) && len(d.Looks)+len(d.Blame) == 0 && d.Hit == nil && d.Sides == nil {
 		return out
 	}
 	out.Evidence = evidenceOf(d.Counts)
+	out.Evidence.Arms = armsOf(d.Sides)
 	out.Evidence.Looks = looksOf(d.Looks)
 	for _, b := range d.Blame {
 		out.Evidence.Blame = append(out.Evidence.Blame, blameOf(b, d.Counts.Pairs, intent))
@@ -111,6 +118,14 @@ func evidenceOf(c rollout.Counts) *api.Evidence {
 		NewPasses: c.NewPasses, BothBlock: c.BothBlock}
 }
 
+func armsOf(s *rollout.Sides) *api.Arms {
+	if s == nil {
+		return nil
+	}
+	return &api.Arms{Canary: api.Arm{Sources: s.Canary.Sources, Failing: s.Canary.Bad},
+		Control: api.Arm{Sources: s.Control.Sources, Failing: s.Control.Bad}}
+}
+
 func looksOf(all []sequential.Look) (out []api.Look) {
 	for _, l := range all {
 		out = append(out, api.Look{Yes: l.Yes, Of: l.Votes, Side: l.Side.String(), Bound: l.Bound, Value: l.LnE,
@@ -120,7 +135,11 @@ func looksOf(all []sequential.Look) (out []api.Look) {
 }
 
 func blameOf(b rollout.Blame, votes int64, intent rollout.Intent) api.Blame {
-	out := api.Blame{Rule: b.Rule, Label: b.Label, Feature: b.What, Votes: b.Votes,
+	id, feature, _ := strings.Cut(b.What, ": ")
+	if b.Rule < 0 {
+		id, feature = "", b.What
+	}
+	out := api.Blame{Rule: b.Rule, ID: id, Label: b.Label, Feature: feature, Votes: b.Votes,
 		Declared: intent.NewBlocks > 0 && (len(intent.By) == 0 || slices.Contains(intent.By, b.Label))}
 	if votes > 0 {
 		out.Share = float64(b.Votes) / float64(votes)

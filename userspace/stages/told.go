@@ -60,9 +60,7 @@ func (st *Stages) show(k rollout.Kernel, e rollout.Evidence) {
 	}
 	m.Stories = kept
 	rest := api.Stages{}
-	if m.State.Frozen != "" {
-		rest.Frozen = &api.Frozen{Why: m.State.Frozen}
-	}
+	rest.Frozen = m.frozen()
 	for _, q := range st.Ledger.Record().Quarantine {
 		rest.Quarantine = append(rest.Quarantine,
 			api.Quarantined{Name: q.Name, Digest: q.Digest, Gate: string(gateOf(q)), Why: q.Reason, Since: q.At})
@@ -178,14 +176,13 @@ func (st *Stages) running(ro *api.Rollout, r rollout.Run, k rollout.Kernel, v ro
 		s.Expects = &api.Expects{NewBlocks: intent.NewBlocks, By: intent.By, Accepted: r.Change.Accept > 0}
 	}
 	s.Evidence = evidenceOf(r.Counts())
-	s.Evidence.Unconfirmed, s.Evidence.Looks = v.Unconfirmed, looksOf(r.Looks(g))
+	s.Evidence.Unconfirmed, s.Evidence.Lost, s.Evidence.Looks = v.Unconfirmed, v.Lost, looksOf(r.Looks(g))
 	for _, b := range v.NewBlocks {
 		s.Evidence.Blame = append(s.Evidence.Blame, blameOf(b, v.Pairs, intent))
 	}
 	if r.Stage == rollout.StageCanary && k.Share < 1000 {
 		canary, control := r.Sides()
-		s.Evidence.Arms = &api.Arms{Canary: api.Arm{Sources: canary.Sources, Failing: canary.Bad},
-			Control: api.Arm{Sources: control.Sources, Failing: control.Bad}}
+		s.Evidence.Arms = armsOf(&rollout.Sides{Canary: canary, Control: control})
 	}
 	s.Estimate = estimateOf(r, g)
 	st.unconfirmed(ro, r)

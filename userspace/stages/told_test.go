@@ -3,6 +3,7 @@
 package stages
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -43,5 +44,101 @@ func TestDecisionSaysWhatWasDeclared(t *testing.T) {
 	e := decisionOf(d, time.Time{}, rollout.Intent{NewBlocks: 0.1, By: []string{"scanner"}}).Evidence
 	if !e.Blame[0].Declared || e.Blame[1].Declared {
 		t.Errorf("%+v", e.Blame)
+	}
+}
+
+// Who froze, and since when, survives a restart. Two rollouts that were taken back are nobody.
+func TestFreezeSaysWhoAndSinceWhen(t *testing.T) {
+	s := newSite(t, 1)
+	s.looks(3)
+	at := s.wall.Truncate(time.Second)
+	if _, err := s.st.Do(rollout.Command{Verb: rollout.VerbFreeze, By: "ann", Reason: "sale"}); err != nil {
+		t.Fatal(err)
+	}
+	s.look()
+	for range 2 {
+		_, rest := s.st.told.list()
+		if f := rest.Frozen; f == nil || f.By != "ann" || f.Why != "sale" || !f.Since.Equal(at) {
+			t.Errorf("frozen %+v, since %s", f, at)
+		}
+		s.start() // the second time: before its first look
+	}
+	if _, err := s.st.Do(rollout.Command{Verb: rollout.VerbThaw, By: "ann", Reason: "over"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, rest := s.st.told.list(); rest.Frozen != nil {
+		t.Errorf("thawed: %+v", rest.Frozen)
+	}
+	m := &memory{State: rollout.State{Frozen: "two rollouts were taken back within an hour"}, Freeze: freeze{By: "ann"}}
+	m.froze(rollout.State{}, nil, at)
+	if f := m.frozen(); f.By != "" || !f.Since.Equal(at) {
+		t.Errorf("by itself: %+v", f)
+	}
+}
+
+// An agent that starts tells what rolls out before it looked for the first time.
+func TestStartTellsWhatRollsOut(t *testing.T) {
+	s := newSite(t, 1)
+	id, err := s.apply(s.bundles[0], api.RolloutRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+	s.start()
+	if ro := s.st.told.rollout(id); ro == nil || ro.Staged.Stage != api.StageCanary || ro.Staged.SharePermille != 0 {
+		t.Errorf("before the first look: %+v", ro)
+	}
+	s.look()
+	if ro := s.st.told.rollout(id); ro == nil || ro.Staged.SharePermille == 0 {
+		t.Errorf("after it: %+v", ro)
+	}
+}
+
+// What a rollout was judged by stays in its decisions: the two sides of a canary, and what the kernel had no room for.
+func TestDecisionsHaveTheirEvidence(t *testing.T) {
+	s := newSite(t, 1)
+	id, err := s.apply(s.bundles[0], api.RolloutRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "shadow", func() bool { return s.st.memory.State.Main.Stage == rollout.StageShadow })
+	s.looks(2)
+	s.k.lanes[0].counts.Lost, s.k.lanes[0].counts.Unconfirmed = 7, 9
+	s.looks(1)
+	if e := s.st.told.rollout(id).Staged.Evidence; e.Lost != 7 || e.Unconfirmed != 9 {
+		t.Errorf("live: %+v", e)
+	}
+	s.done(t)
+	canaries := 0
+	for _, e := range s.disk.history {
+		d := new(api.Decision)
+		if len(e.Decision) == 0 || json.Unmarshal(e.Decision, d) != nil || d.From != api.StageCanary {
+			continue
+		}
+		canaries++
+		if d.Evidence == nil || d.Evidence.Lost != 7 || d.Evidence.Unconfirmed != 9 ||
+			d.Step < len(siteGuards.Steps) && (d.Evidence.Arms == nil || d.Evidence.Arms.Canary.Sources == 0) {
+			t.Errorf("step %d: %+v", d.Step, d.Evidence)
+		}
+	}
+	if canaries != len(siteGuards.Steps) {
+		t.Errorf("%d decisions of canaries\n  %s", canaries, s.said())
+	}
+}
+
+// A rule is told by its id, apart from what it matches.
+func TestBlameHasTheIDOfTheBundle(t *testing.T) {
+	for _, c := range []struct {
+		of          rollout.Blame
+		id, feature string
+	}{
+		{rollout.Blame{Rule: 3, What: "python: ja4 t13d…"}, "python", "ja4 t13d…"},
+		{rollout.Blame{Rule: 3, What: "python"}, "python", ""},
+		{rollout.Blame{Rule: -2, What: "several rules together"}, "", "several rules together"},
+		{rollout.Blame{Rule: -1, What: "what is no rule (fragments: drop)"}, "", "what is no rule (fragments: drop)"},
+	} {
+		if b := blameOf(c.of, 0, rollout.Intent{}); b.ID != c.id || b.Feature != c.feature {
+			t.Errorf("%+v", b)
+		}
 	}
 }

@@ -81,7 +81,8 @@ func (st *Stages) votesOf(c loader.LaneCounts, r rollout.Run) rollout.Votes {
 	if c.New != r.Number || r.Number == 0 {
 		return rollout.Votes{}
 	}
-	v := rollout.Votes{Generation: c.New, Connections: int64(c.Connections), Unconfirmed: int64(c.Unconfirmed)}
+	v := rollout.Votes{Generation: c.New, Connections: int64(c.Connections), Unconfirmed: int64(c.Unconfirmed),
+		Lost: int64(c.Lost)}
 	by := ruleNames{st, st.setOf(c.New), r.Change.Expects}
 	for _, p := range c.Pairs {
 		v.Pairs += p.Votes
@@ -129,10 +130,10 @@ type ruleNames struct {
 func (n ruleNames) blame(rule int, declared bool, votes int64) rollout.Blame {
 	b := rollout.Blame{Rule: rule, Votes: votes, What: "several rules together"}
 	if rule == loader.RuleNone {
-		b.What = "no rule"
+		b.What = "what is no rule (fragments: drop)"
 	}
 	if rule >= 0 {
-		b.What = fmt.Sprintf("index %d", rule)
+		b.What = fmt.Sprintf("(number %d in the order of ids)", rule+1)
 		if r, known := n.st.Ledger.RuleOf(n.set, uint16(rule)); known {
 			b.Label, b.What = r.Label, r.ID
 			if matches := n.st.Ledger.MatchedBy(n.set, uint16(rule)); matches != "" {

@@ -34,7 +34,7 @@ func TestGoldenClients(t *testing.T) {
 		says                   string // "" when it passes
 	}{
 		{"a JA4 of the catalogue", "ja4: " + chrome, "ja4: [{rule: bad, match: " + chrome + "}]",
-			"rule 0 `bad`, label wrong"},
+			"rule `bad`, label wrong"},
 		{"another JA4", "ja4: " + chrome, "ja4: [{rule: bad, match: " + unlisted + "}]", ""},
 		{"a JA4 that only its hash is known of", "ja4: " + unlisted, "ja4: [{rule: bad, match: " + unlisted + "}]",
 			"ClientHello " + unlisted},
@@ -43,7 +43,7 @@ func TestGoldenClients(t *testing.T) {
 		{"a stable JA4", "client: Chrome", `ja4: [{rule: bad, match: "*_8daaf6152771_*", stable: true}]`,
 			"label wrong (ja4)"},
 		{"a MuonFP", `tcp: "64240:2-4-8-1-3:1460:9"`, `tcp: [{rule: bad, muonfp: "64240:2-4-8-1-3:1460:9"}]`,
-			"SYN to service web is blocked by rule 0"},
+			"SYN to service web is blocked by rule `bad`"},
 		{"another MuonFP", `tcp: "64240:2-4-8-1-3:1460:9"`, `tcp: [{rule: bad, muonfp: "64240:2-4-8-1-3:1460:8"}]`, ""},
 		{"a p0f signature", "p0f: " + linux, "p0f: [{rule: bad, signature: " + linux + "}]", "SYN to service web"},
 		{"an ordinary SYN is named, the golden client does not say which it sends", "ja4: " + chrome,

@@ -108,8 +108,7 @@ func (v *visit) rule() string {
 		return bpf.ReasonName(bpf.Reason(v.told.Reason))
 	}
 	r := v.bundle.Rules[v.told.Rule]
-	return fmt.Sprintf("rule %d `%s`, label %s (%s)", v.told.Rule, r.ID, r.Label,
-		bpf.ReasonName(bpf.Reason(v.told.Reason)))
+	return fmt.Sprintf("rule `%s`, label %s (%s)", r.ID, r.Label, bpf.ReasonName(bpf.Reason(v.told.Reason)))
 }
 
 // addressAlone: nothing is known of it but where it comes from.
