@@ -111,14 +111,31 @@ static __always_inline __u32 choose_slot(const struct packet *p, struct runtime 
 	return control_stable(p->control);
 }
 
+/* is_base says whether lanes compare another generation with this one, and this one with none: it bakes no more. */
+static __always_inline bool is_base(__u32 generation)
+{
+	struct runtime *rt = get_words();
+	bool is_old = false;
+	for (__u32 i = 0; rt && i < LANES; i++) {
+		const volatile struct lane *both = rt->lanes;
+		__u64 numbers = both[i].numbers;
+		if (numbers >> 32 == generation)
+			return false;
+		is_old |= numbers >> 32 && (__u32)numbers == generation;
+	}
+	return is_old;
+}
+
 /* is_on_trial says whether a block of the slot may be one that is compared with another generation's verdict: a candidate's,
- * or that of a stable generation that bakes under a budget. */
+ * or that of a stable generation that bakes under a budget. The budget of the control word may be a canary's alone: what that is
+ * compared with is not on trial. */
 static __always_inline bool is_on_trial(const struct packet *p)
 {
 	if (!control_pair(p->control))
 		return false;
-	return p->slot == control_stable(p->control) ? control_budget(p->control)
-						     : p->slot && p->slot == control_candidate(p->control);
+	if (p->slot != control_stable(p->control))
+		return p->slot && p->slot == control_candidate(p->control);
+	return control_budget(p->control) && !is_base(p->generation);
 }
 
 #endif

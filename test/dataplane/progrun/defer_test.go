@@ -5,6 +5,7 @@ package progrun
 import (
 	"testing"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 )
@@ -54,6 +55,33 @@ func TestUncountedBlocksAreDeferred(t *testing.T) {
 				p.change(loader.Change{Pair: new(bool), Budget: new(bool)})
 				p.want("nobody looks", f.syn(other), blocked)
 			})
+		})
+	}
+}
+
+// What a canary is compared with is not on trial, whatever was before it: its blocks hold, at a SYN as at a first
+// payload, also where nothing compares. What bakes beside a canary is.
+func TestTheBaseOfACanaryIsNotOnTrial(t *testing.T) {
+	for _, share := range []uint16{0, 500} {
+		eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+			r.settle()
+			k := r.connectFree(r.listen(), f.sources(0, 1)[0])
+			p.swap(deny())
+			base := p.build(deny(k.src))
+			p.change(loader.Change{Stable: &base}) // before it was what lets all pass
+			c := p.compare(deny(k.src), share)
+			p.change(loader.Change{Pair: new(true), Budget: new(true)})
+			p.want("a SYN", f.syn(k.src), drops("prefix").by("stable"))
+			if share == 0 {
+				p.wantBytes("the first payload", k.first(), drops("prefix").by("stable"))
+			}
+			p.forgetFlows()
+			back := p.away(bpf.ProgramPair)
+			p.want("a SYN, and nothing compares", f.syn(k.src), drops("prefix").by("stable"))
+			back()
+			bakes := loader.Comparison{Run: p.NextRun(), Old: p.number("previous"), New: c.Old}
+			p.must(p.Compare(loader.LaneFast, bakes))
+			p.want("a SYN, of what bakes too", f.syn(k.src), passes("on_trial").by("stable"))
 		})
 	}
 }
