@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Included by the Makefile.
 
-bench: root ## measure what a packet costs and what visitors notice of bots, and write docs/BENCHMARKS.md (root, six minutes)
+bench: root ## measure what a packet costs and what visitors notice of bots, and write docs/BENCHMARKS.md (root, nine minutes)
 	go run -buildvcs=false ./test/bench -o docs/BENCHMARKS.md
 
 .PHONY: bench

@@ -131,6 +131,15 @@ func TestEffectsStayAlive(t *testing.T) {
 	}
 }
 
+// The agent takes a list, and what it takes of the host is read of its process. An emergency needs its ten seconds, so
+// there is none here.
+func TestHostStaysAlive(t *testing.T) {
+	row, err := measureHost(t.Context(), newLab(t), 100, agentTimes{watch: 100 * time.Millisecond})
+	if err != nil || row.resident == 0 || row.most < row.resident || row.mpps <= 0 {
+		t.Fatalf("%+v: %v", row, err)
+	}
+}
+
 // Only rows that both builds have are compared.
 func TestOnlyCommonRowsAreCompared(t *testing.T) {
 	d := duel{loads: 1, rounds: 1, ours: series{"hot floor": {10, 12, 11}},
@@ -146,11 +155,11 @@ func TestOnlyCommonRowsAreCompared(t *testing.T) {
 // A few hellos of others take no place from a denied one.
 func TestPlacesStayAlive(t *testing.T) {
 	needRoot(t)
-	rows, places, err := measurePlaces([]int{10})
-	if err != nil || len(rows) != 2 || places == 0 {
-		t.Fatalf("%+v, %d places: %v", rows, places, err)
+	table, err := measurePlaces([]int{10})
+	if err != nil || len(table.rows) != 2 || table.of == 0 {
+		t.Fatalf("%+v: %v", table, err)
 	}
-	for _, row := range rows {
+	for _, row := range table.rows {
 		if row.lost > 0 {
 			t.Errorf("%+v: none is lost beside ten others", row)
 		}

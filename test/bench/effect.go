@@ -93,13 +93,8 @@ features:
 policy: {default: {drop: 60}}
 `
 
-// measureLoad takes a bundle with n prefixes from its files to the slot that packets read.
-func measureLoad(n int) (row loadRow, err error) {
-	folder, err := os.MkdirTemp("", "spillway-bench-")
-	if err != nil {
-		return row, err
-	}
-	defer os.RemoveAll(folder)
+// writeFeed writes a bundle with n prefixes into a folder.
+func writeFeed(folder string, n int) error {
 	var feed []byte
 	for i := range n {
 		// Multiplication by an odd number modulo 2^22 visits each number once.
@@ -108,8 +103,21 @@ func measureLoad(n int) (row loadRow, err error) {
 	}
 	for name, content := range map[string][]byte{"bundle.yaml": []byte(feedBundle), "feed.netset": feed} {
 		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
-			return row, err
+			return err
 		}
+	}
+	return nil
+}
+
+// measureLoad takes a bundle with n prefixes from its files to the slot that packets read.
+func measureLoad(n int) (row loadRow, err error) {
+	folder, err := os.MkdirTemp("", "spillway-bench-")
+	if err != nil {
+		return row, err
+	}
+	defer os.RemoveAll(folder)
+	if err := writeFeed(folder, n); err != nil {
+		return row, err
 	}
 	p, err := newPlane("load", planeOptions{flows: 1024})
 	if err != nil {

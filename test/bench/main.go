@@ -49,7 +49,7 @@ type options struct {
 	loads   int
 }
 
-var allParts = []string{"programs", "places", "effects", "live", "web"}
+var allParts = []string{"programs", "places", "effects", "live", "web", "host"}
 
 func parseOptions(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -152,10 +152,11 @@ func measure(ctx context.Context, o options, r *results, log io.Writer) (err err
 		run  func() error
 	}{
 		{"programs", func() (err error) { r.sections, err = runPrograms(l, r.sizes, filter, o.rows); return }},
-		{"places", func() (err error) { r.places, r.placesOf, err = measurePlaces(betweenHellos); return }},
+		{"places", func() (err error) { r.places, err = measurePlaces(betweenHellos); return }},
 		{"effects", func() error { return r.runEffects() }},
 		{"live", func() error { return r.runLive(l, filter) }},
 		{"web", func() error { return r.runWeb(ctx, l) }},
+		{"host", func() (err error) { r.host, err = measureHost(ctx, l, 1_000_000, fullAgentTimes); return }},
 	} {
 		if !slices.Contains(o.parts, p.name) {
 			continue

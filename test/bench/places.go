@@ -20,6 +20,12 @@ type placesRow struct {
 	lost    float64
 }
 
+// placesTable are the rows, and how many places of a kind there are.
+type placesTable struct {
+	rows []placesRow
+	of   int
+}
+
 const (
 	// placeTrials are the denied hellos of a row; one begins with every placeGap-th of the others.
 	placeTrials = 100
@@ -37,26 +43,27 @@ type placesRig struct {
 	next   int // the next client
 }
 
-func measurePlaces(all []int) (rows []placesRow, places int, err error) {
+func measurePlaces(all []int) (t placesTable, err error) {
 	p, err := newPlane("hellos", planeOptions{bundle: denying(func(*config.Bundle) {})})
 	if err != nil {
-		return nil, 0, err
+		return t, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	r := &placesRig{plane: p, places: config.DefaultHost().Capacity.Hellos / 2}
 	for _, endless := range []bool{true, false} {
 		for _, n := range all {
 			if err := clearHellos(p); err != nil {
-				return nil, 0, err
+				return t, err
 			}
 			lost, err := r.lose(n, endless)
 			if err != nil {
-				return nil, 0, err
+				return t, err
 			}
-			rows = append(rows, placesRow{n, endless, lost})
+			t.rows = append(t.rows, placesRow{n, endless, lost})
 		}
 	}
-	return rows, r.places, nil
+	t.of = r.places
+	return t, nil
 }
 
 // lose returns the share of denied hellos that passed.
@@ -119,16 +126,16 @@ func (r *placesRig) send(frame []byte) (uint32, error) {
 }
 
 func (r *results) writePlaces(b *strings.Builder) {
-	if len(r.places) == 0 {
+	if len(r.places.rows) == 0 {
 		return
 	}
 	fmt.Fprintf(b, "\n## Places for ClientHellos that are not whole\n\n%s places of 24 KiB by default (`capacity.hellos: %d`, half of them for what no socket vouches for; %d MB in all,\n"+
 		"`spillway doctor` shows it). A denied client sends its hello in two segments, and so many hellos of others begin in between. *Endless*: they\n"+
 		"never end, as an attacker's. *Chrome*: each of them ends after as many others, as at 1,000 visitors a second whose second segment\n"+
 		"comes a second later, or at 20,000 where it comes after 50 ms. Of %d denied ones each; a lost place harms no visitor.\n",
-		number(r.placesOf), 2*r.placesOf, 2*r.placesOf*24/1024, placeTrials)
+		number(r.places.of), 2*r.places.of, 2*r.places.of*24/1024, placeTrials)
 	var rows [][]string
-	for _, row := range r.places {
+	for _, row := range r.places.rows {
 		kind := map[bool]string{true: "endless", false: "Chrome"}[row.endless]
 		rows = append(rows, []string{kind, number(row.between), fmt.Sprintf("%.0f %%", 100*row.lost)})
 	}

@@ -22,10 +22,10 @@ type results struct {
 	live     []liveRow
 	frames   int
 	web      []webRow
-	places   []placesRow
-	placesOf int // places of a kind
+	places   placesTable
 	origin   string
 	webTimes webTimes
+	host     hostRow
 	missing  []string
 }
 
@@ -54,6 +54,7 @@ func (r *results) write(w io.Writer) error {
 	r.writeLive(&b)
 	r.writeWeb(&b)
 	r.writeEffects(&b)
+	r.writeHost(&b)
 	b.WriteString(reportMethod)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -272,6 +273,24 @@ func (r *results) writeEffects(b *strings.Builder) {
 		fmt.Fprintf(b, "Tasted with a golden client, from the request to the child's result, in %.2f s, with %d MiB; checked by the agent and\nput into a slot in %.2f s.\n",
 			l.taste.child, l.taste.bytes>>20, l.taste.adopt)
 	}
+}
+
+// writeHost says what the agent takes, and how long an emergency.
+func (r *results) writeHost(b *strings.Builder) {
+	h := r.host
+	if h.rows == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n## The agent on a host\n\nThe command of this tree, run as a host runs it. The flood are SYNs of strangers, %.2f million a second, from the same two\n"+
+		"processors. Emergencies are of a host that enforces and has %d visitors a second.\n", h.mpps, visitorRate)
+	grid(b, []string{"what", ""}, [][]string{
+		{fmt.Sprintf("%s prefixes, observed: from `spillway apply --wait` until they are in force", number(h.rows)), fmt.Sprintf("%.1f s", h.inForce)},
+		{"the agent's memory then (resident)", fmt.Sprintf("%d MiB", h.resident>>20)},
+		{"at most until then", fmt.Sprintf("%d MiB", h.most>>20)},
+		{"of one processor, with nothing to do", fmt.Sprintf("%.2f %%", h.idle)},
+		{"of one processor, under the flood", fmt.Sprintf("%.1f %%", h.flooded)},
+		{"an emergency under the flood: from the command until it decides for everybody", h.emergency.format("%.1f") + " s"},
+	})
 }
 
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d.Microseconds())/1e3) }
