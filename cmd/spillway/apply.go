@@ -21,9 +21,10 @@ func (a *app) newApply() *cobra.Command {
 	var stored string
 	c := &cobra.Command{
 		Use: "apply [BUNDLE]", Short: "Put a bundle into force",
-		Long: `Validate a bundle, build it beside what is in force, read it back, and publish
-it with one store. A refusal changes nothing. What decided before stays in the
-kernel for spillway rollback. It becomes last-known-good after guards.bake.
+		Long: `Validate a bundle, build it beside what is in force, read it back, and bring it
+into force in stages (guards.rollout: direct does it at once). A refusal changes
+nothing. What decided before stays in the kernel for spillway rollback. It
+becomes last-known-good after guards.bake.
 
   spillway apply edge.yaml                 at a terminal: shows the plan, then asks
   spillway apply edge.yaml --confirm 5m    goes back by itself unless confirmed
@@ -37,13 +38,13 @@ kernel for spillway rollback. It becomes last-known-good after guards.bake.
   spillway apply new.yaml --remove old     one comes as the other goes
 
 The bundle is added to those in force, or takes the place of the one of its name.
-One change runs at a time: while another is built, or a candidate waits for its
-confirmation, this one waits (Ctrl-C cancels it), or is left in the queue with
---no-wait. What can only let more pass waits for no candidate.
+One change runs at a time, and others wait; what can only let more pass waits for
+none. With guards.rollout: direct apply waits with it, and Ctrl-C cancels it.
 
-Where guards.rollout is staged, it goes through its stages, which takes hours. At
-a terminal that is shown live, and Ctrl-C leaves it running; elsewhere apply
-answers at once, and spillway rollout shows it:
+Stages take hours, and moments where the host observes or where it only lets more
+pass. At a terminal they are shown live, and Ctrl-C leaves it running; elsewhere
+apply answers once it was tried (--no-wait: at once), and spillway rollout shows
+it:
 
   spillway apply edge.yaml --wait          … until it is over, for pipelines:
                                            0 done, 5 refused, 6 held, 7 taken
@@ -56,8 +57,9 @@ answers at once, and spillway rollout shows it:
                                            for everybody within half a minute,
                                            for an hour at most
 
-Exit code 1 when it is refused or held before it begins (with --wait 5 or 6),
-3 when no agent answers. With --dry-run the same as plan: 0 without changes, 2
+Exit code 0 when it is in force or on its way, 1 when it is refused or held
+before it begins (with --wait 5 or 6), 5 to 8 when its rollout has ended so, 3
+when no agent answers. With --dry-run the same as plan: 0 without changes, 2
 with changes.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if stored != "" {
@@ -264,6 +266,9 @@ func (a *app) rolling(c *api.Client, ro *api.Rollout, h how) error {
 	}
 	if h.wait || !h.noWait && a.stdoutTTY && a.format == formatTable {
 		return a.followed(c, ro, h.wait)
+	}
+	if !h.noWait {
+		ro = a.tried(c, ro)
 	}
 	if ro.Over() {
 		if err := a.print(ro, func() { show.Rollout(a.stdout, ro, a.style()) }); err != nil {

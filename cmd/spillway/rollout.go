@@ -20,9 +20,9 @@ func (a *app) newRollout() *cobra.Command {
 	c := &cobra.Command{
 		Use: "rollout", Short: "Look at what rolls out, and steer it",
 		Long: `Show what rolls out: its stage, what was counted, which rules newly block, and
-how long it still takes at this traffic. A host with guards.rollout: staged lets
-a bundle go through taste, shadow, canary and bake; each gate that decides says
-by what. Without a word it is the same as spillway rollout status.
+how long it still takes at this traffic. Unless guards.rollout is direct a bundle
+goes through taste, shadow, canary and bake; each gate that decides says by what.
+Without a word it is the same as spillway rollout status.
 
   spillway rollout                              what runs, waits and is held
   spillway rollout --follow                     the same, live

@@ -377,3 +377,31 @@ func TestLiveViewIsSafe(t *testing.T) {
 		}
 	}
 }
+
+// Where nobody looks, apply answers once a change was tried: with where it is then, with what refused it, or that it is
+// in force.
+func TestApplyWaitsUntilItWasTried(t *testing.T) {
+	s := newShell(t)
+	a := startAgent(s)
+	bundle := s.write("bundle.yaml", "version: 1\nname: edge\n")
+	tasting := inCanary()
+	tasting.Staged.Stage, tasting.Staged.SharePermille, tasting.Details = api.StageTaste, 0, []string{"it goes in stages"}
+	a.answer("POST /v1/rollouts", tasting)
+	for _, row := range []struct {
+		now  *api.Rollout
+		code int
+		says string
+	}{
+		{inCanary(), exitOK, "canary 2 of 4"},
+		{ended(api.RolloutDone, api.StageDone, "bake", "Generation 43 lets more pass."), exitOK, "43 lets more pass."},
+		{ended(api.RolloutRefused, api.StageRefused, "protected", "Golden client shop would be blocked."), exitRefused,
+			"Golden client shop"},
+	} {
+		a.answer("GET /v1/rollouts/17", row.now)
+		s.want(row.code, "apply", bundle, "--yes")
+		s.wantOut(row.says)
+		s.wantErr("note: it goes in stages")
+	}
+	s.want(exitOK, "apply", bundle, "--yes", "--no-wait")
+	s.wantOut("taste")
+}

@@ -27,7 +27,7 @@ func (s *Server) rollout(r *http.Request) (*Rollout, error) {
 // NoRollout says that there is no rollout of that id.
 func NoRollout(id string) error {
 	return &Error{Code: CodeNotFound, Message: fmt.Sprintf("there is no rollout %q", id),
-		Fix: "GET /v1/rollouts lists them; older ones are in the history"}
+		Fix: "`spillway rollout` lists them; older ones are in the history: `spillway history`"}
 }
 
 // followInterval is how often a rollout that is followed is looked at: the engine turns once a second.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/userspace/api"
@@ -149,6 +150,8 @@ func (or *orders) want(o Order, w wish) (*Wanted, error) {
 	if b := w.bundle; b != nil && b.Intent != nil {
 		out.Change.Expects = engine.Intent{NewBlocks: b.Intent.NewBlocks.Fraction(), By: b.Intent.By}
 	}
+	ahead := engine.GuardsOf(or.host()).Ahead(out.Change, d.Control().Mode == bpf.ModeObserve)
+	out.Told = append(out.Told, ahead...)
 	return out, nil
 }
 

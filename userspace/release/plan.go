@@ -9,11 +9,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
+	engine "github.com/spillway/spillway/userspace/rollout"
 )
 
 // planCapacity warns of a bundle that fits today and not into the host file on disk, which the next start reads.
@@ -71,8 +73,28 @@ func (re *reader) plan(ctx context.Context, r api.PlanRequest, files api.Files) 
 	p.Changes = s.next.Digest != s.base.Digest
 	if p.Changes {
 		p.Holds = re.guard.holds(w, s)
+		p.Notes = append(p.Notes, re.ahead(w, s)...)
 	}
 	return p, nil
+}
+
+// ahead is how the change would come into force, where that is not at once.
+func (re *reader) ahead(w wish, s *standing) []string {
+	h := re.host()
+	if h.Guards.Rollout != config.RolloutStaged {
+		return nil
+	}
+	observes := h.MaxMode == config.ModeObserve
+	if d, done, err := re.use(); err == nil {
+		observes = d.Control().Mode == bpf.ModeObserve
+		done()
+	}
+	c := engine.Change{}
+	c.Kind, c.Delta = kindOf(s, w, re.ledger.Now())
+	if b := w.bundle; b != nil && b.Intent != nil {
+		c.Expects = engine.Intent{NewBlocks: b.Intent.NewBlocks.Fraction(), By: b.Intent.By}
+	}
+	return engine.GuardsOf(h).Ahead(c, observes)
 }
 
 // planNotes says what the policy of the set would come to on this host that the policy itself does not say.

@@ -83,9 +83,7 @@ func (sw *swap) moved(d view.Kernel, seen mark) error {
 	case sw.wentBack.Load() != seen.wentBack:
 		return errWentBack
 	case d.Control().Epoch != seen.epoch:
-		return &api.Error{Code: api.CodeConflict,
-			Message: "somebody else changed the control word meanwhile; nothing changed",
-			Fix:     "look at `spillway status`, then ask again"}
+		return errMoved
 	}
 	return nil
 }
@@ -150,7 +148,8 @@ func publishError(err error) error {
 	return fmt.Errorf("nothing changed: %w", err)
 }
 
-func movedError() error {
-	return &api.Error{Code: api.CodeConflict, Message: "somebody else changed the control word meanwhile; nothing changed",
-		Fix: "look at `spillway status`, then ask again"}
-}
+func movedError() error { return errMoved }
+
+var errMoved = &api.Error{Code: api.CodeConflict,
+	Message: "somebody else changed the control word meanwhile; nothing changed",
+	Fix:     "look at `spillway status`, then ask again"}

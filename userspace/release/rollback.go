@@ -106,7 +106,7 @@ func (ba *backs) rollback(d trial, to string, seen, number uint32, b *state.Back
 		return ba.backToEmpty(d, left, b)
 	}
 	g, ok := view.InSlot(all, c.Candidate)
-	if shadow := c.Canary == 0 && ba.stage.Owns(g.Number); shadow && c.Previous != bpf.SlotEmpty {
+	if c.Canary == 0 && ba.stage.Owns(g.Number) {
 		ok = false // it decides for nobody: what harms now is what is stable
 	}
 	if ok && number == 0 {

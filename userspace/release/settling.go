@@ -3,6 +3,7 @@
 package release
 
 import (
+	"errors"
 	"time"
 
 	"github.com/spillway/spillway/bpf"
@@ -47,9 +48,15 @@ func (mg *Manager) PublishFromDisk(d Kernel, again bool) error { return mg.hosts
 // somebody edited the file while no agent ran.
 func (mg *Manager) AdoptHost(d Kernel) error { return mg.hosts.adopt(d) }
 
-// PublishHost publishes a host file with all that is built for it, in one step.
+// PublishHost publishes a host file with all that is built for it, in one step. Where a rollout goes on a stage
+// meanwhile it is built again: nobody meant anything against the file.
 func (mg *Manager) PublishHost(d Kernel, file *hostfile.File, mode bpf.Mode) (detail []string, err error) {
-	return mg.hosts.publish(d, file, mode)
+	for range 3 {
+		if detail, err = mg.hosts.publish(d, file, mode); !errors.Is(err, errMoved) {
+			break
+		}
+	}
+	return detail, err
 }
 
 // TakeOver fills a dataplane that was made beside one of another layout, and puts it in force. Meanwhile the caller

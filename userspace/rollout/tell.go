@@ -41,10 +41,11 @@ func (r Run) Looks(g Guards) []sequential.Look {
 	return []sequential.Look{test.Look(c.Undeclared, c.Pairs)}
 }
 
-// Traffic is what this rollout saw; false while it saw too little to say.
+// Traffic is what this rollout saw; false while it saw too little to say. Few votes in ten minutes say that there are
+// few.
 func (r Run) Traffic() (Traffic, bool) {
 	votes := r.Tally.total().Pairs
-	if r.Times.Total < time.Minute || votes < 10 {
+	if r.Times.Total < time.Minute || votes < 10 && r.Times.Total < 10*time.Minute {
 		return Traffic{}, false
 	}
 	aDay := float64(votes) / r.Times.Total.Hours() * 24

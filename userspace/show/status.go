@@ -194,6 +194,7 @@ func roleText(st *api.Status, g api.Generation, s Style) string {
 		switch {
 		case st.Confirm != nil && st.Confirm.Number == g.Number:
 			text += ", " + s.until(st.Confirm.Deadline) + " to confirm"
+		case st.Control != nil && st.Control.CanaryPermille == 0: // it needs no lease
 		case !leased(st):
 			text += ", its lease has ended"
 		}

@@ -62,13 +62,13 @@ func TestRollbackEndsWhatWouldComeByItself(t *testing.T) {
 
 // Where nothing was in force before, a rollback takes back what bakes, and ends what is about to come.
 func TestRollbackWithoutAPreviousGeneration(t *testing.T) {
-	for _, stage := range []rollout.Stage{rollout.StageTaste, rollout.StageBake} {
+	for _, stage := range []rollout.Stage{rollout.StageTaste, rollout.StageShadow, rollout.StageBake} {
 		s := newSite(t, 1)
 		if _, err := s.apply(s.bundles[0], api.RolloutRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		s.until(t, stage.String(), func() bool {
-			return s.st.memory.State.Main.Stage == stage && (stage == rollout.StageTaste || s.stable()[s.bundles[0].Digest])
+			return s.st.memory.State.Main.Stage == stage && (stage != rollout.StageBake || s.stable()[s.bundles[0].Digest])
 		})
 		s.look()
 		if _, err := NewFront(s.mg, s.st).Rollback(t.Context(), person, api.RollbackRequest{Reason: "it harms"}); err != nil {
@@ -78,6 +78,9 @@ func TestRollbackWithoutAPreviousGeneration(t *testing.T) {
 		s.looks(60)
 		if s.stable()[s.bundles[0].Digest] {
 			t.Errorf("%s: it is in force\n  %s", stage, s.said())
+		}
+		if n := len(s.ledger.Record().Quarantine); (n > 0) != (stage == rollout.StageBake) {
+			t.Errorf("%s: %d are condemned, and only what decided is\n  %s", stage, n, s.said())
 		}
 	}
 	s := newSite(t, 1)

@@ -48,16 +48,17 @@ type lane struct {
 // fakeKernel is the kernel part: it outlives processes, and a reboot empties it.
 type fakeKernel struct {
 	*trouble
-	mono    *time.Duration
-	control loader.Control
-	slots   [bpf.Slots]*compile.Image
-	host    *compile.HostInfo
-	lease   time.Duration // by mono; 0: none
-	tripped uint32
-	spent   [loader.Lanes][2]uint32
-	lanes   [loader.Lanes]lane
-	beside  uint8
-	bypass  bool
+	mono      *time.Duration
+	control   loader.Control
+	slots     [bpf.Slots]*compile.Image
+	host      *compile.HostInfo
+	lease     time.Duration // by mono; 0: none
+	tripped   uint32
+	spent     [loader.Lanes][2]uint32
+	lanes     [loader.Lanes]lane
+	beside    uint8
+	bypass    bool
+	meanwhile int // how often the word is another by the time a host file was built
 }
 
 func (k *fakeKernel) Control() loader.Control { return k.control }
@@ -76,7 +77,14 @@ func (k *fakeKernel) Generations() ([]loader.GenerationInfo, error) {
 	return all, nil
 }
 
-func (k *fakeKernel) Host() (*compile.HostInfo, error)          { return k.host, k.touch(k.kernel, unix.EAGAIN) }
+func (k *fakeKernel) Host() (*compile.HostInfo, error) {
+	if k.meanwhile > 0 {
+		k.meanwhile--
+		k.control.Epoch++
+	}
+	return k.host, k.touch(k.kernel, unix.EAGAIN)
+}
+
 func (k *fakeKernel) Attachments() ([]loader.Attachment, error) { return nil, nil }
 func (k *fakeKernel) RootID() (uint32, error)                   { return 3, nil }
 func (k *fakeKernel) ServiceBypass(uint8) loader.Deadline       { return 0 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/rollout"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -57,6 +58,18 @@ func endedBy(decided []rollout.Decision) (all []string) {
 		}
 	}
 	return all
+}
+
+// instead says that what is asked for is in force already, and that something else of the same bundle comes.
+func (td *told) instead(o release.Order) []string {
+	ro := td.find(func(ro *api.Rollout) bool {
+		return ro.Name == o.Name && ro.ID != o.ID && !ro.Over()
+	})
+	if ro == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("rollout %s of %s goes on, and takes its place; to keep what is in force: "+
+		"spillway rollout abort %s --reason WHY", ro.ID, ro.Name, ro.ID)}
 }
 
 // waits reports whether something of a bundle is on its way.

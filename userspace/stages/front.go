@@ -82,6 +82,7 @@ func already(ro *api.Rollout, r api.RolloutRequest) []string {
 // hand gives an order to the engine, and says what it made of it.
 func (f *Front) hand(w *release.Wanted) (*api.Rollout, error) {
 	if w.Same != nil {
+		w.Same.Details = append(w.Same.Details, f.stages.told.instead(w.Order)...)
 		return &api.Rollout{Change: *w.Same, ID: w.Order.ID, State: api.RolloutDone, Kind: w.Order.Kind, By: w.Order.By,
 			Created: w.Order.At, Ended: w.Order.At}, nil
 	}
@@ -210,4 +211,22 @@ func (f *Front) Tell(s *api.Status) {
 		}
 	}
 	s.Stages = &rest
+	for i := range s.Problems {
+		if p := &s.Problems[i]; p.Code == "no_generation" {
+			p.Fix = comes(rest.Rollouts, p.Fix)
+		}
+	}
+}
+
+// comes says what brings a bundle where none is in force; other, where nothing does.
+func comes(all []api.Rollout, other string) string {
+	for _, ro := range all {
+		if ro.State == api.RolloutRunning && ro.Kind != api.RolloutRemove {
+			return fmt.Sprintf("rollout %s brings %s in its time: spillway rollout", ro.ID, ro.Name)
+		}
+		if ro.State == api.RolloutHeld {
+			return fmt.Sprintf("rollout %s of %s is held, and waits for you: spillway rollout", ro.ID, ro.Name)
+		}
+	}
+	return other
 }
