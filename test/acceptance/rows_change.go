@@ -49,6 +49,7 @@ var changeRows = []row{
 			in("test", "TestImportsRunOneWay TestWrongImportsAreFound TestEdgeImportsNoScanner"),
 			in("userspace/api", "TestReadSocketChangesNothing TestOnlyRootAndGroupMayChange TestRoleIsNobodysClaim"),
 			in("userspace/rollout", "TestEmergency TestFastTrackHasBounds"),
+			in("test/system/fault", "TestRolloutBesideOthers"),
 		},
 		faults: []fault{
 			{"every socket may do everything", "userspace/api/role.go",
@@ -132,6 +133,7 @@ var changeRows = []row{
 			in("loader", "TestConcurrentChangesAreAllMade TestRolesMoveTogether"),
 			in("userspace/agent", "TestF14HungInAnApply TestRollbackDuringAnApply TestF6ApplyAfterAReload TestF6TheLastFileWins"),
 			in("userspace/release", "TestSimulation"),
+			in("test/system/fault", "TestF18StoppedAgent TestRolloutOfAStoppedAgent"),
 		},
 		faults: []fault{
 			{"what was prepared for another word is published", "loader/control.go",

@@ -9,7 +9,7 @@ var hostRows = []row{
 		guard: "link, programs, maps and slots are pinned: what enforces goes on, and the next start adopts it without touching traffic",
 		tests: []tests{
 			in("test/system/fault", "TestBPFCallsOfStarts TestBPFCallsOfChanges TestBPFCallsOfQueue TestBPFCallsWithoutAgent "+
-				"TestKilledTenTimesASecond TestStartsRecoverByThemselves"),
+				"TestKilledTenTimesASecond TestStartsRecoverByThemselves TestFaultsOfARollout TestRolloutAfterAReboot"),
 			in("loader", "TestOpenAdoptsWhatIsPinned TestAttachIsPinnedAndAdopted"),
 			in("userspace/agent", "TestKernelKillAndAdopt TestKernelCandidateFallsBackWhenTheAgentDies"),
 		},

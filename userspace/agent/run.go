@@ -70,7 +70,7 @@ func Run(ctx context.Context, o Options) error {
 		return ErrRenew
 	}
 	_ = o.Notify.Send(sdnotify.Stopping, sdnotify.Status("stopping; the kernel goes on"))
-	o.Log.Info("the agent stops; what the kernel enforces goes on", "timeout", o.Host.Guards.AgentTimeout)
+	o.Log.Info("the agent stops; what the kernel enforces goes on", "timeout", a.host.Host().Guards.AgentTimeout)
 	stop()
 	wg.Wait()
 	return nil
