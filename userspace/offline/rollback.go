@@ -179,7 +179,7 @@ func (b *back) toSlot(before loader.Control, slot uint8) error {
 	b.d.SetLease(0)
 	b.tell(after.Stable, "generation %d decides again")
 	b.change.Message = view.InForce(view.Judge(b.Reading()), b.change.Number)
-	b.Way = state.BackGeneration
+	b.Way, b.Observed = state.BackGeneration, before.Mode == bpf.ModeObserve
 	return nil
 }
 

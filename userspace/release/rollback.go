@@ -69,10 +69,13 @@ func (ba *backs) back(ctx context.Context, by api.Caller, r api.RollbackRequest)
 		return nil, movedError()
 	}
 	ba.swap.wentBack.Add(1)
-	b := &state.Back{At: ba.ledger.Now(), UID: by.UID, By: by.User, Reason: r.Reason}
+	b := &state.Back{At: ba.ledger.Now(), UID: by.UID, By: by.User, Reason: r.Reason, Observed: observes(d)}
 	change, err := ba.rollback(d, r.To, seen, number, b)
 	return ba.wentDown(b, change, err)
 }
+
+// observes reports whether nobody is blocked by what decides.
+func observes(d view.Kernel) bool { return d.Control().Mode == bpf.ModeObserve }
 
 // wentDown writes a way back down, in record and history. The swap lock is held.
 func (ba *backs) wentDown(b *state.Back, change *api.Change, err error) (*api.Change, error) {
@@ -227,7 +230,7 @@ func (ba *backs) build(ctx context.Context, by api.Caller, r api.RollbackRequest
 	}
 	ba.swap.wentBack.Add(1)
 	ba.lease().Release()
-	b := &state.Back{At: ba.ledger.Now(), UID: by.UID, By: by.User, Reason: r.Reason,
+	b := &state.Back{At: ba.ledger.Now(), UID: by.UID, By: by.User, Reason: r.Reason, Observed: observes(d),
 		Detail: []string{fmt.Sprintf("to generation %d, built again as %d", number, built)}}
 	change := ba.backTo(d, loader.GenerationInfo{Number: built, Digest: to.Digest}, left.Number, left.Digest, b)
 	change.Message = fmt.Sprintf("the bundle of generation %d is back: %s", number, view.InForce(ba.judge(d), built))

@@ -38,6 +38,8 @@ type Back struct {
 	By     string        `json:"by"`
 	Reason string        `json:"reason,omitempty"`
 	Detail []string      `json:"detail,omitempty"`
+	// Observed says that the host blocked nobody: what it went back to has proved nothing by it.
+	Observed bool `json:"observed,omitempty"`
 }
 
 // Entry is the line of the history.
@@ -64,7 +66,11 @@ func (r *Record) GoBack(b Back, bake time.Duration) {
 		if known, ok := r.Known(to.Digest); ok {
 			to.Members = known.Members
 		}
+		was := r.LastKnownGood
 		r.RollBack(to, q, bake)
+		if b.Observed && was != nil && was.Digest == b.Left && to.Digest != b.Left {
+			r.LastKnownGood, r.BakeUntil = nil, b.At.Add(bake).UTC() // the one that was is condemned, and no other is proven
+		}
 	case BackObserve:
 		r.ModeHeld, r.HeldBack = true, true
 	case BackEmpty:
