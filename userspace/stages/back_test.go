@@ -25,7 +25,7 @@ func TestRollbackEndsWhatWouldComeByItself(t *testing.T) {
 				t.Fatal(err)
 			}
 			if stage == rollout.StageNone {
-				s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+				s.until(t, "canary", func() bool { return s.k.Word.Canary > 0 })
 				if _, err := s.apply(s.bundles[1], api.RolloutRequest{}); err != nil {
 					t.Fatal(err)
 				}
@@ -99,7 +99,7 @@ func TestRollbackOfOneEndsTheOneThatWaits(t *testing.T) {
 		if i == 0 {
 			s.done(t)
 		} else {
-			s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+			s.until(t, "canary", func() bool { return s.k.Word.Canary > 0 })
 		}
 	}
 	if _, err := NewFront(s.mg, s.st).Rollback(t.Context(), person,

@@ -18,7 +18,7 @@ func TestReloadBesideARollout(t *testing.T) {
 	}{{2, true}, {9, false}} {
 		s := newSite(t, 1)
 		s.inForce(t, 0)
-		s.k.meanwhile = row.moves
+		s.k.Meanwhile = row.moves
 		k, done, err := s.mg.Begin()
 		if err != nil {
 			t.Fatal(err)
@@ -62,7 +62,7 @@ func TestStatusNamesWhatBringsABundle(t *testing.T) {
 	if got := fix(); got != "spillway apply BUNDLE" {
 		t.Error(got)
 	}
-	s.disk.sets[s.bundles[0].Digest] = s.setOf(s.bundles[0])
+	s.disk.Sets[s.bundles[0].Digest] = s.setOf(s.bundles[0])
 	ro, err := f.StartRollout(t.Context(), person, api.RolloutRequest{Stored: hexOf(s.bundles[0])}, nil)
 	if err != nil || !strings.Contains(strings.Join(ro.Details, " "), "it goes in stages") {
 		t.Fatalf("%+v, %v", ro, err)

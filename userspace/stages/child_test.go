@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/release"
@@ -47,17 +46,6 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// Adopt is that of a dataplane: what a child built lies in a slot.
-func (k *fakeKernel) Adopt(t loader.Tasted, beside ...uint8) (uint8, error) {
-	img, err := compile.Bundle(&config.Bundle{Digest: t.Digest}, compile.Context{}.Image(), t.Number, compile.Clock{})
-	if err != nil {
-		return 0, err
-	}
-	return k.Build(img, beside...)
-}
-
-func (k *fakeKernel) Capacity() config.Capacity { return config.DefaultHost().Capacity }
-
 func TestChildBuildsWhatAnOrderMakes(t *testing.T) {
 	for _, row := range []struct {
 		child   string
@@ -70,7 +58,7 @@ func TestChildBuildsWhatAnOrderMakes(t *testing.T) {
 	} {
 		t.Run(row.child, func(t *testing.T) {
 			s := newSite(t, 1)
-			s.k.host = &compile.HostInfo{Number: 1}
+			s.k.HostFile = &compile.HostInfo{Number: 1}
 			b := s.bundles[0]
 			if err := s.disk.SaveBundle(b); err != nil {
 				t.Fatal(err)

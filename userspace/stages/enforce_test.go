@@ -45,16 +45,16 @@ func TestSetThatWasObservedComesInStages(t *testing.T) {
 		s.until(t, "it is observed", func() bool { return s.stable()[s.bundles[1].Digest] })
 		s.looks(2)
 		s.reload(t, 0)
-		if s.k.control.Mode != bpf.ModeEnforce || s.stable()[s.bundles[1].Digest] ||
-			s.stable()[s.bundles[0].Digest] != known || s.k.control.Previous != 0 {
-			t.Fatalf("known %t: word %+v, stable %v", known, s.k.control, s.stable())
+		if s.k.Word.Mode != bpf.ModeEnforce || s.stable()[s.bundles[1].Digest] ||
+			s.stable()[s.bundles[0].Digest] != known || s.k.Word.Previous != 0 {
+			t.Fatalf("known %t: word %+v, stable %v", known, s.k.Word, s.stable())
 		}
 		f := NewFront(s.mg, s.st)
 		if !f.Waits() {
 			t.Fatal("nothing comes")
 		}
 		f.TakeUp()
-		s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+		s.until(t, "canary", func() bool { return s.k.Word.Canary > 0 })
 		s.done(t)
 		if r := s.ledger.Record(); !s.stable()[s.bundles[1].Digest] || r.LastKnownGood.Digest != s.bundles[1].Digest {
 			t.Errorf("known %t: stable %v\n  %s", known, s.stable(), s.said())

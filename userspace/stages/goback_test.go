@@ -21,7 +21,7 @@ func TestTakeBackToWhatIsInNoSlot(t *testing.T) {
 			}
 			s.done(t)
 		}
-		c := s.k.control
+		c := s.k.Word
 		if c.Previous == bpf.SlotEmpty {
 			t.Fatal("there is no previous")
 		}
@@ -30,14 +30,14 @@ func TestTakeBackToWhatIsInNoSlot(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := s.mg.Hand().TakeBack(s.k.number(c.Stable), 777, "it harms"); err != nil {
+		if err := s.mg.Hand().TakeBack(s.k.Number(c.Stable), 777, "it harms"); err != nil {
 			t.Fatal(err)
 		}
 		want := uint8(bpf.SlotEmpty)
 		if known {
 			want = c.Previous
 		}
-		if now := s.k.control; now.Stable != want || now.Previous != bpf.SlotEmpty {
+		if now := s.k.Word; now.Stable != want || now.Previous != bpf.SlotEmpty {
 			t.Errorf("known %t: stable is slot %d, previous %d; want %d\n  %s", known, now.Stable, now.Previous,
 				want, s.said())
 		}
@@ -53,8 +53,8 @@ func TestTakeBackSkipsWhatIsNoWayBack(t *testing.T) {
 	for _, why := range []string{"nothing", "it is left", "it tripped", "it is in quarantine"} {
 		s := newSite(t, 1)
 		s.inForce(t, 0, 1)
-		c := s.k.control
-		left, was := s.k.number(c.Stable), s.ledger.Record().Previous
+		c := s.k.Word
+		left, was := s.k.Number(c.Stable), s.ledger.Record().Previous
 		if err := s.ledger.Update(func(r *state.Record) {
 			r.Previous.Number = 777
 			switch why {
@@ -68,7 +68,7 @@ func TestTakeBackSkipsWhatIsNoWayBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		if why == "it tripped" {
-			s.k.SetTripped(s.k.number(c.Previous))
+			s.k.SetTripped(s.k.Number(c.Previous))
 		}
 		if err := s.mg.Hand().TakeBack(left, 777, "it harms"); err != nil {
 			t.Fatal(err)
@@ -77,7 +77,7 @@ func TestTakeBackSkipsWhatIsNoWayBack(t *testing.T) {
 		if why == "nothing" {
 			want = c.Previous
 		}
-		if now := s.k.control.Stable; now != want {
+		if now := s.k.Word.Stable; now != want {
 			t.Errorf("%s: stable is slot %d, want %d\n  %s", why, now, want, s.said())
 		}
 	}

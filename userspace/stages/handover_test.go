@@ -15,7 +15,7 @@ import (
 // at asks for a bundle as the API does, in whichever way the host takes.
 func (s *site) at(t *testing.T, f *Front, i int, r api.RolloutRequest) *api.Rollout {
 	t.Helper()
-	s.disk.sets[s.bundles[i].Digest] = s.setOf(s.bundles[i])
+	s.disk.Sets[s.bundles[i].Digest] = s.setOf(s.bundles[i])
 	r.Stored = hexOf(s.bundles[i])
 	ro, err := f.StartRollout(t.Context(), person, r, nil)
 	if err != nil {
@@ -51,21 +51,21 @@ func TestWhatWaitedComesInStages(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			s, f, candidate, queued := waited(t)
 			if how == "the disk refuses" {
-				s.disk.full = true
+				s.disk.Full = true
 				f.TakeUp()
-				if len(s.disk.queue) != 1 || !f.Waits() {
-					t.Fatalf("it is nowhere on disk: queue %+v", s.disk.queue)
+				if len(s.disk.Queued) != 1 || !f.Waits() {
+					t.Fatalf("it is nowhere on disk: queue %+v", s.disk.Queued)
 				}
-				s.disk.full = false
+				s.disk.Full = false
 				s.look()
 			}
-			left := slices.Clone(s.disk.queue)
+			left := slices.Clone(s.disk.Queued)
 			f.TakeUp()
-			if len(s.disk.queue) != 0 || f.Waits() {
-				t.Fatalf("it waits still: %+v", s.disk.queue)
+			if len(s.disk.Queued) != 0 || f.Waits() {
+				t.Fatalf("it waits still: %+v", s.disk.Queued)
 			}
 			if how == "the agent dies" { // between the two files
-				s.disk.queue = left
+				s.disk.Queued = left
 				s.start()
 				if f = NewFront(s.mg, s.st); !f.Waits() {
 					t.Fatal("nothing waits")
@@ -74,8 +74,8 @@ func TestWhatWaitedComesInStages(t *testing.T) {
 			}
 			for range 10 { // a rollout that began otherwise decides for nobody meanwhile
 				s.look()
-				if s.k.control.Canary != 1000 || !s.membersOf(s.k.number(s.k.control.Candidate))[s.bundles[1].Digest] {
-					t.Fatalf("the candidate: %+v\n  %s", s.k.control, s.said())
+				if s.k.Word.Canary != 1000 || !s.membersOf(s.k.Number(s.k.Word.Candidate))[s.bundles[1].Digest] {
+					t.Fatalf("the candidate: %+v\n  %s", s.k.Word, s.said())
 				}
 			}
 			all, err := f.Rollouts(t.Context())
@@ -120,11 +120,11 @@ func TestCandidateOfBeforeGoesBackByItself(t *testing.T) {
 	if err != nil || gone.Staged == nil || gone.Staged.Track != "relax" {
 		t.Fatalf("%+v, %v", gone, err)
 	}
-	stable := s.k.number(s.k.control.Stable)
+	stable := s.k.Number(s.k.Word.Stable)
 	for s.wall.Before(candidate.Deadline.Add(-2 * time.Second)) {
 		s.look()
-		if s.k.control.Canary != 1000 || s.k.number(s.k.control.Stable) != stable {
-			t.Fatalf("before its time: %+v\n  %s", s.k.control, s.said())
+		if s.k.Word.Canary != 1000 || s.k.Number(s.k.Word.Stable) != stable {
+			t.Fatalf("before its time: %+v\n  %s", s.k.Word, s.said())
 		}
 	}
 	s.looks(5) // it goes back

@@ -24,7 +24,7 @@ func TestLeaseGoesOnUntilItIsStable(t *testing.T) {
 	for range 9 {
 		s.look()
 	}
-	number, share := s.k.decides()
+	number, share := s.k.Decides()
 	s.mg.Change().Unlock()
 	if m := s.st.memory.State.Main; m.Stage != rollout.StageBake || number != m.Number || share != 1000 {
 		t.Fatalf("generation %d decides for %d in %s\n  %s", number, share, m.Stage, s.said())
@@ -42,7 +42,7 @@ func TestCanaryIsGuardedWhileItIsBuiltAgain(t *testing.T) {
 	if _, err := s.apply(s.bundles[1], api.RolloutRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+	s.until(t, "canary", func() bool { return s.k.Word.Canary > 0 })
 	main := s.st.memory.State.Main
 	if _, err := s.ask(api.RolloutRequest{Remove: "beside"}); err != nil {
 		t.Fatal(err)
@@ -50,15 +50,15 @@ func TestCanaryIsGuardedWhileItIsBuiltAgain(t *testing.T) {
 	stale := false
 	for range 30 {
 		s.look()
-		number, share := s.k.decides()
+		number, share := s.k.Decides()
 		if number != main.Number || share == 0 {
 			break
 		}
-		stale = stale || s.k.number(s.k.control.Stable) != main.On
-		lane := s.k.lanes[loader.LaneMain]
-		if !lane.on || lane.to.New != number || lane.to.Old != main.On || !s.k.control.Budget {
-			t.Fatalf("generation %d decides, built on %d, and the lane has %+v (%t), word %+v", number, main.On, lane.to,
-				lane.on, s.k.control)
+		stale = stale || s.k.Number(s.k.Word.Stable) != main.On
+		lane := s.k.Lanes[loader.LaneMain]
+		if !lane.On || lane.To.New != number || lane.To.Old != main.On || !s.k.Word.Budget {
+			t.Fatalf("generation %d decides, built on %d, and the lane has %+v (%t), word %+v", number, main.On, lane.To,
+				lane.On, s.k.Word)
 		}
 	}
 	if !stale {
@@ -76,10 +76,10 @@ func TestReloadInABakeKeepsTheBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.until(t, "bake", func() bool { m := s.st.memory.State.Main; return m.Stage == rollout.StageBake && m.Seen })
-	was := s.k.number(s.k.control.Stable)
+	was := s.k.Number(s.k.Word.Stable)
 	s.reload(t, 0)
-	if now := s.k.number(s.k.control.Stable); now == was || !s.k.control.Budget || !s.k.control.Pair {
-		t.Errorf("generation %d was built again as %d, and the word is %+v", was, now, s.k.control)
+	if now := s.k.Number(s.k.Word.Stable); now == was || !s.k.Word.Budget || !s.k.Word.Pair {
+		t.Errorf("generation %d was built again as %d, and the word is %+v", was, now, s.k.Word)
 	}
 	s.done(t)
 	if r := s.ledger.Record(); !s.stable()[s.bundles[0].Digest] || len(r.Quarantine) > 0 {

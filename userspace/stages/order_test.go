@@ -18,7 +18,7 @@ func TestLookBesideAnOrderLosesNothing(t *testing.T) {
 	var orders []*release.Wanted
 	for range 100 {
 		b := s.bundles[len(orders)%3]
-		s.disk.sets[b.Digest] = s.setOf(b)
+		s.disk.Sets[b.Digest] = s.setOf(b)
 		w, err := s.mg.Order(t.Context(), person, api.RolloutRequest{Stored: hexOf(b)}, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/release/releasetest"
 	"github.com/spillway/spillway/userspace/rollout"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -53,7 +54,7 @@ var happenings = []struct {
 	{2, "emergency", func(s *site) error {
 		b := s.bundles[s.rng.IntN(len(s.bundles))]
 		s.forgave[b.Digest] = true
-		s.disk.sets[b.Digest] = s.setOf(b)
+		s.disk.Sets[b.Digest] = s.setOf(b)
 		_, err := NewFront(s.mg, s.st).StartRollout(context.Background(), person,
 			api.RolloutRequest{Stored: hexOf(b), Emergency: true, Reason: "an attack", Accept: "an attack"}, nil)
 		return err
@@ -104,7 +105,7 @@ var happenings = []struct {
 	{12, "time", func(s *site) error { s.looks([]int{2, 10, 40}[s.rng.IntN(3)]); return nil }},
 	{3, "stop", func(s *site) error {
 		d := time.Duration(2+s.rng.IntN(20)) * time.Second
-		s.mono, s.wall, s.lease.slept = s.mono+d, s.wall.Add(d), s.lease.slept+d
+		s.mono, s.wall, s.lease.Asleep = s.mono+d, s.wall.Add(d), s.lease.Asleep+d
 		s.piece += min(d, siteGuards.Lease)
 		return nil
 	}},
@@ -112,13 +113,13 @@ var happenings = []struct {
 		s.wall = s.wall.Add(time.Duration(s.rng.IntN(7200)-3600) * time.Second)
 		return nil
 	}},
-	{3, "bypass", func(s *site) error { s.k.bypass = !s.k.bypass; return nil }},
-	{5, "kill", func(s *site) error { panic(killed{}) }},
-	{3, "reboot", func(s *site) error { s.k.reboot(); s.mono = time.Minute; panic(killed{}) }},
-	{4, "a bad disk", func(s *site) error { s.trouble.disk = true; return nil }},
-	{4, "a bad kernel", func(s *site) error { s.trouble.kernel = true; return nil }},
-	{8, "all is well", func(s *site) error { s.trouble.disk, s.trouble.kernel = false, false; return nil }},
-	{8, "a death to come", func(s *site) error { s.trouble.killIn = 1 + s.rng.IntN(60); return nil }},
+	{3, "bypass", func(s *site) error { s.k.Bypassed = !s.k.Bypassed; return nil }},
+	{5, "kill", func(s *site) error { panic(releasetest.Killed{}) }},
+	{3, "reboot", func(s *site) error { s.k.Reboot(); s.mono = time.Minute; panic(releasetest.Killed{}) }},
+	{4, "a bad disk", func(s *site) error { s.trouble.Disk = true; return nil }},
+	{4, "a bad kernel", func(s *site) error { s.trouble.Kernel = true; return nil }},
+	{8, "all is well", func(s *site) error { s.trouble.Disk, s.trouble.Kernel = false, false; return nil }},
+	{8, "a death to come", func(s *site) error { s.trouble.KillIn = 1 + s.rng.IntN(60); return nil }},
 }
 
 // command is one of a person, about something that is there.
@@ -133,7 +134,7 @@ func (s *site) command() error {
 	if c.Verb == rollout.VerbResume || c.Verb == rollout.VerbAccept {
 		s.gone = slices.DeleteFunc(s.gone, func(id string) bool { return id == c.ID }) // a person wants it
 	}
-	if img := s.k.slots[s.k.control.Stable]; img != nil && c.Verb == rollout.VerbPromote {
+	if img := s.k.Images[s.k.Word.Stable]; img != nil && c.Verb == rollout.VerbPromote {
 		s.known[img.Digest()] = true // a person may end a bake
 	}
 	_, err := s.st.Do(c)
@@ -159,9 +160,9 @@ func (s *site) step() (fault string) {
 		}
 		s.looks(1 + s.rng.IntN(3))
 	})
-	c, m := s.k.control, s.st.memory.State
-	s.tell("  stable %d, candidate %d at %d, beside %d, mode %d; main %s %d on %d step %d, fast %s %d", s.k.number(c.Stable),
-		s.k.number(c.Candidate), c.Canary, s.k.number(s.k.beside), c.Mode, m.Main.Stage, m.Main.Number, m.Main.On,
+	c, m := s.k.Word, s.st.memory.State
+	s.tell("  stable %d, candidate %d at %d, beside %d, mode %d; main %s %d on %d step %d, fast %s %d", s.k.Number(c.Stable),
+		s.k.Number(c.Candidate), c.Canary, s.k.Number(s.k.Stands), c.Mode, m.Main.Stage, m.Main.Number, m.Main.On,
 		m.Main.Step, m.Fast.Stage, m.Fast.Number)
 	return s.holds(false)
 }
@@ -171,14 +172,14 @@ func (s *site) live(f func()) {
 	defer func() {
 		switch r := recover(); r.(type) {
 		case nil:
-		case killed:
+		case releasetest.Killed:
 			s.tell("  the process died")
-			if s.trouble.disk {
+			if s.trouble.Disk {
 				s.gone = nil // the record may have lost it
 			}
-			s.trouble.killIn = 0
+			s.trouble.KillIn = 0
 			away := time.Duration(s.rng.IntN(12)) * time.Second
-			s.mono, s.wall, s.away = s.mono+away, s.wall.Add(away), away+s.lease.slept
+			s.mono, s.wall, s.away = s.mono+away, s.wall.Add(away), away+s.lease.Asleep
 			s.piece += min(away, siteGuards.Lease) // so much of it may count
 			s.start()
 			s.live(func() { s.looks(2) })
@@ -196,7 +197,7 @@ func (s *site) play() string {
 			return fault
 		}
 	}
-	s.trouble.disk, s.trouble.kernel, s.trouble.killIn = false, false, 0
+	s.trouble.Disk, s.trouble.Kernel, s.trouble.KillIn = false, false, 0
 	s.live(func() { s.looks(15) })
 	return s.holds(true)
 }

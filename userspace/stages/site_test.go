@@ -21,8 +21,8 @@ import (
 	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/release"
+	"github.com/spillway/spillway/userspace/release/releasetest"
 	"github.com/spillway/spillway/userspace/rollout"
-	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
@@ -68,10 +68,10 @@ type truth struct {
 // site is one host: room, releases and ledger are the real ones, kernel and disk are kept in memory.
 type site struct {
 	rng     *rand.Rand
-	trouble trouble
-	k       *fakeKernel
-	disk    *fakeDisk
-	lease   *fakeLease
+	trouble releasetest.Trouble
+	k       *releasetest.Kernel
+	disk    *releasetest.Disk
+	lease   *releasetest.Lease
 	wall    time.Time
 	mono    time.Duration
 	hosts   [2]*hostfile.File
@@ -104,9 +104,9 @@ func newSite(t testing.TB, seed uint64) *site {
 	s.file = s.hosts[0]
 	s.bundles = siteBundles(t, s.file.Host)
 	s.watch = newWatch()
-	s.trouble.chance = func() bool { return s.rng.IntN(4) == 0 }
-	s.k = &fakeKernel{trouble: &s.trouble, mono: &s.mono}
-	s.disk = &fakeDisk{trouble: &s.trouble, record: &state.Record{}, sets: map[config.Digest]*config.Set{}}
+	s.trouble.Chance = func() bool { return s.rng.IntN(4) == 0 }
+	s.k = &releasetest.Kernel{Trouble: &s.trouble, Mono: &s.mono}
+	s.disk = releasetest.NewDisk(&s.trouble)
 	s.start()
 	return s
 }
@@ -125,7 +125,7 @@ func siteHosts(t testing.TB) (hosts [2]*hostfile.File) {
 // start is a new process, up to its first look.
 func (s *site) start() {
 	now := func() time.Time { return s.wall }
-	s.lease = &fakeLease{k: s.k}
+	s.lease = &releasetest.Lease{K: s.k}
 	s.ledger = ledger.New(s.disk, ledger.Options{Log: slog.New(slog.DiscardHandler), Now: now, Folder: "/var/lib/site"})
 	s.st = New(Options{Log: slog.New(slog.DiscardHandler), Ledger: s.ledger, Disk: s.disk,
 		Hand:   func() Hand { return s.mg.Hand() },
@@ -172,7 +172,7 @@ func (s *site) look() {
 	s.lease.Renew()
 	s.visitors(100)
 	s.seen(s)
-	if s.k.control.Host == bpf.SlotEmpty {
+	if s.k.Word.Host == bpf.SlotEmpty {
 		s.adopt()
 	}
 	s.mg.TrySettle(s.k, func() {}, func() {})
@@ -188,42 +188,43 @@ func (s *site) looks(n int) {
 
 // visitors are n source prefixes that nobody has seen before.
 func (s *site) visitors(n int64) {
-	for i := range s.k.lanes {
-		l := &s.k.lanes[i]
-		if !l.on || !s.k.control.Pair {
-			continue
+	var main truth
+	if l := &s.k.Lanes[loader.LaneMain]; l.On {
+		main = s.truthOf(l.To.New, l.To.Old)
+	}
+	if s.mono/time.Second%10 == 0 {
+		s.k.Window()
+	}
+	harms := map[uint32]bool{}
+	for _, img := range s.k.Images {
+		if img != nil {
+			harms[img.Number()] = s.harms(img.Number())
 		}
-		t := s.truthOf(l.to.New, l.to.Old)
-		bad := int64(t.undeclared * float64(n))
-		l.counts.Connections += uint64(n)
-		l.pair(loader.Pair{Rule: loader.RuleNone}, n-bad)
-		l.pair(loader.Pair{NewBlocks: true, Rule: 0}, bad)
-		if t.protected {
-			l.counts.Hits = []loader.Hit{{Class: loader.ClassVouched, Source: netip.MustParseAddr("192.0.2.7")}}
+	}
+	bad := int64(main.undeclared * float64(n))
+	for i := range n {
+		s.k.Visit(releasetest.Visit{Verdict: func(number uint32) (v releasetest.Verdict) {
+			v.Blocks = i < bad && harms[number]
+			return v
+		}})
+	}
+	for i := range s.k.Lanes {
+		l := &s.k.Lanes[i]
+		if l.On && s.k.Word.Pair && s.truthOf(l.To.New, l.To.Old).protected {
+			s.k.Visit(releasetest.Visit{Source: netip.MustParseAddr("192.0.2.7"), Class: loader.ClassVouched,
+				Verdict: func(number uint32) releasetest.Verdict { return releasetest.Verdict{Blocks: number == l.To.New} }})
 		}
-		number, share := s.k.decides()
-		if loader.Lane(i) != loader.LaneMain || number != l.to.New || share >= 1000 {
-			continue
-		}
-		canary := n * int64(share) / 1000
-		a := &l.counts.Arms
-		a.Canary.Sources, a.Control.Sources = a.Canary.Sources+canary, a.Control.Sources+n-canary
-		a.Canary.Bad += int64(t.undeclared * float64(canary))
 	}
 }
 
-func (l *lane) pair(p loader.Pair, votes int64) {
-	if votes == 0 {
-		return
-	}
-	for i := range l.counts.Pairs {
-		if at := &l.counts.Pairs[i]; at.NewBlocks == p.NewBlocks && at.Rule == p.Rule {
-			at.Votes += votes
-			return
+// harms reports whether a generation has a bundle that blocks visitors.
+func (s *site) harms(number uint32) bool {
+	for d := range s.membersOf(number) {
+		if s.truth[d].undeclared > 0 {
+			return true
 		}
 	}
-	p.Votes = votes
-	l.counts.Pairs = append(l.counts.Pairs, p)
+	return false
 }
 
 // truthOf is what a generation newly does.
@@ -241,12 +242,12 @@ func (s *site) truthOf(next, old uint32) (t truth) {
 // membersOf are the bundles of a generation.
 func (s *site) membersOf(number uint32) map[config.Digest]bool {
 	out := map[config.Digest]bool{}
-	for _, img := range s.k.slots {
+	for _, img := range s.k.Images {
 		if img == nil || img.Number() != number {
 			continue
 		}
 		out[img.Digest()] = true
-		if set := s.disk.sets[img.Digest()]; set != nil {
+		if set := s.disk.Sets[img.Digest()]; set != nil {
 			for _, b := range set.Bundles {
 				out[b.Digest] = true
 			}
@@ -259,7 +260,7 @@ var person = api.Caller{User: "root"}
 
 // apply asks for a bundle, as the API does.
 func (s *site) apply(b *config.Bundle, r api.RolloutRequest) (id string, err error) {
-	s.disk.sets[b.Digest] = config.NewSet(b) // it was sent
+	s.disk.Sets[b.Digest] = config.NewSet(b) // it was sent
 	r.Stored = hex.EncodeToString(b.Digest[:])
 	return s.ask(r)
 }
@@ -274,7 +275,7 @@ func (s *site) ask(r api.RolloutRequest) (id string, err error) {
 }
 
 // stable is the generation that decides, by the bundles that it has.
-func (s *site) stable() map[config.Digest]bool { return s.membersOf(s.k.number(s.k.control.Stable)) }
+func (s *site) stable() map[config.Digest]bool { return s.membersOf(s.k.Number(s.k.Word.Stable)) }
 
 func (s *site) tell(format string, values ...any) {
 	s.told = append(s.told, fmt.Sprintf(format, values...))
@@ -286,7 +287,7 @@ func (s *site) setOf(b *config.Bundle) *config.Set { return config.NewSet(b) }
 
 func (s *site) said() string {
 	var out []string
-	for _, e := range s.disk.history {
+	for _, e := range s.disk.Entries {
 		out = append(out, e.Verb+" "+e.Outcome+": "+e.Reason+" "+strings.Join(e.Detail, "; "))
 	}
 	return strings.Join(out, "\n  ")

@@ -27,7 +27,7 @@ func (s *site) until(t *testing.T, what string, is func() bool) {
 			t.Fatalf("%s\n  %s", fault, s.said())
 		}
 	}
-	t.Fatalf("%s: never; main %+v\n  kernel %+v\n  %s", what, s.st.memory.State.Main, s.k.control, s.said())
+	t.Fatalf("%s: never; main %+v\n  kernel %+v\n  %s", what, s.st.memory.State.Main, s.k.Word, s.said())
 }
 
 func (s *site) done(t *testing.T) {
@@ -80,8 +80,8 @@ func TestProtectedSourceIsRefusedInShadow(t *testing.T) {
 	s.done(t)
 	s.looks(2)
 	r := s.ledger.Record()
-	if s.stable()[b.Digest] || s.k.control.Candidate != 0 || len(r.Quarantine) != 1 || r.Quarantine[0].Digest != b.Digest {
-		t.Fatalf("stable %v, word %+v, quarantine %+v\n  %s", s.stable(), s.k.control, r.Quarantine, s.said())
+	if s.stable()[b.Digest] || s.k.Word.Candidate != 0 || len(r.Quarantine) != 1 || r.Quarantine[0].Digest != b.Digest {
+		t.Fatalf("stable %v, word %+v, quarantine %+v\n  %s", s.stable(), s.k.Word, r.Quarantine, s.said())
 	}
 	if !strings.Contains(s.said(), "192.0.2.0/24") {
 		t.Errorf("the history does not name the source:\n  %s", s.said())
@@ -118,8 +118,8 @@ func TestUndeclaredBlocksAreHeldWithBlame(t *testing.T) {
 		!strings.Contains(held[0].Why, "Rule `base: prefix list base` (label base) would") {
 		t.Fatalf("held %+v\n  %s", held, s.said())
 	}
-	if s.k.control.Candidate != 0 {
-		t.Errorf("word %+v", s.k.control)
+	if s.k.Word.Candidate != 0 {
+		t.Errorf("word %+v", s.k.Word)
 	}
 }
 
@@ -137,7 +137,7 @@ func TestRollbackEndsTheRollout(t *testing.T) {
 		}
 		s.until(t, stage.String(), func() bool {
 			m := s.st.memory.State.Main
-			return m.Stage == stage && m.Seen && (stage == rollout.StageBake || s.k.control.Canary > 0)
+			return m.Stage == stage && m.Seen && (stage == rollout.StageBake || s.k.Word.Canary > 0)
 		})
 		if _, err := s.mg.Rollback(t.Context(), person, api.RollbackRequest{Reason: "it harms"}); err != nil {
 			t.Fatal(err)
@@ -168,7 +168,7 @@ func TestRestartsInEachStage(t *testing.T) {
 			s.looks(2)
 			at := s.st.memory.State.Main.Stage
 			if reboot {
-				s.k.reboot()
+				s.k.Reboot()
 			}
 			s.start()
 			if reboot {
@@ -178,8 +178,8 @@ func TestRestartsInEachStage(t *testing.T) {
 			} else if got := s.st.memory.State.Main.Stage; got != at {
 				t.Errorf("%s: it goes on in %s", at, got)
 			}
-			if reboot && s.k.control.Mode != 1 { // what never proved itself only observes until a person says so
-				s.until(t, "host", func() bool { return s.k.control.Host != 0 })
+			if reboot && s.k.Word.Mode != 1 { // what never proved itself only observes until a person says so
+				s.until(t, "host", func() bool { return s.k.Word.Host != 0 })
 			}
 			s.until(t, "done", func() bool {
 				return !s.st.memory.runs() || reboot && s.st.memory.State.Main.Stage == rollout.StageBake
@@ -197,13 +197,13 @@ func TestStoppedAgentHoldsTheCandidate(t *testing.T) {
 	if _, err := s.apply(s.bundles[0], api.RolloutRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+	s.until(t, "canary", func() bool { return s.k.Word.Canary > 0 })
 	s.mono, s.wall = s.mono+8*time.Second, s.wall.Add(8*time.Second)
 	s.done(t)
 	held := s.st.memory.State.Held
 	if len(held) != 1 || held[0].Gate != rollout.GateLease || len(s.ledger.Record().Quarantine) > 0 ||
-		s.k.control.Candidate != 0 {
-		t.Fatalf("held %+v, word %+v\n  %s", held, s.k.control, s.said())
+		s.k.Word.Candidate != 0 {
+		t.Fatalf("held %+v, word %+v\n  %s", held, s.k.Word, s.said())
 	}
 	resume := rollout.Command{Verb: rollout.VerbResume, ID: held[0].Change.ID, By: "root", Reason: "again"}
 	if d, err := s.st.Do(resume); err != nil || len(d) == 0 {
@@ -246,7 +246,7 @@ func TestRemovalPassesARollout(t *testing.T) {
 	if _, err := s.apply(s.bundles[1], api.RolloutRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+	s.until(t, "canary", func() bool { return s.k.Word.Canary > 0 })
 	if _, err := s.ask(api.RolloutRequest{Remove: "beside"}); err != nil {
 		t.Fatal(err)
 	}
@@ -267,17 +267,17 @@ func TestNothingGoesOnThatIsNotOnDisk(t *testing.T) {
 	if _, err := s.apply(b, api.RolloutRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	s.until(t, "shadow", func() bool { return s.k.control.Candidate != 0 })
-	s.trouble.disk, s.trouble.chance = true, func() bool { return true }
+	s.until(t, "shadow", func() bool { return s.k.Word.Candidate != 0 })
+	s.trouble.Disk, s.trouble.Chance = true, func() bool { return true }
 	s.looks(30)
-	if _, told := s.ledger.Problem(ledger.ProblemStages); s.k.control.Canary != 0 || !told {
-		t.Errorf("word %+v, told %t", s.k.control, told)
+	if _, told := s.ledger.Problem(ledger.ProblemStages); s.k.Word.Canary != 0 || !told {
+		t.Errorf("word %+v, told %t", s.k.Word, told)
 	}
-	s.trouble.disk = false
-	s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
-	s.trouble.disk = true
+	s.trouble.Disk = false
+	s.until(t, "canary", func() bool { return s.k.Word.Canary > 0 })
+	s.trouble.Disk = true
 	s.truth[b.Digest] = truth{protected: true}
-	s.until(t, "taken back", func() bool { return s.k.control.Candidate == 0 })
+	s.until(t, "taken back", func() bool { return s.k.Word.Candidate == 0 })
 }
 
 // What lets more pass and joins a rollout that bakes is done, with who asked and when, and stays known: when the
@@ -339,7 +339,7 @@ func TestEmergencyOfTheBundleThatRollsOut(t *testing.T) {
 		t.Fatalf("emergency: %+v, %v", e, err)
 	}
 	before := s.mono
-	s.until(t, "everybody", func() bool { return s.k.control.Canary == 1000 })
+	s.until(t, "everybody", func() bool { return s.k.Word.Canary == 1000 })
 	if s.mono-before > 30*time.Second {
 		t.Errorf("it took %s", s.mono-before)
 	}
@@ -371,7 +371,7 @@ func TestNothingRollsOutIsAnEmptyList(t *testing.T) {
 func TestBudgetKnowsWhatWasAccepted(t *testing.T) {
 	s := newSite(t, 1)
 	s.bundles[0].Intent = nil
-	s.disk.sets[s.bundles[0].Digest] = config.NewSet(s.bundles[0])
+	s.disk.Sets[s.bundles[0].Digest] = config.NewSet(s.bundles[0])
 	asked, err := NewFront(s.mg, s.st).StartRollout(t.Context(), person, api.RolloutRequest{
 		Stored: hex.EncodeToString(s.bundles[0].Digest[:]), AcceptBlocks: 0.02, Reason: "an attack"}, nil)
 	if err != nil {
@@ -381,7 +381,7 @@ func TestBudgetKnowsWhatWasAccepted(t *testing.T) {
 		to, _ := s.k.Running(loader.LaneMain)
 		return to.Allowed
 	}
-	s.until(t, "compared", func() bool { return s.k.lanes[loader.LaneMain].on })
+	s.until(t, "compared", func() bool { return s.k.Lanes[loader.LaneMain].On })
 	if got := allowed(); got != 30 {
 		t.Errorf("%d of a thousand are allowed, want one and a half times 2 %%", got)
 	}

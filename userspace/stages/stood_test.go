@@ -17,7 +17,7 @@ func TestWhatStandsKeepsItsBudget(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		s := newSite(t, 1)
 		s.inForce(t, 0)
-		under := s.k.number(s.k.control.Stable)
+		under := s.k.Number(s.k.Word.Stable)
 		if _, err := s.apply(s.bundles[1], api.RolloutRequest{}); err != nil {
 			t.Fatal(err)
 		}
@@ -25,8 +25,8 @@ func TestWhatStandsKeepsItsBudget(t *testing.T) {
 			return s.st.memory.State.Main.Stage == rollout.StageBake && s.stable()[s.bundles[1].Digest]
 		})
 		s.looks(2)
-		stands := s.k.number(s.k.control.Stable)
-		s.disk.sets[s.bundles[3].Digest] = s.setOf(s.bundles[3])
+		stands := s.k.Number(s.k.Word.Stable)
+		s.disk.Sets[s.bundles[3].Digest] = s.setOf(s.bundles[3])
 		if _, err := NewFront(s.mg, s.st).StartRollout(t.Context(), person, api.RolloutRequest{Stored: hexOf(s.bundles[3]),
 			Emergency: true, Reason: "an attack", Accept: "an attack"}, nil); err != nil {
 			t.Fatal(err)
@@ -41,14 +41,14 @@ func TestWhatStandsKeepsItsBudget(t *testing.T) {
 			s.look()
 		}
 		to, runs := s.k.Running(loader.LaneFast)
-		if !runs || to.Old != under || to.New != stands || !s.k.control.Budget || !s.k.control.Pair {
-			t.Errorf("again %t: the lane compares %+v %t, word %+v; want %d with %d", again, to, runs, s.k.control, stands,
+		if !runs || to.Old != under || to.New != stands || !s.k.Word.Budget || !s.k.Word.Pair {
+			t.Errorf("again %t: the lane compares %+v %t, word %+v; want %d with %d", again, to, runs, s.k.Word, stands,
 				under)
 		}
 		if kept := s.st.Keeps(); !slices.Contains(kept, under) || !slices.Contains(kept, stands) {
 			t.Errorf("again %t: kept are %v", again, kept)
 		}
-		s.k.spend(stands)
+		s.k.Trips.Spent[loader.LaneMain][0] = stands
 		s.looks(3)
 		if s.stable()[s.bundles[1].Digest] || len(s.ledger.Record().Quarantine) != 1 {
 			t.Errorf("again %t: stable %v, quarantine %v\n  %s", again, s.stable(), s.ledger.Record().Quarantine, s.said())

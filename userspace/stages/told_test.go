@@ -83,7 +83,7 @@ func TestStartTellsWhatRollsOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.until(t, "canary", func() bool { return s.k.control.Canary > 0 })
+	s.until(t, "canary", func() bool { return s.k.Word.Canary > 0 })
 	s.start()
 	if ro := s.st.told.rollout(id); ro == nil || ro.Staged.Stage != api.StageCanary || ro.Staged.SharePermille != 0 {
 		t.Errorf("before the first look: %+v", ro)
@@ -103,14 +103,14 @@ func TestDecisionsHaveTheirEvidence(t *testing.T) {
 	}
 	s.until(t, "shadow", func() bool { return s.st.memory.State.Main.Stage == rollout.StageShadow })
 	s.looks(2)
-	s.k.lanes[0].counts.Lost, s.k.lanes[0].counts.Unconfirmed = 7, 9
+	s.k.Lanes[0].Counts.Lost, s.k.Lanes[0].Counts.Unconfirmed = 7, 9
 	s.looks(1)
 	if e := s.st.told.rollout(id).Staged.Evidence; e.Lost != 7 || e.Unconfirmed != 9 {
 		t.Errorf("live: %+v", e)
 	}
 	s.done(t)
 	canaries := 0
-	for _, e := range s.disk.history {
+	for _, e := range s.disk.Entries {
 		d := new(api.Decision)
 		if len(e.Decision) == 0 || json.Unmarshal(e.Decision, d) != nil || d.From != api.StageCanary {
 			continue

@@ -29,13 +29,13 @@ func newWatch() watch {
 
 // seen notes a second.
 func (w *watch) seen(s *site) {
-	img := s.k.slots[s.k.control.Stable]
-	if img == nil || s.k.control.Mode != bpf.ModeEnforce || s.k.bypass {
+	img := s.k.Images[s.k.Word.Stable]
+	if img == nil || s.k.Word.Mode != bpf.ModeEnforce || s.k.Bypassed {
 		w.piece = 0
 		return
 	}
 	if d := config.Digest(img.Digest()); d != w.of {
-		was, now := s.disk.sets[w.of], s.disk.sets[d]
+		was, now := s.disk.Sets[w.of], s.disk.Sets[d]
 		if was == nil || now == nil || !config.Relaxes(was, now, s.wall) {
 			w.piece = 0 // what lets more pass bakes with what it relaxed
 		}
@@ -47,9 +47,9 @@ func (w *watch) seen(s *site) {
 
 // holds says what does not hold; "" when everything does. calm: nothing fails, and it had time to settle.
 func (s *site) holds(calm bool) string {
-	c := s.k.control
+	c := s.k.Word
 	for role, slot := range map[string]uint8{"stable": c.Stable, "candidate": c.Candidate, "previous": c.Previous} {
-		if slot != bpf.SlotEmpty && s.k.slots[slot] == nil {
+		if slot != bpf.SlotEmpty && s.k.Images[slot] == nil {
 			return fmt.Sprintf("the word names slot %d as %s, and it is empty", slot, role)
 		}
 	}
@@ -93,7 +93,7 @@ func (s *site) underWay() (all []string) {
 
 // bounded: a candidate decides for no more than its step, and only while it is a rollout's or is about to leave.
 func (s *site) bounded() string {
-	number, share := s.k.decides()
+	number, share := s.k.Decides()
 	if share == 0 {
 		return ""
 	}
@@ -106,7 +106,7 @@ func (s *site) bounded() string {
 		return ""
 	case m.Main.Stage != rollout.StageCanary:
 		return s.within(fmt.Sprintf("generation %d decides for %d, and no rollout is in its canary", number, share))
-	case m.Main.Number != number && m.Main.On == s.k.number(s.k.control.Stable):
+	case m.Main.Number != number && m.Main.On == s.k.Number(s.k.Word.Stable):
 		return s.within(fmt.Sprintf("generation %d decides for %d, and it is %d's turn", number, share, m.Main.Number))
 	}
 	most := siteGuards.Steps[m.Main.Step].Share
@@ -121,7 +121,7 @@ func (s *site) bounded() string {
 
 // within: while kernel or disk refuse, a candidate may decide until its lease is over.
 func (s *site) within(fault string) string {
-	if s.trouble.kernel || s.trouble.disk {
+	if s.trouble.Kernel || s.trouble.Disk {
 		return ""
 	}
 	return fault
@@ -133,12 +133,12 @@ func (s *site) proved() string {
 	if k == nil || s.known[k.Digest] {
 		return ""
 	}
-	next := s.disk.sets[k.Digest]
+	next := s.disk.Sets[k.Digest]
 	if next != nil && config.Relaxes(config.NewSet(), next, s.wall) {
 		return "" // it blocks nobody, so no engine has a part in it
 	}
 	for d := range s.known {
-		if was := s.disk.sets[d]; was != nil && next != nil && config.Relaxes(was, next, s.wall) {
+		if was := s.disk.Sets[d]; was != nil && next != nil && config.Relaxes(was, next, s.wall) {
 			s.known[k.Digest] = true // it lets more pass than one that was
 			return ""
 		}
@@ -153,7 +153,7 @@ func (s *site) proved() string {
 
 // agrees: word and record say the same.
 func (s *site) agrees() string {
-	stable, r := s.k.slots[s.k.control.Stable], s.ledger.Record()
+	stable, r := s.k.Images[s.k.Word.Stable], s.ledger.Record()
 	switch {
 	case stable != nil && r.Applied == nil:
 		return fmt.Sprintf("generation %d decides, and the record has none", stable.Number())
@@ -168,7 +168,7 @@ func (s *site) agrees() string {
 // condemned: nothing that is in quarantine decides, unless a person gave a reason since.
 func (s *site) condemned() string {
 	there := s.stable()
-	if number, share := s.k.decides(); share > 0 {
+	if number, share := s.k.Decides(); share > 0 {
 		for d := range s.membersOf(number) {
 			there[d] = true
 		}

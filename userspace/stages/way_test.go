@@ -81,7 +81,7 @@ func TestRelaxationInABakeHasTheLane(t *testing.T) {
 			s.done(t)
 		}
 	}
-	before := s.k.number(s.k.control.Stable)
+	before := s.k.Number(s.k.Word.Stable)
 	s.until(t, "bake", func() bool { return s.stable()[second.Digest] })
 	s.looks(2)
 	counted := s.st.memory.State.Main.Tally
@@ -93,9 +93,9 @@ func TestRelaxationInABakeHasTheLane(t *testing.T) {
 		if s.st.memory.State.Main.Stage != rollout.StageBake {
 			return true
 		}
-		l, stable := s.k.lanes[loader.LaneMain], s.k.number(s.k.control.Stable)
-		if !l.on || l.to.New != stable || l.to.Old != before || !s.k.control.Budget {
-			t.Fatalf("generation %d decides under budget %t, and the lane has %+v", stable, s.k.control.Budget, l.to)
+		l, stable := s.k.Lanes[loader.LaneMain], s.k.Number(s.k.Word.Stable)
+		if !l.On || l.To.New != stable || l.To.Old != before || !s.k.Word.Budget {
+			t.Fatalf("generation %d decides under budget %t, and the lane has %+v", stable, s.k.Word.Budget, l.To)
 		}
 		if s.stable()[third.Digest] {
 			joined++
