@@ -149,9 +149,9 @@ func TestRecordFollowsWithoutAgent(t *testing.T) {
 	})
 	s.want(exitOK, "rollback", "--reason", "drill")
 	r := load(nil)
-	if r.Applied.Digest != digests[1] || r.LastKnownGood.Digest != digests[1] || r.Confirm != nil ||
-		!r.BakeUntil.IsZero() {
-		t.Errorf("a reboot would bring back %+v (applied %+v, candidate %+v)", r.LastKnownGood, r.Applied, r.Confirm)
+	if r.Applied.Digest != digests[1] || r.LastKnownGood != nil || r.Confirm != nil || r.BakeUntil.IsZero() {
+		t.Errorf("this host observes, and a reboot would bring back %+v (applied %+v, candidate %+v)", r.LastKnownGood,
+			r.Applied, r.Confirm)
 	}
 	if len(r.Quarantine) != 1 || r.Quarantine[0].Digest != digests[2] || r.Quarantine[0].Reason != "drill" {
 		t.Errorf("quarantine is %+v", r.Quarantine)
