@@ -82,6 +82,15 @@ func TestRolloutsOnBothKernels(t *testing.T) {
 			tr.until("", func(n int) bool { return tr.sim.Word.Canary == 500 && tr.sim.Word.Candidate != 0 && inCanary(tr, n) },
 				usual...)
 		}},
+		{"a declared block takes its prefix out of the arms", "", func(tr *trace) {
+			tainted := []int{42, 45, 48, 51} // of each a second host is blocked
+			tr.apply(make("base", append(between(0, 3), tainted...), nil), none)
+			for tr.sim.Word.Canary != 500 {
+				tr.look(nil, between(0, 6)...)
+			}
+			tr.look(nil, tainted...)
+			tr.look(func(int) bool { return true }, tainted...)
+		}},
 		{"the budget trips in the bake", "used up its budget", func(tr *trace) {
 			tr.apply(harms, none)
 			tr.until("bake", nil, between(0, 6)...)
