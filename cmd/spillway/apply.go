@@ -168,7 +168,7 @@ func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, h how)
 			return &api.Error{Code: api.CodeHeld, Message: "the bundle is held: nothing was changed",
 				Fix: "to accept it: the same with --accept WHY"}
 		}
-		if err := a.confirmed(false, "Put it into force?"); err != nil {
+		if err := a.confirmed(false, a.question(ctx)); err != nil {
 			return err
 		}
 	}
@@ -184,6 +184,18 @@ func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, h how)
 	return a.roll(ctx, o, h, func(ctx context.Context, c *api.Client, o api.ApplyOptions) (*api.Rollout, error) {
 		return c.Apply(ctx, upload, o)
 	})
+}
+
+// question is what an apply asks: on a host that rolls out in stages nothing is in force at once.
+func (a *app) question(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	client := a.client()
+	defer client.Close()
+	if all, err := client.Rollouts(ctx); err == nil && all.Stages != nil {
+		return "Roll it out, in stages?"
+	}
+	return "Put it into force?"
 }
 
 // applyStored puts a bundle into force that the agent has on disk.
@@ -238,7 +250,7 @@ func (a *app) again(c *api.Client, key string) (*api.Rollout, error) {
 	}
 	alone := absence{says: "The agent ended before it answered"}
 	for {
-		alone.tell(a.stderr)
+		alone.tell(a.stderr, standsStill)
 		all, err := c.Rollouts(ctx)
 		switch {
 		case a.interrupted():

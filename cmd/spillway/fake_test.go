@@ -30,6 +30,9 @@ type fakeAgent struct {
 	bodies  map[string]map[string]any
 }
 
+// anything is the key of the reply to what nobody prepared.
+const anything = "*"
+
 // inTurn are the replies to one request after another; the last one stays.
 type inTurn []any
 
@@ -73,6 +76,9 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a.bodies[key] = body
 	reply, ok := a.replies[key]
+	if !ok {
+		reply, ok = a.replies[anything]
+	}
 	if !ok {
 		reply = &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: "nobody prepared " + key}
 	}

@@ -129,7 +129,7 @@ func (a *app) follow(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
 		if err != nil && !alone.is(err) {
 			return ro, err
 		}
-		if alone.tell(a.stderr) {
+		if alone.tell(a.stderr, standsStill) {
 			view.rows = 0
 		}
 		select {
@@ -139,6 +139,12 @@ func (a *app) follow(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
 	}
 	return ro, nil
 }
+
+// What it means that no agent answers, with stages and without.
+const (
+	standsStill = "Without it no stage goes on, and a canary goes back by itself."
+	keepsQueue  = "It has what waits on disk."
+)
 
 // absence is that of an agent which does not answer, or not yet.
 type absence struct{ says, told string }
@@ -165,12 +171,12 @@ func (n *absence) is(err error) bool {
 }
 
 // tell says it, once.
-func (n *absence) tell(w io.Writer) bool {
+func (n *absence) tell(w io.Writer, means string) bool {
 	if n.says == n.told {
 		return false
 	}
 	n.told = n.says
-	fmt.Fprintf(w, "%s; waiting for it. Without it no stage goes on, and a canary goes back by itself.\n", n.says)
+	fmt.Fprintf(w, "%s; waiting for it. %s\n", n.says, means)
 	return true
 }
 

@@ -37,7 +37,7 @@ file.`,
 			if err != nil {
 				return err
 			}
-			return a.print(h, func() { show.History(a.stdout, h) })
+			return a.print(h, func() { show.History(a.stdout, h, a.style()) })
 		},
 	}
 	c.Flags().IntVarP(&limit, "limit", "n", limit, "how many; 0 is all")

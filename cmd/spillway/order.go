@@ -27,7 +27,7 @@ nothing changed, 3 when no agent answers.`
 var orders = []order{
 	{api.OrderPause, "Let no stage go on", `Let no stage of a rollout go on until spillway rollout resume. Gates that look
 for harm look on, and take it back all the same.` + noSuch,
-		func(ro *api.Rollout) bool { return underWay(ro) && ro.Staged.Paused == "" }},
+		func(ro *api.Rollout) bool { return begun(ro) && ro.Staged.Paused == "" }},
 	{api.OrderResume, "Let a paused or held rollout go on",
 		`Let a rollout go on that is paused. One that is held begins again with taste, and
 its canary has other sources.` + noSuch,
@@ -37,14 +37,14 @@ its canary has other sources.` + noSuch,
 	{api.OrderPromote, "End a stage although its evidence does not suffice",
 		`End the stage in which a rollout is, although its evidence does not suffice; in
 a bake: make it last-known-good now. It skips no taste, and not the ten seconds
-of shadow in which a protected source would show.` + noSuch, underWay},
+of shadow in which a protected source would show.` + noSuch, begun},
 	{api.OrderAccept, "Accept that so many visitors are newly blocked",
 		`Say that so many new blocks are meant, of all votes and by any rule. The host's
 guards.max_new_blocks is the most. A protected source that is hit cannot be
 accepted. One that is held begins again with taste.
 
   spillway rollout accept --blocks 2% --reason "a farm behind one network"` + noSuch,
-		func(ro *api.Rollout) bool { return ro.State == api.RolloutHeld || underWay(ro) }},
+		func(ro *api.Rollout) bool { return ro.State == api.RolloutHeld || begun(ro) }},
 	{api.OrderConfirm, "Keep what apply --confirm is about",
 		`Say that a rollout that was begun with --confirm may stay. Without it, it goes
 back by itself when its time is over.` + noSuch,
@@ -74,7 +74,8 @@ func (a *app) newOrder(o order) *cobra.Command {
 				if given.ID == "" {
 					all, err := c.Rollouts(ctx)
 					if err != nil {
-						return nil, withoutStages(err)
+						a.withoutStages(err)
+						return nil, err
 					}
 					ro, err := pick(all, o.verb, o.fits)
 					if err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -114,7 +115,8 @@ func (a *app) rolloutStatus(ctx context.Context, id string, follow bool) error {
 	}
 	switch {
 	case err != nil:
-		return withoutStages(err)
+		a.withoutStages(err)
+		return err
 	case follow:
 		a.lines = true
 		return a.followed(client, ro, false)
@@ -125,14 +127,16 @@ func (a *app) rolloutStatus(ctx context.Context, id string, follow bool) error {
 }
 
 // withoutStages says what no agent means for whoever looks for a rollout.
-func withoutStages(err error) error {
-	if errors.Is(err, api.ErrUnreachable) {
-		return fmt.Errorf("%w; without one no stage goes on, and a canary goes back by itself", err)
+func (a *app) withoutStages(err error) {
+	if errors.Is(err, api.ErrUnreachable) && !errors.Is(err, fs.ErrPermission) {
+		fmt.Fprintln(a.stderr, "Without an agent no stage goes on, and a canary goes back by itself.")
 	}
-	return err
 }
 
 func underWay(ro *api.Rollout) bool { return !ro.Over() }
+
+// begun is what runs: what waits for its turn can only be ended.
+func begun(ro *api.Rollout) bool { return !ro.Over() && ro.State != api.RolloutQueued }
 
 // pick finds the one rollout that a command can only be about.
 func pick(all *api.RolloutList, verb string, fits func(*api.Rollout) bool) (*api.Rollout, error) {

@@ -39,7 +39,7 @@ func inCanary() *api.Rollout {
 				{At: now.Add(-50 * time.Minute), From: api.StageTaste, To: api.StageShadow, Gate: "taste",
 					Sentence: "Generation 43 was built and tried."},
 				{At: now.Add(-20 * time.Minute), From: api.StageShadow, To: api.StageCanary, Gate: "intent",
-					Sentence: "It newly blocks 4.9 % to 7.3 % of 1500 votes, as declared."}}},
+					Sentence: "Goes on to 5 % of the sources: of 1500 votes it newly blocked 91 as declared and 1 otherwise."}}},
 	}
 }
 

@@ -197,7 +197,13 @@ func (a *app) client() *api.Client {
 	return c
 }
 
-func (a *app) style() show.Style { return show.Style{Colour: a.colour(), Now: a.now()} }
+func (a *app) style() show.Style {
+	s := show.Style{Colour: a.colour(), Now: a.now()}
+	if a.stdoutTTY {
+		s.Width, _ = a.screen()
+	}
+	return s
+}
 
 // print writes a reply for people or for programs.
 func (a *app) print(reply any, table func()) error {

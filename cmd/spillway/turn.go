@@ -44,7 +44,7 @@ func (a *app) awaitTurn(c *api.Client, ro *api.Rollout) (*api.Rollout, error) {
 		case err == nil:
 			ro, alone = now, absence{}
 		case alone.is(err): // it has the queue on disk
-			alone.tell(a.stderr)
+			alone.tell(a.stderr, keepsQueue)
 		default:
 			return nil, err
 		}

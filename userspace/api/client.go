@@ -159,6 +159,11 @@ func (c *Client) Confirm(ctx context.Context, reason string) (*Change, error) {
 		return nil, err
 	}
 	waiting := all.Waiting()
+	for i := range all.Rollouts { // in stages it says so of itself
+		if ro := &all.Rollouts[i]; waiting == nil && ro.Staged != nil && ro.Staged.Unconfirmed && !ro.Over() {
+			waiting = ro
+		}
+	}
 	if waiting == nil {
 		return nil, ErrNoCandidate
 	}

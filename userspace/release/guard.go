@@ -108,6 +108,10 @@ func (gu *guard) quarantineHolds(name string, digest config.Digest) []api.Hold {
 	for _, q := range gu.ledger.Record().Quarantine {
 		if q.Holds(name, digest) && gu.ledger.Now().Sub(q.At) < quarantineFor {
 			text := fmt.Sprintf("this very bundle was rolled back at %s by %s", q.At.UTC().Format(time.RFC3339), q.By)
+			if q.Gate != "" { // also one that was refused: it never decided
+				text = fmt.Sprintf("this very bundle is in quarantine since %s, by gate %s",
+					q.At.UTC().Format(time.RFC3339), q.Gate)
+			}
 			if q.Reason != "" {
 				text += ": " + q.Reason
 			}

@@ -15,13 +15,14 @@ func (t *turn) command(c Command) {
 		t.apply(c.Change)
 	case VerbBack: // heard already
 	case VerbFreeze:
+		if t.s.Frozen != "" {
+			t.no(c, "it is frozen already: %s", t.s.Frozen)
+			return
+		}
 		t.s.Frozen = c.Reason
-		t.note(Change{By: c.By}, StageNone, GateFreeze, "%s: nothing is rolled out by itself: %s.", c.By, c.Reason)
+		t.note(Change{By: c.By}, StageNone, GateFreeze, "%s freezes: nothing starts by itself: %s.", c.By, c.Reason)
 	case VerbThaw:
-		t.s.Frozen, t.s.Backs = "", nil
-		lifted := func(q Quarantined) bool { return !c.Digest.IsZero() && q.Digest == c.Digest }
-		t.s.Quarantine = without(t.s.Quarantine, lifted)
-		t.note(Change{By: c.By, Digest: c.Digest}, StageNone, GatePerson, "%s thaws: %s.", c.By, c.Reason)
+		thaw(t, c)
 	default:
 		for _, r := range []*Run{&t.s.Main, &t.s.Fast} {
 			if r.Stage.runs() && r.Change.ID == c.ID {
@@ -31,6 +32,25 @@ func (t *turn) command(c Command) {
 		}
 		t.waiting(c)
 	}
+}
+
+// thaw ends a freeze, and the quarantine that it names.
+func thaw(t *turn, c Command) {
+	lifted := func(q Quarantined) bool { return !c.Digest.IsZero() && q.Digest == c.Digest }
+	rest, says := without(t.s.Quarantine, lifted), "%s thaws: %s."
+	switch frozen := t.s.Frozen != ""; {
+	case len(rest) < len(t.s.Quarantine) && frozen:
+		says = "%s thaws, and lets the bundle out of quarantine: %s."
+	case len(rest) < len(t.s.Quarantine):
+		says = "%s lets the bundle out of quarantine: %s."
+	case !frozen && len(t.s.Backs) > 0:
+		says = "%s lets what was taken back count no more: %s."
+	case !frozen:
+		t.no(c, "nothing is frozen")
+		return
+	}
+	t.s.Frozen, t.s.Backs, t.s.Quarantine = "", nil, rest
+	t.note(Change{By: c.By, Digest: c.Digest}, StageNone, GatePerson, says, c.By, c.Reason)
 }
 
 // NothingChanged begins the sentence about a command that had no effect.
@@ -60,7 +80,7 @@ func (t *turn) apply(c Change) {
 	}
 	t.s.Quarantine = without(t.s.Quarantine, func(q Quarantined) bool { return q.Name == c.Name && q.Digest == c.Digest })
 	if r := &t.s.Main; c.Replace && r.Stage.runs() {
-		t.end(r, t.decide(r, StageWithdrawn, GateQueue, "Change %s took its place.", c.ID))
+		t.end(r, t.decide(r, StageWithdrawn, GateQueue, "Rollout %s took its place.", c.ID))
 	}
 	t.queue(c)
 }
@@ -93,21 +113,19 @@ func wentBack(t *turn, c Command) {
 // running is a command about a rollout that is under way.
 func (t *turn) running(r *Run, c Command) {
 	switch c.Verb {
+	case VerbResume, VerbConfirm:
+		goesOn(t, r, c)
 	case VerbPause:
+		if r.Paused != "" {
+			t.no(c, "rollout %s is paused already: %s", c.ID, r.Paused)
+			return
+		}
 		r.Paused = c.Reason
 		t.do(DoNote, r, t.decide(r, r.Stage, GatePerson, "%s pauses it: %s.", c.By, c.Reason))
-	case VerbResume:
-		r.Paused = ""
-		t.do(DoNote, r, t.decide(r, r.Stage, GatePerson, "%s lets it go on: %s.", c.By, c.Reason))
 	case VerbAbort:
 		t.end(r, t.decide(r, StageWithdrawn, GatePerson, "%s aborts it: %s.", c.By, c.Reason))
-	case VerbConfirm:
-		r.Confirmed = true
-		t.do(DoNote, r, t.decide(r, r.Stage, GatePerson, "%s confirms it.", c.By))
 	case VerbAccept:
-		if !(c.Share > 0 && c.Share <= t.s.Guards.MaxNewBlocks) {
-			t.no(c, "%s is not above 0 and at most %s (guards.max_new_blocks)", percent(c.Share),
-				percent(t.s.Guards.MaxNewBlocks))
+		if !allows(t, c) {
 			return
 		}
 		*r = r.accept(c.Share)
@@ -116,6 +134,40 @@ func (t *turn) running(r *Run, c Command) {
 	case VerbPromote:
 		t.promote(r, c)
 	}
+}
+
+// allows reports whether a person may accept so many new blocks here.
+func allows(t *turn, c Command) bool {
+	most := t.s.Guards.MaxNewBlocks
+	ok := c.Share > 0 && c.Share <= most
+	if !ok {
+		t.no(c, "%s is not above 0 and at most %s (guards.max_new_blocks)", percent(c.Share), percent(most))
+	}
+	return ok
+}
+
+// goesOn ends a pause, or the wait for a confirmation, where there is one.
+func goesOn(t *turn, r *Run, c Command) {
+	says, reason := "%s confirms it%s.", ""
+	switch {
+	case c.Verb == VerbResume && r.Paused == "":
+		t.no(c, "rollout %s is not paused", c.ID)
+		return
+	case c.Verb == VerbConfirm && r.Change.Confirm == 0:
+		t.no(c, "rollout %s waits for no confirmation", c.ID)
+		return
+	case c.Verb == VerbConfirm && r.Confirmed:
+		t.no(c, "rollout %s is confirmed already", c.ID)
+		return
+	case c.Verb == VerbResume:
+		r.Paused, says = "", "%s lets it go on%s."
+	default:
+		r.Confirmed = true
+	}
+	if c.Reason != "" {
+		reason = ": " + c.Reason
+	}
+	t.do(DoNote, r, t.decide(r, r.Stage, GatePerson, says, c.By, reason))
 }
 
 // promote accepts what is inconclusive. It skips no taste, and not the ten seconds in which a protected source would
@@ -140,7 +192,11 @@ func (t *turn) promote(r *Run, c Command) {
 // waiting is a command about a change that waits or is held.
 func (t *turn) waiting(c Command) {
 	for _, q := range t.s.Queue {
-		if q.ID == c.ID && c.Verb == VerbAbort {
+		if q.ID == c.ID && c.Verb != VerbAbort {
+			t.no(c, "rollout %s waits for its turn, and %s is for one that has begun", c.ID, c.Verb)
+			return
+		}
+		if q.ID == c.ID {
 			t.s.Queue = without(t.s.Queue, func(o Change) bool { return o.ID == c.ID })
 			t.note(q, StageWithdrawn, GatePerson, "%s withdraws it: %s.", c.By, c.Reason)
 			unstand(t, q)
@@ -159,13 +215,21 @@ func (t *turn) waiting(c Command) {
 			t.note(again, StageWithdrawn, GatePerson, "%s withdraws it: %s.", c.By, c.Reason)
 			return
 		case VerbAccept:
+			if !allows(t, c) {
+				return
+			}
 			again.Accept = c.Share
+			t.note(again, StageNone, GatePerson, "%s accepts %s of new blocks: %s. It begins again.", c.By, percent(c.Share),
+				c.Reason)
 			t.apply(again)
 			return
 		case VerbResume:
+			t.note(again, StageNone, GatePerson, "%s lets it begin again: %s.", c.By, c.Reason)
 			t.apply(again)
 			return
 		}
+		t.no(c, "rollout %s is held, and %s is for one that runs; resume, accept or abort it", c.ID, c.Verb)
+		return
 	}
 	t.no(c, "rollout %q neither runs nor waits, so %s does nothing", c.ID, c.Verb)
 }

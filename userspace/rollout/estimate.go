@@ -37,7 +37,7 @@ type Estimate struct {
 // Estimate computes how long a bundle takes that does what it declares. It is asked before the start, and during it.
 func (g Guards) Estimate(tr Traffic) Estimate {
 	e := g.parts(tr)
-	takes := "it takes " + about(e.Total)
+	takes := "a rollout takes " + about(e.Total)
 	if e.Never {
 		takes = "evidence will not suffice, and it will be held"
 	}
@@ -156,6 +156,15 @@ func (r Run) left(g Guards) (time.Duration, bool) {
 		test := sequential.Test{Side: sequential.Below, Bound: g.size().delta, Alpha: betaAccept}
 		need := max(test.NeededAt(float64(c.Undeclared)/float64(c.Pairs)), g.size().votes)
 		left := float64(need-c.Pairs) / float64(c.Pairs) * float64(r.Times.Stage)
+		return time.Duration(max(left, 0)), left < float64(1<<62)
+	case (r.Waits == waitSources || r.Waits == waitFailures) && r.Times.Stage > 0:
+		canary, control := r.arms()
+		have, failing := canary.Sources+control.Sources, 0.0
+		if have <= 0 {
+			return 0, false
+		}
+		failing = float64(canary.Bad+control.Bad) / float64(have)
+		left := float64(g.sources(r.share(g), failing)-have) / float64(have) * float64(r.Times.Stage)
 		return time.Duration(max(left, 0)), left < float64(1<<62)
 	case r.Waits == waitTime:
 		past := r.Times.Judged

@@ -52,7 +52,11 @@ func (j judge) condemned(r *Run) *Decision {
 	if !found {
 		return nil
 	}
-	d := j.turn.decide(r, bad(r), q.Gate, "It was condemned while it ran: %s", q.Why)
+	says := "It was condemned while it ran: %s"
+	if q.Gate == GatePerson {
+		says = "A person rolled it back: %s"
+	}
+	d := j.turn.decide(r, bad(r), q.Gate, says, q.Why)
 	d.Condemns = true
 	return d
 }
@@ -199,21 +203,21 @@ func (j judge) blame(r *Run, to Stage, look sequential.Look, declared float64) *
 	if declared > 0 {
 		rules = worst(meant, Intent{})
 	}
-	subject, does := "The bundle", "newly blocks"
+	subject, does := "The bundle", " newly blocks"
 	if len(rules) > 0 {
 		subject = rules[0].subject()
 	}
 	if n := len(worst(meant, Intent{})); n > 1 {
-		subject, does = subject+" and "+many(int64(n-1), "more rule"), "newly block"
+		subject, does = subject+" and "+many(int64(n-1), "more rule"), " newly block"
 	}
-	if r.Stage == StageShadow {
-		does = "would newly block"
+	if r.Stage < StageBake { // in a canary it would block everybody's, and blocks those of a share
+		does = " would newly block"
 	}
 	tail := "it was not declared."
 	if declared > 0 {
 		tail = "it was declared for " + percent(declared) + "."
 	}
-	d := j.turn.decide(r, to, GateIntent, "%s %s %s of the sources; %s", subject, does, percent(look.Rate()), tail)
+	d := j.turn.decide(r, to, GateIntent, "%s%s %s of the sources; %s", subject, does, percent(look.Rate()), tail)
 	d.Blame, d.Looks = rules, []sequential.Look{look}
 	return d
 }

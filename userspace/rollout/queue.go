@@ -118,7 +118,7 @@ func (t *turn) queue(c Change) {
 	for _, o := range t.s.Queue {
 		if o.Name == c.Name {
 			c.Stood = o.Stood // until this one takes its place
-			t.note(o, StageWithdrawn, GateQueue, "Change %s of the same bundle took its place.", c.ID)
+			t.note(o, StageWithdrawn, GateQueue, "Rollout %s, of the same bundle, took its place.", c.ID)
 		}
 	}
 	t.s.Queue = with(without(t.s.Queue, func(o Change) bool { return o.Name == c.Name }), c)

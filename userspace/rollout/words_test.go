@@ -67,9 +67,9 @@ func TestBlameSaysHowManyRules(t *testing.T) {
 		!strings.HasPrefix(strings.Replace(d.Sentence, "would ", "", 1), want) || !strings.Contains(d.Sentence, "would") {
 		t.Errorf("%+v", d)
 	}
-	turn.s.Main.Stage = StageCanary
+	turn.s.Main.Stage = StageBake
 	if d := judgeOf(turn).undeclared(&turn.s.Main); d == nil || strings.Contains(d.Sentence, "would") {
-		t.Errorf("in a canary it blocks: %+v", d)
+		t.Errorf("in a bake it blocks: %+v", d)
 	}
 	turn.s.Main.Stage, turn.s.Main.Tally.Last = StageShadow, Counts{Pairs: 1000, Declared: 300}
 	d = judgeOf(turn).declared(&turn.s.Main)

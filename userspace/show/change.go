@@ -56,11 +56,11 @@ func setText(set []config.Member) string {
 }
 
 // History prints the newest changes first.
-func History(w io.Writer, h *api.History) {
+func History(w io.Writer, h *api.History, s Style) {
 	if len(h.Entries) == 0 {
 		fmt.Fprintln(w, "Nothing has happened yet.")
 	} else {
-		entries(w, h.Entries)
+		s.hang(w, "WHY", func(w io.Writer) { entries(w, h.Entries) })
 	}
 	if h.Skipped > 0 {
 		fmt.Fprintf(w, "%s could not be read (torn by a crash, or changed)\n", Plural(h.Skipped, "line"))

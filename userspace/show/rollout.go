@@ -14,18 +14,18 @@ import (
 // Rollout prints where a rollout stands, what it was judged by, and which gates decided so far. What the engine says of
 // it is printed as it says it.
 func Rollout(w io.Writer, ro *api.Rollout, s Style) {
-	fmt.Fprintf(w, "%s %s\n", s.bold("rollout "+ro.ID+":"), wrap(subject(ro), len(ro.ID)+10))
+	fmt.Fprintf(w, "%s %s\n", s.bold("rollout "+ro.ID+":"), s.wrap(subject(ro), len(ro.ID)+10))
 	if ro.By+ro.Reason != "" {
-		fmt.Fprintf(w, "  asked for by %s\n", wrap(asked(ro), 15))
+		fmt.Fprintf(w, "  asked for by %s\n", s.wrap(asked(ro), 15))
 	}
 	st := ro.Staged
 	if st == nil {
-		fmt.Fprintln(w, wrap(strings.TrimSpace(ro.State+" "+ro.Message), 0))
+		fmt.Fprintln(w, s.wrap(strings.TrimSpace(ro.State+" "+ro.Message), 0))
 		return
 	}
 	stageLine(w, ro, s)
 	if v := st.Verdict; v != nil {
-		fmt.Fprintf(w, "  %s %s\n", s.bad(v.Gate+":"), wrap(v.Why, len(v.Gate)+4))
+		fmt.Fprintf(w, "  %s %s\n", s.bad(v.Gate+":"), s.wrap(v.Why, len(v.Gate)+4))
 		if v.Quarantined {
 			fmt.Fprintln(w, "  in quarantine: this bundle comes again only with a reason")
 		}
@@ -34,7 +34,7 @@ func Rollout(w io.Writer, ro *api.Rollout, s Style) {
 		evidence(w, st, e, s)
 	}
 	if e := st.Estimate; e != nil && e.Sentence != "" && !ro.Over() {
-		fmt.Fprintf(w, "\n%s\n", wrap(e.Sentence, 0))
+		fmt.Fprintf(w, "\n%s\n", s.wrap(e.Sentence, 0))
 	}
 	if len(st.Decisions) > 0 {
 		fmt.Fprintln(w)
@@ -89,10 +89,10 @@ func stageLine(w io.Writer, ro *api.Rollout, s Style) {
 		fmt.Fprintf(w, "  %s\n", left(st))
 	}
 	if st.Paused != "" {
-		fmt.Fprintf(w, "  %s %s\n", s.care("paused:"), wrap(st.Paused, 10))
+		fmt.Fprintf(w, "  %s %s\n", s.care("paused:"), s.wrap(st.Paused, 10))
 	}
 	if st.Waits != "" && !ro.Over() {
-		fmt.Fprintf(w, "  waits: %s\n", wrap(st.Waits, 9))
+		fmt.Fprintf(w, "  waits: %s\n", s.wrap(st.Waits, 9))
 	}
 	if st.Unconfirmed && !ro.Over() {
 		goes := "goes back by itself unless it is confirmed"
@@ -199,13 +199,22 @@ func evidence(w io.Writer, st *api.Staged, e *api.Evidence, s Style) {
 			note = "; it can be forged, and counts for nothing"
 		}
 		text := fmt.Sprintf("%s %s, %s%s", h.Class, h.Who, ruleOf(h.Blame), note)
-		fmt.Fprintf(w, "  %s %s\n", s.bad("protected:"), wrap(text, 13))
+		fmt.Fprintf(w, "  %s %s\n", s.bad("protected:"), s.wrap(text, 13))
 	}
 	blamed(w, e.Blame)
 	for _, l := range e.Looks {
-		fmt.Fprintf(w, "  test: %s of %s, %s %s: %.2f of %.2f\n", Count(uint64(max(l.Yes, 0))), Count(uint64(max(l.Of, 0))),
-			l.Side, Percent(l.Bound), l.Value, l.Limit)
+		tested(w, l)
 	}
+}
+
+// tested prints a test: what it can show, by what, and how far it is.
+func tested(w io.Writer, l api.Look) {
+	word := "not yet shown"
+	if l.Shown {
+		word = "shown"
+	}
+	fmt.Fprintf(w, "  test: %s %s %s by %s of %s (%.2f of %.2f)\n", l.Side, Percent(l.Bound), word,
+		Count(uint64(max(l.Yes, 0))), Count(uint64(max(l.Of, 0))), l.Value, l.Limit)
 }
 
 // declares is what a rollout says that it will newly block.
@@ -227,7 +236,7 @@ func blamed(w io.Writer, all []api.Blame) {
 		return
 	}
 	fmt.Fprintln(w)
-	t := newTable(w, "  ", "RULE", "LABEL", "NEW BLOCKS", "SHARE", "DECLARED", "FEATURE")
+	t := newTable(w, "  ", "RULE", "LABEL", "NEW BLOCKS IN ALL", "SHARE", "DECLARED", "FEATURE")
 	for _, b := range all {
 		declared := "no"
 		if b.Declared {
@@ -281,7 +290,7 @@ func decided(w io.Writer, all []api.Decision, s Style) {
 // Decision prints one decision: when, by which gate, and its sentence.
 func Decision(w io.Writer, d api.Decision, s Style) {
 	head := d.At.Local().Format("15:04:05") + " " + d.Gate + ": "
-	fmt.Fprintf(w, "%s%s\n", head, wrap(d.Sentence, len(head)))
+	fmt.Fprintf(w, "%s%s\n", head, s.wrap(d.Sentence, len(head)))
 }
 
 // Evidence says in a few words by what a decision was taken.

@@ -70,8 +70,47 @@ func TestDecisionsInHistory(t *testing.T) {
 	History(&out, &api.History{Entries: []api.HistoryEntry{{User: "spillway", Verb: "rollout", Outcome: "held",
 		Reason: "not this",
 		Decision: &api.Decision{Gate: "intent", Sentence: "Rule `own` would newly block 1.1 %.",
-			Evidence: &api.Evidence{Votes: 1550, Undeclared: 17}}}}})
+			Evidence: &api.Evidence{Votes: 1550, Undeclared: 17}}}}}, Style{})
 	if want := "intent: Rule `own` would newly block 1.1 %. (1,550 votes: 0 new blocks as declared, 17 undeclared)"; !strings.Contains(out.String(), want) {
 		t.Errorf("lacks %q:\n%s", want, out.String())
+	}
+}
+
+// On a narrow terminal sentences break, and none is lost: a row of a table hangs under its last column or its row.
+func TestSentencesBreakAtTheTerminal(t *testing.T) {
+	why := "Rule `own: prefix list own` (label scanner) would newly block 5.06 % of the sources; it was not declared."
+	ro := api.Rollout{ID: "17", State: api.RolloutHeld, Staged: &api.Staged{Stage: api.StageHeld,
+		Verdict:   &api.Verdict{Gate: "intent", Why: why},
+		Decisions: []api.Decision{{Gate: "intent", Sentence: why}}}}
+	over := ro
+	over.State = api.RolloutWithdrawn
+	list := &api.RolloutList{Rollouts: []api.Rollout{ro, over},
+		Stages: &api.Stages{Quarantine: []api.Quarantined{{Name: "edge", Gate: "intent", Why: why}}}}
+	history := &api.History{Entries: []api.HistoryEntry{{User: "spillway", Verb: "rollout", Outcome: "held", Reason: why}}}
+	for _, width := range []int{40, 60, 80, 132} {
+		var out strings.Builder
+		Rollouts(&out, list, Style{Width: width})
+		History(&out, history, Style{Width: width})
+		for l := range strings.Lines(out.String()) {
+			if n := len([]rune(strings.TrimSuffix(l, "\n"))); n > width && strings.HasPrefix(l, " ") {
+				t.Errorf("%d columns of %d: %s", n, width, l)
+			}
+		}
+		if n := strings.Count(strings.Join(strings.Fields(out.String()), " "), why); n != 5 {
+			t.Errorf("%d columns: the sentence is there %d times:\n%s", width, n, out.String())
+		}
+	}
+}
+
+// What is left is never 0s.
+func TestNoTimeIsLeft(t *testing.T) {
+	for seconds, want := range map[float64]string{0: "moments left here", 1.2: "moments left here",
+		12: "about 12s left here", 840: "about 14m left here"} {
+		if got := left(&api.Staged{Estimate: &api.Estimate{StageSecondsLeft: &seconds}}); got != want {
+			t.Errorf("%v s: %s, want %s", seconds, got, want)
+		}
+	}
+	if got := (Style{}).until(time.Time{}); got != "moments" {
+		t.Errorf("until now: %s", got)
 	}
 }

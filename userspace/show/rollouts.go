@@ -31,7 +31,7 @@ func Rollouts(w io.Writer, l *api.RolloutList, s Style) {
 		}
 		Rollout(w, ro, s)
 		if ways := ways(ro); ways != "" {
-			fmt.Fprintf(w, "%s\n", wrap(ways, 0))
+			fmt.Fprintf(w, "%s\n", s.wrap(ways, 0))
 		}
 	}
 	if l.Stages != nil {
@@ -40,8 +40,8 @@ func Rollouts(w io.Writer, l *api.RolloutList, s Style) {
 		}
 		frozen(w, l.Stages, s)
 	}
-	inLines(w, lines, full > 0 || l.Stages == nil)
-	quarantine(w, l.Stages)
+	s.hang(w, "WHY", func(w io.Writer) { inLines(w, lines, full > 0 || l.Stages == nil) })
+	s.hang(w, "WHY", func(w io.Writer) { quarantine(w, l.Stages) })
 }
 
 // ways are what a person can do with a rollout.
@@ -49,16 +49,16 @@ func ways(ro *api.Rollout) string {
 	var verbs []string
 	switch {
 	case ro.State == api.RolloutHeld:
-		verbs = []string{"resume", "accept --blocks N%", "abort"}
+		verbs = []string{"resume", "accept", "abort"}
 	case ro.Staged.Paused != "":
 		verbs = []string{"resume", "promote", "abort"}
 	case !ro.Over():
-		verbs = []string{"pause", "promote", "accept --blocks N%", "abort"}
+		verbs = []string{"pause", "promote", "accept", "abort"}
 	default:
 		return ""
 	}
-	return fmt.Sprintf("You can, with --reason: spillway rollout %s %s; or %s", verbs[0], ro.ID, strings.Join(verbs[1:],
-		", "))
+	return fmt.Sprintf("You can: spillway rollout %s %s --reason WHY (or %s)", verbs[0], ro.ID,
+		strings.Join(verbs[1:], ", "))
 }
 
 func frozen(w io.Writer, st *api.Stages, s Style) {
@@ -76,7 +76,7 @@ func frozen(w io.Writer, st *api.Stages, s Style) {
 	if by != "" {
 		by = " (frozen" + by + ")"
 	}
-	fmt.Fprintf(w, "%s %s\n", s.bad("FROZEN:"), wrap(fmt.Sprintf(
+	fmt.Fprintf(w, "%s %s\n", s.bad("FROZEN:"), s.wrap(fmt.Sprintf(
 		"nothing starts by itself%s: %s; to end it: spillway thaw --reason WHY", by, f.Why), 8))
 }
 

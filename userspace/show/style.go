@@ -12,6 +12,8 @@ import (
 type Style struct {
 	Colour bool
 	Now    time.Time
+	// Width is that of the terminal, in columns; 0: there is none, texts break at 80 and tables not at all.
+	Width int
 }
 
 // The colours are those of every terminal's own palette.

@@ -37,7 +37,7 @@ type freeze struct {
 // froze notes who froze in a look, where somebody did.
 func (m *memory) froze(before rollout.State, commands []rollout.Command, at time.Time) {
 	for _, c := range commands {
-		if c.Verb == rollout.VerbFreeze && c.Reason == m.State.Frozen {
+		if c.Verb == rollout.VerbFreeze && before.Frozen == "" && c.Reason == m.State.Frozen {
 			m.Freeze = freeze{c.By, at}
 			return
 		}

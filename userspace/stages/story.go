@@ -43,7 +43,7 @@ func (st *Stages) tell(decided []rollout.Decision, before, now rollout.State, se
 		told.Number = number
 		for _, v := range []rollout.Votes{seen.Main, seen.Fast} {
 			if e := told.Evidence; e != nil && number != 0 && v.Generation == number {
-				e.Unconfirmed, e.Lost = v.Unconfirmed, v.Lost
+				seenOf(e, v)
 			}
 		}
 		st.memory.note(told)
@@ -111,6 +111,17 @@ func decisionOf(d rollout.Decision, at time.Time, intent rollout.Intent) api.Dec
 			Blame: blameOf(h.Blame, 0, intent)}
 	}
 	return out
+}
+
+// seenOf adds what is counted since the generation is compared, not since its stage began: whose votes the rules have,
+// too.
+func seenOf(e *api.Evidence, v rollout.Votes) {
+	e.Unconfirmed, e.Lost = v.Unconfirmed, v.Lost
+	for i := range e.Blame {
+		if v.Pairs > 0 {
+			e.Blame[i].Share = float64(e.Blame[i].Votes) / float64(v.Pairs)
+		}
+	}
 }
 
 func evidenceOf(c rollout.Counts) *api.Evidence {

@@ -106,12 +106,24 @@ func (st *Stages) describe(s story, k rollout.Kernel, e rollout.Evidence) api.Ro
 	case slices.ContainsFunc(m.State.Held, func(h rollout.Held) bool { return of(h.Change) }):
 		st.ended(&ro, s, api.RolloutHeld, api.StageHeld, api.OutcomeHeld)
 	case slices.ContainsFunc(m.State.Queue, of):
+		ro.Staged.Waits = m.queued()
 	case m.joined(o.ID):
 		st.ended(&ro, s, api.RolloutDone, api.StageDone, api.OutcomeApplied)
 	default:
 		st.over(&ro, s)
 	}
 	return ro
+}
+
+// queued is for what a change in the queue waits.
+func (m *memory) queued() string {
+	switch main := m.State.Main; {
+	case m.State.Frozen != "":
+		return "a thaw: nothing starts by itself"
+	case main.Change.ID != "":
+		return "rollout " + main.Change.ID + ", which runs"
+	}
+	return "its turn"
 }
 
 // over says how a rollout ended that is nowhere in the state.
