@@ -137,7 +137,9 @@ func TestBypassWithoutAgent(t *testing.T) {
 		t.Errorf("the bypass lasts %v, want 30m", left)
 	}
 	s.want(exitDegraded, "status")
-	s.wantOut("bypass is on for another 30m")
+	if !strings.Contains(s.stdout, "bypass is on for another 30m") {
+		s.wantOut("bypass is on for another 29m") // on a busy machine
+	}
 	s.want(exitOK, "bypass", "off")
 	if d.Bypass().Active() {
 		t.Error("the bypass is still on")
