@@ -79,6 +79,30 @@ func TestRollbackOfACandidateWithoutAgent(t *testing.T) {
 	}
 }
 
+// A candidate in shadow decides for nobody: a rollback goes back from what decides, and condemns that alone. Where there is
+// nothing to go back to it says so, and the candidate stays.
+func TestRollbackBesideAShadowWithoutAgent(t *testing.T) {
+	s, d := pinnedShell(t)
+	candidate(t, s, d, "third")
+	if _, err := d.Publish(loader.Change{Canary: new(uint16)}); err != nil {
+		t.Fatal(err)
+	}
+	before := d.Control()
+	s.want(exitOK, "rollback", "--reason", "drill")
+	s.wantOut("generation #1")
+	if after := d.Control(); after.Stable != before.Previous || after.Candidate != 0 {
+		t.Errorf("control word was %+v, is %+v", before, after)
+	}
+	candidate(t, s, d, "third")
+	if _, err := d.Publish(loader.Change{Canary: new(uint16)}); err != nil {
+		t.Fatal(err)
+	}
+	s.want(exitError, "rollback")
+	if after := d.Control(); after.Candidate == 0 || after.Stable != before.Previous {
+		t.Errorf("with nothing to go back to the control word is %+v", after)
+	}
+}
+
 // candidate publishes a third bundle for all sources.
 func candidate(t *testing.T, s *shell, d *loader.Dataplane, name string) {
 	t.Helper()

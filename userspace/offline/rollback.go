@@ -17,8 +17,8 @@ import (
 	"github.com/spillway/spillway/userspace/view"
 )
 
-// Rollback goes back as the agent does: a candidate is ended and stable stays; otherwise previous becomes stable, or
-// what the request names. It is one compare-and-swap, so it is made beside an agent that holds the state and does not
+// Rollback goes back as the agent does: a candidate that decides is ended and stable stays; otherwise previous becomes
+// stable, or what the request names, and a candidate that decides for nobody leaves with it. It is one compare-and-swap, so it is made beside an agent that holds the state and does not
 // answer, too: that one finds a note when it goes on, publishes nothing that it was building, and writes the rollback
 // down.
 func (s *Session) Rollback(r api.RollbackRequest) (*api.Change, error) {
@@ -70,9 +70,9 @@ func (b *back) goTo(to string) error {
 	c := b.d.Control()
 	switch to {
 	case "":
-		if c.Candidate != bpf.SlotEmpty {
+		if c.Candidate != bpf.SlotEmpty && c.Canary != 0 {
 			return b.endCandidate(c)
-		}
+		} // one that decides for nobody harms nobody: what harms now is what is stable
 		if c.Previous == bpf.SlotEmpty {
 			return &NoPrevious{b.stored()}
 		}
