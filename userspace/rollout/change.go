@@ -41,10 +41,15 @@ func (i Intent) names(label string) bool {
 	return i.NewBlocks > 0 && (len(i.By) == 0 || slices.Contains(i.By, label))
 }
 
-// Delta is how much a list update changes, as who compiled it measured. Shares from 0 to 1.
+// Delta is how much a list update changes.
 type Delta struct {
-	Rows     float64 `json:"rows"`     // rows that came or went, of all rows of the list
-	Measured float64 `json:"measured"` // newly blocked connections, of those that were replayed
+	Rows float64 `json:"rows"` // share of the rows that came or went, of all rows of the list, 0 to 1
+}
+
+// MaxDelta is what a list update may change on the fast track. Shares from 0 to 1.
+type MaxDelta struct {
+	Rows        float64 `json:"rows"`        // as Delta's: more takes all stages
+	Connections float64 `json:"connections"` // votes that it newly blocks, in shadow and bake: more ends it
 }
 
 // Change is one rollout that is asked for. Who hands it in has validated it and knows its kind: a removal or a bundle
@@ -93,5 +98,5 @@ func (c Change) Allowed(g Guards) float64 {
 // fast reports whether the change takes the fast track.
 func (c Change) fast(g Guards) bool {
 	return c.Kind == KindRelax ||
-		c.Kind == KindDelta && c.Delta.Rows <= g.MaxDelta.Rows && c.Delta.Measured <= g.MaxDelta.Measured
+		c.Kind == KindDelta && c.Delta.Rows <= g.MaxDelta.Rows
 }

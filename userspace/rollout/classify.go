@@ -8,20 +8,6 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// Replayed are connections of the past that were judged by both sets.
-type Replayed struct {
-	Connections  int64
-	NewlyBlocked int64 // the old set passes, the new one blocks
-}
-
-// share is 0 where nothing was replayed: shadow is then the first to see.
-func (r Replayed) share() float64 {
-	if r.Connections <= 0 {
-		return 0
-	}
-	return float64(r.NewlyBlocked) / float64(r.Connections)
-}
-
 // Classify says which way a change from one set to another takes, and measures an update of lists. It says nothing of
 // max_delta: an update that exceeds it is an update still, and the engine sends it the long way.
 //
@@ -29,7 +15,7 @@ func (r Replayed) share() float64 {
 //	relax       no connection from now on gets a higher score or a lower threshold (config.Relaxes)
 //	delta       rows of lists came, went or changed their rule, and nothing else did
 //	bundle      everything else
-func Classify(old, new *config.Set, now time.Time, emergency bool, replayed Replayed) (Kind, Delta) {
+func Classify(old, new *config.Set, now time.Time, emergency bool) (Kind, Delta) {
 	if emergency {
 		return KindEmergency, Delta{}
 	}
@@ -37,7 +23,7 @@ func Classify(old, new *config.Set, now time.Time, emergency bool, replayed Repl
 		return KindRelax, Delta{}
 	}
 	if rows, only := config.ListsChanged(old, new); only {
-		return KindDelta, Delta{Rows: rows, Measured: replayed.share()}
+		return KindDelta, Delta{Rows: rows}
 	}
 	return KindBundle, Delta{}
 }

@@ -84,38 +84,32 @@ func TestClassify(t *testing.T) {
 			return s + "intent: {expects: {new_blocks: 1%, by: [reputation]}}\n"
 		}, 1), KindBundle, Delta{}},
 	} {
-		kind, delta := Classify(c.old, config.NewSet(c.new), classifyNow, false, Replayed{})
+		kind, delta := Classify(c.old, config.NewSet(c.new), classifyNow, false)
 		if kind != c.kind {
 			t.Errorf("%s: %s, want %s", c.name, kind, c.kind)
 		}
 		if diff := cmp.Diff(c.delta, delta); diff != "" {
 			t.Errorf("%s: delta (-want +got):\n%s", c.name, diff)
 		}
-		if kind, _ := Classify(c.old, config.NewSet(c.new), classifyNow, true, Replayed{}); kind != KindEmergency {
+		if kind, _ := Classify(c.old, config.NewSet(c.new), classifyNow, true); kind != KindEmergency {
 			t.Errorf("%s in an emergency: %s", c.name, kind)
 		}
 	}
 }
 
-// An update is on the fast track up to max_delta, in rows and in connections.
+// An update is on the fast track up to max_delta, in rows.
 func TestUpdatesInsideMaxDeltaAreFast(t *testing.T) {
 	same := func(s string) string { return s }
 	g := GuardsOf(config.DefaultHost())
 	old := config.NewSet(lists(t, same, 1, 2, 3, 4))
 	for _, c := range []struct {
-		without  []int
-		replayed Replayed
-		fast     bool
-	}{
-		{[]int{1, 2, 3}, Replayed{}, true},
-		{[]int{1, 2, 3}, Replayed{Connections: 1000, NewlyBlocked: 5}, true},
-		{[]int{1, 2, 3}, Replayed{Connections: 1000, NewlyBlocked: 6}, false},
-		{[]int{1}, Replayed{}, false},
-	} {
-		kind, delta := Classify(old, config.NewSet(lists(t, same, c.without...)), classifyNow, false, c.replayed)
+		without []int
+		fast    bool
+	}{{[]int{1, 2, 3}, true}, {[]int{1}, false}} {
+		kind, delta := Classify(old, config.NewSet(lists(t, same, c.without...)), classifyNow, false)
 		change := Change{Kind: kind, Delta: delta}
 		if got := change.fast(g); got != c.fast {
-			t.Errorf("without %v, %+v: %s of %+v fast %t, want %t", c.without, c.replayed, kind, delta, got, c.fast)
+			t.Errorf("without %v: %s of %+v fast %t, want %t", c.without, kind, delta, got, c.fast)
 		}
 	}
 }

@@ -52,7 +52,7 @@ type Guards struct {
 	Bake          time.Duration `json:"bake"`   // of traffic, in one piece, in which the bundle decides
 	Lease         time.Duration `json:"lease"`  // longer between two looks, nothing counts
 	MaxNewBlocks  float64       `json:"max_new_blocks"`
-	MaxDelta      Delta         `json:"max_delta"`
+	MaxDelta      MaxDelta      `json:"max_delta"`
 	StepMax       time.Duration `json:"step_max"`        // a step without a conclusion is held
 	ShadowMax     time.Duration `json:"shadow_max"`      // so is a shadow
 	TimeOnlyBelow float64       `json:"time_only_below"` // votes a day below which time alone promotes; 0: never
@@ -76,7 +76,7 @@ func Defaults() Guards {
 	return Guards{
 		Shadow: 10 * m, Bake: 10 * m, Lease: 5 * time.Second, MaxNewBlocks: 0.5,
 		Steps:    []CanaryStep{{10, 10 * m}, {50, 10 * m}, {250, 20 * m}, {1000, 30 * m}},
-		MaxDelta: Delta{Rows: 0.02, Measured: 0.005},
+		MaxDelta: MaxDelta{Rows: 0.02, Connections: 0.005},
 		StepMax:  24 * time.Hour, ShadowMax: 14 * 24 * time.Hour, TimeOnly: 24 * time.Hour,
 	}
 }

@@ -16,7 +16,7 @@ func GuardsOf(h *config.Host) Guards {
 		g.Steps = append(g.Steps, CanaryStep{Share: s.Thousandths(), For: s.For})
 	}
 	g.MaxNewBlocks = from.MaxNewBlocks.Fraction()
-	g.MaxDelta = Delta{Rows: from.MaxDelta.Rows.Fraction(), Measured: from.MaxDelta.Connections.Fraction()}
+	g.MaxDelta = MaxDelta{Rows: from.MaxDelta.Rows.Fraction(), Connections: from.MaxDelta.Connections.Fraction()}
 	g.TimeOnlyBelow = float64(from.TimeOnlyBelow)
 	switch {
 	case !h.Health.Asks():

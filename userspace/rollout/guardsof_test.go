@@ -45,7 +45,7 @@ health:
 	want.Shadow, want.Bake, want.Lease = time.Minute, 2*time.Minute, 3*time.Second
 	want.Steps = []CanaryStep{{Share: 25, For: 4 * time.Minute}, {Share: 1000, For: 5 * time.Minute}}
 	want.MaxNewBlocks, want.TimeOnlyBelow = 0.2, 900
-	want.MaxDelta = Delta{Rows: 0.01, Measured: 0.001}
+	want.MaxDelta = MaxDelta{Rows: 0.01, Connections: 0.001}
 	if diff := cmp.Diff(want, GuardsOf(h)); diff != "" {
 		t.Errorf("guards (-want +got):\n%s", diff)
 	}

@@ -162,7 +162,7 @@ func (j judge) undeclared(r *Run) *Decision {
 		alpha = alphaBake
 	}
 	if j.turn.isFast(r) {
-		bound = max(bound, g.MaxDelta.Measured)
+		bound = max(bound, g.MaxDelta.Connections)
 	}
 	look := sequential.Test{Side: sequential.Above, Bound: bound, Alpha: alpha}.Look(c.Undeclared, c.Pairs)
 	if !look.Rejects() {

@@ -8,7 +8,7 @@ import (
 )
 
 func feed(id string, kind Kind) Change {
-	return Change{ID: id, Name: "feed", Digest: digest(int(id[1])), Kind: kind, Delta: Delta{Rows: 0.01, Measured: 0.001},
+	return Change{ID: id, Name: "feed", Digest: digest(int(id[1])), Kind: kind, Delta: Delta{Rows: 0.01},
 		Expects: Intent{NewBlocks: 0.05, By: []string{meant}}}
 }
 
@@ -140,6 +140,26 @@ func TestFastTrackHasBounds(t *testing.T) {
 			t.Errorf("%s runs", h.s.Main.Change.Kind)
 		}
 	})
+	for blocks, bakes := range map[int64]bool{40: true, 400: false} { // of 10,000 votes, where 0.5 % are allowed
+		t.Run(itoa(int(blocks))+" votes of ten thousand are newly blocked", func(t *testing.T) {
+			h := newHost(plain(bundle(0)), firstSeed)
+			h.e.Commands = []Command{{Verb: VerbApply, Change: feed("f1", KindDelta)}}
+			h.looks(t, 2)
+			if h.s.Fast.Stage != StageShadow {
+				t.Fatal(h.s.Fast.Stage)
+			}
+			baked := false
+			for range 20 {
+				h.e.Fast = Votes{Generation: h.s.Fast.Number, Connections: 20_000, Pairs: 10_000,
+					NewBlocks: []Blame{{Rule: 3, Label: meant}, {Rule: 1, What: "the list", Votes: blocks}}}
+				h.looks(t, 1)
+				baked = baked || h.s.Fast.Stage == StageBake
+			}
+			if baked != bakes {
+				t.Errorf("it bakes: %v, want %v", baked, bakes)
+			}
+		})
+	}
 	t.Run("one protected source refuses", func(t *testing.T) {
 		h := newHost(plain(bundle(0)), firstSeed)
 		h.e.Commands = []Command{{Verb: VerbApply, Change: feed("f1", KindDelta)}}

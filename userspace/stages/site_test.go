@@ -92,7 +92,8 @@ var siteGuards = rollout.Guards{
 	Evidence: rollout.LevelSmall, Shadow: 10 * time.Second, Bake: 20 * time.Second, Lease: 5 * time.Second,
 	Steps: []rollout.CanaryStep{{Share: 50, For: 5 * time.Second}, {Share: 500, For: 5 * time.Second},
 		{Share: 1000, For: 5 * time.Second}},
-	MaxNewBlocks: 0.5, MaxDelta: rollout.Delta{Rows: 0.02, Measured: 0.005}, StepMax: time.Hour, ShadowMax: 24 * time.Hour,
+	MaxNewBlocks: 0.5, MaxDelta: rollout.MaxDelta{Rows: 0.02, Connections: 0.005},
+	StepMax: time.Hour, ShadowMax: 24 * time.Hour,
 	TimeOnly: time.Hour,
 }
 

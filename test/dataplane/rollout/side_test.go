@@ -65,7 +65,8 @@ var guards = rollout.Guards{
 	Evidence: rollout.LevelSmall, Shadow: 4 * time.Second, Bake: 6 * time.Second, Lease: 5 * time.Second,
 	Steps: []rollout.CanaryStep{{Share: 50, For: 2 * time.Second}, {Share: 500, For: 3 * time.Second},
 		{Share: 1000, For: 2 * time.Second}},
-	MaxNewBlocks: 0.5, MaxDelta: rollout.Delta{Rows: 0.2, Measured: 0.005}, StepMax: time.Hour, ShadowMax: 24 * time.Hour,
+	MaxNewBlocks: 0.5, MaxDelta: rollout.MaxDelta{Rows: 0.2, Connections: 0.005},
+	StepMax: time.Hour, ShadowMax: 24 * time.Hour,
 	TimeOnlyBelow: 1e9, TimeOnly: 5 * time.Second,
 }
 
