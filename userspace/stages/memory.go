@@ -26,7 +26,11 @@ type memory struct {
 	Last    uint16        `json:"last"`    // number of a run that was given last
 	Back    time.Time     `json:"back"`    // when somebody last went back, as far as the engine knows
 	Freeze  freeze        `json:"freeze"`  // of State.Frozen
+	Over    []story       `json:"over"`    // the last ones that ended, for whoever asks after a restart
 }
+
+// mostOver bounds them: the file is written again and again, and the history has the older ones.
+const mostOver = 10
 
 // freeze is who froze, and when. By is "" where two rollouts that were taken back did.
 type freeze struct {
@@ -104,7 +108,8 @@ func (st *Stages) load() bool {
 	} else if b := st.Ledger.Record().WentBack; b != nil {
 		st.memory.Back = b.At // nothing was under way
 	}
-	for _, s := range st.memory.Stories { // the record may be older: no id is given twice
+	st.told.remember(st.memory.Over, st.describe)
+	for _, s := range slices.Concat(st.memory.Stories, st.memory.Over) { // the record may be older: no id is given twice
 		if n, err := strconv.ParseUint(s.Order.ID, 10, 64); err == nil {
 			st.Ledger.HadRollout(n)
 		}

@@ -45,6 +45,15 @@ func (t *told) count(d rollout.Decision) {
 	}
 }
 
+// remember takes up what had ended before a restart.
+func (t *told) remember(over []story, describe func(story, rollout.Kernel, rollout.Evidence) api.Rollout) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range over {
+		t.over = append(t.over, describe(s, rollout.Kernel{}, rollout.Evidence{}))
+	}
+}
+
 // show makes it anew after a look.
 func (st *Stages) show(k rollout.Kernel, e rollout.Evidence) {
 	m := &st.memory
@@ -54,11 +63,14 @@ func (st *Stages) show(k rollout.Kernel, e rollout.Evidence) {
 		ro := st.describe(s, k, e)
 		if ro.Over() && ro.State != api.RolloutHeld && !m.joined(s.Order.ID) {
 			over = append(over, ro)
+			m.Over = append(m.Over, s)
+			st.disk.dirty = true
 			continue
 		}
 		kept, live = append(kept, s), append(live, ro)
 	}
 	m.Stories = kept
+	m.Over = slices.Clone(m.Over[max(0, len(m.Over)-mostOver):])
 	rest := api.Stages{}
 	rest.Frozen = m.frozen()
 	for _, q := range st.Ledger.Record().Quarantine {

@@ -4,9 +4,11 @@ package stages
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/rollout"
 )
@@ -140,5 +142,45 @@ func TestBlameHasTheIDOfTheBundle(t *testing.T) {
 		if b := blameOf(c.of, 0, rollout.Intent{}); b.ID != c.id || b.Feature != c.feature {
 			t.Errorf("%+v", b)
 		}
+	}
+}
+
+// Whoever asks for a rollout after the agent has started again is told how it ended, and its id is given to no other.
+func TestWhatEndedOutlivesTheAgent(t *testing.T) {
+	s := newSite(t, 1)
+	if _, err := s.apply(s.bundles[0], api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.done(t)
+	var ids []string
+	for i := range mostOver + 3 {
+		r := api.RolloutRequest{Stored: hexOf(s.bundles[3])}
+		if i%2 == 1 {
+			r = api.RolloutRequest{Remove: "beside", Reason: "meant", Accept: "meant"}
+		}
+		s.disk.Sets[s.bundles[3].Digest] = config.NewSet(s.bundles[3])
+		id, err := s.ask(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+		s.done(t)
+		s.looks(2)
+	}
+	last := ids[len(ids)-1]
+	before := s.st.told.rollout(last)
+	s.start()
+	s.looks(1)
+	after := s.st.told.rollout(last)
+	if after == nil || after.State != api.RolloutDone || after.Message != before.Message ||
+		!after.Ended.Equal(before.Ended) || len(after.Staged.Decisions) != len(before.Staged.Decisions) {
+		t.Errorf("it was %+v, and is %+v", before, after)
+	}
+	if n := len(s.st.memory.Over); n != mostOver || s.st.told.rollout(ids[0]) != nil {
+		t.Errorf("%d are kept, want %d", n, mostOver)
+	}
+	if id, err := s.ask(api.RolloutRequest{Remove: "beside", Reason: "meant", Accept: "meant"}); err != nil ||
+		slices.Contains(ids, id) {
+		t.Errorf("another one is %s, %v", id, err)
 	}
 }
