@@ -63,7 +63,7 @@ func measureHost(ctx context.Context, l *lab.Lab, n int, times agentTimes) (row 
 		return row, fmt.Errorf("build the command: %w: %s", err, out)
 	}
 	row.rows = n
-	if err := a.observe(ctx, &row, times.watch); err != nil {
+	if err := a.observe(ctx, &row, times.watch); err != nil || times.emergencies == 0 {
 		return row, err
 	}
 	return row, a.hurry(ctx, &row, times.emergencies)

@@ -346,7 +346,7 @@ func (o queued) judgeAfter(q *queueSite, before, found, next picture, told strin
 	return wrong
 }
 
-// sweepQueue does the queue's operations with faults: of make test two of them, few faults at few points.
+// sweepQueue does the queue's operations with faults: of make test one of them, few faults at few points.
 func sweepQueue(t *testing.T, kind inject.Kind, faults []inject.Fault) {
 	t.Helper()
 	r := dice(t)
@@ -357,7 +357,7 @@ func sweepQueue(t *testing.T, kind inject.Kind, faults []inject.Fault) {
 	long := everything || atLeast > 0
 	if !long {
 		r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-		all = all[:2]
+		all = all[:1]
 	}
 	for _, o := range all {
 		begun := time.Now()

@@ -36,7 +36,7 @@ func sweep(t *testing.T, kind inject.Kind, faults []inject.Fault, operations []o
 	s := newSite(t)
 	in := listen(t, s, kind)
 	s.protect(t, in)
-	for _, o := range third(r, operations) {
+	for _, o := range share(r, operations) {
 		calls, hits, met := s.calls(t, o, in), 0, map[string]int{}
 		for _, f := range draw(r, faults) {
 			few := 1
@@ -80,14 +80,14 @@ func draw(r *rand.Rand, faults []inject.Fault) (out []inject.Fault) {
 	return append(out, others[:min(1, len(others))]...)
 }
 
-// third returns a third of the operations in make test; every one otherwise.
-func third(r *rand.Rand, operations []operation) []operation {
+// share returns a sixth of the operations in make test; every one otherwise.
+func share(r *rand.Rand, operations []operation) []operation {
 	if everything || atLeast > 0 {
 		return operations
 	}
 	out := slices.Clone(operations)
 	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-	return out[:(len(out)+2)/3]
+	return out[:(len(out)+5)/6]
 }
 
 func tell(met map[string]int) string {
