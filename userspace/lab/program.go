@@ -20,6 +20,10 @@ import (
 // own start and end, before it is killed.
 const programGrace = 3 * time.Second
 
+// pipeGrace is how long what a program says may stay open after its end: where many processes are started at once, one
+// that was forked and has not begun yet holds it, and on a busy machine that takes seconds.
+const pipeGrace = 10 * time.Second
+
 // program is a real client that is installed on the machine.
 type program struct {
 	name, path, version string
@@ -79,7 +83,7 @@ func (p *program) run(ctx context.Context, ns *Namespace, req programRequest) (t
 	var stdout bytes.Buffer
 	var stderr tail
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = pipeGrace
 	err := ns.Start(cmd)
 	if err == nil {
 		err = cmd.Wait()
