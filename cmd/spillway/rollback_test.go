@@ -79,8 +79,8 @@ func TestRollbackOfACandidateWithoutAgent(t *testing.T) {
 	}
 }
 
-// A candidate in shadow decides for nobody: a rollback goes back from what decides, and condemns that alone. Where there is
-// nothing to go back to it says so, and the candidate stays.
+// A candidate in shadow decides for nobody: a rollback goes back from what decides, and condemns that alone. Where
+// there is nothing to go back to it says so, and the candidate stays.
 func TestRollbackBesideAShadowWithoutAgent(t *testing.T) {
 	s, d := pinnedShell(t)
 	candidate(t, s, d, "third")

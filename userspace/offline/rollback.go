@@ -18,9 +18,9 @@ import (
 )
 
 // Rollback goes back as the agent does: a candidate that decides is ended and stable stays; otherwise previous becomes
-// stable, or what the request names, and a candidate that decides for nobody leaves with it. It is one compare-and-swap, so it is made beside an agent that holds the state and does not
-// answer, too: that one finds a note when it goes on, publishes nothing that it was building, and writes the rollback
-// down.
+// stable, or what the request names, and a candidate that decides for nobody leaves with it. It is one
+// compare-and-swap, so it is made beside an agent that holds the state and does not answer, too: that one finds a note
+// when it goes on, publishes nothing that it was building, and writes the rollback down.
 func (s *Session) Rollback(r api.RollbackRequest) (*api.Change, error) {
 	if err := s.readable("a rollback is refused"); err != nil {
 		return nil, err
