@@ -50,6 +50,21 @@ func (l *look) drops(what string, conns []*conn) {
 	}
 }
 
+// untilCoarse waits until the clock that the programs read, which moves with the ticks of a processor, has come as far.
+func untilCoarse(t *testing.T, ns uint64) {
+	t.Helper()
+	for {
+		var coarse unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &coarse); err != nil {
+			t.Fatal(err)
+		}
+		if uint64(coarse.Nano()) >= ns {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // inWindow runs a test that must see one window from its beginning to its end. What it says counts if it did; else it
 // begins again.
 func (p *plane) inWindow(test func(*look)) {
@@ -58,6 +73,7 @@ func (p *plane) inWindow(test func(*look)) {
 		if left := 10*time.Second - time.Duration(loader.Now().MonotonicNS%10e9); left < 3*time.Second {
 			time.Sleep(left) // until the next one: there is nothing else to wait for
 		}
+		untilCoarse(p.t, loader.Now().MonotonicNS)
 		l, was := &look{p: p}, window()
 		test(l)
 		p.catchUp()
