@@ -281,15 +281,17 @@ func (r *results) writeHost(b *strings.Builder) {
 	if h.rows == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n## The agent on a host\n\nThe command of this tree, run as a host runs it. The flood are SYNs of strangers, %.2f million a second, from the same two\n"+
+	b.WriteString("\n## The agent on a host\n\n")
+	fmt.Fprintf(b, "The command of this tree, run as a host runs it. The flood are SYNs of strangers, %.2f million a second, from the same two\n"+
 		"processors. Emergencies are of a host that enforces and has %d visitors a second.\n", h.mpps, visitorRate)
+	inForce := number(h.rows) + " prefixes, observed: from `spillway apply --wait` until they are in force"
 	grid(b, []string{"what", ""}, [][]string{
-		{fmt.Sprintf("%s prefixes, observed: from `spillway apply --wait` until they are in force", number(h.rows)), fmt.Sprintf("%.1f s", h.inForce)},
+		{inForce, fmt.Sprintf("%.1f s", h.inForce)},
 		{"the agent's memory then (resident)", fmt.Sprintf("%d MiB", h.resident>>20)},
 		{"at most until then", fmt.Sprintf("%d MiB", h.most>>20)},
 		{"of one processor, with nothing to do", fmt.Sprintf("%.2f %%", h.idle)},
 		{"of one processor, under the flood", fmt.Sprintf("%.1f %%", h.flooded)},
-		{"an emergency under the flood: from the command until it decides for everybody", h.emergency.format("%.1f") + " s"},
+		{"an emergency under the flood, until it decides for everybody", h.emergency.format("%.1f") + " s"},
 	})
 }
 

@@ -179,10 +179,8 @@ func TestStartThatCannotBeCounted(t *testing.T) {
 	r.wantBoot("two", "[]", false)
 }
 
-// A start that settles while the disk refuses is written down once it takes it: who lives long, however often, is none
-// that died.
-func TestStartThatSettlesWhileTheDiskRefuses(t *testing.T) {
-	r := bootRig(t, true)
+// fillDisk has the disk refuse the count of starts while what it returns is true.
+func fillDisk(r *rig) *bool {
 	full := false
 	r.fault = func(op, path string) error {
 		if full && strings.HasSuffix(path, "boot.json") {
@@ -190,11 +188,19 @@ func TestStartThatSettlesWhileTheDiskRefuses(t *testing.T) {
 		}
 		return nil
 	}
+	return &full
+}
+
+// A start that settles while the disk refuses is written down once it takes it: who lives long, however often, is none
+// that died.
+func TestStartThatSettlesWhileTheDiskRefuses(t *testing.T) {
+	r := bootRig(t, true)
+	full := fillDisk(r)
 	for range 5 {
 		r.start()
-		full = true
+		*full = true
 		r.pass(settleAfter)
-		full = false
+		*full = false
 		r.pass(time.Minute)
 		r.stop()
 	}
@@ -268,18 +274,12 @@ func TestA33MachineThatDiesOfWhatItTriesEndsItsRollout(t *testing.T) {
 // Stops that somebody wants are no deaths, also where the disk takes no count.
 func TestOrderlyStopOnAFullDiskIsNoDeath(t *testing.T) {
 	r := bootRig(t, true)
-	full := false
-	r.fault = func(op, path string) error {
-		if full && strings.HasSuffix(path, "boot.json") {
-			return errors.New("no space left on device")
-		}
-		return nil
-	}
+	full := fillDisk(r)
 	for range 5 {
 		r.start()
-		full = true
+		*full = true
 		r.stopOrderly()
-		full = false
+		*full = false
 		r.stop()
 	}
 	r.start()

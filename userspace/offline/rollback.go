@@ -70,9 +70,9 @@ func (b *back) goTo(to string) error {
 	c := b.d.Control()
 	switch to {
 	case "":
-		if c.Candidate != bpf.SlotEmpty && c.Canary != 0 {
+		if c.Candidate != bpf.SlotEmpty && c.Canary != 0 { // one in shadow harms nobody: what harms is what is stable
 			return b.endCandidate(c)
-		} // one that decides for nobody harms nobody: what harms now is what is stable
+		}
 		if c.Previous == bpf.SlotEmpty {
 			return &NoPrevious{b.stored()}
 		}

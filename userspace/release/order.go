@@ -147,9 +147,7 @@ func (or *orders) want(o Order, w wish) (*Wanted, error) {
 	out.Change = engine.Change{ID: o.ID, Name: o.Name, Digest: o.Digest, Reason: o.Reason, By: o.By,
 		Thaw: strings.TrimSpace(o.Accept)}
 	out.Change.Kind, out.Change.Delta = kindOf(s, w, or.ledger.Now())
-	if b := w.bundle; b != nil && b.Intent != nil {
-		out.Change.Expects = engine.Intent{NewBlocks: b.Intent.NewBlocks.Fraction(), By: b.Intent.By}
-	}
+	out.Change.Expects = w.expects()
 	ahead := engine.GuardsOf(or.host()).Ahead(out.Change, d.Control().Mode == bpf.ModeObserve)
 	out.Told = append(out.Told, ahead...)
 	return out, nil

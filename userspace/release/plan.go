@@ -89,11 +89,8 @@ func (re *reader) ahead(w wish, s *standing) []string {
 		observes = d.Control().Mode == bpf.ModeObserve
 		done()
 	}
-	c := engine.Change{}
+	c := engine.Change{Expects: w.expects()}
 	c.Kind, c.Delta = kindOf(s, w, re.ledger.Now())
-	if b := w.bundle; b != nil && b.Intent != nil {
-		c.Expects = engine.Intent{NewBlocks: b.Intent.NewBlocks.Fraction(), By: b.Intent.By}
-	}
 	return engine.GuardsOf(h).Ahead(c, observes)
 }
 

@@ -143,12 +143,10 @@ func (ap *applier) nowStable(d view.Kernel, set *config.Set, leaves *state.Membe
 // publishError tells who came between from a kernel that failed.
 func publishError(err error) error {
 	if errors.Is(err, loader.ErrMoved) {
-		return movedError()
+		return errMoved
 	}
 	return fmt.Errorf("nothing changed: %w", err)
 }
-
-func movedError() error { return errMoved }
 
 var errMoved = &api.Error{Code: api.CodeConflict,
 	Message: "somebody else changed the control word meanwhile; nothing changed",

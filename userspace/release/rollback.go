@@ -66,7 +66,7 @@ func (ba *backs) back(ctx context.Context, by api.Caller, r api.RollbackRequest)
 		return nil, err
 	}
 	if d.Control().Epoch != seen { // somebody went back beside this agent, which was stopped
-		return nil, movedError()
+		return nil, errMoved
 	}
 	ba.swap.wentBack.Add(1)
 	b := &state.Back{At: ba.ledger.Now(), UID: by.UID, By: by.User, Reason: r.Reason, Observed: observes(d)}
@@ -125,7 +125,7 @@ func (ba *backs) rollback(d trial, to string, seen, number uint32, b *state.Back
 	}
 	ba.lease().Release()
 	if next.Stable != c.Previous {
-		return nil, movedError()
+		return nil, errMoved
 	}
 	return ba.backTo(d, g, left.Number, left.Digest, b), nil
 }

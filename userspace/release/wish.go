@@ -8,6 +8,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
+	engine "github.com/spillway/spillway/userspace/rollout"
 	"github.com/spillway/spillway/userspace/state"
 )
 
@@ -18,6 +19,14 @@ type wish struct {
 	remove string
 	// back is the bundle's or, where there was none, nothing's way back: a rollback of one member.
 	back bool
+}
+
+// expects is what the bundle declares, for the engine.
+func (w wish) expects() engine.Intent {
+	if w.bundle == nil || w.bundle.Intent == nil {
+		return engine.Intent{}
+	}
+	return engine.Intent{NewBlocks: w.bundle.Intent.NewBlocks.Fraction(), By: w.bundle.Intent.By}
 }
 
 // names are those of the bundles that the wish touches.

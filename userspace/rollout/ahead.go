@@ -36,11 +36,11 @@ func (g Guards) Ahead(c Change, observes bool) []string {
 
 // stagesAhead says what a bundle goes through, and how long that takes.
 func (g Guards) stagesAhead(c Change) []string {
-	shadow := sequential.Test{Side: sequential.Below, Bound: g.size().delta, Alpha: betaAccept}
-	votes := max(shadow.Needed(0), g.size().votes)
 	if c.Stop {
 		return []string{"it is compared with what is in force, and decides for nobody until a person promotes it"}
 	}
+	shadow := sequential.Test{Side: sequential.Below, Bound: g.size().delta, Alpha: betaAccept}
+	votes := max(shadow.Needed(0), g.size().votes)
 	var shares, sites []string
 	for _, s := range g.Steps {
 		shares = append(shares, strings.TrimSuffix(percent(float64(s.Share)/1000), " %"))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/test/support/fresh"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 // never end, or each in a second segment of its own, after as many others: so does Chrome's.
 func TestCrowdedPlaces(t *testing.T) {
 	open(t)
-	seed := number(t, "SPILLWAY_SEED", 10)
+	seed := fresh.Number(t, "SPILLWAY_SEED", 10)
 	t.Logf("SPILLWAY_SEED=%d", seed)
 	c := capacity
 	c.Hellos = config.DefaultHost().Capacity.Hellos

@@ -4,8 +4,6 @@ package ja4
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,28 +20,14 @@ const hellosFresh = 5000
 // failuresShown end a run: the first says enough.
 const failuresShown = 10
 
-// number returns an environment variable's value.
-func number(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 0, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
 // TestKernelAndReferenceAgree compares what the kernel keeps of generated hellos with what the specification says of
 // their bytes, however they were cut, repeated, mixed up or damaged.
 func TestKernelAndReferenceAgree(t *testing.T) {
 	p := open(t)
 	p.spendFreely()
 	p.swap(telling())
-	seed := number(t, "SPILLWAY_SEED", uint64(time.Now().UnixNano()))
-	hellos := number(t, "SPILLWAY_HELLOS", hellosAtLeast)
+	seed := fresh.Number(t, "SPILLWAY_SEED", uint64(time.Now().UnixNano()))
+	hellos := fresh.Number(t, "SPILLWAY_HELLOS", hellosAtLeast)
 	t.Logf("SPILLWAY_SEED=%d SPILLWAY_HELLOS=%d", seed, hellos)
 	seen := p.agree(seed, hellos, t.Errorf)
 	for _, class := range []string{whole, partial, "hello_malformed", "hello_too_long", "not_hello"} {

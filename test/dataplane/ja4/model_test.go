@@ -13,6 +13,7 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/model/oracle"
+	"github.com/spillway/spillway/test/support/fresh"
 )
 
 // reasonTrials is how many connections of each family are compared with the model.
@@ -78,7 +79,7 @@ func cutsLater(b *config.Bundle, reason string) bool {
 // What follows from a reason on a proven connection is what the oracle's model says, in random policies: which reasons
 // block alone, which do where the host accepts them, what scores sum up to, and what is weak for ever.
 func TestReasonsAgreeWithTheModel(t *testing.T) {
-	seed := number(t, "SPILLWAY_SEED", uint64(time.Now().UnixNano()))
+	seed := fresh.Number(t, "SPILLWAY_SEED", uint64(time.Now().UnixNano()))
 	t.Logf("SPILLWAY_SEED=%d", seed)
 	eachFamily(t, func(t *testing.T, _, bot, _ string) {
 		p := open(t)

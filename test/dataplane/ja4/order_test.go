@@ -13,6 +13,7 @@ import (
 
 	"github.com/spillway/spillway/test/model/reference"
 	"github.com/spillway/spillway/test/support/clienthello"
+	"github.com/spillway/spillway/test/support/fresh"
 	"github.com/spillway/spillway/test/support/packet"
 )
 
@@ -91,7 +92,7 @@ func TestOverlapsAreTheServers(t *testing.T) {
 		p.spendFreely()
 		p.swap(bundle().bundle())
 		seed := uint64(time.Now().UnixNano())
-		if s := number(t, "SPILLWAY_SEED", 0); s != 0 {
+		if s := fresh.Number(t, "SPILLWAY_SEED", 0); s != 0 {
 			seed = s
 		}
 		t.Logf("SPILLWAY_SEED=%d", seed)

@@ -28,20 +28,6 @@ const (
 	workers     = 4 // building a generation is mostly waiting for the kernel
 )
 
-// number reads a number from the environment.
-func number(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
-
 // enough says when the rounds end: after wantFrames, after the time of SPILLWAY_FUZZ_FOR, or after SPILLWAY_ROUND.
 func enough(t *testing.T) func(round uint64) bool {
 	t.Helper()
@@ -65,10 +51,10 @@ func enough(t *testing.T) func(round uint64) bool {
 // testdata/corpus.
 func TestProgramAndModelAgree(t *testing.T) {
 	plane.Need(t)
-	base := number(t, "SPILLWAY_SEED", rand.Uint64())
+	base := fresh.Number(t, "SPILLWAY_SEED", rand.Uint64())
 	t.Logf("SPILLWAY_SEED=%d", base)
 	tally := newTally()
-	frames, failed := agree(t, base, number(t, "SPILLWAY_ROUND", 0), enough(t), tally,
+	frames, failed := agree(t, base, fresh.Number(t, "SPILLWAY_ROUND", 0), enough(t), tally,
 		func(why string) { t.Error(why) })
 	t.Logf("%d frames: %s", frames, tally)
 	if failed == 0 && frames >= wantFrames {

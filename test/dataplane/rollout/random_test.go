@@ -4,34 +4,19 @@ package rollout
 
 import (
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
+	"github.com/spillway/spillway/test/support/fresh"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/rollout"
 )
-
-// number reads the environment.
-func number(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
-}
 
 // Whatever people, visitors, pauses and starts again do, both kernels show the same. SPILLWAY_TRACES is how many are
 // replayed; each has the seed of the one before and one more.
 func TestRandomTracesOnBothKernels(t *testing.T) {
 	r, p := enter(t), open(t)
-	first, n := number(t, "SPILLWAY_SEED", rand.Uint64()>>1), number(t, "SPILLWAY_TRACES", 2)
+	first, n := fresh.Number(t, "SPILLWAY_SEED", rand.Uint64()>>1), fresh.Number(t, "SPILLWAY_TRACES", 2)
 	for i := range n {
 		tr := newTrace(t, r, p)
 		tr.tell("SPILLWAY_SEED=%d SPILLWAY_TRACES=1 go test ./test/dataplane/rollout -run Random", first+i)
