@@ -55,7 +55,7 @@ soak: root build ## the long versions: 1,000 swaps, a minute of each flood, ever
 		$(addprefix ./test/dataplane/,ja4 receiver fingerprints rollout)
 
 fuzz: root ## compare the dataplane with its model, and with the reader of captures, until SPILLWAY_FUZZ_FOR has passed (8h)
-	SPILLWAY_FUZZ_FOR=$${SPILLWAY_FUZZ_FOR:-8h} go test -count=1 -timeout 0 -v -run 'TestProgramAndModelAgree|TestBothReadersOfCaptures' \
+	SPILLWAY_FUZZ_FOR=$${SPILLWAY_FUZZ_FOR:-8h} go test -count=1 -timeout 0 -v -run 'TestA22ProgramAndModelAgree|TestBothReadersOfCaptures' \
 		./test/dataplane/oracle ./test/dataplane/fingerprints
 
 verdicts: root ## write docs/VERDICTS.md again, by program runs

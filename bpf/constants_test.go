@@ -48,7 +48,7 @@ func TestConstantsHaveNames(t *testing.T) {
 }
 
 // What names.go repeats of the headers, which have no enum for it, has their values.
-func TestRepeatedConstantsAreThoseOfTheC(t *testing.T) {
+func TestA05RepeatedConstantsAreThoseOfTheC(t *testing.T) {
 	headers := ""
 	names, err := filepath.Glob("*.h")
 	if err != nil {

@@ -51,7 +51,7 @@ func TestOpenAdoptsWhatIsPinned(t *testing.T) {
 	}
 }
 
-func TestForeignABIIsRefused(t *testing.T) {
+func TestA21ForeignABIIsRefused(t *testing.T) {
 	folder := testPins(t)
 	if err := os.MkdirAll(filepath.Join(folder, "v99"), 0o700); err != nil {
 		t.Fatal(err)

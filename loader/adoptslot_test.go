@@ -70,7 +70,7 @@ func TestAdoptPutsWhatAnotherBuilt(t *testing.T) {
 }
 
 // Whatever a child pinned that is not what a slot may hold, or not what it said: nothing is put.
-func TestAdoptBelievesNothing(t *testing.T) {
+func TestA09AdoptBelievesNothing(t *testing.T) {
 	pins := testPins(t)
 	d := openTest(t, Options{Pins: pins})
 	publish(t, d, testHost(), testBundle("198.51.100.0/24"))

@@ -78,7 +78,7 @@ func TestAttachIsPinnedAndAdopted(t *testing.T) {
 
 // A device comes back with another number, as most do, or with the same one, as systemd and containers can ask for. Its
 // severed link is gone then: it would stand in the way of the next pin, and in status as an attachment of its own.
-func TestDeviceThatComesBackIsAttachedAgain(t *testing.T) {
+func TestA35DeviceThatComesBackIsAttachedAgain(t *testing.T) {
 	for _, same := range []bool{false, true} {
 		t.Run(fmt.Sprintf("same number %v", same), func(t *testing.T) { deviceComesBack(t, same) })
 	}

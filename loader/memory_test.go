@@ -14,7 +14,7 @@ import (
 
 // What is promised before anything is taken holds when every place is taken: the kernel's own accounting never exceeds
 // the plan, and the plan is no fantasy.
-func TestMemoryPlanHolds(t *testing.T) {
+func TestA39MemoryPlanHolds(t *testing.T) {
 	needKernel(t)
 	if major, minor, err := kernel.Version(); err != nil || major == 6 && minor < 4 {
 		t.Skipf("left out: Linux before 6.4 estimates a map's memory instead of accounting it (%d.%d, %v)", major, minor, err)

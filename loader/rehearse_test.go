@@ -16,7 +16,7 @@ func TestRehearse(t *testing.T) {
 	}
 }
 
-func TestPinnedRoot(t *testing.T) {
+func TestA36PinnedRoot(t *testing.T) {
 	folder := testPins(t)
 	if _, err := PinnedRoot(folder); !errors.Is(err, kernel.ErrNotPinned) {
 		t.Errorf("nothing pinned: %v", err)

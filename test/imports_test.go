@@ -91,7 +91,7 @@ func faultOf(from, to string) string {
 	return ""
 }
 
-func TestImportsRunOneWay(t *testing.T) {
+func TestA17ImportsRunOneWay(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range packages(t, "/...") {
 		seen[layerOf(p.ImportPath)] = true

@@ -14,7 +14,7 @@ import (
 	"github.com/spillway/spillway/userspace/state"
 )
 
-func TestRollbackWithoutAgent(t *testing.T) {
+func TestA27RollbackWithoutAgent(t *testing.T) {
 	s, d := pinnedShell(t)
 	before := d.Control()
 	s.want(exitOK, "rollback", "--reason", "drill")

@@ -43,7 +43,7 @@ type Fault struct {
 	Valid   string `json:"valid,omitempty"`   // what would be right
 	Excerpt string `json:"excerpt,omitempty"` // the line with its number, and a caret below the column
 
-	Cause error
+	Cause error `json:"-"`
 }
 
 // String returns the fault as one line, without the excerpt.

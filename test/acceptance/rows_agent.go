@@ -9,7 +9,7 @@ var agentRows = []row{
 		guard: "leases and ends of rules are on the monotonic clock; an expired rule no longer counts; deadlines of the record move with the wall clock",
 		tests: []tests{
 			in("test/dataplane/progrun", "TestRulesExpire TestABlockEndsWithItsRule TestF7LapsedLeaseTripsItsGeneration TestBansEnd"),
-			in("userspace/agent", "TestDeadlinesMoveWithTheWallClock TestExpiriesAreRenewed TestClockDoesNotMatterWithoutExpiries"),
+			in("userspace/agent", "TestA41DeadlinesMoveWithTheWallClock TestExpiriesAreRenewed TestClockDoesNotMatterWithoutExpiries"),
 			in("userspace/plane", "TestF7LapsedLeaseStaysLapsed TestF7DeadlineIsNoLapse"),
 			in("loader/compile", "TestClockConversions"),
 		},
@@ -26,7 +26,7 @@ var agentRows = []row{
 		guard: "numbers of generations only grow, and none is used twice; a bundle that was rolled back needs a reason",
 		tests: []tests{
 			in("userspace/release", "TestSimulation"),
-			in("userspace/agent", "TestSetQuarantine TestRebootComesBackWithLastKnownGood"),
+			in("userspace/agent", "TestSetQuarantine TestA46RebootComesBackWithLastKnownGood"),
 		},
 		open: "bundles are not signed yet, so there are no keys and no epochs",
 	},
@@ -35,7 +35,7 @@ var agentRows = []row{
 		guard: "there is no hub: a bundle is named by the digest of its content, and applying it again changes nothing",
 		tests: []tests{
 			in("config", "TestDigestStays TestCanonicalComesBack"),
-			in("userspace/state", "TestDiskFullAtEveryOperation"),
+			in("userspace/state", "TestA40DiskFullAtEveryOperation"),
 		},
 	},
 	{
@@ -43,7 +43,7 @@ var agentRows = []row{
 		guard: "suites run on Debian's 6.1 and 6.12 and on this host's kernel; what a kernel lacks is named, and then nothing is attached",
 		tests: []tests{
 			in("test/system/kernels", "TestKernels TestCompareCounts"),
-			in("test/system/fault", "TestWhatIsMissingIsNamed TestLockedDownKernel"),
+			in("test/system/fault", "TestA44WhatIsMissingIsNamed TestLockedDownKernel"),
 			in("loader/kernel", "TestExplainNamesTheCause TestVerifierLogIsNotTheMessage"),
 			in("userspace/agent", "TestKernelThatCannotBeOpened"),
 		},
@@ -59,7 +59,7 @@ var agentRows = []row{
 			in("userspace/view", "TestF5OneMeaning TestReadKeepsWhatItCannotRead"),
 			in("userspace/api", "TestLooksThroughTheReadSocket TestF18FullBacklog"),
 			in("userspace/metrics", "TestWithoutKernel TestSnapshotIsFresh"),
-			in("userspace/agent", "TestStatusOfWhatCanBeRead TestStateFolderThatCannotBeUsed"),
+			in("userspace/agent", "TestA45StatusOfWhatCanBeRead TestStateFolderThatCannotBeUsed"),
 			in("cmd/spillway", "TestF18NoCommandHangs TestF17TrueWords"),
 		},
 		faults: []fault{
@@ -72,7 +72,7 @@ var agentRows = []row{
 		id: "A46", class: "a reboot takes everything out of the kernel",
 		guard: "the host serves meanwhile; the agent brings the last-known-good set back from disk, with bans, bypasses and mode",
 		tests: []tests{
-			in("userspace/agent", "TestRebootComesBackWithLastKnownGood TestSetIsLastKnownGood TestObservingHostComesBackWithTheApplied TestF19ObserveOutlivesAReboot TestQueueOutlivesTheAgent"),
+			in("userspace/agent", "TestA46RebootComesBackWithLastKnownGood TestSetIsLastKnownGood TestObservingHostComesBackWithTheApplied TestF19ObserveOutlivesAReboot TestQueueOutlivesTheAgent"),
 			in("userspace/bypass", "TestBypassSurvivesAReboot"),
 			in("userspace/bans", "TestBansComeBackAfterAReboot TestAdoptionOfBansWritesNothing"),
 			in("test/system/fault", "TestDamagedStateAfterReboot TestReadOnlyStateAfterReboot"),
@@ -95,9 +95,9 @@ var agentRows = []row{
 		id: "A48", class: "a change, or taking it back, breaks connections that were under way",
 		guard: "a connection has one verdict; a swap only relaxes it, and new blocks begin at a SYN or a first payload",
 		tests: []tests{
-			in("test/dataplane/progrun", "TestEstablishedConnectionsAreNotNewlyBlocked TestEpochOnlyRelaxes TestAnEvictedFlowIsNotCutByASwap "+
+			in("test/dataplane/progrun", "TestA48EstablishedConnectionsAreNotNewlyBlocked TestEpochOnlyRelaxes TestAnEvictedFlowIsNotCutByASwap "+
 				"TestSwapDoesNotCutAClientThatOnlyListens TestNewBlocksBeginAtASYNOrAFirstPayload TestRaisingTheModeCutsNobody TestConntrackSwapCutsNobody"),
-			in("test/system/upgrade", "TestUpgradeInMidHello"),
+			in("test/system/upgrade", "TestA34UpgradeInMidHello"),
 			in("test/dataplane/ja4", "TestRollbackHeals"),
 		},
 		faults: []fault{

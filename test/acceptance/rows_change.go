@@ -8,7 +8,7 @@ var changeRows = []row{
 		id: "A14", class: "a change is well-formed and blocks everybody",
 		guard: "a canary is compared with the others by a test that may be looked at after each source; a budget in the kernel ends it at once",
 		tests: []tests{
-			in("userspace/rollout", "TestBlocksEverythingCostsFewFlows TestTripTakesBack TestOneRealBrowserIsNamed"),
+			in("userspace/rollout", "TestA14BlocksEverythingCostsFewFlows TestTripTakesBack TestOneRealBrowserIsNamed"),
 			in("userspace/stages", "TestUndeclaredBlocksAreHeldWithBlame TestProtectedSourceIsRefusedInShadow"),
 			in("test/dataplane/progrun", "TestCandidateCountsOnlyUnderItsLease TestCanaryShareIsSticky"),
 		},
@@ -46,7 +46,7 @@ var changeRows = []row{
 		id: "A17", class: "the emergency way skips the guards, or takes more than it should",
 		guard: "one writer: only loader touches an interface; each door of the API has a role; what an emergency shortens is time, never a gate",
 		tests: []tests{
-			in("test", "TestImportsRunOneWay TestWrongImportsAreFound TestEdgeImportsNoScanner"),
+			in("test", "TestA17ImportsRunOneWay TestWrongImportsAreFound TestEdgeImportsNoScanner"),
 			in("userspace/api", "TestReadSocketChangesNothing TestOnlyRootAndGroupMayChange TestRoleIsNobodysClaim"),
 			in("userspace/rollout", "TestEmergency TestFastTrackHasBounds"),
 			in("test/system/fault", "TestRolloutBesideOthers"),
@@ -75,7 +75,7 @@ var changeRows = []row{
 		guard: "a bundle becomes last-known-good only after guards.bake of deciding, in one piece, with the agent awake and traffic on the interface",
 		tests: []tests{
 			in("userspace/agent", "TestApplyBakesIntoLastKnownGood TestRollbackBeforeBakeKeepsLastKnownGood "+
-				"TestRollbackAfterBakeMovesLastKnownGood TestNoBakeWithoutDeciding TestF14BakeWaitsForAStoppedAgent"),
+				"TestRollbackAfterBakeMovesLastKnownGood TestA19NoBakeWithoutDeciding TestF14BakeWaitsForAStoppedAgent"),
 			in("userspace/rollout", "TestBakeWithoutTrafficProvesNothing TestOneGenerationBakes"),
 		},
 		faults: []fault{
@@ -83,7 +83,7 @@ var changeRows = []row{
 				"bk.ledger.Now().Before(r.BakeUntil)", "false", "userspace/agent", "TestApplyBakes|TestRollbackBeforeBake"},
 			{"a bake counts while nothing is decided", "userspace/release/bake.go",
 				"idle, was := bk.idleReason(d) != \"\", bk.idle", "idle, was := false, bk.idle", "userspace/agent",
-				"TestNoBakeWithoutDeciding"},
+				"TestA19NoBakeWithoutDeciding"},
 		},
 	},
 	{
@@ -91,7 +91,7 @@ var changeRows = []row{
 		guard: "several generations stay resident and on disk, each with its digest; below them is the empty one, by which everything passes",
 		tests: []tests{
 			in("userspace/state", "TestDamagedBundleIsNotAvailable TestDamageOfEachFileIsSetAside TestDamagedRecordIsSetAside"),
-			in("userspace/agent", "TestDamagedDisk TestSetWithALostBundle TestF19RollbackToAnyGeneration"),
+			in("userspace/agent", "TestA20DamagedDisk TestSetWithALostBundle TestF19RollbackToAnyGeneration"),
 			in("loader", "TestNothingPublishedPasses TestRollbackIsOneStep"),
 		},
 		faults: []fault{
@@ -104,19 +104,19 @@ var changeRows = []row{
 		guard: "maps and files carry the number of their layout; earlier ones are converted, later ones are left alone and told",
 		tests: []tests{
 			in("test/system/upgrade", "TestF2UpgradeUnderTraffic TestF2UpgradeFromLayout3 TestF2UpgradeFromLayout2 TestF2UpgradeIsHeld"),
-			in("loader", "TestF2UpgradeIsOneStore TestForeignABIIsRefused"),
+			in("loader", "TestF2UpgradeIsOneStore TestA21ForeignABIIsRefused"),
 			in("userspace/state", "TestSchema1IsConverted TestSchema1AgainAfterADowngrade TestALaterSchemaIsLeftAlone"),
 		},
 		faults: []fault{
 			{"a dataplane of another layout is adopted", "loader/open.go",
-				"if number != 0 && number != pins.Layout {", "if false {", "loader", "TestForeignABI|TestF2Upgrade"},
+				"if number != 0 && number != pins.Layout {", "if false {", "loader", "TestA21ForeignABI|TestF2Upgrade"},
 		},
 	},
 	{
 		id: "A22", class: "data wakes code that nobody had run",
 		guard: "every bundle begins as a candidate that can be taken back; all kinds of rules and options are run in random combinations beside a model",
 		tests: []tests{
-			in("test/dataplane/oracle", "TestProgramAndModelAgree TestCorpus"),
+			in("test/dataplane/oracle", "TestA22ProgramAndModelAgree TestCorpus"),
 			in("test/dataplane/matrix", "TestVerdicts"),
 			in("userspace/agent", "TestConfirm TestConfirmDeadline"),
 		},
@@ -149,7 +149,7 @@ var changeRows = []row{
 		id: "A24", class: "the clean-up takes away what is in use",
 		guard: "a slot that a role names is never filled, a bundle that anything refers to is never pruned, a layout that decides is never swept",
 		tests: []tests{
-			in("userspace/state", "TestPruneKeepsWhatIsReferenced TestF10NothingIsPrunedForWhatCannotBeRead"),
+			in("userspace/state", "TestA24PruneKeepsWhatIsReferenced TestF10NothingIsPrunedForWhatCannotBeRead"),
 			in("loader", "TestSlotsAreUsedAgain TestF2UpgradeGivenUp"),
 			in("userspace/agent", "TestStableIsVerifiableAfterManyCandidates"),
 			in("userspace/release", "TestSimulation"),
@@ -189,8 +189,8 @@ var changeRows = []row{
 		id: "A27", class: "the control plane is gone, and with it the way to recover",
 		guard: "there is none to lose: bundles are on disk, and bypass, rollback, status, verify and unban work on the pins without any agent",
 		tests: []tests{
-			in("cmd/spillway", "TestRollbackWithoutAgent TestBypassWithoutAgent TestStatusWithoutAgent TestF18UnbanWithoutAgent"),
-			in("userspace/agent", "TestAdoptsWhatWasDoneWithoutAgent TestRebootComesBackWithLastKnownGood"),
+			in("cmd/spillway", "TestA27RollbackWithoutAgent TestBypassWithoutAgent TestStatusWithoutAgent TestF18UnbanWithoutAgent"),
+			in("userspace/agent", "TestAdoptsWhatWasDoneWithoutAgent TestA46RebootComesBackWithLastKnownGood"),
 		},
 		faults: []fault{
 			{"what was done without an agent is undone", "userspace/release/adopt.go",
@@ -215,13 +215,13 @@ var changeRows = []row{
 		id: "A29", class: "a canary that nobody met is called a success",
 		guard: "a stage waits for votes, then is held; time counts only with traffic, and only while the candidate decides",
 		tests: []tests{
-			in("userspace/rollout", "TestWithoutEvidenceItIsHeld TestShadowWaitsForVotes TestSmallSite TestTimeCountsBetweenTwoLooksThatDecide"),
+			in("userspace/rollout", "TestWithoutEvidenceItIsHeld TestA29ShadowWaitsForVotes TestSmallSite TestTimeCountsBetweenTwoLooksThatDecide"),
 			in("userspace/stages", "TestBundleGoesThroughAllStages"),
 		},
 		faults: []fault{
 			{"shadow does not wait for votes", "userspace/rollout/progress.go",
 				"case !shown && !judgeOf(t).timeOnly(r):", "case !shown && false:", "userspace/rollout",
-				"TestShadowWaits|TestSmallSite"},
+				"TestA29ShadowWaits|TestSmallSite"},
 			{"time counts while another decides", "userspace/rollout/step.go",
 				"decided := k.Deciding && t.s.Decided", "decided := true", "userspace/rollout", "TestTimeCounts"},
 		},
@@ -230,7 +230,7 @@ var changeRows = []row{
 		id: "A30", class: "the canary is not like the others, so it proves nothing",
 		guard: "a hash of prefix and salt chooses it, another one for each attempt; its share of the sources is tested, and a broken split is held",
 		tests: []tests{
-			in("userspace/rollout", "TestBrokenSplitIsHeld TestStickySourcesDoNotFoolTheArms TestShareThatComesLate"),
+			in("userspace/rollout", "TestA30BrokenSplitIsHeld TestStickySourcesDoNotFoolTheArms TestShareThatComesLate"),
 			in("test/dataplane/progrun", "TestCanarySaltMovesTheShare TestCanaryShareIsSticky"),
 			in("test/dataplane/ja4", "TestCanary"),
 		},
@@ -249,11 +249,11 @@ var changeRows = []row{
 		tests: []tests{
 			in("userspace/rollout", "TestSimulation TestAlphaIsSpentOnce"),
 			in("userspace/stages", "TestSimulation"),
-			in("userspace/rollout/sequential", "TestManyLooksRejectAtMostAlpha TestRateThatMovesWithinItsSide"),
+			in("userspace/rollout/sequential", "TestA31ManyLooksRejectAtMostAlpha TestRateThatMovesWithinItsSide"),
 		},
 		faults: []fault{
 			{"alpha is not spent: each look rejects at even odds", "userspace/rollout/sequential/rate.go",
-				"return l.LnE >= l.Limit", "return l.LnE >= 0.7", "userspace/rollout/sequential", "TestManyLooks"},
+				"return l.LnE >= l.Limit", "return l.LnE >= 0.7", "userspace/rollout/sequential", "TestA31ManyLooks"},
 		},
 	},
 }

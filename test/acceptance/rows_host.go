@@ -9,7 +9,7 @@ var hostRows = []row{
 		guard: "link, programs, maps and slots are pinned: what enforces goes on, and the next start adopts it without touching traffic",
 		tests: []tests{
 			in("test/system/fault", "TestBPFCallsOfStarts TestBPFCallsOfChanges TestBPFCallsOfQueue TestBPFCallsWithoutAgent "+
-				"TestKilledTenTimesASecond TestStartsRecoverByThemselves TestFaultsOfARollout TestRolloutAfterAReboot"),
+				"TestA32KilledTenTimesASecond TestStartsRecoverByThemselves TestFaultsOfARollout TestRolloutAfterAReboot"),
 			in("loader", "TestOpenAdoptsWhatIsPinned TestAttachIsPinnedAndAdopted"),
 			in("userspace/agent", "TestKernelKillAndAdopt TestKernelCandidateFallsBackWhenTheAgentDies"),
 		},
@@ -49,7 +49,7 @@ var hostRows = []row{
 		guard: "pinned objects are adopted; code is changed as a pair by one store behind the root program; no start or stop detaches",
 		tests: []tests{
 			in("loader", "TestF2StartsLoseNoPacket TestF2ProgramsChangeAsAPair TestF2UpgradeCutShort TestOpenAdoptsWhatIsPinned"),
-			in("test/system/upgrade", "TestF2UpgradeUnderTraffic TestF2UpgradeKilledAtEveryCall TestUpgradeInMidHello"),
+			in("test/system/upgrade", "TestF2UpgradeUnderTraffic TestF2UpgradeKilledAtEveryCall TestA34UpgradeInMidHello"),
 			in("test/system/swap", "TestSwapsUnderFullRateAreNeverMixed"),
 		},
 		faults: []fault{
@@ -62,12 +62,12 @@ var hostRows = []row{
 		id: "A35", class: "another daemon removes the program, or the device goes and comes back",
 		guard: "a pinned link cannot be replaced by others; a foreign program is left alone and named; a look each second attaches again, three times in ten minutes at most",
 		tests: []tests{
-			in("loader", "TestForeignProgramIsLeftAlone TestDeviceThatComesBackIsAttachedAgain TestF20RenamedDeviceKeepsItsLink TestEgressFilterLeavesOthersAlone"),
+			in("loader", "TestForeignProgramIsLeftAlone TestA35DeviceThatComesBackIsAttachedAgain TestF20RenamedDeviceKeepsItsLink TestEgressFilterLeavesOthersAlone"),
 			in("userspace/agent", "TestKernelDeviceThatComesBack TestF4FlappingInterfaceWaits TestEmptiedProgramArrayIsFilled TestKernelPinsThatWereRemoved"),
 		},
 		faults: []fault{
 			{"a severed link stays in the way", "loader/attach.go",
-				"if a.Pin == pin || a.State == StateSevered && a.Names(name) {", "if false {", "loader", "TestDeviceThatComesBack"},
+				"if a.Pin == pin || a.State == StateSevered && a.Names(name) {", "if false {", "loader", "TestA35DeviceThatComesBack"},
 		},
 	},
 	{
@@ -75,7 +75,7 @@ var hostRows = []row{
 		guard: "the root program is attached once and its bytes never change; new code goes behind it, and the link is not touched",
 		tests: []tests{
 			in("bpf", "TestF2RootIsForEver"),
-			in("loader", "TestF2UpgradeIsOneStore TestRootThatReadsOtherMapsIsReplaced TestPinnedRoot"),
+			in("loader", "TestF2UpgradeIsOneStore TestRootThatReadsOtherMapsIsReplaced TestA36PinnedRoot"),
 			in("test/system/upgrade", "TestF2UpgradeUnderTraffic"),
 		},
 		faults: []fault{
@@ -88,9 +88,9 @@ var hostRows = []row{
 		id: "A37", class: "an error, an unknown code or a missing table ends in a drop",
 		guard: "one exit for all packets, which knows drop by name and passes everything else; what cannot be read is judged by its addresses alone",
 		tests: []tests{
-			in("test/dataplane/progrun", "TestMissingMapPasses TestEveryTruncatedLength TestObserveCountsWhatItWouldDrop TestNothingPublishedPasses"),
+			in("test/dataplane/progrun", "TestMissingMapPasses TestA37EveryTruncatedLength TestObserveCountsWhatItWouldDrop TestNothingPublishedPasses"),
 			in("test/dataplane/matrix", "TestVerdicts TestHeadersInTheSecondBuffer"),
-			in("test/dataplane/oracle", "TestProgramAndModelAgree"),
+			in("test/dataplane/oracle", "TestA22ProgramAndModelAgree"),
 		},
 		faults: []fault{
 			{"what is no pass is a drop", "bpf/xdp.c",
@@ -102,7 +102,7 @@ var hostRows = []row{
 		id: "A38", class: "what should explain the trouble adds to it",
 		guard: "events have a budget of each second and processor, and are lost in the open; streams, looks and histories are bounded",
 		tests: []tests{
-			in("userspace/events", "TestSlowReadersLoseEventsAndSeeIt"),
+			in("userspace/events", "TestA38SlowReadersLoseEventsAndSeeIt"),
 			in("userspace/api", "TestStreamsAreBounded TestConnectionsAreCountedByRole TestHeavyRequestsAreBounded TestReaderWhoTakesNothing"),
 			in("userspace/metrics", "TestF14FiftyScrapersAtOnce TestRuleTotalsAreBounded"),
 			in("userspace/state", "TestHistoryTurnsOver TestLongDetailsAreBounded"),
@@ -117,7 +117,7 @@ var hostRows = []row{
 		id: "A39", class: "there is memory for one copy, and a swap needs two",
 		guard: "memory is planned before it is taken; an error on the way leaves what is in force; work that killed an agent is not begun again by itself",
 		tests: []tests{
-			in("loader", "TestMemoryPlanHolds"),
+			in("loader", "TestA39MemoryPlanHolds"),
 			in("userspace/agent", "TestKernelF11LittleMemory TestF11WorkThatKilledIsLeft TestF8PeakOfUploads TestF20LoweredCapacityIsToldBeforeTheReboot"),
 			in("test/system/fault", "TestBPFCallsOfChanges"),
 		},
@@ -130,7 +130,7 @@ var hostRows = []row{
 		id: "A40", class: "the disk is full, a file is torn, or a bit has turned",
 		guard: "files are written aside, synced and renamed, and carry a checksum; what is damaged is set aside and told, and what enforces goes on",
 		tests: []tests{
-			in("userspace/state", "TestDiskFullAtEveryOperation TestDamageOfEachFileIsSetAside TestTornAndChangedBans TestTornAndChangedLinesAreSkipped"),
+			in("userspace/state", "TestA40DiskFullAtEveryOperation TestDamageOfEachFileIsSetAside TestTornAndChangedBans TestTornAndChangedLinesAreSkipped"),
 			in("test/system/fault", "TestDiskCallsOfStarts TestDiskCallsOfChanges TestDiskCallsOfQueue TestDamagedState TestDamagedStateAfterReboot"),
 			in("userspace/agent", "TestDiskFullDuringApply TestF10StartWithARecordThatCannotBeRead"),
 		},

@@ -13,7 +13,7 @@ import (
 )
 
 // A bundle that decides nothing does not become last-known-good.
-func TestNoBakeWithoutDeciding(t *testing.T) {
+func TestA19NoBakeWithoutDeciding(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		idle   func(*rig)

@@ -12,7 +12,7 @@ import (
 )
 
 // Lengths of time stay what they were when the wall clock is set, forwards or backwards.
-func TestDeadlinesMoveWithTheWallClock(t *testing.T) {
+func TestA41DeadlinesMoveWithTheWallClock(t *testing.T) {
 	for _, step := range []time.Duration{3 * time.Hour, -3 * time.Hour} {
 		t.Run(step.String(), func(t *testing.T) {
 			r := newRig(t)

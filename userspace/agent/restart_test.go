@@ -90,7 +90,7 @@ func TestRestartWithACandidate(t *testing.T) {
 	}
 }
 
-func TestRebootComesBackWithLastKnownGood(t *testing.T) {
+func TestA46RebootComesBackWithLastKnownGood(t *testing.T) {
 	r := newRig(t)
 	r.mustApply("one", api.ApplyOptions{})
 	r.pass(10 * time.Minute)
@@ -108,7 +108,7 @@ func TestRebootComesBackWithLastKnownGood(t *testing.T) {
 
 // The record and the bundle, changed in some bytes (the tests of state do each one): never a crash, and the right
 // outcome.
-func TestDamagedDisk(t *testing.T) {
+func TestA20DamagedDisk(t *testing.T) {
 	r := newRig(t)
 	c := r.mustApply("one", api.ApplyOptions{})
 	r.pass(10 * time.Minute)

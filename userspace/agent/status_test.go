@@ -14,7 +14,7 @@ import (
 )
 
 // One thing that cannot be read is a problem; everything else is answered.
-func TestStatusOfWhatCanBeRead(t *testing.T) {
+func TestA45StatusOfWhatCanBeRead(t *testing.T) {
 	for _, call := range []string{"Generations", "Host", "Counters", "MapUse", "Bans", "VerifyWiring", "Attachments"} {
 		t.Run(call, func(t *testing.T) {
 			r := newRig(t)

@@ -28,7 +28,7 @@ func TestTruncatedAddresses(t *testing.T) {
 	}
 }
 
-func TestSlowReadersLoseEventsAndSeeIt(t *testing.T) {
+func TestA38SlowReadersLoseEventsAndSeeIt(t *testing.T) {
 	h := newHub()
 	_, next, stop := h.read(0, true)
 	for range kept + 10 {

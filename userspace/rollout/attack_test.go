@@ -203,7 +203,7 @@ func TestOneRealBrowserIsNamed(t *testing.T) {
 
 // A bundle that blocks everything at a canary of 5 %: how many flows of the canary until it is taken back. A look a
 // second.
-func TestBlocksEverythingCostsFewFlows(t *testing.T) {
+func TestA14BlocksEverythingCostsFewFlows(t *testing.T) {
 	n := 400
 	var flows []int64
 	for i := range n {

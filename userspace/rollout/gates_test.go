@@ -147,7 +147,7 @@ func TestTwoTakenBackFreeze(t *testing.T) {
 }
 
 // The canary gets 7 % where it should get 5.
-func TestBrokenSplitIsHeld(t *testing.T) {
+func TestA30BrokenSplitIsHeld(t *testing.T) {
 	w := plain(bundle(0))
 	w.skew = 1.4
 	h := ends(t, w, StageHeld, GateRatio)
@@ -316,7 +316,7 @@ func TestOtherGenerationsCountForNothing(t *testing.T) {
 }
 
 // Shadow waits for votes, however long it takes.
-func TestShadowWaitsForVotes(t *testing.T) {
+func TestA29ShadowWaitsForVotes(t *testing.T) {
 	w := plain(bundle(0))
 	w.rate = 0.02 // 1,219 votes take 17 hours
 	h := newHost(w, firstSeed)

@@ -172,7 +172,7 @@ func TestDamagedBundleIsNotAvailable(t *testing.T) {
 }
 
 // A disk that fills up at the Nth operation, for every N: the old or the new state is there, never a part of one.
-func TestDiskFullAtEveryOperation(t *testing.T) {
+func TestA40DiskFullAtEveryOperation(t *testing.T) {
 	full := errors.New("no space left on device")
 	old, next := sample(), sample()
 	next.LastNumber = 8
@@ -230,7 +230,7 @@ func TestDiskFullAtEveryOperation(t *testing.T) {
 	}
 }
 
-func TestPruneKeepsWhatIsReferenced(t *testing.T) {
+func TestA24PruneKeepsWhatIsReferenced(t *testing.T) {
 	s := open(t, t.TempDir(), nil)
 	var all []config.Digest
 	for i := range keptBundles + 5 {

@@ -79,7 +79,7 @@ func TestBudgetOfAPrefix(t *testing.T) {
 
 // All prefixes together may show so many on one processor, where no socket vouches for them. A test runs on one at a
 // time, and may move to another.
-func TestBudgetOfAProcessor(t *testing.T) {
+func TestA10BudgetOfAProcessor(t *testing.T) {
 	p := open(t)
 	p.swap(telling())
 	onOneProcessor(t)

@@ -46,10 +46,10 @@ func enough(t *testing.T) func(round uint64) bool {
 	return func(uint64) bool { return time.Now().After(end) }
 }
 
-// TestProgramAndModelAgree runs mutated frames in random worlds. SPILLWAY_SEED repeats a run, SPILLWAY_ROUND one round
-// of it, SPILLWAY_FUZZ_FOR=8h makes it long. A difference is shrunk and written to a file, which becomes a case of
-// testdata/corpus.
-func TestProgramAndModelAgree(t *testing.T) {
+// TestA22ProgramAndModelAgree runs mutated frames in random worlds. SPILLWAY_SEED repeats a run, SPILLWAY_ROUND one
+// round of it, SPILLWAY_FUZZ_FOR=8h makes it long. A difference is shrunk and written to a file, which becomes a case
+// of testdata/corpus.
+func TestA22ProgramAndModelAgree(t *testing.T) {
 	plane.Need(t)
 	base := fresh.Number(t, "SPILLWAY_SEED", rand.Uint64())
 	t.Logf("SPILLWAY_SEED=%d", base)

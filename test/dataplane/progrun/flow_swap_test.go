@@ -14,7 +14,7 @@ import (
 
 // "Established connections are not newly blocked by a swap": the worst bundle there is cuts no connection that passes,
 // whether Spillway saw it begin or found it in the middle.
-func TestEstablishedConnectionsAreNotNewlyBlocked(t *testing.T) {
+func TestA48EstablishedConnectionsAreNotNewlyBlocked(t *testing.T) {
 	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listen()
 		for name, begin := range map[string]func(*plane, *conn){

@@ -34,7 +34,7 @@ func dressed(f packet.Frame) map[string]packet.Frame {
 
 // Every valid packet at every truncated length: nothing aborts, a visitor is never dropped, and a bot is dropped from
 // the byte on that its addresses can be read.
-func TestEveryTruncatedLength(t *testing.T) {
+func TestA37EveryTruncatedLength(t *testing.T) {
 	eachFamily(t, func(t *testing.T, f family) {
 		p := borrow(t).site(f, f.usual().rule("odd", 100).reason("odd", "malformed").reason("odd", "fragment").bundle())
 		header := packet.IPv6Len

@@ -30,7 +30,7 @@ var (
 )
 
 // Binary builds the command once for this test process and returns its path.
-func Binary(t *testing.T) string {
+func Binary(t testing.TB) string {
 	t.Helper()
 	buildOnce.Do(func() {
 		folder, err := os.MkdirTemp("", "spillway-bin-")
@@ -72,7 +72,7 @@ type Edge struct {
 	// Program is the command that runs; empty: the one of this tree.
 	Program string
 
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	asRoot bool          // this start has all rights
 	ended  chan struct{} // closed when the agent's process was waited for
@@ -97,7 +97,7 @@ func (s *syncBuffer) String() string {
 }
 
 // NewEdge makes the lab and its files; the agent is started by Start.
-func NewEdge(t *testing.T) *Edge {
+func NewEdge(t testing.TB) *Edge {
 	t.Helper()
 	needRoot(t)
 	l, err := lab.New(t.Context(), lab.Options{Name: "edge"})

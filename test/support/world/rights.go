@@ -56,7 +56,7 @@ func (e *Edge) preparePins() {
 }
 
 // Give makes everything below a folder the agent's, as systemd does with a folder that root filled.
-func Give(t *testing.T, folder string) {
+func Give(t testing.TB, folder string) {
 	t.Helper()
 	Must(t, filepath.WalkDir(folder, func(path string, _ os.DirEntry, err error) error {
 		if err != nil {

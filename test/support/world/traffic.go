@@ -20,13 +20,13 @@ type Traffic struct {
 }
 
 // StartTraffic starts a web server and who knocks on it.
-func StartTraffic(t *testing.T, e *Edge) *Traffic {
+func StartTraffic(t testing.TB, e *Edge) *Traffic {
 	t.Helper()
 	return StartTrafficOf(t, e, 50)
 }
 
 // StartTrafficOf is StartTraffic with so many requests of visitors a second.
-func StartTrafficOf(t *testing.T, e *Edge, rate float64) *Traffic {
+func StartTrafficOf(t testing.TB, e *Edge, rate float64) *Traffic {
 	t.Helper()
 	ctx := t.Context()
 	origin, err := e.StartOrigin(ctx, lab.OriginOptions{})
@@ -46,7 +46,7 @@ func StartTrafficOf(t *testing.T, e *Edge, rate float64) *Traffic {
 }
 
 // BotsAreStopped waits until bots that go on trying get nothing.
-func (tr *Traffic) BotsAreStopped(t *testing.T) {
+func (tr *Traffic) BotsAreStopped(t testing.TB) {
 	t.Helper()
 	Eventually(t, "bots get nothing", func() bool {
 		scan, crawl := tr.Scanner.Total(), tr.Crawler.Total()
@@ -58,7 +58,7 @@ func (tr *Traffic) BotsAreStopped(t *testing.T) {
 }
 
 // BotsAreServed waits until bots are answered.
-func (tr *Traffic) BotsAreServed(t *testing.T) {
+func (tr *Traffic) BotsAreServed(t testing.TB) {
 	t.Helper()
 	scan, crawl := tr.Scanner.Total(), tr.Crawler.Total()
 	Eventually(t, "bots are answered", func() bool {
@@ -82,7 +82,7 @@ func (tr *Traffic) Leaked() string {
 }
 
 // VisitorsNeverNoticed stops the visitors and asks for a spotless record.
-func (tr *Traffic) VisitorsNeverNoticed(t *testing.T) {
+func (tr *Traffic) VisitorsNeverNoticed(t testing.TB) {
 	t.Helper()
 	total := tr.Visitors.Stop()
 	if total.Failures != 0 || total.Requests == 0 {

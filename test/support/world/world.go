@@ -29,10 +29,10 @@ type World struct {
 	Pins      string
 	Host      *config.Host
 
-	t *testing.T
+	t testing.TB
 }
 
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() == 0 {
 		return
@@ -44,7 +44,7 @@ func needRoot(t *testing.T) {
 }
 
 // Program finds a program; without it the test is left out, and in CI it fails.
-func Program(t *testing.T, name string) string {
+func Program(t testing.TB, name string) string {
 	t.Helper()
 	for _, candidate := range []string{name, "/usr/sbin/" + name} {
 		if path, err := exec.LookPath(candidate); err == nil {
@@ -59,7 +59,7 @@ func Program(t *testing.T, name string) string {
 }
 
 // New makes a world; it fails the test, or skips it visibly without root (never in CI).
-func New(t *testing.T) *World {
+func New(t testing.TB) *World {
 	t.Helper()
 	needRoot(t)
 	l, err := lab.New(t.Context(), lab.Options{Name: "e2e"})
@@ -76,7 +76,7 @@ func New(t *testing.T) *World {
 	return w
 }
 
-func testPins(t *testing.T) string {
+func testPins(t testing.TB) string {
 	t.Helper()
 	Must(t, plane.MountBPFFS())
 	pins := plane.NewPins("e2e")
@@ -122,7 +122,7 @@ func (w *World) Publish(h *config.Host, b *config.Bundle) {
 }
 
 // Must fails the test on an error.
-func Must(t *testing.T, err error) {
+func Must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ var BadRule = []config.Rule{{ID: "bad", Label: "bad", Score: 100}}
 func Denied() []netip.Prefix { return []netip.Prefix{lab.CrawlerPrefix4, lab.CrawlerPrefix6} }
 
 // Eventually waits for a fact, with a deadline.
-func Eventually(t *testing.T, what string, check func() bool) {
+func Eventually(t testing.TB, what string, check func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for !check() {

@@ -22,7 +22,7 @@ import (
 
 // The agent is killed ten times a second, for six seconds or (SPILLWAY_FAULTS=all) a minute, under ten times the load:
 // no visitor and no bot notices, what decides is one and the same word all the time, and nothing is left behind.
-func TestKilledTenTimesASecond(t *testing.T) {
+func TestA32KilledTenTimesASecond(t *testing.T) {
 	s := newSite(t)
 	s.protect(t, nil)
 	s.Kill()

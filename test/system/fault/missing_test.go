@@ -75,7 +75,7 @@ func needTools(t *testing.T) {
 }
 
 // What is missing is named, with its fix; the agent stays and says that it protects nobody; the site is served.
-func TestWhatIsMissingIsNamed(t *testing.T) {
+func TestA44WhatIsMissingIsNamed(t *testing.T) {
 	needTools(t)
 	s := newSite(t)
 	for _, l := range lacks {

@@ -33,7 +33,7 @@ var suites = []suite{
 		name:  "loader",
 		tests: []string{"OpenAdoptsWhatIsPinned", "DetachLeavesNothing", "F2UpgradeIsOneStore"},
 		more: []string{
-			"DeviceThatComesBackIsAttachedAgain", "MemoryPlanHolds",
+			"A35DeviceThatComesBackIsAttachedAgain", "A39MemoryPlanHolds",
 			"EmptyProgArrayPassesAndIsRefilled", "RollbackIsOneStep", "CountersOverARollback", "Vouched",
 			"F1SlotsAreReadByTheirPins", "ConntrackByPins",
 		},

@@ -83,7 +83,7 @@ func (s *site) ask(from, to netip.Addr, said chan<- struct{}, after <-chan struc
 
 // A visitor whose hello began before another dataplane took over, and went on behind it, is no one who hides: the sight
 // has ended. Nor is anybody whose hello comes in halves meanwhile.
-func TestUpgradeInMidHello(t *testing.T) {
+func TestA34UpgradeInMidHello(t *testing.T) {
 	s := newSite(t, "")
 	s.MustCLI("apply", s.WriteBundle("hidden", hidden), "--yes")
 	s.roles = rolesIn(s.status(t))

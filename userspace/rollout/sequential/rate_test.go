@@ -20,7 +20,7 @@ func beta(k, m, t, a, b float64) float64 {
 
 // With votes at exactly the bound, and a look after each, a test rejects in at most alpha of all runs. A z-test,
 // looked at as often, rejects in a third of them: a test that could not tell the two apart would prove nothing.
-func TestManyLooksRejectAtMostAlpha(t *testing.T) {
+func TestA31ManyLooksRejectAtMostAlpha(t *testing.T) {
 	const runs, votes, alpha = 2000, 3000, 0.05
 	for _, c := range []struct {
 		side  Side
