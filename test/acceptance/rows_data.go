@@ -106,13 +106,16 @@ var dataRows = []row{
 	},
 	{
 		id: "A08", class: "a new kind of record appears, is not understood, and old data goes stale in silence",
-		guard: "a field of a later release is told by its name and refuses the file; a record of a later schema is left alone; rules have an end, and their last days are told",
+		guard: "a field of a later release is told by its name and refuses the file; a record of a later schema is left alone; rules have an end, and an alarm tells of a bundle half of whose life is over",
 		tests: []tests{
 			in("config", "TestBundleFaults TestWarnings"),
 			in("userspace/state", "TestALaterSchemaIsLeftAlone TestFieldsOfALaterReleaseSurvive"),
 			in("userspace/metrics", "TestAlertRules"),
 		},
-		open: "no alarm at half of a bundle's life: rules end one by one",
+		faults: []fault{
+			{"a rule without an end ends with the others", "userspace/ledger/life.go",
+				"case r.Expires.IsZero():\n\t\t\treturn time.Time{}", "case r.Expires.IsZero():\n\t\t\treturn end", "userspace/ledger", "TestA08Lives"},
+		},
 	},
 	{
 		id: "A09", class: "the check itself is wrong, and lets through what it should stop",

@@ -22,7 +22,7 @@ var hostRows = []row{
 	},
 	{
 		id: "A33", class: "a bad bundle crashes whoever reads it, at every start",
-		guard: "starts that do not settle are counted on disk before anything is attached; the third condemns the bundle, then the one before, then nothing is loaded",
+		guard: "starts that do not settle are counted on disk before anything is attached; the third condemns the bundle, then the one before, then nothing is loaded; an upgrade builds nothing of it",
 		tests: []tests{
 			in("userspace/rollout", "TestThirdCrash"),
 			in("userspace/agent", "TestF11WorkThatKilledIsLeft TestF11RebuildThatKills TestStartsThatSettleAreNoDeaths "+
@@ -41,8 +41,9 @@ var hostRows = []row{
 			{"an agent that is killed condemns where changes are direct", "userspace/agent/boot.go",
 				"if again && a.opts.Host.Guards.Rollout != config.RolloutStaged {", "if false {", "userspace/agent",
 				"TestDeathsOfTheAgentAlone"},
+			{"an upgrade builds what is condemned", "userspace/agent/open.go",
+				"a.release.TakeOver(d, a.boot.leaves.Load())", "a.release.TakeOver(d, nil)", "userspace/agent", "TestA33Upgrade"},
 		},
-		open: "a takeover of another layout builds what was in force before the count is looked at",
 	},
 	{
 		id: "A34", class: "a start or an upgrade leaves a moment without protection, or breaks connections",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/migrate"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/rollout"
@@ -98,6 +99,28 @@ func TestA33AgentThatDiesAtTheStartLeavesItsSet(t *testing.T) {
 	_, err := r.apply("two", api.ApplyOptions{})
 	if e := new(api.Error); !errors.As(err, &e) || e.Code != api.CodeHeld {
 		t.Errorf("what agents died of is applied without a reason: %v", err)
+	}
+}
+
+// Agents of another layout die before they took over, of the set that they build beside what decides. The fourth takes
+// over with what was in force before, and builds nothing else.
+func TestA33UpgradeThatDiesLeavesItsSet(t *testing.T) {
+	r := bootRig(t, true)
+	r.start()
+	rec := r.state()
+	r.stop()
+	one, two := migrate.Resident{Digest: rec.Previous.Digest, Number: rec.Previous.Number},
+		migrate.Resident{Digest: rec.Applied.Digest, Number: rec.Applied.Number}
+	r.crash(2)
+	r.upgrade(&migrate.Predecessor{Layout: 3, Known: true, Stable: &two, Previous: &one})
+	r.wantBoot("one", "[two]", true)
+	r.wantRoles("one", "", "")
+	if n := r.machine.did("Build"); n != 1 {
+		t.Errorf("%d bundles were built: %v", n, r.machine.calls)
+	}
+	after := r.state()
+	if g, _ := r.machine.Generations(); after.Applied == nil || len(g) != 1 || after.Applied.Number != g[0].Number {
+		t.Errorf("the record has %+v in force, the kernel %+v", after.Applied, g)
 	}
 }
 

@@ -4,7 +4,9 @@ package agent
 
 import (
 	"runtime"
+	"slices"
 
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/metrics"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -25,5 +27,11 @@ func (a *agent) Metrics() (*metrics.Snapshot, error) {
 	s.Repairs = a.plane.Links.Repairs()
 	s.Applies, s.Rollbacks = a.release.Counts()
 	s.Decisions, s.TakenBack = a.stages.Counts()
+	stable := slices.IndexFunc(status.Generations, func(g api.Generation) bool { return g.Role == "stable" })
+	if stable >= 0 {
+		for _, l := range a.ledger.Lives(status.Generations[stable].Digest) {
+			s.Lives = append(s.Lives, metrics.Life{Bundle: l.Name, Since: l.Since, End: l.End})
+		}
+	}
 	return s, nil
 }

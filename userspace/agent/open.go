@@ -148,5 +148,5 @@ func (a *agent) takeOver(d dataplane) error {
 	}
 	beat := plane.StartHeartbeat(d) // building takes its time
 	defer beat.Close()
-	return a.release.TakeOver(d)
+	return a.release.TakeOver(d, a.boot.leaves.Load())
 }

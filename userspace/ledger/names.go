@@ -15,6 +15,7 @@ import (
 type names struct {
 	mu    sync.Mutex
 	known map[config.Digest]*Bundle
+	lives lives
 }
 
 // Bundle is what people need to read of a resident bundle: the kernel has only numbers.

@@ -57,6 +57,10 @@ var (
 		"Number of the generation in a role; 0 when there is none.", "role")
 	knownGood = gauge("spillway_last_known_good_info",
 		"The bundle that a reboot comes back with.", "number", "digest12")
+	bundleSince = gauge("spillway_bundle_start_time_seconds",
+		"When this version of a bundle in force came to this host, as a Unix time.", "bundle")
+	bundleEnd = gauge("spillway_bundle_end_time_seconds",
+		"When the last rule of a bundle in force ends, as a Unix time; absent where one of them has no end.", "bundle")
 	confirmLeft = gauge("spillway_confirm_deadline_seconds",
 		"Seconds until an unconfirmed candidate goes back by itself; 0 when none waits.")
 	bakeLeft = gauge("spillway_bake_seconds_left",
@@ -88,7 +92,7 @@ var (
 
 var all = []metric{protected, deciding, attached, scrapeFailed, mode, modeInfo, packets, connections, alone, bypass,
 	bypassLeft, heartbeatAge, agentTimeout, leaseLeft, generation, number, knownGood,
-	confirmLeft, bakeLeft, ruleMatches, mapEntries, mapCapacity, mapBytes, bans, drift, driftAge, eventsLost,
+	bundleSince, bundleEnd, confirmLeft, bakeLeft, ruleMatches, mapEntries, mapCapacity, mapBytes, bans, drift, driftAge, eventsLost,
 	eventsDropped, applies, rollbacks, repairs, releases, problems, buildInfo, startTime}
 
 // Outcomes, roles and repairs are exported from the start, with 0: a counter that appears with 1 has no increase.

@@ -64,6 +64,12 @@ func (e emitter) agent(s *Snapshot) {
 	if k := s.Status.LastKnownGood; k != nil {
 		e.emit(knownGood, 1, decimal(k.Number), k.Digest.Short())
 	}
+	for _, l := range s.Lives {
+		e.emit(bundleSince, float64(l.Since.UnixMilli())/1000, l.Bundle)
+		if !l.End.IsZero() {
+			e.emit(bundleEnd, float64(l.End.Unix()), l.Bundle)
+		}
+	}
 	if d := s.Status.Drift; d != nil {
 		e.emit(drift, float64(len(d.Entries)))
 		e.emit(driftAge, max(0, s.Now.Sub(d.Checked).Seconds()))

@@ -44,6 +44,7 @@ func full() *Snapshot {
 		Decisions: map[string]uint64{"intent": 3, "taste": 4, "of a later release": 2}, TakenBack: 1,
 		Counts: []Count{{Reason: "not_service", Verdict: "pass", Packets: 1000}, {"web", "prefix", "drop", 7, 3, 2}},
 		Rules:  []Rule{{"bad-net", "denied", 7}, {"other", "", 2}},
+		Lives:  []Life{{"feed", noon.Add(-time.Hour), noon.Add(time.Hour)}, {Bundle: "own", Since: noon}},
 		Status: &api.Status{
 			Agent: &api.Agent{Started: noon.Add(-time.Hour)}, Mode: "enforce", Control: &api.Control{Epoch: 4, Stable: 1},
 			Problems: []api.Problem{{Code: "bypass"}, {Code: "attach"}, {Code: "attach"}},
@@ -90,6 +91,13 @@ spillway_applies_total{outcome="unchanged"} 0
 # TYPE spillway_attached gauge
 spillway_attached{interface="eth0",mode="native"} 1
 spillway_attached{interface="eth1",mode="none"} 0
+# HELP spillway_bundle_end_time_seconds When the last rule of a bundle in force ends, as a Unix time; absent where one of them has no end.
+# TYPE spillway_bundle_end_time_seconds gauge
+spillway_bundle_end_time_seconds{bundle="feed"} 1795266000
+# HELP spillway_bundle_start_time_seconds When this version of a bundle in force came to this host, as a Unix time.
+# TYPE spillway_bundle_start_time_seconds gauge
+spillway_bundle_start_time_seconds{bundle="feed"} 1795258800
+spillway_bundle_start_time_seconds{bundle="own"} 1795262400
 # HELP spillway_bypass 1 while everything (service "all"), or the service, passes by the kill switch.
 # TYPE spillway_bypass gauge
 spillway_bypass{service="all"} 1

@@ -22,6 +22,8 @@ type Snapshot struct {
 	// agents. Rules only grow while the agent runs.
 	Counts []Count
 	Rules  []Rule
+	// Lives of the bundles in force.
+	Lives []Life
 	// Applies by outcome; Repairs by what was repaired.
 	Applies   map[string]uint64
 	Repairs   map[string]uint64
@@ -42,6 +44,12 @@ type Snapshot struct {
 type Count struct {
 	Service, Reason, Verdict    string
 	Packets, Connections, Alone uint64
+}
+
+// Life is when a bundle came to this host, and when nothing of it blocks any more; End is zero where that is never.
+type Life struct {
+	Bundle     string
+	Since, End time.Time
 }
 
 // Rule is a count of matches.

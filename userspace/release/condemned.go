@@ -18,6 +18,17 @@ type Condemned struct {
 	Reason string // a sentence
 }
 
+// without returns what is built in the place of what was in force, where that is what starts died of.
+func (c *Condemned) without(stable, previous *config.Digest) (now, before *config.Digest) {
+	switch {
+	case c == nil || stable == nil || *stable != c.Digest:
+		return stable, previous
+	case c.Empty:
+		return nil, nil
+	}
+	return previous, nil
+}
+
 // LeaveCondemned goes back from such a set, before anything of it is read: whoever reads it may be the next to die of
 // it. Where the kernel does not hold it, as after a reboot, the record alone goes back, so that the start brings
 // something else. The change lock is held.

@@ -60,9 +60,10 @@ func (mg *Manager) PublishHost(d Kernel, file *hostfile.File, mode bpf.Mode) (de
 }
 
 // TakeOver fills a dataplane that was made beside one of another layout, and puts it in force. Meanwhile the caller
-// says that an agent lives: what decides must not take it for dead.
-func (mg *Manager) TakeOver(d Successor) error {
+// says that an agent lives: what decides must not take it for dead. Of what starts died of (nil: nothing) nothing is
+// read or built: LeaveCondemned comes next.
+func (mg *Manager) TakeOver(d Successor, left *Condemned) error {
 	mg.change.Lock()
 	defer mg.change.Unlock()
-	return mg.upgrade.takeOver(d)
+	return mg.upgrade.takeOver(d, left)
 }

@@ -57,15 +57,15 @@ type upgrade struct {
 
 // takeOver fills a dataplane that was made beside one of another layout, and puts it in force. Meanwhile the caller
 // says that an agent lives: what decides must not take it for dead.
-func (up *upgrade) takeOver(d Successor) error {
+func (up *upgrade) takeOver(d Successor, left *Condemned) error {
 	p := d.Predecessor()
-	if err := up.carryOver(d, p); err != nil {
+	if err := up.carryOver(d, p, left); err != nil {
 		return &HeldUpgradeError{p.Layout, err}
 	}
 	return nil
 }
 
-func (up *upgrade) carryOver(d Successor, p *migrate.Predecessor) error {
+func (up *upgrade) carryOver(d Successor, p *migrate.Predecessor, left *Condemned) error {
 	h := up.host()
 	host, hostSlot, err := up.builder.hostFile(d, h)
 	if err != nil {
@@ -75,6 +75,7 @@ func (up *upgrade) carryOver(d Successor, p *migrate.Predecessor) error {
 	if err != nil {
 		return err
 	}
+	stable, previous = left.without(stable, previous)
 	e := up.ledger.Entry(ledger.Itself(), "upgrade", "")
 	e.Detail = []string{fmt.Sprintf("took over from the dataplane of layout %d", p.Layout)}
 	old, err := up.builder.fromDisk(d, previous, h, host)
@@ -112,8 +113,10 @@ func (up *upgrade) carryOver(d Successor, p *migrate.Predecessor) error {
 	}
 	_ = up.ledger.Update(func(r *state.Record) {
 		now.renumber(r)
-		if old != nil && r.Previous != nil && r.Previous.Digest == old.digest {
-			r.Previous.Number = old.number
+		for _, b := range []*built{old, now} {
+			if b != nil && r.Previous != nil && r.Previous.Digest == b.digest {
+				r.Previous.Number = b.number
+			}
 		}
 	})
 	e.Outcome = api.OutcomeDone
