@@ -77,7 +77,7 @@ type opening struct {
 
 // ticks belong to the goroutine that ticks.
 type ticks struct {
-	lastDrift  time.Time
+	drift      pace
 	lastSave   time.Time
 	lastNotify time.Time
 	ready      bool // systemd was told

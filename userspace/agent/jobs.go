@@ -6,6 +6,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -106,10 +107,7 @@ func (a *agent) startSpare() {
 		return
 	}
 	now := a.now()
-	verify := now.Sub(a.lastDrift) >= driftInterval
-	if verify {
-		a.lastDrift = now
-	}
+	verify := a.drift.due(now)
 	a.spare.start("look after names and rows", now, func() { a.lookAfter(verify) })
 }
 
@@ -136,8 +134,45 @@ func (a *agent) lookAfter(verify bool) {
 	a.lookAtHost()
 	a.plane.Rows.Learn()
 	if verify {
+		began := threadTime()
 		a.plane.Rows.VerifyInBackground()
+		a.drift.cost(threadTime() - began)
 	}
+}
+
+// pace is how often rows are compared: each minute where that is cheap. A million take a third of a second of a
+// processor; then so seldom that it is a thousandth of one, and at least each ten minutes: after fifteen an alarm says
+// that nothing is compared any more.
+type pace struct {
+	last  time.Time    // of the goroutine that ticks
+	pause atomic.Int64 // nanoseconds
+}
+
+const (
+	paceLeast, paceMost = time.Minute, 10 * time.Minute
+	paceShare           = 1000
+)
+
+// due reports whether rows are to be compared now, and notes that they are.
+func (p *pace) due(now time.Time) bool {
+	if now.Sub(p.last) < max(paceLeast, time.Duration(p.pause.Load())) {
+		return false
+	}
+	p.last = now
+	return true
+}
+
+// cost says what a comparison took of a processor.
+func (p *pace) cost(d time.Duration) { p.pause.Store(int64(min(d*paceShare, paceMost))) }
+
+// threadTime is what the calling thread has had of a processor. Where a goroutine has no thread of its own it says
+// nothing.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
 }
 
 // gentler is how much nicer than the agent its background work is: a third of its share. At nice 19 beside busy

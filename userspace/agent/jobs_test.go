@@ -174,3 +174,18 @@ func TestBackgroundWorkIsALittleNicer(t *testing.T) {
 		t.Errorf("nice %d became %d, want %d more", n[0], n[1], gentler)
 	}
 }
+
+// Rows are compared each minute, those that take long less often, and never so seldom that an alarm begins.
+func TestPaceOfComparisons(t *testing.T) {
+	for cost, want := range map[time.Duration]time.Duration{0: time.Minute, 50 * time.Millisecond: time.Minute,
+		-time.Second: time.Minute, 350 * time.Millisecond: 350 * time.Second, time.Hour: 10 * time.Minute} {
+		now, p := time.Now(), &pace{}
+		if !p.due(now) || p.due(now) {
+			t.Errorf("%v: the first is due once", cost)
+		}
+		p.cost(cost)
+		if p.due(now.Add(want-time.Millisecond)) || !p.due(now.Add(want)) {
+			t.Errorf("after a comparison of %v the next is not due after %v", cost, want)
+		}
+	}
+}

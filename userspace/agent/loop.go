@@ -10,9 +10,8 @@ import (
 )
 
 const (
-	tickInterval  = time.Second
-	driftInterval = time.Minute
-	saveInterval  = 10 * time.Second
+	tickInterval = time.Second
+	saveInterval = 10 * time.Second
 	// staleBeat is when a heartbeat that should come every second is taken for dead.
 	staleBeat = 10 * time.Second
 )
