@@ -114,7 +114,7 @@ var dataRows = []row{
 		},
 		faults: []fault{
 			{"a rule without an end ends with the others", "userspace/ledger/life.go",
-				"case r.Expires.IsZero():\n\t\t\treturn time.Time{}", "case r.Expires.IsZero():\n\t\t\treturn end", "userspace/ledger", "TestA08Lives"},
+				"IsZero():\n\t\t\treturn time.Time{}", "IsZero():\n\t\t\treturn end", "userspace/ledger", "TestA08Lives"},
 		},
 	},
 	{

@@ -19,7 +19,6 @@ type files struct {
 	bundles map[config.Digest]*config.Bundle
 	names   map[config.Digest]*state.Names
 	sets    map[config.Digest][]config.Member
-	stored  map[config.Digest]time.Time
 	crashed map[string]int
 	last    time.Time // when the last of them began
 	running []string  // work that began and did not end
@@ -79,13 +78,6 @@ func (f *files) SaveNames(b *config.Bundle) error {
 	}
 	f.names[b.Digest] = &state.Names{Name: b.Name, Rules: b.Rules}
 	return nil
-}
-
-func (f *files) Stored(d config.Digest) (time.Time, error) {
-	if at, ok := f.stored[d]; ok {
-		return at, nil
-	}
-	return time.Time{}, state.ErrNoBundle
 }
 
 func (f *files) Crashed(work string) (int, time.Time) { return f.crashed[work], f.last }

@@ -39,7 +39,6 @@ type bundleFiles interface {
 	Members(config.Digest) ([]config.Member, error)
 	Names(config.Digest) (*state.Names, error)
 	SaveNames(*config.Bundle) error
-	Stored(config.Digest) (time.Time, error)
 }
 
 var _ Files = (*state.Store)(nil)

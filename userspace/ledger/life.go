@@ -32,15 +32,9 @@ func (l *Ledger) Lives(set config.Digest) []Life {
 	}
 	members, all := l.RecordMembers(set), []Life{}
 	for _, m := range members {
-		since, err := l.store.Stored(m.Digest)
-		if err != nil {
-			continue
+		if n, err := l.store.Names(m.Digest); err == nil && !n.Stored.IsZero() {
+			all = append(all, Life{m.Name, n.Stored, endOf(n.Rules)})
 		}
-		n, err := l.store.Names(m.Digest)
-		if err != nil {
-			continue
-		}
-		all = append(all, Life{m.Name, since, endOf(n.Rules)})
 	}
 	if len(all) == len(members) {
 		l.names.mu.Lock()

@@ -31,14 +31,14 @@ func TestA08LivesOfBundles(t *testing.T) {
 		names: map[config.Digest]*state.Names{
 			one: {Rules: rules(map[int]time.Duration{60: day, 90: 2 * day, -10: 0, 0: 0})},
 			two: {Rules: rules(map[int]time.Duration{60: day, 90: 0})}},
-		stored: map[config.Digest]time.Time{one: noon.Add(-day)},
 	}
+	f.names[one].Stored = noon.Add(-day)
 	l, _ := open(t, f)
 	want := []Life{{"feed", noon.Add(-day), noon.Add(2 * day)}}
 	if got := l.Lives(set); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	f.stored[two] = noon
+	f.names[two].Stored = noon
 	want = append(want, Life{Name: "own", Since: noon})
 	for range 2 { // the second time without the disk
 		if got := l.Lives(set); !slices.Equal(got, want) {

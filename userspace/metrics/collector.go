@@ -92,7 +92,8 @@ var (
 
 var all = []metric{protected, deciding, attached, scrapeFailed, mode, modeInfo, packets, connections, alone, bypass,
 	bypassLeft, heartbeatAge, agentTimeout, leaseLeft, generation, number, knownGood,
-	bundleSince, bundleEnd, confirmLeft, bakeLeft, ruleMatches, mapEntries, mapCapacity, mapBytes, bans, drift, driftAge, eventsLost,
+	bundleSince, bundleEnd,
+	confirmLeft, bakeLeft, ruleMatches, mapEntries, mapCapacity, mapBytes, bans, drift, driftAge, eventsLost,
 	eventsDropped, applies, rollbacks, repairs, releases, problems, buildInfo, startTime}
 
 // Outcomes, roles and repairs are exported from the start, with 0: a counter that appears with 1 has no increase.

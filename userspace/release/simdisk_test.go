@@ -62,7 +62,6 @@ func (d *simDisk) History(int) ([]state.Entry, int, error)  { return nil, 0, nil
 func (d *simDisk) Crashed(string) (times int, at time.Time) { return 0, time.Time{} }
 func (d *simDisk) Attempt(string) func()                    { return func() {} }
 func (d *simDisk) SaveNames(*config.Bundle) error           { return nil }
-func (d *simDisk) Stored(config.Digest) (time.Time, error)  { return time.Time{}, state.ErrNoBundle }
 
 func (d *simDisk) Names(digest config.Digest) (*state.Names, error) {
 	set := d.sets[digest]

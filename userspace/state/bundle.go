@@ -94,18 +94,6 @@ func (bs *bundles) Bundles() []config.Digest {
 // Has reports whether there is a file of the bundle; only Bundle knows whether it is whole.
 func (bs *bundles) Has(d config.Digest) bool { return exists(bs.bundlePath(d)) }
 
-// Stored returns when a bundle came to this disk; ErrNoBundle when there is no file of it.
-func (bs *bundles) Stored(d config.Digest) (time.Time, error) {
-	info, err := os.Stat(bs.bundlePath(d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return time.Time{}, fmt.Errorf("%w: %s", ErrNoBundle, d.Short())
-	}
-	if err != nil {
-		return time.Time{}, fmt.Errorf("look at bundle %s: %w", d.Short(), err)
-	}
-	return info.ModTime(), nil
-}
-
 func (bs *bundles) readBundle(d config.Digest) ([]byte, error) {
 	path := bs.bundlePath(d)
 	data, err := bs.disk.read(path, maxBundleBytes)

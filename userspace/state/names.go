@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/spillway/spillway/config"
 )
@@ -22,6 +23,8 @@ type Names struct {
 	Rules  []config.Rule `json:"rules"`
 	// Matched is what each of the rules matches; an older agent wrote none.
 	Matched []string `json:"matched,omitempty"`
+	// Stored is when the bundle came to this disk; zero where there is no file of it.
+	Stored time.Time `json:"-"`
 }
 
 const (
@@ -38,7 +41,7 @@ func (bs *bundles) SaveNames(b *config.Bundle) error {
 	if _, err := bs.Names(b.Digest); err == nil {
 		return nil
 	}
-	data, err := seal(Names{namesSchema, b.Name, b.Rules, b.Matched()})
+	data, err := seal(Names{Schema: namesSchema, Name: b.Name, Rules: b.Rules, Matched: b.Matched()})
 	if err != nil {
 		return fmt.Errorf("save names: %w", err)
 	}
@@ -64,6 +67,9 @@ func (bs *bundles) Names(d config.Digest) (*Names, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: names of %s: %w", ErrNoBundle, d.Short(), err)
+	}
+	if info, err := os.Stat(bs.bundlePath(d)); err == nil {
+		n.Stored = info.ModTime()
 	}
 	return n, nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // One life of an edge: apply, kill, adopt, rollback and bypass without an agent.
-func TestAgentKilledAdoptedRolledBackBypassed(t *testing.T) {
+func TestA27AgentKilledAdoptedRolledBackBypassed(t *testing.T) {
 	e := world.NewEdge(t)
 	tr := world.StartTraffic(t, e)
 	e.Start()

@@ -56,7 +56,8 @@ func TestA02RowsTwice(t *testing.T) {
 			t.Errorf("%s: %d faults: %s", what, n, tell(answer))
 		}
 	}
-	if n := faults(t, "every row twice", e.refused(t, e.feed(t, append(rowsOf(40), rows...), "")), yaml.CodeDuplicate); n != 40 {
+	all := e.refused(t, e.feed(t, append(rowsOf(40), rows...), ""))
+	if n := faults(t, "every row twice", all, yaml.CodeDuplicate); n != 40 {
 		t.Errorf("every row twice: %d faults", n)
 	}
 }
@@ -214,7 +215,8 @@ func TestA07EveryFieldBlankMissingAndExtreme(t *testing.T) {
 	if refused < tried/2 {
 		t.Errorf("of %d bundles with a broken field %d are refused", tried, refused)
 	}
-	if answer := e.refused(t, e.file(t, strings.Replace(everyField, "score: 60", "score:", 1))); answer.Code != api.CodeRefused {
+	blank := e.file(t, strings.Replace(everyField, "score: 60", "score:", 1))
+	if answer := e.refused(t, blank); answer.Code != api.CodeRefused {
 		t.Errorf("an apply: %s", tell(answer))
 	}
 }

@@ -93,7 +93,8 @@ func newEdge() *edge {
 	e.tr.BotsAreStopped(house)
 	world.Eventually(house, "the bundle is last-known-good", func() bool {
 		data, err := os.ReadFile(filepath.Join(e.State(), "record.json"))
-		return err == nil && strings.Contains(string(data), "last_known_good") && !strings.Contains(string(data), "bake_until")
+		return err == nil && strings.Contains(string(data), "last_known_good") &&
+			!strings.Contains(string(data), "bake_until")
 	})
 	e.tr.Count()
 	return e
@@ -146,7 +147,8 @@ func (e *edge) nobodyNoticed(t *testing.T, before [3]uint64) {
 		now := e.served()
 		return now[0] > before[0]+10 && now[1] > before[1]+10 && now[2] > before[2]+10
 	})
-	for who, v := range map[string]*lab.Visitors{"visitors": e.tr.Visitors, "guests": e.guests, "who is protected": e.insiders} {
+	for who, v := range map[string]*lab.Visitors{"visitors": e.tr.Visitors, "guests": e.guests,
+		"who is protected": e.insiders} {
 		if total := v.Total(); total.Failures != 0 {
 			t.Errorf("%s: %d of %d requests failed: %v", who, total.Failures, total.Requests, total.Errors)
 		}

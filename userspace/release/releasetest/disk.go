@@ -75,7 +75,6 @@ func (d *Disk) History(int) ([]state.Entry, int, error)  { return nil, 0, nil }
 func (d *Disk) Crashed(string) (times int, at time.Time) { return 0, time.Time{} }
 func (d *Disk) Attempt(string) func()                    { return func() {} }
 func (d *Disk) SaveNames(*config.Bundle) error           { return nil }
-func (d *Disk) Stored(config.Digest) (time.Time, error)  { return time.Time{}, state.ErrNoBundle }
 
 func (d *Disk) Names(digest config.Digest) (*state.Names, error) {
 	set := d.Sets[digest]
