@@ -48,7 +48,7 @@ func (st *Stages) tell(decided []rollout.Decision, before, now rollout.State, se
 		}
 		st.memory.note(told)
 		e := st.Ledger.Entry(ledger.Itself(), "rollout", d.Sentence)
-		e.Name, e.Digest, e.Number, e.Outcome = d.Name, d.Digest, told.Number, outcomeOf(d.To)
+		e.Name, e.Digest, e.Number, e.Outcome = d.Name, d.Digest, told.Number, outcomeOf(d)
 		if text, err := json.Marshal(told); err == nil {
 			e.Decision = text
 		}
@@ -76,8 +76,11 @@ func (m *memory) note(d api.Decision) {
 	}
 }
 
-func outcomeOf(to rollout.Stage) string {
-	switch to {
+func outcomeOf(d rollout.Decision) string {
+	if strings.HasPrefix(d.Sentence, rollout.NothingChanged) {
+		return api.OutcomeUnchanged
+	}
+	switch d.To {
 	case rollout.StageDone:
 		return api.OutcomeDone
 	case rollout.StageRefused:
@@ -87,7 +90,7 @@ func outcomeOf(to rollout.Stage) string {
 	case rollout.StageHeld:
 		return api.OutcomeHeld
 	}
-	return to.String()
+	return d.To.String()
 }
 
 // decisionOf is a decision as a person checks it.

@@ -5,12 +5,14 @@ package stages
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/rollout"
+	"github.com/spillway/spillway/userspace/state"
 )
 
 // What must be confirmed says so in each stage, with a deadline once it decides for everybody, until it is confirmed;
@@ -36,6 +38,25 @@ func TestUnconfirmedIsTold(t *testing.T) {
 	}
 	if by, back := s.st.Counts(); by["taste"] != 1 || by["person"] != 1 || back != 0 {
 		t.Errorf("counted %v, %d taken back", by, back)
+	}
+}
+
+// An order that has no effect is in the history as one.
+func TestOrderWithoutEffectInTheHistory(t *testing.T) {
+	s := newSite(t, 1)
+	id, err := s.apply(s.bundles[0], api.RolloutRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []rollout.Verb{rollout.VerbPromote, rollout.VerbResume} {
+		said, err := s.st.Do(rollout.Command{Verb: verb, ID: id, By: "ann", Reason: "now"})
+		if err != nil || len(said) == 0 || !strings.HasPrefix(said[0].Sentence, rollout.NothingChanged) {
+			t.Fatalf("%s: %+v, %v", verb, said, err)
+		}
+		i := slices.IndexFunc(s.disk.Entries, func(e state.Entry) bool { return e.Reason == said[0].Sentence })
+		if i < 0 || s.disk.Entries[i].Outcome != api.OutcomeUnchanged {
+			t.Errorf("%s: %s", verb, s.said())
+		}
 	}
 }
 
