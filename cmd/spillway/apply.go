@@ -98,7 +98,10 @@ with changes.`,
 }
 
 // how is what a person wants to see of an apply.
-type how struct{ yes, dry, noWait, wait bool }
+type how struct {
+	yes, dry, noWait, wait bool
+	planned                bool // the plan was shown, with its warnings and notes
+}
 
 func (h *how) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&h.noWait, "no-wait", false, "do not wait for its turn: leave it in the queue")
@@ -171,6 +174,7 @@ func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, h how)
 		if err := a.confirmed(false, a.question(ctx)); err != nil {
 			return err
 		}
+		h.planned = true
 	}
 	if path == "" {
 		return a.roll(ctx, o, h, func(ctx context.Context, c *api.Client, o api.ApplyOptions) (*api.Rollout, error) {
@@ -272,9 +276,11 @@ func (a *app) again(c *api.Client, key string) (*api.Rollout, error) {
 
 // rolling shows a rollout that goes in stages, where somebody looks or waits; else it says how to look.
 func (a *app) rolling(c *api.Client, ro *api.Rollout, h how) error {
-	a.warnings(ro.Warnings)
-	for _, d := range ro.Details {
-		fmt.Fprintf(a.stderr, "note: %s\n", api.Visible(d))
+	if !h.planned {
+		a.warnings(ro.Warnings)
+		for _, d := range ro.Details {
+			fmt.Fprintf(a.stderr, "note: %s\n", api.Visible(d))
+		}
 	}
 	if h.wait || !h.noWait && a.stdoutTTY && a.format == formatTable {
 		return a.followed(c, ro, h.wait)

@@ -4,9 +4,9 @@ package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -187,21 +187,26 @@ func stageOf(ro *api.Rollout) string {
 	return ro.Staged.Decisions[len(ro.Staged.Decisions)-1].From
 }
 
-// roll applies a bundle and tells what each gate decides, until it is over.
+// roll applies a bundle and tells what each gate decides, until it is over. Where none began, its state says so.
 func (s *show) roll(ctx context.Context, file string) (*api.Rollout, error) {
 	ctx, cancel := context.WithTimeout(ctx, rolloutLimit)
 	defer cancel()
+	client := api.NewClient(s.edge.work.socket())
+	defer client.Close()
+	before, err := client.Rollouts(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if _, err := s.must(ctx, "apply", file); err != nil {
 		return nil, err
 	}
-	client := api.NewClient(s.edge.work.socket())
-	defer client.Close()
 	all, err := client.Rollouts(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if len(all.Rollouts) == 0 {
-		return nil, errors.New("no rollout has begun")
+	if len(all.Rollouts) == 0 || slices.ContainsFunc(before.Rollouts,
+		func(ro api.Rollout) bool { return ro.ID == all.Rollouts[0].ID }) {
+		return &api.Rollout{State: "no rollout began"}, nil
 	}
 	last, told := &all.Rollouts[0], 0
 	for !last.Over() {

@@ -96,6 +96,12 @@ func TestSentencesBreakAtTheTerminal(t *testing.T) {
 				t.Errorf("%d columns of %d: %s", n, width, l)
 			}
 		}
+		_, below, _ := strings.Cut(out.String(), "\nROLLOUT ")
+		head, row, _ := strings.Cut("ROLLOUT "+below, "\n")
+		row, _, _ = strings.Cut(row, "\n")
+		if at := strings.Index(row, "Rule"); at >= 0 && at != strings.Index(head, "WHY") || width == 132 && at < 0 {
+			t.Errorf("%d columns: the row does not stand under its heading:\n%s\n%s", width, head, row)
+		}
 		if n := strings.Count(strings.Join(strings.Fields(out.String()), " "), why); n != 5 {
 			t.Errorf("%d columns: the sentence is there %d times:\n%s", width, n, out.String())
 		}

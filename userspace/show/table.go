@@ -58,12 +58,12 @@ func (s Style) hang(w io.Writer, heading string, print func(io.Writer)) {
 	start := -1
 	for l := range strings.Lines(all.String()) {
 		l = strings.TrimSuffix(l, "\n")
-		if start < 0 {
-			start = len([]rune(l[:max(strings.LastIndex(l, heading), 0)]))
+		if at := strings.LastIndex(l, heading); start < 0 && at >= 0 {
+			start = len([]rune(l[:at]))
 		}
 		row := []rune(l)
 		switch {
-		case len(row) <= s.Width || start >= len(row):
+		case start < 0 || len(row) <= s.Width || start >= len(row):
 			fmt.Fprintln(w, l)
 		case s.Width-start >= 40:
 			fmt.Fprintln(w, string(row[:start])+broken(string(row[start:]), start, s.Width))

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,9 +65,19 @@ func TestA32KilledTenTimesASecond(t *testing.T) {
 	}
 	s.start(t, nil)
 	s.wrong(t, "the next start", s.healthy()...)
+	var unfinished []string
+	if !within(patience, func() bool {
+		unfinished = slices.DeleteFunc(files(t, s.State()), isWhole)
+		return len(unfinished) == 0
+	}) {
+		t.Errorf("the next start leaves %v", unfinished)
+	}
 	t.Logf("%d kills", kills)
 	s.tr.VisitorsNeverNoticed(t)
 }
+
+// isWhole reports whether a file of the state folder has the name that it was written for.
+func isWhole(path string) bool { return !strings.HasPrefix(filepath.Base(path), ".new-") }
 
 // leftovers is what an agent that was killed could leave behind, while none runs.
 type leftovers struct {
@@ -84,7 +95,9 @@ func (s *site) leftovers(t *testing.T) leftovers {
 	defer words.Close()
 	info, err := words.Info()
 	world.Must(t, err)
-	l := leftovers{Pins: files(t, s.Pins), State: files(t, s.State())}
+	// What was being written stays until the next start.
+	state := slices.DeleteFunc(files(t, s.State()), func(path string) bool { return !isWhole(path) })
+	l := leftovers{Pins: files(t, s.Pins), State: state}
 	for i, path := range l.Pins { // each start has programs of its own, in a folder of their number
 		l.Pins[i] = regexp.MustCompile(`/programs/[0-9]+`).ReplaceAllString(path, "/programs/N")
 	}
