@@ -21,6 +21,7 @@ const Folder = "SPILLWAY_FINDS"
 // Part is one with a seed of its own.
 type Part struct {
 	t      *testing.T
+	tell   func(format string, args ...any) // what .ci/tell reads
 	folder string
 	Seed   uint64 // below 2⁶³
 	found  int
@@ -33,7 +34,7 @@ func Begin(t *testing.T) (p *Part, ok bool) {
 	if folder == "" {
 		return nil, false
 	}
-	p = &Part{t: t, folder: folder, Seed: rand.Uint64() >> 1}
+	p = &Part{t: t, tell: t.Logf, folder: folder, Seed: rand.Uint64() >> 1}
 	t.Logf("a fresh part: SPILLWAY_SEED=%d", p.Seed)
 	return p, true
 }
@@ -52,7 +53,7 @@ func (p *Part) Find(row string) {
 		p.t.Fatalf("file a find: %v\n%s", err, row)
 	}
 	first, _, _ := strings.Cut(row, "\n")
-	p.t.Logf("a find: %s (%s)", path, first)
+	p.tell("a find: %s (%s)", path, first)
 }
 
 // Found is how many there were.

@@ -3,6 +3,7 @@
 package fresh
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,10 +18,16 @@ func TestAFindIsFiledAndFailsNothing(t *testing.T) {
 	if !ok {
 		t.Fatal("no fresh part, though the environment asks for one")
 	}
+	var told []string
+	// It is no find of a run.
+	p.tell = func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
 	p.Find("a row\nand its frame")
 	p.Find("another")
 	if t.Failed() {
 		t.Error("a find fails the test")
+	}
+	if len(told) != 2 || !strings.HasPrefix(told[1], "a find: "+folder) || !strings.HasSuffix(told[1], "(another)") {
+		t.Errorf("told: %q", told)
 	}
 	files, err := os.ReadDir(folder)
 	if err != nil || len(files) != p.Found() || p.Found() != 2 {
