@@ -20,17 +20,20 @@ func (r *room) opens(source string, port uint16, stream []byte, n int) (*client,
 	}
 	c := &client{visitor: visitor{r.p, clienthello.Connection{Source: from, Dest: to, ISN: 0x77000000 + uint32(port)<<8},
 		stream}, r: r}
-	action := c.feed(
-		packet.Frame{Source: from.Addr(), Dest: to.Addr(), Body: packet.TCP{SourcePort: port, DestPort: webPort,
-			Seq: c.k.ISN, Flags: packet.SYN, Window: 64240, Options: packet.MSS(1460), Payload: stream[:n]}}.Bytes())
-	if action == "XDP_PASS" {
-		number, ok := r.answer(from)
-		if !ok {
-			r.t.Fatalf("the server does not answer the SYN of %s", from)
-		}
-		c.k.Ack = number + 1
-		c.accept()
+	syn := packet.Frame{Source: from.Addr(), Dest: to.Addr(), Body: packet.TCP{SourcePort: port, DestPort: webPort,
+		Seq: c.k.ISN, Flags: packet.SYN, Window: 64240, Options: packet.MSS(1460), Payload: stream[:n]}}.Bytes()
+	action := c.feed(syn)
+	if action != "XDP_PASS" {
+		return c, action
 	}
+	again := false
+	c.untilAnswered(func() {
+		if again {
+			r.p.wants("the same SYN again", action, c.feed(syn))
+		}
+		again = true
+	})
+	c.accept()
 	return c, action
 }
 

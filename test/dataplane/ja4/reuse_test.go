@@ -130,13 +130,10 @@ func (r *room) fragmented(old *client, isn uint32, n int, stream []byte) *client
 		f.Body = packet.Raw{Protocol: packet.ProtoTCP, Data: tcp[from:to]}
 		r.p.wants("a fragment of a SYN", "XDP_PASS", c.feed(f.Bytes()))
 	}
-	part(0, n)
-	part(n, len(tcp))
-	number, ok := r.answer(c.k.Source)
-	if !ok {
-		r.t.Fatal("the server does not answer a SYN in fragments")
-	}
-	c.k.Ack = number + 1
+	c.untilAnswered(func() {
+		part(0, n)
+		part(n, len(tcp))
+	})
 	return c
 }
 

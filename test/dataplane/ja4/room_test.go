@@ -130,8 +130,14 @@ func (r *room) dialAs(source string, port uint16, isn uint32, stream []byte) *cl
 // knock sends a SYN, as often as a client would, and takes the server's answer.
 func (c *client) knock(syn []byte) {
 	c.r.t.Helper()
+	c.untilAnswered(func() { c.p.wants("a SYN", "XDP_PASS", c.feed(syn)) })
+}
+
+// untilAnswered asks for a connection, as often as a client would, until the server answers.
+func (c *client) untilAnswered(ask func()) {
+	c.r.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		c.p.wants("a SYN", "XDP_PASS", c.feed(syn))
+		ask()
 		if number, ok := c.r.answer(c.k.Source); ok {
 			c.k.Ack = number + 1
 			return
