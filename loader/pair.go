@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 
@@ -37,6 +38,8 @@ type pair struct {
 	id, payloadID      uint32 // of the programs
 	comparingID        uint32
 	tracking           tracking
+	// reads is set once verifyMapsOf found that it reads the pinned maps: which maps a program reads never changes.
+	reads atomic.Bool
 }
 
 // takePair takes the pair out of a collection that was loaded, to ask connection tracking by t, which may be nil.

@@ -157,6 +157,9 @@ func (ps *Programs) verifyPrograms() ([]compile.Drift, error) {
 
 // verifyMapsOf looks whether a dataplane reads the pinned maps.
 func (ps *Programs) verifyMapsOf(p *pair) ([]compile.Drift, error) {
+	if p.reads.Load() {
+		return nil, nil
+	}
 	used, err := kernel.MapIDs(p.dataplane)
 	if err != nil {
 		return nil, err
@@ -180,6 +183,7 @@ func (ps *Programs) verifyMapsOf(p *pair) ([]compile.Drift, error) {
 				drifted(compile.WherePrograms, "a program that reads the pinned "+m.name, "one that reads another")}, nil
 		}
 	}
+	p.reads.Store(true)
 	return nil, nil
 }
 

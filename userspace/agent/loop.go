@@ -77,7 +77,10 @@ func (a *agent) notify() {
 		return
 	}
 	a.lastNotify = a.now()
-	states := []string{sdnotify.Status(a.oneLine())}
+	var states []string
+	if a.opts.Notify.Listens() { // it takes a look at everything
+		states = append(states, sdnotify.Status(a.oneLine()))
+	}
 	if err := a.healthy(); err != nil {
 		a.log.Error("the agent is not well and does not feed systemd's watchdog", "error", err)
 	} else {

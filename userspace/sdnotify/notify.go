@@ -45,6 +45,9 @@ func New(getenv func(string) string) *Notifier {
 	return n
 }
 
+// Listens reports whether there is somebody to send to.
+func (n *Notifier) Listens() bool { return n.socket != "" }
+
 // WatchdogInterval returns how often Watchdog must be sent, 0 when systemd does not watch. Send twice as often.
 func (n *Notifier) WatchdogInterval() time.Duration { return n.watchdog }
 
