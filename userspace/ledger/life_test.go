@@ -14,23 +14,17 @@ import (
 // Each bundle of a set has a life of its own: another one that is renewed every hour does not make it younger.
 func TestA08LivesOfBundles(t *testing.T) {
 	day := 24 * time.Hour
-	rules := func(scores map[int]time.Duration) (all []config.Rule) {
-		for score, end := range scores {
-			r := config.Rule{Score: score}
-			if end > 0 {
-				r.Expires = noon.Add(end)
-			}
-			all = append(all, r)
-		}
-		return all
+	until := func(score int, end time.Duration) config.Rule {
+		return config.Rule{Score: score, Expires: noon.Add(end)}
 	}
+	forever := func(score int) config.Rule { return config.Rule{Score: score} }
 	set := config.Digest{8}
 	f := &files{
 		record: state.Record{Applied: &state.Generation{Digest: set, Members: []state.Member{{Name: "feed", Digest: one},
 			{Name: "own", Digest: two}}}},
 		names: map[config.Digest]*state.Names{
-			one: {Rules: rules(map[int]time.Duration{60: day, 90: 2 * day, -10: 0, 0: 0})},
-			two: {Rules: rules(map[int]time.Duration{60: day, 90: 0})}},
+			one: {Rules: []config.Rule{until(60, day), until(90, 2*day), until(70, day), forever(-10), forever(0)}},
+			two: {Rules: []config.Rule{until(60, day), forever(90), until(70, day)}}},
 	}
 	f.names[one].Stored = noon.Add(-day)
 	l, _ := open(t, f)
