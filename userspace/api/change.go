@@ -82,7 +82,7 @@ type PlanRow struct {
 
 // Hold is why a bundle waits for a person: it may be right, but it looks like a mistake.
 type Hold struct {
-	Code string `json:"code"` // growth, shrinkage, coverage, quarantined
+	Code string `json:"code"` // growth, shrink, coverage, quarantined
 	Text string `json:"text"`
 }
 
