@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -100,7 +101,7 @@ with changes.`,
 // how is what a person wants to see of an apply.
 type how struct {
 	yes, dry, noWait, wait bool
-	planned                bool // the plan was shown, with its warnings and notes
+	planned                *api.Plan // that was shown, with its warnings and notes
 }
 
 func (h *how) flags(c *cobra.Command) {
@@ -174,7 +175,7 @@ func (a *app) apply(ctx context.Context, path string, o api.ApplyOptions, h how)
 		if err := a.confirmed(false, a.question(ctx)); err != nil {
 			return err
 		}
-		h.planned = true
+		h.planned = p
 	}
 	if path == "" {
 		return a.roll(ctx, o, h, func(ctx context.Context, c *api.Client, o api.ApplyOptions) (*api.Rollout, error) {
@@ -276,9 +277,11 @@ func (a *app) again(c *api.Client, key string) (*api.Rollout, error) {
 
 // rolling shows a rollout that goes in stages, where somebody looks or waits; else it says how to look.
 func (a *app) rolling(c *api.Client, ro *api.Rollout, h how) error {
-	if !h.planned {
+	if h.planned == nil {
 		a.warnings(ro.Warnings)
-		for _, d := range ro.Details {
+	}
+	for _, d := range ro.Details {
+		if h.planned == nil || !slices.Contains(h.planned.Notes, d) {
 			fmt.Fprintf(a.stderr, "note: %s\n", api.Visible(d))
 		}
 	}

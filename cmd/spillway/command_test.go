@@ -154,6 +154,24 @@ func TestApplyAsksAtATerminal(t *testing.T) {
 	}
 }
 
+// What the plan said is not said again after the question; what is new is.
+func TestApplySaysNothingTwice(t *testing.T) {
+	s := newShell(t)
+	a := startAgent(s)
+	plan, ro := samplePlan(), inCanary()
+	plan.Holds, plan.Notes = nil, []string{"it goes in stages"}
+	ro.Details = []string{"it goes in stages", "rollout 17 brings this very bundle already"}
+	a.answer("POST /v1/plan", plan)
+	a.answer("POST /v1/rollouts", ro)
+	s.env.stdinTTY, s.env.stdoutTTY, s.env.stdin = true, true, strings.NewReader("y\n")
+	s.vars["NO_COLOR"] = "1"
+	s.want(exitOK, "apply", s.write("bundle.yaml", soundBundle), "--no-wait")
+	if n := strings.Count(s.stdout+s.stderr, "it goes in stages"); n != 1 {
+		t.Errorf("said %d times:\n%s%s", n, s.stdout, s.stderr)
+	}
+	s.wantErr("note: rollout 17 brings this very bundle already\n")
+}
+
 func TestChangesReachTheAgent(t *testing.T) {
 	done := &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Message: "done"}
 	cases := []struct {

@@ -8,8 +8,11 @@ var agentRows = []row{
 		id: "A41", class: "something expires, or a clock jumps, and what was right yesterday blocks today",
 		guard: "leases and ends of rules are on the monotonic clock; an expired rule no longer counts; deadlines of the record move with the wall clock",
 		tests: []tests{
-			in("test/dataplane/progrun", "TestRulesExpire TestABlockEndsWithItsRule TestF7LapsedLeaseTripsItsGeneration TestBansEnd"),
-			in("userspace/agent", "TestA41DeadlinesMoveWithTheWallClock TestExpiriesAreRenewed TestClockDoesNotMatterWithoutExpiries"),
+			in("test/dataplane/progrun",
+				"TestRulesExpire TestABlockEndsWithItsRule TestF7LapsedLeaseTripsItsGeneration TestBansEnd"),
+			in("userspace/agent",
+				"TestA41DeadlinesMoveWithTheWallClock TestExpiriesAreRenewed "+
+					"TestClockDoesNotMatterWithoutExpiries"),
 			in("userspace/plane", "TestF7LapsedLeaseStaysLapsed TestF7DeadlineIsNoLapse"),
 			in("loader/compile", "TestClockConversions"),
 		},
@@ -72,7 +75,10 @@ var agentRows = []row{
 		id: "A46", class: "a reboot takes everything out of the kernel",
 		guard: "the host serves meanwhile; the agent brings the last-known-good set back from disk, with bans, bypasses and mode",
 		tests: []tests{
-			in("userspace/agent", "TestA46RebootComesBackWithLastKnownGood TestSetIsLastKnownGood TestObservingHostComesBackWithTheApplied TestF19ObserveOutlivesAReboot TestQueueOutlivesTheAgent"),
+			in("userspace/agent",
+				"TestA46RebootComesBackWithLastKnownGood TestSetIsLastKnownGood "+
+					"TestObservingHostComesBackWithTheApplied TestF19ObserveOutlivesAReboot "+
+					"TestQueueOutlivesTheAgent"),
 			in("userspace/bypass", "TestBypassSurvivesAReboot"),
 			in("userspace/bans", "TestBansComeBackAfterAReboot TestAdoptionOfBansWritesNothing"),
 			in("test/system/fault", "TestDamagedStateAfterReboot TestReadOnlyStateAfterReboot"),

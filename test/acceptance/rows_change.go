@@ -103,7 +103,8 @@ var changeRows = []row{
 		id: "A21", class: "two builds read each other's data differently",
 		guard: "maps and files carry the number of their layout; earlier ones are converted, later ones are left alone and told",
 		tests: []tests{
-			in("test/system/upgrade", "TestF2UpgradeUnderTraffic TestF2UpgradeFromLayout3 TestF2UpgradeFromLayout2 TestF2UpgradeIsHeld"),
+			in("test/system/upgrade",
+				"TestF2UpgradeUnderTraffic TestF2UpgradeFromLayout3 TestF2UpgradeFromLayout2 TestF2UpgradeIsHeld"),
 			in("loader", "TestF2UpgradeIsOneStore TestA21ForeignABIIsRefused"),
 			in("userspace/state", "TestSchema1IsConverted TestSchema1AgainAfterADowngrade TestALaterSchemaIsLeftAlone"),
 		},
@@ -189,7 +190,9 @@ var changeRows = []row{
 		id: "A27", class: "the control plane is gone, and with it the way to recover",
 		guard: "there is none to lose: bundles are on disk, and bypass, rollback, status, verify and unban work on the pins without any agent",
 		tests: []tests{
-			in("cmd/spillway", "TestA27RollbackWithoutAgent TestBypassWithoutAgent TestStatusWithoutAgent TestF18UnbanWithoutAgent"),
+			in("cmd/spillway",
+				"TestA27RollbackWithoutAgent TestBypassWithoutAgent TestStatusWithoutAgent "+
+					"TestF18UnbanWithoutAgent"),
 			in("userspace/agent", "TestAdoptsWhatWasDoneWithoutAgent TestA46RebootComesBackWithLastKnownGood"),
 		},
 		faults: []fault{
@@ -215,7 +218,9 @@ var changeRows = []row{
 		id: "A29", class: "a canary that nobody met is called a success",
 		guard: "a stage waits for votes, then is held; time counts only with traffic, and only while the candidate decides",
 		tests: []tests{
-			in("userspace/rollout", "TestWithoutEvidenceItIsHeld TestA29ShadowWaitsForVotes TestSmallSite TestTimeCountsBetweenTwoLooksThatDecide"),
+			in("userspace/rollout",
+				"TestWithoutEvidenceItIsHeld TestA29ShadowWaitsForVotes TestSmallSite "+
+					"TestTimeCountsBetweenTwoLooksThatDecide"),
 			in("userspace/stages", "TestBundleGoesThroughAllStages"),
 		},
 		faults: []fault{

@@ -8,7 +8,9 @@ var dataRows = []row{
 		id: "A01", class: "data grows beyond a limit that a module had reserved, and the module fails",
 		guard: "capacity is in the host file; the reader of bundles, the loader and the kernel's maps each refuse, and what is in force stays",
 		tests: []tests{
-			in("config", "TestNovember18 TestCapacityNamesBothNumbers TestFingerprintCapacities TestOtherCapacities TestSetIsRefused"),
+			in("config",
+				"TestNovember18 TestCapacityNamesBothNumbers TestFingerprintCapacities TestOtherCapacities "+
+					"TestSetIsRefused"),
 			in("loader", "TestOverCapacityIsRefusedAndNothingChanges"),
 		},
 		faults: []fault{
@@ -66,7 +68,9 @@ var dataRows = []row{
 		guard: "each layout of types and maps has a number and a committed digest; pinned maps of another shape are refused; indices are masked in the program",
 		tests: []tests{
 			in("bpf", "TestF2LayoutHasItsNumber TestA05RepeatedConstantsAreThoseOfTheC TestNamesAreThoseOfTheC"),
-			in("loader", "TestF2MapOfAnotherShapeIsRefused TestA21ForeignABIIsRefused TestQuirksAndWindowsHaveTheDataplanesNumbers"),
+			in("loader",
+				"TestF2MapOfAnotherShapeIsRefused TestA21ForeignABIIsRefused "+
+					"TestQuirksAndWindowsHaveTheDataplanesNumbers"),
 			in("loader/migrate", "TestFrozenShapes"),
 			in("test", "TestNoGoConstantMirrorsTheC TestConstantsOfCHaveNamesInGo"),
 		},
@@ -94,7 +98,9 @@ var dataRows = []row{
 		id: "A07", class: "a field is blank, missing, negative or at its maximum, and the reader falls over",
 		guard: "the reader is total: each field is required or has a default, and has a range; all faults are told at once, and nothing half-read is used",
 		tests: []tests{
-			in("config", "TestBundleFaults TestHostFaults TestClientFeatureFaults TestSchemasRefuseWhatTheParserRefuses TestDeepFilesAreRefused"),
+			in("config",
+				"TestBundleFaults TestHostFaults TestClientFeatureFaults TestSchemasRefuseWhatTheParserRefuses "+
+					"TestDeepFilesAreRefused"),
 			in("config/yaml", "TestEveryFaultHasItsPlace"),
 			in("userspace/state", "TestF9SaveRefusesWhatLoadWould"),
 		},
@@ -121,7 +127,9 @@ var dataRows = []row{
 		id: "A09", class: "the check itself is wrong, and lets through what it should stop",
 		guard: "reader, loader and kernel each refuse what the others let through; a child process tries a bundle before it is published",
 		tests: []tests{
-			in("loader", "TestOverCapacityIsRefusedAndNothingChanges TestF2MapOfAnotherShapeIsRefused TestA09AdoptBelievesNothing"),
+			in("loader",
+				"TestOverCapacityIsRefusedAndNothingChanges TestF2MapOfAnotherShapeIsRefused "+
+					"TestA09AdoptBelievesNothing"),
 			in("config", "TestNovember18"),
 			in("userspace/rollout", "TestTaste"),
 			in("userspace/taste", "TestChildrenThatEndBadly TestAdopt TestGrandchildrenEnd TestTasteBuildsWhatTheAgentAdopts "+
@@ -141,7 +149,9 @@ var dataRows = []row{
 		guard: "a chain has at most eight rules, no loop depends on data, and new shapes, long hellos and what no socket vouches for have budgets",
 		tests: []tests{
 			in("loader/compile", "TestMoreListsThanAddUpAreRefused TestEveryPlaceIsUsable"),
-			in("test/dataplane/ja4", "TestLimits TestBudgetOfAPrefix TestA10BudgetOfAProcessor TestBudgetOfLongHellos TestForgedHellosSpendNoBudget"),
+			in("test/dataplane/ja4",
+				"TestLimits TestBudgetOfAPrefix TestA10BudgetOfAProcessor TestBudgetOfLongHellos "+
+					"TestForgedHellosSpendNoBudget"),
 			in("test/system/kernels", "TestCompareCounts"),
 		},
 		faults: []fault{

@@ -63,8 +63,12 @@ var hostRows = []row{
 		id: "A35", class: "another daemon removes the program, or the device goes and comes back",
 		guard: "a pinned link cannot be replaced by others; a foreign program is left alone and named; a look each second attaches again, three times in ten minutes at most",
 		tests: []tests{
-			in("loader", "TestForeignProgramIsLeftAlone TestA35DeviceThatComesBackIsAttachedAgain TestF20RenamedDeviceKeepsItsLink TestEgressFilterLeavesOthersAlone"),
-			in("userspace/agent", "TestKernelDeviceThatComesBack TestF4FlappingInterfaceWaits TestEmptiedProgramArrayIsFilled TestKernelPinsThatWereRemoved"),
+			in("loader",
+				"TestForeignProgramIsLeftAlone TestA35DeviceThatComesBackIsAttachedAgain "+
+					"TestF20RenamedDeviceKeepsItsLink TestEgressFilterLeavesOthersAlone"),
+			in("userspace/agent",
+				"TestKernelDeviceThatComesBack TestF4FlappingInterfaceWaits TestEmptiedProgramArrayIsFilled "+
+					"TestKernelPinsThatWereRemoved"),
 		},
 		faults: []fault{
 			{"a severed link stays in the way", "loader/attach.go",
@@ -89,7 +93,9 @@ var hostRows = []row{
 		id: "A37", class: "an error, an unknown code or a missing table ends in a drop",
 		guard: "one exit for all packets, which knows drop by name and passes everything else; what cannot be read is judged by its addresses alone",
 		tests: []tests{
-			in("test/dataplane/progrun", "TestMissingMapPasses TestA37EveryTruncatedLength TestObserveCountsWhatItWouldDrop TestNothingPublishedPasses"),
+			in("test/dataplane/progrun",
+				"TestMissingMapPasses TestA37EveryTruncatedLength TestObserveCountsWhatItWouldDrop "+
+					"TestNothingPublishedPasses"),
 			in("test/dataplane/matrix", "TestVerdicts TestHeadersInTheSecondBuffer"),
 			in("test/dataplane/oracle", "TestA22ProgramAndModelAgree"),
 		},
@@ -104,7 +110,9 @@ var hostRows = []row{
 		guard: "events have a budget of each second and processor, and are lost in the open; streams, looks and histories are bounded",
 		tests: []tests{
 			in("userspace/events", "TestA38SlowReadersLoseEventsAndSeeIt"),
-			in("userspace/api", "TestStreamsAreBounded TestConnectionsAreCountedByRole TestHeavyRequestsAreBounded TestReaderWhoTakesNothing"),
+			in("userspace/api",
+				"TestStreamsAreBounded TestConnectionsAreCountedByRole TestHeavyRequestsAreBounded "+
+					"TestReaderWhoTakesNothing"),
 			in("userspace/metrics", "TestF14FiftyScrapersAtOnce TestRuleTotalsAreBounded"),
 			in("userspace/state", "TestHistoryTurnsOver TestLongDetailsAreBounded"),
 		},
@@ -119,7 +127,9 @@ var hostRows = []row{
 		guard: "memory is planned before it is taken; an error on the way leaves what is in force; work that killed an agent is not begun again by itself",
 		tests: []tests{
 			in("loader", "TestA39MemoryPlanHolds"),
-			in("userspace/agent", "TestKernelF11LittleMemory TestF11WorkThatKilledIsLeft TestF8PeakOfUploads TestF20LoweredCapacityIsToldBeforeTheReboot"),
+			in("userspace/agent",
+				"TestKernelF11LittleMemory TestF11WorkThatKilledIsLeft TestF8PeakOfUploads "+
+					"TestF20LoweredCapacityIsToldBeforeTheReboot"),
 			in("test/system/fault", "TestBPFCallsOfChanges"),
 		},
 		faults: []fault{
@@ -131,8 +141,12 @@ var hostRows = []row{
 		id: "A40", class: "the disk is full, a file is torn, or a bit has turned",
 		guard: "files are written aside, synced and renamed, and carry a checksum; what is damaged is set aside and told, and what enforces goes on",
 		tests: []tests{
-			in("userspace/state", "TestA40DiskFullAtEveryOperation TestDamageOfEachFileIsSetAside TestTornAndChangedBans TestTornAndChangedLinesAreSkipped"),
-			in("test/system/fault", "TestDiskCallsOfStarts TestDiskCallsOfChanges TestDiskCallsOfQueue TestDamagedState TestDamagedStateAfterReboot"),
+			in("userspace/state",
+				"TestA40DiskFullAtEveryOperation TestDamageOfEachFileIsSetAside TestTornAndChangedBans "+
+					"TestTornAndChangedLinesAreSkipped"),
+			in("test/system/fault",
+				"TestDiskCallsOfStarts TestDiskCallsOfChanges TestDiskCallsOfQueue TestDamagedState "+
+					"TestDamagedStateAfterReboot"),
 			in("userspace/agent", "TestDiskFullDuringApply TestF10StartWithARecordThatCannotBeRead"),
 		},
 		faults: []fault{

@@ -166,3 +166,16 @@ func (s *site) sendSYN(isn uint32) error {
 	frame = append(frame, 0, 0, 0, 0, 5<<4, 2, 4, 0, 0, 0, 0, 0)
 	return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: peer.Index})
 }
+
+// The bundles in force have an age, and one whose rules have no end has none itself.
+func TestA08LivesAreExported(t *testing.T) {
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	s, err := r.agent.Metrics()
+	if err != nil || len(s.Lives) != 1 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if l := s.Lives[0]; l.Bundle != "one" || l.Since.IsZero() || !l.End.IsZero() {
+		t.Errorf("%+v", l)
+	}
+}

@@ -22,10 +22,9 @@ import (
 	"github.com/spillway/spillway/userspace/lab"
 )
 
-// Who comes from where. The bundle in force denies all of listedFrom, and the host protects a part of it.
+// Who comes from where. The bundle in force denies 2001:db8:b000::/36, and the host protects a part of it.
 var (
 	guestsFrom    = netip.MustParsePrefix("2001:db8:8000::/36")
-	listedFrom    = netip.MustParsePrefix("2001:db8:b000::/36")
 	protectedFrom = netip.MustParsePrefix("2001:db8:b000::/40")
 )
 
@@ -35,9 +34,12 @@ const room = 600
 // ahead is how long the agent may take to answer on a machine that does other work.
 const ahead = 2 * time.Minute
 
-const hostFile = `capacity: {prefixes_v4: 600, prefixes_v6: 600, tcp_fingerprints: 64, flows: 8192, syns: 4096, rules: 128, allowlist: 64}
+const hostFile = `capacity:
+  {prefixes_v4: %d, prefixes_v6: 600, tcp_fingerprints: 64, flows: 8192, syns: 4096, rules: 128, allowlist: 64}
 allowlist: [{prefix: "2001:db8:b000::/40", note: insiders}]
 golden: [{name: shop, service: web, ja4: t13d1516h2_8daaf6152771_02713d6af862}]
+guards:
+  {rollout: %s, evidence: small, bake: 5s, shadow: 10s, canary: [{share: 50%%, for: 10s}, {share: 100%%, for: 10s}]}
 `
 
 // edge is an edge of this tree with a bundle in force that became last-known-good, and who comes to it.
@@ -102,8 +104,7 @@ func newEdge() *edge {
 
 // writeHost writes the host file with this guards.rollout, and the shortest stages that a host file may have.
 func (e *edge) writeHost(rollout string) {
-	e.WriteHost("enforce", hostFile+fmt.Sprintf("guards: {rollout: %s, evidence: small, bake: 5s, shadow: 10s,"+
-		" canary: [{share: 50%%, for: 10s}, {share: 100%%, for: 10s}]}\n", rollout))
+	e.WriteHost("enforce", fmt.Sprintf(hostFile, room, rollout))
 }
 
 func (e *edge) crowd(from netip.Prefix, count int, rate float64) *lab.Visitors {
@@ -170,6 +171,9 @@ func (e *edge) nobodyNoticed(t *testing.T, before [3]uint64) {
 	}
 	if err != nil {
 		t.Errorf("verify: %v", err)
+	}
+	if t.Failed() {
+		t.Logf("the agent's log so far:\n%s", e.Log())
 	}
 }
 
