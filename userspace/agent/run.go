@@ -40,8 +40,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer store.Close()
 	a := newAgent(o, store)
-	if err := a.plane.Own(); errors.Is(err, pins.ErrOwned) {
+	switch err := a.plane.Own(); {
+	case errors.Is(err, pins.ErrOwned):
 		return fmt.Errorf("another agent runs: %w\n  fix: %s", err, ledger.Fix(err))
+	case err != nil:
+		o.Log.Warn("the pins could not be locked; opening them tries again", "error", err)
 	}
 	defer a.plane.Disown()
 	a.countStart()
