@@ -21,10 +21,6 @@
 #include "source.h"
 #include "votes.h"
 
-/* The parts of lane.where: the slots, the run, and how many blocks by any rule were allowed of a thousand connections. */
-#define LANE_NEW_SLOT 8
-#define LANE_RUN 16
-#define LANE_ALLOWED 32
 #define CHARGE_TRIES 64
 /* Of a mark: its prefix was counted. */
 #define MARK_CHARGED (1ULL << 16)

@@ -50,11 +50,16 @@ enum class {
 	CLASS_VOUCHED = 5,
 };
 
+/* The parts of lane.where: the slots, the run, and how many blocks by any rule were allowed of a thousand connections. */
+#define LANE_NEW_SLOT 8
+#define LANE_RUN 16
+#define LANE_ALLOWED 32
+
 /* What a lane compares. Written by the agent word by word, so check is of both others: whoever meets half of a change
  * compares nothing. */
 struct lane {
 	__u64 numbers; /* of the generations: the old one's, and the new one's in the upper half; 0 there: nothing is compared */
-	__u64 where; /* their slots, the run and what is allowed, see bpf/charge.h */
+	__u64 where; /* their slots, the run and what is allowed: LANE_NEW_SLOT and the others */
 	__u64 check;
 };
 _Static_assert(sizeof(struct lane) == 24, "lane is ABI");
