@@ -4,6 +4,17 @@ package rollout
 
 import "slices"
 
+// hear carries a command out, and says in each decision that comes of it whose it was.
+func (t *turn) hear(c Command, carry func(*turn, Command)) {
+	from := len(t.out)
+	carry(t, c)
+	for _, a := range t.out[from:] {
+		if a.Decision != nil {
+			a.Decision.By = Person{c.By, c.UID}
+		}
+	}
+}
+
 // command carries out what a person asked for, or says why not.
 func (t *turn) command(c Command) {
 	if c.Reason == "" && c.Verb != VerbApply && c.Verb != VerbConfirm && c.Verb != VerbBack {

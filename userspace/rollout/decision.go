@@ -26,6 +26,13 @@ type Decision struct {
 	Hit      *Hit              `json:"hit,omitempty"`   // the protected source
 	Condemns bool              `json:"condemns"`        // the bundle is in quarantine now
 	Sentence string            `json:"sentence"`
+	By       Person            `json:"by,omitzero"` // whose command it answers; nobody's: the engine's own
+}
+
+// Person is who gave a command.
+type Person struct {
+	User string `json:"user"`
+	UID  uint32 `json:"uid"`
 }
 
 // Sides are the two sides of a canary.

@@ -169,5 +169,6 @@ type Command struct {
 	Share  float64
 	Digest config.Digest // of thaw: also lift this quarantine
 	By     string
+	UID    uint32 // of By
 	Reason string
 }

@@ -25,13 +25,13 @@ func Step(s State, e Evidence, now time.Duration) (State, []Action) {
 	}
 	t.relaxed(&t.s.Fast)
 	for _, c := range e.Commands {
-		wentBack(t, c) // before harm: a candidate that a person ended did not lapse
+		t.hear(c, wentBack) // before harm: a candidate that a person ended did not lapse
 	}
 	t.harm(&t.s.Fast)
 	t.harm(&t.s.Main)
 	spent(t)
 	for _, c := range e.Commands {
-		t.command(c)
+		t.hear(c, (*turn).command)
 	}
 	for _, lane := range []*Run{&t.s.Fast, &t.s.Main} {
 		t.tasted(lane)

@@ -24,7 +24,7 @@ func (st *Stages) Do(c rollout.Command) ([]rollout.Decision, error) {
 
 // Ask hands a change over, with its order: a look between the two would take the order for one that is over.
 func (st *Stages) Ask(o release.Order, c rollout.Change) ([]rollout.Decision, error) {
-	apply := rollout.Command{Verb: rollout.VerbApply, Change: c, By: c.By, Reason: c.Reason}
+	apply := rollout.Command{Verb: rollout.VerbApply, Change: c, By: c.By, UID: o.UID, Reason: c.Reason}
 	said, looked := st.look([]rollout.Command{apply}, story{Order: o, Track: c.Kind.String()})
 	if !looked {
 		return nil, errUnread

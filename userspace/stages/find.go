@@ -93,5 +93,5 @@ func (st *Stages) condemn(by api.Caller, ro *api.Rollout, name, reason string) {
 	e.Name, e.Digest, e.Number, e.Outcome = ro.Name, ro.Digest, ro.Number, api.OutcomeDone
 	st.Ledger.Audit(e)
 	_, _ = st.Do(rollout.Command{Verb: rollout.VerbBack, Change: rollout.Change{Name: name}, By: by.User,
-		Reason: reason})
+		UID: by.UID, Reason: reason})
 }

@@ -155,7 +155,8 @@ func (f *Front) backAll(ctx context.Context, by api.Caller, r api.RollbackReques
 		return &api.Change{Envelope: api.NewEnvelope(), Outcome: api.OutcomeDone, Name: ro.Name, Digest: ro.Digest,
 			Number: ro.Number, Message: fmt.Sprintf("rollout %s is taken back; nothing was in force before it", ro.ID)}, nil
 	}
-	said, unread := f.stages.Do(rollout.Command{Verb: rollout.VerbBack, By: by.User, Reason: r.Reason})
+	said, unread := f.stages.Do(rollout.Command{Verb: rollout.VerbBack, By: by.User, UID: by.UID,
+		Reason: r.Reason})
 	ended := endedBy(said)
 	if unread != nil || len(ended) == 0 {
 		return nil, err
@@ -179,7 +180,7 @@ func (f *Front) Order(ctx context.Context, by api.Caller, o api.Order) (*api.Cha
 		return nil, api.NoRollout(o.ID)
 	}
 	said, err := f.stages.Do(rollout.Command{Verb: rollout.Verb(o.Verb), ID: o.ID, Share: o.Share, Digest: o.Digest,
-		By: by.User, Reason: o.Reason})
+		By: by.User, UID: by.UID, Reason: o.Reason})
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,11 @@ func (st *Stages) tell(decided []rollout.Decision, before, now rollout.State, se
 			}
 		}
 		st.memory.note(told)
-		e := st.Ledger.Entry(ledger.Itself(), "rollout", d.Sentence)
+		by := ledger.Itself()
+		if d.By != (rollout.Person{}) {
+			by = api.Caller{User: d.By.User, UID: d.By.UID}
+		}
+		e := st.Ledger.Entry(by, "rollout", d.Sentence)
 		e.Name, e.Digest, e.Number, e.Outcome = d.Name, d.Digest, told.Number, outcomeOf(d)
 		if text, err := json.Marshal(told); err == nil {
 			e.Decision = text

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
+	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/rollout"
 	"github.com/spillway/spillway/userspace/state"
 )
@@ -56,6 +57,40 @@ func TestOrderWithoutEffectInTheHistory(t *testing.T) {
 		i := slices.IndexFunc(s.disk.Entries, func(e state.Entry) bool { return e.Reason == said[0].Sentence })
 		if i < 0 || s.disk.Entries[i].Outcome != api.OutcomeUnchanged {
 			t.Errorf("%s: %s", verb, s.said())
+		}
+	}
+}
+
+// What a person's order decides is in the history as theirs; what the engine decides by itself, as the agent's.
+func TestHistorySaysWhoseOrderItWas(t *testing.T) {
+	for _, order := range []rollout.Command{{Verb: rollout.VerbAbort}, {Verb: rollout.VerbPause},
+		{Verb: rollout.VerbFreeze}, {Verb: rollout.VerbBack}, {Verb: rollout.VerbPromote}} {
+		s := newSite(t, 1)
+		id, err := s.apply(s.bundles[0], api.RolloutRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.until(t, "shadow", func() bool { return s.st.memory.State.Main.Stage == rollout.StageShadow })
+		order.ID, order.By, order.UID, order.Reason = id, "ann", 1000, "now"
+		said, err := s.st.Do(order)
+		if err != nil || len(said) == 0 {
+			t.Fatalf("%s: %+v, %v", order.Verb, said, err)
+		}
+		whose := map[string]state.Entry{}
+		for _, e := range s.disk.Entries {
+			whose[e.Reason] = e
+		}
+		if e := whose[said[0].Sentence]; e.User != "ann" || e.UID != 1000 {
+			t.Errorf("%s: %q is of %s, %d", order.Verb, said[0].Sentence, e.User, e.UID)
+		}
+		own := 0
+		for _, e := range s.disk.Entries {
+			if e.User == ledger.Itself().User && e.Verb == "rollout" {
+				own++
+			}
+		}
+		if own == 0 {
+			t.Errorf("%s: nothing is the agent's: %s", order.Verb, s.said())
 		}
 	}
 }
