@@ -19,6 +19,7 @@ import (
 // asks nobody.
 type tracking struct {
 	program *ebpf.Program // nil where the pair was opened from its pins
+	id      uint32        // of program
 	next    *ebpf.Map
 	index   uint32
 }
@@ -28,7 +29,10 @@ func (t *tracker) tracking() (a tracking, err error) {
 		return a, nil
 	}
 	a.index = t.index
-	if a.program, err = t.program.Clone(); err == nil {
+	if a.id, err = kernel.ProgramID(t.program); err == nil {
+		a.program, err = t.program.Clone()
+	}
+	if err == nil {
 		a.next, err = t.next.Clone()
 	}
 	return a, kernel.Explain("hold what asks connection tracking", err)
@@ -96,17 +100,13 @@ func (a tracking) verify(p *pair) ([]compile.Drift, error) {
 	if a.program == nil {
 		return nil, nil
 	}
-	want, err := kernel.ProgramID(a.program)
-	if err != nil {
-		return nil, err
-	}
 	for _, look := range []struct {
 		what string
 		in   *ebpf.Map
 		at   uint32
 		want uint32
 	}{
-		{"what asks connection tracking", p.array, bpf.ProgramConntrack, want},
+		{"what asks connection tracking", p.array, bpf.ProgramConntrack, a.id},
 		{"the payload program behind what asks connection tracking", a.next, a.index, p.payloadID},
 	} {
 		got, err := kernel.EntryOf(look.in, look.at)

@@ -67,8 +67,28 @@ func (sl *Slots) verifyTable(slot uint8, name string, t compile.Sized) ([]compil
 	return drifts, nil
 }
 
+// VerifyDeciding checks what decides at this moment: the programs behind the root program, and a filled slot for each
+// role that the control word names. It is cheap enough for each second: some ten system calls. What VerifyWiring finds
+// beyond it makes no difference to a packet before this process ends.
+func (d *Dataplane) VerifyDeciding() ([]compile.Drift, error) {
+	drifts, err := d.verifyPrograms()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range d.Words.roles() {
+		id, err := kernel.EntryOf(d.maps[r.maps[0]], uint32(r.slot))
+		if err != nil {
+			return nil, kernel.Explain("look into "+place{r.slot, r.maps[0]}.String(), err)
+		}
+		if id == 0 {
+			drifts = append(drifts, r.empty())
+		}
+	}
+	return drifts, nil
+}
+
 // VerifyWiring checks what makes the maps count at all: a dataplane behind the root program, programs that read the
-// pinned maps, links that hold, slots that exist. It is cheap enough for a watchdog.
+// pinned maps, links that hold, slots that exist, pins of all of it. It is cheap enough for a watchdog.
 func (d *Dataplane) VerifyWiring() ([]compile.Drift, error) {
 	var drifts []compile.Drift
 	behind, err := d.verifyPrograms()
@@ -199,7 +219,7 @@ func (sl *Slots) verifySlots() ([]compile.Drift, error) {
 			case err != nil:
 				return nil, kernel.Explain("look into "+at.String(), err)
 			case id == 0 && i == 0:
-				drifts = append(drifts, drifted(fmt.Sprintf("%s, slot %d", r.name, r.slot), "a generation", compile.GotEmptySlot))
+				drifts = append(drifts, r.empty())
 			case id != 0:
 				drift, err := sl.verifyPin(at, id)
 				if err != nil {
@@ -210,6 +230,11 @@ func (sl *Slots) verifySlots() ([]compile.Drift, error) {
 		}
 	}
 	return drifts, nil
+}
+
+// empty is what is told of a role whose slot holds nothing.
+func (r role) empty() compile.Drift {
+	return drifted(fmt.Sprintf("%s, slot %d", r.name, r.slot), "a generation", compile.GotEmptySlot)
 }
 
 // verifyPin compares the pin of a place with the id that packets read there.

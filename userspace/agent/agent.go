@@ -80,6 +80,7 @@ type ticks struct {
 	drift      pace
 	lastSave   time.Time
 	lastNotify time.Time
+	lastSpare  time.Time
 	ready      bool // systemd was told
 }
 

@@ -101,6 +101,10 @@ func (a *agent) startJobs() {
 	}
 }
 
+// spareInterval is how often names and the host file on disk are looked after: each look takes a thread of its own.
+// Status looks at the file by itself.
+const spareInterval = 5 * time.Second
+
 // startSpare begins what the site does not need, beside all else: nothing that it needs waits for that.
 func (a *agent) startSpare() {
 	if name, _ := a.spare.busy(); name != "" {
@@ -108,6 +112,10 @@ func (a *agent) startSpare() {
 	}
 	now := a.now()
 	verify := a.drift.due(now)
+	if !verify && now.Sub(a.lastSpare).Abs() < spareInterval {
+		return
+	}
+	a.lastSpare = now
 	a.spare.start("look after names and rows", now, func() { a.lookAfter(verify) })
 }
 
@@ -140,17 +148,18 @@ func (a *agent) lookAfter(verify bool) {
 	}
 }
 
-// pace is how often rows are compared: each minute where that is cheap, else so seldom that it takes a thousandth of a
-// processor, and at least each ten minutes: after fifteen an alarm says that nothing is compared any more. A million
-// prefixes took 1.7 s of a processor: they are compared each ten minutes.
+// pace is how often rows are compared: each minute where that is cheap, else so seldom that it takes a fifth of a
+// thousandth of a processor, and at least each half hour: after 45 minutes an alarm says that nothing is compared any
+// more. The tables are frozen, so no process can write to them, and whether they are those that packets read is looked
+// at all the time (Links.Watch). A million prefixes took 1.7 s of a processor: they are compared each half hour.
 type pace struct {
 	last  time.Time    // of the goroutine that ticks
 	pause atomic.Int64 // nanoseconds
 }
 
 const (
-	paceLeast, paceMost = time.Minute, 10 * time.Minute
-	paceShare           = 1000
+	paceLeast, paceMost = time.Minute, 30 * time.Minute
+	paceShare           = 5000
 )
 
 // due reports whether rows are to be compared now, and notes that they are.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/spillway/spillway/userspace/pulse"
 	"github.com/spillway/spillway/userspace/sdnotify"
 )
 
@@ -18,7 +19,7 @@ const (
 
 // loop ticks until ctx ends.
 func (a *agent) loop(ctx context.Context) {
-	ticker := time.NewTicker(tickInterval)
+	ticker := pulse.Every(tickInterval)
 	defer ticker.Stop()
 	links := a.opts.links(ctx)
 	a.tick(false)
@@ -54,10 +55,15 @@ func (a *agent) tick(hurry bool) {
 	d, done, err := a.use()
 	if err == nil {
 		if a.wired.Load() && a.plane.Owns() {
-			a.plane.Links.Watch(d, hurry)
+			whole := a.plane.Links.Watch(d, hurry)
 			a.plane.Links.WatchEgress(d, hurry)
 			if a.adopted.Load() {
-				a.release.TrySettle(d, func() { a.plane.Links.DetachUnnamed(d) }, func() { a.bypass.Adopt(d) })
+				unnamed := func() {
+					if whole {
+						a.plane.Links.DetachUnnamed(d)
+					}
+				}
+				a.release.TrySettle(d, unnamed, func() { a.bypass.Adopt(d) })
 			}
 			a.bans.Sweep(d)
 			a.plane.SweepVouched(d)

@@ -250,6 +250,8 @@ func (m *machine) MapUse() ([]loader.MapUse, error) {
 		{Name: "flows", Entries: -1, Capacity: 262144, Bytes: 1 << 20}}, nil
 }
 
+func (m *machine) VerifyDeciding() ([]compile.Drift, error) { return m.VerifyWiring() }
+
 func (m *machine) VerifyWiring() ([]compile.Drift, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -24,13 +24,11 @@ func (a *agent) staged() stages.Options {
 
 // runStages looks once a second, once what the kernel holds is taken over.
 func (a *agent) runStages(ctx context.Context) {
-	ticker := time.NewTicker(tickInterval / 10)
-	defer ticker.Stop()
 	for !a.adopted.Load() {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(tickInterval / 10):
 		}
 	}
 	a.tasting.begin(ctx, a)

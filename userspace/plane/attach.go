@@ -29,6 +29,8 @@ type Links struct {
 	repairs map[string]uint64
 
 	// These belong to the goroutine that ticks.
+	lastWhole  time.Time // when all of the wiring was looked at
+	unsound    bool      // something was wrong with it at the last look
 	lastEgress time.Time
 	egressOn   []string // interfaces, then
 }

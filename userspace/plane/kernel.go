@@ -12,6 +12,7 @@ import (
 type Wiring interface {
 	Attachments() ([]loader.Attachment, error)
 	VerifyWiring() ([]compile.Drift, error)
+	VerifyDeciding() ([]compile.Drift, error)
 	Attach(name string, mode config.Attach) (loader.Attachment, error)
 	DetachInterface(name string) error
 	SyncEgress(interfaces []string) error

@@ -5,17 +5,30 @@ package plane
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/ledger"
 )
 
-// Watch repairs the wiring: the program behind the root program, and the links.
-func (ln *Links) Watch(d Wiring, hurry bool) {
-	drifts, err := d.VerifyWiring()
+// wholeEvery is how often all of the wiring is looked at while nothing is wrong with it. What decides about packets is
+// looked at by each Watch: a program that is missing, a cut link. A pin that is missing matters when the agent ends.
+const wholeEvery = 5 * time.Second
+
+// Watch repairs the wiring: the program behind the root program, the links, and the pins. hurry asks for a look at all
+// of it, and whole says that there was one.
+func (ln *Links) Watch(d Wiring, hurry bool) (whole bool) {
+	now := ln.Ledger.Now()
+	whole = hurry || ln.unsound || now.Sub(ln.lastWhole).Abs() >= wholeEvery
+	look := d.VerifyDeciding
+	if whole {
+		look, ln.lastWhole = d.VerifyWiring, now
+	}
+	drifts, err := look()
+	ln.unsound = err != nil || len(drifts) > 0
 	if err != nil {
 		ln.Ledger.SetProblem(ledger.ProblemVerify, "the wiring cannot be checked: "+err.Error(), ledger.Fix(err))
-		return
+		return whole
 	}
 	var left []string
 	for _, w := range drifts {
@@ -43,11 +56,15 @@ func (ln *Links) Watch(d Wiring, hurry bool) {
 		left = append(left, err.Error())
 	}
 	if len(left) > 0 {
+		ln.unsound = true
 		ln.Ledger.SetProblem(ledger.ProblemVerify, strings.Join(left, "; "),
 			"spillway verify; apply the bundle again if it does not go away")
-		return
+		return whole
 	}
-	ln.Ledger.ClearProblem(ledger.ProblemVerify)
+	if whole {
+		ln.Ledger.ClearProblem(ledger.ProblemVerify)
+	}
+	return whole
 }
 
 func (ln *Links) countRepair(what string) {

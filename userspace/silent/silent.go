@@ -13,6 +13,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/pulse"
 	"github.com/spillway/spillway/userspace/sockets"
 )
 
@@ -79,7 +80,7 @@ func (s *Sockets) Closed() uint64 { return s.closed.Load() }
 
 // Close closes them until ctx ends.
 func (s *Sockets) Close(ctx context.Context) {
-	ticker := time.NewTicker(releaseEvery)
+	ticker := pulse.Every(releaseEvery)
 	defer ticker.Stop()
 	r := &releaser{find: findSilent}
 	for {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/userspace/ledger"
+	"github.com/spillway/spillway/userspace/pulse"
 	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/rollout"
 )
@@ -85,7 +86,7 @@ func New(o Options) *Stages {
 
 // Run looks once a second until ctx ends.
 func (st *Stages) Run(ctx context.Context) {
-	ticker := time.NewTicker(time.Second)
+	ticker := pulse.Every(time.Second)
 	defer ticker.Stop()
 	for {
 		st.Look()

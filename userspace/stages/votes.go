@@ -62,13 +62,16 @@ func (m *memory) allowed(c rollout.Change) uint16 {
 	return uint16(math.Round(1000 * c.Allowed(m.State.Guards)))
 }
 
-// votes adds what the kernel counted to the evidence.
+// votes adds what the kernel counted to the evidence. While no generation is on trial there is nothing to read.
 func (st *Stages) votes(e *rollout.Evidence) {
+	s := &st.memory.State
+	if s.Main.Number == 0 && s.Fast.Number == 0 {
+		return
+	}
 	counts, known := st.Hand().Counts()
 	if !known {
 		return
 	}
-	s := &st.memory.State
 	e.Main, e.Fast = st.votesOf(counts[loader.LaneMain], s.Main), st.votesOf(counts[loader.LaneFast], s.Fast)
 	a := counts[loader.LaneMain].Arms
 	e.Arms = rollout.Arms{ID: s.Main.Change.ID, Attempt: s.Main.Change.Attempt,

@@ -75,6 +75,9 @@ func (k *Kernel) Heartbeat() time.Duration { return 0 }
 // VerifyWiring finds no fault.
 func (k *Kernel) VerifyWiring() ([]compile.Drift, error) { return nil, nil }
 
+// VerifyDeciding finds none either.
+func (k *Kernel) VerifyDeciding() ([]compile.Drift, error) { return nil, nil }
+
 // Tripped are those that decide no more.
 func (k *Kernel) Tripped() loader.Trips { return k.Trips }
 

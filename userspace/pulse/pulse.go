@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pulse lets what ticks in one process tick together: a processor that sleeps is woken once a second, and not
+// once for each of them.
+package pulse
+
+import "time"
+
+var begun = time.Now()
+
+// Every returns a ticker whose ticks fall together with those of all others of that interval. The first comes after one
+// to two intervals.
+func Every(interval time.Duration) *time.Ticker {
+	t := time.NewTicker(interval)
+	time.AfterFunc(interval-time.Since(begun)%interval, func() { t.Reset(interval) })
+	return t
+}
