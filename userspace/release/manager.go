@@ -62,7 +62,7 @@ func New(o Options) *Manager {
 	}}
 	g := &guard{site: s, own: o.Own}
 	mg.reader = &reader{site: s, parser: parser{own: o.Own}, use: o.Use, judge: o.Judge, archive: mg.archive,
-		guard: g, hostPath: o.HostPath}
+		guard: g, hostPath: o.HostPath, traffic: o.Stage.Traffic}
 	b := &builder{site: s, disk: o.Disk, own: o.Own, clock: o.Clock, keep: o.Keep, count: o.Count,
 		stays: o.Stage.Keeps}
 	mg.candidates = &candidates{site: s, swap: mg.swap, rollouts: mg.rollouts, lease: o.Lease, judge: o.Judge,

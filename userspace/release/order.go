@@ -148,8 +148,7 @@ func (or *orders) want(o Order, w wish) (*Wanted, error) {
 		Thaw: strings.TrimSpace(o.Accept)}
 	out.Change.Kind, out.Change.Delta = kindOf(s, w, or.ledger.Now())
 	out.Change.Expects = w.expects()
-	ahead := engine.GuardsOf(or.host()).Ahead(out.Change, d.Control().Mode == bpf.ModeObserve)
-	out.Told = append(out.Told, ahead...)
+	out.Told = append(out.Told, or.reader.before(out.Change, d.Control().Mode == bpf.ModeObserve)...)
 	return out, nil
 }
 

@@ -91,7 +91,12 @@ func (re *reader) ahead(w wish, s *standing) []string {
 	}
 	c := engine.Change{Expects: w.expects()}
 	c.Kind, c.Delta = kindOf(s, w, re.ledger.Now())
-	return engine.GuardsOf(h).Ahead(c, observes)
+	return re.before(c, observes)
+}
+
+// before says how a change in stages comes into force.
+func (re *reader) before(c engine.Change, observes bool) []string {
+	return engine.GuardsOf(re.host()).Ahead(c, observes, re.traffic())
 }
 
 // planNotes says what the policy of the set would come to on this host that the policy itself does not say.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
+	engine "github.com/spillway/spillway/userspace/rollout"
 	"github.com/spillway/spillway/userspace/view"
 )
 
@@ -20,6 +21,7 @@ type reader struct {
 	archive  *archive
 	guard    *guard
 	hostPath string // where the next host file is
+	traffic  func() engine.Traffic
 }
 
 // parser reads uploaded bundles. Its lock is held while one is read or compared, one at a time; never while change is.

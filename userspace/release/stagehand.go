@@ -23,14 +23,17 @@ type Stage interface {
 	Needs() []config.Digest
 	// Keeps are the generations that must stay in their slots, whatever their role is.
 	Keeps() []uint32
+	// Traffic is what the last rollout counted here; zero: none did.
+	Traffic() engine.Traffic
 }
 
 // noStage has nothing on its way.
 type noStage struct{}
 
-func (noStage) Owns(uint32) bool       { return false }
-func (noStage) Needs() []config.Digest { return nil }
-func (noStage) Keeps() []uint32        { return nil }
+func (noStage) Owns(uint32) bool        { return false }
+func (noStage) Needs() []config.Digest  { return nil }
+func (noStage) Keeps() []uint32         { return nil }
+func (noStage) Traffic() engine.Traffic { return engine.Traffic{} }
 
 // Stagehand does what the engine of stages asks for, so that a repetition changes nothing. It decides nothing: each
 // deed looks at the word, does what is not done yet, and leaves a word that has moved meanwhile as it is.

@@ -14,8 +14,8 @@ import (
 var sitesAhead = [...]float64{1_000_000, 100_000, 5000}
 
 // Ahead says how a change comes into force, before it begins: what it goes through, how long that takes, and what a
-// person can choose. observes: the host can block nobody.
-func (g Guards) Ahead(c Change, observes bool) []string {
+// person can choose. observes: the host can block nobody. seen is what the last rollout counted here; zero: none did.
+func (g Guards) Ahead(c Change, observes bool, seen Traffic) []string {
 	switch {
 	case observes:
 		return []string{"this host observes: it is tried, and then in force; it blocks nobody"}
@@ -26,7 +26,7 @@ func (g Guards) Ahead(c Change, observes bool) []string {
 	case c.fast(g):
 		return []string{"an update of lists: it is tried, compared for ten seconds, and bakes then"}
 	}
-	said := g.stagesAhead(c)
+	said := g.stagesAhead(c, seen)
 	if c.intent(g).NewBlocks == 0 {
 		said = append(said, fmt.Sprintf("it has no intent: if it newly blocks more than %s of the sources it is held; "+
 			"docs/BUNDLE.md says how to declare what it is meant to block", percent(g.size().delta)))
@@ -35,16 +35,31 @@ func (g Guards) Ahead(c Change, observes bool) []string {
 }
 
 // stagesAhead says what a bundle goes through, and how long that takes.
-func (g Guards) stagesAhead(c Change) []string {
+func (g Guards) stagesAhead(c Change, seen Traffic) []string {
 	if c.Stop {
 		return []string{"it is compared with what is in force, and decides for nobody until a person promotes it"}
 	}
 	shadow := sequential.Test{Side: sequential.Below, Bound: g.size().delta, Alpha: betaAccept}
 	votes := max(shadow.Needed(0), g.size().votes)
-	var shares, sites []string
+	var shares []string
 	for _, s := range g.Steps {
 		shares = append(shares, strings.TrimSuffix(percent(float64(s.Share)/1000), " %"))
 	}
+	return []string{
+		fmt.Sprintf("it goes in stages: it is compared with what is in force for %d source prefixes (%s at least), then "+
+			"decides for %s %% of them, then bakes", votes, strings.TrimPrefix(about(g.Shadow), "about "),
+			strings.Join(shares, ", ")),
+		g.howLong(seen)}
+}
+
+// howLong says how long the stages take: here, where that was measured, else at sites of several sizes.
+func (g Guards) howLong(seen Traffic) string {
+	if seen.VotesADay > 0 {
+		e := g.parts(seen)
+		return fmt.Sprintf("at this host's traffic (%.0f source prefixes a day, as the last rollout counted them) %s.%s",
+			seen.VotesADay, e.takes("it"), g.advice(e, seen))
+	}
+	var sites []string
 	for _, n := range sitesAhead {
 		takes := "evidence does not suffice, and it is held"
 		if e := g.parts(Traffic{VotesADay: n, NewADay: 0.3 * n, Failing: 0.02}); !e.Never {
@@ -52,10 +67,6 @@ func (g Guards) stagesAhead(c Change) []string {
 		}
 		sites = append(sites, fmt.Sprintf("at %.0f a day %s", n, takes))
 	}
-	return []string{
-		fmt.Sprintf("it goes in stages: it is compared with what is in force for %d source prefixes (%s at least), then "+
-			"decides for %s %% of them, then bakes", votes, strings.TrimPrefix(about(g.Shadow), "about "),
-			strings.Join(shares, ", ")),
-		fmt.Sprintf("how long that takes, by source prefixes a day: %s. To wait less: guards.evidence, "+
-			"guards.time_only_below, or promote a stage yourself (docs/ROLLOUT.md, Small sites)", strings.Join(sites, ", "))}
+	return fmt.Sprintf("how long that takes, by source prefixes a day: %s. To wait less: guards.evidence, "+
+		"guards.time_only_below, or promote a stage yourself (docs/ROLLOUT.md, Small sites)", strings.Join(sites, ", "))
 }

@@ -12,9 +12,10 @@ import (
 
 // Traffic is what a host sees, as measured before a rollout or during it.
 type Traffic struct {
-	VotesADay float64 // source prefixes in 24 hours: what shadow counts
-	NewADay   float64 // of them, prefixes that were not seen in the days before: what later steps of a canary count
-	Failing   float64 // share of the source prefixes with a failed connection, 0 to 1
+	VotesADay float64 `json:"votes_a_day"` // source prefixes in 24 hours: what shadow counts
+	// NewADay are those of them that were not seen in the days before: what later steps of a canary count.
+	NewADay float64 `json:"new_a_day"`
+	Failing float64 `json:"failing"` // share of the source prefixes with a failed connection, 0 to 1
 }
 
 // Part is the time of one stage.
@@ -37,15 +38,25 @@ type Estimate struct {
 // Estimate computes how long a bundle takes that does what it declares. It is asked before the start, and during it.
 func (g Guards) Estimate(tr Traffic) Estimate {
 	e := g.parts(tr)
-	takes := "a rollout takes " + about(e.Total)
-	if e.Never {
-		takes = "evidence will not suffice, and it will be held"
-	}
-	e.Sentence = fmt.Sprintf("At your traffic (%.0f source prefixes a day) %s.", tr.VotesADay, takes)
-	if e.Never || e.Total > 24*time.Hour {
-		e.Sentence += " Your choices: " + strings.Join(g.choices(tr), "; ") + "."
-	}
+	e.Sentence = fmt.Sprintf("At your traffic (%.0f source prefixes a day) %s.%s", tr.VotesADay, e.takes("a rollout"),
+		g.advice(e, tr))
 	return e
+}
+
+// takes says how long what takes.
+func (e Estimate) takes(what string) string {
+	if e.Never {
+		return "evidence will not suffice, and it will be held"
+	}
+	return what + " takes " + about(e.Total)
+}
+
+// advice is what a person can choose where that is long; "" where it is not.
+func (g Guards) advice(e Estimate, tr Traffic) string {
+	if !e.Never && e.Total <= 24*time.Hour {
+		return ""
+	}
+	return " Your choices: " + strings.Join(g.choices(tr), "; ") + "."
 }
 
 // choices are what a small site can do, with what it takes then.

@@ -26,7 +26,8 @@ type State struct {
 	Backs      []time.Duration `json:"backs,omitempty"`      // when rollouts were taken back, within the last hour
 	Frozen     string          `json:"frozen,omitempty"`     // why nothing starts by itself; "" not frozen
 	Known      Known           `json:"known"`
-	Decided    bool            `json:"decided"` // at the last look the kernel was known to decide
+	Decided    bool            `json:"decided"`          // at the last look the kernel was known to decide
+	Traffic    Traffic         `json:"traffic,omitzero"` // that the last bundle saw; zero: nothing was measured yet
 }
 
 // Undo is a generation that must leave the kernel.

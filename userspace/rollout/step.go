@@ -39,6 +39,7 @@ func Step(s State, e Evidence, now time.Duration) (State, []Action) {
 	}
 	t.start()
 	t.carry()
+	t.measure()
 	t.s.Decided = e.Kernel.Known && e.Kernel.Deciding
 	return t.s, t.out
 }
@@ -59,6 +60,13 @@ func (t *turn) pass(now time.Duration) {
 	t.dt = min(t.real, t.s.Guards.Lease)
 	t.s.Now, t.s.Clock = now, t.s.Clock+t.real
 	t.s.Backs = without(t.s.Backs, func(at time.Duration) bool { return t.s.Clock-at > backsWithin })
+}
+
+// measure keeps what the site's traffic is, for who asks before the next rollout.
+func (t *turn) measure() {
+	if seen, known := t.s.Main.Traffic(); known && t.s.Main.Change.Kind == KindBundle {
+		t.s.Traffic = seen
+	}
 }
 
 func (t *turn) isFast(r *Run) bool { return r == &t.s.Fast }

@@ -16,6 +16,7 @@ type around struct {
 	owned []uint32
 	kept  []uint32
 	needs []config.Digest
+	seen  rollout.Traffic
 }
 
 // tellAround makes the copy, before anything is carried out that those rooms would judge by it.
@@ -48,7 +49,7 @@ func (st *Stages) tellAround() {
 	}
 	st.around.mu.Lock()
 	defer st.around.mu.Unlock()
-	st.around.owned, st.around.needs = owned, needs
+	st.around.owned, st.around.needs, st.around.seen = owned, needs, s.Traffic
 	st.around.kept = slices.DeleteFunc(kept, func(n uint32) bool { return n == 0 })
 }
 
@@ -59,17 +60,24 @@ func (ar *around) keeps() []uint32 {
 }
 
 // Owns reports whether a generation is a rollout's.
-func (st *Stages) Owns(number uint32) bool {
-	st.around.mu.Lock()
-	defer st.around.mu.Unlock()
-	return slices.Contains(st.around.owned, number)
+func (ar *around) Owns(number uint32) bool {
+	ar.mu.Lock()
+	defer ar.mu.Unlock()
+	return slices.Contains(ar.owned, number)
 }
 
 // Needs are the bundles of what waits, runs or is held.
-func (st *Stages) Needs() []config.Digest {
-	st.around.mu.Lock()
-	defer st.around.mu.Unlock()
-	return slices.Clone(st.around.needs)
+func (ar *around) Needs() []config.Digest {
+	ar.mu.Lock()
+	defer ar.mu.Unlock()
+	return slices.Clone(ar.needs)
+}
+
+// Traffic is what the last rollout counted here; zero: none did.
+func (ar *around) Traffic() rollout.Traffic {
+	ar.mu.Lock()
+	defer ar.mu.Unlock()
+	return ar.seen
 }
 
 // Keeps are the generations that must stay in their slots.

@@ -67,8 +67,8 @@ type Stages struct {
 	disk   onDisk
 	tastes tastes // has a lock of its own
 
-	around around // has a lock of its own
-	told   told   // has a lock of its own
+	around      // has a lock of its own
+	told   told // has a lock of its own
 }
 
 // New takes up what a former agent left.

@@ -61,6 +61,26 @@ func TestOrderWithoutEffectInTheHistory(t *testing.T) {
 	}
 }
 
+// Who plans the next rollout is told of the traffic that the last one saw, also after a restart.
+func TestTrafficOfTheLastRolloutIsKept(t *testing.T) {
+	s := newSite(t, 1)
+	if seen := s.st.Traffic(); seen != (rollout.Traffic{}) {
+		t.Errorf("nothing was measured, and %+v is told", seen)
+	}
+	if _, err := s.apply(s.bundles[0], api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "bake", func() bool { return s.st.memory.State.Main.Stage == rollout.StageBake })
+	seen := s.st.Traffic()
+	if seen.VotesADay <= 0 {
+		t.Errorf("after shadow and canary: %+v", seen)
+	}
+	s.start()
+	if again := s.st.Traffic(); again.VotesADay <= 0 {
+		t.Errorf("after a restart: %+v, before it %+v", again, seen)
+	}
+}
+
 // What a person's order decides is in the history as theirs; what the engine decides by itself, as the agent's.
 func TestHistorySaysWhoseOrderItWas(t *testing.T) {
 	for _, order := range []rollout.Command{{Verb: rollout.VerbAbort}, {Verb: rollout.VerbPause},
