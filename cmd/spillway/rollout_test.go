@@ -26,7 +26,7 @@ func inCanary() *api.Rollout {
 		ID: "17", State: api.RolloutRunning, Kind: api.RolloutApply, By: "ann", Reason: "ticket 7",
 		Created: now.Add(-time.Hour),
 		Staged: &api.Staged{Stage: api.StageCanary, Lane: "main", Track: "bundle", Step: 2, Steps: 4, SharePermille: 50,
-			Since: now.Add(-500 * time.Second), On: 42, Waits: "failures to compare the canary by",
+			Since: now.Add(-500 * time.Second), On: 42, Waits: "new source prefixes, to compare its failures by",
 			Expects: &api.Expects{NewBlocks: 0.06, By: []string{"scanner"}},
 			Evidence: &api.Evidence{Connections: 48_210, Votes: 1550, Declared: 93, Undeclared: 2, NewPasses: 12, BothBlock: 310,
 				Arms:  &api.Arms{Canary: api.Arm{Sources: 320, Failing: 6}, Control: api.Arm{Sources: 6080, Failing: 118}},
@@ -169,7 +169,7 @@ func TestApplyWaitEndsWithWhatBecameOfIt(t *testing.T) {
 		a.answer("GET /v1/rollouts/17", c.ro)
 		bundle := s.write("bundle.yaml", soundBundle)
 		s.want(c.code, "apply", bundle, "--wait")
-		s.wantOut(" rollout 17: edge: canary 2 of 4, 5% of the sources; waits: failures to compare the canary by; about 14m left here")
+		s.wantOut(" rollout 17: edge: canary 2 of 4, 5% of the sources; waits: new source prefixes, to compare its failures by; about 14m left here")
 		s.wantOut("rollout 17: edge: " + c.says)
 		s.want(c.code, "apply", bundle, "--wait", "-o", "json")
 		var got api.Rollout
