@@ -127,7 +127,7 @@ func (a *agent) around() release.Around {
 		EndBypasses: func(k release.Kernel, before *compile.HostInfo, next *config.Host) {
 			a.bypass.EndLeft(k.(bypass.Kernel), before, next)
 		},
-		Stage: a.stages,
+		Stage: a.stages.Around(),
 		Shift: a.bans.Shift,
 	}
 }

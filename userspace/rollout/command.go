@@ -5,7 +5,7 @@ package rollout
 import "slices"
 
 // hear carries a command out, and says in each decision that comes of it whose it was.
-func (t *turn) hear(c Command, carry func(*turn, Command)) {
+func hear(t *turn, c Command, carry func(*turn, Command)) {
 	from := len(t.out)
 	carry(t, c)
 	for _, a := range t.out[from:] {

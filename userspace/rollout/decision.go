@@ -11,22 +11,27 @@ import (
 
 // Decision is one turn of a rollout with its evidence: a value that the history can store and a person can check.
 type Decision struct {
-	At       time.Duration     `json:"at"` // of State.Clock
-	ID       string            `json:"id"`
-	Name     string            `json:"name"`
-	Digest   config.Digest     `json:"digest"`
-	From     Stage             `json:"from"`
-	To       Stage             `json:"to"`
-	Step     int               `json:"step"` // of the canary
-	Gate     Gate              `json:"gate"`
-	Counts   Counts            `json:"counts"`          // since From began
-	Sides    *Sides            `json:"sides,omitempty"` // of a canary that has another side: since the step began
-	Looks    []sequential.Look `json:"looks,omitempty"`
-	Blame    []Blame           `json:"blame,omitempty"` // the rules with most new blocks, at most five
-	Hit      *Hit              `json:"hit,omitempty"`   // the protected source
-	Condemns bool              `json:"condemns"`        // the bundle is in quarantine now
-	Sentence string            `json:"sentence"`
-	By       Person            `json:"by,omitzero"` // whose command it answers; nobody's: the engine's own
+	At     time.Duration `json:"at"` // of State.Clock
+	ID     string        `json:"id"`
+	Name   string        `json:"name"`
+	Digest config.Digest `json:"digest"`
+	From   Stage         `json:"from"`
+	To     Stage         `json:"to"`
+	Step   int           `json:"step"` // of the canary
+	Gate   Gate          `json:"gate"`
+	Grounds
+	Condemns bool   `json:"condemns"` // the bundle is in quarantine now
+	Sentence string `json:"sentence"`
+	By       Person `json:"by,omitzero"` // whose command it answers; nobody's: the engine's own
+}
+
+// Grounds are what a decision rests on.
+type Grounds struct {
+	Counts Counts            `json:"counts"`          // since From began
+	Sides  *Sides            `json:"sides,omitempty"` // of a canary that has another side: since the step began
+	Looks  []sequential.Look `json:"looks,omitempty"`
+	Blame  []Blame           `json:"blame,omitempty"` // the rules with most new blocks, at most five
+	Hit    *Hit              `json:"hit,omitempty"`   // the protected source
 }
 
 // Person is who gave a command.

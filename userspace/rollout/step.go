@@ -25,13 +25,13 @@ func Step(s State, e Evidence, now time.Duration) (State, []Action) {
 	}
 	t.relaxed(&t.s.Fast)
 	for _, c := range e.Commands {
-		t.hear(c, wentBack) // before harm: a candidate that a person ended did not lapse
+		hear(t, c, wentBack) // before harm: a candidate that a person ended did not lapse
 	}
 	t.harm(&t.s.Fast)
 	t.harm(&t.s.Main)
 	spent(t)
 	for _, c := range e.Commands {
-		t.hear(c, (*turn).command)
+		hear(t, c, (*turn).command)
 	}
 	for _, lane := range []*Run{&t.s.Fast, &t.s.Main} {
 		t.tasted(lane)
@@ -39,7 +39,7 @@ func Step(s State, e Evidence, now time.Duration) (State, []Action) {
 	}
 	t.start()
 	t.carry()
-	t.measure()
+	t.s.measure()
 	t.s.Decided = e.Kernel.Known && e.Kernel.Deciding
 	return t.s, t.out
 }
@@ -63,9 +63,9 @@ func (t *turn) pass(now time.Duration) {
 }
 
 // measure keeps what the site's traffic is, for who asks before the next rollout.
-func (t *turn) measure() {
-	if seen, known := t.s.Main.Traffic(); known && t.s.Main.Change.Kind == KindBundle {
-		t.s.Traffic = seen
+func (s *State) measure() {
+	if seen, known := s.Main.Traffic(); known && s.Main.Change.Kind == KindBundle {
+		s.Traffic = seen
 	}
 }
 
@@ -156,7 +156,7 @@ func (t *turn) decide(r *Run, to Stage, gate Gate, format string, args ...any) *
 	c := r.Change
 	d := &Decision{
 		At: t.s.Clock, ID: c.ID, Name: c.Name, Digest: c.Digest, From: r.Stage, To: to, Step: r.Step, Gate: gate,
-		Counts: r.counts(), Sentence: fmt.Sprintf(format, args...),
+		Grounds: Grounds{Counts: r.counts()}, Sentence: fmt.Sprintf(format, args...),
 	}
 	if share := r.share(t.s.Guards); r.Stage == StageCanary && share < 1000 {
 		d.Sides = &Sides{}

@@ -7,11 +7,14 @@ import (
 	"sync"
 
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/rollout"
 )
 
 // around is what the rooms below may ask at any time, also while a look runs that waits for them: it is a copy.
 type around struct {
+	built func() []uint32 // generations that a taste left in their slots
+
 	mu    sync.Mutex
 	owned []uint32
 	kept  []uint32
@@ -81,4 +84,7 @@ func (ar *around) Traffic() rollout.Traffic {
 }
 
 // Keeps are the generations that must stay in their slots.
-func (st *Stages) Keeps() []uint32 { return append(st.around.keeps(), st.tastes.built()...) }
+func (ar *around) Keeps() []uint32 { return append(ar.keeps(), ar.built()...) }
+
+// Around is what the releases ask of what rolls out.
+func (st *Stages) Around() release.Stage { return &st.around }

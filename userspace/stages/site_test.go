@@ -148,7 +148,7 @@ func (s *site) start() {
 			Keep:        func(*compile.Image) {},
 			Count:       func(view.Kernel) {},
 			EndBypasses: func(release.Kernel, *compile.HostInfo, *config.Host) {},
-			Stage:       s.st,
+			Stage:       s.st.Around(),
 			Shift:       func(time.Duration) {},
 		}})
 	s.adopt()

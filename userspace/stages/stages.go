@@ -67,13 +67,14 @@ type Stages struct {
 	disk   onDisk
 	tastes tastes // has a lock of its own
 
-	around      // has a lock of its own
-	told   told // has a lock of its own
+	around around // has a lock of its own
+	told   told   // has a lock of its own
 }
 
 // New takes up what a former agent left.
 func New(o Options) *Stages {
 	st := &Stages{Options: o, wake: make(chan struct{}, 1)}
+	st.around.built = st.tastes.built
 	st.tastes.running, st.tastes.asked = map[attempt]bool{}, map[attempt]time.Duration{}
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -45,7 +45,7 @@ func TestWhatStandsKeepsItsBudget(t *testing.T) {
 			t.Errorf("again %t: the lane compares %+v %t, word %+v; want %d with %d", again, to, runs, s.k.Word, stands,
 				under)
 		}
-		if kept := s.st.Keeps(); !slices.Contains(kept, under) || !slices.Contains(kept, stands) {
+		if kept := s.st.around.Keeps(); !slices.Contains(kept, under) || !slices.Contains(kept, stands) {
 			t.Errorf("again %t: kept are %v", again, kept)
 		}
 		s.k.Trips.Spent[loader.LaneMain][0] = stands

@@ -64,19 +64,19 @@ func TestOrderWithoutEffectInTheHistory(t *testing.T) {
 // Who plans the next rollout is told of the traffic that the last one saw, also after a restart.
 func TestTrafficOfTheLastRolloutIsKept(t *testing.T) {
 	s := newSite(t, 1)
-	if seen := s.st.Traffic(); seen != (rollout.Traffic{}) {
+	if seen := s.st.around.Traffic(); seen != (rollout.Traffic{}) {
 		t.Errorf("nothing was measured, and %+v is told", seen)
 	}
 	if _, err := s.apply(s.bundles[0], api.RolloutRequest{}); err != nil {
 		t.Fatal(err)
 	}
 	s.until(t, "bake", func() bool { return s.st.memory.State.Main.Stage == rollout.StageBake })
-	seen := s.st.Traffic()
+	seen := s.st.around.Traffic()
 	if seen.VotesADay <= 0 {
 		t.Errorf("after shadow and canary: %+v", seen)
 	}
 	s.start()
-	if again := s.st.Traffic(); again.VotesADay <= 0 {
+	if again := s.st.around.Traffic(); again.VotesADay <= 0 {
 		t.Errorf("after a restart: %+v, before it %+v", again, seen)
 	}
 }
@@ -117,8 +117,8 @@ func TestHistorySaysWhoseOrderItWas(t *testing.T) {
 
 // The history says which of the blamed rules its bundle named.
 func TestDecisionSaysWhatWasDeclared(t *testing.T) {
-	d := rollout.Decision{ID: "1", Counts: rollout.Counts{Pairs: 10}, Blame: []rollout.Blame{{Label: "scanner", Votes: 2},
-		{Label: "other", Votes: 1}}}
+	d := rollout.Decision{ID: "1", Grounds: rollout.Grounds{Counts: rollout.Counts{Pairs: 10},
+		Blame: []rollout.Blame{{Label: "scanner", Votes: 2}, {Label: "other", Votes: 1}}}}
 	e := decisionOf(d, time.Time{}, rollout.Intent{NewBlocks: 0.1, By: []string{"scanner"}}).Evidence
 	if !e.Blame[0].Declared || e.Blame[1].Declared {
 		t.Errorf("%+v", e.Blame)

@@ -95,7 +95,7 @@ func (s *side) start() {
 			Keep:        func(*compile.Image) {},
 			Count:       func(view.Kernel) {},
 			EndBypasses: func(release.Kernel, *compile.HostInfo, *config.Host) {},
-			Stage:       s.st,
+			Stage:       s.st.Around(),
 			Shift:       func(time.Duration) {},
 		}})
 	s.mg.Change().Lock()
