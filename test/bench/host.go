@@ -28,18 +28,26 @@ type hostRow struct {
 	rows           int
 	inForce        float64 // seconds from the command until so many prefixes are in force on a host that observes
 	resident, most uint64  // bytes of the agent then, and at most until then
-	idle, flooded  float64 // of one processor's time, in percent: with nothing to do, and under a flood
+	compared       float64 // seconds of a processor for which it compares all rows with what was built; 0: not measured
+	idle, flooded  float64 // of one processor, in percent: with nothing to do between comparisons, and under a flood
 	mpps           float64 // of that flood, in millions of frames a second
 	emergency      spread  // seconds from the command until the bundle decides for everybody, under the flood
 }
 
-// agentTimes say for how long the agent is watched, and how many emergencies there are.
+// comparedEach is how seldom the agent compares many rows (paceMost of userspace/agent).
+const comparedEach = 30 * time.Minute
+
+// calm is the share of one processor that the agent takes over a long time with nothing to do, in percent.
+func (r hostRow) calm() float64 { return r.idle + 100*r.compared/comparedEach.Seconds() }
+
+// agentTimes say for how long the agent is watched, how long at most until it compares its rows (0: that is not waited
+// for), and how many emergencies there are.
 type agentTimes struct {
-	watch       time.Duration
-	emergencies int
+	watch, comparison time.Duration
+	emergencies       int
 }
 
-var fullAgentTimes = agentTimes{watch: 20 * time.Second, emergencies: 5}
+var fullAgentTimes = agentTimes{watch: time.Minute, comparison: 3 * time.Minute, emergencies: 5}
 
 // edgeAgent is the command of this tree that runs on the edge of a lab.
 type edgeAgent struct {
@@ -63,14 +71,14 @@ func measureHost(ctx context.Context, l *lab.Lab, n int, times agentTimes) (row 
 		return row, fmt.Errorf("build the command: %w: %s", err, out)
 	}
 	row.rows = n
-	if err := a.observe(ctx, &row, times.watch); err != nil || times.emergencies == 0 {
+	if err := a.observe(ctx, &row, times); err != nil || times.emergencies == 0 {
 		return row, err
 	}
 	return row, a.hurry(ctx, &row, times.emergencies)
 }
 
 // observe puts the large list into force, and watches the agent with and without something to do.
-func (a *edgeAgent) observe(ctx context.Context, row *hostRow, watch time.Duration) (err error) {
+func (a *edgeAgent) observe(ctx context.Context, row *hostRow, times agentTimes) (err error) {
 	feed := filepath.Join(a.folder, "feed")
 	if err := errors.Join(os.Mkdir(feed, 0o755), writeFeed(feed, row.rows)); err != nil {
 		return err
@@ -88,14 +96,21 @@ func (a *edgeAgent) observe(ctx context.Context, row *hostRow, watch time.Durati
 	if row.resident, row.most, err = a.memory(); err != nil {
 		return err
 	}
-	if row.idle, err = a.share(ctx, watch); err != nil {
+	waited, took, err := a.comparison(ctx, times.comparison)
+	if err != nil {
 		return err
+	}
+	if row.idle, err = a.share(ctx, times.watch); err != nil {
+		return err
+	}
+	if waited > 0 {
+		row.compared = took.Seconds() - row.idle/100*waited.Seconds()
 	}
 	flooding, end := context.WithCancel(ctx)
 	defer end()
 	sent := a.flood(flooding)
 	lap()
-	row.flooded, err = a.share(ctx, watch)
+	row.flooded, err = a.share(ctx, times.watch)
 	end()
 	frames := <-sent
 	row.mpps = float64(frames.count) / lap() / 1e6
@@ -272,6 +287,35 @@ func (a *edgeAgent) memory() (now, most uint64, err error) {
 		*to = kib << 10
 	}
 	return now, most, nil
+}
+
+// comparison waits until the agent has compared its rows, and returns for how long it waited and what the agent took of
+// a processor meanwhile. It asks seldom: to answer takes of it, too.
+func (a *edgeAgent) comparison(ctx context.Context, most time.Duration) (waited, took time.Duration, err error) {
+	if most == 0 {
+		return 0, 0, nil
+	}
+	client := api.NewClient(a.socket())
+	defer client.Close()
+	begun := time.Now()
+	before, err := a.used()
+	if err != nil {
+		return 0, 0, err
+	}
+	for time.Since(begun) < most {
+		if err := sleep(ctx, 10*time.Second); err != nil {
+			return 0, 0, err
+		}
+		s, err := client.Status(ctx)
+		if err != nil {
+			return 0, 0, err
+		}
+		if s.Drift != nil && s.Drift.Checked.After(begun) {
+			after, err := a.used()
+			return time.Since(begun), after - before, err
+		}
+	}
+	return 0, 0, fmt.Errorf("the agent compared nothing within %s", most)
 }
 
 // share returns how much of one processor's time the agent takes while it is watched, in percent.

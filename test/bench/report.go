@@ -138,6 +138,10 @@ func (r *results) writeTargets(b *strings.Builder) {
 		add(number(r.load.rows)+" prefixes, from the file to the published slot", "≤ 3 s",
 			fmt.Sprintf("%.2f s", total), total <= 3)
 	}
+	if h := r.host; h.rows > 0 {
+		add(fmt.Sprintf("the agent with nothing to do and %s prefixes, of one processor", number(h.rows)), "≤ 0.3 %",
+			fmt.Sprintf("%.2f %%", h.calm()), h.calm() <= 0.3)
+	}
 	if len(rows) == 0 {
 		return
 	}
@@ -289,7 +293,9 @@ func (r *results) writeHost(b *strings.Builder) {
 		{inForce, fmt.Sprintf("%.1f s", h.inForce)},
 		{"the agent's memory then (resident)", fmt.Sprintf("%d MiB", h.resident>>20)},
 		{"at most until then", fmt.Sprintf("%d MiB", h.most>>20)},
-		{"of one processor, with nothing to do", fmt.Sprintf("%.2f %%", h.idle)},
+		{"of one processor, with nothing to do, between two comparisons", fmt.Sprintf("%.2f %%", h.idle)},
+		{fmt.Sprintf("of a processor, to compare all rows with what was built, each %.0f minutes", comparedEach.Minutes()),
+			fmt.Sprintf("%.2f s", h.compared)},
 		{"of one processor, under the flood", fmt.Sprintf("%.1f %%", h.flooded)},
 		{"an emergency under the flood, until it decides for everybody", h.emergency.format("%.1f") + " s"},
 	})
