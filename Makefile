@@ -47,7 +47,7 @@ test: root deps generate-check lint build ## run all that can be run on one mach
 	wait $$guests || failed=1; cat bin/guests.log; exit $$failed; } | .ci/tell
 
 unit: ## run the tests that need neither root nor clang, and say which were left out
-	@env -u CI go test -count=1 -short -v ./... | .ci/tell
+	@env -u CI go test -count=1 -short -v ./... | env -u CI .ci/tell
 
 soak: root build ## the long versions: 1,000 swaps, a minute of each flood, every fault, a million ClientHellos, 100,000 schedules (root)
 	SPILLWAY_SWAPS=1000 SPILLWAY_ATTACK_FOR=1m SPILLWAY_FAULTS=all SPILLWAY_HELLOS=1000000 SPILLWAY_SCHEDULES=100000 \

@@ -69,7 +69,8 @@ func (sl *Slots) verifyTable(slot uint8, name string, t compile.Sized) ([]compil
 
 // VerifyDeciding checks what decides at this moment: the programs behind the root program, and a filled slot for each
 // role that the control word names. It is cheap enough for each second: some ten system calls. What VerifyWiring finds
-// beyond it makes no difference to a packet before this process ends.
+// beyond it, but for what sits on the interfaces, nobody does by mistake (another map in a slot), or matters when this
+// process ends (a pin).
 func (d *Dataplane) VerifyDeciding() ([]compile.Drift, error) {
 	drifts, err := d.verifyPrograms()
 	if err != nil {

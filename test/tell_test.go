@@ -15,6 +15,7 @@ func TestWhatIsLeftOutFailsInCI(t *testing.T) {
 	const passed = "=== RUN   TestX\n--- PASS: TestX (0.00s)\nPASS\nok  \tgithub.com/spillway/spillway/x\t0.1s\n"
 	const left = "=== RUN   TestX\n    x_test.go:3: left out: no card\n--- SKIP: TestX (0.00s)\nPASS\n" +
 		"ok  \tgithub.com/spillway/spillway/x\t0.1s\n"
+	elsewhere := strings.Replace(left, "left out: no card", "not here: one processor", 1)
 	for _, row := range []struct {
 		said, ci string
 		code     int
@@ -22,6 +23,7 @@ func TestWhatIsLeftOutFailsInCI(t *testing.T) {
 	}{
 		{passed, "true", 0, "ok"}, {passed, "", 0, "ok"},
 		{left, "true", 1, "TestX: no card"}, {left, "", 0, "TestX: no card"},
+		{elsewhere, "true", 0, "TestX: not here: one processor"},
 	} {
 		cmd := exec.Command(".ci/tell")
 		cmd.Dir, cmd.Stdin = "..", strings.NewReader(row.said)

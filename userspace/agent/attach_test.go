@@ -50,7 +50,7 @@ func TestInterfaceThatStaysAttachedIsTold(t *testing.T) {
 		t.Errorf("verification %+v, %v", v, err)
 	}
 	delete(r.machine.fail, "DetachInterface")
-	r.tick(false)
+	r.pass(5 * time.Second)
 	if s, _ := r.Status(ctx); hasProblem(s, ledger.ProblemUnnamed) || len(r.machine.links) != 1 {
 		t.Errorf("problems %v, links %v", s.Problems, r.machine.links)
 	}

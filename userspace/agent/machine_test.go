@@ -250,7 +250,12 @@ func (m *machine) MapUse() ([]loader.MapUse, error) {
 		{Name: "flows", Entries: -1, Capacity: 262144, Bytes: 1 << 20}}, nil
 }
 
-func (m *machine) VerifyDeciding() ([]compile.Drift, error) { return m.VerifyWiring() }
+func (m *machine) VerifyDeciding() ([]compile.Drift, error) {
+	drifts, err := m.VerifyWiring()
+	return slices.DeleteFunc(drifts, func(d compile.Drift) bool {
+		return d.Where != compile.WherePrograms && d.Got != compile.GotEmptySlot
+	}), err
+}
 
 func (m *machine) VerifyWiring() ([]compile.Drift, error) {
 	m.mu.Lock()

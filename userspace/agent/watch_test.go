@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
@@ -101,6 +103,35 @@ func TestEmptiedProgramArrayIsFilled(t *testing.T) {
 	r.tick(false)
 	if s, _ := r.Status(ctx); !hasProblem(s, ledger.ProblemVerify) || s.Protected {
 		t.Errorf("problems %v", s.Problems)
+	}
+}
+
+// A pin that is missing matters when the agent ends, so it waits for the next look at everything; with a link, which
+// lives by its pin, it does not: nothing can be attached before it is there again.
+func TestPinsThatWereRemovedAreLookedForInTime(t *testing.T) {
+	gone := []compile.Drift{{Where: compile.WherePins, Want: "all", Got: "without words"}}
+	r := newRig(t)
+	r.mustApply("one", api.ApplyOptions{})
+	r.pass(time.Minute)
+	r.machine.wiring = gone
+	r.pass(time.Second)
+	if n := r.machine.did("Repin"); n != 0 {
+		t.Errorf("looked at everything %d times within a second", n)
+	}
+	for range 4 {
+		r.pass(time.Second - time.Millisecond) // a ticker is early as often as it is late
+	}
+	if n := r.machine.did("Repin"); n != 1 {
+		t.Errorf("five seconds later they are pinned again %d times", n)
+	}
+	r.pass(time.Minute)
+	r.machine.wiring, r.machine.links["eth0"] = gone, loader.StateSevered
+	before := len(r.machine.calls)
+	r.pass(time.Second)
+	calls := r.machine.calls[before:]
+	repinned, attached := slices.Index(calls, "Repin"), slices.Index(calls, "Attach")
+	if repinned < 0 || attached < repinned {
+		t.Errorf("with a link that was cut: %v", calls)
 	}
 }
 

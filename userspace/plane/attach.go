@@ -147,18 +147,32 @@ func (ln *Links) isLinkOf(at loader.Attachment, name string) bool {
 	return err == nil && at.Here && at.Index == d.Index
 }
 
-// watchLinks attaches again where a link was cut: a device that was deleted and came back.
-func (ln *Links) watchLinks(d Wiring, hurry bool) error {
-	all, err := d.Attachments()
-	if err != nil {
-		return err
-	}
+// live are the interfaces of the host file whose links hold.
+func (ln *Links) live(all []loader.Attachment) map[string]bool {
 	live := map[string]bool{}
 	for _, i := range ln.Host().Interfaces {
 		live[i.Name] = slices.ContainsFunc(all, func(at loader.Attachment) bool {
 			return at.State == loader.StateAttached && ln.isLinkOf(at, i.Name)
 		})
 	}
+	return live
+}
+
+// wasCut reports whether an interface that was attached is no more.
+func (ln *Links) wasCut(live map[string]bool) bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	for name, p := range ln.all {
+		if holds, listed := live[name]; listed && p.attached && !holds {
+			return true
+		}
+	}
+	return false
+}
+
+// attachAgain attaches where a link was cut: a device that was deleted and came back. It reports whether all hold.
+func (ln *Links) attachAgain(d Wiring, live map[string]bool, hurry bool) bool {
+	hold := true
 	for _, i := range ln.Host().Interfaces {
 		ln.mu.Lock()
 		p := ln.place(i.Name)
@@ -174,11 +188,11 @@ func (ln *Links) watchLinks(d Wiring, hurry bool) error {
 		}
 		due := p.retry.Due(ln.Ledger.Now()) || hurry
 		ln.mu.Unlock()
-		if due {
-			ln.Attach(d, i)
+		if !due || !ln.Attach(d, i) {
+			hold = false
 		}
 	}
-	return nil
+	return hold
 }
 
 // unnamed returns the pinned links to interfaces that the host file does not name.

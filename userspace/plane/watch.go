@@ -12,14 +12,20 @@ import (
 )
 
 // wholeEvery is how often all of the wiring is looked at while nothing is wrong with it. What decides about packets is
-// looked at by each Watch: a program that is missing, a cut link. A pin that is missing matters when the agent ends.
+// looked at by each Watch: a program that is missing, a link that was cut. A pin that is missing matters when the agent
+// ends, or with a link, which lives by its pin.
 const wholeEvery = 5 * time.Second
+
+// lookSlack is how much earlier than due a look comes: the tick after the next one would be late.
+const lookSlack = 500 * time.Millisecond
 
 // Watch repairs the wiring: the program behind the root program, the links, and the pins. hurry asks for a look at all
 // of it, and whole says that there was one.
 func (ln *Links) Watch(d Wiring, hurry bool) (whole bool) {
 	now := ln.Ledger.Now()
-	whole = hurry || ln.unsound || now.Sub(ln.lastWhole).Abs() >= wholeEvery
+	all, unread := d.Attachments()
+	live := ln.live(all)
+	whole = hurry || ln.unsound || ln.wasCut(live) || now.Sub(ln.lastWhole).Abs() >= wholeEvery-lookSlack
 	look := d.VerifyDeciding
 	if whole {
 		look, ln.lastWhole = d.VerifyWiring, now
@@ -52,8 +58,10 @@ func (ln *Links) Watch(d Wiring, hurry bool) (whole bool) {
 			left = append(left, fmt.Sprintf("%s: want %s, got %s", w.Where, w.Want, w.Got))
 		}
 	}
-	if err := ln.watchLinks(d, hurry); err != nil {
-		left = append(left, err.Error())
+	if unread != nil {
+		left = append(left, unread.Error())
+	} else if !ln.attachAgain(d, live, hurry) {
+		ln.unsound = true
 	}
 	if len(left) > 0 {
 		ln.unsound = true

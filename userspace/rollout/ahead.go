@@ -10,8 +10,11 @@ import (
 )
 
 // sitesAhead are the source prefixes a day of the sites that a person is told of before a rollout begins, when nothing
-// of his own was counted yet. Of them 30 % are new, and 2 % fail by themselves, as on the page.
+// of his own was counted yet.
 var sitesAhead = [...]float64{1_000_000, 100_000, 5000}
+
+// usual is the traffic of a site of so many source prefixes a day: 30 % of them are new, and 2 % fail by themselves.
+func usual(aDay float64) Traffic { return Traffic{VotesADay: aDay, NewADay: 0.3 * aDay, Failing: 0.02} }
 
 // Ahead says how a change comes into force, before it begins: what it goes through, how long that takes, and what a
 // person can choose. observes: the host can block nobody. seen is what the last rollout counted here; zero: none did.
@@ -62,7 +65,7 @@ func (g Guards) howLong(seen Traffic) string {
 	var sites []string
 	for _, n := range sitesAhead {
 		takes := "evidence does not suffice, and it is held"
-		if e := g.parts(Traffic{VotesADay: n, NewADay: 0.3 * n, Failing: 0.02}); !e.Never {
+		if e := g.parts(usual(n)); !e.Never {
 			takes = about(e.Total)
 		}
 		sites = append(sites, fmt.Sprintf("at %.0f a day %s", n, takes))

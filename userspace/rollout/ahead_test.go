@@ -33,9 +33,9 @@ func TestAhead(t *testing.T) {
 			[]string{"update of lists"}, "stages"},
 		{"a large update", g, Change{Kind: KindDelta, Delta: Delta{Rows: 0.1}}, false, Traffic{}, []string{"in stages"}, ""},
 		{"an emergency", g, Change{Kind: KindEmergency}, false, Traffic{}, []string{"an hour at most"}, "stages"},
-		{"a host whose last rollout counted", g, declared, false, Traffic{VotesADay: 100_000, NewADay: 30_000, Failing: 0.02},
+		{"a host whose last rollout counted", g, declared, false, usual(100_000),
 			[]string{"at this host's traffic (100000 source prefixes a day", "it takes about 18 hours."}, "by source prefixes"},
-		{"a small one", g, declared, false, Traffic{VotesADay: 5000, NewADay: 1500, Failing: 0.02},
+		{"a small one", g, declared, false, usual(5000),
 			[]string{"evidence will not suffice", "Your choices: guards.evidence: small"}, "by source prefixes"},
 		{"stop in shadow", g, Change{Stop: true}, false, Traffic{}, []string{"until a person promotes it"}, "how long"},
 	} {

@@ -64,9 +64,15 @@ func (t *turn) pass(now time.Duration) {
 
 // measure keeps what the site's traffic is, for who asks before the next rollout.
 func (s *State) measure() {
-	if seen, known := s.Main.Traffic(); known && s.Main.Change.Kind == KindBundle {
-		s.Traffic = seen
+	r := &s.Main
+	seen, known := r.Traffic()
+	if !known || seen.VotesADay == 0 || r.Change.Kind != KindBundle || r.Stage < StageShadow {
+		return
 	}
+	if r.Split.Last.Control.Sources == 0 && s.Traffic.Failing > 0 {
+		seen.Failing = s.Traffic.Failing // a canary before this one measured it
+	}
+	s.Traffic = seen
 }
 
 func (t *turn) isFast(r *Run) bool { return r == &t.s.Fast }

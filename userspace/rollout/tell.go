@@ -42,14 +42,14 @@ func (r Run) Looks(g Guards) []sequential.Look {
 }
 
 // Traffic is what this rollout saw; false while it saw too little to say. Few votes in ten minutes say that there are
-// few.
+// few. How many prefixes are new each day only days could show, so that is what is usual.
 func (r Run) Traffic() (Traffic, bool) {
 	votes := r.Tally.total().Pairs
 	if r.Times.Total < time.Minute || votes < 10 && r.Times.Total < 10*time.Minute {
 		return Traffic{}, false
 	}
 	aDay := float64(votes) / r.Times.Total.Hours() * 24
-	t := Traffic{VotesADay: aDay, NewADay: aDay}
+	t := usual(aDay)
 	if a := r.Split.Last; a.Control.Sources > 0 {
 		t.Failing = float64(a.Control.Bad) / float64(a.Control.Sources)
 	}

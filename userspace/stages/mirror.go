@@ -55,7 +55,7 @@ func (st *Stages) backs() []rollout.Command {
 	if b.By == ledger.Itself().User {
 		return nil // a start that left a set in which the starts before it ended
 	}
-	return []rollout.Command{{Verb: rollout.VerbBack, By: b.By, Reason: b.Reason}}
+	return []rollout.Command{{Verb: rollout.VerbBack, By: b.By, UID: b.UID, Reason: b.Reason}}
 }
 
 // gateOf is the gate that condemned a bundle; a person where no gate did.

@@ -115,6 +115,24 @@ func TestHistorySaysWhoseOrderItWas(t *testing.T) {
 	}
 }
 
+// A rollback goes another way to the engine, by the record.
+func TestHistorySaysWhoRolledBack(t *testing.T) {
+	s := newSite(t, 1)
+	s.inForce(t, 0, 3)
+	if _, err := s.apply(s.bundles[1], api.RolloutRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "shadow", func() bool { return s.st.memory.State.Main.Stage == rollout.StageShadow })
+	ann := api.Caller{User: "ann", UID: 1000}
+	if _, err := NewFront(s.mg, s.st).Rollback(t.Context(), ann, api.RollbackRequest{Reason: "it harms"}); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(s.disk.Entries, func(e state.Entry) bool { return e.Reason == "ann rolled back: it harms." })
+	if i < 0 || s.disk.Entries[i].User != "ann" || s.disk.Entries[i].UID != 1000 {
+		t.Errorf("entry %d: %s", i, s.said())
+	}
+}
+
 // The history says which of the blamed rules its bundle named.
 func TestDecisionSaysWhatWasDeclared(t *testing.T) {
 	d := rollout.Decision{ID: "1", Grounds: rollout.Grounds{Counts: rollout.Counts{Pairs: 10},

@@ -53,7 +53,7 @@ func (r *Record) GoBack(b Back, bake time.Duration) {
 	left, _ := r.Known(b.Left)
 	q := Quarantined{Name: left.Name(), Digest: b.Left, At: b.At, By: b.By, Reason: b.Reason}
 	if b.Way != BackObserve {
-		r.WentBack, r.Observed = &WentBack{At: b.At.UTC(), By: b.By, Reason: b.Reason}, nil
+		r.WentBack, r.Observed = &WentBack{At: b.At.UTC(), By: b.By, UID: b.UID, Reason: b.Reason}, nil
 	}
 	switch b.Way {
 	case BackCandidate:

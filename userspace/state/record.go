@@ -126,6 +126,7 @@ type Held struct {
 type WentBack struct {
 	At     time.Time `json:"at"`
 	By     string    `json:"by"`
+	UID    uint32    `json:"uid,omitempty"`
 	Reason string    `json:"reason,omitempty"`
 }
 

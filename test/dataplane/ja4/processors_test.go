@@ -55,7 +55,7 @@ func (r *room) both(f func(processor int) error) {
 // a bot's connection is blocked.
 func TestTwoProcessorsOneConnection(t *testing.T) {
 	if runtime.NumCPU() < 2 {
-		t.Skip("left out: one processor")
+		t.Skip("not here: one processor")
 	}
 	eachFamily(t, func(t *testing.T, good, bot, _ string) {
 		p := open(t)

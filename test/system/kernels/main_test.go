@@ -70,7 +70,7 @@ func TestKernels(t *testing.T) {
 		t.Skip("left out: booting two kernels takes minutes; make kernels does it")
 	}
 	if runtime.GOARCH != "amd64" {
-		t.Skip("left out: the guests are amd64, and emulating another architecture takes many minutes")
+		t.Skip("not here: the guests are amd64, and emulating another architecture takes many minutes")
 	}
 	for tool, pkg := range map[string]string{"qemu-system-x86_64": "qemu-system-x86", "apt-get": "apt",
 		"apt-cache": "apt", "dpkg-deb": "dpkg"} {
