@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pulse lets what ticks in one process tick together: a processor that sleeps is woken once for all of them. The
-// heartbeat has a thread and a ticker of its own.
+// Package pulse lets what ticks in one process tick together, so that a processor that sleeps is woken once for all of
+// them. The heartbeat has a thread and a ticker of its own.
 package pulse
 
 import "time"
