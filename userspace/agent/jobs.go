@@ -111,7 +111,11 @@ func (a *agent) startSpare() {
 		return
 	}
 	now := a.now()
-	verify := a.drift.due(now)
+	number := uint32(0)
+	if applied := a.ledger.Record().Applied; applied != nil {
+		number = applied.Number
+	}
+	verify := a.drift.due(now, number)
 	if !verify && now.Sub(a.lastSpare).Abs() < spareInterval-tickInterval/2 {
 		return
 	}
@@ -154,9 +158,11 @@ func (a *agent) lookAfter(verify bool) {
 // pace is how often rows are compared: each minute where that is cheap, else so seldom that it takes a fifth of a
 // thousandth of a processor, and at least each half hour: after 45 minutes an alarm says that nothing is compared any
 // more. The tables are frozen, so no process can write to them, and whether they are those that packets read is looked
-// at each five seconds (Links.Watch). A million prefixes took 1.7 s of a processor: they are compared each half hour.
+// at each five seconds (Links.Watch). A million prefixes took 1.7 s of a processor: they are compared each half hour,
+// and for the first time within a minute of coming into force.
 type pace struct {
 	last  time.Time    // of the goroutine that ticks
+	of    uint32       // the generation that was stable then
 	pause atomic.Int64 // nanoseconds
 }
 
@@ -165,12 +171,16 @@ const (
 	paceShare           = 5000
 )
 
-// due reports whether rows are to be compared now, and notes that they are.
-func (p *pace) due(now time.Time) bool {
-	if now.Sub(p.last) < max(paceLeast, time.Duration(p.pause.Load())) {
+// due reports whether rows are to be compared now, where that generation is stable, and notes that they are.
+func (p *pace) due(now time.Time, stable uint32) bool {
+	pause := paceLeast
+	if stable == p.of {
+		pause = max(paceLeast, time.Duration(p.pause.Load()))
+	}
+	if now.Sub(p.last) < pause {
 		return false
 	}
-	p.last = now
+	p.last, p.of = now, stable
 	return true
 }
 

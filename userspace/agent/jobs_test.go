@@ -180,12 +180,15 @@ func TestPaceOfComparisons(t *testing.T) {
 	for cost, want := range map[time.Duration]time.Duration{0: time.Minute, 10 * time.Millisecond: time.Minute,
 		-time.Second: time.Minute, 70 * time.Millisecond: 350 * time.Second, time.Hour: 30 * time.Minute} {
 		now, p := time.Now(), &pace{}
-		if !p.due(now) || p.due(now) {
+		if !p.due(now, 1) || p.due(now, 1) {
 			t.Errorf("%v: the first is due once", cost)
 		}
 		p.cost(cost)
-		if p.due(now.Add(want-time.Millisecond)) || !p.due(now.Add(want)) {
+		if p.due(now.Add(want-time.Millisecond), 1) || !p.due(now.Add(want), 1) {
 			t.Errorf("after a comparison of %v the next is not due after %v", cost, want)
+		}
+		if now = now.Add(want); p.due(now.Add(time.Minute-time.Millisecond), 2) || !p.due(now.Add(time.Minute), 2) {
+			t.Errorf("after a comparison of %v another generation is not due within a minute", cost)
 		}
 	}
 }
