@@ -151,7 +151,8 @@ __noinline int weigh(struct pair_key *key, __u32 slot)
 	key->rule = RULE_SEVERAL;
 	key->is_declared = !(p->flags & PACKET_UNDECLARED);
 	ws->decisive = 0;
-	if (p->reason == REASON_FRAGMENT && p->score == SCORE_NONE) { /* by the policy; a rule may score fragments, too */
+	/* By the policy: a rule that scores fragments leaves its score. */
+	if (p->reason == REASON_FRAGMENT && p->score == SCORE_NONE) {
 		key->rule = RULE_NONE;
 		return 0;
 	}
