@@ -188,8 +188,13 @@ func refuseForeign(name string, index int) error {
 		name, ErrForeignProgram, whose, xdp.ProgId)
 }
 
-// attachments are what the pinned links say, also of interfaces that are gone.
-func attachments(p pins.Folder) ([]Attachment, error) {
+// attachments are what the pinned links and netlink say, also of interfaces that are gone.
+func attachments(p pins.Folder) ([]Attachment, error) { return eachLink(p, attachmentAt) }
+
+// linked are what the pinned links alone say.
+func linked(p pins.Folder) ([]Attachment, error) { return eachLink(p, linkedAt) }
+
+func eachLink(p pins.Folder, at func(pin, path string) (Attachment, error)) ([]Attachment, error) {
 	if p.Path == "" {
 		return nil, nil
 	}
@@ -199,7 +204,7 @@ func attachments(p pins.Folder) ([]Attachment, error) {
 	}
 	var all []Attachment
 	for _, e := range entries {
-		a, err := attachmentAt(e.Name(), p.Link(e.Name()))
+		a, err := at(e.Name(), p.Link(e.Name()))
 		if err != nil {
 			return nil, err
 		}
@@ -210,7 +215,7 @@ func attachments(p pins.Folder) ([]Attachment, error) {
 		return nil, err
 	}
 	for _, name := range old {
-		a, err := attachmentAt(name, migrate.RootlessLink(p, name))
+		a, err := at(name, migrate.RootlessLink(p, name))
 		if err != nil {
 			return nil, err
 		}
@@ -220,6 +225,19 @@ func attachments(p pins.Folder) ([]Attachment, error) {
 }
 
 func attachmentAt(pin, path string) (Attachment, error) {
+	a, err := linkedAt(pin, path)
+	if err != nil || a.State != StateAttached {
+		return a, err
+	}
+	dev, err := DeviceByIndex(a.Index)
+	if err != nil && !errors.Is(err, ErrNoDevice) {
+		return a, err // whoever took the link for another device's would cut it
+	}
+	a.Mode, a.Here = dev.Has(a.ProgramID)
+	return a, nil
+}
+
+func linkedAt(pin, path string) (Attachment, error) {
 	name := nameOfPin(pin)
 	a := Attachment{Interface: name, Pin: pin, State: StateMissing}
 	l, err := link.LoadPinnedLink(path, nil)
@@ -237,11 +255,6 @@ func attachmentAt(pin, path string) (Attachment, error) {
 	a.LinkID, a.ProgramID, a.State = uint32(info.ID), uint32(info.Program), StateSevered
 	if xdp := info.XDP(); xdp != nil && xdp.Ifindex != 0 {
 		a.Index, a.State = int(xdp.Ifindex), StateAttached
-		dev, err := DeviceByIndex(a.Index)
-		if err != nil && !errors.Is(err, ErrNoDevice) {
-			return a, err // whoever took the link for another device's would cut it
-		}
-		a.Mode, a.Here = dev.Has(a.ProgramID)
 	}
 	return a, nil
 }

@@ -37,3 +37,6 @@ func OpenRoot(folder string) (*Root, error) {
 
 // Attachments returns what the pinned links say, also of interfaces that are gone.
 func (r *Root) Attachments() ([]Attachment, error) { return attachments(r.folder) }
+
+// Linked are the attachments without Mode and Here, which netlink would have to be asked for.
+func (r *Root) Linked() ([]Attachment, error) { return linked(r.folder) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -163,6 +164,15 @@ func (m *machine) Attachments() ([]loader.Attachment, error) {
 				LinkID: m.linkIDs[name], State: s, Here: s == loader.StateAttached})
 	}
 	return all, nil
+}
+
+func (m *machine) Linked() ([]loader.Attachment, error) {
+	all, err := m.Attachments()
+	for i := range all {
+		all[i].Mode, all[i].Here = "", false
+	}
+	slices.SortFunc(all, func(a, b loader.Attachment) int { return strings.Compare(a.Pin, b.Pin) })
+	return all, err
 }
 
 func (m *machine) RootID() (uint32, error) { return fakeRoot, nil }

@@ -29,8 +29,10 @@ type Links struct {
 	repairs map[string]uint64
 
 	// These belong to the goroutine that ticks.
-	lastWhole  time.Time // when all of the wiring was looked at
-	unsound    bool      // something was wrong with it at the last look
+	lastWhole  time.Time           // when all of the wiring was looked at
+	unsound    bool                // something was wrong with it at the last look
+	links      []loader.Attachment // as they were then, without what netlink says
+	live       map[string]bool     // interfaces, and whether their links held then
 	lastEgress time.Time
 	egressOn   []string // interfaces, then
 }
@@ -147,8 +149,8 @@ func (ln *Links) isLinkOf(at loader.Attachment, name string) bool {
 	return err == nil && at.Here && at.Index == d.Index
 }
 
-// live are the interfaces of the host file whose links hold.
-func (ln *Links) live(all []loader.Attachment) map[string]bool {
+// liveOf are the interfaces of the host file, and whether their links hold.
+func (ln *Links) liveOf(all []loader.Attachment) map[string]bool {
 	live := map[string]bool{}
 	for _, i := range ln.Host().Interfaces {
 		live[i.Name] = slices.ContainsFunc(all, func(at loader.Attachment) bool {
@@ -158,25 +160,22 @@ func (ln *Links) live(all []loader.Attachment) map[string]bool {
 	return live
 }
 
-// wasCut reports whether an interface that was attached is no more.
-func (ln *Links) wasCut(live map[string]bool) bool {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	for name, p := range ln.all {
-		if holds, listed := live[name]; listed && p.attached && !holds {
-			return true
-		}
-	}
-	return false
+// differ reports whether links or interfaces are others than those that netlink was asked about last. A name or a
+// device that changed under a link is an event, which hurries.
+func (ln *Links) differ(links []loader.Attachment) bool {
+	return !slices.Equal(links, ln.links) || slices.ContainsFunc(ln.Host().Interfaces, func(i config.Interface) bool {
+		_, asked := ln.live[i.Name]
+		return !asked
+	})
 }
 
 // attachAgain attaches where a link was cut: a device that was deleted and came back. It reports whether all hold.
-func (ln *Links) attachAgain(d Wiring, live map[string]bool, hurry bool) bool {
+func (ln *Links) attachAgain(d Wiring, hurry bool) bool {
 	hold := true
 	for _, i := range ln.Host().Interfaces {
 		ln.mu.Lock()
 		p := ln.place(i.Name)
-		if live[i.Name] {
+		if ln.live[i.Name] {
 			p.attached, p.ever, p.problem = true, true, nil
 			ln.mu.Unlock()
 			continue

@@ -13,9 +13,9 @@ import (
 
 const (
 	// lookEvery is how often the counters are looked at: one read, a few milliseconds.
-	lookEvery = 20 * time.Second
+	lookEvery = time.Minute
 	// looksKept are kept: ten minutes.
-	looksKept = 30
+	looksKept = 10
 )
 
 // looks are what was counted at the last looks, the oldest first.

@@ -11,6 +11,7 @@ import (
 // Wiring is what Links look at and mend.
 type Wiring interface {
 	Attachments() ([]loader.Attachment, error)
+	Linked() ([]loader.Attachment, error)
 	VerifyWiring() ([]compile.Drift, error)
 	VerifyDeciding() ([]compile.Drift, error)
 	Attach(name string, mode config.Attach) (loader.Attachment, error)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/ledger"
 )
@@ -23,12 +24,17 @@ const lookSlack = 500 * time.Millisecond
 // of it, and whole says that there was one.
 func (ln *Links) Watch(d Wiring, hurry bool) (whole bool) {
 	now := ln.Ledger.Now()
-	all, unread := d.Attachments()
-	live := ln.live(all)
-	whole = hurry || ln.unsound || ln.wasCut(live) || now.Sub(ln.lastWhole).Abs() >= wholeEvery-lookSlack
+	links, unread := d.Linked()
+	whole = hurry || ln.unsound || unread != nil || ln.differ(links) ||
+		now.Sub(ln.lastWhole).Abs() >= wholeEvery-lookSlack
 	look := d.VerifyDeciding
 	if whole {
 		look, ln.lastWhole = d.VerifyWiring, now
+		ln.links, ln.live = links, nil
+		var all []loader.Attachment
+		if all, unread = d.Attachments(); unread == nil {
+			ln.live = ln.liveOf(all)
+		}
 	}
 	drifts, err := look()
 	ln.unsound = err != nil || len(drifts) > 0
@@ -60,7 +66,7 @@ func (ln *Links) Watch(d Wiring, hurry bool) (whole bool) {
 	}
 	if unread != nil {
 		left = append(left, unread.Error())
-	} else if !ln.attachAgain(d, live, hurry) {
+	} else if !ln.attachAgain(d, hurry) {
 		ln.unsound = true
 	}
 	if len(left) > 0 {

@@ -22,7 +22,13 @@ type settler struct {
 	bake       *bake
 	clock      *clock
 	takeNotes  func()
+
+	epoch    uint32    // of the word when it was compared with the record
+	compared time.Time // then
 }
+
+// compareEvery is how often record and word are compared while the word stays.
+const compareEvery = 5 * time.Second
 
 // adoptStable writes down what the kernel has as stable when the record says something else, and lets a bake go on for
 // as long as it still had when the last agent lived.
@@ -75,6 +81,16 @@ func (se *settler) reconcile(d view.Kernel) bool {
 	return true
 }
 
+// mayDiffer reports whether record and word are to be compared: when the word moved, and now and then without that.
+func (se *settler) mayDiffer(epoch uint32) bool {
+	now := se.ledger.Now()
+	if epoch == se.epoch && now.Sub(se.compared).Abs() < compareEvery {
+		return false
+	}
+	se.epoch, se.compared = epoch, now
+	return true
+}
+
 // adopt makes record and word agree when an agent starts: the kernel is right, but a candidate whose lease is dead
 // goes. away is for how long no agent lived. The change lock is held.
 func (se *settler) adopt(d Kernel, away time.Duration) error {
@@ -92,7 +108,9 @@ func (se *settler) settle(d Kernel) {
 	se.swap.Lock()
 	se.takeNotes()
 	se.candidates.expire(d)
-	se.reconcile(d)
+	if se.mayDiffer(d.Control().Epoch) {
+		se.reconcile(d)
+	}
 	se.swap.Unlock()
 	se.rollouts.settle()
 	if se.bake.awake() && !se.bake.elsewhere(d) {

@@ -30,6 +30,11 @@ type State struct {
 	Traffic    Traffic         `json:"traffic,omitzero"` // that the last bundle saw; zero: nothing was measured yet
 }
 
+// Rests reports whether nothing runs, waits for its turn or is to leave the kernel: time changes nothing then.
+func (s *State) Rests() bool {
+	return !s.Main.Stage.runs() && !s.Fast.Stage.runs() && len(s.Queue)+len(s.Joined)+len(s.Undo) == 0
+}
+
 // Undo is a generation that must leave the kernel.
 type Undo struct {
 	Number uint32 `json:"number"`

@@ -85,19 +85,33 @@ func New(o Options) *Stages {
 	return st
 }
 
+// restEvery is how many seconds lie between two looks while nothing rolls out or waits. What begins then looks at once.
+const restEvery = 5
+
 // Run looks once a second until ctx ends.
 func (st *Stages) Run(ctx context.Context) {
 	ticker := pulse.Every(time.Second)
 	defer ticker.Stop()
-	for {
-		st.Look()
+	for rested := restEvery; ; {
+		if rested++; rested >= restEvery || !st.rests() {
+			rested = 0
+			st.Look()
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		case <-st.wake:
+			rested = restEvery
 		}
 	}
+}
+
+// rests reports whether the next look could find nothing but what somebody else did.
+func (st *Stages) rests() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.memory.State.Rests() && !st.disk.dirty && !st.tastes.any()
 }
 
 // hurry has Run look at once.

@@ -72,6 +72,9 @@ func (k *Kernel) ServiceBypass(uint8) loader.Deadline { return 0 }
 // Heartbeat is now.
 func (k *Kernel) Heartbeat() time.Duration { return 0 }
 
+// Linked are none, too.
+func (k *Kernel) Linked() ([]loader.Attachment, error) { return nil, nil }
+
 // VerifyWiring finds no fault.
 func (k *Kernel) VerifyWiring() ([]compile.Drift, error) { return nil, nil }
 
