@@ -35,7 +35,7 @@ type hostRow struct {
 }
 
 // comparedEach is how seldom the agent compares many rows (paceMost of userspace/agent).
-const comparedEach = 30 * time.Minute
+const comparedEach = time.Hour
 
 // calm is the share of one processor that the agent takes over a long time with nothing to do, in percent.
 func (r hostRow) calm() float64 { return r.idle + 100*r.compared/comparedEach.Seconds() }

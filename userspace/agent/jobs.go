@@ -156,10 +156,10 @@ func (a *agent) lookAfter(verify bool) {
 }
 
 // pace is how often rows are compared: each minute where that is cheap, else so seldom that it takes a fifth of a
-// thousandth of a processor, and at least each half hour: after 45 minutes an alarm says that nothing is compared any
-// more. The tables are frozen, so no process can write to them, and whether they are those that packets read is looked
-// at each five seconds (Links.Watch). A million prefixes took 1.7 s of a processor: they are compared each half hour,
-// and for the first time within a minute of coming into force.
+// thousandth of a processor, and at least each hour: half an hour later an alarm says that nothing is compared any
+// more. The tables are frozen, so no process can write to them, and whether they are those that packets read is
+// looked at each five seconds (Links.Watch). A million prefixes took 1.4 s of a processor: they are compared each
+// hour, and for the first time within a minute of coming into force.
 type pace struct {
 	last  time.Time    // of the goroutine that ticks
 	of    uint32       // the generation that was stable then
@@ -167,7 +167,7 @@ type pace struct {
 }
 
 const (
-	paceLeast, paceMost = time.Minute, 30 * time.Minute
+	paceLeast, paceMost = time.Minute, time.Hour
 	paceShare           = 5000
 )
 
