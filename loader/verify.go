@@ -67,10 +67,10 @@ func (sl *Slots) verifyTable(slot uint8, name string, t compile.Sized) ([]compil
 	return drifts, nil
 }
 
-// VerifyDeciding checks what decides at this moment: the programs behind the root program, and a filled slot for each
-// role that the control word names. It is cheap enough for each second: some ten system calls. What VerifyWiring finds
-// beyond it, but for what sits on the interfaces, nobody does by mistake (another map in a slot), or matters when this
-// process ends (a pin).
+// VerifyDeciding checks what decides at this moment: the programs behind the root program, and a filled slot for
+// each role that the control word names. It is cheap enough for each second: some ten system calls. It leaves to
+// VerifyWiring what sits on the interfaces, what nobody does by mistake (another map in a slot), and what matters
+// once this process ends (a pin).
 func (d *Dataplane) VerifyDeciding() ([]compile.Drift, error) {
 	drifts, err := d.verifyPrograms()
 	if err != nil {

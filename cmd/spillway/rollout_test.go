@@ -169,7 +169,8 @@ func TestApplyWaitEndsWithWhatBecameOfIt(t *testing.T) {
 		a.answer("GET /v1/rollouts/17", c.ro)
 		bundle := s.write("bundle.yaml", soundBundle)
 		s.want(c.code, "apply", bundle, "--wait")
-		s.wantOut(" rollout 17: edge: canary 2 of 4, 5% of the sources; waits: new source prefixes, to compare its failures by; about 14m left here")
+		s.wantOut(" rollout 17: edge: canary 2 of 4, 5% of the sources; waits: new source prefixes, " +
+			"to compare its failures by; about 14m left here")
 		s.wantOut("rollout 17: edge: " + c.says)
 		s.want(c.code, "apply", bundle, "--wait", "-o", "json")
 		var got api.Rollout

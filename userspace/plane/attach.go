@@ -169,9 +169,10 @@ func (ln *Links) differ(links []loader.Attachment) bool {
 	})
 }
 
-// attachAgain attaches where a link was cut: a device that was deleted and came back. It reports whether all hold.
-func (ln *Links) attachAgain(d Wiring, hurry bool) bool {
-	hold := true
+// attachAgain attaches where a link was cut: a device that was deleted and came back. It reports whether there was
+// nothing to do: netlink is asked again about what was attached now.
+func (ln *Links) attachAgain(d Wiring, hurry bool) (allHeld bool) {
+	allHeld = true
 	for _, i := range ln.Host().Interfaces {
 		ln.mu.Lock()
 		p := ln.place(i.Name)
@@ -187,11 +188,12 @@ func (ln *Links) attachAgain(d Wiring, hurry bool) bool {
 		}
 		due := p.retry.Due(ln.Ledger.Now()) || hurry
 		ln.mu.Unlock()
-		if !due || !ln.Attach(d, i) {
-			hold = false
+		allHeld = false
+		if due {
+			ln.Attach(d, i)
 		}
 	}
-	return hold
+	return allHeld
 }
 
 // unnamed returns the pinned links to interfaces that the host file does not name.

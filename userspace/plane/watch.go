@@ -59,7 +59,7 @@ func (ln *Links) Watch(d Wiring, hurry bool) (whole bool) {
 			}
 			ln.Log.Error("somebody removed pins; this agent still held what they named and pinned it again", "found", w.Got)
 			ln.countRepair("pins")
-		case w.OnInterface(): // watchLinks sees to it
+		case w.OnInterface(): // attachAgain sees to it
 		default:
 			left = append(left, fmt.Sprintf("%s: want %s, got %s", w.Where, w.Want, w.Got))
 		}
