@@ -40,14 +40,15 @@ static __always_inline void note_bad(struct trial *t, __u32 arm)
 		__sync_fetch_and_add(&t->bad[arm & 1], 1);
 }
 
-/* note_arms counts p's prefix, whose pair is known. */
+/* note_arms counts p's prefix, whose pair is known. A new block that is meant, for it was declared or a person accepted blocks by any
+ * rule, fails nobody: its prefix is no source. */
 static __always_inline void note_arms(const struct packet *p, const struct comparison *c, const struct pair_key *key,
-				      struct trial *t)
+				      struct trial *t, bool is_meant)
 {
 	__u32 arm = arm_of(p, c);
 	if (arm > 1)
 		return;
-	bool is_tainted = key->pair == PAIR_NEW_BLOCK && key->is_declared;
+	bool is_tainted = key->pair == PAIR_NEW_BLOCK && is_meant;
 	int was = note_state(KIND_ARM, is_tainted ? ARM_TAINTED : ARM_SOURCE);
 	if (is_tainted)
 		return;

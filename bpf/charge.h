@@ -69,6 +69,12 @@ static __always_inline __u32 most_of(const struct trial *t, __u32 window, __u32 
 	return share > BUDGET_LEAST ? share : BUDGET_LEAST;
 }
 
+/* allowed_of returns what a person accepted in a lane by any rule, of BUDGET_SHARE. */
+static __always_inline __u32 allowed_of(const struct runtime *rt, __u32 lane)
+{
+	return *(const volatile __u64 *)&rt->lanes[lane & (LANES - 1)].where >> LANE_ALLOWED & 0xffff;
+}
+
 /* find_mark returns where a mark lies in its set, else the first place of another window; VOTE_WAYS where all are taken. What lies
  * there is left in the workspace. */
 __noinline int find_mark(__u32 index, __u64 mark)
@@ -130,8 +136,7 @@ __noinline int charge(__u32 lane, __u32 generation)
 	if (!ws || !rt || !t || lane >= LANES)
 		return 1;
 	const struct packet *p = &ws->packet;
-	__u32 allowed = *(volatile __u64 *)&rt->lanes[lane].where >> LANE_ALLOWED & 0xffff;
-	__u32 window = window_of(p->now_ns), most = most_of(t, window, allowed);
+	__u32 window = window_of(p->now_ns), most = most_of(t, window, allowed_of(rt, lane));
 	__u64 hash = hash_prefix(p, rt->seed[1] ^ generation, rt->seed[0]);
 	__u64 mark = (hash & ~0x1ffffULL) | mark_of_window(window);
 	__u32 index = hash & (MARK_SETS - 1);

@@ -256,7 +256,7 @@ __noinline int compare_lane(__u32 lane)
 	if (key.class != CLASS_NONE)
 		note_hit(p, t, &key);
 	if (lane == LANE_MAIN)
-		note_arms(p, c, &key, t);
+		note_arms(p, c, &key, t, key.is_declared || allowed_of(rt, lane));
 	bool is_extra = key.pair == PAIR_NEW_BLOCK && !key.is_declared && is_blocked(p);
 	if (!is_extra || !control_budget(p->control) || p->generation != c->new_number)
 		return 0;

@@ -82,6 +82,16 @@ func TestArmsCountAPrefixOnce(t *testing.T) {
 		}
 		want.Canary.Bad++
 		check("blocked by what was not declared")
+
+		// Another run, in which a person accepted new blocks by any rule: who is blocked is no source.
+		c.Run, c.Allowed = p.NextRun(), 300
+		p.must(p.Compare(loader.LaneMain, c))
+		p.forgetFlows()
+		for _, k := range []*conn{canary[0], canary[1], canary[2], control[1], control[2]} {
+			p.run(k.first())
+		}
+		want = loader.Arms{Canary: loader.Arm{Sources: 1}, Control: loader.Arm{Sources: 1}}
+		check("blocked by what was accepted")
 	})
 }
 

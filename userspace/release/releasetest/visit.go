@@ -124,7 +124,8 @@ func (k *Kernel) count(lane loader.Lane, v Visit, prefix netip.Prefix, known boo
 		l.Counts.Hits = []loader.Hit{{Class: v.Class, Service: 1, Source: v.Source, Rule: next.Rule, Declared: next.Declared}}
 	}
 	if lane == loader.LaneMain {
-		k.arms(l, prefix, known, kind == newBlock && next.Declared, kind == newBlock && blocked)
+		meant := next.Declared || l.To.Allowed > 0
+		k.arms(l, prefix, known, kind == newBlock && meant, kind == newBlock && blocked)
 	}
 	if kind != newBlock || next.Declared || !blocked || !k.Word.Budget || decides != l.To.New {
 		return false
