@@ -31,6 +31,7 @@ const (
 const (
 	InterfacePartialSums = DataplaneInterfaceFlagsINTERFACE_PARTIAL_SUMS
 	InterfaceNoTX        = DataplaneInterfaceFlagsINTERFACE_NO_TX
+	InterfaceFresh       = DataplaneInterfaceFlagsINTERFACE_FRESH
 )
 
 // Which parts a JA4 feature has.
@@ -76,6 +77,7 @@ const (
 	ClassHealth    = DataplaneClassCLASS_HEALTH
 	ClassCrawler   = DataplaneClassCLASS_CRAWLER
 	ClassVouched   = DataplaneClassCLASS_VOUCHED
+	ClassLeaves    = DataplaneClassCLASS_LEAVES
 )
 
 // What a rule of a pair is that is none of the bundle's.
@@ -147,6 +149,8 @@ const (
 // The parts of a service's number in a place of addresses.
 const (
 	ServiceRemote = DataplaneServiceIdFlagsSERVICE_REMOTE
+	ServiceFresh  = DataplaneServiceIdFlagsSERVICE_FRESH
+	ByInterface   = DataplaneServiceIdFlagsSERVICE_BY_INTERFACE
 	ServiceID     = DataplaneServiceIdFlagsSERVICE_ID
 )
 

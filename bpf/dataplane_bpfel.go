@@ -41,6 +41,7 @@ const (
 	DataplaneClassCLASS_HEALTH    DataplaneClass = 3
 	DataplaneClassCLASS_CRAWLER   DataplaneClass = 4
 	DataplaneClassCLASS_VOUCHED   DataplaneClass = 5
+	DataplaneClassCLASS_LEAVES    DataplaneClass = 256
 )
 
 type DataplaneConntrack struct {
@@ -197,7 +198,7 @@ type DataplaneGeneration struct {
 	TcpSignatures   uint32
 	Ja4s            uint32
 	Ja4Forms        uint32
-	Pad             uint32
+	Host            uint32
 	Policies        [33]DataplanePolicy
 	Reasons         [48]uint16
 }
@@ -265,6 +266,7 @@ type DataplaneHost struct {
 	_               structs.HostLayout
 	AgentTimeoutNs  uint64
 	AcceptedReasons uint64
+	AcceptedBefore  uint64
 	Number          uint32
 	ServiceCount    uint32
 	Services        [33]DataplaneService
@@ -281,6 +283,7 @@ type DataplaneInterfaceFlags uint32
 const (
 	DataplaneInterfaceFlagsINTERFACE_PARTIAL_SUMS DataplaneInterfaceFlags = 1
 	DataplaneInterfaceFlagsINTERFACE_NO_TX        DataplaneInterfaceFlags = 2
+	DataplaneInterfaceFlagsINTERFACE_FRESH        DataplaneInterfaceFlags = 4
 )
 
 type DataplaneJa4Form uint32
@@ -383,11 +386,11 @@ const (
 )
 
 type DataplanePort struct {
-	_     structs.HostLayout
-	Any4  uint8
-	Any6  uint8
-	Exact uint8
-	Pad   uint8
+	_           structs.HostLayout
+	Any4        uint8
+	Any6        uint8
+	Exact       uint8
+	ByInterface uint8
 }
 
 type DataplanePrefix4Key struct {
@@ -517,8 +520,10 @@ const (
 type DataplaneServiceIdFlags uint32
 
 const (
-	DataplaneServiceIdFlagsSERVICE_REMOTE DataplaneServiceIdFlags = 128
-	DataplaneServiceIdFlagsSERVICE_ID     DataplaneServiceIdFlags = 127
+	DataplaneServiceIdFlagsSERVICE_REMOTE       DataplaneServiceIdFlags = 128
+	DataplaneServiceIdFlagsSERVICE_FRESH        DataplaneServiceIdFlags = 64
+	DataplaneServiceIdFlagsSERVICE_ID           DataplaneServiceIdFlags = 63
+	DataplaneServiceIdFlagsSERVICE_BY_INTERFACE DataplaneServiceIdFlags = 256
 )
 
 type DataplaneServiceKind uint32
@@ -759,7 +764,8 @@ type DataplaneWorkspace struct {
 		Stage       uint8
 		Own         uint8
 		Rule        uint16
-		_           [2]byte
+		IsFresh     uint8
+		HasDeclared uint8
 		Flags       uint32
 		Generation  uint32
 		HelloEnd    uint32
@@ -898,7 +904,8 @@ type DataplaneWorkspace struct {
 		Stage       uint8
 		Own         uint8
 		Rule        uint16
-		_           [2]byte
+		IsFresh     uint8
+		HasDeclared uint8
 		Flags       uint32
 		Generation  uint32
 		HelloEnd    uint32

@@ -108,7 +108,7 @@ static __always_inline void note_answer(struct __sk_buff *skb)
 		return;
 	p.control = *(volatile __u64 *)&rt->control;
 	p.protocol = IPPROTO_TCP;
-	if (!find_service(&p) || !asks_egress(&p))
+	if (!find_service(&p, skb->ifindex) || !asks_egress(&p))
 		return;
 	__u64 hash = hash_flow_key(&p.key, rt->seed[0], rt->seed[1]);
 	__u32 index = hash & (SYN_ANSWERS - 1);

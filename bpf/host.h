@@ -13,7 +13,11 @@ enum {
 enum service_id_flags {
 	/* Set beside the id in ports and addresses: the sockets are elsewhere, nobody here can confirm a payload. */
 	SERVICE_REMOTE = 0x80,
-	SERVICE_ID = 0x7f,
+	/* It is the service's with this host file only: a generation that is behind passes on it. */
+	SERVICE_FRESH = 0x40,
+	SERVICE_ID = 0x3f,
+	/* What lookup_service says beside them: some interfaces are new, so that traffic may be fresh by where it comes in. */
+	SERVICE_BY_INTERFACE = 0x100,
 };
 
 enum service_kind {
@@ -44,19 +48,20 @@ _Static_assert(sizeof(struct service) == 40, "service is ABI");
 struct host {
 	__u64 agent_timeout_ns; /* all ones: never */
 	__u64 accepted_reasons; /* a bit each, 1 << reason: weak ones that this host lets a rule block by */
+	__u64 accepted_before;  /* the same, for a generation that is behind */
 	__u32 number;
 	__u32 service_count;
 	struct service services[SERVICES_MAX];
 };
-_Static_assert(sizeof(struct host) == 1344, "host is ABI");
+_Static_assert(sizeof(struct host) == 1352, "host is ABI");
 
 /* Services of one port, each as id, 0 for none. Port 0 stands for "any port": what cannot be read further
  * (later fragments, deep headers) is judged by its addresses. */
 struct port {
 	__u8 any4; /* SERVICE_REMOTE may be set */
 	__u8 any6;
-	__u8 exact; /* some service of this port names addresses: look there first */
-	__u8 pad;
+	__u8 exact;        /* some service of this port names addresses: look there first */
+	__u8 by_interface; /* some interfaces are INTERFACE_FRESH: look whether this one is */
 };
 _Static_assert(sizeof(struct port) == 4, "port is ABI");
 
@@ -72,6 +77,8 @@ enum interface_flags {
 	INTERFACE_PARTIAL_SUMS =
 		1, /* frames may come with the pseudo-header's sum only: the sender's card was to add the rest */
 	INTERFACE_NO_TX = 2, /* XDP_TX does not leave it: an answer would be lost */
+	INTERFACE_FRESH =
+		4, /* the host file in force is the first that names it: a generation that is behind passes there */
 };
 
 /* What an interface is, that packets cannot say. One without an entry has no flags. */

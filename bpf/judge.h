@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "authority.h"
+#include "behind.h"
 #include "hash.h"
 #include "ja4.h"
 #include "maps.h"
@@ -58,11 +59,12 @@ static __always_inline bool is_askable(__u32 reason)
 }
 
 /* strong_kinds returns what may block p. Without proof of the connection anybody could have sent its bytes. */
-static __always_inline __u64 strong_kinds(const struct packet *p, const struct host *h)
+static __always_inline __u64 strong_kinds(const struct packet *p, const struct generation *g, const struct host *h)
 {
 	if (!(p->flags & PACKET_PROVEN))
 		return STRONG_KINDS;
-	return STRONG_KINDS | CLIENT_KINDS | (h->accepted_reasons & ACCEPTABLE_KINDS);
+	__u64 accepted = is_behind(g, h) ? h->accepted_before : h->accepted_reasons;
+	return STRONG_KINDS | CLIENT_KINDS | (accepted & ACCEPTABLE_KINDS);
 }
 
 /* note_part leaves in the workspace what a rule contributes to a verdict that is compared. */
@@ -95,7 +97,9 @@ static __always_inline void add_rule(struct packet *p, struct tally *t, const st
 		if (is_askable(kind))
 			p->flags |= PACKET_STRONG_REASON;
 	}
-	if (node->score > 0 && !(node->flags & RULE_DECLARED))
+	if (node->score > 0 && node->flags & RULE_DECLARED)
+		p->has_declared = 1;
+	else if (node->score > 0)
 		p->flags |= PACKET_UNDECLARED;
 	if (node->expires_ns < t->expires_ns)
 		t->expires_ns = node->expires_ns;
@@ -261,7 +265,6 @@ static __always_inline __u8 fragment_flag(const struct packet *p)
 /* by_slot leaves in p what the generation in a slot makes of it. */
 static __always_inline void by_slot(struct packet *p, __u32 slot)
 {
-	__u32 zero = 0;
 	p->slot = slot;
 	struct generation *g = generation_in(slot);
 	if (!g) {
@@ -269,9 +272,7 @@ static __always_inline void by_slot(struct packet *p, __u32 slot)
 		return;
 	}
 	p->generation = g->number;
-	__u32 host_slot = control_host(p->control);
-	void *inner = bpf_map_lookup_elem(&hosts, &host_slot);
-	struct host *h = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+	struct host *h = host_in_force(p);
 	__u32 service = p->service;
 	bounded(service);
 	if (!h || service >= SERVICES_MAX) {
@@ -279,7 +280,7 @@ static __always_inline void by_slot(struct packet *p, __u32 slot)
 		return;
 	}
 	const struct policy *policy = &g->policies[service];
-	if (policy->tag != h->services[service].tag) {
+	if (policy->tag != h->services[service].tag || passes_fresh(p, g, h)) {
 		p->reason = REASON_NO_POLICY;
 		return;
 	}
@@ -287,7 +288,7 @@ static __always_inline void by_slot(struct packet *p, __u32 slot)
 		p->flags |= PACKET_ASKED;
 	if (p->stage == STAGE_SYN && h->services[service].flags & SERVICE_STRIP_MPTCP)
 		p->flags |= PACKET_STRIP;
-	struct tally t = { .expires_ns = NEVER, .strong_kinds = strong_kinds(p, h) };
+	struct tally t = { .expires_ns = NEVER, .strong_kinds = strong_kinds(p, g, h) };
 	add_features(p, &t, g);
 	by_score(p, &t, policy);
 	if (p->flags & PACKET_CUT && p->verdict == VERDICT_PASS && policy->flags & fragment_flag(p)) {
@@ -295,6 +296,10 @@ static __always_inline void by_slot(struct packet *p, __u32 slot)
 		p->reason = REASON_FRAGMENT;
 		p->score = SCORE_NONE;
 		p->flags |= PACKET_UNDECLARED; /* by no rule that an intent could name */
+	}
+	if (p->verdict != VERDICT_PASS && spares_leaving(p, g, h)) {
+		p->verdict = VERDICT_PASS;
+		p->reason = REASON_PROTECTED;
 	}
 }
 
@@ -307,6 +312,7 @@ __noinline int judge_slot(struct packet *p, __u32 slot)
 	p->reason = REASON_INTERNAL;
 	p->generation = 0;
 	p->flags = (p->flags | PACKET_TRIAL) & ~(PACKET_STRONG_REASON | PACKET_UNDECLARED);
+	p->has_declared = 0;
 	by_slot(p, slot);
 	return p->verdict != VERDICT_PASS;
 }
@@ -320,15 +326,15 @@ __noinline int may_cut(struct packet *p)
 	p->now_ns = bpf_ktime_get_coarse_ns();
 	__u32 service = p->service;
 	struct generation *g = generation_in(choose_slot(p, rt));
+	struct host *h = host_in_force(p);
 	bounded(service);
-	return g && service < SERVICES_MAX && g->policies[service].flags & fragment_flag(p);
+	return g && h && service < SERVICES_MAX && !passes_fresh(p, g, h) &&
+	       g->policies[service].flags & fragment_flag(p);
 }
 
 static __always_inline bool agent_lost(const struct packet *p)
 {
-	__u32 zero = 0, slot = control_host(p->control);
-	void *inner = bpf_map_lookup_elem(&hosts, &slot);
-	struct host *h = inner ? bpf_map_lookup_elem(inner, &zero) : 0;
+	struct host *h = host_in_force(p);
 	if (!h)
 		return true;
 	struct root_words *root = get_root_words();
@@ -336,6 +342,20 @@ static __always_inline bool agent_lost(const struct packet *p)
 		return true;
 	__u64 heartbeat = root->heartbeat_ns;
 	return h->agent_timeout_ns != NEVER && p->now_ns > heartbeat && p->now_ns - heartbeat > h->agent_timeout_ns;
+}
+
+/* is_spared says whether p's source stands above whoever blocks it. Who is to be protected no longer is spared from a ban for as long as
+ * what is stable is behind. */
+static __always_inline bool is_spared(const struct packet *p, const struct runtime *rt)
+{
+	__u32 class = protection_of(p);
+	if (class && !(class & CLASS_LEAVES))
+		return true;
+	if (p->reason != REASON_BAN)
+		return is_vouched(p, rt);
+	struct generation *g = generation_in(control_stable(p->control));
+	struct host *h = host_in_force(p);
+	return class && h && (!g || is_behind(g, h));
 }
 
 /* spare turns a block into a pass where somebody stands above the bundle. It runs only for packets that would be
@@ -348,7 +368,7 @@ static __always_inline void spare(struct packet *p, const struct runtime *rt)
 		p->verdict = VERDICT_PASS;
 		p->outcome = OUTCOME_PASS;
 		p->reason = REASON_AGENT_LOST;
-	} else if (is_protected(p) || (p->reason != REASON_BAN && is_vouched(p, rt))) {
+	} else if (is_spared(p, rt)) {
 		p->verdict = VERDICT_PASS;
 		p->outcome = OUTCOME_PASS;
 		p->reason = REASON_PROTECTED;
@@ -387,6 +407,7 @@ __noinline int judge(struct packet *p)
 	p->expires_ns = NEVER;
 	p->own = VERDICT_PASS;
 	p->flags = (p->flags | PACKET_EVENT) & ~(PACKET_STRONG_REASON | PACKET_UNDECLARED);
+	p->has_declared = 0;
 	if (!judge_ban(p, rt)) {
 		by_slot(p, choose_slot(p, rt));
 		p->own = p->verdict;

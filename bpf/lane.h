@@ -48,6 +48,8 @@ enum class {
 	CLASS_HEALTH = 3,
 	CLASS_CRAWLER = 4,
 	CLASS_VOUCHED = 5,
+	/* Beside the class in the allowlist: the host file protects it no longer. Only a generation that is behind spares it. */
+	CLASS_LEAVES = 0x100,
 };
 
 /* The parts of lane.where: the slots, the run, and how many blocks by any rule were allowed of a thousand connections. */

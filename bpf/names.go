@@ -60,7 +60,7 @@ type (
 
 // Limits and constants of types.h that user space needs.
 const (
-	ABIVersion    = 5
+	ABIVersion    = 6
 	ServicesMax   = 33
 	Slots         = 8
 	HelloWays     = 8

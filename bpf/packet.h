@@ -106,6 +106,8 @@ struct packet {
 	__u8 stage;
 	__u8 own; /* the verdict of the generation itself, whatever stands above it */
 	__u16 rule;
+	__u8 is_fresh;     /* it is a service's with the host file in force only: SERVICE_FRESH */
+	__u8 has_declared; /* a rule that the bundle declares speaks for the block */
 	__u32 flags;
 	__u32 generation;
 	__u32 hello_end; /* of struct flow */

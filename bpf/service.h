@@ -16,6 +16,7 @@ static __always_inline __u32 service_at(const struct packet *p, __u32 slot, void
 	struct port *entry = bpf_map_lookup_elem(ports, &index);
 	if (!entry)
 		return 0;
+	__u32 beside = entry->by_interface ? SERVICE_BY_INTERFACE : 0;
 	if (entry->exact) {
 		void *addresses = bpf_map_lookup_elem(&host_addresses, &slot);
 		if (addresses) {
@@ -23,13 +24,14 @@ static __always_inline __u32 service_at(const struct packet *p, __u32 slot, void
 			__builtin_memcpy(key.addr, p->key.daddr, sizeof(key.addr));
 			__u32 *id = bpf_map_lookup_elem(addresses, &key);
 			if (id)
-				return *id;
+				return *id | beside;
 		}
 	}
-	return is_ipv4(p->key.daddr) ? entry->any4 : entry->any6;
+	__u32 any = is_ipv4(p->key.daddr) ? entry->any4 : entry->any6;
+	return any ? any | beside : 0;
 }
 
-/* lookup_service returns the id of the service that the packet is for, SERVICE_REMOTE beside it, 0 for none. */
+/* lookup_service returns the id of the service that the packet is for, with its flags beside it, 0 for none. */
 static __always_inline __u32 lookup_service(const struct packet *p)
 {
 	__u32 slot = control_host(p->control);
@@ -54,12 +56,19 @@ static __always_inline struct service *service_of(const struct packet *p)
 	return h && service < SERVICES_MAX ? &h->services[service] : 0;
 }
 
+static __always_inline bool is_fresh_interface(__u32 index)
+{
+	struct interface *in = bpf_map_lookup_elem(&interfaces, &index);
+	return in && in->flags & INTERFACE_FRESH;
+}
+
 /* find_service leaves the service in p and returns its id, 0 for none. */
-static __always_inline __u32 find_service(struct packet *p)
+static __always_inline __u32 find_service(struct packet *p, __u32 interface)
 {
 	__u32 found = lookup_service(p);
 	if (found & SERVICE_REMOTE)
 		p->flags |= PACKET_REMOTE;
+	p->is_fresh = found & SERVICE_FRESH || (found & SERVICE_BY_INTERFACE && is_fresh_interface(interface));
 	p->service = found & SERVICE_ID;
 	return found & SERVICE_ID;
 }

@@ -39,9 +39,9 @@ static __always_inline bool is_banned(const struct packet *p)
 	return ban && p->now_ns < ban->expires_ns;
 }
 
-/* Sources that nothing may block, by their class; CLASS_NONE of all others. A missing map protects nobody: the caller only asks
- * once something else wants to block. */
-static __always_inline __u32 is_protected(const struct packet *p)
+/* protection_of returns the row of the source in the host's allowlist: its class, with CLASS_LEAVES beside it or not, or CLASS_NONE.
+ * A missing map protects nobody: the caller only asks once something else wants to block. */
+static __always_inline __u32 protection_of(const struct packet *p)
 {
 	__u32 slot = control_host(p->control);
 	void *allowlist = bpf_map_lookup_elem(&host_allowlist, &slot);
@@ -51,6 +51,13 @@ static __always_inline __u32 is_protected(const struct packet *p)
 	host_key(&key, p->key.saddr);
 	__u32 *found = bpf_map_lookup_elem(allowlist, &key);
 	return found ? *found : CLASS_NONE;
+}
+
+/* Sources that nothing may block, by their class; CLASS_NONE of all others. */
+static __always_inline __u32 is_protected(const struct packet *p)
+{
+	__u32 class = protection_of(p);
+	return class & CLASS_LEAVES ? CLASS_NONE : class;
 }
 
 /* is_vouched says whether somebody vouches for the source now. Without any vouch it costs one compare. */

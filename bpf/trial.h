@@ -39,6 +39,8 @@ __noinline int rests_on_trial(__u32 lane)
 	const struct comparison *c = &ws->comparison;
 	if (ws->packet.generation != c->new_number || judge_again(ws, c->old_slot))
 		return 0;
+	if (!ws->packet.has_declared)
+		return 1; /* which of its rules weighs most does not matter */
 	judge_again(ws, c->new_slot);
 	weigh(&key, c->new_slot);
 	return !key.is_declared;

@@ -12,7 +12,7 @@
 /* The version of the layout of maps and of everything in this file. Pins live in a folder of this name; a build reads no
  * folder of another number but root's, because a half-understood map could block someone. A test holds a digest of the
  * layout of each number (abi.txt): what changes it takes a new one. */
-#define ABI_VERSION 5
+#define ABI_VERSION 6
 
 enum {
 	/* Slot 0 is always empty: a control word of zero points nowhere, and nowhere passes. */
@@ -299,7 +299,7 @@ struct generation {
 	__u32 tcp_signatures;
 	__u32 ja4s;
 	__u32 ja4_forms; /* one bit for each form that some feature has: 1 << form */
-	__u32 pad;
+	__u32 host; /* number of the host file that it was compiled for; another one, or 0: it is behind, see behind.h */
 	struct policy policies[SERVICES_MAX];
 	__u16 reasons[REASON_MAX]; /* chain heads of reason features */
 };

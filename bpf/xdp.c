@@ -48,7 +48,7 @@ static __always_inline int inspect(struct xdp_md *ctx, struct packet *p)
 		note_unparsed(reason);
 		return reason;
 	}
-	__u32 service = find_service(p);
+	__u32 service = find_service(p, ctx->ingress_ifindex);
 	if (!service || service >= SERVICES_MAX)
 		return REASON_NOT_SERVICE;
 	if (is_bypassed(rt->service_bypass_until_ns[service]))

@@ -32,6 +32,8 @@ type Bundle struct {
 	Intent *Intent
 	// Digest is the SHA-256 of Canonical: the author's, the same on every host.
 	Digest Digest
+	// Host is that of the set, where this is a merged one.
+	Host Digest
 
 	// What follows tells about the loading and the host. It is no part of the identity, and ParseCanonical leaves it
 	// empty.

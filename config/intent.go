@@ -46,8 +46,8 @@ func (b *Bundle) declare() {
 }
 
 // IntentOf returns what a change from one set to another declares: what the bundles declare that it adds or replaces,
-// their shares together and the labels of all of them. A bundle that stays as it is declares nothing for the change of
-// another. It is nil when none of them declares anything.
+// their shares together and the labels of all of them. A bundle that stays as it is declares nothing for the change
+// of another. It is nil when none of them declares anything.
 func IntentOf(old, new *Set) *Intent {
 	var out *Intent
 	for _, b := range new.bundles() {
@@ -65,4 +65,15 @@ func IntentOf(old, new *Set) *Intent {
 		out.By = slices.Compact(out.By)
 	}
 	return out
+}
+
+// Undeclared returns the bundle as one that declares nothing: what is newly blocked by its rules is not for what it
+// says.
+func (b *Bundle) Undeclared() *Bundle {
+	out := *b
+	out.Rules = slices.Clone(b.Rules)
+	for i := range out.Rules {
+		out.Rules[i].Declared = false
+	}
+	return &out
 }

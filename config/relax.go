@@ -18,6 +18,9 @@ func Relaxes(old, new *Set, now time.Time) bool {
 	if !after.blocks() {
 		return true
 	}
+	if new.host() != old.host() && !new.host().IsZero() {
+		return false
+	}
 	r := relaxer{now: now, old: rulesByID(before), new: rulesByID(after)}
 	stricter := func(k kind) bool { return !k.relaxes(r, before, after) }
 	return r.policies(before, after) && r.lists(before, after) && !slices.ContainsFunc(kinds, stricter)

@@ -15,6 +15,9 @@ import (
 type Set struct {
 	// Bundles by name; each name occurs once.
 	Bundles []*Bundle
+	// Host is the change of the host file that the set is compiled for (HostChange), zero for none: it stands among the
+	// members as HostMember.
+	Host Digest
 	// Digest names the set: of one bundle it is that bundle's, of several the SHA-256 of the list of their names and
 	// digests. Without a bundle it is zero.
 	Digest Digest
@@ -44,12 +47,27 @@ func NewSet(bundles ...*Bundle) *Set {
 
 // With returns the set with a bundle added, or in the place of the one of its name.
 func (s *Set) With(b *Bundle) *Set {
-	return NewSet(append(slices.Clone(s.bundles()), b)...)
+	return NewSet(append(slices.Clone(s.bundles()), b)...).For(s.host())
 }
 
 // Without returns the set without the bundle of a name.
 func (s *Set) Without(name string) *Set {
-	return NewSet(slices.DeleteFunc(slices.Clone(s.bundles()), func(b *Bundle) bool { return b.Name == name })...)
+	return NewSet(slices.DeleteFunc(slices.Clone(s.bundles()), func(b *Bundle) bool { return b.Name == name })...).
+		For(s.host())
+}
+
+// For returns the set as it is compiled for a change of the host file; zero: for none.
+func (s *Set) For(host Digest) *Set {
+	out := &Set{Bundles: s.bundles(), Host: host}
+	out.Digest = DigestOfMembers(out.Members())
+	return out
+}
+
+func (s *Set) host() Digest {
+	if s == nil {
+		return Digest{}
+	}
+	return s.Host
 }
 
 // Named returns the bundle of a name, nil when there is none.
@@ -93,17 +111,24 @@ func (s *Set) Members() []Member {
 	for _, b := range s.bundles() {
 		out = append(out, Member{b.Name, b.Digest})
 	}
+	if host := s.host(); !host.IsZero() && len(out) > 0 {
+		i, _ := slices.BinarySearchFunc(out, HostMember,
+			func(m Member, name string) int { return strings.Compare(m.Name, name) })
+		out = slices.Insert(out, i, Member{HostMember, host})
+	}
 	return out
 }
 
 // Name is what people call the set: the bundle's name, or all of them.
 func (s *Set) Name() string { return NameOfMembers(s.Members()) }
 
-// NameOfMembers is Set.Name for members.
+// NameOfMembers is Set.Name for members. The change of a host file is no bundle.
 func NameOfMembers(members []Member) string {
 	var names []string
 	for _, m := range members {
-		names = append(names, m.Name)
+		if m.Name != HostMember {
+			names = append(names, m.Name)
+		}
 	}
 	return strings.Join(names, ", ")
 }

@@ -14,17 +14,23 @@ package config
 //
 // The result has the digest and the name of the set. It is no bundle that anybody could have written.
 func (s *Set) Merge() *Bundle {
-	if len(s.bundles()) == 1 {
-		return s.Bundles[0]
+	if len(s.bundles()) != 1 {
+		return s.merge()
 	}
-	return s.merge()
+	one := s.Bundles[0]
+	if host := s.host(); !host.IsZero() {
+		with := *one
+		with.Digest, with.Host = s.Digest, host
+		return &with
+	}
+	return one
 }
 
 // merge prefixes the names also in a set of one, so that two sets can be compared.
 func (s *Set) merge() *Bundle {
 	out := &Bundle{Version: Version, Name: s.Name(), Policy: map[string]Policy{}}
 	if s != nil {
-		out.Digest = s.Digest
+		out.Digest, out.Host = s.Digest, s.Host
 	}
 	for _, b := range s.bundles() {
 		for _, r := range b.Rules {

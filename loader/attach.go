@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -27,7 +28,8 @@ import (
 type Links struct {
 	*site
 	words  *Words
-	egress *ebpf.Program // nil when nothing was loaded
+	egress *ebpf.Program            // nil when nothing was loaded
+	fresh  atomic.Pointer[[]string] // see SetFresh; nil: nobody said
 }
 
 // The states of an attachment.

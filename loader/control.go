@@ -75,6 +75,8 @@ type Change struct {
 	// KeepPrevious leaves previous where it is: the new stable is the old bundle, compiled for a new host file, and a
 	// rollback must still find the bundle before it.
 	KeepPrevious bool
+	// NoPrevious leaves no previous.
+	NoPrevious bool
 	// Rebuilt are the numbers of the new stable where it is the old set, built again: pair and budget go on, and what had
 	// used up its budget has done so under its new number.
 	Rebuilt Rebuilt
@@ -115,6 +117,9 @@ func (c Control) Publish(change Change) (Control, error) {
 	}
 	if change.Back {
 		next = next.withoutCandidate()
+		next.Previous = bpf.SlotEmpty
+	}
+	if change.NoPrevious {
 		next.Previous = bpf.SlotEmpty
 	}
 	if change.Pair != nil {

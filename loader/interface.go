@@ -53,10 +53,40 @@ func sumFlags(index int) uint32 {
 // noteInterface tells the dataplane what an interface is. By its number, which stays when it is renamed.
 func (ls *Links) noteInterface(index int) error {
 	m := ls.maps[bpf.DataplaneMapInterfaces]
-	if err := m.Put(uint32(index), bpf.Interface{Flags: flagsOf(index)}); err != nil {
+	if err := m.Put(uint32(index), bpf.Interface{Flags: flagsOf(index) | ls.freshFlag(index)}); err != nil {
 		return kernel.Explain(fmt.Sprintf("note what interface %d is", index), err)
 	}
 	return nil
+}
+
+// SetFresh names the interfaces on which only a generation counts that is compiled for the host file in force, and
+// tells the dataplane. One that is attached already, and was none, is none under another name either.
+func (ls *Links) SetFresh(names []string) error {
+	was := ls.fresh.Swap(&names)
+	if err := ls.noteInterfaces(); err != nil {
+		ls.fresh.Store(was)
+		return err
+	}
+	return nil
+}
+
+// freshFlag is that of an interface. What is noted of it stays: an agent that starts forgets nothing, and a device may
+// get another name.
+func (ls *Links) freshFlag(index int) uint32 {
+	fresh := ls.fresh.Load()
+	if fresh != nil && len(*fresh) == 0 {
+		return 0
+	}
+	var noted bpf.Interface
+	if ls.maps[bpf.DataplaneMapInterfaces].Lookup(uint32(index), &noted) == nil || fresh == nil {
+		return noted.Flags & uint32(bpf.InterfaceFresh)
+	}
+	for _, name := range *fresh {
+		if d, err := DeviceByName(name); err == nil && d.Index == index {
+			return uint32(bpf.InterfaceFresh)
+		}
+	}
+	return 0
 }
 
 // noteInterfaces tells the dataplane of all interfaces that are attached, and of no others.
@@ -93,8 +123,8 @@ func (ls *Links) noteInterfaces() error {
 	return nil
 }
 
-// Unanswered returns the numbers of the interfaces that an answer by XDP_TX does not leave, as the dataplane knows it:
-// there a reset is enforced as a drop.
+// Unanswered returns the numbers of the interfaces that an answer by XDP_TX does not leave, as the dataplane knows
+// it: there a reset is enforced as a drop.
 func (ls *Links) Unanswered() (map[int]bool, error) {
 	out := map[int]bool{}
 	err := kernel.EachRow(ls.maps[bpf.DataplaneMapInterfaces], func(index uint32, i bpf.Interface) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
 )
 
 // Context is what a generation takes from the host file that it was compiled for. A later host file may know other
@@ -14,11 +15,12 @@ type Context struct {
 	Services  map[string]uint8 // ids by name
 	Resets    []string         // of these, those that a policy may reset; in the order of their ids
 	Allowlist int              // rows
+	Host      uint32           // number that the generation has of it; 0: it is behind
 }
 
-// Context returns what a generation compiled for this host file takes from it.
-func (img *HostImage) Context() Context {
-	c := Context{Services: map[string]uint8{}, Allowlist: img.Protected()}
+// Context returns what a generation compiled for this host file, and for a change of it or none, takes from it.
+func (img *HostImage) Context(change config.Digest) Context {
+	c := Context{Services: map[string]uint8{}, Allowlist: img.Protected(), Host: img.takenBy(change)}
 	for id, s := range img.host.Services {
 		if s.Tag != 0 {
 			c.Services[ServiceName(s)] = uint8(id)
@@ -33,6 +35,7 @@ func (img *HostImage) Context() Context {
 // Image returns a host image of that context. It serves Bundle only and must not be built.
 func (c Context) Image() *HostImage {
 	img := emptyHost()
+	img.taken = c.Host
 	for name, id := range c.Services {
 		if int(id) >= len(img.host.Services) {
 			continue // not of a host file

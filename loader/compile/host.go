@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math"
 	"net/netip"
+	"slices"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -23,6 +25,8 @@ type HostImage struct {
 	ports     map[uint32]bpf.Port // index: port, plus 65,536 for UDP
 	addresses *rows[bpf.ServiceAddress, uint32]
 	allowlist *rows[bpf.Prefix6Key, uint32]
+	since     *Since
+	taken     uint32 // the number that generations take from it, where they are compiled for its change
 }
 
 // The tables of a host file that have rows.
@@ -68,6 +72,23 @@ func (img *HostImage) Protected() int { return img.allowlist.Len() }
 // Service returns the service of an id; its tag is 0 where there is none.
 func (img *HostImage) Service(id uint8) bpf.Service { return img.host.Services[id] }
 
+// Fresh reports whether traffic of a service is one's only with this host file.
+func (img *HostImage) Fresh(id uint8) bool {
+	for _, p := range img.ports {
+		if p.Any4 == id|uint8(bpf.ServiceFresh) {
+			return true
+		}
+	}
+	return false
+}
+
+// Same reports whether two images put the same into the kernel.
+func (img *HostImage) Same(as *HostImage) bool {
+	return img.host == as.host && maps.Equal(img.ports, as.ports) &&
+		slices.Equal(img.addresses.keys, as.addresses.keys) && slices.Equal(img.addresses.values, as.addresses.values) &&
+		slices.Equal(img.allowlist.keys, as.allowlist.keys) && slices.Equal(img.allowlist.values, as.allowlist.values)
+}
+
 // AnyPort makes the service of port 1 that of every TCP port.
 func (img *HostImage) AnyPort() {
 	for port := range uint32(math.MaxUint16) {
@@ -103,15 +124,25 @@ func ServiceTag(name string) uint32 {
 }
 
 // HostFile compiles a host file. Services that current (may be nil) knows keep their ids, so that a resident
-// generation and a bypass go on to mean the same service.
+// generation and a bypass go on to mean the same service. It counts for every generation.
 func HostFile(h *config.Host, current *HostInfo, number uint32) (*HostImage, error) {
+	return HostFileSince(h, nil, current, number)
+}
+
+// HostFileSince compiles a host file whose change since another one (nil: none) counts for the generations alone that
+// are compiled for it.
+func HostFileSince(h *config.Host, since *Since, current *HostInfo, number uint32) (*HostImage, error) {
 	ids, err := assignIDs(h.Services, current)
 	if err != nil {
 		return nil, err
 	}
 	img := emptyHost()
+	img.since, img.taken = since, number
 	img.host = bpf.Host{AgentTimeoutNs: bpf.Never, Number: number, ServiceCount: uint32(len(h.Services))}
 	if img.host.AcceptedReasons, err = maskOf(h.AcceptReasons); err != nil {
+		return nil, fmt.Errorf("compile accept_reasons: %w", err)
+	}
+	if img.host.AcceptedBefore, err = since.accepted(img.host.AcceptedReasons); err != nil {
 		return nil, fmt.Errorf("compile accept_reasons: %w", err)
 	}
 	if !h.Guards.AgentTimeout.Never() {
@@ -144,11 +175,25 @@ func HostFile(h *config.Host, current *HostInfo, number uint32) (*HostImage, err
 			id |= uint8(bpf.ServiceRemote)
 		}
 		for _, a := range s.Addresses {
-			img.listen(a, s.Protocol(), s.Port, id)
-			img.listen(a, s.Protocol(), 0, id)
+			img.listen(a, s.Protocol(), s.Port, id|since.fresh(s, a))
+			img.listen(a, s.Protocol(), 0, id|since.fresh(s, a))
 		}
 	}
-	img.protect(h.Sources())
+	for _, s := range h.Services { // behind all that the file names
+		any := img.ports[portIndex(s.Protocol(), s.Port)].Any4
+		for _, a := range since.kept(s) {
+			if id := any &^ uint8(bpf.ServiceFresh); id&uint8(bpf.ServiceID) == ids[s.Name] {
+				img.listen(a, s.Protocol(), s.Port, id)
+			}
+		}
+	}
+	if since.hasInterface(h) {
+		for index, port := range img.ports {
+			port.ByInterface = 1
+			img.ports[index] = port
+		}
+	}
+	img.protect(since.protected(h))
 	img.addresses.sort()
 	img.allowlist.sort()
 	return img, nil
@@ -175,13 +220,13 @@ func (img *HostImage) fragmentFlags(b *config.Bundle, id int) uint8 {
 
 // protect compiles the protected sources, each with its class. IPv4 lies inside the IPv6 space as ::ffff:0:0/96; a wide
 // IPv6 prefix around that means IPv6 only, so a row of value 0 takes IPv4 out again.
-func (img *HostImage) protect(entries []config.ProtectedSource) {
+func (img *HostImage) protect(entries []protection) {
 	all4 := netip.MustParsePrefix("0.0.0.0/0")
 	around, named := false, false
 	for _, e := range entries {
-		img.allowlist.add(Key6(e.Prefix), uint32(e.Class))
-		around = around || HoldsIPv4(e.Prefix)
-		named = named || e.Prefix.Masked() == all4
+		img.allowlist.add(Key6(e.prefix), e.value)
+		around = around || HoldsIPv4(e.prefix)
+		named = named || e.prefix.Masked() == all4
 	}
 	if around && !named {
 		img.allowlist.add(Key6(all4), 0)
@@ -193,11 +238,15 @@ func HoldsIPv4(p netip.Prefix) bool {
 	return p.Addr().Is6() && p.Bits() < 96 && p.Contains(netip.AddrFrom16(netip.IPv4Unspecified().As16()))
 }
 
-func (img *HostImage) listen(a config.Address, protocol uint8, port uint16, id uint8) {
-	index := uint32(port)
+func portIndex(protocol uint8, port uint16) uint32 {
 	if protocol == protocolUDP {
-		index += 65536
+		return uint32(port) + 65536
 	}
+	return uint32(port)
+}
+
+func (img *HostImage) listen(a config.Address, protocol uint8, port uint16, id uint8) {
+	index := portIndex(protocol, port)
 	entry := img.ports[index]
 	switch {
 	case a.Any():

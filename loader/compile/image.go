@@ -119,6 +119,7 @@ func Bundle(b *config.Bundle, host *HostImage, number uint32, now Clock) (*Image
 	}
 	img.nodes = build.chains.nodes
 	img.generation.Allowlist = uint32(len(host.allowlist.keys))
+	img.generation.Host = host.takenBy(b.Host)
 	return img, nil
 }
 

@@ -36,12 +36,13 @@ const (
 	Layout2 = 2 // the last one without a root of its own: its root program, words and links were in its folder
 	Layout3 = 3
 	Layout4 = 4
+	Layout5 = 5
 )
 
 // TakesOver reports whether this build can carry over what a dataplane of another layout knows. Whoever changes a
 // layout says here that the one before it is read, and in package migrate how.
 func TakesOver(number uint64) bool {
-	return number >= Layout2 && number <= Layout4 || number >= bpf.ABIVersion && number < Layout
+	return number >= Layout2 && number <= Layout5 || number >= bpf.ABIVersion && number < Layout
 }
 
 // ForeignError says that a dataplane decides whose maps this build cannot read. It is an ErrForeignABI. The root is

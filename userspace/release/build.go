@@ -84,7 +84,7 @@ func (bl *builder) build(d slots, b *config.Bundle, h *config.Host, host *compil
 	}
 	bl.keep(img)
 	bl.ledger.Learn(b.Digest, b.Name, b.Rules, b.Matched())
-	bl.note(d, compiled(img, at, host.Context(), here.OmittedProtected, because))
+	bl.note(d, compiled(img, at, host.Context(b.Host), here.OmittedProtected, because))
 	return slot, number, nil
 }
 

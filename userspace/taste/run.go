@@ -120,7 +120,7 @@ func (r *Request) try(to *Result, second *second) error {
 	if err := tables.Pin(r.Folder()); err != nil {
 		return err
 	}
-	context := image.Context()
+	context := image.Context(bundle.Host)
 	to.Compiled = state.Compiled{Number: r.Number, Digest: img.Compiled(), LeftOutRows: here.OmittedProtected,
 		LeftOut: because, Wall: r.Clock.Wall.Round(0).UTC(), MonotonicNS: r.Clock.MonotonicNS,
 		Services: context.Services, Resets: context.Resets, Allowlist: context.Allowlist, Salt: r.Salt, Sums: img.Sums()}

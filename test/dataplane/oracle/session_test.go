@@ -89,7 +89,7 @@ func (s *session) set(w oracle.World) error {
 	s.steps = append(s.steps, step{Set: kept})
 	now := &s.model.World
 	w.Services, w.Allowlist, w.AgentTimeout, w.SynKey = now.Services, now.Allowlist, now.AgentTimeout, now.SynKey
-	w.AcceptReasons = now.AcceptReasons
+	w.AcceptReasons, w.Before = now.AcceptReasons, now.Before
 	w.Stable, w.Candidate, w.Canary = now.Stable, now.Candidate, now.Canary
 	w.Previous, w.Pair, w.Budget = now.Previous, now.Pair, now.Budget
 	w.Now, w.SynPlaces = now.Now, now.SynPlaces

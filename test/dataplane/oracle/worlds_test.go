@@ -126,7 +126,7 @@ func randomFeatures(r *rand.Rand, b *config.Bundle) {
 }
 
 func randomGeneration(r *rand.Rand, services []config.Service) *oracle.Generation {
-	g := &oracle.Generation{Bundle: randomBundle(r)}
+	g := &oracle.Generation{Bundle: randomBundle(r), Current: one(r, 2)}
 	for _, s := range services {
 		if !one(r, 12) {
 			g.Services = append(g.Services, s.Name)
@@ -151,9 +151,49 @@ func randomWorld(r *rand.Rand) oracle.World {
 			w.AcceptReasons = append(w.AcceptReasons, reason)
 		}
 	}
+	if one(r, 4) {
+		w.Before = randomBefore(r, &w)
+	}
 	randomGenerations(r, &w)
 	randomWords(r, &w)
 	return w
+}
+
+// randomBefore is a host file of which something stayed: services with other addresses or of another kind, and other
+// prefixes on the allowlist.
+func randomBefore(r *rand.Rand, w *oracle.World) *oracle.Before {
+	before := &oracle.Before{}
+	for _, s := range w.Services {
+		switch r.IntN(6) {
+		case 0: // it is new
+			continue
+		case 1:
+			s.Port++
+		case 2:
+			s.Addresses = []config.Address{{IP: netip.MustParseAddr(pick(r, []string{"192.0.2.1", "192.0.2.2", "2001:db8::2"}))}}
+		case 3:
+			s.Addresses = []config.Address{{}}
+		case 4:
+			s.Local = !s.Local
+		}
+		before.Services = append(before.Services, s)
+	}
+	for _, p := range w.Allowlist {
+		if !one(r, 3) {
+			before.Allowlist = append(before.Allowlist, p)
+		}
+	}
+	for range r.IntN(3) {
+		if p := randomPrefix(r); !slices.Contains(before.Allowlist, p) {
+			before.Allowlist = append(before.Allowlist, p)
+		}
+	}
+	for _, reason := range w.AcceptReasons {
+		if one(r, 2) {
+			before.AcceptReasons = append(before.AcceptReasons, reason)
+		}
+	}
+	return before
 }
 
 func randomGenerations(r *rand.Rand, w *oracle.World) {

@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	support "github.com/spillway/spillway/test/support/plane"
 )
 
@@ -119,11 +120,22 @@ func (p *plane) publish(h *config.Host, b *config.Bundle) {
 
 func (p *plane) publishHost(h *config.Host) {
 	p.t.Helper()
+	p.putHost(p.makeHost(h, nil))
+}
+
+// makeHost builds a host file, and putHost makes it count.
+func (p *plane) makeHost(h *config.Host, since *compile.Since) uint8 {
+	p.t.Helper()
 	before := p.total()
-	slot, err := p.MakeHost(h)
+	slot, err := p.MakeHostSince(h, since)
 	p.must(err)
 	p.sent -= before - p.total() // of an id that another service takes over
 	p.catchUp()
+	return slot
+}
+
+func (p *plane) putHost(slot uint8) {
+	p.t.Helper()
 	p.change(loader.Change{Host: &slot})
 	info, err := p.Host()
 	p.must(err)

@@ -24,12 +24,12 @@ type facts struct {
 // isStrong says whether a match may block alone. What a network makes, or this host, never may. What only a client
 // makes may on a connection that is proven, and so may what the host file accepts: without proof anybody could have
 // sent it.
-func (w *World) isStrong(kind bpf.Reason, proven bool) bool {
+func (w *World) isStrong(g *Generation, kind bpf.Reason, proven bool) bool {
 	if kind == prefix || kind == tcpFingerprint {
 		return true
 	}
 	name := bpf.ReasonName(kind)
-	return proven && (config.StrongReason(name) || slices.Contains(w.AcceptReasons, name))
+	return proven && (config.StrongReason(name) || w.accepts(g, name))
 }
 
 // judgement is the answer to facts.
@@ -61,6 +61,9 @@ func (w *World) judge(f facts) judgement {
 	if !block && f.cut && j.reason != noGeneration && j.reason != noPolicy {
 		block, j.reason = true, fragment
 	}
+	if block && j.reason != ban && w.isBehind(j.generation) && w.wasProtected(f.packet) {
+		block, j.reason = false, protected
+	}
 	if block {
 		w.spare(f.packet, &j)
 	}
@@ -74,7 +77,8 @@ func (w *World) spare(p *packet, j *judgement) {
 	switch {
 	case w.isAgentLost():
 		j.reason = agentLost
-	case w.isProtected(p), j.reason != ban && w.isVouched(p):
+	case w.isProtected(p), j.reason != ban && w.isVouched(p),
+		j.reason == ban && (w.Stable == nil || w.isBehind(w.Stable)) && w.wasProtected(p):
 		j.reason = protected
 	case w.Mode != config.ModeEnforce:
 		j.outcome = bpf.OutcomeWouldDrop
@@ -108,7 +112,7 @@ func (w *World) byOwn(f facts, g *Generation, j *judgement) bool {
 		j.reason = noGeneration
 		return false
 	}
-	if !slices.Contains(g.Services, f.service) {
+	if !slices.Contains(g.Services, f.service) || w.isBehind(g) && w.isFresh(f.packet, f.service) {
 		j.reason = noPolicy
 		return false
 	}
@@ -123,7 +127,7 @@ func (w *World) byOwn(f facts, g *Generation, j *judgement) bool {
 		if m.rule.Score > best.rule.Score {
 			best = m
 		}
-		strong = strong || m.rule.Score > 0 && w.isStrong(m.kind, f.proven)
+		strong = strong || m.rule.Score > 0 && w.isStrong(g, m.kind, f.proven)
 	}
 	drop := int(g.Bundle.PolicyFor(f.service).Drop)
 	switch {

@@ -22,6 +22,9 @@ func (w *World) isDeferred(f facts, g *Generation) bool {
 // wouldBlock is a generation's own verdict, whatever stands above it.
 func (w *World) wouldBlock(f facts, g *Generation) bool {
 	var j judgement
+	if w.isBehind(g) && w.wasProtected(f.packet) {
+		return false
+	}
 	if w.byOwn(f, g, &j) {
 		return true
 	}
@@ -57,7 +60,7 @@ func (w *World) isDeclared(f facts, g *Generation) bool {
 	for _, m := range matches {
 		if m.rule.ID != best.rule.ID {
 			score += m.rule.Score
-			strong = strong || m.rule.Score > 0 && w.isStrong(m.kind, f.proven)
+			strong = strong || m.rule.Score > 0 && w.isStrong(g, m.kind, f.proven)
 		}
 	}
 	if strong && score >= int(g.Bundle.PolicyFor(f.service).Drop) {

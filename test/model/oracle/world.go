@@ -4,6 +4,7 @@ package oracle
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/spillway/spillway/config"
@@ -22,6 +23,8 @@ type World struct {
 	Allowlist []netip.Prefix
 	// AcceptReasons of the host file: those that may block alone where a connection is proven.
 	AcceptReasons []string `json:",omitempty"`
+	// Before is the host file that generations stand on which are behind; nil: none is.
+	Before *Before `json:",omitempty"`
 	// Bypass lets everything pass; nothing is counted.
 	Bypass bool
 	// BypassServices by name.
@@ -63,6 +66,15 @@ type Generation struct {
 	// Slot where it lives and Number of its compilation: the kernel's names for it.
 	Slot   uint8  `json:"-"`
 	Number uint32 `json:"-"`
+	// Current says that it was compiled for the host file in force, where there is one before.
+	Current bool `json:",omitempty"`
+}
+
+// Before is what a host file said that lets less be blocked.
+type Before struct {
+	Services      []config.Service
+	Allowlist     []netip.Prefix
+	AcceptReasons []string
 }
 
 // Ban is a short block outside bundles.
@@ -116,13 +128,52 @@ func (w *World) isBanned(p *packet) bool {
 	return false
 }
 
-func (w *World) isProtected(p *packet) bool {
-	for _, a := range w.Allowlist {
+func (w *World) isProtected(p *packet) bool { return covers(w.Allowlist, p) }
+
+func covers(allowlist []netip.Prefix, p *packet) bool {
+	for _, a := range allowlist {
 		if a.Contains(p.source) {
 			return true
 		}
 	}
 	return false
+}
+
+// isBehind says whether a generation decides as with the host file before.
+func (w *World) isBehind(g *Generation) bool { return w.Before != nil && g != nil && !g.Current }
+
+// wasProtected says whether the source was on the allowlist before, and is not any more.
+func (w *World) wasProtected(p *packet) bool {
+	return w.Before != nil && covers(w.Before.Allowlist, p) && !w.isProtected(p)
+}
+
+// isFresh says whether the packet was for no service before, or for one that was read in another way. Of a packet
+// without ports the address of the host file decides that it fits.
+func (w *World) isFresh(p *packet, service string) bool {
+	if w.Before == nil {
+		return false
+	}
+	at := p.dest
+	for _, s := range w.Services {
+		if s.Name != service || p.depth != byAddresses {
+			continue
+		}
+		if !slices.ContainsFunc(s.Addresses, func(a config.Address) bool { return a.IP == p.dest }) {
+			at = netip.Addr{} // any fits
+		}
+	}
+	return !slices.ContainsFunc(w.Before.Services, func(o config.Service) bool {
+		i := slices.IndexFunc(w.Services, func(s config.Service) bool { return s.Name == service })
+		s := w.Services[i]
+		return o.Name == s.Name && o.Port == s.Port && o.Kind == s.Kind && o.Local == s.Local && o.Confirm == s.Confirm &&
+			slices.ContainsFunc(o.Addresses, func(a config.Address) bool { return a.Any() || a.IP == at })
+	})
+}
+
+// accepts says whether a reason may block alone, for a generation.
+func (w *World) accepts(g *Generation, reason string) bool {
+	return slices.Contains(w.AcceptReasons, reason) &&
+		(!w.isBehind(g) || slices.Contains(w.Before.AcceptReasons, reason))
 }
 
 // isVouched lets the last vouch of a source count.

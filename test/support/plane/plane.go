@@ -62,7 +62,10 @@ func (p *Plane) Map(name string) (*ebpf.Map, error) {
 }
 
 // MakeHost compiles a host file, beside the one in force, and builds it into a slot that nothing names yet.
-func (p *Plane) MakeHost(h *config.Host) (slot uint8, err error) {
+func (p *Plane) MakeHost(h *config.Host) (slot uint8, err error) { return p.MakeHostSince(h, nil) }
+
+// MakeHostSince is MakeHost of a host file whose change counts only for bundles that are compiled for it.
+func (p *Plane) MakeHostSince(h *config.Host, since *compile.Since) (slot uint8, err error) {
 	current, err := p.Host()
 	if err != nil {
 		return 0, err
@@ -71,7 +74,7 @@ func (p *Plane) MakeHost(h *config.Host) (slot uint8, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if p.Image, err = compile.HostFile(h, current, number); err != nil {
+	if p.Image, err = compile.HostFileSince(h, since, current, number); err != nil {
 		return 0, err
 	}
 	return p.BuildHost(p.Image)

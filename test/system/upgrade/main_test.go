@@ -23,6 +23,7 @@ const (
 	rootless = "5b20cdb" // layout 2
 	layout3  = "d07d65f"
 	layout4  = "e2797a6"
+	layout5  = "284110b"
 )
 
 // variable gives the binary of laterBinary its layout.

@@ -49,7 +49,8 @@ func newSite(t *testing.T, earlier string) *site {
 	t.Helper()
 	s := &site{Edge: world.NewEdge(t), layout: bpf.ABIVersion, earlier: earlier}
 	s.WriteHost("enforce", small+world.Direct)
-	if earlier != "" { // it knows no rollouts, and the next one finds a file that says nothing of them
+	// It knows no rollouts, and the next one finds a file that says nothing of them.
+	if earlier != "" && earlier != layout5 {
 		s.WriteHost("enforce", small)
 	}
 	s.tr = world.StartTraffic(t, s.Edge)

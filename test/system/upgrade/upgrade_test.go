@@ -201,10 +201,13 @@ func points(r *rand.Rand, calls int) (out []int) {
 	return out
 }
 
-// F2: from layouts 3 and 4 nothing is lost, and the link is not touched. Words, hosts or connections had another shape.
+// F2: from layouts 3, 4 and 5 nothing is lost, and the link is not touched. Words, hosts or connections had another
+// shape.
 func TestF2UpgradeFromLayout3(t *testing.T) { upgradeFrom(t, layout3, "layout 3") }
 
 func TestF2UpgradeFromLayout4(t *testing.T) { upgradeFrom(t, layout4, "layout 4") }
+
+func TestF2UpgradeFromLayout5(t *testing.T) { upgradeFrom(t, layout5, "layout 5") }
 
 func upgradeFrom(t *testing.T, commit, layout string) {
 	t.Helper()

@@ -84,6 +84,9 @@ func (p *Plane) build(g *oracle.Generation, w *oracle.World, role loader.Change)
 	for i, r := range g.Bundle.Rules {
 		g.Bundle.Rules[i].Declared = g.Bundle.Intent != nil && slices.Contains(g.Bundle.Intent.By, r.Label)
 	}
+	if g.Bundle.Host = (config.Digest{}); g.Current {
+		g.Bundle.Host = theChange
+	}
 	img, err := compile.Bundle(g.Bundle, image, g.Number, loader.Now())
 	if err != nil {
 		return err
@@ -107,7 +110,22 @@ func (p *Plane) compileHost(w *oracle.World, services []config.Service) (*compil
 	if err != nil {
 		return nil, err
 	}
-	return compile.HostFile(h, current, 1)
+	return compile.HostFileSince(h, since(w), current, 1)
+}
+
+// theChange is what a generation is compiled for that is not behind.
+var theChange = config.Digest{1}
+
+func since(w *oracle.World) *compile.Since {
+	if w.Before == nil {
+		return nil
+	}
+	h := config.DefaultHost()
+	h.Services, h.AcceptReasons = w.Before.Services, w.Before.AcceptReasons
+	for _, a := range w.Before.Allowlist {
+		h.Allowlist = append(h.Allowlist, config.AllowEntry{Prefix: a})
+	}
+	return &compile.Since{Host: h, Change: theChange}
 }
 
 func (p *Plane) learnServices() error {
