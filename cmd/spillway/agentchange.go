@@ -48,34 +48,39 @@ Exit code 3 when no agent answers.`,
 }
 
 func (a *app) newReload() *cobra.Command {
-	var reason string
+	var r api.ReloadRequest
 	var yes bool
 	c := &cobra.Command{
 		Use: "reload", Short: "Make the agent read its host file again",
 		Long: `Make the agent read its host file again, whole or not at all: a fault refuses it
 and everything stays as it is.
 
-A host file can newly block: max_mode raised, a service or an interface added,
-an allowlist line removed, a guard loosened. At a terminal that is shown and
-asked first; elsewhere, and with --yes, it is done and told.
-systemctl reload spillway (SIGHUP) cannot say yes: it holds such a file, and
-status says so.
+A host file can newly block. Where changes go in stages (guards.rollout) a
+service or an interface that is added, an allowlist line that is removed and a
+reason that is accepted come in stages, as the rollout "host file"; meanwhile
+what decides goes on as before, and "spillway rollout" shows it. --emergency
+lets them count for everybody at once.
+
+All else, such as max_mode raised or a guard loosened, counts at once. At a
+terminal that is shown and asked first; elsewhere, and with --yes, it is done
+and told. systemctl reload spillway (SIGHUP) cannot say yes: it holds such a
+file, and status says so.
 
 Exit code 1 when the host file is refused, 3 when no agent answers.`,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(c *cobra.Command, _ []string) error { return a.reload(c.Context(), reason, yes) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.reload(c.Context(), r, yes) },
 	}
-	c.Flags().Var(textFlag{&reason}, "reason", "why, for the history")
+	c.Flags().Var(textFlag{&r.Reason}, "reason", "why, for the history; needed to try again")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&r.Emergency, "emergency", false, "all of it counts at once, for everybody (needs --reason)")
 	return c
 }
 
 // reload asks where somebody can be asked, as apply does.
-func (a *app) reload(ctx context.Context, reason string, yes bool) error {
+func (a *app) reload(ctx context.Context, r api.ReloadRequest, yes bool) error {
 	send := func(ask bool) error {
-		return a.viaAgent(ctx, func(ctx context.Context, c *api.Client) (*api.Change, error) {
-			return c.Reload(ctx, api.ReloadRequest{Reason: reason, Ask: ask})
-		})
+		r.Ask = ask
+		return a.viaAgent(ctx, func(ctx context.Context, c *api.Client) (*api.Change, error) { return c.Reload(ctx, r) })
 	}
 	ask := a.stdinTTY && a.stdoutTTY && !yes
 	err := send(ask)

@@ -69,7 +69,7 @@ func TestF12BadHostFileAtAStart(t *testing.T) {
 	}
 	keep := func(path string) {
 		t.Helper()
-		if err := store.SaveHost(path, sound); err != nil {
+		if err := store.Hosts().SaveHost(path, sound); err != nil {
 			t.Fatal(err)
 		}
 	}

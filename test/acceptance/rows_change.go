@@ -10,9 +10,14 @@ var changeRows = []row{
 		tests: []tests{
 			in("userspace/rollout", "TestA14BlocksEverythingCostsFewFlows TestTripTakesBack TestOneRealBrowserIsNamed"),
 			in("userspace/stages", "TestUndeclaredBlocksAreHeldWithBlame TestProtectedSourceIsRefusedInShadow"),
-			in("test/dataplane/progrun", "TestCandidateCountsOnlyUnderItsLease TestCanaryShareIsSticky"),
+			in("test/dataplane/progrun", "TestCandidateCountsOnlyUnderItsLease TestCanaryShareIsSticky "+
+				"TestWhatIsBehindDecidesAsBefore TestPairsOfAHostFile"),
+			in("loader/compile", "TestHostFileSinceAnother"),
+			in("config", "TestMeetOfHostFiles"),
 		},
 		faults: []fault{
+			{"a host file counts at once", "bpf/behind.h",
+				"return g->host != h->number;", "return 0;", "test/dataplane/progrun", "TestWhatIsBehind"},
 			{"all that is newly blocked counts as declared", "userspace/rollout/counts.go",
 				"if intent.names(b.Label) {", "if true {", "userspace/rollout", "TestOneRealBrowser"},
 		},

@@ -182,9 +182,10 @@ var dataRows = []row{
 		},
 		faults: []fault{
 			{"nobody is protected", "bpf/judge.h",
-				"} else if (is_protected(p) || (p->reason != REASON_BAN && is_vouched(p, rt))) {",
-				"} else if (p->reason != REASON_BAN && is_vouched(p, rt)) {",
+				"if (class && !(class & CLASS_LEAVES))", "if (0)",
 				"test/dataplane/progrun", "TestProtectedAddedLater|TestWhatIsDecided|TestDroppedFragments"},
+			{"a protected source that would be blocked is told to nobody", "bpf/compare.h",
+				"if (key.class != CLASS_NONE)", "if (0)", "test/dataplane/progrun", "TestProtectedHitIsNamed"},
 		},
 	},
 	{

@@ -73,6 +73,8 @@ type opening struct {
 	blank      bool // the kernel held nothing, and what the record would give it could not be read yet
 	unadopted  bool // something of adoption failed and may be tried again
 	adoptRetry retry.Retry
+	// of a host file that shall count for everybody
+	acceptRetry retry.Retry
 }
 
 // ticks belong to the goroutine that ticks.
@@ -88,14 +90,15 @@ func newAgent(o Options, s *state.Store) *agent {
 	a := &agent{opts: o, log: o.Log, started: o.Now(), jobs: newJobs(o.spawn), spare: newJobs(o.spawn)}
 	a.store = s
 	a.ledger = ledger.New(s, ledger.Options{Log: o.Log, Now: o.Now, Folder: o.Host.Paths.State})
-	a.host = hostfile.New(hostfile.Options{Problems: a.ledger, Keeper: s, Path: o.HostPath}, o.file())
+	a.host = hostfile.New(hostfile.Options{Problems: a.ledger, Keeper: s.Hosts(), Path: o.HostPath}, o.file())
 	a.totals = metrics.NewTotals(a.ledger.RuleOf)
 	a.silent = silent.New(silent.Options{Ledger: a.ledger, Use: func() (silent.Kernel, func(), error) { return a.use() }})
 	a.events = events.New(events.Options{Log: o.Log, Now: o.Now, Ledger: a.ledger,
 		Use:  func() (events.Ring, func(), error) { return a.use() },
 		Full: func() bool { return a.host.Host().Privacy.Addresses != config.AddressesTruncated }})
-	a.plane = plane.New(plane.Options{Log: o.Log, Ledger: a.ledger, Disk: s, Host: a.host.Host, Network: o.network,
-		Owner: o.owner, Root: o.root})
+	a.plane = plane.New(plane.Options{Log: o.Log, Ledger: a.ledger, Disk: s, Host: a.host.Host, File: a.host.File,
+		Network: o.network,
+		Owner:   o.owner, Root: o.root})
 	a.bans = bans.New(bans.Options{Log: o.Log, Ledger: a.ledger, Record: s.Bans(), Host: a.host.Host,
 		Own: func() ([]netip.Addr, error) { return a.opts.own() }, Judge: a.plane.Verdict,
 		Use: func() (bans.Kernel, func(), error) { return a.use() }})
@@ -104,8 +107,9 @@ func newAgent(o Options, s *state.Store) *agent {
 	a.health = health.New(health.Options{Log: o.Log, Now: o.Now,
 		Host: func() config.Health { return a.host.Host().Health }})
 	a.stages = stages.New(a.staged())
-	a.release = release.New(release.Options{Log: o.Log, Ledger: a.ledger, Disk: s, File: a.host.File, HostPath: o.HostPath,
-		Own: func() ([]netip.Addr, error) { return a.opts.own() }, Clock: o.clock, Around: a.around()})
+	a.release = release.New(release.Options{Log: o.Log, Ledger: a.ledger, Disk: s, Hosts: s.Hosts(), File: a.host.File,
+		HostPath: o.HostPath,
+		Own:      func() ([]netip.Addr, error) { return a.opts.own() }, Clock: o.clock, Around: a.around()})
 	a.front = stages.NewFront(a.release, a.stages)
 	a.serve = serve.New(serve.Options{Log: o.Log, Ledger: a.ledger,
 		Listen: func() config.Listen { return a.host.Host().Listen }, Scrapes: metrics.Handler(a)},

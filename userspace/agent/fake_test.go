@@ -173,6 +173,7 @@ func (m *machine) Baked() uint32 {
 }
 
 func (f *fake) SyncEgress([]string) error { return nil }
+func (f *fake) SetFresh([]string) error   { return nil }
 
 func (f *fake) Released() (uint64, error) { return 0, nil }
 

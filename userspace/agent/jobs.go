@@ -94,6 +94,8 @@ func (a *agent) startJobs() {
 		a.jobs.start("read the host file", now, func() { a.hangUp(context.Background()) })
 	case a.release.ExpiriesDue():
 		a.jobs.start("compute expiries again", now, a.changing(func(d dataplane) { a.release.RenewExpiries(d) }))
+	case a.acceptRetry.Due(now) && a.release.HostFiles().Accepted():
+		a.jobs.start("let the host file count for everybody", now, a.changing(hostFiles{a}.accept))
 	case a.front.Waits():
 		a.jobs.start("take up what was observed", now, a.front.TakeUp)
 	case !a.front.Staged() && a.release.QueueDue():

@@ -23,6 +23,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/taste"
 )
@@ -77,8 +78,32 @@ func runChild(path string) error {
 	o := Options{Host: h, HostPath: path, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	if os.Getenv(fakeVariable) != "" {
 		overFake(&o)
+	} else {
+		o.Now, o.clock = func() time.Time { return wall(path) }, func() compile.Clock {
+			now := loader.Now()
+			now.Wall = wall(path)
+			return now
+		}
 	}
 	return Run(ctx, o)
+}
+
+// wall is the wall clock of an agent, as somebody set it. Moments of it are wall time alone then.
+func wall(path string) time.Time {
+	text, err := os.ReadFile(path + ".wall")
+	if err != nil {
+		return time.Now() // nobody set it
+	}
+	by, _ := time.ParseDuration(string(text))
+	return time.Now().Round(0).Add(by)
+}
+
+// setWall sets the wall clock of the agent by a step.
+func (s *site) setWall(by time.Duration) {
+	s.t.Helper()
+	if err := os.WriteFile(s.path+".wall", []byte(by.String()), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // site is a namespace with a veth pair, and the agents that run in it.

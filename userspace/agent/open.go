@@ -87,22 +87,29 @@ func (a *agent) adopt(d dataplane, away time.Duration) {
 	if refused != nil {
 		a.ledger.SetProblem(ledger.ProblemVerify, refused.Error(), ledger.Fix(refused))
 	}
-	for _, i := range a.host.Host().Interfaces {
-		a.plane.Links.Attach(d, i)
-	}
-	a.plane.Links.DetachUnnamed(d)
-	a.wired.Store(true)
 	c := d.Control()
 	fresh := c.Host == bpf.SlotEmpty
+	err := (hostFiles{a}).stand(d, fresh)
+	a.plane.Links.AttachNamed(d)
+	a.plane.Links.DetachUnnamed(d)
+	a.wired.Store(true)
 	a.blank = a.blank || fresh && a.store.Unread() != nil
 	if fresh || a.blank {
 		a.bypass.Restore(d)
 	}
-	var err error
-	if fresh || c.Stable == bpf.SlotEmpty {
+	switch {
+	case err != nil:
+	case fresh || c.Stable == bpf.SlotEmpty:
 		err = a.release.PublishFromDisk(d, a.unadopted)
-	} else {
+	default:
 		err = a.release.AdoptHost(d)
+	}
+	if err == nil || errors.Is(err, release.ErrNoKnownGood) {
+		if ferr := (hostFiles{a}).published(d); ferr != nil {
+			err = ferr
+		} else {
+			a.plane.Links.AttachFresh(d)
+		}
 	}
 	if err != nil && !errors.Is(err, release.ErrNoKnownGood) {
 		a.ledger.SetProblem(ledger.ProblemHost, err.Error(), ledger.Fix(err))
@@ -145,6 +152,9 @@ func (a *agent) adoptAgain(d dataplane) {
 func (a *agent) takeOver(d dataplane) error {
 	if d.Predecessor() == nil {
 		return nil
+	}
+	if err := (hostFiles{a}).stand(d, false); err != nil {
+		return err
 	}
 	beat := plane.StartHeartbeat(d) // building takes its time
 	defer beat.Close()

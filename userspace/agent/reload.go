@@ -8,12 +8,9 @@ import (
 	"strings"
 
 	"github.com/spillway/spillway/userspace/api"
-	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
-	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/sdnotify"
 	"github.com/spillway/spillway/userspace/state"
-	"github.com/spillway/spillway/userspace/view"
 )
 
 // Reload takes the new host file whole or not at all. A request that asks is held when the
@@ -21,7 +18,7 @@ import (
 func (a *agent) Reload(ctx context.Context, by api.Caller, r api.ReloadRequest) (*api.Change, error) {
 	_ = a.opts.Notify.Send(sdnotify.Reloading, sdnotify.Monotonic())
 	defer func() { _ = a.opts.Notify.Send(sdnotify.Ready) }()
-	detail, err := a.reload(ctx, r.Ask)
+	detail, err := a.reload(ctx, by, r)
 	if r.Ask && ledger.OutcomeOf(err) == api.OutcomeHeld {
 		return nil, err // a question is no line of the history
 	}
@@ -35,7 +32,7 @@ func (a *agent) hangUp(ctx context.Context) {
 	if !a.hungUp.Load() {
 		return
 	}
-	detail, err := a.reload(ctx, true)
+	detail, err := a.reload(ctx, ledger.Itself(), api.ReloadRequest{Ask: true})
 	var refused *api.Error
 	if errors.As(err, &refused) && (refused.Code == api.CodeBusy || refused.Code == api.CodeConflict) {
 		a.log.Info("SIGHUP: the host file is read later", "because", refused.Message)
@@ -74,54 +71,12 @@ func (a *agent) reloaded(e state.Entry, detail []string, err error) (*api.Change
 		Message: "the host file is in force", Details: detail}, nil
 }
 
-func (a *agent) reload(ctx context.Context, ask bool) ([]string, error) {
-	d, done, err := a.begin()
+// reload puts the host file on disk into force, and asks for the stages of what comes in them.
+func (a *agent) reload(ctx context.Context, by api.Caller, r api.ReloadRequest) ([]string, error) {
+	hf := hostFiles{a}
+	detail, file, err := hf.take(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	if err := api.Late(ctx); err != nil {
-		return nil, err
-	}
-	// Only now: of two reloads that wait for each other, the later must not publish what the file said before.
-	file, err := hostfile.Read(a.opts.HostPath)
-	if err != nil {
-		return nil, api.Refuse("the host file is refused; the old one goes on", err)
-	}
-	old, next := a.host.Host(), file.Host
-	if fixed := hostfile.FixedChanges(old, next); len(fixed) > 0 {
-		e := &api.Error{Code: api.CodeRefused,
-			Message: "the old host file goes on: " + strings.Join(fixed, ", ") + " can only change with a restart of the agent",
-			Fix:     "systemctl restart spillway (it touches no traffic)"}
-		if small := hostfile.TooSmall(d, next.Capacity); len(small) > 0 {
-			e.Message += "; and after the next reboot what is in force could not be built again, and everything would pass: " +
-				strings.Join(small, "; ")
-			e.Fix = "raise the capacity, or apply a smaller bundle first; then: " + e.Fix
-		}
-		return nil, e
-	}
-	blocks := hostfile.NewlyBlocks(d.Control().Mode, old, next)
-	if ask && len(blocks) > 0 {
-		return nil, hostfile.Held(blocks)
-	}
-	a.plane.Links.EndHolds()
-	attached, err := a.plane.Links.AttachNew(d, old, next)
-	if err != nil {
-		return nil, err
-	}
-	detail, err := a.release.PublishHost(d, file, view.ModeOf(next.MaxMode))
-	if err != nil {
-		a.plane.Links.Detach(d, attached)
-		return nil, release.BuildError(err)
-	}
-	a.host.Put(file)
-	a.host.Keep()
-	a.host.Look(d)
-	a.ledger.ClearProblem(ledger.ProblemHost)
-	a.ledger.ClearProblem(ledger.ProblemReload)
-	a.release.TellMode()
-	for _, b := range blocks {
-		detail = append(detail, "can newly block: "+b)
-	}
-	return append(detail, a.plane.Links.Detach(d, hostfile.Gone(old, next))...), nil
+	return append(detail, hf.inStages(by, file, r)...), nil
 }

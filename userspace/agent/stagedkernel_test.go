@@ -191,13 +191,13 @@ func source(n uint32) netip.Addr {
 	return netip.AddrFrom16(a)
 }
 
-// visit is one connection, from its SYN to its end.
-func (v *visitors) visit(from netip.Addr) {
+// visit is one connection, from its SYN to its end, and says whether it was served.
+func (v *visitors) visit(from netip.Addr) bool {
 	fd := -1
 	v.do <- func() { fd, _ = unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) }
 	v.do <- func() {} // the first has run
 	if fd < 0 {
-		return
+		return false
 	}
 	f := os.NewFile(uintptr(fd), "visitor")
 	defer f.Close()
@@ -215,10 +215,11 @@ func (v *visitors) visit(from netip.Addr) {
 	if err == nil {
 		if n, _ := unix.Read(fd, make([]byte, 1)); n == 1 {
 			v.served.Add(1)
-			return
+			return true
 		}
 	}
 	v.refused.Add(1)
+	return false
 }
 
 func (v *visitors) close() {
@@ -253,6 +254,12 @@ func (s *site) roll(dir string, passes func(*api.Rollout)) *api.Rollout {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return s.await(ro.ID, passes)
+}
+
+// await waits for the end of a rollout.
+func (s *site) await(id string, passes func(*api.Rollout)) *api.Rollout {
+	s.t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(300 * time.Millisecond) {
 		all, err := s.client.Rollouts(context.Background())
 		if err != nil {
@@ -260,7 +267,7 @@ func (s *site) roll(dir string, passes func(*api.Rollout)) *api.Rollout {
 		}
 		for i := range all.Rollouts {
 			now := &all.Rollouts[i]
-			if now.ID != ro.ID {
+			if now.ID != id {
 				continue
 			}
 			if passes != nil {
@@ -308,7 +315,12 @@ func TestKernelRolloutInStages(t *testing.T) {
 	before := v.refused.Load()
 	stages := map[string]bool{}
 	good := s.roll(stagedBundle(t, "scanner", "intent: {expects: {new_blocks: 20%, by: [scanner]}}\n",
-		"2001:db8:0::/37\n"), func(ro *api.Rollout) { stages[ro.Staged.Stage] = true })
+		"2001:db8:0::/37\n"), func(ro *api.Rollout) {
+		if !stages[ro.Staged.Stage] { // somebody sets the wall clock in each stage
+			s.setWall([]time.Duration{2 * time.Hour, -time.Hour, 26 * time.Hour, -30 * time.Hour, 0}[len(stages)%5])
+		}
+		stages[ro.Staged.Stage] = true
+	})
 	if good.State != api.RolloutDone {
 		t.Fatalf("%s: %s, %+v", good.State, good.Message, good.Staged)
 	}
@@ -328,4 +340,5 @@ func TestKernelRolloutInStages(t *testing.T) {
 	if err != nil || len(all) == 0 || k.Control().Candidate != 0 || k.Control().Pair || k.Control().Budget {
 		t.Errorf("%+v, %+v, %v", k.Control(), all, err)
 	}
+	hostInStages(t, s, v)
 }

@@ -38,7 +38,7 @@ func TestEveryCall(t *testing.T) {
 	}{
 		{"confirm 7 looks good", func() (*Change, error) { return c.Confirm(ctx, "looks good") }},
 		{"rollback ", func() (*Change, error) { return c.Rollback(ctx, "") }},
-		{"reload {Reason:new mode Ask:true}", func() (*Change, error) {
+		{"reload {Reason:new mode Ask:true Emergency:false}", func() (*Change, error) {
 			return c.Reload(ctx, ReloadRequest{Reason: "new mode", Ask: true})
 		}},
 		{"bypass {On:true Service:web ForSeconds:60 Reason:r}", func() (*Change, error) {

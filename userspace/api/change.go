@@ -110,9 +110,11 @@ type RollbackRequest struct {
 // ReloadRequest is the body of POST /v1/reload; it may be empty.
 type ReloadRequest struct {
 	Reason string `json:"reason,omitempty"`
-	// Ask holds a host file that can newly block (409, held): Holds say what. Without it the file is put into force, and
-	// the reply's details say what it can newly block.
+	// Ask holds a host file that can newly block at once (409, held): Holds say what. Without it the file is put into
+	// force, and the reply's details say what it can newly block.
 	Ask bool `json:"ask,omitempty"`
+	// Emergency lets all of the host file count at once, and nothing of it come in stages. It has a reason.
+	Emergency bool `json:"emergency,omitempty"`
 }
 
 // BypassRequest is the body of POST /v1/bypass. Fields that this release does not know are passed over, so that the

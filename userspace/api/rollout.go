@@ -35,6 +35,7 @@ const (
 	RolloutApply  = "apply"    // adds the bundle of its name, or replaces it
 	RolloutRemove = "remove"   // takes a bundle out
 	RolloutBack   = "rollback" // gives one bundle its version before
+	RolloutHost   = "host"     // what the host file newly lets be blocked; its name is "host file"
 )
 
 // Rollout is one change of the bundles in force, from its request to its end. What it did is its Change.

@@ -18,9 +18,41 @@ import (
 // codeHold is that of a hold on a host file.
 const codeHold = "host"
 
-// NewlyBlocks says what the next host file lets be blocked that the one in force, published in this mode, does not.
-// Host files do not go through a rollout: this is what a person is asked about.
+// NewlyBlocks says what the next host file lets be blocked that the one in force, published in this mode, does not:
+// all that a person is asked about where it counts at once.
 func NewlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
+	return append(InStages(old, next), Asked(mode, old, next)...)
+}
+
+// InStages says what of that can come in stages, as a rollout.
+func InStages(old, next *config.Host) []string {
+	var out []string
+	for _, name := range old.NewInterfaces(next) {
+		out = append(out, "interface "+name+": its traffic is inspected")
+	}
+	for _, s := range old.NewServices(next) {
+		if slices.ContainsFunc(old.Services, func(o config.Service) bool { return o.Name == s.Name }) {
+			out = append(out, fmt.Sprintf("service %s, port %d, is another than before: other traffic is inspected, or in another way",
+				s.Name, s.Port))
+			continue
+		}
+		out = append(out, fmt.Sprintf("service %s, port %d, is new: its traffic is inspected", s.Name, s.Port))
+	}
+	for _, s := range old.Unprotected(next) {
+		if s.Class == config.ClassAllowlist {
+			out = append(out, fmt.Sprintf("allowlist: %s%s is no longer protected", s.Prefix, noteOf(s.Name)))
+			continue
+		}
+		out = append(out, s.String()+", is no longer protected")
+	}
+	for _, name := range old.NewReasons(next) {
+		out = append(out, "accept_reasons: a rule may block for "+name+" alone")
+	}
+	return out
+}
+
+// Asked says what of it a person is asked about anyway: bans block from then on, or a later change has less to pass.
+func Asked(mode bpf.Mode, old, next *config.Host) []string {
 	var out []string
 	if view.ModeOf(next.MaxMode) == bpf.ModeEnforce && mode != bpf.ModeEnforce {
 		says := "max_mode enforce: what is only counted now is blocked"
@@ -29,44 +61,13 @@ func NewlyBlocks(mode bpf.Mode, old, next *config.Host) []string {
 		}
 		out = append(out, says)
 	}
-	for _, name := range Gone(next, old) {
-		out = append(out, "interface "+name+": its traffic is inspected")
-	}
-	for _, s := range next.Services {
-		i := slices.IndexFunc(old.Services, func(o config.Service) bool { return o.Name == s.Name })
-		switch {
-		case i < 0:
-			out = append(out, fmt.Sprintf("service %s, port %d, is new: its traffic is inspected", s.Name, s.Port))
-		case !reflect.DeepEqual(old.Services[i], s):
-			out = append(out,
-				fmt.Sprintf("service %s, port %d, is another than before: other traffic is inspected, or in another way", s.Name,
-					s.Port))
-		}
-	}
-	out = append(out, unprotected(old, next)...)
-	for _, name := range next.AcceptReasons {
-		if !slices.Contains(old.AcceptReasons, name) {
-			out = append(out, "accept_reasons: a rule may block for "+name+" alone")
-		}
-	}
+	out = append(out, otherGolden(old, next)...)
 	return append(out, looserGuards(old.Guards, next.Guards)...)
 }
 
-// unprotected names whom the next host file protects no longer.
-func unprotected(old, next *config.Host) []string {
+// otherGolden names the golden clients that bundles are tried with no more.
+func otherGolden(old, next *config.Host) []string {
 	var out []string
-	protected := next.Sources()
-	for _, s := range old.Sources() {
-		switch {
-		case slices.ContainsFunc(protected, func(n config.ProtectedSource) bool {
-			return n.Prefix.Bits() <= s.Prefix.Bits() && n.Prefix.Contains(s.Prefix.Addr())
-		}):
-		case s.Class == config.ClassAllowlist:
-			out = append(out, fmt.Sprintf("allowlist: %s%s is no longer protected", s.Prefix, noteOf(s.Name)))
-		default:
-			out = append(out, s.String()+", is no longer protected")
-		}
-	}
 	for _, g := range old.Golden {
 		i := slices.IndexFunc(next.Golden, func(n config.GoldenClient) bool { return n.Name == g.Name })
 		switch {

@@ -3,7 +3,6 @@
 package hostfile
 
 import (
-	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader/compile"
 )
 
@@ -13,7 +12,7 @@ type Published interface {
 }
 
 // Compile compiles a host file so that services that the kernel knows keep their ids.
-func Compile(k Published, h *config.Host, number uint32) (*compile.HostImage, error) {
+func Compile(k Published, f *File, number uint32) (*compile.HostImage, error) {
 	current, err := k.Host()
 	if err != nil {
 		return nil, err
@@ -21,5 +20,5 @@ func Compile(k Published, h *config.Host, number uint32) (*compile.HostImage, er
 	if number == 0 && current != nil {
 		number = current.Number
 	}
-	return compile.HostFile(h, current, number)
+	return compile.HostFileSince(f.Host, f.Since, current, number)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/yaml"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 )
 
@@ -18,6 +19,22 @@ type File struct {
 	Host   *config.Host
 	Text   []byte
 	Digest string // SHA-256 of the text
+	// Since is the host file before, as long as the change from that counts only for generations that are compiled for it.
+	Since *compile.Since
+	// Stands says that the host file before is kept, Before what it says: there is something to compare with, also while
+	// the host observes.
+	Stands bool
+	Before *config.Host
+	// Unpublished says that the kernel does not have it yet: what is built is behind, and nothing is compiled for it.
+	Unpublished bool
+}
+
+// Change is that of Since, zero for none.
+func (f *File) Change() config.Digest {
+	if f.Since == nil {
+		return config.Digest{}
+	}
+	return f.Since.Change
 }
 
 // Read reads a host file; its digest is that of the very bytes that were parsed. Its error is a *yaml.Faults.

@@ -15,7 +15,8 @@ func (l *Ledger) NameGenerations(all []api.Generation) {
 	for i := range all {
 		g := &all[i]
 		g.Name = l.NameOf(g.Digest)
-		if members := l.MembersOf(g.Digest); len(members) > 1 {
+		if members := l.MembersOf(g.Digest); len(members) > 1 ||
+			len(members) == 1 && members[0].Digest != g.Digest { // with a change of the host file
 			g.Members = members
 		}
 		if k := slices.IndexFunc(compiled, func(c state.Compiled) bool { return c.Number == g.Number }); k >= 0 {

@@ -30,7 +30,7 @@ func (l *Ledger) Lives(set config.Digest) []Life {
 	if known.of == set && known.all != nil {
 		return known.all
 	}
-	members, all := l.RecordMembers(set), []Life{}
+	members, all := l.MembersOf(set), []Life{}
 	for _, m := range members {
 		if n, err := l.store.Names(m.Digest); err == nil && !n.Stored.IsZero() {
 			all = append(all, Life{m.Name, n.Stored, endOf(n.Rules)})

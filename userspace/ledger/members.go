@@ -11,7 +11,9 @@ import (
 func (l *Ledger) MembersOf(d config.Digest) []config.Member {
 	var out []config.Member
 	for _, m := range l.RecordMembers(d) {
-		out = append(out, config.Member{Name: m.Name, Digest: m.Digest})
+		if m.Name != config.HostMember {
+			out = append(out, config.Member{Name: m.Name, Digest: m.Digest})
+		}
 	}
 	return out
 }

@@ -189,7 +189,7 @@ func (ln *Links) attachAgain(d Wiring, hurry bool) (allHeld bool) {
 		due := p.retry.Due(ln.Ledger.Now()) || hurry
 		ln.mu.Unlock()
 		allHeld = false
-		if due {
+		if due && !ln.waits(d, i.Name) {
 			ln.Attach(d, i)
 		}
 	}

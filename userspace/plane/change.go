@@ -14,6 +14,47 @@ import (
 	"github.com/spillway/spillway/userspace/ledger"
 )
 
+// Fresh tells the dataplane which interfaces a host file is the first to name, where that is on trial or was not
+// accepted.
+func (ln *Links) Fresh(d Wiring, f *hostfile.File) error { return d.SetFresh(freshIn(f)) }
+
+func freshIn(f *hostfile.File) []string {
+	if f.Since == nil {
+		return nil
+	}
+	return f.Since.Host.NewInterfaces(f.Host)
+}
+
+// waits reports whether an interface is not attached yet: what decides would count there, for the kernel does not have
+// the host file that is the first to name it.
+func (ln *Links) waits(d Wiring, name string) bool {
+	f := ln.File()
+	if !f.Unpublished || !slices.Contains(freshIn(f), name) {
+		return false
+	}
+	_, linked := ln.linked(d, name)
+	return !linked
+}
+
+// AttachNamed attaches to all interfaces of the host file.
+func (ln *Links) AttachNamed(d Wiring) {
+	for _, i := range ln.Host().Interfaces {
+		if !ln.waits(d, i.Name) {
+			ln.Attach(d, i)
+		}
+	}
+}
+
+// AttachFresh attaches to those that waited for the host file to be in force.
+func (ln *Links) AttachFresh(d Wiring) {
+	fresh := freshIn(ln.File())
+	for _, i := range ln.Host().Interfaces {
+		if slices.Contains(fresh, i.Name) {
+			ln.Attach(d, i)
+		}
+	}
+}
+
 // AttachNew attaches to interfaces that the new host file adds. One that does not exist yet is attached when it comes;
 // any other failure undoes the rest and refuses the file.
 func (ln *Links) AttachNew(d Wiring, old, next *config.Host) (attached []string, err error) {

@@ -27,7 +27,10 @@ func (rw *Rows) imageOf(g loader.GenerationInfo, host *compile.HostImage) (*comp
 			return nil, err
 		}
 		if c.Services != nil {
-			host = compile.Context{Services: c.Services, Resets: c.Resets, Allowlist: c.Allowlist}.Image()
+			host = compile.Context{Services: c.Services, Resets: c.Resets, Allowlist: c.Allowlist, Host: c.Host}.Image()
+		}
+		if c.Undeclared {
+			b = b.Undeclared()
 		}
 		here, _ := b.LeaveOut(c.LeftOut)
 		img, err := compile.Bundle(here, host, g.Number, compile.Clock{Wall: c.Wall, MonotonicNS: c.MonotonicNS})

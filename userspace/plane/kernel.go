@@ -17,6 +17,7 @@ type Wiring interface {
 	Attach(name string, mode config.Attach) (loader.Attachment, error)
 	DetachInterface(name string) error
 	SyncEgress(interfaces []string) error
+	SetFresh(interfaces []string) error
 	RefillPrograms() error
 	Repin() (int, error)
 }

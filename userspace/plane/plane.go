@@ -9,6 +9,7 @@ import (
 
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader/compile"
+	"github.com/spillway/spillway/userspace/hostfile"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/view"
 )
@@ -24,8 +25,9 @@ type Options struct {
 	Log    *slog.Logger
 	Ledger *ledger.Ledger
 	Disk   Disk
-	// Host is the host file in force.
+	// Host is the host file in force; File is it with what it is compared with.
 	Host    func() *config.Host
+	File    func() *hostfile.File
 	Network view.Network
 	// Owner locks the pins, Root opens the root of whatever decides.
 	Owner func(folder string) (Ownership, error)

@@ -139,12 +139,16 @@ func (rw *Rows) compare(d Kernel, one comparison, roles []string) (*api.Verifica
 		v.Left = append(v.Left, "no host file is published")
 		return v, nil
 	}
-	host, err := hostfile.Compile(d, rw.Host(), 0)
+	file := rw.File()
+	host, err := hostfile.Compile(d, file, 0)
 	if err != nil {
 		return nil, err
 	}
 	if drifts, err = d.VerifyHost(host); err != nil {
 		return nil, err
+	}
+	if file.Unpublished && len(drifts) > 0 {
+		v.Left, drifts = append(v.Left, "the host file is not published yet; the one before goes on"), nil
 	}
 	add(v, drifts)
 	all, err := d.Generations()

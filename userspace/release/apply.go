@@ -5,6 +5,7 @@ package release
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spillway/spillway/bpf"
@@ -83,7 +84,7 @@ func (ap *applier) apply(ctx context.Context, d Kernel, e *state.Entry, ro *roll
 	if s.waiting {
 		return change, ap.passBy(ctx, d, seen, s, change, e, ro)
 	}
-	slot, number, err := ap.builder.set(d, s.next)
+	slot, number, err := ap.builder.set(d, s.next, false)
 	if err != nil {
 		return nil, BuildError(err)
 	}
@@ -101,7 +102,7 @@ func memberList(set *config.Set) []config.Member {
 	if len(set.Bundles) < 2 {
 		return nil // with one bundle all of it is in the reply
 	}
-	return set.Members()
+	return slices.DeleteFunc(set.Members(), func(m config.Member) bool { return m.Name == config.HostMember })
 }
 
 // standing applies a wish to what is in force.

@@ -43,6 +43,10 @@ func (qu *queue) back(ctx context.Context, by api.Caller, name, reason string) (
 // backOf returns what a rollback of one bundle leaves, and the version before.
 func (ar *archive) backOf(name string) (*state.Member, *config.Bundle, error) {
 	r := ar.ledger.Record()
+	if name == config.HostMember {
+		return nil, nil, &api.Error{Code: api.CodeInvalid, Message: "the host file is a file, and has no version before; nothing changed",
+			Fix: "edit it, then: spillway reload"}
+	}
 	if r.Applied == nil {
 		return nil, nil, noBundle(name)
 	}

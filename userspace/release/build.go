@@ -29,14 +29,24 @@ type builder struct {
 	stays func() []uint32 // generations whose slots are not spare
 }
 
-// set builds a set for the host file in force, and leaves the slots beside it as they are.
-func (bl *builder) set(d slots, set *config.Set, beside ...uint8) (slot uint8, number uint32, err error) {
-	h := bl.host()
-	host, err := hostfile.Compile(d, h, 0)
+// set builds a set for the host file in force, and leaves the slots beside it as they are. undeclared: what it declares
+// was said of something else.
+func (bl *builder) set(d slots, set *config.Set, undeclared bool, beside ...uint8) (slot uint8, number uint32,
+	err error) {
+	f := bl.file()
+	host, err := hostfile.Compile(d, f, 0)
 	if err != nil {
 		return 0, 0, fmt.Errorf("compile host file: %w", err)
 	}
-	return bl.build(d, set.Merge(), h, host, beside...)
+	b := set.Merge()
+	if undeclared {
+		b = b.Undeclared()
+	}
+	slot, number, err = bl.build(d, b, f.Host, host, beside...)
+	if err == nil && undeclared {
+		_ = bl.ledger.Update(func(r *state.Record) { r.WasUndeclared(number) })
+	}
+	return slot, number, err
 }
 
 // BuildError tells a bundle that does not fit from a kernel that failed.

@@ -12,12 +12,12 @@ import (
 )
 
 // hostFile compiles a host file under the next number and builds it aside. It publishes nothing.
-func (bl *builder) hostFile(d slots, h *config.Host) (*compile.HostImage, uint8, error) {
+func (bl *builder) hostFile(d slots, f *hostfile.File) (*compile.HostImage, uint8, error) {
 	number, err := nextHostNumber(d)
 	if err != nil {
 		return nil, 0, err
 	}
-	host, err := hostfile.Compile(d, h, number)
+	host, err := hostfile.Compile(d, f, number)
 	if err != nil {
 		return nil, 0, fmt.Errorf("compile host file: %w", err)
 	}

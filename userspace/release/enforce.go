@@ -32,7 +32,7 @@ func (ho *hosts) unproven(d Kernel, next *config.Host, mode bpf.Mode) bool {
 // enforce publishes the host file with what is proven.
 func (ho *hosts) enforce(d Kernel, file *hostfile.File) (detail []string, err error) {
 	seen, mode := ho.swap.seen(d), bpf.ModeEnforce
-	host, hostSlot, err := ho.builder.hostFile(d, file.Host)
+	host, hostSlot, err := ho.builder.hostFile(d, file)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (ho *hosts) enforce(d Kernel, file *hostfile.File) (detail []string, err er
 	if _, err := d.Publish(change); err != nil {
 		return nil, publishError(fmt.Errorf("publish host file: %w", err))
 	}
-	left := *r.Applied
+	left, note := *r.Applied, ho.before.published(file)
 	_ = ho.ledger.Update(func(r *state.Record) {
 		r.LeaveAll()
 		if known != nil {
@@ -69,8 +69,10 @@ func (ho *hosts) enforce(d Kernel, file *hostfile.File) (detail []string, err er
 			r.Applied, r.LastKnownGood, r.BakeUntil = &now, &now, time.Time{}
 		}
 		r.Observed = &left
-		r.HostDigest, r.ModeHeld, r.HeldBack = file.Digest, false, false
+		note(r)
+		r.ModeHeld, r.HeldBack = false, false
 	})
+	ho.before.settle(file)
 	ho.endBypasses(d, before, file.Host)
 	e := ho.ledger.Entry(ledger.Itself(), "enforce", "the host enforces now: what it had observed comes in stages")
 	e.Outcome, e.Digest, e.Number, e.Name = api.OutcomeDone, left.Digest, left.Number, left.Name()

@@ -26,13 +26,16 @@ type hosts struct {
 	modes       *modes
 	endBypasses func(k Kernel, before *compile.HostInfo, next *config.Host)
 	disk        setFiles
+	before      *before
+	use         func() (Kernel, func(), error)
 }
 
 // again puts the stable bundle, compiled now, into the place of stable.
 func (ho *hosts) again(d Kernel) (number uint32, err error) {
 	seen := ho.swap.seen(d)
-	h := ho.host()
-	host, err := hostfile.Compile(d, h, 0)
+	f := ho.file()
+	h := f.Host
+	host, err := hostfile.Compile(d, f, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -58,7 +61,7 @@ func (ho *hosts) fromDisk(d Kernel, again bool) error {
 	seen := d.Control().Epoch
 	file := ho.file()
 	h := file.Host
-	host, hostSlot, err := ho.builder.hostFile(d, h)
+	host, hostSlot, err := ho.builder.hostFile(d, file)
 	if err != nil {
 		return err
 	}
@@ -91,8 +94,10 @@ func (ho *hosts) fromDisk(d Kernel, again bool) error {
 	if _, err := d.Publish(change); err != nil {
 		return fmt.Errorf("publish host file: %w", err)
 	}
+	note := ho.before.published(file)
 	_ = ho.ledger.Update(func(r *state.Record) {
-		r.HostDigest, r.ModeHeld = file.Digest, mode != view.ModeOf(h.MaxMode)
+		note(r)
+		r.ModeHeld = mode != view.ModeOf(h.MaxMode)
 		r.HeldBack = r.HeldBack && r.ModeHeld
 		if change.Stable != nil {
 			r.Applied = &state.Generation{Digest: known.Digest, Members: known.Members, Number: e.Number,
@@ -102,6 +107,7 @@ func (ho *hosts) fromDisk(d Kernel, again bool) error {
 			}
 		}
 	})
+	ho.before.settle(file)
 	ho.ledger.Audit(e)
 	return later
 }
@@ -109,8 +115,7 @@ func (ho *hosts) fromDisk(d Kernel, again bool) error {
 // adopt leaves the published host file alone when it is what the file on disk says, and publishes that otherwise:
 // somebody edited the file while no agent ran.
 func (ho *hosts) adopt(d Kernel) error {
-	h := ho.host()
-	host, err := hostfile.Compile(d, h, 0)
+	host, err := hostfile.Compile(d, ho.file(), 0)
 	if err != nil {
 		return fmt.Errorf("compile host file: %w", err)
 	}
@@ -119,6 +124,9 @@ func (ho *hosts) adopt(d Kernel) error {
 		return fmt.Errorf("compare host file with the kernel: %w", err)
 	}
 	if len(drift) == 0 && d.Control().Mode == ho.modes.mode() {
+		if file := ho.file(); ho.ledger.Record().HostDigest != file.Digest {
+			return ho.ledger.Update(ho.before.published(file))
+		}
 		return nil
 	}
 	e := ho.ledger.Entry(ledger.Itself(), "reload", "the host file changed while no agent ran")
@@ -140,7 +148,7 @@ func (ho *hosts) publish(d Kernel, file *hostfile.File, mode bpf.Mode) (detail [
 		return ho.enforce(d, file)
 	}
 	seen := ho.swap.seen(d)
-	host, hostSlot, err := ho.builder.hostFile(d, h)
+	host, hostSlot, err := ho.builder.hostFile(d, file)
 	if err != nil {
 		return nil, err
 	}
@@ -166,10 +174,13 @@ func (ho *hosts) publish(d Kernel, file *hostfile.File, mode bpf.Mode) (detail [
 	if err := ho.candidates.publishRebuilt(d, change, stable, candidate); err != nil {
 		return nil, publishError(fmt.Errorf("publish host file: %w", err))
 	}
+	note := ho.before.published(file)
 	_ = ho.ledger.Update(func(r *state.Record) {
-		r.HostDigest, r.ModeHeld = file.Digest, mode != view.ModeOf(h.MaxMode)
+		note(r)
+		r.ModeHeld = mode != view.ModeOf(h.MaxMode)
 		r.HeldBack = r.HeldBack && r.ModeHeld
 	})
+	ho.before.settle(file)
 	ho.endBypasses(d, before, h)
 	return append(detail,
 		fmt.Sprintf("mode %s, %d services, host file number %d", view.ModeName(mode), len(h.Services), host.Number())), nil

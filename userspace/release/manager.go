@@ -80,9 +80,10 @@ func New(o Options) *Manager {
 		archive: mg.archive, reader: mg.reader,
 		carrier: ap, backs: mg.backs}
 	mg.hosts = &hosts{site: s, swap: mg.swap, builder: b, candidates: mg.candidates, modes: mg.modes,
-		endBypasses: o.EndBypasses, disk: o.Disk}
+		endBypasses: o.EndBypasses, disk: o.Disk, use: o.Use,
+		before: &before{site: s, disk: o.Hosts, path: o.HostPath}}
 	mg.clock = &clock{site: s, read: o.Clock, shift: o.Shift, again: mg.hosts.again}
-	mg.upgrade = &upgrade{site: s, swap: mg.swap, builder: b, modes: mg.modes}
+	mg.upgrade = &upgrade{site: s, swap: mg.swap, builder: b, modes: mg.modes, before: mg.hosts.before}
 	mg.settler = &settler{site: s, swap: mg.swap, rollouts: mg.rollouts, candidates: mg.candidates, bake: mg.bake,
 		clock: mg.clock, takeNotes: mg.backs.takeNotes}
 	mg.orders = &orders{site: s, use: o.Use, disk: o.Disk, reader: mg.reader, guard: g,

@@ -19,6 +19,7 @@ type Options struct {
 	Log    *slog.Logger
 	Ledger *ledger.Ledger
 	Disk   Disk
+	Hosts  hostFilesOnDisk
 	// File is the host file in force; HostPath is where the next one is.
 	File     func() *hostfile.File
 	HostPath string

@@ -46,6 +46,10 @@ type Wanted struct {
 
 func (o *Order) wish(disk bundleFiles) (wish, error) {
 	w := wish{remove: o.Remove, back: o.Kind == api.RolloutBack}
+	if o.Kind == api.RolloutHost {
+		w.host = o.Digest
+		return w, nil
+	}
 	if o.Digest.IsZero() {
 		return w, nil
 	}
@@ -112,6 +116,20 @@ func (or *orders) back(by api.Caller, name, reason string) (*Wanted, error) {
 	return or.want(o, wish{bundle: before, back: true})
 }
 
+// host is the order that lets the change of the host file in force count.
+func (or *orders) host(by api.Caller, reason, accept string) (*Wanted, error) {
+	file := or.file()
+	change := file.Change()
+	if file.Unpublished {
+		return nil, &api.Error{Code: api.CodeUnavailable, Message: "the host file is not in force yet"}
+	}
+	if change.IsZero() {
+		return nil, &api.Error{Code: api.CodeConflict, Message: "all of the host file in force counts already"}
+	}
+	return or.want(Order{ID: or.ledger.NextRollout(), Kind: api.RolloutHost, Digest: change, Accept: accept,
+		Reason: reason, At: or.ledger.Now().UTC(), UID: by.UID, By: by.User}, wish{host: change})
+}
+
 // want says what the engine must know of an order.
 func (or *orders) want(o Order, w wish) (*Wanted, error) {
 	d, done, err := or.use()
@@ -125,8 +143,11 @@ func (or *orders) want(o Order, w wish) (*Wanted, error) {
 	}
 	o.Name, o.Remove = w.name(), w.remove
 	out := &Wanted{Set: s.next.Digest}
-	if b := w.bundle; b != nil {
-		o.Digest = b.Digest
+	switch {
+	case w.bundle != nil:
+		o.Digest = w.bundle.Digest
+	case !w.host.IsZero():
+		o.Digest = w.host
 	}
 	out.Order = o
 	change := &api.Change{Envelope: api.NewEnvelope(), Name: o.Name, Digest: o.Digest, Set: memberList(s.next)}

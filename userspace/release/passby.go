@@ -27,7 +27,7 @@ func (ap *applier) passBy(ctx context.Context, d Kernel, seen mark, s *standing,
 	if err != nil {
 		return err
 	}
-	stable, number, err := ap.builder.set(d, s.next)
+	stable, number, err := ap.builder.set(d, s.next, false)
 	if err != nil {
 		return BuildError(err)
 	}
@@ -38,7 +38,7 @@ func (ap *applier) passBy(ctx context.Context, d Kernel, seen mark, s *standing,
 			return fmt.Errorf("nothing changed: %w", err)
 		}
 		candidate = &built{digest: onto.Digest}
-		if candidate.slot, candidate.number, err = ap.builder.set(d, onto, stable); err != nil {
+		if candidate.slot, candidate.number, err = ap.builder.set(d, onto, false, stable); err != nil {
 			return BuildError(err)
 		}
 	}

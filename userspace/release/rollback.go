@@ -202,13 +202,13 @@ func (ba *backs) build(ctx context.Context, by api.Caller, r api.RollbackRequest
 			Message: fmt.Sprintf("generation %d was left before, and needs a reason to come back; nothing changed", number),
 			Holds:   []api.Hold{*hold}, Fix: fmt.Sprintf("spillway rollback --to %d --reason WHY", number)}
 	}
-	h := ba.host()
-	host, err := hostfile.Compile(d, h, 0)
+	f := ba.file()
+	host, err := hostfile.Compile(d, f, 0)
 	if err != nil {
 		return nil, fmt.Errorf("nothing changed: compile host file: %w", err)
 	}
 	seen := ba.swap.seen(d)
-	slot, built, err := ba.builder.known(d, ledger.WorkRebuild, to.Digest, h, host)
+	slot, built, err := ba.builder.known(d, ledger.WorkRebuild, to.Digest, f.Host, host)
 	if err != nil {
 		return nil, BuildError(err)
 	}

@@ -169,3 +169,12 @@ func (d *simDisk) Notes() ([]state.Back, func()) {
 	}
 	return slices.Clone(d.notes), func() { d.notes = nil }
 }
+
+// noHosts keep no host file: what goes in directly counts at once.
+type noHosts struct{}
+
+func (noHosts) Host() (*state.Host, error)             { return nil, state.ErrNoHost }
+func (noHosts) Before() (*state.Before, bool, error)   { return nil, false, state.ErrNoHost }
+func (noHosts) SaveBefore(state.Before) error          { return nil }
+func (noHosts) DropBefore() error                      { return nil }
+func (noHosts) SaveChange(config.Digest, []byte) error { return nil }

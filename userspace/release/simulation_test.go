@@ -120,7 +120,7 @@ func (s *sim) start() {
 	now := func() time.Time { return s.wall }
 	s.lease = &simLease{k: s.k}
 	s.ledger = ledger.New(s.disk, ledger.Options{Log: slog.New(slog.DiscardHandler), Now: now, Folder: "/var/lib/sim"})
-	s.mg = New(Options{Log: slog.New(slog.DiscardHandler), Ledger: s.ledger, Disk: s.disk,
+	s.mg = New(Options{Log: slog.New(slog.DiscardHandler), Ledger: s.ledger, Disk: s.disk, Hosts: noHosts{},
 		File:  func() *hostfile.File { return s.file },
 		Own:   func() ([]netip.Addr, error) { return nil, nil },
 		Clock: func() compile.Clock { return compile.Clock{Wall: s.wall, MonotonicNS: uint64(s.mono)} },

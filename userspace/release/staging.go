@@ -27,7 +27,7 @@ type Built struct {
 // Build builds what an order makes of what is stable, aside. The change lock is held for as long as that takes.
 func (sh *Stagehand) Build(o *Order) (*Built, error) {
 	return sh.build(o, func(d Kernel, s *standing) (uint32, error) {
-		_, number, err := sh.builder.set(d, s.next)
+		_, number, err := sh.builder.set(d, s.next, o.Kind == api.RolloutHost)
 		if err != nil {
 			return 0, BuildError(err)
 		}
@@ -47,6 +47,9 @@ func (sh *Stagehand) build(o *Order, make func(Kernel, *standing) (number uint32
 	}
 	if err := sh.guard.protects(&rollout{wish: w}); err != nil {
 		return nil, err
+	}
+	if f := sh.file(); !w.host.IsZero() && (f.Unpublished || w.host != f.Change()) {
+		return nil, &api.Error{Code: api.CodeConflict, Message: "the host file in force is another than the one of this rollout"}
 	}
 	s, err := sh.orders.standing(d, w)
 	if err != nil {

@@ -36,9 +36,9 @@ func noStored(ref string) error {
 func (ar *archive) storedDigest(ref string) (config.Digest, error) {
 	if n, err := strconv.ParseUint(ref, 10, 32); err == nil {
 		if g, ok := ar.ledger.Record().Numbered(uint32(n)); ok {
-			if len(g.Members) > 1 {
+			if bundles := len(g.Bundles()); bundles > 1 {
 				return config.Digest{}, &api.Error{Code: api.CodeInvalid,
-					Message: fmt.Sprintf("generation %d was of %d bundles; nothing changed", n, len(g.Members)),
+					Message: fmt.Sprintf("generation %d was of %d bundles; nothing changed", n, bundles),
 					Fix:     fmt.Sprintf("all of them: spillway rollback --to %d; or one by its digest", n)}
 			}
 			return g.Bundles()[0], nil

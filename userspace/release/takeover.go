@@ -53,6 +53,7 @@ type upgrade struct {
 	swap    *swap
 	builder *builder
 	modes   *modes
+	before  *before
 }
 
 // takeOver fills a dataplane that was made beside one of another layout, and puts it in force. Meanwhile the caller
@@ -66,8 +67,9 @@ func (up *upgrade) takeOver(d Successor, left *Condemned) error {
 }
 
 func (up *upgrade) carryOver(d Successor, p *migrate.Predecessor, left *Condemned) error {
-	h := up.host()
-	host, hostSlot, err := up.builder.hostFile(d, h)
+	f := up.file()
+	h := f.Host
+	host, hostSlot, err := up.builder.hostFile(d, f)
 	if err != nil {
 		return err
 	}
@@ -111,7 +113,9 @@ func (up *upgrade) carryOver(d Successor, p *migrate.Predecessor, left *Condemne
 	if err := d.TakeOver(); err != nil {
 		return err
 	}
+	note := up.before.published(f)
 	_ = up.ledger.Update(func(r *state.Record) {
+		note(r)
 		now.renumber(r)
 		for _, b := range []*built{old, now} {
 			if b != nil && r.Previous != nil && r.Previous.Digest == b.digest {

@@ -17,6 +17,7 @@ import (
 type wish struct {
 	bundle *config.Bundle
 	remove string
+	host   config.Digest // the set is compiled for this change of the host file; zero: no wish
 	// back is the bundle's or, where there was none, nothing's way back: a rollback of one member.
 	back bool
 }
@@ -38,13 +39,19 @@ func (w wish) names() []string {
 	if w.remove != "" && (w.bundle == nil || w.bundle.Name != w.remove) {
 		out = append(out, w.remove)
 	}
+	if !w.host.IsZero() {
+		out = append(out, config.HostMember)
+	}
 	return out
 }
 
 // name is what a rollout of the wish is called.
 func (w wish) name() string {
-	if w.bundle != nil {
+	switch {
+	case w.bundle != nil:
 		return w.bundle.Name
+	case !w.host.IsZero():
+		return config.HostMember
 	}
 	return w.remove
 }
@@ -52,6 +59,12 @@ func (w wish) name() string {
 // on returns the set that the wish makes of another.
 func (w wish) on(base *config.Set) (*config.Set, error) {
 	next := base
+	if !w.host.IsZero() {
+		if base.Empty() {
+			return nil, noBundle(config.HostMember)
+		}
+		return base.For(w.host), nil
+	}
 	if w.remove != "" {
 		if base.Named(w.remove) == nil {
 			return nil, noBundle(w.remove)

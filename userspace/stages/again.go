@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/ledger"
 	"github.com/spillway/spillway/userspace/rollout"
@@ -16,21 +17,22 @@ import (
 
 // Waits reports whether TakeUp has something to do.
 func (f *Front) Waits() bool {
-	return f.stages.Ledger.Record().Observed != nil || f.Staged() && len(f.Manager.Waiting()) > 0
+	return HostOf(f).waits() || f.stages.Ledger.Record().Observed != nil || f.Staged() && len(f.Manager.Waiting()) > 0
 }
 
-// TakeUp lets come in stages what waits for that: the set that gave way when the host began to enforce, and what waited
-// for its turn when the host began to roll out in stages. It is a job; what cannot be asked for now is asked for at the
-// next tick.
+// TakeUp lets come in stages what waits for that: the set that gave way when the host began to enforce, and what
+// waited for its turn when the host began to roll out in stages. It is a job; what cannot be asked for now is asked
+// for at the next tick.
 func (f *Front) TakeUp() {
 	if f.Staged() {
 		f.takeOver()
 	}
 	f.takeUp()
+	HostOf(f).takeUp()
 }
 
-// takeOver gives the engine what waited, under its number. It leaves the queue once the engine has it on disk: an agent
-// that dies between finds it in both, and does not ask twice.
+// takeOver gives the engine what waited, under its number. It leaves the queue once the engine has it on disk: an
+// agent that dies between finds it in both, and does not ask twice.
 func (f *Front) takeOver() {
 	for _, id := range f.Manager.Waiting() {
 		if !has(f.stages, id) {
@@ -78,8 +80,8 @@ func isKept(st *Stages) bool {
 	return st.disk.read && !st.disk.dirty
 }
 
-// takeUp lets the set come that gave way, and what it had left out go. Who asked for a bundle since is not answered by
-// an older one.
+// takeUp lets the set come that gave way, and what it had left out go. Who asked for a bundle since is not answered
+// by an older one.
 func (f *Front) takeUp() {
 	r := f.stages.Ledger.Record()
 	if r.Observed == nil {
@@ -125,6 +127,7 @@ func takeUp(now *state.Generation, left state.Generation) (all []api.RolloutRequ
 		for _, m := range now.Members {
 			switch named := func(l state.Member) bool { return l.Name == m.Name }; {
 			case slices.ContainsFunc(left.Members, named):
+			case m.Name == config.HostMember:
 			case m.Policy:
 				had = m.Name
 			default:
@@ -133,6 +136,9 @@ func takeUp(now *state.Generation, left state.Generation) (all []api.RolloutRequ
 		}
 	}
 	for _, m := range left.Members {
+		if m.Name == config.HostMember { // the host file in force has its own
+			continue
+		}
 		r := api.RolloutRequest{Stored: hex.EncodeToString(m.Digest[:]), Reason: why, Accept: why}
 		if !m.Policy {
 			all = append(all, r)

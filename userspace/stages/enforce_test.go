@@ -10,19 +10,12 @@ import (
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/state"
-	"github.com/spillway/spillway/userspace/view"
 )
 
 // reload publishes one of the two host files.
 func (s *site) reload(t *testing.T, i int) {
 	t.Helper()
-	s.file = s.hosts[i]
-	k, done, err := s.mg.Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer done()
-	if _, err := s.mg.PublishHost(k, s.file, view.ModeOf(s.file.Host.MaxMode)); err != nil {
+	if err := s.reloadFile(s.hosts[i]); err != nil {
 		t.Fatal(err)
 	}
 }

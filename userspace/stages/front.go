@@ -212,6 +212,7 @@ func (f *Front) Tell(s *api.Status) {
 		}
 	}
 	s.Stages = &rest
+	s.Problems = append(s.Problems, HostOf(f).problems()...)
 	for i := range s.Problems {
 		if p := &s.Problems[i]; p.Code == "no_generation" {
 			p.Fix = comes(rest.Rollouts, p.Fix)

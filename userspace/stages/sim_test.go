@@ -14,13 +14,13 @@ import (
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/release/releasetest"
 	"github.com/spillway/spillway/userspace/rollout"
-	"github.com/spillway/spillway/userspace/view"
 )
 
 // A history is what people, feeds, time and bad luck do to one host. After each operation it must hold that
 //
 //	the word names filled slots; a candidate decides for no more than its step, and only while it is a rollout's;
 //	last-known-good is what decided for as long as the host asks, in one piece;
+//	what a host file newly lets be blocked counts for what decides only where that was judged;
 //	once all is well again and the room has settled: word and record agree, and nothing that is in quarantine decides
 //	unless a person gave a reason.
 //
@@ -84,22 +84,19 @@ var happenings = []struct {
 			api.RollbackRequest{Bundle: []string{"base", "beside"}[s.rng.IntN(2)], Reason: "it harms"})
 		return err
 	}},
-	{4, "reload", func(s *site) error {
-		k, done, err := s.mg.Begin()
-		if err != nil {
-			return err
-		}
-		defer done()
-		before := s.file
-		s.file = s.hosts[s.rng.IntN(2)]
-		if _, err = s.mg.PublishHost(k, s.file, view.ModeOf(s.file.Host.MaxMode)); err != nil {
-			s.file = before
-		}
-		return err
+	{8, "reload", func(s *site) error {
+		return s.reloadFile(s.hosts[s.rng.IntN(len(s.hosts))])
+	}},
+	{4, "an edit while no agent runs", func(s *site) error {
+		s.file = s.hosts[s.rng.IntN(len(s.hosts))]
+		panic(releasetest.Killed{})
 	}},
 	{3, "visitors change", func(s *site) error {
-		b := s.bundles[s.rng.IntN(len(s.bundles))]
-		s.truth[b.Digest] = []truth{{}, {}, {undeclared: 0.1}, {protected: true}}[s.rng.IntN(4)]
+		of := s.bundles[s.rng.IntN(len(s.bundles))].Digest
+		if change := s.mg.HostFiles().Change(); !change.IsZero() && s.rng.IntN(2) == 0 {
+			of = change
+		}
+		s.truth[of] = []truth{{}, {}, {undeclared: 0.1}, {protected: true}}[s.rng.IntN(4)]
 		return nil
 	}},
 	{12, "time", func(s *site) error { s.looks([]int{2, 10, 40}[s.rng.IntN(3)]); return nil }},

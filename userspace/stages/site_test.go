@@ -5,6 +5,7 @@ package stages
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -23,13 +24,14 @@ import (
 	"github.com/spillway/spillway/userspace/release"
 	"github.com/spillway/spillway/userspace/release/releasetest"
 	"github.com/spillway/spillway/userspace/rollout"
+	"github.com/spillway/spillway/userspace/state"
 	"github.com/spillway/spillway/userspace/view"
 )
 
 const siteHost = `version: 1
 max_mode: %s
 interfaces: [{name: eth0}]
-services: [{name: web, port: 443, kind: tls}]
+services: [{name: web, port: 443, kind: tls}%s]
 guards: {bake: 20s, lease: 5s, rollout: staged}
 listen: {socket: /run/site/sock, metrics: ""}
 paths: {state: /var/lib/site, pins: /sys/fs/bpf/site}
@@ -67,17 +69,18 @@ type truth struct {
 
 // site is one host: room, releases and ledger are the real ones, kernel and disk are kept in memory.
 type site struct {
-	rng     *rand.Rand
-	trouble releasetest.Trouble
-	k       *releasetest.Kernel
-	disk    *releasetest.Disk
-	lease   *releasetest.Lease
-	wall    time.Time
-	mono    time.Duration
-	hosts   [2]*hostfile.File
-	file    *hostfile.File
-	bundles []*config.Bundle
-	truth   map[config.Digest]truth
+	rng      *rand.Rand
+	trouble  releasetest.Trouble
+	k        *releasetest.Kernel
+	disk     *releasetest.Disk
+	hostDisk *releasetest.Hosts
+	lease    *releasetest.Lease
+	wall     time.Time
+	mono     time.Duration
+	hosts    [8]*hostfile.File
+	file     *hostfile.File
+	bundles  []*config.Bundle
+	truth    map[config.Digest]truth
 	watch
 
 	ledger *ledger.Ledger
@@ -86,6 +89,8 @@ type site struct {
 	told   []string
 	away   time.Duration // for which no agent lived
 	direct bool          // no change goes in stages
+	// what a start could not do yet: it is tried again
+	unadopted bool
 }
 
 var siteGuards = rollout.Guards{
@@ -107,16 +112,22 @@ func newSite(t testing.TB, seed uint64) *site {
 	s.watch = newWatch()
 	s.trouble.Chance = func() bool { return s.rng.IntN(4) == 0 }
 	s.k = &releasetest.Kernel{Trouble: &s.trouble, Mono: &s.mono}
-	s.disk = releasetest.NewDisk(&s.trouble)
+	s.disk, s.hostDisk = releasetest.NewDisk(&s.trouble), &releasetest.Hosts{Trouble: &s.trouble}
 	s.start()
 	return s
 }
 
-func siteHosts(t testing.TB) (hosts [2]*hostfile.File) {
+// siteHosts enforce, or observe, have a service more, or not, and say something to people, or not.
+func siteHosts(t testing.TB) (hosts [8]*hostfile.File) {
 	t.Helper()
-	for i, mode := range []string{"enforce", "observe"} {
+	for i := range hosts {
 		var err error
-		if hosts[i], err = hostfile.Parse("host", fmt.Appendf(nil, siteHost, mode)); err != nil {
+		mode, more := []string{"enforce", "observe"}[i%2], []string{"", ", {name: more, port: 80, kind: http}"}[i/2%2]
+		text := fmt.Appendf(nil, siteHost, mode, more)
+		if i >= 4 {
+			text = append(text, "# somebody was here\n"...)
+		}
+		if hosts[i], err = hostfile.Parse("host", text); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -136,6 +147,7 @@ func (s *site) start() {
 		Clock:  func() time.Duration { return s.mono },
 		Spawn:  func(f func()) { f() }})
 	s.mg = release.New(release.Options{Log: slog.New(slog.DiscardHandler), Ledger: s.ledger, Disk: s.disk,
+		Hosts: s.hostDisk,
 		File:  func() *hostfile.File { return s.file },
 		Own:   func() ([]netip.Addr, error) { return nil, nil },
 		Clock: func() compile.Clock { return compile.Clock{Wall: s.wall, MonotonicNS: uint64(s.mono)} },
@@ -154,17 +166,34 @@ func (s *site) start() {
 	s.adopt()
 }
 
-// adopt is the agent's, as far as it is about bundles.
+// adopt is the agent's, as far as it is about bundles and the host file.
 func (s *site) adopt() {
 	s.mg.Change().Lock()
 	defer s.mg.Change().Unlock()
 	_ = s.mg.Adopt(s.k, s.away)
 	s.away = 0
-	if c := s.k.Control(); c.Host == bpf.SlotEmpty || c.Stable == bpf.SlotEmpty {
-		_ = s.mg.PublishFromDisk(s.k, false)
-	} else {
-		_ = s.mg.AdoptHost(s.k)
+	c := s.k.Control()
+	next := *s.file
+	next.Unpublished = true
+	err := s.mg.HostFiles().StandAtStart(&next, c.Host == bpf.SlotEmpty)
+	if err != nil {
+		next.Since = &compile.Since{Host: &config.Host{}, Change: config.Digest{1}}
 	}
+	s.file = &next
+	switch {
+	case err != nil:
+	case c.Host == bpf.SlotEmpty || c.Stable == bpf.SlotEmpty:
+		err = s.mg.PublishFromDisk(s.k, false)
+	default:
+		err = s.mg.AdoptHost(s.k)
+	}
+	if s.unadopted = err != nil && !errors.Is(err, release.ErrNoKnownGood); s.unadopted {
+		return
+	}
+	published := next
+	published.Unpublished = false
+	s.file = &published
+	s.keepHost()
 }
 
 // look is one second: visitors come, the heartbeat beats, the agent ticks and looks.
@@ -173,12 +202,76 @@ func (s *site) look() {
 	s.lease.Renew()
 	s.visitors(100)
 	s.seen(s)
-	if s.k.Word.Host == bpf.SlotEmpty {
+	if s.k.Word.Host == bpf.SlotEmpty || s.unadopted {
 		s.adopt()
 	}
 	s.mg.TrySettle(s.k, func() {}, func() {})
+	s.takeUp()
 	s.st.Look()
 	s.ledger.SaveAgain()
+}
+
+// takeUp are the agent's jobs about host files.
+func (s *site) takeUp() {
+	if s.mg.HostFiles().Accepted() {
+		if k, done, err := s.mg.Begin(); err == nil {
+			if next, err := s.mg.HostFiles().Accept(k); err == nil && next != nil {
+				s.judged = true // with what is last-known-good
+				s.file = next
+				s.keepHost()
+			}
+			done()
+		}
+	}
+	if f := NewFront(s.mg, s.st); f.Waits() {
+		f.TakeUp()
+	}
+}
+
+// keepHost keeps the host file in force, as the agent does.
+func (s *site) keepHost() {
+	if !s.trouble.Disk {
+		s.hostDisk.Kept = &state.Host{Path: "host", Text: string(s.file.Text)}
+	}
+}
+
+// reload is the agent's.
+func (s *site) reloadFile(next *hostfile.File) error {
+	file, err := s.takeFile(next)
+	if err != nil {
+		return err
+	}
+	f := HostOf(NewFront(s.mg, s.st))
+	f.End(person)
+	if file.Since != nil {
+		s.tell("  the host file's change %s", file.Change().Short())
+		_, err = f.Start(person, "", "")
+	}
+	return err
+}
+
+func (s *site) takeFile(next *hostfile.File) (*hostfile.File, error) {
+	k, done, err := s.mg.Begin()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if r := s.ledger.Record(); r.Applied == nil && r.LastKnownGood == nil {
+		s.judged = true // nothing stands on the host file before
+	}
+	before, file := s.file, *next
+	mode := view.ModeOf(file.Host.MaxMode)
+	if err := s.mg.HostFiles().Stand(before, &file, mode); err != nil {
+		return nil, err
+	}
+	s.file = next // on disk: whoever starts now reads it
+	if _, err := s.mg.PublishHost(k, &file, mode); err != nil {
+		s.file = before
+		return nil, err
+	}
+	s.file = &file
+	s.keepHost()
+	return &file, nil
 }
 
 func (s *site) looks(n int) {
@@ -249,8 +342,8 @@ func (s *site) membersOf(number uint32) map[config.Digest]bool {
 		}
 		out[img.Digest()] = true
 		if set := s.disk.Sets[img.Digest()]; set != nil {
-			for _, b := range set.Bundles {
-				out[b.Digest] = true
+			for _, m := range set.Members() {
+				out[m.Digest] = true
 			}
 		}
 	}

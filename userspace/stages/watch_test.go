@@ -10,6 +10,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/userspace/rollout"
+	"github.com/spillway/spillway/userspace/state"
 )
 
 // watch is what the site notes of the kernel, apart from the room.
@@ -20,6 +21,7 @@ type watch struct {
 	known   map[config.Digest]bool // what is last-known-good by right
 	forgave map[config.Digest]bool // a person gave a reason for the bundle since it was condemned
 	gone    []string               // rollouts that ran or waited when a person went back
+	judged  bool                   // the service more counts by right: for a bundle that was judged with it
 }
 
 func newWatch() watch {
@@ -57,6 +59,9 @@ func (s *site) holds(calm bool) string {
 		return fault
 	}
 	if fault := s.proved(); fault != "" {
+		return fault
+	}
+	if fault := s.hostJudged(); fault != "" {
 		return fault
 	}
 	for _, c := range s.underWay() {
@@ -149,6 +154,42 @@ func (s *site) proved() string {
 	}
 	return fmt.Sprintf("%s (%d, %s) is last-known-good, and decided for %s", k.Name(), k.Number,
 		k.Digest.Short(), s.baked[k.Digest])
+}
+
+// more is the service that only some host files have.
+const more = 2
+
+// hostJudged: where the host file in force has a service more, that counts for what decides only when it was
+// last-known-good with it, or bakes with it, or there was nothing before.
+func (s *site) hostJudged() string {
+	c, r := s.k.Word, s.ledger.Record()
+	img, stable := s.k.Hosts[c.Host], s.k.Images[c.Stable]
+	if img == nil || c.Host == bpf.SlotEmpty {
+		return "" // the same comes back
+	}
+	if img.Service(more).Tag == 0 {
+		s.judged = false
+		return ""
+	}
+	if k := r.LastKnownGood; k != nil && slices.ContainsFunc(k.Members, func(m state.Member) bool {
+		return m.Name == config.HostMember && m.Digest == s.file.Change()
+	}) || s.direct || stable == nil {
+		s.judged = true
+	}
+	if s.judged || c.Mode != bpf.ModeEnforce || stable == nil || s.k.Bypassed {
+		return ""
+	}
+	if !img.Fresh(more) || stable.Generation().Host == img.Number() {
+		set, m := s.disk.Sets[stable.Digest()], s.st.memory.State.Main
+		if config.Relaxes(config.NewSet(), set, s.wall) {
+			return "" // it blocks nobody
+		}
+		if m.Stage == rollout.StageBake && m.Number == stable.Number() && !set.Host.IsZero() {
+			return "" // that bundle, or another on a set that blocked nobody
+		}
+		return fmt.Sprintf("generation %d decides on a service that nobody judged it with", stable.Number())
+	}
+	return ""
 }
 
 // agrees: word and record say the same.

@@ -172,3 +172,11 @@ func (r *Record) Absorb(disk *Record) {
 		}
 	}
 }
+
+// WasUndeclared writes down that a generation was compiled as one that declares nothing.
+func (r *Record) WasUndeclared(number uint32) {
+	r.Compiled = slices.Clone(r.Compiled)
+	for i := range r.Compiled {
+		r.Compiled[i].Undeclared = r.Compiled[i].Undeclared || r.Compiled[i].Number == number
+	}
+}

@@ -43,13 +43,18 @@ type Record struct {
 	HeldBack bool      `json:"held_back,omitempty"`
 	WentBack *WentBack `json:"went_back,omitempty"` // when somebody last went back from bundles
 	// gave way when the host began to enforce: it shall come in stages
-	Observed   *Generation       `json:"observed,omitempty"`
-	Bypass     map[string]Bypass `json:"bypass,omitempty"`      // by service name; "" is everything
-	HostDigest string            `json:"host_digest,omitempty"` // SHA-256 of the published host file
-	Compiled   []Compiled        `json:"compiled,omitempty"`
-	Attached   []Attached        `json:"attached,omitempty"` // nothing else is ever detached for this state
-	Quarantine []Quarantined     `json:"-"`                  // quarantine.json
-	Rest       Rest              `json:"-"`
+	Observed *Generation `json:"observed,omitempty"`
+	// of host files: the text that counts for everybody, the change that means nothing any more, and the one that was
+	// asked for last
+	HostCounts  string            `json:"host_counts,omitempty"`
+	HostSettled config.Digest     `json:"host_settled,omitzero"`
+	HostAsked   config.Digest     `json:"host_asked,omitzero"`
+	Bypass      map[string]Bypass `json:"bypass,omitempty"`      // by service name; "" is everything
+	HostDigest  string            `json:"host_digest,omitempty"` // SHA-256 of the published host file
+	Compiled    []Compiled        `json:"compiled,omitempty"`
+	Attached    []Attached        `json:"attached,omitempty"` // nothing else is ever detached for this state
+	Quarantine  []Quarantined     `json:"-"`                  // quarantine.json
+	Rest        Rest              `json:"-"`
 }
 
 // Attached is a link that this state made or took over.
@@ -88,7 +93,7 @@ func One(name string, digest config.Digest) []Member { return []Member{{Name: na
 func (g Generation) Name() string {
 	var names []string
 	for _, m := range g.Members {
-		if m.Name != "" {
+		if m.Name != "" && m.Name != config.HostMember {
 			names = append(names, m.Name)
 		}
 	}
@@ -102,7 +107,9 @@ func (g Generation) Bundles() []config.Digest {
 	}
 	var out []config.Digest
 	for _, m := range g.Members {
-		out = append(out, m.Digest)
+		if m.Name != config.HostMember {
+			out = append(out, m.Digest)
+		}
 	}
 	return out
 }
@@ -145,10 +152,12 @@ type Compiled struct {
 	Number      uint32           `json:"number"`
 	Wall        time.Time        `json:"wall"`
 	MonotonicNS uint64           `json:"monotonic_ns"`
-	Services    map[string]uint8 `json:"services,omitempty"`  // ids by name; nil in records of before: those of today
-	Resets      []string         `json:"resets,omitempty"`    // services that a policy may reset
-	Allowlist   int              `json:"allowlist,omitempty"` // rows of the host file's
-	Salt        uint64           `json:"salt,omitempty"`      // of the canary; 0: from the author's digest
+	Services    map[string]uint8 `json:"services,omitempty"`   // ids by name; nil in records of before: those of today
+	Resets      []string         `json:"resets,omitempty"`     // services that a policy may reset
+	Allowlist   int              `json:"allowlist,omitempty"`  // rows of the host file's
+	Undeclared  bool             `json:"undeclared,omitempty"` // it was compiled as declaring nothing
+	Host        uint32           `json:"host,omitempty"`       // its number; 0: the generation is behind its change
+	Salt        uint64           `json:"salt,omitempty"`       // of the canary; 0: from the author's digest
 	// Digest is that of what was compiled: the author's where nothing was left out. LeftOutRows third-party rows were left
 	// out, for what LeftOut names: the protected and own prefixes of then that such rows lay in.
 	Digest      config.Digest  `json:"digest,omitzero"`
@@ -196,7 +205,9 @@ func (r *Record) References() []config.Digest {
 	var out []config.Digest
 	for _, g := range r.generations() {
 		out = append(out, g.Digest)
-		out = append(out, g.Bundles()...)
+		for _, m := range g.Members {
+			out = append(out, m.Digest)
+		}
 	}
 	if r.Held != nil {
 		out = append(out, r.Held.Digest)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/spillway/spillway/config"
 )
@@ -21,6 +22,10 @@ func MembersOf(set *config.Set) []Member {
 	for _, b := range set.Bundles {
 		out = append(out, Member{Name: b.Name, Digest: b.Digest, Policy: b.HasPolicy()})
 	}
+	if !set.Host.IsZero() {
+		out = append(out, Member{Name: config.HostMember, Digest: set.Host})
+		slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	}
 	return out
 }
 
@@ -31,7 +36,7 @@ func (bs *bundles) SaveSet(set *config.Set) error {
 			return err
 		}
 	}
-	if len(set.Bundles) < 2 {
+	if len(set.Members()) < 2 {
 		return nil
 	}
 	if err := bs.SaveNames(set.Merge()); err != nil {
@@ -52,6 +57,9 @@ func (bs *bundles) Set(d config.Digest) (*config.Set, error) {
 	}
 	members, ok := membersIn(data)
 	if !ok {
+		if bytes.HasPrefix(data, []byte(`{"host":`)) {
+			return nil, fmt.Errorf("%w: %s is a change of the host file", ErrNoBundle, d.Short())
+		}
 		b, err := bs.parseBundle(d, data)
 		if err != nil {
 			return nil, err
@@ -61,6 +69,10 @@ func (bs *bundles) Set(d config.Digest) (*config.Set, error) {
 	set := config.NewSet()
 	missing := &MissingError{}
 	for _, m := range members {
+		if m.Name == config.HostMember { // its digest says all
+			set.Host = m.Digest
+			continue
+		}
 		data, err := bs.readBundle(m.Digest)
 		var b *config.Bundle
 		if err == nil {
@@ -75,7 +87,7 @@ func (bs *bundles) Set(d config.Digest) (*config.Set, error) {
 			set = set.With(b)
 		}
 	}
-	if missing.err != nil {
+	if set = set.For(set.Host); missing.err != nil {
 		missing.Rest = set
 		return nil, missing
 	}

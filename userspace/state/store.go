@@ -41,11 +41,14 @@ type Store struct {
 	queues
 	attempts
 	notes
-	hosts
 
+	hosts  Hosts
 	stages Stages
 	boots  Boots
 }
+
+// Hosts is the handle of the host files that are kept.
+func (s *Store) Hosts() *Hosts { return &s.hosts }
 
 // Stages is the handle of what goes in stages.
 func (s *Store) Stages() *Stages { return &s.stages }
@@ -132,7 +135,7 @@ func newStore(dir string, o Options) *Store {
 	}
 	s := &Store{disk: d, bans: Bans{disk: d}, bundles: bundles{d}, history: history{d}, queues: queues{d},
 		attempts: attempts{d},
-		notes:    notes{d}, hosts: hosts{d}, stages: Stages{d}, boots: Boots{d}}
+		notes:    notes{d}, hosts: Hosts{d}, stages: Stages{d}, boots: Boots{d}}
 	s.records = records{disk: d, bans: &s.bans}
 	return s
 }

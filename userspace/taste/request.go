@@ -26,11 +26,13 @@ type Request struct {
 	State string `json:"state"` // the folder of the stored bundles
 	Pins  string `json:"pins"`
 
-	HostText string            `json:"host_text"` // the host file in force
-	Host     *compile.HostInfo `json:"host"`      // as the kernel holds it: services keep their ids
-	Own      []netip.Addr      `json:"own"`       // addresses of this host
-	Clock    compile.Clock     `json:"clock"`
-	Capacity config.Capacity   `json:"capacity"` // of the maps in use
+	HostText   string            `json:"host_text"`            // the host file in force
+	Host       *compile.HostInfo `json:"host"`                 // as the kernel holds it: services keep their ids
+	Change     config.Digest     `json:"change,omitzero"`      // of the host file that is on trial, or was not accepted
+	Undeclared bool              `json:"undeclared,omitempty"` // what the set declares was said of something else
+	Own        []netip.Addr      `json:"own"`                  // addresses of this host
+	Clock      compile.Clock     `json:"clock"`
+	Capacity   config.Capacity   `json:"capacity"` // of the maps in use
 
 	Golden bool `json:"golden,omitempty"` // the host file has golden clients
 }

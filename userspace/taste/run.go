@@ -97,7 +97,7 @@ func (r *Request) try(to *Result, second *second) error {
 	if err != nil {
 		return fmt.Errorf("read the host file: %w", err)
 	}
-	image, err := compile.HostFile(host, r.Host, r.hostNumber())
+	image, err := compile.HostFileSince(host, r.since(host), r.Host, r.hostNumber())
 	if err != nil {
 		return fmt.Errorf("compile the host file: %w", err)
 	}
@@ -106,6 +106,9 @@ func (r *Request) try(to *Result, second *second) error {
 		return err
 	}
 	bundle := set.Merge()
+	if r.Undeclared {
+		bundle = bundle.Undeclared()
+	}
 	here, because := bundle.LeaveOut(config.Protected(host, r.Own))
 	img, err := compile.Bundle(here, image, r.Number, r.Clock)
 	if err != nil {
@@ -123,13 +126,23 @@ func (r *Request) try(to *Result, second *second) error {
 	context := image.Context(bundle.Host)
 	to.Compiled = state.Compiled{Number: r.Number, Digest: img.Compiled(), LeftOutRows: here.OmittedProtected,
 		LeftOut: because, Wall: r.Clock.Wall.Round(0).UTC(), MonotonicNS: r.Clock.MonotonicNS,
-		Services: context.Services, Resets: context.Resets, Allowlist: context.Allowlist, Salt: r.Salt, Sums: img.Sums()}
+		Services: context.Services, Resets: context.Resets, Allowlist: context.Allowlist, Host: context.Host,
+		Undeclared: r.Undeclared, Salt: r.Salt, Sums: img.Sums()}
 	to.Warnings = unreachable(host, here)
 	return second.show(to, host, r.Host, tables, here)
 }
 
 // errReadOnly keeps the child from moving a damaged file aside: that is the agent's.
 var errReadOnly = errors.New("a child only reads the state folder")
+
+// since tells a generation that is behind from one that is not. What the change is of does not matter here: the agent
+// built that host file.
+func (r *Request) since(host *config.Host) *compile.Since {
+	if r.Change.IsZero() {
+		return nil
+	}
+	return &compile.Since{Host: host, Change: r.Change}
+}
 
 func (r *Request) hostNumber() uint32 {
 	if r.Host == nil {

@@ -45,13 +45,14 @@ func (c *clock) pass(d time.Duration) { c.mono, c.wall = c.mono+d, c.wall.Add(d)
 
 // side is one host: the engine, the rooms, and one of the two kernels.
 type side struct {
-	t     testing.TB
-	name  string
-	k     kernel
-	clock *clock
-	disk  *releasetest.Disk
-	lease *releasetest.Lease
-	file  *hostfile.File
+	t        testing.TB
+	name     string
+	k        kernel
+	clock    *clock
+	disk     *releasetest.Disk
+	hostDisk *releasetest.Hosts
+	lease    *releasetest.Lease
+	file     *hostfile.File
 
 	ledger *ledger.Ledger
 	mg     *release.Manager
@@ -82,7 +83,7 @@ func (s *side) start() {
 		Health: func() rollout.Health { return rollout.Health{} },
 		Clock:  func() time.Duration { return s.clock.mono },
 		Spawn:  func(f func()) { f() }})
-	s.mg = release.New(release.Options{Log: log, Ledger: s.ledger, Disk: s.disk,
+	s.mg = release.New(release.Options{Log: log, Ledger: s.ledger, Disk: s.disk, Hosts: s.hostDisk,
 		File:  func() *hostfile.File { return s.file },
 		Own:   func() ([]netip.Addr, error) { return nil, nil },
 		Clock: func() compile.Clock { return compile.Clock{Wall: s.clock.wall, MonotonicNS: uint64(s.clock.mono)} },

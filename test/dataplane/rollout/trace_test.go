@@ -114,10 +114,13 @@ func newTrace(t testing.TB, r *room, p *plane.Plane) *trace {
 	k.empty()
 	above, err := p.NextNumber()
 	k.must(err)
-	tr.sim = fake{&releasetest.Kernel{Trouble: &releasetest.Trouble{}, Mono: &tr.clock.mono, Above: above - 1}}
+	host, err := p.Host()
+	k.must(err)
+	tr.sim = fake{&releasetest.Kernel{Trouble: &releasetest.Trouble{}, Mono: &tr.clock.mono, Above: above - 1,
+		HostFile: host}}
 	for i, of := range []kernel{tr.sim, k} {
 		tr.both[i] = &side{t: t, name: []string{"fake", "real"}[i], k: of, clock: tr.clock, file: tr.files[0],
-			disk: releasetest.NewDisk(&releasetest.Trouble{})}
+			disk: releasetest.NewDisk(&releasetest.Trouble{}), hostDisk: &releasetest.Hosts{Trouble: &releasetest.Trouble{}}}
 		tr.both[i].start()
 	}
 	return tr

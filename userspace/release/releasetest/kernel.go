@@ -22,6 +22,7 @@ type Kernel struct {
 	Word      loader.Control
 	Images    [bpf.Slots]*compile.Image
 	HostFile  *compile.HostInfo
+	Hosts     [bpf.Slots]*compile.HostImage
 	LeaseEnds time.Duration // by Mono; 0: none
 	Trips     loader.Trips
 	Lanes     [loader.Lanes]Lane
@@ -149,12 +150,23 @@ func (k *Kernel) Adopt(t loader.Tasted, beside ...uint8) (uint8, error) {
 func (k *Kernel) Capacity() config.Capacity { return config.DefaultHost().Capacity }
 
 // BuildHost puts a host file into the spare slot.
-func (k *Kernel) BuildHost(*compile.HostImage) (uint8, error) {
-	return 3 - max(1, k.Word.Host), k.Touch(k.Trouble.Kernel, unix.ENOMEM)
+func (k *Kernel) BuildHost(img *compile.HostImage) (uint8, error) {
+	slot := 3 - max(1, k.Word.Host)
+	err := k.Touch(k.Trouble.Kernel, unix.ENOMEM)
+	if err == nil {
+		k.Hosts[slot] = img
+	}
+	return slot, err
 }
 
-// VerifyHost finds no fault.
-func (k *Kernel) VerifyHost(*compile.HostImage) ([]compile.Drift, error) { return nil, nil }
+// VerifyHost compares with what is published.
+func (k *Kernel) VerifyHost(img *compile.HostImage) ([]compile.Drift, error) {
+	err := k.Touch(k.Trouble.Kernel, unix.EAGAIN)
+	if err != nil || img.Same(k.Hosts[k.Word.Host]) {
+		return nil, err
+	}
+	return []compile.Drift{{Where: "the host file"}}, nil
+}
 
 // NextNumber is the next one.
 func (k *Kernel) NextNumber() (uint32, error) {
@@ -181,8 +193,13 @@ func (k *Kernel) change(next loader.Control, err error) (loader.Control, error) 
 func (k *Kernel) Publish(c loader.Change) (loader.Control, error) {
 	next, err := k.change(k.Word.Publish(c))
 	if err == nil && c.Host != nil {
-		k.HostFile = &compile.HostInfo{Number: 1,
-			Services: []compile.ServiceInfo{{ID: 1, Name: "web", Kind: "tls", Tag: loader.TagOf("web")}}}
+		img := k.Hosts[*c.Host]
+		k.HostFile = &compile.HostInfo{Number: img.Number()}
+		for id := range uint8(bpf.ServicesMax) {
+			if s := img.Service(id); s.Tag != 0 {
+				k.HostFile.Services = append(k.HostFile.Services, compile.Service(id, s))
+			}
+		}
 	}
 	return next, err
 }
