@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -200,8 +201,8 @@ func TestChildHasNoRightsButToMakeMaps(t *testing.T) {
 			t.Errorf("it can %s: %s", a.name, said)
 		}
 	}
-	if can["agent"] != "S" {
-		t.Errorf("the agent is in state %q, want asleep", can["agent"])
+	if !slices.Contains([]string{"S", "R", "D"}, can["agent"]) { // "T" is one that was stopped
+		t.Errorf("the agent is in state %q, want one that goes on", can["agent"])
 	}
 	if can["rights"] != "" {
 		t.Error(can["rights"])
