@@ -68,7 +68,8 @@ static __always_inline __u32 find_service(struct packet *p, __u32 interface)
 	__u32 found = lookup_service(p);
 	if (found & SERVICE_REMOTE)
 		p->flags |= PACKET_REMOTE;
-	p->is_fresh = found & SERVICE_FRESH || (found & SERVICE_BY_INTERFACE && is_fresh_interface(interface));
+	if (found & (SERVICE_FRESH | SERVICE_BY_INTERFACE))
+		p->is_fresh = found & SERVICE_FRESH || is_fresh_interface(interface);
 	p->service = found & SERVICE_ID;
 	return found & SERVICE_ID;
 }
