@@ -42,6 +42,8 @@ type agent struct {
 	ticks
 	tasting tasting
 	hungUp  atomic.Bool // a SIGHUP waits for its reload
+	// a reload runs: it asks itself for the stages of what comes in them
+	reloading atomic.Bool
 }
 
 // rooms each have their own state and locks.

@@ -61,7 +61,9 @@ func (hf hostFiles) take(ctx context.Context, r api.ReloadRequest) ([]string, *h
 		}
 	}
 	blocks := hostfile.Asked(d.Control().Mode, old, next)
-	if !file.Stands {
+	if was := hf.a.host.File(); !file.Stands && was.Since != nil { // what did not count yet counts now
+		blocks = append(hostfile.InStages(was.Since.Host.Meet(old), next), blocks...)
+	} else if !file.Stands {
 		blocks = hostfile.NewlyBlocks(d.Control().Mode, old, next)
 	}
 	if r.Ask && len(blocks) > 0 {

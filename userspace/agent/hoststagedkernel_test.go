@@ -112,8 +112,11 @@ func hostInStages(t *testing.T, s *site, v *visitors) {
 	s.kill()
 	s.start()
 	served("after another start", true)
-	if id := s.reload(api.ReloadRequest{Emergency: true, Reason: "they attack"}); id != "" {
-		t.Errorf("an emergency comes in stages, as rollout %s", id)
+	change, err := s.client.Reload(context.Background(), api.ReloadRequest{Emergency: true, Reason: "they attack"})
+	if err != nil || !slices.ContainsFunc(change.Details, func(d string) bool {
+		return strings.HasPrefix(d, "can newly block: allowlist: 2001:db8:400::/38")
+	}) {
+		t.Errorf("an emergency says %+v, %v", change, err)
 	}
 	served("an emergency", false)
 }

@@ -96,7 +96,7 @@ func (a *agent) startJobs() {
 		a.jobs.start("compute expiries again", now, a.changing(func(d dataplane) { a.release.RenewExpiries(d) }))
 	case a.acceptRetry.Due(now) && a.release.HostFiles().Accepted():
 		a.jobs.start("let the host file count for everybody", now, a.changing(hostFiles{a}.accept))
-	case a.front.Waits():
+	case !a.reloading.Load() && a.front.Waits():
 		a.jobs.start("take up what was observed", now, a.front.TakeUp)
 	case !a.front.Staged() && a.release.QueueDue():
 		a.jobs.start("carry out what waits", now, a.release.RunQueue)

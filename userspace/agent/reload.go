@@ -73,6 +73,8 @@ func (a *agent) reloaded(e state.Entry, detail []string, err error) (*api.Change
 
 // reload puts the host file on disk into force, and asks for the stages of what comes in them.
 func (a *agent) reload(ctx context.Context, by api.Caller, r api.ReloadRequest) ([]string, error) {
+	a.reloading.Store(true)
+	defer a.reloading.Store(false)
 	hf := hostFiles{a}
 	detail, file, err := hf.take(ctx, r)
 	if err != nil {
