@@ -236,6 +236,10 @@ func TestChildrenThatEndBadly(t *testing.T) {
 			for ; !asWanted(r) && wall < most; wall *= 2 { // on a busy machine a second shows only that it is busy
 				r, req = taste(t, context.Background(), row.fake, 2*wall)
 			}
+			// Go's collector itself may read a nil pointer where the kernel gives it no memory: seen once in some dozen runs.
+			for n := 0; n < 3 && !asWanted(r) && strings.HasSuffix(row.fake, "bomb"); n++ {
+				r, req = taste(t, context.Background(), row.fake, wall)
+			}
 			if !asWanted(r) {
 				t.Errorf("outcome %d, %q; want %d, %q", r.Outcome, r.Detail, row.outcome, row.detail)
 			}
