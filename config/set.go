@@ -15,7 +15,7 @@ import (
 type Set struct {
 	// Bundles by name; each name occurs once.
 	Bundles []*Bundle
-	// Host is the change of the host file that the set is compiled for (HostChange), zero for none: it stands among the
+	// Host is the change of the host file that the set is compiled for, zero for none: it stands among the
 	// members as HostMember.
 	Host Digest
 	// Digest names the set: of one bundle it is that bundle's, of several the SHA-256 of the list of their names and

@@ -14,7 +14,7 @@ import (
 // bpf/behind.h. nil: there is none, and everything counts for all.
 type Since struct {
 	Host   *config.Host
-	Change config.Digest // of config.HostChange
+	Change config.Digest // the name of that change, zero for none
 }
 
 // protection is a row of the allowlist.

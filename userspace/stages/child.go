@@ -73,11 +73,12 @@ func (c Child) make(m release.Making, attempt int) (t rollout.Taste, made state.
 	if err != nil {
 		return t, made, err
 	}
-	r := taste.Start(c.Context(), taste.Request{ID: m.Order.ID, Digest: m.Set, Number: m.Number, Base: m.On, Salt: salt,
-		State: c.State, Pins: c.Pins, HostText: string(m.Host.Text), Host: current, Change: m.Host.Change(), Own: m.Own,
-		Undeclared: m.Order.Kind == api.RolloutHost,
-		Clock:      m.Clock,
-		Capacity:   d.Capacity(), Golden: len(m.Host.Host.Golden) > 0}, c.Options)
+	r := taste.Start(c.Context(), taste.Request{
+		ID: m.Order.ID, Digest: m.Set, Number: m.Number, Base: m.On, Salt: salt,
+		State: c.State, Pins: c.Pins, HostText: string(m.Host.Text), Host: current, Change: m.Host.Change(),
+		Own: m.Own, Undeclared: m.Order.Kind == api.RolloutHost, Clock: m.Clock,
+		Capacity: d.Capacity(), Golden: len(m.Host.Host.Golden) > 0,
+	}, c.Options)
 	for _, w := range r.Warnings {
 		c.Log.Warn("a taste could not show everything", "rollout", m.Order.ID, "number", m.Number, "what", w)
 	}
