@@ -300,7 +300,7 @@ __noinline int accept_segment(struct xdp_md *ctx, struct packet *p)
 	if (read_segment(ctx, p))
 		return UNKNOWN;
 	if (!p->now_ns)
-		p->now_ns = bpf_ktime_get_coarse_ns();
+		p->now_ns = clock_ns();
 	enum acceptance answer = p->flags & PACKET_REMOTE ? UNKNOWN : accept_at_socket(ctx, p, &ws->segment);
 	if (answer == UNKNOWN)
 		return accept_alone(ctx, p, ws);

@@ -26,7 +26,7 @@ static __always_inline bool spend(struct shape_budget *b, __u32 second, __u32 mo
 static __always_inline __u32 second_of(struct packet *p)
 {
 	if (!p->now_ns)
-		p->now_ns = bpf_ktime_get_coarse_ns();
+		p->now_ns = clock_ns();
 	return p->now_ns / SECOND_NS + 1;
 }
 

@@ -98,7 +98,8 @@ static __always_inline bool judge_again(struct workspace *ws, __u32 slot)
 {
 	ws->trial = ws->packet;
 	ws->part_count = ws->total = ws->is_more_strong = 0;
-	return judge_slot(&ws->trial, slot);
+	bool is_blocked = judge_slot(&ws->trial, slot);
+	return ws->trial.marks & MARK_LIMITED ? hold_judged(&ws->trial) : is_blocked;
 }
 
 /* blocks says what a generation makes of the packet at work: what decided need not be asked again. */
@@ -117,8 +118,9 @@ static __always_inline __s32 threshold_of(const struct packet *p, __u32 slot)
 	bounded(service);
 	if (!g || service >= SERVICES_MAX)
 		return 0;
-	__u32 drop = g->policies[service].drop, reset = g->policies[service].reset;
-	return drop && (!reset || drop < reset) ? drop : reset;
+	const struct policy *policy = &g->policies[service];
+	__u32 from = policy->drop && (!policy->reset || policy->drop < policy->reset) ? policy->drop : policy->reset;
+	return policy->limits && (!from || policy->limits < from) ? policy->limits : from;
 }
 
 /* is_decisive says whether the block would be none without the rule. */

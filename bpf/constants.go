@@ -86,8 +86,41 @@ const (
 	RuleSeveral = DataplaneNoRuleRULE_SEVERAL
 )
 
-// RuleDeclared is set in a rule that the bundle names in its intent.
-const RuleDeclared = DataplaneRuleFlagsRULE_DECLARED
+// RuleDeclared is set in a rule that the bundle names in its intent; the others in those with a verdict.
+const (
+	RuleDeclared = DataplaneRuleFlagsRULE_DECLARED
+	RuleAllow    = DataplaneRuleFlagsRULE_ALLOW
+	RuleTag      = DataplaneRuleFlagsRULE_TAG
+)
+
+// What a limit counts together.
+const (
+	LimitBySource      = DataplaneLimitKeyLIMIT_BY_SOURCE
+	LimitByPrefix      = DataplaneLimitKeyLIMIT_BY_PREFIX
+	LimitByFingerprint = DataplaneLimitKeyLIMIT_BY_FINGERPRINT
+)
+
+// The strongest verdict that a host file leaves to bundles.
+const (
+	MostPass  = DataplaneMostMOST_PASS
+	MostTag   = DataplaneMostMOST_TAG
+	MostLimit = DataplaneMostMOST_LIMIT
+	MostDrop  = DataplaneMostMOST_DROP
+	MostReset = DataplaneMostMOST_RESET
+)
+
+// Families of TCP stacks, and where values of the JA4 table have the family and kind of a client.
+const (
+	FamilyWindows = DataplaneFamilyFAMILY_WINDOWS
+	FamilyApple   = DataplaneFamilyFAMILY_APPLE
+	FamilyLinux   = DataplaneFamilyFAMILY_LINUX
+	FamilyAndroid = DataplaneFamilyFAMILY_ANDROID
+	FamilyRaw     = DataplaneFamilyFAMILY_RAW
+	TCPFamilies   = DataplaneFamilyTCP_FAMILIES
+	TLSFamilies   = DataplaneFamilyTLS_FAMILIES
+	ValueFamily   = DataplaneFamilyVALUE_FAMILY
+	ValueKind     = DataplaneFamilyVALUE_KIND
+)
 
 // What a policy does beside its scores.
 const (
@@ -136,6 +169,8 @@ const (
 	ReasonHelloUrgent    = DataplaneReasonREASON_HELLO_URGENT
 	ReasonMPTCPStripped  = DataplaneReasonREASON_MPTCP_STRIPPED
 	ReasonOnTrial        = DataplaneReasonREASON_ON_TRIAL
+	ReasonAllowed        = DataplaneReasonREASON_ALLOWED
+	ReasonPair           = DataplaneReasonREASON_PAIR
 )
 
 // How a service is judged.
@@ -245,6 +280,9 @@ const (
 	HintEnd      = DataplaneFlowHintsHINT_END
 	HintNoSocket = DataplaneFlowHintsHINT_NO_SOCKET
 	HintHealed   = DataplaneFlowHintsHINT_HEALED
+	HintTagged   = DataplaneFlowHintsHINT_TAGGED
+	HintCharged  = DataplaneFlowHintsHINT_CHARGED
+	HintOver     = DataplaneFlowHintsHINT_OVER
 )
 
 // ControlShift is a place in the control word.

@@ -74,6 +74,7 @@ func TestA05RepeatedConstantsAreThoseOfTheC(t *testing.T) {
 		"BUDGET_LEAST": BudgetLeast, "BUDGET_SHARE": BudgetShare, "PARTS_MAX": PartsMax,
 		"CANARY_ALL": CanaryAll, "LANE_NEW_SLOT": LaneNewSlot, "LANE_RUN": LaneRun, "LANE_ALLOWED": LaneAllowed,
 		"WAY_RUN": WayRun, "WAY_DAY": WayDay, "WAY_DAYS": WayDays,
+		"LIMIT_WAYS": LimitWays, "LIMIT_SETS": LimitSets, "SHARER_SETS": SharerSets, "LIMIT_UNIT": LimitUnit,
 	} {
 		m := regexp.MustCompile(`\b` + name + `(?: =)? (0x[0-9a-f]+|[0-9]+)`).FindStringSubmatch(headers)
 		if m == nil {

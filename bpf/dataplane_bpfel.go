@@ -102,6 +102,8 @@ type DataplaneDataplaneSettings struct {
 	IsRealtime        uint32
 	VoteSeconds       uint32
 	BudgetSeconds     uint32
+	IsClocked         uint32
+	Pad               uint32
 }
 
 type DataplaneEvent struct {
@@ -131,6 +133,20 @@ type DataplaneEventBudget struct {
 	Sent     uint64
 	Lost     uint64
 }
+
+type DataplaneFamily uint32
+
+const (
+	DataplaneFamilyFAMILY_WINDOWS DataplaneFamily = 1
+	DataplaneFamilyFAMILY_APPLE   DataplaneFamily = 2
+	DataplaneFamilyFAMILY_LINUX   DataplaneFamily = 4
+	DataplaneFamilyFAMILY_ANDROID DataplaneFamily = 8
+	DataplaneFamilyFAMILY_RAW     DataplaneFamily = 16
+	DataplaneFamilyTCP_FAMILIES   DataplaneFamily = 32
+	DataplaneFamilyTLS_FAMILIES   DataplaneFamily = 16
+	DataplaneFamilyVALUE_FAMILY   DataplaneFamily = 16
+	DataplaneFamilyVALUE_KIND     DataplaneFamily = 24
+)
 
 type DataplaneFlow struct {
 	_           structs.HostLayout
@@ -174,6 +190,9 @@ const (
 	DataplaneFlowHintsHINT_END       DataplaneFlowHints = 2
 	DataplaneFlowHintsHINT_NO_SOCKET DataplaneFlowHints = 4
 	DataplaneFlowHintsHINT_HEALED    DataplaneFlowHints = 8
+	DataplaneFlowHintsHINT_TAGGED    DataplaneFlowHints = 16
+	DataplaneFlowHintsHINT_CHARGED   DataplaneFlowHints = 32
+	DataplaneFlowHintsHINT_OVER      DataplaneFlowHints = 64
 )
 
 type DataplaneFlowKey struct {
@@ -199,8 +218,11 @@ type DataplaneGeneration struct {
 	Ja4s            uint32
 	Ja4Forms        uint32
 	Host            uint32
+	PairCount       uint32
+	Pad             uint32
 	Policies        [33]DataplanePolicy
 	Reasons         [48]uint16
+	Pairs           [512]uint16
 }
 
 type DataplaneHello struct {
@@ -319,11 +341,40 @@ type DataplaneLaneCount struct {
 	Lost        uint64
 }
 
+type DataplaneLimitCount struct {
+	_       structs.HostLayout
+	Lost    uint64
+	Evicted uint64
+}
+
+type DataplaneLimitKey uint32
+
+const (
+	DataplaneLimitKeyLIMIT_BY_SOURCE      DataplaneLimitKey = 0
+	DataplaneLimitKeyLIMIT_BY_PREFIX      DataplaneLimitKey = 1
+	DataplaneLimitKeyLIMIT_BY_FINGERPRINT DataplaneLimitKey = 2
+)
+
+type DataplaneLimitSet struct {
+	_    structs.HostLayout
+	Ways [8]uint64
+}
+
 type DataplaneMode uint32
 
 const (
 	DataplaneModeMODE_OBSERVE DataplaneMode = 0
 	DataplaneModeMODE_ENFORCE DataplaneMode = 1
+)
+
+type DataplaneMost uint32
+
+const (
+	DataplaneMostMOST_PASS  DataplaneMost = 0
+	DataplaneMostMOST_TAG   DataplaneMost = 1
+	DataplaneMostMOST_LIMIT DataplaneMost = 2
+	DataplaneMostMOST_DROP  DataplaneMost = 3
+	DataplaneMostMOST_RESET DataplaneMost = 4
 )
 
 type DataplaneNoRule uint32
@@ -370,12 +421,20 @@ type DataplanePairKey struct {
 }
 
 type DataplanePolicy struct {
-	_     structs.HostLayout
-	Tag   uint32
-	Drop  uint8
-	Reset uint8
-	Flags uint8
-	Pad   uint8
+	_        structs.HostLayout
+	Tag      uint32
+	Drop     uint8
+	Reset    uint8
+	Flags    uint8
+	Tags     uint8
+	Limits   uint8
+	By       uint8
+	Over     uint8
+	Shared   uint8
+	Limit    uint32
+	Interval uint64
+	Burst    uint32
+	Pad      uint32
 }
 
 type DataplanePolicyFlags uint32
@@ -447,6 +506,8 @@ const (
 	DataplaneReasonREASON_HELLO_URGENT    DataplaneReason = 36
 	DataplaneReasonREASON_MPTCP_STRIPPED  DataplaneReason = 37
 	DataplaneReasonREASON_ON_TRIAL        DataplaneReason = 38
+	DataplaneReasonREASON_ALLOWED         DataplaneReason = 39
+	DataplaneReasonREASON_PAIR            DataplaneReason = 40
 	DataplaneReasonREASON_MAX             DataplaneReason = 48
 )
 
@@ -463,6 +524,8 @@ type DataplaneRuleFlags uint32
 
 const (
 	DataplaneRuleFlagsRULE_DECLARED DataplaneRuleFlags = 1
+	DataplaneRuleFlagsRULE_ALLOW    DataplaneRuleFlags = 2
+	DataplaneRuleFlagsRULE_TAG      DataplaneRuleFlags = 4
 )
 
 type DataplaneRuleNode struct {
@@ -488,16 +551,18 @@ type DataplaneRuntime struct {
 	Baked                uint64
 	Lanes                [2]DataplaneLane
 	Beside               uint64
+	ClockNs              uint64
 	Tripped              [2]uint64
 }
 
 type DataplaneService struct {
-	_     structs.HostLayout
-	Tag   uint32
-	Kind  uint8
-	Flags uint8
-	Pad   [2]uint8
-	Name  [32]uint8
+	_          structs.HostLayout
+	Tag        uint32
+	Kind       uint8
+	Flags      uint8
+	Most       uint8
+	MostBefore uint8
+	Name       [32]uint8
 }
 
 type DataplaneServiceAddress struct {
@@ -682,6 +747,7 @@ const (
 type DataplaneTcpSignatures struct {
 	_          structs.HostLayout
 	Candidates [8]DataplaneTcpSignature
+	Families   [4]uint8
 }
 
 type DataplaneTcpWindow uint32
@@ -764,8 +830,8 @@ type DataplaneWorkspace struct {
 		Stage       uint8
 		Own         uint8
 		Rule        uint16
-		IsFresh     uint8
-		HasDeclared uint8
+		Families    uint8
+		Marks       uint8
 		Flags       uint32
 		Generation  uint32
 		HelloEnd    uint32
@@ -904,8 +970,8 @@ type DataplaneWorkspace struct {
 		Stage       uint8
 		Own         uint8
 		Rule        uint16
-		IsFresh     uint8
-		HasDeclared uint8
+		Families    uint8
+		Marks       uint8
 		Flags       uint32
 		Generation  uint32
 		HelloEnd    uint32
@@ -940,9 +1006,30 @@ type DataplaneWorkspace struct {
 		Runs      [2]uint32
 		Day       uint32
 	}
-	Seen uint64
-	Said int32
-	_    [4]byte
+	Limited [4]struct {
+		_      structs.HostLayout
+		Limit  uint32
+		IsOver uint32
+		RoomNs uint64
+	}
+	LimitedCount uint32
+	_            [4]byte
+	RoomNs       uint64
+	Limit        struct {
+		_        structs.HostLayout
+		Set      uint32
+		Burst    uint32
+		Name     uint64
+		Interval uint64
+		Now      uint64
+		Seen     uint64
+		Wait     uint64
+	}
+	TlsFamily uint32
+	Kind      uint32
+	Seen      uint64
+	Said      int32
+	_         [4]byte
 }
 
 // Names of all BPF objects in the ELF.
@@ -966,6 +1053,8 @@ const (
 	DataplaneMapInterfaces                = "interfaces"
 	DataplaneMapJa4s                      = "ja4s"
 	DataplaneMapLaneCounts                = "lane_counts"
+	DataplaneMapLimitCounts               = "limit_counts"
+	DataplaneMapLimits                    = "limits"
 	DataplaneMapMarks                     = "marks"
 	DataplaneMapPairs                     = "pairs"
 	DataplaneMapPrefixes4                 = "prefixes4"
@@ -979,6 +1068,7 @@ const (
 	DataplaneMapShapeBudgets              = "shape_budgets"
 	DataplaneMapShapes                    = "shapes"
 	DataplaneMapShapesListed              = "shapes_listed"
+	DataplaneMapSharers                   = "sharers"
 	DataplaneMapSynAnswers                = "syn_answers"
 	DataplaneMapSyns                      = "syns"
 	DataplaneMapTcpFingerprints           = "tcp_fingerprints"
@@ -997,12 +1087,15 @@ const (
 	DataplaneVarKeepEnumClass             = "keep_enum_class"
 	DataplaneVarKeepEnumControlShift      = "keep_enum_control_shift"
 	DataplaneVarKeepEnumCounterSlot       = "keep_enum_counter_slot"
+	DataplaneVarKeepEnumFamily            = "keep_enum_family"
 	DataplaneVarKeepEnumFlowFlags         = "keep_enum_flow_flags"
 	DataplaneVarKeepEnumFlowHints         = "keep_enum_flow_hints"
 	DataplaneVarKeepEnumHelloLimit        = "keep_enum_hello_limit"
 	DataplaneVarKeepEnumInterfaceFlags    = "keep_enum_interface_flags"
 	DataplaneVarKeepEnumJa4Form           = "keep_enum_ja4_form"
+	DataplaneVarKeepEnumLimitKey          = "keep_enum_limit_key"
 	DataplaneVarKeepEnumMode              = "keep_enum_mode"
+	DataplaneVarKeepEnumMost              = "keep_enum_most"
 	DataplaneVarKeepEnumNoRule            = "keep_enum_no_rule"
 	DataplaneVarKeepEnumOutcome           = "keep_enum_outcome"
 	DataplaneVarKeepEnumPair              = "keep_enum_pair"
@@ -1104,6 +1197,8 @@ type DataplaneMapSpecs struct {
 	Interfaces      *ebpf.MapSpec `ebpf:"interfaces"`
 	Ja4s            *ebpf.MapSpec `ebpf:"ja4s"`
 	LaneCounts      *ebpf.MapSpec `ebpf:"lane_counts"`
+	LimitCounts     *ebpf.MapSpec `ebpf:"limit_counts"`
+	Limits          *ebpf.MapSpec `ebpf:"limits"`
 	Marks           *ebpf.MapSpec `ebpf:"marks"`
 	Pairs           *ebpf.MapSpec `ebpf:"pairs"`
 	Prefixes4       *ebpf.MapSpec `ebpf:"prefixes4"`
@@ -1117,6 +1212,7 @@ type DataplaneMapSpecs struct {
 	ShapeBudgets    *ebpf.MapSpec `ebpf:"shape_budgets"`
 	Shapes          *ebpf.MapSpec `ebpf:"shapes"`
 	ShapesListed    *ebpf.MapSpec `ebpf:"shapes_listed"`
+	Sharers         *ebpf.MapSpec `ebpf:"sharers"`
 	SynAnswers      *ebpf.MapSpec `ebpf:"syn_answers"`
 	Syns            *ebpf.MapSpec `ebpf:"syns"`
 	TcpFingerprints *ebpf.MapSpec `ebpf:"tcp_fingerprints"`
@@ -1136,12 +1232,15 @@ type DataplaneVariableSpecs struct {
 	KeepEnumClass             *ebpf.VariableSpec `ebpf:"keep_enum_class"`
 	KeepEnumControlShift      *ebpf.VariableSpec `ebpf:"keep_enum_control_shift"`
 	KeepEnumCounterSlot       *ebpf.VariableSpec `ebpf:"keep_enum_counter_slot"`
+	KeepEnumFamily            *ebpf.VariableSpec `ebpf:"keep_enum_family"`
 	KeepEnumFlowFlags         *ebpf.VariableSpec `ebpf:"keep_enum_flow_flags"`
 	KeepEnumFlowHints         *ebpf.VariableSpec `ebpf:"keep_enum_flow_hints"`
 	KeepEnumHelloLimit        *ebpf.VariableSpec `ebpf:"keep_enum_hello_limit"`
 	KeepEnumInterfaceFlags    *ebpf.VariableSpec `ebpf:"keep_enum_interface_flags"`
 	KeepEnumJa4Form           *ebpf.VariableSpec `ebpf:"keep_enum_ja4_form"`
+	KeepEnumLimitKey          *ebpf.VariableSpec `ebpf:"keep_enum_limit_key"`
 	KeepEnumMode              *ebpf.VariableSpec `ebpf:"keep_enum_mode"`
+	KeepEnumMost              *ebpf.VariableSpec `ebpf:"keep_enum_most"`
 	KeepEnumNoRule            *ebpf.VariableSpec `ebpf:"keep_enum_no_rule"`
 	KeepEnumOutcome           *ebpf.VariableSpec `ebpf:"keep_enum_outcome"`
 	KeepEnumPair              *ebpf.VariableSpec `ebpf:"keep_enum_pair"`
@@ -1210,6 +1309,8 @@ type DataplaneMaps struct {
 	Interfaces      *ebpf.Map `ebpf:"interfaces"`
 	Ja4s            *ebpf.Map `ebpf:"ja4s"`
 	LaneCounts      *ebpf.Map `ebpf:"lane_counts"`
+	LimitCounts     *ebpf.Map `ebpf:"limit_counts"`
+	Limits          *ebpf.Map `ebpf:"limits"`
 	Marks           *ebpf.Map `ebpf:"marks"`
 	Pairs           *ebpf.Map `ebpf:"pairs"`
 	Prefixes4       *ebpf.Map `ebpf:"prefixes4"`
@@ -1223,6 +1324,7 @@ type DataplaneMaps struct {
 	ShapeBudgets    *ebpf.Map `ebpf:"shape_budgets"`
 	Shapes          *ebpf.Map `ebpf:"shapes"`
 	ShapesListed    *ebpf.Map `ebpf:"shapes_listed"`
+	Sharers         *ebpf.Map `ebpf:"sharers"`
 	SynAnswers      *ebpf.Map `ebpf:"syn_answers"`
 	Syns            *ebpf.Map `ebpf:"syns"`
 	TcpFingerprints *ebpf.Map `ebpf:"tcp_fingerprints"`
@@ -1254,6 +1356,8 @@ func (m *DataplaneMaps) Close() error {
 		m.Interfaces,
 		m.Ja4s,
 		m.LaneCounts,
+		m.LimitCounts,
+		m.Limits,
 		m.Marks,
 		m.Pairs,
 		m.Prefixes4,
@@ -1267,6 +1371,7 @@ func (m *DataplaneMaps) Close() error {
 		m.ShapeBudgets,
 		m.Shapes,
 		m.ShapesListed,
+		m.Sharers,
 		m.SynAnswers,
 		m.Syns,
 		m.TcpFingerprints,
@@ -1287,12 +1392,15 @@ type DataplaneVariables struct {
 	KeepEnumClass             *ebpf.Variable `ebpf:"keep_enum_class"`
 	KeepEnumControlShift      *ebpf.Variable `ebpf:"keep_enum_control_shift"`
 	KeepEnumCounterSlot       *ebpf.Variable `ebpf:"keep_enum_counter_slot"`
+	KeepEnumFamily            *ebpf.Variable `ebpf:"keep_enum_family"`
 	KeepEnumFlowFlags         *ebpf.Variable `ebpf:"keep_enum_flow_flags"`
 	KeepEnumFlowHints         *ebpf.Variable `ebpf:"keep_enum_flow_hints"`
 	KeepEnumHelloLimit        *ebpf.Variable `ebpf:"keep_enum_hello_limit"`
 	KeepEnumInterfaceFlags    *ebpf.Variable `ebpf:"keep_enum_interface_flags"`
 	KeepEnumJa4Form           *ebpf.Variable `ebpf:"keep_enum_ja4_form"`
+	KeepEnumLimitKey          *ebpf.Variable `ebpf:"keep_enum_limit_key"`
 	KeepEnumMode              *ebpf.Variable `ebpf:"keep_enum_mode"`
+	KeepEnumMost              *ebpf.Variable `ebpf:"keep_enum_most"`
 	KeepEnumNoRule            *ebpf.Variable `ebpf:"keep_enum_no_rule"`
 	KeepEnumOutcome           *ebpf.Variable `ebpf:"keep_enum_outcome"`
 	KeepEnumPair              *ebpf.Variable `ebpf:"keep_enum_pair"`

@@ -110,6 +110,7 @@ _Static_assert(sizeof(struct tcp_signature) == 24, "tcp_signature is ABI");
 /* Signatures of one layout, in the order of the file: the first that fits counts. */
 struct tcp_signatures {
 	struct tcp_signature candidates[TCP_SIGNATURES_MAX];
+	__u8 families[4]; /* that send this layout, by the TTL that they begin with: 64, 128, 255 */
 };
 
 /* What a ClientHello may be to be fingerprinted; the work of a forged one is bounded by these. */

@@ -38,6 +38,13 @@ static __always_inline struct flow *find_flow(const struct packet *p)
 	return bpf_map_lookup_elem(&flows, &p->key);
 }
 
+/* hints_of returns what a flow keeps of tags and limits. */
+static __always_inline __u8 hints_of(const struct packet *p)
+{
+	return (p->marks & MARK_TAGGED ? HINT_TAGGED : 0) | (p->marks & MARK_SPENT ? HINT_CHARGED : 0) |
+	       (p->marks & MARK_OVER ? HINT_OVER : 0);
+}
+
 /* keep_flow stores the judgement. A ban is not stored: it is not the generation's, and it has an end of its own. Nor is a
  * block of what nobody vouches for, or not wholly: it would be a stranger's to make, so each payload is dropped by itself.
  * The flow is put together in the workspace, not on the stack: frames may sum up to 512 bytes. */
@@ -70,7 +77,7 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 		f->held = p->held + 1;
 	f->facts = p->facts;
 	if (flags & FLOW_CONFIRMED)
-		f->hint = ws->hints | (p->tcp_flags & TCP_BIT_FIN ? HINT_END : 0);
+		f->hint = (ws->hints & ~HINT_OVER) | hints_of(p) | (p->tcp_flags & TCP_BIT_FIN ? HINT_END : 0);
 	if (p->flags & (PACKET_CONNECTION | PACKET_COUNTED))
 		f->flags |= FLOW_COUNTED;
 	if (p->flags & PACKET_HELLO_READ)
@@ -132,23 +139,36 @@ static __always_inline int relax(struct packet *p, struct flow *flow)
 		p->weak_reason = flow->reason;
 	/* Whoever made the block goes on to decide on it; and none begins here, so nobody compares it. */
 	p->flags |= flow->flags & FLOW_CONFIRMED ? PACKET_PROVEN : 0;
+	/* Until now it was over its limit, or no limit was asked. That is said of the flow, whoever sent the packet. */
+	if (flow->flags & FLOW_CONFIRMED && (flow->hint & (HINT_OVER | HINT_CHARGED)) != HINT_CHARGED)
+		p->marks |= MARK_CHARGES;
+	ws->is_doubted = 0;
+	if (!is_own)
+		ws->limited_count = 0;
 	judge(p);
+	if (p->marks & MARK_LIMITED)
+		hold_judged(p);
 	p->flags &= ~(PACKET_EVENT | PACKET_UNDECLARED);
 	if (!is_own)
 		leave_workspace(ws);
 	if (p->verdict == VERDICT_PASS) {
 		if (p->reason != REASON_AGENT_LOST) {
-			flow->hint |= HINT_HEALED;
+			flow->hint |= HINT_HEALED | hints_of(p);
 			flow->verdict = VERDICT_PASS;
 		}
 	} else if (p->reason != REASON_BAN) {
 		if (flow->verdict == VERDICT_RESET && p->outcome == OUTCOME_DROP)
 			p->outcome = OUTCOME_RESET; /* its socket is gone: nothing of it passes any more */
 		p->isn = flow->isn;
-		flow->expires_ns = p->expires_ns;
+		if (flow->verdict != VERDICT_RESET || !(p->marks & MARK_OVER)) /* no room brings a socket back */
+			flow->expires_ns = p->expires_ns;
 		flow->slot = p->slot;
 		flow->generation = p->generation;
 		flow->epoch = control_epoch(p->control);
+		flow->rule = p->rule;
+		flow->score = p->score;
+		flow->reason = is_askable(flow->reason) ? flow->reason : p->reason;
+		flow->hint = (flow->hint & ~HINT_OVER) | hints_of(p);
 	}
 	return p->reason;
 }
@@ -158,7 +178,7 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 {
 	__u32 ban_epoch = rt->ban_epoch;
 	if (flow->ban_epoch != ban_epoch) {
-		p->now_ns = bpf_ktime_get_coarse_ns();
+		p->now_ns = clock_ns();
 		if (judge_ban(p, rt)) {
 			spare(p, rt);
 			if (p->outcome != OUTCOME_PASS && !(flow->flags & FLOW_CUT)) {
@@ -176,9 +196,11 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 	if (p->tcp_flags & TCP_BIT_RST && !p->payload_len)
 		return REASON_HANDSHAKE;
 
-	p->now_ns = bpf_ktime_get_coarse_ns();
-	if (flow->epoch != control_epoch(p->control) || p->now_ns >= flow->expires_ns ||
-	    !may_enforce(p, rt, flow->slot, flow->generation) || is_vouched(p, rt))
+	p->now_ns = clock_ns();
+	/* Where it waits for room, what it sent first brings it through, and no ACK that anybody could send. */
+	bool is_ended = p->now_ns >= flow->expires_ns && (p->payload_len || !(flow->hint & HINT_OVER));
+	if (flow->epoch != control_epoch(p->control) || is_ended || !may_enforce(p, rt, flow->slot, flow->generation) ||
+	    is_vouched(p, rt))
 		return relax(p, flow);
 	p->slot = flow->slot;
 	if (agent_lost(p))
@@ -186,7 +208,12 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 	p->verdict = flow->verdict;
 	p->outcome = flow->verdict == VERDICT_RESET ? OUTCOME_RESET : OUTCOME_DROP;
 	p->isn = flow->isn;
-	return REASON_KNOWN_FLOW;
+	p->marks |= flow->hint & HINT_OVER ? MARK_OVER : 0;
+	p->rule = flow->rule;
+	p->score = flow->score;
+	p->generation = flow->generation;
+	p->reason = flow->reason; /* what decided goes on to say why */
+	return p->reason;
 }
 
 /* begins_again says whether a socket is that of another connection than the flow's, though it has the same ISN: the flow is settled,
@@ -273,6 +300,8 @@ static __always_inline int judge_syn(struct xdp_md *ctx, struct packet *p, const
 {
 	p->stage = STAGE_SYN;
 	judge(p);
+	if (p->payload_len && p->marks & MARK_LIMITED)
+		hold_judged(p);
 	if (p->verdict == VERDICT_PASS)
 		remember_syn(p, rt, syn_sight(ctx, p, rt));
 	return p->reason;

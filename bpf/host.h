@@ -35,12 +35,22 @@ enum service_flags {
 	SERVICE_ASKS_EGRESS = 8,    /* where no socket vouches for a connection, the answer to its SYN may */
 };
 
+/* The strongest verdict that a host file leaves to bundles, weakest first. */
+enum most {
+	MOST_PASS = 0,
+	MOST_TAG = 1,
+	MOST_LIMIT = 2,
+	MOST_DROP = 3,
+	MOST_RESET = 4,
+};
+
 struct service {
-	__u32 tag;  /* FNV-1a of the name */
-	__u8 kind;  /* enum service_kind */
-	__u8 flags; /* enum service_flags */
-	__u8 pad[2];
-	__u8 name[32]; /* for people who read the map without an agent */
+	__u32 tag;        /* FNV-1a of the name */
+	__u8 kind;        /* enum service_kind */
+	__u8 flags;       /* enum service_flags */
+	__u8 most;        /* enum most: the strongest verdict of any bundle */
+	__u8 most_before; /* the same, for a generation that is behind */
+	__u8 name[32];    /* for people who read the map without an agent */
 };
 _Static_assert(sizeof(struct service) == 40, "service is ABI");
 

@@ -219,6 +219,31 @@ struct {
 	__type(value, struct trial);
 } trials SEC(".maps");
 
+/* Limits: when the next connection of a key comes by its rate, see limit.h. Written by the dataplane, with what somebody vouches for
+ * alone. A full set gives up the key that is nearest to having all of its rate again; that is counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LIMIT_SETS);
+	__type(key, __u32);
+	__type(value, struct limit_set);
+} limits SEC(".maps");
+
+/* Which kinds of clients an address showed in its hellos, see sharer.h. As `limits`; a full set gives up the address with the fewest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SHARER_SETS);
+	__type(key, __u32);
+	__type(value, struct limit_set);
+} sharers SEC(".maps");
+
+/* One entry: what a processor could not hold to a limit. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct limit_count);
+} limit_counts SEC(".maps");
+
 /* What each processor counted of a lane. As `trials`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -280,6 +305,9 @@ KEEP_ENUM(rule_flags);
 KEEP_ENUM(no_rule);
 KEEP_ENUM(pair);
 KEEP_ENUM(class);
+KEEP_ENUM(limit_key);
+KEEP_ENUM(most);
+KEEP_ENUM(family);
 
 /* The two maps of one entry that every stage reads. */
 static __always_inline struct workspace *get_workspace(void)
@@ -292,6 +320,14 @@ static __always_inline struct runtime *get_words(void)
 {
 	__u32 zero = 0;
 	return bpf_map_lookup_elem(&words, &zero);
+}
+
+/* clock_ns returns the time by CLOCK_MONOTONIC, a few milliseconds late: reading it exactly costs 20 ns. Where a test sets the clock it
+ * is a word; elsewhere the verifier removes the question. */
+static __always_inline __u64 clock_ns(void)
+{
+	struct runtime *rt = settings.is_clocked ? get_words() : 0;
+	return rt ? *(volatile __u64 *)&rt->clock_ns : bpf_ktime_get_coarse_ns();
 }
 
 /* take_workspace says whether the workspace is now the caller's. Packets of one processor come after each other, but on PREEMPT_RT:

@@ -24,6 +24,8 @@ type (
 	Interface      = DataplaneInterface
 	JA4Key         = DataplaneJa4Key
 	Lane           = DataplaneLane
+	LimitCount     = DataplaneLimitCount
+	LimitSet       = DataplaneLimitSet
 	LaneCount      = DataplaneLaneCount
 	Mode           = DataplaneMode
 	Outcome        = DataplaneOutcome
@@ -60,7 +62,7 @@ type (
 
 // Limits and constants of types.h that user space needs.
 const (
-	ABIVersion    = 6
+	ABIVersion    = 7
 	ServicesMax   = 33
 	Slots         = 8
 	HelloWays     = 8
@@ -74,6 +76,13 @@ const (
 
 	// RootMagic is the first of the root's words: "spillway".
 	RootMagic = 0x7961776c6c697073
+
+	// What the maps of limits hold: ways of a set, sets of keys, sets of addresses; and how many bits of nanoseconds the
+	// time of a limit leaves out.
+	LimitWays  = 8
+	LimitSets  = 32768
+	SharerSets = 16384
+	LimitUnit  = 10
 
 	// Lanes in which generations are compared, and what their maps hold.
 	LaneMain    = 0
@@ -155,6 +164,8 @@ var reasonNames = [...]string{
 	DataplaneReasonREASON_HELLO_URGENT:    "hello_urgent",
 	DataplaneReasonREASON_MPTCP_STRIPPED:  "mptcp_stripped",
 	DataplaneReasonREASON_ON_TRIAL:        "on_trial",
+	DataplaneReasonREASON_ALLOWED:         "allowed",
+	DataplaneReasonREASON_PAIR:            "pair",
 }
 
 var outcomeNames = [...]string{"pass", "tag", "limit", "reset", "drop", "would_limit", "would_reset", "would_drop"}

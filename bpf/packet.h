@@ -81,6 +81,19 @@ enum next {
 /* It lies in the workspace, which is its own until it leaves. */
 #define PACKET_AT_WORK (1U << 23)
 
+enum mark {
+	MARK_FRESH = 1,    /* it is a service's with the host file in force only: SERVICE_FRESH */
+	MARK_DECLARED = 2, /* a rule that the bundle declares speaks for the block */
+	MARK_CHARGES =
+		4,       /* a first payload that somebody vouches for, of a connection that no limit was charged with */
+	MARK_PART = 8,   /* the same, but not wholly its: who sent it is less sure, and its server may take it */
+	MARK_SPENT = 16, /* a limit was charged with it */
+	MARK_TAGGED = 32,   /* what passes of its connection is tagged */
+	MARK_OVER = 64,     /* it is blocked for being beyond a limit */
+	MARK_LIMITED = 128, /* its score reaches a limit, which is to be asked */
+	MARKS_JUDGED = MARK_DECLARED | MARK_SPENT | MARK_TAGGED | MARK_OVER | MARK_LIMITED, /* of one judgement */
+};
+
 struct packet {
 	struct flow_key key;
 	__u32 l3_off;
@@ -106,8 +119,8 @@ struct packet {
 	__u8 stage;
 	__u8 own; /* the verdict of the generation itself, whatever stands above it */
 	__u16 rule;
-	__u8 is_fresh;     /* it is a service's with the host file in force only: SERVICE_FRESH */
-	__u8 has_declared; /* a rule that the bundle declares speaks for the block */
+	__u8 families; /* of catalogues that send such a SYN, a bit each: enum tcp_family */
+	__u8 marks;    /* enum mark */
 	__u32 flags;
 	__u32 generation;
 	__u32 hello_end; /* of struct flow */

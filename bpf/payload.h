@@ -79,11 +79,16 @@ static __always_inline void judge_payload(struct packet *p, bool is_proven)
 {
 	p->stage = STAGE_PAYLOAD;
 	judge(p);
+	if (p->marks & MARK_LIMITED)
+		hold_judged(p);
 	if (p->flags & PACKET_HAS_TLS && may_store(p))
 		list_shape();
 	if (p->outcome == OUTCOME_RESET && !is_proven) {
 		p->verdict = VERDICT_DROP;
 		p->outcome = OUTCOME_DROP;
+		struct workspace *ws = get_workspace();
+		if (p->marks & MARK_OVER && ws)
+			end_wait(p, ws);
 	}
 	/* Nothing matched, and that may be why. */
 	bool says_why = p->weak_reason >= REASON_HELLO_ORDER && p->weak_reason <= REASON_HELLO_URGENT;
@@ -194,6 +199,7 @@ static __noinline int inspect_late(struct xdp_md *ctx, struct packet *p, enum co
 		p->sight = 0;
 	if (reason && !(p->flags & PACKET_HELLO_READ))
 		return inspect_midstream(ctx, p, confirmed, isn);
+	p->marks |= MARK_CHARGES;
 	judge_payload(p, true);
 	if (is_not_taken(ctx, p))
 		return p->reason;
@@ -232,12 +238,13 @@ static __noinline int inspect_payload(struct xdp_md *ctx, struct packet *p, cons
 		p->weak_reason = REASON_UNCONFIRMED;
 	if (is_tls_service(p) && !is_kept(p, read_hello(ctx, p, isn)))
 		p->sight = 0;
+	bool believed = settings.is_lab && remote && joined;
+	p->marks |= exact || believed ? MARK_CHARGES : first ? MARK_PART : 0;
 	/* A reset needs a socket, here. */
 	judge_payload(p, exact && !ws->is_asked);
 	p->isn = isn;
 	if ((confirmed || p->flags & PACKET_NOT_TAKEN) && is_not_taken(ctx, p))
 		return p->reason;
-	bool believed = settings.is_lab && remote && joined;
 	if (exact || believed)
 		decide_connection(p, isn);
 	if (exact)
@@ -319,7 +326,11 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 	}
 	bool exact = known || p->seq == isn + 1 || p->flags & PACKET_HELLO_READ;
 	bool differs = p->weak_reason == REASON_HELLO_OVERLAP; /* also behind a gap */
+	if (flow->flags & FLOW_CONFIRMED && !(flow->hint & HINT_CHARGED))
+		p->marks |= exact ? MARK_CHARGES : MARK_PART;
 	judge_payload(p, (exact || differs) && flow->flags & FLOW_CONFIRMED && !(p->flags & PACKET_REMOTE));
+	if (p->marks & MARK_SPENT && p->verdict == VERDICT_PASS)
+		flow->hint |= HINT_CHARGED;
 	/* What says nothing new takes no fingerprint away. */
 	bool says_less = p->verdict == flow->verdict && flow->flags & FLOW_HAS_TLS && !(p->flags & PACKET_HAS_TLS);
 	p->isn = isn;

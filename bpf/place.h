@@ -139,7 +139,7 @@ __noinline int lock_place(__u32 place)
 	struct hello *h = bpf_map_lookup_elem(&hellos, &place);
 	if (!ws || !h)
 		return 0;
-	__u64 now_ns = bpf_ktime_get_coarse_ns();
+	__u64 now_ns = clock_ns();
 	for (__u32 i = 0; i < LOCK_TRIES; i++) {
 		__u64 taken_ns = *(volatile __u64 *)&h->lock_ns;
 		if (taken_ns && now_ns - taken_ns < LOCK_STALE_NS)

@@ -69,7 +69,7 @@ static __always_inline __u32 find_service(struct packet *p, __u32 interface)
 	if (found & SERVICE_REMOTE)
 		p->flags |= PACKET_REMOTE;
 	if (found & (SERVICE_FRESH | SERVICE_BY_INTERFACE))
-		p->is_fresh = found & SERVICE_FRESH || is_fresh_interface(interface);
+		p->marks = found & SERVICE_FRESH || is_fresh_interface(interface) ? MARK_FRESH : 0;
 	p->service = found & SERVICE_ID;
 	return found & SERVICE_ID;
 }

@@ -20,8 +20,10 @@ struct dataplane_settings {
 	__u32 is_realtime;         /* PREEMPT_RT: see take_workspace() */
 	__u32 vote_seconds;        /* a source prefix votes once in so many: a day */
 	__u32 budget_seconds;      /* a window of the budget */
+	__u32 is_clocked;          /* attached nowhere: the time is that of the words */
+	__u32 pad;
 };
-_Static_assert(sizeof(struct dataplane_settings) == 56, "dataplane_settings is ABI");
+_Static_assert(sizeof(struct dataplane_settings) == 64, "dataplane_settings is ABI");
 
 volatile const struct dataplane_settings settings = {
 	.syn_mask = 65535,

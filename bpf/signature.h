@@ -79,7 +79,8 @@ static __always_inline bool fits(const struct packet *p, const struct tcp_signat
 	return fits_window(p, s, multiple);
 }
 
-/* match_signature returns the head of the chain of the first signature that the SYN fits, 0 for none. */
+/* match_signature returns the head of the chain of the first signature that the SYN fits, 0 for none, and leaves which families
+ * send its layout. */
 __noinline __u32 match_signature(struct packet *p)
 {
 	if (!p)
@@ -91,10 +92,12 @@ __noinline __u32 match_signature(struct packet *p)
 		.eol_pad = p->facts.eol_pad,
 	};
 	__builtin_memcpy(key.kinds, p->fingerprint.kinds, sizeof(key.kinds));
+	p->families = 0;
 	void *layouts = bpf_map_lookup_elem(&tcp_layouts, &slot);
 	struct tcp_signatures *all = layouts ? bpf_map_lookup_elem(layouts, &key) : 0;
 	if (!all)
 		return 0;
+	p->families = all->families[p->facts.ttl <= 64 ? 0 : p->facts.ttl <= 128 ? 1 : 2];
 	__u32 multiple = window_multiple(p);
 	for (int i = 0; i < TCP_SIGNATURES_MAX; i++) {
 		const struct tcp_signature *s = &all->candidates[i];

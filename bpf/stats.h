@@ -38,14 +38,24 @@ static __always_inline bool is_repeated(const struct packet *p)
 	return false;
 }
 
+/* counted_outcome returns the outcome that is counted and told: what a limit blocks, and what is tagged, is that. */
+static __always_inline __u8 counted_outcome(const struct packet *p)
+{
+	if (p->outcome == OUTCOME_PASS)
+		return p->marks & MARK_TAGGED && p->flags & PACKET_CONNECTION ? OUTCOME_TAG : OUTCOME_PASS;
+	if (!(p->marks & MARK_OVER))
+		return p->outcome;
+	return p->outcome == OUTCOME_DROP || p->outcome == OUTCOME_RESET ? OUTCOME_LIMIT : OUTCOME_WOULD_LIMIT;
+}
+
 /* count_decision counts a connection once: where its first payload is judged, or its SYN where that is blocked already.
  * What belongs to no connection and is blocked counts beside them. */
 static __always_inline void count_decision(const struct packet *p, struct counter *counter, __u32 reason)
 {
 	__u32 outcome = p->outcome & (OUTCOMES - 1);
-	if (outcome == OUTCOME_PASS) {
+	if (outcome <= OUTCOME_TAG) {
 		if ((p->flags & (PACKET_CONNECTION | PACKET_COUNTED)) == PACKET_CONNECTION)
-			counter->connections[OUTCOME_PASS] += 1;
+			counter->connections[outcome & OUTCOME_TAG] += 1;
 		return;
 	}
 	if (p->stage == STAGE_PACKET && !(p->flags & PACKET_CONNECTION)) {
@@ -71,7 +81,7 @@ static __always_inline __u64 count(const struct packet *p, __u32 reason)
 /* is_sampled thins out passes, and packets that are judged alone: the first of each kind, then one in mask + 1. */
 static __always_inline bool is_sampled(const struct packet *p, __u64 counted)
 {
-	if (p->outcome != OUTCOME_PASS && p->stage != STAGE_PACKET)
+	if (p->outcome > OUTCOME_TAG && p->stage != STAGE_PACKET)
 		return true;
 	return (counted & settings.event_sample_mask) == (1 & settings.event_sample_mask);
 }

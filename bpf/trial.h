@@ -39,7 +39,7 @@ __noinline int rests_on_trial(__u32 lane)
 	const struct comparison *c = &ws->comparison;
 	if (ws->packet.generation != c->new_number || judge_again(ws, c->old_slot))
 		return 0;
-	if (!ws->packet.has_declared)
+	if (!(ws->packet.marks & MARK_DECLARED))
 		return 1; /* which of its rules weighs most does not matter */
 	judge_again(ws, c->new_slot);
 	weigh(&key, c->new_slot);
@@ -96,7 +96,7 @@ __noinline int note_reset(struct xdp_md *ctx)
 		return 0;
 	struct packet *p = &ws->packet;
 	if (!p->now_ns)
-		p->now_ns = bpf_ktime_get_coarse_ns();
+		p->now_ns = clock_ns();
 	if (!read_lane(lane))
 		return 0;
 	__u32 arm = arm_of(p, &ws->comparison);

@@ -12,7 +12,7 @@
 /* The version of the layout of maps and of everything in this file. Pins live in a folder of this name; a build reads no
  * folder of another number but root's, because a half-understood map could block someone. A test holds a digest of the
  * layout of each number (abi.txt): what changes it takes a new one. */
-#define ABI_VERSION 6
+#define ABI_VERSION 7
 
 enum {
 	/* Slot 0 is always empty: a control word of zero points nowhere, and nowhere passes. */
@@ -77,6 +77,8 @@ enum reason {
 	REASON_MPTCP_STRIPPED =
 		37,           /* decided, a SYN: no feature matched; its request for Multipath TCP was taken out */
 	REASON_ON_TRIAL = 38, /* a block of a generation on trial that nobody could count, or beyond its budget */
+	REASON_ALLOWED = 39,  /* decided: a rule of the bundle says allow */
+	REASON_PAIR = 40,     /* decided: a pair of SYN and ClientHello weighed most */
 	REASON_MAX = 48,
 };
 
@@ -172,11 +174,12 @@ struct runtime {
 		      * are released, which cannot heal. Writer: the agent */
 	struct lane lanes[LANES]; /* what is compared. Writer: the agent */
 	__u64 beside; /* slot of the fast track's generation, which decides for nobody; no packet looks at it. Writer: the agent */
+	__u64 clock_ns; /* the time, where a test sets it: settings.is_clocked. Writer: that test */
 	/* By lane: the generation that used up its budget, and in the upper half what it was built again as; 0 for none.
 	 * Writers: packets, and the agent the upper half. Compare-and-swap only */
 	__u64 tripped[LANES];
 };
-_Static_assert(sizeof(struct runtime) == 416, "runtime is ABI");
+_Static_assert(sizeof(struct runtime) == 424, "runtime is ABI");
 
 /* A connection as the kernel sees it; IPv4 as ::ffff:a.b.c.d so that both families share one table. */
 struct flow_key {
@@ -231,6 +234,9 @@ enum flow_hints {
 	HINT_END = 2, /* a FIN or RST came: with a SYN cookie another may have its ISN, too */
 	HINT_NO_SOCKET = 4, /* never changes: who vouched for it is no socket of this host */
 	HINT_HEALED = 8,    /* its block was taken back: it is let alone, whether a reset took its socket or not */
+	HINT_TAGGED = 16,   /* what passes of it is tagged: the web server may read its score */
+	HINT_CHARGED = 32,  /* a limit was charged with it */
+	HINT_OVER = 64,     /* it is blocked for being beyond a limit; where that drops, until there is room */
 };
 
 /* The verdict of one connection. verdict and the fields beside it are written together at creation; later writes
@@ -259,6 +265,8 @@ _Static_assert(sizeof(struct flow) == 120, "flow is ABI");
 
 enum rule_flags {
 	RULE_DECLARED = 1, /* the bundle says in its intent that it newly blocks by this rule */
+	RULE_ALLOW = 2,    /* what it matches passes, whatever its score */
+	RULE_TAG = 4,      /* what it matches is tagged where it passes */
 };
 
 /* One link of the chain of rules that a match points to; node 0 is "none". Scores add up, expired links do not count. */
@@ -276,14 +284,64 @@ enum policy_flags {
 	POLICY_DROP_TINY = 2,      /* and those without ports, for all TCP services on its addresses are of this kind */
 };
 
-struct policy {
-	__u32 tag;  /* the service this was compiled for; another tag means another service: pass */
-	__u8 drop;  /* score from which to drop; 0: never */
-	__u8 reset; /* score from which to reset; 0: never */
-	__u8 flags; /* enum policy_flags */
-	__u8 pad;
+/* What a limit counts together. IPv6 sources are their /64. */
+enum limit_key {
+	LIMIT_BY_SOURCE = 0,
+	LIMIT_BY_PREFIX = 1,      /* /24, /48 */
+	LIMIT_BY_FINGERPRINT = 2, /* of a source */
 };
-_Static_assert(sizeof(struct policy) == 8, "policy is ABI");
+
+struct policy {
+	__u32 tag;      /* the service this was compiled for; another tag means another service: pass */
+	__u8 drop;      /* score from which to drop; 0: never */
+	__u8 reset;     /* score from which to reset; 0: never */
+	__u8 flags;     /* enum policy_flags */
+	__u8 tags;      /* score from which to tag; 0: never */
+	__u8 limits;    /* score from which to limit; 0: never */
+	__u8 by;        /* enum limit_key */
+	__u8 over;      /* enum verdict of what is beyond: drop or reset */
+	__u8 shared;    /* so many times the rate for an address that many share; 0, 1: none */
+	__u32 limit;    /* the limit's name: two with one are the same, and charged once */
+	__u64 interval; /* from one connection to the next, in units of 1,024 ns; 0: there is no limit */
+	__u32 burst;    /* that may come at once */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct policy) == 32, "policy is ABI");
+
+enum {
+	LIMIT_WAYS = 8,
+	/* A power of two; 2 MiB for 262,144 keys that are not at rest. */
+	LIMIT_SETS = 32768,
+	/* A power of two; 1 MiB for 131,072 addresses. */
+	SHARER_SETS = 16384,
+};
+
+/* A cache line of keys, a word each; see limit.h and sharer.h. */
+struct limit_set {
+	__u64 ways[LIMIT_WAYS];
+};
+_Static_assert(sizeof(struct limit_set) == 64, "limit_set is ABI");
+
+struct limit_count {
+	__u64 lost;    /* connections that passed uncharged: others won each swap */
+	__u64 evicted; /* keys that were forgotten before their time, for their set was full */
+};
+_Static_assert(sizeof(struct limit_count) == 16, "limit_count is ABI");
+
+/* Families of the catalogue: which systems send such a SYN, a bit each, and which library or browser sends such a hello. */
+enum family {
+	FAMILY_WINDOWS = 1,
+	FAMILY_APPLE = 2,
+	FAMILY_LINUX = 4,
+	FAMILY_ANDROID = 8,
+	FAMILY_RAW = 16,
+	TCP_FAMILIES = 32, /* combinations of them */
+	TLS_FAMILIES = 16, /* 0: none */
+	/* Where values of `ja4s` have their parts, above the head of the chain of rules: the family, and the kind of client, which is 0
+	 * for one that no catalogue has. */
+	VALUE_FAMILY = 16,
+	VALUE_KIND = 24,
+};
 
 /* Everything small of a generation. */
 struct generation {
@@ -300,10 +358,13 @@ struct generation {
 	__u32 ja4s;
 	__u32 ja4_forms; /* one bit for each form that some feature has: 1 << form */
 	__u32 host; /* number of the host file that it was compiled for; another one, or 0: it is behind, see behind.h */
+	__u32 pair_count;
+	__u32 pad;
 	struct policy policies[SERVICES_MAX];
-	__u16 reasons[REASON_MAX]; /* chain heads of reason features */
+	__u16 reasons[REASON_MAX];                /* chain heads of reason features */
+	__u16 pairs[TCP_FAMILIES * TLS_FAMILIES]; /* and of pairs, by all families of the SYN and that of the hello */
 };
-_Static_assert(sizeof(struct generation) == 448, "generation is ABI");
+_Static_assert(sizeof(struct generation) == 2272, "generation is ABI");
 
 struct prefix4_key {
 	__u32 prefixlen;

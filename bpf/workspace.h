@@ -64,6 +64,27 @@ struct part {
 	__u8 is_declared;
 };
 
+/* Generations that judge one packet: what decides, and of each lane the other one. */
+#define LIMITED_MAX 4
+
+/* What a limit said, so that it is charged once, however many generations have it. */
+struct limited {
+	__u32 limit;
+	__u32 is_over;
+	__u64 room_ns; /* when there is room for what is over */
+};
+
+/* What a key is held to, and what became of it. Times are in units of 1,024 ns. */
+struct limit {
+	__u32 set;
+	__u32 burst;
+	__u64 name; /* of the key, at its place in a way */
+	__u64 interval;
+	__u64 now;
+	__u64 seen; /* what lies in the way that was found */
+	__u64 wait; /* until there is room, where it is over */
+};
+
 /* What is compared in a lane, once its words were read. */
 struct comparison {
 	__u32 lane;
@@ -137,8 +158,14 @@ struct workspace {
 	__u32 is_more_strong; /* one that parts have no room for is strong */
 	__u32 decisive;       /* parts without which it would be no block, a bit each */
 	struct comparison comparison;
-	__u64 seen; /* of find_way */
-	__s32 said; /* the reason that the program before ended with */
+	struct limited limited[LIMITED_MAX]; /* what limits said of this packet */
+	__u32 limited_count;
+	__u64 room_ns; /* when there is room for what is over */
+	struct limit limit;
+	__u32 tls_family; /* of its ClientHello; 0: none that is known */
+	__u32 kind;       /* of its client; 0: none that is known */
+	__u64 seen;       /* of find_way */
+	__s32 said;       /* the reason that the program before ended with */
 };
 
 #endif

@@ -67,14 +67,16 @@ static __always_inline int finish(struct xdp_md *ctx, struct packet *p, int reas
 		p->outcome = p->outcome == OUTCOME_RESET ? OUTCOME_DROP : OUTCOME_WOULD_DROP;
 	if (p->flags & PACKET_STRIP && strip_mptcp(ctx, p) && reason == REASON_NO_MATCH)
 		reason = REASON_MPTCP_STRIPPED;
+	__u8 outcome = p->outcome;
+	p->outcome = counted_outcome(p);
 	__u64 counted = count(p, reason > 0 && reason < REASON_MAX ? reason : REASON_INTERNAL);
 	if (p->flags & PACKET_EVENT && (is_sampled(p, counted) || is_watched(p)) && may_tell(p->now_ns))
 		tell(p);
-	if (p->outcome == OUTCOME_RESET) {
+	if (outcome == OUTCOME_RESET) {
 		int action = reset(ctx, p);
 		return action == XDP_PASS || action == XDP_TX ? action : XDP_DROP;
 	}
-	if (p->outcome != OUTCOME_DROP)
+	if (outcome != OUTCOME_DROP)
 		return XDP_PASS;
 	return p->flags & PACKET_RELEASE && release(ctx, p) == XDP_PASS ? XDP_PASS : XDP_DROP;
 }
@@ -93,6 +95,7 @@ static __always_inline int hand_over(struct xdp_md *ctx, const struct packet *p,
 	ws->hints = p->flags & PACKET_REMOTE ? HINT_NO_SOCKET : 0;
 	ws->confirmed = CONFIRM_NONE;
 	ws->segment.is_urgent = 0;
+	ws->limited_count = 0;
 	ws->packet.flags |= PACKET_AT_WORK;
 	ws->said = reason;
 	bpf_tail_call(ctx, &programs, program);

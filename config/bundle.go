@@ -59,8 +59,11 @@ type Rule struct {
 	ID string `yaml:"id" json:"id" jsonschema:"required,maxLength=63,pattern=^[a-z0-9][a-z0-9._-]*$" valid:"lower-case letters, digits, dots, dashes and underscores; at most 63"`
 	// Label of what the rule finds, for metrics, events and intent.
 	Label string `yaml:"label" json:"label" jsonschema:"required,maxLength=63,pattern=^[a-z0-9][a-z0-9._-]*$" valid:"lower-case letters, digits, dots, dashes and underscores; at most 63"`
-	// Score that a match adds; negative speaks for a visitor.
-	Score int `yaml:"score" json:"score" jsonschema:"required,minimum=-100,maximum=100"`
+	// Score that a match adds; negative speaks for a visitor. A rule has a score or a verdict.
+	Score int `yaml:"score" json:"score" jsonschema:"oneof_required=score,minimum=-100,maximum=100"`
+	// Verdict in place of a score: allow ends the question, whatever the score of other rules; tag adds nothing, and what
+	// passes is tagged.
+	Verdict RuleVerdict `yaml:"verdict" json:"verdict,omitempty" jsonschema:"oneof_required=verdict,enum=allow,enum=tag"`
 	// Expires is when the rule stops to apply, with its offset (RFC 3339); zero is never.
 	Expires time.Time `yaml:"expires" json:"expires,omitzero"`
 	// Note for people.
@@ -80,8 +83,23 @@ type PrefixList struct {
 	Entries []netip.Prefix
 }
 
-// Policy turns a score into a verdict.
+// RuleVerdict is what a rule without a score says.
+type RuleVerdict string
+
+// RuleScores is a rule with a score. RuleAllow passes, above every score and below a ban. RuleTag tags what passes.
+const (
+	RuleScores RuleVerdict = ""
+	RuleAllow  RuleVerdict = "allow"
+	RuleTag    RuleVerdict = "tag"
+)
+
+// Policy turns a score into a verdict: of the highest threshold that it reaches.
 type Policy struct {
+	// Tag from this score on (1 to 100), or never: the connection passes, and the web server can read its score.
+	Tag Threshold `yaml:"tag" json:"tag,omitzero"`
+	// Limit from this score on (1 to 100), or never: as many connections as the rate has pass, and are tagged; the others
+	// wait, or are reset. Only for tls, http and tcp services.
+	Limit Threshold `yaml:"limit" json:"limit,omitzero"`
 	// Drop from this score on (1 to 100), or never.
 	Drop Threshold `yaml:"drop" json:"drop" jsonschema:"required"`
 	// Reset from this score on (1 to 100), or never: the connection is ended at both sides at once. The higher threshold
@@ -91,8 +109,8 @@ type Policy struct {
 	// Fragments is what becomes of IP fragments that begin a TCP segment: pass, or drop. A hello in fragments is served,
 	// and nobody reads it here. Only for tls and tcp services, and where something is blocked.
 	Fragments Fragments `yaml:"fragments" json:"fragments,omitzero" jsonschema:"enum=pass,enum=drop"`
-
-	_ struct{} `later:"tag,limit"`
+	// Rate is what the limit admits.
+	Rate Rate `yaml:"rate" json:"rate,omitzero"`
 }
 
 // Fragments is what becomes of the fragments that begin a segment.
@@ -104,12 +122,19 @@ const (
 	FragmentsDrop Fragments = "drop"
 )
 
-// Blocks returns the lowest score that is blocked, or Never.
-func (p Policy) Blocks() Threshold {
-	if p.Drop == Never || p.Reset != Never && p.Reset < p.Drop {
-		return p.Reset
+// Blocks returns the lowest score from which somebody may be blocked, or Never: that of the limit, of drop or of reset.
+func (p Policy) Blocks() Threshold { return lowest(p.Limit, p.Cuts()) }
+
+// Cuts returns the lowest score that is always blocked, or Never: that of drop or of reset.
+func (p Policy) Cuts() Threshold { return lowest(p.Drop, p.Reset) }
+
+// blocksFrom returns the lowest score from which somebody may be blocked at any service, or Never.
+func (b *Bundle) blocksFrom() Threshold {
+	from := Never
+	for _, p := range b.Policy {
+		from = lowest(from, p.Blocks())
 	}
-	return p.Drop
+	return from
 }
 
 // PolicyFor returns the policy of a service: its own, or the default, or never.

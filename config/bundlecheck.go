@@ -20,6 +20,7 @@ func (l *bundleLoader) buildRules() {
 	first := map[string]string{}
 	for i, r := range rules {
 		path := fmt.Sprintf("rules[%d]", i)
+		l.checkSays(path, r)
 		if r.ID == "" || !l.d.unique(first, r.ID, path+".id", "the rule") {
 			continue
 		}
@@ -30,6 +31,19 @@ func (l *bundleLoader) buildRules() {
 		}
 	}
 	l.b.Rules = slices.Clone(rules)
+}
+
+// checkSays refuses a rule that says nothing, or two things.
+func (l *bundleLoader) checkSays(path string, r Rule) {
+	switch score, verdict := l.d.IsSet(path+".score"), l.d.IsSet(path+".verdict"); {
+	case l.d.Bad[path] || l.d.Bad[path+".score"] || l.d.Bad[path+".verdict"]: // that is its fault
+	case !score && !verdict:
+		l.d.FaultAt(yaml.CodeMissing, path+".score", "", "the field score is missing, or verdict in its place",
+			"score: -100 to 100, or verdict: allow or tag")
+	case score && verdict:
+		l.d.FaultAt(yaml.CodeDuplicate, path+".verdict", fmt.Sprintf("%q", r.Verdict),
+			path+" has a score and a verdict in its place", "one of both")
+	}
 }
 
 // warnUnused tells of what has no effect: mostly a typing error somewhere else.
@@ -49,13 +63,16 @@ func (l *bundleLoader) warnUnused() {
 			"policy: {default: {drop: 80}}, or another bundle with a policy")
 		return
 	}
+	if l.b.blocks() {
+		return
+	}
+	problem := "no policy drops anything: this bundle only counts"
 	for _, p := range l.b.Policy {
-		if p.Blocks() != Never {
-			return
+		if p.Tag != Never {
+			problem = "no policy limits or drops anything: this bundle only counts and tags"
 		}
 	}
-	l.warnAt(yaml.CodeUnused, "policy", "", "no policy drops anything: this bundle only counts",
-		"policy: {default: {drop: 80}}")
+	l.warnAt(yaml.CodeUnused, "policy", "", problem, "policy: {default: {drop: 80}}")
 }
 
 func (l *bundleLoader) warnAt(code, path, value, problem, valid string) {

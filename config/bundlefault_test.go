@@ -49,8 +49,13 @@ func TestBundleFaults(t *testing.T) {
 			"- {id: f, label: x, score: 1, expires: 1800000000}\n",
 			[]string{"time bundle.yaml:4:40", "time bundle.yaml:5:40", "time bundle.yaml:6:40", "time bundle.yaml:7:40",
 				"range bundle.yaml:8:40", "time bundle.yaml:9:40"}},
-		{"rule with a tag", "version: 1\nname: t\nrules:\n- {id: a, label: x, score: 1, verdict: drop}\n",
-			[]string{"unknown_field bundle.yaml:4:31"}},
+		{"rule that drops", "version: 1\nname: t\nrules:\n- {id: a, label: x, score: 1, verdict: drop}\n",
+			[]string{"range bundle.yaml:4:40"}},
+		{"rules with two things to say, and none", "version: 1\nname: t\nrules:\n" +
+			"- {id: a, label: x, score: 1, verdict: allow}\n- {id: b, label: x}\n- {id: c, label: x, verdict: }\n" +
+			"- {id: d, label: x, score: x}\n- x\n",
+			[]string{"duplicate bundle.yaml:4:40", "missing bundle.yaml:5:3", "null bundle.yaml:6:29",
+				"type bundle.yaml:7:28", "type bundle.yaml:8:3"}},
 		{"null rules", "version: 1\nname: t\nrules:\n", []string{"null bundle.yaml:3:7"}},
 		{"blank note", "version: 1\nname: t\nrules:\n- {id: a, label: x, score: 1, note: ''}\n",
 			[]string{"blank bundle.yaml:4:37"}},
@@ -116,15 +121,12 @@ func TestBundleFaults(t *testing.T) {
 			rulesAB +
 				"  reasons:\n    - {rule: a, reason: bad}\n    - {rule: a, reason: fragment}\n    - {rule: b, reason: fragment}\n",
 			[]string{"range bundle.yaml:8:25", "duplicate bundle.yaml:10:25"}},
-		{"later features", rulesAB + own + "  pairs: []\n", []string{"unsupported bundle.yaml:9:3"}},
 
 		{"thresholds", rulesAB + own + "policy:\n  default: {drop: 0}\n  services:\n    web: {drop: 101}\n",
 			[]string{"range bundle.yaml:10:19", "range bundle.yaml:12:17"}},
 		{"threshold is a text", rulesAB + own + "policy: {default: {drop: always}}\n", []string{"type bundle.yaml:9:26"}},
 		{"threshold as a text", rulesAB + own + "policy: {default: {drop: '80'}}\n", []string{"type bundle.yaml:9:26"}},
 		{"policy without drop", rulesAB + own + "policy: {default: {}}\n", []string{"missing bundle.yaml:9:19"}},
-		{"later verdicts", rulesAB + own + "policy: {default: {drop: 80, tag: 50, limit: 60}}\n",
-			[]string{"unsupported bundle.yaml:9:30", "unsupported bundle.yaml:9:39"}},
 		{"resets",
 			rulesAB + own + "policy:\n  default: {drop: 80, reset: 80}\n  services:\n    web: {drop: never, reset: 101}\n",
 			[]string{"range bundle.yaml:10:30", "range bundle.yaml:12:31"}},
@@ -167,10 +169,10 @@ func TestBundleFaults(t *testing.T) {
 func TestFaultsArePrintedWithExcerpt(t *testing.T) {
 	_, err := ParseBundle("bundle.yaml", []byte(strings.Replace(minimalBundle, "score: 100", "scroe: 100", 1)), nil,
 		testHost(), testOptions)
-	want := `bundle.yaml:4:5: the field score is missing; valid: -100 to 100
+	want := `bundle.yaml:4:5: the field score is missing, or verdict in its place; valid: score: -100 to 100, or verdict: allow or tag
     4 |   - {id: bad, label: bad, scroe: 100}
       |     ^
-bundle.yaml:4:27: unknown field "scroe"; did you mean score?; valid: id, label, score, expires or note
+bundle.yaml:4:27: unknown field "scroe"; did you mean score?; valid: id, label, score, verdict, expires or note
     4 |   - {id: bad, label: bad, scroe: 100}
       |                           ^`
 	if diff := cmp.Diff(want, mustFaults(t, err).Error()); diff != "" {

@@ -30,8 +30,6 @@ type featuresFile struct {
 	// Prefixes of addresses, in lists. Longest match within a list, sum over lists.
 	Prefixes []prefixesFile `yaml:"prefixes"`
 	Features
-
-	_ struct{} `later:"pairs"`
 }
 
 type prefixesFile struct {
@@ -61,8 +59,6 @@ type policyFile struct {
 type intentFile struct {
 	// Expects is what will be blocked that is not blocked now.
 	Expects Intent `yaml:"expects" jsonschema:"required"`
-
-	_ struct{} `later:"limits,tags"`
 }
 
 // entryText is one entry as it stands in the bundle.

@@ -37,6 +37,7 @@ func (l *bundleLoader) buildPolicy() {
 	l.buildPermits()
 	l.checkResets()
 	l.checkFragments()
+	l.checkLimits()
 	l.checkReasonScores()
 }
 
@@ -45,6 +46,7 @@ func (p Policy) plain() Policy {
 	if p.Fragments != FragmentsDrop {
 		p.Fragments = FragmentsPass
 	}
+	p.Rate = p.Rate.filled()
 	return p
 }
 
@@ -83,10 +85,7 @@ var bundleNames = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
 // warning says so: that a host has one more service must not refuse what its others run on.
 func (l *bundleLoader) checkResets() {
 	for name, p := range l.b.Policy {
-		path := "policy.services." + name
-		if name == DefaultPolicy {
-			path = "policy.default"
-		}
+		path := pathOf(name)
 		if p.Reset != Never && p.Reset == p.Drop {
 			l.d.FaultAt(yaml.CodeRange, path+".reset", p.Reset.String(), "drop and reset begin at the same score",
 				"two scores, or never for one of them: the higher one that is reached decides")
@@ -112,13 +111,10 @@ func (l *bundleLoader) checkResets() {
 // warning says so.
 func (l *bundleLoader) checkFragments() {
 	for name, p := range l.b.Policy {
-		path := "policy.services." + name
-		if name == DefaultPolicy {
-			path = "policy.default"
-		}
+		path := pathOf(name)
 		if p.Fragments == FragmentsDrop && p.Blocks() == Never {
 			l.d.FaultAt(yaml.CodeRange, path+".fragments", string(p.Fragments),
-				"fragments would be dropped where nobody is ever blocked", "a score from which to drop or to reset beside it")
+				"fragments would be dropped where nobody is ever blocked", "a score from which to limit, to drop or to reset beside it")
 		}
 	}
 	for _, s := range l.services {
@@ -161,21 +157,15 @@ func validName(name string) bool {
 // network makes: a lost segment is an ordinary visitor. What only a client makes may block, and what the host file
 // accepts.
 func (l *bundleLoader) checkReasonScores() {
-	lowest := Never
-	for _, p := range l.b.Policy {
-		if at := p.Blocks(); at != Never && (lowest == Never || at < lowest) {
-			lowest = at
-		}
-	}
-	sum := 0
+	from, sum := l.b.blocksFrom(), 0
 	for _, f := range l.b.Reasons {
 		if i, ok := l.rules[f.Rule]; ok && !l.host.Accepts(f.Reason) {
 			sum += max(0, l.file.Rules[i].Score)
 		}
 	}
-	if lowest != Never && sum >= int(lowest) {
+	if from != Never && sum >= int(from) {
 		l.d.FaultAt(yaml.CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum),
-			fmt.Sprintf("reasons alone would block (from %d on)", lowest),
-			fmt.Sprintf("scores of all reasons that sum up to less than %d: a lost packet is an ordinary visitor", lowest))
+			fmt.Sprintf("reasons alone would block (from %d on)", from),
+			fmt.Sprintf("scores of all reasons that sum up to less than %d: a lost packet is an ordinary visitor", from))
 	}
 }

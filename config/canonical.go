@@ -59,14 +59,8 @@ func writeCanonical(to io.Writer, b *Bundle) {
 	for i, name := range slices.Sorted(maps.Keys(b.Policy)) {
 		w.comma(i)
 		w.text(name)
-		w.raw(`:{"drop":"`, b.Policy[name].Drop.String())
-		if reset := b.Policy[name].Reset; reset != Never {
-			w.raw(`","reset":"`, reset.String())
-		}
-		if b.Policy[name].Fragments == FragmentsDrop {
-			w.raw(`","fragments":"drop`)
-		}
-		w.raw(`"}`)
+		w.raw(`:`)
+		w.policy(b.Policy[name])
 	}
 	w.raw(`}`)
 	for i, name := range b.Permits { // nothing when there is none: older bundles keep their digests
@@ -104,12 +98,39 @@ func (w *canonicalWriter) rule(r Rule) {
 	w.raw(`,"label":`)
 	w.text(r.Label)
 	w.raw(`,"score":`, strconv.Itoa(r.Score))
+	if r.Verdict != RuleScores {
+		w.raw(`,"verdict":"`, string(r.Verdict), `"`)
+	}
 	if !r.Expires.IsZero() {
 		w.raw(`,"expires":"`, r.Expires.UTC().Format(time.RFC3339Nano), `"`)
 	}
 	if r.Note != "" {
 		w.raw(`,"note":`)
 		w.text(r.Note)
+	}
+	w.raw(`}`)
+}
+
+// policy writes nothing of what the first release did not know and the policy does not say.
+func (w *canonicalWriter) policy(p Policy) {
+	w.raw(`{"drop":"`, p.Drop.String())
+	if p.Reset != Never {
+		w.raw(`","reset":"`, p.Reset.String())
+	}
+	if p.Fragments == FragmentsDrop {
+		w.raw(`","fragments":"drop`)
+	}
+	if p.Tag != Never {
+		w.raw(`","tag":"`, p.Tag.String())
+	}
+	if p.Limit != Never {
+		w.raw(`","limit":"`, p.Limit.String())
+	}
+	w.raw(`"`)
+	if !p.Rate.IsZero() {
+		w.raw(`,"rate":`)
+		rate, _ := json.Marshal(p.Rate) // numbers and texts always have a JSON form
+		w.Write(rate)
 	}
 	w.raw(`}`)
 }

@@ -140,12 +140,13 @@ func shuffledBundle(r *rand.Rand) (text, list string) {
 		r.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 		return rows
 	}
-	var rules, tcp, ja4, p0f, reasons []string
+	var rules, tcp, ja4, p0f, reasons, pairs []string
 	for i := range 6 {
 		rules = append(rules, fmt.Sprintf("  - {score: %d, id: r%d, label: l%d}\n", 5+i, i, i%3))
 		tcp = append(tcp, fmt.Sprintf("    - {muonfp: '%d:2:1460:', rule: r%d}\n", 1000+i, i))
 		ja4 = append(ja4, fmt.Sprintf("    - {match: t13d1516h2_*_02713d6af86%d, rule: r%d, stable: %v}\n", i, i, i%2 == 0))
 		p0f = append(p0f, fmt.Sprintf("    - {signature: '*:64:0:*:*,*:?%d::0', rule: r%d}\n", 100+i, i)) // six layouts
+		pairs = append(pairs, fmt.Sprintf("    - {tls: %s, rule: r%d, tcp: %s}\n", TLSFamilies()[i], i, TCPFamilies()[i%2]))
 		reasons = append(reasons, fmt.Sprintf("    - {reason: %s, rule: r%d}\n", ScoreableReasons()[i], i))
 	}
 	var blocks, lines []string
@@ -168,7 +169,7 @@ func shuffledBundle(r *rand.Rand) (text, list string) {
 		"features:\n" + strings.Join(shuffle([]string{
 			"  prefixes:\n" + strings.Join(shuffle(blocks), ""), "  tcp:\n" + strings.Join(shuffle(tcp), ""),
 			"  ja4:\n" + strings.Join(shuffle(ja4), ""), "  p0f:\n" + strings.Join(shuffle(p0f), ""),
-			"  reasons:\n" + strings.Join(shuffle(reasons), ""),
+			"  reasons:\n" + strings.Join(shuffle(reasons), ""), "  pairs:\n" + strings.Join(shuffle(pairs), ""),
 		}), ""),
 		"policy: {services: {web: {drop: 80}}, default: {drop: never}}\n",
 		"intent: {expects: {by: [l2, l0], new_blocks: 5.0%}}\n",

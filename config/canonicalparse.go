@@ -74,6 +74,35 @@ type drops struct {
 	Drop      string    `json:"drop"`
 	Reset     string    `json:"reset"`
 	Fragments Fragments `json:"fragments"`
+	Tag       string    `json:"tag"`
+	Limit     string    `json:"limit"`
+	Rate      Rate      `json:"rate"`
+}
+
+// policy reads what canonicalWriter.policy wrote.
+func (d drops) policy() (Policy, error) {
+	p := Policy{Fragments: d.Fragments, Rate: d.Rate}
+	for _, t := range []struct {
+		text string
+		into *Threshold
+	}{{cmp.Or(d.Drop, "none"), &p.Drop}, {d.Reset, &p.Reset}, {d.Tag, &p.Tag}, {d.Limit, &p.Limit}} {
+		if t.text == "" {
+			continue
+		}
+		if r := t.into.ReadScalar(t.text, yaml.KindInteger, nil); r != nil {
+			return p, errors.New(r.Problem)
+		}
+	}
+	if p.Rate.IsZero() != (p.Limit == Never) {
+		return p, errors.New("a limit without a rate, or a rate without a limit")
+	}
+	if lo, hi := p.disorder(); lo != nil {
+		return p, fmt.Errorf("%s %s and %s %s", lo.name, lo.from, hi.name, hi.from)
+	}
+	if p.Limit == Never {
+		return p, nil
+	}
+	return p, p.Rate.err()
 }
 
 type canonicalIntent struct {
@@ -110,6 +139,9 @@ func (file *canonicalFile) bundle() (*Bundle, error) {
 		if r.Score < -100 || r.Score > 100 || (i > 0 && r.ID <= file.Rules[i-1].ID) {
 			return nil, fmt.Errorf("rule %q is out of order or range", r.ID)
 		}
+		if r.Verdict != RuleScores && (r.Score != 0 || r.Verdict != RuleAllow && r.Verdict != RuleTag) {
+			return nil, fmt.Errorf("rule %q has the verdict %q and the score %d", r.ID, r.Verdict, r.Score)
+		}
 		rules[r.ID] = true
 		if !r.Expires.IsZero() {
 			r.Expires = r.Expires.UTC()
@@ -137,13 +169,9 @@ func (file *canonicalFile) bundle() (*Bundle, error) {
 // rest reads policy and intent.
 func (file *canonicalFile) rest(b *Bundle) error {
 	for name, p := range file.Policy {
-		policy := Policy{Fragments: p.Fragments}
-		r := policy.Drop.ReadScalar(p.Drop, yaml.KindInteger, nil)
-		if r == nil && p.Reset != "" {
-			r = policy.Reset.ReadScalar(p.Reset, yaml.KindInteger, nil)
-		}
-		if r != nil {
-			return fmt.Errorf("policy %q: %s", name, r.Problem)
+		policy, err := p.policy()
+		if err != nil {
+			return fmt.Errorf("policy %q: %w", name, err)
 		}
 		b.Policy[name] = policy
 	}

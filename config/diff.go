@@ -55,7 +55,7 @@ type FeatureRow struct {
 
 // FeatureDiff are the differences of one kind of feature.
 type FeatureDiff struct {
-	Kind string `json:"kind"` // tcp, ja4, p0f, reason
+	Kind string `json:"kind"` // tcp, ja4, p0f, reason, pair
 	// Order reports that the features are the same, but in another order, and that the first that fits counts.
 	Order bool `json:"order,omitempty"`
 	Rows[FeatureRow]
@@ -75,6 +75,9 @@ type ServicePolicy struct {
 	Drop      Threshold `json:"drop"`
 	Reset     Threshold `json:"reset,omitzero"`
 	Fragments Fragments `json:"fragments,omitzero"`
+	Tag       Threshold `json:"tag,omitzero"`
+	Limit     Threshold `json:"limit,omitzero"`
+	Rate      Rate      `json:"rate,omitzero"`
 }
 
 // Diff is what a bundle would change. A change of a note is one too; it has no effect on traffic, but on what is
@@ -162,7 +165,8 @@ func rowsOf[T any](old, new []T, order func(a, b T) int, same func(a, b T) bool)
 }
 
 func sameRule(a, b Rule) bool {
-	return a.Label == b.Label && a.Score == b.Score && a.Note == b.Note && a.Expires.Equal(b.Expires)
+	return a.Label == b.Label && a.Score == b.Score && a.Verdict == b.Verdict && a.Note == b.Note &&
+		a.Expires.Equal(b.Expires)
 }
 
 func sameIntent(a, b *Intent) bool {
@@ -175,7 +179,8 @@ func sameIntent(a, b *Intent) bool {
 func policies(b *Bundle) []ServicePolicy {
 	var out []ServicePolicy
 	for _, name := range slices.Sorted(maps.Keys(b.Policy)) {
-		out = append(out, ServicePolicy{name, b.Policy[name].Drop, b.Policy[name].Reset, b.Policy[name].Fragments})
+		p := b.Policy[name]
+		out = append(out, ServicePolicy{name, p.Drop, p.Reset, p.Fragments, p.Tag, p.Limit, p.Rate})
 	}
 	return out
 }

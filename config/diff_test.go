@@ -46,7 +46,7 @@ func TestChange(t *testing.T) {
 		"x +[{192.0.2.64/26 a}] -[{203.0.113.0/24 a}] ~[]",
 		"tcp +[{2::: a}] -[{1::: a}] ~[]",
 		"reason +[] -[] ~[{{fragment a} {fragment c}}]",
-		"policy +[] -[] ~[{{web 80 never } {web 90 never }}]",
+		"policy +[] -[] ~[{{web 80 never  never never none} {web 90 never  never never none}}]",
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Errorf("change (-want +got):\n%s", diff)
@@ -62,6 +62,7 @@ func TestChangeAndDigestAgree(t *testing.T) {
 		"  tcp: [{rule: a, muonfp: '1:::'}]\n" +
 		"  ja4: [{rule: a, match: t13d1516h2_*_02713d6af862}]\n" +
 		"  p0f: [{rule: a, signature: '4:64:0:*:1,0:::0'}, {rule: a, signature: '4:64:0:*:2,0:::0'}]\n" +
+		"  pairs: [{rule: a, tcp: windows, tls: go}]\n" +
 		"policy: {default: {drop: 80}}\nintent: {expects: {new_blocks: 1%, by: [la]}}\n"
 	base := mustBundle(t, text, nil)
 	for _, c := range [][2]string{
@@ -71,6 +72,9 @@ func TestChangeAndDigestAgree(t *testing.T) {
 		{"rule: a, entries", "rule: a, third_party: true, entries"},
 		{"198.51.100.0/24", "198.51.100.0/25"}, {"'1:::'", "'2:::'"}, {"{rule: a, muonfp", "{rule: b, muonfp"},
 		{"drop: 80", "drop: never"}, {"drop: 80", "drop: 80, reset: 90"}, {"drop: 80", "drop: 80, fragments: drop"},
+		{"drop: 80", "drop: 80, tag: 40"}, {"drop: 80", "drop: 80, limit: 40, rate: {connections: 30/m}"},
+		{"score: 50", "verdict: allow"}, {"score: 50", "verdict: tag"}, {"{rule: a, tcp: w", "{rule: b, tcp: w"},
+		{"tls: go", "tls: java"}, {"tcp: windows", "tcp: apple"},
 		{"h2_*", "h1_*"}, {"{rule: a, match", "{rule: b, match"}, {"02713d6af862", "02713d6af862, stable: true"},
 		{"*:1,0", "*:3,0"}, {"{rule: a, sig", "{rule: b, sig"},
 		{"{rule: a, signature: '4:64:0:*:1,0:::0'}, {rule: a, signature: '4:64:0:*:2,0:::0'}",
@@ -90,7 +94,8 @@ func TestChangeAndDigestAgree(t *testing.T) {
 func TestChangeFromNothing(t *testing.T) {
 	_, b := loadExamples(t)
 	v4, v6 := b.PrefixCount()
-	want := len(b.Rules) + v4 + v6 + len(b.TCP) + len(b.JA4) + len(b.P0F) + len(b.Reasons) + len(b.Policy) + 1
+	want := len(b.Rules) + v4 + v6 + len(b.TCP) + len(b.JA4) + len(b.P0F) + len(b.Reasons) + len(b.Pairs) +
+		len(b.Policy) + 1
 	if d := Change(nil, b); d.Len() != want {
 		t.Errorf("%d differences from nothing, want %d", d.Len(), want)
 	}

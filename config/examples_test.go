@@ -38,11 +38,31 @@ func TestExamplesLoadWithoutFaultOrWarning(t *testing.T) {
 		t.Errorf("policy of redirect drops from %v, want never", got)
 	}
 	v4, v6 := b.PrefixCount()
-	if v4 != 4 || v6 != 2 {
-		t.Errorf("%d IPv4 and %d IPv6 prefixes, want 4 and 2", v4, v6)
+	if v4 != 5 || v6 != 2 {
+		t.Errorf("%d IPv4 and %d IPv6 prefixes, want 5 and 2", v4, v6)
 	}
 	if host.Services[1].Local != true || !host.Services[1].Addresses[0].Any() {
 		t.Errorf("service without addresses and local: %+v, want any and true", host.Services[1])
+	}
+}
+
+// What ships as pairs blocks nobody: a ClientHello does not say its system. Each rule says why.
+func TestExamplePairsOnlyTag(t *testing.T) {
+	host, edge := loadExamples(t)
+	b, err := LoadBundle("examples/pairs.yaml", host, BundleOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(b.Warnings) != 1 || b.HasPolicy() || len(b.Pairs) != 7 {
+		t.Errorf("warnings %v, %d pairs; want that it has no policy, and 7", b.Warnings, len(b.Pairs))
+	}
+	for _, r := range b.Rules {
+		if r.Verdict != RuleTag || r.Note == "" {
+			t.Errorf("rule %s: verdict %q, note %q", r.ID, r.Verdict, r.Note)
+		}
+	}
+	if err := NewSet(edge, b).Check(host); err != nil {
+		t.Errorf("beside the example bundle: %v", err)
 	}
 }
 
@@ -72,7 +92,7 @@ func TestEmbeddedExamplesAreComplete(t *testing.T) {
 	if _, onDisk := loadExamples(t); b.Digest != onDisk.Digest {
 		t.Errorf("embedded bundle is %s, on disk %s", b.Digest, onDisk.Digest)
 	}
-	for _, name := range []string{"spillway.yaml", "bundle.yaml"} {
+	for _, name := range []string{"spillway.yaml", "bundle.yaml", "pairs.yaml"} {
 		text, err := fs.ReadFile(sub, name)
 		if err != nil {
 			t.Fatal(err)

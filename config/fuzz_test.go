@@ -83,7 +83,7 @@ func FuzzParseHost(f *testing.F) {
 }
 
 func FuzzParseBundle(f *testing.F) {
-	seeds(f, "examples/bundle.yaml")
+	seeds(f, "examples/bundle.yaml", "examples/pairs.yaml")
 	f.Add([]byte(minimalBundle))
 	feed, err := fs.ReadFile(Examples, "examples/lists/feed.netset")
 	if err != nil {

@@ -107,6 +107,9 @@ func (d *reader) checkServices(h *Host) {
 				fmt.Sprintf("the service %s is %s, and a PROXY header is stepped over to read a ClientHello", s.Name, s.Kind),
 				"proxy_protocol on services of kind tls")
 		}
+		if s.MaxVerdict.Rank() == MaxReset.Rank() {
+			h.Services[i].MaxVerdict = MaxReset
+		}
 		if s.MPTCP != MPTCPStrip {
 			h.Services[i].MPTCP = MPTCPPass
 		} else if s.Protocol() != protocolTCP {

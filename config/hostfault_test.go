@@ -107,6 +107,8 @@ func TestHostFaults(t *testing.T) {
 		{"max_delta", head + web + "guards: {max_delta: {rows: 2, conns: 1%}, time_only_below: -1}\n",
 			[]string{"type h:4:28", "unknown_field h:4:31", "range h:4:60"}},
 		{"no canary", head + web + "guards: {canary: []}\n", []string{"range h:4:18"}},
+		{"no such verdict", head + "services: [{name: web, port: 443, kind: tls, max_verdict: ban}]\n",
+			[]string{"range h:3:59"}},
 		{"canary that shrinks", head + web + "guards: {canary: [{share: 5%, for: 1m}, {share: 5%, for: 1m}]}\n",
 			[]string{"range h:4:49"}},
 		{"canary of few", head + web + "guards: {canary: [{share: 5%, for: 1m}]}\n", []string{"range h:4:27"}},

@@ -5,6 +5,8 @@ package config
 import (
 	"fmt"
 	"slices"
+
+	"github.com/spillway/spillway/config/yaml"
 )
 
 // Intent is what a bundle says it will newly block.
@@ -24,13 +26,21 @@ func (l *bundleLoader) buildIntent() {
 	for _, r := range l.file.Rules {
 		labels = append(labels, r.Label)
 	}
+	blocks := func(label string) bool {
+		return slices.ContainsFunc(l.file.Rules, func(r Rule) bool { return r.Label == label && r.Verdict == RuleScores })
+	}
 	slices.Sort(labels)
 	labels = slices.Compact(labels)
 	first := map[string]string{}
 	for i, label := range intent.By {
 		path := fmt.Sprintf("intent.expects.by[%d]", i)
-		if l.d.unique(first, label, path, "the label") && !slices.Contains(labels, label) {
+		switch {
+		case !l.d.unique(first, label, path, "the label"):
+		case !slices.Contains(labels, label):
 			l.d.unknownName(path, label, "no rule has the label", "a rule's label", labels)
+		case !blocks(label):
+			l.d.FaultAt(yaml.CodeReference, path, fmt.Sprintf("%q", label),
+				fmt.Sprintf("the rules of the label %s allow or tag: they block nobody", label), "the label of a rule with a score")
 		}
 	}
 	slices.Sort(intent.By)

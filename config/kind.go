@@ -23,10 +23,12 @@ type Features struct {
 	P0F []P0FFeature `yaml:"p0f"`
 	// Reasons that the dataplane gives for packets it could not fingerprint.
 	Reasons []ReasonFeature `yaml:"reasons"`
+	// Pairs of a TCP stack and a TLS client that do not belong together, by the families of the catalogue.
+	Pairs []PairFeature `yaml:"pairs"`
 }
 
 // kinds in the order of the canonical form, which keeps the digests of bundles.
-var kinds = []kind{tcpKind, ja4Kind, p0fKind, reasonKind}
+var kinds = []kind{tcpKind, ja4Kind, p0fKind, reasonKind, pairKind}
 
 // kind is what bundles ask of a kind of feature.
 type kind interface {
@@ -52,6 +54,7 @@ type family[F any] struct {
 	one  string // JA4 feature: one of them, for people
 	this string // the JA4: before the text of one
 	text string // match: the field that tells it from the others of its kind
+	more string // tls: the other one, where it takes two
 	room string // ja4s: its capacity; "" takes no row
 
 	in      func(*Features) *[]F
@@ -59,8 +62,10 @@ type family[F any] struct {
 	name    func(F) string      // what the field text says
 	compare func(a, b F) int    // the order in a bundle
 	unsaid  bool                // no features leave nothing in the canonical form: the kind came after the first release
+	once    bool                // a rule counts once, however many of its features match
 	first   bool                // of several that match one counts, the first in the order of the bundle; else all of them
 	files   bool                // the order of the file tells which counts
+	sound   func(F) error       // what must hold of one in the canonical form; nil: what reads it knows
 	check   func(*bundleLoader) // what must hold across the file
 	merged  func(*Set) []F      // nil: of several bundles all features
 	crowd   func(*setChecker)   // what must hold across several bundles
@@ -104,7 +109,7 @@ func (k family[F]) load(l *bundleLoader) {
 	for i, f := range features {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		l.reference(at+".rule", *k.rule(&f))
-		if l.d.IsSet(at + "." + k.text) {
+		if l.d.IsSet(at+"."+k.text) && (k.more == "" || l.d.IsSet(at+"."+k.more) && !l.d.Bad[at+"."+k.more]) {
 			l.d.unique(first, k.name(f), at+"."+k.text, k.this)
 		}
 	}
@@ -142,6 +147,11 @@ func (k family[F]) read(b *Bundle, target any, rules map[string]bool) error {
 	for i, f := range features {
 		if rule := *k.rule(&f); !rules[rule] {
 			return fmt.Errorf("%s %s: no rule %q", k.key, k.name(f), rule)
+		}
+		if k.sound != nil {
+			if err := k.sound(f); err != nil {
+				return fmt.Errorf("%s %s: %w", k.key, k.name(f), err)
+			}
 		}
 		if i > 0 && k.compare(features[i-1], f) > 0 {
 			return fmt.Errorf("%s %s is out of order", k.key, k.name(f))
@@ -195,6 +205,9 @@ func (k family[F]) relaxes(r relaxer, old, new *Bundle) bool {
 	}
 	if k.first {
 		return r.first(rows(old), rows(new))
+	}
+	if k.once && !r.sameRules(rows(old), rows(new)) {
+		return false
 	}
 	return r.sums(rows(old), rows(new))
 }

@@ -28,7 +28,7 @@ var ja4Kind = family[JA4Feature]{
 	rule:    func(f *JA4Feature) *string { return &f.Rule },
 	name:    JA4Feature.String,
 	compare: compareJA4,
-	check:   checkJA4,
+	check:   func(l *bundleLoader) { l.needsTLS("ja4", len(l.b.JA4), "no JA4") },
 	merged:  mergeJA4,
 }
 
@@ -51,11 +51,11 @@ func compareJA4(a, b JA4Feature) int {
 	return strings.Compare(a.Match.String(), b.Match.String())
 }
 
-// checkJA4 warns of features that no service can meet.
-func checkJA4(l *bundleLoader) {
+// needsTLS warns of features that need a ClientHello where no service has one.
+func (l *bundleLoader) needsTLS(key string, count int, none string) {
 	tls := func(s Service) bool { return s.Kind == KindTLS }
-	if len(l.b.JA4) > 0 && l.services != nil && !slices.ContainsFunc(l.services, tls) {
-		l.warnAt(yaml.CodeUnused, "features.ja4", "", "no service of this host is tls, so no JA4 matches anything",
+	if count > 0 && l.services != nil && !slices.ContainsFunc(l.services, tls) {
+		l.warnAt(yaml.CodeUnused, "features."+key, "", "no service of this host is tls, so "+none+" matches anything",
 			"a service with kind: tls in the host file")
 	}
 }

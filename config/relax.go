@@ -11,8 +11,10 @@ import (
 )
 
 // Relaxes reports whether the new set can only let more pass than the old one: whatever connection comes from now on,
-// its score is at most what it was, and no threshold is lower. It is exact for prefixes and for kinds of
-// features that add up; of the others, where one that is gone makes room for another, it says no when it cannot tell.
+// its score is at most what it was, what allowed it still does, and no threshold from which it may be blocked is lower.
+// It is exact for prefixes and for kinds of features that add up; of the others, where one that is gone makes room for
+// another, it says no when it cannot tell. Of limits it compares the rates, and not who has one together: a connection
+// that was dropped and is limited now takes part in the rate of its key.
 func Relaxes(old, new *Set, now time.Time) bool {
 	before, after := old.merge(), new.merge()
 	if !after.blocks() {
@@ -27,14 +29,7 @@ func Relaxes(old, new *Set, now time.Time) bool {
 }
 
 // blocks reports whether a policy of the bundle can block anyone.
-func (b *Bundle) blocks() bool {
-	for _, p := range b.Policy {
-		if p.Blocks() != Never {
-			return true
-		}
-	}
-	return false
-}
+func (b *Bundle) blocks() bool { return b.blocksFrom() != Never }
 
 type relaxer struct {
 	now      time.Time
@@ -59,26 +54,41 @@ func (r relaxer) policies(old, new *Bundle) bool {
 	for _, name := range names {
 		was, is := old.PolicyFor(name), new.PolicyFor(name)
 		if lower(is.Drop, was.Drop) || lower(is.Reset, was.Reset) || is.Fragments == FragmentsDrop &&
-			was.Fragments != FragmentsDrop {
+			was.Fragments != FragmentsDrop || !limitRelaxes(was, is) {
 			return false
 		}
 	}
 	return true
 }
 
-func lower(is, was Threshold) bool {
-	return is != Never && (was == Never || is < was)
+// limitRelaxes reports whether a limit is no stricter than it was. One that is new is stricter, also where it takes the
+// place of a block: what was blocked would use up the rate of others, and under max_verdict nothing was.
+func limitRelaxes(was, is Policy) bool {
+	switch {
+	case is.Limit == Never:
+		return true
+	case was.Limit == Never, lower(is.Limit, was.Limit), is.Cuts() != was.Cuts():
+		return false
+	}
+	return is.Rate.noStricterThan(was.Rate)
 }
 
 // value is the score of one match in time: of one rule, or of several that add up.
 type value []Rule
 
+// allowScore is less than all scores that a connection can have together: nothing makes up for a rule that allowed.
+const allowScore = -1_000_000_000
+
 // at returns the score at a moment.
 func (v value) at(t time.Time) int {
 	sum := 0
 	for _, r := range v {
-		if r.Expires.IsZero() || r.Expires.After(t) {
-			sum += r.Score
+		switch {
+		case !r.Expires.IsZero() && !r.Expires.After(t):
+		case r.Verdict == RuleAllow:
+			sum += allowScore
+		default:
+			sum += r.Score // of a rule that tags it is 0
 		}
 	}
 	return sum
@@ -150,6 +160,19 @@ func (r relaxer) sums(old, new keyed) bool {
 	for key, ids := range new.rules {
 		if !r.atMost(valueOf(r.new, ids), valueOf(r.old, old.rules[key])) {
 			return false
+		}
+	}
+	return true
+}
+
+// sameRules reports whether no row has a rule with a score that it did not have before: where a rule counts once for
+// all of them, one more may add to what others had together.
+func (r relaxer) sameRules(old, new keyed) bool {
+	for key, ids := range new.rules {
+		for _, id := range ids {
+			if _, most := r.bounds(value{r.new[id]}); most > 0 && !slices.Contains(old.rules[key], id) {
+				return false
+			}
 		}
 	}
 	return true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,20 @@ policy: {default: {drop: 80, reset: 95}}
 		{"signatures in another order",
 			`{rule: a, signature: "4:64:0:*:*,*:mss::0"}, {rule: c, signature: "*:64:0:*:*,*:mss::0"}`,
 			`{rule: c, signature: "*:64:0:*:*,*:mss::0"}, {rule: a, signature: "4:64:0:*:*,*:mss::0"}`, false},
+		{"allowed", "label: a, score: 60", "label: a, verdict: allow", true},
+		{"tagged", "label: a, score: 60", "label: a, verdict: tag", true},
+		{"tagged instead of spoken for", "score: -30", "verdict: tag", false},
+		{"allowed instead of spoken for", "score: -30", "verdict: allow", true},
+		{"allowed for a while", "score: -30", "verdict: allow, expires: 2027-01-01T00:00:00Z", false},
+		{"a pair more", "policy:", "  pairs: [{rule: a, tcp: raw, tls: go}]\npolicy:", false},
+		{"a pair that is spoken for", "policy:", "  pairs: [{rule: b, tcp: raw, tls: go}]\npolicy:", true},
+		{"a tag", "drop: 80", "tag: 7, drop: 80", true},
+		{"a limit where nothing was", "drop: 80", "limit: 79, rate: {connections: 1/s}, drop: 80", false},
+		{"a limit where it dropped", "drop: 80", "limit: 80, rate: {connections: 1/s}, drop: 90", false},
+		{"a limit where it dropped, over: reset", "drop: 80", "limit: 80, rate: {connections: 1/s, over: reset}, drop: 90",
+			false},
+		{"a limit where it reset, over: reset", "drop: 80, reset: 95",
+			"limit: 95, rate: {connections: 1/s, over: reset}, drop: never", false},
 		{"reason gone", "  reasons: [{rule: c, reason: fragment}]\n", "", true},
 		{"reason more", "{rule: c, reason: fragment}", "{rule: c, reason: fragment}, {rule: c, reason: midstream}", false},
 	} {
@@ -110,13 +125,20 @@ func TestRelaxesOfSets(t *testing.T) {
 type connection struct {
 	addr     netip.Addr
 	tcp, ja4 string
+	families []string // of its SYN: a SYN may be of several
+	tls      string
 	service  string
 }
 
 // scoreOf is the oracle: what BUNDLE.md says, connection by connection.
-func scoreOf(b *Bundle, c connection, at time.Time) int {
+func scoreOf(b *Bundle, c connection, at time.Time) (score int, allowed bool) {
 	rules, sum := rulesByID(b), 0
-	add := func(id string) { sum += value{rules[id]}.at(at) }
+	add := func(id string) {
+		if r := rules[id]; r.Expires.IsZero() || r.Expires.After(at) {
+			sum += r.Score
+			allowed = allowed || r.Verdict == RuleAllow
+		}
+	}
 	best, rule := map[string]netip.Prefix{}, map[string]string{}
 	for _, l := range b.Prefixes {
 		for _, p := range l.Entries {
@@ -146,7 +168,12 @@ func scoreOf(b *Bundle, c connection, at time.Time) int {
 			break
 		}
 	}
-	return sum
+	for _, f := range b.Pairs {
+		if slices.Contains(c.families, f.TCP) && f.TLS == c.tls {
+			add(f.Rule)
+		}
+	}
+	return min(max(sum, 0), 100), allowed
 }
 
 // Whenever Relaxes says yes, no connection is judged more strictly, now or later.
@@ -167,13 +194,13 @@ func TestRelaxesIsSound(t *testing.T) {
 		was, is := old.merge(), new.merge()
 		for range 40 {
 			c := connection{addr: randomVisitor(rng), tcp: fmt.Sprintf("%d:::", rng.IntN(3)), ja4: randomJA4(rng, false),
+				families: TCPFamilies()[:rng.IntN(3)], tls: TLSFamilies()[rng.IntN(2)],
 				service: []string{"web", "other"}[rng.IntN(2)]}
 			for _, at := range []time.Time{testNow, testNow.Add(36 * time.Hour), testNow.Add(96 * time.Hour)} {
-				before, after := scoreOf(was, c, at), scoreOf(is, c, at)
-				blockedBefore, blockedAfter := blocks(was, c.service, before), blocks(is, c.service, after)
-				if blockedAfter && !blockedBefore {
-					t.Fatalf("round %d: %+v is blocked with %d, and was not with %d\n%s\n%s", round, c, after, before,
-						Canonical(was), Canonical(is))
+				before, after := judged(was, c, at), judged(is, c, at)
+				if after.harm > before.harm || after.harm == limited && before.harm == limited &&
+					isStricter(after.rate, before.rate) {
+					t.Fatalf("round %d: %+v gets %+v, and got %+v\n%s\n%s", round, c, after, before, Canonical(was), Canonical(is))
 				}
 			}
 		}
@@ -181,11 +208,6 @@ func TestRelaxesIsSound(t *testing.T) {
 	if yes < 50 {
 		t.Errorf("only %d of 1500 changes relax: this test can tell little", yes)
 	}
-}
-
-func blocks(b *Bundle, service string, score int) bool {
-	at := b.PolicyFor(service).Blocks()
-	return at != Never && score >= int(at)
 }
 
 func randomVisitor(rng *rand.Rand) netip.Addr {
@@ -222,10 +244,14 @@ func mutate(t *testing.T, rng *rand.Rand, s *Set) *Set {
 		if !b.HasPolicy() {
 			return s.Without(b.Name)
 		}
-		b.Policy = map[string]Policy{DefaultPolicy: {Drop: Threshold(1 + rng.IntN(100))}}
+		b.Policy = map[string]Policy{DefaultPolicy: randomPolicy(rng)}
 	case 2:
 		b.Rules = append([]Rule(nil), b.Rules...)
-		b.Rules[rng.IntN(len(b.Rules))].Score -= rng.IntN(30) - 5
+		if r := &b.Rules[rng.IntN(len(b.Rules))]; r.Verdict == RuleScores {
+			r.Score -= rng.IntN(30) - 5
+		} else {
+			r.Verdict = []RuleVerdict{RuleAllow, RuleTag}[rng.IntN(2)]
+		}
 	default:
 		if len(b.JA4) > 0 {
 			at := rng.IntN(len(b.JA4))
@@ -241,7 +267,7 @@ func mutate(t *testing.T, rng *rand.Rand, s *Set) *Set {
 
 func randomBundle(t *testing.T, rng *rand.Rand, name string, policy bool) *Bundle {
 	t.Helper()
-	var rules, lists, tcp, ja4 []string
+	var rules, lists, tcp, ja4, pairs []string
 	seen := map[string]bool{}
 	once := func(key string) bool { known := seen[key]; seen[key] = true; return !known }
 	for i := range 4 {
@@ -249,7 +275,14 @@ func randomBundle(t *testing.T, rng *rand.Rand, name string, policy bool) *Bundl
 		if rng.IntN(4) == 0 {
 			end = ", expires: " + testNow.Add(time.Duration(1+rng.IntN(3))*24*time.Hour).Format(time.RFC3339)
 		}
-		rules = append(rules, fmt.Sprintf("{id: r%d, label: l, score: %d%s}", i, rng.IntN(120)-40, end))
+		says := fmt.Sprintf("score: %d", rng.IntN(120)-40)
+		if n := rng.IntN(10); n < 2 {
+			says = []string{"verdict: allow", "verdict: tag"}[n]
+		}
+		rules = append(rules, fmt.Sprintf("{id: r%d, label: l, %s%s}", i, says, end))
+		if pair := fmt.Sprintf("tcp: %s, tls: %s", TCPFamilies()[rng.IntN(3)], TLSFamilies()[rng.IntN(2)]); once(pair) {
+			pairs = append(pairs, fmt.Sprintf("{rule: r%d, %s}", i, pair))
+		}
 		var entries []string
 		for range 1 + rng.IntN(3) {
 			p := netip.PrefixFrom(randomVisitor(rng), 24+rng.IntN(9)).Masked()
@@ -267,13 +300,19 @@ func randomBundle(t *testing.T, rng *rand.Rand, name string, policy bool) *Bundl
 			ja4 = append(ja4, fmt.Sprintf("{rule: r%d, match: '%s'}", i, match))
 		}
 	}
-	text := fmt.Sprintf("version: 1\nname: %s\nrules: [%s]\nfeatures:\n  tcp: [%s]\n  ja4: [%s]\n", name,
-		strings.Join(rules, ", "), strings.Join(tcp, ", "), strings.Join(ja4, ", "))
+	text := fmt.Sprintf("version: 1\nname: %s\nrules: [%s]\nfeatures:\n  tcp: [%s]\n  ja4: [%s]\n  pairs: [%s]\n", name,
+		strings.Join(rules, ", "), strings.Join(tcp, ", "), strings.Join(ja4, ", "), strings.Join(pairs, ", "))
 	if len(lists) > 0 {
 		text += "  prefixes: [" + strings.Join(lists, ", ") + "]\n"
 	}
 	if policy {
-		text += fmt.Sprintf("policy: {default: {drop: %d}}\n", 1+rng.IntN(100))
+		p := randomPolicy(rng)
+		text += fmt.Sprintf("policy: {default: {drop: %s, limit: %s", p.Drop, p.Limit)
+		if r := p.Rate; p.Limit != Never {
+			text += fmt.Sprintf(", rate: {connections: %s, burst: %d, by: %s, over: %s, shared: %d}", r.Connections, r.Burst,
+				r.By, r.Over, r.Shared)
+		}
+		text += "}}\n"
 	}
 	return mustBundle(t, text, nil)
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/spillway/spillway/config/words"
 	"github.com/spillway/spillway/config/yaml"
 )
 
@@ -89,3 +91,52 @@ func (a *Address) ReadScalar(text, _ string, _ *yaml.Limits) *yaml.Refusal {
 
 // Describe says what would be right.
 func (a *Address) Describe(*yaml.Limits) string { return "any, or an IP address" }
+
+// ReadScalar reads a number of connections and the time in which they come, 30/m.
+func (f *Frequency) ReadScalar(text, _ string, _ *yaml.Limits) *yaml.Refusal {
+	digits, unit, slash := strings.Cut(text, "/")
+	per, known := periods[unit]
+	decimal := digits != "" && strings.Trim(digits, "0123456789") == "" && (digits[0] != '0' || digits == "0")
+	switch {
+	case !slash && decimal:
+		return &yaml.Refusal{Code: yaml.CodeType, Problem: "does not say in which time"}
+	case !decimal:
+		return &yaml.Refusal{Code: yaml.CodeType, Problem: "is no number of connections in a time"}
+	case !known:
+		return &yaml.Refusal{Code: yaml.CodeType, Problem: "has none of the times s, m and h after its /"}
+	}
+	n, err := strconv.ParseUint(digits, 10, 32)
+	switch {
+	case err == nil && n == 0:
+		return &yaml.Refusal{Code: yaml.CodeRange, Problem: "admits nobody"}
+	case err != nil || per/time.Duration(n) < minInterval:
+		return &yaml.Refusal{Code: yaml.CodeRange, Problem: "is more than 1000 in a second"}
+	}
+	*f = Frequency{Count: uint32(n), Per: per}
+	return nil
+}
+
+// Describe says what would be right.
+func (f *Frequency) Describe(*yaml.Limits) string {
+	return "a number of connections and s, m or h: 1/h to 1000/s, such as 30/m"
+}
+
+// ReadScalar reads what a limit counts together.
+func (k *LimitKey) ReadScalar(text, _ string, lim *yaml.Limits) *yaml.Refusal {
+	switch {
+	case slices.Contains(lim.Enum, text):
+		*k = LimitKey(text)
+		return nil
+	case text == "fingerprint":
+		return &yaml.Refusal{Code: yaml.CodeRange, Valid: string(LimitByFingerprint),
+			Problem: "is none of its values: a fingerprint alone is what millions of visitors of one browser share"}
+	}
+	problem := "is none of its values"
+	if near := words.Nearest(text, lim.Enum); near != "" {
+		problem += "; did you mean " + near + "?"
+	}
+	return &yaml.Refusal{Code: yaml.CodeRange, Problem: problem}
+}
+
+// Describe says what would be right.
+func (k *LimitKey) Describe(lim *yaml.Limits) string { return words.List(lim.Enum, "or") }

@@ -107,6 +107,8 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return text("^(never|" + duration + ")$")
 	case Percent:
 		return text(`^[0-9]+(\.[0-9]+)? *%$`)
+	case Frequency:
+		return text("^[1-9][0-9]*/[smh]$")
 	case words.Former:
 		return text(v.Form().Pattern)
 	case Threshold:
@@ -200,7 +202,7 @@ func TestSchemasAcceptWhatTheParserAccepts(t *testing.T) {
 	for _, c := range []struct {
 		file   string
 		schema *validator.Schema
-	}{{"examples/spillway.yaml", host}, {"examples/bundle.yaml", bundle}} {
+	}{{"examples/spillway.yaml", host}, {"examples/bundle.yaml", bundle}, {"examples/pairs.yaml", bundle}} {
 		text, err := os.ReadFile(c.file)
 		if err != nil {
 			t.Fatal(err)
@@ -228,6 +230,16 @@ func TestSchemasRefuseWhatTheParserRefuses(t *testing.T) {
 		{minimalHost + "guards: {max_change: 30}\n", host},
 		{minimalBundle + "policy: {default: {drop: 101}}\n", bundle},
 		{minimalBundle + "policy: {default: {tag: 50}}\n", bundle},
+		{minimalBundle + "policy: {default: {drop: 80, limit: 50, rate: {connections: 30}}}\n", bundle},
+		{minimalBundle + "policy: {default: {drop: 80, limit: 50, rate: {connections: 30/d}}}\n", bundle},
+		{minimalBundle + "policy: {default: {drop: 80, limit: 50, rate: {burst: 30}}}\n", bundle},
+		{minimalBundle + "policy: {default: {drop: 80, limit: 50, rate: {connections: 30/m, by: fingerprint}}}\n", bundle},
+		{minimalBundle + "  pairs: [{rule: bad, tcp: windows}]\n", bundle},
+		{minimalBundle + "  pairs: [{rule: bad, tcp: windows, tls: windows}]\n", bundle},
+		{strings.Replace(minimalBundle, "score: 100", "verdict: drop", 1), bundle},
+		{strings.Replace(minimalBundle, "score: 100", "verdict: allow, score: 1", 1), bundle},
+		{strings.Replace(minimalBundle, ", score: 100", "", 1), bundle},
+		{strings.Replace(minimalHost, "tls}", "tls, max_verdict: ban}", 1), host},
 		{strings.Replace(minimalBundle, "score: 100", "score: 101", 1), bundle},
 		{strings.Replace(minimalBundle, "score: 100", "score: null", 1), bundle},
 	} {

@@ -2,7 +2,10 @@
 
 package config
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Kind is what a service speaks.
 type Kind string
@@ -54,6 +57,37 @@ type Service struct {
 	// MPTCP is what becomes of the request for Multipath TCP in a client's SYN: pass, or strip, and the connection is one
 	// of plain TCP. Over Multipath TCP a ClientHello can be hidden. Only for tls, http and tcp services.
 	MPTCP MPTCP `yaml:"mptcp" jsonschema:"enum=pass,enum=strip"`
+	// MaxVerdict is the strongest verdict that a bundle has here: pass, tag, limit, drop or reset. What would be stronger
+	// is this one.
+	MaxVerdict MaxVerdict `yaml:"max_verdict" jsonschema:"enum=pass,enum=tag,enum=limit,enum=drop,enum=reset"`
+}
+
+// MaxVerdict is the strongest verdict of a service.
+type MaxVerdict string
+
+// The verdicts, weakest first. MaxReset is what a service means that says nothing.
+const (
+	MaxPass  MaxVerdict = "pass"
+	MaxTag   MaxVerdict = "tag"
+	MaxLimit MaxVerdict = "limit"
+	MaxDrop  MaxVerdict = "drop"
+	MaxReset MaxVerdict = ""
+)
+
+// String returns what the host file says.
+func (m MaxVerdict) String() string {
+	if m == MaxReset {
+		return "reset"
+	}
+	return string(m)
+}
+
+// Rank orders verdicts: 0 for pass to 4 for reset.
+func (m MaxVerdict) Rank() int {
+	if i := slices.Index([]MaxVerdict{MaxPass, MaxTag, MaxLimit, MaxDrop}, m); i >= 0 {
+		return i
+	}
+	return 4
 }
 
 // MPTCP is what becomes of a request for Multipath TCP.

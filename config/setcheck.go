@@ -100,15 +100,19 @@ func (c *setChecker) negatives() {
 			continue
 		}
 		var rules []string
+		what := "negative scores"
 		for _, r := range b.Rules {
-			if r.Score < 0 {
+			switch {
+			case r.Verdict == RuleAllow:
+				rules, what = append(rules, r.ID+" (allow)"), "rules that speak for visitors"
+			case r.Score < 0:
 				rules = append(rules, fmt.Sprintf("%s (%d)", r.ID, r.Score))
 			}
 		}
 		if len(rules) > 0 {
 			c.fault(b, yaml.CodeRange, "rules", words.List(rules, "and"),
-				fmt.Sprintf("negative scores beside the policy of %s, which does not permit them", policy.Name),
-				fmt.Sprintf("scores from 0 on; or policy: {permits: [%s]} in the bundle %s", b.Name, policy.Name))
+				fmt.Sprintf("%s beside the policy of %s, which does not permit them", what, policy.Name),
+				fmt.Sprintf("scores from 0 on, and verdict: tag; or policy: {permits: [%s]} in the bundle %s", b.Name, policy.Name))
 		}
 	}
 }
@@ -119,12 +123,7 @@ func (c *setChecker) reasons(host *Host) {
 	if policy == nil {
 		return
 	}
-	lowest := Never
-	for _, p := range policy.Policy {
-		if at := p.Blocks(); at != Never && (lowest == Never || at < lowest) {
-			lowest = at
-		}
-	}
+	from := policy.blocksFrom()
 	sum, parts := 0, []string{}
 	last := policy
 	for _, b := range c.set.Bundles {
@@ -139,11 +138,11 @@ func (c *setChecker) reasons(host *Host) {
 		}
 		sum += own
 	}
-	if lowest != Never && sum >= int(lowest) {
+	if from != Never && sum >= int(from) {
 		c.fault(last, yaml.CodeRange, "features.reasons", fmt.Sprintf("sum of scores %d", sum),
-			fmt.Sprintf("reasons alone would block (from %d on): %s", lowest, words.List(parts, "and")),
+			fmt.Sprintf("reasons alone would block (from %d on): %s", from, words.List(parts, "and")),
 			fmt.Sprintf("scores of all reasons of the set that sum up to less than %d: a lost packet is an ordinary visitor",
-				lowest))
+				from))
 	}
 }
 

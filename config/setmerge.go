@@ -11,6 +11,7 @@ package config
 //	p0f        an equal signature: the sum; of others the first that fits, the policy's bundle first, then by name
 //	ja4        the most specific feature counts, with the most specific one that covers it of each other bundle
 //	reasons    the sum
+//	pairs      an equal pair: the sum
 //
 // The result has the digest and the name of the set. It is no bundle that anybody could have written.
 func (s *Set) Merge() *Bundle {

@@ -69,6 +69,7 @@ func (h *Host) NewInterfaces(next *Host) []string {
 func (h *Host) Reads(s Service) (at []Address, same bool) {
 	for _, o := range h.Services {
 		at, o.Addresses, s.Addresses = o.Addresses, nil, nil
+		o.MaxVerdict = s.MaxVerdict // what may become of it is no way to read it
 		if reflect.DeepEqual(o, s) {
 			return at, true
 		}
@@ -95,8 +96,26 @@ func (h *Host) NewReasons(next *Host) []string {
 	return slices.DeleteFunc(slices.Clone(next.AcceptReasons), h.Accepts)
 }
 
-// Meet returns what of two host files lets less be blocked: what both inspect, whom one of them protects, what both
-// accept. All else is empty.
+// RaisedCaps are the services of the next host file whose strongest verdict is stronger there than in this one. A
+// service that this one does not name is new, and has none of before.
+func (h *Host) RaisedCaps(next *Host) []Service {
+	return slices.DeleteFunc(slices.Clone(next.Services), func(s Service) bool {
+		return s.MaxVerdict.Rank() <= h.most(s.Name).Rank()
+	})
+}
+
+// most returns the strongest verdict of the service of a name; reset where there is none.
+func (h *Host) most(service string) MaxVerdict {
+	for _, s := range h.Services {
+		if s.Name == service {
+			return s.MaxVerdict
+		}
+	}
+	return MaxReset
+}
+
+// Meet returns what of two host files lets less be blocked: what both inspect, the weaker of both strongest verdicts,
+// whom one of them protects, what both accept. All else is empty.
 func (h *Host) Meet(other *Host) *Host {
 	out := &Host{}
 	for _, i := range h.Interfaces {
@@ -108,6 +127,9 @@ func (h *Host) Meet(other *Host) *Host {
 		at, same := other.Reads(s)
 		if !same {
 			continue
+		}
+		if most := other.most(s.Name); most.Rank() < s.MaxVerdict.Rank() {
+			s.MaxVerdict = most
 		}
 		if s.Addresses = meetAddresses(s.Addresses, at); len(s.Addresses) > 0 {
 			out.Services = append(out.Services, s)

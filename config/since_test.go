@@ -4,6 +4,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -69,6 +70,7 @@ func TestWhatAHostFileNewlyInspects(t *testing.T) {
 		{"any address", hostOf(t, ", addresses: [192.0.2.1, 192.0.2.2]", ""), 0, 1, 0, 0},
 		{"one of any", hostOf(t, "port: 443, kind: tls", "port: 443, kind: tls, addresses: [192.0.2.7]"), 0, 0, 0, 0},
 		{"another kind", hostOf(t, "443, kind: tls", "443, kind: http"), 0, 1, 0, 0},
+		{"a weaker verdict", hostOf(t, "443, kind: tls", "443, kind: tls, max_verdict: tag"), 0, 0, 0, 0},
 		{"another name", hostOf(t, "name: web", "name: shop"), 0, 1, 0, 0},
 		{"a line less", hostOf(t, `, "2001:db8:1::/48"`, ""), 0, 0, 1, 0},
 		{"a wider line", hostOf(t, "203.0.113.0/28", "203.0.113.0/24"), 0, 0, 0, 0},
@@ -127,6 +129,43 @@ func TestMeetOfHostFiles(t *testing.T) {
 			if n := len(h.Unprotected(m)) + len(m.NewServices(h)); h == a && n != 1 || h == b && n != 2 {
 				t.Errorf("%s: %d", name, n)
 			}
+		}
+	}
+}
+
+// Saying the strongest verdict is as saying nothing. A raised one can newly block; a lowered one, and that of a service
+// that is new, cannot.
+func TestRaisedCaps(t *testing.T) {
+	web := func(most string) *Host { return hostOf(t, "443, kind: tls", "443, kind: tls"+most) }
+	none, reset, drop, tag := web(""), web(", max_verdict: reset"), web(", max_verdict: drop"), web(", max_verdict: tag")
+	if !reflect.DeepEqual(none, reset) || none.Services[0].MaxVerdict != MaxReset || fmt.Sprint(MaxReset) != "reset" {
+		t.Errorf("max_verdict: reset is read as %+v", reset.Services[0])
+	}
+	for _, row := range []struct {
+		name       string
+		from, next *Host
+		want       string
+	}{
+		{"nothing", drop, drop, ""}, {"raised", tag, drop, "web"}, {"lowered", drop, tag, ""}, {"to all", drop, none, "web"},
+		{"in words", none, reset, ""}, {"from nothing", none, drop, ""},
+		{"another name", tag, hostOf(t, "name: web", "name: shop"), ""},
+	} {
+		var got string
+		for _, s := range row.from.RaisedCaps(row.next) {
+			got += s.Name
+		}
+		if got != row.want {
+			t.Errorf("%s: %q raised, want %q", row.name, got, row.want)
+		}
+	}
+	for _, m := range []*Host{tag.Meet(drop), drop.Meet(tag), tag.Meet(none), none.Meet(tag)} {
+		if len(m.Services) != 2 || m.Services[0].MaxVerdict != MaxTag || m.Services[1].MaxVerdict != MaxReset {
+			t.Errorf("met in %+v", m.Services)
+		}
+	}
+	for most, rank := range map[MaxVerdict]int{MaxPass: 0, MaxTag: 1, MaxLimit: 2, MaxDrop: 3, MaxReset: 4} {
+		if most.Rank() != rank {
+			t.Errorf("%s has the rank %d", most, most.Rank())
 		}
 	}
 }

@@ -27,6 +27,14 @@ func (t *Threshold) UnmarshalText(text []byte) error {
 }
 
 // MarshalText returns what String returns.
+func (f Frequency) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText reads a number of connections and a time, 30/m.
+func (f *Frequency) UnmarshalText(text []byte) error {
+	return refused(f.ReadScalar(string(text), yaml.KindText, nil))
+}
+
+// MarshalText returns what String returns.
 func (t Timeout) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // MarshalText returns what String returns.

@@ -22,6 +22,22 @@ type Threshold uint8
 // Never is the threshold that no score reaches.
 const Never Threshold = 0
 
+// lowest returns the lowest of thresholds that are some score; Never when none is.
+func lowest(all ...Threshold) Threshold {
+	low := Never
+	for _, t := range all {
+		if lower(t, low) {
+			low = t
+		}
+	}
+	return low
+}
+
+// lower reports whether a threshold is reached by scores that do not reach another.
+func lower(is, was Threshold) bool {
+	return is != Never && (was == Never || is < was)
+}
+
 // String returns the number or "never".
 func (t Threshold) String() string {
 	if t == Never {

@@ -24,9 +24,11 @@ type FlowTable struct {
 	asks  *ebpf.Program // whose socket is at some addresses; nil when nothing was loaded
 }
 
-// BlockedFlow is a connection that the stable generation blocks for good.
+// BlockedFlow is a connection that the stable generation blocks for good. One that is over a limit is blocked until its
+// key has room, and Waits for that: it holds a socket as the others do.
 type BlockedFlow struct {
 	Client, Server netip.AddrPort
+	Waits          bool
 	key            bpf.FlowKey
 	isn            uint32
 }
@@ -78,7 +80,7 @@ func (t *FlowTable) BlockedFlows(w *FlowWalk, rows int, to []BlockedFlow) (_ []B
 		}
 		for i := range n {
 			if t.isBlockedForGood(&w.keys[i], &w.flows[i]) {
-				to = append(to, blockedFlow(w.keys[i], w.flows[i].Isn))
+				to = append(to, blockedFlow(w.keys[i], &w.flows[i]))
 			}
 		}
 		if seen += n; last {
@@ -89,9 +91,10 @@ func (t *FlowTable) BlockedFlows(w *FlowWalk, rows int, to []BlockedFlow) (_ []B
 	return to, false, nil
 }
 
-func blockedFlow(k bpf.FlowKey, isn uint32) BlockedFlow {
+func blockedFlow(k bpf.FlowKey, f *bpf.Flow) BlockedFlow {
 	return BlockedFlow{Client: netip.AddrPortFrom(compile.Unmapped(k.Saddr), bits.ReverseBytes16(k.Sport)),
-		Server: netip.AddrPortFrom(compile.Unmapped(k.Daddr), bits.ReverseBytes16(k.Dport)), key: k, isn: isn}
+		Server: netip.AddrPortFrom(compile.Unmapped(k.Daddr), bits.ReverseBytes16(k.Dport)),
+		Waits:  f.Hint&uint8(bpf.HintOver) != 0, key: k, isn: f.Isn}
 }
 
 // isBlockedForGood says of a flow what mark_release in bpf/release.h says of a FIN. A flow of an older control word is

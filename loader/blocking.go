@@ -22,27 +22,26 @@ type blockingCache struct {
 	rules  map[uint8][]bpf.RuleNode
 }
 
-func (sl *Slots) blocking(slot uint8, g *bpf.Generation) (compile.Blocking, error) {
+func (sl *Slots) blocking(slot uint8, g *bpf.Generation, host *bpf.Host) (compile.Blocking, error) {
 	rules, err := sl.blockCache.read(sl, slot, g.Number)
 	if err != nil {
 		return compile.Blocking{}, err
 	}
-	accepted, err := sl.acceptedReasons()
-	return compile.BlockingOf(g, rules, kernel.MonotonicNS(), accepted), err
+	return compile.BlockingOf(g, rules, kernel.MonotonicNS(), host), nil
 }
 
-// acceptedReasons returns which weak reasons the host file in force lets rules block by, a bit each.
-func (sl *Slots) acceptedReasons() (uint64, error) {
-	var h bpf.Host
+// hostInForce returns the host file in force; nil: there is none.
+func (sl *Slots) hostInForce() (*bpf.Host, error) {
 	slot := sl.words.Control().Host
 	if slot == bpf.SlotEmpty {
-		return 0, nil
+		return nil, nil
 	}
+	var h bpf.Host
 	err := sl.lookupInner(bpf.DataplaneMapHosts, slot, &h)
 	if errors.Is(err, kernel.ErrNotPinned) || errors.Is(err, ErrPinDiffers) { // VerifyWiring tells of it
-		return 0, nil
+		return nil, nil
 	}
-	return h.AcceptedReasons, err
+	return &h, err
 }
 
 // TagOf returns the tag of the service with this name.

@@ -36,6 +36,7 @@ type GenerationInfo struct {
 	Allowlist int
 
 	Blocking compile.Blocking
+	Policies map[uint32]ServicePolicy // by the tag of a service
 }
 
 // Role returns what the slot is to the control word.
@@ -63,6 +64,10 @@ func (sl *Slots) roleOf(c Control, slot uint8) string {
 func (sl *Slots) Generations() ([]GenerationInfo, error) {
 	var all []GenerationInfo
 	control := sl.words.Control()
+	host, err := sl.hostInForce()
+	if err != nil {
+		return nil, err
+	}
 	for slot := uint8(1); slot < bpf.Slots; slot++ {
 		var g bpf.Generation
 		err := sl.lookupInner(bpf.DataplaneMapGenerations, slot, &g)
@@ -72,14 +77,14 @@ func (sl *Slots) Generations() ([]GenerationInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		blocking, err := sl.blocking(slot, &g)
+		blocking, err := sl.blocking(slot, &g, host)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, GenerationInfo{
 			Slot: slot, Role: sl.roleOf(control, slot), Number: g.Number, Digest: g.Digest,
 			Built: time.Unix(0, int64(g.BuiltUnixNs)), Rows: compile.Counts(&g), Allowlist: int(g.Allowlist),
-			Blocking: blocking,
+			Blocking: blocking, Policies: policiesOf(&g, host),
 		})
 	}
 	return all, nil

@@ -3,15 +3,19 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/view"
+	"github.com/spillway/spillway/userspace/view/viewtest"
 )
 
 // Every state of a host that a person may meet, as it looks.
@@ -34,6 +38,23 @@ func TestStatusScreens(t *testing.T) {
 			st.LastKnownGood.Digest, st.LastKnownGood.Number = digest(0x11), 11
 			st.Bake = &api.Bake{Digest: digest(0xa0), Number: 12, Until: now.Add(4*time.Minute + 20*time.Second)}
 		}, exitOK},
+		{"status-limits", limiting, limitsCounted, exitOK},
+		{"status-limits-observe", func(r *view.Reading) {
+			limiting(r)
+			r.Control.Mode = bpf.ModeObserve
+		}, func(st *api.Status) {
+			limitsCounted(st)
+			would := map[string]string{"drop": "would_drop", "limit": "would_limit"}
+			for i, p := range st.Packets {
+				st.Packets[i].Verdict = cmp.Or(would[p.Verdict], p.Verdict)
+			}
+		}, exitOK},
+		{"status-capped", func(r *view.Reading) {
+			limiting(r)
+			g := &r.Generations[1]
+			g.Policies[loader.TagOf("shop")] = loader.ServicePolicy{Counts: config.Policy{Tag: 50}, Capped: true}
+			g.Blocking.From[loader.TagOf("shop")], g.Blocking.Limits[loader.TagOf("shop")] = 0, 0
+		}, nil, exitOK},
 		{"status-bypass", func(r *view.Reading) { r.Bypass = loader.DeadlineForever }, func(st *api.Status) {
 			st.Bypass.Since, st.Bypass.By, st.Bypass.Reason = now.Add(-2*time.Hour), "root", "false positives at the shop"
 		}, exitDegraded},
@@ -83,6 +104,39 @@ func TestStatusScreens(t *testing.T) {
 				t.Errorf("stderr: %s", s.stderr)
 			}
 		})
+	}
+}
+
+// limiting is a host whose bundle tags, limits and drops at the service web, and drops at the service shop.
+func limiting(r *view.Reading) {
+	g, web, shop := &r.Generations[1], loader.TagOf("web"), loader.TagOf("shop")
+	p := config.Policy{Tag: 30, Limit: 50, Drop: 80, Reset: 95, Rate: viewtest.Rate}
+	g.Policies = map[uint32]loader.ServicePolicy{web: {Counts: p}, shop: {Counts: config.Policy{Drop: 80}}}
+	g.Blocking = compile.Blocking{From: map[uint32]uint8{web: 50, shop: 80}, Limits: map[uint32]uint8{web: 50},
+		Reach: 100, Strong: true}
+}
+
+// limitsCounted tells what that counted.
+func limitsCounted(st *api.Status) {
+	st.Packets = append(st.Packets,
+		api.Packets{Service: "web", Slot: 2, Reason: "ja4", Verdict: "tag", Packets: 1_990, Connections: 1_990},
+		api.Packets{Service: "web", Slot: 2, Reason: "pair", Verdict: "tag", Packets: 12, Connections: 12},
+		api.Packets{Service: "web", Slot: 2, Reason: "ja4", Verdict: "limit", Packets: 2_204, Connections: 611},
+		api.Packets{Service: "web", Slot: 2, Reason: "allowed", Verdict: "pass", Packets: 40, Connections: 40})
+	st.LimitsLost, st.LimitsEvicted = 3, 1
+}
+
+// The policy of each service is told as it counts, and reads back as what it was.
+func TestStatusJSONOfLimits(t *testing.T) {
+	s := newShell(t)
+	r := serving()
+	limiting(r)
+	startAgent(s).answer("GET /v1/status", told(r))
+	s.want(exitOK, "status", "-o", "json")
+	for _, want := range []string{`"limit": 50`, `"connections": "30/m"`, `"by": "source"`, `"limitsLost": 0`} {
+		if !strings.Contains(s.stdout, want) {
+			t.Errorf("no %s in %s", want, s.stdout)
+		}
 	}
 }
 

@@ -47,6 +47,7 @@ func (k *readKernel) VerifyWiring() ([]compile.Drift, error) {
 }
 func (k *readKernel) Bans() ([]loader.Ban, error)                  { return k.bans, nil }
 func (k *readKernel) EventLosses() (uint64, error)                 { return 0, nil }
+func (k *readKernel) LimitLosses() (l loader.LimitLosses, _ error) { return l, nil }
 func (k *readKernel) MapUse() ([]loader.MapUse, error)             { return nil, nil }
 func (k *readKernel) SetBypass(d loader.Deadline)                  { k.r.Bypass = d }
 func (k *readKernel) SetServiceBypass(id uint8, d loader.Deadline) { k.r.Services[id] = d }

@@ -21,9 +21,9 @@ import (
 //	  value ─┬─ null                     a fault; the default stays
 //	         ├─ NodeReader               the type reads its node itself
 //	         ├─ a scalar ──► scalar      text and kind ──► Scalar, words.Text, text, number: the value, or a Refusal
-//	         ├─ a struct ──► mapping ─┐
-//	         ├─ a map    ──► table   ─┼► keys: each once ──► value(…, path.key)
-//	         ├─ a slice  ──► sequence ┘  defaults first ──► value(…, path[i])
+//	         ├─ a struct ──► mapping ─┐  its defaults first
+//	         ├─ a map    ──► table   ─┴► keys: each once ──► value(…, path.key)
+//	         ├─ a slice  ──► sequence ─────────────────────► value(…, path[i])
 //	         └─ a pointer                made, then value
 //
 //	  Refusal ──► Fault(code, place, path, value, problem, valid) ──► Collector
@@ -101,6 +101,9 @@ func (d *Decoder) value(n ast.Node, into reflect.Value, path string, lim *Limits
 		d.Fault(CodeNull, at, path, "", fmt.Sprintf("%s has no value", NameOf(path)),
 			"a value, or leave the field out for its default")
 		return
+	}
+	if s, ok := into.Addr().Interface().(Defaulter); ok && into.IsZero() {
+		s.SetDefaults()
 	}
 	switch v := into.Addr().Interface().(type) {
 	case NodeReader:
@@ -217,11 +220,7 @@ func (d *Decoder) sequence(n ast.Node, into reflect.Value, path string, lim *Lim
 	elemLimits := *lim
 	elemLimits.minItems, elemLimits.maxItems = 0, 0
 	for i, item := range seq.Values {
-		elem := out.Index(i)
-		if s, ok := elem.Addr().Interface().(Defaulter); ok {
-			s.SetDefaults()
-		}
-		d.value(item, elem, fmt.Sprintf("%s[%d]", path, i), &elemLimits)
+		d.value(item, out.Index(i), fmt.Sprintf("%s[%d]", path, i), &elemLimits)
 	}
 	into.Set(out)
 }

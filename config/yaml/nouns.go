@@ -18,7 +18,7 @@ type Shorthand interface {
 	Short() any
 }
 
-// Defaulter is an element of a list with defaults of its own.
+// Defaulter is a mapping with defaults of its own: they are set where the file has it.
 type Defaulter interface{ SetDefaults() }
 
 // Scalar is one YAML scalar with a meaning of its own. (A text with a form of its own is a words.Text.)

@@ -11,6 +11,8 @@ import (
 type Blocking struct {
 	// From holds the lowest score that blocks, by the tag of a service; 0 is never. A service without an entry passes.
 	From map[uint32]uint8
+	// Limits holds the lowest score from which connections are limited; 0 is never.
+	Limits map[uint32]uint8
 	// Resets and Fragments hold the tags of services whose policy resets from some score on, and of those of which it
 	// drops fragments, whoever sends them.
 	Resets, Fragments map[uint32]bool
@@ -32,7 +34,7 @@ func (b Blocking) Can(tag uint32) bool {
 
 // Blocking says whom the generation could block, were it in force on a host that accepts no weak reason.
 func (img *Image) Blocking(now uint64) Blocking {
-	return BlockingOf(&img.generation, OneEach(img.nodes), now, 0)
+	return BlockingOf(&img.generation, OneEach(img.nodes), now, nil)
 }
 
 // maskOf returns the bits of reasons that the host file names.
@@ -54,6 +56,9 @@ func hasStrong(g *bpf.Generation, accepted uint64) bool {
 			return true
 		}
 	}
+	if g.PairCount > 0 {
+		return true
+	}
 	for r, head := range g.Reasons {
 		if head != 0 && (accepted>>r&1 != 0 || config.StrongReason(bpf.ReasonName(bpf.Reason(r)))) {
 			return true
@@ -62,23 +67,53 @@ func hasStrong(g *bpf.Generation, accepted uint64) bool {
 	return false
 }
 
-// BlockingOf judges with one node a rule.
-func BlockingOf(g *bpf.Generation, rules []bpf.RuleNode, now, accepted uint64) Blocking {
-	b := Blocking{From: map[uint32]uint8{}, Strong: hasStrong(g, accepted),
+// mostOf returns the strongest verdict that a host file leaves a generation at a service.
+func mostOf(h *bpf.Host, g *bpf.Generation, id int) uint8 {
+	switch {
+	case h == nil:
+		return uint8(bpf.MostReset)
+	case g.Host != h.Number:
+		return h.Services[id].MostBefore
+	}
+	return h.Services[id].Most
+}
+
+// lowestOf returns the lowest of scores, of which 0 is never.
+func lowestOf(scores ...uint8) (lowest uint8) {
+	for _, s := range scores {
+		if s != 0 && (lowest == 0 || s < lowest) {
+			lowest = s
+		}
+	}
+	return lowest
+}
+
+// BlockingOf judges with one node a rule. h is the host file in force; nil: none caps or accepts anything.
+func BlockingOf(g *bpf.Generation, rules []bpf.RuleNode, now uint64, h *bpf.Host) Blocking {
+	accepted := uint64(0)
+	if h != nil {
+		accepted = h.AcceptedReasons
+	}
+	b := Blocking{From: map[uint32]uint8{}, Strong: hasStrong(g, accepted), Limits: map[uint32]uint8{},
 		Resets: map[uint32]bool{}, Fragments: map[uint32]bool{}}
-	for _, p := range g.Policies {
+	for id, p := range g.Policies {
 		if p.Tag == 0 {
 			continue
 		}
-		from := p.Drop
-		if p.Reset != 0 && (from == 0 || p.Reset < from) {
-			from = p.Reset
+		most := mostOf(h, g, id)
+		blocks, limits := lowestOf(p.Drop, p.Reset), p.Limits
+		if most < uint8(bpf.MostDrop) {
+			limits, blocks = lowestOf(limits, blocks), 0
 		}
-		b.From[p.Tag] = from
-		if p.Reset != 0 {
+		if most < uint8(bpf.MostLimit) || p.Interval == 0 {
+			limits = 0
+		}
+		b.Limits[p.Tag] = limits
+		b.From[p.Tag] = lowestOf(blocks, limits)
+		if p.Reset != 0 && most == uint8(bpf.MostReset) {
 			b.Resets[p.Tag] = true
 		}
-		if p.Flags&uint8(bpf.PolicyDropFragments) != 0 {
+		if p.Flags&uint8(bpf.PolicyDropFragments) != 0 && most >= uint8(bpf.MostDrop) {
 			b.Fragments[p.Tag] = true
 		}
 	}

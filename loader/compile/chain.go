@@ -18,6 +18,9 @@ type chains struct {
 	known map[chainLink]uint16
 }
 
+var verdictFlags = map[config.RuleVerdict]uint16{config.RuleAllow: uint16(bpf.RuleAllow),
+	config.RuleTag: uint16(bpf.RuleTag)}
+
 type chainLink struct{ rule, next uint16 }
 
 func newChains(b *config.Bundle, now Clock) *chains {
@@ -27,6 +30,7 @@ func newChains(b *config.Bundle, now Clock) *chains {
 		if r.Declared {
 			node.Flags = uint16(bpf.RuleDeclared)
 		}
+		node.Flags |= verdictFlags[r.Verdict]
 		c.rules = append(c.rules, node)
 	}
 	return c

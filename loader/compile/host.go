@@ -154,6 +154,7 @@ func HostFileSince(h *config.Host, since *Since, current *HostInfo, number uint3
 		if s.MPTCP == config.MPTCPStrip {
 			service.Flags |= uint8(bpf.ServiceStripMPTCP)
 		}
+		service.Most, service.MostBefore = uint8(s.MaxVerdict.Rank()), since.most(s)
 		copy(service.Name[:len(service.Name)-1], s.Name)
 		if s.AsksConntrack() {
 			service.Flags |= uint8(bpf.ServiceAsksConntrack)

@@ -85,7 +85,7 @@ func (img *Image) Compiled() config.Digest { return img.compiled }
 
 // Bundle compiles a validated bundle, as config.Bundle.LeaveOut returns it for this host. Expiries are turned into
 // the kernel's clock as of now. The canary's salt comes from the author's digest, so that it is the same on every host.
-func Bundle(b *config.Bundle, host *HostImage, number uint32, now Clock) (*Image, error) {
+func Bundle(b *config.Bundle, host *HostImage, number uint32, now Clock) (_ *Image, err error) {
 	if len(b.Rules) > 65535 {
 		return nil, fmt.Errorf("%d rules: %w: at most 65535", len(b.Rules), ErrCapacity)
 	}
@@ -105,7 +105,10 @@ func Bundle(b *config.Bundle, host *HostImage, number uint32, now Clock) (*Image
 		img.compiled = b.Digest
 	}
 	img.compilePolicies(b, host)
-	build := &builder{b, index, newChains(b, now), img}
+	build := &builder{b, index, newChains(b, now), img, nil}
+	if build.known, err = knownFor(b); err != nil {
+		return nil, err
+	}
 	for _, k := range kinds {
 		if err := k.compile(build); err != nil {
 			return nil, err
@@ -121,21 +124,6 @@ func Bundle(b *config.Bundle, host *HostImage, number uint32, now Clock) (*Image
 	img.generation.Allowlist = uint32(len(host.allowlist.keys))
 	img.generation.Host = host.takenBy(b.Host)
 	return img, nil
-}
-
-// compilePolicies leaves a reset out where no socket of this host can say whose connection it is.
-func (img *Image) compilePolicies(b *config.Bundle, host *HostImage) {
-	for id, s := range host.host.Services {
-		if s.Tag == 0 {
-			continue
-		}
-		p := b.PolicyFor(ServiceName(s))
-		img.generation.Policies[id] = bpf.Policy{Tag: s.Tag, Drop: uint8(p.Drop)}
-		if host.resets[id] {
-			img.generation.Policies[id].Reset = uint8(p.Reset)
-		}
-		img.generation.Policies[id].Flags = host.fragmentFlags(b, id)
-	}
 }
 
 // equalRuns splits sorted features where they differ: in a set several bundles may name the same thing, and their rules

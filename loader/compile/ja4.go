@@ -14,16 +14,16 @@ import (
 )
 
 var (
-	ja4Map = Map{Name: bpf.DataplaneMapJa4s, Room: "ja4s", Told: "ja4", form: ja4s,
-		count: func(g *bpf.Generation) *uint32 { return &g.Ja4s }}
+	ja4Map = Map{Name: bpf.DataplaneMapJa4s, Room: "ja4s", Told: "ja4", form: ja4s, beside: knownJA4sMax,
+		features: func(b *config.Bundle) int { return countJA4s(b.JA4) },
+		count:    func(g *bpf.Generation) *uint32 { return &g.Ja4s }}
 
-	ja4s = &form[bpf.JA4Key, uint32]{bpf.DataplaneMapJa4s, "ja4s", compareJA4s, formatJA4Key, formatHead}
+	ja4s = &form[bpf.JA4Key, uint32]{bpf.DataplaneMapJa4s, "ja4s", compareJA4s, formatJA4Key, formatJA4Value}
 )
 
 func compileJA4s(b *builder) error {
-	same := func(x, y config.JA4Feature) bool { return x.Match == y.Match && x.Stable == y.Stable }
 	to := ja4s.of(b.img)
-	for features := range equalRuns(b.JA4, same) {
+	for features := range equalRuns(b.JA4, sameJA4) {
 		f := features[0]
 		head, err := b.head(rulesOf(features, b.index, func(f config.JA4Feature) string { return f.Rule }))
 		if err != nil {
@@ -33,8 +33,32 @@ func compileJA4s(b *builder) error {
 		to.add(key, head)
 		b.img.generation.Ja4Forms |= 1 << key.Form
 	}
+	b.addKnown(to)
 	to.sort()
 	return nil
+}
+
+func sameJA4(x, y config.JA4Feature) bool { return x.Match == y.Match && x.Stable == y.Stable }
+
+// countJA4s counts equal ones once.
+func countJA4s(features []config.JA4Feature) int {
+	n := 0
+	for range equalRuns(features, sameJA4) {
+		n++
+	}
+	return n
+}
+
+// formatJA4Value says what a row of the table points to.
+func formatJA4Value(v uint32) string {
+	text := formatHead(v & 0xffff)
+	if family := v >> bpf.ValueFamily & 0xff; family != 0 {
+		text += fmt.Sprintf(", family %d", family)
+	}
+	if kind := v >> bpf.ValueKind; kind != 0 {
+		text += fmt.Sprintf(", client %d", kind)
+	}
+	return text
 }
 
 func compareJA4s(a, b bpf.JA4Key) int {

@@ -16,7 +16,7 @@ type kind struct {
 
 var kinds = []kind{
 	{compilePrefixes, []Map{prefixes4Map, prefixes6Map}}, {compileTCP, []Map{tcpMap}}, {compileJA4s, []Map{ja4Map}},
-	{compileSignatures, []Map{layoutMap}}, {compileReasons, nil},
+	{compileSignatures, []Map{layoutMap}}, {compileReasons, nil}, {compilePairs, nil},
 }
 
 // builder is what compiling a kind needs.
@@ -25,6 +25,7 @@ type builder struct {
 	index  map[string]uint16 // of rules, by their ids
 	chains *chains
 	img    *Image
+	known  *known // what the catalogue says; nil: nobody asks
 }
 
 // Map is a map of features in a slot.
@@ -34,13 +35,14 @@ type Map struct {
 	Told string // in status
 
 	rowsOf   int // that a feature may need; 0 is one
+	beside   int // rows of the catalogue
 	count    func(*bpf.Generation) *uint32
 	features func(*config.Bundle) int // nil: one a row
 	form     interface{ new() Table }
 }
 
 // Entries returns the size of the map.
-func (m Map) Entries(c config.Capacity) int { return max(m.rowsOf, 1) * c.Room(m.Room) }
+func (m Map) Entries(c config.Capacity) int { return max(m.rowsOf, 1)*c.Room(m.Room) + m.beside }
 
 // Maps returns the maps of features that a slot has.
 func Maps() []Map {

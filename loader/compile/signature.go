@@ -17,6 +17,7 @@ import (
 var (
 	layoutMap = Map{Name: bpf.DataplaneMapTcpLayouts, Room: "tcp_signatures", Told: "p0f", form: layouts,
 		rowsOf:   2, // a signature for both IP versions stands in two
+		beside:   knownLayoutsMax,
 		features: func(b *config.Bundle) int { return countSignatures(b.P0F) },
 		count:    func(g *bpf.Generation) *uint32 { return &g.TcpSignatures }}
 
@@ -63,7 +64,13 @@ func compileSignatures(b *builder) error {
 			}
 			candidates.Candidates[i] = signatureRow(equal[0].Signature, key.Version, head)
 		}
+		candidates.Families = b.known.families(key)
 		to.add(key, candidates)
+	}
+	for key, families := range b.known.layoutRows() {
+		if buckets[key] == nil {
+			to.add(key, bpf.TCPSignatures{Families: families})
+		}
 	}
 	to.sort()
 	return nil
@@ -143,6 +150,9 @@ func formatSignatures(s bpf.TCPSignatures) string {
 	end := slices.IndexFunc(s.Candidates[:], func(c bpf.TCPSignature) bool { return c.Head == 0 })
 	if end < 0 {
 		end = len(s.Candidates)
+	}
+	if s.Families != [4]uint8{} {
+		return fmt.Sprintf("%+v, families %v", s.Candidates[:end], s.Families)
 	}
 	return fmt.Sprintf("%+v", s.Candidates[:end])
 }

@@ -47,6 +47,20 @@ func (s *Since) accepted(now uint64) (uint64, error) {
 	return now & before, err
 }
 
+// most is the strongest verdict of a service before.
+func (s *Since) most(of config.Service) uint8 {
+	most := of.MaxVerdict.Rank()
+	if s == nil {
+		return uint8(most)
+	}
+	for _, before := range s.Host.Services {
+		if before.Name == of.Name {
+			most = min(most, before.MaxVerdict.Rank())
+		}
+	}
+	return uint8(most)
+}
+
 // kept are the addresses that a service answered at which answers anywhere now: they have a row of their own.
 func (s *Since) kept(of config.Service) []config.Address {
 	if s == nil || !slices.ContainsFunc(of.Addresses, config.Address.Any) {

@@ -36,14 +36,16 @@ type shape struct {
 	flows    func(*ebpf.Map, func(bpf.FlowKey, bpf.Flow)) error
 }
 
-// Layout 3, as commit d07d65f left it, layout 4, as commit e2797a6 did, and layout 5, as commit 284110b did.
+// Layout 3, as commit d07d65f left it, layout 4, as commit e2797a6 did, layout 5, as commit 284110b did, and layout 6,
+// as commit f9b1a13 did.
 var shapes = map[uint64]shape{
 	pins.Layout3: {pins.Layout3, 328, 1336, 16, eachFlow112},
 	pins.Layout4: {pins.Layout4, 344, 1344, 24, eachFlow120},
 	pins.Layout5: {pins.Layout5, 416, 1344, 24, eachFlow120},
+	pins.Layout6: {pins.Layout6, 416, 1352, 32, eachFlow120},
 }
 
-// rootedWords is struct runtime of layout 3, and how those of layouts 4 and 5 begin.
+// rootedWords is struct runtime of layout 3, and how those of layouts 4 to 6 begin.
 type rootedWords struct {
 	Control        uint64
 	LeaseNs        uint64
@@ -91,10 +93,10 @@ func eachFlow112(m *ebpf.Map, visit func(bpf.FlowKey, bpf.Flow)) error {
 	return kernel.EachRow(m, func(key bpf.FlowKey, f flow112) { visit(key, f.flow()) })
 }
 
-// flow120 is struct flow of layouts 4 and 5, which is this build's: whoever changes that freezes it here.
+// flow120 is struct flow of layouts 4 to 6, which is this build's: whoever changes that freezes it here.
 type flow120 = bpf.Flow
 
-// eachFlow120 visits the connections of a map of layout 4 or 5.
+// eachFlow120 visits the connections of a map of layouts 4 to 6.
 func eachFlow120(m *ebpf.Map, visit func(bpf.FlowKey, bpf.Flow)) error {
 	if m.ValueSize() != 120 {
 		return fmt.Errorf("flows of %d bytes: %w", m.ValueSize(), kernel.ErrForeignABI)

@@ -17,7 +17,7 @@ var agentRows = []row{
 			in("loader/compile", "TestClockConversions"),
 		},
 		faults: []fault{
-			{"a rule has no end", "bpf/judge.h",
+			{"a rule has no end", "bpf/features.h",
 				"if (p->now_ns < node->expires_ns)", "if (1)", "test/dataplane/progrun", "TestRulesExpire"},
 			{"a lease has no end", "bpf/authority.h",
 				"return p->now_ns < rt->lease_ns && rt->ended != generation", "return rt->ended != generation",

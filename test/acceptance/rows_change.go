@@ -130,6 +130,11 @@ var changeRows = []row{
 			{"a policy's fragments pass", "bpf/judge.h",
 				"if (p->flags & PACKET_CUT && p->verdict == VERDICT_PASS &&", "if (0 && p->verdict == VERDICT_PASS &&",
 				"test/dataplane/matrix", "TestVerdicts"},
+			{"a limit admits one more", "bpf/limit.h",
+				"__u64 tolerance = (l->burst - 1) * l->interval;", "__u64 tolerance = l->burst * l->interval;",
+				"test/dataplane/progrun", "TestALimitLetsConnectionsWait"},
+			{"a key of two processors has two rates", "bpf/limit.h",
+				"if (is_twice(at)) {", "if (0) {", "test/dataplane/limit", "Test"},
 		},
 	},
 	{

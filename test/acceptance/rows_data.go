@@ -199,6 +199,12 @@ var dataRows = []row{
 		faults: []fault{
 			{"weak reasons block alone", "bpf/judge.h", "} else if (!t->strong) {", "} else if (0) {",
 				"test/dataplane/progrun", "TestReasonsAloneNeverBlock"},
+			{"what a rule allows is judged by its score", "bpf/judge.h",
+				"t->allowed ? VERDICT_PASS : choose_verdict(", "0 ? VERDICT_PASS : choose_verdict(",
+				"test/dataplane/progrun", "TestAllowEndsTheQuestion"},
+			{"the host's cap is not looked at", "bpf/behind.h",
+				"return is_behind(g, h) ? s->most_before : s->most;", "return MOST_RESET;",
+				"test/dataplane/progrun", "Cap"},
 		},
 	},
 }

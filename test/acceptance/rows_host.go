@@ -101,7 +101,7 @@ var hostRows = []row{
 		},
 		faults: []fault{
 			{"what is no pass is a drop", "bpf/xdp.c",
-				"if (p->outcome != OUTCOME_DROP)\n\t\treturn XDP_PASS;", "if (p->outcome == OUTCOME_PASS)\n\t\treturn XDP_PASS;",
+				"if (outcome != OUTCOME_DROP)\n\t\treturn XDP_PASS;", "if (outcome == OUTCOME_PASS)\n\t\treturn XDP_PASS;",
 				"test/dataplane/progrun", "TestObserveCounts"},
 		},
 	},

@@ -50,7 +50,7 @@ func (p *plane) storedFlow(verdict bpf.Verdict) bpf.Flow {
 	c := p.Control()
 	return bpf.Flow{
 		ExpiresNs: bpf.Never, Epoch: c.Epoch, Isn: 1, Generation: 1, Slot: c.Stable, Verdict: uint8(verdict),
-		Flags: uint8(bpf.FlowConfirmed | bpf.FlowFirstPayload),
+		Flags: uint8(bpf.FlowConfirmed | bpf.FlowFirstPayload), Reason: uint8(bpf.ReasonPrefix),
 	}
 }
 

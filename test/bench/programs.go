@@ -81,6 +81,7 @@ func (r *rig) groups(filter *xdpFilter) ([]group, error) {
 		{"What leaves the host", answers},
 		{"What a connection can send", r.provenRows()},
 		{trialTitle, r.trialRows()},
+		{limitTitle, r.limitRows()},
 		{"One lookup of a random source", r.lookupRows()},
 	}, nil
 }

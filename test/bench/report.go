@@ -127,6 +127,7 @@ func (r *results) writeTargets(b *strings.Builder) {
 				row.ratio.format("%.2f")+" ×", row.ratio.median <= comparedGoal)
 		}
 	}
+	r.writeLimits(add)
 	for _, e := range r.effects {
 		limit, text := 1e3, "≤ 1 ms"
 		if strings.HasSuffix(e.name, "ban") {

@@ -117,10 +117,15 @@ func (r *rig) makePlanes(random *rand.Rand) error {
 	}
 	small := lists(r.smallList)
 	strange := strangeBundle(small)
-	for _, p := range []struct {
+	type named struct {
 		name string
 		planeOptions
-	}{
+	}
+	var limits []named
+	for name, o := range limitPlanes(lists(r.smallList), few) {
+		limits = append(limits, named{name, o})
+	}
+	for _, p := range append(limits, []named{
 		{"base", planeOptions{bundle: small}},
 		{"hot", planeOptions{bundle: small}},
 		{"large", planeOptions{flows: few, bundle: lists(r.largeList)}},
@@ -135,7 +140,7 @@ func (r *rig) makePlanes(random *rand.Rand) error {
 		{"compared", planeOptions{flows: few, host: strangeHost, bundle: strange, tracking: true, try: true}},
 		{"paired", planeOptions{bundle: small, try: true}},
 		{"baking", planeOptions{flows: few, bundle: small, bake: true}},
-	} {
+	}...) {
 		made, err := newPlane(p.name, p.planeOptions)
 		if err != nil {
 			return err

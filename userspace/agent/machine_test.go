@@ -246,6 +246,10 @@ func (m *machine) Counters() ([]loader.Counter, error) {
 
 func (m *machine) EventLosses() (uint64, error) { return 11, nil }
 
+func (m *machine) LimitLosses() (loader.LimitLosses, error) {
+	return loader.LimitLosses{Lost: 3, Evicted: 2}, nil
+}
+
 func (m *machine) Conntrack() error { return nil }
 
 func (m *machine) Unanswered() (map[int]bool, error) { return m.unanswered, nil }

@@ -17,7 +17,7 @@ const (
 
 // The states of a host. "Everything passes" is said only where that was just read from the kernel.
 const (
-	StateProtected = "protected" // what the rules find is blocked, on every interface and for every service
+	StateProtected = "protected" // what the rules find is blocked or limited, on every interface and for every service
 	StatePartly    = "partly"    // the same, but for an interface or a service
 	StateObserving = "observing" // what would be blocked is counted, and passes
 	// all is attached, and no rule of a bundle blocks anybody; bans do, and `fragments: drop`
@@ -65,6 +65,10 @@ type Status struct {
 	Bans                int       `json:"bans"`
 	BanCapacity         int       `json:"banCapacity,omitempty"`
 	EventsLost          uint64    `json:"eventsLost"`
+	// LimitsLost are connections that passed without being charged to their limit, since others charged keys of the same
+	// set; LimitsEvicted are keys that were forgotten, and have their whole burst again, since their set was full.
+	LimitsLost    uint64 `json:"limitsLost"`
+	LimitsEvicted uint64 `json:"limitsEvicted"`
 	// Untracked says why connection tracking is not asked about connections, where a service asks for it.
 	Untracked string   `json:"untracked,omitempty"`
 	Drift     *Drift   `json:"drift,omitempty"` // of the last verification in the background
@@ -111,7 +115,7 @@ type Interface struct {
 	Name      string `json:"name"`          // in the host file
 	Now       string `json:"now,omitempty"` // the device's, where it was renamed since it was attached
 	Index     int    `json:"index,omitempty"`
-	Protected bool   `json:"protected"` // what the rules find is blocked here
+	Protected bool   `json:"protected"` // what the rules find is blocked or limited here
 	// Decides is true where packets are decided upon as the host file asks: by blocking, or by counting in observe mode.
 	Decides   bool   `json:"decides"`
 	State     string `json:"state"`          // attached, severed, missing, failed, foreign, unknown
@@ -185,6 +189,9 @@ type Service struct {
 	Name   string `json:"name"`
 	Kind   string `json:"kind"`
 	Bypass Bypass `json:"bypass"`
+	// Policy is that of the bundle in force, with nothing stronger than max_verdict of the host file; nil where there is
+	// none. What mode and bypass make of it, Status says.
+	Policy *Policy `json:"policy,omitempty"`
 }
 
 // Confirm is a candidate that goes back by itself at Deadline.
@@ -218,7 +225,7 @@ type Packets struct {
 	Slot    uint8  `json:"slot"`           // whose generation decided; 0: none did, or it has left its slot
 	Left    bool   `json:"left,omitempty"` // summed over the generations that have left their slots
 	Reason  string `json:"reason"`
-	Verdict string `json:"verdict"` // pass, drop, would_drop…
+	Verdict string `json:"verdict"` // pass, tag, limit, drop, would_drop…
 	Packets uint64 `json:"packets"`
 	// Connections that were decided so, each counted once.
 	Connections uint64 `json:"connections"`
@@ -274,6 +281,7 @@ type Rule struct {
 	ID      string    `json:"id"`
 	Label   string    `json:"label"`
 	Score   int       `json:"score"`
+	Verdict string    `json:"verdict,omitempty"` // allow or tag, of a rule without a score
 	Expires time.Time `json:"expires,omitzero"`
 	Matches uint64    `json:"matches"`
 }

@@ -138,7 +138,7 @@ func (v *reading) visit(k bpf.Event) {
 	v.refresh()
 	e := v.view(k)
 	v.events.hub.add(e)
-	if k.Outcome != uint8(bpf.OutcomePass) && v.mayLog() {
+	if k.Outcome != uint8(bpf.OutcomePass) && k.Outcome != uint8(bpf.OutcomeTag) && v.mayLog() {
 		v.events.Log.Log(context.Background(), slog.LevelDebug, "blocked, or would be", "source", e.Source, "service",
 			e.Service, "verdict", e.Verdict, "reason", e.Reason, "rule", e.Rule)
 	}
@@ -177,12 +177,12 @@ func (v *reading) view(k bpf.Event) api.Event {
 		Reason: bpf.ReasonName(bpf.Reason(k.Reason)), Verdict: bpf.OutcomeName(bpf.Outcome(k.Outcome)),
 	}
 	if k.Score != bpf.ScoreNone {
-		score := int(k.Score)
-		e.Score = &score
-		if bpf.Reason(k.Reason) != bpf.ReasonBan {
-			if r, ok := v.events.Ledger.RuleOf(v.digests[k.Generation], k.Rule); ok {
-				e.Rule, e.Label = r.ID, r.Label
-			}
+		e.Score = new(int(k.Score))
+	}
+	// A rule that allows has no score.
+	if e.Score != nil && bpf.Reason(k.Reason) != bpf.ReasonBan || bpf.Reason(k.Reason) == bpf.ReasonAllowed {
+		if r, ok := v.events.Ledger.RuleOf(v.digests[k.Generation], k.Rule); ok {
+			e.Rule, e.Label = r.ID, r.Label
 		}
 	}
 	if k.HasFingerprint != 0 {

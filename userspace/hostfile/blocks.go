@@ -38,6 +38,13 @@ func InStages(old, next *config.Host) []string {
 		}
 		out = append(out, fmt.Sprintf("service %s, port %d, is new: its traffic is inspected", s.Name, s.Port))
 	}
+	for _, s := range old.RaisedCaps(next) {
+		i := slices.IndexFunc(old.Services, func(o config.Service) bool { return o.Name == s.Name })
+		if i >= 0 && s.MaxVerdict != config.MaxTag { // who is only tagged passes
+			out = append(out, fmt.Sprintf("service %s: max_verdict %s, was %s: bundles may do more there", s.Name, s.MaxVerdict,
+				old.Services[i].MaxVerdict))
+		}
+	}
 	for _, s := range old.Unprotected(next) {
 		if s.Class == config.ClassAllowlist {
 			out = append(out, fmt.Sprintf("allowlist: %s%s is no longer protected", s.Prefix, noteOf(s.Name)))

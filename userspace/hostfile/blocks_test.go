@@ -58,6 +58,7 @@ func TestNewlyBlocks(t *testing.T) {
 		{"a service", edited(t, "services:", "services:\n  - {name: api, port: 8443, kind: tls}"), "service api"},
 		{"a service of another port", edited(t, "port: 443", "port: 8443"), "service web"},
 		{"a service without its sockets", edited(t, "port: 443,", "port: 443, local: false,"), "service web"},
+		{"a cap", edited(t, "kind: tls}", "kind: tls, max_verdict: limit}"), ""},
 		{"a service less", edited(t, "  - {name: dns, port: 53, kind: udp}\n", ""), ""},
 		{"an interface", edited(t, "[{name: eth0}]", "[{name: eth0}, {name: eth1}]"), "interface eth1"},
 		{"an interface less", edited(t, "[{name: eth0}]", "[{name: eth1}]"), "interface eth1"},
@@ -102,6 +103,30 @@ func TestNewlyBlocks(t *testing.T) {
 }
 
 // Whom the host file knows is protected for a reason, and leaving him out is told with it.
+// A cap counts at once where it is lowered, and goes in stages where it is raised: but not to tag, for who is tagged
+// passes.
+func TestRaisedCapsGoInStages(t *testing.T) {
+	parse := func(most string) *config.Host {
+		h, err := config.ParseHost("spillway.yaml", []byte(edited(t, "kind: tls}", "kind: tls, max_verdict: "+most+"}")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	all := []string{"pass", "tag", "limit", "drop", "reset"}
+	for i, old := range all {
+		for k, next := range all {
+			var want []string
+			if k > i && next != "tag" {
+				want = []string{"service web: max_verdict " + next + ", was " + old + ": bundles may do more there"}
+			}
+			if diff := cmp.Diff(want, InStages(parse(old), parse(next))); diff != "" {
+				t.Errorf("%s to %s (-want +got):\n%s", old, next, diff)
+			}
+		}
+	}
+}
+
 func TestNewlyBlocksWhoWasKnown(t *testing.T) {
 	const known = served + goldenLine + `health_checks: [{name: uptime, prefixes: [192.0.2.33]}]
 crawlers: [{name: search, prefixes: [198.51.100.0/24]}]

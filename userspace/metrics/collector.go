@@ -28,7 +28,7 @@ func counter(name, help string, labels ...string) metric {
 // The metrics, in the order of their importance to whoever is woken by them.
 var (
 	protected = gauge("spillway_protected",
-		"1 while what the rules find is blocked on the interface; 0 in observe mode.", "interface")
+		"1 while what the rules find is blocked, or limited, on the interface; 0 in observe mode.", "interface")
 	deciding = gauge("spillway_deciding", "1 while the interface is attached and what is attached decides, by blocking or in observe mode by counting: programs wired, a bundle in force that can block, no bypass, the agent not lost.",
 		"interface")
 	attached = gauge("spillway_attached", "1 while the root program is attached to the interface.", "interface",
@@ -38,7 +38,7 @@ var (
 	modeInfo     = gauge("spillway_mode_info", "Mode of the dataplane, as a label.", "mode")
 	packets      = counter("spillway_packets_total", "Packets by service, reason and verdict.",
 		"service", "reason", "verdict")
-	connections = counter("spillway_connections_total", "Connections by service, reason and verdict, each counted once: at its first payload, or at its SYN where that is blocked.",
+	connections = counter("spillway_connections_total", "Connections by service, reason and verdict, each counted once: at its first payload, or at its SYN where that is blocked. tag passes; limit is beyond its rate, and waits or is reset.",
 		"service", "reason", "verdict")
 	alone = counter("spillway_alone_packets_total", "Packets that were, or would have been, blocked by themselves and belong to no connection (UDP, fragments, data whose beginning nobody saw).",
 		"service", "reason", "verdict")
@@ -78,6 +78,8 @@ var (
 	eventsLost = counter("spillway_events_lost_total",
 		"Events that were not told because the ring or the rate was full.")
 	eventsDropped = counter("spillway_events_dropped_total", "Events that a reader of the API was too slow for.")
+	limitsLost    = counter("spillway_limits_lost_total", "Connections that passed without being charged to their limit, since others charged keys of the same set at that moment.")
+	limitsEvicted = counter("spillway_limits_evicted_total", "Keys of limits that were forgotten before their time, since their set was full: each has its whole burst again.")
 	applies       = counter("spillway_applies_total", "Applies by outcome.", "outcome")
 	rollbacks     = counter("spillway_rollbacks_total",
 		"Generations that were left: by hand, or because nobody confirmed.")
@@ -94,7 +96,7 @@ var all = []metric{protected, deciding, attached, scrapeFailed, mode, modeInfo, 
 	bypassLeft, heartbeatAge, agentTimeout, leaseLeft, generation, number, knownGood,
 	bundleSince, bundleEnd,
 	confirmLeft, bakeLeft, ruleMatches, mapEntries, mapCapacity, mapBytes, bans, drift, driftAge, eventsLost,
-	eventsDropped, applies, rollbacks, repairs, releases, problems, buildInfo, startTime}
+	eventsDropped, limitsLost, limitsEvicted, applies, rollbacks, repairs, releases, problems, buildInfo, startTime}
 
 // Outcomes, roles and repairs are exported from the start, with 0: a counter that appears with 1 has no increase.
 var (

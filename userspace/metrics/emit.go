@@ -109,6 +109,8 @@ func (e emitter) kernel(s *Snapshot) {
 	e.generations(k.Generations)
 	e.emit(bans, float64(k.Bans))
 	e.emit(eventsLost, float64(k.EventsLost))
+	e.emit(limitsLost, float64(k.LimitsLost))
+	e.emit(limitsEvicted, float64(k.LimitsEvicted))
 	for _, m := range k.Maps {
 		if m.Entries != nil {
 			e.emit(mapEntries, float64(*m.Entries), m.Name)

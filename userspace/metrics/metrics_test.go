@@ -57,6 +57,7 @@ func full() *Snapshot {
 			HeartbeatAgeSeconds: pointer(0.5), LeaseSecondsLeft: pointer(4.5),
 			Confirm: &api.Confirm{Deadline: noon.Add(time.Minute)}, Bake: &api.Bake{Until: noon.Add(2 * time.Minute)},
 			LastKnownGood: &api.Known{Number: 8, Digest: config.Digest{0xcd}}, Bans: 2, EventsLost: 5,
+			LimitsLost: 4, LimitsEvicted: 1,
 			Stages: stages(),
 			Drift:  &api.Drift{Checked: noon.Add(-10 * time.Second), Entries: []api.DriftEntry{{Where: "x"}}},
 			Maps: []api.MapUse{{Name: "bans", Entries: pointer(2), Capacity: 1024, Bytes: 4096},
@@ -119,6 +120,12 @@ spillway_generation_info{digest12="ab0000000000",number="9",role="stable"} 1
 spillway_generation_number{role="candidate"} 0
 spillway_generation_number{role="previous"} 0
 spillway_generation_number{role="stable"} 9
+# HELP spillway_limits_evicted_total Keys of limits that were forgotten before their time, since their set was full: each has its whole burst again.
+# TYPE spillway_limits_evicted_total counter
+spillway_limits_evicted_total 1
+# HELP spillway_limits_lost_total Connections that passed without being charged to their limit, since others charged keys of the same set at that moment.
+# TYPE spillway_limits_lost_total counter
+spillway_limits_lost_total 4
 # HELP spillway_map_entries Entries of a kernel map, where counting them is cheap.
 # TYPE spillway_map_entries gauge
 spillway_map_entries{map="bans"} 2
@@ -126,13 +133,13 @@ spillway_map_entries{map="bans"} 2
 # TYPE spillway_packets_total counter
 spillway_packets_total{reason="not_service",service="none",verdict="pass"} 1000
 spillway_packets_total{reason="prefix",service="web",verdict="drop"} 7
-# HELP spillway_connections_total Connections by service, reason and verdict, each counted once: at its first payload, or at its SYN where that is blocked.
+# HELP spillway_connections_total Connections by service, reason and verdict, each counted once: at its first payload, or at its SYN where that is blocked. tag passes; limit is beyond its rate, and waits or is reset.
 # TYPE spillway_connections_total counter
 spillway_connections_total{reason="prefix",service="web",verdict="drop"} 3
 # HELP spillway_alone_packets_total Packets that were, or would have been, blocked by themselves and belong to no connection (UDP, fragments, data whose beginning nobody saw).
 # TYPE spillway_alone_packets_total counter
 spillway_alone_packets_total{reason="prefix",service="web",verdict="drop"} 2
-# HELP spillway_protected 1 while what the rules find is blocked on the interface; 0 in observe mode.
+# HELP spillway_protected 1 while what the rules find is blocked, or limited, on the interface; 0 in observe mode.
 # TYPE spillway_protected gauge
 spillway_protected{interface="eth0"} 1
 spillway_protected{interface="eth1"} 0
@@ -151,7 +158,8 @@ spillway_watchdog_repairs_total{what="program"} 0
 `
 	names := []string{"spillway_applies_total", "spillway_attached", "spillway_bypass", "spillway_bypass_seconds_left",
 		"spillway_confirm_deadline_seconds", "spillway_generation_info",
-		"spillway_generation_number", "spillway_map_entries", "spillway_packets_total", "spillway_connections_total",
+		"spillway_generation_number", "spillway_limits_evicted_total", "spillway_limits_lost_total",
+		"spillway_map_entries", "spillway_packets_total", "spillway_connections_total",
 		"spillway_alone_packets_total", "spillway_protected", "spillway_problem", "spillway_rule_matches_total",
 		"spillway_watchdog_repairs_total"}
 	if err := testutil.CollectAndCompare(New(fixed{s: full()}), strings.NewReader(want), names...); err != nil {
@@ -168,7 +176,7 @@ func TestWithoutKernel(t *testing.T) {
 # HELP spillway_kernel_readable 1 while the agent could read the kernel part for this scrape.
 # TYPE spillway_kernel_readable gauge
 spillway_kernel_readable 0
-# HELP spillway_protected 1 while what the rules find is blocked on the interface; 0 in observe mode.
+# HELP spillway_protected 1 while what the rules find is blocked, or limited, on the interface; 0 in observe mode.
 # TYPE spillway_protected gauge
 spillway_protected{interface="eth0"} 0
 `

@@ -100,6 +100,7 @@ func (rw *Rows) Rules(context.Context) (*api.RuleList, error) {
 		rule := api.Rule{Index: i, ID: fmt.Sprintf("index_%d", i), Matches: hits[i]}
 		if r, ok := rw.Ledger.RuleOf(g.Digest, i); ok {
 			rule.ID, rule.Label, rule.Score, rule.Expires = r.ID, r.Label, r.Score, r.Expires
+			rule.Verdict = string(r.Verdict)
 		}
 		list.Rules = append(list.Rules, rule)
 	}

@@ -5,9 +5,6 @@ package release
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -69,7 +66,7 @@ func (re *reader) plan(ctx context.Context, r api.PlanRequest, files api.Files) 
 	}
 	planWriter{p, re.host()}.write(old, w.bundle)
 	re.planCapacity(p, s.next)
-	p.Notes = re.planNotes(s.next)
+	p.Notes = re.planNotes(w, s.next)
 	p.Changes = s.next.Digest != s.base.Digest
 	if p.Changes {
 		p.Holds = re.guard.holds(w, s)
@@ -99,34 +96,6 @@ func (re *reader) before(c engine.Change, observes bool) []string {
 	return engine.GuardsOf(re.host()).Ahead(c, observes, re.traffic())
 }
 
-// planNotes says what the policy of the set would come to on this host that the policy itself does not say.
-func (re *reader) planNotes(next *config.Set) (notes []string) {
-	resets := func(s config.Service) bool {
-		return s.Resettable() && slices.ContainsFunc(next.Bundles, func(b *config.Bundle) bool {
-			return b.HasPolicy() && b.PolicyFor(s.Name).Reset != config.Never
-		})
-	}
-	if !slices.ContainsFunc(re.host().Services, resets) {
-		return nil
-	}
-	d, done, err := re.use()
-	if err != nil {
-		return nil
-	}
-	defer done()
-	lost, err := d.Unanswered()
-	if err != nil {
-		return nil
-	}
-	for _, i := range re.judge(d).Interfaces {
-		if lost[i.Index] {
-			notes = append(notes,
-				"on "+i.Name+" a reset is enforced as a drop: no answer of a program leaves it (spillway doctor says why)")
-		}
-	}
-	return notes
-}
-
 // planWriter turns a config.Diff into rows.
 type planWriter struct {
 	p    *api.Plan
@@ -153,7 +122,7 @@ func (w planWriter) write(old, b *config.Bundle) {
 	}
 	for _, k := range d.Features {
 		writeRows(w, k.Kind, "", k.Rows, func(f config.FeatureRow) (string, string) {
-			return f.Name, w.describeFeature(k.Kind, f)
+			return f.Name, w.describeFeature(k.Kind, f, scores(f.Rule, b, old))
 		})
 		if k.Order {
 			w.row(api.PlanRow{Op: "changed", What: k.Kind, Name: "signatures", To: "another order: the first that fits counts"})
@@ -166,6 +135,18 @@ func (w planWriter) write(old, b *config.Bundle) {
 		w.row(api.PlanRow{Op: "changed", What: "intent", Name: "expects", From: describeIntent(old.Intent),
 			To: describeIntent(b.Intent)})
 	}
+}
+
+// scores reports whether the rule of that name has a score, in the first of the bundles that has it.
+func scores(rule string, in ...*config.Bundle) bool {
+	for _, b := range in {
+		for _, r := range b.Rules {
+			if r.ID == rule {
+				return r.Verdict == config.RuleScores
+			}
+		}
+	}
+	return true
 }
 
 func writeRows[T any](w planWriter, what, list string, rows config.Rows[T], describe func(T) (name, value string)) {
@@ -196,44 +177,4 @@ func (w planWriter) row(r api.PlanRow) {
 	if len(w.p.Rows) < planRows {
 		w.p.Rows = append(w.p.Rows, r)
 	}
-}
-
-func describeIntent(i *config.Intent) string {
-	if i == nil {
-		return "nothing declared"
-	}
-	return fmt.Sprintf("%v new blocks by %s", i.NewBlocks, strings.Join(i.By, ", "))
-}
-
-func describePolicy(s config.ServicePolicy) string {
-	text := "drop: " + s.Drop.String()
-	if s.Reset != config.Never {
-		text += ", reset: " + s.Reset.String()
-	}
-	if s.Fragments == config.FragmentsDrop {
-		text += ", fragments: drop (whoever sends them)"
-	}
-	return text
-}
-
-// describeFeature says which rule a feature has; and of a reason, what a rule can do by it on this host.
-func (w planWriter) describeFeature(kind string, f config.FeatureRow) string {
-	switch {
-	case kind != config.PlanReason:
-		return f.Rule
-	case w.host.Accepts(f.Name):
-		return f.Rule + ", may block alone"
-	}
-	return f.Rule + ", never blocks alone"
-}
-
-func describeRule(r config.Rule) string {
-	text := fmt.Sprintf("%s, score %+d", r.Label, r.Score)
-	if !r.Expires.IsZero() {
-		text += ", expires " + r.Expires.UTC().Format(time.RFC3339)
-	}
-	if r.Note != "" {
-		text += ", " + r.Note
-	}
-	return text
 }

@@ -93,3 +93,78 @@ func TestPlanRowsOfClients(t *testing.T) {
 		t.Errorf("rows of reasons and fragments (-want +got):\n%s", diff)
 	}
 }
+
+func TestPlanRowsOfVerdictsAndLimits(t *testing.T) {
+	parse := func(text string) *config.Bundle {
+		t.Helper()
+		b, err := config.ParseBundle("bundle.yaml", []byte("version: 1\nname: t\n"+text), nil, nil, config.BundleOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	host := config.DefaultHost()
+	host.AcceptReasons = []string{"not_hello"}
+	var p api.Plan
+	planWriter{&p, host}.write(parse(`rules: [{id: bad, label: bad, score: 60}, {id: odd, label: odd, score: 10}]
+features:
+  reasons: [{rule: odd, reason: hello_order}]
+policy: {default: {drop: 80}}
+`), parse(`rules:
+  - {id: bad, label: bad, score: 60}
+  - {id: odd, label: odd, verdict: tag, note: look at it}
+  - {id: ours, label: ours, verdict: allow, expires: "2099-01-02T03:04:05Z"}
+features:
+  reasons: [{rule: odd, reason: hello_order}, {rule: odd, reason: not_hello}]
+  pairs: [{rule: odd, tcp: windows, tls: go}]
+  prefixes: [{list: us, rule: ours, entries: [203.0.113.0/24]}]
+policy:
+  default: {tag: 30, limit: 50, rate: {connections: 30/m, burst: 60}, drop: 80, reset: 95}
+  services: {}
+`))
+	want := []api.PlanRow{
+		{Op: "added", What: "rule", Name: "ours", To: "ours, allow, expires 2099-01-02T03:04:05Z"},
+		{Op: "changed", What: "rule", Name: "odd", From: "odd, score +10", To: "odd, tag, look at it"},
+		{Op: "added", What: "prefix", List: "us", Name: "203.0.113.0/24", To: "ours"},
+		{Op: "added", What: "reason", Name: "not_hello", To: "odd"},
+		{Op: "added", What: "pair", Name: "windows × go", To: "odd"},
+		{Op: "changed", What: "policy", Name: "default", From: "drop: 80", To: "tag: 30, limit: 50 (30/m by source, " +
+			"60 at once, over it drop; 8 times as much for shared addresses), drop: 80, reset: 95"},
+	}
+	if diff := cmp.Diff(want, p.Rows); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+// What the host file's strongest verdict makes of a policy is told, and nothing where it makes nothing of it.
+func TestPlanNotesOfCaps(t *testing.T) {
+	for _, c := range []struct{ most, policy, want string }{
+		{"reset", "limit: 50, rate: {connections: 30/m}, drop: 80, reset: 95", ""},
+		{"tag", "tag: 30, drop: never", ""},
+		{"tag", "limit: 50, rate: {connections: 30/m}, drop: 80", "tag: 50, drop: never"},
+		{"pass", "tag: 30, drop: 80", "drop: never"},
+		{"limit", "tag: 30, limit: 50, rate: {connections: 30/m, by: prefix}, drop: 80",
+			"tag: 30, limit: 50 (30/m by prefix, 30 at once, over it drop), drop: never"},
+		{"drop", "drop: 95, reset: 80, fragments: drop", "drop: 80, fragments: drop (whoever sends them)"},
+		{"drop", "limit: 50, rate: {connections: 1/h, shared: 1, over: reset}, drop: 80",
+			"limit: 50 (1/h by source, 1 at once, over it drop), drop: 80"},
+	} {
+		h, err := config.ParseHost("spillway.yaml", []byte("version: 1\nmax_mode: enforce\ninterfaces: [{name: eth0}]\n"+
+			"services: [{name: web, port: 443, kind: tls, max_verdict: "+c.most+"}, {name: shop, port: 8443, kind: tls}]\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := config.ParseBundle("bundle.yaml", []byte("version: 1\nname: t\nrules: [{id: a, label: a, score: 60}]\n"+
+			"policy: {default: {"+c.policy+"}}\n"), nil, h, config.BundleOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		if c.want != "" {
+			want = []string{"max_verdict of service web is " + c.most + " in the host file: its policy counts as " + c.want}
+		}
+		if diff := cmp.Diff(want, cappedNotes(h, config.NewSet(b))); diff != "" {
+			t.Errorf("max_verdict %s, %s (-want +got):\n%s", c.most, c.policy, diff)
+		}
+	}
+}

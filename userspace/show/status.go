@@ -227,6 +227,7 @@ func facts(w io.Writer, st *api.Status, s Style) {
 	if st.MaxMode != "" && st.Mode != "" && st.MaxMode != st.Mode {
 		t.row("max_mode", st.MaxMode+" in the host file, the kernel has "+st.Mode)
 	}
+	policies(t, st)
 	bans := Count(st.Bans)
 	if st.BanCapacity > 0 {
 		bans += " of " + Count(st.BanCapacity)
@@ -238,10 +239,30 @@ func facts(w io.Writer, st *api.Status, s Style) {
 	if st.EventsLost > 0 {
 		t.row("events", Count(st.EventsLost)+" lost (rate or ring full); counters are exact")
 	}
+	if st.LimitsLost > 0 {
+		t.row("limits", Plural(int(st.LimitsLost), "connection")+" passed uncharged: others charged beside them")
+	}
+	if st.LimitsEvicted > 0 {
+		t.row("limits", Plural(int(st.LimitsEvicted), "key")+" forgotten early: each has its whole burst again")
+	}
 	if st.Drift != nil && len(st.Drift.Entries) > 0 {
 		t.row("drift", Plural(len(st.Drift.Entries), "difference")+": spillway verify")
 	}
 	t.end()
+}
+
+// factsAt is the column in which facts begin, where last-known-good is one of them.
+const factsAt = len("last-known-good") + 2
+
+// policies says from which scores on the policy of each service limits or tags, and what it does beside.
+func policies(t *table, st *api.Status) {
+	for _, v := range st.Services {
+		if v.Policy != nil && (v.Policy.Limit > 0 || v.Policy.Tag > 0) {
+			for i, line := range strings.Split(wrap(v.Name+": "+v.Policy.String(), factsAt), "\n") {
+				t.row([]string{"policy", " "}[min(i, 1)], strings.TrimLeft(line, " "))
+			}
+		}
+	}
 }
 
 func heartbeat(st *api.Status) string {

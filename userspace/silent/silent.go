@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -22,10 +21,14 @@ import (
 //
 //	flows ─ a walk, some rows a second ─▶ blocked for good ─ idle for silentAfter? ─ still blocked, same ISN? ─▶ closed
 //
+// What is over a limit is blocked as well, until there is room: it has waitAfter for that, in which a client tries
+// again seven times. Whoever tries later begins a connection of his own.
+//
 // The socket is looked up first and closed by its cookie, and the flow and the ISN are looked at in between: whoever
 // takes its addresses and ports at any moment has another cookie or another ISN.
 const (
 	silentAfter   = 15 * time.Second // nothing of the client was accepted for so long
+	waitAfter     = time.Minute
 	releaseEvery  = time.Second
 	walkRows      = 4096            // of the flows, each second: 1 to 3 ms
 	walkPause     = 5 * time.Second // between two walks: an empty table of 262,144 rows takes 0.2 ms, too
@@ -38,13 +41,17 @@ type releaser struct {
 	walk     loader.FlowWalk
 	waiting  []loader.BlockedFlow
 	nextWalk time.Time
-	find     func(local, remote netip.AddrPort) (io.Closer, error)
+	find     func(loader.BlockedFlow) (io.Closer, error)
 }
 
 // findSilent returns the socket of a connection that has been silent for long enough, nil when there is none.
-func findSilent(local, remote netip.AddrPort) (io.Closer, error) {
-	s, err := sockets.Find(local, remote)
-	if errors.Is(err, sockets.ErrNoSocket) || err == nil && s.Idle < silentAfter {
+func findSilent(b loader.BlockedFlow) (io.Closer, error) {
+	after := silentAfter
+	if b.Waits {
+		after = waitAfter
+	}
+	s, err := sockets.Find(b.Server, b.Client)
+	if errors.Is(err, sockets.ErrNoSocket) || err == nil && s.Idle < after {
 		return nil, nil
 	}
 	return s, err
@@ -145,7 +152,7 @@ func (r *releaser) step(d Kernel, now time.Time) (closed int, err error) {
 
 // close closes the socket of one flow, if there is one and it is silent.
 func (r *releaser) close(d Kernel, b loader.BlockedFlow) (bool, error) {
-	s, err := r.find(b.Server, b.Client)
+	s, err := r.find(b)
 	if err != nil || s == nil {
 		return false, err
 	}

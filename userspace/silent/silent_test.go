@@ -73,7 +73,7 @@ func TestOnlySilentBlockedSocketsAreClosed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k, closed := c.table, 0
 			k.flows = []loader.BlockedFlow{v4, v6}
-			r := &releaser{find: func(netip.AddrPort, netip.AddrPort) (io.Closer, error) {
+			r := &releaser{find: func(loader.BlockedFlow) (io.Closer, error) {
 				if c.active {
 					return nil, nil
 				}
@@ -94,7 +94,7 @@ func TestSocketsOfASecondAreBounded(t *testing.T) {
 		k.flows = append(k.flows, flow("192.0.2.1:443"))
 	}
 	closed := 0
-	r := &releaser{find: func(netip.AddrPort, netip.AddrPort) (io.Closer, error) { return closer{&closed, nil}, nil }}
+	r := &releaser{find: func(loader.BlockedFlow) (io.Closer, error) { return closer{&closed, nil}, nil }}
 	for i := range 3 { // of one walk: the next one comes later
 		if n, err := r.step(k, time.Unix(1, int64(i))); n != closeBudget || err != nil {
 			t.Errorf("second %d: %d, %v", i, n, err)

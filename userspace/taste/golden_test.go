@@ -51,6 +51,10 @@ func TestGoldenClients(t *testing.T) {
 		{"SYN and ClientHello together", `ja4: ` + chrome + `, tcp: "64240:2-4-8-1-3:1460:9"`,
 			`tcp: [{rule: half, muonfp: "64240:2-4-8-1-3:1460:9"}], ja4: [{rule: half, match: ` + chrome + `}]`,
 			"ClientHello " + chrome},
+		{"its ClientHello, and a SYN that it does not say", "ja4: " + chrome,
+			"pairs: [{rule: bad, tcp: linux, tls: chrome}, {rule: bad, tcp: windows, tls: chrome}]", ""},
+		{"its ClientHello behind its SYN", "ja4: " + chrome + `, tcp: "64240:2-4-8-1-3:1460:7"`,
+			"pairs: [{rule: bad, tcp: linux, tls: chrome}]", "label wrong (pair)"},
 		{"an address that the host protects", "address: 50.1.2.3",
 			"prefixes: [{list: own, rule: bad, entries: [50.0.0.0/10]}]", ""},
 		{"a JA4 at an address that the host protects", "address: 50.1.2.3, ja4: " + chrome,
@@ -77,6 +81,29 @@ func TestGoldenClients(t *testing.T) {
 				t.Errorf("warnings: %q", r.Warnings)
 			}
 		})
+	}
+}
+
+// A golden client that a bundle limits is not blocked, however often it is shown: a warning says who limits it.
+func TestGoldenClientsOfALimit(t *testing.T) {
+	needKernel(t)
+	s, err := openSecond()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	const rule = "version: 1\nname: test\nrules: [{id: bad, label: wrong, score: 60}]\nfeatures: {ja4: [{rule: bad, match: "
+	host := hostText + "golden:\n  - {name: shop, service: web, ja4: " + unlisted + "}\n"
+	for _, policy := range []string{"limit: 60, rate: {connections: 1/h}, drop: 80", "tag: 60, drop: 80"} {
+		for range 2 {
+			r := shown(t, s, host, rule+unlisted+"}]}\npolicy: {default: {"+policy+"}}\n")
+			limits := strings.HasPrefix(policy, "limit")
+			if r.Outcome != rollout.TastePassed || limits != (len(r.Warnings) == 1) || limits && !strings.Contains(r.Warnings[0],
+				"golden client shop: its ClientHello "+unlisted+" to service web is limited by rule `bad`, label wrong (ja4): "+
+					"1/h by source, 1 at once, over it drop; 8 times as much for shared addresses") {
+				t.Errorf("%s: %+v, warnings %q", policy, r.Taste, r.Warnings)
+			}
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/probe"
+	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/rollout"
 )
 
@@ -97,10 +98,41 @@ func (v *visit) warn(format string, args ...any) {
 func (v *visit) ask(what string, frame []byte) (passes bool, err error) {
 	v.told = bpf.Event{Score: bpf.ScoreNone}
 	passes, err = v.Try(frame, func(e bpf.Event) { v.told = e })
-	if err == nil && !passes {
+	if err == nil && v.isLimited() {
+		v.limited(what)
+	} else if err == nil && !passes {
 		v.blocked = fmt.Sprintf("Its %s to service %s is blocked by %s.", what, v.client.Service, v.rule())
 	}
 	return passes, err
+}
+
+// isLimited reports whether what was shown last reached a limit. Beyond it, it waits: whether that happens is for how
+// often it comes to say, and it comes often here.
+func (v *visit) isLimited() bool {
+	from := v.policy().Limit
+	outcome := bpf.Outcome(v.told.Outcome)
+	return outcome == bpf.OutcomeLimit || outcome == bpf.OutcomeTag && from != config.Never &&
+		bpf.Reason(v.told.Reason) != bpf.ReasonWeak && v.told.Score != bpf.ScoreNone && v.told.Score >= uint8(from)
+}
+
+// policy is that of the client's service, under the host's cap.
+func (v *visit) policy() config.Policy {
+	p := v.bundle.PolicyFor(v.client.Service)
+	for _, s := range v.host.Services {
+		if s.Name == v.client.Service {
+			return p.At(s)
+		}
+	}
+	return p
+}
+
+// limited warns of a limit, once.
+func (v *visit) limited(what string) {
+	w := fmt.Sprintf("its %s to service %s is limited by %s: %s", what, v.client.Service, v.rule(),
+		api.RateText(v.policy().Rate))
+	if !slices.Contains(v.warnings, w) {
+		v.warnings = append(v.warnings, w)
+	}
 }
 
 func (v *visit) rule() string {

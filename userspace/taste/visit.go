@@ -18,8 +18,8 @@ func (v *visit) run() error {
 	if !ok {
 		return nil
 	}
-	syn, ok, err := v.opens(e)
-	if err != nil || !ok || v.blocked != "" {
+	syns, err := v.opens(e)
+	if err != nil || len(syns) == 0 || v.blocked != "" {
 		return err
 	}
 	hellos, err := v.hellos()
@@ -27,19 +27,31 @@ func (v *visit) run() error {
 		return err
 	}
 	for _, h := range hellos {
-		if err := v.greet(e, syn, h); err != nil || v.blocked != "" {
-			return err
+		// Behind one of several that were made up a pair may block it: what passes behind another is not blocked by what
+		// it says.
+		for _, syn := range syns {
+			if err := v.greet(e, syn, h); err != nil {
+				return err
+			}
+			if v.blocked == "" {
+				break
+			}
+		}
+		if v.blocked != "" {
+			return nil
 		}
 	}
 	return nil
 }
 
-// ordinary are SYNs of ordinary systems; whoever's SYN is not known gets the first of them that nothing names.
+// ordinary are SYNs of ordinary systems; whoever's SYN is not known gets those of them that nothing names.
 var ordinary = []string{"64240:2-4-8-1-3:1460:7", "64240:2-1-3-1-1-4:1460:8", "65535:2-1-3-1-1-8-4-0:1460:6",
 	"29200:2:1460:"}
 
-// opens shows a SYN. ok is false where none can be shown that is the client's.
-func (v *visit) opens(e ends) (syn opening, ok bool, err error) {
+// opens shows a SYN, and returns it; or those that it may send, where nothing says which it does. It returns none where
+// none can be shown.
+func (v *visit) opens(e ends) ([]opening, error) {
+	var syn opening
 	switch {
 	case v.client.HasTCP():
 		syn = openingOf(v.client.TCP)
@@ -49,13 +61,13 @@ func (v *visit) opens(e ends) (syn opening, ok bool, err error) {
 		return v.opensAnyhow(e)
 	}
 	if _, err := v.ask("SYN", syn.frame(e)); err != nil {
-		return syn, false, err
+		return nil, err
 	}
 	if v.blocked == "" && !v.looksRight() {
 		v.warn("its SYN cannot be shown as the host file says it: %s came out",
 			compile.FormatP0F(v.told.Fingerprint, v.told.Facts))
 	}
-	return syn, true, nil
+	return []opening{syn}, nil
 }
 
 func (v *visit) looksRight() bool {
@@ -69,27 +81,29 @@ func (v *visit) looksRight() bool {
 	return err == nil && v.client.P0F.Fits(seen)
 }
 
-func (v *visit) opensAnyhow(e ends) (syn opening, ok bool, err error) {
+func (v *visit) opensAnyhow(e ends) (syns []opening, err error) {
 	for _, text := range ordinary {
 		fp, err := signature.ParseMuonFP(text)
 		if err != nil {
-			return syn, false, err
+			return nil, err
 		}
-		syn = openingOf(fp)
+		syn := openingOf(fp)
 		if _, err := v.ask("SYN", syn.frame(e)); err != nil {
-			return syn, false, err
+			return nil, err
 		}
 		byAddress := v.addressAlone() && bpf.Reason(v.told.Reason) == bpf.ReasonPrefix
 		if v.blocked != "" && byAddress {
-			return syn, true, nil
+			return []opening{syn}, nil
 		}
 		v.blocked = ""
 		if v.told.Score == bpf.ScoreNone || bpf.Reason(v.told.Reason) == bpf.ReasonProtected {
-			return syn, true, nil
+			syns = append(syns, syn)
 		}
 	}
-	v.warn("it is not shown: each SYN that it could send is named by a feature")
-	return syn, false, nil
+	if len(syns) == 0 {
+		v.warn("it is not shown: each SYN that it could send is named by a feature")
+	}
+	return syns, nil
 }
 
 // hello is a ClientHello, and the JA4 that it has or stands for.

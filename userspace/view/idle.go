@@ -114,7 +114,8 @@ func (j *judge) bundleIdle() {
 	case g.Blocking.Expired > 0 && g.Blocking.Reach == 0:
 		j.v.BundleIdle = "all rules of the bundle in force have expired"
 	case !slices.ContainsFunc(j.services(), func(s compile.ServiceInfo) bool { return g.Blocking.Can(s.Tag) }):
-		j.v.BundleIdle = "the bundle in force blocks nobody" + j.byRules() + ": " + harmless(g.Blocking)
+		why, _ := j.harmless(g)
+		j.v.BundleIdle = "the bundle in force blocks nobody" + j.byRules() + ": " + why
 	case !slices.ContainsFunc(j.services(), func(s compile.ServiceInfo) bool {
 		return g.Blocking.Can(s.Tag) && !j.Services[s.ID].Active()
 	}):
@@ -170,21 +171,4 @@ func (j *judge) services() []compile.ServiceInfo {
 		return nil
 	}
 	return j.Host.Services
-}
-
-// harmless says why a generation never blocks.
-func harmless(b compile.Blocking) string {
-	lowest := 0
-	for _, from := range b.From {
-		if from > 0 && (lowest == 0 || int(from) < lowest) {
-			lowest = int(from)
-		}
-	}
-	switch {
-	case lowest == 0:
-		return "its policy has neither drop nor reset"
-	case !b.Strong:
-		return "it has no feature that may block, and none of its reasons does alone here"
-	}
-	return fmt.Sprintf("its rules add up to %d, and its policy blocks from %d", b.Reach, lowest)
 }

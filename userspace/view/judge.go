@@ -144,7 +144,7 @@ func (j *judge) sum() {
 	case len(j.v.Open) > 0:
 		says(api.StatePartly, "Partly protected: %s.", strings.Join(j.v.Open, "; "))
 	default:
-		says(api.StateProtected, "Protected: what the rules find is blocked (mode enforce).")
+		says(api.StateProtected, "Protected: what the rules find is %s (mode enforce)%s.", j.finds(), j.but())
 	}
 }
 
@@ -181,16 +181,15 @@ func (j *judge) noGeneration() {
 		j.problem("expired", "all rules of the bundle in force have expired: "+what,
 			"renew their expiry and apply the bundle again")
 	case j.v.Idle != "":
-		j.problem("never_blocks", "the bundle in force could block nobody"+j.byRules()+": "+harmless(g.Blocking),
-			fixOfHarmless)
+		why, fix := j.harmless(g)
+		j.problem("never_blocks", "the bundle in force could block nobody"+j.byRules()+": "+why, fix)
 	case strings.HasPrefix(j.v.BundleIdle, "every service"):
 		j.problem("bypass", j.v.BundleIdle, "spillway bypass off --service NAME")
 	default:
-		j.problem("never_blocks", j.v.BundleIdle, fixOfHarmless)
+		_, fix := j.harmless(g)
+		j.problem("never_blocks", j.v.BundleIdle, fix)
 	}
 }
-
-const fixOfHarmless = "give its policy a drop or reset that its rules reach, and apply it again"
 
 // beside tells of interfaces and services that the sentence leaves out.
 func (j *judge) beside() {

@@ -40,10 +40,21 @@ func Status(r Reading) (*api.Status, Verdict) {
 			if r.Untracked != nil && (h.Confirm == config.ConfirmAuto || h.Confirm == config.ConfirmEgress) {
 				s.Untracked = r.Untracked.Error()
 			}
-			s.Services = append(s.Services, api.Service{ID: h.ID, Name: h.Name, Kind: h.Kind, Bypass: Bypass(r.Services[h.ID])})
+			s.Services = append(s.Services, api.Service{ID: h.ID, Name: h.Name, Kind: h.Kind, Bypass: Bypass(r.Services[h.ID]),
+				Policy: r.policyAt(h.Tag)})
 		}
 	}
 	return s, v
+}
+
+// policyAt is what the generation in force does at a service; nil where none is, or it does not know the service.
+func (r Reading) policyAt(tag uint32) *api.Policy {
+	j := judge{Reading: r}
+	g, ok := j.inForce()
+	if p, known := g.Policies[tag]; ok && known {
+		return api.PolicyOf(p.Counts)
+	}
+	return nil
 }
 
 // Blind is the reading of whoever could open no dataplane: netlink alone says whether something is attached.

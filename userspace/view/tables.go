@@ -15,6 +15,7 @@ type Tables interface {
 	Bans() ([]loader.Ban, error)
 	Counters() ([]loader.Counter, error)
 	EventLosses() (uint64, error)
+	LimitLosses() (loader.LimitLosses, error)
 	MapUse() ([]loader.MapUse, error)
 }
 
@@ -83,6 +84,10 @@ func readMaps(k Tables, s *api.Status) error {
 		}
 		s.Maps = append(s.Maps, m)
 	}
-	s.EventsLost, err = k.EventLosses()
+	if s.EventsLost, err = k.EventLosses(); err != nil {
+		return err
+	}
+	lost, err := k.LimitLosses()
+	s.LimitsLost, s.LimitsEvicted = lost.Lost, lost.Evicted
 	return err
 }

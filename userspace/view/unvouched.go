@@ -15,7 +15,7 @@ import (
 
 // First counts the first payloads of a service.
 type First struct {
-	Vouched   uint64 // connections that pass, confirmed
+	Vouched   uint64 // connections that pass or reach a limit, confirmed
 	Unvouched uint64 // first payloads that pass, and that nobody vouched for
 }
 
@@ -23,16 +23,20 @@ type First struct {
 const unvouchedLeast = 50
 
 // countFirst sums counters up by service. A connection that is blocked may have been so at its SYN, for which nobody
-// has to vouch: those that pass tell enough.
+// has to vouch: those that pass tell enough, tagged or not. A limit is charged only where somebody vouches.
 func countFirst(counters []loader.Counter) map[uint8]First {
 	sums := map[uint8]First{}
 	for _, c := range counters {
-		if c.Outcome != bpf.OutcomePass || c.Service == 0 {
+		switch {
+		case c.Service == 0:
+			continue
+		case c.Outcome != bpf.OutcomePass && c.Outcome != bpf.OutcomeTag && c.Outcome != bpf.OutcomeLimit &&
+			c.Outcome != bpf.OutcomeWouldLimit:
 			continue
 		}
 		f := sums[c.Service]
 		f.Vouched += c.Connections
-		if c.Reason == bpf.ReasonUnconfirmed {
+		if c.Reason == bpf.ReasonUnconfirmed && c.Outcome == bpf.OutcomePass {
 			f.Unvouched += c.Packets
 		}
 		sums[c.Service] = f

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/userspace/api"
@@ -165,5 +166,49 @@ func TestMalformedFramesThatPassed(t *testing.T) {
 		if says := view.Malformed(c.frames, "in the last 10m"); (says != "") != c.told {
 			t.Errorf("%+v: %q", c.frames, says)
 		}
+	}
+}
+
+// A connection that is tagged passes, and whoever reaches a limit was vouched for: neither is a first payload that
+// nobody vouched for.
+func TestTaggedAndLimitedConnectionsAreVouchedFor(t *testing.T) {
+	row := func(reason bpf.Reason, outcome bpf.DataplaneOutcome, packets, connections uint64) loader.Counter {
+		return loader.Counter{Service: 1, Reason: reason, Outcome: outcome, Packets: packets, Connections: connections}
+	}
+	got := view.Count([]loader.Counter{row(bpf.ReasonNoMatch, bpf.OutcomePass, 90, 10),
+		row(bpf.ReasonJA4, bpf.OutcomeTag, 20, 20), row(bpf.ReasonJA4, bpf.OutcomeLimit, 9, 3),
+		row(bpf.ReasonJA4, bpf.OutcomeWouldLimit, 4, 4), row(bpf.ReasonPrefix, bpf.OutcomeDrop, 70, 70),
+		row(bpf.ReasonUnconfirmed, bpf.OutcomePass, 36, 0)}).First[1]
+	if want := (view.First{Vouched: 37, Unvouched: 36}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// Status tells the policy of what decides for everybody, service by service.
+func TestStatusTellsThePolicyInForce(t *testing.T) {
+	r := viewtest.Serving()
+	p := config.Policy{Tag: 30, Limit: 50, Rate: viewtest.Rate}
+	r.Generations[0].Policies = map[uint32]loader.ServicePolicy{11: {Counts: p}}
+	r.Generations[1].Policies = map[uint32]loader.ServicePolicy{11: {Counts: config.Policy{Drop: 80}},
+		22: {Counts: config.Policy{Drop: 80}}}
+	says := func() (out []string) {
+		s, _ := view.Status(*r)
+		for _, v := range s.Services {
+			if v.Policy != nil {
+				out = append(out, v.Name+" "+v.Policy.String())
+			}
+		}
+		return out
+	}
+	if got, want := says(), []string{"web tags from 30, limits from 50 (30/m by source)"}; !slices.Equal(got, want) {
+		t.Errorf("stable: %q, want %q", got, want)
+	}
+	r.Control.Candidate, r.Control.Canary, r.Lease = 2, 50, loader.In(time.Hour)
+	if got := says(); len(got) != 1 {
+		t.Errorf("a canary is in force: %q", got)
+	}
+	r.Control.Canary = 1000
+	if got, want := says(), []string{"web drops from 80", "shop drops from 80"}; !slices.Equal(got, want) {
+		t.Errorf("a candidate for everybody: %q, want %q", got, want)
 	}
 }

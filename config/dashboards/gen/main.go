@@ -74,6 +74,16 @@ var panels = []panel{
 		queries: []query{
 			q(`sum by (verdict) (rate(spillway_packets_total{`+selector+`, service=~"$service"}[$__rate_interval]))`,
 				"{{verdict}}")}},
+	{title: "Tagged and limited",
+		about: "Tagged connections pass. Limited ones are beyond their rate: they wait until there is room, or are reset.",
+		kind:  "timeseries", width: 12, unit: "cps", queries: []query{
+			q(`sum by (service, verdict) (rate(spillway_connections_total{`+selector+
+				`, service=~"$service", verdict=~"tag|limit|would_limit"}[$__rate_interval]))`, "{{service}} {{verdict}}")}},
+	{title: "Limits that could not be held",
+		about: "Connections that passed uncharged, and keys that were forgotten early: their set was full.",
+		kind:  "timeseries", width: 12, unit: "cps", queries: []query{
+			q(`rate(spillway_limits_lost_total{`+selector+`}[$__rate_interval])`, "{{instance}} uncharged"),
+			q(`rate(spillway_limits_evicted_total{`+selector+`}[$__rate_interval])`, "{{instance}} forgotten")}},
 	{title: "Packets by reason", kind: "timeseries", width: 12, unit: "pps",
 		queries: []query{
 			q(`sum by (reason) (rate(spillway_packets_total{`+selector+

@@ -149,7 +149,7 @@ func TestBudgetTripsAtExactlyItsEnd(t *testing.T) {
 				l.want("a stored block heals", bots[0].first(), passes("no_match").by("previous"))
 				l.want("its SYN", f.syn(bots[1].src).Bytes(), passes("no_match").by("previous"))
 				l.want("what both block", both.first(), drops("prefix").by("previous"))
-				l.want("and again", both.first(), drops("known_flow").by("previous"))
+				l.want("and again", both.first(), drops("prefix").by("previous"))
 			})
 		}
 		p.change(loader.Change{Budget: new(bool)})

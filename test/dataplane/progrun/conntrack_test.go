@@ -112,7 +112,8 @@ func TestConntrackStoresABlock(t *testing.T) {
 				if flow, ok := p.flow(); !ok || flow.Verdict != verdictDrop {
 					t.Errorf("the flow is %+v, %t; want it blocked", flow, ok)
 				}
-				p.want("again", k.next(uint32(order[0][0]), hello[order[0][0]:order[0][1]], 0), drops("known_flow").by("stable"))
+				p.want("again", k.next(uint32(order[0][0]), hello[order[0][0]:order[0][1]], 0),
+					drops("tcp_fingerprint").by("stable"))
 			})
 		})
 	}
@@ -182,7 +183,7 @@ func TestConntrackPortIsUsedAgain(t *testing.T) {
 		if flow.Isn != again.isn {
 			t.Errorf("the flow's ISN is %#x, the connection's %#x", flow.Isn, again.isn)
 		}
-		p.want("again", again.next(0, hello, 0), drops("known_flow").by("stable"))
+		p.want("again", again.next(0, hello, 0), drops("tcp_fingerprint").by("stable"))
 	})
 }
 

@@ -32,7 +32,7 @@ func TestUncountedBlocksAreDeferred(t *testing.T) {
 				p.want("a payload that nobody vouches for", f.data(k.src.Next(), 7, hello), passes("unconfirmed").by(onTrial.by))
 				p.want("a question", f.udp(k.src, dnsPort), deferred.of("dns"))
 				p.wantBytes("the first payload", k.first(), blocked)
-				p.wantBytes("and again", k.first(), drops("known_flow").by(onTrial.by))
+				p.wantBytes("and again", k.first(), drops("prefix").by(onTrial.by))
 
 				p.renew(f, false)
 				onTrial.begin(p, denyDeclared(k.src))
@@ -109,7 +109,7 @@ func TestAShareDecidesWhatIsProvenAlone(t *testing.T) {
 		p.want("a payload that nobody vouches for", f.data(k.src.Next(), 7, hello), passes("unconfirmed"))
 		p.want("an ACK", f.ack(k.src.Next(), 7), passes("handshake"))
 		p.wantBytes("the first payload", k.first(), candidate)
-		stored := drops("known_flow").by("candidate")
+		stored := drops("prefix").by("candidate")
 		p.wantBytes("again", k.first(), stored)
 		p.change(loader.Change{Canary: new(uint16(998))})
 		p.wantBytes("another share: the block is the candidate's still", k.first(), candidate)

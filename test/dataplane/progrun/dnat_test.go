@@ -96,7 +96,7 @@ func TestRedirectedPortIsBlocked(t *testing.T) {
 				t.Errorf("the flow is %+v, %t; want it blocked", flow, ok)
 			}
 			p.away(bpf.ProgramPayload, bpf.ProgramConntrack)
-			p.want("more", k.next(uint32(len(hello)), request, 0), drops("known_flow").by("stable"))
+			p.want("more", k.next(uint32(len(hello)), request, 0), drops("tcp_fingerprint").by("stable"))
 		})
 	}
 }

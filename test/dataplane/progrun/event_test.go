@@ -43,7 +43,7 @@ func TestBlocksAreToldOnce(t *testing.T) {
 		p.want("a scanner's SYN", f.scan(f.visitor), drops("tcp_fingerprint"))
 		p.wantBytes("a bot's first payload", k.write(request), drops("prefix"))
 		for range 10 {
-			p.wantBytes("its data", k.write(request), drops("known_flow"))
+			p.wantBytes("its data", k.write(request), drops("prefix"))
 		}
 		p.want("a bot's SYN, the last", f.syn(f.bot), drops("prefix"))
 

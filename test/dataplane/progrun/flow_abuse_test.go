@@ -113,9 +113,9 @@ func TestBlockedFlowPassesAReset(t *testing.T) {
 		k := r.visit(f.bot)
 		decided := drops("prefix")
 		p.wantBytes("the first payload", k.write(request), decided)
-		p.want("a reset with data", with(k.at(100, request), packet.RST), drops("known_flow"))
+		p.want("a reset with data", with(k.at(100, request), packet.RST), drops("prefix"))
 		p.want("a reset", with(k.at(100, nil), packet.RST), undecided("web", "handshake"))
 		p.want("a reset with an ACK", with(k.at(100, nil), packet.RST|packet.ACK), undecided("web", "handshake"))
-		p.want("a FIN", with(k.at(100, nil), packet.FIN|packet.ACK), drops("known_flow"))
+		p.want("a FIN", with(k.at(100, nil), packet.FIN|packet.ACK), drops("prefix"))
 	})
 }

@@ -177,7 +177,7 @@ func TestFloodDisplacesNothing(t *testing.T) {
 		}
 		p.catchUp()
 		p.wantBytes("the visitor goes on", good.write(request), known())
-		p.wantBytes("the bot stays blocked", bad.write(request), drops("known_flow"))
+		p.wantBytes("the bot stays blocked", bad.write(request), drops("prefix"))
 	})
 }
 

@@ -17,7 +17,7 @@ func TestSecondFirstPayloadNeverRelaxes(t *testing.T) {
 		flow := p.wantFlow("blocked", verdictDrop, confirmed|firstPayload|hasFingerprint|hasTLS)
 		for name, other := range map[string][]byte{"other bytes": request, "one byte": hello[:1], "the same": hello,
 			"zeros": make([]byte, 1000)} {
-			p.want(name, k.at(0, other), drops("known_flow"))
+			p.want(name, k.at(0, other), drops("tcp_fingerprint"))
 			p.wantSameFlow(name, flow)
 		}
 	})
@@ -37,8 +37,8 @@ func TestGarbageBeforeTheHelloHidesNothing(t *testing.T) {
 		p.wantFlow("garbage made a flow that passes", verdictPass, confirmed)
 		p.wantBytes("the true hello", k.write(hello), drops("tcp_fingerprint"))
 		p.wantFlow("the stronger verdict won", verdictDrop, confirmed|firstPayload|hasFingerprint|hasTLS)
-		p.want("garbage after it", k.at(1<<16, request), drops("known_flow"))
-		p.want("another first payload", k.at(0, request), drops("known_flow"))
+		p.want("garbage after it", k.at(1<<16, request), drops("tcp_fingerprint"))
+		p.want("another first payload", k.at(0, request), drops("tcp_fingerprint"))
 	})
 }
 

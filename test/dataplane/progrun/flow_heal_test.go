@@ -86,7 +86,7 @@ func TestABlockedFlowHeals(t *testing.T) {
 	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		l := r.listen()
 		for name, way := range ways {
-			stored := drops("known_flow")
+			stored := drops("prefix")
 			if way.candidate {
 				p.try(deny(f.bot), 1000)
 				stored = stored.by("candidate")
@@ -94,9 +94,7 @@ func TestABlockedFlowHeals(t *testing.T) {
 				p.swap(deny(f.bot))
 			}
 			k := r.connect(l, f.bot, true)
-			decided := stored
-			decided.Reason = "prefix"
-			p.wantBytes(name+": the first payload", k.write(request), decided)
+			p.wantBytes(name+": the first payload", k.write(request), stored)
 			p.want(name+": its retransmission", k.at(0, request), stored)
 			way.takeBack(p, f)
 			p.want(name+": the next retransmission", k.at(0, request), way.want)
@@ -126,16 +124,16 @@ func TestStableTakesOverABlock(t *testing.T) {
 		p.try(deny(f.bot, f.other), 1000)
 		k := r.visit(f.bot)
 		p.wantBytes("the first payload", k.write(request), drops("prefix").by("candidate"))
-		p.wantBytes("more", k.write(request), drops("known_flow").by("candidate"))
+		p.wantBytes("more", k.write(request), drops("prefix").by("candidate"))
 		p.SetLease(0)
 		p.wantBytes("the lease is dead", k.write(request), drops("prefix"))
-		p.wantBytes("the block is stable's now", k.write(request), drops("known_flow"))
+		p.wantBytes("the block is stable's now", k.write(request), drops("prefix"))
 
 		p.SetLease(loader.In(time.Hour))
 		_, err := p.Promote()
 		p.must(err)
 		p.wantBytes("promoted", k.write(request), drops("prefix"))
-		p.wantBytes("and stored", k.write(request), drops("known_flow"))
+		p.wantBytes("and stored", k.write(request), drops("prefix"))
 		_, err = p.Rollback()
 		p.must(err)
 		p.wantBytes("rolled back to one that blocks it too", k.write(request), drops("prefix"))
@@ -154,8 +152,8 @@ func TestABlockEndsWithItsRule(t *testing.T) {
 			}
 			k = r.connect(l, f.bot, true)
 			return rules().ruleUntil("short", 100, until).list("own", "short", host(f.bot))
-		}, func() bool { return p.send(data()) == drops("prefix") && p.send(data()) == drops("known_flow") })
-		p.poll("a rule that ends", func() bool { return p.send(data()) != drops("known_flow") })
+		}, func() bool { return p.send(data()) == drops("prefix") && p.send(data()) == drops("prefix") })
+		p.poll("a rule that ends", func() bool { return p.send(data()) != drops("prefix") })
 		if time.Now().Before(end) {
 			t.Error("the block ended before its rule")
 		}
@@ -180,7 +178,7 @@ func TestLostAgentSuspendsABlock(t *testing.T) {
 		p.wantFlow("the verdict is kept", verdictDrop, confirmed|firstPayload)
 		p.publishHost(f.site())
 		p.want("an agent is back", k.at(0, request), drops("prefix"))
-		p.want("and the verdict is stored", k.at(0, request), drops("known_flow"))
+		p.want("and the verdict is stored", k.at(0, request), drops("prefix"))
 	})
 }
 
@@ -197,6 +195,6 @@ func TestBypassSuspendsABlock(t *testing.T) {
 		p.SetServiceBypass(p.id("web"), loader.DeadlineForever)
 		p.want("bypass of the service", k.at(0, request), undecided("web", "service_bypass"))
 		p.SetServiceBypass(p.id("web"), 0)
-		p.want("off", k.at(0, request), drops("known_flow"))
+		p.want("off", k.at(0, request), drops("prefix"))
 	})
 }

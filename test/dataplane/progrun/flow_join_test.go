@@ -64,7 +64,7 @@ func TestSYNFINRSTNeverDeleteOrRelaxAFlow(t *testing.T) {
 			if blocked {
 				p.swap(denyScanners())
 				p.wantBytes("the first payload", k.write(request), drops("tcp_fingerprint"))
-				data = drops("known_flow")
+				data = drops("tcp_fingerprint")
 			} else {
 				p.wantBytes("the first payload", k.write(request), passes("not_hello"))
 				p.swap(denyScanners())
@@ -113,17 +113,17 @@ func TestPortReuseHealsForANewVisitor(t *testing.T) {
 		p.scannerKnocks(bot)
 		p.wantBytes("its first payload", bot.write(request), drops("tcp_fingerprint"))
 		bot.reset()
-		p.want("its next data", bot.at(uint32(len(request)), request), drops("known_flow"))
+		p.want("its next data", bot.at(uint32(len(request)), request), drops("tcp_fingerprint"))
 
 		visitor := r.connect(l, f.visitor, true)
 		if visitor.isn == bot.isn {
 			t.Fatal("the kernel gave two connections one ISN")
 		}
 		p.wantBytes("the visitor's SYN", visitor.syn, passes("no_match"))
-		p.want("the bot's data after that SYN", bot.at(uint32(len(request)), request), drops("known_flow"))
-		p.want("the bot's first payload again", bot.at(0, request), drops("known_flow"))
+		p.want("the bot's data after that SYN", bot.at(uint32(len(request)), request), drops("tcp_fingerprint"))
+		p.want("the bot's first payload again", bot.at(0, request), drops("tcp_fingerprint"))
 		p.wantBytes("the visitor's bare ACK", visitor.ack, passes("handshake"))
-		p.want("the bot's data after that ACK", bot.at(uint32(len(request)), request), drops("known_flow"))
+		p.want("the bot's data after that ACK", bot.at(uint32(len(request)), request), drops("tcp_fingerprint"))
 		p.wantBytes("the visitor's first payload", visitor.write(request), passes("not_hello"))
 		flow := p.wantFlow("replaced", verdictPass, confirmed|firstPayload|hasFingerprint)
 		if flow.Isn != visitor.isn {
@@ -145,7 +145,7 @@ func TestPortReuseIsJudgedAnew(t *testing.T) {
 		p.want("a scanner's SYN", bot.synAs(f.scan(f.visitor)), passes("no_match"))
 		p.swap(denyScanners())
 		p.wantBytes("its first payload", bot.write(request), drops("tcp_fingerprint"))
-		p.wantBytes("its next data", bot.write(request), drops("known_flow"))
+		p.wantBytes("its next data", bot.write(request), drops("tcp_fingerprint"))
 	})
 }
 
@@ -159,10 +159,10 @@ func TestBlockedClientCannotForgeANewConnection(t *testing.T) {
 		forged := k.isn + 1<<20
 		p.want("a SYN as of a browser", f.segment(k.src, packet.TCP{Seq: forged, Flags: packet.SYN, Options: browserOptions}),
 			passes("no_match"))
-		p.want("a first payload that fits it", f.data(k.src, forged+1, hello), drops("known_flow"))
+		p.want("a first payload that fits it", f.data(k.src, forged+1, hello), drops("tcp_fingerprint"))
 		p.want("the same SYN again", f.segment(k.src, packet.TCP{Seq: forged, Flags: packet.SYN, Options: browserOptions}),
 			passes("no_match"))
-		p.want("its data in the old connection", k.at(uint32(len(request)), request), drops("known_flow"))
+		p.want("its data in the old connection", k.at(uint32(len(request)), request), drops("tcp_fingerprint"))
 		p.wantSameFlow("after all that", flow)
 	})
 }

@@ -74,7 +74,7 @@ func TestEpochOnlyRelaxes(t *testing.T) {
 		k := r.visit(f.bot)
 		p.wantBytes("a bot's first payload", k.write(request), drops("prefix"))
 		flow, _ := p.flow()
-		p.wantBytes("its next data, by the stored verdict", k.write(request), drops("known_flow"))
+		p.wantBytes("its next data, by the stored verdict", k.write(request), drops("prefix"))
 
 		p.swap(deny(f.bot, f.visitor))
 		p.wantBytes("a bundle that blocks it too", k.write(request), drops("prefix"))
@@ -82,7 +82,7 @@ func TestEpochOnlyRelaxes(t *testing.T) {
 		if now.Epoch == flow.Epoch || now.Generation == flow.Generation {
 			t.Errorf("the flow was not scored again: %+v, was %+v", now, flow)
 		}
-		p.wantBytes("its next data, by the new verdict", k.write(request), drops("known_flow"))
+		p.wantBytes("its next data, by the new verdict", k.write(request), drops("prefix"))
 
 		p.swap(deny(f.visitor))
 		p.wantBytes("a bundle that knows nothing of it", k.write(request), passes("no_match"))

@@ -26,7 +26,7 @@ func (k *conn) fin(n uint32, data []byte) packet.Frame {
 }
 
 // released is a FIN that went to the server's socket as an RST: it counts as what it is, the drop of a packet.
-func released() result { return result{"XDP_PASS", "web", "stable", "known_flow", "drop"} }
+func released() result { return result{"XDP_PASS", "web", "stable", "prefix", "drop"} }
 
 // fin is the family's bot's, to be placed in a connection.
 func (f family) fin(n uint32, data []byte) packet.Frame {
@@ -77,7 +77,7 @@ func TestReleaseByFIN(t *testing.T) {
 			p.want(name+": the first payload", k.at(0, hello), drops("prefix"))
 			before := p.fins()
 			for _, far := range []uint32{1 << 24, 1 << 31, 0xffffffff - 1000} {
-				p.want(name+": a FIN outside the window", bentFrames(k.fin(far, nil))[name], drops("known_flow"))
+				p.want(name+": a FIN outside the window", bentFrames(k.fin(far, nil))[name], drops("prefix"))
 			}
 			if n := p.fins() - before; n != 0 {
 				t.Errorf("%s: %d sockets released by FINs outside the window", name, n)
@@ -93,10 +93,10 @@ func TestReleaseByFIN(t *testing.T) {
 			}
 			for what, flags := range map[string]uint8{"an ACK": packet.ACK,
 				"FIN and SYN": packet.FIN | packet.SYN | packet.ACK} {
-				p.want(name+": "+what, with(k.at(9, nil), flags), drops("known_flow"))
+				p.want(name+": "+what, with(k.at(9, nil), flags), drops("prefix"))
 			}
 			k.reset()
-			p.want(name+": no socket", bentFrames(k.fin(0, nil))[name], drops("known_flow"))
+			p.want(name+": no socket", bentFrames(k.fin(0, nil))[name], drops("prefix"))
 		}
 	})
 }
@@ -135,7 +135,7 @@ func TestReleaseAfterAFINThatPassed(t *testing.T) {
 			first := k.at(0, hello)
 			if c.want.Action != "XDP_PASS" {
 				p.want(name+": the first payload", first, c.want)
-				p.want(name+": the first payload, again", first, drops("known_flow"))
+				p.want(name+": the first payload, again", first, drops("prefix"))
 				p.forgetFlows()
 				k.reset()
 				continue
@@ -172,9 +172,9 @@ func TestReleaseNothing(t *testing.T) {
 		}
 		p.publish(f.site(), f.dropBots())
 		k := connect()
-		none("in a bake", k, drops("known_flow"))
+		none("in a bake", k, drops("prefix"))
 		p.SetBaked(p.number("stable") + 1)
-		none("another generation has baked", k, drops("known_flow"))
+		none("another generation has baked", k, drops("prefix"))
 		p.bake()
 		p.mode(config.ModeObserve)
 		none("observe", k, would("prefix"))
@@ -195,10 +195,10 @@ func TestReleaseNothing(t *testing.T) {
 		old := *k
 		k.reset()
 		k = r.connect(l, f.bot, true)
-		none("of the connection before, with its number", &old, drops("known_flow"))
+		none("of the connection before, with its number", &old, drops("prefix"))
 		frame := k.fin(0, nil)
 		before := p.fins()
-		p.want("of the next user", frame, drops("known_flow"))
+		p.want("of the next user", frame, drops("prefix"))
 		if n := p.fins() - before; n != 0 {
 			t.Errorf("the next user: %d sockets released", n)
 		}
@@ -218,7 +218,7 @@ func TestReleaseNothing(t *testing.T) {
 		p.SetBaked(p.number("candidate"))
 		k = r.connect(l, f.bot, true)
 		p.want("the candidate: the first payload", k.at(0, hello), drops("prefix").by("candidate"))
-		none("the candidate", k, drops("known_flow").by("candidate"))
+		none("the candidate", k, drops("prefix").by("candidate"))
 		k.reset()
 	})
 }

@@ -168,9 +168,9 @@ func (p *plane) wantReset(what string, frame []byte, want result, answer rst) {
 
 // resets is a first payload that became an RST for the server's socket; freedLater a later segment that did, because
 // the socket is still there; answered a later segment that became an RST for the client.
-func resets(reason string) result { return result{"XDP_PASS", "web", "stable", reason, "reset"} }
-func freedLater() result          { return resets("known_flow") }
-func answered() result            { return result{"XDP_TX", "web", "stable", "known_flow", "reset"} }
+func resets(reason string) result     { return result{"XDP_PASS", "web", "stable", reason, "reset"} }
+func freedLater(reason string) result { return resets(reason) }
+func answered(reason string) result   { return result{"XDP_TX", "web", "stable", reason, "reset"} }
 
 const verdictReset = uint8(bpf.VerdictReset)
 

@@ -44,6 +44,6 @@ func TestResetOfAHelloThatBeganBehindACookie(t *testing.T) {
 		k.write(hello[:20])
 		p.wantReset("the rest", rest.Bytes(), resets("ja4"), k.toServer(rest, k.isn+21))
 		k.reset()
-		p.wantReset("the first part again", first.Bytes(), answered(), toClient(first))
+		p.wantReset("the first part again", first.Bytes(), answered("ja4"), toClient(first))
 	})
 }

@@ -82,9 +82,10 @@ func TestResetFirstPayload(t *testing.T) {
 					flags |= hasTLS
 				}
 				p.wantFlow(what, verdictReset, flags)
-				p.wantReset(what+": again, and the socket is still there", frame.Bytes(), freedLater(), k.toServer(frame, k.isn+1))
+				p.wantReset(what+": again, and the socket is still there", frame.Bytes(), freedLater("prefix"),
+					k.toServer(frame, k.isn+1))
 				k.reset()
-				p.wantReset(what+": again", frame.Bytes(), answered(), toClient(frame))
+				p.wantReset(what+": again", frame.Bytes(), answered("prefix"), toClient(frame))
 			}
 			k := r.connect(l, f.bot, true)
 			k.write(payload)
@@ -111,8 +112,8 @@ func TestResetWithTheSecondSegment(t *testing.T) {
 			p.wantFlow(what, verdictReset, confirmed|firstPayload|hasTLS)
 			first := k.at(0, hello[:cut])
 			k.reset()
-			p.wantReset(what+": the rest again", rest.Bytes(), answered(), toClient(rest))
-			p.wantReset(what+": the first part again", first.Bytes(), answered(), toClient(first))
+			p.wantReset(what+": the rest again", rest.Bytes(), answered("ja4"), toClient(rest))
+			p.wantReset(what+": the first part again", first.Bytes(), answered("ja4"), toClient(first))
 		}
 	})
 }
@@ -128,20 +129,21 @@ func TestResetComesAgainWhileThereIsASocket(t *testing.T) {
 		first, rest := k.at(0, hello[:20]), k.at(20, hello[20:])
 		p.want("a first part that gets lost", first, passes("hello_partial"))
 		p.wantReset("the rest: the first part may be on its way", rest.Bytes(), resets("ja4"), k.toServer(rest, k.isn+21))
-		p.wantReset("the first part again: that is what the socket waits for", first.Bytes(), freedLater(),
+		p.wantReset("the first part again: that is what the socket waits for", first.Bytes(), freedLater("ja4"),
 			k.toServer(first, k.isn+1))
 		for name, segment := range map[string]packet.Frame{"a bare ACK": f.ack(k.src, k.isn+1),
 			"a FIN":       with(f.ack(k.src, k.isn+1), packet.FIN|packet.ACK),
 			"without ACK": with(first, packet.PSH)} {
-			p.wantReset(name, segment.Bytes(), freedLater(), k.toServer(segment, k.isn+1))
+			p.wantReset(name, segment.Bytes(), freedLater("ja4"), k.toServer(segment, k.isn+1))
 		}
 		early := f.data(k.src, k.isn-100, hello)
-		p.wantReset("from before the connection", early.Bytes(), freedLater(), k.toServer(early, k.isn+1))
+		p.wantReset("from before the connection", early.Bytes(), freedLater("ja4"), k.toServer(early, k.isn+1))
 		k.write(hello[:20])
 		k.deliver()
-		p.wantReset("the first part, which the socket has by now", first.Bytes(), freedLater(), k.toServer(first, k.isn+21))
+		p.wantReset("the first part, which the socket has by now", first.Bytes(), freedLater("ja4"),
+			k.toServer(first, k.isn+21))
 		k.reset()
-		p.wantReset("and then the client is told", first.Bytes(), answered(), toClient(first))
+		p.wantReset("and then the client is told", first.Bytes(), answered("ja4"), toClient(first))
 	})
 }
 
@@ -166,7 +168,7 @@ func TestResetOfRequestSocket(t *testing.T) {
 		k := r.connect(r.listenWith(deferring, false), f.bot, false)
 		frame := k.at(0, hello)
 		p.wantReset("a first payload", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
-		p.wantReset("again", frame.Bytes(), freedLater(), k.toServer(frame, k.isn+1))
+		p.wantReset("again", frame.Bytes(), freedLater("prefix"), k.toServer(frame, k.isn+1))
 	})
 }
 
@@ -187,11 +189,11 @@ func TestResetAnswersEverySegment(t *testing.T) {
 				for _, payload := range [][]byte{nil, {1}, make([]byte, 1400)} {
 					segment := f.segment(f.bot, packet.TCP{Seq: seq, Ack: 0 - numbers[i], Flags: flags, Payload: payload})
 					what := fmt.Sprintf("flags %#x, number %d, %d bytes", flags, i, len(payload))
-					p.wantReset(what, segment.Bytes(), answered(), toClient(segment))
+					p.wantReset(what, segment.Bytes(), answered("prefix"), toClient(segment))
 				}
 			}
 			for name, bent := range bentFrames(f.segment(f.bot, packet.TCP{Seq: k.isn + 1, Ack: math.MaxUint32, Flags: flags})) {
-				p.wantReset(fmt.Sprintf("flags %#x, %s", flags, name), bent.Bytes(), answered(), toClient(bent))
+				p.wantReset(fmt.Sprintf("flags %#x, %s", flags, name), bent.Bytes(), answered("prefix"), toClient(bent))
 			}
 		}
 	})
@@ -211,7 +213,7 @@ func TestResetNeverAnswersAnRST(t *testing.T) {
 			p.want(fmt.Sprintf("flags %#x", flags), bare, undecided("web", "handshake"))
 			full := f.segment(f.bot, packet.TCP{Seq: k.isn + 1, Ack: 1, Flags: flags, Payload: request})
 			got, _ := p.exchange(full.Bytes())
-			if diff := cmp.Diff(result{"XDP_DROP", "web", "stable", "known_flow", "reset"}, got); diff != "" {
+			if diff := cmp.Diff(result{"XDP_DROP", "web", "stable", "prefix", "reset"}, got); diff != "" {
 				t.Errorf("flags %#x with data (-want +got):\n%s", flags, diff)
 			}
 		}
@@ -231,7 +233,7 @@ func TestResetOfLongFrames(t *testing.T) {
 				what := fmt.Sprintf("%d bytes, %s", size, name)
 				p.wantReset(what+": the first payload", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
 				k.reset()
-				p.wantReset(what+": again", frame.Bytes(), answered(), toClient(frame))
+				p.wantReset(what+": again", frame.Bytes(), answered("prefix"), toClient(frame))
 			}
 		}
 	})

@@ -134,7 +134,7 @@ func TestResetByACandidateIsADrop(t *testing.T) {
 		p.try(f.resetBots(), 1000)
 		k := r.connect(l, f.bot, true)
 		p.want("the first payload", k.at(0, hello), drops("prefix").by("candidate"))
-		p.want("again", k.at(0, hello), drops("known_flow").by("candidate"))
+		p.want("again", k.at(0, hello), drops("prefix").by("candidate"))
 		p.wantFlow("of the candidate", verdictDrop, confirmed|firstPayload|hasTLS)
 		_, err := p.Promote()
 		p.must(err)
@@ -182,7 +182,7 @@ func TestResetIsSpared(t *testing.T) {
 		k.reset()
 		p.wantUncounted("bypass of a connection that was reset", k.at(0, hello))
 		p.SetBypass(0)
-		p.wantReset("and off again", frame.Bytes(), answered(), toClient(frame))
+		p.wantReset("and off again", frame.Bytes(), answered("prefix"), toClient(frame))
 	})
 }
 
@@ -200,7 +200,7 @@ func TestResetHeals(t *testing.T) {
 			frame := k.at(0, hello)
 			p.wantReset(name+": the first payload", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
 			k.reset()
-			p.wantReset(name+": again", frame.Bytes(), answered(), toClient(frame))
+			p.wantReset(name+": again", frame.Bytes(), answered("prefix"), toClient(frame))
 			way.takeBack(p, f)
 			p.want(name+": the next retransmission", frame, way.want)
 			p.want(name+": more data", k.at(100, request), after(way.want))
@@ -211,17 +211,17 @@ func TestResetHeals(t *testing.T) {
 		frame := k.at(0, hello)
 		p.wantReset("the first payload", frame.Bytes(), resets("prefix"), k.toServer(frame, k.isn+1))
 		k.reset()
-		relaxed := answered()
+		relaxed := answered("prefix")
 		relaxed.Reason = "prefix"
 		for name, b := range map[string]*config.Bundle{"the same bundle": f.resetBots(), "one that drops": deny(f.bot)} {
 			p.swap(b)
 			p.wantReset(name, frame.Bytes(), relaxed, toClient(frame))
-			p.wantReset(name+", stored", frame.Bytes(), answered(), toClient(frame))
+			p.wantReset(name+", stored", frame.Bytes(), answered("prefix"), toClient(frame))
 		}
 		p.must(p.Ban(host(f.bot), time.Hour))
 		p.want("a ban", frame, banned("web"))
 		_, err := p.Unban(host(f.bot))
 		p.must(err)
-		p.wantReset("unbanned", frame.Bytes(), answered(), toClient(frame))
+		p.wantReset("unbanned", frame.Bytes(), answered("prefix"), toClient(frame))
 	})
 }

@@ -95,7 +95,7 @@ func TestVouchHealsABlockedConnection(t *testing.T) {
 		p.wantBytes("the SYN", k.syn, passes("no_match"))
 		p.swap(deny(f.visitor))
 		p.want("its first payload", k.at(0, hello), drops("prefix"))
-		p.want("and again", k.at(0, hello), drops("known_flow"))
+		p.want("and again", k.at(0, hello), drops("prefix"))
 		p.must(p.Vouch(f.visitor, time.Hour))
 		p.want("vouched", k.at(0, hello), passes("protected"))
 		p.want("more data", k.at(uint32(len(hello)), request), known())

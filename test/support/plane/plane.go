@@ -25,6 +25,8 @@ type Plane struct {
 	maps  map[string]*ebpf.Map
 	zeros map[string]zeros // what Renew writes, by map
 	run   uint16           // of the last comparison
+
+	stopped *ebpf.Collection // of StopClock
 }
 
 // Open loads a dataplane into new pins; name says whose they are, o.Pins is chosen here. Close takes everything away.
@@ -45,6 +47,9 @@ func (p *Plane) Close() error {
 	var errs []error
 	for _, m := range p.maps {
 		errs = append(errs, m.Close())
+	}
+	if p.stopped != nil {
+		p.stopped.Close()
 	}
 	return errors.Join(append(errs, p.Dataplane.Close(), loader.DetachPins(p.Pins))...)
 }

@@ -21,6 +21,7 @@ var remembered = []string{
 	bpf.DataplaneMapShapesListed, bpf.DataplaneMapShapeBudgets, bpf.DataplaneMapInterfaces, bpf.DataplaneMapCounters,
 	bpf.DataplaneMapRecentBlocks, bpf.DataplaneMapReleases, bpf.DataplaneMapRuleHits, bpf.DataplaneMapEventBudgets,
 	bpf.DataplaneMapPairs, bpf.DataplaneMapBlame, bpf.DataplaneMapTrials, bpf.DataplaneMapLaneCounts,
+	bpf.DataplaneMapLimits, bpf.DataplaneMapSharers, bpf.DataplaneMapLimitCounts,
 }
 
 // Renew makes the plane what Open returns, but for its age: epochs and numbers go on, its seed stays, and what nobody

@@ -24,6 +24,7 @@ const (
 	layout3  = "d07d65f"
 	layout4  = "e2797a6"
 	layout5  = "284110b"
+	layout6  = "f9b1a13"
 )
 
 // variable gives the binary of laterBinary its layout.

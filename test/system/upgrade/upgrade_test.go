@@ -201,13 +201,15 @@ func points(r *rand.Rand, calls int) (out []int) {
 	return out
 }
 
-// F2: from layouts 3, 4 and 5 nothing is lost, and the link is not touched. Words, hosts or connections had another
+// F2: from layouts 3 to 6 nothing is lost, and the link is not touched. Words, hosts or connections had another
 // shape.
 func TestF2UpgradeFromLayout3(t *testing.T) { upgradeFrom(t, layout3, "layout 3") }
 
 func TestF2UpgradeFromLayout4(t *testing.T) { upgradeFrom(t, layout4, "layout 4") }
 
 func TestF2UpgradeFromLayout5(t *testing.T) { upgradeFrom(t, layout5, "layout 5") }
+
+func TestF2UpgradeFromLayout6(t *testing.T) { upgradeFrom(t, layout6, "layout 6") }
 
 func upgradeFrom(t *testing.T, commit, layout string) {
 	t.Helper()

@@ -4,6 +4,7 @@
 package viewtest
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -138,7 +139,9 @@ type Mode struct {
 }
 
 // Modes are the states.
-var Modes = []Mode{
+var Modes = slices.Concat(states, limited)
+
+var states = []Mode{
 	{"enforce", func(*view.Reading) {}, api.StateProtected, "what the rules find is blocked", true, true, false, ""},
 	{"a service that nobody vouches for", unvouched(config.ConfirmAuto, nil), api.StateProtected, "blocked", true, true,
 		false, "unconfirmed"},
@@ -248,7 +251,7 @@ var Modes = []Mode{
 	}, api.StateIdle, "no bundle is in force; only bans block.", true, false, false, "budget"},
 	{"a policy that never blocks",
 		blocking(compile.Blocking{From: map[uint32]uint8{11: 0, 22: 0}, Reach: 100, Strong: true}),
-		api.StateIdle, "neither drop nor reset", true, false, false, "never_blocks"},
+		api.StateIdle, "neither limit, drop nor reset", true, false, false, "never_blocks"},
 	{"a policy that no score reaches",
 		blocking(compile.Blocking{From: map[uint32]uint8{11: 80, 22: 90}, Reach: 60, Strong: true}),
 		api.StateIdle, "add up to 60, and its policy blocks from 80", true, false, false, "never_blocks"},

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package loader
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+)
+
+// What a generation holds of a rate is an interval: read back it is the number that the bundle says, or one that the
+// dataplane cannot tell from it.
+func TestFrequencyOfAnInterval(t *testing.T) {
+	unitsOf := func(f config.Frequency) uint64 { return (uint64(f.Interval()) + 1<<bpf.LimitUnit - 1) >> bpf.LimitUnit }
+	for _, per := range []time.Duration{time.Second, time.Minute, time.Hour} {
+		for count := uint32(1); count <= 1000; count++ {
+			f := config.Frequency{Count: count, Per: per}
+			got := frequencyOf(unitsOf(f))
+			if unitsOf(got) != unitsOf(f) {
+				t.Errorf("%s reads as %s", f, got)
+			}
+		}
+	}
+	for text, f := range map[string]config.Frequency{"30/m": {Count: 30, Per: time.Minute}, "7/h": {Count: 7, Per: time.Hour},
+		"1/m": {Count: 60, Per: time.Hour}, "1000/s": {Count: 1000, Per: time.Second}} {
+		if got := frequencyOf(unitsOf(f)); got.String() != text {
+			t.Errorf("%s reads as %s, want %s", f, got, text)
+		}
+	}
+}
+
+// What a generation does at a service is read back from the kernel, as far as the host file in force lets it.
+func TestPoliciesOfGenerations(t *testing.T) {
+	d := openTest(t, Options{Pins: testPins(t)})
+	b := testBundle("198.51.100.0/24")
+	rate := config.Rate{Connections: config.Frequency{Count: 30, Per: time.Minute}, Burst: 60, By: config.LimitByPrefix,
+		Over: config.OverReset, Shared: 8}
+	full := config.Policy{Tag: 30, Limit: 50, Drop: 80, Reset: 95, Rate: rate}
+	b.Policy = map[string]config.Policy{config.DefaultPolicy: full}
+	for _, c := range []struct {
+		most   config.MaxVerdict
+		want   config.Policy
+		capped bool
+	}{
+		{config.MaxReset, full, false},
+		{config.MaxDrop, config.Policy{Tag: 30, Limit: 50, Drop: 80, Rate: dropping(rate)}, false},
+		{config.MaxLimit, config.Policy{Tag: 30, Limit: 50, Rate: dropping(rate)}, false},
+		{config.MaxTag, config.Policy{Tag: 30}, true},
+		{config.MaxPass, config.Policy{}, true},
+	} {
+		h := testHost()
+		h.Services[0].MaxVerdict = c.most
+		publish(t, d, h, b)
+		all, err := d.Generations()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range all {
+			if g.Role != RoleStable {
+				continue
+			}
+			web := g.Policies[TagOf("web")]
+			if diff := cmp.Diff(ServicePolicy{c.want, c.capped}, web); diff != "" {
+				t.Errorf("max_verdict %s (-want +got):\n%s", c.most, diff)
+			}
+			if got, want := g.Blocking.From[TagOf("web")], uint8(c.want.Blocks()); got != want {
+				t.Errorf("max_verdict %s: blocks from %d, want %d", c.most, got, want)
+			}
+			if dns := g.Policies[TagOf("dns")]; dns.Counts.Limit != config.Never || dns.Counts.Drop != 80 || dns.Capped {
+				t.Errorf("max_verdict %s of web: the policy of dns is %+v", c.most, dns)
+			}
+		}
+	}
+}
+
+func dropping(r config.Rate) config.Rate {
+	r.Over = config.OverDrop
+	return r
+}
+
+func TestLimitLosses(t *testing.T) {
+	d := openTest(t, Options{Pins: testPins(t)})
+	each := make([]bpf.LimitCount, ebpf.MustPossibleCPU())
+	for i := range each {
+		each[i] = bpf.LimitCount{Lost: 1, Evicted: uint64(i)}
+	}
+	if err := d.site.maps[bpf.DataplaneMapLimitCounts].Put(uint32(0), each); err != nil {
+		t.Fatal(err)
+	}
+	n := uint64(len(each))
+	if got, err := d.LimitLosses(); err != nil || got != (LimitLosses{n, n * (n - 1) / 2}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
