@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 export CGO_ENABLED := 0
 version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-generated := $(wildcard bpf/*_bpfel.go bpf/*_bpfel.o config/schema/*.json config/dashboards/*.json)
+generated := $(wildcard $(addsuffix /*_bpfel.*,bpf test/bench test/dataplane/limit) config/schema/*.json config/dashboards/*.json)
 stream = $$(awk '$$3 == "$(1)" {print "./" $$1}' .ci/budget)
 c_files := $(wildcard bpf/*.c bpf/*.h)
 

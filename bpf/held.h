@@ -30,9 +30,16 @@ static __always_inline bool is_chargeable(const struct packet *p, const struct w
 	return p->marks & MARK_CHARGES && !(p->flags & PACKET_HELLO_PARTIAL) && !ws->is_doubted;
 }
 
-/* sip_source adds p's source to a hash: an IPv4 address, of IPv6 the /64. */
-static __always_inline void sip_source(struct sip *s, const struct packet *p)
+/* family_key keeps IPv4 sources from IPv6 ones whose first bytes are the same. */
+static __always_inline __u64 family_key(const struct packet *p)
 {
+	return is_ipv4(p->key.saddr) ? 0x34ULL << 56 : 0;
+}
+
+/* sip_source begins a hash of p's source: an IPv4 address, of IPv6 the /64. */
+static __always_inline void sip_source(struct sip *s, const struct packet *p, __u64 key0, __u64 key1)
+{
+	sip_start(s, key0 ^ family_key(p), key1);
 	sip_word(s, is_ipv4(p->key.saddr) ? p->key.saddr[3] : pair64(p->key.saddr[0], p->key.saddr[1]));
 }
 
@@ -48,8 +55,7 @@ __noinline int kinds_of(struct packet *p, __u32 kind)
 	struct sip s;
 	if (!p || !rt)
 		return 0;
-	sip_start(&s, rt->seed[0] ^ 0x73686172, rt->seed[1]);
-	sip_source(&s, p);
+	sip_source(&s, p, rt->seed[0] ^ 0x73686172, rt->seed[1]);
 	return note_kind(sip_end(&s), kind, p->now_ns / SHARER_PERIOD);
 }
 
@@ -69,9 +75,8 @@ static __always_inline __u64 key_of(const struct packet *p, const struct policy 
 	struct sip s;
 	__u64 key = rt->seed[0] ^ pair64(policy->limit, number);
 	if (policy->by == LIMIT_BY_PREFIX)
-		return hash_prefix(p, key, rt->seed[1]);
-	sip_start(&s, key, rt->seed[1]);
-	sip_source(&s, p);
+		return hash_prefix(p, key ^ family_key(p), rt->seed[1]);
+	sip_source(&s, p, key, rt->seed[1]);
 	if (policy->by == LIMIT_BY_FINGERPRINT) {
 		bool has_tls = p->flags & PACKET_HAS_TLS;
 		const __u64 *tls = (const __u64 *)&ws->tls, *tcp = (const __u64 *)&p->fingerprint;

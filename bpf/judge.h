@@ -77,7 +77,7 @@ static __always_inline void by_score(struct packet *p, const struct tally *t, co
 		p->marks |= MARK_TAGGED;
 	} else if (!t->strong) {
 		p->reason = REASON_WEAK;
-		p->marks |= policy->tags && score >= policy->tags ? MARK_TAGGED : 0;
+		p->marks |= t->tagged || (policy->tags && score >= policy->tags) ? MARK_TAGGED : 0;
 	} else if (verdict == VERDICT_LIMIT) {
 		p->marks |= MARK_TAGGED | MARK_LIMITED;
 		p->expires_ns = t->expires_ns;

@@ -7,7 +7,8 @@
  *   else                                ──▶ is within, and next = max(next, now) + interval
  *
  * So of any time of length t a key gets at most burst + t / interval connections, whatever the clocks of processors say: each that is
- * within moves next by an interval, and none is within that finds it too far ahead.
+ * within moves next by an interval, and none is within that finds it too far ahead. In a set with other keys an interval is shorter by
+ * what these clocks differ, some milliseconds: a key at rest by one of them may lose its way.
  *
  *   keyed hash of limit and source ──▶ set of eight ──▶ the way that has its name; else a free one; else the one that is nearest to rest
  *
@@ -38,7 +39,7 @@
 static __always_inline __u64 ahead_of(__u64 way, __u64 now)
 {
 	__u64 ahead = (way - now) & LIMIT_MASK;
-	return ahead < LIMIT_AHEAD ? ahead : 0;
+	return way && ahead < LIMIT_AHEAD ? ahead : 0; /* the clock comes by 0 */
 }
 
 static __always_inline struct limit_count *limit_count(void)

@@ -5,7 +5,7 @@
  *
  *   a way   63    48 47    40 39      20 19         0
  *          +--------+--------+----------+------------+
- *          |  name  | period |   now    |   before   |      a bit each kind of client; a period is half a day
+ *          |  name  | period |   now    |   before   |      a bit each kind of client; a period is half a day, of 256
  *          +--------+--------+----------+------------+
  */
 #ifndef SPILLWAY_SHARER_H

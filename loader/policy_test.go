@@ -26,7 +26,8 @@ func TestFrequencyOfAnInterval(t *testing.T) {
 			}
 		}
 	}
-	for text, f := range map[string]config.Frequency{"30/m": {Count: 30, Per: time.Minute}, "7/h": {Count: 7, Per: time.Hour},
+	for text, f := range map[string]config.Frequency{
+		"30/m": {Count: 30, Per: time.Minute}, "7/h": {Count: 7, Per: time.Hour},
 		"1/m": {Count: 60, Per: time.Hour}, "1000/s": {Count: 1000, Per: time.Second}} {
 		if got := frequencyOf(unitsOf(f)); got.String() != text {
 			t.Errorf("%s reads as %s, want %s", f, got, text)

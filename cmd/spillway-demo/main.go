@@ -68,9 +68,9 @@ func newCommand(stdout, stderr io.Writer, began *bool) *cobra.Command {
 	c := &cobra.Command{
 		Use: "spillway-demo", Short: "Watch Spillway work on real traffic, in namespaces of its own",
 		Long: `Build a small network of namespaces with a web server, visitors and bots, and
-show what Spillway does: observe, enforce, refuse a bad bundle, survive the
-death of its agent, roll back, bypass. It takes about two minutes, touches no
-interface of this machine, and leaves nothing behind. It needs root.
+show what Spillway does: observe, enforce, limit, refuse a bad bundle, survive
+the death of its agent, roll back, bypass. It takes about two minutes, touches
+no interface of this machine, and leaves nothing behind. It needs root.
 
 Exit code 0 only when every promise held.`,
 		Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,

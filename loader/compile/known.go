@@ -23,7 +23,8 @@ const (
 )
 
 // tlsFamilies by their numbers in the kernel.
-var tlsFamilies = [...]string{"", "chrome", "firefox", "safari", "go", "openssl", "gnutls", "nss", "java", "node", "conscrypt"}
+var tlsFamilies = [...]string{"", "chrome", "firefox", "safari", "go", "openssl", "gnutls", "nss", "java", "node",
+	"conscrypt"}
 
 var tcpFamilies = map[string]uint8{"windows": uint8(bpf.FamilyWindows), "apple": uint8(bpf.FamilyApple),
 	"linux": uint8(bpf.FamilyLinux), "android": uint8(bpf.FamilyAndroid), "raw": uint8(bpf.FamilyRaw)}
@@ -72,7 +73,8 @@ func newKnown(c *catalogue.Catalogue) *known {
 			kind = 0
 		}
 		for _, h := range client.Hellos {
-			for _, hello := range []knownHello{{h.JA4, h.Stable, family, kind}, {unnamed(h.JA4), unnamed(h.Stable), family, kind}} {
+			for _, hello := range []knownHello{{h.JA4, h.Stable, family, kind},
+				{unnamed(h.JA4), unnamed(h.Stable), family, kind}} {
 				n, ok := at[hello.ja4]
 				switch {
 				case !ok:

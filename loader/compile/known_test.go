@@ -60,8 +60,8 @@ func lookup(table *rows[bpf.JA4Key, uint32], h knownHello) uint32 {
 	return 0
 }
 
-// The rows of the catalogue hide no feature: whatever features a bundle has, each known ClientHello meets the rules that
-// it met without them.
+// The rows of the catalogue hide no feature: whatever features a bundle has, each known ClientHello meets the rules
+// that it met without them.
 func TestKnownHellosHideNoFeature(t *testing.T) {
 	_, k := loaded(t)
 	r := rand.New(rand.NewPCG(12, 0))

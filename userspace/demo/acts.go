@@ -14,7 +14,7 @@ import (
 )
 
 // acts is how many there are.
-const acts = 8
+const acts = 9
 
 // playActs plays them in order. An act that cannot go on ends the demo; a promise that does not hold is noted, and the
 // next act is played.
@@ -26,6 +26,7 @@ func (s *show) playActs(ctx context.Context) error {
 		{"Observe: what would be blocked?", s.observe},
 		{"Enforce: the bots stop, the visitors do not notice", s.enforce},
 		{"JA4: the bots among the visitors", s.listBots},
+		{"Limit: a crawler is slowed, the visitors of its network are not", s.limit},
 		{"18 November 2025: the feature file that took a CDN down", s.november},
 		{"SIGKILL the agent in the middle of an apply", s.killAgent},
 		{"Rollback: undo a mistake with one store", s.rollback},

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spillway/spillway/userspace/lab"
@@ -51,6 +52,7 @@ type bots struct {
 	all      []*client
 	left     []string             // who does not take part, and why
 	programs map[*client]*program // of those that are one
+	goPaused atomic.Bool          // Go's client asks for nothing now
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup

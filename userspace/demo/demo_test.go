@@ -145,7 +145,7 @@ func testBrokenPromise(t *testing.T, exe string) {
 	if err := Run(t.Context(), Options{Out: out, Executable: script, ForceEmbedded: true}); !errors.Is(err, ErrNotHeld) {
 		t.Errorf("error %v, want %v", err, ErrNotHeld)
 	}
-	if want := "1 of 12 promises did not hold"; !strings.Contains(out.String(), want) ||
+	if want := "1 of 14 promises did not hold"; !strings.Contains(out.String(), want) ||
 		strings.Count(out.String(), "NO\n") != 1 {
 		t.Errorf("no %q, or not one NO:\n%s", want, out)
 	}

@@ -20,6 +20,7 @@ const (
 	hostFile     = "spillway.yaml"
 	bundleFile   = "bundle.yaml"
 	ja4File      = "ja4.yaml"
+	limitFile    = "limit.yaml"
 	doubledFile  = "nov18-every-row-twice.yaml"
 	tooBigFile   = "nov18-twice-the-size.yaml"
 	mistakeFile  = "mistake.yaml"
@@ -57,6 +58,7 @@ type bundle struct {
 	Known              *known
 	List               string
 	Botnet             string // a prefix that the bundle blocks, and declares
+	Limit              string // the rate of a policy that limits; Go's client then scores as much as that, and no more
 }
 
 func newBundle(list string, k *known) bundle {
@@ -96,11 +98,14 @@ func writeBundles(dir string, k known) error {
 	wide, botnet := k, newBundle("", &k)
 	wide.Chrome.A, wide.Chrome.C = "", ""
 	botnet.Botnet = botnetPrefix.String()
+	limited := newBundle("", &k)
+	limited.Limit = limitRate
 	bundles := map[string]bundle{
 		carelessFile: newBundle("", &wide),
 		declaredFile: botnet,
 		bundleFile:   newBundle("", nil),
 		ja4File:      newBundle("", &k),
+		limitFile:    limited,
 		doubledFile:  newBundle(lists[0].name, &k),
 		tooBigFile:   newBundle(lists[1].name, &k),
 		mistakeFile:  {Known: &k},

@@ -45,7 +45,7 @@ func TestFilesAreWhatTheActsNeed(t *testing.T) {
 		t.Errorf("host file: %+v", h)
 	}
 	own := config.BundleOptions{Own: []netip.Addr{lab.EdgeAddr4, lab.EdgeAddr6}}
-	for _, name := range []string{bundleFile, ja4File, mistakeFile} {
+	for _, name := range []string{bundleFile, ja4File, limitFile, mistakeFile} {
 		b, err := config.LoadBundle(w.path(name), h, own)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -83,6 +83,18 @@ func TestScoresAreWhatTheDemoSays(t *testing.T) {
 	for _, r := range b.Rules {
 		score[r.ID] = int(r.Score)
 	}
+	limited, err := config.LoadBundle(w.path(limitFile), h, config.BundleOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := limited.Policy[config.DefaultPolicy]
+	if got := limit.Rate; got.Burst != limitBurst || got.Connections.Interval() != limitInterval ||
+		got.By != config.LimitByPrefix {
+		t.Errorf("the rate is %s", got)
+	}
+	for _, r := range limited.Rules {
+		score["with a limit "+r.ID] = int(r.Score)
+	}
 	const drop, reset = 80, 95
 	for _, c := range []struct {
 		who       string
@@ -94,6 +106,9 @@ func TestScoresAreWhatTheDemoSays(t *testing.T) {
 		{"uTLS on Linux", score["old-chrome"] + score["linux"], drop, reset - 1},
 		{"Go", score["go-http"], drop, reset - 1},
 		{"Go on Linux", score["go-http"] + score["linux"], drop, reset - 1},
+		{"Go on Linux, limited", score["with a limit go-http"] + score["linux"], int(limit.Limit), drop - 1},
+		{"Go alone, limited", score["with a limit go-http"], int(limit.Limit), drop - 1},
+		{"a visitor on Linux beside it", score["linux"], 1, int(limit.Tag) - 1},
 		{"Python on Linux", score["python"] + score["linux"], reset, 100},
 	} {
 		if c.sum < c.low || c.sum > c.high {

@@ -30,8 +30,11 @@ func (b *bots) startGo(ctx context.Context, l *lab.Lab) {
 				return
 			case <-tick.C:
 			}
+			if b.goPaused.Load() {
+				continue
+			}
 			b.wg.Go(func() {
-				if cause := getPage(ctx, l, all[n%len(all)]); ctx.Err() == nil {
+				if cause := getPage(ctx, l, all[n%len(all)], botTimeout); ctx.Err() == nil {
 					c.ended(cause)
 				}
 			})
@@ -39,17 +42,28 @@ func (b *bots) startGo(ctx context.Context, l *lab.Lab) {
 	})
 }
 
+// pauseGo keeps the bot from asking, or lets it go on.
+func (b *bots) pauseGo(on bool) { b.goPaused.Store(on) }
+
+// dial connects for one page. A connection that is given up ends with an RST: else the kernel would go on sending what
+// was said, for a bot that has left.
+func dial(ctx context.Context, l *lab.Lab, t trip) (net.Conn, error) {
+	conn, err := l.Out.Dialer(t.source).DialContext(ctx, "tcp", netip.AddrPortFrom(t.target, 443).String())
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	return conn, err
+}
+
 // getPage asks for one page and returns why it did not come.
-func getPage(ctx context.Context, l *lab.Lab, t trip) string {
+func getPage(ctx context.Context, l *lab.Lab, t trip, timeout time.Duration) string {
 	transport := &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return l.Out.Dialer(t.source).DialContext(ctx, network, netip.AddrPortFrom(t.target, 443).String())
-		},
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, l, t) },
 		ForceAttemptHTTP2: true, DisableKeepAlives: true,
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // as bots do
 	}
 	defer transport.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, botTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+lab.OriginHost+"/", nil)
 	if err != nil {

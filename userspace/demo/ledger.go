@@ -19,6 +19,8 @@ const (
 	ja4StopsBots
 	ja4SparesBrowser
 	resetIsHeard
+	limitSlows
+	limitSparesVisitors
 	doubledIsRefused
 	tooBigIsRefused
 	killIsHarmless
@@ -41,6 +43,8 @@ func newLedger() ledger {
 		ja4StopsBots:         {text: "JA4: bots among visitors get nothing"},
 		ja4SparesBrowser:     {text: "JA4: a browser, same SYN, is served"},
 		resetIsHeard:         {text: "reset: the client hears so at once"},
+		limitSlows:           {text: "limit: slows a crawler to its rate"},
+		limitSparesVisitors:  {text: "limit: visitors of its /24 are served"},
 		doubledIsRefused:     {text: "every row twice: refused"},
 		tooBigIsRefused:      {text: "twice the capacity: refused"},
 		killIsHarmless:       {text: "agent killed in an apply: no change"},

@@ -66,12 +66,12 @@ func TestTerminalFrame(t *testing.T) {
 		"  In 2.0 s: scanner 0 answers to 101 SYNs, crawler 0 of 20 pages. And one",
 		"    word more to fold.",
 		"  | lists/every-row-twice.netset:2:1: 198.19.0.0/32 stands twice",
-		"-- 8 s ------------------------------------------------------- act 2 of 8 --",
+		"-- 8 s ------------------------------------------------------- act 2 of 9 --",
 		"  visitors  27/s, p99 11 ms, errors 0, served 640; Chromium 156 2/2",
 		"  bots      scanner 0 of 100 SYNs answered, crawler 0 of 20 pages",
 		"  by JA4    Go net/http 0/4, Python http.client 0/5, uTLS as Chrome 133 0/4",
 	}
-	want[6] = "-- 8 s " + strings.Repeat("-", 79-len("-- 8 s ")-len(" act 2 of 8 --")) + " act 2 of 8 --"
+	want[6] = "-- 8 s " + strings.Repeat("-", 79-len("-- 8 s ")-len(" act 2 of 9 --")) + " act 2 of 9 --"
 	if diff := cmp.Diff(want, terminal(t, out.String(), 80)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

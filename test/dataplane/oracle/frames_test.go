@@ -106,6 +106,33 @@ func randomFrame(r *rand.Rand, last packet.Frame) packet.Frame {
 	return f
 }
 
+// randomVisit returns connections of one source to a service whose sockets are elsewhere, one after the other: what is
+// judged there and charged. Their first payloads may come again.
+func randomVisit(r *rand.Rand) (frames [][]byte) {
+	f := packet.Frame{Source: pick(r, sources4), Dest: dests4[1]}
+	if one(r, 2) {
+		f.Source, f.Dest = pick(r, sources6), dests6[1]
+	}
+	port := pick(r, []uint16{443, 443, 8443})
+	for range 1 + r.IntN(5) {
+		t := packet.TCP{SourcePort: pick(r, sourcePorts), DestPort: port, Seq: r.Uint32(), Window: 64240,
+			Flags: packet.SYN, Options: pick(r, optionLists[:5])}
+		f.Body = t
+		if one(r, 6) { // Fast Open, and again without
+			t := t
+			t.Payload = []byte("GET / HTTP/1.1\r\n")
+			frames = append(frames, packet.Frame{Source: f.Source, Dest: f.Dest, Body: t}.Bytes())
+		}
+		frames = append(frames, f.Bytes())
+		t.Seq, t.Flags, t.Options, t.Payload = t.Seq+1, packet.ACK|packet.PSH, nil, []byte("GET / HTTP/1.1\r\n")
+		f.Body = t
+		for range 1 + r.IntN(4)/3 {
+			frames = append(frames, f.Bytes())
+		}
+	}
+	return frames
+}
+
 // addLayers adds options, extension headers and fragmentation.
 func addLayers(r *rand.Rand, f *packet.Frame) {
 	if f.Source.Is4() {

@@ -105,14 +105,26 @@ func fuzzRound(p *compare.Plane, r *rand.Rand, tally *tally) (frames int, err er
 		return 0, err
 	}
 	var last packet.Frame
+	var visit [][]byte
 	for ; frames < roundFrames; frames++ {
 		if frames%worldFrames == 0 {
 			if err := change(s, r, frames == 0); err != nil {
 				return frames, err
 			}
 		}
-		last = randomFrame(r, last)
-		b := mutated(r, last)
+		if one(r, 10) {
+			s.wait(randomWait(r, &s.model.World))
+		}
+		if len(visit) == 0 && one(r, 15) {
+			visit = randomVisit(r)
+		}
+		var b []byte
+		if len(visit) > 0 {
+			b, visit = visit[0], visit[1:]
+		} else {
+			last = randomFrame(r, last)
+			b = mutated(r, last)
+		}
 		difference, want, err := s.frame(b)
 		if err != nil {
 			return frames, fmt.Errorf("run a frame of %d bytes: %w", len(b), err)

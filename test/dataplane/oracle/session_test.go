@@ -13,10 +13,11 @@ import (
 	"github.com/spillway/spillway/test/model/oracle"
 )
 
-// step is one thing that happens: a world is published, its words are set, or a frame comes.
+// step is one thing that happens: a world is published, its words are set, time passes, or a frame comes.
 type step struct {
 	Publish *oracle.World `json:",omitempty"`
 	Set     *oracle.World `json:",omitempty"` // generations, services and allowlist stay those that are published
+	Wait    time.Duration `json:",omitempty"`
 	Frame   hexBytes      `json:",omitempty"`
 	Want    string        `json:",omitempty"` // of the model, in a committed case
 }
@@ -46,7 +47,7 @@ func newSession(p *compare.Plane) (*session, error) {
 
 // complete stands in for the kernel: slots and numbers.
 func complete(w *oracle.World, number uint32) {
-	w.Now, w.SynPlaces = time.Now(), compare.Capacity.Syns
+	compare.Begin(w)
 	for i, g := range []*oracle.Generation{w.Stable, w.Candidate, w.Previous} {
 		if g != nil {
 			g.Slot, g.Number = uint8(i+1), number
@@ -67,6 +68,7 @@ func clone(w oracle.World) (*oracle.World, error) {
 func (s *session) publish(w oracle.World) error {
 	if len(s.steps) > 0 {
 		w.SynKey = s.model.World.SynKey // drawn once in the life of a dataplane
+		w.Clock = s.model.World.Clock
 	}
 	kept, err := clone(w)
 	if err != nil {
@@ -92,12 +94,22 @@ func (s *session) set(w oracle.World) error {
 	w.AcceptReasons, w.Before = now.AcceptReasons, now.Before
 	w.Stable, w.Candidate, w.Canary = now.Stable, now.Candidate, now.Canary
 	w.Previous, w.Pair, w.Budget = now.Previous, now.Pair, now.Budget
-	w.Now, w.SynPlaces = now.Now, now.SynPlaces
+	w.Now, w.Clock, w.SynPlaces = now.Now, now.Clock, now.SynPlaces
 	s.model.World = w
 	if s.plane == nil {
 		return nil
 	}
 	return s.plane.Set(&s.model.World)
+}
+
+// wait lets time pass.
+func (s *session) wait(d time.Duration) {
+	s.steps = append(s.steps, step{Wait: d})
+	w := &s.model.World
+	w.Now, w.Clock = w.Now.Add(d), w.Clock+uint64(d)
+	if s.plane != nil {
+		s.plane.SetClock(w.Clock)
+	}
 }
 
 // frame runs one; the answer is how program and model differ, or "".
@@ -131,6 +143,8 @@ func play(p *compare.Plane, steps []step) (difference string, at int, err error)
 			if err := s.set(*st.Set); err != nil {
 				return "", i, err
 			}
+		case st.Wait != 0:
+			s.wait(st.Wait)
 		default:
 			difference, want, err := s.frame(st.Frame)
 			if err != nil {
@@ -166,6 +180,13 @@ func (s *session) end() ([]string, error) {
 	}
 	if want := s.model.Connections(); all != want {
 		wrong = append(wrong, fmt.Sprintf("%d connections are remembered, want %d", all, want))
+	}
+	lost, evicted, err := s.plane.Unlimited()
+	if err != nil {
+		return nil, err
+	}
+	if lost+evicted > 0 {
+		wrong = append(wrong, fmt.Sprintf("%d connections are lost to limits, %d keys evicted", lost, evicted))
 	}
 	unread, err := s.plane.Unread()
 	if err != nil {

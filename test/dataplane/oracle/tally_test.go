@@ -46,6 +46,7 @@ func (a *tally) String() string {
 var unreachable = map[string]string{
 	"internal":      "a map is missing, which the loader never leaves so",
 	"tcp_signature": elsewhere, "ja4": elsewhere, "not_hello": elsewhere,
+	"pair":           "it takes a ClientHello; test/dataplane/progrun has some",
 	"mptcp_stripped": "no service of these worlds strips; test/dataplane/progrun has some that do",
 	"hello_partial":  elsewhere, "hello_order": elsewhere, "hello_overlap": elsewhere,
 	"hello_too_long": elsewhere, "hello_malformed": elsewhere, "hello_busy": elsewhere,
@@ -69,7 +70,7 @@ func (a *tally) check(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"known_flow/pass", "ban/drop", "prefix/drop", "tcp_fingerprint/drop",
-		"prefix/would_drop", "uncounted"} {
+		"prefix/would_drop", "prefix/tag", "tcp_fingerprint/tag", "prefix/limit", "uncounted"} {
 		if a.seen[name] == 0 {
 			t.Errorf("no frame came to %s", name)
 		}

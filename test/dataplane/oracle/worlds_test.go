@@ -53,6 +53,9 @@ func randomServices(r *rand.Rand) []config.Service {
 	if len(pool) == 0 {
 		return servicePool()
 	}
+	for i := range pool {
+		pool[i].MaxVerdict = randomCap(r)
+	}
 	r.Shuffle(len(pool), func(i, j int) { pool[i], pool[j] = pool[j], pool[i] })
 	return pool
 }
@@ -83,6 +86,9 @@ func randomBundle(r *rand.Rand) *config.Bundle {
 		if one(r, 8) {
 			rule.Expires = past
 		}
+		if one(r, 5) {
+			rule.Score, rule.Verdict = 0, pick(r, []config.RuleVerdict{config.RuleAllow, config.RuleTag, config.RuleTag})
+		}
 		b.Rules = append(b.Rules, rule)
 	}
 	if one(r, 2) {
@@ -91,8 +97,7 @@ func randomBundle(r *rand.Rand) *config.Bundle {
 	randomFeatures(r, b)
 	for _, name := range []string{config.DefaultPolicy, "web", "behind", "dns"} {
 		if name == config.DefaultPolicy || one(r, 3) {
-			b.Policy[name] = config.Policy{Drop: pick(r, []config.Threshold{1, 50, 80, 80, 100, config.Never}),
-				Fragments: pick(r, []config.Fragments{config.FragmentsPass, config.FragmentsDrop})}
+			b.Policy[name] = randomPolicy(r)
 		}
 	}
 	return b
@@ -137,7 +142,8 @@ func randomGeneration(r *rand.Rand, services []config.Service) *oracle.Generatio
 
 // randomWorld returns a world of which everything is new.
 func randomWorld(r *rand.Rand) oracle.World {
-	w := oracle.World{Services: randomServices(r), AgentTimeout: time.Second, SynKey: [2]uint64{r.Uint64(), r.Uint64()}}
+	w := oracle.World{Services: randomServices(r), AgentTimeout: time.Second, SynKey: [2]uint64{r.Uint64(), r.Uint64()},
+		Clock: pick(r, clocks)}
 	if one(r, 10) {
 		w.AgentTimeout = 0
 	}
@@ -175,6 +181,9 @@ func randomBefore(r *rand.Rand, w *oracle.World) *oracle.Before {
 			s.Addresses = []config.Address{{}}
 		case 4:
 			s.Local = !s.Local
+		}
+		if one(r, 2) {
+			s.MaxVerdict = randomCap(r)
 		}
 		before.Services = append(before.Services, s)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// The strongest verdict of a service counts at once where it is lowered. Where it is raised, what is behind goes on with
-// the weaker one until the bundle is compiled for it.
+// The strongest verdict of a service counts at once where it is lowered. Where it is raised, what is behind goes on
+// with the weaker one until the bundle is compiled for it.
 func TestCapsOfWhatIsBehind(t *testing.T) {
 	for _, c := range []struct {
 		before, next    config.MaxVerdict

@@ -83,8 +83,8 @@ func (c *clock) pass(d time.Duration) {
 	c.p.must(words.Put(uint32(0), &w))
 }
 
-// As many connections as the burst pass, and are tagged; the others are blocked, and the key of somebody else has all of
-// its rate. A blocked one waits: once there is room, its next packet brings it through.
+// As many connections as the burst pass, and are tagged; the others are blocked, and the key of somebody else has all
+// of its rate. A blocked one waits: once there is room, its next packet brings it through.
 func TestALimitLetsConnectionsWait(t *testing.T) {
 	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		r.settle()
@@ -281,8 +281,8 @@ func TestALimitedBlockEndsWithItsGeneration(t *testing.T) {
 	})
 }
 
-// Data in a SYN may be taken by the server at once, and nobody can be charged with a SYN: it is dropped by itself, and the
-// client repeats it without.
+// Data in a SYN may be taken by the server at once, and nobody can be charged with a SYN: it is dropped by itself,
+// and the client repeats it without.
 func TestASYNWithDataIsNotLetAroundALimit(t *testing.T) {
 	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
 		p.swap(limited(rate(time.Hour, 1, config.LimitBySource), host(f.bot)).bundle())

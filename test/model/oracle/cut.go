@@ -16,7 +16,7 @@ func (w *World) cuts(p *packet, s *config.Service) bool {
 	if g == nil || p.protocol != protocolTCP || p.depth == byAddresses && !p.tiny {
 		return false
 	}
-	if !g.cuts(s) || w.isBehind(g) && w.isFresh(p, s.Name) {
+	if !g.cuts(s) || w.most(g, s) < config.MaxDrop.Rank() || w.isBehind(g) && w.isFresh(p, s.Name) {
 		return false
 	}
 	for i := range w.Services {

@@ -3,6 +3,7 @@
 package oracle
 
 import (
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 )
 
@@ -39,7 +40,8 @@ func (m *Model) syn(p *packet, s *config.Service, f *flow) Result {
 	if f != nil {
 		f.sawSYN = true
 	}
-	j := m.World.judge(facts{packet: p, service: s.Name, fingerprint: fp, hasFingerprint: ok, reason: scored})
+	j := m.World.judge(facts{packet: p, service: s.Name, fingerprint: fp, hasFingerprint: ok, reason: scored,
+		alone: p.payloadLen > 0}) // Fast Open
 	if !j.drops() {
 		m.syns[m.World.synPlace(p.key())] = synRecord{p.key(), p.seq, fp, ok}
 	}
@@ -79,9 +81,12 @@ func (m *Model) payload(p *packet, s *config.Service) Result {
 	if s.Local && scored == none {
 		scored = unconfirmed
 	}
-	f := facts{packet: p, service: s.Name, reason: scored}
+	f := facts{packet: p, service: s.Name, reason: scored, payload: true}
 	if joined {
 		f.fingerprint, f.hasFingerprint = r.fingerprint, r.hasFingerprint
+	}
+	if joined && !s.Local {
+		f.charge = m.chargeOnce(f, s)
 	}
 	j := m.World.judge(f)
 	if s.Local || !joined {
@@ -95,6 +100,9 @@ func (m *Model) payload(p *packet, s *config.Service) Result {
 	result := m.counts(j.result(noMatch), p, r.isn)
 	if result.Outcome == pass {
 		result.Decides = DecidesConnection
+		if j.tagged {
+			result.Outcome = bpf.OutcomeTag
+		}
 	}
 	return result
 }

@@ -19,6 +19,11 @@ type facts struct {
 	reason         bpf.Reason // that a rule may score, or none
 	cut            bool       // the policy drops it for being a fragment
 	proven         bool       // a socket vouches for the connection: never here, where there are none
+	payload        bool       // it is the first payload of a connection
+	alone          bool       // it is dropped by itself where its score reaches a limit: nobody is charged with it
+	// charge charges a generation's limit with the connection, once, and says whether that is beyond; nil where nobody
+	// vouches for it, who is then within every limit.
+	charge func(*Generation) bool
 }
 
 // isStrong says whether a match may block alone. What a network makes, or this host, never may. What only a client
@@ -37,6 +42,11 @@ type judgement struct {
 	reason     bpf.Reason
 	outcome    bpf.Outcome
 	generation *Generation
+	allowed    bool // by a rule
+	tagged     bool // what passes is
+	over       bool // the connection is beyond a limit
+	resets     bool // and not dropped, where a socket proves the connection
+	cut        bool // it is blocked for being a fragment
 }
 
 func (j judgement) drops() bool { return j.outcome == bpf.OutcomeDrop }
@@ -49,7 +59,8 @@ func (j judgement) slot() uint8 {
 	return j.generation.Slot
 }
 
-// judge decides: a ban first, then the generation; then everything that turns a block into a pass, the protected last.
+// judge decides: a ban first, then the generation, with its limit; then everything that turns a block into a pass, the
+// protected last.
 func (w *World) judge(f facts) judgement {
 	var j judgement
 	block := true
@@ -58,8 +69,8 @@ func (w *World) judge(f facts) judgement {
 	} else {
 		block = w.byGeneration(f, &j)
 	}
-	if !block && f.cut && j.reason != noGeneration && j.reason != noPolicy {
-		block, j.reason = true, fragment
+	if !block && f.cut && !j.allowed && j.reason != noGeneration && j.reason != noPolicy {
+		block, j.cut, j.reason = true, true, fragment
 	}
 	if block && j.reason != ban && w.isBehind(j.generation) && w.wasProtected(f.packet) {
 		block, j.reason = false, protected
@@ -67,7 +78,7 @@ func (w *World) judge(f facts) judgement {
 	if block {
 		w.spare(f.packet, &j)
 	}
-	if j.drops() && j.reason != ban && w.isDeferred(f, j.generation) {
+	if j.drops() && j.reason != ban && w.isDeferred(f, j) {
 		j.reason, j.outcome = onTrial, pass
 	}
 	return j
@@ -82,28 +93,18 @@ func (w *World) spare(p *packet, j *judgement) {
 		j.reason = protected
 	case w.Mode != config.ModeEnforce:
 		j.outcome = bpf.OutcomeWouldDrop
+		if j.resets {
+			j.outcome = bpf.OutcomeWouldReset
+		}
 	default:
 		j.outcome = bpf.OutcomeDrop
 	}
 }
 
-// match is a rule that a feature points to.
-type match struct {
-	kind bpf.Reason
-	rule config.Rule
-}
-
-// byGeneration sums the rules that match and compares with the policy; true is a block.
+// byGeneration asks the generation that decides; true is a block.
 func (w *World) byGeneration(f facts, j *judgement) bool {
 	j.generation = w.generationFor(f.packet)
 	return w.byOwn(f, j.generation, j)
-}
-
-// live leaves out what has expired.
-func (w *World) live(matches []match) []match {
-	return slices.DeleteFunc(matches, func(m match) bool {
-		return !m.rule.Expires.IsZero() && !w.Now.Before(m.rule.Expires)
-	})
 }
 
 // byOwn is what a generation says by itself.
@@ -121,25 +122,36 @@ func (w *World) byOwn(f facts, g *Generation, j *judgement) bool {
 		j.reason = noMatch
 		return false
 	}
-	score, best, strong := 0, match{}, false
-	for _, m := range matches {
-		score += m.rule.Score
-		if m.rule.Score > best.rule.Score {
-			best = m
-		}
-		strong = strong || m.rule.Score > 0 && w.isStrong(g, m.kind, f.proven)
-	}
-	drop := int(g.Bundle.PolicyFor(f.service).Drop)
+	t := w.add(g, matches, f.proven)
+	v := w.choose(f, g, t)
 	switch {
-	case drop == 0 || min(score, 100) < drop:
-		j.reason = belowThreshold
-	case !strong:
-		j.reason = weak // reasons, alone or summed with each other, never reach block
+	case v == bpf.VerdictPass:
+		w.pass(f, g, t, j)
+	case v == bpf.VerdictTag:
+		j.reason, j.tagged = t.best.kind, true
+	case !t.strong: // reasons, alone or summed with each other, never reach block
+		j.reason, j.tagged = weak, t.tagged != none || reaches(t.score, g.Bundle.PolicyFor(f.service).Tag)
+	case v == bpf.VerdictLimit:
+		return w.hold(f, g, t.best.kind, j)
 	default:
-		j.reason = best.kind
+		j.reason, j.resets = t.best.kind, v == bpf.VerdictReset
 		return true
 	}
 	return false
+}
+
+// hold asks the limit of a generation; true is a block. The protected are not charged.
+func (w *World) hold(f facts, g *Generation, kind bpf.Reason, j *judgement) bool {
+	j.reason, j.tagged = kind, true
+	switch {
+	case w.isProtected(f.packet), w.isVouched(f.packet), w.isBehind(g) && w.wasProtected(f.packet):
+		return false
+	case f.alone:
+		return true
+	}
+	j.over = f.charge != nil && f.charge(g)
+	j.tagged = !j.over
+	return j.over
 }
 
 // matches returns the rules of the source's prefixes, of the fingerprint and of the reason, in this order.

@@ -32,7 +32,7 @@ const (
 )
 
 // Drops reports whether the packet is dropped.
-func (r Result) Drops() bool { return r.Outcome == bpf.OutcomeDrop }
+func (r Result) Drops() bool { return r.Outcome == bpf.OutcomeDrop || r.Outcome == bpf.OutcomeLimit }
 
 func (r Result) String() string {
 	if r.Uncounted {
@@ -78,13 +78,14 @@ type Model struct {
 	flows map[key]*flow
 	// recent are blocked connections, each in its place until another takes it.
 	recent map[uint64]uint64
-	unread map[uint32]uint32 // packets that ended a sight, by place
+	unread map[uint32]uint32  // packets that ended a sight, by place
+	limits map[account]uint64 // when the next connection comes by its rate, in units
 }
 
 // NewModel returns a model that remembers nothing.
 func NewModel(w World) *Model {
 	return &Model{World: w, syns: map[int]synRecord{}, flows: map[key]*flow{}, recent: map[uint64]uint64{},
-		unread: map[uint32]uint32{}}
+		unread: map[uint32]uint32{}, limits: map[account]uint64{}}
 }
 
 // Decide says what must become of a frame.
@@ -151,6 +152,10 @@ func (m *Model) counts(r Result, p *packet, isn uint32) Result {
 func (j judgement) result(label bpf.Reason) Result {
 	if j.reason == noMatch {
 		j.reason = label
+	}
+	limited := map[bpf.Outcome]bpf.Outcome{bpf.OutcomeDrop: bpf.OutcomeLimit, bpf.OutcomeWouldDrop: bpf.OutcomeWouldLimit}
+	if by, blocked := limited[j.outcome]; j.over && blocked {
+		j.outcome = by
 	}
 	return Result{Slot: j.slot(), Reason: j.reason, Outcome: j.outcome}
 }

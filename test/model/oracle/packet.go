@@ -36,6 +36,7 @@ const (
 	weak           = bpf.ReasonWeak
 	unconfirmed    = bpf.ReasonUnconfirmed
 	synOptions     = bpf.ReasonSYNOptions
+	allowed        = bpf.ReasonAllowed
 )
 
 // IP protocol numbers, as IANA assigns them.

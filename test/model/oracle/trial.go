@@ -6,8 +6,9 @@ import "slices"
 
 // isDeferred says whether a block is one that nobody could count: nothing is vouched for here. A generation on trial
 // makes none that the generation before would not make, unless what it rests on was declared.
-func (w *World) isDeferred(f facts, g *Generation) bool {
-	if !w.Pair || g == nil {
+func (w *World) isDeferred(f facts, j judgement) bool {
+	g := j.generation
+	if !w.Pair || g == nil || !j.cut && g.declaresAll(w.live(g.matches(f))) {
 		return false
 	}
 	before := w.Previous
@@ -22,23 +23,13 @@ func (w *World) isDeferred(f facts, g *Generation) bool {
 // wouldBlock is a generation's own verdict, whatever stands above it.
 func (w *World) wouldBlock(f facts, g *Generation) bool {
 	var j judgement
-	if w.isBehind(g) && w.wasProtected(f.packet) {
-		return false
+	blocks := w.byOwn(f, g, &j) // which charges its limit, whoever is protected
+	if !blocks && f.cut && !j.allowed && g != nil && j.reason != noPolicy {
+		asked := *w
+		asked.Stable, asked.Candidate, asked.Budget = g, nil, false
+		blocks = asked.cuts(f.packet, w.named(f.service))
 	}
-	if w.byOwn(f, g, &j) {
-		return true
-	}
-	if !f.cut || g == nil || j.reason == noPolicy {
-		return false
-	}
-	asked := *w
-	asked.Stable, asked.Candidate, asked.Budget = g, nil, false
-	for i := range asked.Services {
-		if asked.Services[i].Name == f.service {
-			return asked.cuts(f.packet, &asked.Services[i])
-		}
-	}
-	return false
+	return blocks && !(w.isBehind(g) && w.wasProtected(f.packet))
 }
 
 // isDeclared says whether the intent of g's bundle names what its block rests on: the rule that weighed most, if
@@ -49,13 +40,7 @@ func (w *World) isDeclared(f facts, g *Generation) bool {
 		return false
 	}
 	matches := w.live(g.matches(f))
-	best, all := match{}, true
-	for _, m := range matches {
-		if m.rule.Score > best.rule.Score {
-			best = m
-		}
-		all = all && (m.rule.Score <= 0 || g.declares(m.rule.Label))
-	}
+	best := w.add(g, matches, f.proven).best
 	score, strong := 0, false
 	for _, m := range matches {
 		if m.rule.ID != best.rule.ID {
@@ -63,10 +48,14 @@ func (w *World) isDeclared(f facts, g *Generation) bool {
 			strong = strong || m.rule.Score > 0 && w.isStrong(g, m.kind, f.proven)
 		}
 	}
-	if strong && score >= int(g.Bundle.PolicyFor(f.service).Drop) {
-		return all
+	if strong && reaches(score, g.policy(w.named(f.service)).Blocks()) {
+		return g.declaresAll(matches)
 	}
 	return g.declares(best.rule.Label)
+}
+
+func (g *Generation) declaresAll(matches []match) bool {
+	return !slices.ContainsFunc(matches, func(m match) bool { return m.rule.Score > 0 && !g.declares(m.rule.Label) })
 }
 
 func (g *Generation) declares(label string) bool {

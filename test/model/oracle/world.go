@@ -15,6 +15,8 @@ import (
 type World struct {
 	// Now is the moment of the decision.
 	Now time.Time `json:"-"`
+	// Clock is what limits go by, in nanoseconds: it moves on with Now.
+	Clock uint64 `json:",omitempty"`
 	// Mode of the control word.
 	Mode config.Mode
 	// Services in the order of the host file.

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// OfLists returns the stream of a ClientHello of TLS 1.3 with a server name, whose lists are those of a JA4_r, and whose
-// first protocol is h2 where the JA4_r says so. It panics on a text that is none.
+// OfLists returns the stream of a ClientHello of TLS 1.3 with a server name, whose lists are those of a JA4_r, and
+// whose first protocol is h2 where the JA4_r says so. It panics on a text that is none.
 func OfLists(raw string) []byte {
 	parts := strings.Split(raw, "_")
 	h := Hello{Version: 0x0303, Ciphers: listOf(parts[1]), Compression: []byte{0}}

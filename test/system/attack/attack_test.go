@@ -175,7 +175,7 @@ func underFlood(t *testing.T, e *world.Edge, d *loader.Dataplane, a attack) {
 		if a.listed {
 			allowed += uint64(sent)
 		}
-		if reason == bpf.ReasonJA4 || reason == bpf.ReasonKnownFlow {
+		if reason == bpf.ReasonJA4 {
 			continue // of the bots with the denied hello: stayBlocked has looked whose flows are blocked
 		}
 		if n -= before[reason]; n != 0 && (reason != bpf.ReasonTCPFingerprint || n > allowed) {

@@ -46,11 +46,14 @@ var (
 
 // limited are the states of a host whose bundle limits or tags, or whose host file keeps it from more.
 var limited = []Mode{
-	{"limits", policed(limits, limits, 100), api.StateProtected, "what the rules find is limited (mode enforce)", true, true,
+	{"limits", policed(limits, limits, 100), api.StateProtected,
+		"what the rules find is limited (mode enforce)", true, true,
 		false, ""},
-	{"limits and drops", policed(both, limits, 100), api.StateProtected, "what the rules find is limited or blocked (", true,
+	{"limits and drops", policed(both, limits, 100), api.StateProtected,
+		"what the rules find is limited or blocked (", true,
 		true, false, ""},
-	{"limits, and its rules reach no drop", policed(both, both, 60), api.StateProtected, "what the rules find is limited (",
+	{"limits, and its rules reach no drop", policed(both, both, 60), api.StateProtected,
+		"what the rules find is limited (",
 		true, true, false, ""},
 	{"limits, observe", also(policed(limits, limits, 100), observes), api.StateObserving,
 		"everything passes (mode observe)", false, false, false, ""},

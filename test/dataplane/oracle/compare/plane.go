@@ -68,10 +68,14 @@ func Open() (*Plane, error) {
 	}
 	p := &Plane{Plane: own, maps: map[string]*ebpf.Map{}, rows: map[loader.Counter]counts{}}
 	for _, name := range []string{bpf.DataplaneMapCounters, bpf.DataplaneMapFlows, bpf.DataplaneMapSyns,
-		bpf.DataplaneMapRecentBlocks, bpf.DataplaneMapWords, bpf.DataplaneMapUnread, bpf.DataplaneMapRoot} {
+		bpf.DataplaneMapRecentBlocks, bpf.DataplaneMapWords, bpf.DataplaneMapUnread, bpf.DataplaneMapRoot,
+		bpf.DataplaneMapLimits, bpf.DataplaneMapLimitCounts} {
 		if p.maps[name], err = p.Map(name); err != nil {
 			return nil, errors.Join(err, p.Close())
 		}
+	}
+	if err := own.StopClock(); err != nil {
+		return nil, errors.Join(err, p.Close())
 	}
 	if err := p.words.open(p.maps[bpf.DataplaneMapRoot], p.maps[bpf.DataplaneMapWords]); err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -113,7 +117,7 @@ func stayOnOneCPU() error {
 // Close takes everything away.
 func (p *Plane) Close() error { return errors.Join(p.words.close(), p.Plane.Close()) }
 
-// Reset forgets SYNs, connections, bans and generations.
+// Reset forgets SYNs, connections, limits, bans and generations.
 func (p *Plane) Reset() error {
 	if _, err := p.DropGenerations(); err != nil {
 		return err
@@ -122,7 +126,8 @@ func (p *Plane) Reset() error {
 		plane.Empty[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlows]),
 		p.setBans(nil), p.setVouched(nil), p.forgetBlocks(),
 		plane.Fill(p.maps[bpf.DataplaneMapSyns], bpf.SynRecord{}),
-		plane.Fill(p.maps[bpf.DataplaneMapUnread], uint32(0)))
+		plane.Fill(p.maps[bpf.DataplaneMapUnread], uint32(0)),
+		plane.Fill(p.maps[bpf.DataplaneMapLimits], bpf.LimitSet{}))
 }
 
 // Unread returns how many packets that passed unread each place has counted, those that have counted none left out.
@@ -130,6 +135,18 @@ func (p *Plane) Unread() (map[uint32]uint32, error) {
 	rows, err := plane.Rows[uint32, uint32](p.maps[bpf.DataplaneMapUnread])
 	maps.DeleteFunc(rows, func(_, counted uint32) bool { return counted == 0 })
 	return rows, err
+}
+
+// Unlimited returns how many connections no limit could hold, and how many keys were forgotten before their time.
+func (p *Plane) Unlimited() (lost, evicted uint64, err error) {
+	var each []bpf.LimitCount
+	if err := p.maps[bpf.DataplaneMapLimitCounts].Lookup(uint32(0), &each); err != nil {
+		return 0, 0, fmt.Errorf("read what limits could not hold: %w", err)
+	}
+	for _, n := range each {
+		lost, evicted = lost+n.Lost, evicted+n.Evicted
+	}
+	return lost, evicted, nil
 }
 
 func (p *Plane) forgetBlocks() error {

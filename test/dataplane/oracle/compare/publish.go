@@ -148,7 +148,8 @@ func (p *Plane) Set(w *oracle.World) error {
 			return err
 		}
 	}
-	w.Now, w.SynPlaces = time.Now(), Capacity.Syns
+	Begin(w)
+	p.SetClock(w.Clock)
 	p.words.setSynKey(w.SynKey)
 	p.SetBypass(deadline(w.Bypass))
 	for name, id := range p.ids {
@@ -169,6 +170,18 @@ func (p *Plane) Set(w *oracle.World) error {
 	}
 	return errors.Join(p.setBans(w.Bans), p.setVouched(w.Vouched))
 }
+
+// Begin gives a world what it has by default: this moment, and a clock at which nothing is new.
+func Begin(w *oracle.World) {
+	const firstClock = 1 << 40
+	w.Now, w.SynPlaces = time.Now(), Capacity.Syns
+	if w.Clock == 0 {
+		w.Clock = firstClock
+	}
+}
+
+// SetClock sets the time that the dataplane goes by.
+func (p *Plane) SetClock(ns uint64) { p.words.setClock(ns) }
 
 func deadline(on bool) loader.Deadline {
 	if on {

@@ -45,6 +45,8 @@ func (w *words) close() error {
 
 func (w *words) setHeartbeat(ns uint64) { atomic.StoreUint64(&w.root.HeartbeatNs, ns) }
 
+func (w *words) setClock(ns uint64) { atomic.StoreUint64(&w.at.ClockNs, ns) }
+
 func (w *words) setSpent(number uint32) {
 	atomic.StoreUint64(&w.at.Tripped[bpf.LaneMain], uint64(number))
 }
