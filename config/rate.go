@@ -17,7 +17,7 @@ type Rate struct {
 	// Burst is how many pass at once after a pause; as many as the number of connections when it is not written.
 	Burst uint32 `yaml:"burst" json:"burst" jsonschema:"minimum=1,maximum=100000"`
 	// By says what is counted together: source (an address; of IPv6 its /64), prefix (/24, /48), or source+fingerprint
-	// (the ClientHello's JA4, or without one the SYN's fingerprint).
+	// (of the ClientHello, or without one of the SYN).
 	By LimitKey `yaml:"by" json:"by" jsonschema:"enum=source,enum=prefix,enum=source+fingerprint,default=source"`
 	// Over is what becomes of a connection beyond: drop (it waits until there is room, as its client tries again) or
 	// reset.
