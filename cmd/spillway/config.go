@@ -23,6 +23,7 @@ import (
 const (
 	kindHost   = "host"
 	kindBundle = "bundle"
+	kindPairs  = "pairs"
 )
 
 func (a *app) newConfig() *cobra.Command {
@@ -158,14 +159,16 @@ func (a *app) newConfigSchema() *cobra.Command {
 func (a *app) newConfigExample() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
-		Use: "example host|bundle", Short: "Print a commented example of a file",
+		Use: "example host|bundle|pairs", Short: "Print a commented example of a file",
 		Long: `Print a commented example of a host file or a bundle. The example bundle names
-list files; --dir writes it with them into a new folder.`,
-		Args: oneArg("kind: host or bundle"), ValidArgs: []string{kindHost, kindBundle},
+list files; --dir writes it with them into a new folder. pairs is a bundle to
+apply beside yours: it tags connections whose SYN and ClientHello are not of
+one system, and says why.`,
+		Args: oneArg("kind: host, bundle or pairs"), ValidArgs: []string{kindHost, kindBundle, kindPairs},
 		RunE: func(_ *cobra.Command, args []string) error {
-			name := map[string]string{kindHost: "spillway.yaml", kindBundle: config.BundleFile}[args[0]]
+			name := map[string]string{kindHost: "spillway.yaml", kindBundle: config.BundleFile, kindPairs: "pairs.yaml"}[args[0]]
 			if name == "" {
-				return usage("want host or bundle, not %q", args[0])
+				return usage("want host, bundle or pairs, not %q", args[0])
 			}
 			if dir != "" {
 				return a.writeExample(name, dir)

@@ -60,6 +60,8 @@ func TestExamplesAreSound(t *testing.T) {
 	s.want(exitOK, "config", "check", to)
 	s.want(exitError, "config", "example", "bundle", "--dir", to)
 	s.wantErr("exists already")
+	s.want(exitOK, "config", "example", "pairs")
+	s.want(exitOK, "config", "check", s.write("pairs.yaml", s.out.String()))
 	s.want(exitOK, "config", "example", "host")
 	s.want(exitOK, "config", "check", s.write("h.yaml", s.out.String()))
 	for _, kind := range []string{"host", "bundle"} {

@@ -35,7 +35,7 @@ func TestUsageErrors(t *testing.T) {
 		{"init", "one interface"},
 		{"doctor a b", "one interface at most"},
 		{"config schema nonsense", "host or bundle"},
-		{"config example", "host or bundle"},
+		{"config example", "host, bundle or pairs"},
 		{"completion powershell", "bash, zsh, fish"},
 		{"history --limit -1", "--limit"},
 		{"run --log-format xml", "auto, json, text"},
