@@ -7,6 +7,7 @@ import (
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/kernel"
 )
 
@@ -44,13 +45,7 @@ func policiesOf(g *bpf.Generation, h *bpf.Host) map[uint32]ServicePolicy {
 			continue
 		}
 		full, s := policyOf(p), config.Service{Kind: config.KindTLS, Local: true}
-		if h != nil {
-			most := h.Services[id].Most
-			if g.Host != h.Number { // it is behind, see bpf/behind.h
-				most = h.Services[id].MostBefore
-			}
-			s.MaxVerdict = maxVerdicts[min(int(most), len(maxVerdicts)-1)]
-		}
+		s.MaxVerdict = maxVerdicts[min(int(compile.MostOf(h, g, id)), len(maxVerdicts)-1)]
 		counts := full.At(s)
 		out[p.Tag] = ServicePolicy{counts, counts.Blocks() == config.Never && full.Blocks() != config.Never}
 	}

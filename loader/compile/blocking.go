@@ -67,8 +67,8 @@ func hasStrong(g *bpf.Generation, accepted uint64) bool {
 	return false
 }
 
-// mostOf returns the strongest verdict that a host file leaves a generation at a service.
-func mostOf(h *bpf.Host, g *bpf.Generation, id int) uint8 {
+// MostOf returns the strongest verdict that a host file leaves a generation at a service, by its id; nil caps nothing.
+func MostOf(h *bpf.Host, g *bpf.Generation, id int) uint8 {
 	switch {
 	case h == nil:
 		return uint8(bpf.MostReset)
@@ -100,7 +100,7 @@ func BlockingOf(g *bpf.Generation, rules []bpf.RuleNode, now uint64, h *bpf.Host
 		if p.Tag == 0 {
 			continue
 		}
-		most := mostOf(h, g, id)
+		most := MostOf(h, g, id)
 		blocks, limits := lowestOf(p.Drop, p.Reset), p.Limits
 		if most < uint8(bpf.MostDrop) {
 			limits, blocks = lowestOf(limits, blocks), 0
