@@ -258,8 +258,9 @@ func (s *strange) flowRows() {
 	for _, v := range []struct {
 		name    string
 		verdict bpf.Verdict
+		reason  bpf.Reason
 		outcome bpf.Outcome
-	}{{"blocked", bpf.VerdictDrop, dropped}, {"passing", bpf.VerdictPass, passed}} {
+	}{{"blocked", bpf.VerdictDrop, bpf.ReasonPrefix, dropped}, {"passing", bpf.VerdictPass, knownFlow, passed}} {
 		for _, kind := range []struct {
 			name  string
 			flags uint8
@@ -270,7 +271,7 @@ func (s *strange) flowRows() {
 				[]bpf.Flow{p.storedFlow(v.verdict)}); err != nil {
 				s.err = errors.Join(s.err, err)
 			}
-			reason, outcome := knownFlow, v.outcome
+			reason, outcome := v.reason, v.outcome
 			if kind.name == "RST" && outcome == dropped {
 				reason, outcome = handshake, passed
 			}
