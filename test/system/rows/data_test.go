@@ -148,6 +148,9 @@ rules:
   - id: two
     label: second
     score: 50
+  - id: three
+    label: third
+    verdict: tag
 features:
   prefixes:
     - list: own
@@ -167,6 +170,10 @@ features:
   reasons:
     - rule: one
       reason: fragment
+  pairs:
+    - rule: three
+      tcp: windows
+      tls: safari
 policy:
   default:
     drop: 80
@@ -175,6 +182,14 @@ policy:
     web:
       drop: 90
       reset: 95
+      tag: 30
+      limit: 70
+      rate:
+        connections: 30/m
+        burst: 20
+        by: source
+        over: drop
+        shared: 4
 intent:
   expects:
     new_blocks: 6%
@@ -229,7 +244,7 @@ func TestA08WhatALaterReleaseWrites(t *testing.T) {
 	for _, c := range []struct{ what, old, new, field, code string }{
 		{"a kind of feature", "features:\n", "features:\n  http3: [{rule: one, match: x}]\n", "http3", yaml.CodeUnknownField},
 		{"a field of a rule", "    score: 60\n", "    score: 60\n    weight: 3\n", "weight", yaml.CodeUnknownField},
-		{"a field of a policy", "    drop: 80\n", "    drop: 80\n    limit: 90\n", "limit", yaml.CodeUnsupported},
+		{"a field of a policy", "    drop: 80\n", "    drop: 80\n    challenge: 90\n", "challenge", yaml.CodeUnknownField},
 		{"a field of the bundle", "name: edge\n", "name: edge\naudience: [edge]\n", "audience", yaml.CodeUnknownField},
 	} {
 		answer := e.refused(t, e.file(t, strings.Replace(everyField, c.old, c.new, 1)))
