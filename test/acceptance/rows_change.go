@@ -109,7 +109,7 @@ var changeRows = []row{
 		guard: "maps and files carry the number of their layout; earlier ones are converted, later ones are left alone and told",
 		tests: []tests{
 			in("test/system/upgrade",
-				"TestF2UpgradeUnderTraffic TestF2UpgradeFromLayout3 TestF2UpgradeFromLayout2 TestF2UpgradeIsHeld"),
+				"TestF2UpgradeUnderTraffic TestF2UpgradeFromEarlierLayouts TestF2UpgradeFromLayout2 TestF2UpgradeIsHeld"),
 			in("loader", "TestF2UpgradeIsOneStore TestA21ForeignABIIsRefused"),
 			in("userspace/state", "TestSchema1IsConverted TestSchema1AgainAfterADowngrade TestALaterSchemaIsLeftAlone"),
 		},

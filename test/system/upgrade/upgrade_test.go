@@ -202,14 +202,21 @@ func points(r *rand.Rand, calls int) (out []int) {
 }
 
 // F2: from layouts 3 to 6 nothing is lost, and the link is not touched. Words, hosts or connections had another
-// shape.
-func TestF2UpgradeFromLayout3(t *testing.T) { upgradeFrom(t, layout3, "layout 3") }
-
-func TestF2UpgradeFromLayout4(t *testing.T) { upgradeFrom(t, layout4, "layout 4") }
-
-func TestF2UpgradeFromLayout5(t *testing.T) { upgradeFrom(t, layout5, "layout 5") }
-
-func TestF2UpgradeFromLayout6(t *testing.T) { upgradeFrom(t, layout6, "layout 6") }
+// shape. Each takes a minute, and a build of its own: without SPILLWAY_FAULTS=all it is the newest, and one of the
+// others by a printed seed.
+func TestF2UpgradeFromEarlierLayouts(t *testing.T) {
+	earlier := []string{layout3, layout4, layout5, layout6}
+	names := map[string]string{layout3: "layout 3", layout4: "layout 4", layout5: "layout 5", layout6: "layout 6"}
+	if !everything {
+		seed := uint64(time.Now().UnixNano())
+		pick := rand.New(rand.NewPCG(seed, 0)).IntN(len(earlier) - 1)
+		earlier = []string{earlier[pick], layout6}
+		t.Logf("seed %d: %s beside layout 6; SPILLWAY_FAULTS=all takes all", seed, names[earlier[0]])
+	}
+	for _, commit := range earlier {
+		t.Run(names[commit], func(t *testing.T) { upgradeFrom(t, commit, names[commit]) })
+	}
+}
 
 func upgradeFrom(t *testing.T, commit, layout string) {
 	t.Helper()
