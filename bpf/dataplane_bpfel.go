@@ -1022,8 +1022,15 @@ type DataplaneWorkspace struct {
 		Name     uint64
 		Interval uint64
 		Now      uint64
-		Seen     uint64
 		Wait     uint64
+	}
+	Finding struct {
+		_     structs.HostLayout
+		Least uint64
+		Way   uint64
+		Kinds uint64
+		At    uint32
+		Pad   uint32
 	}
 	TlsFamily uint32
 	Kind      uint32

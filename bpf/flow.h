@@ -180,7 +180,7 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 	if (flow->ban_epoch != ban_epoch) {
 		p->now_ns = clock_ns();
 		if (judge_ban(p, rt)) {
-			spare(p, rt);
+			spare(p);
 			if (p->outcome != OUTCOME_PASS && !(flow->flags & FLOW_CUT)) {
 				flow->flags |= FLOW_CUT;
 				p->flags |= PACKET_CONNECTION;

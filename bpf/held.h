@@ -86,27 +86,35 @@ static __always_inline __u64 key_of(const struct packet *p, const struct policy 
 	return sip_end(&s);
 }
 
-/* charge_limit charges p to a limit, and leaves in said whether it is over, and until when. */
-static __always_inline void charge_limit(struct packet *p, const struct policy *policy, struct workspace *ws,
-					 struct limited *said, __u32 number)
+/* charge_limit charges p to the limit of its slot, and notes in the workspace whether it is over, and until when. number is that of the
+ * generation whose words these are alone, 0 for those of the limit. */
+__noinline int charge_limit(struct packet *p, __u32 at, __u32 number)
 {
+	struct workspace *ws = get_workspace();
 	struct runtime *rt = get_words();
-	said->limit = policy->limit;
-	said->is_over = 0;
-	if (!rt)
-		return;
-	__u64 hash = key_of(p, policy, ws, rt, number);
+	struct generation *g = p ? generation_in(p->slot) : 0;
+	if (!p || !ws || !rt || !g || at >= LIMITED_MAX)
+		return 0;
+	__u32 service = p->service;
+	bounded(service);
+	if (service >= SERVICES_MAX)
+		return 0;
+	const struct policy *policy = &g->policies[service];
 	struct limit *l = &ws->limit;
-	__u32 shared = policy->shared;
-	bool is_shared = asks_sharers(policy) && kinds_of(p, 0) >= SHARED_FROM;
+	__u64 hash = key_of(p, policy, ws, rt, number);
+	__u32 shared = asks_sharers(policy) && kinds_of(p, 0) >= SHARED_FROM ? policy->shared : 1;
 	l->set = hash & (LIMIT_SETS - 1);
 	l->name = hash & ~LIMIT_MASK;
-	l->burst = is_shared ? policy->burst * shared : policy->burst;
-	l->interval = is_shared ? policy->interval / shared + 1 : policy->interval;
+	l->burst = policy->burst * shared;
+	l->interval = shared > 1 ? policy->interval / shared + 1 : policy->interval;
 	l->now = p->now_ns >> LIMIT_UNIT;
 	l->wait = 0;
+	bounded(at);
+	struct limited *said = &ws->limited[at & (LIMITED_MAX - 1)];
+	said->limit = policy->limit;
 	said->is_over = admit();
 	said->room_ns = p->now_ns + ((l->wait + 1) << LIMIT_UNIT);
+	return 0;
 }
 
 /* is_twin says whether the generation that decides on the packet at work has the limit of one that judges a copy of it, but did not
@@ -130,18 +138,21 @@ static __always_inline bool ask_limit(struct packet *p, const struct generation 
 	if (service >= SERVICES_MAX)
 		return false;
 	const struct policy *policy = &g->policies[service];
+	__u32 at = LIMITED_MAX;
 	for (__u32 i = 0; i < LIMITED_MAX; i++) {
-		struct limited *said = &ws->limited[i];
-		if (i < count && said->limit != policy->limit)
-			continue;
-		if (i >= count) {
-			ws->limited_count = i + 1;
-			charge_limit(p, policy, ws, said, is_twin(p, policy, ws) ? g->number : 0);
-		}
-		ws->room_ns = said->room_ns;
-		return said->is_over;
+		if (at == LIMITED_MAX && (i >= count || ws->limited[i].limit == policy->limit))
+			at = i;
 	}
-	return false;
+	if (at >= LIMITED_MAX)
+		return false;
+	bounded(at);
+	struct limited *said = &ws->limited[at & (LIMITED_MAX - 1)];
+	if (at >= count) {
+		ws->limited_count = at + 1;
+		charge_limit(p, at, is_twin(p, policy, ws) ? g->number : 0);
+	}
+	ws->room_ns = said->room_ns;
+	return said->is_over;
 }
 
 /* is_alone says whether p is dropped by itself where its score reaches a limit: its server may take it, and nobody is charged with it.

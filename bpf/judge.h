@@ -195,10 +195,11 @@ static __always_inline bool is_spared(const struct packet *p, const struct runti
 
 /* spare turns a block into a pass where somebody stands above the bundle. It runs only for packets that would be
  * blocked, so an ordinary visitor pays nothing for it. */
-static __always_inline void spare(struct packet *p, const struct runtime *rt)
+__noinline int spare_blocked(struct packet *p)
 {
-	if (p->verdict == VERDICT_PASS)
-		return;
+	struct runtime *rt = get_words();
+	if (!p || !rt)
+		return 0;
 	if (agent_lost(p)) {
 		p->verdict = VERDICT_PASS;
 		p->outcome = OUTCOME_PASS;
@@ -213,6 +214,13 @@ static __always_inline void spare(struct packet *p, const struct runtime *rt)
 	} else {
 		p->outcome = p->verdict == VERDICT_RESET ? OUTCOME_RESET : OUTCOME_DROP;
 	}
+	return 0;
+}
+
+static __always_inline void spare(struct packet *p)
+{
+	if (p->verdict != VERDICT_PASS)
+		spare_blocked(p);
 }
 
 /* judge_ban is the part of the judgement that may cut an established connection. */
@@ -242,7 +250,7 @@ __noinline int hold_judged(struct packet *p)
 		return 0;
 	p->own = p->verdict;
 	if (!(p->flags & PACKET_TRIAL))
-		spare(p, rt);
+		spare(p);
 	return 1;
 }
 
@@ -267,7 +275,7 @@ __noinline int judge(struct packet *p)
 		by_slot(p, choose_slot(p, rt));
 		p->own = p->verdict;
 	}
-	spare(p, rt);
+	spare(p);
 	return p->reason;
 }
 

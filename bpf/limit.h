@@ -48,7 +48,7 @@ static __always_inline struct limit_count *limit_count(void)
 	return bpf_map_lookup_elem(&limit_counts, &zero);
 }
 
-/* find_key returns the way of a key, and leaves what lies there in l->seen: 0 in the place of a key at rest, or of none. Where no way
+/* find_key returns the way of a key, and leaves what lies there in the workspace. Where no way
  * is free it is the one that is nearest to rest. */
 __noinline int find_key(void)
 {
@@ -60,22 +60,22 @@ __noinline int find_key(void)
 	struct limit_set *set = bpf_map_lookup_elem(&limits, &index);
 	if (!set)
 		return LIMIT_WAYS;
-	__u64 least = ~0ULL, seen = 0;
-	__u32 found = LIMIT_WAYS;
+	volatile struct finding *f = &ws->finding;
+	f->least = ~0ULL;
+	f->at = LIMIT_WAYS;
 	for (__u32 i = 0; i < LIMIT_WAYS; i++) {
 		__u64 way = *(volatile __u64 *)&set->ways[i], ahead = ahead_of(way, l->now);
 		if (ahead && way >> LIMIT_NAME == l->name >> LIMIT_NAME) {
-			l->seen = way;
+			f->way = way;
 			return i;
 		}
-		if (ahead < least) {
-			least = ahead;
-			found = i;
-			seen = way;
+		if (ahead < f->least) {
+			f->least = ahead;
+			f->at = i;
+			f->way = way;
 		}
 	}
-	l->seen = seen;
-	return found;
+	return f->at;
 }
 
 /* is_twice says whether a key that was just written to a way lies in another one, too. */
@@ -109,7 +109,7 @@ __noinline int admit(void)
 		__u32 at = find_key();
 		if (at >= LIMIT_WAYS)
 			return 0;
-		__u64 seen = l->seen, there = ahead_of(seen, l->now);
+		__u64 seen = *(volatile __u64 *)&ws->finding.way, there = ahead_of(seen, l->now);
 		bool is_known = there && seen >> LIMIT_NAME == l->name >> LIMIT_NAME;
 		__u64 ahead = is_known ? there : 0;
 		if (ahead > tolerance) {
@@ -117,6 +117,7 @@ __noinline int admit(void)
 			return 1;
 		}
 		__u64 next = l->name | ((l->now + ahead + l->interval) & LIMIT_MASK);
+		bounded(at);
 		__u64 *way = &set->ways[at & (LIMIT_WAYS - 1)];
 		if (__sync_val_compare_and_swap(way, seen, next) != seen)
 			continue;

@@ -37,32 +37,53 @@ static __always_inline __u64 kinds_in(__u64 way, __u32 period)
 	return age == 0 ? now << SHARER_KINDS | before : age == 1 ? now : 0;
 }
 
-/* note_kind adds a kind of client to those of an address, and returns how many these are. hash is of the address. */
-__noinline int note_kind(__u64 hash, __u32 kind, __u32 period)
+/* find_sharer returns the way of an address in its set, else that of the one with the fewest kinds, and leaves in the workspace what lies
+ * there, and the kinds of the address. What a round finds lies in memory: to the verifier all rounds are then alike. */
+__noinline int find_sharer(__u64 hash, __u32 period)
 {
-	__u32 index = hash & (SHARER_SETS - 1), found = LIMIT_WAYS, fewest = ~0U;
+	struct workspace *ws = get_workspace();
+	__u32 index = hash & (SHARER_SETS - 1);
 	struct limit_set *set = bpf_map_lookup_elem(&sharers, &index);
-	__u64 name = hash >> 48 << 48, seen = 0, bits = kind ? 1ULL << (kind - 1) % SHARER_KINDS : 0;
-	for (__u32 i = 0; set && i < LIMIT_WAYS; i++) {
+	if (!ws || !set)
+		return LIMIT_WAYS;
+	volatile struct finding *f = &ws->finding;
+	f->least = ~0ULL;
+	f->at = LIMIT_WAYS;
+	for (__u32 i = 0; i < LIMIT_WAYS; i++) {
 		__u64 way = *(volatile __u64 *)&set->ways[i], kinds = kinds_in(way, period);
-		__u32 count = count_kinds((kinds | kinds >> SHARER_KINDS) & SHARER_MASK);
-		if (count && way >> 48 == name >> 48) {
-			found = i;
-			seen = way;
-			bits |= (kinds >> SHARER_KINDS) | (kinds & SHARER_MASK) << 40; /* those before above them */
-			break;
+		__u64 count = count_kinds((kinds | kinds >> SHARER_KINDS) & SHARER_MASK);
+		if (count && way >> 48 == hash >> 48) {
+			f->way = way;
+			f->kinds = kinds;
+			return i;
 		}
-		if (count < fewest) {
-			fewest = count;
-			found = i;
-			seen = way;
+		if (count < f->least) {
+			f->least = count;
+			f->at = i;
+			f->way = way;
 		}
 	}
-	__u64 now = bits & SHARER_MASK, before = bits >> 40 & SHARER_MASK;
-	__u64 next = name | (__u64)(period & 0xff) << 2 * SHARER_KINDS | now << SHARER_KINDS | before;
+	f->kinds = 0;
+	return f->at;
+}
+
+/* note_kind adds a kind of client to those of an address, 0 for none, and returns how many these are. hash is of the address. */
+__noinline int note_kind(__u64 hash, __u32 kind, __u32 period)
+{
+	__u32 index = hash & (SHARER_SETS - 1), at = find_sharer(hash, period);
+	struct workspace *ws = get_workspace();
+	struct limit_set *set = bpf_map_lookup_elem(&sharers, &index);
+	if (!ws || !set || at >= LIMIT_WAYS)
+		return 0;
+	bounded(at);
+	__u64 was = ws->finding.way, kinds = ws->finding.kinds, before = kinds & SHARER_MASK,
+	      now = kinds >> SHARER_KINDS & SHARER_MASK;
+	if (kind)
+		now |= 1ULL << (kind - 1) % SHARER_KINDS;
+	__u64 next = (hash >> 48 << 48) | (__u64)(period & 0xff) << 2 * SHARER_KINDS | now << SHARER_KINDS | before;
 	/* Of two at once one is noted; it comes again. */
-	if (now && set && next != seen && found < LIMIT_WAYS)
-		__sync_val_compare_and_swap(&set->ways[found & (LIMIT_WAYS - 1)], seen, next);
+	if (now && next != was)
+		__sync_val_compare_and_swap(&set->ways[at & (LIMIT_WAYS - 1)], was, next);
 	return count_kinds(now | before);
 }
 

@@ -74,6 +74,15 @@ struct limited {
 	__u64 room_ns; /* when there is room for what is over */
 };
 
+/* What was found in a set of limits or sharers. */
+struct finding {
+	__u64 least; /* what the way has that is nearest to being free */
+	__u64 way;
+	__u64 kinds; /* of an address: those of now above those of before */
+	__u32 at;
+	__u32 pad;
+};
+
 /* What a key is held to, and what became of it. Times are in units of 1,024 ns. */
 struct limit {
 	__u32 set;
@@ -81,7 +90,6 @@ struct limit {
 	__u64 name; /* of the key, at its place in a way */
 	__u64 interval;
 	__u64 now;
-	__u64 seen; /* what lies in the way that was found */
 	__u64 wait; /* until there is room, where it is over */
 };
 
@@ -162,6 +170,7 @@ struct workspace {
 	__u32 limited_count;
 	__u64 room_ns; /* when there is room for what is over */
 	struct limit limit;
+	struct finding finding;
 	__u32 tls_family; /* of its ClientHello; 0: none that is known */
 	__u32 kind;       /* of its client; 0: none that is known */
 	__u64 seen;       /* of find_way */
