@@ -47,7 +47,7 @@ func (e *edge) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.Dir = e.work.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + e.work.dir, "LC_ALL=C", "NO_COLOR=1",
 		"SPILLWAY_CONFIG=" + e.work.path(hostFile)}
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 5 * time.Second // on a busy machine its last words take a while
 	return cmd
 }
 

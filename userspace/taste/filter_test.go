@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"unsafe"
@@ -183,8 +184,8 @@ func otherCalls(from int) error {
 }
 
 // callOf386 asks for getpid(2) by interrupt 0x80, as a program of the older architecture: number 20 there, and
-// writev(2) here, which a child needs.
-func callOf386() error {
+// writev(2) here, which a child needs. A kernel without these calls faults instead, which refuses them as well.
+func callOf386() (err error) {
 	if runtime.GOARCH != "amd64" {
 		return unix.EPERM
 	}
@@ -198,6 +199,12 @@ func callOf386() error {
 		0xcd, 0x80, // int 0x80
 		0xc3, // ret
 	})
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if recover() != nil {
+			err = unix.EPERM
+		}
+	}()
 	at := &code[0] // what a value of a function points to begins with where its code is
 	function := unsafe.Pointer(&at)
 	if got := (*(*func() uint64)(unsafe.Pointer(&function)))(); int32(got) < 0 {
