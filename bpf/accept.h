@@ -321,4 +321,50 @@ __noinline int accept_segment(struct xdp_md *ctx, struct packet *p)
 	}
 }
 
+/* is_joined says whether the server has what was read, though it has a part of p's bytes from elsewhere: all that it has taken was
+ * held before, and counted. */
+static __always_inline bool is_joined(struct xdp_md *ctx, struct packet *p)
+{
+	struct workspace *ws = get_workspace();
+	if (!ws || !(p->flags & PACKET_JOINED))
+		return false;
+	int taken = socket_took(ctx, p, ws->hello_isn);
+	return taken >= 0 && (__u32)taken <= ws->held_before;
+}
+
+/* is_not_taken asks, of a block of what a socket knows, whether the socket would take this segment: for what it ignores nobody is
+ * blocked, and nothing is kept, told or forgotten. It passes where nothing can change the socket's mind, for the stack drops it. Where
+ * the packets in front of it might, it is dropped by itself: they would be its sender's, to make us look away. So is what begins
+ * with bytes that the socket has already, perhaps other ones, unless these are what was read. What has no whole checksum
+ * where no sender is known to leave it to its card is judged as if it had one. */
+__noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
+{
+	if (!p || p->reason == REASON_BAN)
+		return 0;
+	if (p->outcome == OUTCOME_PASS) {
+		if (!(p->flags & PACKET_NOT_TAKEN))
+			return 0;
+		p->flags &= ~(PACKET_DECIDED | PACKET_CONNECTION | PACKET_EVENT);
+		p->reason = REASON_NOT_TAKEN;
+		return 1;
+	}
+	int answer = accept_segment(ctx, p);
+	if (answer == ACCEPTED || answer == UNKNOWN || answer == UNSUMMED || (answer == PARTLY && is_joined(ctx, p)))
+		return 0;
+	p->flags &= ~(PACKET_DECIDED | PACKET_CONNECTION);
+	if (p->outcome == OUTCOME_RESET) {
+		p->verdict = VERDICT_DROP;
+		p->outcome = OUTCOME_DROP;
+	}
+	if (answer == PARTLY)
+		return 1;
+	p->reason = REASON_NOT_TAKEN;
+	p->flags &= ~PACKET_EVENT;
+	if (answer == REFUSED) {
+		p->verdict = VERDICT_PASS;
+		p->outcome = OUTCOME_PASS;
+	}
+	return 1;
+}
+
 #endif

@@ -7,7 +7,8 @@
  *   no room for a mark, or no luck with the swap ─────────▶ passes: what could not be counted is not blocked
  *   beyond max(20, 0.1 % of the window's connections, and what was allowed of them) ──▶ the generation trips, and passes
  *
- * Processors share one word, so together they never block one prefix more than the budget. */
+ * Processors share one word, so together they never charge one prefix more than the budget. A connection's block is stored before it is
+ * charged: a second packet of it on another processor may be dropped in the moment before that passes after all. It comes again. */
 #ifndef SPILLWAY_CHARGE_H
 #define SPILLWAY_CHARGE_H
 

@@ -3,10 +3,13 @@
 package bpf
 
 import (
+	"bytes"
+	"debug/elf"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -88,5 +91,32 @@ func TestA05RepeatedConstantsAreThoseOfTheC(t *testing.T) {
 	if CounterLeft != int(DataplaneCounterSlotCOUNTER_LEFT) || CounterAlone != int(DataplaneCounterSlotCOUNTER_ALONE) ||
 		CounterSlots != int(DataplaneCounterSlotCOUNTER_SLOTS) {
 		t.Error("the places of the counters beside the slots are others in C")
+	}
+}
+
+// The order of the forms of JA4 features is the program's.
+func TestJA4FormsAreThoseOfTheC(t *testing.T) {
+	file, err := elf.NewFile(bytes.NewReader(_DataplaneBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := file.Symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(all, func(s elf.Symbol) bool { return s.Name == "ja4_forms" })
+	if i < 0 {
+		t.Fatal("the object has no ja4_forms")
+	}
+	data, err := file.Sections[all[i].Section].Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []DataplaneJa4Form
+	for _, form := range data[all[i].Value : all[i].Value+all[i].Size] {
+		got = append(got, DataplaneJa4Form(form))
+	}
+	if !slices.Equal(got, JA4Forms) {
+		t.Errorf("they are %v in C and %v in Go", got, JA4Forms)
 	}
 }

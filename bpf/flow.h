@@ -38,11 +38,18 @@ static __always_inline struct flow *find_flow(const struct packet *p)
 	return bpf_map_lookup_elem(&flows, &p->key);
 }
 
-/* hints_of returns what a flow keeps of tags and limits. */
+/* hints_of returns what a flow keeps of tags and limits: that it is over one is said of what is blocked alone. */
 static __always_inline __u8 hints_of(const struct packet *p)
 {
 	return (p->marks & MARK_TAGGED ? HINT_TAGGED : 0) | (p->marks & MARK_SPENT ? HINT_CHARGED : 0) |
-	       (p->marks & MARK_OVER ? HINT_OVER : 0);
+	       (p->marks & MARK_OVER && p->verdict != VERDICT_PASS ? HINT_OVER : 0);
+}
+
+/* end_block takes a flow's block back. */
+static __always_inline void end_block(struct flow *flow)
+{
+	flow->hint = (flow->hint & ~HINT_OVER) | HINT_HEALED;
+	flow->verdict = VERDICT_PASS;
 }
 
 /* keep_flow stores the judgement. A ban is not stored: it is not the generation's, and it has an end of its own. Nor is a
@@ -153,8 +160,8 @@ static __always_inline int relax(struct packet *p, struct flow *flow)
 		leave_workspace(ws);
 	if (p->verdict == VERDICT_PASS) {
 		if (p->reason != REASON_AGENT_LOST) {
-			flow->hint |= HINT_HEALED | hints_of(p);
-			flow->verdict = VERDICT_PASS;
+			flow->hint |= hints_of(p);
+			end_block(flow);
 		}
 	} else if (p->reason != REASON_BAN) {
 		if (flow->verdict == VERDICT_RESET && p->outcome == OUTCOME_DROP)
@@ -295,12 +302,12 @@ static __always_inline __u32 syn_sight(struct xdp_md *ctx, struct packet *p, con
 	return sight_now(p, rt);
 }
 
-/* judge_syn decides a SYN by itself and remembers what it said. */
-static __always_inline int judge_syn(struct xdp_md *ctx, struct packet *p, const struct runtime *rt)
+/* judge_syn decides a SYN by itself and remembers what it said. One without data asks no limit: it is no connection yet. */
+static __always_inline int judge_syn(struct xdp_md *ctx, struct packet *p, const struct runtime *rt, bool has_data)
 {
 	p->stage = STAGE_SYN;
 	judge(p);
-	if (p->payload_len && p->marks & MARK_LIMITED)
+	if (has_data && p->marks & MARK_LIMITED)
 		hold_judged(p);
 	if (p->verdict == VERDICT_PASS)
 		remember_syn(p, rt, syn_sight(ctx, p, rt));
@@ -314,7 +321,7 @@ static __always_inline int inspect_syn(struct xdp_md *ctx, struct packet *p, con
 		return reason;
 	if (p->payload_len)
 		return NEXT_PROGRAM; /* Fast Open: it may be a ClientHello */
-	return judge_syn(ctx, p, rt);
+	return judge_syn(ctx, p, rt, false);
 }
 
 /* is_beginning says whether p may carry bytes of the flow's ClientHello, or its first payload where that was not seen yet.

@@ -104,7 +104,7 @@ __noinline int charge_limit(struct packet *p, __u32 at, __u32 number)
 	__u64 hash = key_of(p, policy, ws, rt, number);
 	__u32 shared = asks_sharers(policy) && kinds_of(p, 0) >= SHARED_FROM ? policy->shared : 1;
 	l->set = hash & (LIMIT_SETS - 1);
-	l->name = hash & ~LIMIT_MASK;
+	l->name = name_of(hash);
 	l->burst = policy->burst * shared;
 	l->interval = shared > 1 ? policy->interval / shared + 1 : policy->interval;
 	l->now = p->now_ns >> LIMIT_UNIT;

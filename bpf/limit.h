@@ -31,9 +31,17 @@
 #define LIMIT_TRIES 8
 #define LIMIT_NAME 48
 #define LIMIT_MASK ((1ULL << LIMIT_NAME) - 1)
-/* No key is ahead by more: the host's validator keeps burst times interval below a day. */
+/* No key is ahead by more: the bundle's validator keeps burst times interval below a day. */
 #define LIMIT_AHEAD (1ULL << 38)
 #define LIMIT_UNIT 10 /* bits of a nanosecond's number */
+
+/* name_of returns the name of a key. None is 0, so no way of a key is: by its number alone it would look like a free one, at the one
+ * moment of nine years. */
+static __always_inline __u64 name_of(__u64 hash)
+{
+	__u64 name = hash & ~LIMIT_MASK;
+	return name ? name : 1ULL << LIMIT_NAME;
+}
 
 /* ahead_of returns how far the next connection of a way is ahead; 0: it is at rest. */
 static __always_inline __u64 ahead_of(__u64 way, __u64 now)

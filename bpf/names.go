@@ -77,8 +77,8 @@ const (
 	// RootMagic is the first of the root's words: "spillway".
 	RootMagic = 0x7961776c6c697073
 
-	// What the maps of limits hold: ways of a set, sets of keys, sets of addresses; and how many bits of nanoseconds the
-	// time of a limit leaves out.
+	// What the maps of limits hold: ways of a set, sets of keys, sets of addresses; and how many bits of nanoseconds
+	// the time of a limit leaves out.
 	LimitWays  = 8
 	LimitSets  = 32768
 	SharerSets = 16384
@@ -198,6 +198,25 @@ func ParseReason(name string) (Reason, error) {
 
 // OutcomeName returns pass, tag, limit, reset, drop, or would_… for what observe mode let pass.
 func OutcomeName(o Outcome) string { return nameOf(outcomeNames[:], int(o)) }
+
+// JA4Forms are the forms of a JA4 feature in the order in which the dataplane looks for them (ja4_forms of features.h):
+// the first that a ClientHello meets counts.
+var JA4Forms = []DataplaneJa4Form{
+	JA4FormA | JA4FormB | JA4FormC,
+	JA4FormStable | JA4FormA | JA4FormB | JA4FormC,
+	JA4FormA | JA4FormB,
+	JA4FormA | JA4FormC,
+	JA4FormB | JA4FormC,
+	JA4FormStable | JA4FormA | JA4FormB,
+	JA4FormStable | JA4FormA | JA4FormC,
+	JA4FormStable | JA4FormB | JA4FormC,
+	JA4FormA,
+	JA4FormB,
+	JA4FormC,
+	JA4FormStable | JA4FormA,
+	JA4FormStable | JA4FormB,
+	JA4FormStable | JA4FormC,
+}
 
 // StageName returns what was judged: syn, payload, or a packet by itself.
 func StageName(s Stage) string { return nameOf(stageNames[:], int(s)) }

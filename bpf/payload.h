@@ -105,52 +105,6 @@ static __always_inline void decide_connection(struct packet *p, __u32 isn)
 		p->flags |= PACKET_CONNECTION;
 }
 
-/* is_joined says whether the server has what was read, though it has a part of p's bytes from elsewhere: all that it has taken was
- * held before, and counted. */
-static __always_inline bool is_joined(struct xdp_md *ctx, struct packet *p)
-{
-	struct workspace *ws = get_workspace();
-	if (!ws || !(p->flags & PACKET_JOINED))
-		return false;
-	int taken = socket_took(ctx, p, ws->hello_isn);
-	return taken >= 0 && (__u32)taken <= ws->held_before;
-}
-
-/* is_not_taken asks, of a block of what a socket knows, whether the socket would take this segment: for what it ignores nobody is
- * blocked, and nothing is kept, told or forgotten. It passes where nothing can change the socket's mind, for the stack drops it. Where
- * the packets in front of it might, it is dropped by itself: they would be its sender's, to make us look away. So is what begins
- * with bytes that the socket has already, perhaps other ones, unless these are what was read. What has no whole checksum
- * where no sender is known to leave it to its card is judged as if it had one. */
-__noinline int is_not_taken(struct xdp_md *ctx, struct packet *p)
-{
-	if (!p || p->reason == REASON_BAN)
-		return 0;
-	if (p->outcome == OUTCOME_PASS) {
-		if (!(p->flags & PACKET_NOT_TAKEN))
-			return 0;
-		p->flags &= ~(PACKET_DECIDED | PACKET_CONNECTION | PACKET_EVENT);
-		p->reason = REASON_NOT_TAKEN;
-		return 1;
-	}
-	int answer = accept_segment(ctx, p);
-	if (answer == ACCEPTED || answer == UNKNOWN || answer == UNSUMMED || (answer == PARTLY && is_joined(ctx, p)))
-		return 0;
-	p->flags &= ~(PACKET_DECIDED | PACKET_CONNECTION);
-	if (p->outcome == OUTCOME_RESET) {
-		p->verdict = VERDICT_DROP;
-		p->outcome = OUTCOME_DROP;
-	}
-	if (answer == PARTLY)
-		return 1;
-	p->reason = REASON_NOT_TAKEN;
-	p->flags &= ~PACKET_EVENT;
-	if (answer == REFUSED) {
-		p->verdict = VERDICT_PASS;
-		p->outcome = OUTCOME_PASS;
-	}
-	return 1;
-}
-
 /* inspect_midstream judges data of a connection whose start we did not see by its source alone. What a socket took in
  * before it makes it an established connection, and past its hello a ban alone cuts that: its flow may only have been
  * evicted. A connection that passes gets a flow, so that no later swap cuts it; the flow has the socket's ISN, so its true
@@ -327,7 +281,7 @@ static __noinline int inspect_first(struct xdp_md *ctx, struct packet *p, const 
 	bool exact = known || p->seq == isn + 1 || p->flags & PACKET_HELLO_READ;
 	bool differs = p->weak_reason == REASON_HELLO_OVERLAP; /* also behind a gap */
 	if (flow->flags & FLOW_CONFIRMED && !(flow->hint & HINT_CHARGED))
-		p->marks |= exact ? MARK_CHARGES : MARK_PART;
+		p->marks |= exact || differs ? MARK_CHARGES : MARK_PART;
 	judge_payload(p, (exact || differs) && flow->flags & FLOW_CONFIRMED && !(p->flags & PACKET_REMOTE));
 	if (p->marks & MARK_SPENT && p->verdict == VERDICT_PASS)
 		flow->hint |= HINT_CHARGED;
@@ -357,7 +311,7 @@ static __always_inline int inspect_fast_open(struct xdp_md *ctx, struct packet *
 		read_hello(ctx, p, p->seq - 1);
 		p->seq -= 1;
 	}
-	return judge_syn(ctx, p, rt);
+	return judge_syn(ctx, p, rt, true);
 }
 
 /* is_new says whether data that inspect_tcp took for another connection's than the flow's is. A socket has said so. Where

@@ -25,8 +25,7 @@ static __always_inline void heal(const struct packet *p)
 	struct flow *flow = find_flow(p);
 	if (!flow || flow->isn != p->isn || flow->generation != p->generation || flow->verdict == VERDICT_PASS)
 		return;
-	flow->hint |= HINT_HEALED;
-	flow->verdict = VERDICT_PASS;
+	end_block(flow);
 }
 
 /* rests_on_trial says whether the block of the packet at work is new, and rests on nothing that was declared. */

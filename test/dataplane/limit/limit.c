@@ -81,7 +81,7 @@ static __always_inline void charge(struct ask *a, struct workspace *ws, struct l
 	__u64 lost = n->lost, evicted = n->evicted;
 	struct limit *l = &ws->limit;
 	l->set = a->hash & (LIMIT_SETS - 1);
-	l->name = a->hash & ~LIMIT_MASK;
+	l->name = name_of(a->hash);
 	l->burst = a->burst;
 	l->interval = a->interval;
 	l->now = a->now;

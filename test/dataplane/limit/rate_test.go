@@ -82,6 +82,19 @@ func TestAKeyAtRestHasItsBurst(t *testing.T) {
 	})
 }
 
+// A way that is 0 is free, so no key has that number: its burst would begin again.
+func TestNoKeyLooksLikeAFreeWay(t *testing.T) {
+	r := newRig(t)
+	k := keyIn(7, 0)
+	k.burst, k.interval = 3, units(time.Second)
+	now := uint64(1<<clockBits) - k.interval
+	for i := range k.burst + 3 {
+		if a := r.one(t, k, now); a.admits() != (i < k.burst) {
+			t.Errorf("connection %d of a burst of %d: %+v", i, k.burst, a)
+		}
+	}
+}
+
 // reference is the virtual scheduling of ITU-T I.371 with numbers of any size.
 type reference struct{ next map[uint64]*big.Int }
 
@@ -106,7 +119,7 @@ func TestOneAfterTheOther(t *testing.T) {
 	var keys []key
 	for set := range uint64(40) {
 		for name := range uint64(1 + set%8) { // no more than a set has ways
-			k := keyIn(set*setStep, name)
+			k := keyIn(set*setStep, 1+name)
 			k.burst, k.interval = 1+rnd.Uint64N(pick[uint64](rnd, 1, 4, 60)),
 				units(pick(rnd, time.Millisecond, 20*time.Millisecond, time.Second, time.Minute, time.Hour))
 			keys = append(keys, k)

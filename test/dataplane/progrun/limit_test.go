@@ -3,6 +3,7 @@
 package progrun
 
 import (
+	"bytes"
 	"net/netip"
 	"testing"
 	"time"
@@ -318,5 +319,52 @@ func TestADroppedConnectionIsLimitedByTheNextGeneration(t *testing.T) {
 		}
 		time0.pass(11 * time.Second)
 		p.wantBytes("through", all[1].first(), result{"XDP_PASS", "web", "stable", "prefix", "pass"})
+	})
+}
+
+// A part of a ClientHello is charged to nobody, nor are bytes of it that come twice and differ: the one that completes
+// it is, and a block of it that ends leaves nothing behind that says it is over.
+func TestALimitIsAskedOfAWholeHello(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		time0, same := p.stopClock(), hosts(f.group(0))
+		all := r.crowd(r.listen(), same[0], same[1])
+		p.swap(limited(rate(10*time.Second, 1, config.LimitByPrefix), f.group(0)).bundle())
+		behind, other := hello[20:], bytes.Repeat([]byte{7}, len(hello)-20)
+		part := result{"XDP_PASS", "web", "stable", "prefix", "pass"}
+		for i, whole := range []result{tags("prefix"), limits("prefix")} {
+			k := all[i]
+			p.wantBytes("its SYN", k.syn, passes("prefix"))
+			p.wantBytes("what comes behind the beginning", k.at(20, behind).Bytes(), part)
+			p.wantBytes("other bytes in its place", k.at(20, other).Bytes(), part)
+			if hint := p.flowOf(k).Hint; hint&uint8(bpf.HintCharged|bpf.HintOver) != 0 {
+				t.Errorf("parts of connection %d left the hints %#x", i, hint)
+			}
+			p.wantBytes("the beginning", k.at(0, hello[:20]).Bytes(), whole)
+		}
+		if hint := p.flowOf(all[1]).Hint; hint&uint8(bpf.HintOver) == 0 {
+			t.Errorf("over its limit: the flow's hints are %#x", hint)
+		}
+		time0.pass(10100 * time.Millisecond)
+		p.wantBytes("there is room", all[1].at(0, hello[:20]).Bytes(), part)
+		if hint := p.flowOf(all[1]).Hint; hint&uint8(bpf.HintOver) != 0 || hint&uint8(bpf.HintHealed) == 0 {
+			t.Errorf("healed: the flow's hints are %#x", hint)
+		}
+	})
+}
+
+// In observe mode nothing is blocked, so no connection is kept as one that waits.
+func TestAnObservedConnectionDoesNotWait(t *testing.T) {
+	eachRoom(t, func(t *testing.T, f family, r *room, p *plane) {
+		r.settle()
+		same := hosts(f.group(0))
+		all := r.crowd(r.listen(), same[0], same[1])
+		p.swap(limited(rate(time.Hour, 1, config.LimitByPrefix), f.group(0)).bundle())
+		p.mode(config.ModeObserve)
+		p.wantBytes("within", all[0].first(), tags("prefix"))
+		p.wantBytes("over", all[1].first(), held("prefix"))
+		if hint := p.flowOf(all[1]).Hint; hint&uint8(bpf.HintOver) != 0 || hint&uint8(bpf.HintCharged) == 0 {
+			t.Errorf("the flow's hints are %#x", hint)
+		}
 	})
 }
