@@ -51,8 +51,9 @@ unit: ## run the tests that need neither root nor clang, and say which were left
 
 soak: root build ## the long versions: 1,000 swaps, a minute of each flood, every fault, a million ClientHellos, 100,000 schedules (root)
 	SPILLWAY_SWAPS=1000 SPILLWAY_ATTACK_FOR=1m SPILLWAY_FAULTS=all SPILLWAY_HELLOS=1000000 SPILLWAY_SCHEDULES=100000 \
-		SPILLWAY_CAPTURES=100000 SPILLWAY_TRACES=300 go test -count=1 -p 1 -timeout 4h $(addprefix ./test/system/,swap attack fault upgrade) \
-		$(addprefix ./test/dataplane/,ja4 receiver fingerprints rollout)
+		SPILLWAY_CAPTURES=100000 SPILLWAY_TRACES=300 SPILLWAY_HISTORIES=30000 go test -count=1 -p 1 -timeout 4h \
+		$(addprefix ./test/system/,swap attack fault upgrade) $(addprefix ./test/dataplane/,ja4 receiver fingerprints rollout) \
+		./userspace/stages
 
 fuzz: root ## compare the dataplane with its model, and with the reader of captures, until SPILLWAY_FUZZ_FOR has passed (8h)
 	SPILLWAY_FUZZ_FOR=$${SPILLWAY_FUZZ_FOR:-8h} go test -count=1 -timeout 0 -v -run 'TestA22ProgramAndModelAgree|TestBothReadersOfCaptures' \

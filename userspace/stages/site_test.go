@@ -179,6 +179,7 @@ func (s *site) adopt() {
 	if err != nil {
 		next.Since = &compile.Since{Host: &config.Host{}, Change: config.Digest{1}}
 	}
+	s.noneBefore()
 	s.file = &next
 	switch {
 	case err != nil:
@@ -209,6 +210,9 @@ func (s *site) look() {
 	s.takeUp()
 	s.st.Look()
 	s.ledger.SaveAgain()
+	if s.hostDisk.Kept != nil && !s.file.Unpublished {
+		s.keepHost()
+	}
 }
 
 // takeUp are the agent's jobs about host files.
@@ -250,15 +254,20 @@ func (s *site) reloadFile(next *hostfile.File) error {
 	return err
 }
 
+// noneBefore notes that nothing stands on the host file before: all of the next one counts.
+func (s *site) noneBefore() {
+	if r := s.ledger.Record(); r.Applied == nil && r.LastKnownGood == nil {
+		s.judged = true
+	}
+}
+
 func (s *site) takeFile(next *hostfile.File) (*hostfile.File, error) {
 	k, done, err := s.mg.Begin()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if r := s.ledger.Record(); r.Applied == nil && r.LastKnownGood == nil {
-		s.judged = true // nothing stands on the host file before
-	}
+	s.noneBefore()
 	before, file := s.file, *next
 	mode := view.ModeOf(file.Host.MaxMode)
 	if err := s.mg.HostFiles().Stand(before, &file, mode); err != nil {

@@ -168,7 +168,8 @@ func (s *site) hostJudged() string {
 		return "" // the same comes back
 	}
 	if img.Service(more).Tag == 0 {
-		s.judged = false
+		// A disk that refuses the host file goes on to name the one before, and a start stands on that.
+		s.judged = s.judged && s.hostDisk.Kept != nil && s.hostDisk.Kept.Text != string(s.file.Text)
 		return ""
 	}
 	if k := r.LastKnownGood; k != nil && slices.ContainsFunc(k.Members, func(m state.Member) bool {
@@ -180,12 +181,13 @@ func (s *site) hostJudged() string {
 		return ""
 	}
 	if !img.Fresh(more) || stable.Generation().Host == img.Number() {
-		set, m := s.disk.Sets[stable.Digest()], s.st.memory.State.Main
+		set, m := s.disk.Sets[stable.Digest()], s.st.memory.State
 		if config.Relaxes(config.NewSet(), set, s.wall) {
 			return "" // it blocks nobody
 		}
-		if m.Stage == rollout.StageBake && m.Number == stable.Number() && !set.Host.IsZero() {
-			return "" // that bundle, or another on a set that blocked nobody
+		bakes := m.Main.Number == stable.Number() || m.Fast.Number == stable.Number() && m.Fast.On == m.Main.Number
+		if m.Main.Stage == rollout.StageBake && bakes && !set.Host.IsZero() {
+			return "" // that bundle, or another on a set that blocked nobody, or what lets more pass than it
 		}
 		return fmt.Sprintf("generation %d decides on a service that nobody judged it with", stable.Number())
 	}
