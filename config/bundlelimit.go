@@ -112,9 +112,7 @@ func (l *bundleLoader) warnCapped(s Service) {
 	if _, own := l.b.Policy[s.Name]; own {
 		path = pathOf(s.Name)
 	}
-	uncapped := s
-	uncapped.MaxVerdict = MaxReset
-	full := l.b.PolicyFor(s.Name).At(uncapped)
+	full := l.b.PolicyFor(s.Name).Uncapped(s)
 	capped := full.At(s)
 	if capped == full {
 		return
@@ -146,6 +144,12 @@ func (l *bundleLoader) warnCapped(s Service) {
 	}
 	l.warnAt(yaml.CodeUnused, path, "", fmt.Sprintf("the host file caps the service %s at %s: %s", s.Name, s.MaxVerdict,
 		words.List(instead, "and")), "max_verdict of the service in the host file")
+}
+
+// Uncapped returns the policy as a service has it whose host file caps nothing.
+func (p Policy) Uncapped(s Service) Policy {
+	s.MaxVerdict = MaxReset
+	return p.At(s)
 }
 
 // At returns the policy as a service has it: without what its kind cannot have, and with nothing stronger than the host

@@ -93,11 +93,11 @@ func TestLimitFaults(t *testing.T) {
 // What a file need not say of a rate is filled in.
 func TestRateDefaults(t *testing.T) {
 	for web, want := range map[string]string{
-		"connections: 30/m":                        "30/m by source, burst 30, over: drop, shared: 8",
-		"connections: 1/h, burst: 24":              "1/h by source, burst 24, over: drop, shared: 8",
-		"connections: 3600000/h":                   "3600000/h by source, burst 100000, over: drop, shared: 8",
-		"connections: 5/s, by: prefix":             "5/s by prefix, burst 5, over: drop",
-		"connections: 5/s, over: reset, shared: 1": "5/s by source, burst 5, over: reset",
+		"connections: 30/m":                        "30/m by source, 30 at once, over it drop; 8 times as much for shared addresses",
+		"connections: 1/h, burst: 24":              "1/h by source, 24 at once, over it drop; 8 times as much for shared addresses",
+		"connections: 3600000/h":                   "3600000/h by source, 100000 at once, over it drop; 8 times as much for shared addresses",
+		"connections: 5/s, by: prefix":             "5/s by prefix, 5 at once, over it drop",
+		"connections: 5/s, over: reset, shared: 1": "5/s by source, 5 at once, over it reset",
 	} {
 		b := mustBundle(t, policyOf("", "drop: 80, limit: 50, rate: {"+web+"}"), nil)
 		if got := b.PolicyFor("web").Rate.String(); got != want {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Rate is what a limit admits: Burst connections at once, and Connections from then on. A source that reaches the limit
-// is never shut out by others: each key has a rate of its own.
+// Rate is what a limit admits: Burst connections at once, and Connections from then on. Each key has a rate of its own,
+// which others use up only where they are counted together with it (By).
 type Rate struct {
 	// Connections that pass in a time, such as 30/m: a number, and s, m or h.
 	Connections Frequency `yaml:"connections" json:"connections" jsonschema:"required"`
@@ -31,14 +31,14 @@ type Rate struct {
 // IsZero reports whether there is none.
 func (r Rate) IsZero() bool { return r == Rate{} }
 
-// String says all of it, for people.
+// String says what it admits, and what becomes of the rest, for people.
 func (r Rate) String() string {
 	if r.IsZero() {
 		return "none"
 	}
-	text := fmt.Sprintf("%s by %s, burst %d, over: %s", r.Connections, r.By, r.Burst, r.Over)
+	text := fmt.Sprintf("%s by %s, %d at once, over it %s", r.Connections, r.By, r.Burst, r.Over)
 	if r.Shared > 1 && r.By != LimitByPrefix {
-		text += fmt.Sprintf(", shared: %d", r.Shared)
+		text += fmt.Sprintf("; %d times as much for shared addresses", r.Shared)
 	}
 	return text
 }

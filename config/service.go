@@ -84,11 +84,16 @@ func (m MaxVerdict) String() string {
 
 // Rank orders verdicts: 0 for pass to 4 for reset.
 func (m MaxVerdict) Rank() int {
-	if i := slices.Index([]MaxVerdict{MaxPass, MaxTag, MaxLimit, MaxDrop}, m); i >= 0 {
+	if i := slices.Index(maxVerdicts, m); i >= 0 {
 		return i
 	}
-	return 4
+	return len(maxVerdicts) - 1
 }
+
+var maxVerdicts = []MaxVerdict{MaxPass, MaxTag, MaxLimit, MaxDrop, MaxReset}
+
+// MaxVerdictOf returns the verdict of a rank.
+func MaxVerdictOf(rank int) MaxVerdict { return maxVerdicts[min(max(rank, 0), len(maxVerdicts)-1)] }
 
 // MPTCP is what becomes of a request for Multipath TCP.
 type MPTCP string
@@ -115,9 +120,6 @@ func (s Service) Resettable() bool {
 
 // AsksEgress reports whether the answers that leave this host may vouch where no socket does.
 func (s Service) AsksEgress() bool { return s.Confirm == ConfirmEgress && s.Protocol() == protocolTCP }
-
-// Overlaps reports whether the services have an address in common.
-func (s Service) Overlaps(other Service) bool { return overlap(s, other) }
 
 // DropsFragments reports whether a policy may drop the service's fragments: those of a protocol whose segments are
 // read, and of which a kernel sends none. Over UDP they are ordinary.

@@ -13,28 +13,6 @@ import (
 	"github.com/spillway/spillway/config"
 )
 
-// What a generation holds of a rate is an interval: read back it is the number that the bundle says, or one that the
-// dataplane cannot tell from it.
-func TestFrequencyOfAnInterval(t *testing.T) {
-	unitsOf := func(f config.Frequency) uint64 { return (uint64(f.Interval()) + 1<<bpf.LimitUnit - 1) >> bpf.LimitUnit }
-	for _, per := range []time.Duration{time.Second, time.Minute, time.Hour} {
-		for count := uint32(1); count <= 1000; count++ {
-			f := config.Frequency{Count: count, Per: per}
-			got := frequencyOf(unitsOf(f))
-			if unitsOf(got) != unitsOf(f) {
-				t.Errorf("%s reads as %s", f, got)
-			}
-		}
-	}
-	for text, f := range map[string]config.Frequency{
-		"30/m": {Count: 30, Per: time.Minute}, "7/h": {Count: 7, Per: time.Hour},
-		"1/m": {Count: 60, Per: time.Hour}, "1000/s": {Count: 1000, Per: time.Second}} {
-		if got := frequencyOf(unitsOf(f)); got.String() != text {
-			t.Errorf("%s reads as %s, want %s", f, got, text)
-		}
-	}
-}
-
 // What a generation does at a service is read back from the kernel, as far as the host file in force lets it.
 func TestPoliciesOfGenerations(t *testing.T) {
 	d := openTest(t, Options{Pins: testPins(t)})

@@ -3,9 +3,7 @@
 package catalogue
 
 import (
-	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/spillway/spillway/config/signature"
 )
@@ -17,7 +15,7 @@ type Catalogue struct {
 	Clients []KnownClient
 	Stacks  []KnownStack
 
-	byJA4, byStable map[string][]int // indexes of Clients
+	byJA4, byStable map[signature.JA4][]int // indexes of Clients
 }
 
 // KnownClient is a program, in a range of versions that say the same.
@@ -84,27 +82,16 @@ func (c *Catalogue) ByJA4(ja4 string) []KnownClient { return c.clients(c.byJA4, 
 // ByStableJA4 is ByJA4 for the stable JA4.
 func (c *Catalogue) ByStableJA4(stable string) []KnownClient { return c.clients(c.byStable, stable) }
 
-func (c *Catalogue) clients(index map[string][]int, ja4 string) []KnownClient {
+func (c *Catalogue) clients(index map[signature.JA4][]int, ja4 string) []KnownClient {
 	j, err := signature.ParseJA4(ja4)
 	if err != nil {
 		return nil
 	}
 	var found []KnownClient
-	for _, i := range index[named(j)] {
+	for _, i := range index[j.Named()] {
 		found = append(found, c.Clients[i])
 	}
 	return found
-}
-
-// named returns the JA4 as it would be with a server name. Whether there is one says what the client was asked for, not
-// who it is: part c of a JA4 leaves it out, part a does not.
-func named(j signature.JA4) string {
-	count, err := strconv.Atoi(j.A[6:8])
-	if err != nil || j.A[3] == 'd' || count == 99 {
-		return j.String()
-	}
-	j.A = fmt.Sprintf("%sd%s%02d%s", j.A[:3], j.A[4:6], count+1, j.A[8:])
-	return j.String()
 }
 
 // ByTCP returns the stacks that a SYN may come from: those with a signature that fits what p0f would print (seen, read
@@ -121,10 +108,10 @@ func (c *Catalogue) ByTCP(fp signature.MuonFP, seen *signature.P0F) []KnownStack
 }
 
 func (c *Catalogue) index() {
-	c.byJA4, c.byStable = map[string][]int{}, map[string][]int{}
-	add := func(index map[string][]int, j signature.JA4, client int) {
-		if j != (signature.JA4{}) && !slices.Contains(index[named(j)], client) {
-			index[named(j)] = append(index[named(j)], client)
+	c.byJA4, c.byStable = map[signature.JA4][]int{}, map[signature.JA4][]int{}
+	add := func(index map[signature.JA4][]int, j signature.JA4, client int) {
+		if j != (signature.JA4{}) && !slices.Contains(index[j.Named()], client) {
+			index[j.Named()] = append(index[j.Named()], client)
 		}
 	}
 	for i, client := range c.Clients {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spillway/spillway/config/words"
@@ -95,6 +96,27 @@ func (j JA4) String() string {
 		return part
 	}
 	return open(j.A) + "_" + open(j.B) + "_" + open(j.C)
+}
+
+// Named returns the JA4 of the same ClientHello with a server name, Unnamed that without one: the host was an address.
+// Whether there is a name says what the client was asked for, not who it is: part c leaves it out, part a does not.
+// From 99 extensions on a JA4 does not tell how many there are, and stays as it is.
+func (j JA4) Named() JA4 { return j.rename('i', 'd', 1) }
+
+// Unnamed is the opposite of Named.
+func (j JA4) Unnamed() JA4 { return j.rename('d', 'i', -1) }
+
+// rename changes the letter of the server name, and the number of extensions by what it adds.
+func (j JA4) rename(from, to byte, adds int) JA4 {
+	if j.A == "" || j.A[3] != from {
+		return j
+	}
+	count, err := strconv.Atoi(j.A[6:8])
+	if err != nil || count == 99 || count+adds < 0 {
+		return j
+	}
+	j.A = fmt.Sprintf("%s%c%s%02d%s", j.A[:3], to, j.A[4:6], count+adds, j.A[8:])
+	return j
 }
 
 // Wider returns the matches that cover all that j matches, j first, in the order in which the dataplane prefers them.

@@ -3,7 +3,7 @@
 package compile
 
 import (
-	"slices"
+	"maps"
 
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
@@ -12,21 +12,19 @@ import (
 // Context is what a generation takes from the host file that it was compiled for. A later host file may know other
 // services; whoever compiles the same image again, to verify a generation, needs the context of then.
 type Context struct {
-	Services  map[string]uint8 // ids by name
-	Resets    []string         // of these, those that a policy may reset; in the order of their ids
-	Allowlist int              // rows
-	Host      uint32           // number that the generation has of it; 0: it is behind
+	Services  map[string]uint8        // ids by name
+	Terms     map[string]config.Terms // of these services, by name
+	Allowlist int                     // rows
+	Host      uint32                  // number that the generation has of it; 0: it is behind
 }
 
 // Context returns what a generation compiled for this host file, and for a change of it or none, takes from it.
 func (img *HostImage) Context(change config.Digest) Context {
-	c := Context{Services: map[string]uint8{}, Allowlist: img.Protected(), Host: img.takenBy(change)}
+	c := Context{Services: map[string]uint8{}, Terms: maps.Clone(img.terms), Allowlist: img.Protected(),
+		Host: img.takenBy(change)}
 	for id, s := range img.host.Services {
 		if s.Tag != 0 {
 			c.Services[ServiceName(s)] = uint8(id)
-		}
-		if img.resets[id] {
-			c.Resets = append(c.Resets, ServiceName(s))
 		}
 	}
 	return c
@@ -35,7 +33,7 @@ func (img *HostImage) Context(change config.Digest) Context {
 // Image returns a host image of that context. It serves Bundle only and must not be built.
 func (c Context) Image() *HostImage {
 	img := emptyHost()
-	img.taken = c.Host
+	img.taken, img.terms = c.Host, c.Terms
 	for name, id := range c.Services {
 		if int(id) >= len(img.host.Services) {
 			continue // not of a host file
@@ -43,7 +41,6 @@ func (c Context) Image() *HostImage {
 		s := bpf.Service{Tag: ServiceTag(name)}
 		copy(s.Name[:len(s.Name)-1], name)
 		img.host.Services[id] = s
-		img.resets[id] = slices.Contains(c.Resets, name)
 	}
 	img.allowlist.keys = make([]bpf.Prefix6Key, min(max(c.Allowlist, 0), 1<<20))
 	return img

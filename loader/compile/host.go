@@ -20,9 +20,8 @@ const protocolUDP = 17
 // HostImage is a host file compiled for the kernel: services and protected sources. A pure value.
 type HostImage struct {
 	host      bpf.Host
-	resets    [bpf.ServicesMax]bool // services whose connections a policy may reset
-	services  [bpf.ServicesMax]config.Service
-	ports     map[uint32]bpf.Port // index: port, plus 65,536 for UDP
+	terms     map[string]config.Terms // of the services, by name
+	ports     map[uint32]bpf.Port     // index: port, plus 65,536 for UDP
 	addresses *rows[bpf.ServiceAddress, uint32]
 	allowlist *rows[bpf.Prefix6Key, uint32]
 	since     *Since
@@ -38,7 +37,8 @@ var (
 )
 
 func emptyHost() *HostImage {
-	return &HostImage{ports: map[uint32]bpf.Port{}, addresses: &rows[bpf.ServiceAddress, uint32]{form: addresses},
+	return &HostImage{terms: map[string]config.Terms{}, ports: map[uint32]bpf.Port{},
+		addresses: &rows[bpf.ServiceAddress, uint32]{form: addresses},
 		allowlist: &rows[bpf.Prefix6Key, uint32]{form: allowlist}}
 }
 
@@ -166,8 +166,7 @@ func HostFileSince(h *config.Host, since *Since, current *HostInfo, number uint3
 			service.Flags |= uint8(bpf.ServiceAsksEgress)
 		}
 		img.host.Services[id] = service
-		img.resets[id] = s.Resettable()
-		img.services[id] = s
+		img.terms[s.Name] = s.Terms(h.Services)
 	}
 	// Port 0 is any port; the first service of an address speaks for it, and a later one does not overrule it.
 	for _, s := range h.Services {
@@ -198,25 +197,6 @@ func HostFileSince(h *config.Host, since *Since, current *HostInfo, number uint3
 	img.addresses.sort()
 	img.allowlist.sort()
 	return img, nil
-}
-
-// fragmentFlags says which fragments the policy of a service drops. One without ports is for any TCP service of its
-// address, so all of them must agree.
-func (img *HostImage) fragmentFlags(b *config.Bundle, id int) uint8 {
-	drops := func(s config.Service) bool {
-		return s.DropsFragments() && b.PolicyFor(s.Name).Fragments == config.FragmentsDrop
-	}
-	s := img.services[id]
-	if !drops(s) {
-		return 0
-	}
-	flags := uint8(bpf.PolicyDropFragments | bpf.PolicyDropTiny)
-	for _, other := range img.services {
-		if other.Name != "" && other.Protocol() == s.Protocol() && s.Overlaps(other) && !drops(other) {
-			flags = uint8(bpf.PolicyDropFragments)
-		}
-	}
-	return flags
 }
 
 // protect compiles the protected sources, each with its class. IPv4 lies inside the IPv6 space as ::ffff:0:0/96; a wide

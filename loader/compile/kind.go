@@ -25,7 +25,7 @@ type builder struct {
 	index  map[string]uint16 // of rules, by their ids
 	chains *chains
 	img    *Image
-	known  *known // what the catalogue says; nil: nobody asks
+	known  *known // what the catalogue says, where the bundle asks
 }
 
 // Map is a map of features in a slot.

@@ -4,9 +4,7 @@ package compile
 
 import (
 	"fmt"
-	"iter"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/spillway/spillway/bpf"
@@ -51,14 +49,14 @@ var loadKnown = sync.OnceValues(func() (*known, error) {
 })
 
 // knownFor returns what the catalogue says, where a bundle asks: for pairs, and for limits that are larger for an
-// address that many share.
+// address that many share. Else it knows nothing.
 func knownFor(b *config.Bundle) (*known, error) {
 	asks := len(b.Pairs) > 0
 	for _, p := range b.Policy {
 		asks = asks || p.Rate.Shared > 1 && p.Rate.By != config.LimitByPrefix
 	}
 	if !asks {
-		return nil, nil
+		return &known{}, nil
 	}
 	return loadKnown()
 }
@@ -74,7 +72,7 @@ func newKnown(c *catalogue.Catalogue) *known {
 		}
 		for _, h := range client.Hellos {
 			for _, hello := range []knownHello{{h.JA4, h.Stable, family, kind},
-				{unnamed(h.JA4), unnamed(h.Stable), family, kind}} {
+				{h.JA4.Unnamed(), h.Stable.Unnamed(), family, kind}} {
 				n, ok := at[hello.ja4]
 				switch {
 				case !ok:
@@ -111,46 +109,9 @@ func ttlClass(ttl uint8) int {
 	return 2
 }
 
-// unnamed returns the JA4 of the same ClientHello without a server name: the host was an address.
-func unnamed(j signature.JA4) signature.JA4 {
-	if len(j.A) < 8 || j.A[3] != 'd' {
-		return j
-	}
-	count, err := strconv.Atoi(j.A[6:8])
-	if err != nil || count == 0 || count == 99 {
-		return j
-	}
-	j.A = fmt.Sprintf("%si%s%02d%s", j.A[:3], j.A[4:6], count-1, j.A[8:])
-	return j
-}
-
-// families returns which families send a layout, by the TTL that they begin with.
-func (k *known) families(of bpf.TCPLayout) [4]uint8 {
-	if k == nil {
-		return [4]uint8{}
-	}
-	return k.layouts[of]
-}
-
-func (k *known) layoutRows() iter.Seq2[bpf.TCPLayout, [4]uint8] {
-	return func(yield func(bpf.TCPLayout, [4]uint8) bool) {
-		if k == nil {
-			return
-		}
-		for key, families := range k.layouts {
-			if !yield(key, families) {
-				return
-			}
-		}
-	}
-}
-
 // addKnown adds the JA4s of the catalogue to the rows of the features, each with the chain that a ClientHello of it had
 // before: a row must not hide a broader feature.
 func (b *builder) addKnown(to *rows[bpf.JA4Key, uint32]) {
-	if b.known == nil {
-		return
-	}
 	heads := map[bpf.JA4Key]int{}
 	hasStable := false
 	for i, key := range to.keys {
@@ -168,8 +129,8 @@ func (b *builder) addKnown(to *rows[bpf.JA4Key, uint32]) {
 		if hasStable && h.stable == (signature.JA4{}) {
 			continue // nobody knows which feature it would have met
 		}
-		for _, form := range ja4Order {
-			if i, ok := heads[formOf(form, h)]; ok && i < features {
+		for _, form := range bpf.JA4Forms {
+			if i, ok := heads[formOf(uint8(form), h)]; ok && i < features {
 				value |= to.values[i] & 0xffff
 				break
 			}
@@ -179,9 +140,6 @@ func (b *builder) addKnown(to *rows[bpf.JA4Key, uint32]) {
 		b.img.generation.Ja4Forms |= 1 << key.Form
 	}
 }
-
-// ja4Order is ja4_forms of bpf/features.h.
-var ja4Order = []uint8{7, 15, 3, 5, 6, 11, 13, 14, 1, 2, 4, 9, 10, 12}
 
 // formOf returns the key of a form for a ClientHello.
 func formOf(form uint8, h knownHello) bpf.JA4Key {

@@ -52,8 +52,8 @@ func TestTheCatalogueFits(t *testing.T) {
 
 // lookup is what the program finds for a ClientHello: match_ja4 of bpf/features.h.
 func lookup(table *rows[bpf.JA4Key, uint32], h knownHello) uint32 {
-	for _, form := range ja4Order {
-		if i := slices.Index(table.keys, formOf(form, h)); i >= 0 {
+	for _, form := range bpf.JA4Forms {
+		if i := slices.Index(table.keys, formOf(uint8(form), h)); i >= 0 {
 			return table.values[i]
 		}
 	}

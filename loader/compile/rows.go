@@ -4,6 +4,7 @@ package compile
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 )
 
@@ -127,11 +128,13 @@ func (a array[V]) Compare(m Batches) ([]Drift, error) {
 		if int(key) < len(a.values) && a.values[key] == value || len(drifts) >= DriftMax {
 			return
 		}
-		want := "nothing"
-		if int(key) < len(a.values) {
-			want = fmt.Sprintf("%+v", a.values[key])
+		where := fmt.Sprintf("%s entry %d", a.name, key)
+		if int(key) >= len(a.values) {
+			drifts = append(drifts, Drift{where, "nothing", fmt.Sprintf("%+v", value)})
+			return
 		}
-		drifts = append(drifts, Drift{fmt.Sprintf("%s entry %d", a.name, key), want, fmt.Sprintf("%+v", value)})
+		drifts = append(drifts, fieldDrifts(where, reflect.ValueOf(a.values[key]), reflect.ValueOf(value))...)
+		drifts = drifts[:min(len(drifts), DriftMax)]
 	})
 	if err == nil && count != len(a.values) {
 		drifts = append(drifts, Drift{a.name, fmt.Sprintf("%d entries", len(a.values)), fmt.Sprintf("%d", count)})

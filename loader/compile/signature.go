@@ -64,10 +64,10 @@ func compileSignatures(b *builder) error {
 			}
 			candidates.Candidates[i] = signatureRow(equal[0].Signature, key.Version, head)
 		}
-		candidates.Families = b.known.families(key)
+		candidates.Families = b.known.layouts[key]
 		to.add(key, candidates)
 	}
-	for key, families := range b.known.layoutRows() {
+	for key, families := range b.known.layouts {
 		if buckets[key] == nil {
 			to.add(key, bpf.TCPSignatures{Families: families})
 		}

@@ -56,12 +56,3 @@ func (p Policy) String() string {
 	}
 	return strings.Join(parts, ", ")
 }
-
-// RateText says what a limit admits, and what becomes of the rest.
-func RateText(r config.Rate) string {
-	text := fmt.Sprintf("%s by %s, %d at once, over it %s", r.Connections, r.By, r.Burst, r.Over)
-	if r.Shared > 1 && r.By != config.LimitByPrefix {
-		text += fmt.Sprintf("; %d times as much for shared addresses", r.Shared)
-	}
-	return text
-}

@@ -91,7 +91,8 @@ func (s *show) limit(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.screen.say("It crawls from %d addresses of %s as fast as it can: %d connections in %.1f s, %d served. The rate promises at most %d: %d at once, and one a second.",
+	s.screen.say("It crawls from %d addresses of %s as fast as it can: %d connections in %.1f s, %d served. "+
+		"The rate promises at most %d: %d at once, and one a second.",
 		len(crawlers()), lab.VisitorPrefix4, c.made, c.took.Seconds(), c.served, c.bound(), limitBurst)
 	asked := after.ByFamily["ipv4"].Requests - before.ByFamily["ipv4"].Requests
 	failed := after.ByFamily["ipv4"].Failures - before.ByFamily["ipv4"].Failures

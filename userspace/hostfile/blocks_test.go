@@ -102,7 +102,6 @@ func TestNewlyBlocks(t *testing.T) {
 	}
 }
 
-// Whom the host file knows is protected for a reason, and leaving him out is told with it.
 // A cap counts at once where it is lowered, and goes in stages where it is raised: but not to tag, for who is tagged
 // passes.
 func TestRaisedCapsGoInStages(t *testing.T) {
@@ -127,6 +126,7 @@ func TestRaisedCapsGoInStages(t *testing.T) {
 	}
 }
 
+// Whom the host file knows is protected for a reason, and leaving him out is told with it.
 func TestNewlyBlocksWhoWasKnown(t *testing.T) {
 	const known = served + goldenLine + `health_checks: [{name: uptime, prefixes: [192.0.2.33]}]
 crawlers: [{name: search, prefixes: [198.51.100.0/24]}]

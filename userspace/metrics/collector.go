@@ -38,7 +38,9 @@ var (
 	modeInfo     = gauge("spillway_mode_info", "Mode of the dataplane, as a label.", "mode")
 	packets      = counter("spillway_packets_total", "Packets by service, reason and verdict.",
 		"service", "reason", "verdict")
-	connections = counter("spillway_connections_total", "Connections by service, reason and verdict, each counted once: at its first payload, or at its SYN where that is blocked. tag passes; limit is beyond its rate, and waits or is reset.",
+	connections = counter("spillway_connections_total",
+		"Connections by service, reason and verdict, each counted once: at its first payload, or at its SYN where that "+
+			"is blocked. tag passes; limit is beyond its rate, and waits or is reset.",
 		"service", "reason", "verdict")
 	alone = counter("spillway_alone_packets_total", "Packets that were, or would have been, blocked by themselves and belong to no connection (UDP, fragments, data whose beginning nobody saw).",
 		"service", "reason", "verdict")
@@ -78,10 +80,13 @@ var (
 	eventsLost = counter("spillway_events_lost_total",
 		"Events that were not told because the ring or the rate was full.")
 	eventsDropped = counter("spillway_events_dropped_total", "Events that a reader of the API was too slow for.")
-	limitsLost    = counter("spillway_limits_lost_total", "Connections that passed without being charged to their limit, since others charged keys of the same set at that moment.")
-	limitsEvicted = counter("spillway_limits_evicted_total", "Keys of limits that were forgotten before their time, since their set was full: each has its whole burst again.")
-	applies       = counter("spillway_applies_total", "Applies by outcome.", "outcome")
-	rollbacks     = counter("spillway_rollbacks_total",
+	limitsLost    = counter("spillway_limits_lost_total",
+		"Connections that passed without being charged to their limit, since others charged keys of the same set at "+
+			"that moment.")
+	limitsEvicted = counter("spillway_limits_evicted_total",
+		"Keys of limits that were forgotten before their time, since their set was full: each has its whole burst again.")
+	applies   = counter("spillway_applies_total", "Applies by outcome.", "outcome")
+	rollbacks = counter("spillway_rollbacks_total",
 		"Generations that were left: by hand, or because nobody confirmed.")
 	repairs = counter("spillway_watchdog_repairs_total", "Repairs by the watchdog: program (the dataplane was missing behind the root program), link (an interface had lost its link).",
 		"what")

@@ -5,6 +5,7 @@ package plane
 import (
 	"fmt"
 
+	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
 )
@@ -27,7 +28,11 @@ func (rw *Rows) imageOf(g loader.GenerationInfo, host *compile.HostImage) (*comp
 			return nil, err
 		}
 		if c.Services != nil {
-			host = compile.Context{Services: c.Services, Resets: c.Resets, Allowlist: c.Allowlist, Host: c.Host}.Image()
+			terms := c.TermsByName()
+			if terms == nil {
+				terms = host.Context(config.Digest{}).Terms
+			}
+			host = compile.Context{Services: c.Services, Terms: terms, Allowlist: c.Allowlist, Host: c.Host}.Image()
 		}
 		if c.Undeclared {
 			b = b.Undeclared()

@@ -17,7 +17,8 @@ func compiled(img *compile.Image, at compile.Clock, host compile.Context, rows i
 	because []netip.Prefix) state.Compiled {
 	return state.Compiled{Number: img.Number(), Digest: img.Compiled(), LeftOutRows: rows, LeftOut: because,
 		Wall: at.Wall.Round(0).UTC(), MonotonicNS: at.MonotonicNS,
-		Services: host.Services, Resets: host.Resets, Allowlist: host.Allowlist, Host: host.Host, Sums: img.Sums()}
+		Services: host.Services, Terms: state.TermsOf(host.Terms), Allowlist: host.Allowlist, Host: host.Host,
+		Sums: img.Sums()}
 }
 
 // isResident says whether a number is that of a generation in the kernel. However many candidates came and went, the

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spillway/spillway/config"
-	"github.com/spillway/spillway/userspace/api"
 )
 
 // How a plan says what it finds.
@@ -49,11 +48,9 @@ func (re *reader) planNotes(w wish, next *config.Set) (notes []string) {
 func cappedNotes(h *config.Host, next *config.Set) (notes []string) {
 	merged := next.Merge()
 	for _, s := range h.Services {
-		uncapped := s
-		uncapped.MaxVerdict = config.MaxReset
 		asks := merged.PolicyFor(s.Name)
 		counts := asks.At(s)
-		if counts == asks.At(uncapped) {
+		if counts == asks.Uncapped(s) {
 			continue
 		}
 		notes = append(notes, fmt.Sprintf("max_verdict of service %s is %s in the host file: its policy counts as %s", s.Name,
@@ -76,7 +73,7 @@ func describePolicy(s config.ServicePolicy) string {
 		text = "tag: " + s.Tag.String() + ", "
 	}
 	if s.Limit != config.Never {
-		text += fmt.Sprintf("limit: %s (%s), ", s.Limit, api.RateText(s.Rate))
+		text += fmt.Sprintf("limit: %s (%s), ", s.Limit, s.Rate)
 	}
 	text += "drop: " + s.Drop.String()
 	if s.Reset != config.Never {

@@ -24,7 +24,9 @@ var ignoreRest = cmpopts.IgnoreTypes(Rest(""))
 func full() *Record {
 	r := sample()
 	r.Schema, r.ModeHeld, r.HostDigest, r.Rest = recordSchema, true, "00", `{"later":1}`
-	r.Compiled[0].Services, r.Compiled[0].Resets, r.Compiled[0].Allowlist = map[string]uint8{"web": 1}, []string{"web"}, 2
+	r.Compiled[0].Services, r.Compiled[0].Allowlist = map[string]uint8{"web": 1}, 2
+	r.Compiled[0].Terms = []Terms{{Service: "web", Terms: config.Terms{Kind: config.KindTLS, Confirm: config.ConfirmAuto,
+		Beside: []string{"mail"}}}}
 	r.Compiled[0].LeftOut = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	r.Compiled[0].Sums = map[string]string{"rules": "2 rows"}
 	r.Held = &Held{Generation: *r.Applied, Since: noon, Reason: "asleep"}

@@ -152,12 +152,13 @@ type Compiled struct {
 	Number      uint32           `json:"number"`
 	Wall        time.Time        `json:"wall"`
 	MonotonicNS uint64           `json:"monotonic_ns"`
-	Services    map[string]uint8 `json:"services,omitempty"`   // ids by name; nil in records of before: those of today
-	Resets      []string         `json:"resets,omitempty"`     // services that a policy may reset
-	Allowlist   int              `json:"allowlist,omitempty"`  // rows of the host file's
-	Undeclared  bool             `json:"undeclared,omitempty"` // it was compiled as declaring nothing
-	Host        uint32           `json:"host,omitempty"`       // its number; 0: the generation is behind its change
-	Salt        uint64           `json:"salt,omitempty"`       // of the canary; 0: from the author's digest
+	Services    map[string]uint8 `json:"services,omitempty"` // ids by name; nil in records of before: those of today
+	// Terms are those of the services; none in records of before, which knew less of them: those of today.
+	Terms      []Terms `json:"terms,omitempty"`
+	Allowlist  int     `json:"allowlist,omitempty"`  // rows of the host file's
+	Undeclared bool    `json:"undeclared,omitempty"` // it was compiled as declaring nothing
+	Host       uint32  `json:"host,omitempty"`       // its number; 0: the generation is behind its change
+	Salt       uint64  `json:"salt,omitempty"`       // of the canary; 0: from the author's digest
 	// Digest is that of what was compiled: the author's where nothing was left out. LeftOutRows third-party rows were left
 	// out, for what LeftOut names: the protected and own prefixes of then that such rows lay in.
 	Digest      config.Digest  `json:"digest,omitzero"`
@@ -263,7 +264,10 @@ func (r *Record) Clone() *Record {
 		c.Attached[i].Times = slices.Clone(c.Attached[i].Times)
 	}
 	for i := range c.Compiled {
-		c.Compiled[i].Services, c.Compiled[i].Resets = maps.Clone(c.Compiled[i].Services), slices.Clone(c.Compiled[i].Resets)
+		c.Compiled[i].Services, c.Compiled[i].Terms = maps.Clone(c.Compiled[i].Services), slices.Clone(c.Compiled[i].Terms)
+		for j, t := range c.Compiled[i].Terms {
+			c.Compiled[i].Terms[j].Beside = slices.Clone(t.Beside)
+		}
 		c.Compiled[i].Sums = maps.Clone(c.Compiled[i].Sums)
 		c.Compiled[i].LeftOut = slices.Clone(c.Compiled[i].LeftOut)
 	}

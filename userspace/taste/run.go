@@ -126,7 +126,7 @@ func (r *Request) try(to *Result, second *second) error {
 	context := image.Context(bundle.Host)
 	to.Compiled = state.Compiled{Number: r.Number, Digest: img.Compiled(), LeftOutRows: here.OmittedProtected,
 		LeftOut: because, Wall: r.Clock.Wall.Round(0).UTC(), MonotonicNS: r.Clock.MonotonicNS,
-		Services: context.Services, Resets: context.Resets, Allowlist: context.Allowlist, Host: context.Host,
+		Services: context.Services, Terms: state.TermsOf(context.Terms), Allowlist: context.Allowlist, Host: context.Host,
 		Undeclared: r.Undeclared, Salt: r.Salt, Sums: img.Sums()}
 	to.Warnings = unreachable(host, here)
 	return second.show(to, host, r.Host, tables, here)

@@ -12,7 +12,6 @@ import (
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/probe"
-	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/rollout"
 )
 
@@ -129,7 +128,7 @@ func (v *visit) policy() config.Policy {
 // limited warns of a limit, once.
 func (v *visit) limited(what string) {
 	w := fmt.Sprintf("its %s to service %s is limited by %s: %s", what, v.client.Service, v.rule(),
-		api.RateText(v.policy().Rate))
+		v.policy().Rate)
 	if !slices.Contains(v.warnings, w) {
 		v.warnings = append(v.warnings, w)
 	}

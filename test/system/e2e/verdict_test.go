@@ -76,17 +76,46 @@ func TestMaxVerdictCountsAtOnce(t *testing.T) {
 	}
 }
 
+// limitAll has of a policy what some services cannot have.
+const limitAll = `policy:
+  default: {limit: 50, drop: 80, reset: 95, fragments: drop, rate: {connections: 30/m, over: reset}}
+`
+
+// What a service cannot have of a policy is no drift: not where a child compiled it, not after a restart, and not where
+// the host file has other services than when it was compiled.
+func TestVerifyKnowsWhatServicesCanHave(t *testing.T) {
+	e := world.NewEdge(t)
+	serve(t, e)
+	others := "kind: tls}\n  - {name: dns, port: 53, kind: udp}\n  - {name: http3, port: 443, kind: quic}"
+	alter443(t, e, others+"\n  - {name: far, port: 8443, kind: tls, local: false}")
+	e.Start()
+	e.MustCLI("apply", e.WriteBundle("all", limitAll), "--yes")
+	e.MustCLI("verify")
+	e.Kill()
+	e.Start()
+	e.MustCLI("verify")
+	alter443(t, e, others+"\n  - {name: far, port: 8443, kind: http}")
+	e.MustCLI("reload")
+	e.MustCLI("verify")
+}
+
 // cap443 writes the host file with a max_verdict of the tls service.
 func cap443(t *testing.T, e *world.Edge, most string) {
+	t.Helper()
+	alter443(t, e, "kind: tls, max_verdict: "+most+"}")
+}
+
+// alter443 writes the host file with something else in place of the end of the tls service's line.
+func alter443(t *testing.T, e *world.Edge, by string) {
 	t.Helper()
 	e.WriteHost("enforce", world.Direct)
 	text, err := os.ReadFile(e.HostFile())
 	world.Must(t, err)
-	capped := strings.Replace(string(text), "kind: tls}", "kind: tls, max_verdict: "+most+"}", 1)
-	if capped == string(text) {
+	altered := strings.Replace(string(text), "kind: tls}", by, 1)
+	if altered == string(text) {
 		t.Fatalf("the host file has no tls service:\n%s", text)
 	}
-	world.Must(t, os.WriteFile(e.HostFile(), []byte(capped), 0o644))
+	world.Must(t, os.WriteFile(e.HostFile(), []byte(altered), 0o644))
 }
 
 // pairGo tags Go over a SYN of Linux, which many of these are: nobody is blocked for it.
