@@ -52,7 +52,8 @@ var suites = []suite{
 		data: "testdata", isLong: true},
 	{
 		name: "test/dataplane/ja4", env: []string{"SPILLWAY_HELLOS=1000"},
-		tests: []string{"TheKernelIsTheJudge"}, more: []string{"KernelAndReferenceAgree", "FakesBlockNobody"},
+		tests: []string{"TheKernelIsTheJudge/IPv4"},
+		more:  []string{"TheKernelIsTheJudge/IPv6", "KernelAndReferenceAgree", "FakesBlockNobody"},
 	},
 	{name: "test/system/kernels/smoke", lockdown: true},
 }
