@@ -78,6 +78,8 @@ func TestA05RepeatedConstantsAreThoseOfTheC(t *testing.T) {
 		"CANARY_ALL": CanaryAll, "LANE_NEW_SLOT": LaneNewSlot, "LANE_RUN": LaneRun, "LANE_ALLOWED": LaneAllowed,
 		"WAY_RUN": WayRun, "WAY_DAY": WayDay, "WAY_DAYS": WayDays,
 		"LIMIT_WAYS": LimitWays, "LIMIT_SETS": LimitSets, "SHARER_SETS": SharerSets, "LIMIT_UNIT": LimitUnit,
+		"PREFIX_KEY4": PrefixKey4, "PREFIX_KEY6": PrefixKey6, "PREFIX_STEPS6": PrefixSteps6,
+		"PREFIX_PAGE": PrefixPageWords, "PREFIX_SPLIT": PrefixSplit,
 	} {
 		m := regexp.MustCompile(`\b` + name + `(?: =)? (0x[0-9a-f]+|[0-9]+)`).FindStringSubmatch(headers)
 		if m == nil {

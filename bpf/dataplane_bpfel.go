@@ -452,16 +452,15 @@ type DataplanePort struct {
 	ByInterface uint8
 }
 
-type DataplanePrefix4Key struct {
-	_         structs.HostLayout
-	Prefixlen uint32
-	Addr      uint32
-}
-
 type DataplanePrefix6Key struct {
 	_         structs.HostLayout
 	Prefixlen uint32
 	Addr      [4]uint32
+}
+
+type DataplanePrefixPage struct {
+	_     structs.HostLayout
+	Words [65536]uint32
 }
 
 type DataplaneReason uint32
@@ -1066,6 +1065,8 @@ const (
 	DataplaneMapPairs                     = "pairs"
 	DataplaneMapPrefixes4                 = "prefixes4"
 	DataplaneMapPrefixes6                 = "prefixes6"
+	DataplaneMapPrefixes6Far              = "prefixes6_far"
+	DataplaneMapPrefixes6Hosts            = "prefixes6_hosts"
 	DataplaneMapPrograms                  = "programs"
 	DataplaneMapRecentBlocks              = "recent_blocks"
 	DataplaneMapReleases                  = "releases"
@@ -1091,6 +1092,7 @@ const (
 	DataplaneProgSpillwayEgress           = "spillway_egress"
 	DataplaneProgSpillwayPair             = "spillway_pair"
 	DataplaneProgSpillwayPayload          = "spillway_payload"
+	DataplaneVarKeepAddress6              = "keep_address6"
 	DataplaneVarKeepEnumClass             = "keep_enum_class"
 	DataplaneVarKeepEnumControlShift      = "keep_enum_control_shift"
 	DataplaneVarKeepEnumCounterSlot       = "keep_enum_counter_slot"
@@ -1124,7 +1126,7 @@ const (
 	DataplaneVarKeepJa4Key                = "keep_ja4_key"
 	DataplaneVarKeepPolicy                = "keep_policy"
 	DataplaneVarKeepPort                  = "keep_port"
-	DataplaneVarKeepPrefix4Key            = "keep_prefix4_key"
+	DataplaneVarKeepPrefixPage            = "keep_prefix_page"
 	DataplaneVarKeepRuleNode              = "keep_rule_node"
 	DataplaneVarKeepServiceAddress        = "keep_service_address"
 	DataplaneVarKeepSocketQuestion        = "keep_socket_question"
@@ -1210,6 +1212,8 @@ type DataplaneMapSpecs struct {
 	Pairs           *ebpf.MapSpec `ebpf:"pairs"`
 	Prefixes4       *ebpf.MapSpec `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.MapSpec `ebpf:"prefixes6"`
+	Prefixes6Far    *ebpf.MapSpec `ebpf:"prefixes6_far"`
+	Prefixes6Hosts  *ebpf.MapSpec `ebpf:"prefixes6_hosts"`
 	Programs        *ebpf.MapSpec `ebpf:"programs"`
 	RecentBlocks    *ebpf.MapSpec `ebpf:"recent_blocks"`
 	Releases        *ebpf.MapSpec `ebpf:"releases"`
@@ -1236,6 +1240,7 @@ type DataplaneMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type DataplaneVariableSpecs struct {
+	KeepAddress6              *ebpf.VariableSpec `ebpf:"keep_address6"`
 	KeepEnumClass             *ebpf.VariableSpec `ebpf:"keep_enum_class"`
 	KeepEnumControlShift      *ebpf.VariableSpec `ebpf:"keep_enum_control_shift"`
 	KeepEnumCounterSlot       *ebpf.VariableSpec `ebpf:"keep_enum_counter_slot"`
@@ -1269,7 +1274,7 @@ type DataplaneVariableSpecs struct {
 	KeepJa4Key                *ebpf.VariableSpec `ebpf:"keep_ja4_key"`
 	KeepPolicy                *ebpf.VariableSpec `ebpf:"keep_policy"`
 	KeepPort                  *ebpf.VariableSpec `ebpf:"keep_port"`
-	KeepPrefix4Key            *ebpf.VariableSpec `ebpf:"keep_prefix4_key"`
+	KeepPrefixPage            *ebpf.VariableSpec `ebpf:"keep_prefix_page"`
 	KeepRuleNode              *ebpf.VariableSpec `ebpf:"keep_rule_node"`
 	KeepServiceAddress        *ebpf.VariableSpec `ebpf:"keep_service_address"`
 	KeepSocketQuestion        *ebpf.VariableSpec `ebpf:"keep_socket_question"`
@@ -1322,6 +1327,8 @@ type DataplaneMaps struct {
 	Pairs           *ebpf.Map `ebpf:"pairs"`
 	Prefixes4       *ebpf.Map `ebpf:"prefixes4"`
 	Prefixes6       *ebpf.Map `ebpf:"prefixes6"`
+	Prefixes6Far    *ebpf.Map `ebpf:"prefixes6_far"`
+	Prefixes6Hosts  *ebpf.Map `ebpf:"prefixes6_hosts"`
 	Programs        *ebpf.Map `ebpf:"programs"`
 	RecentBlocks    *ebpf.Map `ebpf:"recent_blocks"`
 	Releases        *ebpf.Map `ebpf:"releases"`
@@ -1369,6 +1376,8 @@ func (m *DataplaneMaps) Close() error {
 		m.Pairs,
 		m.Prefixes4,
 		m.Prefixes6,
+		m.Prefixes6Far,
+		m.Prefixes6Hosts,
 		m.Programs,
 		m.RecentBlocks,
 		m.Releases,
@@ -1396,6 +1405,7 @@ func (m *DataplaneMaps) Close() error {
 //
 // It can be passed to LoadDataplaneObjects or ebpf.CollectionSpec.LoadAndAssign.
 type DataplaneVariables struct {
+	KeepAddress6              *ebpf.Variable `ebpf:"keep_address6"`
 	KeepEnumClass             *ebpf.Variable `ebpf:"keep_enum_class"`
 	KeepEnumControlShift      *ebpf.Variable `ebpf:"keep_enum_control_shift"`
 	KeepEnumCounterSlot       *ebpf.Variable `ebpf:"keep_enum_counter_slot"`
@@ -1429,7 +1439,7 @@ type DataplaneVariables struct {
 	KeepJa4Key                *ebpf.Variable `ebpf:"keep_ja4_key"`
 	KeepPolicy                *ebpf.Variable `ebpf:"keep_policy"`
 	KeepPort                  *ebpf.Variable `ebpf:"keep_port"`
-	KeepPrefix4Key            *ebpf.Variable `ebpf:"keep_prefix4_key"`
+	KeepPrefixPage            *ebpf.Variable `ebpf:"keep_prefix_page"`
 	KeepRuleNode              *ebpf.Variable `ebpf:"keep_rule_node"`
 	KeepServiceAddress        *ebpf.Variable `ebpf:"keep_service_address"`
 	KeepSocketQuestion        *ebpf.Variable `ebpf:"keep_socket_question"`

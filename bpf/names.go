@@ -32,7 +32,7 @@ type (
 	PairKey        = DataplanePairKey
 	Policy         = DataplanePolicy
 	Port           = DataplanePort
-	Prefix4Key     = DataplanePrefix4Key
+	PrefixPage     = DataplanePrefixPage
 	Prefix6Key     = DataplanePrefix6Key
 	Reason         = DataplaneReason
 	RootWords      = RootRootWords
@@ -83,6 +83,14 @@ const (
 	LimitSets  = 32768
 	SharerSets = 16384
 	LimitUnit  = 10
+
+	// Tables of prefixes: bits of an address within its chunk, steps of a search, words of a page, and the flag of a
+	// chunk's word that says where its ranges lie.
+	PrefixKey4      = 14
+	PrefixKey6      = 41
+	PrefixSteps6    = 22
+	PrefixPageWords = 65536
+	PrefixSplit     = 0x80000000
 
 	// Lanes in which generations are compared, and what their maps hold.
 	LaneMain    = 0

@@ -72,24 +72,39 @@ struct rules_inner {
 };
 SLOT_MAP(rules, rules_inner);
 
-/* Values of the feature maps are heads of rule chains. */
-struct prefixes4_inner {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+/* Values of the feature maps are heads of rule chains. This one has them in pages, and is as long as its rows need: see
+ * prefix.h. */
+struct prefix_pages_inner {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
-	__type(key, struct prefix4_key);
+	__uint(map_flags, BPF_F_RDONLY_PROG | BPF_F_INNER_MAP);
+	__type(key, __u32);
+	__type(value, struct prefix_page);
+};
+SLOT_MAP(prefixes4, prefix_pages_inner);
+
+/* Of IPv6: what is routed, to the /64. */
+SLOT_MAP(prefixes6, prefix_pages_inner);
+
+/* Single addresses. */
+struct prefixes6_hosts_inner {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_RDONLY_PROG);
+	__type(key, struct address6);
 	__type(value, __u32);
 };
-SLOT_MAP(prefixes4, prefixes4_inner);
+SLOT_MAP(prefixes6_hosts, prefixes6_hosts_inner);
 
-struct prefixes6_inner {
+/* And all else: outside of 2000::/3, or longer than a /64. */
+struct prefixes6_far_inner {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG);
 	__type(key, struct prefix6_key);
 	__type(value, __u32);
 };
-SLOT_MAP(prefixes6, prefixes6_inner);
+SLOT_MAP(prefixes6_far, prefixes6_far_inner);
 
 struct tcp_fingerprints_inner {
 	__uint(type, BPF_MAP_TYPE_HASH);

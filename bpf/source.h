@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* source.h answers by source address: is it banned, is it protected, which prefix feature covers it. It is the one
- * place that knows how prefixes are stored. */
+/* source.h answers by source address: is it banned, is it protected, which prefix feature covers it. With prefix.h it
+ * is the one place that knows how prefixes are stored. */
 #ifndef SPILLWAY_SOURCE_H
 #define SPILLWAY_SOURCE_H
 
@@ -10,6 +10,7 @@
 #include "hash.h"
 #include "maps.h"
 #include "packet.h"
+#include "prefix.h"
 #include "slots.h"
 
 /* hash_prefix is a keyed hash of the source's /24 or /48. */
@@ -80,25 +81,40 @@ static __always_inline __u32 class_of(const struct packet *p, const struct runti
 	return class ? class : is_vouched(p, rt) ? CLASS_VOUCHED : CLASS_NONE;
 }
 
-/* prefix_lookup returns the head of the chain of rules for the longest match, 0 for none. */
-static __always_inline __u32 prefix_lookup(const struct packet *p, __u32 slot)
+/* The lookups are functions of their own for the verifier. */
+__noinline int find_prefix4(__u32 slot, __u32 address)
 {
-	__u32 *head;
-	if (is_ipv4(p->key.saddr)) {
-		void *inner = bpf_map_lookup_elem(&prefixes4, &slot);
-		if (!inner)
-			return 0;
-		struct prefix4_key key = { .prefixlen = 32, .addr = p->key.saddr[3] };
-		head = bpf_map_lookup_elem(inner, &key);
-	} else {
-		void *inner = bpf_map_lookup_elem(&prefixes6, &slot);
-		if (!inner)
-			return 0;
-		struct prefix6_key key;
-		host_key(&key, p->key.saddr);
-		head = bpf_map_lookup_elem(inner, &key);
-	}
-	return head ? *head : 0;
+	void *table = bpf_map_lookup_elem(&prefixes4, &slot);
+	return table ? find4_in(table, address) : 0;
+}
+
+/* find_prefix6 asks, from the longest on, what there is: single addresses, what is between these and a /64 or outside of 2000::/3,
+ * and the table. */
+__noinline int find_prefix6(struct packet *p, __u32 slot)
+{
+	if (!p)
+		return 0;
+	struct prefix6_key key;
+	host_key(&key, p->key.saddr);
+	void *inner = bpf_map_lookup_elem(&prefixes6_hosts, &slot);
+	__u32 *head = inner ? bpf_map_lookup_elem(inner, key.addr) : 0;
+	if (head)
+		return *head;
+	inner = bpf_map_lookup_elem(&prefixes6_far, &slot);
+	head = inner ? bpf_map_lookup_elem(inner, &key) : 0;
+	if (head)
+		return *head;
+	__u64 address = (__u64)bpf_ntohl(key.addr[0]) << 32 | bpf_ntohl(key.addr[1]);
+	if (address >> 61 != 1)
+		return 0;
+	inner = bpf_map_lookup_elem(&prefixes6, &slot);
+	return inner ? find6_in(inner, address) : 0;
+}
+
+/* prefix_lookup returns the head of the chain of rules for the longest match, 0 for none. */
+static __always_inline __u32 prefix_lookup(struct packet *p, __u32 slot)
+{
+	return is_ipv4(p->key.saddr) ? find_prefix4(slot, bpf_ntohl(p->key.saddr[3])) : find_prefix6(p, slot);
 }
 
 #endif

@@ -318,9 +318,23 @@ struct generation {
 };
 _Static_assert(sizeof(struct generation) == 2272, "generation is ABI");
 
-struct prefix4_key {
-	__u32 prefixlen;
-	__be32 addr;
+enum {
+	PREFIX_KEY4 = 14,    /* bits of an address within its chunk */
+	PREFIX_KEY6 = 41,    /* the same, of its first 64 */
+	PREFIX_STEPS6 = 22,  /* of a search: two million rows make twice as many ranges */
+	PREFIX_PAGE = 65536, /* words */
+};
+/* The word of a chunk says where its ranges lie. */
+#define PREFIX_SPLIT 0x80000000U
+
+/* Words of a table of prefixes, see prefix.h. */
+struct prefix_page {
+	__u32 words[PREFIX_PAGE];
+};
+_Static_assert(sizeof(struct prefix_page) == 262144, "prefix_page is ABI");
+
+struct address6 {
+	__be32 addr[4];
 };
 
 struct prefix6_key {

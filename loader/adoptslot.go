@@ -59,7 +59,7 @@ func (sl *Slots) openTasted(t Tasted) (map[string]*ebpf.Map, error) {
 			return maps, kernel.Explain("open what a taste built of "+name, err)
 		}
 		maps[name] = m
-		if err := checkShape(sl.inner[name], name, m, tables[name].Max); err != nil {
+		if err := checkShape(sl.inner[name], name, m, tables[name]); err != nil {
 			return maps, err
 		}
 		sum, err := tables[name].SumOf(&kernel.RowsIn{Map: m})
@@ -73,12 +73,12 @@ func (sl *Slots) openTasted(t Tasted) (map[string]*ebpf.Map, error) {
 	return maps, sl.checkHead(t, maps)
 }
 
-// checkShape compares a map with what the programs were verified with, and with the host's capacity. Rules are as many
-// as their chains need: a node that is not there ends a chain.
-func checkShape(spec *ebpf.MapSpec, name string, m *ebpf.Map, most int) error {
+// checkShape compares a map with what the programs were verified with, and with the host's capacity. One that fits its
+// rows may be shorter: a rule node that is not there ends a chain, and a page that is not there has no prefixes.
+func checkShape(spec *ebpf.MapSpec, name string, m *ebpf.Map, t compile.Sized) error {
 	spec = spec.Copy()
-	if spec.MaxEntries = uint32(most); name == bpf.DataplaneMapRules {
-		spec.MaxEntries = m.MaxEntries()
+	if spec.MaxEntries = uint32(t.Max); t.Fits {
+		spec.MaxEntries = min(spec.MaxEntries, m.MaxEntries())
 	}
 	if err := spec.Compatible(m); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrWrongTable, name, err)
@@ -108,10 +108,16 @@ func (sl *Slots) checkHead(t Tasted, maps map[string]*ebpf.Map) error {
 		return fmt.Errorf("%w: it is generation %d of %s, want %d of %s", ErrWrongTable, g.Number,
 			config.Digest(g.Digest).Short(), t.Number, t.Digest.Short())
 	}
-	counts := compile.Counts(&g)
+	counts, there, least := compile.Counts(&g), map[string]bool{}, map[string]int{}
 	for _, m := range compile.Maps() {
-		if (counts[m.Room] == 0) != (maps[m.Name] == nil) {
-			return fmt.Errorf("%w: it says that it has %d %s", ErrWrongTable, counts[m.Room], m.Room)
+		there[m.Room] = there[m.Room] || maps[m.Name] != nil
+		if maps[m.Name] != nil {
+			least[m.Room] += m.Least(int(maps[m.Name].MaxEntries()))
+		}
+	}
+	for room, has := range there {
+		if has != (counts[room] > 0) || least[room] > counts[room] {
+			return fmt.Errorf("%w: it says that it has %d %s", ErrWrongTable, counts[room], room)
 		}
 	}
 	if err := checkCapacity(counts, sl.capacity); err != nil {

@@ -98,12 +98,19 @@ func TestA09AdoptBelievesNothing(t *testing.T) {
 		{"nothing", func(_ *testing.T, b *Tasted, _ *compile.Image) { b.Folder += "/none"; b.Sums = nil }, "there is no"},
 		{"a row less", func(t *testing.T, b *Tasted, img *compile.Image) {
 			again(t, d, b, img, prefixes, func(*ebpf.MapSpec) {}, func(m *ebpf.Map) {
-				var key bpf.Prefix4Key
-				mustDo(t, m.NextKey(nil, &key), m.Delete(&key), m.Freeze())
+				var page bpf.PrefixPage
+				const address = 203<<24 | 113<<8
+				page.Words[address>>bpf.PrefixKey4%bpf.PrefixPageWords] = 0
+				mustDo(t, m.Put(uint32(address>>bpf.PrefixKey4/bpf.PrefixPageWords), &page), m.Freeze())
 			})
 		}, prefixes + ": want"},
 		{"more room", func(t *testing.T, b *Tasted, img *compile.Image) {
 			again(t, d, b, img, prefixes, func(s *ebpf.MapSpec) { s.MaxEntries++ }, freeze(t))
+		}, prefixes + ": want"},
+		{"more room than the host has", func(t *testing.T, b *Tasted, img *compile.Image) {
+			again(t, d, b, img, prefixes, func(s *ebpf.MapSpec) {
+				s.MaxEntries = uint32(img.Tables(d.capacity)[prefixes].Max) + 1
+			}, freeze(t))
 		}, "MaxEntries"},
 		{"other flags", func(t *testing.T, b *Tasted, img *compile.Image) {
 			again(t, d, b, img, prefixes, func(s *ebpf.MapSpec) { s.Flags &^= unix.BPF_F_RDONLY_PROG }, freeze(t))
@@ -159,7 +166,7 @@ func again(t *testing.T, d *Dataplane, b *Tasted, img *compile.Image, name strin
 	t.Helper()
 	table := img.Tables(d.capacity)[name]
 	spec := d.inner[name].Copy()
-	spec.MaxEntries = uint32(table.Max)
+	spec.MaxEntries = uint32(table.Size())
 	change(spec)
 	m, err := ebpf.NewMap(spec)
 	mustDo(t, err)

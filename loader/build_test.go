@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/config"
+	"github.com/spillway/spillway/config/signature"
 )
 
 func TestNothingPublishedPasses(t *testing.T) {
@@ -75,11 +77,16 @@ func TestOverCapacityIsRefusedAndNothingChanges(t *testing.T) {
 		t.Fatalf("three rows into a capacity of two: %v", err)
 	}
 	// The kernel refuses too, when our own check is out of the way.
-	d.capacity.Prefixes4 = 2
-	table := img.Tables(d.capacity)[bpf.DataplaneMapPrefixes4]
-	if m, err := d.buildTable(bpf.DataplaneMapPrefixes4, table); err == nil {
+	bundle := testBundle()
+	for i := range 3 {
+		bundle.TCP = append(bundle.TCP, config.TCPFeature{Rule: "bad", Fingerprint: signature.MuonFP{Window: uint16(i + 1)}})
+	}
+	_, img = compiled(t, d, host, bundle)
+	d.capacity.TCPFingerprints = 2
+	table := img.Tables(d.capacity)[bpf.DataplaneMapTcpFingerprints]
+	if m, err := d.buildTable(bpf.DataplaneMapTcpFingerprints, table); err == nil {
 		_ = m.Close()
-		t.Error("the kernel took three rows into a trie of two")
+		t.Error("the kernel took three rows into a map of two")
 	}
 	if after := d.Control(); after != before {
 		t.Errorf("control word changed: %+v, was %+v", after, before)
@@ -96,8 +103,8 @@ func TestPublishedMapsAreFrozen(t *testing.T) {
 		t.Fatal(m, err)
 	}
 	defer func() { _ = m.Close() }()
-	if err := m.Put(bpf.Prefix4Key{Prefixlen: 32}, uint32(1)); err == nil {
-		t.Error("a published map took a row")
+	if err := m.Put(uint32(0), &bpf.PrefixPage{}); err == nil {
+		t.Error("a published map took a page")
 	}
 	drifts, err := d.VerifyGeneration(slot, img)
 	if err != nil || len(drifts) > 0 {

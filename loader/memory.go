@@ -26,7 +26,8 @@ type MapPlan struct {
 	Bytes    uint64
 }
 
-// MemoryPlan is the kernel memory that a host file's capacities will take when everything is full.
+// MemoryPlan is the kernel memory that a host file's capacities will take when everything is full. The total is less
+// than the sum where several maps share a capacity: a row lies in one of them.
 type MemoryPlan struct {
 	Maps  []MapPlan
 	Total uint64
@@ -59,10 +60,13 @@ func PlanMemory(c config.Capacity, cpus int) (MemoryPlan, error) {
 		bpf.DataplaneMapHostAddresses: {c.Services * 64, hostSlots},
 		bpf.DataplaneMapHostAllowlist: {c.Allowlist + 1, hostSlots},
 	}
+	rooms, none := map[string]string{}, map[string]int{}
 	for _, m := range compile.Maps() {
 		inner[m.Name] = struct{ entries, slots int }{m.Entries(c), generational}
+		rooms[m.Name], none[m.Name] = m.Room, m.Entries(config.Capacity{})
 	}
 	var plan MemoryPlan
+	byRoom := map[string]uint64{}
 	for name, m := range spec.Maps {
 		if !isPinnedMap(m) {
 			continue
@@ -75,7 +79,16 @@ func PlanMemory(c config.Capacity, cpus int) (MemoryPlan, error) {
 		}
 		p.Bytes = uint64(p.Slots) * mapBytes(m, uint64(cpus))
 		plan.Maps = append(plan.Maps, p)
-		plan.Total += p.Bytes
+		least := p.Bytes // without a row
+		if room, ok := rooms[name]; ok {
+			m.MaxEntries = uint32(max(none[name], 1))
+			least = uint64(p.Slots) * mapBytes(m, uint64(cpus))
+			byRoom[room] = max(byRoom[room], p.Bytes-least)
+		}
+		plan.Total += least
+	}
+	for _, rows := range byRoom {
+		plan.Total += rows
 	}
 	return plan, nil
 }
@@ -170,6 +183,9 @@ func (d *Dataplane) rowsOf() (map[string]rowCount, error) {
 		bpf.DataplaneMapHostAllowlist: {protected, c.Allowlist},
 	}
 	for _, m := range compile.Maps() {
+		rows[m.Name] = rowCount{-1, c.Room(m.Room)} // its rows are told with those of another
+	}
+	for _, m := range compile.Counted() {
 		rows[m.Name] = rowCount{most[m.Room], c.Room(m.Room)}
 	}
 	return rows, nil

@@ -29,9 +29,11 @@ func TestA39MemoryPlanHolds(t *testing.T) {
 	for i := range c.Prefixes4 {
 		list.Entries = append(list.Entries, netip.PrefixFrom(netip.AddrFrom4([4]byte{100, byte(i >> 8), byte(i), 0}), 24))
 	}
+	bits6 := []int{48, 72, 128} // of the table, the trie and the hash
 	for i := range c.Prefixes6 {
 		list.Entries = append(list.Entries,
-			netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(i >> 8), byte(i)}), 48))
+			netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(i >> 8), byte(i), 14: 1}),
+				bits6[i%len(bits6)]).Masked())
 	}
 	bundle.Prefixes = []config.PrefixList{list}
 	for range 3 {

@@ -183,7 +183,7 @@ func (sl *Slots) buildTable(name string, t compile.Sized) (*ebpf.Map, error) {
 // buildTable makes a map, fills it, reads it back and freezes it.
 func buildTable(inner *ebpf.MapSpec, name string, t compile.Sized) (*ebpf.Map, error) {
 	spec := inner.Copy()
-	spec.MaxEntries = uint32(t.Max)
+	spec.MaxEntries = uint32(t.Size())
 	m, err := ebpf.NewMap(spec)
 	if err != nil {
 		return nil, kernel.Explain("create "+name, err)

@@ -18,7 +18,13 @@ import (
 
 // Tables are the maps of a generation that lies in no slot: filled, read back, and frozen.
 type Tables struct {
-	maps map[string]*ebpf.Map
+	maps  map[string]*ebpf.Map
+	pages map[pageKey]*bpf.PrefixPage // that were read
+}
+
+type pageKey struct {
+	name string
+	page uint32
 }
 
 // BuildTables builds the maps of an image as Build does, for slots of that capacity, in whatever process. It needs
@@ -31,7 +37,7 @@ func BuildTables(img *compile.Image, c config.Capacity) (*Tables, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded dataplane: %w", err)
 	}
-	t, inner := &Tables{maps: map[string]*ebpf.Map{}}, innerSpecs(spec)
+	t, inner := &Tables{maps: map[string]*ebpf.Map{}, pages: map[pageKey]*bpf.PrefixPage{}}, innerSpecs(spec)
 	for name, table := range img.Tables(c) {
 		if table.Len() == 0 {
 			continue
@@ -58,18 +64,39 @@ func (t *Tables) Pin(folder string) error {
 
 // Names reports whether a prefix of the generation has the address in it.
 func (t *Tables) Names(a netip.Addr) (bool, error) {
-	name, key := bpf.DataplaneMapPrefixes6, any(compile.Key6(netip.PrefixFrom(a, a.BitLen())))
-	if a.Is4() {
-		name, key = bpf.DataplaneMapPrefixes4, bpf.Prefix4Key{Prefixlen: 32, Addr: compile.Mapped(a)[3]}
+	has, err := compile.HasPrefix(t, a)
+	return has, kernel.Explain("look an address up", err)
+}
+
+// Page reads a page of prefixes once; nil where there is none.
+func (t *Tables) Page(name string, page uint32) (*bpf.PrefixPage, error) {
+	at := pageKey{name, page}
+	if read, ok := t.pages[at]; ok {
+		return read, nil
 	}
-	if t.maps[name] == nil {
+	read := &bpf.PrefixPage{}
+	has, err := t.Row(name, page, read)
+	if err != nil {
+		return nil, err
+	}
+	if !has {
+		read = nil
+	}
+	t.pages[at] = read
+	return read, nil
+}
+
+// Row reads an entry of a map of the generation; there is none where there is no map.
+func (t *Tables) Row(name string, key, value any) (bool, error) {
+	m := t.maps[name]
+	if m == nil {
 		return false, nil
 	}
-	err := t.maps[name].Lookup(key, new(uint32))
+	err := m.Lookup(key, value)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return false, nil
 	}
-	return err == nil, kernel.Explain("look an address up", err)
+	return err == nil, err
 }
 
 // Put puts the maps into a spare slot of an instance, which holds them beside whoever built them.

@@ -51,7 +51,7 @@ func maskOf(reasons []string) (mask uint64, err error) {
 
 // hasStrong reports whether the generation has a feature that may block by itself.
 func hasStrong(g *bpf.Generation, accepted uint64) bool {
-	for _, m := range Maps() {
+	for _, m := range Counted() {
 		if *m.count(g) > 0 {
 			return true
 		}

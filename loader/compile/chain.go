@@ -21,6 +21,9 @@ type chains struct {
 var verdictFlags = map[config.RuleVerdict]uint16{config.RuleAllow: uint16(bpf.RuleAllow),
 	config.RuleTag: uint16(bpf.RuleTag)}
 
+// chainNodes is the most: a head has 16 bits, and node 0 is none.
+const chainNodes = 1 << 16
+
 type chainLink struct{ rule, next uint16 }
 
 func newChains(b *config.Bundle, now Clock) *chains {
@@ -53,8 +56,8 @@ func (c *chains) head(rules ...uint16) (uint32, error) {
 		key := chainLink{rule, next}
 		node, ok := c.known[key]
 		if !ok {
-			if len(c.nodes) > 65535 {
-				return 0, fmt.Errorf("combinations of rules: %w: at most 65535", ErrCapacity)
+			if len(c.nodes) == chainNodes {
+				return 0, fmt.Errorf("combinations of rules: %w: at most %d", ErrCapacity, chainNodes-1)
 			}
 			node = uint16(len(c.nodes))
 			entry := c.rules[rule]

@@ -59,10 +59,10 @@ func (img *HostImage) Tables(maxAllowlist int) map[string]Sized {
 		ports[index] = port
 	}
 	return map[string]Sized{
-		bpf.DataplaneMapHosts:         {array[bpf.Host]{"host", []bpf.Host{img.host}}, 1},
-		bpf.DataplaneMapHostPorts:     {array[bpf.Port]{"ports", ports}, len(ports)},
-		bpf.DataplaneMapHostAddresses: {img.addresses, max(img.addresses.Len(), 1)},
-		bpf.DataplaneMapHostAllowlist: {img.allowlist, maxAllowlist},
+		bpf.DataplaneMapHosts:         {array[bpf.Host]{"host", []bpf.Host{img.host}}, 1, false},
+		bpf.DataplaneMapHostPorts:     {array[bpf.Port]{"ports", ports}, len(ports), false},
+		bpf.DataplaneMapHostAddresses: {img.addresses, max(img.addresses.Len(), 1), false},
+		bpf.DataplaneMapHostAllowlist: {img.allowlist, maxAllowlist, false},
 	}
 }
 

@@ -33,11 +33,11 @@ func Empty() *Image {
 // Tables returns what the maps of a slot will hold, by their names.
 func (img *Image) Tables(c config.Capacity) map[string]Sized {
 	out := map[string]Sized{
-		bpf.DataplaneMapGenerations: {array[bpf.Generation]{"generation", []bpf.Generation{img.generation}}, 1},
-		bpf.DataplaneMapRules:       {array[bpf.RuleNode]{"rules", img.nodes}, len(img.nodes)},
+		bpf.DataplaneMapGenerations: {array[bpf.Generation]{"generation", []bpf.Generation{img.generation}}, 1, false},
+		bpf.DataplaneMapRules:       {array[bpf.RuleNode]{"rules", img.nodes}, chainNodes, true},
 	}
 	for _, m := range Maps() {
-		out[m.Name] = Sized{img.features[m.Name], m.Entries(c)}
+		out[m.Name] = Sized{img.features[m.Name], m.Entries(c), m.fitted != nil}
 	}
 	return out
 }
@@ -105,7 +105,7 @@ func Bundle(b *config.Bundle, host *HostImage, number uint32, now Clock) (_ *Ima
 		img.compiled = b.Digest
 	}
 	img.compilePolicies(b, host)
-	build := &builder{b, index, newChains(b, now), img, nil}
+	build := &builder{Bundle: b, index: index, chains: newChains(b, now), img: img}
 	if build.known, err = knownFor(b); err != nil {
 		return nil, err
 	}
@@ -114,9 +114,12 @@ func Bundle(b *config.Bundle, host *HostImage, number uint32, now Clock) (_ *Ima
 			return nil, err
 		}
 		for _, m := range k.maps {
+			if m.count == nil {
+				continue
+			}
 			*m.count(&img.generation) = uint32(img.features[m.Name].Len())
 			if m.features != nil {
-				*m.count(&img.generation) = uint32(m.features(b))
+				*m.count(&img.generation) = uint32(m.features(build))
 			}
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 var (
 	ja4Map = Map{Name: bpf.DataplaneMapJa4s, Room: "ja4s", Told: "ja4", form: ja4s, beside: knownJA4sMax,
-		features: func(b *config.Bundle) int { return countJA4s(b.JA4) },
+		features: func(b *builder) int { return countJA4s(b.JA4) },
 		count:    func(g *bpf.Generation) *uint32 { return &g.Ja4s }}
 
 	ja4s = &form[bpf.JA4Key, uint32]{bpf.DataplaneMapJa4s, "ja4s", compareJA4s, formatJA4Key, formatJA4Value}

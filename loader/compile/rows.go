@@ -53,6 +53,9 @@ func (r *rows[K, V]) sort() {
 // Len returns the number of rows.
 func (r *rows[K, V]) Len() int { return len(r.keys) }
 
+// Entries returns the number of rows.
+func (r *rows[K, V]) Entries() int { return len(r.keys) }
+
 // Write writes the rows in batches.
 func (r *rows[K, V]) Write(put Put) error {
 	for from := 0; from < len(r.keys); from += Batch {
@@ -108,6 +111,9 @@ type array[V comparable] struct {
 
 // Len returns the number of entries.
 func (a array[V]) Len() int { return len(a.values) }
+
+// Entries returns the number of entries.
+func (a array[V]) Entries() int { return len(a.values) }
 
 // Write writes all entries at once.
 func (a array[V]) Write(put Put) error {

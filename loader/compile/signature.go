@@ -18,7 +18,7 @@ var (
 	layoutMap = Map{Name: bpf.DataplaneMapTcpLayouts, Room: "tcp_signatures", Told: "p0f", form: layouts,
 		rowsOf:   2, // a signature for both IP versions stands in two
 		beside:   knownLayoutsMax,
-		features: func(b *config.Bundle) int { return countSignatures(b.P0F) },
+		features: func(b *builder) int { return countSignatures(b.P0F) },
 		count:    func(g *bpf.Generation) *uint32 { return &g.TcpSignatures }}
 
 	layouts = &form[bpf.TCPLayout, bpf.TCPSignatures]{bpf.DataplaneMapTcpLayouts, "tcp_layouts", compareLayouts,

@@ -18,10 +18,23 @@ import (
 // that it has beside the maps.
 type Sums map[string]string
 
+// What a sum is of.
+const (
+	inRows  = "rows"
+	inPages = "pages"
+)
+
 // rowSum adds the SHA-256 of rows.
 type rowSum struct {
 	rows  uint64
 	lanes [4]uint64
+	row   []byte
+}
+
+// addRow adds a row, whose key and value are as the kernel holds them.
+func addRow[K, V any](s *rowSum, key *K, value *V) {
+	s.row = appendValue(appendValue(s.row[:0], key), value)
+	s.add(s.row)
 }
 
 func (s *rowSum) add(row []byte) {
@@ -32,12 +45,12 @@ func (s *rowSum) add(row []byte) {
 	s.rows++
 }
 
-func (s *rowSum) String() string {
+func (s *rowSum) text(what string) string {
 	b := make([]byte, 0, 32)
 	for _, lane := range s.lanes {
 		b = binary.LittleEndian.AppendUint64(b, lane)
 	}
-	return fmt.Sprintf("%d rows, %s", s.rows, hex.EncodeToString(b))
+	return fmt.Sprintf("%d %s, %s", s.rows, what, hex.EncodeToString(b))
 }
 
 // appendValue appends a value as the kernel holds it. Our types have explicit padding, so they are their bytes.
@@ -48,40 +61,32 @@ func appendValue[T any](b []byte, v *T) []byte {
 // Sum sums up the rows.
 func (r *rows[K, V]) Sum() string {
 	var s rowSum
-	var row []byte
 	for i := range r.keys {
-		row = appendValue(appendValue(row[:0], &r.keys[i]), &r.values[i])
-		s.add(row)
+		addRow(&s, &r.keys[i], &r.values[i])
 	}
-	return s.String()
+	return s.text(inRows)
 }
 
 // SumOf sums up the rows of a map of this shape.
-func (r *rows[K, V]) SumOf(m Batches) (string, error) { return sumRows[K, V](m) }
+func (r *rows[K, V]) SumOf(m Batches) (string, error) { return sumRows[K, V](m, Batch, inRows) }
 
 // Sum sums up the entries.
 func (a array[V]) Sum() string {
 	var s rowSum
-	var row []byte
 	for i := range a.values {
 		key := uint32(i)
-		row = appendValue(appendValue(row[:0], &key), &a.values[i])
-		s.add(row)
+		addRow(&s, &key, &a.values[i])
 	}
-	return s.String()
+	return s.text(inRows)
 }
 
 // SumOf sums up the entries of a map of this shape.
-func (a array[V]) SumOf(m Batches) (string, error) { return sumRows[uint32, V](m) }
+func (a array[V]) SumOf(m Batches) (string, error) { return sumRows[uint32, V](m, Batch, inRows) }
 
-func sumRows[K, V any](m Batches) (string, error) {
+func sumRows[K, V any](m Batches, batch int, what string) (string, error) {
 	var s rowSum
-	var row []byte
-	err := Each(m, func(key K, value V) {
-		row = appendValue(appendValue(row[:0], &key), &value)
-		s.add(row)
-	})
-	return s.String(), err
+	err := eachOf(m, batch, func(key K, value V) { addRow(&s, &key, &value) })
+	return s.text(what), err
 }
 
 // Sums returns what the tables of an image will be in the kernel.

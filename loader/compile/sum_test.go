@@ -16,7 +16,7 @@ func TestF11SumOfRows(t *testing.T) {
 	for _, row := range []string{"three", "one", "twO"} {
 		c.add([]byte(row))
 	}
-	if a.String() != b.String() || a.String() == c.String() {
-		t.Errorf("%s, %s, %s", &a, &b, &c)
+	if a.text(inRows) != b.text(inRows) || a.text(inRows) == c.text(inRows) {
+		t.Errorf("%+v, %+v, %+v", a, b, c)
 	}
 }

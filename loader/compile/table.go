@@ -7,19 +7,29 @@ import "errors"
 // ErrCapacity: more rows than the host file, or the kernel, provides for.
 var ErrCapacity = errors.New("over capacity")
 
-// Table is one map of a slot to be.
+// Table is one map of a slot to be. Len are its rows, Entries what they take in the map.
 type Table interface {
 	Len() int
+	Entries() int
 	Write(put Put) error
 	Compare(m Batches) ([]Drift, error)
 	Sum() string
 	SumOf(m Batches) (string, error)
 }
 
-// Sized is a table and the size of its map.
+// Sized is a table and the size of its map: Max entries, or where it fits its rows as many as they take, at most Max.
 type Sized struct {
 	Table
-	Max int
+	Max  int
+	Fits bool
+}
+
+// Size returns how many entries the map has.
+func (s Sized) Size() int {
+	if s.Fits {
+		return s.Entries()
+	}
+	return s.Max
 }
 
 // Batch is how many rows go to the kernel in one call, or come from it.
@@ -35,8 +45,10 @@ type Batches interface {
 }
 
 // Each visits all rows of a map.
-func Each[K, V any](m Batches, visit func(K, V)) error {
-	keys, values := make([]K, Batch), make([]V, Batch)
+func Each[K, V any](m Batches, visit func(K, V)) error { return eachOf(m, Batch, visit) }
+
+func eachOf[K, V any](m Batches, batch int, visit func(K, V)) error {
+	keys, values := make([]K, batch), make([]V, batch)
 	for {
 		n, more, err := m.Next(keys, values)
 		for i := range n {

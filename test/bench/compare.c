@@ -15,6 +15,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "../../bpf/types.h"
+#include "../../bpf/prefix.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -61,6 +62,20 @@ struct {
 	__type(key, struct flow_key);
 	__type(value, struct flow);
 } same_flows SEC(".maps");
+
+/* That of a generation. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_RDONLY_PROG | BPF_F_INNER_MAP);
+	__type(key, __u32);
+	__type(value, struct prefix_page);
+} table SEC(".maps");
+
+struct prefix4_key {
+	__u32 prefixlen;
+	__be32 addr;
+};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -207,6 +222,12 @@ int trie_lookup(struct xdp_md *ctx)
 {
 	struct prefix4_key key = { .prefixlen = 32, .addr = source(ctx) };
 	return bpf_map_lookup_elem(&trie, &key) ? XDP_DROP : XDP_PASS;
+}
+
+SEC("xdp.frags")
+int table_lookup(struct xdp_md *ctx)
+{
+	return find4_in(&table, bpf_ntohl(source(ctx))) ? XDP_DROP : XDP_PASS;
 }
 
 SEC("xdp.frags")

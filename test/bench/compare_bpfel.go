@@ -76,6 +76,11 @@ type comparePrefix4Key struct {
 	Addr      uint32
 }
 
+type comparePrefixPage struct {
+	_     structs.HostLayout
+	Words [65536]uint32
+}
+
 type compareSpan struct {
 	_     structs.HostLayout
 	First uint32
@@ -99,6 +104,7 @@ const (
 	compareMapMeasured     = "measured"
 	compareMapSameFlows    = "same_flows"
 	compareMapSteps        = "steps"
+	compareMapTable        = "table"
 	compareMapTrie         = "trie"
 	compareProgEmptyDrop   = "empty_drop"
 	compareProgEmptyEgress = "empty_egress"
@@ -107,6 +113,7 @@ const (
 	compareProgFeed        = "feed"
 	compareProgOneLookup   = "one_lookup"
 	compareProgSend        = "send"
+	compareProgTableLookup = "table_lookup"
 	compareProgTrieLookup  = "trie_lookup"
 	compareVarSendTo       = "send_to"
 	compareVarWindow       = "window"
@@ -161,6 +168,7 @@ type compareProgramSpecs struct {
 	Feed        *ebpf.ProgramSpec `ebpf:"feed"`
 	OneLookup   *ebpf.ProgramSpec `ebpf:"one_lookup"`
 	Send        *ebpf.ProgramSpec `ebpf:"send"`
+	TableLookup *ebpf.ProgramSpec `ebpf:"table_lookup"`
 	TrieLookup  *ebpf.ProgramSpec `ebpf:"trie_lookup"`
 }
 
@@ -172,6 +180,7 @@ type compareMapSpecs struct {
 	Measured  *ebpf.MapSpec `ebpf:"measured"`
 	SameFlows *ebpf.MapSpec `ebpf:"same_flows"`
 	Steps     *ebpf.MapSpec `ebpf:"steps"`
+	Table     *ebpf.MapSpec `ebpf:"table"`
 	Trie      *ebpf.MapSpec `ebpf:"trie"`
 }
 
@@ -207,6 +216,7 @@ type compareMaps struct {
 	Measured  *ebpf.Map `ebpf:"measured"`
 	SameFlows *ebpf.Map `ebpf:"same_flows"`
 	Steps     *ebpf.Map `ebpf:"steps"`
+	Table     *ebpf.Map `ebpf:"table"`
 	Trie      *ebpf.Map `ebpf:"trie"`
 }
 
@@ -216,6 +226,7 @@ func (m *compareMaps) Close() error {
 		m.Measured,
 		m.SameFlows,
 		m.Steps,
+		m.Table,
 		m.Trie,
 	)
 }
@@ -239,6 +250,7 @@ type comparePrograms struct {
 	Feed        *ebpf.Program `ebpf:"feed"`
 	OneLookup   *ebpf.Program `ebpf:"one_lookup"`
 	Send        *ebpf.Program `ebpf:"send"`
+	TableLookup *ebpf.Program `ebpf:"table_lookup"`
 	TrieLookup  *ebpf.Program `ebpf:"trie_lookup"`
 }
 
@@ -251,6 +263,7 @@ func (p *comparePrograms) Close() error {
 		p.Feed,
 		p.OneLookup,
 		p.Send,
+		p.TableLookup,
 		p.TrieLookup,
 	)
 }

@@ -106,7 +106,7 @@ func loadSender(l *lab.Lab, steps []compareStep) (*compareObjects, error) {
 	objects, err := loadCompareObjectsOf(func(spec *ebpf.CollectionSpec) error {
 		spec.Maps["steps"].MaxEntries = uint32(len(steps))
 		return spec.Variables["send_to"].Set(uint32(l.OutIndex))
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
+	"github.com/spillway/spillway/loader/pins"
 	support "github.com/spillway/spillway/test/support/plane"
 )
 
@@ -41,7 +42,7 @@ var service = netip.MustParseAddrPort("192.0.2.1:443")
 func benchHost(flows int) *config.Host {
 	h := config.DefaultHost()
 	h.MaxMode = config.ModeEnforce
-	h.Capacity.Prefixes4 = 1_000_000
+	h.Capacity.Prefixes4 = 1_000_001 // and the denied one
 	if flows > 0 {
 		h.Capacity.Flows = flows
 	}
@@ -119,6 +120,16 @@ func (p *plane) enforce(h *config.Host, b *config.Bundle) error {
 	_, err = p.Publish(loader.Change{Host: &host, Stable: &stable, Mode: &mode})
 	p.Beat()
 	return err
+}
+
+// tableOfPrefixes opens the IPv4 prefixes that are in force.
+func (p *plane) tableOfPrefixes() (*ebpf.Map, error) {
+	at := pins.Folder{Path: p.Pins}
+	m, err := ebpf.LoadPinnedMap(at.SlotMap(p.Control().Stable, bpf.DataplaneMapPrefixes4), nil)
+	if err != nil {
+		return nil, fmt.Errorf("open the prefixes of plane %s: %w", p.name, err)
+	}
+	return m, nil
 }
 
 func (p *plane) close() error {

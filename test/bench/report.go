@@ -73,11 +73,13 @@ func grid(b *strings.Builder, head []string, rows [][]string) {
 }
 
 func (r *results) row(key string) (row, bool) {
+	return r.find(func(row row) bool { return row.key == key })
+}
+
+func (r *results) find(is func(row) bool) (row, bool) {
 	for _, s := range r.sections {
-		for _, row := range s.rows {
-			if row.key == key {
-				return row, true
-			}
+		if i := slices.IndexFunc(s.rows, is); i >= 0 {
+			return s.rows[i], true
 		}
 	}
 	return row{}, false
@@ -112,6 +114,7 @@ func (r *results) writeTargets(b *strings.Builder) {
 			add(t.what, "≤ 1.5 × parse and one lookup", row.ratio.format("%.2f")+" ×", row.ratio.median <= 1.5)
 		}
 	}
+	r.writePrefixes(add)
 	if row, ok := r.row("hot bypass"); ok {
 		add("bypass on, over an empty XDP_PASS program", "≤ 3 ns", row.net.nanoseconds()+" ns", row.net.median <= 3)
 	}
@@ -148,6 +151,31 @@ func (r *results) writeTargets(b *strings.Builder) {
 	}
 	b.WriteString("\n## Targets\n")
 	grid(b, []string{"what", "target", "measured", ""}, rows)
+}
+
+// writePrefixes compares the medians of rows: of denied sources with xdp-filter's, of prefixes with none, and of the
+// table with the kernel's trie.
+func (r *results) writePrefixes(add func(what, target, measured string, held bool)) {
+	huge := number(r.sizes.hugeList) + " prefixes"
+	byFilter := func(row row) bool { return strings.HasSuffix(row.key, ", drop by source") }
+	keyed := func(key string) func(row) bool { return func(row row) bool { return row.key == key } }
+	for _, t := range []struct {
+		what, target string
+		row, with    func(row) bool
+		most         float64
+	}{
+		{"SYN of a denied source, drop, one hot", "≤ 1.5 × xdp-filter's", keyed("hot SYN, drop by prefix"), byFilter, 1.5},
+		{"SYN, pass, " + huge + ", random", "≤ 1.3 × the same with none", keyed("random SYN, pass, " + huge),
+			keyed("random SYN, pass, no features"), 1.3},
+		{"lookup in " + huge, "≤ 1/8 × the kernel's trie", keyed("random table of a generation, " + huge),
+			keyed("random kernel trie, " + huge), 0.125},
+	} {
+		row, ok1 := r.find(t.row)
+		with, ok2 := r.find(t.with)
+		if ratio := row.net.median / with.net.median; ok1 && ok2 {
+			add(t.what, t.target, fmt.Sprintf("%.2f ×", ratio), ratio <= t.most)
+		}
+	}
 }
 
 func (r *results) writePrograms(b *strings.Builder) {

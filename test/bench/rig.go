@@ -10,7 +10,6 @@ import (
 
 	"github.com/cilium/ebpf"
 
-	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/config/signature"
 	"github.com/spillway/spillway/loader"
@@ -22,17 +21,15 @@ type sizes struct {
 	flows       int // different packets of a random row
 	connections int // real ones, for first payloads
 	smallList   int
-	largeList   int
-	hugeList    int // for single lookups only
+	hugeList    int
 	rounds      int
 	brief       bool
 	serve       bool // for another build, see against.go
 }
 
 var (
-	fullSizes = sizes{flows: 100_000, connections: 1024, smallList: 10_000, largeList: 100_000,
-		hugeList: 1_000_000, rounds: 31}
-	briefSizes = sizes{flows: 512, connections: 8, smallList: 100, largeList: 200, hugeList: 300, rounds: 2, brief: true}
+	fullSizes  = sizes{flows: 100_000, connections: 1024, smallList: 10_000, hugeList: 1_000_000, rounds: 31}
+	briefSizes = sizes{flows: 512, connections: 8, smallList: 100, hugeList: 300, rounds: 2, brief: true}
 )
 
 // seed makes every run meet the same addresses.
@@ -93,8 +90,11 @@ func newRig(size sizes) (_ *rig, err error) {
 	if err := r.fillFlows(flows); err != nil {
 		return nil, err
 	}
-	for _, n := range []int{size.smallList, size.largeList, size.hugeList} {
-		if err := r.loadLookup(random, n); err != nil {
+	for _, l := range []struct {
+		plane string
+		rows  int
+	}{{"base", size.smallList}, {"huge", size.hugeList}} {
+		if err := r.loadLookup(random, r.planes[l.plane], l.rows); err != nil {
 			return nil, err
 		}
 	}
@@ -128,7 +128,7 @@ func (r *rig) makePlanes(random *rand.Rand) error {
 	for _, p := range append(limits, []named{
 		{"base", planeOptions{bundle: small}},
 		{"hot", planeOptions{bundle: small}},
-		{"large", planeOptions{flows: few, bundle: lists(r.largeList)}},
+		{"huge", planeOptions{flows: few, bundle: lists(r.hugeList)}},
 		{"bare", planeOptions{flows: few}},
 		{"bypass", planeOptions{flows: few, bundle: lists(r.smallList)}},
 		{"banned", planeOptions{flows: few, bundle: lists(r.smallList)}},
@@ -170,7 +170,7 @@ func (r *rig) loadCompare(steps []compareStep) (*compareObjects, error) {
 		spec.Maps["steps"].MaxEntries = uint32(len(steps))
 		spec.Maps["same_flows"].MaxEntries = r.planes["base"].flows.MaxEntries()
 		return nil
-	})
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func fillSteps(objects *compareObjects, steps []compareStep) error {
 	return nil
 }
 
-func loadCompareObjectsOf(edit func(*ebpf.CollectionSpec) error) (*compareObjects, error) {
+func loadCompareObjectsOf(edit func(*ebpf.CollectionSpec) error, table *ebpf.Map) (*compareObjects, error) {
 	spec, err := loadCompare()
 	if err != nil {
 		return nil, fmt.Errorf("read the comparison programs: %w", err)
@@ -197,31 +197,43 @@ func loadCompareObjectsOf(edit func(*ebpf.CollectionSpec) error) (*compareObject
 	if err := edit(spec); err != nil {
 		return nil, err
 	}
-	objects := &compareObjects{}
-	if err := spec.LoadAndAssign(objects, nil); err != nil {
+	objects, options := &compareObjects{}, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{}}
+	if table != nil {
+		options.MapReplacements["table"] = table
+	}
+	if err := spec.LoadAndAssign(objects, options); err != nil {
 		return nil, fmt.Errorf("load the comparison programs: %w", err)
 	}
 	return objects, nil
 }
 
-// loadLookup fills a trie and a hash with n rows each.
-func (r *rig) loadLookup(random *rand.Rand, n int) error {
+// trieKey is a row of the kernel's trie, its address as packets have it.
+type trieKey struct{ bits, address uint32 }
+
+// loadLookup fills a trie and a hash with n rows each, beside the table of a plane that has as many.
+func (r *rig) loadLookup(random *rand.Rand, p *plane, n int) error {
 	prefixes := randomPrefixes(random, n)
+	table, err := p.tableOfPrefixes()
+	if err != nil {
+		return err
+	}
+	r.closers = append(r.closers, table.Close)
 	objects, err := loadCompareObjectsOf(func(spec *ebpf.CollectionSpec) error {
+		spec.Maps["table"].MaxEntries = table.MaxEntries()
 		spec.Maps["trie"].MaxEntries = uint32(n)
 		spec.Maps["exact"].MaxEntries = uint32(n)
 		return nil
-	})
+	}, table)
 	if err != nil {
 		return err
 	}
 	r.closers = append(r.closers, objects.Close)
-	keys := make([]bpf.Prefix4Key, n)
+	keys := make([]trieKey, n)
 	values := make([]uint32, n)
 	hosts := make([]uint32, n)
 	for i, p := range prefixes {
 		addr := step(netip.AddrPortFrom(p.Addr(), 0), 0).Saddr
-		keys[i] = bpf.Prefix4Key{Prefixlen: uint32(p.Bits()), Addr: addr}
+		keys[i] = trieKey{uint32(p.Bits()), addr}
 		hosts[i], values[i] = uint32(i)<<8|1, 1 // never met: a miss is what most packets are
 	}
 	if _, err := objects.Trie.BatchUpdate(keys, values, nil); err != nil {

@@ -92,6 +92,9 @@ var stranger = netip.MustParseAddrPort("198.51.100.22:40000")
 func (r *rig) randomRows() []*scenario {
 	data, syn := segment(visitor, service, nil), synFrame(newcomer, service)
 	known, none := bpf.Reason(bpf.ReasonKnownFlow), bpf.Reason(bpf.ReasonNoMatch)
+	ofHuge := fmt.Sprintf("SYN, pass, %s prefixes", number(r.hugeList))
+	huge := r.fedWith("anywhere", r.on("huge", ofHuge, syn, none, passed))
+	huge.action = anyAction // one in twelve meets a row
 	rows := []*scenario{
 		r.fedWith("flows",
 			&scenario{name: "empty XDP_PASS program", program: r.compare.EmptyPass, frame: data, action: actionPass}),
@@ -102,7 +105,7 @@ func (r *rig) randomRows() []*scenario {
 			bpf.ReasonPrefix, dropped)).against(randomLookup),
 		r.fedWith("anywhere", r.on("bare", "SYN, pass, no features", syn, none, passed)),
 		r.fedWith("anywhere", r.on("base", fmt.Sprintf("SYN, pass, %s prefixes", number(r.smallList)), syn, none, passed)),
-		r.fedWith("anywhere", r.on("large", fmt.Sprintf("SYN, pass, %s prefixes", number(r.largeList)), syn, none, passed)),
+		huge,
 		r.fedWith("denied", r.on("base", "SYN, drop by prefix, each another connection", syn, bpf.ReasonPrefix, dropped)),
 		r.fedWith("anywhere", r.on("base", "first payload without a socket (forged)", helloFrame(visitor, service, 1),
 			bpf.ReasonUnconfirmed, passed)),
@@ -151,7 +154,10 @@ func (r *rig) lookupRows() []*scenario {
 		trie := r.fedWith("anywhere",
 			&scenario{name: "kernel trie, " + n + " prefixes", program: l.objects.TrieLookup, frame: frame})
 		trie.action = anyAction // whether the last of random packets meets a row
-		rows = append(rows, exact, trie.against(exact.key))
+		table := r.fedWith("anywhere",
+			&scenario{name: "table of a generation, " + n + " prefixes", program: l.objects.TableLookup, frame: frame})
+		table.action = anyAction
+		rows = append(rows, exact, trie.against(exact.key), table.against(exact.key))
 	}
 	return rows
 }

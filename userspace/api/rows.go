@@ -25,7 +25,7 @@ func (g Generation) MarshalJSON() ([]byte, error) {
 		return nil, err
 	}
 	out.Truncate(bytes.LastIndexByte(out.Bytes(), '}'))
-	for _, m := range compile.Maps() {
+	for _, m := range compile.Counted() {
 		fmt.Fprintf(&out, ",%q:%d", m.Told, g.Rows[m.Told])
 	}
 	out.WriteByte('}')
@@ -42,7 +42,7 @@ func (g *Generation) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	g.Rows = Rows{}
-	for _, m := range compile.Maps() {
+	for _, m := range compile.Counted() {
 		var n int
 		if text, ok := all[m.Told]; ok {
 			if err := json.Unmarshal(text, &n); err != nil {

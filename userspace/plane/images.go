@@ -49,7 +49,7 @@ func (rw *Rows) imageOf(g loader.GenerationInfo, host *compile.HostImage) (*comp
 	return nil, fmt.Errorf("nobody here knows when generation %d was compiled", g.Number)
 }
 
-// keptRows is how large an image is that stays in memory: one of a million rows takes some 30 MiB, and is compiled
+// keptRows is how large an image is that stays in memory: one of a million rows takes some 40 MiB, and is compiled
 // again when somebody asks for it.
 const keptRows = 50_000
 

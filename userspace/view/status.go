@@ -74,7 +74,7 @@ func Generation(g loader.GenerationInfo) api.Generation {
 	out := api.Generation{Slot: g.Slot, Role: g.Role, Number: g.Number, Digest: g.Digest, Built: g.Built.UTC(),
 		Rules: g.Rows["rules"],
 		Rows:  api.Rows{}}
-	for _, m := range compile.Maps() {
+	for _, m := range compile.Counted() {
 		out.Rows[m.Told] = g.Rows[m.Room]
 	}
 	return out

@@ -81,6 +81,7 @@ const (
 	limitMapWorkspaces                = "workspaces"
 	limitProgAskLimits                = "ask_limits"
 	limitProgNoteKinds                = "note_kinds"
+	limitVarKeepAddress6              = "keep_address6"
 	limitVarKeepAnswer                = "keep_answer"
 	limitVarKeepAsk                   = "keep_ask"
 	limitVarKeepEnumClass             = "keep_enum_class"
@@ -117,7 +118,7 @@ const (
 	limitVarKeepNote                  = "keep_note"
 	limitVarKeepPolicy                = "keep_policy"
 	limitVarKeepPort                  = "keep_port"
-	limitVarKeepPrefix4Key            = "keep_prefix4_key"
+	limitVarKeepPrefixPage            = "keep_prefix_page"
 	limitVarKeepRuleNode              = "keep_rule_node"
 	limitVarKeepServiceAddress        = "keep_service_address"
 	limitVarKeepSocketQuestion        = "keep_socket_question"
@@ -215,6 +216,7 @@ type limitMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type limitVariableSpecs struct {
+	KeepAddress6              *ebpf.VariableSpec `ebpf:"keep_address6"`
 	KeepAnswer                *ebpf.VariableSpec `ebpf:"keep_answer"`
 	KeepAsk                   *ebpf.VariableSpec `ebpf:"keep_ask"`
 	KeepEnumClass             *ebpf.VariableSpec `ebpf:"keep_enum_class"`
@@ -251,7 +253,7 @@ type limitVariableSpecs struct {
 	KeepNote                  *ebpf.VariableSpec `ebpf:"keep_note"`
 	KeepPolicy                *ebpf.VariableSpec `ebpf:"keep_policy"`
 	KeepPort                  *ebpf.VariableSpec `ebpf:"keep_port"`
-	KeepPrefix4Key            *ebpf.VariableSpec `ebpf:"keep_prefix4_key"`
+	KeepPrefixPage            *ebpf.VariableSpec `ebpf:"keep_prefix_page"`
 	KeepRuleNode              *ebpf.VariableSpec `ebpf:"keep_rule_node"`
 	KeepServiceAddress        *ebpf.VariableSpec `ebpf:"keep_service_address"`
 	KeepSocketQuestion        *ebpf.VariableSpec `ebpf:"keep_socket_question"`
@@ -356,6 +358,7 @@ func (m *limitMaps) Close() error {
 //
 // It can be passed to loadLimitObjects or ebpf.CollectionSpec.LoadAndAssign.
 type limitVariables struct {
+	KeepAddress6              *ebpf.Variable `ebpf:"keep_address6"`
 	KeepAnswer                *ebpf.Variable `ebpf:"keep_answer"`
 	KeepAsk                   *ebpf.Variable `ebpf:"keep_ask"`
 	KeepEnumClass             *ebpf.Variable `ebpf:"keep_enum_class"`
@@ -392,7 +395,7 @@ type limitVariables struct {
 	KeepNote                  *ebpf.Variable `ebpf:"keep_note"`
 	KeepPolicy                *ebpf.Variable `ebpf:"keep_policy"`
 	KeepPort                  *ebpf.Variable `ebpf:"keep_port"`
-	KeepPrefix4Key            *ebpf.Variable `ebpf:"keep_prefix4_key"`
+	KeepPrefixPage            *ebpf.Variable `ebpf:"keep_prefix_page"`
 	KeepRuleNode              *ebpf.Variable `ebpf:"keep_rule_node"`
 	KeepServiceAddress        *ebpf.Variable `ebpf:"keep_service_address"`
 	KeepSocketQuestion        *ebpf.Variable `ebpf:"keep_socket_question"`
