@@ -14,7 +14,7 @@ import (
 // the apply may win.
 const killAttempts = 5
 
-// killAgent kills it while a map is being filled, looks at what protects without it, and starts it again.
+// killAgent kills it while a generation is being built, looks at what protects without it, and starts it again.
 func (s *show) killAgent(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
 		hit, err := s.killInApply(ctx, attempt)
@@ -45,7 +45,10 @@ func (s *show) killInApply(ctx context.Context, attempt int) (hit bool, err erro
 	apply := []string{"apply", file, "--accept", "a larger feed, checked"}
 	s.screen.command(apply...)
 	pid := s.agent.cmd.Process.Pid
-	before := unfrozenMaps(pid)
+	before, err := newestMap()
+	if err != nil {
+		return false, err
+	}
 	begin := time.Now()
 	var r result
 	ended := make(chan error, 1)
@@ -54,12 +57,12 @@ func (s *show) killInApply(ctx context.Context, attempt int) (hit bool, err erro
 		r, err = s.edge.run(ctx, apply...)
 		ended <- err
 	}()
-	caught, err := untilFilling(pid, before, ended)
+	caught, err := untilBuilding(pid, before, ended)
 	if caught {
 		s.agent.kill()
 		took := time.Since(begin)
 		if err = <-ended; err == nil {
-			s.screen.say("Killed after %d ms, while the map of %d prefixes was being filled.", took.Milliseconds(), feedRows)
+			s.screen.say("Killed after %d ms, while the tables of %d prefixes were being built.", took.Milliseconds(), feedRows)
 		}
 	}
 	if err != nil {
