@@ -6,7 +6,7 @@
 // After each fault three things are asked: did a visitor notice, did a bot get through that a generation in force
 // blocks, and is what the kernel holds the generation of before or the new one, row by row, never anything else.
 //
-// make test visits a few points of a sixth of the operations, chosen by a seed that it prints (SPILLWAY_SEED replays
+// make test visits a few points of a ninth of the operations, chosen by a seed that it prints (SPILLWAY_SEED replays
 // one). SPILLWAY_FAULTS=20 visits every fault at 20 points of each operation, SPILLWAY_FAULTS=all every fault at every
 // point: that takes hours.
 //

@@ -80,14 +80,14 @@ func draw(r *rand.Rand, faults []inject.Fault) (out []inject.Fault) {
 	return append(out, others[:min(1, len(others))]...)
 }
 
-// share returns a sixth of the operations in make test; every one otherwise.
+// share returns a ninth of the operations in make test; every one otherwise.
 func share(r *rand.Rand, operations []operation) []operation {
 	if everything || atLeast > 0 {
 		return operations
 	}
 	out := slices.Clone(operations)
 	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-	return out[:(len(out)+5)/6]
+	return out[:(len(out)+8)/9]
 }
 
 func tell(met map[string]int) string {
