@@ -93,9 +93,10 @@ func TestLimitFaults(t *testing.T) {
 // What a file need not say of a rate is filled in.
 func TestRateDefaults(t *testing.T) {
 	for web, want := range map[string]string{
-		"connections: 30/m":                        "30/m by source, 30 at once, over it drop; 8 times as much for shared addresses",
-		"connections: 1/h, burst: 24":              "1/h by source, 24 at once, over it drop; 8 times as much for shared addresses",
-		"connections: 3600000/h":                   "3600000/h by source, 100000 at once, over it drop; 8 times as much for shared addresses",
+		"connections: 30/m":           "30/m by source, 30 at once, over it drop; 8 times as much for shared addresses",
+		"connections: 1/h, burst: 24": "1/h by source, 24 at once, over it drop; 8 times as much for shared addresses",
+		"connections: 3600000/h": "3600000/h by source, 100000 at once, over it drop; " +
+			"8 times as much for shared addresses",
 		"connections: 5/s, by: prefix":             "5/s by prefix, 5 at once, over it drop",
 		"connections: 5/s, over: reset, shared: 1": "5/s by source, 5 at once, over it reset",
 	} {

@@ -222,7 +222,8 @@ func (t *prefixTable) Compare(m Batches) ([]Drift, error) {
 	got := &pagesIn{built: t.pages, other: map[int]*bpf.PrefixPage{}}
 	err := eachOf(m, pageBatch, func(at uint32, page bpf.PrefixPage) {
 		if int(at) >= len(t.pages) || page != t.pages[at] {
-			got.other[int(at)] = &page
+			other := page // so that a page that is as it was built is no garbage
+			got.other[int(at)] = &other
 		}
 		got.n = max(got.n, int(at)+1)
 	})

@@ -261,6 +261,20 @@ func TestRowsThatALengthNeeds(t *testing.T) {
 	}
 }
 
+// imageOf compiles a bundle for the host that everybody has.
+func imageOf(t *testing.T, b *config.Bundle) *Image {
+	t.Helper()
+	host, err := HostFile(config.DefaultHost(), nil, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := Bundle(b, host, 1, testNow())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
 // What differs within a row is named by itself, and a row by what was written.
 func TestDifferencesWithinARow(t *testing.T) {
 	b := &config.Bundle{Version: 1, Name: "b", Rules: []config.Rule{{ID: "r", Score: 90}}}
@@ -278,14 +292,7 @@ func TestDifferencesWithinARow(t *testing.T) {
 				b.Prefixes = append(b.Prefixes, config.PrefixList{List: "l", Rule: b.Rules[i].ID,
 					Entries: []netip.Prefix{netip.MustParsePrefix(p)}})
 			}
-			host, err := HostFile(config.DefaultHost(), nil, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			img, err := Bundle(b, host, 1, testNow())
-			if err != nil {
-				t.Fatal(err)
-			}
+			img := imageOf(t, b)
 			name := bpf.DataplaneMapPrefixes4
 			if strings.Contains(row.want, ":") {
 				name = bpf.DataplaneMapPrefixes6
@@ -316,14 +323,7 @@ func TestWhereIPv6PrefixesLie(t *testing.T) {
 		{"::/0", 1, 3, 0}, {"::/1", 1, 2, 0}, {"::/2", 1, 1, 0}, {"4000::/2", 0, 1, 0},
 	} {
 		b.Prefixes = []config.PrefixList{{List: "l", Rule: "r", Entries: []netip.Prefix{netip.MustParsePrefix(row.prefix)}}}
-		host, err := HostFile(config.DefaultHost(), nil, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		img, err := Bundle(b, host, 1, testNow())
-		if err != nil {
-			t.Fatal(err)
-		}
+		img := imageOf(t, b)
 		for name, want := range map[string]int{bpf.DataplaneMapPrefixes6: row.table, bpf.DataplaneMapPrefixes6Far: row.far,
 			bpf.DataplaneMapPrefixes6Hosts: row.hosts} {
 			if got := img.features[name].Len(); got != want {
