@@ -292,6 +292,7 @@ type DataplaneHost struct {
 	Number          uint32
 	ServiceCount    uint32
 	Services        [33]DataplaneService
+	Allowlist4      [4]uint64
 }
 
 type DataplaneInterface struct {
@@ -434,7 +435,8 @@ type DataplanePolicy struct {
 	Limit    uint32
 	Interval uint64
 	Burst    uint32
-	Pad      uint32
+	Alone    uint16
+	AloneBy  uint16
 }
 
 type DataplanePolicyFlags uint32
@@ -1090,6 +1092,7 @@ const (
 	DataplaneProgSpillwayAsk              = "spillway_ask"
 	DataplaneProgSpillwayDataplane        = "spillway_dataplane"
 	DataplaneProgSpillwayEgress           = "spillway_egress"
+	DataplaneProgSpillwayFront            = "spillway_front"
 	DataplaneProgSpillwayPair             = "spillway_pair"
 	DataplaneProgSpillwayPayload          = "spillway_payload"
 	DataplaneVarKeepAddress6              = "keep_address6"
@@ -1181,6 +1184,7 @@ type DataplaneProgramSpecs struct {
 	SpillwayAsk       *ebpf.ProgramSpec `ebpf:"spillway_ask"`
 	SpillwayDataplane *ebpf.ProgramSpec `ebpf:"spillway_dataplane"`
 	SpillwayEgress    *ebpf.ProgramSpec `ebpf:"spillway_egress"`
+	SpillwayFront     *ebpf.ProgramSpec `ebpf:"spillway_front"`
 	SpillwayPair      *ebpf.ProgramSpec `ebpf:"spillway_pair"`
 	SpillwayPayload   *ebpf.ProgramSpec `ebpf:"spillway_payload"`
 }
@@ -1456,6 +1460,7 @@ type DataplanePrograms struct {
 	SpillwayAsk       *ebpf.Program `ebpf:"spillway_ask"`
 	SpillwayDataplane *ebpf.Program `ebpf:"spillway_dataplane"`
 	SpillwayEgress    *ebpf.Program `ebpf:"spillway_egress"`
+	SpillwayFront     *ebpf.Program `ebpf:"spillway_front"`
 	SpillwayPair      *ebpf.Program `ebpf:"spillway_pair"`
 	SpillwayPayload   *ebpf.Program `ebpf:"spillway_payload"`
 }
@@ -1465,6 +1470,7 @@ func (p *DataplanePrograms) Close() error {
 		p.SpillwayAsk,
 		p.SpillwayDataplane,
 		p.SpillwayEgress,
+		p.SpillwayFront,
 		p.SpillwayPair,
 		p.SpillwayPayload,
 	)

@@ -210,7 +210,7 @@ static __always_inline int apply_flow(struct packet *p, const struct runtime *rt
 	    is_vouched(p, rt))
 		return relax(p, flow);
 	p->slot = flow->slot;
-	if (agent_lost(p))
+	if (agent_lost(p, host_in_force(p)))
 		return REASON_AGENT_LOST;
 	p->verdict = flow->verdict;
 	p->outcome = flow->verdict == VERDICT_RESET ? OUTCOME_RESET : OUTCOME_DROP;

@@ -62,8 +62,9 @@ struct host {
 	__u32 number;
 	__u32 service_count;
 	struct service services[SERVICES_MAX];
+	__u64 allowlist4[4]; /* a bit for the first byte of each IPv4 address that may have a row in the allowlist */
 };
-_Static_assert(sizeof(struct host) == 1352, "host is ABI");
+_Static_assert(sizeof(struct host) == 1384, "host is ABI");
 
 /* Services of one port, each as id, 0 for none. Port 0 stands for "any port": what cannot be read further
  * (later fragments, deep headers) is judged by its addresses. */

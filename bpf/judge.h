@@ -93,6 +93,14 @@ static __always_inline __u8 fragment_flag(const struct packet *p)
 	return p->flags & PACKET_TINY ? POLICY_DROP_TINY : POLICY_DROP_FRAGMENTS;
 }
 
+/* policy_of returns what the generation g has to say at p's service, and nothing where it was compiled without it. */
+static __always_inline const struct policy *policy_of(const struct packet *p, const struct generation *g,
+						      const struct host *h, __u32 service)
+{
+	const struct policy *policy = &g->policies[service];
+	return policy->tag != h->services[service].tag || passes_fresh(p, g, h) ? 0 : policy;
+}
+
 /* by_slot leaves in p what the generation in a slot makes of it. */
 static __always_inline void by_slot(struct packet *p, __u32 slot)
 {
@@ -110,8 +118,8 @@ static __always_inline void by_slot(struct packet *p, __u32 slot)
 		p->reason = REASON_INTERNAL;
 		return;
 	}
-	const struct policy *policy = &g->policies[service];
-	if (policy->tag != h->services[service].tag || passes_fresh(p, g, h)) {
+	const struct policy *policy = policy_of(p, g, h, service);
+	if (!policy) {
 		p->reason = REASON_NO_POLICY;
 		return;
 	}
@@ -167,13 +175,11 @@ __noinline int may_cut(struct packet *p)
 	       most_of_service(g, h, service) >= MOST_DROP && g->policies[service].flags & fragment_flag(p);
 }
 
-static __always_inline bool agent_lost(const struct packet *p)
+/* agent_lost says whether nobody is there to lift a mistake, by the host file h. */
+static __always_inline bool agent_lost(const struct packet *p, const struct host *h)
 {
-	struct host *h = host_in_force(p);
-	if (!h)
-		return true;
 	struct root_words *root = get_root_words();
-	if (!root)
+	if (!h || !root)
 		return true;
 	__u64 heartbeat = root->heartbeat_ns;
 	return h->agent_timeout_ns != NEVER && p->now_ns > heartbeat && p->now_ns - heartbeat > h->agent_timeout_ns;
@@ -200,7 +206,7 @@ __noinline int spare_blocked(struct packet *p)
 	struct runtime *rt = get_words();
 	if (!p || !rt)
 		return 0;
-	if (agent_lost(p)) {
+	if (agent_lost(p, host_in_force(p))) {
 		p->verdict = VERDICT_PASS;
 		p->outcome = OUTCOME_PASS;
 		p->reason = REASON_AGENT_LOST;

@@ -62,7 +62,7 @@ type (
 
 // Limits and constants of types.h that user space needs.
 const (
-	ABIVersion    = 7
+	ABIVersion    = 8
 	ServicesMax   = 33
 	Slots         = 8
 	HelloWays     = 8

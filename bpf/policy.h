@@ -30,7 +30,9 @@ struct policy {
 	__u32 limit;    /* the limit's name: two with one are the same, and charged once */
 	__u64 interval; /* from one connection to the next, in units of 1,024 ns; 0: there is no limit */
 	__u32 burst;    /* that may come at once */
-	__u32 pad;
+	__u16 alone; /* what a source's prefixes have to say for its SYN to be dropped whatever else speaks for or against it; 0: nothing is
+		      * enough */
+	__u16 alone_by; /* and one of them at least, so that it is named for it */
 };
 _Static_assert(sizeof(struct policy) == 32, "policy is ABI");
 

@@ -54,6 +54,13 @@ static __always_inline __u32 protection_of(const struct packet *p)
 	return found ? *found : CLASS_NONE;
 }
 
+/* may_be_protected says whether it is worth while to ask for the row of the source: a host protects few of all networks. */
+static __always_inline bool may_be_protected(const struct packet *p, const struct host *h)
+{
+	__u32 byte = p->key.saddr[3] & 0xff; /* the first, as addresses lie in memory */
+	return !is_ipv4(p->key.saddr) || h->allowlist4[byte / 64] >> byte % 64 & 1;
+}
+
 /* Sources that nothing may block, by their class; CLASS_NONE of all others. */
 static __always_inline __u32 is_protected(const struct packet *p)
 {
@@ -81,21 +88,24 @@ static __always_inline __u32 class_of(const struct packet *p, const struct runti
 	return class ? class : is_vouched(p, rt) ? CLASS_VOUCHED : CLASS_NONE;
 }
 
-/* The lookups are functions of their own for the verifier. */
-__noinline int find_prefix4(__u32 slot, __u32 address)
+static __always_inline __u32 prefix4_in(__u32 slot, __u32 address)
 {
 	void *table = bpf_map_lookup_elem(&prefixes4, &slot);
 	return table ? find4_in(table, address) : 0;
 }
 
-/* find_prefix6 asks, from the longest on, what there is: single addresses, what is between these and a /64 or outside of 2000::/3,
- * and the table. */
-__noinline int find_prefix6(struct packet *p, __u32 slot)
+/* The lookups are functions of their own for the verifier. */
+__noinline int find_prefix4(__u32 slot, __u32 address)
 {
-	if (!p)
-		return 0;
-	struct prefix6_key key;
-	host_key(&key, p->key.saddr);
+	return prefix4_in(slot, address);
+}
+
+/* find_prefix6 asks, from the longest on, what there is: single addresses, what is between these and a /64 or outside of 2000::/3,
+ * and the table. The address comes in two halves, as it lies in memory. */
+__noinline int find_prefix6(__u32 slot, __u64 high, __u64 low)
+{
+	struct prefix6_key key = { .prefixlen = 128,
+				   .addr = { (__u32)high, high >> 32, (__u32)low, low >> 32 } };
 	void *inner = bpf_map_lookup_elem(&prefixes6_hosts, &slot);
 	__u32 *head = inner ? bpf_map_lookup_elem(inner, key.addr) : 0;
 	if (head)
@@ -104,17 +114,22 @@ __noinline int find_prefix6(struct packet *p, __u32 slot)
 	head = inner ? bpf_map_lookup_elem(inner, &key) : 0;
 	if (head)
 		return *head;
-	__u64 address = (__u64)bpf_ntohl(key.addr[0]) << 32 | bpf_ntohl(key.addr[1]);
+	__u64 address = bpf_be64_to_cpu(high);
 	if (address >> 61 != 1)
 		return 0;
 	inner = bpf_map_lookup_elem(&prefixes6, &slot);
 	return inner ? find6_in(inner, address) : 0;
 }
 
-/* prefix_lookup returns the head of the chain of rules for the longest match, 0 for none. */
-static __always_inline __u32 prefix_lookup(struct packet *p, __u32 slot)
+static __always_inline __u32 prefix6_in(__u32 slot, const __be32 addr[4])
 {
-	return is_ipv4(p->key.saddr) ? find_prefix4(slot, bpf_ntohl(p->key.saddr[3])) : find_prefix6(p, slot);
+	return find_prefix6(slot, pair64(addr[0], addr[1]), pair64(addr[2], addr[3]));
+}
+
+/* prefix_lookup returns the head of the chain of rules for the longest match, 0 for none. */
+static __always_inline __u32 prefix_lookup(const struct packet *p, __u32 slot)
+{
+	return is_ipv4(p->key.saddr) ? find_prefix4(slot, bpf_ntohl(p->key.saddr[3])) : prefix6_in(slot, p->key.saddr);
 }
 
 #endif

@@ -93,11 +93,26 @@ static __always_inline bool is_watched(const struct packet *p)
 	return rt && p->now_ns < rt->tell_until_ns;
 }
 
+static __always_inline struct event_budget *get_event_budget(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&event_budgets, &zero);
+}
+
+/* is_untold says whether nothing of what is decided now can become an event, and counts the loss. */
+static __always_inline bool is_untold(__u64 now_ns)
+{
+	struct event_budget *budget = get_event_budget();
+	if (!budget || now_ns - budget->window_ns >= SECOND_NS || budget->sent < settings.events_per_second)
+		return false;
+	budget->lost += 1;
+	return true;
+}
+
 /* may_tell spends one event of this CPU's second, or counts a loss. */
 static __always_inline bool may_tell(__u64 now_ns)
 {
-	__u32 zero = 0;
-	struct event_budget *budget = bpf_map_lookup_elem(&event_budgets, &zero);
+	struct event_budget *budget = get_event_budget();
 	if (!budget)
 		return false;
 	if (now_ns - budget->window_ns >= SECOND_NS) {
@@ -120,8 +135,7 @@ __noinline int tell(struct packet *p)
 		return 0;
 	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
-		__u32 zero = 0;
-		struct event_budget *budget = bpf_map_lookup_elem(&event_budgets, &zero);
+		struct event_budget *budget = get_event_budget();
 		if (budget)
 			budget->lost += 1;
 		return 0;

@@ -13,7 +13,7 @@
 /* The version of the layout of maps and of everything in this file. Pins live in a folder of this name; a build reads no
  * folder of another number but root's, because a half-understood map could block someone. A test holds a digest of the
  * layout of each number (abi.txt): what changes it takes a new one. */
-#define ABI_VERSION 7
+#define ABI_VERSION 8
 
 enum {
 	/* Slot 0 is always empty: a control word of zero points nowhere, and nowhere passes. */
@@ -21,7 +21,7 @@ enum {
 	SLOT_EMPTY = 0,
 	/* Lists whose longest matches add up on one source; the loader refuses more. */
 	RULE_CHAIN_MAX = 8,
-	PROGRAM_DATAPLANE = 0, /* the root program calls it, by an array of its own */
+	PROGRAM_DATAPLANE = 0, /* what the front leaves; the root program calls that, by an array of its own */
 	PROGRAM_PAYLOAD = 1,
 	PROGRAM_CONNTRACK = 2, /* of conntrack.c; missing where connection tracking cannot be asked */
 	PROGRAM_PAIR = 3,

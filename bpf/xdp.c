@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 //go:build ignore
 
-/* xdp.c holds the entry points behind the root program (root.c): the dataplane, and behind that what looks into payloads. */
+/* xdp.c holds the entry points behind the root program (root.c): the front, the dataplane, and behind that what looks into payloads. */
 
 #include <linux/bpf.h>
 #include <stdbool.h>
@@ -16,6 +16,7 @@
 #include "service.h"
 #include "egress.h"
 #include "flow.h"
+#include "front.h"
 #include "mptcp.h"
 #include "payload.h"
 #include "release.h"
@@ -113,6 +114,18 @@ static __always_inline int compare_next(struct xdp_md *ctx, struct packet *p, in
 		return reason;
 	let_pass(p);
 	return REASON_ON_TRIAL;
+}
+
+/* Where there is no dataplane behind the front, what it leaves passes. */
+SEC("xdp.frags")
+int spillway_front(struct xdp_md *ctx)
+{
+	struct packet p = {};
+	int action = front(ctx, &p);
+	if (action != FRONT_LEAVES)
+		return action;
+	bpf_tail_call(ctx, &programs, PROGRAM_DATAPLANE);
+	return XDP_PASS;
 }
 
 SEC("xdp.frags")

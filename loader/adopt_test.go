@@ -60,7 +60,7 @@ func TestA21ForeignABIIsRefused(t *testing.T) {
 	if err := os.RemoveAll(d.pins.Pairs()); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.root.PutInForce(99, d.pair.dataplane); err != nil {
+	if err := d.root.PutInForce(99, d.pair.front); err != nil {
 		t.Fatal(err)
 	}
 	var foreign *pins.ForeignError

@@ -95,8 +95,8 @@ func TestConntrackEntries(t *testing.T) {
 		for i := range uint32(bpf.ConntrackNextMax) {
 			if id, err := kernel.EntryOf(d.tracker.next, i); err == nil && id != 0 {
 				used = append(used, i)
-				if id != d.pair.payloadID {
-					t.Errorf("start %d: entry %d is program %d, want %d", start, i, id, d.pair.payloadID)
+				if id != d.pair.ids[behindPayload] {
+					t.Errorf("start %d: entry %d is program %d, want %d", start, i, id, d.pair.ids[behindPayload])
 				}
 			}
 		}

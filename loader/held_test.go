@@ -123,7 +123,7 @@ func TestF2ProgramsChangeAsAPair(t *testing.T) {
 			t.Errorf("layout %d", d.Layout())
 		}
 		wantAction(t, d, "after a start", syn("198.51.100.1", "192.0.2.1", 443), xdpDrop)
-		parts := 4
+		parts := 5
 		if d.Conntrack() == nil {
 			parts++ // where it goes on that asks connection tracking
 		}
@@ -139,8 +139,8 @@ func TestF2ProgramsChangeAsAPair(t *testing.T) {
 			t.Fatalf("the pair in force is not pinned whole: %v", err)
 		}
 		behind, err := kernel.EntryOf(p.array, bpf.ProgramPayload)
-		if err != nil || behind != p.payloadID {
-			t.Errorf("behind it is %d, want %d (%v)", behind, p.payloadID, err)
+		if err != nil || behind != p.ids[behindPayload] {
+			t.Errorf("behind it is %d, want %d (%v)", behind, p.ids[behindPayload], err)
 		}
 		if err := p.close(); err != nil {
 			t.Error(err)

@@ -8,12 +8,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/kernel"
 	"github.com/spillway/spillway/loader/pins"
 )
@@ -28,27 +30,43 @@ type Programs struct {
 	lab       bool
 }
 
-// pair is one load of the dataplane's code: two programs, what compares behind both, and the PROG_ARRAY by which they
-// hand over to each other. Each load has an array of its own, so one store into the root's entry changes all: no packet
-// meets the dataplane of one build and the payload program of another.
+// pair is one load of the dataplane's code: the front, the dataplane and the payload program behind it, what compares
+// behind both, and the PROG_ARRAY by which they hand over to each other. Each load has an array of its own, so one
+// store into the root's entry changes all: no packet meets the dataplane of one build and the payload program of
+// another.
 type pair struct {
-	array              *ebpf.Map
-	dataplane, payload *ebpf.Program
-	comparing          *ebpf.Program
-	id, payloadID      uint32 // of the programs
-	comparingID        uint32
-	tracking           tracking
+	array    *ebpf.Map
+	front    *ebpf.Program
+	id       uint32 // of the front, and of the whole
+	behind   [len(behindFront)]*ebpf.Program
+	ids      [len(behindFront)]uint32
+	tracking tracking
 	// reads is set once verifyMapsOf found that it reads the pinned maps: which maps a program reads never changes.
 	reads atomic.Bool
 }
 
+// behindFront are the programs that the others hand over to: their names in the object, their pins, their entries in
+// the array, and what people call them and their absence.
+var behindFront = [...]struct {
+	program, pin  string
+	entry         uint32
+	what, nothing string
+}{
+	{bpf.DataplaneProgSpillwayDataplane, pins.PinDataplane, bpf.ProgramDataplane, "the dataplane behind the front",
+		"nothing: what the front does not end passes"},
+	{bpf.DataplaneProgSpillwayPayload, pins.PinPayload, bpf.ProgramPayload, "the payload program", compile.GotNothing},
+	{bpf.DataplaneProgSpillwayPair, pins.PinComparing, bpf.ProgramPair, "the program that compares",
+		"nothing: no generations are compared"},
+}
+
+// behindPayload is the payload program's place among them: connection tracking goes on there.
+const behindPayload = 1
+
 // takePair takes the pair out of a collection that was loaded, to ask connection tracking by t, which may be nil.
 func takePair(c *ebpf.Collection, t *tracker) (*pair, error) {
-	p := &pair{
-		array:     c.DetachMap(bpf.DataplaneMapPrograms),
-		dataplane: c.DetachProgram(bpf.DataplaneProgSpillwayDataplane),
-		payload:   c.DetachProgram(bpf.DataplaneProgSpillwayPayload),
-		comparing: c.DetachProgram(bpf.DataplaneProgSpillwayPair),
+	p := &pair{array: c.DetachMap(bpf.DataplaneMapPrograms), front: c.DetachProgram(bpf.DataplaneProgSpillwayFront)}
+	for i, next := range behindFront {
+		p.behind[i] = c.DetachProgram(next.program)
 	}
 	var err error
 	if p.tracking, err = t.tracking(); err != nil {
@@ -58,12 +76,10 @@ func takePair(c *ebpf.Collection, t *tracker) (*pair, error) {
 }
 
 func (p *pair) numbered() (_ *pair, err error) {
-	for _, of := range []struct {
-		program *ebpf.Program
-		id      *uint32
-	}{{p.dataplane, &p.id}, {p.payload, &p.payloadID}, {p.comparing, &p.comparingID}} {
+	p.id, err = kernel.ProgramID(p.front)
+	for i, program := range p.behind {
 		if err == nil {
-			*of.id, err = kernel.ProgramID(of.program)
+			p.ids[i], err = kernel.ProgramID(program)
 		}
 	}
 	if err != nil {
@@ -77,7 +93,7 @@ func (p *pair) close() error {
 	if p.array != nil {
 		errs = append(errs, p.array.Close())
 	}
-	for _, program := range []*ebpf.Program{p.dataplane, p.payload, p.comparing} {
+	for _, program := range append(p.behind[:], p.front) {
 		if program != nil {
 			errs = append(errs, program.Close())
 		}
@@ -85,14 +101,13 @@ func (p *pair) close() error {
 	return errors.Join(errs...)
 }
 
-// parts are what is pinned of a pair, the dataplane last: where it is, the others are.
+// parts are what is pinned of a pair, the front last: where it is, the others are.
 func (p *pair) parts() []part {
-	return append(p.tracking.parts(), []part{
-		{pins.PinArray, func() (pinned, error) { return p.array.Clone() }},
-		{pins.PinPayload, func() (pinned, error) { return p.payload.Clone() }},
-		{pins.PinComparing, func() (pinned, error) { return p.comparing.Clone() }},
-		{pins.PinDataplane, func() (pinned, error) { return p.dataplane.Clone() }},
-	}...)
+	parts := append(p.tracking.parts(), part{pins.PinArray, func() (pinned, error) { return p.array.Clone() }})
+	for i, next := range behindFront {
+		parts = append(parts, part{next.pin, func() (pinned, error) { return p.behind[i].Clone() }})
+	}
+	return append(parts, part{pins.PinFront, func() (pinned, error) { return p.front.Clone() }})
 }
 
 // part is something that can be pinned again and again: through a clone, because a handle that was pinned at a path
@@ -134,8 +149,7 @@ func pinPair(p pins.Folder, pair *pair) error {
 	return nil
 }
 
-// openPair opens the pinned pair of a dataplane's id, nil when there is none. What is pinned there with another id is
-// none.
+// openPair opens the pinned pair of a front's id, nil when there is none. What is pinned there with another id is none.
 func openPair(p pins.Folder, id uint32) (*pair, error) {
 	if p.Path == "" {
 		return nil, nil
@@ -143,13 +157,13 @@ func openPair(p pins.Folder, id uint32) (*pair, error) {
 	pair, folder := &pair{}, p.Pair(id)
 	var err error
 	pair.array, err = ebpf.LoadPinnedMap(filepath.Join(folder, pins.PinArray), nil)
-	for _, of := range []struct {
-		name string
-		to   **ebpf.Program
-	}{{pins.PinPayload, &pair.payload}, {pins.PinComparing, &pair.comparing}, {pins.PinDataplane, &pair.dataplane}} {
+	for i, next := range behindFront {
 		if err == nil {
-			*of.to, err = ebpf.LoadPinnedProgram(filepath.Join(folder, of.name), nil)
+			pair.behind[i], err = ebpf.LoadPinnedProgram(filepath.Join(folder, next.pin), nil)
 		}
+	}
+	if err == nil {
+		pair.front, err = ebpf.LoadPinnedProgram(filepath.Join(folder, pins.PinFront), nil)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, pair.close()
@@ -163,13 +177,12 @@ func openPair(p pins.Folder, id uint32) (*pair, error) {
 	return pair, err
 }
 
-// fill puts behind the dataplane what it hands over to.
+// fill puts behind the front and the dataplane what they hand over to, the dataplane last.
 func (p *pair) fill() error {
-	if err := p.array.Put(uint32(bpf.ProgramPayload), p.payload); err != nil {
-		return kernel.Explain("put the payload program behind the dataplane", err)
-	}
-	if err := p.array.Put(uint32(bpf.ProgramPair), p.comparing); err != nil {
-		return kernel.Explain("put what compares behind the dataplane", err)
+	for i, next := range slices.Backward(behindFront[:]) {
+		if err := p.array.Put(next.entry, p.behind[i]); err != nil {
+			return kernel.Explain("put in its place "+next.what, err)
+		}
 	}
 	return p.tracking.fill(p)
 }
@@ -193,7 +206,7 @@ func (ps *Programs) putInForce() error {
 // store is the moment of a change of code.
 func (ps *Programs) store() error {
 	var err error
-	ps.words.unseen(func() { err = ps.root.PutInForce(pins.Layout, ps.pair.dataplane) })
+	ps.words.unseen(func() { err = ps.root.PutInForce(pins.Layout, ps.pair.front) })
 	return kernel.Explain("put the dataplane behind the root program", err)
 }
 

@@ -150,9 +150,9 @@ func TestF13DetachFollowsNothing(t *testing.T) {
 	must(t, err)
 	foreign := filepath.Join(links, "eth0")
 	must(t, clone.Pin(foreign)) // no link, so to open it as one would fail
-	must(t, os.Symlink(elsewhere, filepath.Join(folder, "v9")))
-	must(t, os.Mkdir(filepath.Join(folder, "v8"), 0o700))
-	must(t, os.Symlink(links, filepath.Join(folder, "v8", "links")))
+	must(t, os.Symlink(elsewhere, filepath.Join(folder, "v99")))
+	must(t, os.Mkdir(filepath.Join(folder, "v98"), 0o700))
+	must(t, os.Symlink(links, filepath.Join(folder, "v98", "links")))
 	must(t, os.Symlink(foreign, filepath.Join(folder, "root", "links", "eth1")))
 	must(t, DetachPins(folder))
 	if _, err := os.Lstat(foreign); err != nil {

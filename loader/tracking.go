@@ -63,7 +63,7 @@ func (a tracking) fill(p *pair) error {
 	if a.program == nil {
 		return nil
 	}
-	if err := a.next.Put(a.index, p.payload); err != nil {
+	if err := a.next.Put(a.index, p.behind[behindPayload]); err != nil {
 		return kernel.Explain("put the payload program behind what asks connection tracking", err)
 	}
 	return kernel.Explain("put what asks connection tracking behind the dataplane",
@@ -107,7 +107,7 @@ func (a tracking) verify(p *pair) ([]compile.Drift, error) {
 		want uint32
 	}{
 		{"what asks connection tracking", p.array, bpf.ProgramConntrack, a.id},
-		{"the payload program behind what asks connection tracking", a.next, a.index, p.payloadID},
+		{"the payload program behind what asks connection tracking", a.next, a.index, p.ids[behindPayload]},
 	} {
 		got, err := kernel.EntryOf(look.in, look.at)
 		if err != nil {

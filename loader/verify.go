@@ -148,26 +148,20 @@ func (ps *Programs) verifyPrograms() ([]compile.Drift, error) {
 	}
 	if p.id != id {
 		return []compile.Drift{
-				drifted(compile.WherePrograms, fmt.Sprintf("the dataplane, program %d", p.id), fmt.Sprintf("program %d", id))},
+				drifted(compile.WherePrograms, fmt.Sprintf("the front, program %d", p.id), fmt.Sprintf("program %d", id))},
 			nil
 	}
-	for _, next := range []struct {
-		what, nothing   string
-		entry, expected uint32
-	}{
-		{"the payload program", compile.GotNothing, bpf.ProgramPayload, p.payloadID},
-		{"the program that compares", "nothing: no generations are compared", bpf.ProgramPair, p.comparingID},
-	} {
+	for i, next := range behindFront {
 		behind, err := kernel.EntryOf(p.array, next.entry)
 		if err != nil {
 			return nil, kernel.Explain("look behind the dataplane", err)
 		}
-		if behind != next.expected {
+		if behind != p.ids[i] {
 			got := next.nothing
 			if behind != 0 {
 				got = fmt.Sprintf("program %d", behind)
 			}
-			return []compile.Drift{drifted(compile.WherePrograms, fmt.Sprintf("%s, %d", next.what, next.expected), got)}, nil
+			return []compile.Drift{drifted(compile.WherePrograms, fmt.Sprintf("%s, %d", next.what, p.ids[i]), got)}, nil
 		}
 	}
 	if drift, err := p.tracking.verify(p); len(drift) > 0 || err != nil {
@@ -181,7 +175,7 @@ func (ps *Programs) verifyMapsOf(p *pair) ([]compile.Drift, error) {
 	if p.reads.Load() {
 		return nil, nil
 	}
-	used, err := kernel.MapIDs(p.dataplane)
+	used, err := kernel.MapIDs(p.front)
 	if err != nil {
 		return nil, err
 	}

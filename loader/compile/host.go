@@ -212,6 +212,22 @@ func (img *HostImage) protect(entries []protection) {
 	if around && !named {
 		img.allowlist.add(Key6(all4), 0)
 	}
+	for i, key := range img.allowlist.keys {
+		if img.allowlist.values[i] != 0 {
+			noteFirstBytes(&img.host.Allowlist4, key)
+		}
+	}
+}
+
+// noteFirstBytes sets the bits of the bytes that IPv4 addresses of a row begin with.
+func noteFirstBytes(bits *[4]uint64, row bpf.Prefix6Key) {
+	if row.Prefixlen < 96 || !Unmapped(row.Addr).Is4() {
+		return
+	}
+	first := int(Unmapped(row.Addr).As4()[0])
+	for b := first; b < first+1<<(8-min(row.Prefixlen-96, 8)) && b < 256; b++ {
+		bits[b/64] |= 1 << (b % 64)
+	}
 }
 
 // HoldsIPv4 reports whether an IPv6 prefix covers the mapped IPv4 addresses.

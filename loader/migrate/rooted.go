@@ -23,29 +23,30 @@ import (
 // The layouts that had a root, and pins as this build has them, below their number; other words, and hosts or flows.
 // What follows is frozen with them.
 const (
-	rootedGeneration = 448 // bytes of struct generation: number at 0, digest at 8
-	rootedService    = 40  // of each service of struct host: the name at 8
+	rootedService = 40 // bytes of each service of struct host: the name at 8
 )
 
 // shape is what one of these layouts has of its own.
 type shape struct {
-	number   uint64
-	words    uint32 // bytes of struct runtime
-	host     int    // bytes of struct host
-	services int    // where its services begin
-	flows    func(*ebpf.Map, func(bpf.FlowKey, bpf.Flow)) error
+	number     uint64
+	words      uint32 // bytes of struct runtime
+	generation int    // bytes of struct generation: number at 0, digest at 8
+	host       int    // bytes of struct host
+	services   int    // where its services begin
+	flows      func(*ebpf.Map, func(bpf.FlowKey, bpf.Flow)) error
 }
 
-// Layout 3, as commit d07d65f left it, layout 4, as commit e2797a6 did, layout 5, as commit 284110b did, and layout 6,
-// as commit f9b1a13 did.
+// Layout 3, as commit d07d65f left it, layout 4, as commit e2797a6 did, layout 5, as commit 284110b did, layout 6, as
+// commit f9b1a13 did, and layout 7, as commit f8f506f did.
 var shapes = map[uint64]shape{
-	pins.Layout3: {pins.Layout3, 328, 1336, 16, eachFlow112},
-	pins.Layout4: {pins.Layout4, 344, 1344, 24, eachFlow120},
-	pins.Layout5: {pins.Layout5, 416, 1344, 24, eachFlow120},
-	pins.Layout6: {pins.Layout6, 416, 1352, 32, eachFlow120},
+	pins.Layout3: {pins.Layout3, 328, 448, 1336, 16, eachFlow112},
+	pins.Layout4: {pins.Layout4, 344, 448, 1344, 24, eachFlow120},
+	pins.Layout5: {pins.Layout5, 416, 448, 1344, 24, eachFlow120},
+	pins.Layout6: {pins.Layout6, 416, 448, 1352, 32, eachFlow120},
+	pins.Layout7: {pins.Layout7, 424, 2272, 1352, 32, eachFlow120},
 }
 
-// rootedWords is struct runtime of layout 3, and how those of layouts 4 to 6 begin.
+// rootedWords is struct runtime of layout 3, and how those of layouts 4 to 7 begin.
 type rootedWords struct {
 	Control        uint64
 	LeaseNs        uint64
@@ -93,10 +94,10 @@ func eachFlow112(m *ebpf.Map, visit func(bpf.FlowKey, bpf.Flow)) error {
 	return kernel.EachRow(m, func(key bpf.FlowKey, f flow112) { visit(key, f.flow()) })
 }
 
-// flow120 is struct flow of layouts 4 to 6, which is this build's: whoever changes that freezes it here.
+// flow120 is struct flow of layouts 4 to 7, which is this build's: whoever changes that freezes it here.
 type flow120 = bpf.Flow
 
-// eachFlow120 visits the connections of a map of layouts 4 to 6.
+// eachFlow120 visits the connections of a map of layouts 4 to 7.
 func eachFlow120(m *ebpf.Map, visit func(bpf.FlowKey, bpf.Flow)) error {
 	if m.ValueSize() != 120 {
 		return fmt.Errorf("flows of %d bytes: %w", m.ValueSize(), kernel.ErrForeignABI)
@@ -191,7 +192,7 @@ func (l *rooted) inner(name string, slot uint8, size int) ([]byte, error) {
 }
 
 func (l *rooted) generation(slot uint8) (*Resident, error) {
-	value, err := l.inner(bpf.DataplaneMapGenerations, slot, rootedGeneration)
+	value, err := l.inner(bpf.DataplaneMapGenerations, slot, l.shape.generation)
 	if err != nil {
 		return nil, err
 	}

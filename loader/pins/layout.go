@@ -38,12 +38,13 @@ const (
 	Layout4 = 4
 	Layout5 = 5
 	Layout6 = 6
+	Layout7 = 7
 )
 
 // TakesOver reports whether this build can carry over what a dataplane of another layout knows. Whoever changes a
 // layout says here that the one before it is read, and in package migrate how.
 func TakesOver(number uint64) bool {
-	return number >= Layout2 && number <= Layout6 || number >= bpf.ABIVersion && number < Layout
+	return number >= Layout2 && number <= Layout7 || number >= bpf.ABIVersion && number < Layout
 }
 
 // ForeignError says that a dataplane decides whose maps this build cannot read. It is an ErrForeignABI. The root is

@@ -36,6 +36,7 @@ type Folder struct {
 
 // The names below a pair's folder.
 const (
+	PinFront     = "front"
 	PinDataplane = "dataplane"
 	PinPayload   = "payload"
 	PinComparing = "comparing"

@@ -16,7 +16,8 @@ import (
 // computeAlways puts the same programs behind the plane's root program, but with budgets for new shapes that nobody
 // reaches, and with no room to remember one: every hello is a new shape there.
 func (r *rig) computeAlways(p *plane) error {
-	c, err := r.reload(p, true, bpf.DataplaneProgSpillwayPayload, bpf.DataplaneProgSpillwayDataplane)
+	c, err := r.reload(p, true, bpf.DataplaneProgSpillwayFront, bpf.DataplaneProgSpillwayDataplane,
+		bpf.DataplaneProgSpillwayPayload)
 	if err != nil {
 		return err
 	}
@@ -24,9 +25,7 @@ func (r *rig) computeAlways(p *plane) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(
-		c.Maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramPayload), c.Programs[bpf.DataplaneProgSpillwayPayload]),
-		next.Put(uint32(0), c.Programs[bpf.DataplaneProgSpillwayDataplane]))
+	return support.PutBehind(c, next)
 }
 
 // reload loads programs of the plane once more around its maps.

@@ -70,11 +70,9 @@ func (p *plane) spendFreely() {
 	if p.generous == nil {
 		p.must(p.loadGenerous())
 	}
-	p.must(p.generous.Maps[bpf.DataplaneMapPrograms].Put(uint32(bpf.ProgramPayload),
-		p.generous.Programs[bpf.DataplaneProgSpillwayPayload]))
 	next, err := p.Map(bpf.RootMapRootNext)
 	p.must(err)
-	p.must(next.Put(uint32(0), p.generous.Programs[bpf.DataplaneProgSpillwayDataplane]))
+	p.must(support.PutBehind(p.generous, next))
 }
 
 func (p *plane) loadGenerous() error {

@@ -3,7 +3,6 @@
 package plane
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -37,11 +36,24 @@ func (p *Plane) StopClock() error {
 	if err != nil {
 		return err
 	}
-	programs := c.Maps[bpf.DataplaneMapPrograms]
-	return errors.Join(
-		programs.Put(uint32(bpf.ProgramPayload), c.Programs[bpf.DataplaneProgSpillwayPayload]),
-		programs.Put(uint32(bpf.ProgramPair), c.Programs[bpf.DataplaneProgSpillwayPair]),
-		next.Put(uint32(0), c.Programs[bpf.DataplaneProgSpillwayDataplane]))
+	return PutBehind(c, next)
+}
+
+// PutBehind puts the programs of a collection behind the root program whose entry is in next, and behind each other.
+// One that the collection has not stays missing.
+func PutBehind(c *ebpf.Collection, next *ebpf.Map) error {
+	for entry, name := range map[uint32]string{
+		bpf.ProgramDataplane: bpf.DataplaneProgSpillwayDataplane,
+		bpf.ProgramPayload:   bpf.DataplaneProgSpillwayPayload,
+		bpf.ProgramPair:      bpf.DataplaneProgSpillwayPair,
+	} {
+		if program := c.Programs[name]; program != nil {
+			if err := c.Maps[bpf.DataplaneMapPrograms].Put(entry, program); err != nil {
+				return fmt.Errorf("put %s in its place: %w", name, err)
+			}
+		}
+	}
+	return next.Put(uint32(0), c.Programs[bpf.DataplaneProgSpillwayFront])
 }
 
 // stopClock sets the settings of a lab, by the sizes of its maps: see size() in loader.

@@ -25,6 +25,7 @@ const (
 	layout4  = "e2797a6"
 	layout5  = "284110b"
 	layout6  = "f9b1a13"
+	layout7  = "f8f506f"
 )
 
 // variable gives the binary of laterBinary its layout.

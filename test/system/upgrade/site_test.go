@@ -50,7 +50,7 @@ func newSite(t *testing.T, earlier string) *site {
 	s := &site{Edge: world.NewEdge(t), layout: bpf.ABIVersion, earlier: earlier}
 	s.WriteHost("enforce", small+world.Direct)
 	// It knows no rollouts, and the next one finds a file that says nothing of them.
-	if earlier != "" && earlier != layout5 && earlier != layout6 {
+	if slices.Contains([]string{rootless, layout3, layout4}, earlier) {
 		s.WriteHost("enforce", small)
 	}
 	s.tr = world.StartTraffic(t, s.Edge)

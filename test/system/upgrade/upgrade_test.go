@@ -201,12 +201,13 @@ func points(r *rand.Rand, calls int) (out []int) {
 	return out
 }
 
-// F2: from layouts 3 to 6 nothing is lost, and the link is not touched. Words, hosts or connections had another
+// F2: from layouts 3 to 7 nothing is lost, and the link is not touched. Words, hosts or connections had another
 // shape. Each takes a minute, and a build of its own: without SPILLWAY_FAULTS=all (make soak) it is one of them by a
 // printed seed, every other time the newest.
 func TestF2UpgradeFromEarlierLayouts(t *testing.T) {
-	earlier := []string{layout3, layout4, layout5, layout6}
-	names := map[string]string{layout3: "layout 3", layout4: "layout 4", layout5: "layout 5", layout6: "layout 6"}
+	earlier := []string{layout3, layout4, layout5, layout6, layout7}
+	names := map[string]string{layout3: "layout 3", layout4: "layout 4", layout5: "layout 5", layout6: "layout 6",
+		layout7: "layout 7"}
 	if !everything {
 		seed := uint64(time.Now().UnixNano())
 		pick := min(rand.New(rand.NewPCG(seed, 0)).IntN(2*(len(earlier)-1)), len(earlier)-1)
