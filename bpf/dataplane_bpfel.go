@@ -554,6 +554,7 @@ type DataplaneRuntime struct {
 	Beside               uint64
 	ClockNs              uint64
 	Tripped              [2]uint64
+	Banned4              [4]uint64
 }
 
 type DataplaneService struct {

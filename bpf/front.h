@@ -67,14 +67,16 @@ static __always_inline void sum_chain(struct sum *s, void *nodes, __u32 head, __
 	}
 }
 
-/* is_above says whether anything may stand above a block of p: what it is the dataplane knows. */
+/* is_above says whether anything may stand above a block of p by its generation: what it is the dataplane knows. */
 static __always_inline bool is_above(const struct packet *p, const struct runtime *rt, const struct host *h)
 {
-	return agent_lost(p, h) || (may_be_protected(p, h) && protection_of(p) != CLASS_NONE) || is_vouched(p, rt) || is_on_trial(p);
+	return agent_lost(p, h) || is_vouched(p, rt) || is_on_trial(p) ||
+	       (has_first_byte(h->allowlist4, p) && protection_of(p) != CLASS_NONE) ||
+	       (rt->ban_epoch && has_first_byte(rt->banned4, p) && is_banned(p));
 }
 
 /* is_condemned says whether p, a SYN, is dropped for what the prefixes of its source say, whatever else the generation would find. It
- * counts their rules then. Those of other features are not looked at, so they are not counted; nor are bans. */
+ * counts their rules then; those of other features are not looked at, so they are not counted. */
 static __always_inline bool is_condemned(struct packet *p, struct runtime *rt)
 {
 	__u32 service = p->service;

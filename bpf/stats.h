@@ -103,7 +103,10 @@ static __always_inline struct event_budget *get_event_budget(void)
 static __always_inline bool is_untold(__u64 now_ns)
 {
 	struct event_budget *budget = get_event_budget();
-	if (!budget || now_ns - budget->window_ns >= SECOND_NS || budget->sent < settings.events_per_second)
+	if (!budget)
+		return false;
+	bool is_over = settings.events_per_second && now_ns - budget->window_ns >= SECOND_NS;
+	if (is_over || budget->sent < settings.events_per_second)
 		return false;
 	budget->lost += 1;
 	return true;

@@ -55,6 +55,7 @@ func (t *BanTable) putBan(p netip.Prefix, ttl time.Duration) error {
 	}
 	m := t.maps[bpf.DataplaneMapBans]
 	key, end := compile.Key6(p.Masked()), uint64(In(ttl))
+	t.words.noteBanned(key)
 	err := m.Put(key, bpf.Ban{ExpiresNs: max(end, t.endAround(key)), OwnExpiresNs: end})
 	if errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("ban %s: %w: capacity %d", p, ErrCapacity, m.MaxEntries())
@@ -112,6 +113,7 @@ func (t *BanTable) settle(touched func(bpf.Prefix6Key) bool) error {
 	if err != nil {
 		return err
 	}
+	t.words.setBanned(all)
 	for key, ban := range all {
 		if !touched(key) {
 			continue

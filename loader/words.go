@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/bpf"
+	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/kernel"
 )
 
@@ -135,6 +136,27 @@ func (ws *Words) SetTellAll(until Deadline) {
 
 // beside is the slot of a generation that the control word does not name and that is compared all the same; 0: none.
 func (ws *Words) beside() uint8 { return uint8(atomic.LoadUint64(&ws.at.Beside)) & (bpf.Slots - 1) }
+
+// noteBanned says, before a ban is put into its map, that IPv4 addresses which begin as it does may be banned.
+func (ws *Words) noteBanned(ban bpf.Prefix6Key) {
+	var bits [4]uint64
+	compile.NoteFirstBytes(&bits, ban)
+	for i := range bits {
+		atomic.OrUint64(&ws.at.Banned4[i], bits[i])
+	}
+}
+
+// setBanned says it of those that are banned, and of no others. A ban that comes meanwhile may be missed: who is denied
+// by prefix as well is then counted as that.
+func (ws *Words) setBanned(all map[bpf.Prefix6Key]bpf.Ban) {
+	var bits [4]uint64
+	for ban := range all {
+		compile.NoteFirstBytes(&bits, ban)
+	}
+	for i := range bits {
+		atomic.StoreUint64(&ws.at.Banned4[i], bits[i])
+	}
+}
 
 func (ws *Words) bumpBanEpoch() {
 	// Flows compare 32 bits of it; 0 means that there never was a ban.

@@ -214,13 +214,13 @@ func (img *HostImage) protect(entries []protection) {
 	}
 	for i, key := range img.allowlist.keys {
 		if img.allowlist.values[i] != 0 {
-			noteFirstBytes(&img.host.Allowlist4, key)
+			NoteFirstBytes(&img.host.Allowlist4, key)
 		}
 	}
 }
 
-// noteFirstBytes sets the bits of the bytes that IPv4 addresses of a row begin with.
-func noteFirstBytes(bits *[4]uint64, row bpf.Prefix6Key) {
+// NoteFirstBytes sets the bits of the bytes that IPv4 addresses of a row begin with.
+func NoteFirstBytes(bits *[4]uint64, row bpf.Prefix6Key) {
 	if row.Prefixlen < 96 || !Unmapped(row.Addr).Is4() {
 		return
 	}

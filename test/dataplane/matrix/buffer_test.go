@@ -13,7 +13,7 @@ import (
 // A jumbo frame arrives in several buffers (4 KiB less head and tail room in a program run). Headers in the second are
 // read as those in the first: nothing is hidden there, and nothing is dropped by itself.
 func TestHeadersInTheSecondBuffer(t *testing.T) {
-	p := compare.OpenFor(t)
+	p := compare.OpenFor(t, compare.AsShipped)
 	f := withBody(plain6, syn)
 	for range 2 {
 		f.Extensions = append(f.Extensions, packet.Extension{Kind: packet.DestOptions, Data: make([]byte, 2046)})

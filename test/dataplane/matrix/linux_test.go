@@ -31,7 +31,7 @@ const longestFrame = 1514
 //
 //	raw frames ─── out0 ═══ edge0 ─── this kernel's stack ─── listener :443
 func TestWhatLinuxAnswersIsDropped(t *testing.T) {
-	p := compare.OpenFor(t)
+	p := compare.OpenFor(t, compare.AsShipped)
 	l, err := lab.New(t.Context(), lab.Options{Name: "matrix"})
 	if err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ type result struct {
 
 // TestVerdicts runs every packet under every column, asserts what must hold for each, and compares the page.
 func TestVerdicts(t *testing.T) {
-	p := compare.OpenFor(t)
+	p := compare.OpenFor(t, compare.AsShipped)
 	r := result{sections: sections(), columns: columns()}
 	for _, s := range r.sections {
 		byClass := make([][]cell, len(s.classes))

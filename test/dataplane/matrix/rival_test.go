@@ -72,7 +72,7 @@ func rivalRows() []rival {
 
 // TestRivalRowsAreOurs proves the last column: what is right is what Spillway does.
 func TestRivalRowsAreOurs(t *testing.T) {
-	p := compare.OpenFor(t)
+	p := compare.OpenFor(t, compare.AsShipped)
 	for _, col := range columns() {
 		m := oracle.NewModel(col.world)
 		if err := p.Reset(); err != nil {

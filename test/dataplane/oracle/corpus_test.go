@@ -18,9 +18,12 @@ type corpusCase struct {
 	Steps []step
 }
 
-// TestCorpus replays the named cases: every frame must come to what its case says, in the program and in the model.
+// TestCorpus replays the named cases: every frame must come to what its case says, in the program and in the model,
+// whatever stands in front of the dataplane.
 func TestCorpus(t *testing.T) {
-	replay(t, compare.OpenFor(t))
+	for _, front := range []compare.Front{compare.AsShipped, compare.DecidesMost, compare.NoFront} {
+		t.Run(front.String(), func(t *testing.T) { replay(t, compare.OpenFor(t, front)) })
+	}
 }
 
 // TestCorpusOfTheModel replays them without the program, and needs no kernel.

@@ -75,8 +75,9 @@ func agree(t *testing.T, base, first uint64, done func(round uint64) bool, tally
 	next.Store(first)
 	var group sync.WaitGroup
 	var saying sync.Mutex
-	for range workers {
-		p := compare.OpenFor(t)
+	for worker := range workers {
+		front := compare.Front(worker % 3)
+		p := compare.OpenFor(t, front)
 		group.Go(func() {
 			for wrong.Load() < 5 {
 				round := next.Add(1) - 1
@@ -88,7 +89,7 @@ func agree(t *testing.T, base, first uint64, done func(round uint64) bool, tally
 				if err != nil {
 					wrong.Add(1)
 					saying.Lock()
-					say(fmt.Sprintf("SPILLWAY_SEED=%d, round %d: %v", base, round, err))
+					say(fmt.Sprintf("SPILLWAY_SEED=%d, round %d, %s: %v", base, round, front, err))
 					saying.Unlock()
 				}
 			}
@@ -106,9 +107,10 @@ func fuzzRound(p *compare.Plane, r *rand.Rand, tally *tally) (frames int, err er
 	}
 	var last packet.Frame
 	var visit [][]byte
+	condemns := one(r, 3)
 	for ; frames < roundFrames; frames++ {
 		if frames%worldFrames == 0 {
-			if err := change(s, r, frames == 0); err != nil {
+			if err := change(s, r, frames == 0, condemns); err != nil {
 				return frames, err
 			}
 		}
@@ -119,9 +121,12 @@ func fuzzRound(p *compare.Plane, r *rand.Rand, tally *tally) (frames int, err er
 			visit = randomVisit(r)
 		}
 		var b []byte
-		if len(visit) > 0 {
+		switch {
+		case len(visit) > 0:
 			b, visit = visit[0], visit[1:]
-		} else {
+		case condemns && !one(r, 3):
+			b = randomSYN(r).Bytes()
+		default:
 			last = randomFrame(r, last)
 			b = mutated(r, last)
 		}
@@ -142,17 +147,25 @@ func fuzzRound(p *compare.Plane, r *rand.Rand, tally *tally) (frames int, err er
 }
 
 // change makes another world: all of it, its generations, or its words.
-func change(s *session, r *rand.Rand, first bool) error {
+func change(s *session, r *rand.Rand, first, condemns bool) error {
 	w := s.model.World
+	condemns = condemns && !one(r, 4)
 	switch {
 	case first || one(r, 20):
-		return s.publish(randomWorld(r))
+		w = randomWorld(r)
 	case one(r, 8):
 		randomGenerations(r, &w)
-		return s.publish(w)
+	default:
+		randomWords(r, &w)
+		if condemns {
+			allowBlocks(r, &w)
+		}
+		return s.set(w)
 	}
-	randomWords(r, &w)
-	return s.set(w)
+	if condemns {
+		condemn(r, &w)
+	}
+	return s.publish(w)
 }
 
 // report shrinks what led to a difference and writes it down.

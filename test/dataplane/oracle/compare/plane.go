@@ -41,11 +41,22 @@ type Plane struct {
 	vouched []netip.Addr
 }
 
+// Front says what stands in front of a dataplane.
+type Front int
+
+const (
+	AsShipped   Front = iota
+	DecidesMost       // nothing is told, so the front ends whatever it can end
+	NoFront           // the root program calls the dataplane
+)
+
+func (f Front) String() string { return []string{"as shipped", "most by the front", "no front"}[f] }
+
 // OpenFor is Open for a test, which closes it.
-func OpenFor(t testing.TB) *Plane {
+func OpenFor(t testing.TB, front Front) *Plane {
 	t.Helper()
 	plane.Need(t)
-	p, err := Open()
+	p, err := Open(front)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +69,7 @@ func OpenFor(t testing.TB) *Plane {
 }
 
 // Open loads a dataplane with pins of its own.
-func Open() (*Plane, error) {
+func Open(front Front) (*Plane, error) {
 	if err := stayOnOneCPU(); err != nil {
 		return nil, err
 	}
@@ -74,8 +85,17 @@ func Open() (*Plane, error) {
 			return nil, errors.Join(err, p.Close())
 		}
 	}
-	if err := own.StopClock(); err != nil {
+	if err := own.StopClock(func(s *bpf.Settings) {
+		if front == DecidesMost {
+			s.EventsPerSecond = 0
+		}
+	}); err != nil {
 		return nil, errors.Join(err, p.Close())
+	}
+	if front == NoFront {
+		if err := own.SkipFront(); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
 	}
 	if err := p.words.open(p.maps[bpf.DataplaneMapRoot], p.maps[bpf.DataplaneMapWords]); err != nil {
 		return nil, errors.Join(err, p.Close())
