@@ -4,6 +4,7 @@ package loader
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/spillway/spillway/bpf"
@@ -115,4 +116,24 @@ func TestPublishedMapsAreFrozen(t *testing.T) {
 	if err != nil || len(drifts) == 0 {
 		t.Errorf("another bundle's image showed no drift: %v", err)
 	}
+}
+
+// Slots that nobody planned the memory of are not taken: what all places hold stays as it is.
+func TestASlotMoreIsRefused(t *testing.T) {
+	d := openTest(t, Options{})
+	publish(t, d, testHost(), testBundle("198.51.100.0/24"))
+	var taken []uint8
+	_, img := compiled(t, d, testHost(), testBundle())
+	for len(taken) < generationSlots-1 {
+		slot, err := d.Build(img, taken...)
+		if err != nil {
+			t.Fatalf("slot %d of %d: %v", len(taken)+2, generationSlots, err)
+		}
+		taken = append(taken, slot)
+	}
+	_, err := d.Build(img, taken...)
+	if !errors.Is(err, ErrCapacity) || !strings.Contains(err.Error(), "all 6 are in use") {
+		t.Errorf("one more: %v", err)
+	}
+	wantAction(t, d, "what decided before", syn("198.51.100.1", "192.0.2.1", 443), xdpDrop)
 }

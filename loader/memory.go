@@ -35,11 +35,17 @@ type MemoryPlan struct {
 
 // Sizes of the kernel's own structs, Linux 6.1 to 6.18, 64 bit, rounded up: a plan may promise a little too much.
 const (
-	hashElement  = 48 // struct htab_elem, before key and value
-	hashBucket   = 16
-	trieNode     = 40 // struct lpm_trie_node, before prefix and value
-	generational = 4  // stable, candidate, previous, and the one that is built: the lowest free slot is taken
-	hostSlots    = 2  // the published one and the one that is built beside it
+	hashElement = 48 // struct htab_elem, before key and value
+	hashBucket  = 16
+	trieNode    = 40 // struct lpm_trie_node, before prefix and value
+)
+
+// How many slots are ever filled at once. Each takes the lowest that is free, so what lies in others is nothing.
+const (
+	// Stable, candidate, previous, the fast track's, and two that are built: a reload swaps stable and candidate in one
+	// store. What a child tastes becomes one of these two.
+	generationSlots = 6
+	hostSlots       = 2 // the published one, and one that is built
 )
 
 // PlanMemory computes the plan, before anything is taken.
@@ -53,8 +59,8 @@ func PlanMemory(c config.Capacity, cpus int) (MemoryPlan, error) {
 		spec.Maps[s.name].MaxEntries = uint32(s.entries(c))
 	}
 	inner := map[string]struct{ entries, slots int }{
-		bpf.DataplaneMapRules:         {c.Rules + 1, generational},
-		bpf.DataplaneMapGenerations:   {1, generational},
+		bpf.DataplaneMapRules:         {c.Rules + 1, generationSlots},
+		bpf.DataplaneMapGenerations:   {1, generationSlots},
 		bpf.DataplaneMapHosts:         {1, hostSlots},
 		bpf.DataplaneMapHostPorts:     {2 * 65536, hostSlots},
 		bpf.DataplaneMapHostAddresses: {c.Services * 64, hostSlots},
@@ -62,7 +68,7 @@ func PlanMemory(c config.Capacity, cpus int) (MemoryPlan, error) {
 	}
 	rooms, none := map[string]string{}, map[string]int{}
 	for _, m := range compile.Maps() {
-		inner[m.Name] = struct{ entries, slots int }{m.Entries(c), generational}
+		inner[m.Name] = struct{ entries, slots int }{m.Entries(c), generationSlots}
 		rooms[m.Name], none[m.Name] = m.Room, m.Entries(config.Capacity{})
 	}
 	var plan MemoryPlan

@@ -5,10 +5,10 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
-	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/kernel"
@@ -49,7 +49,8 @@ func (sl *Slots) Build(img *compile.Image, more ...uint8) (uint8, error) {
 // room returns a spare slot for a generation, with nothing counted.
 func (sl *Slots) room(more ...uint8) (uint8, error) {
 	c := sl.words.Control()
-	slot, err := sl.spare(generationMaps, append(more, c.Stable, c.Candidate, c.Previous, sl.words.beside())...)
+	slot, err := sl.spare(generationMaps, generationSlots,
+		append(more, c.Stable, c.Candidate, c.Previous, sl.words.beside())...)
 	if err != nil {
 		return 0, err
 	}
@@ -65,7 +66,7 @@ func (sl *Slots) BuildHost(img *compile.HostImage) (uint8, error) {
 	if n := img.Protected(); n > sl.capacity.Allowlist+1 { // IPv4 may be taken out again by one more row
 		return 0, fmt.Errorf("allowlist: %d rows: %w: capacity %d", n, ErrCapacity, sl.capacity.Allowlist)
 	}
-	slot, err := sl.spare(hostMaps, sl.words.Control().Host)
+	slot, err := sl.spare(hostMaps, hostSlots, sl.words.Control().Host)
 	if err != nil {
 		return 0, err
 	}
@@ -89,21 +90,17 @@ func checkCapacity(counts config.Counts, c config.Capacity) error {
 	return nil
 }
 
-// spare returns a slot that no role names, without its marker. Taking that away waits for an RCU grace period, so no
+// spare returns the lowest slot that no role names, without its marker; more than most are refused, for nobody planned
+// their memory. Taking that away waits for an RCU grace period, so no
 // packet that still reads the slot under an older control word can see what is filled in next. (Each change of a map
 // of maps waits, 10 to 30 ms: so there is one a map, and no more.)
-func (sl *Slots) spare(names []string, used ...uint8) (uint8, error) {
-	for slot := uint8(1); slot < bpf.Slots; slot++ {
-		taken := false
-		for _, u := range used {
-			taken = taken || u == slot
+func (sl *Slots) spare(names []string, most uint8, used ...uint8) (uint8, error) {
+	for slot := uint8(1); slot <= most; slot++ {
+		if !slices.Contains(used, slot) {
+			return slot, errors.Join(sl.clear(slot, names[:1]), sl.unpinSlot(slot, names))
 		}
-		if taken {
-			continue
-		}
-		return slot, errors.Join(sl.clear(slot, names[:1]), sl.unpinSlot(slot, names))
 	}
-	return 0, fmt.Errorf("no spare slot: all %d are in use", bpf.Slots-1)
+	return 0, fmt.Errorf("a slot of %s: %w: all %d are in use", names[0], ErrCapacity, most)
 }
 
 func (sl *Slots) clear(slot uint8, names []string) error {
