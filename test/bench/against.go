@@ -26,8 +26,10 @@ type opponent struct {
 }
 
 // meet starts the other build and waits until it is ready.
-func meet(binary, rows string) (*opponent, error) {
-	o := &opponent{process: exec.Command(binary, "-serve", "-parts", "programs", "-rows", rows)}
+func meet(rows string, command ...string) (*opponent, error) {
+	args := append(command[1:len(command):len(command)], "-serve", "-parts", "programs", "-rows", rows)
+	o := &opponent{process: exec.Command(command[0], args...)}
+	binary := strings.Join(command, " ")
 	var err error
 	if o.ask, err = o.process.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("meet %s: %w", binary, err)
@@ -133,12 +135,12 @@ func fight(ctx context.Context, self, other, rows string, loads, rounds int) (d 
 			first, second, ours, theirs = other, self, d.theirs, d.ours
 		}
 		err := func() (err error) {
-			a, err := meet(first, rows)
+			a, err := meet(rows, first)
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, a.part()) }()
-			b, err := meet(second, rows)
+			b, err := meet(rows, second)
 			if err != nil {
 				return err
 			}

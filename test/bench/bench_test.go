@@ -59,11 +59,11 @@ func newFilter(t *testing.T, l *lab.Lab) *xdpFilter {
 // Every program run takes the path that its name says; nothing is timed here.
 func TestProgramRunsStayAlive(t *testing.T) {
 	l := newLab(t)
-	sections, err := runPrograms(l, briefSizes, newFilter(t, l), nil)
-	if err != nil {
+	r := &results{sizes: briefSizes}
+	if err := r.runPrograms(l, newFilter(t, l), nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range sections {
+	for _, s := range r.sections {
 		for _, r := range s.rows {
 			if r.raw.median <= 0 {
 				t.Errorf("%s: nothing measured", r.key)

@@ -72,6 +72,22 @@ struct {
 	__type(value, struct prefix_page);
 } table SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_RDONLY_PROG | BPF_F_INNER_MAP);
+	__type(key, __u32);
+	__type(value, struct prefix_page);
+} table6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix6_key);
+	__type(value, __u32);
+} trie6 SEC(".maps");
+
 struct prefix4_key {
 	__u32 prefixlen;
 	__be32 addr;
@@ -117,7 +133,27 @@ struct plain_frame {
 	struct tcphdr tcp;
 } __attribute__((packed));
 
-/* rewrite turns the frame, IPv4 without tags and options, into the next of the window. The checksums stay as they are:
+struct plain_frame6 {
+	struct ethhdr eth;
+	struct ipv6hdr ip;
+	struct tcphdr tcp;
+} __attribute__((packed));
+
+/* rewrite6 writes a step into an IPv6 frame: the 32 bits of its source stand behind 2, of what is routed. */
+static __always_inline bool rewrite6(struct xdp_md *ctx, const struct step *s)
+{
+	struct plain_frame6 *f = (void *)(long)ctx->data;
+	if ((void *)(f + 1) > (void *)(long)ctx->data_end)
+		return false;
+	__u32 source = bpf_ntohl(s->saddr);
+	f->ip.saddr.in6_u.u6_addr32[0] = bpf_htonl(0x20000000 | source >> 4);
+	f->ip.saddr.in6_u.u6_addr32[1] = bpf_htonl(source << 28);
+	f->tcp.source = s->sport;
+	f->tcp.seq = s->seq;
+	return true;
+}
+
+/* rewrite turns the frame, without tags and options, into the next of the window. The checksums stay as they are:
  * nothing that is measured looks at them. */
 static __always_inline bool rewrite(struct xdp_md *ctx)
 {
@@ -130,6 +166,8 @@ static __always_inline bool rewrite(struct xdp_md *ctx)
 	struct step *s = bpf_map_lookup_elem(&steps, &at);
 	if (!s)
 		return false;
+	if (f->eth.h_proto == bpf_htons(ETH_P_IPV6))
+		return rewrite6(ctx, s);
 	f->ip.saddr = s->saddr;
 	f->tcp.source = s->sport;
 	f->tcp.seq = s->seq;
@@ -228,6 +266,31 @@ SEC("xdp.frags")
 int table_lookup(struct xdp_md *ctx)
 {
 	return find4_in(&table, bpf_ntohl(source(ctx))) ? XDP_DROP : XDP_PASS;
+}
+
+/* The same of IPv6. */
+static __always_inline void source6(struct xdp_md *ctx, __be32 to[4])
+{
+	struct plain_frame6 *f = (void *)(long)ctx->data;
+	if ((void *)(f + 1) <= (void *)(long)ctx->data_end)
+		__builtin_memcpy(to, &f->ip.saddr, 16);
+}
+
+SEC("xdp.frags")
+int trie_lookup6(struct xdp_md *ctx)
+{
+	struct prefix6_key key = { .prefixlen = 128 };
+	source6(ctx, key.addr);
+	return bpf_map_lookup_elem(&trie6, &key) ? XDP_DROP : XDP_PASS;
+}
+
+SEC("xdp.frags")
+int table_lookup6(struct xdp_md *ctx)
+{
+	__be32 addr[4] = {};
+	source6(ctx, addr);
+	__u64 high = (__u64)bpf_ntohl(addr[0]) << 32 | bpf_ntohl(addr[1]);
+	return find6_in(&table6, high) ? XDP_DROP : XDP_PASS;
 }
 
 SEC("xdp.frags")

@@ -76,6 +76,12 @@ type comparePrefix4Key struct {
 	Addr      uint32
 }
 
+type comparePrefix6Key struct {
+	_         structs.HostLayout
+	Prefixlen uint32
+	Addr      [4]uint32
+}
+
 type comparePrefixPage struct {
 	_     structs.HostLayout
 	Words [65536]uint32
@@ -100,23 +106,27 @@ type compareStep struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	compareMapExact        = "exact"
-	compareMapMeasured     = "measured"
-	compareMapSameFlows    = "same_flows"
-	compareMapSteps        = "steps"
-	compareMapTable        = "table"
-	compareMapTrie         = "trie"
-	compareProgEmptyDrop   = "empty_drop"
-	compareProgEmptyEgress = "empty_egress"
-	compareProgEmptyPass   = "empty_pass"
-	compareProgExactLookup = "exact_lookup"
-	compareProgFeed        = "feed"
-	compareProgOneLookup   = "one_lookup"
-	compareProgSend        = "send"
-	compareProgTableLookup = "table_lookup"
-	compareProgTrieLookup  = "trie_lookup"
-	compareVarSendTo       = "send_to"
-	compareVarWindow       = "window"
+	compareMapExact         = "exact"
+	compareMapMeasured      = "measured"
+	compareMapSameFlows     = "same_flows"
+	compareMapSteps         = "steps"
+	compareMapTable         = "table"
+	compareMapTable6        = "table6"
+	compareMapTrie          = "trie"
+	compareMapTrie6         = "trie6"
+	compareProgEmptyDrop    = "empty_drop"
+	compareProgEmptyEgress  = "empty_egress"
+	compareProgEmptyPass    = "empty_pass"
+	compareProgExactLookup  = "exact_lookup"
+	compareProgFeed         = "feed"
+	compareProgOneLookup    = "one_lookup"
+	compareProgSend         = "send"
+	compareProgTableLookup  = "table_lookup"
+	compareProgTableLookup6 = "table_lookup6"
+	compareProgTrieLookup   = "trie_lookup"
+	compareProgTrieLookup6  = "trie_lookup6"
+	compareVarSendTo        = "send_to"
+	compareVarWindow        = "window"
 )
 
 // loadCompare returns the embedded CollectionSpec for compare.
@@ -161,15 +171,17 @@ type compareSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type compareProgramSpecs struct {
-	EmptyDrop   *ebpf.ProgramSpec `ebpf:"empty_drop"`
-	EmptyEgress *ebpf.ProgramSpec `ebpf:"empty_egress"`
-	EmptyPass   *ebpf.ProgramSpec `ebpf:"empty_pass"`
-	ExactLookup *ebpf.ProgramSpec `ebpf:"exact_lookup"`
-	Feed        *ebpf.ProgramSpec `ebpf:"feed"`
-	OneLookup   *ebpf.ProgramSpec `ebpf:"one_lookup"`
-	Send        *ebpf.ProgramSpec `ebpf:"send"`
-	TableLookup *ebpf.ProgramSpec `ebpf:"table_lookup"`
-	TrieLookup  *ebpf.ProgramSpec `ebpf:"trie_lookup"`
+	EmptyDrop    *ebpf.ProgramSpec `ebpf:"empty_drop"`
+	EmptyEgress  *ebpf.ProgramSpec `ebpf:"empty_egress"`
+	EmptyPass    *ebpf.ProgramSpec `ebpf:"empty_pass"`
+	ExactLookup  *ebpf.ProgramSpec `ebpf:"exact_lookup"`
+	Feed         *ebpf.ProgramSpec `ebpf:"feed"`
+	OneLookup    *ebpf.ProgramSpec `ebpf:"one_lookup"`
+	Send         *ebpf.ProgramSpec `ebpf:"send"`
+	TableLookup  *ebpf.ProgramSpec `ebpf:"table_lookup"`
+	TableLookup6 *ebpf.ProgramSpec `ebpf:"table_lookup6"`
+	TrieLookup   *ebpf.ProgramSpec `ebpf:"trie_lookup"`
+	TrieLookup6  *ebpf.ProgramSpec `ebpf:"trie_lookup6"`
 }
 
 // compareMapSpecs contains maps before they are loaded into the kernel.
@@ -181,7 +193,9 @@ type compareMapSpecs struct {
 	SameFlows *ebpf.MapSpec `ebpf:"same_flows"`
 	Steps     *ebpf.MapSpec `ebpf:"steps"`
 	Table     *ebpf.MapSpec `ebpf:"table"`
+	Table6    *ebpf.MapSpec `ebpf:"table6"`
 	Trie      *ebpf.MapSpec `ebpf:"trie"`
+	Trie6     *ebpf.MapSpec `ebpf:"trie6"`
 }
 
 // compareVariableSpecs contains global variables before they are loaded into the kernel.
@@ -217,7 +231,9 @@ type compareMaps struct {
 	SameFlows *ebpf.Map `ebpf:"same_flows"`
 	Steps     *ebpf.Map `ebpf:"steps"`
 	Table     *ebpf.Map `ebpf:"table"`
+	Table6    *ebpf.Map `ebpf:"table6"`
 	Trie      *ebpf.Map `ebpf:"trie"`
+	Trie6     *ebpf.Map `ebpf:"trie6"`
 }
 
 func (m *compareMaps) Close() error {
@@ -227,7 +243,9 @@ func (m *compareMaps) Close() error {
 		m.SameFlows,
 		m.Steps,
 		m.Table,
+		m.Table6,
 		m.Trie,
+		m.Trie6,
 	)
 }
 
@@ -243,15 +261,17 @@ type compareVariables struct {
 //
 // It can be passed to loadCompareObjects or ebpf.CollectionSpec.LoadAndAssign.
 type comparePrograms struct {
-	EmptyDrop   *ebpf.Program `ebpf:"empty_drop"`
-	EmptyEgress *ebpf.Program `ebpf:"empty_egress"`
-	EmptyPass   *ebpf.Program `ebpf:"empty_pass"`
-	ExactLookup *ebpf.Program `ebpf:"exact_lookup"`
-	Feed        *ebpf.Program `ebpf:"feed"`
-	OneLookup   *ebpf.Program `ebpf:"one_lookup"`
-	Send        *ebpf.Program `ebpf:"send"`
-	TableLookup *ebpf.Program `ebpf:"table_lookup"`
-	TrieLookup  *ebpf.Program `ebpf:"trie_lookup"`
+	EmptyDrop    *ebpf.Program `ebpf:"empty_drop"`
+	EmptyEgress  *ebpf.Program `ebpf:"empty_egress"`
+	EmptyPass    *ebpf.Program `ebpf:"empty_pass"`
+	ExactLookup  *ebpf.Program `ebpf:"exact_lookup"`
+	Feed         *ebpf.Program `ebpf:"feed"`
+	OneLookup    *ebpf.Program `ebpf:"one_lookup"`
+	Send         *ebpf.Program `ebpf:"send"`
+	TableLookup  *ebpf.Program `ebpf:"table_lookup"`
+	TableLookup6 *ebpf.Program `ebpf:"table_lookup6"`
+	TrieLookup   *ebpf.Program `ebpf:"trie_lookup"`
+	TrieLookup6  *ebpf.Program `ebpf:"trie_lookup6"`
 }
 
 func (p *comparePrograms) Close() error {
@@ -264,7 +284,9 @@ func (p *comparePrograms) Close() error {
 		p.OneLookup,
 		p.Send,
 		p.TableLookup,
+		p.TableLookup6,
 		p.TrieLookup,
+		p.TrieLookup6,
 	)
 }
 

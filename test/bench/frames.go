@@ -108,6 +108,34 @@ func randomPrefixes(r *rand.Rand, n int) []netip.Prefix {
 	})
 }
 
+// list6 is how many IPv6 prefixes a list has: the routed ones of the world, about.
+const list6 = 200_000
+
+// randomPrefixes6 returns n different IPv6 prefixes of 2000::/4, where the feeder's sources lie.
+func randomPrefixes6(r *rand.Rand, n int) []netip.Prefix {
+	lengths := []int{32, 32, 36, 36, 36, 29}
+	return distinct(n, func() (netip.Prefix, bool) {
+		p, err := address6(r.Uint32()).Prefix(lengths[r.IntN(len(lengths))])
+		return p, err == nil
+	})
+}
+
+// address6 is where the feeder puts the 32 bits of a step: see rewrite6 in compare.c.
+func address6(v uint32) netip.Addr {
+	var a [16]byte
+	binary.BigEndian.PutUint64(a[:], 0x2000000000000000|uint64(v)<<28)
+	return netip.AddrFrom16(a)
+}
+
+// within returns n sources that lie in prefixes, each with a port.
+func within(r *rand.Rand, prefixes []netip.Prefix, n int) []netip.AddrPort {
+	return distinct(n, func() (netip.AddrPort, bool) {
+		p := prefixes[r.IntN(len(prefixes))]
+		first := binary.BigEndian.Uint32(p.Addr().AsSlice())
+		return netip.AddrPortFrom(address(first|r.Uint32()>>p.Bits()), uint16(1024+r.IntN(64000))), true
+	})
+}
+
 func address(v uint32) netip.Addr {
 	var a [4]byte
 	binary.BigEndian.PutUint32(a[:], v)

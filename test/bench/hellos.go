@@ -27,7 +27,7 @@ const (
 var helloTargets = []struct {
 	row string
 	ns  float64
-}{{knownShape, 700}, {newShape, 6000}, {worstShape, 30000}}
+}{{knownShape, 700}, {newShape, 5000}, {worstShape, 25000}}
 
 // elsewhere is a service whose sockets are on another host: there a ClientHello is judged without one, again and again.
 var elsewhere = netip.MustParseAddrPort("192.0.2.1:8443")

@@ -44,6 +44,8 @@ type options struct {
 	rows   *regexp.Regexp
 
 	serve   bool
+	shuffle uint64
+	runs    int
 	against string // a binary
 	title   string
 	loads   int
@@ -58,6 +60,8 @@ func parseOptions(args []string) (o options, err error) {
 	flags.IntVar(&o.rounds, "rounds", fullSizes.rounds, "rounds of program runs")
 	rows := flags.String("rows", "", "of the program runs, only rows that this expression finds")
 	flags.BoolVar(&o.serve, "serve", false, "measure a round of program runs for each line of standard input")
+	flags.Uint64Var(&o.shuffle, "shuffle", 0, "load other programs first, as many as this number says; 0: none")
+	flags.IntVar(&o.runs, "runs", 0, "measure what targets are about again, in so many fresh processes")
 	flags.StringVar(&o.against, "against", "",
 		"a binary of this benchmark from another commit: compare with it, and nothing else")
 	flags.StringVar(&o.title, "title", "", "what the other build is")
@@ -91,6 +95,11 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	if o.against != "" {
 		return compare(ctx, o, out)
 	}
+	if o.shuffle != 0 {
+		if err := shuffle(o.shuffle); err != nil {
+			return err
+		}
+	}
 	r := &results{began: time.Now(), machine: describeMachine(), sizes: fullSizes,
 		webTimes: webTimes{warm: 2 * time.Second, watch: 5 * time.Second}}
 	r.sizes.rounds = o.rounds
@@ -99,6 +108,16 @@ func run(ctx context.Context, args []string, out, log io.Writer) (err error) {
 	}
 	if err := measure(ctx, o, r, log); err != nil {
 		return err
+	}
+	if o.runs > 0 && len(r.sections) > 0 {
+		fmt.Fprintln(log, "bench: the same in fresh processes")
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find this program: %w", err)
+		}
+		if r.runs, err = repeat(ctx, self, r.keys(r.programTargets()), o.runs, o.rounds); err != nil {
+			return err
+		}
 	}
 	r.took = time.Since(r.began)
 	if o.out == "" {
@@ -151,7 +170,7 @@ func measure(ctx context.Context, o options, r *results, log io.Writer) (err err
 		name string
 		run  func() error
 	}{
-		{"programs", func() (err error) { r.sections, err = runPrograms(l, r.sizes, filter, o.rows); return }},
+		{"programs", func() error { return r.runPrograms(l, filter, o.rows) }},
 		{"places", func() (err error) { r.places, err = measurePlaces(betweenHellos); return }},
 		{"effects", func() error { return r.runEffects() }},
 		{"live", func() error { return r.runLive(l, filter) }},

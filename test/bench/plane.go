@@ -42,7 +42,7 @@ var service = netip.MustParseAddrPort("192.0.2.1:443")
 func benchHost(flows int) *config.Host {
 	h := config.DefaultHost()
 	h.MaxMode = config.ModeEnforce
-	h.Capacity.Prefixes4 = 1_000_001 // and the denied one
+	h.Capacity.Prefixes4, h.Capacity.Prefixes6 = 1_000_001, list6 // and the denied one
 	if flows > 0 {
 		h.Capacity.Flows = flows
 	}
@@ -122,10 +122,10 @@ func (p *plane) enforce(h *config.Host, b *config.Bundle) error {
 	return err
 }
 
-// tableOfPrefixes opens the IPv4 prefixes that are in force.
-func (p *plane) tableOfPrefixes() (*ebpf.Map, error) {
+// tableOfPrefixes opens the prefixes that are in force, by the name of their map.
+func (p *plane) tableOfPrefixes(name string) (*ebpf.Map, error) {
 	at := pins.Folder{Path: p.Pins}
-	m, err := ebpf.LoadPinnedMap(at.SlotMap(p.Control().Stable, bpf.DataplaneMapPrefixes4), nil)
+	m, err := ebpf.LoadPinnedMap(at.SlotMap(p.Control().Stable, name), nil)
 	if err != nil {
 		return nil, fmt.Errorf("open the prefixes of plane %s: %w", p.name, err)
 	}

@@ -19,9 +19,9 @@ type section struct {
 
 // runPrograms measures everything that needs no interface, inside the edge namespace: the sockets of first payloads
 // are its own.
-func runPrograms(l *lab.Lab, size sizes, filter *xdpFilter, match *regexp.Regexp) (sections []section, err error) {
-	err = l.Edge.Do(func() (err error) {
-		r, err := newRig(size)
+func (to *results) runPrograms(l *lab.Lab, filter *xdpFilter, match *regexp.Regexp) error {
+	return l.Edge.Do(func() (err error) {
+		r, err := newRig(to.sizes)
 		if err != nil {
 			return err
 		}
@@ -38,20 +38,20 @@ func runPrograms(l *lab.Lab, size sizes, filter *xdpFilter, match *regexp.Regexp
 			groups[i].rows = slices.DeleteFunc(groups[i].rows, func(s *scenario) bool { return !wanted(s, match) })
 			all = append(all, groups[i].rows...)
 		}
-		measured, err := r.measure(all, size.rounds, size.brief)
-		if err != nil || size.serve {
+		measured, err := r.measure(all, to.sizes.rounds, to.sizes.brief)
+		if err != nil || to.sizes.serve {
 			return err
 		}
+		to.runs = []series{measured}
 		for _, g := range groups {
 			rows, err := rowsOf(g.rows, measured)
 			if err != nil {
 				return err
 			}
-			sections = append(sections, section{g.title, rows})
+			to.sections = append(to.sections, section{g.title, rows})
 		}
 		return nil
 	})
-	return sections, err
 }
 
 // group is what becomes a section.
@@ -73,9 +73,13 @@ func (r *rig) groups(filter *xdpFilter) ([]group, error) {
 	if err != nil {
 		return nil, err
 	}
+	full, err := r.fullFilterRows()
+	if err != nil {
+		return nil, err
+	}
 	return []group{
 		{"One hot packet", append(r.hotRows(), filterRows(filter)...)},
-		{"Random packets", r.randomRows()},
+		{"Random packets", append(r.randomRows(), full...)},
 		{"ClientHellos", hellos},
 		{"What a stranger can send", strangers},
 		{"What leaves the host", answers},

@@ -17,6 +17,7 @@ type results struct {
 	machine  []string
 	sizes    sizes
 	sections []section
+	runs     []series // of the program runs, each of a process of its own
 	effects  []effectRow
 	load     loadRow
 	live     []liveRow
@@ -106,24 +107,8 @@ func (r *results) writeTargets(b *strings.Builder) {
 	add := func(what, target string, measured string, held bool) {
 		rows = append(rows, []string{what, target, measured, verdict(held)})
 	}
-	for _, t := range []struct{ what, key string }{
-		{"established flow, pass, one hot flow", "hot established, pass"},
-		{fmt.Sprintf("established flow, pass, %s flows in random order", number(r.sizes.flows)), "random established, pass"},
-	} {
-		if row, ok := r.row(t.key); ok && row.ratio != nil {
-			add(t.what, "≤ 1.5 × parse and one lookup", row.ratio.format("%.2f")+" ×", row.ratio.median <= 1.5)
-		}
-	}
-	r.writePrefixes(add)
-	if row, ok := r.row("hot bypass"); ok {
-		add("bypass on, over an empty XDP_PASS program", "≤ 3 ns", row.net.nanoseconds()+" ns", row.net.median <= 3)
-	}
-	for _, t := range helloTargets {
-		if row, ok := r.row("hello " + t.row); ok {
-			add("ClientHello: "+t.row, fmt.Sprintf("≤ %.1f µs", t.ns/1000), fmt.Sprintf("%.2f µs", row.net.median/1000),
-				row.net.median <= t.ns)
-		}
-	}
+	r.writeProgramTargets(add)
+	r.writeLiveTarget(add)
 	for _, row := range r.sectionOf(trialTitle) {
 		if row.ratio != nil {
 			add(row.name+", while two generations are compared", fmt.Sprintf("≤ %.1f × of without", comparedGoal),
@@ -151,31 +136,8 @@ func (r *results) writeTargets(b *strings.Builder) {
 	}
 	b.WriteString("\n## Targets\n")
 	grid(b, []string{"what", "target", "measured", ""}, rows)
-}
-
-// writePrefixes compares the medians of rows: of denied sources with xdp-filter's, of prefixes with none, and of the
-// table with the kernel's trie.
-func (r *results) writePrefixes(add func(what, target, measured string, held bool)) {
-	huge := number(r.sizes.hugeList) + " prefixes"
-	byFilter := func(row row) bool { return strings.HasSuffix(row.key, ", drop by source") }
-	keyed := func(key string) func(row) bool { return func(row row) bool { return row.key == key } }
-	for _, t := range []struct {
-		what, target string
-		row, with    func(row) bool
-		most         float64
-	}{
-		{"SYN of a denied source, drop, one hot", "≤ 1.5 × xdp-filter's", keyed("hot SYN, drop by prefix"), byFilter, 1.5},
-		{"SYN, pass, " + huge + ", random", "≤ 1.3 × the same with none", keyed("random SYN, pass, " + huge),
-			keyed("random SYN, pass, no features"), 1.3},
-		{"lookup in " + huge, "≤ 1/8 × the kernel's trie", keyed("random table of a generation, " + huge),
-			keyed("random kernel trie, " + huge), 0.125},
-	} {
-		row, ok1 := r.find(t.row)
-		with, ok2 := r.find(t.with)
-		if ratio := row.net.median / with.net.median; ok1 && ok2 {
-			add(t.what, t.target, fmt.Sprintf("%.2f ×", ratio), ratio <= t.most)
-		}
-	}
+	r.writeRuns(b)
+	r.writeRest(b)
 }
 
 func (r *results) writePrograms(b *strings.Builder) {
@@ -241,6 +203,22 @@ func ratioHead(s section) string {
 		}
 	}
 	return ""
+}
+
+// writeLiveTarget compares how many denied SYNs a second were dropped.
+func (r *results) writeLiveTarget(add func(what, target, measured string, held bool)) {
+	rate := func(by string) float64 {
+		for _, row := range r.live {
+			if row.drops && strings.HasPrefix(row.name, by) {
+				return row.mpps.median
+			}
+		}
+		return 0
+	}
+	if ours, theirs := rate("Spillway"), rate("xdp-filter"); theirs > 0 {
+		add("live frames over veth, SYNs of denied sources", "≥ 0.95 × xdp-filter's rate",
+			fmt.Sprintf("%.2f ×", ours/theirs), ours >= 0.95*theirs)
+	}
 }
 
 func (r *results) writeLive(b *strings.Builder) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -41,16 +42,14 @@ type rig struct {
 	compare     *compareObjects
 	hot         *compareObjects // with the hot flows alone, so that no other flow shares their bucket
 	lookups     []*lookup
+	lookup6     *compareObjects
 	planes      map[string]*plane
+	hugePrefix  []netip.Prefix // of the plane "huge"
+	listed      []netip.AddrPort
+	prefixes6   []netip.Prefix // of the plane "six"
 	parts       map[string]compareSpan
 	connections []connection
 	closers     []func() error
-}
-
-// lookup is a program with one map of its own size behind it.
-type lookup struct {
-	objects *compareObjects
-	entries int
 }
 
 func newRig(size sizes) (_ *rig, err error) {
@@ -78,6 +77,8 @@ func newRig(size sizes) (_ *rig, err error) {
 	for _, c := range r.connections {
 		clients = append(clients, c.client)
 	}
+	r.listed = within(random, r.hugePrefix, size.flows)
+	steps = r.part("listed", steps, r.listed, func(i int) uint32 { return uint32(i) })
 	steps = r.part("denied", steps, deniedSources(size.flows), func(i int) uint32 { return uint32(i) })
 	steps = r.part("handshakes", steps, clients, func(i int) uint32 { return r.connections[i].isn })
 	steps = r.part("payloads", steps, clients, func(i int) uint32 { return r.connections[i].isn + 1 })
@@ -98,7 +99,7 @@ func newRig(size sizes) (_ *rig, err error) {
 			return nil, err
 		}
 	}
-	return r, nil
+	return r, r.loadLookup6()
 }
 
 // makePlanes loads a dataplane for every state that is measured.
@@ -108,13 +109,15 @@ func (r *rig) makePlanes(random *rand.Rand) error {
 		return err
 	}
 	few := 1024 // flows of a plane that keeps none
-	lists := func(n int) func(*config.Bundle) {
-		entries := append(randomPrefixes(random, n), deniedPrefix)
+	listing := func(prefixes []netip.Prefix) func(*config.Bundle) {
+		entries := append(slices.Clone(prefixes), deniedPrefix)
 		return func(b *config.Bundle) {
 			deny(entries)(b)
 			b.TCP = []config.TCPFeature{{Rule: "bad", Fingerprint: fp}}
 		}
 	}
+	lists := func(n int) func(*config.Bundle) { return listing(randomPrefixes(random, n)) }
+	r.hugePrefix, r.prefixes6 = randomPrefixes(random, r.hugeList), randomPrefixes6(random, min(r.hugeList, list6))
 	small := lists(r.smallList)
 	strange := strangeBundle(small)
 	type named struct {
@@ -128,7 +131,8 @@ func (r *rig) makePlanes(random *rand.Rand) error {
 	for _, p := range append(limits, []named{
 		{"base", planeOptions{bundle: small}},
 		{"hot", planeOptions{bundle: small}},
-		{"huge", planeOptions{flows: few, bundle: lists(r.hugeList)}},
+		{"huge", planeOptions{flows: few, bundle: listing(r.hugePrefix)}},
+		{"six", planeOptions{flows: few, bundle: listing(r.prefixes6)}},
 		{"bare", planeOptions{flows: few}},
 		{"bypass", planeOptions{flows: few, bundle: lists(r.smallList)}},
 		{"banned", planeOptions{flows: few, bundle: lists(r.smallList)}},
@@ -189,7 +193,8 @@ func fillSteps(objects *compareObjects, steps []compareStep) error {
 	return nil
 }
 
-func loadCompareObjectsOf(edit func(*ebpf.CollectionSpec) error, table *ebpf.Map) (*compareObjects, error) {
+// loadCompareObjectsOf loads the comparison around tables of generations.
+func loadCompareObjectsOf(edit func(*ebpf.CollectionSpec) error, tables map[string]*ebpf.Map) (*compareObjects, error) {
 	spec, err := loadCompare()
 	if err != nil {
 		return nil, fmt.Errorf("read the comparison programs: %w", err)
@@ -197,53 +202,11 @@ func loadCompareObjectsOf(edit func(*ebpf.CollectionSpec) error, table *ebpf.Map
 	if err := edit(spec); err != nil {
 		return nil, err
 	}
-	objects, options := &compareObjects{}, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{}}
-	if table != nil {
-		options.MapReplacements["table"] = table
-	}
+	objects, options := &compareObjects{}, &ebpf.CollectionOptions{MapReplacements: tables}
 	if err := spec.LoadAndAssign(objects, options); err != nil {
 		return nil, fmt.Errorf("load the comparison programs: %w", err)
 	}
 	return objects, nil
-}
-
-// trieKey is a row of the kernel's trie, its address as packets have it.
-type trieKey struct{ bits, address uint32 }
-
-// loadLookup fills a trie and a hash with n rows each, beside the table of a plane that has as many.
-func (r *rig) loadLookup(random *rand.Rand, p *plane, n int) error {
-	prefixes := randomPrefixes(random, n)
-	table, err := p.tableOfPrefixes()
-	if err != nil {
-		return err
-	}
-	r.closers = append(r.closers, table.Close)
-	objects, err := loadCompareObjectsOf(func(spec *ebpf.CollectionSpec) error {
-		spec.Maps["table"].MaxEntries = table.MaxEntries()
-		spec.Maps["trie"].MaxEntries = uint32(n)
-		spec.Maps["exact"].MaxEntries = uint32(n)
-		return nil
-	}, table)
-	if err != nil {
-		return err
-	}
-	r.closers = append(r.closers, objects.Close)
-	keys := make([]trieKey, n)
-	values := make([]uint32, n)
-	hosts := make([]uint32, n)
-	for i, p := range prefixes {
-		addr := step(netip.AddrPortFrom(p.Addr(), 0), 0).Saddr
-		keys[i] = trieKey{uint32(p.Bits()), addr}
-		hosts[i], values[i] = uint32(i)<<8|1, 1 // never met: a miss is what most packets are
-	}
-	if _, err := objects.Trie.BatchUpdate(keys, values, nil); err != nil {
-		return fmt.Errorf("fill a trie: %w", err)
-	}
-	if _, err := objects.Exact.BatchUpdate(hosts, values, nil); err != nil {
-		return fmt.Errorf("fill a hash: %w", err)
-	}
-	r.lookups = append(r.lookups, &lookup{objects, n})
-	return nil
 }
 
 func (r *rig) close() error {

@@ -95,6 +95,9 @@ func (r *rig) randomRows() []*scenario {
 	ofHuge := fmt.Sprintf("SYN, pass, %s prefixes", number(r.hugeList))
 	huge := r.fedWith("anywhere", r.on("huge", ofHuge, syn, none, passed))
 	huge.action = anyAction // one in twelve meets a row
+	six := r.fedWith("anywhere", r.on("six", fmt.Sprintf("SYN, pass, IPv6, %s prefixes", number(len(r.prefixes6))),
+		synFrame(visitor6, service6), none, passed))
+	six.action = anyAction
 	rows := []*scenario{
 		r.fedWith("flows",
 			&scenario{name: "empty XDP_PASS program", program: r.compare.EmptyPass, frame: data, action: actionPass}),
@@ -106,6 +109,9 @@ func (r *rig) randomRows() []*scenario {
 		r.fedWith("anywhere", r.on("bare", "SYN, pass, no features", syn, none, passed)),
 		r.fedWith("anywhere", r.on("base", fmt.Sprintf("SYN, pass, %s prefixes", number(r.smallList)), syn, none, passed)),
 		huge,
+		r.fedWith("listed", r.on("huge", fmt.Sprintf("SYN, drop, %s prefixes", number(r.hugeList)), syn,
+			bpf.ReasonPrefix, dropped)),
+		six,
 		r.fedWith("denied", r.on("base", "SYN, drop by prefix, each another connection", syn, bpf.ReasonPrefix, dropped)),
 		r.fedWith("anywhere", r.on("base", "first payload without a socket (forged)", helloFrame(visitor, service, 1),
 			bpf.ReasonUnconfirmed, passed)),
@@ -158,6 +164,16 @@ func (r *rig) lookupRows() []*scenario {
 			&scenario{name: "table of a generation, " + n + " prefixes", program: l.objects.TableLookup, frame: frame})
 		table.action = anyAction
 		rows = append(rows, exact, trie.against(exact.key), table.against(exact.key))
+	}
+	frame6 := segment(visitor6, service6, nil)
+	for _, l := range []struct {
+		name    string
+		program *ebpf.Program
+	}{{"kernel trie", r.lookup6.TrieLookup6}, {"table of a generation", r.lookup6.TableLookup6}} {
+		row := r.fedWith("anywhere", &scenario{name: fmt.Sprintf("%s, IPv6, %s prefixes", l.name, number(len(r.prefixes6))),
+			program: l.program, frame: frame6})
+		row.action = anyAction
+		rows = append(rows, row)
 	}
 	return rows
 }
