@@ -91,14 +91,15 @@ static __always_inline bool is_condemned(struct packet *p, struct runtime *rt)
 	const struct policy *policy = policy_of(p, g, h, service);
 	if (!policy || !policy->alone || most_of_service(g, h, service) < MOST_DROP)
 		return false;
-	__u32 slot = p->slot, head = is_ipv4(p->key.saddr) ? prefix4_in(slot, bpf_ntohl(p->key.saddr[3])) :
-							     prefix6_in(slot, p->key.saddr);
+	__u32 slot = p->slot, head = is_ipv4(p->key.saddr) ? prefix4_in(slot, bpf_ntohl(p->key.saddr[3]))
+							   : prefix6_in(slot, p->key.saddr);
 	void *nodes = head ? bpf_map_lookup_elem(&rules, &slot) : 0;
 	if (!nodes)
 		return false;
 	struct sum s = {};
 	sum_chain(&s, nodes, head, p->now_ns);
-	if (s.allows || s.score < policy->alone || s.best < policy->alone_by || is_above(p, rt, h) || !is_untold(p->now_ns))
+	if (s.allows || s.score < policy->alone || s.best < policy->alone_by || is_above(p, rt, h) ||
+	    !is_untold(p->now_ns))
 		return false;
 	for (__u32 i = 0; i < RULE_CHAIN_MAX && i < s.count; i++)
 		count_rule(slot, s.rules[i]);

@@ -18,7 +18,8 @@
 /* Whether a SYN that passes is to pass without them: never where nothing may be blocked. */
 static __always_inline bool strips_mptcp(const struct packet *p)
 {
-	return p->outcome == OUTCOME_PASS && control_mode(p->control) == MODE_ENFORCE && !agent_lost(p, host_in_force(p));
+	return p->outcome == OUTCOME_PASS && control_mode(p->control) == MODE_ENFORCE &&
+	       !agent_lost(p, host_in_force(p));
 }
 
 /* is_partial_sum says whether the checksum is that of the pseudo header alone: then a card adds the rest, options included, and

@@ -60,11 +60,20 @@ static __always_inline __u32 find4_in(void *table, __u32 address)
 	return page->words[at] & 0xffff;
 }
 
+/* A page that was looked up, so that its next word is read without a call. */
+struct prefix_cursor {
+	const struct prefix_page *page;
+	__u32 number;
+};
+
 /* range6 returns a count or a range of IPv6; they never cross pages, for they begin at even words. */
-static __always_inline __u64 range6(void *table, __u32 word)
+static __always_inline __u64 range6(void *table, struct prefix_cursor *c, __u32 word)
 {
-	const struct prefix_page *page = page_of(table, word);
-	return page ? *(const __u64 *)&page->words[word & (PREFIX_PAGE - 2)] : 0;
+	if (word / PREFIX_PAGE != c->number) {
+		c->number = word / PREFIX_PAGE;
+		c->page = page_of(table, word);
+	}
+	return c->page ? *(const __u64 *)&c->page->words[word & (PREFIX_PAGE - 2)] : 0;
 }
 
 /* find6_in is find4_in for the first 64 bits of an address in 2000::/3. */
@@ -74,16 +83,17 @@ static __always_inline __u32 find6_in(void *table, __u64 address)
 	if (!(at & PREFIX_SPLIT))
 		return at & 0xffff;
 	at &= ~PREFIX_SPLIT;
-	__u32 left = range6(table, at);
+	struct prefix_cursor c = { .page = page_of(table, at), .number = at / PREFIX_PAGE };
+	__u32 left = range6(table, &c, at);
 	__u64 key = (address & ((1ULL << PREFIX_KEY6) - 1)) << 16 | 0xffff;
 	at += 2;
 	for (int i = 0; i < PREFIX_STEPS6 && left > 1; i++) {
 		__u32 middle = at + (left / 2) * 2;
-		if (range6(table, middle) <= key)
+		if (range6(table, &c, middle) <= key)
 			at = middle;
 		left -= left / 2;
 	}
-	return range6(table, at) & 0xffff;
+	return range6(table, &c, at) & 0xffff;
 }
 
 #endif

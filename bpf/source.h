@@ -105,8 +105,7 @@ __noinline int find_prefix4(__u32 slot, __u32 address)
  * and the table. The address comes in two halves, as it lies in memory. */
 __noinline int find_prefix6(__u32 slot, __u64 high, __u64 low)
 {
-	struct prefix6_key key = { .prefixlen = 128,
-				   .addr = { (__u32)high, high >> 32, (__u32)low, low >> 32 } };
+	struct prefix6_key key = { .prefixlen = 128, .addr = { (__u32)high, high >> 32, (__u32)low, low >> 32 } };
 	void *inner = bpf_map_lookup_elem(&prefixes6_hosts, &slot);
 	__u32 *head = inner ? bpf_map_lookup_elem(inner, key.addr) : 0;
 	if (head)
