@@ -65,7 +65,8 @@ func TestA05RepeatedConstantsAreThoseOfTheC(t *testing.T) {
 		headers += string(text)
 	}
 	for name, want := range map[string]uint64{
-		"ABI_VERSION": ABIVersion, "SERVICES_MAX": ServicesMax, "SLOTS": Slots, "HELLO_WAYS": HelloWays,
+		"ABI_VERSION": ABIVersion, "SERVICES_MAX": ServicesMax,
+		"FIRST_BYTES": FirstBytes, "SLOTS": Slots, "HELLO_WAYS": HelloWays,
 		"RULE_CHAIN_MAX":  RuleChainMax,
 		"TCP_OPTIONS_MAX": TCPOptionsMax, "TCP_SIGNATURES_MAX": SignaturesMax, "SCORE_NONE": ScoreNone,
 		"ROOT_MAGIC": RootMagic,

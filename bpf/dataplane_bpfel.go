@@ -292,7 +292,7 @@ type DataplaneHost struct {
 	Number          uint32
 	ServiceCount    uint32
 	Services        [33]DataplaneService
-	Allowlist4      [4]uint64
+	Listed          [5]uint64
 }
 
 type DataplaneInterface struct {
@@ -554,7 +554,7 @@ type DataplaneRuntime struct {
 	Beside               uint64
 	ClockNs              uint64
 	Tripped              [2]uint64
-	Banned4              [4]uint64
+	Banned               [5]uint64
 }
 
 type DataplaneService struct {

@@ -71,8 +71,8 @@ static __always_inline void sum_chain(struct sum *s, void *nodes, __u32 head, __
 static __always_inline bool is_above(const struct packet *p, const struct runtime *rt, const struct host *h)
 {
 	return agent_lost(p, h) || is_vouched(p, rt) || is_on_trial(p) ||
-	       (has_first_byte(h->allowlist4, p) && protection_of(p) != CLASS_NONE) ||
-	       (rt->ban_epoch && has_first_byte(rt->banned4, p) && is_banned(p));
+	       (may_have_row(h->listed, p) && protection_of(p) != CLASS_NONE) ||
+	       (may_have_row(rt->banned, p) && is_banned(p));
 }
 
 /* is_condemned says whether p, a SYN, is dropped for what the prefixes of its source say, whatever else the generation would find. It
@@ -81,6 +81,8 @@ static __always_inline bool is_condemned(struct packet *p, struct runtime *rt)
 {
 	__u32 service = p->service;
 	p->now_ns = clock_ns();
+	if (!is_told_enough(p->now_ns)) /* an event wants what the dataplane reads */
+		return false;
 	p->slot = choose_slot(p, rt);
 	struct generation *g = generation_in(p->slot);
 	struct host *h = host_in_force(p);
@@ -98,9 +100,9 @@ static __always_inline bool is_condemned(struct packet *p, struct runtime *rt)
 		return false;
 	struct sum s = {};
 	sum_chain(&s, nodes, head, p->now_ns);
-	if (s.allows || s.score < policy->alone || s.best < policy->alone_by || is_above(p, rt, h) ||
-	    !is_untold(p->now_ns))
+	if (s.allows || s.score < policy->alone || s.best < policy->alone_by || is_above(p, rt, h))
 		return false;
+	note_untold();
 	for (__u32 i = 0; i < RULE_CHAIN_MAX && i < s.count; i++)
 		count_rule(slot, s.rules[i]);
 	return true;

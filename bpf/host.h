@@ -10,6 +10,12 @@ enum {
 	SERVICES_MAX = 33,
 };
 
+/* A trie costs as much as all else that the front does, and most of a flood's sources have no row in it: a bit for the first byte of
+ * each IPv4 address that may have one, and in the last word whether any of IPv6 is there. */
+enum {
+	FIRST_BYTES = 5,
+};
+
 enum service_id_flags {
 	/* Set beside the id in ports and addresses: the sockets are elsewhere, nobody here can confirm a payload. */
 	SERVICE_REMOTE = 0x80,
@@ -62,9 +68,9 @@ struct host {
 	__u32 number;
 	__u32 service_count;
 	struct service services[SERVICES_MAX];
-	__u64 allowlist4[4]; /* a bit for the first byte of each IPv4 address that may have a row in the allowlist */
+	__u64 listed[FIRST_BYTES]; /* whose row the allowlist may have */
 };
-_Static_assert(sizeof(struct host) == 1384, "host is ABI");
+_Static_assert(sizeof(struct host) == 1392, "host is ABI");
 
 /* Services of one port, each as id, 0 for none. Port 0 stands for "any port": what cannot be read further
  * (later fragments, deep headers) is judged by its addresses. */

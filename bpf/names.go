@@ -64,6 +64,7 @@ type (
 const (
 	ABIVersion    = 8
 	ServicesMax   = 33
+	FirstBytes    = 5
 	Slots         = 8
 	HelloWays     = 8
 	RuleChainMax  = 8

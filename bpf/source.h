@@ -54,12 +54,11 @@ static __always_inline __u32 protection_of(const struct packet *p)
 	return found ? *found : CLASS_NONE;
 }
 
-/* has_first_byte looks into a bitmap of first bytes, of those IPv4 addresses that a trie has rows of: most of a flood's it has none of,
- * and a trie costs as much as all else that a front does. Nobody keeps such a map of IPv6. */
-static __always_inline bool has_first_byte(const __u64 bits[4], const struct packet *p)
+/* may_have_row says whether a trie may have a row of p's source, by its bits. */
+static __always_inline bool may_have_row(const __u64 bits[FIRST_BYTES], const struct packet *p)
 {
 	__u32 byte = p->key.saddr[3] & 0xff; /* the first, as addresses lie in memory */
-	return !is_ipv4(p->key.saddr) || bits[byte / 64] >> byte % 64 & 1;
+	return is_ipv4(p->key.saddr) ? bits[byte / 64] >> byte % 64 & 1 : bits[FIRST_BYTES - 1] != 0;
 }
 
 /* Sources that nothing may block, by their class; CLASS_NONE of all others. */

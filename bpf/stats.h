@@ -99,17 +99,19 @@ static __always_inline struct event_budget *get_event_budget(void)
 	return bpf_map_lookup_elem(&event_budgets, &zero);
 }
 
-/* is_untold says whether nothing of what is decided now can become an event, and counts the loss. */
-static __always_inline bool is_untold(__u64 now_ns)
+/* is_told_enough says whether nothing of what is decided now can become an event, and note_untold counts one that would have. */
+static __always_inline bool is_told_enough(__u64 now_ns)
 {
 	struct event_budget *budget = get_event_budget();
-	if (!budget)
-		return false;
-	bool is_over = settings.events_per_second && now_ns - budget->window_ns >= SECOND_NS;
-	if (is_over || budget->sent < settings.events_per_second)
-		return false;
-	budget->lost += 1;
-	return true;
+	bool is_over = settings.events_per_second && budget && now_ns - budget->window_ns >= SECOND_NS;
+	return budget && !is_over && budget->sent >= settings.events_per_second;
+}
+
+static __always_inline void note_untold(void)
+{
+	struct event_budget *budget = get_event_budget();
+	if (budget)
+		budget->lost += 1;
 }
 
 /* may_tell spends one event of this CPU's second, or counts a loss. */
@@ -138,9 +140,7 @@ __noinline int tell(struct packet *p)
 		return 0;
 	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
-		struct event_budget *budget = get_event_budget();
-		if (budget)
-			budget->lost += 1;
+		note_untold();
 		return 0;
 	}
 	__builtin_memset(event, 0, sizeof(*event));

@@ -179,9 +179,9 @@ struct runtime {
 	/* By lane: the generation that used up its budget, and in the upper half what it was built again as; 0 for none.
 	 * Writers: packets, and the agent the upper half. Compare-and-swap only */
 	__u64 tripped[LANES];
-	__u64 banned4[4]; /* a bit for the first byte of each IPv4 address that may be banned. Writer: whoever bans */
+	__u64 banned[FIRST_BYTES]; /* whose ban there may be. Writer: whoever bans */
 };
-_Static_assert(sizeof(struct runtime) == 456, "runtime is ABI");
+_Static_assert(sizeof(struct runtime) == 464, "runtime is ABI");
 
 /* A connection as the kernel sees it; IPv4 as ::ffff:a.b.c.d so that both families share one table. */
 struct flow_key {

@@ -57,6 +57,7 @@ func (t *BanTable) putBan(p netip.Prefix, ttl time.Duration) error {
 	key, end := compile.Key6(p.Masked()), uint64(In(ttl))
 	t.words.noteBanned(key)
 	err := m.Put(key, bpf.Ban{ExpiresNs: max(end, t.endAround(key)), OwnExpiresNs: end})
+	t.words.noteBanned(key)
 	if errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("ban %s: %w: capacity %d", p, ErrCapacity, m.MaxEntries())
 	}

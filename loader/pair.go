@@ -53,7 +53,7 @@ var behindFront = [...]struct {
 	what, nothing string
 }{
 	{bpf.DataplaneProgSpillwayDataplane, pins.PinDataplane, bpf.ProgramDataplane, "the dataplane behind the front",
-		"nothing: what the front does not end passes"},
+		compile.GotNothing},
 	{bpf.DataplaneProgSpillwayPayload, pins.PinPayload, bpf.ProgramPayload, "the payload program", compile.GotNothing},
 	{bpf.DataplaneProgSpillwayPair, pins.PinComparing, bpf.ProgramPair, "the program that compares",
 		"nothing: no generations are compared"},
@@ -216,7 +216,9 @@ func (ps *Programs) RefillPrograms() error {
 	if ps.pair == nil {
 		return fmt.Errorf("put the dataplane behind the root program: %w", kernel.ErrNotPinned)
 	}
-	if err := ps.pair.fill(); err != nil {
+	var err error
+	ps.words.unseen(func() { err = ps.pair.fill() }) // what the dataplane did not see passed
+	if err != nil {
 		return err
 	}
 	return ps.store()

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/kernel"
+	"github.com/spillway/spillway/loader/pins"
 )
 
 // VerifyGeneration compares a slot, row by row, with what it should hold.
@@ -70,11 +73,18 @@ func (sl *Slots) verifyTable(slot uint8, name string, t compile.Sized) ([]compil
 // VerifyDeciding checks what decides at this moment: the programs behind the root program, and a filled slot for
 // each role that the control word names. It is cheap enough for each second: some ten system calls. It leaves to
 // VerifyWiring what sits on the interfaces, what nobody does by mistake (another map in a slot), and what matters
-// once this process ends (a pin).
+// once this process ends (a pin), but for one: the kernel empties the array behind the front with its last pin, and
+// then most of what it decides would pass.
 func (d *Dataplane) VerifyDeciding() ([]compile.Drift, error) {
 	drifts, err := d.verifyPrograms()
 	if err != nil {
 		return nil, err
+	}
+	if d.pins.Path != "" && d.pair != nil {
+		at := filepath.Join(d.pins.Pair(d.pair.id), pins.PinArray)
+		if _, err := os.Lstat(at); errors.Is(err, fs.ErrNotExist) {
+			drifts = append(drifts, drifted(compile.WherePins, "program "+pins.PinArray, compile.GotNothing))
+		}
 	}
 	for _, r := range d.Words.roles() {
 		id, err := kernel.EntryOf(d.maps[r.maps[0]], uint32(r.slot))
@@ -155,6 +165,9 @@ func (ps *Programs) verifyPrograms() ([]compile.Drift, error) {
 		behind, err := kernel.EntryOf(p.array, next.entry)
 		if err != nil {
 			return nil, kernel.Explain("look behind the dataplane", err)
+		}
+		if behind == 0 && next.entry == bpf.ProgramDataplane { // and then what the front would drop passes, too
+			return []compile.Drift{drifted(compile.WherePrograms, compile.WantDataplane, compile.GotNothing)}, nil
 		}
 		if behind != p.ids[i] {
 			got := next.nothing

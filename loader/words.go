@@ -137,24 +137,24 @@ func (ws *Words) SetTellAll(until Deadline) {
 // beside is the slot of a generation that the control word does not name and that is compared all the same; 0: none.
 func (ws *Words) beside() uint8 { return uint8(atomic.LoadUint64(&ws.at.Beside)) & (bpf.Slots - 1) }
 
-// noteBanned says, before a ban is put into its map, that IPv4 addresses which begin as it does may be banned.
+// noteBanned says that addresses which begin as a ban does may be banned. Whoever bans says so before and after:
+// another may have taken the bit away in between, having read the bans before.
 func (ws *Words) noteBanned(ban bpf.Prefix6Key) {
-	var bits [4]uint64
+	var bits [bpf.FirstBytes]uint64
 	compile.NoteFirstBytes(&bits, ban)
 	for i := range bits {
-		atomic.OrUint64(&ws.at.Banned4[i], bits[i])
+		atomic.OrUint64(&ws.at.Banned[i], bits[i])
 	}
 }
 
-// setBanned says it of those that are banned, and of no others. A ban that comes meanwhile may be missed: who is denied
-// by prefix as well is then counted as that.
+// setBanned says it of those that are banned, and of no others.
 func (ws *Words) setBanned(all map[bpf.Prefix6Key]bpf.Ban) {
-	var bits [4]uint64
+	var bits [bpf.FirstBytes]uint64
 	for ban := range all {
 		compile.NoteFirstBytes(&bits, ban)
 	}
 	for i := range bits {
-		atomic.StoreUint64(&ws.at.Banned4[i], bits[i])
+		atomic.StoreUint64(&ws.at.Banned[i], bits[i])
 	}
 }
 

@@ -6,28 +6,33 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/spillway/spillway/bpf"
 )
 
 // others are what the features that a SYN may have beside its source's prefixes can say of it.
 type others struct {
-	most   int  // that one rule adds
-	least  int  // that all of them together add: what they take away
-	allows bool // a rule of theirs lets pass what it matches
+	ended  uint64 // rules that ended before then count no more
+	most   int    // that one rule adds
+	least  int    // that all of them together add: what they take away
+	allows bool   // a rule of theirs lets pass what it matches
 }
 
-// add notes features of which a SYN has one at most, by the heads of their chains. Any of their rules may have ended.
+// add notes features of which a SYN has one at most, by the heads of their chains. Any of their rules may end.
 func (o *others) add(img *Image, heads []uint32) {
 	least := 0
 	for _, head := range heads {
 		away := 0
 		for head != 0 {
 			node := img.nodes[head]
+			head = uint32(node.Next)
+			if node.ExpiresNs < o.ended {
+				continue
+			}
 			o.most = max(o.most, int(node.Score))
 			away += min(int(node.Score), 0)
 			o.allows = o.allows || node.Flags&uint16(bpf.RuleAllow) != 0
-			head = uint32(node.Next)
 		}
 		least = min(least, away)
 	}
@@ -36,7 +41,9 @@ func (o *others) add(img *Image, heads []uint32) {
 
 // othersOfSYN sums up the features of an image. Of reasons the dataplane finds one a packet, and the front reads no
 // packet that has another than its options.
-func othersOfSYN(img *Image) (o others) {
+func othersOfSYN(img *Image, now Clock) others {
+	const late = uint64(time.Second) // the kernel's clock is a few milliseconds behind
+	o := others{ended: max(now.MonotonicNS, late) - late}
 	o.add(img, fingerprints.of(img).values)
 	var signatures []uint32
 	for _, row := range layouts.of(img).values {
@@ -52,8 +59,8 @@ func othersOfSYN(img *Image) (o others) {
 // decideAlone says in each policy what prefixes have to score for the SYN of their source to be dropped, and named for
 // them, whatever else the dataplane would find: bpf/front.h drops it for that alone. A threshold that drops or resets
 // counts, for a SYN is never reset.
-func (img *Image) decideAlone() {
-	o := othersOfSYN(img)
+func (img *Image) decideAlone(now Clock) {
+	o := othersOfSYN(img, now)
 	if o.allows {
 		return
 	}

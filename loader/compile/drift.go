@@ -28,7 +28,7 @@ const (
 // OnInterface reports whether the drift is a link of an interface. Attach mends it.
 func (d Drift) OnInterface() bool { return strings.HasPrefix(d.Where, WhereInterface) }
 
-// NoDataplane reports whether the drift is a root program that calls nothing: everything passes.
+// NoDataplane reports whether the drift is a root program, or a front, that calls nothing: everything passes.
 func (d Drift) NoDataplane() bool {
 	return d.Where == WherePrograms && d.Got == GotNothing && d.Want == WantDataplane
 }

@@ -214,14 +214,15 @@ func (img *HostImage) protect(entries []protection) {
 	}
 	for i, key := range img.allowlist.keys {
 		if img.allowlist.values[i] != 0 {
-			NoteFirstBytes(&img.host.Allowlist4, key)
+			NoteFirstBytes(&img.host.Listed, key)
 		}
 	}
 }
 
-// NoteFirstBytes sets the bits of the bytes that IPv4 addresses of a row begin with.
-func NoteFirstBytes(bits *[4]uint64, row bpf.Prefix6Key) {
+// NoteFirstBytes sets the bits of the bytes that IPv4 addresses of a row begin with, or says that there is one of IPv6.
+func NoteFirstBytes(bits *[bpf.FirstBytes]uint64, row bpf.Prefix6Key) {
 	if row.Prefixlen < 96 || !Unmapped(row.Addr).Is4() {
+		bits[bpf.FirstBytes-1] = 1
 		return
 	}
 	first := int(Unmapped(row.Addr).As4()[0])

@@ -124,7 +124,7 @@ func Bundle(b *config.Bundle, host *HostImage, number uint32, now Clock) (_ *Ima
 		}
 	}
 	img.nodes = build.chains.nodes
-	img.decideAlone()
+	img.decideAlone(now)
 	img.generation.Allowlist = uint32(len(host.allowlist.keys))
 	img.generation.Host = host.takenBy(b.Host)
 	return img, nil

@@ -68,7 +68,8 @@ var (
 	bakeLeft = gauge("spillway_bake_seconds_left",
 		"Seconds until the stable bundle becomes last-known-good; 0 when it is.")
 	ruleMatches = counter("spillway_rule_matches_total",
-		"Matches by rule, of at most 200 rules; the rest is rule \"other\".", "rule", "label")
+		"Matches by rule, of at most 200 rules; the rest is rule \"other\". Of SYNs that prefixes alone condemn, other features are "+
+			"looked at for as many as become events.", "rule", "label")
 	mapEntries  = gauge("spillway_map_entries", "Entries of a kernel map, where counting them is cheap.", "map")
 	mapCapacity = gauge("spillway_map_capacity_entries", "Entries that a kernel map can hold.", "map")
 	mapBytes    = gauge("spillway_map_bytes", "Memory of a kernel map.", "map")

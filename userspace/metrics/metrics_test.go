@@ -147,7 +147,7 @@ spillway_protected{interface="eth1"} 0
 # TYPE spillway_problem gauge
 spillway_problem{code="attach"} 1
 spillway_problem{code="bypass"} 1
-# HELP spillway_rule_matches_total Matches by rule, of at most 200 rules; the rest is rule "other".
+# HELP spillway_rule_matches_total Matches by rule, of at most 200 rules; the rest is rule "other". Of SYNs that prefixes alone condemn, other features are looked at for as many as become events.
 # TYPE spillway_rule_matches_total counter
 spillway_rule_matches_total{label="denied",rule="bad-net"} 7
 spillway_rule_matches_total{label="",rule="other"} 2

@@ -59,23 +59,33 @@ func TestTheFront(t *testing.T) {
 }
 
 // ends says that the front alone gives this result, and the dataplane the same.
-func (p *fronted) ends(what string, frame packet.Frame, want result) {
+func (p *fronted) ends(what string, frame []byte, want result) {
 	p.t.Helper()
 	p.must(p.FrontAlone(true))
-	p.want(what+", by the front", frame, want)
+	p.wantBytes(what+", by the front", frame, want)
 	p.must(p.FrontAlone(false))
 	p.must(p.SkipFront())
-	p.want(what+", by the dataplane", frame, want)
+	p.wantBytes(what+", by the dataplane", frame, want)
 	p.must(p.TakeFront())
 }
 
 // leaves says that the front has no verdict on it, and the dataplane this one.
-func (p *fronted) leaves(what string, frame packet.Frame, want result) {
+func (p *fronted) leaves(what string, frame []byte, want result) {
+	p.t.Helper()
+	p.passesUncounted(what, frame)
+	p.wantBytes(what, frame, want)
+}
+
+// passesUncounted says that the front leaves it.
+func (p *fronted) passesUncounted(what string, frame []byte) {
 	p.t.Helper()
 	p.must(p.FrontAlone(true))
-	p.wantUncounted(what+", by the front", frame)
+	action, _, err := p.Run(frame)
+	p.must(err)
+	if grown := p.catchUp(); actionName(action) != "XDP_PASS" || len(grown) > 0 {
+		p.t.Errorf("%s: the front ends it: %s, %v", what, actionName(action), p.readable(grown))
+	}
 	p.must(p.FrontAlone(false))
-	p.want(what, frame, want)
 }
 
 // A SYN is dropped by the front where nothing that the dataplane would look at could change or name the verdict.
@@ -83,6 +93,8 @@ func endsTheCondemned(p *fronted, f family) {
 	wide, one := f.denied, host(f.bot)
 	// A list's rule, and one of which the case says what it is for.
 	both := func(list, other int) *draft { return rules().rule("a", list).rule("b", other).list("x", "a", wide) }
+	signed, unsigned := usualSignature(6, ""), usualSignature(3, "1400")
+	past := time.Now().Add(-time.Hour)
 	denied := func() *draft { return rules().rule("a", 100).list("x", "a", wide) }
 	allowing := func() *draft { return denied().ruleSays("b", config.RuleAllow) }
 	for name, c := range map[string]struct {
@@ -108,7 +120,15 @@ func endsTheCondemned(p *fronted, f family) {
 		"a fingerprint is heavier":       {both(80, 90).tcp("b", browserFP), false, drops("tcp_fingerprint")},
 		"a fingerprint could be heavier": {both(80, 90).tcp("b", scannerFP), false, drops("prefix")},
 		"a fingerprint is as heavy":      {both(90, 90).tcp("b", browserFP), true, drops("prefix")},
-		"a limit is reached, no more":    {limitedTo(rules().rule("a", 60).list("x", "a", wide)), false, passes("prefix")},
+		"a signature saves it":           {both(100, -21).p0f("b", signed), false, passes("below_threshold")},
+		"a signature could save it":      {both(100, -21).p0f("b", unsigned), false, drops("prefix")},
+		"a signature could not":          {both(100, -20).p0f("b", unsigned), true, drops("prefix")},
+		"a signature allows it":          {allowing().p0f("b", signed), false, passes("allowed")},
+		"a signature is heavier":         {both(80, 90).p0f("b", signed), false, drops("tcp_signature")},
+		"a second signature is": {both(80, 90).rule("c", 1).p0f("c", signed).p0f("b", unsigned), false,
+			drops("prefix")},
+		"what could save it has ended": {denied().ruleUntil("b", -50, past).tcp("b", browserFP), true, drops("prefix")},
+		"a limit is reached, no more":  {limitedTo(rules().rule("a", 60).list("x", "a", wide)), false, passes("prefix")},
 		"the threshold is another's": {denied().drop("web", config.Never).drop("default", 1), false,
 			passes("below_threshold")},
 		"a reset of connections counts": {denied().resetting(config.Never, 80), true, drops("prefix")},
@@ -118,7 +138,9 @@ func endsTheCondemned(p *fronted, f family) {
 		if c.ends {
 			check = p.ends
 		}
-		check(name, f.syn(f.bot), c.want)
+		frame := f.usualSYN()
+		frame.Source = f.bot
+		check(name, frame.bytes(), c.want)
 	}
 }
 
@@ -130,7 +152,7 @@ func limitedTo(d *draft) *draft {
 
 // Whatever stands above a generation is the dataplane's to say.
 func leavesWhatStandsAbove(p *fronted, f family) {
-	syn := f.syn(f.bot)
+	syn := f.syn(f.bot).Bytes()
 	p.ends("nothing", syn, drops("prefix"))
 
 	p.mode(config.ModeObserve)
@@ -170,24 +192,24 @@ func leavesWhatStandsAbove(p *fronted, f family) {
 // A rule that ended counts no more, a candidate for everybody decides, and one for a share does not decide on SYNs.
 func knowsWhoDecides(p *fronted, f family) {
 	p.swap(nothing())
-	p.leaves("stable has nothing against it", f.syn(f.bot), passes("no_match"))
+	p.leaves("stable has nothing against it", f.syn(f.bot).Bytes(), passes("no_match"))
 	until := time.Now().Add(time.Hour)
 	p.try(rules().ruleUntil("a", 100, until).list("x", "a", f.denied).bundle(), 1000)
-	p.ends("the candidate has", f.syn(f.bot), drops("prefix").by("candidate"))
+	p.ends("the candidate has", f.syn(f.bot).Bytes(), drops("prefix").by("candidate"))
 	share := uint16(500)
 	p.change(loader.Change{Canary: &share})
-	p.leaves("a share is not asked about SYNs", f.syn(f.bot), passes("no_match"))
+	p.leaves("a share is not asked about SYNs", f.syn(f.bot).Bytes(), passes("no_match"))
 	share = 1000
 	p.change(loader.Change{Canary: &share})
 	p.SetLease(loader.In(2 * time.Hour))
-	p.ends("all of them again", f.syn(f.bot), drops("prefix").by("candidate"))
+	p.ends("all of them again", f.syn(f.bot).Bytes(), drops("prefix").by("candidate"))
 }
 
 // What the front passes is what the dataplane passes: flows that nothing is to be asked about, and what is for no
 // service.
 func passesInFront(p *fronted, f family) {
 	elsewhere := f.segment(f.visitor, packet.TCP{DestPort: 22, Flags: packet.ACK})
-	p.ends("no service", elsewhere, undecided("none", "not_service"))
+	p.ends("no service", elsewhere.Bytes(), undecided("none", "not_service"))
 	key := support.KeyOf(netip.AddrPortFrom(f.visitor, clientPort), netip.AddrPortFrom(f.server, webPort))
 	settled := bpf.Flow{Isn: visitorISN, Flags: confirmed | firstPayload | uint8(bpf.FlowRead),
 		BanEpoch: uint32(p.BanEpoch())}
@@ -198,13 +220,11 @@ func passesInFront(p *fronted, f family) {
 	}
 	data, ack := f.data(f.visitor, visitorISN+600, request), f.ack(f.visitor, visitorISN+600)
 	keep(func(*bpf.Flow) {})
-	p.ends("data of a settled flow", data, known())
-	p.ends("its ACK", ack, known())
+	p.ends("data of a settled flow", data.Bytes(), known())
+	p.ends("its ACK", ack.Bytes(), known())
 	keep(func(flow *bpf.Flow) { flow.HelloEnd = 500 })
-	p.ends("the ACK of one that is not", ack, known())
-	p.must(p.FrontAlone(true))
-	p.wantUncounted("its data", data)
-	p.must(p.FrontAlone(false))
+	p.ends("the ACK of one that is not", ack.Bytes(), known())
+	p.passesUncounted("its data", data.Bytes())
 	for name, edit := range map[string]func(*bpf.Flow){
 		"a SYN came":        func(flow *bpf.Flow) { flow.Hint = uint8(bpf.HintSYN) },
 		"an end came":       func(flow *bpf.Flow) { flow.Hint = uint8(bpf.HintEnd) },
@@ -218,9 +238,7 @@ func passesInFront(p *fronted, f family) {
 		if name == "its client resets" {
 			frame = f.segment(f.visitor, packet.TCP{Seq: visitorISN + 600, Flags: packet.RST})
 		}
-		p.must(p.FrontAlone(true))
-		p.wantUncounted(name, frame)
-		p.must(p.FrontAlone(false))
+		p.passesUncounted(name, frame.Bytes())
 	}
 	for name, frame := range map[string]packet.Frame{
 		"a tag":            func() packet.Frame { d := data; d.Tags = packet.Tags(1, packet.EtherVLAN); return d }(),
@@ -230,9 +248,7 @@ func passesInFront(p *fronted, f family) {
 		"a first fragment": func() packet.Frame { s := f.syn(f.bot); s.Fragment = &packet.Fragment{More: true}; return s }(),
 	} {
 		keep(func(*bpf.Flow) {})
-		p.must(p.FrontAlone(true))
-		p.wantUncounted(name, frame)
-		p.must(p.FrontAlone(false))
+		p.passesUncounted(name, frame.Bytes())
 	}
 }
 
