@@ -162,12 +162,14 @@ type DataplaneFlow struct {
 	Rule        uint16
 	Score       uint8
 	Hint        uint8
-	Fingerprint DataplaneTcpFingerprint
-	Facts       DataplaneTcpFacts
 	HelloEnd    uint32
-	Tls         DataplaneTlsFingerprint
 	Sight       uint32
 	Held        uint32
+	Facts       DataplaneTcpFacts
+	Fingerprint DataplaneTcpFingerprint
+	Tls         DataplaneTlsFingerprint
+	Saddr       [4]uint32
+	Daddr       [4]uint32
 }
 
 type DataplaneFlowFlags uint32
@@ -199,6 +201,13 @@ type DataplaneFlowKey struct {
 	_     structs.HostLayout
 	Saddr [4]uint32
 	Daddr [4]uint32
+	Sport uint16
+	Dport uint16
+}
+
+type DataplaneFlowName struct {
+	_     structs.HostLayout
+	Ends  [2]uint32
 	Sport uint16
 	Dport uint16
 }
@@ -378,6 +387,11 @@ const (
 	DataplaneMostMOST_RESET DataplaneMost = 4
 )
 
+type DataplaneNameKeys struct {
+	_     structs.HostLayout
+	Words [2][9]uint64
+}
+
 type DataplaneNoRule uint32
 
 const (
@@ -555,6 +569,7 @@ type DataplaneRuntime struct {
 	ClockNs              uint64
 	Tripped              [2]uint64
 	Banned               [5]uint64
+	NameKeys             DataplaneNameKeys
 }
 
 type DataplaneService struct {

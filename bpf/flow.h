@@ -28,6 +28,7 @@
 #include "confirm.h"
 #include "judge.h"
 #include "maps.h"
+#include "name.h"
 #include "packet.h"
 #include "release.h"
 #include "sight.h"
@@ -35,7 +36,9 @@
 
 static __always_inline struct flow *find_flow(const struct packet *p)
 {
-	return bpf_map_lookup_elem(&flows, &p->key);
+	struct flow_name name __attribute__((aligned(8)));
+	name_flow(&name, &p->key);
+	return bpf_map_lookup_elem(&flows, &name);
 }
 
 /* hints_of returns what a flow keeps of tags and limits: that it is over one is said of what is blocked alone. */
@@ -63,7 +66,8 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 		return 0;
 	if (p->verdict != VERDICT_PASS && (!(flags & FLOW_CONFIRMED) || ws->is_doubted))
 		return 0;
-	struct flow_key key = p->key; /* Linux 6.1 takes no key from the memory behind an argument */
+	struct flow_name name __attribute__((aligned(8)));
+	name_flow(&name, &p->key);
 	struct flow *f = &ws->flow;
 	__builtin_memset(f, 0, sizeof(*f));
 	f->expires_ns = p->expires_ns;
@@ -83,6 +87,8 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 	if (p->flags & (PACKET_HELLO_PARTIAL | PACKET_WAS_HELD))
 		f->held = p->held + 1;
 	f->facts = p->facts;
+	__builtin_memcpy(f->saddr, p->key.saddr, sizeof(f->saddr));
+	__builtin_memcpy(f->daddr, p->key.daddr, sizeof(f->daddr));
 	if (flags & FLOW_CONFIRMED)
 		f->hint = (ws->hints & ~HINT_OVER) | hints_of(p) | (p->tcp_flags & TCP_BIT_FIN ? HINT_END : 0);
 	if (p->flags & (PACKET_CONNECTION | PACKET_COUNTED))
@@ -98,13 +104,13 @@ __noinline int keep_flow(struct packet *p, __u32 isn, __u32 flags)
 		f->tls = ws->tls;
 	}
 	if (!(p->flags & PACKET_OF_FLOW)) {
-		if (!bpf_map_update_elem(&flows, &key, f, BPF_NOEXIST))
+		if (!bpf_map_update_elem(&flows, &name, f, BPF_NOEXIST))
 			return 0;
-		struct flow *other = bpf_map_lookup_elem(&flows, &key);
+		struct flow *other = bpf_map_lookup_elem(&flows, &name);
 		if (other && other->isn == isn)
 			f->sight = 0; /* another processor has data of this beginning, too */
 	}
-	bpf_map_update_elem(&flows, &key, f, BPF_ANY);
+	bpf_map_update_elem(&flows, &name, f, BPF_ANY);
 	return 0;
 }
 

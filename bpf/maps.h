@@ -36,7 +36,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 262144);
-	__type(key, struct flow_key);
+	__type(key, struct flow_name);
 	__type(value, struct flow);
 } flows SEC(".maps");
 

@@ -16,6 +16,7 @@ type (
 	EventBudget    = DataplaneEventBudget
 	Flow           = DataplaneFlow
 	FlowKey        = DataplaneFlowKey
+	FlowName       = DataplaneFlowName
 	Generation     = DataplaneGeneration
 	Hello          = DataplaneHello
 	HelloSet       = DataplaneHelloSet
@@ -28,6 +29,7 @@ type (
 	LimitSet       = DataplaneLimitSet
 	LaneCount      = DataplaneLaneCount
 	Mode           = DataplaneMode
+	NameKeys       = DataplaneNameKeys
 	Outcome        = DataplaneOutcome
 	PairKey        = DataplanePairKey
 	Policy         = DataplanePolicy

@@ -20,7 +20,9 @@ __noinline int forget_connection(struct packet *p, __u32 isn)
 	__u32 place = find_place(p, isn);
 	if (place != NO_PLACE && lock_place(place))
 		free_hello(ws);
-	bpf_map_delete_elem(&flows, &ws->packet.key);
+	struct flow_name name __attribute__((aligned(8)));
+	name_flow(&name, &ws->packet.key);
+	bpf_map_delete_elem(&flows, &name);
 	return 0;
 }
 

@@ -35,7 +35,7 @@ static __always_inline bool take_tcp(struct packet *p, const struct tcphdr *tcp,
 	return true;
 }
 
-/* The key is hashed and compared in words of 8 bytes; a load that spans two narrower stores waits until both have left the
+/* The key is copied and hashed in words of 8 bytes; a load that spans two narrower stores waits until both have left the
  * core's store buffer, 5 ns each time. */
 static __always_inline void store_ipv4(__be32 addr[4], __be32 value)
 {

@@ -37,7 +37,8 @@ func (t *CounterTable) OpenEvents() (*ringbuf.Reader, error) {
 
 // Forget forgets a connection and all unfinished ClientHellos.
 func (t *FlowTable) Forget(key bpf.FlowKey) error {
-	if err := t.maps[bpf.DataplaneMapFlows].Delete(&key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	name := t.NameOf(key)
+	if err := t.maps[bpf.DataplaneMapFlows].Delete(&name); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return kernel.Explain("forget a connection", err)
 	}
 	hellos := t.maps[bpf.DataplaneMapHellos]

@@ -24,12 +24,15 @@ type FlowTable struct {
 	asks  *ebpf.Program // whose socket is at some addresses; nil when nothing was loaded
 }
 
+// NameOf returns the name by which the table knows a connection.
+func (t *FlowTable) NameOf(key bpf.FlowKey) bpf.FlowName { return key.Name(&t.words.at.NameKeys) }
+
 // BlockedFlow is a connection that the stable generation blocks for good. One that is over a limit is blocked until its
 // key has room, and Waits for that: it holds a socket as the others do.
 type BlockedFlow struct {
 	Client, Server netip.AddrPort
 	Waits          bool
-	key            bpf.FlowKey
+	name           bpf.FlowName
 	isn            uint32
 }
 
@@ -58,29 +61,29 @@ func (t *CounterTable) Released() (uint64, error) {
 // FlowWalk is where a walk over the flows stands. The zero value is at the beginning.
 type FlowWalk struct {
 	cursor ebpf.MapBatchCursor
-	keys   []bpf.FlowKey
+	names  []bpf.FlowName
 	flows  []bpf.Flow
 }
 
-// blockedBatch is how many flows one system call copies: 160 KiB, and more than any bucket of the table holds.
+// blockedBatch is how many flows one system call copies: 164 KiB, and more than any bucket of the table holds.
 const blockedBatch = 1024
 
 // BlockedFlows looks at the next rows of the flows, at least that many where there are so many, and appends those that
 // are blocked for good now. done: it was the last of them, and the walk stands at the beginning again.
 func (t *FlowTable) BlockedFlows(w *FlowWalk, rows int, to []BlockedFlow) (_ []BlockedFlow, done bool, err error) {
-	if w.keys == nil {
-		w.keys, w.flows = make([]bpf.FlowKey, blockedBatch), make([]bpf.Flow, blockedBatch)
+	if w.names == nil {
+		w.names, w.flows = make([]bpf.FlowName, blockedBatch), make([]bpf.Flow, blockedBatch)
 	}
 	for seen := 0; seen < rows; {
-		n, err := t.maps[bpf.DataplaneMapFlows].BatchLookup(&w.cursor, w.keys, w.flows, nil)
+		n, err := t.maps[bpf.DataplaneMapFlows].BatchLookup(&w.cursor, w.names, w.flows, nil)
 		last := kernel.IsLastBatch(err)
 		if err != nil && !last {
 			w.cursor = ebpf.MapBatchCursor{}
 			return to, true, kernel.Explain("walk the flows", err)
 		}
 		for i := range n {
-			if t.isBlockedForGood(&w.keys[i], &w.flows[i]) {
-				to = append(to, blockedFlow(w.keys[i], &w.flows[i]))
+			if t.isBlockedForGood(&w.flows[i]) {
+				to = append(to, blockedFlow(w.names[i], &w.flows[i]))
 			}
 		}
 		if seen += n; last {
@@ -91,27 +94,28 @@ func (t *FlowTable) BlockedFlows(w *FlowWalk, rows int, to []BlockedFlow) (_ []B
 	return to, false, nil
 }
 
-func blockedFlow(k bpf.FlowKey, f *bpf.Flow) BlockedFlow {
+func blockedFlow(n bpf.FlowName, f *bpf.Flow) BlockedFlow {
+	k := n.Key(f)
 	return BlockedFlow{Client: netip.AddrPortFrom(compile.Unmapped(k.Saddr), bits.ReverseBytes16(k.Sport)),
 		Server: netip.AddrPortFrom(compile.Unmapped(k.Daddr), bits.ReverseBytes16(k.Dport)),
-		Waits:  f.Hint&uint8(bpf.HintOver) != 0, key: k, isn: f.Isn}
+		Waits:  f.Hint&uint8(bpf.HintOver) != 0, name: n, isn: f.Isn}
 }
 
 // isBlockedForGood says of a flow what mark_release in bpf/release.h says of a FIN. A flow of an older control word is
 // left alone: the kernel would judge it again with its next packet, and here is none.
-func (t *FlowTable) isBlockedForGood(k *bpf.FlowKey, f *bpf.Flow) bool {
+func (t *FlowTable) isBlockedForGood(f *bpf.Flow) bool {
 	blocks := f.Verdict == uint8(bpf.VerdictDrop) || f.Verdict == uint8(bpf.VerdictReset)
 	if !blocks || f.Flags&uint8(bpf.FlowConfirmed) == 0 {
 		return false
 	}
 	c := t.words.Control()
 	return c.Mode == bpf.ModeEnforce && f.Slot == c.Stable && f.Slot != bpf.SlotEmpty && f.Epoch == c.Epoch &&
-		f.Generation != 0 && f.Generation == t.words.Baked() && Deadline(f.ExpiresNs).Active() && !t.passes(k)
+		f.Generation != 0 && f.Generation == t.words.Baked() && Deadline(f.ExpiresNs).Active() && !t.passes(f)
 }
 
 // passes reports whether something stands above the stored verdict: a bypass, of whatever service, or somebody who
 // vouches.
-func (t *FlowTable) passes(k *bpf.FlowKey) bool {
+func (t *FlowTable) passes(f *bpf.Flow) bool {
 	if t.root.Bypass().Active() {
 		return true
 	}
@@ -124,7 +128,7 @@ func (t *FlowTable) passes(k *bpf.FlowKey) bool {
 		return false
 	}
 	var end uint64
-	err := t.maps[bpf.DataplaneMapVouched].Lookup(vouchedKey(compile.Unmapped(k.Saddr)), &end)
+	err := t.maps[bpf.DataplaneMapVouched].Lookup(vouchedKey(compile.Unmapped(f.Saddr)), &end)
 	return err == nil || !errors.Is(err, ebpf.ErrKeyNotExist)
 }
 
@@ -132,17 +136,17 @@ func (t *FlowTable) passes(k *bpf.FlowKey) bool {
 // own, by the initial sequence number. The next user of the same port has another.
 func (t *FlowTable) StillBlocked(b BlockedFlow) (bool, error) {
 	var f bpf.Flow
-	err := t.maps[bpf.DataplaneMapFlows].Lookup(b.key, &f)
+	err := t.maps[bpf.DataplaneMapFlows].Lookup(b.name, &f)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, kernel.Explain("look up a flow", err)
 	}
-	if f.Isn != b.isn || !t.isBlockedForGood(&b.key, &f) {
+	if f.Isn != b.isn || !t.isBlockedForGood(&f) {
 		return false, nil
 	}
-	q, err := t.askSocket(b.key)
+	q, err := t.askSocket(b.name.Key(&f))
 	return err == nil && q.Confirmed != 0 && q.Isn == b.isn, err
 }
 

@@ -3,12 +3,10 @@
 package loader
 
 import (
-	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/spillway/spillway/bpf"
-	"github.com/spillway/spillway/loader/compile"
 	"github.com/spillway/spillway/loader/kernel"
 )
 
@@ -38,16 +36,13 @@ func TestBlockedFlowsEndWithTheirBlock(t *testing.T) {
 	} {
 		f := row.flow
 		f.Epoch, f.Slot, f.Generation, f.Flags = c.Epoch, c.Stable, all[0].Number, uint8(bpf.FlowConfirmed)
-		key := bpf.FlowKey{Saddr: compile.Mapped(netip.MustParseAddr("198.51.100.9")), Sport: uint16(i + 1), Dport: 443}
-		m := d.FlowTable.maps[bpf.DataplaneMapFlows]
-		if err := m.Put(key, f); err != nil {
-			t.Fatal(err)
-		}
+		key := flowKey("198.51.100.9", uint16(i+1))
+		putFlow(t, d, key, f)
 		found, _, err := d.BlockedFlows(&FlowWalk{}, 10, nil)
 		if err != nil || (len(found) == 1) != row.blocked {
 			t.Errorf("%s: %d found, %v", row.what, len(found), err)
 		}
-		if err := m.Delete(key); err != nil {
+		if err := d.FlowTable.maps[bpf.DataplaneMapFlows].Delete(d.NameOf(key)); err != nil {
 			t.Fatal(err)
 		}
 	}

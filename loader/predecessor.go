@@ -71,7 +71,8 @@ func (s sameShape) Vouched() (map[bpf.VouchedKey]uint64, error) {
 }
 
 func (s sameShape) Flows(visit func(bpf.FlowKey, bpf.Flow)) error {
-	return kernel.EachRow(s.d.maps[bpf.DataplaneMapFlows], visit)
+	return kernel.EachRow(s.d.maps[bpf.DataplaneMapFlows],
+		func(name bpf.FlowName, f bpf.Flow) { visit(name.Key(&f), f) })
 }
 
 // Predecessor returns the dataplane that decides while this one is made beside it; nil when this one decides.
@@ -115,7 +116,7 @@ func (d *Dataplane) CarryOver() error {
 			d.SetServiceBypass(s.ID, until)
 		}
 	}
-	return migrate.CopyBlocked(d.before, d.maps[bpf.DataplaneMapFlows])
+	return migrate.CopyBlocked(d.before, d.maps[bpf.DataplaneMapFlows], &d.Words.at.NameKeys)
 }
 
 // TakeOver puts this dataplane in force by one store, and then takes the one before it away. For a predecessor without
@@ -141,7 +142,7 @@ func (d *Dataplane) finish() error {
 	}
 	if d.before != nil {
 		// those that it blocked since, too
-		if err := migrate.CopyBlocked(d.before, d.maps[bpf.DataplaneMapFlows]); err != nil {
+		if err := migrate.CopyBlocked(d.before, d.maps[bpf.DataplaneMapFlows], &d.Words.at.NameKeys); err != nil {
 			d.log.Warn("connections that were blocked in the last moment before the upgrade may go on", "error", err)
 		}
 		if err := d.before.Close(); err != nil {

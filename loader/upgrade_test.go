@@ -44,11 +44,10 @@ func TestF2UpgradeIsOneStore(t *testing.T) {
 	web, _ := mustHost(t, old).Service("web")
 	dns, _ := mustHost(t, old).Service("dns")
 	old.SetServiceBypass(dns.ID, DeadlineForever)
-	blocked, passing := bpf.FlowKey{Sport: 1}, bpf.FlowKey{Sport: 2}
-	for key, verdict := range map[bpf.FlowKey]bpf.Verdict{blocked: bpf.VerdictDrop, passing: bpf.VerdictPass} {
-		if err := old.maps[bpf.DataplaneMapFlows].Put(key, bpf.Flow{Verdict: uint8(verdict), Isn: 7}); err != nil {
-			t.Fatal(err)
-		}
+	blocked, blocked6, passing := flowKey("198.51.100.9", 1), flowKey("2001:db8::9", 1), flowKey("198.51.100.9", 2)
+	for key, verdict := range map[bpf.FlowKey]bpf.Verdict{
+		blocked: bpf.VerdictDrop, blocked6: bpf.VerdictDrop, passing: bpf.VerdictPass} {
+		putFlow(t, old, key, bpf.Flow{Verdict: uint8(verdict), Isn: 7})
 	}
 	if err := old.Vouch(netip.MustParseAddr("198.51.100.99"), time.Hour); err != nil {
 		t.Fatal(err)
@@ -84,11 +83,14 @@ func TestF2UpgradeIsOneStore(t *testing.T) {
 			t.Error("the bypass of a service is not what it was")
 		}
 		var f bpf.Flow
-		if err := d.maps[bpf.DataplaneMapFlows].Lookup(blocked, &f); err != nil || f.Isn != 7 ||
-			f.Epoch == d.Control().Epoch {
-			t.Errorf("the blocked connection: %+v, %v", f, err)
+		for _, key := range []bpf.FlowKey{blocked, blocked6} {
+			name := d.NameOf(key)
+			if err := d.maps[bpf.DataplaneMapFlows].Lookup(name, &f); err != nil || f.Isn != 7 ||
+				f.Epoch == d.Control().Epoch || name.Key(&f) != key {
+				t.Errorf("the blocked connection: %+v, %v", f, err)
+			}
 		}
-		if err := d.maps[bpf.DataplaneMapFlows].Lookup(passing, &f); err == nil {
+		if err := d.maps[bpf.DataplaneMapFlows].Lookup(d.NameOf(passing), &f); err == nil {
 			t.Error("a passing connection was carried over")
 		}
 		if _, err := os.Stat(pins.Folder{Path: folder, Of: bpf.ABIVersion}.Base()); !errors.Is(err, os.ErrNotExist) {

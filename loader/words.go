@@ -44,18 +44,20 @@ func mapWords(m *ebpf.Map) (*words, error) {
 	return w, nil
 }
 
-// seed gives the key of the SYN index its value, once in the life of the pinned state: remembered SYNs stay findable
-// when an agent starts again.
+// seed gives all keys of hashes their values, once in the life of the pinned state: remembered SYNs and flows stay
+// findable when an agent starts again.
 func (w *words) seed() error {
-	for i := range w.at.Seed {
-		if atomic.LoadUint64(&w.at.Seed[i]) != 0 {
-			continue
+	for _, words := range [][]uint64{w.at.Seed[:], w.at.NameKeys.Words[0][:], w.at.NameKeys.Words[1][:]} {
+		for i := range words {
+			if atomic.LoadUint64(&words[i]) != 0 {
+				continue
+			}
+			var b [8]byte
+			if _, err := rand.Read(b[:]); err != nil {
+				return fmt.Errorf("draw a seed: %w", err)
+			}
+			atomic.CompareAndSwapUint64(&words[i], 0, max(binary.LittleEndian.Uint64(b[:]), 1))
 		}
-		var b [8]byte
-		if _, err := rand.Read(b[:]); err != nil {
-			return fmt.Errorf("draw a seed: %w", err)
-		}
-		atomic.CompareAndSwapUint64(&w.at.Seed[i], 0, binary.LittleEndian.Uint64(b[:])|1)
 	}
 	return nil
 }

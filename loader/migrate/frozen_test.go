@@ -12,13 +12,15 @@ import (
 // What is frozen does not move with this build's types.
 func TestFrozenShapes(t *testing.T) {
 	for name, c := range map[string]struct{ got, want uintptr }{
-		"words of layout 2":           {unsafe.Sizeof(rootlessWords{}), 8*9 + 8*33},
-		"bypass of layout 2":          {WordsBypass, 0},
-		"heartbeat of layout 2":       {WordsHeartbeat, 24},
-		"words of layout 3":           {unsafe.Sizeof(rootedWords{}), 8*8 + 8*33},
-		"flow of layout 4":            {unsafe.Sizeof(flow120{}), 120},
-		"flow of layouts 2 and 3":     {unsafe.Sizeof(flow112{}), 112},
-		"bypass of service, layout 3": {unsafe.Offsetof(rootedWords{}.ServiceBypass), 56},
+		"words of layout 2":            {unsafe.Sizeof(rootlessWords{}), 8*9 + 8*33},
+		"bypass of layout 2":           {WordsBypass, 0},
+		"heartbeat of layout 2":        {WordsHeartbeat, 24},
+		"words of layout 3":            {unsafe.Sizeof(rootedWords{}), 8*8 + 8*33},
+		"flow of layouts 4 to 7":       {unsafe.Sizeof(flow120{}), 120},
+		"its sight":                    {unsafe.Offsetof(flow120{}.Sight), 112},
+		"key of flows, layouts 2 to 7": {unsafe.Sizeof(flowKey36{}), 36},
+		"flow of layouts 2 and 3":      {unsafe.Sizeof(flow112{}), 112},
+		"bypass of service, layout 3":  {unsafe.Offsetof(rootedWords{}.ServiceBypass), 56},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s: %d, want %d", name, c.got, c.want)

@@ -87,9 +87,9 @@ func CopyVouched(from Source, to *ebpf.Map) (last uint64, err error) {
 
 // CopyBlocked copies the connections that a predecessor blocks, as judged at another time: with its next packet each is
 // scored again by what is in force then. Connections that pass need not be copied: no new block begins in the middle of
-// one.
-func CopyBlocked(from Source, to *ebpf.Map) error {
-	var blocked []bpf.FlowKey
+// one. keys are those of the dataplane whose map it is.
+func CopyBlocked(from Source, to *ebpf.Map, keys *bpf.NameKeys) error {
+	var blocked []bpf.FlowName
 	var values []bpf.Flow
 	err := from.Flows(func(key bpf.FlowKey, f bpf.Flow) {
 		if f.Verdict == uint8(bpf.VerdictPass) {
@@ -97,13 +97,14 @@ func CopyBlocked(from Source, to *ebpf.Map) error {
 		}
 		f.Epoch = ^uint32(0) // of no control word
 		f.BanEpoch = ^uint32(0)
-		blocked, values = append(blocked, key), append(values, f)
+		f.Saddr, f.Daddr = key.Saddr, key.Daddr
+		blocked, values = append(blocked, key.Name(keys)), append(values, f)
 	})
 	if err != nil {
 		return kernel.Explain("read the blocked connections", err)
 	}
-	for i, key := range blocked {
-		err := to.Update(key, values[i], ebpf.UpdateNoExist)
+	for i, name := range blocked {
+		err := to.Update(name, values[i], ebpf.UpdateNoExist)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
 			return kernel.Explain("carry over a blocked connection", err)
 		}

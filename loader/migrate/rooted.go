@@ -86,23 +86,47 @@ func (f *flow112) flow() bpf.Flow {
 		HelloEnd: f.HelloEnd, Tls: f.TLS}
 }
 
-// eachFlow112 visits the connections of a map of layout 2 or 3.
-func eachFlow112(m *ebpf.Map, visit func(bpf.FlowKey, bpf.Flow)) error {
-	if m.ValueSize() != uint32(unsafe.Sizeof(flow112{})) {
-		return fmt.Errorf("flows of %d bytes: %w", m.ValueSize(), kernel.ErrForeignABI)
-	}
-	return kernel.EachRow(m, func(key bpf.FlowKey, f flow112) { visit(key, f.flow()) })
+// flow120 is struct flow of layouts 4 to 7.
+type flow120 struct {
+	flow112
+	Sight uint32
+	Held  uint32
 }
 
-// flow120 is struct flow of layouts 4 to 7, which is this build's: whoever changes that freezes it here.
-type flow120 = bpf.Flow
+func (f *flow120) flow() bpf.Flow {
+	now := f.flow112.flow()
+	now.Sight, now.Held = f.Sight, f.Held
+	return now
+}
 
-// eachFlow120 visits the connections of a map of layouts 4 to 7.
-func eachFlow120(m *ebpf.Map, visit func(bpf.FlowKey, bpf.Flow)) error {
-	if m.ValueSize() != 120 {
-		return fmt.Errorf("flows of %d bytes: %w", m.ValueSize(), kernel.ErrForeignABI)
+// flowKey36 is the key of their flows.
+type flowKey36 struct {
+	Saddr, Daddr [4]uint32
+	Sport, Dport uint16
+}
+
+func (k *flowKey36) key() bpf.FlowKey {
+	return bpf.FlowKey{Saddr: k.Saddr, Daddr: k.Daddr, Sport: k.Sport, Dport: k.Dport}
+}
+
+// eachFlow visits the connections of a map of layouts 2 to 7, whose values are of type F.
+func eachFlow[F any](m *ebpf.Map, now func(*F) bpf.Flow, visit func(bpf.FlowKey, bpf.Flow)) error {
+	var key flowKey36
+	var flow F
+	if uintptr(m.KeySize()) != unsafe.Sizeof(key) || uintptr(m.ValueSize()) != unsafe.Sizeof(flow) {
+		return fmt.Errorf("flows of %d and %d bytes: %w", m.KeySize(), m.ValueSize(), kernel.ErrForeignABI)
 	}
-	return kernel.EachRow(m, func(key bpf.FlowKey, f flow120) { visit(key, f) })
+	return kernel.EachRow(m, func(k flowKey36, f F) { visit(k.key(), now(&f)) })
+}
+
+// eachFlow112 visits the connections of a map of layout 2 or 3.
+func eachFlow112(m *ebpf.Map, visit func(bpf.FlowKey, bpf.Flow)) error {
+	return eachFlow(m, (*flow112).flow, visit)
+}
+
+// eachFlow120 visits those of a map of layouts 4 to 7.
+func eachFlow120(m *ebpf.Map, visit func(bpf.FlowKey, bpf.Flow)) error {
+	return eachFlow(m, (*flow120).flow, visit)
 }
 
 // rooted is the pinned state of such a layout.

@@ -14,19 +14,32 @@ import (
 )
 
 type compareFlow struct {
-	_           structs.HostLayout
-	ExpiresNs   uint64
-	Epoch       uint32
-	Isn         uint32
-	BanEpoch    uint32
-	Generation  uint32
-	Verdict     uint8
-	Reason      uint8
-	Slot        uint8
-	Flags       uint8
-	Rule        uint16
-	Score       uint8
-	Hint        uint8
+	_          structs.HostLayout
+	ExpiresNs  uint64
+	Epoch      uint32
+	Isn        uint32
+	BanEpoch   uint32
+	Generation uint32
+	Verdict    uint8
+	Reason     uint8
+	Slot       uint8
+	Flags      uint8
+	Rule       uint16
+	Score      uint8
+	Hint       uint8
+	HelloEnd   uint32
+	Sight      uint32
+	Held       uint32
+	Facts      struct {
+		_          structs.HostLayout
+		Quirks     uint32
+		Version    uint8
+		Ttl        uint8
+		Olen       uint8
+		EolPad     uint8
+		OptionsLen uint8
+		Pad        [3]uint8
+	}
 	Fingerprint struct {
 		_         structs.HostLayout
 		Window    uint16
@@ -37,18 +50,7 @@ type compareFlow struct {
 		Pad       uint8
 		Kinds     [24]uint8
 	}
-	Facts struct {
-		_          structs.HostLayout
-		Quirks     uint32
-		Version    uint8
-		Ttl        uint8
-		Olen       uint8
-		EolPad     uint8
-		OptionsLen uint8
-		Pad        [3]uint8
-	}
-	HelloEnd uint32
-	Tls      struct {
+	Tls struct {
 		_           structs.HostLayout
 		A           [10]uint8
 		B           [6]uint8
@@ -58,16 +60,20 @@ type compareFlow struct {
 		IsHead      uint8
 		Pad         uint8
 	}
-	Sight uint32
-	Held  uint32
-}
-
-type compareFlowKey struct {
-	_     structs.HostLayout
 	Saddr [4]uint32
 	Daddr [4]uint32
+}
+
+type compareFlowName struct {
+	_     structs.HostLayout
+	Ends  [2]uint32
 	Sport uint16
 	Dport uint16
+}
+
+type compareNameKeys struct {
+	_     structs.HostLayout
+	Words [2][9]uint64
 }
 
 type comparePrefix4Key struct {
@@ -125,6 +131,7 @@ const (
 	compareProgTableLookup6 = "table_lookup6"
 	compareProgTrieLookup   = "trie_lookup"
 	compareProgTrieLookup6  = "trie_lookup6"
+	compareVarNameKeys      = "name_keys"
 	compareVarSendTo        = "send_to"
 	compareVarWindow        = "window"
 )
@@ -202,8 +209,9 @@ type compareMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type compareVariableSpecs struct {
-	SendTo *ebpf.VariableSpec `ebpf:"send_to"`
-	Window *ebpf.VariableSpec `ebpf:"window"`
+	NameKeys *ebpf.VariableSpec `ebpf:"name_keys"`
+	SendTo   *ebpf.VariableSpec `ebpf:"send_to"`
+	Window   *ebpf.VariableSpec `ebpf:"window"`
 }
 
 // compareObjects contains all objects after they have been loaded into the kernel.
@@ -253,8 +261,9 @@ func (m *compareMaps) Close() error {
 //
 // It can be passed to loadCompareObjects or ebpf.CollectionSpec.LoadAndAssign.
 type compareVariables struct {
-	SendTo *ebpf.Variable `ebpf:"send_to"`
-	Window *ebpf.Variable `ebpf:"window"`
+	NameKeys *ebpf.Variable `ebpf:"name_keys"`
+	SendTo   *ebpf.Variable `ebpf:"send_to"`
+	Window   *ebpf.Variable `ebpf:"window"`
 }
 
 // comparePrograms contains all programs after they have been loaded into the kernel.

@@ -61,10 +61,8 @@ func (r *rig) fillFlows(sources []netip.AddrPort) error {
 	pass, drop := hot.storedFlow(bpf.VerdictPass), hot.storedFlow(bpf.VerdictDrop)
 	ended, done := r.connections[0], pass
 	done.Isn, done.Hint = ended.isn, uint8(bpf.HintEnd) // a FIN came, its own or another's
-	err := fill([]*ebpf.Map{hot.flows, r.hot.SameFlows},
-		[]bpf.FlowKey{flowKey(visitor, service), flowKey(visitor6, service6), flowKey(blocked, service),
-			flowKey(ended.client, loopback)},
-		[]bpf.Flow{pass, pass, drop, done})
+	err := hot.fill([]bpf.FlowKey{flowKey(visitor, service), flowKey(visitor6, service6), flowKey(blocked, service),
+		flowKey(ended.client, loopback)}, []bpf.Flow{pass, pass, drop, done}, r.hot.SameFlows)
 	if err != nil {
 		return err
 	}
@@ -75,12 +73,18 @@ func (r *rig) fillFlows(sources []netip.AddrPort) error {
 		keys = append(keys, flowKey(src, service), flowKey(src, blockedService))
 		values = append(values, pass, drop)
 	}
-	return fill([]*ebpf.Map{base.flows, r.compare.SameFlows}, keys, values)
+	return base.fill(keys, values, r.compare.SameFlows)
 }
 
-func fill(tables []*ebpf.Map, keys []bpf.FlowKey, values []bpf.Flow) error {
-	for _, m := range tables {
-		if _, err := m.BatchUpdate(keys, values, nil); err != nil {
+// fill writes connections into the plane, and into tables like its own.
+func (p *plane) fill(keys []bpf.FlowKey, values []bpf.Flow, too ...*ebpf.Map) error {
+	names := make([]bpf.FlowName, len(keys))
+	for i, k := range keys {
+		names[i] = p.NameOf(k)
+		values[i].Saddr, values[i].Daddr = k.Saddr, k.Daddr
+	}
+	for _, m := range append(too, p.flows) {
+		if _, err := m.BatchUpdate(names, values, nil); err != nil {
 			return fmt.Errorf("fill a table of flows: %w", err)
 		}
 	}

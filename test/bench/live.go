@@ -129,10 +129,7 @@ func (r *liveRig) makePlane(denied []netip.Addr, good []netip.AddrPort) (err err
 	for i, src := range good {
 		keys[i], values[i] = flowKey(src, service), pass
 	}
-	if _, err := r.plane.flows.BatchUpdate(keys, values, nil); err != nil {
-		return fmt.Errorf("fill the flows of the live rows: %w", err)
-	}
-	return nil
+	return r.plane.fill(keys, values)
 }
 
 func (r *liveRig) makeCases(spans map[string]compareSpan, filter *xdpFilter) {

@@ -180,7 +180,7 @@ func behindHost(h *config.Host) {
 // forgetConnections takes the flows of the real connections out of a plane.
 func (r *rig) forgetConnections(p *plane) error {
 	for _, c := range r.shooters() {
-		if err := p.flows.Delete(flowKey(c.client, loopback)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		if err := p.flows.Delete(p.NameOf(flowKey(c.client, loopback))); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("forget a connection's flow: %w", err)
 		}
 	}

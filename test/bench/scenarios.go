@@ -134,8 +134,8 @@ func (r *rig) firstPayload(plane string) *scenario {
 
 // forgetFlows empties a table, and fails when not as many flows were there as packets should have made.
 func forgetFlows(m *ebpf.Map, want int) error {
-	var keys []bpf.FlowKey
-	var key bpf.FlowKey
+	var keys []bpf.FlowName
+	var key bpf.FlowName
 	var value bpf.Flow
 	for all := m.Iterate(); all.Next(&key, &value); {
 		keys = append(keys, key)

@@ -267,8 +267,7 @@ func (s *strange) flowRows() {
 			data  []byte
 		}{{"data", packet.ACK | packet.PSH, small}, {"FIN", packet.ACK | packet.FIN, nil}, {"RST", packet.RST, nil}} {
 			from := s.from()
-			if err := fill([]*ebpf.Map{p.flows}, []bpf.FlowKey{flowKey(from, service)},
-				[]bpf.Flow{p.storedFlow(v.verdict)}); err != nil {
+			if err := p.fill([]bpf.FlowKey{flowKey(from, service)}, []bpf.Flow{p.storedFlow(v.verdict)}); err != nil {
 				s.err = errors.Join(s.err, err)
 			}
 			reason, outcome := v.reason, v.outcome

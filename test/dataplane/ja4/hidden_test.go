@@ -228,7 +228,7 @@ var disturbances = []struct {
 }
 
 func (c *client) evict() {
-	c.p.must(c.p.maps[bpf.DataplaneMapFlows].Delete(support.KeyOf(c.k.Source, c.k.Dest)))
+	c.p.must(c.p.maps[bpf.DataplaneMapFlows].Delete(c.p.NameOf(support.KeyOf(c.k.Source, c.k.Dest))))
 }
 
 func (p *plane) idOf(name string) uint8 {

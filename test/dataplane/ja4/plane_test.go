@@ -163,7 +163,7 @@ func (p *plane) change(c loader.Change) {
 // flow returns what the kernel keeps of a connection; ok is false when it knows none.
 func (p *plane) flow(from, to netip.AddrPort) (flow bpf.Flow, ok bool) {
 	p.t.Helper()
-	err := p.maps[bpf.DataplaneMapFlows].Lookup(support.KeyOf(from, to), &flow)
+	err := p.maps[bpf.DataplaneMapFlows].Lookup(p.NameOf(support.KeyOf(from, to)), &flow)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return flow, false
 	}

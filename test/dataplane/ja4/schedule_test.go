@@ -133,5 +133,5 @@ func (s *schedule) interfere(v *client, stranger string) {
 }
 
 func (c *client) evictIfThere() {
-	_ = c.p.maps[bpf.DataplaneMapFlows].Delete(support.KeyOf(c.k.Source, c.k.Dest))
+	_ = c.p.maps[bpf.DataplaneMapFlows].Delete(c.p.NameOf(support.KeyOf(c.k.Source, c.k.Dest)))
 }

@@ -146,7 +146,7 @@ func TestConntrackSwapCutsNobody(t *testing.T) {
 		p.want("more, in order", k.next(uint32(len(hello)), more, 0), known())
 		p.want("the hello again", k.next(0, hello, 0), known())
 		for key := range p.flows() {
-			p.must(p.pinned(bpf.DataplaneMapFlows).Delete(key))
+			p.must(p.pinned(bpf.DataplaneMapFlows).Delete(p.NameOf(key)))
 		}
 		p.zeroSYNs()
 		p.want("more, when its flow was evicted", k.next(uint32(len(hello)), more, 0), passes("midstream"))

@@ -21,13 +21,13 @@ func TestFlowStoresWhoDecided(t *testing.T) {
 		k := r.visit(f.bot)
 		p.wantBytes("a bot's first payload", k.write(request), drops("prefix"))
 		flow := p.wantFlow("a bot", verdictDrop, confirmed|firstPayload)
-		control := p.Control()
+		control, at := p.Control(), key(f.bot, f.server, clientPort, webPort)
 		want := bpf.Flow{
 			ExpiresNs: flow.ExpiresNs, Epoch: control.Epoch, Isn: k.isn, BanEpoch: uint32(p.BanEpoch()),
 			Generation: p.number("stable"),
 			Verdict:    verdictDrop, Reason: uint8(bpf.ReasonPrefix), Slot: control.Stable,
 			Flags: confirmed | firstPayload | uint8(bpf.FlowCounted|bpf.FlowRead), Rule: 1, Score: 90,
-			HelloEnd: uint32(len(request)),
+			HelloEnd: uint32(len(request)), Saddr: at.Saddr, Daddr: at.Daddr,
 		}
 		if flow != want {
 			t.Errorf("the flow is\n%+v, want\n%+v", flow, want)

@@ -26,7 +26,7 @@ const (
 // flows returns what the dataplane keeps of connections.
 func (p *plane) flows() map[bpf.FlowKey]bpf.Flow {
 	p.t.Helper()
-	all, err := support.Rows[bpf.FlowKey, bpf.Flow](p.pinned(bpf.DataplaneMapFlows))
+	all, err := support.Flows(p.pinned(bpf.DataplaneMapFlows))
 	p.must(err)
 	return all
 }

@@ -216,7 +216,7 @@ func passesInFront(p *fronted, f family) {
 	keep := func(edit func(*bpf.Flow)) {
 		flow := settled
 		edit(&flow)
-		p.must(p.pinned(bpf.DataplaneMapFlows).Put(key, flow))
+		p.must(p.pinned(bpf.DataplaneMapFlows).Put(p.NameOf(key), flow))
 	}
 	data, ack := f.data(f.visitor, visitorISN+600, request), f.ack(f.visitor, visitorISN+600)
 	keep(func(*bpf.Flow) {})

@@ -159,7 +159,7 @@ func (p *plane) renew(f family, host bool) {
 	}
 	p.swap(nothing())
 	p.mode(config.ModeEnforce)
-	p.must(support.Empty[bpf.FlowKey, bpf.Flow](p.pinned(bpf.DataplaneMapFlows)))
+	p.must(support.Empty[bpf.FlowName, bpf.Flow](p.pinned(bpf.DataplaneMapFlows)))
 	p.must(support.Fill(p.pinned(bpf.DataplaneMapSyns), bpf.SynRecord{}))
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spillway/spillway/bpf"
 	"github.com/spillway/spillway/config"
 	"github.com/spillway/spillway/loader"
 	"github.com/spillway/spillway/test/support/packet"
@@ -260,6 +261,8 @@ func TestBlockedFlowsAreFoundForGood(t *testing.T) {
 			all[0].Server.Port() != webPort || all[0].Client.Port() != clientPort {
 			t.Fatalf("found %v, want the bot", all)
 		}
+		var flow bpf.Flow
+		p.must(p.pinned(bpf.DataplaneMapFlows).Lookup(p.NameOf(key(f.bot, f.server, clientPort, webPort)), &flow))
 		b := all[0]
 		still("as it is", b, true)
 		p.must(p.Vouch(f.bot, time.Hour))

@@ -198,6 +198,6 @@ func onEachFamily(t *testing.T, test func(t *testing.T, p *plane, f family)) {
 func (p *plane) forgetFlows() {
 	p.t.Helper()
 	for k := range p.flows() {
-		p.must(p.pinned(bpf.DataplaneMapFlows).Delete(k))
+		p.must(p.pinned(bpf.DataplaneMapFlows).Delete(p.NameOf(k)))
 	}
 }

@@ -184,7 +184,7 @@ func (r *rig) playWith(s *schedule, port uint16, before func(step int)) play {
 		}
 	}
 	p := play{lives: r.s.forget()}
-	err := r.flows.Lookup(plane.KeyOf(c.from, c.to), &p.flow)
+	err := r.flows.Lookup(r.w.Dataplane.NameOf(plane.KeyOf(c.from, c.to)), &p.flow)
 	if !errors.Is(err, ebpf.ErrKeyNotExist) {
 		r.must(err)
 		p.known = p.flow.Isn == c.isn

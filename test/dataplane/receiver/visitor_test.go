@@ -128,8 +128,8 @@ func (r *rig) mode(m config.Mode) {
 }
 
 func (r *rig) forgetFlows() {
-	var keys []bpf.FlowKey
-	var key bpf.FlowKey
+	var keys []bpf.FlowName
+	var key bpf.FlowName
 	var flow bpf.Flow
 	rows := r.flows.Iterate()
 	for rows.Next(&key, &flow) {

@@ -27,6 +27,16 @@ func Rows[K comparable, V any](m *ebpf.Map) (map[K]V, error) {
 	return all, nil
 }
 
+// Flows reads a table of flows, by connection.
+func Flows(m *ebpf.Map) (map[bpf.FlowKey]bpf.Flow, error) {
+	rows, err := Rows[bpf.FlowName, bpf.Flow](m)
+	all := map[bpf.FlowKey]bpf.Flow{}
+	for name, f := range rows {
+		all[name.Key(&f)] = f
+	}
+	return all, err
+}
+
 // Empty removes the rows of a hash map.
 func Empty[K comparable, V any](m *ebpf.Map) error {
 	rows, err := Rows[K, V](m)
@@ -53,7 +63,7 @@ func Fill[V any](m *ebpf.Map, value V) error {
 	return nil
 }
 
-// KeyOf is the key of a connection from a client, as the dataplane writes it: in network order, IPv4 mapped into IPv6.
+// KeyOf is the key of a connection from a client, as the dataplane sees it: in network order, IPv4 mapped into IPv6.
 func KeyOf(from, to netip.AddrPort) bpf.FlowKey {
 	var k bpf.FlowKey
 	words := func(a netip.Addr) (w [4]uint32) {

@@ -18,7 +18,7 @@ import (
 // kernelFlows returns what the dataplane remembers of every connection, by the client's address and port.
 func kernelFlows(t *testing.T, w *world.World) map[netip.AddrPort]bpf.Flow {
 	t.Helper()
-	rows, err := plane.Rows[bpf.FlowKey, bpf.Flow](w.Map(bpf.DataplaneMapFlows))
+	rows, err := plane.Flows(w.Map(bpf.DataplaneMapFlows))
 	world.Must(t, err)
 	all := map[netip.AddrPort]bpf.Flow{}
 	for key, flow := range rows {

@@ -179,7 +179,7 @@ func (s *site) flowsAt(port uint16) []bpf.Flow {
 
 func (s *site) flowsThat(are func(client netip.AddrPort) bool) (all []bpf.Flow) {
 	s.t.Helper()
-	rows, err := plane.Rows[bpf.FlowKey, bpf.Flow](s.Map(bpf.DataplaneMapFlows))
+	rows, err := plane.Flows(s.Map(bpf.DataplaneMapFlows))
 	world.Must(s.t, err)
 	for k, f := range rows {
 		if are(plane.ClientOf(k)) {

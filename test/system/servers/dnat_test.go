@@ -120,7 +120,7 @@ func (s *site) swapCutsNobody(f family, v server) {
 	b.Prefixes = []config.PrefixList{
 		{List: "own", Rule: "bad", Entries: []netip.Prefix{netip.PrefixFrom(f.visitor, f.visitor.BitLen())}}}
 	s.publish(b)
-	world.Must(t, s.flows.Delete(keyOf(local(forgotten), remote(forgotten))))
+	world.Must(t, s.flows.Delete(s.Dataplane.NameOf(keyOf(local(forgotten), remote(forgotten)))))
 	for range 3 {
 		if err := errors.Join(talk(remembered), talk(forgotten)); err != nil {
 			t.Error(err)
@@ -179,11 +179,11 @@ func (s *site) forge(f family, from netip.Addr, sport, dport uint16) {
 // flowsOf counts what the dataplane keeps of an address.
 func (s *site) flowsOf(from netip.Addr) (n int) {
 	s.t.Helper()
-	var k bpf.FlowKey
+	var name bpf.FlowName
 	var flow bpf.Flow
 	rows, want := s.flows.Iterate(), keyOf(netip.AddrPortFrom(from, 0), netip.AddrPortFrom(from, 0)).Saddr
-	for rows.Next(&k, &flow) {
-		if k.Saddr == want {
+	for rows.Next(&name, &flow) {
+		if flow.Saddr == want {
 			n++
 		}
 	}

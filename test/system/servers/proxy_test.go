@@ -120,10 +120,10 @@ func (s *site) dialBalancer(l lane) (c net.Conn) {
 }
 
 // flowsTo are the flows to a port.
-func (s *site) flowsTo(port uint16) map[bpf.FlowKey]bpf.Flow {
+func (s *site) flowsTo(port uint16) map[bpf.FlowName]bpf.Flow {
 	s.t.Helper()
-	flows := map[bpf.FlowKey]bpf.Flow{}
-	var k bpf.FlowKey
+	flows := map[bpf.FlowName]bpf.Flow{}
+	var k bpf.FlowName
 	var flow bpf.Flow
 	rows := s.flows.Iterate()
 	for rows.Next(&k, &flow) {
@@ -136,16 +136,16 @@ func (s *site) flowsTo(port uint16) map[bpf.FlowKey]bpf.Flow {
 }
 
 // keysTo says which flows to a port there are already: earlier bots send again for a while.
-func (s *site) keysTo(port uint16) map[bpf.FlowKey]bool {
+func (s *site) keysTo(port uint16) map[bpf.FlowName]bool {
 	s.t.Helper()
-	known := map[bpf.FlowKey]bool{}
+	known := map[bpf.FlowName]bool{}
 	for k := range s.flowsTo(port) {
 		known[k] = true
 	}
 	return known
 }
 
-func (s *site) newTo(port uint16, known map[bpf.FlowKey]bool) (flows []bpf.Flow) {
+func (s *site) newTo(port uint16, known map[bpf.FlowName]bool) (flows []bpf.Flow) {
 	s.t.Helper()
 	for k, flow := range s.flowsTo(port) {
 		if !known[k] {
@@ -156,7 +156,7 @@ func (s *site) newTo(port uint16, known map[bpf.FlowKey]bool) (flows []bpf.Flow)
 }
 
 // readTo is what was read of the one new connection to a port.
-func (s *site) readTo(port uint16, known map[bpf.FlowKey]bool) string {
+func (s *site) readTo(port uint16, known map[bpf.FlowName]bool) string {
 	s.t.Helper()
 	flows := s.newTo(port, known)
 	if len(flows) != 1 {

@@ -153,7 +153,7 @@ func (s *site) dial(from, to netip.Addr, port uint16) (*net.TCPConn, error) {
 
 // flow is what the dataplane keeps of a connection.
 func (s *site) flow(from, to netip.AddrPort) (f bpf.Flow, ok bool) {
-	err := s.flows.Lookup(keyOf(from, to), &f)
+	err := s.flows.Lookup(s.Dataplane.NameOf(keyOf(from, to)), &f)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		s.t.Errorf("look at a flow: %v", err)
 	}

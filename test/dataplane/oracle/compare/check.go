@@ -163,7 +163,7 @@ func (p *Plane) differences(accept bool) ([]string, error) {
 
 // Connections returns how many connections the kernel remembers, and how many of those as blocked.
 func (p *Plane) Connections() (all, blocked int, err error) {
-	rows, err := plane.Rows[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlows])
+	rows, err := plane.Flows(p.maps[bpf.DataplaneMapFlows])
 	for _, f := range rows {
 		if f.Verdict != uint8(bpf.VerdictPass) {
 			blocked++

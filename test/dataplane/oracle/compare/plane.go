@@ -143,7 +143,7 @@ func (p *Plane) Reset() error {
 		return err
 	}
 	return errors.Join(
-		plane.Empty[bpf.FlowKey, bpf.Flow](p.maps[bpf.DataplaneMapFlows]),
+		plane.Empty[bpf.FlowName, bpf.Flow](p.maps[bpf.DataplaneMapFlows]),
 		p.setBans(nil), p.setVouched(nil), p.forgetBlocks(),
 		plane.Fill(p.maps[bpf.DataplaneMapSyns], bpf.SynRecord{}),
 		plane.Fill(p.maps[bpf.DataplaneMapUnread], uint32(0)),
