@@ -123,13 +123,20 @@ static __always_inline __u8 hex_digit(__u32 nibble)
 	return nibble + (nibble < 10 ? '0' : 'a' - 10);
 }
 
-/* after_grease returns where the first protocol of a list lies that is not GREASE (RFC 8701 section 2: two bytes). */
-static __always_inline __u32 after_grease(struct stream *s, __u32 at, __u32 end)
+/* is_grease_protocol says whether the protocol at `at` is GREASE (RFC 8701 section 2: two bytes). */
+static __always_inline bool is_grease_protocol(struct stream *s, __u32 at, __u32 end)
 {
-	for (__u32 i = 0; i < GREASE_PROTOCOLS_MAX; i++) {
-		__u32 is_inside = (at + 2 - end) >> 31;
-		bounded(is_inside);
-		at += 3 * (is_inside & is_equal(byte_at(s, at), 2) & ~is_real(word_at(s, at + 1)));
+	return at + 2 < end && byte_at(s, at) == 2 && !is_real(word_at(s, at + 1));
+}
+
+/* after_grease returns where the first protocol of a list lies that is not GREASE. Few lists begin with it, so it is no part of
+ * read_alpn: its rounds are many. */
+__noinline int after_grease(struct stream *s, __u32 at, __u32 end)
+{
+	if (!s)
+		return end;
+	for (__u32 i = 0; i < GREASE_PROTOCOLS_MAX && is_grease_protocol(s, at, end); i++) {
+		at += 3;
 		bounded(at);
 	}
 	return at;
@@ -151,7 +158,9 @@ __noinline int read_alpn(struct stream *s)
 	if (bytes + 2 != len)
 		return REASON_HELLO_MALFORMED;
 	__u32 end = at + len;
-	at = after_grease(s, at + 2, end);
+	at += 2;
+	if (is_grease_protocol(s, at, end))
+		at = after_grease(s, at, end);
 	__u32 name = at < end ? byte_at(s, at) : 0;
 	if (!name)
 		return REASON_CONTINUE;
