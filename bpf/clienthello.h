@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* clienthello.h takes a ClientHello (RFC 8446 section 4.1.2) apart into what JA4 asks for: the values of its lists in the
- * workspace, and the key of its shape.
+/* clienthello.h reads a ClientHello (RFC 8446 section 4.1.2) into the key of its shape, and notes where its lists lie:
+ * they are kept (lists.h) only where the shape is new.
  *
  *   version, random, session id ─▶ ciphers ─▶ extensions (extensions.h) ─▶ versions, algorithms, ALPN inside of them
  *
@@ -41,18 +41,21 @@ __noinline int read_ciphers(struct stream *s, __u32 at, __u32 count)
 	struct runtime *rt = get_words();
 	if (!s || !ws || !rt)
 		return REASON_INTERNAL;
+	ws->ciphers_at = at;
+	ws->ciphers_count = count;
 	bounded(count); /* here and below: or clang leaves out the constant end of the loop, and Linux 6.1 sees none */
 	__u64 sum = 0;
-	__u32 n = 0;
+	__u32 n = uncounted(ws);
 	for (__u32 i = 0; i < HELLO_VALUES && i < count; i++) {
-		__u32 value = word_at(s, at + 2 * i);
-		__u32 real = is_real(value);
-		ws->ciphers.values[n & (HELLO_VALUES - 1)] = value;
-		sum += mix_value(rt, VALUE_CIPHER, 0, value) & -(__u64)real;
-		n += real;
-		bounded(n);
+		__u32 value = word_at(s, at);
+		at += 2;
+		if (is_grease(value))
+			continue;
+		sum += mix_value(rt, VALUE_CIPHER, 0, value);
+		n += 1;
 	}
-	return note_ciphers(ws, sum, n, count);
+	return note_ciphers(ws, sum, n,
+			    reload(ws->ciphers_count)); /* what a round taught of count would make many ends of one */
 }
 
 /* read_versions leaves the highest version of supported_versions (RFC 8446 section 4.2.1), where it names any but GREASE;
@@ -72,9 +75,8 @@ __noinline int read_versions(struct stream *s)
 		0; /* and one more; in memory, so that a round leaves nothing behind that the verifier could tell apart */
 	for (__u32 i = 0; i < 127 && 2 * i < bytes; i++) {
 		__u32 value = word_at(s, at + 1 + 2 * i);
-		value = (value + 1) & -is_real(value);
-		if (value > reload(ws->best_version))
-			ws->best_version = value;
+		if (!is_grease(value) && value >= reload(ws->best_version))
+			ws->best_version = value + 1;
 	}
 	if (reload(ws->best_version))
 		ws->key.version = ws->best_version - 1;
@@ -88,28 +90,27 @@ __noinline int read_signatures(struct stream *s)
 	struct runtime *rt = get_words();
 	if (!s || !ws || !rt)
 		return REASON_INTERNAL;
-	__u32 at = ws->found[FOUND_SIGNATURES].at, len = ws->found[FOUND_SIGNATURES].len;
+	struct found_extension *f = &ws->found[FOUND_SIGNATURES];
+	__u32 at = f->at, len = f->len;
 	if (!len)
 		return REASON_CONTINUE;
 	__u32 bytes = word_at(s, at);
 	if (bytes + 2 != len || bytes & 1)
 		return REASON_HELLO_MALFORMED;
 	__u64 sum = 0;
-	__u32 n = 0;
+	__u32 n = uncounted(ws);
 	for (__u32 i = 0; i < HELLO_VALUES && 2 * i < bytes; i++) {
 		__u32 value = word_at(s, at + 2 + 2 * i);
-		__u32 real = is_real(value);
-		ws->signatures.values[n & (HELLO_VALUES - 1)] = value;
-		sum += mix_value(rt, VALUE_SIGNATURE, n, value) & -(__u64)real;
-		n += real;
-		bounded(n);
+		if (is_grease(value))
+			continue;
+		sum += mix_value(rt, VALUE_SIGNATURE, n, value);
+		n += 1;
 	}
-	if (n > HELLO_SIGNATURES_MAX || bytes > 2 * HELLO_VALUES) {
+	if (n > HELLO_SIGNATURES_MAX || reload(f->len) > 2 + 2 * HELLO_VALUES) {
 		ws->is_long = 1; /* JA4_a does not name them */
 		return REASON_CONTINUE;
 	}
 	ws->key.signatures = sum;
-	ws->signature_count = n;
 	return REASON_CONTINUE;
 }
 
@@ -126,7 +127,7 @@ static __always_inline __u8 hex_digit(__u32 nibble)
 /* is_grease_protocol says whether the protocol at `at` is GREASE (RFC 8701 section 2: two bytes). */
 static __always_inline bool is_grease_protocol(struct stream *s, __u32 at, __u32 end)
 {
-	return at + 2 < end && byte_at(s, at) == 2 && !is_real(word_at(s, at + 1));
+	return at + 2 < end && byte_at(s, at) == 2 && is_grease(word_at(s, at + 1));
 }
 
 /* after_grease returns where the first protocol of a list lies that is not GREASE. Few lists begin with it, so it is no part of
@@ -180,7 +181,7 @@ __noinline int read_alpn(struct stream *s)
 static __always_inline void forget_hello(struct workspace *ws)
 {
 	__builtin_memset(&ws->key, 0, sizeof(ws->key));
-	ws->listed_count = ws->stable_count = ws->signature_count = ws->is_long = 0;
+	ws->extensions_at = ws->extensions_end = ws->is_long = 0;
 	__builtin_memset(&ws->found, 0, sizeof(ws->found));
 }
 
@@ -200,6 +201,8 @@ static __always_inline bool may_read(struct workspace *ws, __u32 *left, __u32 va
  * read first; a list that goes on is read once more, whole, and what exceeds that is looked at alone. */
 static __always_inline int read_lists(struct workspace *ws, struct stream *s, __u32 at, __u32 end, __u32 left)
 {
+	ws->extensions_at = at;
+	ws->extensions_end = end;
 	ws->skim_count = left / 2;
 	int reason = read_extensions(s, at, end);
 	if (!reason && reload(ws->skim_at) < end && left <= VALUES_FREE) {

@@ -893,6 +893,14 @@ type DataplaneWorkspace struct {
 	ListedCount    uint32
 	StableCount    uint32
 	SignatureCount uint32
+	CiphersAt      uint32
+	CiphersCount   uint32
+	ExtensionsAt   uint32
+	ExtensionsEnd  uint32
+	Nothing        uint32
+	SpecCount      uint32
+	_              [4]byte
+	SpecSum        uint64
 	BestVersion    uint32
 	IsLong         uint32
 	SkimAt         uint32
@@ -907,6 +915,7 @@ type DataplaneWorkspace struct {
 	}
 	HelloEnd     uint32
 	SortCount    uint32
+	_            [4]byte
 	Key          DataplaneShapeKey
 	Tls          DataplaneTlsFingerprint
 	Budgets      [2]DataplaneShapeBudget
@@ -915,6 +924,7 @@ type DataplaneWorkspace struct {
 	Answer       [64]uint8
 	HelloIndex   uint32
 	IsLocked     uint32
+	LockNs       uint64
 	HelloAt      uint32
 	HelloBodyEnd uint32
 	HelloIsSslv2 uint32

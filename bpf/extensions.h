@@ -17,30 +17,49 @@
 #define EXTENSION_ALPN 16
 #define EXTENSION_SUPPORTED_VERSIONS 43
 
-/* Extensions that come and go with resumption and padding: 0015, 0023, 0029, 002a, 002c. */
-#define FLEETING_EXTENSIONS (1ULL << 0x15 | 1ULL << 0x23 | 1ULL << 0x29 | 1ULL << 0x2a | 1ULL << 0x2c)
-/* Those that JA4_c leaves out. */
-#define UNLISTED_EXTENSIONS (1ULL << EXTENSION_SERVER_NAME | 1ULL << EXTENSION_ALPN)
+/* What of an extension counts beside its type. */
+enum extension_kind {
+	EXTENSION_FOUND = 3,    /* enum found */
+	EXTENSION_UNLISTED = 4, /* JA4_c leaves it out */
+	EXTENSION_FLEETING = 8, /* it comes and goes with resumption and padding: 0015, 0023, 0029, 002a, 002c */
+	EXTENSION_SNI = 16,
+};
 
-/* 1 when the extension is one of set, all of which are below 64. */
-static __always_inline __u32 is_one_of(__u32 type, __u64 set)
+#define EXTENSION_KINDS 64
+static const __u8 extension_kinds[EXTENSION_KINDS] = {
+	[EXTENSION_SERVER_NAME] = EXTENSION_UNLISTED | EXTENSION_SNI,
+	[EXTENSION_SIGNATURE_ALGORITHMS] = FOUND_SIGNATURES,
+	[EXTENSION_ALPN] = EXTENSION_UNLISTED | FOUND_ALPN,
+	[EXTENSION_SUPPORTED_VERSIONS] = FOUND_VERSIONS,
+	[0x15] = EXTENSION_FLEETING,
+	[0x23] = EXTENSION_FLEETING,
+	[0x29] = EXTENSION_FLEETING,
+	[0x2a] = EXTENSION_FLEETING,
+	[0x2c] = EXTENSION_FLEETING,
+};
+
+static __always_inline __u32 kind_of(__u32 type)
 {
-	__u32 is = (set >> (type & 63)) & (type - 64) >> 31;
-	bounded(is);
-	return is;
+	__u32 is_small = (type - EXTENSION_KINDS) >> 31;
+	bounded(type);
+	bounded(is_small);
+	return extension_kinds[type & (EXTENSION_KINDS - 1)] & -is_small;
+}
+
+static __always_inline __u32 is_fleeting(__u32 kind)
+{
+	return kind / EXTENSION_FLEETING & 1;
 }
 
 /* note_extension keeps where the extensions lie that JA4 looks into; place 0 takes all others. Two of one type are illegal
  * (RFC 8446 section 4.2), and which one counts would be anybody's guess. */
-static __always_inline void note_extension(struct workspace *ws, __u32 type, __u32 at, __u32 len)
+static __always_inline void note_extension(struct workspace *ws, __u32 kind, __u32 at, __u32 len)
 {
-	__u32 which = is_equal(type, EXTENSION_ALPN) * FOUND_ALPN |
-		      is_equal(type, EXTENSION_SIGNATURE_ALGORITHMS) * FOUND_SIGNATURES |
-		      is_equal(type, EXTENSION_SUPPORTED_VERSIONS) * FOUND_VERSIONS;
-	ws->found[which & 3].at = at;
-	ws->found[which & 3].len = len;
-	ws->found[which & 3].times += 1;
-	ws->key.sni |= is_equal(type, EXTENSION_SERVER_NAME);
+	struct found_extension *f = &ws->found[kind & EXTENSION_FOUND];
+	f->at = at;
+	f->len = len;
+	f->times += 1;
+	ws->key.sni |= kind / EXTENSION_SNI;
 }
 
 struct skimming {
@@ -61,10 +80,11 @@ static long skim_round(__u32 round, struct skimming *f)
 		f->reason = REASON_HELLO_MALFORMED;
 		return 1;
 	}
-	note_extension(ws, type, body, len);
+	__u32 kind = kind_of(type);
+	note_extension(ws, kind, body, len);
 	reload(ws->skim_at) = body + len;
-	reload(ws->skim_count) += is_real(type);
-	reload(ws->skim_unstable) += is_one_of(type, FLEETING_EXTENSIONS);
+	reload(ws->skim_count) += !is_grease(type);
+	reload(ws->skim_unstable) += is_fleeting(kind);
 	return body + len >= f->end;
 }
 
@@ -89,36 +109,29 @@ __noinline int read_extensions(struct stream *s, __u32 at, __u32 end)
 	if (!s || !ws || !rt)
 		return REASON_INTERNAL;
 	__u64 sum = 0;
-	__u32 count = 0, listed = 0, stable = 0, unstable = 0;
+	__u32 count = uncounted(ws), unstable = uncounted(ws);
 	for (__u32 i = 0; i < HELLO_VALUES && i < reload(ws->skim_count) && at < end; i++) {
-		__u32 type = word_at(s, at), len = word_at(s, at + 2);
-		__u32 body = at + 4;
+		__u32 head = head_at(s, at), type = head >> 16, len = head & 0xffff, body = at + 4;
 		if (body + len > end)
 			return REASON_HELLO_MALFORMED;
-		__u32 real = is_real(type);
-		__u32 is_listed = real & ~is_one_of(type, UNLISTED_EXTENSIONS);
-		__u32 is_fleeting = is_one_of(type, FLEETING_EXTENSIONS);
-		note_extension(ws, type, body, len);
-		ws->extensions.values[listed & (HELLO_VALUES - 1)] = type;
-		ws->stable.values[stable & (HELLO_VALUES - 1)] = type;
-		sum += mix_value(rt, VALUE_EXTENSION, 0, type) & -(__u64)is_listed;
-		count += real;
-		listed += is_listed;
-		stable += is_listed & ~is_fleeting;
-		unstable += is_fleeting;
 		at = body + len;
-		bounded(count);
-		bounded(listed);
-		bounded(stable);
-		bounded(unstable);
 		bounded(at);
+		if (is_grease(type))
+			continue;
+		count += 1;
+		__u32 kind = kind_of(type);
+		if (kind) {
+			note_extension(ws, kind, body, len);
+			unstable += is_fleeting(kind);
+			if (kind & EXTENSION_UNLISTED)
+				continue;
+		}
+		sum += mix_value(rt, VALUE_EXTENSION, 0, type);
 	}
 	ws->skim_at = at;
 	ws->skim_count = count;
 	ws->skim_unstable = unstable;
 	ws->key.extensions = sum;
-	ws->listed_count = listed;
-	ws->stable_count = stable;
 	return REASON_CONTINUE;
 }
 

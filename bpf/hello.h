@@ -5,8 +5,8 @@
  * A hello that is whole in one segment and one record is read in the workspace. Every other one has a place (place.h), where
  * its pieces come together (pieces.h, urgent.h) and its records (record.h), until it is decided:
  *
- *   segment ── whole ─────────────────────────────────────────▶ read_body ──▶ find_ja4
- *      └─ part ──▶ may_hold? ──▶ place ──▶ pieces ──▶ records ──▶ read_body ──▶ find_ja4, and the place is given back
+ *   segment ── whole ─────────────────────────────────────────▶ read_body ──▶ find_shape ─ new ─▶ list_body ─▶ make_shape
+ *      └─ part ──▶ may_hold? ──▶ place ──▶ pieces ──▶ records ──▶ read_body ──▶ the same: list_body, and the place is given back
  *                     └─ no: not_taken        └─ a gap, or not all: hello_partial, and the place is kept
  *
  * What holds:
@@ -144,6 +144,24 @@ static __always_inline int read_body(struct workspace *ws)
 	return h ? read_found(ws, (struct stream *)h->bytes) : REASON_INTERNAL;
 }
 
+/* list_body keeps the lists of the hello that was read, where a new shape is within the budgets. A place whose lock went to
+ * another meanwhile may hold other bytes than those whose shape this is. */
+static __always_inline int list_body(struct packet *p, struct workspace *ws)
+{
+	if (!may_compute(p))
+		return REASON_HELLO_BUSY;
+	if (!ws->is_locked) {
+		list_hello(&ws->raw);
+		return REASON_CONTINUE;
+	}
+	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index);
+	if (!h)
+		return REASON_INTERNAL;
+	list_hello((struct stream *)h->bytes);
+	/* A barrier: what is read above is read before. */
+	return __sync_fetch_and_add(&h->lock_ns, 0) == ws->lock_ns ? REASON_CONTINUE : REASON_HELLO_BUSY;
+}
+
 /* leave_place keeps the place of a hello that goes on, and gives back that of one that is decided. */
 static __always_inline void leave_place(struct workspace *ws, int reason)
 {
@@ -166,15 +184,16 @@ __noinline int read_hello(struct xdp_md *ctx, struct packet *p, __u32 isn)
 	int reason = gather(ctx, p, ws, isn);
 	if (!reason)
 		reason = read_body(ws);
+	bool is_read = !reason, is_new = is_read && !ws->is_long && !find_shape();
+	int listed = is_new ? list_body(p, ws) : REASON_CONTINUE;
 	leave_place(ws, reason);
-	bool is_read = !reason;
 	if (reason == REASON_NOT_TAKEN) {
 		suspect(p, reason);
 		p->flags |= PACKET_NOT_TAKEN;
 		reason = REASON_HELLO_PARTIAL; /* what is held is as it was */
 	}
 	if (is_read) {
-		reason = ws->is_long ? REASON_HELLO_TOO_LONG : find_ja4(p);
+		reason = ws->is_long ? REASON_HELLO_TOO_LONG : is_new && !listed ? make_shape(p) : listed;
 		if (reason == REASON_HELLO_TOO_LONG || reason == REASON_HELLO_BUSY)
 			leave_head(p, ws);
 	}

@@ -3,20 +3,22 @@
  * SHA-256 where it is new. Format: FoxIO-LLC/ja4, technical_details/JA4.md (BSD-3-Clause, the TLS client method only).
  *
  *   shape (clienthello.h: a keyed hash of everything that JA4 is made of)
- *     ├─ in shapes_listed ─┐
- *     ├─ in shapes ────────┴──▶ the JA4 that stands there, if its check is right
- *     └─ new ── within the budgets (budget.h) ──▶ sorted, hashed, and stored where somebody vouches for the connection
- *            └─ else ──▶ the first part alone (leave_head), and hello_busy
+ *     ├─ in shapes ─────────────┐
+ *     ├─ else in shapes_listed ─┴──▶ the JA4 that stands there, if its check is right
+ *     └─ new ── within the budgets (budget.h) ──▶ listed (lists.h), sorted, hashed; stored where somebody vouches for the
+ *            └─ else ──▶ the first part alone        connection
+ *                        (leave_head), and hello_busy
  *
- * shapes_listed has those that a feature named, so that a flood of new shapes evicts nothing that blocks. Both maps are LRUs of a
- * fixed size; a row that two processors wrote at once fails its check, and is computed again. */
+ * shapes_listed has those that a feature named, so that a flood of new shapes evicts nothing that blocks: what it evicts
+ * from shapes is found there. A row of shapes says whether its shape is there, too, so that a known shape costs one lookup.
+ * Both maps are LRUs of a fixed size; a row that two processors wrote at once fails its check, and is computed again. */
 #ifndef SPILLWAY_JA4_H
 #define SPILLWAY_JA4_H
 
 #include <bpf/bpf_helpers.h>
 
 #include "budget.h"
-#include "clienthello.h"
+#include "lists.h"
 #include "sha256.h"
 #include "source.h"
 
@@ -167,7 +169,7 @@ static __always_inline void leave_head(struct packet *p, struct workspace *ws)
 	p->flags |= PACKET_HAS_HEAD;
 }
 
-/* compute_ja4 leaves the fingerprint of the hello that was read last. */
+/* compute_ja4 leaves the fingerprint of the hello whose lists were kept last. */
 __noinline int compute_ja4(void)
 {
 	struct workspace *ws = get_workspace();
@@ -196,18 +198,23 @@ static __always_inline __u64 shape_check(const struct shape_key *k, const struct
 	return sum;
 }
 
+/* The lowest bit of a row's check: the shape is kept in shapes_listed. */
+#define SHAPE_LISTED 1ULL
+
 /* take_shape copies what is known of the shape, if it is whole. */
 static __always_inline bool take_shape(struct workspace *ws, const struct runtime *rt, const struct shape *known)
 {
 	if (!known)
 		return false;
+	__u64 check = known->check;
 	ws->tls = known->tls;
-	return known->check == shape_check(&ws->key, &ws->tls, rt);
+	ws->is_listed = check & SHAPE_LISTED;
+	return (check | SHAPE_LISTED) == (shape_check(&ws->key, &ws->tls, rt) | SHAPE_LISTED);
 }
 
-static __always_inline void fill_shape(struct workspace *ws, const struct runtime *rt)
+static __always_inline void fill_shape(struct workspace *ws, const struct runtime *rt, __u64 listed)
 {
-	ws->shape.check = shape_check(&ws->key, &ws->tls, rt);
+	ws->shape.check = (shape_check(&ws->key, &ws->tls, rt) & ~SHAPE_LISTED) | listed;
 	ws->shape.tls = ws->tls;
 }
 
@@ -224,30 +231,40 @@ __noinline int list_shape(void)
 	struct runtime *rt = get_words();
 	if (!ws || !rt || !ws->is_named || ws->is_listed)
 		return 0;
-	fill_shape(ws, rt);
+	fill_shape(ws, rt, SHAPE_LISTED);
 	bpf_map_update_elem(&shapes_listed, &ws->key, &ws->shape, BPF_ANY);
+	struct shape *known = bpf_map_lookup_elem(&shapes, &ws->key);
+	if (known)
+		known->check = ws->shape.check;
 	return 0;
 }
 
-/* find_ja4 leaves the fingerprint of the hello that was read last, computed if need be and the budgets allow. */
-__noinline int find_ja4(struct packet *p)
+/* find_shape says whether the shape of the hello that was read last is known, and leaves its fingerprint. */
+__noinline int find_shape(void)
+{
+	struct workspace *ws = get_workspace();
+	struct runtime *rt = get_words();
+	if (!ws || !rt)
+		return 0;
+	ws->is_named = 0;
+	if (take_shape(ws, rt, bpf_map_lookup_elem(&shapes, &ws->key)) ||
+	    take_shape(ws, rt, bpf_map_lookup_elem(&shapes_listed, &ws->key)))
+		return 1;
+	ws->is_listed = 0;
+	return 0;
+}
+
+/* make_shape leaves the fingerprint of the hello whose lists were kept last. */
+__noinline int make_shape(struct packet *p)
 {
 	struct workspace *ws = get_workspace();
 	struct runtime *rt = get_words();
 	if (!p || !ws || !rt)
 		return REASON_INTERNAL;
-	ws->is_named = 0;
-	ws->is_listed = take_shape(ws, rt, bpf_map_lookup_elem(&shapes_listed, &ws->key));
-	if (ws->is_listed || take_shape(ws, rt, bpf_map_lookup_elem(&shapes, &ws->key)))
-		return REASON_CONTINUE;
-	if (!may_compute(p))
-		return REASON_HELLO_BUSY;
 	int reason = compute_ja4();
-	if (reason)
+	if (reason || !may_store(p))
 		return reason;
-	if (!may_store(p))
-		return REASON_CONTINUE;
-	fill_shape(ws, rt);
+	fill_shape(ws, rt, 0);
 	bpf_map_update_elem(&shapes, &ws->key, &ws->shape, BPF_ANY);
 	return REASON_CONTINUE;
 }

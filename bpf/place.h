@@ -148,6 +148,7 @@ __noinline int lock_place(__u32 place)
 			continue;
 		ws->hello_index = place;
 		ws->is_locked = 1;
+		ws->lock_ns = now_ns;
 		return 1;
 	}
 	return 0;

@@ -44,29 +44,38 @@ __noinline int find_sslv2(struct stream *s, __u32 at, __u32 len)
 	return REASON_CONTINUE;
 }
 
-/* read_sslv2 reads the hello whose version is at `at`. */
-__noinline int read_sslv2(struct stream *s, __u32 at)
+/* list_spec is one round of read_sslv2: what moves is in the workspace, so that the verifier sees one round. */
+static long list_spec(__u32 round, struct stream **stream)
 {
 	struct workspace *ws = get_workspace();
 	struct runtime *rt = get_words();
-	if (!s || !ws || !rt)
+	struct stream *s = *stream;
+	if (!ws || !rt || round >= reload(ws->ciphers_count))
+		return 1;
+	__u32 at = reload(ws->ciphers_at) + SSLV2_SPEC * round, value = word_at(s, at + 1), n = reload(ws->spec_count);
+	if (byte_at(s, at) || is_grease(value))
+		return 0;
+	ws->ciphers.values[n & (HELLO_VALUES - 1)] = value;
+	reload(ws->spec_sum) += mix_value(rt, VALUE_CIPHER, 0, value);
+	reload(ws->spec_count) = n + 1;
+	return 0;
+}
+
+/* read_sslv2 reads the hello whose version is at `at`. Few clients send one, so its list is kept at once. */
+__noinline int read_sslv2(struct stream *s, __u32 at)
+{
+	struct workspace *ws = get_workspace();
+	if (!s || !ws)
 		return REASON_INTERNAL;
 	forget_hello(ws);
 	ws->key.version = word_at(s, at);
 	ws->key.alpn[0] = ws->key.alpn[1] = '0';
-	__u32 count = word_at(s, at + 2) / SSLV2_SPEC, n = 0;
-	__u64 sum = 0;
-	at += SSLV2_HEADER - 3;
-	bounded(count);
-	for (__u32 i = 0; i < HELLO_VALUES && i < count; i++) {
-		__u32 value = word_at(s, at + SSLV2_SPEC * i + 1);
-		__u32 real = is_real(value) & is_equal(byte_at(s, at + SSLV2_SPEC * i), 0);
-		ws->ciphers.values[n & (HELLO_VALUES - 1)] = value;
-		sum += mix_value(rt, VALUE_CIPHER, 0, value) & -(__u64)real;
-		n += real;
-		bounded(n);
-	}
-	return note_ciphers(ws, sum, n, count);
+	__u32 count = word_at(s, at + 2) / SSLV2_SPEC;
+	ws->ciphers_at = at + SSLV2_HEADER - 3;
+	ws->ciphers_count = count;
+	ws->spec_sum = ws->spec_count = 0;
+	bpf_loop(HELLO_VALUES, list_spec, &s, 0);
+	return note_ciphers(ws, reload(ws->spec_sum), reload(ws->spec_count), count);
 }
 
 #endif

@@ -38,6 +38,13 @@ static __always_inline __u32 length_at(const struct stream *s, __u32 at)
 	return bpf_ntohl(*word) >> 8;
 }
 
+/* Type and length of an extension. */
+static __always_inline __u32 head_at(const struct stream *s, __u32 at)
+{
+	const __be32 *word = place_at(s, at);
+	return bpf_ntohl(*word);
+}
+
 static __always_inline __u64 long_at(const struct stream *s, __u32 at)
 {
 	const __u64 *word = place_at(s, at);

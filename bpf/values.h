@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* values.h handles one value of a list of a ClientHello.
  *
- * Values are handled without branches, and offsets are forgotten between rounds: the verifier then sees every loop in as
- * many states as it has rounds, and no more. */
+ * What rounds count begins at a number that the verifier does not know (uncounted), and offsets are forgotten: what a value
+ * was leaves nothing behind, so every loop has no more states than rounds. A branch makes them two a round. */
 #ifndef SPILLWAY_VALUES_H
 #define SPILLWAY_VALUES_H
 
@@ -16,26 +16,33 @@ enum value_kind {
 	VALUE_SIGNATURE = 3,
 };
 
-/* 1 for what is not GREASE (RFC 8701): both bytes equal, and ?A. */
-static __always_inline __u32 is_real(__u32 value)
+/* realness is 0 for GREASE (RFC 8701): both bytes equal, and ?A. */
+static __always_inline __u32 realness(__u32 value)
 {
 	__u32 nibbles = (value ^ 0x0a0a) & 0x0f0f, halves = (value >> 8 ^ value) & 0xff;
-	/* Or clang makes branches of it, and every value four paths. */
-	bounded(nibbles);
-	bounded(halves);
-	__u32 real = -(nibbles | halves) >> 31;
+	__u32 bits = nibbles | halves;
+	bounded(bits); /* or clang makes two branches of it, and every value three paths */
+	return bits;
+}
+
+/* is_grease is a branch, is_real is none. */
+static __always_inline bool is_grease(__u32 value)
+{
+	return !realness(value);
+}
+
+static __always_inline __u32 is_real(__u32 value)
+{
+	__u32 real = -realness(value) >> 31;
 	bounded(real);
 	return real;
 }
 
-/* 1 when the two are equal. */
-static __always_inline __u32 is_equal(__u32 a, __u32 b)
+/* uncounted is 0, read from memory. */
+static __always_inline __u32 uncounted(struct workspace *ws)
 {
-	__u32 difference = a ^ b;
-	bounded(difference);
-	__u32 is = (difference - 1) >> 31;
-	bounded(is);
-	return is;
+	reload(ws->nothing) = 0;
+	return reload(ws->nothing);
 }
 
 /* mix is a keyed hash of one value. Sums of it do not depend on the order; who does not know the key cannot find two

@@ -107,9 +107,9 @@ struct comparison {
 struct workspace {
 	__u32 is_busy; /* see take_workspace() */
 	__u32 pad;
-	struct packet packet; /* on its way from one program to the next */
-	struct stream raw;    /* what a client sent first, or this packet again */
-	struct hello_values ciphers;
+	struct packet packet;           /* on its way from one program to the next */
+	struct stream raw;              /* what a client sent first, or this packet again */
+	struct hello_values ciphers;    /* here and below: of a new shape alone */
 	struct hello_values extensions; /* without 0000 and 0010 */
 	struct hello_values stable;     /* and without those that the stable JA4 leaves out */
 	struct hello_values signatures;
@@ -121,6 +121,13 @@ struct workspace {
 	__u32 listed_count; /* of extensions */
 	__u32 stable_count;
 	__u32 signature_count;
+	__u32 ciphers_at; /* where lists lie in the stream */
+	__u32 ciphers_count;
+	__u32 extensions_at;
+	__u32 extensions_end;
+	__u32 nothing;    /* of uncounted */
+	__u32 spec_count; /* of read_sslv2 */
+	__u64 spec_sum;
 	__u32 best_version;
 	__u32 is_long; /* a list exceeds its limit: JA4_a is all that can be said */
 	__u32 skim_at; /* of skim_extensions */
@@ -137,6 +144,7 @@ struct workspace {
 	__u8 answer[64];                /* the headers of a reset */
 	__u32 hello_index;              /* of the hello that this packet holds the lock of */
 	__u32 is_locked;
+	__u64 lock_ns;  /* since when */
 	__u32 hello_at; /* where the body of the ClientHello lies */
 	__u32 hello_body_end;
 	__u32 hello_is_sslv2; /* in the format of SSL 2.0 */
@@ -145,7 +153,7 @@ struct workspace {
 	__u32 hello_isn;      /* of the connection whose hello is read */
 	__u32 held_before;    /* bytes without a gap that its place held before this packet */
 	__u32 is_named;       /* a feature of the day names the fingerprint */
-	__u32 is_listed;      /* the shape was found among those that features name */
+	__u32 is_listed;      /* the shape is kept among those that features name */
 	__u64 sum;            /* of sum_frame */
 	__u32 sum_from;
 	__u32 sum_left;
