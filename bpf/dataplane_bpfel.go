@@ -934,7 +934,10 @@ type DataplaneWorkspace struct {
 	HeldBefore   uint32
 	IsNamed      uint32
 	IsListed     uint32
+	DifferAt     uint32
+	DifferEnd    uint32
 	_            [4]byte
+	Difference   uint64
 	Sum          uint64
 	SumFrom      uint32
 	SumLeft      uint32

@@ -134,24 +134,27 @@ static __always_inline void add_rule(struct packet *p, struct tally *t, const st
 		count_rule(p->slot, node->rule);
 }
 
-/* add_chain adds one match: a chain of rules, one for each list that knows the source. */
-__noinline int add_chain(struct packet *p, struct tally *t, __u32 head, __u32 kind)
+/* add_node adds the rule at `node`, while it counts, and returns the next one of its chain. It does one, and not all:
+ * most chains have no more, and the verifier looks at it once. */
+__noinline int add_node(struct packet *p, struct tally *t, __u32 node, __u32 kind)
 {
 	if (!p || !t)
-		return REASON_INTERNAL;
+		return 0;
 	__u32 slot = p->slot;
 	void *nodes = bpf_map_lookup_elem(&rules, &slot);
-	if (!nodes)
-		return REASON_INTERNAL;
-	for (int i = 0; i < RULE_CHAIN_MAX && head; i++) {
-		struct rule_node *node = bpf_map_lookup_elem(nodes, &head);
-		if (!node)
-			break;
-		head = node->next;
-		if (p->now_ns < node->expires_ns)
-			add_rule(p, t, node, kind);
-	}
-	return REASON_CONTINUE;
+	const struct rule_node *rule = nodes ? bpf_map_lookup_elem(nodes, &node) : 0;
+	if (!rule)
+		return 0;
+	if (p->now_ns < rule->expires_ns)
+		add_rule(p, t, rule, kind);
+	return rule->next;
+}
+
+/* add_chain adds one match: a chain of rules, one for each list that knows the source. */
+static __always_inline void add_chain(struct packet *p, struct tally *t, __u32 head, __u32 kind)
+{
+	for (int i = 0; i < RULE_CHAIN_MAX && head; i++)
+		head = add_node(p, t, head, kind);
 }
 
 /* The forms of a JA4 feature: the more parts it names the earlier, the exact JA4 before the stable one. The first that

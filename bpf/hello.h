@@ -5,8 +5,8 @@
  * A hello that is whole in one segment and one record is read in the workspace. Every other one has a place (place.h), where
  * its pieces come together (pieces.h, urgent.h) and its records (record.h), until it is decided:
  *
- *   segment ── whole ─────────────────────────────────────────▶ read_body ──▶ find_shape ─ new ─▶ list_body ─▶ make_shape
- *      └─ part ──▶ may_hold? ──▶ place ──▶ pieces ──▶ records ──▶ read_body ──▶ the same: list_body, and the place is given back
+ *   segment ── whole ─────────────────────────────────────────▶ read_body ──▶ find_shape, if new: list_body, make_shape
+ *      └─ part ──▶ may_hold? ──▶ place ──▶ pieces ──▶ records ──▶ the same; after list_body the place is given back
  *                     └─ no: not_taken        └─ a gap, or not all: hello_partial, and the place is kept
  *
  * What holds:
@@ -144,8 +144,8 @@ static __always_inline int read_body(struct workspace *ws)
 	return h ? read_found(ws, (struct stream *)h->bytes) : REASON_INTERNAL;
 }
 
-/* list_body keeps the lists of the hello that was read, where a new shape is within the budgets. A place whose lock went to
- * another meanwhile may hold other bytes than those whose shape this is. */
+/* list_body keeps the lists of the hello that was read, where a new shape is within the budgets. A place whose lock
+ * went to another meanwhile may hold other bytes than those whose shape this is. */
 static __always_inline int list_body(struct packet *p, struct workspace *ws)
 {
 	if (!may_compute(p))

@@ -5,13 +5,14 @@
  *   shape (clienthello.h: a keyed hash of everything that JA4 is made of)
  *     ├─ in shapes ─────────────┐
  *     ├─ else in shapes_listed ─┴──▶ the JA4 that stands there, if its check is right
- *     └─ new ── within the budgets (budget.h) ──▶ listed (lists.h), sorted, hashed; stored where somebody vouches for the
- *            └─ else ──▶ the first part alone        connection
+ *     └─ new ── within the budgets (budget.h) ──▶ listed (lists.h), sorted, hashed; stored where somebody vouches
+ *            └─ else ──▶ the first part alone        for the connection
  *                        (leave_head), and hello_busy
  *
- * shapes_listed has those that a feature named, so that a flood of new shapes evicts nothing that blocks: what it evicts
- * from shapes is found there. A row of shapes says whether its shape is there, too, so that a known shape costs one lookup.
- * Both maps are LRUs of a fixed size; a row that two processors wrote at once fails its check, and is computed again. */
+ * shapes_listed has those that a feature named, so that a flood of new shapes evicts nothing that blocks: what it
+ * evicts from shapes is found there. A row of shapes says whether its shape is there, too, so that a known shape costs
+ * one lookup. Both maps are LRUs of a fixed size; a row that two processors wrote at once fails its check, and is
+ * computed again. */
 #ifndef SPILLWAY_JA4_H
 #define SPILLWAY_JA4_H
 
@@ -22,34 +23,48 @@
 #include "sha256.h"
 #include "source.h"
 
-/* sort_values sorts the first n values: a radix sort of four digits, the same work for every order. n is read from memory
- * in each round: what a round teaches the verifier of n would make all its successors differ. */
+struct sorting {
+	struct hello_values *list;
+};
+
+/* sort_digit sorts by one digit of four bits. n is read from memory in each round: what a round teaches the verifier of
+ * n would make all its successors differ. */
+static long sort_digit(__u32 digit, struct sorting *s)
+{
+	struct workspace *ws = get_workspace();
+	struct hello_values *list = s->list;
+	if (!ws)
+		return 1;
+	__u32 i, sum = 0, shift = digit * 4 & 15;
+	for (i = 0; i < 16; i++)
+		ws->counts[i] = 0;
+	for (i = 0; i < HELLO_VALUES && i < reload(ws->sort_count); i++) {
+		__u32 value = list->values[i];
+		ws->spare.values[i] = value;
+		ws->counts[value >> shift & 15] += 1;
+	}
+	for (i = 0; i < 16; i++) {
+		__u32 count = ws->counts[i];
+		ws->counts[i] = sum;
+		sum += count;
+	}
+	for (i = 0; i < HELLO_VALUES && i < reload(ws->sort_count); i++) {
+		__u32 value = ws->spare.values[i];
+		__u32 to = ws->counts[value >> shift & 15]++;
+		list->values[to & (HELLO_VALUES - 1)] = value;
+	}
+	return 0;
+}
+
+/* sort_values sorts the first n values: a radix sort of four digits, the same work for every order. */
 __noinline int sort_values(struct hello_values *list, __u32 n)
 {
 	struct workspace *ws = get_workspace();
 	if (!list || !ws || n > HELLO_VALUES)
 		return 0;
 	ws->sort_count = n;
-	for (__u32 shift = 0; shift < 16; shift += 4) {
-		__u32 i, sum = 0;
-		for (i = 0; i < 16; i++)
-			ws->counts[i] = 0;
-		for (i = 0; i < HELLO_VALUES && i < reload(ws->sort_count); i++) {
-			__u32 value = list->values[i];
-			ws->spare.values[i] = value;
-			ws->counts[value >> shift & 15] += 1;
-		}
-		for (i = 0; i < 16; i++) {
-			__u32 count = ws->counts[i];
-			ws->counts[i] = sum;
-			sum += count;
-		}
-		for (i = 0; i < HELLO_VALUES && i < reload(ws->sort_count); i++) {
-			__u32 value = ws->spare.values[i];
-			__u32 to = ws->counts[value >> shift & 15]++;
-			list->values[to & (HELLO_VALUES - 1)] = value;
-		}
-	}
+	struct sorting s = { .list = list };
+	bpf_loop(4, sort_digit, &s, 0);
 	return 0;
 }
 

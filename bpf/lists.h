@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* lists.h keeps the lists of the ClientHello that was read last, in its own order, for ja4.h to sort and hash. That is the second
- * time that they are looked at, and only of a new shape: a known one needs their sums alone. */
+/* lists.h keeps the lists of the ClientHello that was read last, in its own order, for ja4.h to sort and hash. They are
+ * looked at a second time for that, and only of a new shape: a known one needs their sums alone. */
 #ifndef SPILLWAY_LISTS_H
 #define SPILLWAY_LISTS_H
 

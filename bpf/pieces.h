@@ -50,24 +50,43 @@ __noinline int load_stream(struct xdp_md *ctx, struct stream *s, __u32 from, __u
 	return REASON_CONTINUE;
 }
 
-/* differ says whether bytes `at` to `end` of the two streams differ. */
-__noinline int differ(struct stream *a, struct stream *b, __u32 at, __u32 end)
+#define COMPARED_AT_ONCE 64
+
+/* differ_round compares a piece; 1 ends it. What moves is in the workspace: the stack has no room for it. */
+static long differ_round(__u32 round, struct hello **hello)
 {
-	if (!a || !b)
-		return 0;
+	struct workspace *ws = get_workspace();
+	if (!ws)
+		return 1;
+	__u32 at = reload(ws->differ_at);
+	const __u64 *a = place_at(&ws->raw, at), *b = place_at((struct stream *)(*hello)->bytes, at);
 	__u64 difference = 0;
-	for (int i = 0; i < HELLO_MAX / 32 && at + 32 <= end; i++) {
-		difference |= long_at(a, at) ^ long_at(b, at);
-		difference |= long_at(a, at + 8) ^ long_at(b, at + 8);
-		difference |= long_at(a, at + 16) ^ long_at(b, at + 16);
-		difference |= long_at(a, at + 24) ^ long_at(b, at + 24);
-		at += 32;
-		bounded(at);
-		bounded(difference);
-	}
-	for (int i = 0; i < 32 && at < end; i++) {
-		difference |= byte_at(a, at) ^ byte_at(b, at);
-		at += 1;
+	for (int i = 0; i < COMPARED_AT_ONCE / 8; i++)
+		difference |= a[i] ^ b[i];
+	reload(ws->difference) |= difference;
+	reload(ws->differ_at) = at + COMPARED_AT_ONCE;
+	return at + 2 * COMPARED_AT_ONCE > reload(ws->differ_end);
+}
+
+/* differ says whether bytes `at` to `end` of the workspace differ from those that are held. */
+__noinline int differ(struct hello *h, __u32 at, __u32 end)
+{
+	struct workspace *ws = get_workspace();
+	if (!h || !ws || at >= end)
+		return 0;
+	ws->differ_at = at;
+	ws->differ_end = end;
+	ws->difference = 0;
+	if (at + COMPARED_AT_ONCE <= end)
+		bpf_loop(HELLO_MAX / COMPARED_AT_ONCE, differ_round, &h, 0);
+	at = reload(ws->differ_at);
+	end = reload(ws->differ_end);
+	__u64 difference = reload(ws->difference);
+	for (int i = 0; i < COMPARED_AT_ONCE / 8 && at < end; i++) {
+		__u32 left = end - at, size = left < 8 ? left : 8;
+		bounded(size);
+		difference |= (long_at(&ws->raw, at) ^ long_at((struct stream *)h->bytes, at)) << (64 - 8 * size & 63);
+		at += size;
 		bounded(at);
 		bounded(difference);
 	}
@@ -89,7 +108,7 @@ static __always_inline void compare_received(struct packet *p, struct workspace 
 	for (int i = 0; i < RUNS_MAX && at < end; i++) {
 		__u32 run = next_bit(&h->received, at, end, 0);
 		at = next_bit(&h->received, run, end, 1);
-		is_other |= differ(&ws->raw, (struct stream *)h->bytes, run, at);
+		is_other |= differ(h, run, at);
 		bounded(at);
 		bounded(is_other);
 	}
@@ -240,7 +259,7 @@ __noinline int take_piece(struct xdp_md *ctx, struct packet *p, struct hello *h,
 	if (is_again || is_waiting) {
 		if ((reason = load_stream(ctx, &ws->raw, from, at, n)))
 			return reason;
-		if (is_again && differ(&ws->raw, (struct stream *)h->bytes, known, last))
+		if (is_again && differ(h, known, last))
 			suspect(p, REASON_HELLO_OVERLAP);
 		if (is_waiting)
 			compare_received(p, ws, h, len, end);

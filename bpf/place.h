@@ -132,26 +132,38 @@ static __always_inline void free_hello(struct workspace *ws)
 	unlock_hello(ws);
 }
 
+/* take_lock asks once for the lock of a place. */
+static __always_inline bool take_lock(struct workspace *ws, struct hello *h)
+{
+	__u64 now_ns = reload(ws->lock_ns), taken_ns = reload(h->lock_ns);
+	if (taken_ns && now_ns - taken_ns < LOCK_STALE_NS)
+		return false;
+	ws->is_locked = __sync_val_compare_and_swap(&h->lock_ns, taken_ns, now_ns) == taken_ns;
+	return reload(ws->is_locked);
+}
+
+/* wait_round asks once more; 1 ends it. */
+static long wait_round(__u32 round, void *nothing)
+{
+	struct workspace *ws = get_workspace();
+	struct hello *h = ws ? bpf_map_lookup_elem(&hellos, &ws->hello_index) : 0;
+	return !h || take_lock(ws, h);
+}
+
 /* lock_place waits a little for a place that another processor has. */
 __noinline int lock_place(__u32 place)
 {
 	struct workspace *ws = get_workspace();
-	struct hello *h = bpf_map_lookup_elem(&hellos, &place);
-	if (!ws || !h)
+	if (!ws)
 		return 0;
-	__u64 now_ns = clock_ns();
-	for (__u32 i = 0; i < LOCK_TRIES; i++) {
-		__u64 taken_ns = *(volatile __u64 *)&h->lock_ns;
-		if (taken_ns && now_ns - taken_ns < LOCK_STALE_NS)
-			continue;
-		if (__sync_val_compare_and_swap(&h->lock_ns, taken_ns, now_ns) != taken_ns)
-			continue;
-		ws->hello_index = place;
-		ws->is_locked = 1;
-		ws->lock_ns = now_ns;
-		return 1;
-	}
-	return 0;
+	ws->lock_ns = clock_ns();
+	ws->hello_index = place;
+	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index); /* by a key that takes no stack */
+	if (!h)
+		return 0;
+	if (!take_lock(ws, h))
+		bpf_loop(LOCK_TRIES, wait_round, 0, 0);
+	return reload(ws->is_locked);
 }
 
 /* begin_hello makes the locked place that of a connection. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* values.h handles one value of a list of a ClientHello.
  *
- * What rounds count begins at a number that the verifier does not know (uncounted), and offsets are forgotten: what a value
- * was leaves nothing behind, so every loop has no more states than rounds. A branch makes them two a round. */
+ * What rounds count begins at a number that the verifier does not know (uncounted), and offsets are forgotten: what a
+ * value was leaves nothing behind, so every loop has no more states than rounds. A branch makes them two a round. */
 #ifndef SPILLWAY_VALUES_H
 #define SPILLWAY_VALUES_H
 

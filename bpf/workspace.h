@@ -154,7 +154,10 @@ struct workspace {
 	__u32 held_before;    /* bytes without a gap that its place held before this packet */
 	__u32 is_named;       /* a feature of the day names the fingerprint */
 	__u32 is_listed;      /* the shape is kept among those that features name */
-	__u64 sum;            /* of sum_frame */
+	__u32 differ_at;      /* of differ */
+	__u32 differ_end;
+	__u64 difference;
+	__u64 sum; /* of sum_frame */
 	__u32 sum_from;
 	__u32 sum_left;
 	__u8 piece[512];             /* what it sums */
