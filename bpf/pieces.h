@@ -52,20 +52,25 @@ __noinline int load_stream(struct xdp_md *ctx, struct stream *s, __u32 from, __u
 
 #define COMPARED_AT_ONCE 64
 
-/* differ_round compares a piece; 1 ends it. What moves is in the workspace: the stack has no room for it. */
+/* differ_round compares some pieces; 1 ends it. What moves is in the workspace: the stack has no room for it. */
 static long differ_round(__u32 round, struct hello **hello)
 {
 	struct workspace *ws = get_workspace();
 	if (!ws)
 		return 1;
-	__u32 at = reload(ws->differ_at);
-	const __u64 *a = place_at(&ws->raw, at), *b = place_at((struct stream *)(*hello)->bytes, at);
+	struct hello *h = *hello;
+	__u32 at = reload(ws->differ_at), end = reload(ws->differ_end) - COMPARED_AT_ONCE;
 	__u64 difference = 0;
-	for (int i = 0; i < COMPARED_AT_ONCE / 8; i++)
-		difference |= a[i] ^ b[i];
+#pragma clang loop unroll(disable)
+	for (int piece = 0; piece < 8 && at <= end; piece++) {
+		const __u64 *a = place_at(&ws->raw, at), *b = place_at((struct stream *)h->bytes, at);
+		for (int i = 0; i < COMPARED_AT_ONCE / 8; i++)
+			difference |= a[i] ^ b[i];
+		at += COMPARED_AT_ONCE;
+	}
 	reload(ws->difference) |= difference;
-	reload(ws->differ_at) = at + COMPARED_AT_ONCE;
-	return at + 2 * COMPARED_AT_ONCE > reload(ws->differ_end);
+	reload(ws->differ_at) = at;
+	return at > end;
 }
 
 /* differ says whether bytes `at` to `end` of the workspace differ from those that are held. */
@@ -78,7 +83,7 @@ __noinline int differ(struct hello *h, __u32 at, __u32 end)
 	ws->differ_end = end;
 	ws->difference = 0;
 	if (at + COMPARED_AT_ONCE <= end)
-		bpf_loop(HELLO_MAX / COMPARED_AT_ONCE, differ_round, &h, 0);
+		bpf_loop(HELLO_MAX / COMPARED_AT_ONCE / 8 + 1, differ_round, &h, 0);
 	at = reload(ws->differ_at);
 	end = reload(ws->differ_end);
 	__u64 difference = reload(ws->difference);
