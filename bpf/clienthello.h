@@ -83,7 +83,46 @@ __noinline int read_versions(struct stream *s)
 	return REASON_CONTINUE;
 }
 
-/* read_signatures reads the signature algorithms (RFC 8446 section 4.2.3), whose order counts. */
+/* sign_value is one round of the algorithms in a list with GREASE, which few clients send; 1 ends it. */
+static long sign_value(__u32 round, struct stream **stream)
+{
+	struct workspace *ws = get_workspace();
+	struct runtime *rt = get_words();
+	struct found_extension *f = ws ? &ws->found[FOUND_SIGNATURES] : 0;
+	if (!f || !rt || 2 * round + 2 >= reload(f->len))
+		return 1;
+	__u32 value = word_at(*stream, reload(f->at) + 2 + 2 * round), n = reload(ws->round_count);
+	if (is_grease(value))
+		return 0;
+	reload(ws->round_sum) += mix_value(rt, VALUE_SIGNATURE, n, value);
+	reload(ws->round_count) = n + 1;
+	return 0;
+}
+
+/* sign_values hashes such a list. */
+__noinline int sign_values(struct stream *s)
+{
+	struct workspace *ws = get_workspace();
+	if (!s || !ws)
+		return 0;
+	ws->round_sum = ws->round_count = 0;
+	bpf_loop(HELLO_VALUES, sign_value, &s, 0);
+	ws->key.signatures = reload(ws->round_sum);
+	if (reload(ws->round_count) > HELLO_SIGNATURES_MAX)
+		ws->is_long = 1;
+	return 0;
+}
+
+/* grease_in says which of four values are GREASE: the highest bit of each. */
+static __always_inline __u64 grease_in(__u64 four)
+{
+	__u64 x =
+		((four ^ 0x0a0a0a0a0a0a0a0aULL) & 0x0f0f0f0f0f0f0f0fULL) | ((four >> 8 ^ four) & 0x00ff00ff00ff00ffULL);
+	return (x - 0x0001000100010001ULL) & ~x & 0x8000800080008000ULL;
+}
+
+/* read_signatures reads the signature algorithms (RFC 8446 section 4.2.3). Their order counts, so they are hashed as
+ * they lie: four at a time, each hash into the next. */
 __noinline int read_signatures(struct stream *s)
 {
 	struct workspace *ws = get_workspace();
@@ -97,20 +136,24 @@ __noinline int read_signatures(struct stream *s)
 	__u32 bytes = word_at(s, at);
 	if (bytes + 2 != len || bytes & 1)
 		return REASON_HELLO_MALFORMED;
-	__u64 sum = 0;
-	__u32 n = uncounted(ws);
-	for (__u32 i = 0; i < HELLO_VALUES && 2 * i < bytes; i++) {
-		__u32 value = word_at(s, at + 2 + 2 * i);
-		if (is_grease(value))
-			continue;
-		sum += mix_value(rt, VALUE_SIGNATURE, n, value);
-		n += 1;
+	__u32 fours = bytes / 8;
+	__u64 sum = (__u64)VALUE_SIGNATURE << 48 | bytes, grease = 0;
+	at += 2;
+	for (__u32 i = 0; i < HELLO_VALUES / 4 && i < fours; i++) {
+		__u64 four = long_at(s, at);
+		at += 8;
+		sum = mix_four(sum, four, rt->seed[0], rt->seed[1]);
+		grease |= grease_in(four);
 	}
-	if (n > HELLO_SIGNATURES_MAX || reload(f->len) > 2 + 2 * HELLO_VALUES) {
-		ws->is_long = 1; /* JA4_a does not name them */
-		return REASON_CONTINUE;
-	}
+	__u32 left = (reload(f->len) - 2) & 7; /* of fewer than four: what lies behind them goes */
+	__u64 last = left ? long_at(s, at) << (64 - 8 * left & 63) : 0;
+	sum = mix_four(sum, last, rt->seed[0], rt->seed[1]);
+	grease |= grease_in(last);
 	ws->key.signatures = sum;
+	ws->is_greased = !!grease;
+	len = reload(f->len);
+	if (len > 2 + 2 * (grease ? HELLO_VALUES : HELLO_SIGNATURES_MAX))
+		ws->is_long = 1; /* JA4_a does not name them */
 	return REASON_CONTINUE;
 }
 
@@ -181,7 +224,7 @@ __noinline int read_alpn(struct stream *s)
 static __always_inline void forget_hello(struct workspace *ws)
 {
 	__builtin_memset(&ws->key, 0, sizeof(ws->key));
-	ws->extensions_at = ws->extensions_end = ws->is_long = 0;
+	ws->extensions_at = ws->extensions_end = ws->is_long = ws->is_greased = 0;
 	__builtin_memset(&ws->found, 0, sizeof(ws->found));
 }
 
@@ -223,7 +266,11 @@ static __always_inline int read_lists(struct workspace *ws, struct stream *s, __
 	if (!may_read(ws, &left, values))
 		return REASON_HELLO_BUSY;
 	reason = read_versions(s);
-	return reason ? reason : read_signatures(s);
+	if (reason || (reason = read_signatures(s)))
+		return reason;
+	if (reload(ws->is_greased))
+		sign_values(s);
+	return REASON_CONTINUE;
 }
 
 /* read_client_hello reads the body of a ClientHello, s->bytes[at] to s->bytes[end - 1]. */

@@ -898,10 +898,11 @@ type DataplaneWorkspace struct {
 	ExtensionsAt   uint32
 	ExtensionsEnd  uint32
 	Nothing        uint32
-	SpecCount      uint32
+	RoundCount     uint32
 	_              [4]byte
-	SpecSum        uint64
+	RoundSum       uint64
 	BestVersion    uint32
+	IsGreased      uint32
 	IsLong         uint32
 	SkimAt         uint32
 	SkimCount      uint32
@@ -915,7 +916,6 @@ type DataplaneWorkspace struct {
 	}
 	HelloEnd     uint32
 	SortCount    uint32
-	_            [4]byte
 	Key          DataplaneShapeKey
 	Tls          DataplaneTlsFingerprint
 	Budgets      [2]DataplaneShapeBudget

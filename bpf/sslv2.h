@@ -52,12 +52,12 @@ static long list_spec(__u32 round, struct stream **stream)
 	struct stream *s = *stream;
 	if (!ws || !rt || round >= reload(ws->ciphers_count))
 		return 1;
-	__u32 at = reload(ws->ciphers_at) + SSLV2_SPEC * round, value = word_at(s, at + 1), n = reload(ws->spec_count);
+	__u32 at = reload(ws->ciphers_at) + SSLV2_SPEC * round, value = word_at(s, at + 1), n = reload(ws->round_count);
 	if (byte_at(s, at) || is_grease(value))
 		return 0;
 	ws->ciphers.values[n & (HELLO_VALUES - 1)] = value;
-	reload(ws->spec_sum) += mix_value(rt, VALUE_CIPHER, 0, value);
-	reload(ws->spec_count) = n + 1;
+	reload(ws->round_sum) += mix_value(rt, VALUE_CIPHER, 0, value);
+	reload(ws->round_count) = n + 1;
 	return 0;
 }
 
@@ -73,9 +73,9 @@ __noinline int read_sslv2(struct stream *s, __u32 at)
 	__u32 count = word_at(s, at + 2) / SSLV2_SPEC;
 	ws->ciphers_at = at + SSLV2_HEADER - 3;
 	ws->ciphers_count = count;
-	ws->spec_sum = ws->spec_count = 0;
+	ws->round_sum = ws->round_count = 0;
 	bpf_loop(HELLO_VALUES, list_spec, &s, 0);
-	return note_ciphers(ws, reload(ws->spec_sum), reload(ws->spec_count), count);
+	return note_ciphers(ws, reload(ws->round_sum), reload(ws->round_count), count);
 }
 
 #endif

@@ -125,12 +125,13 @@ struct workspace {
 	__u32 ciphers_count;
 	__u32 extensions_at;
 	__u32 extensions_end;
-	__u32 nothing;    /* of uncounted */
-	__u32 spec_count; /* of read_sslv2 */
-	__u64 spec_sum;
+	__u32 nothing;     /* of uncounted */
+	__u32 round_count; /* of lists that are read by bpf_loop */
+	__u64 round_sum;
 	__u32 best_version;
-	__u32 is_long; /* a list exceeds its limit: JA4_a is all that can be said */
-	__u32 skim_at; /* of skim_extensions */
+	__u32 is_greased; /* the signature algorithms have GREASE among them */
+	__u32 is_long;    /* a list exceeds its limit: JA4_a is all that can be said */
+	__u32 skim_at;    /* of skim_extensions */
 	__u32 skim_count;
 	__u32 skim_unstable;
 	struct found_extension found[4]; /* by enum found */
