@@ -48,8 +48,6 @@ struct sum {
 	__s32 score;
 	__s32 best;
 	bool allows;
-	__u32 count;
-	__u16 rules[RULE_CHAIN_MAX];
 };
 
 static __always_inline void sum_chain(struct sum *s, void *nodes, __u32 head, __u64 now_ns)
@@ -61,10 +59,21 @@ static __always_inline void sum_chain(struct sum *s, void *nodes, __u32 head, __
 		head = node->next;
 		if (now_ns >= node->expires_ns)
 			continue;
-		s->rules[s->count++ & (RULE_CHAIN_MAX - 1)] = node->rule;
 		s->score += node->score;
 		s->best = node->score > s->best ? node->score : s->best;
 		s->allows |= node->flags & RULE_ALLOW;
+	}
+}
+
+static __always_inline void count_chain(__u32 slot, void *nodes, __u32 head, __u64 now_ns)
+{
+	for (int i = 0; i < RULE_CHAIN_MAX && head; i++) {
+		struct rule_node *node = bpf_map_lookup_elem(nodes, &head);
+		if (!node)
+			break;
+		head = node->next;
+		if (now_ns < node->expires_ns)
+			count_rule(slot, node->rule);
 	}
 }
 
@@ -104,8 +113,7 @@ static __always_inline bool is_condemned(struct packet *p, struct runtime *rt)
 	if (s.allows || s.score < policy->alone || s.best < policy->alone_by || is_above(p, rt, h))
 		return false;
 	note_untold();
-	for (__u32 i = 0; i < RULE_CHAIN_MAX && i < s.count; i++)
-		count_rule(slot, s.rules[i]);
+	count_chain(slot, nodes, head, p->now_ns);
 	return true;
 }
 
