@@ -4,7 +4,6 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -79,7 +78,8 @@ func (l *bundleLoader) warnAt(code, path, value, problem, valid string) {
 	l.warn.AddAt(l.d.Src, code, l.d.Where(path), path, value, problem, valid)
 }
 
-func (l *bundleLoader) warnMasked(file string, r row, text string, p netip.Prefix) {
+func (l *bundleLoader) warnMasked(file string, r row, text string) {
+	p := r.prefix
 	f := yaml.Fault{Code: yaml.CodeMasked, File: file, Line: int(r.line), Column: int(r.column),
 		Path: fmt.Sprintf("features.prefixes[%d]", r.block), Value: words.Shorten(text),
 		Problem: fmt.Sprintf("%s has bits beyond its length and is read as %s", words.Shorten(text),

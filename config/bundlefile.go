@@ -42,8 +42,9 @@ type prefixesFile struct {
 	ThirdParty bool `yaml:"third_party"`
 	// Entries are addresses and prefixes.
 	Entries entryTexts `yaml:"entries"`
-	// File with one address or prefix a line, beside the bundle or in a folder below it; # and ; begin comments.
+	// File with the entries, beside the bundle or in a folder below it; # and ; begin comments in it.
 	File string `yaml:"file" jsonschema:"maxLength=255"`
+	ListFormat
 }
 
 type policyFile struct {

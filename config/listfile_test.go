@@ -52,9 +52,9 @@ func TestListFileFaults(t *testing.T) {
 			[]string{"syntax " + feed + ":2:1", "syntax " + feed + ":3:18"}},
 		{"NUL in a comment line", "# \x00\n", true, []string{"syntax " + feed + ":1:3"}},
 		{"not UTF-8", "198.51.100.0/24 # caf\xe9\n", true, []string{"syntax " + feed + ":1:22"}},
-		{"UTF-16", "\xff\xfe1\x009\x00", true, []string{"syntax " + feed + ":1:4"}},
-		{"long line", "198.51.100.0/24 " + strings.Repeat("x", maxListLine), true, []string{"file etc/bundle.yaml:7:54"}},
-		{"comma first", ",198.51.100.0/24\n", true, []string{"syntax " + feed + ":1:1"}},
+		{"UTF-16", "\xff\xfe1\x009\x00", true, []string{"format " + feed + ":1:1"}},
+		{"long line", "198.51.100.0/24 " + strings.Repeat("x", 64<<10), true, []string{"file etc/bundle.yaml:7:54"}},
+		{"comma first", ",198.51.100.0/24\n", true, []string{"format " + feed + ":1:1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := parseFeed(c.third, c.feed, testHost())

@@ -117,16 +117,16 @@ func (p *prefixLoader) fillExcerpts() {
 	}
 	for shown, lines := range wanted {
 		left := len(lines)
-		// A file that can no longer be read leaves its faults without excerpts; they stand by themselves.
-		again := maxLines(p.l.host.Capacity)
-		_ = scanLines(p.l.fsys, p.shown[shown], &again, func(line, _ []byte, at yaml.Position) error {
-			for _, f := range lines[at.Line] {
+		// A file that can no longer be read, or has no lines, leaves its faults without excerpts; they stand by themselves.
+		_ = p.l.eachLine(p.shown[shown], func(line []byte, n int) error {
+			if len(lines[n]) == 0 {
+				return nil
+			}
+			for _, f := range lines[n] {
 				f.Excerpt = yaml.Excerpt(string(line), yaml.Position{Line: f.Line, Column: f.Column})
 			}
-			if lines[at.Line] != nil {
-				if left--; left == 0 {
-					return errEnough
-				}
+			if left--; left == 0 {
+				return errEnough
 			}
 			return nil
 		})

@@ -3,15 +3,12 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"path"
 	"slices"
 	"strings"
 
-	"github.com/spillway/spillway/config/words"
 	"github.com/spillway/spillway/config/yaml"
 )
 
@@ -86,12 +83,10 @@ const spareLines = 100_000
 // maxLines is how many lines the list files of a bundle may have: far more than this host has rows for.
 func maxLines(c Capacity) int { return 2*(c.Prefixes4+c.Prefixes6) + spareLines }
 
-// errTooManyLines says that the list files have more lines than any that fit can have.
-var errTooManyLines = errors.New("too many lines")
-
 // block reads the entries and the file of one block.
 func (p *prefixLoader) block(i int, at string) {
-	b := p.blocks[i]
+	b := &p.blocks[i]
+	p.l.checkFormat(at, b)
 	if len(b.Entries) == 0 && b.File == "" && !p.l.d.Bad[at+".entries"] && !p.l.d.Bad[at+".file"] {
 		p.l.d.FaultAt(yaml.CodeMissing, at, "", at+" has neither entries nor a file",
 			"entries: […], or file: lists/name.netset")
@@ -100,7 +95,7 @@ func (p *prefixLoader) block(i int, at string) {
 	src := p.l.d.Src
 	for _, e := range b.Entries {
 		r := row{line: int32(e.at.Line), column: int32(e.at.Column), block: int32(i)}
-		if f := p.add(e.text, r, b); f != nil {
+		if f := p.entry(e.text, r, b); f != nil {
 			p.l.d.Out.AddAt(src, f.Code, e.at, at+".entries", e.text, f.Problem, f.Valid)
 		}
 	}
@@ -109,71 +104,33 @@ func (p *prefixLoader) block(i int, at string) {
 	}
 }
 
-// file reads the list file of a block.
-func (p *prefixLoader) file(i int, at string) {
-	b, out := p.blocks[i], p.l.d.Out
-	if p.l.fsys == nil || !fs.ValidPath(b.File) || b.File == "." || strings.Contains(b.File, `\`) {
-		p.l.d.FaultAt(yaml.CodeFile, at, fmt.Sprintf("%q", b.File), at+" leads outside of the bundle's folder",
-			"a path below the folder of the bundle, without . or .. (lists/name.netset)")
-		return
-	}
-	shown := path.Join(path.Dir(p.l.d.Src.Name), b.File)
-	p.shown[shown] = b.File
-	err := scanLines(p.l.fsys, b.File, &p.lines, func(line, field []byte, pos yaml.Position) error {
-		var f *yaml.Refusal
-		if !clean(line) {
-			column, problem := yaml.BadText(string(line))
-			pos.Column, f = column, &yaml.Refusal{Code: yaml.CodeSyntax, Problem: problem, Valid: "UTF-8 text"}
-		} else {
-			f = p.add(string(field), row{line: int32(pos.Line), column: int32(pos.Column), block: int32(i), inFile: true}, b)
-		}
-		if f == nil {
-			return nil
-		}
-		fault := yaml.Fault{Code: f.Code, File: shown, Line: pos.Line, Column: pos.Column, Path: at, Problem: f.Problem,
-			Valid: f.Valid}
-		if out.Room(f.Code) {
-			fault.Value, fault.Excerpt = words.Shorten(string(field)), yaml.Excerpt(string(line), pos)
-		}
-		out.Add(fault)
-		return nil
-	})
-	if err != nil {
-		p.fileFault(at, b.File, err)
-	}
+// notAddress is why a row of a bundle or a list file is none.
+func notAddress(problem string) *yaml.Refusal {
+	return &yaml.Refusal{Code: yaml.CodeSyntax, Problem: "the entry " + problem,
+		Valid: "192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"}
 }
 
-// fileFault names the line of the bundle that names the file.
-func (p *prefixLoader) fileFault(at, name string, err error) {
-	f := yaml.FileFault("", err)
-	valid := "a readable file below the folder of the bundle"
-	if strings.Contains(err.Error(), "escapes") { // os.Root's error has no name
-		f.Problem = "leads outside of the bundle's folder"
-	} else if errors.Is(err, errTooManyLines) {
-		valid = fmt.Sprintf(
-			"%d lines over all list files, comments and blank ones included: twice capacity.prefixes_v4 and prefixes_v6, and %d",
-			maxLines(p.l.host.Capacity), spareLines)
-	} else if errors.Is(err, yaml.ErrTooLong) {
-		valid = fmt.Sprintf("at most %d MiB", yaml.MaxListBytes>>20)
-	}
-	p.l.d.Bad[at] = true
-	fault := p.l.d.Src.Fault(yaml.CodeFile, p.l.d.Where(at), at, fmt.Sprintf("%q", name),
-		fmt.Sprintf("the list file %s: %s", words.Shorten(name), f.Problem), valid)
-	fault.Cause = err
-	p.l.d.Out.Add(fault)
-}
-
-// add checks one row by itself and stores it. It returns why the row refuses the bundle.
-func (p *prefixLoader) add(text string, r row, b prefixesFile) *yaml.Refusal {
-	prefix, masked, err := yaml.ParsePrefix(text)
-	if strings.TrimSpace(text) == "" && !r.inFile {
+// entry checks one row of the bundle itself and stores it. It returns why the row refuses the bundle.
+func (p *prefixLoader) entry(text string, r row, b *prefixesFile) *yaml.Refusal {
+	if strings.TrimSpace(text) == "" {
 		return &yaml.Refusal{Code: yaml.CodeBlank, Problem: "the entry is blank",
 			Valid: "192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"}
 	}
+	prefix, masked, err := yaml.ParsePrefix(text)
 	if err != nil {
-		return &yaml.Refusal{Code: yaml.CodeSyntax, Problem: "the entry " + err.Error(),
-			Valid: "192.0.2.7, 192.0.2.0/24 or 2001:db8::/32"}
+		return notAddress(err.Error())
 	}
+	r.prefix = prefix
+	refusal := p.add(r, b)
+	if refusal == nil && masked && !b.ThirdParty {
+		p.l.warnMasked(p.l.d.Src.Name, r, text)
+	}
+	return refusal
+}
+
+// add checks one prefix by itself and stores it. It returns why it refuses the bundle.
+func (p *prefixLoader) add(r row, b *prefixesFile) *yaml.Refusal {
+	prefix := r.prefix
 	who, what := reachOf(prefix)
 	if b.ThirdParty && who != reachPublic {
 		p.l.b.OmittedReserved++
@@ -190,10 +147,6 @@ func (p *prefixLoader) add(text string, r row, b prefixesFile) *yaml.Refusal {
 			Valid: fmt.Sprintf("/%d and longer (guards.min_%s in the host file)", f.floor,
 				strings.Replace(f.capacity, "prefixes", "prefix", 1))}
 	}
-	if masked && !b.ThirdParty {
-		p.l.warnMasked(p.nameOf(r), r, text, prefix)
-	}
-	r.prefix = prefix
 	if f.read++; f.read == f.room+1 {
 		f.over, f.overFile = r, p.nameOf(r)
 	}

@@ -3,14 +3,8 @@
 package config
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net/netip"
-	"unicode/utf8"
 
 	"github.com/spillway/spillway/config/yaml"
 )
@@ -43,56 +37,3 @@ func (r row) compareOrder(b row) int {
 }
 
 func (r row) at() yaml.Position { return yaml.Position{Line: int(r.line), Column: int(r.column)} }
-
-// maxListLine bounds one line of a list file, with its comment.
-const maxListLine = 64 << 10
-
-// scanLines calls each for every line of a list file that is not blank or a comment, with its first field. It stops at
-// the first fault of the file itself and returns it as an error. It takes the lines that it reads from left, blank ones
-// included: they cost work too.
-func scanLines(fsys fs.FS, name string, left *int, each func(line []byte, field []byte, at yaml.Position) error) error {
-	f, err := yaml.OpenFile(fsys, name, yaml.MaxListBytes)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	scanner := bufio.NewScanner(f)
-	scanner.Buffer(make([]byte, maxListLine), maxListLine)
-	n := 0
-	for scanner.Scan() {
-		n++
-		if *left--; *left < 0 {
-			return errTooManyLines
-		}
-		line := scanner.Bytes()
-		if n == 1 {
-			line = bytes.TrimPrefix(line, []byte("\ufeff"))
-		}
-		start := 0
-		for start < len(line) && blank(line[start]) {
-			start++
-		}
-		end := start
-		for end < len(line) && !blank(line[end]) && !ends(line[end]) {
-			end++
-		}
-		if end == start && clean(line) && (start == len(line) || line[start] != ',') {
-			continue
-		}
-		if err := each(line, line[start:end], yaml.Position{Line: n, Column: start + 1}); err != nil {
-			return err
-		}
-	}
-	if err := scanner.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return fmt.Errorf("line %d is longer than %d bytes", n+1, maxListLine)
-	} else if err != nil {
-		return err
-	}
-	return nil
-}
-
-func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
-func ends(c byte) bool  { return c == '#' || c == ';' || c == ',' }
-func clean(b []byte) bool {
-	return bytes.IndexByte(b, 0) < 0 && utf8.Valid(b)
-}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,18 @@ func scalarSchema(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
 			{Type: "integer", Minimum: "1", Maximum: "100"}, {Const: "never"},
 		}}
+	case Column:
+		longest := uint64(255)
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
+			{Type: "integer", Minimum: "1", Maximum: json.Number(strconv.Itoa(maxColumn))},
+			{Type: "string", MaxLength: &longest},
+		}}
+	case Separator:
+		var texts []any
+		for _, one := range separators {
+			texts = append(texts, one.text)
+		}
+		return &jsonschema.Schema{Type: "string", Enum: texts}
 	case Limit:
 		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
 			{Type: "number"}, {Type: "string", Pattern: "^([0-9]+(\\.[0-9]+)?%|-?" + duration + ")$"},

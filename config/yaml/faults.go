@@ -127,6 +127,23 @@ func (c *Collector) Add(f Fault) {
 	c.total++
 }
 
+// Join adds what another collector has.
+func (c *Collector) Join(other *Collector) {
+	kept := map[string]int{}
+	for _, f := range other.List {
+		kept[f.Code]++
+		c.Add(f)
+	}
+	for code, n := range other.counts {
+		for range n - kept[code] {
+			c.Add(Fault{Code: code})
+		}
+	}
+}
+
+// Len returns how many there are, those included that were not kept.
+func (c *Collector) Len() int { return c.total }
+
 // AddAt adds a fault with its excerpt. A fault that will not be kept costs nothing: a line of megabytes may hold
 // hundreds of thousands.
 func (c *Collector) AddAt(src *Source, code string, at Position, path, value, problem, valid string) {
