@@ -46,6 +46,8 @@ type Bundle struct {
 	// OmittedReserved counts third-party rows left out because no visitor can have such an address, or only one from a
 	// private network.
 	OmittedReserved int
+	// Lists tells, by name, what became of the rows of each list.
+	Lists []ListCounts
 	// Carved holds the protected and own prefixes that lie inside a wider entry. The entry is kept; the dataplane looks
 	// at the protected last, so they still pass.
 	Carved []netip.Prefix

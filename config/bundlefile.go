@@ -45,6 +45,7 @@ type prefixesFile struct {
 	// File with the entries, beside the bundle or in a folder below it; # and ; begin comments in it.
 	File string `yaml:"file" jsonschema:"maxLength=255"`
 	ListFormat
+	ListCare
 }
 
 type policyFile struct {

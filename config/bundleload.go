@@ -117,6 +117,7 @@ func (l *bundleLoader) normalise() {
 	for _, k := range kinds {
 		k.sort(b)
 	}
+	slices.SortFunc(b.Lists, func(x, y ListCounts) int { return strings.Compare(x.List, y.List) })
 	slices.SortFunc(b.Carved, comparePrefix)
 	b.Carved = slices.Compact(b.Carved)
 }

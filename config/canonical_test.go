@@ -16,7 +16,7 @@ import (
 
 // onlyIdentity ignores what tells about the loading.
 var onlyIdentity = cmp.Options{compareAddresses,
-	cmpopts.IgnoreFields(Bundle{}, "Warnings", "Compiled", "OmittedProtected", "OmittedReserved", "Carved")}
+	cmpopts.IgnoreFields(Bundle{}, "Warnings", "Compiled", "OmittedProtected", "OmittedReserved", "Carved", "Lists")}
 
 func TestCanonicalComesBack(t *testing.T) {
 	_, example := loadExamples(t)

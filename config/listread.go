@@ -25,19 +25,22 @@ func (p *prefixLoader) file(i int, at string) {
 	}
 	shown := path.Join(path.Dir(p.l.d.Src.Name), b.File)
 	p.shown[shown] = b.File
-	f := &listFile{p: p, b: b, index: int32(i), shown: shown, at: at, faults: yaml.NewCollector()}
-	err := f.read()
+	f := &listFile{p: p, b: b, index: int32(i), c: p.counts[i], shown: shown, at: at, bad: yaml.NewCollector(),
+		faults: yaml.NewCollector()}
+	sum, err := f.read()
 	var misfit *feed.Misfit
-	switch {
-	case errors.As(err, &misfit): // what its rows are is no matter then
+	if errors.As(err, &misfit) { // what its rows are is no matter then
 		p.l.d.Out.Add(yaml.Fault{Code: yaml.CodeFormat, File: shown, Line: misfit.At.Line, Column: misfit.At.Column, Path: at,
 			Problem: misfit.Problem, Valid: misfit.Valid})
-	case err != nil:
-		p.l.d.Out.Join(f.faults)
-		p.fileFault(at, b.File, err)
-	default:
-		p.l.d.Out.Join(f.faults)
+		return
 	}
+	if err != nil {
+		p.fileFault(at, b.File, err)
+	} else {
+		f.whole(sum)
+	}
+	f.judge(sum.Rows)
+	p.l.d.Out.Join(f.faults)
 }
 
 // listFile is the file of a block while it is read.
@@ -45,55 +48,72 @@ type listFile struct {
 	p         *prefixLoader
 	b         *prefixesFile
 	index     int32 // of the block
+	c         *ListCounts
 	shown, at string
-	faults    *yaml.Collector
+	// bad rows may be left out where they are few, faults refuse the bundle.
+	bad, faults *yaml.Collector
+	lastBad     bool
+	hard        bool // one that no number of good rows excuses
+	kept        int  // prefixes of it
 }
 
-func (f *listFile) read() error {
+func (f *listFile) read() (feed.Summary, error) {
 	p := f.p
 	file, err := p.l.openList(f.b.File)
 	if err != nil {
-		return err
+		return feed.Summary{}, err
 	}
 	defer file.Close()
 	if p.lines < 1 {
-		return feed.ErrTooManyLines
+		return feed.Summary{}, feed.ErrTooManyLines
 	}
 	o := f.b.options()
-	o.MaxLines = p.lines
+	o.MaxLines, o.CountFrom = p.lines, f.b.Expect.CountFrom
 	sum, err := feed.Read(file, o, f.row)
 	p.lines -= sum.Lines
-	return err
+	f.c.Rows += sum.Rows
+	return sum, err
 }
 
 // row takes one row of the file.
 func (f *listFile) row(r *feed.Row) error {
-	at := row{line: int32(r.At.Line), column: int32(r.At.Column), block: f.index, inFile: true}
-	if r.Problem != "" {
-		problem := notAddress(r.Problem)
+	if f.lastBad = r.Problem != ""; f.lastBad {
+		why := notAddress(r.Problem)
 		if len(r.Text) == 0 { // it is no text at all
-			problem = &yaml.Refusal{Code: yaml.CodeSyntax, Problem: r.Problem, Valid: "UTF-8 text"}
+			why = &yaml.Refusal{Code: yaml.CodeSyntax, Problem: r.Problem, Valid: "UTF-8 text"}
 		}
-		f.fault(problem, r)
+		f.hard = f.hard || r.Hard
+		f.fault(f.bad, why, r)
 		return nil
 	}
+	f.c.Masked, f.c.Unmapped, f.c.Split = f.c.Masked+one(r.Masked), f.c.Unmapped+one(r.Unmapped), f.c.Split+one(r.Split)
+	at := row{line: int32(r.At.Line), column: int32(r.At.Column), block: f.index, inFile: true}
+	before := f.c.Reserved
 	for _, prefix := range r.Prefixes {
 		at.prefix = prefix
 		if refusal := f.p.add(at, f.b); refusal != nil {
-			f.fault(refusal, r)
+			f.fault(f.faults, refusal, r)
 		} else if r.Masked && !f.b.ThirdParty {
 			f.p.l.warnMasked(f.shown, at, string(r.Text))
 		}
 	}
+	f.kept += len(r.Prefixes) - (f.c.Reserved - before)
 	return nil
 }
 
-func (f *listFile) fault(why *yaml.Refusal, r *feed.Row) {
-	if !f.faults.Room(why.Code) {
-		f.faults.Add(yaml.Fault{Code: why.Code})
+func one(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+func (f *listFile) fault(to *yaml.Collector, why *yaml.Refusal, r *feed.Row) {
+	if !to.Room(why.Code) {
+		to.Add(yaml.Fault{Code: why.Code})
 		return
 	}
-	f.faults.Add(yaml.Fault{Code: why.Code, File: f.shown, Line: r.At.Line, Column: r.At.Column, Path: f.at,
+	to.Add(yaml.Fault{Code: why.Code, File: f.shown, Line: r.At.Line, Column: r.At.Column, Path: f.at,
 		Value: words.Shorten(string(r.Text)), Problem: why.Problem, Valid: why.Valid})
 }
 

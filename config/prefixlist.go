@@ -12,14 +12,24 @@ import (
 )
 
 // list sorts and checks the rows of one list and adds them to the bundle, one PrefixList for each rule.
-func (p *prefixLoader) list(name string, thirdParty bool) {
-	rows := p.rows[name]
+func (p *prefixLoader) list(name string, b *prefixesFile, c *ListCounts) {
+	rows, thirdParty := p.rows[name], b.ThirdParty
 	slices.SortFunc(rows, compareRows)
-	p.duplicates(name, rows)
+	rows = p.duplicates(name, rows, b, c)
+	if b.IPv6 != "" {
+		rows, c.Widened = widen(rows, b.widest())
+	}
+	if b.Merge {
+		n := len(rows)
+		rows = aggregate(rows, func(prefix netip.Prefix) int { return p.familyOf(prefix).floor })
+		c.Merged = n - len(rows)
+	}
+	c.Prefixes = len(rows)
 	left := map[netip.Prefix]bool{}
 	p.set.each(rows, func(r row, g guarded) {
 		if thirdParty { // it stays the author's, and takes no room here
 			left[r.prefix] = true
+			c.Protected++
 			p.familyOf(r.prefix).kept--
 			return
 		}
@@ -50,20 +60,55 @@ func (p *prefixLoader) list(name string, thirdParty bool) {
 	}
 }
 
-func (p *prefixLoader) duplicates(name string, rows []row) {
+// duplicates merges rows of files that somebody else wrote, as long as few of them stand there twice: a query that lost
+// a filter doubles all of them. Every other row that comes again is a fault, and both places are named.
+func (p *prefixLoader) duplicates(name string, rows []row, b *prefixesFile, c *ListCounts) []row {
+	type again struct{ first, row int }
+	var all []again
 	for i := 1; i < len(rows); i++ {
 		first := i - 1
 		for i < len(rows) && rows[i].prefix == rows[first].prefix {
-			r := rows[i]
-			where := fmt.Sprintf("line %d", rows[first].line)
-			if file := p.nameOf(rows[first]); file != p.nameOf(r) {
-				where = fmt.Sprintf("%s:%d", file, rows[first].line)
-			}
-			p.fault(yaml.CodeDuplicate, r, fmt.Sprintf("%s is in the list %s a second time; the first is in %s", r.prefix, name,
-				where), "each prefix once in a list")
+			all = append(all, again{first, i})
 			i++
 		}
 	}
+	few := b.ThirdParty && float64(len(all))*100 <= float64(b.MaxDuplicates)*float64(len(rows))
+	valid := "each prefix once in a list"
+	if b.ThirdParty && !few {
+		valid += fmt.Sprintf("; of somebody else's files up to %s are merged (max_duplicates)", b.MaxDuplicates)
+	}
+	merged := make([]int, 0, len(all))
+	for _, a := range all {
+		first, r := rows[a.first], rows[a.row]
+		if few && first.inFile && r.inFile && p.blocks[first.block].Rule == p.blocks[r.block].Rule {
+			merged = append(merged, a.row)
+			continue
+		}
+		where := fmt.Sprintf("line %d", first.line)
+		if file := p.nameOf(first); file != p.nameOf(r) {
+			where = fmt.Sprintf("%s:%d", file, first.line)
+		}
+		p.fault(yaml.CodeDuplicate, r, fmt.Sprintf("%s is in the list %s a second time; the first is in %s", r.prefix, name,
+			where), valid)
+	}
+	c.Duplicates = len(merged)
+	return without(rows, merged)
+}
+
+// without takes out the rows of some indexes, which are sorted.
+func without(rows []row, indexes []int) []row {
+	if len(indexes) == 0 {
+		return rows
+	}
+	out := rows[:0]
+	for i, r := range rows {
+		if len(indexes) > 0 && indexes[0] == i {
+			indexes = indexes[1:]
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
 }
 
 // fault adds a fault at a row. Rows of list files get their excerpts at the end.

@@ -18,6 +18,7 @@ type prefixLoader struct {
 	set    *protectedSet
 	blocks []prefixesFile
 	rows   map[string][]row // by list
+	counts []*ListCounts    // by block; blocks of one list have the same
 	family [2]familyCount
 	// lines is how many more lines the list files may have, all together.
 	lines int
@@ -55,12 +56,13 @@ func (p *prefixLoader) load() {
 	for i, b := range p.blocks {
 		at := fmt.Sprintf("features.prefixes[%d]", i)
 		p.l.reference(at+".rule", b.Rule)
-		if other, ok := parties[b.List]; !ok {
+		p.l.reference(at+".rule", b.Rule)
+		if first, ok := parties[b.List]; ok {
+			p.checkTogether(i, first)
+			p.counts = append(p.counts, p.counts[first])
+		} else {
 			parties[b.List] = i
-		} else if b.ThirdParty != p.blocks[other].ThirdParty {
-			p.l.d.FaultAt(yaml.CodeType, at, "",
-				fmt.Sprintf("the list %s is third_party in one block and own in another (line %d)",
-					b.List, p.l.d.Where(fmt.Sprintf("features.prefixes[%d]", other)).Line), "one of both for a list")
+			p.counts = append(p.counts, &ListCounts{List: b.List})
 		}
 		p.block(i, at)
 	}
@@ -70,8 +72,12 @@ func (p *prefixLoader) load() {
 	}
 	slices.Sort(lists)
 	for _, name := range lists {
-		p.list(name, p.blocks[parties[name]].ThirdParty)
+		i := parties[name]
+		p.list(name, &p.blocks[i], p.counts[i])
 		delete(p.rows, name)
+	}
+	for _, i := range parties {
+		p.l.b.Lists = append(p.l.b.Lists, *p.counts[i])
 	}
 	p.checkCapacity()
 	p.fillExcerpts()
@@ -87,6 +93,7 @@ func maxLines(c Capacity) int { return 2*(c.Prefixes4+c.Prefixes6) + spareLines 
 func (p *prefixLoader) block(i int, at string) {
 	b := &p.blocks[i]
 	p.l.checkFormat(at, b)
+	p.l.checkCare(at, b)
 	if len(b.Entries) == 0 && b.File == "" && !p.l.d.Bad[at+".entries"] && !p.l.d.Bad[at+".file"] {
 		p.l.d.FaultAt(yaml.CodeMissing, at, "", at+" has neither entries nor a file",
 			"entries: […], or file: lists/name.netset")
@@ -94,6 +101,7 @@ func (p *prefixLoader) block(i int, at string) {
 	}
 	src := p.l.d.Src
 	for _, e := range b.Entries {
+		p.counts[i].Rows++
 		r := row{line: int32(e.at.Line), column: int32(e.at.Column), block: int32(i)}
 		if f := p.entry(e.text, r, b); f != nil {
 			p.l.d.Out.AddAt(src, f.Code, e.at, at+".entries", e.text, f.Problem, f.Valid)
@@ -121,7 +129,8 @@ func (p *prefixLoader) entry(text string, r row, b *prefixesFile) *yaml.Refusal 
 		return notAddress(err.Error())
 	}
 	r.prefix = prefix
-	refusal := p.add(r, b)
+	refusal, c := p.add(r, b), p.counts[r.block]
+	c.Masked, c.Unmapped = c.Masked+one(masked), c.Unmapped+one(prefix.Addr().Is4() && strings.Contains(text, ":"))
 	if refusal == nil && masked && !b.ThirdParty {
 		p.l.warnMasked(p.l.d.Src.Name, r, text)
 	}
@@ -134,6 +143,7 @@ func (p *prefixLoader) add(r row, b *prefixesFile) *yaml.Refusal {
 	who, what := reachOf(prefix)
 	if b.ThirdParty && who != reachPublic {
 		p.l.b.OmittedReserved++
+		p.counts[r.block].Reserved++
 		return nil
 	}
 	if who == reachReserved {

@@ -41,6 +41,7 @@ func samplePlan() *api.Plan {
 		Notes: []string{
 			"on eth0 a reset is enforced as a drop: no answer of a program leaves it (spillway doctor says why)"},
 		OmittedProtected: 2, OmittedReserved: 14,
+		Lists: []config.ListCounts{{List: "daily", Rows: 1204, Prefixes: 1200, Duplicates: 4, Reserved: 14}},
 	}
 }
 

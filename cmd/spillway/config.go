@@ -18,6 +18,7 @@ import (
 	"github.com/spillway/spillway/config/yaml"
 	"github.com/spillway/spillway/userspace/api"
 	"github.com/spillway/spillway/userspace/hostfile"
+	"github.com/spillway/spillway/userspace/show"
 )
 
 const (
@@ -64,12 +65,14 @@ Exit code 0 when it is sound, 1 when it has faults.`,
 // checked is the reply of config check.
 type checked struct {
 	api.Envelope
-	File     string           `json:"file"`
-	Kind     string           `json:"kind"`
-	OK       bool             `json:"ok"`
-	Digest   config.Digest    `json:"digest,omitzero"`
-	Faults   *api.FaultReport `json:"faults,omitempty"`
-	Warnings []yaml.Fault     `json:"warnings,omitempty"`
+	File   string        `json:"file"`
+	Kind   string        `json:"kind"`
+	OK     bool          `json:"ok"`
+	Digest config.Digest `json:"digest,omitzero"`
+	// Lists say what became of the rows of each list of a bundle, by name.
+	Lists    []config.ListCounts `json:"lists,omitempty"`
+	Faults   *api.FaultReport    `json:"faults,omitempty"`
+	Warnings []yaml.Fault        `json:"warnings,omitempty"`
 }
 
 func (a *app) check(path string) error {
@@ -118,12 +121,13 @@ func (a *app) checkBundle(path string, reply *checked) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	reply.Digest, reply.Warnings = b.Digest, b.Warnings
+	reply.Digest, reply.Warnings, reply.Lists = b.Digest, b.Warnings, b.Lists
 	against := "checked without a host file: capacities and guards are the defaults,\n  names of services are not checked"
 	if host != nil {
 		against = "checked against " + a.config
 	}
-	return "a sound bundle\n  " + aboutBundle(b) + "\n  " + against, nil
+	lines := append([]string{"a sound bundle", aboutBundle(b)}, show.Lists(b.Lists)...)
+	return strings.Join(append(lines, against), "\n  "), nil
 }
 
 func aboutBundle(b *config.Bundle) string {

@@ -46,6 +46,15 @@ func TestConfigCheck(t *testing.T) {
 	s.want(exitError, "config", "check", filepath.Join(s.dir, "none.yaml"))
 	s.wantErr("no such file")
 
+	// What was done to the rows of a list is told.
+	s.write("feed.txt", "198.51.100.1/24\n::ffff:203.0.113.9\n")
+	listed := s.write("listed.yaml", "version: 1\nname: listed\nrules: [{id: a, label: a, score: 9}]\nfeatures:\n"+
+		"  prefixes: [{list: feed, rule: a, third_party: true, file: feed.txt}]\n")
+	s.want(exitOK, "config", "check", listed)
+	s.wantOut("list feed: 2 rows, 2 prefixes: 1 row masked to its length, 1 row of IPv4 in IPv6")
+	s.want(exitOK, "config", "check", listed, "-o", "json")
+	s.wantOut(`"masked": 1`)
+
 	// A policy for a service that the host file does not have.
 	s.write("bundle.yaml", soundBundle+"  services: {nowhere: {drop: 80}}\n")
 	s.want(exitError, "config", "check", bundle)

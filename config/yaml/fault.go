@@ -16,6 +16,7 @@ const (
 	CodeFile         = "file"          // a file that cannot be read, or lies outside
 	CodeFloor        = "floor"         // a prefix wider than the guards allow
 	CodeFormat       = "format"        // a list file that is written in another way
+	CodeIncomplete   = "incomplete"    // a list file that is not whole
 	CodeMasked       = "masked"        // a prefix with host bits set (warning)
 	CodeMissing      = "missing"       // a required field that is not there
 	CodeNull         = "null"          // null, ~ or a key without a value

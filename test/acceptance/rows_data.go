@@ -24,7 +24,7 @@ var dataRows = []row{
 	},
 	{
 		id: "A02", class: "rows come twice, because a query lost a filter",
-		guard: "a duplicate refuses the bundle, and both places are named; nothing is thrown out in silence",
+		guard: "a duplicate refuses the bundle, and both places are named; of files of third parties up to 1 % are merged, and counted; nothing is thrown out in silence",
 		tests: []tests{in("config", "TestBundleFaults TestDuplicateOverTwoFilesNamesBoth TestSameRowInTwoListsIsNoDuplicate TestNovember18")},
 		faults: []fault{
 			{"no list is looked at for duplicates", "config/prefixlist.go",

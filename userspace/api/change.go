@@ -68,6 +68,8 @@ type Plan struct {
 	// Third-party rows that are left out on this host: protected or own addresses, and reserved ones.
 	OmittedProtected int `json:"omittedProtected,omitempty"`
 	OmittedReserved  int `json:"omittedReserved,omitempty"`
+	// Lists say what became of the rows of each list of the bundle, by name.
+	Lists []config.ListCounts `json:"lists,omitempty"`
 }
 
 // PlanRow is one difference.

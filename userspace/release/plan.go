@@ -60,6 +60,7 @@ func (re *reader) plan(ctx context.Context, r api.PlanRequest, files api.Files) 
 	if b := w.bundle; b != nil {
 		p.Digest, p.Warnings, p.OmittedProtected, p.OmittedReserved = b.Digest, b.Warnings,
 			b.OmittedProtected, b.OmittedReserved
+		p.Lists = b.Lists
 		if was := w.replaces(s.base); was != nil {
 			old = was
 		}

@@ -46,6 +46,9 @@ func Plan(w io.Writer, p *api.Plan, s Style) {
 		fmt.Fprintf(w, "left out of third-party lists: %s protected or own, %s reserved\n", Count(p.OmittedProtected),
 			Count(p.OmittedReserved))
 	}
+	for _, l := range Lists(p.Lists) {
+		fmt.Fprintln(w, wrap(l, 2))
+	}
 }
 
 func rows(w io.Writer, p *api.Plan, s Style) {
