@@ -31,22 +31,25 @@ func (a *app) newConfig() *cobra.Command {
 	c := &cobra.Command{
 		Use: "config", Short: "Check files, print schemas and examples",
 		Long: "Check a host file or a bundle, and print the JSON Schema or an example of either.",
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return c.Help()
-			}
-			var names []string
-			for _, sub := range c.Commands() {
-				names = append(names, sub.Name())
-			}
-			if near := words.NearestName(args[0], names); near != "" {
-				return usage("unknown command %q for %q\n\nDid you mean this?\n\t%s", args[0], c.CommandPath(), near)
-			}
-			return usage("unknown command %q for %q", args[0], c.CommandPath())
-		},
+		RunE: wantSubcommand,
 	}
 	c.AddCommand(a.newConfigCheck(), a.newConfigSchema(), a.newConfigExample())
 	return c
+}
+
+// wantSubcommand is what a command does that is only there for those below it.
+func wantSubcommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	if near := words.NearestName(args[0], names); near != "" {
+		return usage("unknown command %q for %q\n\nDid you mean this?\n\t%s", args[0], c.CommandPath(), near)
+	}
+	return usage("unknown command %q for %q", args[0], c.CommandPath())
 }
 
 func (a *app) newConfigCheck() *cobra.Command {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/spillway/spillway/loader/probe"
+	"github.com/spillway/spillway/userspace/fetch"
 	"github.com/spillway/spillway/userspace/forward"
 	"github.com/spillway/spillway/userspace/offline"
 )
@@ -37,6 +38,8 @@ type env struct {
 	rehearse func() error
 	// forwards finds what sends connections to this host's ports elsewhere; nil: nobody looks.
 	forwards func(proc fs.FS) *forward.Found
+	// fetch says which servers are asked for lists; the zero value asks public ones.
+	fetch fetch.Options
 }
 
 func systemEnv() env {

@@ -125,7 +125,7 @@ func untilHangUp(c *cobra.Command) context.Context {
 // withoutFile are the commands that read no host file, or write it.
 var withoutFile = map[string]bool{"init": true, "run": true, "version": true, "completion": true,
 	"schema": true, "example": true, "demo": true, "exit-codes": true, "help": true,
-	"taste": true}
+	"taste": true, "probe": true}
 
 // namedFile refuses a host file that somebody named and that is not there: the defaults in its place would be another
 // socket and other pins, and what is told would be of another Spillway.
@@ -158,7 +158,7 @@ func (a *app) groups() []group {
 		{"emergency", "In an emergency:", []*cobra.Command{a.newBypass(), a.newRollback(), a.newDetach()}},
 		{"host", "A host:", []*cobra.Command{a.newDoctor(), a.newInit(), a.newRun(), a.newReload(), a.newConfig()}},
 		{"bundle", "Bundles:", []*cobra.Command{a.newPlan(), a.newApply(), a.newRollout(), a.newConfirm(),
-			a.newCancel(), a.newFreeze(), a.newThaw()}},
+			a.newCancel(), a.newFreeze(), a.newThaw(), a.newLists()}},
 		{"look", "See what it does:", []*cobra.Command{a.newStatus(), a.newVerify(), a.newHistory(), a.newEvents(),
 			a.newFingerprint()}},
 		{"bans", "Bans, short blocks outside bundles:", []*cobra.Command{a.newBan(), a.newUnban(), a.newBans()}},

@@ -36,7 +36,7 @@ var tableOfCommands = []string{
 }
 
 // elsewhere are the commands that say nothing of rollouts.
-var elsewhere = strings.Fields("detach doctor init run reload config verify events fingerprint ban unban bans " +
+var elsewhere = strings.Fields("detach doctor init run reload config lists verify events fingerprint ban unban bans " +
 	"completion version prepare rehearse taste demo exit-codes help")
 
 // tableOfAgents are the modes of an agent, by name. Which stage a rollout is in, and what the host does with

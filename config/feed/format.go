@@ -104,6 +104,8 @@ type Misfit struct {
 	At      yaml.Position
 	Problem string // what the file is
 	Valid   string // what to write
+
+	none bool // no other format reads it either, whatever fits
 }
 
 // Error implements error.

@@ -71,8 +71,9 @@ func (w *jsonWalk) nothingFound() error {
 	if w.sum.Rows > 0 || len(w.sum.Names) == 0 {
 		return nil
 	}
-	return &Misfit{yaml.Position{Line: 1, Column: 1}, "no address stands in a field " + words.List(w.o.Fields, "or"),
-		fmt.Sprintf("fields: [%s], or those of them that you want", strings.Join(w.sum.Names, ", "))}
+	return &Misfit{At: yaml.Position{Line: 1, Column: 1},
+		Problem: "no address stands in a field " + words.List(w.o.Fields, "or"),
+		Valid:   fmt.Sprintf("fields: [%s], or those of them that you want", strings.Join(w.sum.Names, ", "))}
 }
 
 // value reads one value; wanted says that texts in it are rows, name in which field it stands.

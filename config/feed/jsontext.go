@@ -33,7 +33,9 @@ func newJSONText(r *bufio.Reader) *jsonText {
 	return &jsonText{r: r, at: yaml.Position{Line: 1, Column: 1}}
 }
 
-func (j *jsonText) misfit(problem, valid string) error { return &Misfit{j.at, problem, valid} }
+func (j *jsonText) misfit(problem, valid string) error {
+	return &Misfit{At: j.at, Problem: problem, Valid: valid}
+}
 
 func (j *jsonText) wrong(c byte) error {
 	if c == 0 {

@@ -69,8 +69,8 @@ func rest(line []byte, end int) (misfit *Misfit) {
 		second := bytes.TrimLeft(part, "-")
 		switch {
 		case len(second) == 0: // a dash between two addresses, or one for nothing
-		case isAddress(second) && bytes.HasPrefix(second, []byte("255.")) && column == 2:
-			misfit = &Misfit{Problem: "an address and a netmask", Valid: "a file with prefixes (192.0.2.0/24)"}
+		case isNetmask(second) && column == 2:
+			misfit = netmask()
 		case isAddress(second) && bytes.IndexByte(first, '/') < 0:
 			misfit = &Misfit{Problem: "two addresses in a line",
 				Valid: "format: ranges where they are the first and the last of a range; where one of them counts, " +
@@ -88,6 +88,16 @@ func rest(line []byte, end int) (misfit *Misfit) {
 		return misfit == nil
 	})
 	return misfit
+}
+
+// isNetmask reports whether an address is a mask: as an address nobody has it. The last one of all ends some ranges.
+func isNetmask(text []byte) bool {
+	return bytes.HasPrefix(text, []byte("255.")) && isAddress(text) && string(text) != "255.255.255.255"
+}
+
+// netmask refuses lines that no format reads: as a range they would be most of the Internet.
+func netmask() *Misfit {
+	return &Misfit{Problem: "an address and a netmask", Valid: "a file with prefixes (192.0.2.0/24)", none: true}
 }
 
 // mayBeLength reports whether a number could be the length of a prefix of the address.

@@ -29,6 +29,8 @@ func (l *rangeLines) read(line []byte, row *Row, sum *Summary) (bool, *Misfit) {
 	to, okTo := parseAddr(last)
 	row.Text = whole
 	switch {
+	case isNetmask(last) && !isNetmask(first):
+		return false, netmask()
 	case !okFrom && !okTo && !begun && isHeading(first, last):
 		sum.Header = row.At.Line
 		return false, nil

@@ -13,8 +13,9 @@ const hopeless = 20
 
 // noneFits refuses a file of which no row is an address, with one fault and not one for each row.
 func noneFits(as Format, row *Row) error {
-	return &Misfit{row.At, fmt.Sprintf("none of the first %d rows has an address where format: %s looks for it", hopeless, as),
-		"another format: (spillway lists probe FILE says which)"}
+	return &Misfit{At: row.At,
+		Problem: fmt.Sprintf("none of the first %d rows has an address where format: %s looks for it", hopeless, as),
+		Valid:   "another format: (spillway lists probe FILE says which)"}
 }
 
 var (

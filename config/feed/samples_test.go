@@ -130,6 +130,7 @@ func TestMisfitsAreNamed(t *testing.T) {
 		{"pairs.txt", "", Options{}, "1:11: two addresses in a line; valid: format: ranges where they are the first and the last " +
 			"of a range; where one of them counts, format: csv, column: 1, separator: space"},
 		{"dashes.txt", "", Options{}, "1:1: this is a range, first-last; valid: format: ranges"},
+		{"masks.txt", "", Options{Format: Ranges}, "1:1: an address and a netmask; valid: a file with prefixes (192.0.2.0/24)"},
 		{"masks.txt", "", Options{}, "1:11: an address and a netmask; valid: a file with prefixes (192.0.2.0/24)"},
 		{"counts.txt", "", Options{}, "2:11: a number behind the address that may be its length: /9; valid: 192.0.2.0/24 where it " +
 			"is; where it is not, format: csv, column: 1, separator: tab"},

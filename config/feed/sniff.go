@@ -42,11 +42,11 @@ func sniff(head []byte, as Format) error {
 	at := yaml.Position{Line: 1, Column: 1}
 	for _, p := range packed {
 		if bytes.HasPrefix(head, []byte(p.magic)) {
-			return &Misfit{at, "the file is " + p.is, p.valid}
+			return &Misfit{At: at, Problem: "the file is " + p.is, Valid: p.valid}
 		}
 	}
 	if wide(head) {
-		return &Misfit{at, "the file is UTF-16 text", "the file as UTF-8: iconv -f UTF-16 -t UTF-8"}
+		return &Misfit{At: at, Problem: "the file is UTF-16 text", Valid: "the file as UTF-8: iconv -f UTF-16 -t UTF-8"}
 	}
 	text := bytes.TrimPrefix(head, byteOrderMark)
 	start := len(text) - len(bytes.TrimLeft(text, " \t\r\n"))
@@ -55,12 +55,12 @@ func sniff(head []byte, as Format) error {
 	text = text[start:]
 	switch {
 	case bytes.HasPrefix(text, []byte("<")):
-		return &Misfit{at, "this is HTML or XML: mostly an error page, or the page that links to the list",
-			"the list itself, as its server sends it to programs"}
+		return &Misfit{At: at, Problem: "this is HTML or XML: mostly an error page, or the page that links to the list",
+			Valid: "the list itself, as its server sends it to programs"}
 	case as != JSON && beginsJSON(text):
-		return &Misfit{at, "this is JSON", "format: json"}
+		return &Misfit{At: at, Problem: "this is JSON", Valid: "format: json"}
 	case as == JSON && len(text) > 0 && !beginsJSON(text) && text[0] != '"':
-		return &Misfit{at, "this is no JSON", "another format: (spillway lists probe FILE says which)"}
+		return &Misfit{At: at, Problem: "this is no JSON", Valid: "another format: (spillway lists probe FILE says which)"}
 	}
 	return nil
 }
