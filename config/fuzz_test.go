@@ -85,6 +85,9 @@ func FuzzParseHost(f *testing.F) {
 func FuzzParseBundle(f *testing.F) {
 	seeds(f, "examples/bundle.yaml", "examples/pairs.yaml")
 	f.Add([]byte(minimalBundle))
+	f.Add([]byte(rulesAB + "  prefixes:\n    - {list: x, rule: a, third_party: true, file: lists/feed.netset, format: csv, column: 1, " +
+		"separator: space, max_duplicates: 2%, max_bad_rows: 0.1%, merge: true, ipv6: /64, expect: {min_rows: 1, trailer: x, " +
+		"count_from: y}}\n    - {list: y, rule: b, file: lists/feed.netset, format: json, fields: [z]}\n"))
 	feed, err := fs.ReadFile(Examples, "examples/lists/feed.netset")
 	if err != nil {
 		f.Fatal(err)

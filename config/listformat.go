@@ -98,8 +98,9 @@ var formatKeys = []struct {
 	format feed.Format
 }{{"column", feed.CSV}, {"separator", feed.CSV}, {"fields", feed.JSON}}
 
-// checkFormat refuses keys that the file of a block does not need, and those that it lacks.
-func (l *bundleLoader) checkFormat(at string, b *prefixesFile) {
+// checkFormat refuses keys that the file of a block does not need, and those that it lacks. It reports whether the file
+// can be read.
+func (l *bundleLoader) checkFormat(at string, b *prefixesFile) bool {
 	if b.File == "" && !l.d.Bad[at+".file"] && l.d.IsSet(at+".format") {
 		l.d.FaultAt(yaml.CodeMissing, at+".format", "", "format is for a list file, and there is none",
 			"file: lists/name.csv")
@@ -114,4 +115,10 @@ func (l *bundleLoader) checkFormat(at string, b *prefixesFile) {
 		l.d.FaultAt(yaml.CodeMissing, at+".column", "", "format: csv without a column: nothing says where the addresses are",
 			"column: and a name of the header, or the column's number from 1")
 	}
+	for _, key := range []string{"format", "column", "separator", "fields"} {
+		if l.d.Bad[at+"."+key] {
+			return false
+		}
+	}
+	return true
 }

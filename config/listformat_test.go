@@ -65,7 +65,7 @@ func TestListFormatFaults(t *testing.T) {
 		{", format: json, fields: []", "range bundle.yaml:7:86"},
 	} {
 		_, err := parseList([]byte("198.51.100.1\n"), c.keys)
-		if got := brief(mustFaults(t, err).List[0]); got != c.want {
+		if got := strings.Join(briefs(mustFaults(t, err).List), ", "); got != c.want {
 			t.Errorf("%s: %s, want %s\n%v", c.keys, got, c.want, err)
 		}
 	}

@@ -92,7 +92,7 @@ func maxLines(c Capacity) int { return 2*(c.Prefixes4+c.Prefixes6) + spareLines 
 // block reads the entries and the file of one block.
 func (p *prefixLoader) block(i int, at string) {
 	b := &p.blocks[i]
-	p.l.checkFormat(at, b)
+	readable := p.l.checkFormat(at, b)
 	p.l.checkCare(at, b)
 	if len(b.Entries) == 0 && b.File == "" && !p.l.d.Bad[at+".entries"] && !p.l.d.Bad[at+".file"] {
 		p.l.d.FaultAt(yaml.CodeMissing, at, "", at+" has neither entries nor a file",
@@ -107,7 +107,7 @@ func (p *prefixLoader) block(i int, at string) {
 			p.l.d.Out.AddAt(src, f.Code, e.at, at+".entries", e.text, f.Problem, f.Valid)
 		}
 	}
-	if b.File != "" {
+	if b.File != "" && readable {
 		p.file(i, at+".file")
 	}
 }

@@ -72,7 +72,8 @@ func TestProbeNamesWhatIsNoList(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"error.html": "HTML", "list.gz": "gzip", "utf16.txt": "UTF-16", "utf16le.txt": "UTF-16", "p2p.txt": "p2p list",
-		"asns.txt": "number of a network", "names.txt": "name of a host", "masks.txt": "netmask", "empty.txt": "no row",
+		"asns.txt": "number of a network", "names.txt": "name of a host", "pairs.txt": "two addresses in a line",
+		"masks.txt": "netmask", "empty.txt": "no row",
 		"comments.txt": "no row", "none.txt": "no such file", ".": "not a regular file", pipe: "not a regular file",
 	} {
 		if !filepath.IsAbs(name) {

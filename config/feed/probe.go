@@ -45,7 +45,10 @@ func Probe(head []byte, whole bool) (*Finding, error) {
 	if err == nil || errors.As(err, &misfit) && misfit.none {
 		return plain, err
 	}
-	if f, err := try(head, Options{Format: Ranges}); err == nil {
+	if f, no := try(head, Options{Format: Ranges}); no == nil {
+		if f.Duplicates*100 > f.IPv4+f.IPv6 { // ranges of one list do not lie in each other: these are two addresses a line
+			return nil, err
+		}
 		return f, nil
 	}
 	var best *Finding

@@ -38,7 +38,7 @@ func (l *rangeLines) read(line []byte, row *Row, sum *Summary) (bool, *Misfit) {
 		row.Text, row.Problem = first, noAddress
 		return true, recognise(whole, fieldEnd(whole))
 	case prefix:
-		row.Problem = "has two prefixes, and a range is of two addresses"
+		row.Problem = "has a prefix, and a range is of two addresses"
 	case !okTo:
 		row.Problem = "has one address, and a range has a first and a last one"
 	case from.Is4() != to.Is4():
@@ -47,7 +47,7 @@ func (l *rangeLines) read(line []byte, row *Row, sum *Summary) (bool, *Misfit) {
 		row.Problem = "is a range that ends before it begins"
 	default:
 		row.Prefixes = split(row.Prefixes, from, to)
-		row.Split = len(row.Prefixes) > 1
+		row.Split, row.Unmapped = len(row.Prefixes) > 1, from.Is4() && bytes.IndexByte(first, ':') >= 0
 	}
 	return true, nil
 }

@@ -15,11 +15,13 @@ const hopeless = 20
 func noneFits(as Format, row *Row) error {
 	return &Misfit{At: row.At,
 		Problem: fmt.Sprintf("none of the first %d rows has an address where format: %s looks for it", hopeless, as),
-		Valid:   "another format: (spillway lists probe FILE says which)"}
+		Valid:   "another format (spillway lists probe FILE says which)"}
 }
 
 var (
 	asNumber = regexp.MustCompile(`^(?i:AS)[0-9]{1,10}\b`)
+	withPort = regexp.MustCompile(`^([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$`)
+	webPage  = regexp.MustCompile(`^(?i:https?|ftp)://`)
 	hostName = regexp.MustCompile(`^([A-Za-z0-9_-]+\.)+[A-Za-z][A-Za-z0-9-]+\.?$`)
 	html     = regexp.MustCompile(`(?i)^<(!doctype|!--|\?xml|/?[a-z]+[ >/])`)
 )
@@ -31,11 +33,16 @@ func recognise(line []byte, end int) *Misfit {
 	switch {
 	case html.Match(line):
 		return &Misfit{Problem: "this is HTML or XML", Valid: "the list itself, as its server sends it to programs"}
-	case line[0] == '{' || line[0] == '[' && beginsJSON(line):
+	case beginsJSON(line):
 		return &Misfit{Problem: "this is JSON", Valid: "format: json"}
 	case asNumber.Match(first):
 		return &Misfit{Problem: fmt.Sprintf("%s is the number of a network (AS), not an address", first),
 			Valid: "the prefixes that the network announces"}
+	case withPort.Match(first):
+		return &Misfit{Problem: fmt.Sprintf("%s is an address with a port", first),
+			Valid: "a list of addresses without ports"}
+	case webPage.Match(first):
+		return &Misfit{Problem: "this is a list of pages (URLs), not of addresses", Valid: "a list of addresses"}
 	case isRange(first) || isRangeOf(whole):
 		return &Misfit{Problem: "this is a range, first-last", Valid: "format: ranges"}
 	case isNamedRange(whole):

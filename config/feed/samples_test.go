@@ -122,7 +122,7 @@ func TestMisfitsAreNamed(t *testing.T) {
 		{"addresses.json", "", Options{}, "1:1: this is JSON; valid: format: json"},
 		{"github.json", "", Options{Format: JSON}, "1:1: no address stands in a field cidr, ip_prefix, ipv6_prefix, ipv4Prefix, " +
 			"ipv6Prefix or addressPrefixes; valid: fields: [hooks, web, actions], or those of them that you want"},
-		{"drop.txt", "", Options{Format: JSON}, "1:1: this is no JSON; valid: another format: (spillway lists probe FILE says which)"},
+		{"drop.txt", "", Options{Format: JSON}, "1:1: this is no JSON; valid: another format (spillway lists probe FILE says which)"},
 		{"block.txt", "", Options{}, "8:11: two addresses in a line; valid: format: ranges where they are the first and the last " +
 			"of a range; where one of them counts, format: csv, column: 1, separator: tab"},
 		{"tabs.txt", "", Options{}, "1:11: two addresses in a line; valid: format: ranges where they are the first and the last " +
@@ -157,7 +157,11 @@ func TestMisfitsAreNamed(t *testing.T) {
 		{"a semicolon between", "192.0.2.1;192.0.2.9\n", Options{}, "1:11: two addresses in a line; valid: format: ranges where " +
 			`they are the first and the last of a range; where one of them counts, format: csv, column: 1, separator: ";"`},
 		{"garbage", strings.Repeat("x y\n", 25), Options{}, "20:1: none of the first 20 rows has an address where format: plain " +
-			"looks for it; valid: another format: (spillway lists probe FILE says which)"},
+			"looks for it; valid: another format (spillway lists probe FILE says which)"},
+		{"ports", "192.0.2.1:8080\n", Options{}, "1:1: 192.0.2.1:8080 is an address with a port; valid: a list of addresses without ports"},
+		{"ports of IPv6", "[2001:db8::1]:443\n", Options{}, "1:1: [2001:db8::1]:443 is an address with a port; valid: a list of " +
+			"addresses without ports"},
+		{"pages", "http://192.0.2.1/x.sh\n", Options{}, "1:1: this is a list of pages (URLs), not of addresses; valid: a list of addresses"},
 		{"cut JSON", `{"cidr": "192.0.2.0/24"}` + "\n{\"ci", Options{Format: JSON}, "2:5: the JSON ends in the middle of a value; valid: the whole file: it was cut off"},
 		{"JSON with a slip", `{"cidr": "192.0.2.0/24",}`, Options{Format: JSON}, `1:25: '}' makes no JSON here; valid: JSON documents, one or one a line`},
 		{"NUL in JSON", "[\"192.0.2.1\x00\"]", Options{Format: JSON}, "1:13: a NUL byte in the JSON; valid: text"},

@@ -59,8 +59,8 @@ func sniff(head []byte, as Format) error {
 			Valid: "the list itself, as its server sends it to programs"}
 	case as != JSON && beginsJSON(text):
 		return &Misfit{At: at, Problem: "this is JSON", Valid: "format: json"}
-	case as == JSON && len(text) > 0 && !beginsJSON(text) && text[0] != '"':
-		return &Misfit{At: at, Problem: "this is no JSON", Valid: "another format: (spillway lists probe FILE says which)"}
+	case as == JSON && len(text) > 0 && bytes.IndexByte([]byte(`{["`), text[0]) < 0:
+		return &Misfit{At: at, Problem: "this is no JSON", Valid: "another format (spillway lists probe FILE says which)"}
 	}
 	return nil
 }
@@ -81,11 +81,11 @@ func wide(head []byte) bool {
 	return odd != even
 }
 
-// beginsJSON tells an object and an array from a section in brackets.
+// beginsJSON tells an object and an array of texts from a section or an address in brackets.
 func beginsJSON(text []byte) bool {
 	if len(text) == 0 || text[0] != '{' && text[0] != '[' {
 		return false
 	}
 	next := bytes.TrimLeft(text[1:], " \t\r\n")
-	return text[0] == '{' || len(next) == 0 || bytes.IndexByte([]byte(`"{[]-0123456789tfn`), next[0]) >= 0
+	return text[0] == '{' || len(next) == 0 || bytes.IndexByte([]byte(`"{[]`), next[0]) >= 0
 }
