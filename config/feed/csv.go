@@ -47,7 +47,8 @@ func (c *csvLines) read(line []byte, row *Row, sum *Summary) (bool, *Misfit) {
 	cells, ok := cellsOf(bytes.TrimRight(line, "\r"), c.separator, c.cells)
 	c.cells = cells
 	if !ok {
-		return false, &Misfit{Problem: "a quoted cell does not end in its line", Valid: "rows of one line each"}
+		row.Text, row.Problem = line, "has a quoted cell that does not end where its column does"
+		return true, nil
 	}
 	if first && c.column < 0 && c.header(line, row, sum) {
 		return false, nil
@@ -90,7 +91,8 @@ func isTitle(text []byte) bool {
 	return len(text) > 0 && bytes.IndexAny(text, ".:/") < 0 && bytes.IndexAny(text[:1], "0123456789") < 0
 }
 
-// cellsOf splits a line; ok is false where a quoted cell does not end. A blank separates however often it comes.
+// cellsOf splits a line; ok is false where a quoted cell does not end with its column. A blank separates however
+// often it comes.
 func cellsOf(line []byte, separator byte, cells []cell) (out []cell, ok bool) {
 	out = cells[:0]
 	for i := 0; i <= len(line); {
@@ -112,9 +114,10 @@ func cellsOf(line []byte, separator byte, cells []cell) (out []cell, ok bool) {
 				return out, false
 			}
 			out = append(out, cell{text, i + 1})
-			i = end
-			for i < len(line) && !separates(line[i], separator) {
-				i++
+			for i = end; i < len(line) && !separates(line[i], separator); i++ {
+				if !blank(line[i]) {
+					return out, false
+				}
 			}
 			i++
 			continue

@@ -33,12 +33,11 @@ const maxBadShown = 5
 // Probe guesses what a file is by its beginning; whole says that it is all of it. It returns a *Misfit where no format
 // fits nine tenths of the rows: what the file is instead.
 func Probe(head []byte, whole bool) (*Finding, error) {
-	if !whole {
-		head = head[:bytes.LastIndexByte(head, '\n')+1]
-	}
-	text := bytes.TrimLeft(bytes.TrimPrefix(head, byteOrderMark), " \t\r\n")
-	if beginsJSON(text) {
+	if beginsJSON(bytes.TrimSpace(bytes.TrimPrefix(head, byteOrderMark))) {
 		return probeJSON(head, whole)
+	}
+	if end := bytes.LastIndexByte(head, '\n') + 1; !whole && end > 0 {
+		head = head[:end]
 	}
 	plain, err := try(head, Options{})
 	var misfit *Misfit
