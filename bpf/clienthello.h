@@ -268,8 +268,11 @@ static __always_inline int read_lists(struct workspace *ws, struct stream *s, __
 	reason = read_versions(s);
 	if (reason || (reason = read_signatures(s)))
 		return reason;
-	if (reload(ws->is_greased))
-		sign_values(s);
+	if (!reload(ws->is_greased))
+		return REASON_CONTINUE;
+	if (!may_read(ws, &left, ws->found[FOUND_SIGNATURES].len)) /* twice as dear as what was counted above */
+		return REASON_HELLO_BUSY;
+	sign_values(s);
 	return REASON_CONTINUE;
 }
 

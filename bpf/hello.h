@@ -159,7 +159,10 @@ static __always_inline int list_body(struct packet *p, struct workspace *ws)
 		return REASON_INTERNAL;
 	list_hello((struct stream *)h->bytes);
 	/* A barrier: what is read above is read before. */
-	return __sync_fetch_and_add(&h->lock_ns, 0) == ws->lock_ns ? REASON_CONTINUE : REASON_HELLO_BUSY;
+	if (__sync_fetch_and_add(&h->lock_ns, 0) == ws->lock_ns)
+		return REASON_CONTINUE;
+	ws->is_locked = 0;
+	return REASON_HELLO_BUSY;
 }
 
 /* leave_place keeps the place of a hello that goes on, and gives back that of one that is decided. */

@@ -239,12 +239,13 @@ static __always_inline bool may_store(const struct packet *p)
 	return p->flags & (PACKET_PROVEN | PACKET_REMOTE);
 }
 
-/* list_shape keeps a shape that a feature named where unknown ones cannot evict it. */
+/* list_shape keeps a shape that a feature named where unknown ones cannot evict it. One that is there is looked up: its use keeps it, and what
+ * others evicted all the same is put back. */
 __noinline int list_shape(void)
 {
 	struct workspace *ws = get_workspace();
 	struct runtime *rt = get_words();
-	if (!ws || !rt || !ws->is_named || ws->is_listed)
+	if (!ws || !rt || !ws->is_named || (ws->is_listed && bpf_map_lookup_elem(&shapes_listed, &ws->key)))
 		return 0;
 	fill_shape(ws, rt, SHAPE_LISTED);
 	bpf_map_update_elem(&shapes_listed, &ws->key, &ws->shape, BPF_ANY);

@@ -114,7 +114,7 @@ static __always_inline void unlock_hello(struct workspace *ws)
 		return;
 	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index);
 	if (h)
-		__sync_lock_test_and_set(&h->lock_ns, 0);
+		__sync_val_compare_and_swap(&h->lock_ns, ws->lock_ns, 0); /* unless it went to another */
 	ws->is_locked = 0;
 }
 
@@ -125,10 +125,11 @@ static __always_inline void free_hello(struct workspace *ws)
 		return;
 	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index);
 	__u64 *way = way_of(ws->hello_index);
-	if (h && way && is_of_owner(*way, h->owner))
-		*way = 0;
-	if (h)
+	if (h && reload(h->lock_ns) == ws->lock_ns) {
+		if (way && is_of_owner(*way, h->owner))
+			*way = 0;
 		h->owner = 0;
+	}
 	unlock_hello(ws);
 }
 
@@ -136,7 +137,7 @@ static __always_inline void free_hello(struct workspace *ws)
 static __always_inline bool take_lock(struct workspace *ws, struct hello *h)
 {
 	__u64 now_ns = reload(ws->lock_ns), taken_ns = reload(h->lock_ns);
-	if (taken_ns && now_ns - taken_ns < LOCK_STALE_NS)
+	if (taken_ns && (__s64)(now_ns - taken_ns) < (__s64)LOCK_STALE_NS) /* another's clock may be ahead */
 		return false;
 	ws->is_locked = __sync_val_compare_and_swap(&h->lock_ns, taken_ns, now_ns) == taken_ns;
 	return reload(ws->is_locked);
@@ -156,7 +157,8 @@ __noinline int lock_place(__u32 place)
 	struct workspace *ws = get_workspace();
 	if (!ws)
 		return 0;
-	ws->lock_ns = clock_ns();
+	/* A microsecond is enough of a clock; below it stands whose the lock is, for a tick is milliseconds long. */
+	ws->lock_ns = (clock_ns() & ~1023ULL) | (bpf_get_smp_processor_id() & 1023) | 1024;
 	ws->hello_index = place;
 	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index); /* by a key that takes no stack */
 	if (!h)

@@ -70,7 +70,10 @@ __noinline int read_sslv2(struct stream *s, __u32 at)
 	forget_hello(ws);
 	ws->key.version = word_at(s, at);
 	ws->key.alpn[0] = ws->key.alpn[1] = '0';
-	__u32 count = word_at(s, at + 2) / SSLV2_SPEC;
+	__u32 count = word_at(s, at + 2) / SSLV2_SPEC,
+	      left = ws->packet.flags & PACKET_PROVEN ? VALUES_ALL : VALUES_FREE;
+	if (!may_read(ws, &left, count))
+		return REASON_HELLO_BUSY;
 	ws->ciphers_at = at + SSLV2_HEADER - 3;
 	ws->ciphers_count = count;
 	ws->round_sum = ws->round_count = 0;

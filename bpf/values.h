@@ -57,14 +57,12 @@ static __always_inline __u64 mix(__u64 value, __u64 key0, __u64 key1)
 	return x ^ x >> 32;
 }
 
-/* mix_four goes on with a keyed hash of four values as they lie. A stranger chooses all of these bits, and the upper
- * ones of a product depend on few bits of a key: so each half has a product of its own. */
+/* mix_four goes on with a keyed hash of four values as they lie, a half after the other: a stranger chooses all of these bits, and a sum of
+ * two products, or one product of all 64, lets the upper ones of a word depend on few bits of a key. */
 static __always_inline __u64 mix_four(__u64 sum, __u64 four, __u64 key0, __u64 key1)
 {
-	__u64 x = sum + ((__u32)four ^ key0) * (key1 | 1) + (four >> 32 ^ key1) * (key0 << 1 | 1);
-	x ^= x >> 32;
-	x *= key1 << 1 | 1;
-	return x ^ x >> 29;
+	sum = mix(sum ^ (__u32)four, key0, key1);
+	return mix(sum ^ four >> 32, key1, key0);
 }
 
 static __always_inline __u64 mix_value(const struct runtime *rt, enum value_kind kind, __u32 place, __u32 value)

@@ -18,7 +18,7 @@ var agentRows = []row{
 		},
 		faults: []fault{
 			{"a rule has no end", "bpf/features.h",
-				"if (p->now_ns < node->expires_ns)", "if (1)", "test/dataplane/progrun", "TestRulesExpire"},
+				"if (p->now_ns < rule->expires_ns)", "if (1)", "test/dataplane/progrun", "TestRulesExpire"},
 			{"a lease has no end", "bpf/authority.h",
 				"return p->now_ns < rt->lease_ns && rt->ended != generation", "return rt->ended != generation",
 				"test/dataplane/progrun", "TestCandidateCountsOnlyUnderItsLease|TestF7Lapsed"},

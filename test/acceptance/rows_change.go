@@ -166,13 +166,15 @@ var changeRows = []row{
 			in("userspace/release", "TestSimulation"),
 		},
 		faults: []fault{
-			{"a slot in use is filled", "loader/slot.go", "taken = taken || u == slot", "_ = u", "loader",
+			{"a slot in use is filled", "loader/slot.go", "slices.Contains(used, slot)",
+				"slices.Contains(used[:0], slot)", "loader",
 				"TestSlotsAreUsedAgain|TestRollbackIsOneStep"},
 		},
 	},
 	{
 		id: "A25", class: "an empty result is taken for the wish to have nothing",
-		guard: "a list that becomes empty has shrunk by 100 % and waits; a bundle leaves the set only by its name",
+		guard: "a list file without a row is refused, and a list of a bundle that becomes empty has shrunk by 100 % and waits; " +
+			"a bundle leaves the set only by its name",
 		tests: []tests{
 			in("config", "TestHolds TestSetHolds TestBundleFaults"),
 			in("userspace/agent", "TestSetRefusals"),

@@ -198,6 +198,22 @@ func TestFloodOfShapes(t *testing.T) {
 	}
 }
 
+// What others evicted from among the listed shapes is listed again with the bot's next visit, also while its row among
+// the others says that it is there.
+func TestAListedShapeIsListedAgain(t *testing.T) {
+	p := open(t)
+	stream := one(browser(1))
+	p.swap(against(p.ja4Of(stream)).bundle())
+	p.forget()
+	for visit := range uint16(3) {
+		p.wants("the bot", "XDP_DROP", p.visits(botIP, 1+visit, stream).all(1460))
+		if listed := p.rows(bpf.DataplaneMapShapesListed); listed != 1 {
+			t.Fatalf("visit %d: %d listed shapes", visit+1, listed)
+		}
+		p.must(p.Forget(bpf.DataplaneMapShapesListed))
+	}
+}
+
 // A flood from a few prefixes leaves a listed bot's shape that nobody saw before its turn.
 func TestFloodOfFewPrefixes(t *testing.T) {
 	p := open(t)

@@ -134,7 +134,7 @@ func TestA25EmptyResult(t *testing.T) {
 	e := on(t)
 	e.inForceWith(t, e.feed(t, rowsOf(100), ""))
 	with := e.word(t)
-	held(t, "an empty list", e.refused(t, e.listFile(t, "# nothing\n")), "shrink")
+	faults(t, "an empty list file", e.refused(t, e.listFile(t, "# nothing\n")), yaml.CodeIncomplete)
 	faults(t, "no entries", e.refused(t, e.feed(t, nil, "")), yaml.CodeBlank)
 	answer := e.refused(t, e.bundle(t, "feed", "rules: [{id: listed, label: listed, score: 100}]\n"))
 	if answer.Code != api.CodeHeld {
