@@ -54,6 +54,9 @@ func (to *results) runPrograms(l *lab.Lab, filter *xdpFilter, match *regexp.Rege
 	})
 }
 
+// strangersTitle heads the packets that no socket vouches for.
+const strangersTitle = "What a stranger can send"
+
 // group is what becomes a section.
 type group struct {
 	title string
@@ -81,7 +84,7 @@ func (r *rig) groups(filter *xdpFilter) ([]group, error) {
 		{"One hot packet", append(r.hotRows(), filterRows(filter)...)},
 		{"Random packets", append(r.randomRows(), full...)},
 		{"ClientHellos", hellos},
-		{"What a stranger can send", strangers},
+		{strangersTitle, strangers},
 		{"What leaves the host", answers},
 		{"What a connection can send", r.provenRows()},
 		{trialTitle, r.trialRows()},
