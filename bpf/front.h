@@ -43,37 +43,42 @@ static __always_inline bool passes_anyway(struct packet *p, const struct runtime
 	return !(hint & (HINT_SYN | HINT_END)) && !(p->payload_len && is_beginning(p, flow));
 }
 
+/* Rules of one chain that the front adds up; a longer one is the dataplane's. */
+#define FRONT_RULES 4
+
 /* What the rules of a chain that count now say together. */
 struct sum {
 	__s32 score;
 	__s32 best;
-	bool allows;
+	__u32 flags; /* enum rule_flags, of any */
+	__u64 rules; /* 16 bits each, from 1 on: an array would have the verifier follow every way to fill it */
 };
 
-static __always_inline void sum_chain(struct sum *s, void *nodes, __u32 head, __u64 now_ns)
+/* sum_chain adds them up, or returns false where there are too many. */
+static __always_inline bool sum_chain(struct sum *s, void *nodes, __u32 head, __u64 now_ns)
 {
-	for (int i = 0; i < RULE_CHAIN_MAX && head; i++) {
+	for (int i = 0; i < FRONT_RULES && head; i++) {
 		struct rule_node *node = bpf_map_lookup_elem(nodes, &head);
 		if (!node)
-			break;
+			return false;
 		head = node->next;
 		if (now_ns >= node->expires_ns)
 			continue;
 		s->score += node->score;
 		s->best = node->score > s->best ? node->score : s->best;
-		s->allows |= node->flags & RULE_ALLOW;
+		s->flags |= node->flags;
+		s->rules = s->rules << 16 | (node->rule + 1);
 	}
+	return !head;
 }
 
-static __always_inline void count_chain(__u32 slot, void *nodes, __u32 head, __u64 now_ns)
+/* count_rules counts a match of each. Where none is, count_rule has a number that no rule has: cheaper than a branch that the verifier
+ * follows both ways. */
+static __always_inline void count_rules(__u32 slot, __u64 rules)
 {
-	for (int i = 0; i < RULE_CHAIN_MAX && head; i++) {
-		struct rule_node *node = bpf_map_lookup_elem(nodes, &head);
-		if (!node)
-			break;
-		head = node->next;
-		if (now_ns < node->expires_ns)
-			count_rule(slot, node->rule);
+	for (int i = 0; i < FRONT_RULES; i++) {
+		count_rule(slot, (rules & 0xffff) - 1);
+		rules >>= 16;
 	}
 }
 
@@ -109,11 +114,11 @@ static __always_inline bool is_condemned(struct packet *p, struct runtime *rt)
 	if (!nodes)
 		return false;
 	struct sum s = {};
-	sum_chain(&s, nodes, head, p->now_ns);
-	if (s.allows || s.score < policy->alone || s.best < policy->alone_by || is_above(p, rt, h))
+	if (!sum_chain(&s, nodes, head, p->now_ns) || s.flags & RULE_ALLOW || s.score < policy->alone ||
+	    s.best < policy->alone_by || is_above(p, rt, h))
 		return false;
 	note_untold();
-	count_chain(slot, nodes, head, p->now_ns);
+	count_rules(slot, s.rules);
 	return true;
 }
 

@@ -157,9 +157,10 @@ __noinline int lock_place(__u32 place)
 	struct workspace *ws = get_workspace();
 	if (!ws)
 		return 0;
-	/* A microsecond is enough of a clock; below it stands whose the lock is, for a tick is milliseconds long. */
-	ws->lock_ns = (clock_ns() & ~1023ULL) | (bpf_get_smp_processor_id() & 1023) | 1024;
 	ws->hello_index = place;
+	/* A microsecond is enough of a clock; below it stands whose the lock is, for a tick is milliseconds long. */
+	reload(ws->lock_ns) = clock_ns() | 1023;
+	reload(ws->lock_ns) ^= bpf_get_smp_processor_id() & 1023;
 	struct hello *h = bpf_map_lookup_elem(&hellos, &ws->hello_index); /* by a key that takes no stack */
 	if (!h)
 		return 0;

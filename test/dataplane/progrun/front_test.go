@@ -4,6 +4,7 @@ package progrun
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -93,6 +94,13 @@ func endsTheCondemned(p *fronted, f family) {
 	wide, one := f.denied, host(f.bot)
 	// A list's rule, and one of which the case says what it is for.
 	both := func(list, other int) *draft { return rules().rule("a", list).rule("b", other).list("x", "a", wide) }
+	crowded := func(lists int) *draft {
+		d := rules()
+		for i := range lists {
+			d.rule(fmt.Sprint(i), 25).list(fmt.Sprint(i), fmt.Sprint(i), wide)
+		}
+		return d
+	}
 	signed, unsigned := usualSignature(6, ""), usualSignature(3, "1400")
 	past := time.Now().Add(-time.Hour)
 	denied := func() *draft { return rules().rule("a", 100).list("x", "a", wide) }
@@ -104,6 +112,8 @@ func endsTheCondemned(p *fronted, f family) {
 	}{
 		"one list":                         {denied(), true, drops("prefix")},
 		"two lists add up":                 {both(40, 40).list("y", "b", one), true, drops("prefix")},
+		"as many lists as it adds up":      {crowded(4), true, drops("prefix")},
+		"a list more":                      {crowded(5), false, drops("prefix")},
 		"two lists stay low":               {both(40, 39).list("y", "b", one), false, passes("below_threshold")},
 		"a list speaks for it, not enough": {both(100, -20).list("y", "b", one), true, drops("prefix")},
 		"a list speaks for it":             {both(100, -21).list("y", "b", one), false, passes("below_threshold")},
