@@ -4,8 +4,9 @@ package feed
 
 import (
 	"bytes"
-	"net/netip"
 	"slices"
+
+	"go4.org/netipx"
 )
 
 // rangeLines reads a first and a last address a line, a dash, a comma, a semicolon or blanks between them; what follows
@@ -46,7 +47,7 @@ func (l *rangeLines) read(line []byte, row *Row, sum *Summary) (bool, *Misfit) {
 	case to.Less(from):
 		row.Problem = "is a range that ends before it begins"
 	default:
-		row.Prefixes = split(row.Prefixes, from, to)
+		row.Prefixes = netipx.IPRangeFrom(from, to).AppendPrefixes(row.Prefixes)
 		row.Split, row.Unmapped = len(row.Prefixes) > 1, from.Is4() && bytes.IndexByte(first, ':') >= 0
 	}
 	return true, nil
@@ -75,47 +76,4 @@ func isHeading(first, last []byte) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return bytes.HasPrefix(text, []byte(w)) })
 	}
 	return begins(first, "start", "first", "from", "begin") && begins(last, "end", "last", "to", "stop")
-}
-
-// split appends the fewest prefixes that are the range from first to last, at most 62 of IPv4 and 254 of IPv6.
-func split(out []netip.Prefix, first, last netip.Addr) []netip.Prefix {
-	for {
-		bits := first.BitLen()
-		for bits > 0 {
-			wider := netip.PrefixFrom(first, bits-1)
-			if wider.Masked().Addr() != first || last.Less(lastOf(wider)) {
-				break
-			}
-			bits--
-		}
-		p := netip.PrefixFrom(first, bits)
-		out = append(out, p)
-		end := lastOf(p)
-		if !end.Less(last) {
-			return out
-		}
-		first = end.Next()
-	}
-}
-
-// lastOf returns the last address of a masked prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	a := p.Addr().As16()
-	from := p.Bits()
-	if p.Addr().Is4() {
-		from += 96
-	}
-	for i := from; i < 128; {
-		if i%8 == 0 {
-			a[i/8], i = 0xff, i+8
-			continue
-		}
-		a[i/8] |= 0x80 >> (i % 8)
-		i++
-	}
-	addr := netip.AddrFrom16(a)
-	if p.Addr().Is4() {
-		return addr.Unmap()
-	}
-	return addr
 }

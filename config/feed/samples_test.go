@@ -59,7 +59,8 @@ func TestSamplesAreRead(t *testing.T) {
 		want string
 		end  string
 	}{
-		{"drop.txt", Options{}, "3:1 192.0.2.0/25|4:1 198.51.100.0/24|5:1 203.0.113.64/26", "3 rows, header 0, count -1"},
+		{"drop.txt", Options{}, "3:1 192.0.2.0/25|4:1 198.51.100.0/24|5:1 20" +
+			"3.0.113.64/26", "3 rows, header 0, count -1"},
 		{"drop.jsonl", Options{Format: JSON, CountFrom: "records"},
 			"1:9 192.0.2.0/25|2:9 198.51.100.0/24|3:9 2001:db8:40::/48", "3 rows, header 0, count 3"},
 		{"aws.json", Options{Format: JSON},
@@ -89,7 +90,8 @@ func TestSamplesAreRead(t *testing.T) {
 			"2:1 192.0.2.40/32|3:1 198.51.100.41/32", "2 rows, header 1, count -1"},
 		{"counts.txt", Options{Format: CSV, Column: Column{Number: 1}, Separator: '\t'},
 			"2:1 192.0.2.9/32|3:1 198.51.100.1/32|4:1 203.0.113.5/32", "3 rows, header 0, count -1"},
-		{"tabs.txt", Options{Format: Ranges}, "1:1 192.0.2.0/25|2:1 198.51.100.4/30 198.51.100.8/31 split", "2 rows, header 0, count -1"},
+		{"tabs.txt", Options{Format: Ranges}, "1:1 192.0.2.0/25|2:1 198.51.100.4/30 198.51." +
+			"100.8/31 split", "2 rows, header 0, count -1"},
 		{"dashes.txt", Options{Format: Ranges},
 			"1:1 192.0.2.0/25|2:1 198.51.100.4/30 198.51.100.8/31 split|3:1 2001:db8::/120|4:1 203.0.113.7/32",
 			"4 rows, header 0, count -1"},
@@ -126,7 +128,8 @@ func TestMisfitsAreNamed(t *testing.T) {
 		{"addresses.json", "", Options{}, "1:1: this is JSON; valid: format: json"},
 		{"github.json", "", Options{Format: JSON}, "1:1: no address stands in a field cidr, ip_prefix, ipv6_prefix, ipv4Prefix, " +
 			"ipv6Prefix or addressPrefixes; valid: fields: [hooks, web, actions], or those of them that you want"},
-		{"drop.txt", "", Options{Format: JSON}, "1:1: this is no JSON; valid: another format (spillway lists probe FILE says which)"},
+		{"drop.txt", "", Options{Format: JSON}, "1:1: this is no JSON;" +
+			" valid: another format (spillway lists probe FILE says which)"},
 		{"block.txt", "", Options{}, "8:11: two addresses in a line; valid: format: ranges where they are the first and the last " +
 			"of a range; where one of them counts, format: csv, column: 1, separator: tab"},
 		{"tabs.txt", "", Options{}, "1:11: two addresses in a line; valid: format: ranges where they are the first and the last " +
@@ -134,7 +137,8 @@ func TestMisfitsAreNamed(t *testing.T) {
 		{"pairs.txt", "", Options{}, "1:11: two addresses in a line; valid: format: ranges where they are the first and the last " +
 			"of a range; where one of them counts, format: csv, column: 1, separator: space"},
 		{"dashes.txt", "", Options{}, "1:1: this is a range, first-last; valid: format: ranges"},
-		{"masks.txt", "", Options{Format: Ranges}, "1:1: an address and a netmask; valid: a file with prefixes (192.0.2.0/24)"},
+		{"masks.txt", "", Options{Format: Ranges}, "1:1: an address and a netmask;" +
+			" valid: a file with prefixes (192.0.2.0/24)"},
 		{"masks.txt", "", Options{}, "1:11: an address and a netmask; valid: a file with prefixes (192.0.2.0/24)"},
 		{"counts.txt", "", Options{}, "2:11: a number behind the address that may be its length: /9; valid: 192.0.2.0/24 where it " +
 			"is; where it is not, format: csv, column: 1, separator: tab"},
@@ -143,33 +147,47 @@ func TestMisfitsAreNamed(t *testing.T) {
 			"7:1: no header names a column ip; this line has " +
 				"2026-10-01 10:11:12, 192.0.2.10, 443, online, 2026-11-29, Example, second; valid: column: and a name of the header, " +
 				"or the column's number from 1"},
-		{"p2p.txt", "", Options{}, "2:1: this is a p2p list, name:first-last; valid: first-last alone, without the name, and format: ranges"},
-		{"p2p.txt", "", Options{Format: Ranges}, "2:1: this is a p2p list, name:first-last; valid: first-last alone, without the name, and format: ranges"},
-		{"asns.txt", "", Options{}, "2:1: AS64496 is the number of a network (AS), not an address; valid: the prefixes that the network announces"},
-		{"asns.txt", "", Options{Format: Ranges}, "2:1: AS64496 is the number of a network (AS), not an address; valid: the prefixes that the network announces"},
-		{"names.txt", "", Options{}, "1:1: bad.example.com is the name of a host, not an address; valid: a list of addresses"},
+		{"p2p.txt", "", Options{}, "2:1: this is a p2p list, name:first-last;" +
+			" valid: first-last alone, without the name, and format: ranges"},
+		{"p2p.txt", "", Options{Format: Ranges}, "2:1: this is a p2p list, name:first-last;" +
+			" valid: first-last alone, without the name, and format: ranges"},
+		{"asns.txt", "", Options{}, "2:1: AS64496 is the number of a network (AS), not an address;" +
+			" valid: the prefixes that the network announces"},
+		{"asns.txt", "", Options{Format: Ranges}, "2:1: AS64496 is the number of a network (AS), not an address;" +
+			" valid: the prefixes that the network announces"},
+		{"names.txt", "", Options{}, "1:1: bad.example.com is the name of a host, not an address;" +
+			" valid: a list of addresses"},
 		{"error.html", "", Options{}, "1:1: this is HTML or XML: mostly an error page, or the page that links to the list; valid: " +
 			"the list itself, as its server sends it to programs"},
 		{"error.html", "", Options{Format: JSON}, "1:1: this is HTML or XML: mostly an error page, or the page that links to the " +
 			"list; valid: the list itself, as its server sends it to programs"},
 		{"list.gz", "", Options{}, "1:1: the file is compressed by gzip; valid: the file that gunzip makes of it"},
-		{"utf16.txt", "", Options{}, "1:1: the file is UTF-16 text; valid: the file as UTF-8: iconv -f UTF-16 -t UTF-8"},
-		{"utf16le.txt", "", Options{}, "1:1: the file is UTF-16 text; valid: the file as UTF-8: iconv -f UTF-16 -t UTF-8"},
-		{"a page at the end", "192.0.2.1\n<html>\n", Options{}, "2:1: this is HTML or XML; valid: the list itself, as its server sends it to programs"},
+		{"utf16.txt", "", Options{}, "1:1: the file is UTF-16 text;" +
+			" valid: the file as UTF-8: iconv -f UTF-16 -t UTF-8"},
+		{"utf16le.txt", "", Options{}, "1:1: the file is UTF-16 text;" +
+			" valid: the file as UTF-8: iconv -f UTF-16 -t UTF-8"},
+		{"a page at the end", "192.0.2.1\n<html>\n", Options{}, "2:1: this is HTML or XML;" +
+			" valid: the list itself, as its server sends it to programs"},
 		{"an address behind a prefix", "192.0.2.0/24 # 1\n192.0.2.0/25, 198.51.100.1\n", Options{},
 			"2:15: an address behind a prefix; valid: format: csv, column: 1, or the address in a comment (#)"},
 		{"a semicolon between", "192.0.2.1;192.0.2.9\n", Options{}, "1:11: two addresses in a line; valid: format: ranges where " +
 			`they are the first and the last of a range; where one of them counts, format: csv, column: 1, separator: ";"`},
 		{"garbage", strings.Repeat("x y\n", 25), Options{}, "20:1: none of the first 20 rows has an address where format: plain " +
 			"looks for it; valid: another format (spillway lists probe FILE says which)"},
-		{"ports", "192.0.2.1:8080\n", Options{}, "1:1: 192.0.2.1:8080 is an address with a port; valid: a list of addresses without ports"},
+		{"ports", "192.0.2.1:8080\n", Options{}, "1:1: 192.0.2.1:8080 is an address with a port;" +
+			" valid: a list of addresses without ports"},
 		{"ports of IPv6", "[2001:db8::1]:443\n", Options{}, "1:1: [2001:db8::1]:443 is an address with a port; valid: a list of " +
 			"addresses without ports"},
-		{"pages", "http://192.0.2.1/x.sh\n", Options{}, "1:1: this is a list of pages (URLs), not of addresses; valid: a list of addresses"},
-		{"cut JSON", `{"cidr": "192.0.2.0/24"}` + "\n{\"ci", Options{Format: JSON}, "2:5: the JSON ends in the middle of a value; valid: the whole file: it was cut off"},
-		{"JSON with a slip", `{"cidr": "192.0.2.0/24",}`, Options{Format: JSON}, `1:25: '}' makes no JSON here; valid: JSON documents, one or one a line`},
+		{"pages", "http://192.0.2.1/x.sh\n", Options{}, "1:1: this is a list of pages (URLs), not of addresses;" +
+			" valid: a list of addresses"},
+		{"cut JSON", `{"cidr": "192.0.2.0/24"}` + "\n{\"ci", Options{Format: JSON},
+			"2:5: the JSON ends in the middle of a value;" +
+				" valid: the whole file: it was cut off"},
+		{"JSON with a slip", `{"cidr": "192.0.2.0/24",}`, Options{Format: JSON}, `1:25: '}' makes no JSON here;` +
+			` valid: JSON documents, one or one a line`},
 		{"NUL in JSON", "[\"192.0.2.1\x00\"]", Options{Format: JSON}, "1:13: a NUL byte in the JSON; valid: text"},
-		{"deep", strings.Repeat("[", 70), Options{Format: JSON}, "1:66: more than 64 values in each other; valid: a list of addresses"},
+		{"deep", strings.Repeat("[", 70), Options{Format: JSON}, "1:66: more than 64 values in each other;" +
+			" valid: a list of addresses"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := []byte(c.text)
