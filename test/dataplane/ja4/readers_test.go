@@ -134,6 +134,11 @@ var unreadable = map[string]string{
 	"no flow": "its first segment came later, and no socket says where the stream begins",
 }
 
+// comesLater says whether a note of Go's is that its hello was not at the beginning.
+func comesLater(note string) bool {
+	return strings.HasPrefix(note, "the ClientHello comes after other data")
+}
+
 // fault says what is other in what the two say, "" for nothing.
 func (a asked) fault(c fingerprint.Connection) string {
 	switch {
@@ -143,6 +148,8 @@ func (a asked) fault(c fingerprint.Connection) string {
 		return "another JA4"
 	case a.ja4 != "" && a.stable != c.StableJA4:
 		return "another stable JA4"
+	case a.class == "not_hello" && slices.ContainsFunc(c.Notes, comesLater):
+		return "" // Go says itself that the dataplane does not look there
 	case a.ja4 == "" && c.JA4 != "" && unreadable[a.class] == "":
 		return "Go alone reads a JA4"
 	case a.ja4 == "" && c.JA4 == "" && a.class == "not_hello" && c.Reason != "not_hello",
