@@ -64,22 +64,15 @@ struct {
 	__type(value, struct flow);
 } same_flows SEC(".maps");
 
-/* That of a generation. */
-struct {
+/* Those of a generation. */
+struct pages {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__uint(map_flags, BPF_F_RDONLY_PROG | BPF_F_INNER_MAP);
 	__type(key, __u32);
 	__type(value, struct prefix_page);
-} table SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(map_flags, BPF_F_RDONLY_PROG | BPF_F_INNER_MAP);
-	__type(key, __u32);
-	__type(value, struct prefix_page);
-} table6 SEC(".maps");
+};
+struct pages table SEC(".maps"), table6 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

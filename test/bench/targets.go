@@ -154,10 +154,12 @@ func (r *results) writeRest(b *strings.Builder) {
   kernel's; xdp-filter looks at two hashes that hold nothing of it. In random order both wait for memory.
 - **A denied SYN, hot**, %.0f ns more than any packet, for 14 map lookups more: generation and host file (by slot, and the row: 4), the
   prefix (by slot, its chunk, and the ranges of that: 3), its rule (2) and the rule's matches, the agent's heartbeat, this second's
-  events, the connections that were counted a moment ago and the key of their names; and the coarse clock. xdp-filter asks no agent, no host file, no rule that
-  may have ended, counts no connections, and its list cannot be swapped.
+  events, the connections that were counted a moment ago and the key of their names; and the coarse clock. xdp-filter asks no agent, no
+  host file and no rule that may have ended, counts no connections, and its list cannot be swapped.
 - **A SYN that passes, at %s prefixes**, %.0f ns more than with none: the lookup alone takes %.0f from memory that no cache holds (the
-  word of a chunk, and two lines of its ranges), and is done by the front, then by the dataplane where it lies in the cache.
+  word of a chunk, and two lines of its ranges). Once a second's events are spent the front does it too, and then it lies in the cache.
+- **A SYN that one of two compared generations blocks** is judged by both and remembered, as one that passes; what it is compared with, a
+  SYN that both block, is dropped by the front.
 `, none, flow-none, denied-none, huge, full-bare, lookup)
 	r.writeRestOfHellos(b)
 }
